@@ -1,0 +1,325 @@
+//! From the octets of a frame to an [`Advert`], or to the reason why it is none.
+//!
+//! This is the one parser of the receive path: the daemon runs it over slices, the program in the kernel over packet
+//! memory. Hence its form: each load goes through [`Octets`], loops have constant bounds, all reading is done before
+//! any judging (see [`Message`]), and a frame that is not VRRP is recognised in as few steps as possible. It never
+//! changes the frame, keeps no state, and judges one frame at a time: what an advert means is for [`crate::router`] to
+//! say.
+//!
+//! Start at [`classify()`]. The checks and their order are those of RFC 9568 §7.1 and RFC 3768 §7.1, with one
+//! addition: whether a virtual router is ours is asked first, so that a frame for others never counts against us.
+
+use core::net::IpAddr;
+
+use crate::advert::{AddressDigest, Advert};
+use crate::octets::Octets;
+use crate::params::{Auth, Family, Interval, Priority, Version, Vrid};
+use crate::reject::{Reject, Rejection};
+use crate::wire::checksum::Sum;
+use crate::wire::ethernet::{self, EthernetRepr, VlanId};
+use crate::wire::ipv4::{self, Ipv4Header};
+use crate::wire::ipv6::{self, Ipv6Header};
+use crate::wire::vrrp::{self, Message, PseudoHeader, VrrpHeader, number};
+
+#[cfg(test)]
+mod tests;
+
+/// Which virtual routers an interface has.
+pub trait Routers {
+    /// What an advert for this virtual router has to look like; `None` when it is not ours. `vlan` is 0 for frames
+    /// without a tag, and for those with a priority only.
+    fn expect(&self, vlan: u16, family: Family, vrid: Vrid) -> Option<Expect>;
+}
+
+/// What an advert for one of our virtual routers has to look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expect {
+    /// The version we speak. Over IPv6 it is version 3 whatever this says.
+    pub version: Version,
+    /// Our advertisement interval.
+    pub interval: Interval,
+    /// Our authentication; version 2 only.
+    pub auth: Auth,
+    /// Our own primary address: what comes from it is our own frame come back.
+    pub source: Option<IpAddr>,
+    /// The lowest TTL or hop limit to take: 255 on a link (RFC 9568 §5.1.1.3).
+    pub min_ttl: u8,
+    /// Take an interval other than ours in version 2, where RFC 3768 §7.1 says to discard.
+    pub accept_interval_mismatch: bool,
+    /// Take this list of addresses only, unless it comes from their owner (RFC 3768 §7.1); `None` takes any.
+    pub address_list: Option<AddressDigest>,
+}
+
+/// A virtual router on a parent interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RouterKey {
+    /// The VLAN of the frame, 0 for none.
+    pub vlan: u16,
+    /// The address family.
+    pub family: Family,
+    /// The VRID.
+    pub vrid: Vrid,
+}
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Classified {
+    /// No VRRP message to the group: none of our business.
+    NotVrrp,
+    /// For a virtual router that is not configured here: left to others, counted.
+    NotOurs {
+        /// The VLAN of the frame, 0 for none.
+        vlan: u16,
+        /// The address family.
+        family: Family,
+        /// The VRID as it stands there: 0 is possible.
+        vrid_number: u8,
+    },
+    /// A VRRP message that failed a check.
+    Reject {
+        /// The check.
+        rejection: Rejection,
+        /// The virtual router of ours that it names; `None` when it is too damaged to name one.
+        router: Option<RouterKey>,
+    },
+    /// A valid advert for one of our virtual routers.
+    Advert {
+        /// The virtual router.
+        router: RouterKey,
+        /// What it says.
+        advert: Advert,
+    },
+}
+
+/// The packet around a VRRP message.
+struct Packet {
+    /// Octets of it, as the IP header says.
+    len: usize,
+    /// Octets of it and of any padding in the frame.
+    there: usize,
+    /// Where the message begins.
+    message: usize,
+    /// Octets of the message, as the IP header says.
+    message_len: usize,
+    /// TTL or hop limit.
+    hop_limit: u8,
+    /// Family and addresses.
+    pseudo: PseudoHeader,
+}
+
+/// Says what a frame is, Ethernet header first.
+#[inline(always)]
+pub fn classify<F: Octets + ?Sized, R: Routers + ?Sized>(frame: &F, routers: &R) -> Classified {
+    let Some((link, at)) = EthernetRepr::parse(frame) else {
+        return Classified::NotVrrp;
+    };
+    let vlan = link.vlan.map_or(0, VlanId::get);
+    match link.ethertype {
+        ethernet::TYPE_IPV4 => classify_ipv4(frame, at, vlan, routers),
+        ethernet::TYPE_IPV6 => classify_ipv6(frame, at, vlan, routers),
+        _ => Classified::NotVrrp,
+    }
+}
+
+#[inline(always)]
+fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
+    frame: &F,
+    at: usize,
+    vlan: u16,
+    routers: &R,
+) -> Classified {
+    let Some(header) = Ipv4Header::read(frame, at) else {
+        return Classified::NotVrrp;
+    };
+    if header.protocol() != ipv4::PROTOCOL_VRRP
+        || header.version() != 4
+        || header.destination() != ipv4::VRRP_GROUP
+    {
+        return Classified::NotVrrp;
+    }
+    let header_len = header.header_len();
+    if header_len < ipv4::HEADER_LEN {
+        return unnamed(Reject::Truncated.because(number(header_len), number(ipv4::HEADER_LEN)));
+    }
+    // Before anything is read from the payload: in a later fragment it does not begin with a VRRP header.
+    if header.is_fragment() {
+        return unnamed(Reject::Fragment.because(header.fragment_offset(), 0));
+    }
+    let packet = Packet {
+        len: header.total_len(),
+        there: frame.len().saturating_sub(at),
+        message: at + header_len,
+        message_len: header.total_len().saturating_sub(header_len),
+        hop_limit: header.ttl(),
+        pseudo: PseudoHeader::Ipv4 { source: header.source(), destination: ipv4::VRRP_GROUP },
+    };
+    let router = match find_router(frame, &packet, vlan) {
+        Ok(router) => router,
+        Err(other) => return other,
+    };
+    let message = Message::read(frame, packet.message, Family::Ipv4);
+    let header_sum = Sum::of(frame, at, header_len).unwrap_or_default();
+    let Some(expect) = routers.expect(vlan, router.family, router.vrid) else {
+        return not_ours(router);
+    };
+    let checked = check_ipv4_header(&header, header_sum);
+    verdict(router, checked.and_then(|()| advert(&packet, &message, router.vrid, &expect)))
+}
+
+#[inline(always)]
+fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
+    frame: &F,
+    at: usize,
+    vlan: u16,
+    routers: &R,
+) -> Classified {
+    let Some(header) = Ipv6Header::read(frame, at) else {
+        return Classified::NotVrrp;
+    };
+    if header.next_header() != ipv6::NEXT_HEADER_VRRP
+        || header.version() != 6
+        || header.destination() != Some(ipv6::VRRP_GROUP)
+    {
+        return Classified::NotVrrp;
+    }
+    let Some(source) = header.source() else {
+        return Classified::NotVrrp;
+    };
+    let message_len = usize::from(header.payload_len());
+    let packet = Packet {
+        len: ipv6::HEADER_LEN + message_len,
+        there: frame.len().saturating_sub(at),
+        message: at + ipv6::HEADER_LEN,
+        message_len,
+        hop_limit: header.hop_limit(),
+        pseudo: PseudoHeader::Ipv6 { source, destination: ipv6::VRRP_GROUP },
+    };
+    let router = match find_router(frame, &packet, vlan) {
+        Ok(router) => router,
+        Err(other) => return other,
+    };
+    let message = Message::read(frame, packet.message, Family::Ipv6);
+    let Some(expect) = routers.expect(vlan, router.family, router.vrid) else {
+        return not_ours(router);
+    };
+    verdict(router, advert(&packet, &message, router.vrid, &expect))
+}
+
+/// The virtual router that a packet names, ours or not, or what the frame is if there is none. Only the VRID is read,
+/// and only from inside the packet.
+#[inline(always)]
+fn find_router<F: Octets + ?Sized>(frame: &F, packet: &Packet, vlan: u16) -> Result<RouterKey, Classified> {
+    if packet.message_len <= vrrp::field::VRID {
+        let rejection = Reject::Truncated.because(number(packet.message_len), number(vrrp::HEADER_LEN));
+        return Err(unnamed(rejection));
+    }
+    let Some(number) = frame.u8_at(packet.message + vrrp::field::VRID) else {
+        return Err(unnamed(cut_short(packet)));
+    };
+    let family = packet.pseudo.family();
+    match Vrid::new(number) {
+        Some(vrid) => Ok(RouterKey { vlan, family, vrid }),
+        None => Err(Classified::NotOurs { vlan, family, vrid_number: number }),
+    }
+}
+
+/// The checksum of the IPv4 header with its options (RFC 9568 §7.1, RFC 791 §3.1).
+#[inline(always)]
+fn check_ipv4_header(header: &Ipv4Header, sum: Sum) -> Result<(), Rejection> {
+    if sum.is_valid() {
+        return Ok(());
+    }
+    let wanted = sum.without_u16(header.checksum()).checksum();
+    Err(Reject::Checksum.because(u32::from(header.checksum()), u32::from(wanted)))
+}
+
+/// All checks on a message that names one of our virtual routers.
+#[inline(always)]
+fn advert(packet: &Packet, message: &Message, vrid: Vrid, expect: &Expect) -> Result<Advert, Rejection> {
+    if packet.there < packet.len {
+        return Err(cut_short(packet));
+    }
+    if packet.hop_limit < expect.min_ttl {
+        return Err(Reject::Ttl.because(u32::from(packet.hop_limit), u32::from(expect.min_ttl)));
+    }
+    let family = packet.pseudo.family();
+    let version = match family {
+        Family::Ipv4 => expect.version,
+        Family::Ipv6 => Version::V3,
+    };
+    message.check(packet.message_len, version, &packet.pseudo)?;
+    let header = message.header();
+    if version == Version::V2 {
+        check_auth(header, message.auth_data(), expect.auth)?;
+    }
+    let interval = check_interval(header, version, expect)?;
+    let source = packet.pseudo.source();
+    if expect.source == Some(source) {
+        return Err(Reject::Loopback.because(0, 0));
+    }
+    if family == Family::Ipv6 {
+        message.check_first_ipv6()?;
+    }
+    let (priority, address_count, addresses) =
+        (header.priority(), header.address_count(), message.addresses());
+    if priority != Priority::OWNER && expect.address_list.is_some_and(|wanted| wanted != addresses) {
+        return Err(Reject::AddressList.because(u32::from(address_count), 0));
+    }
+    Ok(Advert { vrid, priority, interval, source, address_count, addresses })
+}
+
+/// Version 2: type of authentication and its data are ours (RFC 2338 §7.1). The data of type 0 means nothing (RFC 2338
+/// §5.3.10).
+#[inline(always)]
+fn check_auth(header: VrrpHeader, data: [u8; Auth::DATA_LEN], ours: Auth) -> Result<(), Rejection> {
+    let same = match ours {
+        Auth::None => true,
+        Auth::Simple(password) => password == data,
+    };
+    if same && header.auth_kind() == ours.kind() {
+        return Ok(());
+    }
+    Err(Reject::Auth.because(u32::from(header.auth_kind()), u32::from(ours.kind())))
+}
+
+/// Not zero (RFC 9568 §5.2.7), and in version 2 ours (RFC 3768 §7.1) unless that is waived.
+#[inline(always)]
+fn check_interval(header: VrrpHeader, version: Version, expect: &Expect) -> Result<Interval, Rejection> {
+    let got = u32::from(header.interval_field(version));
+    let wanted = match version {
+        Version::V2 => u32::from(expect.interval.as_centis()) / 100,
+        Version::V3 => u32::from(expect.interval.as_centis()),
+    };
+    match (header.interval(version), version) {
+        (Some(interval), Version::V3) => Ok(interval),
+        (Some(interval), Version::V2) if expect.accept_interval_mismatch || interval == expect.interval => {
+            Ok(interval)
+        }
+        (Some(_), Version::V2) | (None, _) => Err(Reject::Interval.because(got, wanted)),
+    }
+}
+
+/// The frame ends before the packet does.
+#[inline(always)]
+fn cut_short(packet: &Packet) -> Rejection {
+    Reject::Truncated.because(number(packet.there), number(packet.len))
+}
+
+/// Nothing is expected for this virtual router.
+#[inline(always)]
+const fn not_ours(router: RouterKey) -> Classified {
+    Classified::NotOurs { vlan: router.vlan, family: router.family, vrid_number: router.vrid.get() }
+}
+
+#[inline(always)]
+const fn unnamed(rejection: Rejection) -> Classified {
+    Classified::Reject { rejection, router: None }
+}
+
+#[inline(always)]
+fn verdict(router: RouterKey, checked: Result<Advert, Rejection>) -> Classified {
+    match checked {
+        Ok(advert) => Classified::Advert { router, advert },
+        Err(rejection) => Classified::Reject { rejection, router: Some(router) },
+    }
+}

@@ -1,0 +1,106 @@
+//! What an advert does to a router: the decisions of RFC 9568 §6.4.2 and §6.4.3 alone, shared by the state machine
+//! and the program in the kernel.
+
+use core::net::IpAddr;
+
+use crate::params::Priority;
+
+/// What an advert does to a Backup (RFC 9568 §6.4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackupVerdict {
+    /// The master leaves: wait for Skew_Time only.
+    Resigned,
+    /// There is a master we accept: wait for Master_Down_Interval anew.
+    Follow,
+    /// A lower master while we preempt: discarded, the timer runs on.
+    Discard,
+}
+
+/// What an advert does to a Master (RFC 9568 §6.4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MasterVerdict {
+    /// Another router leaves: advertise at once, so that nobody else takes over.
+    Resigned,
+    /// A higher priority: become Backup.
+    YieldToPriority,
+    /// Equal priority and a greater address: become Backup.
+    YieldToAddress,
+    /// We are the better one: advertise at once to say so.
+    Assert,
+}
+
+/// What an advert of priority `advert` does to a Backup of priority `own`.
+#[inline(always)]
+pub const fn backup_verdict(advert: Priority, own: Priority, preempt_mode: bool) -> BackupVerdict {
+    if advert.0 == Priority::RESIGN.0 {
+        BackupVerdict::Resigned
+    } else if !preempt_mode || advert.0 >= own.0 {
+        BackupVerdict::Follow
+    } else {
+        BackupVerdict::Discard
+    }
+}
+
+/// What an advert of priority `advert` from `source` does to a Master of priority `own` that sends from `own_source`.
+///
+/// Addresses compare as unsigned numbers in network order (RFC 9568 §6.4.3).
+#[inline(always)]
+pub fn master_verdict(advert: Priority, source: IpAddr, own: Priority, own_source: IpAddr) -> MasterVerdict {
+    if advert == Priority::RESIGN {
+        MasterVerdict::Resigned
+    } else if advert > own {
+        MasterVerdict::YieldToPriority
+    } else if advert == own && source > own_source {
+        MasterVerdict::YieldToAddress
+    } else {
+        MasterVerdict::Assert
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::{Ipv4Addr, Ipv6Addr};
+
+    const OWN: Priority = Priority(100);
+
+    #[test]
+    fn backup_follows_equal_and_higher_priorities() {
+        // RFC 9568 §6.4.2
+        for preempt_mode in [true, false] {
+            assert_eq!(backup_verdict(Priority(100), OWN, preempt_mode), BackupVerdict::Follow);
+            assert_eq!(backup_verdict(Priority(255), OWN, preempt_mode), BackupVerdict::Follow);
+            assert_eq!(backup_verdict(Priority::RESIGN, OWN, preempt_mode), BackupVerdict::Resigned);
+        }
+    }
+
+    #[test]
+    fn backup_discards_a_lower_priority_only_while_preempting() {
+        // RFC 9568 §6.4.2
+        assert_eq!(backup_verdict(Priority(99), OWN, true), BackupVerdict::Discard);
+        assert_eq!(backup_verdict(Priority(99), OWN, false), BackupVerdict::Follow);
+    }
+
+    #[test]
+    fn master_compares_addresses_unsigned_in_network_order() {
+        // RFC 9568 §6.4.3
+        let low = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 127));
+        let high = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 200));
+        assert_eq!(master_verdict(OWN, high, OWN, low), MasterVerdict::YieldToAddress);
+        assert_eq!(master_verdict(OWN, low, OWN, high), MasterVerdict::Assert);
+        assert_eq!(master_verdict(OWN, low, OWN, low), MasterVerdict::Assert);
+        let low = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x7fff));
+        let high = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x8000));
+        assert_eq!(master_verdict(OWN, high, OWN, low), MasterVerdict::YieldToAddress);
+    }
+
+    #[test]
+    fn master_yields_to_a_higher_priority_whatever_the_address() {
+        // RFC 9568 §6.4.3
+        let low = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+        let high = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+        assert_eq!(master_verdict(Priority(101), low, OWN, high), MasterVerdict::YieldToPriority);
+        assert_eq!(master_verdict(Priority(99), high, OWN, low), MasterVerdict::Assert);
+        assert_eq!(master_verdict(Priority::RESIGN, high, OWN, low), MasterVerdict::Resigned);
+    }
+}

@@ -1,0 +1,348 @@
+//! The parameters of a virtual router that go over the wire, each as a type that holds legal values only
+//! (RFC 9568 §5.2, §6.1; RFC 3768 §5.3, §6.1).
+
+use core::fmt;
+use core::num::NonZeroU8;
+
+use crate::time::Duration;
+
+/// Virtual Router Identifier, 1 to 255 (RFC 9568 §5.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Vrid(NonZeroU8);
+
+/// Priority of a router for a virtual router (RFC 9568 §5.2.4): 0 resigns, 1 to 254 compete, 255 is the owner of
+/// the addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Priority(pub u8);
+
+/// The address family a virtual router serves; its VRIDs are a space of their own (RFC 9568 §1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6; VRRPv3 only.
+    Ipv6,
+}
+
+/// Protocol version (RFC 9568 §5.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// VRRPv2, RFC 3768: IPv4, whole seconds, authentication field.
+    V2,
+    /// VRRPv3, RFC 9568: both families, centiseconds.
+    V3,
+}
+
+/// Advertisement interval. Counted in centiseconds: 1 to 4095 in version 3 (RFC 9568 §5.2.7), whole seconds from 1
+/// to 255 in version 2 (RFC 3768 §5.3.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Interval(u16);
+
+/// Authentication of version 2: its type with the data that goes with it (RFC 2338 §5.3.6, §5.3.10; RFC 3768 keeps the
+/// fields and allows type 0 only). The data is a password: no output ever shows it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Type 0: none. Its data is zero on transmission and ignored on receipt.
+    None,
+    /// Type 1: a simple password of up to eight octets, zero-padded on the right.
+    Simple([u8; Auth::DATA_LEN]),
+}
+
+/// Why a span of time is no advertisement interval of a protocol version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntervalError {
+    /// Nothing would ever be sent in time.
+    Zero,
+    /// Version 2 counts in whole seconds.
+    NotWholeSeconds,
+    /// More than the field on the wire can say.
+    TooLong {
+        /// The longest interval the version can say.
+        most: Interval,
+    },
+}
+
+impl Vrid {
+    /// `None` for 0.
+    pub const fn new(vrid: u8) -> Option<Self> {
+        match NonZeroU8::new(vrid) {
+            Some(vrid) => Some(Self(vrid)),
+            None => None,
+        }
+    }
+
+    /// 1 to 255.
+    pub const fn get(self) -> u8 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for Vrid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Priority {
+    /// Said by a master that leaves (RFC 9568 §5.2.4).
+    pub const RESIGN: Self = Self(0);
+    /// The lowest that competes.
+    pub const LOWEST: Self = Self(1);
+    /// The default of a backup (RFC 9568 §6.1).
+    pub const DEFAULT: Self = Self(100);
+    /// The highest of a router that does not own the addresses.
+    pub const HIGHEST: Self = Self(254);
+    /// The owner of the addresses (RFC 9568 §5.2.4).
+    pub const OWNER: Self = Self(255);
+
+    /// `self - 10`, at least [`Priority::LOWEST`].
+    #[must_use]
+    pub const fn lowered(self) -> Self {
+        match self.0.saturating_sub(10) {
+            0 => Self::LOWEST,
+            lowered => Self(lowered),
+        }
+    }
+
+    /// `self + 10`, at most [`Priority::HIGHEST`] unless it was the owner's already.
+    #[must_use]
+    pub const fn raised(self) -> Self {
+        match self.0.saturating_add(10) {
+            255 if self.0 != 255 => Self::HIGHEST,
+            raised => Self(raised),
+        }
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Family {
+    /// Octets of an address.
+    pub const fn address_len(self) -> usize {
+        match self {
+            Self::Ipv4 => 4,
+            Self::Ipv6 => 16,
+        }
+    }
+
+    /// `ipv4`, `ipv6`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Version {
+    /// The number on the wire.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::V2 => 2,
+            Self::V3 => 3,
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}", self.number())
+    }
+}
+
+impl Interval {
+    /// The shortest, 10 ms.
+    pub const SHORTEST: Self = Self(1);
+    /// One second: the default of both versions.
+    pub const DEFAULT: Self = Self(100);
+
+    const MOST_V2: Self = Self(255 * 100);
+    const MOST_V3: Self = Self(4095);
+    const CENTI: u64 = 10_000_000;
+
+    /// From the field of version 2, in seconds.
+    pub const fn from_seconds(seconds: u8) -> Result<Self, IntervalError> {
+        match seconds {
+            0 => Err(IntervalError::Zero),
+            seconds => Ok(Self(seconds as u16 * 100)),
+        }
+    }
+
+    /// From the field of version 3, in centiseconds.
+    pub const fn from_centis(centis: u16) -> Result<Self, IntervalError> {
+        match centis {
+            0 => Err(IntervalError::Zero),
+            1..=4095 => Ok(Self(centis)),
+            _ => Err(IntervalError::TooLong { most: Self::MOST_V3 }),
+        }
+    }
+
+    /// From what a user asked for. Version 3 rounds to the nearest centisecond, to no less than 10 ms; version 2
+    /// takes whole seconds only, since a fraction would go out as 0.
+    pub fn from_duration(version: Version, span: Duration) -> Result<Self, IntervalError> {
+        let nanos = span.as_nanos();
+        if nanos == 0 {
+            return Err(IntervalError::Zero);
+        }
+        match version {
+            Version::V2 => {
+                if !nanos.is_multiple_of(100 * Self::CENTI) {
+                    return Err(IntervalError::NotWholeSeconds);
+                }
+                u8::try_from(nanos / (100 * Self::CENTI))
+                    .map_or(Err(IntervalError::TooLong { most: Self::MOST_V2 }), Self::from_seconds)
+            }
+            Version::V3 => {
+                let centis = nanos.saturating_add(Self::CENTI / 2) / Self::CENTI;
+                u16::try_from(centis.max(1))
+                    .map_or(Err(IntervalError::TooLong { most: Self::MOST_V3 }), Self::from_centis)
+            }
+        }
+    }
+
+    /// The span of time.
+    pub const fn as_duration(self) -> Duration {
+        Duration::from_nanos(self.0 as u64 * Self::CENTI)
+    }
+
+    /// Centiseconds, the unit of version 3.
+    pub const fn as_centis(self) -> u16 {
+        self.0
+    }
+
+    /// Whole seconds, the unit of version 2; `None` when there is a fraction or the field cannot hold it.
+    pub const fn as_seconds(self) -> Option<u8> {
+        if !self.0.is_multiple_of(100) || self.0 > Self::MOST_V2.0 {
+            return None;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "at most 255, see above")]
+        Some((self.0 / 100) as u8)
+    }
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_duration().fmt(f)
+    }
+}
+
+impl Auth {
+    /// Octets of the authentication data, which a message of version 2 always carries (RFC 3768 §5.3.10).
+    pub const DATA_LEN: usize = 8;
+
+    /// From a password as a user writes it, zero-padded; `None` when it is longer than [`Auth::DATA_LEN`] octets.
+    pub fn simple(password: &[u8]) -> Option<Self> {
+        let mut data = [0; Self::DATA_LEN];
+        data.get_mut(..password.len())?.copy_from_slice(password);
+        Some(Self::Simple(data))
+    }
+
+    /// The authentication type on the wire (RFC 2338 §5.3.6).
+    #[inline(always)]
+    pub const fn kind(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Simple(_) => 1,
+        }
+    }
+
+    /// The authentication data on the wire (RFC 2338 §5.3.10).
+    #[inline(always)]
+    pub const fn data(self) -> [u8; Self::DATA_LEN] {
+        match self {
+            Self::None => [0; Self::DATA_LEN],
+            Self::Simple(data) => data,
+        }
+    }
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Simple(_) => "Simple(..)",
+        })
+    }
+}
+
+impl fmt::Display for IntervalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zero => f.write_str("an interval of 0 is not possible"),
+            Self::NotWholeSeconds => f.write_str(
+                "version 2 advertises whole seconds; use 1 to 255, or version 3 for fractions of a second",
+            ),
+            Self::TooLong { most } => write!(f, "longer than the longest interval possible, {most}"),
+        }
+    }
+}
+
+impl core::error::Error for IntervalError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::format;
+
+    #[test]
+    fn debug_of_a_password_does_not_show_it() {
+        let auth = Auth::simple(b"secret").expect("six octets fit");
+        assert_eq!(format!("{auth:?}"), "Simple(..)");
+        assert_eq!(auth.data(), *b"secret\0\0");
+    }
+
+    #[test]
+    fn passwords_have_at_most_eight_octets() {
+        // RFC 2338 §5.3.10
+        assert_eq!(Auth::simple(b"12345678"), Some(Auth::Simple(*b"12345678")));
+        assert_eq!(Auth::simple(b"123456789"), None);
+    }
+
+    #[test]
+    fn vrid_zero_is_refused() {
+        // RFC 9568 §5.2.3
+        assert_eq!(Vrid::new(0), None);
+        assert_eq!(Vrid::new(255).map(Vrid::get), Some(255));
+    }
+
+    #[test]
+    fn version_2_takes_whole_seconds_only() {
+        // RFC 3768 §5.3.7
+        let v2 = |span| Interval::from_duration(Version::V2, span);
+        assert_eq!(v2(Duration::from_millis(500)), Err(IntervalError::NotWholeSeconds));
+        assert_eq!(v2(Duration::ZERO), Err(IntervalError::Zero));
+        assert_eq!(v2(Duration::from_secs(256)), Err(IntervalError::TooLong { most: Interval::MOST_V2 }));
+        assert_eq!(v2(Duration::from_secs(255)).map(Interval::as_seconds), Ok(Some(255)));
+    }
+
+    #[test]
+    fn version_3_rounds_to_centiseconds_and_to_no_less_than_ten_milliseconds() {
+        // RFC 9568 §5.2.7
+        let v3 = |span| Interval::from_duration(Version::V3, span).map(Interval::as_centis);
+        assert_eq!(v3(Duration::from_millis(250)), Ok(25));
+        assert_eq!(v3(Duration::from_millis(14)), Ok(1));
+        assert_eq!(v3(Duration::from_millis(15)), Ok(2));
+        assert_eq!(v3(Duration::from_nanos(1)), Ok(1));
+        assert_eq!(v3(Duration::from_millis(40_950)), Ok(4095));
+        assert_eq!(v3(Duration::from_secs(41)), Err(IntervalError::TooLong { most: Interval::MOST_V3 }));
+    }
+
+    #[test]
+    fn lowering_and_raising_stay_among_the_priorities_that_compete() {
+        assert_eq!(Priority(100).lowered(), Priority(90));
+        assert_eq!(Priority(5).lowered(), Priority(1));
+        assert_eq!(Priority(250).raised(), Priority(254));
+        assert_eq!(Priority(245).raised(), Priority(254));
+        assert_eq!(Priority(255).raised(), Priority(255));
+    }
+}

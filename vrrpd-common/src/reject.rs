@@ -1,0 +1,137 @@
+//! Why an advert was discarded (RFC 9568 §7.1, RFC 3768 §7.1): one enum for the error, the counter's name, the log
+//! field and the JSON key.
+
+use core::fmt;
+
+/// A check that an advert failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Reject {
+    /// TTL or hop limit is not 255.
+    Ttl,
+    /// Checksum of the IPv4 header or of the message.
+    Checksum,
+    /// Another protocol version than the router's.
+    Version,
+    /// Not an advertisement.
+    Type,
+    /// The frame ends before what its headers announce.
+    Truncated,
+    /// Authentication type or data differ from ours (version 2).
+    Auth,
+    /// Interval of zero, or in version 2 another one than ours.
+    Interval,
+    /// No address at all.
+    AddressCount,
+    /// The addresses are not acceptable: the first IPv6 one is not link-local, or the list differs where equality is
+    /// asked for.
+    AddressList,
+    /// An IPv4 fragment.
+    Fragment,
+    /// Our own frame, come back.
+    Loopback,
+    /// A virtual router that is not configured on this interface.
+    NotOurs,
+}
+
+/// A failed check with what was found and what was wanted, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The check.
+    pub reject: Reject,
+    /// The value found; its meaning depends on the check.
+    pub got: u32,
+    /// The value wanted.
+    pub wanted: u32,
+}
+
+impl Reject {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Self; 12] = [
+        Self::Ttl,
+        Self::Checksum,
+        Self::Version,
+        Self::Type,
+        Self::Truncated,
+        Self::Auth,
+        Self::Interval,
+        Self::AddressCount,
+        Self::AddressList,
+        Self::Fragment,
+        Self::Loopback,
+        Self::NotOurs,
+    ];
+
+    /// The name in counters, logs and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ttl => "ttl",
+            Self::Checksum => "checksum",
+            Self::Version => "version",
+            Self::Type => "type",
+            Self::Truncated => "truncated",
+            Self::Auth => "auth",
+            Self::Interval => "interval",
+            Self::AddressCount => "address_count",
+            Self::AddressList => "address_list",
+            Self::Fragment => "fragment",
+            Self::Loopback => "loopback",
+            Self::NotOurs => "not_ours",
+        }
+    }
+
+    /// This check, failed with these values.
+    #[inline(always)]
+    pub const fn because(self, got: u32, wanted: u32) -> Rejection {
+        Rejection { reject: self, got, wanted }
+    }
+}
+
+impl fmt::Display for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reject, got, wanted } = *self;
+        match reject {
+            Reject::Ttl => write!(f, "TTL {got}, must be {wanted} (RFC 9568 §7.1)"),
+            Reject::Checksum => write!(f, "checksum {got:#06x}, must be {wanted:#06x} (RFC 9568 §5.2.8)"),
+            Reject::Version => {
+                write!(f, "version {got}, this router speaks version {wanted} (RFC 9568 §7.1)")
+            }
+            Reject::Type => write!(f, "type {got}, must be {wanted} (RFC 9568 §5.2.2)"),
+            Reject::Truncated => write!(f, "{got} octets, its headers announce {wanted} (RFC 9568 §7.1)"),
+            Reject::Auth if got == wanted => write!(f, "authentication data differs (RFC 2338 §5.3.6)"),
+            Reject::Auth => write!(f, "authentication type {got}, must be {wanted} (RFC 2338 §5.3.6)"),
+            Reject::Interval if got == 0 => write!(f, "interval 0 (RFC 9568 §5.2.7)"),
+            Reject::Interval => write!(f, "interval {got} s, ours is {wanted} s (RFC 3768 §7.1)"),
+            Reject::AddressCount => write!(f, "{got} addresses, must be at least {wanted} (RFC 9568 §5.2.5)"),
+            Reject::AddressList => write!(f, "address list not acceptable (RFC 9568 §5.2.9, RFC 3768 §7.1)"),
+            Reject::Fragment => write!(f, "fragment at octet {got} (RFC 9568 §5.1)"),
+            Reject::Loopback => write!(f, "source is our own address (RFC 9568 §7.1)"),
+            Reject::NotOurs => write!(f, "VRID {got} is not configured on this interface (RFC 9568 §7.1)"),
+        }
+    }
+}
+
+impl core::error::Error for Rejection {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn reasons_are_numbered_in_the_order_of_all_and_named_once() {
+        for (number, reject) in Reject::ALL.into_iter().enumerate() {
+            assert_eq!(reject as usize, number);
+        }
+        assert_eq!(
+            Reject::ALL.map(Reject::name).into_iter().collect::<BTreeSet<_>>().len(),
+            Reject::ALL.len()
+        );
+    }
+}

@@ -1,0 +1,119 @@
+//! What happens to a router, and what it wants done.
+
+use core::net::IpAddr;
+
+use crate::advert::Advert;
+use crate::params::Priority;
+use crate::time::Duration;
+
+use super::{Reason, StateName};
+
+/// What happens to a router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Take part from now on.
+    Startup,
+    /// Leave.
+    Shutdown,
+    /// The deadline may have passed.
+    Timer,
+    /// An advert passed every check.
+    Advert(Advert),
+    /// The interface can be used, and adverts are to be sent from this address. Also when the address changes.
+    InterfaceUp(IpAddr),
+    /// The interface cannot be used any more.
+    InterfaceDown(Fault),
+    /// Be Backup as long as there is another master, whatever its priority.
+    StandBack(Origin),
+    /// Take part in elections again, and preempt if the priority allows.
+    Resume(Origin),
+    /// Take this priority, 1 to 255.
+    Priority(Priority),
+    /// The system refused the virtual addresses that [`Action::TakeAddresses`] asked for.
+    AddressesRefused,
+}
+
+/// What is to be done, in the order in which it is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Put the virtual addresses on the interface; what follows waits until they are there.
+    TakeAddresses,
+    /// Remove them.
+    GiveUpAddresses,
+    /// Send an advert with this priority.
+    SendAdvert(Priority),
+    /// Gratuitous ARP or unsolicited neighbour advertisement for each address.
+    AnnounceAddresses,
+    /// The state has changed: log it, run scripts, tell who listens.
+    Transition(Transition),
+    /// Worth a line in the log.
+    Notice(Notice),
+}
+
+/// A change of state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The state left.
+    pub from: StateName,
+    /// The state entered.
+    pub to: StateName,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Something that a person may want to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The master's interval is not ours; in version 3 it is adopted (RFC 9568 §6.4.2).
+    IntervalDiffers(Advert),
+    /// The master announces other addresses than we have.
+    AddressesDiffer(Advert),
+    /// Another router of lower right sends adverts while we are Master.
+    LowerMaster(Advert),
+    /// The Master_Down timer was handled this late: the machine stood still, so we listen anew.
+    ClockGap(Duration),
+}
+
+/// Who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The client.
+    Operator,
+    /// A signal.
+    Signal,
+}
+
+/// Why an interface cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// No carrier.
+    LinkDown,
+    /// Set down by an administrator.
+    AdminDown,
+    /// It is gone.
+    InterfaceRemoved,
+    /// It has no address to send from.
+    NoAddress,
+}
+
+impl Origin {
+    /// The reason of a transition it causes.
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Operator => Reason::Operator,
+            Self::Signal => Reason::Signal,
+        }
+    }
+}
+
+impl Fault {
+    /// The reason of a transition it causes.
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::LinkDown => Reason::LinkDown,
+            Self::AdminDown => Reason::AdminDown,
+            Self::InterfaceRemoved => Reason::InterfaceRemoved,
+            Self::NoAddress => Reason::NoAddress,
+        }
+    }
+}

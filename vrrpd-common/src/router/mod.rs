@@ -1,0 +1,470 @@
+//! The state machine of one virtual router (RFC 9568 §6.4, RFC 3768 §6.4): events with their time in, actions out.
+//!
+//! It reads no clock, opens no socket and allocates nothing. Whoever drives it calls [`VirtualRouter::handle`] for
+//! each event, carries out the actions in their order, and calls again with [`Event::Timer`] when
+//! [`VirtualRouter::deadline`] has passed. Timers that come too early or twice are harmless.
+//!
+//! RFC 9568 says Active where this project says Master, as its users do.
+//!
+//! Start reading at [`VirtualRouter::handle`]; there is a function for each state, and in it an arm for each event.
+
+mod event;
+mod reason;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use core::net::IpAddr;
+
+pub use event::{Action, Event, Fault, Notice, Origin, Transition};
+pub use reason::Reason;
+pub use state::{Backup, Heard, Master, State, StateName, Waiting};
+
+use crate::advert::{AddressDigest, Advert};
+use crate::election::{BackupVerdict, MasterVerdict, backup_verdict, master_verdict};
+use crate::params::{Interval, Priority, Version, Vrid};
+use crate::time::{Duration, Instant};
+use crate::timers::{master_down_interval, skew_time};
+
+/// What does not change while the router lives.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The virtual router.
+    pub vrid: Vrid,
+    /// Protocol version.
+    pub version: Version,
+    /// The priority to start with.
+    pub priority: Priority,
+    /// Preempt_Mode (RFC 9568 §6.1): take over from a master of lower priority.
+    pub preempt_mode: bool,
+    /// Our own advertisement interval.
+    pub interval: Interval,
+    /// The virtual addresses, to notice that a peer announces others.
+    pub addresses: AddressDigest,
+    /// When gratuitous ARP or unsolicited neighbour advertisements are repeated.
+    pub announce: AnnounceTimes,
+}
+
+/// When a new master repeats the announcement of its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnnounceTimes {
+    /// The second announcement comes this long after the first; `None`: there is no second.
+    pub again_after: Option<Duration>,
+    /// Further ones come at this interval; `None`: there are no further ones.
+    pub then_every: Option<Duration>,
+}
+
+/// One virtual router on one interface.
+#[derive(Clone, Copy, Debug)]
+pub struct VirtualRouter {
+    config: Config,
+    priority: Priority,
+    forced_backup: bool,
+    /// The primary address to send from, or why the interface cannot be used.
+    interface: Result<IpAddr, Fault>,
+    state: State,
+}
+
+/// A master says again at most this often that its addresses are here, while others claim them.
+const ANNOUNCE_SPACING: Duration = Duration::from_secs(1);
+/// How long a router at least stays Backup after the system refused it the addresses.
+const REFUSED_HOLD: Duration = Duration::from_secs(1);
+/// A deadline missed by more than this (and more than a Master_Down_Interval) was missed by the whole machine.
+const CLOCK_GAP: Duration = Duration::from_secs(1);
+
+impl VirtualRouter {
+    /// A router that waits for [`Event::Startup`], on an interface that is not usable until
+    /// [`Event::InterfaceUp`].
+    pub const fn new(config: Config) -> Self {
+        Self {
+            config,
+            priority: config.priority,
+            forced_backup: false,
+            interface: Err(Fault::NoAddress),
+            state: State::Initialize,
+        }
+    }
+
+    /// What does not change.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The state with its deadlines.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The priority in force.
+    pub const fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// Whether an operator told this router to stand back.
+    pub const fn forced_backup(&self) -> bool {
+        self.forced_backup
+    }
+
+    /// The primary address that adverts are sent from; `None` while the interface cannot be used.
+    pub fn source(&self) -> Option<IpAddr> {
+        self.interface.ok()
+    }
+
+    /// The primary address, or why the interface cannot be used.
+    pub const fn interface(&self) -> Result<IpAddr, Fault> {
+        self.interface
+    }
+
+    /// Master_Adver_Interval (RFC 9568 §6.1): what the master advertises, or our own.
+    pub fn master_adver_interval(&self) -> Interval {
+        match &self.state {
+            State::Backup(backup) => backup.master_adver_interval,
+            State::Initialize | State::Fault(_) | State::Master(_) => self.config.interval,
+        }
+    }
+
+    /// When [`Event::Timer`] is due; `None`: never.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Initialize | State::Fault(_) => None,
+            State::Backup(backup) => Some(backup.master_down_at),
+            State::Master(master) => {
+                Some(master.announce_at.map_or(master.advert_at, |at| at.min(master.advert_at)))
+            }
+        }
+    }
+
+    /// Takes in an event that happened at `now` and says through `emit` what is to be done, in this order.
+    pub fn handle(&mut self, now: Instant, event: Event, emit: &mut dyn FnMut(Action)) {
+        // A machine that stood still believes what was true before. Nobody heard its adverts since, so another one
+        // may be Master now: listen before acting.
+        if let (State::Master(master), Event::Timer | Event::Advert(_)) = (&self.state, &event)
+            && self.slept_through(now, master.advert_at)
+        {
+            emit(Action::GiveUpAddresses);
+            self.become_backup(now, Reason::ClockGap, None, emit);
+        }
+
+        match self.state {
+            State::Initialize => self.in_initialize(now, event, emit),
+            State::Fault(_) => self.in_fault(now, event, emit),
+            State::Backup(backup) => self.in_backup(now, backup, event, emit),
+            State::Master(master) => self.in_master(now, master, event, emit),
+        }
+    }
+
+    /// RFC 9568 §6.4.1
+    fn in_initialize(&mut self, now: Instant, event: Event, emit: &mut dyn FnMut(Action)) {
+        match event {
+            Event::Startup => match self.interface {
+                Ok(_) => self.begin(now, Reason::StartUp, emit),
+                Err(fault) => self.enter(State::Fault(fault), fault.reason(), emit),
+            },
+            Event::InterfaceUp(source) => self.interface = Ok(source),
+            Event::InterfaceDown(fault) => self.interface = Err(fault),
+            Event::StandBack(_) => self.forced_backup = true,
+            Event::Resume(_) => self.forced_backup = false,
+            Event::Priority(priority) => self.priority = priority,
+            Event::Shutdown | Event::Timer | Event::Advert(_) | Event::AddressesRefused => {}
+        }
+    }
+
+    /// The interface cannot be used: Initialize, until it can. RFC 9568 knows no links.
+    fn in_fault(&mut self, now: Instant, event: Event, emit: &mut dyn FnMut(Action)) {
+        match event {
+            Event::InterfaceUp(source) => {
+                self.interface = Ok(source);
+                self.begin(now, Reason::LinkUp, emit);
+            }
+            Event::InterfaceDown(fault) => {
+                self.interface = Err(fault);
+                self.state = State::Fault(fault);
+            }
+            Event::Shutdown => self.enter(State::Initialize, Reason::Shutdown, emit),
+            Event::StandBack(_) => self.forced_backup = true,
+            Event::Resume(_) => self.forced_backup = false,
+            Event::Priority(priority) => self.priority = priority,
+            Event::Startup | Event::Timer | Event::Advert(_) | Event::AddressesRefused => {}
+        }
+    }
+
+    /// RFC 9568 §6.4.2
+    fn in_backup(&mut self, now: Instant, backup: Backup, event: Event, emit: &mut dyn FnMut(Action)) {
+        match event {
+            Event::Shutdown => self.enter(State::Initialize, Reason::Shutdown, emit),
+            Event::Timer => {
+                if now >= backup.master_down_at {
+                    self.master_down(now, backup, emit);
+                }
+            }
+            Event::Advert(advert) => self.advert_to_backup(now, backup, advert, emit),
+            Event::InterfaceUp(source) => self.interface = Ok(source),
+            Event::InterfaceDown(fault) => {
+                self.interface = Err(fault);
+                self.enter(State::Fault(fault), fault.reason(), emit);
+            }
+            Event::StandBack(_) => {
+                self.forced_backup = true;
+                // A lower master that was to be preempted is one to be followed now.
+                if let Backup { waiting: Waiting::ToPreempt, master: Some(heard), .. } = backup {
+                    self.state = State::Backup(self.following(heard));
+                }
+            }
+            Event::Resume(origin) => {
+                self.forced_backup = false;
+                if let (Some(Heard { advert, .. }), Ok(own)) = (backup.master, self.interface)
+                    && master_verdict(advert.priority, advert.source, self.priority, own)
+                        == MasterVerdict::Assert
+                {
+                    self.become_master(now, origin.reason(), emit);
+                }
+            }
+            Event::Priority(priority) => {
+                self.priority = priority;
+                // Skew_Time follows the priority; what was waited already counts.
+                let wait = self.wait(backup.waiting, backup.master_adver_interval);
+                self.state = State::Backup(Backup { master_down_at: backup.armed_at + wait, ..backup });
+            }
+            Event::Startup | Event::AddressesRefused => {}
+        }
+    }
+
+    /// RFC 9568 §6.4.3
+    fn in_master(&mut self, now: Instant, mut master: Master, event: Event, emit: &mut dyn FnMut(Action)) {
+        match event {
+            Event::Shutdown => {
+                emit(Action::SendAdvert(Priority::RESIGN));
+                emit(Action::GiveUpAddresses);
+                self.enter(State::Initialize, Reason::Shutdown, emit);
+            }
+            Event::Timer => {
+                if now >= master.advert_at {
+                    emit(Action::SendAdvert(self.priority));
+                    master.advert_sent(now, self.config.interval);
+                }
+                if master.announce_at.is_some_and(|at| now >= at) {
+                    emit(Action::AnnounceAddresses);
+                    master.announce_at = self.config.announce.then_every.map(|every| now + every);
+                }
+                self.state = State::Master(master);
+            }
+            Event::Advert(advert) => self.advert_to_master(now, master, advert, emit),
+            Event::InterfaceUp(source) => self.interface = Ok(source),
+            Event::InterfaceDown(fault) => {
+                self.interface = Err(fault);
+                emit(Action::GiveUpAddresses);
+                self.enter(State::Fault(fault), fault.reason(), emit);
+            }
+            Event::StandBack(origin) => {
+                self.forced_backup = true;
+                emit(Action::SendAdvert(Priority::RESIGN));
+                emit(Action::GiveUpAddresses);
+                self.become_backup(now, origin.reason(), None, emit);
+            }
+            Event::Resume(_) => self.forced_backup = false,
+            Event::Priority(priority) => {
+                if self.priority != priority {
+                    self.priority = priority;
+                    emit(Action::SendAdvert(priority));
+                    self.state = State::Master(Master { advert_at: self.next_advert(now), ..master });
+                }
+            }
+            Event::AddressesRefused => {
+                // No advert has gone out yet, so there is nothing to resign from.
+                emit(Action::GiveUpAddresses);
+                self.become_backup(now, Reason::AddressRefused, None, emit);
+                if let State::Backup(backup) = &mut self.state {
+                    backup.master_down_at += REFUSED_HOLD;
+                }
+            }
+            Event::Startup => {}
+        }
+    }
+
+    /// RFC 9568 §6.4.1, on a usable interface.
+    fn begin(&mut self, now: Instant, reason: Reason, emit: &mut dyn FnMut(Action)) {
+        if self.priority == Priority::OWNER && !self.forced_backup {
+            self.become_master(now, reason, emit);
+        } else {
+            self.become_backup(now, reason, None, emit);
+        }
+    }
+
+    /// The Master_Down timer fired (RFC 9568 §6.4.2).
+    fn master_down(&mut self, now: Instant, backup: Backup, emit: &mut dyn FnMut(Action)) {
+        if self.slept_through(now, backup.master_down_at) {
+            emit(Action::Notice(Notice::ClockGap(now.saturating_since(backup.master_down_at))));
+            let next = self.waiting_for_silence(now, backup.master_adver_interval, backup.master);
+            self.state = State::Backup(next);
+            return;
+        }
+        let reason = match backup.waiting {
+            Waiting::ForSilence => Reason::MasterDownTimer,
+            Waiting::AfterResignation => Reason::MasterResigned,
+            Waiting::ToPreempt => Reason::Preempted,
+        };
+        self.become_master(now, reason, emit);
+    }
+
+    /// RFC 9568 §6.4.2, receipt of an advertisement.
+    fn advert_to_backup(
+        &mut self,
+        now: Instant,
+        backup: Backup,
+        advert: Advert,
+        emit: &mut dyn FnMut(Action),
+    ) {
+        self.notice_differences(backup.master.map(|heard| heard.advert), &advert, emit);
+        let heard = Heard { advert, at: now };
+        let next = match backup_verdict(advert.priority, self.priority, self.preempts()) {
+            BackupVerdict::Follow => self.following(heard),
+            // Said again, it does not put off what it announced the first time.
+            BackupVerdict::Resigned if backup.waiting == Waiting::AfterResignation => backup,
+            // The interval of the master that leaves is still the one to reckon with.
+            BackupVerdict::Resigned => Backup {
+                armed_at: now,
+                master_down_at: now + self.wait(Waiting::AfterResignation, backup.master_adver_interval),
+                waiting: Waiting::AfterResignation,
+                master_adver_interval: backup.master_adver_interval,
+                master: None,
+            },
+            BackupVerdict::Discard => match backup.waiting {
+                // Another router, already resigned, may be followed by one that we preempt: the shorter wait counts.
+                Waiting::AfterResignation => Backup { master: Some(heard), ..backup },
+                Waiting::ForSilence | Waiting::ToPreempt => {
+                    Backup { waiting: Waiting::ToPreempt, master: Some(heard), ..backup }
+                }
+            },
+        };
+        self.state = State::Backup(next);
+    }
+
+    /// RFC 9568 §6.4.3, receipt of an advertisement.
+    fn advert_to_master(
+        &mut self,
+        now: Instant,
+        mut master: Master,
+        advert: Advert,
+        emit: &mut dyn FnMut(Action),
+    ) {
+        let Ok(own) = self.interface else { return };
+        let reason = match master_verdict(advert.priority, advert.source, self.priority, own) {
+            MasterVerdict::Resigned => {
+                emit(Action::SendAdvert(self.priority));
+                master.advert_at = self.next_advert(now);
+                self.state = State::Master(master);
+                return;
+            }
+            MasterVerdict::Assert => {
+                // Answered at once, since the other one may hold the addresses; at most once an interval, since it
+                // may also be a flood.
+                if now >= master.assert_after {
+                    emit(Action::SendAdvert(self.priority));
+                    master.advert_at = self.next_advert(now);
+                    master.assert_after = master.advert_at;
+                }
+                if now >= master.announce_after {
+                    emit(Action::Notice(Notice::LowerMaster(advert)));
+                    emit(Action::AnnounceAddresses);
+                    master.announce_after = now + ANNOUNCE_SPACING;
+                    master.announce_at = Some(now + ANNOUNCE_SPACING);
+                }
+                self.state = State::Master(master);
+                return;
+            }
+            MasterVerdict::YieldToPriority => Reason::HigherPriorityAdvert,
+            MasterVerdict::YieldToAddress => Reason::EqualPriorityHigherAddress,
+        };
+        self.notice_differences(None, &advert, emit);
+        emit(Action::GiveUpAddresses);
+        self.become_backup(now, reason, Some(Heard { advert, at: now }), emit);
+    }
+
+    /// Says once per change that a master does not advertise what we would.
+    fn notice_differences(&self, before: Option<Advert>, advert: &Advert, emit: &mut dyn FnMut(Action)) {
+        if advert.interval != self.config.interval && before.map(|b| b.interval) != Some(advert.interval) {
+            emit(Action::Notice(Notice::IntervalDiffers(*advert)));
+        }
+        if advert.addresses != self.config.addresses && before.map(|b| b.addresses) != Some(advert.addresses)
+        {
+            emit(Action::Notice(Notice::AddressesDiffer(*advert)));
+        }
+    }
+
+    /// The addresses first, and nobody is told before they are there (RFC 9568 §8.1.2).
+    fn become_master(&mut self, now: Instant, reason: Reason, emit: &mut dyn FnMut(Action)) {
+        emit(Action::TakeAddresses);
+        emit(Action::SendAdvert(self.priority));
+        emit(Action::AnnounceAddresses);
+        let next = Master {
+            advert_at: self.next_advert(now),
+            announce_at: self.config.announce.again_after.map(|after| now + after),
+            assert_after: now,
+            announce_after: now + ANNOUNCE_SPACING,
+        };
+        self.enter(State::Master(next), reason, emit);
+    }
+
+    /// Waits for a master to fall silent. Which interval that goes by is learned from the advert that made us Backup
+    /// (RFC 9568 §6.4.3), or our own.
+    fn become_backup(
+        &mut self,
+        now: Instant,
+        reason: Reason,
+        master: Option<Heard>,
+        emit: &mut dyn FnMut(Action),
+    ) {
+        let next = match master {
+            Some(heard) => self.following(heard),
+            None => self.waiting_for_silence(now, self.config.interval, None),
+        };
+        self.enter(State::Backup(next), reason, emit);
+    }
+
+    fn enter(&mut self, next: State, reason: Reason, emit: &mut dyn FnMut(Action)) {
+        let from = self.state.name();
+        self.state = next;
+        emit(Action::Transition(Transition { from, to: next.name(), reason }));
+    }
+
+    /// A Backup whose master was heard just now.
+    fn following(&self, heard: Heard) -> Backup {
+        let interval = match self.config.version {
+            Version::V2 => self.config.interval,
+            Version::V3 => heard.advert.interval,
+        };
+        self.waiting_for_silence(heard.at, interval, Some(heard))
+    }
+
+    fn waiting_for_silence(&self, from: Instant, interval: Interval, master: Option<Heard>) -> Backup {
+        Backup {
+            armed_at: from,
+            master_down_at: from + self.wait(Waiting::ForSilence, interval),
+            waiting: Waiting::ForSilence,
+            master_adver_interval: interval,
+            master,
+        }
+    }
+
+    fn wait(&self, waiting: Waiting, interval: Interval) -> Duration {
+        match waiting {
+            Waiting::ForSilence | Waiting::ToPreempt => {
+                master_down_interval(self.config.version, self.priority, interval)
+            }
+            Waiting::AfterResignation => skew_time(self.config.version, self.priority, interval),
+        }
+    }
+
+    fn next_advert(&self, now: Instant) -> Instant {
+        now + self.config.interval.as_duration()
+    }
+
+    fn preempts(&self) -> bool {
+        self.config.preempt_mode && !self.forced_backup
+    }
+
+    fn slept_through(&self, now: Instant, deadline: Instant) -> bool {
+        let patience = self.wait(Waiting::ForSilence, self.master_adver_interval());
+        now.saturating_since(deadline) > CLOCK_GAP.max(patience)
+    }
+}

@@ -1,0 +1,120 @@
+//! The states. Each owns its deadlines, so that none can be left armed in a state that does not know it.
+
+use crate::advert::Advert;
+use crate::params::Interval;
+use crate::time::Instant;
+
+use super::event::Fault;
+
+/// State of a virtual router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not started yet, or left (RFC 9568 §6.4.1).
+    Initialize,
+    /// Initialize as well, since the interface cannot be used.
+    Fault(Fault),
+    /// Hears a master (RFC 9568 §6.4.2).
+    Backup(Backup),
+    /// Serves the addresses (RFC 9568 §6.4.3).
+    Master(Master),
+}
+
+/// Backup and the time at which it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backup {
+    /// When the wait began.
+    pub armed_at: Instant,
+    /// Master_Down_Timer.
+    pub master_down_at: Instant,
+    /// What the timer waits for.
+    pub waiting: Waiting,
+    /// Master_Adver_Interval (RFC 9568 §6.1).
+    pub master_adver_interval: Interval,
+    /// The master heard last; `None` when none was heard or it resigned.
+    pub master: Option<Heard>,
+}
+
+/// What a Backup waits for; why it will be Master if nothing happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Master_Down_Interval without an advert.
+    ForSilence,
+    /// Skew_Time after the master resigned.
+    AfterResignation,
+    /// Master_Down_Interval in which only lower masters are heard.
+    ToPreempt,
+}
+
+/// An advert and when it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// The advert.
+    pub advert: Advert,
+    /// When it came.
+    pub at: Instant,
+}
+
+/// Master and the times of what it has to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Master {
+    /// Adver_Timer.
+    pub advert_at: Instant,
+    /// When the addresses are announced again; `None`: not again.
+    pub announce_at: Option<Instant>,
+    /// The next lower advert is answered from this time on.
+    pub assert_after: Instant,
+    /// A lower advert makes the addresses be announced again from this time on.
+    pub announce_after: Instant,
+}
+
+/// The name of a state, without its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StateName {
+    /// [`State::Initialize`].
+    Init,
+    /// [`State::Fault`].
+    Fault,
+    /// [`State::Backup`].
+    Backup,
+    /// [`State::Master`].
+    Master,
+}
+
+impl State {
+    /// The name.
+    pub const fn name(&self) -> StateName {
+        match self {
+            Self::Initialize => StateName::Init,
+            Self::Fault(_) => StateName::Fault,
+            Self::Backup(_) => StateName::Backup,
+            Self::Master(_) => StateName::Master,
+        }
+    }
+}
+
+impl Master {
+    /// The next advert is due an interval after this one was, so that lateness does not add up; after a stall of
+    /// more than an interval the count starts anew.
+    pub(super) fn advert_sent(&mut self, now: Instant, interval: Interval) {
+        let next = self.advert_at + interval.as_duration();
+        self.advert_at = if next > now { next } else { now + interval.as_duration() };
+    }
+}
+
+impl StateName {
+    /// Lower case, as in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Fault => "fault",
+            Self::Backup => "backup",
+            Self::Master => "master",
+        }
+    }
+}
+
+impl core::fmt::Display for StateName {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,104 @@
+//! Every state with every event, written down in `golden.txt`. `UPDATE_GOLDEN=1 cargo test -p vrrpd-common golden`
+//! writes the file anew; read the difference before it is committed.
+
+use super::*;
+use std::format;
+use std::string::{String, ToString};
+
+/// The states, each with its name in the table.
+pub(super) fn states() -> Vec<(&'static str, Bench)> {
+    let mut init = Bench::new(config());
+    init.event(Event::InterfaceUp(OURS));
+    let mut owner = Bench::new(Config { priority: Priority::OWNER, ..config() });
+    owner.event(Event::InterfaceUp(OURS));
+    let mut fault = Bench::started(config());
+    fault.event(Event::InterfaceDown(Fault::LinkDown));
+    let mut following = Bench::started(config());
+    following.event(Event::Advert(advert(150, LOWER_ADDRESS)));
+    let mut preempting = Bench::started(config());
+    preempting.event(Event::Advert(advert(50, LOWER_ADDRESS)));
+    let mut resigned = Bench::started(config());
+    resigned.event(Event::Advert(advert(0, LOWER_ADDRESS)));
+    let mut forced = Bench::started(config());
+    forced.event(Event::StandBack(Origin::Operator));
+    forced.event(Event::Advert(advert(50, LOWER_ADDRESS)));
+    let mut due = Bench::started(config());
+    due.now = due.router.deadline().expect("has one");
+    let mut advert_due = Bench::master(config());
+    advert_due.after(ms(100));
+    Vec::from([
+        ("init", init),
+        ("init, owner", owner),
+        ("fault", fault),
+        ("backup of 150", following),
+        ("backup, preempting 50", preempting),
+        ("backup, master resigned", resigned),
+        ("backup, told to stand back, of 50", forced),
+        ("backup, timer due", due),
+        ("master", Bench::master(config())),
+        ("master, advert due", advert_due),
+    ])
+}
+
+/// The events, each with its name in the table.
+pub(super) fn events() -> Vec<(&'static str, Event)> {
+    Vec::from([
+        ("startup", Event::Startup),
+        ("shutdown", Event::Shutdown),
+        ("timer", Event::Timer),
+        ("advert 0", Event::Advert(advert(0, HIGHER_ADDRESS))),
+        ("advert 50", Event::Advert(advert(50, HIGHER_ADDRESS))),
+        ("advert 100, lower address", Event::Advert(advert(100, LOWER_ADDRESS))),
+        ("advert 100, higher address", Event::Advert(advert(100, HIGHER_ADDRESS))),
+        ("advert 150", Event::Advert(advert(150, LOWER_ADDRESS))),
+        ("interface up", Event::InterfaceUp(OURS)),
+        ("link down", Event::InterfaceDown(Fault::LinkDown)),
+        ("stand back", Event::StandBack(Origin::Operator)),
+        ("resume", Event::Resume(Origin::Operator)),
+        ("priority 90", Event::Priority(Priority(90))),
+        ("addresses refused", Event::AddressesRefused),
+    ])
+}
+
+fn row(state: &str, event: &str, bench: &Bench, actions: &[Action]) -> String {
+    let actions: Vec<_> = actions.iter().map(describe).collect();
+    let actions = if actions.is_empty() { "-".to_string() } else { actions.join(", ") };
+    let wait =
+        bench.router.deadline().map_or("never".to_string(), |at| at.saturating_since(bench.now).to_string());
+    format!("{state} | {event} | {actions} | {}, timer {wait}\n", bench.state())
+}
+
+fn describe(action: &Action) -> String {
+    match action {
+        Action::TakeAddresses => "take".to_string(),
+        Action::GiveUpAddresses => "give up".to_string(),
+        Action::SendAdvert(priority) => format!("advert {priority}"),
+        Action::AnnounceAddresses => "announce".to_string(),
+        Action::Transition(Transition { from, to, reason }) => format!("{from} -> {to} ({reason})"),
+        Action::Notice(Notice::IntervalDiffers(_)) => "notice interval".to_string(),
+        Action::Notice(Notice::AddressesDiffer(_)) => "notice addresses".to_string(),
+        Action::Notice(Notice::LowerMaster(_)) => "notice lower master".to_string(),
+        Action::Notice(Notice::ClockGap(_)) => "notice clock gap".to_string(),
+    }
+}
+
+#[test]
+fn every_state_with_every_event_does_what_the_table_says() {
+    let mut table = String::from("state | event | actions | then\n");
+    for (state, bench) in states() {
+        for (name, event) in events() {
+            let mut bench = Bench { router: bench.router, now: bench.now };
+            let actions = bench.event(event);
+            table += &row(state, name, &bench, &actions);
+        }
+    }
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/router/tests/golden.txt");
+        std::fs::write(path, &table).expect("the table can be written");
+        return;
+    }
+    for (number, (got, wanted)) in table.lines().zip(include_str!("golden.txt").lines()).enumerate() {
+        assert_eq!(got, wanted, "line {}", number + 1);
+    }
+    assert_eq!(table.lines().count(), include_str!("golden.txt").lines().count());
+}

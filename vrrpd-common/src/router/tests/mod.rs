@@ -1,0 +1,112 @@
+//! The state machine, told as transcripts: what happens, and what is to be done about it.
+
+mod golden;
+mod scenarios;
+
+use core::net::{IpAddr, Ipv4Addr};
+use std::vec::Vec;
+
+use super::*;
+
+const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 10));
+const LOWER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
+const HIGHER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 200));
+const START: Instant = Instant::from_nanos(1_000_000_000_000);
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn vrid() -> Vrid {
+    Vrid::new(51).expect("51 is legal")
+}
+
+/// Version 3, priority 100, 100 ms, preempting: Skew_Time 60.9375 ms, Master_Down_Interval 360.9375 ms.
+fn config() -> Config {
+    Config {
+        vrid: vrid(),
+        version: Version::V3,
+        priority: Priority(100),
+        preempt_mode: true,
+        interval: Interval::from_centis(10).expect("100 ms is legal"),
+        addresses: AddressDigest::from_bits(1),
+        announce: AnnounceTimes { again_after: Some(Duration::from_secs(5)), then_every: None },
+    }
+}
+
+fn advert(priority: u8, source: IpAddr) -> Advert {
+    Advert {
+        vrid: vrid(),
+        priority: Priority(priority),
+        interval: config().interval,
+        source,
+        address_count: 1,
+        addresses: AddressDigest::from_bits(1),
+    }
+}
+
+/// A router and the time.
+struct Bench {
+    router: VirtualRouter,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(config: Config) -> Self {
+        Self { router: VirtualRouter::new(config), now: START }
+    }
+
+    /// Started on a usable interface.
+    fn started(config: Config) -> Self {
+        let mut bench = Self::new(config);
+        bench.event(Event::InterfaceUp(OURS));
+        bench.event(Event::Startup);
+        bench
+    }
+
+    /// Master, a moment after its first advert.
+    fn master(config: Config) -> Self {
+        let mut bench = Self::started(config);
+        bench.run_to_deadline();
+        assert_eq!(bench.state(), StateName::Master);
+        bench
+    }
+
+    fn event(&mut self, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.router.handle(self.now, event, &mut |action| actions.push(action));
+        actions
+    }
+
+    fn after(&mut self, span: Duration) -> &mut Self {
+        self.now += span;
+        self
+    }
+
+    /// Lets the time pass until the next deadline.
+    fn run_to_deadline(&mut self) -> Vec<Action> {
+        self.now = self.router.deadline().expect("the state has a deadline");
+        self.event(Event::Timer)
+    }
+
+    fn state(&self) -> StateName {
+        self.router.state().name()
+    }
+
+    fn wait(&self) -> Duration {
+        self.router.deadline().expect("the state has a deadline").saturating_since(self.now)
+    }
+}
+
+fn transition(from: StateName, to: StateName, reason: Reason) -> Action {
+    Action::Transition(Transition { from, to, reason })
+}
+
+fn promotion(reason: Reason) -> [Action; 4] {
+    [
+        Action::TakeAddresses,
+        Action::SendAdvert(Priority(100)),
+        Action::AnnounceAddresses,
+        transition(StateName::Backup, StateName::Master, reason),
+    ]
+}

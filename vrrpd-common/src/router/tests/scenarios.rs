@@ -1,0 +1,382 @@
+//! Sentences of the RFC and of this project, each as a short story.
+
+use super::*;
+use std::vec;
+
+#[test]
+fn a_router_starts_as_backup_and_is_master_after_silence() {
+    // RFC 9568 §6.4.1, §6.4.2
+    let mut bench = Bench::started(config());
+    assert_eq!(bench.state(), StateName::Backup);
+    assert_eq!(bench.wait(), Duration::from_nanos(360_937_500));
+    assert_eq!(bench.run_to_deadline(), promotion(Reason::MasterDownTimer));
+    assert_eq!(bench.wait(), ms(100));
+}
+
+#[test]
+fn the_owner_is_master_at_once() {
+    // RFC 9568 §6.4.1
+    let mut bench = Bench::new(Config { priority: Priority::OWNER, ..config() });
+    bench.event(Event::InterfaceUp(OURS));
+    let actions = bench.event(Event::Startup);
+    assert_eq!(
+        actions,
+        [
+            Action::TakeAddresses,
+            Action::SendAdvert(Priority::OWNER),
+            Action::AnnounceAddresses,
+            transition(StateName::Init, StateName::Master, Reason::StartUp),
+        ]
+    );
+}
+
+#[test]
+fn backup_waits_anew_after_each_advert_of_its_master() {
+    // RFC 9568 §6.4.2
+    let mut bench = Bench::started(config());
+    for _ in 0..10 {
+        bench.after(ms(300));
+        assert_eq!(bench.event(Event::Advert(advert(100, LOWER_ADDRESS))), []);
+        assert_eq!(bench.wait(), Duration::from_nanos(360_937_500));
+    }
+}
+
+#[test]
+fn backup_ignores_lower_priority_while_preempting() {
+    // RFC 9568 §6.4.2
+    let mut bench = Bench::started(config());
+    bench.after(ms(300));
+    assert_eq!(bench.event(Event::Advert(advert(99, HIGHER_ADDRESS))), []);
+    assert_eq!(bench.wait(), Duration::from_nanos(60_937_500));
+    assert_eq!(bench.run_to_deadline(), promotion(Reason::Preempted));
+}
+
+#[test]
+fn backup_follows_lower_priority_without_preemption() {
+    // RFC 9568 §6.4.2
+    let mut bench = Bench::started(Config { preempt_mode: false, ..config() });
+    bench.after(ms(300));
+    bench.event(Event::Advert(advert(1, LOWER_ADDRESS)));
+    assert_eq!(bench.wait(), Duration::from_nanos(360_937_500));
+}
+
+#[test]
+fn backup_takes_over_after_skew_time_when_the_master_resigns() {
+    // RFC 9568 §6.4.2
+    let mut bench = Bench::started(config());
+    bench.event(Event::Advert(advert(200, LOWER_ADDRESS)));
+    bench.after(ms(50));
+    bench.event(Event::Advert(advert(0, LOWER_ADDRESS)));
+    assert_eq!(bench.wait(), Duration::from_nanos(60_937_500));
+    assert_eq!(bench.run_to_deadline(), promotion(Reason::MasterResigned));
+}
+
+#[test]
+fn a_resignation_said_again_and_again_does_not_put_off_the_takeover() {
+    let mut bench = Bench::started(config());
+    bench.event(Event::Advert(advert(0, LOWER_ADDRESS)));
+    for _ in 0..6 {
+        bench.after(ms(10));
+        bench.event(Event::Advert(advert(0, LOWER_ADDRESS)));
+    }
+    assert_eq!(bench.wait(), Duration::from_nanos(937_500));
+}
+
+#[test]
+fn backup_waits_by_the_interval_that_its_master_advertises() {
+    // RFC 9568 §6.4.2; erratum to §6.1 on Master_Adver_Interval
+    let mut bench = Bench::started(config());
+    let second = Interval::from_centis(100).expect("1 s is legal");
+    let slow = Advert { interval: second, ..advert(200, LOWER_ADDRESS) };
+    assert_eq!(bench.event(Event::Advert(slow)), [Action::Notice(Notice::IntervalDiffers(slow))]);
+    assert_eq!(bench.wait(), Duration::from_nanos(3_609_375_000));
+    assert_eq!(bench.router.master_adver_interval(), second);
+    assert_eq!(bench.event(Event::Advert(slow)), [], "said once");
+    bench.event(Event::Advert(Advert { priority: Priority::RESIGN, ..slow }));
+    assert_eq!(bench.wait(), Duration::from_nanos(609_375_000), "skew of the master that left");
+    bench.run_to_deadline();
+    assert_eq!(bench.router.master_adver_interval(), config().interval);
+}
+
+#[test]
+fn version_2_waits_by_its_own_interval() {
+    // RFC 3768 §6.1
+    let second = Interval::DEFAULT;
+    let bench = Bench::started(Config { version: Version::V2, interval: second, ..config() });
+    assert_eq!(bench.wait(), Duration::from_nanos(3_609_375_000));
+}
+
+#[test]
+fn other_addresses_are_noticed_once_per_change() {
+    let mut bench = Bench::started(config());
+    let other = Advert { addresses: AddressDigest::from_bits(2), ..advert(200, LOWER_ADDRESS) };
+    assert_eq!(bench.event(Event::Advert(other)), [Action::Notice(Notice::AddressesDiffer(other))]);
+    assert_eq!(bench.event(Event::Advert(other)), []);
+    assert_eq!(bench.event(Event::Advert(advert(200, LOWER_ADDRESS))), []);
+    assert_eq!(bench.event(Event::Advert(other)), [Action::Notice(Notice::AddressesDiffer(other))]);
+}
+
+#[test]
+fn master_advertises_at_its_interval_without_drift() {
+    // RFC 9568 §6.4.3
+    let mut bench = Bench::master(config());
+    let first = bench.router.deadline().expect("has one");
+    for count in 0..20_u64 {
+        bench.now = bench.router.deadline().expect("has one") + ms(7);
+        assert_eq!(bench.event(Event::Timer), [Action::SendAdvert(Priority(100))]);
+        assert_eq!(bench.router.deadline(), Some(first + ms(100).saturating_mul(count + 1)));
+    }
+}
+
+#[test]
+fn a_timer_that_comes_early_or_twice_does_nothing() {
+    for mut bench in [Bench::started(config()), Bench::master(config())] {
+        bench.after(ms(10));
+        let before = *bench.router.state();
+        assert_eq!(bench.event(Event::Timer), []);
+        assert_eq!(*bench.router.state(), before);
+    }
+}
+
+#[test]
+fn master_yields_to_higher_priority_and_waits_by_its_interval() {
+    // RFC 9568 §6.4.3
+    let mut bench = Bench::master(config());
+    let slow = Advert { interval: Interval::DEFAULT, ..advert(101, LOWER_ADDRESS) };
+    assert_eq!(
+        bench.event(Event::Advert(slow)),
+        [
+            Action::Notice(Notice::IntervalDiffers(slow)),
+            Action::GiveUpAddresses,
+            transition(StateName::Master, StateName::Backup, Reason::HigherPriorityAdvert),
+        ]
+    );
+    assert_eq!(bench.wait(), Duration::from_nanos(3_609_375_000));
+}
+
+#[test]
+fn master_yields_to_equal_priority_and_a_greater_address_only() {
+    // RFC 9568 §6.4.3
+    let mut bench = Bench::master(config());
+    bench.event(Event::Advert(advert(100, LOWER_ADDRESS)));
+    assert_eq!(bench.state(), StateName::Master);
+    let actions = bench.event(Event::Advert(advert(100, HIGHER_ADDRESS)));
+    assert!(actions.contains(&transition(
+        StateName::Master,
+        StateName::Backup,
+        Reason::EqualPriorityHigherAddress
+    )));
+}
+
+#[test]
+fn master_answers_a_lower_advert_at_once_and_a_flood_of_them_at_its_own_pace() {
+    // RFC 9568 §6.4.3
+    let mut bench = Bench::master(config());
+    bench.after(Duration::from_millis(1_050));
+    bench.event(Event::Timer);
+    let lower = advert(50, LOWER_ADDRESS);
+    assert_eq!(
+        bench.event(Event::Advert(lower)),
+        [
+            Action::SendAdvert(Priority(100)),
+            Action::Notice(Notice::LowerMaster(lower)),
+            Action::AnnounceAddresses,
+        ]
+    );
+    let mut adverts = 0;
+    let mut announcements = 0;
+    for _ in 0..2_000 {
+        bench.after(Duration::from_micros(500));
+        for action in bench.event(Event::Advert(lower)) {
+            match action {
+                Action::SendAdvert(_) => adverts += 1,
+                Action::AnnounceAddresses => announcements += 1,
+                _ => {}
+            }
+        }
+    }
+    assert_eq!((adverts, announcements), (10, 1), "in a second of 2,000 lower adverts");
+    assert_eq!(bench.state(), StateName::Master);
+}
+
+#[test]
+fn master_advertises_at_once_when_another_router_resigns() {
+    // RFC 9568 §6.4.3
+    let mut bench = Bench::master(config());
+    bench.after(ms(60));
+    assert_eq!(bench.event(Event::Advert(advert(0, LOWER_ADDRESS))), [Action::SendAdvert(Priority(100))]);
+    assert_eq!(bench.wait(), ms(100));
+}
+
+#[test]
+fn master_resigns_before_it_gives_up() {
+    // RFC 9568 §6.4.3
+    let mut bench = Bench::master(config());
+    assert_eq!(
+        bench.event(Event::Shutdown),
+        [
+            Action::SendAdvert(Priority::RESIGN),
+            Action::GiveUpAddresses,
+            transition(StateName::Master, StateName::Init, Reason::Shutdown),
+        ]
+    );
+    assert_eq!(bench.router.deadline(), None);
+}
+
+#[test]
+fn master_announces_again_after_a_while_and_then_at_its_interval() {
+    let announce = AnnounceTimes { again_after: Some(ms(250)), then_every: Some(ms(1_000)) };
+    let mut bench = Bench::master(Config { announce, ..config() });
+    let since = bench.now;
+    let mut announced = vec![];
+    while bench.now.saturating_since(since) < ms(3_000) {
+        if bench.run_to_deadline().contains(&Action::AnnounceAddresses) {
+            announced.push(bench.now.saturating_since(since));
+        }
+    }
+    assert_eq!(announced, [ms(250), ms(1_250), ms(2_250)]);
+}
+
+#[test]
+fn a_router_told_to_stand_back_follows_any_master_and_takes_over_when_there_is_none() {
+    let mut bench = Bench::master(config());
+    let actions = bench.event(Event::StandBack(Origin::Operator));
+    assert_eq!(
+        actions,
+        [
+            Action::SendAdvert(Priority::RESIGN),
+            Action::GiveUpAddresses,
+            transition(StateName::Master, StateName::Backup, Reason::Operator),
+        ]
+    );
+    for _ in 0..10 {
+        bench.after(ms(100));
+        bench.event(Event::Advert(advert(1, LOWER_ADDRESS)));
+    }
+    assert_eq!(bench.wait(), Duration::from_nanos(360_937_500));
+    assert_eq!(bench.run_to_deadline(), promotion(Reason::MasterDownTimer));
+    assert!(bench.router.forced_backup());
+}
+
+#[test]
+fn a_backup_about_to_preempt_that_is_told_to_stand_back_does_not() {
+    let mut bench = Bench::started(config());
+    bench.after(ms(300));
+    bench.event(Event::Advert(advert(50, LOWER_ADDRESS)));
+    bench.after(ms(10));
+    bench.event(Event::StandBack(Origin::Signal));
+    assert_eq!(bench.wait(), Duration::from_nanos(350_937_500), "as if the master had been followed");
+}
+
+#[test]
+fn a_router_told_to_resume_preempts_at_once_if_its_priority_allows() {
+    for (priority, source, state) in [
+        (99, HIGHER_ADDRESS, StateName::Master),
+        (100, LOWER_ADDRESS, StateName::Master),
+        (100, HIGHER_ADDRESS, StateName::Backup),
+        (101, LOWER_ADDRESS, StateName::Backup),
+    ] {
+        let mut bench = Bench::started(config());
+        bench.event(Event::StandBack(Origin::Operator));
+        bench.event(Event::Advert(advert(priority, source)));
+        bench.event(Event::Resume(Origin::Operator));
+        assert_eq!(bench.state(), state, "against {priority} from {source}");
+        assert!(!bench.router.forced_backup());
+    }
+}
+
+#[test]
+fn a_new_priority_is_advertised_at_once() {
+    let mut bench = Bench::master(config());
+    bench.after(ms(30));
+    assert_eq!(bench.event(Event::Priority(Priority(90))), [Action::SendAdvert(Priority(90))]);
+    assert_eq!(bench.event(Event::Priority(Priority(90))), [], "nothing new");
+    assert_eq!(bench.wait(), ms(100));
+}
+
+#[test]
+fn a_new_priority_changes_the_wait_that_is_under_way() {
+    // RFC 9568 §6.1: Skew_Time follows the priority
+    let mut bench = Bench::started(config());
+    bench.after(ms(100));
+    bench.event(Event::Priority(Priority(200)));
+    assert_eq!(bench.wait(), Duration::from_nanos(300_000_000 + 56 * 100_000_000 / 256 - 100_000_000));
+}
+
+#[test]
+fn a_backup_whose_priority_falls_below_its_master_s_follows_it() {
+    let mut bench = Bench::started(config());
+    bench.event(Event::Advert(advert(95, LOWER_ADDRESS)));
+    bench.event(Event::Priority(Priority(90)));
+    bench.after(ms(100));
+    bench.event(Event::Advert(advert(95, LOWER_ADDRESS)));
+    assert_eq!(bench.wait(), Duration::from_nanos(300_000_000 + 166 * 100_000_000 / 256));
+}
+
+#[test]
+fn a_master_whose_link_goes_gives_up_and_comes_back_as_backup() {
+    let mut bench = Bench::master(config());
+    assert_eq!(
+        bench.event(Event::InterfaceDown(Fault::LinkDown)),
+        [Action::GiveUpAddresses, transition(StateName::Master, StateName::Fault, Reason::LinkDown)]
+    );
+    assert_eq!(bench.router.deadline(), None);
+    assert_eq!(
+        bench.event(Event::InterfaceUp(OURS)),
+        [transition(StateName::Fault, StateName::Backup, Reason::LinkUp)]
+    );
+}
+
+#[test]
+fn a_router_without_a_usable_interface_starts_in_fault() {
+    let mut bench = Bench::new(config());
+    bench.event(Event::InterfaceDown(Fault::AdminDown));
+    assert_eq!(
+        bench.event(Event::Startup),
+        [transition(StateName::Init, StateName::Fault, Reason::AdminDown)]
+    );
+}
+
+#[test]
+fn a_master_that_is_refused_its_addresses_stands_back_for_a_while_without_a_word() {
+    let mut bench = Bench::master(config());
+    assert_eq!(
+        bench.event(Event::AddressesRefused),
+        [Action::GiveUpAddresses, transition(StateName::Master, StateName::Backup, Reason::AddressRefused)]
+    );
+    assert_eq!(bench.wait(), Duration::from_nanos(1_360_937_500));
+}
+
+#[test]
+fn a_master_that_stood_still_listens_before_it_acts() {
+    for event in [Event::Timer, Event::Advert(advert(50, LOWER_ADDRESS))] {
+        let mut bench = Bench::master(config());
+        bench.after(Duration::from_secs(2));
+        assert_eq!(
+            bench.event(event),
+            [Action::GiveUpAddresses, transition(StateName::Master, StateName::Backup, Reason::ClockGap)]
+        );
+        assert_eq!(bench.wait(), Duration::from_nanos(360_937_500));
+    }
+}
+
+#[test]
+fn a_backup_that_stood_still_listens_before_it_acts() {
+    let mut bench = Bench::started(config());
+    bench.event(Event::Advert(advert(200, LOWER_ADDRESS)));
+    bench.after(Duration::from_secs(5));
+    let late = Duration::from_nanos(5_000_000_000 - 360_937_500);
+    assert_eq!(bench.event(Event::Timer), [Action::Notice(Notice::ClockGap(late))]);
+    assert_eq!(bench.state(), StateName::Backup);
+    assert_eq!(bench.run_to_deadline(), promotion(Reason::MasterDownTimer));
+}
+
+#[test]
+fn no_event_in_any_state_needs_more_than_six_actions() {
+    for (_, bench) in golden::states() {
+        for (_, event) in golden::events() {
+            let mut bench = Bench { router: bench.router, now: bench.now };
+            assert!(bench.event(event).len() <= 6);
+        }
+    }
+}

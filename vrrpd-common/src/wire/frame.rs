@@ -1,0 +1,165 @@
+//! Complete frames: the adverts, gratuitous ARP packets and Neighbor Advertisements that the daemon sends.
+//!
+//! Nothing here knows when to send what, or from which of its Ethernet addresses: that is for the state machine and
+//! the daemon to say.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::arp::ArpRepr;
+use super::ethernet::{self, EthernetRepr};
+use super::ipv4::{self, Ipv4Repr};
+use super::ipv6::{self, Ipv6Repr};
+use super::ndisc::{self, NeighborAdvertRepr};
+use super::vrrp::{Addresses, ChecksumStyle, PseudoHeader, VrrpRepr};
+use crate::mac::MacAddr;
+use crate::params::Family;
+
+/// Octets of a gratuitous ARP frame, padding included.
+pub const GRATUITOUS_ARP_LEN: usize = ethernet::SHORTEST_FRAME;
+/// Octets of an unsolicited Neighbor Advertisement's frame.
+pub const UNSOLICITED_NA_LEN: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + ndisc::MESSAGE_LEN;
+
+/// TTL and hop limit that prove a packet was not routed (RFC 9568 §5.1.1.3, §5.1.2.3; RFC 4861 §4.4).
+const NOT_ROUTED: u8 = 255;
+
+/// An advert with the headers around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdvertFrame<'a> {
+    /// The Ethernet address in use: the virtual router's, or the interface's own (RFC 9568 §7.2).
+    pub source_mac: MacAddr,
+    /// The primary IPv4 address or the link-local IPv6 address of the interface (RFC 9568 §5.1.1.1, §5.1.2.1); of the
+    /// same family as the addresses advertised.
+    pub source: IpAddr,
+    /// How to sum up in version 3 over IPv4.
+    pub checksum: ChecksumStyle,
+    /// What it says.
+    pub advert: VrrpRepr<'a>,
+}
+
+/// Octets of the frame that carries `advert`, not padded: the driver or the card does that.
+pub fn advert_frame_len(advert: &VrrpRepr<'_>) -> usize {
+    let network = match advert.addresses().family() {
+        Family::Ipv4 => ipv4::HEADER_LEN,
+        Family::Ipv6 => ipv6::HEADER_LEN,
+    };
+    ethernet::HEADER_LEN + network + advert.buffer_len()
+}
+
+/// Writes the frame and says how long it is; `None` when the buffer is shorter than [`advert_frame_len`], or when the
+/// source is of another family than the addresses advertised.
+pub fn emit_advert(frame: &AdvertFrame<'_>, buffer: &mut [u8]) -> Option<usize> {
+    let payload_len = u16::try_from(frame.advert.buffer_len()).ok()?;
+    let link = |destination, ethertype| EthernetRepr {
+        destination,
+        source: frame.source_mac,
+        vlan: None,
+        ethertype,
+    };
+    let headers = match frame.source {
+        IpAddr::V4(source) => {
+            let at = link(ipv4::VRRP_GROUP_MAC, ethernet::TYPE_IPV4).emit(buffer)?;
+            let ip = Ipv4Repr {
+                source,
+                destination: ipv4::VRRP_GROUP,
+                protocol: ipv4::PROTOCOL_VRRP,
+                ttl: NOT_ROUTED,
+                tos: ipv4::TOS_NETWORK_CONTROL,
+                payload_len,
+            };
+            at + ip.emit(buffer.get_mut(at..)?)?
+        }
+        IpAddr::V6(source) => {
+            let at = link(ipv6::VRRP_GROUP_MAC, ethernet::TYPE_IPV6).emit(buffer)?;
+            let ip = Ipv6Repr {
+                source,
+                destination: ipv6::VRRP_GROUP,
+                next_header: ipv6::NEXT_HEADER_VRRP,
+                hop_limit: NOT_ROUTED,
+                traffic_class: ipv6::TRAFFIC_CLASS_NETWORK_CONTROL,
+                payload_len,
+            };
+            at + ip.emit(buffer.get_mut(at..)?)?
+        }
+    };
+    let pseudo = PseudoHeader::to_group(frame.source);
+    Some(headers + frame.advert.emit(&pseudo, frame.checksum, buffer.get_mut(headers..)?)?)
+}
+
+/// The source and the content of a well-formed, undamaged advert, whoever it is for; `None` for any other frame.
+///
+/// For logs and tools. What may be believed is decided by [`mod@crate::classify`] only.
+pub fn parse_advert(frame: &[u8]) -> Option<(IpAddr, VrrpRepr<'_>)> {
+    let (link, at) = EthernetRepr::parse(frame)?;
+    let packet = frame.get(at..)?;
+    let (pseudo, payload, len) = match link.ethertype {
+        ethernet::TYPE_IPV4 => {
+            let (ip, payload) =
+                Ipv4Repr::parse(packet).filter(|(ip, _)| ip.protocol == ipv4::PROTOCOL_VRRP)?;
+            (PseudoHeader::Ipv4 { source: ip.source, destination: ip.destination }, payload, ip.payload_len)
+        }
+        ethernet::TYPE_IPV6 => {
+            let (ip, payload) =
+                Ipv6Repr::parse(packet).filter(|(ip, _)| ip.next_header == ipv6::NEXT_HEADER_VRRP)?;
+            (PseudoHeader::Ipv6 { source: ip.source, destination: ip.destination }, payload, ip.payload_len)
+        }
+        _ => return None,
+    };
+    let message = packet.get(payload..)?.get(..usize::from(len))?;
+    Some((pseudo.source(), VrrpRepr::parse(message, &pseudo).ok()?))
+}
+
+/// The addresses that an accepted advert announces, read from its frame.
+pub fn addresses(frame: &[u8]) -> Option<Addresses<'_>> {
+    parse_advert(frame).map(|(_, advert)| advert.addresses())
+}
+
+/// Tells every host on the link that `address` is now at `source_mac` (RFC 9568 §6.4.1 with errata 7947 and 7949, RFC
+/// 5227 §3): an ARP request with the address as both sender and target.
+pub fn gratuitous_arp(source_mac: MacAddr, address: Ipv4Addr) -> [u8; GRATUITOUS_ARP_LEN] {
+    let mut frame = [0; GRATUITOUS_ARP_LEN];
+    let link = EthernetRepr {
+        destination: MacAddr::BROADCAST,
+        source: source_mac,
+        vlan: None,
+        ethertype: ethernet::TYPE_ARP,
+    };
+    let written = link.emit(&mut frame).and_then(|at| {
+        let arp = ArpRepr::announcement(source_mac, address);
+        arp.emit(frame.get_mut(at..)?)
+    });
+    debug_assert!(written.is_some(), "the frame has room for both");
+    frame
+}
+
+/// Tells every host on the link that `address` is now at `source_mac` (RFC 9568 §6.4.1, RFC 4861 §7.2.6): R set, S
+/// clear, O set.
+///
+/// The source is the address itself: it is assigned to the interface by then, as RFC 4861 §4.4 wants it, and a host
+/// that filters neighbours by source sees the one it is told about.
+pub fn unsolicited_na(source_mac: MacAddr, address: Ipv6Addr) -> [u8; UNSOLICITED_NA_LEN] {
+    let mut frame = [0; UNSOLICITED_NA_LEN];
+    let link = EthernetRepr {
+        destination: ipv6::ALL_NODES_MAC,
+        source: source_mac,
+        vlan: None,
+        ethertype: ethernet::TYPE_IPV6,
+    };
+    let message = NeighborAdvertRepr::announcement(source_mac, address);
+    let ip = Ipv6Repr {
+        source: address,
+        destination: ipv6::ALL_NODES,
+        next_header: ipv6::NEXT_HEADER_ICMPV6,
+        hop_limit: NOT_ROUTED,
+        traffic_class: 0,
+        payload_len: ndisc::MESSAGE_LEN_U16,
+    };
+    let written = link.emit(&mut frame).and_then(|link| {
+        let at = link + ip.emit(frame.get_mut(link..)?)?;
+        message.emit(ip.source, ip.destination, frame.get_mut(at..)?)
+    });
+    debug_assert!(written.is_some(), "the frame has room for all three");
+    frame
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! The addresses of an advertisement: 1 to 255 of one family, as a configuration holds them or as they came in.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{MOST_ADDRESSES, field};
+use crate::advert::AddressDigest;
+use crate::octets::Octets;
+use crate::params::Family;
+
+/// 1 to 255 addresses of one family; of IPv6 ones the first is link-local (RFC 9568 §5.2.5, §5.2.9).
+#[derive(Clone, Copy)]
+pub struct Addresses<'a> {
+    count: u8,
+    list: List<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum List<'a> {
+    Ipv4(&'a [Ipv4Addr]),
+    Ipv6(&'a [Ipv6Addr]),
+    /// As they stand in a message.
+    Wire(Family, &'a [u8]),
+}
+
+/// Why addresses cannot be advertised together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressesError {
+    /// There is none.
+    Empty,
+    /// There are more than the count can say.
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
+    /// The first IPv6 address is not link-local.
+    FirstNotLinkLocal {
+        /// The first one.
+        first: Ipv6Addr,
+    },
+}
+
+impl<'a> Addresses<'a> {
+    /// IPv4 addresses, in the order they are sent in.
+    pub fn ipv4(addresses: &'a [Ipv4Addr]) -> Result<Self, AddressesError> {
+        Ok(Self { count: count(addresses.len())?, list: List::Ipv4(addresses) })
+    }
+
+    /// IPv6 addresses, in the order they are sent in.
+    pub fn ipv6(addresses: &'a [Ipv6Addr]) -> Result<Self, AddressesError> {
+        match addresses.first() {
+            Some(first) if !first.is_unicast_link_local() => {
+                Err(AddressesError::FirstNotLinkLocal { first: *first })
+            }
+            _ => Ok(Self { count: count(addresses.len())?, list: List::Ipv6(addresses) }),
+        }
+    }
+
+    /// The `count` addresses of a checked message.
+    pub(super) fn from_message(message: &'a [u8], family: Family, count: u8) -> Option<Self> {
+        let octets = message.get(field::ADDRESSES..)?.get(..usize::from(count) * family.address_len())?;
+        Some(Self { count, list: List::Wire(family, octets) })
+    }
+
+    /// The family of all of them.
+    pub const fn family(&self) -> Family {
+        match self.list {
+            List::Ipv4(_) => Family::Ipv4,
+            List::Ipv6(_) => Family::Ipv6,
+            List::Wire(family, _) => family,
+        }
+    }
+
+    /// How many there are.
+    pub const fn count(&self) -> u8 {
+        self.count
+    }
+
+    /// Which ones there are, in any order.
+    pub fn digest(&self) -> AddressDigest {
+        AddressDigest::of(*self)
+    }
+
+    /// One after the other.
+    pub const fn iter(&self) -> Iter<'a> {
+        Iter { list: self.list, next: 0 }
+    }
+}
+
+/// The count that says it.
+fn count(addresses: usize) -> Result<u8, AddressesError> {
+    match u8::try_from(addresses) {
+        Ok(0) => Err(AddressesError::Empty),
+        Ok(count) => Ok(count),
+        Err(_) => Err(AddressesError::TooMany { count: addresses }),
+    }
+}
+
+/// The addresses, in the order of the wire.
+#[derive(Clone)]
+pub struct Iter<'a> {
+    list: List<'a>,
+    next: usize,
+}
+
+impl Iterator for Iter<'_> {
+    type Item = IpAddr;
+
+    fn next(&mut self) -> Option<IpAddr> {
+        let at = self.next;
+        self.next += 1;
+        match self.list {
+            List::Ipv4(addresses) => addresses.get(at).copied().map(IpAddr::V4),
+            List::Ipv6(addresses) => addresses.get(at).copied().map(IpAddr::V6),
+            List::Wire(Family::Ipv4, octets) => Octets::get::<4>(octets, at * 4).map(IpAddr::from),
+            List::Wire(Family::Ipv6, octets) => Octets::get::<16>(octets, at * 16).map(IpAddr::from),
+        }
+    }
+}
+
+impl<'a> IntoIterator for Addresses<'a> {
+    type Item = IpAddr;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+impl<'a> IntoIterator for &Addresses<'a> {
+    type Item = IpAddr;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+impl PartialEq for Addresses<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Addresses<'_> {}
+
+impl fmt::Debug for Addresses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}
+
+impl fmt::Display for AddressesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("no address to advertise (RFC 9568 §5.2.5)"),
+            Self::TooMany { count } => {
+                write!(f, "{count} addresses, at most {MOST_ADDRESSES} can be advertised (RFC 9568 §5.2.5)")
+            }
+            Self::FirstNotLinkLocal { first } => {
+                write!(f, "first address {first}, must be link-local (RFC 9568 §5.2.9)")
+            }
+        }
+    }
+}
+
+impl core::error::Error for AddressesError {}

@@ -1,0 +1,232 @@
+//! Messages written out by hand, and what is no message.
+
+use std::string::ToString;
+use std::vec::Vec;
+
+use super::*;
+
+const V4: [Ipv4Addr; 1] = [Ipv4Addr::new(192, 0, 2, 1)];
+const V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)];
+
+const FROM_V4: PseudoHeader = PseudoHeader::to_group(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 11)));
+const FROM_V6: PseudoHeader =
+    PseudoHeader::to_group(IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x0b)));
+
+/// VRID 51, priority 100, one second, 192.0.2.1.
+const V2_NO_AUTH: &[u8] =
+    &[0x21, 0x33, 0x64, 0x01, 0x00, 0x01, 0xb8, 0xc8, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+/// The same with the password `secret`.
+const V2_SIMPLE: &[u8] =
+    &[0x21, 0x33, 0x64, 0x01, 0x01, 0x01, 0x7b, 0x7c, 192, 0, 2, 1, b's', b'e', b'c', b'r', b'e', b't', 0, 0];
+/// VRID 51, priority 100, 100 centiseconds, 192.0.2.1; from 192.0.2.11.
+const V3_WITH_PSEUDO_HEADER: &[u8] = &[0x31, 0x33, 0x64, 0x01, 0x00, 0x64, 0x05, 0xcb, 192, 0, 2, 1];
+/// The same, summed up alone.
+const V3_ALONE: &[u8] = &[0x31, 0x33, 0x64, 0x01, 0x00, 0x64, 0xa8, 0x65, 192, 0, 2, 1];
+/// VRID 51, priority 100, 100 centiseconds, `fe80::1` and `2001:db8::1`; from `fe80::b`.
+#[rustfmt::skip]
+const V3_IPV6: &[u8] = &[
+    0x31, 0x33, 0x64, 0x02, 0x00, 0x64, 0x3f, 0xf1,
+    0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+    0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+];
+
+fn repr(kind: Kind, addresses: Addresses<'_>) -> VrrpRepr<'_> {
+    let vrid = Vrid::new(51).expect("51 is legal");
+    VrrpRepr::new(vrid, Priority(100), Interval::DEFAULT, kind, addresses).expect("legal in each version")
+}
+
+fn v2(auth: Auth) -> VrrpRepr<'static> {
+    repr(Kind::V2 { auth }, Addresses::ipv4(&V4).expect("one"))
+}
+
+fn v3_ipv4() -> VrrpRepr<'static> {
+    repr(Kind::V3, Addresses::ipv4(&V4).expect("one"))
+}
+
+fn v3_ipv6() -> VrrpRepr<'static> {
+    repr(Kind::V3, Addresses::ipv6(&V6).expect("two, the first link-local"))
+}
+
+fn secret() -> Auth {
+    Auth::simple(b"secret").expect("six octets fit")
+}
+
+fn emitted(repr: &VrrpRepr<'_>, pseudo: &PseudoHeader, style: ChecksumStyle) -> Vec<u8> {
+    let mut buffer = [0xa5; 64];
+    let len = repr.emit(pseudo, style, &mut buffer).expect("the buffer has room");
+    assert_eq!(len, repr.buffer_len());
+    assert!(buffer[len..].iter().all(|octet| *octet == 0xa5), "written past its end");
+    buffer[..len].to_vec()
+}
+
+#[test]
+fn version_2_without_authentication_still_carries_eight_octets_of_it() {
+    // RFC 3768 §5.1, §5.3.10
+    assert_eq!(emitted(&v2(Auth::None), &FROM_V4, ChecksumStyle::default()), V2_NO_AUTH);
+    assert_eq!(VrrpRepr::parse(V2_NO_AUTH, &FROM_V4), Ok(v2(Auth::None)));
+}
+
+#[test]
+fn version_2_with_a_password_carries_it_under_the_checksum() {
+    // RFC 2338 §5.3.6, §5.3.8, §5.3.10
+    assert_eq!(emitted(&v2(secret()), &FROM_V4, ChecksumStyle::default()), V2_SIMPLE);
+    assert_eq!(VrrpRepr::parse(V2_SIMPLE, &FROM_V4), Ok(v2(secret())));
+}
+
+#[test]
+fn version_2_never_sums_up_a_pseudo_header() {
+    // RFC 3768 §5.3.8
+    assert_eq!(emitted(&v2(Auth::None), &FROM_V4, ChecksumStyle::WithPseudoHeader), V2_NO_AUTH);
+    assert_eq!(emitted(&v2(Auth::None), &FROM_V4, ChecksumStyle::MessageOnly), V2_NO_AUTH);
+}
+
+#[test]
+fn version_3_over_ipv4_sums_up_the_pseudo_header_as_the_installed_base_does() {
+    // RFC 5798 §5.2.8
+    assert_eq!(emitted(&v3_ipv4(), &FROM_V4, ChecksumStyle::WithPseudoHeader), V3_WITH_PSEUDO_HEADER);
+    assert_eq!(VrrpRepr::parse(V3_WITH_PSEUDO_HEADER, &FROM_V4), Ok(v3_ipv4()));
+}
+
+#[test]
+fn version_3_over_ipv4_sums_up_the_message_alone_when_told_to() {
+    // RFC 9568 §5.2.8
+    assert_eq!(emitted(&v3_ipv4(), &FROM_V4, ChecksumStyle::MessageOnly), V3_ALONE);
+    assert_eq!(VrrpRepr::parse(V3_ALONE, &FROM_V4), Ok(v3_ipv4()));
+}
+
+#[test]
+fn version_3_over_ipv6_always_sums_up_the_pseudo_header() {
+    // RFC 9568 §5.2.8
+    assert_eq!(emitted(&v3_ipv6(), &FROM_V6, ChecksumStyle::WithPseudoHeader), V3_IPV6);
+    assert_eq!(emitted(&v3_ipv6(), &FROM_V6, ChecksumStyle::MessageOnly), V3_IPV6);
+    assert_eq!(VrrpRepr::parse(V3_IPV6, &FROM_V6), Ok(v3_ipv6()));
+    let alone = VrrpRepr::parse(V3_IPV6, &PseudoHeader::to_group(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
+    assert_eq!(alone.map_err(|rejection| rejection.reject), Err(Reject::Checksum));
+}
+
+#[test]
+fn the_reserved_nibble_of_version_3_is_ignored_on_receipt() {
+    // RFC 9568 §5.2.6
+    let mut message = V3_ALONE.to_vec();
+    message[4] = 0xf0;
+    message[6] = 0xb8; // 0xa8 - 0xf0, with the borrow around the end
+    message[7] = 0x64;
+    assert_eq!(VrrpRepr::parse(&message, &FROM_V4), Ok(v3_ipv4()));
+}
+
+#[test]
+fn resigning_changes_the_priority_only() {
+    // RFC 9568 §5.2.4
+    let resigned = v2(Auth::None).with_priority(Priority::RESIGN);
+    let message = emitted(&resigned, &FROM_V4, ChecksumStyle::default());
+    assert_eq!(message[2], 0);
+    assert_eq!(VrrpRepr::parse(&message, &FROM_V4), Ok(resigned));
+}
+
+#[test]
+fn what_the_versions_cannot_say_is_refused() {
+    // RFC 3768 §5.3.7, RFC 9568 §5.2.7
+    let vrid = Vrid::new(1).expect("1 is legal");
+    let (ipv4, ipv6) = (Addresses::ipv4(&V4).expect("one"), Addresses::ipv6(&V6).expect("two"));
+    let new = |interval, kind, addresses| VrrpRepr::new(vrid, Priority(1), interval, kind, addresses);
+    let (long, short) = (Interval::from_seconds(41).expect("41 s"), Interval::SHORTEST);
+    assert_eq!(new(short, Kind::V2 { auth: Auth::None }, ipv4), None);
+    assert!(new(long, Kind::V2 { auth: Auth::None }, ipv4).is_some());
+    assert_eq!(new(long, Kind::V3, ipv4), None);
+    assert!(new(short, Kind::V3, ipv4).is_some());
+    assert_eq!(new(Interval::DEFAULT, Kind::V2 { auth: Auth::None }, ipv6), None);
+}
+
+#[test]
+fn lists_that_cannot_be_advertised_are_refused_with_the_reason() {
+    // RFC 9568 §5.2.5, §5.2.9
+    let refused = |addresses: Result<Addresses<'_>, AddressesError>| {
+        addresses.expect_err("cannot be advertised").to_string()
+    };
+    assert_eq!(refused(Addresses::ipv4(&[])), "no address to advertise (RFC 9568 §5.2.5)");
+    assert_eq!(refused(Addresses::ipv6(&[])), "no address to advertise (RFC 9568 §5.2.5)");
+    assert_eq!(
+        refused(Addresses::ipv4(&[V4[0]; 256])),
+        "256 addresses, at most 255 can be advertised (RFC 9568 §5.2.5)"
+    );
+    assert_eq!(
+        refused(Addresses::ipv6(&V6[1..])),
+        "first address 2001:db8::1, must be link-local (RFC 9568 §5.2.9)"
+    );
+    assert_eq!(Addresses::ipv4(&[V4[0]; 255]).expect("255 are possible").count(), 255);
+}
+
+#[test]
+fn addresses_are_the_same_from_a_configuration_and_from_the_wire() {
+    let parsed = VrrpRepr::parse(V3_IPV6, &FROM_V6).expect("valid");
+    assert!(parsed.addresses().iter().eq(V6.map(IpAddr::V6)));
+    assert_eq!(parsed.addresses().count(), 2);
+    assert_eq!(parsed.addresses().family(), Family::Ipv6);
+    assert_eq!(parsed.addresses().digest(), v3_ipv6().addresses().digest());
+    assert_eq!(parsed.addresses().digest(), Message::read(V3_IPV6, 0, Family::Ipv6).addresses());
+}
+
+#[test]
+fn messages_that_parse_alone_refuses_name_the_field() {
+    let rejected = |message: &[u8], pseudo| VrrpRepr::parse(message, pseudo).expect_err("not legal").reject;
+    // RFC 2338 §5.3.6: type 2 is the IP authentication header, which comes around the message
+    let mut message = V2_NO_AUTH.to_vec();
+    message[4] = 2;
+    message[6] = 0xb6;
+    assert_eq!(rejected(&message, &FROM_V4), Reject::Auth);
+    // RFC 9568 §5.2.7
+    let mut message = V3_ALONE.to_vec();
+    message[5] = 0;
+    message[7] = 0xc9;
+    assert_eq!(rejected(&message, &FROM_V4), Reject::Interval);
+    // RFC 9568 §5.2.3
+    let mut message = V3_ALONE.to_vec();
+    message[1] = 0;
+    message[7] = 0x98;
+    assert_eq!(rejected(&message, &FROM_V4), Reject::NotOurs);
+    // RFC 9568 §5.2.1: there is no version 2 over IPv6
+    let mut message = V3_IPV6.to_vec();
+    message[0] = 0x21;
+    assert_eq!(rejected(&message, &FROM_V6), Reject::Version);
+    assert_eq!(rejected(&[], &FROM_V4), Reject::Truncated);
+}
+
+#[test]
+fn a_message_cut_short_is_refused_and_a_short_buffer_left_alone() {
+    for (message, pseudo) in [(V2_SIMPLE, &FROM_V4), (V3_ALONE, &FROM_V4), (V3_IPV6, &FROM_V6)] {
+        let whole = VrrpRepr::parse(message, pseudo).expect("valid");
+        for len in 0..message.len() {
+            let cut = VrrpRepr::parse(&message[..len], pseudo);
+            assert_eq!(cut.map_err(|rejection| rejection.reject), Err(Reject::Truncated), "{len} octets");
+            let mut buffer = [0xa5; 64];
+            assert_eq!(whole.emit(pseudo, ChecksumStyle::MessageOnly, &mut buffer[..len]), None);
+            assert_eq!(buffer, [0xa5; 64]);
+        }
+    }
+}
+
+#[test]
+fn a_message_that_is_not_all_there_is_refused_whatever_its_length_is_said_to_be() {
+    // RFC 9568 §7.1
+    for (message, version, pseudo) in [
+        (V2_SIMPLE, Version::V2, &FROM_V4),
+        (V3_ALONE, Version::V3, &FROM_V4),
+        (V3_IPV6, Version::V3, &FROM_V6),
+    ] {
+        for len in HEADER_LEN..message.len() {
+            let cut = Message::read(&message[..len], 0, pseudo.family());
+            let wanted = Reject::Truncated.because(number(message.len()), number(message.len()));
+            assert_eq!(cut.check(message.len(), version, pseudo), Err(wanted), "{len} octets");
+        }
+    }
+}
+
+#[test]
+fn a_source_of_the_other_family_is_refused() {
+    // RFC 9568 §5.1
+    let mut buffer = [0xa5; 64];
+    assert_eq!(v3_ipv4().emit(&FROM_V6, ChecksumStyle::default(), &mut buffer), None);
+    assert_eq!(v3_ipv6().emit(&FROM_V4, ChecksumStyle::default(), &mut buffer), None);
+    assert_eq!(buffer, [0xa5; 64]);
+}
