@@ -1,0 +1,76 @@
+//! Going to the background after everything that can fail has been done.
+//!
+//! The command that the user typed starts the same program once more, and stays until that one says through its
+//! standard output that it is ready, or ends. Errors appear on the user's terminal, since standard error is still the
+//! same until then. No fork of a running program is involved.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+
+/// Tells the program that it is the one in the background.
+const MARK: &str = "VRRPD_IN_BACKGROUND";
+const READY: &[u8] = b"ready\n";
+
+/// The part of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It does the work in sight of the user.
+    Foreground,
+    /// It does the work, and says so through standard output.
+    Background,
+    /// It starts the one in the background and waits until that one is ready.
+    Launcher,
+}
+
+/// The part of this process, from what the user wants.
+pub fn role(foreground: bool) -> Role {
+    if foreground {
+        Role::Foreground
+    } else if std::env::var_os(MARK).is_some() {
+        Role::Background
+    } else {
+        Role::Launcher
+    }
+}
+
+/// Starts the program again with the same arguments, in the background; returns how the command ends.
+pub fn launch() -> io::Result<ExitCode> {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_else(|| "vrrpd".into());
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg0(name)
+        .args(arguments)
+        .env(MARK, "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut word = Vec::new();
+    if let Some(mut pipe) = child.stdout.take() {
+        pipe.read_to_end(&mut word)?;
+    }
+    if word == READY {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let code = child.wait()?.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.filter(|code| *code != 0).map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// Leaves the session of the user, so that closing the terminal does not end the daemon.
+pub fn detach() -> io::Result<()> {
+    nix::unistd::setsid()?;
+    nix::unistd::chdir("/")?;
+    Ok(())
+}
+
+/// Tells the waiting command that all is well, and lets go of the user's terminal.
+pub fn ready() -> io::Result<()> {
+    let mut stdout = io::stdout();
+    stdout.write_all(READY)?;
+    stdout.flush()?;
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdout(&null)?;
+    nix::unistd::dup2_stderr(&null)?;
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! The client `atropos`: shows and changes the state of the virtual routers of this machine.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+
+use clap::Parser;
+use vrrpd::control::{Change, Reply, Request, Selector, client};
+use vrrpd::render;
+use vrrpd::report::RouterReport;
+use vrrpd::rundir;
+
+/// Shows and changes the state of the virtual routers of this machine. It requires to be run as root.
+#[derive(Debug, Parser)]
+#[command(
+    name = "atropos",
+    version = concat!("atropos ", env!("CARGO_PKG_VERSION")),
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 every chosen router answered, 1 not every one did, 2 usage, 3 there is none."
+)]
+struct Cli {
+    #[command(flatten)]
+    action: Action,
+
+    /// Only the routers on this interface
+    #[arg(short = 'i', value_name = "IF")]
+    interface: Option<String>,
+
+    /// Only the routers with this VRID
+    #[arg(short = 'v', value_name = "VRID", value_parser = clap::value_parser!(u8).range(1..))]
+    vrid: Option<u8>,
+
+    /// With --state: a JSON array
+    #[arg(long, requires = "state")]
+    json: bool,
+
+    /// Directory of the control sockets
+    #[arg(short = 'f', value_name = "DIR", help = "Directory of the control sockets [default: /run/vrrpd]")]
+    directory: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Action {
+    /// Show the state
+    #[arg(long)]
+    state: bool,
+
+    /// Be backup as long as there is another master, whatever its priority
+    #[arg(long)]
+    backup: bool,
+
+    /// End --backup, and take over if the priority allows
+    #[arg(long)]
+    master: bool,
+
+    /// Reduce the priority by 10, or to what vrrpd was told with -z
+    #[arg(long)]
+    reduce: bool,
+
+    /// Increase the priority by 10, or to what vrrpd was told with -x
+    #[arg(long)]
+    increase: bool,
+
+    /// Show the counters
+    #[arg(long)]
+    stats: bool,
+
+    /// Print each transition as it happens, one JSON object a line
+    #[arg(long)]
+    events: bool,
+}
+
+const NOT_EVERY_ONE: u8 = 1;
+const NONE: u8 = 3;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let dir = cli.directory.clone().unwrap_or_else(default_directory);
+    let sockets = match client::sockets(&dir) {
+        Ok(sockets) => sockets,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            eprintln!("atropos: {}: {error}", dir.display());
+            return ExitCode::from(NOT_EVERY_ONE);
+        }
+    };
+    let selector = Selector { interface: cli.interface.clone(), vrid: cli.vrid };
+    let code = if cli.action.events {
+        follow(&sockets, &Request::Events(selector))
+    } else {
+        ask(&cli, &sockets, selector)
+    };
+    if code == NONE {
+        eprintln!(
+            "atropos: no virtual router {}in {}",
+            if sockets.is_empty() { "" } else { "chosen " },
+            dir.display()
+        );
+    }
+    ExitCode::from(code)
+}
+
+/// Where a daemon without `-f` is.
+fn default_directory() -> PathBuf {
+    let default = Path::new(rundir::DEFAULT);
+    let path = if default.is_dir() { rundir::DEFAULT } else { rundir::FALLBACK };
+    PathBuf::from(path)
+}
+
+/// Asks every daemon, prints what the routers say, and tells how the command ends.
+fn ask(cli: &Cli, sockets: &[PathBuf], selector: Selector) -> u8 {
+    let action = &cli.action;
+    let changes = [
+        (action.backup, Change::Backup),
+        (action.master, Change::Master),
+        (action.reduce, Change::Reduce),
+        (action.increase, Change::Increase),
+    ];
+    let change = changes.into_iter().find_map(|(wanted, change)| wanted.then_some(change));
+    let request = match change {
+        Some(change) => Request::Change { selector, change },
+        None => Request::State(selector),
+    };
+    let mut routers: Vec<RouterReport> = Vec::new();
+    let mut silent = false;
+    for socket in sockets {
+        match client::ask(socket, &request) {
+            Ok(Reply::State { routers: answer }) => routers.extend(answer),
+            Ok(Reply::Error { message }) => silent |= complain(socket, &message),
+            Ok(Reply::Event(_)) => silent |= complain(socket, "answered something else"),
+            Err(error) => silent |= complain(socket, &no_answer(&error)),
+        }
+    }
+    let text = if cli.json {
+        // Reports are made of texts and numbers, which JSON can always say.
+        serde_json::to_string_pretty(&routers).unwrap_or_default() + "\n"
+    } else if action.stats {
+        render::stats(&routers)
+    } else if action.state {
+        render::states(&routers)
+    } else {
+        render::changed(&routers)
+    };
+    // Whoever closed the pipe has read enough.
+    let _ = io::stdout().write_all(text.as_bytes());
+    match (silent, routers.is_empty()) {
+        (true, _) => NOT_EVERY_ONE,
+        (false, true) => NONE,
+        (false, false) => 0,
+    }
+}
+
+/// Prints the transitions of every daemon until all have ended.
+fn follow(sockets: &[PathBuf], request: &Request) -> u8 {
+    if sockets.is_empty() {
+        return NONE;
+    }
+    let missed = thread::scope(|scope| {
+        let threads: Vec<_> =
+            sockets.iter().map(|socket| scope.spawn(|| follow_one(socket, request))).collect();
+        // Every thread is waited for, whatever the others found.
+        threads.into_iter().fold(false, |missed, thread| thread.join().unwrap_or(true) | missed)
+    });
+    if missed { NOT_EVERY_ONE } else { 0 }
+}
+
+/// Whether something was missed.
+fn follow_one(socket: &Path, request: &Request) -> bool {
+    let replies = match client::follow(socket, request) {
+        Ok(replies) => replies,
+        Err(error) => return complain(socket, &no_answer(&error)),
+    };
+    for reply in replies {
+        match reply {
+            Ok(Reply::Event(event)) => {
+                let line = serde_json::to_string(&event).unwrap_or_default();
+                if writeln!(io::stdout(), "{line}").is_err() {
+                    return false;
+                }
+            }
+            Ok(Reply::Error { message }) => return complain(socket, &message),
+            Ok(Reply::State { .. }) => return complain(socket, "answered something else"),
+            Err(error) => return complain(socket, &no_answer(&error)),
+        }
+    }
+    false
+}
+
+fn no_answer(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            "no daemon answers; it is gone and left its socket behind".to_owned()
+        }
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "the daemon does not answer".to_owned(),
+        io::ErrorKind::PermissionDenied => "only root may ask".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn complain(socket: &Path, message: &str) -> bool {
+    eprintln!("atropos: {}: {message}", socket.display());
+    true
+}

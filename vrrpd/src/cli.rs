@@ -1,0 +1,246 @@
+//! The command line of `vrrpd`: the options of Advanced Vrrpd, in any order, and those that came after it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, ValueEnum};
+
+use crate::config::{Key, OptionError, RouterOptions};
+
+/// VRRP daemon: gives routers and servers a shared virtual IP address.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vrrpd",
+    version = concat!("vrrpd ", env!("CARGO_PKG_VERSION")),
+    disable_version_flag = true,
+    args_override_self = true,
+    allow_negative_numbers = true,
+    override_usage = "vrrpd -i IF -v VRID [OPTIONS] ADDR[/LEN]...\n       vrrpd --config FILE [--check] [OPTIONS]"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    router: RouterArgs,
+
+    /// Read any number of routers from FILE instead of the command line
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Say whether the configuration is right, and do nothing else
+    #[arg(long)]
+    pub check: bool,
+
+    /// Directory of pid files, state files and control sockets
+    #[arg(
+        short = 'f',
+        value_name = "DIR",
+        help = "Directory of pid files, state files and control sockets [default: /run/vrrpd]"
+    )]
+    pub directory: Option<PathBuf>,
+
+    /// Stay in the foreground and log to stderr
+    #[arg(long)]
+    pub foreground: bool,
+
+    /// What to log: a level (error, warn, info, debug, trace), or filters like info,vrrpd::datapath=debug
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    pub log_level: String,
+
+    /// How the log looks
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// Display the version
+    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+}
+
+/// Format of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Texts as the user wrote them; `config` reads them, from here as from a file.
+#[derive(Debug, Args)]
+struct RouterArgs {
+    /// Interface to run on
+    #[arg(short = 'i', value_name = "IF")]
+    interface: Option<String>,
+
+    /// Virtual router, 1 to 255
+    #[arg(short = 'v', value_name = "VRID")]
+    vrid: Option<String>,
+
+    /// Virtual addresses, IPv4 or IPv6, with the length of their subnet mask [default length: 32 or 128]
+    #[arg(value_name = "ADDR[/LEN]")]
+    addresses: Vec<String>,
+
+    /// Do not handle the virtual MAC address
+    #[arg(short = 'n')]
+    no_vmac: bool,
+
+    /// How the virtual MAC address is put on the wire; only none so far
+    #[arg(long, value_name = "MODE")]
+    vmac: Option<String>,
+
+    /// Switch preemption, which is on by default
+    #[arg(short = 's')]
+    no_preempt: bool,
+
+    /// Authentication (version 2): none, or pw/TEXT with up to 8 octets
+    #[arg(short = 'a', value_name = "AUTH")]
+    auth: Option<String>,
+
+    /// Priority, 1 to 255; 255 is the owner of the addresses [default: 100]
+    #[arg(short = 'p', value_name = "PRIO")]
+    priority: Option<String>,
+
+    /// Advertisement interval: seconds, in version 3 also 0.25, 250ms, 10ms [default: 1]
+    #[arg(short = 'd', value_name = "DELAY")]
+    interval: Option<String>,
+
+    /// Priority to take on SIGTTIN, instead of 10 less
+    #[arg(short = 'z', value_name = "PRIO")]
+    lower_priority: Option<String>,
+
+    /// Priority to take on SIGTTOU, instead of 10 more
+    #[arg(short = 'x', value_name = "PRIO")]
+    raise_priority: Option<String>,
+
+    /// Run FILE on becoming master
+    #[arg(short = 'U', value_name = "FILE")]
+    up: Option<String>,
+
+    /// Run FILE on becoming backup
+    #[arg(short = 'D', value_name = "FILE")]
+    down: Option<String>,
+
+    /// End a script that runs longer [default: 60s]
+    #[arg(long, value_name = "SPAN")]
+    script_timeout: Option<String>,
+
+    /// v2 or v3 [default: v2 for IPv4, v3 for IPv6]
+    #[arg(long, value_name = "VERSION")]
+    protocol: Option<String>,
+
+    /// Gratuitous ARP or neighbour advertisements per address each time [default: 1]
+    #[arg(long, value_name = "COUNT")]
+    garp_count: Option<String>,
+
+    /// Announce the addresses again after SPAN; 0: not again [default: 5s]
+    #[arg(long, value_name = "SPAN")]
+    garp_delay: Option<String>,
+
+    /// Then announce them every SPAN; 0: never [default: 0]
+    #[arg(long, value_name = "SPAN")]
+    garp_interval: Option<String>,
+
+    /// Checksum sent in version 3 over IPv4: with its pseudo-header as installed routers do, or over the message alone
+    /// as RFC 9568 says; either is accepted [pseudo-header, message; default: pseudo-header]
+    #[arg(long, value_name = "STYLE")]
+    v3_checksum: Option<String>,
+
+    /// Accept version 2 adverts with another interval than ours
+    #[arg(long)]
+    accept_interval_mismatch: bool,
+
+    /// Discard adverts with other addresses than ours, unless the owner sent them
+    #[arg(long)]
+    require_equal_addresses: bool,
+}
+
+impl Cli {
+    /// What the command line says of a router; an option that cannot be read is named.
+    pub fn router(&self) -> Result<RouterOptions, OptionError> {
+        let mut options = RouterOptions::default();
+        for (key, text) in self.router.given() {
+            options.set(key, text).map_err(|message| key.error(message))?;
+        }
+        Ok(options)
+    }
+
+    /// The first option of a router on the command line, which has no place beside `--config`.
+    pub fn router_option(&self) -> Option<&'static str> {
+        self.router.given().next().map(|(key, _)| key.flag())
+    }
+
+    /// Whether `-n` says what is implied for now.
+    pub fn says_no_vmac(&self) -> bool {
+        self.router.no_vmac || self.router.vmac.is_some()
+    }
+}
+
+impl RouterArgs {
+    /// The options that were given, with their texts.
+    fn given(&self) -> impl Iterator<Item = (Key, &str)> {
+        let flag = |set: bool, text: &'static str| set.then_some(text);
+        let texts = [
+            (Key::Interface, self.interface.as_deref()),
+            (Key::Vrid, self.vrid.as_deref()),
+            (Key::Vmac, self.vmac.as_deref()),
+            (Key::Preempt, flag(self.no_preempt, "false")),
+            (Key::Auth, self.auth.as_deref()),
+            (Key::Priority, self.priority.as_deref()),
+            (Key::Interval, self.interval.as_deref()),
+            (Key::LowerPriority, self.lower_priority.as_deref()),
+            (Key::RaisePriority, self.raise_priority.as_deref()),
+            (Key::Up, self.up.as_deref()),
+            (Key::Down, self.down.as_deref()),
+            (Key::ScriptTimeout, self.script_timeout.as_deref()),
+            (Key::Protocol, self.protocol.as_deref()),
+            (Key::GarpCount, self.garp_count.as_deref()),
+            (Key::GarpDelay, self.garp_delay.as_deref()),
+            (Key::GarpInterval, self.garp_interval.as_deref()),
+            (Key::V3Checksum, self.v3_checksum.as_deref()),
+            (Key::AcceptIntervalMismatch, flag(self.accept_interval_mismatch, "true")),
+            (Key::RequireEqualAddresses, flag(self.require_equal_addresses, "true")),
+        ];
+        let addresses = self.addresses.iter().map(|address| (Key::Addresses, Some(address.as_str())));
+        texts.into_iter().chain(addresses).filter_map(|(key, text)| text.map(|text| (key, text)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn router(line: &str) -> Result<RouterOptions, OptionError> {
+        Cli::try_parse_from(line.split_whitespace()).expect("clap accepts it").router()
+    }
+
+    #[test]
+    fn the_declaration_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_and_addresses_come_in_any_order() {
+        // The lines of the users of Vrrpd.
+        let first = router("vrrpd -i eth0 10.16.1.200 -v 51 -n -U /etc/scripts/MASTER.sh 10.16.1.201/24")
+            .expect("legal");
+        assert_eq!(first.addresses.len(), 2);
+        assert_eq!(first.interface.as_deref(), Some("eth0"));
+        let second = router("vrrpd 10.16.1.200 -sn -v51 -ieth0").expect("legal");
+        assert_eq!(second.preempt, Some(false));
+        assert_eq!(second.vrid.map(vrrpd_common::Vrid::get), Some(51));
+    }
+
+    #[test]
+    fn the_option_that_cannot_be_read_is_named() {
+        for (line, flag) in [
+            ("vrrpd -v 0", "-v"),
+            ("vrrpd -v 256", "-v"),
+            ("vrrpd -p 0", "-p"),
+            ("vrrpd -d x", "-d"),
+            ("vrrpd -a pw/123456789", "-a"),
+            ("vrrpd 10.0.0", "ADDR"),
+            ("vrrpd --protocol v4", "--protocol"),
+        ] {
+            let error = router(line).expect_err("is wrong").to_string();
+            assert!(error.starts_with(flag), "{line}: {error}");
+        }
+    }
+}

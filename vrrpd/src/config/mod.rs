@@ -1,0 +1,140 @@
+//! What the user wants, checked: the same types whether it came from the command line or from a file.
+//!
+//! [`value`] turns the text of one option into a value, [`RouterOptions`] collects what was said about one router,
+//! and [`RouterOptions::resolve`] makes a [`RouterConfig`] of it, in which nothing has to be checked again.
+
+pub mod file;
+mod options;
+pub mod value;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+pub use options::{Key, OptionError, RouterOptions};
+use vrrpd_common::params::Auth;
+use vrrpd_common::router::{AnnounceTimes, Config};
+use vrrpd_common::wire::vrrp::ChecksumStyle;
+use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version, Vrid};
+
+/// One virtual router, as the user wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouterConfig {
+    /// `-i`
+    pub interface: String,
+    /// `-v`
+    pub vrid: Vrid,
+    /// Of the addresses.
+    pub family: Family,
+    /// `--protocol`
+    pub version: Version,
+    /// The virtual addresses, at least one, all of one family.
+    pub addresses: Vec<VirtualAddress>,
+    /// `-p`
+    pub priority: Priority,
+    /// Off with `-s`.
+    pub preempt: bool,
+    /// `-d`
+    pub interval: Interval,
+    /// `-a`
+    pub auth: Auth,
+    /// `-z`: the priority after SIGTTIN; `None`: 10 less.
+    pub lower_priority: Option<Priority>,
+    /// `-x`: the priority after SIGTTOU; `None`: 10 more.
+    pub raise_priority: Option<Priority>,
+    /// `-U`
+    pub up: Option<PathBuf>,
+    /// `-D`
+    pub down: Option<PathBuf>,
+    /// `--script-timeout`
+    pub script_timeout: Duration,
+    /// How the addresses are announced.
+    pub announce: Announce,
+    /// `--v3-checksum`
+    pub checksum: ChecksumStyle,
+    /// `--accept-interval-mismatch`
+    pub accept_interval_mismatch: bool,
+    /// `--require-equal-addresses`
+    pub require_equal_addresses: bool,
+}
+
+/// A virtual address and the length of its subnet mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VirtualAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// 1 to 32 or 128.
+    pub prefix_len: u8,
+}
+
+/// Gratuitous ARP or unsolicited neighbour advertisements of a new master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announce {
+    /// `--garp-count`: frames per address each time, 1 to 255.
+    pub count: u8,
+    /// When it is repeated.
+    pub times: AnnounceTimes,
+}
+
+/// What a virtual router is called in logs, scripts and answers: `eth0/51`, and `eth0/51-ipv6` for IPv6, whose VRIDs
+/// are a space of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RouterName<'a> {
+    /// The interface.
+    pub interface: &'a str,
+    /// The virtual router.
+    pub vrid: Vrid,
+    /// Its family.
+    pub family: Family,
+}
+
+impl RouterConfig {
+    /// What the router is called.
+    pub fn name(&self) -> RouterName<'_> {
+        RouterName { interface: &self.interface, vrid: self.vrid, family: self.family }
+    }
+
+    /// The part that the state machine needs.
+    pub fn machine(&self) -> Config {
+        Config {
+            vrid: self.vrid,
+            version: self.version,
+            priority: self.priority,
+            preempt_mode: self.preempt,
+            interval: self.interval,
+            addresses: self.digest(),
+            announce: self.announce.times,
+        }
+    }
+
+    /// The set of addresses as peers see it.
+    pub fn digest(&self) -> AddressDigest {
+        AddressDigest::of(self.addresses.iter().map(|address| address.address))
+    }
+}
+
+impl fmt::Display for RouterName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.interface, self.vrid)?;
+        match self.family {
+            Family::Ipv4 => Ok(()),
+            Family::Ipv6 => f.write_str("-ipv6"),
+        }
+    }
+}
+
+impl VirtualAddress {
+    /// The family of the address.
+    pub const fn family(&self) -> Family {
+        match self.address {
+            IpAddr::V4(_) => Family::Ipv4,
+            IpAddr::V6(_) => Family::Ipv6,
+        }
+    }
+}
+
+impl fmt::Display for VirtualAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_len)
+    }
+}

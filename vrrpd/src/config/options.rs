@@ -1,0 +1,375 @@
+//! What was said about one router, and what follows from it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use thiserror::Error;
+use vrrpd_common::params::Auth;
+use vrrpd_common::router::AnnounceTimes;
+use vrrpd_common::wire::vrrp::ChecksumStyle;
+use vrrpd_common::{Duration, Family, Interval, Priority, Version, Vrid};
+
+use super::{Announce, RouterConfig, VirtualAddress, value};
+
+/// Most addresses that an advert can hold (RFC 9568 §5.2.5).
+const ADDRESSES_MAX: usize = 255;
+/// A script is ended after this long.
+const SCRIPT_TIMEOUT: Duration = Duration::from_secs(60);
+/// The second gratuitous ARP comes this long after the first.
+const GARP_DELAY: Duration = Duration::from_secs(5);
+
+/// An option of a router: its long name on the command line, which is its key in the file, and its letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is documented where the command line declares it")]
+pub enum Key {
+    Interface,
+    Vrid,
+    Addresses,
+    Priority,
+    Preempt,
+    Interval,
+    Protocol,
+    Auth,
+    Vmac,
+    LowerPriority,
+    RaisePriority,
+    Up,
+    Down,
+    ScriptTimeout,
+    GarpCount,
+    GarpDelay,
+    GarpInterval,
+    V3Checksum,
+    AcceptIntervalMismatch,
+    RequireEqualAddresses,
+}
+
+/// What was said about one router; what was not said is `None`.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "each is documented where the command line declares it")]
+pub struct RouterOptions {
+    pub interface: Option<String>,
+    pub vrid: Option<Vrid>,
+    pub addresses: Vec<VirtualAddress>,
+    pub priority: Option<Priority>,
+    pub preempt: Option<bool>,
+    pub interval: Option<Duration>,
+    pub protocol: Option<Version>,
+    pub auth: Option<Auth>,
+    pub lower_priority: Option<Priority>,
+    pub raise_priority: Option<Priority>,
+    pub up: Option<PathBuf>,
+    pub down: Option<PathBuf>,
+    pub script_timeout: Option<Duration>,
+    pub garp_count: Option<u8>,
+    pub garp_delay: Option<Duration>,
+    pub garp_interval: Option<Duration>,
+    pub v3_checksum: Option<ChecksumStyle>,
+    pub accept_interval_mismatch: Option<bool>,
+    pub require_equal_addresses: Option<bool>,
+}
+
+/// An option that is missing or does not go with the others.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{}: {message}", key.flag())]
+pub struct OptionError {
+    /// The option to change.
+    pub key: Key,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl RouterOptions {
+    /// Reads the text of an option as the command line and the file write it. `Addresses` adds one.
+    pub fn set(&mut self, key: Key, text: &str) -> value::Parsed<()> {
+        match key {
+            Key::Interface => self.interface = Some(value::interface(text)?),
+            Key::Vrid => self.vrid = Some(value::vrid(text)?),
+            Key::Addresses => self.addresses.push(value::address(text)?),
+            Key::Priority => self.priority = Some(value::priority(text)?),
+            Key::Preempt => self.preempt = Some(boolean(text)?),
+            Key::Interval => self.interval = Some(value::duration(text)?),
+            Key::Protocol => self.protocol = Some(value::version(text)?),
+            Key::Auth => self.auth = Some(value::auth(text)?),
+            Key::Vmac => value::vmac(text)?,
+            Key::LowerPriority => self.lower_priority = Some(value::priority(text)?),
+            Key::RaisePriority => self.raise_priority = Some(value::priority(text)?),
+            Key::Up => self.up = Some(PathBuf::from(text)),
+            Key::Down => self.down = Some(PathBuf::from(text)),
+            Key::ScriptTimeout => self.script_timeout = Some(value::duration(text)?),
+            Key::GarpCount => self.garp_count = Some(value::garp_count(text)?),
+            Key::GarpDelay => self.garp_delay = Some(value::duration(text)?),
+            Key::GarpInterval => self.garp_interval = Some(value::duration(text)?),
+            Key::V3Checksum => self.v3_checksum = Some(value::checksum(text)?),
+            Key::AcceptIntervalMismatch => self.accept_interval_mismatch = Some(boolean(text)?),
+            Key::RequireEqualAddresses => self.require_equal_addresses = Some(boolean(text)?),
+        }
+        Ok(())
+    }
+
+    /// The router that was meant.
+    pub fn resolve(self) -> Result<RouterConfig, OptionError> {
+        let interface =
+            self.interface.ok_or_else(|| Key::Interface.error("which interface to run on is missing"))?;
+        let vrid = self.vrid.ok_or_else(|| Key::Vrid.error("the VRID is missing; it is 1 to 255"))?;
+        let family = self.addresses.first().map(VirtualAddress::family).ok_or_else(|| {
+            Key::Addresses.error("at least one virtual address is needed, like 10.16.1.200/24")
+        })?;
+        check_addresses(&self.addresses, family)?;
+        let version = self.protocol.unwrap_or(match family {
+            Family::Ipv4 => Version::V2,
+            Family::Ipv6 => Version::V3,
+        });
+        if family == Family::Ipv6 && version == Version::V2 {
+            return Err(Key::Protocol.error("version 2 has no IPv6; use v3 for IPv6 addresses"));
+        }
+        let auth = self.auth.unwrap_or(Auth::None);
+        if version == Version::V3 && auth != Auth::None {
+            return Err(Key::Auth.error("version 3 has no authentication; use none, or protocol v2"));
+        }
+        let interval = match self.interval {
+            None => Interval::DEFAULT,
+            Some(span) => Interval::from_duration(version, span)
+                .map_err(|error| Key::Interval.error(error.to_string()))?,
+        };
+        let nonzero = |span: Duration| (span != Duration::ZERO).then_some(span);
+        let script_timeout = nonzero(self.script_timeout.unwrap_or(SCRIPT_TIMEOUT))
+            .ok_or_else(|| Key::ScriptTimeout.error("a script needs some time to run; 0 is not possible"))?;
+        Ok(RouterConfig {
+            interface,
+            vrid,
+            family,
+            version,
+            addresses: self.addresses,
+            priority: self.priority.unwrap_or(Priority::DEFAULT),
+            preempt: self.preempt.unwrap_or(true),
+            interval,
+            auth,
+            lower_priority: self.lower_priority,
+            raise_priority: self.raise_priority,
+            up: self.up,
+            down: self.down,
+            script_timeout,
+            announce: Announce {
+                count: self.garp_count.unwrap_or(1),
+                times: AnnounceTimes {
+                    again_after: nonzero(self.garp_delay.unwrap_or(GARP_DELAY)),
+                    then_every: self.garp_interval.and_then(nonzero),
+                },
+            },
+            checksum: self.v3_checksum.unwrap_or(ChecksumStyle::WithPseudoHeader),
+            accept_interval_mismatch: self.accept_interval_mismatch.unwrap_or(false),
+            require_equal_addresses: self.require_equal_addresses.unwrap_or(false),
+        })
+    }
+
+    /// What was said here, and where nothing was said, what `defaults` say.
+    #[must_use]
+    pub fn or(self, defaults: &Self) -> Self {
+        Self {
+            interface: self.interface.or_else(|| defaults.interface.clone()),
+            vrid: self.vrid.or(defaults.vrid),
+            addresses: if self.addresses.is_empty() { defaults.addresses.clone() } else { self.addresses },
+            priority: self.priority.or(defaults.priority),
+            preempt: self.preempt.or(defaults.preempt),
+            interval: self.interval.or(defaults.interval),
+            protocol: self.protocol.or(defaults.protocol),
+            auth: self.auth.or(defaults.auth),
+            lower_priority: self.lower_priority.or(defaults.lower_priority),
+            raise_priority: self.raise_priority.or(defaults.raise_priority),
+            up: self.up.or_else(|| defaults.up.clone()),
+            down: self.down.or_else(|| defaults.down.clone()),
+            script_timeout: self.script_timeout.or(defaults.script_timeout),
+            garp_count: self.garp_count.or(defaults.garp_count),
+            garp_delay: self.garp_delay.or(defaults.garp_delay),
+            garp_interval: self.garp_interval.or(defaults.garp_interval),
+            v3_checksum: self.v3_checksum.or(defaults.v3_checksum),
+            accept_interval_mismatch: self.accept_interval_mismatch.or(defaults.accept_interval_mismatch),
+            require_equal_addresses: self.require_equal_addresses.or(defaults.require_equal_addresses),
+        }
+    }
+}
+
+fn check_addresses(addresses: &[VirtualAddress], family: Family) -> Result<(), OptionError> {
+    if let Some(other) = addresses.iter().find(|address| address.family() != family) {
+        return Err(Key::Addresses.error(format!(
+            "{other} is not {family}; the addresses of a router are of one family, the others need a second router"
+        )));
+    }
+    if addresses.len() > ADDRESSES_MAX {
+        return Err(
+            Key::Addresses.error(format!("{} addresses; an advert holds {ADDRESSES_MAX}", addresses.len()))
+        );
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    if let Some(twice) = addresses.iter().find(|address| !seen.insert(address.address)) {
+        return Err(Key::Addresses.error(format!("{} is there twice", twice.address)));
+    }
+    match addresses.first() {
+        // RFC 9568 §5.2.9
+        Some(VirtualAddress { address: std::net::IpAddr::V6(first), .. }) if !first.is_unicast_link_local() => {
+            Err(Key::Addresses.error(format!(
+                "{first} is not link-local; the first IPv6 address must be, like fe80::{:x} (RFC 9568 §5.2.9)",
+                first.segments()[7].max(1)
+            )))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn boolean(text: &str) -> value::Parsed<bool> {
+    text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
+}
+
+impl Key {
+    /// The option as the user writes it on the command line.
+    pub const fn flag(self) -> &'static str {
+        match self {
+            Self::Interface => "-i",
+            Self::Vrid => "-v",
+            Self::Addresses => "ADDR",
+            Self::Priority => "-p",
+            Self::Preempt => "-s",
+            Self::Interval => "-d",
+            Self::Protocol => "--protocol",
+            Self::Auth => "-a",
+            Self::Vmac => "--vmac",
+            Self::LowerPriority => "-z",
+            Self::RaisePriority => "-x",
+            Self::Up => "-U",
+            Self::Down => "-D",
+            Self::ScriptTimeout => "--script-timeout",
+            Self::GarpCount => "--garp-count",
+            Self::GarpDelay => "--garp-delay",
+            Self::GarpInterval => "--garp-interval",
+            Self::V3Checksum => "--v3-checksum",
+            Self::AcceptIntervalMismatch => "--accept-interval-mismatch",
+            Self::RequireEqualAddresses => "--require-equal-addresses",
+        }
+    }
+
+    /// The option as a key of the configuration file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Interface => "interface",
+            Self::Vrid => "vrid",
+            Self::Addresses => "addresses",
+            Self::Priority => "priority",
+            Self::Preempt => "preempt",
+            Self::Interval => "interval",
+            Self::Protocol => "protocol",
+            Self::Auth => "auth",
+            Self::Vmac => "vmac",
+            Self::LowerPriority => "lower-priority",
+            Self::RaisePriority => "raise-priority",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::ScriptTimeout => "script-timeout",
+            Self::GarpCount => "garp-count",
+            Self::GarpDelay => "garp-delay",
+            Self::GarpInterval => "garp-interval",
+            Self::V3Checksum => "v3-checksum",
+            Self::AcceptIntervalMismatch => "accept-interval-mismatch",
+            Self::RequireEqualAddresses => "require-equal-addresses",
+        }
+    }
+
+    /// Every option of a router.
+    pub const ALL: [Self; 20] = [
+        Self::Interface,
+        Self::Vrid,
+        Self::Addresses,
+        Self::Priority,
+        Self::Preempt,
+        Self::Interval,
+        Self::Protocol,
+        Self::Auth,
+        Self::Vmac,
+        Self::LowerPriority,
+        Self::RaisePriority,
+        Self::Up,
+        Self::Down,
+        Self::ScriptTimeout,
+        Self::GarpCount,
+        Self::GarpDelay,
+        Self::GarpInterval,
+        Self::V3Checksum,
+        Self::AcceptIntervalMismatch,
+        Self::RequireEqualAddresses,
+    ];
+
+    /// This option is wrong.
+    pub fn error(self, message: impl Into<String>) -> OptionError {
+        OptionError { key: self, message: message.into() }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(words: &[(Key, &str)]) -> RouterOptions {
+        let mut options = RouterOptions::default();
+        for (key, text) in words {
+            options.set(*key, text).expect("each is legal on its own");
+        }
+        options
+    }
+
+    fn key_at_fault(words: &[(Key, &str)]) -> Key {
+        let mut all = vec![(Key::Interface, "eth0"), (Key::Vrid, "51")];
+        all.extend(words);
+        options(&all).resolve().expect_err("cannot work").key
+    }
+
+    #[test]
+    fn defaults_are_those_of_vrrpd() {
+        let config = options(&[(Key::Interface, "eth0"), (Key::Vrid, "51"), (Key::Addresses, "10.16.1.200")])
+            .resolve()
+            .expect("is complete");
+        assert_eq!(config.version, Version::V2);
+        assert_eq!(config.priority, Priority(100));
+        assert_eq!(config.interval.as_seconds(), Some(1));
+        assert!(config.preempt);
+        assert_eq!(config.auth, Auth::None);
+    }
+
+    #[test]
+    fn ipv6_is_version_3() {
+        let config = options(&[(Key::Interface, "eth0"), (Key::Vrid, "51"), (Key::Addresses, "fe80::1")])
+            .resolve()
+            .expect("is complete");
+        assert_eq!((config.version, config.family), (Version::V3, Family::Ipv6));
+    }
+
+    #[test]
+    fn the_option_that_is_wrong_is_named() {
+        let v4 = (Key::Addresses, "10.0.0.1");
+        let v6 = (Key::Addresses, "fe80::1");
+        assert_eq!(key_at_fault(&[]), Key::Addresses);
+        assert_eq!(key_at_fault(&[v4, v6]), Key::Addresses);
+        assert_eq!(key_at_fault(&[v4, v4]), Key::Addresses);
+        assert_eq!(key_at_fault(&[(Key::Addresses, "2001:db8::1")]), Key::Addresses);
+        assert_eq!(key_at_fault(&[v6, (Key::Protocol, "v2")]), Key::Protocol);
+        assert_eq!(key_at_fault(&[v4, (Key::Interval, "0")]), Key::Interval);
+        assert_eq!(key_at_fault(&[v4, (Key::Interval, "0.5")]), Key::Interval);
+        assert_eq!(key_at_fault(&[v4, (Key::Protocol, "v3"), (Key::Auth, "pw/x")]), Key::Auth);
+        assert_eq!(key_at_fault(&[v4, (Key::ScriptTimeout, "0")]), Key::ScriptTimeout);
+    }
+
+    #[test]
+    fn every_option_has_a_name_and_a_flag_of_its_own() {
+        for (index, key) in Key::ALL.into_iter().enumerate() {
+            for other in &Key::ALL[index + 1..] {
+                assert_ne!(key.name(), other.name());
+                assert_ne!(key.flag(), other.flag());
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The text of one option, turned into a value or into a sentence that says what would be right.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use vrrpd_common::params::Auth;
+use vrrpd_common::wire::vrrp::ChecksumStyle;
+use vrrpd_common::{Duration, Priority, Version, Vrid};
+
+use super::VirtualAddress;
+
+/// The result of reading a value; the error is a sentence without the option's name.
+pub type Parsed<T> = Result<T, String>;
+
+/// Longest interface name of Linux, without the terminating zero.
+const INTERFACE_NAME_MAX: usize = 15;
+
+/// An interface name as Linux has them.
+pub fn interface(text: &str) -> Parsed<String> {
+    let legal = (1..=INTERFACE_NAME_MAX).contains(&text.len())
+        && text != "."
+        && text != ".."
+        && !text.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control());
+    if legal {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{text:?} is no interface name; one is 1 to {INTERFACE_NAME_MAX} characters, like eth0.190"
+        ))
+    }
+}
+
+/// 1 to 255.
+pub fn vrid(text: &str) -> Parsed<Vrid> {
+    text.parse().ok().and_then(Vrid::new).ok_or_else(|| format!("{text:?} is no VRID; one is 1 to 255"))
+}
+
+/// 1 to 255.
+pub fn priority(text: &str) -> Parsed<Priority> {
+    match text.parse() {
+        Ok(priority @ 1..) => Ok(Priority(priority)),
+        Ok(0) | Err(_) => {
+            Err(format!("{text:?} is no priority; one is 1 to 255 (255: owner of the addresses)"))
+        }
+    }
+}
+
+/// `10.16.1.200`, `10.16.1.200/24`, `fe80::1`, `2001:db8::1/64`.
+pub fn address(text: &str) -> Parsed<VirtualAddress> {
+    let (address, length) = text.split_once('/').map_or((text, None), |(a, length)| (a, Some(length)));
+    let address = IpAddr::from_str(address).map_err(|_| {
+        format!("{text:?} is no address; one is like 10.16.1.200, 10.16.1.200/24 or fe80::1/64")
+    })?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let prefix_len = match length {
+        None => longest,
+        Some(length) => length
+            .parse()
+            .ok()
+            .filter(|length| (1..=longest).contains(length))
+            .ok_or_else(|| format!("{text:?} has no valid mask length; it is 1 to {longest}"))?,
+    };
+    let usable = match address {
+        IpAddr::V4(v4) => {
+            !v4.is_unspecified() && !v4.is_multicast() && !v4.is_broadcast() && !v4.is_loopback()
+        }
+        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast() && !v6.is_loopback(),
+    };
+    if usable {
+        Ok(VirtualAddress { address, prefix_len })
+    } else {
+        Err(format!("{text:?} is not the address of a host; a unicast address is wanted"))
+    }
+}
+
+/// A span of time: seconds with or without a fraction (`1`, `0.25`), or a number with its unit (`250ms`, `10s`).
+pub fn duration(text: &str) -> Parsed<Duration> {
+    let wrong = || format!("{text:?} is no span of time; one is like 1, 0.25, 250ms or 10s");
+    if let Some(seconds) = decimal_seconds(text) {
+        return Ok(seconds);
+    }
+    let span = humantime::parse_duration(text).map_err(|_| wrong())?;
+    u64::try_from(span.as_nanos()).map(Duration::from_nanos).map_err(|_| wrong())
+}
+
+/// A plain decimal number of seconds, to the nanosecond and without a detour through floating point.
+fn decimal_seconds(text: &str) -> Option<Duration> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |part: &str| part.bytes().all(|octet| octet.is_ascii_digit());
+    if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) || fraction.len() > 9
+    {
+        return None;
+    }
+    let seconds: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let nanos: u64 = format!("{fraction:0<9}").parse().ok()?;
+    Some(Duration::from_secs(seconds) + Duration::from_nanos(nanos))
+}
+
+/// `v2`, `v3`; the bare number as well.
+pub fn version(text: &str) -> Parsed<Version> {
+    match text {
+        "v2" | "2" => Ok(Version::V2),
+        "v3" | "3" => Ok(Version::V3),
+        _ => Err(format!("{text:?} is no protocol version; one is v2 or v3")),
+    }
+}
+
+/// `none`, or `pw/` with up to 8 octets, which go over the wire as they stand.
+pub fn auth(text: &str) -> Parsed<Auth> {
+    const LONGEST: usize = 8;
+    if text == "none" {
+        return Ok(Auth::None);
+    }
+    // What was written is a secret: it is not repeated in the message.
+    let Some(password) = text.strip_prefix("pw/") else {
+        return Err("is none or pw/TEXT".to_owned());
+    };
+    let mut data = [0; LONGEST];
+    match data.get_mut(..password.len()) {
+        Some(place) if !password.is_empty() => place.copy_from_slice(password.as_bytes()),
+        Some(_) | None => {
+            return Err(format!("a password is 1 to {LONGEST} octets long, this one is {}", password.len()));
+        }
+    }
+    Ok(Auth::Simple(data))
+}
+
+/// `pseudo-header`, `message`.
+pub fn checksum(text: &str) -> Parsed<ChecksumStyle> {
+    match text {
+        "pseudo-header" => Ok(ChecksumStyle::WithPseudoHeader),
+        "message" => Ok(ChecksumStyle::MessageOnly),
+        _ => Err(format!("{text:?} is no way to compute the checksum; one is pseudo-header or message")),
+    }
+}
+
+/// `none`: the only one that there is so far.
+pub fn vmac(text: &str) -> Parsed<()> {
+    match text {
+        "none" => Ok(()),
+        _ => Err(format!("{text:?} is not possible; this version has only none")),
+    }
+}
+
+/// 1 to 255.
+pub fn garp_count(text: &str) -> Parsed<u8> {
+    match text.parse() {
+        Ok(count @ 1..) => Ok(count),
+        Ok(0) | Err(_) => Err(format!("{text:?} is no count of frames; one is 1 to 255")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_without_a_length_is_a_host_s() {
+        assert_eq!(address("10.16.1.200").expect("legal").prefix_len, 32);
+        assert_eq!(address("fe80::1").expect("legal").prefix_len, 128);
+        assert_eq!(address("10.16.1.200/24").expect("legal").to_string(), "10.16.1.200/24");
+    }
+
+    #[test]
+    fn address_that_no_host_can_have_is_refused() {
+        for text in [
+            "10.16.1",
+            "10.16.1.200/33",
+            "10.16.1.200/0",
+            "fe80::1/129",
+            "224.0.0.18",
+            "0.0.0.0",
+            "ff02::12",
+            "::",
+            "10.0.0.1/",
+            "eth0",
+        ] {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn duration_reads_seconds_fractions_and_units() {
+        assert_eq!(duration("1"), Ok(Duration::from_secs(1)));
+        assert_eq!(duration("0.25"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration(".5"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        for text in ["", ".", "-1", "ms", "1e3", "0x10", "1.0000000001"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn password_goes_over_the_wire_as_it_stands() {
+        assert_eq!(auth("pw/0x31"), Ok(Auth::Simple(*b"0x31\0\0\0\0")));
+        assert_eq!(auth("pw/12345678"), Ok(Auth::Simple(*b"12345678")));
+        assert_eq!(auth("none"), Ok(Auth::None));
+    }
+
+    #[test]
+    fn a_password_that_is_wrong_is_not_repeated() {
+        for text in ["pw/123456789", "hush", "pw/"] {
+            let message = auth(text).expect_err("is wrong");
+            assert!(!message.contains("123456789") && !message.contains("hush"), "{message}");
+        }
+    }
+
+    #[test]
+    fn interface_name_cannot_leave_the_directory_of_pid_files() {
+        assert!(interface("eth0.190").is_ok());
+        for text in ["", "..", "a/b", "eth0:1", "sixteen-letters-", "a b"] {
+            assert!(interface(text).is_err(), "{text}");
+        }
+    }
+}

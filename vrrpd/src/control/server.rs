@@ -1,0 +1,134 @@
+//! The daemon's end: each client has a task of its own, so that none can hold up the daemon or another client.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::{LONGEST_REQUEST, Reply, Request, Selector};
+use crate::report::EventReport;
+
+/// A client that does not speak or read for this long is let go.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Clients at the same time.
+const MOST_CLIENTS: usize = 64;
+
+/// A request on its way to the daemon's loop.
+#[derive(Debug)]
+pub struct Command {
+    /// What is asked.
+    pub request: Request,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Reply>,
+}
+
+/// What the server needs of the daemon.
+#[derive(Clone, Debug)]
+pub struct Daemon {
+    /// Takes requests.
+    pub commands: mpsc::Sender<Command>,
+    /// Yields transitions.
+    pub events: broadcast::Sender<EventReport>,
+}
+
+/// Listens at `path`, which does not exist yet, for root and ourselves.
+pub fn start(path: &Path, daemon: Daemon) -> io::Result<()> {
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    tokio::task::spawn_local(serve(listener, daemon));
+    Ok(())
+}
+
+async fn serve(listener: UnixListener, daemon: Daemon) {
+    let clients = Arc::new(Semaphore::new(MOST_CLIENTS));
+    loop {
+        // A closed semaphore is not to be had: nobody closes it.
+        let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((client, _)) => {
+                let daemon = daemon.clone();
+                tokio::task::spawn_local(async move {
+                    if let Err(error) = converse(client, &daemon).await {
+                        debug!(%error, "a client was let go");
+                    }
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: give others time to close theirs.
+                warn!(%error, "no client can be accepted");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn converse(mut client: UnixStream, daemon: &Daemon) -> io::Result<()> {
+    let uid = client.peer_cred()?.uid();
+    if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
+        let message = format!("uid {uid} may not; only root");
+        return say(&mut client, &Reply::Error { message }).await;
+    }
+    let mut line = String::new();
+    let (reader, _) = client.split();
+    let mut reader = BufReader::new(reader.take(LONGEST_REQUEST));
+    timeout(PATIENCE, reader.read_line(&mut line)).await??;
+    match serde_json::from_str(&line) {
+        Ok(Request::Events(selector)) => {
+            let events = daemon.events.subscribe();
+            stream(&mut client, &selector, events).await
+        }
+        Ok(request) => {
+            let (reply, answer) = oneshot::channel();
+            if daemon.commands.send(Command { request, reply }).await.is_err() {
+                return Ok(());
+            }
+            match answer.await {
+                Ok(reply) => say(&mut client, &reply).await,
+                Err(_) => Ok(()),
+            }
+        }
+        Err(error) => say(&mut client, &Reply::Error { message: error.to_string() }).await,
+    }
+}
+
+/// Sends transitions until the client leaves, does not read, or has missed some.
+async fn stream(
+    client: &mut UnixStream,
+    selector: &Selector,
+    mut events: broadcast::Receiver<EventReport>,
+) -> io::Result<()> {
+    let mut nothing = [0; 1];
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Ok(event) if selector.matches(&event.interface, event.vrid) => {
+                    say(client, &Reply::Event(event)).await?;
+                }
+                Ok(_) => {}
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    let message = format!("{missed} events were missed, since they were not read in time");
+                    return say(client, &Reply::Error { message }).await;
+                }
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            },
+            // A client has nothing more to say; this is how its end is seen.
+            read = client.read(&mut nothing) => if read? == 0 {
+                return Ok(());
+            },
+        }
+    }
+}
+
+async fn say(client: &mut UnixStream, reply: &Reply) -> io::Result<()> {
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    timeout(PATIENCE, client.write_all(&line)).await?
+}

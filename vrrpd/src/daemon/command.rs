@@ -1,0 +1,97 @@
+//! What clients and signals ask for.
+
+use tracing::{info, warn};
+use vrrpd_common::Priority;
+use vrrpd_common::router::{Event, Origin};
+
+use super::Daemon;
+use crate::clock;
+use crate::control::server::Command;
+use crate::control::{Change, Reply, Request, Selector};
+use crate::datapath::RouterId;
+use crate::render;
+use crate::report::RouterReport;
+use crate::rundir;
+use crate::signals::Signal;
+
+impl Daemon {
+    pub(super) fn command(&mut self, command: Command) {
+        let reply = match command.request {
+            Request::State(selector) => Reply::State { routers: self.state(&selector) },
+            Request::Change { selector, change } => {
+                for id in self.chosen(&selector) {
+                    self.change(id, change, Origin::Operator);
+                }
+                Reply::State { routers: self.state(&selector) }
+            }
+            Request::Events(_) => Reply::Error { message: "events are not asked for here".to_owned() },
+        };
+        // A client that left does not want to know.
+        let _ = command.reply.send(reply);
+    }
+
+    /// Everything but [`Signal::Leave`].
+    pub(super) fn signal(&mut self, signal: Signal) {
+        let change = match signal {
+            Signal::Leave => return,
+            Signal::Reload => {
+                warn!("SIGHUP: there is no reload yet; restart to change the configuration");
+                return;
+            }
+            Signal::WriteState => return self.write_state(),
+            Signal::Backup => Change::Backup,
+            Signal::Reduce => Change::Reduce,
+            Signal::Increase => Change::Increase,
+        };
+        for id in self.ids() {
+            self.change(id, change, Origin::Signal);
+        }
+    }
+
+    fn change(&mut self, id: RouterId, change: Change, origin: Origin) {
+        let Some(router) = self.routers.get(id.0) else { return };
+        let config = &router.config;
+        let priority = |priority: Priority| {
+            info!(router = %config.name(), from = router.machine.priority().0, to = priority.0, "priority");
+            Event::Priority(priority)
+        };
+        let event = match change {
+            Change::Backup => Event::StandBack(origin),
+            Change::Master => Event::Resume(origin),
+            Change::Reduce => {
+                priority(config.lower_priority.unwrap_or_else(|| router.machine.priority().lowered()))
+            }
+            Change::Increase => {
+                priority(config.raise_priority.unwrap_or_else(|| router.machine.priority().raised()))
+            }
+        };
+        self.event(id, event, None);
+    }
+
+    fn chosen(&self, selector: &Selector) -> Vec<RouterId> {
+        self.ids()
+            .zip(&self.routers)
+            .filter(|(_, router)| selector.matches(&router.config.interface, router.config.vrid.get()))
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    fn state(&self, selector: &Selector) -> Vec<RouterReport> {
+        let now = clock::now();
+        self.chosen(selector)
+            .into_iter()
+            .filter_map(|id| self.routers.get(id.0))
+            .filter_map(|router| Some(router.report(now, self.links.get(router.link.0)?)))
+            .collect()
+    }
+
+    /// Writes the state file, in a thread for that: a full or slow disk must not delay an advert.
+    fn write_state(&mut self) {
+        let text = render::states(&self.state(&Selector::default()));
+        let path = self.rundir.file(&self.state_file);
+        tokio::task::spawn_blocking(move || match rundir::write_aside(&path, 0o644, &text) {
+            Ok(()) => info!(path = %path.display(), "state written"),
+            Err(error) => warn!(%error, "the state cannot be written"),
+        });
+    }
+}

@@ -1,0 +1,307 @@
+//! One virtual router while it runs: its state machine, the actions that wait, and what is told about it.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use vrrpd_common::params::Auth;
+use vrrpd_common::router::{Action, Reason, State, StateName, Transition, VirtualRouter};
+use vrrpd_common::wire::frame::{AdvertFrame, advert_frame_len, emit_advert, gratuitous_arp, unsolicited_na};
+use vrrpd_common::wire::vrrp::{Addresses, Kind, VrrpRepr};
+use vrrpd_common::{Instant, MacAddr, Priority, Version};
+
+use super::link::{Link, LinkId};
+use crate::config::{RouterConfig, VirtualAddress};
+use crate::interface::service::{Operation, Ticket};
+use crate::report::{Counters, MasterReport, RouterReport, ScriptsReport, TransitionReport};
+use crate::script::{Run, Runner};
+use crate::transmit::Frame;
+
+/// Transitions that are remembered.
+const HISTORY: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub(super) config: RouterConfig,
+    pub(super) machine: VirtualRouter,
+    pub(super) link: LinkId,
+    /// Actions not carried out yet, in order.
+    pub(super) queue: VecDeque<Action>,
+    /// What the actions wait for.
+    pub(super) waiting: Option<Pending>,
+    /// For each virtual address: whether we have put it on the interface.
+    pub(super) held: Vec<bool>,
+    /// The deadline under which it is filed.
+    pub(super) scheduled: Option<Instant>,
+    pub(super) scripts: Option<Runner>,
+    pub(super) adverts_sent: u64,
+    pub(super) garp_sent: u64,
+    transitions: u64,
+    since: SystemTime,
+    reason: Reason,
+    history: VecDeque<TransitionReport>,
+    wire: WireAddresses,
+    advert: Option<(AdvertKey, Frame)>,
+}
+
+/// A request that the kernel has not answered yet.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) ticket: Ticket,
+    pub(super) operation: Operation,
+    pub(super) addresses: Vec<VirtualAddress>,
+}
+
+/// The addresses as adverts hold them.
+#[derive(Debug)]
+enum WireAddresses {
+    Ipv4(Vec<Ipv4Addr>),
+    Ipv6(Vec<Ipv6Addr>),
+}
+
+/// What an advert's frame depends on while the router runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct AdvertKey {
+    mac: MacAddr,
+    source: IpAddr,
+    priority: Priority,
+}
+
+impl Instance {
+    pub(super) fn new(config: RouterConfig, link: LinkId) -> Self {
+        let mut ipv4 = Vec::new();
+        let mut ipv6 = Vec::new();
+        for address in &config.addresses {
+            match address.address {
+                IpAddr::V4(address) => ipv4.push(address),
+                IpAddr::V6(address) => ipv6.push(address),
+            }
+        }
+        let wire = if ipv6.is_empty() { WireAddresses::Ipv4(ipv4) } else { WireAddresses::Ipv6(ipv6) };
+        Self {
+            machine: VirtualRouter::new(config.machine()),
+            link,
+            queue: VecDeque::new(),
+            waiting: None,
+            held: vec![false; config.addresses.len()],
+            scheduled: None,
+            scripts: None,
+            adverts_sent: 0,
+            garp_sent: 0,
+            transitions: 0,
+            since: SystemTime::now(),
+            reason: Reason::StartUp,
+            history: VecDeque::new(),
+            wire,
+            advert: None,
+            config,
+        }
+    }
+
+    /// Takes in an action, behind those that wait.
+    pub(super) fn enqueue(&mut self, action: Action) {
+        match action {
+            // A promotion that has been overtaken must not be announced any more.
+            Action::GiveUpAddresses => self.queue.retain(|waiting| match waiting {
+                Action::SendAdvert(priority) => *priority == Priority::RESIGN,
+                Action::AnnounceAddresses => false,
+                Action::TakeAddresses
+                | Action::GiveUpAddresses
+                | Action::Transition(_)
+                | Action::Notice(_) => true,
+            }),
+            // One advert says all that several in a row would.
+            Action::SendAdvert(_) | Action::AnnounceAddresses if self.queue.contains(&action) => return,
+            Action::TakeAddresses
+            | Action::SendAdvert(_)
+            | Action::AnnounceAddresses
+            | Action::Transition(_)
+            | Action::Notice(_) => {}
+        }
+        self.queue.push_back(action);
+    }
+
+    /// The frame of an advert with this priority; `None` while there is no address to send from.
+    pub(super) fn advert_frame(&mut self, mac: MacAddr, priority: Priority) -> Option<Frame> {
+        let key = AdvertKey { mac, source: self.machine.source()?, priority };
+        if let Some((made_for, frame)) = &self.advert
+            && *made_for == key
+        {
+            return Some(Rc::clone(frame));
+        }
+        let addresses = match &self.wire {
+            WireAddresses::Ipv4(addresses) => Addresses::ipv4(addresses).ok()?,
+            WireAddresses::Ipv6(addresses) => Addresses::ipv6(addresses).ok()?,
+        };
+        let kind = match self.config.version {
+            Version::V2 => Kind::V2 { auth: self.config.auth },
+            Version::V3 => Kind::V3,
+        };
+        let advert = VrrpRepr::new(self.config.vrid, priority, self.config.interval, kind, addresses)?;
+        let mut buffer = vec![0; advert_frame_len(&advert)];
+        let frame =
+            AdvertFrame { source_mac: mac, source: key.source, checksum: self.config.checksum, advert };
+        let length = emit_advert(&frame, &mut buffer)?;
+        buffer.truncate(length);
+        let frame: Frame = buffer.into();
+        if priority != Priority::RESIGN {
+            self.advert = Some((key, Rc::clone(&frame)));
+        }
+        Some(frame)
+    }
+
+    /// The frames that announce the addresses, once each.
+    pub(super) fn announcements(&self, mac: MacAddr) -> Vec<Frame> {
+        match &self.wire {
+            WireAddresses::Ipv4(addresses) => {
+                addresses.iter().map(|address| Frame::from(&gratuitous_arp(mac, *address)[..])).collect()
+            }
+            WireAddresses::Ipv6(addresses) => {
+                addresses.iter().map(|address| Frame::from(&unsolicited_na(mac, *address)[..])).collect()
+            }
+        }
+    }
+
+    /// The addresses to put on the interface: not those that are there anyhow, which are not ours to remove either.
+    pub(super) fn addresses_to_take(&self, link: &Link) -> Vec<VirtualAddress> {
+        let there = |address: &VirtualAddress| {
+            link.interface
+                .as_ref()
+                .and_then(|interface| interface.address(address.address))
+                .is_some_and(|there| !there.ours)
+        };
+        self.config.addresses.iter().filter(|address| !there(address)).copied().collect()
+    }
+
+    /// The addresses that we have put on the interface.
+    pub(super) fn addresses_held(&self) -> Vec<VirtualAddress> {
+        self.config
+            .addresses
+            .iter()
+            .zip(&self.held)
+            .filter_map(|(address, held)| held.then_some(*address))
+            .collect()
+    }
+
+    pub(super) fn set_held(&mut self, address: &VirtualAddress, held: bool) {
+        if let Some(place) = self.config.addresses.iter().position(|known| known == address)
+            && let Some(known) = self.held.get_mut(place)
+        {
+            *known = held;
+        }
+    }
+
+    /// Remembers a change of state.
+    pub(super) fn record(&mut self, transition: Transition) -> TransitionReport {
+        let now = SystemTime::now();
+        self.since = now;
+        self.reason = transition.reason;
+        self.transitions += 1;
+        let report = TransitionReport {
+            time: humantime::format_rfc3339_millis(now).to_string(),
+            from: transition.from.name().to_owned(),
+            to: transition.to.name().to_owned(),
+            reason: transition.reason.name().to_owned(),
+            master: self.master().map(|master| master.to_string()),
+        };
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(report.clone());
+        report
+    }
+
+    fn master(&self) -> Option<IpAddr> {
+        match self.machine.state() {
+            State::Backup(backup) => backup.master.map(|heard| heard.advert.source),
+            State::Initialize | State::Fault(_) | State::Master(_) => None,
+        }
+    }
+
+    /// The script to run for a change of state.
+    pub(super) fn script(&self, transition: Transition) -> Option<Run> {
+        let (path, state) = match (transition.from, transition.to) {
+            (_, StateName::Master) => (&self.config.up, "MASTER"),
+            (_, StateName::Backup) | (StateName::Master, StateName::Init) => (&self.config.down, "BACKUP"),
+            (_, StateName::Fault) => (&self.config.down, "FAULT"),
+            (StateName::Init | StateName::Fault | StateName::Backup, StateName::Init) => return None,
+        };
+        let priority = self.machine.priority().to_string();
+        let addresses: Vec<_> = self.config.addresses.iter().map(VirtualAddress::to_string).collect();
+        Some(Run {
+            path: path.clone()?,
+            arguments: [
+                "INSTANCE".to_owned(),
+                self.config.name().to_string(),
+                state.to_owned(),
+                priority.clone(),
+            ],
+            environment: vec![
+                ("VRRP_STATE", state.to_owned()),
+                ("VRRP_PREVIOUS_STATE", transition.from.name().to_uppercase()),
+                ("VRRP_INTERFACE", self.config.interface.clone()),
+                ("VRRP_VRID", self.config.vrid.to_string()),
+                ("VRRP_ADDRESSES", addresses.join(" ")),
+                ("VRRP_PRIORITY", priority),
+                ("VRRP_VMAC", String::new()),
+                ("VRRP_VMAC_INTERFACE", self.config.interface.clone()),
+                ("VRRP_REASON", transition.reason.name().to_owned()),
+            ],
+        })
+    }
+
+    /// All that is told about the router.
+    pub(super) fn report(&self, now: Instant, link: &Link) -> RouterReport {
+        let config = &self.config;
+        let master = match self.machine.state() {
+            State::Backup(backup) => backup.master.map(|heard| MasterReport {
+                address: heard.advert.source.to_string(),
+                priority: heard.advert.priority.0,
+                last_advert_age_ns: now.saturating_since(heard.at).as_nanos(),
+                same_addresses: heard.advert.addresses == self.machine.config().addresses,
+            }),
+            State::Initialize | State::Fault(_) | State::Master(_) => None,
+        };
+        let rejected = link.table.rejected(config.family, config.vrid);
+        let script = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        RouterReport {
+            interface: config.interface.clone(),
+            ifindex: link.interface.as_ref().map(|interface| interface.index),
+            vrid: config.vrid.get(),
+            family: config.family.name().to_owned(),
+            protocol: config.version.number(),
+            pid: std::process::id(),
+            state: self.machine.state().name().name().to_owned(),
+            since: humantime::format_rfc3339_seconds(self.since).to_string(),
+            reason: self.reason.name().to_owned(),
+            priority: config.priority.0,
+            effective_priority: self.machine.priority().0,
+            preempt: config.preempt,
+            forced_backup: self.machine.forced_backup(),
+            interval_ns: config.interval.as_duration().as_nanos(),
+            master_interval_ns: self.machine.master_adver_interval().as_duration().as_nanos(),
+            addresses: config.addresses.iter().map(VirtualAddress::to_string).collect(),
+            vmac: None,
+            vmac_mode: "none".to_owned(),
+            auth: match config.auth {
+                Auth::None => "none",
+                Auth::Simple(_) => "pw",
+            }
+            .to_owned(),
+            master,
+            datapath: "raw".to_owned(),
+            datapath_reason: None,
+            group: None,
+            scripts: ScriptsReport { up: script(&config.up), down: script(&config.down) },
+            counters: Counters {
+                adverts_sent: self.adverts_sent,
+                adverts_received: link.table.received(config.family, config.vrid),
+                garp_sent: self.garp_sent,
+                transitions: self.transitions,
+                rejected: rejected.iter().map(|(reject, count)| (reject.name().to_owned(), count)).collect(),
+            },
+            history: self.history.iter().cloned().collect(),
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The only event loop: what arrives becomes events of the routers, and their actions become frames, requests to the
+//! kernel, scripts and lines of the log.
+//!
+//! Nothing here waits for anybody but the kernel's readiness: frames go to sockets that do not block, requests about
+//! addresses to the netlink thread, scripts and clients to tasks of their own.
+//!
+//! Start reading at [`Daemon::run`]; `act` carries out actions, `command` answers clients and signals.
+
+mod act;
+mod command;
+mod instance;
+mod link;
+mod rejects;
+mod start;
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+
+use tokio::sync::{broadcast, mpsc};
+use tracing::{error, info};
+use vrrpd_common::router::{Action, Event, StateName};
+use vrrpd_common::{Duration, Instant};
+
+use crate::clock::{self, Alarm};
+use crate::control::server::Command;
+use crate::datapath::readiness::Readiness;
+use crate::datapath::{Arrival, RouterId};
+use crate::interface::Interface;
+use crate::interface::service::{Report, Service, Ticket};
+use crate::report::EventReport;
+use crate::rundir::RunDir;
+use crate::signals::{Signal, Signals};
+use instance::Instance;
+use link::{FAMILIES, Link, LinkId};
+
+pub use start::{Source, StartError};
+
+/// Frames taken from one socket before others have their turn.
+const TURN: usize = 256;
+/// Frames taken from one socket before a deadline counts as missed: more than its buffer holds.
+const DRAIN: usize = 1 << 14;
+/// Longest frame that can hold an advert with 255 IPv6 addresses, with room for every header.
+const LONGEST_FRAME: usize = 8 << 10;
+/// How long the kernel may take to remove addresses when the daemon leaves.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// All routers of this process.
+#[derive(Debug)]
+pub struct Daemon {
+    routers: Vec<Instance>,
+    links: Vec<Link>,
+    deadlines: BTreeSet<(Instant, RouterId)>,
+    alarm: Alarm,
+    readiness: Readiness,
+    ready: Vec<u64>,
+    signals: Signals,
+    service: Service,
+    reports: mpsc::UnboundedReceiver<Report>,
+    tickets: HashMap<Ticket, RouterId>,
+    last_ticket: u64,
+    commands: mpsc::Receiver<Command>,
+    events: broadcast::Sender<EventReport>,
+    buffer: Vec<u8>,
+    actions: Vec<Action>,
+    state_file: String,
+    rundir: RunDir,
+}
+
+/// What woke the loop.
+enum Wake {
+    Frames,
+    Timer,
+    Report(Report),
+    Command(Command),
+    Signal(Signal),
+}
+
+impl Daemon {
+    /// Runs until a signal ends it, or something breaks that nothing works without.
+    pub async fn run(mut self) -> io::Result<()> {
+        for id in self.ids() {
+            self.event(id, Event::Startup, None);
+        }
+        loop {
+            match self.turn().await? {
+                Some(Signal::Leave) => break,
+                Some(signal) => self.signal(signal),
+                None => {}
+            }
+        }
+        self.leave().await
+    }
+
+    /// Waits for something, handles it and all that is due, and sends what came of it. Signals are left to the caller.
+    async fn turn(&mut self) -> io::Result<Option<Signal>> {
+        self.flush();
+        self.arm()?;
+        let wake = self.wait().await?;
+        let mut signal = None;
+        match wake {
+            Wake::Frames => self.receive_ready(),
+            Wake::Timer => {}
+            Wake::Report(report) => self.report(report),
+            Wake::Command(command) => self.command(command),
+            Wake::Signal(caught) => signal = Some(caught),
+        }
+        self.expire();
+        Ok(signal)
+    }
+
+    async fn wait(&mut self) -> io::Result<Wake> {
+        tokio::select! {
+            ready = self.readiness.ready(&mut self.ready) => ready.map(|()| Wake::Frames),
+            fired = self.alarm.fired() => fired.map(|()| Wake::Timer),
+            report = self.reports.recv() => {
+                report.map(Wake::Report).ok_or_else(|| io::Error::other("the netlink thread has ended"))
+            }
+            Some(command) = self.commands.recv() => Ok(Wake::Command(command)),
+            signal = self.signals.next() => Ok(Wake::Signal(signal)),
+        }
+    }
+
+    fn ids(&self) -> impl Iterator<Item = RouterId> + use<> {
+        (0..self.routers.len()).map(RouterId)
+    }
+
+    /// Sends adverts, then announcements in batches.
+    fn flush(&mut self) {
+        let now = clock::now();
+        for link in &mut self.links {
+            link.flush(now);
+        }
+    }
+
+    fn arm(&mut self) -> io::Result<()> {
+        let now = clock::now();
+        let due = self.deadlines.first().map(|(at, _)| *at);
+        let unsent = self.links.iter().filter_map(|link| link.deadline(now)).min();
+        self.alarm.arm(due.into_iter().chain(unsent).min())
+    }
+
+    fn receive_ready(&mut self) {
+        let mut ready = std::mem::take(&mut self.ready);
+        for number in ready.drain(..) {
+            let number = usize::try_from(number).unwrap_or(usize::MAX);
+            self.receive(LinkId(number / FAMILIES.len()), number % FAMILIES.len(), TURN);
+        }
+        self.ready = ready;
+    }
+
+    /// Handles up to `most` frames of a socket.
+    fn receive(&mut self, link: LinkId, place: usize, most: usize) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for _ in 0..most {
+            let Some(link) = self.links.get_mut(link.0) else { break };
+            let Some(frame) = link.receive(place, &mut buffer) else { break };
+            match link.table.judge(frame) {
+                Some(Arrival::Advert { router, advert }) => {
+                    self.event(router, Event::Advert(advert), Some(frame));
+                }
+                Some(Arrival::Rejected { router, rejection }) => {
+                    let router =
+                        router.and_then(|id| Some((id, self.routers.get(id.0)?.config.name().to_string())));
+                    link.reject_log.say(clock::now(), &link.name, router, &rejection);
+                }
+                None => {}
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    /// Handles every deadline that has passed. Before a router may miss its master, all that has arrived is heard: a
+    /// process that was kept from running must not declare a live master dead.
+    fn expire(&mut self) {
+        let now = clock::now();
+        let due = |daemon: &Self| {
+            let passed = daemon.deadlines.iter().take_while(|(at, _)| *at <= now);
+            passed.map(|(_, id)| *id).collect::<Vec<_>>()
+        };
+        let listening: BTreeSet<LinkId> = due(self)
+            .into_iter()
+            .filter_map(|id| self.routers.get(id.0))
+            .filter(|router| router.machine.state().name() == StateName::Backup)
+            .map(|router| router.link)
+            .collect();
+        for link in listening {
+            for place in 0..FAMILIES.len() {
+                self.receive(link, place, DRAIN);
+            }
+        }
+        for id in due(self) {
+            self.event(id, Event::Timer, None);
+        }
+    }
+
+    /// Hands an event to a router and carries out what comes of it. `frame` is the one that an advert came in.
+    fn event(&mut self, id: RouterId, event: Event, frame: Option<&[u8]>) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let mut actions = std::mem::take(&mut self.actions);
+        router.machine.handle(clock::now(), event, &mut |action| actions.push(action));
+        let deadline = router.machine.deadline();
+        if deadline != router.scheduled {
+            if let Some(before) = router.scheduled {
+                self.deadlines.remove(&(before, id));
+            }
+            if let Some(next) = deadline {
+                self.deadlines.insert((next, id));
+            }
+            router.scheduled = deadline;
+        }
+        for action in actions.drain(..) {
+            match action {
+                Action::Notice(notice) => act::notice(router, &notice, frame),
+                other => router.enqueue(other),
+            }
+        }
+        self.actions = actions;
+        self.act(id);
+    }
+
+    /// What the netlink thread says.
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::Changed(interface) => {
+                if let Some(id) = self.link_named(&interface.name) {
+                    self.link_changed(id, interface);
+                }
+            }
+            Report::Removed(interface) => {
+                if let Some(id) = self.link_named(&interface.name) {
+                    self.link_removed(id, &interface);
+                }
+            }
+            Report::Done(ticket, results) => self.done(ticket, results),
+        }
+    }
+
+    fn link_named(&self, name: &str) -> Option<LinkId> {
+        self.links.iter().position(|link| link.name == name).map(LinkId)
+    }
+
+    fn link_changed(&mut self, id: LinkId, interface: Interface) {
+        let Some(link) = self.links.get_mut(id.0) else { return };
+        if let Err(error) = link.open(id, interface.index, &self.readiness) {
+            error!(interface = link.name, %error, "the interface cannot be opened");
+            return;
+        }
+        let came_up = interface.admin_up && link.interface.as_ref().is_none_or(|before| !before.admin_up);
+        link.interface = Some(interface);
+        if came_up {
+            link.join();
+        }
+        for router in link.routers.clone() {
+            self.check_usable(router);
+        }
+    }
+
+    fn link_removed(&mut self, id: LinkId, gone: &Interface) {
+        let Some(link) = self.links.get_mut(id.0) else { return };
+        if link.interface.as_ref().is_none_or(|interface| interface.index != gone.index) {
+            return;
+        }
+        link.close();
+        for router in link.routers.clone() {
+            self.check_usable(router);
+        }
+    }
+
+    /// Tells a router when its interface has become usable or unusable, or has another address to send from.
+    fn check_usable(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get(id.0) else { return };
+        let Some(link) = self.links.get_mut(router.link.0) else { return };
+        let usable = start::usable(router, link);
+        if router.machine.interface() == usable {
+            return;
+        }
+        start::expect(router, id, link, usable.ok());
+        self.event(id, usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp), None);
+    }
+
+    /// Hands every router over, gives everything back, and waits until that is done.
+    async fn leave(mut self) -> io::Result<()> {
+        info!("leaving");
+        // Nobody is there who could be told when this fails.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        for id in self.ids() {
+            self.event(id, Event::Shutdown, None);
+        }
+        let until = clock::now() + LEAVE;
+        while self.is_busy() && clock::now() < until {
+            let patience = until.saturating_since(clock::now());
+            match tokio::time::timeout(patience.into(), self.turn()).await {
+                Ok(turn) => drop(turn?),
+                Err(_) => break,
+            }
+        }
+        if self.is_busy() {
+            error!("the kernel did not remove all addresses in time");
+        }
+        let scripts: Vec<_> = self.routers.iter_mut().filter_map(|router| router.scripts.take()).collect();
+        let finish = async {
+            for runner in scripts {
+                runner.finish().await;
+            }
+        };
+        tokio::select! {
+            () = finish => {}
+            _ = self.signals.next() => info!("scripts still run; not waited for"),
+        }
+        Ok(())
+    }
+
+    fn is_busy(&self) -> bool {
+        let now = clock::now();
+        self.routers.iter().any(|router| router.waiting.is_some())
+            || self.links.iter().any(|link| link.deadline(now).is_some())
+    }
+}

@@ -1,0 +1,134 @@
+//! How adverts arrive: from an interface to events for the routers on it.
+//!
+//! [`Table`] says which routers an interface has, [`raw::RawPath`] takes frames from packet sockets, and
+//! [`Table::judge`] runs the one parser over a frame and counts what it found.
+
+pub mod raw;
+pub mod readiness;
+
+use std::collections::BTreeMap;
+
+use vrrpd_common::classify::{Classified, Expect, Routers};
+use vrrpd_common::{Advert, Family, Reject, Rejection, Vrid, classify};
+
+/// A router of this process, by its place in the list of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RouterId(pub usize);
+
+/// What a frame was for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// A valid advert.
+    Advert {
+        /// For this router.
+        router: RouterId,
+        /// Saying this.
+        advert: Advert,
+    },
+    /// A VRRP message that failed a check.
+    Rejected {
+        /// Of this router; `None` when it cannot be told, or is none of ours.
+        router: Option<RouterId>,
+        /// The check.
+        rejection: Rejection,
+    },
+}
+
+/// How often each check failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RejectCounts([u64; Reject::ALL.len()]);
+
+/// The routers of one interface, and what was counted there.
+#[derive(Debug, Default)]
+pub struct Table {
+    routers: BTreeMap<(Family, Vrid), Entry>,
+    /// Rejects that belong to no router of ours.
+    rejected: RejectCounts,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: RouterId,
+    expect: Expect,
+    received: u64,
+    rejected: RejectCounts,
+}
+
+impl Table {
+    /// Adds a router, or changes what its adverts have to look like.
+    pub fn set(&mut self, family: Family, vrid: Vrid, id: RouterId, expect: Expect) {
+        self.routers
+            .entry((family, vrid))
+            .and_modify(|entry| entry.expect = expect)
+            .or_insert_with(|| Entry { id, expect, received: 0, rejected: RejectCounts::default() });
+    }
+
+    /// Whether there is a router of this family.
+    pub fn serves(&self, family: Family) -> bool {
+        self.routers.keys().any(|(served, _)| *served == family)
+    }
+
+    /// Says what a frame is and counts it; `None` for what is no VRRP at all.
+    pub fn judge(&mut self, frame: &[u8]) -> Option<Arrival> {
+        match classify(frame, &*self) {
+            Classified::NotVrrp => None,
+            Classified::NotOurs { vrid_number, .. } => {
+                let rejection = Reject::NotOurs.because(u32::from(vrid_number), 0);
+                self.rejected.add(Reject::NotOurs);
+                Some(Arrival::Rejected { router: None, rejection })
+            }
+            Classified::Reject { rejection, router } => {
+                let entry = router.and_then(|key| self.routers.get_mut(&(key.family, key.vrid)));
+                let router = entry.as_ref().map(|entry| entry.id);
+                entry.map_or(&mut self.rejected, |entry| &mut entry.rejected).add(rejection.reject);
+                Some(Arrival::Rejected { router, rejection })
+            }
+            Classified::Advert { router, advert } => {
+                let entry = self.routers.get_mut(&(router.family, router.vrid))?;
+                entry.received += 1;
+                Some(Arrival::Advert { router: entry.id, advert })
+            }
+        }
+    }
+
+    /// Valid adverts that a router received.
+    pub fn received(&self, family: Family, vrid: Vrid) -> u64 {
+        self.routers.get(&(family, vrid)).map_or(0, |entry| entry.received)
+    }
+
+    /// Rejects of a router, with those of its interface that no router can be named for.
+    pub fn rejected(&self, family: Family, vrid: Vrid) -> RejectCounts {
+        let own = self.routers.get(&(family, vrid)).map(|entry| entry.rejected).unwrap_or_default();
+        own.plus(&self.rejected)
+    }
+}
+
+impl Routers for Table {
+    fn expect(&self, vlan: u16, family: Family, vrid: Vrid) -> Option<Expect> {
+        // The tagged frames of a VLAN are those of its own interface.
+        if vlan != 0 {
+            return None;
+        }
+        self.routers.get(&(family, vrid)).map(|entry| entry.expect)
+    }
+}
+
+impl RejectCounts {
+    fn add(&mut self, reject: Reject) {
+        if let Some(count) = self.0.get_mut(reject as usize) {
+            *count += 1;
+        }
+    }
+
+    fn plus(mut self, other: &Self) -> Self {
+        for (count, more) in self.0.iter_mut().zip(other.0) {
+            *count += more;
+        }
+        self
+    }
+
+    /// Each check with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (Reject, u64)> {
+        Reject::ALL.into_iter().zip(self.0)
+    }
+}

@@ -1,0 +1,57 @@
+//! Requests that put a virtual address on an interface and take it off.
+
+use std::net::IpAddr;
+
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage};
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
+};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use crate::config::VirtualAddress;
+
+/// The mark on addresses that we put on an interface (`IFA_PROTO`, kernel 5.18): VRRP's own protocol number.
+pub(super) const MARK: AddressProtocol = AddressProtocol::Other(112);
+
+const FOREVER: u32 = u32::MAX;
+
+/// Puts the address on the interface; refused with `EEXIST` where it is already.
+pub(super) fn add(index: u32, address: &VirtualAddress) -> NetlinkMessage<RouteNetlinkMessage> {
+    let mut message = message(index, address);
+    message.attributes.push(AddressAttribute::Protocol(MARK));
+    if let IpAddr::V6(v6) = address.address {
+        // The master has it without asking: whoever else claims it has lost the election.
+        message.header.flags |= AddressHeaderFlags::Nodad;
+        if !v6.is_unicast_link_local() {
+            // Deprecated from the start: reachable, and no source for connections that would end with a failover.
+            let mut lifetime = CacheInfo::default();
+            lifetime.ifa_preferred = 0;
+            lifetime.ifa_valid = FOREVER;
+            message.attributes.push(AddressAttribute::CacheInfo(lifetime));
+        }
+    }
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewAddress(message));
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    request
+}
+
+/// Takes the address off the interface; refused with `EADDRNOTAVAIL` where it is not.
+pub(super) fn remove(index: u32, address: &VirtualAddress) -> NetlinkMessage<RouteNetlinkMessage> {
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::DelAddress(message(index, address)));
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    request
+}
+
+fn message(index: u32, address: &VirtualAddress) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.index = index;
+    message.header.prefix_len = address.prefix_len;
+    message.header.scope = AddressScope::Universe;
+    message.header.family = match address.address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
+    message.attributes.push(AddressAttribute::Local(address.address));
+    message.attributes.push(AddressAttribute::Address(address.address));
+    message
+}

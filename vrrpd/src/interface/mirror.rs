@@ -1,0 +1,221 @@
+//! The daemon's picture of the interfaces it uses, kept by the kernel's notifications.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use vrrpd_common::MacAddr;
+
+use super::address::MARK;
+use super::{Interface, InterfaceAddress};
+
+/// The interfaces with the names that matter, by index.
+#[derive(Debug)]
+pub(super) struct Mirror {
+    names: Vec<String>,
+    interfaces: BTreeMap<u32, Interface>,
+}
+
+/// What a notification meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Nothing that matters.
+    None,
+    /// This interface has changed.
+    Changed(u32),
+    /// This interface is gone, or has another name now.
+    Removed(Interface),
+    /// An interface got a name that matters; its addresses were not followed before, so all is to be read again.
+    Unknown,
+}
+
+impl Mirror {
+    /// Follows the interfaces of these names.
+    pub(super) fn new(names: Vec<String>) -> Self {
+        Self { names, interfaces: BTreeMap::new() }
+    }
+
+    pub(super) fn get(&self, index: u32) -> Option<&Interface> {
+        self.interfaces.get(&index)
+    }
+
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.values()
+    }
+
+    /// Takes in a complete dump; returns what is gone since the last one.
+    pub(super) fn replace(&mut self, links: &[LinkMessage], addresses: &[AddressMessage]) -> Vec<Interface> {
+        let before = std::mem::take(&mut self.interfaces);
+        for link in links {
+            if let Some(interface) = interface(link)
+                && self.names.contains(&interface.name)
+            {
+                self.interfaces.insert(interface.index, interface);
+            }
+        }
+        for address in addresses {
+            self.new_address(address);
+        }
+        before.into_values().filter(|interface| !self.interfaces.contains_key(&interface.index)).collect()
+    }
+
+    /// `RTM_NEWLINK`
+    pub(super) fn new_link(&mut self, link: &LinkMessage) -> Change {
+        let Some(new) = interface(link) else { return Change::None };
+        let wanted = self.names.contains(&new.name);
+        match self.interfaces.get_mut(&new.index) {
+            Some(old) if old.name == new.name => {
+                let addresses = std::mem::take(&mut old.addresses);
+                let new = Interface { addresses, ..new };
+                let index = new.index;
+                *old = new;
+                Change::Changed(index)
+            }
+            Some(_) | None if wanted => Change::Unknown,
+            Some(_) => self.interfaces.remove(&new.index).map_or(Change::None, Change::Removed),
+            None => Change::None,
+        }
+    }
+
+    /// `RTM_DELLINK`
+    pub(super) fn del_link(&mut self, link: &LinkMessage) -> Change {
+        self.interfaces.remove(&link.header.index).map_or(Change::None, Change::Removed)
+    }
+
+    /// `RTM_NEWADDR`
+    pub(super) fn new_address(&mut self, message: &AddressMessage) -> Change {
+        let Some(interface) = self.interfaces.get_mut(&message.header.index) else { return Change::None };
+        let Some(address) = interface_address(message) else { return Change::None };
+        match interface.addresses.iter_mut().find(|there| same(there, &address)) {
+            Some(there) if *there == address => return Change::None,
+            Some(there) => *there = address,
+            None => interface.addresses.push(address),
+        }
+        Change::Changed(interface.index)
+    }
+
+    /// `RTM_DELADDR`
+    pub(super) fn del_address(&mut self, message: &AddressMessage) -> Change {
+        let Some(interface) = self.interfaces.get_mut(&message.header.index) else { return Change::None };
+        let Some(address) = interface_address(message) else { return Change::None };
+        let before = interface.addresses.len();
+        interface.addresses.retain(|there| !same(there, &address));
+        if interface.addresses.len() == before { Change::None } else { Change::Changed(interface.index) }
+    }
+}
+
+fn same(one: &InterfaceAddress, other: &InterfaceAddress) -> bool {
+    one.address == other.address && one.prefix_len == other.prefix_len
+}
+
+fn interface(link: &LinkMessage) -> Option<Interface> {
+    let mut name = None;
+    let mut mac = None;
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::IfName(text) => name = Some(text.clone()),
+            LinkAttribute::Address(octets) if link.header.link_layer_type == LinkLayerType::Ether => {
+                mac = octets.as_slice().try_into().ok().map(MacAddr);
+            }
+            _ => {}
+        }
+    }
+    Some(Interface {
+        index: link.header.index,
+        name: name?,
+        admin_up: link.header.flags.contains(LinkFlags::Up),
+        carrier: link.header.flags.contains(LinkFlags::LowerUp),
+        mac,
+        addresses: Vec::new(),
+    })
+}
+
+fn interface_address(message: &AddressMessage) -> Option<InterfaceAddress> {
+    let mut local = None;
+    let mut address = None;
+    let mut ours = false;
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(ip) => local = Some(*ip),
+            AddressAttribute::Address(ip) => address = Some(*ip),
+            AddressAttribute::Protocol(protocol) => ours = *protocol == MARK,
+            _ => {}
+        }
+    }
+    // On a point-to-point interface the address is the peer's and only the local one is ours; IPv6 has no local one.
+    let address: IpAddr = local.or(address)?;
+    let unfinished = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed;
+    let flags = message.header.flags;
+    Some(InterfaceAddress {
+        address,
+        prefix_len: message.header.prefix_len,
+        ours,
+        tentative: flags.intersects(unfinished) && !flags.contains(AddressHeaderFlags::Optimistic),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(index: u32, name: &str, flags: LinkFlags) -> LinkMessage {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.header.flags = flags;
+        link.header.link_layer_type = LinkLayerType::Ether;
+        link.attributes =
+            vec![LinkAttribute::IfName(name.into()), LinkAttribute::Address(vec![2, 0, 0, 0, 0, 1])];
+        link
+    }
+
+    fn address(index: u32, text: &str) -> AddressMessage {
+        let mut message = AddressMessage::default();
+        message.header.index = index;
+        message.header.prefix_len = 24;
+        message.attributes = vec![AddressAttribute::Local(text.parse().expect("an address"))];
+        message
+    }
+
+    fn eth0() -> Mirror {
+        let mut mirror = Mirror::new(vec!["eth0".into()]);
+        mirror.replace(&[link(2, "eth0", LinkFlags::Up | LinkFlags::LowerUp)], &[address(2, "10.0.0.1")]);
+        mirror
+    }
+
+    #[test]
+    fn a_lost_carrier_changes_the_interface_and_keeps_its_addresses() {
+        let mut mirror = eth0();
+        assert_eq!(mirror.new_link(&link(2, "eth0", LinkFlags::Up)), Change::Changed(2));
+        let eth0 = mirror.get(2).expect("is there");
+        assert!(eth0.admin_up && !eth0.carrier);
+        assert_eq!(eth0.addresses.len(), 1);
+    }
+
+    #[test]
+    fn an_interface_with_another_name_is_gone_and_one_with_the_name_is_read_anew() {
+        let mut mirror = eth0();
+        assert!(matches!(mirror.new_link(&link(2, "old0", LinkFlags::Up)), Change::Removed(_)));
+        assert_eq!(mirror.new_link(&link(3, "eth0", LinkFlags::Up)), Change::Unknown);
+        assert_eq!(mirror.new_link(&link(4, "eth4", LinkFlags::Up)), Change::None);
+    }
+
+    #[test]
+    fn addresses_come_and_go() {
+        let mut mirror = eth0();
+        assert_eq!(mirror.new_address(&address(2, "10.0.0.1")), Change::None);
+        assert_eq!(mirror.new_address(&address(2, "10.0.0.2")), Change::Changed(2));
+        assert_eq!(mirror.del_address(&address(2, "10.0.0.1")), Change::Changed(2));
+        assert_eq!(mirror.del_address(&address(2, "10.0.0.1")), Change::None);
+        assert_eq!(mirror.new_address(&address(9, "10.0.0.9")), Change::None);
+        assert_eq!(mirror.get(2).expect("is there").addresses.len(), 1);
+    }
+
+    #[test]
+    fn a_dump_says_what_is_gone() {
+        let mut mirror = eth0();
+        let gone = mirror.replace(&[link(7, "eth0", LinkFlags::Up)], &[]);
+        assert_eq!(gone.len(), 1);
+        assert_eq!(mirror.interfaces().map(|interface| interface.index).collect::<Vec<_>>(), [7]);
+    }
+}

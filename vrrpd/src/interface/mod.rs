@@ -1,0 +1,145 @@
+//! The interfaces of the machine: what they are like, and the virtual addresses that the daemon puts on them.
+//!
+//! All of it goes through rtnetlink in a thread of its own ([`service`]): a request waits in the kernel for a lock that
+//! others may hold for long, and adverts must not wait with it.
+
+mod address;
+mod mirror;
+pub mod service;
+
+use std::net::IpAddr;
+
+use vrrpd_common::router::Fault;
+use vrrpd_common::{Family, MacAddr};
+
+/// What an interface is like at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its number, which never comes again in this namespace.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Set up by an administrator.
+    pub admin_up: bool,
+    /// There is a carrier, as far as the interface can tell.
+    pub carrier: bool,
+    /// Its hardware address; `None` where it is no Ethernet.
+    pub mac: Option<MacAddr>,
+    /// Every address it has.
+    pub addresses: Vec<InterfaceAddress>,
+}
+
+/// An address that an interface has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// The length of its mask.
+    pub prefix_len: u8,
+    /// It carries our mark, so a daemon of ours put it there.
+    pub ours: bool,
+    /// Duplicate address detection is not through, or has failed.
+    pub tentative: bool,
+}
+
+impl Interface {
+    /// The address to send adverts from: the first IPv4 address that is not one of `virtual_addresses` (RFC 9568
+    /// §5.1.1.1), or the link-local IPv6 address (§5.1.2.1). An owner has nothing but virtual addresses to send from.
+    pub fn primary_address(&self, family: Family, virtual_addresses: &[IpAddr]) -> Option<IpAddr> {
+        let usable = || {
+            self.addresses.iter().filter(move |candidate| {
+                !candidate.ours
+                    && !candidate.tentative
+                    && match (family, candidate.address) {
+                        (Family::Ipv4, IpAddr::V4(_)) => true,
+                        (Family::Ipv6, IpAddr::V6(address)) => address.is_unicast_link_local(),
+                        (Family::Ipv4, IpAddr::V6(_)) | (Family::Ipv6, IpAddr::V4(_)) => false,
+                    }
+            })
+        };
+        usable()
+            .find(|candidate| !virtual_addresses.contains(&candidate.address))
+            .or_else(|| usable().next())
+            .map(|found| found.address)
+    }
+
+    /// The address to send adverts from, or why the interface cannot be used.
+    pub fn usable(&self, family: Family, virtual_addresses: &[IpAddr]) -> Result<IpAddr, Fault> {
+        if !self.admin_up {
+            Err(Fault::AdminDown)
+        } else if !self.carrier {
+            Err(Fault::LinkDown)
+        } else {
+            self.primary_address(family, virtual_addresses).ok_or(Fault::NoAddress)
+        }
+    }
+
+    /// The address as it stands on the interface, if it does.
+    pub fn address(&self, address: IpAddr) -> Option<&InterfaceAddress> {
+        self.addresses.iter().find(|there| there.address == address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> InterfaceAddress {
+        let (address, prefix_len) = text.split_once('/').expect("with length");
+        InterfaceAddress {
+            address: address.parse().expect("an address"),
+            prefix_len: prefix_len.parse().expect("a length"),
+            ours: false,
+            tentative: false,
+        }
+    }
+
+    fn eth0(addresses: Vec<InterfaceAddress>) -> Interface {
+        Interface {
+            index: 2,
+            name: "eth0".into(),
+            admin_up: true,
+            carrier: true,
+            mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
+            addresses,
+        }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn adverts_come_from_the_first_address_that_is_not_virtual() {
+        // RFC 9568 §5.1.1.1
+        let left_behind = InterfaceAddress { ours: true, ..address("10.0.0.99/24") };
+        let eth0 =
+            eth0(vec![left_behind, address("10.0.0.100/24"), address("10.0.0.1/24"), address("fe80::1/64")]);
+        assert_eq!(eth0.primary_address(Family::Ipv4, &[ip("10.0.0.100")]), Some(ip("10.0.0.1")));
+    }
+
+    #[test]
+    fn the_owner_sends_from_the_address_it_owns() {
+        let eth0 = eth0(vec![address("10.0.0.100/24")]);
+        assert_eq!(eth0.primary_address(Family::Ipv4, &[ip("10.0.0.100")]), Some(ip("10.0.0.100")));
+    }
+
+    #[test]
+    fn ipv6_adverts_come_from_a_link_local_address_that_is_through_duplicate_detection() {
+        // RFC 9568 §5.1.2.1
+        let tentative = InterfaceAddress { tentative: true, ..address("fe80::1/64") };
+        let mut eth0 = eth0(vec![address("2001:db8::1/64"), tentative]);
+        assert_eq!(eth0.usable(Family::Ipv6, &[]), Err(Fault::NoAddress));
+        eth0.addresses.push(address("fe80::2/64"));
+        assert_eq!(eth0.usable(Family::Ipv6, &[]), Ok(ip("fe80::2")));
+    }
+
+    #[test]
+    fn an_interface_that_cannot_be_used_says_why() {
+        let mut eth0 = eth0(vec![address("10.0.0.1/24")]);
+        eth0.carrier = false;
+        assert_eq!(eth0.usable(Family::Ipv4, &[]), Err(Fault::LinkDown));
+        eth0.admin_up = false;
+        assert_eq!(eth0.usable(Family::Ipv4, &[]), Err(Fault::AdminDown));
+    }
+}

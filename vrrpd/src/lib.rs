@@ -1,0 +1,20 @@
+//! A VRRP daemon and its client.
+//!
+//! The protocol itself is in [`vrrpd_common`]. Start reading at [`daemon`], the event loop.
+
+pub mod background;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod datapath;
+pub mod interface;
+pub mod logging;
+pub mod render;
+pub mod report;
+pub mod rundir;
+pub mod script;
+pub mod signals;
+pub mod sys;
+pub mod transmit;

@@ -1,0 +1,164 @@
+//! The log: tracing to stderr in the foreground, to syslog facility local1 in the background.
+//!
+//! Lines are written by a thread of their own behind a bounded queue: a stuck terminal, pipe or syslog daemon costs
+//! lines, which are counted, and never an advert.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use tracing::{Level, Metadata};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::cli::LogFormat;
+
+/// Lines that wait to be written.
+const QUEUE: usize = 4096;
+/// Where the system's log daemon listens.
+const SYSLOG: &str = "/dev/log";
+/// `LOG_LOCAL1`
+const FACILITY: u8 = 17;
+
+/// Where lines go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// With time and level in front.
+    Stderr,
+    /// With a priority; the daemon adds the time.
+    Syslog,
+}
+
+/// Starts logging. `filter` is what the user wrote behind `--log-level`.
+pub fn start(target: Target, format: LogFormat, filter: &str) -> Result<(), String> {
+    let filter: Targets = filter.parse().map_err(|error| {
+        format!("--log-level: {filter:?} is no filter ({error}); one is like info, debug or info,vrrpd::datapath=debug")
+    })?;
+    let queue =
+        Queue::start(target).map_err(|error| format!("cannot start the thread that logs: {error}"))?;
+    let layer = tracing_subscriber::fmt::layer().with_writer(queue).with_ansi(false).with_target(false);
+    let layer = match (target, format) {
+        (_, LogFormat::Json) => layer.json().flatten_event(true).boxed(),
+        (Target::Stderr, LogFormat::Text) => layer.boxed(),
+        (Target::Syslog, LogFormat::Text) => layer.without_time().with_level(false).boxed(),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+    Ok(())
+}
+
+struct Line {
+    level: Level,
+    text: Vec<u8>,
+}
+
+#[derive(Clone)]
+struct Queue {
+    lines: SyncSender<Line>,
+    lost: Arc<AtomicU64>,
+}
+
+/// One line being written; it is handed over when it is dropped.
+struct LineWriter<'a> {
+    queue: &'a Queue,
+    line: Line,
+}
+
+impl Queue {
+    fn start(target: Target) -> io::Result<Self> {
+        let (lines, receiver) = sync_channel(QUEUE);
+        let lost = Arc::new(AtomicU64::new(0));
+        let sink = Sink { target, syslog: None, lost: Arc::clone(&lost) };
+        thread::Builder::new().name("log".into()).stack_size(128 << 10).spawn(move || sink.run(&receiver))?;
+        Ok(Self { lines, lost })
+    }
+}
+
+impl<'a> MakeWriter<'a> for Queue {
+    type Writer = LineWriter<'a>;
+
+    fn make_writer(&'a self) -> LineWriter<'a> {
+        LineWriter { queue: self, line: Line { level: Level::INFO, text: Vec::new() } }
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> LineWriter<'a> {
+        LineWriter { queue: self, line: Line { level: *metadata.level(), text: Vec::new() } }
+    }
+}
+
+impl Write for LineWriter<'_> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.line.text.extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for LineWriter<'_> {
+    fn drop(&mut self) {
+        let line = Line { level: self.line.level, text: std::mem::take(&mut self.line.text) };
+        if self.queue.lines.try_send(line).is_err() {
+            self.queue.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+struct Sink {
+    target: Target,
+    syslog: Option<UnixDatagram>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Sink {
+    fn run(mut self, lines: &Receiver<Line>) {
+        while let Ok(line) = lines.recv() {
+            self.write(&line);
+            let lost = self.lost.swap(0, Ordering::Relaxed);
+            if lost > 0 {
+                let text = format!("{lost} lines of the log were lost, since its reader did not keep up\n");
+                self.write(&Line { level: Level::WARN, text: text.into_bytes() });
+            }
+        }
+    }
+
+    fn write(&mut self, line: &Line) {
+        match self.target {
+            // Whoever closed stderr does not want to read it.
+            Target::Stderr => drop(io::stderr().write_all(&line.text)),
+            Target::Syslog => self.write_syslog(line),
+        }
+    }
+
+    fn write_syslog(&mut self, line: &Line) {
+        let severity = match line.level {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            Level::DEBUG | Level::TRACE => 7,
+        };
+        let mut datagram = String::new();
+        // Writing to a String cannot fail.
+        let _ = write!(datagram, "<{}>vrrpd[{}]: ", FACILITY << 3 | severity, std::process::id());
+        datagram.push_str(String::from_utf8_lossy(&line.text).trim_end());
+        // A log daemon that was restarted has a new socket: try once more with that.
+        for _ in 0..2 {
+            if self.syslog.is_none() {
+                self.syslog = UnixDatagram::unbound().and_then(|s| s.connect(SYSLOG).map(|()| s)).ok();
+            }
+            match &self.syslog {
+                Some(socket) if socket.send(datagram.as_bytes()).is_ok() => return,
+                Some(_) => self.syslog = None,
+                None => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The daemon `vrrpd`.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing::{error, info};
+use vrrpd::background::{self, Role};
+use vrrpd::cli::Cli;
+use vrrpd::config::{RouterConfig, RouterOptions, file};
+use vrrpd::daemon::{Daemon, Source};
+use vrrpd::logging::{self, Target};
+
+/// The command line or the configuration is wrong.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let (configs, source) = match configuration(&cli) {
+        Ok(configuration) => configuration,
+        Err(message) => {
+            eprintln!("vrrpd: {message}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    if cli.check {
+        println!("configuration is right: {} virtual routers", configs.len());
+        return ExitCode::SUCCESS;
+    }
+    let role = background::role(cli.foreground);
+    let target = match role {
+        Role::Launcher => {
+            return background::launch().unwrap_or_else(|error| {
+                eprintln!("vrrpd: cannot go to the background: {error}; --foreground does without");
+                ExitCode::FAILURE
+            });
+        }
+        Role::Foreground => Target::Stderr,
+        Role::Background => Target::Syslog,
+    };
+    if let Err(message) = logging::start(target, cli.log_format, &cli.log_level) {
+        eprintln!("vrrpd: {message}");
+        return ExitCode::from(USAGE);
+    }
+    match run(&cli, configs, source, role) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            // In the background nobody sees the one, in the foreground nobody wants to see it twice.
+            if role == Role::Background {
+                error!("{message}");
+            }
+            eprintln!("vrrpd: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn configuration(cli: &Cli) -> Result<(Vec<RouterConfig>, Source), String> {
+    let Some(path) = &cli.config else {
+        let config = cli.router().and_then(RouterOptions::resolve).map_err(|error| error.to_string())?;
+        return Ok((vec![config], Source::CommandLine));
+    };
+    if let Some(flag) = cli.router_option() {
+        return Err(format!("{flag}: does not go with --config; the file says what routers there are"));
+    }
+    Ok((file::read(path).map_err(|error| error.to_string())?, Source::File))
+}
+
+fn run(cli: &Cli, configs: Vec<RouterConfig>, source: Source, role: Role) -> Result<(), String> {
+    if role == Role::Background {
+        background::detach().map_err(|error| format!("cannot leave the session: {error}"))?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .map_err(|error| format!("cannot start: {error}"))?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let daemon =
+            Daemon::start(configs, source, cli.directory.as_deref()).map_err(|error| error.to_string())?;
+        if !cli.says_no_vmac() {
+            info!("no virtual MAC address in this version: -n is implied");
+        }
+        ready(role).map_err(|error| format!("cannot go to the background: {error}"))?;
+        daemon.run().await.map_err(|error| error.to_string())
+    })
+}
+
+fn ready(role: Role) -> io::Result<()> {
+    // Without NOTIFY_SOCKET this does nothing.
+    sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
+    match role {
+        Role::Background => background::ready(),
+        Role::Foreground | Role::Launcher => Ok(()),
+    }
+}

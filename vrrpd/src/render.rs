@@ -1,0 +1,92 @@
+//! The state of routers as text for people.
+
+use std::fmt::Write as _;
+
+use vrrpd_common::Duration;
+
+use crate::report::RouterReport;
+
+/// A block of lines for each router.
+pub fn states(routers: &[RouterReport]) -> String {
+    routers.iter().map(state).collect::<Vec<_>>().join("\n")
+}
+
+fn state(router: &RouterReport) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "  {name:<10} {value}");
+    };
+    let span = |nanos: u64| Duration::from_nanos(nanos).to_string();
+    line("since", format!("{} ({})", router.since, router.reason));
+    line("addresses", router.addresses.join(" "));
+    let priority = if router.priority == router.effective_priority {
+        router.priority.to_string()
+    } else {
+        format!("{} (configured {})", router.effective_priority, router.priority)
+    };
+    let preempt = if router.preempt { "preempts" } else { "does not preempt" };
+    let forced = if router.forced_backup { ", told to stand back" } else { "" };
+    line("priority", format!("{priority}, {preempt}{forced}"));
+    let auth =
+        if router.auth == "none" { String::new() } else { format!(", authentication {}", router.auth) };
+    line("protocol", format!("v{}, an advert every {}{auth}", router.protocol, span(router.interval_ns)));
+    if let Some(master) = &router.master {
+        let age = Duration::from_nanos(master.last_advert_age_ns / 1000 * 1000);
+        let differs = if master.same_addresses { "" } else { ", announces other addresses" };
+        line(
+            "master",
+            format!(
+                "{} priority {}, heard {age} ago, every {}{differs}",
+                master.address,
+                master.priority,
+                span(router.master_interval_ns)
+            ),
+        );
+    }
+    let why = router.datapath_reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    line("data path", format!("{}{why}", router.datapath));
+    line("vmac", router.vmac.clone().unwrap_or_else(|| router.vmac_mode.clone()));
+    for (name, script) in [("up", &router.scripts.up), ("down", &router.scripts.down)] {
+        if let Some(script) = script {
+            line(name, script.clone());
+        }
+    }
+    line("counters", counters(router, false));
+    line("pid", router.pid.to_string());
+    format!("{}: {}\n{text}", router.name(), router.state.to_uppercase())
+}
+
+/// Every counter of each router, one router to a line.
+pub fn stats(routers: &[RouterReport]) -> String {
+    lines(routers, |router| format!("{}: {}", router.name(), counters(router, true)))
+}
+
+fn counters(router: &RouterReport, zeros: bool) -> String {
+    let counters = &router.counters;
+    let mut text = format!(
+        "adverts_sent={} adverts_received={} garp_sent={} transitions={}",
+        counters.adverts_sent, counters.adverts_received, counters.garp_sent, counters.transitions
+    );
+    for (check, count) in counters.rejected.iter().filter(|(_, count)| zeros || **count > 0) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, " rejected.{check}={count}");
+    }
+    text
+}
+
+/// How each router is after a change, one to a line.
+pub fn changed(routers: &[RouterReport]) -> String {
+    lines(routers, |router| {
+        format!("{}: {}, priority {}", router.name(), router.state, router.effective_priority)
+    })
+}
+
+fn lines(routers: &[RouterReport], line: impl Fn(&RouterReport) -> String) -> String {
+    let mut text = String::new();
+    for router in routers {
+        text += &line(router);
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,114 @@
+//! What the daemon tells about its routers: the JSON of `atropos --state --json` and `--events`, shared by both ends.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A virtual router, as one JSON object. Spans of time are nanoseconds; what is absent is null.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
+pub struct RouterReport {
+    pub interface: String,
+    pub ifindex: Option<u32>,
+    pub vrid: u8,
+    pub family: String,
+    pub protocol: u8,
+    pub pid: u32,
+    pub state: String,
+    pub since: String,
+    pub reason: String,
+    pub priority: u8,
+    pub effective_priority: u8,
+    pub preempt: bool,
+    pub forced_backup: bool,
+    pub interval_ns: u64,
+    pub master_interval_ns: u64,
+    pub addresses: Vec<String>,
+    pub vmac: Option<String>,
+    pub vmac_mode: String,
+    pub auth: String,
+    pub master: Option<MasterReport>,
+    pub datapath: String,
+    pub datapath_reason: Option<String>,
+    pub group: Option<GroupReport>,
+    pub scripts: ScriptsReport,
+    pub counters: Counters,
+    pub history: Vec<TransitionReport>,
+}
+
+/// The master that a Backup hears.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
+pub struct MasterReport {
+    pub address: String,
+    pub priority: u8,
+    pub last_advert_age_ns: u64,
+    /// Whether it announces the addresses that we have.
+    pub same_addresses: bool,
+}
+
+/// The group of a router.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
+pub struct GroupReport {
+    pub size: u8,
+    pub members: u8,
+    pub ready: bool,
+}
+
+/// The scripts of a router.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
+pub struct ScriptsReport {
+    pub up: Option<String>,
+    pub down: Option<String>,
+}
+
+/// What was counted since the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
+pub struct Counters {
+    pub adverts_sent: u64,
+    pub adverts_received: u64,
+    pub garp_sent: u64,
+    pub transitions: u64,
+    /// By the name of the check that failed.
+    pub rejected: BTreeMap<String, u64>,
+}
+
+/// A change of state, in the history of a router.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
+pub struct TransitionReport {
+    pub time: String,
+    pub from: String,
+    pub to: String,
+    pub reason: String,
+    /// The address of the master heard last; null for ourselves or nobody.
+    pub master: Option<String>,
+}
+
+/// A change of state, as `atropos --events` prints it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
+pub struct EventReport {
+    pub interface: String,
+    pub vrid: u8,
+    pub family: String,
+    pub priority: u8,
+    #[serde(flatten)]
+    pub transition: TransitionReport,
+}
+
+impl RouterReport {
+    /// What the router is called.
+    pub fn name(&self) -> String {
+        router_name(&self.interface, self.vrid, &self.family)
+    }
+}
+
+/// What a router is called: as [`crate::config::RouterName`] says it.
+pub fn router_name(interface: &str, vrid: u8, family: &str) -> String {
+    let suffix = if family == "ipv6" { "-ipv6" } else { "" };
+    format!("{interface}/{vrid}{suffix}")
+}

@@ -1,0 +1,288 @@
+//! The directory of pid files, control sockets and state files, and who may use which name in it.
+//!
+//! It belongs to root alone, so nobody else can put a link or a file in our way; files are written aside and renamed.
+//! Names are claimed by locks on one file: the kernel gives them back when a process ends, however it ends.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use thiserror::Error;
+use vrrpd_common::{Family, Vrid};
+
+/// Where it is unless the user says otherwise.
+pub const DEFAULT: &str = "/run/vrrpd";
+/// Where it is on a system without `/run`.
+pub const FALLBACK: &str = "/var/run";
+
+const LOCK: &str = "vrrpd.lock";
+
+/// The directory, open for this process.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    locks: File,
+    /// Files to remove when the process leaves.
+    created: Vec<PathBuf>,
+}
+
+/// Why the directory cannot be used.
+#[derive(Debug, Error)]
+pub enum RunDirError {
+    /// A system call failed.
+    #[error("{path}: {error}")]
+    Io {
+        /// On this file.
+        path: PathBuf,
+        /// With this error.
+        error: io::Error,
+    },
+    /// Something else than a directory.
+    #[error("{0}: is not a directory; choose another one with -f")]
+    NotADirectory(PathBuf),
+    /// Others could put links or files there.
+    #[error("{path}: must belong to us and be writable by nobody else, but is mode {mode:04o} of uid {uid}")]
+    NotPrivate {
+        /// The directory.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+        /// Its owner.
+        uid: u32,
+    },
+    /// Another daemon has it.
+    #[error("{what} is served by another vrrpd{holder} already")]
+    Taken {
+        /// What is wanted twice.
+        what: String,
+        /// Who has it: ` (pid 812)`, or empty.
+        holder: String,
+    },
+}
+
+/// What a process can claim for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The process that serves a configuration file.
+    Process,
+    /// The pid file named after an interface, index `0`.
+    Interface(u32),
+    /// A virtual router on an interface.
+    Router(u32, Family, Vrid),
+}
+
+impl RunDir {
+    /// Opens `path`, or the default directory, and makes it where it does not exist.
+    pub fn open(path: Option<&Path>) -> Result<Self, RunDirError> {
+        match path {
+            Some(path) => Self::open_at(path),
+            None => Self::open_at(Path::new(DEFAULT)).or_else(|error| match &error {
+                RunDirError::Io { error: cause, .. }
+                    if matches!(
+                        cause.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::ReadOnlyFilesystem
+                    ) =>
+                {
+                    Self::open_at(Path::new(FALLBACK)).map_err(|_| error)
+                }
+                _ => Err(error),
+            }),
+        }
+    }
+
+    fn open_at(path: &Path) -> Result<Self, RunDirError> {
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(path, error)),
+            Ok(()) | Err(_) => {}
+        }
+        let metadata = fs::metadata(path).map_err(|error| at(path, error))?;
+        if !metadata.is_dir() {
+            return Err(RunDirError::NotADirectory(path.to_owned()));
+        }
+        let (mode, uid) = (metadata.mode() & 0o7777, metadata.uid());
+        if mode & 0o022 != 0 || uid != nix::unistd::geteuid().as_raw() {
+            return Err(RunDirError::NotPrivate { path: path.to_owned(), mode, uid });
+        }
+        let lock = path.join(LOCK);
+        let locks = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&lock)
+            .map_err(|error| at(&lock, error))?;
+        Ok(Self { path: path.to_owned(), locks, created: Vec::new() })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Claims something for as long as this process lives; `false` when another process has it.
+    pub fn claim(&self, claim: Claim) -> Result<bool, RunDirError> {
+        #[expect(clippy::cast_possible_truncation, reason = "the kernel's constants fit its structure")]
+        let lock = libc::flock {
+            l_type: libc::F_WRLCK as i16,
+            l_whence: libc::SEEK_SET as i16,
+            l_start: claim.offset(),
+            l_len: 1,
+            l_pid: 0,
+        };
+        match fcntl(&self.locks, FcntlArg::F_OFD_SETLK(&lock)) {
+            Ok(_) => Ok(true),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+            Err(error) => Err(at(&self.path.join(LOCK), error.into())),
+        }
+    }
+
+    /// Claims something that this process cannot do without; `pid_file` tells who has it.
+    pub fn require(&self, claim: Claim, what: &str, pid_file: &str) -> Result<(), RunDirError> {
+        if self.claim(claim)? {
+            return Ok(());
+        }
+        let holder = fs::read_to_string(self.path.join(pid_file))
+            .ok()
+            .and_then(|pid| pid.trim().parse::<u32>().ok())
+            .map_or_else(String::new, |pid| format!(" (pid {pid})"));
+        Err(RunDirError::Taken { what: what.to_owned(), holder })
+    }
+
+    /// Writes a file whole or not at all; it is removed when the process leaves.
+    pub fn write(&mut self, name: &str, mode: u32, contents: &str) -> Result<(), RunDirError> {
+        let path = self.file(name);
+        write_aside(&path, mode, contents)
+    }
+
+    /// The path of a file that is removed when the process leaves.
+    pub fn file(&mut self, name: &str) -> PathBuf {
+        let path = self.path.join(name);
+        if !self.created.contains(&path) {
+            self.created.push(path.clone());
+        }
+        path
+    }
+
+    /// Makes room for a socket of this name, which we have claimed: one left behind is removed.
+    pub fn socket_path(&mut self, name: &str) -> Result<PathBuf, RunDirError> {
+        let path = self.file(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&path, error)),
+            Ok(()) | Err(_) => Ok(path),
+        }
+    }
+}
+
+/// Writes a file beside where it belongs and renames it, so that it is there whole or not at all, and no link is
+/// followed.
+pub fn write_aside(path: &Path, mode: u32, contents: &str) -> Result<(), RunDirError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let written = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(mode)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(&aside)
+        .and_then(|mut file| file.write_all(contents.as_bytes()))
+        .and_then(|()| fs::rename(&aside, path));
+    written.map_err(|error| {
+        // What was begun is of no use to anybody; that it may not exist is fine.
+        let _ = fs::remove_file(&aside);
+        at(path, error)
+    })
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        for path in &self.created {
+            // Nothing can be done about a file that does not go, and nobody is there any more to be told.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Claim {
+    /// A place in the lock file of its own.
+    fn offset(self) -> i64 {
+        match self {
+            Self::Process => 0,
+            Self::Interface(index) => i64::from(index) << 9,
+            Self::Router(index, family, vrid) => {
+                let family = i64::from(family == Family::Ipv6);
+                i64::from(index) << 9 | family << 8 | i64::from(vrid.get())
+            }
+        }
+    }
+}
+
+fn at(path: &Path, error: io::Error) -> RunDirError {
+    RunDirError::Io { path: path.to_owned(), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn private() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a temporary directory")
+    }
+
+    #[test]
+    fn makes_the_directory_private() {
+        let parent = private();
+        let dir = RunDir::open(Some(&parent.path().join("run"))).expect("can be made");
+        assert_eq!(fs::metadata(dir.path()).expect("is there").mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn refuses_a_directory_that_others_can_write() {
+        let parent = private();
+        fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o777)).expect("is ours");
+        assert!(matches!(
+            RunDir::open(Some(parent.path())),
+            Err(RunDirError::NotPrivate { mode: 0o777, .. })
+        ));
+    }
+
+    #[test]
+    fn a_claim_is_one_process_s_and_ends_with_it() {
+        let parent = private();
+        let first = RunDir::open(Some(parent.path())).expect("opens");
+        let second = RunDir::open(Some(parent.path())).expect("opens");
+        let vrid = Vrid::new(51).expect("legal");
+        let ipv4 = Claim::Router(2, Family::Ipv4, vrid);
+        assert!(first.claim(ipv4).expect("locks"));
+        assert!(!second.claim(ipv4).expect("locks"));
+        assert!(second.claim(Claim::Router(2, Family::Ipv6, vrid)).expect("locks"));
+        assert!(second.claim(Claim::Interface(2)).expect("locks"));
+        drop(first);
+        assert!(second.claim(ipv4).expect("locks"));
+    }
+
+    #[test]
+    fn replaces_a_link_instead_of_following_it() {
+        let parent = private();
+        let victim = parent.path().join("victim");
+        fs::write(&victim, "untouched").expect("writes");
+        let mut dir = RunDir::open(Some(&parent.path().join("run"))).expect("opens");
+        symlink(&victim, dir.path().join("vrrpd_eth0.pid")).expect("links");
+        dir.write("vrrpd_eth0.pid", 0o644, "1\n").expect("writes");
+        assert_eq!(fs::read_to_string(&victim).expect("reads"), "untouched");
+        assert_eq!(fs::read_to_string(dir.path().join("vrrpd_eth0.pid")).expect("reads"), "1\n");
+    }
+
+    #[test]
+    fn removes_what_it_wrote() {
+        let parent = private();
+        let mut dir = RunDir::open(Some(parent.path())).expect("opens");
+        dir.write("vrrpd_eth0.pid", 0o644, "1\n").expect("writes");
+        drop(dir);
+        assert!(!parent.path().join("vrrpd_eth0.pid").exists());
+    }
+}

@@ -1,0 +1,141 @@
+//! Packet sockets of one interface: whole Ethernet frames in and out, past the IP stack and its filters.
+//!
+//! A receiving socket takes one EtherType and only what its filter lets through, so traffic that is not VRRP costs
+//! a few instructions of compiled filter and never wakes anybody. A sending socket receives nothing.
+
+use std::io::{self, IoSlice, Read};
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, MultiHeaders, sendmmsg};
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
+
+/// Room for the frames of a thousand routers that are due at the same time; the kernel counts more than the octets.
+const BUFFER: usize = 4 << 20;
+/// `TC_PRIO_CONTROL`: the first band of the default queueing discipline.
+const PRIORITY: u32 = 7;
+/// Frames handed over in one system call.
+pub const BATCH: usize = 64;
+
+/// A packet socket, non-blocking, closed on exec.
+#[derive(Debug)]
+pub struct PacketSocket(Socket);
+
+/// One instruction of a classic BPF filter.
+pub type FilterInstruction = SockFilter;
+
+/// An instruction that does not jump.
+pub const fn statement(code: u32, k: u32) -> FilterInstruction {
+    jump(code, k, 0, 0)
+}
+
+/// An instruction that jumps over `jt` further ones where it holds, over `jf` where not.
+pub const fn jump(code: u32, k: u32, jt: u8, jf: u8) -> FilterInstruction {
+    // The kernel's opcodes are 16 bits wide; libc declares their parts as 32.
+    #[expect(clippy::cast_possible_truncation, reason = "every opcode is below 256")]
+    SockFilter::new(code as u16, jt, jf, k)
+}
+
+impl PacketSocket {
+    /// Receives frames of `ethertype` from the interface `index` that pass `filter`.
+    pub fn receiver(index: u32, ethertype: u16, filter: &[FilterInstruction]) -> io::Result<Self> {
+        // Created for no protocol, so that nothing arrives before the filter stands and the interface is chosen.
+        let socket = Self::open()?;
+        socket.0.attach_filter(filter)?;
+        grow(|size| socket.0.set_recv_buffer_size(size));
+        socket.bind(index, ethertype)?;
+        Ok(socket)
+    }
+
+    /// Sends frames on the interface `index`.
+    pub fn sender(index: u32) -> io::Result<Self> {
+        let socket = Self::open()?;
+        grow(|size| socket.0.set_send_buffer_size(size));
+        socket.0.set_priority(PRIORITY)?;
+        socket.bind(index, 0)?;
+        Ok(socket)
+    }
+
+    /// Whether this process may open packet sockets.
+    pub fn probe() -> io::Result<()> {
+        Self::open().map(drop)
+    }
+
+    fn open() -> io::Result<Self> {
+        Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(0))).map(Self)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the family and the length of an address are small")]
+    fn bind(&self, index: u32, ethertype: u16) -> io::Result<()> {
+        let index = i32::try_from(index).map_err(|_| io::Error::from(Errno::ENODEV))?;
+        let mut storage = SockAddrStorage::zeroed();
+        // SAFETY: a sockaddr_ll is one of the kernel's socket addresses, for which the storage is large enough and
+        // suitably aligned, and any of whose octets may be zero.
+        let link = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+        link.sll_family = libc::AF_PACKET as u16;
+        link.sll_protocol = ethertype.to_be();
+        link.sll_ifindex = index;
+        // SAFETY: the storage holds an initialised address of AF_PACKET of this length.
+        let address = unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) };
+        self.0.bind(&address)
+    }
+
+    /// Reads a frame; `None` when there is none. A frame longer than `buffer` is cut.
+    pub fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+        loop {
+            match (&self.0).read(buffer) {
+                Ok(length) => return Ok(buffer.get(..length)),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Ok(None),
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
+    /// Sends as many of `frames` as the queue takes, in order, and says how many that were.
+    pub fn send<F: AsRef<[u8]>>(&self, frames: &[F]) -> io::Result<usize> {
+        let mut headers = MultiHeaders::<()>::preallocate(frames.len().min(BATCH), None);
+        let mut sent = 0;
+        for chunk in frames.chunks(BATCH) {
+            let slices: Vec<_> = chunk.iter().map(|frame| [IoSlice::new(frame.as_ref())]).collect();
+            let addresses = vec![None; chunk.len()];
+            match sendmmsg(self.0.as_raw_fd(), &mut headers, &slices, &addresses, [], MsgFlags::empty()) {
+                Ok(results) => {
+                    let count = results.count();
+                    sent += count;
+                    if count < chunk.len() {
+                        break;
+                    }
+                }
+                Err(Errno::EAGAIN | Errno::ENOBUFS) => break,
+                Err(error) if sent == 0 => return Err(error.into()),
+                Err(_) => break,
+            }
+        }
+        Ok(sent)
+    }
+}
+
+/// As much as the system allows: the whole if we may, else less.
+fn grow(set: impl Fn(usize) -> io::Result<()>) {
+    let mut size = BUFFER;
+    // The kernel caps what it does not allow instead of refusing it, so the first attempt nearly always ends this.
+    while size > 64 << 10 && set(size).is_err() {
+        size /= 2;
+    }
+}
+
+impl AsRawFd for PacketSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl AsFd for PacketSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
