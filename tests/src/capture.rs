@@ -1,0 +1,168 @@
+//! Frames seen on an interface, with the kernel's times, and frames sent there.
+
+use std::io::IoSliceMut;
+use std::os::fd::AsRawFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
+use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::time::TimeSpec;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::frame::{self, Advert};
+use crate::{Host, sys, wait_for};
+
+const EVERY_PROTOCOL: u16 = 0x0003;
+const LONGEST_FRAME: usize = 9_216;
+const BUFFER: usize = 64 << 20;
+/// How soon a capture notices that it is to end.
+const STOP_POLL: Duration = Duration::from_millis(50);
+
+/// A frame that went in or out of the interface.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// When the kernel saw it.
+    pub at: Instant,
+    /// Its octets.
+    pub frame: Vec<u8>,
+}
+
+/// Everything that goes in and out of an interface, from the moment this is made.
+///
+/// A bridge without snooping floods multicast and broadcast, so a third machine sees the adverts and the gratuitous
+/// ARPs of all.
+#[derive(Debug)]
+pub struct Capture {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Capture {
+    /// Starts on the `eth0` of a machine.
+    pub fn on(host: &Host) -> Self {
+        Self::on_interface(host, "eth0")
+    }
+
+    /// Starts on an interface of a machine.
+    pub fn on_interface(host: &Host, interface: &str) -> Self {
+        let socket = packet_socket(host, interface, EVERY_PROTOCOL);
+        setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).expect("root may have a large buffer");
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true).expect("packet sockets have times");
+        socket.set_read_timeout(Some(STOP_POLL)).expect("sockets have time limits");
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (into, end) = (Arc::clone(&seen), Arc::clone(&stop));
+        let thread = thread::spawn(move || {
+            while !end.load(Ordering::Relaxed) {
+                if let Some(frame) = receive(&socket) {
+                    lock(&into).push(frame);
+                }
+            }
+        });
+        Self { seen, stop, thread: Some(thread) }
+    }
+
+    /// The frames up to now.
+    pub fn frames(&self) -> Vec<Seen> {
+        lock(&self.seen).clone()
+    }
+
+    /// The VRRP packets up to now, each with its time.
+    pub fn adverts(&self) -> Vec<(Instant, Advert)> {
+        lock(&self.seen).iter().filter_map(|seen| Some((seen.at, Advert::read(&seen.frame)?))).collect()
+    }
+
+    /// The addresses announced by gratuitous ARP or unsolicited neighbour advertisement up to now.
+    pub fn announcements(&self) -> Vec<(Instant, std::net::IpAddr)> {
+        lock(&self.seen).iter().filter_map(|seen| Some((seen.at, frame::announced(&seen.frame)?))).collect()
+    }
+
+    /// Waits for a VRRP packet that `wanted` accepts, seen already or to come; the first one.
+    pub fn wait_advert(
+        &self,
+        limit: Duration,
+        what: &str,
+        wanted: impl Fn(&Advert) -> bool,
+    ) -> (Instant, Advert) {
+        wait_for(limit, what, || self.adverts().into_iter().find(|(_, advert)| wanted(advert)))
+    }
+
+    /// Forgets what was seen up to now.
+    pub fn clear(&self) {
+        lock(&self.seen).clear();
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It can only have panicked; saying so from a destructor would hide what the test says.
+            drop(thread.join());
+        }
+    }
+}
+
+/// Sends frames as they are.
+#[derive(Debug)]
+pub struct Injector(Socket);
+
+impl Injector {
+    /// Sends out of the `eth0` of a machine.
+    pub fn on(host: &Host) -> Self {
+        Self(packet_socket(host, "eth0", 0))
+    }
+
+    /// Sends one frame.
+    pub fn send(&self, frame: &[u8]) {
+        let sent = self.0.send(frame).expect("the frame can be sent");
+        assert_eq!(sent, frame.len(), "the whole frame is sent");
+    }
+}
+
+fn packet_socket(host: &Host, interface: &str, protocol: u16) -> Socket {
+    host.namespace().enter(|| {
+        // Protocol 0 until it is bound: before that it would receive from every interface.
+        let socket =
+            Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0))).expect("root may capture");
+        let ifindex = if_nametoindex(interface).expect("the interface is there");
+        sys::bind_to_interface(&socket, ifindex, protocol).expect("the interface can be bound to");
+        socket
+    })
+}
+
+/// The next frame; `None` when none comes in [`STOP_POLL`].
+fn receive(socket: &Socket) -> Option<Seen> {
+    let mut buffer = vec![0; LONGEST_FRAME];
+    let mut control = nix::cmsg_space!(TimeSpec);
+    let mut parts = [IoSliceMut::new(&mut buffer)];
+    let message = recvmsg::<LinkAddr>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty());
+    let message = match message {
+        Ok(message) => message,
+        Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => return None,
+        Err(error) => panic!("capture: {error}"),
+    };
+    let stamp = message.cmsgs().ok()?.find_map(|control| match control {
+        ControlMessageOwned::ScmTimestampns(stamp) => Some(Duration::from(stamp)),
+        _ => None,
+    })?;
+    let len = message.bytes;
+    buffer.truncate(len);
+    Some(Seen { at: to_monotonic(stamp), frame: buffer })
+}
+
+/// The kernel stamps with the time of day; tests compute with the monotonic clock.
+fn to_monotonic(since_epoch: Duration) -> Instant {
+    let now = Instant::now();
+    let age = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + since_epoch).unwrap_or_default();
+    now.checked_sub(age).unwrap_or(now)
+}
+
+fn lock(seen: &Mutex<Vec<Seen>>) -> MutexGuard<'_, Vec<Seen>> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,225 @@
+//! keepalived, the peer of the interoperability tests.
+
+use std::fmt::Write as _;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+use std::{fs, thread};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::{Host, Process, is_alive, needs, wait_until};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One `vrrp_instance` on `eth0`.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Virtual router; the instance is called `VI_` and this number.
+    pub vrid: u8,
+    /// Priority.
+    pub priority: u8,
+    /// 2 or 3.
+    pub version: u8,
+    /// `advert_int`, in seconds.
+    pub interval: Duration,
+    /// `auth_pass` with `auth_type PASS`; version 2 only.
+    pub password: Option<String>,
+    /// Virtual addresses with their lengths.
+    pub addresses: Vec<String>,
+}
+
+impl Instance {
+    /// Version 2, one second, priority 100, no authentication.
+    pub fn v2(vrid: u8, address: &str) -> Self {
+        Self {
+            vrid,
+            priority: 100,
+            version: 2,
+            interval: Duration::from_secs(1),
+            password: None,
+            addresses: vec![address.to_owned()],
+        }
+    }
+
+    /// Version 3, priority 100.
+    pub fn v3(vrid: u8, address: &str, interval: Duration) -> Self {
+        Self { version: 3, interval, ..Self::v2(vrid, address) }
+    }
+
+    /// With this priority.
+    #[must_use]
+    pub fn priority(self, priority: u8) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// With `auth_type PASS`.
+    #[must_use]
+    pub fn password(self, password: &str) -> Self {
+        Self { password: Some(password.to_owned()), ..self }
+    }
+
+    /// With one more address.
+    #[must_use]
+    pub fn address(mut self, address: &str) -> Self {
+        self.addresses.push(address.to_owned());
+        self
+    }
+
+    fn name(&self) -> String {
+        format!("VI_{}", self.vrid)
+    }
+
+    fn write(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(text, "vrrp_instance {} {{", self.name())?;
+        writeln!(text, "    state BACKUP\n    interface eth0")?;
+        writeln!(text, "    version {}\n    virtual_router_id {}", self.version, self.vrid)?;
+        writeln!(text, "    priority {}\n    advert_int {}", self.priority, self.interval.as_secs_f64())?;
+        if let Some(password) = &self.password {
+            writeln!(
+                text,
+                "    authentication {{\n        auth_type PASS\n        auth_pass {password}\n    }}"
+            )?;
+        }
+        writeln!(text, "    virtual_ipaddress {{")?;
+        for address in &self.addresses {
+            writeln!(text, "        {address}")?;
+        }
+        writeln!(text, "    }}\n}}")
+    }
+}
+
+/// How keepalived is to be started.
+#[derive(Clone, Debug)]
+pub struct KeepalivedBuilder {
+    host: Host,
+    instances: Vec<Instance>,
+}
+
+/// keepalived with its own configuration and pid files. It is a [`Process`]; dropping it ends it and waits until
+/// its child is gone too, since a new one would not take over before.
+#[derive(Debug)]
+pub struct Keepalived {
+    process: Process,
+    home: TempDir,
+}
+
+impl Keepalived {
+    /// Begins to describe keepalived on a machine.
+    pub fn on(host: &Host) -> KeepalivedBuilder {
+        KeepalivedBuilder { host: host.clone(), instances: Vec::new() }
+    }
+
+    /// How often the instance of this VRID has entered this state (`MASTER`, `BACKUP`).
+    pub fn entered(&self, vrid: u8, state: &str) -> usize {
+        self.process.count_in_log(&format!("(VI_{vrid}) Entering {state} STATE"))
+    }
+
+    /// How often instances have entered this state, all together.
+    pub fn entered_by_all(&self, state: &str) -> usize {
+        self.process.count_in_log(&format!(") Entering {state} STATE"))
+    }
+
+    /// Waits until the instance of this VRID has entered this state so many times.
+    pub fn wait_entered(&self, vrid: u8, state: &str, times: usize, limit: Duration) {
+        wait_until(limit, &format!("keepalived enters {state} for VRID {vrid}"), || {
+            self.entered(vrid, state) >= times
+        });
+    }
+
+    /// SIGTERM: it resigns, and ends about a second later.
+    pub fn leave(&self) {
+        self.process.terminate();
+    }
+
+    /// SIGKILL to it and to its child, as when its machine loses power: nobody is told.
+    pub fn crash(&self) {
+        if self.process.is_running() {
+            // The child ends in good order when its parent dies, and the parent restarts its child: so the parent
+            // is held still first.
+            self.process.pause();
+            end(self.child());
+        }
+        self.process.kill();
+    }
+
+    /// The process that speaks VRRP.
+    fn child(&self) -> Option<i32> {
+        fs::read_to_string(self.home.path().join("vrrp.pid")).ok()?.trim().parse().ok()
+    }
+}
+
+impl Deref for Keepalived {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl Drop for Keepalived {
+    fn drop(&mut self) {
+        // Its addresses go with its namespace, so it need not be asked to leave.
+        self.crash();
+    }
+}
+
+fn end(child: Option<i32>) {
+    let Some(pid) = child else { return };
+    if is_alive(pid) {
+        // Gone in between is as good.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    while is_alive(pid) {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+impl KeepalivedBuilder {
+    /// Adds an instance.
+    #[must_use]
+    pub fn instance(mut self, instance: Instance) -> Self {
+        self.instances.push(instance);
+        self
+    }
+
+    /// Adds instances.
+    #[must_use]
+    pub fn instances(mut self, instances: impl IntoIterator<Item = Instance>) -> Self {
+        self.instances.extend(instances);
+        self
+    }
+
+    /// Starts it and waits until every instance is backup; the elections come after that.
+    pub fn start(self) -> Keepalived {
+        let home = tempfile::tempdir().expect("a temporary directory can be made");
+        let file = |name: &str| -> PathBuf { home.path().join(name) };
+        fs::write(file("keepalived.conf"), self.text()).expect("the configuration file can be written");
+        let mut command = Command::new(needs::KEEPALIVED.require());
+        command.args(["--dont-fork", "--log-console", "--log-detail", "--vrrp"]);
+        command.arg("--use-file").arg(file("keepalived.conf"));
+        command.arg("--pid").arg(file("keepalived.pid"));
+        command.arg("--vrrp_pid").arg(file("vrrp.pid"));
+        let process =
+            Process::start(self.host.namespace(), format!("keepalived on {}", self.host.name()), command);
+        let keepalived = Keepalived { process, home };
+        wait_until(PATIENCE, "keepalived has started", || {
+            assert!(keepalived.is_running(), "keepalived ended at once: {:#?}", keepalived.log());
+            keepalived.entered_by_all("BACKUP") >= self.instances.len()
+        });
+        keepalived
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::from(
+            "global_defs {\n    router_id lab\n    vrrp_garp_master_delay 1\n    vrrp_garp_master_repeat 1\n}\n",
+        );
+        for instance in &self.instances {
+            instance.write(&mut text).expect("writing to a string works");
+        }
+        text
+    }
+}

@@ -1,0 +1,212 @@
+//! Machines, and the networks that join them.
+
+use std::ffi::OsStr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fs, path::Path};
+
+use crate::{Finished, Namespace, wait_for, wait_until};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Networks, each a bridge, and the machines on them.
+///
+/// [`Lab::new`] makes the first network, on which [`Lab::host`] puts machines; [`Lab::add_network`] and
+/// [`Lab::join`] make machines with several interfaces.
+#[derive(Debug)]
+pub struct Lab {
+    /// The bridges live here, away from the machines they join.
+    switch: Namespace,
+    networks: usize,
+}
+
+/// A machine: a namespace with an interface `eth0`, and `eth1`… where it joined more networks.
+#[derive(Clone, Debug)]
+pub struct Host(Arc<Namespace>);
+
+impl Lab {
+    /// A laboratory with one network.
+    pub fn new() -> Self {
+        let mut lab = Self { switch: Namespace::new("switch"), networks: 0 };
+        lab.add_network();
+        lab
+    }
+
+    /// Makes another network and returns its number; that of the first is 0.
+    pub fn add_network(&mut self) -> usize {
+        let number = self.networks;
+        self.networks += 1;
+        self.switch
+            .ip(&format!("link add lan{number} type bridge stp_state 0 forward_delay 0 mcast_snooping 0"));
+        self.switch.ip(&format!("link set lan{number} up"));
+        number
+    }
+
+    /// A machine whose `eth0` is on the first network, with this address (`10.0.0.1/24`) and a link-local IPv6 one.
+    /// The name has at most ten characters.
+    pub fn host(&self, name: &str, address: &str) -> Host {
+        let namespace = Namespace::new(name);
+        // Duplicate address detection would keep link-local addresses unusable for a second.
+        namespace.sysctl("ipv6/conf/default/accept_dad", "0");
+        namespace.sysctl("ipv6/conf/all/accept_dad", "0");
+        let host = Host(Arc::new(namespace));
+        self.join(&host, 0, "eth0", address);
+        host
+    }
+
+    /// Machines `a`, `b`, `c`… with the addresses 10.0.0.1/24, 10.0.0.2/24, 10.0.0.3/24…
+    pub fn hosts<const N: usize>(&self) -> [Host; N] {
+        std::array::from_fn(|index| {
+            let letter = char::from(b'a' + u8::try_from(index).expect("few hosts"));
+            self.host(&letter.to_string(), &format!("10.0.0.{}/24", index + 1))
+        })
+    }
+
+    /// Gives a machine an interface on a network.
+    pub fn join(&self, host: &Host, network: usize, interface: &str, address: &str) {
+        let port = port(host, network);
+        self.switch.ip(&format!("link add {port} type veth peer name {interface} netns {}", host.0.path()));
+        self.switch.ip(&format!("link set {port} master lan{network} up"));
+        host.ip(&format!("addr add {address} dev {interface}"));
+        host.ip(&format!("link set {interface} up"));
+        wait_until(PATIENCE, "the interface has a link and a link-local address", || {
+            host.has_link(interface) && host.find_link_local(interface).is_some()
+        });
+    }
+
+    /// Pulls the cable of a machine's `eth0`: both ends lose the carrier.
+    pub fn port_down(&self, host: &Host) {
+        self.switch.ip(&format!("link set {} down", port(host, 0)));
+    }
+
+    /// Puts the cable back.
+    pub fn port_up(&self, host: &Host) {
+        self.switch.ip(&format!("link set {} up", port(host, 0)));
+    }
+
+    /// Keeps these machines from hearing each other, while everybody else hears them all and no link goes down.
+    pub fn split(&self, hosts: &[&Host]) {
+        self.isolate(hosts, "on");
+    }
+
+    /// Ends [`Lab::split`].
+    pub fn heal(&self, hosts: &[&Host]) {
+        self.isolate(hosts, "off");
+    }
+
+    fn isolate(&self, hosts: &[&Host], isolated: &str) {
+        for host in hosts {
+            self.switch.ip(&format!("link set {} type bridge_slave isolated {isolated}", port(host, 0)));
+        }
+    }
+
+    /// The namespace of the bridges.
+    pub const fn switch(&self) -> &Namespace {
+        &self.switch
+    }
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The bridge's end of the cable.
+fn port(host: &Host, network: usize) -> String {
+    format!("{}.{network}", host.name())
+}
+
+impl Host {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.0
+    }
+
+    /// Runs `ip` on it; panics when it fails.
+    pub fn ip(&self, arguments: &str) -> String {
+        self.0.ip(arguments)
+    }
+
+    /// Runs a program on it until it ends.
+    pub fn run<A: AsRef<OsStr>>(
+        &self,
+        program: impl AsRef<Path>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Finished {
+        let mut command = Command::new(program.as_ref());
+        command.args(arguments);
+        self.0.run(command)
+    }
+
+    /// The addresses of an interface with their lengths, as `ip` shows them.
+    pub fn addresses(&self, interface: &str) -> Vec<String> {
+        let shown = self.ip(&format!("-oneline addr show dev {interface}"));
+        shown
+            .lines()
+            .filter_map(|line| {
+                let mut words = line.split_whitespace().skip_while(|word| !word.starts_with("inet"));
+                words.nth(1).map(str::to_owned)
+            })
+            .collect()
+    }
+
+    /// Whether an interface has this address with this length (`10.0.0.100/24`).
+    pub fn has_address(&self, interface: &str, address: &str) -> bool {
+        self.addresses(interface).iter().any(|there| there == address)
+    }
+
+    /// The first IPv4 address of `eth0`.
+    pub fn ipv4(&self) -> Ipv4Addr {
+        let addresses = self.addresses("eth0");
+        let found = addresses.iter().find_map(|address| address.split('/').next()?.parse().ok());
+        found.expect("eth0 has an IPv4 address")
+    }
+
+    /// The link-local IPv6 address of an interface.
+    pub fn link_local(&self, interface: &str) -> Ipv6Addr {
+        wait_for(PATIENCE, "a link-local address", || self.find_link_local(interface))
+    }
+
+    /// The Ethernet address of an interface.
+    pub fn mac(&self, interface: &str) -> [u8; 6] {
+        let shown = self.ip(&format!("-oneline link show dev {interface}"));
+        let mut words = shown.split_whitespace().skip_while(|word| *word != "link/ether");
+        let mac = words.nth(1).expect("it is an Ethernet interface");
+        let octets: Vec<u8> = mac.split(':').map(|octet| u8::from_str_radix(octet, 16).expect(mac)).collect();
+        octets.try_into().expect("six octets")
+    }
+
+    /// Whether an interface is up and has a carrier.
+    pub fn has_link(&self, interface: &str) -> bool {
+        self.ip(&format!("-oneline link show dev {interface}")).contains("LOWER_UP")
+    }
+
+    /// Whether this address is in the neighbour cache, and with which Ethernet address.
+    pub fn neighbour(&self, address: IpAddr) -> Option<String> {
+        let shown = self.ip(&format!("neigh show {address}"));
+        let mut words = shown.split_whitespace().skip_while(|word| *word != "lladdr");
+        words.nth(1).map(str::to_owned)
+    }
+
+    /// A link-local address that may be used: not one whose duplicate address detection still runs.
+    fn find_link_local(&self, interface: &str) -> Option<Ipv6Addr> {
+        const TENTATIVE: u8 = 0x40;
+        let table = self.0.enter(|| fs::read_to_string("/proc/thread-self/net/if_inet6"));
+        table.expect("IPv6 is there").lines().find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let [address, _index, _length, _scope, flags, name] = fields[..] else { return None };
+            let address = Ipv6Addr::from(u128::from_str_radix(address, 16).ok()?);
+            let flags = u8::from_str_radix(flags, 16).ok()?;
+            (name == interface && address.is_unicast_link_local() && flags & TENTATIVE == 0)
+                .then_some(address)
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! A network namespace without a name.
+
+use std::fs::File;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::process::{Child, Command};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::{io, panic, process};
+
+use nix::sched::{CloneFlags, setns, unshare};
+
+use crate::{needs, process::Finished, sys};
+
+/// A network namespace held by a file descriptor, and so gone with this process.
+///
+/// One thread lives in it and starts the processes of the namespace; they die with it. Mounts stay those of the
+/// machine: `/sys` and the BPF file system look as they do outside.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+    fd: OwnedFd,
+    /// `None` once the namespace is being dropped.
+    starter: Option<Sender<Start>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Start {
+    command: Command,
+    reply: Sender<io::Result<Child>>,
+}
+
+impl Namespace {
+    /// Makes a namespace with its loopback interface up. The name is for messages only.
+    pub fn new(name: &str) -> Self {
+        needs::root();
+        let (ready, made) = channel();
+        let (starter, starts) = channel::<Start>();
+        let thread = thread::Builder::new()
+            .name(format!("namespace {name}"))
+            .spawn(move || {
+                let fd = unshare(CloneFlags::CLONE_NEWNET)
+                    .map_err(io::Error::from)
+                    .and_then(|()| File::open("/proc/thread-self/ns/net"));
+                // The receiver waits for it; if it is gone, nobody wants the namespace.
+                drop(ready.send(fd));
+                for Start { mut command, reply } in starts {
+                    sys::die_with_this_thread(&mut command);
+                    drop(reply.send(command.spawn()));
+                }
+            })
+            .expect("a thread can be started");
+        let fd = made.recv().expect("the thread answers").expect("root can make a network namespace").into();
+        let namespace = Self { name: name.to_owned(), fd, starter: Some(starter), thread: Some(thread) };
+        namespace.ip("link set lo up");
+        namespace
+    }
+
+    /// The name given to [`Namespace::new`].
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A path that iproute2 takes where it wants the name of a namespace.
+    pub fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", process::id(), self.fd.as_raw_fd())
+    }
+
+    /// Runs `work` in a thread that has entered the namespace: sockets it opens belong there, and `/proc/sys/net`
+    /// and `/proc/thread-self/net` are the namespace's. A panic in `work` goes on in the caller.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let result = thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    setns(self.fd.as_fd(), CloneFlags::CLONE_NEWNET).expect("root can enter a namespace");
+                    work()
+                })
+                .join()
+        });
+        result.unwrap_or_else(|panic| panic::resume_unwind(panic))
+    }
+
+    /// Starts a program in the namespace. It is killed at the latest when the namespace goes away.
+    pub fn spawn(&self, command: Command) -> io::Result<Child> {
+        let (reply, child) = channel();
+        let starter = self.starter.as_ref().expect("taken in drop only");
+        starter.send(Start { command, reply }).map_err(io::Error::other)?;
+        child.recv().map_err(io::Error::other)?
+    }
+
+    /// Runs a program in the namespace until it ends; panics when that takes too long.
+    pub fn run(&self, command: Command) -> Finished {
+        Finished::of(self, command)
+    }
+
+    /// Runs `ip` with these arguments and returns what it prints; panics when it fails.
+    pub fn ip(&self, arguments: &str) -> String {
+        let mut command = Command::new(needs::IP.require());
+        command.args(arguments.split_whitespace());
+        let finished = self.run(command);
+        assert!(
+            finished.success(),
+            "in namespace {}: `ip {arguments}` failed: {}",
+            self.name,
+            finished.stderr.trim()
+        );
+        finished.stdout
+    }
+
+    /// Sets a value below `/proc/sys/net` as this namespace sees it.
+    pub fn sysctl(&self, key: &str, value: &str) {
+        let path = format!("/proc/sys/net/{key}");
+        self.enter(|| std::fs::write(&path, value)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        self.starter = None;
+        if let Some(thread) = self.thread.take() {
+            // It can only have panicked; saying so from a destructor would hide what the test says.
+            drop(thread.join());
+        }
+    }
+}

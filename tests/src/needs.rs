@@ -1,0 +1,51 @@
+//! What a laboratory needs of the machine, said in one sentence when it is missing.
+
+use std::env;
+use std::path::PathBuf;
+
+/// A program that tests run and the Debian package that has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Name of the executable.
+    pub name: &'static str,
+    /// Debian package.
+    pub package: &'static str,
+}
+
+/// `ip`.
+pub const IP: Program = Program { name: "ip", package: "iproute2" };
+/// `keepalived`, the peer of the interoperability tests.
+pub const KEEPALIVED: Program = Program { name: "keepalived", package: "keepalived" };
+/// `setpriv`, which runs a program as somebody else.
+pub const SETPRIV: Program = Program { name: "setpriv", package: "util-linux" };
+
+/// Every program that the tests run.
+pub const ALL: [Program; 3] = [IP, KEEPALIVED, SETPRIV];
+
+impl Program {
+    /// Where it is, if it is installed.
+    pub fn find(self) -> Option<PathBuf> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        env::split_paths(&path)
+            .chain(["/usr/sbin".into(), "/sbin".into()])
+            .map(|directory| directory.join(self.name))
+            .find(|file| file.is_file())
+    }
+
+    /// Where it is; panics when it is not installed.
+    pub fn require(self) -> PathBuf {
+        self.find().unwrap_or_else(|| {
+            panic!("`{}` is missing: `cargo xtask setup` installs the package {}", self.name, self.package)
+        })
+    }
+}
+
+/// Whether this process may make network namespaces.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Panics unless run as root.
+pub fn root() {
+    assert!(is_root(), "network namespaces need root: run as root");
+}

@@ -1,0 +1,66 @@
+//! Scripts that write down how they were called.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::wait_for;
+
+/// A script in a directory of its own, and the file that it writes to.
+#[derive(Debug)]
+pub struct ScriptLog {
+    home: TempDir,
+}
+
+impl ScriptLog {
+    /// A script that writes a line: its arguments, and the environment variables of these names, separated by `|`.
+    pub fn new(variables: &[&str]) -> Self {
+        let values = variables.iter().fold(String::new(), |text, name| text + "|${" + name + "-unset}");
+        Self::running(&format!("echo \"$*{values}\""))
+    }
+
+    /// A script that runs these shell commands, their standard output being written down.
+    pub fn running(commands: &str) -> Self {
+        let script = Self { home: tempfile::tempdir().expect("a temporary directory can be made") };
+        script.write(&format!("exec >> {}\n{commands}", script.home.path().join("runs").display()));
+        script
+    }
+
+    /// A script that runs these shell commands, their output being left to whoever runs it.
+    pub fn talking(commands: &str) -> Self {
+        let script = Self { home: tempfile::tempdir().expect("a temporary directory can be made") };
+        script.write(commands);
+        script
+    }
+
+    fn write(&self, commands: &str) {
+        fs::write(self.path(), format!("#!/bin/sh\n{commands}\n")).expect("the script can be written");
+        self.set_mode(0o755);
+    }
+
+    /// The script.
+    pub fn path(&self) -> PathBuf {
+        self.home.path().join("script")
+    }
+
+    /// Sets its permissions.
+    pub fn set_mode(&self, mode: u32) {
+        fs::set_permissions(self.path(), fs::Permissions::from_mode(mode)).expect("it is ours");
+    }
+
+    /// The lines written up to now.
+    pub fn runs(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.home.path().join("runs")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits for the first line that contains the text.
+    pub fn wait_run(&self, limit: Duration, text: &str) -> String {
+        wait_for(limit, &format!("the script writes a line with {text:?}"), || {
+            self.runs().into_iter().find(|run| run.contains(text))
+        })
+    }
+}

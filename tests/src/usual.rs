@@ -1,0 +1,26 @@
+//! The virtual router that most tests use: VRID 51 with one address, version 3, ten adverts a second.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::{Host, Vrrpd, VrrpdBuilder};
+
+/// Its VRID.
+pub const VRID: u8 = 51;
+/// Its address.
+pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+/// Its address with the length.
+pub const CIDR: &str = "10.0.0.100/24";
+/// Its advertisement interval: short, so that tests are quick, and long enough for a busy machine with two cores.
+pub const INTERVAL: Duration = Duration::from_millis(100);
+/// How late something may be on a busy machine.
+pub const TOLERANCE: Duration = Duration::from_millis(80);
+/// A deadline for what happens within a few intervals.
+pub const SOON: Duration = Duration::from_secs(5);
+
+impl Vrrpd {
+    /// Begins to describe the usual router, with this priority.
+    pub fn usual(host: &Host, priority: u8) -> VrrpdBuilder {
+        Self::on(host).vrid(VRID).priority(priority).address(CIDR).v3("100ms")
+    }
+}

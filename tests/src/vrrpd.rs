@@ -1,0 +1,301 @@
+//! The daemon under test, on a machine of the laboratory.
+
+use std::ffi::OsString;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use std::{env, fs};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Background, Finished, Host, Process, wait_for};
+
+/// Set by `cargo xtask` to the directory of the programs under test.
+const BINARIES: &str = "VRRPD_LAB_BINARIES";
+/// How long a daemon may take until it answers.
+const READY: Duration = Duration::from_secs(10);
+
+/// Set by [`use_binaries_in`].
+static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
+
+/// From now on [`binary`] looks in this directory only; the first call decides.
+pub fn use_binaries_in(directory: PathBuf) {
+    CHOSEN.get_or_init(|| directory);
+}
+
+/// Where a program under test is: in the directory chosen with [`use_binaries_in`] or named by the environment
+/// variable `VRRPD_LAB_BINARIES`, or else beside the running executable's own build.
+pub fn binary(name: &str) -> PathBuf {
+    let chosen = CHOSEN.get().cloned().or_else(|| env::var_os(BINARIES).map(PathBuf::from));
+    let file = chosen.unwrap_or_else(build_directory).join(name);
+    assert!(
+        file.is_file(),
+        "{} is missing: `cargo xtask test` builds the programs and then runs the tests",
+        file.display()
+    );
+    file
+}
+
+/// `target/PROFILE`: tests run from its `deps`, other programs from itself.
+fn build_directory() -> PathBuf {
+    let executable = env::current_exe().expect("a running program has a file");
+    let directory = executable.parent().expect("a file is in a directory");
+    match directory.file_name() {
+        Some(name) if name == "deps" => directory.parent().expect("a directory is in a directory").to_owned(),
+        _ => directory.to_owned(),
+    }
+}
+
+/// The pid files and sockets in a directory: after the last daemon there must be none.
+pub fn left_files(directory: &Path) -> Vec<String> {
+    let Ok(files) = fs::read_dir(directory) else { return Vec::new() };
+    let of_a_daemon =
+        |file: &PathBuf| file.extension().is_some_and(|extension| extension == "pid" || extension == "sock");
+    let mut names: Vec<_> = files
+        .flatten()
+        .map(|file| file.path())
+        .filter(of_a_daemon)
+        .map(|file| file.file_name().unwrap_or_default().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Runs the client on a machine, for the daemons whose files are in `directory`.
+pub fn atropos(host: &Host, directory: &Path, arguments: &[&str]) -> Finished {
+    let mut all: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+    all.extend(["-f".into(), directory.into()]);
+    host.run(binary("atropos"), all)
+}
+
+/// How a daemon is to be started: `Vrrpd::on(&host).vrid(51).address("10.0.0.100/24").start()`.
+///
+/// Without other words it is a router on `eth0` without a virtual MAC address (`-n`).
+#[derive(Clone, Debug)]
+pub struct VrrpdBuilder {
+    host: Host,
+    interface: String,
+    vrid: Option<u8>,
+    arguments: Vec<OsString>,
+    config: Option<String>,
+    home: Arc<TempDir>,
+}
+
+/// A daemon that runs in the foreground and has answered. It is a [`Process`]; dropping it kills it.
+#[derive(Debug)]
+pub struct Vrrpd {
+    process: Process,
+    host: Host,
+    vrid: Option<u8>,
+    home: Arc<TempDir>,
+}
+
+impl Vrrpd {
+    /// Begins to describe a daemon on a machine.
+    pub fn on(host: &Host) -> VrrpdBuilder {
+        VrrpdBuilder {
+            host: host.clone(),
+            interface: "eth0".to_owned(),
+            vrid: None,
+            arguments: Vec::new(),
+            config: None,
+            home: Arc::new(tempfile::tempdir().expect("a temporary directory can be made")),
+        }
+    }
+
+    /// The state of its router; panics if it has several and no VRID was given.
+    pub fn state(&self) -> Value {
+        let states = self.states();
+        let mut ours = states.into_iter().filter(|state| self.is_its_state(state));
+        match (ours.next(), ours.next()) {
+            (Some(state), None) => state,
+            (first, _) => panic!(
+                "one router was expected, there {}",
+                if first.is_some() { "are more" } else { "is none" }
+            ),
+        }
+    }
+
+    /// The states of all routers whose daemons share its directory.
+    pub fn states(&self) -> Vec<Value> {
+        let finished = self.atropos(&["--state", "--json"]);
+        assert!(finished.success(), "atropos --state ends with {}: {}", finished.code, finished.stderr);
+        parse_states(&finished).unwrap_or_else(|| panic!("no JSON array: {}", finished.stdout))
+    }
+
+    /// Waits until its router is in this state (`master`, `backup`, `fault`).
+    pub fn wait_state(&self, state: &str, limit: Duration) -> Value {
+        let what = format!("the router on {} becomes {state}", self.host.name());
+        wait_for(limit, &what, || Some(self.state()).filter(|now| now["state"] == state))
+    }
+
+    /// Whether its router is master now.
+    pub fn is_master(&self) -> bool {
+        self.state()["state"] == "master"
+    }
+
+    /// One counter, by its path below `counters` (`rejected/ttl`).
+    pub fn counter(&self, path: &str) -> u64 {
+        let state = self.state();
+        let value = state.pointer(&format!("/counters/{path}")).and_then(Value::as_u64);
+        value.unwrap_or_else(|| panic!("there is no counter {path} in {}", state["counters"]))
+    }
+
+    /// Runs the client for its directory.
+    pub fn atropos(&self, arguments: &[&str]) -> Finished {
+        atropos(&self.host, &self.directory(), arguments)
+    }
+
+    /// Starts the client for its directory, to stay.
+    pub fn start_atropos(&self, arguments: &[&str]) -> Process {
+        let mut command = Command::new(binary("atropos"));
+        command.args(arguments).arg("-f").arg(self.directory());
+        Process::start(self.host.namespace(), format!("atropos on {}", self.host.name()), command)
+    }
+
+    /// The directory given with `-f`.
+    pub fn directory(&self) -> PathBuf {
+        self.home.path().join("run")
+    }
+
+    fn is_its_state(&self, state: &Value) -> bool {
+        state["pid"] == self.pid() && self.vrid.is_none_or(|vrid| state["vrid"] == vrid)
+    }
+
+    /// The machine it runs on.
+    pub const fn host(&self) -> &Host {
+        &self.host
+    }
+}
+
+impl Deref for Vrrpd {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+fn parse_states(finished: &Finished) -> Option<Vec<Value>> {
+    serde_json::from_str::<Value>(&finished.stdout).ok()?.as_array().cloned()
+}
+
+impl VrrpdBuilder {
+    /// `-i`, `eth0` without it.
+    #[must_use]
+    pub fn interface(mut self, interface: &str) -> Self {
+        interface.clone_into(&mut self.interface);
+        self
+    }
+
+    /// `-v`.
+    #[must_use]
+    pub const fn vrid(mut self, vrid: u8) -> Self {
+        self.vrid = Some(vrid);
+        self
+    }
+
+    /// `-p`.
+    #[must_use]
+    pub fn priority(self, priority: u8) -> Self {
+        self.args(["-p", &priority.to_string()])
+    }
+
+    /// A virtual address.
+    #[must_use]
+    pub fn address(self, address: &str) -> Self {
+        self.args([address])
+    }
+
+    /// Version 3 with this interval, as `-d` takes it.
+    #[must_use]
+    pub fn v3(self, interval: &str) -> Self {
+        self.args(["--protocol", "v3", "-d", interval])
+    }
+
+    /// More arguments.
+    #[must_use]
+    pub fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Runs from a configuration file with this text; interface, VRID and `-n` are not given then.
+    #[must_use]
+    pub fn config(mut self, text: &str) -> Self {
+        self.config = Some(text.to_owned());
+        self
+    }
+
+    /// Shares the directory of another daemon.
+    #[must_use]
+    pub fn beside(mut self, other: &Vrrpd) -> Self {
+        self.home = Arc::clone(&other.home);
+        self
+    }
+
+    /// Shares the directory of a daemon that goes to the background.
+    #[must_use]
+    pub fn in_directory_of(mut self, other: &Self) -> Self {
+        self.home = Arc::clone(&other.home);
+        self
+    }
+
+    /// The directory it will be given with `-f`. It is made by the daemon.
+    pub fn directory(&self) -> PathBuf {
+        self.home.path().join("run")
+    }
+
+    /// Starts it in the foreground and waits until it answers.
+    pub fn start(self) -> Vrrpd {
+        let mut command = self.command();
+        command.arg("--foreground");
+        let process =
+            Process::start(self.host.namespace(), format!("vrrpd on {}", self.host.name()), command);
+        let daemon = Vrrpd { process, host: self.host, vrid: self.vrid, home: self.home };
+        wait_for(READY, "vrrpd answers atropos", || {
+            assert!(daemon.is_running(), "vrrpd ended at once, with exit code {}", daemon.wait());
+            let answer = parse_states(&daemon.atropos(&["--state", "--json"]))?;
+            answer.into_iter().find(|state| daemon.is_its_state(state))
+        });
+        daemon
+    }
+
+    /// Starts it without `--foreground`, as a user types it, and waits until the command returns.
+    pub fn start_in_background(self) -> (Finished, Background) {
+        let directory = self.directory();
+        let finished = self.run();
+        (finished, Background::new(directory, self.home))
+    }
+
+    /// Runs the command to its end: it must not stay in the foreground.
+    pub fn run(&self) -> Finished {
+        self.host.namespace().run(self.command())
+    }
+
+    /// Runs the command in the foreground to its end: for what is refused.
+    pub fn run_in_foreground(&self) -> Finished {
+        let mut command = self.command();
+        command.arg("--foreground");
+        self.host.namespace().run(command)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(binary("vrrpd"));
+        if let Some(text) = &self.config {
+            let file = self.home.path().join("vrrpd.toml");
+            fs::write(&file, text).expect("the configuration file can be written");
+            command.arg("--config").arg(file);
+        } else {
+            command.args(["-i", &self.interface, "-n"]);
+            if let Some(vrid) = self.vrid {
+                command.args(["-v", &vrid.to_string()]);
+            }
+        }
+        command.arg("-f").arg(self.directory()).args(&self.arguments);
+        command
+    }
+}

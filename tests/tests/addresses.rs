@@ -1,0 +1,116 @@
+//! The virtual addresses on the interface.
+
+use std::net::IpAddr;
+
+use vrrpd_lab::usual::{CIDR, SOON};
+use vrrpd_lab::{Capture, Host, Lab, Vrrpd, wait_until};
+
+fn router(host: &Host, addresses: &[&str]) -> Vrrpd {
+    Vrrpd::on(host).vrid(51).args(addresses.iter().copied()).v3("100ms").start()
+}
+
+#[test]
+fn address_with_a_length_has_it_and_one_without_is_a_host_address() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = router(&a, &["10.0.0.100/24", "10.0.0.101", "192.0.2.1/30"]);
+    router.wait_state("master", SOON);
+    for address in ["10.0.0.100/24", "10.0.0.101/32", "192.0.2.1/30"] {
+        assert!(a.has_address("eth0", address), "{address} is not among {:?}", a.addresses("eth0"));
+    }
+    let shown = router.state()["addresses"].clone();
+    assert_eq!(shown, serde_json::json!(["10.0.0.100/24", "10.0.0.101/32", "192.0.2.1/30"]));
+}
+
+#[test]
+fn ipv6_addresses_are_usable_at_once_and_announced() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    // As on a machine: detection of duplicates is on, and would take a second.
+    a.namespace().sysctl("ipv6/conf/eth0/accept_dad", "1");
+    let capture = Capture::on(&client);
+    let router = router(&a, &["fe80::33/64", "2001:db8::33/64", "2001:db8::34"]);
+    let state = router.wait_state("master", SOON);
+    assert_eq!((&state["family"], &state["protocol"]), (&"ipv6".into(), &3.into()));
+    for address in ["fe80::33/64", "2001:db8::33/64", "2001:db8::34/128"] {
+        assert!(a.has_address("eth0", address), "{address} is not among {:?}", a.addresses("eth0"));
+        let plain: IpAddr = address.split('/').next().expect("an address").parse().expect("an address");
+        wait_until(SOON, "a neighbour advertisement", || {
+            capture.announcements().iter().any(|(_, announced)| *announced == plain)
+        });
+    }
+    assert!(!a.ip("addr show dev eth0").contains("tentative"));
+    let (_, advert) = capture.wait_advert(SOON, "it advertises", |advert| advert.priority == 100);
+    assert_eq!((advert.source, advert.version), (a.link_local("eth0").into(), 3));
+    assert_eq!(advert.addresses[0], "fe80::33".parse::<IpAddr>().expect("an address"), "RFC 9568 §5.2.9");
+
+    assert_eq!(router.terminate(), 0);
+    assert_eq!(a.addresses("eth0").len(), 2);
+}
+
+#[test]
+fn address_that_was_there_before_survives() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    a.ip("addr add 10.0.0.100/24 dev eth0");
+    let before = a.addresses("eth0");
+    let first = Vrrpd::usual(&a, 100).address("10.0.0.101/24").start();
+    first.wait_state("master", SOON);
+    assert!(a.has_address("eth0", "10.0.0.101/24"));
+
+    let second = Vrrpd::usual(&b, 150).start();
+    second.wait_state("master", SOON);
+    first.wait_state("backup", SOON);
+    wait_until(SOON, "what it added is gone", || !a.has_address("eth0", "10.0.0.101/24"));
+    assert_eq!(a.addresses("eth0"), before);
+
+    assert_eq!(first.terminate(), 0);
+    assert_eq!(a.addresses("eth0"), before);
+}
+
+#[test]
+fn address_goes_with_the_role() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let first = Vrrpd::usual(&a, 100).start();
+    first.wait_state("master", SOON);
+    assert!(a.has_address("eth0", CIDR));
+    let second = Vrrpd::usual(&b, 150).start();
+    second.wait_state("master", SOON);
+    wait_until(SOON, "the address has moved", || b.has_address("eth0", CIDR) && !a.has_address("eth0", CIDR));
+}
+
+#[test]
+fn primary_address_stays_the_source_of_adverts_beside_a_smaller_virtual_one() {
+    let lab = Lab::new();
+    let client = lab.host("client", "10.0.0.9/24");
+    let a = lab.host("a", "10.0.0.50/24");
+    let capture = Capture::on(&client);
+    let router = router(&a, &["10.0.0.1/24"]);
+    router.wait_state("master", SOON);
+    wait_until(SOON, "five adverts", || capture.adverts().len() >= 5);
+    assert!(capture.adverts().iter().all(|(_, advert)| advert.source == a.ipv4()));
+}
+
+#[test]
+fn routers_on_two_interfaces_are_independent() {
+    let mut lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let second = lab.add_network();
+    lab.join(&a, second, "eth1", "10.1.0.1/24");
+    lab.join(&b, second, "eth1", "10.1.0.2/24");
+    let outside = Vrrpd::usual(&a, 150).start();
+    let inside = Vrrpd::on(&a)
+        .interface("eth1")
+        .vrid(51)
+        .address("10.1.0.100/24")
+        .v3("100ms")
+        .beside(&outside)
+        .start();
+    outside.wait_state("master", SOON);
+    inside.wait_state("master", SOON);
+    lab.port_down(&a);
+    outside.wait_state("fault", SOON);
+    inside.wait_state("master", SOON);
+    assert!(a.has_address("eth1", "10.1.0.100/24"));
+}

@@ -1,0 +1,83 @@
+//! What the daemon costs.
+
+use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use vrrpd_lab::usual::{CIDR, SOON};
+use vrrpd_lab::{Capture, Lab, Vrrpd, wait_until};
+
+/// Measurements do not disturb each other: one at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The number behind a name in a `status` file of `/proc`.
+fn field(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it is there");
+    line.trim_start_matches(':')
+        .split_whitespace()
+        .next()
+        .and_then(|number| number.parse().ok())
+        .expect("a number")
+}
+
+/// How often the threads of a process have gone to sleep and so been woken.
+fn wake_ups(pid: i32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten();
+    let statuses = threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
+    statuses.map(|status| field(&status, "voluntary_ctxt_switches")).sum()
+}
+
+#[test]
+fn one_router_takes_less_than_6_mib_of_memory() {
+    let _alone = alone();
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    router.wait_state("master", SOON);
+    let status = fs::read_to_string(format!("/proc/{}/status", router.pid())).expect("it runs");
+    let resident = field(&status, "VmRSS");
+    println!("resident memory with one router: {resident} KiB");
+    assert!(resident < 6 * 1024, "{resident} KiB");
+}
+
+#[test]
+fn idle_backup_wakes_only_for_adverts() {
+    let _alone = alone();
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let quick = |host, priority| Vrrpd::on(host).vrid(51).priority(priority).address(CIDR).v3("20ms");
+    let master = quick(&a, 150).start();
+    master.wait_state("master", SOON);
+    let backup = quick(&b, 100).start();
+    let received = backup.counter("adverts_received");
+    wait_until(SOON, "it hears the master", || backup.counter("adverts_received") > received + 5);
+
+    // Not asked anything in between: answering would be a wake-up.
+    let capture = Capture::on(&b);
+    wait_until(SOON, "it is idle", || !capture.adverts().is_empty());
+    let before = (wake_ups(backup.pid()), capture.adverts().len());
+    wait_until(SOON, "a hundred adverts", || capture.adverts().len() >= before.1 + 100);
+    let (woken, adverts) = (wake_ups(backup.pid()) - before.0, capture.adverts().len() - before.1);
+    println!("{woken} wake-ups for {adverts} adverts");
+    assert!(woken <= adverts as u64 + 5, "{woken} wake-ups for {adverts} adverts");
+    assert_eq!(backup.state()["state"], "backup");
+}
+
+#[test]
+fn idle_master_wakes_only_to_advertise() {
+    let _alone = alone();
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let master = Vrrpd::on(&a).vrid(51).address(CIDR).v3("20ms").args(["--garp-delay", "0"]).start();
+    master.wait_state("master", SOON);
+    let capture = Capture::on(&client);
+    wait_until(SOON, "it is idle", || capture.adverts().len() >= 5);
+    let before = (wake_ups(master.pid()), capture.adverts().len());
+    wait_until(SOON, "a hundred adverts", || capture.adverts().len() >= before.1 + 100);
+    let (woken, adverts) = (wake_ups(master.pid()) - before.0, capture.adverts().len() - before.1);
+    println!("{woken} wake-ups for {adverts} adverts");
+    // Twice: a timer and what the daemon hears of its own frame may each wake it.
+    assert!(woken <= 2 * adverts as u64 + 5, "{woken} wake-ups for {adverts} adverts");
+}

@@ -1,0 +1,179 @@
+//! keepalived as the other router: each of the two as master, as backup, leaving and crashing.
+
+use std::time::Duration;
+
+use vrrpd_lab::{Capture, Host, Instance, Keepalived, Lab, Vrrpd, VrrpdBuilder, wait_until};
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What both are set to, apart from the priority.
+struct Setting {
+    instance: Instance,
+    arguments: Vec<String>,
+}
+
+impl Setting {
+    fn v2() -> Self {
+        Self { instance: Instance::v2(51, "10.0.0.100/24"), arguments: Vec::new() }
+    }
+
+    fn v3() -> Self {
+        let interval = Duration::from_millis(200);
+        let arguments = ["--protocol", "v3", "-d", "200ms"].map(str::to_owned).to_vec();
+        Self { instance: Instance::v3(51, "10.0.0.100/24", interval), arguments }
+    }
+
+    fn v3_over_ipv6() -> Self {
+        let mut setting = Self::v3();
+        setting.instance.addresses = vec!["fe80::33/64".to_owned(), "2001:db8::33/64".to_owned()];
+        setting
+    }
+
+    fn with_password(mut self) -> Self {
+        self.instance = self.instance.password("secret");
+        self.arguments.extend(["-a", "pw/secret"].map(str::to_owned));
+        self
+    }
+
+    fn with_several_addresses(mut self) -> Self {
+        self.instance =
+            self.instance.address("10.0.0.101/24").address("192.0.2.1/32").address("10.0.0.99/24");
+        self
+    }
+
+    fn vrrpd(&self, host: &Host, priority: u8) -> VrrpdBuilder {
+        Vrrpd::on(host).vrid(51).priority(priority).args(&self.arguments).args(&self.instance.addresses)
+    }
+
+    fn keepalived(&self, host: &Host, priority: u8) -> Keepalived {
+        Keepalived::on(host).instance(self.instance.clone().priority(priority)).start()
+    }
+
+    fn wait_addresses(&self, there: &Host, not_there: &Host) {
+        wait_until(PATIENCE, "the addresses are at one router only", || {
+            let at = |host: &Host| {
+                let addresses = host.addresses("eth0");
+                self.instance.addresses.iter().filter(|address| addresses.contains(address)).count()
+            };
+            at(there) == self.instance.addresses.len() && at(not_there) == 0
+        });
+    }
+}
+
+/// Complaints of keepalived about what it received.
+fn complaints(keepalived: &Keepalived) -> Vec<String> {
+    let words = ["mismatch", "invalid", "bad ", "incorrect", "expected", "ignor", "different"];
+    let complains = |line: &String| words.iter().any(|word| line.to_lowercase().contains(word));
+    keepalived.log().into_iter().filter(complains).collect()
+}
+
+/// vrrpd of the higher priority: master, leaves, comes back, crashes.
+fn vrrpd_leads(setting: &Setting) {
+    let lab = Lab::new();
+    let [a, b, client] = lab.hosts();
+    let builder = setting.vrrpd(&a, 150);
+    let first = builder.clone().start();
+    first.wait_state("master", PATIENCE);
+    let backup = setting.keepalived(&b, 100);
+    let capture = Capture::on(&client);
+    // Longer than its Master_Down_Interval.
+    wait_until(PATIENCE, "five adverts", || capture.adverts().len() >= 5);
+    assert_eq!(backup.entered(51, "MASTER"), 0, "keepalived accepts the adverts");
+    setting.wait_addresses(&a, &b);
+
+    assert_eq!(first.terminate(), 0);
+    backup.wait_entered(51, "MASTER", 1, PATIENCE);
+    assert_eq!(backup.count_in_log("received priority 0"), 1, "keepalived understands the resignation");
+    setting.wait_addresses(&b, &a);
+
+    let second = builder.start();
+    second.wait_state("master", PATIENCE);
+    backup.wait_entered(51, "BACKUP", 2, PATIENCE);
+    setting.wait_addresses(&a, &b);
+    assert_eq!(second.state()["reason"], "preempted");
+
+    second.kill();
+    backup.wait_entered(51, "MASTER", 2, PATIENCE);
+    assert_eq!(backup.entered(51, "BACKUP"), 2);
+    assert_eq!(complaints(&backup), Vec::<String>::new());
+}
+
+/// keepalived of the higher priority: master, leaves, comes back, crashes.
+fn keepalived_leads(setting: &Setting) {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let backup = setting.vrrpd(&a, 100).start();
+    let first = setting.keepalived(&b, 150);
+    first.wait_entered(51, "MASTER", 1, PATIENCE);
+    wait_until(PATIENCE, "five adverts", || backup.counter("adverts_received") >= 5);
+    let state = backup.wait_state("backup", PATIENCE);
+    assert_eq!((&state["master"]["priority"], &state["datapath"]), (&150.into(), &"raw".into()));
+    setting.wait_addresses(&b, &a);
+
+    first.leave();
+    let state = backup.wait_state("master", PATIENCE);
+    assert_eq!(state["reason"], "master-resigned");
+    setting.wait_addresses(&a, &b);
+
+    let second = setting.keepalived(&b, 150);
+    second.wait_entered(51, "MASTER", 1, PATIENCE);
+    backup.wait_state("backup", PATIENCE);
+    setting.wait_addresses(&b, &a);
+
+    second.crash();
+    let state = backup.wait_state("master", PATIENCE);
+    assert_eq!(state["reason"], "master-down-timer");
+    let rejected = state["counters"]["rejected"].as_object().expect("counters by reason");
+    assert!(rejected.values().all(|count| *count == 0), "{rejected:?}");
+    assert_eq!(complaints(&second), Vec::<String>::new());
+}
+
+#[test]
+fn version_2_with_vrrpd_leading() {
+    vrrpd_leads(&Setting::v2());
+}
+
+#[test]
+fn version_2_with_keepalived_leading() {
+    keepalived_leads(&Setting::v2());
+}
+
+#[test]
+fn version_2_with_password_and_vrrpd_leading() {
+    vrrpd_leads(&Setting::v2().with_password().with_several_addresses());
+}
+
+#[test]
+fn version_2_with_password_and_keepalived_leading() {
+    keepalived_leads(&Setting::v2().with_password().with_several_addresses());
+}
+
+#[test]
+fn version_3_with_vrrpd_leading() {
+    vrrpd_leads(&Setting::v3());
+}
+
+#[test]
+fn version_3_with_keepalived_leading() {
+    keepalived_leads(&Setting::v3());
+}
+
+#[test]
+fn version_3_with_several_addresses_and_vrrpd_leading() {
+    vrrpd_leads(&Setting::v3().with_several_addresses());
+}
+
+#[test]
+fn version_3_with_several_addresses_and_keepalived_leading() {
+    keepalived_leads(&Setting::v3().with_several_addresses());
+}
+
+#[test]
+fn version_3_over_ipv6_with_vrrpd_leading() {
+    vrrpd_leads(&Setting::v3_over_ipv6());
+}
+
+#[test]
+fn version_3_over_ipv6_with_keepalived_leading() {
+    keepalived_leads(&Setting::v3_over_ipv6());
+}

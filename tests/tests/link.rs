@@ -1,0 +1,74 @@
+//! Links that go down.
+
+use std::time::Duration;
+
+use vrrpd_lab::usual::{CIDR, INTERVAL, SOON};
+use vrrpd_lab::{Capture, Lab, Vrrpd, wait_until};
+
+#[test]
+fn master_whose_link_goes_down_gives_up_and_the_backup_takes_over() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let first = Vrrpd::usual(&a, 150).start();
+    first.wait_state("master", SOON);
+    let second = Vrrpd::usual(&b, 100).start();
+
+    lab.port_down(&a);
+    let state = first.wait_state("fault", SOON);
+    assert_eq!(state["reason"], "link-down");
+    wait_until(SOON, "the address is given up", || !a.has_address("eth0", CIDR));
+    second.wait_state("master", SOON);
+
+    lab.port_up(&a);
+    first.wait_state("master", SOON);
+    second.wait_state("backup", SOON);
+    wait_until(SOON, "the address is back", || a.has_address("eth0", CIDR) && !b.has_address("eth0", CIDR));
+}
+
+#[test]
+fn interface_that_is_set_down_and_up_is_used_again() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let router = Vrrpd::usual(&a, 150).start();
+    router.wait_state("master", SOON);
+    a.ip("link set eth0 down");
+    router.wait_state("fault", SOON);
+    a.ip("link set eth0 up");
+    router.wait_state("master", SOON);
+    assert!(a.has_address("eth0", CIDR));
+    let capture = Capture::on(&client);
+    capture.wait_advert(SOON, "it advertises again", |advert| advert.priority == 150);
+}
+
+#[test]
+fn backup_whose_link_was_down_hears_the_master_first() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let master = Vrrpd::usual(&a, 150).start();
+    master.wait_state("master", SOON);
+    let backup = Vrrpd::usual(&b, 100).start();
+    backup.wait_state("backup", SOON);
+
+    lab.port_down(&b);
+    backup.wait_state("fault", SOON);
+    lab.port_up(&b);
+    backup.wait_state("backup", SOON);
+    let received = backup.counter("adverts_received");
+    wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= received + 5);
+    assert_eq!(backup.state()["state"], "backup");
+    assert!(master.is_master());
+}
+
+#[test]
+fn router_without_a_link_starts_and_waits_for_it() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    lab.port_down(&a);
+    wait_until(SOON, "the carrier is gone", || !a.has_link("eth0"));
+    let router = Vrrpd::usual(&a, 100).start();
+    std::thread::sleep(INTERVAL * 5);
+    assert_ne!(router.state()["state"], "master", "it cannot be heard");
+    assert!(!a.has_address("eth0", CIDR));
+    lab.port_up(&a);
+    router.wait_state("master", SOON + Duration::from_secs(1));
+}

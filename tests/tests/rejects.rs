@@ -1,0 +1,200 @@
+//! Adverts that must not be believed: each is counted under its own name, and nothing else happens.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, VRID};
+use vrrpd_lab::{AdvertFrame, Host, Injector, Lab, Vrrpd, wait_until};
+
+/// Sends the frame three times to a master that would give way to it if it believed it.
+fn assert_rejected(router: &Vrrpd, from: &Host, reason: &str, frame: &AdvertFrame) {
+    let before = router.counter(&format!("rejected/{reason}"));
+    let injector = Injector::on(from);
+    for _ in 0..3 {
+        injector.send(&frame.build());
+    }
+    wait_until(SOON, &format!("three more are counted under {reason}"), || {
+        router.counter(&format!("rejected/{reason}")) == before + 3
+    });
+    let state = router.state();
+    assert_eq!(state["state"], "master", "{reason}: it stays master");
+    let rejected = state["counters"]["rejected"].as_object().expect("counters by reason");
+    let others: Vec<_> = rejected.iter().filter(|(name, count)| *name != reason && **count != 0).collect();
+    assert!(others.is_empty(), "{reason} is also counted under {others:?}");
+    assert_eq!(state["counters"]["adverts_received"], 0, "{reason} is no advert received");
+}
+
+/// A master of version 3 and an advert from another machine that would end its reign.
+fn version_3(spoil: impl FnOnce(&Host, &mut AdvertFrame), reason: &str) {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    router.wait_state("master", SOON);
+    let mut frame = AdvertFrame::v3(client.ipv4().into(), VRID, 200, INTERVAL, &[ADDRESS.into()]);
+    spoil(&a, &mut frame);
+    assert_rejected(&router, &client, reason, &frame);
+}
+
+/// The same with version 2, of the owner, which is master at once.
+fn version_2(spoil: impl FnOnce(&mut AdvertFrame), reason: &str) {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let router = Vrrpd::on(&a).vrid(VRID).priority(255).address(CIDR).start();
+    router.wait_state("master", SOON);
+    let mut frame = AdvertFrame::v2(Ipv4Addr::new(10, 0, 0, 250), VRID, 255, 1, &[ADDRESS]);
+    spoil(&mut frame);
+    assert_rejected(&router, &client, reason, &frame);
+}
+
+#[test]
+fn the_adverts_of_these_tests_would_be_believed_if_they_were_not_spoiled() {
+    let lab = Lab::new();
+    let [a, b, client] = lab.hosts();
+    let version_3 = Vrrpd::usual(&a, 100).start();
+    version_3.wait_state("master", SOON);
+    let frame = AdvertFrame::v3(client.ipv4().into(), VRID, 200, INTERVAL, &[ADDRESS.into()]);
+    Injector::on(&client).send(&frame.build());
+    wait_until(SOON, "it is received", || version_3.counter("adverts_received") == 1);
+
+    let version_2 = Vrrpd::on(&b).vrid(52).priority(255).address("10.0.0.102").start();
+    version_2.wait_state("master", SOON);
+    let frame = AdvertFrame::v2(Ipv4Addr::new(10, 0, 0, 250), 52, 255, 1, &[Ipv4Addr::new(10, 0, 0, 102)]);
+    Injector::on(&client).send(&frame.build());
+    version_2.wait_state("backup", SOON);
+}
+
+#[test]
+fn ttl_below_255_is_rejected() {
+    version_3(|_, frame| frame.ttl = 254, "ttl");
+}
+
+#[test]
+fn wrong_checksum_is_rejected() {
+    version_3(|_, frame| frame.checksum_flip = 0x0100, "checksum");
+    version_2(|frame| frame.checksum_flip = 1, "checksum");
+}
+
+#[test]
+fn other_version_is_rejected() {
+    version_3(
+        |_, frame| *frame = AdvertFrame::v2(Ipv4Addr::new(10, 0, 0, 250), VRID, 200, 1, &[ADDRESS]),
+        "version",
+    );
+    version_2(
+        |frame| *frame = AdvertFrame::v3(frame.source, VRID, 255, INTERVAL, &[ADDRESS.into()]),
+        "version",
+    );
+}
+
+#[test]
+fn other_type_is_rejected() {
+    version_3(|_, frame| frame.kind = 2, "type");
+}
+
+#[test]
+fn message_shorter_than_its_count_says_is_rejected() {
+    version_3(|_, frame| frame.count = Some(3), "truncated");
+    // RFC 2338 §5.1: the authentication data belongs to the message.
+    version_2(|frame| frame.auth_data = None, "truncated");
+}
+
+#[test]
+fn padding_is_no_part_of_the_message() {
+    version_3(
+        |_, frame| {
+            frame.count = Some(3);
+            frame.padding = 30;
+        },
+        "truncated",
+    );
+}
+
+#[test]
+fn authentication_that_was_not_agreed_on_is_rejected() {
+    version_2(|frame| *frame = frame.clone().with_password("secret"), "auth");
+    version_2(|frame| frame.interval[0] = 2, "auth");
+}
+
+#[test]
+fn interval_of_zero_is_rejected_and_in_version_2_any_other_than_ours() {
+    version_3(|_, frame| frame.interval = [0, 0], "interval");
+    version_2(|frame| frame.interval[1] = 2, "interval");
+}
+
+#[test]
+fn message_without_addresses_is_rejected() {
+    version_3(|_, frame| frame.addresses.clear(), "address_count");
+}
+
+#[test]
+fn ipv6_advert_whose_first_address_is_not_link_local_is_rejected() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let router = Vrrpd::on(&a).vrid(VRID).address("fe80::33/64").v3("100ms").start();
+    router.wait_state("master", SOON);
+    let global = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+    let source = client.link_local("eth0").into();
+    let frame = AdvertFrame::v3(source, VRID, 200, INTERVAL, &[global]);
+    assert_rejected(&router, &client, "address_list", &frame);
+}
+
+#[test]
+fn fragment_is_rejected() {
+    const MORE_FRAGMENTS: u16 = 0x2000;
+    version_3(|_, frame| frame.fragment = MORE_FRAGMENTS, "fragment");
+}
+
+#[test]
+fn advert_from_our_own_address_is_rejected() {
+    version_3(|a, frame| frame.source = a.ipv4().into(), "loopback");
+}
+
+#[test]
+fn advert_for_another_router_is_not_ours() {
+    version_3(|_, frame| frame.vrid = VRID + 1, "not_ours");
+}
+
+#[test]
+fn the_daemon_survives_a_flood_of_garbage() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    router.wait_state("master", SOON);
+    let injector = Injector::on(&client);
+    let right = AdvertFrame::v3(client.ipv4().into(), VRID, 50, INTERVAL, &[ADDRESS.into()]).build();
+    // Every octet of the packet in turn with every bit flipped and set to 255, and the frame cut at every length.
+    for at in 14..right.len() {
+        for value in [!right[at], 255] {
+            let mut frame = right.clone();
+            frame[at] = value;
+            injector.send(&frame);
+        }
+        injector.send(&right[..at]);
+    }
+    let sent = router.counter("adverts_sent");
+    wait_until(SOON, "it goes on advertising", || router.counter("adverts_sent") > sent + 5);
+    assert!(router.is_master());
+    let state = router.state();
+    let rejected = state["counters"]["rejected"].as_object().expect("counters by reason");
+    let sum: u64 = rejected.values().filter_map(serde_json::Value::as_u64).sum();
+    assert!(sum > 20, "they were seen: {rejected:?}");
+}
+
+#[test]
+fn rejected_adverts_do_not_fill_the_log() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    router.wait_state("master", SOON);
+    let mut frame = AdvertFrame::v3(client.ipv4().into(), VRID, 200, INTERVAL, &[ADDRESS.into()]);
+    frame.ttl = 1;
+    let (injector, lines) = (Injector::on(&client), router.log().len());
+    let start = std::time::Instant::now();
+    for _ in 0..500 {
+        injector.send(&frame.build());
+    }
+    wait_until(SOON, "all are counted", || router.counter("rejected/ttl") == 500);
+    let allowed = start.elapsed().as_secs() + 2;
+    let written = u64::try_from(router.log().len() - lines).expect("few lines");
+    assert!(written <= allowed, "{written} lines in {:?}", Duration::from_secs(allowed));
+}

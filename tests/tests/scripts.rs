@@ -1,0 +1,87 @@
+//! Scripts that run when the role changes.
+
+use vrrpd_lab::usual::{CIDR, SOON};
+use vrrpd_lab::{Lab, ScriptLog, Vrrpd, is_alive, wait_until};
+
+#[test]
+fn scripts_get_the_arguments_of_keepalived_and_the_environment() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let variables = [
+        "VRRP_STATE",
+        "VRRP_PREVIOUS_STATE",
+        "VRRP_INTERFACE",
+        "VRRP_VRID",
+        "VRRP_ADDRESSES",
+        "VRRP_PRIORITY",
+        "VRRP_REASON",
+    ];
+    let (up, down) = (ScriptLog::new(&variables), ScriptLog::new(&variables));
+    let scripts = ["-U".into(), up.path(), "-D".into(), down.path()];
+    let router = Vrrpd::usual(&a, 100).args(scripts).start();
+    let state = router.wait_state("master", SOON);
+    assert_eq!(state["scripts"]["up"].as_str(), up.path().to_str());
+    assert_eq!(state["scripts"]["down"].as_str(), down.path().to_str());
+
+    let run = up.wait_run(SOON, "MASTER");
+    let fields: Vec<&str> = run.split('|').collect();
+    let arguments: Vec<&str> = fields[0].split(' ').collect();
+    assert_eq!(arguments.len(), 4, "TYPE NAME STATE PRIORITY: {run}");
+    assert_eq!((arguments[0], arguments[2], arguments[3]), ("INSTANCE", "MASTER", "100"), "{run}");
+    assert_eq!(fields[1..5], ["MASTER", "BACKUP", "eth0", "51"], "{run}");
+    assert!(fields[5].contains("10.0.0.100"), "{run}");
+    assert_eq!(fields[6..], ["100", "master-down-timer"], "{run}");
+
+    let _higher = Vrrpd::usual(&b, 150).start();
+    let run = down.wait_run(SOON, "|higher-priority-advert");
+    assert!(run.starts_with("INSTANCE ") && run.contains(" BACKUP 100|BACKUP|MASTER|eth0|51|"), "{run}");
+    assert_eq!(up.runs().len(), 1, "once for each time: {:?}", up.runs());
+}
+
+#[test]
+fn address_is_there_when_the_script_for_a_master_runs() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let script = ScriptLog::running("ip -oneline addr show dev eth0 | tr '\\n' ' '");
+    let router = Vrrpd::usual(&a, 100).args(["-U".into(), script.path()]).start();
+    router.wait_state("master", SOON);
+    script.wait_run(SOON, CIDR);
+}
+
+#[test]
+fn script_that_hangs_does_not_hold_the_protocol_up_and_is_ended() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let script = ScriptLog::running("sleep 1000 & echo $!; echo $$; echo started; sleep 1000");
+    let arguments = ["--script-timeout".into(), "1s".into(), "-U".into(), script.path()];
+    let router = Vrrpd::usual(&a, 100).args(arguments).start();
+    router.wait_state("master", SOON);
+    script.wait_run(SOON, "started");
+    let sent = router.counter("adverts_sent");
+    wait_until(SOON, "it goes on advertising", || router.counter("adverts_sent") > sent + 5);
+    // The script and one that it started have said their numbers.
+    let pids = || script.runs().iter().filter_map(|line| line.parse().ok()).collect::<Vec<i32>>();
+    assert_eq!(pids().len(), 2);
+    wait_until(SOON, "the script and what it started are gone", || !pids().into_iter().any(is_alive));
+    assert_eq!(router.terminate(), 0);
+}
+
+#[test]
+fn output_of_a_script_goes_to_the_log() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let script = ScriptLog::talking("echo the cable is green");
+    let router = Vrrpd::usual(&a, 100).args(["-U".into(), script.path()]).start();
+    router.wait_log(SOON, "the cable is green");
+}
+
+#[test]
+fn script_that_fails_is_logged_and_nothing_else_happens() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let script = ScriptLog::talking("exit 7");
+    let router = Vrrpd::usual(&a, 100).args(["-U".into(), script.path()]).start();
+    let line = router.wait_log(SOON, script.path().to_str().expect("a plain path"));
+    assert!(line.contains('7') || router.count_in_log("7") > 0, "{line}");
+    router.wait_state("master", SOON);
+}
