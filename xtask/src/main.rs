@@ -1,0 +1,47 @@
+//! `cargo xtask`: what a developer runs by hand and what continuous integration runs, written once.
+
+mod cargo;
+mod ci;
+mod lab;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The commands of this project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install the programs that the tests run, where they are missing
+    Setup,
+    /// Show a failover: two routers and a client in network namespaces (needs root)
+    Lab(lab::Options),
+    /// Build the daemon and run every test (needs root)
+    Test(test::Options),
+    /// Everything that must hold before a change is merged: format, lints, tests, a failover (needs root)
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Setup => setup::everything(),
+        Command::Lab(options) => lab::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Ci => ci::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

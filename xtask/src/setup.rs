@@ -1,0 +1,73 @@
+//! Programs that the tests run and that a machine may lack.
+//!
+//! Installing keepalived starts no service: its unit and its init script do nothing without
+//! `/etc/keepalived/keepalived.conf`, which the package does not bring. The tests give it files of their own.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail, ensure};
+use vrrpd_lab::needs::{self, Program};
+
+use crate::cargo;
+
+/// Sees to every program that the tests run.
+pub(crate) fn everything() -> Result<()> {
+    see_to(&needs::ALL)
+}
+
+/// Installs the packages of those programs that are missing, with apt-get.
+pub(crate) fn see_to(programs: &[Program]) -> Result<()> {
+    let missing: Vec<_> = programs.iter().filter(|program| program.find().is_none()).collect();
+    if missing.is_empty() {
+        let names: Vec<_> = programs.iter().map(|program| program.name).collect();
+        println!("setup: {} found, nothing to install", names.join(", "));
+        return Ok(());
+    }
+    let names: Vec<_> = missing.iter().map(|program| program.name).collect();
+    let packages: BTreeSet<_> = missing.iter().map(|program| program.package).collect();
+    let packages: Vec<_> = packages.into_iter().collect();
+    let (names, list) = (names.join(", "), packages.join(" "));
+    if !Path::new("/usr/bin/apt-get").exists() {
+        bail!(
+            "missing: {names}; install them with this system's package manager (on Debian the packages are {list})"
+        );
+    }
+    ensure!(needs::is_root(), "missing: {names}; installing needs root: apt-get install {list}");
+
+    println!("setup: {names} missing, installing {list}");
+    if lists_are_missing() {
+        cargo::run(&mut apt_get(&["update"]))?;
+    }
+    let install = [&["install", "--yes", "--no-install-recommends"], &packages[..]].concat();
+    if let Err(error) = cargo::run(&mut apt_get(&install)) {
+        // The lists may be older than what the mirror still has.
+        println!("setup: {error}; once more with new package lists");
+        cargo::run(&mut apt_get(&["update"]))?;
+        cargo::run(&mut apt_get(&install))?;
+    }
+    for program in missing {
+        ensure!(
+            program.find().is_some(),
+            "{} is still missing after installing {}",
+            program.name,
+            program.package
+        );
+    }
+    Ok(())
+}
+
+/// Never asks anything.
+fn apt_get(arguments: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command.arg("--quiet").args(arguments).stdin(Stdio::null());
+    command.env("DEBIAN_FRONTEND", "noninteractive").env("NEEDRESTART_MODE", "l");
+    command
+}
+
+fn lists_are_missing() -> bool {
+    let Ok(entries) = fs::read_dir("/var/lib/apt/lists") else { return true };
+    !entries.flatten().any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
+}
