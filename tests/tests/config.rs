@@ -28,6 +28,14 @@ fn check(host: &Host, text: &str) -> Finished {
 }
 
 #[test]
+fn the_example_of_the_documentation_is_right() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let finished = check(&a, include_str!("../../docs/examples/vrrpd.toml"));
+    assert_eq!((finished.code, finished.stderr.as_str()), (0, ""));
+}
+
+#[test]
 fn one_process_serves_the_routers_of_several_interfaces() {
     let mut lab = Lab::new();
     let [a, b] = lab.hosts();

@@ -29,11 +29,13 @@ fn version_3_advert_over_ipv4_is_as_the_rfc_says() {
 fn version_3_advert_over_ipv6_is_as_the_rfc_says() {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
+    // Asked for before the virtual one is there, which is link-local as well.
+    let own = a.link_local("eth0");
     let capture = Capture::on(&client);
     let _router = Vrrpd::on(&a).vrid(7).address("fe80::7/64").address("2001:db8::7/64").v3("100ms").start();
     let (_, advert) = capture.wait_advert(SOON, "an advert", |_| true);
     assert_eq!((advert.destination_mac, advert.destination), (MULTICAST_MAC_V6, MULTICAST_V6.into()));
-    assert_eq!(advert.source, a.link_local("eth0"));
+    assert_eq!(advert.source, own);
     assert_eq!((advert.ttl, advert.traffic_class), (255, CS6));
     assert_eq!((advert.version, advert.kind, advert.vrid, advert.priority), (3, 1, 7, 100));
     assert_eq!((advert.interval, advert.checksum_is_right), (INTERVAL, true));

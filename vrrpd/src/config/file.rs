@@ -108,15 +108,9 @@ fn options(table: &Table) -> Result<(RouterOptions, BTreeMap<Key, usize>), Compl
     let mut options = RouterOptions::default();
     let mut places = BTreeMap::new();
     for (name, setting) in table {
-        // Whoever is used to other files writes an underscore.
-        let wanted = name.get_ref().replace('_', "-");
-        let key = Key::ALL.into_iter().find(|key| key.name() == wanted).ok_or_else(|| Complaint {
+        let key = Key::named(name.get_ref()).ok_or_else(|| Complaint {
             at: name.span().start,
-            message: format!(
-                "unknown key {:?}; a router has {}",
-                name.get_ref(),
-                Key::ALL.map(Key::name).join(", ")
-            ),
+            message: format!("unknown key {:?}; a router has {}", name.get_ref(), key_names()),
         })?;
         places.insert(key, setting.span().start);
         let mut set = |text: &str, at: usize| {
@@ -138,6 +132,18 @@ fn options(table: &Table) -> Result<(RouterOptions, BTreeMap<Key, usize>), Compl
         }
     }
     Ok((options, places))
+}
+
+/// Every key of a router, for a complaint.
+fn key_names() -> String {
+    let mut names = String::new();
+    for key in Key::ALL {
+        if !names.is_empty() {
+            names.push_str(", ");
+        }
+        names.push_str(key.name());
+    }
+    names
 }
 
 /// Line and column of an octet, from 1.

@@ -298,6 +298,12 @@ impl Key {
         Self::RequireEqualAddresses,
     ];
 
+    /// The option with this key; an underscore is as good as a hyphen.
+    pub fn named(key: &str) -> Option<Self> {
+        let key = key.replace('_', "-");
+        Self::ALL.iter().find(|known| known.name() == key).copied()
+    }
+
     /// This option is wrong.
     pub fn error(self, message: impl Into<String>) -> OptionError {
         OptionError { key: self, message: message.into() }
