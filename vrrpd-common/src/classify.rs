@@ -158,7 +158,7 @@ fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
         Err(other) => return other,
     };
     let message = Message::read(frame, packet.message, Family::Ipv4);
-    let header_sum = Sum::of(frame, at, header_len).unwrap_or_default();
+    let header_sum = header.sum(frame, at).unwrap_or_default();
     let Some(expect) = routers.expect(vlan, router.family, router.vrid) else {
         return not_ours(router);
     };

@@ -50,10 +50,22 @@ pub fn master_verdict(advert: Priority, source: IpAddr, own: Priority, own_sourc
         MasterVerdict::Resigned
     } else if advert > own {
         MasterVerdict::YieldToPriority
-    } else if advert == own && source > own_source {
+    } else if advert == own && is_greater(source, own_source) {
         MasterVerdict::YieldToAddress
     } else {
         MasterVerdict::Assert
+    }
+}
+
+/// Compares as numbers: of octets the compiler would make a call to `memcmp`, which older kernels do not allow where the
+/// program in the kernel decides this.
+#[inline(always)]
+fn is_greater(a: IpAddr, b: IpAddr) -> bool {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => a.to_bits() > b.to_bits(),
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.to_bits() > b.to_bits(),
+        (IpAddr::V4(_), IpAddr::V6(_)) => false,
+        (IpAddr::V6(_), IpAddr::V4(_)) => true,
     }
 }
 

@@ -13,6 +13,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod abi;
 pub mod advert;
 pub mod classify;
 pub mod election;
@@ -23,6 +24,7 @@ pub mod reject;
 pub mod router;
 pub mod time;
 pub mod timers;
+pub mod watch;
 pub mod wire;
 
 pub use advert::{AddressDigest, Advert};

@@ -187,6 +187,15 @@ impl Interval {
         }
     }
 
+    /// From [`Interval::as_centis`]; `None` for 0.
+    #[inline(always)]
+    pub const fn from_stored(centis: u16) -> Option<Self> {
+        match centis {
+            0 => None,
+            centis => Some(Self(centis)),
+        }
+    }
+
     /// From what a user asked for. Version 3 rounds to the nearest centisecond, to no less than 10 ms; version 2
     /// takes whole seconds only, since a fraction would go out as 0.
     pub fn from_duration(version: Version, span: Duration) -> Result<Self, IntervalError> {

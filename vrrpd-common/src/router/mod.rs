@@ -318,12 +318,12 @@ impl VirtualRouter {
         let heard = Heard { advert, at: now };
         let next = match backup_verdict(advert.priority, self.priority, self.preempts()) {
             BackupVerdict::Follow => self.following(heard),
-            // Said again, it does not put off what it announced the first time.
-            BackupVerdict::Resigned if backup.waiting == Waiting::AfterResignation => backup,
-            // The interval of the master that leaves is still the one to reckon with.
+            // The interval of the master that leaves is still the one to reckon with. Said again, it does not put off
+            // what it announced the first time.
             BackupVerdict::Resigned => Backup {
                 armed_at: now,
-                master_down_at: now + self.wait(Waiting::AfterResignation, backup.master_adver_interval),
+                master_down_at: (now + self.wait(Waiting::AfterResignation, backup.master_adver_interval))
+                    .min(backup.master_down_at),
                 waiting: Waiting::AfterResignation,
                 master_adver_interval: backup.master_adver_interval,
                 master: None,

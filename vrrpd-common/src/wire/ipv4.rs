@@ -11,6 +11,8 @@ use crate::octets::Octets;
 
 /// Octets of the header without options.
 pub const HEADER_LEN: usize = 20;
+/// Octets of the header with all the options it can have.
+pub const LONGEST_HEADER_LEN: usize = 60;
 /// Protocol number of VRRP (RFC 9568 §5.1.1.4).
 pub const PROTOCOL_VRRP: u8 = 112;
 /// Type of service of network control traffic, class selector 6 (RFC 2474 §4.2.2).
@@ -118,6 +120,19 @@ impl Ipv4Header {
     #[inline(always)]
     pub const fn destination(&self) -> Ipv4Addr {
         self.address(field::DESTINATION)
+    }
+
+    /// The sum over this header, which is at `at`, and its options; `None` when they are not all there.
+    #[inline(always)]
+    pub fn sum<F: Octets + ?Sized>(&self, frame: &F, at: usize) -> Option<Sum> {
+        let mut sum = Sum::ZERO.plus_octets(&self.0);
+        for word in HEADER_LEN / 4..LONGEST_HEADER_LEN / 4 {
+            if word * 4 >= self.header_len() {
+                break;
+            }
+            sum = sum.plus_u32(frame.u32_at(at + word * 4)?);
+        }
+        Some(sum)
     }
 
     #[inline(always)]

@@ -38,6 +38,8 @@ pub(super) struct Instance {
     pub(super) adverts_sent: u64,
     pub(super) garp_sent: u64,
     transitions: u64,
+    /// The state that has been told: the machine's is ahead of it while the kernel works on the addresses.
+    told: StateName,
     since: SystemTime,
     reason: Reason,
     history: VecDeque<TransitionReport>,
@@ -90,6 +92,7 @@ impl Instance {
             adverts_sent: 0,
             garp_sent: 0,
             transitions: 0,
+            told: StateName::Init,
             since: SystemTime::now(),
             reason: Reason::StartUp,
             history: VecDeque::new(),
@@ -195,6 +198,7 @@ impl Instance {
     /// Remembers a change of state.
     pub(super) fn record(&mut self, transition: Transition) -> TransitionReport {
         let now = SystemTime::now();
+        self.told = transition.to;
         self.since = now;
         self.reason = transition.reason;
         self.transitions += 1;
@@ -272,7 +276,7 @@ impl Instance {
             family: config.family.name().to_owned(),
             protocol: config.version.number(),
             pid: std::process::id(),
-            state: self.machine.state().name().name().to_owned(),
+            state: self.told.name().to_owned(),
             since: humantime::format_rfc3339_seconds(self.since).to_string(),
             reason: self.reason.name().to_owned(),
             priority: config.priority.0,

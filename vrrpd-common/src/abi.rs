@@ -1,0 +1,425 @@
+//! What the daemon and the program in the kernel share: layouts, and nothing else.
+//!
+//! Each interface has a set of maps of its own, pinned under `/sys/fs/bpf/vrrpd/`, a directory per network namespace
+//! and interface. A virtual router's place in them is its [`slot`]. The daemon writes nothing into the maps: it sends a
+//! [`Command`], which the kernel carries out under the router's lock; it reads [`RouterRecord`]s, which it maps into
+//! memory, and takes [`Event`]s from the ring. What the figures mean and who changes them is said in [`crate::watch`].
+//!
+//! Every type here is plain old data without padding; times are nanoseconds of `CLOCK_MONOTONIC`, 0 meaning never;
+//! numbers are in the machine's order, addresses in that of the wire.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::advert::{AddressDigest, Advert};
+use crate::classify::Expect;
+use crate::params::{Auth, Family, Interval, Priority, Version, Vrid};
+use crate::reject::Reject;
+use crate::time::{Duration, Instant};
+
+/// Changes with every change of a layout; a set of maps of another number is not read.
+pub const ABI_VERSION: u32 = 1;
+/// Virtual routers an interface can have: every VRID of both families.
+pub const SLOTS: usize = 512;
+/// Octets of the ring: an expiry of every virtual router fits, and some more.
+pub const RING_LEN: usize = 64 * 1024;
+
+/// A virtual router's index in the maps.
+#[inline(always)]
+pub const fn slot(family: Family, vrid: Vrid) -> u32 {
+    let family = match family {
+        Family::Ipv4 => 0,
+        Family::Ipv6 => 256,
+    };
+    family + vrid.get() as u32
+}
+
+/// The virtual router at an index; `None` where there can be none.
+pub fn router_at(slot: u32) -> Option<(Family, Vrid)> {
+    let [low, family, 0, 0] = slot.to_le_bytes() else { return None };
+    let family = match family {
+        0 => Family::Ipv4,
+        1 => Family::Ipv6,
+        _ => return None,
+    };
+    Some((family, Vrid::new(low)?))
+}
+
+/// What the kernel does with the adverts for a virtual router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum Role {
+    /// It is not ours: nothing.
+    #[default]
+    None,
+    /// It takes no part: noted, consumed.
+    Init,
+    /// Noted, and the master's silence timed (RFC 9568 §6.4.2).
+    Backup,
+    /// Reported (RFC 9568 §6.4.3).
+    Master,
+}
+
+impl Role {
+    /// From a number in a map.
+    #[inline(always)]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Init,
+            2 => Self::Backup,
+            3 => Self::Master,
+            _ => Self::None,
+        }
+    }
+}
+
+/// What the kernel has to know of a virtual router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct RouterConfig {
+    /// Digest of our own virtual addresses.
+    pub addresses: u64,
+    /// After a report of something that is not urgent, the next one comes no sooner than this, in nanoseconds.
+    pub report_spacing: u64,
+    /// The address our own adverts come from; IPv4 in the first four octets.
+    pub source: [u8; 16],
+    /// Data of authentication type 1.
+    pub auth_data: [u8; 8],
+    /// Set anew with each command, so that whoever read half of an old configuration notices.
+    pub generation: u32,
+    /// The VLAN in which it lives, 0 for none.
+    pub vlan: u16,
+    /// Our own interval in centiseconds.
+    pub interval: u16,
+    /// A [`Role`].
+    pub role: u8,
+    /// The protocol version's number.
+    pub version: u8,
+    /// The priority in force.
+    pub priority: u8,
+    /// The lowest TTL or hop limit to take.
+    pub min_ttl: u8,
+    /// Authentication type, 0 or 1.
+    pub auth_kind: u8,
+    /// A set of [`flag`]s.
+    pub flags: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+
+/// The switches of [`RouterConfig::flags`].
+pub mod flag {
+    /// Lower masters are preempted: Preempt_Mode, unless the operator told the router to stand back.
+    pub const PREEMPT: u8 = 1 << 0;
+    /// [`super::RouterConfig::source`] is set.
+    pub const SOURCE: u8 = 1 << 1;
+    /// A version 2 interval other than ours is taken.
+    pub const ACCEPT_INTERVAL_MISMATCH: u8 = 1 << 2;
+    /// Only [`super::RouterConfig::addresses`] are taken, unless from their owner.
+    pub const REQUIRE_ADDRESSES: u8 = 1 << 3;
+    /// What was handled is passed on, so that others see it.
+    pub const PASS_ON: u8 = 1 << 4;
+}
+
+/// What the daemon asks of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct Command {
+    /// [`ABI_VERSION`].
+    pub abi: u32,
+    /// The virtual router.
+    pub slot: u32,
+    /// Backup: when Master_Down_Timer runs out.
+    pub deadline: u64,
+    /// The newest advert that the daemon took into account for the deadline; newer ones move it.
+    pub known_until: u64,
+    /// Backup: Master_Adver_Interval in centiseconds.
+    pub master_interval: u16,
+    /// Zero.
+    pub reserved: [u8; 2],
+    /// The kernel's answer: 0, or a negated errno.
+    pub result: i32,
+    /// The virtual router's configuration from now on.
+    pub config: RouterConfig,
+}
+
+/// An advert and when it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct Heard {
+    /// When; 0: there was none.
+    pub at: u64,
+    /// Digest of the addresses it announced.
+    pub addresses: u64,
+    /// From whom; IPv4 in the first four octets.
+    pub source: [u8; 16],
+    /// Its interval in centiseconds.
+    pub interval: u16,
+    /// Its priority.
+    pub priority: u8,
+    /// How many addresses it announced.
+    pub address_count: u8,
+    /// Zero.
+    pub reserved: [u8; 4],
+}
+
+/// What the kernel knows of a virtual router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct RouterRecord {
+    /// Odd while the record changes. Who reads it without a lock reads it again when this was odd or is another one
+    /// afterwards.
+    pub sequence: u64,
+    /// Backup: when Master_Down_Timer runs out.
+    pub deadline: u64,
+    /// When the kernel's timer looks at the deadline next; never later than the deadline. 0: it is not armed.
+    pub timer_at: u64,
+    /// Nothing that is not urgent is reported before.
+    pub report_after: u64,
+    /// Nothing that is urgent is reported before.
+    pub urgent_after: u64,
+    /// The last advert of a master that we follow or yield to.
+    pub followed: Heard,
+    /// The last advert.
+    pub heard: Heard,
+    /// [`RouterConfig::generation`] of the last command.
+    pub generation: u32,
+    /// Master_Adver_Interval in centiseconds.
+    pub master_interval: u16,
+    /// The [`Role`] of the last command.
+    pub role: u8,
+    /// Something was not reported because it was too early: the next advert is.
+    pub unreported: u8,
+    /// How often in a row an expiry found the ring full.
+    pub ring_full_in_a_row: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
+    /// Valid adverts.
+    pub adverts: u64,
+    /// Master_Down_Timer ran out; repetitions included.
+    pub expiries: u64,
+    /// Times the kernel's timer ran.
+    pub timer_runs: u64,
+    /// Events put into the ring.
+    pub events: u64,
+    /// Events not put there to keep the spacing.
+    pub events_withheld: u64,
+    /// Events for which the ring had no room.
+    pub events_lost: u64,
+    /// Discarded adverts that named this virtual router, by [`Reject`].
+    pub rejected: Counters,
+}
+
+/// A counter for each [`Reject`].
+pub type Counters = [u64; Reject::ALL.len()];
+
+/// Something that the daemon should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct Event {
+    /// When.
+    pub at: u64,
+    /// The virtual router.
+    pub slot: u32,
+    /// [`RouterConfig::generation`] at that time.
+    pub generation: u32,
+    /// [`RouterRecord::deadline`] at that time.
+    pub deadline: u64,
+    /// [`RouterRecord::followed`] at that time.
+    pub followed: Heard,
+    /// [`RouterRecord::heard`] at that time.
+    pub heard: Heard,
+    /// An [`EventKind`].
+    pub kind: u8,
+    /// A [`Role`].
+    pub role: u8,
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
+/// What an [`Event`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EventKind {
+    /// An advert that may change something: [`Event::heard`].
+    Advert = 1,
+    /// Master_Down_Timer ran out. Void if the record's deadline is a later one by now.
+    Expired = 2,
+}
+
+const _: () = {
+    assert!(size_of::<RouterConfig>() == 56 && align_of::<RouterConfig>() == 8);
+    assert!(size_of::<Command>() == 88 && align_of::<Command>() == 8);
+    assert!(size_of::<Heard>() == 40 && align_of::<Heard>() == 8);
+    assert!(size_of::<RouterRecord>() == 280 && align_of::<RouterRecord>() == 8);
+    assert!(size_of::<Event>() == 112 && align_of::<Event>() == 8);
+    // A frame that BPF_PROG_TEST_RUN takes is at least an Ethernet header.
+    assert!(size_of::<Command>() >= 14);
+    // Eight octets of header in the ring for each event.
+    assert!((size_of::<Event>() + 8) * SLOTS <= RING_LEN);
+};
+
+impl RouterConfig {
+    /// What an advert has to look like, for [`crate::classify`].
+    #[inline(always)]
+    pub fn expect(&self, family: Family) -> Option<Expect> {
+        Some(Expect {
+            version: self.version(),
+            interval: Interval::from_stored(self.interval)?,
+            auth: if self.auth_kind == 0 { Auth::None } else { Auth::Simple(self.auth_data) },
+            source: self.has(flag::SOURCE).then(|| address(family, self.source)),
+            min_ttl: self.min_ttl,
+            accept_interval_mismatch: self.has(flag::ACCEPT_INTERVAL_MISMATCH),
+            address_list: self
+                .has(flag::REQUIRE_ADDRESSES)
+                .then_some(AddressDigest::from_bits(self.addresses)),
+        })
+    }
+
+    /// Takes over what [`RouterConfig::expect`] gives back.
+    #[must_use]
+    pub fn expecting(mut self, expect: &Expect) -> Self {
+        self.version = expect.version.number();
+        self.interval = expect.interval.as_centis();
+        (self.auth_kind, self.auth_data) = match expect.auth {
+            Auth::None => (0, [0; 8]),
+            Auth::Simple(data) => (1, data),
+        };
+        self.source = expect.source.map_or([0; 16], octets);
+        self.min_ttl = expect.min_ttl;
+        self.set(flag::SOURCE, expect.source.is_some());
+        self.set(flag::ACCEPT_INTERVAL_MISMATCH, expect.accept_interval_mismatch);
+        self.set(flag::REQUIRE_ADDRESSES, expect.address_list.is_some());
+        if let Some(addresses) = expect.address_list {
+            self.addresses = addresses.to_bits();
+        }
+        self
+    }
+
+    /// Whether a [`flag`] is set.
+    #[inline(always)]
+    pub const fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Sets or clears a [`flag`].
+    pub const fn set(&mut self, flag: u8, on: bool) {
+        if on {
+            self.flags |= flag;
+        } else {
+            self.flags &= !flag;
+        }
+    }
+
+    /// The role.
+    #[inline(always)]
+    pub const fn role(&self) -> Role {
+        Role::from_number(self.role)
+    }
+
+    /// The protocol version.
+    #[inline(always)]
+    pub const fn version(&self) -> Version {
+        if self.version == Version::V2.number() { Version::V2 } else { Version::V3 }
+    }
+}
+
+impl Heard {
+    /// An advert that came at `at`.
+    #[inline(always)]
+    pub fn new(advert: &Advert, at: Instant) -> Self {
+        Self {
+            at: at.as_nanos(),
+            addresses: advert.addresses.to_bits(),
+            source: octets(advert.source),
+            interval: advert.interval.as_centis(),
+            priority: advert.priority.0,
+            address_count: advert.address_count,
+            reserved: [0; 4],
+        }
+    }
+
+    /// The advert with its time, for the virtual router at `slot`; `None` when there was none.
+    pub fn advert(&self, slot: u32) -> Option<(Instant, Advert)> {
+        let (family, vrid) = router_at(slot)?;
+        if self.at == 0 {
+            return None;
+        }
+        let advert = Advert {
+            vrid,
+            priority: Priority(self.priority),
+            interval: Interval::from_stored(self.interval)?,
+            source: address(family, self.source),
+            address_count: self.address_count,
+            addresses: AddressDigest::from_bits(self.addresses),
+        };
+        Some((Instant::from_nanos(self.at), advert))
+    }
+
+    /// Whether it says what `other` says, whenever that was.
+    #[inline(always)]
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        self.priority == other.priority
+            && self.interval == other.interval
+            && self.addresses == other.addresses
+            && words(self.source) == words(other.source)
+    }
+}
+
+impl RouterRecord {
+    /// How long ago the last advert came; `None` when there was none.
+    pub fn last_advert_age(&self, now: Instant) -> Option<Duration> {
+        (self.heard.at != 0).then(|| now.saturating_since(Instant::from_nanos(self.heard.at)))
+    }
+
+    /// Whether the kernel waits for the master to fall silent.
+    pub const fn timer_armed(&self) -> bool {
+        self.deadline != 0 && self.timer_at != 0
+    }
+}
+
+impl Event {
+    /// What it is about; `None` for a number that this version does not know.
+    pub const fn kind(&self) -> Option<EventKind> {
+        match self.kind {
+            1 => Some(EventKind::Advert),
+            2 => Some(EventKind::Expired),
+            _ => None,
+        }
+    }
+}
+
+/// An address as sixteen octets.
+#[inline(always)]
+pub fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        }
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+/// An address out of sixteen octets.
+#[inline(always)]
+pub const fn address(family: Family, octets: [u8; 16]) -> IpAddr {
+    match family {
+        Family::Ipv4 => {
+            let [a, b, c, d, ..] = octets;
+            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+        }
+        Family::Ipv6 => IpAddr::V6(Ipv6Addr::from_octets(octets)),
+    }
+}
+
+/// Sixteen octets as two numbers that order as the octets do.
+#[inline(always)]
+pub(crate) const fn words(octets: [u8; 16]) -> (u64, u64) {
+    let [a, b, c, d, e, f, g, h, low @ ..] = octets;
+    (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes(low))
+}
