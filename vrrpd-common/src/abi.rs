@@ -85,7 +85,8 @@ pub struct RouterConfig {
     pub source: [u8; 16],
     /// Data of authentication type 1.
     pub auth_data: [u8; 8],
-    /// Set anew with each command, so that whoever read half of an old configuration notices.
+    /// Another number whenever what adverts have to look like changes, so that who has checked one by half of the old
+    /// and half of the new notices. Role, priority and switches of the election may change without it.
     pub generation: u32,
     /// The VLAN in which it lives, 0 for none.
     pub vlan: u16,
@@ -132,13 +133,15 @@ pub struct Command {
     pub slot: u32,
     /// Backup: when Master_Down_Timer runs out.
     pub deadline: u64,
-    /// The newest advert that the daemon took into account for the deadline; newer ones move it.
+    /// When the daemon last read the record before it gave this command. What came in since then it did not know of,
+    /// and that moves the deadline; what came before it has taken into account, or left out on purpose.
     pub known_until: u64,
     /// Backup: Master_Adver_Interval in centiseconds.
     pub master_interval: u16,
     /// Zero.
     pub reserved: [u8; 2],
-    /// The kernel's answer: 0, or a negated errno.
+    /// The kernel's answer: 0, or a negated errno. The first command for a slot may fail with `ENOMEM` although there is
+    /// memory: newer kernels make a timer of what is at hand only. Asked again a millisecond later they have it.
     pub result: i32,
     /// The virtual router's configuration from now on.
     pub config: RouterConfig,

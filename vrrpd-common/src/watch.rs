@@ -18,8 +18,9 @@
 //! * *Role change while adverts arrive.* A [`Command`] is carried out under the lock that each advert takes. What the
 //!   daemon had not heard of when it gave the command ([`Command::known_until`]) is gone through again under the new
 //!   configuration, so that no advert is lost and the daemon's deadline does not overwrite a newer one.
-//! * *Half an old configuration.* The checks of an advert run without the lock. The generation of the configuration
-//!   is compared under the lock; if it has changed meanwhile, the advert is passed on instead of counted.
+//! * *Half an old configuration.* What an advert has to look like is read without the lock, what it does under it.
+//!   [`RouterConfig::generation`] is compared under the lock; if it has changed meanwhile, the advert is passed on
+//!   instead of counted. It need not change with the role.
 //! * *Ring full.* Adverts are in the record anyway. An expiry comes again shortly ([`RouterRecord::ring_is_full`]).
 //!   An expiry that was delivered comes again after [`EXPIRY_REPEAT`] unless the deadline or the role changes, so that
 //!   one which the daemon did not act upon is not the last.
@@ -102,16 +103,28 @@ impl RouterRecord {
         self.generation = config.generation;
         self.master_interval = command.master_interval;
         match config.role() {
-            Role::None | Role::Init | Role::Master => self.deadline = 0,
+            Role::None => {
+                self.deadline = 0;
+                // Whoever has this number next starts with nothing.
+                self.followed = Heard::default();
+                self.heard = Heard::default();
+            }
+            Role::Init | Role::Master => self.deadline = 0,
             Role::Backup => {
                 self.deadline = command.deadline;
-                // What came in meanwhile was judged as it had to be then; now it counts for a Backup.
+                // What came in meanwhile was judged as it had to be then; now it counts for a Backup. A master that was
+                // heard puts the deadline off, never forward: only one that leaves does that.
                 let (followed, heard) = (self.followed, self.heard);
                 if followed.at > command.known_until {
                     self.judge_as_backup(config, followed);
+                    self.deadline = self.deadline.max(command.deadline);
                 }
                 if heard.at > command.known_until && heard.at > followed.at {
+                    let before = self.deadline;
                     self.judge_as_backup(config, heard);
+                    if heard.priority != Priority::RESIGN.0 {
+                        self.deadline = self.deadline.max(before);
+                    }
                 }
             }
         }
@@ -255,3 +268,6 @@ fn verdict_of_master(config: &RouterConfig, family: Family, heard: &Heard) -> Ma
         address(family, config.source),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -350,19 +350,12 @@ impl VirtualRouter {
         let Ok(own) = self.interface else { return };
         let reason = match master_verdict(advert.priority, advert.source, self.priority, own) {
             MasterVerdict::Resigned => {
-                emit(Action::SendAdvert(self.priority));
-                master.advert_at = self.next_advert(now);
+                self.answer(now, &mut master, emit);
                 self.state = State::Master(master);
                 return;
             }
             MasterVerdict::Assert => {
-                // Answered at once, since the other one may hold the addresses; at most once an interval, since it
-                // may also be a flood.
-                if now >= master.assert_after {
-                    emit(Action::SendAdvert(self.priority));
-                    master.advert_at = self.next_advert(now);
-                    master.assert_after = master.advert_at;
-                }
+                self.answer(now, &mut master, emit);
                 if now >= master.announce_after {
                     emit(Action::Notice(Notice::LowerMaster(advert)));
                     emit(Action::AnnounceAddresses);
@@ -378,6 +371,16 @@ impl VirtualRouter {
         self.notice_differences(None, &advert, emit);
         emit(Action::GiveUpAddresses);
         self.become_backup(now, reason, Some(Heard { advert, at: now }), emit);
+    }
+
+    /// Advertises at once, since another router may hold the addresses or others wait to take over; at most once an
+    /// interval, since what is answered may be a flood.
+    fn answer(&self, now: Instant, master: &mut Master, emit: &mut dyn FnMut(Action)) {
+        if now >= master.assert_after {
+            emit(Action::SendAdvert(self.priority));
+            master.advert_at = self.next_advert(now);
+            master.assert_after = master.advert_at;
+        }
     }
 
     /// Says once per change that a master does not advertise what we would.

@@ -61,7 +61,7 @@ pub struct Master {
     pub advert_at: Instant,
     /// When the addresses are announced again; `None`: not again.
     pub announce_at: Option<Instant>,
-    /// The next lower advert is answered from this time on.
+    /// The next lower advert or resignation is answered from this time on.
     pub assert_after: Instant,
     /// A lower advert makes the addresses be announced again from this time on.
     pub announce_after: Instant,

@@ -1,0 +1,262 @@
+//! The kernel's part against the state machine: whatever adverts come, both reckon with the same deadline.
+
+use core::net::Ipv4Addr;
+
+use proptest::prelude::*;
+
+use crate::abi::flag;
+use crate::router::{self, AnnounceTimes, Event as RouterEvent, Origin, State, VirtualRouter};
+use crate::watch::*;
+use crate::{AddressDigest, Advert, Vrid};
+
+const START: u64 = 1_000_000_000_000;
+const OWN: u8 = 100;
+const SPACING: u64 = 500_000_000;
+
+fn source(last: u8) -> std::net::IpAddr {
+    std::net::IpAddr::V4(Ipv4Addr::new(10, 0, 0, last))
+}
+
+fn interval(centis: u16) -> Interval {
+    Interval::from_centis(centis).expect("is legal")
+}
+
+fn advert(priority: u8, centis: u16, from: u8) -> Advert {
+    Advert {
+        vrid: Vrid::new(51).expect("is legal"),
+        priority: Priority(priority),
+        interval: interval(centis),
+        source: source(from),
+        address_count: 1,
+        addresses: AddressDigest::from_bits(1),
+    }
+}
+
+fn config(role: Role, preempt: bool) -> RouterConfig {
+    let mut config = RouterConfig {
+        report_spacing: SPACING,
+        source: crate::abi::octets(source(10)),
+        interval: 10,
+        role: role as u8,
+        version: 3,
+        priority: OWN,
+        ..RouterConfig::default()
+    };
+    config.set(flag::PREEMPT, preempt);
+    config.set(flag::SOURCE, true);
+    config
+}
+
+fn machine(preempt_mode: bool) -> VirtualRouter {
+    let mut machine = VirtualRouter::new(router::Config {
+        vrid: Vrid::new(51).expect("is legal"),
+        version: Version::V3,
+        priority: Priority(OWN),
+        preempt_mode,
+        interval: interval(10),
+        addresses: AddressDigest::from_bits(1),
+        announce: AnnounceTimes { again_after: None, then_every: None },
+    });
+    let now = Instant::from_nanos(START);
+    machine.handle(now, RouterEvent::InterfaceUp(source(10)), &mut |_| {});
+    machine.handle(now, RouterEvent::Startup, &mut |_| {});
+    machine
+}
+
+/// The command that the daemon would give for the machine's state.
+fn command(machine: &VirtualRouter, known_until: u64, preempt: bool) -> Command {
+    let (role, deadline) = match machine.state() {
+        State::Initialize | State::Fault(_) => (Role::Init, 0),
+        State::Backup(backup) => (Role::Backup, backup.master_down_at.as_nanos()),
+        State::Master(_) => (Role::Master, 0),
+    };
+    Command {
+        deadline,
+        known_until,
+        master_interval: machine.master_adver_interval().as_centis(),
+        config: config(role, preempt),
+        ..Command::default()
+    }
+}
+
+fn deadline(machine: &VirtualRouter) -> u64 {
+    match machine.state() {
+        State::Backup(backup) => backup.master_down_at.as_nanos(),
+        State::Initialize | State::Fault(_) | State::Master(_) => 0,
+    }
+}
+
+/// A Backup in the kernel, with the deadline that the machine has.
+fn backup(preempt: bool) -> (RouterRecord, VirtualRouter) {
+    let machine = machine(preempt);
+    let mut record = RouterRecord::default();
+    let todo = record.obey(&command(&machine, 0, preempt));
+    assert!(todo.arm && record.timer_at == record.deadline && record.deadline == deadline(&machine));
+    (record, machine)
+}
+
+proptest! {
+    #[test]
+    fn the_kernel_and_the_state_machine_have_the_same_deadline(
+        preempt: bool,
+        adverts in prop::collection::vec((0..200_u64, 0..=255_u8, 1..200_u16, 1..20_u8), 1..50),
+    ) {
+        let (mut record, mut machine) = backup(preempt);
+        let mut now = START;
+        for (millis, priority, centis, from) in adverts {
+            now += millis * 1_000_000;
+            if now >= record.deadline {
+                break;
+            }
+            let advert = advert(priority, centis, from);
+            let at = Instant::from_nanos(now);
+            record.take(&config(Role::Backup, preempt), Family::Ipv4, Heard::new(&advert, at));
+            machine.handle(at, RouterEvent::Advert(advert), &mut |_| {});
+            prop_assert_eq!(record.deadline, deadline(&machine));
+            prop_assert!(record.timer_at <= record.deadline, "the timer may be early, never late");
+        }
+    }
+
+    #[test]
+    fn what_the_daemon_missed_counts_when_it_makes_the_router_a_backup(
+        adverts in prop::collection::vec((1..50_u64, 0..=255_u8, 1..200_u16), 1..20),
+    ) {
+        // The kernel hears adverts while the daemon still takes the router for one that takes no part.
+        let mut record = RouterRecord::default();
+        let mut machine = machine(true);
+        record.obey(&Command { config: config(Role::Init, true), ..Command::default() });
+        let mut now = START;
+        for (millis, priority, centis) in adverts {
+            now += millis * 1_000_000;
+            let heard = Heard::new(&advert(priority, centis, 1), Instant::from_nanos(now));
+            record.take(&config(Role::Init, true), Family::Ipv4, heard);
+        }
+        record.obey(&command(&machine, 0, true));
+        // The daemon reads the record and feeds its machine with the newest advert.
+        let (at, last) = record.heard.advert(crate::abi::slot(Family::Ipv4, Vrid::new(51).expect("is legal")))
+            .expect("there was one");
+        machine.handle(at, RouterEvent::Advert(last), &mut |_| {});
+        // A master that was heard puts an expiry off; it never brings one forward.
+        prop_assert!(record.deadline >= deadline(&machine) || last.priority == Priority::RESIGN);
+    }
+}
+
+#[test]
+fn an_advert_moves_the_deadline_and_not_the_timer_which_finds_it_when_it_runs() {
+    let (mut record, _) = backup(true);
+    let first = record.timer_at;
+    let todo = record.take(
+        &config(Role::Backup, true),
+        Family::Ipv4,
+        Heard::new(&advert(150, 10, 1), Instant::from_nanos(START + 100_000_000)),
+    );
+    assert!(!todo.arm);
+    assert_eq!(record.timer_at, first);
+    assert_eq!(record.look_at_deadline(Instant::from_nanos(first)), Due::Later);
+    assert_eq!(record.timer_at, record.deadline);
+    assert_eq!(record.look_at_deadline(Instant::from_nanos(record.deadline)), Due::Expired);
+}
+
+#[test]
+fn a_shorter_deadline_moves_the_timer_at_once() {
+    let (mut record, _) = backup(true);
+    let todo = record.take(
+        &config(Role::Backup, true),
+        Family::Ipv4,
+        Heard::new(&advert(0, 10, 1), Instant::from_nanos(START + 1_000_000)),
+    );
+    assert!(todo.arm && todo.report);
+    assert_eq!(record.timer_at, record.deadline);
+}
+
+#[test]
+fn an_expiry_is_void_once_a_later_advert_is_in_the_record() {
+    // The event is in the ring; before the daemon reads it, an advert comes.
+    let (mut record, mut machine) = backup(true);
+    let expired_at = Instant::from_nanos(record.deadline);
+    assert_eq!(record.look_at_deadline(expired_at), Due::Expired);
+    let at = expired_at + Duration::from_micros(50);
+    let late = advert(150, 10, 1);
+    record.take(&config(Role::Backup, true), Family::Ipv4, Heard::new(&late, at));
+    // The daemon feeds its machine from the record before it acts.
+    machine.handle(at, RouterEvent::Advert(late), &mut |_| {});
+    machine.handle(at + Duration::from_micros(50), RouterEvent::Timer, &mut |_| {});
+    assert!(matches!(machine.state(), State::Backup(_)), "the master lives");
+    assert_eq!(record.deadline, deadline(&machine));
+}
+
+#[test]
+fn an_advert_between_expiry_and_the_role_change_is_gone_through_by_the_new_master() {
+    let (mut record, mut machine) = backup(true);
+    let expired_at = Instant::from_nanos(record.deadline);
+    assert_eq!(record.look_at_deadline(expired_at), Due::Expired);
+    machine.handle(expired_at, RouterEvent::Timer, &mut |_| {});
+    assert!(matches!(machine.state(), State::Master(_)));
+    // Before the command arrives, the old master is heard again.
+    let at = expired_at + Duration::from_micros(10);
+    let better = advert(150, 10, 1);
+    record.take(&config(Role::Backup, true), Family::Ipv4, Heard::new(&better, at));
+    record.obey(&command(&machine, 0, true));
+    assert_eq!(record.deadline, 0, "a Master has no Master_Down_Timer");
+    assert_eq!(record.followed.at, at.as_nanos(), "and the record still says what came");
+    machine.handle(at, RouterEvent::Advert(better), &mut |_| {});
+    assert!(matches!(machine.state(), State::Backup(_)));
+    record.obey(&command(&machine, at.as_nanos(), true));
+    assert_eq!(record.deadline, deadline(&machine));
+}
+
+#[test]
+fn a_deadline_of_the_daemon_s_never_overwrites_a_newer_one() {
+    let (mut record, mut machine) = backup(true);
+    let at = Instant::from_nanos(START + 200_000_000);
+    record.take(&config(Role::Backup, true), Family::Ipv4, Heard::new(&advert(150, 10, 1), at));
+    let newer = record.deadline;
+    // It did not know of that advert when it gave the command, for another reason.
+    machine.handle(at, RouterEvent::StandBack(Origin::Operator), &mut |_| {});
+    record.obey(&command(&machine, 0, false));
+    assert_eq!(record.deadline, newer);
+}
+
+#[test]
+fn a_flood_of_changing_adverts_is_reported_at_the_spacing() {
+    let (mut record, _) = backup(true);
+    let mut reports = 0;
+    for step in 0..20_000_u64 {
+        let priority = if step % 2 == 0 { 150 } else { 151 };
+        let at = Instant::from_nanos(START + step * 100_000);
+        let todo =
+            record.take(&config(Role::Backup, true), Family::Ipv4, Heard::new(&advert(priority, 10, 1), at));
+        reports += u32::from(todo.report);
+    }
+    assert_eq!(reports, 4, "in two seconds at one in half a second");
+}
+
+#[test]
+fn a_master_hears_of_a_better_one_at_once_in_a_flood_of_lower_ones() {
+    let mut record = RouterRecord::default();
+    record.obey(&Command { config: config(Role::Master, true), ..Command::default() });
+    let mut take = |step: u64, priority| {
+        let heard = Heard::new(&advert(priority, 10, 1), Instant::from_nanos(START + step));
+        record.take(&config(Role::Master, true), Family::Ipv4, heard).report
+    };
+    assert!(take(0, 50));
+    assert!((1..1000).all(|step| !take(step, 50)));
+    assert!(take(1000, 150));
+}
+
+#[test]
+fn an_expiry_that_finds_the_ring_full_comes_again_soon_and_less_often_the_longer_it_lasts() {
+    let (mut record, _) = backup(true);
+    let mut now = Instant::from_nanos(record.deadline);
+    let mut waits = std::vec::Vec::new();
+    for _ in 0..9 {
+        assert_eq!(record.look_at_deadline(now), Due::Expired);
+        record.ring_is_full(EventKind::Expired, now);
+        waits.push(Instant::from_nanos(record.timer_at).saturating_since(now).as_millis());
+        now = Instant::from_nanos(record.timer_at);
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 128]);
+    assert_eq!(record.look_at_deadline(now), Due::Expired);
+    record.ring_takes_it();
+    assert_eq!(Instant::from_nanos(record.timer_at).saturating_since(now), EXPIRY_REPEAT);
+}

@@ -1,0 +1,35 @@
+//! What the daemon asks.
+
+use aya_ebpf::programs::XdpContext;
+use vrrpd_common::abi::{ABI_VERSION, Command};
+
+use crate::router::Router;
+use crate::timer;
+
+/// Carries out the command that the frame is, and writes the result into it; `None` when it is none.
+#[inline(always)]
+pub fn carry_out(ctx: &XdpContext) -> Option<()> {
+    let (start, end) = (ctx.data(), ctx.data_end());
+    if start + size_of::<Command>() > end {
+        return None;
+    }
+    let command = start as *mut Command;
+    // SAFETY: it is all there, as was just compared, and any octets are a command.
+    let asked = unsafe { command.read() };
+    if asked.abi != ABI_VERSION {
+        return None;
+    }
+    let router = Router::at(asked.slot)?;
+    let result = timer::prepare(&router).map(|()| {
+        let todo = router.locked(|config, record| {
+            *config = asked.config;
+            record.obey(&asked)
+        });
+        if todo.arm {
+            timer::set(&router);
+        }
+    });
+    // SAFETY: as above.
+    unsafe { (&raw mut (*command).result).write(result.err().unwrap_or(0)) };
+    Some(())
+}

@@ -1,0 +1,136 @@
+//! One virtual router in the maps.
+
+use aya_ebpf::bindings::bpf_spin_lock;
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_spin_lock as lock, bpf_spin_unlock as unlock};
+use vrrpd_common::abi::{EventKind, Heard, RouterConfig, RouterRecord, flag, slot};
+use vrrpd_common::classify::{Expect, RouterKey, Routers};
+use vrrpd_common::{Advert, Family, Instant, Reject, Vrid};
+
+use crate::atomic;
+use crate::maps::{EVENTS, RECORDS, ROUTERS, RouterSlot};
+use crate::timer;
+
+/// The virtual routers of the configuration.
+pub struct Configured;
+
+impl Routers for Configured {
+    #[inline(always)]
+    fn expect(&self, vlan: u16, family: Family, vrid: Vrid) -> Option<Expect> {
+        let slot = ROUTERS.get_ptr(slot(family, vrid))?;
+        // SAFETY: the element lives as long as the map. What a command changes meanwhile is noticed by the generation.
+        let config = unsafe { &(*slot).config };
+        if config.role == 0 || config.vlan != vlan {
+            return None;
+        }
+        config.expect(family)
+    }
+}
+
+/// A virtual router's place in the maps.
+#[derive(Clone, Copy)]
+pub struct Router {
+    number: u32,
+    generation: u32,
+    slot: *mut RouterSlot,
+    record: *mut RouterRecord,
+}
+
+impl Router {
+    /// The virtual router of a key.
+    #[inline(always)]
+    pub fn find(key: &RouterKey) -> Option<Self> {
+        Self::at(slot(key.family, key.vrid))
+    }
+
+    /// The virtual router in a slot.
+    #[inline(always)]
+    pub fn at(number: u32) -> Option<Self> {
+        let slot = ROUTERS.get_ptr_mut(number)?;
+        let record = RECORDS.get_ptr_mut(number)?;
+        // SAFETY: the element lives as long as the map.
+        let generation = unsafe { (&raw const (*slot).config.generation).read_volatile() };
+        Some(Self { number, generation, slot, record })
+    }
+
+    /// Whether what was handled is passed on.
+    #[inline(always)]
+    pub fn passes_on(&self) -> bool {
+        // SAFETY: the element lives as long as the map.
+        unsafe { (*self.slot).config.has(flag::PASS_ON) }
+    }
+
+    /// Counts a discarded advert.
+    #[inline(always)]
+    pub fn count(&self, reject: Reject) {
+        // SAFETY: the element lives as long as the map, and has a counter for each reason.
+        unsafe {
+            let counters = (&raw mut (*self.record).rejected).cast::<u64>();
+            atomic::increment(counters.add(reject as usize));
+        }
+    }
+
+    /// Takes in a valid advert; `None` when the configuration that it was checked by has just changed.
+    #[inline(always)]
+    pub fn advert(&self, family: Family, advert: &Advert) -> Option<()> {
+        // SAFETY: the helper has no preconditions.
+        let now = Instant::from_nanos(unsafe { bpf_ktime_get_ns() });
+        let heard = Heard::new(advert, now);
+        let todo = self.locked(|config, record| {
+            (config.generation == self.generation).then(|| record.take(config, family, heard))
+        })?;
+        if todo.arm {
+            timer::set(self);
+        }
+        if todo.report {
+            self.report(EventKind::Advert, now);
+        }
+        Some(())
+    }
+
+    /// Puts the record as it is now into the ring, if there is room.
+    #[inline(always)]
+    pub fn report(&self, kind: EventKind, now: Instant) {
+        match EVENTS.reserve(0) {
+            Some(mut place) => {
+                let event = place.as_mut_ptr();
+                self.locked(|_, record| {
+                    record.ring_takes_it();
+                    // SAFETY: the ring gave the place, and nobody reads it before it is submitted.
+                    unsafe { event.write(record.event(kind, self.number, now)) };
+                });
+                place.submit(0);
+            }
+            None => self.locked(|_, record| record.ring_is_full(kind, now)),
+        }
+    }
+
+    /// Changes configuration and record, alone.
+    #[inline(always)]
+    pub fn locked<T>(&self, change: impl FnOnce(&mut RouterConfig, &mut RouterRecord) -> T) -> T {
+        // SAFETY: slot and record live as long as their maps; the lock makes this the only one that changes them.
+        unsafe {
+            let guard: *mut bpf_spin_lock = &raw mut (*self.slot).lock;
+            lock(guard);
+            // Readers without the lock see the number change around the rest.
+            let sequence = &raw mut (*self.record).sequence;
+            atomic::increment(sequence);
+            let result = change(&mut (*self.slot).config, &mut *self.record);
+            atomic::increment(sequence);
+            unlock(guard);
+            result
+        }
+    }
+
+    /// Timer, lock and configuration.
+    #[inline(always)]
+    pub fn slot(&self) -> *mut RouterSlot {
+        self.slot
+    }
+
+    /// When the timer is to look at the deadline next; 0: never.
+    #[inline(always)]
+    pub fn timer_at(&self) -> u64 {
+        // SAFETY: the element lives as long as the map.
+        unsafe { (&raw const (*self.record).timer_at).read_volatile() }
+    }
+}

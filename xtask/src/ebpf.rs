@@ -1,0 +1,221 @@
+//! The program in the kernel: built with a toolchain of its own, and committed, so that everybody else needs none.
+//!
+//! `vrrpd/ebpf/vrrpd.bpf.o` is the object that the daemon embeds, `vrrpd.bpf.sources` beside it the hash of the sources
+//! it came from.
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use sha2::{Digest, Sha256};
+
+use crate::{cargo, setup};
+
+/// What is made.
+const OBJECT: &str = "vrrpd/ebpf/vrrpd.bpf.o";
+/// What it was made of.
+const SOURCES: &str = "vrrpd/ebpf/vrrpd.bpf.sources";
+/// Where the program's own build goes.
+const TARGET: &str = "target/ebpf";
+/// The version that knows the LLVM of Debian's compiler.
+const LINKER_VERSION: &str = "0.13.0";
+const LLVM: &str = "/usr/lib/llvm-22";
+/// Debian's own toolchain, which has the sources of `core`, and what the linker is built with.
+const PACKAGES: [&str; 8] = [
+    "rustc-web",
+    "cargo-web",
+    "rust-web-src",
+    "llvm-22-dev",
+    "libpolly-22-dev",
+    "libzstd-dev",
+    "zlib1g-dev",
+    "libxml2-dev",
+];
+
+/// What to do about the object.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Only say whether the committed object belongs to the sources as they are
+    #[arg(long, conflicts_with = "debug_log")]
+    check: bool,
+
+    /// Build a variant that logs each discarded advert, and leave the committed object alone
+    #[arg(long)]
+    debug_log: bool,
+}
+
+/// A compiler that can build `core` for the kernel.
+enum Toolchain {
+    /// A nightly of rustup's with its sources, under this directory.
+    Nightly(PathBuf),
+    /// Debian's, told that it may, with its sources under this directory.
+    Debian(PathBuf),
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.check {
+        return check();
+    }
+    let built = build(options.debug_log)?;
+    if options.debug_log {
+        println!("ebpf: {} logs what it discards; embed it by copying it to {OBJECT}", built.display());
+        return Ok(());
+    }
+    fs::create_dir_all(cargo::root().join("vrrpd/ebpf"))?;
+    fs::copy(&built, cargo::root().join(OBJECT)).with_context(|| format!("{OBJECT} cannot be written"))?;
+    fs::write(cargo::root().join(SOURCES), format!("{}\n", hash_of_sources()?))?;
+    println!("ebpf: {OBJECT} is new");
+    Ok(())
+}
+
+/// An error unless the committed object was made of the sources as they are.
+pub(crate) fn check() -> Result<()> {
+    let recorded = fs::read_to_string(cargo::root().join(SOURCES)).with_context(|| SOURCES.to_owned())?;
+    ensure!(
+        recorded.trim() == hash_of_sources()?,
+        "{OBJECT} was built from other sources than these; `cargo xtask ebpf` builds it anew"
+    );
+    println!("ebpf: {OBJECT} belongs to these sources");
+    Ok(())
+}
+
+/// Whether a toolchain for it is there.
+pub(crate) fn can_build() -> bool {
+    linker().is_some() && toolchain().is_some()
+}
+
+/// Builds the object, without debugging information, and returns where it is.
+pub(crate) fn build(debug_log: bool) -> Result<PathBuf> {
+    let Some(linker) = linker() else {
+        bail!("bpf-linker is missing; `cargo xtask setup --ebpf` installs it")
+    };
+    let Some(toolchain) = toolchain() else {
+        bail!("no compiler with the sources of core; `cargo xtask setup --ebpf` installs one")
+    };
+    let root = cargo::root();
+    let (mut command, sysroot) = match toolchain {
+        Toolchain::Nightly(sysroot) => {
+            let mut command = Command::new("cargo");
+            command.arg("+nightly");
+            (command, sysroot)
+        }
+        Toolchain::Debian(sysroot) => {
+            let mut command = Command::new("/usr/bin/cargo");
+            command.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
+            (command, sysroot)
+        }
+    };
+    command.args(["build", "--release", "-Z", "build-std=core", "--target", "bpfel-unknown-none"]);
+    if debug_log {
+        command.args(["--features", "debug-log"]);
+    }
+    let home = env::var_os("CARGO_HOME")
+        .map_or_else(|| PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cargo"), PathBuf::from);
+    let mut flags = vec![
+        "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
+        format!("-Clinker={}", linker.display()),
+        "-Cdebuginfo=2".to_owned(),
+        "-Clink-arg=--btf".to_owned(),
+        "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
+    ];
+    // The paths of this machine have no place in the object.
+    let mut remap =
+        |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+    remap(root, "/vrrpd");
+    remap(&sysroot, "/rust");
+    for registry in fs::read_dir(home.join("registry/src")).into_iter().flatten().flatten() {
+        remap(&registry.path(), "/cargo");
+    }
+    command
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .env("CARGO_TARGET_DIR", root.join(TARGET))
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .current_dir(root.join("vrrpd-ebpf"));
+    cargo::run(&mut command)?;
+    let built = root.join(TARGET).join("bpfel-unknown-none/release/vrrpd");
+    let stripped = built.with_extension("bpf.o");
+    let mut strip = Command::new(Path::new(LLVM).join("bin/llvm-strip"));
+    if !Path::new(strip.get_program()).exists() {
+        strip = Command::new("llvm-strip");
+    }
+    // BTF stays: the kernel wants it for timers and locks.
+    cargo::run(strip.arg("--strip-debug").arg("-o").arg(&stripped).arg(&built))?;
+    Ok(stripped)
+}
+
+/// Installs a toolchain from Debian's packages, and the linker.
+pub(crate) fn install_toolchain() -> Result<()> {
+    if can_build() {
+        println!("setup: a toolchain for the program in the kernel is there");
+        return Ok(());
+    }
+    setup::install_packages(&PACKAGES)?;
+    if linker().is_none() {
+        let mut command = cargo::cargo(&["install", "bpf-linker", "--version", LINKER_VERSION]);
+        command.args(["--no-default-features", "--features", "llvm-22"]);
+        command.env("LLVM_PREFIX", LLVM).env("RUSTFLAGS", format!("-C link-arg=-Wl,-rpath,{LLVM}/lib"));
+        cargo::run(&mut command)?;
+    }
+    ensure!(can_build(), "the toolchain is still incomplete");
+    Ok(())
+}
+
+fn linker() -> Option<PathBuf> {
+    let home = env::var_os("HOME").map(PathBuf::from).unwrap_or_default().join(".cargo/bin");
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).chain([home]).map(|dir| dir.join("bpf-linker")).find(|file| file.is_file())
+}
+
+fn toolchain() -> Option<Toolchain> {
+    let sources_of = |mut rustc: Command| {
+        let output = rustc.args(["--print", "sysroot"]).env_remove("RUSTUP_TOOLCHAIN").output().ok()?;
+        let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+        let there = output.status.success() && sysroot.join("lib/rustlib/src/rust/library/core").is_dir();
+        there.then_some(sysroot)
+    };
+    let mut nightly = Command::new("rustc");
+    nightly.arg("+nightly");
+    let debian =
+        || Path::new("/usr/bin/cargo").exists().then(|| sources_of(Command::new("/usr/bin/rustc"))).flatten();
+    sources_of(nightly).map(Toolchain::Nightly).or_else(|| debian().map(Toolchain::Debian))
+}
+
+/// A hash over every file that the object is made of, by name and content. Tests are not part of it.
+fn hash_of_sources() -> Result<String> {
+    let root = cargo::root();
+    let mut files = vec![root.join("vrrpd-ebpf/Cargo.toml"), root.join("vrrpd-ebpf/Cargo.lock")];
+    for dir in ["vrrpd-ebpf/src", "vrrpd-common/src"] {
+        list(&root.join(dir), &mut files)?;
+    }
+    files.sort();
+    let mut hash = Sha256::new();
+    for file in files {
+        let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().into_owned();
+        let content = fs::read(&file).with_context(|| name.clone())?;
+        hash.update(format!("{name} {}\n", content.len()));
+        hash.update(content);
+    }
+    let mut text = String::new();
+    for octet in hash.finalize() {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{octet:02x}");
+    }
+    Ok(text)
+}
+
+fn list(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        let is_test = path.file_stem().is_some_and(|name| name == "tests");
+        if path.is_dir() && !is_test {
+            list(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
