@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
 /// Tells the program that it is the one in the background.
-const MARK: &str = "VRRPD_IN_BACKGROUND";
+pub const MARK: &str = "VRRPD_IN_BACKGROUND";
 const READY: &[u8] = b"ready\n";
 
 /// The part of this process.
@@ -60,12 +60,12 @@ pub fn launch() -> io::Result<ExitCode> {
 /// Leaves the session of the user, so that closing the terminal does not end the daemon.
 pub fn detach() -> io::Result<()> {
     nix::unistd::setsid()?;
-    nix::unistd::chdir("/")?;
     Ok(())
 }
 
-/// Tells the waiting command that all is well, and lets go of the user's terminal.
+/// Tells the waiting command that all is well, and lets go of the user's terminal and directory.
 pub fn ready() -> io::Result<()> {
+    nix::unistd::chdir("/")?;
     let mut stdout = io::stdout();
     stdout.write_all(READY)?;
     stdout.flush()?;

@@ -142,6 +142,15 @@ struct RouterArgs {
     #[arg(long, value_name = "STYLE")]
     v3_checksum: Option<String>,
 
+    /// Handle adverts in the kernel: auto tries the driver, then generic XDP, then falls back to raw sockets; with
+    /// native or generic it is an error where that is not possible [auto, native, generic, off]
+    #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_missing_value = "auto")]
+    xdp: Option<String>,
+
+    /// Let adverts that the kernel handled go on, for tcpdump and others to see
+    #[arg(long)]
+    xdp_pass: bool,
+
     /// Accept version 2 adverts with another interval than ours
     #[arg(long)]
     accept_interval_mismatch: bool,
@@ -196,6 +205,8 @@ impl RouterArgs {
             (Key::V3Checksum, self.v3_checksum.as_deref()),
             (Key::AcceptIntervalMismatch, flag(self.accept_interval_mismatch, "true")),
             (Key::RequireEqualAddresses, flag(self.require_equal_addresses, "true")),
+            (Key::Xdp, self.xdp.as_deref()),
+            (Key::XdpPass, flag(self.xdp_pass, "true")),
         ];
         let addresses = self.addresses.iter().map(|address| (Key::Addresses, Some(address.as_str())));
         texts.into_iter().chain(addresses).filter_map(|(key, text)| text.map(|text| (key, text)))

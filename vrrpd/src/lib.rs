@@ -10,6 +10,7 @@ pub mod control;
 pub mod daemon;
 pub mod datapath;
 pub mod interface;
+pub mod journal;
 pub mod logging;
 pub mod render;
 pub mod report;

@@ -6,14 +6,15 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -22,6 +23,8 @@ use crate::cli::LogFormat;
 
 /// Lines that wait to be written.
 const QUEUE: usize = 4096;
+/// How long whoever ends waits for its last lines to be written.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Where the system's log daemon listens.
 const SYSLOG: &str = "/dev/log";
 /// `LOG_LOCAL1`
@@ -38,9 +41,7 @@ pub enum Target {
 
 /// Starts logging. `filter` is what the user wrote behind `--log-level`.
 pub fn start(target: Target, format: LogFormat, filter: &str) -> Result<(), String> {
-    let filter: Targets = filter.parse().map_err(|error| {
-        format!("--log-level: {filter:?} is no filter ({error}); one is like info, debug or info,vrrpd::datapath=debug")
-    })?;
+    let filter = parse_filter(filter)?;
     let queue =
         Queue::start(target).map_err(|error| format!("cannot start the thread that logs: {error}"))?;
     let layer = tracing_subscriber::fmt::layer().with_writer(queue).with_ansi(false).with_target(false);
@@ -53,14 +54,46 @@ pub fn start(target: Target, format: LogFormat, filter: &str) -> Result<(), Stri
     Ok(())
 }
 
+/// Reads what the user wrote behind `--log-level`. An unknown word would be taken for a target, and silence the rest.
+pub fn parse_filter(text: &str) -> Result<Targets, String> {
+    let wrong = || {
+        format!(
+            "--log-level: {text:?} is no filter; one is error, warn, info, debug or trace, or like info,vrrpd::datapath=debug"
+        )
+    };
+    let legal = text.split(',').all(|directive| match directive.split_once('=') {
+        Some((target, level)) => target.starts_with("vrrpd") && level.parse::<LevelFilter>().is_ok(),
+        None => !directive.is_empty() && directive.parse::<LevelFilter>().is_ok(),
+    });
+    if legal { text.parse().map_err(|_| wrong()) } else { Err(wrong()) }
+}
+
+/// Waits, not for long, until what was logged is written: for those who are about to end.
+pub fn flush() {
+    let Some(queue) = QUEUE_IN_USE.get() else { return };
+    let (written, done) = sync_channel(1);
+    if queue.entries.try_send(Entry::Flush(written)).is_ok() {
+        // Whoever does not read the log is not waited for.
+        let _ = done.recv_timeout(LAST_WORDS);
+    }
+}
+
 struct Line {
     level: Level,
     text: Vec<u8>,
 }
 
+enum Entry {
+    Line(Line),
+    /// Answered when everything before it is written.
+    Flush(SyncSender<()>),
+}
+
+static QUEUE_IN_USE: OnceLock<Queue> = OnceLock::new();
+
 #[derive(Clone)]
 struct Queue {
-    lines: SyncSender<Line>,
+    entries: SyncSender<Entry>,
     lost: Arc<AtomicU64>,
 }
 
@@ -72,11 +105,13 @@ struct LineWriter<'a> {
 
 impl Queue {
     fn start(target: Target) -> io::Result<Self> {
-        let (lines, receiver) = sync_channel(QUEUE);
+        let (entries, receiver) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let sink = Sink { target, syslog: None, lost: Arc::clone(&lost) };
         thread::Builder::new().name("log".into()).stack_size(128 << 10).spawn(move || sink.run(&receiver))?;
-        Ok(Self { lines, lost })
+        let queue = Self { entries, lost };
+        let _ = QUEUE_IN_USE.set(queue.clone());
+        Ok(queue)
     }
 }
 
@@ -106,7 +141,7 @@ impl Write for LineWriter<'_> {
 impl Drop for LineWriter<'_> {
     fn drop(&mut self) {
         let line = Line { level: self.line.level, text: std::mem::take(&mut self.line.text) };
-        if self.queue.lines.try_send(line).is_err() {
+        if self.queue.entries.try_send(Entry::Line(line)).is_err() {
             self.queue.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -119,9 +154,13 @@ struct Sink {
 }
 
 impl Sink {
-    fn run(mut self, lines: &Receiver<Line>) {
-        while let Ok(line) = lines.recv() {
-            self.write(&line);
+    fn run(mut self, entries: &Receiver<Entry>) {
+        while let Ok(entry) = entries.recv() {
+            match entry {
+                Entry::Line(line) => self.write(&line),
+                // Who asked may have lost patience.
+                Entry::Flush(written) => drop(written.try_send(())),
+            }
             let lost = self.lost.swap(0, Ordering::Relaxed);
             if lost > 0 {
                 let text = format!("{lost} lines of the log were lost, since its reader did not keep up\n");
@@ -159,6 +198,21 @@ impl Sink {
                 Some(_) => self.syslog = None,
                 None => return,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused_instead_of_silencing_the_log() {
+        for text in ["info", "warn", "info,vrrpd::datapath=debug", "vrrpd=trace", "off"] {
+            assert!(parse_filter(text).is_ok(), "{text}");
+        }
+        for text in ["debgu", "", "info,", "vrpd=debug", "vrrpd=loud", "vrrpd::datapath"] {
+            assert!(parse_filter(text).is_err(), "{text}");
         }
     }
 }

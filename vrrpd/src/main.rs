@@ -1,15 +1,16 @@
 //! The daemon `vrrpd`.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use vrrpd::background::{self, Role};
 use vrrpd::cli::Cli;
 use vrrpd::config::{RouterConfig, RouterOptions, file};
 use vrrpd::daemon::{Daemon, Source};
 use vrrpd::logging::{self, Target};
+use vrrpd::script;
 
 /// The command line or the configuration is wrong.
 const USAGE: u8 = 2;
@@ -19,19 +20,25 @@ fn main() -> ExitCode {
     let (configs, source) = match configuration(&cli) {
         Ok(configuration) => configuration,
         Err(message) => {
-            eprintln!("vrrpd: {message}");
+            say(&message);
             return ExitCode::from(USAGE);
         }
     };
+    if let Err(message) = logging::parse_filter(&cli.log_level) {
+        say(&message);
+        return ExitCode::from(USAGE);
+    }
     if cli.check {
-        println!("configuration is right: {} virtual routers", configs.len());
+        let routers = if configs.len() == 1 { "router" } else { "routers" };
+        // Whoever closed the pipe has seen enough.
+        let _ = writeln!(io::stdout(), "configuration is right: {} virtual {routers}", configs.len());
         return ExitCode::SUCCESS;
     }
     let role = background::role(cli.foreground);
     let target = match role {
         Role::Launcher => {
             return background::launch().unwrap_or_else(|error| {
-                eprintln!("vrrpd: cannot go to the background: {error}; --foreground does without");
+                say(&format!("cannot go to the background: {error}; --foreground does without"));
                 ExitCode::FAILURE
             });
         }
@@ -39,23 +46,43 @@ fn main() -> ExitCode {
         Role::Background => Target::Syslog,
     };
     if let Err(message) = logging::start(target, cli.log_format, &cli.log_level) {
-        eprintln!("vrrpd: {message}");
+        say(&message);
         return ExitCode::from(USAGE);
     }
-    match run(&cli, configs, source, role) {
+    let result = run(&cli, configs, source, role);
+    logging::flush();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             // In the background nobody sees the one, in the foreground nobody wants to see it twice.
             if role == Role::Background {
                 error!("{message}");
+                logging::flush();
             }
-            eprintln!("vrrpd: {message}");
+            say(&message);
             ExitCode::FAILURE
         }
     }
 }
 
+/// Tells the user what is wrong; that nobody can read it changes nothing.
+fn say(message: &str) {
+    let _ = writeln!(io::stderr(), "vrrpd: {message}");
+}
+
 fn configuration(cli: &Cli) -> Result<(Vec<RouterConfig>, Source), String> {
+    let (configs, source) = read_configuration(cli)?;
+    for config in &configs {
+        for (option, script) in [("-U", &config.up), ("-D", &config.down)] {
+            if let Some(path) = script {
+                script::check(path).map_err(|error| format!("{option} {error}"))?;
+            }
+        }
+    }
+    Ok((configs, source))
+}
+
+fn read_configuration(cli: &Cli) -> Result<(Vec<RouterConfig>, Source), String> {
     let Some(path) = &cli.config else {
         let config = cli.router().and_then(RouterOptions::resolve).map_err(|error| error.to_string())?;
         return Ok((vec![config], Source::CommandLine));
@@ -89,7 +116,9 @@ fn run(cli: &Cli, configs: Vec<RouterConfig>, source: Source, role: Role) -> Res
 
 fn ready(role: Role) -> io::Result<()> {
     // Without NOTIFY_SOCKET this does nothing.
-    sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        warn!(%error, "systemd cannot be told that we are ready");
+    }
     match role {
         Role::Background => background::ready(),
         Role::Foreground | Role::Launcher => Ok(()),

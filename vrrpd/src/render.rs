@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use vrrpd_common::Duration;
 
-use crate::report::RouterReport;
+use crate::report::{KernelReport, RouterReport, SilentReport, router_name};
 
 /// A block of lines for each router.
 pub fn states(routers: &[RouterReport]) -> String {
@@ -52,9 +52,48 @@ fn state(router: &RouterReport) -> String {
             line(name, script.clone());
         }
     }
+    if let Some(kernel) = &router.kernel {
+        line("kernel", in_kernel(kernel));
+    }
     line("counters", counters(router, false));
     line("pid", router.pid.to_string());
     format!("{}: {}\n{text}", router.name(), router.state.to_uppercase())
+}
+
+/// A block of lines for each router whose daemon does not answer.
+pub fn silent(routers: &[SilentReport]) -> String {
+    let block = |router: &SilentReport| {
+        let name = router_name(&router.interface, router.vrid, &router.family);
+        let kernel = &router.kernel;
+        format!(
+            "{name}: its daemon does not answer\n  {:<10} last role {}; {}\n",
+            "kernel",
+            kernel.role,
+            in_kernel(kernel)
+        )
+    };
+    routers.iter().map(block).collect::<Vec<_>>().join("\n")
+}
+
+fn in_kernel(kernel: &KernelReport) -> String {
+    let span = |nanos: u64| Duration::from_nanos(nanos / 1000 * 1000).to_string();
+    let heard = kernel.master.as_ref().map_or("no advert heard".to_owned(), |master| {
+        format!(
+            "{} priority {} heard {} ago",
+            master.address,
+            master.priority,
+            span(master.last_advert_age_ns)
+        )
+    });
+    let timer = kernel
+        .master_down_in_ns
+        .map_or("timer not armed".to_owned(), |left| format!("timer runs out in {}", span(left)));
+    let mut text = format!("{heard}, {timer}, adverts={} events={}", kernel.adverts, kernel.events);
+    if kernel.events_withheld > 0 {
+        // Writing to a String cannot fail.
+        let _ = write!(text, " events_withheld={}", kernel.events_withheld);
+    }
+    text
 }
 
 /// Every counter of each router, one router to a line.

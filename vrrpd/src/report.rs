@@ -34,8 +34,47 @@ pub struct RouterReport {
     pub scripts: ScriptsReport,
     pub counters: Counters,
     pub history: Vec<TransitionReport>,
+    /// What the kernel says for itself; the client reads it, not the daemon.
+    #[serde(default)]
+    pub kernel: Option<KernelReport>,
 }
 
+/// The kernel's own record of a router, past its daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
+pub struct KernelReport {
+    pub role: String,
+    pub timer_armed: bool,
+    pub master_down_in_ns: Option<u64>,
+    pub master: Option<MasterSeen>,
+    pub adverts: u64,
+    pub expiries: u64,
+    pub events: u64,
+    pub events_withheld: u64,
+    pub rejected: BTreeMap<String, u64>,
+}
+
+/// The last advert that the kernel has seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
+pub struct MasterSeen {
+    pub address: String,
+    pub priority: u8,
+    pub interval_ns: u64,
+    pub last_advert_age_ns: u64,
+}
+
+/// A router whose daemon does not answer: only the kernel tells of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
+pub struct SilentReport {
+    pub interface: String,
+    pub vrid: u8,
+    pub family: String,
+    /// Always null: only the daemon knows.
+    pub state: Option<String>,
+    pub kernel: KernelReport,
+}
 /// The master that a Backup hears.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use thiserror::Error;
-use vrrpd_common::{Family, Vrid};
 
 /// Where it is unless the user says otherwise.
 pub const DEFAULT: &str = "/run/vrrpd";
@@ -63,17 +62,6 @@ pub enum RunDirError {
     },
 }
 
-/// What a process can claim for itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// The process that serves a configuration file.
-    Process,
-    /// The pid file named after an interface, index `0`.
-    Interface(u32),
-    /// A virtual router on an interface.
-    Router(u32, Family, Vrid),
-}
-
 impl RunDir {
     /// Opens `path`, or the default directory, and makes it where it does not exist.
     pub fn open(path: Option<&Path>) -> Result<Self, RunDirError> {
@@ -123,13 +111,13 @@ impl RunDir {
         &self.path
     }
 
-    /// Claims something for as long as this process lives; `false` when another process has it.
-    pub fn claim(&self, claim: Claim) -> Result<bool, RunDirError> {
+    /// Claims a name for as long as this process lives; `false` when another process has it.
+    pub fn claim(&self, name: &str) -> Result<bool, RunDirError> {
         #[expect(clippy::cast_possible_truncation, reason = "the kernel's constants fit its structure")]
         let lock = libc::flock {
             l_type: libc::F_WRLCK as i16,
             l_whence: libc::SEEK_SET as i16,
-            l_start: claim.offset(),
+            l_start: place(name),
             l_len: 1,
             l_pid: 0,
         };
@@ -140,12 +128,12 @@ impl RunDir {
         }
     }
 
-    /// Claims something that this process cannot do without; `pid_file` tells who has it.
-    pub fn require(&self, claim: Claim, what: &str, pid_file: &str) -> Result<(), RunDirError> {
-        if self.claim(claim)? {
+    /// Claims a name that this process cannot do without, for `what`. Its pid file tells who has it.
+    pub fn require(&self, name: &str, what: &str) -> Result<(), RunDirError> {
+        if self.claim(name)? {
             return Ok(());
         }
-        let holder = fs::read_to_string(self.path.join(pid_file))
+        let holder = fs::read_to_string(self.path.join(format!("{name}.pid")))
             .ok()
             .and_then(|pid| pid.trim().parse::<u32>().ok())
             .map_or_else(String::new, |pid| format!(" (pid {pid})"));
@@ -206,18 +194,13 @@ impl Drop for RunDir {
     }
 }
 
-impl Claim {
-    /// A place in the lock file of its own.
-    fn offset(self) -> i64 {
-        match self {
-            Self::Process => 0,
-            Self::Interface(index) => i64::from(index) << 9,
-            Self::Router(index, family, vrid) => {
-                let family = i64::from(family == Family::Ipv6);
-                i64::from(index) << 9 | family << 8 | i64::from(vrid.get())
-            }
-        }
-    }
+/// A place in the lock file for each name: FNV-1a, the same in every version of this program. Two names with the same
+/// place would refuse each other; there are 2^63 places.
+fn place(name: &str) -> i64 {
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
+        (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    i64::try_from(hash >> 1).unwrap_or(0)
 }
 
 fn at(path: &Path, error: io::Error) -> RunDirError {
@@ -255,14 +238,12 @@ mod tests {
         let parent = private();
         let first = RunDir::open(Some(parent.path())).expect("opens");
         let second = RunDir::open(Some(parent.path())).expect("opens");
-        let vrid = Vrid::new(51).expect("legal");
-        let ipv4 = Claim::Router(2, Family::Ipv4, vrid);
-        assert!(first.claim(ipv4).expect("locks"));
-        assert!(!second.claim(ipv4).expect("locks"));
-        assert!(second.claim(Claim::Router(2, Family::Ipv6, vrid)).expect("locks"));
-        assert!(second.claim(Claim::Interface(2)).expect("locks"));
+        assert!(first.claim("vrrpd_eth0_51").expect("locks"));
+        assert!(!second.claim("vrrpd_eth0_51").expect("locks"));
+        assert!(second.claim("vrrpd_eth0_51_ipv6").expect("locks"));
+        assert!(second.claim("vrrpd_eth0").expect("locks"));
         drop(first);
-        assert!(second.claim(ipv4).expect("locks"));
+        assert!(second.claim("vrrpd_eth0_51").expect("locks"));
     }
 
     #[test]

@@ -16,6 +16,8 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 use vrrpd_common::Duration;
 
+use crate::background;
+
 /// Runs that may wait behind a script that takes its time; a router that flaps more than this has other troubles.
 const MOST_WAITING: usize = 64;
 /// What a script started and left behind may still write after the script has ended.
@@ -134,6 +136,7 @@ fn spawn(run: &Run) -> std::io::Result<Child> {
         .args(&run.arguments)
         .envs(run.environment.iter().map(|(name, value)| (name, value)))
         .env_remove("NOTIFY_SOCKET")
+        .env_remove(background::MARK)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -150,12 +153,12 @@ async fn end(child: &mut Child, limit: Duration) -> Result<ExitStatus, String> {
     }
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         if let Some(group) = group {
-            // It may have ended by itself just now.
+            // The group may have ended by itself just now. It is made to end even when the script itself has: what it
+            // started may not have listened.
             let _ = killpg(group, signal);
         }
-        if timeout(GRACE, child.wait()).await.is_ok() {
-            break;
-        }
+        // How it ended does not matter any more.
+        let _ = timeout(GRACE, child.wait()).await;
     }
     Err(format!("it ran longer than {limit}"))
 }

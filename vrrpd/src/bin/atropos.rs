@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::Parser;
+use vrrpd::clock;
 use vrrpd::control::{Change, Reply, Request, Selector, client};
+use vrrpd::datapath::pins;
 use vrrpd::render;
-use vrrpd::report::RouterReport;
+use vrrpd::report::{RouterReport, SilentReport};
 use vrrpd::rundir;
 
 /// Shows and changes the state of the virtual routers of this machine. It requires to be run as root.
@@ -87,11 +89,8 @@ fn main() -> ExitCode {
         }
     };
     let selector = Selector { interface: cli.interface.clone(), vrid: cli.vrid };
-    let code = if cli.action.events {
-        follow(&sockets, &Request::Events(selector))
-    } else {
-        ask(&cli, &sockets, selector)
-    };
+    let sockets: Vec<_> = sockets.into_iter().filter(|socket| may_serve(socket, &selector)).collect();
+    let code = if cli.action.events { follow(&sockets, selector) } else { ask(&cli, &sockets, selector) };
     if code == NONE {
         eprintln!(
             "atropos: no virtual router {}in {}",
@@ -100,6 +99,15 @@ fn main() -> ExitCode {
         );
     }
     ExitCode::from(code)
+}
+
+/// Whether the daemon behind a socket may have a router that is meant: the socket of a daemon with one router says which.
+fn may_serve(socket: &Path, selector: &Selector) -> bool {
+    let name = socket.file_stem().unwrap_or_default().to_string_lossy();
+    let Some(router) = name.strip_prefix("vrrpd_") else { return true };
+    let router = router.strip_suffix("_ipv6").unwrap_or(router);
+    let Some((interface, vrid)) = router.rsplit_once('_') else { return true };
+    vrid.parse().map_or(true, |vrid| selector.matches(interface, vrid))
 }
 
 /// Where a daemon without `-f` is.
@@ -124,39 +132,83 @@ fn ask(cli: &Cli, sockets: &[PathBuf], selector: Selector) -> u8 {
         None => Request::State(selector),
     };
     let mut routers: Vec<RouterReport> = Vec::new();
-    let mut silent = false;
+    let mut silent = Vec::new();
     for socket in sockets {
-        match client::ask(socket, &request) {
-            Ok(Reply::State { routers: answer }) => routers.extend(answer),
-            Ok(Reply::Error { message }) => silent |= complain(socket, &message),
-            Ok(Reply::Event(_)) => silent |= complain(socket, "answered something else"),
-            Err(error) => silent |= complain(socket, &no_answer(&error)),
-        }
+        let complaint = match client::ask(socket, &request) {
+            Ok(Reply::State { routers: answer }) => {
+                routers.extend(answer);
+                continue;
+            }
+            Ok(Reply::Error { message }) => message,
+            Ok(Reply::Event(_)) => "answered something else".to_owned(),
+            Err(error) => no_answer(&error),
+        };
+        complain(socket, &complaint);
+        silent.push(socket.as_path());
     }
+    let unanswered = if action.state { ask_kernel(&mut routers, &silent, cli) } else { Vec::new() };
     let text = if cli.json {
-        // Reports are made of texts and numbers, which JSON can always say.
-        serde_json::to_string_pretty(&routers).unwrap_or_default() + "\n"
+        json(&routers, &unanswered)
     } else if action.stats {
         render::stats(&routers)
     } else if action.state {
-        render::states(&routers)
+        let blocks = [render::states(&routers), render::silent(&unanswered)];
+        blocks.into_iter().filter(|block| !block.is_empty()).collect::<Vec<_>>().join("\n")
     } else {
         render::changed(&routers)
     };
     // Whoever closed the pipe has read enough.
     let _ = io::stdout().write_all(text.as_bytes());
-    match (silent, routers.is_empty()) {
+    match (!silent.is_empty(), routers.is_empty()) {
         (true, _) => NOT_EVERY_ONE,
         (false, true) => NONE,
         (false, false) => 0,
     }
 }
 
+/// Adds what the kernel says to each router that it handles, and returns those whose daemon is one of the silent ones.
+fn ask_kernel(routers: &mut [RouterReport], silent: &[&Path], cli: &Cli) -> Vec<SilentReport> {
+    let chosen = Selector { interface: cli.interface.clone(), vrid: cli.vrid };
+    let now = clock::now();
+    let mut unanswered = Vec::new();
+    for pinned in pins::pinned() {
+        for (family, vrid, kernel) in pinned.routers(now) {
+            let (interface, vrid, family) = (pinned.interface.clone(), vrid.get(), family.name().to_owned());
+            let this = Selector { interface: Some(interface.clone()), vrid: Some(vrid) };
+            let known = routers.iter_mut().find(|router| {
+                router.interface == interface && router.vrid == vrid && router.family == family
+            });
+            if let Some(router) = known {
+                router.kernel = router.datapath.starts_with("xdp").then_some(kernel);
+            } else if chosen.matches(&interface, vrid) && silent.iter().any(|socket| may_serve(socket, &this))
+            {
+                unanswered.push(SilentReport { interface, vrid, family, state: None, kernel });
+            }
+        }
+    }
+    unanswered
+}
+
+fn json(routers: &[RouterReport], silent: &[SilentReport]) -> String {
+    // Reports are made of texts and numbers, which JSON can always say.
+    let values = routers.iter().map(serde_json::to_value).chain(silent.iter().map(serde_json::to_value));
+    let values: Vec<_> = values.filter_map(Result::ok).collect();
+    serde_json::to_string_pretty(&values).unwrap_or_default() + "\n"
+}
+
 /// Prints the transitions of every daemon until all have ended.
-fn follow(sockets: &[PathBuf], request: &Request) -> u8 {
+fn follow(sockets: &[PathBuf], selector: Selector) -> u8 {
+    // Somebody who waits for the events of a router that is not there would wait for ever.
+    let state = Request::State(selector.clone());
+    let serves = |socket: &PathBuf| match client::ask(socket, &state) {
+        Ok(Reply::State { routers }) => !routers.is_empty(),
+        Ok(_) | Err(_) => true,
+    };
+    let sockets: Vec<_> = sockets.iter().filter(|socket| serves(socket)).collect();
     if sockets.is_empty() {
         return NONE;
     }
+    let request = &Request::Events(selector);
     let missed = thread::scope(|scope| {
         let threads: Vec<_> =
             sockets.iter().map(|socket| scope.spawn(|| follow_one(socket, request))).collect();

@@ -56,6 +56,24 @@ pub struct RouterConfig {
     pub accept_interval_mismatch: bool,
     /// `--require-equal-addresses`
     pub require_equal_addresses: bool,
+    /// `--xdp`
+    pub xdp: Xdp,
+    /// `--xdp-pass`
+    pub xdp_pass: bool,
+}
+
+/// Whether adverts are handled in the kernel. One answer for an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Xdp {
+    /// Raw sockets.
+    #[default]
+    Off,
+    /// In the driver, else after it, else raw sockets.
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// After the driver, or not at all.
+    Generic,
 }
 
 /// A virtual address and the length of its subnet mask.

@@ -9,12 +9,14 @@ use vrrpd_common::router::AnnounceTimes;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Family, Interval, Priority, Version, Vrid};
 
-use super::{Announce, RouterConfig, VirtualAddress, value};
+use super::{Announce, RouterConfig, VirtualAddress, Xdp, value};
 
 /// Most addresses that an advert can hold (RFC 9568 §5.2.5).
 const ADDRESSES_MAX: usize = 255;
 /// A script is ended after this long.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Announcements come no closer than this.
+const GARP_SPACING: Duration = Duration::from_millis(100);
 /// The second gratuitous ARP comes this long after the first.
 const GARP_DELAY: Duration = Duration::from_secs(5);
 
@@ -42,6 +44,8 @@ pub enum Key {
     V3Checksum,
     AcceptIntervalMismatch,
     RequireEqualAddresses,
+    Xdp,
+    XdpPass,
 }
 
 /// What was said about one router; what was not said is `None`.
@@ -67,6 +71,8 @@ pub struct RouterOptions {
     pub v3_checksum: Option<ChecksumStyle>,
     pub accept_interval_mismatch: Option<bool>,
     pub require_equal_addresses: Option<bool>,
+    pub xdp: Option<Xdp>,
+    pub xdp_pass: Option<bool>,
 }
 
 /// An option that is missing or does not go with the others.
@@ -103,6 +109,8 @@ impl RouterOptions {
             Key::V3Checksum => self.v3_checksum = Some(value::checksum(text)?),
             Key::AcceptIntervalMismatch => self.accept_interval_mismatch = Some(boolean(text)?),
             Key::RequireEqualAddresses => self.require_equal_addresses = Some(boolean(text)?),
+            Key::Xdp => self.xdp = Some(value::xdp(text)?),
+            Key::XdpPass => self.xdp_pass = Some(boolean(text)?),
         }
         Ok(())
     }
@@ -132,6 +140,13 @@ impl RouterOptions {
             Some(span) => Interval::from_duration(version, span)
                 .map_err(|error| Key::Interval.error(error.to_string()))?,
         };
+        for (key, span) in [(Key::GarpDelay, self.garp_delay), (Key::GarpInterval, self.garp_interval)] {
+            if span.is_some_and(|span| span != Duration::ZERO && span < GARP_SPACING) {
+                return Err(key.error(format!(
+                    "addresses are announced no more often than every {GARP_SPACING}; 0: never"
+                )));
+            }
+        }
         let nonzero = |span: Duration| (span != Duration::ZERO).then_some(span);
         let script_timeout = nonzero(self.script_timeout.unwrap_or(SCRIPT_TIMEOUT))
             .ok_or_else(|| Key::ScriptTimeout.error("a script needs some time to run; 0 is not possible"))?;
@@ -160,6 +175,8 @@ impl RouterOptions {
             checksum: self.v3_checksum.unwrap_or(ChecksumStyle::WithPseudoHeader),
             accept_interval_mismatch: self.accept_interval_mismatch.unwrap_or(false),
             require_equal_addresses: self.require_equal_addresses.unwrap_or(false),
+            xdp: self.xdp.unwrap_or_default(),
+            xdp_pass: self.xdp_pass.unwrap_or(false),
         })
     }
 
@@ -186,6 +203,8 @@ impl RouterOptions {
             v3_checksum: self.v3_checksum.or(defaults.v3_checksum),
             accept_interval_mismatch: self.accept_interval_mismatch.or(defaults.accept_interval_mismatch),
             require_equal_addresses: self.require_equal_addresses.or(defaults.require_equal_addresses),
+            xdp: self.xdp.or(defaults.xdp),
+            xdp_pass: self.xdp_pass.or(defaults.xdp_pass),
         }
     }
 }
@@ -245,6 +264,8 @@ impl Key {
             Self::V3Checksum => "--v3-checksum",
             Self::AcceptIntervalMismatch => "--accept-interval-mismatch",
             Self::RequireEqualAddresses => "--require-equal-addresses",
+            Self::Xdp => "--xdp",
+            Self::XdpPass => "--xdp-pass",
         }
     }
 
@@ -271,11 +292,13 @@ impl Key {
             Self::V3Checksum => "v3-checksum",
             Self::AcceptIntervalMismatch => "accept-interval-mismatch",
             Self::RequireEqualAddresses => "require-equal-addresses",
+            Self::Xdp => "xdp",
+            Self::XdpPass => "xdp-pass",
         }
     }
 
     /// Every option of a router.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Interface,
         Self::Vrid,
         Self::Addresses,
@@ -296,6 +319,8 @@ impl Key {
         Self::V3Checksum,
         Self::AcceptIntervalMismatch,
         Self::RequireEqualAddresses,
+        Self::Xdp,
+        Self::XdpPass,
     ];
 
     /// The option with this key; an underscore is as good as a hyphen.
@@ -367,6 +392,8 @@ mod tests {
         assert_eq!(key_at_fault(&[v4, (Key::Interval, "0.5")]), Key::Interval);
         assert_eq!(key_at_fault(&[v4, (Key::Protocol, "v3"), (Key::Auth, "pw/x")]), Key::Auth);
         assert_eq!(key_at_fault(&[v4, (Key::ScriptTimeout, "0")]), Key::ScriptTimeout);
+        assert_eq!(key_at_fault(&[v4, (Key::GarpDelay, "1ns")]), Key::GarpDelay);
+        assert_eq!(key_at_fault(&[v4, (Key::GarpInterval, "99ms")]), Key::GarpInterval);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use vrrpd_common::params::Auth;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Priority, Version, Vrid};
 
-use super::VirtualAddress;
+use super::{VirtualAddress, Xdp};
 
 /// The result of reading a value; the error is a sentence without the option's name.
 pub type Parsed<T> = Result<T, String>;
@@ -131,6 +131,17 @@ pub fn checksum(text: &str) -> Parsed<ChecksumStyle> {
         "pseudo-header" => Ok(ChecksumStyle::WithPseudoHeader),
         "message" => Ok(ChecksumStyle::MessageOnly),
         _ => Err(format!("{text:?} is no way to compute the checksum; one is pseudo-header or message")),
+    }
+}
+
+/// `auto`, `native`, `generic`, `off`.
+pub fn xdp(text: &str) -> Parsed<Xdp> {
+    match text {
+        "off" => Ok(Xdp::Off),
+        "auto" => Ok(Xdp::Auto),
+        "native" => Ok(Xdp::Native),
+        "generic" => Ok(Xdp::Generic),
+        _ => Err(format!("{text:?} is no way to use XDP; one is auto, native, generic or off")),
     }
 }
 

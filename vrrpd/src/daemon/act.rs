@@ -1,11 +1,13 @@
 //! Carrying out the actions of routers, in their order.
 
 use std::io;
+use std::mem::discriminant;
 
 use nix::errno::Errno;
 use tracing::{error, info, warn};
 use vrrpd_common::router::{Action, Event, Notice, Transition};
 use vrrpd_common::wire::frame;
+use vrrpd_common::{Instant, Priority};
 
 use super::Daemon;
 use super::instance::{Instance, Pending};
@@ -28,6 +30,9 @@ impl Daemon {
                     self.request(id, Operation::Add, addresses);
                 }
                 Action::GiveUpAddresses => {
+                    if let Some(transmitter) = link.transmitter() {
+                        transmitter.withdraw(id);
+                    }
                     let addresses = router.addresses_held();
                     self.request(id, Operation::Remove, addresses);
                 }
@@ -36,7 +41,7 @@ impl Daemon {
                         && let Some(frame) = router.advert_frame(mac, priority)
                         && let Some(transmitter) = link.transmitter()
                     {
-                        transmitter.advert(frame);
+                        transmitter.advert(id, frame, priority == Priority::RESIGN);
                         router.adverts_sent += 1;
                     }
                 }
@@ -47,7 +52,7 @@ impl Daemon {
                         let frames = router.announcements(mac);
                         for _ in 0..router.config.announce.count {
                             for frame in &frames {
-                                transmitter.announcement(frame.clone());
+                                transmitter.announcement(id, frame.clone());
                                 router.garp_sent += 1;
                             }
                         }
@@ -63,14 +68,19 @@ impl Daemon {
     /// Asks the netlink thread; what the router wants next waits for the answer.
     fn request(&mut self, id: RouterId, operation: Operation, addresses: Vec<VirtualAddress>) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
-        let index = self.links.get(router.link.0).and_then(|link| link.interface.as_ref()).map(|i| i.index);
-        let (Some(index), false) = (index, addresses.is_empty()) else {
-            // Nothing to do, or the interface is gone and its addresses with it.
-            if operation == Operation::Remove {
-                router.held.fill(false);
-            }
-            return;
+        // Addresses are removed where they were put, whatever that interface is called by now.
+        let index = match operation {
+            Operation::Add => self
+                .links
+                .get(router.link.0)
+                .and_then(|link| link.interface.as_ref())
+                .map(|there| there.index),
+            Operation::Remove => router.held_on,
         };
+        let (Some(index), false) = (index, addresses.is_empty()) else { return };
+        if operation == Operation::Add {
+            router.held_on = Some(index);
+        }
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         self.tickets.insert(ticket, id);
@@ -113,16 +123,15 @@ impl Daemon {
             }
         }
         if refused {
-            router.queue.clear();
+            router.drop_promotion();
             self.event(id, Event::AddressesRefused, None);
-        } else {
-            self.act(id);
         }
+        self.act(id);
     }
 
     fn transition(&mut self, id: RouterId, transition: Transition) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
-        let report = router.record(transition);
+        let Some((transition, report)) = router.record(transition) else { return };
         info!(
             router = %router.config.name(),
             from = report.from,
@@ -146,13 +155,14 @@ impl Daemon {
     }
 }
 
-/// Says what a router noticed.
-pub(super) fn notice(router: &Instance, notice: &Notice, frame: Option<&[u8]>) {
+/// Says what a router noticed, each kind at most once a second.
+pub(super) fn notice(router: &mut Instance, now: Instant, notice: &Notice, frame: Option<&[u8]>) {
+    let Some(untold) = router.notices.admit(now, discriminant(notice)) else { return };
     let name = router.config.name();
     match notice {
         Notice::IntervalDiffers(advert) => warn!(
             router = %name, master = %advert.source, theirs = %advert.interval, ours = %router.config.interval,
-            "the master's interval is not ours"
+            more = untold, "the master's interval is not ours"
         ),
         Notice::AddressesDiffer(advert) => {
             let theirs: Vec<_> = frame
@@ -162,12 +172,12 @@ pub(super) fn notice(router: &Instance, notice: &Notice, frame: Option<&[u8]>) {
             let ours: Vec<_> = router.config.addresses.iter().map(|a| a.address.to_string()).collect();
             warn!(
                 router = %name, master = %advert.source, theirs = theirs.join(" "), ours = ours.join(" "),
-                "the master announces other addresses than ours"
+                more = untold, "the master announces other addresses than ours"
             );
         }
         Notice::LowerMaster(advert) => warn!(
             router = %name, other = %advert.source, priority = advert.priority.0,
-            "another router of lower right sends adverts while we are master"
+            more = untold, "another router of lower right sends adverts while we are master"
         ),
         Notice::ClockGap(late) => {
             warn!(router = %name, late = %late, "the machine stood still; listening before acting");

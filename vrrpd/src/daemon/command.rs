@@ -76,9 +76,14 @@ impl Daemon {
             .collect()
     }
 
-    fn state(&self, selector: &Selector) -> Vec<RouterReport> {
+    fn state(&mut self, selector: &Selector) -> Vec<RouterReport> {
+        let chosen = self.chosen(selector);
+        // What the kernel did not wake us for belongs to the state all the same.
+        for id in &chosen {
+            self.hear_kernel(*id);
+        }
         let now = clock::now();
-        self.chosen(selector)
+        chosen
             .into_iter()
             .filter_map(|id| self.routers.get(id.0))
             .filter_map(|router| Some(router.report(now, self.links.get(router.link.0)?)))

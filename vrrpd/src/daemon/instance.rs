@@ -1,17 +1,21 @@
 //! One virtual router while it runs: its state machine, the actions that wait, and what is told about it.
 
 use std::collections::VecDeque;
+use std::mem::Discriminant;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::SystemTime;
 
 use vrrpd_common::params::Auth;
-use vrrpd_common::router::{Action, Reason, State, StateName, Transition, VirtualRouter};
+use vrrpd_common::router::{Action, Notice, Reason, State, StateName, Transition, VirtualRouter};
+use vrrpd_common::wire::ethernet;
 use vrrpd_common::wire::frame::{AdvertFrame, advert_frame_len, emit_advert, gratuitous_arp, unsolicited_na};
 use vrrpd_common::wire::vrrp::{Addresses, Kind, VrrpRepr};
 use vrrpd_common::{Instant, MacAddr, Priority, Version};
 
+use super::kernel::KernelSide;
 use super::link::{Link, LinkId};
+use super::spacing::Spacing;
 use crate::config::{RouterConfig, VirtualAddress};
 use crate::interface::service::{Operation, Ticket};
 use crate::report::{Counters, MasterReport, RouterReport, ScriptsReport, TransitionReport};
@@ -32,9 +36,16 @@ pub(super) struct Instance {
     pub(super) waiting: Option<Pending>,
     /// For each virtual address: whether we have put it on the interface.
     pub(super) held: Vec<bool>,
+    /// The interface, by number, that they are on.
+    pub(super) held_on: Option<u32>,
+    /// What was said of things noticed.
+    pub(super) notices: Spacing<Discriminant<Notice>>,
+    /// What was said of adverts that could not be sent.
+    pub(super) unsendable: Spacing<()>,
     /// The deadline under which it is filed.
     pub(super) scheduled: Option<Instant>,
     pub(super) scripts: Option<Runner>,
+    pub(super) kernel: KernelSide,
     pub(super) adverts_sent: u64,
     pub(super) garp_sent: u64,
     transitions: u64,
@@ -44,7 +55,7 @@ pub(super) struct Instance {
     reason: Reason,
     history: VecDeque<TransitionReport>,
     wire: WireAddresses,
-    advert: Option<(AdvertKey, Frame)>,
+    cached: Option<(AdvertKey, Frame)>,
 }
 
 /// A request that the kernel has not answered yet.
@@ -87,8 +98,12 @@ impl Instance {
             queue: VecDeque::new(),
             waiting: None,
             held: vec![false; config.addresses.len()],
+            held_on: None,
+            notices: Spacing::default(),
+            unsendable: Spacing::default(),
             scheduled: None,
             scripts: None,
+            kernel: KernelSide::default(),
             adverts_sent: 0,
             garp_sent: 0,
             transitions: 0,
@@ -97,7 +112,7 @@ impl Instance {
             reason: Reason::StartUp,
             history: VecDeque::new(),
             wire,
-            advert: None,
+            cached: None,
             config,
         }
     }
@@ -128,11 +143,26 @@ impl Instance {
     /// The frame of an advert with this priority; `None` while there is no address to send from.
     pub(super) fn advert_frame(&mut self, mac: MacAddr, priority: Priority) -> Option<Frame> {
         let key = AdvertKey { mac, source: self.machine.source()?, priority };
-        if let Some((made_for, frame)) = &self.advert
+        if let Some((made_for, frame)) = &self.cached
             && *made_for == key
         {
             return Some(Rc::clone(frame));
         }
+        let advert = self.advert(priority)?;
+        let mut buffer = vec![0; advert_frame_len(&advert)];
+        let frame =
+            AdvertFrame { source_mac: mac, source: key.source, checksum: self.config.checksum, advert };
+        let length = emit_advert(&frame, &mut buffer)?;
+        buffer.truncate(length);
+        let frame: Frame = buffer.into();
+        if priority != Priority::RESIGN {
+            self.cached = Some((key, Rc::clone(&frame)));
+        }
+        Some(frame)
+    }
+
+    /// What an advert with this priority says.
+    fn advert(&self, priority: Priority) -> Option<VrrpRepr<'_>> {
         let addresses = match &self.wire {
             WireAddresses::Ipv4(addresses) => Addresses::ipv4(addresses).ok()?,
             WireAddresses::Ipv6(addresses) => Addresses::ipv6(addresses).ok()?,
@@ -141,17 +171,13 @@ impl Instance {
             Version::V2 => Kind::V2 { auth: self.config.auth },
             Version::V3 => Kind::V3,
         };
-        let advert = VrrpRepr::new(self.config.vrid, priority, self.config.interval, kind, addresses)?;
-        let mut buffer = vec![0; advert_frame_len(&advert)];
-        let frame =
-            AdvertFrame { source_mac: mac, source: key.source, checksum: self.config.checksum, advert };
-        let length = emit_advert(&frame, &mut buffer)?;
-        buffer.truncate(length);
-        let frame: Frame = buffer.into();
-        if priority != Priority::RESIGN {
-            self.advert = Some((key, Rc::clone(&frame)));
-        }
-        Some(frame)
+        VrrpRepr::new(self.config.vrid, priority, self.config.interval, kind, addresses)
+    }
+
+    /// Octets of the IP packet that an advert is.
+    pub(super) fn packet_len(&self) -> usize {
+        let advert = self.advert(self.config.priority);
+        advert.map_or(0, |advert| advert_frame_len(&advert) - ethernet::HEADER_LEN)
     }
 
     /// The frames that announce the addresses, once each.
@@ -174,7 +200,8 @@ impl Instance {
                 .and_then(|interface| interface.address(address.address))
                 .is_some_and(|there| !there.ours)
         };
-        self.config.addresses.iter().filter(|address| !there(address)).copied().collect()
+        let missing = self.config.addresses.iter().zip(&self.held).filter(|(_, held)| !**held);
+        missing.map(|(address, _)| *address).filter(|address| !there(address)).collect()
     }
 
     /// The addresses that we have put on the interface.
@@ -195,9 +222,23 @@ impl Instance {
         }
     }
 
-    /// Remembers a change of state.
-    pub(super) fn record(&mut self, transition: Transition) -> TransitionReport {
+    /// Forgets the promotion that waits: the kernel refused the addresses it began with.
+    pub(super) fn drop_promotion(&mut self) {
+        let is_promotion =
+            |action: &Action| matches!(action, Action::Transition(Transition { to: StateName::Master, .. }));
+        if let Some(end) = self.queue.iter().position(is_promotion) {
+            self.queue.drain(..=end);
+        }
+    }
+
+    /// Remembers a change of state, as seen from the state told before; `None` when it is none, since what was between
+    /// never came to be.
+    pub(super) fn record(&mut self, transition: Transition) -> Option<(Transition, TransitionReport)> {
         let now = SystemTime::now();
+        let transition = Transition { from: self.told, ..transition };
+        if transition.from == transition.to {
+            return None;
+        }
         self.told = transition.to;
         self.since = now;
         self.reason = transition.reason;
@@ -213,7 +254,7 @@ impl Instance {
             self.history.pop_front();
         }
         self.history.push_back(report.clone());
-        report
+        Some((transition, report))
     }
 
     fn master(&self) -> Option<IpAddr> {
@@ -267,7 +308,8 @@ impl Instance {
             }),
             State::Initialize | State::Fault(_) | State::Master(_) => None,
         };
-        let rejected = link.table.rejected(config.family, config.vrid);
+        let (received, rejected) = link.counts(config.family, config.vrid);
+        let (datapath, datapath_reason) = link.datapath();
         let script = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
         RouterReport {
             interface: config.interface.clone(),
@@ -294,18 +336,19 @@ impl Instance {
             }
             .to_owned(),
             master,
-            datapath: "raw".to_owned(),
-            datapath_reason: None,
+            datapath: datapath.to_owned(),
+            datapath_reason,
             group: None,
             scripts: ScriptsReport { up: script(&config.up), down: script(&config.down) },
             counters: Counters {
                 adverts_sent: self.adverts_sent,
-                adverts_received: link.table.received(config.family, config.vrid),
+                adverts_received: received,
                 garp_sent: self.garp_sent,
                 transitions: self.transitions,
                 rejected: rejected.iter().map(|(reject, count)| (reject.name().to_owned(), count)).collect(),
             },
             history: self.history.iter().cloned().collect(),
+            kernel: None,
         }
     }
 }

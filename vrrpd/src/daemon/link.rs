@@ -3,19 +3,36 @@
 use std::io;
 
 use nix::errno::Errno;
-use tracing::warn;
-use vrrpd_common::{Family, Instant};
+use tracing::{debug, error, info, warn};
+use vrrpd_common::abi::{RouterRecord, slot};
+use vrrpd_common::{Duration, Family, Instant, Reject, Rejection, Vrid};
 
-use super::rejects::RejectLog;
+use super::spacing::Spacing;
+use crate::config::Xdp;
+use crate::datapath::membership::Membership;
 use crate::datapath::raw::RawPath;
 use crate::datapath::readiness::Readiness;
-use crate::datapath::{RouterId, Table};
+use crate::datapath::xdp::{Refusal, XdpPath};
+use crate::datapath::{RejectCounts, RouterId, Table};
 use crate::interface::Interface;
-use crate::transmit::Transmitter;
+use crate::transmit::{Transmitter, Unsent};
 
 /// An interface by its place in the list of all that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct LinkId(pub usize);
+
+impl LinkId {
+    /// The number under which a source of this interface is watched.
+    fn number(self, source: usize) -> u64 {
+        (self.0 * SOURCES + source) as u64
+    }
+
+    /// The interface and its source, from that number.
+    pub(super) fn from_number(number: u64) -> (Self, usize) {
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        (Self(number / SOURCES), number % SOURCES)
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Link {
@@ -24,8 +41,14 @@ pub(super) struct Link {
     pub(super) interface: Option<Interface>,
     pub(super) table: Table,
     pub(super) routers: Vec<RouterId>,
-    pub(super) reject_log: RejectLog,
+    /// What was said of discarded adverts.
+    rejects_said: Spacing<(Option<RouterId>, Reject)>,
     sockets: Option<Sockets>,
+    /// What the user wants of the kernel.
+    pub(super) xdp: Xdp,
+    pub(super) xdp_pass: bool,
+    /// Adverts that the interface did not take.
+    pub(super) unsendable: Vec<(RouterId, usize, io::Error)>,
     /// A failure to send is said once until sending works again.
     send_failed: bool,
 }
@@ -34,41 +57,151 @@ pub(super) struct Link {
 struct Sockets {
     index: u32,
     transmitter: Transmitter,
-    paths: [Option<RawPath>; FAMILIES.len()],
+    memberships: Vec<Membership>,
+    path: Path,
 }
+
+/// How adverts arrive.
+#[derive(Debug)]
+enum Path {
+    Raw { sockets: [Option<RawPath>; FAMILIES.len()], reason: String },
+    Xdp(Box<XdpPath>),
+}
+
+/// What can be read: a socket for each family, and the kernel's events.
+pub(super) const SOURCES: usize = FAMILIES.len() + 1;
+/// The place of the kernel's events among them.
+pub(super) const KERNEL: usize = FAMILIES.len();
 
 /// The families, in the order of their sockets.
 pub(super) const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 
 impl Link {
-    pub(super) fn new(name: String) -> Self {
+    pub(super) fn new(name: String, xdp: Xdp, xdp_pass: bool) -> Self {
         Self {
             name,
             interface: None,
             table: Table::default(),
             routers: Vec::new(),
-            reject_log: RejectLog::default(),
+            rejects_said: Spacing::default(),
             sockets: None,
+            xdp,
+            xdp_pass,
+            unsendable: Vec::new(),
             send_failed: false,
         }
     }
 
-    /// Opens the sockets for the families that are served, unless they are open on this very interface.
-    pub(super) fn open(&mut self, id: LinkId, index: u32, readiness: &Readiness) -> io::Result<()> {
+    /// Opens what the families that are served need, unless it is open on this very interface. The program goes onto
+    /// the interface before anything else, since some drivers take the link down for it. `patience` is
+    /// how long the kernel's memory may be waited for.
+    pub(super) fn open(
+        &mut self,
+        id: LinkId,
+        interface: &Interface,
+        readiness: &Readiness,
+        patience: Duration,
+    ) -> io::Result<()> {
+        let index = interface.index;
         if self.sockets.as_ref().is_some_and(|sockets| sockets.index == index) {
             return Ok(());
         }
         self.sockets = None;
-        let mut paths = [None, None];
+        let path = match self.kernel_path(interface, patience) {
+            Ok(xdp) => {
+                readiness.add(&xdp, id.number(KERNEL))?;
+                info!(
+                    interface = self.name,
+                    datapath = xdp.tier().name(),
+                    reason = xdp.reason(),
+                    "data path"
+                );
+                Path::Xdp(Box::new(xdp))
+            }
+            Err(Refusal(reason)) => {
+                if self.xdp != Xdp::Off {
+                    warn!(interface = self.name, datapath = "raw", reason, "data path");
+                }
+                self.raw_path(id, index, reason, readiness)?
+            }
+        };
+        let served = FAMILIES.into_iter().filter(|family| self.table.serves(*family));
+        let memberships = served.map(|family| Membership::new(index, family)).collect::<io::Result<_>>()?;
+        self.sockets = Some(Sockets { index, transmitter: Transmitter::open(index)?, memberships, path });
+        Ok(())
+    }
+
+    /// The program on the interface, ready for each of its routers.
+    fn kernel_path(&self, interface: &Interface, patience: Duration) -> Result<XdpPath, Refusal> {
+        let mut xdp = XdpPath::attach(interface.index, &self.name, self.xdp, interface.xdp_program)?;
+        xdp.prepare(self.table.routers().map(|(family, vrid)| slot(family, vrid)), patience)?;
+        Ok(xdp)
+    }
+
+    fn raw_path(&self, id: LinkId, index: u32, reason: String, readiness: &Readiness) -> io::Result<Path> {
+        let mut sockets = [None, None];
         for (place, family) in FAMILIES.into_iter().enumerate() {
             if self.table.serves(family) {
-                let path = RawPath::open(index, family)?;
-                readiness.add(path.socket(), (id.0 * FAMILIES.len() + place) as u64)?;
-                paths[place] = Some(path);
+                let socket = RawPath::open(index, family)?;
+                readiness.add(&socket, id.number(place))?;
+                sockets[place] = Some(socket);
             }
         }
-        self.sockets = Some(Sockets { index, transmitter: Transmitter::open(index)?, paths });
+        Ok(Path::Raw { sockets, reason })
+    }
+
+    /// Gives the program up, since the kernel does not do what it is asked.
+    pub(super) fn fall_back(&mut self, id: LinkId, reason: &str, readiness: &Readiness) -> io::Result<()> {
+        error!(interface = self.name, reason, "the data path in the kernel fails; raw sockets from now on");
+        let Some(index) = self.sockets.as_ref().map(|sockets| sockets.index) else { return Ok(()) };
+        let path = self.raw_path(id, index, reason.to_owned(), readiness)?;
+        if let Some(sockets) = &mut self.sockets {
+            sockets.path = path;
+        }
         Ok(())
+    }
+
+    /// The data path's name, and why it is not a better one.
+    pub(super) fn datapath(&self) -> (&'static str, Option<String>) {
+        match self.sockets.as_ref().map(|sockets| &sockets.path) {
+            None => ("raw", Some("there is no such interface".to_owned())),
+            Some(Path::Raw { reason, .. }) => ("raw", Some(reason.clone())),
+            Some(Path::Xdp(xdp)) => (xdp.tier().name(), xdp.reason().map(str::to_owned)),
+        }
+    }
+
+    /// Whether adverts are handled in the kernel.
+    pub(super) fn is_in_kernel(&self) -> bool {
+        self.sockets.as_ref().is_some_and(|sockets| matches!(sockets.path, Path::Xdp(_)))
+    }
+
+    /// The program in the kernel, if that is how adverts arrive.
+    pub(super) fn kernel(&mut self) -> Option<&mut XdpPath> {
+        match &mut self.sockets.as_mut()?.path {
+            Path::Xdp(xdp) => Some(xdp),
+            Path::Raw { .. } => None,
+        }
+    }
+
+    /// What the kernel knows of a router.
+    pub(super) fn kernel_record(&self, family: Family, vrid: Vrid) -> Option<RouterRecord> {
+        match &self.sockets.as_ref()?.path {
+            Path::Xdp(xdp) => xdp.record(slot(family, vrid)),
+            Path::Raw { .. } => None,
+        }
+    }
+
+    /// Valid adverts for a router, and discarded ones, whoever counted them.
+    pub(super) fn counts(&self, family: Family, vrid: Vrid) -> (u64, RejectCounts) {
+        let (received, rejected) = (self.table.received(family, vrid), self.table.rejected(family, vrid));
+        match self.sockets.as_ref().map(|sockets| &sockets.path) {
+            Some(Path::Xdp(xdp)) => {
+                let record = xdp.record(slot(family, vrid)).unwrap_or_default();
+                let own = RejectCounts::from(record.rejected).plus(&xdp.rejects().into());
+                (received + record.adverts, rejected.plus(&own))
+            }
+            Some(Path::Raw { .. }) | None => (received, rejected),
+        }
     }
 
     /// The interface is gone, and its sockets with it.
@@ -79,8 +212,8 @@ impl Link {
 
     /// Joins the groups of VRRP where that was not done.
     pub(super) fn join(&self) {
-        for path in self.sockets.iter().flat_map(|sockets| sockets.paths.iter().flatten()) {
-            if let Err(error) = path.join() {
+        for membership in self.sockets.iter().flat_map(|sockets| &sockets.memberships) {
+            if let Err(error) = membership.join() {
                 warn!(interface = self.name, %error, "the multicast group of VRRP cannot be joined");
             }
         }
@@ -88,8 +221,8 @@ impl Link {
 
     /// The next frame of a socket, by its place in [`FAMILIES`].
     pub(super) fn receive<'a>(&self, place: usize, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
-        let path = self.sockets.as_ref()?.paths.get(place)?.as_ref()?;
-        match path.receive(buffer) {
+        let Path::Raw { sockets, .. } = &self.sockets.as_ref()?.path else { return None };
+        match sockets.get(place)?.as_ref()?.receive(buffer) {
             Ok(frame) => frame,
             Err(error) => {
                 // Said once by the kernel when an interface goes down, which its own notification tells as well.
@@ -98,6 +231,24 @@ impl Link {
                 }
                 None
             }
+        }
+    }
+
+    /// Says that an advert was discarded; `router` is the name of the router of ours that it was for.
+    pub(super) fn say_rejected(
+        &mut self,
+        now: Instant,
+        id: Option<RouterId>,
+        router: Option<&str>,
+        why: &Rejection,
+    ) {
+        let Some(more) = self.rejects_said.admit(now, (id, why.reject)) else { return };
+        let (interface, check) = (&self.name, why.reject.name());
+        match (why.reject, router) {
+            // What is meant for others is no fault.
+            (Reject::NotOurs, _) => debug!(interface, check, %why, more, "an advert is not for us"),
+            (_, Some(router)) => warn!(router, check, %why, more, "an advert was discarded"),
+            (_, None) => warn!(interface, check, %why, more, "an advert was discarded"),
         }
     }
 
@@ -110,7 +261,8 @@ impl Link {
         let Some(sockets) = &mut self.sockets else { return };
         match sockets.transmitter.flush(now) {
             Ok(()) => self.send_failed = false,
-            Err(unsent) => {
+            Err(Unsent::One { router, octets, error }) => self.unsendable.push((router, octets, error)),
+            Err(unsent @ Unsent::All { .. }) => {
                 if !self.send_failed {
                     warn!(interface = self.name, error = %unsent, "sending fails");
                 }

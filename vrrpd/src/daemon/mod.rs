@@ -9,15 +9,17 @@
 mod act;
 mod command;
 mod instance;
+mod kernel;
 mod link;
-mod rejects;
+mod spacing;
 mod start;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::net::IpAddr;
 
 use tokio::sync::{broadcast, mpsc};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use vrrpd_common::router::{Action, Event, StateName};
 use vrrpd_common::{Duration, Instant};
 
@@ -31,7 +33,7 @@ use crate::report::EventReport;
 use crate::rundir::RunDir;
 use crate::signals::{Signal, Signals};
 use instance::Instance;
-use link::{FAMILIES, Link, LinkId};
+use link::{FAMILIES, KERNEL, Link, LinkId};
 
 pub use start::{Source, StartError};
 
@@ -41,6 +43,8 @@ const TURN: usize = 256;
 const DRAIN: usize = 1 << 14;
 /// Longest frame that can hold an advert with 255 IPv6 addresses, with room for every header.
 const LONGEST_FRAME: usize = 8 << 10;
+/// How long the loop may stand still when an interface comes back and the kernel has no memory at hand.
+const AGAIN: Duration = Duration::from_millis(20);
 /// How long the kernel may take to remove addresses when the daemon leaves.
 const LEAVE: Duration = Duration::from_secs(2);
 
@@ -129,6 +133,13 @@ impl Daemon {
         let now = clock::now();
         for link in &mut self.links {
             link.flush(now);
+            for (id, octets, error) in link.unsendable.drain(..) {
+                let Some(router) = self.routers.get_mut(id.0) else { continue };
+                router.adverts_sent = router.adverts_sent.saturating_sub(1);
+                if let Some(more) = router.unsendable.admit(now, ()) {
+                    error!(router = %router.config.name(), octets, more, %error, "the interface does not take the advert");
+                }
+            }
         }
     }
 
@@ -142,8 +153,10 @@ impl Daemon {
     fn receive_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
         for number in ready.drain(..) {
-            let number = usize::try_from(number).unwrap_or(usize::MAX);
-            self.receive(LinkId(number / FAMILIES.len()), number % FAMILIES.len(), TURN);
+            match LinkId::from_number(number) {
+                (link, KERNEL) => self.kernel_reports(link),
+                (link, place) => self.receive(link, place, TURN),
+            }
         }
         self.ready = ready;
     }
@@ -158,10 +171,9 @@ impl Daemon {
                 Some(Arrival::Advert { router, advert }) => {
                     self.event(router, Event::Advert(advert), Some(frame));
                 }
-                Some(Arrival::Rejected { router, rejection }) => {
-                    let router =
-                        router.and_then(|id| Some((id, self.routers.get(id.0)?.config.name().to_string())));
-                    link.reject_log.say(clock::now(), &link.name, router, &rejection);
+                Some(Arrival::Rejected { router: id, rejection }) => {
+                    let name = id.and_then(|id| Some(self.routers.get(id.0)?.config.name().to_string()));
+                    link.say_rejected(clock::now(), id, name.as_deref(), &rejection);
                 }
                 None => {}
             }
@@ -195,27 +207,41 @@ impl Daemon {
 
     /// Hands an event to a router and carries out what comes of it. `frame` is the one that an advert came in.
     fn event(&mut self, id: RouterId, event: Event, frame: Option<&[u8]>) {
+        self.event_at(id, clock::now(), event, frame);
+    }
+
+    /// The same for an event that happened at `at`.
+    fn event_at(&mut self, id: RouterId, at: Instant, event: Event, frame: Option<&[u8]>) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
         let mut actions = std::mem::take(&mut self.actions);
-        router.machine.handle(clock::now(), event, &mut |action| actions.push(action));
-        let deadline = router.machine.deadline();
-        if deadline != router.scheduled {
-            if let Some(before) = router.scheduled {
-                self.deadlines.remove(&(before, id));
-            }
-            if let Some(next) = deadline {
-                self.deadlines.insert((next, id));
-            }
-            router.scheduled = deadline;
-        }
+        router.machine.handle(at, event, &mut |action| actions.push(action));
         for action in actions.drain(..) {
             match action {
-                Action::Notice(notice) => act::notice(router, &notice, frame),
+                Action::Notice(notice) => act::notice(router, at, &notice, frame),
                 other => router.enqueue(other),
             }
         }
         self.actions = actions;
+        self.tell_kernel(id, event);
+        self.schedule(id);
         self.act(id);
+    }
+
+    /// Files the router under its deadline, unless the kernel watches that.
+    fn schedule(&mut self, id: RouterId) {
+        let watched = self.kernel_watches(id);
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let deadline = if watched { None } else { router.machine.deadline() };
+        if deadline == router.scheduled {
+            return;
+        }
+        if let Some(before) = router.scheduled {
+            self.deadlines.remove(&(before, id));
+        }
+        if let Some(next) = deadline {
+            self.deadlines.insert((next, id));
+        }
+        router.scheduled = deadline;
     }
 
     /// What the netlink thread says.
@@ -231,6 +257,12 @@ impl Daemon {
                     self.link_removed(id, &interface);
                 }
             }
+            Report::Lost(interface, address) => {
+                if let Some(id) = self.link_named(&interface.name) {
+                    self.link_changed(id, interface);
+                    self.address_lost(id, address);
+                }
+            }
             Report::Done(ticket, results) => self.done(ticket, results),
         }
     }
@@ -241,8 +273,11 @@ impl Daemon {
 
     fn link_changed(&mut self, id: LinkId, interface: Interface) {
         let Some(link) = self.links.get_mut(id.0) else { return };
-        if let Err(error) = link.open(id, interface.index, &self.readiness) {
-            error!(interface = link.name, %error, "the interface cannot be opened");
+        if let Err(error) = link.open(id, &interface, &self.readiness, AGAIN) {
+            // Gone again already: its own notification follows.
+            if error.raw_os_error() != Some(libc::ENODEV) {
+                error!(interface = link.name, %error, "the interface cannot be opened");
+            }
             return;
         }
         let came_up = interface.admin_up && link.interface.as_ref().is_none_or(|before| !before.admin_up);
@@ -255,13 +290,34 @@ impl Daemon {
         }
     }
 
+    /// An address has gone from an interface. If a master had put it there, it goes back.
+    fn address_lost(&mut self, link: LinkId, address: IpAddr) {
+        let routers = self.links.get(link.0).map(|link| link.routers.clone()).unwrap_or_default();
+        for id in routers {
+            let Some(router) = self.routers.get_mut(id.0) else { continue };
+            let lost = router.addresses_held().into_iter().find(|held| held.address == address);
+            let (Some(lost), StateName::Master, None) =
+                (lost, router.machine.state().name(), &router.waiting)
+            else {
+                continue;
+            };
+            warn!(router = %router.config.name(), address = %lost, "somebody removed the address; putting it back");
+            router.set_held(&lost, false);
+            router.enqueue(Action::TakeAddresses);
+            router.enqueue(Action::AnnounceAddresses);
+            self.act(id);
+        }
+    }
+
     fn link_removed(&mut self, id: LinkId, gone: &Interface) {
         let Some(link) = self.links.get_mut(id.0) else { return };
         if link.interface.as_ref().is_none_or(|interface| interface.index != gone.index) {
             return;
         }
         link.close();
-        for router in link.routers.clone() {
+        let routers = link.routers.clone();
+        self.forget_kernel(id);
+        for router in routers {
             self.check_usable(router);
         }
     }
@@ -286,6 +342,7 @@ impl Daemon {
         for id in self.ids() {
             self.event(id, Event::Shutdown, None);
         }
+        self.flush();
         let until = clock::now() + LEAVE;
         while self.is_busy() && clock::now() < until {
             let patience = until.saturating_since(clock::now());

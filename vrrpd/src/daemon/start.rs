@@ -9,24 +9,28 @@ use nix::errno::Errno;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc};
 use tracing::warn;
-use vrrpd_common::Family;
 use vrrpd_common::classify::Expect;
 use vrrpd_common::router::{Action, Event, Fault};
+use vrrpd_common::{Duration, Family};
 
 use super::instance::Instance;
 use super::link::{Link, LinkId};
 use super::{Daemon, LONGEST_FRAME};
 use crate::clock::{self, Alarm};
-use crate::config::RouterConfig;
+use crate::config::{RouterConfig, VirtualAddress, Xdp};
 use crate::control::server;
 use crate::datapath::RouterId;
 use crate::datapath::readiness::Readiness;
-use crate::interface::service::Service;
-use crate::rundir::{Claim, RunDir, RunDirError};
-use crate::script::{self, Runner, ScriptError};
+use crate::interface::service::{Operation, Request, Service, Ticket};
+use crate::journal::Journal;
+use crate::rundir::{RunDir, RunDirError};
+use crate::script::Runner;
 use crate::signals::Signals;
+use crate::sys::memory;
 use crate::sys::packet::PacketSocket;
 
+/// How long the start may take while the kernel has no memory at hand.
+const START: Duration = Duration::from_secs(10);
 /// Requests of clients that wait.
 const COMMANDS: usize = 16;
 /// Transitions that a client may be late in reading.
@@ -43,29 +47,59 @@ pub enum Source {
     File,
 }
 
+impl Source {
+    /// An interface as the user named it.
+    fn naming(self, interface: &str) -> String {
+        match self {
+            Self::CommandLine => format!("-i {interface}"),
+            Self::File => format!("interface = {interface:?}"),
+        }
+    }
+}
+
 /// Why the daemon cannot start.
 #[derive(Debug, Error)]
 pub enum StartError {
     /// Sockets and addresses are root's.
     #[error("must run as root, or with CAP_NET_ADMIN and CAP_NET_RAW")]
     NotPermitted,
-    /// A script cannot be run, or should not.
-    #[error("{option} {error}")]
-    Script {
-        /// `-U`, `-D`
-        option: &'static str,
-        /// Why.
-        error: ScriptError,
-    },
     /// The directory or a name in it is not to be had.
     #[error(transparent)]
     RunDir(#[from] RunDirError),
     /// There is no such interface.
-    #[error("-i {0}: there is no such interface")]
+    #[error("{0}: there is no such interface")]
     NoInterface(String),
+    /// An advert is not divided.
+    #[error(
+        "{router}: an advert with {count} addresses is {octets} octets long, and {interface} takes {mtu}; use fewer \
+         addresses in each of several routers"
+    )]
+    TooManyAddresses {
+        /// The router.
+        router: String,
+        /// Its addresses.
+        count: usize,
+        /// Octets of the IP packet.
+        octets: usize,
+        /// The interface.
+        interface: String,
+        /// What it takes.
+        mtu: u32,
+    },
     /// VRRP is defined for Ethernet here.
-    #[error("-i {0}: is no Ethernet interface; Ethernet, VLAN, bond, bridge or veth is wanted")]
+    #[error("{0}: is no Ethernet interface; Ethernet, VLAN, bond, bridge or veth is wanted")]
     NotEthernet(String),
+    /// Two routers on an interface want different data paths.
+    #[error("--xdp, --xdp-pass: the routers on {0} differ; an interface has one data path")]
+    DatapathsDiffer(String),
+    /// The data path that was asked for is not to be had.
+    #[error("{flag}: not possible: {reason}")]
+    NoDatapath {
+        /// The option.
+        flag: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// A system call failed.
     #[error("{what}: {error}")]
     System {
@@ -85,13 +119,6 @@ impl Daemon {
         };
         let signals = Signals::catch().map_err(system("signals"))?;
         check_privileges()?;
-        for config in &configs {
-            for (option, script) in [("-U", &config.up), ("-D", &config.down)] {
-                if let Some(path) = script {
-                    script::check(path).map_err(|error| StartError::Script { option, error })?;
-                }
-            }
-        }
         let mut rundir = RunDir::open(dir)?;
 
         let names: BTreeSet<String> = configs.iter().map(|config| config.interface.clone()).collect();
@@ -103,23 +130,27 @@ impl Daemon {
             let interface = interfaces
                 .iter()
                 .find(|interface| interface.name == name)
-                .ok_or_else(|| StartError::NoInterface(name.clone()))?;
+                .ok_or_else(|| StartError::NoInterface(source.naming(&name)))?;
             if interface.mac.is_none() {
-                return Err(StartError::NotEthernet(name));
+                return Err(StartError::NotEthernet(source.naming(&name)));
             }
-            let mut link = Link::new(name);
+            let (xdp, xdp_pass) = datapath_wanted(&configs, &name)?;
+            let mut link = Link::new(name, xdp, xdp_pass);
             link.interface = Some(interface.clone());
             links.push(link);
         }
 
+        let base = claim(&rundir, source, &configs)?;
+        let journal_file = format!("{base}.journal");
+        let journal = Journal::read(&rundir.path().join(&journal_file));
         let mut routers = Vec::with_capacity(configs.len());
         for config in configs {
             let place = links.iter().position(|link| link.name == config.interface);
             let Some(link) = place.and_then(|place| links.get_mut(place)) else { continue };
             let id = RouterId(routers.len());
             let mut router = Instance::new(config, LinkId(place.unwrap_or_default()));
-            claim(&rundir, &router.config, link)?;
-            adopt_left_behind(&mut router, link);
+            check_length(&router, link)?;
+            adopt_left_behind(&mut router, link, &journal);
             link.routers.push(id);
             let usable = usable(&router, link);
             expect(&router, id, link, usable.ok());
@@ -131,15 +162,19 @@ impl Daemon {
 
         let readiness = Readiness::new().map_err(system("epoll"))?;
         for (place, link) in links.iter_mut().enumerate() {
-            if let Some(index) = link.interface.as_ref().map(|interface| interface.index) {
-                link.open(LinkId(place), index, &readiness).map_err(system(&format!("-i {}", link.name)))?;
+            if let Some(interface) = link.interface.clone() {
+                link.open(LinkId(place), &interface, &readiness, START)
+                    .map_err(system(&format!("-i {}", link.name)))?;
+                check_datapath(link)?;
                 link.join();
             }
         }
 
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
-        let base = publish(&mut rundir, source, &routers, &links)?;
+        remove_orphans(&routers, &links, &journal, &service);
+        rundir.write(&journal_file, 0o600, &Journal::text(routers.iter().map(|router| &router.config)))?;
+        publish(&mut rundir, source, &base, &routers)?;
         let socket = rundir.socket_path(&format!("{base}.sock"))?;
         server::start(&socket, server::Daemon { commands: commands_in, events: events.clone() })
             .map_err(system(&socket.display().to_string()))?;
@@ -149,6 +184,7 @@ impl Daemon {
                 router.scripts = Some(Runner::start(name, router.config.script_timeout));
             }
         }
+        memory::give_back();
         Ok(Self {
             routers,
             links,
@@ -171,6 +207,33 @@ impl Daemon {
     }
 }
 
+/// What the routers of an interface want of the kernel: one answer.
+fn datapath_wanted(configs: &[RouterConfig], interface: &str) -> Result<(Xdp, bool), StartError> {
+    let mut wanted = configs
+        .iter()
+        .filter(|config| config.interface == interface)
+        .map(|config| (config.xdp, config.xdp_pass));
+    let first = wanted.next().unwrap_or_default();
+    if wanted.all(|other| other == first) {
+        Ok(first)
+    } else {
+        Err(StartError::DatapathsDiffer(interface.to_owned()))
+    }
+}
+
+/// A data path that was asked for by name has to be had.
+fn check_datapath(link: &Link) -> Result<(), StartError> {
+    match (link.xdp, link.datapath()) {
+        (Xdp::Native, ("raw", reason)) => {
+            Err(StartError::NoDatapath { flag: "--xdp=native", reason: reason.unwrap_or_default() })
+        }
+        (Xdp::Generic, ("raw", reason)) => {
+            Err(StartError::NoDatapath { flag: "--xdp=generic", reason: reason.unwrap_or_default() })
+        }
+        (Xdp::Off | Xdp::Auto | Xdp::Native | Xdp::Generic, _) => Ok(()),
+    }
+}
+
 /// One clear sentence instead of whatever would fail first.
 fn check_privileges() -> Result<(), StartError> {
     match PacketSocket::probe() {
@@ -182,31 +245,80 @@ fn check_privileges() -> Result<(), StartError> {
     }
 }
 
-fn claim(rundir: &RunDir, config: &RouterConfig, link: &Link) -> Result<(), StartError> {
-    let index = link.interface.as_ref().map_or(0, |interface| interface.index);
-    let claim = Claim::Router(index, config.family, config.vrid);
-    let what = format!("-i {} -v {}: this virtual router", config.interface, config.vrid);
-    Ok(rundir.require(claim, &what, &format!("{}.pid", base_name(config)))?)
+fn check_length(router: &Instance, link: &Link) -> Result<(), StartError> {
+    let (octets, mtu) = (router.packet_len(), link.interface.as_ref().map_or(u32::MAX, |there| there.mtu));
+    if u32::try_from(octets).is_ok_and(|octets| octets <= mtu) {
+        return Ok(());
+    }
+    Err(StartError::TooManyAddresses {
+        router: router.config.name().to_string(),
+        count: router.config.addresses.len(),
+        octets,
+        interface: link.name.clone(),
+        mtu,
+    })
 }
 
-/// An address with our mark that is there before we have put it there was left by a daemon that could not clean up.
-fn adopt_left_behind(router: &mut Instance, link: &Link) {
-    let left: Vec<_> = router
-        .config
-        .addresses
-        .iter()
-        .filter(|address| {
-            let there = link.interface.as_ref().and_then(|interface| interface.address(address.address));
-            there.is_some_and(|there| there.ours && there.prefix_len == address.prefix_len)
-        })
-        .copied()
-        .collect();
+/// Claims every router, and returns what the files of this process are called.
+fn claim(rundir: &RunDir, source: Source, configs: &[RouterConfig]) -> Result<String, StartError> {
+    for config in configs {
+        let what = format!("-i {} -v {}: this virtual router", config.interface, config.vrid);
+        rundir.require(&base_name(config), &what)?;
+    }
+    match (source, configs) {
+        (Source::CommandLine, [config, ..]) => Ok(base_name(config)),
+        (Source::CommandLine, []) | (Source::File, _) => {
+            let what = format!("{}: the directory", rundir.path().display());
+            rundir.require("vrrpd", &what)?;
+            Ok("vrrpd".to_owned())
+        }
+    }
+}
+
+/// What is on an interface before we have put it there was left by a daemon that could not clean up: it has our mark, or
+/// stands in the journal.
+fn adopt_left_behind(router: &mut Instance, link: &Link, journal: &Journal) {
+    let Some(interface) = &link.interface else { return };
+    let was_ours = |address: &VirtualAddress| {
+        let there = interface.address(address.address).filter(|there| there.prefix_len == address.prefix_len);
+        there.is_some_and(|there| there.ours || journal.on(&interface.name).any(|noted| noted == *address))
+    };
+    let left: Vec<_> = router.config.addresses.iter().filter(|address| was_ours(address)).copied().collect();
+    if left.is_empty() {
+        return;
+    }
     for address in &left {
         warn!(router = %router.config.name(), %address, "removing an address that an earlier vrrpd left behind");
         router.set_held(address, true);
     }
-    if !left.is_empty() {
-        router.queue.push_back(Action::GiveUpAddresses);
+    router.held_on = Some(interface.index);
+    router.queue.push_back(Action::GiveUpAddresses);
+}
+
+/// Removes what an earlier daemon of our name left behind and no router of ours has any more.
+fn remove_orphans(routers: &[Instance], links: &[Link], journal: &Journal, service: &Service) {
+    for interface in links.iter().filter_map(|link| link.interface.as_ref()) {
+        let served = |address: &VirtualAddress| {
+            routers.iter().any(|router| {
+                router.config.interface == interface.name && router.config.addresses.contains(address)
+            })
+        };
+        let addresses: Vec<_> = journal
+            .on(&interface.name)
+            .filter(|address| !served(address))
+            .filter(|address| {
+                let there = interface.address(address.address);
+                there.is_some_and(|there| there.prefix_len == address.prefix_len)
+            })
+            .collect();
+        for address in &addresses {
+            warn!(interface = interface.name, %address, "removing an address that an earlier vrrpd left behind");
+        }
+        if !addresses.is_empty() {
+            // Nobody waits for the answer: no router has this ticket.
+            let (ticket, index, operation) = (Ticket(0), interface.index, Operation::Remove);
+            service.request(Request { ticket, index, operation, addresses });
+        }
     }
 }
 
@@ -219,33 +331,17 @@ fn base_name(config: &RouterConfig) -> String {
     format!("vrrpd_{}_{}{suffix}", config.interface, config.vrid)
 }
 
-/// Writes the pid files; returns what the other files of this process are called.
-fn publish(
-    rundir: &mut RunDir,
-    source: Source,
-    routers: &[Instance],
-    links: &[Link],
-) -> Result<String, StartError> {
+/// Writes the pid files.
+fn publish(rundir: &mut RunDir, source: Source, base: &str, routers: &[Instance]) -> Result<(), StartError> {
     let pid = format!("{}\n", std::process::id());
-    match (source, routers.first()) {
-        (Source::CommandLine, Some(router)) => {
-            let base = base_name(&router.config);
-            let index =
-                links.get(router.link.0).and_then(|link| link.interface.as_ref()).map_or(0, |i| i.index);
-            // The first process on an interface has the short name, which Vrrpd's users know.
-            if rundir.claim(Claim::Interface(index))? {
-                rundir.write(&format!("vrrpd_{}.pid", router.config.interface), 0o644, &pid)?;
-            }
-            rundir.write(&format!("{base}.pid"), 0o644, &pid)?;
-            Ok(base)
-        }
-        (Source::CommandLine, None) | (Source::File, _) => {
-            let what = format!("{}: its name vrrpd.pid", rundir.path().display());
-            rundir.require(Claim::Process, &what, "vrrpd.pid")?;
-            rundir.write("vrrpd.pid", 0o644, &pid)?;
-            Ok("vrrpd".to_owned())
+    if let (Source::CommandLine, Some(router)) = (source, routers.first()) {
+        let short = format!("vrrpd_{}", router.config.interface);
+        // The first process on an interface has the short name, which Vrrpd's users know.
+        if rundir.claim(&short)? {
+            rundir.write(&format!("{short}.pid"), 0o644, &pid)?;
         }
     }
+    Ok(rundir.write(&format!("{base}.pid"), 0o644, &pid)?)
 }
 
 /// The address that a router sends from, or why its interface cannot be used.

@@ -1,13 +1,18 @@
 //! How adverts arrive: from an interface to events for the routers on it.
 //!
-//! [`Table`] says which routers an interface has, [`raw::RawPath`] takes frames from packet sockets, and
-//! [`Table::judge`] runs the one parser over a frame and counts what it found.
+//! [`Table`] says which routers an interface has. In user space [`raw::RawPath`] takes frames from packet sockets, and
+//! [`Table::judge`] runs the one parser over a frame and counts what it found. In the kernel [`xdp::XdpPath`] does both,
+//! and tells only what changes something. Exactly one of them is there for an interface at a time.
 
+pub mod membership;
+pub mod pins;
 pub mod raw;
 pub mod readiness;
+pub mod xdp;
 
 use std::collections::BTreeMap;
 
+use vrrpd_common::abi::Counters;
 use vrrpd_common::classify::{Classified, Expect, Routers};
 use vrrpd_common::{Advert, Family, Reject, Rejection, Vrid, classify};
 
@@ -91,6 +96,21 @@ impl Table {
         }
     }
 
+    /// Every router.
+    pub fn routers(&self) -> impl Iterator<Item = (Family, Vrid)> {
+        self.routers.keys().copied()
+    }
+
+    /// The router of a family and VRID.
+    pub fn router(&self, family: Family, vrid: Vrid) -> Option<RouterId> {
+        self.routers.get(&(family, vrid)).map(|entry| entry.id)
+    }
+
+    /// What the adverts of a router have to look like.
+    pub fn expected(&self, family: Family, vrid: Vrid) -> Option<Expect> {
+        self.routers.get(&(family, vrid)).map(|entry| entry.expect)
+    }
+
     /// Valid adverts that a router received.
     pub fn received(&self, family: Family, vrid: Vrid) -> u64 {
         self.routers.get(&(family, vrid)).map_or(0, |entry| entry.received)
@@ -113,6 +133,12 @@ impl Routers for Table {
     }
 }
 
+impl From<Counters> for RejectCounts {
+    fn from(counters: Counters) -> Self {
+        Self(counters)
+    }
+}
+
 impl RejectCounts {
     fn add(&mut self, reject: Reject) {
         if let Some(count) = self.0.get_mut(reject as usize) {
@@ -120,7 +146,9 @@ impl RejectCounts {
         }
     }
 
-    fn plus(mut self, other: &Self) -> Self {
+    /// Both together.
+    #[must_use]
+    pub fn plus(mut self, other: &Self) -> Self {
         for (count, more) in self.0.iter_mut().zip(other.0) {
             *count += more;
         }

@@ -4,61 +4,37 @@
 //! matter, and each fault can be counted under its own name.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use libc::{BPF_ABS, BPF_B, BPF_H, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
-use socket2::{Domain, InterfaceIndexOrAddress, Socket, Type};
 use vrrpd_common::Family;
 use vrrpd_common::wire::{ethernet, ipv4, ipv6};
 
 use crate::sys::packet::{FilterInstruction, PacketSocket, jump, statement};
 
-/// The sockets of one interface and one family.
+/// The socket of one interface and one family.
 #[derive(Debug)]
-pub struct RawPath {
-    receiver: PacketSocket,
-    /// Keeps the card's filter and the switches' snooping open for the group.
-    membership: Socket,
-    family: Family,
-    index: u32,
-}
+pub struct RawPath(PacketSocket);
 
 impl RawPath {
-    /// Opens the sockets on the interface `index`. Joining the group is tried again by [`RawPath::join`].
+    /// Opens the socket on the interface `index`.
     pub fn open(index: u32, family: Family) -> io::Result<Self> {
-        let receiver = match family {
-            Family::Ipv4 => PacketSocket::receiver(index, ethernet::TYPE_IPV4, &filter_ipv4())?,
-            Family::Ipv6 => PacketSocket::receiver(index, ethernet::TYPE_IPV6, &filter_ipv6())?,
-        };
-        let domain = match family {
-            Family::Ipv4 => Domain::IPV4,
-            Family::Ipv6 => Domain::IPV6,
-        };
-        let membership = Socket::new(domain, Type::DGRAM.cloexec(), None)?;
-        Ok(Self { receiver, membership, family, index })
-    }
-
-    /// Joins the group, which an interface may forget or not allow yet; being a member already is fine.
-    pub fn join(&self) -> io::Result<()> {
-        let joined = match self.family {
-            Family::Ipv4 => self
-                .membership
-                .join_multicast_v4_n(&ipv4::VRRP_GROUP, &InterfaceIndexOrAddress::Index(self.index)),
-            Family::Ipv6 => self.membership.join_multicast_v6(&ipv6::VRRP_GROUP, self.index),
-        };
-        match joined {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
-            other => other,
+        match family {
+            Family::Ipv4 => PacketSocket::receiver(index, ethernet::TYPE_IPV4, &filter_ipv4()),
+            Family::Ipv6 => PacketSocket::receiver(index, ethernet::TYPE_IPV6, &filter_ipv6()),
         }
+        .map(Self)
     }
 
     /// The next frame, cut to `buffer`; `None` when there is none.
     pub fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
-        self.receiver.receive(buffer)
+        self.0.receive(buffer)
     }
+}
 
-    /// The socket to wait for.
-    pub fn socket(&self) -> &PacketSocket {
-        &self.receiver
+impl AsFd for RawPath {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp};
 use vrrpd_common::MacAddr;
 
 use super::address::MARK;
@@ -26,6 +27,8 @@ pub(super) enum Change {
     Changed(u32),
     /// This interface is gone, or has another name now.
     Removed(Interface),
+    /// This interface has lost this address.
+    Lost(u32, IpAddr),
     /// An interface got a name that matters; its addresses were not followed before, so all is to be read again.
     Unknown,
 }
@@ -62,7 +65,7 @@ impl Mirror {
 
     /// `RTM_NEWLINK`
     pub(super) fn new_link(&mut self, link: &LinkMessage) -> Change {
-        let Some(new) = interface(link) else { return Change::None };
+        let Some(new) = interface(link).filter(|_| is_about_the_interface(link)) else { return Change::None };
         let wanted = self.names.contains(&new.name);
         match self.interfaces.get_mut(&new.index) {
             Some(old) if old.name == new.name => {
@@ -80,6 +83,9 @@ impl Mirror {
 
     /// `RTM_DELLINK`
     pub(super) fn del_link(&mut self, link: &LinkMessage) -> Change {
+        if !is_about_the_interface(link) {
+            return Change::None;
+        }
         self.interfaces.remove(&link.header.index).map_or(Change::None, Change::Removed)
     }
 
@@ -101,8 +107,16 @@ impl Mirror {
         let Some(address) = interface_address(message) else { return Change::None };
         let before = interface.addresses.len();
         interface.addresses.retain(|there| !same(there, &address));
-        if interface.addresses.len() == before { Change::None } else { Change::Changed(interface.index) }
+        if interface.addresses.len() == before {
+            return Change::None;
+        }
+        Change::Lost(interface.index, address.address)
     }
+}
+
+/// A bridge tells in the same words of its ports, which may well go on as interfaces.
+fn is_about_the_interface(link: &LinkMessage) -> bool {
+    link.header.interface_family == AddressFamily::Unspec
 }
 
 fn same(one: &InterfaceAddress, other: &InterfaceAddress) -> bool {
@@ -112,11 +126,20 @@ fn same(one: &InterfaceAddress, other: &InterfaceAddress) -> bool {
 fn interface(link: &LinkMessage) -> Option<Interface> {
     let mut name = None;
     let mut mac = None;
+    let mut xdp_program = None;
+    let mut mtu = u32::MAX;
     for attribute in &link.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text.clone()),
             LinkAttribute::Address(octets) if link.header.link_layer_type == LinkLayerType::Ether => {
                 mac = octets.as_slice().try_into().ok().map(MacAddr);
+            }
+            LinkAttribute::Mtu(octets) => mtu = *octets,
+            LinkAttribute::Xdp(xdp) => {
+                xdp_program = xdp.iter().find_map(|attribute| match attribute {
+                    LinkXdp::ProgId(id) if *id != 0 => Some(*id),
+                    _ => None,
+                });
             }
             _ => {}
         }
@@ -126,7 +149,9 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
         name: name?,
         admin_up: link.header.flags.contains(LinkFlags::Up),
         carrier: link.header.flags.contains(LinkFlags::LowerUp),
+        mtu,
         mac,
+        xdp_program,
         addresses: Vec::new(),
     })
 }
@@ -201,11 +226,20 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_leaves_its_bridge_is_not_gone() {
+        let mut mirror = eth0();
+        let mut port = link(2, "eth0", LinkFlags::Up);
+        port.header.interface_family = AddressFamily::Bridge;
+        assert_eq!(mirror.del_link(&port), Change::None);
+        assert!(mirror.get(2).is_some());
+    }
+
+    #[test]
     fn addresses_come_and_go() {
         let mut mirror = eth0();
         assert_eq!(mirror.new_address(&address(2, "10.0.0.1")), Change::None);
         assert_eq!(mirror.new_address(&address(2, "10.0.0.2")), Change::Changed(2));
-        assert_eq!(mirror.del_address(&address(2, "10.0.0.1")), Change::Changed(2));
+        assert_eq!(mirror.del_address(&address(2, "10.0.0.1")), Change::Lost(2, IpAddr::from([10, 0, 0, 1])));
         assert_eq!(mirror.del_address(&address(2, "10.0.0.1")), Change::None);
         assert_eq!(mirror.new_address(&address(9, "10.0.0.9")), Change::None);
         assert_eq!(mirror.get(2).expect("is there").addresses.len(), 1);

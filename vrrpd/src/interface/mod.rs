@@ -23,8 +23,12 @@ pub struct Interface {
     pub admin_up: bool,
     /// There is a carrier, as far as the interface can tell.
     pub carrier: bool,
+    /// Octets of the longest IP packet that it takes.
+    pub mtu: u32,
     /// Its hardware address; `None` where it is no Ethernet.
     pub mac: Option<MacAddr>,
+    /// The XDP program that it has, by the kernel's number.
+    pub xdp_program: Option<u32>,
     /// Every address it has.
     pub addresses: Vec<InterfaceAddress>,
 }
@@ -101,6 +105,8 @@ mod tests {
             admin_up: true,
             carrier: true,
             mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
+            xdp_program: None,
+            mtu: 1500,
             addresses,
         }
     }

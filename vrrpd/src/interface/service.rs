@@ -1,6 +1,7 @@
 //! The thread that talks to the kernel about interfaces: requests in, reports out, never a wait for either side.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::mpsc as std_mpsc;
 use std::thread;
 
@@ -8,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{FuturesUnordered, TryStreamExt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::sys::AsyncSocket;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -15,6 +17,10 @@ use tracing::warn;
 use super::mirror::{Change, Mirror};
 use super::{Interface, address};
 use crate::config::VirtualAddress;
+
+/// Octets of notifications that may wait: those of a thousand interfaces that change at once. The kernel gives what it
+/// allows.
+const NOTIFICATIONS: u32 = 4 << 20;
 
 /// Names a request, so that its report can be told from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,8 +53,10 @@ pub enum Operation {
 pub enum Report {
     /// The interface is like this now.
     Changed(Interface),
-    /// The interface is gone.
+    /// The interface is gone, or has another name.
     Removed(Interface),
+    /// The interface has lost this address, and is like this now.
+    Lost(Interface, IpAddr),
     /// A request has been carried out, with a result for each of its addresses.
     Done(Ticket, Vec<io::Result<()>>),
 }
@@ -106,9 +114,12 @@ struct Worker {
 impl Worker {
     async fn new(names: Vec<String>) -> io::Result<Self> {
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-        let (connection, monitor, messages) = rtnetlink::new_multicast_connection(&groups)?;
+        let (mut connection, monitor, messages) = rtnetlink::new_multicast_connection(&groups)?;
+        connection.socket_mut().socket_mut().set_rx_buf_sz(NOTIFICATIONS)?;
         tokio::spawn(connection);
-        let (connection, handle, _) = rtnetlink::new_connection()?;
+        let (mut connection, handle, _) = rtnetlink::new_connection()?;
+        // An answer that does not come must not look like success.
+        connection.set_forward_ack(true);
         tokio::spawn(connection);
         // The monitor's connection ends with its handle, which therefore goes where the messages go.
         let notifications = messages
@@ -180,6 +191,13 @@ impl Worker {
                 self.mirror.get(index).cloned().map(Report::Changed).into_iter().collect()
             }
             Change::Removed(interface) => vec![Report::Removed(interface)],
+            Change::Lost(index, address) => self
+                .mirror
+                .get(index)
+                .cloned()
+                .map(|interface| Report::Lost(interface, address))
+                .into_iter()
+                .collect(),
             Change::Unknown => match self.read_all().await {
                 Ok(gone) => {
                     let there = self.mirror.interfaces().cloned().map(Report::Changed);
@@ -213,7 +231,8 @@ fn perform(handle: &mut Handle, request: &Request) -> impl Future<Output = Repor
             results.push(match answer {
                 Ok(mut messages) => match messages.next().await.map(|message| message.payload) {
                     Some(NetlinkPayload::Error(error)) if error.code.is_some() => Err(error.to_io()),
-                    Some(_) | None => Ok(()),
+                    Some(_) => Ok(()),
+                    None => Err(io::Error::other("the kernel's answer was lost")),
                 },
                 Err(error) => Err(io::Error::other(error)),
             });

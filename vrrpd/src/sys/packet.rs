@@ -8,7 +8,7 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, sendmmsg};
+use nix::sys::socket::{MsgFlags, MultiHeaders, sendmmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
 /// Room for the frames of a thousand routers that are due at the same time; the kernel counts more than the octets.
@@ -43,7 +43,10 @@ impl PacketSocket {
         // Created for no protocol, so that nothing arrives before the filter stands and the interface is chosen.
         let socket = Self::open()?;
         socket.0.attach_filter(filter)?;
-        grow(|size| socket.0.set_recv_buffer_size(size));
+        // Past the system's limit if we may, up to it if not.
+        if setsockopt(&socket.0, sockopt::RcvBufForce, &BUFFER).is_err() {
+            socket.0.set_recv_buffer_size(BUFFER)?;
+        }
         socket.bind(index, ethertype)?;
         Ok(socket)
     }
@@ -51,7 +54,9 @@ impl PacketSocket {
     /// Sends frames on the interface `index`.
     pub fn sender(index: u32) -> io::Result<Self> {
         let socket = Self::open()?;
-        grow(|size| socket.0.set_send_buffer_size(size));
+        if setsockopt(&socket.0, sockopt::SndBufForce, &BUFFER).is_err() {
+            socket.0.set_send_buffer_size(BUFFER)?;
+        }
         socket.0.set_priority(PRIORITY)?;
         socket.bind(index, 0)?;
         Ok(socket)
@@ -95,36 +100,18 @@ impl PacketSocket {
         }
     }
 
-    /// Sends as many of `frames` as the queue takes, in order, and says how many that were.
+    /// Sends as many of `frames`, at most [`BATCH`], as the queue takes, in order, and says how many that were. An error
+    /// is about the first of them.
     pub fn send<F: AsRef<[u8]>>(&self, frames: &[F]) -> io::Result<usize> {
-        let mut headers = MultiHeaders::<()>::preallocate(frames.len().min(BATCH), None);
-        let mut sent = 0;
-        for chunk in frames.chunks(BATCH) {
-            let slices: Vec<_> = chunk.iter().map(|frame| [IoSlice::new(frame.as_ref())]).collect();
-            let addresses = vec![None; chunk.len()];
-            match sendmmsg(self.0.as_raw_fd(), &mut headers, &slices, &addresses, [], MsgFlags::empty()) {
-                Ok(results) => {
-                    let count = results.count();
-                    sent += count;
-                    if count < chunk.len() {
-                        break;
-                    }
-                }
-                Err(Errno::EAGAIN | Errno::ENOBUFS) => break,
-                Err(error) if sent == 0 => return Err(error.into()),
-                Err(_) => break,
-            }
+        let frames = frames.get(..BATCH).unwrap_or(frames);
+        let mut headers = MultiHeaders::<()>::preallocate(frames.len(), None);
+        let slices: Vec<_> = frames.iter().map(|frame| [IoSlice::new(frame.as_ref())]).collect();
+        let addresses = vec![None; frames.len()];
+        match sendmmsg(self.0.as_raw_fd(), &mut headers, &slices, &addresses, [], MsgFlags::empty()) {
+            Ok(results) => Ok(results.count()),
+            Err(Errno::EAGAIN | Errno::ENOBUFS) => Ok(0),
+            Err(error) => Err(error.into()),
         }
-        Ok(sent)
-    }
-}
-
-/// As much as the system allows: the whole if we may, else less.
-fn grow(set: impl Fn(usize) -> io::Result<()>) {
-    let mut size = BUFFER;
-    // The kernel caps what it does not allow instead of refusing it, so the first attempt nearly always ends this.
-    while size > 64 << 10 && set(size).is_err() {
-        size /= 2;
     }
 }
 

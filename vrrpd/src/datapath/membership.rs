@@ -1,0 +1,42 @@
+//! Membership of VRRP's multicast group: keeps the card's filter and the switches' snooping open, however adverts are
+//! received.
+
+use std::io;
+
+use socket2::{Domain, InterfaceIndexOrAddress, Socket, Type};
+use vrrpd_common::Family;
+use vrrpd_common::wire::{ipv4, ipv6};
+
+/// A socket that is a member on one interface, and for nothing else.
+#[derive(Debug)]
+pub struct Membership {
+    socket: Socket,
+    family: Family,
+    index: u32,
+}
+
+impl Membership {
+    /// A member to be, see [`Membership::join`].
+    pub fn new(index: u32, family: Family) -> io::Result<Self> {
+        let domain = match family {
+            Family::Ipv4 => Domain::IPV4,
+            Family::Ipv6 => Domain::IPV6,
+        };
+        Ok(Self { socket: Socket::new(domain, Type::DGRAM.cloexec(), None)?, family, index })
+    }
+
+    /// Joins the group, which an interface may forget or not allow yet; being a member already is fine.
+    pub fn join(&self) -> io::Result<()> {
+        let joined = match self.family {
+            Family::Ipv4 => {
+                let interface = InterfaceIndexOrAddress::Index(self.index);
+                self.socket.join_multicast_v4_n(&ipv4::VRRP_GROUP, &interface)
+            }
+            Family::Ipv6 => self.socket.join_multicast_v6(&ipv6::VRRP_GROUP, self.index),
+        };
+        match joined {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
+            other => other,
+        }
+    }
+}

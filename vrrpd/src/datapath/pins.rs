@@ -1,0 +1,162 @@
+//! The kernel's records, pinned so that `atropos` reads them past a daemon that does not answer:
+//! `/sys/fs/bpf/vrrpd/NETNS/INTERFACE/`, NETNS being the inode of the network namespace.
+
+use std::fmt;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use aya::maps::{Map, MapData, PerCpuArray};
+use nix::mount::{MsFlags, mount};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use vrrpd_common::abi::{Counters, Role, RouterRecord, SLOTS, router_at};
+use vrrpd_common::router::StateName;
+use vrrpd_common::{Family, Instant, Vrid};
+
+use super::RejectCounts;
+use super::xdp::sum;
+use crate::report::{KernelReport, MasterSeen};
+use crate::sys::records::Records;
+
+const BPFFS: &str = "/sys/fs/bpf";
+const OURS: &str = "/sys/fs/bpf/vrrpd";
+const RECORDS: &str = "records";
+const REJECTS: &str = "rejects";
+
+/// The pins of one interface; they go when this is dropped.
+#[derive(Debug)]
+pub struct Pins {
+    dir: PathBuf,
+}
+
+/// What another process sees of an interface.
+pub struct Pinned {
+    /// The interface's name.
+    pub interface: String,
+    records: Records,
+    rejects: PerCpuArray<MapData, Counters>,
+}
+
+impl fmt::Debug for Pinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pinned").field("interface", &self.interface).finish_non_exhaustive()
+    }
+}
+
+impl Pins {
+    /// Pins the maps of an interface. Pins that are there already were left by a crash: whoever holds the interface's
+    /// program is us.
+    pub fn make(interface: &str, records: &Map, rejects: &Map) -> Result<Self, String> {
+        mount_bpffs().map_err(|error| format!("{BPFFS}: {error}"))?;
+        let dir = directory().map_err(|error| error.to_string())?.join(file_name(interface));
+        let at_dir = |error: io::Error| format!("{}: {error}", dir.display());
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(at_dir)?;
+        let pins = Self { dir: dir.clone() };
+        for (name, map) in [(RECORDS, records), (REJECTS, rejects)] {
+            let path = pins.dir.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at_dir(error)),
+                Ok(()) | Err(_) => {}
+            }
+            map.pin(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        Ok(pins)
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        // What does not go stays for the next start; directories that others still use are not empty.
+        for name in [RECORDS, REJECTS] {
+            let _ = fs::remove_file(self.dir.join(name));
+        }
+        for dir in self.dir.ancestors().take_while(|dir| dir.starts_with(OURS)) {
+            if fs::remove_dir(dir).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// Everything that is pinned for this network namespace.
+pub fn pinned() -> Vec<Pinned> {
+    let Ok(dirs) = directory().and_then(fs::read_dir) else { return Vec::new() };
+    dirs.filter_map(|dir| open(&dir.ok()?.path())).collect()
+}
+
+impl Pinned {
+    /// The routers of this interface as the kernel knows them at `now`.
+    pub fn routers(&self, now: Instant) -> Vec<(Family, Vrid, KernelReport)> {
+        let shared = sum(&self.rejects);
+        let slots = (0..u32::try_from(SLOTS).unwrap_or(0)).filter_map(|slot| {
+            let (family, vrid) = router_at(slot)?;
+            let record = self.records.read(slot).filter(|record| record.role != 0)?;
+            Some((family, vrid, report(slot, &record, &shared, now)))
+        });
+        slots.collect()
+    }
+}
+
+fn report(slot: u32, record: &RouterRecord, shared: &Counters, now: Instant) -> KernelReport {
+    let role = match Role::from_number(record.role) {
+        Role::None | Role::Init => StateName::Init,
+        Role::Backup => StateName::Backup,
+        Role::Master => StateName::Master,
+    };
+    let rejected = RejectCounts::from(record.rejected).plus(&RejectCounts::from(*shared));
+    KernelReport {
+        role: role.name().to_owned(),
+        timer_armed: record.timer_armed(),
+        master_down_in_ns: record
+            .timer_armed()
+            .then(|| Instant::from_nanos(record.deadline).saturating_since(now).as_nanos()),
+        master: record.heard.advert(slot).map(|(at, advert)| MasterSeen {
+            address: advert.source.to_string(),
+            priority: advert.priority.0,
+            interval_ns: advert.interval.as_duration().as_nanos(),
+            last_advert_age_ns: now.saturating_since(at).as_nanos(),
+        }),
+        adverts: record.adverts,
+        expiries: record.expiries,
+        events: record.events,
+        events_withheld: record.events_withheld,
+        rejected: rejected.iter().map(|(reject, count)| (reject.name().to_owned(), count)).collect(),
+    }
+}
+
+fn open(dir: &Path) -> Option<Pinned> {
+    let interface = interface_name(&dir.file_name()?.to_string_lossy());
+    let records = MapData::from_pin(dir.join(RECORDS)).ok()?;
+    let records = Records::map(std::os::fd::AsFd::as_fd(records.fd())).ok()?;
+    let rejects = Map::PerCpuArray(MapData::from_pin(dir.join(REJECTS)).ok()?);
+    Some(Pinned { interface, records, rejects: PerCpuArray::try_from(rejects).ok()? })
+}
+
+fn directory() -> io::Result<PathBuf> {
+    let namespace = fs::metadata("/proc/thread-self/ns/net")?.ino();
+    Ok(Path::new(OURS).join(namespace.to_string()))
+}
+
+/// The file system allows no dots in names, VLAN interfaces have one; a comma is what no interface of theirs has.
+fn file_name(interface: &str) -> String {
+    interface.replace('.', ",")
+}
+
+fn interface_name(file: &str) -> String {
+    file.replace(',', ".")
+}
+
+fn mount_bpffs() -> io::Result<()> {
+    if statfs(BPFFS)?.filesystem_type() == BPF_FS_MAGIC {
+        return Ok(());
+    }
+    mount(
+        Some("bpf"),
+        BPFFS,
+        Some("bpf"),
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+        Some("mode=700"),
+    )?;
+    Ok(())
+}
