@@ -189,6 +189,13 @@ impl Host {
         self.ip(&format!("-oneline link show dev {interface}")).contains("LOWER_UP")
     }
 
+    /// The XDP program on an interface, by the kernel's number.
+    pub fn xdp_program(&self, interface: &str) -> Option<u32> {
+        let shown = self.ip(&format!("-oneline link show dev {interface}"));
+        let mut words = shown.split_whitespace().skip_while(|word| !word.starts_with("prog/xdp"));
+        words.nth(2).and_then(|id| id.parse().ok())
+    }
+
     /// Whether this address is in the neighbour cache, and with which Ethernet address.
     pub fn neighbour(&self, address: IpAddr) -> Option<String> {
         let shown = self.ip(&format!("neigh show {address}"));

@@ -3,36 +3,49 @@
 //!
 //! Nothing here has a name outside this process: namespaces are held by file descriptors, processes die with the
 //! thread that started them, files live in temporary directories. So whatever ends a test, nothing stays behind but,
-//! after a kill -9, a temporary directory.
+//! after a kill -9, a temporary directory, and pinned maps below `/sys/fs/bpf/vrrpd`, which bear the number of a
+//! namespace that is no more.
 //!
 //! Helpers panic when what they were asked to do cannot be done, with a message that says what was wanted: in a
 //! test, and in `cargo xtask lab`, that is the end of the run.
 //!
-//! Start reading at [`Lab`], then [`Vrrpd`], [`Keepalived`], [`Capture`] and [`Pinger`]. Frames are built and read
+//! Start reading at [`Lab`], then [`Vrrpd`], [`Datapath`], [`Keepalived`], [`Capture`] and [`Pinger`]. Frames are built and read
 //! by [`frame`], on purpose without the code under test.
 #![allow(clippy::panic, reason = "a laboratory that cannot do what a test asks for ends the test")]
 #![allow(clippy::missing_panics_doc, reason = "every helper panics, as the crate's documentation says")]
 
 mod background;
+mod bystander;
 mod capture;
 pub mod checksum;
+pub mod corpus;
+mod datapath;
+mod flood;
 pub mod frame;
 mod keepalived;
+pub mod kernel_router;
 mod lab;
 mod namespace;
 pub mod needs;
+pub mod oracle;
 mod pinger;
 mod process;
+pub mod program;
+pub mod random;
 pub mod schema;
 mod script;
 mod sys;
 pub mod timers;
+pub mod trial;
 pub mod usual;
 mod vrrpd;
 mod wait;
 
 pub use background::Background;
+pub use bystander::Bystander;
 pub use capture::{Capture, Injector, Seen};
+pub use datapath::Datapath;
+pub use flood::Flood;
 pub use frame::{Advert, AdvertFrame};
 pub use keepalived::{Instance, Keepalived, KeepalivedBuilder};
 pub use lab::{Host, Lab};

@@ -1,13 +1,15 @@
 //! A network namespace without a name.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::{io, panic, process};
 
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::stat::fstat;
 
 use crate::{needs, process::Finished, sys};
 
@@ -65,6 +67,16 @@ impl Namespace {
         format!("/proc/{}/fd/{}", process::id(), self.fd.as_raw_fd())
     }
 
+    /// Where daemons in this namespace pin the maps of an interface.
+    pub fn pins(&self, interface: &str) -> PathBuf {
+        self.all_pins().join(interface)
+    }
+
+    fn all_pins(&self) -> PathBuf {
+        let inode = fstat(&self.fd).expect("it is open").st_ino;
+        Path::new("/sys/fs/bpf/vrrpd").join(inode.to_string())
+    }
+
     /// Runs `work` in a thread that has entered the namespace: sockets it opens belong there, and `/proc/sys/net`
     /// and `/proc/thread-self/net` are the namespace's. A panic in `work` goes on in the caller.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
@@ -109,7 +121,7 @@ impl Namespace {
     /// Sets a value below `/proc/sys/net` as this namespace sees it.
     pub fn sysctl(&self, key: &str, value: &str) {
         let path = format!("/proc/sys/net/{key}");
-        self.enter(|| std::fs::write(&path, value)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        self.enter(|| fs::write(&path, value)).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 }
 
@@ -120,5 +132,7 @@ impl Drop for Namespace {
             // It can only have panicked; saying so from a destructor would hide what the test says.
             drop(thread.join());
         }
+        // Daemons that were killed leave theirs behind; mostly there is nothing.
+        let _ = fs::remove_dir_all(self.all_pins());
     }
 }

@@ -18,9 +18,13 @@ pub const IP: Program = Program { name: "ip", package: "iproute2" };
 pub const KEEPALIVED: Program = Program { name: "keepalived", package: "keepalived" };
 /// `setpriv`, which runs a program as somebody else.
 pub const SETPRIV: Program = Program { name: "setpriv", package: "util-linux" };
+/// `chrt`, which runs a program before all others.
+pub const CHRT: Program = Program { name: "chrt", package: "util-linux" };
+/// `unshare`, which runs a program with mounts of its own.
+pub const UNSHARE: Program = Program { name: "unshare", package: "util-linux" };
 
 /// Every program that the tests run.
-pub const ALL: [Program; 3] = [IP, KEEPALIVED, SETPRIV];
+pub const ALL: [Program; 5] = [IP, KEEPALIVED, SETPRIV, CHRT, UNSHARE];
 
 impl Program {
     /// Where it is, if it is installed.
@@ -48,4 +52,9 @@ pub fn is_root() -> bool {
 /// Panics unless run as root.
 pub fn root() {
     assert!(is_root(), "network namespaces need root: run as root");
+}
+
+/// Panics unless run as root.
+pub fn root_for_programs() {
+    assert!(is_root(), "programs in the kernel need root: run as root");
 }

@@ -96,6 +96,19 @@ impl Process {
         self.try_wait().is_none()
     }
 
+    /// How often its threads have gone to sleep, and so been woken, up to now.
+    pub fn wake_ups(&self) -> u64 {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).expect("it runs").flatten();
+        let statuses = threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
+        let of_thread = |status: String| {
+            let count = status
+                .lines()
+                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok());
+            count.unwrap_or(0)
+        };
+        statuses.map(of_thread).sum()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         assert!(self.is_running(), "{} has ended before {signal} was sent", self.name);

@@ -1,8 +1,9 @@
-//! The two things that need `unsafe`: a child that dies with the thread that started it, and a packet socket bound
-//! to one interface.
+//! The things that need `unsafe`: a child that dies with the thread that started it, a thread that is never late, a
+//! packet socket bound to one interface, and an XDP program made of two instructions.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -17,6 +18,15 @@ pub(crate) fn die_with_this_thread(command: &mut Command) {
     unsafe {
         command.pre_exec(set);
     }
+}
+
+/// Lets this thread run whenever it wants to, before every ordinary one.
+pub(crate) fn run_before_others() -> io::Result<()> {
+    const THIS_THREAD: libc::pid_t = 0;
+    let parameters = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the call reads the parameters and keeps nothing of them.
+    let result = unsafe { libc::sched_setscheduler(THIS_THREAD, libc::SCHED_FIFO, &raw const parameters) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Binds a packet socket to an interface. It receives the frames of `protocol` (an `ETH_P_` number); none when 0.
@@ -41,4 +51,79 @@ pub(crate) fn bind_to_interface(socket: &Socket, ifindex: u32, protocol: u16) ->
     // SAFETY: the first `len` octets hold the `sockaddr_ll` written above, whose family says so.
     let address = unsafe { SockAddr::new(storage, len) };
     socket.bind(&address)
+}
+
+/// What `BPF_PROG_LOAD` takes, up to the last field that is used here (`union bpf_attr` in `linux/bpf.h`).
+#[repr(C)]
+struct ProgLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+}
+
+/// What `BPF_LINK_CREATE` takes, up to the last field that is used here.
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: RawFd,
+    target_ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+/// Loads a program that returns `XDP_PASS`, and puts it on an interface of this thread's namespace until what is
+/// returned is closed. The name has at most 15 characters; the flags are `XDP_FLAGS_`.
+pub(crate) fn attach_xdp_pass(name: &str, ifindex: u32, flags: u32) -> io::Result<OwnedFd> {
+    const PROG_LOAD: libc::c_int = 5;
+    const LINK_CREATE: libc::c_int = 28;
+    const PROG_TYPE_XDP: u32 = 6;
+    const ATTACH_TYPE_XDP: u32 = 37;
+    // r0 = XDP_PASS; exit
+    static PROGRAM: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 2, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+
+    let mut prog_name = [0; 16];
+    prog_name[..name.len()].copy_from_slice(name.as_bytes());
+    let load = ProgLoad {
+        prog_type: PROG_TYPE_XDP,
+        insn_cnt: 2,
+        insns: PROGRAM.as_ptr().expose_provenance() as u64,
+        license: c"GPL".as_ptr().expose_provenance() as u64,
+        log_level: 0,
+        log_size: 0,
+        log_buf: 0,
+        kern_version: 0,
+        prog_flags: 0,
+        prog_name,
+    };
+    // SAFETY: the structure is what this command reads, and what its addresses point to is static.
+    let program = unsafe { bpf(PROG_LOAD, &load) }?;
+    let create = LinkCreate {
+        prog_fd: program.as_raw_fd(),
+        target_ifindex: ifindex,
+        attach_type: ATTACH_TYPE_XDP,
+        flags,
+    };
+    // SAFETY: the structure is what this command reads, and it has no addresses.
+    unsafe { bpf(LINK_CREATE, &create) }
+}
+
+/// The system call, for commands that return a file descriptor.
+///
+/// # Safety
+/// `attributes` is a beginning of the structure that the command reads, without padding, and its addresses point to what
+/// the command expects there.
+unsafe fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
+    // SAFETY: as above; the kernel takes the fields behind `size_of::<T>()` for zero.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
+    match RawFd::try_from(fd) {
+        // SAFETY: the kernel has just opened it for us.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        Ok(_) | Err(_) => Err(io::Error::last_os_error()),
+    }
 }

@@ -11,7 +11,7 @@ use std::{env, fs};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Background, Finished, Host, Process, wait_for};
+use crate::{Background, Datapath, Finished, Host, Process, wait_for};
 
 /// Set by `cargo xtask` to the directory of the programs under test.
 const BINARIES: &str = "VRRPD_LAB_BINARIES";
@@ -73,7 +73,8 @@ pub fn atropos(host: &Host, directory: &Path, arguments: &[&str]) -> Finished {
 
 /// How a daemon is to be started: `Vrrpd::on(&host).vrid(51).address("10.0.0.100/24").start()`.
 ///
-/// Without other words it is a router on `eth0` without a virtual MAC address (`-n`).
+/// Without other words it is a router on `eth0` without a virtual MAC address (`-n`), and its data path is that of
+/// [`Datapath::usual`].
 #[derive(Clone, Debug)]
 pub struct VrrpdBuilder {
     host: Host,
@@ -81,6 +82,9 @@ pub struct VrrpdBuilder {
     vrid: Option<u8>,
     arguments: Vec<OsString>,
     config: Option<String>,
+    datapath: Datapath,
+    /// A program that runs the daemon, with its arguments.
+    through: Vec<OsString>,
     home: Arc<TempDir>,
 }
 
@@ -102,6 +106,8 @@ impl Vrrpd {
             vrid: None,
             arguments: Vec::new(),
             config: None,
+            datapath: Datapath::usual(),
+            through: Vec::new(),
             home: Arc::new(tempfile::tempdir().expect("a temporary directory can be made")),
         }
     }
@@ -230,6 +236,20 @@ impl VrrpdBuilder {
         self
     }
 
+    /// How adverts arrive, if the test is about that.
+    #[must_use]
+    pub const fn datapath(mut self, datapath: Datapath) -> Self {
+        self.datapath = datapath;
+        self
+    }
+
+    /// Run by this program, which takes the daemon's command line behind its own arguments and becomes it by exec.
+    #[must_use]
+    pub fn through<A: Into<OsString>>(mut self, program: impl IntoIterator<Item = A>) -> Self {
+        self.through = program.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Shares the directory of another daemon.
     #[must_use]
     pub fn beside(mut self, other: &Vrrpd) -> Self {
@@ -256,11 +276,14 @@ impl VrrpdBuilder {
         let process =
             Process::start(self.host.namespace(), format!("vrrpd on {}", self.host.name()), command);
         let daemon = Vrrpd { process, host: self.host, vrid: self.vrid, home: self.home };
-        wait_for(READY, "vrrpd answers atropos", || {
+        let state = wait_for(READY, "vrrpd answers atropos", || {
             assert!(daemon.is_running(), "vrrpd ended at once, with exit code {}", daemon.wait());
             let answer = parse_states(&daemon.atropos(&["--state", "--json"]))?;
             answer.into_iter().find(|state| daemon.is_its_state(state))
         });
+        if let Some(wanted) = self.datapath.name() {
+            assert_eq!(state["datapath"], wanted, "reason: {}", state["datapath_reason"]);
+        }
         daemon
     }
 
@@ -284,9 +307,19 @@ impl VrrpdBuilder {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(binary("vrrpd"));
+        let mut command = match self.through.split_first() {
+            None => Command::new(binary("vrrpd")),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary("vrrpd"));
+                command
+            }
+        };
+        let xdp = self.datapath.option();
         if let Some(text) = &self.config {
             let file = self.home.path().join("vrrpd.toml");
+            let text =
+                xdp.map_or_else(|| text.clone(), |xdp| with_default(text, &format!("xdp = \"{xdp}\"")));
             fs::write(&file, text).expect("the configuration file can be written");
             command.arg("--config").arg(file);
         } else {
@@ -294,8 +327,18 @@ impl VrrpdBuilder {
             if let Some(vrid) = self.vrid {
                 command.args(["-v", &vrid.to_string()]);
             }
+            command.args(xdp.map(|xdp| format!("--xdp={xdp}")));
         }
         command.arg("-f").arg(self.directory()).args(&self.arguments);
         command
+    }
+}
+
+/// A configuration file with one more line among its defaults.
+fn with_default(text: &str, line: &str) -> String {
+    const DEFAULTS: &str = "[defaults]";
+    match text.split_once(DEFAULTS) {
+        Some((before, after)) => format!("{before}{DEFAULTS}\n{line}{after}"),
+        None => format!("{DEFAULTS}\n{line}\n{text}"),
     }
 }

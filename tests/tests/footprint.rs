@@ -22,13 +22,6 @@ fn field(status: &str, name: &str) -> u64 {
         .expect("a number")
 }
 
-/// How often the threads of a process have gone to sleep and so been woken.
-fn wake_ups(pid: i32) -> u64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten();
-    let statuses = threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
-    statuses.map(|status| field(&status, "voluntary_ctxt_switches")).sum()
-}
-
 #[test]
 fn one_router_takes_less_than_6_mib_of_memory() {
     let _alone = alone();
@@ -57,9 +50,9 @@ fn idle_backup_wakes_only_for_adverts() {
     // Not asked anything in between: answering would be a wake-up.
     let capture = Capture::on(&b);
     wait_until(SOON, "it is idle", || !capture.adverts().is_empty());
-    let before = (wake_ups(backup.pid()), capture.adverts().len());
+    let before = (backup.wake_ups(), capture.adverts().len());
     wait_until(SOON, "a hundred adverts", || capture.adverts().len() >= before.1 + 100);
-    let (woken, adverts) = (wake_ups(backup.pid()) - before.0, capture.adverts().len() - before.1);
+    let (woken, adverts) = (backup.wake_ups() - before.0, capture.adverts().len() - before.1);
     println!("{woken} wake-ups for {adverts} adverts");
     assert!(woken <= adverts as u64 + 5, "{woken} wake-ups for {adverts} adverts");
     assert_eq!(backup.state()["state"], "backup");
@@ -74,9 +67,9 @@ fn idle_master_wakes_only_to_advertise() {
     master.wait_state("master", SOON);
     let capture = Capture::on(&client);
     wait_until(SOON, "it is idle", || capture.adverts().len() >= 5);
-    let before = (wake_ups(master.pid()), capture.adverts().len());
+    let before = (master.wake_ups(), capture.adverts().len());
     wait_until(SOON, "a hundred adverts", || capture.adverts().len() >= before.1 + 100);
-    let (woken, adverts) = (wake_ups(master.pid()) - before.0, capture.adverts().len() - before.1);
+    let (woken, adverts) = (master.wake_ups() - before.0, capture.adverts().len() - before.1);
     println!("{woken} wake-ups for {adverts} adverts");
     // Twice: a timer and what the daemon hears of its own frame may each wake it.
     assert!(woken <= 2 * adverts as u64 + 5, "{woken} wake-ups for {adverts} adverts");

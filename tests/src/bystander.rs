@@ -1,0 +1,34 @@
+//! An XDP program of somebody else.
+
+use std::os::fd::OwnedFd;
+
+use nix::net::if_::if_nametoindex;
+
+use crate::{Datapath, Host, sys};
+
+/// A program on an interface that lets every frame pass. It goes when this is dropped.
+#[derive(Debug)]
+pub struct Bystander {
+    _link: OwnedFd,
+}
+
+impl Bystander {
+    /// The program's name, as the kernel shows it.
+    pub const NAME: &str = "bystander";
+
+    /// Puts it on an interface of a machine, in generic or native mode.
+    pub fn on(host: &Host, interface: &str, mode: Datapath) -> Self {
+        const GENERIC: u32 = 1 << 1;
+        const NATIVE: u32 = 1 << 2;
+        let flags = match mode {
+            Datapath::Raw | Datapath::Auto => panic!("generic or native, not {mode:?}"),
+            Datapath::Generic => GENERIC,
+            Datapath::Native => NATIVE,
+        };
+        let link = host.namespace().enter(|| {
+            let ifindex = if_nametoindex(interface).expect("the interface is there");
+            sys::attach_xdp_pass(Self::NAME, ifindex, flags)
+        });
+        Self { _link: link.expect("a program can be put on the interface") }
+    }
+}

@@ -1,0 +1,361 @@
+//! Every frame with an outcome of its own: what a limit is, each side of it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{
+    Case, FAR_OFF, FOREIGN, OWN_V4, OWN_V6, PEER_V4, TAGGED, V2_STRICT, V3, V6, VLAN, address, address_v6,
+    ip_header, most_ipv6_addresses, repair_header, right_ones, tagged, v2, v2_password, v2_strict, v3, v6,
+    v6_strict, with_options,
+};
+use crate::AdvertFrame;
+use crate::checksum;
+use crate::frame::MULTICAST_V4;
+
+/// The frames.
+pub fn cases() -> Vec<Case> {
+    let mut cases = Cases(Vec::new());
+    cases.right();
+    cases.others();
+    cases.ip_header();
+    cases.message();
+    cases.content();
+    cases.0
+}
+
+struct Cases(Vec<Case>);
+
+impl Cases {
+    fn add(&mut self, name: impl Into<String>, outcome: &'static str, frame: Vec<u8>) {
+        self.0.push(Case { name: name.into(), outcome, frame });
+    }
+
+    /// The advert after one change.
+    fn change(
+        &mut self,
+        name: impl Into<String>,
+        outcome: &'static str,
+        mut advert: AdvertFrame,
+        change: impl FnOnce(&mut AdvertFrame),
+    ) {
+        change(&mut advert);
+        self.add(name, outcome, advert.build());
+    }
+
+    /// The octets after one change, whose IPv4 header is made right again.
+    fn patch(
+        &mut self,
+        name: impl Into<String>,
+        outcome: &'static str,
+        advert: &AdvertFrame,
+        change: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let mut frame = advert.build();
+        change(&mut frame);
+        repair_header(&mut frame);
+        self.add(name, outcome, frame);
+    }
+
+    /// Valid adverts, to their limits.
+    fn right(&mut self) {
+        for (name, frame) in right_ones() {
+            for padding in [0, 1, 2, 3, 4, 18, 26, 64] {
+                for octet in [0x00, 0xff] {
+                    let mut padded = frame.clone();
+                    padded.resize(frame.len() + padding, octet);
+                    self.add(format!("{name}, {padding} octets {octet:#x} of padding"), "advert", padded);
+                }
+            }
+        }
+        for count in [1_u16, 2, 20, 254, 255] {
+            let addresses: Vec<_> = (0..count).map(address).collect();
+            for advert in [v3(V3), v2_password()] {
+                self.change(format!("{count} addresses"), "advert", advert, |advert| {
+                    advert.addresses.clone_from(&addresses);
+                });
+            }
+        }
+        for count in [1, 2, 20, most_ipv6_addresses()] {
+            self.change(format!("{count} IPv6 addresses"), "advert", v6(V6), |advert| {
+                advert.addresses = (0..count).map(address_v6).collect();
+            });
+        }
+        for words in 0..=10 {
+            self.add(format!("IHL {}", 5 + words), "advert", with_options(&v3(V3).build(), words));
+            self.add(format!("IHL {}", 5 + words), "advert", with_options(&v2_strict().build(), words));
+            let many = AdvertFrame { addresses: (0..255).map(address).collect(), ..v3(V3) };
+            self.add(format!("IHL {}, 255", 5 + words), "advert", with_options(&many.build(), words));
+        }
+        for priority in [0, 1, 99, 100, 101, 149, 150, 151, 254, 255] {
+            for advert in [v3(V3), v3(FAR_OFF), v2_password(), v2_strict(), v6(V6), v6_strict()] {
+                self.change(format!("priority {priority}"), "advert", advert, |a| a.priority = priority);
+            }
+            // One that says the same from an address above ours.
+            for advert in [v3(V3), v3(FAR_OFF), v2_strict()] {
+                self.change(format!("priority {priority}"), "advert", advert, |advert| {
+                    advert.priority = priority;
+                    advert.source = Ipv4Addr::new(192, 0, 2, 200).into();
+                });
+            }
+        }
+        for octets in [[0, 1], [0x0f, 0xff], [0xf0, 1], [0xff, 0xff], [0, 100]] {
+            for advert in [v3(V3), v6(V6)] {
+                self.change(format!("interval {octets:?}"), "advert", advert, |a| a.interval = octets);
+            }
+        }
+        for extra in [1, 2, 3, 4, 8, 16, 100] {
+            for advert in [v3(V3), v2_password(), v6(V6)] {
+                self.patch(format!("{extra} octets in the packet too many"), "advert", &advert, |frame| {
+                    let ip = ip_header(frame).expect("an IP packet");
+                    let low = if frame[ip] >> 4 == 4 { ip + 3 } else { ip + 5 };
+                    frame[low] += extra;
+                    frame.resize(frame.len() + usize::from(extra), 0xab);
+                });
+            }
+        }
+        self.patch("don't fragment", "advert", &v3(V3), |frame| frame[20] = 0x40);
+        self.patch("the reserved flag", "advert", &v3(V3), |frame| frame[20] = 0x80);
+        self.patch("another type of service", "advert", &v3(V3), |frame| frame[15] = 0);
+    }
+
+    /// Not for us.
+    fn others(&mut self) {
+        for length in [14, 15, 17, 18, 33, 34, 60] {
+            self.add(format!("{length} octets of zero"), "not vrrp", vec![0; length]);
+        }
+        let mut arp = AdvertFrame { padding: 40, ..v3(V3) }.build();
+        arp[12..14].copy_from_slice(&[0x08, 0x06]);
+        self.add("ARP", "not vrrp", arp);
+        for (name, protocol) in [("TCP", 6), ("UDP", 17), ("IGMP", 2), ("AH", 51), ("ICMPv6", 58)] {
+            self.patch(name, "not vrrp", &v3(V3), |frame| frame[14 + 9] = protocol);
+            self.patch(name, "not vrrp", &v6(V6), |frame| frame[14 + 6] = protocol);
+        }
+        self.patch("to all hosts", "not vrrp", &v3(V3), |frame| frame[14 + 19] = 1);
+        self.patch("to all nodes", "not vrrp", &v6(V6), |frame| frame[14 + 39] = 1);
+        self.patch("to one host", "not vrrp", &v3(V3), |frame| {
+            frame[14 + 16..14 + 20].copy_from_slice(&OWN_V4.octets());
+        });
+        self.patch("version 5 of IP", "not vrrp", &v3(V3), |frame| frame[14] = 0x55);
+        self.patch("version 6 in an IPv4 frame", "not vrrp", &v3(V3), |frame| frame[14] = 0x65);
+        self.patch("version 4 in an IPv6 frame", "not vrrp", &v6(V6), |frame| frame[14] = 0x4c);
+        for next in [0, 43, 44, 60] {
+            // Eight octets of extension header: next header VRRP, length 0, padding.
+            self.patch(format!("extension header {next}"), "not vrrp", &v6(V6), |frame| {
+                frame[14 + 6] = next;
+                frame[14 + 5] += 8;
+                frame.splice(54..54, [112, 0, 1, 4, 0, 0, 0, 0]);
+            });
+        }
+
+        for vrid in [0, FOREIGN, V3 - 1, 254] {
+            for advert in [v3(vrid), v2(vrid), v6(vrid)] {
+                self.add(format!("VRID {vrid}"), "stray: not_ours", advert.build());
+            }
+        }
+        self.add("ours over the other family", "stray: not_ours", v6(V2_STRICT).build());
+        self.change("damaged, for somebody else", "stray: not_ours", v3(FOREIGN), |advert| {
+            advert.ttl = 1;
+            advert.checksum_flip = 1;
+        });
+
+        let plain = v3(V3).build();
+        for protocol in [0x8100, 0x88a8] {
+            self.add("a tag for priority only", "advert", tagged(&plain, protocol, 0));
+            self.add("a tag for priority only", "advert", tagged(&v6(V6).build(), protocol, 0));
+            for id in [1, VLAN, VLAN + 1, 4094] {
+                self.add(format!("in VLAN {id}"), "stray: not_ours", tagged(&plain, protocol, id));
+                let v6 = v6(V6).build();
+                self.add(format!("in VLAN {id}"), "stray: not_ours", tagged(&v6, protocol, id));
+            }
+            self.add("in VLAN 4095", "not vrrp", tagged(&plain, protocol, 4095));
+            let inner = tagged(&plain, 0x8100, VLAN);
+            self.add("two tags", "not vrrp", tagged(&inner, protocol, VLAN));
+            self.add("two tags", "not vrrp", tagged(&tagged(&plain, 0x8100, 0), protocol, 0));
+            self.add("ours in its VLAN", "advert", tagged(&v3(TAGGED).build(), protocol, VLAN));
+            self.add("ours in another VLAN", "stray: not_ours", tagged(&v3(TAGGED).build(), protocol, 99));
+        }
+        self.add("ours without its VLAN", "stray: not_ours", v3(TAGGED).build());
+    }
+
+    /// Wrong in the IP header.
+    fn ip_header(&mut self) {
+        for words in 0..5 {
+            self.patch(format!("IHL {words}"), "stray: truncated", &v3(V3), |frame| frame[14] = 0x40 | words);
+        }
+        for (name, fragment) in [
+            ("a first fragment", 0x2000),
+            ("a middle fragment", 0x2001),
+            ("a last fragment", 0x0001),
+            ("the last fragment of the longest packet", 0x1fff),
+        ] {
+            for advert in [v3(V3), v2_strict(), v3(FOREIGN)] {
+                self.change(name, "stray: fragment", advert, |advert| advert.fragment = fragment);
+            }
+        }
+        for ttl in [0, 1, 64, 254] {
+            for advert in [v3(V3), v2_strict(), v6(V6)] {
+                self.change(format!("TTL {ttl}"), "discard: ttl", advert, |advert| advert.ttl = ttl);
+            }
+        }
+        for (ttl, outcome) in [(0, "discard: ttl"), (1, "discard: ttl"), (2, "advert"), (255, "advert")] {
+            self.change(format!("TTL {ttl}, 2 is enough"), outcome, v3(FAR_OFF), |advert| advert.ttl = ttl);
+        }
+        for flip in [1, 0x80] {
+            for place in [10, 11] {
+                let mut frame = v3(V3).build();
+                frame[14 + place] ^= flip;
+                self.add("checksum of the header", "discard: checksum", frame);
+                let mut frame = with_options(&v3(V3).build(), 1);
+                frame[34] ^= flip;
+                self.add("an octet of the options", "discard: checksum", frame);
+            }
+        }
+    }
+
+    /// Wrong in the message.
+    fn message(&mut self) {
+        for version in (0..16).filter(|version| *version != 3) {
+            for advert in [v3(V3), v6(V6)] {
+                self.change(format!("version {version}"), "discard: version", advert, |a| {
+                    a.version = version;
+                });
+            }
+        }
+        for version in (0..16).filter(|version| *version != 2) {
+            self.change(format!("version {version}"), "discard: version", v2_password(), |a| {
+                a.version = version;
+            });
+        }
+        for kind in (0..16).filter(|kind| *kind != 1) {
+            for advert in [v3(V3), v2_password(), v6(V6)] {
+                self.change(format!("type {kind}"), "discard: type", advert, |advert| advert.kind = kind);
+            }
+        }
+        for advert in [v3(V3), v2_password(), v6(V6)] {
+            self.change("no address", "discard: address_count", advert.clone(), |a| a.addresses.clear());
+            self.change("a count of none", "discard: address_count", advert.clone(), |a| a.count = Some(0));
+            self.change("a count of two for one", "discard: truncated", advert.clone(), |a| {
+                a.count = Some(2);
+            });
+            self.change("a count of 255 for one", "discard: truncated", advert.clone(), |a| {
+                a.count = Some(255);
+            });
+            self.change(
+                "a count of two for one, and padding",
+                "discard: truncated",
+                advert.clone(),
+                |advert| {
+                    advert.count = Some(2);
+                    advert.padding = 64;
+                },
+            );
+            for flip in [1, 0x8000, 0xffff] {
+                self.change("checksum", "discard: checksum", advert.clone(), |a| a.checksum_flip = flip);
+            }
+        }
+        self.change("a count of one for two", "discard: checksum", v3(V3), |advert| {
+            advert.addresses.push(address(1));
+            advert.count = Some(1);
+        });
+        let mut frame = v6(V6).build();
+        frame[60..62].copy_from_slice(&[0, 0]);
+        let without = checksum::internet(&frame[54..]);
+        frame[60..62].copy_from_slice(&without.to_be_bytes());
+        self.add("no pseudo-header in IPv6", "discard: checksum", frame);
+        let mut frame = v2_strict().build();
+        let message = frame[34..].to_vec();
+        frame[40..42].copy_from_slice(&[0, 0]);
+        let peer = IpAddr::V4(PEER_V4);
+        let mut covered = checksum::pseudo_header(peer, MULTICAST_V4.into(), message.len());
+        covered.extend(&frame[34..]);
+        frame[40..42].copy_from_slice(&checksum::internet(&covered).to_be_bytes());
+        self.add("a pseudo-header in version 2", "discard: checksum", frame);
+        self.patch("seven octets of message", "discard: truncated", &v3(V3), |frame| frame[17] = 27);
+        self.patch("one octet of message", "stray: truncated", &v3(V3), |frame| frame[17] = 21);
+        self.patch("no message", "stray: truncated", &v3(V3), |frame| frame[17] = 20);
+        self.patch("less than a header", "stray: truncated", &v3(V3), |frame| frame[17] = 4);
+        self.patch("seven octets of message", "discard: truncated", &v6(V6), |frame| frame[19] = 7);
+        self.patch("one octet of message", "stray: truncated", &v6(V6), |frame| frame[19] = 1);
+        self.patch("no message", "stray: truncated", &v6(V6), |frame| frame[19] = 0);
+    }
+
+    /// Well-formed, and not to be taken.
+    fn content(&mut self) {
+        for kind in [0, 2, 255] {
+            self.change(format!("authentication {kind}"), "discard: auth", v2_password(), |a| {
+                a.interval[0] = kind;
+            });
+        }
+        for kind in [1, 2, 255] {
+            self.change(format!("authentication {kind}"), "discard: auth", v2_strict(), |a| {
+                a.interval[0] = kind;
+            });
+        }
+        for password in ["", "secreT", "secret1", "12345678"] {
+            let advert = v2_password().with_password(password);
+            self.add(format!("password {password:?}"), "discard: auth", advert.build());
+        }
+        for place in 0..8 {
+            self.change(format!("octet {place} of the password"), "discard: auth", v2_password(), |advert| {
+                advert.auth_data.as_mut().expect("version 2")[place] ^= 1;
+            });
+        }
+        self.change("data without authentication", "advert", v2_strict(), |advert| {
+            advert.auth_data = Some(*b"anything");
+        });
+
+        for octets in [[0, 0], [0xf0, 0]] {
+            for advert in [v3(V3), v6(V6)] {
+                self.change("interval 0", "discard: interval", advert, |advert| advert.interval = octets);
+            }
+        }
+        for seconds in [0, 2, 255] {
+            self.change(format!("{seconds} s"), "discard: interval", v2_password(), |a| {
+                a.interval[1] = seconds;
+            });
+        }
+        self.change("0 s where any is taken", "discard: interval", v2_strict(), |a| a.interval[1] = 0);
+        self.change("2 s where any is taken", "advert", v2_strict(), |advert| advert.interval[1] = 2);
+        self.change("255 s where any is taken", "advert", v2_strict(), |advert| advert.interval[1] = 255);
+
+        for advert in [v3(V3), v2_password(), v2_strict()] {
+            self.change("our own", "discard: loopback", advert, |advert| advert.source = OWN_V4.into());
+        }
+        for advert in [v6(V6), v6_strict()] {
+            self.change("our own", "discard: loopback", advert, |advert| advert.source = OWN_V6.into());
+        }
+
+        let global = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+        for (first, outcome) in [
+            (global, "discard: address_list"),
+            (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 1).into(), "discard: address_list"),
+            (Ipv6Addr::new(0xfebf, 0xffff, 0, 0, 0, 0, 0, 1).into(), "advert"),
+        ] {
+            self.change(format!("first {first}"), outcome, v6(V6), |advert| advert.addresses = vec![first]);
+        }
+        self.change("a global one second", "advert", v6(V6), |advert| advert.addresses.push(global));
+        self.change("the owner's, first global", "discard: address_list", v6(V6), |advert| {
+            advert.priority = 255;
+            advert.addresses = vec![global];
+        });
+        for (name, addresses, outcome) in [
+            ("ours in another order", vec![address(1), address(0)], "advert"),
+            ("one of ours", vec![address(0)], "discard: address_list"),
+            ("one of ours twice", vec![address(0), address(0)], "discard: address_list"),
+            ("ours and one more", vec![address(0), address(1), address(2)], "discard: address_list"),
+            ("others", vec![address(2), address(3)], "discard: address_list"),
+        ] {
+            self.change(name, outcome, v2_strict(), |advert| advert.addresses.clone_from(&addresses));
+            self.change(format!("{name}, from the owner"), "advert", v2_strict(), |advert| {
+                advert.addresses = addresses;
+                advert.priority = 255;
+            });
+        }
+        self.change("others", "discard: address_list", v6_strict(), |a| {
+            a.addresses = vec![address_v6(0), global];
+        });
+        self.change("others of the owner", "advert", v6_strict(), |advert| {
+            advert.addresses = vec![address_v6(0), global];
+            advert.priority = 255;
+        });
+    }
+}

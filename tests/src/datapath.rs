@@ -1,0 +1,55 @@
+//! The data path that the daemons under test are to use.
+
+use std::env;
+
+/// Set to `raw`, `generic` or `native`: what daemons use for which a test does not say it. `cargo xtask test` runs the
+/// tests that depend on it once with each.
+const VARIABLE: &str = "VRRPD_LAB_DATAPATH";
+
+/// How a daemon is to receive adverts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Datapath {
+    /// Without `--xdp`: by raw sockets.
+    Raw,
+    /// `--xdp`: whatever is to be had.
+    Auto,
+    /// `--xdp=generic`
+    Generic,
+    /// `--xdp=native`
+    Native,
+}
+
+impl Datapath {
+    /// Both ways in which the kernel handles adverts.
+    pub const IN_KERNEL: [Self; 2] = [Self::Generic, Self::Native];
+
+    /// That of daemons for which a test says nothing else.
+    pub fn usual() -> Self {
+        match env::var(VARIABLE).as_deref() {
+            Err(_) | Ok("raw") => Self::Raw,
+            Ok("generic") => Self::Generic,
+            Ok("native") => Self::Native,
+            Ok(other) => panic!("{VARIABLE} is {other:?}; raw, generic or native is wanted"),
+        }
+    }
+
+    /// What the state has to call it; `None` where that depends on the machine.
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Raw => Some("raw"),
+            Self::Auto => None,
+            Self::Generic => Some("xdp-generic"),
+            Self::Native => Some("xdp-native"),
+        }
+    }
+
+    /// The option's value, also that of the key `xdp` in a configuration file; `None`: the option is not given.
+    pub const fn option(self) -> Option<&'static str> {
+        match self {
+            Self::Raw => None,
+            Self::Auto => Some("auto"),
+            Self::Generic => Some("generic"),
+            Self::Native => Some("native"),
+        }
+    }
+}

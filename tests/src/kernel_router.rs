@@ -1,0 +1,130 @@
+//! One virtual router in the kernel, and what a test does with it: command it, let it hear adverts, wait for its reports.
+
+use vrrpd_common::abi::{Command, Event, EventKind, RouterRecord};
+
+use crate::AdvertFrame;
+use crate::corpus::{OWN_V4, V3, router, v3};
+use crate::oracle::{Role, Router};
+use crate::program::{Program, Ring, Verdict, config_of, now, slot_of};
+use crate::usual::SOON;
+
+/// A millisecond.
+pub const MS: u64 = 1_000_000;
+/// Later than any test lasts.
+pub const FAR: u64 = 3_600_000 * MS;
+
+/// A virtual router in the kernel.
+pub struct KernelRouter {
+    /// The program with its maps.
+    pub program: Program,
+    /// Its reports.
+    pub ring: Ring,
+    /// The virtual router; a change takes effect with the next command.
+    pub router: Router,
+    /// Number of the last command.
+    pub generation: u32,
+}
+
+impl KernelRouter {
+    /// Version 3, priority 100, one second, preempting, every change reported: [`V3`], in this role.
+    pub fn new(role: Role) -> Self {
+        Self::of(Router { role, ..router(OWN_V4.into(), V3) })
+    }
+
+    /// This one, with a deadline that does not come.
+    pub fn of(router: Router) -> Self {
+        let (program, ring) = Program::load();
+        let mut bench = Self { program, ring, router, generation: 0 };
+        bench.command(now() + FAR, 0);
+        bench
+    }
+
+    /// Commands what `router` says by now; the daemon knows of adverts until `known_until`.
+    pub fn command(&mut self, deadline: u64, known_until: u64) {
+        self.generation += 1;
+        let deadline = if self.router.role == Role::Backup { deadline } else { 0 };
+        self.program.obey(Command {
+            slot: slot_of(&self.router),
+            deadline,
+            known_until,
+            master_interval: self.router.centis,
+            config: config_of(&self.router, self.generation),
+            ..Command::default()
+        });
+    }
+
+    /// Commands another role.
+    pub fn become_role(&mut self, role: Role, deadline: u64, known_until: u64) {
+        self.router.role = role;
+        self.command(deadline, known_until);
+    }
+
+    /// What the kernel knows.
+    pub fn record(&self) -> RouterRecord {
+        self.program.record(slot_of(&self.router))
+    }
+
+    /// Gives it an advert, which it takes; returns the record after that.
+    #[track_caller]
+    pub fn hear(&self, advert: &AdvertFrame) -> RouterRecord {
+        let adverts = self.record().adverts;
+        assert_eq!(self.program.run(&advert.build()), Verdict::Drop);
+        let record = self.record();
+        assert_eq!(record.adverts, adverts + 1);
+        record
+    }
+
+    /// Gives it an advert, which it reports.
+    #[track_caller]
+    pub fn hear_reported(&mut self, advert: &AdvertFrame) -> Event {
+        let record = self.hear(advert);
+        let event = only(&self.ring.drain());
+        assert_eq!((event.kind(), event.at), (Some(EventKind::Advert), record.heard.at));
+        assert_eq!((event.slot, event.generation), (slot_of(&self.router), self.generation));
+        assert_eq!((event.heard, event.followed), (record.heard, record.followed));
+        assert_eq!((event.deadline, event.role), (record.deadline, record.role));
+        event
+    }
+
+    /// Gives it an advert, which it does not report.
+    #[track_caller]
+    pub fn hear_quietly(&mut self, advert: &AdvertFrame) -> RouterRecord {
+        let record = self.hear(advert);
+        assert_eq!(self.ring.drain(), []);
+        record
+    }
+
+    /// Waits for the expiry.
+    #[track_caller]
+    pub fn wait_expired(&mut self) -> Event {
+        let event = self.ring.wait(SOON, "the expiry");
+        assert_eq!(event.kind(), Some(EventKind::Expired));
+        assert!(event.at >= event.deadline, "not before the deadline");
+        event
+    }
+
+    /// Fills the ring, as Master, with reports of lower adverts.
+    pub fn fill_ring(&mut self) {
+        self.become_role(Role::Master, 0, 0);
+        while self.record().events_lost == 0 {
+            self.hear(&with_priority(50));
+        }
+    }
+}
+
+/// The only event.
+#[track_caller]
+pub fn only(events: &[Event]) -> Event {
+    assert_eq!(events.len(), 1, "{events:?}");
+    events[0]
+}
+
+/// The advert that most tests send, with this priority.
+pub fn with_priority(priority: u8) -> AdvertFrame {
+    AdvertFrame { priority, ..v3(V3) }
+}
+
+/// It with this interval.
+pub fn with_centis(centis: u16) -> AdvertFrame {
+    AdvertFrame { interval: centis.to_be_bytes(), ..v3(V3) }
+}

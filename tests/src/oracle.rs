@@ -1,0 +1,377 @@
+//! A second opinion on what becomes of a frame, written for the tests alone: slices, no haste, no line in common with
+//! the code under test. What it knows, it knows from RFC 9568, RFC 3768 and RFC 2338.
+//!
+//! [`judge`] says what a frame is for, [`Watch`] what a virtual router makes of the adverts among them. Both are told of
+//! the virtual routers in this module's own words ([`Router`]); reasons are named as in the daemon's state.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::checksum;
+use crate::frame::{MULTICAST_V4, MULTICAST_V6};
+
+/// What a virtual router does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Takes no part.
+    Init,
+    /// Waits for the master to fall silent.
+    Backup,
+    /// Is the master.
+    Master,
+}
+
+/// A virtual router of ours.
+#[derive(Clone, Debug)]
+pub struct Router {
+    /// Its family, and the source of its adverts.
+    pub own_address: IpAddr,
+    /// Its VRID.
+    pub vrid: u8,
+    /// The VLAN it lives in, 0 for none.
+    pub vlan: u16,
+    /// Its version over IPv4.
+    pub version: u8,
+    /// Its interval in hundredths of a second.
+    pub centis: u16,
+    /// Data of simple text authentication.
+    pub password: Option<[u8; 8]>,
+    /// The lowest TTL it takes.
+    pub min_ttl: u8,
+    /// Takes intervals other than its own in version 2.
+    pub takes_other_intervals: bool,
+    /// Takes no addresses but these, unless from their owner.
+    pub only_addresses: Option<Vec<IpAddr>>,
+    /// What it does.
+    pub role: Role,
+    /// Its priority.
+    pub priority: u8,
+    /// Preempts masters of lower priority.
+    pub preempts: bool,
+    /// Lets others see what it handled.
+    pub passes_on: bool,
+    /// Nanoseconds between reports.
+    pub spacing: u64,
+}
+
+/// A valid advert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advert {
+    /// Its priority.
+    pub priority: u8,
+    /// Its interval in hundredths of a second.
+    pub centis: u16,
+    /// From whom.
+    pub source: IpAddr,
+    /// What it announces, in its order.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What a frame is. Routers are named by their place in the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// Nothing of VRRP.
+    NotVrrp,
+    /// VRRP, for this reason nothing that concerns a router of ours.
+    Stray(&'static str),
+    /// For this router of ours, and wrong.
+    Discard(usize, &'static str),
+    /// For this router of ours.
+    Accept(usize, Advert),
+}
+
+impl fmt::Display for Judgement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotVrrp => f.write_str("not vrrp"),
+            Self::Stray(reason) => write!(f, "stray: {reason}"),
+            Self::Discard(_, reason) => write!(f, "discard: {reason}"),
+            Self::Accept(..) => f.write_str("advert"),
+        }
+    }
+}
+
+/// A packet with protocol 112 to the group.
+struct Packet<'a> {
+    source: IpAddr,
+    destination: IpAddr,
+    ttl: u8,
+    /// The IPv4 header adds up.
+    header_is_right: bool,
+    /// The frame has all that the IP header announces.
+    is_whole: bool,
+    /// Octets of VRRP that the IP header announces.
+    announced: usize,
+    /// Those of them that are there.
+    message: &'a [u8],
+}
+
+/// Says what a frame is.
+pub fn judge(frame: &[u8], routers: &[Router]) -> Judgement {
+    let Some((vlan, ethertype, payload)) = ethernet(frame) else { return Judgement::NotVrrp };
+    let packet = match ethertype {
+        0x0800 => ipv4(payload),
+        0x86dd => ipv6(payload),
+        _ => Err(Judgement::NotVrrp),
+    };
+    let packet = match packet {
+        Ok(packet) => packet,
+        Err(judgement) => return judgement,
+    };
+    let [_, vrid, ..] = *packet.message else { return Judgement::Stray("truncated") };
+    let found = routers.iter().position(|router| {
+        router.vlan == vlan
+            && router.vrid == vrid
+            && router.own_address.is_ipv4() == packet.source.is_ipv4()
+            && vrid != 0
+    });
+    let Some(place) = found else { return Judgement::Stray("not_ours") };
+    match advert(&packet, &routers[place]) {
+        Ok(advert) => Judgement::Accept(place, advert),
+        Err(reason) => Judgement::Discard(place, reason),
+    }
+}
+
+/// VLAN (0 for none), ethertype and payload; at most one tag (IEEE 802.1Q, 802.1ad), 4095 is reserved.
+fn ethernet(frame: &[u8]) -> Option<(u16, u16, &[u8])> {
+    let ethertype = be16(frame, 12)?;
+    if ethertype != 0x8100 && ethertype != 0x88a8 {
+        return Some((0, ethertype, &frame[14..]));
+    }
+    let vlan = be16(frame, 14)? & 0xfff;
+    let ethertype = be16(frame, 16)?;
+    if vlan == 0xfff || ethertype == 0x8100 || ethertype == 0x88a8 {
+        return None;
+    }
+    Some((vlan, ethertype, &frame[18..]))
+}
+
+/// RFC 791, RFC 9568 §5.1.1.
+fn ipv4(packet: &[u8]) -> Result<Packet<'_>, Judgement> {
+    if packet.len() < 20 {
+        return Err(Judgement::NotVrrp);
+    }
+    let source: [u8; 4] = packet[12..16].try_into().expect("four octets");
+    let destination: [u8; 4] = packet[16..20].try_into().expect("four octets");
+    if packet[0] >> 4 != 4 || packet[9] != 112 || destination != MULTICAST_V4.octets() {
+        return Err(Judgement::NotVrrp);
+    }
+    let header_len = usize::from(packet[0] & 15) * 4;
+    if header_len < 20 {
+        return Err(Judgement::Stray("truncated"));
+    }
+    // More fragments, or an offset.
+    if be16(packet, 6).expect("it is there") & 0x3fff != 0 {
+        return Err(Judgement::Stray("fragment"));
+    }
+    let total = usize::from(be16(packet, 2).expect("it is there"));
+    let announced = total.saturating_sub(header_len);
+    let body = packet.get(header_len..).unwrap_or_default();
+    Ok(Packet {
+        source: Ipv4Addr::from(source).into(),
+        destination: Ipv4Addr::from(destination).into(),
+        ttl: packet[8],
+        header_is_right: packet.get(..header_len).is_some_and(|header| checksum::internet(header) == 0),
+        is_whole: packet.len() >= total,
+        announced,
+        message: &body[..announced.min(body.len())],
+    })
+}
+
+/// RFC 8200 §3, RFC 9568 §5.1.2.
+fn ipv6(packet: &[u8]) -> Result<Packet<'_>, Judgement> {
+    if packet.len() < 40 {
+        return Err(Judgement::NotVrrp);
+    }
+    let source: [u8; 16] = packet[8..24].try_into().expect("sixteen octets");
+    let destination: [u8; 16] = packet[24..40].try_into().expect("sixteen octets");
+    if packet[0] >> 4 != 6 || packet[6] != 112 || destination != MULTICAST_V6.octets() {
+        return Err(Judgement::NotVrrp);
+    }
+    let announced = usize::from(be16(packet, 4).expect("it is there"));
+    let body = &packet[40..];
+    Ok(Packet {
+        source: Ipv6Addr::from(source).into(),
+        destination: Ipv6Addr::from(destination).into(),
+        ttl: packet[7],
+        header_is_right: true,
+        is_whole: body.len() >= announced,
+        announced,
+        message: &body[..announced.min(body.len())],
+    })
+}
+
+/// RFC 9568 §7.1, RFC 3768 §7.1: the first check that fails, in this order.
+fn advert(packet: &Packet<'_>, router: &Router) -> Result<Advert, &'static str> {
+    let ipv4 = packet.source.is_ipv4();
+    let version = if ipv4 { router.version } else { 3 };
+    ensure(packet.header_is_right, "checksum")?;
+    ensure(packet.is_whole, "truncated")?;
+    ensure(packet.ttl >= router.min_ttl, "ttl")?;
+    ensure(packet.announced >= 8, "truncated")?;
+    let message = packet.message;
+    ensure(message[0] >> 4 == version, "version")?;
+    ensure(message[0] & 15 == 1, "type")?;
+    let (priority, count) = (message[2], usize::from(message[3]));
+    ensure(count > 0, "address_count")?;
+    let end_of_addresses = 8 + count * if ipv4 { 4 } else { 16 };
+    let needed = if version == 2 { end_of_addresses + 8 } else { end_of_addresses };
+    let message = message.get(..needed).ok_or("truncated")?;
+    ensure(message_checksum_is_right(packet, version, message), "checksum")?;
+    let centis = if version == 2 {
+        let kind = u8::from(router.password.is_some());
+        ensure(message[4] == kind, "auth")?;
+        ensure(router.password.is_none_or(|password| message[end_of_addresses..] == password), "auth")?;
+        let centis = u16::from(message[5]) * 100;
+        ensure(centis == router.centis || router.takes_other_intervals, "interval")?;
+        centis
+    } else {
+        be16(message, 4).expect("it is there") & 0xfff
+    };
+    ensure(centis != 0, "interval")?;
+    ensure(packet.source != router.own_address, "loopback")?;
+    let addresses = addresses(&message[8..end_of_addresses], ipv4);
+    if let IpAddr::V6(first) = addresses[0] {
+        ensure(first.is_unicast_link_local(), "address_list")?;
+    }
+    let others = router.only_addresses.as_ref().is_some_and(|ours| sorted(ours) != sorted(&addresses));
+    ensure(priority == 255 || !others, "address_list")?;
+    Ok(Advert { priority, centis, source: packet.source, addresses })
+}
+
+/// RFC 9568 §5.2.8, RFC 5798 §5.2.8 (with a pseudo-header), RFC 3768 §5.3.8 (never with one).
+fn message_checksum_is_right(packet: &Packet<'_>, version: u8, message: &[u8]) -> bool {
+    if version == 2 {
+        return checksum::internet(message) == 0;
+    }
+    let mut covered = checksum::pseudo_header(packet.source, packet.destination, message.len());
+    covered.extend(message);
+    checksum::internet(&covered) == 0 || packet.source.is_ipv4() && checksum::internet(message) == 0
+}
+
+fn addresses(octets: &[u8], ipv4: bool) -> Vec<IpAddr> {
+    let one = |octets: &[u8]| match octets.try_into() {
+        Ok(octets) => Ipv4Addr::from_octets(octets).into(),
+        Err(_) => Ipv6Addr::from_octets(octets.try_into().expect("sixteen octets")).into(),
+    };
+    octets.chunks(if ipv4 { 4 } else { 16 }).map(one).collect()
+}
+
+fn sorted(addresses: &[IpAddr]) -> Vec<IpAddr> {
+    let mut sorted = addresses.to_vec();
+    sorted.sort_unstable();
+    sorted
+}
+
+fn ensure(condition: bool, reason: &'static str) -> Result<(), &'static str> {
+    if condition { Ok(()) } else { Err(reason) }
+}
+
+fn be16(octets: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes([*octets.get(at)?, *octets.get(at + 1)?]))
+}
+
+/// What a virtual router has heard, and what it waits for. Times are nanoseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// The last advert, and when.
+    pub heard: Option<(u64, Advert)>,
+    /// The last one of a master that it follows or yields to.
+    pub followed: Option<(u64, Advert)>,
+    /// When the master is to be taken for dead; 0: it does not wait.
+    pub deadline: u64,
+    /// Interval of the master in hundredths of a second.
+    pub master_centis: u16,
+    /// Valid adverts.
+    pub adverts: u64,
+    /// Wrong ones, by reason.
+    pub rejected: BTreeMap<&'static str, u64>,
+    /// Reports that did not come, to keep the spacing.
+    pub withheld: u64,
+    quiet_until: u64,
+    urgent_quiet_until: u64,
+    owes_a_report: bool,
+}
+
+impl Watch {
+    /// Of a router that waits until `deadline` if it is a Backup.
+    pub fn new(router: &Router, deadline: u64) -> Self {
+        let deadline = if router.role == Role::Backup { deadline } else { 0 };
+        Self { deadline, master_centis: router.centis, ..Self::default() }
+    }
+
+    /// A wrong advert.
+    pub fn discard(&mut self, reason: &'static str) {
+        *self.rejected.entry(reason).or_default() += 1;
+    }
+
+    /// An advert at `at`; returns whether it is reported.
+    pub fn accept(&mut self, router: &Router, advert: Advert, at: u64) -> bool {
+        self.adverts += 1;
+        let says =
+            |advert: &Advert| (advert.priority, advert.centis, advert.source, sorted(&advert.addresses));
+        let is_news = self.heard.as_ref().is_none_or(|(_, before)| says(before) != says(&advert));
+        self.heard = Some((at, advert.clone()));
+        match router.role {
+            Role::Init => false,
+            Role::Backup => {
+                self.as_backup(router, advert, at);
+                (is_news || self.owes_a_report) && self.may_report(at, router.spacing)
+            }
+            Role::Master => {
+                // RFC 9568 §6.4.3
+                let is_better = advert.priority > router.priority
+                    || advert.priority == router.priority && advert.source > router.own_address;
+                let resigns = advert.priority == 0;
+                if is_better && !resigns {
+                    self.followed = Some((at, advert));
+                }
+                if is_better || resigns {
+                    self.may_report_urgently(at, router.spacing)
+                } else {
+                    self.may_report(at, router.spacing)
+                }
+            }
+        }
+    }
+
+    /// RFC 9568 §6.4.2
+    fn as_backup(&mut self, router: &Router, advert: Advert, at: u64) {
+        const CENTI: u64 = 10_000_000;
+        let is_v2 = router.version == 2 && router.own_address.is_ipv4();
+        // RFC 3768 §6.1: (256 - priority) / 256 seconds. RFC 9568 §6.1: that share of the master's interval.
+        let skew = |centis: u16| {
+            let whole = if is_v2 { 100 * CENTI } else { u64::from(centis) * CENTI };
+            whole * (256 - u64::from(router.priority)) / 256
+        };
+        if advert.priority == 0 {
+            self.deadline = self.deadline.min(at + skew(self.master_centis));
+        } else if advert.priority >= router.priority || !router.preempts {
+            self.master_centis = if is_v2 { router.centis } else { advert.centis };
+            self.deadline = at + 3 * u64::from(self.master_centis) * CENTI + skew(self.master_centis);
+            self.followed = Some((at, advert));
+        }
+    }
+
+    fn may_report(&mut self, at: u64, spacing: u64) -> bool {
+        let may = at >= self.quiet_until;
+        if may {
+            self.quiet_until = at + spacing;
+        } else {
+            self.withheld += 1;
+        }
+        self.owes_a_report = !may;
+        may
+    }
+
+    fn may_report_urgently(&mut self, at: u64, spacing: u64) -> bool {
+        let may = at >= self.urgent_quiet_until;
+        if may {
+            self.urgent_quiet_until = at + spacing;
+        } else {
+            self.withheld += 1;
+        }
+        may
+    }
+}

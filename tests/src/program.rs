@@ -1,0 +1,263 @@
+//! The XDP program in the kernel, on no interface: frames are given to it by `BPF_PROG_TEST_RUN`.
+//!
+//! The object is the one that the daemon embeds. Each [`Program`] has maps of its own.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
+use nix::time::{ClockId, clock_gettime};
+use vrrpd_common::abi::{ABI_VERSION, Command, Counters, Event, RouterConfig, RouterRecord, flag, octets};
+use vrrpd_common::{AddressDigest, Reject};
+
+use crate::oracle::{self, Router};
+use crate::{needs, wait_for, wait_until};
+
+/// The shortest frame that the kernel takes for a test run: an Ethernet header.
+pub const SHORTEST_FRAME: usize = 14;
+/// The longest that the program sees all of: what is left of a page of 4096 octets after the headroom of 256 and the
+/// kernel's own 320. The rest of a longer one the kernel puts where only programs look that ask for fragments.
+pub const LONGEST_FRAME: usize = 4096 - 256 - 320;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+static OBJECT: &[u8] = include_bytes_aligned!("../../vrrpd/ebpf/vrrpd.bpf.o");
+const RECORD_WORDS: usize = size_of::<RouterRecord>() / size_of::<u64>();
+
+/// What the program says of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// An error of the program.
+    Aborted,
+    /// Not seen by anybody else.
+    Drop,
+    /// On to the network stack.
+    Pass,
+}
+
+/// The program and its maps.
+pub struct Program {
+    ebpf: Ebpf,
+    records: Array<MapData, [u64; RECORD_WORDS]>,
+    rejects: PerCpuArray<MapData, Counters>,
+}
+
+/// The program's ring, apart from it so that it can be read while frames go in.
+pub struct Ring(RingBuf<MapData>);
+
+impl Program {
+    /// Loads it.
+    pub fn load() -> (Self, Ring) {
+        needs::root_for_programs();
+        let mut ebpf = EbpfLoader::new()
+            .verifier_log_level(VerifierLogLevel::empty())
+            .load(OBJECT)
+            .expect("the kernel takes the object's maps");
+        for name in ["vrrpd", "vrrpd_command"] {
+            let program: &mut Xdp = ebpf
+                .program_mut(name)
+                .expect("the object has the program")
+                .try_into()
+                .expect("it is one for XDP");
+            program.load().unwrap_or_else(|error| panic!("the kernel refuses {name}: {error:?}"));
+        }
+        let mut take = |name: &str| -> Map { ebpf.take_map(name).expect("the object has the map") };
+        let records = Array::try_from(take("RECORDS")).expect("an array of records");
+        let rejects = PerCpuArray::try_from(take("REJECTS")).expect("an array of counters");
+        let ring = RingBuf::try_from(take("EVENTS")).expect("a ring");
+        (Self { ebpf, records, rejects }, Ring(ring))
+    }
+
+    /// Gives it a frame; `None` when the kernel does not take such a frame for a test run. The frame is left alone.
+    pub fn try_run(&self, frame: &[u8]) -> Option<Verdict> {
+        let mut after = vec![0; frame.len()];
+        match self.test_run("vrrpd", frame, &mut after) {
+            Ok(verdict) => {
+                assert_eq!(after, frame, "the program changes no frame");
+                Some(verdict)
+            }
+            Err(ProgramError::SyscallError(error)) if is_invalid(&error.io_error) => None,
+            Err(error) => panic!("BPF_PROG_TEST_RUN: {error:?}"),
+        }
+    }
+
+    /// Gives it a frame.
+    #[track_caller]
+    pub fn run(&self, frame: &[u8]) -> Verdict {
+        self.try_run(frame).unwrap_or_else(|| panic!("no test run with {} octets", frame.len()))
+    }
+
+    /// Gives it a command as it is, and returns what the kernel made of it.
+    pub fn command(&self, command: &[u8]) -> (Verdict, Vec<u8>) {
+        let mut answer = vec![0; command.len()];
+        let verdict = self.test_run("vrrpd_command", command, &mut answer).expect("a test run");
+        (verdict, answer)
+    }
+
+    /// Gives it a command that it has to carry out. `abi` is filled in.
+    ///
+    /// The first command for a slot may have to come again: `bpf_timer_init` takes no lock to get its memory, so that
+    /// it may get none (ENOMEM) while there is plenty; in Linux 6.18 for each twentieth timer or so, for a millisecond or
+    /// for seconds. Such a command has changed nothing.
+    #[track_caller]
+    pub fn obey(&self, mut command: Command) {
+        command.abi = ABI_VERSION;
+        wait_until(PATIENCE, "the kernel has memory for the timer", || {
+            let (verdict, answer) = self.command(bytemuck::bytes_of(&command));
+            assert_eq!(verdict, Verdict::Pass);
+            let answer: Command = bytemuck::pod_read_unaligned(&answer);
+            let has_failed = answer.result == -libc::ENOMEM;
+            assert!(
+                has_failed || answer == command,
+                "the result is 0 and nothing else has changed: {answer:?}"
+            );
+            !has_failed
+        });
+    }
+
+    /// What it knows of a virtual router.
+    pub fn record(&self, slot: u32) -> RouterRecord {
+        let words = self.records.get(&slot, 0).expect("the slot is there");
+        bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words))
+    }
+
+    /// Counters of what names no virtual router of ours, of all processors together.
+    pub fn rejects(&self) -> Counters {
+        let mut sum = Counters::default();
+        for counters in self.rejects.get(&0, 0).expect("the counters are there").iter() {
+            for (total, count) in sum.iter_mut().zip(counters) {
+                *total += count;
+            }
+        }
+        sum
+    }
+
+    /// Nanoseconds that a program of the object takes for a frame, on average.
+    pub fn nanos_per_run(&self, name: &str, frame: &[u8], runs: u32) -> u32 {
+        let program: &Xdp =
+            self.ebpf.program(name).expect("it is there").try_into().expect("it is one for XDP");
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        options.repeat = runs;
+        let result = program.test_run(options).expect("a test run");
+        u32::try_from(result.duration.as_nanos()).unwrap_or(u32::MAX)
+    }
+
+    /// Makes it the backup of a version 3 router over IPv4 with adverts every 10 ms, for as long as the test runs.
+    pub fn follow(&self, vrid: u8) {
+        let config = RouterConfig {
+            report_spacing: 1_000_000_000,
+            generation: 1,
+            interval: 1,
+            role: 2,
+            version: 3,
+            priority: 100,
+            min_ttl: 255,
+            flags: flag::PREEMPT,
+            ..RouterConfig::default()
+        };
+        let deadline = now() + 36_093_750;
+        self.obey(Command { slot: vrid.into(), deadline, master_interval: 1, config, ..Command::default() });
+    }
+
+    fn test_run(&self, name: &str, input: &[u8], output: &mut [u8]) -> Result<Verdict, ProgramError> {
+        let program = self.ebpf.program(name).expect("it is loaded");
+        let program: &Xdp = program.try_into().expect("it is one for XDP");
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(input);
+        options.data_out = Some(output);
+        let verdict = match program.test_run(options)?.return_value {
+            0 => Verdict::Aborted,
+            1 => Verdict::Drop,
+            2 => Verdict::Pass,
+            other => panic!("{other} is no verdict of this program"),
+        };
+        Ok(verdict)
+    }
+}
+
+impl Ring {
+    /// The next event, if there is one.
+    pub fn take(&mut self) -> Option<Event> {
+        let item = self.0.next()?;
+        assert_eq!(item.len(), size_of::<Event>());
+        Some(bytemuck::pod_read_unaligned(&item))
+    }
+
+    /// All events that are there.
+    pub fn drain(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.take()).collect()
+    }
+
+    /// Waits for an event; panics with `what` when none comes in `limit`.
+    #[track_caller]
+    pub fn wait(&mut self, limit: Duration, what: &str) -> Event {
+        wait_for(limit, what, || self.take())
+    }
+}
+
+fn is_invalid(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINVAL)
+}
+
+/// The time that the kernel's records are in.
+pub fn now() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("the clock runs");
+    let seconds = u64::try_from(time.tv_sec()).expect("not negative");
+    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec()).expect("not negative")
+}
+
+/// The place of a router in the maps.
+pub fn slot_of(router: &Router) -> u32 {
+    u32::from(router.vrid) + if router.own_address.is_ipv4() { 0 } else { 256 }
+}
+
+/// A router as the kernel is told of it.
+pub fn config_of(router: &Router, generation: u32) -> RouterConfig {
+    let role = match router.role {
+        oracle::Role::Init => 1,
+        oracle::Role::Backup => 2,
+        oracle::Role::Master => 3,
+    };
+    let mut flags = flag::SOURCE;
+    for (flag, is_set) in [
+        (flag::PREEMPT, router.preempts),
+        (flag::ACCEPT_INTERVAL_MISMATCH, router.takes_other_intervals),
+        (flag::REQUIRE_ADDRESSES, router.only_addresses.is_some()),
+        (flag::PASS_ON, router.passes_on),
+    ] {
+        if is_set {
+            flags |= flag;
+        }
+    }
+    RouterConfig {
+        addresses: AddressDigest::of(router.only_addresses.iter().flatten().copied()).to_bits(),
+        report_spacing: router.spacing,
+        source: octets(router.own_address),
+        auth_data: router.password.unwrap_or_default(),
+        generation,
+        vlan: router.vlan,
+        interval: router.centis,
+        role,
+        version: router.version,
+        priority: router.priority,
+        min_ttl: router.min_ttl,
+        auth_kind: router.password.is_some().into(),
+        flags,
+        reserved: [0; 2],
+    }
+}
+
+/// Counters under the names of their reasons.
+pub fn counter(counters: &Counters, reason: &str) -> u64 {
+    let place = Reject::ALL.iter().position(|reject| reject.name() == reason);
+    counters[place.expect("a reason")]
+}
+
+/// Addresses as records hold them.
+pub fn digest(addresses: &[IpAddr]) -> u64 {
+    AddressDigest::of(addresses.iter().copied()).to_bits()
+}

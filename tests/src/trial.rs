@@ -1,0 +1,275 @@
+//! Three opinions on each frame: the program in the kernel, `vrrpd_common` over the slice on the host, and the oracle.
+//!
+//! [`Trial::frame`] asks all of them and panics, frame and opinions in the message, when they differ on the verdict, on
+//! the counters or on the record of the router concerned. [`Trial::settle`] compares every record and every event.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+
+use vrrpd_common::abi::{
+    Command, Counters, Event, EventKind, Heard, RouterConfig, RouterRecord, octets, slot,
+};
+use vrrpd_common::classify::{Classified, Expect, RouterKey, Routers};
+use vrrpd_common::{Family, Instant, Reject, Vrid, classify};
+
+use crate::oracle::{self, Judgement, Router, Watch};
+use crate::program::{Program, Ring, Verdict, config_of, counter, digest, now, slot_of};
+
+/// So far away that nothing expires by itself.
+const FAR: u64 = 3_600_000_000_000;
+/// The ring has room for more events than so many frames can cause, expiries included.
+const FRAMES_IN_RING: u32 = 256;
+
+/// The program with virtual routers, and what it should have in its maps.
+pub struct Trial {
+    program: Program,
+    ring: Ring,
+    routers: Vec<Router>,
+    configs: Vec<RouterConfig>,
+    /// By the oracle.
+    watches: Vec<Watch>,
+    strays: BTreeMap<&'static str, u64>,
+    /// By `vrrpd_common`.
+    records: Vec<RouterRecord>,
+    rejects: Counters,
+    events: VecDeque<Event>,
+    unsettled: u32,
+    /// Events that agreed.
+    events_seen: u64,
+}
+
+impl Trial {
+    /// Loads the program and tells it of the routers.
+    pub fn new(routers: Vec<Router>) -> Self {
+        let (program, ring) = Program::load();
+        let mut trial = Self {
+            program,
+            ring,
+            configs: (1..).zip(&routers).map(|(generation, router)| config_of(router, generation)).collect(),
+            watches: Vec::new(),
+            strays: BTreeMap::new(),
+            records: Vec::new(),
+            rejects: Counters::default(),
+            events: VecDeque::new(),
+            unsettled: 0,
+            events_seen: 0,
+            routers,
+        };
+        let deadline = now() + FAR;
+        for (router, config) in trial.routers.iter().zip(&trial.configs) {
+            let command = Command {
+                slot: slot_of(router),
+                deadline,
+                master_interval: router.centis,
+                config: *config,
+                ..Command::default()
+            };
+            trial.program.obey(command);
+            let mut record = RouterRecord::default();
+            record.obey(&command);
+            trial.records.push(record);
+            trial.watches.push(Watch::new(router, deadline));
+        }
+        trial.settle();
+        trial
+    }
+
+    /// How many events were expected and came.
+    pub fn events_seen(&self) -> u64 {
+        self.events_seen
+    }
+
+    /// Gives everybody the frame; returns what it was when all agree.
+    #[track_caller]
+    pub fn frame(&mut self, frame: &[u8]) -> Judgement {
+        self.frame_seen_as(frame, frame)
+    }
+
+    /// Gives the kernel a frame, of which the others get only what the program can see of it.
+    #[track_caller]
+    pub fn frame_seen_as(&mut self, frame: &[u8], seen: &[u8]) -> Judgement {
+        let judgement = oracle::judge(seen, &self.routers);
+        let classified = classify(seen, &Configured { routers: &self.routers, configs: &self.configs });
+        let before = now();
+        let verdict = self.program.run(frame);
+        let after = now();
+        let differ = |what: &str, opinions: String| -> ! {
+            panic!(
+                "{what} differ\n{opinions}\nkernel: {verdict:?}\nhost: {classified:?}\noracle: {judgement:?}\n\
+                 frame of {} octets: {}",
+                frame.len(),
+                hex(frame)
+            )
+        };
+        let on_host = match classified {
+            Classified::NotVrrp | Classified::NotOurs { .. } | Classified::Reject { router: None, .. } => {
+                None
+            }
+            Classified::Reject { router: Some(key), .. } | Classified::Advert { router: key, .. } => {
+                Some(self.place_of(key))
+            }
+        };
+        let by_oracle = match judgement {
+            Judgement::NotVrrp | Judgement::Stray(_) => None,
+            Judgement::Discard(place, _) | Judgement::Accept(place, _) => Some(place),
+        };
+        let verdict_for = |place: Option<usize>| match place {
+            Some(place) if !self.routers[place].passes_on => Verdict::Drop,
+            _ => Verdict::Pass,
+        };
+        if verdict != verdict_for(on_host) || verdict != verdict_for(by_oracle) {
+            differ("verdicts", String::new());
+        }
+
+        let seen = by_oracle.map(|place| self.program.record(slot_of(&self.routers[place])));
+        match classified {
+            Classified::NotVrrp => {}
+            Classified::NotOurs { .. } => self.rejects[Reject::NotOurs as usize] += 1,
+            Classified::Reject { rejection, router: None } => self.rejects[rejection.reject as usize] += 1,
+            Classified::Reject { rejection, router: Some(key) } => {
+                let place = self.place_of(key);
+                self.records[place].rejected[rejection.reject as usize] += 1;
+            }
+            Classified::Advert { router: key, ref advert } => {
+                let place = self.place_of(key);
+                let at = seen.map_or(0, |record| record.heard.at);
+                if at < before || at > after {
+                    differ("times", format!("{before} <= {at} <= {after} does not hold"));
+                }
+                let heard = Heard::new(advert, Instant::from_nanos(at));
+                let record = &mut self.records[place];
+                if record.take(&self.configs[place], key.family, heard).report {
+                    let slot = slot_of(&self.routers[place]);
+                    self.events.push_back(record.event(EventKind::Advert, slot, Instant::from_nanos(at)));
+                }
+            }
+        }
+        match judgement {
+            Judgement::NotVrrp => {}
+            Judgement::Stray(reason) => *self.strays.entry(reason).or_default() += 1,
+            Judgement::Discard(place, reason) => self.watches[place].discard(reason),
+            Judgement::Accept(place, ref advert) => {
+                let at = seen.map_or(0, |record| record.heard.at);
+                let reported = self.watches[place].accept(&self.routers[place], advert.clone(), at);
+                let last = self.events.back().map(|event| (event.at, event.slot));
+                if reported != (last == Some((at, slot_of(&self.routers[place])))) {
+                    differ("reports", format!("oracle: {reported}; host: last event {last:?}"));
+                }
+            }
+        }
+
+        let rejects = self.program.rejects();
+        if rejects != self.rejects || !is_count(&rejects, &self.strays) {
+            let (host, oracle) = (&self.rejects, &self.strays);
+            differ("counters", format!("kernel: {rejects:?}\nhost: {host:?}\noracle: {oracle:?}"));
+        }
+        if let (Some(place), Some(seen)) = (by_oracle, seen) {
+            self.compare(place, &seen).unwrap_or_else(|opinions| differ("records", opinions));
+        }
+        self.unsettled += 1;
+        if self.unsettled >= FRAMES_IN_RING {
+            self.settle();
+        }
+        judgement
+    }
+
+    /// Compares every record, changed or not, and the events since the last time.
+    #[track_caller]
+    pub fn settle(&mut self) {
+        self.unsettled = 0;
+        for place in 0..self.routers.len() {
+            let seen = self.program.record(slot_of(&self.routers[place]));
+            assert_eq!(seen.events_lost, 0, "the ring has room");
+            self.compare(place, &seen).unwrap_or_else(|opinions| panic!("records differ\n{opinions}"));
+        }
+        for event in self.ring.drain() {
+            if event.kind == EventKind::Advert as u8 {
+                assert_eq!(Some(event), self.events.pop_front(), "kernel's event and host's");
+                self.events_seen += 1;
+            }
+        }
+        assert_eq!(self.events.pop_front(), None, "an event of the host that the kernel did not report");
+    }
+
+    /// Compares a record with both expectations.
+    fn compare(&self, place: usize, seen: &RouterRecord) -> Result<(), String> {
+        let mut told = String::new();
+        let (host, watch) = (&self.records[place], &self.watches[place]);
+        if without_timer(seen) != without_timer(host) {
+            let _ = writeln!(told, "kernel: {seen:#?}\nhost: {host:#?}");
+        }
+        let agree = is_heard(&seen.heard, watch.heard.as_ref())
+            && is_heard(&seen.followed, watch.followed.as_ref())
+            && seen.deadline == watch.deadline
+            && seen.master_interval == watch.master_centis
+            && seen.adverts == watch.adverts
+            && seen.events_withheld == watch.withheld
+            && seen.generation == self.configs[place].generation
+            && seen.role == self.configs[place].role
+            && is_count(&seen.rejected, &watch.rejected);
+        if !agree {
+            let _ = writeln!(told, "kernel: {seen:#?}\noracle: {watch:#?}");
+        }
+        if told.is_empty() { Ok(()) } else { Err(format!("{:?}\n{told}", self.routers[place])) }
+    }
+
+    fn place_of(&self, key: RouterKey) -> usize {
+        let slot = slot(key.family, key.vrid);
+        let found = self.routers.iter().position(|router| slot_of(router) == slot);
+        found.expect("the host names a router that is there")
+    }
+}
+
+/// What the host is told of the routers: the same configurations as the kernel.
+struct Configured<'a> {
+    routers: &'a [Router],
+    configs: &'a [RouterConfig],
+}
+
+impl Routers for Configured<'_> {
+    fn expect(&self, vlan: u16, family: Family, vrid: Vrid) -> Option<Expect> {
+        let slot = slot(family, vrid);
+        let place = self.routers.iter().position(|router| slot_of(router) == slot)?;
+        self.configs[place].expect(family).filter(|_| self.configs[place].vlan == vlan)
+    }
+}
+
+/// The record without what the kernel's timer does to it on its own account.
+fn without_timer(record: &RouterRecord) -> RouterRecord {
+    RouterRecord {
+        sequence: 0,
+        timer_at: 0,
+        timer_runs: 0,
+        expiries: 0,
+        events: 0,
+        ring_full_in_a_row: 0,
+        ..*record
+    }
+}
+
+fn is_heard(heard: &Heard, expected: Option<&(u64, oracle::Advert)>) -> bool {
+    let Some((at, advert)) = expected else { return *heard == Heard::default() };
+    *heard
+        == Heard {
+            at: *at,
+            addresses: digest(&advert.addresses),
+            source: octets(advert.source),
+            interval: advert.centis,
+            priority: advert.priority,
+            address_count: u8::try_from(advert.addresses.len()).expect("at most 255"),
+            reserved: [0; 4],
+        }
+}
+
+fn is_count(counters: &Counters, expected: &BTreeMap<&'static str, u64>) -> bool {
+    counters.iter().sum::<u64>() == expected.values().sum::<u64>()
+        && expected.iter().all(|(reason, count)| counter(counters, reason) == *count)
+}
+
+/// Octets as digits.
+pub fn hex(octets: &[u8]) -> String {
+    octets.iter().fold(String::new(), |mut digits, octet| {
+        let _ = write!(digits, "{octet:02x}");
+        digits
+    })
+}

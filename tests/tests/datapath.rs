@@ -1,0 +1,410 @@
+//! Where adverts are handled: in the kernel where that is possible, by raw sockets where it is not, and the reason is
+//! told.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, TOLERANCE, VRID};
+use vrrpd_lab::{
+    AdvertFrame, Bystander, Capture, Datapath, Finished, Flood, Host, Injector, Lab, Signal, Vrrpd,
+    VrrpdBuilder, left_files, needs, timers, wait_until,
+};
+
+/// The clocks of two processes and of a capture agree to this.
+const CLOCK: Duration = Duration::from_millis(2);
+
+fn router(host: &Host, priority: u8, datapath: Datapath) -> VrrpdBuilder {
+    Vrrpd::usual(host, priority).datapath(datapath)
+}
+
+/// A master on raw sockets: what the others hear.
+fn master(host: &Host) -> Vrrpd {
+    let master = router(host, 150, Datapath::Raw).start();
+    master.wait_state("master", SOON);
+    master
+}
+
+/// Runs the daemon without these capabilities.
+fn without(router: VrrpdBuilder, capabilities: &str) -> VrrpdBuilder {
+    let setpriv = needs::SETPRIV.require().display().to_string();
+    router.through([&setpriv, "--inh-caps", "-all", "--bounding-set", capabilities, "--"])
+}
+
+/// The data path of a router, and the reason why it is not a better one.
+fn datapath(router: &Vrrpd) -> (String, String) {
+    let state = router.state();
+    let text = |key: &str| state[key].as_str().unwrap_or_default().to_owned();
+    (text("datapath"), text("datapath_reason"))
+}
+
+#[track_caller]
+fn assert_falls_back(router: &Vrrpd, to: &str, because: &str) {
+    let (path, reason) = datapath(router);
+    assert_eq!(path, to, "reason: {reason}");
+    assert!(reason.contains(because), "{because:?} is not in the reason: {reason}");
+    let lines: Vec<_> = router.log().into_iter().filter(|line| line.contains(because)).collect();
+    assert_eq!(lines.len(), 1, "the log says it once: {lines:?}");
+}
+
+/// It ends at once, and says in one line which option cannot be had and why.
+#[track_caller]
+fn assert_refused(router: &VrrpdBuilder, option: &str, because: &str) {
+    for finished in [router.run_in_foreground(), router.run()] {
+        let Finished { code, stderr, .. } = &finished;
+        assert_eq!(*code, 1, "{finished:?}");
+        let lines: Vec<_> = stderr.lines().filter(|line| line.contains(option)).collect();
+        assert_eq!(lines.len(), 1, "one line names {option}: {stderr}");
+        assert!(lines[0].contains(because), "{because:?} is not in: {}", lines[0]);
+        assert_eq!(left_files(&router.directory()), Vec::<String>::new());
+    }
+}
+
+/// A backup behind a master: hears it, and takes over when it dies, not before.
+#[track_caller]
+fn assert_serves(lab: &Lab, backup: &Vrrpd, master: &Vrrpd, client: &Host) {
+    let received = backup.counter("adverts_received");
+    wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= received + 3);
+    assert_eq!(backup.state()["state"], "backup");
+    let capture = Capture::on(client);
+    capture.wait_advert(SOON, "the master advertises", |_| true);
+    lab.port_down(master.host());
+    backup.wait_state("master", SOON);
+    let adverts = capture.adverts();
+    let last = adverts.iter().rfind(|(_, advert)| advert.priority == 150).expect("it was heard");
+    let first = capture.wait_advert(SOON, "the backup advertises", |advert| advert.priority == 100);
+    let (took, demanded) = (first.0 - last.0, timers::master_down_interval(INTERVAL, 100));
+    assert!(took + CLOCK >= demanded && took <= demanded + TOLERANCE, "{took:?}, {demanded:?} demanded");
+}
+
+#[test]
+fn auto_is_native_on_a_veth() {
+    let lab = Lab::new();
+    let [a, b, client] = lab.hosts();
+    let master = master(&a);
+    let backup = router(&b, 100, Datapath::Auto).start();
+    assert_eq!(datapath(&backup), ("xdp-native".to_owned(), String::new()));
+    assert_eq!(backup.count_in_log("data path"), 1, "one line in the log");
+    assert_serves(&lab, &backup, &master, &client);
+}
+
+#[test]
+fn without_cap_bpf_raw_sockets_are_used_and_the_reason_is_told() {
+    let lab = Lab::new();
+    let [a, b, client] = lab.hosts();
+    let master = master(&a);
+    let backup = without(router(&b, 100, Datapath::Auto), "-bpf,-perfmon,-sys_admin").start();
+    assert_falls_back(&backup, "raw", "CAP_BPF");
+    assert_eq!(b.xdp_program("eth0"), None);
+    assert_serves(&lab, &backup, &master, &client);
+}
+
+#[test]
+fn without_cap_bpf_what_was_asked_for_by_name_is_refused() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    for (datapath, option) in [(Datapath::Native, "--xdp=native"), (Datapath::Generic, "--xdp=generic")] {
+        let refused = without(router(&a, 100, datapath), "-bpf,-perfmon,-sys_admin");
+        assert_refused(&refused, option, "CAP_BPF");
+    }
+}
+
+#[test]
+fn without_a_bpf_file_system_that_can_be_mounted_there_are_no_pins_and_everything_else_works() {
+    let lab = Lab::new();
+    let [a, b, client] = lab.hosts();
+    let master = master(&a);
+    let setpriv = needs::SETPRIV.require().display().to_string();
+    let become_poor =
+        format!("umount -a -t bpf; exec {setpriv} --inh-caps -all --bounding-set -sys_admin -- \"$@\"");
+    let backup = router(&b, 100, Datapath::Native);
+    let backup = backup.through(in_mounts_of_its_own(&become_poor)).start();
+    assert_eq!(backup.count_in_log("not pinned"), 1, "the log says it once");
+    assert!(!b.namespace().pins("eth0").exists());
+    assert_serves(&lab, &backup, &master, &client);
+}
+
+#[test]
+fn bpf_file_system_is_mounted_when_it_is_not_there() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = router(&a, 100, Datapath::Native);
+    let router = router.through(in_mounts_of_its_own("umount -a -t bpf; exec \"$@\"")).start();
+    router.wait_state("master", SOON);
+    assert_eq!(router.count_in_log("not pinned"), 0);
+    let there = format!("/proc/{}/root{}", router.pid(), a.namespace().pins("eth0").display());
+    assert!(fs::exists(&there).expect("it can be looked at"), "{there}");
+    assert!(!a.namespace().pins("eth0").exists(), "in its own mount namespace alone");
+    assert_eq!(router.terminate(), 0);
+}
+
+#[test]
+fn program_of_somebody_else_is_left_alone() {
+    for mode in Datapath::IN_KERNEL {
+        let lab = Lab::new();
+        let [a, b, client] = lab.hosts();
+        let master = master(&a);
+        let _bystander = Bystander::on(&b, "eth0", mode);
+        let theirs = b.xdp_program("eth0");
+        assert!(theirs.is_some(), "{mode:?}");
+        let backup = router(&b, 100, Datapath::Auto).start();
+        assert_falls_back(&backup, "raw", Bystander::NAME);
+        assert_refused(&router(&b, 100, Datapath::Native), "--xdp=native", Bystander::NAME);
+        assert_refused(&router(&b, 100, Datapath::Generic), "--xdp=generic", Bystander::NAME);
+        assert_eq!(b.xdp_program("eth0"), theirs, "{mode:?}");
+
+        assert_serves(&lab, &backup, &master, &client);
+        assert_eq!(backup.terminate(), 0);
+        assert_eq!(b.xdp_program("eth0"), theirs, "{mode:?}");
+    }
+}
+
+#[test]
+fn device_without_native_mode_gets_generic_mode_and_the_reason() {
+    for device in ["link add link eth0 name there0 type macvlan mode bridge", "bridge"] {
+        let lab = Lab::new();
+        let [a, b, client] = lab.hosts();
+        if device == "bridge" {
+            b.ip("link add there0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
+            b.ip("link set eth0 master there0");
+        } else {
+            b.ip(device);
+        }
+        b.ip("addr flush dev eth0");
+        b.ip("addr add 10.0.0.2/24 dev there0");
+        b.ip("link set there0 up");
+        wait_until(SOON, "it has a link", || b.has_link("there0"));
+
+        let refused = router(&b, 100, Datapath::Native).interface("there0");
+        assert_refused(&refused, "--xdp=native", "native: the driver does not support it");
+
+        let master = master(&a);
+        let backup = router(&b, 100, Datapath::Auto).interface("there0").start();
+        assert_falls_back(&backup, "xdp-generic", "native: the driver does not support it");
+        assert_serves(&lab, &backup, &master, &client);
+    }
+}
+
+#[test]
+fn second_process_on_an_interface_says_who_holds_the_hook_and_hears_its_own_adverts() {
+    for mode in [Datapath::Auto, Datapath::Generic] {
+        let lab = Lab::new();
+        let [a, b] = lab.hosts();
+        let other = |host: &Host, priority, datapath| {
+            let router = Vrrpd::on(host).vrid(52).priority(priority).address("10.0.0.101/24").v3("100ms");
+            router.datapath(datapath)
+        };
+        let (master_51, master_52) = (master(&a), other(&a, 150, Datapath::Raw).start());
+        master_52.wait_state("master", SOON);
+
+        let first = router(&b, 100, mode).start();
+        let program = b.xdp_program("eth0");
+        assert!(program.is_some());
+        let second = other(&b, 100, Datapath::Auto).beside(&first).start();
+        assert_falls_back(&second, "raw", "another vrrpd");
+        assert_eq!(b.xdp_program("eth0"), program);
+        for router in [&first, &second] {
+            wait_until(SOON, "it hears its master", || router.counter("adverts_received") >= 10);
+            let state = router.state();
+            assert_eq!((&state["state"], &state["counters"]["transitions"]), (&"backup".into(), &1.into()));
+        }
+
+        // Each knows of the death of its own master only.
+        master_52.kill();
+        second.wait_state("master", SOON);
+        assert_eq!(first.state()["state"], "backup");
+        master_51.kill();
+        first.wait_state("master", SOON);
+
+        // The hook is free, and the second process goes on as it is.
+        assert_eq!(first.terminate(), 0);
+        assert_eq!(b.xdp_program("eth0"), None);
+        assert!(second.is_master());
+    }
+}
+
+#[test]
+fn kill_9_leaves_no_program_and_the_next_start_replaces_the_pins() {
+    for mode in Datapath::IN_KERNEL {
+        let lab = Lab::new();
+        let [a, b, client] = lab.hosts();
+        let master = master(&a);
+        let builder = router(&b, 100, mode);
+        let first = builder.clone().start();
+        let pins = b.namespace().pins("eth0");
+        assert!(b.xdp_program("eth0").is_some());
+        assert_eq!(files(&pins), ["records", "rejects"]);
+        first.kill();
+        wait_until(SOON, "the program is gone", || b.xdp_program("eth0").is_none());
+        assert_eq!(files(&pins), ["records", "rejects"], "left behind");
+        let left = inode(&pins.join("records"));
+
+        let second = builder.start();
+        assert_eq!(files(&pins), ["records", "rejects"]);
+        assert_ne!(inode(&pins.join("records")), left, "they are new ones");
+        assert_serves(&lab, &second, &master, &client);
+    }
+}
+
+#[test]
+fn sigterm_leaves_neither_program_nor_pins() {
+    for mode in Datapath::IN_KERNEL {
+        let lab = Lab::new();
+        let [a] = lab.hosts();
+        let router = router(&a, 100, mode).start();
+        router.wait_state("master", SOON);
+        let pins = a.namespace().pins("eth0");
+        assert!(pins.exists());
+        assert_eq!(router.terminate(), 0);
+        assert_eq!(a.xdp_program("eth0"), None);
+        assert!(!pins.exists());
+        let of_namespace = pins.parent().expect("a directory for the namespace");
+        assert!(!of_namespace.exists(), "{}", of_namespace.display());
+    }
+}
+
+#[test]
+fn daemon_in_the_background_keeps_the_program_when_its_command_has_ended() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let (finished, daemon) = router(&a, 100, Datapath::Native).start_in_background();
+    assert_eq!((finished.code, finished.stderr.as_str()), (0, ""), "{finished:?}");
+    assert!(a.xdp_program("eth0").is_some());
+    wait_until(SOON, "it becomes master", || a.has_address("eth0", CIDR));
+    daemon.terminate("vrrpd_eth0.pid");
+    assert_eq!(a.xdp_program("eth0"), None);
+    assert!(!a.namespace().pins("eth0").exists());
+}
+
+#[test]
+fn adverts_that_were_handled_are_seen_on_the_machine_with_xdp_pass_only() {
+    for mode in Datapath::IN_KERNEL {
+        let lab = Lab::new();
+        let [a, b, client] = lab.hosts();
+        let _master = master(&a);
+        let (on_the_wire, above) = (Capture::on(&client), Capture::on(&b));
+        let backup = router(&b, 100, mode).start();
+        above.clear();
+        let received = backup.counter("adverts_received");
+        wait_until(SOON, "it has heard ten", || backup.counter("adverts_received") >= received + 10);
+        assert_eq!(above.adverts().len(), 0, "{mode:?}: nothing above sees them");
+
+        // What is not for us goes on.
+        let foreign = AdvertFrame::v3(client.ipv4().into(), VRID + 1, 100, INTERVAL, &[ADDRESS.into()]);
+        Injector::on(&client).send(&foreign.build());
+        above.wait_advert(SOON, "an advert for another router", |advert| advert.vrid == VRID + 1);
+
+        assert_eq!(backup.terminate(), 0);
+        let _backup = router(&b, 100, mode).args(["--xdp-pass"]).start();
+        on_the_wire.clear();
+        above.clear();
+        wait_until(SOON, "ten adverts", || on_the_wire.adverts().len() >= 10);
+        wait_until(SOON, "they are seen above", || above.adverts().len() >= 10);
+    }
+}
+
+#[test]
+fn interface_that_is_removed_and_made_again_gets_the_program_again() {
+    for mode in Datapath::IN_KERNEL {
+        let lab = Lab::new();
+        let [a, b, client] = lab.hosts();
+        let master = master(&a);
+        let backup = router(&b, 100, mode).start();
+        backup.wait_state("backup", SOON);
+        b.ip("link del eth0");
+        backup.wait_state("fault", SOON);
+
+        lab.join(&b, 0, "eth0", "10.0.0.2/24");
+        backup.wait_state("backup", SOON);
+        assert_eq!(datapath(&backup).0, mode.name().expect("it is one of two"), "{:?}", datapath(&backup));
+        assert!(b.xdp_program("eth0").is_some());
+        assert_eq!(files(&b.namespace().pins("eth0")), ["records", "rejects"]);
+        assert_serves(&lab, &backup, &master, &client);
+    }
+}
+
+#[test]
+fn priority_lowered_below_the_masters_before_the_timer_runs_out_keeps_the_backup() {
+    const SLOW: Duration = Duration::from_millis(400);
+    for mode in Datapath::IN_KERNEL {
+        let lab = Lab::new();
+        let [a, b, client] = lab.hosts();
+        let slow = |host, priority, datapath| {
+            Vrrpd::on(host).vrid(VRID).priority(priority).address(CIDR).v3("400ms").datapath(datapath)
+        };
+        let master = slow(&a, 100, Datapath::Raw).start();
+        master.wait_state("master", SOON);
+        let capture = Capture::on(&client);
+        // It would preempt in 1.3 seconds; before that it gets a priority that does not.
+        let backup = slow(&b, 200, mode).args(["-z", "50"]).start();
+        let started = Instant::now();
+        wait_until(SOON, "it has heard the master", || backup.counter("adverts_received") >= 1);
+        backup.signal(Signal::SIGTTIN);
+        wait_until(SOON, "it has its new priority", || backup.state()["effective_priority"] == 50);
+        assert!(started.elapsed() < SLOW * 3, "the machine is too slow for this test");
+
+        wait_until(SOON, "adverts for longer than Master_Down_Interval", || capture.adverts().len() >= 7);
+        let state = backup.state();
+        assert_eq!((&state["state"], &state["counters"]["transitions"]), (&"backup".into(), &1.into()));
+        assert_eq!(state["master"]["priority"], 100);
+
+        lab.port_down(&a);
+        let (taken, _) = capture.wait_advert(SOON, "it takes over", |advert| advert.priority == 50);
+        let adverts = capture.adverts();
+        let (last, _) = adverts.iter().rfind(|(_, advert)| advert.priority == 100).expect("it was heard");
+        let (took, demanded) = (taken - *last, timers::master_down_interval(SLOW, 50));
+        assert!(took + CLOCK >= demanded && took <= demanded + TOLERANCE, "{took:?}, {demanded:?} demanded");
+    }
+}
+
+#[test]
+fn interval_of_the_master_is_learned_whether_it_grows_or_shrinks() {
+    for mode in Datapath::IN_KERNEL {
+        let lab = Lab::new();
+        let [b, client] = lab.hosts();
+        // Its own interval is another one still.
+        let backup = Vrrpd::on(&b).vrid(VRID).address(CIDR).v3("5s").datapath(mode).start();
+        let capture = Capture::on(&client);
+        let advert =
+            |interval| AdvertFrame::v3(client.ipv4().into(), VRID, 150, interval, &[ADDRESS.into()]).build();
+        let (short, long) = (Duration::from_millis(100), Duration::from_millis(600));
+        let every = |interval| Flood::every(interval, &client, vec![advert(interval)]);
+
+        let flood = every(short);
+        wait_until(SOON, "it learns the interval", || backup.state()["master_interval_ns"] == 100_000_000);
+        flood.stop();
+        // Four times what the shorter interval would have allowed: the longer one counts from its first advert on.
+        let flood = every(long);
+        wait_until(SOON, "three long intervals", || flood.sent() >= 3);
+        let state = backup.state();
+        assert_eq!((&state["state"], &state["counters"]["transitions"]), (&"backup".into(), &1.into()));
+        assert_eq!(state["master_interval_ns"], 600_000_000);
+        flood.stop();
+
+        // And the shorter one again from its first advert on, although the timer was set to a later time.
+        Injector::on(&client).send(&advert(short));
+        let (taken, _) = capture.wait_advert(SOON, "it takes over", |advert| advert.priority == 100);
+        let adverts = capture.adverts();
+        let (last, _) = adverts.iter().rfind(|(_, advert)| advert.priority == 150).expect("it was sent");
+        let (took, demanded) = (taken - *last, timers::master_down_interval(short, 100));
+        assert!(took + CLOCK >= demanded && took <= demanded + TOLERANCE, "{took:?}, {demanded:?} demanded");
+    }
+}
+
+/// A shell whose mounts are its own, and which has these commands in front of those of the daemon.
+fn in_mounts_of_its_own(commands: &str) -> Vec<String> {
+    let unshare = needs::UNSHARE.require().display().to_string();
+    [&unshare, "--mount", "sh", "-c", commands, "sh"].map(str::to_owned).to_vec()
+}
+
+/// The names in a directory, in order.
+fn files(directory: &std::path::Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).map(Iterator::flatten).into_iter().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+fn inode(path: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(path).expect("it is there").ino()
+}

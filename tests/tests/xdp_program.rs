@@ -1,0 +1,144 @@
+//! The XDP program, frame by frame: what it does is what `vrrpd_common` says on the host, and what the oracle says.
+//!
+//! `VRRPD_SEED` repeats a run of random frames, `VRRPD_FRAMES` sets how many there are (a million).
+//!
+//! A test run takes frames from 14 octets on and shows the program no more than 3520 of them (a page less what the kernel
+//! keeps of it), so no more than 216 IPv6 addresses are tried here. Of IPv4, all 255 are.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::thread;
+
+use vrrpd_common::Reject;
+use vrrpd_lab::AdvertFrame;
+use vrrpd_lab::corpus::{self, Case, announced_lengths, cases, flips, right_ones, truncations};
+use vrrpd_lab::oracle::Judgement;
+use vrrpd_lab::program::{LONGEST_FRAME, Program, SHORTEST_FRAME, now};
+use vrrpd_lab::random::Frames;
+use vrrpd_lab::trial::{Trial, hex};
+
+const THREADS: u64 = 2;
+
+fn trial() -> Trial {
+    Trial::new(corpus::routers())
+}
+
+#[test]
+fn every_frame_of_the_corpus_is_judged_as_written_down() {
+    let mut trial = trial();
+    for Case { name, outcome, frame } in cases() {
+        assert_eq!(trial.frame(&frame).to_string(), outcome, "{name}: {}", hex(&frame));
+        trial.settle();
+    }
+}
+
+#[test]
+fn the_corpus_has_every_reason_in_every_place_where_it_can_occur() {
+    let outcomes: BTreeMap<_, _> = cases().into_iter().map(|case| (case.outcome, case.name)).collect();
+    for reject in Reject::ALL {
+        let named = outcomes.contains_key(format!("discard: {reject}").as_str());
+        let unnamed = outcomes.contains_key(format!("stray: {reject}").as_str());
+        let expected = match reject {
+            Reject::Truncated => (true, true),
+            Reject::Fragment | Reject::NotOurs => (false, true),
+            _ => (true, false),
+        };
+        assert_eq!((named, unnamed), expected, "{reject}");
+    }
+    assert!(outcomes.contains_key("advert") && outcomes.contains_key("not vrrp"));
+}
+
+#[test]
+fn frames_cut_at_each_octet_are_judged_alike() {
+    let mut trial = trial();
+    for (name, frame) in right_ones() {
+        assert_eq!(trial.frame(&frame).to_string(), "advert", "{name}");
+        for cut in truncations(&frame) {
+            let judgement = trial.frame(cut);
+            assert!(!matches!(judgement, Judgement::Accept(..)), "{name}, {} octets", cut.len());
+        }
+    }
+    trial.settle();
+}
+
+#[test]
+fn frames_with_any_bit_flipped_are_judged_alike() {
+    let mut trial = trial();
+    for (_, frame) in right_ones() {
+        for flipped in flips(&frame) {
+            trial.frame(&flipped);
+        }
+    }
+    trial.settle();
+}
+
+#[test]
+fn packets_of_any_announced_length_are_judged_alike() {
+    let mut trial = trial();
+    for (_, frame) in right_ones() {
+        for changed in announced_lengths(&frame) {
+            trial.frame(&changed);
+            // The same with room for what is announced.
+            let padded = [&changed[..], &[0; 16]].concat();
+            trial.frame(&padded);
+        }
+    }
+    trial.settle();
+}
+
+#[test]
+fn of_a_frame_too_long_for_a_test_run_the_program_sees_the_beginning_only() {
+    let (program, _ring) = Program::load();
+    assert!(program.try_run(&[0; SHORTEST_FRAME - 1]).is_none(), "no Ethernet header, no test run");
+
+    let longest = corpus::most_ipv6_addresses();
+    let advert = |count| {
+        AdvertFrame { addresses: (0..count).map(corpus::address_v6).collect(), ..corpus::v6(corpus::V6) }
+            .build()
+    };
+    let mut trial = trial();
+    assert_eq!(trial.frame(&advert(longest)).to_string(), "advert");
+    let too_long = advert(longest + 1);
+    assert!(too_long.len() > LONGEST_FRAME);
+    assert_eq!(trial.frame_seen_as(&too_long, &too_long[..LONGEST_FRAME]).to_string(), "discard: truncated");
+}
+
+#[test]
+fn a_million_random_frames_are_judged_alike() {
+    let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let seed = number("VRRPD_SEED").unwrap_or_else(now);
+    let frames = number("VRRPD_FRAMES").unwrap_or(1_000_000);
+    println!("VRRPD_SEED={seed} VRRPD_FRAMES={frames}");
+    let run = |thread: u64| {
+        let mut trial = trial();
+        let mut source = Frames::from_seed(seed.wrapping_add(thread));
+        let mut outcomes = BTreeMap::<String, u64>::new();
+        for _ in 0..frames / THREADS {
+            let frame = source.frame();
+            *outcomes.entry(trial.frame(&frame).to_string()).or_default() += 1;
+        }
+        trial.settle();
+        (outcomes, trial.events_seen())
+    };
+    let mut outcomes = BTreeMap::new();
+    let mut events = 0;
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || run(thread))).collect();
+        for thread in threads {
+            let (counts, seen) =
+                thread.join().expect("all agree; if not, see above for the seed and the frame");
+            events += seen;
+            for (outcome, count) in counts {
+                *outcomes.entry(outcome).or_insert(0) += count;
+            }
+        }
+    });
+    println!("{outcomes:#?}\n{events} events");
+    if frames < 100_000 {
+        return;
+    }
+    for case in cases() {
+        let count = outcomes.get(case.outcome).copied().unwrap_or_default();
+        assert!(count > frames / 20_000, "{}: {count} of {frames} (VRRPD_SEED={seed})", case.outcome);
+    }
+}
