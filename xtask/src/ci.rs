@@ -15,6 +15,7 @@ pub(crate) fn run() -> Result<()> {
     if is_there("clippy") {
         step(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])?;
     }
+    step(&["xtask", "ebpf", "--check"])?;
     step(&["xtask", "test"])?;
     step(&["xtask", "lab"])?;
     println!("ci: everything holds");

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
-use vrrpd_lab::{Capture, Host, Lab, PingReport, Pinger, Vrrpd, needs, timers, use_binaries_in, wait_for};
+use vrrpd_lab::{
+    Capture, Datapath, Host, Lab, PingReport, Pinger, Vrrpd, needs, timers, use_binaries_in, wait_for,
+};
 
 use crate::{cargo, setup};
 
@@ -35,9 +37,29 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FAULT", default_value = "power")]
     fault: Fault,
 
+    /// Handle adverts in the kernel, as `vrrpd --xdp` does
+    #[arg(
+        long,
+        value_name = "MODE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "auto"
+    )]
+    xdp: Option<Xdp>,
+
     /// Milliseconds between two pings
     #[arg(long, value_name = "MS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1000))]
     ping: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Xdp {
+    /// Whatever is to be had
+    Auto,
+    /// In the driver
+    Native,
+    /// After the driver
+    Generic,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -101,6 +123,9 @@ fn show(options: &Options) -> Result<()> {
     let capture = Capture::on(&client);
     wait_for(PATIENCE, "b hears a", || (on_b.counter("adverts_received") > 0).then_some(()));
     for (name, daemon) in [("a", &on_a), ("b", &on_b)] {
+        println!("{}", datapath(name, daemon));
+    }
+    for (name, daemon) in [("a", &on_a), ("b", &on_b)] {
         println!("\n{name}# atropos --state\n{}", daemon.atropos(&["--state"]).stdout.trim_end());
     }
 
@@ -140,7 +165,21 @@ fn router(host: &Host, priority: u8, options: &Options) -> Vrrpd {
     let default = if options.protocol == "v2" { "1" } else { "100ms" };
     let interval = options.interval.as_deref().unwrap_or(default);
     let words = ["--protocol", &options.protocol, "-d", interval, "10.0.0.100/24"];
-    Vrrpd::on(host).vrid(VRID).priority(priority).args(words).start()
+    let datapath = match options.xdp {
+        None => Datapath::Raw,
+        Some(Xdp::Auto) => Datapath::Auto,
+        Some(Xdp::Native) => Datapath::Native,
+        Some(Xdp::Generic) => Datapath::Generic,
+    };
+    Vrrpd::on(host).vrid(VRID).priority(priority).args(words).datapath(datapath).start()
+}
+
+/// Which data path a daemon uses, and why not a better one.
+fn datapath(name: &str, daemon: &Vrrpd) -> String {
+    let state = daemon.state();
+    let path = state["datapath"].as_str().unwrap_or_default();
+    let reason = state["datapath_reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    format!("     {name} receives adverts by {path}{reason}")
 }
 
 impl Fault {

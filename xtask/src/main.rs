@@ -2,7 +2,9 @@
 
 mod cargo;
 mod ci;
+mod ebpf;
 mod lab;
+mod measure;
 mod setup;
 mod test;
 
@@ -21,9 +23,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Install the programs that the tests run, where they are missing
-    Setup,
+    Setup(setup::Options),
+    /// Build the program that runs in the kernel, or check that the committed one belongs to its sources
+    Ebpf(ebpf::Options),
     /// Show a failover: two routers and a client in network namespaces (needs root)
     Lab(lab::Options),
+    /// Measure what a backup costs, and how late it takes over: the figures of docs/performance.md (needs root)
+    Measure(measure::Options),
     /// Build the daemon and run every test (needs root)
     Test(test::Options),
     /// Everything that must hold before a change is merged: format, lints, tests, a failover (needs root)
@@ -32,8 +38,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Setup => setup::everything(),
+        Command::Setup(options) => setup::run(&options),
+        Command::Ebpf(options) => ebpf::run(&options),
         Command::Lab(options) => lab::run(&options),
+        Command::Measure(options) => measure::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Ci => ci::run(),
     };

@@ -11,7 +11,25 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail, ensure};
 use vrrpd_lab::needs::{self, Program};
 
-use crate::cargo;
+use clap::Args;
+
+use crate::{cargo, ebpf};
+
+/// What else to install.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Also what builds the program in the kernel: Debian's compiler with its sources, LLVM and bpf-linker
+    #[arg(long)]
+    ebpf: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    everything()?;
+    if options.ebpf {
+        ebpf::install_toolchain()?;
+    }
+    Ok(())
+}
 
 /// Sees to every program that the tests run.
 pub(crate) fn everything() -> Result<()> {
@@ -38,16 +56,7 @@ pub(crate) fn see_to(programs: &[Program]) -> Result<()> {
     ensure!(needs::is_root(), "missing: {names}; installing needs root: apt-get install {list}");
 
     println!("setup: {names} missing, installing {list}");
-    if lists_are_missing() {
-        cargo::run(&mut apt_get(&["update"]))?;
-    }
-    let install = [&["install", "--yes", "--no-install-recommends"], &packages[..]].concat();
-    if let Err(error) = cargo::run(&mut apt_get(&install)) {
-        // The lists may be older than what the mirror still has.
-        println!("setup: {error}; once more with new package lists");
-        cargo::run(&mut apt_get(&["update"]))?;
-        cargo::run(&mut apt_get(&install))?;
-    }
+    install_packages(&packages)?;
     for program in missing {
         ensure!(
             program.find().is_some(),
@@ -55,6 +64,21 @@ pub(crate) fn see_to(programs: &[Program]) -> Result<()> {
             program.name,
             program.package
         );
+    }
+    Ok(())
+}
+
+/// Installs packages with apt-get.
+pub(crate) fn install_packages(packages: &[&str]) -> Result<()> {
+    if lists_are_missing() {
+        cargo::run(&mut apt_get(&["update"]))?;
+    }
+    let install = [&["install", "--yes", "--no-install-recommends"], packages].concat();
+    if let Err(error) = cargo::run(&mut apt_get(&install)) {
+        // The lists may be older than what the mirror still has.
+        println!("setup: {error}; once more with new package lists");
+        cargo::run(&mut apt_get(&["update"]))?;
+        cargo::run(&mut apt_get(&install))?;
     }
     Ok(())
 }

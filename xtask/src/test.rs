@@ -1,9 +1,10 @@
-//! Every test, against the daemon as it is shipped.
+//! Every test, against the daemon as it is shipped; those that depend on the data path with each.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use vrrpd_lab::needs;
 
 use crate::{cargo, setup};
@@ -12,12 +13,43 @@ use crate::{cargo, setup};
 /// and the machines of a laboratory begin to be late.
 const THREADS: &str = "6";
 
+/// The tests of the laboratory in which it matters how adverts arrive.
+const OF_EVERY_DATAPATH: [&str; 11] = [
+    "addresses",
+    "auth",
+    "control",
+    "election",
+    "handover",
+    "keepalived",
+    "link",
+    "priority",
+    "rejects",
+    "scale",
+    "wire",
+];
+
+/// What of `cargo test` chooses something else than tests of the laboratory.
+const OTHER_TARGETS: [&str; 8] =
+    ["-p", "--package", "--lib", "--bin", "--bins", "--doc", "--example", "--examples"];
+
 /// How to run the tests.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
+    /// With this data path only: raw runs every test, the others those that depend on it; again for a second one
+    #[arg(long = "datapath", value_name = "PATH")]
+    datapaths: Vec<Datapath>,
+
     /// Passed on to `cargo test`: a filter on test names, `--test election`, `-- --nocapture`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
+}
+
+/// How the daemons of the tests are to receive adverts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Datapath {
+    Raw,
+    Generic,
+    Native,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -25,13 +57,106 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let start = Instant::now();
     setup::everything()?;
     let binaries = cargo::build_release()?;
-    let mut command = cargo::cargo(&["test", "--workspace", "--no-fail-fast"]);
-    command.args(&options.arguments);
-    command.env("VRRPD_LAB_BINARIES", binaries);
+    let mut failed = Vec::new();
+    for datapath in [Datapath::Raw, Datapath::Generic, Datapath::Native] {
+        if !options.datapaths.is_empty() && !options.datapaths.contains(&datapath) {
+            continue;
+        }
+        let Some(arguments) = datapath.arguments(&options.arguments) else { continue };
+        let began = Instant::now();
+        // The others are run all the same: what fails with one data path alone says where to look.
+        let result = run_with(datapath, &arguments, &binaries);
+        println!("cargo xtask test: data path {}: {} s", datapath.name(), began.elapsed().as_secs());
+        if let Err(error) = result {
+            eprintln!("cargo xtask test: data path {}: {error}", datapath.name());
+            failed.push(datapath.name());
+        }
+    }
+    ensure!(failed.is_empty(), "tests failed with data path {}", failed.join(", "));
+    println!("cargo xtask test: passed in {} s", start.elapsed().as_secs());
+    Ok(())
+}
+
+fn run_with(datapath: Datapath, arguments: &[String], binaries: &Path) -> Result<()> {
+    let mut command = cargo::cargo(&["test", "--no-fail-fast"]);
+    command.args(arguments);
+    command.env("VRRPD_LAB_BINARIES", binaries).env("VRRPD_LAB_DATAPATH", datapath.name());
     if std::env::var_os("RUST_TEST_THREADS").is_none() {
         command.env("RUST_TEST_THREADS", THREADS);
     }
-    cargo::run(&mut command)?;
-    println!("cargo xtask test: passed in {} s", start.elapsed().as_secs());
-    Ok(())
+    cargo::run(&mut command)
+}
+
+impl Datapath {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Generic => "generic",
+            Self::Native => "native",
+        }
+    }
+
+    /// What `cargo test` is to run, among what the user has chosen; `None`: nothing.
+    fn arguments(self, chosen: &[String]) -> Option<Vec<String>> {
+        match self {
+            Self::Raw => Some([&["--workspace".to_owned()], chosen].concat()),
+            Self::Generic | Self::Native => depending(chosen),
+        }
+    }
+}
+
+/// The user's arguments for the tests that depend on the data path, and no other tests; `None` when none was chosen.
+fn depending(chosen: &[String]) -> Option<Vec<String>> {
+    let (mut tests, mut rest) = (Vec::new(), Vec::new());
+    let mut words = chosen.iter();
+    while let Some(word) = words.next() {
+        if word == "--" {
+            rest.push(word.clone());
+            rest.extend(words.by_ref().cloned());
+        } else if word == "--test" {
+            tests.extend(words.next().map(String::as_str));
+        } else if let Some(test) = word.strip_prefix("--test=") {
+            tests.push(test);
+        } else if OTHER_TARGETS.contains(&word.split('=').next().unwrap_or_default()) {
+            return None;
+        } else {
+            rest.push(word.clone());
+        }
+    }
+    let all = tests.is_empty();
+    let tests = OF_EVERY_DATAPATH.into_iter().filter(|test| all || tests.contains(test));
+    let mut arguments: Vec<String> = tests.flat_map(|test| ["--test".to_owned(), test.to_owned()]).collect();
+    if arguments.is_empty() {
+        return None;
+    }
+    arguments.extend(rest);
+    Some([vec!["--package".to_owned(), "vrrpd-tests".to_owned()], arguments].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn depending_of(chosen: &str) -> Option<String> {
+        let words: Vec<_> = chosen.split_whitespace().map(str::to_owned).collect();
+        depending(&words).map(|arguments| arguments.join(" "))
+    }
+
+    #[test]
+    fn what_the_user_chose_is_narrowed_to_what_depends_on_the_data_path() {
+        let all = depending_of("owner -- --nocapture").expect("some");
+        assert!(all.starts_with("--package vrrpd-tests --test addresses --test auth"), "{all}");
+        assert!(all.ends_with("--test wire owner -- --nocapture"), "{all}");
+        assert_eq!(
+            depending_of("--test link --test cli --test=wire owner").as_deref(),
+            Some("--package vrrpd-tests --test link --test wire owner")
+        );
+    }
+
+    #[test]
+    fn nothing_runs_again_when_nothing_chosen_depends_on_the_data_path() {
+        for chosen in ["--test cli", "--package vrrpd-common", "-p vrrpd owner", "--lib", "--doc"] {
+            assert_eq!(depending_of(chosen), None, "{chosen}");
+        }
+    }
 }
