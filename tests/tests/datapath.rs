@@ -83,8 +83,29 @@ fn auto_is_native_on_a_veth() {
     let master = master(&a);
     let backup = router(&b, 100, Datapath::Auto).start();
     assert_eq!(datapath(&backup), ("xdp-native".to_owned(), String::new()));
+    backup.wait_log(SOON, "data path");
     assert_eq!(backup.count_in_log("data path"), 1, "one line in the log");
     assert_serves(&lab, &backup, &master, &client);
+}
+
+#[test]
+fn kernel_tells_of_a_router_whose_daemon_stands_still() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let _master = master(&a);
+    let backup = router(&b, 100, Datapath::Native).start();
+    wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= 3);
+    assert_eq!(backup.state()["kernel"]["timer_armed"], true);
+    backup.pause();
+    let finished = backup.atropos(&["--state", "--json"]);
+    backup.resume();
+    assert_eq!(finished.code, 1, "{finished:?}");
+    let routers: serde_json::Value = serde_json::from_str(&finished.stdout).expect("JSON");
+    let router = &routers[0];
+    assert!(router["state"].is_null(), "only the daemon knows: {router}");
+    let kernel = &router["kernel"];
+    assert_eq!((&kernel["role"], &kernel["master"]["priority"]), (&"backup".into(), &150.into()));
+    assert!(kernel["master"]["last_advert_age_ns"].as_u64() < Some(1_000_000_000), "{kernel}");
 }
 
 #[test]

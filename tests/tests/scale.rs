@@ -7,7 +7,7 @@ use std::time::Duration;
 use vrrpd_lab::{Host, Instance, Keepalived, KeepalivedBuilder, Lab, Vrrpd, VrrpdBuilder, wait_until};
 
 const ROUTERS: u8 = 255;
-const INTERVAL: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// These tests load the machine: one at a time.
@@ -22,7 +22,7 @@ fn address(vrid: u8) -> String {
 
 fn vrrpd(host: &Host, priority: u8) -> VrrpdBuilder {
     let mut text = format!(
-        "[defaults]\ninterface = \"eth0\"\nprotocol = \"v3\"\ninterval = \"500ms\"\npriority = {priority}\nvmac = \"none\"\n"
+        "[defaults]\ninterface = \"eth0\"\nprotocol = \"v3\"\ninterval = \"1s\"\npriority = {priority}\nvmac = \"none\"\n"
     );
     for vrid in 1..=ROUTERS {
         writeln!(text, "[[router]]\nvrid = {vrid}\naddresses = [\"{}\"]", address(vrid))

@@ -11,7 +11,7 @@ use crate::{cargo, setup};
 
 /// Tests in a laboratory mostly wait for timers, so more of them run at once than there are cores; more than this,
 /// and the machines of a laboratory begin to be late.
-const THREADS: &str = "6";
+const THREADS: &str = "4";
 
 /// The tests of the laboratory in which it matters how adverts arrive.
 const OF_EVERY_DATAPATH: [&str; 11] = [

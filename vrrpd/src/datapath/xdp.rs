@@ -22,6 +22,7 @@ use vrrpd_common::abi::{ABI_VERSION, Command, Counters, Event, Role, RouterConfi
 use super::pins::Pins;
 use crate::clock;
 use crate::config::Xdp as Wanted;
+use crate::sys::memory;
 use crate::sys::records::Records;
 
 /// The program, built by `cargo xtask ebpf`.
@@ -118,7 +119,10 @@ impl XdpPath {
             loop {
                 match self.try_command(command)? {
                     0 => break,
-                    result if result == -libc::ENOMEM && clock::now() < until => thread::sleep(PAUSE),
+                    result if result == -libc::ENOMEM && clock::now() < until => {
+                        memory::circulate();
+                        thread::sleep(PAUSE);
+                    }
                     result => return Err(of_the_timer(result)),
                 }
             }
