@@ -77,13 +77,20 @@ struct RouterArgs {
     #[arg(value_name = "ADDR[/LEN]")]
     addresses: Vec<String>,
 
-    /// Do not handle the virtual MAC address
-    #[arg(short = 'n')]
+    /// Do not handle the virtual MAC address; the same as --vmac none
+    #[arg(short = 'n', overrides_with = "vmac")]
     no_vmac: bool,
 
-    /// How the virtual MAC address is put on the wire; only none so far
-    #[arg(long, value_name = "MODE")]
+    /// How the virtual MAC address is put on the wire: the interface takes it while Master, or a macvlan link above it
+    /// has it, which allows several virtual routers, or not at all, as with -n [interface, macvlan, none; default:
+    /// interface]
+    #[arg(long, value_name = "MODE", overrides_with = "no_vmac")]
     vmac: Option<String>,
+
+    /// When the driver does not take the virtual MAC address: go on without it, or do not become Master [none, refuse;
+    /// default: none]
+    #[arg(long, value_name = "WHAT")]
+    vmac_fallback: Option<String>,
 
     /// Switch preemption, which is on by default
     #[arg(short = 's')]
@@ -108,6 +115,15 @@ struct RouterArgs {
     /// Priority to take on SIGTTOU, instead of 10 more
     #[arg(short = 'x', value_name = "PRIO")]
     raise_priority: Option<String>,
+
+    /// Send a magic packet from this virtual address on becoming master: a TCP SYN to port 1100 of the gateway named
+    /// with -O, which learns from it where the address is
+    #[arg(short = 'I', value_name = "VIP")]
+    magic_source: Option<String>,
+
+    /// Gateway that magic packets go to
+    #[arg(short = 'O', value_name = "DST")]
+    magic_destination: Option<String>,
 
     /// Run FILE on becoming master
     #[arg(short = 'U', value_name = "FILE")]
@@ -174,11 +190,6 @@ impl Cli {
     pub fn router_option(&self) -> Option<&'static str> {
         self.router.given().next().map(|(key, _)| key.flag())
     }
-
-    /// Whether `-n` says what is implied for now.
-    pub fn says_no_vmac(&self) -> bool {
-        self.router.no_vmac || self.router.vmac.is_some()
-    }
 }
 
 impl RouterArgs {
@@ -188,7 +199,8 @@ impl RouterArgs {
         let texts = [
             (Key::Interface, self.interface.as_deref()),
             (Key::Vrid, self.vrid.as_deref()),
-            (Key::Vmac, self.vmac.as_deref()),
+            (Key::Vmac, self.vmac.as_deref().or(self.no_vmac.then_some("none"))),
+            (Key::VmacFallback, self.vmac_fallback.as_deref()),
             (Key::Preempt, flag(self.no_preempt, "false")),
             (Key::Auth, self.auth.as_deref()),
             (Key::Priority, self.priority.as_deref()),
@@ -205,6 +217,8 @@ impl RouterArgs {
             (Key::V3Checksum, self.v3_checksum.as_deref()),
             (Key::AcceptIntervalMismatch, flag(self.accept_interval_mismatch, "true")),
             (Key::RequireEqualAddresses, flag(self.require_equal_addresses, "true")),
+            (Key::MagicSource, self.magic_source.as_deref()),
+            (Key::MagicDestination, self.magic_destination.as_deref()),
             (Key::Xdp, self.xdp.as_deref()),
             (Key::XdpPass, flag(self.xdp_pass, "true")),
         ];

@@ -1,41 +1,62 @@
 //! What a daemon may have put on interfaces, written down before it does: a crash leaves it for the next start to undo.
 //!
 //! A line for each virtual address: the interface, a space, the address with its length. The mark on the addresses
-//! (`IFA_PROTO`) says the same on newer kernels, but not which of them belong to a daemon that still lives.
+//! (`IFA_PROTO`) says the same on newer kernels, but not which of them belong to a daemon that still lives. And a line
+//! for each interface that a virtual MAC address is put on: the interface, `mac`, its own MAC address.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use vrrpd_common::MacAddr;
+
 use crate::config::{RouterConfig, VirtualAddress, value};
 
-/// The addresses that an earlier daemon of this name was to serve.
+/// How an entry about a MAC address begins.
+const MAC: &str = "mac ";
+
+/// What an earlier daemon of this name was to serve, and on what.
 #[derive(Debug, Default)]
-pub struct Journal(Vec<(String, VirtualAddress)>);
+pub struct Journal {
+    addresses: Vec<(String, VirtualAddress)>,
+    macs: Vec<(String, MacAddr)>,
+}
 
 impl Journal {
     /// Reads the journal at `path`, which a daemon that ended well has removed. A line that is none is passed over.
     pub fn read(path: &Path) -> Self {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        let entry = |line: &str| {
-            let (interface, address) = line.split_once(' ')?;
-            Some((interface.to_owned(), value::address(address).ok()?))
-        };
-        Self(text.lines().filter_map(entry).collect())
+        let mut journal = Self::default();
+        for line in fs::read_to_string(path).unwrap_or_default().lines() {
+            let Some((interface, entry)) = line.split_once(' ') else { continue };
+            if let Some(mac) = entry.strip_prefix(MAC) {
+                journal.macs.extend(mac.parse().ok().map(|mac| (interface.to_owned(), mac)));
+            } else if let Ok(address) = value::address(entry) {
+                journal.addresses.push((interface.to_owned(), address));
+            }
+        }
+        journal
     }
 
     /// The addresses that were to be on this interface.
     pub fn on<'a>(&'a self, interface: &'a str) -> impl Iterator<Item = VirtualAddress> + 'a {
-        self.0.iter().filter(move |(name, _)| name == interface).map(|(_, address)| *address)
+        self.addresses.iter().filter(move |(name, _)| name == interface).map(|(_, address)| *address)
     }
 
-    /// The text of a journal for these routers.
-    pub fn text<'a>(routers: impl Iterator<Item = &'a RouterConfig>) -> String {
+    /// The own MAC address of an interface.
+    pub fn own_mac(&self, interface: &str) -> Option<MacAddr> {
+        self.macs.iter().find(|(name, _)| name == interface).map(|(_, mac)| *mac)
+    }
+
+    /// The text of a journal for these routers, each with the own MAC address of its interface if it is replaced.
+    pub fn text<'a>(routers: impl Iterator<Item = (&'a RouterConfig, Option<MacAddr>)>) -> String {
         let mut text = String::new();
-        for router in routers {
+        // Writing to a String cannot fail.
+        for (router, own_mac) in routers {
             for address in &router.addresses {
-                // Writing to a String cannot fail.
                 let _ = writeln!(text, "{} {address}", router.interface);
+            }
+            if let Some(mac) = own_mac {
+                let _ = writeln!(text, "{} {MAC}{mac}", router.interface);
             }
         }
         text
@@ -50,12 +71,14 @@ mod tests {
     fn a_journal_reads_back_and_broken_lines_are_passed_over() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("vrrpd_eth0_51.journal");
-        fs::write(&path, "eth0 10.0.0.1/24\nnonsense\neth1 fe80::1/64\neth0 10.0.0.300/24\n")
+        fs::write(&path, "eth0 10.0.0.1/24\nnonsense\neth1 fe80::1/64\neth0 10.0.0.300/24\neth0 mac 02:00:00:00:00:0a\neth1 mac 02\n")
             .expect("writes");
         let journal = Journal::read(&path);
         let on = |interface| journal.on(interface).map(|address| address.to_string()).collect::<Vec<_>>();
         assert_eq!(on("eth0"), ["10.0.0.1/24"]);
         assert_eq!(on("eth1"), ["fe80::1/64"]);
+        assert_eq!(journal.own_mac("eth0"), Some(MacAddr([2, 0, 0, 0, 0, 10])));
+        assert_eq!(journal.own_mac("eth1"), None);
         assert!(Journal::read(&dir.path().join("missing")).on("eth0").next().is_none());
     }
 }

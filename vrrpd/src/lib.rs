@@ -12,6 +12,7 @@ pub mod datapath;
 pub mod interface;
 pub mod journal;
 pub mod logging;
+pub mod magic;
 pub mod render;
 pub mod report;
 pub mod rundir;

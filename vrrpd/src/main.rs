@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 use vrrpd::background::{self, Role};
 use vrrpd::cli::Cli;
 use vrrpd::config::{RouterConfig, RouterOptions, file};
@@ -105,10 +105,7 @@ fn run(cli: &Cli, configs: Vec<RouterConfig>, source: Source, role: Role) -> Res
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
         let daemon =
-            Daemon::start(configs, source, cli.directory.as_deref()).map_err(|error| error.to_string())?;
-        if !cli.says_no_vmac() {
-            info!("no virtual MAC address in this version: -n is implied");
-        }
+            Daemon::start(configs, source, cli.directory.as_deref()).await.map_err(|error| error.to_string())?;
         ready(role).map_err(|error| format!("cannot go to the background: {error}"))?;
         daemon.run().await.map_err(|error| error.to_string())
     })

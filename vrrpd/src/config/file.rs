@@ -12,7 +12,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use thiserror::Error;
 use toml::Spanned;
 
-use super::{Key, RouterConfig, RouterOptions};
+use super::{Key, RouterConfig, RouterOptions, Vmac};
 
 /// Why a file is no configuration.
 #[derive(Debug, Error)]
@@ -81,6 +81,7 @@ fn parse(text: &str) -> Result<Vec<RouterConfig>, Complaint> {
     })?;
     let (defaults, _) = options(&file.defaults)?;
     let mut names = BTreeSet::new();
+    let mut with_vmac = BTreeSet::new();
     let mut routers = Vec::with_capacity(file.router.len());
     for table in file.router {
         let (own, places) = options(table.get_ref())?;
@@ -91,6 +92,13 @@ fn parse(text: &str) -> Result<Vec<RouterConfig>, Complaint> {
         if !names.insert(config.name().to_string()) {
             let message = format!("{} is there twice; a VRID is unique on an interface", config.name());
             return Err(Complaint { at: table.span().start, message });
+        }
+        if config.vmac == Vmac::Interface && !with_vmac.insert(config.interface.clone()) {
+            let message = format!(
+                "vmac: {} takes the virtual MAC address of one virtual router only; use macvlan or none for the others",
+                config.interface
+            );
+            return Err(Complaint { at: places.get(&Key::Vmac).copied().unwrap_or(table.span().start), message });
         }
         routers.push(config);
     }

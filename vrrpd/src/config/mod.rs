@@ -38,6 +38,10 @@ pub struct RouterConfig {
     pub interval: Interval,
     /// `-a`
     pub auth: Auth,
+    /// `--vmac`; `-n` is none
+    pub vmac: Vmac,
+    /// `--vmac-fallback`
+    pub vmac_fallback: VmacFallback,
     /// `-z`: the priority after SIGTTIN; `None`: 10 less.
     pub lower_priority: Option<Priority>,
     /// `-x`: the priority after SIGTTOU; `None`: 10 more.
@@ -56,10 +60,43 @@ pub struct RouterConfig {
     pub accept_interval_mismatch: bool,
     /// `--require-equal-addresses`
     pub require_equal_addresses: bool,
+    /// `-I`, `-O`
+    pub magic: Option<Magic>,
     /// `--xdp`
     pub xdp: Xdp,
     /// `--xdp-pass`
     pub xdp_pass: bool,
+}
+
+/// How the virtual router MAC address (RFC 9568 §7.3) is put on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Vmac {
+    /// The interface takes it while Master, so that whatever address is put on the interface shares it.
+    #[default]
+    Interface,
+    /// A macvlan link above the interface has it; any number of virtual routers.
+    Macvlan,
+    /// Not at all: the addresses are announced with the interface's own.
+    None,
+}
+
+/// What becomes of a router whose interface does not take the virtual MAC address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VmacFallback {
+    /// It serves the addresses with the interface's own MAC address.
+    #[default]
+    None,
+    /// It does not become Master.
+    Refuse,
+}
+
+/// The magic packet: a TCP SYN that tells a gateway's tables where an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Magic {
+    /// `-I`: a virtual address.
+    pub source: IpAddr,
+    /// `-O`: the gateway.
+    pub destination: IpAddr,
 }
 
 /// Whether adverts are handled in the kernel. One answer for an interface.
@@ -128,6 +165,17 @@ impl RouterConfig {
     /// The set of addresses as peers see it.
     pub fn digest(&self) -> AddressDigest {
         AddressDigest::of(self.addresses.iter().map(|address| address.address))
+    }
+}
+
+impl Vmac {
+    /// The name in options and in the state.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Interface => "interface",
+            Self::Macvlan => "macvlan",
+            Self::None => "none",
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What was said about one router, and what follows from it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -9,7 +10,7 @@ use vrrpd_common::router::AnnounceTimes;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Family, Interval, Priority, Version, Vrid};
 
-use super::{Announce, RouterConfig, VirtualAddress, Xdp, value};
+use super::{Announce, Magic, RouterConfig, VirtualAddress, Vmac, VmacFallback, Xdp, value};
 
 /// Most addresses that an advert can hold (RFC 9568 §5.2.5).
 const ADDRESSES_MAX: usize = 255;
@@ -33,6 +34,7 @@ pub enum Key {
     Protocol,
     Auth,
     Vmac,
+    VmacFallback,
     LowerPriority,
     RaisePriority,
     Up,
@@ -44,6 +46,8 @@ pub enum Key {
     V3Checksum,
     AcceptIntervalMismatch,
     RequireEqualAddresses,
+    MagicSource,
+    MagicDestination,
     Xdp,
     XdpPass,
 }
@@ -60,6 +64,8 @@ pub struct RouterOptions {
     pub interval: Option<Duration>,
     pub protocol: Option<Version>,
     pub auth: Option<Auth>,
+    pub vmac: Option<Vmac>,
+    pub vmac_fallback: Option<VmacFallback>,
     pub lower_priority: Option<Priority>,
     pub raise_priority: Option<Priority>,
     pub up: Option<PathBuf>,
@@ -71,6 +77,8 @@ pub struct RouterOptions {
     pub v3_checksum: Option<ChecksumStyle>,
     pub accept_interval_mismatch: Option<bool>,
     pub require_equal_addresses: Option<bool>,
+    pub magic_source: Option<IpAddr>,
+    pub magic_destination: Option<IpAddr>,
     pub xdp: Option<Xdp>,
     pub xdp_pass: Option<bool>,
 }
@@ -97,7 +105,8 @@ impl RouterOptions {
             Key::Interval => self.interval = Some(value::duration(text)?),
             Key::Protocol => self.protocol = Some(value::version(text)?),
             Key::Auth => self.auth = Some(value::auth(text)?),
-            Key::Vmac => value::vmac(text)?,
+            Key::Vmac => self.vmac = Some(value::vmac(text)?),
+            Key::VmacFallback => self.vmac_fallback = Some(value::vmac_fallback(text)?),
             Key::LowerPriority => self.lower_priority = Some(value::priority(text)?),
             Key::RaisePriority => self.raise_priority = Some(value::priority(text)?),
             Key::Up => self.up = Some(PathBuf::from(text)),
@@ -109,6 +118,8 @@ impl RouterOptions {
             Key::V3Checksum => self.v3_checksum = Some(value::checksum(text)?),
             Key::AcceptIntervalMismatch => self.accept_interval_mismatch = Some(boolean(text)?),
             Key::RequireEqualAddresses => self.require_equal_addresses = Some(boolean(text)?),
+            Key::MagicSource => self.magic_source = Some(value::host(text)?),
+            Key::MagicDestination => self.magic_destination = Some(value::host(text)?),
             Key::Xdp => self.xdp = Some(value::xdp(text)?),
             Key::XdpPass => self.xdp_pass = Some(boolean(text)?),
         }
@@ -150,6 +161,7 @@ impl RouterOptions {
         let nonzero = |span: Duration| (span != Duration::ZERO).then_some(span);
         let script_timeout = nonzero(self.script_timeout.unwrap_or(SCRIPT_TIMEOUT))
             .ok_or_else(|| Key::ScriptTimeout.error("a script needs some time to run; 0 is not possible"))?;
+        let magic = magic(self.magic_source, self.magic_destination, family)?;
         Ok(RouterConfig {
             interface,
             vrid,
@@ -160,6 +172,8 @@ impl RouterOptions {
             preempt: self.preempt.unwrap_or(true),
             interval,
             auth,
+            vmac: self.vmac.unwrap_or_default(),
+            vmac_fallback: self.vmac_fallback.unwrap_or_default(),
             lower_priority: self.lower_priority,
             raise_priority: self.raise_priority,
             up: self.up,
@@ -175,6 +189,7 @@ impl RouterOptions {
             checksum: self.v3_checksum.unwrap_or(ChecksumStyle::WithPseudoHeader),
             accept_interval_mismatch: self.accept_interval_mismatch.unwrap_or(false),
             require_equal_addresses: self.require_equal_addresses.unwrap_or(false),
+            magic,
             xdp: self.xdp.unwrap_or_default(),
             xdp_pass: self.xdp_pass.unwrap_or(false),
         })
@@ -192,6 +207,8 @@ impl RouterOptions {
             interval: self.interval.or(defaults.interval),
             protocol: self.protocol.or(defaults.protocol),
             auth: self.auth.or(defaults.auth),
+            vmac: self.vmac.or(defaults.vmac),
+            vmac_fallback: self.vmac_fallback.or(defaults.vmac_fallback),
             lower_priority: self.lower_priority.or(defaults.lower_priority),
             raise_priority: self.raise_priority.or(defaults.raise_priority),
             up: self.up.or_else(|| defaults.up.clone()),
@@ -203,6 +220,8 @@ impl RouterOptions {
             v3_checksum: self.v3_checksum.or(defaults.v3_checksum),
             accept_interval_mismatch: self.accept_interval_mismatch.or(defaults.accept_interval_mismatch),
             require_equal_addresses: self.require_equal_addresses.or(defaults.require_equal_addresses),
+            magic_source: self.magic_source.or(defaults.magic_source),
+            magic_destination: self.magic_destination.or(defaults.magic_destination),
             xdp: self.xdp.or(defaults.xdp),
             xdp_pass: self.xdp_pass.or(defaults.xdp_pass),
         }
@@ -226,7 +245,7 @@ fn check_addresses(addresses: &[VirtualAddress], family: Family) -> Result<(), O
     }
     match addresses.first() {
         // RFC 9568 §5.2.9
-        Some(VirtualAddress { address: std::net::IpAddr::V6(first), .. }) if !first.is_unicast_link_local() => {
+        Some(VirtualAddress { address: IpAddr::V6(first), .. }) if !first.is_unicast_link_local() => {
             Err(Key::Addresses.error(format!(
                 "{first} is not link-local; the first IPv6 address must be, like fe80::{:x} (RFC 9568 §5.2.9)",
                 first.segments()[7].max(1)
@@ -234,6 +253,30 @@ fn check_addresses(addresses: &[VirtualAddress], family: Family) -> Result<(), O
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// The magic packet: from an address to a host of the same family, or none.
+fn magic(
+    source: Option<IpAddr>,
+    destination: Option<IpAddr>,
+    family: Family,
+) -> Result<Option<Magic>, OptionError> {
+    let (source, destination) = match (source, destination) {
+        (Some(source), Some(destination)) => (source, destination),
+        (None, None) => return Ok(None),
+        (Some(_), None) => {
+            return Err(Key::MagicDestination.error("is missing; -I says where magic packets come from, -O where they go"));
+        }
+        (None, Some(_)) => {
+            return Err(Key::MagicSource.error("is missing; -O says where magic packets go, -I where they come from"));
+        }
+    };
+    for (key, address) in [(Key::MagicSource, source), (Key::MagicDestination, destination)] {
+        if address.is_ipv4() != (family == Family::Ipv4) {
+            return Err(key.error(format!("{address} is not {family}, as the addresses of the router are")));
+        }
+    }
+    Ok(Some(Magic { source, destination }))
 }
 
 fn boolean(text: &str) -> value::Parsed<bool> {
@@ -253,6 +296,7 @@ impl Key {
             Self::Protocol => "--protocol",
             Self::Auth => "-a",
             Self::Vmac => "--vmac",
+            Self::VmacFallback => "--vmac-fallback",
             Self::LowerPriority => "-z",
             Self::RaisePriority => "-x",
             Self::Up => "-U",
@@ -264,6 +308,8 @@ impl Key {
             Self::V3Checksum => "--v3-checksum",
             Self::AcceptIntervalMismatch => "--accept-interval-mismatch",
             Self::RequireEqualAddresses => "--require-equal-addresses",
+            Self::MagicSource => "-I",
+            Self::MagicDestination => "-O",
             Self::Xdp => "--xdp",
             Self::XdpPass => "--xdp-pass",
         }
@@ -281,6 +327,7 @@ impl Key {
             Self::Protocol => "protocol",
             Self::Auth => "auth",
             Self::Vmac => "vmac",
+            Self::VmacFallback => "vmac-fallback",
             Self::LowerPriority => "lower-priority",
             Self::RaisePriority => "raise-priority",
             Self::Up => "up",
@@ -292,13 +339,15 @@ impl Key {
             Self::V3Checksum => "v3-checksum",
             Self::AcceptIntervalMismatch => "accept-interval-mismatch",
             Self::RequireEqualAddresses => "require-equal-addresses",
+            Self::MagicSource => "magic-source",
+            Self::MagicDestination => "magic-destination",
             Self::Xdp => "xdp",
             Self::XdpPass => "xdp-pass",
         }
     }
 
     /// Every option of a router.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Interface,
         Self::Vrid,
         Self::Addresses,
@@ -308,6 +357,7 @@ impl Key {
         Self::Protocol,
         Self::Auth,
         Self::Vmac,
+        Self::VmacFallback,
         Self::LowerPriority,
         Self::RaisePriority,
         Self::Up,
@@ -319,6 +369,8 @@ impl Key {
         Self::V3Checksum,
         Self::AcceptIntervalMismatch,
         Self::RequireEqualAddresses,
+        Self::MagicSource,
+        Self::MagicDestination,
         Self::Xdp,
         Self::XdpPass,
     ];
@@ -369,6 +421,7 @@ mod tests {
         assert_eq!(config.interval.as_seconds(), Some(1));
         assert!(config.preempt);
         assert_eq!(config.auth, Auth::None);
+        assert_eq!((config.vmac, config.magic), (Vmac::Interface, None));
     }
 
     #[test]
@@ -391,6 +444,9 @@ mod tests {
         assert_eq!(key_at_fault(&[v4, (Key::Interval, "0")]), Key::Interval);
         assert_eq!(key_at_fault(&[v4, (Key::Interval, "0.5")]), Key::Interval);
         assert_eq!(key_at_fault(&[v4, (Key::Protocol, "v3"), (Key::Auth, "pw/x")]), Key::Auth);
+        assert_eq!(key_at_fault(&[v4, (Key::MagicSource, "10.0.0.1")]), Key::MagicDestination);
+        assert_eq!(key_at_fault(&[v4, (Key::MagicDestination, "10.0.0.254")]), Key::MagicSource);
+        assert_eq!(key_at_fault(&[v4, (Key::MagicSource, "10.0.0.1"), (Key::MagicDestination, "fe80::1")]), Key::MagicDestination);
         assert_eq!(key_at_fault(&[v4, (Key::ScriptTimeout, "0")]), Key::ScriptTimeout);
         assert_eq!(key_at_fault(&[v4, (Key::GarpDelay, "1ns")]), Key::GarpDelay);
         assert_eq!(key_at_fault(&[v4, (Key::GarpInterval, "99ms")]), Key::GarpInterval);

@@ -7,7 +7,7 @@ use vrrpd_common::params::Auth;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Priority, Version, Vrid};
 
-use super::{VirtualAddress, Xdp};
+use super::{VirtualAddress, Vmac, VmacFallback, Xdp};
 
 /// The result of reading a value; the error is a sentence without the option's name.
 pub type Parsed<T> = Result<T, String>;
@@ -145,12 +145,32 @@ pub fn xdp(text: &str) -> Parsed<Xdp> {
     }
 }
 
-/// `none`: the only one that there is so far.
-pub fn vmac(text: &str) -> Parsed<()> {
+/// `interface`, `macvlan`, `none`.
+pub fn vmac(text: &str) -> Parsed<Vmac> {
     match text {
-        "none" => Ok(()),
-        _ => Err(format!("{text:?} is not possible; this version has only none")),
+        "interface" => Ok(Vmac::Interface),
+        "macvlan" => Ok(Vmac::Macvlan),
+        "none" => Ok(Vmac::None),
+        _ => Err(format!("{text:?} is no way to have a virtual MAC address; one is interface, macvlan or none")),
     }
+}
+
+/// `none`, `refuse`.
+pub fn vmac_fallback(text: &str) -> Parsed<VmacFallback> {
+    match text {
+        "none" => Ok(VmacFallback::None),
+        "refuse" => Ok(VmacFallback::Refuse),
+        _ => Err(format!("{text:?} says not what to do without a virtual MAC address; one is none or refuse")),
+    }
+}
+
+/// The address of one host, without a length.
+pub fn host(text: &str) -> Parsed<IpAddr> {
+    let wrong = || format!("{text:?} is not the address of a host; one is like 10.16.1.254");
+    if text.contains('/') {
+        return Err(wrong());
+    }
+    address(text).map(|address| address.address).map_err(|_| wrong())
 }
 
 /// 1 to 255.

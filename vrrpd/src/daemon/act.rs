@@ -2,19 +2,23 @@
 
 use std::io;
 use std::mem::discriminant;
+use std::net::IpAddr;
 
 use nix::errno::Errno;
 use tracing::{error, info, warn};
 use vrrpd_common::router::{Action, Event, Notice, Transition};
-use vrrpd_common::wire::frame;
+use vrrpd_common::wire::frame::{self, gratuitous_arp, unsolicited_na};
 use vrrpd_common::{Instant, Priority};
 
 use super::Daemon;
-use super::instance::{Instance, Pending};
-use crate::config::VirtualAddress;
+use super::instance::{Instance, Pending, Task};
+use super::link::Link;
+use crate::config::{Vmac, VmacFallback};
 use crate::datapath::RouterId;
-use crate::interface::service::{Operation, Request, Ticket};
+use crate::interface::service::{Order, Request, Ticket};
+use crate::interface::{self, Hold, Outcome};
 use crate::report::EventReport;
+use crate::transmit::Frame;
 
 impl Daemon {
     /// Carries out what a router wants, up to where it has to wait for the kernel.
@@ -25,19 +29,15 @@ impl Daemon {
         {
             let Some(link) = self.links.get_mut(router.link.0) else { return };
             match action {
-                Action::TakeAddresses => {
-                    let addresses = router.addresses_to_take(link);
-                    self.request(id, Operation::Add, addresses);
-                }
+                Action::TakeAddresses => self.take(id),
                 Action::GiveUpAddresses => {
                     if let Some(transmitter) = link.transmitter() {
                         transmitter.withdraw(id);
                     }
-                    let addresses = router.addresses_held();
-                    self.request(id, Operation::Remove, addresses);
+                    self.release(id);
                 }
                 Action::SendAdvert(priority) => {
-                    if let Some(mac) = link.interface.as_ref().and_then(|interface| interface.mac)
+                    if let Some(mac) = router.source_mac(link)
                         && let Some(frame) = router.advert_frame(mac, priority)
                         && let Some(transmitter) = link.transmitter()
                     {
@@ -46,17 +46,14 @@ impl Daemon {
                     }
                 }
                 Action::AnnounceAddresses => {
-                    if let Some(mac) = link.interface.as_ref().and_then(|interface| interface.mac)
-                        && let Some(transmitter) = link.transmitter()
-                    {
+                    if let Some(mac) = router.source_mac(link) {
                         let frames = router.announcements(mac);
-                        for _ in 0..router.config.announce.count {
-                            for frame in &frames {
-                                transmitter.announcement(id, frame.clone());
-                                router.garp_sent += 1;
-                            }
+                        announce(router, id, link, &frames);
+                        if router.vmac.mode() == Vmac::Interface {
+                            announce_own(router, id, link);
                         }
                     }
+                    router.send_magic();
                 }
                 Action::Transition(transition) => self.transition(id, transition),
                 // Said as soon as it is known, see `Daemon::event`.
@@ -65,60 +62,119 @@ impl Daemon {
         }
     }
 
-    /// Asks the netlink thread; what the router wants next waits for the answer.
-    fn request(&mut self, id: RouterId, operation: Operation, addresses: Vec<VirtualAddress>) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
-        // Addresses are removed where they were put, whatever that interface is called by now.
-        let index = match operation {
-            Operation::Add => self
-                .links
-                .get(router.link.0)
-                .and_then(|link| link.interface.as_ref())
-                .map(|there| there.index),
-            Operation::Remove => router.held_on,
+    /// Puts the virtual MAC address and the addresses in force.
+    fn take(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get(id.0) else { return };
+        let Some(link) = self.links.get(router.link.0) else { return };
+        let Some(interface) = &link.interface else { return };
+        let hold = Hold {
+            index: interface.index,
+            vmac: (!router.vmac.stands_on(interface))
+                .then(|| router.vmac.wanted(&router.config, interface))
+                .flatten(),
+            or_without: router.config.vmac_fallback == VmacFallback::None,
+            addresses: router.addresses_to_take(link),
+            routed: match router.vmac.mode() {
+                Vmac::Macvlan => interface.subnets(),
+                Vmac::Interface | Vmac::None => Vec::new(),
+            },
         };
-        let (Some(index), false) = (index, addresses.is_empty()) else { return };
-        if operation == Operation::Add {
-            router.held_on = Some(index);
+        if hold.vmac.is_some() || !hold.addresses.is_empty() {
+            self.request(id, Task::Take, hold);
         }
+    }
+
+    /// Gives back what is held, where it was put, whatever that interface is called by now.
+    fn release(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get(id.0) else { return };
+        let (addresses, vmac) = (router.addresses_held(), router.vmac.held());
+        let index = match &vmac {
+            Some(interface::Vmac::Interface(taken)) => Some(taken.index),
+            Some(interface::Vmac::Macvlan(..)) | None => router.held_on,
+        };
+        if let Some(index) = index
+            && (vmac.is_some() || !addresses.is_empty())
+        {
+            self.request(id, Task::Release, Hold { vmac, addresses, ..Hold::nothing(index) });
+        }
+    }
+
+    /// Asks the netlink thread; what the router wants next waits for the answer.
+    pub(super) fn request(&mut self, id: RouterId, task: Task, hold: Hold) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         self.tickets.insert(ticket, id);
-        router.waiting = Some(Pending { ticket, operation, addresses: addresses.clone() });
-        self.service.request(Request { ticket, index, operation, addresses });
+        let order = match task {
+            Task::Prepare => Order::Prepare(hold.clone()),
+            Task::Take => Order::Take(hold.clone()),
+            Task::Release => Order::Release(hold.clone()),
+            Task::Discard => Order::Discard(hold.clone()),
+        };
+        router.waiting = Some(Pending { ticket, task, hold });
+        self.service.request(Request { ticket, order });
     }
 
     /// The kernel has answered.
-    pub(super) fn done(&mut self, ticket: Ticket, results: Vec<io::Result<()>>) {
+    pub(super) fn done(&mut self, ticket: Ticket, mut outcome: Outcome) {
         let Some(id) = self.tickets.remove(&ticket) else { return };
         let Some(router) = self.routers.get_mut(id.0) else { return };
-        let Some(Pending { operation, addresses, .. }) =
-            router.waiting.take_if(|pending| pending.ticket == ticket)
-        else {
+        let Some(Pending { task, hold, .. }) = router.waiting.take_if(|pending| pending.ticket == ticket) else {
             return;
         };
-        let interface = self.links.get(router.link.0).and_then(|link| link.interface.as_ref());
+        if let Some(made) = outcome.made.take() {
+            router.vmac.made(made);
+        }
+        match task {
+            Task::Prepare => {
+                if let Some(Err(error)) = outcome.vmac {
+                    router.vmac_refused(&error);
+                }
+            }
+            Task::Take => self.took(id, hold, outcome),
+            Task::Release => self.released(id, &hold, outcome),
+            Task::Discard => {
+                if let Some(Err(error)) = outcome.vmac {
+                    error!(router = %router.config.name(), %error, "the link of the virtual MAC address cannot be removed");
+                }
+                router.vmac.link_gone();
+            }
+        }
+        self.check_usable(id);
+        self.act(id);
+    }
+
+    fn took(&mut self, id: RouterId, hold: Hold, outcome: Outcome) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(link) = self.links.get(router.link.0) else { return };
         let mut refused = false;
-        for (address, result) in addresses.into_iter().zip(results) {
-            let errno = result.as_ref().err().and_then(io::Error::raw_os_error).map(Errno::from_raw);
-            match (operation, result, errno) {
-                (Operation::Add, Ok(()), _) => router.set_held(&address, true),
-                (Operation::Remove, Ok(()), _)
-                // Somebody else was faster, or the interface is gone and its addresses with it.
-                | (Operation::Remove, Err(_), Some(Errno::EADDRNOTAVAIL | Errno::ENODEV)) => {
-                    router.set_held(&address, false);
+        match (hold.vmac, outcome.vmac) {
+            (Some(vmac), Some(Ok(()))) => router.vmac.taken(vmac),
+            (_, Some(Err(error))) => {
+                // An interface that is gone refuses nothing; its own notification follows.
+                if errno(&error) == Some(Errno::ENODEV) {
+                    refused = true;
+                } else {
+                    refused = !hold.or_without;
+                    router.vmac_refused(&error);
                 }
-                // There already: one that a daemon of ours left behind, or somebody else's, who keeps it.
-                (Operation::Add, Err(_), Some(Errno::EEXIST)) => {
-                    let there = interface.and_then(|interface| interface.address(address.address));
-                    router.set_held(&address, there.is_some_and(|there| there.ours));
+            }
+            (_, Some(Ok(())) | None) => {}
+        }
+        router.held_on = Some(outcome.index);
+        for (address, result) in hold.addresses.into_iter().zip(outcome.addresses) {
+            match result {
+                Ok(()) => router.set_held(&address, true),
+                // There already: one that a daemon of ours left behind, or somebody else's, who keeps it. On a link
+                // of our own everything is ours.
+                Err(error) if errno(&error) == Some(Errno::EEXIST) => {
+                    let there = link.interface.as_ref().and_then(|interface| interface.address(address.address));
+                    let ours = router.vmac.is_link(outcome.index) || there.is_some_and(|there| there.ours);
+                    router.set_held(&address, ours);
                 }
-                (Operation::Add, Err(error), _) => {
+                Err(error) => {
                     error!(router = %router.config.name(), %address, %error, "the address cannot be put on the interface");
                     refused = true;
-                }
-                (Operation::Remove, Err(error), _) => {
-                    error!(router = %router.config.name(), %address, %error, "the address cannot be removed");
                 }
             }
         }
@@ -126,7 +182,36 @@ impl Daemon {
             router.drop_promotion();
             self.event(id, Event::AddressesRefused, None);
         }
-        self.act(id);
+    }
+
+    fn released(&mut self, id: RouterId, hold: &Hold, outcome: Outcome) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(link) = self.links.get_mut(router.link.0) else { return };
+        for (address, result) in hold.addresses.iter().zip(outcome.addresses) {
+            match result {
+                Ok(()) => router.set_held(address, false),
+                // Somebody else was faster, or the interface is gone and its addresses with it.
+                Err(error) if matches!(errno(&error), Some(Errno::EADDRNOTAVAIL | Errno::ENODEV)) => {
+                    router.set_held(address, false);
+                }
+                Err(error) => {
+                    error!(router = %router.config.name(), %address, %error, "the address cannot be removed");
+                }
+            }
+        }
+        match outcome.vmac {
+            Some(Err(error)) if errno(&error) != Some(Errno::ENODEV) => {
+                error!(router = %router.config.name(), %error, "the virtual MAC address cannot be given back");
+            }
+            Some(Ok(()) | Err(_)) => {
+                router.vmac.released();
+                if let Some(interface::Vmac::Interface(taken)) = &hold.vmac {
+                    link.own_mac_is_back(taken);
+                    announce_own(router, id, link);
+                }
+            }
+            None => {}
+        }
     }
 
     fn transition(&mut self, id: RouterId, transition: Transition) {
@@ -153,6 +238,36 @@ impl Daemon {
             transition: report,
         });
     }
+}
+
+/// Puts announcements in the queue, as often as the router wants each.
+fn announce(router: &mut Instance, id: RouterId, link: &mut Link, frames: &[Frame]) {
+    let Some(transmitter) = link.transmitter() else { return };
+    for _ in 0..router.config.announce.count {
+        for frame in frames {
+            transmitter.announcement(id, frame.clone());
+            router.garp_sent += 1;
+        }
+    }
+}
+
+/// Tells hosts with which MAC address the interface answers for its own addresses now.
+fn announce_own(router: &mut Instance, id: RouterId, link: &mut Link) {
+    let (Some(mac), Some(interface)) = (router.source_mac(link), &link.interface) else { return };
+    let frames: Vec<Frame> = interface
+        .addresses
+        .iter()
+        .filter(|there| !there.ours && !there.tentative)
+        .map(|there| match there.address {
+            IpAddr::V4(address) => Frame::from(&gratuitous_arp(mac, address)[..]),
+            IpAddr::V6(address) => Frame::from(&unsolicited_na(mac, address)[..]),
+        })
+        .collect();
+    announce(router, id, link, &frames);
+}
+
+fn errno(error: &io::Error) -> Option<Errno> {
+    error.raw_os_error().map(Errno::from_raw)
 }
 
 /// Says what a router noticed, each kind at most once a second.

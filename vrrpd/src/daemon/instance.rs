@@ -1,11 +1,13 @@
 //! One virtual router while it runs: its state machine, the actions that wait, and what is told about it.
 
 use std::collections::VecDeque;
+use std::io;
 use std::mem::Discriminant;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use tracing::{error, warn};
 use vrrpd_common::params::Auth;
 use vrrpd_common::router::{Action, Notice, Reason, State, StateName, Transition, VirtualRouter};
 use vrrpd_common::wire::ethernet;
@@ -16,8 +18,11 @@ use vrrpd_common::{Instant, MacAddr, Priority, Version};
 use super::kernel::KernelSide;
 use super::link::{Link, LinkId};
 use super::spacing::Spacing;
-use crate::config::{RouterConfig, VirtualAddress};
-use crate::interface::service::{Operation, Ticket};
+use super::vmac::VmacSide;
+use crate::config::{RouterConfig, VirtualAddress, VmacFallback};
+use crate::interface::service::Ticket;
+use crate::interface::{Hold, Vmac};
+use crate::magic;
 use crate::report::{Counters, MasterReport, RouterReport, ScriptsReport, TransitionReport};
 use crate::script::{Run, Runner};
 use crate::transmit::Frame;
@@ -38,6 +43,7 @@ pub(super) struct Instance {
     pub(super) held: Vec<bool>,
     /// The interface, by number, that they are on.
     pub(super) held_on: Option<u32>,
+    pub(super) vmac: VmacSide,
     /// What was said of things noticed.
     pub(super) notices: Spacing<Discriminant<Notice>>,
     /// What was said of adverts that could not be sent.
@@ -54,6 +60,8 @@ pub(super) struct Instance {
     since: SystemTime,
     reason: Reason,
     history: VecDeque<TransitionReport>,
+    /// A failure to send a magic packet is said once until sending works again.
+    magic_failed: bool,
     wire: WireAddresses,
     cached: Option<(AdvertKey, Frame)>,
 }
@@ -62,8 +70,21 @@ pub(super) struct Instance {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) ticket: Ticket,
-    pub(super) operation: Operation,
-    pub(super) addresses: Vec<VirtualAddress>,
+    pub(super) task: Task,
+    pub(super) hold: Hold,
+}
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    /// What is needed before the router can be Master.
+    Prepare,
+    /// Virtual MAC address and addresses.
+    Take,
+    /// The same, given back.
+    Release,
+    /// What was prepared, taken away.
+    Discard,
 }
 
 /// The addresses as adverts hold them.
@@ -99,6 +120,8 @@ impl Instance {
             waiting: None,
             held: vec![false; config.addresses.len()],
             held_on: None,
+            vmac: VmacSide::new(&config),
+            magic_failed: false,
             notices: Spacing::default(),
             unsendable: Spacing::default(),
             scheduled: None,
@@ -114,6 +137,56 @@ impl Instance {
             wire,
             cached: None,
             config,
+        }
+    }
+
+    /// Master, and not about to become something else.
+    pub(super) fn is_settled_master(&self) -> bool {
+        self.machine.state().name() == StateName::Master && self.waiting.is_none()
+    }
+
+    /// Whether the MAC address of the interface is being changed for this router.
+    pub(super) fn is_changing_mac(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|pending| matches!(pending.hold.vmac, Some(Vmac::Interface(_))))
+    }
+
+    /// The MAC address that adverts and announcements come from: the virtual one where it is in force (RFC 9568 §7.2).
+    pub(super) fn source_mac(&self, link: &Link) -> Option<MacAddr> {
+        self.vmac.in_force().or_else(|| link.interface.as_ref()?.mac)
+    }
+
+    /// The driver does not take the virtual MAC address.
+    pub(super) fn vmac_refused(&mut self, error: &io::Error) {
+        let name = self.config.name();
+        match self.config.vmac_fallback {
+            VmacFallback::None => {
+                warn!(
+                    router = %name, %error,
+                    "the virtual MAC address is not possible on this interface; going on without it, as with -n"
+                );
+                self.vmac.go_without();
+            }
+            VmacFallback::Refuse => error!(
+                router = %name, %error,
+                "the virtual MAC address is not possible on this interface; -n or --vmac-fallback none does without it"
+            ),
+        }
+    }
+
+    /// Sends a magic packet, if the router has one to send.
+    pub(super) fn send_magic(&mut self) {
+        let Some(magic) = &self.config.magic else { return };
+        match magic::send(magic) {
+            Ok(()) => self.magic_failed = false,
+            Err(error) => {
+                if !self.magic_failed {
+                    warn!(
+                        router = %self.config.name(), from = %magic.source, to = %magic.destination, %error,
+                        "the magic packet cannot be sent"
+                    );
+                }
+                self.magic_failed = true;
+            }
         }
     }
 
@@ -222,6 +295,11 @@ impl Instance {
         }
     }
 
+    /// Where the addresses were is gone.
+    pub(super) fn set_none_held(&mut self) {
+        self.held.fill(false);
+    }
+
     /// Forgets the promotion that waits: the kernel refused the addresses it began with.
     pub(super) fn drop_promotion(&mut self) {
         let is_promotion =
@@ -289,8 +367,11 @@ impl Instance {
                 ("VRRP_VRID", self.config.vrid.to_string()),
                 ("VRRP_ADDRESSES", addresses.join(" ")),
                 ("VRRP_PRIORITY", priority),
-                ("VRRP_VMAC", String::new()),
-                ("VRRP_VMAC_INTERFACE", self.config.interface.clone()),
+                ("VRRP_VMAC", self.vmac.mac().map(|mac| mac.to_string()).unwrap_or_default()),
+                (
+                    "VRRP_VMAC_INTERFACE",
+                    self.vmac.link_name().unwrap_or(&self.config.interface).to_owned(),
+                ),
                 ("VRRP_REASON", transition.reason.name().to_owned()),
             ],
         })
@@ -328,8 +409,8 @@ impl Instance {
             interval_ns: config.interval.as_duration().as_nanos(),
             master_interval_ns: self.machine.master_adver_interval().as_duration().as_nanos(),
             addresses: config.addresses.iter().map(VirtualAddress::to_string).collect(),
-            vmac: None,
-            vmac_mode: "none".to_owned(),
+            vmac: self.vmac.mac().map(|mac| mac.to_string()),
+            vmac_mode: self.vmac.mode().name().to_owned(),
             auth: match config.auth {
                 Auth::None => "none",
                 Auth::Simple(_) => "pw",

@@ -14,7 +14,7 @@ use crate::datapath::raw::RawPath;
 use crate::datapath::readiness::Readiness;
 use crate::datapath::xdp::{Refusal, XdpPath};
 use crate::datapath::{RejectCounts, RouterId, Table};
-use crate::interface::Interface;
+use crate::interface::{Interface, OwnMac};
 use crate::transmit::{Transmitter, Unsent};
 
 /// An interface by its place in the list of all that are used.
@@ -129,6 +129,23 @@ impl Link {
         let memberships = served.map(|family| Membership::new(index, family)).collect::<io::Result<_>>()?;
         self.sockets = Some(Sockets { index, transmitter: Transmitter::open(index)?, memberships, path });
         Ok(())
+    }
+
+    /// Says once of an interface that cannot tell whether it has a carrier that it counts as if it had.
+    pub(super) fn note_carrier(&self, interface: &Interface) {
+        let known = self.interface.as_ref().is_some_and(|before| {
+            before.index == interface.index && before.carrier_unknown && before.admin_up
+        });
+        if interface.carrier_unknown && interface.admin_up && !known {
+            info!(interface = self.name, "the interface cannot tell whether it has a link; it counts as up");
+        }
+    }
+
+    /// The interface has its own MAC address again, ahead of the kernel's notification.
+    pub(super) fn own_mac_is_back(&mut self, taken: &OwnMac) {
+        if let Some(interface) = self.interface.as_mut().filter(|interface| interface.index == taken.index) {
+            interface.mac = Some(taken.own);
+        }
     }
 
     /// The program on the interface, ready for each of its routers.

@@ -13,6 +13,7 @@ mod kernel;
 mod link;
 mod spacing;
 mod start;
+mod vmac;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -27,12 +28,12 @@ use crate::clock::{self, Alarm};
 use crate::control::server::Command;
 use crate::datapath::readiness::Readiness;
 use crate::datapath::{Arrival, RouterId};
-use crate::interface::Interface;
+use crate::interface::{Hold, Interface};
 use crate::interface::service::{Report, Service, Ticket};
 use crate::report::EventReport;
-use crate::rundir::RunDir;
+use crate::rundir::{self, RunDir};
 use crate::signals::{Signal, Signals};
-use instance::Instance;
+use instance::{Instance, Task};
 use link::{FAMILIES, KERNEL, Link, LinkId};
 
 pub use start::{Source, StartError};
@@ -67,6 +68,9 @@ pub struct Daemon {
     buffer: Vec<u8>,
     actions: Vec<Action>,
     state_file: String,
+    journal_file: String,
+    /// What stands there.
+    journal: String,
     rundir: RunDir,
 }
 
@@ -248,22 +252,30 @@ impl Daemon {
     fn report(&mut self, report: Report) {
         match report {
             Report::Changed(interface) => {
-                if let Some(id) = self.link_named(&interface.name) {
+                if let Some(id) = self.router_of_link(&interface) {
+                    self.vmac_link_changed(id, &interface);
+                } else if let Some(id) = self.link_named(&interface.name) {
                     self.link_changed(id, interface);
                 }
             }
             Report::Removed(interface) => {
-                if let Some(id) = self.link_named(&interface.name) {
+                if let Some(id) = self.router_of_link(&interface) {
+                    self.vmac_link_removed(id);
+                } else if let Some(id) = self.link_named(&interface.name) {
                     self.link_removed(id, &interface);
                 }
             }
             Report::Lost(interface, address) => {
-                if let Some(id) = self.link_named(&interface.name) {
-                    self.link_changed(id, interface);
+                if let Some(id) = self.router_of_link(&interface) {
                     self.address_lost(id, address);
+                } else if let Some(id) = self.link_named(&interface.name) {
+                    self.link_changed(id, interface);
+                    for router in self.links.get(id.0).map(|link| link.routers.clone()).unwrap_or_default() {
+                        self.address_lost(router, address);
+                    }
                 }
             }
-            Report::Done(ticket, results) => self.done(ticket, results),
+            Report::Done(ticket, outcome) => self.done(ticket, outcome),
         }
     }
 
@@ -281,32 +293,66 @@ impl Daemon {
             return;
         }
         let came_up = interface.admin_up && link.interface.as_ref().is_none_or(|before| !before.admin_up);
+        link.note_carrier(&interface);
+        let other_mac = link.interface.as_ref().is_none_or(|before| before.mac != interface.mac);
         link.interface = Some(interface);
         if came_up {
             link.join();
         }
-        for router in link.routers.clone() {
+        let routers = link.routers.clone();
+        if other_mac {
+            self.write_journal();
+        }
+        for router in routers {
+            self.check_vmac(router);
             self.check_usable(router);
         }
     }
 
-    /// An address has gone from an interface. If a master had put it there, it goes back.
-    fn address_lost(&mut self, link: LinkId, address: IpAddr) {
-        let routers = self.links.get(link.0).map(|link| link.routers.clone()).unwrap_or_default();
-        for id in routers {
-            let Some(router) = self.routers.get_mut(id.0) else { continue };
-            let lost = router.addresses_held().into_iter().find(|held| held.address == address);
-            let (Some(lost), StateName::Master, None) =
-                (lost, router.machine.state().name(), &router.waiting)
-            else {
-                continue;
-            };
-            warn!(router = %router.config.name(), address = %lost, "somebody removed the address; putting it back");
-            router.set_held(&lost, false);
-            router.enqueue(Action::TakeAddresses);
-            router.enqueue(Action::AnnounceAddresses);
-            self.act(id);
+    /// An address has gone from where a router has its addresses. If it had put it there as Master, it goes back.
+    fn address_lost(&mut self, id: RouterId, address: IpAddr) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let lost = router.addresses_held().into_iter().find(|held| held.address == address);
+        let (Some(lost), true) = (lost, router.is_settled_master()) else { return };
+        warn!(router = %router.config.name(), address = %lost, "somebody removed the address; putting it back");
+        router.set_held(&lost, false);
+        self.take_again(id);
+    }
+
+    /// The router whose macvlan link this is.
+    fn router_of_link(&self, interface: &Interface) -> Option<RouterId> {
+        interface.vmac_of.as_ref()?;
+        self.ids().zip(&self.routers).find(|(_, router)| router.vmac.is_link(interface.index)).map(|(id, _)| id)
+    }
+
+    fn vmac_link_changed(&mut self, id: RouterId, interface: &Interface) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        if interface.admin_up || !router.is_settled_master() {
+            return;
         }
+        warn!(router = %router.config.name(), link = interface.name, "somebody set the link down; setting it up again");
+        // The kernel has forgotten IPv6 addresses with that; those that it has not are found to be there.
+        router.set_none_held();
+        self.take_again(id);
+    }
+
+    fn vmac_link_removed(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let was_master = router.is_settled_master();
+        router.vmac.link_gone();
+        router.set_none_held();
+        if was_master {
+            warn!(router = %router.config.name(), "somebody removed the link of the virtual MAC address; making it anew");
+            self.take_again(id);
+        }
+    }
+
+    /// Puts in force again what a Master has to have.
+    fn take_again(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        router.enqueue(Action::TakeAddresses);
+        router.enqueue(Action::AnnounceAddresses);
+        self.act(id);
     }
 
     fn link_removed(&mut self, id: LinkId, gone: &Interface) {
@@ -322,10 +368,43 @@ impl Daemon {
         }
     }
 
+    /// Writes down again what has to be undone after a crash, in a thread for that. What it says of an interface whose
+    /// MAC address is replaced stays.
+    fn write_journal(&mut self) {
+        let text = start::journal_text(&self.routers, &self.links);
+        if text == self.journal {
+            return;
+        }
+        self.journal.clone_from(&text);
+        let path = self.rundir.file(&self.journal_file);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = rundir::write_aside(&path, 0o600, &text) {
+                warn!(%error, "what has to be undone after a crash cannot be written down");
+            }
+        });
+    }
+
+    /// Somebody may have given the interface another MAC address while a router had the virtual one there.
+    fn check_vmac(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get(id.0) else { return };
+        let Some(interface) = self.links.get(router.link.0).and_then(|link| link.interface.as_ref()) else { return };
+        if router.is_settled_master() && router.vmac.is_lost(interface) {
+            warn!(
+                router = %router.config.name(), interface = interface.name,
+                "somebody changed the MAC address of the interface; putting the virtual one back"
+            );
+            self.take_again(id);
+        }
+    }
+
     /// Tells a router when its interface has become usable or unusable, or has another address to send from.
     fn check_usable(&mut self, id: RouterId) {
         let Some(router) = self.routers.get(id.0) else { return };
         let Some(link) = self.links.get_mut(router.link.0) else { return };
+        if router.is_changing_mac() {
+            // The interface may be down for that; it is looked at when that is done.
+            return;
+        }
         let usable = start::usable(router, link);
         if router.machine.interface() == usable {
             return;
@@ -354,6 +433,7 @@ impl Daemon {
         if self.is_busy() {
             error!("the kernel did not remove all addresses in time");
         }
+        self.discard_links().await?;
         let scripts: Vec<_> = self.routers.iter_mut().filter_map(|router| router.scripts.take()).collect();
         let finish = async {
             for runner in scripts {
@@ -363,6 +443,30 @@ impl Daemon {
         tokio::select! {
             () = finish => {}
             _ = self.signals.next() => info!("scripts still run; not waited for"),
+        }
+        Ok(())
+    }
+
+    /// Takes the links of virtual MAC addresses away, and waits until that is done.
+    async fn discard_links(&mut self) -> io::Result<()> {
+        for id in self.ids() {
+            let Some(router) = self.routers.get(id.0) else { continue };
+            let Some(interface) = self.links.get(router.link.0).and_then(|link| link.interface.as_ref()) else {
+                continue;
+            };
+            if let Some(vmac) = router.vmac.made_link(&router.config, interface) {
+                let hold = Hold { vmac: Some(vmac), ..Hold::nothing(interface.index) };
+                self.request(id, Task::Discard, hold);
+            }
+        }
+        let until = clock::now() + LEAVE;
+        while self.routers.iter().any(|router| router.waiting.is_some()) && clock::now() < until {
+            let patience = until.saturating_since(clock::now());
+            match tokio::time::timeout(patience.into(), self.reports.recv()).await {
+                Ok(Some(report)) => self.report(report),
+                Ok(None) => return Err(io::Error::other("the netlink thread has ended")),
+                Err(_) => error!("the kernel did not remove all links in time"),
+            }
         }
         Ok(())
     }

@@ -11,17 +11,18 @@ use tokio::sync::{broadcast, mpsc};
 use tracing::warn;
 use vrrpd_common::classify::Expect;
 use vrrpd_common::router::{Action, Event, Fault};
-use vrrpd_common::{Duration, Family};
+use vrrpd_common::{Duration, Family, MacAddr};
 
-use super::instance::Instance;
+use super::instance::{Instance, Task};
 use super::link::{Link, LinkId};
 use super::{Daemon, LONGEST_FRAME};
 use crate::clock::{self, Alarm};
-use crate::config::{RouterConfig, VirtualAddress, Xdp};
+use crate::config::{RouterConfig, VirtualAddress, Vmac, VmacFallback, Xdp};
 use crate::control::server;
 use crate::datapath::RouterId;
 use crate::datapath::readiness::Readiness;
-use crate::interface::service::{Operation, Request, Service, Ticket};
+use crate::interface::service::{Order, Report, Request, Service, Ticket};
+use crate::interface::{self, Hold, Outcome};
 use crate::journal::Journal;
 use crate::rundir::{RunDir, RunDirError};
 use crate::script::Runner;
@@ -100,6 +101,36 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// Two virtual MAC addresses for one interface.
+    #[error(
+        "-i {interface}: has the virtual MAC address of another virtual router{holder}; use --vmac macvlan for several on \
+         one interface, or -n"
+    )]
+    VmacTaken {
+        /// The interface.
+        interface: String,
+        /// What is known of it: `, 00:00:5e:00:01:34`, or empty.
+        holder: String,
+    },
+    /// A crash has left the virtual MAC address, and what the interface had before is not known.
+    #[error(
+        "-i {interface}: has the virtual MAC address {mac} of this virtual router, and nobody knows its own one any more; \
+         give it one with `ip link set {interface} address`"
+    )]
+    OwnMacUnknown {
+        /// The interface.
+        interface: String,
+        /// The virtual one.
+        mac: MacAddr,
+    },
+    /// There is to be a virtual MAC address or nothing.
+    #[error("--vmac macvlan: {router}: the link cannot be made: {error}; -n or --vmac-fallback none does without it")]
+    NoVmac {
+        /// The router.
+        router: String,
+        /// Why.
+        error: io::Error,
+    },
     /// A system call failed.
     #[error("{what}: {error}")]
     System {
@@ -112,7 +143,7 @@ pub enum StartError {
 
 impl Daemon {
     /// Opens all that is needed. The daemon is not heard of on the network before [`Daemon::run`].
-    pub fn start(configs: Vec<RouterConfig>, source: Source, dir: Option<&Path>) -> Result<Self, StartError> {
+    pub async fn start(configs: Vec<RouterConfig>, source: Source, dir: Option<&Path>) -> Result<Self, StartError> {
         let system = |what: &str| {
             let what = what.to_owned();
             move |error| StartError::System { what, error }
@@ -136,6 +167,7 @@ impl Daemon {
             }
             let (xdp, xdp_pass) = datapath_wanted(&configs, &name)?;
             let mut link = Link::new(name, xdp, xdp_pass);
+            link.note_carrier(interface);
             link.interface = Some(interface.clone());
             links.push(link);
         }
@@ -151,6 +183,7 @@ impl Daemon {
             let mut router = Instance::new(config, LinkId(place.unwrap_or_default()));
             check_length(&router, link)?;
             adopt_left_behind(&mut router, link, &journal);
+            adopt_vmac(&mut router, link, &journal)?;
             link.routers.push(id);
             let usable = usable(&router, link);
             expect(&router, id, link, usable.ok());
@@ -173,7 +206,8 @@ impl Daemon {
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
         remove_orphans(&routers, &links, &journal, &service);
-        rundir.write(&journal_file, 0o600, &Journal::text(routers.iter().map(|router| &router.config)))?;
+        let journal = journal_text(&routers, &links);
+        rundir.write(&journal_file, 0o600, &journal)?;
         publish(&mut rundir, source, &base, &routers)?;
         let socket = rundir.socket_path(&format!("{base}.sock"))?;
         server::start(&socket, server::Daemon { commands: commands_in, events: events.clone() })
@@ -185,7 +219,7 @@ impl Daemon {
             }
         }
         memory::give_back();
-        Ok(Self {
+        let mut daemon = Self {
             routers,
             links,
             deadlines: BTreeSet::new(),
@@ -202,9 +236,76 @@ impl Daemon {
             buffer: vec![0; LONGEST_FRAME],
             actions: Vec::new(),
             state_file: format!("{base}.state"),
+            journal_file,
+            journal,
             rundir,
-        })
+        };
+        daemon.prepare().await?;
+        Ok(daemon)
     }
+
+    /// Makes the links that virtual MAC addresses need, so that whoever starts us is told when that is not possible.
+    async fn prepare(&mut self) -> Result<(), StartError> {
+        for id in self.ids() {
+            let Some(router) = self.routers.get(id.0) else { continue };
+            let Some(interface) = self.links.get(router.link.0).and_then(|link| link.interface.as_ref()) else {
+                continue;
+            };
+            if let Some(vmac @ interface::Vmac::Macvlan(..)) = router.vmac.wanted(&router.config, interface) {
+                let index = interface.index;
+                let hold = Hold { vmac: Some(vmac), ..Hold::nothing(index) };
+                self.request(id, Task::Prepare, hold);
+            }
+        }
+        let mut refused = None;
+        while self.routers.iter().any(|router| router.waiting.is_some()) {
+            let report = self.reports.recv().await;
+            if let Some(Report::Done(ticket, Outcome { vmac: Some(Err(error)), .. })) = &report
+                && let Some(router) = self.tickets.get(ticket).and_then(|id| self.routers.get(id.0))
+                && router.config.vmac_fallback == VmacFallback::Refuse
+            {
+                let error = io::Error::new(error.kind(), error.to_string());
+                refused = Some(StartError::NoVmac { router: router.config.name().to_string(), error });
+            }
+            let ended = || io::Error::other("the netlink thread has ended");
+            let report = report
+                .ok_or_else(|| StartError::System { what: "netlink".to_owned(), error: ended() })?;
+            self.report(report);
+        }
+        let Some(refused) = refused else { return Ok(()) };
+        self.discard_links()
+            .await
+            .map_err(|error| StartError::System { what: "netlink".to_owned(), error })?;
+        Err(refused)
+    }
+}
+
+/// What the journal says of these routers.
+pub(super) fn journal_text(routers: &[Instance], links: &[Link]) -> String {
+    Journal::text(routers.iter().map(|router| {
+        let interface = links.get(router.link.0).and_then(|link| link.interface.as_ref());
+        (&router.config, interface.and_then(|interface| router.vmac.own_mac(interface)))
+    }))
+}
+
+/// A virtual MAC address that is on the interface before we put it there is one that a crash left, or another router's.
+fn adopt_vmac(router: &mut Instance, link: &Link, journal: &Journal) -> Result<(), StartError> {
+    let Some(interface) = &link.interface else { return Ok(()) };
+    let Some(mac) = interface.mac.filter(|mac| mac.is_virtual_router()) else { return Ok(()) };
+    if !router.vmac.is_on(interface) {
+        return if router.vmac.mode() == Vmac::Interface {
+            Err(StartError::VmacTaken { interface: link.name.clone(), holder: format!(", {mac}") })
+        } else {
+            Ok(())
+        };
+    }
+    let permanent = interface.permanent_mac.filter(|mac| !mac.is_virtual_router());
+    let own = journal.own_mac(&link.name).or(permanent);
+    let own = own.ok_or_else(|| StartError::OwnMacUnknown { interface: link.name.clone(), mac })?;
+    warn!(router = %router.config.name(), %mac, "giving back a virtual MAC address that an earlier vrrpd left behind");
+    router.vmac.adopt(interface, own);
+    router.queue.push_back(Action::GiveUpAddresses);
+    Ok(())
 }
 
 /// What the routers of an interface want of the kernel: one answer.
@@ -264,6 +365,9 @@ fn claim(rundir: &RunDir, source: Source, configs: &[RouterConfig]) -> Result<St
     for config in configs {
         let what = format!("-i {} -v {}: this virtual router", config.interface, config.vrid);
         rundir.require(&base_name(config), &what)?;
+        if config.vmac == Vmac::Interface && !rundir.claim(&format!("vmac_{}", config.interface))? {
+            return Err(StartError::VmacTaken { interface: config.interface.clone(), holder: String::new() });
+        }
     }
     match (source, configs) {
         (Source::CommandLine, [config, ..]) => Ok(base_name(config)),
@@ -316,8 +420,8 @@ fn remove_orphans(routers: &[Instance], links: &[Link], journal: &Journal, servi
         }
         if !addresses.is_empty() {
             // Nobody waits for the answer: no router has this ticket.
-            let (ticket, index, operation) = (Ticket(0), interface.index, Operation::Remove);
-            service.request(Request { ticket, index, operation, addresses });
+            let hold = Hold { addresses, ..Hold::nothing(interface.index) };
+            service.request(Request { ticket: Ticket(0), order: Order::Release(hold) });
         }
     }
 }

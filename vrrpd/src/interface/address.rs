@@ -2,9 +2,8 @@
 
 use std::net::IpAddr;
 
-use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage};
 use rtnetlink::packet_route::address::{
-    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
+    AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
 };
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -15,13 +14,18 @@ pub(super) const MARK: AddressProtocol = AddressProtocol::Other(112);
 
 const FOREVER: u32 = u32::MAX;
 
-/// Puts the address on the interface; refused with `EEXIST` where it is already.
-pub(super) fn add(index: u32, address: &VirtualAddress) -> NetlinkMessage<RouteNetlinkMessage> {
+/// Puts the address on the interface, to be asked in the manner [`Create`](super::ask::Manner::Create). Without `route`
+/// its subnet is not reached through this interface.
+pub(super) fn add(index: u32, address: &VirtualAddress, route: bool) -> RouteNetlinkMessage {
     let mut message = message(index, address);
     message.attributes.push(AddressAttribute::Protocol(MARK));
+    let mut flags = AddressFlags::empty();
+    if !route {
+        flags |= AddressFlags::Noprefixroute;
+    }
     if let IpAddr::V6(v6) = address.address {
         // The master has it without asking: whoever else claims it has lost the election.
-        message.header.flags |= AddressHeaderFlags::Nodad;
+        flags |= AddressFlags::Nodad;
         if !v6.is_unicast_link_local() {
             // Deprecated from the start: reachable, and no source for connections that would end with a failover.
             let mut lifetime = CacheInfo::default();
@@ -30,16 +34,15 @@ pub(super) fn add(index: u32, address: &VirtualAddress) -> NetlinkMessage<RouteN
             message.attributes.push(AddressAttribute::CacheInfo(lifetime));
         }
     }
-    let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewAddress(message));
-    request.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-    request
+    if !flags.is_empty() {
+        message.attributes.push(AddressAttribute::Flags(flags));
+    }
+    RouteNetlinkMessage::NewAddress(message)
 }
 
 /// Takes the address off the interface; refused with `EADDRNOTAVAIL` where it is not.
-pub(super) fn remove(index: u32, address: &VirtualAddress) -> NetlinkMessage<RouteNetlinkMessage> {
-    let mut request = NetlinkMessage::from(RouteNetlinkMessage::DelAddress(message(index, address)));
-    request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
-    request
+pub(super) fn remove(index: u32, address: &VirtualAddress) -> RouteNetlinkMessage {
+    RouteNetlinkMessage::DelAddress(message(index, address))
 }
 
 fn message(index: u32, address: &VirtualAddress) -> AddressMessage {

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp, State};
 use vrrpd_common::MacAddr;
 
 use super::address::MARK;
-use super::{Interface, InterfaceAddress};
+use super::{Interface, InterfaceAddress, macvlan};
 
-/// The interfaces with the names that matter, by index.
+/// The interfaces that matter, by index.
 #[derive(Debug)]
 pub(super) struct Mirror {
     names: Vec<String>,
@@ -47,12 +47,17 @@ impl Mirror {
         self.interfaces.values()
     }
 
+    /// It has one of the names, or it is the link of a virtual MAC address.
+    fn matters(&self, interface: &Interface) -> bool {
+        interface.vmac_of.is_some() || self.names.contains(&interface.name)
+    }
+
     /// Takes in a complete dump; returns what is gone since the last one.
     pub(super) fn replace(&mut self, links: &[LinkMessage], addresses: &[AddressMessage]) -> Vec<Interface> {
         let before = std::mem::take(&mut self.interfaces);
         for link in links {
             if let Some(interface) = interface(link)
-                && self.names.contains(&interface.name)
+                && self.matters(&interface)
             {
                 self.interfaces.insert(interface.index, interface);
             }
@@ -63,10 +68,17 @@ impl Mirror {
         before.into_values().filter(|interface| !self.interfaces.contains_key(&interface.index)).collect()
     }
 
+    /// We have changed the MAC address of an interface; the kernel says so as well, some time later.
+    pub(super) fn set_mac(&mut self, index: u32, mac: MacAddr) {
+        if let Some(interface) = self.interfaces.get_mut(&index) {
+            interface.mac = Some(mac);
+        }
+    }
+
     /// `RTM_NEWLINK`
     pub(super) fn new_link(&mut self, link: &LinkMessage) -> Change {
         let Some(new) = interface(link).filter(|_| is_about_the_interface(link)) else { return Change::None };
-        let wanted = self.names.contains(&new.name);
+        let wanted = self.matters(&new);
         match self.interfaces.get_mut(&new.index) {
             Some(old) if old.name == new.name => {
                 let addresses = std::mem::take(&mut old.addresses);
@@ -128,12 +140,20 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
     let mut mac = None;
     let mut xdp_program = None;
     let mut mtu = u32::MAX;
+    let mut permanent_mac = None;
+    let mut carrier_unknown = false;
+    let mut vmac_of = None;
     for attribute in &link.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text.clone()),
             LinkAttribute::Address(octets) if link.header.link_layer_type == LinkLayerType::Ether => {
                 mac = octets.as_slice().try_into().ok().map(MacAddr);
             }
+            LinkAttribute::PermAddress(octets) => {
+                permanent_mac = octets.as_slice().try_into().ok().map(MacAddr);
+            }
+            LinkAttribute::OperState(state) => carrier_unknown = *state == State::Unknown,
+            LinkAttribute::IfAlias(alias) => vmac_of = macvlan::owner(alias).map(str::to_owned),
             LinkAttribute::Mtu(octets) => mtu = *octets,
             LinkAttribute::Xdp(xdp) => {
                 xdp_program = xdp.iter().find_map(|attribute| match attribute {
@@ -151,6 +171,9 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
         carrier: link.header.flags.contains(LinkFlags::LowerUp),
         mtu,
         mac,
+        permanent_mac,
+        carrier_unknown,
+        vmac_of,
         xdp_program,
         addresses: Vec::new(),
     })

@@ -4,13 +4,23 @@
 //! others may hold for long, and adverts must not wait with it.
 
 mod address;
+mod ask;
+mod hold;
+mod macvlan;
 mod mirror;
+mod own_mac;
 pub mod service;
+mod sysctl;
 
 use std::net::IpAddr;
 
+pub use hold::{Hold, Outcome, Vmac};
+pub use macvlan::Macvlan;
+pub use own_mac::OwnMac;
 use vrrpd_common::router::Fault;
 use vrrpd_common::{Family, MacAddr};
+
+use crate::config::VirtualAddress;
 
 /// What an interface is like at a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +37,12 @@ pub struct Interface {
     pub mtu: u32,
     /// Its hardware address; `None` where it is no Ethernet.
     pub mac: Option<MacAddr>,
+    /// The hardware address that its maker gave it, where it tells.
+    pub permanent_mac: Option<MacAddr>,
+    /// It does not know whether it has a carrier, and counts as if it had.
+    pub carrier_unknown: bool,
+    /// The virtual router whose macvlan link it is, if a daemon of ours made it.
+    pub vmac_of: Option<String>,
     /// The XDP program that it has, by the kernel's number.
     pub xdp_program: Option<u32>,
     /// Every address it has.
@@ -78,6 +94,12 @@ impl Interface {
         }
     }
 
+    /// The subnets that are reached through it by its own addresses.
+    pub fn subnets(&self) -> Vec<VirtualAddress> {
+        let own = self.addresses.iter().filter(|there| !there.ours);
+        own.map(|there| VirtualAddress { address: there.address, prefix_len: there.prefix_len }).collect()
+    }
+
     /// The address as it stands on the interface, if it does.
     pub fn address(&self, address: IpAddr) -> Option<&InterfaceAddress> {
         self.addresses.iter().find(|there| there.address == address)
@@ -105,6 +127,9 @@ mod tests {
             admin_up: true,
             carrier: true,
             mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
+            permanent_mac: None,
+            carrier_unknown: false,
+            vmac_of: None,
             xdp_program: None,
             mtu: 1500,
             addresses,

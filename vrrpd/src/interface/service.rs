@@ -4,8 +4,9 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::mpsc as std_mpsc;
 use std::thread;
+use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use futures_util::stream::{FuturesUnordered, TryStreamExt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -15,12 +16,14 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::mirror::{Change, Mirror};
-use super::{Interface, address};
-use crate::config::VirtualAddress;
+use super::hold::{self, Hold, Outcome};
+use super::Interface;
 
 /// Octets of notifications that may wait: those of a thousand interfaces that change at once. The kernel gives what it
 /// allows.
 const NOTIFICATIONS: u32 = 4 << 20;
+/// In which notifications that the kernel has sent arrive here.
+const SETTLE: Duration = Duration::from_millis(2);
 
 /// Names a request, so that its report can be told from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,21 +34,21 @@ pub struct Ticket(pub u64);
 pub struct Request {
     /// Comes back with the report.
     pub ticket: Ticket,
-    /// The interface.
-    pub index: u32,
-    /// What to do with the addresses.
-    pub operation: Operation,
-    /// The addresses.
-    pub addresses: Vec<VirtualAddress>,
+    /// What to do.
+    pub order: Order,
 }
 
-/// What to do with addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Put them on the interface.
-    Add,
-    /// Take them off.
-    Remove,
+/// What to do.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Make what a router needs before it can be Master.
+    Prepare(Hold),
+    /// Put the virtual MAC address and the addresses in force.
+    Take(Hold),
+    /// Take the addresses off, and the virtual MAC address.
+    Release(Hold),
+    /// Take away what was made by [`Order::Prepare`].
+    Discard(Hold),
 }
 
 /// What the daemon is told.
@@ -57,8 +60,8 @@ pub enum Report {
     Removed(Interface),
     /// The interface has lost this address, and is like this now.
     Lost(Interface, IpAddr),
-    /// A request has been carried out, with a result for each of its addresses.
-    Done(Ticket, Vec<io::Result<()>>),
+    /// A request has been carried out, more or less.
+    Done(Ticket, Outcome),
 }
 
 /// The thread, from outside. It ends when this is dropped.
@@ -76,7 +79,7 @@ impl Service {
         let (requests, request_queue) = mpsc::unbounded_channel();
         let (started, start) = std_mpsc::sync_channel(1);
         thread::Builder::new().name("netlink".into()).stack_size(256 << 10).spawn(move || {
-            let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().build() {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(started.send(Err(error))),
             };
@@ -153,12 +156,13 @@ impl Worker {
             let reports_of = tokio::select! {
                 request = requests.recv() => match request {
                     Some(request) => {
-                        running.push(perform(&mut self.handle, &request));
+                        let handle = self.handle.clone();
+                        running.push(async move { (request.ticket, hold::perform(handle, request.order).await) });
                         continue;
                     }
                     None => return,
                 },
-                Some(report) = running.next() => vec![report],
+                Some((ticket, outcome)) = running.next() => self.performed(ticket, outcome).await,
                 Some(message) = self.notifications.next() => self.notified(message).await,
             };
             for report in reports_of {
@@ -167,6 +171,24 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// What is told of a request that has been carried out. When the interface was down for it, that is over by now, and
+    /// the notifications that say otherwise are not passed on.
+    async fn performed(&mut self, ticket: Ticket, outcome: Outcome) -> Vec<Report> {
+        if let Some(mac) = outcome.mac {
+            self.mirror.set_mac(outcome.index, mac);
+        }
+        if !outcome.restarted {
+            return vec![Report::Done(ticket, outcome)];
+        }
+        tokio::time::sleep(SETTLE).await;
+        while self.notifications.next().now_or_never().flatten().is_some() {}
+        if let Err(error) = self.read_all().await {
+            warn!(%error, "interfaces cannot be read");
+        }
+        let there = self.mirror.interfaces().cloned().map(Report::Changed);
+        std::iter::once(Report::Done(ticket, outcome)).chain(there).collect()
     }
 
     async fn notified(&mut self, message: NetlinkMessage<RouteNetlinkMessage>) -> Vec<Report> {
@@ -209,34 +231,5 @@ impl Worker {
                 }
             },
         }
-    }
-}
-
-/// Hands all of a request to the kernel at once, and waits for the answers without holding up what comes after it.
-fn perform(handle: &mut Handle, request: &Request) -> impl Future<Output = Report> + use<> {
-    let ticket = request.ticket;
-    let answers: Vec<_> = request
-        .addresses
-        .iter()
-        .map(|virtual_address| {
-            handle.request(match request.operation {
-                Operation::Add => address::add(request.index, virtual_address),
-                Operation::Remove => address::remove(request.index, virtual_address),
-            })
-        })
-        .collect();
-    async move {
-        let mut results = Vec::with_capacity(answers.len());
-        for answer in answers {
-            results.push(match answer {
-                Ok(mut messages) => match messages.next().await.map(|message| message.payload) {
-                    Some(NetlinkPayload::Error(error)) if error.code.is_some() => Err(error.to_io()),
-                    Some(_) => Ok(()),
-                    None => Err(io::Error::other("the kernel's answer was lost")),
-                },
-                Err(error) => Err(io::Error::other(error)),
-            });
-        }
-        Report::Done(ticket, results)
     }
 }

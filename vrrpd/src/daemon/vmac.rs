@@ -1,0 +1,159 @@
+//! The virtual MAC address of a router: how it is wanted, and what is in force.
+
+use vrrpd_common::{Family, MacAddr};
+
+use crate::config::{self, RouterConfig};
+use crate::interface::{Interface, Macvlan, OwnMac, Vmac};
+
+#[derive(Debug)]
+pub(super) struct VmacSide {
+    mode: config::Vmac,
+    mac: MacAddr,
+    /// The driver refused it, and the router serves without.
+    without: bool,
+    /// The macvlan link that was made.
+    link: Option<(u32, String)>,
+    /// What is to be undone.
+    in_force: Option<Vmac>,
+}
+
+impl VmacSide {
+    pub(super) fn new(config: &RouterConfig) -> Self {
+        Self {
+            mode: config.vmac,
+            mac: MacAddr::virtual_router(config.family, config.vrid),
+            without: false,
+            link: None,
+            in_force: None,
+        }
+    }
+
+    /// How it is put on the wire.
+    pub(super) const fn mode(&self) -> config::Vmac {
+        if self.without { config::Vmac::None } else { self.mode }
+    }
+
+    /// The virtual router MAC address, unless the router goes without.
+    pub(super) fn mac(&self) -> Option<MacAddr> {
+        (self.mode() != config::Vmac::None).then_some(self.mac)
+    }
+
+    /// The MAC address that the addresses are announced with, if it is not the interface's own.
+    pub(super) fn in_force(&self) -> Option<MacAddr> {
+        self.in_force.as_ref().map(|_| self.mac)
+    }
+
+    /// The link that was made, to be taken away.
+    pub(super) fn made_link(&self, config: &RouterConfig, interface: &Interface) -> Option<Vmac> {
+        self.link.as_ref()?;
+        Some(Vmac::Macvlan(self.macvlan(config, interface), self.link.clone()))
+    }
+
+    /// What is to be taken, on this interface.
+    pub(super) fn wanted(&self, config: &RouterConfig, interface: &Interface) -> Option<Vmac> {
+        match self.mode() {
+            config::Vmac::None => None,
+            config::Vmac::Interface => {
+                let own = match (&self.in_force, interface.mac?) {
+                    (Some(Vmac::Interface(taken)), mac) if mac == self.mac && taken.index == interface.index => {
+                        return self.in_force.clone();
+                    }
+                    (_, mac) => mac,
+                };
+                Some(Vmac::Interface(OwnMac::of(interface, own, self.mac)))
+            }
+            config::Vmac::Macvlan => {
+                Some(Vmac::Macvlan(self.macvlan(config, interface), self.link.clone()))
+            }
+        }
+    }
+
+    fn macvlan(&self, config: &RouterConfig, interface: &Interface) -> Macvlan {
+        let family = match config.family {
+            Family::Ipv4 => 4,
+            Family::Ipv6 => 6,
+        };
+        Macvlan {
+            router: config.name().to_string(),
+            family: config.family,
+            name: format!("vrrp{family}.{}", config.vrid),
+            mac: self.mac,
+            parent: interface.index,
+            parent_name: interface.name.clone(),
+        }
+    }
+
+    /// Whether it is on the interface already, so that nothing has to be done for it.
+    pub(super) fn stands_on(&self, interface: &Interface) -> bool {
+        matches!(&self.in_force, Some(Vmac::Interface(taken)) if taken.index == interface.index)
+            && interface.mac == Some(self.mac)
+    }
+
+    /// An earlier daemon has left it on the interface, whose own address is this one.
+    pub(super) fn adopt(&mut self, interface: &Interface, own: MacAddr) {
+        self.in_force = Some(Vmac::Interface(OwnMac::of(interface, own, self.mac)));
+    }
+
+    /// Whether the interface has the virtual MAC address of this router.
+    pub(super) fn is_on(&self, interface: &Interface) -> bool {
+        interface.mac == Some(self.mac)
+    }
+
+    /// What is to be given back.
+    pub(super) fn held(&self) -> Option<Vmac> {
+        self.in_force.clone()
+    }
+
+    /// The link that was made is there.
+    pub(super) fn made(&mut self, link: (u32, String)) {
+        if let Some(Vmac::Macvlan(_, known)) = &mut self.in_force {
+            *known = Some(link.clone());
+        }
+        self.link = Some(link);
+    }
+
+    pub(super) fn taken(&mut self, vmac: Vmac) {
+        self.in_force = Some(vmac);
+    }
+
+    pub(super) fn released(&mut self) {
+        self.in_force = None;
+    }
+
+    /// The driver does not take it.
+    pub(super) fn go_without(&mut self) {
+        self.without = true;
+        self.in_force = None;
+    }
+
+    /// Somebody has removed the link, or the interface below it.
+    pub(super) fn link_gone(&mut self) {
+        self.link = None;
+        self.in_force = None;
+    }
+
+    /// Whether this is the link that was made.
+    pub(super) fn is_link(&self, index: u32) -> bool {
+        self.link.as_ref().is_some_and(|(made, _)| *made == index)
+    }
+
+    /// The name of the link that has the address, if it is not the interface itself.
+    pub(super) fn link_name(&self) -> Option<&str> {
+        self.link.as_ref().filter(|_| self.mode() == config::Vmac::Macvlan).map(|(_, name)| name.as_str())
+    }
+
+    /// Somebody has given the interface another MAC address than the one in force.
+    pub(super) fn is_lost(&self, interface: &Interface) -> bool {
+        matches!(&self.in_force, Some(Vmac::Interface(taken)) if taken.index == interface.index)
+            && interface.mac != Some(self.mac)
+    }
+
+    /// The interface's own MAC address, for the journal; `None` where it is not touched.
+    pub(super) fn own_mac(&self, interface: &Interface) -> Option<MacAddr> {
+        match (&self.in_force, self.mode) {
+            (Some(Vmac::Interface(taken)), _) => Some(taken.own),
+            (_, config::Vmac::Interface) => interface.mac,
+            (_, config::Vmac::Macvlan | config::Vmac::None) => None,
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What a Master holds: the virtual MAC address, and the addresses; taken in this order, given back in the reverse one.
+
+use std::io;
+use std::net::IpAddr;
+
+use rtnetlink::Handle;
+use vrrpd_common::MacAddr;
+
+use super::ask::{Manner, ask};
+use super::service::Order;
+use super::{Macvlan, OwnMac, address, macvlan};
+use crate::config::VirtualAddress;
+
+/// What a router holds, or is to hold.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    /// The interface that the addresses are on, but for a macvlan link that is not there yet.
+    pub index: u32,
+    /// The virtual MAC address; `None`: the interface's own serves.
+    pub vmac: Option<Vmac>,
+    /// When the virtual MAC address cannot be had: go on without it.
+    pub or_without: bool,
+    /// The addresses.
+    pub addresses: Vec<VirtualAddress>,
+    /// Subnets that are reached through the interface below anyway.
+    pub routed: Vec<VirtualAddress>,
+}
+
+/// Where the virtual MAC address is.
+#[derive(Clone, Debug)]
+pub enum Vmac {
+    /// On the interface itself.
+    Interface(OwnMac),
+    /// On a link above it; its number and name, once it has been made.
+    Macvlan(Macvlan, Option<(u32, String)>),
+}
+
+/// What came of an order.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Where the virtual MAC address is now, or why not; `None`: it was not asked for.
+    pub vmac: Option<io::Result<()>>,
+    /// The macvlan link that was made.
+    pub made: Option<(u32, String)>,
+    /// The interface that the addresses are on.
+    pub index: u32,
+    /// One result for each address.
+    pub addresses: Vec<io::Result<()>>,
+    /// The interface was down meanwhile.
+    pub restarted: bool,
+    /// The MAC address that the interface has from now on.
+    pub mac: Option<MacAddr>,
+}
+
+impl Hold {
+    /// On this interface, and nothing yet.
+    pub const fn nothing(index: u32) -> Self {
+        Self { index, vmac: None, or_without: true, addresses: Vec::new(), routed: Vec::new() }
+    }
+}
+
+/// Carries out an order.
+pub(super) async fn perform(mut handle: Handle, order: Order) -> Outcome {
+    match order {
+        Order::Prepare(hold) => prepare(&mut handle, &hold).await,
+        Order::Take(hold) => take(&mut handle, hold).await,
+        Order::Release(hold) => release(&mut handle, &hold).await,
+        Order::Discard(hold) => discard(&mut handle, &hold).await,
+    }
+}
+
+impl Outcome {
+    const fn new(index: u32) -> Self {
+        Self { vmac: None, made: None, index, addresses: Vec::new(), restarted: false, mac: None }
+    }
+}
+
+async fn prepare(handle: &mut Handle, hold: &Hold) -> Outcome {
+    let mut outcome = Outcome::new(hold.index);
+    if let Some(Vmac::Macvlan(link, None)) = &hold.vmac {
+        match link.make(handle).await {
+            Ok(made) => {
+                outcome.made = Some(made);
+                outcome.vmac = Some(Ok(()));
+            }
+            Err(error) => outcome.vmac = Some(Err(error)),
+        }
+    }
+    outcome
+}
+
+async fn take(handle: &mut Handle, mut hold: Hold) -> Outcome {
+    let mut outcome = Outcome::new(hold.index);
+    match &hold.vmac {
+        None => {}
+        Some(Vmac::Interface(interface)) => {
+            let replaced = interface.replace(handle).await;
+            outcome.restarted = matches!(replaced, Ok(true));
+            outcome.mac = replaced.is_ok().then_some(interface.vmac);
+            outcome.vmac = Some(replaced.map(drop));
+        }
+        Some(Vmac::Macvlan(link, known)) => match bring_up(handle, link, known.clone()).await {
+            Ok(up) => {
+                hold.index = up.0;
+                outcome.made = Some(up);
+                outcome.vmac = Some(Ok(()));
+            }
+            Err(error) => outcome.vmac = Some(Err(error)),
+        },
+    }
+    if matches!(outcome.vmac, Some(Err(_))) && !hold.or_without {
+        return outcome;
+    }
+    outcome.index = hold.index;
+    let answers: Vec<_> = hold
+        .addresses
+        .iter()
+        .map(|address| {
+            let route = !hold.routed.iter().any(|there| same_subnet(there, address));
+            ask(handle, address::add(hold.index, address, route), Manner::Create)
+        })
+        .collect();
+    for answer in answers {
+        outcome.addresses.push(answer.await);
+    }
+    outcome
+}
+
+/// The link, up; made anew if somebody has removed it.
+async fn bring_up(
+    handle: &mut Handle,
+    link: &Macvlan,
+    known: Option<(u32, String)>,
+) -> io::Result<(u32, String)> {
+    if let Some((index, name)) = known
+        && link.bring_up(handle, index, &name).await.is_ok()
+    {
+        return Ok((index, name));
+    }
+    let (index, name) = link.make(handle).await?;
+    link.bring_up(handle, index, &name).await?;
+    Ok((index, name))
+}
+
+async fn release(handle: &mut Handle, hold: &Hold) -> Outcome {
+    let mut outcome = Outcome::new(hold.index);
+    let answers: Vec<_> = hold
+        .addresses
+        .iter()
+        .map(|address| ask(handle, address::remove(hold.index, address), Manner::Change))
+        .collect();
+    for answer in answers {
+        outcome.addresses.push(answer.await);
+    }
+    match &hold.vmac {
+        None | Some(Vmac::Macvlan(_, None)) => {}
+        Some(Vmac::Interface(interface)) => {
+            let restored = interface.restore(handle).await;
+            outcome.restarted = matches!(restored, Ok(true));
+            outcome.mac = restored.is_ok().then_some(interface.own);
+            outcome.vmac = Some(restored.map(drop));
+        }
+        Some(Vmac::Macvlan(_, Some((index, _)))) => {
+            outcome.vmac = Some(macvlan::take_down(handle, *index).await);
+        }
+    }
+    outcome
+}
+
+async fn discard(handle: &mut Handle, hold: &Hold) -> Outcome {
+    let mut outcome = Outcome::new(hold.index);
+    if let Some(Vmac::Macvlan(link, Some((index, _)))) = &hold.vmac {
+        outcome.vmac = Some(macvlan::discard(handle, *index, &link.parent_name).await);
+    }
+    outcome
+}
+
+/// Whether an address is in the subnet of another one with the same mask.
+fn same_subnet(there: &VirtualAddress, address: &VirtualAddress) -> bool {
+    there.prefix_len == address.prefix_len
+        && match (there.address, address.address) {
+            (IpAddr::V4(one), IpAddr::V4(other)) => {
+                (one.to_bits() ^ other.to_bits()).leading_zeros() >= u32::from(address.prefix_len)
+            }
+            // Every interface needs the route of its link-local addresses.
+            (IpAddr::V6(one), IpAddr::V6(other)) if !other.is_unicast_link_local() => {
+                (one.to_bits() ^ other.to_bits()).leading_zeros() >= u32::from(address.prefix_len)
+            }
+            (IpAddr::V4(_) | IpAddr::V6(_), _) => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::value;
+
+    #[test]
+    fn a_subnet_that_is_there_is_recognised_by_address_and_mask() {
+        let same = |one, other| {
+            same_subnet(&value::address(one).expect("legal"), &value::address(other).expect("legal"))
+        };
+        assert!(same("10.0.0.1/24", "10.0.0.100/24"));
+        assert!(!same("10.0.0.1/24", "10.0.1.100/24"));
+        assert!(!same("10.0.0.1/24", "10.0.0.100/32"));
+        assert!(same("2001:db8::1/64", "2001:db8::2/64"));
+        assert!(!same("fe80::1/64", "fe80::2/64"));
+        assert!(!same("10.0.0.1/24", "fe80::2/64"));
+    }
+}

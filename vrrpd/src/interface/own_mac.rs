@@ -1,0 +1,258 @@
+//! The interface's own MAC address, and another one in its place for as long as a router is Master.
+//!
+//! Most drivers change it on the fly. One that does not is set down for it and up again, and gets back what the kernel
+//! forgets meanwhile: routes, IPv6 addresses, permanent neighbours.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt;
+use nix::errno::Errno;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use rtnetlink::packet_route::link::LinkFlags;
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteFlags, RouteMessage, RouteProtocol};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::{Handle, LinkUnspec};
+use tracing::{info, warn};
+use vrrpd_common::{Family, MacAddr};
+
+use super::Interface;
+use super::ask::{Manner, ask, failure};
+use super::sysctl::Setting;
+
+/// How long a link that was set down and up again may take to have a carrier.
+const CARRIER: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// While the interface has a virtual MAC address, the kernel must not make a link-local address of it.
+const NO_ADDRESS_OF_THE_MAC: Setting = Setting { family: Family::Ipv6, key: "addr_gen_mode", value: "1" };
+
+/// An interface whose MAC address is changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnMac {
+    /// Its number.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its own MAC address.
+    pub own: MacAddr,
+    /// The one of the virtual router.
+    pub vmac: MacAddr,
+    /// How the kernel makes link-local addresses there, as it was; `None` without IPv6.
+    pub addr_gen_mode: Option<String>,
+}
+
+impl OwnMac {
+    /// An interface as it is before anything is changed.
+    pub fn of(interface: &Interface, own: MacAddr, vmac: MacAddr) -> Self {
+        Self {
+            index: interface.index,
+            name: interface.name.clone(),
+            own,
+            vmac,
+            addr_gen_mode: NO_ADDRESS_OF_THE_MAC.read(&interface.name),
+        }
+    }
+
+    /// Gives the interface the virtual MAC address; frames to its own one are still taken in. Says whether it was set
+    /// down for that.
+    pub(super) async fn replace(&self, handle: &mut Handle) -> io::Result<bool> {
+        let restarted = self.set(handle, self.vmac).await?;
+        // A driver that filters nothing needs no exception.
+        let _ = ask(handle, RouteNetlinkMessage::NewNeighbour(self.exception()), Manner::Create).await;
+        Ok(restarted)
+    }
+
+    /// Gives the interface its own MAC address back.
+    pub(super) async fn restore(&self, handle: &mut Handle) -> io::Result<bool> {
+        let _ = ask(handle, RouteNetlinkMessage::DelNeighbour(self.exception()), Manner::Change).await;
+        self.set(handle, self.own).await
+    }
+
+    /// The MAC address in the driver's filter of frames to take in.
+    fn exception(&self) -> NeighbourMessage {
+        let mut message = NeighbourMessage::default();
+        message.header.family = AddressFamily::Bridge;
+        message.header.ifindex = self.index;
+        message.header.state = NeighbourState::Permanent;
+        message.header.flags = NeighbourFlags::Own;
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(self.own.0.to_vec()));
+        message
+    }
+
+    async fn set(&self, handle: &mut Handle, mac: MacAddr) -> io::Result<bool> {
+        let neighbours = permanent_neighbours(handle, self.index).await?;
+        let message = || {
+            let link = LinkUnspec::new_with_index(self.index).address(mac.0.to_vec()).build();
+            RouteNetlinkMessage::SetLink(link)
+        };
+        let restarted = match ask(handle, message(), Manner::Change).await {
+            Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => {
+                self.set_while_down(handle, message(), mac).await?;
+                true
+            }
+            result => result.map(|()| false)?,
+        };
+        for neighbour in neighbours {
+            put_back(handle, RouteNetlinkMessage::NewNeighbour(neighbour), &self.name, "a neighbour").await;
+        }
+        Ok(restarted)
+    }
+
+    /// For a driver that wants the interface down.
+    async fn set_while_down(
+        &self,
+        handle: &mut Handle,
+        message: RouteNetlinkMessage,
+        mac: MacAddr,
+    ) -> io::Result<()> {
+        info!(interface = self.name, %mac, "the driver wants the interface down to change its MAC address");
+        let routes = routes(handle, self.index).await?;
+        let addresses = ipv6_addresses(handle, self.index).await?;
+        let link = |up: bool| {
+            let link = LinkUnspec::new_with_index(self.index);
+            RouteNetlinkMessage::SetLink(if up { link.up() } else { link.down() }.build())
+        };
+        if mac == self.vmac {
+            self.keep_addresses_from_the_mac();
+        }
+        ask(handle, link(false), Manner::Change).await?;
+        let changed = ask(handle, message, Manner::Change).await;
+        // Whatever came of it, the interface must not stay down.
+        ask(handle, link(true), Manner::Change).await?;
+        for address in addresses {
+            put_back(handle, RouteNetlinkMessage::NewAddress(address), &self.name, "an address").await;
+        }
+        for route in routes {
+            put_back(handle, RouteNetlinkMessage::NewRoute(route), &self.name, "a route").await;
+        }
+        if mac == self.own
+            && let Some(before) = &self.addr_gen_mode
+            && let Err(error) = NO_ADDRESS_OF_THE_MAC.set(&self.name, before)
+        {
+            warn!(interface = self.name, %error, "a setting cannot be put back");
+        }
+        changed?;
+        self.wait_for_carrier(handle).await
+    }
+
+    fn keep_addresses_from_the_mac(&self) {
+        if let Err(error) = NO_ADDRESS_OF_THE_MAC.enforce(&self.name) {
+            warn!(interface = self.name, %error, "the interface gets a link-local address of the virtual MAC");
+        }
+    }
+
+    async fn wait_for_carrier(&self, handle: &Handle) -> io::Result<()> {
+        let until = Instant::now() + CARRIER;
+        while Instant::now() < until {
+            let mut link = handle.link().get().match_index(self.index).execute();
+            let link = link.try_next().await.map_err(failure)?.ok_or(Errno::ENODEV)?;
+            if link.header.flags.contains(LinkFlags::LowerUp) {
+                break;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+}
+
+async fn put_back(handle: &mut Handle, message: RouteNetlinkMessage, interface: &str, what: &str) {
+    if let Err(error) = ask(handle, message, Manner::Replace).await {
+        warn!(interface, %error, "{what} that went with the MAC address cannot be put back");
+    }
+}
+
+/// Neighbours that somebody entered by hand: the kernel forgets them too when the MAC address changes.
+async fn permanent_neighbours(handle: &Handle, index: u32) -> io::Result<Vec<NeighbourMessage>> {
+    let mut request = handle.neighbours().get();
+    request.message_mut().attributes.push(NeighbourAttribute::IfIndex(index));
+    let all: Vec<_> = request.execute().try_collect().await.map_err(failure)?;
+    Ok(all
+        .into_iter()
+        .filter(|neighbour| {
+            neighbour.header.ifindex == index
+                && neighbour.header.state == NeighbourState::Permanent
+                && !neighbour.header.flags.contains(NeighbourFlags::Own)
+        })
+        .map(|mut neighbour| {
+            neighbour.attributes.retain(|attribute| {
+                matches!(
+                    attribute,
+                    NeighbourAttribute::Destination(_) | NeighbourAttribute::LinkLayerAddress(_)
+                )
+            });
+            neighbour
+        })
+        .collect())
+}
+
+/// The routes through an interface, but for those that the kernel makes by itself.
+async fn routes(handle: &Handle, index: u32) -> io::Result<Vec<RouteMessage>> {
+    let mut found = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut all = RouteMessage::default();
+        all.header.address_family = family;
+        let routes: Vec<_> = handle.route().get(all).execute().try_collect().await.map_err(failure)?;
+        found.extend(routes.into_iter().filter(|route| {
+            let through = route.attributes.iter().any(|attribute| match attribute {
+                RouteAttribute::Oif(oif) => *oif == index,
+                RouteAttribute::MultiPath(hops) => hops.iter().any(|hop| hop.interface_index == index),
+                _ => false,
+            });
+            through && !matches!(route.header.protocol, RouteProtocol::Kernel | RouteProtocol::Ra)
+        }));
+    }
+    for route in &mut found {
+        // What the kernel reports of a route and does not take with one.
+        route.header.flags = RouteFlags::empty();
+        route.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::CacheInfo(_)));
+    }
+    // Gateways are reached by routes that must be there first.
+    found.sort_by_key(|route| {
+        route.attributes.iter().any(|attribute| {
+            matches!(attribute, RouteAttribute::Gateway(_) | RouteAttribute::Via(_) | RouteAttribute::MultiPath(_))
+        })
+    });
+    Ok(found)
+}
+
+/// The permanent IPv6 addresses of an interface, which the kernel forgets when it goes down.
+async fn ipv6_addresses(handle: &Handle, index: u32) -> io::Result<Vec<AddressMessage>> {
+    let all: Vec<_> = handle
+        .address()
+        .get()
+        .set_link_index_filter(index)
+        .execute()
+        .try_collect()
+        .await
+        .map_err(failure)?;
+    let flags = |message: &AddressMessage| {
+        message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Flags(flags) => Some(*flags),
+            _ => None,
+        })
+    };
+    Ok(all
+        .into_iter()
+        .filter(|message| message.header.family == AddressFamily::Inet6 && message.header.index == index)
+        .filter(|message| flags(message).is_some_and(|flags| flags.contains(AddressFlags::Permanent)))
+        .map(|mut message| {
+            let kept = flags(&message).unwrap_or(AddressFlags::empty())
+                & (AddressFlags::Noprefixroute | AddressFlags::Homeaddress | AddressFlags::Mcautojoin);
+            message.attributes.retain(|attribute| {
+                matches!(
+                    attribute,
+                    AddressAttribute::Address(_)
+                        | AddressAttribute::Local(_)
+                        | AddressAttribute::CacheInfo(_)
+                        | AddressAttribute::Protocol(_)
+                )
+            });
+            // It has been tried on this link.
+            message.attributes.push(AddressAttribute::Flags(kept | AddressFlags::Nodad));
+            message
+        })
+        .collect())
+}
