@@ -1,6 +1,8 @@
 //! Frames seen on an interface, with the kernel's times, and frames sent there.
 
+use std::collections::BTreeSet;
 use std::io::IoSliceMut;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -78,8 +80,14 @@ impl Capture {
     }
 
     /// The addresses announced by gratuitous ARP or unsolicited neighbour advertisement up to now.
-    pub fn announcements(&self) -> Vec<(Instant, std::net::IpAddr)> {
+    pub fn announcements(&self) -> Vec<(Instant, IpAddr)> {
         lock(&self.seen).iter().filter_map(|seen| Some((seen.at, frame::announced(&seen.frame)?))).collect()
+    }
+
+    /// The MAC addresses that ARP and neighbour advertisements named for an address up to now, each once.
+    pub fn claims(&self, address: IpAddr) -> BTreeSet<[u8; 6]> {
+        let claims = self.frames().into_iter().filter_map(|seen| frame::claimed(&seen.frame));
+        claims.filter(|(claimed, _)| *claimed == address).map(|(_, mac)| mac).collect()
     }
 
     /// Waits for a VRRP packet that `wanted` accepts, seen already or to come; the first one.

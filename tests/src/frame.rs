@@ -301,6 +301,29 @@ pub fn announced(frame: &[u8]) -> Option<IpAddr> {
     }
 }
 
+/// What a frame tells of who has an address: the sender of any ARP packet (RFC 826), or the target of a neighbour
+/// advertisement with its link-layer address (RFC 4861 §4.4), as the first option.
+pub fn claimed(frame: &[u8]) -> Option<(IpAddr, [u8; 6])> {
+    const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+    const TARGET_LINK_LAYER_ADDRESS: [u8; 2] = [2, 1];
+    let ethertype = u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]);
+    let packet = frame.get(ETHERNET_LEN..)?;
+    match ethertype {
+        ETHERTYPE_ARP => Some((ipv4(packet.get(14..18)?)?.into(), packet.get(8..14)?.try_into().ok()?)),
+        ETHERTYPE_IPV6 if (*packet.get(6)?, *packet.get(40)?) == (PROTOCOL_ICMPV6, NEIGHBOUR_ADVERTISEMENT) => {
+            let option = packet.get(64..72)?;
+            (option[..2] == TARGET_LINK_LAYER_ADDRESS)
+                .then(|| Some((ipv6(packet.get(48..64)?)?.into(), option[2..].try_into().ok()?)))?
+        }
+        _ => None,
+    }
+}
+
+/// The virtual router MAC address of an IPv4 or IPv6 address's family (RFC 9568 §7.3).
+pub const fn virtual_router_mac(address: IpAddr, vrid: u8) -> [u8; 6] {
+    [0x00, 0x00, 0x5e, 0x00, if address.is_ipv4() { 1 } else { 2 }, vrid]
+}
+
 fn ipv4(octets: &[u8]) -> Option<Ipv4Addr> {
     <[u8; 4]>::try_from(octets).ok().map(Ipv4Addr::from)
 }

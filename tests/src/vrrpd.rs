@@ -79,6 +79,7 @@ pub fn atropos(host: &Host, directory: &Path, arguments: &[&str]) -> Finished {
 pub struct VrrpdBuilder {
     host: Host,
     interface: String,
+    vmac: Option<String>,
     vrid: Option<u8>,
     arguments: Vec<OsString>,
     config: Option<String>,
@@ -103,6 +104,7 @@ impl Vrrpd {
         VrrpdBuilder {
             host: host.clone(),
             interface: "eth0".to_owned(),
+            vmac: None,
             vrid: None,
             arguments: Vec::new(),
             config: None,
@@ -194,6 +196,13 @@ impl VrrpdBuilder {
     #[must_use]
     pub fn interface(mut self, interface: &str) -> Self {
         interface.clone_into(&mut self.interface);
+        self
+    }
+
+    /// `--vmac` instead of `-n`.
+    #[must_use]
+    pub fn vmac(mut self, mode: &str) -> Self {
+        self.vmac = Some(mode.to_owned());
         self
     }
 
@@ -323,7 +332,11 @@ impl VrrpdBuilder {
             fs::write(&file, text).expect("the configuration file can be written");
             command.arg("--config").arg(file);
         } else {
-            command.args(["-i", &self.interface, "-n"]);
+            command.args(["-i", &self.interface]);
+            match &self.vmac {
+                None => command.arg("-n"),
+                Some(mode) => command.args(["--vmac", mode]),
+            };
             if let Some(vrid) = self.vrid {
                 command.args(["-v", &vrid.to_string()]);
             }

@@ -335,6 +335,14 @@ impl Instance {
         Some((transition, report))
     }
 
+    /// Why the router is in its state: of a fault, what is wrong now rather than what was at first.
+    fn reason_now(&self) -> Reason {
+        match (self.told, self.machine.interface()) {
+            (StateName::Fault, Err(fault)) => fault.reason(),
+            (StateName::Init | StateName::Backup | StateName::Master | StateName::Fault, _) => self.reason,
+        }
+    }
+
     fn master(&self) -> Option<IpAddr> {
         match self.machine.state() {
             State::Backup(backup) => backup.master.map(|heard| heard.advert.source),
@@ -401,7 +409,7 @@ impl Instance {
             pid: std::process::id(),
             state: self.told.name().to_owned(),
             since: humantime::format_rfc3339_seconds(self.since).to_string(),
-            reason: self.reason.name().to_owned(),
+            reason: self.reason_now().name().to_owned(),
             priority: config.priority.0,
             effective_priority: self.machine.priority().0,
             preempt: config.preempt,

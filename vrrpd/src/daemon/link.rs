@@ -5,11 +5,12 @@ use std::io;
 use nix::errno::Errno;
 use tracing::{debug, error, info, warn};
 use vrrpd_common::abi::{RouterRecord, slot};
-use vrrpd_common::{Duration, Family, Instant, Reject, Rejection, Vrid};
+use vrrpd_common::{Duration, Family, Instant, MacAddr, Reject, Rejection, Vrid};
 
 use super::spacing::Spacing;
 use crate::config::Xdp;
 use crate::datapath::membership::Membership;
+use crate::datapath::own_mac::OwnMacFrames;
 use crate::datapath::raw::RawPath;
 use crate::datapath::readiness::Readiness;
 use crate::datapath::xdp::{Refusal, XdpPath};
@@ -49,6 +50,8 @@ pub(super) struct Link {
     pub(super) xdp_pass: bool,
     /// Adverts that the interface did not take.
     pub(super) unsendable: Vec<(RouterId, usize, io::Error)>,
+    /// What has the interface take in frames to its own MAC address while it has a virtual one.
+    own_mac_frames: Option<OwnMacFrames>,
     /// A failure to send is said once until sending works again.
     send_failed: bool,
 }
@@ -88,6 +91,7 @@ impl Link {
             xdp,
             xdp_pass,
             unsendable: Vec::new(),
+            own_mac_frames: None,
             send_failed: false,
         }
     }
@@ -139,6 +143,21 @@ impl Link {
         if interface.carrier_unknown && interface.admin_up && !known {
             info!(interface = self.name, "the interface cannot tell whether it has a link; it counts as up");
         }
+    }
+
+    /// Has the interface take in frames to this MAC address, its own, also while it has a virtual one.
+    pub(super) fn keep_own_mac(&mut self, mac: MacAddr) {
+        if self.own_mac_frames.as_ref().is_some_and(|frames| frames.mac() == mac) {
+            return;
+        }
+        self.own_mac_frames = OwnMacFrames::attach(&self.name, mac)
+            .map_err(|Refusal(reason)| {
+                info!(
+                    interface = self.name, %mac, reason,
+                    "while Master, frames to the interface's own MAC address are lost; hosts are told of the virtual one"
+                );
+            })
+            .ok();
     }
 
     /// The interface has its own MAC address again, ahead of the kernel's notification.
@@ -225,6 +244,7 @@ impl Link {
     pub(super) fn close(&mut self) {
         self.interface = None;
         self.sockets = None;
+        self.own_mac_frames = None;
     }
 
     /// Joins the groups of VRRP where that was not done.

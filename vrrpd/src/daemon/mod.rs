@@ -295,13 +295,19 @@ impl Daemon {
         let came_up = interface.admin_up && link.interface.as_ref().is_none_or(|before| !before.admin_up);
         link.note_carrier(&interface);
         let other_mac = link.interface.as_ref().is_none_or(|before| before.mac != interface.mac);
-        link.interface = Some(interface);
+        link.interface = Some(interface.clone());
         if came_up {
             link.join();
         }
         let routers = link.routers.clone();
         if other_mac {
+            for id in &routers {
+                if let Some(router) = self.routers.get_mut(id.0) {
+                    router.vmac.note_own(&interface);
+                }
+            }
             self.write_journal();
+            self.keep_own_macs();
         }
         for router in routers {
             self.check_vmac(router);
@@ -371,7 +377,7 @@ impl Daemon {
     /// Writes down again what has to be undone after a crash, in a thread for that. What it says of an interface whose
     /// MAC address is replaced stays.
     fn write_journal(&mut self) {
-        let text = start::journal_text(&self.routers, &self.links);
+        let text = start::journal_text(&self.routers);
         if text == self.journal {
             return;
         }
@@ -382,6 +388,18 @@ impl Daemon {
                 warn!(%error, "what has to be undone after a crash cannot be written down");
             }
         });
+    }
+
+    /// Has interfaces that get a virtual MAC address take in frames to their own one as well.
+    fn keep_own_macs(&mut self) {
+        for router in &self.routers {
+            let Some(link) = self.links.get_mut(router.link.0) else { continue };
+            if link.interface.is_some()
+                && let Some(own) = router.vmac.own_mac()
+            {
+                link.keep_own_mac(own);
+            }
+        }
     }
 
     /// Somebody may have given the interface another MAC address while a router had the virtual one there.

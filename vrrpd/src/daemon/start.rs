@@ -206,7 +206,7 @@ impl Daemon {
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
         remove_orphans(&routers, &links, &journal, &service);
-        let journal = journal_text(&routers, &links);
+        let journal = journal_text(&routers);
         rundir.write(&journal_file, 0o600, &journal)?;
         publish(&mut rundir, source, &base, &routers)?;
         let socket = rundir.socket_path(&format!("{base}.sock"))?;
@@ -241,6 +241,7 @@ impl Daemon {
             rundir,
         };
         daemon.prepare().await?;
+        daemon.keep_own_macs();
         Ok(daemon)
     }
 
@@ -281,16 +282,14 @@ impl Daemon {
 }
 
 /// What the journal says of these routers.
-pub(super) fn journal_text(routers: &[Instance], links: &[Link]) -> String {
-    Journal::text(routers.iter().map(|router| {
-        let interface = links.get(router.link.0).and_then(|link| link.interface.as_ref());
-        (&router.config, interface.and_then(|interface| router.vmac.own_mac(interface)))
-    }))
+pub(super) fn journal_text(routers: &[Instance]) -> String {
+    Journal::text(routers.iter().map(|router| (&router.config, router.vmac.own_mac())))
 }
 
 /// A virtual MAC address that is on the interface before we put it there is one that a crash left, or another router's.
 fn adopt_vmac(router: &mut Instance, link: &Link, journal: &Journal) -> Result<(), StartError> {
     let Some(interface) = &link.interface else { return Ok(()) };
+    router.vmac.note_own(interface);
     let Some(mac) = interface.mac.filter(|mac| mac.is_virtual_router()) else { return Ok(()) };
     if !router.vmac.is_on(interface) {
         return if router.vmac.mode() == Vmac::Interface {

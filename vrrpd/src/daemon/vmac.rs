@@ -13,6 +13,8 @@ pub(super) struct VmacSide {
     without: bool,
     /// The macvlan link that was made.
     link: Option<(u32, String)>,
+    /// The interface's own MAC address, as seen last without the virtual one.
+    own: Option<MacAddr>,
     /// What is to be undone.
     in_force: Option<Vmac>,
 }
@@ -24,6 +26,7 @@ impl VmacSide {
             mac: MacAddr::virtual_router(config.family, config.vrid),
             without: false,
             link: None,
+            own: None,
             in_force: None,
         }
     }
@@ -53,15 +56,7 @@ impl VmacSide {
     pub(super) fn wanted(&self, config: &RouterConfig, interface: &Interface) -> Option<Vmac> {
         match self.mode() {
             config::Vmac::None => None,
-            config::Vmac::Interface => {
-                let own = match (&self.in_force, interface.mac?) {
-                    (Some(Vmac::Interface(taken)), mac) if mac == self.mac && taken.index == interface.index => {
-                        return self.in_force.clone();
-                    }
-                    (_, mac) => mac,
-                };
-                Some(Vmac::Interface(OwnMac::of(interface, own, self.mac)))
-            }
+            config::Vmac::Interface => Some(Vmac::Interface(OwnMac::of(interface, self.own?, self.mac))),
             config::Vmac::Macvlan => {
                 Some(Vmac::Macvlan(self.macvlan(config, interface), self.link.clone()))
             }
@@ -91,7 +86,15 @@ impl VmacSide {
 
     /// An earlier daemon has left it on the interface, whose own address is this one.
     pub(super) fn adopt(&mut self, interface: &Interface, own: MacAddr) {
+        self.own = Some(own);
         self.in_force = Some(Vmac::Interface(OwnMac::of(interface, own, self.mac)));
+    }
+
+    /// Learns the interface's own MAC address, whoever gave it that.
+    pub(super) fn note_own(&mut self, interface: &Interface) {
+        if !self.is_on(interface) && self.mode == config::Vmac::Interface {
+            self.own = interface.mac;
+        }
     }
 
     /// Whether the interface has the virtual MAC address of this router.
@@ -148,12 +151,8 @@ impl VmacSide {
             && interface.mac != Some(self.mac)
     }
 
-    /// The interface's own MAC address, for the journal; `None` where it is not touched.
-    pub(super) fn own_mac(&self, interface: &Interface) -> Option<MacAddr> {
-        match (&self.in_force, self.mode) {
-            (Some(Vmac::Interface(taken)), _) => Some(taken.own),
-            (_, config::Vmac::Interface) => interface.mac,
-            (_, config::Vmac::Macvlan | config::Vmac::None) => None,
-        }
+    /// The interface's own MAC address; `None` where it is not touched.
+    pub(super) const fn own_mac(&self) -> Option<MacAddr> {
+        self.own
     }
 }

@@ -5,6 +5,7 @@
 //! and tells only what changes something. Exactly one of them is there for an interface at a time.
 
 pub mod membership;
+pub mod own_mac;
 pub mod pins;
 pub mod raw;
 pub mod readiness;

@@ -207,7 +207,7 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, Refusal> {
 }
 
 /// Why a call about a program failed, for a person: what is missing rather than which call it was, where that is known.
-fn refusal(error: &ProgramError) -> Refusal {
+pub(super) fn refusal(error: &ProgramError) -> Refusal {
     match (error, errno(error)) {
         (_, Some(Errno::EPERM)) => not_allowed(),
         (ProgramError::LoadError { io_error, verifier_log }, _) => {
@@ -240,7 +240,7 @@ fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
 }
 
 /// An error with its causes.
-fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

@@ -1,0 +1,72 @@
+//! Everything that a daemon could leave behind on a machine, written down, so that before and after can be compared.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::Host;
+
+/// The links with their addresses and programs, routes, rules, permanent neighbours, filters and settings of a
+/// machine, and the pins of its daemons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot(BTreeSet<String>);
+
+impl Snapshot {
+    /// The machine as it is now.
+    pub fn of(host: &Host) -> Self {
+        let mut lines = BTreeSet::new();
+        for what in [
+            "-details -oneline link show",
+            "-oneline addr show",
+            "-4 route show table all",
+            "-6 route show table all",
+            "-4 rule show",
+            "-6 rule show",
+            "-4 neigh show nud permanent",
+            "-6 neigh show nud permanent",
+        ] {
+            lines.extend(host.ip(what).lines().map(|line| format!("ip {what}: {}", without_counts(line))));
+        }
+        host.namespace().enter(|| {
+            for directory in ["/proc/sys/net/ipv4/conf", "/proc/sys/net/ipv6/conf"] {
+                add_settings(Path::new(directory), &mut lines);
+            }
+        });
+        let pins = host.namespace().pins("eth0").parent().map(fs::read_dir);
+        let pins = pins.into_iter().flatten().flatten().flatten();
+        lines.extend(pins.map(|pin| format!("pin: {}", pin.path().display())));
+        Self(lines)
+    }
+
+    /// What is there in one of the two only.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let gone = self.0.difference(&other.0).map(|line| format!("- {line}"));
+        let new = other.0.difference(&self.0).map(|line| format!("+ {line}"));
+        gone.chain(new).collect()
+    }
+}
+
+/// A line without the words that count something down or up.
+fn without_counts(line: &str) -> String {
+    let mut words = line.split_whitespace();
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        if ["expires", "usedbcqueuelen"].contains(&word) {
+            words.next();
+        } else {
+            kept.push(word);
+        }
+    }
+    kept.join(" ")
+}
+
+fn add_settings(directory: &Path, lines: &mut BTreeSet<String>) {
+    for interface in fs::read_dir(directory).into_iter().flatten().flatten() {
+        for setting in fs::read_dir(interface.path()).into_iter().flatten().flatten() {
+            // Some can be written only.
+            if let Ok(value) = fs::read_to_string(setting.path()) {
+                lines.insert(format!("{}: {}", setting.path().display(), value.trim()));
+            }
+        }
+    }
+}

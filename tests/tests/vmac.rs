@@ -1,0 +1,385 @@
+//! The virtual MAC address: hosts keep their ARP entries over a failover, whichever way it is put on the wire.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vrrpd_lab::frame::virtual_router_mac;
+use vrrpd_lab::usual::{ADDRESS, CIDR, SOON, VRID};
+use vrrpd_lab::{Capture, Host, Lab, Pinger, Signal, Snapshot, Vrrpd, VrrpdBuilder, wait_until};
+
+const MODES: [&str; 2] = ["interface", "macvlan"];
+/// RFC 9568 §7.3
+const VMAC: &str = "00:00:5e:00:01:33";
+const ADDRESS_V6: &str = "2001:db8::33";
+
+fn router(host: &Host, priority: u8, mode: &str) -> VrrpdBuilder {
+    Vrrpd::usual(host, priority).vmac(mode)
+}
+
+fn router_v6(host: &Host, priority: u8, mode: &str) -> VrrpdBuilder {
+    let addresses = ["fe80::33/64", "2001:db8::33/64"];
+    Vrrpd::on(host).vrid(VRID).priority(priority).args(addresses).v3("100ms").vmac(mode)
+}
+
+/// The interface that a master's addresses are on.
+fn place(mode: &str) -> &'static str {
+    if mode == "macvlan" { "vrrp4.51" } else { "eth0" }
+}
+
+fn has_link(host: &Host, name: &str) -> bool {
+    host.ip("-oneline link show").contains(&format!(" {name}@"))
+}
+
+#[track_caller]
+fn assert_as_before(before: &Snapshot, host: &Host) {
+    let left = before.differences(&Snapshot::of(host));
+    assert!(left.is_empty(), "not as it was:\n{}", left.join("\n"));
+}
+
+#[test]
+fn client_sees_one_mac_before_during_and_after_a_failover() {
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a, b, client] = lab.hosts();
+        let capture = Capture::on(&client);
+        let first = router(&a, 150, mode).start();
+        first.wait_state("master", SOON);
+        let second = router(&b, 100, mode).start();
+        let pinger = Pinger::start(&client, ADDRESS, Duration::from_millis(5));
+        pinger.wait_answers(20, SOON);
+        assert_eq!(client.neighbour(ADDRESS.into()).as_deref(), Some(VMAC), "{mode}");
+
+        lab.port_down(&a);
+        second.wait_state("master", SOON);
+        pinger.wait_answers(20, SOON);
+        assert_eq!(client.neighbour(ADDRESS.into()).as_deref(), Some(VMAC), "{mode}");
+
+        lab.port_up(&a);
+        first.wait_state("master", SOON);
+        second.wait_state("backup", SOON);
+        pinger.wait_answers(20, SOON);
+        // Asked for anew, whoever feels addressed answers.
+        client.ip("neigh flush dev eth0");
+        pinger.wait_answers(20, SOON);
+        assert_eq!(client.neighbour(ADDRESS.into()).as_deref(), Some(VMAC), "{mode}");
+        let claims = capture.claims(ADDRESS.into());
+        assert_eq!(claims.into_iter().collect::<Vec<_>>(), [virtual_router_mac(ADDRESS.into(), VRID)], "{mode}");
+    }
+}
+
+#[test]
+fn client_sees_one_mac_over_ipv6() {
+    let address: IpAddr = ADDRESS_V6.parse().expect("an address");
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a, b, client] = lab.hosts();
+        client.ip("addr add 2001:db8::9/64 dev eth0 nodad");
+        let capture = Capture::on(&client);
+        let first = router_v6(&a, 150, mode).start();
+        first.wait_state("master", SOON);
+        let second = router_v6(&b, 100, mode).start();
+        second.wait_state("backup", SOON);
+        let ask = || {
+            client.ip("-6 neigh flush dev eth0");
+            // It fails without an answer; what matters is who answers the solicitation.
+            let _ = client.run("/bin/bash", ["-c", &format!("exec 3<>/dev/udp/{ADDRESS_V6}/9; echo >&3")]);
+            wait_until(SOON, "the address is resolved", || client.neighbour(address).is_some());
+            assert_eq!(client.neighbour(address).as_deref(), Some("00:00:5e:00:02:33"), "{mode}");
+        };
+        ask();
+        lab.port_down(&a);
+        second.wait_state("master", SOON);
+        ask();
+        lab.port_up(&a);
+        first.wait_state("master", SOON);
+        second.wait_state("backup", SOON);
+        ask();
+        let claims = capture.claims(address);
+        assert_eq!(claims.into_iter().collect::<Vec<_>>(), [virtual_router_mac(address, VRID)], "{mode}");
+    }
+}
+
+#[test]
+fn adverts_come_from_the_virtual_mac() {
+    // RFC 9568 §7.2
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a, client] = lab.hosts();
+        let capture = Capture::on(&client);
+        let master = router(&a, 100, mode).start();
+        master.wait_state("master", SOON);
+        assert_eq!(master.terminate(), 0);
+        capture.wait_advert(SOON, "it resigns", |advert| advert.priority == 0);
+        let expected = virtual_router_mac(ADDRESS.into(), VRID);
+        assert!(capture.adverts().iter().all(|(_, advert)| advert.source_mac == expected), "{mode}");
+    }
+}
+
+#[test]
+fn state_and_scripts_name_the_virtual_mac_and_where_it_is() {
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a] = lab.hosts();
+        let script = vrrpd_lab::ScriptLog::new(&["VRRP_VMAC", "VRRP_VMAC_INTERFACE"]);
+        let master = router(&a, 100, mode).args(["-U".into(), script.path()]).start();
+        let state = master.wait_state("master", SOON);
+        assert_eq!((&state["vmac"], &state["vmac_mode"]), (&VMAC.into(), &mode.into()));
+        script.wait_run(SOON, &format!("|{VMAC}|{}", place(mode)));
+    }
+}
+
+#[test]
+fn everything_is_as_before_after_sigterm() {
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a, b] = lab.hosts();
+        for (key, value) in [("arp_ignore", "0"), ("rp_filter", "1"), ("arp_announce", "1")] {
+            a.namespace().sysctl(&format!("ipv4/conf/eth0/{key}"), value);
+        }
+        a.ip("neigh add 10.0.0.77 lladdr 02:00:00:00:00:77 dev eth0 nud permanent");
+        a.ip("route add 192.0.2.0/24 via 10.0.0.9 dev eth0");
+        let before = Snapshot::of(&a);
+        let first = router(&a, 150, mode).start();
+        first.wait_state("master", SOON);
+        assert!(!before.differences(&Snapshot::of(&a)).is_empty(), "a master changes something");
+        let second = router(&b, 100, mode).start();
+        second.wait_state("backup", SOON);
+        assert_eq!(first.terminate(), 0);
+        assert_as_before(&before, &a);
+    }
+}
+
+#[test]
+fn backup_leaves_everything_as_before() {
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a, b] = lab.hosts();
+        let before = Snapshot::of(&b);
+        let first = router(&a, 150, mode).start();
+        first.wait_state("master", SOON);
+        let second = router(&b, 100, mode).start();
+        second.wait_state("backup", SOON);
+        assert!(!b.ip("link show").contains("state UP mode DEFAULT group default qlen 1000 00:00:5e"));
+        assert_eq!(second.terminate(), 0);
+        assert_as_before(&before, &b);
+    }
+}
+
+#[test]
+fn next_start_puts_back_what_a_kill_left() {
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a] = lab.hosts();
+        let before = Snapshot::of(&a);
+        let router = router(&a, 150, mode);
+        let killed = router.clone().start();
+        killed.wait_state("master", SOON);
+        killed.kill();
+        assert!(!before.differences(&Snapshot::of(&a)).is_empty(), "a kill leaves something");
+        let again = router.start();
+        again.wait_state("backup", SOON);
+        assert_eq!(again.terminate(), 0);
+        assert_as_before(&before, &a);
+    }
+}
+
+#[test]
+fn failed_start_leaves_everything_as_before() {
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a] = lab.hosts();
+        let first = router(&a, 150, mode).start();
+        first.wait_state("master", SOON);
+        let before = Snapshot::of(&a);
+        let second = router(&a, 150, mode).in_directory_of(&router(&a, 150, mode)).args(["-d", "1"]);
+        let taken = second.beside(&first).run_in_foreground();
+        assert_eq!(taken.code, 1, "{taken:?}");
+        assert_as_before(&before, &a);
+    }
+}
+
+#[test]
+fn macvlan_that_cannot_be_made_is_done_without_or_refused() {
+    let lab = Lab::new();
+    let [a, _b] = lab.hosts();
+    // A port of a bridge cannot have macvlan links.
+    a.ip("link add br0 type bridge");
+    a.ip("link set eth0 master br0");
+    let before = Snapshot::of(&a);
+    let refused = router(&a, 100, "macvlan").args(["--vmac-fallback", "refuse"]).run_in_foreground();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("--vmac macvlan") && refused.stderr.contains("-n"), "{refused:?}");
+    assert_as_before(&before, &a);
+
+    let without = router(&a, 100, "macvlan").start();
+    let state = without.wait_state("master", SOON);
+    assert_eq!((&state["vmac"], &state["vmac_mode"]), (&serde_json::Value::Null, &"none".into()));
+    assert_eq!(without.count_in_log("as with -n"), 1);
+    assert!(a.has_address("eth0", CIDR));
+    assert_eq!(without.terminate(), 0);
+    assert_as_before(&before, &a);
+}
+
+#[test]
+fn second_virtual_mac_on_an_interface_is_refused_with_a_way_out() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let first = router(&a, 150, "interface").start();
+    first.wait_state("master", SOON);
+    let other = || Vrrpd::on(&a).vrid(52).address("10.0.0.101/24").v3("100ms");
+    // In the directory of the first the name is taken, in another one the address is seen.
+    for second in [other().vmac("interface").beside(&first), other().vmac("interface")] {
+        let refused = second.run_in_foreground();
+        assert_eq!(refused.code, 1, "{refused:?}");
+        assert!(refused.stderr.contains("-i eth0") && refused.stderr.contains("macvlan"), "{refused:?}");
+    }
+    let with_macvlan = other().vmac("macvlan").beside(&first).start();
+    with_macvlan.wait_state("master", SOON);
+    assert!(a.has_address("vrrp4.52", "10.0.0.101/24"));
+    assert!(a.has_address("eth0", CIDR), "the first one still serves");
+}
+
+#[test]
+fn any_number_of_macvlan_routers_share_an_interface_and_the_last_one_puts_its_settings_back() {
+    let mut lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let network = lab.add_network();
+    lab.join(&a, network, "eth1", "10.1.0.1/24");
+    let before = Snapshot::of(&a);
+    let first = router(&a, 150, "macvlan").start();
+    let second = Vrrpd::on(&a).vrid(52).address("10.0.0.101/24").v3("100ms").vmac("macvlan").beside(&first).start();
+    // The same VRID on another interface: the name is taken, and another one is found.
+    let elsewhere = Vrrpd::on(&a).interface("eth1").vrid(51).address("10.1.0.100/24").v3("100ms");
+    let elsewhere = elsewhere.vmac("macvlan").beside(&first).start();
+    for router in [&first, &second, &elsewhere] {
+        router.wait_state("master", SOON);
+    }
+    assert!(a.has_address("vrrp4.51", CIDR) && a.has_address("vrrp4.52", "10.0.0.101/24"));
+    assert!(a.has_address("vrrp4.51.1", "10.1.0.100/24"));
+
+    assert_eq!(first.terminate(), 0);
+    assert!(!has_link(&a, "vrrp4.51"));
+    client.ip("neigh flush dev eth0");
+    let pinger = Pinger::start(&client, "10.0.0.101".parse().expect("an address"), Duration::from_millis(5));
+    pinger.wait_answers(5, SOON);
+    assert_eq!(client.neighbour("10.0.0.101".parse().expect("an address")).as_deref(), Some("00:00:5e:00:01:34"));
+    assert_eq!(second.terminate(), 0);
+    assert_eq!(elsewhere.terminate(), 0);
+    assert_as_before(&before, &a);
+}
+
+#[test]
+fn hosts_learn_the_real_mac_again_from_a_new_backup() {
+    let lab = Lab::new();
+    let [a, b, client] = lab.hosts();
+    let own = a.mac("eth0");
+    let first = router(&a, 100, "interface").start();
+    first.wait_state("master", SOON);
+    let capture = Capture::on(&client);
+    let second = router(&b, 150, "interface").start();
+    second.wait_state("master", SOON);
+    first.wait_state("backup", SOON);
+    wait_until(SOON, "its own address is announced", || capture.claims(a.ipv4().into()).contains(&own));
+    assert_eq!(a.mac("eth0"), own);
+    let pinger = Pinger::start(&client, a.ipv4(), Duration::from_millis(5));
+    pinger.wait_answers(5, SOON);
+}
+
+#[test]
+fn frames_to_the_interface_s_own_mac_are_accepted_while_it_has_the_virtual_one() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let own = a.ip("-oneline link show dev eth0");
+    let own = own.split_whitespace().skip_while(|word| *word != "link/ether").nth(1).expect("a MAC address");
+    client.ip(&format!("neigh replace {} lladdr {own} dev eth0 nud permanent", a.ipv4()));
+    let master = router(&a, 150, "interface").start();
+    master.wait_state("master", SOON);
+    assert_ne!(a.mac("eth0"), [0; 6]);
+    let pinger = Pinger::start(&client, a.ipv4(), Duration::from_millis(5));
+    pinger.wait_answers(20, SOON);
+}
+
+#[test]
+fn aliases_of_the_script_share_the_virtual_mac() {
+    // As the users of Vrrpd have it in MASTER.sh.
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    client.ip("addr add 192.168.14.9/24 dev eth0");
+    let up = vrrpd_lab::ScriptLog::running("ip addr add 192.168.14.2/24 dev $VRRP_INTERFACE label eth0:0; echo up");
+    let down = vrrpd_lab::ScriptLog::running("ip addr del 192.168.14.2/24 dev $VRRP_INTERFACE; echo down");
+    let scripts = ["-U".into(), up.path().into_os_string(), "-D".into(), down.path().into_os_string()];
+    let master = router(&a, 150, "interface").args(scripts).start();
+    master.wait_state("master", SOON);
+    up.wait_run(SOON, "up");
+    let alias = "192.168.14.2".parse().expect("an address");
+    let pinger = Pinger::start(&client, alias, Duration::from_millis(5));
+    pinger.wait_answers(5, SOON);
+    assert_eq!(client.neighbour(alias.into()).as_deref(), Some(VMAC));
+}
+
+#[test]
+fn somebody_else_s_changes_are_undone_while_master() {
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a, client] = lab.hosts();
+        let master = router(&a, 150, mode).start();
+        master.wait_state("master", SOON);
+        let interface = place(mode);
+        a.ip(&format!("addr del {CIDR} dev {interface}"));
+        wait_until(SOON, "the address is back", || a.has_address(interface, CIDR));
+        if mode == "macvlan" {
+            a.ip("link set vrrp4.51 down");
+            wait_until(SOON, "the link is up again", || a.has_link("vrrp4.51"));
+            a.ip("link del vrrp4.51");
+            wait_until(SOON, "the link is there again", || has_link(&a, "vrrp4.51") && a.has_address("vrrp4.51", CIDR));
+        } else {
+            a.ip("link set eth0 address 02:00:00:00:00:99");
+            wait_until(SOON, "the virtual MAC is back", || a.ip("link show dev eth0").contains(VMAC));
+        }
+        let pinger = Pinger::start(&client, ADDRESS, Duration::from_millis(5));
+        pinger.wait_answers(5, SOON);
+        assert_eq!(client.neighbour(ADDRESS.into()).as_deref(), Some(VMAC), "{mode}");
+        assert_eq!(master.state()["state"], "master");
+        assert_eq!(master.terminate(), 0);
+        if mode == "interface" {
+            assert!(a.ip("link show dev eth0").contains("02:00:00:00:00:99"), "what somebody gave it is its own now");
+        }
+    }
+}
+
+#[test]
+fn virtual_mac_is_there_again_when_the_interface_is() {
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a, b] = lab.hosts();
+        let first = router(&a, 150, mode).start();
+        first.wait_state("master", SOON);
+        let second = router(&b, 100, mode).start();
+        a.ip("link del eth0");
+        wait_until(SOON, "it says that the interface is gone", || first.state()["reason"] == "interface-removed");
+        second.wait_state("master", SOON);
+        lab.join(&a, 0, "eth0", "10.0.0.1/24");
+        first.wait_state("master", SOON);
+        second.wait_state("backup", SOON);
+        wait_until(SOON, "the address is back", || a.has_address(place(mode), CIDR));
+        assert_eq!(first.terminate(), 0);
+        assert!(!a.ip("link show").contains("00:00:5e:00:01"), "{mode}");
+    }
+}
+
+#[test]
+fn a_stopped_master_that_was_replaced_does_not_answer_for_the_address() {
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a, b] = lab.hosts();
+        let first = router(&a, 150, mode).start();
+        first.wait_state("master", SOON);
+        let second = router(&b, 100, mode).start();
+        second.wait_state("backup", SOON);
+        first.signal(Signal::SIGUSR2);
+        second.wait_state("master", SOON);
+        wait_until(SOON, "it has given the virtual MAC back", || {
+            !a.ip("link show up").contains(VMAC) && !a.has_address("eth0", CIDR)
+        });
+    }
+}
