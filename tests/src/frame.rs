@@ -310,7 +310,9 @@ pub fn claimed(frame: &[u8]) -> Option<(IpAddr, [u8; 6])> {
     let packet = frame.get(ETHERNET_LEN..)?;
     match ethertype {
         ETHERTYPE_ARP => Some((ipv4(packet.get(14..18)?)?.into(), packet.get(8..14)?.try_into().ok()?)),
-        ETHERTYPE_IPV6 if (*packet.get(6)?, *packet.get(40)?) == (PROTOCOL_ICMPV6, NEIGHBOUR_ADVERTISEMENT) => {
+        ETHERTYPE_IPV6
+            if (*packet.get(6)?, *packet.get(40)?) == (PROTOCOL_ICMPV6, NEIGHBOUR_ADVERTISEMENT) =>
+        {
             let option = packet.get(64..72)?;
             (option[..2] == TARGET_LINK_LAYER_ADDRESS)
                 .then(|| Some((ipv6(packet.get(48..64)?)?.into(), option[2..].try_into().ok()?)))?

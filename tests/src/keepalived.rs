@@ -28,6 +28,8 @@ pub struct Instance {
     pub interval: Duration,
     /// `auth_pass` with `auth_type PASS`; version 2 only.
     pub password: Option<String>,
+    /// `use_vmac`
+    pub vmac: bool,
     /// Virtual addresses with their lengths.
     pub addresses: Vec<String>,
 }
@@ -41,6 +43,7 @@ impl Instance {
             version: 2,
             interval: Duration::from_secs(1),
             password: None,
+            vmac: false,
             addresses: vec![address.to_owned()],
         }
     }
@@ -62,6 +65,12 @@ impl Instance {
         Self { password: Some(password.to_owned()), ..self }
     }
 
+    /// With `use_vmac`.
+    #[must_use]
+    pub fn vmac(self) -> Self {
+        Self { vmac: true, ..self }
+    }
+
     /// With one more address.
     #[must_use]
     pub fn address(mut self, address: &str) -> Self {
@@ -78,6 +87,9 @@ impl Instance {
         writeln!(text, "    state BACKUP\n    interface eth0")?;
         writeln!(text, "    version {}\n    virtual_router_id {}", self.version, self.vrid)?;
         writeln!(text, "    priority {}\n    advert_int {}", self.priority, self.interval.as_secs_f64())?;
+        if self.vmac {
+            writeln!(text, "    use_vmac")?;
+        }
         if let Some(password) = &self.password {
             writeln!(
                 text,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use vrrpd_lab::usual::{CIDR, INTERVAL, SOON};
-use vrrpd_lab::{Capture, Lab, Vrrpd, wait_until};
+use vrrpd_lab::{Capture, Datapath, Lab, Vrrpd, wait_until};
 
 #[test]
 fn master_whose_link_goes_down_gives_up_and_the_backup_takes_over() {
@@ -71,4 +71,50 @@ fn router_without_a_link_starts_and_waits_for_it() {
     assert!(!a.has_address("eth0", CIDR));
     lab.port_up(&a);
     router.wait_state("master", SOON + Duration::from_secs(1));
+}
+
+#[test]
+fn interface_that_cannot_tell_whether_it_has_a_link_counts_as_up() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    a.ip("link add ifb9 type ifb");
+    a.ip("link set ifb9 up");
+    a.ip("addr add 10.9.0.1/24 dev ifb9");
+    let router = Vrrpd::on(&a).interface("ifb9").vrid(51).address("10.9.0.100/24").v3("100ms");
+    let router = router.datapath(Datapath::Raw).start();
+    router.wait_state("master", SOON);
+    assert_eq!(router.count_in_log("cannot tell whether it has a link"), 1, "{:#?}", router.log());
+}
+
+#[test]
+fn fault_says_what_is_wrong_with_the_interface() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 150).start();
+    router.wait_state("master", SOON);
+    let because = |reason: &str| {
+        wait_until(SOON, reason, || {
+            let state = router.state();
+            state["state"] == "fault" && state["reason"] == reason
+        });
+    };
+    lab.port_down(&a);
+    because("link-down");
+    a.ip("link set eth0 down");
+    because("admin-down");
+    lab.port_up(&a);
+    a.ip("link set eth0 up");
+    router.wait_state("master", SOON);
+    a.ip("addr del 10.0.0.1/24 dev eth0");
+    because("no-address");
+    a.ip("addr add 10.0.0.1/24 dev eth0");
+    router.wait_state("master", SOON);
+    a.ip("link set eth0 down");
+    a.ip("link set eth0 name old0");
+    because("interface-removed");
+    a.ip("link set old0 name eth0");
+    a.ip("link set eth0 up");
+    router.wait_state("master", SOON);
+    a.ip("link del eth0");
+    because("interface-removed");
 }

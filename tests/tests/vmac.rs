@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use vrrpd_lab::frame::virtual_router_mac;
 use vrrpd_lab::usual::{ADDRESS, CIDR, SOON, VRID};
-use vrrpd_lab::{Capture, Host, Lab, Pinger, Signal, Snapshot, Vrrpd, VrrpdBuilder, wait_until};
+use vrrpd_lab::{
+    Capture, Datapath, Host, Instance, Keepalived, Lab, Pinger, Signal, Snapshot, Vrrpd, VrrpdBuilder,
+    wait_until,
+};
 
 const MODES: [&str; 2] = ["interface", "macvlan"];
 /// RFC 9568 §7.3
@@ -63,7 +66,11 @@ fn client_sees_one_mac_before_during_and_after_a_failover() {
         pinger.wait_answers(20, SOON);
         assert_eq!(client.neighbour(ADDRESS.into()).as_deref(), Some(VMAC), "{mode}");
         let claims = capture.claims(ADDRESS.into());
-        assert_eq!(claims.into_iter().collect::<Vec<_>>(), [virtual_router_mac(ADDRESS.into(), VRID)], "{mode}");
+        assert_eq!(
+            claims.into_iter().collect::<Vec<_>>(),
+            [virtual_router_mac(ADDRESS.into(), VRID)],
+            "{mode}"
+        );
     }
 }
 
@@ -226,7 +233,8 @@ fn second_virtual_mac_on_an_interface_is_refused_with_a_way_out() {
     let [a] = lab.hosts();
     let first = router(&a, 150, "interface").start();
     first.wait_state("master", SOON);
-    let other = || Vrrpd::on(&a).vrid(52).address("10.0.0.101/24").v3("100ms");
+    // The kernel's data path of an interface is the first process's.
+    let other = || Vrrpd::on(&a).vrid(52).address("10.0.0.101/24").v3("100ms").datapath(Datapath::Raw);
     // In the directory of the first the name is taken, in another one the address is seen.
     for second in [other().vmac("interface").beside(&first), other().vmac("interface")] {
         let refused = second.run_in_foreground();
@@ -247,7 +255,9 @@ fn any_number_of_macvlan_routers_share_an_interface_and_the_last_one_puts_its_se
     lab.join(&a, network, "eth1", "10.1.0.1/24");
     let before = Snapshot::of(&a);
     let first = router(&a, 150, "macvlan").start();
-    let second = Vrrpd::on(&a).vrid(52).address("10.0.0.101/24").v3("100ms").vmac("macvlan").beside(&first).start();
+    // The kernel's data path of an interface is the first process's.
+    let second = Vrrpd::on(&a).vrid(52).address("10.0.0.101/24").v3("100ms").datapath(Datapath::Raw);
+    let second = second.vmac("macvlan").beside(&first).start();
     // The same VRID on another interface: the name is taken, and another one is found.
     let elsewhere = Vrrpd::on(&a).interface("eth1").vrid(51).address("10.1.0.100/24").v3("100ms");
     let elsewhere = elsewhere.vmac("macvlan").beside(&first).start();
@@ -262,7 +272,10 @@ fn any_number_of_macvlan_routers_share_an_interface_and_the_last_one_puts_its_se
     client.ip("neigh flush dev eth0");
     let pinger = Pinger::start(&client, "10.0.0.101".parse().expect("an address"), Duration::from_millis(5));
     pinger.wait_answers(5, SOON);
-    assert_eq!(client.neighbour("10.0.0.101".parse().expect("an address")).as_deref(), Some("00:00:5e:00:01:34"));
+    assert_eq!(
+        client.neighbour("10.0.0.101".parse().expect("an address")).as_deref(),
+        Some("00:00:5e:00:01:34")
+    );
     assert_eq!(second.terminate(), 0);
     assert_eq!(elsewhere.terminate(), 0);
     assert_as_before(&before, &a);
@@ -305,7 +318,9 @@ fn aliases_of_the_script_share_the_virtual_mac() {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
     client.ip("addr add 192.168.14.9/24 dev eth0");
-    let up = vrrpd_lab::ScriptLog::running("ip addr add 192.168.14.2/24 dev $VRRP_INTERFACE label eth0:0; echo up");
+    let up = vrrpd_lab::ScriptLog::running(
+        "ip addr add 192.168.14.2/24 dev $VRRP_INTERFACE label eth0:0; echo up",
+    );
     let down = vrrpd_lab::ScriptLog::running("ip addr del 192.168.14.2/24 dev $VRRP_INTERFACE; echo down");
     let scripts = ["-U".into(), up.path().into_os_string(), "-D".into(), down.path().into_os_string()];
     let master = router(&a, 150, "interface").args(scripts).start();
@@ -331,7 +346,9 @@ fn somebody_else_s_changes_are_undone_while_master() {
             a.ip("link set vrrp4.51 down");
             wait_until(SOON, "the link is up again", || a.has_link("vrrp4.51"));
             a.ip("link del vrrp4.51");
-            wait_until(SOON, "the link is there again", || has_link(&a, "vrrp4.51") && a.has_address("vrrp4.51", CIDR));
+            wait_until(SOON, "the link is there again", || {
+                has_link(&a, "vrrp4.51") && a.has_address("vrrp4.51", CIDR)
+            });
         } else {
             a.ip("link set eth0 address 02:00:00:00:00:99");
             wait_until(SOON, "the virtual MAC is back", || a.ip("link show dev eth0").contains(VMAC));
@@ -342,7 +359,10 @@ fn somebody_else_s_changes_are_undone_while_master() {
         assert_eq!(master.state()["state"], "master");
         assert_eq!(master.terminate(), 0);
         if mode == "interface" {
-            assert!(a.ip("link show dev eth0").contains("02:00:00:00:00:99"), "what somebody gave it is its own now");
+            assert!(
+                a.ip("link show dev eth0").contains("02:00:00:00:00:99"),
+                "what somebody gave it is its own now"
+            );
         }
     }
 }
@@ -356,7 +376,9 @@ fn virtual_mac_is_there_again_when_the_interface_is() {
         first.wait_state("master", SOON);
         let second = router(&b, 100, mode).start();
         a.ip("link del eth0");
-        wait_until(SOON, "it says that the interface is gone", || first.state()["reason"] == "interface-removed");
+        wait_until(SOON, "it says that the interface is gone", || {
+            first.state()["reason"] == "interface-removed"
+        });
         second.wait_state("master", SOON);
         lab.join(&a, 0, "eth0", "10.0.0.1/24");
         first.wait_state("master", SOON);
@@ -381,5 +403,59 @@ fn a_stopped_master_that_was_replaced_does_not_answer_for_the_address() {
         wait_until(SOON, "it has given the virtual MAC back", || {
             !a.ip("link show up").contains(VMAC) && !a.has_address("eth0", CIDR)
         });
+    }
+}
+
+#[test]
+fn keepalived_with_use_vmac_and_vrrpd_hand_one_mac_to_each_other() {
+    const PATIENCE: Duration = Duration::from_secs(15);
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a, b, client] = lab.hosts();
+        // keepalived leaves it to its users to keep the interface below from answering, and from asking.
+        b.namespace().sysctl("ipv4/conf/eth0/arp_ignore", "1");
+        b.namespace().sysctl("ipv4/conf/eth0/arp_announce", "2");
+        let capture = Capture::on(&client);
+        let instance = || Instance::v3(VRID, CIDR, Duration::from_millis(200)).vmac();
+        let ours = |priority: u8| {
+            Vrrpd::on(&a).vrid(VRID).priority(priority).address(CIDR).v3("200ms").vmac(mode).start()
+        };
+        let theirs = Keepalived::on(&b).instance(instance().priority(150)).start();
+        theirs.wait_entered(VRID, "MASTER", 1, PATIENCE);
+        let backup = ours(100);
+        backup.wait_state("backup", SOON);
+        let pinger = Pinger::start(&client, ADDRESS, Duration::from_millis(5));
+        pinger.wait_answers(5, SOON);
+
+        theirs.leave();
+        backup.wait_state("master", PATIENCE);
+        pinger.wait_answers(5, SOON);
+        drop(theirs);
+        // Two masters with the same MAC address hear each other all the same: the lower one yields.
+        let theirs = Keepalived::on(&b).instance(instance().priority(150)).start();
+        backup.wait_state("backup", PATIENCE);
+        theirs.wait_entered(VRID, "MASTER", 1, PATIENCE);
+        assert_eq!(backup.terminate(), 0);
+        let master = ours(200);
+        master.wait_state("master", PATIENCE);
+        theirs.wait_entered(VRID, "BACKUP", 2, PATIENCE);
+        let all = capture.claims(ADDRESS.into());
+        assert_eq!(all.into_iter().collect::<Vec<_>>(), [virtual_router_mac(ADDRESS.into(), VRID)], "{mode}");
+    }
+}
+
+#[test]
+fn two_masters_after_a_split_hear_each_other_although_they_have_the_same_mac() {
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a, b] = lab.hosts();
+        let first = router(&a, 150, mode).start();
+        first.wait_state("master", SOON);
+        let second = router(&b, 100, mode).start();
+        lab.split(&[&a, &b]);
+        second.wait_state("master", SOON);
+        lab.heal(&[&a, &b]);
+        second.wait_state("backup", SOON);
+        assert!(first.is_master());
     }
 }

@@ -84,7 +84,14 @@ mod tests {
     fn a_mac_address_reads_back_and_others_do_not() {
         let mac = MacAddr([0x02, 0, 0x5e, 0, 0xff, 1]);
         assert_eq!(mac.to_string().parse(), Ok(mac));
-        for text in ["", "02:00:5e:00:ff", "02:00:5e:00:ff:01:02", "2:0:5e:0:ff:1", "02:00:5e:00:ff:0g", "+2:00:5e:00:ff:01"] {
+        for text in [
+            "",
+            "02:00:5e:00:ff",
+            "02:00:5e:00:ff:01:02",
+            "2:0:5e:0:ff:1",
+            "02:00:5e:00:ff:0g",
+            "+2:00:5e:00:ff:01",
+        ] {
             assert_eq!(text.parse::<MacAddr>(), Err(MacAddrError), "{text}");
         }
     }

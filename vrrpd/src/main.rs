@@ -104,8 +104,9 @@ fn run(cli: &Cli, configs: Vec<RouterConfig>, source: Source, role: Role) -> Res
         .map_err(|error| format!("cannot start: {error}"))?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
-        let daemon =
-            Daemon::start(configs, source, cli.directory.as_deref()).await.map_err(|error| error.to_string())?;
+        let daemon = Daemon::start(configs, source, cli.directory.as_deref())
+            .await
+            .map_err(|error| error.to_string())?;
         ready(role).map_err(|error| format!("cannot go to the background: {error}"))?;
         daemon.run().await.map_err(|error| error.to_string())
     })

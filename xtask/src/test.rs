@@ -14,7 +14,7 @@ use crate::{cargo, setup};
 const THREADS: &str = "4";
 
 /// The tests of the laboratory in which it matters how adverts arrive.
-const OF_EVERY_DATAPATH: [&str; 11] = [
+const OF_EVERY_DATAPATH: [&str; 12] = [
     "addresses",
     "auth",
     "control",
@@ -25,6 +25,7 @@ const OF_EVERY_DATAPATH: [&str; 11] = [
     "priority",
     "rejects",
     "scale",
+    "vmac",
     "wire",
 ];
 

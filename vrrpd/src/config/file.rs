@@ -98,7 +98,10 @@ fn parse(text: &str) -> Result<Vec<RouterConfig>, Complaint> {
                 "vmac: {} takes the virtual MAC address of one virtual router only; use macvlan or none for the others",
                 config.interface
             );
-            return Err(Complaint { at: places.get(&Key::Vmac).copied().unwrap_or(table.span().start), message });
+            return Err(Complaint {
+                at: places.get(&Key::Vmac).copied().unwrap_or(table.span().start),
+                message,
+            });
         }
         routers.push(config);
     }

@@ -265,10 +265,13 @@ fn magic(
         (Some(source), Some(destination)) => (source, destination),
         (None, None) => return Ok(None),
         (Some(_), None) => {
-            return Err(Key::MagicDestination.error("is missing; -I says where magic packets come from, -O where they go"));
+            return Err(Key::MagicDestination
+                .error("is missing; -I says where magic packets come from, -O where they go"));
         }
         (None, Some(_)) => {
-            return Err(Key::MagicSource.error("is missing; -O says where magic packets go, -I where they come from"));
+            return Err(
+                Key::MagicSource.error("is missing; -O says where magic packets go, -I where they come from")
+            );
         }
     };
     for (key, address) in [(Key::MagicSource, source), (Key::MagicDestination, destination)] {
@@ -446,7 +449,10 @@ mod tests {
         assert_eq!(key_at_fault(&[v4, (Key::Protocol, "v3"), (Key::Auth, "pw/x")]), Key::Auth);
         assert_eq!(key_at_fault(&[v4, (Key::MagicSource, "10.0.0.1")]), Key::MagicDestination);
         assert_eq!(key_at_fault(&[v4, (Key::MagicDestination, "10.0.0.254")]), Key::MagicSource);
-        assert_eq!(key_at_fault(&[v4, (Key::MagicSource, "10.0.0.1"), (Key::MagicDestination, "fe80::1")]), Key::MagicDestination);
+        assert_eq!(
+            key_at_fault(&[v4, (Key::MagicSource, "10.0.0.1"), (Key::MagicDestination, "fe80::1")]),
+            Key::MagicDestination
+        );
         assert_eq!(key_at_fault(&[v4, (Key::ScriptTimeout, "0")]), Key::ScriptTimeout);
         assert_eq!(key_at_fault(&[v4, (Key::GarpDelay, "1ns")]), Key::GarpDelay);
         assert_eq!(key_at_fault(&[v4, (Key::GarpInterval, "99ms")]), Key::GarpInterval);

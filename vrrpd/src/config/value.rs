@@ -151,7 +151,9 @@ pub fn vmac(text: &str) -> Parsed<Vmac> {
         "interface" => Ok(Vmac::Interface),
         "macvlan" => Ok(Vmac::Macvlan),
         "none" => Ok(Vmac::None),
-        _ => Err(format!("{text:?} is no way to have a virtual MAC address; one is interface, macvlan or none")),
+        _ => Err(format!(
+            "{text:?} is no way to have a virtual MAC address; one is interface, macvlan or none"
+        )),
     }
 }
 
@@ -160,7 +162,9 @@ pub fn vmac_fallback(text: &str) -> Parsed<VmacFallback> {
     match text {
         "none" => Ok(VmacFallback::None),
         "refuse" => Ok(VmacFallback::Refuse),
-        _ => Err(format!("{text:?} says not what to do without a virtual MAC address; one is none or refuse")),
+        _ => {
+            Err(format!("{text:?} says not what to do without a virtual MAC address; one is none or refuse"))
+        }
     }
 }
 

@@ -119,7 +119,8 @@ impl Daemon {
     pub(super) fn done(&mut self, ticket: Ticket, mut outcome: Outcome) {
         let Some(id) = self.tickets.remove(&ticket) else { return };
         let Some(router) = self.routers.get_mut(id.0) else { return };
-        let Some(Pending { task, hold, .. }) = router.waiting.take_if(|pending| pending.ticket == ticket) else {
+        let Some(Pending { task, hold, .. }) = router.waiting.take_if(|pending| pending.ticket == ticket)
+        else {
             return;
         };
         if let Some(made) = outcome.made.take() {
@@ -168,7 +169,8 @@ impl Daemon {
                 // There already: one that a daemon of ours left behind, or somebody else's, who keeps it. On a link
                 // of our own everything is ours.
                 Err(error) if errno(&error) == Some(Errno::EEXIST) => {
-                    let there = link.interface.as_ref().and_then(|interface| interface.address(address.address));
+                    let there =
+                        link.interface.as_ref().and_then(|interface| interface.address(address.address));
                     let ours = router.vmac.is_link(outcome.index) || there.is_some_and(|there| there.ours);
                     router.set_held(&address, ours);
                 }

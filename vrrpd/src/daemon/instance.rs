@@ -376,10 +376,7 @@ impl Instance {
                 ("VRRP_ADDRESSES", addresses.join(" ")),
                 ("VRRP_PRIORITY", priority),
                 ("VRRP_VMAC", self.vmac.mac().map(|mac| mac.to_string()).unwrap_or_default()),
-                (
-                    "VRRP_VMAC_INTERFACE",
-                    self.vmac.link_name().unwrap_or(&self.config.interface).to_owned(),
-                ),
+                ("VRRP_VMAC_INTERFACE", self.vmac.link_name().unwrap_or(&self.config.interface).to_owned()),
                 ("VRRP_REASON", transition.reason.name().to_owned()),
             ],
         })

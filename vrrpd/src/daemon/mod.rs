@@ -28,8 +28,8 @@ use crate::clock::{self, Alarm};
 use crate::control::server::Command;
 use crate::datapath::readiness::Readiness;
 use crate::datapath::{Arrival, RouterId};
-use crate::interface::{Hold, Interface};
 use crate::interface::service::{Report, Service, Ticket};
+use crate::interface::{Hold, Interface};
 use crate::report::EventReport;
 use crate::rundir::{self, RunDir};
 use crate::signals::{Signal, Signals};
@@ -328,7 +328,10 @@ impl Daemon {
     /// The router whose macvlan link this is.
     fn router_of_link(&self, interface: &Interface) -> Option<RouterId> {
         interface.vmac_of.as_ref()?;
-        self.ids().zip(&self.routers).find(|(_, router)| router.vmac.is_link(interface.index)).map(|(id, _)| id)
+        self.ids()
+            .zip(&self.routers)
+            .find(|(_, router)| router.vmac.is_link(interface.index))
+            .map(|(id, _)| id)
     }
 
     fn vmac_link_changed(&mut self, id: RouterId, interface: &Interface) {
@@ -405,7 +408,9 @@ impl Daemon {
     /// Somebody may have given the interface another MAC address while a router had the virtual one there.
     fn check_vmac(&mut self, id: RouterId) {
         let Some(router) = self.routers.get(id.0) else { return };
-        let Some(interface) = self.links.get(router.link.0).and_then(|link| link.interface.as_ref()) else { return };
+        let Some(interface) = self.links.get(router.link.0).and_then(|link| link.interface.as_ref()) else {
+            return;
+        };
         if router.is_settled_master() && router.vmac.is_lost(interface) {
             warn!(
                 router = %router.config.name(), interface = interface.name,
@@ -469,7 +474,8 @@ impl Daemon {
     async fn discard_links(&mut self) -> io::Result<()> {
         for id in self.ids() {
             let Some(router) = self.routers.get(id.0) else { continue };
-            let Some(interface) = self.links.get(router.link.0).and_then(|link| link.interface.as_ref()) else {
+            let Some(interface) = self.links.get(router.link.0).and_then(|link| link.interface.as_ref())
+            else {
                 continue;
             };
             if let Some(vmac) = router.vmac.made_link(&router.config, interface) {

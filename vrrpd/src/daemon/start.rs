@@ -124,7 +124,9 @@ pub enum StartError {
         mac: MacAddr,
     },
     /// There is to be a virtual MAC address or nothing.
-    #[error("--vmac macvlan: {router}: the link cannot be made: {error}; -n or --vmac-fallback none does without it")]
+    #[error(
+        "--vmac macvlan: {router}: the link cannot be made: {error}; -n or --vmac-fallback none does without it"
+    )]
     NoVmac {
         /// The router.
         router: String,
@@ -143,7 +145,11 @@ pub enum StartError {
 
 impl Daemon {
     /// Opens all that is needed. The daemon is not heard of on the network before [`Daemon::run`].
-    pub async fn start(configs: Vec<RouterConfig>, source: Source, dir: Option<&Path>) -> Result<Self, StartError> {
+    pub async fn start(
+        configs: Vec<RouterConfig>,
+        source: Source,
+        dir: Option<&Path>,
+    ) -> Result<Self, StartError> {
         let system = |what: &str| {
             let what = what.to_owned();
             move |error| StartError::System { what, error }
@@ -249,7 +255,8 @@ impl Daemon {
     async fn prepare(&mut self) -> Result<(), StartError> {
         for id in self.ids() {
             let Some(router) = self.routers.get(id.0) else { continue };
-            let Some(interface) = self.links.get(router.link.0).and_then(|link| link.interface.as_ref()) else {
+            let Some(interface) = self.links.get(router.link.0).and_then(|link| link.interface.as_ref())
+            else {
                 continue;
             };
             if let Some(vmac @ interface::Vmac::Macvlan(..)) = router.vmac.wanted(&router.config, interface) {
@@ -269,8 +276,8 @@ impl Daemon {
                 refused = Some(StartError::NoVmac { router: router.config.name().to_string(), error });
             }
             let ended = || io::Error::other("the netlink thread has ended");
-            let report = report
-                .ok_or_else(|| StartError::System { what: "netlink".to_owned(), error: ended() })?;
+            let report =
+                report.ok_or_else(|| StartError::System { what: "netlink".to_owned(), error: ended() })?;
             self.report(report);
         }
         let Some(refused) = refused else { return Ok(()) };

@@ -57,9 +57,7 @@ impl VmacSide {
         match self.mode() {
             config::Vmac::None => None,
             config::Vmac::Interface => Some(Vmac::Interface(OwnMac::of(interface, self.own?, self.mac))),
-            config::Vmac::Macvlan => {
-                Some(Vmac::Macvlan(self.macvlan(config, interface), self.link.clone()))
-            }
+            config::Vmac::Macvlan => Some(Vmac::Macvlan(self.macvlan(config, interface), self.link.clone())),
         }
     }
 

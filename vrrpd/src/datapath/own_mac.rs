@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use aya::programs::{LinkOrder, ProgramError};
 use aya::programs::tc::{SchedClassifier, TcAttachOptions, TcAttachType};
+use aya::programs::{LinkOrder, ProgramError};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use vrrpd_common::MacAddr;
 

@@ -212,7 +212,10 @@ async fn routes(handle: &Handle, index: u32) -> io::Result<Vec<RouteMessage>> {
     // Gateways are reached by routes that must be there first.
     found.sort_by_key(|route| {
         route.attributes.iter().any(|attribute| {
-            matches!(attribute, RouteAttribute::Gateway(_) | RouteAttribute::Via(_) | RouteAttribute::MultiPath(_))
+            matches!(
+                attribute,
+                RouteAttribute::Gateway(_) | RouteAttribute::Via(_) | RouteAttribute::MultiPath(_)
+            )
         })
     });
     Ok(found)
@@ -220,14 +223,8 @@ async fn routes(handle: &Handle, index: u32) -> io::Result<Vec<RouteMessage>> {
 
 /// The permanent IPv6 addresses of an interface, which the kernel forgets when it goes down.
 async fn ipv6_addresses(handle: &Handle, index: u32) -> io::Result<Vec<AddressMessage>> {
-    let all: Vec<_> = handle
-        .address()
-        .get()
-        .set_link_index_filter(index)
-        .execute()
-        .try_collect()
-        .await
-        .map_err(failure)?;
+    let all: Vec<_> =
+        handle.address().get().set_link_index_filter(index).execute().try_collect().await.map_err(failure)?;
     let flags = |message: &AddressMessage| {
         message.attributes.iter().find_map(|attribute| match attribute {
             AddressAttribute::Flags(flags) => Some(*flags),

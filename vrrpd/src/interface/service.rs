@@ -6,8 +6,8 @@ use std::sync::mpsc as std_mpsc;
 use std::thread;
 use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt};
 use futures_util::stream::{FuturesUnordered, TryStreamExt};
+use futures_util::{FutureExt, StreamExt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::AsyncSocket;
@@ -15,9 +15,9 @@ use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::mirror::{Change, Mirror};
-use super::hold::{self, Hold, Outcome};
 use super::Interface;
+use super::hold::{self, Hold, Outcome};
+use super::mirror::{Change, Mirror};
 
 /// Octets of notifications that may wait: those of a thousand interfaces that change at once. The kernel gives what it
 /// allows.

@@ -1,0 +1,121 @@
+//! The magic packet: what a gateway sees of it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use vrrpd_lab::usual::{ADDRESS, CIDR, SOON};
+use vrrpd_lab::{Capture, Host, Lab, Vrrpd, frame, wait_until};
+
+const SYN: u8 = 0x02;
+
+/// A TCP segment over IPv4, without options of IP.
+struct Segment {
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    port: u16,
+    flags: u8,
+    checksum_is_right: bool,
+}
+
+fn segment(frame: &[u8]) -> Option<Segment> {
+    let packet = frame.get(14..)?;
+    if frame[12..14] != [0x08, 0x00] || packet.first() != Some(&0x45) || packet.get(9) != Some(&6) {
+        return None;
+    }
+    let length = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
+    let tcp = packet.get(20..length)?;
+    let address = |at: usize| Ipv4Addr::from(<[u8; 4]>::try_from(&packet[at..at + 4]).expect("four octets"));
+    let tcp_length = u16::try_from(tcp.len()).expect("short").to_be_bytes();
+    let covered = [&packet[12..20], &[0, 6], &tcp_length, tcp].concat();
+    Some(Segment {
+        source: address(12),
+        destination: address(16),
+        port: u16::from_be_bytes([tcp[2], tcp[3]]),
+        flags: tcp[13],
+        checksum_is_right: vrrpd_lab::checksum::internet(&covered) == 0,
+    })
+}
+
+fn magic_packets(capture: &Capture) -> Vec<Segment> {
+    let segments = capture.frames().into_iter().filter_map(|seen| segment(&seen.frame));
+    segments.filter(|segment| segment.port == 1100 && segment.flags == SYN).collect()
+}
+
+fn router(host: &Host, destination: &str) -> vrrpd_lab::VrrpdBuilder {
+    Vrrpd::usual(host, 100).args(["-I", &ADDRESS.to_string(), "-O", destination])
+}
+
+#[test]
+fn new_master_sends_a_syn_from_the_virtual_address_to_port_1100_of_the_gateway() {
+    let lab = Lab::new();
+    let [a, gateway] = lab.hosts();
+    let capture = Capture::on(&gateway);
+    let master = router(&a, "10.0.0.2").start();
+    master.wait_state("master", SOON);
+    wait_until(SOON, "a magic packet", || !magic_packets(&capture).is_empty());
+    for packet in magic_packets(&capture) {
+        assert_eq!((packet.source, packet.destination), (ADDRESS, gateway.ipv4()));
+        assert!(packet.checksum_is_right);
+    }
+    // The question for the gateway's own address came in the name of the virtual one: the gateway learns from it.
+    assert!(capture.claims(ADDRESS.into()).contains(&a.mac("eth0")));
+    assert_eq!(gateway.neighbour(IpAddr::V4(ADDRESS)), Some(mac_text(&a)));
+}
+
+fn mac_text(host: &Host) -> String {
+    host.mac("eth0").map(|octet| format!("{octet:02x}")).join(":")
+}
+
+#[test]
+fn magic_packets_come_again_with_the_gratuitous_arp() {
+    let lab = Lab::new();
+    let [a, gateway] = lab.hosts();
+    let capture = Capture::on(&gateway);
+    let again = ["--garp-delay", "200ms", "--garp-interval", "200ms"];
+    let master = router(&a, "10.0.0.2").args(again).start();
+    master.wait_state("master", SOON);
+    wait_until(SOON, "three magic packets", || magic_packets(&capture).len() >= 3);
+    let announced = capture.frames().iter().filter(|seen| frame::announced(&seen.frame).is_some()).count();
+    assert!(announced >= 3, "{announced} announcements");
+}
+
+#[test]
+fn gateway_that_does_not_exist_or_cannot_be_reached_holds_nothing_up() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    for destination in ["10.0.0.250", "203.0.113.1"] {
+        let capture = Capture::on(&client);
+        let master = router(&a, destination).start();
+        master.wait_state("master", SOON);
+        let adverts = capture.adverts().len();
+        wait_until(SOON, "it advertises", || capture.adverts().len() >= adverts + 10);
+        let adverts = capture.adverts();
+        let slowest = adverts.windows(2).map(|pair| pair[1].0 - pair[0].0).max().expect("several");
+        assert!(slowest < Duration::from_millis(350), "{slowest:?} between two adverts");
+        assert!(a.has_address("eth0", CIDR));
+        assert_eq!(master.terminate(), 0);
+    }
+}
+
+#[test]
+fn backup_sends_no_magic_packets() {
+    let lab = Lab::new();
+    let [a, b, gateway] = lab.hosts();
+    let master = Vrrpd::usual(&a, 150).start();
+    master.wait_state("master", SOON);
+    let capture = Capture::on(&gateway);
+    let backup = router(&b, "10.0.0.3").start();
+    wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= 5);
+    assert!(magic_packets(&capture).is_empty());
+}
+
+#[test]
+fn one_option_without_the_other_is_refused() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    for (given, missing) in [(["-I", "10.0.0.100"], "-O"), (["-O", "10.0.0.2"], "-I")] {
+        let refused = Vrrpd::usual(&a, 100).args(given).run_in_foreground();
+        assert_eq!(refused.code, 2, "{refused:?}");
+        assert!(refused.stderr.contains(&format!("{missing}: is missing")), "{refused:?}");
+    }
+}
