@@ -255,7 +255,7 @@ impl Daemon {
                 if let Some(id) = self.router_of_link(&interface) {
                     self.vmac_link_changed(id, &interface);
                 } else if let Some(id) = self.link_named(&interface.name) {
-                    self.link_changed(id, interface);
+                    self.link_changed(id, &interface);
                 }
             }
             Report::Removed(interface) => {
@@ -269,7 +269,7 @@ impl Daemon {
                 if let Some(id) = self.router_of_link(&interface) {
                     self.address_lost(id, address);
                 } else if let Some(id) = self.link_named(&interface.name) {
-                    self.link_changed(id, interface);
+                    self.link_changed(id, &interface);
                     for router in self.links.get(id.0).map(|link| link.routers.clone()).unwrap_or_default() {
                         self.address_lost(router, address);
                     }
@@ -283,9 +283,9 @@ impl Daemon {
         self.links.iter().position(|link| link.name == name).map(LinkId)
     }
 
-    fn link_changed(&mut self, id: LinkId, interface: Interface) {
+    fn link_changed(&mut self, id: LinkId, interface: &Interface) {
         let Some(link) = self.links.get_mut(id.0) else { return };
-        if let Err(error) = link.open(id, &interface, &self.readiness, AGAIN) {
+        if let Err(error) = link.open(id, interface, &self.readiness, AGAIN) {
             // Gone again already: its own notification follows.
             if error.raw_os_error() != Some(libc::ENODEV) {
                 error!(interface = link.name, %error, "the interface cannot be opened");
@@ -293,7 +293,7 @@ impl Daemon {
             return;
         }
         let came_up = interface.admin_up && link.interface.as_ref().is_none_or(|before| !before.admin_up);
-        link.note_carrier(&interface);
+        link.note_carrier(interface);
         let other_mac = link.interface.as_ref().is_none_or(|before| before.mac != interface.mac);
         link.interface = Some(interface.clone());
         if came_up {
@@ -303,7 +303,7 @@ impl Daemon {
         if other_mac {
             for id in &routers {
                 if let Some(router) = self.routers.get_mut(id.0) {
-                    router.vmac.note_own(&interface);
+                    router.vmac.note_own(interface);
                 }
             }
             self.write_journal();
