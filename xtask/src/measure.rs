@@ -45,8 +45,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     }
     println!();
-    for datapath in [Datapath::Native, Datapath::Raw] {
-        failovers(options.failovers, datapath);
+    for (datapath, vmac) in [
+        (Datapath::Native, "none"),
+        (Datapath::Raw, "none"),
+        (Datapath::Raw, "interface"),
+        (Datapath::Raw, "macvlan"),
+    ] {
+        failovers(options.failovers, datapath, vmac);
     }
     Ok(())
 }
@@ -75,7 +80,8 @@ fn backup(routers: u8, datapath: Datapath, span: Duration) {
     let lab = Lab::new();
     let [host, masters] = lab.hosts();
     let address = |vrid| Ipv4Addr::new(10, 1, 0, vrid);
-    let mut text = "[defaults]\ninterface = \"eth0\"\nprotocol = \"v3\"\ninterval = \"10ms\"\n".to_owned();
+    let mut text = "[defaults]\ninterface = \"eth0\"\nprotocol = \"v3\"\ninterval = \"10ms\"\nvmac = \"none\"\n"
+            .to_owned();
     for vrid in 1..=routers {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "[[router]]\nvrid = {vrid}\naddresses = [\"{}\"]", address(vrid));
@@ -107,7 +113,7 @@ fn backup(routers: u8, datapath: Datapath, span: Duration) {
 }
 
 /// From Master_Down_Interval after the last advert of a master to the first advert of the next, on the wire.
-fn failovers(count: u32, datapath: Datapath) {
+fn failovers(count: u32, datapath: Datapath, vmac: &str) {
     let lab = Lab::new();
     let [host, client, master] = lab.hosts();
     let capture = Capture::on(&client);
@@ -119,6 +125,7 @@ fn failovers(count: u32, datapath: Datapath) {
         .address("10.0.0.100/24")
         .v3("10ms")
         .datapath(datapath)
+        .vmac(vmac)
         .start();
     let demanded = timers::master_down_interval(INTERVAL, OWN_PRIORITY);
     let mut late: Vec<Duration> = (0..count)
@@ -138,7 +145,7 @@ fn failovers(count: u32, datapath: Datapath) {
     late.sort();
     let at = |share: usize| late.get(late.len() * share / 100).or(late.last()).copied().unwrap_or_default();
     println!(
-        "failover at 10 ms, {:<11}: first advert after the deadline: median {:?}, p99 {:?}, most {:?} ({count} runs)",
+        "failover at 10 ms, {:<11}, vmac {vmac:<9}: first advert after the deadline: median {:?}, p99 {:?}, most {:?} ({count} runs)",
         datapath.name().unwrap_or("auto"),
         at(50),
         at(99),
