@@ -1,7 +1,9 @@
 //! The XDP program in the kernel, on no interface: frames are given to it by `BPF_PROG_TEST_RUN`.
 //!
-//! The object is the one that the daemon embeds. Each [`Program`] has maps of its own.
+//! The object is the one that the daemon embeds: the committed one, or the one that the environment variable
+//! `VRRPD_BPF_OBJECT` names. Each [`Program`] has maps of its own.
 
+use std::env;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -24,6 +26,8 @@ pub const LONGEST_FRAME: usize = 4096 - 256 - 320;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Set by `cargo xtask` to an object that is to be tested instead of the committed one.
+const VARIABLE: &str = "VRRPD_BPF_OBJECT";
 static OBJECT: &[u8] = include_bytes_aligned!("../../vrrpd/ebpf/vrrpd.bpf.o");
 const RECORD_WORDS: usize = size_of::<RouterRecord>() / size_of::<u64>();
 
@@ -52,10 +56,7 @@ impl Program {
     /// Loads it.
     pub fn load() -> (Self, Ring) {
         needs::root_for_programs();
-        let mut ebpf = EbpfLoader::new()
-            .verifier_log_level(VerifierLogLevel::empty())
-            .load(OBJECT)
-            .expect("the kernel takes the object's maps");
+        let mut ebpf = object();
         for name in ["vrrpd", "vrrpd_command"] {
             let program: &mut Xdp = ebpf
                 .program_mut(name)
@@ -201,6 +202,25 @@ impl Ring {
     pub fn wait(&mut self, limit: Duration, what: &str) -> Event {
         wait_for(limit, what, || self.take())
     }
+}
+
+/// The names of the object's maps, in order.
+pub fn map_names() -> Vec<String> {
+    needs::root_for_programs();
+    let mut names: Vec<_> = object().maps().map(|(name, _)| name.to_owned()).collect();
+    names.sort();
+    names
+}
+
+/// The object with its maps in the kernel, and no program yet.
+fn object() -> Ebpf {
+    let mut loader = EbpfLoader::new();
+    loader.verifier_log_level(VerifierLogLevel::empty());
+    let loaded = match env::var_os(VARIABLE) {
+        Some(path) => loader.load_file(path),
+        None => loader.load(OBJECT),
+    };
+    loaded.expect("the kernel takes the object's maps")
 }
 
 fn is_invalid(error: &io::Error) -> bool {

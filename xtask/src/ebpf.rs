@@ -21,6 +21,9 @@ const OBJECT: &str = "vrrpd/ebpf/vrrpd.bpf.o";
 const SOURCES: &str = "vrrpd/ebpf/vrrpd.bpf.sources";
 /// Where the program's own build goes.
 const TARGET: &str = "target/ebpf";
+/// What a build leaves there, and the variant that logs, where `vrrpd/build.rs` looks for it.
+const BUILT: &str = "vrrpd.bpf.o";
+const BUILT_WITH_LOG: &str = "vrrpd-debug-log.bpf.o";
 /// The version that knows the LLVM of Debian's compiler.
 const LINKER_VERSION: &str = "0.13.0";
 const LLVM: &str = "/usr/lib/llvm-22";
@@ -62,7 +65,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let built = build(options.debug_log)?;
     if options.debug_log {
-        println!("ebpf: {} logs what it discards; embed it by copying it to {OBJECT}", built.display());
+        println!(
+            "ebpf: {} logs what it discards; `cargo build --features debug-log` embeds it",
+            built.display()
+        );
         return Ok(());
     }
     fs::create_dir_all(cargo::root().join("vrrpd/ebpf"))?;
@@ -83,13 +89,32 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
+/// Builds the object anew where a toolchain is there, and returns it if it is another than the committed one. The same
+/// compiler makes the same octets, wherever the sources are.
+pub(crate) fn fresh() -> Result<Option<PathBuf>> {
+    if !can_build() {
+        println!("ebpf: no toolchain for the program in the kernel here; the committed {OBJECT} is tested");
+        return Ok(None);
+    }
+    let built = build(false)?;
+    if fs::read(&built)? == fs::read(cargo::root().join(OBJECT)).with_context(|| OBJECT.to_owned())? {
+        println!("ebpf: built anew, {OBJECT} is the same octet for octet; it is tested");
+        return Ok(None);
+    }
+    println!(
+        "ebpf: built anew, the object differs from the committed {OBJECT}; the new one, {}, is tested",
+        built.display()
+    );
+    Ok(Some(built))
+}
+
 /// Whether a toolchain for it is there.
-pub(crate) fn can_build() -> bool {
+fn can_build() -> bool {
     linker().is_some() && toolchain().is_some()
 }
 
 /// Builds the object, without debugging information, and returns where it is.
-pub(crate) fn build(debug_log: bool) -> Result<PathBuf> {
+fn build(debug_log: bool) -> Result<PathBuf> {
     let Some(linker) = linker() else {
         bail!("bpf-linker is missing; `cargo xtask setup --ebpf` installs it")
     };
@@ -136,15 +161,44 @@ pub(crate) fn build(debug_log: bool) -> Result<PathBuf> {
         .env_remove("RUSTUP_TOOLCHAIN")
         .current_dir(root.join("vrrpd-ebpf"));
     cargo::run(&mut command)?;
-    let built = root.join(TARGET).join("bpfel-unknown-none/release/vrrpd");
-    let stripped = built.with_extension("bpf.o");
-    let mut strip = Command::new(Path::new(LLVM).join("bin/llvm-strip"));
-    if !Path::new(strip.get_program()).exists() {
-        strip = Command::new("llvm-strip");
+    let target = root.join(TARGET);
+    let object = target.join(if debug_log { BUILT_WITH_LOG } else { BUILT });
+    finish(&target.join("bpfel-unknown-none/release/vrrpd"), &object)?;
+    Ok(object)
+}
+
+/// Leaves out what only a debugger wants, and what depends on where the sources are. BTF stays: the kernel wants it for
+/// timers and locks.
+fn finish(built: &Path, object: &Path) -> Result<()> {
+    let listed = llvm("llvm-nm").arg("--format=just-symbols").arg(built).output().context("llvm-nm")?;
+    ensure!(listed.status.success(), "llvm-nm: {}", String::from_utf8_lossy(&listed.stderr).trim());
+    let mut copy = llvm("llvm-objcopy");
+    copy.arg("--strip-debug");
+    for symbol in String::from_utf8_lossy(&listed.stdout).lines() {
+        if let Some(lasting) = without_disambiguators(symbol) {
+            copy.arg(format!("--redefine-sym={symbol}={lasting}"));
+        }
     }
-    // BTF stays: the kernel wants it for timers and locks.
-    cargo::run(strip.arg("--strip-debug").arg("-o").arg(&stripped).arg(&built))?;
-    Ok(stripped)
+    cargo::run(copy.arg(built).arg(object))
+}
+
+/// The name of a Rust symbol without the hashes of its crates, into which cargo mixes their directories; `None` where
+/// there is none.
+fn without_disambiguators(symbol: &str) -> Option<String> {
+    let mut parts = symbol.strip_prefix("_R")?.split("Cs");
+    let mut name = format!("_R{}", parts.next()?);
+    for part in parts {
+        let (_hash, rest) = part.split_once('_')?;
+        name.push('C');
+        name.push_str(rest);
+    }
+    (name != symbol).then_some(name)
+}
+
+/// One of LLVM's tools.
+fn llvm(tool: &str) -> Command {
+    let debian = Path::new(LLVM).join("bin").join(tool);
+    if debian.exists() { Command::new(debian) } else { Command::new(tool) }
 }
 
 /// Installs a toolchain from Debian's packages, and the linker.
@@ -218,4 +272,18 @@ fn list(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_of_the_sources_is_in_no_symbol() {
+        let symbol = "_RNvNtCsh9KRkgTvEUH_5vrrpd5timer7ran_out";
+        assert_eq!(without_disambiguators(symbol).as_deref(), Some("_RNvNtC5vrrpd5timer7ran_out"));
+        for symbol in ["vrrpd", "ROUTERS", "_RNvNtC5vrrpd5timer7ran_out"] {
+            assert_eq!(without_disambiguators(symbol), None, "{symbol}");
+        }
+    }
 }

@@ -25,8 +25,8 @@ use crate::config::Xdp as Wanted;
 use crate::sys::memory;
 use crate::sys::records::Records;
 
-/// The program, built by `cargo xtask ebpf`.
-static OBJECT: &[u8] = include_bytes_aligned!("../../ebpf/vrrpd.bpf.o");
+/// The program, built by `cargo xtask ebpf`; `build.rs` says where it is.
+static OBJECT: &[u8] = include_bytes_aligned!(env!("VRRPD_BPF_OBJECT"));
 const PROGRAM: &str = "vrrpd";
 const COMMANDS: &str = "vrrpd_command";
 /// Before a slot is asked for again.
