@@ -120,6 +120,24 @@ fn without_cap_bpf_raw_sockets_are_used_and_the_reason_is_told() {
 }
 
 #[test]
+fn the_capability_that_is_missing_is_the_one_that_is_named() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    for (dropped, because) in [
+        ("-bpf,-sys_admin", "CAP_BPF is missing"),
+        ("-perfmon,-sys_admin", "CAP_PERFMON is missing"),
+        ("-bpf,-perfmon,-sys_admin", "CAP_BPF and CAP_PERFMON are missing"),
+    ] {
+        let router = without(router(&a, 100, Datapath::Auto), dropped).start();
+        assert_falls_back(&router, "raw", because);
+        assert_eq!(router.terminate(), 0);
+    }
+    // It stands for both.
+    let router = without(router(&a, 100, Datapath::Native), "-bpf,-perfmon").start();
+    assert_eq!(router.terminate(), 0);
+}
+
+#[test]
 fn without_cap_bpf_what_was_asked_for_by_name_is_refused() {
     let lab = Lab::new();
     let [a] = lab.hosts();

@@ -154,6 +154,7 @@ impl Version {
     }
 
     /// The version of a router that is set to this one and lives in this family: over IPv6 there is version 3 only.
+    #[must_use]
     #[inline(always)]
     pub const fn over(self, family: Family) -> Self {
         match family {

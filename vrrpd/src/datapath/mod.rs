@@ -6,6 +6,7 @@
 
 pub mod membership;
 pub mod pins;
+mod privileges;
 pub mod raw;
 pub mod readiness;
 pub mod xdp;

@@ -20,6 +20,7 @@ use vrrpd_common::Duration;
 use vrrpd_common::abi::{ABI_VERSION, Command, Counters, Event, Role, RouterConfig, RouterRecord};
 
 use super::pins::Pins;
+use super::privileges;
 use crate::clock;
 use crate::config::Xdp as Wanted;
 use crate::sys::memory;
@@ -186,6 +187,16 @@ pub fn sum(rejects: &PerCpuArray<MapData, Counters>) -> Counters {
 }
 
 fn load() -> Result<Ebpf, Refusal> {
+    // Without CAP_PERFMON the kernel does load programs, but not one that does what this one does: it finds fault with
+    // the instructions then.
+    try_load().map_err(|reason| match privileges::missing().as_slice() {
+        [] => reason,
+        [one] => Refusal(format!("{one} is missing: {reason}")),
+        [names @ .., last] => Refusal(format!("{} and {last} are missing: {reason}", names.join(", "))),
+    })
+}
+
+fn try_load() -> Result<Ebpf, Refusal> {
     let mut ebpf =
         EbpfLoader::new().verifier_log_level(VerifierLogLevel::empty()).load(OBJECT).map_err(|error| {
             if errno(&error) == Some(Errno::EPERM) { not_allowed() } else { Refusal(chain(&error)) }
@@ -224,7 +235,7 @@ fn refusal(error: &ProgramError) -> Refusal {
 }
 
 fn not_allowed() -> Refusal {
-    Refusal("the kernel does not allow it; CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are needed".to_owned())
+    Refusal("the kernel does not allow it".to_owned())
 }
 
 /// The system's error at the bottom of an error.
