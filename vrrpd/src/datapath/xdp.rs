@@ -52,6 +52,8 @@ pub struct XdpPath {
     ring: RingBuf<MapData>,
     rejects: PerCpuArray<MapData, Counters>,
     _pins: Option<Pins>,
+    #[cfg(feature = "debug-log")]
+    _log: super::kernel_log::KernelLog,
     ebpf: Ebpf,
 }
 
@@ -97,7 +99,17 @@ impl XdpPath {
             Records::map(data.fd().as_fd()).map_err(|error| Refusal(format!("RECORDS: {error}")))?;
         let rejects = PerCpuArray::try_from(rejects).map_err(|error| Refusal(chain(&error)))?;
         let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(|error| Refusal(chain(&error)))?;
-        Ok(Self { tier, reason, records, ring, rejects, _pins: pins.ok(), ebpf })
+        Ok(Self {
+            tier,
+            reason,
+            records,
+            ring,
+            rejects,
+            _pins: pins.ok(),
+            #[cfg(feature = "debug-log")]
+            _log: super::kernel_log::KernelLog::read(&mut ebpf, name)?,
+            ebpf,
+        })
     }
 
     /// Where the program runs.
