@@ -2,6 +2,7 @@
 //! told.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, TOLERANCE, VRID};
@@ -12,6 +13,8 @@ use vrrpd_lab::{
 
 /// The clocks of two processes and of a capture agree to this.
 const CLOCK: Duration = Duration::from_millis(2);
+/// What is pinned of an interface.
+const PINS: [&str; 2] = ["records", "rejects"];
 
 fn router(host: &Host, priority: u8, datapath: Datapath) -> VrrpdBuilder {
     Vrrpd::usual(host, priority).datapath(datapath)
@@ -271,17 +274,57 @@ fn kill_9_leaves_no_program_and_the_next_start_replaces_the_pins() {
         let first = builder.clone().start();
         let pins = b.namespace().pins("eth0");
         assert!(b.xdp_program("eth0").is_some());
-        assert_eq!(files(&pins), ["records", "rejects"]);
+        assert_eq!(files(&pins), PINS);
         first.kill();
         wait_until(SOON, "the program is gone", || b.xdp_program("eth0").is_none());
-        assert_eq!(files(&pins), ["records", "rejects"], "left behind");
+        assert_eq!(files(&pins), PINS, "left behind");
         let left = inode(&pins.join("records"));
 
         let second = builder.start();
-        assert_eq!(files(&pins), ["records", "rejects"]);
+        assert_eq!(files(&pins), PINS);
         assert_ne!(inode(&pins.join("records")), left, "they are new ones");
         assert_serves(&lab, &second, &master, &client);
     }
+}
+
+#[test]
+fn pins_of_a_killed_daemon_whose_namespace_is_gone_are_removed_by_the_next_start_of_any_other() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let elsewhere = || router(&a, 100, Datapath::Native).through(in_a_network_of_its_own()).start();
+    let (killed, living) = (elsewhere(), elsewhere());
+    let (left, kept) = (pins_of(&killed), pins_of(&living));
+    for pins in [&left, &kept] {
+        assert_eq!(files(pins), PINS);
+    }
+    killed.kill();
+
+    let _next = router(&b, 100, Datapath::Native).start();
+    let of_namespace = left.parent().expect("a directory for the namespace");
+    assert!(!of_namespace.exists(), "{}", of_namespace.display());
+    assert_eq!(files(&kept), PINS);
+    assert_eq!(files(&b.namespace().pins("eth0")), PINS);
+    assert_eq!(living.terminate(), 0);
+    assert!(!kept.exists());
+}
+
+#[test]
+fn pins_of_a_living_daemon_are_kept_though_its_namespace_is_not_to_be_seen() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let living = router(&a, 100, Datapath::Native).start();
+    let pins = a.namespace().pins("eth0");
+    let of_namespace = pins.parent().expect("a directory for the namespace");
+    let of_none = of_namespace.with_file_name("1");
+    fs::rename(of_namespace, &of_none).expect("it can have another name");
+
+    let next = router(&b, 100, Datapath::Native).start();
+    assert_eq!(files(&of_none.join("eth0")), PINS);
+    // With its daemon it is gone, although nothing else has changed.
+    living.kill();
+    assert_eq!(next.terminate(), 0);
+    let _next = router(&b, 100, Datapath::Native).start();
+    assert!(!of_none.exists());
 }
 
 #[test]
@@ -356,7 +399,7 @@ fn interface_that_is_removed_and_made_again_gets_the_program_again() {
         backup.wait_state("backup", SOON);
         assert_eq!(datapath(&backup).0, mode.name().expect("it is one of two"), "{:?}", datapath(&backup));
         assert!(b.xdp_program("eth0").is_some());
-        assert_eq!(files(&b.namespace().pins("eth0")), ["records", "rejects"]);
+        assert_eq!(files(&b.namespace().pins("eth0")), PINS);
         assert_serves(&lab, &backup, &master, &client);
     }
 }
@@ -435,15 +478,31 @@ fn in_mounts_of_its_own(commands: &str) -> Vec<String> {
     [&unshare, "--mount", "sh", "-c", commands, "sh"].map(str::to_owned).to_vec()
 }
 
+/// A shell in a network namespace that goes with it, with a cable to nowhere, which becomes the daemon.
+fn in_a_network_of_its_own() -> Vec<String> {
+    let (unshare, ip) = (needs::UNSHARE.require(), needs::IP.require().display().to_string());
+    let commands = format!(
+        "{ip} link add eth0 type veth peer name peer && {ip} addr add 10.0.0.1/24 dev eth0 \
+         && {ip} link set peer up && {ip} link set eth0 up && exec \"$@\""
+    );
+    [&unshare.display().to_string(), "--net", "sh", "-c", &commands, "sh"].map(str::to_owned).to_vec()
+}
+
+/// Where a daemon in such a namespace pins the maps of its interface.
+fn pins_of(daemon: &Vrrpd) -> PathBuf {
+    let namespace = inode(Path::new(&format!("/proc/{}/ns/net", daemon.pid())));
+    PathBuf::from(format!("/sys/fs/bpf/vrrpd/{namespace}/eth0"))
+}
+
 /// The names in a directory, in order.
-fn files(directory: &std::path::Path) -> Vec<String> {
+fn files(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).map(Iterator::flatten).into_iter().flatten();
     let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
 
-fn inode(path: &std::path::Path) -> u64 {
+fn inode(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     fs::metadata(path).expect("it is there").ino()
 }

@@ -20,6 +20,7 @@ use crate::clock::{self, Alarm};
 use crate::config::{RouterConfig, VirtualAddress, Xdp};
 use crate::control::server;
 use crate::datapath::RouterId;
+use crate::datapath::leftovers;
 use crate::datapath::readiness::Readiness;
 use crate::interface::service::{Operation, Request, Service, Ticket};
 use crate::journal::Journal;
@@ -168,6 +169,10 @@ impl Daemon {
                 check_datapath(link)?;
                 link.join();
             }
+        }
+
+        if links.iter().any(Link::is_in_kernel) {
+            leftovers::remove();
         }
 
         let (commands_in, commands) = mpsc::channel(COMMANDS);

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "debug-log")]
 mod kernel_log;
+pub mod leftovers;
 pub mod membership;
 pub mod pins;
 mod privileges;

@@ -251,7 +251,7 @@ fn not_allowed() -> Refusal {
 }
 
 /// The system's error at the bottom of an error.
-fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
+pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
     let mut cause = Some(error);
     while let Some(this) = cause {
         if let Some(code) = this.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
