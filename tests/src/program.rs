@@ -101,7 +101,7 @@ impl Program {
     /// Gives it a command that it has to carry out. `abi` is filled in.
     ///
     /// The first command for a slot may have to come again: `bpf_timer_init` takes no lock to get its memory, so that
-    /// it may get none (ENOMEM) while there is plenty; in Linux 6.18 for each twentieth timer or so, for a millisecond or
+    /// it may get none (ENOMEM) while there is plenty; in Linux 6.18 for each hundredth timer or so, for a millisecond or
     /// for seconds. Such a command has changed nothing.
     #[track_caller]
     pub fn obey(&self, mut command: Command) {
@@ -112,8 +112,8 @@ impl Program {
             let answer: Command = bytemuck::pod_read_unaligned(&answer);
             let has_failed = answer.result == -libc::ENOMEM;
             if has_failed {
-                // Pages that go back to the system are at hand for this processor. So large a piece is mapped on its own.
-                drop(std::hint::black_box(vec![1_u8; 33 << 20]));
+                // What the kernel had for a pipe serves for a timer.
+                drop((0..32).map_while(|_| io::pipe().ok()).collect::<Vec<_>>());
             }
             assert!(
                 has_failed || answer == command,

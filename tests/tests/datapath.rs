@@ -1,10 +1,13 @@
 //! Where adverts are handled: in the kernel where that is possible, by raw sockets where it is not, and the reason is
 //! told.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use vrrpd_common::abi::{Command, Role, RouterConfig};
+use vrrpd_lab::program::Program;
 use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, TOLERANCE, VRID};
 use vrrpd_lab::{
     AdvertFrame, Bystander, Capture, Datapath, Finished, Flood, Host, Injector, Lab, Signal, Vrrpd,
@@ -402,6 +405,36 @@ fn interface_that_is_removed_and_made_again_gets_the_program_again() {
         assert_eq!(files(&b.namespace().pins("eth0")), PINS);
         assert_serves(&lab, &backup, &master, &client);
     }
+}
+
+/// A new interface takes a timer for each router at once, and the kernel has no memory at hand for them: what the old
+/// one gave back others have taken.
+#[test]
+fn interface_of_255_routers_that_is_made_again_gets_the_program_again_each_time() {
+    let lab = Lab::new();
+    let [host] = lab.hosts();
+    let mut text = "[defaults]\ninterface = \"eth0\"\nprotocol = \"v3\"\ninterval = \"40s\"\n".to_owned();
+    for vrid in 1..=255 {
+        writeln!(text, "[[router]]\nvrid = {vrid}\naddresses = [\"10.1.0.{vrid}\"]\nvmac = \"none\"")
+            .expect("writing to a string works");
+    }
+    let daemon = Vrrpd::on(&host).vrid(1).config(&text).datapath(Datapath::Native).start();
+    let mut others = Vec::new();
+    for round in 0..10 {
+        host.ip("link del eth0");
+        daemon.wait_state("fault", SOON);
+        let (other, ring) = Program::load();
+        for slot in 1..=255 {
+            let config = RouterConfig { role: Role::Init as u8, ..RouterConfig::default() };
+            other.obey(Command { slot, config, ..Command::default() });
+        }
+        others.push((other, ring));
+        lab.join(&host, 0, "eth0", "10.0.0.1/24");
+        daemon.wait_state("backup", SOON);
+        assert_eq!(datapath(&daemon), ("xdp-native".to_owned(), String::new()), "round {round}");
+    }
+    let states = daemon.states();
+    assert!(states.iter().all(|state| state["kernel"]["timer_armed"] == true), "each has its timer");
 }
 
 #[test]

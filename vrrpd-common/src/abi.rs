@@ -147,7 +147,7 @@ pub struct Command {
     /// Zero.
     pub reserved: [u8; 2],
     /// The kernel's answer: 0, or a negated errno. The first command for a slot may fail with `ENOMEM` although there is
-    /// memory: newer kernels make a timer of what is at hand only. Asked again a millisecond later they have it.
+    /// memory: newer kernels make a timer of what is at hand only. It has changed nothing and may be given again.
     pub result: i32,
     /// The virtual router's configuration from now on.
     pub config: RouterConfig,

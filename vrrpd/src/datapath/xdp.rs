@@ -23,14 +23,14 @@ use super::pins::Pins;
 use super::privileges;
 use crate::clock;
 use crate::config::Xdp as Wanted;
-use crate::sys::memory;
 use crate::sys::records::Records;
 
 /// The program, built by `cargo xtask ebpf`; `build.rs` says where it is.
 static OBJECT: &[u8] = include_bytes_aligned!(env!("VRRPD_BPF_OBJECT"));
 const PROGRAM: &str = "vrrpd";
 const COMMANDS: &str = "vrrpd_command";
-/// Before a slot is asked for again.
+/// Pipes that are opened and closed before a slot is asked for again, and the pause when that did not help.
+const PIPES: usize = 32;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// Where in the kernel the program runs.
@@ -122,19 +122,23 @@ impl XdpPath {
         self.reason.as_deref()
     }
 
-    /// Makes the slots of routers ready, before anybody waits for them: the kernel makes a timer of what memory it has at
-    /// hand without waiting, and may have to be asked again, for seconds at times.
+    /// Makes the slots of routers ready, before anybody waits for them: newer kernels make a timer without taking a lock,
+    /// and so of an object that this processor has at hand, or not at all. In Linux 6.18 that is so for each hundredth
+    /// timer, and then for seconds, until somebody else has used objects of that size. A pipe is such an object.
     pub fn prepare(&mut self, slots: impl Iterator<Item = u32>, patience: Duration) -> Result<(), Refusal> {
         let until = clock::now() + patience;
         for slot in slots {
             let config = RouterConfig { role: Role::Init as u8, ..RouterConfig::default() };
             let command = Command { slot, config, ..Command::default() };
-            loop {
+            for attempt in 0_u32.. {
                 match self.try_command(command)? {
                     0 => break,
                     result if result == -libc::ENOMEM && clock::now() < until => {
-                        memory::circulate();
-                        thread::sleep(PAUSE);
+                        if attempt > 0 {
+                            thread::sleep(PAUSE);
+                        }
+                        // Without descriptors to spare there is nothing to be done but to ask again.
+                        drop((0..PIPES).map_while(|_| io::pipe().ok()).collect::<Vec<_>>());
                     }
                     result => return Err(of_the_timer(result)),
                 }
