@@ -1,9 +1,12 @@
 //! The XDP program in the kernel, on no interface: frames are given to it by `BPF_PROG_TEST_RUN`.
 //!
-//! The object is the one that the daemon embeds. Each [`Program`] has maps of its own.
+//! The object is the one that the daemon embeds: the committed one, or the one that the environment variable
+//! `VRRPD_BPF_OBJECTS` names. Each [`Program`] has maps of its own.
 
+use std::env;
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
@@ -24,6 +27,8 @@ pub const LONGEST_FRAME: usize = 4096 - 256 - 320;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Set by `cargo xtask` to the directory of objects that are to be tested instead of the committed ones.
+const VARIABLE: &str = "VRRPD_BPF_OBJECTS";
 static OBJECT: &[u8] = include_bytes_aligned!("../../vrrpd/ebpf/vrrpd.bpf.o");
 const RECORD_WORDS: usize = size_of::<RouterRecord>() / size_of::<u64>();
 
@@ -52,10 +57,7 @@ impl Program {
     /// Loads it.
     pub fn load() -> (Self, Ring) {
         needs::root_for_programs();
-        let mut ebpf = EbpfLoader::new()
-            .verifier_log_level(VerifierLogLevel::empty())
-            .load(OBJECT)
-            .expect("the kernel takes the object's maps");
+        let mut ebpf = object();
         for name in ["vrrpd", "vrrpd_command"] {
             let program: &mut Xdp = ebpf
                 .program_mut(name)
@@ -100,7 +102,7 @@ impl Program {
     /// Gives it a command that it has to carry out. `abi` is filled in.
     ///
     /// The first command for a slot may have to come again: `bpf_timer_init` takes no lock to get its memory, so that
-    /// it may get none (ENOMEM) while there is plenty; in Linux 6.18 for each twentieth timer or so, for a millisecond or
+    /// it may get none (ENOMEM) while there is plenty; in Linux 6.18 for each hundredth timer or so, for a millisecond or
     /// for seconds. Such a command has changed nothing.
     #[track_caller]
     pub fn obey(&self, mut command: Command) {
@@ -111,8 +113,8 @@ impl Program {
             let answer: Command = bytemuck::pod_read_unaligned(&answer);
             let has_failed = answer.result == -libc::ENOMEM;
             if has_failed {
-                // Pages that go back to the system are at hand for this processor. So large a piece is mapped on its own.
-                drop(std::hint::black_box(vec![1_u8; 33 << 20]));
+                // What the kernel had for a pipe serves for a timer.
+                drop((0..32).map_while(|_| io::pipe().ok()).collect::<Vec<_>>());
             }
             assert!(
                 has_failed || answer == command,
@@ -201,6 +203,25 @@ impl Ring {
     pub fn wait(&mut self, limit: Duration, what: &str) -> Event {
         wait_for(limit, what, || self.take())
     }
+}
+
+/// The names of the object's maps, in order.
+pub fn map_names() -> Vec<String> {
+    needs::root_for_programs();
+    let mut names: Vec<_> = object().maps().map(|(name, _)| name.to_owned()).collect();
+    names.sort();
+    names
+}
+
+/// The object with its maps in the kernel, and no program yet.
+fn object() -> Ebpf {
+    let mut loader = EbpfLoader::new();
+    loader.verifier_log_level(VerifierLogLevel::empty());
+    let loaded = match env::var_os(VARIABLE) {
+        Some(directory) => loader.load_file(Path::new(&directory).join("vrrpd.bpf.o")),
+        None => loader.load(OBJECT),
+    };
+    loaded.expect("the kernel takes the object's maps")
 }
 
 fn is_invalid(error: &io::Error) -> bool {

@@ -1,9 +1,13 @@
 //! Where adverts are handled: in the kernel where that is possible, by raw sockets where it is not, and the reason is
 //! told.
 
+use std::fmt::Write as _;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use vrrpd_common::abi::{Command, Role, RouterConfig};
+use vrrpd_lab::program::Program;
 use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, TOLERANCE, VRID};
 use vrrpd_lab::{
     AdvertFrame, Bystander, Capture, Datapath, Finished, Flood, Host, Injector, Lab, Signal, Vrrpd,
@@ -12,6 +16,8 @@ use vrrpd_lab::{
 
 /// The clocks of two processes and of a capture agree to this.
 const CLOCK: Duration = Duration::from_millis(2);
+/// What is pinned of an interface.
+const PINS: [&str; 2] = ["records", "rejects"];
 
 fn router(host: &Host, priority: u8, datapath: Datapath) -> VrrpdBuilder {
     Vrrpd::usual(host, priority).datapath(datapath)
@@ -117,6 +123,24 @@ fn without_cap_bpf_raw_sockets_are_used_and_the_reason_is_told() {
     assert_falls_back(&backup, "raw", "CAP_BPF");
     assert_eq!(b.xdp_program("eth0"), None);
     assert_serves(&lab, &backup, &master, &client);
+}
+
+#[test]
+fn the_capability_that_is_missing_is_the_one_that_is_named() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    for (dropped, because) in [
+        ("-bpf,-sys_admin", "CAP_BPF is missing"),
+        ("-perfmon,-sys_admin", "CAP_PERFMON is missing"),
+        ("-bpf,-perfmon,-sys_admin", "CAP_BPF and CAP_PERFMON are missing"),
+    ] {
+        let router = without(router(&a, 100, Datapath::Auto), dropped).start();
+        assert_falls_back(&router, "raw", because);
+        assert_eq!(router.terminate(), 0);
+    }
+    // It stands for both.
+    let router = without(router(&a, 100, Datapath::Native), "-bpf,-perfmon").start();
+    assert_eq!(router.terminate(), 0);
 }
 
 #[test]
@@ -253,17 +277,57 @@ fn kill_9_leaves_no_program_and_the_next_start_replaces_the_pins() {
         let first = builder.clone().start();
         let pins = b.namespace().pins("eth0");
         assert!(b.xdp_program("eth0").is_some());
-        assert_eq!(files(&pins), ["records", "rejects"]);
+        assert_eq!(files(&pins), PINS);
         first.kill();
         wait_until(SOON, "the program is gone", || b.xdp_program("eth0").is_none());
-        assert_eq!(files(&pins), ["records", "rejects"], "left behind");
+        assert_eq!(files(&pins), PINS, "left behind");
         let left = inode(&pins.join("records"));
 
         let second = builder.start();
-        assert_eq!(files(&pins), ["records", "rejects"]);
+        assert_eq!(files(&pins), PINS);
         assert_ne!(inode(&pins.join("records")), left, "they are new ones");
         assert_serves(&lab, &second, &master, &client);
     }
+}
+
+#[test]
+fn pins_of_a_killed_daemon_whose_namespace_is_gone_are_removed_by_the_next_start_of_any_other() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let elsewhere = || router(&a, 100, Datapath::Native).through(in_a_network_of_its_own()).start();
+    let (killed, living) = (elsewhere(), elsewhere());
+    let (left, kept) = (pins_of(&killed), pins_of(&living));
+    for pins in [&left, &kept] {
+        assert_eq!(files(pins), PINS);
+    }
+    killed.kill();
+
+    let _next = router(&b, 100, Datapath::Native).start();
+    let of_namespace = left.parent().expect("a directory for the namespace");
+    assert!(!of_namespace.exists(), "{}", of_namespace.display());
+    assert_eq!(files(&kept), PINS);
+    assert_eq!(files(&b.namespace().pins("eth0")), PINS);
+    assert_eq!(living.terminate(), 0);
+    assert!(!kept.exists());
+}
+
+#[test]
+fn pins_of_a_living_daemon_are_kept_though_its_namespace_is_not_to_be_seen() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let living = router(&a, 100, Datapath::Native).start();
+    let pins = a.namespace().pins("eth0");
+    let of_namespace = pins.parent().expect("a directory for the namespace");
+    let of_none = of_namespace.with_file_name("1");
+    fs::rename(of_namespace, &of_none).expect("it can have another name");
+
+    let next = router(&b, 100, Datapath::Native).start();
+    assert_eq!(files(&of_none.join("eth0")), PINS);
+    // With its daemon it is gone, although nothing else has changed.
+    living.kill();
+    assert_eq!(next.terminate(), 0);
+    let _next = router(&b, 100, Datapath::Native).start();
+    assert!(!of_none.exists());
 }
 
 #[test]
@@ -338,9 +402,39 @@ fn interface_that_is_removed_and_made_again_gets_the_program_again() {
         backup.wait_state("backup", SOON);
         assert_eq!(datapath(&backup).0, mode.name().expect("it is one of two"), "{:?}", datapath(&backup));
         assert!(b.xdp_program("eth0").is_some());
-        assert_eq!(files(&b.namespace().pins("eth0")), ["records", "rejects"]);
+        assert_eq!(files(&b.namespace().pins("eth0")), PINS);
         assert_serves(&lab, &backup, &master, &client);
     }
+}
+
+/// A new interface takes a timer for each router at once, and the kernel has no memory at hand for them: what the old
+/// one gave back others have taken.
+#[test]
+fn interface_of_255_routers_that_is_made_again_gets_the_program_again_each_time() {
+    let lab = Lab::new();
+    let [host] = lab.hosts();
+    let mut text = "[defaults]\ninterface = \"eth0\"\nprotocol = \"v3\"\ninterval = \"40s\"\n".to_owned();
+    for vrid in 1..=255 {
+        writeln!(text, "[[router]]\nvrid = {vrid}\naddresses = [\"10.1.0.{vrid}\"]\nvmac = \"none\"")
+            .expect("writing to a string works");
+    }
+    let daemon = Vrrpd::on(&host).vrid(1).config(&text).datapath(Datapath::Native).start();
+    let mut others = Vec::new();
+    for round in 0..10 {
+        host.ip("link del eth0");
+        daemon.wait_state("fault", SOON);
+        let (other, ring) = Program::load();
+        for slot in 1..=255 {
+            let config = RouterConfig { role: Role::Init as u8, ..RouterConfig::default() };
+            other.obey(Command { slot, config, ..Command::default() });
+        }
+        others.push((other, ring));
+        lab.join(&host, 0, "eth0", "10.0.0.1/24");
+        daemon.wait_state("backup", SOON);
+        assert_eq!(datapath(&daemon), ("xdp-native".to_owned(), String::new()), "round {round}");
+    }
+    let states = daemon.states();
+    assert!(states.iter().all(|state| state["kernel"]["timer_armed"] == true), "each has its timer");
 }
 
 #[test]
@@ -417,15 +511,31 @@ fn in_mounts_of_its_own(commands: &str) -> Vec<String> {
     [&unshare, "--mount", "sh", "-c", commands, "sh"].map(str::to_owned).to_vec()
 }
 
+/// A shell in a network namespace that goes with it, with a cable to nowhere, which becomes the daemon.
+fn in_a_network_of_its_own() -> Vec<String> {
+    let (unshare, ip) = (needs::UNSHARE.require(), needs::IP.require().display().to_string());
+    let commands = format!(
+        "{ip} link add eth0 type veth peer name peer && {ip} addr add 10.0.0.1/24 dev eth0 \
+         && {ip} link set peer up && {ip} link set eth0 up && exec \"$@\""
+    );
+    [&unshare.display().to_string(), "--net", "sh", "-c", &commands, "sh"].map(str::to_owned).to_vec()
+}
+
+/// Where a daemon in such a namespace pins the maps of its interface.
+fn pins_of(daemon: &Vrrpd) -> PathBuf {
+    let namespace = inode(Path::new(&format!("/proc/{}/ns/net", daemon.pid())));
+    PathBuf::from(format!("/sys/fs/bpf/vrrpd/{namespace}/eth0"))
+}
+
 /// The names in a directory, in order.
-fn files(directory: &std::path::Path) -> Vec<String> {
+fn files(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).map(Iterator::flatten).into_iter().flatten();
     let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
 
-fn inode(path: &std::path::Path) -> u64 {
+fn inode(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     fs::metadata(path).expect("it is there").ino()
 }

@@ -13,7 +13,7 @@ use vrrpd_common::Reject;
 use vrrpd_lab::AdvertFrame;
 use vrrpd_lab::corpus::{self, Case, announced_lengths, cases, flips, right_ones, truncations};
 use vrrpd_lab::oracle::Judgement;
-use vrrpd_lab::program::{LONGEST_FRAME, Program, SHORTEST_FRAME, now};
+use vrrpd_lab::program::{LONGEST_FRAME, Program, SHORTEST_FRAME, map_names, now};
 use vrrpd_lab::random::Frames;
 use vrrpd_lab::trial::{Trial, hex};
 
@@ -30,6 +30,11 @@ fn every_frame_of_the_corpus_is_judged_as_written_down() {
         assert_eq!(trial.frame(&frame).to_string(), outcome, "{name}: {}", hex(&frame));
         trial.settle();
     }
+}
+
+#[test]
+fn the_object_that_is_shipped_has_its_own_maps_and_none_for_a_log() {
+    assert_eq!(map_names(), ["EVENTS", "RECORDS", "REJECTS", "ROUTERS"]);
 }
 
 #[test]

@@ -33,6 +33,12 @@ pub const fn slot(family: Family, vrid: Vrid) -> u32 {
     family + vrid.get() as u32
 }
 
+/// The family of an index.
+#[inline(always)]
+pub const fn family_of(slot: u32) -> Family {
+    if slot < 256 { Family::Ipv4 } else { Family::Ipv6 }
+}
+
 /// The virtual router at an index; `None` where there can be none.
 pub fn router_at(slot: u32) -> Option<(Family, Vrid)> {
     let [low, family, 0, 0] = slot.to_le_bytes() else { return None };
@@ -141,7 +147,7 @@ pub struct Command {
     /// Zero.
     pub reserved: [u8; 2],
     /// The kernel's answer: 0, or a negated errno. The first command for a slot may fail with `ENOMEM` although there is
-    /// memory: newer kernels make a timer of what is at hand only. Asked again a millisecond later they have it.
+    /// memory: newer kernels make a timer of what is at hand only. It has changed nothing and may be given again.
     pub result: i32,
     /// The virtual router's configuration from now on.
     pub config: RouterConfig,
@@ -271,7 +277,7 @@ impl RouterConfig {
     #[inline(always)]
     pub fn expect(&self, family: Family) -> Option<Expect> {
         Some(Expect {
-            version: self.version(),
+            version: self.version(family),
             interval: Interval::from_stored(self.interval)?,
             auth: if self.auth_kind == 0 { Auth::None } else { Auth::Simple(self.auth_data) },
             source: self.has(flag::SOURCE).then(|| address(family, self.source)),
@@ -324,10 +330,11 @@ impl RouterConfig {
         Role::from_number(self.role)
     }
 
-    /// The protocol version.
+    /// The protocol version that is spoken over this family.
     #[inline(always)]
-    pub const fn version(&self) -> Version {
-        if self.version == Version::V2.number() { Version::V2 } else { Version::V3 }
+    pub const fn version(&self, family: Family) -> Version {
+        let version = if self.version == Version::V2.number() { Version::V2 } else { Version::V3 };
+        version.over(family)
     }
 }
 

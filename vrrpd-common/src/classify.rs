@@ -243,10 +243,7 @@ fn advert(packet: &Packet, message: &Message, vrid: Vrid, expect: &Expect) -> Re
         return Err(Reject::Ttl.because(u32::from(packet.hop_limit), u32::from(expect.min_ttl)));
     }
     let family = packet.pseudo.family();
-    let version = match family {
-        Family::Ipv4 => expect.version,
-        Family::Ipv6 => Version::V3,
-    };
+    let version = expect.version.over(family);
     message.check(packet.message_len, version, &packet.pseudo)?;
     let header = message.header();
     if version == Version::V2 {

@@ -152,6 +152,16 @@ impl Version {
             Self::V3 => 3,
         }
     }
+
+    /// The version of a router that is set to this one and lives in this family: over IPv6 there is version 3 only.
+    #[must_use]
+    #[inline(always)]
+    pub const fn over(self, family: Family) -> Self {
+        match family {
+            Family::Ipv4 => self,
+            Family::Ipv6 => Self::V3,
+        }
+    }
 }
 
 impl fmt::Display for Version {

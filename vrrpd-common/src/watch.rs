@@ -26,7 +26,7 @@
 //!   one which the daemon did not act upon is not the last.
 //! * *Readers without a lock.* They go by [`RouterRecord::sequence`].
 
-use crate::abi::{Command, Event, EventKind, Heard, Role, RouterConfig, RouterRecord, address};
+use crate::abi::{Command, Event, EventKind, Heard, Role, RouterConfig, RouterRecord, address, family_of};
 use crate::election::{BackupVerdict, MasterVerdict, backup_verdict, master_verdict};
 use crate::params::{Family, Interval, Priority, Version};
 use crate::time::{Duration, Instant};
@@ -39,9 +39,9 @@ pub const RING_RETRY: Duration = Duration::from_millis(1);
 /// How often it is doubled: to 128 ms, so that a daemon that stands still costs next to nothing.
 const RING_RETRY_DOUBLINGS: u8 = 7;
 
-/// What is to be done after an advert or a command, once the lock is released.
+/// What an advert or a command leaves to be done once the lock is released: nothing under it may call the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Todo {
+pub struct Deferred {
     /// Set the timer to [`RouterRecord::timer_at`].
     pub arm: bool,
     /// Put [`RouterRecord::event`] into the ring.
@@ -62,7 +62,7 @@ pub enum Due {
 impl RouterRecord {
     /// An advert that passed every check.
     #[inline(always)]
-    pub fn take(&mut self, config: &RouterConfig, family: Family, heard: Heard) -> Todo {
+    pub fn take(&mut self, config: &RouterConfig, family: Family, heard: Heard) -> Deferred {
         self.adverts += 1;
         let news = !heard.says_the_same_as(&self.heard);
         let report = match config.role() {
@@ -71,7 +71,7 @@ impl RouterRecord {
                 false
             }
             Role::Backup => {
-                self.judge_as_backup(config, heard);
+                self.judge_as_backup(config, family, heard);
                 (news || self.unreported != 0) && self.may_report(heard.at, config.report_spacing)
             }
             Role::Master => {
@@ -86,13 +86,13 @@ impl RouterRecord {
                 }
             }
         };
-        Todo { arm: self.timer_is_too_late(), report }
+        Deferred { arm: self.timer_is_too_late(), report }
     }
 
     /// The daemon's command.
     #[inline(always)]
-    pub fn obey(&mut self, command: &Command) -> Todo {
-        let config = &command.config;
+    pub fn obey(&mut self, command: &Command) -> Deferred {
+        let (config, family) = (&command.config, family_of(command.slot));
         if self.role != config.role {
             self.role = config.role;
             self.report_after = 0;
@@ -116,19 +116,19 @@ impl RouterRecord {
                 // heard puts the deadline off, never forward: only one that leaves does that.
                 let (followed, heard) = (self.followed, self.heard);
                 if followed.at > command.known_until {
-                    self.judge_as_backup(config, followed);
+                    self.judge_as_backup(config, family, followed);
                     self.deadline = self.deadline.max(command.deadline);
                 }
                 if heard.at > command.known_until && heard.at > followed.at {
                     let before = self.deadline;
-                    self.judge_as_backup(config, heard);
+                    self.judge_as_backup(config, family, heard);
                     if heard.priority != Priority::RESIGN.0 {
                         self.deadline = self.deadline.max(before);
                     }
                 }
             }
         }
-        Todo { arm: self.timer_is_too_late(), report: false }
+        Deferred { arm: self.timer_is_too_late(), report: false }
     }
 
     /// The timer ran at `now`.
@@ -191,14 +191,14 @@ impl RouterRecord {
 
     /// RFC 9568 §6.4.2, receipt of an advertisement.
     #[inline(always)]
-    fn judge_as_backup(&mut self, config: &RouterConfig, heard: Heard) {
+    fn judge_as_backup(&mut self, config: &RouterConfig, family: Family, heard: Heard) {
         self.heard = heard;
         let verdict = backup_verdict(
             Priority(heard.priority),
             Priority(config.priority),
             config.has(crate::abi::flag::PREEMPT),
         );
-        let (own, version) = (Priority(config.priority), config.version());
+        let (own, version) = (Priority(config.priority), config.version(family));
         let wait = match verdict {
             BackupVerdict::Discard => return,
             BackupVerdict::Follow => {

@@ -21,11 +21,11 @@ pub fn carry_out(ctx: &XdpContext) -> Option<()> {
     }
     let router = Router::at(asked.slot)?;
     let result = timer::prepare(&router).map(|()| {
-        let todo = router.locked(|config, record| {
+        let deferred = router.locked(|config, record| {
             *config = asked.config;
             record.obey(&asked)
         });
-        if todo.arm {
+        if deferred.arm {
             timer::set(&router);
         }
     });

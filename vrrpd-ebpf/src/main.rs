@@ -88,7 +88,9 @@ fn verdict(router: &Router) -> u32 {
 #[inline(always)]
 fn log(ctx: &XdpContext, rejection: &Rejection) {
     let Rejection { reject, got, wanted } = *rejection;
-    aya_log_ebpf::debug!(ctx, "reason {}: got {}, wanted {}", reject as u8, got, wanted);
+    // Its name would be a string of one length or another, and all that follows be verified for each.
+    let check = reject as u8;
+    aya_log_ebpf::debug!(ctx, "discarded by check {} of Reject::ALL: got {}, wanted {}", check, got, wanted);
 }
 
 #[cfg(not(feature = "debug-log"))]

@@ -75,13 +75,13 @@ impl Router {
         // SAFETY: the helper has no preconditions.
         let now = Instant::from_nanos(unsafe { bpf_ktime_get_ns() });
         let heard = Heard::new(advert, now);
-        let todo = self.locked(|config, record| {
+        let deferred = self.locked(|config, record| {
             (config.generation == self.generation).then(|| record.take(config, family, heard))
         })?;
-        if todo.arm {
+        if deferred.arm {
             timer::set(self);
         }
-        if todo.report {
+        if deferred.report {
             self.report(EventKind::Advert, now);
         }
         Some(())

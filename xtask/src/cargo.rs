@@ -35,10 +35,16 @@ pub(crate) fn shown(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// Builds the daemon and its client as they are shipped, and returns the directory they are in.
-pub(crate) fn build_release() -> Result<PathBuf> {
+/// Names the directory of the objects for the kernel that are to be built in and tested, instead of the committed ones: to the
+/// build of the daemon, and to the laboratory.
+pub(crate) const BPF_OBJECTS: &str = "VRRPD_BPF_OBJECTS";
+
+/// Builds the daemon and its client as they are shipped, and returns the directory they are in. `objects` is for
+/// [`BPF_OBJECTS`].
+pub(crate) fn build_release(objects: Option<&Path>) -> Result<PathBuf> {
     let mut command = cargo(&["build", "--release", "--package", "vrrpd", "--bins"]);
     command.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
+    command.envs(objects.map(|objects| (BPF_OBJECTS, objects)));
     let mut child = command.spawn().context("cargo cannot be run")?;
     let messages = child.stdout.take().context("its output is piped")?;
     let mut directory = None;

@@ -16,7 +16,7 @@ pub(crate) fn run() -> Result<()> {
         step(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])?;
     }
     step(&["xtask", "ebpf", "--check"])?;
-    step(&["xtask", "test"])?;
+    step(&["xtask", "test", "--fresh-object"])?;
     step(&["xtask", "lab"])?;
     println!("ci: everything holds");
     Ok(())

@@ -1,7 +1,7 @@
-//! The program in the kernel: built with a toolchain of its own, and committed, so that everybody else needs none.
+//! The programs in the kernel: built with a toolchain of their own, and committed, so that everybody else needs none.
 //!
-//! `vrrpd/ebpf/vrrpd.bpf.o` is the object that the daemon embeds, `vrrpd.bpf.sources` beside it the hash of the sources
-//! it came from.
+//! `vrrpd/ebpf` has the objects that the daemon embeds, and in `vrrpd.bpf.sources` the hash of the sources they came
+//! from.
 
 use std::env;
 use std::fmt::Write as _;
@@ -15,12 +15,17 @@ use sha2::{Digest, Sha256};
 
 use crate::{cargo, setup};
 
-/// What is made.
-const OBJECT: &str = "vrrpd/ebpf/vrrpd.bpf.o";
-/// What it was made of.
+/// Where the committed objects are.
+const COMMITTED: &str = "vrrpd/ebpf";
+/// The programs; the object of each bears its name.
+const PROGRAMS: [&str; 2] = ["vrrpd", "own_mac"];
+/// What they were made of.
 const SOURCES: &str = "vrrpd/ebpf/vrrpd.bpf.sources";
 /// Where the program's own build goes.
 const TARGET: &str = "target/ebpf";
+/// The objects that a build leaves there, and the variant that logs, where `vrrpd/build.rs` looks for them.
+const BUILT: &str = "objects";
+const BUILT_WITH_LOG: &str = "objects-debug-log";
 /// The version that knows the LLVM of Debian's compiler.
 const LINKER_VERSION: &str = "0.13.0";
 const LLVM: &str = "/usr/lib/llvm-22";
@@ -62,13 +67,21 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let built = build(options.debug_log)?;
     if options.debug_log {
-        println!("ebpf: {} logs what it discards; embed it by copying it to {OBJECT}", built.display());
+        println!(
+            "ebpf: what is in {} logs what it discards; `cargo build --features debug-log` embeds it",
+            built.display()
+        );
         return Ok(());
     }
-    fs::create_dir_all(cargo::root().join("vrrpd/ebpf"))?;
-    fs::copy(&built, cargo::root().join(OBJECT)).with_context(|| format!("{OBJECT} cannot be written"))?;
+    let committed = cargo::root().join(COMMITTED);
+    fs::create_dir_all(&committed)?;
+    for program in PROGRAMS {
+        let object = object(&committed, program);
+        fs::copy(self::object(&built, program), &object)
+            .with_context(|| format!("{} cannot be written", object.display()))?;
+    }
     fs::write(cargo::root().join(SOURCES), format!("{}\n", hash_of_sources()?))?;
-    println!("ebpf: {OBJECT} is new");
+    println!("ebpf: the objects in {COMMITTED} are new");
     Ok(())
 }
 
@@ -77,19 +90,55 @@ pub(crate) fn check() -> Result<()> {
     let recorded = fs::read_to_string(cargo::root().join(SOURCES)).with_context(|| SOURCES.to_owned())?;
     ensure!(
         recorded.trim() == hash_of_sources()?,
-        "{OBJECT} was built from other sources than these; `cargo xtask ebpf` builds it anew"
+        "the objects in {COMMITTED} were built from other sources than these; `cargo xtask ebpf` builds them anew"
     );
-    println!("ebpf: {OBJECT} belongs to these sources");
+    println!("ebpf: the objects in {COMMITTED} belong to these sources");
     Ok(())
 }
 
+/// The object of a program.
+fn object(directory: &Path, program: &str) -> PathBuf {
+    directory.join(format!("{program}.bpf.o"))
+}
+
+/// Builds the objects anew where a toolchain is there, and returns where they are if they are others than the
+/// committed ones. The same compiler makes the same octets, wherever the sources are.
+pub(crate) fn fresh() -> Result<Option<PathBuf>> {
+    if !can_build() {
+        println!("ebpf: no toolchain for programs in the kernel here; the committed objects in {COMMITTED} are tested");
+        return Ok(None);
+    }
+    let built = build(false)?;
+    let committed = cargo::root().join(COMMITTED);
+    let mut others = Vec::new();
+    for program in PROGRAMS {
+        let octets = |directory: &Path| {
+            let object = object(directory, program);
+            fs::read(&object).with_context(|| object.display().to_string())
+        };
+        if octets(&built)? != octets(&committed)? {
+            others.push(program);
+        }
+    }
+    if others.is_empty() {
+        println!("ebpf: built anew, the objects in {COMMITTED} are the same octet for octet; they are tested");
+        return Ok(None);
+    }
+    println!(
+        "ebpf: built anew, {} differs from the committed object; the new ones in {} are tested",
+        others.join(" and "),
+        built.display()
+    );
+    Ok(Some(built))
+}
+
 /// Whether a toolchain for it is there.
-pub(crate) fn can_build() -> bool {
+fn can_build() -> bool {
     linker().is_some() && toolchain().is_some()
 }
 
-/// Builds the object, without debugging information, and returns where it is.
-pub(crate) fn build(debug_log: bool) -> Result<PathBuf> {
+/// Builds the objects, without debugging information, and returns the directory where they are.
+fn build(debug_log: bool) -> Result<PathBuf> {
     let Some(linker) = linker() else {
         bail!("bpf-linker is missing; `cargo xtask setup --ebpf` installs it")
     };
@@ -136,15 +185,47 @@ pub(crate) fn build(debug_log: bool) -> Result<PathBuf> {
         .env_remove("RUSTUP_TOOLCHAIN")
         .current_dir(root.join("vrrpd-ebpf"));
     cargo::run(&mut command)?;
-    let built = root.join(TARGET).join("bpfel-unknown-none/release/vrrpd");
-    let stripped = built.with_extension("bpf.o");
-    let mut strip = Command::new(Path::new(LLVM).join("bin/llvm-strip"));
-    if !Path::new(strip.get_program()).exists() {
-        strip = Command::new("llvm-strip");
+    let target = root.join(TARGET);
+    let objects = target.join(if debug_log { BUILT_WITH_LOG } else { BUILT });
+    fs::create_dir_all(&objects)?;
+    for program in PROGRAMS {
+        finish(&target.join("bpfel-unknown-none/release").join(program), &object(&objects, program))?;
     }
-    // BTF stays: the kernel wants it for timers and locks.
-    cargo::run(strip.arg("--strip-debug").arg("-o").arg(&stripped).arg(&built))?;
-    Ok(stripped)
+    Ok(objects)
+}
+
+/// Leaves out what only a debugger wants, and what depends on where the sources are. BTF stays: the kernel wants it for
+/// timers and locks.
+fn finish(built: &Path, object: &Path) -> Result<()> {
+    let listed = llvm("llvm-nm").arg("--format=just-symbols").arg(built).output().context("llvm-nm")?;
+    ensure!(listed.status.success(), "llvm-nm: {}", String::from_utf8_lossy(&listed.stderr).trim());
+    let mut copy = llvm("llvm-objcopy");
+    copy.arg("--strip-debug");
+    for symbol in String::from_utf8_lossy(&listed.stdout).lines() {
+        if let Some(lasting) = without_disambiguators(symbol) {
+            copy.arg(format!("--redefine-sym={symbol}={lasting}"));
+        }
+    }
+    cargo::run(copy.arg(built).arg(object))
+}
+
+/// The name of a Rust symbol without the hashes of its crates, into which cargo mixes their directories; `None` where
+/// there is none.
+fn without_disambiguators(symbol: &str) -> Option<String> {
+    let mut parts = symbol.strip_prefix("_R")?.split("Cs");
+    let mut name = format!("_R{}", parts.next()?);
+    for part in parts {
+        let (_hash, rest) = part.split_once('_')?;
+        name.push('C');
+        name.push_str(rest);
+    }
+    (name != symbol).then_some(name)
+}
+
+/// One of LLVM's tools.
+fn llvm(tool: &str) -> Command {
+    let debian = Path::new(LLVM).join("bin").join(tool);
+    if debian.exists() { Command::new(debian) } else { Command::new(tool) }
 }
 
 /// Installs a toolchain from Debian's packages, and the linker.
@@ -218,4 +299,18 @@ fn list(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_of_the_sources_is_in_no_symbol() {
+        let symbol = "_RNvNtCsh9KRkgTvEUH_5vrrpd5timer7ran_out";
+        assert_eq!(without_disambiguators(symbol).as_deref(), Some("_RNvNtC5vrrpd5timer7ran_out"));
+        for symbol in ["vrrpd", "ROUTERS", "_RNvNtC5vrrpd5timer7ran_out"] {
+            assert_eq!(without_disambiguators(symbol), None, "{symbol}");
+        }
+    }
 }

@@ -94,7 +94,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(needs::is_root(), "the lab makes network namespaces, which needs root: run as root");
     setup::see_to(&[needs::IP])?;
     println!("lab: building vrrpd");
-    use_binaries_in(cargo::build_release()?);
+    use_binaries_in(cargo::build_release(None)?);
     // The laboratory panics when it cannot go on; here that is an error like any other.
     panic::set_hook(Box::new(|_| ()));
     let result = panic::catch_unwind(|| show(options));

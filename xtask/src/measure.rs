@@ -36,7 +36,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(needs::is_root(), "this makes network namespaces, which needs root: run as root");
     setup::see_to(&[needs::IP])?;
-    use_binaries_in(cargo::build_release()?);
+    use_binaries_in(cargo::build_release(None)?);
     packet_costs();
     println!();
     for datapath in [Datapath::Native, Datapath::Generic, Datapath::Raw] {

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use vrrpd_lab::needs;
 
-use crate::{cargo, setup};
+use crate::{cargo, ebpf, setup};
 
 /// Tests in a laboratory mostly wait for timers, so more of them run at once than there are cores; more than this,
 /// and the machines of a laboratory begin to be late.
@@ -40,6 +40,10 @@ pub(crate) struct Options {
     #[arg(long = "datapath", value_name = "PATH")]
     datapaths: Vec<Datapath>,
 
+    /// Build the program in the kernel anew, where its toolchain is there, and test that
+    #[arg(long)]
+    fresh_object: bool,
+
     /// Passed on to `cargo test`: a filter on test names, `--test election`, `-- --nocapture`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
@@ -57,7 +61,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(needs::is_root(), "the tests make network namespaces, which needs root: run as root");
     let start = Instant::now();
     setup::everything()?;
-    let binaries = cargo::build_release()?;
+    let objects = if options.fresh_object { ebpf::fresh()? } else { None };
+    let binaries = cargo::build_release(objects.as_deref())?;
     let mut failed = Vec::new();
     for datapath in [Datapath::Raw, Datapath::Generic, Datapath::Native] {
         if !options.datapaths.is_empty() && !options.datapaths.contains(&datapath) {
@@ -66,7 +71,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let Some(arguments) = datapath.arguments(&options.arguments) else { continue };
         let began = Instant::now();
         // The others are run all the same: what fails with one data path alone says where to look.
-        let result = run_with(datapath, &arguments, &binaries);
+        let result = run_with(datapath, &arguments, &binaries, objects.as_deref());
         println!("cargo xtask test: data path {}: {} s", datapath.name(), began.elapsed().as_secs());
         if let Err(error) = result {
             eprintln!("cargo xtask test: data path {}: {error}", datapath.name());
@@ -78,10 +83,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn run_with(datapath: Datapath, arguments: &[String], binaries: &Path) -> Result<()> {
+fn run_with(datapath: Datapath, arguments: &[String], binaries: &Path, objects: Option<&Path>) -> Result<()> {
     let mut command = cargo::cargo(&["test", "--no-fail-fast"]);
     command.args(arguments);
     command.env("VRRPD_LAB_BINARIES", binaries).env("VRRPD_LAB_DATAPATH", datapath.name());
+    command.envs(objects.map(|objects| (cargo::BPF_OBJECTS, objects)));
     if std::env::var_os("RUST_TEST_THREADS").is_none() {
         command.env("RUST_TEST_THREADS", THREADS);
     }

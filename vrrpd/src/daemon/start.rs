@@ -20,6 +20,7 @@ use crate::clock::{self, Alarm};
 use crate::config::{RouterConfig, VirtualAddress, Vmac, VmacFallback, Xdp};
 use crate::control::server;
 use crate::datapath::RouterId;
+use crate::datapath::leftovers;
 use crate::datapath::readiness::Readiness;
 use crate::interface::service::{Order, Report, Request, Service, Ticket};
 use crate::interface::{self, Hold, Outcome};
@@ -207,6 +208,10 @@ impl Daemon {
                 check_datapath(link)?;
                 link.join();
             }
+        }
+
+        if links.iter().any(Link::is_in_kernel) {
+            leftovers::remove();
         }
 
         let (commands_in, commands) = mpsc::channel(COMMANDS);

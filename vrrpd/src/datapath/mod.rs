@@ -4,9 +4,13 @@
 //! [`Table::judge`] runs the one parser over a frame and counts what it found. In the kernel [`xdp::XdpPath`] does both,
 //! and tells only what changes something. Exactly one of them is there for an interface at a time.
 
+#[cfg(feature = "debug-log")]
+mod kernel_log;
+pub mod leftovers;
 pub mod membership;
 pub mod own_mac;
 pub mod pins;
+mod privileges;
 pub mod raw;
 pub mod readiness;
 pub mod xdp;

@@ -11,7 +11,7 @@ use vrrpd_common::MacAddr;
 use super::xdp::{Refusal, chain, refusal};
 
 /// The program, built by `cargo xtask ebpf`.
-static OBJECT: &[u8] = include_bytes_aligned!("../../ebpf/own_mac.bpf.o");
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/own_mac.bpf.o"));
 const PROGRAM: &str = "own_mac";
 
 /// The classifier on one interface; dropping it takes it away, and if we crash, the kernel does.

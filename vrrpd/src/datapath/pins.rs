@@ -2,32 +2,60 @@
 //! `/sys/fs/bpf/vrrpd/NETNS/INTERFACE/`, NETNS being the inode of the network namespace.
 
 use std::fmt;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use aya::maps::{Map, MapData, PerCpuArray};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vrrpd_common::abi::{Counters, Role, RouterRecord, SLOTS, router_at};
 use vrrpd_common::router::StateName;
-use vrrpd_common::{Family, Instant, Vrid};
+use vrrpd_common::{Duration, Family, Instant, Vrid};
 
 use super::RejectCounts;
 use super::xdp::sum;
+use crate::clock;
 use crate::report::{KernelReport, MasterSeen};
 use crate::sys::records::Records;
 
 const BPFFS: &str = "/sys/fs/bpf";
-const OURS: &str = "/sys/fs/bpf/vrrpd";
+pub(super) const OURS: &str = "/sys/fs/bpf/vrrpd";
 const RECORDS: &str = "records";
 const REJECTS: &str = "rejects";
+/// What is pinned of an interface.
+pub(super) const PINS: [&str; 2] = [RECORDS, REJECTS];
+/// How long another process may take over its pins.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// The pins of one interface; they go when this is dropped.
 #[derive(Debug)]
 pub struct Pins {
     dir: PathBuf,
+}
+
+/// Held by who makes pins or removes those of others. It is the file system's root that is locked, which stays.
+#[derive(Debug)]
+pub(super) struct Lock(#[expect(dead_code, reason = "held until it is dropped")] Flock<File>);
+
+impl Lock {
+    /// Takes it, and waits for a moment if need be: a process that stands still must not keep others from starting.
+    pub(super) fn take() -> io::Result<Self> {
+        let until = clock::now() + PATIENCE;
+        let mut root = File::open(BPFFS)?;
+        loop {
+            match Flock::lock(root, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(Self(lock)),
+                Err((file, Errno::EWOULDBLOCK)) if clock::now() < until => root = file,
+                Err((_, error)) => return Err(error.into()),
+            }
+            thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
 }
 
 /// What another process sees of an interface.
@@ -49,6 +77,7 @@ impl Pins {
     /// program is us.
     pub fn make(interface: &str, records: &Map, rejects: &Map) -> Result<Self, String> {
         mount_bpffs().map_err(|error| format!("{BPFFS}: {error}"))?;
+        let _lock = Lock::take().map_err(|error| format!("{BPFFS}: another vrrpd is at it: {error}"))?;
         let dir = directory().map_err(|error| error.to_string())?.join(file_name(interface));
         let at_dir = |error: io::Error| format!("{}: {error}", dir.display());
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(at_dir)?;
@@ -68,7 +97,7 @@ impl Pins {
 impl Drop for Pins {
     fn drop(&mut self) {
         // What does not go stays for the next start; directories that others still use are not empty.
-        for name in [RECORDS, REJECTS] {
+        for name in PINS {
             let _ = fs::remove_file(self.dir.join(name));
         }
         for dir in self.dir.ancestors().take_while(|dir| dir.starts_with(OURS)) {

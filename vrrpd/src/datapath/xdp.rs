@@ -20,16 +20,17 @@ use vrrpd_common::Duration;
 use vrrpd_common::abi::{ABI_VERSION, Command, Counters, Event, Role, RouterConfig, RouterRecord};
 
 use super::pins::Pins;
+use super::privileges;
 use crate::clock;
 use crate::config::Xdp as Wanted;
-use crate::sys::memory;
 use crate::sys::records::Records;
 
-/// The program, built by `cargo xtask ebpf`.
-static OBJECT: &[u8] = include_bytes_aligned!("../../ebpf/vrrpd.bpf.o");
+/// The program, built by `cargo xtask ebpf`; `build.rs` says where it is.
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/vrrpd.bpf.o"));
 const PROGRAM: &str = "vrrpd";
 const COMMANDS: &str = "vrrpd_command";
-/// Before a slot is asked for again.
+/// Pipes that are opened and closed before a slot is asked for again, and the pause when that did not help.
+const PIPES: usize = 32;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// Where in the kernel the program runs.
@@ -51,6 +52,8 @@ pub struct XdpPath {
     ring: RingBuf<MapData>,
     rejects: PerCpuArray<MapData, Counters>,
     _pins: Option<Pins>,
+    #[cfg(feature = "debug-log")]
+    _log: super::kernel_log::KernelLog,
     ebpf: Ebpf,
 }
 
@@ -96,7 +99,17 @@ impl XdpPath {
             Records::map(data.fd().as_fd()).map_err(|error| Refusal(format!("RECORDS: {error}")))?;
         let rejects = PerCpuArray::try_from(rejects).map_err(|error| Refusal(chain(&error)))?;
         let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(|error| Refusal(chain(&error)))?;
-        Ok(Self { tier, reason, records, ring, rejects, _pins: pins.ok(), ebpf })
+        Ok(Self {
+            tier,
+            reason,
+            records,
+            ring,
+            rejects,
+            _pins: pins.ok(),
+            #[cfg(feature = "debug-log")]
+            _log: super::kernel_log::KernelLog::read(&mut ebpf, name)?,
+            ebpf,
+        })
     }
 
     /// Where the program runs.
@@ -109,19 +122,23 @@ impl XdpPath {
         self.reason.as_deref()
     }
 
-    /// Makes the slots of routers ready, before anybody waits for them: the kernel makes a timer of what memory it has at
-    /// hand without waiting, and may have to be asked again, for seconds at times.
+    /// Makes the slots of routers ready, before anybody waits for them: newer kernels make a timer without taking a lock,
+    /// and so of an object that this processor has at hand, or not at all. In Linux 6.18 that is so for each hundredth
+    /// timer, and then for seconds, until somebody else has used objects of that size. A pipe is such an object.
     pub fn prepare(&mut self, slots: impl Iterator<Item = u32>, patience: Duration) -> Result<(), Refusal> {
         let until = clock::now() + patience;
         for slot in slots {
             let config = RouterConfig { role: Role::Init as u8, ..RouterConfig::default() };
             let command = Command { slot, config, ..Command::default() };
-            loop {
+            for attempt in 0_u32.. {
                 match self.try_command(command)? {
                     0 => break,
                     result if result == -libc::ENOMEM && clock::now() < until => {
-                        memory::circulate();
-                        thread::sleep(PAUSE);
+                        if attempt > 0 {
+                            thread::sleep(PAUSE);
+                        }
+                        // Without descriptors to spare there is nothing to be done but to ask again.
+                        drop((0..PIPES).map_while(|_| io::pipe().ok()).collect::<Vec<_>>());
                     }
                     result => return Err(of_the_timer(result)),
                 }
@@ -186,6 +203,16 @@ pub fn sum(rejects: &PerCpuArray<MapData, Counters>) -> Counters {
 }
 
 fn load() -> Result<Ebpf, Refusal> {
+    // Without CAP_PERFMON the kernel does load programs, but not one that does what this one does: it finds fault with
+    // the instructions then.
+    try_load().map_err(|reason| match privileges::missing().as_slice() {
+        [] => reason,
+        [one] => Refusal(format!("{one} is missing: {reason}")),
+        [names @ .., last] => Refusal(format!("{} and {last} are missing: {reason}", names.join(", "))),
+    })
+}
+
+fn try_load() -> Result<Ebpf, Refusal> {
     let mut ebpf =
         EbpfLoader::new().verifier_log_level(VerifierLogLevel::empty()).load(OBJECT).map_err(|error| {
             if errno(&error) == Some(Errno::EPERM) { not_allowed() } else { Refusal(chain(&error)) }
@@ -224,11 +251,11 @@ pub(super) fn refusal(error: &ProgramError) -> Refusal {
 }
 
 fn not_allowed() -> Refusal {
-    Refusal("the kernel does not allow it; CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are needed".to_owned())
+    Refusal("the kernel does not allow it".to_owned())
 }
 
 /// The system's error at the bottom of an error.
-fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
+pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
     let mut cause = Some(error);
     while let Some(this) = cause {
         if let Some(code) = this.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {

@@ -90,8 +90,8 @@ fn deadline(machine: &VirtualRouter) -> u64 {
 fn backup(preempt: bool) -> (RouterRecord, VirtualRouter) {
     let machine = machine(preempt);
     let mut record = RouterRecord::default();
-    let todo = record.obey(&command(&machine, 0, preempt));
-    assert!(todo.arm && record.timer_at == record.deadline && record.deadline == deadline(&machine));
+    let deferred = record.obey(&command(&machine, 0, preempt));
+    assert!(deferred.arm && record.timer_at == record.deadline && record.deadline == deadline(&machine));
     (record, machine)
 }
 
@@ -145,12 +145,12 @@ proptest! {
 fn an_advert_moves_the_deadline_and_not_the_timer_which_finds_it_when_it_runs() {
     let (mut record, _) = backup(true);
     let first = record.timer_at;
-    let todo = record.take(
+    let deferred = record.take(
         &config(Role::Backup, true),
         Family::Ipv4,
         Heard::new(&advert(150, 10, 1), Instant::from_nanos(START + 100_000_000)),
     );
-    assert!(!todo.arm);
+    assert!(!deferred.arm);
     assert_eq!(record.timer_at, first);
     assert_eq!(record.look_at_deadline(Instant::from_nanos(first)), Due::Later);
     assert_eq!(record.timer_at, record.deadline);
@@ -160,12 +160,12 @@ fn an_advert_moves_the_deadline_and_not_the_timer_which_finds_it_when_it_runs() 
 #[test]
 fn a_shorter_deadline_moves_the_timer_at_once() {
     let (mut record, _) = backup(true);
-    let todo = record.take(
+    let deferred = record.take(
         &config(Role::Backup, true),
         Family::Ipv4,
         Heard::new(&advert(0, 10, 1), Instant::from_nanos(START + 1_000_000)),
     );
-    assert!(todo.arm && todo.report);
+    assert!(deferred.arm && deferred.report);
     assert_eq!(record.timer_at, record.deadline);
 }
 
@@ -224,9 +224,9 @@ fn a_flood_of_changing_adverts_is_reported_at_the_spacing() {
     for step in 0..20_000_u64 {
         let priority = if step % 2 == 0 { 150 } else { 151 };
         let at = Instant::from_nanos(START + step * 100_000);
-        let todo =
+        let deferred =
             record.take(&config(Role::Backup, true), Family::Ipv4, Heard::new(&advert(priority, 10, 1), at));
-        reports += u32::from(todo.report);
+        reports += u32::from(deferred.report);
     }
     assert_eq!(reports, 4, "in two seconds at one in half a second");
 }

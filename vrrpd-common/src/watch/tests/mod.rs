@@ -50,7 +50,7 @@ fn router(role: Role) -> RouterRecord {
     record
 }
 
-fn take(record: &mut RouterRecord, role: Role, advert: Heard) -> Todo {
+fn take(record: &mut RouterRecord, role: Role, advert: Heard) -> Deferred {
     record.take(&config(role), Family::Ipv4, advert)
 }
 
@@ -61,10 +61,10 @@ fn at(ms: u64) -> Instant {
 #[test]
 fn a_backup_arms_the_timer_once_and_then_only_writes_deadlines() {
     let mut record = RouterRecord::default();
-    assert_eq!(record.obey(&command(Role::Backup, 36, 0)), Todo { arm: true, report: false });
-    assert_eq!(take(&mut record, Role::Backup, heard(10, 150)), Todo { arm: false, report: true });
+    assert_eq!(record.obey(&command(Role::Backup, 36, 0)), Deferred { arm: true, report: false });
+    assert_eq!(take(&mut record, Role::Backup, heard(10, 150)), Deferred { arm: false, report: true });
     for ms in [20, 30] {
-        assert_eq!(take(&mut record, Role::Backup, heard(ms, 150)), Todo::default());
+        assert_eq!(take(&mut record, Role::Backup, heard(ms, 150)), Deferred::default());
     }
     assert_eq!(record.deadline, 30 * MS + MASTER_DOWN);
     assert_eq!(record.timer_at, 36 * MS);
@@ -103,6 +103,35 @@ fn version_2_goes_by_its_own_interval() {
     let config = RouterConfig { version: 2, interval: 100, ..config(Role::Backup) };
     record.take(&config, Family::Ipv4, Heard { interval: 500, ..heard(10, 150) });
     assert_eq!(record.deadline, 10 * MS + 3_609_375_000);
+}
+
+#[test]
+fn over_ipv6_a_router_is_timed_by_version_3_whatever_its_version_says_as_its_adverts_are_read() {
+    let number = Vrid::new(51).expect("is legal");
+    let config = RouterConfig { version: 2, interval: 100, ..config(Role::Backup) };
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let version = if family == Family::Ipv6 { Version::V3 } else { Version::V2 };
+        assert_eq!(config.expect(family).map(|expect| expect.version), Some(version));
+        let wait = match version {
+            Version::V2 => 3_609_375_000,
+            Version::V3 => MASTER_DOWN,
+        };
+
+        let mut record = router(Role::Backup);
+        record.take(&config, family, heard(10, 150));
+        assert_eq!(record.deadline, 10 * MS + wait, "an advert");
+
+        let mut record = router(Role::Backup);
+        record.heard = heard(10, 150);
+        record.followed = record.heard;
+        record.obey(&Command { slot: slot(family, number), config, ..command(Role::Backup, 0, 5) });
+        assert_eq!(record.deadline, 10 * MS + wait, "an advert that the daemon had not heard of");
+
+        let mut record = router(Role::Backup);
+        record.take(&config, family, heard(10, 0));
+        let skew = if version == Version::V3 { SKEW } else { 609_375_000 };
+        assert_eq!(record.deadline, 10 * MS + skew, "a resignation");
+    }
 }
 
 #[test]
@@ -151,7 +180,7 @@ fn an_advert_between_expiry_and_role_change_is_in_the_record_and_reported_to_the
     take(&mut record, Role::Backup, heard(10, 150));
     assert_eq!(record.look_at_deadline(at(47)), Due::Expired);
     take(&mut record, Role::Backup, heard(48, 150));
-    assert_eq!(record.obey(&command(Role::Master, 0, 10)), Todo::default());
+    assert_eq!(record.obey(&command(Role::Master, 0, 10)), Deferred::default());
     assert_eq!((record.followed, record.deadline), (heard(48, 150), 0));
     assert!(take(&mut record, Role::Master, heard(58, 150)).report);
 }

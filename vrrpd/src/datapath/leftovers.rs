@@ -1,0 +1,99 @@
+//! Pins of daemons that were killed in network namespaces that went with them: no start on that interface will ever
+//! replace them.
+//!
+//! Whether a daemon lives is asked of the kernel, since its processes and namespaces may be hidden from us: it holds its
+//! programs, and they hold the maps that they use. A map that no program uses is nobody's. Of a namespace that is still
+//! there nothing is removed, so that atropos can tell what a dead daemon's router was about.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use aya::maps::MapInfo;
+use aya::programs::{ProgramError, loaded_programs};
+use nix::errno::Errno;
+use tracing::{debug, info};
+
+use super::pins::{Lock, OURS, PINS};
+use super::xdp::errno;
+
+/// Removes them. What cannot be told is left alone.
+pub fn remove() {
+    let ours = subdirectories(Path::new(OURS));
+    // Mostly there is the namespace we are in, and nothing to ask.
+    if ours.len() < 2 {
+        return;
+    }
+    let namespaces = namespaces();
+    let unknown: Vec<_> = ours.into_iter().filter(|dir| !namespaces.contains(&number(dir))).collect();
+    if unknown.is_empty() {
+        return;
+    }
+    // A daemon loads its programs first and pins their maps then, under the same lock.
+    let Ok(_lock) = Lock::take() else { return };
+    let used = match maps_in_use() {
+        Ok(used) => used,
+        Err(error) => {
+            debug!(%error, "whose the pins of other namespaces are cannot be told");
+            return;
+        }
+    };
+    for namespace in unknown {
+        for interface in subdirectories(&namespace) {
+            if is_nobodys(&interface, &used) {
+                for pin in PINS {
+                    let _ = fs::remove_file(interface.join(pin));
+                }
+                let _ = fs::remove_dir(&interface);
+                info!(pins = %interface.display(), "a daemon and its network namespace are gone; its pins were removed");
+            }
+        }
+        // Unless there is something left.
+        let _ = fs::remove_dir(&namespace);
+    }
+}
+
+/// Whether every pin of an interface is there to be read and in no program's use.
+fn is_nobodys(interface: &Path, used: &BTreeSet<u32>) -> bool {
+    PINS.iter().all(|pin| match MapInfo::from_pin(interface.join(pin)) {
+        Ok(map) => !used.contains(&map.id()),
+        Err(_) => !interface.join(pin).exists(),
+    })
+}
+
+/// The maps of all programs in the kernel, whoever loaded them.
+fn maps_in_use() -> Result<BTreeSet<u32>, ProgramError> {
+    let mut used = BTreeSet::new();
+    for program in loaded_programs() {
+        match program.and_then(|program| program.map_ids()) {
+            Ok(maps) => used.extend(maps.into_iter().flatten()),
+            // It has gone meanwhile.
+            Err(error) if errno(&error) == Some(Errno::ENOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(used)
+}
+
+/// Every network namespace that a thread we can see is in, or that has a name.
+fn namespaces() -> BTreeSet<u64> {
+    let threads = entries(Path::new("/proc")).flat_map(|process| entries(&process.join("task")));
+    let of_threads = threads.map(|thread| thread.join("ns/net"));
+    let named = entries(Path::new("/run/netns"));
+    of_threads.chain(named).filter_map(|namespace| Some(fs::metadata(namespace).ok()?.ino())).collect()
+}
+
+/// The number of a namespace by its directory; that of none for what has another name.
+fn number(dir: &Path) -> u64 {
+    dir.file_name().and_then(|name| name.to_str()?.parse().ok()).unwrap_or(0)
+}
+
+fn subdirectories(dir: &Path) -> Vec<PathBuf> {
+    entries(dir).filter(|entry| entry.is_dir()).collect()
+}
+
+fn entries(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    fs::read_dir(dir).into_iter().flatten().filter_map(|entry: io::Result<_>| Some(entry.ok()?.path()))
+}
