@@ -16,6 +16,7 @@ use vrrpd_common::{Duration, Family, MacAddr};
 use super::instance::{Instance, Task};
 use super::link::{Link, LinkId};
 use super::{Daemon, LONGEST_FRAME};
+use crate::association::SecurityAssociation;
 use crate::clock::{self, Alarm};
 use crate::config::{RouterConfig, VirtualAddress, Vmac, VmacFallback, Xdp};
 use crate::control::server;
@@ -193,6 +194,10 @@ impl Daemon {
             link.routers.push(id);
             let usable = usable(&router, link);
             expect(&router, id, link, usable.ok());
+            if let Some(key) = router.config.auth.key() {
+                let association = SecurityAssociation::new(key);
+                link.table.associate(router.config.family, router.config.vrid, association);
+            }
             let event = usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp);
             let queue = &mut router.queue;
             router.machine.handle(clock::now(), event, &mut |action| queue.push_back(action));
@@ -469,7 +474,7 @@ pub(super) fn expect(router: &Instance, id: RouterId, link: &mut Link, source: O
     let expect = Expect {
         version: config.version,
         interval: config.interval,
-        auth: config.auth,
+        auth: config.auth.in_message(),
         source,
         min_ttl: MIN_TTL,
         accept_interval_mismatch: config.accept_interval_mismatch,
