@@ -89,6 +89,19 @@ fn a_damaged_or_routed_or_truncated_packet_is_rejected_before_the_association_is
 }
 
 #[test]
+fn a_frame_cut_at_any_octet_is_no_advert() {
+    for len in 0..frame().len() {
+        let mut association = association();
+        match classify_authenticated(&frame()[..len], &mut association) {
+            Classified::NotVrrp => assert!(len < MESSAGE, "{len} octets"),
+            Classified::Reject { rejection, .. } => assert_eq!(rejection.reject, Reject::Truncated),
+            other => unexpected(other),
+        }
+        assert_eq!(association.asked, 0);
+    }
+}
+
+#[test]
 fn a_message_that_is_authentic_has_to_be_right_all_the_same() {
     // RFC 2338 §7.1
     let mut association = association();
@@ -98,7 +111,7 @@ fn a_message_that_is_authentic_has_to_be_right_all_the_same() {
         (MESSAGE + 3, &[0], Reject::AddressCount),
         (MESSAGE + 3, &[3], Reject::Truncated),
         (MESSAGE + 6, &[0, 0], Reject::Checksum),
-        // Type 0 and an interval of one second make the same sum as type 2 with it, when priority makes up for it.
+        // Another type, and a priority that makes up for it in the checksum.
         (MESSAGE + 2, &[102, 2, 0], Reject::Auth),
         (MESSAGE + 2, &[99, 2, 3], Reject::Auth),
     ] {
