@@ -9,8 +9,9 @@
 //! keepalived does the same, but for this last point.
 //!
 //! Nothing of this outlives the daemon. So that it is not taken for somebody who repeats the past when it comes back, a
-//! number is never lower than the time of day in seconds since 1970, which adverts, one a second at most, do not
-//! overtake. keepalived begins with 1 and is heard again once it has heard somebody.
+//! number is never lower than the time of day in seconds since 1970, which adverts, about one a second at most, hardly
+//! overtake: a daemon that starts again within a second may lose its first advert. keepalived begins with 1, and is
+//! heard again once it has heard somebody.
 //!
 //! What remains possible to somebody without the key: to hold a packet back that has not been heard yet and deliver it
 //! later, until one with a higher number was heard or sent; and to repeat recorded packets, each once and in their order,
