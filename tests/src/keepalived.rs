@@ -26,8 +26,8 @@ pub struct Instance {
     pub version: u8,
     /// `advert_int`, in seconds.
     pub interval: Duration,
-    /// `auth_pass` with `auth_type PASS`; version 2 only.
-    pub password: Option<String>,
+    /// `auth_type` and `auth_pass`; version 2 only.
+    pub authentication: Option<(String, String)>,
     /// `use_vmac`
     pub vmac: bool,
     /// Virtual addresses with their lengths.
@@ -42,7 +42,7 @@ impl Instance {
             priority: 100,
             version: 2,
             interval: Duration::from_secs(1),
-            password: None,
+            authentication: None,
             vmac: false,
             addresses: vec![address.to_owned()],
         }
@@ -62,7 +62,17 @@ impl Instance {
     /// With `auth_type PASS`.
     #[must_use]
     pub fn password(self, password: &str) -> Self {
-        Self { password: Some(password.to_owned()), ..self }
+        self.authentication("PASS", password)
+    }
+
+    /// With `auth_type AH`.
+    #[must_use]
+    pub fn ah(self, password: &str) -> Self {
+        self.authentication("AH", password)
+    }
+
+    fn authentication(self, kind: &str, password: &str) -> Self {
+        Self { authentication: Some((kind.to_owned(), password.to_owned())), ..self }
     }
 
     /// With `use_vmac`.
@@ -90,10 +100,10 @@ impl Instance {
         if self.vmac {
             writeln!(text, "    use_vmac")?;
         }
-        if let Some(password) = &self.password {
+        if let Some((kind, password)) = &self.authentication {
             writeln!(
                 text,
-                "    authentication {{\n        auth_type PASS\n        auth_pass {password}\n    }}"
+                "    authentication {{\n        auth_type {kind}\n        auth_pass {password}\n    }}"
             )?;
         }
         writeln!(text, "    virtual_ipaddress {{")?;

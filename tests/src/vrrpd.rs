@@ -1,6 +1,7 @@
 //! The daemon under test, on a machine of the laboratory.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -84,6 +85,8 @@ pub struct VrrpdBuilder {
     arguments: Vec<OsString>,
     config: Option<String>,
     datapath: Datapath,
+    /// Whether its adverts are handled in user space whatever the data path of its interface.
+    in_user_space: bool,
     /// A program that runs the daemon, with its arguments.
     through: Vec<OsString>,
     home: Arc<TempDir>,
@@ -109,6 +112,7 @@ impl Vrrpd {
             arguments: Vec::new(),
             config: None,
             datapath: Datapath::usual(),
+            in_user_space: false,
             through: Vec::new(),
             home: Arc::new(tempfile::tempdir().expect("a temporary directory can be made")),
         }
@@ -252,6 +256,23 @@ impl VrrpdBuilder {
         self
     }
 
+    /// `-a ah/…` with this key, whose adverts are handled in user space whatever the data path.
+    #[must_use]
+    pub fn ah(self, key: &[u8]) -> Self {
+        let mut value = String::from("ah/0x");
+        for octet in key {
+            write!(value, "{octet:02x}").expect("writing to a string works");
+        }
+        self.args(["-a", &value]).in_user_space()
+    }
+
+    /// The router looked at is one with an Authentication Header.
+    #[must_use]
+    pub const fn in_user_space(mut self) -> Self {
+        self.in_user_space = true;
+        self
+    }
+
     /// Run by this program, which takes the daemon's command line behind its own arguments and becomes it by exec.
     #[must_use]
     pub fn through<A: Into<OsString>>(mut self, program: impl IntoIterator<Item = A>) -> Self {
@@ -290,7 +311,8 @@ impl VrrpdBuilder {
             let answer = parse_states(&daemon.atropos(&["--state", "--json"]))?;
             answer.into_iter().find(|state| daemon.is_its_state(state))
         });
-        if let Some(wanted) = self.datapath.name() {
+        let raw = self.in_user_space.then_some("raw");
+        if let Some(wanted) = raw.or(self.datapath.name()) {
             assert_eq!(state["datapath"], wanted, "reason: {}", state["datapath_reason"]);
         }
         daemon

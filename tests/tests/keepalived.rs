@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vrrpd_lab::{Capture, Host, Instance, Keepalived, Lab, Vrrpd, VrrpdBuilder, wait_until};
+use vrrpd_lab::{Host, Instance, Keepalived, Lab, Vrrpd, VrrpdBuilder, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -10,17 +10,18 @@ const PATIENCE: Duration = Duration::from_secs(15);
 struct Setting {
     instance: Instance,
     arguments: Vec<String>,
+    key: Option<&'static str>,
 }
 
 impl Setting {
     fn v2() -> Self {
-        Self { instance: Instance::v2(51, "10.0.0.100/24"), arguments: Vec::new() }
+        Self { instance: Instance::v2(51, "10.0.0.100/24"), arguments: Vec::new(), key: None }
     }
 
     fn v3() -> Self {
         let interval = Duration::from_millis(200);
         let arguments = ["--protocol", "v3", "-d", "200ms"].map(str::to_owned).to_vec();
-        Self { instance: Instance::v3(51, "10.0.0.100/24", interval), arguments }
+        Self { instance: Instance::v3(51, "10.0.0.100/24", interval), arguments, key: None }
     }
 
     fn v3_over_ipv6() -> Self {
@@ -35,6 +36,12 @@ impl Setting {
         self
     }
 
+    fn with_authentication_header(mut self) -> Self {
+        self.instance = self.instance.ah("secret");
+        self.key = Some("secret");
+        self
+    }
+
     fn with_several_addresses(mut self) -> Self {
         self.instance =
             self.instance.address("10.0.0.101/24").address("192.0.2.1/32").address("10.0.0.99/24");
@@ -42,7 +49,12 @@ impl Setting {
     }
 
     fn vrrpd(&self, host: &Host, priority: u8) -> VrrpdBuilder {
-        Vrrpd::on(host).vrid(51).priority(priority).args(&self.arguments).args(&self.instance.addresses)
+        let router = Vrrpd::on(host).vrid(51).priority(priority);
+        let router = router.args(&self.arguments).args(&self.instance.addresses);
+        match self.key {
+            Some(key) => router.ah(key.as_bytes()),
+            None => router,
+        }
     }
 
     fn keepalived(&self, host: &Host, priority: u8) -> Keepalived {
@@ -62,7 +74,8 @@ impl Setting {
 
 /// Complaints of keepalived about what it received.
 fn complaints(keepalived: &Keepalived) -> Vec<String> {
-    let words = ["mismatch", "invalid", "bad ", "incorrect", "expected", "ignor", "different"];
+    let words =
+        ["already processed", "mismatch", "invalid", "bad ", "incorrect", "expected", "ignor", "different"];
     let complains = |line: &String| words.iter().any(|word| line.to_lowercase().contains(word));
     keepalived.log().into_iter().filter(complains).collect()
 }
@@ -70,14 +83,14 @@ fn complaints(keepalived: &Keepalived) -> Vec<String> {
 /// vrrpd of the higher priority: master, leaves, comes back, crashes.
 fn vrrpd_leads(setting: &Setting) {
     let lab = Lab::new();
-    let [a, b, client] = lab.hosts();
+    let [a, b] = lab.hosts();
     let builder = setting.vrrpd(&a, 150);
     let first = builder.clone().start();
     first.wait_state("master", PATIENCE);
     let backup = setting.keepalived(&b, 100);
-    let capture = Capture::on(&client);
     // Longer than its Master_Down_Interval.
-    wait_until(PATIENCE, "five adverts", || capture.adverts().len() >= 5);
+    let sent = first.counter("adverts_sent");
+    wait_until(PATIENCE, "five adverts", || first.counter("adverts_sent") >= sent + 5);
     assert_eq!(backup.entered(51, "MASTER"), 0, "keepalived accepts the adverts");
     setting.wait_addresses(&a, &b);
 
@@ -146,6 +159,16 @@ fn version_2_with_password_and_vrrpd_leading() {
 #[test]
 fn version_2_with_password_and_keepalived_leading() {
     keepalived_leads(&Setting::v2().with_password().with_several_addresses());
+}
+
+#[test]
+fn version_2_with_authentication_header_and_vrrpd_leading() {
+    vrrpd_leads(&Setting::v2().with_authentication_header().with_several_addresses());
+}
+
+#[test]
+fn version_2_with_authentication_header_and_keepalived_leading() {
+    keepalived_leads(&Setting::v2().with_authentication_header().with_several_addresses());
 }
 
 #[test]

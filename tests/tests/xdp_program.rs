@@ -7,13 +7,19 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::net::Ipv4Addr;
 use std::thread;
 
 use vrrpd_common::Reject;
+use vrrpd_common::abi::{Command, Counters, RouterConfig};
 use vrrpd_lab::AdvertFrame;
-use vrrpd_lab::corpus::{self, Case, announced_lengths, cases, flips, right_ones, truncations};
-use vrrpd_lab::oracle::Judgement;
-use vrrpd_lab::program::{LONGEST_FRAME, Program, SHORTEST_FRAME, map_names, now};
+use vrrpd_lab::corpus::{
+    self, Case, OWN_V4, PEER_V4, V3, announced_lengths, cases, flips, right_ones, truncations,
+};
+use vrrpd_lab::oracle::{Judgement, Role, Router};
+use vrrpd_lab::program::{
+    LONGEST_FRAME, Program, SHORTEST_FRAME, Verdict, config_of, counter, map_names, now, slot_of,
+};
 use vrrpd_lab::random::Frames;
 use vrrpd_lab::trial::{Trial, hex};
 
@@ -51,6 +57,31 @@ fn the_corpus_has_every_reason_in_every_place_where_it_can_occur() {
         assert_eq!((named, unnamed), expected, "{reject}");
     }
     assert!(outcomes.contains_key("advert") && outcomes.contains_key("not vrrp"));
+}
+
+#[test]
+fn of_a_router_with_an_authentication_header_what_has_one_is_passed_on_and_all_else_is_discarded() {
+    const AUTHENTICATION_HEADER: u8 = 2;
+    let (program, _ring) = Program::load();
+    let router = Router { version: 2, role: Role::Init, ..corpus::router(OWN_V4.into(), V3) };
+    let slot = slot_of(&router);
+    let config = RouterConfig { auth_kind: AUTHENTICATION_HEADER, ..config_of(&router, 1) };
+    program.obey(Command { slot, config, ..Command::default() });
+    let advert = AdvertFrame::v2(PEER_V4, V3, 200, 1, &[Ipv4Addr::new(192, 0, 2, 1)]);
+
+    let authentic = advert.clone().build_authenticated(b"secret", 1);
+    assert_eq!(program.run(&authentic), Verdict::Pass);
+    assert_eq!(program.record(slot).rejected, Counters::default());
+    assert_eq!(program.rejects(), Counters::default());
+
+    let mut claims_it = advert.clone();
+    claims_it.interval[0] = AUTHENTICATION_HEADER;
+    let others = [advert.clone(), advert.with_password(""), claims_it];
+    for (count, other) in (1..).zip(others) {
+        assert_eq!(program.run(&other.build()), Verdict::Drop);
+        assert_eq!(counter(&program.record(slot).rejected, "auth"), count);
+    }
+    assert_eq!(program.record(slot).adverts, 0);
 }
 
 #[test]

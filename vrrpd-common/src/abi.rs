@@ -106,7 +106,8 @@ pub struct RouterConfig {
     pub priority: u8,
     /// The lowest TTL or hop limit to take.
     pub min_ttl: u8,
-    /// Authentication type, 0 or 1.
+    /// Authentication type, 0 to 2. The kernel verifies no Authentication Header: with type 2 it discards what comes
+    /// without one, and leaves what has one to the daemon.
     pub auth_kind: u8,
     /// A set of [`flag`]s.
     pub flags: u8,
@@ -279,7 +280,11 @@ impl RouterConfig {
         Some(Expect {
             version: self.version(family),
             interval: Interval::from_stored(self.interval)?,
-            auth: if self.auth_kind == 0 { Auth::None } else { Auth::Simple(self.auth_data) },
+            auth: match self.auth_kind {
+                0 => Auth::None,
+                1 => Auth::Simple(self.auth_data),
+                _ => Auth::Ah,
+            },
             source: self.has(flag::SOURCE).then(|| address(family, self.source)),
             min_ttl: self.min_ttl,
             accept_interval_mismatch: self.has(flag::ACCEPT_INTERVAL_MISMATCH),
@@ -294,10 +299,8 @@ impl RouterConfig {
     pub fn expecting(mut self, expect: &Expect) -> Self {
         self.version = expect.version.number();
         self.interval = expect.interval.as_centis();
-        (self.auth_kind, self.auth_data) = match expect.auth {
-            Auth::None => (0, [0; 8]),
-            Auth::Simple(data) => (1, data),
-        };
+        self.auth_kind = expect.auth.kind();
+        self.auth_data = expect.auth.data();
         self.source = expect.source.map_or([0; 16], octets);
         self.min_ttl = expect.min_ttl;
         self.set(flag::SOURCE, expect.source.is_some());
@@ -432,4 +435,26 @@ pub const fn address(family: Family, octets: [u8; 16]) -> IpAddr {
 pub(crate) const fn words(octets: [u8; 16]) -> (u64, u64) {
     let [a, b, c, d, e, f, g, h, low @ ..] = octets;
     (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes(low))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_advert_has_to_look_like_reaches_the_kernel_unchanged() {
+        for auth in [Auth::None, Auth::Simple(*b"secret\0\0"), Auth::Ah] {
+            let expect = Expect {
+                version: Version::V2,
+                interval: Interval::DEFAULT,
+                auth,
+                source: Some(Ipv4Addr::new(192, 0, 2, 11).into()),
+                min_ttl: 255,
+                accept_interval_mismatch: true,
+                address_list: Some(AddressDigest::from_bits(7)),
+            };
+            let config = RouterConfig::default().expecting(&expect);
+            assert_eq!(config.expect(Family::Ipv4), Some(expect));
+        }
+    }
 }

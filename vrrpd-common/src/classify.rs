@@ -21,8 +21,11 @@ use crate::wire::ipv4::{self, Ipv4Header};
 use crate::wire::ipv6::{self, Ipv6Header};
 use crate::wire::vrrp::{self, Message, PseudoHeader, VrrpHeader, number};
 
+mod authenticated;
 #[cfg(test)]
 mod tests;
+
+pub use authenticated::{Associations, classify_authenticated};
 
 /// Which virtual routers an interface has.
 pub trait Routers {
@@ -105,6 +108,8 @@ struct Packet {
     hop_limit: u8,
     /// Family and addresses.
     pseudo: PseudoHeader,
+    /// Whether it came in an Authentication Header that was verified.
+    authenticated: bool,
 }
 
 /// Says what a frame is, Ethernet header first.
@@ -152,6 +157,7 @@ fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
         message_len: header.total_len().saturating_sub(header_len),
         hop_limit: header.ttl(),
         pseudo: PseudoHeader::Ipv4 { source: header.source(), destination: ipv4::VRRP_GROUP },
+        authenticated: false,
     };
     let router = match find_router(frame, &packet, vlan) {
         Ok(router) => router,
@@ -193,6 +199,7 @@ fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
         message_len,
         hop_limit: header.hop_limit(),
         pseudo: PseudoHeader::Ipv6 { source, destination: ipv6::VRRP_GROUP },
+        authenticated: false,
     };
     let router = match find_router(frame, &packet, vlan) {
         Ok(router) => router,
@@ -233,21 +240,39 @@ fn check_ipv4_header(header: &Ipv4Header, sum: Sum) -> Result<(), Rejection> {
     Err(Reject::Checksum.because(u32::from(header.checksum()), u32::from(wanted)))
 }
 
-/// All checks on a message that names one of our virtual routers.
+/// All checks on a packet whose message names one of our virtual routers.
 #[inline(always)]
 fn advert(packet: &Packet, message: &Message, vrid: Vrid, expect: &Expect) -> Result<Advert, Rejection> {
+    check_packet(packet, expect)?;
+    check_message(packet, message, vrid, expect)
+}
+
+/// It is all there, and was not routed.
+#[inline(always)]
+fn check_packet(packet: &Packet, expect: &Expect) -> Result<(), Rejection> {
     if packet.there < packet.len {
         return Err(cut_short(packet));
     }
     if packet.hop_limit < expect.min_ttl {
         return Err(Reject::Ttl.because(u32::from(packet.hop_limit), u32::from(expect.min_ttl)));
     }
+    Ok(())
+}
+
+/// The message is what we expect.
+#[inline(always)]
+fn check_message(
+    packet: &Packet,
+    message: &Message,
+    vrid: Vrid,
+    expect: &Expect,
+) -> Result<Advert, Rejection> {
     let family = packet.pseudo.family();
     let version = expect.version.over(family);
     message.check(packet.message_len, version, &packet.pseudo)?;
     let header = message.header();
     if version == Version::V2 {
-        check_auth(header, message.auth_data(), expect.auth)?;
+        check_auth(header, message.auth_data(), expect.auth, packet.authenticated)?;
     }
     let interval = check_interval(header, version, expect)?;
     let source = packet.pseudo.source();
@@ -265,13 +290,19 @@ fn advert(packet: &Packet, message: &Message, vrid: Vrid, expect: &Expect) -> Re
     Ok(Advert { vrid, priority, interval, source, address_count, addresses })
 }
 
-/// Version 2: type of authentication and its data are ours (RFC 2338 §7.1). The data of type 0 means nothing (RFC 2338
-/// §5.3.10).
+/// Version 2: type of authentication and its data are ours (RFC 2338 §7.1). The data of types 0 and 2 means nothing (RFC
+/// 2338 §5.3.10).
 #[inline(always)]
-fn check_auth(header: VrrpHeader, data: [u8; Auth::DATA_LEN], ours: Auth) -> Result<(), Rejection> {
+fn check_auth(
+    header: VrrpHeader,
+    data: [u8; Auth::DATA_LEN],
+    ours: Auth,
+    authenticated: bool,
+) -> Result<(), Rejection> {
     let same = match ours {
         Auth::None => true,
         Auth::Simple(password) => password == data,
+        Auth::Ah => authenticated,
     };
     if same && header.auth_kind() == ours.kind() {
         return Ok(());

@@ -46,6 +46,9 @@ pub enum Auth {
     None,
     /// Type 1: a simple password of up to eight octets, zero-padded on the right.
     Simple([u8; Auth::DATA_LEN]),
+    /// Type 2: an Authentication Header before the message (RFC 2338 §5.3.6.3). The data in the message is zero on
+    /// transmission and ignored on receipt.
+    Ah,
 }
 
 /// Why a span of time is no advertisement interval of a protocol version.
@@ -272,6 +275,7 @@ impl Auth {
         match self {
             Self::None => 0,
             Self::Simple(_) => 1,
+            Self::Ah => 2,
         }
     }
 
@@ -279,7 +283,7 @@ impl Auth {
     #[inline(always)]
     pub const fn data(self) -> [u8; Self::DATA_LEN] {
         match self {
-            Self::None => [0; Self::DATA_LEN],
+            Self::None | Self::Ah => [0; Self::DATA_LEN],
             Self::Simple(data) => data,
         }
     }
@@ -290,6 +294,7 @@ impl fmt::Debug for Auth {
         f.write_str(match self {
             Self::None => "None",
             Self::Simple(_) => "Simple(..)",
+            Self::Ah => "Ah",
         })
     }
 }

@@ -17,7 +17,7 @@ pub enum Reject {
     Type,
     /// The frame ends before what its headers announce.
     Truncated,
-    /// Authentication type or data differ from ours (version 2).
+    /// Authentication type or data differ from ours, or were used before (version 2).
     Auth,
     /// Interval of zero, or in version 2 another one than ours.
     Interval,
@@ -46,6 +46,9 @@ pub struct Rejection {
 }
 
 impl Reject {
+    /// With [`Reject::Auth`] the value found, when it was all right once: no type of authentication.
+    pub const REPLAYED: u32 = 256;
+
     /// Every reason, in the order of their numbers.
     pub const ALL: [Self; 12] = [
         Self::Ttl,
@@ -104,6 +107,9 @@ impl fmt::Display for Rejection {
             }
             Reject::Type => write!(f, "type {got}, must be {wanted} (RFC 9568 §5.2.2)"),
             Reject::Truncated => write!(f, "{got} octets, its headers announce {wanted} (RFC 9568 §7.1)"),
+            Reject::Auth if got == Reject::REPLAYED => {
+                write!(f, "sequence number is not above the last one (RFC 2402 §3.4.3)")
+            }
             Reject::Auth if got == wanted => write!(f, "authentication data differs (RFC 2338 §5.3.6)"),
             Reject::Auth => write!(f, "authentication type {got}, must be {wanted} (RFC 2338 §5.3.6)"),
             Reject::Interval if got == 0 => write!(f, "interval 0 (RFC 9568 §5.2.7)"),

@@ -96,7 +96,8 @@ struct RouterArgs {
     #[arg(short = 's')]
     no_preempt: bool,
 
-    /// Authentication (version 2): none, or pw/TEXT with up to 8 octets
+    /// Authentication (version 2): none, pw/TEXT with up to 8 octets, or ah/0xHEX, an IP Authentication Header with
+    /// HMAC-MD5 and a key of up to 64 octets (8 with keepalived: the characters of its auth_pass in hexadecimal)
     #[arg(short = 'a', value_name = "AUTH")]
     auth: Option<String>,
 

@@ -2,6 +2,7 @@
 //! that wakes the daemon for whatever is due next.
 
 use std::io;
+use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
@@ -19,6 +20,12 @@ pub fn now() -> Instant {
         let nanos = u64::try_from(now.tv_nsec()).unwrap_or(0);
         Instant::from_nanos(seconds * 1_000_000_000 + nanos)
     })
+}
+
+/// The time of day in seconds since 1970, which may go back; 0 before that, and no more than 32 bits hold.
+pub fn time_of_day() -> u32 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// One timer, armed for one point in time with the precision of the kernel's high resolution timers (the runtime's

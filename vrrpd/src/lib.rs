@@ -2,6 +2,7 @@
 //!
 //! The protocol itself is in [`vrrpd_common`]. Start reading at [`daemon`], the event loop.
 
+pub mod association;
 pub mod background;
 pub mod cli;
 pub mod clock;

@@ -105,7 +105,9 @@ fn object(directory: &Path, program: &str) -> PathBuf {
 /// committed ones. The same compiler makes the same octets, wherever the sources are.
 pub(crate) fn fresh() -> Result<Option<PathBuf>> {
     if !can_build() {
-        println!("ebpf: no toolchain for programs in the kernel here; the committed objects in {COMMITTED} are tested");
+        println!(
+            "ebpf: no toolchain for programs in the kernel here; the committed objects in {COMMITTED} are tested"
+        );
         return Ok(None);
     }
     let built = build(false)?;
@@ -121,7 +123,9 @@ pub(crate) fn fresh() -> Result<Option<PathBuf>> {
         }
     }
     if others.is_empty() {
-        println!("ebpf: built anew, the objects in {COMMITTED} are the same octet for octet; they are tested");
+        println!(
+            "ebpf: built anew, the objects in {COMMITTED} are the same octet for octet; they are tested"
+        );
         return Ok(None);
     }
     println!(

@@ -80,7 +80,8 @@ fn backup(routers: u8, datapath: Datapath, span: Duration) {
     let lab = Lab::new();
     let [host, masters] = lab.hosts();
     let address = |vrid| Ipv4Addr::new(10, 1, 0, vrid);
-    let mut text = "[defaults]\ninterface = \"eth0\"\nprotocol = \"v3\"\ninterval = \"10ms\"\nvmac = \"none\"\n"
+    let mut text =
+        "[defaults]\ninterface = \"eth0\"\nprotocol = \"v3\"\ninterval = \"10ms\"\nvmac = \"none\"\n"
             .to_owned();
     for vrid in 1..=routers {
         // Writing to a String cannot fail.

@@ -14,8 +14,9 @@ use crate::{cargo, ebpf, setup};
 const THREADS: &str = "4";
 
 /// The tests of the laboratory in which it matters how adverts arrive.
-const OF_EVERY_DATAPATH: [&str; 12] = [
+const OF_EVERY_DATAPATH: [&str; 13] = [
     "addresses",
+    "ah",
     "auth",
     "control",
     "election",
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn what_the_user_chose_is_narrowed_to_what_depends_on_the_data_path() {
         let all = depending_of("owner -- --nocapture").expect("some");
-        assert!(all.starts_with("--package vrrpd-tests --test addresses --test auth"), "{all}");
+        assert!(all.starts_with("--package vrrpd-tests --test addresses --test ah --test auth"), "{all}");
         assert!(all.ends_with("--test wire owner -- --nocapture"), "{all}");
         assert_eq!(
             depending_of("--test link --test cli --test=wire owner").as_deref(),

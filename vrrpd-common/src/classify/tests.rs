@@ -9,6 +9,7 @@ use crate::mac::MacAddr;
 use crate::wire::frame::{AdvertFrame, advert_frame_len, emit_advert};
 use crate::wire::vrrp::{Addresses, ChecksumStyle, Kind, VrrpRepr};
 
+mod authenticated;
 mod boundaries;
 mod properties;
 mod rejects;

@@ -5,14 +5,15 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::ah::{self, AhRepr};
 use super::arp::ArpRepr;
 use super::ethernet::{self, EthernetRepr};
 use super::ipv4::{self, Ipv4Repr};
 use super::ipv6::{self, Ipv6Repr};
 use super::ndisc::{self, NeighborAdvertRepr};
-use super::vrrp::{Addresses, ChecksumStyle, PseudoHeader, VrrpRepr};
+use super::vrrp::{Addresses, ChecksumStyle, Kind, PseudoHeader, VrrpRepr};
 use crate::mac::MacAddr;
-use crate::params::Family;
+use crate::params::{Auth, Family};
 
 /// Octets of a gratuitous ARP frame, padding included.
 pub const GRATUITOUS_ARP_LEN: usize = ethernet::SHORTEST_FRAME;
@@ -42,13 +43,22 @@ pub fn advert_frame_len(advert: &VrrpRepr<'_>) -> usize {
         Family::Ipv4 => ipv4::HEADER_LEN,
         Family::Ipv6 => ipv6::HEADER_LEN,
     };
-    ethernet::HEADER_LEN + network + advert.buffer_len()
+    let authentication = if has_ah(advert) { ah::HEADER_LEN } else { 0 };
+    ethernet::HEADER_LEN + network + authentication + advert.buffer_len()
+}
+
+/// Whether there is an Authentication Header before the message.
+fn has_ah(advert: &VrrpRepr<'_>) -> bool {
+    advert.kind() == Kind::V2 { auth: Auth::Ah }
 }
 
 /// Writes the frame and says how long it is; `None` when the buffer is shorter than [`advert_frame_len`], or when the
 /// source is of another family than the addresses advertised.
+///
+/// An Authentication Header has the source as its Security Parameters Index, as keepalived wants it, and is not sealed
+/// yet: see [`ah::AhPacket::seal`].
 pub fn emit_advert(frame: &AdvertFrame<'_>, buffer: &mut [u8]) -> Option<usize> {
-    let payload_len = u16::try_from(frame.advert.buffer_len()).ok()?;
+    let message_len = u16::try_from(frame.advert.buffer_len()).ok()?;
     let link = |destination, ethertype| EthernetRepr {
         destination,
         source: frame.source_mac,
@@ -58,15 +68,22 @@ pub fn emit_advert(frame: &AdvertFrame<'_>, buffer: &mut [u8]) -> Option<usize> 
     let headers = match frame.source {
         IpAddr::V4(source) => {
             let at = link(ipv4::VRRP_GROUP_MAC, ethernet::TYPE_IPV4).emit(buffer)?;
+            let next_header = ipv4::PROTOCOL_VRRP;
+            let authentication =
+                has_ah(&frame.advert).then_some(AhRepr { next_header, spi: source.to_bits(), sequence: 0 });
             let ip = Ipv4Repr {
                 source,
                 destination: ipv4::VRRP_GROUP,
-                protocol: ipv4::PROTOCOL_VRRP,
+                protocol: authentication.map_or(next_header, |_| ipv4::PROTOCOL_AH),
                 ttl: NOT_ROUTED,
                 tos: ipv4::TOS_NETWORK_CONTROL,
-                payload_len,
+                payload_len: message_len + authentication.map_or(0, |_| ah::HEADER_LEN_U16),
             };
-            at + ip.emit(buffer.get_mut(at..)?)?
+            let at = at + ip.emit(buffer.get_mut(at..)?)?;
+            match authentication {
+                Some(authentication) => at + authentication.emit(buffer.get_mut(at..)?)?,
+                None => at,
+            }
         }
         IpAddr::V6(source) => {
             let at = link(ipv6::VRRP_GROUP_MAC, ethernet::TYPE_IPV6).emit(buffer)?;
@@ -76,7 +93,7 @@ pub fn emit_advert(frame: &AdvertFrame<'_>, buffer: &mut [u8]) -> Option<usize> 
                 next_header: ipv6::NEXT_HEADER_VRRP,
                 hop_limit: NOT_ROUTED,
                 traffic_class: ipv6::TRAFFIC_CLASS_NETWORK_CONTROL,
-                payload_len,
+                payload_len: message_len,
             };
             at + ip.emit(buffer.get_mut(at..)?)?
         }
@@ -87,15 +104,27 @@ pub fn emit_advert(frame: &AdvertFrame<'_>, buffer: &mut [u8]) -> Option<usize> 
 
 /// The source and the content of a well-formed, undamaged advert, whoever it is for; `None` for any other frame.
 ///
-/// For logs and tools. What may be believed is decided by [`mod@crate::classify`] only.
+/// For logs and tools: an Authentication Header is skipped. What may be believed is decided by [`mod@crate::classify`]
+/// only.
 pub fn parse_advert(frame: &[u8]) -> Option<(IpAddr, VrrpRepr<'_>)> {
     let (link, at) = EthernetRepr::parse(frame)?;
     let packet = frame.get(at..)?;
     let (pseudo, payload, len) = match link.ethertype {
         ethernet::TYPE_IPV4 => {
-            let (ip, payload) =
-                Ipv4Repr::parse(packet).filter(|(ip, _)| ip.protocol == ipv4::PROTOCOL_VRRP)?;
-            (PseudoHeader::Ipv4 { source: ip.source, destination: ip.destination }, payload, ip.payload_len)
+            let (ip, payload) = Ipv4Repr::parse(packet)?;
+            let pseudo = PseudoHeader::Ipv4 { source: ip.source, destination: ip.destination };
+            match ip.protocol {
+                ipv4::PROTOCOL_VRRP => (pseudo, payload, ip.payload_len),
+                ipv4::PROTOCOL_AH => {
+                    let (ah, len) = AhRepr::parse(packet.get(payload..)?)?;
+                    let message_len = ip.payload_len.checked_sub(ah::HEADER_LEN_U16)?;
+                    if ah.next_header != ipv4::PROTOCOL_VRRP {
+                        return None;
+                    }
+                    (pseudo, payload + len, message_len)
+                }
+                _ => return None,
+            }
         }
         ethernet::TYPE_IPV6 => {
             let (ip, payload) =

@@ -15,6 +15,8 @@ pub const HEADER_LEN: usize = 20;
 pub const LONGEST_HEADER_LEN: usize = 60;
 /// Protocol number of VRRP (RFC 9568 §5.1.1.4).
 pub const PROTOCOL_VRRP: u8 = 112;
+/// Protocol number of the Authentication Header (RFC 2402 §2).
+pub const PROTOCOL_AH: u8 = 51;
 /// Type of service of network control traffic, class selector 6 (RFC 2474 §4.2.2).
 pub const TOS_NETWORK_CONTROL: u8 = 0xc0;
 /// Where adverts go (RFC 9568 §5.1.1.2).

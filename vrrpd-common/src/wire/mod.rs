@@ -6,6 +6,7 @@
 //!
 //! Start at [`frame`], which builds the frames the daemon sends from all the others, and at [`vrrp`].
 
+pub mod ah;
 pub mod arp;
 pub mod checksum;
 pub mod ethernet;

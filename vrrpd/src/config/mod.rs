@@ -3,6 +3,7 @@
 //! [`value`] turns the text of one option into a value, [`RouterOptions`] collects what was said about one router,
 //! and [`RouterOptions::resolve`] makes a [`RouterConfig`] of it, in which nothing has to be checked again.
 
+mod authentication;
 pub mod file;
 mod options;
 pub mod value;
@@ -11,8 +12,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+pub use authentication::Authentication;
 pub use options::{Key, OptionError, RouterOptions};
-use vrrpd_common::params::Auth;
 use vrrpd_common::router::{AnnounceTimes, Config};
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version, Vrid};
@@ -37,7 +38,7 @@ pub struct RouterConfig {
     /// `-d`
     pub interval: Interval,
     /// `-a`
-    pub auth: Auth,
+    pub auth: Authentication,
     /// `--vmac`; `-n` is none
     pub vmac: Vmac,
     /// `--vmac-fallback`

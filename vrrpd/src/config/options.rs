@@ -5,12 +5,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use thiserror::Error;
-use vrrpd_common::params::Auth;
 use vrrpd_common::router::AnnounceTimes;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Family, Interval, Priority, Version, Vrid};
 
-use super::{Announce, Magic, RouterConfig, VirtualAddress, Vmac, VmacFallback, Xdp, value};
+use super::{Announce, Authentication, Magic, RouterConfig, VirtualAddress, Vmac, VmacFallback, Xdp, value};
 
 /// Most addresses that an advert can hold (RFC 9568 §5.2.5).
 const ADDRESSES_MAX: usize = 255;
@@ -63,7 +62,7 @@ pub struct RouterOptions {
     pub preempt: Option<bool>,
     pub interval: Option<Duration>,
     pub protocol: Option<Version>,
-    pub auth: Option<Auth>,
+    pub auth: Option<Authentication>,
     pub vmac: Option<Vmac>,
     pub vmac_fallback: Option<VmacFallback>,
     pub lower_priority: Option<Priority>,
@@ -142,8 +141,8 @@ impl RouterOptions {
         if family == Family::Ipv6 && version == Version::V2 {
             return Err(Key::Protocol.error("version 2 has no IPv6; use v3 for IPv6 addresses"));
         }
-        let auth = self.auth.unwrap_or(Auth::None);
-        if version == Version::V3 && auth != Auth::None {
+        let auth = self.auth.unwrap_or(Authentication::None);
+        if version == Version::V3 && auth != Authentication::None {
             return Err(Key::Auth.error("version 3 has no authentication; use none, or protocol v2"));
         }
         let interval = match self.interval {
@@ -423,7 +422,7 @@ mod tests {
         assert_eq!(config.priority, Priority(100));
         assert_eq!(config.interval.as_seconds(), Some(1));
         assert!(config.preempt);
-        assert_eq!(config.auth, Auth::None);
+        assert_eq!(config.auth, Authentication::None);
         assert_eq!((config.vmac, config.magic), (Vmac::Interface, None));
     }
 
@@ -446,7 +445,10 @@ mod tests {
         assert_eq!(key_at_fault(&[v6, (Key::Protocol, "v2")]), Key::Protocol);
         assert_eq!(key_at_fault(&[v4, (Key::Interval, "0")]), Key::Interval);
         assert_eq!(key_at_fault(&[v4, (Key::Interval, "0.5")]), Key::Interval);
-        assert_eq!(key_at_fault(&[v4, (Key::Protocol, "v3"), (Key::Auth, "pw/x")]), Key::Auth);
+        for auth in ["pw/x", "ah/0x78"] {
+            assert_eq!(key_at_fault(&[v4, (Key::Protocol, "v3"), (Key::Auth, auth)]), Key::Auth);
+            assert_eq!(key_at_fault(&[v6, (Key::Auth, auth)]), Key::Auth);
+        }
         assert_eq!(key_at_fault(&[v4, (Key::MagicSource, "10.0.0.1")]), Key::MagicDestination);
         assert_eq!(key_at_fault(&[v4, (Key::MagicDestination, "10.0.0.254")]), Key::MagicSource);
         assert_eq!(

@@ -7,7 +7,8 @@ use vrrpd_common::params::Auth;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Priority, Version, Vrid};
 
-use super::{VirtualAddress, Vmac, VmacFallback, Xdp};
+use super::{Authentication, VirtualAddress, Vmac, VmacFallback, Xdp};
+use crate::association::Key;
 
 /// The result of reading a value; the error is a sentence without the option's name.
 pub type Parsed<T> = Result<T, String>;
@@ -105,24 +106,43 @@ pub fn version(text: &str) -> Parsed<Version> {
     }
 }
 
-/// `none`, or `pw/` with up to 8 octets, which go over the wire as they stand.
-pub fn auth(text: &str) -> Parsed<Auth> {
-    const LONGEST: usize = 8;
-    if text == "none" {
-        return Ok(Auth::None);
+/// `none`; `pw/` with up to 8 octets, which go over the wire as they stand; `ah/0x` with up to 64 octets in hexadecimal.
+///
+/// What was written is a secret: no message repeats it.
+pub fn auth(text: &str) -> Parsed<Authentication> {
+    match (text, text.split_once('/')) {
+        ("none", _) => Ok(Authentication::None),
+        (_, Some(("pw", password))) => self::password(password).map(Authentication::Simple),
+        (_, Some(("ah", hex))) => key(hex).map(Authentication::Ah),
+        _ => Err("is none, pw/TEXT or ah/0xHEX".to_owned()),
     }
-    // What was written is a secret: it is not repeated in the message.
-    let Some(password) = text.strip_prefix("pw/") else {
-        return Err("is none or pw/TEXT".to_owned());
-    };
-    let mut data = [0; LONGEST];
-    match data.get_mut(..password.len()) {
-        Some(place) if !password.is_empty() => place.copy_from_slice(password.as_bytes()),
+}
+
+fn password(text: &str) -> Parsed<[u8; Auth::DATA_LEN]> {
+    let mut data = [0; Auth::DATA_LEN];
+    match data.get_mut(..text.len()) {
+        Some(place) if !text.is_empty() => {
+            place.copy_from_slice(text.as_bytes());
+            Ok(data)
+        }
         Some(_) | None => {
-            return Err(format!("a password is 1 to {LONGEST} octets long, this one is {}", password.len()));
+            Err(format!("a password is 1 to {} octets long, this one is {}", Auth::DATA_LEN, text.len()))
         }
     }
-    Ok(Auth::Simple(data))
+}
+
+fn key(text: &str) -> Parsed<Key> {
+    let digits = text.strip_prefix("0x").ok_or("a key is 0x and hexadecimal digits, two for each octet")?;
+    let values: Option<Vec<u8>> =
+        digits.chars().map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect();
+    let values = values.ok_or("a key has hexadecimal digits only, 0 to 9 and a to f")?;
+    let (octets, half) = values.as_chunks();
+    if !half.is_empty() {
+        return Err(format!("a key has two digits for each octet, this one has {} digits", values.len()));
+    }
+    let octets: Vec<u8> = octets.iter().map(|[high, low]| high << 4 | low).collect();
+    Key::new(&octets)
+        .ok_or_else(|| format!("a key is 1 to {} octets long, this one is {}", Key::LONGEST, octets.len()))
 }
 
 /// `pseudo-header`, `message`.
@@ -228,16 +248,44 @@ mod tests {
 
     #[test]
     fn password_goes_over_the_wire_as_it_stands() {
-        assert_eq!(auth("pw/0x31"), Ok(Auth::Simple(*b"0x31\0\0\0\0")));
-        assert_eq!(auth("pw/12345678"), Ok(Auth::Simple(*b"12345678")));
-        assert_eq!(auth("none"), Ok(Auth::None));
+        assert_eq!(auth("pw/0x31"), Ok(Authentication::Simple(*b"0x31\0\0\0\0")));
+        assert_eq!(auth("pw/12345678"), Ok(Authentication::Simple(*b"12345678")));
+        assert_eq!(auth("pw/a/b"), Ok(Authentication::Simple(*b"a/b\0\0\0\0\0")));
+        assert_eq!(auth("none"), Ok(Authentication::None));
     }
 
     #[test]
-    fn a_password_that_is_wrong_is_not_repeated() {
-        for text in ["pw/123456789", "hush", "pw/"] {
+    fn key_is_read_from_hexadecimal_digits() {
+        let secret = Key::new(b"secret").map(Authentication::Ah).ok_or(String::new());
+        assert_eq!(auth("ah/0x736563726574"), secret);
+        assert_eq!(auth("ah/0x73656372657400"), secret, "as keepalived fills its passwords up");
+        assert_ne!(auth("ah/0x00736563726574"), secret);
+        assert_eq!(auth("ah/0xfF"), auth("ah/0xFf"));
+        assert!(auth(&format!("ah/0x{}", "1f".repeat(64))).is_ok());
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_refused_with_what_would_be_right() {
+        for (text, said) in [
+            ("ah/", "0x"),
+            ("ah/secret", "0x"),
+            ("ah/0x", "1 to 64 octets long, this one is 0"),
+            ("ah/0x123", "has 3 digits"),
+            ("ah/0x12zz", "0 to 9 and a to f"),
+            ("ah", "ah/0xHEX"),
+        ] {
             let message = auth(text).expect_err("is wrong");
-            assert!(!message.contains("123456789") && !message.contains("hush"), "{message}");
+            assert!(message.contains(said), "{text}: {message}");
+        }
+        let message = auth(&format!("ah/0x{}", "1f".repeat(65))).expect_err("is too long");
+        assert!(message.contains("this one is 65"), "{message}");
+    }
+
+    #[test]
+    fn a_password_or_key_that_is_wrong_is_not_repeated() {
+        for text in ["pw/hush-hush", "hush", "pw/", "ah/hush", "ah/0xhush", "ah/0xc0c0c"] {
+            let message = auth(text).expect_err("is wrong");
+            assert!(!message.contains("hush") && !message.contains("c0c0"), "{message}");
         }
     }
 

@@ -39,6 +39,7 @@ impl Daemon {
                 Action::SendAdvert(priority) => {
                     if let Some(mac) = router.source_mac(link)
                         && let Some(frame) = router.advert_frame(mac, priority)
+                        && let Some(frame) = link.table.seal(&router.config, frame)
                         && let Some(transmitter) = link.transmitter()
                     {
                         transmitter.advert(id, frame, priority == Priority::RESIGN);

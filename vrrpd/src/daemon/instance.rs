@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use tracing::{error, warn};
-use vrrpd_common::params::Auth;
 use vrrpd_common::router::{Action, Notice, Reason, State, StateName, Transition, VirtualRouter};
 use vrrpd_common::wire::ethernet;
 use vrrpd_common::wire::frame::{AdvertFrame, advert_frame_len, emit_advert, gratuitous_arp, unsolicited_na};
@@ -140,6 +139,13 @@ impl Instance {
         }
     }
 
+    /// Starts what runs its scripts, if it has any.
+    pub(super) fn start_scripts(&mut self) {
+        if self.config.up.is_some() || self.config.down.is_some() {
+            self.scripts = Some(Runner::start(self.config.name().to_string(), self.config.script_timeout));
+        }
+    }
+
     /// Master, and not about to become something else.
     pub(super) fn is_settled_master(&self) -> bool {
         self.machine.state().name() == StateName::Master && self.waiting.is_none()
@@ -213,7 +219,12 @@ impl Instance {
         self.queue.push_back(action);
     }
 
-    /// The frame of an advert with this priority; `None` while there is no address to send from.
+    /// Whether adverts come past the kernel's program, which cannot verify them.
+    pub(super) fn is_verified_by_us(&self) -> bool {
+        self.config.auth.key().is_some()
+    }
+
+    /// The frame of an advert with this priority, an Authentication Header not sealed yet; `None` while there is no address to send from.
     pub(super) fn advert_frame(&mut self, mac: MacAddr, priority: Priority) -> Option<Frame> {
         let key = AdvertKey { mac, source: self.machine.source()?, priority };
         if let Some((made_for, frame)) = &self.cached
@@ -241,7 +252,7 @@ impl Instance {
             WireAddresses::Ipv6(addresses) => Addresses::ipv6(addresses).ok()?,
         };
         let kind = match self.config.version {
-            Version::V2 => Kind::V2 { auth: self.config.auth },
+            Version::V2 => Kind::V2 { auth: self.config.auth.in_message() },
             Version::V3 => Kind::V3,
         };
         VrrpRepr::new(self.config.vrid, priority, self.config.interval, kind, addresses)
@@ -395,7 +406,11 @@ impl Instance {
             State::Initialize | State::Fault(_) | State::Master(_) => None,
         };
         let (received, rejected) = link.counts(config.family, config.vrid);
-        let (datapath, datapath_reason) = link.datapath();
+        let (datapath, datapath_reason) = if self.is_verified_by_us() && link.is_in_kernel() {
+            ("raw", Some("the Authentication Header is verified in user space".to_owned()))
+        } else {
+            link.datapath()
+        };
         let script = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
         RouterReport {
             interface: config.interface.clone(),
@@ -416,11 +431,7 @@ impl Instance {
             addresses: config.addresses.iter().map(VirtualAddress::to_string).collect(),
             vmac: self.vmac.mac().map(|mac| mac.to_string()),
             vmac_mode: self.vmac.mode().name().to_owned(),
-            auth: match config.auth {
-                Auth::None => "none",
-                Auth::Simple(_) => "pw",
-            }
-            .to_owned(),
+            auth: config.auth.name().to_owned(),
             master,
             datapath: datapath.to_owned(),
             datapath_reason,

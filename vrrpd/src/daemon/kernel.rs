@@ -3,6 +3,9 @@
 //! The state machine here and [`vrrpd_common::watch`] there reckon by the same rules. What the kernel has heard is fed
 //! to the machine with the time at which it came, so both have the same deadline; the kernel watches it, and no timer
 //! of ours runs for a Backup. [`vrrpd_common::watch`] says which races there are and who wins.
+//!
+//! A router with an Authentication Header is not among them: of it the kernel is only told that it is there, so that
+//! adverts without that header are discarded and counted. It has the role Init there, whatever its state.
 
 use tracing::error;
 use vrrpd_common::Instant;
@@ -145,6 +148,7 @@ impl Daemon {
     pub(super) fn kernel_watches(&self, id: RouterId) -> bool {
         self.routers.get(id.0).is_some_and(|router| {
             router.machine.state().name() == StateName::Backup
+                && !router.is_verified_by_us()
                 && self.links.get(router.link.0).is_some_and(super::link::Link::is_in_kernel)
         })
     }
@@ -163,6 +167,7 @@ impl Instance {
     /// What the kernel has to know of the router now.
     fn told(&self, pass_on: bool) -> Told {
         let role = match self.machine.state().name() {
+            _ if self.is_verified_by_us() => Role::Init,
             StateName::Init | StateName::Fault => Role::Init,
             StateName::Backup => Role::Backup,
             StateName::Master => Role::Master,

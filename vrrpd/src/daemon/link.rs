@@ -5,6 +5,7 @@ use std::io;
 use nix::errno::Errno;
 use tracing::{debug, error, info, warn};
 use vrrpd_common::abi::{RouterRecord, slot};
+use vrrpd_common::wire::ipv4::{PROTOCOL_AH, PROTOCOL_VRRP};
 use vrrpd_common::{Duration, Family, Instant, MacAddr, Reject, Rejection, Vrid};
 
 use super::spacing::Spacing;
@@ -67,8 +68,15 @@ struct Sockets {
 /// How adverts arrive.
 #[derive(Debug)]
 enum Path {
-    Raw { sockets: [Option<RawPath>; FAMILIES.len()], reason: String },
-    Xdp(Box<XdpPath>),
+    Raw {
+        sockets: [Option<RawPath>; FAMILIES.len()],
+        reason: String,
+    },
+    /// What has an Authentication Header comes by a socket beside the program.
+    Xdp {
+        program: Box<XdpPath>,
+        authenticated: Option<RawPath>,
+    },
 }
 
 /// What can be read: a socket for each family, and the kernel's events.
@@ -78,6 +86,8 @@ pub(super) const KERNEL: usize = FAMILIES.len();
 
 /// The families, in the order of their sockets.
 pub(super) const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
+/// The place of IPv4 among them.
+const IPV4: usize = 0;
 
 impl Link {
     pub(super) fn new(name: String, xdp: Xdp, xdp_pass: bool) -> Self {
@@ -120,7 +130,8 @@ impl Link {
                     reason = xdp.reason(),
                     "data path"
                 );
-                Path::Xdp(Box::new(xdp))
+                let authenticated = self.authenticated_path(id, index, readiness)?;
+                Path::Xdp { program: Box::new(xdp), authenticated }
             }
             Err(Refusal(reason)) => {
                 if self.xdp != Xdp::Off {
@@ -174,11 +185,30 @@ impl Link {
         Ok(xdp)
     }
 
+    /// For what the program passes on, since it cannot verify it.
+    fn authenticated_path(
+        &self,
+        id: LinkId,
+        index: u32,
+        readiness: &Readiness,
+    ) -> io::Result<Option<RawPath>> {
+        if !self.table.has_associations() {
+            return Ok(None);
+        }
+        let socket = RawPath::open(index, Family::Ipv4, &[PROTOCOL_AH])?;
+        readiness.add(&socket, id.number(IPV4))?;
+        Ok(Some(socket))
+    }
+
     fn raw_path(&self, id: LinkId, index: u32, reason: String, readiness: &Readiness) -> io::Result<Path> {
         let mut sockets = [None, None];
         for (place, family) in FAMILIES.into_iter().enumerate() {
             if self.table.serves(family) {
-                let socket = RawPath::open(index, family)?;
+                let protocols: &[u8] = match family {
+                    Family::Ipv4 if self.table.has_associations() => &[PROTOCOL_VRRP, PROTOCOL_AH],
+                    Family::Ipv4 | Family::Ipv6 => &[PROTOCOL_VRRP],
+                };
+                let socket = RawPath::open(index, family, protocols)?;
                 readiness.add(&socket, id.number(place))?;
                 sockets[place] = Some(socket);
             }
@@ -202,19 +232,19 @@ impl Link {
         match self.sockets.as_ref().map(|sockets| &sockets.path) {
             None => ("raw", Some("there is no such interface".to_owned())),
             Some(Path::Raw { reason, .. }) => ("raw", Some(reason.clone())),
-            Some(Path::Xdp(xdp)) => (xdp.tier().name(), xdp.reason().map(str::to_owned)),
+            Some(Path::Xdp { program, .. }) => (program.tier().name(), program.reason().map(str::to_owned)),
         }
     }
 
     /// Whether adverts are handled in the kernel.
     pub(super) fn is_in_kernel(&self) -> bool {
-        self.sockets.as_ref().is_some_and(|sockets| matches!(sockets.path, Path::Xdp(_)))
+        self.sockets.as_ref().is_some_and(|sockets| matches!(sockets.path, Path::Xdp { .. }))
     }
 
     /// The program in the kernel, if that is how adverts arrive.
     pub(super) fn kernel(&mut self) -> Option<&mut XdpPath> {
         match &mut self.sockets.as_mut()?.path {
-            Path::Xdp(xdp) => Some(xdp),
+            Path::Xdp { program, .. } => Some(program),
             Path::Raw { .. } => None,
         }
     }
@@ -222,7 +252,7 @@ impl Link {
     /// What the kernel knows of a router.
     pub(super) fn kernel_record(&self, family: Family, vrid: Vrid) -> Option<RouterRecord> {
         match &self.sockets.as_ref()?.path {
-            Path::Xdp(xdp) => xdp.record(slot(family, vrid)),
+            Path::Xdp { program, .. } => program.record(slot(family, vrid)),
             Path::Raw { .. } => None,
         }
     }
@@ -231,9 +261,9 @@ impl Link {
     pub(super) fn counts(&self, family: Family, vrid: Vrid) -> (u64, RejectCounts) {
         let (received, rejected) = (self.table.received(family, vrid), self.table.rejected(family, vrid));
         match self.sockets.as_ref().map(|sockets| &sockets.path) {
-            Some(Path::Xdp(xdp)) => {
-                let record = xdp.record(slot(family, vrid)).unwrap_or_default();
-                let own = RejectCounts::from(record.rejected).plus(&xdp.rejects().into());
+            Some(Path::Xdp { program, .. }) => {
+                let record = program.record(slot(family, vrid)).unwrap_or_default();
+                let own = RejectCounts::from(record.rejected).plus(&program.rejects().into());
                 (received + record.adverts, rejected.plus(&own))
             }
             Some(Path::Raw { .. }) | None => (received, rejected),
@@ -258,8 +288,12 @@ impl Link {
 
     /// The next frame of a socket, by its place in [`FAMILIES`].
     pub(super) fn receive<'a>(&self, place: usize, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
-        let Path::Raw { sockets, .. } = &self.sockets.as_ref()?.path else { return None };
-        match sockets.get(place)?.as_ref()?.receive(buffer) {
+        let socket = match &self.sockets.as_ref()?.path {
+            Path::Raw { sockets, .. } => sockets.get(place)?.as_ref()?,
+            Path::Xdp { authenticated, .. } if place == IPV4 => authenticated.as_ref()?,
+            Path::Xdp { .. } => return None,
+        };
+        match socket.receive(buffer) {
             Ok(frame) => frame,
             Err(error) => {
                 // Said once by the kernel when an interface goes down, which its own notification tells as well.

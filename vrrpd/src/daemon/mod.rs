@@ -7,6 +7,7 @@
 //! Start reading at [`Daemon::run`]; `act` carries out actions, `command` answers clients and signals.
 
 mod act;
+mod adopt;
 mod command;
 mod instance;
 mod kernel;

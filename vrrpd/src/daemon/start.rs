@@ -8,25 +8,25 @@ use std::path::Path;
 use nix::errno::Errno;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc};
-use tracing::warn;
 use vrrpd_common::classify::Expect;
-use vrrpd_common::router::{Action, Event, Fault};
+use vrrpd_common::router::{Event, Fault};
 use vrrpd_common::{Duration, Family, MacAddr};
 
+use super::adopt;
 use super::instance::{Instance, Task};
 use super::link::{Link, LinkId};
 use super::{Daemon, LONGEST_FRAME};
+use crate::association::SecurityAssociation;
 use crate::clock::{self, Alarm};
-use crate::config::{RouterConfig, VirtualAddress, Vmac, VmacFallback, Xdp};
+use crate::config::{RouterConfig, Vmac, VmacFallback, Xdp};
 use crate::control::server;
 use crate::datapath::RouterId;
 use crate::datapath::leftovers;
 use crate::datapath::readiness::Readiness;
-use crate::interface::service::{Order, Report, Request, Service, Ticket};
-use crate::interface::{self, Hold, Outcome};
+use crate::interface::service::{Report, Service};
+use crate::interface::{self, Hold, Interface, Outcome};
 use crate::journal::Journal;
 use crate::rundir::{RunDir, RunDirError};
-use crate::script::Runner;
 use crate::signals::Signals;
 use crate::sys::memory;
 use crate::sys::packet::PacketSocket;
@@ -163,72 +163,34 @@ impl Daemon {
         let (report_queue, reports) = mpsc::unbounded_channel();
         let (service, interfaces) =
             Service::start(names.iter().cloned().collect(), report_queue).map_err(system("netlink"))?;
-        let mut links = Vec::with_capacity(names.len());
-        for name in names {
-            let interface = interfaces
-                .iter()
-                .find(|interface| interface.name == name)
-                .ok_or_else(|| StartError::NoInterface(source.naming(&name)))?;
-            if interface.mac.is_none() {
-                return Err(StartError::NotEthernet(source.naming(&name)));
-            }
-            let (xdp, xdp_pass) = datapath_wanted(&configs, &name)?;
-            let mut link = Link::new(name, xdp, xdp_pass);
-            link.note_carrier(interface);
-            link.interface = Some(interface.clone());
-            links.push(link);
-        }
+        let mut links = make_links(&configs, &names, &interfaces, source)?;
 
         let base = claim(&rundir, source, &configs)?;
         let journal_file = format!("{base}.journal");
         let journal = Journal::read(&rundir.path().join(&journal_file));
         let mut routers = Vec::with_capacity(configs.len());
         for config in configs {
-            let place = links.iter().position(|link| link.name == config.interface);
-            let Some(link) = place.and_then(|place| links.get_mut(place)) else { continue };
-            let id = RouterId(routers.len());
-            let mut router = Instance::new(config, LinkId(place.unwrap_or_default()));
-            check_length(&router, link)?;
-            adopt_left_behind(&mut router, link, &journal);
-            adopt_vmac(&mut router, link, &journal)?;
-            link.routers.push(id);
-            let usable = usable(&router, link);
-            expect(&router, id, link, usable.ok());
-            let event = usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp);
-            let queue = &mut router.queue;
-            router.machine.handle(clock::now(), event, &mut |action| queue.push_back(action));
-            routers.push(router);
+            routers.extend(make_router(config, RouterId(routers.len()), &mut links, &journal)?);
         }
 
         let readiness = Readiness::new().map_err(system("epoll"))?;
         for (place, link) in links.iter_mut().enumerate() {
-            if let Some(interface) = link.interface.clone() {
-                link.open(LinkId(place), &interface, &readiness, START)
-                    .map_err(system(&format!("-i {}", link.name)))?;
-                check_datapath(link)?;
-                link.join();
-            }
+            open_link(LinkId(place), link, &readiness)?;
         }
-
         if links.iter().any(Link::is_in_kernel) {
             leftovers::remove();
         }
 
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
-        remove_orphans(&routers, &links, &journal, &service);
+        adopt::orphans(&routers, &links, &journal, &service);
         let journal = journal_text(&routers);
         rundir.write(&journal_file, 0o600, &journal)?;
         publish(&mut rundir, source, &base, &routers)?;
         let socket = rundir.socket_path(&format!("{base}.sock"))?;
         server::start(&socket, server::Daemon { commands: commands_in, events: events.clone() })
             .map_err(system(&socket.display().to_string()))?;
-        for router in &mut routers {
-            if router.config.up.is_some() || router.config.down.is_some() {
-                let name = router.config.name().to_string();
-                router.scripts = Some(Runner::start(name, router.config.script_timeout));
-            }
-        }
+        routers.iter_mut().for_each(Instance::start_scripts);
         memory::give_back();
         let mut daemon = Self {
             routers,
@@ -293,30 +255,71 @@ impl Daemon {
     }
 }
 
+/// The interfaces of these names, which must be there at the start.
+fn make_links(
+    configs: &[RouterConfig],
+    names: &BTreeSet<String>,
+    interfaces: &[Interface],
+    source: Source,
+) -> Result<Vec<Link>, StartError> {
+    let make = |name: &String| {
+        let interface = interfaces
+            .iter()
+            .find(|interface| interface.name == *name)
+            .ok_or_else(|| StartError::NoInterface(source.naming(name)))?;
+        if interface.mac.is_none() {
+            return Err(StartError::NotEthernet(source.naming(name)));
+        }
+        let (xdp, xdp_pass) = datapath_wanted(configs, name)?;
+        let mut link = Link::new(name.clone(), xdp, xdp_pass);
+        link.note_carrier(interface);
+        link.interface = Some(interface.clone());
+        Ok(link)
+    };
+    names.iter().map(make).collect()
+}
+
+/// A router, which its interface knows of from now on; `None` without an interface of its name.
+fn make_router(
+    config: RouterConfig,
+    id: RouterId,
+    links: &mut [Link],
+    journal: &Journal,
+) -> Result<Option<Instance>, StartError> {
+    let place = links.iter().position(|link| link.name == config.interface);
+    let Some((place, link)) = place.and_then(|place| Some((place, links.get_mut(place)?))) else {
+        return Ok(None);
+    };
+    let mut router = Instance::new(config, LinkId(place));
+    check_length(&router, link)?;
+    adopt::addresses(&mut router, link, journal);
+    adopt::vmac(&mut router, link, journal)?;
+    link.routers.push(id);
+    let usable = usable(&router, link);
+    expect(&router, id, link, usable.ok());
+    if let Some(key) = router.config.auth.key() {
+        let association = SecurityAssociation::new(key);
+        link.table.associate(router.config.family, router.config.vrid, association);
+    }
+    let event = usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp);
+    let queue = &mut router.queue;
+    router.machine.handle(clock::now(), event, &mut |action| queue.push_back(action));
+    Ok(Some(router))
+}
+
+/// Opens what adverts come and go by.
+fn open_link(id: LinkId, link: &mut Link, readiness: &Readiness) -> Result<(), StartError> {
+    let Some(interface) = link.interface.clone() else { return Ok(()) };
+    link.open(id, &interface, readiness, START)
+        .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
+    check_datapath(link)?;
+    link.join();
+    Ok(())
+}
+
 /// What the journal says of these routers.
 pub(super) fn journal_text(routers: &[Instance]) -> String {
     Journal::text(routers.iter().map(|router| (&router.config, router.vmac.own_mac())))
-}
-
-/// A virtual MAC address that is on the interface before we put it there is one that a crash left, or another router's.
-fn adopt_vmac(router: &mut Instance, link: &Link, journal: &Journal) -> Result<(), StartError> {
-    let Some(interface) = &link.interface else { return Ok(()) };
-    router.vmac.note_own(interface);
-    let Some(mac) = interface.mac.filter(|mac| mac.is_virtual_router()) else { return Ok(()) };
-    if !router.vmac.is_on(interface) {
-        return if router.vmac.mode() == Vmac::Interface {
-            Err(StartError::VmacTaken { interface: link.name.clone(), holder: format!(", {mac}") })
-        } else {
-            Ok(())
-        };
-    }
-    let permanent = interface.permanent_mac.filter(|mac| !mac.is_virtual_router());
-    let own = journal.own_mac(&link.name).or(permanent);
-    let own = own.ok_or_else(|| StartError::OwnMacUnknown { interface: link.name.clone(), mac })?;
-    warn!(router = %router.config.name(), %mac, "giving back a virtual MAC address that an earlier vrrpd left behind");
-    router.vmac.adopt(interface, own);
-    router.queue.push_back(Action::GiveUpAddresses);
-    Ok(())
 }
 
 /// What the routers of an interface want of the kernel: one answer.
@@ -390,53 +393,6 @@ fn claim(rundir: &RunDir, source: Source, configs: &[RouterConfig]) -> Result<St
     }
 }
 
-/// What is on an interface before we have put it there was left by a daemon that could not clean up: it has our mark, or
-/// stands in the journal.
-fn adopt_left_behind(router: &mut Instance, link: &Link, journal: &Journal) {
-    let Some(interface) = &link.interface else { return };
-    let was_ours = |address: &VirtualAddress| {
-        let there = interface.address(address.address).filter(|there| there.prefix_len == address.prefix_len);
-        there.is_some_and(|there| there.ours || journal.on(&interface.name).any(|noted| noted == *address))
-    };
-    let left: Vec<_> = router.config.addresses.iter().filter(|address| was_ours(address)).copied().collect();
-    if left.is_empty() {
-        return;
-    }
-    for address in &left {
-        warn!(router = %router.config.name(), %address, "removing an address that an earlier vrrpd left behind");
-        router.set_held(address, true);
-    }
-    router.held_on = Some(interface.index);
-    router.queue.push_back(Action::GiveUpAddresses);
-}
-
-/// Removes what an earlier daemon of our name left behind and no router of ours has any more.
-fn remove_orphans(routers: &[Instance], links: &[Link], journal: &Journal, service: &Service) {
-    for interface in links.iter().filter_map(|link| link.interface.as_ref()) {
-        let served = |address: &VirtualAddress| {
-            routers.iter().any(|router| {
-                router.config.interface == interface.name && router.config.addresses.contains(address)
-            })
-        };
-        let addresses: Vec<_> = journal
-            .on(&interface.name)
-            .filter(|address| !served(address))
-            .filter(|address| {
-                let there = interface.address(address.address);
-                there.is_some_and(|there| there.prefix_len == address.prefix_len)
-            })
-            .collect();
-        for address in &addresses {
-            warn!(interface = interface.name, %address, "removing an address that an earlier vrrpd left behind");
-        }
-        if !addresses.is_empty() {
-            // Nobody waits for the answer: no router has this ticket.
-            let hold = Hold { addresses, ..Hold::nothing(interface.index) };
-            service.request(Request { ticket: Ticket(0), order: Order::Release(hold) });
-        }
-    }
-}
-
 /// What the files of a router are called.
 fn base_name(config: &RouterConfig) -> String {
     let suffix = match config.family {
@@ -474,7 +430,7 @@ pub(super) fn expect(router: &Instance, id: RouterId, link: &mut Link, source: O
     let expect = Expect {
         version: config.version,
         interval: config.interval,
-        auth: config.auth,
+        auth: config.auth.in_message(),
         source,
         min_ttl: MIN_TTL,
         accept_interval_mismatch: config.accept_interval_mismatch,

@@ -18,8 +18,15 @@ pub mod xdp;
 use std::collections::BTreeMap;
 
 use vrrpd_common::abi::Counters;
-use vrrpd_common::classify::{Classified, Expect, Routers};
+use vrrpd_common::classify::{Associations, Classified, Expect, RouterKey, Routers, classify_authenticated};
+use vrrpd_common::wire::ah::AhPacket;
+use vrrpd_common::wire::ethernet;
 use vrrpd_common::{Advert, Family, Reject, Rejection, Vrid, classify};
+
+use crate::association::SecurityAssociation;
+use crate::clock;
+use crate::config::RouterConfig;
+use crate::transmit::Frame;
 
 /// A router of this process, by its place in the list of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,6 +67,8 @@ pub struct Table {
 struct Entry {
     id: RouterId,
     expect: Expect,
+    /// Of its Authentication Header, if it has one.
+    association: Option<SecurityAssociation>,
     received: u64,
     rejected: RejectCounts,
 }
@@ -67,10 +76,30 @@ struct Entry {
 impl Table {
     /// Adds a router, or changes what its adverts have to look like.
     pub fn set(&mut self, family: Family, vrid: Vrid, id: RouterId, expect: Expect) {
-        self.routers
-            .entry((family, vrid))
-            .and_modify(|entry| entry.expect = expect)
-            .or_insert_with(|| Entry { id, expect, received: 0, rejected: RejectCounts::default() });
+        self.routers.entry((family, vrid)).and_modify(|entry| entry.expect = expect).or_insert_with(|| {
+            Entry { id, expect, association: None, received: 0, rejected: RejectCounts::default() }
+        });
+    }
+
+    /// Gives a router the key of its Authentication Header.
+    pub fn associate(&mut self, family: Family, vrid: Vrid, association: SecurityAssociation) {
+        if let Some(entry) = self.routers.get_mut(&(family, vrid)) {
+            entry.association = Some(association);
+        }
+    }
+
+    /// Whether there is a router with an Authentication Header.
+    pub fn has_associations(&self) -> bool {
+        self.routers.values().any(|entry| entry.association.is_some())
+    }
+
+    /// A frame of a router as it goes out: with the next sequence number if it has an Authentication Header, else as it is.
+    pub fn seal(&mut self, config: &RouterConfig, frame: Frame) -> Option<Frame> {
+        let entry = self.routers.get_mut(&(config.family, config.vrid))?;
+        let Some(association) = &mut entry.association else { return Some(frame) };
+        let mut sealed = frame.to_vec();
+        association.seal(sealed.get_mut(ethernet::HEADER_LEN..)?, clock::time_of_day())?;
+        Some(sealed.into())
     }
 
     /// Whether there is a router of this family.
@@ -80,7 +109,11 @@ impl Table {
 
     /// Says what a frame is and counts it; `None` for what is no VRRP at all.
     pub fn judge(&mut self, frame: &[u8]) -> Option<Arrival> {
-        match classify(frame, &*self) {
+        let classified = match classify(frame, &*self) {
+            Classified::NotVrrp if self.has_associations() => classify_authenticated(frame, self),
+            other => other,
+        };
+        match classified {
             Classified::NotVrrp => None,
             Classified::NotOurs { vrid_number, .. } => {
                 let rejection = Reject::NotOurs.because(u32::from(vrid_number), 0);
@@ -135,6 +168,15 @@ impl Routers for Table {
             return None;
         }
         self.routers.get(&(family, vrid)).map(|entry| entry.expect)
+    }
+}
+
+impl Associations for Table {
+    fn admit(&mut self, router: RouterKey, packet: &AhPacket<'_>) -> Result<(), Rejection> {
+        match self.routers.get_mut(&(router.family, router.vrid)) {
+            Some(Entry { association: Some(association), .. }) => association.admit(packet),
+            Some(Entry { association: None, .. }) | None => Err(Reject::Auth.because(0, 0)),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Adverts by packet sockets: works on every kernel, costs a wake-up for each advert.
 //!
-//! Frames are read before the IP stack and its filters see them, so what a firewall does to protocol 112 does not
+//! Frames are read before the IP stack and its filters see them, so what a firewall does to protocol 112 or 51 does not
 //! matter, and each fault can be counted under its own name.
 
 use std::io;
@@ -17,11 +17,11 @@ use crate::sys::packet::{FilterInstruction, PacketSocket, jump, statement};
 pub struct RawPath(PacketSocket);
 
 impl RawPath {
-    /// Opens the socket on the interface `index`.
-    pub fn open(index: u32, family: Family) -> io::Result<Self> {
+    /// Opens the socket on the interface `index` for packets of these protocols to VRRP's group.
+    pub fn open(index: u32, family: Family, protocols: &[u8]) -> io::Result<Self> {
         match family {
-            Family::Ipv4 => PacketSocket::receiver(index, ethernet::TYPE_IPV4, &filter_ipv4()),
-            Family::Ipv6 => PacketSocket::receiver(index, ethernet::TYPE_IPV6, &filter_ipv6()),
+            Family::Ipv4 => PacketSocket::receiver(index, ethernet::TYPE_IPV4, &filter_ipv4(protocols)),
+            Family::Ipv6 => PacketSocket::receiver(index, ethernet::TYPE_IPV6, &filter_ipv6(protocols)),
         }
         .map(Self)
     }
@@ -52,32 +52,45 @@ const fn unless(k: u32, miss: u8) -> FilterInstruction {
 const ACCEPT: FilterInstruction = statement(BPF_RET | BPF_K, u32::MAX);
 const IGNORE: FilterInstruction = statement(BPF_RET | BPF_K, 0);
 
-/// Protocol 112 to 224.0.0.18, nothing else.
-fn filter_ipv4() -> [FilterInstruction; 6] {
+/// These protocols to 224.0.0.18, nothing else.
+fn filter_ipv4(protocols: &[u8]) -> Vec<FilterInstruction> {
     let header = ethernet::HEADER_LEN;
-    [
+    let group = [
         load(BPF_W, header + ipv4::field::DESTINATION),
-        unless(u32::from(ipv4::VRRP_GROUP), 3),
-        load(BPF_B, header + ipv4::field::PROTOCOL),
-        unless(u32::from(ipv4::PROTOCOL_VRRP), 1),
-        ACCEPT,
-        IGNORE,
-    ]
+        unless(u32::from(ipv4::VRRP_GROUP), to_ignore(protocols)),
+    ];
+    group.into_iter().chain(one_of(header + ipv4::field::PROTOCOL, protocols)).collect()
 }
 
-/// Next header 112 to ff02::12, nothing else.
-fn filter_ipv6() -> [FilterInstruction; 8] {
+/// These next headers to ff02::12, nothing else.
+fn filter_ipv6(protocols: &[u8]) -> Vec<FilterInstruction> {
     let header = ethernet::HEADER_LEN;
     let [first, second, .., last] = ipv6::VRRP_GROUP.segments();
     let destination = header + ipv6::field::DESTINATION;
-    [
+    let group = [
         load(BPF_H, destination + 14),
-        unless(u32::from(last), 5),
+        unless(u32::from(last), to_ignore(protocols) + 2),
         load(BPF_W, destination),
-        unless(u32::from(first) << 16 | u32::from(second), 3),
-        load(BPF_B, header + ipv6::field::NEXT_HEADER),
-        unless(u32::from(ipv6::NEXT_HEADER_VRRP), 1),
-        ACCEPT,
-        IGNORE,
-    ]
+        unless(u32::from(first) << 16 | u32::from(second), to_ignore(protocols)),
+    ];
+    group.into_iter().chain(one_of(header + ipv6::field::NEXT_HEADER, protocols)).collect()
+}
+
+/// The end of a filter: takes the frame if the octet at `at` is one of `protocols`.
+fn one_of(at: usize, protocols: &[u8]) -> impl Iterator<Item = FilterInstruction> {
+    // Each jumps over those behind it and what ignores the frame.
+    let tests = (1..=count(protocols))
+        .rev()
+        .zip(protocols)
+        .map(|(over, protocol)| jump(BPF_JMP | BPF_JEQ | BPF_K, u32::from(*protocol), over, 0));
+    std::iter::once(load(BPF_B, at)).chain(tests).chain([IGNORE, ACCEPT])
+}
+
+/// From before [`one_of`] to what ignores the frame.
+fn to_ignore(protocols: &[u8]) -> u8 {
+    1 + count(protocols)
+}
+
+fn count(protocols: &[u8]) -> u8 {
+    u8::try_from(protocols.len()).unwrap_or(u8::MAX)
 }

@@ -18,6 +18,13 @@ const V2_ADVERT: [u8; 54] = [
     0x21, 0x33, 0x64, 0x01, 0x01, 0x01, 0x7b, 0x7c, 192, 0, 2, 1, b's', b'e', b'c', b'r', b'e', b't', 0, 0,
 ];
 #[rustfmt::skip]
+const V2_AH_ADVERT: [u8; 78] = [
+    0x01, 0x00, 0x5e, 0x00, 0x00, 0x12, 0x00, 0x00, 0x5e, 0x00, 0x01, 0x33, 0x08, 0x00,
+    0x45, 0xc0, 0x00, 0x40, 0x00, 0x00, 0x00, 0x00, 0xff, 0x33, 0x18, 0xad, 192, 0, 2, 11, 224, 0, 0, 18,
+    0x70, 0x04, 0x00, 0x00, 192, 0, 2, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0x21, 0x33, 0x64, 0x01, 0x02, 0x01, 0xb6, 0xc8, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0,
+];
+#[rustfmt::skip]
 const V3_ADVERT: [u8; 46] = [
     0x01, 0x00, 0x5e, 0x00, 0x00, 0x12, 0x00, 0x00, 0x5e, 0x00, 0x01, 0x33, 0x08, 0x00,
     0x45, 0xc0, 0x00, 0x20, 0x00, 0x00, 0x00, 0x00, 0xff, 0x70, 0x18, 0x90, 192, 0, 2, 11, 224, 0, 0, 18,
@@ -53,6 +60,10 @@ fn v2_frame() -> AdvertFrame<'static> {
     frame(Kind::V2 { auth: Auth::simple(b"secret").expect("six octets fit") }, FROM_V4)
 }
 
+fn v2_ah_frame() -> AdvertFrame<'static> {
+    frame(Kind::V2 { auth: Auth::Ah }, FROM_V4)
+}
+
 /// `wanted` is what is written, and nothing beyond it.
 fn assert_emits(frame: &AdvertFrame<'_>, wanted: &[u8]) {
     let mut buffer = [0xa5; 100];
@@ -66,6 +77,12 @@ fn assert_emits(frame: &AdvertFrame<'_>, wanted: &[u8]) {
 fn a_version_2_advert_goes_to_the_group_with_ttl_255() {
     // RFC 3768 §5.2, §5.3
     assert_emits(&v2_frame(), &V2_ADVERT);
+}
+
+#[test]
+fn an_authentication_header_is_between_the_ipv4_header_and_the_message_and_not_sealed_yet() {
+    // RFC 2338 §5.3.6.3, RFC 2402 §3.1.1
+    assert_emits(&v2_ah_frame(), &V2_AH_ADVERT);
 }
 
 #[test]
@@ -83,6 +100,7 @@ fn a_version_3_advert_over_ipv6_goes_to_the_group_with_hop_limit_255() {
 #[test]
 fn an_advert_is_read_back_from_its_frame_with_its_addresses() {
     assert_eq!(parse_advert(&V2_ADVERT), Some((FROM_V4, v2_frame().advert)));
+    assert_eq!(parse_advert(&V2_AH_ADVERT), Some((FROM_V4, v2_ah_frame().advert)));
     assert_eq!(parse_advert(&V3_ADVERT), Some((FROM_V4, frame(Kind::V3, FROM_V4).advert)));
     assert_eq!(parse_advert(&IPV6_ADVERT), Some((FROM_V6, frame(Kind::V3, FROM_V6).advert)));
     assert!(addresses(&V3_ADVERT).is_some_and(|list| list.iter().eq(V4.map(IpAddr::V4))));
@@ -103,7 +121,11 @@ fn other_frames_have_no_advert_to_read() {
 #[test]
 fn a_short_buffer_or_a_source_of_the_other_family_is_refused() {
     let mut buffer = [0xa5; 100];
-    for (frame, len) in [(v2_frame(), V2_ADVERT.len()), (frame(Kind::V3, FROM_V6), IPV6_ADVERT.len())] {
+    for (frame, len) in [
+        (v2_frame(), V2_ADVERT.len()),
+        (v2_ah_frame(), V2_AH_ADVERT.len()),
+        (frame(Kind::V3, FROM_V6), IPV6_ADVERT.len()),
+    ] {
         for short in 0..len {
             assert_eq!(emit_advert(&frame, &mut buffer[..short]), None, "{short} octets");
         }

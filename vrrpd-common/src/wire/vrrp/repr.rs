@@ -103,6 +103,7 @@ impl<'a> VrrpRepr<'a> {
                 auth: match header.auth_kind() {
                     0 => Auth::None,
                     1 => Auth::Simple(read.auth_data()),
+                    2 => Auth::Ah,
                     other => return Err(Reject::Auth.because(u32::from(other), 0)),
                 },
             },

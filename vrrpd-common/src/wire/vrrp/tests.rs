@@ -170,10 +170,10 @@ fn addresses_are_the_same_from_a_configuration_and_from_the_wire() {
 #[test]
 fn messages_that_parse_alone_refuses_name_the_field() {
     let rejected = |message: &[u8], pseudo| VrrpRepr::parse(message, pseudo).expect_err("not legal").reject;
-    // RFC 2338 §5.3.6: type 2 is the IP authentication header, which comes around the message
+    // RFC 2338 §5.3.6
     let mut message = V2_NO_AUTH.to_vec();
-    message[4] = 2;
-    message[6] = 0xb6;
+    message[4] = 3;
+    message[6] = 0xb5;
     assert_eq!(rejected(&message, &FROM_V4), Reject::Auth);
     // RFC 9568 §5.2.7
     let mut message = V3_ALONE.to_vec();

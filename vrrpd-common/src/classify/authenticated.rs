@@ -1,0 +1,85 @@
+//! The same for adverts in an Authentication Header (RFC 2338 §5.3.6.3), for user space only: the program in the kernel
+//! lets them pass, since it has no way to verify them.
+//!
+//! The checks are those of [`classify()`](super::classify()), with the header's own between those on the packet and
+//! those on the message, which is where the IP stack of RFC 2402 would make them.
+
+use super::{
+    Classified, Packet, RouterKey, Routers, check_ipv4_header, check_message, check_packet, find_router,
+    not_ours, unnamed, verdict,
+};
+use crate::params::Auth;
+use crate::reject::{Reject, Rejection};
+use crate::wire::ah::{self, AhHeader, AhPacket};
+use crate::wire::ethernet::{self, EthernetRepr, VlanId};
+use crate::wire::ipv4::{self, Ipv4Header};
+use crate::wire::vrrp::{Message, PseudoHeader, number};
+
+/// Who verifies Authentication Headers.
+pub trait Associations: Routers {
+    /// Whether a packet for a virtual router of ours that has [`Auth::Ah`] is authentic, and not one that was admitted
+    /// before. Nothing but its Ethernet and IPv4 headers and its length has been checked.
+    fn admit(&mut self, router: RouterKey, packet: &AhPacket<'_>) -> Result<(), Rejection>;
+}
+
+/// Says what a frame with an Authentication Header is; every other frame is [`Classified::NotVrrp`].
+pub fn classify_authenticated<A: Associations + ?Sized>(frame: &[u8], associations: &mut A) -> Classified {
+    let Some((link, at)) = EthernetRepr::parse(frame) else {
+        return Classified::NotVrrp;
+    };
+    let vlan = link.vlan.map_or(0, VlanId::get);
+    let Some(header) = Ipv4Header::read(frame, at) else {
+        return Classified::NotVrrp;
+    };
+    if link.ethertype != ethernet::TYPE_IPV4
+        || header.protocol() != ipv4::PROTOCOL_AH
+        || header.version() != 4
+        || header.destination() != ipv4::VRRP_GROUP
+    {
+        return Classified::NotVrrp;
+    }
+    let header_len = header.header_len();
+    if header_len < ipv4::HEADER_LEN {
+        return unnamed(Reject::Truncated.because(number(header_len), number(ipv4::HEADER_LEN)));
+    }
+    if header.is_fragment() {
+        return unnamed(Reject::Fragment.because(header.fragment_offset(), 0));
+    }
+    let there = frame.len().saturating_sub(at);
+    let Some(authentication) = AhHeader::read(frame, at + header_len) else {
+        return unnamed(Reject::Truncated.because(number(there), number(header_len + ah::HEADER_LEN)));
+    };
+    if authentication.next_header() != ipv4::PROTOCOL_VRRP {
+        return Classified::NotVrrp;
+    }
+    // Where this header says that it ends, so that one of another kind still names its virtual router.
+    let before = header_len + authentication.header_len();
+    let packet = Packet {
+        len: header.total_len(),
+        there,
+        message: at + before,
+        message_len: header.total_len().saturating_sub(before),
+        hop_limit: header.ttl(),
+        pseudo: PseudoHeader::Ipv4 { source: header.source(), destination: ipv4::VRRP_GROUP },
+        authenticated: true,
+    };
+    let router = match find_router(frame, &packet, vlan) {
+        Ok(router) => router,
+        Err(other) => return other,
+    };
+    let Some(expect) = associations.expect(vlan, router.family, router.vrid) else {
+        return not_ours(router);
+    };
+    let checked = check_ipv4_header(&header, header.sum(frame, at).unwrap_or_default())
+        .and_then(|()| check_packet(&packet, &expect))
+        .and_then(|()| match expect.auth {
+            Auth::Ah => AhPacket::read(frame.get(at..).unwrap_or_default())
+                .ok_or(Reject::Auth.because(Auth::Ah.kind().into(), Auth::Ah.kind().into()))
+                .and_then(|packet| associations.admit(router, &packet)),
+            Auth::None | Auth::Simple(_) => {
+                Err(Reject::Auth.because(Auth::Ah.kind().into(), expect.auth.kind().into()))
+            }
+        });
+    let message = Message::read(frame, packet.message, router.family);
+    verdict(router, checked.and_then(|()| check_message(&packet, &message, router.vrid, &expect)))
+}

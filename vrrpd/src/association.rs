@@ -1,0 +1,269 @@
+//! What two ends of an Authentication Header share: the key, and where the sequence numbers stand.
+//!
+//! # Sequence numbers
+//! All routers of a virtual router share one key, and so one row of numbers: each number is greater than every one that
+//! its sender has sent or heard before, whoever it heard it from. A packet is admitted when its number is greater than
+//! that of every packet admitted before, so none is admitted twice and none out of the past. Nor may it be lower than
+//! what we have sent ourselves, so that what was recorded before that is of no use against a master which never heard it.
+//! The same number is good enough there: two masters that begin to hear each other may well have sent the same one.
+//! keepalived does the same, but for this last point.
+//!
+//! Nothing of this outlives the daemon. So that it is not taken for somebody who repeats the past when it comes back, a
+//! number is never lower than the time of day in seconds since 1970, which adverts, about one a second at most, hardly
+//! overtake: a daemon that starts again within a second may lose its first advert. keepalived begins with 1, and is
+//! heard again once it has heard somebody.
+//!
+//! What remains possible to somebody without the key: to hold a packet back that has not been heard yet and deliver it
+//! later, until one with a higher number was heard or sent; and to repeat recorded packets, each once and in their order,
+//! to a backup that was started after they were recorded and has heard nobody since.
+//!
+//! After 2³²−1, which the time of day reaches in 2106, numbers begin anew from the time of day, and what was heard before
+//! is forgotten.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use md5::Md5;
+use vrrpd_common::Reject;
+use vrrpd_common::params::Auth;
+use vrrpd_common::reject::Rejection;
+use vrrpd_common::wire::ah::{AhPacket, ICV_LEN};
+
+/// A key of 1 to [`Key::LONGEST`] octets, filled up with zeros, which HMAC does with a shorter key anyhow (RFC 2104 §2). No
+/// output ever shows it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Key([u8; Key::LONGEST]);
+
+impl Key {
+    /// A block of MD5: a longer key would be replaced by its hash, which is no better.
+    pub const LONGEST: usize = 64;
+
+    /// `None` when it is empty or too long.
+    pub fn new(octets: &[u8]) -> Option<Self> {
+        let mut key = [0; Self::LONGEST];
+        key.get_mut(..octets.len()).filter(|place| !place.is_empty())?.copy_from_slice(octets);
+        Some(Self(key))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(..)")
+    }
+}
+
+/// A key and the sequence numbers under it.
+pub struct SecurityAssociation {
+    hmac: Hmac<Md5>,
+    /// The last number that we have sent.
+    sent: u32,
+    /// The highest number admitted.
+    admitted: u32,
+}
+
+impl SecurityAssociation {
+    /// Nothing sent and nothing heard yet.
+    pub fn new(key: &Key) -> Self {
+        Self { hmac: Hmac::new(&key.0.into()), sent: 0, admitted: 0 }
+    }
+
+    /// Gives a packet the next sequence number and its integrity check value; `now` is the time of day in seconds since
+    /// 1970. `None` when it has no Authentication Header.
+    pub fn seal(&mut self, packet: &mut [u8], now: u32) -> Option<()> {
+        let next = self.sent.max(self.admitted).checked_add(1).map_or_else(
+            || {
+                self.admitted = 0;
+                now.max(1)
+            },
+            |next| next.max(now),
+        );
+        self.sent = next;
+        AhPacket::seal(packet, next, |packet| {
+            let whole: [u8; 16] = self.mac(packet).finalize().into_bytes().into();
+            let mut icv = [0; ICV_LEN];
+            icv.copy_from_slice(&whole[..ICV_LEN]);
+            icv
+        })
+    }
+
+    /// Whether a packet is authentic and new; if so, it is not any more.
+    pub fn admit(&mut self, packet: &AhPacket<'_>) -> Result<(), Rejection> {
+        let ours = u32::from(Auth::Ah.kind());
+        // Takes the same time wherever the difference is.
+        if self.mac(packet).verify_truncated_left(&packet.header().icv()).is_err() {
+            return Err(Reject::Auth.because(ours, ours));
+        }
+        let sequence = packet.header().sequence();
+        if sequence <= self.admitted || sequence < self.sent {
+            return Err(Reject::Auth.because(Reject::REPLAYED, ours));
+        }
+        self.admitted = sequence;
+        Ok(())
+    }
+
+    /// HMAC-MD5 over what the integrity check value covers (RFC 2403).
+    fn mac(&self, packet: &AhPacket<'_>) -> Hmac<Md5> {
+        let mut mac = self.hmac.clone();
+        packet.covered(|piece| mac.update(piece));
+        mac
+    }
+}
+
+impl fmt::Debug for SecurityAssociation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecurityAssociation")
+            .field("sent", &self.sent)
+            .field("admitted", &self.admitted)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An advert that keepalived 2.2.7 sent with `auth_type AH` and `auth_pass secret`, from its IPv4 header on: VRID 51,
+    /// priority 150, sequence number 1.
+    #[rustfmt::skip]
+    const FROM_KEEPALIVED: [u8; 68] = [
+        0x45, 0xc0, 0x00, 0x44, 0x00, 0x01, 0x00, 0x00, 0xff, 0x33, 0xd0, 0xb1, 10, 0, 0, 2, 224, 0, 0, 18,
+        0x70, 0x04, 0x00, 0x00, 10, 0, 0, 2, 0, 0, 0, 1,
+        0xae, 0x58, 0x2a, 0x9d, 0x8f, 0xa9, 0x37, 0x04, 0x33, 0xfa, 0xa6, 0x62,
+        0x21, 0x33, 0x96, 0x02, 0x02, 0x01, 0x32, 0x00, 10, 0, 0, 100, 10, 0, 0, 101, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    const NOW: u32 = 1_800_000_000;
+
+    fn association() -> SecurityAssociation {
+        SecurityAssociation::new(&Key::new(b"secret").expect("six octets"))
+    }
+
+    fn admit(association: &mut SecurityAssociation, packet: &[u8]) -> Result<(), u32> {
+        association.admit(&AhPacket::read(packet).expect("has the header")).map_err(|rejection| rejection.got)
+    }
+
+    fn sealed(by: &mut SecurityAssociation, now: u32) -> [u8; 68] {
+        let mut packet = FROM_KEEPALIVED;
+        by.seal(&mut packet, now).expect("has the header");
+        packet
+    }
+
+    fn sequence(packet: &[u8]) -> u32 {
+        AhPacket::read(packet).expect("has the header").header().sequence()
+    }
+
+    const WRONG: Result<(), u32> = Err(2);
+    const REPLAYED: Result<(), u32> = Err(Reject::REPLAYED);
+
+    #[test]
+    fn an_advert_of_keepalived_is_authentic() {
+        assert_eq!(admit(&mut association(), &FROM_KEEPALIVED), Ok(()));
+    }
+
+    #[test]
+    fn the_same_number_gives_the_integrity_check_value_that_keepalived_found() {
+        assert_eq!(sealed(&mut association(), 0), FROM_KEEPALIVED);
+    }
+
+    #[test]
+    fn another_key_is_noticed_and_zeros_at_its_end_are_no_other_key() {
+        // RFC 2104 §2
+        for (key, answer) in
+            [(&b"secreT"[..], WRONG), (b"secre", WRONG), (b"secret1", WRONG), (b"secret\0\0", Ok(()))]
+        {
+            let mut association = SecurityAssociation::new(&Key::new(key).expect("short"));
+            assert_eq!(admit(&mut association, &FROM_KEEPALIVED), answer);
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_is_noticed_but_those_that_may_change_on_the_way() {
+        // RFC 2402 §3.3.3.1.1: type of service, flags and fragment offset, header checksum; here not the TTL
+        for bit in 0..FROM_KEEPALIVED.len() * 8 {
+            let mut packet = FROM_KEEPALIVED;
+            packet[bit / 8] ^= 1 << (bit % 8);
+            let Some(read) = AhPacket::read(&packet) else { continue };
+            let mutable = [1, 6, 7, 10, 11].contains(&(bit / 8));
+            assert_eq!(association().admit(&read).is_ok(), mutable, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_packet_that_is_not_authentic_does_not_move_the_numbers() {
+        let mut association = association();
+        let mut wrong = FROM_KEEPALIVED;
+        wrong[28..32].fill(0xff);
+        assert_eq!(admit(&mut association, &wrong), WRONG);
+        assert_eq!(admit(&mut association, &FROM_KEEPALIVED), Ok(()));
+    }
+
+    #[test]
+    fn no_packet_is_admitted_twice_and_none_from_the_past() {
+        // RFC 2402 §3.4.3
+        let (mut sender, mut receiver) = (association(), association());
+        let [first, second, third] = [(); 3].map(|()| sealed(&mut sender, NOW));
+        assert_eq!(admit(&mut receiver, &first), Ok(()));
+        assert_eq!(admit(&mut receiver, &first), REPLAYED);
+        assert_eq!(admit(&mut receiver, &third), Ok(()));
+        assert_eq!(admit(&mut receiver, &second), REPLAYED);
+    }
+
+    #[test]
+    fn nothing_from_before_our_own_last_packet_is_admitted_though_never_heard() {
+        let (mut peer, mut ours) = (association(), association());
+        let recorded = sealed(&mut peer, NOW);
+        sealed(&mut ours, NOW + 1);
+        assert_eq!(admit(&mut ours, &recorded), REPLAYED);
+    }
+
+    #[test]
+    fn masters_that_sent_the_same_number_hear_each_other() {
+        let (mut one, mut other) = (association(), association());
+        let (from_one, from_other) = (sealed(&mut one, NOW), sealed(&mut other, NOW));
+        assert_eq!(from_one, from_other);
+        assert_eq!(admit(&mut one, &from_other), Ok(()));
+        assert_eq!(admit(&mut other, &from_one), Ok(()));
+    }
+
+    #[test]
+    fn the_next_number_is_above_all_sent_and_heard_and_not_below_the_time_of_day() {
+        let mut ours = association();
+        assert_eq!(sequence(&sealed(&mut ours, 0)), 1);
+        assert_eq!(sequence(&sealed(&mut ours, NOW)), NOW);
+        assert_eq!(sequence(&sealed(&mut ours, NOW)), NOW + 1);
+        // The clock was put back.
+        assert_eq!(sequence(&sealed(&mut ours, NOW - 3600)), NOW + 2);
+        let mut ahead = association();
+        assert_eq!(admit(&mut ours, &sealed(&mut ahead, NOW + 3600)), Ok(()));
+        assert_eq!(sequence(&sealed(&mut ours, NOW)), NOW + 3601);
+    }
+
+    #[test]
+    fn a_sender_that_starts_anew_is_heard() {
+        let mut receiver = association();
+        assert_eq!(admit(&mut receiver, &sealed(&mut association(), NOW)), Ok(()));
+        assert_eq!(admit(&mut receiver, &sealed(&mut association(), NOW + 1)), Ok(()));
+    }
+
+    #[test]
+    fn after_the_last_number_both_ends_begin_anew() {
+        let (mut one, mut other) = (association(), association());
+        let last = sealed(&mut one, u32::MAX);
+        assert_eq!(admit(&mut other, &last), Ok(()));
+        let first = sealed(&mut one, NOW);
+        assert_eq!(sequence(&first), NOW);
+        assert_eq!(admit(&mut other, &first), REPLAYED);
+        // The other one misses its master and sends.
+        assert_eq!(sequence(&sealed(&mut other, NOW)), NOW);
+        assert_eq!(admit(&mut other, &sealed(&mut one, NOW)), Ok(()));
+    }
+
+    #[test]
+    fn a_key_has_1_to_64_octets_and_is_not_shown() {
+        assert_eq!(Key::new(b""), None);
+        assert_eq!(Key::new(&[1; 65]), None);
+        assert!(Key::new(&[1; 64]).is_some());
+        let key = Key::new(b"secret").expect("six octets");
+        assert_eq!(format!("{key:?}"), "Key(..)");
+        assert!(!format!("{:?}", association()).contains("115"), "115 is an s");
+    }
+}

@@ -1,0 +1,80 @@
+//! What an earlier daemon could not give back, since it was killed: found at the start, and given back now.
+
+use tracing::warn;
+use vrrpd_common::router::Action;
+
+use super::instance::Instance;
+use super::link::Link;
+use super::start::StartError;
+use crate::config::{VirtualAddress, Vmac};
+use crate::interface::Hold;
+use crate::interface::service::{Order, Request, Service, Ticket};
+use crate::journal::Journal;
+
+/// What is on an interface before we have put it there was left by a daemon that could not clean up: it has our mark, or
+/// stands in the journal.
+pub(super) fn addresses(router: &mut Instance, link: &Link, journal: &Journal) {
+    let Some(interface) = &link.interface else { return };
+    let was_ours = |address: &VirtualAddress| {
+        let there = interface.address(address.address).filter(|there| there.prefix_len == address.prefix_len);
+        there.is_some_and(|there| there.ours || journal.on(&interface.name).any(|noted| noted == *address))
+    };
+    let left: Vec<_> = router.config.addresses.iter().filter(|address| was_ours(address)).copied().collect();
+    if left.is_empty() {
+        return;
+    }
+    for address in &left {
+        warn!(router = %router.config.name(), %address, "removing an address that an earlier vrrpd left behind");
+        router.set_held(address, true);
+    }
+    router.held_on = Some(interface.index);
+    router.queue.push_back(Action::GiveUpAddresses);
+}
+
+/// Removes what an earlier daemon of our name left behind and no router of ours has any more.
+pub(super) fn orphans(routers: &[Instance], links: &[Link], journal: &Journal, service: &Service) {
+    for interface in links.iter().filter_map(|link| link.interface.as_ref()) {
+        let served = |address: &VirtualAddress| {
+            routers.iter().any(|router| {
+                router.config.interface == interface.name && router.config.addresses.contains(address)
+            })
+        };
+        let addresses: Vec<_> = journal
+            .on(&interface.name)
+            .filter(|address| !served(address))
+            .filter(|address| {
+                let there = interface.address(address.address);
+                there.is_some_and(|there| there.prefix_len == address.prefix_len)
+            })
+            .collect();
+        for address in &addresses {
+            warn!(interface = interface.name, %address, "removing an address that an earlier vrrpd left behind");
+        }
+        if !addresses.is_empty() {
+            // Nobody waits for the answer: no router has this ticket.
+            let hold = Hold { addresses, ..Hold::nothing(interface.index) };
+            service.request(Request { ticket: Ticket(0), order: Order::Release(hold) });
+        }
+    }
+}
+
+/// A virtual MAC address that is on the interface before we put it there is one that a crash left, or another router's.
+pub(super) fn vmac(router: &mut Instance, link: &Link, journal: &Journal) -> Result<(), StartError> {
+    let Some(interface) = &link.interface else { return Ok(()) };
+    router.vmac.note_own(interface);
+    let Some(mac) = interface.mac.filter(|mac| mac.is_virtual_router()) else { return Ok(()) };
+    if !router.vmac.is_on(interface) {
+        return if router.vmac.mode() == Vmac::Interface {
+            Err(StartError::VmacTaken { interface: link.name.clone(), holder: format!(", {mac}") })
+        } else {
+            Ok(())
+        };
+    }
+    let permanent = interface.permanent_mac.filter(|mac| !mac.is_virtual_router());
+    let own = journal.own_mac(&link.name).or(permanent);
+    let own = own.ok_or_else(|| StartError::OwnMacUnknown { interface: link.name.clone(), mac })?;
+    warn!(router = %router.config.name(), %mac, "giving back a virtual MAC address that an earlier vrrpd left behind");
+    router.vmac.adopt(interface, own);
+    router.queue.push_back(Action::GiveUpAddresses);
+    Ok(())
+}
