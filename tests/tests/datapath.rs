@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use vrrpd_common::abi::{Command, Role, RouterConfig};
@@ -290,29 +290,9 @@ fn kill_9_leaves_no_program_and_the_next_start_replaces_the_pins() {
     }
 }
 
+/// The number of a namespace that goes is soon another one's, so here its pins get a number that none has.
 #[test]
-fn pins_of_a_killed_daemon_whose_namespace_is_gone_are_removed_by_the_next_start_of_any_other() {
-    let lab = Lab::new();
-    let [a, b] = lab.hosts();
-    let elsewhere = || router(&a, 100, Datapath::Native).through(in_a_network_of_its_own()).start();
-    let (killed, living) = (elsewhere(), elsewhere());
-    let (left, kept) = (pins_of(&killed), pins_of(&living));
-    for pins in [&left, &kept] {
-        assert_eq!(files(pins), PINS);
-    }
-    killed.kill();
-
-    let _next = router(&b, 100, Datapath::Native).start();
-    let of_namespace = left.parent().expect("a directory for the namespace");
-    assert!(!of_namespace.exists(), "{}", of_namespace.display());
-    assert_eq!(files(&kept), PINS);
-    assert_eq!(files(&b.namespace().pins("eth0")), PINS);
-    assert_eq!(living.terminate(), 0);
-    assert!(!kept.exists());
-}
-
-#[test]
-fn pins_of_a_living_daemon_are_kept_though_its_namespace_is_not_to_be_seen() {
+fn pins_of_a_namespace_that_is_not_to_be_seen_stay_with_a_living_daemon_and_go_without_it() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let living = router(&a, 100, Datapath::Native).start();
@@ -323,7 +303,7 @@ fn pins_of_a_living_daemon_are_kept_though_its_namespace_is_not_to_be_seen() {
 
     let next = router(&b, 100, Datapath::Native).start();
     assert_eq!(files(&of_none.join("eth0")), PINS);
-    // With its daemon it is gone, although nothing else has changed.
+    // Without it the next start of any other removes them.
     living.kill();
     assert_eq!(next.terminate(), 0);
     let _next = router(&b, 100, Datapath::Native).start();
@@ -509,22 +489,6 @@ fn interval_of_the_master_is_learned_whether_it_grows_or_shrinks() {
 fn in_mounts_of_its_own(commands: &str) -> Vec<String> {
     let unshare = needs::UNSHARE.require().display().to_string();
     [&unshare, "--mount", "sh", "-c", commands, "sh"].map(str::to_owned).to_vec()
-}
-
-/// A shell in a network namespace that goes with it, with a cable to nowhere, which becomes the daemon.
-fn in_a_network_of_its_own() -> Vec<String> {
-    let (unshare, ip) = (needs::UNSHARE.require(), needs::IP.require().display().to_string());
-    let commands = format!(
-        "{ip} link add eth0 type veth peer name peer && {ip} addr add 10.0.0.1/24 dev eth0 \
-         && {ip} link set peer up && {ip} link set eth0 up && exec \"$@\""
-    );
-    [&unshare.display().to_string(), "--net", "sh", "-c", &commands, "sh"].map(str::to_owned).to_vec()
-}
-
-/// Where a daemon in such a namespace pins the maps of its interface.
-fn pins_of(daemon: &Vrrpd) -> PathBuf {
-    let namespace = inode(Path::new(&format!("/proc/{}/ns/net", daemon.pid())));
-    PathBuf::from(format!("/sys/fs/bpf/vrrpd/{namespace}/eth0"))
 }
 
 /// The names in a directory, in order.

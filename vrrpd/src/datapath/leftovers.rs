@@ -15,9 +15,13 @@ use aya::maps::MapInfo;
 use aya::programs::{ProgramError, loaded_programs};
 use nix::errno::Errno;
 use tracing::{debug, info};
+use vrrpd_common::Duration;
 
 use super::pins::{Lock, OURS, PINS};
 use super::xdp::errno;
+
+/// How long others may take over their pins while the daemon starts.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Removes them. What cannot be told is left alone.
 pub fn remove() {
@@ -32,7 +36,7 @@ pub fn remove() {
         return;
     }
     // A daemon loads its programs first and pins their maps then, under the same lock.
-    let Ok(_lock) = Lock::take() else { return };
+    let Ok(_lock) = Lock::take(PATIENCE) else { return };
     let used = match maps_in_use() {
         Ok(used) => used,
         Err(error) => {

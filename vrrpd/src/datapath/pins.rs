@@ -29,7 +29,7 @@ const RECORDS: &str = "records";
 const REJECTS: &str = "rejects";
 /// What is pinned of an interface.
 pub(super) const PINS: [&str; 2] = [RECORDS, REJECTS];
-/// How long another process may take over its pins.
+/// How long another process may take over its pins: the loop may wait for this.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// The pins of one interface; they go when this is dropped.
@@ -44,8 +44,8 @@ pub(super) struct Lock(#[expect(dead_code, reason = "held until it is dropped")]
 
 impl Lock {
     /// Takes it, and waits for a moment if need be: a process that stands still must not keep others from starting.
-    pub(super) fn take() -> io::Result<Self> {
-        let until = clock::now() + PATIENCE;
+    pub(super) fn take(patience: Duration) -> io::Result<Self> {
+        let until = clock::now() + patience;
         let mut root = File::open(BPFFS)?;
         loop {
             match Flock::lock(root, FlockArg::LockExclusiveNonblock) {
@@ -77,7 +77,8 @@ impl Pins {
     /// program is us.
     pub fn make(interface: &str, records: &Map, rejects: &Map) -> Result<Self, String> {
         mount_bpffs().map_err(|error| format!("{BPFFS}: {error}"))?;
-        let _lock = Lock::take().map_err(|error| format!("{BPFFS}: another vrrpd is at it: {error}"))?;
+        let _lock =
+            Lock::take(PATIENCE).map_err(|error| format!("{BPFFS}: another vrrpd is at it: {error}"))?;
         let dir = directory().map_err(|error| error.to_string())?.join(file_name(interface));
         let at_dir = |error: io::Error| format!("{}: {error}", dir.display());
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(at_dir)?;
