@@ -1,7 +1,7 @@
 //! Scripts that run when the role changes.
 
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Lab, ScriptLog, Vrrpd, is_alive, wait_until};
+use vrrpd_lab::{Lab, ScriptLog, Signal, Vrrpd, is_alive, wait_until};
 
 #[test]
 fn scripts_get_the_arguments_of_keepalived_and_the_environment() {
@@ -84,4 +84,63 @@ fn script_that_fails_is_logged_and_nothing_else_happens() {
     let line = router.wait_log(SOON, script.path().to_str().expect("a plain path"));
     assert!(line.contains('7') || router.count_in_log("7") > 0, "{line}");
     router.wait_state("master", SOON);
+}
+
+#[test]
+fn scripts_run_one_after_the_other_and_a_newer_state_waits() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let script = ScriptLog::running("echo begin $3; sleep 0.5; echo end $3");
+    let scripts = ["-U".into(), script.path(), "-D".into(), script.path()];
+    let router = Vrrpd::usual(&a, 100).args(scripts).start();
+    script.wait_run(SOON, "end MASTER");
+    // Three states while the first script still runs.
+    lab.port_down(&a);
+    router.wait_state("fault", SOON);
+    lab.port_up(&a);
+    router.wait_state("master", SOON);
+    wait_until(SOON, "every script has run", || {
+        script.runs().iter().filter(|run| *run == "end MASTER").count() == 2
+    });
+    let states = ["BACKUP", "MASTER", "FAULT", "BACKUP", "MASTER"];
+    let wanted: Vec<_> =
+        states.iter().flat_map(|state| [format!("begin {state}"), format!("end {state}")]).collect();
+    assert_eq!(script.runs(), wanted);
+}
+
+#[test]
+fn last_script_is_run_to_its_end_when_the_daemon_leaves() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let script = ScriptLog::running("sleep 0.3; echo $3 $VRRP_REASON");
+    let router = Vrrpd::usual(&a, 100).args(["-D".into(), script.path()]).start();
+    script.wait_run(SOON, "BACKUP start-up");
+    router.wait_state("master", SOON);
+    assert_eq!(router.terminate(), 0);
+    assert_eq!(script.runs().last().map(String::as_str), Some("BACKUP shutdown"));
+}
+
+#[test]
+fn daemon_that_leaves_makes_room_for_the_next_while_its_script_still_runs() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let script = ScriptLog::running("echo begin $3 $VRRP_REASON; sleep 1; echo end $3 $VRRP_REASON");
+    let builder = Vrrpd::usual(&a, 100).args(["-D".into(), script.path()]);
+    let first = builder.clone().start();
+    first.wait_state("master", SOON);
+    first.signal(Signal::SIGTERM);
+    script.wait_run(SOON, "begin BACKUP shutdown");
+    let second = builder.beside(&first).start();
+    second.wait_state("master", SOON);
+    assert!(first.is_running(), "it waits for its script");
+    script.wait_run(SOON, "end BACKUP shutdown");
+    assert_eq!(first.wait(), 0);
+    // The scripts of the second one come behind those of the first.
+    wait_until(SOON, "the second one has run its script", || script.runs().len() == 6);
+    let order = ["start-up", "shutdown", "start-up"];
+    let wanted: Vec<_> = order
+        .iter()
+        .flat_map(|reason| ["begin", "end"].map(|word| format!("{word} BACKUP {reason}")))
+        .collect();
+    assert_eq!(script.runs(), wanted);
 }

@@ -60,6 +60,49 @@ fn state(router: &RouterReport) -> String {
     format!("{}: {}\n{text}", router.name(), router.state.to_uppercase())
 }
 
+/// The state file: for each router the lines that Vrrpd's users look for, then the block that people read.
+pub fn state_file(routers: &[RouterReport]) -> String {
+    routers
+        .iter()
+        .map(|router| format!("{}\n{}", classic(router), state(router)))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A router in the words of Vrrpd, where a router is master or backup and nothing else.
+pub fn classic(router: &RouterReport) -> String {
+    let on = |on: bool| if on { "on" } else { "off" };
+    let script = |script: &Option<String>| script.clone().unwrap_or_default();
+    let seconds = Duration::from_nanos(router.interval_ns).as_millis();
+    let delay = match (seconds / 1000, seconds % 1000) {
+        (whole, 0) => whole.to_string(),
+        (whole, rest) => format!("{whole}.{rest:03}").trim_end_matches('0').to_owned(),
+    };
+    let role = if router.state == "master" { "MASTER" } else { "BACKUP" };
+    let monitoring = router.group.as_ref().map_or("off".to_owned(), |group| group.size.to_string());
+    let information = [
+        format!("process : {}", router.pid),
+        format!("state {role} since {}", router.since),
+        format!("reason: {}", router.reason),
+        format!("version: vrrpd {}", env!("CARGO_PKG_VERSION")),
+        format!("script Master: {}", script(&router.scripts.up)),
+        format!("script Backup: {}", script(&router.scripts.down)),
+        format!("priority {}", router.effective_priority),
+        format!("basic password {}", on(router.auth == "pw")),
+        format!("vmac {}", on(router.vmac_mode != "none")),
+        format!("preempt {}", on(router.preempt)),
+        format!("delay {delay}"),
+        format!("Virtual ID: {}", router.vrid),
+        format!("monitoring process: {monitoring}"),
+    ];
+    let mut text = String::new();
+    for line in information {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "vrrpd: {} atropos information {}", router.interface, line.trim_end());
+    }
+    text
+}
+
 /// A block of lines for each router whose daemon does not answer.
 pub fn silent(routers: &[SilentReport]) -> String {
     let block = |router: &SilentReport| {

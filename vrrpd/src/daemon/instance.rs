@@ -257,6 +257,11 @@ impl Instance {
         Some((transition, report))
     }
 
+    /// The state that has been told.
+    pub(super) const fn state_told(&self) -> StateName {
+        self.told
+    }
+
     fn master(&self) -> Option<IpAddr> {
         match self.machine.state() {
             State::Backup(backup) => backup.master.map(|heard| heard.advert.source),

@@ -32,6 +32,7 @@ use crate::interface::service::{Report, Service, Ticket};
 use crate::report::EventReport;
 use crate::rundir::RunDir;
 use crate::signals::{Signal, Signals};
+use crate::supervisor::Supervisor;
 use instance::Instance;
 use link::{FAMILIES, KERNEL, Link, LinkId};
 
@@ -68,6 +69,7 @@ pub struct Daemon {
     actions: Vec<Action>,
     state_file: String,
     rundir: RunDir,
+    supervisor: Supervisor,
 }
 
 /// What woke the loop.
@@ -82,6 +84,7 @@ enum Wake {
 impl Daemon {
     /// Runs until a signal ends it, or something breaks that nothing works without.
     pub async fn run(mut self) -> io::Result<()> {
+        self.supervisor.ready();
         for id in self.ids() {
             self.event(id, Event::Startup, None);
         }
@@ -109,6 +112,7 @@ impl Daemon {
             Wake::Signal(caught) => signal = Some(caught),
         }
         self.expire();
+        self.supervisor.turned(clock::now());
         Ok(signal)
     }
 
@@ -147,7 +151,7 @@ impl Daemon {
         let now = clock::now();
         let due = self.deadlines.first().map(|(at, _)| *at);
         let unsent = self.links.iter().filter_map(|link| link.deadline(now)).min();
-        self.alarm.arm(due.into_iter().chain(unsent).min())
+        self.alarm.arm(due.into_iter().chain(unsent).chain(self.supervisor.deadline()).min())
     }
 
     fn receive_ready(&mut self) {
@@ -337,8 +341,7 @@ impl Daemon {
     /// Hands every router over, gives everything back, and waits until that is done.
     async fn leave(mut self) -> io::Result<()> {
         info!("leaving");
-        // Nobody is there who could be told when this fails.
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.supervisor.stopping();
         for id in self.ids() {
             self.event(id, Event::Shutdown, None);
         }
@@ -354,6 +357,8 @@ impl Daemon {
         if self.is_busy() {
             error!("the kernel did not remove all addresses in time");
         }
+        // From here on another daemon may serve these routers; its scripts wait for ours.
+        drop(self.rundir);
         let scripts: Vec<_> = self.routers.iter_mut().filter_map(|router| router.scripts.take()).collect();
         let finish = async {
             for runner in scripts {

@@ -26,6 +26,7 @@ use crate::journal::Journal;
 use crate::rundir::{RunDir, RunDirError};
 use crate::script::Runner;
 use crate::signals::Signals;
+use crate::supervisor::Supervisor;
 use crate::sys::memory;
 use crate::sys::packet::PacketSocket;
 
@@ -181,9 +182,11 @@ impl Daemon {
         for router in &mut routers {
             if router.config.up.is_some() || router.config.down.is_some() {
                 let name = router.config.name().to_string();
-                router.scripts = Some(Runner::start(name, router.config.script_timeout));
+                let claim = rundir.later(&format!("{}.scripts", base_name(&router.config)))?;
+                router.scripts = Some(Runner::start(name, router.config.script_timeout, claim));
             }
         }
+        let supervisor = Supervisor::from_environment(clock::now()).map_err(system("NOTIFY_SOCKET"))?;
         memory::give_back();
         Ok(Self {
             routers,
@@ -203,6 +206,7 @@ impl Daemon {
             actions: Vec::new(),
             state_file: format!("{base}.state"),
             rundir,
+            supervisor,
         })
     }
 }
