@@ -12,6 +12,11 @@ pub fn states(routers: &[RouterReport]) -> String {
 }
 
 fn state(router: &RouterReport) -> String {
+    format!("{}: {}\n{}", router.name(), router.state.to_uppercase(), details(router))
+}
+
+/// The lines of a router below its name.
+pub fn details(router: &RouterReport) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let mut line = |name: &str, value: String| {
@@ -57,7 +62,7 @@ fn state(router: &RouterReport) -> String {
     }
     line("counters", counters(router, false));
     line("pid", router.pid.to_string());
-    format!("{}: {}\n{text}", router.name(), router.state.to_uppercase())
+    text
 }
 
 /// The state file: for each router the lines that Vrrpd's users look for, then the block that people read.
@@ -118,7 +123,8 @@ pub fn silent(routers: &[SilentReport]) -> String {
     routers.iter().map(block).collect::<Vec<_>>().join("\n")
 }
 
-fn in_kernel(kernel: &KernelReport) -> String {
+/// What the kernel says of a router, in one line.
+pub fn in_kernel(kernel: &KernelReport) -> String {
     let span = |nanos: u64| Duration::from_nanos(nanos / 1000 * 1000).to_string();
     let heard = kernel.master.as_ref().map_or("no advert heard".to_owned(), |master| {
         format!(
