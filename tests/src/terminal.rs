@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,7 +48,7 @@ impl Terminal {
         let end = || pair.slave.try_clone().expect("file descriptors can be copied");
         session.stdin(end()).stdout(end()).stderr(end());
         let child = host.namespace().spawn(session).expect("the program can be started");
-        let screen = Screen(Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0))));
+        let screen = Screen(Arc::new(Mutex::new(vt100::Parser::new(length(rows), length(columns), 0))));
         let keyboard = File::from(pair.master);
         screen.show(keyboard.try_clone().expect("file descriptors can be copied"));
         Self { pid: pid_of(&child), child: Mutex::new(child), keyboard, screen, line: pair.slave }
@@ -65,7 +66,7 @@ impl Terminal {
 
     /// Gives the terminal another size.
     pub fn resize(&self, columns: u16, rows: u16) {
-        self.screen.lock().screen_mut().set_size(rows, columns);
+        self.screen.lock().screen_mut().set_size(length(rows), length(columns));
         sys::set_window_size(&self.keyboard, columns, rows).expect("a terminal has a size");
     }
 
@@ -73,7 +74,7 @@ impl Terminal {
     pub fn lines(&self) -> Vec<String> {
         let parser = self.screen.lock();
         let (_, columns) = parser.screen().size();
-        parser.screen().rows(0, columns).map(|line| line.trim_end().to_owned()).collect()
+        parser.screen().rows(0, columns.get()).map(|line| line.trim_end().to_owned()).collect()
     }
 
     /// Waits until a line contains the text, and returns that line.
@@ -131,6 +132,11 @@ impl Screen {
     fn lock(&self) -> MutexGuard<'_, vt100::Parser> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Rows or columns.
+fn length(count: u16) -> NonZero<u16> {
+    NonZero::new(count).expect("a terminal has a size")
 }
 
 impl std::fmt::Debug for Screen {
