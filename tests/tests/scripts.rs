@@ -49,6 +49,23 @@ fn address_is_there_when_the_script_for_a_master_runs() {
 }
 
 #[test]
+fn alias_that_the_script_for_a_master_adds_goes_with_the_script_for_a_backup() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let up = ScriptLog::running("ip addr add 192.168.14.2/24 dev eth0 label eth0:0; echo $3");
+    let down = ScriptLog::running("ip addr del 192.168.14.2/24 dev eth0; echo $3");
+    let scripts = ["-U".into(), up.path(), "-D".into(), down.path()];
+    let router = Vrrpd::usual(&a, 100).args(scripts).start();
+    router.wait_state("master", SOON);
+    up.wait_run(SOON, "MASTER");
+    assert!(a.has_address("eth0", CIDR) && a.has_address("eth0", "192.168.14.2/24"));
+    let _higher = Vrrpd::usual(&b, 150).start();
+    router.wait_state("backup", SOON);
+    wait_until(SOON, "the alias is gone", || !a.has_address("eth0", "192.168.14.2/24"));
+    assert!(!a.has_address("eth0", CIDR) && a.has_address("eth0", "10.0.0.1/24"));
+}
+
+#[test]
 fn script_that_hangs_does_not_hold_the_protocol_up_and_is_ended() {
     let lab = Lab::new();
     let [a] = lab.hosts();
