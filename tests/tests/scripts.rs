@@ -1,7 +1,9 @@
 //! Scripts that run when the role changes.
 
+use std::path::Path;
+
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Lab, ScriptLog, Signal, Vrrpd, is_alive, wait_until};
+use vrrpd_lab::{Datapath, Lab, ScriptLog, Signal, Vrrpd, is_alive, wait_until};
 
 #[test]
 fn scripts_get_the_arguments_of_keepalived_and_the_environment() {
@@ -137,27 +139,54 @@ fn last_script_is_run_to_its_end_when_the_daemon_leaves() {
     assert_eq!(script.runs().last().map(String::as_str), Some("BACKUP shutdown"));
 }
 
+/// A script that says its beginning and its end, and when its router leaves does not end before the file is there.
+fn lingering(end: &Path) -> ScriptLog {
+    let wait = format!("until test -e {} -o $VRRP_REASON != shutdown; do sleep 0.05; done", end.display());
+    ScriptLog::running(&format!("echo begin $VRRP_REASON; {wait}; echo end $VRRP_REASON"))
+}
+
 #[test]
 fn daemon_that_leaves_makes_room_for_the_next_while_its_script_still_runs() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let script = ScriptLog::running("echo begin $3 $VRRP_REASON; sleep 1; echo end $3 $VRRP_REASON");
-    let builder = Vrrpd::usual(&a, 100).args(["-D".into(), script.path()]);
+    let home = tempfile::tempdir().expect("a temporary directory can be made");
+    let end = home.path().join("end");
+    let script = lingering(&end);
+    // The kernel's hook has to be free for it as well.
+    let builder = Vrrpd::usual(&a, 100).datapath(Datapath::Native).args(["-D".into(), script.path()]);
     let first = builder.clone().start();
     first.wait_state("master", SOON);
     first.signal(Signal::SIGTERM);
-    script.wait_run(SOON, "begin BACKUP shutdown");
+    script.wait_run(SOON, "begin shutdown");
+    wait_until(SOON, "it has given everything back", || {
+        !first.directory().join("vrrpd_eth0_51.pid").exists()
+    });
     let second = builder.beside(&first).start();
     second.wait_state("master", SOON);
     assert!(first.is_running(), "it waits for its script");
-    script.wait_run(SOON, "end BACKUP shutdown");
+    let until_then = ["begin start-up", "end start-up", "begin shutdown"];
+    assert_eq!(script.runs(), until_then, "the scripts of the second one wait for it");
+    std::fs::write(end, "").expect("it can be written");
     assert_eq!(first.wait(), 0);
-    // The scripts of the second one come behind those of the first.
     wait_until(SOON, "the second one has run its script", || script.runs().len() == 6);
-    let order = ["start-up", "shutdown", "start-up"];
-    let wanted: Vec<_> = order
-        .iter()
-        .flat_map(|reason| ["begin", "end"].map(|word| format!("{word} BACKUP {reason}")))
-        .collect();
-    assert_eq!(script.runs(), wanted);
+    assert_eq!(script.runs()[3..], ["end shutdown", "begin start-up", "end start-up"]);
+}
+
+#[test]
+fn daemon_that_is_asked_to_leave_again_does_not_wait_for_its_scripts() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let home = tempfile::tempdir().expect("a temporary directory can be made");
+    let end = home.path().join("end");
+    let script = lingering(&end);
+    let router = Vrrpd::usual(&a, 100).args(["-D".into(), script.path()]).start();
+    router.wait_state("master", SOON);
+    router.signal(Signal::SIGTERM);
+    script.wait_run(SOON, "begin shutdown");
+    router.signal(Signal::SIGTERM);
+    assert_eq!(router.wait(), 0);
+    router.wait_log(SOON, "not waited for");
+    // It is left to itself.
+    std::fs::write(end, "").expect("it can be written");
+    script.wait_run(SOON, "end shutdown");
 }

@@ -46,7 +46,7 @@ fn age_of_the_last_advert_is_shown_anew_at_least_twice_a_second() {
         seen.extend(terminal.lines().into_iter().filter(|line| line.starts_with(">eth0/51 ")));
         seen.len() >= 6
     });
-    assert!(took < Duration::from_millis(3000), "{took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
 #[test]

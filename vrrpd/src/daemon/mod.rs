@@ -357,7 +357,9 @@ impl Daemon {
         if self.is_busy() {
             error!("the kernel did not remove all addresses in time");
         }
-        // From here on another daemon may serve these routers; its scripts wait for ours.
+        // From here on another daemon may serve these routers, with a program of its own in the kernel; its scripts wait
+        // for ours.
+        self.links.clear();
         drop(self.rundir);
         let scripts: Vec<_> = self.routers.iter_mut().filter_map(|router| router.scripts.take()).collect();
         let finish = async {
@@ -365,9 +367,10 @@ impl Daemon {
                 runner.finish().await;
             }
         };
+        let asked_again = async { while self.signals.next().await != Signal::Leave {} };
         tokio::select! {
             () = finish => {}
-            _ = self.signals.next() => info!("scripts still run; not waited for"),
+            () = asked_again => info!("scripts still run; not waited for"),
         }
         Ok(())
     }

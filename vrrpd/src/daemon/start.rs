@@ -121,6 +121,8 @@ impl Daemon {
         let signals = Signals::catch().map_err(system("signals"))?;
         check_privileges()?;
         let mut rundir = RunDir::open(dir)?;
+        // Before anything is looked at that a daemon before us may be about to give back.
+        let base = claim(&rundir, source, &configs)?;
 
         let names: BTreeSet<String> = configs.iter().map(|config| config.interface.clone()).collect();
         let (report_queue, reports) = mpsc::unbounded_channel();
@@ -141,7 +143,6 @@ impl Daemon {
             links.push(link);
         }
 
-        let base = claim(&rundir, source, &configs)?;
         let journal_file = format!("{base}.journal");
         let journal = Journal::read(&rundir.path().join(&journal_file));
         let mut routers = Vec::with_capacity(configs.len());

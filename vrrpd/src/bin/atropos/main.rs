@@ -21,6 +21,9 @@ use vrrpd::rundir;
     name = "atropos",
     version = concat!("atropos ", env!("CARGO_PKG_VERSION")),
     arg_required_else_help = true,
+    override_usage = "atropos --state [--json | --watch] [-i IF] [-v VRID] [-f DIR]\n       \
+        atropos --backup | --master | --reduce | --increase [-i IF] [-v VRID] [-f DIR]\n       \
+        atropos --stats | --events | --watch [-i IF] [-v VRID] [-f DIR]",
     group = ArgGroup::new("what").required(true).multiple(true)
         .args(["state", "backup", "master", "reduce", "increase", "stats", "events", "watch"]),
     after_help = "Exit codes: 0 every chosen router answered, 1 not every one did, 2 usage, 3 there is none."
