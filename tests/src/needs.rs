@@ -22,9 +22,18 @@ pub const SETPRIV: Program = Program { name: "setpriv", package: "util-linux" };
 pub const CHRT: Program = Program { name: "chrt", package: "util-linux" };
 /// `unshare`, which runs a program with mounts of its own.
 pub const UNSHARE: Program = Program { name: "unshare", package: "util-linux" };
+/// `setsid`, which gives a program a terminal of its own.
+pub const SETSID: Program = Program { name: "setsid", package: "util-linux" };
+/// `systemd-analyze`, which reads units as systemd does.
+pub const SYSTEMD_ANALYZE: Program = Program { name: "systemd-analyze", package: "systemd" };
+/// `shellcheck`, which finds mistakes in shell scripts.
+pub const SHELLCHECK: Program = Program { name: "shellcheck", package: "shellcheck" };
+/// `mandoc`, which finds mistakes in manual pages.
+pub const MANDOC: Program = Program { name: "mandoc", package: "mandoc" };
 
 /// Every program that the tests run.
-pub const ALL: [Program; 5] = [IP, KEEPALIVED, SETPRIV, CHRT, UNSHARE];
+pub const ALL: [Program; 9] =
+    [IP, KEEPALIVED, SETPRIV, CHRT, UNSHARE, SETSID, SYSTEMD_ANALYZE, SHELLCHECK, MANDOC];
 
 impl Program {
     /// Where it is, if it is installed.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -36,8 +37,12 @@ impl ScriptLog {
         script
     }
 
+    /// Has another process write it: while this one has a file open for writing, a child that another test starts has
+    /// it open too, and what is open for writing cannot be run.
     fn write(&self, commands: &str) {
-        fs::write(self.path(), format!("#!/bin/sh\n{commands}\n")).expect("the script can be written");
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" >"$0""#]).arg(self.path()).arg(commands);
+        assert!(shell.status().is_ok_and(|status| status.success()), "the script can be written");
         self.set_mode(0o755);
     }
 

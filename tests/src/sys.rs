@@ -1,6 +1,7 @@
 //! The things that need `unsafe`: a child that dies with the thread that started it, a thread that is never late, a
-//! packet socket bound to one interface, and an XDP program made of two instructions.
+//! packet socket bound to one interface, the size of a terminal, and an XDP program made of two instructions.
 
+use std::fs::File;
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
@@ -26,6 +27,14 @@ pub(crate) fn run_before_others() -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: 1 };
     // SAFETY: the call reads the parameters and keeps nothing of them.
     let result = unsafe { libc::sched_setscheduler(THIS_THREAD, libc::SCHED_FIFO, &raw const parameters) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets the size of a terminal.
+pub(crate) fn set_window_size(terminal: &File, columns: u16, rows: u16) -> io::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: this request reads a `winsize`, which lives until the call returns.
+    let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

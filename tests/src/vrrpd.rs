@@ -12,7 +12,7 @@ use std::{env, fs};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Background, Datapath, Finished, Host, Process, wait_for};
+use crate::{Background, Datapath, Finished, Host, Process, Terminal, wait_for};
 
 /// Set by `cargo xtask` to the directory of the programs under test.
 const BINARIES: &str = "VRRPD_LAB_BINARIES";
@@ -166,6 +166,13 @@ impl Vrrpd {
         let mut command = Command::new(binary("atropos"));
         command.args(arguments).arg("-f").arg(self.directory());
         Process::start(self.host.namespace(), format!("atropos on {}", self.host.name()), command)
+    }
+
+    /// Starts the client for its directory on a terminal of this size.
+    pub fn atropos_on_terminal(&self, arguments: &[&str], columns: u16, rows: u16) -> Terminal {
+        let mut command = Command::new(binary("atropos"));
+        command.args(arguments).arg("-f").arg(self.directory());
+        Terminal::start(&self.host, &command, columns, rows)
     }
 
     /// The directory given with `-f`.

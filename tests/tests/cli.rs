@@ -230,6 +230,9 @@ fn script_that_is_missing_not_executable_or_writable_by_others_is_refused() {
         script.set_mode(mode);
         assert_refused(router(&a, 51).args(["-D", path]), &[path]);
     }
+    script.set_mode(0o755);
+    std::os::unix::fs::chown(script.path(), Some(65534), None).expect("root can");
+    assert_refused(router(&a, 51).args(["-D", path]), &["65534"]);
     assert!(script.runs().is_empty());
 }
 

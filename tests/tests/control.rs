@@ -190,6 +190,29 @@ fn stuck_client_does_not_hold_the_daemon_up() {
 }
 
 #[test]
+fn clients_that_follow_events_do_not_shut_out_others() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    router.wait_state("master", SOON);
+    let socket = router.directory().join("vrrpd_eth0_51.sock");
+    let request = b"{\"request\":\"events\",\"interface\":null,\"vrid\":null}\n";
+    let following: Vec<_> = (0..80)
+        .map(|_| {
+            let mut stream = std::os::unix::net::UnixStream::connect(&socket).expect("it listens");
+            std::io::Write::write_all(&mut stream, request).expect("it reads");
+            stream
+        })
+        .collect();
+    let shown = router.atropos(&["--state"]);
+    assert_eq!(shown.code, 0, "{shown:?}");
+    let refused = router.atropos(&["--events"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("follow the transitions already"), "{}", refused.stderr);
+    drop(following);
+}
+
+#[test]
 fn garbage_on_the_control_socket_is_survived() {
     use std::io::Write as _;
     let lab = Lab::new();

@@ -1,7 +1,9 @@
 //! Scripts that run when the role changes.
 
+use std::path::Path;
+
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Lab, ScriptLog, Vrrpd, is_alive, wait_until};
+use vrrpd_lab::{Datapath, Lab, ScriptLog, Signal, Vrrpd, is_alive, wait_until};
 
 #[test]
 fn scripts_get_the_arguments_of_keepalived_and_the_environment() {
@@ -49,6 +51,23 @@ fn address_is_there_when_the_script_for_a_master_runs() {
 }
 
 #[test]
+fn alias_that_the_script_for_a_master_adds_goes_with_the_script_for_a_backup() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let up = ScriptLog::running("ip addr add 192.168.14.2/24 dev eth0 label eth0:0; echo $3");
+    let down = ScriptLog::running("ip addr del 192.168.14.2/24 dev eth0; echo $3");
+    let scripts = ["-U".into(), up.path(), "-D".into(), down.path()];
+    let router = Vrrpd::usual(&a, 100).args(scripts).start();
+    router.wait_state("master", SOON);
+    up.wait_run(SOON, "MASTER");
+    assert!(a.has_address("eth0", CIDR) && a.has_address("eth0", "192.168.14.2/24"));
+    let _higher = Vrrpd::usual(&b, 150).start();
+    router.wait_state("backup", SOON);
+    wait_until(SOON, "the alias is gone", || !a.has_address("eth0", "192.168.14.2/24"));
+    assert!(!a.has_address("eth0", CIDR) && a.has_address("eth0", "10.0.0.1/24"));
+}
+
+#[test]
 fn script_that_hangs_does_not_hold_the_protocol_up_and_is_ended() {
     let lab = Lab::new();
     let [a] = lab.hosts();
@@ -84,4 +103,90 @@ fn script_that_fails_is_logged_and_nothing_else_happens() {
     let line = router.wait_log(SOON, script.path().to_str().expect("a plain path"));
     assert!(line.contains('7') || router.count_in_log("7") > 0, "{line}");
     router.wait_state("master", SOON);
+}
+
+#[test]
+fn scripts_run_one_after_the_other_and_a_newer_state_waits() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let script = ScriptLog::running("echo begin $3; sleep 0.5; echo end $3");
+    let scripts = ["-U".into(), script.path(), "-D".into(), script.path()];
+    let router = Vrrpd::usual(&a, 100).args(scripts).start();
+    script.wait_run(SOON, "end MASTER");
+    // Three states while the first script still runs.
+    lab.port_down(&a);
+    router.wait_state("fault", SOON);
+    lab.port_up(&a);
+    router.wait_state("master", SOON);
+    wait_until(SOON, "every script has run", || {
+        script.runs().iter().filter(|run| *run == "end MASTER").count() == 2
+    });
+    let states = ["BACKUP", "MASTER", "FAULT", "BACKUP", "MASTER"];
+    let wanted: Vec<_> =
+        states.iter().flat_map(|state| [format!("begin {state}"), format!("end {state}")]).collect();
+    assert_eq!(script.runs(), wanted);
+}
+
+#[test]
+fn last_script_is_run_to_its_end_when_the_daemon_leaves() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let script = ScriptLog::running("sleep 0.3; echo $3 $VRRP_REASON");
+    let router = Vrrpd::usual(&a, 100).args(["-D".into(), script.path()]).start();
+    script.wait_run(SOON, "BACKUP start-up");
+    router.wait_state("master", SOON);
+    assert_eq!(router.terminate(), 0);
+    assert_eq!(script.runs().last().map(String::as_str), Some("BACKUP shutdown"));
+}
+
+/// A script that says its beginning and its end, and when its router leaves does not end before the file is there.
+fn lingering(end: &Path) -> ScriptLog {
+    let wait = format!("until test -e {} -o $VRRP_REASON != shutdown; do sleep 0.05; done", end.display());
+    ScriptLog::running(&format!("echo begin $VRRP_REASON; {wait}; echo end $VRRP_REASON"))
+}
+
+#[test]
+fn daemon_that_leaves_makes_room_for_the_next_while_its_script_still_runs() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let home = tempfile::tempdir().expect("a temporary directory can be made");
+    let end = home.path().join("end");
+    let script = lingering(&end);
+    // The kernel's hook has to be free for it as well.
+    let builder = Vrrpd::usual(&a, 100).datapath(Datapath::Native).args(["-D".into(), script.path()]);
+    let first = builder.clone().start();
+    first.wait_state("master", SOON);
+    first.signal(Signal::SIGTERM);
+    script.wait_run(SOON, "begin shutdown");
+    wait_until(SOON, "it has given everything back", || {
+        !first.directory().join("vrrpd_eth0_51.pid").exists()
+    });
+    let second = builder.beside(&first).start();
+    second.wait_state("master", SOON);
+    assert!(first.is_running(), "it waits for its script");
+    let until_then = ["begin start-up", "end start-up", "begin shutdown"];
+    assert_eq!(script.runs(), until_then, "the scripts of the second one wait for it");
+    std::fs::write(end, "").expect("it can be written");
+    assert_eq!(first.wait(), 0);
+    wait_until(SOON, "the second one has run its script", || script.runs().len() == 6);
+    assert_eq!(script.runs()[3..], ["end shutdown", "begin start-up", "end start-up"]);
+}
+
+#[test]
+fn daemon_that_is_asked_to_leave_again_does_not_wait_for_its_scripts() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let home = tempfile::tempdir().expect("a temporary directory can be made");
+    let end = home.path().join("end");
+    let script = lingering(&end);
+    let router = Vrrpd::usual(&a, 100).args(["-D".into(), script.path()]).start();
+    router.wait_state("master", SOON);
+    router.signal(Signal::SIGTERM);
+    script.wait_run(SOON, "begin shutdown");
+    router.signal(Signal::SIGTERM);
+    assert_eq!(router.wait(), 0);
+    router.wait_log(SOON, "not waited for");
+    // It is left to itself.
+    std::fs::write(end, "").expect("it can be written");
+    script.wait_run(SOON, "end shutdown");
 }

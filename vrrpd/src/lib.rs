@@ -19,5 +19,6 @@ pub mod report;
 pub mod rundir;
 pub mod script;
 pub mod signals;
+pub mod supervisor;
 pub mod sys;
 pub mod transmit;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing::{error, warn};
+use tracing::error;
 use vrrpd::background::{self, Role};
 use vrrpd::cli::Cli;
 use vrrpd::config::{RouterConfig, RouterOptions, file};
@@ -107,18 +107,9 @@ fn run(cli: &Cli, configs: Vec<RouterConfig>, source: Source, role: Role) -> Res
         let daemon = Daemon::start(configs, source, cli.directory.as_deref())
             .await
             .map_err(|error| error.to_string())?;
-        ready(role).map_err(|error| format!("cannot go to the background: {error}"))?;
+        if role == Role::Background {
+            background::ready().map_err(|error| format!("cannot go to the background: {error}"))?;
+        }
         daemon.run().await.map_err(|error| error.to_string())
     })
-}
-
-fn ready(role: Role) -> io::Result<()> {
-    // Without NOTIFY_SOCKET this does nothing.
-    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
-        warn!(%error, "systemd cannot be told that we are ready");
-    }
-    match role {
-        Role::Background => background::ready(),
-        Role::Foreground | Role::Launcher => Ok(()),
-    }
 }

@@ -12,6 +12,11 @@ pub fn states(routers: &[RouterReport]) -> String {
 }
 
 fn state(router: &RouterReport) -> String {
+    format!("{}: {}\n{}", router.name(), router.state.to_uppercase(), details(router))
+}
+
+/// The lines of a router below its name.
+pub fn details(router: &RouterReport) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let mut line = |name: &str, value: String| {
@@ -57,7 +62,50 @@ fn state(router: &RouterReport) -> String {
     }
     line("counters", counters(router, false));
     line("pid", router.pid.to_string());
-    format!("{}: {}\n{text}", router.name(), router.state.to_uppercase())
+    text
+}
+
+/// The state file: for each router the lines that Vrrpd's users look for, then the block that people read.
+pub fn state_file(routers: &[RouterReport]) -> String {
+    routers
+        .iter()
+        .map(|router| format!("{}\n{}", classic(router), state(router)))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A router in the words of Vrrpd, where a router is master or backup and nothing else.
+pub fn classic(router: &RouterReport) -> String {
+    let on = |on: bool| if on { "on" } else { "off" };
+    let script = |script: &Option<String>| script.clone().unwrap_or_default();
+    let seconds = Duration::from_nanos(router.interval_ns).as_millis();
+    let delay = match (seconds / 1000, seconds % 1000) {
+        (whole, 0) => whole.to_string(),
+        (whole, rest) => format!("{whole}.{rest:03}").trim_end_matches('0').to_owned(),
+    };
+    let role = if router.state == "master" { "MASTER" } else { "BACKUP" };
+    let monitoring = router.group.as_ref().map_or("off".to_owned(), |group| group.size.to_string());
+    let information = [
+        format!("process : {}", router.pid),
+        format!("state {role} since {}", router.since),
+        format!("reason: {}", router.reason),
+        format!("version: vrrpd {}", env!("CARGO_PKG_VERSION")),
+        format!("script Master: {}", script(&router.scripts.up)),
+        format!("script Backup: {}", script(&router.scripts.down)),
+        format!("priority {}", router.effective_priority),
+        format!("basic password {}", on(router.auth == "pw")),
+        format!("vmac {}", on(router.vmac_mode != "none")),
+        format!("preempt {}", on(router.preempt)),
+        format!("delay {delay}"),
+        format!("Virtual ID: {}", router.vrid),
+        format!("monitoring process: {monitoring}"),
+    ];
+    let mut text = String::new();
+    for line in information {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "vrrpd: {} atropos information {}", router.interface, line.trim_end());
+    }
+    text
 }
 
 /// A block of lines for each router whose daemon does not answer.
@@ -75,7 +123,8 @@ pub fn silent(routers: &[SilentReport]) -> String {
     routers.iter().map(block).collect::<Vec<_>>().join("\n")
 }
 
-fn in_kernel(kernel: &KernelReport) -> String {
+/// What the kernel says of a router, in one line.
+pub fn in_kernel(kernel: &KernelReport) -> String {
     let span = |nanos: u64| Duration::from_nanos(nanos / 1000 * 1000).to_string();
     let heard = kernel.master.as_ref().map_or("no advert heard".to_owned(), |master| {
         format!(

@@ -42,6 +42,9 @@ pub enum RunDirError {
     /// Something else than a directory.
     #[error("{0}: is not a directory; choose another one with -f")]
     NotADirectory(PathBuf),
+    /// Whoever made the link decides where our files go.
+    #[error("{0}: is a symbolic link; name the directory itself with -f")]
+    Link(PathBuf),
     /// Others could put links or files there.
     #[error("{path}: must belong to us and be writable by nobody else, but is mode {mode:04o} of uid {uid}")]
     NotPrivate {
@@ -82,28 +85,24 @@ impl RunDir {
     }
 
     fn open_at(path: &Path) -> Result<Self, RunDirError> {
+        // A slash at the end would have the kernel follow a link.
+        let path = &path.components().collect::<PathBuf>();
         match DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(path, error)),
             Ok(()) | Err(_) => {}
         }
-        let metadata = fs::metadata(path).map_err(|error| at(path, error))?;
+        let metadata = fs::symlink_metadata(path).map_err(|error| at(path, error))?;
+        if metadata.is_symlink() {
+            return Err(RunDirError::Link(path.clone()));
+        }
         if !metadata.is_dir() {
-            return Err(RunDirError::NotADirectory(path.to_owned()));
+            return Err(RunDirError::NotADirectory(path.clone()));
         }
         let (mode, uid) = (metadata.mode() & 0o7777, metadata.uid());
         if mode & 0o022 != 0 || uid != nix::unistd::geteuid().as_raw() {
-            return Err(RunDirError::NotPrivate { path: path.to_owned(), mode, uid });
+            return Err(RunDirError::NotPrivate { path: path.clone(), mode, uid });
         }
-        let lock = path.join(LOCK);
-        let locks = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&lock)
-            .map_err(|error| at(&lock, error))?;
-        Ok(Self { path: path.to_owned(), locks, created: Vec::new() })
+        Ok(Self { locks: open_locks(path)?, path: path.clone(), created: Vec::new() })
     }
 
     /// The directory.
@@ -111,21 +110,14 @@ impl RunDir {
         &self.path
     }
 
-    /// Claims a name for as long as this process lives; `false` when another process has it.
+    /// Claims a name for as long as this is open; `false` when another process has it.
     pub fn claim(&self, name: &str) -> Result<bool, RunDirError> {
-        #[expect(clippy::cast_possible_truncation, reason = "the kernel's constants fit its structure")]
-        let lock = libc::flock {
-            l_type: libc::F_WRLCK as i16,
-            l_whence: libc::SEEK_SET as i16,
-            l_start: place(name),
-            l_len: 1,
-            l_pid: 0,
-        };
-        match fcntl(&self.locks, FcntlArg::F_OFD_SETLK(&lock)) {
-            Ok(_) => Ok(true),
-            Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
-            Err(error) => Err(at(&self.path.join(LOCK), error.into())),
-        }
+        lock(&self.locks, name).map_err(|error| at(&self.path.join(LOCK), error))
+    }
+
+    /// A claim that can be made later, and is held for as long as it lives, also when this has been closed.
+    pub fn later(&self, name: &str) -> Result<Claim, RunDirError> {
+        Ok(Claim { locks: open_locks(&self.path)?, name: name.to_owned() })
     }
 
     /// Claims a name that this process cannot do without, for `what`. Its pid file tells who has it.
@@ -162,6 +154,49 @@ impl RunDir {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&path, error)),
             Ok(()) | Err(_) => Ok(path),
         }
+    }
+}
+
+/// A name that may be claimed.
+#[derive(Debug)]
+pub struct Claim {
+    locks: File,
+    name: String,
+}
+
+impl Claim {
+    /// Claims the name; `false` when another process has it. On a file system without locks nobody else can have it.
+    pub fn take(&self) -> bool {
+        lock(&self.locks, &self.name).unwrap_or(true)
+    }
+}
+
+fn open_locks(dir: &Path) -> Result<File, RunDirError> {
+    let path = dir.join(LOCK);
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(&path)
+        .map_err(|error| at(&path, error))
+}
+
+/// Locks the place of a name until the file is closed; `false` when another open file has the lock.
+fn lock(locks: &File, name: &str) -> io::Result<bool> {
+    #[expect(clippy::cast_possible_truncation, reason = "the kernel's constants fit its structure")]
+    let lock = libc::flock {
+        l_type: libc::F_WRLCK as i16,
+        l_whence: libc::SEEK_SET as i16,
+        l_start: place(name),
+        l_len: 1,
+        l_pid: 0,
+    };
+    match fcntl(locks, FcntlArg::F_OFD_SETLK(&lock)) {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -231,6 +266,30 @@ mod tests {
             RunDir::open(Some(parent.path())),
             Err(RunDirError::NotPrivate { mode: 0o777, .. })
         ));
+    }
+
+    #[test]
+    fn refuses_a_link_to_a_directory_with_and_without_a_slash_behind_it() {
+        let parent = private();
+        fs::create_dir(parent.path().join("run")).expect("can be made");
+        let link = parent.path().join("link");
+        symlink("run", &link).expect("links");
+        for path in [link.clone(), link.join(""), link.join(".")] {
+            assert!(matches!(RunDir::open(Some(&path)), Err(RunDirError::Link(_))), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_claim_made_later_outlives_the_directory() {
+        let parent = private();
+        let first = RunDir::open(Some(parent.path())).expect("opens");
+        let claim = first.later("vrrpd_eth0_51.scripts").expect("opens");
+        assert!(claim.take() && claim.take());
+        drop(first);
+        let second = RunDir::open(Some(parent.path())).expect("opens");
+        assert!(!second.claim("vrrpd_eth0_51.scripts").expect("locks"));
+        drop(claim);
+        assert!(second.claim("vrrpd_eth0_51.scripts").expect("locks"));
     }
 
     #[test]

@@ -1,25 +1,33 @@
 //! Scripts on changes of state: run directly, one after the other, in order, never in the way of the protocol.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::rc::Rc;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 use vrrpd_common::Duration;
 
 use crate::background;
+use crate::rundir::Claim;
+use crate::supervisor;
 
-/// Runs that may wait behind a script that takes its time; a router that flaps more than this has other troubles.
-const MOST_WAITING: usize = 64;
+/// Runs that may wait behind a script that takes its time. When there are more, only the newest is of use to anybody:
+/// what the others would set up or take down has been overtaken.
+const MOST_WAITING: usize = 16;
+/// How often the scripts of a daemon that has left are looked after, while ours wait for them.
+const TURN: std::time::Duration = std::time::Duration::from_millis(100);
 /// What a script started and left behind may still write after the script has ended.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(100);
 /// Octets of a script's output in one line of the log; a longer line becomes several.
@@ -71,36 +79,106 @@ pub struct Run {
 /// The scripts of one router. When this is dropped, what waits is still run.
 #[derive(Debug)]
 pub struct Runner {
-    runs: mpsc::Sender<Run>,
+    queue: Rc<Queue>,
     name: String,
     task: JoinHandle<()>,
 }
 
+/// Runs that wait, shared by those who ask for them and the task that performs them.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: RefCell<Waiting>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    runs: VecDeque<Run>,
+    /// Nobody asks for more.
+    closed: bool,
+}
+
 impl Runner {
-    /// A runner on the current runtime that ends a script after `limit`.
-    pub fn start(name: String, limit: Duration) -> Self {
-        let (runs, mut queue) = mpsc::channel::<Run>(MOST_WAITING);
-        let router = name.clone();
+    /// A runner on the current runtime that ends a script after `limit`, and runs none before it has the claim: the
+    /// scripts of a daemon that was here before may still run.
+    pub fn start(name: String, limit: Duration, claim: Claim) -> Self {
+        let queue = Rc::new(Queue::default());
+        let (source, router) = (Rc::clone(&queue), name.clone());
         let task = tokio::task::spawn_local(async move {
-            while let Some(run) = queue.recv().await {
-                perform(&router, &run, limit).await;
+            let mut claimed = false;
+            while source.fill().await {
+                while !claimed && !claim.take() {
+                    sleep(TURN).await;
+                }
+                claimed = true;
+                let next = source.waiting.borrow_mut().runs.pop_front();
+                if let Some(run) = next {
+                    perform(&router, &run, limit).await;
+                }
             }
         });
-        Self { runs, name, task }
+        Self { queue, name, task }
     }
 
     /// Runs it after those that came before.
     pub fn run(&self, run: Run) {
-        if let Err(mpsc::error::TrySendError::Full(run)) = self.runs.try_send(run) {
-            error!(router = self.name, script = %run.path.display(), "not run: {MOST_WAITING} runs wait already");
+        let mut waiting = self.queue.waiting.borrow_mut();
+        if waiting.runs.len() == MOST_WAITING {
+            self.leave_out(
+                &mut waiting.runs,
+                "scripts that wait are left out: the router has changed its state since",
+            );
         }
+        waiting.runs.push_back(run);
+        self.queue.changed.notify_one();
     }
 
-    /// Returns when every script has ended.
-    pub async fn finish(self) {
-        drop(self.runs);
+    fn leave_out(&self, runs: &mut VecDeque<Run>, why: &'static str) {
+        warn!(router = self.name, scripts = runs.len(), "{why}");
+        runs.clear();
+    }
+
+    /// Returns when the script that runs and the newest one that waits have ended: this router has left, and what it
+    /// was in between matters no more.
+    pub async fn finish(mut self) {
+        {
+            let mut waiting = self.queue.waiting.borrow_mut();
+            waiting.closed = true;
+            if let Some(newest) = waiting.runs.pop_back() {
+                if !waiting.runs.is_empty() {
+                    self.leave_out(&mut waiting.runs, "scripts that wait are left out: the router has left");
+                }
+                waiting.runs.push_back(newest);
+            }
+        }
+        self.queue.changed.notify_one();
         // A runner that panicked has said so already.
-        let _ = self.task.await;
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.queue.waiting.borrow_mut().closed = true;
+        self.queue.changed.notify_one();
+    }
+}
+
+impl Queue {
+    /// Waits until there is something to run; `false` when there will be nothing any more.
+    async fn fill(&self) -> bool {
+        loop {
+            {
+                let waiting = self.waiting.borrow();
+                if !waiting.runs.is_empty() {
+                    return true;
+                }
+                if waiting.closed {
+                    return false;
+                }
+            }
+            self.changed.notified().await;
+        }
     }
 }
 
@@ -132,10 +210,13 @@ async fn perform(router: &str, run: &Run, limit: Duration) {
 }
 
 fn spawn(run: &Run) -> std::io::Result<Child> {
-    Command::new(&run.path)
+    let mut command = Command::new(&run.path);
+    for variable in supervisor::VARIABLES {
+        command.env_remove(variable);
+    }
+    command
         .args(&run.arguments)
         .envs(run.environment.iter().map(|(name, value)| (name, value)))
-        .env_remove("NOTIFY_SOCKET")
         .env_remove(background::MARK)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -180,11 +261,16 @@ fn copy(router: &str, run: &Run, pipe: impl AsyncRead + Unpin + 'static) -> Join
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rundir::RunDir;
     use std::fs::Permissions;
 
+    /// A script, written by another process: while this one has a file open for writing, a child that another test
+    /// starts has it open too, and what is open for writing cannot be run.
     fn script(dir: &Path, text: &str, mode: u32) -> PathBuf {
         let path = dir.join("script");
-        fs::write(&path, text).expect("writes");
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell.args(["-c", r#"printf %s "$1" >"$0""#]).arg(&path).arg(text);
+        assert!(shell.status().expect("there is a shell").success());
         fs::set_permissions(&path, Permissions::from_mode(mode)).expect("is ours");
         path
     }
@@ -199,6 +285,16 @@ mod tests {
         }
     }
 
+    fn run(path: &Path, state: &str) -> Run {
+        let arguments = ["INSTANCE", "eth0/51", state, "100"].map(str::to_owned);
+        Run { path: path.to_owned(), arguments, environment: vec![("VRRP_STATE", state.to_owned())] }
+    }
+
+    /// A claim that nobody else has.
+    fn claim(dir: &Path) -> Claim {
+        RunDir::open(Some(&dir.join("run"))).expect("opens").later("vrrpd_eth0_51.scripts").expect("opens")
+    }
+
     #[tokio::test(flavor = "current_thread")]
     async fn runs_come_one_after_the_other_in_order_with_arguments_and_environment() {
         let dir = tempfile::tempdir().expect("a directory");
@@ -208,17 +304,78 @@ mod tests {
         let local = tokio::task::LocalSet::new();
         local
             .run_until(async {
-                let runner = Runner::start("eth0/51".into(), Duration::from_secs(10));
-                for state in ["MASTER", "BACKUP"] {
-                    let arguments = ["INSTANCE", "eth0/51", state, "100"].map(str::to_owned);
-                    let environment = vec![("VRRP_STATE", state.to_owned())];
-                    runner.run(Run { path: path.clone(), arguments, environment });
-                }
+                let runner = Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()));
+                runner.run(run(&path, "MASTER"));
+                runner.run(run(&path, "BACKUP"));
+                tokio::task::yield_now().await;
                 runner.finish().await;
             })
             .await;
         let lines = fs::read_to_string(&log).expect("was written");
         assert_eq!(lines, "INSTANCE eth0/51 MASTER 100 MASTER\nINSTANCE eth0/51 BACKUP 100 BACKUP\n");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn when_too_many_wait_the_newest_is_run_and_those_before_it_are_left_out() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let log = dir.path().join("log");
+        let path = script(dir.path(), &format!("#!/bin/sh\necho $4 >>{}\n", log.display()), 0o755);
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let runner = Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()));
+                for priority in 0..MOST_WAITING + 2 {
+                    let mut next = run(&path, "MASTER");
+                    next.arguments[3] = priority.to_string();
+                    runner.run(next);
+                }
+                drop(runner);
+                while fs::read_to_string(&log).map_or(0, |lines| lines.lines().count()) < 2 {
+                    sleep(std::time::Duration::from_millis(3)).await;
+                }
+            })
+            .await;
+        assert_eq!(fs::read_to_string(&log).expect("was written"), "16\n17\n");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn when_the_router_leaves_only_the_newest_that_waits_is_run() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let log = dir.path().join("log");
+        let path = script(dir.path(), &format!("#!/bin/sh\necho $3 >>{}\n", log.display()), 0o755);
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let runner = Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()));
+                for state in ["BACKUP", "MASTER", "FAULT"] {
+                    runner.run(run(&path, state));
+                }
+                runner.finish().await;
+            })
+            .await;
+        assert_eq!(fs::read_to_string(&log).expect("was written"), "FAULT\n");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn scripts_wait_for_those_of_the_daemon_before() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let log = dir.path().join("log");
+        let path = script(dir.path(), &format!("#!/bin/sh\necho $3 >>{}\n", log.display()), 0o755);
+        let before = claim(dir.path());
+        assert!(before.take());
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let runner = Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()));
+                runner.run(run(&path, "MASTER"));
+                // The runner has tried, and found the claim taken.
+                sleep(2 * TURN).await;
+                assert!(!log.exists());
+                drop(before);
+                runner.finish().await;
+            })
+            .await;
+        assert!(log.exists());
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -230,9 +387,8 @@ mod tests {
         let local = tokio::task::LocalSet::new();
         local
             .run_until(async {
-                let runner = Runner::start("eth0/51".into(), Duration::from_millis(300));
-                let arguments = [(); 4].map(|()| String::new());
-                runner.run(Run { path, arguments, environment: Vec::new() });
+                let runner = Runner::start("eth0/51".into(), Duration::from_millis(300), claim(dir.path()));
+                runner.run(run(&path, "MASTER"));
                 runner.finish().await;
             })
             .await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
@@ -17,8 +17,10 @@ use crate::report::EventReport;
 
 /// A client that does not speak or read for this long is let go.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Clients at the same time.
+/// Clients that are answered at the same time.
 const MOST_CLIENTS: usize = 64;
+/// Clients that follow the transitions at the same time, besides those.
+const MOST_FOLLOWERS: usize = 64;
 
 /// A request on its way to the daemon's loop.
 #[derive(Debug)]
@@ -48,17 +50,17 @@ pub fn start(path: &Path, daemon: Daemon) -> io::Result<()> {
 
 async fn serve(listener: UnixListener, daemon: Daemon) {
     let clients = Arc::new(Semaphore::new(MOST_CLIENTS));
+    let followers = Arc::new(Semaphore::new(MOST_FOLLOWERS));
     loop {
         // A closed semaphore is not to be had: nobody closes it.
         let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((client, _)) => {
-                let daemon = daemon.clone();
+                let (daemon, followers) = (daemon.clone(), Arc::clone(&followers));
                 tokio::task::spawn_local(async move {
-                    if let Err(error) = converse(client, &daemon).await {
+                    if let Err(error) = converse(client, &daemon, permit, &followers).await {
                         debug!(%error, "a client was let go");
                     }
-                    drop(permit);
                 });
             }
             Err(error) => {
@@ -70,7 +72,12 @@ async fn serve(listener: UnixListener, daemon: Daemon) {
     }
 }
 
-async fn converse(mut client: UnixStream, daemon: &Daemon) -> io::Result<()> {
+async fn converse(
+    mut client: UnixStream,
+    daemon: &Daemon,
+    permit: OwnedSemaphorePermit,
+    followers: &Semaphore,
+) -> io::Result<()> {
     let uid = client.peer_cred()?.uid();
     if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
         let message = format!("uid {uid} may not; only root");
@@ -82,6 +89,12 @@ async fn converse(mut client: UnixStream, daemon: &Daemon) -> io::Result<()> {
     timeout(PATIENCE, reader.read_line(&mut line)).await??;
     match serde_json::from_str(&line) {
         Ok(Request::Events(selector)) => {
+            let Ok(_follower) = followers.try_acquire() else {
+                let message = format!("{MOST_FOLLOWERS} clients follow the transitions already");
+                return say(&mut client, &Reply::Error { message }).await;
+            };
+            // It stays for as long as it likes, so it must not take the place of one that asks.
+            drop(permit);
             let events = daemon.events.subscribe();
             stream(&mut client, &selector, events).await
         }

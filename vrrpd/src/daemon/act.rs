@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use nix::errno::Errno;
 use tracing::{error, info, warn};
-use vrrpd_common::router::{Action, Event, Notice, Transition};
+use vrrpd_common::router::{Action, Event, Notice, StateName, Transition};
 use vrrpd_common::wire::frame::{self, gratuitous_arp, unsolicited_na};
 use vrrpd_common::{Instant, Priority};
 
@@ -240,6 +240,23 @@ impl Daemon {
             priority: router.machine.priority().0,
             transition: report,
         });
+        self.say_status();
+    }
+
+    /// Tells the service manager, in a line, how the routers are.
+    fn say_status(&self) {
+        if !self.supervisor.listens() {
+            return;
+        }
+        let status = match &self.routers[..] {
+            [router] => format!("{}: {}", router.config.name(), router.state_told().name()),
+            routers => {
+                let count = |state| routers.iter().filter(|router| router.state_told() == state).count();
+                let of = |state: StateName| format!("{} {}", count(state), state.name());
+                [StateName::Master, StateName::Backup, StateName::Fault].map(of).join(", ")
+            }
+        };
+        self.supervisor.status(&status);
     }
 }
 

@@ -90,9 +90,14 @@ impl Daemon {
             .collect()
     }
 
-    /// Writes the state file, in a thread for that: a full or slow disk must not delay an advert.
+    /// Writes the state file, in a thread for that: a full or slow disk must not delay an advert. What Vrrpd's users look
+    /// for goes to the log as well, where they look for it too.
     fn write_state(&mut self) {
-        let text = render::states(&self.state(&Selector::default()));
+        let routers = self.state(&Selector::default());
+        for line in routers.iter().map(render::classic).collect::<String>().lines() {
+            info!("{}", line.trim_start_matches("vrrpd: "));
+        }
+        let text = render::state_file(&routers);
         let path = self.rundir.file(&self.state_file);
         tokio::task::spawn_blocking(move || match rundir::write_aside(&path, 0o644, &text) {
             Ok(()) => info!(path = %path.display(), "state written"),

@@ -23,6 +23,7 @@ use crate::interface::service::Ticket;
 use crate::interface::{Hold, Vmac};
 use crate::magic;
 use crate::report::{Counters, MasterReport, RouterReport, ScriptsReport, TransitionReport};
+use crate::rundir::{RunDir, RunDirError};
 use crate::script::{Run, Runner};
 use crate::transmit::Frame;
 
@@ -140,10 +141,13 @@ impl Instance {
     }
 
     /// Starts what runs its scripts, if it has any.
-    pub(super) fn start_scripts(&mut self) {
+    pub(super) fn start_scripts(&mut self, rundir: &RunDir) -> Result<(), RunDirError> {
         if self.config.up.is_some() || self.config.down.is_some() {
-            self.scripts = Some(Runner::start(self.config.name().to_string(), self.config.script_timeout));
+            let claim = rundir.later(&format!("{}.scripts", self.config.file_name()))?;
+            self.scripts =
+                Some(Runner::start(self.config.name().to_string(), self.config.script_timeout, claim));
         }
+        Ok(())
     }
 
     /// Master, and not about to become something else.
@@ -352,6 +356,11 @@ impl Instance {
             (StateName::Fault, Err(fault)) => fault.reason(),
             (StateName::Init | StateName::Backup | StateName::Master | StateName::Fault, _) => self.reason,
         }
+    }
+
+    /// The state that has been told.
+    pub(super) const fn state_told(&self) -> StateName {
+        self.told
     }
 
     fn master(&self) -> Option<IpAddr> {

@@ -34,6 +34,7 @@ use crate::interface::{Hold, Interface};
 use crate::report::EventReport;
 use crate::rundir::{self, RunDir};
 use crate::signals::{Signal, Signals};
+use crate::supervisor::Supervisor;
 use instance::{Instance, Task};
 use link::{FAMILIES, KERNEL, Link, LinkId};
 
@@ -73,6 +74,7 @@ pub struct Daemon {
     /// What stands there.
     journal: String,
     rundir: RunDir,
+    supervisor: Supervisor,
 }
 
 /// What woke the loop.
@@ -87,6 +89,7 @@ enum Wake {
 impl Daemon {
     /// Runs until a signal ends it, or something breaks that nothing works without.
     pub async fn run(mut self) -> io::Result<()> {
+        self.supervisor.ready();
         for id in self.ids() {
             self.event(id, Event::Startup, None);
         }
@@ -114,6 +117,7 @@ impl Daemon {
             Wake::Signal(caught) => signal = Some(caught),
         }
         self.expire();
+        self.supervisor.turned(clock::now());
         Ok(signal)
     }
 
@@ -152,7 +156,7 @@ impl Daemon {
         let now = clock::now();
         let due = self.deadlines.first().map(|(at, _)| *at);
         let unsent = self.links.iter().filter_map(|link| link.deadline(now)).min();
-        self.alarm.arm(due.into_iter().chain(unsent).min())
+        self.alarm.arm(due.into_iter().chain(unsent).chain(self.supervisor.deadline()).min())
     }
 
     fn receive_ready(&mut self) {
@@ -440,8 +444,7 @@ impl Daemon {
     /// Hands every router over, gives everything back, and waits until that is done.
     async fn leave(mut self) -> io::Result<()> {
         info!("leaving");
-        // Nobody is there who could be told when this fails.
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.supervisor.stopping();
         for id in self.ids() {
             self.event(id, Event::Shutdown, None);
         }
@@ -458,15 +461,20 @@ impl Daemon {
             error!("the kernel did not remove all addresses in time");
         }
         self.discard_links().await?;
+        // From here on another daemon may serve these routers, with a program of its own in the kernel; its scripts wait
+        // for ours.
+        self.links.clear();
+        drop(self.rundir);
         let scripts: Vec<_> = self.routers.iter_mut().filter_map(|router| router.scripts.take()).collect();
         let finish = async {
             for runner in scripts {
                 runner.finish().await;
             }
         };
+        let asked_again = async { while self.signals.next().await != Signal::Leave {} };
         tokio::select! {
             () = finish => {}
-            _ = self.signals.next() => info!("scripts still run; not waited for"),
+            () = asked_again => info!("scripts still run; not waited for"),
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::sync::{broadcast, mpsc};
 use vrrpd_common::classify::Expect;
 use vrrpd_common::router::{Event, Fault};
-use vrrpd_common::{Duration, Family, MacAddr};
+use vrrpd_common::{Duration, MacAddr};
 
 use super::adopt;
 use super::instance::{Instance, Task};
@@ -28,6 +28,7 @@ use crate::interface::{self, Hold, Interface, Outcome};
 use crate::journal::Journal;
 use crate::rundir::{RunDir, RunDirError};
 use crate::signals::Signals;
+use crate::supervisor::Supervisor;
 use crate::sys::memory;
 use crate::sys::packet::PacketSocket;
 
@@ -158,6 +159,8 @@ impl Daemon {
         let signals = Signals::catch().map_err(system("signals"))?;
         check_privileges()?;
         let mut rundir = RunDir::open(dir)?;
+        // Before anything is looked at that a daemon before us may be about to give back.
+        let base = claim(&rundir, source, &configs)?;
 
         let names: BTreeSet<String> = configs.iter().map(|config| config.interface.clone()).collect();
         let (report_queue, reports) = mpsc::unbounded_channel();
@@ -165,7 +168,6 @@ impl Daemon {
             Service::start(names.iter().cloned().collect(), report_queue).map_err(system("netlink"))?;
         let mut links = make_links(&configs, &names, &interfaces, source)?;
 
-        let base = claim(&rundir, source, &configs)?;
         let journal_file = format!("{base}.journal");
         let journal = Journal::read(&rundir.path().join(&journal_file));
         let mut routers = Vec::with_capacity(configs.len());
@@ -190,7 +192,10 @@ impl Daemon {
         let socket = rundir.socket_path(&format!("{base}.sock"))?;
         server::start(&socket, server::Daemon { commands: commands_in, events: events.clone() })
             .map_err(system(&socket.display().to_string()))?;
-        routers.iter_mut().for_each(Instance::start_scripts);
+        for router in &mut routers {
+            router.start_scripts(&rundir)?;
+        }
+        let supervisor = Supervisor::from_environment(clock::now()).map_err(system("NOTIFY_SOCKET"))?;
         memory::give_back();
         let mut daemon = Self {
             routers,
@@ -212,6 +217,7 @@ impl Daemon {
             journal_file,
             journal,
             rundir,
+            supervisor,
         };
         daemon.prepare().await?;
         daemon.keep_own_macs();
@@ -378,28 +384,19 @@ fn check_length(router: &Instance, link: &Link) -> Result<(), StartError> {
 fn claim(rundir: &RunDir, source: Source, configs: &[RouterConfig]) -> Result<String, StartError> {
     for config in configs {
         let what = format!("-i {} -v {}: this virtual router", config.interface, config.vrid);
-        rundir.require(&base_name(config), &what)?;
+        rundir.require(&config.file_name(), &what)?;
         if config.vmac == Vmac::Interface && !rundir.claim(&format!("vmac_{}", config.interface))? {
             return Err(StartError::VmacTaken { interface: config.interface.clone(), holder: String::new() });
         }
     }
     match (source, configs) {
-        (Source::CommandLine, [config, ..]) => Ok(base_name(config)),
+        (Source::CommandLine, [config, ..]) => Ok(config.file_name()),
         (Source::CommandLine, []) | (Source::File, _) => {
             let what = format!("{}: the directory", rundir.path().display());
             rundir.require("vrrpd", &what)?;
             Ok("vrrpd".to_owned())
         }
     }
-}
-
-/// What the files of a router are called.
-fn base_name(config: &RouterConfig) -> String {
-    let suffix = match config.family {
-        Family::Ipv4 => "",
-        Family::Ipv6 => "_ipv6",
-    };
-    format!("vrrpd_{}_{}{suffix}", config.interface, config.vrid)
 }
 
 /// Writes the pid files.

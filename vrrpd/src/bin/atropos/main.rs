@@ -1,14 +1,16 @@
 //! The client `atropos`: shows and changes the state of the virtual routers of this machine.
 
+mod survey;
+mod watch;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
-use clap::Parser;
-use vrrpd::clock;
+use clap::{ArgGroup, Parser};
+use survey::{may_serve, no_answer, sockets_for};
 use vrrpd::control::{Change, Reply, Request, Selector, client};
-use vrrpd::datapath::pins;
 use vrrpd::render;
 use vrrpd::report::{RouterReport, SilentReport};
 use vrrpd::rundir;
@@ -19,11 +21,20 @@ use vrrpd::rundir;
     name = "atropos",
     version = concat!("atropos ", env!("CARGO_PKG_VERSION")),
     arg_required_else_help = true,
+    override_usage = "atropos --state [--json | --watch] [-i IF] [-v VRID] [-f DIR]\n       \
+        atropos --backup | --master | --reduce | --increase [-i IF] [-v VRID] [-f DIR]\n       \
+        atropos --stats | --events | --watch [-i IF] [-v VRID] [-f DIR]",
+    group = ArgGroup::new("what").required(true).multiple(true)
+        .args(["state", "backup", "master", "reduce", "increase", "stats", "events", "watch"]),
     after_help = "Exit codes: 0 every chosen router answered, 1 not every one did, 2 usage, 3 there is none."
 )]
 struct Cli {
     #[command(flatten)]
     action: Action,
+
+    /// Watch the state live; also with --state
+    #[arg(long, conflicts_with_all = ["backup", "master", "reduce", "increase", "stats", "events", "json"])]
+    watch: bool,
 
     /// Only the routers on this interface
     #[arg(short = 'i', value_name = "IF")]
@@ -43,7 +54,7 @@ struct Cli {
 }
 
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 struct Action {
     /// Show the state
     #[arg(long)]
@@ -80,16 +91,17 @@ const NONE: u8 = 3;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let dir = cli.directory.clone().unwrap_or_else(default_directory);
-    let sockets = match client::sockets(&dir) {
+    let selector = Selector { interface: cli.interface.clone(), vrid: cli.vrid };
+    if cli.watch {
+        return watch::run(&dir, &selector);
+    }
+    let sockets = match sockets_for(&dir, &selector) {
         Ok(sockets) => sockets,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
             eprintln!("atropos: {}: {error}", dir.display());
             return ExitCode::from(NOT_EVERY_ONE);
         }
     };
-    let selector = Selector { interface: cli.interface.clone(), vrid: cli.vrid };
-    let sockets: Vec<_> = sockets.into_iter().filter(|socket| may_serve(socket, &selector)).collect();
     let code = if cli.action.events { follow(&sockets, selector) } else { ask(&cli, &sockets, selector) };
     if code == NONE {
         eprintln!(
@@ -99,15 +111,6 @@ fn main() -> ExitCode {
         );
     }
     ExitCode::from(code)
-}
-
-/// Whether the daemon behind a socket may have a router that is meant: the socket of a daemon with one router says which.
-fn may_serve(socket: &Path, selector: &Selector) -> bool {
-    let name = socket.file_stem().unwrap_or_default().to_string_lossy();
-    let Some(router) = name.strip_prefix("vrrpd_") else { return true };
-    let router = router.strip_suffix("_ipv6").unwrap_or(router);
-    let Some((interface, vrid)) = router.rsplit_once('_') else { return true };
-    vrid.parse().map_or(true, |vrid| selector.matches(interface, vrid))
 }
 
 /// Where a daemon without `-f` is.
@@ -169,24 +172,12 @@ fn ask(cli: &Cli, sockets: &[PathBuf], selector: Selector) -> u8 {
 /// Adds what the kernel says to each router that it handles, and returns those whose daemon is one of the silent ones.
 fn ask_kernel(routers: &mut [RouterReport], silent: &[&Path], cli: &Cli) -> Vec<SilentReport> {
     let chosen = Selector { interface: cli.interface.clone(), vrid: cli.vrid };
-    let now = clock::now();
-    let mut unanswered = Vec::new();
-    for pinned in pins::pinned() {
-        for (family, vrid, kernel) in pinned.routers(now) {
-            let (interface, vrid, family) = (pinned.interface.clone(), vrid.get(), family.name().to_owned());
-            let this = Selector { interface: Some(interface.clone()), vrid: Some(vrid) };
-            let known = routers.iter_mut().find(|router| {
-                router.interface == interface && router.vrid == vrid && router.family == family
-            });
-            if let Some(router) = known {
-                router.kernel = router.datapath.starts_with("xdp").then_some(kernel);
-            } else if chosen.matches(&interface, vrid) && silent.iter().any(|socket| may_serve(socket, &this))
-            {
-                unanswered.push(SilentReport { interface, vrid, family, state: None, kernel });
-            }
-        }
-    }
-    unanswered
+    let unknown = survey::join_kernel(routers.iter_mut(), &chosen);
+    let of_the_silent = |router: &SilentReport| {
+        let this = Selector { interface: Some(router.interface.clone()), vrid: Some(router.vrid) };
+        silent.iter().any(|socket| may_serve(socket, &this))
+    };
+    unknown.into_iter().filter(of_the_silent).collect()
 }
 
 fn json(routers: &[RouterReport], silent: &[SilentReport]) -> String {
@@ -238,17 +229,6 @@ fn follow_one(socket: &Path, request: &Request) -> bool {
         }
     }
     false
-}
-
-fn no_answer(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => {
-            "no daemon answers; it is gone and left its socket behind".to_owned()
-        }
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "the daemon does not answer".to_owned(),
-        io::ErrorKind::PermissionDenied => "only root may ask".to_owned(),
-        _ => error.to_string(),
-    }
 }
 
 fn complain(socket: &Path, message: &str) -> bool {

@@ -1,0 +1,146 @@
+//! A terminal with a program on it, and what a person would see there.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::num::NonZero;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::pty::{Winsize, openpty};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::unistd::Pid;
+
+use crate::process::{exit_code, pid_of};
+use crate::{Host, needs, sys, wait_for, wait_until};
+
+/// No program on a terminal takes longer to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(3);
+
+/// A terminal. Dropping it kills the program.
+#[derive(Debug)]
+pub struct Terminal {
+    child: Mutex<Child>,
+    pid: Pid,
+    keyboard: File,
+    screen: Screen,
+    /// The program's end, kept open so that what the program left of it can be looked at.
+    line: OwnedFd,
+}
+
+#[derive(Clone)]
+struct Screen(Arc<Mutex<vt100::Parser>>);
+
+impl Terminal {
+    /// Starts a program on a terminal of this size, which is the controlling terminal of its session.
+    pub fn start(host: &Host, command: &Command, columns: u16, rows: u16) -> Self {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let pair = openpty(&size, None).expect("a terminal can be made");
+        let mut session = Command::new(needs::SETSID.require());
+        session.arg("--ctty").arg(command.get_program()).args(command.get_args()).env("TERM", "xterm");
+        for (name, value) in command.get_envs() {
+            session.env(name, value.unwrap_or_default());
+        }
+        let end = || pair.slave.try_clone().expect("file descriptors can be copied");
+        session.stdin(end()).stdout(end()).stderr(end());
+        let child = host.namespace().spawn(session).expect("the program can be started");
+        let screen = Screen(Arc::new(Mutex::new(vt100::Parser::new(length(rows), length(columns), 0))));
+        let keyboard = File::from(pair.master);
+        screen.show(keyboard.try_clone().expect("file descriptors can be copied"));
+        Self { pid: pid_of(&child), child: Mutex::new(child), keyboard, screen, line: pair.slave }
+    }
+
+    /// Types these characters.
+    pub fn press(&self, keys: &str) {
+        (&self.keyboard).write_all(keys.as_bytes()).expect("the terminal takes keys");
+    }
+
+    /// Sends the program a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid, signal).unwrap_or_else(|error| panic!("{signal} to the program: {error}"));
+    }
+
+    /// Gives the terminal another size.
+    pub fn resize(&self, columns: u16, rows: u16) {
+        self.screen.lock().screen_mut().set_size(length(rows), length(columns));
+        sys::set_window_size(&self.keyboard, columns, rows).expect("a terminal has a size");
+    }
+
+    /// The lines on the screen.
+    pub fn lines(&self) -> Vec<String> {
+        let parser = self.screen.lock();
+        let (_, columns) = parser.screen().size();
+        parser.screen().rows(0, columns.get()).map(|line| line.trim_end().to_owned()).collect()
+    }
+
+    /// Waits until a line contains the text, and returns that line.
+    pub fn wait_line(&self, limit: Duration, text: &str) -> String {
+        let start = Instant::now();
+        loop {
+            let lines = self.lines();
+            if let Some(line) = lines.iter().find(|line| line.contains(text)) {
+                return line.clone();
+            }
+            assert!(start.elapsed() < limit, "{text:?} is not on the terminal:\n{}", lines.join("\n"));
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Waits for the end of the program and returns its exit code.
+    pub fn wait(&self) -> i32 {
+        let ended = || self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait().ok().flatten();
+        exit_code(wait_for(PATIENCE, "the program on the terminal ends", ended))
+    }
+
+    /// Waits until the terminal is as a shell wants it: its first screen, a cursor, echo, and lines.
+    pub fn wait_restored(&self) {
+        wait_until(PATIENCE, "the terminal is given back", || {
+            let flags = tcgetattr(&self.line).expect("it is a terminal").local_flags;
+            let parser = self.screen.lock();
+            flags.contains(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG)
+                && !parser.screen().alternate_screen()
+                && !parser.screen().hide_cursor()
+        });
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // An error means that it has been reaped.
+        drop(child.kill());
+        drop(child.wait());
+    }
+}
+
+impl Screen {
+    /// Shows what the program writes, until nobody can write any more.
+    fn show(&self, mut output: File) {
+        let screen = self.clone();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = output.read(&mut buffer) {
+                screen.lock().process(&buffer[..length]);
+            }
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, vt100::Parser> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Rows or columns.
+fn length(count: u16) -> NonZero<u16> {
+    NonZero::new(count).expect("a terminal has a size")
+}
+
+impl std::fmt::Debug for Screen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Screen").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,128 @@
+//! Each option of the client, on every router of the machine and on one of them.
+
+use std::time::{Duration, Instant};
+
+use vrrpd_lab::usual::{CIDR, SOON, TOLERANCE};
+use vrrpd_lab::{Capture, Datapath, Host, Lab, Vrrpd, timers, wait_until};
+
+/// Two daemons with a router each on one interface, sharing a directory, both master.
+fn two(host: &Host) -> (Vrrpd, Vrrpd) {
+    let first = Vrrpd::usual(host, 100).datapath(Datapath::Raw).start();
+    let second = Vrrpd::on(host).vrid(52).address("10.0.0.101/24").v3("100ms").datapath(Datapath::Raw);
+    let second = second.beside(&first).start();
+    first.wait_state("master", SOON);
+    second.wait_state("master", SOON);
+    (first, second)
+}
+
+/// Runs it with an option, first for VRID 52 alone, then for all; `value` tells what it has changed of a router.
+#[track_caller]
+fn assert_changes_one_then_all<T: PartialEq + std::fmt::Debug>(
+    option: &str,
+    value: impl Fn(&Vrrpd) -> T,
+    [before, once, twice]: [T; 3],
+) {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let (first, second) = two(&a);
+    let one = first.atropos(&[option, "-i", "eth0", "-v", "52"]);
+    assert_eq!(one.code, 0, "{one:?}");
+    assert!(one.stdout.contains("eth0/52: ") && !one.stdout.contains("eth0/51: "), "{}", one.stdout);
+    assert_eq!([value(&first), value(&second)], [before, once], "only the one is changed");
+    let all = first.atropos(&[option]);
+    assert_eq!(all.code, 0, "{all:?}");
+    assert!(all.stdout.contains("eth0/52: ") && all.stdout.contains("eth0/51: "), "{}", all.stdout);
+    assert_eq!(value(&second), twice);
+}
+
+fn priority(router: &Vrrpd) -> u64 {
+    router.state()["effective_priority"].as_u64().expect("it has one")
+}
+
+fn stands_back(router: &Vrrpd) -> bool {
+    router.state()["forced_backup"] == true
+}
+
+#[test]
+fn reduce_lowers_the_priority_of_one_router_or_of_all() {
+    assert_changes_one_then_all("--reduce", priority, [100, 90, 80]);
+}
+
+#[test]
+fn increase_raises_the_priority_of_one_router_or_of_all() {
+    assert_changes_one_then_all("--increase", priority, [100, 110, 120]);
+}
+
+#[test]
+fn backup_makes_one_router_or_all_stand_back() {
+    assert_changes_one_then_all("--backup", stands_back, [false, true, true]);
+}
+
+#[test]
+fn master_ends_that_for_one_router_or_for_all() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let (first, second) = two(&a);
+    assert_eq!(first.atropos(&["--backup"]).code, 0);
+    assert!(stands_back(&first) && stands_back(&second));
+    assert_eq!(first.atropos(&["--master", "-v", "52"]).code, 0);
+    assert!(stands_back(&first) && !stands_back(&second));
+    assert_eq!(first.atropos(&["--master"]).code, 0);
+    assert!(!stands_back(&first));
+}
+
+#[test]
+fn state_and_stats_show_one_router_or_all() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let (first, _second) = two(&a);
+    for option in ["--state", "--stats"] {
+        let all = first.atropos(&[option]).stdout;
+        assert!(all.contains("eth0/51: ") && all.contains("eth0/52: "), "{all}");
+        let one = first.atropos(&[option, "-v", "52"]).stdout;
+        assert!(!one.contains("eth0/51: ") && one.contains("eth0/52: "), "{one}");
+    }
+}
+
+#[test]
+fn events_are_of_one_router_or_of_all() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let (first, _second) = two(&a);
+    let all = first.start_atropos(&["--events"]);
+    let one = first.start_atropos(&["--events", "-v", "52"]);
+    // Until both listen nobody hears of what happens; each time something does.
+    let happens = || {
+        assert_eq!(first.atropos(&["--backup"]).code, 0);
+        assert_eq!(first.atropos(&["--master"]).code, 0);
+    };
+    wait_until(SOON, "both print transitions", || {
+        happens();
+        all.count_in_log("\"vrid\":51") > 0
+            && all.count_in_log("\"vrid\":52") > 0
+            && one.count_in_log("\"vrid\":52") > 0
+    });
+    assert_eq!(one.count_in_log("\"vrid\":51"), 0);
+}
+
+#[test]
+fn backup_hands_over_within_skew_time_of_the_command() {
+    let lab = Lab::new();
+    let [a, b, client] = lab.hosts();
+    // An advert a second, as Vrrpd has it; there the command takes 24 seconds.
+    let router = |host, priority| Vrrpd::on(host).vrid(51).priority(priority).address(CIDR);
+    let first = router(&a, 255).start();
+    first.wait_state("master", SOON);
+    let second = router(&b, 100).start();
+    wait_until(SOON, "the backup hears the master", || !second.state()["master"].is_null());
+    let capture = Capture::on(&client);
+    let asked = Instant::now();
+    let finished = first.atropos(&["--backup"]);
+    assert_eq!(finished.code, 0);
+    assert!(finished.took < Duration::from_millis(500), "the command does not wait: {:?}", finished.took);
+    let (taken, _) =
+        capture.wait_advert(SOON, "the other router takes over", |advert| advert.source == b.ipv4());
+    let allowed = timers::skew_time_v2(100) + TOLERANCE;
+    assert!(taken - asked <= allowed, "{:?}, {allowed:?} allowed", taken - asked);
+    assert!(b.has_address("eth0", CIDR) && !a.has_address("eth0", CIDR));
+}

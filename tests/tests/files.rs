@@ -1,0 +1,100 @@
+//! What the daemon writes for others to read: the state file, and the lines that Vrrpd's users look for.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use vrrpd_lab::usual::{CIDR, SOON};
+use vrrpd_lab::{Lab, Signal, Vrrpd, wait_for};
+
+/// The state file after SIGUSR1, once it contains the text.
+fn state_file(router: &Vrrpd, name: &str, text: &str) -> String {
+    router.signal(Signal::SIGUSR1);
+    wait_for(SOON, "the state file says how it is", || {
+        fs::read_to_string(router.directory().join(name)).ok().filter(|file| file.contains(text))
+    })
+}
+
+#[test]
+fn sigusr1_writes_the_lines_that_the_users_of_vrrpd_look_for() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let script = vrrpd_lab::ScriptLog::new(&[]);
+    let router = Vrrpd::on(&a).vrid(51).priority(100).address(CIDR);
+    let router = router.args(["-a", "pw/secret", "-s", "-U"]).args([script.path()]).start();
+    router.wait_state("master", SOON);
+    let file = state_file(&router, "vrrpd_eth0_51.state", "atropos information state MASTER since 20");
+    let lines = [
+        format!("process : {}", router.pid()),
+        "reason: master-down-timer".to_owned(),
+        format!("version: vrrpd {}", env!("CARGO_PKG_VERSION")),
+        format!("script Master: {}", script.path().display()),
+        "script Backup:".to_owned(),
+        "priority 100".to_owned(),
+        "basic password on".to_owned(),
+        "vmac off".to_owned(),
+        "preempt off".to_owned(),
+        "delay 1".to_owned(),
+        "Virtual ID: 51".to_owned(),
+        "monitoring process: off".to_owned(),
+    ];
+    for line in lines {
+        let line = format!("vrrpd: eth0 atropos information {line}");
+        assert!(file.lines().any(|there| there == line), "{line:?} is not in:\n{file}");
+    }
+    // Then follows what `atropos --state` shows.
+    assert!(file.contains("eth0/51: MASTER\n"), "{file}");
+    assert!(!file.contains("secret"), "{file}");
+    // They look into the log as well.
+    router.wait_log(SOON, "eth0 atropos information state MASTER since");
+
+    // What is not master is backup, as Vrrpd has it.
+    lab.port_down(&a);
+    router.wait_state("fault", SOON);
+    let file = state_file(&router, "vrrpd_eth0_51.state", "atropos information state BACKUP since 20");
+    assert!(file.contains("reason: link-down\n"), "{file}");
+}
+
+#[test]
+fn state_file_of_a_configuration_file_has_every_router_and_goes_with_the_daemon() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = |vrid: u8| {
+        format!(
+            "[[router]]\ninterface = \"eth0\"\nvrid = {vrid}\naddresses = [\"10.0.0.{vrid}/24\"]\nprotocol = \"v3\"\ninterval = \"250ms\"\nvmac = \"none\"\n"
+        )
+    };
+    let daemon = Vrrpd::on(&a).config(&[router(51), router(52)].concat()).vrid(51).start();
+    let file = state_file(&daemon, "vrrpd.state", "Virtual ID: 52");
+    assert!(file.contains("Virtual ID: 51\n") && file.contains("atropos information delay 0.25\n"), "{file}");
+    let path = daemon.directory().join("vrrpd.state");
+    let mode = fs::metadata(&path).expect("it is there").permissions().mode() & 0o7777;
+    assert_eq!(mode, 0o644);
+    assert_eq!(daemon.terminate(), 0);
+    assert!(!path.exists());
+}
+
+#[test]
+fn directory_that_is_a_link_is_refused() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let builder = Vrrpd::usual(&a, 100);
+    let directory = builder.directory();
+    fs::create_dir(directory.with_file_name("elsewhere")).expect("it can be made");
+    std::os::unix::fs::symlink("elsewhere", &directory).expect("it can be made");
+    let finished = builder.run_in_foreground();
+    assert_eq!(finished.code, 1, "{finished:?}");
+    assert!(finished.stderr.contains("symbolic link"), "{}", finished.stderr);
+}
+
+#[test]
+fn pid_file_names_the_process_also_in_the_foreground_and_everybody_may_read_it() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    for name in ["vrrpd_eth0.pid", "vrrpd_eth0_51.pid"] {
+        let path = router.directory().join(name);
+        assert_eq!(fs::read_to_string(&path).expect("it is there"), format!("{}\n", router.pid()));
+        let mode = fs::metadata(&path).expect("it is there").permissions().mode() & 0o7777;
+        assert_eq!(mode, 0o644, "{name}");
+    }
+}

@@ -1,0 +1,40 @@
+//! The log of a daemon in the background: where it goes, and what is in it.
+
+use std::os::unix::net::UnixDatagram;
+
+use vrrpd_lab::needs::UNSHARE;
+use vrrpd_lab::usual::{CIDR, SOON};
+use vrrpd_lab::{Lab, Vrrpd, wait_for};
+
+/// Runs a command with a `/dev` that has the directory `$1` for its contents, and a null device.
+const WITH_DEV: &str = r#"dev=$1; shift; : >"$dev/null"; mount --bind /dev/null "$dev/null" && mount --rbind "$dev" /dev && exec "$@""#;
+
+#[test]
+fn transition_is_a_line_in_syslog_of_facility_local1() {
+    const LOCAL1_INFO: &str = "<142>vrrpd[";
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let dev = tempfile::tempdir().expect("a temporary directory can be made");
+    let log = UnixDatagram::bind(dev.path().join("log")).expect("a socket can be made");
+    log.set_nonblocking(true).expect("it can");
+    let through = ["--mount", "sh", "-c", WITH_DEV, "sh"].map(Into::into);
+    let program =
+        [vec![UNSHARE.require().into_os_string()], through.to_vec(), vec![dev.path().into()]].concat();
+    let builder = Vrrpd::on(&a).vrid(51).priority(100).address(CIDR).args(["-a", "pw/sesame"]);
+    let (finished, daemon) = builder.through(program).start_in_background();
+    assert_eq!((finished.code, finished.stderr.as_str()), (0, ""));
+    let mut lines = Vec::new();
+    let line = wait_for(SOON, "the transition is logged", || {
+        let mut buffer = [0; 2048];
+        while let Ok(length) = log.recv(&mut buffer) {
+            lines.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        }
+        lines.iter().find(|line| line.contains("transition") && line.contains(r#"to="master""#)).cloned()
+    });
+    assert!(line.starts_with(LOCAL1_INFO), "{line}");
+    for part in ["router=eth0/51", r#"from="backup""#, r#"reason="master-down-timer""#, "master="] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    daemon.terminate("vrrpd_eth0.pid");
+    assert!(!lines.concat().contains("sesame"), "no password is logged: {lines:?}");
+}

@@ -1,0 +1,64 @@
+//! What is asked of daemons and of the kernel, for one look and for a live view alike.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use vrrpd::clock;
+use vrrpd::control::{Selector, client};
+use vrrpd::datapath::pins;
+use vrrpd::report::{RouterReport, SilentReport};
+
+/// The control sockets of daemons that may have a router that is meant; none where there is no directory.
+pub(crate) fn sockets_for(dir: &Path, selector: &Selector) -> io::Result<Vec<PathBuf>> {
+    match client::sockets(dir) {
+        Ok(sockets) => Ok(sockets.into_iter().filter(|socket| may_serve(socket, selector)).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the daemon behind a socket may have a router that is meant: the socket of a daemon with one router says which.
+pub(crate) fn may_serve(socket: &Path, selector: &Selector) -> bool {
+    let name = socket.file_stem().unwrap_or_default().to_string_lossy();
+    let Some(router) = name.strip_prefix("vrrpd_") else { return true };
+    let router = router.strip_suffix("_ipv6").unwrap_or(router);
+    let Some((interface, vrid)) = router.rsplit_once('_') else { return true };
+    vrid.parse().map_or(true, |vrid| selector.matches(interface, vrid))
+}
+
+/// Why a daemon did not answer.
+pub(crate) fn no_answer(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            "no daemon answers; it is gone and left its socket behind".to_owned()
+        }
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "the daemon does not answer".to_owned(),
+        io::ErrorKind::PermissionDenied => "only root may ask".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Adds what the kernel says to each router that it handles, and returns those of the chosen ones that are not among
+/// them.
+pub(crate) fn join_kernel<'a>(
+    routers: impl Iterator<Item = &'a mut RouterReport>,
+    chosen: &Selector,
+) -> Vec<SilentReport> {
+    let mut routers: Vec<_> = routers.collect();
+    let now = clock::now();
+    let mut unknown = Vec::new();
+    for pinned in pins::pinned() {
+        for (family, vrid, kernel) in pinned.routers(now) {
+            let (interface, vrid, family) = (pinned.interface.clone(), vrid.get(), family.name().to_owned());
+            let known = routers.iter_mut().find(|router| {
+                router.interface == interface && router.vrid == vrid && router.family == family
+            });
+            if let Some(router) = known {
+                router.kernel = router.datapath.starts_with("xdp").then_some(kernel);
+            } else if chosen.matches(&interface, vrid) {
+                unknown.push(SilentReport { interface, vrid, family, state: None, kernel });
+            }
+        }
+    }
+    unknown
+}

@@ -1,0 +1,129 @@
+//! The live view: `atropos --watch`.
+//!
+//! `gather` asks daemons and kernel in threads of its own and yields surveys; `model` is what is shown and what keys do,
+//! pure; `view` draws it. Here the three are put together with a terminal, which is given back as it was whatever
+//! happens.
+
+mod gather;
+mod model;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::io::{self, IsTerminal, Stdout};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+use std::{env, panic};
+
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+use ratatui::crossterm::{cursor, execute};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use vrrpd::control::Selector;
+
+use gather::Gatherer;
+use model::{Model, Step};
+use view::Theme;
+
+/// How long a key, a survey or a signal waits at most.
+const TURN: Duration = Duration::from_millis(50);
+
+/// Shows the routers chosen until the user has seen enough.
+pub(crate) fn run(dir: &Path, chosen: &Selector) -> ExitCode {
+    match check_terminal().and_then(|()| watch(dir, chosen).map_err(|error| error.to_string())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("atropos: --watch: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check_terminal() -> Result<(), String> {
+    let terminal = env::var("TERM").unwrap_or_default();
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        Err("needs a terminal; --state shows the state once, --events follows it for programs".to_owned())
+    } else if matches!(terminal.as_str(), "" | "dumb") {
+        Err(format!("cannot draw on a terminal of type TERM={terminal}"))
+    } else {
+        Ok(())
+    }
+}
+
+fn watch(dir: &Path, chosen: &Selector) -> io::Result<()> {
+    let leave = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&leave))?;
+    }
+    let theme = Theme::from_environment();
+    let gatherer = Gatherer::start(dir.to_owned(), chosen.clone());
+    let mut model = Model::new(dir, chosen);
+    let mut screen = Screen::open()?;
+    let mut changed = true;
+    while !leave.load(Ordering::Relaxed) {
+        if changed {
+            let now = SystemTime::now();
+            screen.terminal.draw(|frame| view::draw(frame, &mut model, theme, now))?;
+        }
+        changed = event::poll(TURN)?;
+        if changed {
+            match event::read()? {
+                Event::Key(key) => match model.key(key) {
+                    Step::Stay => {}
+                    Step::Leave => return Ok(()),
+                    Step::Change(wanted) => gatherer.change(wanted),
+                },
+                // Drawn anew in any case.
+                Event::Resize(..)
+                | Event::FocusGained
+                | Event::FocusLost
+                | Event::Mouse(_)
+                | Event::Paste(_) => {}
+            }
+        }
+        while let Some(news) = gatherer.news() {
+            model.hear(news);
+            changed = true;
+        }
+    }
+    Ok(())
+}
+
+/// The terminal while it is ours.
+struct Screen {
+    terminal: Terminal<CrosstermBackend<Stdout>>,
+}
+
+impl Screen {
+    fn open() -> io::Result<Self> {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            give_back();
+            before(info);
+        }));
+        enable_raw_mode()?;
+        // From here on the terminal is given back, also when this fails.
+        let screen = Self { terminal: Terminal::new(CrosstermBackend::new(io::stdout()))? };
+        execute!(io::stdout(), EnterAlternateScreen, cursor::Hide)?;
+        Ok(screen)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Leaves the terminal as it was. A terminal that has gone does not mind.
+fn give_back() {
+    let _ = execute!(io::stdout(), cursor::Show, LeaveAlternateScreen);
+    let _ = disable_raw_mode();
+}

@@ -1,0 +1,211 @@
+//! What the live view shows and what its keys do. No terminal, no clock, no daemon.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use vrrpd::control::{Change, Selector};
+use vrrpd::report::{KernelReport, RouterReport, SilentReport, router_name};
+
+use super::gather::{Answer, News, Survey, Wanted};
+
+/// A router: interface, VRID, family.
+type Key = (String, u8, String);
+
+/// A router as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Row {
+    /// What its daemon said last.
+    pub(super) report: Option<RouterReport>,
+    /// What the kernel says.
+    pub(super) kernel: Option<KernelReport>,
+    /// Why its daemon says nothing now.
+    pub(super) trouble: Option<String>,
+    socket: PathBuf,
+}
+
+/// What has to be done about a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Stay,
+    Leave,
+    Change(Wanted),
+}
+
+/// All that is shown.
+#[derive(Debug)]
+pub(super) struct Model {
+    rows: BTreeMap<Key, Row>,
+    selected: Option<Key>,
+    /// A change that waits for a yes.
+    pending: Option<Wanted>,
+    /// Which routers are meant, and where.
+    scope: String,
+    /// The last line: a question, an answer, or a trouble.
+    said: Option<String>,
+    trouble: Option<String>,
+    /// Daemons without a known router that do not answer.
+    mute: Vec<String>,
+    heard: bool,
+    /// The first row that is shown, and how many are; the view knows.
+    pub(super) offset: usize,
+    pub(super) page: usize,
+}
+
+impl Model {
+    pub(super) fn new(dir: &Path, chosen: &Selector) -> Self {
+        let interface = chosen.interface.as_ref().map(|name| format!("-i {name} "));
+        let vrid = chosen.vrid.map(|vrid| format!("-v {vrid} "));
+        Self {
+            rows: BTreeMap::new(),
+            selected: None,
+            pending: None,
+            scope: [interface, vrid, Some(format!("in {}", dir.display()))].into_iter().flatten().collect(),
+            said: None,
+            trouble: None,
+            mute: Vec::new(),
+            heard: false,
+            offset: 0,
+            page: 1,
+        }
+    }
+
+    /// The routers in their order, with their names.
+    pub(super) fn rows(&self) -> impl ExactSizeIterator<Item = (String, &Row)> {
+        self.rows.iter().map(|((interface, vrid, family), row)| (router_name(interface, *vrid, family), row))
+    }
+
+    /// The place of the chosen one.
+    pub(super) fn selected(&self) -> usize {
+        let place = |key| self.rows.keys().position(|known| known == key);
+        self.selected.as_ref().and_then(place).unwrap_or(0)
+    }
+
+    /// Which routers are meant, and where.
+    pub(super) fn scope(&self) -> &str {
+        &self.scope
+    }
+
+    /// The question that waits for a yes or no.
+    pub(super) fn question(&self) -> Option<String> {
+        let wanted = self.pending.as_ref()?;
+        let same = |(interface, vrid, _): &&Key| wanted.selector.matches(interface, *vrid);
+        let names: Vec<_> =
+            self.rows.keys().filter(same).map(|(i, v, family)| router_name(i, *v, family)).collect();
+        let what = if wanted.change == Change::Backup { "stand back" } else { "take part again" };
+        Some(format!("{}: {what}? y/n", names.join(" and ")))
+    }
+
+    /// What else there is to say.
+    pub(super) fn remark(&self) -> Option<String> {
+        let mute = || (!self.mute.is_empty()).then(|| self.mute.join("; "));
+        let none = || {
+            let text = if self.heard { "no virtual router; waiting for one" } else { "asking" };
+            self.rows.is_empty().then(|| text.to_owned())
+        };
+        self.trouble.clone().or_else(|| self.said.clone()).or_else(mute).or_else(none)
+    }
+
+    /// Takes in what came.
+    pub(super) fn hear(&mut self, news: News) {
+        match news {
+            News::Survey(survey) => self.survey(survey),
+            News::Said(said) => self.said = Some(said),
+        }
+    }
+
+    fn survey(&mut self, survey: Survey) {
+        self.heard = true;
+        self.trouble = survey.trouble;
+        for row in self.rows.values_mut() {
+            row.trouble = Some(match survey.daemons.get(&row.socket) {
+                Some(Answer::Silence(why)) => why.clone(),
+                Some(Answer::Routers(_)) => "the daemon does not serve it any more".to_owned(),
+                None => "the daemon is gone".to_owned(),
+            });
+            row.kernel = None;
+        }
+        self.mute.clear();
+        for (socket, answer) in survey.daemons {
+            match answer {
+                Answer::Routers(routers) => {
+                    for report in routers {
+                        let key = (report.interface.clone(), report.vrid, report.family.clone());
+                        let kernel = report.kernel.clone();
+                        let row = Row { report: Some(report), kernel, trouble: None, socket: socket.clone() };
+                        self.rows.insert(key, row);
+                    }
+                }
+                Answer::Silence(why) if self.rows.values().all(|row| row.socket != socket) => {
+                    let name = socket.file_name().unwrap_or_default().to_string_lossy();
+                    self.mute.push(format!("{name}: {why}"));
+                }
+                Answer::Silence(_) => {}
+            }
+        }
+        for SilentReport { interface, vrid, family, kernel, .. } in survey.kernel {
+            let row = self.rows.entry((interface, vrid, family)).or_insert_with(|| Row {
+                trouble: Some("no daemon answers for it".to_owned()),
+                ..Row::default()
+            });
+            row.kernel = Some(kernel);
+        }
+        // What only the kernel knew goes with its record.
+        self.rows.retain(|_, row| row.report.is_some() || row.kernel.is_some());
+        if self.selected.as_ref().is_none_or(|key| !self.rows.contains_key(key)) {
+            self.selected = self.rows.keys().next().cloned();
+        }
+    }
+
+    /// What a key does.
+    pub(super) fn key(&mut self, key: KeyEvent) -> Step {
+        if key.kind == KeyEventKind::Release {
+            return Step::Stay;
+        }
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        if control && matches!(key.code, KeyCode::Char('c')) {
+            return Step::Leave;
+        }
+        if let Some(wanted) = self.pending.take() {
+            return if matches!(key.code, KeyCode::Char('y' | 'Y')) && !control {
+                self.said = Some("asking the daemon".to_owned());
+                Step::Change(wanted)
+            } else {
+                self.said = Some("nothing was changed".to_owned());
+                Step::Stay
+            };
+        }
+        self.said = None;
+        match key.code {
+            KeyCode::Char('q') | KeyCode::Esc => return Step::Leave,
+            KeyCode::Up | KeyCode::Char('k') => self.select(self.selected().saturating_sub(1)),
+            KeyCode::Down | KeyCode::Char('j') => self.select(self.selected() + 1),
+            KeyCode::PageUp => self.select(self.selected().saturating_sub(self.page)),
+            KeyCode::PageDown => self.select(self.selected() + self.page),
+            KeyCode::Home | KeyCode::Char('g') => self.select(0),
+            KeyCode::End | KeyCode::Char('G') => self.select(usize::MAX),
+            KeyCode::Char('b') => self.ask(Change::Backup),
+            KeyCode::Char('m') => self.ask(Change::Master),
+            _ => {}
+        }
+        Step::Stay
+    }
+
+    fn select(&mut self, place: usize) {
+        let last = self.rows.len().saturating_sub(1);
+        self.selected = self.rows.keys().nth(place.min(last)).cloned();
+    }
+
+    /// Prepares a change of the chosen router; nothing happens before the user has said yes.
+    fn ask(&mut self, change: Change) {
+        let Some((key, row)) = self.selected.as_ref().and_then(|key| self.rows.get_key_value(key)) else {
+            return;
+        };
+        if let Some(trouble) = &row.trouble {
+            self.said = Some(trouble.clone());
+            return;
+        }
+        let selector = Selector { interface: Some(key.0.clone()), vrid: Some(key.1) };
+        self.pending = Some(Wanted { socket: row.socket.clone(), selector, change });
+    }
+}

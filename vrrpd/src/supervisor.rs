@@ -1,0 +1,148 @@
+//! The service manager that started us, if it wants to hear of us: systemd's notification protocol.
+//!
+//! What it does not take at once is not said: nothing here waits.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+use vrrpd_common::{Duration, Instant};
+
+/// What it tells us by, and what scripts must not inherit.
+pub const VARIABLES: [&str; 3] = [SOCKET, WATCHDOG_USEC, WATCHDOG_PID];
+
+const SOCKET: &str = "NOTIFY_SOCKET";
+const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
+const WATCHDOG_PID: &str = "WATCHDOG_PID";
+
+/// The service manager.
+#[derive(Debug, Default)]
+pub struct Supervisor {
+    socket: Option<UnixDatagram>,
+    watchdog: Option<Watchdog>,
+}
+
+#[derive(Debug)]
+struct Watchdog {
+    every: Duration,
+    due: Instant,
+}
+
+impl Supervisor {
+    /// The one that the environment names; nobody at all without.
+    pub fn from_environment(now: Instant) -> io::Result<Self> {
+        let Some(name) = env::var_os(SOCKET).filter(|name| !name.is_empty()) else {
+            return Ok(Self::default());
+        };
+        let socket = UnixDatagram::unbound()?;
+        socket.connect_addr(&address(&name)?)?;
+        socket.set_nonblocking(true)?;
+        let variable = |name: &str| env::var(name).ok();
+        let every = watchdog_every(variable(WATCHDOG_USEC).as_deref(), variable(WATCHDOG_PID).as_deref());
+        let watchdog = every.map(|every| Watchdog { every, due: now });
+        Ok(Self { socket: Some(socket), watchdog })
+    }
+
+    /// The daemon does its work.
+    pub fn ready(&self) {
+        self.say("READY=1");
+    }
+
+    /// It leaves.
+    pub fn stopping(&self) {
+        self.say("STOPPING=1\nSTATUS=leaving");
+    }
+
+    /// One line about how things are.
+    pub fn status(&self, status: &str) {
+        self.say(&format!("STATUS={status}"));
+    }
+
+    /// Whether anybody listens.
+    pub fn listens(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// When the watchdog wants to hear of us; `None` when there is none.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.watchdog.as_ref().map(|watchdog| watchdog.due)
+    }
+
+    /// Tells the watchdog, if it is time, that the loop turns.
+    pub fn turned(&mut self, now: Instant) {
+        if let Some(watchdog) = self.watchdog.as_mut().filter(|watchdog| watchdog.due <= now) {
+            watchdog.due = now + watchdog.every;
+            self.say("WATCHDOG=1");
+        }
+    }
+
+    fn say(&self, message: &str) {
+        if let Some(socket) = &self.socket {
+            // A manager that does not listen, or is behind, misses it.
+            let _ = socket.send(message.as_bytes());
+        }
+    }
+}
+
+/// Where it listens: a path, or behind an `@` a name of the abstract namespace.
+fn address(name: &OsStr) -> io::Result<SocketAddr> {
+    match name.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(name),
+    }
+}
+
+/// How often the watchdog is to hear of us: twice in the time after which it takes us for hung. `None` when there is none,
+/// or it waits for another process.
+fn watchdog_every(microseconds: Option<&str>, pid: Option<&str>) -> Option<Duration> {
+    let ours = pid.is_none_or(|pid| pid.parse() == Ok(std::process::id()));
+    let microseconds: u64 = microseconds?.parse().ok()?;
+    (ours && microseconds > 1).then(|| Duration::from_micros(microseconds / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watchdog_is_ours_when_it_names_us_or_nobody() {
+        let us = std::process::id().to_string();
+        let every = Some(Duration::from_secs(5));
+        assert_eq!(watchdog_every(Some("10000000"), None), every);
+        assert_eq!(watchdog_every(Some("10000000"), Some(&us)), every);
+        for (microseconds, pid) in
+            [(None, None), (Some("0"), None), (Some("soon"), None), (Some("10000000"), Some("1"))]
+        {
+            assert_eq!(watchdog_every(microseconds, pid), None, "{microseconds:?} {pid:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_arrives_at_an_abstract_socket_and_a_full_one_is_not_waited_for() {
+        let name = format!("vrrpd-test-{}", std::process::id());
+        let manager = UnixDatagram::bind_addr(&address(OsStr::new(&format!("@{name}"))).expect("a name"));
+        let manager = manager.expect("the name is free");
+        let socket = UnixDatagram::unbound().expect("a socket");
+        socket.connect_addr(&address(OsStr::new(&format!("@{name}"))).expect("a name")).expect("it is there");
+        socket.set_nonblocking(true).expect("it can");
+        let every = Duration::from_secs(1);
+        let watchdog = Some(Watchdog { every, due: Instant::ZERO + every });
+        let mut supervisor = Supervisor { socket: Some(socket), watchdog };
+        supervisor.turned(Instant::ZERO);
+        supervisor.turned(Instant::ZERO + every);
+        supervisor.turned(Instant::ZERO + every);
+        supervisor.ready();
+        let mut buffer = [0; 64];
+        let mut hear = || {
+            let length = manager.recv(&mut buffer).expect("something was said");
+            String::from_utf8_lossy(&buffer[..length]).into_owned()
+        };
+        assert_eq!((hear(), hear()), ("WATCHDOG=1".to_owned(), "READY=1".to_owned()));
+        for _ in 0..10_000 {
+            supervisor.status("nobody reads this");
+        }
+    }
+}
