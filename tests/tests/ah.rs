@@ -263,7 +263,7 @@ fn a_router_with_the_header_and_one_without_share_an_interface() {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
     let text = format!(
-        "[defaults]\ninterface = \"eth0\"\npriority = 255\n\
+        "[defaults]\ninterface = \"eth0\"\nvmac = \"none\"\npriority = 255\n\
          [[router]]\nvrid = 51\naddresses = [\"{CIDR}\"]\nauth = \"ah/0x{HEX}\"\n\
          [[router]]\nvrid = 52\naddresses = [\"10.0.0.101/24\"]\n"
     );
