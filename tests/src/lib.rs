@@ -55,4 +55,4 @@ pub use pinger::{PingReport, Pinger};
 pub use process::{Finished, Process, is_alive};
 pub use script::ScriptLog;
 pub use vrrpd::{Vrrpd, VrrpdBuilder, atropos, binary, left_files, use_binaries_in};
-pub use wait::{wait_for, wait_until};
+pub use wait::{stretched, wait_for, wait_until};

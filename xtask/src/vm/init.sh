@@ -2,7 +2,7 @@
 # The first process of the guest: makes a machine of it, runs what /vm/jobs says, and turns the machine off.
 # The kernel's own messages go to the first serial port, this script's and those of the tests to the second one.
 /bin/busybox --install -s /bin
-export PATH=/usr/sbin:/bin HOME=/root LANG=C VRRPD_LAB_BINARIES=/vm/bin
+export PATH=/usr/sbin:/bin HOME=/root LANG=C VRRPD_LAB_BINARIES=/vm/bin VRRPD_LAB_PATIENCE=4
 mkdir -p /proc /sys /dev /run /tmp /root /var
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
