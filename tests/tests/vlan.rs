@@ -29,11 +29,12 @@ fn router(host: &Host, interface: &str, priority: u8) -> VrrpdBuilder {
     Vrrpd::usual(host, priority).interface(interface).datapath(datapath)
 }
 
-/// How often something was rejected, whatever the reason.
+/// How often something was rejected that was for this router.
 fn rejected(router: &Vrrpd) -> u64 {
     let state = router.state();
     let rejected = state["counters"]["rejected"].as_object().expect("counters by reason");
-    rejected.values().filter_map(serde_json::Value::as_u64).sum()
+    let faults = rejected.iter().filter(|(reason, _)| *reason != "not_ours");
+    faults.filter_map(|(_, count)| count.as_u64()).sum()
 }
 
 #[test]
@@ -84,8 +85,8 @@ fn same_vrid_on_two_vlans_of_a_port_is_two_routers() {
     // Each leads on one of them.
     let [a190, b190] =
         [(&a, 150), (&b, 100)].map(|(host, priority)| router(host, "eth0.190", priority).start());
-    let a191 = router(&a, "eth0.191", 100).beside(&a190).start();
-    let b191 = router(&b, "eth0.191", 150).beside(&b190).start();
+    let [a191, b191] =
+        [(&a, 100), (&b, 150)].map(|(host, priority)| router(host, "eth0.191", priority).start());
     for (master, backup, interface) in [(&a190, &b190, "eth0.190"), (&b191, &a191, "eth0.191")] {
         master.wait_state("master", SOON);
         backup.wait_state("backup", SOON);
@@ -112,7 +113,7 @@ fn advert_of_a_vlan_that_the_machine_is_not_in_is_none_for_the_port() {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
     client.add_vlan("eth0", 190, "10.0.0.9/24");
-    let on_port = router(&a, "eth0", 100).start();
+    let on_port = Vrrpd::usual(&a, 100).datapath(Datapath::Raw).start();
     on_port.wait_state("master", SOON);
     let advert =
         |priority| AdvertFrame::v3(client.ipv4().into(), VRID, priority, INTERVAL, &[ADDRESS.into()]);
@@ -126,6 +127,7 @@ fn advert_of_a_vlan_that_the_machine_is_not_in_is_none_for_the_port() {
     assert!(on_port.is_master());
 }
 
+/// Whoever receives for the port is handed the frames of the VLAN as well, without their tags.
 #[test]
 #[ignore = "needs 802.1Q: cargo xtask vm-test"]
 fn same_vrid_on_a_port_and_on_its_vlan_is_two_routers() {
@@ -134,26 +136,29 @@ fn same_vrid_on_a_port_and_on_its_vlan_is_two_routers() {
     for (number, host) in [(1, &a), (2, &b)] {
         host.add_vlan("eth0", 190, &format!("10.190.0.{number}/24"));
     }
-    let tagged = router(&a, VLAN, 150).datapath(Datapath::Raw).start();
-    let plain = router(&b, "eth0", 150).datapath(Datapath::Raw).start();
-    let backup_plain = router(&a, "eth0", 100).beside(&tagged).datapath(Datapath::Auto).start();
-    let backup_tagged = router(&b, VLAN, 100).beside(&plain).datapath(Datapath::Auto).start();
-    for (master, backup, source) in
-        [(&tagged, &backup_tagged, "10.190.0.1"), (&plain, &backup_plain, "10.0.0.2")]
-    {
+    let [plain, tagged] = ["eth0", VLAN].map(|interface| {
+        [(&a, 150), (&b, 100)].map(|(host, priority)| {
+            Vrrpd::usual(host, priority).interface(interface).datapath(Datapath::Raw).start()
+        })
+    });
+    for ([master, backup], source) in [(&plain, "10.0.0.1"), (&tagged, "10.190.0.1")] {
         master.wait_state("master", SOON);
         backup.wait_state("backup", SOON);
         let received = backup.counter("adverts_received");
-        wait_until(SOON, "it hears its master", || backup.counter("adverts_received") >= received + 5);
+        wait_until(SOON, "it hears its master", || backup.counter("adverts_received") >= received + 10);
         let state = backup.state();
-        assert_eq!(state["master"]["address"], source, "{state}");
+        assert_eq!(
+            (&state["state"], &state["master"]["address"]),
+            (&"backup".into(), &source.into()),
+            "{state}"
+        );
     }
 
-    tagged.kill();
-    backup_tagged.wait_state("master", SOON);
-    assert_eq!(backup_plain.state()["state"], "backup", "the port has its master");
-    plain.kill();
-    backup_plain.wait_state("master", SOON);
+    tagged[0].kill();
+    tagged[1].wait_state("master", SOON);
+    assert_eq!(plain[1].state()["state"], "backup", "the port has its master");
+    plain[0].kill();
+    plain[1].wait_state("master", SOON);
 }
 
 #[test]
@@ -190,7 +195,8 @@ fn vlan_interface_that_is_removed_and_made_again_is_used_again() {
     backup.wait_state("backup", SOON);
 
     a.ip(&format!("link del {VLAN}"));
-    assert_eq!(master.wait_state("fault", SOON)["reason"], "interface-removed");
+    master.wait_state("fault", SOON);
+    wait_until(SOON, "it knows that the interface is gone", || master.state()["ifindex"].is_null());
     backup.wait_state("master", SOON);
     a.add_vlan("eth0", 190, "10.0.0.1/24");
     master.wait_state("master", SOON);

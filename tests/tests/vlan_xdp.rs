@@ -45,6 +45,37 @@ fn program_is_generic_on_a_vlan_interface_and_handles_its_adverts() {
     assert!(!b.namespace().pins("eth0,190").exists());
 }
 
+/// The adverts of the VLAN would look to it like those of the port.
+#[test]
+#[ignore = "needs 802.1Q: cargo xtask vm-test"]
+fn port_with_vlans_is_left_to_raw_sockets_and_the_reason_is_told() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    for (number, host) in [(1, &a), (2, &b)] {
+        host.add_vlan("eth0", 190, &format!("10.190.0.{number}/24"));
+    }
+    let [plain, tagged] = ["eth0", VLAN].map(|interface| {
+        let router = |host, priority| Vrrpd::usual(host, priority).interface(interface);
+        (router(&a, 150).datapath(Datapath::Raw).start(), router(&b, 100).datapath(Datapath::Auto).start())
+    });
+    let state = plain.1.state();
+    assert_eq!(state["datapath"], "raw");
+    let reason = state["datapath_reason"].as_str().expect("it is told");
+    assert!(reason.contains("the interface has VLANs"), "{reason}");
+    assert_eq!(tagged.1.state()["datapath"], "xdp-generic");
+
+    for ((_, backup), source) in [(&plain, "10.0.0.1"), (&tagged, "10.190.0.1")] {
+        let received = backup.counter("adverts_received");
+        wait_until(SOON, "it hears its master", || backup.counter("adverts_received") >= received + 10);
+        let state = backup.state();
+        assert_eq!(
+            (&state["state"], &state["master"]["address"]),
+            (&"backup".into(), &source.into()),
+            "{state}"
+        );
+    }
+}
+
 #[test]
 #[ignore = "needs 802.1Q: cargo xtask vm-test"]
 fn native_mode_is_refused_on_a_vlan_interface() {

@@ -8,6 +8,7 @@ pub mod membership;
 pub mod pins;
 pub mod raw;
 pub mod readiness;
+mod vlans;
 pub mod xdp;
 
 use std::collections::BTreeMap;

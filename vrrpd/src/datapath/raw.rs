@@ -20,8 +20,8 @@ impl RawPath {
     /// Opens the socket on the interface `index`.
     pub fn open(index: u32, family: Family) -> io::Result<Self> {
         match family {
-            Family::Ipv4 => PacketSocket::receiver(index, ethernet::TYPE_IPV4, &filter_ipv4()),
-            Family::Ipv6 => PacketSocket::receiver(index, ethernet::TYPE_IPV6, &filter_ipv6()),
+            Family::Ipv4 => PacketSocket::receiver(index, ethernet::TYPE_IPV4, filter_ipv4()),
+            Family::Ipv6 => PacketSocket::receiver(index, ethernet::TYPE_IPV6, filter_ipv6()),
         }
         .map(Self)
     }

@@ -12,19 +12,17 @@ use std::fmt;
 use super::kernel::Series;
 use crate::test::Datapath;
 
-/// Tests of devices which the development machine's kernel may not have: with each data path.
-const DEVICES: [&str; 2] = ["devices", "vlan"];
-/// Tests of the daemon among others: with each data path.
-const MAIN: [&str; 3] = ["election", "handover", "link"];
-/// Tests of what is the same with each data path: with raw sockets.
-const RAW: [&str; 3] = ["addresses", "rejects", "wire"];
-/// What takes longer: with each data path, when all is asked for.
-const MORE: [&str; 4] = ["auth", "control", "keepalived", "priority"];
-/// Tests that choose data paths themselves, and have to be able to: where the kernel has the program's timer.
-const OF_XDP: [&str; 2] = ["datapath", "vlan_xdp"];
+/// With raw sockets: what is the same with each data path, and devices that the machine's own kernel may not have.
+const RAW: [&str; 5] = ["addresses", "devices", "rejects", "vlan", "wire"];
+/// With each data path that the kernel has.
+const EVERY: [&str; 3] = ["election", "handover", "link"];
 /// The same, when all is asked for.
-const MORE_OF_XDP: [&str; 2] = ["xdp_commands", "xdp_reports"];
-/// Where it has not.
+const MORE: [&str; 4] = ["auth", "control", "keepalived", "priority"];
+/// Where the kernel has timers for programs: tests that choose the data path themselves.
+const XDP: [&str; 2] = ["datapath", "vlan_xdp"];
+/// The same, when all is asked for.
+const MORE_XDP: [&str; 2] = ["xdp_commands", "xdp_reports"];
+/// Where it has none.
 const WITHOUT_XDP: [&str; 1] = ["old_kernel"];
 
 /// What was chosen.
@@ -54,16 +52,15 @@ impl Choice {
         // A file that was asked for by name need not be in the selection.
         let all = self.all || !self.tests.is_empty();
         let more = |files: &'static [&'static str]| if all { files } else { &[] };
-        let everywhere = [&DEVICES[..], &MAIN, more(&MORE)].concat();
-        let raw = [&everywhere, &RAW[..]].concat();
+        let every = [&EVERY[..], more(&MORE)].concat();
         let runs = if series.has_xdp() {
             vec![
-                (Datapath::Raw, [&raw, &OF_XDP[..], more(&MORE_OF_XDP)].concat()),
-                (Datapath::Generic, everywhere.clone()),
-                (Datapath::Native, everywhere),
+                (Datapath::Raw, [&RAW[..], &every, &XDP, more(&MORE_XDP)].concat()),
+                (Datapath::Generic, every.clone()),
+                (Datapath::Native, every),
             ]
         } else {
-            vec![(Datapath::Raw, [&raw, &WITHOUT_XDP[..]].concat())]
+            vec![(Datapath::Raw, [&RAW[..], &every, &WITHOUT_XDP].concat())]
         };
         let jobs = runs.into_iter().flat_map(|(datapath, files)| {
             files.into_iter().map(move |test| Job { datapath, test, arguments: self.arguments.clone() })
