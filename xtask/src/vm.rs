@@ -10,12 +10,14 @@ mod kernel;
 mod machine;
 mod plan;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use std::{panic, thread};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::test::Datapath;
@@ -26,6 +28,8 @@ use plan::{Choice, Job};
 
 /// Kernels, and what is made for the guests.
 const CACHE: &str = "target/vm";
+/// Machines that run at the same time: they wait as much as they compute.
+const AT_ONCE: usize = 2;
 /// The guest's last line.
 const END: &str = "vm: end";
 
@@ -82,11 +86,21 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut tests = cargo::build_tests("vrrpd-tests")?;
     tests.retain(|(name, _)| names.contains(name.as_str()));
     let programs = Programs::gather(&binaries, &tests, &cache)?;
-    let mut failed = Vec::new();
-    for (kernel, jobs) in kernels.into_iter().zip(jobs) {
-        let limit = Duration::from_secs(options.limit);
-        failed.extend(run_on(kernel, &jobs, &programs, &cache, limit)?);
-    }
+    let limit = Duration::from_secs(options.limit);
+    let machines: Result<VecDeque<_>> = kernels
+        .into_iter()
+        .zip(jobs)
+        .map(|(series, jobs)| Machine::prepare(series, jobs, &programs, &cache))
+        .collect();
+    let machines = Mutex::new(machines?);
+    let next = || machines.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let run_all =
+        || -> Vec<String> { std::iter::from_fn(next).flat_map(|machine| machine.run(limit)).collect() };
+    let failed: Vec<String> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(run_all)).collect();
+        let results = workers.into_iter().map(|worker| worker.join());
+        results.flat_map(|result| result.unwrap_or_else(|panic| panic::resume_unwind(panic))).collect()
+    });
     ensure!(failed.is_empty(), "failed: {}", failed.join("; "));
     println!("cargo xtask vm-test: passed in {} s", start.elapsed().as_secs());
     Ok(())
@@ -97,38 +111,50 @@ fn install_what_is_missing() -> Result<()> {
     setup::see_to(&[machine::QEMU, guest::BUSYBOX, guest::STRIP, guest::XZ])
 }
 
-/// Runs one machine; gives back what failed in it.
-fn run_on(
+/// All that a machine needs to run.
+struct Machine {
     series: Series,
-    jobs: &[Job],
-    programs: &Programs,
-    cache: &Path,
-    limit: Duration,
-) -> Result<Vec<String>> {
-    let start = Instant::now();
-    let kernel = series.kernel(cache)?;
-    let name = series.name();
-    let file = |kind: &str| cache.join(format!("{name}.{kind}"));
-    let initramfs = file("cpio");
-    programs.write(&kernel, jobs, &initramfs)?;
-    let mut results = vec![None; jobs.len()];
-    let ended = machine::run(&kernel.image()?, &initramfs, &file("log"), limit, |line| {
-        println!("{name} | {line}");
-        if let Some((job, code)) = result(line)
-            && let Some(slot) = results.get_mut(job)
-        {
-            *slot = Some(code);
-        }
-    });
-    let failed: Vec<_> = jobs.iter().zip(&results).filter(|(_, code)| **code != Some(0)).collect();
-    println!(
-        "cargo xtask vm-test: kernel {name}: {} of {} runs passed, {} s",
-        jobs.len() - failed.len(),
-        jobs.len(),
-        start.elapsed().as_secs()
-    );
-    ended.with_context(|| format!("kernel {name}"))?;
-    Ok(failed.iter().map(|(job, _)| format!("kernel {name}: {job}")).collect())
+    image: PathBuf,
+    jobs: Vec<Job>,
+    cache: PathBuf,
+}
+
+impl Machine {
+    fn prepare(series: Series, jobs: Vec<Job>, programs: &Programs, cache: &Path) -> Result<Self> {
+        let kernel = series.kernel(cache)?;
+        let machine = Self { series, image: kernel.image()?, jobs, cache: cache.to_owned() };
+        programs.write(&kernel, &machine.jobs, &machine.file("cpio"))?;
+        Ok(machine)
+    }
+
+    fn file(&self, kind: &str) -> PathBuf {
+        self.cache.join(format!("{}.{kind}", self.series.name()))
+    }
+
+    /// Runs it to its end; gives back what failed.
+    fn run(self, limit: Duration) -> Vec<String> {
+        let start = Instant::now();
+        let name = self.series.name();
+        let mut results = vec![None; self.jobs.len()];
+        let ended = machine::run(&self.image, &self.file("cpio"), &self.file("log"), limit, |line| {
+            println!("{name} | {line}");
+            if let Some((job, code)) = result(line)
+                && let Some(slot) = results.get_mut(job)
+            {
+                *slot = Some(code);
+            }
+        });
+        let failed = self.jobs.iter().zip(results).filter(|(_, code)| *code != Some(0));
+        let mut failed: Vec<_> = failed.map(|(job, _)| format!("kernel {name}: {job}")).collect();
+        println!(
+            "cargo xtask vm-test: kernel {name}: {} of {} runs passed, {} s",
+            self.jobs.len() - failed.len(),
+            self.jobs.len(),
+            start.elapsed().as_secs()
+        );
+        failed.extend(ended.err().map(|error| format!("kernel {name}: {error:#}")));
+        failed
+    }
 }
 
 /// The number of a job and its exit code, from the line that the guest writes when it has ended.

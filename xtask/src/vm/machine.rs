@@ -42,7 +42,7 @@ pub(super) fn run(
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
     command.arg("-kernel").arg(image).arg("-initrd").arg(initramfs).args(["-append", COMMAND_LINE]);
     command.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
-    let errors = console.with_extension("qemu");
+    let errors = console.with_extension("errors");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&errors)?);
     let mut child = command.spawn().context("timeout (coreutils) cannot be run")?;
     let output = child.stdout.take().context("its output is piped")?;
