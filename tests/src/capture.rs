@@ -123,7 +123,12 @@ pub struct Injector(Socket);
 impl Injector {
     /// Sends out of the `eth0` of a machine.
     pub fn on(host: &Host) -> Self {
-        Self(packet_socket(host, "eth0", 0))
+        Self::on_interface(host, "eth0")
+    }
+
+    /// Sends out of an interface of a machine.
+    pub fn on_interface(host: &Host, interface: &str) -> Self {
+        Self(packet_socket(host, interface, 0))
     }
 
     /// Sends one frame.

@@ -15,9 +15,11 @@ use crate::{Host, Process, is_alive, needs, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One `vrrp_instance` on `eth0`.
+/// One `vrrp_instance`.
 #[derive(Clone, Debug)]
 pub struct Instance {
+    /// Interface.
+    pub interface: String,
     /// Virtual router; the instance is called `VI_` and this number.
     pub vrid: u8,
     /// Priority.
@@ -35,9 +37,10 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Version 2, one second, priority 100, no authentication.
+    /// On `eth0`, version 2, one second, priority 100, no authentication.
     pub fn v2(vrid: u8, address: &str) -> Self {
         Self {
+            interface: "eth0".to_owned(),
             vrid,
             priority: 100,
             version: 2,
@@ -48,9 +51,15 @@ impl Instance {
         }
     }
 
-    /// Version 3, priority 100.
+    /// The same with version 3 and this interval.
     pub fn v3(vrid: u8, address: &str, interval: Duration) -> Self {
         Self { version: 3, interval, ..Self::v2(vrid, address) }
+    }
+
+    /// On this interface.
+    #[must_use]
+    pub fn on(self, interface: &str) -> Self {
+        Self { interface: interface.to_owned(), ..self }
     }
 
     /// With this priority.
@@ -94,7 +103,7 @@ impl Instance {
 
     fn write(&self, text: &mut String) -> std::fmt::Result {
         writeln!(text, "vrrp_instance {} {{", self.name())?;
-        writeln!(text, "    state BACKUP\n    interface eth0")?;
+        writeln!(text, "    state BACKUP\n    interface {}", self.interface)?;
         writeln!(text, "    version {}\n    virtual_router_id {}", self.version, self.vrid)?;
         writeln!(text, "    priority {}\n    advert_int {}", self.priority, self.interval.as_secs_f64())?;
         if self.vmac {

@@ -13,8 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Networks, each a bridge, and the machines on them.
 ///
-/// [`Lab::new`] makes the first network, on which [`Lab::host`] puts machines; [`Lab::add_network`] and
-/// [`Lab::join`] make machines with several interfaces.
+/// [`Lab::new`] makes the first network, on which [`Lab::host`] puts machines; [`Lab::add_network`], [`Lab::join`],
+/// [`Host::add_vlan`], [`Lab::add_bond`] and [`Host::add_bridge`] make machines with several interfaces.
 #[derive(Debug)]
 pub struct Lab {
     /// The bridges live here, away from the machines they join.
@@ -66,24 +66,49 @@ impl Lab {
 
     /// Gives a machine an interface on a network.
     pub fn join(&self, host: &Host, network: usize, interface: &str, address: &str) {
-        let port = port(host, network);
+        self.plug(host, network, interface);
+        host.set_up(interface, address);
+    }
+
+    /// Makes a machine's `eth0` and one more cable to the same network the slaves of `bond0`, of which one is active. It
+    /// gets the address instead of `eth0`.
+    pub fn add_bond(&self, host: &Host, address: &str) {
+        host.ip("link add bond0 type bond mode active-backup miimon 10");
+        self.plug(host, 0, "eth1");
+        host.ip("addr flush dev eth0");
+        for slave in ["eth0", "eth1"] {
+            // Only what is down can be enslaved; the bond sets it up.
+            host.ip(&format!("link set {slave} down"));
+            host.ip(&format!("link set {slave} master bond0"));
+        }
+        host.set_up("bond0", address);
+    }
+
+    /// A cable from a network to a machine, where it ends in an interface that is not up yet.
+    fn plug(&self, host: &Host, network: usize, interface: &str) {
+        let port = port(host, interface);
         self.switch.ip(&format!("link add {port} type veth peer name {interface} netns {}", host.0.path()));
         self.switch.ip(&format!("link set {port} master lan{network} up"));
-        host.ip(&format!("addr add {address} dev {interface}"));
-        host.ip(&format!("link set {interface} up"));
-        wait_until(PATIENCE, "the interface has a link and a link-local address", || {
-            host.has_link(interface) && host.find_link_local(interface).is_some()
-        });
     }
 
     /// Pulls the cable of a machine's `eth0`: both ends lose the carrier.
     pub fn port_down(&self, host: &Host) {
-        self.switch.ip(&format!("link set {} down", port(host, 0)));
+        self.port_down_of(host, "eth0");
     }
 
     /// Puts the cable back.
     pub fn port_up(&self, host: &Host) {
-        self.switch.ip(&format!("link set {} up", port(host, 0)));
+        self.port_up_of(host, "eth0");
+    }
+
+    /// Pulls the cable of another interface.
+    pub fn port_down_of(&self, host: &Host, interface: &str) {
+        self.switch.ip(&format!("link set {} down", port(host, interface)));
+    }
+
+    /// Puts it back.
+    pub fn port_up_of(&self, host: &Host, interface: &str) {
+        self.switch.ip(&format!("link set {} up", port(host, interface)));
     }
 
     /// Keeps these machines from hearing each other, while everybody else hears them all and no link goes down.
@@ -98,7 +123,7 @@ impl Lab {
 
     fn isolate(&self, hosts: &[&Host], isolated: &str) {
         for host in hosts {
-            self.switch.ip(&format!("link set {} type bridge_slave isolated {isolated}", port(host, 0)));
+            self.switch.ip(&format!("link set {} type bridge_slave isolated {isolated}", port(host, "eth0")));
         }
     }
 
@@ -114,9 +139,9 @@ impl Default for Lab {
     }
 }
 
-/// The bridge's end of the cable.
-fn port(host: &Host, network: usize) -> String {
-    format!("{}.{network}", host.name())
+/// The bridge's end of the cable that ends in this interface.
+fn port(host: &Host, interface: &str) -> String {
+    format!("{}.{interface}", host.name())
 }
 
 impl Host {
@@ -146,6 +171,30 @@ impl Host {
         self.0.run(command)
     }
 
+    /// Adds the VLAN interface `PARENT.ID`, with an address and a link-local IPv6 one.
+    pub fn add_vlan(&self, parent: &str, id: u16, address: &str) {
+        let interface = format!("{parent}.{id}");
+        self.ip(&format!("link add link {parent} name {interface} type vlan id {id}"));
+        self.set_up(&interface, address);
+    }
+
+    /// Makes `eth0` the only port of the bridge `br0`, which gets the address instead of it.
+    pub fn add_bridge(&self, address: &str) {
+        self.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
+        self.ip("addr flush dev eth0");
+        self.ip("link set eth0 master br0");
+        self.set_up("br0", address);
+    }
+
+    /// Gives an interface an address, sets it up, and waits until it can be used.
+    fn set_up(&self, interface: &str, address: &str) {
+        self.ip(&format!("addr add {address} dev {interface}"));
+        self.ip(&format!("link set {interface} up"));
+        wait_until(PATIENCE, "the interface has a link and a link-local address", || {
+            self.has_link(interface) && self.find_link_local(interface).is_some()
+        });
+    }
+
     /// The addresses of an interface with their lengths, as `ip` shows them.
     pub fn addresses(&self, interface: &str) -> Vec<String> {
         let shown = self.ip(&format!("-oneline addr show dev {interface}"));
@@ -165,9 +214,14 @@ impl Host {
 
     /// The first IPv4 address of `eth0`.
     pub fn ipv4(&self) -> Ipv4Addr {
-        let addresses = self.addresses("eth0");
+        self.ipv4_of("eth0")
+    }
+
+    /// The first IPv4 address of an interface.
+    pub fn ipv4_of(&self, interface: &str) -> Ipv4Addr {
+        let addresses = self.addresses(interface);
         let found = addresses.iter().find_map(|address| address.split('/').next()?.parse().ok());
-        found.expect("eth0 has an IPv4 address")
+        found.unwrap_or_else(|| panic!("{interface} has no IPv4 address"))
     }
 
     /// The link-local IPv6 address of an interface.

@@ -61,4 +61,4 @@ pub use script::ScriptLog;
 pub use snapshot::Snapshot;
 pub use terminal::Terminal;
 pub use vrrpd::{Vrrpd, VrrpdBuilder, atropos, binary, left_files, use_binaries_in};
-pub use wait::{wait_for, wait_until};
+pub use wait::{stretched, wait_for, wait_until};

@@ -12,7 +12,7 @@ use std::{fs, io};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::{Namespace, wait_for, wait_until};
+use crate::{Namespace, stretched, wait_for, wait_until};
 
 /// No command of a test takes longer, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,17 +34,17 @@ impl Finished {
     pub(crate) fn of(namespace: &Namespace, mut command: Command) -> Self {
         let what = format!("{command:?}");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let start = Instant::now();
+        let (start, limit) = (Instant::now(), stretched(PATIENCE));
         let child = namespace.spawn(command).unwrap_or_else(|error| panic!("{what}: {error}"));
         let pid = pid_of(&child);
         let (done, output) = channel();
         thread::spawn(move || drop(done.send(child.wait_with_output())));
-        let output = match output.recv_timeout(PATIENCE) {
+        let output = match output.recv_timeout(limit) {
             Ok(output) => output.unwrap_or_else(|error| panic!("{what}: {error}")),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                 // Gone already is as good.
                 let _ = kill(pid, Signal::SIGKILL);
-                panic!("{what} did not end, or did not close its output, in {PATIENCE:?}");
+                panic!("{what} did not end, or did not close its output, in {limit:?}");
             }
         };
         Self {

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::{Host, Vrrpd, VrrpdBuilder};
+use crate::{Host, Vrrpd, VrrpdBuilder, stretched};
 
 /// Its VRID.
 pub const VRID: u8 = 51;
@@ -15,8 +15,17 @@ pub const CIDR: &str = "10.0.0.100/24";
 pub const INTERVAL: Duration = Duration::from_millis(100);
 /// How late something may be on a busy machine.
 pub const TOLERANCE: Duration = Duration::from_millis(250);
+/// The clocks of two processes and of a capture agree to this.
+const CLOCK: Duration = Duration::from_millis(2);
 /// A deadline for what happens within a few intervals.
 pub const SOON: Duration = Duration::from_secs(5);
+
+/// Panics unless something took as long as the protocol demands: not less, and not much more.
+#[track_caller]
+pub fn assert_on_time(took: Duration, demanded: Duration) {
+    let (early, late) = (stretched(CLOCK), stretched(TOLERANCE));
+    assert!(took + early >= demanded && took <= demanded + late, "{took:?}, {demanded:?} demanded");
+}
 
 impl Vrrpd {
     /// Begins to describe the usual router, with this priority.

@@ -6,18 +6,20 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Background, Datapath, Finished, Host, Process, Terminal, wait_for};
+use crate::{Background, Datapath, Finished, Host, Process, Terminal, stretched, wait_for};
 
 /// Set by `cargo xtask` to the directory of the programs under test.
 const BINARIES: &str = "VRRPD_LAB_BINARIES";
 /// How long a daemon may take until it answers.
 const READY: Duration = Duration::from_secs(10);
+/// How long it may take to answer a question: as long as the client waits.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// Set by [`use_binaries_in`].
 static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
@@ -133,7 +135,14 @@ impl Vrrpd {
 
     /// The states of all routers whose daemons share its directory.
     pub fn states(&self) -> Vec<Value> {
-        let finished = self.atropos(&["--state", "--json"]);
+        let start = Instant::now();
+        let finished = loop {
+            let finished = self.atropos(&["--state", "--json"]);
+            // On a slow machine the daemon has as many times as long to answer as everything has there.
+            if finished.success() || start.elapsed() >= stretched(ANSWER) {
+                break finished;
+            }
+        };
         assert!(finished.success(), "atropos --state ends with {}: {}", finished.code, finished.stderr);
         parse_states(&finished).unwrap_or_else(|| panic!("no JSON array: {}", finished.stdout))
     }

@@ -42,21 +42,33 @@ pub(crate) const BPF_OBJECTS: &str = "VRRPD_BPF_OBJECTS";
 /// Builds the daemon and its client as they are shipped, and returns the directory they are in. `objects` is for
 /// [`BPF_OBJECTS`].
 pub(crate) fn build_release(objects: Option<&Path>) -> Result<PathBuf> {
-    let mut command = cargo(&["build", "--release", "--package", "vrrpd", "--bins"]);
+    let built = build(&["build", "--release", "--package", "vrrpd", "--bins"], objects)?;
+    let daemon = built.into_iter().find(|(name, _)| name == "vrrpd").map(|(_, executable)| executable);
+    let directory = daemon.and_then(|executable| executable.parent().map(Path::to_owned));
+    directory.context("the build made no program called vrrpd")
+}
+
+/// Builds the test files of a package, and returns each with its name.
+pub(crate) fn build_tests(package: &str) -> Result<Vec<(String, PathBuf)>> {
+    build(&["test", "--no-run", "--package", package, "--tests"], None)
+}
+
+/// Runs a command of cargo that builds, and returns the executables by the names of their targets.
+fn build(arguments: &[&str], objects: Option<&Path>) -> Result<Vec<(String, PathBuf)>> {
+    let mut command = cargo(arguments);
     command.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
     command.envs(objects.map(|objects| (BPF_OBJECTS, objects)));
     let mut child = command.spawn().context("cargo cannot be run")?;
     let messages = child.stdout.take().context("its output is piped")?;
-    let mut directory = None;
+    let mut executables = Vec::new();
     for line in BufReader::new(messages).lines() {
         let message: Value = serde_json::from_str(&line?).unwrap_or_default();
-        if let Some(executable) = message["executable"].as_str().map(PathBuf::from)
-            && executable.file_name().is_some_and(|name| name == "vrrpd")
+        if let (Some(name), Some(file)) = (message["target"]["name"].as_str(), message["executable"].as_str())
         {
-            directory = executable.parent().map(Path::to_owned);
+            executables.push((name.to_owned(), PathBuf::from(file)));
         }
     }
     let status = child.wait()?;
-    ensure!(status.success(), "the daemon does not build");
-    directory.context("the build made no program called vrrpd")
+    ensure!(status.success(), "{} failed ({status})", shown(&command));
+    Ok(executables)
 }

@@ -18,6 +18,7 @@ pub(crate) fn run() -> Result<()> {
     step(&["xtask", "ebpf", "--check"])?;
     step(&["xtask", "test", "--fresh-object"])?;
     step(&["xtask", "lab"])?;
+    step(&["xtask", "vm-test"])?;
     println!("ci: everything holds");
     Ok(())
 }

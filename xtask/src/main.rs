@@ -1,5 +1,6 @@
 //! `cargo xtask`: what a developer runs by hand and what continuous integration runs, written once.
 
+mod apt;
 mod cargo;
 mod ci;
 mod ebpf;
@@ -7,6 +8,7 @@ mod lab;
 mod measure;
 mod setup;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,8 @@ enum Command {
     Measure(measure::Options),
     /// Build the daemon and run every test (needs root)
     Test(test::Options),
+    /// Run tests on other kernels, in virtual machines
+    VmTest(vm::Options),
     /// Everything that must hold before a change is merged: format, lints, tests, a failover (needs root)
     Ci,
 }
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         Command::Lab(options) => lab::run(&options),
         Command::Measure(options) => measure::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::VmTest(options) => vm::run(&options),
         Command::Ci => ci::run(),
     };
     match result {

@@ -13,6 +13,7 @@ use vrrpd_lab::needs::{self, Program};
 
 use clap::Args;
 
+use crate::apt::Lists;
 use crate::{cargo, ebpf};
 
 /// What else to install.
@@ -68,25 +69,35 @@ pub(crate) fn see_to(programs: &[Program]) -> Result<()> {
     Ok(())
 }
 
-/// Installs packages with apt-get.
+/// Installs packages with apt-get; nothing is removed for them.
 pub(crate) fn install_packages(packages: &[&str]) -> Result<()> {
-    if lists_are_missing() {
-        cargo::run(&mut apt_get(&["update"]))?;
-    }
-    let install = [&["install", "--yes", "--no-install-recommends"], packages].concat();
-    if let Err(error) = cargo::run(&mut apt_get(&install)) {
-        // The lists may be older than what the mirror still has.
-        println!("setup: {error}; once more with new package lists");
-        cargo::run(&mut apt_get(&["update"]))?;
-        cargo::run(&mut apt_get(&install))?;
-    }
-    Ok(())
+    update_missing_lists()?;
+    let install = [&["install", "--yes", "--no-install-recommends", "--no-remove"], packages].concat();
+    let Err(error) = cargo::run(&mut apt_get(&install)) else { return Ok(()) };
+    // The lists may be older than what the mirror still has.
+    println!("setup: {error}; once more with new package lists");
+    cargo::run(&mut apt_get(&["update"]))?;
+    let Err(error) = cargo::run(&mut apt_get(&install)) else { return Ok(()) };
+    // Packages from backports that are there already may go together with others of their kind only.
+    println!("setup: {error}; once more with backports");
+    let (lists, backports) = Lists::with_backports(&cargo::root().join("target/apt"))?;
+    let from_backports = [&install[..], &["--target-release", &backports]].concat();
+    cargo::run(never_asking(lists.command("apt-get")).args(from_backports))
 }
 
-/// Never asks anything.
+/// Fetches the machine's package lists where there are none yet.
+pub(crate) fn update_missing_lists() -> Result<()> {
+    if lists_are_missing() { cargo::run(&mut apt_get(&["update"])) } else { Ok(()) }
+}
+
 fn apt_get(arguments: &[&str]) -> Command {
-    let mut command = Command::new("apt-get");
-    command.arg("--quiet").args(arguments).stdin(Stdio::null());
+    let mut command = never_asking(Command::new("apt-get"));
+    command.args(arguments);
+    command
+}
+
+fn never_asking(mut command: Command) -> Command {
+    command.arg("--quiet").stdin(Stdio::null());
     command.env("DEBIAN_FRONTEND", "noninteractive").env("NEEDRESTART_MODE", "l");
     command
 }

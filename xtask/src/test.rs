@@ -52,7 +52,7 @@ pub(crate) struct Options {
 
 /// How the daemons of the tests are to receive adverts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Datapath {
+pub(crate) enum Datapath {
     Raw,
     Generic,
     Native,
@@ -96,7 +96,7 @@ fn run_with(datapath: Datapath, arguments: &[String], binaries: &Path, objects: 
 }
 
 impl Datapath {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
             Self::Generic => "generic",

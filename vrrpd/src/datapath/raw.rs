@@ -20,8 +20,8 @@ impl RawPath {
     /// Opens the socket on the interface `index` for packets of these protocols to VRRP's group.
     pub fn open(index: u32, family: Family, protocols: &[u8]) -> io::Result<Self> {
         match family {
-            Family::Ipv4 => PacketSocket::receiver(index, ethernet::TYPE_IPV4, &filter_ipv4(protocols)),
-            Family::Ipv6 => PacketSocket::receiver(index, ethernet::TYPE_IPV6, &filter_ipv6(protocols)),
+            Family::Ipv4 => PacketSocket::receiver(index, ethernet::TYPE_IPV4, filter_ipv4(protocols)),
+            Family::Ipv6 => PacketSocket::receiver(index, ethernet::TYPE_IPV6, filter_ipv6(protocols)),
         }
         .map(Self)
     }

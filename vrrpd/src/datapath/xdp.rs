@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread;
@@ -21,6 +22,7 @@ use vrrpd_common::abi::{ABI_VERSION, Command, Counters, Event, Role, RouterConfi
 
 use super::pins::Pins;
 use super::privileges;
+use super::vlans;
 use crate::clock;
 use crate::config::Xdp as Wanted;
 use crate::sys::records::Records;
@@ -73,7 +75,11 @@ impl XdpPath {
         if let Some(program) = foreign {
             return Err(Refusal(format!("the interface has an XDP program already: {}", describe(program))));
         }
-        let mut ebpf = load()?;
+        if vlans::are_on(name) {
+            let reason = "the interface has VLANs, and the program may not see the tags of their frames";
+            return Err(Refusal(reason.to_owned()));
+        }
+        let mut ebpf = load().map_err(explained)?;
         let mut reasons = Vec::new();
         let tier = tiers.iter().copied().find(|tier| {
             program(&mut ebpf, PROGRAM)
@@ -223,6 +229,23 @@ fn try_load() -> Result<Ebpf, Refusal> {
     Ok(ebpf)
 }
 
+/// The reason why the program cannot be loaded, and that the kernel is too old for it where that is so: the kernel itself
+/// only says that it does not understand.
+fn explained(Refusal(reason): Refusal) -> Refusal {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    Refusal(if is_too_old(&release) {
+        format!("{reason}; the program needs Linux 5.15 for its timers, and this is {}", release.trim())
+    } else {
+        reason
+    })
+}
+
+/// Whether a kernel of this release is older than timers in programs (`bpf_timer`).
+fn is_too_old(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) < (5, 15))
+}
+
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, Refusal> {
     let program =
         ebpf.program_mut(name).ok_or_else(|| Refusal(format!("the object has no program {name}")))?;
@@ -335,5 +358,24 @@ impl fmt::Debug for XdpPath {
             .field("tier", &self.tier)
             .field("reason", &self.reason)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_before_5_15_are_too_old_for_timers() {
+        for (release, too_old) in [
+            ("5.10.0-46-cloud-amd64\n", true),
+            ("4.19.0", true),
+            ("5.15.0", false),
+            ("6.1.0-56-amd64", false),
+            ("6.12.117+deb12-cloud-amd64", false),
+            ("", false),
+        ] {
+            assert_eq!(is_too_old(release), too_old, "{release}");
+        }
     }
 }

@@ -7,6 +7,9 @@ use std::io::{self, IoSlice, Read};
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
+use libc::{
+    BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SKF_AD_IFINDEX, SKF_AD_OFF, SKF_AD_PKTTYPE,
+};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, sendmmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
@@ -37,12 +40,35 @@ pub const fn jump(code: u32, k: u32, jt: u8, jf: u8) -> FilterInstruction {
     SockFilter::new(code as u16, jt, jf, k)
 }
 
+/// In front of every filter: ignores what is not for this machine, or not from this very interface. When the frames of a
+/// VLAN come here their tag is gone, and nothing else tells them from those of the port: they are somebody else's if there
+/// is no interface for the VLAN, and that interface's if there is one.
+const fn of_this_interface(index: u32) -> [FilterInstruction; 5] {
+    [
+        load_extra(SKF_AD_PKTTYPE),
+        jump(BPF_JMP | BPF_JEQ | BPF_K, libc::PACKET_OTHERHOST as u32, 2, 0),
+        load_extra(SKF_AD_IFINDEX),
+        jump(BPF_JMP | BPF_JEQ | BPF_K, index, 1, 0),
+        statement(BPF_RET | BPF_K, 0),
+    ]
+}
+
+/// Loads what the kernel knows of a frame beside its octets.
+const fn load_extra(what: i32) -> FilterInstruction {
+    statement(BPF_LD | BPF_W | BPF_ABS, (SKF_AD_OFF + what).cast_unsigned())
+}
+
 impl PacketSocket {
-    /// Receives frames of `ethertype` from the interface `index` that pass `filter`.
-    pub fn receiver(index: u32, ethertype: u16, filter: &[FilterInstruction]) -> io::Result<Self> {
+    /// Receives frames of `ethertype` for this machine from the interface `index` that pass `filter`, without a tag.
+    pub fn receiver(
+        index: u32,
+        ethertype: u16,
+        filter: impl IntoIterator<Item = FilterInstruction>,
+    ) -> io::Result<Self> {
         // Created for no protocol, so that nothing arrives before the filter stands and the interface is chosen.
         let socket = Self::open()?;
-        socket.0.attach_filter(filter)?;
+        let filter: Vec<_> = of_this_interface(index).into_iter().chain(filter).collect();
+        socket.0.attach_filter(&filter)?;
         // Past the system's limit if we may, up to it if not.
         if setsockopt(&socket.0, sockopt::RcvBufForce, &BUFFER).is_err() {
             socket.0.set_recv_buffer_size(BUFFER)?;

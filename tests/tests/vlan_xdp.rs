@@ -1,0 +1,105 @@
+//! The program in the kernel on VLAN interfaces: the tag is gone before anybody looks, so it runs there in generic mode.
+
+use vrrpd_lab::usual::{INTERVAL, SOON, assert_on_time};
+use vrrpd_lab::{Capture, Datapath, Lab, Vrrpd, timers, wait_until};
+
+const VLAN: &str = "eth0.190";
+
+#[test]
+#[ignore = "needs 802.1Q: cargo xtask vm-test"]
+fn program_is_generic_on_a_vlan_interface_and_handles_its_adverts() {
+    let lab = Lab::new();
+    let [a, b, client] = lab.hosts();
+    for (number, host) in [(1, &a), (2, &b), (3, &client)] {
+        host.add_vlan("eth0", 190, &format!("10.190.0.{number}/24"));
+    }
+    let on_the_wire = Capture::on_interface(&client, VLAN);
+    let router = |host, priority| Vrrpd::usual(host, priority).interface(VLAN);
+    let master = router(&a, 150).datapath(Datapath::Raw).start();
+    master.wait_state("master", SOON);
+
+    let backup = router(&b, 100).datapath(Datapath::Auto).start();
+    let state = backup.state();
+    assert_eq!(state["datapath"], "xdp-generic", "reason: {}", state["datapath_reason"]);
+    let reason = state["datapath_reason"].as_str().expect("it is not the best one");
+    assert!(reason.contains("native: the driver does not support it"), "{reason}");
+    assert!(b.xdp_program(VLAN).is_some());
+    assert_eq!(b.xdp_program("eth0"), None, "the port is not touched");
+
+    let above = Capture::on_interface(&b, VLAN);
+    let received = backup.counter("adverts_received");
+    wait_until(SOON, "it has heard ten", || backup.counter("adverts_received") >= received + 10);
+    let state = backup.state();
+    assert_eq!((&state["state"], &state["kernel"]["role"]), (&"backup".into(), &"backup".into()));
+    assert!(state["kernel"]["adverts"].as_u64() >= Some(10), "{}", state["kernel"]);
+    assert_eq!(state["kernel"]["master"]["address"], "10.190.0.1");
+    assert_eq!(above.adverts().len(), 0, "nothing above sees them");
+
+    master.kill();
+    let (taken, _) = on_the_wire.wait_advert(SOON, "it takes over", |advert| advert.priority == 100);
+    let adverts = on_the_wire.adverts();
+    let (last, _) = adverts.iter().rfind(|(_, advert)| advert.priority == 150).expect("it was heard");
+    assert_on_time(taken - *last, timers::master_down_interval(INTERVAL, 100));
+    assert_eq!(backup.terminate(), 0);
+    assert_eq!(b.xdp_program(VLAN), None);
+    assert!(!b.namespace().pins("eth0,190").exists());
+}
+
+/// The adverts of the VLAN would look to it like those of the port.
+#[test]
+#[ignore = "needs 802.1Q: cargo xtask vm-test"]
+fn port_with_vlans_is_left_to_raw_sockets_and_the_reason_is_told() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    for (number, host) in [(1, &a), (2, &b)] {
+        host.add_vlan("eth0", 190, &format!("10.190.0.{number}/24"));
+    }
+    let [plain, tagged] = ["eth0", VLAN].map(|interface| {
+        let router = |host, priority| Vrrpd::usual(host, priority).interface(interface);
+        (router(&a, 150).datapath(Datapath::Raw).start(), router(&b, 100).datapath(Datapath::Auto).start())
+    });
+    let state = plain.1.state();
+    assert_eq!(state["datapath"], "raw");
+    let reason = state["datapath_reason"].as_str().expect("it is told");
+    assert!(reason.contains("the interface has VLANs"), "{reason}");
+    assert_eq!(tagged.1.state()["datapath"], "xdp-generic");
+
+    for ((_, backup), source) in [(&plain, "10.0.0.1"), (&tagged, "10.190.0.1")] {
+        let received = backup.counter("adverts_received");
+        wait_until(SOON, "it hears its master", || backup.counter("adverts_received") >= received + 10);
+        let state = backup.state();
+        assert_eq!(
+            (&state["state"], &state["master"]["address"]),
+            (&"backup".into(), &source.into()),
+            "{state}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs 802.1Q: cargo xtask vm-test"]
+fn native_mode_is_refused_on_a_vlan_interface() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    a.add_vlan("eth0", 190, "10.190.0.1/24");
+    let refused = Vrrpd::usual(&a, 100).interface(VLAN).datapath(Datapath::Native).run_in_foreground();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("--xdp=native"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("the driver does not support it"), "{}", refused.stderr);
+}
+
+#[test]
+#[ignore = "needs 802.1Q: cargo xtask vm-test"]
+fn vlan_interface_that_is_made_again_gets_the_program_again() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    a.add_vlan("eth0", 190, "10.190.0.1/24");
+    let router = Vrrpd::usual(&a, 100).interface(VLAN).datapath(Datapath::Generic).start();
+    router.wait_state("master", SOON);
+    a.ip(&format!("link del {VLAN}"));
+    router.wait_state("fault", SOON);
+    a.add_vlan("eth0", 190, "10.190.0.1/24");
+    let state = router.wait_state("master", SOON);
+    assert_eq!(state["datapath"], "xdp-generic", "reason: {}", state["datapath_reason"]);
+    assert!(a.xdp_program(VLAN).is_some());
+}

@@ -1,0 +1,164 @@
+//! Tests as root on other kernels: each kernel in a virtual machine that has nothing but the tests, emulated by QEMU, so
+//! that it works wherever QEMU does.
+//!
+//! [`plan`] says what runs where; [`kernel`] fetches kernels; [`guest`] puts a machine's file system together;
+//! [`machine`] runs it. What the guest does is in `vm/init.sh`.
+
+mod guest;
+mod initramfs;
+mod kernel;
+mod machine;
+mod plan;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use std::{panic, thread};
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use crate::test::Datapath;
+use crate::{cargo, setup};
+use guest::Programs;
+use kernel::Series;
+use plan::{Choice, Job};
+
+/// Kernels, and what is made for the guests.
+const CACHE: &str = "target/vm";
+/// Machines that run at the same time: they wait as much as they compute.
+const AT_ONCE: usize = 2;
+/// The guest's last line.
+const END: &str = "vm: end";
+
+/// Which tests to run, and on which kernels.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// On this kernel only; again for a second one
+    #[arg(long = "kernel", value_name = "SERIES")]
+    kernels: Vec<Series>,
+
+    /// Every test that makes sense on another kernel, instead of those that continuous integration runs
+    #[arg(long)]
+    all: bool,
+
+    /// Tests of this file only; again for a second one
+    #[arg(long = "test", value_name = "NAME")]
+    tests: Vec<String>,
+
+    /// With this data path only; again for a second one
+    #[arg(long = "datapath", value_name = "PATH")]
+    datapaths: Vec<Datapath>,
+
+    /// After this many seconds a machine is ended
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    limit: u64,
+
+    /// Passed on to the tests: a filter on their names, `--nocapture`, `--skip NAME`
+    #[arg(last = true, value_name = "ARGUMENT")]
+    arguments: Vec<String>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let start = Instant::now();
+    install_what_is_missing()?;
+    let cache = cargo::root().join(CACHE);
+    fs::create_dir_all(&cache)?;
+    let choice = Choice {
+        all: options.all,
+        tests: options.tests.clone(),
+        datapaths: options.datapaths.clone(),
+        arguments: options.arguments.clone(),
+    };
+    let kernels: Vec<_> = Series::ALL
+        .into_iter()
+        .filter(|one| options.kernels.is_empty() || options.kernels.contains(one))
+        .collect();
+    let jobs: Vec<_> = kernels.iter().map(|kernel| choice.jobs(*kernel)).collect();
+    let names: BTreeSet<_> = jobs.iter().flatten().map(|job| job.test).collect();
+    for test in &choice.tests {
+        ensure!(names.contains(test.as_str()), "no kernel that was chosen runs tests of {test}");
+    }
+
+    let binaries = cargo::build_release(None)?;
+    let mut tests = cargo::build_tests("vrrpd-tests")?;
+    tests.retain(|(name, _)| names.contains(name.as_str()));
+    let programs = Programs::gather(&binaries, &tests, &cache)?;
+    let limit = Duration::from_secs(options.limit);
+    let machines: Result<VecDeque<_>> = kernels
+        .into_iter()
+        .zip(jobs)
+        .map(|(series, jobs)| Machine::prepare(series, jobs, &programs, &cache))
+        .collect();
+    let machines = Mutex::new(machines?);
+    let next = || machines.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let run_all =
+        || -> Vec<String> { std::iter::from_fn(next).flat_map(|machine| machine.run(limit)).collect() };
+    let failed: Vec<String> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(run_all)).collect();
+        let results = workers.into_iter().map(thread::ScopedJoinHandle::join);
+        results.flat_map(|result| result.unwrap_or_else(|panic| panic::resume_unwind(panic))).collect()
+    });
+    ensure!(failed.is_empty(), "failed: {}", failed.join("; "));
+    println!("cargo xtask vm-test: passed in {} s", start.elapsed().as_secs());
+    Ok(())
+}
+
+fn install_what_is_missing() -> Result<()> {
+    setup::everything()?;
+    setup::see_to(&[machine::QEMU, guest::BUSYBOX, guest::STRIP, guest::XZ])
+}
+
+/// All that a machine needs to run.
+struct Machine {
+    series: Series,
+    image: PathBuf,
+    jobs: Vec<Job>,
+    cache: PathBuf,
+}
+
+impl Machine {
+    fn prepare(series: Series, jobs: Vec<Job>, programs: &Programs, cache: &Path) -> Result<Self> {
+        let kernel = series.kernel(cache)?;
+        let machine = Self { series, image: kernel.image()?, jobs, cache: cache.to_owned() };
+        programs.write(&kernel, &machine.jobs, &machine.file("cpio"))?;
+        Ok(machine)
+    }
+
+    fn file(&self, kind: &str) -> PathBuf {
+        self.cache.join(format!("{}.{kind}", self.series.name()))
+    }
+
+    /// Runs it to its end; gives back what failed.
+    fn run(self, limit: Duration) -> Vec<String> {
+        let start = Instant::now();
+        let name = self.series.name();
+        let mut results = vec![None; self.jobs.len()];
+        let ended = machine::run(&self.image, &self.file("cpio"), &self.file("log"), limit, |line| {
+            println!("{name} | {line}");
+            if let Some((job, code)) = result(line)
+                && let Some(slot) = results.get_mut(job)
+            {
+                *slot = Some(code);
+            }
+        });
+        let failed = self.jobs.iter().zip(results).filter(|(_, code)| *code != Some(0));
+        let mut failed: Vec<_> = failed.map(|(job, _)| format!("kernel {name}: {job}")).collect();
+        println!(
+            "cargo xtask vm-test: kernel {name}: {} of {} runs passed, {} s",
+            self.jobs.len() - failed.len(),
+            self.jobs.len(),
+            start.elapsed().as_secs()
+        );
+        failed.extend(ended.err().map(|error| format!("kernel {name}: {error:#}")));
+        failed
+    }
+}
+
+/// The number of a job and its exit code, from the line that the guest writes when it has ended.
+fn result(line: &str) -> Option<(usize, i32)> {
+    let (job, rest) = line.strip_prefix("vm: job ")?.split_once(" ended with ")?;
+    Some((job.parse().ok()?, rest.split(' ').next()?.parse().ok()?))
+}

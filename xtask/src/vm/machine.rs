@@ -1,0 +1,76 @@
+//! A virtual machine without hardware acceleration, which is not to be had in every place where tests run.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use vrrpd_lab::needs::Program;
+
+pub(super) const QEMU: Program = Program { name: "qemu-system-x86_64", package: "qemu-system-x86" };
+
+/// Processors of the guest: races between them are part of what is tested.
+const PROCESSORS: &str = "2";
+const MEMORY: &str = "1024";
+/// A panic ends the machine at once, and an oops is one; nothing asks the emulated hardware for what it does slowly;
+/// without a second seed of entropy there would be a wait for it.
+const COMMAND_LINE: &str = "rdinit=/init console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off nokaslr \
+     no_timer_check tsc=reliable random.trust_cpu=on audit=0 apparmor=0 cryptomgr.notests";
+/// What `timeout` ends with when it had to end the program.
+const TIMED_OUT: i32 = 124;
+/// Lines of the kernel's log that are shown when a machine has died.
+const LAST_LINES: usize = 30;
+
+/// Runs a machine to its end and hands each line of its second serial port to `line`. The kernel's own log is in
+/// `console`. An error when it had to be ended, or ended without having said [`super::END`].
+pub(super) fn run(
+    image: &Path,
+    initramfs: &Path,
+    console: &Path,
+    limit: Duration,
+    mut line: impl FnMut(&str),
+) -> Result<()> {
+    // Ends the machine also when we have been ended ourselves.
+    let mut command = Command::new("timeout");
+    command.args(["--foreground", "--kill-after=5", &limit.as_secs().to_string()]);
+    command.arg(QEMU.require());
+    command.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-smp", PROCESSORS, "-m", MEMORY]);
+    // What the emulation has of a newer processor costs time for nothing: the fifth level of page tables, and PCID.
+    command.args(["-cpu", "max,-la57,-pcid"]);
+    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+    command.arg("-kernel").arg(image).arg("-initrd").arg(initramfs).args(["-append", COMMAND_LINE]);
+    command.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
+    let errors = console.with_extension("errors");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&errors)?);
+    let mut child = command.spawn().context("timeout (coreutils) cannot be run")?;
+    let output = child.stdout.take().context("its output is piped")?;
+    let mut ended = false;
+    for octets in BufReader::new(output).split(b'\n') {
+        let text = String::from_utf8_lossy(&octets?).into_owned();
+        let text = text.trim_end_matches('\r');
+        ended |= text == super::END;
+        line(text);
+    }
+    let status = child.wait()?;
+    if status.code() == Some(TIMED_OUT) {
+        bail!(
+            "the machine has not ended in {} s; the kernel's log is in {}",
+            limit.as_secs(),
+            console.display()
+        );
+    }
+    if !ended {
+        let log = String::from_utf8_lossy(&fs::read(console).unwrap_or_default()).into_owned();
+        let lines: Vec<_> = log.lines().collect();
+        for line in &lines[lines.len().saturating_sub(LAST_LINES)..] {
+            eprintln!("{line}");
+        }
+        eprint!("{}", fs::read_to_string(&errors).unwrap_or_default());
+        let panicked = lines.iter().find(|line| line.contains("Kernel panic"));
+        bail!("the machine died before its tests were over: {}", panicked.unwrap_or(&"it gives no reason"));
+    }
+    ensure!(status.success(), "QEMU failed ({status}): {}", fs::read_to_string(&errors).unwrap_or_default());
+    Ok(())
+}

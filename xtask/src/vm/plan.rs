@@ -1,0 +1,97 @@
+//! Which tests run on which kernel.
+//!
+//! A guest is many times slower than the machine it runs on, and what it is there for is another kernel. So the tests of
+//! what a kernel has a part in belong here: packets, addresses, links, devices, the program in the kernel. Loading that
+//! program takes a second or two there, since the verifier computes, so continuous integration runs fewer tests with it.
+//! A file that is in none of the lists below does not run:
+//! * `footprint`, `wakeups`, `scale`: processor time, memory, hundreds of routers;
+//! * `xdp_timer`: how late a timer is; `xdp_program`: a million frames, minutes of computing;
+//! * `background`, `cli`, `config`, `scripts`, `toolkit`: the kernel has no part in them that changes.
+
+use std::fmt;
+
+use super::kernel::Series;
+use crate::test::Datapath;
+
+/// With raw sockets; also devices that the machine's own kernel may not have.
+const RAW: [&str; 4] = ["addresses", "devices", "election", "vlan"];
+/// With each data path that the kernel has.
+const EVERY: [&str; 2] = ["handover", "link"];
+/// Where the kernel has timers for programs: tests that choose the data path themselves.
+const XDP: [&str; 1] = ["vlan_xdp"];
+/// Where it has none.
+const WITHOUT_XDP: [&str; 1] = ["old_kernel"];
+
+/// When all is asked for, also these with raw sockets,
+const MORE_RAW: [&str; 2] = ["rejects", "wire"];
+/// these with each data path,
+const MORE_EVERY: [&str; 4] = ["auth", "control", "keepalived", "priority"];
+/// these with the two in the kernel,
+const MORE_IN_KERNEL: [&str; 1] = ["election"];
+/// and these, which choose the data path themselves.
+const MORE_XDP: [&str; 3] = ["datapath", "xdp_commands", "xdp_reports"];
+
+/// What was chosen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Choice {
+    /// Everything rather than the selection for continuous integration.
+    pub(super) all: bool,
+    /// These files only.
+    pub(super) tests: Vec<String>,
+    /// These data paths only.
+    pub(super) datapaths: Vec<Datapath>,
+    /// Passed on to each test file.
+    pub(super) arguments: Vec<String>,
+}
+
+/// A run of a test file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Job {
+    pub(super) datapath: Datapath,
+    pub(super) test: &'static str,
+    arguments: Vec<String>,
+}
+
+impl Choice {
+    /// What runs on a kernel, in this order.
+    pub(super) fn jobs(&self, series: Series) -> Vec<Job> {
+        // A file that was asked for by name need not be in the selection.
+        let all = self.all || !self.tests.is_empty();
+        let more = |files: &'static [&'static str]| if all { files } else { &[] };
+        let every = [&EVERY[..], more(&MORE_EVERY)].concat();
+        let raw = [&RAW[..], &every, more(&MORE_RAW)].concat();
+        let runs = if series.has_xdp() {
+            let in_kernel = [&every[..], more(&MORE_IN_KERNEL)].concat();
+            vec![
+                (Datapath::Raw, [&raw[..], &XDP, more(&MORE_XDP)].concat()),
+                (Datapath::Generic, in_kernel.clone()),
+                (Datapath::Native, in_kernel),
+            ]
+        } else {
+            vec![(Datapath::Raw, [&raw[..], &WITHOUT_XDP].concat())]
+        };
+        let jobs = runs.into_iter().flat_map(|(datapath, files)| {
+            files.into_iter().map(move |test| Job { datapath, test, arguments: self.arguments.clone() })
+        });
+        jobs.filter(|job| self.wants(job)).collect()
+    }
+
+    fn wants(&self, job: &Job) -> bool {
+        (self.tests.is_empty() || self.tests.iter().any(|test| test == job.test))
+            && (self.datapaths.is_empty() || self.datapaths.contains(&job.datapath))
+    }
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, data path {}", self.test, self.datapath.name())
+    }
+}
+
+impl Job {
+    /// As the guest's first process reads it. What is ignored elsewhere needs such a kernel.
+    pub(super) fn line(&self) -> String {
+        let arguments = self.arguments.join(" ");
+        format!("{} {} --include-ignored {arguments}\n", self.datapath.name(), self.test)
+    }
+}
