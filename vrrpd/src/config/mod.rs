@@ -122,6 +122,7 @@ impl RouterConfig {
             interval: self.interval,
             addresses: self.digest(),
             announce: self.announce.times,
+            grouped: false,
         }
     }
 

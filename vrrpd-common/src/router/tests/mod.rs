@@ -31,6 +31,7 @@ fn config() -> Config {
         interval: Interval::from_centis(10).expect("100 ms is legal"),
         addresses: AddressDigest::from_bits(1),
         announce: AnnounceTimes { again_after: Some(Duration::from_secs(5)), then_every: None },
+        grouped: false,
     }
 }
 
