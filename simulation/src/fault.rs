@@ -17,7 +17,7 @@ pub struct Weather {
     pub duplicates: u64,
     /// The longest delay of a frame. The shortest is a microsecond, so this is jitter, and reorders.
     pub delay: Duration,
-    /// How late timers go off, and messages between processes of a machine arrive, at most.
+    /// How late timers go off at most.
     pub lateness: Duration,
     /// How long the kernel takes at most to add or remove addresses.
     pub kernel: Duration,

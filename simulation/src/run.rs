@@ -22,7 +22,8 @@
 //! | 2 W | to hear nobody once more, and to preempt |
 //!
 //! Together 2 s + 9 W, since an interval is less than W. After a single fault in peace (a link pulled, a process
-//! killed) it is [`takeover_bound`]: W, and what is late on the way.
+//! killed) it is [`takeover_bound`]: W, and what is late on the way. If several machines could take over, they may do it
+//! at the same moment, all give way and pause: W and the second pause more.
 
 use std::fmt::Write as _;
 
@@ -40,8 +41,9 @@ pub fn bound(plan: &Plan) -> Duration {
 }
 
 /// How long it may take after a single fault in peace.
-pub fn takeover_bound(plan: &Plan) -> Duration {
-    plan.longest_wait() + Duration::from_millis(20)
+pub fn takeover_bound(plan: &Plan, machines_left: usize) -> Duration {
+    let collision = if machines_left > 1 { plan.longest_wait().saturating_mul(2) } else { Duration::ZERO };
+    plan.longest_wait() + Duration::from_millis(20) + collision
 }
 
 /// A time and the bound that it had to keep to.
@@ -174,7 +176,8 @@ fn play(world: &mut World, random: &mut Random, outcome: &mut Outcome) -> Result
         if random.percent(50) {
             outcome.single_faults += 1;
             break_something(world, random)?;
-            let bound = takeover_bound(&world.plan);
+            let left = (0..world.hosts.len()).filter(|host| is_whole(world, *host)).count();
+            let bound = takeover_bound(&world.plan, left);
             settle(world, bound, &mut outcome.takeover, &mut outcome.no_master, &mut outcome.two_masters)?;
             stay(world, 6 * wait)?;
         }

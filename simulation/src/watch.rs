@@ -4,8 +4,8 @@
 //!   advert that claims them never goes out before they are there.
 //! * *Promotion.* Advert, then announcement, then the change of state is told; nothing else in between.
 //! * *Rate.* A router sends no more than two adverts an interval, and a few for each change of its state or priority.
-//! * *Groups are whole.* While all processes of a machine run, some members are Master and others are not for no longer
-//!   than [`WHOLE_WITHIN`]; while one of them is stopped, no longer than a lease.
+//! * *Groups are whole.* A member is Master although another one is not for no longer than [`WHOLE_WITHIN`], if all
+//!   processes run; although the process of another one does not run, for no longer than a few leases.
 //! * *Steady.* When it was time enough after the last fault, nothing changes any more.
 //!
 //! What is to hold some time after the last fault is said in [`crate::run`].
@@ -123,14 +123,21 @@ impl Watch {
         self.say(now, || format!("---- {fault}"));
     }
 
+    /// A router's process starts.
+    pub(crate) fn started(&mut self, now: u64, host: usize, lan: usize) {
+        let router = &mut self.routers[host][lan];
+        router.promotion = Promotion::None;
+        router.allow(now, ADVERTS_AT_ONCE);
+    }
+
     /// Something is done by a process.
-    pub(crate) fn effect(world: &mut World, host: usize, effect: &Effect) -> Result<(), String> {
+    pub(crate) fn effect(world: &mut World, host: usize, slot: usize, effect: &Effect) -> Result<(), String> {
         let now = world.now;
         world.watch.say(now, || match effect {
             Effect::Send { lan, advert } => format!("{host}/{lan} {}", describe(advert)),
             Effect::Announce(lan) => format!("{host}/{lan} announces its addresses"),
             Effect::Ask(lan, operation) => format!("{host}/{lan} asks the kernel: {operation:?}"),
-            Effect::Tell(m) => format!("{host} tells: {}, term {}, {} of {}", m.standing.name(), m.term, m.members, m.size),
+            Effect::Tell(m) => format!("{host}, process {slot} tells: {}, term {}", m.standing.name(), m.term),
             Effect::Changed(lan, t) => format!("{host}/{lan} {} -> {} ({})", t.from, t.to, t.reason),
         });
         let (Effect::Send { lan, .. } | Effect::Announce(lan) | Effect::Changed(lan, _)) = *effect else {
@@ -198,8 +205,14 @@ impl Watch {
                 torn.running += span;
             }
             // A lease may be renewed just before a process is stopped, and once more by one that was late itself.
-            if torn.running > WHOLE_WITHIN || (to - torn.since > 3 * lease && world.hosts[host].is_awake()) {
-                return Err(format!("the group of {host} is neither all Master nor all Backup"));
+            if !world.hosts[host].is_awake() {
+                torn.since += span;
+            }
+            if torn.running > WHOLE_WITHIN || to - torn.since > 3 * lease {
+                return Err(format!(
+                    "the group of {host} is neither all Master nor all Backup since {}",
+                    format_time(torn.since)
+                ));
             }
         }
         Ok(())
@@ -211,7 +224,7 @@ impl Watch {
             let grouped = world.plan.machines[host].grouping != Grouping::None;
             let mut masters = 0;
             for lan in 0..world.plan.lans {
-                masters += usize::from(world.is_master(host, lan));
+                masters += usize::from(world.is_master(host, lan) && world.lan_runs(host, lan));
                 if let Some(router) = world.router(host, lan)
                     && router.is_idle()
                     && router.held != (router.machine.state().name() == StateName::Master)

@@ -20,6 +20,8 @@ use crate::watch::Watch;
 const SOCKET: usize = 200;
 /// Frames that wait for a machine that does not run.
 const RING: usize = 16;
+/// How long a message between two processes of a machine takes at most.
+const LOCAL: u64 = 1_000_000;
 /// How long a process that leaves is there.
 const LEAVING: u64 = 20_000_000;
 
@@ -72,8 +74,9 @@ pub struct Slot {
     inbox: VecDeque<Item>,
     /// When it is to be woken.
     wake: Option<u64>,
-    /// What is not a frame arrives in order.
-    last_item: u64,
+    /// What the kernel says arrives in order, and so does what other processes say.
+    last_of_kernel: u64,
+    last_of_processes: u64,
 }
 
 /// What arrives at a process.
@@ -159,6 +162,12 @@ impl World {
     /// Whether it is Master.
     pub fn is_master(&self, host: usize, lan: usize) -> bool {
         self.router(host, lan).is_some_and(|router| router.machine.state().name() == StateName::Master)
+    }
+
+    /// Whether the process of a router runs.
+    pub fn lan_runs(&self, host: usize, lan: usize) -> bool {
+        let slot = self.hosts[host].slots.iter().position(|slot| slot.lans.contains(&lan));
+        slot.is_some_and(|slot| self.is_running(host, slot))
     }
 
     /// Whether everything of a machine runs.
@@ -321,7 +330,7 @@ impl World {
 
     fn carry_out(&mut self, host: usize, slot: usize, effects: Vec<Effect>) -> Result<(), String> {
         for effect in effects {
-            Watch::effect(self, host, &effect)?;
+            Watch::effect(self, host, slot, &effect)?;
             match effect {
                 Effect::Send { lan, advert } => self.send(host, lan, advert),
                 Effect::Announce(_) | Effect::Changed(..) => {}
@@ -333,7 +342,7 @@ impl World {
                 Effect::Tell(message) => {
                     for other in 0..self.hosts[host].slots.len() {
                         if other != slot && self.hosts[host].slots[other].process.is_some() {
-                            let takes = self.random.between(10_000, self.weather.lateness.as_nanos());
+                            let takes = self.random.between(10_000, LOCAL);
                             let item = Item::Stimulus(Stimulus::Said(PeerId(slot), message));
                             self.post(host, other, takes, item);
                         }
@@ -352,11 +361,17 @@ impl World {
         }
     }
 
-    /// What is not a frame is never lost, and comes in order.
+    /// What is not a frame is never lost.
     fn post(&mut self, host: usize, slot: usize, takes: u64, item: Item) {
         let place = &mut self.hosts[host].slots[slot];
-        let at = (self.now + takes).max(place.last_item + 1);
-        place.last_item = at;
+        let last = match item {
+            Item::Stimulus(Stimulus::Said(..) | Stimulus::Gone(_)) | Item::Hello(_) => {
+                &mut place.last_of_processes
+            }
+            Item::Stimulus(_) => &mut place.last_of_kernel,
+        };
+        let at = (self.now + takes).max(*last + 1);
+        *last = at;
         let incarnation = place.incarnation;
         self.push(at, Happening::Item { host, slot, incarnation, item });
     }
@@ -505,6 +520,7 @@ impl World {
             }
         }
         for lan in lans {
+            self.watch.started(self.now, host, lan);
             let usable = self.usable(host, lan);
             self.arrive(host, slot, Item::Stimulus(Stimulus::Router(lan, usable)))?;
             self.arrive(host, slot, Item::Stimulus(Stimulus::Router(lan, Event::Startup)))?;
@@ -546,7 +562,8 @@ impl Slot {
             incarnation: 0,
             inbox: VecDeque::new(),
             wake: None,
-            last_item: 0,
+            last_of_kernel: 0,
+            last_of_processes: 0,
         }
     }
 }

@@ -48,8 +48,10 @@ pub const MAX_PEERS: usize = 8;
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 /// A group fails that was Master for fewer Master_Down_Intervals than this.
 const LASTING: u64 = 2;
-/// After each failure in a row the longest pause is doubled, so often.
-const PAUSE_DOUBLINGS: u8 = 2;
+/// The longest pause after the first failure is a Master_Down_Interval divided by this; after each further one in a row it
+/// is doubled, so often.
+const FIRST_PAUSE: u64 = 4;
+const PAUSE_DOUBLINGS: u8 = 4;
 
 /// A member of this process, by its place in the order in which they were added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -281,9 +283,8 @@ impl Group {
     fn give_up(&mut self, now: Instant, term: u64, emit: &mut dyn FnMut(Output)) {
         let Some(since) = self.master_since.take() else { return };
         self.term = term;
-        let unit = self.longest_master_down_interval();
-        if now.saturating_since(since) < unit.saturating_mul(LASTING) {
-            self.pause(now, unit);
+        if now.saturating_since(since) < self.longest_master_down_interval().saturating_mul(LASTING) {
+            self.pause(now);
         } else {
             self.failures = 0;
         }
@@ -296,13 +297,13 @@ impl Group {
     }
 
     /// A promotion has failed.
-    fn pause(&mut self, now: Instant, unit: Duration) {
-        let longest = unit.saturating_mul(1 << self.failures);
+    fn pause(&mut self, now: Instant) {
+        let longest = self.longest_master_down_interval().saturating_mul(1 << self.failures);
         if self.failures < PAUSE_DOUBLINGS {
             self.failures += 1;
         }
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let pause = Duration::from_nanos(scramble(self.seed) % longest.as_nanos().max(1));
+        let pause = Duration::from_nanos(scramble(self.seed) % (longest.as_nanos() / FIRST_PAUSE).max(1));
         self.pausing_until = Some(now + pause);
     }
 
