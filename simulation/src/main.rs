@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use vrrpd_simulation::run::{Outcome, Worst, transcript};
 use vrrpd_simulation::many::seeds;
+use vrrpd_simulation::run::{Nearest, Outcome, Worst, transcript};
 
 const USAGE: &str = "\
 usage: simulate [--seeds N] [--seed S] [--threads T]
@@ -31,7 +31,11 @@ fn main() -> ExitCode {
     let start = Instant::now();
     match seeds(first, count, options.threads) {
         Ok(outcome) => {
-            println!("seeds {first} to {}: all is well, in {} s", first + count - 1, start.elapsed().as_secs());
+            println!(
+                "seeds {first} to {}: all is well, in {} s",
+                first + count - 1,
+                start.elapsed().as_secs()
+            );
             show(&outcome);
             ExitCode::SUCCESS
         }
@@ -68,11 +72,17 @@ fn show(outcome: &Outcome) {
     for (kind, count) in &figures.faults {
         println!("  {kind:<40} {count}");
     }
-    println!("nearest to its bound, after the last fault:");
-    print_worst("all well again, after many faults", outcome.healing);
-    print_worst("all well again, after a single one", outcome.takeover);
-    print_worst("a LAN without a master", outcome.no_master);
-    print_worst("a LAN with two masters", outcome.two_masters);
+    println!("single faults in peace {}", outcome.single_faults);
+    println!("nearest to its bound, after many faults:");
+    print_nearest(&outcome.many_faults);
+    println!("nearest to its bound, after a single fault:");
+    print_nearest(&outcome.single_fault);
+}
+
+fn print_nearest(nearest: &Nearest) {
+    print_worst("until all is well", nearest.took);
+    print_worst("a LAN without a master", nearest.no_master);
+    print_worst("a LAN with two masters", nearest.two_masters);
 }
 
 fn print_worst(what: &str, worst: Worst) {

@@ -60,8 +60,7 @@ pub fn config(lan: usize, version: Version, interval: Interval) -> Config {
 
 /// An address of a machine on a LAN.
 pub fn address(lan: usize, host: u64) -> IpAddr {
-    let (number, host) =
-        (u8::try_from(lan).expect("few LANs"), u8::try_from(host).expect("few machines"));
+    let (number, host) = (u8::try_from(lan).expect("few LANs"), u8::try_from(host).expect("few machines"));
     IpAddr::V4(Ipv4Addr::new(10, 16 + number, 1, host))
 }
 
@@ -98,7 +97,11 @@ impl Plan {
                 };
                 let preempt_mode = random.percent(80);
                 let routers = bases.iter().map(|base| Config {
-                    priority: Priority(if equal { 100 } else { random.one_of(&[50, 90, 100, 100, 150, 200]) }),
+                    priority: Priority(if equal {
+                        100
+                    } else {
+                        random.one_of(&[50, 90, 100, 100, 150, 200])
+                    }),
                     preempt_mode: if random.percent(90) { preempt_mode } else { !preempt_mode },
                     grouped: grouping != Grouping::None,
                     ..*base

@@ -147,13 +147,7 @@ impl Process {
         }
     }
 
-    fn step(
-        &mut self,
-        now: Instant,
-        place: usize,
-        event: Event,
-        effects: &mut Vec<Effect>,
-    ) -> Option<Input> {
+    fn step(&mut self, now: Instant, place: usize, event: Event, effects: &mut Vec<Effect>) -> Option<Input> {
         let router = &mut self.routers[place];
         let mut actions = Vec::new();
         router.machine.handle(now, event, &mut |action| actions.push(action));

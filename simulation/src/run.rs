@@ -55,19 +55,26 @@ pub struct Worst {
     pub bound: u64,
 }
 
+/// What was nearest to its bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Nearest {
+    /// Until all was well.
+    pub took: Worst,
+    /// A LAN without a Master.
+    pub no_master: Worst,
+    /// A LAN with two.
+    pub two_masters: Worst,
+}
+
 /// What became of a seed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Counted.
     pub figures: Figures,
-    /// Until all was well, after many faults.
-    pub healing: Worst,
-    /// Until all was well, after one.
-    pub takeover: Worst,
-    /// A LAN without a Master, after the last fault.
-    pub no_master: Worst,
-    /// A LAN with two, after the last fault.
-    pub two_masters: Worst,
+    /// What was nearest to its bound after many faults.
+    pub many_faults: Nearest,
+    /// The same after one.
+    pub single_fault: Nearest,
     /// Single faults.
     pub single_faults: u64,
 }
@@ -90,7 +97,9 @@ pub fn run(seed: u64) -> Result<Outcome, Box<Failure>> {
     attempt(&plan, random.clone(), false).map_err(|_| {
         let (what, transcript) = match attempt(&plan, random, true) {
             Err((what, transcript)) => (what, transcript),
-            Ok(_) => ("it does not fail again: the simulation is not deterministic".to_owned(), String::new()),
+            Ok(_) => {
+                ("it does not fail again: the simulation is not deterministic".to_owned(), String::new())
+            }
         };
         let mut text = describe(seed, &plan);
         text += &transcript;
@@ -171,14 +180,14 @@ fn play(world: &mut World, random: &mut Random, outcome: &mut Outcome) -> Result
             break_something(world, random)?;
         }
         let bound = bound(&world.plan);
-        settle(world, bound, &mut outcome.healing, &mut outcome.no_master, &mut outcome.two_masters)?;
+        outcome.many_faults.note(settle(world, bound)?, bound);
         stay(world, 6 * wait)?;
         if random.percent(50) {
             outcome.single_faults += 1;
             break_something(world, random)?;
             let left = (0..world.hosts.len()).filter(|host| is_whole(world, *host)).count();
             let bound = takeover_bound(&world.plan, left);
-            settle(world, bound, &mut outcome.takeover, &mut outcome.no_master, &mut outcome.two_masters)?;
+            outcome.single_fault.note(settle(world, bound)?, bound);
             stay(world, 6 * wait)?;
         }
     }
@@ -224,18 +233,24 @@ fn break_something(world: &mut World, random: &mut Random) -> Result<(), String>
     Ok(())
 }
 
+/// How long what was wrong after the last fault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Until all was well.
+    pub took: Duration,
+    /// A LAN had no Master though a whole machine was there.
+    pub no_master: Duration,
+    /// A LAN had two.
+    pub two_masters: Duration,
+}
+
 /// Runs for as long as it may take until all is well; then it must be.
-fn settle(
-    world: &mut World,
-    bound: Duration,
-    worst: &mut Worst,
-    no_master: &mut Worst,
-    two_masters: &mut Worst,
-) -> Result<(), String> {
+pub fn settle(world: &mut World, bound: Duration) -> Result<Settled, String> {
     let (start, bound) = (world.now, bound.as_nanos());
     let mut wrong_until = start;
     let lans = world.plan.lans;
     let (mut none_since, mut two_since) = (vec![None; lans], vec![None; lans]);
+    let (mut none, mut two) = (0, 0);
     let step = (bound / 2_000).max(100_000);
     loop {
         let result = judge(world);
@@ -245,8 +260,8 @@ fn settle(
         let serving = (0..world.hosts.len()).any(|host| is_whole(world, host));
         for lan in 0..lans {
             let masters = masters(world, lan).count();
-            note(world.now, masters == 0 && serving, &mut none_since[lan], no_master, bound);
-            note(world.now, masters > 1, &mut two_since[lan], two_masters, bound);
+            note(world.now, masters == 0 && serving, &mut none_since[lan], &mut none);
+            note(world.now, masters > 1, &mut two_since[lan], &mut two);
         }
         if world.now - start >= bound {
             result.map_err(|what| format!("{what}, {} after the last fault", Duration::from_nanos(bound)))?;
@@ -254,20 +269,23 @@ fn settle(
         }
         world.run_until((world.now + step).min(start + bound))?;
     }
-    worst.note(wrong_until - start, bound);
-    Ok(())
+    Ok(Settled {
+        took: Duration::from_nanos(wrong_until - start),
+        no_master: Duration::from_nanos(none),
+        two_masters: Duration::from_nanos(two),
+    })
 }
 
-fn note(now: u64, is_so: bool, since: &mut Option<u64>, worst: &mut Worst, bound: u64) {
-    if !is_so {
+fn note(now: u64, is_so: bool, since: &mut Option<u64>, longest: &mut u64) {
+    if is_so {
+        *longest = (*longest).max(now - *since.get_or_insert(now));
+    } else {
         *since = None;
-        return;
     }
-    worst.note(now - *since.get_or_insert(now), bound);
 }
 
 /// Nothing changes any more.
-fn stay(world: &mut World, time: u64) -> Result<(), String> {
+pub fn stay(world: &mut World, time: u64) -> Result<(), String> {
     world.watch.steady = true;
     let result = world.run_until(world.now + time);
     world.watch.steady = false;
@@ -301,7 +319,28 @@ fn judge(world: &World) -> Result<(), String> {
             return Err(format!("LAN {lan} has {} masters: {masters:?}", masters.len()));
         }
     }
+    if hosts().all(|host| grouped(&host)) {
+        let serving = hosts().find(|host| world.is_master(*host, 0));
+        let better =
+            hosts().find(|host| is_whole(world, *host) && serving.is_some_and(|s| preempts(world, *host, s)));
+        if let Some(better) = better {
+            return Err(format!("machine {better} does not preempt although it is better on every LAN"));
+        }
+    }
     Ok(())
+}
+
+/// Whether a machine has to take over from another one.
+fn preempts(world: &World, host: usize, other: usize) -> bool {
+    (0..world.plan.lans).all(|lan| {
+        let (Some(router), Some(other)) = (world.router(host, lan), world.router(other, lan)) else {
+            return false;
+        };
+        let machine = &router.machine;
+        machine.config().preempt_mode
+            && !machine.forced_backup()
+            && machine.priority() > other.machine.priority()
+    })
 }
 
 /// The machines that are Master on a LAN, as those on it see it.
@@ -316,18 +355,29 @@ fn is_whole(world: &World, host: usize) -> bool {
 }
 
 impl Worst {
-    /// Keeps the longer one, measured by its bound.
-    pub fn note(&mut self, took: u64, bound: u64) {
-        if u128::from(took) * u128::from(self.bound) >= u128::from(self.took) * u128::from(bound) {
-            *self = Self { took, bound };
+    /// Keeps the one that is nearer to its bound.
+    fn merge(&mut self, other: Self) {
+        let product = |one: u64, other: u64| u128::from(one) * u128::from(other);
+        if self.bound == 0 || product(other.took, self.bound) > product(self.took, other.bound) {
+            *self = other;
         }
     }
+}
 
-    /// Keeps the longer one.
-    pub fn merge(&mut self, other: Self) {
-        if other.bound > 0 {
-            self.note(other.took, other.bound);
-        }
+impl Nearest {
+    fn note(&mut self, settled: Settled, bound: Duration) {
+        let worst = |took: Duration| Worst { took: took.as_nanos(), bound: bound.as_nanos() };
+        self.merge(Self {
+            took: worst(settled.took),
+            no_master: worst(settled.no_master),
+            two_masters: worst(settled.two_masters),
+        });
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.took.merge(other.took);
+        self.no_master.merge(other.no_master);
+        self.two_masters.merge(other.two_masters);
     }
 }
 
@@ -341,9 +391,7 @@ impl Outcome {
         self.figures.adverts += other.figures.adverts;
         self.figures.time += other.figures.time;
         self.single_faults += other.single_faults;
-        self.healing.merge(other.healing);
-        self.takeover.merge(other.takeover);
-        self.no_master.merge(other.no_master);
-        self.two_masters.merge(other.two_masters);
+        self.many_faults.merge(other.many_faults);
+        self.single_fault.merge(other.single_fault);
     }
 }

@@ -137,7 +137,9 @@ impl Watch {
             Effect::Send { lan, advert } => format!("{host}/{lan} {}", describe(advert)),
             Effect::Announce(lan) => format!("{host}/{lan} announces its addresses"),
             Effect::Ask(lan, operation) => format!("{host}/{lan} asks the kernel: {operation:?}"),
-            Effect::Tell(m) => format!("{host}, process {slot} tells: {}, term {}", m.standing.name(), m.term),
+            Effect::Tell(m) => {
+                format!("{host}, process {slot} tells: {}, term {}", m.standing.name(), m.term)
+            }
             Effect::Changed(lan, t) => format!("{host}/{lan} {} -> {} ({})", t.from, t.to, t.reason),
         });
         let (Effect::Send { lan, .. } | Effect::Announce(lan) | Effect::Changed(lan, _)) = *effect else {
@@ -167,7 +169,9 @@ impl Watch {
             }
             Effect::Announce(_) => {
                 if !held || router.promotion == Promotion::None {
-                    return Err(format!("{name} announces addresses before an advert, or without having them"));
+                    return Err(format!(
+                        "{name} announces addresses before an advert, or without having them"
+                    ));
                 }
                 if router.promotion == Promotion::Advertised {
                     router.promotion = Promotion::Announced;
@@ -230,7 +234,10 @@ impl Watch {
                     && router.held != (router.machine.state().name() == StateName::Master)
                 {
                     let is = if router.held { "has" } else { "does not have" };
-                    return Err(format!("{host}/{lan} {is} the addresses and is {}", router.machine.state().name()));
+                    return Err(format!(
+                        "{host}/{lan} {is} the addresses and is {}",
+                        router.machine.state().name()
+                    ));
                 }
             }
             let whole = !grouped || masters == 0 || masters == world.plan.lans;

@@ -90,8 +90,7 @@ impl Message {
             Family::Ipv6 => 6,
         };
         let [layout, standing, members, size, first_family, first_vrid, _, _, numbers @ ..] = &mut octets;
-        (*layout, *standing, *members, *size) =
-            (Self::LAYOUT, self.standing as u8, self.members, self.size);
+        (*layout, *standing, *members, *size) = (Self::LAYOUT, self.standing as u8, self.members, self.size);
         (*first_family, *first_vrid) = (family, self.first.vrid.get());
         let values = [self.term, self.first.addresses, self.master_down_interval.as_nanos()];
         for (place, value) in numbers.chunks_exact_mut(8).zip(values) {

@@ -353,7 +353,11 @@ impl Group {
     }
 
     fn first_of_all(&self) -> Option<Key> {
-        self.first().map(|local| local.key).into_iter().chain(self.answering().map(|peer| peer.said.first)).min()
+        self.first()
+            .map(|local| local.key)
+            .into_iter()
+            .chain(self.answering().map(|peer| peer.said.first))
+            .min()
     }
 
     fn own_master_down_interval(&self) -> Duration {
