@@ -10,5 +10,6 @@ pub mod plan;
 pub mod process;
 pub mod random;
 pub mod run;
+pub mod search;
 pub mod watch;
 pub mod world;

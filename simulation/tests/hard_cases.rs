@@ -36,7 +36,7 @@ fn plan(grouping: [Grouping; 2], priorities: [[u8; 2]; 2], hosts: [[u64; 2]; 2],
             routers: vec![router(0), router(1)],
             addresses: vec![address(0, hosts[host][0]), address(1, hosts[host][1])],
             clock: 1_000_000_000_000 * (host as u64 + 1),
-            seed: host as u64,
+            seed: host as u64 * 1_000_000_007,
         }
     };
     Plan { machines: vec![machine(A), machine(B)], lans: 2 }
