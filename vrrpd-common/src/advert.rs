@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use crate::params::{Interval, Priority, Vrid};
 
 /// A valid advertisement for one of our virtual routers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Advert {
     /// The virtual router it is for.
     pub vrid: Vrid,

@@ -17,6 +17,7 @@ pub mod abi;
 pub mod advert;
 pub mod classify;
 pub mod election;
+pub mod group;
 pub mod mac;
 pub mod octets;
 pub mod params;

@@ -9,7 +9,7 @@ use crate::time::Duration;
 use super::{Reason, StateName};
 
 /// What happens to a router.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// Take part from now on.
     Startup,
@@ -31,10 +31,17 @@ pub enum Event {
     Priority(Priority),
     /// The system refused the virtual addresses that [`Action::TakeAddresses`] asked for.
     AddressesRefused,
+    /// Every member of its [group](crate::group) is willing to be Master: so become it.
+    GroupReady {
+        /// How long to bear a better master before yielding to it.
+        hold: Duration,
+    },
+    /// A member of its group is not Master any more: so cease to be it.
+    GroupYields,
 }
 
 /// What is to be done, in the order in which it is said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Put the virtual addresses on the interface; what follows waits until they are there.
     TakeAddresses,
@@ -51,7 +58,7 @@ pub enum Action {
 }
 
 /// A change of state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Transition {
     /// The state left.
     pub from: StateName,
@@ -62,7 +69,7 @@ pub struct Transition {
 }
 
 /// Something that a person may want to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Notice {
     /// The master's interval is not ours; in version 3 it is adopted (RFC 9568 §6.4.2).
     IntervalDiffers(Advert),
@@ -75,7 +82,7 @@ pub enum Notice {
 }
 
 /// Who asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// The client.
     Operator,
@@ -84,7 +91,7 @@ pub enum Origin {
 }
 
 /// Why an interface cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// No carrier.
     LinkDown,

@@ -18,7 +18,7 @@ use core::net::IpAddr;
 
 pub use event::{Action, Event, Fault, Notice, Origin, Transition};
 pub use reason::Reason;
-pub use state::{Backup, Heard, Master, State, StateName, Waiting};
+pub use state::{Backup, Heard, Master, Rival, State, StateName, Waiting};
 
 use crate::advert::{AddressDigest, Advert};
 use crate::election::{BackupVerdict, MasterVerdict, backup_verdict, master_verdict};
@@ -27,7 +27,7 @@ use crate::time::{Duration, Instant};
 use crate::timers::{master_down_interval, skew_time};
 
 /// What does not change while the router lives.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     /// The virtual router.
     pub vrid: Vrid,
@@ -43,10 +43,12 @@ pub struct Config {
     pub addresses: AddressDigest,
     /// When gratuitous ARP or unsolicited neighbour advertisements are repeated.
     pub announce: AnnounceTimes,
+    /// It is a member of a [group](crate::group): Master only when that says so.
+    pub grouped: bool,
 }
 
 /// When a new master repeats the announcement of its addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AnnounceTimes {
     /// The second announcement comes this long after the first; `None`: there is no second.
     pub again_after: Option<Duration>,
@@ -55,7 +57,7 @@ pub struct AnnounceTimes {
 }
 
 /// One virtual router on one interface.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VirtualRouter {
     config: Config,
     priority: Priority,
@@ -115,6 +117,11 @@ impl VirtualRouter {
         self.interface
     }
 
+    /// A member of a group that would be Master if its group were ready. It listens and says nothing.
+    pub const fn is_willing(&self) -> bool {
+        matches!(self.state, State::Backup(Backup { waiting: Waiting::ForGroup(_), .. }))
+    }
+
     /// Master_Adver_Interval (RFC 9568 §6.1): what the master advertises, or our own.
     pub fn master_adver_interval(&self) -> Interval {
         match &self.state {
@@ -127,6 +134,7 @@ impl VirtualRouter {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Initialize | State::Fault(_) => None,
+            State::Backup(Backup { waiting: Waiting::ForGroup(_), .. }) => None,
             State::Backup(backup) => Some(backup.master_down_at),
             State::Master(master) => {
                 Some(master.announce_at.map_or(master.advert_at, |at| at.min(master.advert_at)))
@@ -165,7 +173,12 @@ impl VirtualRouter {
             Event::StandBack(_) => self.forced_backup = true,
             Event::Resume(_) => self.forced_backup = false,
             Event::Priority(priority) => self.priority = priority,
-            Event::Shutdown | Event::Timer | Event::Advert(_) | Event::AddressesRefused => {}
+            Event::Shutdown
+            | Event::Timer
+            | Event::Advert(_)
+            | Event::AddressesRefused
+            | Event::GroupReady { .. }
+            | Event::GroupYields => {}
         }
     }
 
@@ -184,7 +197,12 @@ impl VirtualRouter {
             Event::StandBack(_) => self.forced_backup = true,
             Event::Resume(_) => self.forced_backup = false,
             Event::Priority(priority) => self.priority = priority,
-            Event::Startup | Event::Timer | Event::Advert(_) | Event::AddressesRefused => {}
+            Event::Startup
+            | Event::Timer
+            | Event::Advert(_)
+            | Event::AddressesRefused
+            | Event::GroupReady { .. }
+            | Event::GroupYields => {}
         }
     }
 
@@ -193,7 +211,7 @@ impl VirtualRouter {
         match event {
             Event::Shutdown => self.enter(State::Initialize, Reason::Shutdown, emit),
             Event::Timer => {
-                if now >= backup.master_down_at {
+                if now >= backup.master_down_at && !self.is_willing() {
                     self.master_down(now, backup, emit);
                 }
             }
@@ -206,9 +224,7 @@ impl VirtualRouter {
             Event::StandBack(_) => {
                 self.forced_backup = true;
                 // A lower master that was to be preempted is one to be followed now.
-                if let Backup { waiting: Waiting::ToPreempt, master: Some(heard), .. } = backup {
-                    self.state = State::Backup(self.following(heard));
-                }
+                self.reconsider(now, backup);
             }
             Event::Resume(origin) => {
                 self.forced_backup = false;
@@ -216,16 +232,25 @@ impl VirtualRouter {
                     && master_verdict(advert.priority, advert.source, self.priority, own)
                         == MasterVerdict::Assert
                 {
-                    self.become_master(now, origin.reason(), emit);
+                    self.may_be_master(now, origin.reason(), emit);
                 }
             }
             Event::Priority(priority) => {
                 self.priority = priority;
+                if self.is_willing() {
+                    self.reconsider(now, backup);
+                    return;
+                }
                 // Skew_Time follows the priority; what was waited already counts.
                 let wait = self.wait(backup.waiting, backup.master_adver_interval);
                 self.state = State::Backup(Backup { master_down_at: backup.armed_at + wait, ..backup });
             }
-            Event::Startup | Event::AddressesRefused => {}
+            Event::GroupReady { hold } => {
+                if let Waiting::ForGroup(reason) = backup.waiting {
+                    self.become_master(now, reason, hold, emit);
+                }
+            }
+            Event::Startup | Event::AddressesRefused | Event::GroupYields => {}
         }
     }
 
@@ -274,17 +299,23 @@ impl VirtualRouter {
                 emit(Action::GiveUpAddresses);
                 self.become_backup(now, Reason::AddressRefused, None, emit);
                 if let State::Backup(backup) = &mut self.state {
+                    backup.armed_at += REFUSED_HOLD;
                     backup.master_down_at += REFUSED_HOLD;
                 }
             }
-            Event::Startup => {}
+            Event::GroupYields => {
+                emit(Action::SendAdvert(Priority::RESIGN));
+                emit(Action::GiveUpAddresses);
+                self.become_backup(now, Reason::Group, None, emit);
+            }
+            Event::Startup | Event::GroupReady { .. } => {}
         }
     }
 
     /// RFC 9568 §6.4.1, on a usable interface.
     fn begin(&mut self, now: Instant, reason: Reason, emit: &mut dyn FnMut(Action)) {
         if self.priority == Priority::OWNER && !self.forced_backup {
-            self.become_master(now, reason, emit);
+            self.may_be_master(now, reason, emit);
         } else {
             self.become_backup(now, reason, None, emit);
         }
@@ -302,8 +333,9 @@ impl VirtualRouter {
             Waiting::ForSilence => Reason::MasterDownTimer,
             Waiting::AfterResignation => Reason::MasterResigned,
             Waiting::ToPreempt => Reason::Preempted,
+            Waiting::ForGroup(reason) => reason,
         };
-        self.become_master(now, reason, emit);
+        self.may_be_master(now, reason, emit);
     }
 
     /// RFC 9568 §6.4.2, receipt of an advertisement.
@@ -318,6 +350,7 @@ impl VirtualRouter {
         let heard = Heard { advert, at: now };
         let next = match backup_verdict(advert.priority, self.priority, self.preempts()) {
             BackupVerdict::Follow => self.following(heard),
+            BackupVerdict::Resigned if self.is_willing() => Backup { master: None, ..backup },
             // The interval of the master that leaves is still the one to reckon with. Said again, it does not put off
             // what it announced the first time.
             BackupVerdict::Resigned => Backup {
@@ -330,7 +363,7 @@ impl VirtualRouter {
             },
             BackupVerdict::Discard => match backup.waiting {
                 // Another router, already resigned, may be followed by one that we preempt: the shorter wait counts.
-                Waiting::AfterResignation => Backup { master: Some(heard), ..backup },
+                Waiting::AfterResignation | Waiting::ForGroup(_) => Backup { master: Some(heard), ..backup },
                 Waiting::ForSilence | Waiting::ToPreempt => {
                     Backup { waiting: Waiting::ToPreempt, master: Some(heard), ..backup }
                 }
@@ -365,6 +398,12 @@ impl VirtualRouter {
                 self.state = State::Master(master);
                 return;
             }
+            MasterVerdict::YieldToPriority | MasterVerdict::YieldToAddress
+                if master.holds_on(now, advert.interval) =>
+            {
+                self.state = State::Master(master);
+                return;
+            }
             MasterVerdict::YieldToPriority => Reason::HigherPriorityAdvert,
             MasterVerdict::YieldToAddress => Reason::EqualPriorityHigherAddress,
         };
@@ -394,8 +433,24 @@ impl VirtualRouter {
         }
     }
 
+    /// The election is won. A member of a group leaves it at that until all the others have won theirs.
+    fn may_be_master(&mut self, now: Instant, reason: Reason, emit: &mut dyn FnMut(Action)) {
+        if !self.config.grouped {
+            self.become_master(now, reason, Duration::ZERO, emit);
+            return;
+        }
+        if !matches!(self.state, State::Backup(_)) {
+            self.become_backup(now, reason, None, emit);
+        }
+        if let State::Backup(backup) = &mut self.state
+            && !matches!(backup.waiting, Waiting::ForGroup(_))
+        {
+            backup.waiting = Waiting::ForGroup(reason);
+        }
+    }
+
     /// The addresses first, and nobody is told before they are there (RFC 9568 §8.1.2).
-    fn become_master(&mut self, now: Instant, reason: Reason, emit: &mut dyn FnMut(Action)) {
+    fn become_master(&mut self, now: Instant, reason: Reason, hold: Duration, emit: &mut dyn FnMut(Action)) {
         emit(Action::TakeAddresses);
         emit(Action::SendAdvert(self.priority));
         emit(Action::AnnounceAddresses);
@@ -404,6 +459,8 @@ impl VirtualRouter {
             announce_at: self.config.announce.again_after.map(|after| now + after),
             assert_after: now,
             announce_after: now + ANNOUNCE_SPACING,
+            hold,
+            rival: None,
         };
         self.enter(State::Master(next), reason, emit);
     }
@@ -422,6 +479,24 @@ impl VirtualRouter {
             None => self.waiting_for_silence(now, self.config.interval, None),
         };
         self.enter(State::Backup(next), reason, emit);
+    }
+
+    /// A Backup that was about to take over, or is willing to, follows the master that it hears if that is what its
+    /// advert would make it do now.
+    fn reconsider(&mut self, now: Instant, backup: Backup) {
+        let Some(heard) = backup.master else { return };
+        let next = self.following(heard);
+        let verdict = backup_verdict(heard.advert.priority, self.priority, self.preempts());
+        let lives = match backup.waiting {
+            Waiting::ToPreempt => true,
+            // It may have been silent for long.
+            Waiting::ForGroup(_) => now < next.master_down_at,
+            // Followed already, or gone.
+            Waiting::ForSilence | Waiting::AfterResignation => false,
+        };
+        if lives && verdict == BackupVerdict::Follow {
+            self.state = State::Backup(next);
+        }
     }
 
     fn enter(&mut self, next: State, reason: Reason, emit: &mut dyn FnMut(Action)) {
@@ -451,7 +526,7 @@ impl VirtualRouter {
 
     fn wait(&self, waiting: Waiting, interval: Interval) -> Duration {
         match waiting {
-            Waiting::ForSilence | Waiting::ToPreempt => {
+            Waiting::ForSilence | Waiting::ToPreempt | Waiting::ForGroup(_) => {
                 master_down_interval(self.config.version, self.priority, interval)
             }
             Waiting::AfterResignation => skew_time(self.config.version, self.priority, interval),

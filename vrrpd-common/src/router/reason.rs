@@ -35,13 +35,15 @@ pub enum Reason {
     AddressRefused,
     /// The machine stood still for longer than the protocol bears.
     ClockGap,
+    /// Another member of its group is not Master any more.
+    Group,
     /// The daemon ends.
     Shutdown,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::StartUp,
         Self::MasterDownTimer,
         Self::HigherPriorityAdvert,
@@ -57,6 +59,7 @@ impl Reason {
         Self::NoAddress,
         Self::AddressRefused,
         Self::ClockGap,
+        Self::Group,
         Self::Shutdown,
     ];
 
@@ -78,6 +81,7 @@ impl Reason {
             Self::NoAddress => "no-address",
             Self::AddressRefused => "address-refused",
             Self::ClockGap => "clock-gap",
+            Self::Group => "group",
             Self::Shutdown => "shutdown",
         }
     }

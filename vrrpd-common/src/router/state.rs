@@ -2,12 +2,13 @@
 
 use crate::advert::Advert;
 use crate::params::Interval;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 use super::event::Fault;
+use super::reason::Reason;
 
 /// State of a virtual router.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// Not started yet, or left (RFC 9568 §6.4.1).
     Initialize,
@@ -20,7 +21,7 @@ pub enum State {
 }
 
 /// Backup and the time at which it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Backup {
     /// When the wait began.
     pub armed_at: Instant,
@@ -35,7 +36,7 @@ pub struct Backup {
 }
 
 /// What a Backup waits for; why it will be Master if nothing happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Waiting {
     /// Master_Down_Interval without an advert.
     ForSilence,
@@ -43,10 +44,12 @@ pub enum Waiting {
     AfterResignation,
     /// Master_Down_Interval in which only lower masters are heard.
     ToPreempt,
+    /// The other members of its group; it would be Master for this reason. There is no deadline.
+    ForGroup(Reason),
 }
 
 /// An advert and when it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Heard {
     /// The advert.
     pub advert: Advert,
@@ -55,7 +58,7 @@ pub struct Heard {
 }
 
 /// Master and the times of what it has to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Master {
     /// Adver_Timer.
     pub advert_at: Instant,
@@ -65,6 +68,19 @@ pub struct Master {
     pub assert_after: Instant,
     /// A lower advert makes the addresses be announced again from this time on.
     pub announce_after: Instant,
+    /// How long a better master is borne before this one yields; nothing but in a [group](crate::group).
+    pub hold: Duration,
+    /// The better master that is borne.
+    pub rival: Option<Rival>,
+}
+
+/// A better master that a member of a group hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rival {
+    /// When it was heard first.
+    pub since: Instant,
+    /// When it was heard last.
+    pub heard_at: Instant,
 }
 
 /// The name of a state, without its data.
@@ -98,6 +114,23 @@ impl Master {
     pub(super) fn advert_sent(&mut self, now: Instant, interval: Interval) {
         let next = self.advert_at + interval.as_duration();
         self.advert_at = if next > now { next } else { now + interval.as_duration() };
+    }
+}
+
+impl Master {
+    /// Whether a better master that advertises at this interval, heard at `now`, is borne for some more time. One that
+    /// was silent for as long as three of its adverts take has gone meanwhile.
+    pub(super) fn holds_on(&mut self, now: Instant, interval: Interval) -> bool {
+        if self.hold == Duration::ZERO {
+            return false;
+        }
+        let silence = interval.as_duration().saturating_mul(3);
+        let since = match self.rival {
+            Some(rival) if now.saturating_since(rival.heard_at) <= silence => rival.since,
+            Some(_) | None => now,
+        };
+        self.rival = Some(Rival { since, heard_at: now });
+        now.saturating_since(since) < self.hold
     }
 }
 

@@ -169,6 +169,7 @@ impl RouterConfig {
             interval: self.interval,
             addresses: self.digest(),
             announce: self.announce.times,
+            grouped: false,
         }
     }
 

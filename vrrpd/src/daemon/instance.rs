@@ -207,10 +207,8 @@ impl Instance {
             Action::GiveUpAddresses => self.queue.retain(|waiting| match waiting {
                 Action::SendAdvert(priority) => *priority == Priority::RESIGN,
                 Action::AnnounceAddresses => false,
-                Action::TakeAddresses
-                | Action::GiveUpAddresses
-                | Action::Transition(_)
-                | Action::Notice(_) => true,
+                Action::Transition(transition) => transition.to != StateName::Master,
+                Action::TakeAddresses | Action::GiveUpAddresses | Action::Notice(_) => true,
             }),
             // One advert says all that several in a row would.
             Action::SendAdvert(_) | Action::AnnounceAddresses if self.queue.contains(&action) => return,

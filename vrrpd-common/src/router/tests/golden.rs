@@ -26,6 +26,18 @@ pub(super) fn states() -> Vec<(&'static str, Bench)> {
     due.now = due.router.deadline().expect("has one");
     let mut advert_due = Bench::master(config());
     advert_due.after(ms(100));
+    let grouped = Config { grouped: true, ..config() };
+    let mut member_owner = Bench::new(Config { priority: Priority::OWNER, ..grouped });
+    member_owner.event(Event::InterfaceUp(OURS));
+    let mut member_due = Bench::started(grouped);
+    member_due.now = member_due.router.deadline().expect("has one");
+    let mut willing_over = Bench::started(grouped);
+    willing_over.event(Event::Advert(advert(50, LOWER_ADDRESS)));
+    willing_over.run_to_deadline();
+    willing_over.event(Event::Advert(advert(50, LOWER_ADDRESS)));
+    let mut bearing = Bench::member_that_is_master(ms(360));
+    bearing.event(Event::Advert(advert(150, LOWER_ADDRESS)));
+    bearing.after(ms(50));
     Vec::from([
         ("init", init),
         ("init, owner", owner),
@@ -37,6 +49,12 @@ pub(super) fn states() -> Vec<(&'static str, Bench)> {
         ("backup, timer due", due),
         ("master", Bench::master(config())),
         ("master, advert due", advert_due),
+        ("member, init, owner", member_owner),
+        ("member, backup, timer due", member_due),
+        ("member, willing", Bench::willing(grouped)),
+        ("member, willing, preempting 50", willing_over),
+        ("member, master, first of its group", Bench::member_that_is_master(Duration::ZERO)),
+        ("member, master that bears 150", bearing),
     ])
 }
 
@@ -57,6 +75,8 @@ pub(super) fn events() -> Vec<(&'static str, Event)> {
         ("resume", Event::Resume(Origin::Operator)),
         ("priority 90", Event::Priority(Priority(90))),
         ("addresses refused", Event::AddressesRefused),
+        ("group ready", Event::GroupReady { hold: ms(360) }),
+        ("group yields", Event::GroupYields),
     ])
 }
 
@@ -65,7 +85,8 @@ fn row(state: &str, event: &str, bench: &Bench, actions: &[Action]) -> String {
     let actions = if actions.is_empty() { "-".to_string() } else { actions.join(", ") };
     let wait =
         bench.router.deadline().map_or("never".to_string(), |at| at.saturating_since(bench.now).to_string());
-    format!("{state} | {event} | {actions} | {}, timer {wait}\n", bench.state())
+    let willing = if bench.router.is_willing() { ", willing" } else { "" };
+    format!("{state} | {event} | {actions} | {}{willing}, timer {wait}\n", bench.state())
 }
 
 fn describe(action: &Action) -> String {

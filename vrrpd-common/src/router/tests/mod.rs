@@ -1,6 +1,7 @@
 //! The state machine, told as transcripts: what happens, and what is to be done about it.
 
 mod golden;
+mod member;
 mod scenarios;
 
 use core::net::{IpAddr, Ipv4Addr};
@@ -31,6 +32,7 @@ fn config() -> Config {
         interval: Interval::from_centis(10).expect("100 ms is legal"),
         addresses: AddressDigest::from_bits(1),
         announce: AnnounceTimes { again_after: Some(Duration::from_secs(5)), then_every: None },
+        grouped: false,
     }
 }
 
@@ -69,6 +71,21 @@ impl Bench {
         let mut bench = Self::started(config);
         bench.run_to_deadline();
         assert_eq!(bench.state(), StateName::Master);
+        bench
+    }
+
+    /// A member of a group that waits for the others.
+    fn willing(config: Config) -> Self {
+        let mut bench = Self::started(config);
+        assert_eq!(bench.run_to_deadline(), []);
+        assert!(bench.router.is_willing());
+        bench
+    }
+
+    /// Master with its group, bearing better ones for so long.
+    fn member_that_is_master(hold: Duration) -> Self {
+        let mut bench = Self::willing(Config { grouped: true, ..config() });
+        assert_eq!(bench.event(Event::GroupReady { hold }), promotion(Reason::MasterDownTimer));
         bench
     }
 

@@ -348,6 +348,14 @@ fn a_master_that_is_refused_its_addresses_stands_back_for_a_while_without_a_word
 }
 
 #[test]
+fn a_new_priority_does_not_cut_short_the_time_after_addresses_were_refused() {
+    let mut bench = Bench::master(config());
+    bench.event(Event::AddressesRefused);
+    bench.event(Event::Priority(Priority(100)));
+    assert_eq!(bench.wait(), Duration::from_nanos(1_360_937_500));
+}
+
+#[test]
 fn a_master_that_stood_still_listens_before_it_acts() {
     for event in [Event::Timer, Event::Advert(advert(50, LOWER_ADDRESS))] {
         let mut bench = Bench::master(config());

@@ -56,6 +56,7 @@ fn machine(preempt_mode: bool) -> VirtualRouter {
         interval: interval(10),
         addresses: AddressDigest::from_bits(1),
         announce: AnnounceTimes { again_after: None, then_every: None },
+        grouped: false,
     });
     let now = Instant::from_nanos(START);
     machine.handle(now, RouterEvent::InterfaceUp(source(10)), &mut |_| {});

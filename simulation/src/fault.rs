@@ -1,0 +1,197 @@
+//! What goes wrong, and what operators do.
+
+use std::fmt;
+
+use vrrpd_common::router::{Event, Origin};
+use vrrpd_common::{Duration, Priority};
+
+use crate::plan::Plan;
+use crate::random::Random;
+
+/// How the network treats frames, and machines their processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weather {
+    /// Frames lost, in a hundred.
+    pub loss: u64,
+    /// Frames delivered twice, in a hundred.
+    pub duplicates: u64,
+    /// The longest delay of a frame. The shortest is a microsecond, so this is jitter, and reorders.
+    pub delay: Duration,
+    /// How late timers go off at most.
+    pub lateness: Duration,
+    /// How long the kernel takes at most to add or remove addresses.
+    pub kernel: Duration,
+}
+
+/// Something that is done to the world at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The network changes.
+    Weather(Weather),
+    /// Frames from one machine to another are all lost on a LAN, or are not any more.
+    Block {
+        /// The LAN.
+        lan: usize,
+        /// The sender.
+        from: usize,
+        /// The receiver.
+        to: usize,
+        /// Whether they are lost.
+        on: bool,
+    },
+    /// A machine's link on a LAN goes, or comes.
+    Link {
+        /// The machine.
+        host: usize,
+        /// The LAN.
+        lan: usize,
+        /// Whether there is one.
+        up: bool,
+    },
+    /// A process starts.
+    Start(usize, usize),
+    /// A process is killed.
+    Kill(usize, usize),
+    /// A process is told to leave.
+    Leave(usize, usize),
+    /// A process is stopped.
+    Pause(usize, usize),
+    /// A process goes on.
+    Continue(usize, usize),
+    /// A machine stands still; its clock with it, or not.
+    Freeze {
+        /// The machine.
+        host: usize,
+        /// Its clock stops too.
+        clock: bool,
+    },
+    /// A machine goes on.
+    Thaw(usize),
+    /// The kernel refuses a router's addresses, or does not any more.
+    Refuse {
+        /// The machine.
+        host: usize,
+        /// The LAN.
+        lan: usize,
+        /// Whether they are refused.
+        on: bool,
+    },
+    /// An operator tells a router something.
+    Operate(usize, usize, Event),
+}
+
+impl Weather {
+    /// A network that works: nothing lost, a millisecond at most.
+    pub const FAIR: Self = Self {
+        loss: 0,
+        duplicates: 0,
+        delay: Duration::from_micros(1_000),
+        lateness: Duration::from_micros(500),
+        kernel: Duration::from_micros(500),
+    };
+
+    fn foul(random: &mut Random, interval: Duration) -> Self {
+        let nanos = interval.as_nanos();
+        Self {
+            loss: random.one_of(&[0, 5, 20, 50, 90]),
+            duplicates: random.one_of(&[0, 0, 10]),
+            delay: Duration::from_nanos(random.one_of(&[1_000_000, nanos / 4, nanos, nanos * 2])),
+            lateness: Duration::from_nanos(random.one_of(&[100_000, 500_000, 1_000_000, nanos / 2])),
+            kernel: Duration::from_nanos(random.one_of(&[100_000, 1_000_000, nanos, nanos * 5])),
+        }
+    }
+}
+
+impl Fault {
+    /// A fault of a random kind, and, for most, how long it lasts and what ends it.
+    pub(crate) fn random(random: &mut Random, plan: &Plan, processes: &[usize]) -> (Self, Option<Self>) {
+        let host = random.below(plan.machines.len());
+        let lan = random.below(plan.lans);
+        let process = random.below(processes[host]);
+        let other = (host + 1 + random.below(plan.machines.len() - 1)) % plan.machines.len();
+        match random.below(21) {
+            0..=2 => {
+                let weather = Weather::foul(random, plan.longest_interval());
+                (Self::Weather(weather), Some(Self::Weather(Weather::FAIR)))
+            }
+            3..=5 => {
+                let block = |on| Self::Block { lan, from: host, to: other, on };
+                (block(true), Some(block(false)))
+            }
+            6..=8 => {
+                let link = |up| Self::Link { host, lan, up };
+                (link(false), Some(link(true)))
+            }
+            9..=10 => (Self::Pause(host, process), Some(Self::Continue(host, process))),
+            11..=12 => (Self::Kill(host, process), Some(Self::Start(host, process))),
+            13 => (Self::Leave(host, process), Some(Self::Start(host, process))),
+            14..=15 => (Self::Freeze { host, clock: random.percent(50) }, Some(Self::Thaw(host))),
+            16 => {
+                let refuse = |on| Self::Refuse { host, lan, on };
+                (refuse(true), Some(refuse(false)))
+            }
+            17..=18 => {
+                let origin = Origin::Operator;
+                (
+                    Self::Operate(host, lan, Event::StandBack(origin)),
+                    random.percent(70).then_some(Self::Operate(host, lan, Event::Resume(origin))),
+                )
+            }
+            _ => {
+                let priority = Priority(random.one_of(&[1, 40, 90, 100, 110, 254]));
+                (Self::Operate(host, lan, Event::Priority(priority)), None)
+            }
+        }
+    }
+
+    /// What kind of fault it is; what ends one is none.
+    pub const fn kind(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Weather(Weather { loss: 0, .. })
+            | Self::Block { on: false, .. }
+            | Self::Link { up: true, .. }
+            | Self::Start(..)
+            | Self::Continue(..)
+            | Self::Thaw(_)
+            | Self::Refuse { on: false, .. } => return None,
+            Self::Weather(_) => "loss, delay, reordering, duplicates",
+            Self::Block { .. } => "one-way partitions",
+            Self::Link { .. } => "links pulled",
+            Self::Kill(..) => "processes killed",
+            Self::Leave(..) => "processes told to leave",
+            Self::Pause(..) => "processes stopped",
+            Self::Freeze { clock: true, .. } => "machines frozen with their clock",
+            Self::Freeze { clock: false, .. } => "machines frozen, the clock running on",
+            Self::Refuse { .. } => "addresses refused",
+            Self::Operate(_, _, Event::Priority(_)) => "priorities changed",
+            Self::Operate(..) => "commands to stand back or resume",
+        })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Weather(w) => write!(
+                f,
+                "network: {} % lost, {} % twice, up to {} late; timers up to {} late, the kernel takes up to {}",
+                w.loss, w.duplicates, w.delay, w.lateness, w.kernel
+            ),
+            Self::Block { lan, from, to, on: true } => write!(f, "LAN {lan}: {to} does not hear {from}"),
+            Self::Block { lan, from, to, on: false } => write!(f, "LAN {lan}: {to} hears {from} again"),
+            Self::Link { host, lan, up: false } => write!(f, "{host}/{lan}: link pulled"),
+            Self::Link { host, lan, up: true } => write!(f, "{host}/{lan}: link back"),
+            Self::Start(host, process) => write!(f, "{host}, process {process}: started"),
+            Self::Kill(host, process) => write!(f, "{host}, process {process}: killed"),
+            Self::Leave(host, process) => write!(f, "{host}, process {process}: told to leave"),
+            Self::Pause(host, process) => write!(f, "{host}, process {process}: stopped"),
+            Self::Continue(host, process) => write!(f, "{host}, process {process}: goes on"),
+            Self::Freeze { host, clock: true } => write!(f, "{host}: frozen with its clock"),
+            Self::Freeze { host, clock: false } => write!(f, "{host}: frozen, the clock runs on"),
+            Self::Thaw(host) => write!(f, "{host}: goes on"),
+            Self::Refuse { host, lan, on: true } => write!(f, "{host}/{lan}: addresses are refused"),
+            Self::Refuse { host, lan, on: false } => write!(f, "{host}/{lan}: addresses are taken again"),
+            Self::Operate(host, lan, event) => write!(f, "{host}/{lan}: {event:?}"),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What a seed stands for: machines with their routers, and what happens to them.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use vrrpd_common::router::{AnnounceTimes, Config};
+use vrrpd_common::{AddressDigest, Duration, Interval, Priority, Version, Vrid};
+
+use crate::process::longest_wait;
+use crate::random::Random;
+
+/// Whether and how the routers of a machine belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grouping {
+    /// Each for itself, in a process of its own.
+    None,
+    /// `[[group]]`: one process.
+    OneProcess,
+    /// `-M`: a process each.
+    Processes,
+}
+
+/// A machine and its routers, one on each LAN.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// How its routers belong together.
+    pub grouping: Grouping,
+    /// For each LAN, the router's configuration.
+    pub routers: Vec<Config>,
+    /// For each LAN, the address to send from.
+    pub addresses: Vec<IpAddr>,
+    /// What its clock shows when the simulation starts, in nanoseconds.
+    pub clock: u64,
+    /// What its groups make pseudo-random numbers of.
+    pub seed: u64,
+}
+
+/// Machines on LANs.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The machines.
+    pub machines: Vec<Machine>,
+    /// How many LANs there are.
+    pub lans: usize,
+}
+
+/// A configuration for the LAN of this number, with priority 100 and preemption.
+pub fn config(lan: usize, version: Version, interval: Interval) -> Config {
+    let number = u8::try_from(lan).expect("few LANs");
+    Config {
+        vrid: Vrid::new(51 + number).expect("not 0"),
+        version,
+        priority: Priority(100),
+        preempt_mode: true,
+        interval,
+        addresses: AddressDigest::of([IpAddr::V4(Ipv4Addr::new(10, 16 + number, 1, 200))]),
+        announce: AnnounceTimes { again_after: None, then_every: None },
+        grouped: false,
+    }
+}
+
+/// An address of a machine on a LAN.
+pub fn address(lan: usize, host: u64) -> IpAddr {
+    let (number, host) = (u8::try_from(lan).expect("few LANs"), u8::try_from(host).expect("few machines"));
+    IpAddr::V4(Ipv4Addr::new(10, 16 + number, 1, host))
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn from_random(random: &mut Random) -> Self {
+        let count = if random.percent(65) { 2 } else { 3 };
+        let lans = random.one_of(&[1, 2, 2, 2, 3, 3]);
+        let shape = random.below(10);
+        let base = random.one_of(&[1, 1, 10, 100]);
+        let bases: Vec<Config> = (0..lans)
+            .map(|lan| {
+                let (version, centis) = match base {
+                    100 if random.percent(50) => (Version::V2, 100),
+                    base if random.percent(30) => (Version::V3, base * random.one_of(&[2, 5])),
+                    base => (Version::V3, base),
+                };
+                let interval = Interval::from_stored(centis).expect("not 0");
+                let announce = AnnounceTimes {
+                    again_after: random.percent(50).then(|| interval.as_duration().saturating_mul(5)),
+                    then_every: None,
+                };
+                Config { announce, ..config(lan, version, interval) }
+            })
+            .collect();
+        let equal = random.percent(25);
+        let mut machines: Vec<_> = (0..count)
+            .map(|_| {
+                let grouping = match shape {
+                    0 => Grouping::None,
+                    1..=2 => random.one_of(&[Grouping::None, Grouping::OneProcess, Grouping::Processes]),
+                    3..=5 => Grouping::OneProcess,
+                    _ => Grouping::Processes,
+                };
+                let preempt_mode = random.percent(80);
+                let routers = bases.iter().map(|base| Config {
+                    priority: Priority(if equal {
+                        100
+                    } else {
+                        random.one_of(&[50, 90, 100, 100, 150, 200])
+                    }),
+                    preempt_mode: if random.percent(90) { preempt_mode } else { !preempt_mode },
+                    grouped: grouping != Grouping::None,
+                    ..*base
+                });
+                Machine {
+                    grouping,
+                    routers: routers.collect(),
+                    addresses: Vec::new(),
+                    clock: random.between(1_000_000_000, 1_000_000_000_000_000),
+                    seed: random.number(),
+                }
+            })
+            .collect();
+        for lan in 0..lans {
+            let mut hosts: Vec<u64> = (1..).take(count).collect();
+            for machine in &mut machines {
+                machine.addresses.push(address(lan, hosts.swap_remove(random.below(hosts.len()))));
+            }
+        }
+        // The owner of the addresses, now and then.
+        if random.percent(5) {
+            let owner = random.below(count);
+            for router in &mut machines[owner].routers {
+                router.priority = Priority::OWNER;
+            }
+        }
+        Self { machines, lans }
+    }
+
+    /// The longest Master_Down_Interval that any router can have.
+    pub fn longest_wait(&self) -> Duration {
+        let waits = self.machines.iter().flat_map(|machine| &machine.routers).map(longest_wait);
+        waits.max().unwrap_or(Duration::ZERO)
+    }
+
+    /// The longest interval between two adverts.
+    pub fn longest_interval(&self) -> Duration {
+        let intervals = self.machines.iter().flat_map(|machine| &machine.routers);
+        intervals.map(|config| config.interval.as_duration()).max().unwrap_or(Duration::ZERO)
+    }
+}

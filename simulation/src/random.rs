@@ -1,0 +1,41 @@
+//! Pseudo-random numbers that are the same for the same seed, everywhere and for ever (splitmix64, public domain,
+//! Sebastiano Vigna).
+
+/// A source of numbers.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// The same numbers for the same seed.
+    pub const fn from_seed(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Any number.
+    pub const fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number from `low` to `high`, both included.
+    pub const fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.number() % (high - low + 1)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.number() % u64::try_from(end).expect("64 bits")).expect("below a usize")
+    }
+
+    /// True so often in a hundred.
+    pub const fn percent(&mut self, chance: u64) -> bool {
+        self.number() % 100 < chance
+    }
+
+    /// One of them.
+    pub fn one_of<T: Copy>(&mut self, them: &[T]) -> T {
+        them[self.below(them.len())]
+    }
+}

@@ -1,0 +1,397 @@
+//! A seed, from the start to the end: faults, then peace, again and again.
+//!
+//! # What must hold after the last fault
+//! Everything is made whole, but for what stays broken: links without carrier, processes that are dead. Within
+//! [`bound`], and for ever after,
+//! * a machine whose routers are a group is Master of everything or of nothing; of everything only if all of its links
+//!   and processes are there,
+//! * if a whole machine is there, there is exactly one Master on each LAN, and all of them are of one machine where all
+//!   machines have groups,
+//! * no state changes.
+//!
+//! # The bound
+//! With W the longest Master_Down_Interval that any router can have (lowest priority, longest interval):
+//!
+//! | time | for |
+//! |---|---|
+//! | 1 s | a lease of what a stopped process said; addresses refused once more |
+//! | 1 s | a clock that has jumped: a gap is seen after that |
+//! | W | to hear nobody |
+//! | W + interval | two machines Master at once, and the one that loses does not hear it at first |
+//! | 4 W | the longest pause of a group that has failed |
+//! | 2 W | to hear nobody once more, and to preempt |
+//!
+//! Together 2 s + 9 W, since an interval is less than W. After a single fault in peace (a link pulled, a process
+//! killed) it is [`takeover_bound`]: W, and what is late on the way. If several machines could take over, they may do it
+//! at the same moment, all give way and pause: W and the second pause more.
+
+use std::fmt::Write as _;
+
+use vrrpd_common::Duration;
+
+use crate::fault::Fault;
+use crate::plan::{Grouping, Plan};
+use crate::random::Random;
+use crate::watch::Figures;
+use crate::world::World;
+
+/// How long it may take, whatever was before.
+pub fn bound(plan: &Plan) -> Duration {
+    Duration::from_secs(2) + plan.longest_wait().saturating_mul(9)
+}
+
+/// How long it may take after a single fault in peace.
+pub fn takeover_bound(plan: &Plan, machines_left: usize) -> Duration {
+    let collision = if machines_left > 1 { plan.longest_wait().saturating_mul(2) } else { Duration::ZERO };
+    plan.longest_wait() + Duration::from_millis(20) + collision
+}
+
+/// A time and the bound that it had to keep to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Worst {
+    /// Nanoseconds.
+    pub took: u64,
+    /// The bound.
+    pub bound: u64,
+}
+
+/// What was nearest to its bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Nearest {
+    /// Until all was well.
+    pub took: Worst,
+    /// A LAN without a Master.
+    pub no_master: Worst,
+    /// A LAN with two.
+    pub two_masters: Worst,
+}
+
+/// What became of a seed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Counted.
+    pub figures: Figures,
+    /// What was nearest to its bound after many faults.
+    pub many_faults: Nearest,
+    /// The same after one.
+    pub single_fault: Nearest,
+    /// Single faults.
+    pub single_faults: u64,
+}
+
+/// A seed that failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// What did not hold.
+    pub what: String,
+    /// All that happened until then.
+    pub transcript: String,
+}
+
+/// Runs a seed; if it fails, once more for the transcript.
+pub fn run(seed: u64) -> Result<Outcome, Box<Failure>> {
+    let mut random = Random::from_seed(seed);
+    let plan = Plan::from_random(&mut random);
+    attempt(&plan, random.clone(), false).map_err(|_| {
+        let (what, transcript) = match attempt(&plan, random, true) {
+            Err((what, transcript)) => (what, transcript),
+            Ok(_) => {
+                ("it does not fail again: the simulation is not deterministic".to_owned(), String::new())
+            }
+        };
+        let mut text = describe(seed, &plan);
+        text += &transcript;
+        Box::new(Failure { seed, what, transcript: text })
+    })
+}
+
+/// The transcript of a seed, whatever becomes of it.
+pub fn transcript(seed: u64) -> String {
+    let mut random = Random::from_seed(seed);
+    let plan = Plan::from_random(&mut random);
+    let mut world = World::new(plan.clone(), random.clone(), true);
+    let result = play(&mut world, &mut random, &mut Outcome::default());
+    let text = describe(seed, &plan) + &world.watch.take_transcript().unwrap_or_default();
+    match result {
+        Ok(()) => text + "all is well\n",
+        Err(what) => format!("{text}{} {what}\n", crate::watch::format_time(world.now)),
+    }
+}
+
+fn attempt(plan: &Plan, mut random: Random, transcript: bool) -> Result<Outcome, (String, String)> {
+    let mut world = World::new(plan.clone(), random.clone(), transcript);
+    let mut outcome = Outcome::default();
+    match play(&mut world, &mut random, &mut outcome) {
+        Ok(()) => {
+            outcome.figures = world.watch.figures.clone();
+            Ok(outcome)
+        }
+        Err(what) => {
+            let at = world.now;
+            Err((
+                format!("at {}: {what}", crate::watch::format_time(at)),
+                world.watch.take_transcript().unwrap_or_default(),
+            ))
+        }
+    }
+}
+
+fn describe(seed: u64, plan: &Plan) -> String {
+    let mut text = format!("seed {seed}: {} machines, {} LANs\n", plan.machines.len(), plan.lans);
+    for (host, machine) in plan.machines.iter().enumerate() {
+        let grouping = match machine.grouping {
+            Grouping::None => "no group",
+            Grouping::OneProcess => "a group in one process",
+            Grouping::Processes => "a group of processes",
+        };
+        let _ = writeln!(text, "  machine {host}, {grouping}:");
+        for (lan, (config, address)) in machine.routers.iter().zip(&machine.addresses).enumerate() {
+            let _ = writeln!(
+                text,
+                "    {host}/{lan}: {address}, VRID {}, {}, priority {}, every {}{}",
+                config.vrid,
+                config.version,
+                config.priority,
+                config.interval,
+                if config.preempt_mode { "" } else { ", no preemption" }
+            );
+        }
+    }
+    text
+}
+
+fn play(world: &mut World, random: &mut Random, outcome: &mut Outcome) -> Result<(), String> {
+    let wait = world.plan.longest_wait().as_nanos();
+    // Together, or one after the other.
+    let spread = random.one_of(&[0, wait / 50, wait / 2, 3 * wait]);
+    for host in 0..world.hosts.len() {
+        let since = random.between(0, spread);
+        for slot in 0..world.hosts[host].slots.len() {
+            let after = since + random.between(0, spread / 4);
+            world.schedule(Duration::from_nanos(after), Fault::Start(host, slot));
+        }
+    }
+    for _ in 0..random.between(1, 3) {
+        chaos(world, random, wait)?;
+        world.heal()?;
+        if random.percent(40) {
+            break_something(world, random)?;
+        }
+        let bound = bound(&world.plan);
+        outcome.many_faults.note(settle(world, bound)?, bound);
+        stay(world, 6 * wait)?;
+        if random.percent(50) {
+            outcome.single_faults += 1;
+            break_something(world, random)?;
+            let left = (0..world.hosts.len()).filter(|host| is_whole(world, *host)).count();
+            let bound = takeover_bound(&world.plan, left);
+            outcome.single_fault.note(settle(world, bound)?, bound);
+            stay(world, 6 * wait)?;
+        }
+    }
+    Ok(())
+}
+
+/// Faults, many or few, for some time.
+fn chaos(world: &mut World, random: &mut Random, wait: u64) -> Result<(), String> {
+    let time = wait * random.between(2, 25);
+    let processes = world.processes();
+    for _ in 0..random.between(0, 14) {
+        let (fault, end) = Fault::random(random, &world.plan, &processes);
+        let at = random.between(0, time);
+        world.schedule(Duration::from_nanos(at), fault);
+        if let Some(end) = end {
+            let longest = random.one_of(&[wait / 4, wait * 2, wait * 6]);
+            let lasts = random.between(wait / 20, longest);
+            world.schedule(Duration::from_nanos(at + lasts), end);
+        }
+    }
+    world.run_until(world.now + time)
+}
+
+/// What stays broken: a link, a process, or one of each machine. Only where all machines have a group, or none: a group
+/// does not take what another machine, which has none, leaves to it.
+fn break_something(world: &mut World, random: &mut Random) -> Result<(), String> {
+    let grouped = world.plan.machines.iter().filter(|machine| machine.grouping != Grouping::None).count();
+    if grouped != 0 && grouped != world.plan.machines.len() {
+        return Ok(());
+    }
+    let many = random.percent(30);
+    let one = random.below(world.hosts.len());
+    for host in 0..world.hosts.len() {
+        if host == one || (many && random.percent(70)) {
+            if random.percent(60) {
+                world.fault(Fault::Link { host, lan: random.below(world.plan.lans), up: false })?;
+            } else {
+                let slots = world.hosts[host].slots.len();
+                world.fault(Fault::Kill(host, random.below(slots)))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How long what was wrong after the last fault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Until all was well.
+    pub took: Duration,
+    /// A LAN had no Master though a whole machine was there.
+    pub no_master: Duration,
+    /// A LAN had two.
+    pub two_masters: Duration,
+}
+
+/// Runs for as long as it may take until all is well; then it must be.
+pub fn settle(world: &mut World, bound: Duration) -> Result<Settled, String> {
+    let (start, bound) = (world.now, bound.as_nanos());
+    let mut wrong_until = start;
+    let lans = world.plan.lans;
+    let (mut none_since, mut two_since) = (vec![None; lans], vec![None; lans]);
+    let (mut none, mut two) = (0, 0);
+    let step = (bound / 2_000).max(100_000);
+    loop {
+        let result = judge(world);
+        if result.is_err() {
+            wrong_until = world.now;
+        }
+        let serving = (0..world.hosts.len()).any(|host| is_whole(world, host));
+        for lan in 0..lans {
+            let masters = masters(world, lan).count();
+            note(world.now, masters == 0 && serving, &mut none_since[lan], &mut none);
+            note(world.now, masters > 1, &mut two_since[lan], &mut two);
+        }
+        if world.now - start >= bound {
+            result.map_err(|what| format!("{what}, {} after the last fault", Duration::from_nanos(bound)))?;
+            break;
+        }
+        world.run_until((world.now + step).min(start + bound))?;
+    }
+    Ok(Settled {
+        took: Duration::from_nanos(wrong_until - start),
+        no_master: Duration::from_nanos(none),
+        two_masters: Duration::from_nanos(two),
+    })
+}
+
+fn note(now: u64, is_so: bool, since: &mut Option<u64>, longest: &mut u64) {
+    if is_so {
+        *longest = (*longest).max(now - *since.get_or_insert(now));
+    } else {
+        *since = None;
+    }
+}
+
+/// Nothing changes any more.
+pub fn stay(world: &mut World, time: u64) -> Result<(), String> {
+    world.watch.steady = true;
+    let result = world.run_until(world.now + time);
+    world.watch.steady = false;
+    result?;
+    judge(world)
+}
+
+/// Whether all is as it must be some time after the last fault.
+fn judge(world: &World) -> Result<(), String> {
+    let grouped = |host: &usize| world.plan.machines[*host].grouping != Grouping::None;
+    let hosts = || 0..world.hosts.len();
+    for host in hosts().filter(grouped) {
+        let masters = (0..world.plan.lans).filter(|lan| world.is_master(host, *lan)).count();
+        if masters > 0 && !is_whole(world, host) {
+            return Err(format!("machine {host} is Master although it is not whole"));
+        }
+        if masters > 0 && masters < world.plan.lans {
+            return Err(format!("machine {host} is Master of some LANs only"));
+        }
+    }
+    for lan in 0..world.plan.lans {
+        let can_serve = hosts().any(|host| {
+            if grouped(&host) {
+                is_whole(world, host)
+            } else {
+                world.hosts[host].link[lan] && world.router(host, lan).is_some()
+            }
+        });
+        let masters: Vec<_> = masters(world, lan).collect();
+        if masters.len() != usize::from(can_serve) {
+            return Err(format!("LAN {lan} has {} masters: {masters:?}", masters.len()));
+        }
+    }
+    if hosts().all(|host| grouped(&host)) {
+        let serving = hosts().find(|host| world.is_master(*host, 0));
+        let better =
+            hosts().find(|host| is_whole(world, *host) && serving.is_some_and(|s| preempts(world, *host, s)));
+        if let Some(better) = better {
+            return Err(format!("machine {better} does not preempt although it is better on every LAN"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a machine has to take over from another one.
+fn preempts(world: &World, host: usize, other: usize) -> bool {
+    (0..world.plan.lans).all(|lan| {
+        let (Some(router), Some(other)) = (world.router(host, lan), world.router(other, lan)) else {
+            return false;
+        };
+        let machine = &router.machine;
+        machine.config().preempt_mode
+            && !machine.forced_backup()
+            && machine.priority() > other.machine.priority()
+    })
+}
+
+/// The machines that are Master on a LAN, as those on it see it.
+fn masters(world: &World, lan: usize) -> impl Iterator<Item = usize> {
+    (0..world.hosts.len()).filter(move |host| world.is_master(*host, lan))
+}
+
+/// Whether all links and processes of a machine are there.
+fn is_whole(world: &World, host: usize) -> bool {
+    world.hosts[host].link.iter().all(|up| *up)
+        && world.hosts[host].slots.iter().all(|slot| slot.process.is_some())
+}
+
+impl Worst {
+    /// Keeps the one that is nearer to its bound.
+    fn merge(&mut self, other: Self) {
+        let product = |one: u64, other: u64| u128::from(one) * u128::from(other);
+        if self.bound == 0 || product(other.took, self.bound) > product(self.took, other.bound) {
+            *self = other;
+        }
+    }
+}
+
+impl Nearest {
+    fn note(&mut self, settled: Settled, bound: Duration) {
+        let worst = |took: Duration| Worst { took: took.as_nanos(), bound: bound.as_nanos() };
+        self.merge(Self {
+            took: worst(settled.took),
+            no_master: worst(settled.no_master),
+            two_masters: worst(settled.two_masters),
+        });
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.took.merge(other.took);
+        self.no_master.merge(other.no_master);
+        self.two_masters.merge(other.two_masters);
+    }
+}
+
+impl Outcome {
+    /// Adds another seed's.
+    pub fn merge(&mut self, other: &Self) {
+        for (kind, count) in &other.figures.faults {
+            *self.figures.faults.entry(kind).or_default() += count;
+        }
+        self.figures.promotions += other.figures.promotions;
+        self.figures.adverts += other.figures.adverts;
+        self.figures.time += other.figures.time;
+        self.single_faults += other.single_faults;
+        self.many_faults.merge(other.many_faults);
+        self.single_fault.merge(other.single_fault);
+    }
+}

@@ -1,0 +1,450 @@
+//! Every order of events within limits, for two machines with two routers each: deliveries, losses, timers that are late,
+//! processes killed and started again, all over the same processes that the simulation runs.
+//!
+//! # What is covered
+//! A state is what the processes know, what is on its way between them, and the time. From each state the search goes to
+//! all that can be next:
+//! * any frame on its way arrives, whichever was sent first, or is lost (up to [`Limits::losses`]);
+//! * the oldest message from one process of a machine to another one arrives;
+//! * a process is woken at its deadline, or later by up to [`Limits::late`] so that another one goes first;
+//! * a process is killed (up to [`Limits::kills`]), or one that was killed starts again.
+//!
+//! Time moves on from deadline to deadline. No deadline passes while something is on its way for longer than
+//! [`Limits::delay`]. So every order of deliveries and deadlines is covered that delays up to this allow; what arrives
+//! between two deadlines arrives at the time of the first of them. Addresses are added and removed at once.
+//!
+//! # What must hold
+//! * In each state in which no message between processes of a machine is on its way: its group is whole.
+//! * In each state that is more than [`Limits::bound`] after the last loss, kill or start: all is well, that is, one
+//!   machine is Master of everything, and the other of nothing.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+
+use vrrpd_common::group::{Group, Message, PeerId};
+use vrrpd_common::router::{Event, StateName};
+use vrrpd_common::{Advert, Duration, Instant};
+
+use crate::plan::{Grouping, Plan};
+use crate::process::{Effect, Process, Stimulus};
+use crate::watch::format_time;
+use crate::world::describe;
+
+/// How far the search goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Frames lost.
+    pub losses: u32,
+    /// Processes killed.
+    pub kills: u32,
+    /// How long a frame or message is on its way at most.
+    pub delay: Duration,
+    /// How late a deadline is seen at most, if another one goes first.
+    pub late: Duration,
+    /// When all must be well, after the last loss, kill or start.
+    pub bound: Duration,
+    /// How long all has to be well until nothing more is looked for.
+    pub enough: Duration,
+    /// Give up after so many states.
+    pub states: usize,
+}
+
+/// What was searched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Searched {
+    /// Different states.
+    pub states: usize,
+    /// Ways from one to the next.
+    pub steps: usize,
+}
+
+/// What is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Parcel {
+    Frame { lan: usize, host: usize, advert: Advert },
+    Message { host: usize, from: usize, to: usize, said: Option<Message> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Arrives(Parcel),
+    Lost(Parcel),
+    Wakes(usize, usize),
+    Killed(usize, usize),
+    Starts(usize, usize),
+}
+
+#[derive(Clone, Debug)]
+struct State {
+    now: u64,
+    hosts: Vec<Vec<Option<Process>>>,
+    /// With the time by which it must have arrived, in the order in which they were sent.
+    parcels: Vec<(u64, Parcel)>,
+    losses: u32,
+    kills: u32,
+    /// The last loss, kill or start.
+    disturbed_at: u64,
+    well_since: Option<u64>,
+    way: Option<Rc<Way>>,
+}
+
+/// How a state was reached.
+#[derive(Debug)]
+struct Way {
+    at: u64,
+    step: Step,
+    effects: Vec<(usize, Effect)>,
+    before: Option<Rc<Way>>,
+}
+
+/// Searches through all that can happen when the machines of a plan start together.
+pub fn search(plan: &Plan, limits: &Limits) -> Result<Searched, String> {
+    let mut seen = HashSet::new();
+    let mut searched = Searched::default();
+    let mut stack = vec![State::start(plan, limits)];
+    while let Some(state) = stack.pop() {
+        for step in state.steps(limits) {
+            let next = state.after(plan, limits, step);
+            searched.steps += 1;
+            if !seen.insert(next.fingerprint()) {
+                continue;
+            }
+            if let Err(what) = next.judge(plan, limits) {
+                return Err(format!("{}{} {what}", next.story(), format_time(next.now)));
+            }
+            if seen.len() > limits.states {
+                return Err(format!("there are more than {} states", limits.states));
+            }
+            if next.well_since.is_none_or(|since| next.now - since < limits.enough.as_nanos()) {
+                stack.push(next);
+            }
+        }
+    }
+    searched.states = seen.len();
+    Ok(searched)
+}
+
+impl State {
+    fn start(plan: &Plan, limits: &Limits) -> Self {
+        let processes = |machine: &crate::plan::Machine| match machine.grouping {
+            Grouping::OneProcess => 1,
+            Grouping::None | Grouping::Processes => plan.lans,
+        };
+        let mut state = Self {
+            now: 1_000_000_000,
+            hosts: plan.machines.iter().map(|machine| vec![None; processes(machine)]).collect(),
+            parcels: Vec::new(),
+            losses: 0,
+            kills: 0,
+            disturbed_at: 1_000_000_000,
+            well_since: None,
+            way: None,
+        };
+        for host in 0..state.hosts.len() {
+            for slot in 0..state.hosts[host].len() {
+                state = state.after(plan, limits, Step::Starts(host, slot));
+            }
+        }
+        state
+    }
+
+    /// All that can be next.
+    fn steps(&self, limits: &Limits) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for (place, (_, parcel)) in self.parcels.iter().enumerate() {
+            match *parcel {
+                Parcel::Frame { .. } => {
+                    // The same as one that was looked at already.
+                    if self.parcels[..place].iter().any(|(_, other)| other == parcel) {
+                        continue;
+                    }
+                    steps.push(Step::Arrives(*parcel));
+                    if self.losses < limits.losses {
+                        steps.push(Step::Lost(*parcel));
+                    }
+                }
+                Parcel::Message { host, from, to, .. } => {
+                    let same_way = |other: &Parcel| matches!(other, Parcel::Message { host: h, from: f, to: t, .. } if (*h, *f, *t) == (host, from, to));
+                    if !self.parcels[..place].iter().any(|(_, other)| same_way(other)) {
+                        steps.push(Step::Arrives(*parcel));
+                    }
+                }
+            }
+        }
+        let deadlines = || {
+            let slots = self.hosts.iter().enumerate();
+            slots.flat_map(|(host, slots)| {
+                let process = |(slot, process): (usize, &Option<Process>)| {
+                    Some((process.as_ref()?.deadline()?.as_nanos(), host, slot))
+                };
+                slots.iter().enumerate().filter_map(process).collect::<Vec<_>>()
+            })
+        };
+        let first = deadlines().map(|(at, ..)| at).min();
+        let arrival = self.parcels.iter().map(|(by, _)| *by).min();
+        for (at, host, slot) in deadlines() {
+            let last = first.map_or(at, |first| first.max(self.now) + limits.late.as_nanos());
+            if at <= last && arrival.is_none_or(|by| at <= by) {
+                steps.push(Step::Wakes(host, slot));
+            }
+        }
+        for (host, slots) in self.hosts.iter().enumerate() {
+            for (slot, process) in slots.iter().enumerate() {
+                match process {
+                    Some(_) if self.kills < limits.kills => steps.push(Step::Killed(host, slot)),
+                    Some(_) => {}
+                    None => steps.push(Step::Starts(host, slot)),
+                }
+            }
+        }
+        steps
+    }
+
+    fn after(&self, plan: &Plan, limits: &Limits, step: Step) -> Self {
+        let mut next = self.clone();
+        let mut effects = Vec::new();
+        match step {
+            Step::Arrives(parcel) => {
+                next.take(&parcel);
+                match parcel {
+                    Parcel::Frame { lan, host, advert } => {
+                        let slot = next.slot_of(host, lan);
+                        let event = Stimulus::Router(lan, Event::Advert(advert));
+                        next.stimulate(limits, host, slot, event, &mut effects);
+                    }
+                    Parcel::Message { host, from, to, said } => {
+                        let peer = PeerId(from);
+                        let stimulus = said.map_or(Stimulus::Gone(peer), |said| Stimulus::Said(peer, said));
+                        next.stimulate(limits, host, to, stimulus, &mut effects);
+                    }
+                }
+            }
+            Step::Lost(parcel) => {
+                next.take(&parcel);
+                next.losses += 1;
+                next.disturbed_at = next.now;
+            }
+            Step::Wakes(host, slot) => {
+                let deadline = next.hosts[host][slot].as_ref().and_then(Process::deadline);
+                next.now = next.now.max(deadline.map_or(0, Instant::as_nanos));
+                next.stimulate(limits, host, slot, Stimulus::Timer, &mut effects);
+            }
+            Step::Killed(host, slot) => {
+                next.kills += 1;
+                next.disturbed_at = next.now;
+                next.hosts[host][slot] = None;
+                next.parcels.retain(|(_, parcel)| {
+                    !matches!(parcel, Parcel::Message { host: h, to, .. } if (*h, *to) == (host, slot))
+                });
+                next.tell(limits, host, slot, None);
+            }
+            Step::Starts(host, slot) => next.start_process(plan, limits, host, slot, &mut effects),
+        }
+        next.note_well(plan);
+        next.way = Some(Rc::new(Way { at: next.now, step, effects, before: self.way.clone() }));
+        next
+    }
+
+    fn start_process(
+        &mut self,
+        plan: &Plan,
+        limits: &Limits,
+        host: usize,
+        slot: usize,
+        effects: &mut Vec<(usize, Effect)>,
+    ) {
+        self.disturbed_at = self.now;
+        let machine = &plan.machines[host];
+        let size = u8::try_from(plan.lans).expect("few LANs");
+        let group = (machine.grouping != Grouping::None)
+            .then(|| Group::new(size, machine.seed.wrapping_add(slot as u64)));
+        let lans: Vec<usize> =
+            if self.hosts[host].len() == 1 { (0..plan.lans).collect() } else { vec![slot] };
+        let process = Process::new(lans.iter().map(|lan| (*lan, machine.routers[*lan])), group);
+        self.hosts[host][slot] = Some(process);
+        // Whoever is there says how it stands.
+        for other in 0..self.hosts[host].len() {
+            let group = self.hosts[host][other].as_ref().and_then(|process| process.group.as_ref());
+            if other != slot
+                && let Some(greeting) = group.and_then(Group::greeting)
+            {
+                self.post(limits, Parcel::Message { host, from: other, to: slot, said: Some(greeting) });
+            }
+        }
+        for lan in lans {
+            let up = Event::InterfaceUp(machine.addresses[lan]);
+            self.stimulate(limits, host, slot, Stimulus::Router(lan, up), effects);
+            self.stimulate(limits, host, slot, Stimulus::Router(lan, Event::Startup), effects);
+        }
+    }
+
+    fn stimulate(
+        &mut self,
+        limits: &Limits,
+        host: usize,
+        slot: usize,
+        stimulus: Stimulus,
+        all: &mut Vec<(usize, Effect)>,
+    ) {
+        let now = Instant::from_nanos(self.now);
+        let mut effects = Vec::new();
+        let Some(process) = &mut self.hosts[host][slot] else { return };
+        process.handle(now, stimulus, &mut effects);
+        process.handle(now, Stimulus::Timer, &mut effects);
+        let mut place = 0;
+        while let Some(effect) = effects.get(place).copied() {
+            place += 1;
+            match effect {
+                Effect::Send { lan, advert } => {
+                    for to in (0..self.hosts.len()).filter(|to| *to != host) {
+                        self.post(limits, Parcel::Frame { lan, host: to, advert });
+                    }
+                }
+                Effect::Ask(lan, _) => {
+                    if let Some(process) = &mut self.hosts[host][slot] {
+                        process.handle(now, Stimulus::Answer { lan, refused: false }, &mut effects);
+                    }
+                }
+                Effect::Tell(message) => self.tell(limits, host, slot, Some(message)),
+                Effect::Announce(_) | Effect::Changed(..) => {}
+            }
+        }
+        all.extend(effects.into_iter().map(|effect| (host, effect)));
+    }
+
+    fn tell(&mut self, limits: &Limits, host: usize, slot: usize, said: Option<Message>) {
+        for to in 0..self.hosts[host].len() {
+            if to != slot && self.hosts[host][to].is_some() {
+                self.post(limits, Parcel::Message { host, from: slot, to, said });
+            }
+        }
+    }
+
+    fn post(&mut self, limits: &Limits, parcel: Parcel) {
+        self.parcels.push((self.now + limits.delay.as_nanos(), parcel));
+    }
+
+    fn take(&mut self, parcel: &Parcel) {
+        if let Some(place) = self.parcels.iter().position(|(_, other)| other == parcel) {
+            self.parcels.remove(place);
+        }
+    }
+
+    fn slot_of(&self, host: usize, lan: usize) -> usize {
+        if self.hosts[host].len() == 1 { 0 } else { lan }
+    }
+
+    fn is_master(&self, host: usize, lan: usize) -> bool {
+        let process = self.hosts[host][self.slot_of(host, lan)].as_ref();
+        let router = process.and_then(|process| process.router(lan));
+        router.is_some_and(|router| router.machine.state().name() == StateName::Master)
+    }
+
+    fn masters(&self, plan: &Plan, host: usize) -> usize {
+        (0..plan.lans).filter(|lan| self.is_master(host, *lan)).count()
+    }
+
+    fn is_well(&self, plan: &Plan) -> bool {
+        let masters = (0..self.hosts.len()).map(|host| self.masters(plan, host));
+        let is_whole = |host: usize| self.hosts[host].iter().all(Option::is_some);
+        let wanted = usize::from((0..self.hosts.len()).any(is_whole));
+        masters.clone().all(|count| count == 0 || count == plan.lans)
+            && masters.filter(|count| *count > 0).count() == wanted
+    }
+
+    fn note_well(&mut self, plan: &Plan) {
+        if self.is_well(plan) {
+            let since = self.well_since.unwrap_or(self.now);
+            self.well_since = Some(since.max(self.disturbed_at));
+        } else {
+            self.well_since = None;
+        }
+    }
+
+    fn judge(&self, plan: &Plan, limits: &Limits) -> Result<(), String> {
+        for host in 0..self.hosts.len() {
+            let talks = |parcel: &Parcel| matches!(parcel, Parcel::Message { host: h, .. } if *h == host);
+            let masters = self.masters(plan, host);
+            if masters > 0
+                && masters < plan.lans
+                && plan.machines[host].grouping != Grouping::None
+                && !self.parcels.iter().any(|(_, parcel)| talks(parcel))
+            {
+                return Err(format!("the group of {host} is neither all Master nor all Backup"));
+            }
+        }
+        if self.now - self.disturbed_at > limits.bound.as_nanos() && self.well_since.is_none() {
+            return Err(format!("all is not well {} after the last fault", limits.bound));
+        }
+        Ok(())
+    }
+
+    /// Two states of the same are the same, but for collisions of a 64-bit hash.
+    fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.now, &self.hosts, self.losses, self.kills, self.disturbed_at, self.well_since)
+            .hash(&mut hasher);
+        // Frames overtake each other, so their order means nothing; messages stay in theirs.
+        let mut frames = 0_u64;
+        for (by, parcel) in &self.parcels {
+            match parcel {
+                Parcel::Frame { .. } => {
+                    let mut frame = DefaultHasher::new();
+                    (by, parcel).hash(&mut frame);
+                    frames = frames.wrapping_add(frame.finish());
+                }
+                Parcel::Message { .. } => (by, parcel).hash(&mut hasher),
+            }
+        }
+        frames.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn story(&self) -> String {
+        let mut lines = Vec::new();
+        let mut way = self.way.as_ref();
+        while let Some(here) = way {
+            let effects =
+                here.effects.iter().map(|(host, effect)| format!("; {host}: {}", tell_effect(effect)));
+            lines.push(format!(
+                "{} {}{}\n",
+                format_time(here.at),
+                tell_step(&here.step),
+                effects.collect::<String>()
+            ));
+            way = here.before.as_ref();
+        }
+        lines.into_iter().rev().collect()
+    }
+}
+
+fn tell_step(step: &Step) -> String {
+    match step {
+        Step::Arrives(parcel) => format!("arrives: {}", tell_parcel(parcel)),
+        Step::Lost(parcel) => format!("is lost: {}", tell_parcel(parcel)),
+        Step::Wakes(host, slot) => format!("{host}, process {slot} wakes"),
+        Step::Killed(host, slot) => format!("{host}, process {slot} is killed"),
+        Step::Starts(host, slot) => format!("{host}, process {slot} starts"),
+    }
+}
+
+fn tell_parcel(parcel: &Parcel) -> String {
+    match parcel {
+        Parcel::Frame { lan, host, advert } => format!("{} at {host}/{lan}", describe(advert)),
+        Parcel::Message { host, from, to, said: Some(said) } => {
+            format!("{host}, from process {from} to {to}: {}, term {}", said.standing.name(), said.term)
+        }
+        Parcel::Message { host, from, to, said: None } => format!("{host}, {to} sees that {from} has gone"),
+    }
+}
+
+fn tell_effect(effect: &Effect) -> String {
+    match effect {
+        Effect::Send { lan, advert } => format!("{lan} {}", describe(advert)),
+        Effect::Announce(lan) => format!("{lan} announces"),
+        Effect::Ask(lan, operation) => format!("{lan} {operation:?}"),
+        Effect::Tell(said) => format!("tells {}, term {}", said.standing.name(), said.term),
+        Effect::Changed(lan, change) => format!("{lan} {} -> {} ({})", change.from, change.to, change.reason),
+    }
+}

@@ -1,0 +1,278 @@
+//! What must hold, looked at after everything that happens; and what is counted and written down.
+//!
+//! * *Addresses.* Nothing waits for the kernel: a router's addresses are on the interface if and only if it is Master. An
+//!   advert that claims them never goes out before they are there.
+//! * *Promotion.* Advert, then announcement, then the change of state is told; nothing else in between.
+//! * *Rate.* A router sends no more than two adverts an interval, and a few for each change of its state or priority.
+//! * *Groups are whole.* A member is Master although another one is not for no longer than [`WHOLE_WITHIN`], if all
+//!   processes run; although the process of another one does not run, for no longer than a few leases.
+//! * *Steady.* When it was time enough after the last fault, nothing changes any more.
+//!
+//! What is to hold some time after the last fault is said in [`crate::run`].
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use vrrpd_common::Priority;
+use vrrpd_common::router::StateName;
+
+use crate::fault::Fault;
+use crate::plan::{Grouping, Plan};
+use crate::process::Effect;
+use crate::world::{World, describe};
+
+/// A group is all Master or all not within this time of the first change, if its processes run.
+pub const WHOLE_WITHIN: u64 = 10_000_000;
+/// Messages of a process that does not run any more are believed for a lease: a second, or its Master_Down_Interval; some
+/// of which may have to begin anew.
+const SHORTEST_LEASE: u64 = 1_000_000_000;
+/// Adverts of a router that are always allowed, and for each change.
+const ADVERTS_AT_ONCE: u64 = 4;
+const BILLION: u64 = 1_000_000_000;
+
+/// What was counted in a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Faults by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Routers that became Master.
+    pub promotions: u64,
+    /// Adverts sent.
+    pub adverts: u64,
+    /// Nanoseconds of virtual time.
+    pub time: u64,
+}
+
+/// The watch.
+#[derive(Debug)]
+pub struct Watch {
+    /// What was counted.
+    pub figures: Figures,
+    /// Nothing may change any more.
+    pub steady: bool,
+    transcript: Option<String>,
+    routers: Vec<Vec<RouterWatch>>,
+    /// For each machine: since when its group is neither all Master nor all not, and how long that was while it ran.
+    torn: Vec<Option<Torn>>,
+    lease: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Torn {
+    since: u64,
+    running: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct RouterWatch {
+    /// Adverts in billionths that it may send at once.
+    credit: u64,
+    credit_at: u64,
+    interval: u64,
+    priority: Option<Priority>,
+    promotion: Promotion,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Promotion {
+    /// Neither is it Master nor has it said so.
+    #[default]
+    None,
+    /// It has sent its first advert.
+    Advertised,
+    /// It has announced its addresses.
+    Announced,
+    /// It has told that it is Master.
+    Told,
+}
+
+impl Watch {
+    pub(crate) fn new(plan: &Plan, transcript: bool) -> Self {
+        let router = |config: &vrrpd_common::router::Config| RouterWatch {
+            credit: ADVERTS_AT_ONCE * BILLION,
+            interval: config.interval.as_duration().as_nanos(),
+            ..RouterWatch::default()
+        };
+        let routers = plan.machines.iter().map(|machine| machine.routers.iter().map(router).collect());
+        Self {
+            figures: Figures::default(),
+            steady: false,
+            transcript: transcript.then(String::new),
+            routers: routers.collect(),
+            torn: vec![None; plan.machines.len()],
+            lease: plan.longest_wait().as_nanos().max(SHORTEST_LEASE),
+        }
+    }
+
+    /// Takes the transcript away.
+    pub fn take_transcript(&mut self) -> Option<String> {
+        self.transcript.take()
+    }
+
+    /// Writes a line into the transcript, if there is one.
+    pub fn say(&mut self, now: u64, line: impl FnOnce() -> String) {
+        if let Some(transcript) = &mut self.transcript {
+            let _ = writeln!(transcript, "{:>16} {}", format_time(now), line());
+        }
+    }
+
+    pub(crate) fn fault(&mut self, now: u64, fault: &Fault) {
+        if let Some(kind) = fault.kind() {
+            *self.figures.faults.entry(kind).or_default() += 1;
+        }
+        self.say(now, || format!("---- {fault}"));
+    }
+
+    /// A router's process starts.
+    pub(crate) fn started(&mut self, now: u64, host: usize, lan: usize) {
+        let router = &mut self.routers[host][lan];
+        router.promotion = Promotion::None;
+        router.allow(now, ADVERTS_AT_ONCE);
+    }
+
+    /// Something is done by a process.
+    pub(crate) fn effect(world: &mut World, host: usize, slot: usize, effect: &Effect) -> Result<(), String> {
+        let now = world.now;
+        world.watch.say(now, || match effect {
+            Effect::Send { lan, advert } => format!("{host}/{lan} {}", describe(advert)),
+            Effect::Announce(lan) => format!("{host}/{lan} announces its addresses"),
+            Effect::Ask(lan, operation) => format!("{host}/{lan} asks the kernel: {operation:?}"),
+            Effect::Tell(m) => {
+                format!("{host}, process {slot} tells: {}, term {}", m.standing.name(), m.term)
+            }
+            Effect::Changed(lan, t) => format!("{host}/{lan} {} -> {} ({})", t.from, t.to, t.reason),
+        });
+        let (Effect::Send { lan, .. } | Effect::Announce(lan) | Effect::Changed(lan, _)) = *effect else {
+            return Ok(());
+        };
+        let name = format_args!("{host}/{lan}").to_string();
+        let held = world.router(host, lan).is_some_and(|router| router.held);
+        let watch = &mut world.watch;
+        let router = &mut watch.routers[host][lan];
+        match effect {
+            Effect::Send { advert, .. } => {
+                watch.figures.adverts += 1;
+                if advert.priority == Priority::RESIGN {
+                    router.promotion = Promotion::None;
+                } else {
+                    if !held {
+                        return Err(format!("{name} sends an advert without having the addresses"));
+                    }
+                    if router.promotion == Promotion::None {
+                        router.promotion = Promotion::Advertised;
+                    }
+                }
+                if router.priority.replace(advert.priority) != Some(advert.priority) {
+                    router.allow(now, ADVERTS_AT_ONCE);
+                }
+                router.spend(now).map_err(|()| format!("{name} sends adverts too fast"))?;
+            }
+            Effect::Announce(_) => {
+                if !held || router.promotion == Promotion::None {
+                    return Err(format!(
+                        "{name} announces addresses before an advert, or without having them"
+                    ));
+                }
+                if router.promotion == Promotion::Advertised {
+                    router.promotion = Promotion::Announced;
+                }
+            }
+            Effect::Changed(_, transition) => {
+                if watch.steady {
+                    return Err(format!("{name} becomes {} although nothing has happened", transition.to));
+                }
+                router.allow(now, ADVERTS_AT_ONCE);
+                if transition.to == StateName::Master {
+                    watch.figures.promotions += 1;
+                    if router.promotion != Promotion::Announced {
+                        return Err(format!("{name} is Master before it has advertised and announced"));
+                    }
+                    router.promotion = Promotion::Told;
+                } else {
+                    router.promotion = Promotion::None;
+                }
+            }
+            Effect::Ask(..) | Effect::Tell(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Time passes until `to`.
+    pub(crate) fn before(world: &mut World, to: u64) -> Result<(), String> {
+        let span = to - world.now;
+        world.watch.figures.time += span;
+        for host in 0..world.hosts.len() {
+            let runs = world.runs(host);
+            let lease = world.watch.lease;
+            let Some(torn) = &mut world.watch.torn[host] else { continue };
+            if runs {
+                torn.running += span;
+            }
+            // A lease may be renewed just before a process is stopped, and once more by one that was late itself.
+            if !world.hosts[host].is_awake() {
+                torn.since += span;
+            }
+            if torn.running > WHOLE_WITHIN || to - torn.since > 3 * lease {
+                return Err(format!(
+                    "the group of {host} is neither all Master nor all Backup since {}",
+                    format_time(torn.since)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Something has happened.
+    pub(crate) fn after(world: &mut World) -> Result<(), String> {
+        for host in 0..world.hosts.len() {
+            let grouped = world.plan.machines[host].grouping != Grouping::None;
+            let mut masters = 0;
+            for lan in 0..world.plan.lans {
+                masters += usize::from(world.is_master(host, lan) && world.lan_runs(host, lan));
+                if let Some(router) = world.router(host, lan)
+                    && router.is_idle()
+                    && router.held != (router.machine.state().name() == StateName::Master)
+                {
+                    let is = if router.held { "has" } else { "does not have" };
+                    return Err(format!(
+                        "{host}/{lan} {is} the addresses and is {}",
+                        router.machine.state().name()
+                    ));
+                }
+            }
+            let whole = !grouped || masters == 0 || masters == world.plan.lans;
+            let torn = &mut world.watch.torn[host];
+            match (whole, &torn) {
+                (true, _) => *torn = None,
+                (false, None) => *torn = Some(Torn { since: world.now, running: 0 }),
+                (false, Some(_)) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RouterWatch {
+    fn refill(&mut self, now: u64) {
+        // Two an interval.
+        let earned = (now - self.credit_at).saturating_mul(2 * BILLION / (self.interval / 1_000)) / 1_000;
+        self.credit = (self.credit + earned).min(2 * ADVERTS_AT_ONCE * BILLION);
+        self.credit_at = now;
+    }
+
+    fn allow(&mut self, now: u64, adverts: u64) {
+        self.refill(now);
+        self.credit += adverts * BILLION;
+    }
+
+    fn spend(&mut self, now: u64) -> Result<(), ()> {
+        self.refill(now);
+        self.credit = self.credit.checked_sub(BILLION).ok_or(())?;
+        Ok(())
+    }
+}
+
+/// Seconds with nanoseconds.
+pub(crate) fn format_time(nanos: u64) -> String {
+    format!("{}.{:09}", nanos / BILLION, nanos % BILLION)
+}

@@ -1,0 +1,401 @@
+//! Virtual routers of one machine that are Master together or not at all, whether they live in one process
+//! (`[[group]]`) or in several (`-M`): inputs with their time in, outputs out.
+//!
+//! Each process has a [`Group`] with its own members, and hears from the other processes how theirs stand. It reads no
+//! clock, opens no socket and allocates nothing. Whoever drives it calls [`Group::handle`] for each input, hands on the
+//! outputs in their order, tells it how each member stands after each event that the member has handled, and calls it
+//! with [`Input::Timer`] when [`Group::deadline`] has passed. Messages of a peer must arrive in their order, and
+//! all that have arrived must be handled before the timer.
+//!
+//! # Becoming Master
+//! A member that has won its election does not become Master but [willing](Standing::Willing). When every member of
+//! every process is, each process by itself sees it and makes its members Master.
+//!
+//! # Giving up
+//! The first member that is not ready any more takes all others along: each process that sees it makes its members yield,
+//! and begins a new *term*. Being willing in an old term counts for nothing, so nobody takes what was said before for
+//! what is true now; and whoever hears of a new term, however late, knows that the group was given up meanwhile. A
+//! process that does not answer any more, although its socket is open, counts as gone after a while: while Master, all
+//! say so now and then.
+//!
+//! # Two machines Master at once
+//! After a partition of the network, or by chance, both may be Master of everything, each better on another LAN. If each
+//! yielded where it has lost, nobody would be left, and so again and again. So the *first* router of the group, by its
+//! [`Key`], decides: it yields at once; the others bear a better master for one Master_Down_Interval. Within that time
+//! the machine that has lost on the first router's LAN has left all of them. A better master that is still there
+//! belongs to no group, and then the election is lost.
+//!
+//! # When that is not enough
+//! A group that ceases to be Master soon after it became it waits for some time before it tries again, longer each time up
+//! to a limit, and not as long as others. So whatever it fails at (addresses that the system refuses, machines whose
+//! groups are not the same) it cannot fail at without end in step with another one.
+
+mod message;
+#[cfg(test)]
+mod tests;
+
+pub use message::{Key, Message, Standing};
+
+use crate::router::{Event, State, VirtualRouter};
+use crate::time::{Duration, Instant};
+
+/// Members that a process can have in a group.
+pub const MAX_MEMBERS: usize = 64;
+/// Other processes that a group can have: with this one they are nine.
+pub const MAX_PEERS: usize = 8;
+
+/// A peer is not given up before it was silent for this long.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+/// A group fails that was Master for fewer Master_Down_Intervals than this.
+const LASTING: u64 = 2;
+/// The longest pause after the first failure is a Master_Down_Interval divided by this; after each further one in a row it
+/// is doubled, so often.
+const FIRST_PAUSE: u64 = 4;
+const PAUSE_DOUBLINGS: u8 = 4;
+
+/// A member of this process, by its place in the order in which they were added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Member(pub usize);
+
+/// Another process, by a number below [`MAX_PEERS`] that its connection has as long as it lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub usize);
+
+/// What happens to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// This is how a member of this process stands.
+    Member(Member, Standing),
+    /// Another process said this.
+    Message(PeerId, Message),
+    /// Another process has gone.
+    Gone(PeerId),
+    /// The deadline may have passed.
+    Timer,
+}
+
+/// What a group wants done, in the order in which it is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Let the member handle this, and say how it stands then.
+    Event(Member, Event),
+    /// Tell it to every other process.
+    Tell(Message),
+}
+
+/// Why a group is not Master, the first that applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lacking {
+    /// So many members do not live, or do not answer.
+    Members(u8),
+    /// Some member is no nearer than this.
+    Standing(Standing),
+}
+
+/// One process's view of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Group {
+    size: u8,
+    /// The next pseudo-random number is made of it.
+    seed: u64,
+    term: u64,
+    /// Since when the members are Master.
+    master_since: Option<Instant>,
+    members: [Option<Local>; MAX_MEMBERS],
+    peers: [Option<Peer>; MAX_PEERS],
+    /// Promotions that failed in a row.
+    failures: u8,
+    /// No other one is tried before.
+    pausing_until: Option<Instant>,
+    told: Option<Message>,
+    told_at: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Local {
+    key: Key,
+    master_down_interval: Duration,
+    standing: Standing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Peer {
+    said: Message,
+    heard_at: Instant,
+    /// It was silent for too long, and has not been heard since.
+    lost: bool,
+}
+
+impl Standing {
+    /// How a router stands.
+    pub const fn of(router: &VirtualRouter) -> Self {
+        match router.state() {
+            State::Initialize | State::Fault(_) => Self::Unusable,
+            State::Backup(_) if router.is_willing() => Self::Willing,
+            State::Backup(_) => Self::Listening,
+            State::Master(_) => Self::Master,
+        }
+    }
+}
+
+impl Group {
+    /// A group of `size` members, none of them known yet. `seed` is any number that no other machine has.
+    pub const fn new(size: u8, seed: u64) -> Self {
+        Self {
+            size,
+            seed,
+            term: 0,
+            master_since: None,
+            members: [None; MAX_MEMBERS],
+            peers: [None; MAX_PEERS],
+            failures: 0,
+            pausing_until: None,
+            told: None,
+            told_at: Instant::ZERO,
+        }
+    }
+
+    /// Adds a member of this process; `None` when there are [`MAX_MEMBERS`] already.
+    pub fn add(&mut self, key: Key, master_down_interval: Duration) -> Option<Member> {
+        let place = self.members.iter().position(Option::is_none)?;
+        let local = Local { key, master_down_interval, standing: Standing::Unusable };
+        *self.members.get_mut(place)? = Some(local);
+        Some(Member(place))
+    }
+
+    /// How many members it has to have: the most that any of its processes was told.
+    pub fn size(&self) -> u8 {
+        self.peers().map(|(_, peer)| peer.said.size).fold(self.size, u8::max)
+    }
+
+    /// How many members live and answer.
+    pub fn live(&self) -> u8 {
+        let ours = u8::try_from(self.members().count()).unwrap_or(u8::MAX);
+        self.answering().map(|peer| peer.said.members).fold(ours, u8::saturating_add)
+    }
+
+    /// Whether the members are Master.
+    pub const fn is_master(&self) -> bool {
+        self.master_since.is_some()
+    }
+
+    /// Why the group cannot be Master now; `None` when it is, or will be at once.
+    pub fn lacking(&self) -> Option<Lacking> {
+        let missing = self.size().saturating_sub(self.live());
+        if missing > 0 {
+            return Some(Lacking::Members(missing));
+        }
+        let standing = self.answering().map(|peer| self.standing_of(peer)).fold(self.standing(), Ord::min);
+        (!standing.is_ready()).then_some(Lacking::Standing(standing))
+    }
+
+    /// What another process said last; `None` when there is none of this number.
+    pub fn peer(&self, id: PeerId) -> Option<&Message> {
+        self.peers.get(id.0)?.as_ref().map(|peer| &peer.said)
+    }
+
+    /// What another process that has just come has to know.
+    pub fn greeting(&self) -> Option<Message> {
+        Some(Message {
+            term: self.term,
+            standing: self.standing(),
+            members: u8::try_from(self.members().count()).unwrap_or(u8::MAX),
+            size: self.size,
+            first: self.first()?.key,
+            master_down_interval: self.own_master_down_interval(),
+        })
+    }
+
+    /// When [`Input::Timer`] is due; `None`: never.
+    pub fn deadline(&self) -> Option<Instant> {
+        let Some(since) = self.master_since else { return self.pausing_until };
+        let leases = self.answering().map(|peer| peer.lease_until(since));
+        let beat = self.answering().next().map(|_| self.beat_at());
+        leases.chain(beat).min()
+    }
+
+    /// Takes in what happened at `now` and says through `emit` what is to be done, in this order.
+    pub fn handle(&mut self, now: Instant, input: Input, emit: &mut dyn FnMut(Output)) {
+        match input {
+            Input::Member(member, standing) => {
+                if let Some(Some(local)) = self.members.get_mut(member.0) {
+                    local.standing = standing;
+                }
+            }
+            Input::Message(id, message) => {
+                if let Some(place) = self.peers.get_mut(id.0) {
+                    *place = Some(Peer { said: message, heard_at: now, lost: false });
+                    self.learn_term(now, message.term, emit);
+                }
+            }
+            Input::Gone(id) => {
+                if let Some(place) = self.peers.get_mut(id.0) {
+                    *place = None;
+                }
+            }
+            Input::Timer => self.look_at_deadlines(now),
+        }
+        match (self.master_since, self.lacking()) {
+            (Some(_), Some(_)) => self.give_up(now, self.term.saturating_add(1), emit),
+            (None, None) => self.become_master(now, emit),
+            (Some(_), None) | (None, Some(_)) => {}
+        }
+        self.tell(now, emit);
+    }
+
+    fn look_at_deadlines(&mut self, now: Instant) {
+        let late = self.deadline().map_or(Duration::ZERO, |at| now.saturating_since(at));
+        if self.pausing_until.is_some_and(|until| now >= until) {
+            self.pausing_until = None;
+        }
+        let Some(since) = self.master_since else { return };
+        // If this process was kept from running, the others may have been as well.
+        let stood_still = late > self.beat_spacing();
+        for peer in self.peers.iter_mut().flatten() {
+            if stood_still {
+                peer.heard_at = now;
+            }
+            peer.lost |= now >= peer.lease_until(since);
+        }
+    }
+
+    /// Somebody gave the group up and this process has not heard of it yet.
+    fn learn_term(&mut self, now: Instant, term: u64, emit: &mut dyn FnMut(Output)) {
+        if term <= self.term {
+            return;
+        }
+        if self.is_master() {
+            self.give_up(now, term, emit);
+        }
+        self.term = term;
+    }
+
+    fn become_master(&mut self, now: Instant, emit: &mut dyn FnMut(Output)) {
+        self.master_since = Some(now);
+        let first = self.first_of_all();
+        let hold = self.longest_master_down_interval();
+        for (member, local) in self.members() {
+            let hold = if Some(local.key) == first { Duration::ZERO } else { hold };
+            emit(Output::Event(member, Event::GroupReady { hold }));
+        }
+    }
+
+    fn give_up(&mut self, now: Instant, term: u64, emit: &mut dyn FnMut(Output)) {
+        let Some(since) = self.master_since.take() else { return };
+        self.term = term;
+        if now.saturating_since(since) < self.longest_master_down_interval().saturating_mul(LASTING) {
+            self.pause(now);
+        } else {
+            self.failures = 0;
+        }
+        for (member, local) in self.members.iter_mut().enumerate() {
+            let Some(local) = local else { continue };
+            // Until it is said anew: how they stood before counts no more.
+            local.standing = local.standing.min(Standing::Listening);
+            emit(Output::Event(Member(member), Event::GroupYields));
+        }
+    }
+
+    /// A promotion has failed.
+    fn pause(&mut self, now: Instant) {
+        let longest = self.longest_master_down_interval().saturating_mul(1 << self.failures);
+        if self.failures < PAUSE_DOUBLINGS {
+            self.failures += 1;
+        }
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let pause = Duration::from_nanos(scramble(self.seed) % (longest.as_nanos() / FIRST_PAUSE).max(1));
+        self.pausing_until = Some(now + pause);
+    }
+
+    /// Tells the others when something is new, and that it is still so while they rely on it.
+    fn tell(&mut self, now: Instant, emit: &mut dyn FnMut(Output)) {
+        let message = self.greeting();
+        if let Some(message) = message
+            && (self.told != Some(message) || (self.is_master() && now >= self.beat_at()))
+        {
+            self.told = Some(message);
+            self.told_at = now;
+            emit(Output::Tell(message));
+        }
+    }
+
+    fn members(&self) -> impl Iterator<Item = (Member, &Local)> {
+        let numbered = self.members.iter().enumerate();
+        numbered.filter_map(|(place, local)| Some((Member(place), local.as_ref()?)))
+    }
+
+    fn peers(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
+        let numbered = self.peers.iter().enumerate();
+        numbered.filter_map(|(place, peer)| Some((PeerId(place), peer.as_ref()?)))
+    }
+
+    fn answering(&self) -> impl Iterator<Item = &Peer> {
+        self.peers().map(|(_, peer)| peer).filter(|peer| !peer.lost)
+    }
+
+    /// The farthest of the members here.
+    fn standing(&self) -> Standing {
+        let farthest = self.members().map(|(_, local)| local.standing).min().unwrap_or(Standing::Unusable);
+        match (farthest, self.pausing_until) {
+            (Standing::Willing, Some(_)) => Standing::Pausing,
+            (farthest, _) => farthest,
+        }
+    }
+
+    /// What was said in an older term counts for nothing.
+    fn standing_of(&self, peer: &Peer) -> Standing {
+        let standing = peer.said.standing;
+        if peer.said.term == self.term { standing } else { standing.min(Standing::Listening) }
+    }
+
+    fn first(&self) -> Option<&Local> {
+        self.members().map(|(_, local)| local).min_by_key(|local| local.key)
+    }
+
+    fn first_of_all(&self) -> Option<Key> {
+        self.first()
+            .map(|local| local.key)
+            .into_iter()
+            .chain(self.answering().map(|peer| peer.said.first))
+            .min()
+    }
+
+    fn own_master_down_interval(&self) -> Duration {
+        self.members().map(|(_, local)| local.master_down_interval).max().unwrap_or(Duration::ZERO)
+    }
+
+    fn longest_master_down_interval(&self) -> Duration {
+        let theirs = self.answering().map(|peer| peer.said.master_down_interval);
+        theirs.fold(self.own_master_down_interval(), Ord::max)
+    }
+
+    /// How long the others rely on what this process said.
+    fn lease(&self) -> Duration {
+        lease(self.own_master_down_interval())
+    }
+
+    fn beat_spacing(&self) -> Duration {
+        Duration::from_nanos(self.lease().as_nanos() / 3)
+    }
+
+    fn beat_at(&self) -> Instant {
+        self.told_at + self.beat_spacing()
+    }
+}
+
+impl Peer {
+    fn lease_until(&self, since: Instant) -> Instant {
+        self.heard_at.max(since) + lease(self.said.master_down_interval)
+    }
+}
+
+fn lease(master_down_interval: Duration) -> Duration {
+    master_down_interval.max(SHORTEST_LEASE)
+}
+
+/// Two rounds of multiply and shift: spreads each input bit.
+const fn scramble(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
