@@ -14,6 +14,8 @@ use vrrpd::script;
 
 /// The command line or the configuration is wrong.
 const USAGE: u8 = 2;
+/// Threads for what may have to wait: one to start scripts, one for the state file.
+const BLOCKING_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -99,11 +101,11 @@ fn run(cli: &Cli, configs: Vec<RouterConfig>, source: Source, role: Role) -> Res
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(1)
+        .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async {
+    let result = local.block_on(&runtime, async {
         let daemon = Daemon::start(configs, source, cli.directory.as_deref())
             .await
             .map_err(|error| error.to_string())?;
@@ -111,5 +113,8 @@ fn run(cli: &Cli, configs: Vec<RouterConfig>, source: Source, role: Role) -> Res
             background::ready().map_err(|error| format!("cannot go to the background: {error}"))?;
         }
         daemon.run().await.map_err(|error| error.to_string())
-    })
+    });
+    // What hangs in one of its threads is not waited for.
+    runtime.shutdown_background();
+    result
 }

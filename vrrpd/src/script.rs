@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs;
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -14,7 +15,7 @@ use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 use vrrpd_common::Duration;
@@ -185,7 +186,10 @@ impl Queue {
 async fn perform(router: &str, run: &Run, limit: Duration) {
     let script = run.path.display();
     let state = &run.arguments[2];
-    let mut child = match spawn(run) {
+    // To start a program takes a while, and for ever if it is on a file system that does not answer: in another thread.
+    let job = run.clone();
+    let spawned = spawn_blocking(move || spawn(&job)).await;
+    let mut child = match spawned.map_err(io::Error::other).and_then(|result| result) {
         Ok(child) => child,
         Err(error) => {
             error!(router, %script, %error, "the script cannot be run");
@@ -209,7 +213,7 @@ async fn perform(router: &str, run: &Run, limit: Duration) {
     }
 }
 
-fn spawn(run: &Run) -> std::io::Result<Child> {
+fn spawn(run: &Run) -> io::Result<Child> {
     let mut command = Command::new(&run.path);
     for variable in supervisor::VARIABLES {
         command.env_remove(variable);
