@@ -12,7 +12,7 @@ use std::{env, fs};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Background, Datapath, Finished, Host, Process, Terminal, stretched, wait_for};
+use crate::{Background, Datapath, Finished, Host, Process, Signal, Terminal, stretched, wait_for};
 
 /// Set by `cargo xtask` to the directory of the programs under test.
 const BINARIES: &str = "VRRPD_LAB_BINARIES";
@@ -20,6 +20,9 @@ const BINARIES: &str = "VRRPD_LAB_BINARIES";
 const READY: Duration = Duration::from_secs(10);
 /// How long it may take to answer a question: as long as the client waits.
 const ANSWER: Duration = Duration::from_secs(3);
+
+/// The configuration file of a daemon that has one.
+const CONFIG: &str = "vrrpd.toml";
 
 /// Set by [`use_binaries_in`].
 static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
@@ -100,6 +103,7 @@ pub struct Vrrpd {
     process: Process,
     host: Host,
     vrid: Option<u8>,
+    datapath: Datapath,
     home: Arc<TempDir>,
 }
 
@@ -145,6 +149,12 @@ impl Vrrpd {
         };
         assert!(finished.success(), "atropos --state ends with {}: {}", finished.code, finished.stderr);
         parse_states(&finished).unwrap_or_else(|| panic!("no JSON array: {}", finished.stdout))
+    }
+
+    /// Has it read its configuration file again, with this text.
+    pub fn reload(&self, text: &str) {
+        write_config(&self.home.path().join(CONFIG), text, self.datapath);
+        self.signal(Signal::SIGHUP);
     }
 
     /// Waits until its router is in this state (`master`, `backup`, `fault`).
@@ -321,7 +331,8 @@ impl VrrpdBuilder {
         command.arg("--foreground");
         let process =
             Process::start(self.host.namespace(), format!("vrrpd on {}", self.host.name()), command);
-        let daemon = Vrrpd { process, host: self.host, vrid: self.vrid, home: self.home };
+        let daemon =
+            Vrrpd { process, host: self.host, vrid: self.vrid, datapath: self.datapath, home: self.home };
         let state = wait_for(READY, "vrrpd answers atropos", || {
             assert!(daemon.is_running(), "vrrpd ended at once, with exit code {}", daemon.wait());
             let answer = parse_states(&daemon.atropos(&["--state", "--json"]))?;
@@ -364,10 +375,8 @@ impl VrrpdBuilder {
         };
         let xdp = self.datapath.option();
         if let Some(text) = &self.config {
-            let file = self.home.path().join("vrrpd.toml");
-            let text =
-                xdp.map_or_else(|| text.clone(), |xdp| with_default(text, &format!("xdp = \"{xdp}\"")));
-            fs::write(&file, text).expect("the configuration file can be written");
+            let file = self.home.path().join(CONFIG);
+            write_config(&file, text, self.datapath);
             command.arg("--config").arg(file);
         } else {
             command.args(["-i", &self.interface]);
@@ -383,6 +392,12 @@ impl VrrpdBuilder {
         command.arg("-f").arg(self.directory()).args(&self.arguments);
         command
     }
+}
+
+fn write_config(file: &Path, text: &str, datapath: Datapath) {
+    let xdp = datapath.option();
+    let text = xdp.map_or_else(|| text.to_owned(), |xdp| with_default(text, &format!("xdp = \"{xdp}\"")));
+    fs::write(file, text).expect("the configuration file can be written");
 }
 
 /// A configuration file with one more line among its defaults.

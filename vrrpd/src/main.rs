@@ -7,10 +7,9 @@ use clap::Parser;
 use tracing::error;
 use vrrpd::background::{self, Role};
 use vrrpd::cli::Cli;
-use vrrpd::config::{RouterConfig, RouterOptions, file};
+use vrrpd::config::{self, RouterConfig, RouterOptions};
 use vrrpd::daemon::{Daemon, Source};
 use vrrpd::logging::{self, Target};
-use vrrpd::script;
 
 /// The command line or the configuration is wrong.
 const USAGE: u8 = 2;
@@ -73,26 +72,17 @@ fn say(message: &str) {
 }
 
 fn configuration(cli: &Cli) -> Result<(Vec<RouterConfig>, Source), String> {
-    let (configs, source) = read_configuration(cli)?;
-    for config in &configs {
-        for (option, script) in [("-U", &config.up), ("-D", &config.down)] {
-            if let Some(path) = script {
-                script::check(path).map_err(|error| format!("{option} {error}"))?;
-            }
-        }
-    }
-    Ok((configs, source))
-}
-
-fn read_configuration(cli: &Cli) -> Result<(Vec<RouterConfig>, Source), String> {
     let Some(path) = &cli.config else {
         let config = cli.router().and_then(RouterOptions::resolve).map_err(|error| error.to_string())?;
+        config::check_scripts(&config)?;
         return Ok((vec![config], Source::CommandLine));
     };
     if let Some(flag) = cli.router_option() {
         return Err(format!("{flag}: does not go with --config; the file says what routers there are"));
     }
-    Ok((file::read(path).map_err(|error| error.to_string())?, Source::File))
+    // It is read again after the daemon has left this directory.
+    let path = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok((config::load(&path)?, Source::File(path)))
 }
 
 fn run(cli: &Cli, configs: Vec<RouterConfig>, source: Source, role: Role) -> Result<(), String> {
@@ -106,7 +96,7 @@ fn run(cli: &Cli, configs: Vec<RouterConfig>, source: Source, role: Role) -> Res
         .map_err(|error| format!("cannot start: {error}"))?;
     let local = tokio::task::LocalSet::new();
     let result = local.block_on(&runtime, async {
-        let daemon = Daemon::start(configs, source, cli.directory.as_deref())
+        let daemon = Daemon::start(configs, &source, cli.directory.as_deref())
             .await
             .map_err(|error| error.to_string())?;
         if role == Role::Background {

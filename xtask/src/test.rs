@@ -14,7 +14,7 @@ use crate::{cargo, ebpf, setup};
 const THREADS: &str = "4";
 
 /// The tests of the laboratory in which it matters how adverts arrive.
-const OF_EVERY_DATAPATH: [&str; 13] = [
+const OF_EVERY_DATAPATH: [&str; 14] = [
     "addresses",
     "ah",
     "auth",
@@ -25,6 +25,7 @@ const OF_EVERY_DATAPATH: [&str; 13] = [
     "link",
     "priority",
     "rejects",
+    "reload",
     "scale",
     "vmac",
     "wire",

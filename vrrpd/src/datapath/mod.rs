@@ -89,6 +89,11 @@ impl Table {
         }
     }
 
+    /// The router is ours no more.
+    pub fn remove(&mut self, family: Family, vrid: Vrid) {
+        self.routers.remove(&(family, vrid));
+    }
+
     /// Whether there is a router with an Authentication Header.
     pub fn has_associations(&self) -> bool {
         self.routers.values().any(|entry| entry.association.is_some())

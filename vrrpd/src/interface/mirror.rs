@@ -39,6 +39,13 @@ impl Mirror {
         Self { names, interfaces: BTreeMap::new() }
     }
 
+    /// Follows one more.
+    pub(super) fn follow(&mut self, name: String) {
+        if !self.names.contains(&name) {
+            self.names.push(name);
+        }
+    }
+
     pub(super) fn get(&self, index: u32) -> Option<&Interface> {
         self.interfaces.get(&index)
     }
