@@ -53,7 +53,7 @@ pub(crate) struct Options {
     datapaths: Vec<Datapath>,
 
     /// After this many seconds a machine is ended
-    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1200)]
     limit: u64,
 
     /// Passed on to the tests: a filter on their names, `--nocapture`, `--skip NAME`
@@ -98,7 +98,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         || -> Vec<String> { std::iter::from_fn(next).flat_map(|machine| machine.run(limit)).collect() };
     let failed: Vec<String> = thread::scope(|scope| {
         let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(run_all)).collect();
-        let results = workers.into_iter().map(|worker| worker.join());
+        let results = workers.into_iter().map(thread::ScopedJoinHandle::join);
         results.flat_map(|result| result.unwrap_or_else(|panic| panic::resume_unwind(panic))).collect()
     });
     ensure!(failed.is_empty(), "failed: {}", failed.join("; "));
