@@ -101,7 +101,10 @@ fn virtual_mac_comes_and_goes_with_a_reload() {
     let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
     wait_state(&daemon, 51, "master");
     for (mode, is_there) in [
-        ("interface", (|host: &Host| host.ip("link show dev eth0").contains("00:00:5e:00:01:33")) as fn(&Host) -> bool),
+        (
+            "interface",
+            (|host: &Host| host.ip("link show dev eth0").contains("00:00:5e:00:01:33")) as fn(&Host) -> bool,
+        ),
         ("macvlan", |host: &Host| host.ip("addr show").contains("scope global noprefixroute vrrp4.51")),
         ("none", |host: &Host| !host.ip("link show").contains("00:00:5e:00:01:33")),
     ] {

@@ -30,7 +30,7 @@ use crate::clock::{self, Alarm};
 use crate::config::RouterConfig;
 use crate::control::server::Command;
 use crate::datapath::readiness::Readiness;
-use crate::datapath::{Arrival, RouterId};
+use crate::datapath::{Arrival, RouterId, vlans};
 use crate::interface::service::{Report, Service, Ticket};
 use crate::interface::{Hold, Interface};
 use crate::report::EventReport;
@@ -314,6 +314,13 @@ impl Daemon {
             }
             return;
         }
+        if link.is_in_kernel() && vlans::are_on(&link.name) {
+            self.give_up_kernel(
+                id,
+                "the interface has VLANs by now, and their adverts would look like its own",
+            );
+        }
+        let Some(link) = self.links.get_mut(id.0) else { return };
         let came_up = interface.admin_up && link.interface.as_ref().is_none_or(|before| !before.admin_up);
         link.note_carrier(interface);
         let other_mac = link.interface.as_ref().is_none_or(|before| before.mac != interface.mac);

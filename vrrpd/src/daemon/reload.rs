@@ -52,7 +52,9 @@ impl Daemon {
     /// Reads the file, in a thread for that.
     pub(super) fn reload(&mut self) {
         let Some(file) = self.reload.file.clone() else {
-            warn!("SIGHUP: there is no configuration file to read again; the options are on the command line");
+            warn!(
+                "SIGHUP: there is no configuration file to read again; the options are on the command line"
+            );
             return;
         };
         self.reload.reading = Some(tokio::task::spawn_blocking(move || config::load(&file)));
@@ -67,9 +69,8 @@ impl Daemon {
                 return;
             }
         };
-        let is_known = |config: &RouterConfig| {
-            self.present().any(|(_, router)| router.config.name() == config.name())
-        };
+        let is_known =
+            |config: &RouterConfig| self.present().any(|(_, router)| router.config.name() == config.name());
         let new = configs.iter().filter(|config| !is_known(config)).count();
         let (mut left, mut changed, mut unchanged) = (0, 0, 0);
         for id in self.ids().collect::<Vec<_>>() {

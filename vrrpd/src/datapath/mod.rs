@@ -13,7 +13,7 @@ pub mod pins;
 mod privileges;
 pub mod raw;
 pub mod readiness;
-mod vlans;
+pub mod vlans;
 pub mod xdp;
 
 use std::collections::BTreeMap;

@@ -96,7 +96,10 @@ impl Mirror {
             }
             Some(_) | None if wanted => Change::Unknown,
             Some(_) => self.interfaces.remove(&new.index).map_or(Change::None, Change::Removed),
-            None => Change::None,
+            // What is on top of an interface may matter to it: VLANs do.
+            None => below(link)
+                .filter(|below| self.interfaces.contains_key(below))
+                .map_or(Change::None, Change::Changed),
         }
     }
 
@@ -131,6 +134,14 @@ impl Mirror {
         }
         Change::Lost(interface.index, address.address)
     }
+}
+
+/// The interface that this one is on top of.
+fn below(link: &LinkMessage) -> Option<u32> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Link(index) => Some(*index),
+        _ => None,
+    })
 }
 
 /// A bridge tells in the same words of its ports, which may well go on as interfaces.
