@@ -85,7 +85,7 @@ pub fn atropos(host: &Host, directory: &Path, arguments: &[&str]) -> Finished {
 pub struct VrrpdBuilder {
     host: Host,
     interface: String,
-    vmac: Option<String>,
+    vmac: Vmac,
     vrid: Option<u8>,
     arguments: Vec<OsString>,
     config: Option<String>,
@@ -95,6 +95,14 @@ pub struct VrrpdBuilder {
     /// A program that runs the daemon, with its arguments.
     through: Vec<OsString>,
     home: Arc<TempDir>,
+}
+
+/// What is said about the virtual MAC address.
+#[derive(Clone, Debug)]
+enum Vmac {
+    No,
+    Mode(String),
+    Unsaid,
 }
 
 /// A daemon that runs in the foreground and has answered. It is a [`Process`]; dropping it kills it.
@@ -113,7 +121,7 @@ impl Vrrpd {
         VrrpdBuilder {
             host: host.clone(),
             interface: "eth0".to_owned(),
-            vmac: None,
+            vmac: Vmac::No,
             vrid: None,
             arguments: Vec::new(),
             config: None,
@@ -232,7 +240,14 @@ impl VrrpdBuilder {
     /// `--vmac` instead of `-n`.
     #[must_use]
     pub fn vmac(mut self, mode: &str) -> Self {
-        self.vmac = Some(mode.to_owned());
+        self.vmac = Vmac::Mode(mode.to_owned());
+        self
+    }
+
+    /// Neither `-n` nor `--vmac`: as the users of Vrrpd write it.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
+        self.vmac = Vmac::Unsaid;
         self
     }
 
@@ -381,8 +396,9 @@ impl VrrpdBuilder {
         } else {
             command.args(["-i", &self.interface]);
             match &self.vmac {
-                None => command.arg("-n"),
-                Some(mode) => command.args(["--vmac", mode]),
+                Vmac::No => command.arg("-n"),
+                Vmac::Mode(mode) => command.args(["--vmac", mode]),
+                Vmac::Unsaid => &mut command,
             };
             if let Some(vrid) = self.vrid {
                 command.args(["-v", &vrid.to_string()]);
