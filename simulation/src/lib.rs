@@ -4,6 +4,7 @@
 //! [`run`] has what must hold and within which time. A run is a function of its seed.
 #![forbid(unsafe_code)]
 
+pub mod cases;
 pub mod fault;
 pub mod many;
 pub mod plan;

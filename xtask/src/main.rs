@@ -6,6 +6,7 @@ mod ebpf;
 mod lab;
 mod measure;
 mod setup;
+mod sim;
 mod test;
 
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ enum Command {
     Lab(lab::Options),
     /// Measure what a backup costs, and how late it takes over: the figures of docs/performance.md (needs root)
     Measure(measure::Options),
+    /// Simulate machines, networks and faults in virtual time
+    Sim(sim::Options),
     /// Build the daemon and run every test (needs root)
     Test(test::Options),
     /// Everything that must hold before a change is merged: format, lints, tests, a failover (needs root)
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Ebpf(options) => ebpf::run(&options),
         Command::Lab(options) => lab::run(&options),
         Command::Measure(options) => measure::run(&options),
+        Command::Sim(options) => sim::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Ci => ci::run(),
     };
