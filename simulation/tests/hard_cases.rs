@@ -1,5 +1,6 @@
 //! Two machines and two LANs, in the cases in which groups could go wrong. Each runs with both kinds of group and with
 //! many seeds, so that it does not depend on who is a microsecond earlier.
+#![expect(clippy::panic, reason = "the story of what failed is longer than an assertion's message")]
 
 use vrrpd_common::router::{Event, Origin};
 use vrrpd_common::timers::master_down_interval;
@@ -121,7 +122,7 @@ impl Story {
         result.unwrap_or_else(|what| {
             let transcript = self.world.watch.take_transcript().unwrap_or_default();
             let grouping = self.world.plan.machines[A].grouping;
-            std::panic::panic_any(format!("{transcript}seed {}, {grouping:?}: {what}", self.seed))
+            panic!("{transcript}seed {}, {grouping:?}: {what}", self.seed)
         })
     }
 }
