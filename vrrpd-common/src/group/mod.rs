@@ -27,8 +27,9 @@
 //!
 //! # When that is not enough
 //! A group that ceases to be Master soon after it became it waits for some time before it tries again, longer each time up
-//! to a limit, and not as long as others. So whatever it fails at (addresses that the system refuses, machines whose
-//! groups are not the same) it cannot fail at without end in step with another one.
+//! to a limit, and not as long as others. So whatever it fails at (machines that become Master in the same millisecond,
+//! or whose groups are not the same, addresses that the system refuses) it cannot fail at without end in step with
+//! another one.
 
 mod message;
 #[cfg(test)]
@@ -139,7 +140,7 @@ impl Standing {
 }
 
 impl Group {
-    /// A group of `size` members, none of them known yet. `seed` is any number that no other machine has.
+    /// A group of `size` members, none of them known yet. `seed` is any number that no other process of any machine has.
     pub const fn new(size: u8, seed: u64) -> Self {
         Self {
             size,
