@@ -5,6 +5,7 @@
 
 mod authentication;
 pub mod file;
+mod group;
 mod options;
 pub mod value;
 
@@ -13,6 +14,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 pub use authentication::Authentication;
+pub use group::GroupConfig;
 pub use options::{Key, OptionError, RouterOptions};
 use vrrpd_common::router::{AnnounceTimes, Config};
 use vrrpd_common::wire::vrrp::ChecksumStyle;
@@ -67,6 +69,8 @@ pub struct RouterConfig {
     pub xdp: Xdp,
     /// `--xdp-pass`
     pub xdp_pass: bool,
+    /// It is Master together with others or not at all: `-M`, or a member of a `[[group]]`.
+    pub grouped: bool,
 }
 
 /// How the virtual router MAC address (RFC 9568 §7.3) is put on the wire.
@@ -169,7 +173,7 @@ impl RouterConfig {
             interval: self.interval,
             addresses: self.digest(),
             announce: self.announce.times,
-            grouped: false,
+            grouped: self.grouped,
         }
     }
 
