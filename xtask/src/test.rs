@@ -14,12 +14,13 @@ use crate::{cargo, ebpf, setup};
 const THREADS: &str = "4";
 
 /// The tests of the laboratory in which it matters how adverts arrive.
-const OF_EVERY_DATAPATH: [&str; 13] = [
+const OF_EVERY_DATAPATH: [&str; 14] = [
     "addresses",
     "ah",
     "auth",
     "control",
     "election",
+    "group",
     "handover",
     "keepalived",
     "link",
