@@ -21,6 +21,14 @@ pub(crate) fn die_with_this_thread(command: &mut Command) {
     }
 }
 
+/// Makes this thread, and no other one, somebody who is not root. It cannot go back.
+pub(crate) fn become_nobody() -> io::Result<()> {
+    const NOBODY: libc::uid_t = 65_534;
+    // SAFETY: the call takes numbers. The C library's function of this name would do it to every thread.
+    let result = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Lets this thread run whenever it wants to, before every ordinary one.
 pub(crate) fn run_before_others() -> io::Result<()> {
     const THIS_THREAD: libc::pid_t = 0;

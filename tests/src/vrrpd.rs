@@ -58,8 +58,10 @@ fn build_directory() -> PathBuf {
 /// The pid files and sockets in a directory: after the last daemon there must be none.
 pub fn left_files(directory: &Path) -> Vec<String> {
     let Ok(files) = fs::read_dir(directory) else { return Vec::new() };
-    let of_a_daemon =
-        |file: &PathBuf| file.extension().is_some_and(|extension| extension == "pid" || extension == "sock");
+    let of_a_daemon = |file: &PathBuf| {
+        let extension = file.extension().and_then(|extension| extension.to_str());
+        extension.is_some_and(|extension| ["pid", "sock", "group"].contains(&extension))
+    };
     let mut names: Vec<_> = files
         .flatten()
         .map(|file| file.path())

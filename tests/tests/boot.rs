@@ -77,8 +77,7 @@ fn init_script_starts_the_configuration_of_its_defaults_and_stops_it() {
     let (up, down) = (ScriptLog::new(&[]), ScriptLog::new(&[]));
     let defaults = read("default/vrrpd")
         .replace("/etc/scripts/MASTER.sh", &up.path().display().to_string())
-        .replace("/etc/scripts/DOWN.sh", &down.path().display().to_string())
-        .replace("-M 2 ", "");
+        .replace("/etc/scripts/DOWN.sh", &down.path().display().to_string());
     let init = Init::new(&a, &format!("{defaults}\nOPTIONS=-n"));
     assert_eq!(init.run("status").code, 3);
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
 
-use crate::config::{Key, OptionError, RouterOptions};
+use crate::config::{Key, OptionError, RouterOptions, value};
 
 /// VRRP daemon: gives routers and servers a shared virtual IP address.
 #[derive(Debug, Parser)]
@@ -27,6 +27,11 @@ pub struct Cli {
     /// Say whether the configuration is right, and do nothing else
     #[arg(long)]
     pub check: bool,
+
+    /// All vrrpd processes of this machine that have -M are one group of N, at most 9: they are master together or not
+    /// at all
+    #[arg(short = 'M', value_name = "N")]
+    monitor: Option<String>,
 
     /// Directory of pid files, state files and control sockets
     #[arg(
@@ -185,6 +190,11 @@ impl Cli {
             options.set(key, text).map_err(|message| key.error(message))?;
         }
         Ok(options)
+    }
+
+    /// `-M`
+    pub fn group_size(&self) -> Result<Option<u8>, String> {
+        self.monitor.as_deref().map(value::group_size).transpose().map_err(|message| format!("-M: {message}"))
     }
 
     /// The first option of a router on the command line, which has no place beside `--config`.

@@ -14,6 +14,7 @@ pub mod interface;
 pub mod journal;
 pub mod logging;
 pub mod magic;
+pub mod peers;
 pub mod render;
 pub mod report;
 pub mod rundir;

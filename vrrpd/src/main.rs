@@ -7,7 +7,7 @@ use clap::Parser;
 use tracing::error;
 use vrrpd::background::{self, Role};
 use vrrpd::cli::Cli;
-use vrrpd::config::{self, RouterConfig, RouterOptions};
+use vrrpd::config::{self, GroupConfig, RouterConfig, RouterOptions};
 use vrrpd::daemon::{Daemon, Source};
 use vrrpd::logging::{self, Target};
 
@@ -18,7 +18,7 @@ const BLOCKING_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let (configs, source) = match configuration(&cli) {
+    let (configs, groups, source) = match configuration(&cli) {
         Ok(configuration) => configuration,
         Err(message) => {
             say(&message);
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         say(&message);
         return ExitCode::from(USAGE);
     }
-    let result = run(&cli, configs, source, role);
+    let result = run(&cli, configs, groups, source, role);
     logging::flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -71,21 +71,37 @@ fn say(message: &str) {
     let _ = writeln!(io::stderr(), "vrrpd: {message}");
 }
 
-fn configuration(cli: &Cli) -> Result<(Vec<RouterConfig>, Source), String> {
+/// The routers, their groups, and where both come from.
+type Configuration = (Vec<RouterConfig>, Vec<GroupConfig>, Source);
+
+fn configuration(cli: &Cli) -> Result<Configuration, String> {
+    let size = cli.group_size()?;
     let Some(path) = &cli.config else {
         let config = cli.router().and_then(RouterOptions::resolve).map_err(|error| error.to_string())?;
         config::check_scripts(&config)?;
-        return Ok((vec![config], Source::CommandLine));
+        let config = RouterConfig { grouped: size.is_some(), ..config };
+        let groups = size.map(GroupConfig::of_processes).into_iter().collect();
+        return Ok((vec![config], groups, Source::CommandLine));
     };
+    if size.is_some() {
+        return Err("-M: does not go with --config; in the file, [[group]] says what it is for".to_owned());
+    }
     if let Some(flag) = cli.router_option() {
         return Err(format!("{flag}: does not go with --config; the file says what routers there are"));
     }
     // It is read again after the daemon has left this directory.
     let path = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok((config::load(&path)?, Source::File(path)))
+    let (configs, groups) = config::load(&path)?;
+    Ok((configs, groups, Source::File(path)))
 }
 
-fn run(cli: &Cli, configs: Vec<RouterConfig>, source: Source, role: Role) -> Result<(), String> {
+fn run(
+    cli: &Cli,
+    configs: Vec<RouterConfig>,
+    groups: Vec<GroupConfig>,
+    source: Source,
+    role: Role,
+) -> Result<(), String> {
     if role == Role::Background {
         background::detach().map_err(|error| format!("cannot leave the session: {error}"))?;
     }
@@ -96,7 +112,7 @@ fn run(cli: &Cli, configs: Vec<RouterConfig>, source: Source, role: Role) -> Res
         .map_err(|error| format!("cannot start: {error}"))?;
     let local = tokio::task::LocalSet::new();
     let result = local.block_on(&runtime, async {
-        let daemon = Daemon::start(configs, &source, cli.directory.as_deref())
+        let daemon = Daemon::start(configs, groups, &source, cli.directory.as_deref())
             .await
             .map_err(|error| error.to_string())?;
         if role == Role::Background {

@@ -49,6 +49,12 @@ pub fn details(router: &RouterReport) -> String {
             ),
         );
     }
+    if let Some(group) = &router.group {
+        let name = group.name.as_ref().map_or(String::new(), |name| format!("{name}, "));
+        let readiness =
+            group.lacking.as_ref().map_or("ready".to_owned(), |lacking| format!("not ready ({lacking})"));
+        line("group", format!("{name}{} of {} members, {readiness}", group.members, group.size));
+    }
     let why = router.datapath_reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     line("data path", format!("{}{why}", router.datapath));
     line("vmac", router.vmac.clone().unwrap_or_else(|| router.vmac_mode.clone()));

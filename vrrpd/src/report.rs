@@ -90,9 +90,15 @@ pub struct MasterReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct GroupReport {
+    /// Of a `[[group]]`; null for that of `-M`.
+    pub name: Option<String>,
     pub size: u8,
     pub members: u8,
     pub ready: bool,
+    pub present: Vec<String>,
+    pub missing: Vec<String>,
+    /// Why it is not ready.
+    pub lacking: Option<String>,
 }
 
 /// The scripts of a router.

@@ -20,6 +20,7 @@ const OF_EVERY_DATAPATH: [&str; 14] = [
     "auth",
     "control",
     "election",
+    "group",
     "handover",
     "keepalived",
     "link",

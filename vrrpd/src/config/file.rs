@@ -1,5 +1,5 @@
-//! The configuration file: `[[router]]` tables whose keys are the options of a router, and `[defaults]` for all of
-//! them. Every complaint names line and column.
+//! The configuration file: `[[router]]` tables whose keys are the options of a router, `[defaults]` for all of
+//! them, and `[[group]]` for those that are Master together. Every complaint names line and column.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,7 +12,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use thiserror::Error;
 use toml::Spanned;
 
-use super::{Key, RouterConfig, RouterOptions, Vmac};
+use super::{GroupConfig, Key, RouterConfig, RouterOptions, Vmac, group};
 
 /// Why a file is no configuration.
 #[derive(Debug, Error)]
@@ -46,6 +46,8 @@ struct File {
     defaults: Table,
     #[serde(default)]
     router: Vec<Spanned<Table>>,
+    #[serde(default)]
+    group: Vec<group::Table>,
 }
 
 type Table = BTreeMap<Spanned<String>, Spanned<Setting>>;
@@ -59,13 +61,13 @@ enum Setting {
 
 /// What is wrong, and the octet of the file where.
 #[derive(Debug)]
-struct Complaint {
-    at: usize,
-    message: String,
+pub(super) struct Complaint {
+    pub(super) at: usize,
+    pub(super) message: String,
 }
 
-/// Reads a file: at least one router, no router twice.
-pub fn read(path: &Path) -> Result<Vec<RouterConfig>, FileError> {
+/// Reads a file: at least one router, no router twice, and the groups that they form.
+pub fn read(path: &Path) -> Result<(Vec<RouterConfig>, Vec<GroupConfig>), FileError> {
     let text =
         fs::read_to_string(path).map_err(|error| FileError::Unreadable { path: path.to_owned(), error })?;
     parse(&text).map_err(|Complaint { at, message }| {
@@ -74,7 +76,7 @@ pub fn read(path: &Path) -> Result<Vec<RouterConfig>, FileError> {
     })
 }
 
-fn parse(text: &str) -> Result<Vec<RouterConfig>, Complaint> {
+fn parse(text: &str) -> Result<(Vec<RouterConfig>, Vec<GroupConfig>), Complaint> {
     let file: File = toml::from_str(text).map_err(|error| Complaint {
         at: error.span().map_or(0, |span| span.start),
         message: error.message().to_owned(),
@@ -111,7 +113,8 @@ fn parse(text: &str) -> Result<Vec<RouterConfig>, Complaint> {
             message: "no [[router]] in this file; at least one is needed".to_owned(),
         });
     }
-    Ok(routers)
+    let groups = group::form(&file.group, &mut routers)?;
+    Ok((routers, groups))
 }
 
 /// The options of a table and where each stands.
@@ -215,7 +218,7 @@ mod tests {
 
     #[test]
     fn routers_take_what_they_do_not_say_from_the_defaults() {
-        let routers = parse(
+        let (routers, _) = parse(
             "[defaults]\ninterval = \"10ms\"\nprotocol = \"v3\"\npriority = 150\n\
              [[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.1/24\", \"10.0.0.2\"]\n\
              [[router]]\ninterface = \"eth1\"\nvrid = 52\naddresses = [\"fe80::1\"]\npriority = 90\n",
@@ -230,7 +233,7 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_on_the_command_line() {
-        let routers = parse(
+        let (routers, _) = parse(
             "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.1\"]\ninterval = 0.25\n\
              protocol = \"v3\"\npreempt = false\n",
         )

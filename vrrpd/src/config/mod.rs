@@ -5,6 +5,7 @@
 
 mod authentication;
 pub mod file;
+mod group;
 mod options;
 pub mod value;
 
@@ -13,6 +14,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 pub use authentication::Authentication;
+pub use group::GroupConfig;
 pub use options::{Key, OptionError, RouterOptions};
 use vrrpd_common::router::{AnnounceTimes, Config};
 use vrrpd_common::wire::vrrp::ChecksumStyle;
@@ -69,6 +71,8 @@ pub struct RouterConfig {
     pub xdp: Xdp,
     /// `--xdp-pass`
     pub xdp_pass: bool,
+    /// It is Master together with others or not at all: `-M`, or a member of a `[[group]]`.
+    pub grouped: bool,
 }
 
 /// How the virtual router MAC address (RFC 9568 §7.3) is put on the wire.
@@ -193,7 +197,7 @@ impl RouterConfig {
             interval: self.interval,
             addresses: self.digest(),
             announce: self.announce.times,
-            grouped: false,
+            grouped: self.grouped,
         }
     }
 
@@ -215,10 +219,10 @@ impl Vmac {
 }
 
 /// Reads a configuration file, and looks at the scripts it names.
-pub fn load(path: &Path) -> Result<Vec<RouterConfig>, String> {
-    let configs = file::read(path).map_err(|error| error.to_string())?;
+pub fn load(path: &Path) -> Result<(Vec<RouterConfig>, Vec<GroupConfig>), String> {
+    let (configs, groups) = file::read(path).map_err(|error| error.to_string())?;
     configs.iter().try_for_each(check_scripts)?;
-    Ok(configs)
+    Ok((configs, groups))
 }
 
 /// Whether the scripts of a router may be run.

@@ -191,6 +191,7 @@ impl RouterOptions {
             magic,
             xdp: self.xdp.unwrap_or_default(),
             xdp_pass: self.xdp_pass.unwrap_or(false),
+            grouped: false,
         })
     }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use vrrpd_common::group;
 use vrrpd_common::params::Auth;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Priority, Version, Vrid};
@@ -15,6 +16,10 @@ pub type Parsed<T> = Result<T, String>;
 
 /// Longest interface name of Linux, without the terminating zero.
 const INTERFACE_NAME_MAX: usize = 15;
+
+/// Processes that a group can have.
+const MOST_PROCESSES: u8 = 9;
+const _: () = assert!(MOST_PROCESSES as usize == group::MAX_PEERS + 1);
 
 /// An interface name as Linux has them.
 pub fn interface(text: &str) -> Parsed<String> {
@@ -42,6 +47,16 @@ pub fn priority(text: &str) -> Parsed<Priority> {
         Ok(priority @ 1..) => Ok(Priority(priority)),
         Ok(0) | Err(_) => {
             Err(format!("{text:?} is no priority; one is 1 to 255 (255: owner of the addresses)"))
+        }
+    }
+}
+
+/// Processes in a group: 1 to 9.
+pub fn group_size(text: &str) -> Parsed<u8> {
+    match text.parse() {
+        Ok(size) if (1..=MOST_PROCESSES).contains(&size) => Ok(size),
+        Ok(_) | Err(_) => {
+            Err(format!("{text:?} is no number of processes; a group has 2 to {MOST_PROCESSES}"))
         }
     }
 }

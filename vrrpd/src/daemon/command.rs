@@ -78,11 +78,16 @@ impl Daemon {
         for id in &chosen {
             self.hear_kernel(*id);
         }
+        // And what came of a change.
+        self.settle_groups();
         let now = clock::now();
         chosen
             .into_iter()
             .filter_map(|id| self.routers.get(id.0))
-            .filter_map(|router| Some(router.report(now, self.links.get(router.link.0)?)))
+            .filter_map(|router| {
+                let group = router.group.and_then(|place| self.groups.report(place));
+                Some(router.report(now, self.links.get(router.link.0)?, group))
+            })
             .collect()
     }
 

@@ -14,6 +14,7 @@ use vrrpd_common::wire::frame::{AdvertFrame, advert_frame_len, emit_advert, grat
 use vrrpd_common::wire::vrrp::{Addresses, Kind, VrrpRepr};
 use vrrpd_common::{Instant, MacAddr, Priority, Version};
 
+use super::groups::Place;
 use super::kernel::KernelSide;
 use super::link::{Link, LinkId};
 use super::spacing::Spacing;
@@ -22,7 +23,7 @@ use crate::config::{RouterConfig, VirtualAddress, VmacFallback};
 use crate::interface::service::Ticket;
 use crate::interface::{Hold, Vmac};
 use crate::magic;
-use crate::report::{Counters, MasterReport, RouterReport, ScriptsReport, TransitionReport};
+use crate::report::{Counters, GroupReport, MasterReport, RouterReport, ScriptsReport, TransitionReport};
 use crate::rundir::{RunDir, RunDirError};
 use crate::script::{Run, Runner};
 use crate::transmit::Frame;
@@ -35,6 +36,8 @@ pub(super) struct Instance {
     pub(super) config: RouterConfig,
     pub(super) machine: VirtualRouter,
     pub(super) link: LinkId,
+    /// Which member of which group it is.
+    pub(super) group: Option<Place>,
     /// Actions not carried out yet, in order.
     pub(super) queue: VecDeque<Action>,
     /// What the actions wait for.
@@ -127,6 +130,7 @@ impl Instance {
         Self {
             machine: VirtualRouter::new(config.machine()),
             link,
+            group: None,
             queue: VecDeque::new(),
             waiting: None,
             held: vec![false; config.addresses.len()],
@@ -436,7 +440,7 @@ impl Instance {
     }
 
     /// All that is told about the router.
-    pub(super) fn report(&self, now: Instant, link: &Link) -> RouterReport {
+    pub(super) fn report(&self, now: Instant, link: &Link, group: Option<GroupReport>) -> RouterReport {
         let config = &self.config;
         let master = match self.machine.state() {
             State::Backup(backup) => backup.master.map(|heard| MasterReport {
@@ -477,7 +481,7 @@ impl Instance {
             master,
             datapath: datapath.to_owned(),
             datapath_reason,
-            group: None,
+            group,
             scripts: ScriptsReport { up: script(&config.up), down: script(&config.down) },
             counters: Counters {
                 adverts_sent: self.adverts_sent,

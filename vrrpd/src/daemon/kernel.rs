@@ -4,6 +4,9 @@
 //! to the machine with the time at which it came, so both have the same deadline; the kernel watches it, and no timer
 //! of ours runs for a Backup. [`vrrpd_common::watch`] says which races there are and who wins.
 //!
+//! To a member of a group that would be Master if the others were ready, the kernel gives the role Master: there is no
+//! deadline, and adverts are reported also if they say what the last one said, however long ago.
+//!
 //! A router with an Authentication Header is not among them: of it the kernel is only told that it is there, so that
 //! adverts without that header are discarded and counted. It has the role Init there, whatever its state.
 
@@ -22,6 +25,9 @@ use crate::datapath::xdp::Refusal;
 /// Time between two reports of the kernel about one router that are not urgent: bounds what a flood of changing or lower
 /// adverts costs. The record holds the newest state anyway.
 const REPORT_SPACING: u64 = 500_000_000;
+/// The same for a member of a group that is Master, or would be: the shortest interval of adverts. It may have to bear a
+/// better master for some time, and to know at every advert whether that is still there.
+const GROUP_REPORT_SPACING: u64 = 10_000_000;
 /// Events taken at one go; an expiry of every router of an interface fits into the ring, and comes again if it must.
 const MOST_EVENTS: usize = 1024;
 
@@ -48,7 +54,8 @@ struct Told {
 impl Told {
     /// What adverts have to look like, without what they do to whom.
     fn looks(&self) -> RouterConfig {
-        let mut looks = RouterConfig { role: u8::from(self.config.role != 0), priority: 0, ..self.config };
+        let role = u8::from(self.config.role != 0);
+        let mut looks = RouterConfig { role, priority: 0, report_spacing: 0, ..self.config };
         looks.set(flag::PREEMPT, false);
         looks
     }
@@ -169,12 +176,18 @@ impl Instance {
         let role = match self.machine.state().name() {
             _ if self.is_verified_by_us() => Role::Init,
             StateName::Init | StateName::Fault => Role::Init,
+            // It has waited long enough, and any advert may change its mind, as with a Master.
+            StateName::Backup if self.machine.is_willing() => Role::Master,
             StateName::Backup => Role::Backup,
             StateName::Master => Role::Master,
         };
         let mut config = RouterConfig {
             addresses: self.machine.config().addresses.to_bits(),
-            report_spacing: REPORT_SPACING,
+            report_spacing: if self.group.is_some() && role == Role::Master {
+                GROUP_REPORT_SPACING
+            } else {
+                REPORT_SPACING
+            },
             role: role as u8,
             priority: self.machine.priority().0,
             ..RouterConfig::default()
@@ -182,8 +195,8 @@ impl Instance {
         config.set(flag::PREEMPT, self.config.preempt && !self.machine.forced_backup());
         config.set(flag::PASS_ON, pass_on);
         let deadline = match self.machine.state() {
-            State::Backup(backup) => backup.master_down_at,
-            State::Initialize | State::Fault(_) | State::Master(_) => Instant::ZERO,
+            State::Backup(backup) if role == Role::Backup => backup.master_down_at,
+            State::Backup(_) | State::Initialize | State::Fault(_) | State::Master(_) => Instant::ZERO,
         };
         Told {
             config,

@@ -9,6 +9,7 @@
 mod act;
 mod adopt;
 mod command;
+mod groups;
 mod instance;
 mod kernel;
 mod link;
@@ -27,16 +28,17 @@ use vrrpd_common::router::{Action, Event, StateName};
 use vrrpd_common::{Duration, Instant};
 
 use crate::clock::{self, Alarm};
-use crate::config::RouterConfig;
 use crate::control::server::Command;
 use crate::datapath::readiness::Readiness;
 use crate::datapath::{Arrival, RouterId, vlans};
 use crate::interface::service::{Report, Service, Ticket};
 use crate::interface::{Hold, Interface};
+use crate::peers::Peers;
 use crate::report::EventReport;
 use crate::rundir::{self, RunDir};
 use crate::signals::{Signal, Signals};
 use crate::supervisor::Supervisor;
+use groups::Groups;
 use instance::{Instance, Task};
 use link::{FAMILIES, KERNEL, Link, LinkId};
 use reload::Reload;
@@ -59,6 +61,9 @@ const LEAVE: Duration = Duration::from_secs(2);
 pub struct Daemon {
     routers: Vec<Instance>,
     links: Vec<Link>,
+    groups: Groups,
+    /// Empty, and kept for its memory, as `actions`.
+    group_events: Vec<(RouterId, Event)>,
     deadlines: BTreeSet<(Instant, RouterId)>,
     alarm: Alarm,
     readiness: Readiness,
@@ -88,7 +93,7 @@ enum Wake {
     Report(Report),
     Command(Command),
     Signal(Signal),
-    Reloaded(Result<Vec<RouterConfig>, String>),
+    Reloaded(Result<reload::File, String>),
 }
 
 impl Daemon {
@@ -110,6 +115,7 @@ impl Daemon {
 
     /// Waits for something, handles it and all that is due, and sends what came of it. Signals are left to the caller.
     async fn turn(&mut self) -> io::Result<Option<Signal>> {
+        self.settle_groups();
         self.flush();
         self.arm()?;
         let wake = self.wait().await?;
@@ -170,12 +176,17 @@ impl Daemon {
         let now = clock::now();
         let due = self.deadlines.first().map(|(at, _)| *at);
         let unsent = self.links.iter().filter_map(|link| link.deadline(now)).min();
-        self.alarm.arm(due.into_iter().chain(unsent).chain(self.supervisor.deadline()).min())
+        let other = [self.groups.deadline(), self.supervisor.deadline()];
+        self.alarm.arm(due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
     }
 
     fn receive_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
         for number in ready.drain(..) {
+            if Peers::is_number(number) {
+                self.groups.ready(number, &self.readiness);
+                continue;
+            }
             match LinkId::from_number(number) {
                 (link, KERNEL) => self.kernel_reports(link),
                 (link, place) => self.receive(link, place, TURN),
@@ -226,6 +237,7 @@ impl Daemon {
         for id in due(self) {
             self.event(id, Event::Timer, None);
         }
+        self.groups.expire(now, &self.readiness);
     }
 
     /// Hands an event to a router and carries out what comes of it. `frame` is the one that an advert came in.
@@ -238,6 +250,9 @@ impl Daemon {
         let Some(router) = self.routers.get_mut(id.0) else { return };
         let mut actions = std::mem::take(&mut self.actions);
         router.machine.handle(at, event, &mut |action| actions.push(action));
+        if let Some(place) = router.group {
+            self.groups.note(place, &router.machine);
+        }
         for action in actions.drain(..) {
             match action {
                 Action::Notice(notice) => act::notice(router, at, &notice, frame),
@@ -469,6 +484,7 @@ impl Daemon {
         for id in self.ids().collect::<Vec<_>>() {
             self.event(id, Event::Shutdown, None);
         }
+        self.settle_groups();
         self.flush();
         let until = clock::now() + LEAVE;
         while self.is_busy() && clock::now() < until {
@@ -485,6 +501,7 @@ impl Daemon {
         // From here on another daemon may serve these routers, with a program of its own in the kernel; its scripts wait
         // for ours.
         self.links.clear();
+        drop(self.groups);
         drop(self.rundir);
         let scripts: Vec<_> = self.routers.iter_mut().filter_map(|router| router.scripts.take()).collect();
         let finish = async {

@@ -3,9 +3,9 @@
 //!
 //! A router that is not in the file any more leaves as at the end of the process. One that has changed in what can be
 //! exchanged while it runs goes on with the new values; one that has changed otherwise leaves and comes back as a new
-//! one. New ones are begun when all that leave have given back what they held.
+//! one. New ones are begun when all that leave have given back what they held. Groups are not changed while they run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
@@ -17,17 +17,24 @@ use super::link::{Link, LinkId};
 use super::start::{self, StartError};
 use super::{AGAIN, Daemon};
 use crate::clock;
-use crate::config::{self, RouterConfig, Vmac};
+use crate::config::{self, GroupConfig, RouterConfig, Vmac};
 use crate::datapath::RouterId;
 use crate::interface::{self, Hold};
 use crate::journal::Journal;
+
+/// What stands in a file.
+pub(super) type File = (Vec<RouterConfig>, Vec<GroupConfig>);
+/// A group by its name and the names of its members.
+type GroupNames = (Option<String>, Vec<String>);
 
 /// What is to become of the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Reload {
     /// The file; `None`: the routers are on the command line.
-    pub(super) file: Option<PathBuf>,
-    reading: Option<JoinHandle<Result<Vec<RouterConfig>, String>>>,
+    file: Option<PathBuf>,
+    reading: Option<JoinHandle<Result<File, String>>>,
+    /// The groups as they were read at the start.
+    groups: Vec<GroupNames>,
     /// To be begun when nobody leaves any more.
     arriving: Vec<RouterConfig>,
     /// Somebody leaves, or is to be begun.
@@ -35,12 +42,12 @@ pub(super) struct Reload {
 }
 
 impl Reload {
-    pub(super) fn of(file: Option<PathBuf>) -> Self {
-        Self { file, ..Self::default() }
+    pub(super) fn of(file: &Path, configs: &[RouterConfig], groups: &[GroupConfig]) -> Self {
+        Self { file: Some(file.to_owned()), groups: named(configs, groups), ..Self::default() }
     }
 
     /// The file as it is now, once it has been asked for and read.
-    pub(super) async fn read(&mut self) -> Result<Vec<RouterConfig>, String> {
+    pub(super) async fn read(&mut self) -> Result<File, String> {
         let Some(reading) = &mut self.reading else { return std::future::pending().await };
         let read = reading.await;
         self.reading = None;
@@ -61,8 +68,8 @@ impl Daemon {
     }
 
     /// Makes the routers those of the file.
-    pub(super) fn reloaded(&mut self, read: Result<Vec<RouterConfig>, String>) {
-        let configs = match read.and_then(|configs| self.fits(configs)) {
+    pub(super) fn reloaded(&mut self, read: Result<File, String>) {
+        let configs = match read.and_then(|file| self.fits(file)) {
             Ok(configs) => configs,
             Err(message) => {
                 error!(reason = message, "SIGHUP: the configuration stays as it was");
@@ -101,12 +108,22 @@ impl Daemon {
         self.reload.unsettled = true;
     }
 
-    /// Refuses what the start would refuse of the routers that come.
-    fn fits(&self, configs: Vec<RouterConfig>) -> Result<Vec<RouterConfig>, String> {
+    /// The routers, unless the start would refuse them, or a group would have to change.
+    fn fits(&self, (configs, groups): File) -> Result<Vec<RouterConfig>, String> {
         for config in &configs {
             start::datapath_wanted(&configs, &config.interface).map_err(|error| error.to_string())?;
         }
-        Ok(configs)
+        if named(&configs, &groups) != self.reload.groups {
+            return Err("[[group]]: groups are changed by a restart only".to_owned());
+        }
+        let other = |config: &&RouterConfig| {
+            let ours = self.present().find(|(_, router)| router.config.name() == config.name());
+            config.grouped && ours.is_some_and(|(_, router)| !router.config.can_become(config))
+        };
+        match configs.iter().find(other) {
+            Some(config) => Err(format!("{}: a member of a group is changed so by a restart only", config.name())),
+            None => Ok(configs),
+        }
     }
 
     /// Goes on with other values.
@@ -222,7 +239,7 @@ impl Daemon {
             (link.xdp, link.xdp_pass) = (config.xdp, config.xdp_pass);
         }
         // What was left behind on the interface by others bears our mark; there is no journal of it.
-        let Some(mut router) = start::make_router(config, id, &mut self.links, &Journal::default())? else {
+        let Some(mut router) = start::make_router(config, None, id, &mut self.links, &Journal::default())? else {
             return Ok(());
         };
         router.start_scripts(&self.rundir)?;
@@ -256,6 +273,20 @@ impl Daemon {
             self.request(id, Task::Prepare, hold);
         }
     }
+}
+
+fn named(configs: &[RouterConfig], groups: &[GroupConfig]) -> Vec<GroupNames> {
+    let name = |at: &usize| configs.get(*at).map(|config| config.name().to_string());
+    let mut named: Vec<_> = groups
+        .iter()
+        .map(|group| {
+            let mut members: Vec<_> = group.members.iter().filter_map(name).collect();
+            members.sort_unstable();
+            (group.name.clone(), members)
+        })
+        .collect();
+    named.sort_unstable();
+    named
 }
 
 /// What is claimed for the MAC address of a router's interface.

@@ -13,13 +13,14 @@ use vrrpd_common::router::{Event, Fault};
 use vrrpd_common::{Duration, MacAddr};
 
 use super::adopt;
+use super::groups::{Groups, Place};
 use super::instance::Instance;
 use super::link::{Link, LinkId};
 use super::reload::{self, Reload};
 use super::{Daemon, LONGEST_FRAME};
 use crate::association::SecurityAssociation;
 use crate::clock::{self, Alarm};
-use crate::config::{RouterConfig, Vmac, VmacFallback, Xdp};
+use crate::config::{GroupConfig, RouterConfig, Vmac, VmacFallback, Xdp};
 use crate::control::server;
 use crate::datapath::RouterId;
 use crate::datapath::leftovers;
@@ -27,6 +28,7 @@ use crate::datapath::readiness::Readiness;
 use crate::interface::service::{Report, Service};
 use crate::interface::{Interface, Outcome};
 use crate::journal::Journal;
+use crate::peers;
 use crate::rundir::{RunDir, RunDirError};
 use crate::signals::Signals;
 use crate::supervisor::Supervisor;
@@ -150,6 +152,7 @@ impl Daemon {
     /// Opens all that is needed. The daemon is not heard of on the network before [`Daemon::run`].
     pub async fn start(
         configs: Vec<RouterConfig>,
+        groups: Vec<GroupConfig>,
         source: &Source,
         dir: Option<&Path>,
     ) -> Result<Self, StartError> {
@@ -171,9 +174,14 @@ impl Daemon {
 
         let journal_file = format!("{base}.journal");
         let journal = Journal::read(&rundir.path().join(&journal_file));
+        let reload = match source {
+            Source::CommandLine => Reload::default(),
+            Source::File(path) => Reload::of(path, &configs, &groups),
+        };
+        let (groups, places) = Groups::new(&groups, &configs);
         let mut routers = Vec::with_capacity(configs.len());
-        for config in configs {
-            routers.extend(make_router(config, RouterId(routers.len()), &mut links, &journal)?);
+        for (config, group) in configs.into_iter().zip(places) {
+            routers.extend(make_router(config, group, RouterId(routers.len()), &mut links, &journal)?);
         }
 
         let readiness = Readiness::new().map_err(system("epoll"))?;
@@ -201,6 +209,8 @@ impl Daemon {
         let mut daemon = Self {
             routers,
             links,
+            groups,
+            group_events: Vec::new(),
             deadlines: BTreeSet::new(),
             alarm: Alarm::new().map_err(system("timerfd"))?,
             readiness,
@@ -219,14 +229,23 @@ impl Daemon {
             journal,
             rundir,
             supervisor,
-            reload: Reload::of(match source {
-                Source::CommandLine => None,
-                Source::File(path) => Some(path.clone()),
-            }),
+            reload,
         };
         daemon.prepare().await?;
         daemon.keep_own_macs();
+        daemon.meet_group(source, &base)?;
         Ok(daemon)
+    }
+
+    /// Joins the other processes with `-M`, last of all: they count on one that is there.
+    fn meet_group(&mut self, source: &Source, base: &str) -> Result<(), StartError> {
+        if *source == Source::CommandLine && self.routers.iter().any(|router| router.group.is_some()) {
+            let path = self.rundir.socket_path(&format!("{base}.{}", peers::SUFFIX))?;
+            self.groups
+                .meet(&path, &self.readiness)
+                .map_err(|error| StartError::System { what: path.display().to_string(), error })?;
+        }
+        Ok(())
     }
 
     /// Makes the links that virtual MAC addresses need, so that whoever starts us is told when that is not possible.
@@ -284,6 +303,7 @@ fn make_links(
 /// A router, which its interface knows of from now on; `None` without an interface of its name.
 pub(super) fn make_router(
     config: RouterConfig,
+    group: Option<Place>,
     id: RouterId,
     links: &mut [Link],
     journal: &Journal,
@@ -293,6 +313,7 @@ pub(super) fn make_router(
         return Ok(None);
     };
     let mut router = Instance::new(config, LinkId(place));
+    router.group = group;
     check_length(&router, link)?;
     adopt::addresses(&mut router, link, journal);
     adopt::vmac(&mut router, link, journal)?;

@@ -27,6 +27,17 @@ impl Readiness {
         Ok(self.0.get_ref().0.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, number))?)
     }
 
+    /// Also says of a socket in the set, or does not any more, when there is room to write.
+    pub fn also_room(&self, socket: impl AsFd, number: u64, also: bool) -> io::Result<()> {
+        let room = if also { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
+        Ok(self.0.get_ref().0.modify(socket, &mut EpollEvent::new(EpollFlags::EPOLLIN | room, number))?)
+    }
+
+    /// Takes a socket out of the set that stays open.
+    pub fn remove(&self, socket: impl AsFd) -> io::Result<()> {
+        Ok(self.0.get_ref().0.delete(socket)?)
+    }
+
     /// Waits until something can be read, and says the numbers of the sockets where.
     pub async fn ready(&self, numbers: &mut Vec<u64>) -> io::Result<()> {
         let mut events = [EpollEvent::empty(); AT_ONCE];

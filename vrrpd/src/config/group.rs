@@ -1,0 +1,78 @@
+//! Groups: routers that are Master together or not at all.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use toml::Spanned;
+use vrrpd_common::group::MAX_MEMBERS;
+
+use super::RouterConfig;
+use super::file::Complaint;
+
+/// A group, as the user wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupConfig {
+    /// What a file calls it; `None`: the one group of all processes with `-M`.
+    pub name: Option<String>,
+    /// How many members it has to have, those of other processes included.
+    pub size: u8,
+    /// The members in this process, by their places in the list of all its routers.
+    pub members: Vec<usize>,
+}
+
+impl GroupConfig {
+    /// The group of all processes with `-M`; the first router is this one's member.
+    pub fn of_processes(size: u8) -> Self {
+        Self { name: None, size, members: vec![0] }
+    }
+}
+
+/// `[[group]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Table {
+    name: Spanned<String>,
+    members: Spanned<Vec<Spanned<String>>>,
+}
+
+/// The groups of these tables; their members are told that they are.
+pub(super) fn form(tables: &[Table], routers: &mut [RouterConfig]) -> Result<Vec<GroupConfig>, Complaint> {
+    let mut names = BTreeSet::new();
+    let mut groups = Vec::with_capacity(tables.len());
+    for Table { name, members } in tables {
+        if !names.insert(name.get_ref()) {
+            let message = format!("group {:?} is there twice", name.get_ref());
+            return Err(Complaint { at: name.span().start, message });
+        }
+        let count = members.get_ref().len();
+        if !(2..=MAX_MEMBERS).contains(&count) {
+            let message = format!("members: a group has 2 to {MAX_MEMBERS}, this one {count}");
+            return Err(Complaint { at: members.span().start, message });
+        }
+        let mut places = Vec::with_capacity(count);
+        for member in members.get_ref() {
+            let complaint = |message| Complaint { at: member.span().start, message };
+            let found = routers
+                .iter_mut()
+                .enumerate()
+                .find(|(_, router)| router.name().to_string() == *member.get_ref());
+            let Some((place, router)) = found else {
+                return Err(complaint(format!(
+                    "members: there is no router {:?} in this file; a router is called like eth0/51",
+                    member.get_ref()
+                )));
+            };
+            if router.grouped {
+                return Err(complaint(format!(
+                    "members: {} is a member already; a router is so once, of one group",
+                    member.get_ref()
+                )));
+            }
+            router.grouped = true;
+            places.push(place);
+        }
+        let size = u8::try_from(count).unwrap_or(u8::MAX);
+        groups.push(GroupConfig { name: Some(name.get_ref().clone()), size, members: places });
+    }
+    Ok(groups)
+}

@@ -1,0 +1,231 @@
+//! The groups that the routers of this process belong to: of routers of its own (`[[group]]`), or one with those of
+//! other processes (`-M`), whose sockets are in [`crate::peers`].
+//!
+//! [`vrrpd_common::group`] decides, here it is told what happens. A router that has handled an event notes how it
+//! stands; the loop settles what was noted before it sleeps, with all that came of it, so that a group is not told
+//! that a member is willing while an advert that ends that waits to be read.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, RandomState};
+use std::path::Path;
+
+use vrrpd_common::Instant;
+use vrrpd_common::group::{Group, Input, Key, Lacking, Member, Output, Standing};
+use vrrpd_common::router::{Event, VirtualRouter};
+use vrrpd_common::timers::master_down_interval;
+
+use super::Daemon;
+use crate::clock;
+use crate::config::{GroupConfig, RouterConfig};
+use crate::datapath::RouterId;
+use crate::datapath::readiness::Readiness;
+use crate::peers::{Heard, Peers};
+use crate::report::GroupReport;
+
+/// A router's place in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    group: usize,
+    member: Member,
+}
+
+/// All groups of this process.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    groups: Vec<Served>,
+    /// What the groups have not been told yet, in order.
+    inputs: VecDeque<(usize, Input)>,
+    /// The other processes of the one group that is not of this process alone.
+    peers: Option<Peers>,
+}
+
+#[derive(Debug)]
+struct Served {
+    name: Option<String>,
+    group: Group,
+    members: Vec<Own>,
+}
+
+/// A member in this process.
+#[derive(Debug)]
+struct Own {
+    router: RouterId,
+    name: String,
+    /// What was noted last.
+    standing: Standing,
+}
+
+impl Groups {
+    /// The groups, and of each router, by its place in the list of all, which place it has in one.
+    pub(super) fn new(configs: &[GroupConfig], routers: &[RouterConfig]) -> (Self, Vec<Option<Place>>) {
+        let mut places = vec![None; routers.len()];
+        let mut groups = Vec::with_capacity(configs.len());
+        for config in configs {
+            let mut group = Group::new(config.size, RandomState::new().hash_one(std::process::id()));
+            let mut members = Vec::with_capacity(config.members.len());
+            for at in &config.members {
+                let Some(router) = routers.get(*at) else { continue };
+                let wait = master_down_interval(router.version, router.priority, router.interval);
+                let Some(member) = group.add(key(router), wait) else { continue };
+                let name = router.name().to_string();
+                members.push(Own { router: RouterId(*at), name, standing: Standing::Unusable });
+                if let Some(place) = places.get_mut(*at) {
+                    *place = Some(Place { group: groups.len(), member });
+                }
+            }
+            groups.push(Served { name: config.name.clone(), group, members });
+        }
+        (Self { groups, ..Self::default() }, places)
+    }
+
+    /// Looks for the other processes of the group, and listens at `path` for those that come later.
+    pub(super) fn meet(&mut self, path: &Path, readiness: &Readiness) -> std::io::Result<()> {
+        if let [Served { group, members, .. }, ..] = &self.groups[..]
+            && let [member, ..] = &members[..]
+        {
+            self.peers =
+                Some(Peers::open(member.name.clone(), path, group.greeting(), clock::now(), readiness)?);
+        }
+        Ok(())
+    }
+
+    /// Notes how a member stands that has handled an event.
+    pub(super) fn note(&mut self, place: Place, router: &VirtualRouter) {
+        let standing = Standing::of(router);
+        let served = self.groups.get_mut(place.group);
+        let Some(member) = served.and_then(|served| served.members.get_mut(place.member.0)) else { return };
+        if member.standing == standing {
+            return;
+        }
+        member.standing = standing;
+        // That it was ready for a moment is of no use to anybody; that it was not has to be said.
+        let waiting = self.inputs.iter_mut().rev().find_map(|(group, input)| match input {
+            Input::Member(member, standing) if (*group, *member) == (place.group, place.member) => {
+                Some(standing)
+            }
+            Input::Member(..) | Input::Message(..) | Input::Gone(_) | Input::Timer => None,
+        });
+        match waiting {
+            Some(waiting) if waiting.is_ready() => *waiting = standing,
+            Some(_) | None => self.inputs.push_back((place.group, Input::Member(place.member, standing))),
+        }
+    }
+
+    /// Something can be read at the socket of this number.
+    pub(super) fn ready(&mut self, number: u64, readiness: &Readiness) {
+        let Self { peers: Some(peers), inputs, .. } = self else { return };
+        peers.ready(number, clock::now(), readiness, &mut |heard| inputs.push_back(input(heard)));
+    }
+
+    /// When [`Groups::expire`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let groups = self.groups.iter().filter_map(|served| served.group.deadline());
+        groups.chain(self.peers.as_ref().and_then(Peers::deadline)).min()
+    }
+
+    /// Tells groups whose deadline has passed, and before that, what other processes have said.
+    pub(super) fn expire(&mut self, now: Instant, readiness: &Readiness) {
+        if self.deadline().is_none_or(|at| now < at) {
+            return;
+        }
+        if let Self { peers: Some(peers), inputs, .. } = self {
+            peers.hear_all(now, readiness, &mut |heard| inputs.push_back(input(heard)));
+        }
+        for (place, served) in self.groups.iter().enumerate() {
+            if served.group.deadline().is_some_and(|at| at <= now) {
+                self.inputs.push_back((place, Input::Timer));
+            }
+        }
+    }
+
+    /// Tells a group the next thing and tells other processes what it says; what its members are to do is added to
+    /// `events`. `false` when there is nothing.
+    fn settle_one(&mut self, readiness: &Readiness, events: &mut Vec<(RouterId, Event)>) -> bool {
+        let Some((place, input)) = self.inputs.pop_front() else { return false };
+        let Some(Served { group, members, .. }) = self.groups.get_mut(place) else { return true };
+        group.handle(clock::now(), input, &mut |output| match output {
+            Output::Event(member, event) => {
+                events.extend(members.get(member.0).map(|member| (member.router, event)));
+            }
+            Output::Tell(message) => {
+                if let Some(peers) = &mut self.peers {
+                    peers.tell(message, readiness);
+                }
+            }
+        });
+        true
+    }
+
+    /// What is told about the group of a router.
+    pub(super) fn report(&self, place: Place) -> Option<GroupReport> {
+        let served = self.groups.get(place.group)?;
+        let peers = self.peers.as_ref();
+        let own = served.members.iter().map(|member| (member.name.as_str(), member.standing));
+        let others = peers.into_iter().flat_map(Peers::present).map(|(id, name)| {
+            let said = served.group.peer(id).map(|said| said.standing);
+            (name, said.unwrap_or(Standing::Unusable))
+        });
+        let mut present: Vec<_> = own.chain(others).collect();
+        present.sort_unstable();
+        let missing: Vec<&str> = peers.into_iter().flat_map(Peers::missing).collect();
+        let lacking = served.group.lacking();
+        Some(GroupReport {
+            name: served.name.clone(),
+            size: served.group.size(),
+            members: served.group.live(),
+            ready: lacking.is_none(),
+            present: present.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            missing: missing.iter().map(|name| (*name).to_owned()).collect(),
+            lacking: lacking.map(|lacking| in_words(lacking, &present, &missing)),
+        })
+    }
+}
+
+impl Daemon {
+    /// Tells the groups what was noted, and carries out what comes of it, until there is nothing more.
+    pub(super) fn settle_groups(&mut self) {
+        let mut events = std::mem::take(&mut self.group_events);
+        while self.groups.settle_one(&self.readiness, &mut events) {
+            for (router, event) in events.drain(..) {
+                if matches!(event, Event::GroupReady { .. }) {
+                    // What the kernel has not woken us for may keep it from being Master.
+                    self.hear_kernel(router);
+                }
+                self.event(router, event, None);
+            }
+        }
+        self.group_events = events;
+    }
+}
+
+/// Only the group of all processes with `-M` has peers, and a process that has it has no other.
+fn input(heard: Heard) -> (usize, Input) {
+    let input = match heard {
+        Heard::Message(peer, message) => Input::Message(peer, message),
+        Heard::Gone(peer) => Input::Gone(peer),
+    };
+    (0, input)
+}
+
+fn key(router: &RouterConfig) -> Key {
+    Key { family: router.family, vrid: router.vrid, addresses: router.digest().to_bits() }
+}
+
+/// Why a group is not ready.
+fn in_words(lacking: Lacking, present: &[(&str, Standing)], missing: &[&str]) -> String {
+    match lacking {
+        Lacking::Members(count) => {
+            let unknown = usize::from(count).saturating_sub(missing.len());
+            let known = missing.iter().take(usize::from(count)).map(|name| (*name).to_owned());
+            let unknown = (unknown > 0).then(|| format!("{unknown} not seen or not answering"));
+            format!("missing: {}", known.chain(unknown).collect::<Vec<_>>().join(", "))
+        }
+        Lacking::Standing(standing) => {
+            let those: Vec<_> =
+                present.iter().filter(|(_, at)| !at.is_ready()).map(|(name, _)| *name).collect();
+            // Nobody is left of those whose word has been overtaken, and the group pauses as a whole.
+            let of_whom = if those.is_empty() { String::new() } else { format!(": {}", those.join(", ")) };
+            format!("{}{of_whom}", standing.name())
+        }
+    }
+}

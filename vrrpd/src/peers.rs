@@ -1,0 +1,398 @@
+//! The other processes of a group (`-M`): a socket to each, over which each tells how its members stand.
+//!
+//! Every process listens at `DIR/vrrpd_IF_VRID.group` and, when it starts, connects to all others that do; so each pair
+//! is connected, whoever came first. What goes over a connection are packets: first the name of the router that the
+//! process serves, then [`Message`]s, of which only the newest matters. A process that ends, however it ends, closes
+//! its sockets, and that is how the others learn of it. A socket left behind by one that was killed refuses
+//! connections, so it is no member; the next process of that name removes it.
+//!
+//! Two processes that start at the same time connect to each other. Both then keep the connection that the one with
+//! the lesser name made.
+//!
+//! Nothing here waits: what a peer does not read is not sent, and it gets the newest once it reads again. A peer that
+//! says what is no message, or too much, is let go.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use socket2::{Domain, SockAddr, Socket, Type};
+use tracing::{debug, info, warn};
+use vrrpd_common::group::{MAX_PEERS, Message, PeerId};
+use vrrpd_common::{Duration, Instant};
+
+use crate::datapath::readiness::Readiness;
+
+/// What the names of the sockets end with.
+pub const SUFFIX: &str = "group";
+
+/// Connections, those included that have not said their name yet or are there twice.
+const MOST_CONNECTIONS: usize = 2 * MAX_PEERS;
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 64;
+/// Packets taken from one connection before others have their turn.
+const TURN: usize = 64;
+/// A peer that says more in a second is let go; one that works well says a few things in each of its intervals, which are
+/// 10 ms or longer.
+const MOST_A_SECOND: u32 = 1000;
+const SECOND: Duration = Duration::from_secs(1);
+/// Longest name of a router: an interface, a VRID and a family.
+const LONGEST_NAME: usize = 64;
+/// Under which number the listening socket is watched; the connections have those behind it. Those of interfaces are
+/// below.
+const LISTENER: u64 = 1 << 32;
+
+/// The sockets to the other processes.
+#[derive(Debug)]
+pub struct Peers {
+    /// What this process calls itself.
+    name: String,
+    listener: Socket,
+    /// When connections are accepted again: it failed, for want of file descriptors most likely.
+    accept_at: Option<Instant>,
+    connections: [Option<Connection>; MOST_CONNECTIONS],
+    /// Names of those that have been here and are not any more.
+    missing: BTreeSet<String>,
+    /// What everybody has to know.
+    newest: Option<Message>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    socket: Socket,
+    /// Whether this process made it.
+    ours: bool,
+    /// Who is there, once that has been said.
+    peer: Option<(PeerId, String)>,
+    /// What it should know did not fit into its socket.
+    behind: bool,
+    /// Packets since then.
+    counted_since: Instant,
+    count: u32,
+}
+
+/// What is heard of other processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It said this.
+    Message(PeerId, Message),
+    /// It has gone.
+    Gone(PeerId),
+}
+
+impl Peers {
+    /// Listens at `path`, where nothing is, and connects to all that listen in the same directory.
+    pub fn open(
+        name: String,
+        path: &Path,
+        greeting: Option<Message>,
+        now: Instant,
+        readiness: &Readiness,
+    ) -> io::Result<Self> {
+        let listener = packet_socket()?;
+        listener.bind(&SockAddr::unix(path)?)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        // Others must be able to connect before this process looks for them: one of two that start together finds the
+        // other one.
+        listener.listen(BACKLOG)?;
+        readiness.add(&listener, LISTENER)?;
+        let mut peers = Self {
+            name,
+            listener,
+            accept_at: None,
+            connections: [const { None }; MOST_CONNECTIONS],
+            missing: BTreeSet::new(),
+            newest: greeting,
+        };
+        for entry in fs::read_dir(path.parent().unwrap_or(path))? {
+            let other = entry?.path();
+            if other != path && other.extension().is_some_and(|suffix| suffix == SUFFIX) {
+                peers.connect(&other, now, readiness);
+            }
+        }
+        Ok(peers)
+    }
+
+    /// Whether something of this number is watched here.
+    pub const fn is_number(number: u64) -> bool {
+        number >= LISTENER
+    }
+
+    /// Something can be read, or written again, at the socket of this number.
+    pub fn ready(&mut self, number: u64, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(Heard)) {
+        // A peer may have connected anew before its old connection is found closed.
+        self.accept(now, readiness);
+        if let Some(place) = number.checked_sub(LISTENER + 1).and_then(|place| usize::try_from(place).ok()) {
+            self.catch_up(place, readiness);
+            self.hear(place, now, tell);
+        }
+    }
+
+    /// Hears all that has arrived.
+    pub fn hear_all(&mut self, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(Heard)) {
+        self.accept(now, readiness);
+        for place in 0..MOST_CONNECTIONS {
+            self.hear(place, now, tell);
+        }
+    }
+
+    /// Tells everybody.
+    pub fn tell(&mut self, message: Message, readiness: &Readiness) {
+        self.newest = Some(message);
+        for (place, connection) in self.connections.iter_mut().enumerate() {
+            if let Some(connection) = connection.as_mut().filter(|connection| !connection.behind) {
+                connection.send(&message.to_octets(), place, readiness);
+            }
+        }
+    }
+
+    /// When [`Peers::hear_all`] is due; `None`: never.
+    pub const fn deadline(&self) -> Option<Instant> {
+        self.accept_at
+    }
+
+    /// Who is here.
+    pub fn present(&self) -> impl Iterator<Item = (PeerId, &str)> {
+        let named = self.connections.iter().flatten().filter_map(|connection| connection.peer.as_ref());
+        named.map(|(id, name)| (*id, name.as_str()))
+    }
+
+    /// Who has been here and is not any more.
+    pub fn missing(&self) -> impl Iterator<Item = &str> {
+        self.missing.iter().map(String::as_str)
+    }
+
+    fn connect(&mut self, path: &Path, now: Instant, readiness: &Readiness) {
+        let connected = packet_socket().and_then(|socket| {
+            socket.connect(&SockAddr::unix(path)?)?;
+            Ok(socket)
+        });
+        match connected {
+            Ok(socket) => self.admit(socket, true, now, readiness),
+            // Nobody listens there: left behind by a process that was killed, or going away right now.
+            Err(error) if matches!(errno(&error), Some(Errno::ECONNREFUSED | Errno::ENOENT)) => {
+                debug!(path = %path.display(), "a socket of a group that nobody listens on");
+            }
+            Err(error) => {
+                warn!(path = %path.display(), %error, "a process of the group cannot be connected to");
+            }
+        }
+    }
+
+    fn accept(&mut self, now: Instant, readiness: &Readiness) {
+        if self.accept_at.is_some_and(|at| now < at) {
+            return;
+        }
+        if self.accept_at.take().is_some()
+            && let Err(error) = readiness.add(&self.listener, LISTENER)
+        {
+            warn!(%error, "no process of the group can be accepted");
+        }
+        for _ in 0..MOST_CONNECTIONS {
+            match self.listener.accept().and_then(|(socket, _)| {
+                socket.set_nonblocking(true)?;
+                Ok(socket)
+            }) {
+                Ok(socket) => self.admit(socket, false, now, readiness),
+                Err(error) => match errno(&error) {
+                    Some(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED) => return,
+                    _ => {
+                        warn!(%error, "a process of the group cannot be accepted; trying again");
+                        self.accept_at = Some(now + SECOND);
+                        // It would be ready without end. That it is not watched any more cannot fail.
+                        let _ = readiness.remove(&self.listener);
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Takes a connection on, from root or ourselves, and says who and how we are.
+    fn admit(&mut self, socket: Socket, ours: bool, now: Instant, readiness: &Readiness) {
+        let uid = getsockopt(&socket, PeerCredentials).map(|peer| peer.uid());
+        if uid.is_ok_and(|uid| uid != 0 && uid != nix::unistd::geteuid().as_raw()) || uid.is_err() {
+            warn!(?uid, "a process of another user does not belong to the group; let go");
+            return;
+        }
+        // One that does not say its name makes room.
+        let place = (self.connections.iter().position(Option::is_none))
+            .or_else(|| self.connections.iter().flatten().position(|connection| connection.peer.is_none()));
+        let Some(place) = place else {
+            warn!("more processes than a group can have; one is let go");
+            return;
+        };
+        if let Err(error) = readiness.add(&socket, number(place)) {
+            warn!(%error, "a process of the group cannot be watched; let go");
+            return;
+        }
+        let mut connection =
+            Connection { socket, ours, peer: None, behind: false, counted_since: now, count: 0 };
+        connection.send(self.name.as_bytes(), place, readiness);
+        if let Some(message) = self.newest {
+            connection.send(&message.to_octets(), place, readiness);
+        }
+        if let Some(free) = self.connections.get_mut(place) {
+            *free = Some(connection);
+        }
+    }
+
+    /// Says the newest to a peer that reads again.
+    fn catch_up(&mut self, place: usize, readiness: &Readiness) {
+        if let Some(Some(connection)) = self.connections.get_mut(place)
+            && connection.behind
+            && let Some(message) = self.newest
+        {
+            connection.behind = false;
+            connection.send(&message.to_octets(), place, readiness);
+            if !connection.behind {
+                // If it stays, the loop looks at this connection more often than it has to, until it is closed.
+                let _ = readiness.also_room(&connection.socket, number(place), false);
+            }
+        }
+    }
+
+    fn hear(&mut self, place: usize, now: Instant, tell: &mut dyn FnMut(Heard)) {
+        // Room for more than the longest packet, so that a longer one is not taken for one.
+        let mut buffer = [0; LONGEST_NAME + 1];
+        for _ in 0..TURN {
+            let Some(Some(connection)) = self.connections.get_mut(place) else { return };
+            let packet = match (&connection.socket).read(&mut buffer) {
+                Ok(length @ 1..) => buffer.get(..length).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Ok(0) | Err(_) => return self.close(place, tell),
+            };
+            if connection.floods(now) {
+                warn!(peer = connection.name(), "a process of the group says too much; let go");
+                return self.close(place, tell);
+            }
+            match (&connection.peer, Message::from_octets(packet)) {
+                (Some((id, _)), Some(message)) => tell(Heard::Message(*id, message)),
+                (Some((_, name)), None) => {
+                    warn!(
+                        peer = name,
+                        "a process of the group says what is no message: another version? Let go"
+                    );
+                    return self.close(place, tell);
+                }
+                (None, _) => {
+                    let name = packet.to_owned();
+                    self.introduce(place, &name, now, tell);
+                }
+            }
+        }
+    }
+
+    /// The peer of this connection has said its name.
+    fn introduce(&mut self, place: usize, name: &[u8], now: Instant, tell: &mut dyn FnMut(Heard)) {
+        let name = match std::str::from_utf8(name) {
+            Ok(name)
+                if name.len() <= LONGEST_NAME && !name.contains(char::is_control) && name != self.name =>
+            {
+                name
+            }
+            Ok(_) | Err(_) => {
+                warn!("a process connected to the group that does not say its name; let go");
+                return self.close(place, tell);
+            }
+        };
+        if let Some(before) = self.place_of(name) {
+            // If it is closed, that comes first.
+            self.hear(before, now, tell);
+        }
+        let id = match self.place_of(name) {
+            Some(before) if self.is_kept(before, place, name) => {
+                return self.close(place, tell);
+            }
+            Some(before) => {
+                let replaced = self.connections.get_mut(before).and_then(Option::take);
+                replaced.and_then(|connection| connection.peer).map(|(id, _)| id)
+            }
+            None => {
+                info!(peer = name, "a process of the group is here");
+                (0..MAX_PEERS).map(PeerId).find(|id| self.present().all(|(taken, _)| taken != *id))
+            }
+        };
+        let Some(id) = id else {
+            warn!(peer = name, "more processes than a group can have; let go");
+            return self.close(place, tell);
+        };
+        self.missing.remove(name);
+        if let Some(Some(connection)) = self.connections.get_mut(place) {
+            connection.peer = Some((id, name.to_owned()));
+        }
+    }
+
+    /// Whether of two connections to the same peer the one that was there before is kept. The peer comes to the same
+    /// answer.
+    fn is_kept(&self, before: usize, new: usize, name: &str) -> bool {
+        let ours = |place: usize| {
+            self.connections.get(place).and_then(Option::as_ref).is_some_and(|connection| connection.ours)
+        };
+        let lesser_is_ours = self.name.as_str() < name;
+        ours(before) != ours(new) && ours(before) == lesser_is_ours
+    }
+
+    fn place_of(&self, name: &str) -> Option<usize> {
+        self.connections
+            .iter()
+            .position(|connection| connection.as_ref().is_some_and(|connection| connection.name() == name))
+    }
+
+    fn close(&mut self, place: usize, tell: &mut dyn FnMut(Heard)) {
+        let closed = self.connections.get_mut(place).and_then(Option::take);
+        if let Some((id, name)) = closed.and_then(|connection| connection.peer) {
+            warn!(peer = name, "a process of the group has gone");
+            self.missing.insert(name);
+            tell(Heard::Gone(id));
+        }
+    }
+}
+
+impl Connection {
+    fn name(&self) -> &str {
+        self.peer.as_ref().map_or("", |(_, name)| name)
+    }
+
+    fn send(&mut self, packet: &[u8], place: usize, readiness: &Readiness) {
+        // That a peer has gone is found when it is heard.
+        if let Err(error) = self.socket.send(packet)
+            && errno(&error) == Some(Errno::EAGAIN)
+        {
+            debug!(peer = self.name(), "a process of the group does not read");
+            self.behind = true;
+            if let Err(error) = readiness.also_room(&self.socket, number(place), true) {
+                warn!(peer = self.name(), %error, "a process of the group cannot be told anything");
+            }
+        }
+    }
+
+    /// Counts a packet.
+    fn floods(&mut self, now: Instant) -> bool {
+        if now.saturating_since(self.counted_since) >= SECOND {
+            (self.counted_since, self.count) = (now, 0);
+        }
+        self.count += 1;
+        self.count > MOST_A_SECOND
+    }
+}
+
+/// A socket for whole packets that does not block, and which scripts do not inherit.
+fn packet_socket() -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn number(place: usize) -> u64 {
+    LISTENER + 1 + place as u64
+}
+
+fn errno(error: &io::Error) -> Option<Errno> {
+    error.raw_os_error().map(Errno::from_raw)
+}
