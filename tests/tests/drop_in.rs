@@ -31,7 +31,10 @@ fn basic_configuration_as_it_is_written() {
     let first = vrrpd(&a).args([ADDRESS.to_string()]).args(scripts).start();
     let state = first.wait_state("master", ELECTION);
     up.wait_run(SOON, "up");
-    assert_eq!((&state["protocol"], &state["priority"], &state["preempt"]), (&2.into(), &100.into(), &true.into()));
+    assert_eq!(
+        (&state["protocol"], &state["priority"], &state["preempt"]),
+        (&2.into(), &100.into(), &true.into())
+    );
     assert_eq!(state["interval_ns"], 1_000_000_000);
     assert_eq!((&state["vmac"], &state["vmac_mode"]), (&VMAC.into(), &"interface".into()));
     assert_eq!(state["addresses"], serde_json::json!(["10.0.0.100/32"]));
@@ -54,7 +57,9 @@ fn h_displays_the_inlined_help() {
     let [a] = lab.hosts();
     let help = usage(&a, "-h");
     assert!(help.success(), "{help:?}");
-    for option in ["-n", "-i", "-v", "-s", "-a", "-p", "-d", "-z", "-x", "-V", "-U", "-D", "-M", "-I", "-O", "-f"] {
+    for option in
+        ["-n", "-i", "-v", "-s", "-a", "-p", "-d", "-z", "-x", "-V", "-U", "-D", "-M", "-I", "-O", "-f"]
+    {
         assert!(help.stdout.contains(&format!("  {option}")), "{option} is not in the help");
     }
 }

@@ -121,7 +121,9 @@ impl Daemon {
             config.grouped && ours.is_some_and(|(_, router)| !router.config.can_become(config))
         };
         match configs.iter().find(other) {
-            Some(config) => Err(format!("{}: a member of a group is changed so by a restart only", config.name())),
+            Some(config) => {
+                Err(format!("{}: a member of a group is changed so by a restart only", config.name()))
+            }
             None => Ok(configs),
         }
     }
@@ -239,7 +241,8 @@ impl Daemon {
             (link.xdp, link.xdp_pass) = (config.xdp, config.xdp_pass);
         }
         // What was left behind on the interface by others bears our mark; there is no journal of it.
-        let Some(mut router) = start::make_router(config, None, id, &mut self.links, &Journal::default())? else {
+        let Some(mut router) = start::make_router(config, None, id, &mut self.links, &Journal::default())?
+        else {
             return Ok(());
         };
         router.start_scripts(&self.rundir)?;
