@@ -193,21 +193,24 @@ impl Peers {
             warn!(%error, "no process of the group can be accepted");
         }
         for _ in 0..MOST_CONNECTIONS {
-            match self.listener.accept().and_then(|(socket, _)| {
+            let accepted = self.listener.accept().and_then(|(socket, _)| {
                 socket.set_nonblocking(true)?;
                 Ok(socket)
-            }) {
+            });
+            match accepted {
                 Ok(socket) => self.admit(socket, false, now, readiness),
-                Err(error) => match errno(&error) {
-                    Some(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED) => return,
-                    _ => {
-                        warn!(%error, "a process of the group cannot be accepted; trying again");
-                        self.accept_at = Some(now + SECOND);
-                        // It would be ready without end. That it is not watched any more cannot fail.
-                        let _ = readiness.remove(&self.listener);
-                        return;
-                    }
-                },
+                Err(error)
+                    if matches!(errno(&error), Some(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED)) =>
+                {
+                    return;
+                }
+                Err(error) => {
+                    warn!(%error, "a process of the group cannot be accepted; trying again");
+                    self.accept_at = Some(now + SECOND);
+                    // It would be ready without end. That it is not watched any more cannot fail.
+                    let _ = readiness.remove(&self.listener);
+                    return;
+                }
             }
         }
     }

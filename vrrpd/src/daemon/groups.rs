@@ -32,7 +32,7 @@ pub(super) struct Place {
 /// All groups of this process.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    groups: Vec<Served>,
+    served: Vec<Served>,
     /// What the groups have not been told yet, in order.
     inputs: VecDeque<(usize, Input)>,
     /// The other processes of the one group that is not of this process alone.
@@ -75,12 +75,12 @@ impl Groups {
             }
             groups.push(Served { name: config.name.clone(), group, members });
         }
-        (Self { groups, ..Self::default() }, places)
+        (Self { served: groups, ..Self::default() }, places)
     }
 
     /// Looks for the other processes of the group, and listens at `path` for those that come later.
     pub(super) fn meet(&mut self, path: &Path, readiness: &Readiness) -> std::io::Result<()> {
-        if let [Served { group, members, .. }, ..] = &self.groups[..]
+        if let [Served { group, members, .. }, ..] = &self.served[..]
             && let [member, ..] = &members[..]
         {
             self.peers =
@@ -92,7 +92,7 @@ impl Groups {
     /// Notes how a member stands that has handled an event.
     pub(super) fn note(&mut self, place: Place, router: &VirtualRouter) {
         let standing = Standing::of(router);
-        let served = self.groups.get_mut(place.group);
+        let served = self.served.get_mut(place.group);
         let Some(member) = served.and_then(|served| served.members.get_mut(place.member.0)) else { return };
         if member.standing == standing {
             return;
@@ -119,7 +119,7 @@ impl Groups {
 
     /// When [`Groups::expire`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let groups = self.groups.iter().filter_map(|served| served.group.deadline());
+        let groups = self.served.iter().filter_map(|served| served.group.deadline());
         groups.chain(self.peers.as_ref().and_then(Peers::deadline)).min()
     }
 
@@ -131,7 +131,7 @@ impl Groups {
         if let Self { peers: Some(peers), inputs, .. } = self {
             peers.hear_all(now, readiness, &mut |heard| inputs.push_back(input(heard)));
         }
-        for (place, served) in self.groups.iter().enumerate() {
+        for (place, served) in self.served.iter().enumerate() {
             if served.group.deadline().is_some_and(|at| at <= now) {
                 self.inputs.push_back((place, Input::Timer));
             }
@@ -142,7 +142,7 @@ impl Groups {
     /// `events`. `false` when there is nothing.
     fn settle_one(&mut self, readiness: &Readiness, events: &mut Vec<(RouterId, Event)>) -> bool {
         let Some((place, input)) = self.inputs.pop_front() else { return false };
-        let Some(Served { group, members, .. }) = self.groups.get_mut(place) else { return true };
+        let Some(Served { group, members, .. }) = self.served.get_mut(place) else { return true };
         group.handle(clock::now(), input, &mut |output| match output {
             Output::Event(member, event) => {
                 events.extend(members.get(member.0).map(|member| (member.router, event)));
@@ -158,7 +158,7 @@ impl Groups {
 
     /// What is told about the group of a router.
     pub(super) fn report(&self, place: Place) -> Option<GroupReport> {
-        let served = self.groups.get(place.group)?;
+        let served = self.served.get(place.group)?;
         let peers = self.peers.as_ref();
         let own = served.members.iter().map(|member| (member.name.as_str(), member.standing));
         let others = peers.into_iter().flat_map(Peers::present).map(|(id, name)| {
