@@ -3,14 +3,18 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use vrrpd_simulation::cases::searches;
 use vrrpd_simulation::many::seeds;
 use vrrpd_simulation::run::{Nearest, Outcome, Worst, transcript};
+use vrrpd_simulation::search::{Searched, search};
 
 const USAGE: &str = "\
 usage: simulate [--seeds N] [--seed S] [--threads T]
+       simulate --search
   --seeds N    run N seeds (1000), from S on (1); end with the first that fails, and print its transcript
   --seed S     without --seeds: run this seed alone, and print its transcript
-  --threads T  run so many at once (as many as there are processors)";
+  --threads T  run so many at once (as many as there are processors)
+  --search     search through every order of events, within limits that take some minutes";
 
 struct Options {
     seeds: Option<u64>,
@@ -19,6 +23,9 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    if std::env::args().skip(1).eq(["--search"]) {
+        return search_all();
+    }
     let Some(options) = options(std::env::args().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
@@ -46,6 +53,22 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn search_all() -> ExitCode {
+    for (name, _, plan, limits) in searches() {
+        let start = Instant::now();
+        match search(&plan, &limits) {
+            Ok(Searched { states, steps }) => {
+                println!("{name}: {states} states, {steps} steps, in {} s", start.elapsed().as_secs());
+            }
+            Err(story) => {
+                println!("{story}\n{name}: failed");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 fn options(mut words: impl Iterator<Item = String>) -> Option<Options> {

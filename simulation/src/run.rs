@@ -18,12 +18,12 @@
 //! | 1 s | a clock that has jumped: a gap is seen after that |
 //! | W | to hear nobody |
 //! | W + interval | two machines Master at once, and the one that loses does not hear it at first |
-//! | 4 W | the longest pause of a group that has failed |
-//! | 2 W | to hear nobody once more, and to preempt |
+//! | 10 W | the longest pause of a group that has failed, twice |
+//! | W | to preempt |
 //!
-//! Together 2 s + 9 W, since an interval is less than W. After a single fault in peace (a link pulled, a process
+//! Together 2 s + 14 W, since an interval is less than W. After a single fault in peace (a link pulled, a process
 //! killed) it is [`takeover_bound`]: W, and what is late on the way. If several machines could take over, they may do it
-//! at the same moment, all give way and pause: W and the second pause more.
+//! at the same moment, all give way and pause; after the fourth time in a row that is 8 W more.
 
 use std::fmt::Write as _;
 
@@ -37,12 +37,12 @@ use crate::world::World;
 
 /// How long it may take, whatever was before.
 pub fn bound(plan: &Plan) -> Duration {
-    Duration::from_secs(2) + plan.longest_wait().saturating_mul(9)
+    Duration::from_secs(2) + plan.longest_wait().saturating_mul(14)
 }
 
 /// How long it may take after a single fault in peace.
 pub fn takeover_bound(plan: &Plan, machines_left: usize) -> Duration {
-    let collision = if machines_left > 1 { plan.longest_wait().saturating_mul(2) } else { Duration::ZERO };
+    let collision = if machines_left > 1 { plan.longest_wait().saturating_mul(8) } else { Duration::ZERO };
     plan.longest_wait() + Duration::from_millis(20) + collision
 }
 

@@ -1,52 +1,36 @@
 //! Two machines and two LANs, in the cases in which groups could go wrong. Each runs with both kinds of group and with
 //! many seeds, so that it does not depend on who is a microsecond earlier.
+#![expect(clippy::panic, reason = "the story of what failed is longer than an assertion's message")]
 
-use vrrpd_common::router::{AnnounceTimes, Config, Event, Origin};
+use vrrpd_common::router::{Event, Origin};
 use vrrpd_common::timers::master_down_interval;
-use vrrpd_common::{Duration, Interval, Priority, Version};
+use vrrpd_common::{Duration, Interval, Priority};
+use vrrpd_simulation::cases::{CROSSED, EQUAL, RANKED, Ranks, two_machines};
 use vrrpd_simulation::fault::{Fault, Weather};
-use vrrpd_simulation::plan::{Grouping, Machine, Plan, address, config};
+use vrrpd_simulation::plan::{Grouping, Plan};
 use vrrpd_simulation::random::Random;
 use vrrpd_simulation::run::{Settled, bound, settle, stay};
 use vrrpd_simulation::world::World;
 
 const A: usize = 0;
 const B: usize = 1;
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 10;
 /// What may be late on the way: netlink, the kernel, the wire, a timer.
 const LATE: Duration = Duration::from_millis(20);
+
+fn interval() -> Interval {
+    Interval::from_centis(10).expect("100 ms is legal")
+}
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Machines with these priorities and hosts' addresses on each LAN.
-fn plan(grouping: [Grouping; 2], priorities: [[u8; 2]; 2], hosts: [[u64; 2]; 2], preempt_mode: bool) -> Plan {
-    let interval = Interval::from_centis(10).expect("100 ms is legal");
-    let machine = |host: usize| {
-        let router = |lan: usize| Config {
-            priority: Priority(priorities[host][lan]),
-            preempt_mode,
-            grouped: grouping[host] != Grouping::None,
-            announce: AnnounceTimes { again_after: Some(ms(500)), then_every: None },
-            ..config(lan, Version::V3, interval)
-        };
-        Machine {
-            grouping: grouping[host],
-            routers: vec![router(0), router(1)],
-            addresses: vec![address(0, hosts[host][0]), address(1, hosts[host][1])],
-            clock: 1_000_000_000_000 * (host as u64 + 1),
-            seed: host as u64 * 1_000_000_007,
-        }
-    };
-    Plan { machines: vec![machine(A), machine(B)], lans: 2 }
-}
-
 /// For each kind of group and many seeds: a world of two machines with groups.
-fn each(priorities: [[u8; 2]; 2], hosts: [[u64; 2]; 2], preempt_mode: bool, story: impl Fn(&mut Story)) {
+fn each(ranks: Ranks, preempt_mode: bool, story: impl Fn(&mut Story)) {
     for grouping in [Grouping::OneProcess, Grouping::Processes] {
         for seed in 0..SEEDS {
-            let plan = plan([grouping; 2], priorities, hosts, preempt_mode);
+            let plan = two_machines([grouping; 2], ranks, interval(), preempt_mode);
             story(&mut Story::new(plan, seed));
         }
     }
@@ -54,12 +38,12 @@ fn each(priorities: [[u8; 2]; 2], hosts: [[u64; 2]; 2], preempt_mode: bool, stor
 
 /// A is better on both LANs.
 fn ranked(story: impl Fn(&mut Story)) {
-    each([[150, 150], [100, 100]], [[1, 1], [2, 2]], true, story);
+    each(RANKED, true, story);
 }
 
 /// A is better on the first LAN, B on the second.
 fn crossed(story: impl Fn(&mut Story)) {
-    each([[150, 100], [100, 150]], [[1, 1], [2, 2]], true, story);
+    each(CROSSED, true, story);
 }
 
 struct Story {
@@ -138,7 +122,7 @@ impl Story {
         result.unwrap_or_else(|what| {
             let transcript = self.world.watch.take_transcript().unwrap_or_default();
             let grouping = self.world.plan.machines[A].grouping;
-            std::panic::panic_any(format!("{transcript}seed {}, {grouping:?}: {what}", self.seed))
+            panic!("{transcript}seed {}, {grouping:?}: {what}", self.seed)
         })
     }
 }
@@ -185,7 +169,7 @@ fn crossed_priorities_end_with_one_master_of_everything_that_stays() {
 #[test]
 fn equal_priorities_with_crossed_addresses_end_with_one_master_of_everything() {
     for gap in [0, 1, 20, 1_000] {
-        each([[100; 2]; 2], [[1, 2], [2, 1]], true, |story| {
+        each(EQUAL, true, |story| {
             story.start(A).wait(ms(gap));
             story.start(B).settles();
         });
@@ -195,7 +179,7 @@ fn equal_priorities_with_crossed_addresses_end_with_one_master_of_everything() {
 #[test]
 fn without_preemption_who_was_there_first_stays() {
     for first in [A, B] {
-        each([[150, 150], [100, 100]], [[1, 1], [2, 2]], false, |story| {
+        each(RANKED, false, |story| {
             story.start(first).wait(ms(1_000));
             story.start(1 - first).settles();
             story.is_master(first);
@@ -244,7 +228,7 @@ fn a_member_restarted_on_the_machine_that_stands_by_changes_nothing() {
 
 #[test]
 fn a_process_that_is_stopped_counts_as_gone_after_a_lease() {
-    each([[150, 150], [100, 100]], [[1, 1], [2, 2]], true, |story| {
+    each(RANKED, true, |story| {
         if story.world.plan.machines[A].grouping == Grouping::OneProcess {
             return;
         }
@@ -325,7 +309,8 @@ fn a_group_leaves_everything_to_a_peer_without_groups_that_is_better_on_any_lan(
         priorities[B][lan] = 150;
         for grouping in [Grouping::OneProcess, Grouping::Processes] {
             for seed in 0..SEEDS {
-                let plan = plan([grouping, Grouping::None], priorities, [[1, 1], [2, 2]], true);
+                let ranks = Ranks { priorities, ..RANKED };
+                let plan = two_machines([grouping, Grouping::None], ranks, interval(), true);
                 let mut story = Story::new(plan, seed);
                 story.start(A).wait(ms(1_000)).start(B).settles();
                 story.is_master(B);

@@ -12,7 +12,7 @@ use std::{env, fs};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Background, Datapath, Finished, Host, Process, Terminal, stretched, wait_for};
+use crate::{Background, Datapath, Finished, Host, Process, Signal, Terminal, stretched, wait_for};
 
 /// Set by `cargo xtask` to the directory of the programs under test.
 const BINARIES: &str = "VRRPD_LAB_BINARIES";
@@ -20,6 +20,9 @@ const BINARIES: &str = "VRRPD_LAB_BINARIES";
 const READY: Duration = Duration::from_secs(10);
 /// How long it may take to answer a question: as long as the client waits.
 const ANSWER: Duration = Duration::from_secs(3);
+
+/// The configuration file of a daemon that has one.
+const CONFIG: &str = "vrrpd.toml";
 
 /// Set by [`use_binaries_in`].
 static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
@@ -84,7 +87,7 @@ pub fn atropos(host: &Host, directory: &Path, arguments: &[&str]) -> Finished {
 pub struct VrrpdBuilder {
     host: Host,
     interface: String,
-    vmac: Option<String>,
+    vmac: Vmac,
     vrid: Option<u8>,
     arguments: Vec<OsString>,
     config: Option<String>,
@@ -96,12 +99,21 @@ pub struct VrrpdBuilder {
     home: Arc<TempDir>,
 }
 
+/// What is said about the virtual MAC address.
+#[derive(Clone, Debug)]
+enum Vmac {
+    No,
+    Mode(String),
+    Unsaid,
+}
+
 /// A daemon that runs in the foreground and has answered. It is a [`Process`]; dropping it kills it.
 #[derive(Debug)]
 pub struct Vrrpd {
     process: Process,
     host: Host,
     vrid: Option<u8>,
+    datapath: Datapath,
     home: Arc<TempDir>,
 }
 
@@ -111,7 +123,7 @@ impl Vrrpd {
         VrrpdBuilder {
             host: host.clone(),
             interface: "eth0".to_owned(),
-            vmac: None,
+            vmac: Vmac::No,
             vrid: None,
             arguments: Vec::new(),
             config: None,
@@ -147,6 +159,12 @@ impl Vrrpd {
         };
         assert!(finished.success(), "atropos --state ends with {}: {}", finished.code, finished.stderr);
         parse_states(&finished).unwrap_or_else(|| panic!("no JSON array: {}", finished.stdout))
+    }
+
+    /// Has it read its configuration file again, with this text.
+    pub fn reload(&self, text: &str) {
+        write_config(&self.home.path().join(CONFIG), text, self.datapath);
+        self.signal(Signal::SIGHUP);
     }
 
     /// Waits until its router is in this state (`master`, `backup`, `fault`).
@@ -224,7 +242,14 @@ impl VrrpdBuilder {
     /// `--vmac` instead of `-n`.
     #[must_use]
     pub fn vmac(mut self, mode: &str) -> Self {
-        self.vmac = Some(mode.to_owned());
+        self.vmac = Vmac::Mode(mode.to_owned());
+        self
+    }
+
+    /// Neither `-n` nor `--vmac`: as the users of Vrrpd write it.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
+        self.vmac = Vmac::Unsaid;
         self
     }
 
@@ -323,7 +348,8 @@ impl VrrpdBuilder {
         command.arg("--foreground");
         let process =
             Process::start(self.host.namespace(), format!("vrrpd on {}", self.host.name()), command);
-        let daemon = Vrrpd { process, host: self.host, vrid: self.vrid, home: self.home };
+        let daemon =
+            Vrrpd { process, host: self.host, vrid: self.vrid, datapath: self.datapath, home: self.home };
         let state = wait_for(READY, "vrrpd answers atropos", || {
             assert!(daemon.is_running(), "vrrpd ended at once, with exit code {}", daemon.wait());
             let answer = parse_states(&daemon.atropos(&["--state", "--json"]))?;
@@ -366,16 +392,15 @@ impl VrrpdBuilder {
         };
         let xdp = self.datapath.option();
         if let Some(text) = &self.config {
-            let file = self.home.path().join("vrrpd.toml");
-            let text =
-                xdp.map_or_else(|| text.clone(), |xdp| with_default(text, &format!("xdp = \"{xdp}\"")));
-            fs::write(&file, text).expect("the configuration file can be written");
+            let file = self.home.path().join(CONFIG);
+            write_config(&file, text, self.datapath);
             command.arg("--config").arg(file);
         } else {
             command.args(["-i", &self.interface]);
             match &self.vmac {
-                None => command.arg("-n"),
-                Some(mode) => command.args(["--vmac", mode]),
+                Vmac::No => command.arg("-n"),
+                Vmac::Mode(mode) => command.args(["--vmac", mode]),
+                Vmac::Unsaid => &mut command,
             };
             if let Some(vrid) = self.vrid {
                 command.args(["-v", &vrid.to_string()]);
@@ -385,6 +410,12 @@ impl VrrpdBuilder {
         command.arg("-f").arg(self.directory()).args(&self.arguments);
         command
     }
+}
+
+fn write_config(file: &Path, text: &str, datapath: Datapath) {
+    let xdp = datapath.option();
+    let text = xdp.map_or_else(|| text.to_owned(), |xdp| with_default(text, &format!("xdp = \"{xdp}\"")));
+    fs::write(file, text).expect("the configuration file can be written");
 }
 
 /// A configuration file with one more line among its defaults.

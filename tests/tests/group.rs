@@ -551,3 +551,41 @@ fn member_reports_the_group_to_vrrpds_users_in_the_state_file() {
     let text = wait_for(SOON, "the state file", || fs::read_to_string(&file).ok());
     assert!(text.contains("vrrpd: eth0 atropos information monitoring process: 2\n"), "{text}");
 }
+
+#[test]
+fn group_of_a_file_is_formed_kept_and_dissolved_by_sighup() {
+    let site = Site::new();
+    let text = |groups: &str, more: &str| {
+        let mut text = "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"none\"\n".to_owned();
+        for (interface, vrid, address) in SIDES {
+            writeln!(
+                text,
+                "[[router]]\ninterface = \"{interface}\"\nvrid = {vrid}\naddresses = [\"{address}\"]"
+            )
+            .expect("writing to a string works");
+        }
+        text + more + groups
+    };
+    let edge = "[[group]]\nname = \"edge\"\nmembers = [\"eth0/51\", \"eth1/52\"]\n";
+    let a = Server { host: site.a.clone(), daemons: vec![Vrrpd::on(&site.a).config(&text("", "")).start()] };
+    a.wait_all("master");
+    assert_eq!(a.state(0)["group"], Value::Null);
+
+    a.daemons[0].reload(&text(edge, ""));
+    wait_until(SOON, "the group is there", || a.state(0)["group"]["name"] == "edge");
+    a.wait_all("master");
+    let transitions = a.transitions();
+    let third = "[[router]]\ninterface = \"eth0\"\nvrid = 53\naddresses = [\"10.0.0.103/24\"]\n";
+    a.daemons[0].reload(&text(edge, third));
+    wait_until(SOON, "a router that is no member comes", || {
+        a.states_of(&["-v", "53"]).first().is_some_and(|state| state["state"] == "master")
+    });
+    let of_members = |side: usize| a.state(side)["counters"]["transitions"].as_u64().expect("it is counted");
+    assert_eq!(of_members(0) + of_members(1), transitions, "the group stays as it was");
+    site.lab.port_down_of(&site.a, "eth1");
+    wait_until(SOON, "the group gives up", || !a.has(0));
+    assert_eq!(a.states_of(&["-v", "53"])[0]["state"], "master");
+
+    a.daemons[0].reload(&text("", third));
+    wait_until(SOON, "each is on its own", || a.has(0) && a.state(0)["group"] == Value::Null);
+}

@@ -103,3 +103,19 @@ fn vlan_interface_that_is_made_again_gets_the_program_again() {
     assert_eq!(state["datapath"], "xdp-generic", "reason: {}", state["datapath_reason"]);
     assert!(a.xdp_program(VLAN).is_some());
 }
+
+#[test]
+#[ignore = "needs 802.1Q: cargo xtask vm-test"]
+fn vlan_that_is_added_later_makes_its_port_go_on_with_raw_sockets() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let master = Vrrpd::usual(&a, 150).datapath(Datapath::Raw).start();
+    master.wait_state("master", SOON);
+    let backup = Vrrpd::usual(&b, 100).datapath(Datapath::Auto).start();
+    assert_eq!(backup.state()["datapath"], "xdp-native");
+    b.add_vlan("eth0", 190, "10.190.0.2/24");
+    wait_until(SOON, "it uses raw sockets", || backup.state()["datapath"] == "raw");
+    let received = backup.counter("adverts_received");
+    wait_until(SOON, "it hears its master", || backup.counter("adverts_received") >= received + 10);
+    assert_eq!(backup.state()["counters"]["transitions"], 1);
+}

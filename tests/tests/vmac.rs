@@ -228,6 +228,31 @@ fn macvlan_that_cannot_be_made_is_done_without_or_refused() {
 }
 
 #[test]
+fn interface_whose_driver_takes_no_other_mac_is_served_without_or_not_at_all() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    // Its driver has one MAC address and no way to change it.
+    a.ip("link add ifb9 type ifb");
+    a.ip("link set ifb9 up");
+    a.ip("addr add 10.9.0.1/24 dev ifb9");
+    let router = || {
+        let router = Vrrpd::on(&a).interface("ifb9").vrid(51).address("10.9.0.100/24").v3("100ms");
+        router.datapath(Datapath::Raw).vmac("interface")
+    };
+    let without = router().start();
+    let state = without.wait_state("master", SOON);
+    assert_eq!((&state["vmac"], &state["vmac_mode"]), (&serde_json::Value::Null, &"none".into()));
+    assert_eq!(without.count_in_log("as with -n"), 1);
+    assert!(a.has_address("ifb9", "10.9.0.100/24"));
+    assert_eq!(without.terminate(), 0);
+
+    let refusing = router().args(["--vmac-fallback", "refuse"]).start();
+    refusing.wait_log(SOON, "-n or --vmac-fallback none does without it");
+    assert_eq!(refusing.state()["state"], "backup");
+    assert!(!a.has_address("ifb9", "10.9.0.100/24"));
+}
+
+#[test]
 fn second_virtual_mac_on_an_interface_is_refused_with_a_way_out() {
     let lab = Lab::new();
     let [a] = lab.hosts();

@@ -120,6 +120,12 @@ impl RunDir {
         Ok(Claim { locks: open_locks(&self.path)?, name: name.to_owned() })
     }
 
+    /// Gives a claim back.
+    pub fn release(&self, name: &str) {
+        // Nothing can be done about a claim that does not go; it ends with the process.
+        let _ = fcntl(&self.locks, FcntlArg::F_OFD_SETLK(&lock_of(name, libc::F_UNLCK)));
+    }
+
     /// Claims a name that this process cannot do without, for `what`. Its pid file tells who has it.
     pub fn require(&self, name: &str, what: &str) -> Result<(), RunDirError> {
         if self.claim(name)? {
@@ -185,18 +191,22 @@ fn open_locks(dir: &Path) -> Result<File, RunDirError> {
 
 /// Locks the place of a name until the file is closed; `false` when another open file has the lock.
 fn lock(locks: &File, name: &str) -> io::Result<bool> {
-    #[expect(clippy::cast_possible_truncation, reason = "the kernel's constants fit its structure")]
-    let lock = libc::flock {
-        l_type: libc::F_WRLCK as i16,
+    match fcntl(locks, FcntlArg::F_OFD_SETLK(&lock_of(name, libc::F_WRLCK))) {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the kernel is told of a name's place.
+#[expect(clippy::cast_possible_truncation, reason = "the kernel's constants fit its structure")]
+fn lock_of(name: &str, kind: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: kind as i16,
         l_whence: libc::SEEK_SET as i16,
         l_start: place(name),
         l_len: 1,
         l_pid: 0,
-    };
-    match fcntl(locks, FcntlArg::F_OFD_SETLK(&lock)) {
-        Ok(_) => Ok(true),
-        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
-        Err(error) => Err(error.into()),
     }
 }
 

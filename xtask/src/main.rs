@@ -7,6 +7,7 @@ mod ebpf;
 mod lab;
 mod measure;
 mod setup;
+mod sim;
 mod test;
 mod vm;
 
@@ -32,6 +33,8 @@ enum Command {
     Lab(lab::Options),
     /// Measure what a backup costs, and how late it takes over: the figures of docs/performance.md (needs root)
     Measure(measure::Options),
+    /// Simulate machines, networks and faults in virtual time
+    Sim(sim::Options),
     /// Build the daemon and run every test (needs root)
     Test(test::Options),
     /// Run tests on other kernels, in virtual machines
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Ebpf(options) => ebpf::run(&options),
         Command::Lab(options) => lab::run(&options),
         Command::Measure(options) => measure::run(&options),
+        Command::Sim(options) => sim::run(&options),
         Command::Test(options) => test::run(&options),
         Command::VmTest(options) => vm::run(&options),
         Command::Ci => ci::run(),

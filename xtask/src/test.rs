@@ -26,6 +26,7 @@ const OF_EVERY_DATAPATH: [&str; 14] = [
     "link",
     "priority",
     "rejects",
+    "reload",
     "scale",
     "vmac",
     "wire",

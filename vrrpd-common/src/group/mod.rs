@@ -27,8 +27,9 @@
 //!
 //! # When that is not enough
 //! A group that ceases to be Master soon after it became it waits for some time before it tries again, longer each time up
-//! to a limit, and not as long as others. So whatever it fails at (addresses that the system refuses, machines whose
-//! groups are not the same) it cannot fail at without end in step with another one.
+//! to a limit, and not as long as others. So whatever it fails at (machines that become Master in the same millisecond,
+//! or whose groups are not the same, addresses that the system refuses) it cannot fail at without end in step with
+//! another one.
 
 mod message;
 #[cfg(test)]
@@ -48,8 +49,8 @@ pub const MAX_PEERS: usize = 8;
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 /// A group fails that was Master for fewer Master_Down_Intervals than this.
 const LASTING: u64 = 2;
-/// The longest pause after the first failure is a Master_Down_Interval divided by this; after each further one in a row it
-/// is doubled, so often.
+/// What a pause is longer than a Master_Down_Interval, which the members wait anyhow when they hear nobody, is at most one
+/// divided by this after the first failure; after each further one in a row twice as much, so often.
 const FIRST_PAUSE: u64 = 4;
 const PAUSE_DOUBLINGS: u8 = 4;
 
@@ -139,7 +140,7 @@ impl Standing {
 }
 
 impl Group {
-    /// A group of `size` members, none of them known yet. `seed` is any number that no other machine has.
+    /// A group of `size` members, none of them known yet. `seed` is any number that no other process of any machine has.
     pub const fn new(size: u8, seed: u64) -> Self {
         Self {
             size,
@@ -298,13 +299,14 @@ impl Group {
 
     /// A promotion has failed.
     fn pause(&mut self, now: Instant) {
-        let longest = self.longest_master_down_interval().saturating_mul(1 << self.failures);
+        let wait = self.longest_master_down_interval();
+        let most = wait.saturating_mul(1 << self.failures).as_nanos() / FIRST_PAUSE;
         if self.failures < PAUSE_DOUBLINGS {
             self.failures += 1;
         }
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let pause = Duration::from_nanos(scramble(self.seed) % (longest.as_nanos() / FIRST_PAUSE).max(1));
-        self.pausing_until = Some(now + pause);
+        let more = Duration::from_nanos(scramble(self.seed) % most.max(1));
+        self.pausing_until = Some(now + wait + more);
     }
 
     /// Tells the others when something is new, and that it is still so while they rely on it.

@@ -241,10 +241,10 @@ fn a_group_that_fails_at_once_pauses_longer_each_time_up_to_a_limit_and_not_as_l
     let (one, other) = (pauses(1), pauses(2));
     assert!(one.iter().zip(&other).all(|(one, other)| one != other));
     for (number, pause) in one.iter().enumerate() {
-        let longest = WAIT.as_nanos() / 4 << number.min(4);
-        assert!(*pause < longest, "{number}: {pause}");
+        let longest = (WAIT.as_nanos() / 4) << number.min(4);
+        assert!((WAIT.as_nanos()..WAIT.as_nanos() + longest).contains(pause), "{number}: {pause}");
     }
-    assert!(one.iter().any(|pause| *pause > 2 * WAIT.as_nanos()));
+    assert!(one.iter().any(|pause| *pause > 3 * WAIT.as_nanos()));
 }
 
 #[test]

@@ -133,8 +133,9 @@ impl VirtualRouter {
     /// When [`Event::Timer`] is due; `None`: never.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Initialize | State::Fault(_) => None,
-            State::Backup(Backup { waiting: Waiting::ForGroup(_), .. }) => None,
+            State::Initialize
+            | State::Fault(_)
+            | State::Backup(Backup { waiting: Waiting::ForGroup(_), .. }) => None,
             State::Backup(backup) => Some(backup.master_down_at),
             State::Master(master) => {
                 Some(master.announce_at.map_or(master.advert_at, |at| at.min(master.advert_at)))

@@ -11,7 +11,7 @@ pub mod value;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use authentication::Authentication;
 pub use group::GroupConfig;
@@ -19,6 +19,17 @@ pub use options::{Key, OptionError, RouterOptions};
 use vrrpd_common::router::{AnnounceTimes, Config};
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version, Vrid};
+
+use crate::script;
+
+/// All that the user wants of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// The virtual routers, at least one.
+    pub routers: Vec<RouterConfig>,
+    /// Those that are Master together.
+    pub groups: Vec<GroupConfig>,
+}
 
 /// One virtual router, as the user wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,6 +165,28 @@ impl RouterConfig {
         RouterName { interface: &self.interface, vrid: self.vrid, family: self.family }
     }
 
+    /// Whether a running router can go on with `other`: what differs is nothing that its state depends on, or only its
+    /// priority.
+    #[must_use]
+    pub fn can_become(&self, other: &Self) -> bool {
+        let exchanged = Self {
+            priority: other.priority,
+            lower_priority: other.lower_priority,
+            raise_priority: other.raise_priority,
+            up: other.up.clone(),
+            down: other.down.clone(),
+            script_timeout: other.script_timeout,
+            announce: Announce { count: other.announce.count, times: self.announce.times },
+            checksum: other.checksum,
+            accept_interval_mismatch: other.accept_interval_mismatch,
+            require_equal_addresses: other.require_equal_addresses,
+            magic: other.magic,
+            ..self.clone()
+        };
+        // An owner has its addresses anyway, and is begun in another way.
+        exchanged == *other && (self.priority == Priority::OWNER) == (other.priority == Priority::OWNER)
+    }
+
     /// What the files of the router are called, without what comes behind the dot.
     pub fn file_name(&self) -> String {
         let suffix = match self.family {
@@ -192,6 +225,23 @@ impl Vmac {
             Self::None => "none",
         }
     }
+}
+
+/// Reads a configuration file, and looks at the scripts it names.
+pub fn load(path: &Path) -> Result<Configuration, String> {
+    let configuration = file::read(path).map_err(|error| error.to_string())?;
+    configuration.routers.iter().try_for_each(check_scripts)?;
+    Ok(configuration)
+}
+
+/// Whether the scripts of a router may be run.
+pub fn check_scripts(config: &RouterConfig) -> Result<(), String> {
+    for (option, script) in [("-U", &config.up), ("-D", &config.down)] {
+        if let Some(path) = script {
+            script::check(path).map_err(|error| format!("{option} {error}"))?;
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Display for RouterName<'_> {

@@ -248,7 +248,8 @@ impl Daemon {
         if !self.supervisor.listens() {
             return;
         }
-        let status = match &self.routers[..] {
+        let routers: Vec<_> = self.present().map(|(_, router)| router).collect();
+        let status = match &routers[..] {
             [router] => format!("{}: {}", router.config.name(), router.state_told().name()),
             routers => {
                 let count = |state| routers.iter().filter(|router| router.state_told() == state).count();

@@ -34,16 +34,13 @@ impl Daemon {
     pub(super) fn signal(&mut self, signal: Signal) {
         let change = match signal {
             Signal::Leave => return,
-            Signal::Reload => {
-                warn!("SIGHUP: there is no reload yet; restart to change the configuration");
-                return;
-            }
+            Signal::Reload => return self.reload(),
             Signal::WriteState => return self.write_state(),
             Signal::Backup => Change::Backup,
             Signal::Reduce => Change::Reduce,
             Signal::Increase => Change::Increase,
         };
-        for id in self.ids() {
+        for id in self.ids().collect::<Vec<_>>() {
             self.change(id, change, Origin::Signal);
         }
     }
@@ -69,8 +66,7 @@ impl Daemon {
     }
 
     fn chosen(&self, selector: &Selector) -> Vec<RouterId> {
-        self.ids()
-            .zip(&self.routers)
+        self.present()
             .filter(|(_, router)| selector.matches(&router.config.interface, router.config.vrid.get()))
             .map(|(id, _)| id)
             .collect()

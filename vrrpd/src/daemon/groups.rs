@@ -41,7 +41,7 @@ pub(super) struct Groups {
 
 #[derive(Debug)]
 struct Served {
-    name: Option<String>,
+    config: GroupConfig,
     group: Group,
     members: Vec<Own>,
 }
@@ -55,27 +55,26 @@ struct Own {
     standing: Standing,
 }
 
-impl Groups {
-    /// The groups, and of each router, by its place in the list of all, which place it has in one.
-    pub(super) fn new(configs: &[GroupConfig], routers: &[RouterConfig]) -> (Self, Vec<Option<Place>>) {
-        let mut places = vec![None; routers.len()];
-        let mut groups = Vec::with_capacity(configs.len());
-        for config in configs {
-            let mut group = Group::new(config.size, RandomState::new().hash_one(std::process::id()));
-            let mut members = Vec::with_capacity(config.members.len());
-            for at in &config.members {
-                let Some(router) = routers.get(*at) else { continue };
-                let wait = master_down_interval(router.version, router.priority, router.interval);
-                let Some(member) = group.add(key(router), wait) else { continue };
-                let name = router.name().to_string();
-                members.push(Own { router: RouterId(*at), name, standing: Standing::Unusable });
-                if let Some(place) = places.get_mut(*at) {
-                    *place = Some(Place { group: groups.len(), member });
-                }
+impl Served {
+    /// A group of those of these routers that are its members.
+    fn new<'a>(config: &GroupConfig, routers: impl Iterator<Item = (RouterId, &'a RouterConfig)>) -> Self {
+        let mut group = Group::new(config.size, RandomState::new().hash_one(std::process::id()));
+        let mut members = Vec::with_capacity(config.members.len());
+        for (id, router) in routers {
+            let name = router.name().to_string();
+            let wait = master_down_interval(router.version, router.priority, router.interval);
+            if config.members.contains(&name) && group.add(key(router), wait).is_some() {
+                members.push(Own { router: id, name, standing: Standing::Unusable });
             }
-            groups.push(Served { name: config.name.clone(), group, members });
         }
-        (Self { served: groups, ..Self::default() }, places)
+        Self { config: config.clone(), group, members }
+    }
+}
+
+impl Groups {
+    /// The groups as they were configured.
+    pub(super) fn configs(&self) -> impl Iterator<Item = &GroupConfig> {
+        self.served.iter().map(|served| &served.config)
     }
 
     /// Looks for the other processes of the group, and listens at `path` for those that come later.
@@ -170,7 +169,7 @@ impl Groups {
         let missing: Vec<&str> = peers.into_iter().flat_map(Peers::missing).collect();
         let lacking = served.group.lacking();
         Some(GroupReport {
-            name: served.name.clone(),
+            name: served.config.name.clone(),
             size: served.group.size(),
             members: served.group.live(),
             ready: lacking.is_none(),
@@ -182,6 +181,42 @@ impl Groups {
 }
 
 impl Daemon {
+    /// Makes the groups those that are wanted. One that is there as it is wanted, with every router that it had, stays.
+    pub(super) fn form_groups(&mut self, wanted: &[GroupConfig]) {
+        self.settle_groups();
+        let mut before = std::mem::take(&mut self.groups.served);
+        for config in wanted {
+            let stays = |served: &Served| {
+                let has_place = |own: &Own| {
+                    self.routers
+                        .get(own.router.0)
+                        .is_some_and(|router| router.group.is_some() && !router.is_gone())
+                };
+                served.config == *config && served.members.iter().all(has_place)
+            };
+            let served = match before.iter().position(stays) {
+                Some(place) => before.swap_remove(place),
+                None => Served::new(config, self.present().map(|(id, router)| (id, &router.config))),
+            };
+            self.groups.served.push(served);
+        }
+        for router in &mut self.routers {
+            router.group = None;
+        }
+        for (group, served) in self.groups.served.iter().enumerate() {
+            for (member, own) in served.members.iter().enumerate() {
+                if let Some(router) = self.routers.get_mut(own.router.0) {
+                    router.group = Some(Place { group, member: Member(member) });
+                }
+            }
+        }
+        for router in &self.routers {
+            if let Some(place) = router.group {
+                self.groups.note(place, &router.machine);
+            }
+        }
+    }
+
     /// Tells the groups what was noted, and carries out what comes of it, until there is nothing more.
     pub(super) fn settle_groups(&mut self) {
         let mut events = std::mem::take(&mut self.group_events);

@@ -47,6 +47,7 @@ pub(super) struct Instance {
     /// The interface, by number, that they are on.
     pub(super) held_on: Option<u32>,
     pub(super) vmac: VmacSide,
+    presence: Presence,
     /// What was said of things noticed.
     pub(super) notices: Spacing<Discriminant<Notice>>,
     /// What was said of adverts that could not be sent.
@@ -67,6 +68,16 @@ pub(super) struct Instance {
     magic_failed: bool,
     wire: WireAddresses,
     cached: Option<(AdvertKey, Frame)>,
+}
+
+/// Whether the router is one of ours, while the configuration changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    Here,
+    /// It gives back what it held.
+    Leaving,
+    /// Its place is free.
+    Gone,
 }
 
 /// A request that the kernel has not answered yet.
@@ -125,6 +136,7 @@ impl Instance {
             held: vec![false; config.addresses.len()],
             held_on: None,
             vmac: VmacSide::new(&config),
+            presence: Presence::Here,
             magic_failed: false,
             notices: Spacing::default(),
             unsendable: Spacing::default(),
@@ -142,6 +154,29 @@ impl Instance {
             cached: None,
             config,
         }
+    }
+
+    /// It is in the configuration no more.
+    pub(super) fn leave(&mut self) {
+        self.presence = Presence::Leaving;
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.presence == Presence::Leaving
+    }
+
+    pub(super) fn set_gone(&mut self) {
+        self.presence = Presence::Gone;
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.presence == Presence::Gone
+    }
+
+    /// Goes on with a configuration that [`RouterConfig::can_become`] allows.
+    pub(super) fn exchange(&mut self, config: RouterConfig) {
+        self.config = config;
+        self.cached = None;
     }
 
     /// Starts what runs its scripts, if it has any.

@@ -108,8 +108,8 @@ impl Daemon {
     /// `after` is the event that the router has just handled.
     pub(super) fn tell_kernel(&mut self, id: RouterId, after: Event) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
-        let (family, vrid) = (router.config.family, router.config.vrid);
-        let Some(link) = self.links.get_mut(router.link.0) else { return };
+        let (family, vrid, link_id) = (router.config.family, router.config.vrid, router.link);
+        let Some(link) = self.links.get_mut(link_id.0) else { return };
         let Some(expect) = link.table.expected(family, vrid) else { return };
         let pass_on = link.xdp_pass;
         let Some(kernel) = link.kernel() else { return };
@@ -136,12 +136,12 @@ impl Daemon {
         };
         match kernel.command(command) {
             Ok(()) => self.hear_kernel(id),
-            Err(Refusal(reason)) => self.give_up_kernel(id, &reason),
+            Err(Refusal(reason)) => self.give_up_kernel(link_id, &reason),
         }
     }
 
-    fn give_up_kernel(&mut self, id: RouterId, reason: &str) {
-        let Some(link_id) = self.routers.get(id.0).map(|router| router.link) else { return };
+    /// Has adverts of an interface come to user space, since the kernel cannot be relied on.
+    pub(super) fn give_up_kernel(&mut self, link_id: LinkId, reason: &str) {
         let Some(link) = self.links.get_mut(link_id.0) else { return };
         if let Err(error) = link.fall_back(link_id, reason, &self.readiness) {
             error!(interface = link.name, %error, "raw sockets cannot be opened");

@@ -202,18 +202,59 @@ impl Link {
 
     fn raw_path(&self, id: LinkId, index: u32, reason: String, readiness: &Readiness) -> io::Result<Path> {
         let mut sockets = [None, None];
-        for (place, family) in FAMILIES.into_iter().enumerate() {
-            if self.table.serves(family) {
-                let protocols: &[u8] = match family {
-                    Family::Ipv4 if self.table.has_associations() => &[PROTOCOL_VRRP, PROTOCOL_AH],
-                    Family::Ipv4 | Family::Ipv6 => &[PROTOCOL_VRRP],
-                };
+        self.open_sockets(&mut sockets, id, index, readiness)?;
+        Ok(Path::Raw { sockets, reason })
+    }
+
+    /// Opens a socket for each family that is served and has none, or one that does not take all of its protocols.
+    fn open_sockets(
+        &self,
+        sockets: &mut [Option<RawPath>; FAMILIES.len()],
+        id: LinkId,
+        index: u32,
+        readiness: &Readiness,
+    ) -> io::Result<()> {
+        for (place, (family, open)) in FAMILIES.into_iter().zip(sockets).enumerate() {
+            let protocols: &[u8] = match family {
+                Family::Ipv4 if self.table.has_associations() => &[PROTOCOL_VRRP, PROTOCOL_AH],
+                Family::Ipv4 | Family::Ipv6 => &[PROTOCOL_VRRP],
+            };
+            if self.table.serves(family) && !open.as_ref().is_some_and(|open| open.takes(protocols)) {
                 let socket = RawPath::open(index, family, protocols)?;
                 readiness.add(&socket, id.number(place))?;
-                sockets[place] = Some(socket);
+                *open = Some(socket);
             }
         }
-        Ok(Path::Raw { sockets, reason })
+        Ok(())
+    }
+
+    /// Opens what a router that has just come needs and the others did not.
+    pub(super) fn serve(
+        &mut self,
+        id: LinkId,
+        (family, vrid): (Family, Vrid),
+        readiness: &Readiness,
+        patience: Duration,
+    ) -> io::Result<()> {
+        let Some(interface) = self.interface.clone() else { return Ok(()) };
+        let Some(mut sockets) = self.sockets.take() else {
+            return self.open(id, &interface, readiness, patience);
+        };
+        if !sockets.memberships.iter().any(|membership| membership.family() == family) {
+            sockets.memberships.push(Membership::new(sockets.index, family)?);
+        }
+        let mut refusal = None;
+        match &mut sockets.path {
+            Path::Raw { sockets: open, .. } => self.open_sockets(open, id, sockets.index, readiness)?,
+            Path::Xdp { program, authenticated } => {
+                if authenticated.is_none() {
+                    *authenticated = self.authenticated_path(id, sockets.index, readiness)?;
+                }
+                refusal = program.prepare(std::iter::once(slot(family, vrid)), patience).err();
+            }
+        }
+        self.sockets = Some(sockets);
+        refusal.map_or(Ok(()), |Refusal(reason)| self.fall_back(id, &reason, readiness))
     }
 
     /// Gives the program up, since the kernel does not do what it is asked.

@@ -13,6 +13,7 @@ mod groups;
 mod instance;
 mod kernel;
 mod link;
+mod reload;
 mod spacing;
 mod start;
 mod vmac;
@@ -27,9 +28,10 @@ use vrrpd_common::router::{Action, Event, StateName};
 use vrrpd_common::{Duration, Instant};
 
 use crate::clock::{self, Alarm};
+use crate::config::Configuration;
 use crate::control::server::Command;
 use crate::datapath::readiness::Readiness;
-use crate::datapath::{Arrival, RouterId};
+use crate::datapath::{Arrival, RouterId, vlans};
 use crate::interface::service::{Report, Service, Ticket};
 use crate::interface::{Hold, Interface};
 use crate::peers::Peers;
@@ -40,6 +42,7 @@ use crate::supervisor::Supervisor;
 use groups::Groups;
 use instance::{Instance, Task};
 use link::{FAMILIES, KERNEL, Link, LinkId};
+use reload::Reload;
 
 pub use start::{Source, StartError};
 
@@ -81,6 +84,7 @@ pub struct Daemon {
     journal: String,
     rundir: RunDir,
     supervisor: Supervisor,
+    reload: Reload,
 }
 
 /// What woke the loop.
@@ -90,13 +94,14 @@ enum Wake {
     Report(Report),
     Command(Command),
     Signal(Signal),
+    Reloaded(Result<Configuration, String>),
 }
 
 impl Daemon {
     /// Runs until a signal ends it, or something breaks that nothing works without.
     pub async fn run(mut self) -> io::Result<()> {
         self.supervisor.ready();
-        for id in self.ids() {
+        for id in self.ids().collect::<Vec<_>>() {
             self.event(id, Event::Startup, None);
         }
         loop {
@@ -122,8 +127,10 @@ impl Daemon {
             Wake::Report(report) => self.report(report),
             Wake::Command(command) => self.command(command),
             Wake::Signal(caught) => signal = Some(caught),
+            Wake::Reloaded(read) => self.reloaded(read),
         }
         self.expire();
+        self.settle();
         self.supervisor.turned(clock::now());
         Ok(signal)
     }
@@ -137,11 +144,18 @@ impl Daemon {
             }
             Some(command) = self.commands.recv() => Ok(Wake::Command(command)),
             signal = self.signals.next() => Ok(Wake::Signal(signal)),
+            read = self.reload.read() => Ok(Wake::Reloaded(read)),
         }
     }
 
-    fn ids(&self) -> impl Iterator<Item = RouterId> + use<> {
-        (0..self.routers.len()).map(RouterId)
+    /// Every router, but for places that are free.
+    fn present(&self) -> impl Iterator<Item = (RouterId, &Instance)> {
+        let numbered = self.routers.iter().enumerate();
+        numbered.filter(|(_, router)| !router.is_gone()).map(|(place, router)| (RouterId(place), router))
+    }
+
+    fn ids(&self) -> impl Iterator<Item = RouterId> {
+        self.present().map(|(id, _)| id)
     }
 
     /// Sends adverts, then announcements in batches.
@@ -306,6 +320,9 @@ impl Daemon {
 
     fn link_changed(&mut self, id: LinkId, interface: &Interface) {
         let Some(link) = self.links.get_mut(id.0) else { return };
+        if link.routers.is_empty() {
+            return;
+        }
         if let Err(error) = link.open(id, interface, &self.readiness, AGAIN) {
             // Gone again already: its own notification follows.
             if error.raw_os_error() != Some(libc::ENODEV) {
@@ -313,6 +330,13 @@ impl Daemon {
             }
             return;
         }
+        if link.is_in_kernel() && vlans::are_on(&link.name) {
+            self.give_up_kernel(
+                id,
+                "the interface has VLANs by now, and their adverts would look like its own",
+            );
+        }
+        let Some(link) = self.links.get_mut(id.0) else { return };
         let came_up = interface.admin_up && link.interface.as_ref().is_none_or(|before| !before.admin_up);
         link.note_carrier(interface);
         let other_mac = link.interface.as_ref().is_none_or(|before| before.mac != interface.mac);
@@ -349,10 +373,7 @@ impl Daemon {
     /// The router whose macvlan link this is.
     fn router_of_link(&self, interface: &Interface) -> Option<RouterId> {
         interface.vmac_of.as_ref()?;
-        self.ids()
-            .zip(&self.routers)
-            .find(|(_, router)| router.vmac.is_link(interface.index))
-            .map(|(id, _)| id)
+        self.present().find(|(_, router)| router.vmac.is_link(interface.index)).map(|(id, _)| id)
     }
 
     fn vmac_link_changed(&mut self, id: RouterId, interface: &Interface) {
@@ -401,7 +422,7 @@ impl Daemon {
     /// Writes down again what has to be undone after a crash, in a thread for that. What it says of an interface whose
     /// MAC address is replaced stays.
     fn write_journal(&mut self) {
-        let text = start::journal_text(&self.routers);
+        let text = start::journal_text(self.present().map(|(_, router)| router));
         if text == self.journal {
             return;
         }
@@ -461,7 +482,7 @@ impl Daemon {
     async fn leave(mut self) -> io::Result<()> {
         info!("leaving");
         self.supervisor.stopping();
-        for id in self.ids() {
+        for id in self.ids().collect::<Vec<_>>() {
             self.event(id, Event::Shutdown, None);
         }
         self.settle_groups();
@@ -499,7 +520,7 @@ impl Daemon {
 
     /// Takes the links of virtual MAC addresses away, and waits until that is done.
     async fn discard_links(&mut self) -> io::Result<()> {
-        for id in self.ids() {
+        for id in self.ids().collect::<Vec<_>>() {
             let Some(router) = self.routers.get(id.0) else { continue };
             let Some(interface) = self.links.get(router.link.0).and_then(|link| link.interface.as_ref())
             else {

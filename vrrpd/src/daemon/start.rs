@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use thiserror::Error;
@@ -13,19 +13,20 @@ use vrrpd_common::router::{Event, Fault};
 use vrrpd_common::{Duration, MacAddr};
 
 use super::adopt;
-use super::groups::{Groups, Place};
-use super::instance::{Instance, Task};
+use super::groups::Groups;
+use super::instance::Instance;
 use super::link::{Link, LinkId};
+use super::reload::{self, Reload};
 use super::{Daemon, LONGEST_FRAME};
 use crate::association::SecurityAssociation;
 use crate::clock::{self, Alarm};
-use crate::config::{GroupConfig, RouterConfig, Vmac, VmacFallback, Xdp};
+use crate::config::{Configuration, RouterConfig, Vmac, VmacFallback, Xdp};
 use crate::control::server;
 use crate::datapath::RouterId;
 use crate::datapath::leftovers;
 use crate::datapath::readiness::Readiness;
 use crate::interface::service::{Report, Service};
-use crate::interface::{self, Hold, Interface, Outcome};
+use crate::interface::{Interface, Outcome};
 use crate::journal::Journal;
 use crate::peers;
 use crate::rundir::{RunDir, RunDirError};
@@ -44,20 +45,20 @@ const EVENTS: usize = 256;
 const MIN_TTL: u8 = 255;
 
 /// Where the routers come from; it decides how the files are called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// One router from the command line.
     CommandLine,
-    /// Any number from a file.
-    File,
+    /// Any number from this file.
+    File(PathBuf),
 }
 
 impl Source {
     /// An interface as the user named it.
-    fn naming(self, interface: &str) -> String {
+    fn naming(&self, interface: &str) -> String {
         match self {
             Self::CommandLine => format!("-i {interface}"),
-            Self::File => format!("interface = {interface:?}"),
+            Self::File(_) => format!("interface = {interface:?}"),
         }
     }
 }
@@ -150,11 +151,11 @@ pub enum StartError {
 impl Daemon {
     /// Opens all that is needed. The daemon is not heard of on the network before [`Daemon::run`].
     pub async fn start(
-        configs: Vec<RouterConfig>,
-        groups: Vec<GroupConfig>,
-        source: Source,
+        configuration: Configuration,
+        source: &Source,
         dir: Option<&Path>,
     ) -> Result<Self, StartError> {
+        let Configuration { routers: configs, groups } = configuration;
         let system = |what: &str| {
             let what = what.to_owned();
             move |error| StartError::System { what, error }
@@ -173,10 +174,9 @@ impl Daemon {
 
         let journal_file = format!("{base}.journal");
         let journal = Journal::read(&rundir.path().join(&journal_file));
-        let (groups, places) = Groups::new(&groups, &configs);
         let mut routers = Vec::with_capacity(configs.len());
-        for (config, group) in configs.into_iter().zip(places) {
-            routers.extend(make_router(config, group, RouterId(routers.len()), &mut links, &journal)?);
+        for config in configs {
+            routers.extend(make_router(config, RouterId(routers.len()), &mut links, &journal)?);
         }
 
         let readiness = Readiness::new().map_err(system("epoll"))?;
@@ -190,7 +190,7 @@ impl Daemon {
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
         adopt::orphans(&routers, &links, &journal, &service);
-        let journal = journal_text(&routers);
+        let journal = journal_text(routers.iter());
         rundir.write(&journal_file, 0o600, &journal)?;
         publish(&mut rundir, source, &base, &routers)?;
         let socket = rundir.socket_path(&format!("{base}.sock"))?;
@@ -204,7 +204,7 @@ impl Daemon {
         let mut daemon = Self {
             routers,
             links,
-            groups,
+            groups: Groups::default(),
             group_events: Vec::new(),
             deadlines: BTreeSet::new(),
             alarm: Alarm::new().map_err(system("timerfd"))?,
@@ -224,7 +224,12 @@ impl Daemon {
             journal,
             rundir,
             supervisor,
+            reload: Reload::of(match source {
+                Source::CommandLine => None,
+                Source::File(path) => Some(path.clone()),
+            }),
         };
+        daemon.form_groups(&groups);
         daemon.prepare().await?;
         daemon.keep_own_macs();
         daemon.meet_group(source, &base)?;
@@ -232,8 +237,8 @@ impl Daemon {
     }
 
     /// Joins the other processes with `-M`, last of all: they count on one that is there.
-    fn meet_group(&mut self, source: Source, base: &str) -> Result<(), StartError> {
-        if source == Source::CommandLine && self.routers.iter().any(|router| router.group.is_some()) {
+    fn meet_group(&mut self, source: &Source, base: &str) -> Result<(), StartError> {
+        if *source == Source::CommandLine && self.routers.iter().any(|router| router.group.is_some()) {
             let path = self.rundir.socket_path(&format!("{base}.{}", peers::SUFFIX))?;
             self.groups
                 .meet(&path, &self.readiness)
@@ -244,17 +249,8 @@ impl Daemon {
 
     /// Makes the links that virtual MAC addresses need, so that whoever starts us is told when that is not possible.
     async fn prepare(&mut self) -> Result<(), StartError> {
-        for id in self.ids() {
-            let Some(router) = self.routers.get(id.0) else { continue };
-            let Some(interface) = self.links.get(router.link.0).and_then(|link| link.interface.as_ref())
-            else {
-                continue;
-            };
-            if let Some(vmac @ interface::Vmac::Macvlan(..)) = router.vmac.wanted(&router.config, interface) {
-                let index = interface.index;
-                let hold = Hold { vmac: Some(vmac), ..Hold::nothing(index) };
-                self.request(id, Task::Prepare, hold);
-            }
+        for id in self.ids().collect::<Vec<_>>() {
+            self.prepare_vmac(id);
         }
         let mut refused = None;
         while self.routers.iter().any(|router| router.waiting.is_some()) {
@@ -284,7 +280,7 @@ fn make_links(
     configs: &[RouterConfig],
     names: &BTreeSet<String>,
     interfaces: &[Interface],
-    source: Source,
+    source: &Source,
 ) -> Result<Vec<Link>, StartError> {
     let make = |name: &String| {
         let interface = interfaces
@@ -304,9 +300,8 @@ fn make_links(
 }
 
 /// A router, which its interface knows of from now on; `None` without an interface of its name.
-fn make_router(
+pub(super) fn make_router(
     config: RouterConfig,
-    group: Option<Place>,
     id: RouterId,
     links: &mut [Link],
     journal: &Journal,
@@ -316,7 +311,6 @@ fn make_router(
         return Ok(None);
     };
     let mut router = Instance::new(config, LinkId(place));
-    router.group = group;
     check_length(&router, link)?;
     adopt::addresses(&mut router, link, journal);
     adopt::vmac(&mut router, link, journal)?;
@@ -344,12 +338,12 @@ fn open_link(id: LinkId, link: &mut Link, readiness: &Readiness) -> Result<(), S
 }
 
 /// What the journal says of these routers.
-pub(super) fn journal_text(routers: &[Instance]) -> String {
-    Journal::text(routers.iter().map(|router| (&router.config, router.vmac.own_mac())))
+pub(super) fn journal_text<'a>(routers: impl Iterator<Item = &'a Instance>) -> String {
+    Journal::text(routers.map(|router| (&router.config, router.vmac.own_mac())))
 }
 
 /// What the routers of an interface want of the kernel: one answer.
-fn datapath_wanted(configs: &[RouterConfig], interface: &str) -> Result<(Xdp, bool), StartError> {
+pub(super) fn datapath_wanted(configs: &[RouterConfig], interface: &str) -> Result<(Xdp, bool), StartError> {
     let mut wanted = configs
         .iter()
         .filter(|config| config.interface == interface)
@@ -400,18 +394,22 @@ fn check_length(router: &Instance, link: &Link) -> Result<(), StartError> {
     })
 }
 
-/// Claims every router, and returns what the files of this process are called.
-fn claim(rundir: &RunDir, source: Source, configs: &[RouterConfig]) -> Result<String, StartError> {
-    for config in configs {
-        let what = format!("-i {} -v {}: this virtual router", config.interface, config.vrid);
-        rundir.require(&config.file_name(), &what)?;
-        if config.vmac == Vmac::Interface && !rundir.claim(&format!("vmac_{}", config.interface))? {
-            return Err(StartError::VmacTaken { interface: config.interface.clone(), holder: String::new() });
-        }
+/// Claims what no other process may have as well.
+pub(super) fn claim_router(rundir: &RunDir, config: &RouterConfig) -> Result<(), StartError> {
+    let what = format!("-i {} -v {}: this virtual router", config.interface, config.vrid);
+    rundir.require(&config.file_name(), &what)?;
+    if config.vmac == Vmac::Interface && !rundir.claim(&reload::claim_of_mac(config))? {
+        return Err(StartError::VmacTaken { interface: config.interface.clone(), holder: String::new() });
     }
+    Ok(())
+}
+
+/// Claims every router, and returns what the files of this process are called.
+fn claim(rundir: &RunDir, source: &Source, configs: &[RouterConfig]) -> Result<String, StartError> {
+    configs.iter().try_for_each(|config| claim_router(rundir, config))?;
     match (source, configs) {
         (Source::CommandLine, [config, ..]) => Ok(config.file_name()),
-        (Source::CommandLine, []) | (Source::File, _) => {
+        (Source::CommandLine, []) | (Source::File(_), _) => {
             let what = format!("{}: the directory", rundir.path().display());
             rundir.require("vrrpd", &what)?;
             Ok("vrrpd".to_owned())
@@ -420,7 +418,7 @@ fn claim(rundir: &RunDir, source: Source, configs: &[RouterConfig]) -> Result<St
 }
 
 /// Writes the pid files.
-fn publish(rundir: &mut RunDir, source: Source, base: &str, routers: &[Instance]) -> Result<(), StartError> {
+fn publish(rundir: &mut RunDir, source: &Source, base: &str, routers: &[Instance]) -> Result<(), StartError> {
     let pid = format!("{}\n", std::process::id());
     if let (Source::CommandLine, Some(router)) = (source, routers.first()) {
         let short = format!("vrrpd_{}", router.config.interface);

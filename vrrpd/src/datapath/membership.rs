@@ -25,6 +25,11 @@ impl Membership {
         Ok(Self { socket: Socket::new(domain, Type::DGRAM.cloexec(), None)?, family, index })
     }
 
+    /// Its family.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
     /// Joins the group, which an interface may forget or not allow yet; being a member already is fine.
     pub fn join(&self) -> io::Result<()> {
         let joined = match self.family {

@@ -13,7 +13,7 @@ pub mod pins;
 mod privileges;
 pub mod raw;
 pub mod readiness;
-mod vlans;
+pub mod vlans;
 pub mod xdp;
 
 use std::collections::BTreeMap;
@@ -87,6 +87,11 @@ impl Table {
         if let Some(entry) = self.routers.get_mut(&(family, vrid)) {
             entry.association = Some(association);
         }
+    }
+
+    /// The router is ours no more.
+    pub fn remove(&mut self, family: Family, vrid: Vrid) {
+        self.routers.remove(&(family, vrid));
     }
 
     /// Whether there is a router with an Authentication Header.

@@ -14,27 +14,35 @@ use crate::sys::packet::{FilterInstruction, PacketSocket, jump, statement};
 
 /// The socket of one interface and one family.
 #[derive(Debug)]
-pub struct RawPath(PacketSocket);
+pub struct RawPath {
+    socket: PacketSocket,
+    protocols: Vec<u8>,
+}
 
 impl RawPath {
     /// Opens the socket on the interface `index` for packets of these protocols to VRRP's group.
     pub fn open(index: u32, family: Family, protocols: &[u8]) -> io::Result<Self> {
-        match family {
-            Family::Ipv4 => PacketSocket::receiver(index, ethernet::TYPE_IPV4, filter_ipv4(protocols)),
-            Family::Ipv6 => PacketSocket::receiver(index, ethernet::TYPE_IPV6, filter_ipv6(protocols)),
-        }
-        .map(Self)
+        let socket = match family {
+            Family::Ipv4 => PacketSocket::receiver(index, ethernet::TYPE_IPV4, filter_ipv4(protocols))?,
+            Family::Ipv6 => PacketSocket::receiver(index, ethernet::TYPE_IPV6, filter_ipv6(protocols))?,
+        };
+        Ok(Self { socket, protocols: protocols.to_vec() })
+    }
+
+    /// Whether it takes packets of all these protocols.
+    pub fn takes(&self, protocols: &[u8]) -> bool {
+        protocols.iter().all(|protocol| self.protocols.contains(protocol))
     }
 
     /// The next frame, cut to `buffer`; `None` when there is none.
     pub fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
-        self.0.receive(buffer)
+        self.socket.receive(buffer)
     }
 }
 
 impl AsFd for RawPath {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 

@@ -6,7 +6,7 @@
 use std::fs;
 
 /// Whether there are VLAN interfaces on this one.
-pub(super) fn are_on(interface: &str) -> bool {
+pub fn are_on(interface: &str) -> bool {
     // Without the kernel's module there is no such file, and there are no VLANs.
     fs::read_to_string("/proc/thread-self/net/vlan/config").is_ok_and(|table| stands_in(&table, interface))
 }

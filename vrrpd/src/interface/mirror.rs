@@ -39,6 +39,13 @@ impl Mirror {
         Self { names, interfaces: BTreeMap::new() }
     }
 
+    /// Follows one more.
+    pub(super) fn follow(&mut self, name: String) {
+        if !self.names.contains(&name) {
+            self.names.push(name);
+        }
+    }
+
     pub(super) fn get(&self, index: u32) -> Option<&Interface> {
         self.interfaces.get(&index)
     }
@@ -89,7 +96,10 @@ impl Mirror {
             }
             Some(_) | None if wanted => Change::Unknown,
             Some(_) => self.interfaces.remove(&new.index).map_or(Change::None, Change::Removed),
-            None => Change::None,
+            // What is on top of an interface may matter to it: VLANs do.
+            None => below(link)
+                .filter(|below| self.interfaces.contains_key(below))
+                .map_or(Change::None, Change::Changed),
         }
     }
 
@@ -124,6 +134,14 @@ impl Mirror {
         }
         Change::Lost(interface.index, address.address)
     }
+}
+
+/// The interface that this one is on top of.
+fn below(link: &LinkMessage) -> Option<u32> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Link(index) => Some(*index),
+        _ => None,
+    })
 }
 
 /// A bridge tells in the same words of its ports, which may well go on as interfaces.

@@ -67,7 +67,14 @@ pub enum Report {
 /// The thread, from outside. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Service {
-    requests: mpsc::UnboundedSender<Request>,
+    requests: mpsc::UnboundedSender<Wish>,
+}
+
+/// What goes to the thread.
+#[derive(Debug)]
+enum Wish {
+    Order(Request),
+    Follow(String),
 }
 
 impl Service {
@@ -101,7 +108,13 @@ impl Service {
     /// Asks for something; a [`Report::Done`] follows. Requests are carried out in their order.
     pub fn request(&self, request: Request) {
         // The thread lives as long as this handle; without it there is nobody to report either.
-        let _ = self.requests.send(request);
+        let _ = self.requests.send(Wish::Order(request));
+    }
+
+    /// Tells of the interface of this name, too, from now on.
+    pub fn follow(&self, name: String) {
+        // As above.
+        let _ = self.requests.send(Wish::Follow(name));
     }
 }
 
@@ -148,14 +161,18 @@ impl Worker {
 
     async fn run(
         mut self,
-        mut requests: mpsc::UnboundedReceiver<Request>,
+        mut requests: mpsc::UnboundedReceiver<Wish>,
         reports: &mpsc::UnboundedSender<Report>,
     ) {
         let mut running = FuturesUnordered::new();
         loop {
             let reports_of = tokio::select! {
                 request = requests.recv() => match request {
-                    Some(request) => {
+                    Some(Wish::Follow(name)) => {
+                        self.mirror.follow(name);
+                        self.all_again().await
+                    }
+                    Some(Wish::Order(request)) => {
                         let handle = self.handle.clone();
                         running.push(async move { (request.ticket, hold::perform(handle, request.order).await) });
                         continue;
@@ -220,16 +237,21 @@ impl Worker {
                 .map(|interface| Report::Lost(interface, address))
                 .into_iter()
                 .collect(),
-            Change::Unknown => match self.read_all().await {
-                Ok(gone) => {
-                    let there = self.mirror.interfaces().cloned().map(Report::Changed);
-                    gone.into_iter().map(Report::Removed).chain(there).collect()
-                }
-                Err(error) => {
-                    warn!(%error, "interfaces cannot be read");
-                    Vec::new()
-                }
-            },
+            Change::Unknown => self.all_again().await,
+        }
+    }
+
+    /// Reads everything, and tells it.
+    async fn all_again(&mut self) -> Vec<Report> {
+        match self.read_all().await {
+            Ok(gone) => {
+                let there = self.mirror.interfaces().cloned().map(Report::Changed);
+                gone.into_iter().map(Report::Removed).chain(there).collect()
+            }
+            Err(error) => {
+                warn!(%error, "interfaces cannot be read");
+                Vec::new()
+            }
         }
     }
 }

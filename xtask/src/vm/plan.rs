@@ -14,9 +14,9 @@ use super::kernel::Series;
 use crate::test::Datapath;
 
 /// With raw sockets; also devices that the machine's own kernel may not have.
-const RAW: [&str; 4] = ["addresses", "devices", "election", "vlan"];
+const RAW: [&str; 5] = ["addresses", "devices", "election", "link", "vlan"];
 /// With each data path that the kernel has.
-const EVERY: [&str; 2] = ["handover", "link"];
+const EVERY: [&str; 1] = ["handover"];
 /// Where the kernel has timers for programs: tests that choose the data path themselves.
 const XDP: [&str; 1] = ["vlan_xdp"];
 /// Where it has none.
@@ -27,7 +27,7 @@ const MORE_RAW: [&str; 2] = ["rejects", "wire"];
 /// these with each data path,
 const MORE_EVERY: [&str; 4] = ["auth", "control", "keepalived", "priority"];
 /// these with the two in the kernel,
-const MORE_IN_KERNEL: [&str; 1] = ["election"];
+const MORE_IN_KERNEL: [&str; 2] = ["election", "link"];
 /// and these, which choose the data path themselves.
 const MORE_XDP: [&str; 3] = ["datapath", "xdp_commands", "xdp_reports"];
 

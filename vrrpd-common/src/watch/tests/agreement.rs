@@ -48,6 +48,10 @@ fn config(role: Role, preempt: bool) -> RouterConfig {
 }
 
 fn machine(preempt_mode: bool) -> VirtualRouter {
+    started(preempt_mode, false)
+}
+
+fn started(preempt_mode: bool, grouped: bool) -> VirtualRouter {
     let mut machine = VirtualRouter::new(router::Config {
         vrid: Vrid::new(51).expect("is legal"),
         version: Version::V3,
@@ -56,7 +60,7 @@ fn machine(preempt_mode: bool) -> VirtualRouter {
         interval: interval(10),
         addresses: AddressDigest::from_bits(1),
         announce: AnnounceTimes { again_after: None, then_every: None },
-        grouped: false,
+        grouped,
     });
     let now = Instant::from_nanos(START);
     machine.handle(now, RouterEvent::InterfaceUp(source(10)), &mut |_| {});
@@ -68,6 +72,8 @@ fn machine(preempt_mode: bool) -> VirtualRouter {
 fn command(machine: &VirtualRouter, known_until: u64, preempt: bool) -> Command {
     let (role, deadline) = match machine.state() {
         State::Initialize | State::Fault(_) => (Role::Init, 0),
+        // It has to hear of each advert that ends this, also of one that is not news.
+        State::Backup(_) if machine.is_willing() => (Role::Master, 0),
         State::Backup(backup) => (Role::Backup, backup.master_down_at.as_nanos()),
         State::Master(_) => (Role::Master, 0),
     };
@@ -204,6 +210,38 @@ fn an_advert_between_expiry_and_the_role_change_is_gone_through_by_the_new_maste
     assert!(matches!(machine.state(), State::Backup(_)));
     record.obey(&command(&machine, at.as_nanos(), true));
     assert_eq!(record.deadline, deadline(&machine));
+}
+
+#[test]
+fn a_member_of_a_group_that_is_willing_is_told_of_the_first_advert_that_ends_this() {
+    for (preempt, priority, from) in [(true, 150, 1), (true, OWN, 1), (true, OWN, 200), (false, 50, 1)] {
+        let mut machine = started(preempt, true);
+        let mut record = RouterRecord::default();
+        record.obey(&command(&machine, 0, preempt));
+        // The master that falls silent is the one that comes back: what it says is not news.
+        let at = Instant::from_nanos(START + 1_000_000);
+        record.take(
+            &config(Role::Backup, preempt),
+            Family::Ipv4,
+            Heard::new(&advert(priority, 10, from), at),
+        );
+        machine.handle(at, RouterEvent::Advert(advert(priority, 10, from)), &mut |_| {});
+        let expired_at = Instant::from_nanos(record.deadline);
+        machine.handle(expired_at, RouterEvent::Timer, &mut |_| {});
+        assert!(machine.is_willing());
+        let command = command(&machine, record.heard.at, preempt);
+        record.obey(&command);
+        assert_eq!(record.deadline, 0, "there is nothing to wait for");
+        let back = Heard::new(&advert(priority, 10, from), expired_at + Duration::from_millis(1));
+        let todo = record.take(&command.config, Family::Ipv4, back);
+        assert!(todo.report, "{priority} from {from}");
+        machine.handle(
+            Instant::from_nanos(back.at),
+            RouterEvent::Advert(advert(priority, 10, from)),
+            &mut |_| {},
+        );
+        assert!(!machine.is_willing());
+    }
 }
 
 #[test]

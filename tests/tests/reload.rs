@@ -1,0 +1,157 @@
+//! SIGHUP: the configuration is read again, and the difference applied.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::Value;
+use vrrpd_lab::usual::SOON;
+use vrrpd_lab::{Capture, Datapath, Host, Lab, ScriptLog, Signal, Vrrpd, stretched, wait_until};
+
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// A file with these routers on `eth0`: VRID, address, and what else is said of each.
+fn file(routers: &[(u8, &str, &str)]) -> String {
+    let mut text = "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"none\"\n".to_owned();
+    for (vrid, address, more) in routers {
+        let interface = if more.contains("interface = ") { "" } else { "interface = \"eth0\"\n" };
+        write!(text, "[[router]]\n{interface}vrid = {vrid}\naddresses = [\"{address}/24\"]\n{more}\n")
+            .expect("writing to a string works");
+    }
+    text
+}
+
+fn router(daemon: &Vrrpd, vrid: u8) -> Option<Value> {
+    daemon.states().into_iter().find(|state| state["vrid"] == vrid)
+}
+
+fn wait_state(daemon: &Vrrpd, vrid: u8, state: &str) -> Value {
+    wait_until(SOON, &format!("router {vrid} is {state}"), || {
+        router(daemon, vrid).is_some_and(|router| router["state"] == state)
+    });
+    router(daemon, vrid).expect("it is there")
+}
+
+fn start(host: &Host, text: &str) -> Vrrpd {
+    Vrrpd::on(host).config(text).start()
+}
+
+#[test]
+fn routers_that_did_not_change_miss_no_advert_while_others_come_and_go() {
+    let mut lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let network = lab.add_network();
+    lab.join(&a, network, "eth1", "10.1.0.1/24");
+    let daemon = start(&a, &file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]));
+    wait_state(&daemon, 51, "master");
+    wait_state(&daemon, 52, "master");
+    let capture = Capture::on(&client);
+    let elsewhere = "interface = \"eth1\"";
+    daemon.reload(&file(&[(51, "10.0.0.51", ""), (53, "10.0.0.53", ""), (54, "10.1.0.54", elsewhere)]));
+    wait_state(&daemon, 53, "master");
+    wait_state(&daemon, 54, "master");
+    wait_until(SOON, "the router that left is gone", || router(&daemon, 52).is_none());
+    assert!(!a.has_address("eth0", "10.0.0.52/24"));
+    assert!(a.has_address("eth0", "10.0.0.53/24") && a.has_address("eth1", "10.1.0.54/24"));
+    capture.wait_advert(SOON, "it resigns", |advert| advert.vrid == 52 && advert.priority == 0);
+
+    assert_eq!(router(&daemon, 51).expect("it stays")["counters"]["transitions"], 2);
+    let adverts = capture.adverts();
+    let times: Vec<_> = adverts.iter().filter(|(_, advert)| advert.vrid == 51).map(|(at, _)| *at).collect();
+    let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max().expect("several adverts");
+    assert!(longest < INTERVAL * 2 + stretched(Duration::from_millis(50)), "{longest:?} between two adverts");
+    assert_eq!(daemon.terminate(), 0);
+    assert!(a.addresses("eth1").iter().all(|address| !address.starts_with("10.1.0.54")));
+}
+
+#[test]
+fn other_priority_and_scripts_are_taken_without_leaving() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let script = ScriptLog::new(&[]);
+    let first = start(&a, &file(&[(51, "10.0.0.51", "priority = 150")]));
+    wait_state(&first, 51, "master");
+    let second = start(&b, &file(&[(51, "10.0.0.51", "priority = 100")]));
+    wait_state(&second, 51, "backup");
+    let up = format!("priority = 200\nup = \"{}\"", script.path().display());
+    second.reload(&file(&[(51, "10.0.0.51", &up)]));
+    wait_state(&second, 51, "master");
+    wait_state(&first, 51, "backup");
+    script.wait_run(SOON, "MASTER 200");
+    assert_eq!(router(&second, 51).expect("it is there")["counters"]["transitions"], 2);
+}
+
+#[test]
+fn other_addresses_are_served_after_a_reload() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    wait_state(&daemon, 51, "master");
+    daemon.reload(&file(&[(51, "10.0.0.61", "")]));
+    wait_until(SOON, "the other address is there", || a.has_address("eth0", "10.0.0.61/24"));
+    assert!(!a.has_address("eth0", "10.0.0.51/24"));
+    assert_eq!(daemon.terminate(), 0);
+    assert!(!a.has_address("eth0", "10.0.0.61/24"));
+}
+
+#[test]
+fn virtual_mac_comes_and_goes_with_a_reload() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let own = a.mac("eth0");
+    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    wait_state(&daemon, 51, "master");
+    for (mode, is_there) in [
+        (
+            "interface",
+            (|host: &Host| host.ip("link show dev eth0").contains("00:00:5e:00:01:33")) as fn(&Host) -> bool,
+        ),
+        ("macvlan", |host: &Host| host.ip("addr show").contains("scope global noprefixroute vrrp4.51")),
+        ("none", |host: &Host| !host.ip("link show").contains("00:00:5e:00:01:33")),
+    ] {
+        daemon.reload(&file(&[(51, "10.0.0.51", &format!("vmac = \"{mode}\""))]));
+        wait_until(SOON, &format!("the virtual MAC is there as {mode} has it"), || {
+            is_there(&a) && router(&daemon, 51).is_some_and(|router| router["state"] == "master")
+        });
+    }
+    assert_eq!(a.mac("eth0"), own);
+    assert_eq!(daemon.terminate(), 0);
+}
+
+#[test]
+fn broken_file_changes_nothing_and_is_complained_of_with_its_place() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    wait_state(&daemon, 51, "master");
+    daemon.reload(&file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "priority = 0")]));
+    daemon.wait_log(SOON, "is no priority");
+    assert_eq!(daemon.count_in_log("vrrpd.toml:1"), 1, "line and column: {:#?}", daemon.log());
+    assert_eq!(router(&daemon, 51).expect("it stays")["state"], "master");
+    assert!(router(&daemon, 52).is_none());
+    daemon.reload(&file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]));
+    wait_state(&daemon, 52, "master");
+}
+
+#[test]
+fn router_that_another_process_has_is_left_out() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    wait_state(&daemon, 51, "master");
+    let other = Vrrpd::on(&a).vrid(52).address("10.0.0.52/24").v3("100ms").datapath(Datapath::Raw);
+    let other = other.beside(&daemon).start();
+    other.wait_state("master", SOON);
+    daemon.reload(&file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]));
+    daemon.wait_log(SOON, "is served by another vrrpd");
+    assert!(other.is_master());
+}
+
+#[test]
+fn router_of_the_command_line_says_that_there_is_nothing_to_read() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    router.signal(Signal::SIGHUP);
+    router.wait_log(SOON, "no configuration file");
+    router.wait_state("master", SOON);
+}

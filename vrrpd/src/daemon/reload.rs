@@ -1,0 +1,299 @@
+//! SIGHUP: the configuration file is read again, and the difference applied. Routers that did not change miss no advert
+//! and change no state.
+//!
+//! A router that is not in the file any more leaves as at the end of the process. One that has changed in what can be
+//! exchanged while it runs goes on with the new values; one that has changed otherwise leaves and comes back as a new
+//! one, and so do all members of a group that is not as it was. New ones are begun when all that leave have given back what they held.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+use vrrpd_common::abi::{Command, slot};
+use vrrpd_common::router::Event;
+
+use super::instance::{Instance, Task};
+use super::link::{Link, LinkId};
+use super::start::{self, StartError};
+use super::{AGAIN, Daemon};
+use crate::clock;
+use crate::config::{self, Configuration, GroupConfig, RouterConfig, Vmac};
+use crate::datapath::RouterId;
+use crate::interface::{self, Hold};
+use crate::journal::Journal;
+
+/// What is to become of the configuration.
+#[derive(Debug, Default)]
+pub(super) struct Reload {
+    /// The file; `None`: the routers are on the command line.
+    pub(super) file: Option<PathBuf>,
+    reading: Option<JoinHandle<Result<Configuration, String>>>,
+    /// To be begun when nobody leaves any more.
+    arriving: Vec<RouterConfig>,
+    /// To be formed then.
+    groups: Vec<GroupConfig>,
+    /// Somebody leaves, or is to be begun.
+    unsettled: bool,
+}
+
+impl Reload {
+    pub(super) fn of(file: Option<PathBuf>) -> Self {
+        Self { file, ..Self::default() }
+    }
+
+    /// The file as it is now, once it has been asked for and read.
+    pub(super) async fn read(&mut self) -> Result<Configuration, String> {
+        let Some(reading) = &mut self.reading else { return std::future::pending().await };
+        let read = reading.await;
+        self.reading = None;
+        read.map_err(|error| error.to_string()).flatten()
+    }
+}
+
+impl Daemon {
+    /// Reads the file, in a thread for that.
+    pub(super) fn reload(&mut self) {
+        let Some(file) = self.reload.file.clone() else {
+            warn!(
+                "SIGHUP: there is no configuration file to read again; the options are on the command line"
+            );
+            return;
+        };
+        self.reload.reading = Some(tokio::task::spawn_blocking(move || config::load(&file)));
+    }
+
+    /// Makes the routers those of the file.
+    pub(super) fn reloaded(&mut self, read: Result<Configuration, String>) {
+        let Configuration { routers: configs, groups } = match read.and_then(fits) {
+            Ok(configuration) => configuration,
+            Err(message) => {
+                error!(reason = message, "SIGHUP: the configuration stays as it was");
+                return;
+            }
+        };
+        let is_known =
+            |config: &RouterConfig| self.present().any(|(_, router)| router.config.name() == config.name());
+        let new = configs.iter().filter(|config| !is_known(config)).count();
+        let regrouped = self.regrouped(&configs, &groups);
+        let (mut left, mut changed, mut unchanged) = (0, 0, 0);
+        for id in self.ids().collect::<Vec<_>>() {
+            let Some(router) = self.routers.get(id.0) else { continue };
+            let wanted = configs.iter().find(|config| config.name() == router.config.name());
+            match wanted {
+                Some(_) if regrouped.contains(&router.config.name().to_string()) => {
+                    changed += 1;
+                    self.dismiss(id);
+                }
+                Some(wanted) if *wanted == router.config => unchanged += 1,
+                Some(wanted) if router.config.can_become(wanted) => {
+                    changed += 1;
+                    self.exchange(id, wanted.clone());
+                }
+                Some(_) => {
+                    changed += 1;
+                    self.dismiss(id);
+                }
+                None => {
+                    left += 1;
+                    self.dismiss(id);
+                }
+            }
+        }
+        let stays = |config: &RouterConfig| {
+            self.present().any(|(_, router)| !router.is_leaving() && router.config.name() == config.name())
+        };
+        let arriving: Vec<_> = configs.into_iter().filter(|config| !stays(config)).collect();
+        info!(new, left, changed, unchanged, "the configuration was read again");
+        self.reload.arriving = arriving;
+        self.reload.groups = groups;
+        self.reload.unsettled = true;
+    }
+
+    /// Goes on with other values.
+    fn exchange(&mut self, id: RouterId, config: RouterConfig) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let priority = (router.config.priority != config.priority).then_some(config.priority);
+        let scripts = (router.config.up.clone(), router.config.down.clone(), router.config.script_timeout);
+        let other_scripts = scripts != (config.up.clone(), config.down.clone(), config.script_timeout);
+        router.exchange(config);
+        if other_scripts {
+            finish_scripts(router);
+            if let Err(error) = router.start_scripts(&self.rundir) {
+                error!(router = %router.config.name(), %error, "its scripts cannot be run");
+            }
+        }
+        if let Some(link) = self.links.get_mut(router.link.0) {
+            start::expect(router, id, link, router.machine.source());
+        }
+        match priority {
+            Some(priority) => self.event(id, Event::Priority(priority), None),
+            // Nothing has happened to it, but the kernel may have to look at adverts in another way.
+            None => self.tell_kernel(id, Event::Timer),
+        }
+    }
+
+    /// Lets a router leave; [`Daemon::settle`] does what remains when it has given back what it held.
+    fn dismiss(&mut self, id: RouterId) {
+        if let Some(router) = self.routers.get_mut(id.0) {
+            router.leave();
+        }
+        self.event(id, Event::Shutdown, None);
+    }
+
+    /// Sees to routers that leave, and begins those that come.
+    pub(super) fn settle(&mut self) {
+        if !self.reload.unsettled {
+            return;
+        }
+        let leaving: Vec<_> =
+            self.present().filter(|(_, router)| router.is_leaving()).map(|(id, _)| id).collect();
+        for id in leaving {
+            self.see_off(id);
+        }
+        if self.present().any(|(_, router)| router.is_leaving()) {
+            return;
+        }
+        self.reload.unsettled = false;
+        for config in std::mem::take(&mut self.reload.arriving) {
+            let name = config.name().to_string();
+            if let Err(error) = self.begin(config) {
+                error!(router = name, %error, "the new router is left out");
+            }
+        }
+        let groups = std::mem::take(&mut self.reload.groups);
+        self.form_groups(&groups);
+        self.write_journal();
+        self.keep_own_macs();
+    }
+
+    /// The members of groups that do not stay as they are, before and after. Such a group begins anew, with all members.
+    fn regrouped(&self, configs: &[RouterConfig], groups: &[GroupConfig]) -> BTreeSet<String> {
+        let stays = |name: &String| {
+            let before = self.present().find(|(_, router)| router.config.name().to_string() == *name);
+            let after = configs.iter().find(|config| config.name().to_string() == *name);
+            before.zip(after).is_some_and(|((_, router), config)| router.config.can_become(config))
+        };
+        let is_kept = |group: &GroupConfig| {
+            self.groups.configs().any(|before| before == group)
+                && groups.contains(group)
+                && group.members.iter().all(stays)
+        };
+        let changed = self.groups.configs().chain(groups).filter(|group| !is_kept(group));
+        changed.flat_map(|group| group.members.iter().cloned()).collect()
+    }
+
+    fn see_off(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get(id.0) else { return };
+        if router.waiting.is_some() || !router.queue.is_empty() {
+            return;
+        }
+        let Some(link) = self.links.get(router.link.0) else { return };
+        if let Some(interface) = &link.interface
+            && let Some(vmac) = router.vmac.made_link(&router.config, interface)
+        {
+            let hold = Hold { vmac: Some(vmac), ..Hold::nothing(interface.index) };
+            self.request(id, Task::Discard, hold);
+            return;
+        }
+        self.forget(id);
+    }
+
+    /// Nothing of the router is left but its place, for another one.
+    fn forget(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        finish_scripts(router);
+        router.set_gone();
+        let (family, vrid, config) = (router.config.family, router.config.vrid, router.config.clone());
+        if let Some(scheduled) = router.scheduled.take() {
+            self.deadlines.remove(&(scheduled, id));
+        }
+        if let Some(link) = self.links.get_mut(router.link.0) {
+            if let Some(kernel) = link.kernel()
+                && let Err(error) = kernel.command(Command { slot: slot(family, vrid), ..Command::default() })
+            {
+                error!(router = %config.name(), %error, "the kernel goes on looking for its adverts");
+            }
+            link.routers.retain(|other| *other != id);
+            link.table.remove(family, vrid);
+            if link.routers.is_empty() {
+                link.close();
+            }
+        }
+        self.rundir.release(&config.file_name());
+        if config.vmac == Vmac::Interface {
+            self.rundir.release(&claim_of_mac(&config));
+        }
+    }
+
+    /// Begins a router that the file has and we had not.
+    fn begin(&mut self, config: RouterConfig) -> Result<(), StartError> {
+        start::claim_router(&self.rundir, &config)?;
+        if self.link_named(&config.interface).is_none() {
+            self.links.push(Link::new(config.interface.clone(), config.xdp, config.xdp_pass));
+        }
+        let link_id = self.link_named(&config.interface).unwrap_or(LinkId(0));
+        let free = self.routers.iter().position(Instance::is_gone);
+        let id = RouterId(free.unwrap_or(self.routers.len()));
+        if let Some(link) = self.links.get_mut(link_id.0)
+            && link.routers.is_empty()
+        {
+            (link.xdp, link.xdp_pass) = (config.xdp, config.xdp_pass);
+        }
+        // What was left behind on the interface by others bears our mark; there is no journal of it.
+        let Some(mut router) = start::make_router(config, id, &mut self.links, &Journal::default())? else {
+            return Ok(());
+        };
+        router.start_scripts(&self.rundir)?;
+        let key = (router.config.family, router.config.vrid);
+        match self.routers.get_mut(id.0) {
+            Some(place) => *place = router,
+            None => self.routers.push(router),
+        }
+        if let Some(link) = self.links.get_mut(link_id.0) {
+            link.serve(link_id, key, &self.readiness, AGAIN)
+                .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
+            link.join();
+            if link.interface.is_none() {
+                // Its state comes as a report.
+                self.service.follow(link.name.clone());
+            }
+        }
+        self.prepare_vmac(id);
+        self.event_at(id, clock::now(), Event::Startup, None);
+        Ok(())
+    }
+
+    /// Makes the link that a router's virtual MAC address needs.
+    pub(super) fn prepare_vmac(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get(id.0) else { return };
+        let Some(interface) = self.links.get(router.link.0).and_then(|link| link.interface.as_ref()) else {
+            return;
+        };
+        if let Some(vmac @ interface::Vmac::Macvlan(..)) = router.vmac.wanted(&router.config, interface) {
+            let hold = Hold { vmac: Some(vmac), ..Hold::nothing(interface.index) };
+            self.request(id, Task::Prepare, hold);
+        }
+    }
+}
+
+/// Refuses what the start would refuse of the routers that come.
+fn fits(configuration: Configuration) -> Result<Configuration, String> {
+    for config in &configuration.routers {
+        start::datapath_wanted(&configuration.routers, &config.interface)
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(configuration)
+}
+
+/// What is claimed for the MAC address of a router's interface.
+pub(super) fn claim_of_mac(config: &RouterConfig) -> String {
+    format!("vmac_{}", config.interface)
+}
+
+/// Scripts that wait are run to their end, and nobody waits for that.
+fn finish_scripts(router: &mut Instance) {
+    if let Some(runner) = router.scripts.take() {
+        tokio::task::spawn_local(runner.finish());
+    }
+}

@@ -1,0 +1,134 @@
+//! The simulation, and the proof that it finds faults.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::cargo;
+
+/// Changes of the code under test, each of which the simulation has to find.
+const MUTATIONS: &str = "simulation/mutations";
+/// What the simulation is built of.
+const PACKAGES: [&str; 2] = ["vrrpd-common", "simulation"];
+/// A copy of the sources, and what is built of it.
+const COPY: &str = "target/mutations";
+/// The last that any of the mutations needs to be found, with much to spare.
+const SEEDS: &str = "3000";
+
+/// What to simulate.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Run so many seeds; end with the first that fails, and print its transcript
+    #[arg(long, value_name = "N", conflicts_with_all = ["search", "mutations"])]
+    seeds: Option<u64>,
+
+    /// Begin with this one; without --seeds run it alone, and print its transcript
+    #[arg(long, value_name = "S", conflicts_with_all = ["search", "mutations"])]
+    seed: Option<u64>,
+
+    /// Run so many at once, instead of one for each processor
+    #[arg(long, value_name = "T", conflicts_with_all = ["search", "mutations"])]
+    threads: Option<usize>,
+
+    /// Search through every order of events instead, within limits that take some minutes
+    #[arg(long, conflicts_with = "mutations")]
+    search: bool,
+
+    /// Apply each of the patches in simulation/mutations to a copy of the sources, and see that the simulation finds it
+    #[arg(long)]
+    mutations: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.mutations {
+        return mutations();
+    }
+    let mut command = cargo::cargo(&["run", "--release", "--quiet", "--package", "vrrpd-simulation", "--"]);
+    let numbers = [
+        ("--seeds", options.seeds),
+        ("--seed", options.seed),
+        ("--threads", options.threads.map(|threads| threads as u64)),
+    ];
+    for (name, number) in numbers {
+        if let Some(number) = number {
+            command.args([name, &number.to_string()]);
+        }
+    }
+    if options.search {
+        command.arg("--search");
+    }
+    cargo::run(&mut command)
+}
+
+fn mutations() -> Result<()> {
+    let mut patches: Vec<PathBuf> = fs::read_dir(cargo::root().join(MUTATIONS))
+        .context(MUTATIONS)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    patches.sort();
+    ensure!(!patches.is_empty(), "there are no patches in {MUTATIONS}");
+    let copy = cargo::root().join(COPY);
+    for patch in &patches {
+        let name = patch.file_stem().unwrap_or_default().to_string_lossy();
+        copy_sources(&copy)?;
+        cargo::run(
+            Command::new("git")
+                .arg("apply")
+                .arg(patch)
+                .current_dir(&copy)
+                .env("GIT_CEILING_DIRECTORIES", copy.parent().unwrap_or(&copy)),
+        )
+        .with_context(|| format!("{name} does not apply any more: make it anew"))?;
+        let mut build =
+            cargo::cargo(&["build", "--release", "--quiet", "--offline", "--package", "vrrpd-simulation"]);
+        cargo::run(build.current_dir(&copy).env("RUSTFLAGS", "--cap-lints=allow"))?;
+        let output = Command::new(copy.join("target/release/simulate"))
+            .args(["--seeds", SEEDS])
+            .output()
+            .context("the simulation cannot be run")?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let failed = said.lines().find(|line| line.starts_with("seed ") && line.contains(" failed: "));
+        ensure!(!output.status.success(), "{name}: not found in {SEEDS} seeds");
+        println!("{name}: found: {}", failed.context("the simulation has not said what it found")?);
+    }
+    println!("cargo xtask sim: {} mutations, all found", patches.len());
+    Ok(())
+}
+
+/// A workspace of what the simulation is built of. What was built of it before stays, so that it is built fast.
+fn copy_sources(copy: &Path) -> Result<()> {
+    for package in PACKAGES {
+        let to = copy.join(package);
+        if to.exists() {
+            fs::remove_dir_all(&to)?;
+        }
+        copy_directory(&cargo::root().join(package), &to)?;
+    }
+    let manifest = fs::read_to_string(cargo::root().join("Cargo.toml"))?;
+    let line = |line: &str| match line.split(" = ").next() {
+        Some("members") => format!("members = {PACKAGES:?}"),
+        Some("exclude" | "default-members") => String::new(),
+        _ => line.to_owned(),
+    };
+    let manifest: Vec<String> = manifest.lines().map(line).collect();
+    fs::write(copy.join("Cargo.toml"), manifest.join("\n"))?;
+    fs::copy(cargo::root().join("Cargo.lock"), copy.join("Cargo.lock"))?;
+    Ok(())
+}
+
+fn copy_directory(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_directory(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
+}
