@@ -246,21 +246,22 @@ fn key(router: &RouterConfig) -> Key {
     Key { family: router.family, vrid: router.vrid, addresses: router.digest().to_bits() }
 }
 
-/// Why a group is not ready.
+/// Why a group is not ready: who is missing, and who stands in another way than it takes.
 fn in_words(lacking: Lacking, present: &[(&str, Standing)], missing: &[&str]) -> String {
-    match lacking {
-        Lacking::Members(count) => {
-            let unknown = usize::from(count).saturating_sub(missing.len());
-            let known = missing.iter().take(usize::from(count)).map(|name| (*name).to_owned());
-            let unknown = (unknown > 0).then(|| format!("{unknown} not seen or not answering"));
-            format!("missing: {}", known.chain(unknown).collect::<Vec<_>>().join(", "))
-        }
-        Lacking::Standing(standing) => {
-            let those: Vec<_> =
-                present.iter().filter(|(_, at)| !at.is_ready()).map(|(name, _)| *name).collect();
-            // Nobody is left of those whose word has been overtaken, and the group pauses as a whole.
-            let of_whom = if those.is_empty() { String::new() } else { format!(": {}", those.join(", ")) };
-            format!("{}{of_whom}", standing.name())
+    let mut words = Vec::new();
+    if let Lacking::Members(count) = lacking {
+        let known = missing.iter().take(usize::from(count));
+        words.extend(known.map(|name| format!("{name} missing")));
+        let unknown = usize::from(count).saturating_sub(missing.len());
+        if unknown > 0 {
+            words.push(format!("{unknown} not seen or silent"));
         }
     }
+    let not_ready = present.iter().filter(|(_, standing)| !standing.is_ready());
+    words.extend(not_ready.map(|(name, standing)| format!("{name} {}", standing.name())));
+    if let (Lacking::Standing(standing), true) = (lacking, words.is_empty()) {
+        // It is nobody's own: the group pauses, or waits for word that is newer.
+        words.push(standing.name().to_owned());
+    }
+    words.join(", ")
 }
