@@ -22,6 +22,15 @@ use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version,
 
 use crate::script;
 
+/// All that the user wants of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// The virtual routers, at least one.
+    pub routers: Vec<RouterConfig>,
+    /// Those that are Master together.
+    pub groups: Vec<GroupConfig>,
+}
+
 /// One virtual router, as the user wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouterConfig {
@@ -219,10 +228,10 @@ impl Vmac {
 }
 
 /// Reads a configuration file, and looks at the scripts it names.
-pub fn load(path: &Path) -> Result<(Vec<RouterConfig>, Vec<GroupConfig>), String> {
-    let (configs, groups) = file::read(path).map_err(|error| error.to_string())?;
-    configs.iter().try_for_each(check_scripts)?;
-    Ok((configs, groups))
+pub fn load(path: &Path) -> Result<Configuration, String> {
+    let configuration = file::read(path).map_err(|error| error.to_string())?;
+    configuration.routers.iter().try_for_each(check_scripts)?;
+    Ok(configuration)
 }
 
 /// Whether the scripts of a router may be run.

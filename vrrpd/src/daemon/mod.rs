@@ -28,6 +28,7 @@ use vrrpd_common::router::{Action, Event, StateName};
 use vrrpd_common::{Duration, Instant};
 
 use crate::clock::{self, Alarm};
+use crate::config::Configuration;
 use crate::control::server::Command;
 use crate::datapath::readiness::Readiness;
 use crate::datapath::{Arrival, RouterId, vlans};
@@ -93,7 +94,7 @@ enum Wake {
     Report(Report),
     Command(Command),
     Signal(Signal),
-    Reloaded(Result<reload::File, String>),
+    Reloaded(Result<Configuration, String>),
 }
 
 impl Daemon {

@@ -3,9 +3,10 @@
 //!
 //! A router that is not in the file any more leaves as at the end of the process. One that has changed in what can be
 //! exchanged while it runs goes on with the new values; one that has changed otherwise leaves and comes back as a new
-//! one. New ones are begun when all that leave have given back what they held. Groups are not changed while they run.
+//! one, and so do all members of a group that is not as it was. New ones are begun when all that leave have given back what they held.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
@@ -17,37 +18,32 @@ use super::link::{Link, LinkId};
 use super::start::{self, StartError};
 use super::{AGAIN, Daemon};
 use crate::clock;
-use crate::config::{self, GroupConfig, RouterConfig, Vmac};
+use crate::config::{self, Configuration, GroupConfig, RouterConfig, Vmac};
 use crate::datapath::RouterId;
 use crate::interface::{self, Hold};
 use crate::journal::Journal;
-
-/// What stands in a file.
-pub(super) type File = (Vec<RouterConfig>, Vec<GroupConfig>);
-/// A group by its name and the names of its members.
-type GroupNames = (Option<String>, Vec<String>);
 
 /// What is to become of the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Reload {
     /// The file; `None`: the routers are on the command line.
-    file: Option<PathBuf>,
-    reading: Option<JoinHandle<Result<File, String>>>,
-    /// The groups as they were read at the start.
-    groups: Vec<GroupNames>,
+    pub(super) file: Option<PathBuf>,
+    reading: Option<JoinHandle<Result<Configuration, String>>>,
     /// To be begun when nobody leaves any more.
     arriving: Vec<RouterConfig>,
+    /// To be formed then.
+    groups: Vec<GroupConfig>,
     /// Somebody leaves, or is to be begun.
     unsettled: bool,
 }
 
 impl Reload {
-    pub(super) fn of(file: &Path, configs: &[RouterConfig], groups: &[GroupConfig]) -> Self {
-        Self { file: Some(file.to_owned()), groups: named(configs, groups), ..Self::default() }
+    pub(super) fn of(file: Option<PathBuf>) -> Self {
+        Self { file, ..Self::default() }
     }
 
     /// The file as it is now, once it has been asked for and read.
-    pub(super) async fn read(&mut self) -> Result<File, String> {
+    pub(super) async fn read(&mut self) -> Result<Configuration, String> {
         let Some(reading) = &mut self.reading else { return std::future::pending().await };
         let read = reading.await;
         self.reading = None;
@@ -68,9 +64,9 @@ impl Daemon {
     }
 
     /// Makes the routers those of the file.
-    pub(super) fn reloaded(&mut self, read: Result<File, String>) {
-        let configs = match read.and_then(|file| self.fits(file)) {
-            Ok(configs) => configs,
+    pub(super) fn reloaded(&mut self, read: Result<Configuration, String>) {
+        let Configuration { routers: configs, groups } = match read.and_then(fits) {
+            Ok(configuration) => configuration,
             Err(message) => {
                 error!(reason = message, "SIGHUP: the configuration stays as it was");
                 return;
@@ -79,11 +75,16 @@ impl Daemon {
         let is_known =
             |config: &RouterConfig| self.present().any(|(_, router)| router.config.name() == config.name());
         let new = configs.iter().filter(|config| !is_known(config)).count();
+        let regrouped = self.regrouped(&configs, &groups);
         let (mut left, mut changed, mut unchanged) = (0, 0, 0);
         for id in self.ids().collect::<Vec<_>>() {
             let Some(router) = self.routers.get(id.0) else { continue };
             let wanted = configs.iter().find(|config| config.name() == router.config.name());
             match wanted {
+                Some(_) if regrouped.contains(&router.config.name().to_string()) => {
+                    changed += 1;
+                    self.dismiss(id);
+                }
                 Some(wanted) if *wanted == router.config => unchanged += 1,
                 Some(wanted) if router.config.can_become(wanted) => {
                     changed += 1;
@@ -105,27 +106,8 @@ impl Daemon {
         let arriving: Vec<_> = configs.into_iter().filter(|config| !stays(config)).collect();
         info!(new, left, changed, unchanged, "the configuration was read again");
         self.reload.arriving = arriving;
+        self.reload.groups = groups;
         self.reload.unsettled = true;
-    }
-
-    /// The routers, unless the start would refuse them, or a group would have to change.
-    fn fits(&self, (configs, groups): File) -> Result<Vec<RouterConfig>, String> {
-        for config in &configs {
-            start::datapath_wanted(&configs, &config.interface).map_err(|error| error.to_string())?;
-        }
-        if named(&configs, &groups) != self.reload.groups {
-            return Err("[[group]]: groups are changed by a restart only".to_owned());
-        }
-        let other = |config: &&RouterConfig| {
-            let ours = self.present().find(|(_, router)| router.config.name() == config.name());
-            config.grouped && ours.is_some_and(|(_, router)| !router.config.can_become(config))
-        };
-        match configs.iter().find(other) {
-            Some(config) => {
-                Err(format!("{}: a member of a group is changed so by a restart only", config.name()))
-            }
-            None => Ok(configs),
-        }
     }
 
     /// Goes on with other values.
@@ -179,8 +161,26 @@ impl Daemon {
                 error!(router = name, %error, "the new router is left out");
             }
         }
+        let groups = std::mem::take(&mut self.reload.groups);
+        self.form_groups(&groups);
         self.write_journal();
         self.keep_own_macs();
+    }
+
+    /// The members of groups that do not stay as they are, before and after. Such a group begins anew, with all members.
+    fn regrouped(&self, configs: &[RouterConfig], groups: &[GroupConfig]) -> BTreeSet<String> {
+        let stays = |name: &String| {
+            let before = self.present().find(|(_, router)| router.config.name().to_string() == *name);
+            let after = configs.iter().find(|config| config.name().to_string() == *name);
+            before.zip(after).is_some_and(|((_, router), config)| router.config.can_become(config))
+        };
+        let is_kept = |group: &GroupConfig| {
+            self.groups.configs().any(|before| before == group)
+                && groups.contains(group)
+                && group.members.iter().all(stays)
+        };
+        let changed = self.groups.configs().chain(groups).filter(|group| !is_kept(group));
+        changed.flat_map(|group| group.members.iter().cloned()).collect()
     }
 
     fn see_off(&mut self, id: RouterId) {
@@ -241,8 +241,7 @@ impl Daemon {
             (link.xdp, link.xdp_pass) = (config.xdp, config.xdp_pass);
         }
         // What was left behind on the interface by others bears our mark; there is no journal of it.
-        let Some(mut router) = start::make_router(config, None, id, &mut self.links, &Journal::default())?
-        else {
+        let Some(mut router) = start::make_router(config, id, &mut self.links, &Journal::default())? else {
             return Ok(());
         };
         router.start_scripts(&self.rundir)?;
@@ -278,18 +277,13 @@ impl Daemon {
     }
 }
 
-fn named(configs: &[RouterConfig], groups: &[GroupConfig]) -> Vec<GroupNames> {
-    let name = |at: &usize| configs.get(*at).map(|config| config.name().to_string());
-    let mut named: Vec<_> = groups
-        .iter()
-        .map(|group| {
-            let mut members: Vec<_> = group.members.iter().filter_map(name).collect();
-            members.sort_unstable();
-            (group.name.clone(), members)
-        })
-        .collect();
-    named.sort_unstable();
-    named
+/// Refuses what the start would refuse of the routers that come.
+fn fits(configuration: Configuration) -> Result<Configuration, String> {
+    for config in &configuration.routers {
+        start::datapath_wanted(&configuration.routers, &config.interface)
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(configuration)
 }
 
 /// What is claimed for the MAC address of a router's interface.

@@ -13,14 +13,14 @@ use vrrpd_common::router::{Event, Fault};
 use vrrpd_common::{Duration, MacAddr};
 
 use super::adopt;
-use super::groups::{Groups, Place};
+use super::groups::Groups;
 use super::instance::Instance;
 use super::link::{Link, LinkId};
 use super::reload::{self, Reload};
 use super::{Daemon, LONGEST_FRAME};
 use crate::association::SecurityAssociation;
 use crate::clock::{self, Alarm};
-use crate::config::{GroupConfig, RouterConfig, Vmac, VmacFallback, Xdp};
+use crate::config::{Configuration, RouterConfig, Vmac, VmacFallback, Xdp};
 use crate::control::server;
 use crate::datapath::RouterId;
 use crate::datapath::leftovers;
@@ -151,11 +151,11 @@ pub enum StartError {
 impl Daemon {
     /// Opens all that is needed. The daemon is not heard of on the network before [`Daemon::run`].
     pub async fn start(
-        configs: Vec<RouterConfig>,
-        groups: Vec<GroupConfig>,
+        configuration: Configuration,
         source: &Source,
         dir: Option<&Path>,
     ) -> Result<Self, StartError> {
+        let Configuration { routers: configs, groups } = configuration;
         let system = |what: &str| {
             let what = what.to_owned();
             move |error| StartError::System { what, error }
@@ -174,14 +174,9 @@ impl Daemon {
 
         let journal_file = format!("{base}.journal");
         let journal = Journal::read(&rundir.path().join(&journal_file));
-        let reload = match source {
-            Source::CommandLine => Reload::default(),
-            Source::File(path) => Reload::of(path, &configs, &groups),
-        };
-        let (groups, places) = Groups::new(&groups, &configs);
         let mut routers = Vec::with_capacity(configs.len());
-        for (config, group) in configs.into_iter().zip(places) {
-            routers.extend(make_router(config, group, RouterId(routers.len()), &mut links, &journal)?);
+        for config in configs {
+            routers.extend(make_router(config, RouterId(routers.len()), &mut links, &journal)?);
         }
 
         let readiness = Readiness::new().map_err(system("epoll"))?;
@@ -209,7 +204,7 @@ impl Daemon {
         let mut daemon = Self {
             routers,
             links,
-            groups,
+            groups: Groups::default(),
             group_events: Vec::new(),
             deadlines: BTreeSet::new(),
             alarm: Alarm::new().map_err(system("timerfd"))?,
@@ -229,8 +224,12 @@ impl Daemon {
             journal,
             rundir,
             supervisor,
-            reload,
+            reload: Reload::of(match source {
+                Source::CommandLine => None,
+                Source::File(path) => Some(path.clone()),
+            }),
         };
+        daemon.form_groups(&groups);
         daemon.prepare().await?;
         daemon.keep_own_macs();
         daemon.meet_group(source, &base)?;
@@ -303,7 +302,6 @@ fn make_links(
 /// A router, which its interface knows of from now on; `None` without an interface of its name.
 pub(super) fn make_router(
     config: RouterConfig,
-    group: Option<Place>,
     id: RouterId,
     links: &mut [Link],
     journal: &Journal,
@@ -313,7 +311,6 @@ pub(super) fn make_router(
         return Ok(None);
     };
     let mut router = Instance::new(config, LinkId(place));
-    router.group = group;
     check_length(&router, link)?;
     adopt::addresses(&mut router, link, journal);
     adopt::vmac(&mut router, link, journal)?;
