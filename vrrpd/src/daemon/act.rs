@@ -124,8 +124,8 @@ impl Daemon {
         else {
             return;
         };
-        if let Some(made) = outcome.made.take() {
-            router.vmac.made(made);
+        if let (Some(made), Some(interface::Vmac::Macvlan(link, _))) = (outcome.made.take(), &hold.vmac) {
+            router.vmac.made(made, link.parent);
         }
         match task {
             Task::Prepare => {
@@ -144,6 +144,19 @@ impl Daemon {
         }
         self.check_usable(id);
         self.act(id);
+        self.discard_stranded(id);
+    }
+
+    /// Takes away the link of a virtual MAC address when it is not where its router is, once nothing is on it.
+    pub(super) fn discard_stranded(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get(id.0) else { return };
+        let Some(link) = self.links.get(router.link.0) else { return };
+        if router.waiting.is_none()
+            && router.vmac.is_stranded(link.interface.as_ref())
+            && let Some(made) = router.vmac.made_link()
+        {
+            self.request(id, Task::Discard, Hold::nothing(made));
+        }
     }
 
     fn took(&mut self, id: RouterId, hold: Hold, outcome: Outcome) {

@@ -194,6 +194,12 @@ impl Instance {
         self.machine.state().name() == StateName::Master && self.waiting.is_none()
     }
 
+    /// Master, and not giving back what it has.
+    pub(super) fn is_holding(&self) -> bool {
+        let gives_back = |pending: &Pending| pending.task == Task::Release;
+        self.machine.state().name() == StateName::Master && !self.waiting.as_ref().is_some_and(gives_back)
+    }
+
     /// Whether the MAC address of the interface is being changed for this router.
     pub(super) fn is_changing_mac(&self) -> bool {
         self.waiting.as_ref().is_some_and(|pending| matches!(pending.hold.vmac, Some(Vmac::Interface(_))))
@@ -249,6 +255,8 @@ impl Instance {
                 Action::Transition(transition) => transition.to != StateName::Master,
                 Action::TakeAddresses | Action::GiveUpAddresses | Action::Notice(_) => true,
             }),
+            // What is missing is found when its turn comes.
+            Action::TakeAddresses if self.queue.back() == Some(&action) => return,
             // One advert says all that several in a row would.
             Action::SendAdvert(_) | Action::AnnounceAddresses if self.queue.contains(&action) => return,
             Action::TakeAddresses
@@ -345,6 +353,11 @@ impl Instance {
         {
             *known = held;
         }
+    }
+
+    /// Whether all that was taken has been given back.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.waiting.is_none() && self.vmac.held().is_none() && !self.held.contains(&true)
     }
 
     /// Where the addresses were is gone.
