@@ -112,7 +112,7 @@ impl Daemon {
             Task::Release => Order::Release(hold.clone()),
             Task::Discard => Order::Discard(hold.clone()),
         };
-        router.waiting = Some(Pending { ticket, task, hold });
+        router.waiting = Some(Box::new(Pending { ticket, task, hold }));
         self.service.request(Request { ticket, order });
     }
 
@@ -120,10 +120,8 @@ impl Daemon {
     pub(super) fn done(&mut self, ticket: Ticket, mut outcome: Outcome) {
         let Some(id) = self.tickets.remove(&ticket) else { return };
         let Some(router) = self.routers.get_mut(id.0) else { return };
-        let Some(Pending { task, hold, .. }) = router.waiting.take_if(|pending| pending.ticket == ticket)
-        else {
-            return;
-        };
+        let answered = router.waiting.take_if(|pending| pending.ticket == ticket);
+        let Some(Pending { task, hold, .. }) = answered.map(|pending| *pending) else { return };
         if let (Some(made), Some(interface::Vmac::Macvlan(link, _))) = (outcome.made.take(), &hold.vmac) {
             router.vmac.made(made, link.parent);
         }
