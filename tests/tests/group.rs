@@ -5,15 +5,18 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use vrrpd_common::group::{Key, Message, Standing};
+use vrrpd_common::{Family, Vrid};
 use vrrpd_lab::usual::{INTERVAL, SOON, TOLERANCE};
 use vrrpd_lab::{
-    AdvertFrame, Capture, Host, Injector, Intruder, Lab, Signal, Vrrpd, VrrpdBuilder, atropos, stretched,
-    timers, wait_for, wait_until,
+    AdvertFrame, Capture, Host, Injector, Intruder, Lab, ScriptLog, Signal, Vrrpd, VrrpdBuilder, atropos,
+    stretched, timers, wait_for, wait_until,
 };
 
 /// The address on either side.
@@ -189,6 +192,21 @@ fn first_advert(capture: &Capture, since: Instant, priority: u8) -> Instant {
     wait_for(SOON, &format!("an advert of priority {priority}"), || {
         let adverts = capture.adverts();
         adverts.into_iter().find(|(at, advert)| *at >= since && advert.priority == priority).map(|(at, _)| at)
+    })
+}
+
+/// Sends a frame again and again while `work` goes on.
+fn repeatedly<T>(injector: &Injector, frame: &[u8], every: Duration, work: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        let (done, stop) = channel::<()>();
+        scope.spawn(move || {
+            while stop.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                injector.send(frame);
+            }
+        });
+        let result = work();
+        drop(done);
+        result
     })
 }
 
@@ -429,14 +447,7 @@ fn willing_member_that_hears_its_master_again_is_not_willing_any_more() {
     .build();
     let injectors = site.clients.each_ref().map(|client| Injector::on_interface(client, "lan"));
     let a = Server::start(&site.a, Kind::Processes, [100, 100]);
-    std::thread::scope(|scope| {
-        let (done, stop) = std::sync::mpsc::channel::<()>();
-        let injector = &injectors[1];
-        scope.spawn(move || {
-            while stop.recv_timeout(INTERVAL / 2) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                injector.send(&above);
-            }
-        });
+    repeatedly(&injectors[1], &above, INTERVAL / 2, || {
         let waits = || a.lacking(1) == "eth1/52 listening";
         wait_until(SOON, "side 0 waits for side 1", waits);
         // The same advert each time: what is new is only that it comes. Asked is the other daemon, since the client's
@@ -449,9 +460,57 @@ fn willing_member_that_hears_its_master_again_is_not_willing_any_more() {
             wait_until(SOON, "and waits for side 1 again", waits);
         }
         assert_eq!(a.transitions(), 2, "both are backup since they started");
-        drop(done);
     });
     a.wait_all("master");
+}
+
+#[test]
+fn better_master_on_a_side_that_does_not_decide_is_borne_for_a_while_and_takes_the_group_along() {
+    let site = Site::new();
+    // Ten milliseconds: the shortest there is.
+    let often = Duration::from_millis(10);
+    let better = AdvertFrame::v3(
+        Ipv4Addr::new(10, 1, 0, 77).into(),
+        52,
+        250,
+        often,
+        &[Ipv4Addr::new(10, 1, 0, 100).into()],
+    )
+    .build();
+    for kind in KINDS {
+        let a = Server::start(&site.a, kind, [150, 150]);
+        a.wait_all("master");
+        let injector = Injector::on_interface(&site.clients[1], "lan");
+        let start = Instant::now();
+        repeatedly(&injector, &better, often, || wait_until(SOON, "the group gives up", || !a.has(0)));
+        let took = start.elapsed();
+        let hold = timers::master_down_interval(INTERVAL, 150);
+        assert!(took >= hold && took <= hold + stretched(TOLERANCE), "{kind:?}: {took:?}, {hold:?} demanded");
+        assert_eq!(a.state(1)["reason"], "higher-priority-advert");
+        assert_eq!(a.state(0)["reason"], "group");
+    }
+}
+
+#[test]
+fn script_that_hangs_does_not_hold_its_group_up() {
+    let site = Site::new();
+    let end = tempfile::tempdir().expect("a temporary directory can be made");
+    let end = end.path().join("end");
+    let hangs = ScriptLog::running(&format!("echo $3; until test -e {}; do sleep 0.05; done", end.display()));
+    let script = hangs.path().display().to_string();
+    let router = |side, priority| member(&site.a, side, priority, "2").args(["-U", &script, "-D", &script]);
+    let first = router(0, 150).start();
+    let second = router(1, 150).beside(&first).start();
+    let a = Server { host: site.a.clone(), daemons: vec![first, second] };
+    let b = Server::start(&site.b, Kind::Processes, [100, 100]);
+    assert_steady(&a, &b);
+    assert!(!hangs.runs().is_empty());
+    site.lab.port_down(&site.a);
+    b.wait_all("master");
+    site.lab.port_up(&site.a);
+    assert_steady(&a, &b);
+    fs::write(&end, "").expect("it can be written");
+    assert_eq!((a.daemons[0].terminate(), a.daemons[1].terminate()), (0, 0));
 }
 
 #[test]
@@ -512,8 +571,13 @@ fn whoever_is_not_root_or_talks_nonsense_or_too_much_is_let_go_and_changes_nothi
         assert!(intruder.send(nonsense));
         intruder.wait_closed(SOON);
     }
+    let of_another = Intruder::connect(&socket);
+    assert!(of_another.send(b"1 eth9/9"));
+    of_another.wait_closed(SOON);
+    let namespace = site.a.namespace().enter(|| fs::metadata("/proc/thread-self/ns/net"));
+    let introduction = format!("{} eth9/9", namespace.expect("there is one").ino());
     let intruder = Intruder::connect(&socket);
-    assert!(intruder.send(b"eth9/9") && intruder.send(b"what?"));
+    assert!(intruder.send(introduction.as_bytes()) && intruder.send(b"what?"));
     intruder.wait_closed(SOON);
     daemon.wait_log(SOON, "no message");
 
@@ -526,8 +590,26 @@ fn whoever_is_not_root_or_talks_nonsense_or_too_much_is_let_go_and_changes_nothi
     nobody.wait_closed(SOON);
     daemon.wait_log(SOON, "another user");
 
-    assert_eq!((a.transitions(), a.is_all("master")), (transitions, true), "nobody was taken in by it");
-    assert_eq!(a.state(0)["group"]["present"], serde_json::json!(["eth0/51", "eth1/52"]));
+    let steady = || {
+        assert_eq!((a.transitions(), a.is_all("master")), (transitions, true), "nobody was taken in by it");
+        assert_eq!(a.state(0)["group"]["present"], serde_json::json!(["eth0/51", "eth1/52"]));
+    };
+    steady();
+
+    // A member too many that would not mind, but says so without end.
+    let message = Message {
+        term: 0,
+        standing: Standing::Master,
+        members: 1,
+        size: 2,
+        first: Key { family: Family::Ipv4, vrid: Vrid::new(9).expect("is legal"), addresses: 0 },
+        master_down_interval: vrrpd_common::Duration::from_secs(3),
+    };
+    let intruder = Intruder::connect(&socket);
+    assert!(intruder.send(introduction.as_bytes()));
+    wait_until(SOON, "it is let go", || (0..500).any(|_| !intruder.send(&message.to_octets())));
+    daemon.wait_log(SOON, "too much");
+    steady();
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The other processes of a group (`-M`): a socket to each, over which each tells how its members stand.
 //!
 //! Every process listens at `DIR/vrrpd_IF_VRID.group` and, when it starts, connects to all others that do; so each pair
-//! is connected, whoever came first. What goes over a connection are packets: first the name of the router that the
-//! process serves, then [`Message`]s, of which only the newest matters. A process that ends, however it ends, closes
+//! is connected, whoever came first. What goes over a connection are packets: first the network namespace and the name of
+//! the router that the process serves, then [`Message`]s, of which only the newest matters. A process that ends, however it ends, closes
 //! its sockets, and that is how the others learn of it. A socket left behind by one that was killed refuses
 //! connections, so it is no member; the next process of that name removes it.
 //!
@@ -15,7 +15,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -25,6 +25,7 @@ use tracing::{debug, info, warn};
 use vrrpd_common::group::{MAX_PEERS, Message, PeerId};
 use vrrpd_common::{Duration, Instant};
 
+use crate::datapath::pins;
 use crate::datapath::readiness::Readiness;
 
 /// What the names of the sockets end with.
@@ -40,8 +41,8 @@ const TURN: usize = 64;
 /// 10 ms or longer.
 const MOST_A_SECOND: u32 = 1000;
 const SECOND: Duration = Duration::from_secs(1);
-/// Longest name of a router: an interface, a VRID and a family.
-const LONGEST_NAME: usize = 64;
+/// Longest packet: a number, an interface, a VRID and a family.
+const LONGEST_PACKET: usize = 64;
 /// Under which number the listening socket is watched; the connections have those behind it. Those of interfaces are
 /// below.
 const LISTENER: u64 = 1 << 32;
@@ -51,6 +52,8 @@ const LISTENER: u64 = 1 << 32;
 pub struct Peers {
     /// What this process calls itself.
     name: String,
+    /// The network namespace that it is in, by the kernel's number: others are other machines.
+    namespace: u64,
     listener: Socket,
     /// When connections are accepted again: it failed, for want of file descriptors most likely.
     accept_at: Option<Instant>,
@@ -102,6 +105,7 @@ impl Peers {
         readiness.add(&listener, LISTENER)?;
         let mut peers = Self {
             name,
+            namespace: pins::namespace()?,
             listener,
             accept_at: None,
             connections: [const { None }; MOST_CONNECTIONS],
@@ -124,8 +128,14 @@ impl Peers {
 
     /// Something can be read, or written again, at the socket of this number.
     pub fn ready(&mut self, number: u64, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(Heard)) {
-        // A peer may have connected anew before its old connection is found closed.
         self.accept(now, readiness);
+        // A peer may have connected anew before its old connection is found closed.
+        for place in 0..MOST_CONNECTIONS {
+            if self.connections.get(place).and_then(Option::as_ref).is_some_and(|there| there.peer.is_none())
+            {
+                self.hear(place, now, tell);
+            }
+        }
         if let Some(place) = number.checked_sub(LISTENER + 1).and_then(|place| usize::try_from(place).ok()) {
             self.catch_up(place, readiness);
             self.hear(place, now, tell);
@@ -235,7 +245,8 @@ impl Peers {
         }
         let mut connection =
             Connection { socket, ours, peer: None, behind: false, counted_since: now, count: 0 };
-        connection.send(self.name.as_bytes(), place, readiness);
+        let introduction = format!("{} {}", self.namespace, self.name);
+        connection.send(introduction.as_bytes(), place, readiness);
         if let Some(message) = self.newest {
             connection.send(&message.to_octets(), place, readiness);
         }
@@ -261,7 +272,7 @@ impl Peers {
 
     fn hear(&mut self, place: usize, now: Instant, tell: &mut dyn FnMut(Heard)) {
         // Room for more than the longest packet, so that a longer one is not taken for one.
-        let mut buffer = [0; LONGEST_NAME + 1];
+        let mut buffer = [0; LONGEST_PACKET + 1];
         for _ in 0..TURN {
             let Some(Some(connection)) = self.connections.get_mut(place) else { return };
             let packet = match (&connection.socket).read(&mut buffer) {
@@ -284,7 +295,14 @@ impl Peers {
                     return self.close(place, tell);
                 }
                 (None, _) => {
-                    let name = packet.to_owned();
+                    let Some((namespace, name)) = introduction(packet) else {
+                        warn!("a process connected to the group that does not say its name; let go");
+                        return self.close(place, tell);
+                    };
+                    if namespace != self.namespace || name == self.name {
+                        info!(peer = name, "a process of another network namespace is none of the group");
+                        return self.close(place, tell);
+                    }
                     self.introduce(place, &name, now, tell);
                 }
             }
@@ -292,18 +310,7 @@ impl Peers {
     }
 
     /// The peer of this connection has said its name.
-    fn introduce(&mut self, place: usize, name: &[u8], now: Instant, tell: &mut dyn FnMut(Heard)) {
-        let name = match std::str::from_utf8(name) {
-            Ok(name)
-                if name.len() <= LONGEST_NAME && !name.contains(char::is_control) && name != self.name =>
-            {
-                name
-            }
-            Ok(_) | Err(_) => {
-                warn!("a process connected to the group that does not say its name; let go");
-                return self.close(place, tell);
-            }
-        };
+    fn introduce(&mut self, place: usize, name: &str, now: Instant, tell: &mut dyn FnMut(Heard)) {
         if let Some(before) = self.place_of(name) {
             // If it is closed, that comes first.
             self.hear(before, now, tell);
@@ -392,10 +399,32 @@ fn packet_socket() -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// The network namespace and the name in the first packet of a connection.
+fn introduction(packet: &[u8]) -> Option<(u64, String)> {
+    let text = std::str::from_utf8(packet).ok().filter(|text| text.len() <= LONGEST_PACKET)?;
+    let (namespace, name) = text.split_once(' ')?;
+    let is_name = !name.is_empty() && !name.contains(char::is_control);
+    is_name.then(|| Some((namespace.parse().ok()?, name.to_owned())))?
+}
+
 fn number(place: usize) -> u64 {
     LISTENER + 1 + place as u64
 }
 
 fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_introduction_is_a_namespace_and_a_name_and_nothing_else_is() {
+        assert_eq!(introduction(b"4026531840 eth0/51"), Some((4_026_531_840, "eth0/51".to_owned())));
+        let long = [b"1 ", &[b'x'; LONGEST_PACKET][..]].concat();
+        for other in [&b""[..], b"eth0/51", b"1 ", b"x eth0/51", b"1 eth0\n", b"1 \xff", &long] {
+            assert_eq!(introduction(other), None, "{other:?}");
+        }
+    }
 }

@@ -307,11 +307,11 @@ mod tests {
         assert!(message.contains("2 to 64"), "{message}");
         let (line, _, message) = with("members = [\"eth0/51\", \"eth0/51\"]");
         assert_eq!(line, 11, "{message}");
-        let both = "members = [\"eth0/51\", \"eth1/52-ipv6\"]\n[[group]]\n";
-        let (line, _, message) = with(&format!("{both}name = \"core\"\n{both}"));
+        let both = "members = [\"eth0/51\", \"eth1/52-ipv6\"]";
+        let (line, _, message) = with(&format!("{both}\n[[group]]\nname = \"core\"\n{both}"));
         assert_eq!(line, 14, "{message}");
         assert!(message.contains("member already"), "{message}");
-        let (line, _, message) = with(&format!("{both}name = \"edge\"\nmembers = []"));
+        let (line, _, message) = with(&format!("{both}\n[[group]]\nname = \"edge\"\nmembers = []"));
         assert_eq!(line, 13, "{message}");
         let (line, _, message) = with("member = []");
         assert_eq!(line, 11, "{message}");
