@@ -14,7 +14,7 @@ use crate::{cargo, ebpf, setup};
 const THREADS: &str = "4";
 
 /// The tests of the laboratory in which it matters how adverts arrive.
-const OF_EVERY_DATAPATH: [&str; 14] = [
+const OF_EVERY_DATAPATH: [&str; 15] = [
     "addresses",
     "ah",
     "auth",
