@@ -467,8 +467,8 @@ fn willing_member_that_hears_its_master_again_is_not_willing_any_more() {
 #[test]
 fn better_master_on_a_side_that_does_not_decide_is_borne_for_a_while_and_takes_the_group_along() {
     let site = Site::new();
-    // Ten milliseconds: the shortest there is.
-    let often = Duration::from_millis(10);
+    // It is borne from advert to advert: one that is silent for three of its intervals would be a new one.
+    let often = INTERVAL / 2;
     let better = AdvertFrame::v3(
         Ipv4Addr::new(10, 1, 0, 77).into(),
         52,

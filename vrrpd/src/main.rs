@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         say(&message);
         return ExitCode::from(USAGE);
     }
-    let result = run(&cli, configuration, source, role);
+    let result = run(&cli, configuration, &source, role);
     logging::flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -92,7 +92,7 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), String> {
     Ok((config::load(&path)?, Source::File(path)))
 }
 
-fn run(cli: &Cli, configuration: Configuration, source: Source, role: Role) -> Result<(), String> {
+fn run(cli: &Cli, configuration: Configuration, source: &Source, role: Role) -> Result<(), String> {
     if role == Role::Background {
         background::detach().map_err(|error| format!("cannot leave the session: {error}"))?;
     }
@@ -103,7 +103,7 @@ fn run(cli: &Cli, configuration: Configuration, source: Source, role: Role) -> R
         .map_err(|error| format!("cannot start: {error}"))?;
     let local = tokio::task::LocalSet::new();
     let result = local.block_on(&runtime, async {
-        let daemon = Daemon::start(configuration, &source, cli.directory.as_deref())
+        let daemon = Daemon::start(configuration, source, cli.directory.as_deref())
             .await
             .map_err(|error| error.to_string())?;
         if role == Role::Background {
