@@ -205,7 +205,10 @@ impl Daemon {
         let Some(link) = self.links.get_mut(router.link.0) else { return };
         for (address, result) in hold.addresses.iter().zip(outcome.addresses) {
             match result {
-                Ok(()) => router.set_held(address, false),
+                Ok(()) => {
+                    router.set_held(address, false);
+                    link.address_is_off(hold.index, address);
+                }
                 // Somebody else was faster, or the interface is gone and its addresses with it.
                 Err(error) if matches!(errno(&error), Some(Errno::EADDRNOTAVAIL | Errno::ENODEV)) => {
                     router.set_held(address, false);

@@ -60,6 +60,8 @@ pub enum Report {
     Removed(Interface),
     /// The interface has lost this address, and is like this now.
     Lost(Interface, IpAddr),
+    /// All that is known of the interface of this name, which is followed from now on, has been told.
+    Followed(String),
     /// A request has been carried out, more or less.
     Done(Ticket, Outcome),
 }
@@ -111,7 +113,7 @@ impl Service {
         let _ = self.requests.send(Wish::Order(request));
     }
 
-    /// Tells of the interface of this name, too, from now on.
+    /// Tells of the interface of this name, too, from now on; what it is like, and then [`Report::Followed`], comes first.
     pub fn follow(&self, name: String) {
         // As above.
         let _ = self.requests.send(Wish::Follow(name));
@@ -169,8 +171,10 @@ impl Worker {
             let reports_of = tokio::select! {
                 request = requests.recv() => match request {
                     Some(Wish::Follow(name)) => {
-                        self.mirror.follow(name);
-                        self.all_again().await
+                        self.mirror.follow(name.clone());
+                        let mut reports = self.all_again().await;
+                        reports.push(Report::Followed(name));
+                        reports
                     }
                     Some(Wish::Order(request)) => {
                         let handle = self.handle.clone();
