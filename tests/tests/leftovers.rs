@@ -98,6 +98,23 @@ fn addresses_that_go_at_once_all_come_back() {
 }
 
 #[test]
+fn settings_of_the_interface_below_are_put_right_after_a_link_event() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let master = router(&a, 150, "macvlan").start();
+    master.wait_state("master", SOON);
+    let setting = "/proc/sys/net/ipv4/conf/eth0/arp_ignore";
+    let value = || a.namespace().enter(|| std::fs::read_to_string(setting).expect("is there"));
+    assert_eq!(value().trim(), "1");
+    a.namespace().sysctl("ipv4/conf/eth0/arp_ignore", "0");
+    a.ip("link set eth0 mtu 1400");
+    wait_until(SOON, "the setting is right again", || value().trim() == "1");
+    assert_eq!(master.state()["counters"]["transitions"], 2);
+    assert_eq!(master.terminate(), 0);
+    assert_eq!(value().trim(), "0");
+}
+
+#[test]
 fn renamed_interface_keeps_nothing_and_the_new_one_of_its_name_gets_all() {
     for mode in ["interface", "macvlan"] {
         let lab = Lab::new();

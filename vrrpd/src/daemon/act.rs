@@ -164,7 +164,7 @@ impl Daemon {
         let Some(link) = self.links.get(router.link.0) else { return };
         let mut refused = false;
         match (hold.vmac, outcome.vmac) {
-            (Some(vmac), Some(Ok(()))) => router.vmac.taken(vmac),
+            (Some(vmac), Some(Ok(()))) => router.vmac.taken(vmac, outcome.addr_gen_mode),
             (_, Some(Err(error))) => {
                 // An interface that is gone refuses nothing; its own notification follows.
                 if errno(&error) == Some(Errno::ENODEV) {

@@ -28,7 +28,7 @@ use vrrpd_common::router::{Action, Event, StateName};
 use vrrpd_common::{Duration, Instant};
 
 use crate::clock::{self, Alarm};
-use crate::config::RouterConfig;
+use crate::config::{RouterConfig, Vmac};
 use crate::control::server::Command;
 use crate::datapath::readiness::Readiness;
 use crate::datapath::{Arrival, RouterId, vlans};
@@ -328,6 +328,10 @@ impl Daemon {
         let came_up = interface.admin_up && link.interface.as_ref().is_none_or(|before| !before.admin_up);
         link.note_carrier(interface);
         let other_mac = link.interface.as_ref().is_none_or(|before| before.mac != interface.mac);
+        let is_link_event = link
+            .interface
+            .as_ref()
+            .is_some_and(|before| before.addresses == interface.addresses && before != interface);
         link.interface = Some(interface.clone());
         if came_up {
             link.join();
@@ -345,6 +349,9 @@ impl Daemon {
         for router in routers {
             self.check_vmac(router);
             self.check_usable(router);
+            if is_link_event {
+                self.enforce_settings(router);
+            }
         }
     }
 
@@ -444,6 +451,15 @@ impl Daemon {
                     self.routers.iter().filter(of_link).find_map(|router| router.vmac.own_mac()),
                 );
             }
+        }
+    }
+
+    /// Whoever manages links may have set what decides who answers for the addresses on a macvlan link, and with what.
+    fn enforce_settings(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        if router.is_settled_master() && router.vmac.mode() == Vmac::Macvlan {
+            router.enqueue(Action::TakeAddresses);
+            self.act(id);
         }
     }
 
