@@ -192,3 +192,24 @@ fn what_a_kill_left_is_remembered_over_a_start_that_fails() {
     assert_eq!(again.terminate(), 0);
     assert_as_before(&before, &a);
 }
+
+#[test]
+fn virtual_mac_that_a_kill_left_is_given_back_by_another_router_of_the_same_file() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let before = Snapshot::of(&a);
+    let file = |vrid: u8| {
+        format!(
+            "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\n[[router]]\ninterface = \"eth0\"\nvrid = {vrid}\n\
+             addresses = [\"{CIDR}\"]\n"
+        )
+    };
+    let killed = Vrrpd::on(&a).config(&file(51)).start();
+    killed.wait_state("master", SOON);
+    killed.kill();
+    let again = Vrrpd::on(&a).beside(&killed).config(&file(52)).start();
+    again.wait_state("master", SOON);
+    assert!(a.ip("link show dev eth0").contains("00:00:5e:00:01:34"));
+    assert_eq!(again.terminate(), 0);
+    assert_as_before(&before, &a);
+}
