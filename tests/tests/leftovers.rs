@@ -98,6 +98,23 @@ fn addresses_that_go_at_once_all_come_back() {
 }
 
 #[test]
+fn settings_of_the_interface_below_are_put_right_after_a_link_event() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let master = router(&a, 150, "macvlan").start();
+    master.wait_state("master", SOON);
+    let setting = "/proc/sys/net/ipv4/conf/eth0/arp_ignore";
+    let value = || a.namespace().enter(|| std::fs::read_to_string(setting).expect("is there"));
+    assert_eq!(value().trim(), "1");
+    a.namespace().sysctl("ipv4/conf/eth0/arp_ignore", "0");
+    a.ip("link set eth0 mtu 1400");
+    wait_until(SOON, "the setting is right again", || value().trim() == "1");
+    assert_eq!(master.state()["counters"]["transitions"], 2);
+    assert_eq!(master.terminate(), 0);
+    assert_eq!(value().trim(), "0");
+}
+
+#[test]
 fn renamed_interface_keeps_nothing_and_the_new_one_of_its_name_gets_all() {
     for mode in ["interface", "macvlan"] {
         let lab = Lab::new();
@@ -172,6 +189,27 @@ fn what_a_kill_left_is_remembered_over_a_start_that_fails() {
     assert_eq!(failed.code, 1, "{failed:?}");
     let again = router(&a, 150, "interface").beside(&killed).start();
     again.wait_state("backup", SOON);
+    assert_eq!(again.terminate(), 0);
+    assert_as_before(&before, &a);
+}
+
+#[test]
+fn virtual_mac_that_a_kill_left_is_given_back_by_another_router_of_the_same_file() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let before = Snapshot::of(&a);
+    let file = |vrid: u8| {
+        format!(
+            "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\n[[router]]\ninterface = \"eth0\"\nvrid = {vrid}\n\
+             addresses = [\"{CIDR}\"]\n"
+        )
+    };
+    let killed = Vrrpd::on(&a).config(&file(51)).start();
+    killed.wait_state("master", SOON);
+    killed.kill();
+    let again = Vrrpd::on(&a).beside(&killed).config(&file(52)).start();
+    again.wait_state("master", SOON);
+    assert!(a.ip("link show dev eth0").contains("00:00:5e:00:01:34"));
     assert_eq!(again.terminate(), 0);
     assert_as_before(&before, &a);
 }

@@ -162,7 +162,7 @@ impl Daemon {
         let Some(link) = self.links.get(router.link.0) else { return };
         let mut refused = false;
         match (hold.vmac, outcome.vmac) {
-            (Some(vmac), Some(Ok(()))) => router.vmac.taken(vmac),
+            (Some(vmac), Some(Ok(()))) => router.vmac.taken(vmac, outcome.addr_gen_mode),
             (_, Some(Err(error))) => {
                 // An interface that is gone refuses nothing; its own notification follows.
                 if errno(&error) == Some(Errno::ENODEV) {
@@ -203,7 +203,10 @@ impl Daemon {
         let Some(link) = self.links.get_mut(router.link.0) else { return };
         for (address, result) in hold.addresses.iter().zip(outcome.addresses) {
             match result {
-                Ok(()) => router.set_held(address, false),
+                Ok(()) => {
+                    router.set_held(address, false);
+                    link.address_is_off(hold.index, address);
+                }
                 // Somebody else was faster, or the interface is gone and its addresses with it.
                 Err(error) if matches!(errno(&error), Some(Errno::EADDRNOTAVAIL | Errno::ENODEV)) => {
                     router.set_held(address, false);

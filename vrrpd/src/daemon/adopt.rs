@@ -78,15 +78,19 @@ pub(super) fn vmac(router: &mut Instance, link: &Link, journal: &Journal) -> Res
     let Some(interface) = &link.interface else { return Ok(()) };
     router.vmac.note_own(interface);
     let Some(mac) = interface.mac.filter(|mac| mac.is_virtual_router()) else { return Ok(()) };
-    if !router.vmac.is_on(interface) {
-        return if router.vmac.mode() == Vmac::Interface {
-            Err(StartError::VmacTaken { interface: link.name.clone(), holder: format!(", {mac}") })
-        } else {
-            Ok(())
-        };
-    }
+    let noted = journal.own_mac(&link.name);
     let permanent = interface.permanent_mac.filter(|mac| !mac.is_virtual_router());
-    let own = journal.own_mac(&link.name).or(permanent);
+    let own = match (router.vmac.is_on(interface), router.vmac.mode()) {
+        (true, _) => noted.or(permanent),
+        // Nobody else has it, since the interface is ours to give a MAC address to: it is from another router of an
+        // earlier daemon of our name.
+        (false, Vmac::Interface) if noted.is_some() => noted,
+        (false, Vmac::Interface) => {
+            let holder = format!(", {mac}");
+            return Err(StartError::VmacTaken { interface: link.name.clone(), holder });
+        }
+        (false, Vmac::Macvlan | Vmac::None) => return Ok(()),
+    };
     let own = own.ok_or_else(|| StartError::OwnMacUnknown { interface: link.name.clone(), mac })?;
     warn!(router = %router.config.name(), %mac, "giving back a virtual MAC address that an earlier vrrpd left behind");
     router.vmac.adopt(interface, own);

@@ -23,12 +23,13 @@ use std::io;
 use std::net::IpAddr;
 
 use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 use vrrpd_common::router::{Action, Event, StateName};
 use vrrpd_common::{Duration, Instant};
 
 use crate::clock::{self, Alarm};
-use crate::config::Configuration;
+use crate::config::{Configuration, Vmac};
 use crate::control::server::Command;
 use crate::datapath::readiness::Readiness;
 use crate::datapath::{Arrival, RouterId, vlans};
@@ -80,8 +81,9 @@ pub struct Daemon {
     actions: Vec<Action>,
     state_file: String,
     journal_file: String,
-    /// What stands there.
+    /// What stands there, or is written now.
     journal: String,
+    journal_written: Option<JoinHandle<()>>,
     rundir: RunDir,
     supervisor: Supervisor,
     reload: Reload,
@@ -310,6 +312,7 @@ impl Daemon {
                     }
                 }
             }
+            Report::Followed(name) => self.reload.followed(&name),
             Report::Done(ticket, outcome) => self.done(ticket, outcome),
         }
     }
@@ -321,6 +324,7 @@ impl Daemon {
     fn link_changed(&mut self, id: LinkId, interface: &Interface) {
         let Some(link) = self.links.get_mut(id.0) else { return };
         if link.routers.is_empty() {
+            link.interface = Some(interface.clone());
             return;
         }
         if let Err(error) = link.open(id, interface, &self.readiness, AGAIN) {
@@ -340,6 +344,10 @@ impl Daemon {
         let came_up = interface.admin_up && link.interface.as_ref().is_none_or(|before| !before.admin_up);
         link.note_carrier(interface);
         let other_mac = link.interface.as_ref().is_none_or(|before| before.mac != interface.mac);
+        let is_link_event = link
+            .interface
+            .as_ref()
+            .is_some_and(|before| before.addresses == interface.addresses && before != interface);
         link.interface = Some(interface.clone());
         if came_up {
             link.join();
@@ -357,6 +365,9 @@ impl Daemon {
         for router in routers {
             self.check_vmac(router);
             self.check_usable(router);
+            if is_link_event {
+                self.enforce_settings(router);
+            }
         }
     }
 
@@ -431,22 +442,40 @@ impl Daemon {
         }
         self.journal.clone_from(&text);
         let path = self.rundir.path().join(&self.journal_file);
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = rundir::write_aside(&path, 0o600, &text) {
-                warn!(%error, "what has to be undone after a crash cannot be written down");
+        let before = self.journal_written.take();
+        self.journal_written = Some(tokio::task::spawn_local(async move {
+            // The newest is to stand there in the end. One that panicked is over as well.
+            if let Some(before) = before {
+                let _ = before.await;
             }
-        });
+            let written = tokio::task::spawn_blocking(move || rundir::write_aside(&path, 0o600, &text)).await;
+            if let Err(error) = written
+                .map_err(|error| error.to_string())
+                .and_then(|written| written.map_err(|error| error.to_string()))
+            {
+                warn!(error, "what has to be undone after a crash cannot be written down");
+            }
+        }));
     }
 
     /// Has interfaces that get a virtual MAC address take in frames to their own one as well.
     fn keep_own_macs(&mut self) {
-        for router in &self.routers {
-            let Some(link) = self.links.get_mut(router.link.0) else { continue };
-            if link.interface.is_some()
-                && let Some(own) = router.vmac.own_mac()
-            {
-                link.keep_own_mac(own);
+        for (place, link) in self.links.iter_mut().enumerate() {
+            let of_link = |router: &&Instance| router.link == LinkId(place) && !router.is_gone();
+            if link.interface.is_some() {
+                link.keep_own_mac(
+                    self.routers.iter().filter(of_link).find_map(|router| router.vmac.own_mac()),
+                );
             }
+        }
+    }
+
+    /// Whoever manages links may have set what decides who answers for the addresses on a macvlan link, and with what.
+    fn enforce_settings(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        if router.is_settled_master() && router.vmac.mode() == Vmac::Macvlan {
+            router.enqueue(Action::TakeAddresses);
+            self.act(id);
         }
     }
 
@@ -484,6 +513,8 @@ impl Daemon {
     /// Hands every router over, gives everything back, and waits until that is done.
     async fn leave(mut self) -> io::Result<()> {
         info!("leaving");
+        // Nobody begins any more.
+        self.reload = Reload::default();
         self.supervisor.stopping();
         for id in self.ids().collect::<Vec<_>>() {
             self.event(id, Event::Shutdown, None);

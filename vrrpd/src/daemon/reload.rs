@@ -14,7 +14,7 @@ use vrrpd_common::abi::{Command, slot};
 use vrrpd_common::router::Event;
 
 use super::instance::{Instance, Task};
-use super::link::{Link, LinkId};
+use super::link::Link;
 use super::start::{self, StartError};
 use super::{AGAIN, Daemon};
 use crate::clock;
@@ -29,6 +29,8 @@ pub(super) struct Reload {
     /// The file; `None`: the routers are on the command line.
     pub(super) file: Option<PathBuf>,
     reading: Option<JoinHandle<Result<Configuration, String>>>,
+    /// New interfaces of which nothing has been told yet.
+    awaited: BTreeSet<String>,
     /// To be begun when nobody leaves any more.
     arriving: Vec<RouterConfig>,
     /// To be formed then.
@@ -40,6 +42,11 @@ pub(super) struct Reload {
 impl Reload {
     pub(super) fn of(file: Option<PathBuf>) -> Self {
         Self { file, ..Self::default() }
+    }
+
+    /// All is known of this interface.
+    pub(super) fn followed(&mut self, interface: &str) {
+        self.awaited.remove(interface);
     }
 
     /// The file as it is now, once it has been asked for and read.
@@ -105,6 +112,13 @@ impl Daemon {
         };
         let arriving: Vec<_> = configs.into_iter().filter(|config| !stays(config)).collect();
         info!(new, left, changed, unchanged, "the configuration was read again");
+        for config in &arriving {
+            if self.link_named(&config.interface).is_none() {
+                self.links.push(Link::new(config.interface.clone(), config.xdp, config.xdp_pass));
+                self.reload.awaited.insert(config.interface.clone());
+                self.service.follow(config.interface.clone());
+            }
+        }
         self.reload.arriving = arriving;
         self.reload.groups = groups;
         self.reload.unsettled = true;
@@ -151,14 +165,15 @@ impl Daemon {
         for id in leaving {
             self.see_off(id);
         }
-        if self.present().any(|(_, router)| router.is_leaving()) {
+        if self.present().any(|(_, router)| router.is_leaving()) || !self.reload.awaited.is_empty() {
             return;
         }
         self.reload.unsettled = false;
         for config in std::mem::take(&mut self.reload.arriving) {
             let name = config.name().to_string();
-            if let Err(error) = self.begin(config) {
+            if let Err(error) = self.begin(config.clone()) {
                 error!(router = name, %error, "the new router is left out");
+                self.leave_out(&config);
             }
         }
         let groups = std::mem::take(&mut self.reload.groups);
@@ -185,7 +200,10 @@ impl Daemon {
 
     fn see_off(&mut self, id: RouterId) {
         let Some(router) = self.routers.get(id.0) else { return };
-        if router.waiting.is_some() || !router.queue.is_empty() {
+        let Some(link) = self.links.get(router.link.0) else { return };
+        // With the last router the socket goes, and what waits there to be sent.
+        let last_words = link.routers.len() == 1 && link.deadline(clock::now()).is_some();
+        if router.waiting.is_some() || !router.queue.is_empty() || last_words {
             return;
         }
         match router.vmac.made_link() {
@@ -212,28 +230,32 @@ impl Daemon {
             link.routers.retain(|other| *other != id);
             link.table.remove(family, vrid);
             if link.routers.is_empty() {
-                link.close();
+                link.rest();
             }
         }
+        self.release_claims(&config);
+    }
+
+    fn release_claims(&self, config: &RouterConfig) {
         self.rundir.release(&config.file_name());
         if config.vmac == Vmac::Interface {
-            self.rundir.release(&claim_of_mac(&config));
+            self.rundir.release(&claim_of_mac(config));
         }
     }
 
     /// Begins a router that the file has and we had not.
     fn begin(&mut self, config: RouterConfig) -> Result<(), StartError> {
         start::claim_router(&self.rundir, &config)?;
-        if self.link_named(&config.interface).is_none() {
-            self.links.push(Link::new(config.interface.clone(), config.xdp, config.xdp_pass));
-        }
-        let link_id = self.link_named(&config.interface).unwrap_or(LinkId(0));
+        let Some(link_id) = self.link_named(&config.interface) else { return Ok(()) };
         let free = self.routers.iter().position(Instance::is_gone);
         let id = RouterId(free.unwrap_or(self.routers.len()));
         if let Some(link) = self.links.get_mut(link_id.0)
             && link.routers.is_empty()
         {
             (link.xdp, link.xdp_pass) = (config.xdp, config.xdp_pass);
+            if link.interface.as_ref().is_some_and(|interface| interface.mac.is_none()) {
+                return Err(StartError::NotEthernet(link.name.clone()));
+            }
         }
         // What was left behind on the interface by others bears our mark; there is no journal of it.
         let Some(mut router) = start::make_router(config, id, &mut self.links, &Journal::default())? else {
@@ -241,22 +263,35 @@ impl Daemon {
         };
         router.start_scripts(&self.rundir)?;
         let key = (router.config.family, router.config.vrid);
-        match self.routers.get_mut(id.0) {
-            Some(place) => *place = router,
-            None => self.routers.push(router),
-        }
         if let Some(link) = self.links.get_mut(link_id.0) {
             link.serve(link_id, key, &self.readiness, AGAIN)
                 .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
             link.join();
-            if link.interface.is_none() {
-                // Its state comes as a report.
-                self.service.follow(link.name.clone());
+            // The kernel watches their deadlines no more if it could not serve one more.
+            for other in link.routers.clone() {
+                self.schedule(other);
             }
+        }
+        match self.routers.get_mut(id.0) {
+            Some(place) => *place = router,
+            None => self.routers.push(router),
         }
         self.prepare_vmac(id);
         self.event_at(id, clock::now(), Event::Startup, None);
         Ok(())
+    }
+
+    /// Nothing remains of a router that could not begin.
+    fn leave_out(&mut self, config: &RouterConfig) {
+        let is_there = |id: &RouterId| self.routers.get(id.0).is_some_and(|router| !router.is_gone());
+        if let Some(link) = self.links.iter_mut().find(|link| link.name == config.interface) {
+            link.routers.retain(is_there);
+            link.table.remove(config.family, config.vrid);
+            if link.routers.is_empty() {
+                link.rest();
+            }
+        }
+        self.release_claims(config);
     }
 
     /// Makes the link that a router's virtual MAC address needs.

@@ -221,6 +221,7 @@ impl Daemon {
             state_file: format!("{base}.state"),
             journal_file,
             journal: String::new(),
+            journal_written: None,
             rundir,
             supervisor,
             reload: Reload::of(match source {

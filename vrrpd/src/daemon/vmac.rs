@@ -63,7 +63,15 @@ impl VmacSide {
     pub(super) fn wanted(&self, config: &RouterConfig, interface: &Interface) -> Option<Vmac> {
         match self.mode() {
             config::Vmac::None => None,
-            config::Vmac::Interface => Some(Vmac::Interface(OwnMac::of(interface, self.own?, self.mac))),
+            config::Vmac::Interface => {
+                let mut wanted = OwnMac::of(interface, self.own?, self.mac);
+                if let Some(Vmac::Interface(taken)) = &self.in_force
+                    && taken.index == interface.index
+                {
+                    wanted.addr_gen_mode.clone_from(&taken.addr_gen_mode);
+                }
+                Some(Vmac::Interface(wanted))
+            }
             config::Vmac::Macvlan => {
                 let link = self.link.clone().filter(|_| !self.is_stranded(Some(interface)));
                 Some(Vmac::Macvlan(self.macvlan(config, interface), link))
@@ -121,10 +129,11 @@ impl VmacSide {
         self.parent = parent;
     }
 
-    pub(super) fn taken(&mut self, mut vmac: Vmac) {
-        // The link may be newer than the wish.
-        if let Vmac::Macvlan(_, known) = &mut vmac {
-            known.clone_from(&self.link);
+    pub(super) fn taken(&mut self, mut vmac: Vmac, addr_gen_mode: Option<String>) {
+        match &mut vmac {
+            // The link may be newer than the wish.
+            Vmac::Macvlan(_, known) => known.clone_from(&self.link),
+            Vmac::Interface(taken) => taken.addr_gen_mode = addr_gen_mode,
         }
         self.in_force = Some(vmac);
     }

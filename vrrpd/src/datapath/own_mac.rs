@@ -16,7 +16,6 @@ const PROGRAM: &str = "own_mac";
 
 /// The classifier on one interface; dropping it takes it away, and if we crash, the kernel does.
 pub struct OwnMacFrames {
-    mac: MacAddr,
     _ebpf: Ebpf,
 }
 
@@ -41,17 +40,12 @@ impl OwnMacFrames {
         program
             .attach_with_options(interface, TcAttachType::Ingress, first)
             .map_err(|error| refusal(&error))?;
-        Ok(Self { mac, _ebpf: ebpf })
-    }
-
-    /// What it takes in.
-    pub const fn mac(&self) -> MacAddr {
-        self.mac
+        Ok(Self { _ebpf: ebpf })
     }
 }
 
 impl fmt::Debug for OwnMacFrames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnMacFrames").field("mac", &self.mac).finish_non_exhaustive()
+        f.debug_struct("OwnMacFrames").finish_non_exhaustive()
     }
 }

@@ -50,6 +50,8 @@ pub struct Outcome {
     pub restarted: bool,
     /// The MAC address that the interface has from now on.
     pub mac: Option<MacAddr>,
+    /// How the kernel made link-local addresses on it before.
+    pub addr_gen_mode: Option<String>,
 }
 
 impl Hold {
@@ -71,7 +73,15 @@ pub(super) async fn perform(mut handle: Handle, order: Order) -> Outcome {
 
 impl Outcome {
     const fn new(index: u32) -> Self {
-        Self { vmac: None, made: None, index, addresses: Vec::new(), restarted: false, mac: None }
+        Self {
+            vmac: None,
+            made: None,
+            index,
+            addresses: Vec::new(),
+            restarted: false,
+            mac: None,
+            addr_gen_mode: None,
+        }
     }
 }
 
@@ -91,10 +101,11 @@ async fn prepare(handle: &mut Handle, hold: &Hold) -> Outcome {
 
 async fn take(handle: &mut Handle, mut hold: Hold) -> Outcome {
     let mut outcome = Outcome::new(hold.index);
-    match &hold.vmac {
+    match &mut hold.vmac {
         None => {}
         Some(Vmac::Interface(interface)) => {
             let replaced = interface.replace(handle).await;
+            outcome.addr_gen_mode.clone_from(&interface.addr_gen_mode);
             outcome.restarted = matches!(replaced, Ok(true));
             outcome.mac = replaced.is_ok().then_some(interface.vmac);
             outcome.vmac = Some(replaced.map(drop));
