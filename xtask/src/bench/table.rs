@@ -13,7 +13,7 @@ pub(crate) fn of(figures: Option<&Figures>) -> String {
             .map(str::to_owned)
             .to_vec(),
     ];
-    rows.extend(figures.figures.iter().flat_map(rows_of));
+    rows.extend(figures.all.iter().flat_map(rows_of));
     let widths: Vec<usize> = (0..rows[0].len())
         .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
         .collect();
