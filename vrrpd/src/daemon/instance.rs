@@ -30,6 +30,8 @@ use crate::transmit::Frame;
 
 /// Transitions that are remembered.
 const HISTORY: usize = 16;
+/// Actions and transitions that a Backup has room for without asking for more: it mostly needs no others.
+const FEW: usize = 2;
 
 #[derive(Debug)]
 pub(super) struct Instance {
@@ -153,7 +155,7 @@ impl Instance {
             machine: VirtualRouter::new(config.machine()),
             link,
             group: None,
-            queue: VecDeque::new(),
+            queue: VecDeque::with_capacity(FEW),
             waiting: None,
             held: vec![false; config.addresses.len()],
             held_on: None,
@@ -171,7 +173,7 @@ impl Instance {
             told: StateName::Init,
             since: SystemTime::now(),
             reason: Reason::StartUp,
-            history: VecDeque::new(),
+            history: VecDeque::with_capacity(FEW),
             wire,
             cached: None,
             config,

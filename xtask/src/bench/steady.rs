@@ -3,7 +3,6 @@
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
 use vrrpd_lab::{Flood, Lab, busy_time};
 
 use super::Effort;
@@ -20,14 +19,12 @@ const BUSY: Metric =
     Metric { name: "busy time of the machine", unit: "ms a second", goal: Goal::PartOf(0.25) };
 const FALSE_FAILOVERS: Metric = Metric { name: "false failovers", unit: "", goal: Goal::Never(0.0) };
 
-pub(crate) fn hundred_adverts_a_second(record: &mut Record, effort: Effort) -> Result<()> {
+pub(crate) fn hundred_adverts_a_second(record: &mut Record, effort: Effort) {
     run(record, effort, Duration::from_millis(10), Goal::PartOf(0.02));
-    Ok(())
 }
 
-pub(crate) fn one_advert_a_second(record: &mut Record, effort: Effort) -> Result<()> {
+pub(crate) fn one_advert_a_second(record: &mut Record, effort: Effort) {
     run(record, effort, Duration::from_secs(1), Goal::None);
-    Ok(())
 }
 
 fn run(record: &mut Record, effort: Effort, interval: Duration, cpu_goal: Goal) {
@@ -43,7 +40,7 @@ fn run(record: &mut Record, effort: Effort, interval: Duration, cpu_goal: Goal) 
         thread::sleep(SETTLE);
         let (before, busy) = (running.usage(), busy_time());
         thread::sleep(span);
-        let (usage, busy) = (running.usage().since(&before), busy_time() - busy);
+        let (usage, busy) = (running.usage().since(&before), busy_time().saturating_sub(busy));
         let taken_over = running.times_master();
         flood.stop();
 
@@ -60,5 +57,5 @@ fn run(record: &mut Record, effort: Effort, interval: Duration, cpu_goal: Goal) 
 fn busy_during(span: Duration) -> f64 {
     let before = busy_time();
     thread::sleep(span);
-    (busy_time() - before).as_secs_f64() / span.as_secs_f64()
+    busy_time().saturating_sub(before).as_secs_f64() / span.as_secs_f64()
 }
