@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         say(&message);
         return ExitCode::from(USAGE);
     }
-    let result = run(&cli, configs, source, role);
+    let result = run(&cli, configs, &source, role);
     logging::flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -85,7 +85,7 @@ fn configuration(cli: &Cli) -> Result<(Vec<RouterConfig>, Source), String> {
     Ok((config::load(&path)?, Source::File(path)))
 }
 
-fn run(cli: &Cli, configs: Vec<RouterConfig>, source: Source, role: Role) -> Result<(), String> {
+fn run(cli: &Cli, configs: Vec<RouterConfig>, source: &Source, role: Role) -> Result<(), String> {
     if role == Role::Background {
         background::detach().map_err(|error| format!("cannot leave the session: {error}"))?;
     }
@@ -96,7 +96,7 @@ fn run(cli: &Cli, configs: Vec<RouterConfig>, source: Source, role: Role) -> Res
         .map_err(|error| format!("cannot start: {error}"))?;
     let local = tokio::task::LocalSet::new();
     let result = local.block_on(&runtime, async {
-        let daemon = Daemon::start(configs, &source, cli.directory.as_deref())
+        let daemon = Daemon::start(configs, source, cli.directory.as_deref())
             .await
             .map_err(|error| error.to_string())?;
         if role == Role::Background {

@@ -70,7 +70,7 @@ impl Daemon {
 
     /// Makes the routers those of the file.
     pub(super) fn reloaded(&mut self, read: Result<Vec<RouterConfig>, String>) {
-        let configs = match read.and_then(|configs| self.fits(configs)) {
+        let configs = match read.and_then(fits) {
             Ok(configs) => configs,
             Err(message) => {
                 error!(reason = message, "SIGHUP: the configuration stays as it was");
@@ -114,14 +114,6 @@ impl Daemon {
         }
         self.reload.arriving = arriving;
         self.reload.unsettled = true;
-    }
-
-    /// Refuses what the start would refuse of the routers that come.
-    fn fits(&self, configs: Vec<RouterConfig>) -> Result<Vec<RouterConfig>, String> {
-        for config in &configs {
-            start::datapath_wanted(&configs, &config.interface).map_err(|error| error.to_string())?;
-        }
-        Ok(configs)
     }
 
     /// Goes on with other values.
@@ -287,6 +279,14 @@ impl Daemon {
             self.request(id, Task::Prepare, hold);
         }
     }
+}
+
+/// Refuses what the start would refuse of the routers that come.
+fn fits(configs: Vec<RouterConfig>) -> Result<Vec<RouterConfig>, String> {
+    for config in &configs {
+        start::datapath_wanted(&configs, &config.interface).map_err(|error| error.to_string())?;
+    }
+    Ok(configs)
 }
 
 /// What is claimed for the MAC address of a router's interface.
