@@ -211,12 +211,13 @@ fn lock_of(name: &str, kind: libc::c_int) -> libc::flock {
     }
 }
 
+/// Files that were begun: two threads may write the same one.
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+
 /// Writes a file beside where it belongs and renames it, so that it is there whole or not at all, and no link is
 /// followed.
 pub fn write_aside(path: &Path, mode: u32, contents: &str) -> Result<(), RunDirError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // Two threads may write the same file.
-    static WRITTEN: AtomicU64 = AtomicU64::new(0);
     let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
     let aside = path.with_file_name(format!(".{name}.{}.{number}", std::process::id()));
     let written = OpenOptions::new()
