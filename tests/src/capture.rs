@@ -1,7 +1,7 @@
 //! Frames seen on an interface, with the kernel's times, and frames sent there.
 
 use std::collections::BTreeSet;
-use std::io::IoSliceMut;
+use std::io::{IoSlice, IoSliceMut};
 use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
-use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    ControlMessageOwned, LinkAddr, MsgFlags, MultiHeaders, recvmsg, sendmmsg, setsockopt, sockopt,
+};
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -21,6 +23,8 @@ use crate::{Host, sys, wait_for};
 const EVERY_PROTOCOL: u16 = 0x0003;
 const LONGEST_FRAME: usize = 9_216;
 const BUFFER: usize = 64 << 20;
+/// Frames handed over in one system call.
+const BATCH: usize = 64;
 /// How soon a capture notices that it is to end.
 const STOP_POLL: Duration = Duration::from_millis(50);
 
@@ -60,8 +64,9 @@ impl Capture {
         let stop = Arc::new(AtomicBool::new(false));
         let (into, end) = (Arc::clone(&seen), Arc::clone(&stop));
         let thread = thread::spawn(move || {
+            let mut buffer = vec![0; LONGEST_FRAME];
             while !end.load(Ordering::Relaxed) {
-                if let Some(frame) = receive(&socket) {
+                if let Some(frame) = receive(&socket, &mut buffer) {
                     lock(&into).push(frame);
                 }
             }
@@ -136,6 +141,22 @@ impl Injector {
         let sent = self.0.send(frame).expect("the frame can be sent");
         assert_eq!(sent, frame.len(), "the whole frame is sent");
     }
+
+    /// Sends frames one after the other, many in one system call.
+    pub fn send_all<F: AsRef<[u8]>>(&self, frames: &[F]) {
+        for batch in frames.chunks(BATCH) {
+            let slices: Vec<_> = batch.iter().map(|frame| [IoSlice::new(frame.as_ref())]).collect();
+            let addresses = vec![None; batch.len()];
+            let mut done = 0;
+            while done < batch.len() {
+                let mut headers = MultiHeaders::<()>::preallocate(batch.len() - done, None);
+                let (slices, addresses) = (&slices[done..], &addresses[done..]);
+                let fd = self.0.as_raw_fd();
+                let sent = sendmmsg(fd, &mut headers, slices, addresses, [], MsgFlags::empty());
+                done += sent.expect("the frames can be sent").count();
+            }
+        }
+    }
 }
 
 fn packet_socket(host: &Host, interface: &str, protocol: u16) -> Socket {
@@ -150,10 +171,9 @@ fn packet_socket(host: &Host, interface: &str, protocol: u16) -> Socket {
 }
 
 /// The next frame; `None` when none comes in [`STOP_POLL`].
-fn receive(socket: &Socket) -> Option<Seen> {
-    let mut buffer = vec![0; LONGEST_FRAME];
+fn receive(socket: &Socket, buffer: &mut [u8]) -> Option<Seen> {
     let mut control = nix::cmsg_space!(TimeSpec);
-    let mut parts = [IoSliceMut::new(&mut buffer)];
+    let mut parts = [IoSliceMut::new(buffer)];
     let message = recvmsg::<LinkAddr>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty());
     let message = match message {
         Ok(message) => message,
@@ -165,8 +185,7 @@ fn receive(socket: &Socket) -> Option<Seen> {
         _ => None,
     })?;
     let len = message.bytes;
-    buffer.truncate(len);
-    Some(Seen { at: to_monotonic(stamp), frame: buffer })
+    Some(Seen { at: to_monotonic(stamp), frame: buffer.get(..len)?.to_vec() })
 }
 
 /// The kernel stamps with the time of day; tests compute with the monotonic clock.

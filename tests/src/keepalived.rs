@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Instance {
     /// Interface.
     pub interface: String,
-    /// Virtual router; the instance is called `VI_` and this number.
+    /// Virtual router; the instance is called `VI_` and this number, and its interface unless that is `eth0`.
     pub vrid: u8,
     /// Priority.
     pub priority: u8,
@@ -98,7 +98,10 @@ impl Instance {
     }
 
     fn name(&self) -> String {
-        format!("VI_{}", self.vrid)
+        match self.interface.as_str() {
+            "eth0" => format!("VI_{}", self.vrid),
+            other => format!("VI_{}_{other}", self.vrid),
+        }
     }
 
     fn write(&self, text: &mut String) -> std::fmt::Result {

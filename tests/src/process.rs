@@ -12,7 +12,7 @@ use std::{fs, io};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::{Namespace, stretched, wait_for, wait_until};
+use crate::{Namespace, Usage, stretched, wait_for, wait_until};
 
 /// No command of a test takes longer, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -96,17 +96,14 @@ impl Process {
         self.try_wait().is_none()
     }
 
+    /// What it and its descendants have cost up to now.
+    pub fn usage(&self) -> Usage {
+        Usage::of(self.pid())
+    }
+
     /// How often its threads have gone to sleep, and so been woken, up to now.
     pub fn wake_ups(&self) -> u64 {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).expect("it runs").flatten();
-        let statuses = threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
-        let of_thread = |status: String| {
-            let count = status
-                .lines()
-                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok());
-            count.unwrap_or(0)
-        };
-        statuses.map(of_thread).sum()
+        self.usage().wake_ups
     }
 
     /// Sends a signal.

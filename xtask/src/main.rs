@@ -1,11 +1,11 @@
 //! `cargo xtask`: what a developer runs by hand and what continuous integration runs, written once.
 
 mod apt;
+mod bench;
 mod cargo;
 mod ci;
 mod ebpf;
 mod lab;
-mod measure;
 mod setup;
 mod sim;
 mod test;
@@ -31,8 +31,8 @@ enum Command {
     Ebpf(ebpf::Options),
     /// Show a failover: two routers and a client in network namespaces (needs root)
     Lab(lab::Options),
-    /// Measure what a backup costs, and how late it takes over: the figures of docs/performance.md (needs root)
-    Measure(measure::Options),
+    /// Measure what the daemon costs and how late it is, beside keepalived: the figures of docs/performance.md (needs root)
+    Bench(bench::Options),
     /// Simulate machines, networks and faults in virtual time
     Sim(sim::Options),
     /// Build the daemon and run every test (needs root)
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Command::Setup(options) => setup::run(&options),
         Command::Ebpf(options) => ebpf::run(&options),
         Command::Lab(options) => lab::run(&options),
-        Command::Measure(options) => measure::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Sim(options) => sim::run(&options),
         Command::Test(options) => test::run(&options),
         Command::VmTest(options) => vm::run(&options),

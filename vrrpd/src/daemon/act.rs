@@ -112,7 +112,7 @@ impl Daemon {
             Task::Release => Order::Release(hold.clone()),
             Task::Discard => Order::Discard(hold.clone()),
         };
-        router.waiting = Some(Pending { ticket, task, hold });
+        router.waiting = Some(Box::new(Pending { ticket, task, hold }));
         self.service.request(Request { ticket, order });
     }
 
@@ -120,12 +120,10 @@ impl Daemon {
     pub(super) fn done(&mut self, ticket: Ticket, mut outcome: Outcome) {
         let Some(id) = self.tickets.remove(&ticket) else { return };
         let Some(router) = self.routers.get_mut(id.0) else { return };
-        let Some(Pending { task, hold, .. }) = router.waiting.take_if(|pending| pending.ticket == ticket)
-        else {
-            return;
-        };
-        if let Some(made) = outcome.made.take() {
-            router.vmac.made(made);
+        let answered = router.waiting.take_if(|pending| pending.ticket == ticket);
+        let Some(Pending { task, hold, .. }) = answered.map(|pending| *pending) else { return };
+        if let (Some(made), Some(interface::Vmac::Macvlan(link, _))) = (outcome.made.take(), &hold.vmac) {
+            router.vmac.made(made, link.parent);
         }
         match task {
             Task::Prepare => {
@@ -144,6 +142,19 @@ impl Daemon {
         }
         self.check_usable(id);
         self.act(id);
+        self.discard_stranded(id);
+    }
+
+    /// Takes away the link of a virtual MAC address when it is not where its router is, once nothing is on it.
+    pub(super) fn discard_stranded(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get(id.0) else { return };
+        let Some(link) = self.links.get(router.link.0) else { return };
+        if router.waiting.is_none()
+            && router.vmac.is_stranded(link.interface.as_ref())
+            && let Some(made) = router.vmac.made_link()
+        {
+            self.request(id, Task::Discard, Hold::nothing(made));
+        }
     }
 
     fn took(&mut self, id: RouterId, hold: Hold, outcome: Outcome) {

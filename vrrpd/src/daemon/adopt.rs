@@ -7,8 +7,8 @@ use super::instance::Instance;
 use super::link::Link;
 use super::start::StartError;
 use crate::config::{VirtualAddress, Vmac};
-use crate::interface::Hold;
 use crate::interface::service::{Order, Request, Service, Ticket};
+use crate::interface::{Hold, Interface};
 use crate::journal::Journal;
 
 /// What is on an interface before we have put it there was left by a daemon that could not clean up: it has our mark, or
@@ -54,6 +54,21 @@ pub(super) fn orphans(routers: &[Instance], links: &[Link], journal: &Journal, s
             // Nobody waits for the answer: no router has this ticket.
             let hold = Hold { addresses, ..Hold::nothing(interface.index) };
             service.request(Request { ticket: Ticket(0), order: Order::Release(hold) });
+        }
+    }
+}
+
+/// Removes the macvlan links of routers of ours that want none now, and of routers that an earlier daemon of our name had
+/// and we have not. A router that wants one removes an older one itself.
+pub(super) fn links(routers: &[Instance], interfaces: &[Interface], journal: &Journal, service: &Service) {
+    for interface in interfaces {
+        let Some(owner) = &interface.vmac_of else { continue };
+        let router = routers.iter().find(|router| router.config.name().to_string() == *owner);
+        if router.map_or_else(|| journal.has_link_of(owner), |router| router.config.vmac != Vmac::Macvlan) {
+            warn!(router = owner, link = interface.name, "removing a link that an earlier vrrpd left behind");
+            // Nobody waits for the answer: no router has this ticket.
+            let order = Order::Discard(Hold::nothing(interface.index));
+            service.request(Request { ticket: Ticket(0), order });
         }
     }
 }

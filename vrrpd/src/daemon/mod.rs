@@ -364,7 +364,7 @@ impl Daemon {
     fn address_lost(&mut self, id: RouterId, address: IpAddr) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
         let lost = router.addresses_held().into_iter().find(|held| held.address == address);
-        let (Some(lost), true) = (lost, router.is_settled_master()) else { return };
+        let (Some(lost), true) = (lost, router.is_holding()) else { return };
         warn!(router = %router.config.name(), address = %lost, "somebody removed the address; putting it back");
         router.set_held(&lost, false);
         self.take_again(id);
@@ -401,6 +401,8 @@ impl Daemon {
     /// Puts in force again what a Master has to have.
     fn take_again(&mut self, id: RouterId) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
+        // Those that wait already would come before what is taken now is there.
+        router.queue.retain(|action| *action != Action::AnnounceAddresses);
         router.enqueue(Action::TakeAddresses);
         router.enqueue(Action::AnnounceAddresses);
         self.act(id);
@@ -416,6 +418,7 @@ impl Daemon {
         self.forget_kernel(id);
         for router in routers {
             self.check_usable(router);
+            self.discard_stranded(router);
         }
     }
 
@@ -427,7 +430,7 @@ impl Daemon {
             return;
         }
         self.journal.clone_from(&text);
-        let path = self.rundir.file(&self.journal_file);
+        let path = self.rundir.path().join(&self.journal_file);
         tokio::task::spawn_blocking(move || {
             if let Err(error) = rundir::write_aside(&path, 0o600, &text) {
                 warn!(%error, "what has to be undone after a crash cannot be written down");
@@ -499,6 +502,10 @@ impl Daemon {
             error!("the kernel did not remove all addresses in time");
         }
         self.discard_links().await?;
+        if self.routers.iter().all(Instance::holds_nothing) {
+            // Removed with the others; what could not be given back is left to the next daemon.
+            self.rundir.file(&self.journal_file);
+        }
         // From here on another daemon may serve these routers, with a program of its own in the kernel; its scripts wait
         // for ours.
         self.links.clear();
@@ -521,14 +528,8 @@ impl Daemon {
     /// Takes the links of virtual MAC addresses away, and waits until that is done.
     async fn discard_links(&mut self) -> io::Result<()> {
         for id in self.ids().collect::<Vec<_>>() {
-            let Some(router) = self.routers.get(id.0) else { continue };
-            let Some(interface) = self.links.get(router.link.0).and_then(|link| link.interface.as_ref())
-            else {
-                continue;
-            };
-            if let Some(vmac) = router.vmac.made_link(&router.config, interface) {
-                let hold = Hold { vmac: Some(vmac), ..Hold::nothing(interface.index) };
-                self.request(id, Task::Discard, hold);
+            if let Some(made) = self.routers.get(id.0).and_then(|router| router.vmac.made_link()) {
+                self.request(id, Task::Discard, Hold::nothing(made));
             }
         }
         let until = clock::now() + LEAVE;

@@ -188,15 +188,10 @@ impl Daemon {
         if router.waiting.is_some() || !router.queue.is_empty() {
             return;
         }
-        let Some(link) = self.links.get(router.link.0) else { return };
-        if let Some(interface) = &link.interface
-            && let Some(vmac) = router.vmac.made_link(&router.config, interface)
-        {
-            let hold = Hold { vmac: Some(vmac), ..Hold::nothing(interface.index) };
-            self.request(id, Task::Discard, hold);
-            return;
+        match router.vmac.made_link() {
+            Some(made) => self.request(id, Task::Discard, Hold::nothing(made)),
+            None => self.forget(id),
         }
-        self.forget(id);
     }
 
     /// Nothing of the router is left but its place, for another one.

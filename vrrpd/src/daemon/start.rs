@@ -29,7 +29,7 @@ use crate::interface::service::{Report, Service};
 use crate::interface::{Interface, Outcome};
 use crate::journal::Journal;
 use crate::peers;
-use crate::rundir::{RunDir, RunDirError};
+use crate::rundir::{self, RunDir, RunDirError};
 use crate::signals::Signals;
 use crate::supervisor::Supervisor;
 use crate::sys::memory;
@@ -190,8 +190,7 @@ impl Daemon {
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
         adopt::orphans(&routers, &links, &journal, &service);
-        let journal = journal_text(routers.iter());
-        rundir.write(&journal_file, 0o600, &journal)?;
+        adopt::links(&routers, &interfaces, &journal, &service);
         publish(&mut rundir, source, &base, &routers)?;
         let socket = rundir.socket_path(&format!("{base}.sock"))?;
         server::start(&socket, server::Daemon { commands: commands_in, events: events.clone() })
@@ -221,7 +220,7 @@ impl Daemon {
             actions: Vec::new(),
             state_file: format!("{base}.state"),
             journal_file,
-            journal,
+            journal: String::new(),
             rundir,
             supervisor,
             reload: Reload::of(match source {
@@ -231,6 +230,7 @@ impl Daemon {
         };
         daemon.form_groups(&groups);
         daemon.prepare().await?;
+        daemon.begin_journal().await?;
         daemon.keep_own_macs();
         daemon.meet_group(source, &base)?;
         Ok(daemon)
@@ -267,11 +267,29 @@ impl Daemon {
                 report.ok_or_else(|| StartError::System { what: "netlink".to_owned(), error: ended() })?;
             self.report(report);
         }
-        let Some(refused) = refused else { return Ok(()) };
-        self.discard_links()
-            .await
-            .map_err(|error| StartError::System { what: "netlink".to_owned(), error })?;
-        Err(refused)
+        match refused {
+            None => Ok(()),
+            Some(refused) => Err(self.undo(refused).await),
+        }
+    }
+
+    /// Writes the journal in the place of an earlier daemon's. Nothing can fail after that: a start that fails must not
+    /// forget what that one has left.
+    async fn begin_journal(&mut self) -> Result<(), StartError> {
+        self.journal = journal_text(self.present().map(|(_, router)| router));
+        let path = self.rundir.path().join(&self.journal_file);
+        match rundir::write_aside(&path, 0o600, &self.journal) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.undo(error.into()).await),
+        }
+    }
+
+    /// Takes the links away that were made, since the start fails with this error, or with one in doing so.
+    async fn undo(&mut self, failure: StartError) -> StartError {
+        match self.discard_links().await {
+            Ok(()) => failure,
+            Err(error) => StartError::System { what: "netlink".to_owned(), error },
+        }
     }
 }
 

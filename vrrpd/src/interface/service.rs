@@ -47,7 +47,7 @@ pub enum Order {
     Take(Hold),
     /// Take the addresses off, and the virtual MAC address.
     Release(Hold),
-    /// Take away what was made by [`Order::Prepare`].
+    /// Take away the macvlan link that is the interface of this.
     Discard(Hold),
 }
 

@@ -1,0 +1,88 @@
+//! What a process and its descendants have cost up to now, as the kernel counts it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Of all threads that are there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// Time on a processor, by the scheduler's count in nanoseconds.
+    pub cpu: Duration,
+    /// Times that a thread has gone to sleep, and so been woken: voluntary context switches.
+    pub wake_ups: u64,
+    /// Resident memory in KiB; pages that processes share are counted for each.
+    pub resident: u64,
+}
+
+impl Usage {
+    /// Of the process with this id and all that it has started, as they are now. What has ended is not counted.
+    pub fn of(pid: i32) -> Self {
+        let mut sum = Self { resident: resident(pid), ..Self::default() };
+        for thread in threads(pid) {
+            sum.cpu += cpu(&thread);
+            sum.wake_ups += wake_ups(&thread);
+            for child in children(&thread) {
+                let more = Self::of(child);
+                sum.cpu += more.cpu;
+                sum.wake_ups += more.wake_ups;
+                sum.resident += more.resident;
+            }
+        }
+        sum
+    }
+
+    /// What came since `before`; memory as it is now.
+    #[must_use]
+    pub const fn since(&self, before: &Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_sub(before.cpu),
+            wake_ups: self.wake_ups.saturating_sub(before.wake_ups),
+            resident: self.resident,
+        }
+    }
+}
+
+/// Time that the processors of the machine were not idle up to now, in whatever context.
+pub fn busy_time() -> Duration {
+    /// `USER_HZ`, which is part of the kernel's interface.
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = fs::read_to_string("/proc/stat").expect("the kernel counts");
+    let line = stat.lines().next().expect("the first line is of all processors");
+    let ticks: Vec<u32> = line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+    // user nice system idle iowait irq softirq
+    let busy = ticks.iter().take(7).enumerate().filter(|(place, _)| !matches!(place, 3 | 4));
+    TICK * busy.map(|(_, ticks)| ticks).sum::<u32>()
+}
+
+fn threads(pid: i32) -> impl Iterator<Item = PathBuf> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.map(|thread| thread.path())
+}
+
+fn cpu(thread: &Path) -> Duration {
+    let text = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+    let nanos = text.split_whitespace().next().and_then(|field| field.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+fn wake_ups(thread: &Path) -> u64 {
+    let status = fs::read_to_string(thread.join("status")).unwrap_or_default();
+    field(&status, "voluntary_ctxt_switches:")
+}
+
+fn resident(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    field(&status, "VmRSS:")
+}
+
+fn children(thread: &Path) -> Vec<i32> {
+    let text = fs::read_to_string(thread.join("children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// The number behind a name in a `status` file of `/proc`; 0 where there is none.
+fn field(status: &str, name: &str) -> u64 {
+    let value = status.lines().find_map(|line| line.strip_prefix(name));
+    value.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}

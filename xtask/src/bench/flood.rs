@@ -1,0 +1,78 @@
+//! A backup whose master is alive, while somebody sends what is to do nothing.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Result;
+use vrrpd_lab::{AdvertFrame, Flood, Host, Lab};
+
+use super::Effort;
+use super::record::{Goal, Metric, Record, count};
+use super::subject::{Routers, Subject};
+
+const INTERVAL: Duration = Duration::from_millis(10);
+const SETTLE: Duration = Duration::from_millis(500);
+/// The address of a machine that is there in no other way.
+const INTRUDER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 77);
+
+const FALSE_FAILOVERS: Metric = Metric { name: "false failovers", unit: "", goal: Goal::Never(0.0) };
+const CPU: Metric = Metric { name: "CPU", unit: "% of a core", goal: Goal::AtMost(1.0) };
+const RATE: Metric = Metric { name: "frames sent", unit: "a second", goal: Goal::None };
+
+pub(crate) fn malformed_and_foreign(record: &mut Record, effort: Effort) -> Result<()> {
+    let frames = useless_frames();
+    under(record, effort.seconds(5), |intruder| Flood::without_pause(intruder, frames.clone()));
+    Ok(())
+}
+
+pub(crate) fn lower_priority(record: &mut Record, effort: Effort) -> Result<()> {
+    let frame = AdvertFrame { priority: 50, ..right() }.build();
+    // Two at a time, a thousand times a second.
+    let frames = vec![frame.clone(), frame];
+    let every = Duration::from_millis(1);
+    under(record, effort.seconds(15), |intruder| Flood::every(every, intruder, frames.clone()));
+    Ok(())
+}
+
+fn under(record: &mut Record, span: Duration, flood: impl Fn(&Host) -> Flood) {
+    let routers = Routers::new(1, INTERVAL);
+    for subject in Subject::ALL {
+        let lab = Lab::new();
+        let [host, master, intruder] = lab.hosts();
+        let _adverts = Flood::every(INTERVAL, &master, routers.masters(&master, 0));
+        let running = subject.start(&host, &routers);
+        thread::sleep(SETTLE);
+        let flood = flood(&intruder);
+        let before = (running.usage(), flood.sent());
+        thread::sleep(span);
+        let (usage, sent) = (running.usage().since(&before.0), flood.sent() - before.1);
+        let seconds = span.as_secs_f64();
+        let mut add = |metric, value| record.add("", metric, subject.name(), value);
+        add(FALSE_FAILOVERS, count(running.times_master() as u64));
+        add(CPU, usage.cpu.as_secs_f64() * 100.0 / seconds);
+        add(RATE, count(sent) / seconds);
+    }
+}
+
+/// An advert that the backup would take.
+fn right() -> AdvertFrame {
+    AdvertFrame::v3(INTRUDER.into(), 1, 200, INTERVAL, &[IpAddr::V4(Ipv4Addr::new(10, 100, 0, 1))])
+}
+
+/// Adverts with a mistake each, adverts for others, and beginnings of one.
+fn useless_frames() -> Vec<Vec<u8>> {
+    let frames = [
+        AdvertFrame { ttl: 64, ..right() },
+        AdvertFrame { checksum_flip: 1, ..right() },
+        AdvertFrame { version: 2, ..right() },
+        AdvertFrame { version: 15, ..right() },
+        AdvertFrame { kind: 2, ..right() },
+        AdvertFrame { count: Some(255), ..right() },
+        AdvertFrame { vrid: 2, ..right() },
+        AdvertFrame { vrid: 255, priority: 0, ..right() },
+    ];
+    let whole = right().build();
+    let beginnings = (14..whole.len()).map(|length| whole[..length].to_vec());
+    frames.iter().map(AdvertFrame::build).chain(beginnings).collect()
+}

@@ -1,0 +1,188 @@
+//! What the daemon costs and how late it is, beside keepalived in the same laboratories: the figures of
+//! docs/performance.md.
+//!
+//! Each scenario has a file of its own, or a function in one, and puts its figures into a [`record::Record`]; what becomes of them
+//! there, `table` and `plot` show. Start reading at [`SCENARIOS`]; `subject` says who is measured.
+
+mod failover;
+mod flood;
+mod footprint;
+mod forward;
+mod machine;
+mod master;
+mod packet;
+mod plot;
+mod record;
+mod scale;
+mod starved;
+mod steady;
+mod subject;
+mod table;
+mod take_over;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use serde_json::json;
+use vrrpd_lab::{needs, use_binaries_in};
+
+use crate::{cargo, setup};
+use machine::Machine;
+use record::Record;
+
+/// What to measure, and where to put it.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Only this scenario; again for a second one
+    #[arg(long = "scenario", value_name = "NAME", value_parser = PossibleValuesParser::new(SCENARIOS.map(|scenario| scenario.name)))]
+    scenarios: Vec<String>,
+
+    /// How often each scenario is run
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: u32,
+
+    /// A fifth of the time and of the failovers, for a first look
+    #[arg(long)]
+    quick: bool,
+
+    /// Write the figures to this file as well
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Draw each scenario as DIR/NAME.svg
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+}
+
+/// One thing that is measured.
+struct Scenario {
+    name: &'static str,
+    about: &'static str,
+    /// Runs it once.
+    run: fn(&mut Record, Effort) -> Result<()>,
+}
+
+const SCENARIOS: [Scenario; 12] = [
+    Scenario {
+        name: "backup-steady",
+        about: "255 routers as backup, version 3, each master at 100 adverts a second",
+        run: steady::hundred_adverts_a_second,
+    },
+    Scenario {
+        name: "backup-slow",
+        about: "255 routers as backup, version 3, each master at one advert a second",
+        run: steady::one_advert_a_second,
+    },
+    Scenario {
+        name: "master-steady",
+        about: "255 routers as master, version 3, at 100 adverts a second each",
+        run: master::run,
+    },
+    Scenario {
+        name: "failover",
+        about: "from when the protocol demands the first advert of the new master until it is on the wire",
+        run: failover::run,
+    },
+    Scenario {
+        name: "take-over-200",
+        about: "a router with 200 addresses takes over: gratuitous ARP after the deadline",
+        run: take_over::run,
+    },
+    Scenario {
+        name: "flood",
+        about: "malformed and foreign adverts as fast as they can be sent, beside a master at 10 ms",
+        run: flood::malformed_and_foreign,
+    },
+    Scenario {
+        name: "spoof-flood",
+        about: "2,000 adverts a second of lower priority for the same router, beside its master at 10 ms",
+        run: flood::lower_priority,
+    },
+    Scenario {
+        name: "starved",
+        about: "backups at 10 ms while threads spin on every core and one writes and syncs a file",
+        run: starved::run,
+    },
+    Scenario {
+        name: "packet-cost",
+        about: "the XDP program on one frame (BPF_PROG_TEST_RUN), beyond a program that returns at once",
+        run: packet::run,
+    },
+    Scenario {
+        name: "forward",
+        about: "UDP packets forwarded through a namespace, with a program on the interface where they arrive",
+        run: forward::run,
+    },
+    Scenario {
+        name: "scale",
+        about: "routers in one process, 255 on each interface, as backup at an advert a second",
+        run: scale::run,
+    },
+    Scenario {
+        name: "footprint",
+        about: "one router: resident memory of all its processes; the program on disk",
+        run: footprint::run,
+    },
+];
+
+/// How much of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    quick: bool,
+}
+
+impl Effort {
+    const SHARE: u32 = 5;
+
+    /// How long something is watched.
+    pub(crate) fn seconds(self, seconds: u64) -> Duration {
+        let span = Duration::from_secs(seconds);
+        if self.quick { span / Self::SHARE } else { span }
+    }
+
+    /// How often something is done.
+    pub(crate) const fn times(self, times: u32) -> u32 {
+        if self.quick { times.div_ceil(Self::SHARE) } else { times }
+    }
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    ensure!(needs::is_root(), "this makes network namespaces, which needs root: run as root");
+    let start = Instant::now();
+    setup::see_to(&[needs::IP, needs::KEEPALIVED])?;
+    use_binaries_in(cargo::build_release(None)?);
+    let machine = Machine::look();
+    println!("{machine}");
+    let mut record = Record::default();
+    for scenario in SCENARIOS.iter().filter(|scenario| options.wants(scenario)) {
+        record.begin(scenario.name, scenario.about);
+        for run in 1..=options.runs {
+            eprintln!("bench: {}, run {run} of {}", scenario.name, options.runs);
+            (scenario.run)(&mut record, Effort { quick: options.quick })
+                .with_context(|| format!("scenario {}", scenario.name))?;
+        }
+        println!("{}", table::of(record.last()));
+    }
+    println!("bench: {} s, load average at the end {}", start.elapsed().as_secs(), machine::load());
+    if let Some(file) = &options.json {
+        let value = json!({ "machine": machine.to_json(), "runs": options.runs, "quick": options.quick, "scenarios": record.to_json() });
+        fs::write(file, format!("{value:#}\n")).with_context(|| file.display().to_string())?;
+    }
+    if let Some(directory) = &options.plots {
+        fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+        for scenario in record.scenarios() {
+            plot::draw(scenario, &machine, &directory.join(format!("{}.svg", scenario.name)))?;
+        }
+    }
+    Ok(())
+}
+
+impl Options {
+    fn wants(&self, scenario: &Scenario) -> bool {
+        self.scenarios.is_empty() || self.scenarios.iter().any(|name| name == scenario.name)
+    }
+}

@@ -1,0 +1,64 @@
+//! What a backup costs while its masters are alive.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Result;
+use vrrpd_lab::{Flood, Lab, busy_time};
+
+use super::Effort;
+use super::record::{Goal, Metric, Record, count};
+use super::subject::{Routers, Subject};
+
+const ROUTERS: usize = 255;
+/// How long a start has its after-effects.
+const SETTLE: Duration = Duration::from_secs(1);
+
+const WAKE_UPS: Metric = Metric { name: "wake-ups", unit: "a second", goal: Goal::AtMost(2.0) };
+/// Of the whole machine, without what the generator and the delivery of its frames take when nobody listens.
+const BUSY: Metric =
+    Metric { name: "busy time of the machine", unit: "ms a second", goal: Goal::PartOf(0.25) };
+const FALSE_FAILOVERS: Metric = Metric { name: "false failovers", unit: "", goal: Goal::Never(0.0) };
+
+pub(crate) fn hundred_adverts_a_second(record: &mut Record, effort: Effort) -> Result<()> {
+    run(record, effort, Duration::from_millis(10), Goal::PartOf(0.02));
+    Ok(())
+}
+
+pub(crate) fn one_advert_a_second(record: &mut Record, effort: Effort) -> Result<()> {
+    run(record, effort, Duration::from_secs(1), Goal::None);
+    Ok(())
+}
+
+fn run(record: &mut Record, effort: Effort, interval: Duration, cpu_goal: Goal) {
+    let cpu = Metric { name: "CPU", unit: "ms a second", goal: cpu_goal };
+    let span = effort.seconds(10);
+    let routers = Routers::new(ROUTERS, interval);
+    for subject in Subject::ALL {
+        let lab = Lab::new();
+        let [host, masters] = lab.hosts();
+        let flood = Flood::every(interval, &masters, routers.masters(&masters, 0));
+        let alone = busy_during(span / 2);
+        let running = subject.start(&host, &routers);
+        thread::sleep(SETTLE);
+        let (before, busy) = (running.usage(), busy_time());
+        thread::sleep(span);
+        let (usage, busy) = (running.usage().since(&before), busy_time() - busy);
+        let taken_over = running.times_master();
+        flood.stop();
+
+        let seconds = span.as_secs_f64();
+        let mut add = |metric, value| record.add("", metric, subject.name(), value);
+        add(cpu, usage.cpu.as_secs_f64() * 1e3 / seconds);
+        add(WAKE_UPS, count(usage.wake_ups) / seconds);
+        add(BUSY, (busy.as_secs_f64() / seconds - alone).max(0.0) * 1e3);
+        add(FALSE_FAILOVERS, count(taken_over as u64));
+    }
+}
+
+/// Busy seconds of the machine in a second.
+fn busy_during(span: Duration) -> f64 {
+    let before = busy_time();
+    thread::sleep(span);
+    (busy_time() - before).as_secs_f64() / span.as_secs_f64()
+}
