@@ -14,6 +14,8 @@ pub struct Program {
 
 /// `ip`.
 pub const IP: Program = Program { name: "ip", package: "iproute2" };
+/// `tc`.
+pub const TC: Program = Program { name: "tc", package: "iproute2" };
 /// `keepalived`, the peer of the interoperability tests.
 pub const KEEPALIVED: Program = Program { name: "keepalived", package: "keepalived" };
 /// `setpriv`, which runs a program as somebody else.
@@ -32,8 +34,8 @@ pub const SHELLCHECK: Program = Program { name: "shellcheck", package: "shellche
 pub const MANDOC: Program = Program { name: "mandoc", package: "mandoc" };
 
 /// Every program that the tests run.
-pub const ALL: [Program; 9] =
-    [IP, KEEPALIVED, SETPRIV, CHRT, UNSHARE, SETSID, SYSTEMD_ANALYZE, SHELLCHECK, MANDOC];
+pub const ALL: [Program; 10] =
+    [IP, TC, KEEPALIVED, SETPRIV, CHRT, UNSHARE, SETSID, SYSTEMD_ANALYZE, SHELLCHECK, MANDOC];
 
 impl Program {
     /// Where it is, if it is installed.
