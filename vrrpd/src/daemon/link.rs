@@ -161,7 +161,8 @@ impl Link {
         if self.own_mac_frames.as_ref().is_some_and(|frames| frames.mac() == mac) {
             return;
         }
-        self.own_mac_frames = OwnMacFrames::attach(&self.name, mac)
+        let Some(interface) = &self.interface else { return };
+        self.own_mac_frames = OwnMacFrames::attach(&self.name, interface.index, mac)
             .map_err(|Refusal(reason)| {
                 info!(
                     interface = self.name, %mac, reason,
