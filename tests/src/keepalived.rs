@@ -139,6 +139,7 @@ pub struct KeepalivedBuilder {
 pub struct Keepalived {
     process: Process,
     home: TempDir,
+    instances: Vec<Instance>,
 }
 
 impl Keepalived {
@@ -147,9 +148,11 @@ impl Keepalived {
         KeepalivedBuilder { host: host.clone(), instances: Vec::new() }
     }
 
-    /// How often the instance of this VRID has entered this state (`MASTER`, `BACKUP`).
+    /// How often the instance of this VRID has entered this state (`MASTER`, `BACKUP`), whichever its interface.
     pub fn entered(&self, vrid: u8, state: &str) -> usize {
-        self.process.count_in_log(&format!("(VI_{vrid}) Entering {state} STATE"))
+        let instances = self.instances.iter().filter(|instance| instance.vrid == vrid);
+        let lines = instances.map(|instance| format!("({}) Entering {state} STATE", instance.name()));
+        lines.map(|line| self.process.count_in_log(&line)).sum()
     }
 
     /// How often instances have entered this state, all together.
@@ -239,10 +242,10 @@ impl KeepalivedBuilder {
         command.arg("--vrrp_pid").arg(file("vrrp.pid"));
         let process =
             Process::start(self.host.namespace(), format!("keepalived on {}", self.host.name()), command);
-        let keepalived = Keepalived { process, home };
+        let keepalived = Keepalived { process, home, instances: self.instances };
         wait_until(PATIENCE, "keepalived has started", || {
             assert!(keepalived.is_running(), "keepalived ended at once: {:#?}", keepalived.log());
-            keepalived.entered_by_all("BACKUP") >= self.instances.len()
+            keepalived.entered_by_all("BACKUP") >= keepalived.instances.len()
         });
         keepalived
     }

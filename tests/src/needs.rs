@@ -14,6 +14,8 @@ pub struct Program {
 
 /// `ip`.
 pub const IP: Program = Program { name: "ip", package: "iproute2" };
+/// `tc`.
+pub const TC: Program = Program { name: "tc", package: "iproute2" };
 /// `keepalived`, the peer of the interoperability tests.
 pub const KEEPALIVED: Program = Program { name: "keepalived", package: "keepalived" };
 /// `setpriv`, which runs a program as somebody else.
@@ -36,8 +38,9 @@ pub const STRACE: Program = Program { name: "strace", package: "strace" };
 pub const VALGRIND: Program = Program { name: "valgrind", package: "valgrind" };
 
 /// Every program that the tests run.
-pub const ALL: [Program; 11] =
-    [IP, KEEPALIVED, SETPRIV, CHRT, UNSHARE, SETSID, SYSTEMD_ANALYZE, SHELLCHECK, MANDOC, STRACE, VALGRIND];
+pub const ALL: [Program; 12] = [
+    IP, TC, KEEPALIVED, SETPRIV, CHRT, UNSHARE, SETSID, SYSTEMD_ANALYZE, SHELLCHECK, MANDOC, STRACE, VALGRIND,
+];
 
 impl Program {
     /// Where it is, if it is installed.

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::Host;
+use crate::{Host, needs};
 
-/// The links with their addresses and programs, routes, rules, permanent neighbours, filters and settings of a
-/// machine, and the pins of its daemons.
+/// The links with their addresses and programs, routes, rules, permanent neighbours, queueing disciplines with their
+/// filters, and settings of a machine, and the pins of its daemons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot(BTreeSet<String>);
 
@@ -26,6 +26,20 @@ impl Snapshot {
             "-6 neigh show nud permanent",
         ] {
             lines.extend(host.ip(what).lines().map(|line| format!("ip {what}: {}", without_counts(line))));
+        }
+        for qdisc in tc(host, &["qdisc", "show"]) {
+            let mut words = qdisc.split_whitespace().skip_while(|word| *word != "dev");
+            // These take filters in both directions.
+            if (qdisc.contains("clsact") || qdisc.contains("ingress"))
+                && let Some(device) = words.nth(1)
+            {
+                for direction in ["ingress", "egress"] {
+                    let filters = tc(host, &["filter", "show", "dev", device, direction]);
+                    lines
+                        .extend(filters.iter().map(|line| format!("tc filter {device} {direction}: {line}")));
+                }
+            }
+            lines.insert(format!("tc qdisc: {qdisc}"));
         }
         host.namespace().enter(|| {
             for directory in ["/proc/sys/net/ipv4/conf", "/proc/sys/net/ipv6/conf"] {
@@ -46,12 +60,18 @@ impl Snapshot {
     }
 }
 
+fn tc(host: &Host, arguments: &[&str]) -> Vec<String> {
+    let finished = host.run(needs::TC.require(), arguments);
+    assert!(finished.success(), "`tc {}` failed: {}", arguments.join(" "), finished.stderr.trim());
+    finished.stdout.lines().map(without_counts).collect()
+}
+
 /// A line without the words that count something down or up.
 fn without_counts(line: &str) -> String {
     let mut words = line.split_whitespace();
     let mut kept = Vec::new();
     while let Some(word) = words.next() {
-        if ["expires", "usedbcqueuelen"].contains(&word) {
+        if ["expires", "refcnt", "usedbcqueuelen"].contains(&word) {
             words.next();
         } else {
             kept.push(word);

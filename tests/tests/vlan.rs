@@ -1,9 +1,12 @@
 //! VLAN interfaces. The kernels of many virtual machines have no 802.1Q, so these tests run in one that has.
 
+use std::time::Duration;
+
+use vrrpd_lab::frame::virtual_router_mac;
 use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, VRID, assert_on_time};
 use vrrpd_lab::{
-    AdvertFrame, Capture, Datapath, Host, Injector, Instance, Keepalived, Lab, Vrrpd, VrrpdBuilder, timers,
-    wait_until,
+    AdvertFrame, Capture, Datapath, Host, Injector, Instance, Keepalived, Lab, Pinger, Snapshot, Vrrpd,
+    VrrpdBuilder, timers, wait_until,
 };
 
 const VLAN: &str = "eth0.190";
@@ -104,6 +107,68 @@ fn same_vrid_on_two_vlans_of_a_port_is_two_routers() {
     a191.wait_state("master", SOON);
     assert_eq!(b190.state()["state"], "backup", "the other VLAN has its master");
     assert!(a190.is_master());
+}
+
+#[test]
+#[ignore = "needs 802.1Q: cargo xtask vm-test"]
+fn each_vlan_of_a_port_has_a_virtual_mac_of_its_own_over_a_failover() {
+    for mode in ["interface", "macvlan"] {
+        let lab = Lab::new();
+        let [a, b, client] = lab.hosts();
+        for (number, host) in [(1, &a), (2, &b), (9, &client)] {
+            host.add_vlan("eth0", 190, &format!("10.190.0.{number}/24"));
+            host.add_vlan("eth0", 191, &format!("10.191.0.{number}/24"));
+        }
+        let vlans = [("eth0.190", 19, "10.190.0.100"), ("eth0.191", 20, "10.191.0.100")];
+        let router = |host: &Host, interface: &str, vrid, address: &str, priority| {
+            let router = Vrrpd::on(host).interface(interface).vrid(vrid).priority(priority).v3("100ms");
+            router.address(&format!("{address}/24")).datapath(Datapath::Raw).vmac(mode).start()
+        };
+        let before = [&a, &b].map(Snapshot::of);
+        let port = a.mac("eth0");
+        let masters = vlans.map(|(interface, vrid, address)| router(&a, interface, vrid, address, 150));
+        let backups = vlans.map(|(interface, vrid, address)| router(&b, interface, vrid, address, 100));
+        let watched = vlans.map(|(interface, vrid, address)| {
+            let address = address.parse().expect("an address");
+            let capture = Capture::on_interface(&client, interface);
+            (capture, Pinger::start(&client, address, Duration::from_millis(5)), address, vrid)
+        });
+        for router in &masters {
+            router.wait_state("master", SOON);
+        }
+        for (_, pinger, ..) in &watched {
+            pinger.wait_answers(20, SOON);
+        }
+        assert_eq!(a.mac("eth0"), port, "{mode}: the port has its own");
+
+        // On one it leaves, on the other it loses its link.
+        assert_eq!(masters[0].terminate(), 0);
+        backups[0].wait_state("master", SOON);
+        assert_eq!(backups[1].state()["state"], "backup", "{mode}: the other VLAN has its master");
+        lab.port_down(&a);
+        backups[1].wait_state("master", SOON);
+        for (capture, pinger, address, vrid) in &watched {
+            pinger.wait_answers(20, SOON);
+            // Asked for anew, whoever feels addressed answers.
+            client.ip(&format!("neigh flush to {address}"));
+            pinger.wait_answers(20, SOON);
+            let claims: Vec<_> = capture.claims((*address).into()).into_iter().collect();
+            assert_eq!(claims, [virtual_router_mac((*address).into(), *vrid)], "{mode}: {address}");
+        }
+
+        lab.port_up(&a);
+        masters[1].wait_state("master", SOON);
+        backups[1].wait_state("backup", SOON);
+        assert_eq!(a.mac("eth0"), port, "{mode}: the port has its own");
+
+        for router in [&masters[1], &backups[0], &backups[1]] {
+            assert_eq!(router.terminate(), 0);
+        }
+        for (before, host) in before.iter().zip([&a, &b]) {
+            let left = before.differences(&Snapshot::of(host));
+            assert!(left.is_empty(), "{mode}: not as it was:\n{}", left.join("\n"));
+        }
+    }
 }
 
 /// Without an interface for a VLAN its frames go up as if they had no tag, to whoever does not look.

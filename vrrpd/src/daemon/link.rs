@@ -167,7 +167,8 @@ impl Link {
         if self.own_mac_frames.as_ref().is_some_and(|(kept, _)| *kept == mac) {
             return;
         }
-        let frames = OwnMacFrames::attach(&self.name, mac).map_err(|Refusal(reason)| {
+        let Some(interface) = &self.interface else { return };
+        let frames = OwnMacFrames::attach(&self.name, interface.index, mac).map_err(|Refusal(reason)| {
             info!(
                 interface = self.name, %mac, reason,
                 "while Master, frames to the interface's own MAC address are lost; hosts are told of the virtual one"

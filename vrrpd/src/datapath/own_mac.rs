@@ -6,23 +6,27 @@ use std::fmt;
 use aya::programs::tc::{SchedClassifier, TcAttachOptions, TcAttachType};
 use aya::programs::{LinkOrder, ProgramError};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use nix::errno::Errno;
 use vrrpd_common::MacAddr;
 
-use super::xdp::{Refusal, chain, refusal};
+use super::clsact::Clsact;
+use super::xdp::{Refusal, chain, errno, refusal};
 
 /// The program, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/own_mac.bpf.o"));
 const PROGRAM: &str = "own_mac";
 
-/// The classifier on one interface; dropping it takes it away, and if we crash, the kernel does.
+/// The classifier on one interface; dropping it takes it away. If we crash, the kernel does, from 6.6 on; before, the next
+/// start does.
 pub struct OwnMacFrames {
     _ebpf: Ebpf,
+    /// What it hangs on in kernels before 6.6; goes after it.
+    _clsact: Option<Clsact>,
 }
 
 impl OwnMacFrames {
-    /// Has the interface of this name take in what is for `mac`. Needs kernel 6.6: what older ones have for it outlives
-    /// whoever put it there.
-    pub fn attach(interface: &str, mac: MacAddr) -> Result<Self, Refusal> {
+    /// Has the interface of this name and number take in what is for `mac`.
+    pub fn attach(interface: &str, index: u32, mac: MacAddr) -> Result<Self, Refusal> {
         let [a, b, c, d, e, f] = mac.0;
         let mut ebpf = EbpfLoader::new()
             // It needs nothing of the kernel's types, which take long to read.
@@ -37,10 +41,20 @@ impl OwnMacFrames {
             .map_err(|error: ProgramError| refusal(&error))?;
         program.load().map_err(|error| refusal(&error))?;
         let first = TcAttachOptions::TcxOrder(LinkOrder::first());
-        program
-            .attach_with_options(interface, TcAttachType::Ingress, first)
-            .map_err(|error| refusal(&error))?;
-        Ok(Self { _ebpf: ebpf })
+        let clsact = match program.attach_with_options(interface, TcAttachType::Ingress, first) {
+            Ok(_) => None,
+            // A kernel before 6.6 does not know links of this kind.
+            Err(error) if errno(&error) == Some(Errno::EINVAL) => {
+                let clsact = Clsact::on(interface, index)?;
+                let filter = TcAttachOptions::Netlink(clsact.filter());
+                program
+                    .attach_with_options(interface, TcAttachType::Ingress, filter)
+                    .map_err(|error| refusal(&error))?;
+                Some(clsact)
+            }
+            Err(error) => return Err(refusal(&error)),
+        };
+        Ok(Self { _ebpf: ebpf, _clsact: clsact })
     }
 }
 

@@ -14,7 +14,7 @@ use super::kernel::Series;
 use crate::test::Datapath;
 
 /// With raw sockets; also devices that the machine's own kernel may not have.
-const RAW: [&str; 5] = ["addresses", "devices", "election", "link", "vlan"];
+const RAW: [&str; 7] = ["addresses", "ah", "devices", "election", "link", "vlan", "vmac"];
 /// With each data path that the kernel has.
 const EVERY: [&str; 1] = ["handover"];
 /// Where the kernel has timers for programs: tests that choose the data path themselves.
@@ -23,7 +23,7 @@ const XDP: [&str; 1] = ["vlan_xdp"];
 const WITHOUT_XDP: [&str; 1] = ["old_kernel"];
 
 /// When all is asked for, also these with raw sockets,
-const MORE_RAW: [&str; 2] = ["rejects", "wire"];
+const MORE_RAW: [&str; 5] = ["group", "magic", "reload", "rejects", "wire"];
 /// these with each data path,
 const MORE_EVERY: [&str; 4] = ["auth", "control", "keepalived", "priority"];
 /// these with the two in the kernel,
