@@ -1,7 +1,9 @@
 //! The daemon `vrrpd`.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
 
 use clap::Parser;
 use tracing::error;
@@ -92,7 +94,15 @@ fn read_configuration(cli: &Cli) -> Result<(Vec<RouterConfig>, Source), String> 
     if let Some(flag) = cli.router_option() {
         return Err(format!("{flag}: does not go with --config; the file says what routers there are"));
     }
-    Ok((file::read(path).map_err(|error| error.to_string())?, Source::File))
+    Ok((read_apart(path)?, Source::File))
+}
+
+/// Reads a file in a thread, and copies what it says. What thousands of routers are parsed from lies between them in memory; the
+/// allocator gives threads memory of their own, so all of that goes back to the system when the daemon has started.
+fn read_apart(path: &Path) -> Result<Vec<RouterConfig>, String> {
+    let read = thread::scope(|scope| scope.spawn(|| file::read(path)).join());
+    let configs = read.map_err(|_| format!("{}: cannot be read", path.display()))?;
+    Ok(configs.map_err(|error| error.to_string())?.clone())
 }
 
 fn run(cli: &Cli, configs: Vec<RouterConfig>, source: Source, role: Role) -> Result<(), String> {

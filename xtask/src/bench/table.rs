@@ -40,10 +40,8 @@ fn padded(row: &[String], widths: &[usize]) -> String {
 fn row(figure: &Figure, subjects: &[&str]) -> Vec<String> {
     let unit = figure.metric.unit;
     let name = figure.metric.name;
-    let mut row = vec![
-        figure.case.clone(),
-        if unit.is_empty() { name.to_owned() } else { format!("{name} ({unit})") },
-    ];
+    let mut row =
+        vec![figure.case.clone(), if unit.is_empty() { name.to_owned() } else { format!("{name} ({unit})") }];
     row.extend(subjects.iter().map(|subject| {
         let known = figure.subjects.iter().find(|(name, _)| name == subject);
         known.map_or_else(String::new, |(_, samples)| cell(samples, figure.metric.goal))
