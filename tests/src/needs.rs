@@ -39,7 +39,18 @@ pub const VALGRIND: Program = Program { name: "valgrind", package: "valgrind" };
 
 /// Every program that the tests run.
 pub const ALL: [Program; 12] = [
-    IP, TC, KEEPALIVED, SETPRIV, CHRT, UNSHARE, SETSID, SYSTEMD_ANALYZE, SHELLCHECK, MANDOC, STRACE, VALGRIND,
+    IP,
+    TC,
+    KEEPALIVED,
+    SETPRIV,
+    CHRT,
+    UNSHARE,
+    SETSID,
+    SYSTEMD_ANALYZE,
+    SHELLCHECK,
+    MANDOC,
+    STRACE,
+    VALGRIND,
 ];
 
 impl Program {

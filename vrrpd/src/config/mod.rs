@@ -12,6 +12,7 @@ pub mod value;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 pub use authentication::Authentication;
 pub use group::GroupConfig;
@@ -228,8 +229,13 @@ impl Vmac {
 }
 
 /// Reads a configuration file, and looks at the scripts it names.
+///
+/// It is read in a thread, and what it says is copied. What thousands of routers are parsed from lies between them in
+/// memory; the allocator gives threads memory of their own, so all of that goes back to the system.
 pub fn load(path: &Path) -> Result<Configuration, String> {
-    let configuration = file::read(path).map_err(|error| error.to_string())?;
+    let read = thread::scope(|scope| scope.spawn(|| file::read(path)).join());
+    let read = read.map_err(|_| format!("{}: cannot be read", path.display()))?;
+    let configuration = read.map_err(|error| error.to_string())?.clone();
     configuration.routers.iter().try_for_each(check_scripts)?;
     Ok(configuration)
 }

@@ -162,9 +162,9 @@ impl Samples {
         self.at(99)
     }
 
-    /// The value below which this share of a hundred is.
+    /// The least value that this share of a hundred does not exceed.
     fn at(&self, share: usize) -> f64 {
-        let place = (self.0.len() * share / 100).min(self.0.len().saturating_sub(1));
+        let place = (self.0.len() * share).div_ceil(100).saturating_sub(1);
         self.0.get(place).copied().unwrap_or_default()
     }
 }
