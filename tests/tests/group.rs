@@ -485,7 +485,9 @@ fn better_master_on_a_side_that_does_not_decide_is_borne_for_a_while_and_takes_t
         repeatedly(&injector, &better, often, || wait_until(SOON, "the group gives up", || !a.has(0)));
         let took = start.elapsed();
         let hold = timers::master_down_interval(INTERVAL, 150);
-        assert!(took >= hold && took <= hold + stretched(TOLERANCE), "{kind:?}: {took:?}, {hold:?} demanded");
+        // On a busy machine an advert may be late enough to count as the first one of a master that has just come.
+        let longest = hold * 2 + stretched(TOLERANCE);
+        assert!(took >= hold && took <= longest, "{kind:?}: {took:?}, {hold:?} demanded");
         assert_eq!(a.state(1)["reason"], "higher-priority-advert");
         assert_eq!(a.state(0)["reason"], "group");
     }
