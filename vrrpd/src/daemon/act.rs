@@ -112,7 +112,7 @@ impl Daemon {
             Task::Release => Order::Release(hold.clone()),
             Task::Discard => Order::Discard(hold.clone()),
         };
-        router.waiting = Some(Pending { ticket, task, hold });
+        router.waiting = Some(Pending { ticket, task, hold, lost: Vec::new() });
         self.service.request(Request { ticket, order });
     }
 
@@ -120,7 +120,8 @@ impl Daemon {
     pub(super) fn done(&mut self, ticket: Ticket, mut outcome: Outcome) {
         let Some(id) = self.tickets.remove(&ticket) else { return };
         let Some(router) = self.routers.get_mut(id.0) else { return };
-        let Some(Pending { task, hold, .. }) = router.waiting.take_if(|pending| pending.ticket == ticket)
+        let Some(Pending { task, hold, lost, .. }) =
+            router.waiting.take_if(|pending| pending.ticket == ticket)
         else {
             return;
         };
@@ -133,7 +134,12 @@ impl Daemon {
                     router.vmac_refused(&error);
                 }
             }
-            Task::Take => self.took(id, hold, outcome),
+            Task::Take => {
+                self.took(id, hold, outcome);
+                for address in lost {
+                    self.address_lost(id, address.address);
+                }
+            }
             Task::Release => self.released(id, &hold, outcome),
             Task::Discard => {
                 if let Some(Err(error)) = outcome.vmac {
