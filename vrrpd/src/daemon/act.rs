@@ -112,7 +112,7 @@ impl Daemon {
             Task::Release => Order::Release(hold.clone()),
             Task::Discard => Order::Discard(hold.clone()),
         };
-        router.waiting = Some(Box::new(Pending { ticket, task, hold }));
+        router.waiting = Some(Box::new(Pending { ticket, task, hold, lost: Vec::new() }));
         self.service.request(Request { ticket, order });
     }
 
@@ -121,7 +121,7 @@ impl Daemon {
         let Some(id) = self.tickets.remove(&ticket) else { return };
         let Some(router) = self.routers.get_mut(id.0) else { return };
         let answered = router.waiting.take_if(|pending| pending.ticket == ticket);
-        let Some(Pending { task, hold, .. }) = answered.map(|pending| *pending) else { return };
+        let Some(Pending { task, hold, lost, .. }) = answered.map(|pending| *pending) else { return };
         if let (Some(made), Some(interface::Vmac::Macvlan(link, _))) = (outcome.made.take(), &hold.vmac) {
             router.vmac.made(made, link.parent);
         }
@@ -131,7 +131,12 @@ impl Daemon {
                     router.vmac_refused(&error);
                 }
             }
-            Task::Take => self.took(id, hold, outcome),
+            Task::Take => {
+                self.took(id, hold, outcome);
+                for address in lost {
+                    self.address_lost(id, address.address);
+                }
+            }
             Task::Release => self.released(id, &hold, outcome),
             Task::Discard => {
                 if let Some(Err(error)) = outcome.vmac {

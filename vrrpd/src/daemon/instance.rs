@@ -110,6 +110,8 @@ pub(super) struct Pending {
     pub(super) ticket: Ticket,
     pub(super) task: Task,
     pub(super) hold: Hold,
+    /// What somebody has removed while it was put there.
+    pub(super) lost: Vec<VirtualAddress>,
 }
 
 /// What a request is for.

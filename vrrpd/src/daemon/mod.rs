@@ -374,6 +374,9 @@ impl Daemon {
     /// An address has gone from where a router has its addresses. If it had put it there as Master, it goes back.
     fn address_lost(&mut self, id: RouterId, address: IpAddr) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
+        if let Some(pending) = router.waiting.as_mut().filter(|pending| pending.task == Task::Take) {
+            pending.lost.extend(pending.hold.addresses.iter().filter(|taken| taken.address == address));
+        }
         let lost = router.addresses_held().into_iter().find(|held| held.address == address);
         let (Some(lost), true) = (lost, router.is_holding()) else { return };
         warn!(router = %router.config.name(), address = %lost, "somebody removed the address; putting it back");
