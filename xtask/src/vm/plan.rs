@@ -4,7 +4,7 @@
 //! what a kernel has a part in belong here: packets, addresses, links, devices, the program in the kernel. Loading that
 //! program takes a second or two there, since the verifier computes, so continuous integration runs fewer tests with it.
 //! A file that is in none of the lists below does not run:
-//! * `footprint`, `wakeups`, `scale`: processor time, memory, hundreds of routers;
+//! * `footprint`, `guards`, `wakeups`, `scale`: processor time, instructions, memory, hundreds of routers;
 //! * `xdp_timer`: how late a timer is; `xdp_program`: a million frames, minutes of computing;
 //! * `background`, `cli`, `config`, `scripts`, `toolkit`: the kernel has no part in them that changes.
 
