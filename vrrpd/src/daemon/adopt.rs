@@ -31,8 +31,13 @@ pub(super) fn addresses(router: &mut Instance, link: &Link, journal: &Journal) {
     router.queue.push_back(Action::GiveUpAddresses);
 }
 
-/// Removes what an earlier daemon of our name left behind and no router of ours has any more.
-pub(super) fn orphans(routers: &[Instance], links: &[Link], journal: &Journal, service: &Service) {
+/// The requests about what no router of ours has.
+pub(super) const NOBODY_S: Ticket = Ticket(0);
+
+/// Removes what an earlier daemon of our name left behind and no router of ours has any more; returns how many answers
+/// come.
+pub(super) fn orphans(routers: &[Instance], links: &[Link], journal: &Journal, service: &Service) -> usize {
+    let mut requests = 0;
     for interface in links.iter().filter_map(|link| link.interface.as_ref()) {
         let served = |address: &VirtualAddress| {
             routers.iter().any(|router| {
@@ -51,26 +56,34 @@ pub(super) fn orphans(routers: &[Instance], links: &[Link], journal: &Journal, s
             warn!(interface = interface.name, %address, "removing an address that an earlier vrrpd left behind");
         }
         if !addresses.is_empty() {
-            // Nobody waits for the answer: no router has this ticket.
             let hold = Hold { addresses, ..Hold::nothing(interface.index) };
-            service.request(Request { ticket: Ticket(0), order: Order::Release(hold) });
+            service.request(Request { ticket: NOBODY_S, order: Order::Release(hold) });
+            requests += 1;
         }
     }
+    requests
 }
 
 /// Removes the macvlan links of routers of ours that want none now, and of routers that an earlier daemon of our name had
-/// and we have not. A router that wants one removes an older one itself.
-pub(super) fn links(routers: &[Instance], interfaces: &[Interface], journal: &Journal, service: &Service) {
+/// and we have not; returns how many answers come. A router that wants one removes an older one itself.
+pub(super) fn links(
+    routers: &[Instance],
+    interfaces: &[Interface],
+    journal: &Journal,
+    service: &Service,
+) -> usize {
+    let mut requests = 0;
     for interface in interfaces {
         let Some(owner) = &interface.vmac_of else { continue };
         let router = routers.iter().find(|router| router.config.name().to_string() == *owner);
         if router.map_or_else(|| journal.has_link_of(owner), |router| router.config.vmac != Vmac::Macvlan) {
             warn!(router = owner, link = interface.name, "removing a link that an earlier vrrpd left behind");
-            // Nobody waits for the answer: no router has this ticket.
             let order = Order::Discard(Hold::nothing(interface.index));
-            service.request(Request { ticket: Ticket(0), order });
+            service.request(Request { ticket: NOBODY_S, order });
+            requests += 1;
         }
     }
+    requests
 }
 
 /// A virtual MAC address that is on the interface before we put it there is one that a crash left, or another router's.

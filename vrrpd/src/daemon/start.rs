@@ -189,8 +189,8 @@ impl Daemon {
 
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
-        adopt::orphans(&routers, &links, &journal, &service);
-        adopt::links(&routers, &interfaces, &journal, &service);
+        let nobody_s = adopt::orphans(&routers, &links, &journal, &service)
+            + adopt::links(&routers, &interfaces, &journal, &service);
         publish(&mut rundir, source, &base, &routers)?;
         let socket = rundir.socket_path(&format!("{base}.sock"))?;
         server::start(&socket, server::Daemon { commands: commands_in, events: events.clone() })
@@ -230,7 +230,7 @@ impl Daemon {
             }),
         };
         daemon.form_groups(&groups);
-        daemon.prepare().await?;
+        daemon.prepare(nobody_s).await?;
         daemon.begin_journal().await?;
         daemon.keep_own_macs();
         daemon.meet_group(source, &base)?;
@@ -248,14 +248,18 @@ impl Daemon {
         Ok(())
     }
 
-    /// Makes the links that virtual MAC addresses need, so that whoever starts us is told when that is not possible.
-    async fn prepare(&mut self) -> Result<(), StartError> {
+    /// Makes the links that virtual MAC addresses need, so that whoever starts us is told when that is not possible, and
+    /// waits for the answers about what is nobody's.
+    async fn prepare(&mut self, mut nobody_s: usize) -> Result<(), StartError> {
         for id in self.ids().collect::<Vec<_>>() {
             self.prepare_vmac(id);
         }
         let mut refused = None;
-        while self.routers.iter().any(|router| router.waiting.is_some()) {
+        while nobody_s > 0 || self.routers.iter().any(|router| router.waiting.is_some()) {
             let report = self.reports.recv().await;
+            if matches!(report, Some(Report::Done(adopt::NOBODY_S, _))) {
+                nobody_s -= 1;
+            }
             if let Some(Report::Done(ticket, Outcome { vmac: Some(Err(error)), .. })) = &report
                 && let Some(router) = self.tickets.get(ticket).and_then(|id| self.routers.get(id.0))
                 && router.config.vmac_fallback == VmacFallback::Refuse
