@@ -32,10 +32,26 @@ pub const SYSTEMD_ANALYZE: Program = Program { name: "systemd-analyze", package:
 pub const SHELLCHECK: Program = Program { name: "shellcheck", package: "shellcheck" };
 /// `mandoc`, which finds mistakes in manual pages.
 pub const MANDOC: Program = Program { name: "mandoc", package: "mandoc" };
+/// `strace`, which counts system calls.
+pub const STRACE: Program = Program { name: "strace", package: "strace" };
+/// `valgrind`, whose callgrind counts instructions.
+pub const VALGRIND: Program = Program { name: "valgrind", package: "valgrind" };
 
 /// Every program that the tests run.
-pub const ALL: [Program; 10] =
-    [IP, TC, KEEPALIVED, SETPRIV, CHRT, UNSHARE, SETSID, SYSTEMD_ANALYZE, SHELLCHECK, MANDOC];
+pub const ALL: [Program; 12] = [
+    IP,
+    TC,
+    KEEPALIVED,
+    SETPRIV,
+    CHRT,
+    UNSHARE,
+    SETSID,
+    SYSTEMD_ANALYZE,
+    SHELLCHECK,
+    MANDOC,
+    STRACE,
+    VALGRIND,
+];
 
 impl Program {
     /// Where it is, if it is installed.

@@ -152,6 +152,17 @@ impl Program {
         u32::try_from(result.duration.as_nanos()).unwrap_or(u32::MAX)
     }
 
+    /// How large a program of the object is: its instructions as the kernel runs them, and how many of them the verifier
+    /// went through on all ways together.
+    pub fn instructions(&self, name: &str) -> (u32, u32) {
+        const OCTETS: u32 = 8;
+        let program: &Xdp =
+            self.ebpf.program(name).expect("it is there").try_into().expect("it is one for XDP");
+        let info = program.info().expect("the kernel tells of its programs");
+        let octets = info.size_translated().expect("root may know it");
+        (octets / OCTETS, info.verified_instruction_count().expect("kernel 5.16 or newer"))
+    }
+
     /// Makes it the backup of a version 3 router over IPv4 with adverts every 10 ms, for as long as the test runs.
     pub fn follow(&self, vrid: u8) {
         let config = RouterConfig {

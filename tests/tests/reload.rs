@@ -155,3 +155,99 @@ fn router_of_the_command_line_says_that_there_is_nothing_to_read() {
     router.wait_log(SOON, "no configuration file");
     router.wait_state("master", SOON);
 }
+
+#[test]
+fn nothing_begins_when_the_end_comes_while_the_file_is_read() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    for _ in 0..5 {
+        let stays = (50, "10.0.0.50", "");
+        let daemon = start(&a, &file(&[stays, (51, "10.0.0.51", "vmac = \"macvlan\"")]));
+        wait_state(&daemon, 51, "master");
+        let owner = "vmac = \"macvlan\"\npriority = 255";
+        daemon.reload(&file(&[stays, (52, "10.0.0.52", owner), (53, "10.0.0.53", "priority = 255")]));
+        assert_eq!(daemon.terminate(), 0);
+        assert!(!a.has_address("eth0", "10.0.0.53/24") && !a.ip("link show").contains("vrrp4"));
+    }
+}
+
+#[test]
+fn owner_that_is_taken_out_resigns_although_it_has_nothing_to_give_back() {
+    let mut lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let network = lab.add_network();
+    lab.join(&a, network, "eth1", "10.1.0.1/24");
+    let owner = "priority = 255";
+    let elsewhere = "interface = \"eth1\"";
+    let daemon = start(&a, &file(&[(51, "10.0.0.1", owner), (54, "10.1.0.54", elsewhere)]));
+    wait_state(&daemon, 51, "master");
+    let capture = Capture::on(&client);
+    daemon.reload(&file(&[(54, "10.1.0.54", elsewhere)]));
+    capture.wait_advert(SOON, "it resigns", |advert| advert.vrid == 51 && advert.priority == 0);
+}
+
+/// The classifiers that a daemon has in the kernel.
+fn classifiers(daemon: &Vrrpd) -> usize {
+    let files = std::fs::read_dir(format!("/proc/{}/fdinfo", daemon.pid())).expect("it runs");
+    let of_link = |text: String| text.contains("link_type:\ttcx");
+    files.flatten().filter(|file| std::fs::read_to_string(file.path()).is_ok_and(of_link)).count()
+}
+
+#[test]
+fn frames_to_the_own_mac_are_no_exception_when_there_is_no_virtual_one_any_more() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let with = file(&[(51, "10.0.0.51", "vmac = \"interface\""), (52, "10.0.0.52", "")]);
+    let daemon = start(&a, &with);
+    wait_state(&daemon, 51, "master");
+    assert_eq!(classifiers(&daemon), 1);
+    daemon.reload(&file(&[(52, "10.0.0.52", "")]));
+    wait_until(SOON, "the router is gone", || router(&daemon, 51).is_none());
+    wait_until(SOON, "the classifier is gone", || classifiers(&daemon) == 0);
+}
+
+#[test]
+fn router_that_is_left_out_is_free_for_another_process() {
+    let mut lab = Lab::new();
+    let [a] = lab.hosts();
+    let network = lab.add_network();
+    lab.join(&a, network, "eth1", "10.1.0.1/24");
+    a.ip("link set eth1 mtu 576");
+    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    wait_state(&daemon, 51, "master");
+    let many: Vec<String> = (1..=200).map(|host| format!("\"10.1.1.{host}\"")).collect();
+    let text = format!(
+        "{}[[router]]\ninterface = \"eth1\"\nvrid = 54\naddresses = [{}]\n",
+        file(&[(51, "10.0.0.51", "")]),
+        many.join(",")
+    );
+    daemon.reload(&text);
+    daemon.wait_log(SOON, "is left out");
+    assert!(router(&daemon, 54).is_none());
+    let other = Vrrpd::on(&a).interface("eth1").vrid(54).address("10.1.0.54/24").v3("100ms");
+    let other = other.beside(&daemon).start();
+    other.wait_state("master", SOON);
+}
+
+#[test]
+fn what_comes_back_changed_is_no_leftover_and_a_new_interface_is_no_fault() {
+    let mut lab = Lab::new();
+    let [a] = lab.hosts();
+    let network = lab.add_network();
+    lab.join(&a, network, "eth1", "10.1.0.1/24");
+    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    wait_state(&daemon, 51, "master");
+    for interval in ["200ms", "100ms", "200ms", "100ms"] {
+        let changed = format!("interval = \"{interval}\"");
+        daemon.reload(&file(&[(51, "10.0.0.51", &changed), (54, "10.1.0.54", "interface = \"eth1\"")]));
+        wait_until(SOON, "it is another one", || {
+            router(&daemon, 51).is_some_and(|router| {
+                router["interval_ns"] == if interval == "200ms" { 200_000_000 } else { 100_000_000 }
+                    && router["state"] == "master"
+            })
+        });
+    }
+    wait_state(&daemon, 54, "master");
+    assert_eq!(daemon.count_in_log("left behind"), 0, "{:#?}", daemon.log());
+    assert_eq!(daemon.count_in_log("interface-removed"), 0, "{:#?}", daemon.log());
+}

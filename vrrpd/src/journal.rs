@@ -2,7 +2,8 @@
 //!
 //! A line for each virtual address: the interface, a space, the address with its length. The mark on the addresses
 //! (`IFA_PROTO`) says the same on newer kernels, but not which of them belong to a daemon that still lives. And a line
-//! for each interface that a virtual MAC address is put on: the interface, `mac`, its own MAC address.
+//! for each interface that a virtual MAC address is put on: the interface, `mac`, its own MAC address. And a line for
+//! each router that has a macvlan link: the interface, `link`, what the router is called.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,16 +11,19 @@ use std::path::Path;
 
 use vrrpd_common::MacAddr;
 
-use crate::config::{RouterConfig, VirtualAddress, value};
+use crate::config::{RouterConfig, VirtualAddress, Vmac, value};
 
 /// How an entry about a MAC address begins.
 const MAC: &str = "mac ";
+/// How an entry about a macvlan link begins.
+const LINK: &str = "link ";
 
 /// What an earlier daemon of this name was to serve, and on what.
 #[derive(Debug, Default)]
 pub struct Journal {
     addresses: Vec<(String, VirtualAddress)>,
     macs: Vec<(String, MacAddr)>,
+    links: Vec<String>,
 }
 
 impl Journal {
@@ -30,6 +34,8 @@ impl Journal {
             let Some((interface, entry)) = line.split_once(' ') else { continue };
             if let Some(mac) = entry.strip_prefix(MAC) {
                 journal.macs.extend(mac.parse().ok().map(|mac| (interface.to_owned(), mac)));
+            } else if let Some(router) = entry.strip_prefix(LINK) {
+                journal.links.push(router.to_owned());
             } else if let Ok(address) = value::address(entry) {
                 journal.addresses.push((interface.to_owned(), address));
             }
@@ -47,6 +53,11 @@ impl Journal {
         self.macs.iter().find(|(name, _)| name == interface).map(|(_, mac)| *mac)
     }
 
+    /// Whether this router had a macvlan link.
+    pub fn has_link_of(&self, router: &str) -> bool {
+        self.links.iter().any(|noted| noted == router)
+    }
+
     /// The text of a journal for these routers, each with the own MAC address of its interface if it is replaced.
     pub fn text<'a>(routers: impl Iterator<Item = (&'a RouterConfig, Option<MacAddr>)>) -> String {
         let mut text = String::new();
@@ -57,6 +68,9 @@ impl Journal {
             }
             if let Some(mac) = own_mac {
                 let _ = writeln!(text, "{} {MAC}{mac}", router.interface);
+            }
+            if router.vmac == Vmac::Macvlan {
+                let _ = writeln!(text, "{} {LINK}{}", router.interface, router.name());
             }
         }
         text
@@ -71,7 +85,7 @@ mod tests {
     fn a_journal_reads_back_and_broken_lines_are_passed_over() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("vrrpd_eth0_51.journal");
-        fs::write(&path, "eth0 10.0.0.1/24\nnonsense\neth1 fe80::1/64\neth0 10.0.0.300/24\neth0 mac 02:00:00:00:00:0a\neth1 mac 02\n")
+        fs::write(&path, "eth0 10.0.0.1/24\nnonsense\neth1 fe80::1/64\neth0 10.0.0.300/24\neth0 mac 02:00:00:00:00:0a\neth1 mac 02\neth1 link eth1/52\n")
             .expect("writes");
         let journal = Journal::read(&path);
         let on = |interface| journal.on(interface).map(|address| address.to_string()).collect::<Vec<_>>();
@@ -79,6 +93,7 @@ mod tests {
         assert_eq!(on("eth1"), ["fe80::1/64"]);
         assert_eq!(journal.own_mac("eth0"), Some(MacAddr([2, 0, 0, 0, 0, 10])));
         assert_eq!(journal.own_mac("eth1"), None);
+        assert!(journal.has_link_of("eth1/52") && !journal.has_link_of("eth1/51"));
         assert!(Journal::read(&dir.path().join("missing")).on("eth0").next().is_none());
     }
 }

@@ -7,7 +7,7 @@ use clap::Parser;
 use tracing::error;
 use vrrpd::background::{self, Role};
 use vrrpd::cli::Cli;
-use vrrpd::config::{self, GroupConfig, RouterConfig, RouterOptions};
+use vrrpd::config::{self, Configuration, GroupConfig, RouterConfig, RouterOptions};
 use vrrpd::daemon::{Daemon, Source};
 use vrrpd::logging::{self, Target};
 
@@ -18,8 +18,8 @@ const BLOCKING_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let (configs, groups, source) = match configuration(&cli) {
-        Ok(configuration) => configuration,
+    let (configuration, source) = match configuration(&cli) {
+        Ok(found) => found,
         Err(message) => {
             say(&message);
             return ExitCode::from(USAGE);
@@ -30,9 +30,10 @@ fn main() -> ExitCode {
         return ExitCode::from(USAGE);
     }
     if cli.check {
-        let routers = if configs.len() == 1 { "router" } else { "routers" };
+        let count = configuration.routers.len();
+        let routers = if count == 1 { "router" } else { "routers" };
         // Whoever closed the pipe has seen enough.
-        let _ = writeln!(io::stdout(), "configuration is right: {} virtual {routers}", configs.len());
+        let _ = writeln!(io::stdout(), "configuration is right: {count} virtual {routers}");
         return ExitCode::SUCCESS;
     }
     let role = background::role(cli.foreground);
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
         say(&message);
         return ExitCode::from(USAGE);
     }
-    let result = run(&cli, configs, groups, source, role);
+    let result = run(&cli, configuration, &source, role);
     logging::flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -71,17 +72,14 @@ fn say(message: &str) {
     let _ = writeln!(io::stderr(), "vrrpd: {message}");
 }
 
-/// The routers, their groups, and where both come from.
-type Configuration = (Vec<RouterConfig>, Vec<GroupConfig>, Source);
-
-fn configuration(cli: &Cli) -> Result<Configuration, String> {
+fn configuration(cli: &Cli) -> Result<(Configuration, Source), String> {
     let size = cli.group_size()?;
     let Some(path) = &cli.config else {
         let config = cli.router().and_then(RouterOptions::resolve).map_err(|error| error.to_string())?;
         config::check_scripts(&config)?;
         let config = RouterConfig { grouped: size.is_some(), ..config };
-        let groups = size.map(GroupConfig::of_processes).into_iter().collect();
-        return Ok((vec![config], groups, Source::CommandLine));
+        let groups = size.map(|size| GroupConfig::of_processes(size, &config)).into_iter().collect();
+        return Ok((Configuration { routers: vec![config], groups }, Source::CommandLine));
     };
     if size.is_some() {
         return Err("-M: does not go with --config; in the file, [[group]] says what it is for".to_owned());
@@ -91,17 +89,10 @@ fn configuration(cli: &Cli) -> Result<Configuration, String> {
     }
     // It is read again after the daemon has left this directory.
     let path = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let (configs, groups) = config::load(&path)?;
-    Ok((configs, groups, Source::File(path)))
+    Ok((config::load(&path)?, Source::File(path)))
 }
 
-fn run(
-    cli: &Cli,
-    configs: Vec<RouterConfig>,
-    groups: Vec<GroupConfig>,
-    source: Source,
-    role: Role,
-) -> Result<(), String> {
+fn run(cli: &Cli, configuration: Configuration, source: &Source, role: Role) -> Result<(), String> {
     if role == Role::Background {
         background::detach().map_err(|error| format!("cannot leave the session: {error}"))?;
     }
@@ -112,7 +103,7 @@ fn run(
         .map_err(|error| format!("cannot start: {error}"))?;
     let local = tokio::task::LocalSet::new();
     let result = local.block_on(&runtime, async {
-        let daemon = Daemon::start(configs, groups, &source, cli.directory.as_deref())
+        let daemon = Daemon::start(configuration, source, cli.directory.as_deref())
             .await
             .map_err(|error| error.to_string())?;
         if role == Role::Background {

@@ -1,8 +1,8 @@
 //! The other processes of a group (`-M`): a socket to each, over which each tells how its members stand.
 //!
 //! Every process listens at `DIR/vrrpd_IF_VRID.group` and, when it starts, connects to all others that do; so each pair
-//! is connected, whoever came first. What goes over a connection are packets: first the name of the router that the
-//! process serves, then [`Message`]s, of which only the newest matters. A process that ends, however it ends, closes
+//! is connected, whoever came first. What goes over a connection are packets: first the network namespace and the name of
+//! the router that the process serves, then [`Message`]s, of which only the newest matters. A process that ends, however it ends, closes
 //! its sockets, and that is how the others learn of it. A socket left behind by one that was killed refuses
 //! connections, so it is no member; the next process of that name removes it.
 //!
@@ -15,7 +15,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -25,6 +25,7 @@ use tracing::{debug, info, warn};
 use vrrpd_common::group::{MAX_PEERS, Message, PeerId};
 use vrrpd_common::{Duration, Instant};
 
+use crate::datapath::pins;
 use crate::datapath::readiness::Readiness;
 
 /// What the names of the sockets end with.
@@ -36,12 +37,14 @@ const MOST_CONNECTIONS: usize = 2 * MAX_PEERS;
 const BACKLOG: i32 = 64;
 /// Packets taken from one connection before others have their turn.
 const TURN: usize = 64;
+/// Packets taken from one connection before a deadline counts as missed: more than it holds.
+const DRAIN: usize = 1 << 10;
 /// A peer that says more in a second is let go; one that works well says a few things in each of its intervals, which are
 /// 10 ms or longer.
 const MOST_A_SECOND: u32 = 1000;
 const SECOND: Duration = Duration::from_secs(1);
-/// Longest name of a router: an interface, a VRID and a family.
-const LONGEST_NAME: usize = 64;
+/// Longest packet: a number, an interface, a VRID and a family.
+const LONGEST_PACKET: usize = 64;
 /// Under which number the listening socket is watched; the connections have those behind it. Those of interfaces are
 /// below.
 const LISTENER: u64 = 1 << 32;
@@ -51,6 +54,8 @@ const LISTENER: u64 = 1 << 32;
 pub struct Peers {
     /// What this process calls itself.
     name: String,
+    /// The network namespace that it is in, by the kernel's number: others are other machines.
+    namespace: u64,
     listener: Socket,
     /// When connections are accepted again: it failed, for want of file descriptors most likely.
     accept_at: Option<Instant>,
@@ -102,6 +107,7 @@ impl Peers {
         readiness.add(&listener, LISTENER)?;
         let mut peers = Self {
             name,
+            namespace: pins::namespace()?,
             listener,
             accept_at: None,
             connections: [const { None }; MOST_CONNECTIONS],
@@ -124,19 +130,18 @@ impl Peers {
 
     /// Something can be read, or written again, at the socket of this number.
     pub fn ready(&mut self, number: u64, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(Heard)) {
-        // A peer may have connected anew before its old connection is found closed.
-        self.accept(now, readiness);
+        self.get_to_know(now, readiness, tell);
         if let Some(place) = number.checked_sub(LISTENER + 1).and_then(|place| usize::try_from(place).ok()) {
             self.catch_up(place, readiness);
-            self.hear(place, now, tell);
+            self.hear(place, TURN, now, tell);
         }
     }
 
     /// Hears all that has arrived.
     pub fn hear_all(&mut self, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(Heard)) {
-        self.accept(now, readiness);
+        self.get_to_know(now, readiness, tell);
         for place in 0..MOST_CONNECTIONS {
-            self.hear(place, now, tell);
+            self.hear(place, DRAIN, now, tell);
         }
     }
 
@@ -179,6 +184,17 @@ impl Peers {
             }
             Err(error) => {
                 warn!(path = %path.display(), %error, "a process of the group cannot be connected to");
+            }
+        }
+    }
+
+    /// Hears new ones first: a peer may have connected anew before its old connection is found closed.
+    fn get_to_know(&mut self, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(Heard)) {
+        self.accept(now, readiness);
+        for place in 0..MOST_CONNECTIONS {
+            if self.connections.get(place).and_then(Option::as_ref).is_some_and(|there| there.peer.is_none())
+            {
+                self.hear(place, TURN, now, tell);
             }
         }
     }
@@ -235,7 +251,8 @@ impl Peers {
         }
         let mut connection =
             Connection { socket, ours, peer: None, behind: false, counted_since: now, count: 0 };
-        connection.send(self.name.as_bytes(), place, readiness);
+        let introduction = format!("{} {}", self.namespace, self.name);
+        connection.send(introduction.as_bytes(), place, readiness);
         if let Some(message) = self.newest {
             connection.send(&message.to_octets(), place, readiness);
         }
@@ -259,20 +276,34 @@ impl Peers {
         }
     }
 
-    fn hear(&mut self, place: usize, now: Instant, tell: &mut dyn FnMut(Heard)) {
+    /// Hears up to `most` packets of a connection.
+    fn hear(&mut self, place: usize, most: usize, now: Instant, tell: &mut dyn FnMut(Heard)) {
+        if self.listen(place, most, now, tell) {
+            return;
+        }
+        let closed = self.connections.get_mut(place).and_then(Option::take);
+        if let Some((id, name)) = closed.and_then(|connection| connection.peer) {
+            warn!(peer = name, "a process of the group has gone");
+            self.missing.insert(name);
+            tell(Heard::Gone(id));
+        }
+    }
+
+    /// The same; `false` when the connection is to be closed.
+    fn listen(&mut self, place: usize, most: usize, now: Instant, tell: &mut dyn FnMut(Heard)) -> bool {
         // Room for more than the longest packet, so that a longer one is not taken for one.
-        let mut buffer = [0; LONGEST_NAME + 1];
-        for _ in 0..TURN {
-            let Some(Some(connection)) = self.connections.get_mut(place) else { return };
+        let mut buffer = [0; LONGEST_PACKET + 1];
+        for _ in 0..most {
+            let Some(Some(connection)) = self.connections.get_mut(place) else { return true };
             let packet = match (&connection.socket).read(&mut buffer) {
                 Ok(length @ 1..) => buffer.get(..length).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Ok(0) | Err(_) => return self.close(place, tell),
+                Ok(0) | Err(_) => return false,
             };
             if connection.floods(now) {
                 warn!(peer = connection.name(), "a process of the group says too much; let go");
-                return self.close(place, tell);
+                return false;
             }
             match (&connection.peer, Message::from_octets(packet)) {
                 (Some((id, _)), Some(message)) => tell(Heard::Message(*id, message)),
@@ -281,54 +312,48 @@ impl Peers {
                         peer = name,
                         "a process of the group says what is no message: another version? Let go"
                     );
-                    return self.close(place, tell);
+                    return false;
                 }
                 (None, _) => {
-                    let name = packet.to_owned();
-                    self.introduce(place, &name, now, tell);
+                    let Some((namespace, name)) = introduction(packet) else {
+                        warn!("a process connected to the group that does not say its name; let go");
+                        return false;
+                    };
+                    if namespace != self.namespace || name == self.name {
+                        info!(peer = name, "a process of another network namespace is none of the group");
+                        return false;
+                    }
+                    if !self.introduce(place, name, now, tell) {
+                        return false;
+                    }
                 }
             }
         }
+        true
     }
 
-    /// The peer of this connection has said its name.
-    fn introduce(&mut self, place: usize, name: &[u8], now: Instant, tell: &mut dyn FnMut(Heard)) {
-        let name = match std::str::from_utf8(name) {
-            Ok(name)
-                if name.len() <= LONGEST_NAME && !name.contains(char::is_control) && name != self.name =>
-            {
-                name
+    /// The peer of this connection has said its name; `false` when the connection is to be closed.
+    fn introduce(&mut self, place: usize, name: String, now: Instant, tell: &mut dyn FnMut(Heard)) -> bool {
+        let id = if let Some(before) = self.place_of(&name) {
+            if self.listen(before, DRAIN, now, tell) && self.is_kept(before, place, &name) {
+                return false;
             }
-            Ok(_) | Err(_) => {
-                warn!("a process connected to the group that does not say its name; let go");
-                return self.close(place, tell);
-            }
-        };
-        if let Some(before) = self.place_of(name) {
-            // If it is closed, that comes first.
-            self.hear(before, now, tell);
-        }
-        let id = match self.place_of(name) {
-            Some(before) if self.is_kept(before, place, name) => {
-                return self.close(place, tell);
-            }
-            Some(before) => {
-                let replaced = self.connections.get_mut(before).and_then(Option::take);
-                replaced.and_then(|connection| connection.peer).map(|(id, _)| id)
-            }
-            None => {
-                info!(peer = name, "a process of the group is here");
-                (0..MAX_PEERS).map(PeerId).find(|id| self.present().all(|(taken, _)| taken != *id))
-            }
+            // It has not gone: this connection takes the place of the other one.
+            let replaced = self.connections.get_mut(before).and_then(Option::take);
+            replaced.and_then(|connection| connection.peer).map(|(id, _)| id)
+        } else {
+            info!(peer = name, "a process of the group is here");
+            (0..MAX_PEERS).map(PeerId).find(|id| self.present().all(|(taken, _)| taken != *id))
         };
         let Some(id) = id else {
             warn!(peer = name, "more processes than a group can have; let go");
-            return self.close(place, tell);
+            return false;
         };
-        self.missing.remove(name);
+        self.missing.remove(&name);
         if let Some(Some(connection)) = self.connections.get_mut(place) {
-            connection.peer = Some((id, name.to_owned()));
+            connection.peer = Some((id, name));
         }
+        true
     }
 
     /// Whether of two connections to the same peer the one that was there before is kept. The peer comes to the same
@@ -345,15 +370,6 @@ impl Peers {
         self.connections
             .iter()
             .position(|connection| connection.as_ref().is_some_and(|connection| connection.name() == name))
-    }
-
-    fn close(&mut self, place: usize, tell: &mut dyn FnMut(Heard)) {
-        let closed = self.connections.get_mut(place).and_then(Option::take);
-        if let Some((id, name)) = closed.and_then(|connection| connection.peer) {
-            warn!(peer = name, "a process of the group has gone");
-            self.missing.insert(name);
-            tell(Heard::Gone(id));
-        }
     }
 }
 
@@ -392,10 +408,123 @@ fn packet_socket() -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// The network namespace and the name in the first packet of a connection.
+fn introduction(packet: &[u8]) -> Option<(u64, String)> {
+    let text = std::str::from_utf8(packet).ok().filter(|text| text.len() <= LONGEST_PACKET)?;
+    let (namespace, name) = text.split_once(' ')?;
+    let is_name = !name.is_empty() && !name.contains(char::is_control);
+    is_name.then(|| Some((namespace.parse().ok()?, name.to_owned())))?
+}
+
 fn number(place: usize) -> u64 {
     LISTENER + 1 + place as u64
 }
 
 fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vrrpd_common::group::{Key, Standing};
+    use vrrpd_common::{Family, Vrid};
+
+    const NOW: Instant = Instant::from_nanos(1_000_000_000);
+
+    #[test]
+    fn an_introduction_is_a_namespace_and_a_name_and_nothing_else_is() {
+        assert_eq!(introduction(b"4026531840 eth0/51"), Some((4_026_531_840, "eth0/51".to_owned())));
+        let long = [b"1 ", &[b'x'; LONGEST_PACKET][..]].concat();
+        for other in [&b""[..], b"eth0/51", b"1 ", b"x eth0/51", b"1 eth0\n", b"1 \xff", &long] {
+            assert_eq!(introduction(other), None, "{other:?}");
+        }
+    }
+
+    fn message(term: u64) -> Message {
+        Message {
+            term,
+            standing: Standing::Willing,
+            members: 1,
+            size: 2,
+            first: Key { family: Family::Ipv4, vrid: Vrid::new(51).expect("is legal"), addresses: 0 },
+            master_down_interval: SECOND,
+        }
+    }
+
+    /// Two processes that have found each other, in a directory.
+    struct Pair {
+        dir: tempfile::TempDir,
+        readiness: Readiness,
+        first: Peers,
+        second: Peers,
+    }
+
+    /// Runs a test where sockets can be watched.
+    fn with_pair(test: impl FnOnce(Pair)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let readiness = Readiness::new().expect("there is epoll");
+            let open = |name: &str, file: &str| {
+                Peers::open(name.to_owned(), &dir.path().join(file), Some(message(0)), NOW, &readiness)
+                    .expect("a socket")
+            };
+            let (first, second) = (open("eth0/51", "one.group"), open("eth1/52", "two.group"));
+            test(Pair { dir, readiness, first, second });
+        });
+    }
+
+    fn heard(peers: &mut Peers, readiness: &Readiness) -> Vec<Heard> {
+        let mut all = Vec::new();
+        peers.hear_all(NOW, readiness, &mut |heard| all.push(heard));
+        all
+    }
+
+    #[test]
+    fn two_processes_that_connected_to_each_other_keep_the_same_one_connection() {
+        for later in [false, true] {
+            with_pair(|Pair { dir, readiness, mut first, mut second }| {
+                if later {
+                    // The first connection has been used for some time.
+                    heard(&mut first, &readiness);
+                    heard(&mut second, &readiness);
+                }
+                first.connect(&dir.path().join("two.group"), NOW, &readiness);
+                for _ in 0..3 {
+                    for peers in [&mut first, &mut second] {
+                        let gone =
+                            heard(peers, &readiness).iter().any(|heard| matches!(heard, Heard::Gone(_)));
+                        assert!(!gone, "nobody has gone");
+                    }
+                }
+                for (peers, other) in [(&mut first, "eth1/52"), (&mut second, "eth0/51")] {
+                    assert_eq!(peers.present().map(|(_, name)| name).collect::<Vec<_>>(), [other]);
+                    assert_eq!(peers.connections.iter().flatten().count(), 1);
+                }
+                first.tell(message(7), &readiness);
+                assert_eq!(heard(&mut second, &readiness), [Heard::Message(PeerId(0), message(7))]);
+                drop(first);
+                assert_eq!(heard(&mut second, &readiness), [Heard::Gone(PeerId(0))]);
+                assert_eq!(second.missing().collect::<Vec<_>>(), ["eth0/51"]);
+            });
+        }
+    }
+
+    #[test]
+    fn a_process_that_did_not_read_for_long_hears_the_newest_when_it_reads_again() {
+        with_pair(|Pair { readiness, mut first, mut second, .. }| {
+            heard(&mut first, &readiness);
+            for term in 1..=900 {
+                first.tell(message(term), &readiness);
+            }
+            let last = |heard: Vec<Heard>| heard.last().copied();
+            let before = last(heard(&mut second, &readiness));
+            assert_ne!(before, Some(Heard::Message(PeerId(0), message(900))), "not all had room");
+            let place = first.place_of("eth1/52").expect("it is there");
+            first.ready(number(place), NOW, &readiness, &mut |_| {});
+            let newest = last(heard(&mut second, &readiness));
+            assert_eq!(newest, Some(Heard::Message(PeerId(0), message(900))));
+        });
+    }
 }

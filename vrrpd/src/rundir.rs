@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -210,11 +211,15 @@ fn lock_of(name: &str, kind: libc::c_int) -> libc::flock {
     }
 }
 
+/// Files that were begun: two threads may write the same one.
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+
 /// Writes a file beside where it belongs and renames it, so that it is there whole or not at all, and no link is
 /// followed.
 pub fn write_aside(path: &Path, mode: u32, contents: &str) -> Result<(), RunDirError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let aside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let aside = path.with_file_name(format!(".{name}.{}.{number}", std::process::id()));
     let written = OpenOptions::new()
         .create_new(true)
         .write(true)
@@ -325,6 +330,22 @@ mod tests {
         dir.write("vrrpd_eth0.pid", 0o644, "1\n").expect("writes");
         assert_eq!(fs::read_to_string(&victim).expect("reads"), "untouched");
         assert_eq!(fs::read_to_string(dir.path().join("vrrpd_eth0.pid")).expect("reads"), "1\n");
+    }
+
+    #[test]
+    fn threads_that_write_the_same_file_do_not_disturb_each_other() {
+        let dir = private();
+        let path = dir.path().join("vrrpd.journal");
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        write_aside(&path, 0o600, "eth0 10.0.0.1/24\n").expect("writes");
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(dir.path()).expect("reads").count(), 1);
     }
 
     #[test]

@@ -102,7 +102,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     result.unwrap_or_else(|panic| Err(anyhow!("lab: {}", message(panic.as_ref()))))
 }
 
-fn message(panic: &(dyn Any + Send)) -> &str {
+/// What a panic of the laboratory says.
+pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("ended without a reason")
 }

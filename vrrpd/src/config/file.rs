@@ -12,7 +12,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use thiserror::Error;
 use toml::Spanned;
 
-use super::{GroupConfig, Key, RouterConfig, RouterOptions, Vmac, group};
+use super::{Configuration, Key, RouterOptions, Vmac, group};
 
 /// Why a file is no configuration.
 #[derive(Debug, Error)]
@@ -67,7 +67,7 @@ pub(super) struct Complaint {
 }
 
 /// Reads a file: at least one router, no router twice, and the groups that they form.
-pub fn read(path: &Path) -> Result<(Vec<RouterConfig>, Vec<GroupConfig>), FileError> {
+pub fn read(path: &Path) -> Result<Configuration, FileError> {
     let text =
         fs::read_to_string(path).map_err(|error| FileError::Unreadable { path: path.to_owned(), error })?;
     parse(&text).map_err(|Complaint { at, message }| {
@@ -76,7 +76,7 @@ pub fn read(path: &Path) -> Result<(Vec<RouterConfig>, Vec<GroupConfig>), FileEr
     })
 }
 
-fn parse(text: &str) -> Result<(Vec<RouterConfig>, Vec<GroupConfig>), Complaint> {
+fn parse(text: &str) -> Result<Configuration, Complaint> {
     let file: File = toml::from_str(text).map_err(|error| Complaint {
         at: error.span().map_or(0, |span| span.start),
         message: error.message().to_owned(),
@@ -114,7 +114,7 @@ fn parse(text: &str) -> Result<(Vec<RouterConfig>, Vec<GroupConfig>), Complaint>
         });
     }
     let groups = group::form(&file.group, &mut routers)?;
-    Ok((routers, groups))
+    Ok(Configuration { routers, groups })
 }
 
 /// The options of a table and where each stands.
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn routers_take_what_they_do_not_say_from_the_defaults() {
-        let (routers, _) = parse(
+        let Configuration { routers, .. } = parse(
             "[defaults]\ninterval = \"10ms\"\nprotocol = \"v3\"\npriority = 150\n\
              [[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.1/24\", \"10.0.0.2\"]\n\
              [[router]]\ninterface = \"eth1\"\nvrid = 52\naddresses = [\"fe80::1\"]\npriority = 90\n",
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_on_the_command_line() {
-        let (routers, _) = parse(
+        let Configuration { routers, .. } = parse(
             "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.1\"]\ninterval = 0.25\n\
              protocol = \"v3\"\npreempt = false\n",
         )
@@ -280,6 +280,42 @@ mod tests {
         let (line, _, message) = complaint(&format!("{router}{router}"));
         assert_eq!(line, 5, "{message}");
         assert!(message.contains("eth0/5"), "{message}");
+    }
+
+    const TWO: &str = "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.1\"]\n\
+        [[router]]\ninterface = \"eth1\"\nvrid = 52\naddresses = [\"fe80::1\"]\n";
+
+    #[test]
+    fn members_of_a_group_are_named_as_everywhere() {
+        let text = format!("{TWO}[[group]]\nname = \"edge\"\nmembers = [\"eth1/52-ipv6\", \"eth0/51\"]\n");
+        let Configuration { routers, groups } = parse(&text).expect("is right");
+        assert!(routers.iter().all(|router| router.grouped));
+        assert_eq!((groups.len(), groups[0].name.as_deref(), groups[0].size), (1, Some("edge"), 2));
+        assert_eq!(groups[0].members, ["eth1/52-ipv6", "eth0/51"]);
+        let Configuration { routers, groups } = parse(TWO).expect("is right");
+        assert!(groups.is_empty() && routers.iter().all(|router| !router.grouped));
+    }
+
+    #[test]
+    fn a_group_that_cannot_be_is_complained_of_with_its_place() {
+        let with = |group: &str| complaint(&format!("{TWO}[[group]]\nname = \"edge\"\n{group}\n"));
+        let (line, column, message) = with("members = [\"eth0/51\",\n  \"eth1/52\"]");
+        assert_eq!((line, column), (12, 3), "{message}");
+        assert!(message.contains("no router \"eth1/52\""), "{message}");
+        let (line, column, message) = with("members = [\"eth0/51\"]");
+        assert_eq!((line, column), (11, 11), "{message}");
+        assert!(message.contains("2 to 64"), "{message}");
+        let (line, _, message) = with("members = [\"eth0/51\", \"eth0/51\"]");
+        assert_eq!(line, 11, "{message}");
+        let both = "members = [\"eth0/51\", \"eth1/52-ipv6\"]";
+        let (line, _, message) = with(&format!("{both}\n[[group]]\nname = \"core\"\n{both}"));
+        assert_eq!(line, 14, "{message}");
+        assert!(message.contains("member already"), "{message}");
+        let (line, _, message) = with(&format!("{both}\n[[group]]\nname = \"edge\"\nmembers = []"));
+        assert_eq!(line, 13, "{message}");
+        let (line, _, message) = with("member = []");
+        assert_eq!(line, 11, "{message}");
+        assert_eq!(with("").0, 9, "members are missing");
     }
 
     #[test]

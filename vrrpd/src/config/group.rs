@@ -16,14 +16,14 @@ pub struct GroupConfig {
     pub name: Option<String>,
     /// How many members it has to have, those of other processes included.
     pub size: u8,
-    /// The members in this process, by their places in the list of all its routers.
-    pub members: Vec<usize>,
+    /// The members in this process, as [`RouterConfig::name`] calls them.
+    pub members: Vec<String>,
 }
 
 impl GroupConfig {
-    /// The group of all processes with `-M`; the first router is this one's member.
-    pub fn of_processes(size: u8) -> Self {
-        Self { name: None, size, members: vec![0] }
+    /// The group of all processes with `-M`, to which this one adds a router.
+    pub fn of_processes(size: u8, router: &RouterConfig) -> Self {
+        Self { name: None, size, members: vec![router.name().to_string()] }
     }
 }
 
@@ -49,30 +49,24 @@ pub(super) fn form(tables: &[Table], routers: &mut [RouterConfig]) -> Result<Vec
             let message = format!("members: a group has 2 to {MAX_MEMBERS}, this one {count}");
             return Err(Complaint { at: members.span().start, message });
         }
-        let mut places = Vec::with_capacity(count);
         for member in members.get_ref() {
             let complaint = |message| Complaint { at: member.span().start, message };
-            let found = routers
-                .iter_mut()
-                .enumerate()
-                .find(|(_, router)| router.name().to_string() == *member.get_ref());
-            let Some((place, router)) = found else {
+            let name = member.get_ref();
+            let Some(router) = routers.iter_mut().find(|router| router.name().to_string() == *name) else {
                 return Err(complaint(format!(
-                    "members: there is no router {:?} in this file; a router is called like eth0/51",
-                    member.get_ref()
+                    "members: there is no router {name:?} in this file; a router is called like eth0/51"
                 )));
             };
             if router.grouped {
-                return Err(complaint(format!(
-                    "members: {} is a member already; a router is so once, of one group",
-                    member.get_ref()
-                )));
+                let message =
+                    format!("members: {name} is a member already; a router is so once, of one group");
+                return Err(complaint(message));
             }
             router.grouped = true;
-            places.push(place);
         }
         let size = u8::try_from(count).unwrap_or(u8::MAX);
-        groups.push(GroupConfig { name: Some(name.get_ref().clone()), size, members: places });
+        let members = members.get_ref().iter().map(|member| member.get_ref().clone()).collect();
+        groups.push(GroupConfig { name: Some(name.get_ref().clone()), size, members });
     }
     Ok(groups)
 }

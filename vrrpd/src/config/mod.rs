@@ -12,6 +12,7 @@ pub mod value;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 pub use authentication::Authentication;
 pub use group::GroupConfig;
@@ -21,6 +22,15 @@ use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version, Vrid};
 
 use crate::script;
+
+/// All that the user wants of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// The virtual routers, at least one.
+    pub routers: Vec<RouterConfig>,
+    /// Those that are Master together.
+    pub groups: Vec<GroupConfig>,
+}
 
 /// One virtual router, as the user wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,10 +229,15 @@ impl Vmac {
 }
 
 /// Reads a configuration file, and looks at the scripts it names.
-pub fn load(path: &Path) -> Result<(Vec<RouterConfig>, Vec<GroupConfig>), String> {
-    let (configs, groups) = file::read(path).map_err(|error| error.to_string())?;
-    configs.iter().try_for_each(check_scripts)?;
-    Ok((configs, groups))
+///
+/// It is read in a thread, and what it says is copied. What thousands of routers are parsed from lies between them in
+/// memory; the allocator gives threads memory of their own, so all of that goes back to the system.
+pub fn load(path: &Path) -> Result<Configuration, String> {
+    let read = thread::scope(|scope| scope.spawn(|| file::read(path)).join());
+    let read = read.map_err(|_| format!("{}: cannot be read", path.display()))?;
+    let configuration = read.map_err(|error| error.to_string())?.clone();
+    configuration.routers.iter().try_for_each(check_scripts)?;
+    Ok(configuration)
 }
 
 /// Whether the scripts of a router may be run.

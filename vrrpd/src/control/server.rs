@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 
 use super::{LONGEST_REQUEST, Reply, Request, Selector};
 use crate::report::EventReport;
+use crate::sys::memory;
 
 /// A client that does not speak or read for this long is let go.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -21,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MOST_CLIENTS: usize = 64;
 /// Clients that follow the transitions at the same time, besides those.
 const MOST_FOLLOWERS: usize = 64;
+
+/// Routers in an answer from which on it leaves megabytes behind.
+const MANY: usize = 255;
 
 /// A request on its way to the daemon's loop.
 #[derive(Debug)]
@@ -104,7 +108,15 @@ async fn converse(
                 return Ok(());
             }
             match answer.await {
-                Ok(reply) => say(&mut client, &reply).await,
+                Ok(reply) => {
+                    let is_long = matches!(&reply, Reply::State { routers } if routers.len() > MANY);
+                    let said = say(&mut client, &reply).await;
+                    drop(reply);
+                    if is_long {
+                        memory::give_back();
+                    }
+                    said
+                }
                 Err(_) => Ok(()),
             }
         }

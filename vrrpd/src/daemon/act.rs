@@ -112,7 +112,7 @@ impl Daemon {
             Task::Release => Order::Release(hold.clone()),
             Task::Discard => Order::Discard(hold.clone()),
         };
-        router.waiting = Some(Pending { ticket, task, hold });
+        router.waiting = Some(Box::new(Pending { ticket, task, hold, lost: Vec::new() }));
         self.service.request(Request { ticket, order });
     }
 
@@ -120,12 +120,10 @@ impl Daemon {
     pub(super) fn done(&mut self, ticket: Ticket, mut outcome: Outcome) {
         let Some(id) = self.tickets.remove(&ticket) else { return };
         let Some(router) = self.routers.get_mut(id.0) else { return };
-        let Some(Pending { task, hold, .. }) = router.waiting.take_if(|pending| pending.ticket == ticket)
-        else {
-            return;
-        };
-        if let Some(made) = outcome.made.take() {
-            router.vmac.made(made);
+        let answered = router.waiting.take_if(|pending| pending.ticket == ticket);
+        let Some(Pending { task, hold, lost, .. }) = answered.map(|pending| *pending) else { return };
+        if let (Some(made), Some(interface::Vmac::Macvlan(link, _))) = (outcome.made.take(), &hold.vmac) {
+            router.vmac.made(made, link.parent);
         }
         match task {
             Task::Prepare => {
@@ -133,7 +131,12 @@ impl Daemon {
                     router.vmac_refused(&error);
                 }
             }
-            Task::Take => self.took(id, hold, outcome),
+            Task::Take => {
+                self.took(id, hold, outcome);
+                for address in lost {
+                    self.address_lost(id, address.address);
+                }
+            }
             Task::Release => self.released(id, &hold, outcome),
             Task::Discard => {
                 if let Some(Err(error)) = outcome.vmac {
@@ -144,6 +147,19 @@ impl Daemon {
         }
         self.check_usable(id);
         self.act(id);
+        self.discard_stranded(id);
+    }
+
+    /// Takes away the link of a virtual MAC address when it is not where its router is, once nothing is on it.
+    pub(super) fn discard_stranded(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get(id.0) else { return };
+        let Some(link) = self.links.get(router.link.0) else { return };
+        if router.waiting.is_none()
+            && router.vmac.is_stranded(link.interface.as_ref())
+            && let Some(made) = router.vmac.made_link()
+        {
+            self.request(id, Task::Discard, Hold::nothing(made));
+        }
     }
 
     fn took(&mut self, id: RouterId, hold: Hold, outcome: Outcome) {
@@ -151,7 +167,7 @@ impl Daemon {
         let Some(link) = self.links.get(router.link.0) else { return };
         let mut refused = false;
         match (hold.vmac, outcome.vmac) {
-            (Some(vmac), Some(Ok(()))) => router.vmac.taken(vmac),
+            (Some(vmac), Some(Ok(()))) => router.vmac.taken(vmac, outcome.addr_gen_mode),
             (_, Some(Err(error))) => {
                 // An interface that is gone refuses nothing; its own notification follows.
                 if errno(&error) == Some(Errno::ENODEV) {
@@ -192,7 +208,10 @@ impl Daemon {
         let Some(link) = self.links.get_mut(router.link.0) else { return };
         for (address, result) in hold.addresses.iter().zip(outcome.addresses) {
             match result {
-                Ok(()) => router.set_held(address, false),
+                Ok(()) => {
+                    router.set_held(address, false);
+                    link.address_is_off(hold.index, address);
+                }
                 // Somebody else was faster, or the interface is gone and its addresses with it.
                 Err(error) if matches!(errno(&error), Some(Errno::EADDRNOTAVAIL | Errno::ENODEV)) => {
                     router.set_held(address, false);

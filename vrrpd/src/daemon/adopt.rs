@@ -7,8 +7,8 @@ use super::instance::Instance;
 use super::link::Link;
 use super::start::StartError;
 use crate::config::{VirtualAddress, Vmac};
-use crate::interface::Hold;
 use crate::interface::service::{Order, Request, Service, Ticket};
+use crate::interface::{Hold, Interface};
 use crate::journal::Journal;
 
 /// What is on an interface before we have put it there was left by a daemon that could not clean up: it has our mark, or
@@ -58,20 +58,39 @@ pub(super) fn orphans(routers: &[Instance], links: &[Link], journal: &Journal, s
     }
 }
 
+/// Removes the macvlan links of routers of ours that want none now, and of routers that an earlier daemon of our name had
+/// and we have not. A router that wants one removes an older one itself.
+pub(super) fn links(routers: &[Instance], interfaces: &[Interface], journal: &Journal, service: &Service) {
+    for interface in interfaces {
+        let Some(owner) = &interface.vmac_of else { continue };
+        let router = routers.iter().find(|router| router.config.name().to_string() == *owner);
+        if router.map_or_else(|| journal.has_link_of(owner), |router| router.config.vmac != Vmac::Macvlan) {
+            warn!(router = owner, link = interface.name, "removing a link that an earlier vrrpd left behind");
+            // Nobody waits for the answer: no router has this ticket.
+            let order = Order::Discard(Hold::nothing(interface.index));
+            service.request(Request { ticket: Ticket(0), order });
+        }
+    }
+}
+
 /// A virtual MAC address that is on the interface before we put it there is one that a crash left, or another router's.
 pub(super) fn vmac(router: &mut Instance, link: &Link, journal: &Journal) -> Result<(), StartError> {
     let Some(interface) = &link.interface else { return Ok(()) };
     router.vmac.note_own(interface);
     let Some(mac) = interface.mac.filter(|mac| mac.is_virtual_router()) else { return Ok(()) };
-    if !router.vmac.is_on(interface) {
-        return if router.vmac.mode() == Vmac::Interface {
-            Err(StartError::VmacTaken { interface: link.name.clone(), holder: format!(", {mac}") })
-        } else {
-            Ok(())
-        };
-    }
+    let noted = journal.own_mac(&link.name);
     let permanent = interface.permanent_mac.filter(|mac| !mac.is_virtual_router());
-    let own = journal.own_mac(&link.name).or(permanent);
+    let own = match (router.vmac.is_on(interface), router.vmac.mode()) {
+        (true, _) => noted.or(permanent),
+        // Nobody else has it, since the interface is ours to give a MAC address to: it is from another router of an
+        // earlier daemon of our name.
+        (false, Vmac::Interface) if noted.is_some() => noted,
+        (false, Vmac::Interface) => {
+            let holder = format!(", {mac}");
+            return Err(StartError::VmacTaken { interface: link.name.clone(), holder });
+        }
+        (false, Vmac::Macvlan | Vmac::None) => return Ok(()),
+    };
     let own = own.ok_or_else(|| StartError::OwnMacUnknown { interface: link.name.clone(), mac })?;
     warn!(router = %router.config.name(), %mac, "giving back a virtual MAC address that an earlier vrrpd left behind");
     router.vmac.adopt(interface, own);

@@ -41,7 +41,7 @@ pub(super) struct Groups {
 
 #[derive(Debug)]
 struct Served {
-    name: Option<String>,
+    config: GroupConfig,
     group: Group,
     members: Vec<Own>,
 }
@@ -55,27 +55,26 @@ struct Own {
     standing: Standing,
 }
 
-impl Groups {
-    /// The groups, and of each router, by its place in the list of all, which place it has in one.
-    pub(super) fn new(configs: &[GroupConfig], routers: &[RouterConfig]) -> (Self, Vec<Option<Place>>) {
-        let mut places = vec![None; routers.len()];
-        let mut groups = Vec::with_capacity(configs.len());
-        for config in configs {
-            let mut group = Group::new(config.size, RandomState::new().hash_one(std::process::id()));
-            let mut members = Vec::with_capacity(config.members.len());
-            for at in &config.members {
-                let Some(router) = routers.get(*at) else { continue };
-                let wait = master_down_interval(router.version, router.priority, router.interval);
-                let Some(member) = group.add(key(router), wait) else { continue };
-                let name = router.name().to_string();
-                members.push(Own { router: RouterId(*at), name, standing: Standing::Unusable });
-                if let Some(place) = places.get_mut(*at) {
-                    *place = Some(Place { group: groups.len(), member });
-                }
+impl Served {
+    /// A group of those of these routers that are its members.
+    fn new<'a>(config: &GroupConfig, routers: impl Iterator<Item = (RouterId, &'a RouterConfig)>) -> Self {
+        let mut group = Group::new(config.size, RandomState::new().hash_one(std::process::id()));
+        let mut members = Vec::with_capacity(config.members.len());
+        for (id, router) in routers {
+            let name = router.name().to_string();
+            let wait = master_down_interval(router.version, router.priority, router.interval);
+            if config.members.contains(&name) && group.add(key(router), wait).is_some() {
+                members.push(Own { router: id, name, standing: Standing::Unusable });
             }
-            groups.push(Served { name: config.name.clone(), group, members });
         }
-        (Self { served: groups, ..Self::default() }, places)
+        Self { config: config.clone(), group, members }
+    }
+}
+
+impl Groups {
+    /// The groups as they were configured.
+    pub(super) fn configs(&self) -> impl Iterator<Item = &GroupConfig> {
+        self.served.iter().map(|served| &served.config)
     }
 
     /// Looks for the other processes of the group, and listens at `path` for those that come later.
@@ -170,7 +169,7 @@ impl Groups {
         let missing: Vec<&str> = peers.into_iter().flat_map(Peers::missing).collect();
         let lacking = served.group.lacking();
         Some(GroupReport {
-            name: served.name.clone(),
+            name: served.config.name.clone(),
             size: served.group.size(),
             members: served.group.live(),
             ready: lacking.is_none(),
@@ -182,6 +181,42 @@ impl Groups {
 }
 
 impl Daemon {
+    /// Makes the groups those that are wanted. One that is there as it is wanted, with every router that it had, stays.
+    pub(super) fn form_groups(&mut self, wanted: &[GroupConfig]) {
+        self.settle_groups();
+        let mut before = std::mem::take(&mut self.groups.served);
+        for config in wanted {
+            let stays = |served: &Served| {
+                let has_place = |own: &Own| {
+                    self.routers
+                        .get(own.router.0)
+                        .is_some_and(|router| router.group.is_some() && !router.is_gone())
+                };
+                served.config == *config && served.members.iter().all(has_place)
+            };
+            let served = match before.iter().position(stays) {
+                Some(place) => before.swap_remove(place),
+                None => Served::new(config, self.present().map(|(id, router)| (id, &router.config))),
+            };
+            self.groups.served.push(served);
+        }
+        for router in &mut self.routers {
+            router.group = None;
+        }
+        for (group, served) in self.groups.served.iter().enumerate() {
+            for (member, own) in served.members.iter().enumerate() {
+                if let Some(router) = self.routers.get_mut(own.router.0) {
+                    router.group = Some(Place { group, member: Member(member) });
+                }
+            }
+        }
+        for router in &self.routers {
+            if let Some(place) = router.group {
+                self.groups.note(place, &router.machine);
+            }
+        }
+    }
+
     /// Tells the groups what was noted, and carries out what comes of it, until there is nothing more.
     pub(super) fn settle_groups(&mut self) {
         let mut events = std::mem::take(&mut self.group_events);
@@ -211,21 +246,22 @@ fn key(router: &RouterConfig) -> Key {
     Key { family: router.family, vrid: router.vrid, addresses: router.digest().to_bits() }
 }
 
-/// Why a group is not ready.
+/// Why a group is not ready: who is missing, and who stands in another way than it takes.
 fn in_words(lacking: Lacking, present: &[(&str, Standing)], missing: &[&str]) -> String {
-    match lacking {
-        Lacking::Members(count) => {
-            let unknown = usize::from(count).saturating_sub(missing.len());
-            let known = missing.iter().take(usize::from(count)).map(|name| (*name).to_owned());
-            let unknown = (unknown > 0).then(|| format!("{unknown} not seen or not answering"));
-            format!("missing: {}", known.chain(unknown).collect::<Vec<_>>().join(", "))
-        }
-        Lacking::Standing(standing) => {
-            let those: Vec<_> =
-                present.iter().filter(|(_, at)| !at.is_ready()).map(|(name, _)| *name).collect();
-            // Nobody is left of those whose word has been overtaken, and the group pauses as a whole.
-            let of_whom = if those.is_empty() { String::new() } else { format!(": {}", those.join(", ")) };
-            format!("{}{of_whom}", standing.name())
+    let mut words = Vec::new();
+    if let Lacking::Members(count) = lacking {
+        let known = missing.iter().take(usize::from(count));
+        words.extend(known.map(|name| format!("{name} missing")));
+        let unknown = usize::from(count).saturating_sub(missing.len());
+        if unknown > 0 {
+            words.push(format!("{unknown} not seen or silent"));
         }
     }
+    let not_ready = present.iter().filter(|(_, standing)| !standing.is_ready());
+    words.extend(not_ready.map(|(name, standing)| format!("{name} {}", standing.name())));
+    if let (Lacking::Standing(standing), true) = (lacking, words.is_empty()) {
+        // It is nobody's own: the group pauses, or waits for word that is newer.
+        words.push(standing.name().to_owned());
+    }
+    words.join(", ")
 }

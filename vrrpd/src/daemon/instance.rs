@@ -30,6 +30,8 @@ use crate::transmit::Frame;
 
 /// Transitions that are remembered.
 const HISTORY: usize = 16;
+/// Actions and transitions that a Backup has room for without asking for more: it mostly needs no others.
+const FEW: usize = 2;
 
 #[derive(Debug)]
 pub(super) struct Instance {
@@ -41,7 +43,7 @@ pub(super) struct Instance {
     /// Actions not carried out yet, in order.
     pub(super) queue: VecDeque<Action>,
     /// What the actions wait for.
-    pub(super) waiting: Option<Pending>,
+    pub(super) waiting: Option<Box<Pending>>,
     /// For each virtual address: whether we have put it on the interface.
     pub(super) held: Vec<bool>,
     /// The interface, by number, that they are on.
@@ -63,7 +65,7 @@ pub(super) struct Instance {
     told: StateName,
     since: SystemTime,
     reason: Reason,
-    history: VecDeque<TransitionReport>,
+    history: VecDeque<Past>,
     /// A failure to send a magic packet is said once until sending works again.
     magic_failed: bool,
     wire: WireAddresses,
@@ -80,12 +82,36 @@ enum Presence {
     Gone,
 }
 
+/// A transition that is remembered. There may be thousands of routers with [`HISTORY`] of them, so it is put into words only when
+/// somebody asks.
+#[derive(Clone, Copy, Debug)]
+struct Past {
+    at: SystemTime,
+    transition: Transition,
+    /// Who was master then, if another router was heard.
+    master: Option<IpAddr>,
+}
+
+impl Past {
+    fn report(&self) -> TransitionReport {
+        TransitionReport {
+            time: humantime::format_rfc3339_millis(self.at).to_string(),
+            from: self.transition.from.name().to_owned(),
+            to: self.transition.to.name().to_owned(),
+            reason: self.transition.reason.name().to_owned(),
+            master: self.master.map(|master| master.to_string()),
+        }
+    }
+}
+
 /// A request that the kernel has not answered yet.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) ticket: Ticket,
     pub(super) task: Task,
     pub(super) hold: Hold,
+    /// What somebody has removed while it was put there.
+    pub(super) lost: Vec<VirtualAddress>,
 }
 
 /// What a request is for.
@@ -131,7 +157,7 @@ impl Instance {
             machine: VirtualRouter::new(config.machine()),
             link,
             group: None,
-            queue: VecDeque::new(),
+            queue: VecDeque::with_capacity(FEW),
             waiting: None,
             held: vec![false; config.addresses.len()],
             held_on: None,
@@ -149,7 +175,7 @@ impl Instance {
             told: StateName::Init,
             since: SystemTime::now(),
             reason: Reason::StartUp,
-            history: VecDeque::new(),
+            history: VecDeque::with_capacity(FEW),
             wire,
             cached: None,
             config,
@@ -192,6 +218,12 @@ impl Instance {
     /// Master, and not about to become something else.
     pub(super) fn is_settled_master(&self) -> bool {
         self.machine.state().name() == StateName::Master && self.waiting.is_none()
+    }
+
+    /// Master, and not giving back what it has.
+    pub(super) fn is_holding(&self) -> bool {
+        let gives_back = |pending: &Pending| pending.task == Task::Release;
+        self.machine.state().name() == StateName::Master && !self.waiting.as_deref().is_some_and(gives_back)
     }
 
     /// Whether the MAC address of the interface is being changed for this router.
@@ -249,6 +281,8 @@ impl Instance {
                 Action::Transition(transition) => transition.to != StateName::Master,
                 Action::TakeAddresses | Action::GiveUpAddresses | Action::Notice(_) => true,
             }),
+            // What is missing is found when its turn comes.
+            Action::TakeAddresses if self.queue.back() == Some(&action) => return,
             // One advert says all that several in a row would.
             Action::SendAdvert(_) | Action::AnnounceAddresses if self.queue.contains(&action) => return,
             Action::TakeAddresses
@@ -347,6 +381,11 @@ impl Instance {
         }
     }
 
+    /// Whether all that was taken has been given back.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.waiting.is_none() && self.vmac.held().is_none() && !self.held.contains(&true)
+    }
+
     /// Where the addresses were is gone.
     pub(super) fn set_none_held(&mut self) {
         self.held.fill(false);
@@ -373,18 +412,12 @@ impl Instance {
         self.since = now;
         self.reason = transition.reason;
         self.transitions += 1;
-        let report = TransitionReport {
-            time: humantime::format_rfc3339_millis(now).to_string(),
-            from: transition.from.name().to_owned(),
-            to: transition.to.name().to_owned(),
-            reason: transition.reason.name().to_owned(),
-            master: self.master().map(|master| master.to_string()),
-        };
+        let past = Past { at: now, transition, master: self.master() };
         if self.history.len() == HISTORY {
             self.history.pop_front();
         }
-        self.history.push_back(report.clone());
-        Some((transition, report))
+        self.history.push_back(past);
+        Some((transition, past.report()))
     }
 
     /// Why the router is in its state: of a fault, what is wrong now rather than what was at first.
@@ -490,7 +523,7 @@ impl Instance {
                 transitions: self.transitions,
                 rejected: rejected.iter().map(|(reject, count)| (reject.name().to_owned(), count)).collect(),
             },
-            history: self.history.iter().cloned().collect(),
+            history: self.history.iter().map(Past::report).collect(),
             kernel: None,
         }
     }

@@ -34,7 +34,8 @@ const MOST_EVENTS: usize = 1024;
 /// What the kernel was told of a router, and what it told.
 #[derive(Debug, Default)]
 pub(super) struct KernelSide {
-    told: Option<Told>,
+    /// Boxed: there is none without a program in the kernel.
+    told: Option<Box<Told>>,
     /// Counts what adverts have to look like.
     generation: u32,
     /// The newest advert of the kernel's that the state machine has seen.
@@ -117,8 +118,8 @@ impl Daemon {
         now.config = now.config.expecting(&expect);
         // An advert that the kernel has told us of has moved its deadline as it has moved ours.
         let moved_already = matches!(after, Event::Advert(_));
-        let before = router.kernel.told;
-        router.kernel.told = Some(now);
+        let before = router.kernel.told.as_deref().copied();
+        **router.kernel.told.get_or_insert_with(|| Box::new(now)) = now;
         if before.map(|before| before.looks()) != Some(now.looks()) {
             router.kernel.generation = router.kernel.generation.wrapping_add(1);
         }

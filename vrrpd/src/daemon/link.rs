@@ -9,7 +9,7 @@ use vrrpd_common::wire::ipv4::{PROTOCOL_AH, PROTOCOL_VRRP};
 use vrrpd_common::{Duration, Family, Instant, MacAddr, Reject, Rejection, Vrid};
 
 use super::spacing::Spacing;
-use crate::config::Xdp;
+use crate::config::{VirtualAddress, Xdp};
 use crate::datapath::membership::Membership;
 use crate::datapath::own_mac::OwnMacFrames;
 use crate::datapath::raw::RawPath;
@@ -51,8 +51,9 @@ pub(super) struct Link {
     pub(super) xdp_pass: bool,
     /// Adverts that the interface did not take.
     pub(super) unsendable: Vec<(RouterId, usize, io::Error)>,
-    /// What has the interface take in frames to its own MAC address while it has a virtual one.
-    own_mac_frames: Option<OwnMacFrames>,
+    /// Its own MAC address, and what has the interface take in frames to that while it has a virtual one; `None`: that is
+    /// not possible.
+    own_mac_frames: Option<(MacAddr, Option<OwnMacFrames>)>,
     /// A failure to send is said once until sending works again.
     send_failed: bool,
 }
@@ -156,26 +157,39 @@ impl Link {
         }
     }
 
-    /// Has the interface take in frames to this MAC address, its own, also while it has a virtual one.
-    pub(super) fn keep_own_mac(&mut self, mac: MacAddr) {
-        if self.own_mac_frames.as_ref().is_some_and(|frames| frames.mac() == mac) {
+    /// Has the interface take in frames to this MAC address, its own, also while it has a virtual one; `None`: it never
+    /// has one. What was not possible once is not tried again.
+    pub(super) fn keep_own_mac(&mut self, mac: Option<MacAddr>) {
+        let Some(mac) = mac else {
+            self.own_mac_frames = None;
+            return;
+        };
+        if self.own_mac_frames.as_ref().is_some_and(|(kept, _)| *kept == mac) {
             return;
         }
         let Some(interface) = &self.interface else { return };
-        self.own_mac_frames = OwnMacFrames::attach(&self.name, interface.index, mac)
-            .map_err(|Refusal(reason)| {
-                info!(
-                    interface = self.name, %mac, reason,
-                    "while Master, frames to the interface's own MAC address are lost; hosts are told of the virtual one"
-                );
-            })
-            .ok();
+        let frames = OwnMacFrames::attach(&self.name, interface.index, mac).map_err(|Refusal(reason)| {
+            info!(
+                interface = self.name, %mac, reason,
+                "while Master, frames to the interface's own MAC address are lost; hosts are told of the virtual one"
+            );
+        });
+        self.own_mac_frames = Some((mac, frames.ok()));
     }
 
     /// The interface has its own MAC address again, ahead of the kernel's notification.
     pub(super) fn own_mac_is_back(&mut self, taken: &OwnMac) {
         if let Some(interface) = self.interface.as_mut().filter(|interface| interface.index == taken.index) {
             interface.mac = Some(taken.own);
+        }
+    }
+
+    /// This address was taken off the interface, ahead of the kernel's notification.
+    pub(super) fn address_is_off(&mut self, index: u32, address: &VirtualAddress) {
+        if let Some(interface) = self.interface.as_mut().filter(|interface| interface.index == index) {
+            interface
+                .addresses
+                .retain(|there| there.address != address.address || there.prefix_len != address.prefix_len);
         }
     }
 
@@ -241,21 +255,36 @@ impl Link {
         let Some(mut sockets) = self.sockets.take() else {
             return self.open(id, &interface, readiness, patience);
         };
+        let served = self.serve_with(&mut sockets, id, (family, vrid), readiness, patience);
+        // What the others need stays, whatever came of it.
+        self.sockets = Some(sockets);
+        served?.map_or(Ok(()), |Refusal(reason)| self.fall_back(id, &reason, readiness))
+    }
+
+    /// Adds to what is open; why the program in the kernel cannot serve the router, if it cannot.
+    fn serve_with(
+        &self,
+        sockets: &mut Sockets,
+        id: LinkId,
+        (family, vrid): (Family, Vrid),
+        readiness: &Readiness,
+        patience: Duration,
+    ) -> io::Result<Option<Refusal>> {
         if !sockets.memberships.iter().any(|membership| membership.family() == family) {
             sockets.memberships.push(Membership::new(sockets.index, family)?);
         }
-        let mut refusal = None;
         match &mut sockets.path {
-            Path::Raw { sockets: open, .. } => self.open_sockets(open, id, sockets.index, readiness)?,
+            Path::Raw { sockets: open, .. } => {
+                self.open_sockets(open, id, sockets.index, readiness)?;
+                Ok(None)
+            }
             Path::Xdp { program, authenticated } => {
                 if authenticated.is_none() {
                     *authenticated = self.authenticated_path(id, sockets.index, readiness)?;
                 }
-                refusal = program.prepare(std::iter::once(slot(family, vrid)), patience).err();
+                Ok(program.prepare(std::iter::once(slot(family, vrid)), patience).err())
             }
         }
-        self.sockets = Some(sockets);
-        refusal.map_or(Ok(()), |Refusal(reason)| self.fall_back(id, &reason, readiness))
     }
 
     /// Gives the program up, since the kernel does not do what it is asked.
@@ -315,6 +344,11 @@ impl Link {
     /// The interface is gone, and its sockets with it.
     pub(super) fn close(&mut self) {
         self.interface = None;
+        self.rest();
+    }
+
+    /// No router needs the interface any more.
+    pub(super) fn rest(&mut self) {
         self.sockets = None;
         self.own_mac_frames = None;
     }

@@ -23,11 +23,13 @@ use std::io;
 use std::net::IpAddr;
 
 use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 use vrrpd_common::router::{Action, Event, StateName};
 use vrrpd_common::{Duration, Instant};
 
 use crate::clock::{self, Alarm};
+use crate::config::{Configuration, Vmac};
 use crate::control::server::Command;
 use crate::datapath::readiness::Readiness;
 use crate::datapath::{Arrival, RouterId, vlans};
@@ -79,8 +81,9 @@ pub struct Daemon {
     actions: Vec<Action>,
     state_file: String,
     journal_file: String,
-    /// What stands there.
+    /// What stands there, or is written now.
     journal: String,
+    journal_written: Option<JoinHandle<()>>,
     rundir: RunDir,
     supervisor: Supervisor,
     reload: Reload,
@@ -93,7 +96,7 @@ enum Wake {
     Report(Report),
     Command(Command),
     Signal(Signal),
-    Reloaded(Result<reload::File, String>),
+    Reloaded(Result<Configuration, String>),
 }
 
 impl Daemon {
@@ -309,6 +312,7 @@ impl Daemon {
                     }
                 }
             }
+            Report::Followed(name) => self.reload.followed(&name),
             Report::Done(ticket, outcome) => self.done(ticket, outcome),
         }
     }
@@ -320,6 +324,7 @@ impl Daemon {
     fn link_changed(&mut self, id: LinkId, interface: &Interface) {
         let Some(link) = self.links.get_mut(id.0) else { return };
         if link.routers.is_empty() {
+            link.interface = Some(interface.clone());
             return;
         }
         if let Err(error) = link.open(id, interface, &self.readiness, AGAIN) {
@@ -339,6 +344,10 @@ impl Daemon {
         let came_up = interface.admin_up && link.interface.as_ref().is_none_or(|before| !before.admin_up);
         link.note_carrier(interface);
         let other_mac = link.interface.as_ref().is_none_or(|before| before.mac != interface.mac);
+        let is_link_event = link
+            .interface
+            .as_ref()
+            .is_some_and(|before| before.addresses == interface.addresses && before != interface);
         link.interface = Some(interface.clone());
         if came_up {
             link.join();
@@ -356,14 +365,20 @@ impl Daemon {
         for router in routers {
             self.check_vmac(router);
             self.check_usable(router);
+            if is_link_event {
+                self.enforce_settings(router);
+            }
         }
     }
 
     /// An address has gone from where a router has its addresses. If it had put it there as Master, it goes back.
     fn address_lost(&mut self, id: RouterId, address: IpAddr) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
+        if let Some(pending) = router.waiting.as_mut().filter(|pending| pending.task == Task::Take) {
+            pending.lost.extend(pending.hold.addresses.iter().filter(|taken| taken.address == address));
+        }
         let lost = router.addresses_held().into_iter().find(|held| held.address == address);
-        let (Some(lost), true) = (lost, router.is_settled_master()) else { return };
+        let (Some(lost), true) = (lost, router.is_holding()) else { return };
         warn!(router = %router.config.name(), address = %lost, "somebody removed the address; putting it back");
         router.set_held(&lost, false);
         self.take_again(id);
@@ -400,6 +415,8 @@ impl Daemon {
     /// Puts in force again what a Master has to have.
     fn take_again(&mut self, id: RouterId) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
+        // Those that wait already would come before what is taken now is there.
+        router.queue.retain(|action| *action != Action::AnnounceAddresses);
         router.enqueue(Action::TakeAddresses);
         router.enqueue(Action::AnnounceAddresses);
         self.act(id);
@@ -415,6 +432,7 @@ impl Daemon {
         self.forget_kernel(id);
         for router in routers {
             self.check_usable(router);
+            self.discard_stranded(router);
         }
     }
 
@@ -426,23 +444,41 @@ impl Daemon {
             return;
         }
         self.journal.clone_from(&text);
-        let path = self.rundir.file(&self.journal_file);
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = rundir::write_aside(&path, 0o600, &text) {
-                warn!(%error, "what has to be undone after a crash cannot be written down");
+        let path = self.rundir.path().join(&self.journal_file);
+        let before = self.journal_written.take();
+        self.journal_written = Some(tokio::task::spawn_local(async move {
+            // The newest is to stand there in the end. One that panicked is over as well.
+            if let Some(before) = before {
+                let _ = before.await;
             }
-        });
+            let written = tokio::task::spawn_blocking(move || rundir::write_aside(&path, 0o600, &text)).await;
+            if let Err(error) = written
+                .map_err(|error| error.to_string())
+                .and_then(|written| written.map_err(|error| error.to_string()))
+            {
+                warn!(error, "what has to be undone after a crash cannot be written down");
+            }
+        }));
     }
 
     /// Has interfaces that get a virtual MAC address take in frames to their own one as well.
     fn keep_own_macs(&mut self) {
-        for router in &self.routers {
-            let Some(link) = self.links.get_mut(router.link.0) else { continue };
-            if link.interface.is_some()
-                && let Some(own) = router.vmac.own_mac()
-            {
-                link.keep_own_mac(own);
+        for (place, link) in self.links.iter_mut().enumerate() {
+            let of_link = |router: &&Instance| router.link == LinkId(place) && !router.is_gone();
+            if link.interface.is_some() {
+                link.keep_own_mac(
+                    self.routers.iter().filter(of_link).find_map(|router| router.vmac.own_mac()),
+                );
             }
+        }
+    }
+
+    /// Whoever manages links may have set what decides who answers for the addresses on a macvlan link, and with what.
+    fn enforce_settings(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        if router.is_settled_master() && router.vmac.mode() == Vmac::Macvlan {
+            router.enqueue(Action::TakeAddresses);
+            self.act(id);
         }
     }
 
@@ -480,6 +516,8 @@ impl Daemon {
     /// Hands every router over, gives everything back, and waits until that is done.
     async fn leave(mut self) -> io::Result<()> {
         info!("leaving");
+        // Nobody begins any more.
+        self.reload = Reload::default();
         self.supervisor.stopping();
         for id in self.ids().collect::<Vec<_>>() {
             self.event(id, Event::Shutdown, None);
@@ -498,6 +536,10 @@ impl Daemon {
             error!("the kernel did not remove all addresses in time");
         }
         self.discard_links().await?;
+        if self.routers.iter().all(Instance::holds_nothing) {
+            // Removed with the others; what could not be given back is left to the next daemon.
+            self.rundir.file(&self.journal_file);
+        }
         // From here on another daemon may serve these routers, with a program of its own in the kernel; its scripts wait
         // for ours.
         self.links.clear();
@@ -520,14 +562,8 @@ impl Daemon {
     /// Takes the links of virtual MAC addresses away, and waits until that is done.
     async fn discard_links(&mut self) -> io::Result<()> {
         for id in self.ids().collect::<Vec<_>>() {
-            let Some(router) = self.routers.get(id.0) else { continue };
-            let Some(interface) = self.links.get(router.link.0).and_then(|link| link.interface.as_ref())
-            else {
-                continue;
-            };
-            if let Some(vmac) = router.vmac.made_link(&router.config, interface) {
-                let hold = Hold { vmac: Some(vmac), ..Hold::nothing(interface.index) };
-                self.request(id, Task::Discard, hold);
+            if let Some(made) = self.routers.get(id.0).and_then(|router| router.vmac.made_link()) {
+                self.request(id, Task::Discard, Hold::nothing(made));
             }
         }
         let until = clock::now() + LEAVE;

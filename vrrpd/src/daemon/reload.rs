@@ -3,9 +3,10 @@
 //!
 //! A router that is not in the file any more leaves as at the end of the process. One that has changed in what can be
 //! exchanged while it runs goes on with the new values; one that has changed otherwise leaves and comes back as a new
-//! one. New ones are begun when all that leave have given back what they held. Groups are not changed while they run.
+//! one, and so do all members of a group that is not as it was. New ones are begun when all that leave have given back what they held.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
@@ -13,41 +14,43 @@ use vrrpd_common::abi::{Command, slot};
 use vrrpd_common::router::Event;
 
 use super::instance::{Instance, Task};
-use super::link::{Link, LinkId};
+use super::link::Link;
 use super::start::{self, StartError};
 use super::{AGAIN, Daemon};
 use crate::clock;
-use crate::config::{self, GroupConfig, RouterConfig, Vmac};
+use crate::config::{self, Configuration, GroupConfig, RouterConfig, Vmac};
 use crate::datapath::RouterId;
 use crate::interface::{self, Hold};
 use crate::journal::Journal;
-
-/// What stands in a file.
-pub(super) type File = (Vec<RouterConfig>, Vec<GroupConfig>);
-/// A group by its name and the names of its members.
-type GroupNames = (Option<String>, Vec<String>);
 
 /// What is to become of the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Reload {
     /// The file; `None`: the routers are on the command line.
-    file: Option<PathBuf>,
-    reading: Option<JoinHandle<Result<File, String>>>,
-    /// The groups as they were read at the start.
-    groups: Vec<GroupNames>,
+    pub(super) file: Option<PathBuf>,
+    reading: Option<JoinHandle<Result<Configuration, String>>>,
+    /// New interfaces of which nothing has been told yet.
+    awaited: BTreeSet<String>,
     /// To be begun when nobody leaves any more.
     arriving: Vec<RouterConfig>,
+    /// To be formed then.
+    groups: Vec<GroupConfig>,
     /// Somebody leaves, or is to be begun.
     unsettled: bool,
 }
 
 impl Reload {
-    pub(super) fn of(file: &Path, configs: &[RouterConfig], groups: &[GroupConfig]) -> Self {
-        Self { file: Some(file.to_owned()), groups: named(configs, groups), ..Self::default() }
+    pub(super) fn of(file: Option<PathBuf>) -> Self {
+        Self { file, ..Self::default() }
+    }
+
+    /// All is known of this interface.
+    pub(super) fn followed(&mut self, interface: &str) {
+        self.awaited.remove(interface);
     }
 
     /// The file as it is now, once it has been asked for and read.
-    pub(super) async fn read(&mut self) -> Result<File, String> {
+    pub(super) async fn read(&mut self) -> Result<Configuration, String> {
         let Some(reading) = &mut self.reading else { return std::future::pending().await };
         let read = reading.await;
         self.reading = None;
@@ -68,9 +71,9 @@ impl Daemon {
     }
 
     /// Makes the routers those of the file.
-    pub(super) fn reloaded(&mut self, read: Result<File, String>) {
-        let configs = match read.and_then(|file| self.fits(file)) {
-            Ok(configs) => configs,
+    pub(super) fn reloaded(&mut self, read: Result<Configuration, String>) {
+        let Configuration { routers: configs, groups } = match read.and_then(fits) {
+            Ok(configuration) => configuration,
             Err(message) => {
                 error!(reason = message, "SIGHUP: the configuration stays as it was");
                 return;
@@ -79,11 +82,16 @@ impl Daemon {
         let is_known =
             |config: &RouterConfig| self.present().any(|(_, router)| router.config.name() == config.name());
         let new = configs.iter().filter(|config| !is_known(config)).count();
+        let regrouped = self.regrouped(&configs, &groups);
         let (mut left, mut changed, mut unchanged) = (0, 0, 0);
         for id in self.ids().collect::<Vec<_>>() {
             let Some(router) = self.routers.get(id.0) else { continue };
             let wanted = configs.iter().find(|config| config.name() == router.config.name());
             match wanted {
+                Some(_) if regrouped.contains(&router.config.name().to_string()) => {
+                    changed += 1;
+                    self.dismiss(id);
+                }
                 Some(wanted) if *wanted == router.config => unchanged += 1,
                 Some(wanted) if router.config.can_become(wanted) => {
                     changed += 1;
@@ -104,28 +112,16 @@ impl Daemon {
         };
         let arriving: Vec<_> = configs.into_iter().filter(|config| !stays(config)).collect();
         info!(new, left, changed, unchanged, "the configuration was read again");
-        self.reload.arriving = arriving;
-        self.reload.unsettled = true;
-    }
-
-    /// The routers, unless the start would refuse them, or a group would have to change.
-    fn fits(&self, (configs, groups): File) -> Result<Vec<RouterConfig>, String> {
-        for config in &configs {
-            start::datapath_wanted(&configs, &config.interface).map_err(|error| error.to_string())?;
-        }
-        if named(&configs, &groups) != self.reload.groups {
-            return Err("[[group]]: groups are changed by a restart only".to_owned());
-        }
-        let other = |config: &&RouterConfig| {
-            let ours = self.present().find(|(_, router)| router.config.name() == config.name());
-            config.grouped && ours.is_some_and(|(_, router)| !router.config.can_become(config))
-        };
-        match configs.iter().find(other) {
-            Some(config) => {
-                Err(format!("{}: a member of a group is changed so by a restart only", config.name()))
+        for config in &arriving {
+            if self.link_named(&config.interface).is_none() {
+                self.links.push(Link::new(config.interface.clone(), config.xdp, config.xdp_pass));
+                self.reload.awaited.insert(config.interface.clone());
+                self.service.follow(config.interface.clone());
             }
-            None => Ok(configs),
         }
+        self.reload.arriving = arriving;
+        self.reload.groups = groups;
+        self.reload.unsettled = true;
     }
 
     /// Goes on with other values.
@@ -169,34 +165,51 @@ impl Daemon {
         for id in leaving {
             self.see_off(id);
         }
-        if self.present().any(|(_, router)| router.is_leaving()) {
+        if self.present().any(|(_, router)| router.is_leaving()) || !self.reload.awaited.is_empty() {
             return;
         }
         self.reload.unsettled = false;
         for config in std::mem::take(&mut self.reload.arriving) {
             let name = config.name().to_string();
-            if let Err(error) = self.begin(config) {
+            if let Err(error) = self.begin(config.clone()) {
                 error!(router = name, %error, "the new router is left out");
+                self.leave_out(&config);
             }
         }
+        let groups = std::mem::take(&mut self.reload.groups);
+        self.form_groups(&groups);
         self.write_journal();
         self.keep_own_macs();
     }
 
+    /// The members of groups that do not stay as they are, before and after. Such a group begins anew, with all members.
+    fn regrouped(&self, configs: &[RouterConfig], groups: &[GroupConfig]) -> BTreeSet<String> {
+        let stays = |name: &String| {
+            let before = self.present().find(|(_, router)| router.config.name().to_string() == *name);
+            let after = configs.iter().find(|config| config.name().to_string() == *name);
+            before.zip(after).is_some_and(|((_, router), config)| router.config.can_become(config))
+        };
+        let is_kept = |group: &GroupConfig| {
+            self.groups.configs().any(|before| before == group)
+                && groups.contains(group)
+                && group.members.iter().all(stays)
+        };
+        let changed = self.groups.configs().chain(groups).filter(|group| !is_kept(group));
+        changed.flat_map(|group| group.members.iter().cloned()).collect()
+    }
+
     fn see_off(&mut self, id: RouterId) {
         let Some(router) = self.routers.get(id.0) else { return };
-        if router.waiting.is_some() || !router.queue.is_empty() {
-            return;
-        }
         let Some(link) = self.links.get(router.link.0) else { return };
-        if let Some(interface) = &link.interface
-            && let Some(vmac) = router.vmac.made_link(&router.config, interface)
-        {
-            let hold = Hold { vmac: Some(vmac), ..Hold::nothing(interface.index) };
-            self.request(id, Task::Discard, hold);
+        // With the last router the socket goes, and what waits there to be sent.
+        let last_words = link.routers.len() == 1 && link.deadline(clock::now()).is_some();
+        if router.waiting.is_some() || !router.queue.is_empty() || last_words {
             return;
         }
-        self.forget(id);
+        match router.vmac.made_link() {
+            Some(made) => self.request(id, Task::Discard, Hold::nothing(made)),
+            None => self.forget(id),
+        }
     }
 
     /// Nothing of the router is left but its place, for another one.
@@ -217,52 +230,68 @@ impl Daemon {
             link.routers.retain(|other| *other != id);
             link.table.remove(family, vrid);
             if link.routers.is_empty() {
-                link.close();
+                link.rest();
             }
         }
+        self.release_claims(&config);
+    }
+
+    fn release_claims(&self, config: &RouterConfig) {
         self.rundir.release(&config.file_name());
         if config.vmac == Vmac::Interface {
-            self.rundir.release(&claim_of_mac(&config));
+            self.rundir.release(&claim_of_mac(config));
         }
     }
 
     /// Begins a router that the file has and we had not.
     fn begin(&mut self, config: RouterConfig) -> Result<(), StartError> {
         start::claim_router(&self.rundir, &config)?;
-        if self.link_named(&config.interface).is_none() {
-            self.links.push(Link::new(config.interface.clone(), config.xdp, config.xdp_pass));
-        }
-        let link_id = self.link_named(&config.interface).unwrap_or(LinkId(0));
+        let Some(link_id) = self.link_named(&config.interface) else { return Ok(()) };
         let free = self.routers.iter().position(Instance::is_gone);
         let id = RouterId(free.unwrap_or(self.routers.len()));
         if let Some(link) = self.links.get_mut(link_id.0)
             && link.routers.is_empty()
         {
             (link.xdp, link.xdp_pass) = (config.xdp, config.xdp_pass);
+            if link.interface.as_ref().is_some_and(|interface| interface.mac.is_none()) {
+                return Err(StartError::NotEthernet(link.name.clone()));
+            }
         }
         // What was left behind on the interface by others bears our mark; there is no journal of it.
-        let Some(mut router) = start::make_router(config, None, id, &mut self.links, &Journal::default())?
-        else {
+        let Some(mut router) = start::make_router(config, id, &mut self.links, &Journal::default())? else {
             return Ok(());
         };
         router.start_scripts(&self.rundir)?;
         let key = (router.config.family, router.config.vrid);
-        match self.routers.get_mut(id.0) {
-            Some(place) => *place = router,
-            None => self.routers.push(router),
-        }
         if let Some(link) = self.links.get_mut(link_id.0) {
             link.serve(link_id, key, &self.readiness, AGAIN)
                 .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
             link.join();
-            if link.interface.is_none() {
-                // Its state comes as a report.
-                self.service.follow(link.name.clone());
+            // The kernel watches their deadlines no more if it could not serve one more.
+            for other in link.routers.clone() {
+                self.schedule(other);
             }
+        }
+        match self.routers.get_mut(id.0) {
+            Some(place) => *place = router,
+            None => self.routers.push(router),
         }
         self.prepare_vmac(id);
         self.event_at(id, clock::now(), Event::Startup, None);
         Ok(())
+    }
+
+    /// Nothing remains of a router that could not begin.
+    fn leave_out(&mut self, config: &RouterConfig) {
+        let is_there = |id: &RouterId| self.routers.get(id.0).is_some_and(|router| !router.is_gone());
+        if let Some(link) = self.links.iter_mut().find(|link| link.name == config.interface) {
+            link.routers.retain(is_there);
+            link.table.remove(config.family, config.vrid);
+            if link.routers.is_empty() {
+                link.rest();
+            }
+        }
+        self.release_claims(config);
     }
 
     /// Makes the link that a router's virtual MAC address needs.
@@ -278,18 +307,13 @@ impl Daemon {
     }
 }
 
-fn named(configs: &[RouterConfig], groups: &[GroupConfig]) -> Vec<GroupNames> {
-    let name = |at: &usize| configs.get(*at).map(|config| config.name().to_string());
-    let mut named: Vec<_> = groups
-        .iter()
-        .map(|group| {
-            let mut members: Vec<_> = group.members.iter().filter_map(name).collect();
-            members.sort_unstable();
-            (group.name.clone(), members)
-        })
-        .collect();
-    named.sort_unstable();
-    named
+/// Refuses what the start would refuse of the routers that come.
+fn fits(configuration: Configuration) -> Result<Configuration, String> {
+    for config in &configuration.routers {
+        start::datapath_wanted(&configuration.routers, &config.interface)
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(configuration)
 }
 
 /// What is claimed for the MAC address of a router's interface.

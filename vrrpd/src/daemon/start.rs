@@ -13,14 +13,14 @@ use vrrpd_common::router::{Event, Fault};
 use vrrpd_common::{Duration, MacAddr};
 
 use super::adopt;
-use super::groups::{Groups, Place};
+use super::groups::Groups;
 use super::instance::Instance;
 use super::link::{Link, LinkId};
 use super::reload::{self, Reload};
 use super::{Daemon, LONGEST_FRAME};
 use crate::association::SecurityAssociation;
 use crate::clock::{self, Alarm};
-use crate::config::{GroupConfig, RouterConfig, Vmac, VmacFallback, Xdp};
+use crate::config::{Configuration, RouterConfig, Vmac, VmacFallback, Xdp};
 use crate::control::server;
 use crate::datapath::RouterId;
 use crate::datapath::leftovers;
@@ -29,7 +29,7 @@ use crate::interface::service::{Report, Service};
 use crate::interface::{Interface, Outcome};
 use crate::journal::Journal;
 use crate::peers;
-use crate::rundir::{RunDir, RunDirError};
+use crate::rundir::{self, RunDir, RunDirError};
 use crate::signals::Signals;
 use crate::supervisor::Supervisor;
 use crate::sys::memory;
@@ -151,11 +151,11 @@ pub enum StartError {
 impl Daemon {
     /// Opens all that is needed. The daemon is not heard of on the network before [`Daemon::run`].
     pub async fn start(
-        configs: Vec<RouterConfig>,
-        groups: Vec<GroupConfig>,
+        configuration: Configuration,
         source: &Source,
         dir: Option<&Path>,
     ) -> Result<Self, StartError> {
+        let Configuration { routers: configs, groups } = configuration;
         let system = |what: &str| {
             let what = what.to_owned();
             move |error| StartError::System { what, error }
@@ -174,14 +174,9 @@ impl Daemon {
 
         let journal_file = format!("{base}.journal");
         let journal = Journal::read(&rundir.path().join(&journal_file));
-        let reload = match source {
-            Source::CommandLine => Reload::default(),
-            Source::File(path) => Reload::of(path, &configs, &groups),
-        };
-        let (groups, places) = Groups::new(&groups, &configs);
         let mut routers = Vec::with_capacity(configs.len());
-        for (config, group) in configs.into_iter().zip(places) {
-            routers.extend(make_router(config, group, RouterId(routers.len()), &mut links, &journal)?);
+        for config in configs {
+            routers.extend(make_router(config, RouterId(routers.len()), &mut links, &journal)?);
         }
 
         let readiness = Readiness::new().map_err(system("epoll"))?;
@@ -195,8 +190,7 @@ impl Daemon {
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
         adopt::orphans(&routers, &links, &journal, &service);
-        let journal = journal_text(routers.iter());
-        rundir.write(&journal_file, 0o600, &journal)?;
+        adopt::links(&routers, &interfaces, &journal, &service);
         publish(&mut rundir, source, &base, &routers)?;
         let socket = rundir.socket_path(&format!("{base}.sock"))?;
         server::start(&socket, server::Daemon { commands: commands_in, events: events.clone() })
@@ -209,7 +203,7 @@ impl Daemon {
         let mut daemon = Self {
             routers,
             links,
-            groups,
+            groups: Groups::default(),
             group_events: Vec::new(),
             deadlines: BTreeSet::new(),
             alarm: Alarm::new().map_err(system("timerfd"))?,
@@ -226,12 +220,18 @@ impl Daemon {
             actions: Vec::new(),
             state_file: format!("{base}.state"),
             journal_file,
-            journal,
+            journal: String::new(),
+            journal_written: None,
             rundir,
             supervisor,
-            reload,
+            reload: Reload::of(match source {
+                Source::CommandLine => None,
+                Source::File(path) => Some(path.clone()),
+            }),
         };
+        daemon.form_groups(&groups);
         daemon.prepare().await?;
+        daemon.begin_journal().await?;
         daemon.keep_own_macs();
         daemon.meet_group(source, &base)?;
         Ok(daemon)
@@ -268,11 +268,29 @@ impl Daemon {
                 report.ok_or_else(|| StartError::System { what: "netlink".to_owned(), error: ended() })?;
             self.report(report);
         }
-        let Some(refused) = refused else { return Ok(()) };
-        self.discard_links()
-            .await
-            .map_err(|error| StartError::System { what: "netlink".to_owned(), error })?;
-        Err(refused)
+        match refused {
+            None => Ok(()),
+            Some(refused) => Err(self.undo(refused).await),
+        }
+    }
+
+    /// Writes the journal in the place of an earlier daemon's. Nothing can fail after that: a start that fails must not
+    /// forget what that one has left.
+    async fn begin_journal(&mut self) -> Result<(), StartError> {
+        self.journal = journal_text(self.present().map(|(_, router)| router));
+        let path = self.rundir.path().join(&self.journal_file);
+        match rundir::write_aside(&path, 0o600, &self.journal) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.undo(error.into()).await),
+        }
+    }
+
+    /// Takes the links away that were made, since the start fails with this error, or with one in doing so.
+    async fn undo(&mut self, failure: StartError) -> StartError {
+        match self.discard_links().await {
+            Ok(()) => failure,
+            Err(error) => StartError::System { what: "netlink".to_owned(), error },
+        }
     }
 }
 
@@ -303,7 +321,6 @@ fn make_links(
 /// A router, which its interface knows of from now on; `None` without an interface of its name.
 pub(super) fn make_router(
     config: RouterConfig,
-    group: Option<Place>,
     id: RouterId,
     links: &mut [Link],
     journal: &Journal,
@@ -313,7 +330,6 @@ pub(super) fn make_router(
         return Ok(None);
     };
     let mut router = Instance::new(config, LinkId(place));
-    router.group = group;
     check_length(&router, link)?;
     adopt::addresses(&mut router, link, journal);
     adopt::vmac(&mut router, link, journal)?;

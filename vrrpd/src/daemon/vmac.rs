@@ -13,6 +13,8 @@ pub(super) struct VmacSide {
     without: bool,
     /// The macvlan link that was made.
     link: Option<(u32, String)>,
+    /// The interface below that link.
+    parent: u32,
     /// The interface's own MAC address, as seen last without the virtual one.
     own: Option<MacAddr>,
     /// What is to be undone.
@@ -26,6 +28,7 @@ impl VmacSide {
             mac: MacAddr::virtual_router(config.family, config.vrid),
             without: false,
             link: None,
+            parent: 0,
             own: None,
             in_force: None,
         }
@@ -47,17 +50,32 @@ impl VmacSide {
     }
 
     /// The link that was made, to be taken away.
-    pub(super) fn made_link(&self, config: &RouterConfig, interface: &Interface) -> Option<Vmac> {
-        self.link.as_ref()?;
-        Some(Vmac::Macvlan(self.macvlan(config, interface), self.link.clone()))
+    pub(super) fn made_link(&self) -> Option<u32> {
+        self.link.as_ref().map(|(index, _)| *index)
+    }
+
+    /// Whether the link that was made is not above this interface: that has another name by now, or is another one.
+    pub(super) fn is_stranded(&self, interface: Option<&Interface>) -> bool {
+        self.link.is_some() && interface.is_none_or(|interface| interface.index != self.parent)
     }
 
     /// What is to be taken, on this interface.
     pub(super) fn wanted(&self, config: &RouterConfig, interface: &Interface) -> Option<Vmac> {
         match self.mode() {
             config::Vmac::None => None,
-            config::Vmac::Interface => Some(Vmac::Interface(OwnMac::of(interface, self.own?, self.mac))),
-            config::Vmac::Macvlan => Some(Vmac::Macvlan(self.macvlan(config, interface), self.link.clone())),
+            config::Vmac::Interface => {
+                let mut wanted = OwnMac::of(interface, self.own?, self.mac);
+                if let Some(Vmac::Interface(taken)) = &self.in_force
+                    && taken.index == interface.index
+                {
+                    wanted.addr_gen_mode.clone_from(&taken.addr_gen_mode);
+                }
+                Some(Vmac::Interface(wanted))
+            }
+            config::Vmac::Macvlan => {
+                let link = self.link.clone().filter(|_| !self.is_stranded(Some(interface)));
+                Some(Vmac::Macvlan(self.macvlan(config, interface), link))
+            }
         }
     }
 
@@ -105,15 +123,18 @@ impl VmacSide {
         self.in_force.clone()
     }
 
-    /// The link that was made is there.
-    pub(super) fn made(&mut self, link: (u32, String)) {
-        if let Some(Vmac::Macvlan(_, known)) = &mut self.in_force {
-            *known = Some(link.clone());
-        }
+    /// The link that was made is there, above this interface.
+    pub(super) fn made(&mut self, link: (u32, String), parent: u32) {
         self.link = Some(link);
+        self.parent = parent;
     }
 
-    pub(super) fn taken(&mut self, vmac: Vmac) {
+    pub(super) fn taken(&mut self, mut vmac: Vmac, addr_gen_mode: Option<String>) {
+        match &mut vmac {
+            // The link may be newer than the wish.
+            Vmac::Macvlan(_, known) => known.clone_from(&self.link),
+            Vmac::Interface(taken) => taken.addr_gen_mode = addr_gen_mode,
+        }
         self.in_force = Some(vmac);
     }
 

@@ -70,7 +70,7 @@ struct Entry {
     id: RouterId,
     expect: Expect,
     /// Of its Authentication Header, if it has one.
-    association: Option<SecurityAssociation>,
+    association: Option<Box<SecurityAssociation>>,
     received: u64,
     rejected: RejectCounts,
 }
@@ -86,7 +86,7 @@ impl Table {
     /// Gives a router the key of its Authentication Header.
     pub fn associate(&mut self, family: Family, vrid: Vrid, association: SecurityAssociation) {
         if let Some(entry) = self.routers.get_mut(&(family, vrid)) {
-            entry.association = Some(association);
+            entry.association = Some(Box::new(association));
         }
     }
 

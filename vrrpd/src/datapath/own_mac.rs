@@ -19,7 +19,6 @@ const PROGRAM: &str = "own_mac";
 /// The classifier on one interface; dropping it takes it away. If we crash, the kernel does, from 6.6 on; before, the next
 /// start does.
 pub struct OwnMacFrames {
-    mac: MacAddr,
     _ebpf: Ebpf,
     /// What it hangs on in kernels before 6.6; goes after it.
     _clsact: Option<Clsact>,
@@ -55,17 +54,12 @@ impl OwnMacFrames {
             }
             Err(error) => return Err(refusal(&error)),
         };
-        Ok(Self { mac, _ebpf: ebpf, _clsact: clsact })
-    }
-
-    /// What it takes in.
-    pub const fn mac(&self) -> MacAddr {
-        self.mac
+        Ok(Self { _ebpf: ebpf, _clsact: clsact })
     }
 }
 
 impl fmt::Debug for OwnMacFrames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnMacFrames").field("mac", &self.mac).finish_non_exhaustive()
+        f.debug_struct("OwnMacFrames").finish_non_exhaustive()
     }
 }

@@ -163,9 +163,13 @@ fn open(dir: &Path) -> Option<Pinned> {
     Some(Pinned { interface, records, rejects: PerCpuArray::try_from(rejects).ok()? })
 }
 
+/// The network namespace that we are in, by the kernel's number.
+pub fn namespace() -> io::Result<u64> {
+    Ok(fs::metadata("/proc/thread-self/ns/net")?.ino())
+}
+
 fn directory() -> io::Result<PathBuf> {
-    let namespace = fs::metadata("/proc/thread-self/ns/net")?.ino();
-    Ok(Path::new(OURS).join(namespace.to_string()))
+    Ok(Path::new(OURS).join(namespace()?.to_string()))
 }
 
 /// The file system allows no dots in names, VLAN interfaces have one; a comma is what no interface of theirs has.

@@ -50,6 +50,8 @@ pub struct Outcome {
     pub restarted: bool,
     /// The MAC address that the interface has from now on.
     pub mac: Option<MacAddr>,
+    /// How the kernel made link-local addresses on it before.
+    pub addr_gen_mode: Option<String>,
 }
 
 impl Hold {
@@ -65,13 +67,21 @@ pub(super) async fn perform(mut handle: Handle, order: Order) -> Outcome {
         Order::Prepare(hold) => prepare(&mut handle, &hold).await,
         Order::Take(hold) => take(&mut handle, hold).await,
         Order::Release(hold) => release(&mut handle, &hold).await,
-        Order::Discard(hold) => discard(&mut handle, &hold).await,
+        Order::Discard(hold) => discard(&mut handle, hold.index).await,
     }
 }
 
 impl Outcome {
     const fn new(index: u32) -> Self {
-        Self { vmac: None, made: None, index, addresses: Vec::new(), restarted: false, mac: None }
+        Self {
+            vmac: None,
+            made: None,
+            index,
+            addresses: Vec::new(),
+            restarted: false,
+            mac: None,
+            addr_gen_mode: None,
+        }
     }
 }
 
@@ -91,22 +101,19 @@ async fn prepare(handle: &mut Handle, hold: &Hold) -> Outcome {
 
 async fn take(handle: &mut Handle, mut hold: Hold) -> Outcome {
     let mut outcome = Outcome::new(hold.index);
-    match &hold.vmac {
+    match &mut hold.vmac {
         None => {}
         Some(Vmac::Interface(interface)) => {
             let replaced = interface.replace(handle).await;
+            outcome.addr_gen_mode.clone_from(&interface.addr_gen_mode);
             outcome.restarted = matches!(replaced, Ok(true));
             outcome.mac = replaced.is_ok().then_some(interface.vmac);
             outcome.vmac = Some(replaced.map(drop));
         }
-        Some(Vmac::Macvlan(link, known)) => match bring_up(handle, link, known.clone()).await {
-            Ok(up) => {
-                hold.index = up.0;
-                outcome.made = Some(up);
-                outcome.vmac = Some(Ok(()));
-            }
-            Err(error) => outcome.vmac = Some(Err(error)),
-        },
+        Some(Vmac::Macvlan(link, known)) => {
+            let up = bring_up(handle, link, known.as_ref(), &mut outcome.made).await;
+            outcome.vmac = Some(up.map(|index| hold.index = index));
+        }
     }
     if matches!(outcome.vmac, Some(Err(_))) && !hold.or_without {
         return outcome;
@@ -126,20 +133,21 @@ async fn take(handle: &mut Handle, mut hold: Hold) -> Outcome {
     outcome
 }
 
-/// The link, up; made anew if somebody has removed it.
+/// The link, up; made anew if somebody has removed it. What was made is there also when it cannot be set up.
 async fn bring_up(
     handle: &mut Handle,
     link: &Macvlan,
-    known: Option<(u32, String)>,
-) -> io::Result<(u32, String)> {
+    known: Option<&(u32, String)>,
+    made: &mut Option<(u32, String)>,
+) -> io::Result<u32> {
     if let Some((index, name)) = known
-        && link.bring_up(handle, index, &name).await.is_ok()
+        && link.bring_up(handle, *index, name).await.is_ok()
     {
-        return Ok((index, name));
+        return Ok(*index);
     }
-    let (index, name) = link.make(handle).await?;
-    link.bring_up(handle, index, &name).await?;
-    Ok((index, name))
+    let (index, name) = made.insert(link.make(handle).await?);
+    link.bring_up(handle, *index, name).await?;
+    Ok(*index)
 }
 
 async fn release(handle: &mut Handle, hold: &Hold) -> Outcome {
@@ -167,11 +175,9 @@ async fn release(handle: &mut Handle, hold: &Hold) -> Outcome {
     outcome
 }
 
-async fn discard(handle: &mut Handle, hold: &Hold) -> Outcome {
-    let mut outcome = Outcome::new(hold.index);
-    if let Some(Vmac::Macvlan(link, Some((index, _)))) = &hold.vmac {
-        outcome.vmac = Some(macvlan::discard(handle, *index, &link.parent_name).await);
-    }
+async fn discard(handle: &mut Handle, link: u32) -> Outcome {
+    let mut outcome = Outcome::new(link);
+    outcome.vmac = Some(macvlan::discard(handle, link).await);
     outcome
 }
 

@@ -134,8 +134,9 @@ impl Macvlan {
     }
 }
 
-/// Takes the link away, and puts the settings of the interface below back unless another link of ours needs them.
-pub(super) async fn discard(handle: &mut Handle, index: u32, parent_name: &str) -> io::Result<()> {
+/// Takes the link away, and puts the settings of the interface below, whatever that is called by now, back unless
+/// another link of ours needs them.
+pub(super) async fn discard(handle: &mut Handle, index: u32) -> io::Result<()> {
     let found = marked(handle).await?;
     let Some(this) = found.iter().find(|link| link.index == index) else { return Ok(()) };
     remove(handle, index).await?;
@@ -144,15 +145,26 @@ pub(super) async fn discard(handle: &mut Handle, index: u32, parent_name: &str) 
     if still_used {
         return Ok(());
     }
+    let Some(parent_name) = name_of(handle, this.parent).await else { return Ok(()) };
     for pair in this.alias.split(' ') {
         let Some((key, value)) = pair.split_once('=') else { continue };
         if let Some(setting) = PARENT_IPV4.iter().find(|setting| setting.key == key)
-            && let Err(error) = setting.set(parent_name, value)
+            && let Err(error) = setting.set(&parent_name, value)
         {
             warn!(interface = parent_name, link = this.name, %error, "a setting cannot be put back");
         }
     }
     Ok(())
+}
+
+/// What an interface is called; `None` when it is gone.
+async fn name_of(handle: &Handle, index: Option<u32>) -> Option<String> {
+    let mut links = handle.link().get().match_index(index?).execute();
+    let link = links.try_next().await.ok()??;
+    link.attributes.into_iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name),
+        _ => None,
+    })
 }
 
 async fn remove(handle: &mut Handle, index: u32) -> io::Result<()> {

@@ -59,8 +59,8 @@ impl Mirror {
         interface.vmac_of.is_some() || self.names.contains(&interface.name)
     }
 
-    /// Takes in a complete dump; returns what is gone since the last one.
-    pub(super) fn replace(&mut self, links: &[LinkMessage], addresses: &[AddressMessage]) -> Vec<Interface> {
+    /// Takes in a complete dump; says what is gone since the last one, interfaces first.
+    pub(super) fn replace(&mut self, links: &[LinkMessage], addresses: &[AddressMessage]) -> Vec<Change> {
         let before = std::mem::take(&mut self.interfaces);
         for link in links {
             if let Some(interface) = interface(link)
@@ -72,7 +72,22 @@ impl Mirror {
         for address in addresses {
             self.new_address(address);
         }
-        before.into_values().filter(|interface| !self.interfaces.contains_key(&interface.index)).collect()
+        let mut gone = Vec::new();
+        let mut lost = Vec::new();
+        for interface in before.into_values() {
+            match self.interfaces.get(&interface.index) {
+                None => gone.push(Change::Removed(interface)),
+                Some(now) => lost.extend(
+                    interface
+                        .addresses
+                        .iter()
+                        .filter(|address| !now.addresses.iter().any(|there| same(there, address)))
+                        .map(|address| Change::Lost(now.index, address.address)),
+                ),
+            }
+        }
+        gone.append(&mut lost);
+        gone
     }
 
     /// We have changed the MAC address of an interface; the kernel says so as well, some time later.
@@ -289,8 +304,11 @@ mod tests {
     #[test]
     fn a_dump_says_what_is_gone() {
         let mut mirror = eth0();
+        mirror.new_address(&address(2, "10.0.0.2"));
+        let lost = mirror.replace(&[link(2, "eth0", LinkFlags::Up)], &[address(2, "10.0.0.1")]);
+        assert_eq!(lost, [Change::Lost(2, IpAddr::from([10, 0, 0, 2]))]);
         let gone = mirror.replace(&[link(7, "eth0", LinkFlags::Up)], &[]);
-        assert_eq!(gone.len(), 1);
+        assert!(matches!(&gone[..], [Change::Removed(interface)] if interface.index == 2), "{gone:?}");
         assert_eq!(mirror.interfaces().map(|interface| interface.index).collect::<Vec<_>>(), [7]);
     }
 }

@@ -40,25 +40,23 @@ pub struct OwnMac {
     pub own: MacAddr,
     /// The one of the virtual router.
     pub vmac: MacAddr,
-    /// How the kernel makes link-local addresses there, as it was; `None` without IPv6.
+    /// How the kernel made link-local addresses there before; `None` while nothing was changed, and without IPv6.
     pub addr_gen_mode: Option<String>,
 }
 
 impl OwnMac {
     /// An interface as it is before anything is changed.
     pub fn of(interface: &Interface, own: MacAddr, vmac: MacAddr) -> Self {
-        Self {
-            index: interface.index,
-            name: interface.name.clone(),
-            own,
-            vmac,
-            addr_gen_mode: NO_ADDRESS_OF_THE_MAC.read(&interface.name),
-        }
+        Self { index: interface.index, name: interface.name.clone(), own, vmac, addr_gen_mode: None }
     }
 
     /// Gives the interface the virtual MAC address; frames to its own one are still taken in. Says whether it was set
     /// down for that.
-    pub(super) async fn replace(&self, handle: &mut Handle) -> io::Result<bool> {
+    pub(super) async fn replace(&mut self, handle: &mut Handle) -> io::Result<bool> {
+        // Not what we have set ourselves: the virtual one may have been taken away by others.
+        if self.addr_gen_mode.is_none() {
+            self.addr_gen_mode = NO_ADDRESS_OF_THE_MAC.read(&self.name);
+        }
         let restarted = self.set(handle, self.vmac).await?;
         // A driver that filters nothing needs no exception.
         let _ = ask(handle, RouteNetlinkMessage::NewNeighbour(self.exception()), Manner::Create).await;

@@ -47,7 +47,7 @@ pub enum Order {
     Take(Hold),
     /// Take the addresses off, and the virtual MAC address.
     Release(Hold),
-    /// Take away what was made by [`Order::Prepare`].
+    /// Take away the macvlan link that is the interface of this.
     Discard(Hold),
 }
 
@@ -60,6 +60,8 @@ pub enum Report {
     Removed(Interface),
     /// The interface has lost this address, and is like this now.
     Lost(Interface, IpAddr),
+    /// All that is known of the interface of this name, which is followed from now on, has been told.
+    Followed(String),
     /// A request has been carried out, more or less.
     Done(Ticket, Outcome),
 }
@@ -111,7 +113,7 @@ impl Service {
         let _ = self.requests.send(Wish::Order(request));
     }
 
-    /// Tells of the interface of this name, too, from now on.
+    /// Tells of the interface of this name, too, from now on; what it is like, and then [`Report::Followed`], comes first.
     pub fn follow(&self, name: String) {
         // As above.
         let _ = self.requests.send(Wish::Follow(name));
@@ -150,8 +152,8 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Reads all interfaces and addresses; returns the interfaces that are gone.
-    async fn read_all(&mut self) -> io::Result<Vec<Interface>> {
+    /// Reads all interfaces and addresses; returns what is gone.
+    async fn read_all(&mut self) -> io::Result<Vec<Change>> {
         let links: Vec<_> =
             self.handle.link().get().execute().try_collect().await.map_err(io::Error::other)?;
         let addresses: Vec<_> =
@@ -169,8 +171,10 @@ impl Worker {
             let reports_of = tokio::select! {
                 request = requests.recv() => match request {
                     Some(Wish::Follow(name)) => {
-                        self.mirror.follow(name);
-                        self.all_again().await
+                        self.mirror.follow(name.clone());
+                        let mut reports = self.all_again().await;
+                        reports.push(Report::Followed(name));
+                        reports
                     }
                     Some(Wish::Order(request)) => {
                         let handle = self.handle.clone();
@@ -201,11 +205,9 @@ impl Worker {
         }
         tokio::time::sleep(SETTLE).await;
         while self.notifications.next().now_or_never().flatten().is_some() {}
-        if let Err(error) = self.read_all().await {
-            warn!(%error, "interfaces cannot be read");
-        }
-        let there = self.mirror.interfaces().cloned().map(Report::Changed);
-        std::iter::once(Report::Done(ticket, outcome)).chain(there).collect()
+        let mut reports = vec![Report::Done(ticket, outcome)];
+        reports.append(&mut self.all_again().await);
+        reports
     }
 
     async fn notified(&mut self, message: NetlinkMessage<RouteNetlinkMessage>) -> Vec<Report> {
@@ -224,20 +226,21 @@ impl Worker {
             }
             _ => Change::None,
         };
+        if change == Change::Unknown {
+            return self.all_again().await;
+        }
+        self.told(change).into_iter().collect()
+    }
+
+    /// What the daemon is told of a change.
+    fn told(&self, change: Change) -> Option<Report> {
         match change {
-            Change::None => Vec::new(),
-            Change::Changed(index) => {
-                self.mirror.get(index).cloned().map(Report::Changed).into_iter().collect()
+            Change::None | Change::Unknown => None,
+            Change::Changed(index) => self.mirror.get(index).cloned().map(Report::Changed),
+            Change::Removed(interface) => Some(Report::Removed(interface)),
+            Change::Lost(index, address) => {
+                self.mirror.get(index).cloned().map(|interface| Report::Lost(interface, address))
             }
-            Change::Removed(interface) => vec![Report::Removed(interface)],
-            Change::Lost(index, address) => self
-                .mirror
-                .get(index)
-                .cloned()
-                .map(|interface| Report::Lost(interface, address))
-                .into_iter()
-                .collect(),
-            Change::Unknown => self.all_again().await,
         }
     }
 
@@ -246,7 +249,7 @@ impl Worker {
         match self.read_all().await {
             Ok(gone) => {
                 let there = self.mirror.interfaces().cloned().map(Report::Changed);
-                gone.into_iter().map(Report::Removed).chain(there).collect()
+                gone.into_iter().filter_map(|change| self.told(change)).chain(there).collect()
             }
             Err(error) => {
                 warn!(%error, "interfaces cannot be read");

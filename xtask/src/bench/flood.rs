@@ -4,7 +4,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
 use vrrpd_lab::{AdvertFrame, Flood, Host, Lab};
 
 use super::Effort;
@@ -20,19 +19,17 @@ const FALSE_FAILOVERS: Metric = Metric { name: "false failovers", unit: "", goal
 const CPU: Metric = Metric { name: "CPU", unit: "% of a core", goal: Goal::AtMost(1.0) };
 const RATE: Metric = Metric { name: "frames sent", unit: "a second", goal: Goal::None };
 
-pub(crate) fn malformed_and_foreign(record: &mut Record, effort: Effort) -> Result<()> {
+pub(crate) fn malformed_and_foreign(record: &mut Record, effort: Effort) {
     let frames = useless_frames();
     under(record, effort.seconds(5), |intruder| Flood::without_pause(intruder, frames.clone()));
-    Ok(())
 }
 
-pub(crate) fn lower_priority(record: &mut Record, effort: Effort) -> Result<()> {
+pub(crate) fn lower_priority(record: &mut Record, effort: Effort) {
     let frame = AdvertFrame { priority: 50, ..right() }.build();
     // Two at a time, a thousand times a second.
     let frames = vec![frame.clone(), frame];
     let every = Duration::from_millis(1);
     under(record, effort.seconds(15), |intruder| Flood::every(every, intruder, frames.clone()));
-    Ok(())
 }
 
 fn under(record: &mut Record, span: Duration, flood: impl Fn(&Host) -> Flood) {

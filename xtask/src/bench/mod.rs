@@ -21,16 +21,17 @@ mod table;
 mod take_over;
 
 use std::fs;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
 use vrrpd_lab::{needs, use_binaries_in};
 
-use crate::{cargo, setup};
+use crate::{cargo, lab, setup};
 use machine::Machine;
 use record::Record;
 
@@ -70,17 +71,26 @@ const SCENARIOS: [Scenario; 12] = [
     Scenario {
         name: "backup-steady",
         about: "255 routers as backup, version 3, each master at 100 adverts a second",
-        run: steady::hundred_adverts_a_second,
+        run: |record, effort| {
+            steady::hundred_adverts_a_second(record, effort);
+            Ok(())
+        },
     },
     Scenario {
         name: "backup-slow",
         about: "255 routers as backup, version 3, each master at one advert a second",
-        run: steady::one_advert_a_second,
+        run: |record, effort| {
+            steady::one_advert_a_second(record, effort);
+            Ok(())
+        },
     },
     Scenario {
         name: "master-steady",
         about: "255 routers as master, version 3, at 100 adverts a second each",
-        run: master::run,
+        run: |record, effort| {
+            master::run(record, effort);
+            Ok(())
+        },
     },
     Scenario {
         name: "failover",
@@ -95,12 +105,18 @@ const SCENARIOS: [Scenario; 12] = [
     Scenario {
         name: "flood",
         about: "malformed and foreign adverts as fast as they can be sent, beside a master at 10 ms",
-        run: flood::malformed_and_foreign,
+        run: |record, effort| {
+            flood::malformed_and_foreign(record, effort);
+            Ok(())
+        },
     },
     Scenario {
         name: "spoof-flood",
         about: "2,000 adverts a second of lower priority for the same router, beside its master at 10 ms",
-        run: flood::lower_priority,
+        run: |record, effort| {
+            flood::lower_priority(record, effort);
+            Ok(())
+        },
     },
     Scenario {
         name: "starved",
@@ -110,7 +126,10 @@ const SCENARIOS: [Scenario; 12] = [
     Scenario {
         name: "packet-cost",
         about: "the XDP program on one frame (BPF_PROG_TEST_RUN), beyond a program that returns at once",
-        run: packet::run,
+        run: |record, effort| {
+            packet::run(record, effort);
+            Ok(())
+        },
     },
     Scenario {
         name: "forward",
@@ -120,7 +139,10 @@ const SCENARIOS: [Scenario; 12] = [
     Scenario {
         name: "scale",
         about: "routers in one process, 255 on each interface, as backup at an advert a second",
-        run: scale::run,
+        run: |record, effort| {
+            scale::run(record, effort);
+            Ok(())
+        },
     },
     Scenario {
         name: "footprint",
@@ -158,12 +180,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let machine = Machine::look();
     println!("{machine}");
     let mut record = Record::default();
+    let mut failed = Vec::new();
     for scenario in SCENARIOS.iter().filter(|scenario| options.wants(scenario)) {
         record.begin(scenario.name, scenario.about);
         for run in 1..=options.runs {
             eprintln!("bench: {}, run {run} of {}", scenario.name, options.runs);
-            (scenario.run)(&mut record, Effort { quick: options.quick })
-                .with_context(|| format!("scenario {}", scenario.name))?;
+            // The others are worth their time all the same.
+            if let Err(error) = scenario.once(&mut record, Effort { quick: options.quick }) {
+                eprintln!("bench: {}: {error:#}", scenario.name);
+                failed.push(scenario.name);
+            }
         }
         println!("{}", table::of(record.last()));
     }
@@ -178,7 +204,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             plot::draw(scenario, &machine, &directory.join(format!("{}.svg", scenario.name)))?;
         }
     }
+    ensure!(failed.is_empty(), "not everything was measured: {}", failed.join(", "));
     Ok(())
+}
+
+impl Scenario {
+    fn once(&self, record: &mut Record, effort: Effort) -> Result<()> {
+        // The laboratory panics when it cannot go on; here that is an error like any other.
+        let result = panic::catch_unwind(AssertUnwindSafe(|| (self.run)(record, effort)));
+        result.unwrap_or_else(|panic| Err(anyhow!("{}", lab::message(panic.as_ref()))))
+    }
 }
 
 impl Options {

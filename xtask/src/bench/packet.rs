@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use anyhow::Result;
 use vrrpd_lab::AdvertFrame;
 use vrrpd_lab::program::Program;
 
@@ -18,7 +17,7 @@ const PASSED_BY: Metric = Metric { name: "beyond the bare program", unit: "ns", 
 const HANDLED: Metric = Metric { name: "beyond the bare program", unit: "ns", goal: Goal::AtMost(150.0) };
 const BARE: Metric = Metric { name: "as a whole", unit: "ns", goal: Goal::None };
 
-pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
+pub(crate) fn run(record: &mut Record, effort: Effort) {
     let (program, _ring) = Program::load();
     program.follow(VRID);
     let runs = effort.times(RUNS);
@@ -33,7 +32,6 @@ pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
         let nanos = f64::from(program.nanos_per_run("vrrpd", &frame, runs));
         record.add(case, metric, "vrrpd --xdp", nanos - bare);
     }
-    Ok(())
 }
 
 fn advert(vrid: u8) -> Vec<u8> {

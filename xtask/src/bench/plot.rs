@@ -33,7 +33,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// Draws each metric in a panel of its own.
 pub(crate) fn draw(figures: &Figures, machine: &Machine, file: &Path) -> Result<()> {
     let mut panels: BTreeMap<String, Vec<Row<'_>>> = BTreeMap::new();
-    for figure in &figures.figures {
+    for figure in &figures.all {
         let rows = panels.entry(format!("{} ({})", figure.metric.name, figure.metric.unit)).or_default();
         rows.extend(figure.subjects.iter().map(|(subject, samples)| Row {
             label: label(&figure.case, subject),

@@ -36,7 +36,7 @@ pub(crate) struct Record(Vec<Figures>);
 pub(crate) struct Figures {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    pub(crate) figures: Vec<Figure>,
+    pub(crate) all: Vec<Figure>,
 }
 
 /// A metric in one case, for each subject.
@@ -54,12 +54,12 @@ pub(crate) struct Samples(Vec<f64>);
 impl Record {
     /// What is added from now on belongs to this scenario.
     pub(crate) fn begin(&mut self, name: &'static str, about: &'static str) {
-        self.0.push(Figures { name, about, figures: Vec::new() });
+        self.0.push(Figures { name, about, all: Vec::new() });
     }
 
     /// Adds a sample.
     pub(crate) fn add(&mut self, case: &str, metric: Metric, subject: &'static str, sample: f64) {
-        let Some(Figures { figures, .. }) = self.0.last_mut() else { return };
+        let Some(Figures { all: figures, .. }) = self.0.last_mut() else { return };
         let known =
             figures.iter().position(|figure| figure.case == case && figure.metric.name == metric.name);
         let place = known.unwrap_or_else(|| {
@@ -103,7 +103,7 @@ impl Record {
             })
         };
         let scenario = |scenario: &Figures| {
-            let figures: Vec<_> = scenario.figures.iter().map(figure).collect();
+            let figures: Vec<_> = scenario.all.iter().map(figure).collect();
             json!({ "name": scenario.name, "about": scenario.about, "figures": figures })
         };
         self.0.iter().map(scenario).collect()
@@ -162,9 +162,9 @@ impl Samples {
         self.at(99)
     }
 
-    /// The value below which this share of a hundred is.
+    /// The least value that this share of a hundred does not exceed.
     fn at(&self, share: usize) -> f64 {
-        let place = (self.0.len() * share / 100).min(self.0.len().saturating_sub(1));
+        let place = (self.0.len() * share).div_ceil(100).saturating_sub(1);
         self.0.get(place).copied().unwrap_or_default()
     }
 }

@@ -1,22 +1,25 @@
-//! The figures of a scenario as a table, in Markdown.
+//! The figures of a scenario as a table in Markdown, which docs/performance.md takes as it is.
 
 use std::fmt::Write as _;
 
-use super::record::{Figure, Figures};
+use super::record::{Figure, Figures, Goal, Samples};
 
 /// The table, with a line that says what it is about.
 pub(crate) fn of(figures: Option<&Figures>) -> String {
     let Some(figures) = figures else { return String::new() };
-    let mut text = format!("\n### {}\n{}\n\n", figures.name, figures.about);
-    let mut rows = vec![
-        ["case", "figure", "", "median", "min", "max", "p99", "ratio", "goal", ""]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
-    rows.extend(figures.figures.iter().flat_map(rows_of));
+    let mut subjects = Vec::new();
+    for (subject, _) in figures.all.iter().flat_map(|figure| &figure.subjects) {
+        if !subjects.contains(subject) {
+            subjects.push(*subject);
+        }
+    }
+    let head = ["case", "figure"].into_iter().chain(subjects.iter().copied()).chain(["ratio", "goal", ""]);
+    let mut rows: Vec<Vec<String>> = vec![head.map(str::to_owned).collect()];
+    rows.extend(figures.all.iter().map(|figure| row(figure, &subjects)));
     let widths: Vec<usize> = (0..rows[0].len())
         .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
         .collect();
+    let mut text = format!("\n## {}\n\n{}\n\n", figures.name, figures.about);
     for (place, row) in rows.iter().enumerate() {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "| {} |", padded(row, &widths));
@@ -33,39 +36,47 @@ fn padded(row: &[String], widths: &[usize]) -> String {
     cells.join(" | ")
 }
 
-/// A row for each subject; what is the same stands in the first.
-fn rows_of(figure: &Figure) -> Vec<Vec<String>> {
-    let goal = figure.metric.goal.to_string();
-    let met = match figure.met() {
-        None => "",
-        Some(true) => "met",
-        Some(false) => "missed",
-    };
-    let rows = figure.subjects.iter().enumerate().map(|(place, (subject, samples))| {
-        let first = |text: &str| if place == 0 { text.to_owned() } else { String::new() };
-        let ratio = figure.ratio(subject).map(|ratio| format!("{ratio:.4}")).unwrap_or_default();
-        vec![
-            first(&figure.case),
-            first(&format!("{} ({})", figure.metric.name, figure.metric.unit)),
-            (*subject).to_owned(),
-            number(samples.median()),
-            number(samples.minimum()),
-            number(samples.maximum()),
-            number(samples.p99()),
-            ratio,
-            first(&goal),
-            first(met),
-        ]
+/// A figure, with a cell for each subject; the ratio is that of the subject that the goal is about.
+fn row(figure: &Figure, subjects: &[&str]) -> Vec<String> {
+    let unit = figure.metric.unit;
+    let name = figure.metric.name;
+    let mut row =
+        vec![figure.case.clone(), if unit.is_empty() { name.to_owned() } else { format!("{name} ({unit})") }];
+    row.extend(subjects.iter().map(|subject| {
+        let known = figure.subjects.iter().find(|(name, _)| name == subject);
+        known.map_or_else(String::new, |(_, samples)| cell(samples, figure.metric.goal))
+    }));
+    let ratio = figure.subjects.first().and_then(|(name, _)| figure.ratio(name));
+    row.push(ratio.map(number).unwrap_or_default());
+    row.push(figure.metric.goal.to_string());
+    row.push(match figure.met() {
+        None => String::new(),
+        Some(met) => if met { "met" } else { "missed" }.to_owned(),
     });
-    rows.collect()
+    row
 }
 
-/// Three digits that count.
+/// Median (minimum to maximum), and how late one of a hundred is where a goal asks for it.
+fn cell(samples: &Samples, goal: Goal) -> String {
+    let median = number(samples.median());
+    let (minimum, maximum) = (number(samples.minimum()), number(samples.maximum()));
+    match goal {
+        _ if minimum == maximum => median,
+        Goal::Tail { .. } => {
+            format!("{median} ({minimum} to {maximum}, p99 {})", number(samples.p99()))
+        }
+        Goal::None | Goal::AtMost(_) | Goal::Never(_) | Goal::PartOf(_) | Goal::Within(_) => {
+            format!("{median} ({minimum} to {maximum})")
+        }
+    }
+}
+
+/// Two or three digits that count.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 || value == 0.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
-        size if size >= 1.0 => format!("{value:.2}"),
+        size if size >= 0.1 => format!("{value:.2}"),
         _ => format!("{value:.4}"),
     }
 }

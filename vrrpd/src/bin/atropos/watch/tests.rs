@@ -28,7 +28,10 @@ fn router(vrid: u8, state: &str) -> RouterReport {
         "priority": 100, "effective_priority": 90, "preempt": true, "forced_backup": false,
         "interval_ns": 100_000_000, "master_interval_ns": 100_000_000, "addresses": ["10.0.0.100/24"],
         "vmac_mode": "none", "auth": "none", "master": if state == "backup" { master } else { json!(null) },
-        "datapath": "xdp-native", "group": { "size": 2, "members": 1, "ready": false }, "scripts": {},
+        "datapath": "xdp-native", "group": {
+            "size": 2, "members": 1, "ready": false, "present": ["eth0/51"], "missing": ["eth1/52"],
+            "lacking": "missing: eth1/52",
+        }, "scripts": {},
         "counters": {
             "adverts_sent": 1, "adverts_received": 2, "garp_sent": 0, "transitions": 2,
             "rejected": { "ttl": 3, "auth": 4, "not_ours": 1000 },

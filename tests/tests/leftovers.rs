@@ -1,0 +1,215 @@
+//! What becomes of virtual MAC addresses and addresses when others, or a crash, have changed things in between.
+
+use vrrpd_lab::usual::{CIDR, SOON};
+use vrrpd_lab::{Host, Lab, Signal, Snapshot, Vrrpd, VrrpdBuilder, wait_until};
+
+const LINK: &str = "vrrp4.51";
+
+fn router(host: &Host, priority: u8, mode: &str) -> VrrpdBuilder {
+    Vrrpd::usual(host, priority).vmac(mode)
+}
+
+fn is_there(host: &Host, link: &str) -> bool {
+    host.ip("-oneline link show").contains(&format!(" {link}@"))
+}
+
+fn is_up(host: &Host, link: &str) -> bool {
+    host.ip("-oneline link show up").contains(&format!(" {link}@"))
+}
+
+#[track_caller]
+fn assert_as_before(before: &Snapshot, host: &Host) {
+    let left = before.differences(&Snapshot::of(host));
+    assert!(left.is_empty(), "not as it was:\n{}", left.join("\n"));
+}
+
+/// Makes it Backup, by an operator's word, beside a Master that it hears.
+fn stand_back(router: &Vrrpd, other: &Vrrpd) {
+    router.signal(Signal::SIGUSR2);
+    other.wait_state("master", SOON);
+    router.wait_state("backup", SOON);
+}
+
+#[test]
+fn link_that_was_made_anew_is_down_on_a_backup() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let first = router(&a, 150, "macvlan").start();
+    first.wait_state("master", SOON);
+    let second = router(&b, 100, "macvlan").start();
+    second.wait_state("backup", SOON);
+    a.ip(&format!("link del {LINK}"));
+    wait_until(SOON, "the link is there again", || is_there(&a, LINK) && a.has_address(LINK, CIDR));
+    stand_back(&first, &second);
+    wait_until(SOON, "the link is down", || !is_up(&a, LINK));
+}
+
+#[test]
+fn link_on_an_interface_that_came_back_is_down_on_a_backup() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let first = router(&a, 150, "macvlan").start();
+    first.wait_state("master", SOON);
+    let second = router(&b, 100, "macvlan").start();
+    a.ip("link del eth0");
+    second.wait_state("master", SOON);
+    lab.join(&a, 0, "eth0", "10.0.0.1/24");
+    first.wait_state("master", SOON);
+    wait_until(SOON, "the address is back", || is_there(&a, LINK) && a.has_address(LINK, CIDR));
+    second.wait_state("backup", SOON);
+    stand_back(&first, &second);
+    wait_until(SOON, "the link is down", || !is_up(&a, LINK));
+}
+
+#[test]
+fn link_that_a_kill_left_goes_with_a_start_that_wants_none() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let before = Snapshot::of(&a);
+    let killed = router(&a, 150, "macvlan").start();
+    killed.wait_state("master", SOON);
+    killed.kill();
+    let other = router(&b, 200, "macvlan").start();
+    other.wait_state("master", SOON);
+    let again = router(&a, 150, "none").beside(&killed).start();
+    again.wait_state("backup", SOON);
+    wait_until(SOON, "the link is gone", || !is_there(&a, LINK));
+    assert_eq!(again.terminate(), 0);
+    assert_as_before(&before, &a);
+}
+
+#[test]
+fn addresses_that_go_at_once_all_come_back() {
+    for mode in ["none", "interface", "macvlan"] {
+        let lab = Lab::new();
+        let [a] = lab.hosts();
+        let addresses: Vec<String> = (100..120).map(|host| format!("10.7.0.{host}/32")).collect();
+        let master = router(&a, 150, mode).args(addresses.clone()).start();
+        master.wait_state("master", SOON);
+        let place = if mode == "macvlan" { LINK } else { "eth0" };
+        a.ip(&format!("addr flush dev {place} to 10.7.0.0/16"));
+        wait_until(SOON, &format!("{mode}: they are all back"), || {
+            let there = a.addresses(place);
+            addresses.iter().all(|address| there.contains(address))
+        });
+        assert_eq!(master.terminate(), 0);
+        assert!(a.addresses("eth0").iter().all(|address| !address.starts_with("10.7.")));
+    }
+}
+
+#[test]
+fn settings_of_the_interface_below_are_put_right_after_a_link_event() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let master = router(&a, 150, "macvlan").start();
+    master.wait_state("master", SOON);
+    let setting = "/proc/sys/net/ipv4/conf/eth0/arp_ignore";
+    let value = || a.namespace().enter(|| std::fs::read_to_string(setting).expect("is there"));
+    assert_eq!(value().trim(), "1");
+    a.namespace().sysctl("ipv4/conf/eth0/arp_ignore", "0");
+    a.ip("link set eth0 mtu 1400");
+    wait_until(SOON, "the setting is right again", || value().trim() == "1");
+    assert_eq!(master.state()["counters"]["transitions"], 2);
+    assert_eq!(master.terminate(), 0);
+    assert_eq!(value().trim(), "0");
+}
+
+#[test]
+fn renamed_interface_keeps_nothing_and_the_new_one_of_its_name_gets_all() {
+    for mode in ["interface", "macvlan"] {
+        let lab = Lab::new();
+        let [a] = lab.hosts();
+        let master = router(&a, 150, mode).start();
+        master.wait_state("master", SOON);
+        a.ip("link set eth0 down");
+        master.wait_state("fault", SOON);
+        a.ip("link set eth0 name old0");
+        wait_until(SOON, "it says that the interface is gone", || {
+            master.state()["reason"] == "interface-removed"
+        });
+        lab.join(&a, 0, "eth1", "10.0.0.7/24");
+        a.ip("link set eth1 down");
+        a.ip("link set eth1 name eth0");
+        a.ip("link set eth0 up");
+        master.wait_state("master", SOON);
+        let links = a.ip("-oneline link show");
+        assert!(!links.contains("@old0"), "{mode}: {links}");
+        assert_eq!(master.terminate(), 0);
+        assert!(!is_there(&a, LINK));
+        assert!(!a.ip("link show").contains("00:00:5e:00:01"), "{mode}");
+    }
+}
+
+#[test]
+fn nothing_stays_on_an_interface_that_was_renamed_before_the_end() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let master = router(&a, 150, "macvlan").start();
+    master.wait_state("master", SOON);
+    a.ip("link set eth0 down");
+    master.wait_state("fault", SOON);
+    a.ip("link set eth0 name old0");
+    wait_until(SOON, "it says that the interface is gone", || {
+        master.state()["reason"] == "interface-removed"
+    });
+    assert_eq!(master.terminate(), 0);
+    assert!(!is_there(&a, LINK));
+    for key in ["arp_ignore", "arp_announce"] {
+        let value =
+            a.namespace().enter(|| std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/old0/{key}")));
+        assert_eq!(value.expect("is there").trim(), "0", "{key}");
+    }
+}
+
+#[test]
+fn link_that_cannot_be_set_up_is_not_left_behind() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    // Two links with one MAC address cannot be up on an interface.
+    a.ip("link add link eth0 name other address 00:00:5e:00:01:33 type macvlan mode bridge");
+    a.ip("link set other up");
+    let before = Snapshot::of(&a);
+    let without = router(&a, 150, "macvlan").start();
+    without.wait_log(SOON, "as with -n");
+    without.wait_state("master", SOON);
+    assert_eq!(without.terminate(), 0);
+    assert_as_before(&before, &a);
+}
+
+#[test]
+fn what_a_kill_left_is_remembered_over_a_start_that_fails() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let before = Snapshot::of(&a);
+    let killed = router(&a, 150, "interface").start();
+    killed.wait_state("master", SOON);
+    killed.kill();
+    let failing = router(&a, 150, "interface").beside(&killed);
+    let failed = failing.through(["/usr/bin/env", "NOTIFY_SOCKET=/nowhere"]).run_in_foreground();
+    assert_eq!(failed.code, 1, "{failed:?}");
+    let again = router(&a, 150, "interface").beside(&killed).start();
+    again.wait_state("backup", SOON);
+    assert_eq!(again.terminate(), 0);
+    assert_as_before(&before, &a);
+}
+
+#[test]
+fn virtual_mac_that_a_kill_left_is_given_back_by_another_router_of_the_same_file() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let before = Snapshot::of(&a);
+    let file = |vrid: u8| {
+        format!(
+            "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\n[[router]]\ninterface = \"eth0\"\nvrid = {vrid}\n\
+             addresses = [\"{CIDR}\"]\n"
+        )
+    };
+    let killed = Vrrpd::on(&a).config(&file(51)).start();
+    killed.wait_state("master", SOON);
+    killed.kill();
+    let again = Vrrpd::on(&a).beside(&killed).config(&file(52)).start();
+    again.wait_state("master", SOON);
+    assert!(a.ip("link show dev eth0").contains("00:00:5e:00:01:34"));
+    assert_eq!(again.terminate(), 0);
+    assert_as_before(&before, &a);
+}
