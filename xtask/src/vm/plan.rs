@@ -6,7 +6,8 @@
 //! A file that is in none of the lists below does not run:
 //! * `footprint`, `guards`, `wakeups`, `scale`: processor time, instructions, memory, hundreds of routers;
 //! * `xdp_timer`: how late a timer is; `xdp_program`: a million frames, minutes of computing;
-//! * `background`, `cli`, `config`, `scripts`, `toolkit`: the kernel has no part in them that changes.
+//! * `atropos`, `background`, `boot`, `cli`, `config`, `drop_in`, `files`, `log`, `man`, `scripts`, `toolkit`, `watch`: the
+//!   kernel has no part in them that changes.
 
 use std::fmt;
 
@@ -14,7 +15,9 @@ use super::kernel::Series;
 use crate::test::Datapath;
 
 /// With raw sockets; also devices that the machine's own kernel may not have.
-const RAW: [&str; 7] = ["addresses", "ah", "devices", "election", "link", "vlan", "vmac"];
+const RAW: [&str; 4] = ["addresses", "devices", "link", "vlan"];
+/// On one kernel only, since they take long: the newest one where frames to the own MAC address need the qdisc clsact.
+const CLSACT: (Series, [&str; 1]) = (Series::V6_1, ["vmac"]);
 /// With each data path that the kernel has.
 const EVERY: [&str; 1] = ["handover"];
 /// Where the kernel has timers for programs: tests that choose the data path themselves.
@@ -23,7 +26,7 @@ const XDP: [&str; 1] = ["vlan_xdp"];
 const WITHOUT_XDP: [&str; 1] = ["old_kernel"];
 
 /// When all is asked for, also these with raw sockets,
-const MORE_RAW: [&str; 5] = ["group", "magic", "reload", "rejects", "wire"];
+const MORE_RAW: [&str; 8] = ["ah", "election", "group", "magic", "reload", "rejects", "vmac", "wire"];
 /// these with each data path,
 const MORE_EVERY: [&str; 4] = ["auth", "control", "keepalived", "priority"];
 /// these with the two in the kernel,
@@ -59,7 +62,9 @@ impl Choice {
         let all = self.all || !self.tests.is_empty();
         let more = |files: &'static [&'static str]| if all { files } else { &[] };
         let every = [&EVERY[..], more(&MORE_EVERY)].concat();
-        let raw = [&RAW[..], &every, more(&MORE_RAW)].concat();
+        let (clsact, files) = CLSACT;
+        let slow = if series == clsact && !all { &files[..] } else { &[] };
+        let raw = [&RAW[..], slow, &every, more(&MORE_RAW)].concat();
         let runs = if series.has_xdp() {
             let in_kernel = [&every[..], more(&MORE_IN_KERNEL)].concat();
             vec![
