@@ -29,7 +29,7 @@ pub(crate) fn lower_priority(record: &mut Record, effort: Effort) {
     // Two at a time, a thousand times a second.
     let frames = vec![frame.clone(), frame];
     let every = Duration::from_millis(1);
-    under(record, effort.seconds(15), |intruder| Flood::every(every, intruder, frames.clone()));
+    under(record, effort.seconds(6), |intruder| Flood::every(every, intruder, frames.clone()));
 }
 
 fn under(record: &mut Record, span: Duration, flood: impl Fn(&Host) -> Flood) {

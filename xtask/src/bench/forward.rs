@@ -16,7 +16,7 @@ const NO_PROGRAM: &str = "no program";
 const RATE: Metric = Metric { name: "forwarded", unit: "packets a second", goal: Goal::Within(0.01) };
 
 pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
-    let span = effort.seconds(5);
+    let span = effort.seconds(3);
     let mut lab = Lab::new();
     let [router, client] = lab.hosts();
     let network = lab.add_network();

@@ -62,6 +62,8 @@ pub(crate) struct Options {
 /// One thing that is measured.
 struct Scenario {
     name: &'static str,
+    /// It takes part in one of so many runs: more than 1 for what takes long and varies little.
+    one_of: usize,
     about: &'static str,
     /// Runs it once.
     run: fn(&mut Record, Effort) -> Result<()>,
@@ -70,6 +72,7 @@ struct Scenario {
 const SCENARIOS: [Scenario; 12] = [
     Scenario {
         name: "backup-steady",
+        one_of: 1,
         about: "255 routers as backup, version 3, each master at 100 adverts a second",
         run: |record, effort| {
             steady::hundred_adverts_a_second(record, effort);
@@ -78,6 +81,7 @@ const SCENARIOS: [Scenario; 12] = [
     },
     Scenario {
         name: "backup-slow",
+        one_of: 3,
         about: "255 routers as backup, version 3, each master at one advert a second",
         run: |record, effort| {
             steady::one_advert_a_second(record, effort);
@@ -86,6 +90,7 @@ const SCENARIOS: [Scenario; 12] = [
     },
     Scenario {
         name: "master-steady",
+        one_of: 1,
         about: "255 routers as master, version 3, at 100 adverts a second each",
         run: |record, effort| {
             master::run(record, effort);
@@ -94,16 +99,19 @@ const SCENARIOS: [Scenario; 12] = [
     },
     Scenario {
         name: "failover",
+        one_of: 1,
         about: "from when the protocol demands the first advert of the new master until it is on the wire",
         run: failover::run,
     },
     Scenario {
         name: "take-over-200",
+        one_of: 1,
         about: "a router with 200 addresses takes over: gratuitous ARP after the deadline",
         run: take_over::run,
     },
     Scenario {
         name: "flood",
+        one_of: 1,
         about: "malformed and foreign adverts as fast as they can be sent, beside a master at 10 ms",
         run: |record, effort| {
             flood::malformed_and_foreign(record, effort);
@@ -112,6 +120,7 @@ const SCENARIOS: [Scenario; 12] = [
     },
     Scenario {
         name: "spoof-flood",
+        one_of: 1,
         about: "2,000 adverts a second of lower priority for the same router, beside its master at 10 ms",
         run: |record, effort| {
             flood::lower_priority(record, effort);
@@ -120,11 +129,13 @@ const SCENARIOS: [Scenario; 12] = [
     },
     Scenario {
         name: "starved",
+        one_of: 1,
         about: "backups at 10 ms while threads spin on every core and one writes and syncs a file",
         run: starved::run,
     },
     Scenario {
         name: "packet-cost",
+        one_of: 1,
         about: "the XDP program on one frame (BPF_PROG_TEST_RUN), beyond a program that returns at once",
         run: |record, effort| {
             packet::run(record, effort);
@@ -133,11 +144,13 @@ const SCENARIOS: [Scenario; 12] = [
     },
     Scenario {
         name: "forward",
+        one_of: 1,
         about: "UDP packets forwarded through a namespace, with a program on the interface where they arrive",
         run: forward::run,
     },
     Scenario {
         name: "scale",
+        one_of: 3,
         about: "routers in one process, 255 on each interface, as backup at an advert a second",
         run: |record, effort| {
             scale::run(record, effort);
@@ -146,6 +159,7 @@ const SCENARIOS: [Scenario; 12] = [
     },
     Scenario {
         name: "footprint",
+        one_of: 3,
         about: "one router: resident memory of all its processes; the program on disk",
         run: footprint::run,
     },
@@ -183,7 +197,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut failed = Vec::new();
     for scenario in SCENARIOS.iter().filter(|scenario| options.wants(scenario)) {
         record.begin(scenario.name, scenario.about);
-        for run in 1..=options.runs {
+        for run in (1..=options.runs).step_by(scenario.one_of) {
             eprintln!("bench: {}, run {run} of {}", scenario.name, options.runs);
             // The others are worth their time all the same.
             if let Err(error) = scenario.once(&mut record, Effort { quick: options.quick }) {

@@ -57,7 +57,7 @@ fn with(record: &mut Record, effort: Effort, subject: Subject, routers: &Routers
     let running = subject.start(&host, routers);
     let took = start.elapsed();
     thread::sleep(SETTLE);
-    let span = effort.seconds(5);
+    let span = effort.seconds(3);
     let before = running.usage();
     thread::sleep(span);
     let usage = running.usage().since(&before);

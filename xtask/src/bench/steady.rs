@@ -40,7 +40,7 @@ fn run(record: &mut Record, effort: Effort, interval: Duration, cpu_goal: Goal, 
         let lab = Lab::new();
         let [host, masters] = lab.hosts();
         let flood = generator(interval, &masters, routers.masters(&masters, 0));
-        let alone = busy_during(span / 2);
+        let alone = busy_during(span / 4);
         let running = subject.start(&host, &routers);
         thread::sleep(SETTLE);
         let (before, busy) = (running.usage(), busy_time());
