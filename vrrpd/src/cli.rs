@@ -10,7 +10,7 @@ use crate::config::{Key, OptionError, RouterOptions, value};
 #[derive(Debug, Parser)]
 #[command(
     name = "vrrpd",
-    version = concat!("vrrpd ", env!("CARGO_PKG_VERSION")),
+    version,
     disable_version_flag = true,
     args_override_self = true,
     allow_negative_numbers = true,

@@ -93,10 +93,14 @@ impl OwnMac {
             }
             result => result.map(|()| false)?,
         };
+        self.put_back_neighbours(handle, neighbours).await;
+        Ok(restarted)
+    }
+
+    async fn put_back_neighbours(&self, handle: &mut Handle, neighbours: Vec<NeighbourMessage>) {
         for neighbour in neighbours {
             put_back(handle, RouteNetlinkMessage::NewNeighbour(neighbour), &self.name, "a neighbour").await;
         }
-        Ok(restarted)
     }
 
     /// For a driver that wants the interface down.
@@ -205,7 +209,10 @@ async fn routes(handle: &Handle, index: u32) -> io::Result<Vec<RouteMessage>> {
     for route in &mut found {
         // What the kernel reports of a route and does not take with one.
         route.header.flags = RouteFlags::empty();
-        route.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::CacheInfo(_)));
+        // A nexthop object goes with the link for good; what it said is told beside its number.
+        route
+            .attributes
+            .retain(|attribute| !matches!(attribute, RouteAttribute::CacheInfo(_) | RouteAttribute::NhId(_)));
     }
     // Gateways are reached by routes that must be there first.
     found.sort_by_key(|route| {
@@ -250,4 +257,104 @@ async fn ipv6_addresses(handle: &Handle, index: u32) -> io::Result<Vec<AddressMe
             message
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::process::Command;
+
+    use nix::sched::{CloneFlags, unshare};
+
+    /// Runs `ip` in the namespace of this thread.
+    fn ip(arguments: &str) -> String {
+        let output = Command::new("ip").args(arguments.split_whitespace()).output();
+        let output = output.expect("iproute2 is needed: apt-get install iproute2");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "`ip {arguments}`: {said}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// All that goes with an interface, but for its MAC address.
+    fn belongings() -> BTreeSet<String> {
+        let shown = [
+            "-oneline addr show dev eth0",
+            "-4 route show table all dev eth0",
+            "-6 route show table all dev eth0",
+            "neigh show dev eth0 nud permanent",
+            "-4 route show table all 198.51.100.0/24",
+        ]
+        .map(|what| {
+            // An address that comes back is not tried for duplicates again.
+            let shown = ip(what).replace(" nodad", "");
+            shown.lines().map(|line| format!("{what}: {}", line.trim())).collect::<Vec<_>>()
+        });
+        shown.concat().into_iter().collect()
+    }
+
+    /// No driver at hand refuses to change its MAC address while it is up, so this begins behind that refusal.
+    #[test]
+    fn interface_that_was_down_for_its_mac_has_everything_back() {
+        // In a thread of its own, since a namespace is entered for good.
+        let checked = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("network namespaces need root");
+            for setting in ["all", "default"] {
+                std::fs::write(format!("/proc/sys/net/ipv6/conf/{setting}/accept_dad"), "0")
+                    .expect("writable");
+            }
+            for arguments in [
+                "link add eth0 address 02:00:00:00:00:01 type veth peer name peer0",
+                "link add eth1 type veth peer name peer1",
+                "link set peer0 up",
+                "link set eth0 up",
+                "link set peer1 up",
+                "link set eth1 up",
+                "addr add 10.0.0.1/24 dev eth0",
+                "addr add 10.1.0.1/24 dev eth1",
+                "addr add 2001:db8::1/64 dev eth0 nodad",
+                "addr add 10.0.0.2/24 dev eth0 label eth0:0",
+                "route add 192.0.2.0/24 via 10.0.0.254 dev eth0",
+                "route add default via 10.0.0.254 dev eth0 metric 50 table 77",
+                "route add 198.51.100.0/24 nexthop via 10.0.0.253 dev eth0 nexthop via 10.1.0.253 dev eth1",
+                "route add 203.0.113.7/32 dev eth0 scope link",
+                "-6 route add 2001:db8:7::/48 via 2001:db8::fe dev eth0",
+                "-6 route add 2001:db8:8::/48 dev eth0 metric 7",
+                "neigh add 10.0.0.77 lladdr 02:00:00:00:00:77 dev eth0 nud permanent",
+                "neigh add 2001:db8::77 lladdr 02:00:00:00:00:77 dev eth0 nud permanent",
+            ] {
+                ip(arguments);
+            }
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let (mut connection, mut handle, _) = rtnetlink::new_connection().expect("netlink");
+                connection.set_forward_ack(true);
+                tokio::spawn(connection);
+                let before = belongings();
+                let index = nix::net::if_::if_nametoindex("eth0").expect("it is there");
+                let eth0 = OwnMac {
+                    index,
+                    name: "eth0".into(),
+                    own: MacAddr([2, 0, 0, 0, 0, 1]),
+                    vmac: MacAddr([0, 0, 0x5e, 0, 1, 51]),
+                    addr_gen_mode: NO_ADDRESS_OF_THE_MAC.read("eth0"),
+                };
+                for mac in [eth0.vmac, eth0.own] {
+                    let link = LinkUnspec::new_with_index(index).address(mac.0.to_vec()).build();
+                    let neighbours = permanent_neighbours(&handle, index).await.expect("a dump");
+                    eth0.set_while_down(&mut handle, RouteNetlinkMessage::SetLink(link), mac)
+                        .await
+                        .expect("a veth takes it");
+                    eth0.put_back_neighbours(&mut handle, neighbours).await;
+                    assert!(ip("link show dev eth0").contains(&mac.to_string()));
+                    assert_eq!(belongings(), before, "with {mac}");
+                }
+                assert_eq!(NO_ADDRESS_OF_THE_MAC.read("eth0"), eth0.addr_gen_mode);
+            });
+        });
+        if let Err(panic) = checked.join() {
+            std::panic::resume_unwind(panic);
+        }
+    }
 }

@@ -19,7 +19,7 @@ use vrrpd::rundir;
 #[derive(Debug, Parser)]
 #[command(
     name = "atropos",
-    version = concat!("atropos ", env!("CARGO_PKG_VERSION")),
+    version,
     arg_required_else_help = true,
     override_usage = "atropos --state [--json | --watch] [-i IF] [-v VRID] [-f DIR]\n       \
         atropos --backup | --master | --reduce | --increase [-i IF] [-v VRID] [-f DIR]\n       \
