@@ -66,7 +66,8 @@ fn tc(host: &Host, arguments: &[&str]) -> Vec<String> {
     finished.stdout.lines().map(without_counts).collect()
 }
 
-/// A line without the words that count something down or up.
+/// A line without the words that count something down or up, and without the operational state of a link, which follows
+/// its flags in the kernel's own time.
 fn without_counts(line: &str) -> String {
     let mut words = line.split_whitespace();
     let mut kept = Vec::new();
