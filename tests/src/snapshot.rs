@@ -52,6 +52,13 @@ impl Snapshot {
         Self(lines)
     }
 
+    /// Panics with what has come and gone unless the machine is as it was.
+    #[track_caller]
+    pub fn assert_as_before(&self, host: &Host) {
+        let left = self.differences(&Self::of(host));
+        assert!(left.is_empty(), "not as it was:\n{}", left.join("\n"));
+    }
+
     /// What is there in one of the two only.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let gone = self.0.difference(&other.0).map(|line| format!("- {line}"));

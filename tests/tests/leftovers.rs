@@ -17,12 +17,6 @@ fn is_up(host: &Host, link: &str) -> bool {
     host.ip("-oneline link show up").contains(&format!(" {link}@"))
 }
 
-#[track_caller]
-fn assert_as_before(before: &Snapshot, host: &Host) {
-    let left = before.differences(&Snapshot::of(host));
-    assert!(left.is_empty(), "not as it was:\n{}", left.join("\n"));
-}
-
 /// Makes it Backup, by an operator's word, beside a Master that it hears.
 fn stand_back(router: &Vrrpd, other: &Vrrpd) {
     router.signal(Signal::SIGUSR2);
@@ -75,7 +69,7 @@ fn link_that_a_kill_left_goes_with_a_start_that_wants_none() {
     again.wait_state("backup", SOON);
     wait_until(SOON, "the link is gone", || !is_there(&a, LINK));
     assert_eq!(again.terminate(), 0);
-    assert_as_before(&before, &a);
+    before.assert_as_before(&a);
 }
 
 #[test]
@@ -173,7 +167,7 @@ fn link_that_cannot_be_set_up_is_not_left_behind() {
     without.wait_log(SOON, "as with -n");
     without.wait_state("master", SOON);
     assert_eq!(without.terminate(), 0);
-    assert_as_before(&before, &a);
+    before.assert_as_before(&a);
 }
 
 #[test]
@@ -190,7 +184,7 @@ fn what_a_kill_left_is_remembered_over_a_start_that_fails() {
     let again = router(&a, 150, "interface").beside(&killed).start();
     again.wait_state("backup", SOON);
     assert_eq!(again.terminate(), 0);
-    assert_as_before(&before, &a);
+    before.assert_as_before(&a);
 }
 
 #[test]
@@ -211,5 +205,5 @@ fn virtual_mac_that_a_kill_left_is_given_back_by_another_router_of_the_same_file
     again.wait_state("master", SOON);
     assert!(a.ip("link show dev eth0").contains("00:00:5e:00:01:34"));
     assert_eq!(again.terminate(), 0);
-    assert_as_before(&before, &a);
+    before.assert_as_before(&a);
 }

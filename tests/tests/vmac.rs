@@ -33,12 +33,6 @@ fn has_link(host: &Host, name: &str) -> bool {
     host.ip("-oneline link show").contains(&format!(" {name}@"))
 }
 
-#[track_caller]
-fn assert_as_before(before: &Snapshot, host: &Host) {
-    let left = before.differences(&Snapshot::of(host));
-    assert!(left.is_empty(), "not as it was:\n{}", left.join("\n"));
-}
-
 #[test]
 fn client_sees_one_mac_before_during_and_after_a_failover() {
     for mode in MODES {
@@ -153,7 +147,7 @@ fn everything_is_as_before_after_sigterm() {
         let second = router(&b, 100, mode).start();
         second.wait_state("backup", SOON);
         assert_eq!(first.terminate(), 0);
-        assert_as_before(&before, &a);
+        before.assert_as_before(&a);
     }
 }
 
@@ -169,7 +163,7 @@ fn backup_leaves_everything_as_before() {
         second.wait_state("backup", SOON);
         assert!(!b.ip("link show").contains("state UP mode DEFAULT group default qlen 1000 00:00:5e"));
         assert_eq!(second.terminate(), 0);
-        assert_as_before(&before, &b);
+        before.assert_as_before(&b);
     }
 }
 
@@ -187,7 +181,7 @@ fn next_start_puts_back_what_a_kill_left() {
         let again = router.start();
         again.wait_state("backup", SOON);
         assert_eq!(again.terminate(), 0);
-        assert_as_before(&before, &a);
+        before.assert_as_before(&a);
     }
 }
 
@@ -202,7 +196,7 @@ fn failed_start_leaves_everything_as_before() {
         let second = router(&a, 150, mode).in_directory_of(&router(&a, 150, mode)).args(["-d", "1"]);
         let taken = second.beside(&first).run_in_foreground();
         assert_eq!(taken.code, 1, "{taken:?}");
-        assert_as_before(&before, &a);
+        before.assert_as_before(&a);
     }
 }
 
@@ -217,7 +211,7 @@ fn macvlan_that_cannot_be_made_is_done_without_or_refused() {
     let refused = router(&a, 100, "macvlan").args(["--vmac-fallback", "refuse"]).run_in_foreground();
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.stderr.contains("--vmac macvlan") && refused.stderr.contains("-n"), "{refused:?}");
-    assert_as_before(&before, &a);
+    before.assert_as_before(&a);
 
     let without = router(&a, 100, "macvlan").start();
     let state = without.wait_state("master", SOON);
@@ -225,7 +219,7 @@ fn macvlan_that_cannot_be_made_is_done_without_or_refused() {
     assert_eq!(without.count_in_log("as with -n"), 1);
     assert!(a.has_address("eth0", CIDR));
     assert_eq!(without.terminate(), 0);
-    assert_as_before(&before, &a);
+    before.assert_as_before(&a);
 }
 
 #[test]
@@ -304,7 +298,7 @@ fn any_number_of_macvlan_routers_share_an_interface_and_the_last_one_puts_its_se
     );
     assert_eq!(second.terminate(), 0);
     assert_eq!(elsewhere.terminate(), 0);
-    assert_as_before(&before, &a);
+    before.assert_as_before(&a);
 }
 
 #[test]
