@@ -1,6 +1,6 @@
-//! System calls of a process, counted by strace.
+//! System calls of a process, counted or written down by strace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -9,9 +9,10 @@ use tempfile::TempDir;
 
 use crate::{Host, Process, Signal, needs, wait_until};
 
+const OUTPUT: &str = "output";
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Counts from the moment this is made.
+/// Looks from the moment this is made.
 #[derive(Debug)]
 pub struct Strace {
     process: Process,
@@ -19,11 +20,20 @@ pub struct Strace {
 }
 
 impl Strace {
-    /// Attaches to all threads of a process on a machine.
+    /// Counts the calls of all threads of a process on a machine.
     pub fn of(host: &Host, pid: i32) -> Self {
+        Self::attach(host, pid, &["-c"])
+    }
+
+    /// Writes down each call of this name by any thread of a process on a machine.
+    pub fn calls_of(host: &Host, pid: i32, name: &str) -> Self {
+        Self::attach(host, pid, &["-e", &format!("trace={name}")])
+    }
+
+    fn attach(host: &Host, pid: i32, what: &[&str]) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory can be made");
         let mut command = Command::new(needs::STRACE.require());
-        command.args(["-c", "-f", "-p", &pid.to_string(), "-o"]).arg(home.path().join("summary"));
+        command.args(what).args(["-f", "-p", &pid.to_string(), "-o"]).arg(home.path().join(OUTPUT));
         let process = Process::start(host.namespace(), "strace".to_owned(), command);
         process.wait_log(PATIENCE, "attached");
         Self { process, home }
@@ -31,10 +41,20 @@ impl Strace {
 
     /// Detaches, and says how often each system call was made.
     pub fn stop(self) -> BTreeMap<String, u64> {
+        self.output().lines().filter_map(row).collect()
+    }
+
+    /// Detaches, and says which threads made a call that has these words in it.
+    pub fn threads_with(self, words: &str) -> BTreeSet<i32> {
+        let calls = self.output();
+        let with = calls.lines().filter(|line| line.contains(words));
+        with.filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
+    }
+
+    fn output(self) -> String {
         self.process.signal(Signal::SIGINT);
         wait_until(PATIENCE, "strace ends", || !self.process.is_running());
-        let summary = fs::read_to_string(self.home.path().join("summary")).expect("strace has written it");
-        summary.lines().filter_map(row).collect()
+        fs::read_to_string(self.home.path().join(OUTPUT)).expect("strace has written it")
     }
 }
 

@@ -29,8 +29,10 @@ pub enum Event {
     Resume(Origin),
     /// Take this priority, 1 to 255.
     Priority(Priority),
-    /// The system refused the virtual addresses that [`Action::TakeAddresses`] asked for.
+    /// The system refused the virtual addresses that [`Action::TakeAddresses`] asked for; no advert has gone out yet.
     AddressesRefused,
+    /// Virtual addresses of a Master that has said so are gone, and the system refuses to take them back.
+    AddressesLost,
     /// Every member of its [group](crate::group) is willing to be Master: so become it.
     GroupReady {
         /// How long to bear a better master before yielding to it.

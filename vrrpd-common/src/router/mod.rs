@@ -178,6 +178,7 @@ impl VirtualRouter {
             | Event::Timer
             | Event::Advert(_)
             | Event::AddressesRefused
+            | Event::AddressesLost
             | Event::GroupReady { .. }
             | Event::GroupYields => {}
         }
@@ -202,6 +203,7 @@ impl VirtualRouter {
             | Event::Timer
             | Event::Advert(_)
             | Event::AddressesRefused
+            | Event::AddressesLost
             | Event::GroupReady { .. }
             | Event::GroupYields => {}
         }
@@ -251,7 +253,7 @@ impl VirtualRouter {
                     self.become_master(now, reason, hold, emit);
                 }
             }
-            Event::Startup | Event::AddressesRefused | Event::GroupYields => {}
+            Event::Startup | Event::AddressesRefused | Event::AddressesLost | Event::GroupYields => {}
         }
     }
 
@@ -295,14 +297,11 @@ impl VirtualRouter {
                     self.state = State::Master(Master { advert_at: self.next_advert(now), ..master });
                 }
             }
-            Event::AddressesRefused => {
-                // No advert has gone out yet, so there is nothing to resign from.
-                emit(Action::GiveUpAddresses);
-                self.become_backup(now, Reason::AddressRefused, None, emit);
-                if let State::Backup(backup) = &mut self.state {
-                    backup.armed_at += REFUSED_HOLD;
-                    backup.master_down_at += REFUSED_HOLD;
-                }
+            // No advert has gone out yet, so there is nothing to resign from.
+            Event::AddressesRefused => self.do_without_addresses(now, emit),
+            Event::AddressesLost => {
+                emit(Action::SendAdvert(Priority::RESIGN));
+                self.do_without_addresses(now, emit);
             }
             Event::GroupYields => {
                 emit(Action::SendAdvert(Priority::RESIGN));
@@ -310,6 +309,16 @@ impl VirtualRouter {
                 self.become_backup(now, Reason::Group, None, emit);
             }
             Event::Startup | Event::GroupReady { .. } => {}
+        }
+    }
+
+    /// Others have their turn before the system is asked for the addresses again.
+    fn do_without_addresses(&mut self, now: Instant, emit: &mut dyn FnMut(Action)) {
+        emit(Action::GiveUpAddresses);
+        self.become_backup(now, Reason::AddressRefused, None, emit);
+        if let State::Backup(backup) = &mut self.state {
+            backup.armed_at += REFUSED_HOLD;
+            backup.master_down_at += REFUSED_HOLD;
         }
     }
 

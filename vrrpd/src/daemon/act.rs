@@ -198,8 +198,8 @@ impl Daemon {
             }
         }
         if refused {
-            router.drop_promotion();
-            self.event(id, Event::AddressesRefused, None);
+            let event = if router.drop_promotion() { Event::AddressesRefused } else { Event::AddressesLost };
+            self.event(id, event, None);
         }
     }
 

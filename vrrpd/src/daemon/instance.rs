@@ -391,13 +391,15 @@ impl Instance {
         self.held.fill(false);
     }
 
-    /// Forgets the promotion that waits: the kernel refused the addresses it began with.
-    pub(super) fn drop_promotion(&mut self) {
+    /// Forgets the promotion that waits, if one does: the kernel refused the addresses it began with.
+    pub(super) fn drop_promotion(&mut self) -> bool {
         let is_promotion =
             |action: &Action| matches!(action, Action::Transition(Transition { to: StateName::Master, .. }));
-        if let Some(end) = self.queue.iter().position(is_promotion) {
+        let end = self.queue.iter().position(is_promotion);
+        if let Some(end) = end {
             self.queue.drain(..=end);
         }
+        end.is_some()
     }
 
     /// Remembers a change of state, as seen from the state told before; `None` when it is none, since what was between

@@ -20,7 +20,7 @@ use super::instance::Instance;
 use super::link::LinkId;
 use crate::clock;
 use crate::datapath::RouterId;
-use crate::datapath::xdp::Refusal;
+use crate::datapath::program::Refusal;
 
 /// Time between two reports of the kernel about one router that are not urgent: bounds what a flood of changing or lower
 /// adverts costs. The record holds the newest state anyway.

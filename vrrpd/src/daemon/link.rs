@@ -12,9 +12,10 @@ use super::spacing::Spacing;
 use crate::config::{VirtualAddress, Xdp};
 use crate::datapath::membership::Membership;
 use crate::datapath::own_mac::OwnMacFrames;
+use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::raw::RawPath;
 use crate::datapath::readiness::Readiness;
-use crate::datapath::xdp::{Refusal, XdpPath};
+use crate::datapath::xdp::XdpPath;
 use crate::datapath::{RejectCounts, RouterId, Table};
 use crate::interface::{Interface, OwnMac};
 use crate::transmit::{Transmitter, Unsent};
@@ -39,8 +40,12 @@ impl LinkId {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) name: String,
-    /// `None` while there is no such interface.
+    /// `None` while there is no such interface, or none that is open yet.
     pub(super) interface: Option<Interface>,
+    /// The interface that is there but waits for the program.
+    pub(super) arriving: Option<Interface>,
+    /// The program that the interface is to have, or why there is none.
+    program: Program,
     pub(super) table: Table,
     pub(super) routers: Vec<RouterId>,
     /// What was said of discarded adverts.
@@ -64,6 +69,18 @@ struct Sockets {
     transmitter: Transmitter,
     memberships: Vec<Membership>,
     path: Path,
+}
+
+/// The program of an interface that is not open.
+#[derive(Debug, Default)]
+enum Program {
+    /// Nobody has asked for it.
+    #[default]
+    None,
+    /// A thread is at it.
+    Loading,
+    /// It is there, or why it is not.
+    Ready(Result<Loaded, Refusal>),
 }
 
 /// How adverts arrive.
@@ -95,6 +112,8 @@ impl Link {
         Self {
             name,
             interface: None,
+            arriving: None,
+            program: Program::None,
             table: Table::default(),
             routers: Vec::new(),
             rejects_said: Spacing::default(),
@@ -107,22 +126,24 @@ impl Link {
         }
     }
 
-    /// Opens what the families that are served need, unless it is open on this very interface. The program goes onto
-    /// the interface before anything else, since some drivers take the link down for it. `patience` is
-    /// how long the kernel's memory may be waited for.
+    /// Whether what is needed is open on the interface of this number.
+    pub(super) fn is_open_on(&self, index: u32) -> bool {
+        self.sockets.as_ref().is_some_and(|sockets| sockets.index == index)
+    }
+
+    /// Opens what the families that are served need. The program goes onto the interface before anything else, since some
+    /// drivers take the link down for it.
     pub(super) fn open(
         &mut self,
         id: LinkId,
         interface: &Interface,
+        program: Result<Loaded, Refusal>,
         readiness: &Readiness,
-        patience: Duration,
     ) -> io::Result<()> {
         let index = interface.index;
-        if self.sockets.as_ref().is_some_and(|sockets| sockets.index == index) {
-            return Ok(());
-        }
         self.sockets = None;
-        let path = match self.kernel_path(interface, patience) {
+        let attached = program.and_then(|program| XdpPath::attach(program, index, &self.name, self.xdp));
+        let path = match attached {
             Ok(xdp) => {
                 readiness.add(&xdp, id.number(KERNEL))?;
                 info!(
@@ -193,11 +214,55 @@ impl Link {
         }
     }
 
-    /// The program on the interface, ready for each of its routers.
-    fn kernel_path(&self, interface: &Interface, patience: Duration) -> Result<XdpPath, Refusal> {
-        let mut xdp = XdpPath::attach(interface.index, &self.name, self.xdp, interface.xdp_program)?;
-        xdp.prepare(self.table.routers().map(|(family, vrid)| slot(family, vrid)), patience)?;
-        Ok(xdp)
+    /// Why the interface cannot have a program, as far as that can be said without one.
+    pub(super) fn obstacle(&self, interface: &Interface) -> Option<Refusal> {
+        XdpPath::obstacle(&self.name, self.xdp, interface.xdp_program)
+    }
+
+    /// The places of the routers in the program's maps.
+    pub(super) fn slots(&self) -> Vec<u32> {
+        self.table.routers().map(|(family, vrid)| slot(family, vrid)).collect()
+    }
+
+    /// The program for an interface to be opened, or why there is none to be; `None` as long as that is not known.
+    pub(super) fn take_program(&mut self, interface: &Interface) -> Option<Result<Loaded, Refusal>> {
+        if let Some(obstacle) = self.obstacle(interface) {
+            self.drop_program();
+            return Some(Err(obstacle));
+        }
+        match std::mem::take(&mut self.program) {
+            Program::Ready(program) => Some(program),
+            other @ (Program::None | Program::Loading) => {
+                self.program = other;
+                None
+            }
+        }
+    }
+
+    /// Whether the program has to be asked for; it counts as asked for from now on.
+    pub(super) fn begins_loading(&mut self) -> bool {
+        let begins = matches!(self.program, Program::None);
+        if begins {
+            self.program = Program::Loading;
+        }
+        begins
+    }
+
+    /// Whether the program is on its way.
+    pub(super) const fn is_loading(&self) -> bool {
+        matches!(self.program, Program::Loading)
+    }
+
+    /// The program that was asked for.
+    pub(super) fn loaded(&mut self, program: Result<Loaded, Refusal>) {
+        self.program = Program::Ready(program);
+    }
+
+    /// Forgets a program that nobody needs any more.
+    pub(super) fn drop_program(&mut self) {
+        if !self.is_loading() {
+            self.program = Program::None;
+        }
     }
 
     /// For what the program passes on, since it cannot verify it.
@@ -253,7 +318,9 @@ impl Link {
     ) -> io::Result<()> {
         let Some(interface) = self.interface.clone() else { return Ok(()) };
         let Some(mut sockets) = self.sockets.take() else {
-            return self.open(id, &interface, readiness, patience);
+            let not_asked_for = || Err(Refusal("the program is not loaded".to_owned()));
+            let program = self.take_program(&interface).unwrap_or_else(not_asked_for);
+            return self.open(id, &interface, program, readiness);
         };
         let served = self.serve_with(&mut sockets, id, (family, vrid), readiness, patience);
         // What the others need stays, whatever came of it.
@@ -282,7 +349,7 @@ impl Link {
                 if authenticated.is_none() {
                     *authenticated = self.authenticated_path(id, sockets.index, readiness)?;
                 }
-                Ok(program.prepare(std::iter::once(slot(family, vrid)), patience).err())
+                Ok(program.prepare(slot(family, vrid), patience).err())
             }
         }
     }

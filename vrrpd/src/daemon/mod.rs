@@ -31,6 +31,7 @@ use vrrpd_common::{Duration, Instant};
 use crate::clock::{self, Alarm};
 use crate::config::{Configuration, Vmac};
 use crate::control::server::Command;
+use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::readiness::Readiness;
 use crate::datapath::{Arrival, RouterId, vlans};
 use crate::interface::service::{Report, Service, Ticket};
@@ -53,8 +54,10 @@ const TURN: usize = 256;
 const DRAIN: usize = 1 << 14;
 /// Longest frame that can hold an advert with 255 IPv6 addresses, with room for every header.
 const LONGEST_FRAME: usize = 8 << 10;
-/// How long the loop may stand still when an interface comes back and the kernel has no memory at hand.
+/// How long the loop may stand still when a router comes and the kernel has no memory at hand.
 const AGAIN: Duration = Duration::from_millis(20);
+/// How long an interface that comes may wait for that.
+const ASIDE: Duration = Duration::from_secs(1);
 /// How long the kernel may take to remove addresses when the daemon leaves.
 const LEAVE: Duration = Duration::from_secs(2);
 
@@ -76,6 +79,9 @@ pub struct Daemon {
     tickets: HashMap<Ticket, RouterId>,
     last_ticket: u64,
     commands: mpsc::Receiver<Command>,
+    /// Programs that were loaded aside; kept with the other end, so that it never closes.
+    programs_in: mpsc::UnboundedSender<(LinkId, Result<Loaded, Refusal>)>,
+    programs: mpsc::UnboundedReceiver<(LinkId, Result<Loaded, Refusal>)>,
     events: broadcast::Sender<EventReport>,
     buffer: Vec<u8>,
     actions: Vec<Action>,
@@ -97,6 +103,7 @@ enum Wake {
     Command(Command),
     Signal(Signal),
     Reloaded(Result<Configuration, String>),
+    Loaded(LinkId, Result<Loaded, Refusal>),
 }
 
 impl Daemon {
@@ -130,6 +137,7 @@ impl Daemon {
             Wake::Command(command) => self.command(command),
             Wake::Signal(caught) => signal = Some(caught),
             Wake::Reloaded(read) => self.reloaded(read),
+            Wake::Loaded(link, program) => self.loaded(link, program),
         }
         self.expire();
         self.settle();
@@ -147,6 +155,7 @@ impl Daemon {
             Some(command) = self.commands.recv() => Ok(Wake::Command(command)),
             signal = self.signals.next() => Ok(Wake::Signal(signal)),
             read = self.reload.read() => Ok(Wake::Reloaded(read)),
+            Some((link, program)) = self.programs.recv() => Ok(Wake::Loaded(link, program)),
         }
     }
 
@@ -327,12 +336,20 @@ impl Daemon {
             link.interface = Some(interface.clone());
             return;
         }
-        if let Err(error) = link.open(id, interface, &self.readiness, AGAIN) {
-            // Gone again already: its own notification follows.
-            if error.raw_os_error() != Some(libc::ENODEV) {
-                error!(interface = link.name, %error, "the interface cannot be opened");
+        if !link.is_open_on(interface.index) {
+            let Some(program) = link.take_program(interface) else {
+                link.arriving = Some(interface.clone());
+                let slots = link.slots();
+                self.load_program(id, slots);
+                return;
+            };
+            if let Err(error) = link.open(id, interface, program, &self.readiness) {
+                // Gone again already: its own notification follows.
+                if error.raw_os_error() != Some(libc::ENODEV) {
+                    error!(interface = link.name, %error, "the interface cannot be opened");
+                }
+                return;
             }
-            return;
         }
         if link.is_in_kernel() && vlans::are_on(&link.name) {
             self.give_up_kernel(
@@ -368,6 +385,26 @@ impl Daemon {
             if is_link_event {
                 self.enforce_settings(router);
             }
+        }
+    }
+
+    /// Loads the program for an interface aside, unless that has begun: routers on other interfaces have adverts to send.
+    fn load_program(&mut self, id: LinkId, slots: Vec<u32>) {
+        if self.links.get_mut(id.0).is_some_and(Link::begins_loading) {
+            let programs = self.programs_in.clone();
+            tokio::task::spawn_blocking(move || {
+                // Nobody listens when the daemon leaves.
+                let _ = programs.send((id, Loaded::load(slots, ASIDE)));
+            });
+        }
+    }
+
+    /// The program for an interface is there.
+    fn loaded(&mut self, id: LinkId, program: Result<Loaded, Refusal>) {
+        let Some(link) = self.links.get_mut(id.0) else { return };
+        link.loaded(program);
+        if let Some(interface) = link.arriving.take() {
+            self.link_changed(id, &interface);
         }
     }
 
@@ -424,6 +461,7 @@ impl Daemon {
 
     fn link_removed(&mut self, id: LinkId, gone: &Interface) {
         let Some(link) = self.links.get_mut(id.0) else { return };
+        link.arriving.take_if(|interface| interface.index == gone.index);
         if link.interface.as_ref().is_none_or(|interface| interface.index != gone.index) {
             return;
         }

@@ -14,11 +14,11 @@ use vrrpd_common::abi::{Command, slot};
 use vrrpd_common::router::Event;
 
 use super::instance::{Instance, Task};
-use super::link::Link;
+use super::link::{Link, LinkId};
 use super::start::{self, StartError};
 use super::{AGAIN, Daemon};
 use crate::clock;
-use crate::config::{self, Configuration, GroupConfig, RouterConfig, Vmac};
+use crate::config::{self, Configuration, GroupConfig, RouterConfig, Vmac, Xdp};
 use crate::datapath::RouterId;
 use crate::interface::{self, Hold};
 use crate::journal::Journal;
@@ -119,9 +119,25 @@ impl Daemon {
                 self.service.follow(config.interface.clone());
             }
         }
+        self.load_programs(&arriving);
         self.reload.arriving = arriving;
         self.reload.groups = groups;
         self.reload.unsettled = true;
+    }
+
+    /// Has the programs loaded that interfaces without a router that stays will have.
+    fn load_programs(&mut self, arriving: &[RouterConfig]) {
+        for place in 0..self.links.len() {
+            let id = LinkId(place);
+            let Some(link) = self.links.get(place) else { continue };
+            let here =
+                arriving.iter().filter(|config| config.interface == link.name && config.xdp != Xdp::Off);
+            let slots: Vec<_> = here.map(|config| slot(config.family, config.vrid)).collect();
+            let stays = |(_, router): (_, &Instance)| router.link == id && !router.is_leaving();
+            if !slots.is_empty() && !self.present().any(stays) {
+                self.load_program(id, slots);
+            }
+        }
     }
 
     /// Goes on with other values.
@@ -165,7 +181,10 @@ impl Daemon {
         for id in leaving {
             self.see_off(id);
         }
-        if self.present().any(|(_, router)| router.is_leaving()) || !self.reload.awaited.is_empty() {
+        if self.present().any(|(_, router)| router.is_leaving())
+            || !self.reload.awaited.is_empty()
+            || self.links.iter().any(Link::is_loading)
+        {
             return;
         }
         self.reload.unsettled = false;
@@ -175,6 +194,9 @@ impl Daemon {
                 error!(router = name, %error, "the new router is left out");
                 self.leave_out(&config);
             }
+        }
+        for link in self.links.iter_mut().filter(|link| link.routers.is_empty()) {
+            link.drop_program();
         }
         let groups = std::mem::take(&mut self.reload.groups);
         self.form_groups(&groups);

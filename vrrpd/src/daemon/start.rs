@@ -24,6 +24,7 @@ use crate::config::{Configuration, RouterConfig, Vmac, VmacFallback, Xdp};
 use crate::control::server;
 use crate::datapath::RouterId;
 use crate::datapath::leftovers;
+use crate::datapath::program::Loaded;
 use crate::datapath::readiness::Readiness;
 use crate::interface::service::{Report, Service};
 use crate::interface::{Interface, Outcome};
@@ -189,6 +190,7 @@ impl Daemon {
 
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
+        let (programs_in, programs) = mpsc::unbounded_channel();
         let nobody_s = adopt::orphans(&routers, &links, &journal, &service)
             + adopt::links(&routers, &interfaces, &journal, &service);
         publish(&mut rundir, source, &base, &routers)?;
@@ -215,6 +217,8 @@ impl Daemon {
             tickets: HashMap::new(),
             last_ticket: 0,
             commands,
+            programs_in,
+            programs,
             events,
             buffer: vec![0; LONGEST_FRAME],
             actions: Vec::new(),
@@ -353,7 +357,11 @@ pub(super) fn make_router(
 /// Opens what adverts come and go by.
 fn open_link(id: LinkId, link: &mut Link, readiness: &Readiness) -> Result<(), StartError> {
     let Some(interface) = link.interface.clone() else { return Ok(()) };
-    link.open(id, &interface, readiness, START)
+    let program = match link.obstacle(&interface) {
+        Some(obstacle) => Err(obstacle),
+        None => Loaded::load(link.slots(), START),
+    };
+    link.open(id, &interface, program, readiness)
         .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
     check_datapath(link)?;
     link.join();

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use rtnetlink::packet_route::tc::TcHandle as Handle;
 use tracing::warn;
 
-use super::xdp::{Refusal, chain};
+use super::program::{Refusal, chain};
 
 /// Before all other filters: what they let pass would not come to ours.
 const PRIORITY: u16 = 1;

@@ -10,8 +10,8 @@ use log::{Log, Metadata, Record};
 use tokio::task::{self, AbortHandle};
 use tracing::debug;
 
+use super::program::Refusal;
 use super::readiness::Readiness;
-use super::xdp::Refusal;
 
 /// Reads the log of the program on one interface until it is dropped.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use tracing::{debug, info};
 use vrrpd_common::Duration;
 
 use super::pins::{Lock, OURS, PINS};
-use super::xdp::errno;
+use super::program::errno;
 
 /// How long others may take over their pins while the daemon starts.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -5,6 +5,7 @@
 //! and tells only what changes something. Exactly one of them is there for an interface at a time.
 
 mod clsact;
+mod commands;
 #[cfg(feature = "debug-log")]
 mod kernel_log;
 pub mod leftovers;
@@ -12,6 +13,7 @@ pub mod membership;
 pub mod own_mac;
 pub mod pins;
 mod privileges;
+pub mod program;
 pub mod raw;
 pub mod readiness;
 pub mod vlans;

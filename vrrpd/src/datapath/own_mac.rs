@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use vrrpd_common::MacAddr;
 
 use super::clsact::Clsact;
-use super::xdp::{Refusal, chain, errno, refusal};
+use super::program::{Refusal, chain, errno, refusal};
 
 /// The program, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/own_mac.bpf.o"));

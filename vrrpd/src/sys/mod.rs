@@ -1,5 +1,6 @@
 //! What needs `unsafe` of the system's interface, and nothing else.
 
+pub mod bpf;
 pub mod memory;
 pub mod packet;
 pub mod records;

@@ -75,6 +75,7 @@ pub(super) fn events() -> Vec<(&'static str, Event)> {
         ("resume", Event::Resume(Origin::Operator)),
         ("priority 90", Event::Priority(Priority(90))),
         ("addresses refused", Event::AddressesRefused),
+        ("addresses lost", Event::AddressesLost),
         ("group ready", Event::GroupReady { hold: ms(360) }),
         ("group yields", Event::GroupYields),
     ])

@@ -348,6 +348,20 @@ fn a_master_that_is_refused_its_addresses_stands_back_for_a_while_without_a_word
 }
 
 #[test]
+fn a_master_that_cannot_put_a_lost_address_back_resigns() {
+    let mut bench = Bench::master(config());
+    assert_eq!(
+        bench.event(Event::AddressesLost),
+        [
+            Action::SendAdvert(Priority::RESIGN),
+            Action::GiveUpAddresses,
+            transition(StateName::Master, StateName::Backup, Reason::AddressRefused)
+        ]
+    );
+    assert_eq!(bench.wait(), Duration::from_nanos(1_360_937_500));
+}
+
+#[test]
 fn a_new_priority_does_not_cut_short_the_time_after_addresses_were_refused() {
     let mut bench = Bench::master(config());
     bench.event(Event::AddressesRefused);

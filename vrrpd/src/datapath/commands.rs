@@ -1,0 +1,83 @@
+//! What the daemon asks of the program in the kernel: `BPF_PROG_TEST_RUN` of a program beside the one on the interface, on
+//! a frame that is a [`Command`].
+
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::thread;
+
+use aya::maps::Map;
+use aya::programs::ProgramFd;
+use vrrpd_common::Duration;
+use vrrpd_common::abi::{ABI_VERSION, Command, Role, RouterConfig};
+
+use super::program::Refusal;
+use crate::clock;
+use crate::sys::bpf;
+
+/// Pipes that are opened and closed before a slot is asked for again, and the pause when that did not help.
+const PIPES: usize = 32;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
+
+/// The program to ask.
+pub(super) struct Commands {
+    program: ProgramFd,
+    /// Where the timers are: the kernel cancels them, and makes no more, when no process has their map open.
+    _timers: Map,
+}
+
+impl Commands {
+    pub(super) const fn new(program: ProgramFd, timers: Map) -> Self {
+        Self { program, _timers: timers }
+    }
+
+    /// Makes the slot of a router ready, before anybody waits for it: newer kernels make a timer without taking a lock,
+    /// and so of an object that this processor has at hand, or not at all. In Linux 6.18 that is so for each hundredth
+    /// timer, and then for seconds, until somebody else has used objects of that size. A pipe is such an object.
+    pub(super) fn prepare(&self, slot: u32, patience: Duration) -> Result<(), Refusal> {
+        let until = clock::now() + patience;
+        let config = RouterConfig { role: Role::Init as u8, ..RouterConfig::default() };
+        let command = Command { slot, config, ..Command::default() };
+        for attempt in 0_u32.. {
+            match self.ask(command)? {
+                0 => break,
+                result if result == -libc::ENOMEM && clock::now() < until => {
+                    if attempt > 0 {
+                        thread::sleep(PAUSE);
+                    }
+                    // Without descriptors to spare there is nothing to be done but to ask again.
+                    drop((0..PIPES).map_while(|_| io::pipe().ok()).collect::<Vec<_>>());
+                }
+                result => return Err(of_the_timer(result)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Has a command carried out; it takes effect before this returns.
+    pub(super) fn carry_out(&self, command: Command) -> Result<(), Refusal> {
+        match self.ask(command)? {
+            0 => Ok(()),
+            result => Err(of_the_timer(result)),
+        }
+    }
+
+    fn ask(&self, mut command: Command) -> Result<i32, Refusal> {
+        command.abi = ABI_VERSION;
+        let mut answer = Command::default();
+        bpf::run(self.program.as_fd(), bytemuck::bytes_of(&command), bytemuck::bytes_of_mut(&mut answer))
+            .map_err(|error| Refusal(format!("the kernel does not run the program: {error}")))?;
+        Ok(answer.result)
+    }
+}
+
+/// What the kernel's timer said.
+fn of_the_timer(result: i32) -> Refusal {
+    Refusal(format!("the kernel's timer: {}", io::Error::from_raw_os_error(result.saturating_neg())))
+}
+
+impl fmt::Debug for Commands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Commands").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,201 @@
+//! The program of the data path, loaded into the kernel and on no interface yet.
+//!
+//! Loading takes the kernel's verifier some ten milliseconds, longer than a Backup waits for a master that says something
+//! every 10 ms. So once the daemon takes part it is done in a thread of its own.
+
+use std::error::Error;
+use std::fmt;
+use std::fs;
+use std::io;
+
+use aya::maps::Map;
+use aya::programs::{ProgramError, Xdp};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
+use nix::errno::Errno;
+use vrrpd_common::Duration;
+
+use super::commands::Commands;
+use super::privileges;
+
+/// The program, built by `cargo xtask ebpf`; `build.rs` says where it is.
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/vrrpd.bpf.o"));
+/// What runs on each frame.
+pub(super) const PROGRAM: &str = "vrrpd";
+/// What runs when it is asked to.
+const COMMANDS: &str = "vrrpd_command";
+
+/// The program with its maps.
+pub struct Loaded {
+    commands: Commands,
+    ebpf: Ebpf,
+}
+
+/// Why adverts cannot be handled in the kernel, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal(pub String);
+
+impl Loaded {
+    /// Loads the program, and makes these slots ready. `patience` is how long the kernel's memory may be waited for.
+    pub fn load(slots: impl IntoIterator<Item = u32>, patience: Duration) -> Result<Self, Refusal> {
+        let mut ebpf = load().map_err(explained)?;
+        let commands = program(&mut ebpf, COMMANDS)?.fd().and_then(|fd| Ok(fd.try_clone()?));
+        let timers = take(&mut ebpf, "ROUTERS")?;
+        let commands = Commands::new(commands.map_err(|error| refusal(&error))?, timers);
+        for slot in slots {
+            commands.prepare(slot, patience)?;
+        }
+        Ok(Self { commands, ebpf })
+    }
+
+    /// One of its programs.
+    pub(super) fn program(&mut self, name: &str) -> Result<&mut Xdp, Refusal> {
+        program(&mut self.ebpf, name)
+    }
+
+    /// One of its maps, which can be had once.
+    pub(super) fn map(&mut self, name: &str) -> Result<Map, Refusal> {
+        take(&mut self.ebpf, name)
+    }
+
+    /// Begins to read its log.
+    #[cfg(feature = "debug-log")]
+    pub(super) fn log(&mut self, interface: &str) -> Result<super::kernel_log::KernelLog, Refusal> {
+        super::kernel_log::KernelLog::read(&mut self.ebpf, interface)
+    }
+
+    /// The way to ask it for something. Its maps and programs stay while somebody else holds them.
+    pub(super) fn into_commands(self) -> Commands {
+        self.commands
+    }
+}
+
+fn load() -> Result<Ebpf, Refusal> {
+    // Without CAP_PERFMON the kernel does load programs, but not one that does what this one does: it finds fault with
+    // the instructions then.
+    try_load().map_err(|reason| match privileges::missing().as_slice() {
+        [] => reason,
+        [one] => Refusal(format!("{one} is missing: {reason}")),
+        [names @ .., last] => Refusal(format!("{} and {last} are missing: {reason}", names.join(", "))),
+    })
+}
+
+fn try_load() -> Result<Ebpf, Refusal> {
+    let mut ebpf =
+        EbpfLoader::new()
+            // It needs nothing of the kernel's types, which take long to read.
+            .btf(None)
+            .verifier_log_level(VerifierLogLevel::empty())
+            .load(OBJECT)
+            .map_err(|error| {
+                if errno(&error) == Some(Errno::EPERM) { not_allowed() } else { Refusal(chain(&error)) }
+            })?;
+    for name in [PROGRAM, COMMANDS] {
+        program(&mut ebpf, name)?.load().map_err(|error| refusal(&error))?;
+    }
+    Ok(ebpf)
+}
+
+/// The reason why the program cannot be loaded, and that the kernel is too old for it where that is so: the kernel itself
+/// only says that it does not understand.
+fn explained(Refusal(reason): Refusal) -> Refusal {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    Refusal(if is_too_old(&release) {
+        format!("{reason}; the program needs Linux 5.15 for its timers, and this is {}", release.trim())
+    } else {
+        reason
+    })
+}
+
+/// Whether a kernel of this release is older than timers in programs (`bpf_timer`).
+fn is_too_old(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) < (5, 15))
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, Refusal> {
+    let program =
+        ebpf.program_mut(name).ok_or_else(|| Refusal(format!("the object has no program {name}")))?;
+    program.try_into().map_err(|error: ProgramError| refusal(&error))
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, Refusal> {
+    ebpf.take_map(name).ok_or_else(|| Refusal(format!("the object has no map {name}")))
+}
+
+/// Why a call about a program failed, for a person: what is missing rather than which call it was, where that is known.
+pub(super) fn refusal(error: &ProgramError) -> Refusal {
+    match (error, errno(error)) {
+        (_, Some(Errno::EPERM)) => not_allowed(),
+        (ProgramError::LoadError { io_error, verifier_log }, _) => {
+            let log = verifier_log.to_string();
+            let last = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+            Refusal(format!("the kernel refuses the program: {io_error} {last}").trim_end().to_owned())
+        }
+        (_, Some(Errno::EBUSY | Errno::EEXIST)) => {
+            Refusal("the interface has an XDP program of somebody else already".to_owned())
+        }
+        (_, Some(Errno::EOPNOTSUPP)) => Refusal("the driver does not support it".to_owned()),
+        _ => Refusal(chain(error)),
+    }
+}
+
+fn not_allowed() -> Refusal {
+    Refusal("the kernel does not allow it".to_owned())
+}
+
+/// The system's error at the bottom of an error.
+pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
+    let mut cause = Some(error);
+    while let Some(this) = cause {
+        if let Some(code) = this.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return Some(Errno::from_raw(code));
+        }
+        cause = this.source();
+    }
+    None
+}
+
+/// An error with its causes.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let said = next.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = next.source();
+    }
+    text
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_before_5_15_are_too_old_for_timers() {
+        for (release, too_old) in [
+            ("5.10.0-46-cloud-amd64\n", true),
+            ("4.19.0", true),
+            ("5.15.0", false),
+            ("6.1.0-56-amd64", false),
+            ("6.12.117+deb12-cloud-amd64", false),
+            ("", false),
+        ] {
+            assert_eq!(is_too_old(release), too_old, "{release}");
+        }
+    }
+}
