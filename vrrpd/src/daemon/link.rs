@@ -80,7 +80,7 @@ enum Program {
     /// A thread is at it.
     Loading,
     /// It is there, or why it is not.
-    Ready(Result<Loaded, Refusal>),
+    Ready(Result<Box<Loaded>, Refusal>),
 }
 
 /// How adverts arrive.
@@ -231,7 +231,7 @@ impl Link {
             return Some(Err(obstacle));
         }
         match std::mem::take(&mut self.program) {
-            Program::Ready(program) => Some(program),
+            Program::Ready(program) => Some(program.map(|loaded| *loaded)),
             other @ (Program::None | Program::Loading) => {
                 self.program = other;
                 None
@@ -255,7 +255,7 @@ impl Link {
 
     /// The program that was asked for.
     pub(super) fn loaded(&mut self, program: Result<Loaded, Refusal>) {
-        self.program = Program::Ready(program);
+        self.program = Program::Ready(program.map(Box::new));
     }
 
     /// Forgets a program that nobody needs any more.

@@ -34,6 +34,7 @@ use crate::control::server::Command;
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::readiness::Readiness;
 use crate::datapath::{Arrival, RouterId, vlans};
+use crate::guardian::{Guardian, Message};
 use crate::interface::service::{Report, Service, Ticket};
 use crate::interface::{Hold, Interface};
 use crate::peers::Peers;
@@ -58,6 +59,8 @@ const LONGEST_FRAME: usize = 8 << 10;
 const AGAIN: Duration = Duration::from_millis(20);
 /// How long an interface that comes may wait for that.
 const ASIDE: Duration = Duration::from_secs(1);
+/// The number under which the guardian is watched: that of no link and of no other process.
+const GUARDIAN: u64 = u64::MAX;
 /// How long the kernel may take to remove addresses when the daemon leaves.
 const LEAVE: Duration = Duration::from_secs(2);
 
@@ -92,6 +95,9 @@ pub struct Daemon {
     journal_written: Option<JoinHandle<()>>,
     rundir: RunDir,
     supervisor: Supervisor,
+    guardian: Guardian,
+    /// Routers whose role the guardian has not been told of yet.
+    untold: BTreeSet<RouterId>,
     reload: Reload,
 }
 
@@ -127,6 +133,7 @@ impl Daemon {
     async fn turn(&mut self) -> io::Result<Option<Signal>> {
         self.settle_groups();
         self.flush();
+        self.tell_guardian();
         self.arm()?;
         let wake = self.wait().await?;
         let mut signal = None;
@@ -184,6 +191,36 @@ impl Daemon {
         }
     }
 
+    /// Tells the guardian who has become Master and who is not any more; adverts have gone out by then.
+    fn tell_guardian(&mut self) {
+        while let Some(id) = self.untold.pop_first() {
+            let Some(router) = self.routers.get_mut(id.0) else { continue };
+            let Some(link) = self.links.get(router.link.0) else { continue };
+            let message = match router.state_told() {
+                StateName::Master => Message::Master(router.mastery(id, link)),
+                StateName::Init | StateName::Backup | StateName::Fault => Message::Over(id.0),
+            };
+            match self.guardian.tell(&message) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // It has heard more by the next turn.
+                    self.untold.insert(id);
+                    return;
+                }
+                // That it has ended is said when its socket says so.
+                Err(_) => self.untold.clear(),
+            }
+        }
+    }
+
+    fn guardian_lost(&mut self) {
+        if self.readiness.remove(&self.guardian).is_ok() && self.guardian.is_lost() {
+            error!(
+                "the guardian has ended; if this process is killed, the next start gives back what it had"
+            );
+        }
+    }
+
     fn arm(&mut self) -> io::Result<()> {
         let now = clock::now();
         let due = self.deadlines.first().map(|(at, _)| *at);
@@ -195,6 +232,10 @@ impl Daemon {
     fn receive_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
         for number in ready.drain(..) {
+            if number == GUARDIAN {
+                self.guardian_lost();
+                continue;
+            }
             if Peers::is_number(number) {
                 self.groups.ready(number, &self.readiness);
                 continue;
@@ -477,7 +518,7 @@ impl Daemon {
     /// Writes down again what has to be undone after a crash, in a thread for that. What it says of an interface whose
     /// MAC address is replaced stays.
     fn write_journal(&mut self) {
-        let text = start::journal_text(self.present().map(|(_, router)| router));
+        let text = start::journal_text(self.present().map(|(_, router)| router), &self.links);
         if text == self.journal {
             return;
         }
@@ -575,8 +616,9 @@ impl Daemon {
         }
         self.discard_links().await?;
         if self.routers.iter().all(Instance::holds_nothing) {
-            // Removed with the others; what could not be given back is left to the next daemon.
+            // Removed with the others; what could not be given back is left to the guardian, or to the next daemon.
             self.rundir.file(&self.journal_file);
+            self.guardian.dismiss();
         }
         // From here on another daemon may serve these routers, with a program of its own in the kernel; its scripts wait
         // for ours.
