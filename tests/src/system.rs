@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::usage::children_of;
@@ -80,6 +82,14 @@ impl System {
     /// What it has written on its console.
     pub fn console(&self) -> Vec<String> {
         self.process.log()
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        // With the first process of a namespace all others in it end, and then the one that waits for it.
+        let _ = kill(Pid::from_raw(self.init), Signal::SIGKILL);
+        self.process.wait();
     }
 }
 
