@@ -42,6 +42,7 @@ use crate::report::EventReport;
 use crate::rundir::{self, RunDir};
 use crate::signals::{Signal, Signals};
 use crate::supervisor::Supervisor;
+use crate::sys::packet::Inbox;
 use groups::Groups;
 use instance::{Instance, Task};
 use link::{FAMILIES, KERNEL, Link, LinkId};
@@ -53,8 +54,6 @@ pub use start::{Source, StartError};
 const TURN: usize = 256;
 /// Frames taken from one socket before a deadline counts as missed: more than its buffer holds.
 const DRAIN: usize = 1 << 14;
-/// Longest frame that can hold an advert with 255 IPv6 addresses, with room for every header.
-const LONGEST_FRAME: usize = 8 << 10;
 /// How long the loop may stand still when a router comes and the kernel has no memory at hand.
 const AGAIN: Duration = Duration::from_millis(20);
 /// How long an interface that comes may wait for that.
@@ -86,7 +85,8 @@ pub struct Daemon {
     programs_in: mpsc::UnboundedSender<(LinkId, Result<Loaded, Refusal>)>,
     programs: mpsc::UnboundedReceiver<(LinkId, Result<Loaded, Refusal>)>,
     events: broadcast::Sender<EventReport>,
-    buffer: Vec<u8>,
+    /// Elsewhere while it is read.
+    inbox: Option<Inbox>,
     actions: Vec<Action>,
     state_file: String,
     journal_file: String,
@@ -248,24 +248,34 @@ impl Daemon {
         self.ready = ready;
     }
 
-    /// Handles up to `most` frames of a socket.
+    /// Handles about `most` frames of a socket, or all that are there.
     fn receive(&mut self, link: LinkId, place: usize, most: usize) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        for _ in 0..most {
-            let Some(link) = self.links.get_mut(link.0) else { break };
-            let Some(frame) = link.receive(place, &mut buffer) else { break };
-            match link.table.judge(frame) {
-                Some(Arrival::Advert { router, advert }) => {
-                    self.event(router, Event::Advert(advert), Some(frame));
-                }
-                Some(Arrival::Rejected { router: id, rejection }) => {
-                    let name = id.and_then(|id| Some(self.routers.get(id.0)?.config.name().to_string()));
-                    link.say_rejected(clock::now(), id, name.as_deref(), &rejection);
-                }
-                None => {}
+        let Some(mut inbox) = self.inbox.take() else { return };
+        let mut taken = 0;
+        while taken < most && self.links.get(link.0).is_some_and(|link| link.receive(place, &mut inbox)) {
+            for frame in inbox.frames() {
+                taken += 1;
+                self.frame(link, frame);
+            }
+            if !inbox.is_full() {
+                break;
             }
         }
-        self.buffer = buffer;
+        self.inbox = Some(inbox);
+    }
+
+    fn frame(&mut self, link: LinkId, frame: &[u8]) {
+        let Some(link) = self.links.get_mut(link.0) else { return };
+        match link.table.judge(frame) {
+            Some(Arrival::Advert { router, advert }) => {
+                self.event(router, Event::Advert(advert), Some(frame));
+            }
+            Some(Arrival::Rejected { router: id, rejection }) => {
+                let name = id.and_then(|id| Some(self.routers.get(id.0)?.config.name().to_string()));
+                link.say_rejected(clock::now(), id, name.as_deref(), &rejection);
+            }
+            None => {}
+        }
     }
 
     /// Handles every deadline that has passed. Before a router may miss its master, all that has arrived is heard: a

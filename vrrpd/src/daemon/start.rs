@@ -14,12 +14,12 @@ use vrrpd_common::classify::Expect;
 use vrrpd_common::router::{Event, Fault};
 use vrrpd_common::{Duration, MacAddr};
 
+use super::Daemon;
 use super::adopt;
 use super::groups::Groups;
 use super::instance::Instance;
 use super::link::{Link, LinkId};
 use super::reload::{self, Reload};
-use super::{Daemon, LONGEST_FRAME};
 use crate::abandoned::{self, Abandoned};
 use crate::association::SecurityAssociation;
 use crate::clock::{self, Alarm};
@@ -38,7 +38,7 @@ use crate::rundir::{self, RunDir, RunDirError};
 use crate::signals::Signals;
 use crate::supervisor::Supervisor;
 use crate::sys::memory;
-use crate::sys::packet::PacketSocket;
+use crate::sys::packet::{Inbox, PacketSocket};
 
 /// How long the start may take while the kernel has no memory at hand.
 const START: Duration = Duration::from_secs(10);
@@ -229,7 +229,7 @@ impl Daemon {
             programs_in,
             programs,
             events,
-            buffer: vec![0; LONGEST_FRAME],
+            inbox: Some(Inbox::default()),
             actions: Vec::new(),
             state_file: format!("{base}.state"),
             journal_file,
