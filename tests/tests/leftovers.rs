@@ -1,5 +1,8 @@
 //! What becomes of virtual MAC addresses and addresses when others, or a crash, have changed things in between.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+
 use vrrpd_lab::usual::{CIDR, SOON};
 use vrrpd_lab::{Host, Lab, Signal, Snapshot, Vrrpd, VrrpdBuilder, wait_until};
 
@@ -98,7 +101,7 @@ fn settings_of_the_interface_below_are_put_right_after_a_link_event() {
     let master = router(&a, 150, "macvlan").start();
     master.wait_state("master", SOON);
     let setting = "/proc/sys/net/ipv4/conf/eth0/arp_ignore";
-    let value = || a.namespace().enter(|| std::fs::read_to_string(setting).expect("is there"));
+    let value = || a.namespace().enter(|| fs::read_to_string(setting).expect("is there"));
     assert_eq!(value().trim(), "1");
     a.namespace().sysctl("ipv4/conf/eth0/arp_ignore", "0");
     a.ip("link set eth0 mtu 1400");
@@ -150,7 +153,7 @@ fn nothing_stays_on_an_interface_that_was_renamed_before_the_end() {
     assert!(!is_there(&a, LINK));
     for key in ["arp_ignore", "arp_announce"] {
         let value =
-            a.namespace().enter(|| std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/old0/{key}")));
+            a.namespace().enter(|| fs::read_to_string(format!("/proc/sys/net/ipv4/conf/old0/{key}")));
         assert_eq!(value.expect("is there").trim(), "0", "{key}");
     }
 }
@@ -206,4 +209,19 @@ fn virtual_mac_that_a_kill_left_is_given_back_by_another_router_of_the_same_file
     assert!(a.ip("link show dev eth0").contains("00:00:5e:00:01:34"));
     assert_eq!(again.terminate(), 0);
     before.assert_as_before(&a);
+}
+
+#[test]
+fn journal_that_is_a_link_to_another_file_is_not_read() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let builder = router(&a, 150, "none");
+    let directory = builder.directory();
+    fs::create_dir(&directory).expect("it can be made");
+    let elsewhere = directory.with_file_name("elsewhere");
+    fs::write(&elsewhere, "eth0 10.0.0.1/24\n").expect("it can be written");
+    symlink(&elsewhere, directory.join("vrrpd_eth0_51.journal")).expect("it can be made");
+    let router = builder.start();
+    router.wait_state("master", SOON);
+    assert!(a.has_address("eth0", "10.0.0.1/24"), "the administrator's own address stays");
 }

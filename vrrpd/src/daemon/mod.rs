@@ -43,6 +43,7 @@ use crate::rundir::{self, RunDir};
 use crate::signals::{Signal, Signals};
 use crate::supervisor::Supervisor;
 use crate::sys::packet::Inbox;
+use command::Changing;
 use groups::Groups;
 use instance::{Instance, Task};
 use link::{FAMILIES, KERNEL, Link, LinkId};
@@ -81,6 +82,7 @@ pub struct Daemon {
     tickets: HashMap<Ticket, RouterId>,
     last_ticket: u64,
     commands: mpsc::Receiver<Command>,
+    changing: Vec<Changing>,
     /// Programs that were loaded aside; kept with the other end, so that it never closes.
     programs_in: mpsc::UnboundedSender<(LinkId, Result<Loaded, Refusal>)>,
     programs: mpsc::UnboundedReceiver<(LinkId, Result<Loaded, Refusal>)>,
@@ -148,6 +150,7 @@ impl Daemon {
         }
         self.expire();
         self.settle();
+        self.answer_changes();
         self.supervisor.turned(clock::now());
         Ok(signal)
     }
@@ -225,7 +228,7 @@ impl Daemon {
         let now = clock::now();
         let due = self.deadlines.first().map(|(at, _)| *at);
         let unsent = self.links.iter().filter_map(|link| link.deadline(now)).min();
-        let other = [self.groups.deadline(), self.supervisor.deadline()];
+        let other = [self.groups.deadline(), self.supervisor.deadline(), self.changes_due()];
         self.alarm.arm(due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
     }
 

@@ -27,6 +27,7 @@ use crate::config::{Configuration, RouterConfig, Vmac, VmacFallback, Xdp};
 use crate::control::server;
 use crate::datapath::RouterId;
 use crate::datapath::leftovers;
+use crate::datapath::privileges;
 use crate::datapath::program::Loaded;
 use crate::datapath::readiness::Readiness;
 use crate::guardian::{Guardian, watch};
@@ -226,6 +227,7 @@ impl Daemon {
             tickets: HashMap::new(),
             last_ticket: 0,
             commands,
+            changing: Vec::new(),
             programs_in,
             programs,
             events,
@@ -439,6 +441,9 @@ fn check_datapath(link: &Link) -> Result<(), StartError> {
 
 /// One clear sentence instead of whatever would fail first.
 fn check_privileges() -> Result<(), StartError> {
+    if !privileges::may_change_interfaces() {
+        return Err(StartError::NotPermitted);
+    }
     match PacketSocket::probe() {
         Ok(()) => Ok(()),
         Err(error) if Errno::from_raw(error.raw_os_error().unwrap_or(0)) == Errno::EPERM => {
