@@ -1,7 +1,7 @@
 //! What becomes of virtual MAC addresses and addresses when others, or a crash, have changed things in between.
 
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Host, Lab, Signal, Snapshot, Vrrpd, VrrpdBuilder, wait_until};
+use vrrpd_lab::{Capture, Host, Lab, Signal, Snapshot, Vrrpd, VrrpdBuilder, wait_until};
 
 const LINK: &str = "vrrp4.51";
 
@@ -130,6 +130,60 @@ fn renamed_interface_keeps_nothing_and_the_new_one_of_its_name_gets_all() {
         assert!(!links.contains("@old0"), "{mode}: {links}");
         assert_eq!(master.terminate(), 0);
         assert!(!is_there(&a, LINK));
+        assert!(!a.ip("link show").contains("00:00:5e:00:01"), "{mode}");
+    }
+}
+
+#[test]
+fn interface_that_takes_the_name_of_one_that_is_gone_serves_the_routers_of_that_name_only() {
+    const OTHER: &str = "10.1.0.100/24";
+    for mode in ["none", "interface", "macvlan"] {
+        let mut lab = Lab::new();
+        let [a, client] = lab.hosts();
+        let network = lab.add_network();
+        lab.join(&a, network, "eth1", "10.1.0.1/24");
+        lab.join(&client, network, "eth1", "10.1.0.9/24");
+        let own = a.mac("eth1");
+        let router = |interface: &str, vrid: u8, address: &str| {
+            format!(
+                "[[router]]\ninterface = \"{interface}\"\nvrid = {vrid}\naddresses = [\"{address}\"]\n\
+                 protocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"{mode}\"\n"
+            )
+        };
+        let file = router("eth0", 51, CIDR) + &router("eth1", 52, OTHER);
+        let daemon = Vrrpd::on(&a).config(&file).vrid(51).start();
+        let state_of = |vrid: u8| {
+            let states = daemon.states();
+            states.into_iter().find(|state| state["vrid"] == vrid).expect("it is configured")
+        };
+        wait_until(SOON, "both are master", || {
+            [51, 52].into_iter().all(|vrid| state_of(vrid)["state"] == "master")
+        });
+
+        a.ip("link del eth0");
+        wait_until(SOON, "one is gone", || state_of(51)["reason"] == "interface-removed");
+        // Older kernels rename only what is down.
+        if !a.run("ip", ["link", "set", "eth1", "name", "eth0"]).success() {
+            a.ip("link set eth1 down");
+            a.ip("link set eth1 name eth0");
+            a.ip("link set eth0 up");
+        }
+        wait_until(SOON, &format!("{mode}: the other one is gone"), || {
+            state_of(52)["reason"] == "interface-removed"
+        });
+        wait_until(SOON, &format!("{mode}: the name has its router"), || state_of(51)["state"] == "master");
+        wait_until(SOON, &format!("{mode}: it has its addresses and no others"), || {
+            let everywhere = a.ip("-oneline addr show");
+            everywhere.contains(CIDR) && !everywhere.contains(OTHER)
+        });
+        let capture = Capture::on_interface(&client, "eth1");
+        for _ in 0..3 {
+            capture.wait_advert(SOON, "the router of the name is heard there", |advert| advert.vrid == 51);
+            assert!(capture.adverts().iter().all(|(_, advert)| advert.vrid == 51), "{mode}");
+            capture.clear();
+        }
+        assert_eq!(daemon.terminate(), 0);
+        assert_eq!(a.mac("eth0"), own, "{mode}");
         assert!(!a.ip("link show").contains("00:00:5e:00:01"), "{mode}");
     }
 }
