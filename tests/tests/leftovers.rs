@@ -1,9 +1,14 @@
 //! What becomes of virtual MAC addresses and addresses when others, or a crash, have changed things in between.
 
+use std::fmt::Write as _;
+use std::time::Duration;
+
 use vrrpd_lab::usual::{CIDR, SOON};
 use vrrpd_lab::{Capture, Host, Lab, Signal, Snapshot, Vrrpd, VrrpdBuilder, wait_until};
 
 const LINK: &str = "vrrp4.51";
+/// For what takes long with hundreds of links.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn router(host: &Host, priority: u8, mode: &str) -> VrrpdBuilder {
     Vrrpd::usual(host, priority).vmac(mode)
@@ -207,6 +212,71 @@ fn nothing_stays_on_an_interface_that_was_renamed_before_the_end() {
             a.namespace().enter(|| std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/old0/{key}")));
         assert_eq!(value.expect("is there").trim(), "0", "{key}");
     }
+}
+
+#[test]
+fn interfaces_that_get_their_virtual_mac_at_the_same_time_all_get_it_and_keep_their_neighbours() {
+    const SIDES: [(&str, u8); 3] = [("eth0", 51), ("eth1", 52), ("eth2", 53)];
+    let mut lab = Lab::new();
+    let [a] = lab.hosts();
+    let mut file = "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"interface\"\n".to_owned();
+    for (side, (interface, vrid)) in SIDES.into_iter().enumerate() {
+        if side > 0 {
+            let network = lab.add_network();
+            lab.join(&a, network, interface, &format!("10.{side}.0.1/24"));
+        }
+        for host in 10..40 {
+            let neighbour = format!("10.{side}.0.{host} lladdr 02:00:00:00:00:{host} dev {interface}");
+            a.ip(&format!("neigh add {neighbour} nud permanent"));
+        }
+        writeln!(
+            file,
+            "[[router]]\ninterface = \"{interface}\"\nvrid = {vrid}\naddresses = [\"10.{side}.0.100/24\"]"
+        )
+        .expect("writing to a string works");
+    }
+    // They become master in the same moment.
+    file += "[[group]]\nname = \"edge\"\nmembers = [\"eth0/51\", \"eth1/52\", \"eth2/53\"]\n";
+    let before = Snapshot::of(&a);
+    let daemon = Vrrpd::on(&a).config(&file).start();
+    wait_until(SOON, "all are master", || daemon.states().iter().all(|state| state["state"] == "master"));
+    for (interface, vrid) in SIDES {
+        assert_eq!(a.mac(interface), [0, 0, 0x5e, 0, 1, vrid], "{interface}: {:#?}", daemon.log());
+    }
+    assert_eq!(daemon.terminate(), 0);
+    before.assert_as_before(&a);
+}
+
+#[test]
+fn hundreds_of_links_and_the_settings_below_are_as_before_after_sigterm() {
+    let mut lab = Lab::new();
+    let [a] = lab.hosts();
+    let network = lab.add_network();
+    lab.join(&a, network, "eth1", "10.1.0.1/24");
+    let before = Snapshot::of(&a);
+    let mut file =
+        "[defaults]\nprotocol = \"v3\"\nvmac = \"macvlan\"\nvmac-fallback = \"refuse\"\n".to_owned();
+    for (interface, network, routers) in [("eth0", 0, 255), ("eth1", 1, 45)] {
+        for vrid in 1..=routers {
+            writeln!(
+                file,
+                "[[router]]\ninterface = \"{interface}\"\nvrid = {vrid}\naddresses = [\"10.{network}.1.{vrid}/32\"]"
+            )
+            .expect("writing to a string works");
+        }
+    }
+    let daemon = Vrrpd::on(&a).config(&file).start();
+    wait_until(PATIENCE, "all are master", || {
+        daemon.states().iter().filter(|state| state["state"] == "master").count() == 300
+    });
+    let links = || a.ip("-oneline link show").lines().filter(|line| line.contains(" vrrp4.")).count();
+    assert_eq!(links(), 300);
+    daemon.signal(Signal::SIGTERM);
+    // The kernel waits for all processors with each link that goes down and with each that goes.
+    wait_until(PATIENCE, "it has left", || !daemon.is_running());
+    assert_eq!(daemon.wait(), 0);
+    assert_eq!(daemon.count_in_log("in time"), 0, "{:#?}", daemon.log());
+    before.assert_as_before(&a);
 }
 
 #[test]

@@ -357,6 +357,7 @@ fn somebody_else_s_changes_are_undone_while_master() {
     for mode in MODES {
         let lab = Lab::new();
         let [a, client] = lab.hosts();
+        let before = Snapshot::of(&a);
         let master = router(&a, 150, mode).start();
         master.wait_state("master", SOON);
         let interface = place(mode);
@@ -365,6 +366,8 @@ fn somebody_else_s_changes_are_undone_while_master() {
         if mode == "macvlan" {
             a.ip("link set vrrp4.51 down");
             wait_until(SOON, "the link is up again", || a.has_link("vrrp4.51"));
+            a.ip("link set vrrp4.51 address 02:00:00:00:00:99");
+            wait_until(SOON, "the virtual MAC is back", || a.ip("link show dev vrrp4.51").contains(VMAC));
             a.ip("link del vrrp4.51");
             wait_until(SOON, "the link is there again", || {
                 has_link(&a, "vrrp4.51") && a.has_address("vrrp4.51", CIDR)
@@ -383,6 +386,8 @@ fn somebody_else_s_changes_are_undone_while_master() {
                 a.ip("link show dev eth0").contains("02:00:00:00:00:99"),
                 "what somebody gave it is its own now"
             );
+        } else {
+            before.assert_as_before(&a);
         }
     }
 }

@@ -127,7 +127,10 @@ impl Daemon {
         }
         match task {
             Task::Prepare => {
-                if let Some(Err(error)) = outcome.vmac {
+                // An interface that is gone refuses nothing.
+                if let Some(Err(error)) = outcome.vmac
+                    && errno(&error) != Some(Errno::ENODEV)
+                {
                     router.vmac_refused(&error);
                 }
             }
@@ -142,7 +145,7 @@ impl Daemon {
                 if let Some(Err(error)) = outcome.vmac {
                     error!(router = %router.config.name(), %error, "the link of the virtual MAC address cannot be removed");
                 }
-                router.vmac.link_gone();
+                router.vmac.link_discarded();
             }
         }
         self.check_usable(id);

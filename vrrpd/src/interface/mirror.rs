@@ -54,6 +54,24 @@ impl Mirror {
         self.interfaces.values()
     }
 
+    /// Takes in a link that we have made: the kernel does not tell of a mark on a link that is down.
+    pub(super) fn made(&mut self, link: Interface) {
+        self.interfaces.insert(link.index, link);
+    }
+
+    /// The links of ours that are this router's.
+    pub(super) fn links_of(&self, router: &str) -> Vec<u32> {
+        let links = self.interfaces().filter(|link| link.vmac_of.as_deref() == Some(router));
+        links.map(|link| link.index).collect()
+    }
+
+    /// The links of ours that are above this interface. One of another process that has not been up yet may be missing: it
+    /// has not needed anything of the interface.
+    pub(super) fn links_above(&self, parent: u32) -> Vec<u32> {
+        let links = self.interfaces().filter(|link| link.vmac_of.is_some() && link.below == Some(parent));
+        links.map(|link| link.index).collect()
+    }
+
     /// It has one of the names, or it is the link of a virtual MAC address.
     fn matters(&self, interface: &Interface) -> bool {
         interface.vmac_of.is_some() || self.names.contains(&interface.name)
@@ -111,6 +129,12 @@ impl Mirror {
                 let new = Interface { addresses, ..new };
                 let index = new.index;
                 *old = new;
+                Change::Changed(index)
+            }
+            // Of another process; of what is on it nobody here wants to know.
+            None if new.vmac_of.is_some() && !self.names.contains(&new.name) => {
+                let index = new.index;
+                self.interfaces.insert(index, new);
                 Change::Changed(index)
             }
             Some(_) | None if wanted => Change::Unknown,
@@ -211,6 +235,7 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
         permanent_mac,
         carrier_unknown,
         vmac_of,
+        below: below(link),
         xdp_program,
         addresses: Vec::new(),
     })
