@@ -381,6 +381,11 @@ mod tests {
                         .expect("a veth takes it");
                     eth0.put_back_neighbours(&mut handle, neighbours).await;
                     assert!(ip("link show dev eth0").contains(&mac.to_string()));
+                    // The kernel makes the local routes of IPv6 addresses in a thread of its own.
+                    let until = Instant::now() + Duration::from_secs(5);
+                    while belongings() != before && Instant::now() < until {
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                    }
                     assert_eq!(belongings(), before, "with {mac}");
                 }
                 assert_eq!(NO_ADDRESS_OF_THE_MAC.read("eth0"), eth0.addr_gen_mode);
