@@ -620,7 +620,7 @@ fn number_of_processes_that_is_none_is_refused_and_so_is_a_file_beside_it() {
     for wrong in ["0", "10", "-1", "two"] {
         let finished = member(&site.a, 0, 100, wrong).run();
         assert_eq!(finished.code, 2, "{wrong}: {finished:?}");
-        assert!(finished.stderr.contains("-M") && finished.stderr.contains("2 to 9"), "{}", finished.stderr);
+        assert!(finished.stderr.contains("-M") && finished.stderr.contains("1 to 9"), "{}", finished.stderr);
     }
     let text = "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.100/24\"]\n";
     let finished = Vrrpd::on(&site.a).config(text).args(["-M", "2"]).run();
