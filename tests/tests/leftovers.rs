@@ -1,6 +1,7 @@
 //! What becomes of virtual MAC addresses and addresses when others, or a crash, have changed things in between.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::time::Duration;
 
 use vrrpd_lab::usual::{CIDR, SOON};
@@ -103,7 +104,7 @@ fn settings_of_the_interface_below_are_put_right_after_a_link_event() {
     let master = router(&a, 150, "macvlan").start();
     master.wait_state("master", SOON);
     let setting = "/proc/sys/net/ipv4/conf/eth0/arp_ignore";
-    let value = || a.namespace().enter(|| std::fs::read_to_string(setting).expect("is there"));
+    let value = || a.namespace().enter(|| fs::read_to_string(setting).expect("is there"));
     assert_eq!(value().trim(), "1");
     a.namespace().sysctl("ipv4/conf/eth0/arp_ignore", "0");
     a.ip("link set eth0 mtu 1400");
@@ -208,8 +209,7 @@ fn nothing_stays_on_an_interface_that_was_renamed_before_the_end() {
     assert_eq!(master.terminate(), 0);
     assert!(!is_there(&a, LINK));
     for key in ["arp_ignore", "arp_announce"] {
-        let value =
-            a.namespace().enter(|| std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/old0/{key}")));
+        let value = a.namespace().enter(|| fs::read_to_string(format!("/proc/sys/net/ipv4/conf/old0/{key}")));
         assert_eq!(value.expect("is there").trim(), "0", "{key}");
     }
 }
@@ -302,9 +302,13 @@ fn what_a_kill_left_is_remembered_over_a_start_that_fails() {
     let killed = router(&a, 150, "interface").start();
     killed.wait_state("master", SOON);
     killed.kill();
-    let failing = router(&a, 150, "interface").beside(&killed);
-    let failed = failing.through(["/usr/bin/env", "NOTIFY_SOCKET=/nowhere"]).run_in_foreground();
+    // In the way of the socket, which is made late.
+    let socket = killed.directory().join("vrrpd_eth0_51.sock");
+    fs::remove_file(&socket).expect("the kill has left it");
+    fs::create_dir(&socket).expect("it can be made");
+    let failed = router(&a, 150, "interface").beside(&killed).run_in_foreground();
     assert_eq!(failed.code, 1, "{failed:?}");
+    fs::remove_dir(&socket).expect("it is still there");
     let again = router(&a, 150, "interface").beside(&killed).start();
     again.wait_state("backup", SOON);
     assert_eq!(again.terminate(), 0);

@@ -262,12 +262,12 @@ impl Daemon {
             priority: router.machine.priority().0,
             transition: report,
         });
-        self.say_status();
+        self.status_untold = true;
     }
 
-    /// Tells the service manager, in a line, how the routers are.
-    fn say_status(&self) {
-        if !self.supervisor.listens() {
+    /// Tells the service manager, in a line, how the routers are, if that is something new.
+    pub(super) fn say_status(&mut self) {
+        if !std::mem::take(&mut self.status_untold) || !self.supervisor.listens() {
             return;
         }
         let routers: Vec<_> = self.present().map(|(_, router)| router).collect();

@@ -92,6 +92,8 @@ pub struct Daemon {
     journal_written: Option<JoinHandle<()>>,
     rundir: RunDir,
     supervisor: Supervisor,
+    /// The service manager has not been told of some transition.
+    status_untold: bool,
     reload: Reload,
 }
 
@@ -127,6 +129,7 @@ impl Daemon {
     async fn turn(&mut self) -> io::Result<Option<Signal>> {
         self.settle_groups();
         self.flush();
+        self.say_status();
         self.arm()?;
         let wake = self.wait().await?;
         let mut signal = None;

@@ -200,7 +200,7 @@ impl Daemon {
         for router in &mut routers {
             router.start_scripts(&rundir)?;
         }
-        let supervisor = Supervisor::from_environment(clock::now()).map_err(system("NOTIFY_SOCKET"))?;
+        let supervisor = Supervisor::from_environment(clock::now());
         memory::give_back();
         let mut daemon = Self {
             routers,
@@ -228,6 +228,7 @@ impl Daemon {
             journal_written: None,
             rundir,
             supervisor,
+            status_untold: false,
             reload: Reload::of(match source {
                 Source::CommandLine => None,
                 Source::File(path) => Some(path.clone()),
