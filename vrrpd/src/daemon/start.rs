@@ -236,13 +236,15 @@ impl Daemon {
         };
         daemon.form_groups(&groups);
         daemon.prepare(nobody_s).await?;
+        if let Err(error) = daemon.meet_group(source, &base) {
+            return Err(daemon.undo(error).await);
+        }
         daemon.begin_journal().await?;
         daemon.keep_own_macs();
-        daemon.meet_group(source, &base)?;
         Ok(daemon)
     }
 
-    /// Joins the other processes with `-M`, last of all: they count on one that is there.
+    /// Joins the other processes with `-M`, late: they count on one that is there.
     fn meet_group(&mut self, source: &Source, base: &str) -> Result<(), StartError> {
         if *source == Source::CommandLine && self.routers.iter().any(|router| router.group.is_some()) {
             let path = self.rundir.socket_path(&format!("{base}.{}", peers::SUFFIX))?;
