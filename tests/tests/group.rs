@@ -367,6 +367,18 @@ fn members_that_start_at_the_same_time_find_each_other() {
 }
 
 #[test]
+fn members_that_missed_each_other_find_each_other_later() {
+    let site = Site::new();
+    let first = member(&site.a, 0, 100, "2").start();
+    let (socket, hidden) = (first.directory().join("vrrpd_eth0_51.group"), first.directory().join("hidden"));
+    fs::rename(&socket, &hidden).expect("it is there");
+    let second = member(&site.a, 1, 100, "2").beside(&first).start();
+    fs::rename(&hidden, &socket).expect("it is there");
+    let a = Server { host: site.a.clone(), daemons: vec![first, second] };
+    a.wait_all("master");
+}
+
+#[test]
 fn tcp_connection_through_the_servers_survives_a_failover() {
     for kind in KINDS {
         let site = Site::new();
