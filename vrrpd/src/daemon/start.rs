@@ -210,7 +210,7 @@ impl Daemon {
         for router in &mut routers {
             router.start_scripts(&rundir)?;
         }
-        let supervisor = Supervisor::from_environment(clock::now()).map_err(system("NOTIFY_SOCKET"))?;
+        let supervisor = Supervisor::from_environment(clock::now());
         memory::give_back();
         let mut daemon = Self {
             routers,
@@ -241,6 +241,7 @@ impl Daemon {
             supervisor,
             guardian,
             untold: BTreeSet::new(),
+            status_untold: false,
             reload: Reload::of(match source {
                 Source::CommandLine => None,
                 Source::File(path) => Some(path.clone()),
@@ -253,13 +254,15 @@ impl Daemon {
             .map_err(|error| StartError::System { what: "guardian".to_owned(), error })?;
         daemon.form_groups(&groups);
         daemon.prepare(nobody_s).await?;
+        if let Err(error) = daemon.meet_group(source, &base) {
+            return Err(daemon.undo(error).await);
+        }
         daemon.begin_journal().await?;
         daemon.keep_own_macs();
-        daemon.meet_group(source, &base)?;
         Ok(daemon)
     }
 
-    /// Joins the other processes with `-M`, last of all: they count on one that is there.
+    /// Joins the other processes with `-M`, late: they count on one that is there.
     fn meet_group(&mut self, source: &Source, base: &str) -> Result<(), StartError> {
         if *source == Source::CommandLine && self.routers.iter().any(|router| router.group.is_some()) {
             let path = self.rundir.socket_path(&format!("{base}.{}", peers::SUFFIX))?;
