@@ -13,14 +13,17 @@ use vrrpd_lab::{Capture, Flood, Injector, Lab, Pinger, timers, wait_for, wait_un
 use super::record::{Goal, Metric, Record, count};
 use super::subject::{Routers, Running, Subject, Vmac};
 use super::{Effort, generator, lateness};
+use crate::lab;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(10);
 const LONG: Duration = Duration::from_secs(1);
+/// What comes at an interval has come after the interval and this.
+const MOMENT: Duration = Duration::from_millis(30);
 /// Failovers of each kind.
 const TIMES: u32 = 30;
 /// How often a client's loss is counted.
-const LOSSES: u32 = 5;
+const LOSSES: u32 = 3;
 
 const LATE: Metric = Metric::judged("beyond the protocol", "ms", Goal::Late { median: 1.0, p99: 3.0 });
 const LOST: Metric = Metric::told("packets lost, one every ms", "");
@@ -70,22 +73,27 @@ pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
     for subject in Subject::ALL {
         failovers(record, subject, &Routers::new(usize::try_from(times)?, LONG), 1)?;
     }
-    for fault in Fault::ALL {
-        for _ in 0..effort.times(LOSSES) {
-            for subject in Subject::ALL {
-                record.add(&fault.case(SHORT), LOST, subject.column(), lost(subject, fault, SHORT)?);
-            }
-            // Some milliseconds do not matter here, so all at the same time.
-            let losses = thread::scope(|scope| {
-                let threads =
-                    Subject::ALL.map(|subject| (subject, scope.spawn(move || lost(subject, fault, LONG))));
-                threads.map(|(subject, thread)| (subject, thread.join()))
-            });
-            for (subject, loss) in losses {
-                let loss = loss.map_err(|panic| anyhow!("{}", crate::lab::message(panic.as_ref())))?;
-                record.add(&fault.case(LONG), LOST, subject.column(), loss?);
-            }
-        }
+    for _ in 0..effort.times(LOSSES) {
+        losses(record)?;
+    }
+    Ok(())
+}
+
+/// What clients lose, each kind once.
+fn losses(record: &mut Record) -> Result<()> {
+    let kinds = || Fault::ALL.into_iter().flat_map(|fault| Subject::ALL.map(|subject| (fault, subject)));
+    for (fault, subject) in kinds() {
+        record.add(&fault.case(SHORT), LOST, subject.column(), lost(subject, fault, SHORT)?);
+    }
+    // Here it is seconds, and some milliseconds do not matter: so all at the same time.
+    let losses: Vec<_> = thread::scope(|scope| {
+        let start = |(fault, subject)| (fault, subject, scope.spawn(move || lost(subject, fault, LONG)));
+        let threads: Vec<_> = kinds().map(start).collect();
+        threads.into_iter().map(|(fault, subject, thread)| (fault, subject, thread.join())).collect()
+    });
+    for (fault, subject, loss) in losses {
+        let loss = loss.map_err(|panic| anyhow!("{}", lab::message(panic.as_ref())))?;
+        record.add(&fault.case(LONG), LOST, subject.column(), loss?);
     }
     Ok(())
 }
@@ -109,13 +117,17 @@ fn failovers(record: &mut Record, subject: Subject, routers: &Routers, times: u3
             wait_quiet(&capture, own, routers.interval);
             capture.clear();
             // Each has been heard once more.
-            thread::sleep(routers.interval * 2);
+            thread::sleep(routers.interval + MOMENT);
             if fault == Fault::LinkDown {
                 lab.port_down(&master);
             }
             generator::stop([flood])?;
             if fault == Fault::Leaves {
-                injector.send_all(&resignations);
+                // One after the other, so that each take-over is one by itself here as well.
+                for resignation in &resignations {
+                    injector.send(resignation);
+                    thread::sleep(routers.interval / u32::try_from(routers.count)?);
+                }
             }
             let demanded = fault.demand(routers);
             let late = wait_for(PATIENCE, "every router takes over", || {
@@ -139,7 +151,7 @@ fn failovers(record: &mut Record, subject: Subject, routers: &Routers, times: u3
 fn wait_quiet(capture: &Capture, own: IpAddr, interval: Duration) {
     wait_until(PATIENCE, "it is backup", || {
         capture.clear();
-        thread::sleep(interval * 2 + Duration::from_millis(30));
+        thread::sleep(interval + MOMENT);
         let adverts = capture.adverts();
         !adverts.is_empty() && adverts.iter().all(|(_, advert)| advert.source != own)
     });

@@ -22,7 +22,7 @@ const RATE: Metric = Metric::told("frames sent", "a second");
 
 pub(crate) fn malformed_and_foreign(record: &mut Record, effort: Effort) -> Result<()> {
     let frames = useless_frames();
-    under(record, effort.seconds(5), |intruder| Flood::without_pause(intruder, frames.clone()))
+    under(record, effort.seconds(4), |intruder| Flood::without_pause(intruder, frames.clone()))
 }
 
 pub(crate) fn lower_priority(record: &mut Record, effort: Effort) -> Result<()> {
@@ -30,7 +30,7 @@ pub(crate) fn lower_priority(record: &mut Record, effort: Effort) -> Result<()> 
     // Two at a time, a thousand times a second.
     let frames = vec![frame.clone(), frame];
     let every = Duration::from_millis(1);
-    under(record, effort.seconds(6), |intruder| Flood::every(every, intruder, frames.clone()))
+    under(record, effort.seconds(4), |intruder| Flood::every(every, intruder, frames.clone()))
 }
 
 fn under(record: &mut Record, span: Duration, flood: impl Fn(&Host) -> Flood) -> Result<()> {

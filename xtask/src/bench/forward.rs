@@ -30,7 +30,7 @@ pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
             let mut rates = [0.0; COLUMNS.len()];
             for step in 0..COLUMNS.len() {
                 let place = (step + usize::try_from(round)?) % COLUMNS.len();
-                rates[place] = wire.rate_with(COLUMNS[place], mode, effort.seconds(2))?;
+                rates[place] = wire.rate_with(COLUMNS[place], mode, effort.seconds(1))?;
                 record.add(case, RATE, COLUMNS[place], rates[place]);
             }
             let [ours, pass, without] = rates;

@@ -14,7 +14,7 @@ use super::subject::{Routers, Subject};
 const ROUTERS: usize = 255;
 const INTERVAL: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_mins(1);
-const SETTLE: Duration = Duration::from_secs(3);
+const SETTLE: Duration = Duration::from_secs(2);
 
 const CPU: Metric = Metric::judged("CPU", "ms a second", Goal::PartOf(0.5));
 const WAKE_UPS: Metric = Metric::told("wake-ups", "a second");

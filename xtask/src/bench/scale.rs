@@ -13,7 +13,7 @@ use super::{Effort, generator, lateness};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_mins(1);
-const SETTLE: Duration = Duration::from_secs(2);
+const SETTLE: Duration = Duration::from_secs(1);
 const NUMBERS: [usize; 5] = [1, 16, 255, 1000, 4000];
 /// More than this keepalived is not given: its start alone takes minutes.
 const MOST_FOR_KEEPALIVED: usize = 1000;
@@ -127,11 +127,17 @@ fn measure(effort: Effort, subject: Subject, routers: &Routers) -> Result<Measur
     let running = subject.start(&host, routers);
     let start = start.elapsed().as_secs_f64();
     thread::sleep(SETTLE);
-    let span = effort.seconds(3);
+    let captures: Vec<_> = routers
+        .interfaces()
+        .map(name)
+        .map(|interface| (Capture::on_interface(&client, &interface), IpAddr::from(host.ipv4_of(&interface))))
+        .collect();
+    // Longer than an interval, so that every master is heard meanwhile.
+    let span = effort.seconds(3).max(INTERVAL * 2);
     let before = running.usage();
     thread::sleep(span);
     let usage = running.usage().since(&before);
-    let late = fail_over(routers, &host, &client, adverts, &running)?;
+    let late = fail_over(routers, &captures, adverts, &running)?;
     Ok(Measured {
         start,
         cpu: usage.cpu.as_secs_f64() * 1e3 / span.as_secs_f64(),
@@ -153,26 +159,17 @@ fn send(routers: &Routers, masters: &Host) -> Vec<Flood> {
 /// All masters fall silent; how many milliseconds after its deadline each router sends its first advert.
 fn fail_over(
     routers: &Routers,
-    host: &Host,
-    client: &Host,
+    captures: &[(Capture, IpAddr)],
     adverts: Vec<Flood>,
     running: &Running,
 ) -> Result<Vec<f64>> {
-    let interfaces: Vec<_> = routers
-        .interfaces()
-        .map(|interface| {
-            (Capture::on_interface(client, &name(interface)), IpAddr::from(host.ipv4_of(&name(interface))))
-        })
-        .collect();
-    // Every master is heard once more.
-    thread::sleep(routers.interval * 2);
     ensure!(running.times_master() == 0, "a router took over while its master was alive");
     generator::stop(adverts)?;
     let demanded = timers::master_down_interval(routers.interval, routers.priority);
     wait_until(PATIENCE, "every router takes over", || running.times_master() >= routers.count);
     // What was sent by then has been captured then.
     thread::sleep(Duration::from_millis(200));
-    let late = interfaces.iter().map(|(capture, own)| lateness::of_take_overs(capture, *own, demanded));
+    let late = captures.iter().map(|(capture, own)| lateness::of_take_overs(capture, *own, demanded));
     let late: Vec<f64> = late.flat_map(std::collections::HashMap::into_values).collect();
     ensure!(
         late.len() == routers.count,
