@@ -129,6 +129,11 @@ impl Daemon {
     async fn turn(&mut self) -> io::Result<Option<Signal>> {
         self.settle_groups();
         self.flush();
+        // Behind that: a router that leaves is gone when its last words have been sent, and nothing else may wake us then.
+        if self.settle() {
+            self.settle_groups();
+            self.flush();
+        }
         self.say_status();
         self.arm()?;
         let wake = self.wait().await?;
@@ -143,7 +148,6 @@ impl Daemon {
             Wake::Loaded(link, program) => self.loaded(link, program),
         }
         self.expire();
-        self.settle();
         self.supervisor.turned(clock::now());
         Ok(signal)
     }
