@@ -325,6 +325,19 @@ fn service_manager_that_cannot_be_reached_is_done_without() {
 }
 
 #[test]
+fn daemon_in_the_background_says_nothing_to_the_service_manager_of_the_shell() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let manager = Manager::new();
+    let router = Vrrpd::usual(&a, 100).through(manager.environment(&[]));
+    let (command, daemon) = router.start_in_background();
+    assert!(command.success(), "{command:?}");
+    wait_until(SOON, "it is master", || a.has_address("eth0", CIDR));
+    daemon.terminate("vrrpd_eth0.pid");
+    assert_eq!(manager.heard(), None);
+}
+
+#[test]
 fn daemon_that_cannot_start_never_says_that_it_is_ready() {
     let lab = Lab::new();
     let [a] = lab.hosts();

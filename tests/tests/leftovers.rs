@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use vrrpd_lab::needs::IP;
@@ -335,4 +336,19 @@ fn virtual_mac_that_a_kill_left_is_given_back_by_another_router_of_the_same_file
     assert!(a.ip("link show dev eth0").contains("00:00:5e:00:01:34"));
     assert_eq!(again.terminate(), 0);
     before.assert_as_before(&a);
+}
+
+#[test]
+fn journal_that_is_a_link_to_another_file_is_not_read() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let builder = router(&a, 150, "none");
+    let directory = builder.directory();
+    fs::create_dir(&directory).expect("it can be made");
+    let elsewhere = directory.with_file_name("elsewhere");
+    fs::write(&elsewhere, "eth0 10.0.0.1/24\n").expect("it can be written");
+    symlink(&elsewhere, directory.join("vrrpd_eth0_51.journal")).expect("it can be made");
+    let router = builder.start();
+    router.wait_state("master", SOON);
+    assert!(a.has_address("eth0", "10.0.0.1/24"), "the administrator's own address stays");
 }

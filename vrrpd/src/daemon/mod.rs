@@ -34,6 +34,7 @@ use crate::control::server::Command;
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::readiness::Readiness;
 use crate::datapath::{Arrival, RouterId, vlans};
+use crate::guardian::{Guardian, Message};
 use crate::interface::service::{Report, Service, Ticket};
 use crate::interface::{Hold, Interface};
 use crate::peers::Peers;
@@ -41,6 +42,8 @@ use crate::report::EventReport;
 use crate::rundir::{self, RunDir};
 use crate::signals::{Signal, Signals};
 use crate::supervisor::Supervisor;
+use crate::sys::packet::Inbox;
+use command::Changing;
 use groups::Groups;
 use instance::{Instance, Task};
 use link::{FAMILIES, KERNEL, Link, LinkId};
@@ -52,12 +55,12 @@ pub use start::{Source, StartError};
 const TURN: usize = 256;
 /// Frames taken from one socket before a deadline counts as missed: more than its buffer holds.
 const DRAIN: usize = 1 << 14;
-/// Longest frame that can hold an advert with 255 IPv6 addresses, with room for every header.
-const LONGEST_FRAME: usize = 8 << 10;
 /// How long the loop may stand still when a router comes and the kernel has no memory at hand.
 const AGAIN: Duration = Duration::from_millis(20);
 /// How long an interface that comes may wait for that.
 const ASIDE: Duration = Duration::from_secs(1);
+/// The number under which the guardian is watched: that of no link and of no other process.
+const GUARDIAN: u64 = u64::MAX;
 /// How long the kernel may take to remove an address or a link when the daemon leaves.
 const LEAVE: Duration = Duration::from_secs(2);
 
@@ -79,11 +82,13 @@ pub struct Daemon {
     tickets: HashMap<Ticket, RouterId>,
     last_ticket: u64,
     commands: mpsc::Receiver<Command>,
+    changing: Vec<Changing>,
     /// Programs that were loaded aside; kept with the other end, so that it never closes.
     programs_in: mpsc::UnboundedSender<(LinkId, Result<Loaded, Refusal>)>,
     programs: mpsc::UnboundedReceiver<(LinkId, Result<Loaded, Refusal>)>,
     events: broadcast::Sender<EventReport>,
-    buffer: Vec<u8>,
+    /// Elsewhere while it is read.
+    inbox: Option<Inbox>,
     actions: Vec<Action>,
     state_file: String,
     journal_file: String,
@@ -92,6 +97,9 @@ pub struct Daemon {
     journal_written: Option<JoinHandle<()>>,
     rundir: RunDir,
     supervisor: Supervisor,
+    guardian: Guardian,
+    /// Routers whose role the guardian has not been told of yet.
+    untold: BTreeSet<RouterId>,
     /// The service manager has not been told of some transition.
     status_untold: bool,
     reload: Reload,
@@ -134,6 +142,7 @@ impl Daemon {
             self.settle_groups();
             self.flush();
         }
+        self.tell_guardian();
         self.say_status();
         self.arm()?;
         let wake = self.wait().await?;
@@ -148,6 +157,7 @@ impl Daemon {
             Wake::Loaded(link, program) => self.loaded(link, program),
         }
         self.expire();
+        self.answer_changes();
         self.supervisor.turned(clock::now());
         Ok(signal)
     }
@@ -191,17 +201,51 @@ impl Daemon {
         }
     }
 
+    /// Tells the guardian who has become Master and who is not any more; adverts have gone out by then.
+    fn tell_guardian(&mut self) {
+        while let Some(id) = self.untold.pop_first() {
+            let Some(router) = self.routers.get_mut(id.0) else { continue };
+            let Some(link) = self.links.get(router.link.0) else { continue };
+            let message = match router.state_told() {
+                StateName::Master => Message::Master(router.mastery(id, link)),
+                StateName::Init | StateName::Backup | StateName::Fault => Message::Over(id.0),
+            };
+            match self.guardian.tell(&message) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // It has heard more by the next turn.
+                    self.untold.insert(id);
+                    return;
+                }
+                // That it has ended is said when its socket says so.
+                Err(_) => self.untold.clear(),
+            }
+        }
+    }
+
+    fn guardian_lost(&mut self) {
+        if self.readiness.remove(&self.guardian).is_ok() && self.guardian.is_lost() {
+            error!(
+                "the guardian has ended; if this process is killed, the next start gives back what it had"
+            );
+        }
+    }
+
     fn arm(&mut self) -> io::Result<()> {
         let now = clock::now();
         let due = self.deadlines.first().map(|(at, _)| *at);
         let unsent = self.links.iter().filter_map(|link| link.deadline(now)).min();
-        let other = [self.groups.deadline(), self.supervisor.deadline()];
+        let other = [self.groups.deadline(), self.supervisor.deadline(), self.changes_due()];
         self.alarm.arm(due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
     }
 
     fn receive_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
         for number in ready.drain(..) {
+            if number == GUARDIAN {
+                self.guardian_lost();
+                continue;
+            }
             if Peers::is_number(number) {
                 self.groups.ready(number, &self.readiness);
                 continue;
@@ -214,24 +258,34 @@ impl Daemon {
         self.ready = ready;
     }
 
-    /// Handles up to `most` frames of a socket.
+    /// Handles about `most` frames of a socket, or all that are there.
     fn receive(&mut self, link: LinkId, place: usize, most: usize) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        for _ in 0..most {
-            let Some(link) = self.links.get_mut(link.0) else { break };
-            let Some(frame) = link.receive(place, &mut buffer) else { break };
-            match link.table.judge(frame) {
-                Some(Arrival::Advert { router, advert }) => {
-                    self.event(router, Event::Advert(advert), Some(frame));
-                }
-                Some(Arrival::Rejected { router: id, rejection }) => {
-                    let name = id.and_then(|id| Some(self.routers.get(id.0)?.config.name().to_string()));
-                    link.say_rejected(clock::now(), id, name.as_deref(), &rejection);
-                }
-                None => {}
+        let Some(mut inbox) = self.inbox.take() else { return };
+        let mut taken = 0;
+        while taken < most && self.links.get(link.0).is_some_and(|link| link.receive(place, &mut inbox)) {
+            for frame in inbox.frames() {
+                taken += 1;
+                self.frame(link, frame);
+            }
+            if !inbox.is_full() {
+                break;
             }
         }
-        self.buffer = buffer;
+        self.inbox = Some(inbox);
+    }
+
+    fn frame(&mut self, link: LinkId, frame: &[u8]) {
+        let Some(link) = self.links.get_mut(link.0) else { return };
+        match link.table.judge(frame) {
+            Some(Arrival::Advert { router, advert }) => {
+                self.event(router, Event::Advert(advert), Some(frame));
+            }
+            Some(Arrival::Rejected { router: id, rejection }) => {
+                let name = id.and_then(|id| Some(self.routers.get(id.0)?.config.name().to_string()));
+                link.say_rejected(clock::now(), id, name.as_deref(), &rejection);
+            }
+            None => {}
+        }
     }
 
     /// Handles every deadline that has passed. Before a router may miss its master, all that has arrived is heard: a
@@ -496,7 +550,7 @@ impl Daemon {
     /// Writes down again what has to be undone after a crash, in a thread for that. What it says of an interface whose
     /// MAC address is replaced stays.
     fn write_journal(&mut self) {
-        let text = start::journal_text(self.present().map(|(_, router)| router));
+        let text = start::journal_text(self.present().map(|(_, router)| router), &self.links);
         if text == self.journal {
             return;
         }
@@ -598,8 +652,9 @@ impl Daemon {
         }
         self.discard_links().await?;
         if self.routers.iter().all(Instance::holds_nothing) {
-            // Removed with the others; what could not be given back is left to the next daemon.
+            // Removed with the others; what could not be given back is left to the guardian, or to the next daemon.
             self.rundir.file(&self.journal_file);
+            self.guardian.dismiss();
         }
         // From here on another daemon may serve these routers, with a program of its own in the kernel; its scripts wait
         // for ours.

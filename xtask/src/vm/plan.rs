@@ -22,8 +22,8 @@ const XDP: [&str; 1] = ["vlan_xdp"];
 const WITHOUT_XDP: [&str; 1] = ["old_kernel"];
 
 /// When all is asked for, also these with raw sockets,
-const MORE_RAW: [&str; 9] =
-    ["ah", "election", "group", "leftovers", "magic", "reload", "rejects", "vmac", "wire"];
+const MORE_RAW: [&str; 10] =
+    ["ah", "election", "group", "guardian", "leftovers", "magic", "reload", "rejects", "vmac", "wire"];
 /// these with each data path,
 const MORE_EVERY: [&str; 4] = ["auth", "control", "keepalived", "priority"];
 /// these with the two in the kernel,
@@ -34,7 +34,7 @@ const MORE_XDP: [&str; 3] = ["datapath", "xdp_commands", "xdp_reports"];
 /// Never: processor time, instructions, memory, hundreds of routers; how late a timer is; a million frames, minutes of
 /// computing; and what no kernel has a part in that changes.
 #[cfg(test)]
-const ELSEWHERE: [&str; 18] = [
+const ELSEWHERE: [&str; 19] = [
     "footprint",
     "guards",
     "wakeups",
@@ -51,6 +51,7 @@ const ELSEWHERE: [&str; 18] = [
     "log",
     "man",
     "scripts",
+    "systemd",
     "toolkit",
     "watch",
 ];
