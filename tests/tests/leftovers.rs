@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
+use vrrpd_lab::needs::IP;
 use vrrpd_lab::usual::{CIDR, SOON};
 use vrrpd_lab::{Capture, Host, Lab, Signal, Snapshot, Vrrpd, VrrpdBuilder, wait_until};
 
@@ -170,7 +171,7 @@ fn interface_that_takes_the_name_of_one_that_is_gone_serves_the_routers_of_that_
         a.ip("link del eth0");
         wait_until(SOON, "one is gone", || state_of(51)["reason"] == "interface-removed");
         // Older kernels rename only what is down.
-        if !a.run("ip", ["link", "set", "eth1", "name", "eth0"]).success() {
+        if !a.run(IP.require(), ["link", "set", "eth1", "name", "eth0"]).success() {
             a.ip("link set eth1 down");
             a.ip("link set eth1 name eth0");
             a.ip("link set eth0 up");

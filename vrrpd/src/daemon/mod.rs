@@ -137,6 +137,11 @@ impl Daemon {
     async fn turn(&mut self) -> io::Result<Option<Signal>> {
         self.settle_groups();
         self.flush();
+        // Behind that: a router that leaves is gone when its last words have been sent, and nothing else may wake us then.
+        if self.settle() {
+            self.settle_groups();
+            self.flush();
+        }
         self.tell_guardian();
         self.say_status();
         self.arm()?;
@@ -152,7 +157,6 @@ impl Daemon {
             Wake::Loaded(link, program) => self.loaded(link, program),
         }
         self.expire();
-        self.settle();
         self.answer_changes();
         self.supervisor.turned(clock::now());
         Ok(signal)

@@ -171,10 +171,10 @@ impl Daemon {
         self.event(id, Event::Shutdown, None);
     }
 
-    /// Sees to routers that leave, and begins those that come.
-    pub(super) fn settle(&mut self) {
+    /// Sees to routers that leave, and begins those that come; `true` when these have begun.
+    pub(super) fn settle(&mut self) -> bool {
         if !self.reload.unsettled {
-            return;
+            return false;
         }
         let leaving: Vec<_> =
             self.present().filter(|(_, router)| router.is_leaving()).map(|(id, _)| id).collect();
@@ -185,7 +185,7 @@ impl Daemon {
             || !self.reload.awaited.is_empty()
             || self.links.iter().any(Link::is_loading)
         {
-            return;
+            return false;
         }
         self.reload.unsettled = false;
         for config in std::mem::take(&mut self.reload.arriving) {
@@ -202,6 +202,7 @@ impl Daemon {
         self.form_groups(&groups);
         self.write_journal();
         self.keep_own_macs();
+        true
     }
 
     /// The members of groups that do not stay as they are, before and after. Such a group begins anew, with all members.
