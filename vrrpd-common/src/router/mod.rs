@@ -247,6 +247,8 @@ impl VirtualRouter {
                 // Skew_Time follows the priority; what was waited already counts.
                 let wait = self.wait(backup.waiting, backup.master_adver_interval);
                 self.state = State::Backup(Backup { master_down_at: backup.armed_at + wait, ..backup });
+                // A lower master that was to be preempted may be a higher one now.
+                self.reconsider(now, backup);
             }
             Event::GroupReady { hold } => {
                 if let Waiting::ForGroup(reason) = backup.waiting {
@@ -498,11 +500,12 @@ impl VirtualRouter {
         let next = self.following(heard);
         let verdict = backup_verdict(heard.advert.priority, self.priority, self.preempts());
         let lives = match backup.waiting {
-            Waiting::ToPreempt => true,
+            // Heard within the wait that is under way.
+            Waiting::ToPreempt | Waiting::AfterResignation => true,
             // It may have been silent for long.
             Waiting::ForGroup(_) => now < next.master_down_at,
-            // Followed already, or gone.
-            Waiting::ForSilence | Waiting::AfterResignation => false,
+            // Followed already.
+            Waiting::ForSilence => false,
         };
         if lives && verdict == BackupVerdict::Follow {
             self.state = State::Backup(next);

@@ -306,11 +306,35 @@ fn a_new_priority_changes_the_wait_that_is_under_way() {
 #[test]
 fn a_backup_whose_priority_falls_below_its_master_s_follows_it() {
     let mut bench = Bench::started(config());
+    bench.after(ms(300));
     bench.event(Event::Advert(advert(95, LOWER_ADDRESS)));
+    assert_eq!(bench.wait(), Duration::from_nanos(60_937_500), "it is about to preempt");
+    bench.after(ms(50));
     bench.event(Event::Priority(Priority(90)));
-    bench.after(ms(100));
-    bench.event(Event::Advert(advert(95, LOWER_ADDRESS)));
-    assert_eq!(bench.wait(), Duration::from_nanos(300_000_000 + 166 * 100_000_000 / 256));
+    // The master was heard 50 ms ago, and need not be heard again for that.
+    assert_eq!(bench.wait(), Duration::from_nanos(250_000_000 + 166 * 100_000_000 / 256));
+    assert_eq!(bench.run_to_deadline()[3], transition(StateName::Backup, StateName::Master, Reason::MasterDownTimer));
+}
+
+#[test]
+fn a_lower_priority_that_is_above_its_master_s_still_preempts_in_time() {
+    let mut bench = Bench::started(config());
+    bench.after(ms(300));
+    bench.event(Event::Advert(advert(50, LOWER_ADDRESS)));
+    bench.event(Event::Priority(Priority(90)));
+    assert_eq!(bench.wait(), Duration::from_nanos(166 * 100_000_000 / 256), "what was waited counts");
+    assert_eq!(bench.run_to_deadline()[3], transition(StateName::Backup, StateName::Master, Reason::Preempted));
+}
+
+#[test]
+fn a_backup_whose_priority_falls_below_one_that_was_heard_after_a_resignation_follows_it() {
+    let mut bench = Bench::started(config());
+    bench.event(Event::Advert(advert(0, LOWER_ADDRESS)));
+    bench.after(ms(10));
+    bench.event(Event::Advert(advert(50, HIGHER_ADDRESS)));
+    bench.after(ms(10));
+    bench.event(Event::Priority(Priority(40)));
+    assert_eq!(bench.wait(), Duration::from_nanos(290_000_000 + 216 * 100_000_000 / 256));
 }
 
 #[test]
