@@ -313,7 +313,10 @@ fn a_backup_whose_priority_falls_below_its_master_s_follows_it() {
     bench.event(Event::Priority(Priority(90)));
     // The master was heard 50 ms ago, and need not be heard again for that.
     assert_eq!(bench.wait(), Duration::from_nanos(250_000_000 + 166 * 100_000_000 / 256));
-    assert_eq!(bench.run_to_deadline()[3], transition(StateName::Backup, StateName::Master, Reason::MasterDownTimer));
+    assert_eq!(
+        bench.run_to_deadline()[3],
+        transition(StateName::Backup, StateName::Master, Reason::MasterDownTimer)
+    );
 }
 
 #[test]
@@ -323,7 +326,10 @@ fn a_lower_priority_that_is_above_its_master_s_still_preempts_in_time() {
     bench.event(Event::Advert(advert(50, LOWER_ADDRESS)));
     bench.event(Event::Priority(Priority(90)));
     assert_eq!(bench.wait(), Duration::from_nanos(166 * 100_000_000 / 256), "what was waited counts");
-    assert_eq!(bench.run_to_deadline()[3], transition(StateName::Backup, StateName::Master, Reason::Preempted));
+    assert_eq!(
+        bench.run_to_deadline()[3],
+        transition(StateName::Backup, StateName::Master, Reason::Preempted)
+    );
 }
 
 #[test]
