@@ -27,6 +27,9 @@ pub(super) fn states() -> Vec<(&'static str, Bench)> {
     forced.event(Event::Advert(advert(50, LOWER_ADDRESS)));
     let mut due = Bench::started(config());
     due.now = due.router.deadline().expect("has one");
+    let mut late = Bench::started(config());
+    late.now = late.router.deadline().expect("has one") + ms(361);
+    late.event(Event::Timer);
     let mut advert_due = Bench::master(config());
     advert_due.after(ms(100));
     let grouped = Config { grouped: true, ..config() };
@@ -51,6 +54,7 @@ pub(super) fn states() -> Vec<(&'static str, Bench)> {
         ("backup, master resigned, preempting 50", resigned_over),
         ("backup, told to stand back, of 50", forced),
         ("backup, timer due", due),
+        ("backup, listening again", late),
         ("master", Bench::master(config())),
         ("master, advert due", advert_due),
         ("member, init, owner", member_owner),
@@ -81,6 +85,7 @@ pub(super) fn events() -> Vec<(&'static str, Event)> {
         ("priority 40", Event::Priority(Priority(40))),
         ("addresses refused", Event::AddressesRefused),
         ("addresses lost", Event::AddressesLost),
+        ("stood still", Event::StoodStill),
         ("group ready", Event::GroupReady { hold: ms(360) }),
         ("group yields", Event::GroupYields),
     ])

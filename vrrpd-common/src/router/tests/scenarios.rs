@@ -423,6 +423,44 @@ fn a_backup_that_stood_still_listens_before_it_acts() {
     assert_eq!(bench.run_to_deadline(), promotion(Reason::MasterDownTimer));
 }
 
+/// Version 3, 10 ms: Master_Down_Interval 36.09375 ms.
+fn fast() -> Config {
+    Config { interval: Interval::from_centis(1).expect("10 ms is legal"), ..config() }
+}
+
+#[test]
+fn a_backup_that_notices_its_deadline_much_too_late_listens_once_more_and_once_only() {
+    // Adverts may have been lost: the master sends ten in that time.
+    let mut bench = Bench::started(fast());
+    bench.now = bench.router.deadline().expect("has one") + ms(101);
+    assert_eq!(bench.event(Event::Timer), [Action::Notice(Notice::ClockGap(ms(101)))]);
+    assert_eq!(bench.wait(), Duration::from_nanos(36_093_750));
+    // A machine that is always that late takes over all the same.
+    bench.now = bench.router.deadline().expect("has one") + ms(900);
+    assert_eq!(bench.event(Event::Timer), promotion(Reason::MasterDownTimer));
+}
+
+#[test]
+fn a_backup_that_is_a_little_late_takes_over() {
+    let mut bench = Bench::started(fast());
+    bench.now = bench.router.deadline().expect("has one") + ms(100);
+    assert_eq!(bench.event(Event::Timer), promotion(Reason::MasterDownTimer));
+}
+
+#[test]
+fn a_router_whose_machine_was_suspended_listens_before_it_acts() {
+    // The clock that runs on in a suspended machine says so; the other one has not moved.
+    let mut bench = Bench::started(config());
+    bench.after(ms(300));
+    assert_eq!(bench.event(Event::StoodStill), []);
+    assert_eq!(bench.wait(), Duration::from_nanos(360_937_500));
+    assert_eq!(bench.run_to_deadline(), promotion(Reason::MasterDownTimer));
+    assert_eq!(
+        bench.event(Event::StoodStill),
+        [Action::GiveUpAddresses, transition(StateName::Master, StateName::Backup, Reason::ClockGap)]
+    );
+}
+
 #[test]
 fn no_event_in_any_state_needs_more_than_six_actions() {
     for (_, bench) in golden::states() {
