@@ -90,21 +90,17 @@ fn interface_that_becomes_usable_after_its_master_has_died_is_listened_to_for_ma
 
 #[test]
 fn resignation_counts_though_lower_adverts_come_beside_and_after_it() {
-    const FAST: Duration = Duration::from_millis(10);
     for datapath in [Datapath::Raw, Datapath::Generic, Datapath::Native] {
         let lab = Lab::new();
         let [router, master, other] = lab.hosts();
-        let backup = Vrrpd::on(&router).vrid(VRID).address(CIDR).v3("10ms").datapath(datapath).start();
-        let of = |host: &Host, priority| {
-            AdvertFrame::v3(host.ipv4().into(), VRID, priority, FAST, &[ADDRESS.into()]).build()
-        };
-        let (lower, higher) = (of(&other, 50), of(&master, 150));
-        let flood = Flood::every(FAST, &master, vec![lower.clone(), higher, lower.clone()]);
-        wait_until(SOON, "it hears them", || backup.counter("adverts_received") >= 100);
+        let backup = Vrrpd::on(&router).vrid(VRID).address(CIDR).v3("100ms").datapath(datapath).start();
+        let (lower, higher) = (advert(&other, 50), advert(&master, 150));
+        let flood = Flood::every(INTERVAL, &master, vec![lower.clone(), higher, lower.clone()]);
+        wait_until(SOON, "it hears them", || backup.counter("adverts_received") >= 12);
         let capture = Capture::on(&other);
         flood.stop();
         capture.clear();
-        Injector::on(&master).send_all(&[of(&master, 0), lower]);
+        Injector::on(&master).send_all(&[advert(&master, 0), lower]);
         let (taken, _) = capture.wait_advert(SOON, "it takes over", own);
         let (resigned, _) = capture.wait_advert(SOON, "it was said", |advert| advert.priority == 0);
         let state = backup.wait_state("master", SOON);
@@ -145,5 +141,53 @@ fn master_whose_program_somebody_takes_off_hears_a_better_one() {
         let _flood = Flood::every(INTERVAL, &better, vec![advert(&better, 150)]);
         daemon.wait_state("backup", SOON);
         assert_eq!(daemon.state()["datapath"], "raw");
+    }
+}
+
+/// Cards take the tag of a VLAN out of a frame and hand it on beside it, where the program does not see it and raw sockets
+/// do. Where the machine has no interface for that VLAN, only the sender tells that something is amiss.
+#[test]
+fn interface_on_which_adverts_come_from_another_subnet_is_left_to_raw_sockets() {
+    for datapath in Datapath::IN_KERNEL {
+        let lab = Lab::new();
+        let (backup, master, flood) = that_was_left_alone(&lab, datapath);
+        let source = std::net::Ipv4Addr::new(10, 9, 0, 2);
+        let other = AdvertFrame::v3(source.into(), VRID, 200, INTERVAL, &[ADDRESS.into()]).build();
+        Injector::on(&master).send(&other);
+        backup.wait_log(SOON, "10.9.0.2, which is not in a subnet of the interface");
+        let state = backup.state();
+        assert_eq!((&state["datapath"], &state["state"]), (&"raw".into(), &"backup".into()));
+        assert_eq!(backup.host().xdp_program("eth0"), None);
+        wait_until(SOON, "it hears its master", || backup.state()["master"]["priority"] == 105);
+
+        // Without a tag it is one like any other.
+        flood.stop();
+        Injector::on(&master).send(&other);
+        wait_until(SOON, "it hears the other one", || backup.state()["master"]["address"] == "10.9.0.2");
+    }
+}
+
+#[test]
+fn adverts_that_the_kernel_discards_are_spoken_of_when_the_daemon_is_awake() {
+    for datapath in Datapath::IN_KERNEL {
+        let lab = Lab::new();
+        let (backup, master, flood) = that_was_left_alone(&lab, datapath);
+        let mut wrong = AdvertFrame::v3(master.ipv4().into(), VRID, 200, INTERVAL, &[ADDRESS.into()]);
+        wrong.ttl = 1;
+        let injector = Injector::on(&master);
+        for _ in 0..500 {
+            injector.send(&wrong.build());
+        }
+        flood.stop();
+        backup.wait_state("master", SOON);
+        let said = "adverts were discarded in the kernel router=eth0/51 check=\"ttl\" count=";
+        let line = backup.wait_log(SOON, said);
+        let count: u64 = line.rsplit('=').next().and_then(|count| count.parse().ok()).expect("a number");
+        assert!(count > 0 && count <= 500, "{line}");
+        for _ in 0..20 {
+            injector.send(&wrong.build());
+            backup.state();
+        }
+        assert!(backup.count_in_log(said) <= 4, "at most one a second: {:?}", backup.log());
     }
 }

@@ -582,10 +582,9 @@ impl VirtualRouter {
     fn may_have_missed_adverts(&self, now: Instant, backup: Backup) -> bool {
         let tolerance = match backup.waiting {
             Waiting::AfterGap => CLOCK_GAP,
-            Waiting::ForSilence
-            | Waiting::AfterResignation
-            | Waiting::ToPreempt
-            | Waiting::ForGroup(_) => LATE,
+            Waiting::ForSilence | Waiting::AfterResignation | Waiting::ToPreempt | Waiting::ForGroup(_) => {
+                LATE
+            }
         };
         self.is_late_by(now, backup.master_down_at, tolerance)
     }

@@ -28,7 +28,7 @@ use tracing::{error, info, warn};
 use vrrpd_common::router::{Action, Event, StateName};
 use vrrpd_common::{Duration, Instant};
 
-use crate::clock::{self, Alarm};
+use crate::clock::{self, Alarm, Suspension};
 use crate::config::{Configuration, Vmac};
 use crate::control::server::Command;
 use crate::datapath::program::{Loaded, Refusal};
@@ -93,6 +93,9 @@ pub struct Daemon {
     rundir: RunDir,
     supervisor: Supervisor,
     reload: Reload,
+    /// When it was looked last whether programs are where they were put.
+    programs_looked_after: Instant,
+    suspension: Suspension,
 }
 
 /// What woke the loop.
@@ -129,6 +132,7 @@ impl Daemon {
         self.flush();
         self.arm()?;
         let wake = self.wait().await?;
+        self.notice_suspension();
         let mut signal = None;
         match wake {
             Wake::Frames => self.receive_ready(),
@@ -250,10 +254,24 @@ impl Daemon {
             self.event(id, Event::Timer, None);
         }
         self.groups.expire(now, &self.readiness);
+        self.look_after_programs(now);
+    }
+
+    /// After the machine was suspended, what was true before is not to be believed.
+    fn notice_suspension(&mut self) {
+        let Some(slept) = self.suspension.end() else { return };
+        warn!(%slept, "the machine was suspended; listening before acting");
+        for id in self.ids().collect::<Vec<_>>() {
+            self.event(id, Event::StoodStill, None);
+        }
     }
 
     /// Hands an event to a router and carries out what comes of it. `frame` is the one that an advert came in.
     fn event(&mut self, id: RouterId, event: Event, frame: Option<&[u8]>) {
+        if !matches!(event, Event::Advert(_) | Event::Timer) {
+            // The kernel has told nothing of a master that goes on as before.
+            self.hear_kernel(id);
+        }
         self.event_at(id, clock::now(), event, frame);
     }
 

@@ -20,6 +20,7 @@ use super::{AGAIN, Daemon};
 use crate::clock;
 use crate::config::{self, Configuration, GroupConfig, RouterConfig, Vmac, Xdp};
 use crate::datapath::RouterId;
+use crate::datapath::program::Refusal;
 use crate::interface::{self, Hold};
 use crate::journal::Journal;
 
@@ -159,7 +160,10 @@ impl Daemon {
         match priority {
             Some(priority) => self.event(id, Event::Priority(priority), None),
             // Nothing has happened to it, but the kernel may have to look at adverts in another way.
-            None => self.tell_kernel(id, Event::Timer),
+            None => {
+                self.hear_kernel(id);
+                self.tell_kernel(id, Event::Timer);
+            }
         }
     }
 
@@ -285,18 +289,19 @@ impl Daemon {
         };
         router.start_scripts(&self.rundir)?;
         let key = (router.config.family, router.config.vrid);
+        let mut refused = None;
         if let Some(link) = self.links.get_mut(link_id.0) {
-            link.serve(link_id, key, &self.readiness, AGAIN)
+            refused = link
+                .serve(link_id, key, &self.readiness, AGAIN)
                 .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
             link.join();
-            // The kernel watches their deadlines no more if it could not serve one more.
-            for other in link.routers.clone() {
-                self.schedule(other);
-            }
         }
         match self.routers.get_mut(id.0) {
             Some(place) => *place = router,
             None => self.routers.push(router),
+        }
+        if let Some(Refusal(reason)) = refused {
+            self.give_up_kernel(link_id, &reason);
         }
         self.prepare_vmac(id);
         self.event_at(id, clock::now(), Event::Startup, None);

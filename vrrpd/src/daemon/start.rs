@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::sync::{broadcast, mpsc};
 use vrrpd_common::classify::Expect;
 use vrrpd_common::router::{Event, Fault};
-use vrrpd_common::{Duration, MacAddr};
+use vrrpd_common::{Duration, Instant, MacAddr};
 
 use super::adopt;
 use super::groups::Groups;
@@ -19,7 +19,7 @@ use super::link::{Link, LinkId};
 use super::reload::{self, Reload};
 use super::{Daemon, LONGEST_FRAME};
 use crate::association::SecurityAssociation;
-use crate::clock::{self, Alarm};
+use crate::clock::{self, Alarm, Suspension};
 use crate::config::{Configuration, RouterConfig, Vmac, VmacFallback, Xdp};
 use crate::control::server;
 use crate::datapath::RouterId;
@@ -228,6 +228,8 @@ impl Daemon {
             journal_written: None,
             rundir,
             supervisor,
+            programs_looked_after: Instant::ZERO,
+            suspension: Suspension::watch(),
             reload: Reload::of(match source {
                 Source::CommandLine => None,
                 Source::File(path) => Some(path.clone()),
