@@ -251,17 +251,26 @@ impl Router {
         effects.push(Effect::Ask(self.lan, operation));
     }
 
+    /// What the guardian of its process says when that is killed; `None` unless it was Master.
+    pub fn resignation(&self) -> Option<Advert> {
+        let was_master = self.told == StateName::Master && self.held;
+        was_master.then(|| self.message(Priority::RESIGN)).flatten()
+    }
+
     fn advert(&self, priority: Priority) -> Option<Effect> {
+        self.message(priority).map(|advert| Effect::Send { lan: self.lan, advert })
+    }
+
+    fn message(&self, priority: Priority) -> Option<Advert> {
         let config = self.machine.config();
-        let advert = Advert {
+        Some(Advert {
             vrid: config.vrid,
             priority,
             interval: config.interval,
             source: self.machine.source()?,
             address_count: 1,
             addresses: config.addresses,
-        };
-        Some(Effect::Send { lan: self.lan, advert })
+        })
     }
 }
 

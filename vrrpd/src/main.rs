@@ -9,6 +9,7 @@ use vrrpd::background::{self, Role};
 use vrrpd::cli::Cli;
 use vrrpd::config::{self, Configuration, GroupConfig, RouterConfig, RouterOptions};
 use vrrpd::daemon::{Daemon, Source};
+use vrrpd::guardian::{Guardian, Part};
 use vrrpd::logging::{self, Target};
 
 /// The command line or the configuration is wrong.
@@ -18,6 +19,21 @@ const BLOCKING_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let role = background::role(cli.foreground);
+    // As long as there is little in memory, and one thread.
+    let guardian = match role {
+        Role::Foreground | Role::Background if !cli.check => match Guardian::divide() {
+            Ok(Part::Daemon(guardian)) => Some(guardian),
+            Ok(Part::Guardian(watch)) => {
+                return watch.run(role, || logging::start(target(role), cli.log_format, &cli.log_level));
+            }
+            Err(error) => {
+                say(&format!("cannot start a second process: {error}"));
+                return ExitCode::FAILURE;
+            }
+        },
+        Role::Foreground | Role::Background | Role::Launcher => None,
+    };
     let (configuration, source) = match configuration(&cli) {
         Ok(found) => found,
         Err(message) => {
@@ -36,22 +52,17 @@ fn main() -> ExitCode {
         let _ = writeln!(io::stdout(), "configuration is right: {count} virtual {routers}");
         return ExitCode::SUCCESS;
     }
-    let role = background::role(cli.foreground);
-    let target = match role {
-        Role::Launcher => {
-            return background::launch().unwrap_or_else(|error| {
-                say(&format!("cannot go to the background: {error}; --foreground does without"));
-                ExitCode::FAILURE
-            });
-        }
-        Role::Foreground => Target::Stderr,
-        Role::Background => Target::Syslog,
+    let Some(guardian) = guardian else {
+        return background::launch().unwrap_or_else(|error| {
+            say(&format!("cannot go to the background: {error}; --foreground does without"));
+            ExitCode::FAILURE
+        });
     };
-    if let Err(message) = logging::start(target, cli.log_format, &cli.log_level) {
+    if let Err(message) = logging::start(target(role), cli.log_format, &cli.log_level) {
         say(&message);
         return ExitCode::from(USAGE);
     }
-    let result = run(&cli, configuration, &source, role);
+    let result = run(&cli, configuration, &source, role, guardian);
     logging::flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,6 +75,14 @@ fn main() -> ExitCode {
             say(&message);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Where the log goes.
+const fn target(role: Role) -> Target {
+    match role {
+        Role::Background => Target::Syslog,
+        Role::Foreground | Role::Launcher => Target::Stderr,
     }
 }
 
@@ -92,7 +111,13 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), String> {
     Ok((config::load(&path)?, Source::File(path)))
 }
 
-fn run(cli: &Cli, configuration: Configuration, source: &Source, role: Role) -> Result<(), String> {
+fn run(
+    cli: &Cli,
+    configuration: Configuration,
+    source: &Source,
+    role: Role,
+    guardian: Guardian,
+) -> Result<(), String> {
     if role == Role::Background {
         background::detach().map_err(|error| format!("cannot leave the session: {error}"))?;
     }
@@ -103,7 +128,7 @@ fn run(cli: &Cli, configuration: Configuration, source: &Source, role: Role) -> 
         .map_err(|error| format!("cannot start: {error}"))?;
     let local = tokio::task::LocalSet::new();
     let result = local.block_on(&runtime, async {
-        let daemon = Daemon::start(configuration, source, cli.directory.as_deref())
+        let daemon = Daemon::start(configuration, source, cli.directory.as_deref(), guardian)
             .await
             .map_err(|error| error.to_string())?;
         if role == Role::Background {

@@ -118,7 +118,7 @@ impl RunDir {
 
     /// A claim that can be made later, and is held for as long as it lives, also when this has been closed.
     pub fn later(&self, name: &str) -> Result<Claim, RunDirError> {
-        Ok(Claim { locks: open_locks(&self.path)?, name: name.to_owned() })
+        Claim::of(&self.path, name)
     }
 
     /// Gives a claim back.
@@ -172,6 +172,11 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// A name in a directory that is open in another process.
+    pub fn of(directory: &Path, name: &str) -> Result<Self, RunDirError> {
+        Ok(Self { locks: open_locks(directory)?, name: name.to_owned() })
+    }
+
     /// Claims the name; `false` when another process has it. On a file system without locks nobody else can have it.
     pub fn take(&self) -> bool {
         lock(&self.locks, &self.name).unwrap_or(true)

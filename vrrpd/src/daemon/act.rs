@@ -2,12 +2,11 @@
 
 use std::io;
 use std::mem::discriminant;
-use std::net::IpAddr;
 
 use nix::errno::Errno;
 use tracing::{error, info, warn};
 use vrrpd_common::router::{Action, Event, Notice, StateName, Transition};
-use vrrpd_common::wire::frame::{self, gratuitous_arp, unsolicited_na};
+use vrrpd_common::wire::frame;
 use vrrpd_common::{Instant, Priority};
 
 use super::Daemon;
@@ -18,7 +17,7 @@ use crate::datapath::RouterId;
 use crate::interface::service::{Order, Request, Ticket};
 use crate::interface::{self, Hold, Outcome};
 use crate::report::EventReport;
-use crate::transmit::Frame;
+use crate::transmit::{Frame, own_announcements};
 
 impl Daemon {
     /// Carries out what a router wants, up to where it has to wait for the kernel.
@@ -239,6 +238,9 @@ impl Daemon {
     fn transition(&mut self, id: RouterId, transition: Transition) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
         let Some((transition, report)) = router.record(transition) else { return };
+        if transition.from == StateName::Master || transition.to == StateName::Master {
+            self.untold.insert(id);
+        }
         info!(
             router = %router.config.name(),
             from = report.from,
@@ -294,15 +296,7 @@ fn announce(router: &mut Instance, id: RouterId, link: &mut Link, frames: &[Fram
 /// Tells hosts with which MAC address the interface answers for its own addresses now.
 fn announce_own(router: &mut Instance, id: RouterId, link: &mut Link) {
     let (Some(mac), Some(interface)) = (router.source_mac(link), &link.interface) else { return };
-    let frames: Vec<Frame> = interface
-        .addresses
-        .iter()
-        .filter(|there| !there.ours && !there.tentative)
-        .map(|there| match there.address {
-            IpAddr::V4(address) => Frame::from(&gratuitous_arp(mac, address)[..]),
-            IpAddr::V6(address) => Frame::from(&unsolicited_na(mac, address)[..]),
-        })
-        .collect();
+    let frames = own_announcements(interface, mac);
     announce(router, id, link, &frames);
 }
 

@@ -34,6 +34,7 @@ use crate::control::server::Command;
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::readiness::Readiness;
 use crate::datapath::{Arrival, RouterId, vlans};
+use crate::guardian::{Guardian, Message};
 use crate::interface::service::{Report, Service, Ticket};
 use crate::interface::{Hold, Interface};
 use crate::peers::Peers;
@@ -41,6 +42,7 @@ use crate::report::EventReport;
 use crate::rundir::{self, RunDir};
 use crate::signals::{Signal, Signals};
 use crate::supervisor::Supervisor;
+use crate::sys::packet::Inbox;
 use groups::Groups;
 use instance::{Instance, Task};
 use link::{FAMILIES, KERNEL, Link, LinkId};
@@ -52,12 +54,12 @@ pub use start::{Source, StartError};
 const TURN: usize = 256;
 /// Frames taken from one socket before a deadline counts as missed: more than its buffer holds.
 const DRAIN: usize = 1 << 14;
-/// Longest frame that can hold an advert with 255 IPv6 addresses, with room for every header.
-const LONGEST_FRAME: usize = 8 << 10;
 /// How long the loop may stand still when a router comes and the kernel has no memory at hand.
 const AGAIN: Duration = Duration::from_millis(20);
 /// How long an interface that comes may wait for that.
 const ASIDE: Duration = Duration::from_secs(1);
+/// The number under which the guardian is watched: that of no link and of no other process.
+const GUARDIAN: u64 = u64::MAX;
 /// How long the kernel may take to remove addresses when the daemon leaves.
 const LEAVE: Duration = Duration::from_secs(2);
 
@@ -83,7 +85,8 @@ pub struct Daemon {
     programs_in: mpsc::UnboundedSender<(LinkId, Result<Loaded, Refusal>)>,
     programs: mpsc::UnboundedReceiver<(LinkId, Result<Loaded, Refusal>)>,
     events: broadcast::Sender<EventReport>,
-    buffer: Vec<u8>,
+    /// Elsewhere while it is read.
+    inbox: Option<Inbox>,
     actions: Vec<Action>,
     state_file: String,
     journal_file: String,
@@ -92,6 +95,9 @@ pub struct Daemon {
     journal_written: Option<JoinHandle<()>>,
     rundir: RunDir,
     supervisor: Supervisor,
+    guardian: Guardian,
+    /// Routers whose role the guardian has not been told of yet.
+    untold: BTreeSet<RouterId>,
     reload: Reload,
     /// When it was looked last whether programs are where they were put.
     programs_looked_after: Instant,
@@ -130,6 +136,7 @@ impl Daemon {
     async fn turn(&mut self) -> io::Result<Option<Signal>> {
         self.settle_groups();
         self.flush();
+        self.tell_guardian();
         self.arm()?;
         let wake = self.wait().await?;
         self.notice_suspension();
@@ -188,6 +195,36 @@ impl Daemon {
         }
     }
 
+    /// Tells the guardian who has become Master and who is not any more; adverts have gone out by then.
+    fn tell_guardian(&mut self) {
+        while let Some(id) = self.untold.pop_first() {
+            let Some(router) = self.routers.get_mut(id.0) else { continue };
+            let Some(link) = self.links.get(router.link.0) else { continue };
+            let message = match router.state_told() {
+                StateName::Master => Message::Master(router.mastery(id, link)),
+                StateName::Init | StateName::Backup | StateName::Fault => Message::Over(id.0),
+            };
+            match self.guardian.tell(&message) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // It has heard more by the next turn.
+                    self.untold.insert(id);
+                    return;
+                }
+                // That it has ended is said when its socket says so.
+                Err(_) => self.untold.clear(),
+            }
+        }
+    }
+
+    fn guardian_lost(&mut self) {
+        if self.readiness.remove(&self.guardian).is_ok() && self.guardian.is_lost() {
+            error!(
+                "the guardian has ended; if this process is killed, the next start gives back what it had"
+            );
+        }
+    }
+
     fn arm(&mut self) -> io::Result<()> {
         let now = clock::now();
         let due = self.deadlines.first().map(|(at, _)| *at);
@@ -199,6 +236,10 @@ impl Daemon {
     fn receive_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
         for number in ready.drain(..) {
+            if number == GUARDIAN {
+                self.guardian_lost();
+                continue;
+            }
             if Peers::is_number(number) {
                 self.groups.ready(number, &self.readiness);
                 continue;
@@ -211,24 +252,34 @@ impl Daemon {
         self.ready = ready;
     }
 
-    /// Handles up to `most` frames of a socket.
+    /// Handles about `most` frames of a socket, or all that are there.
     fn receive(&mut self, link: LinkId, place: usize, most: usize) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        for _ in 0..most {
-            let Some(link) = self.links.get_mut(link.0) else { break };
-            let Some(frame) = link.receive(place, &mut buffer) else { break };
-            match link.table.judge(frame) {
-                Some(Arrival::Advert { router, advert }) => {
-                    self.event(router, Event::Advert(advert), Some(frame));
-                }
-                Some(Arrival::Rejected { router: id, rejection }) => {
-                    let name = id.and_then(|id| Some(self.routers.get(id.0)?.config.name().to_string()));
-                    link.say_rejected(clock::now(), id, name.as_deref(), &rejection);
-                }
-                None => {}
+        let Some(mut inbox) = self.inbox.take() else { return };
+        let mut taken = 0;
+        while taken < most && self.links.get(link.0).is_some_and(|link| link.receive(place, &mut inbox)) {
+            for frame in inbox.frames() {
+                taken += 1;
+                self.frame(link, frame);
+            }
+            if !inbox.is_full() {
+                break;
             }
         }
-        self.buffer = buffer;
+        self.inbox = Some(inbox);
+    }
+
+    fn frame(&mut self, link: LinkId, frame: &[u8]) {
+        let Some(link) = self.links.get_mut(link.0) else { return };
+        match link.table.judge(frame) {
+            Some(Arrival::Advert { router, advert }) => {
+                self.event(router, Event::Advert(advert), Some(frame));
+            }
+            Some(Arrival::Rejected { router: id, rejection }) => {
+                let name = id.and_then(|id| Some(self.routers.get(id.0)?.config.name().to_string()));
+                link.say_rejected(clock::now(), id, name.as_deref(), &rejection);
+            }
+            None => {}
+        }
     }
 
     /// Handles every deadline that has passed. Before a router may miss its master, all that has arrived is heard: a
@@ -495,7 +546,7 @@ impl Daemon {
     /// Writes down again what has to be undone after a crash, in a thread for that. What it says of an interface whose
     /// MAC address is replaced stays.
     fn write_journal(&mut self) {
-        let text = start::journal_text(self.present().map(|(_, router)| router));
+        let text = start::journal_text(self.present().map(|(_, router)| router), &self.links);
         if text == self.journal {
             return;
         }
@@ -593,8 +644,9 @@ impl Daemon {
         }
         self.discard_links().await?;
         if self.routers.iter().all(Instance::holds_nothing) {
-            // Removed with the others; what could not be given back is left to the next daemon.
+            // Removed with the others; what could not be given back is left to the guardian, or to the next daemon.
             self.rundir.file(&self.journal_file);
+            self.guardian.dismiss();
         }
         // From here on another daemon may serve these routers, with a program of its own in the kernel; its scripts wait
         // for ours.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 
+use nix::errno::Errno;
 use rtnetlink::Handle;
 use vrrpd_common::MacAddr;
 
@@ -72,6 +73,15 @@ pub(super) async fn perform(mut handle: Handle, order: Order) -> Outcome {
 }
 
 impl Outcome {
+    /// What was not done, unless it was done before or the interface is gone.
+    pub fn failure(self) -> Option<io::Error> {
+        let is_over = |error: &io::Error| {
+            matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EADDRNOTAVAIL | Errno::ENODEV))
+        };
+        let results = self.vmac.into_iter().chain(self.addresses);
+        results.filter_map(Result::err).find(|error| !is_over(error))
+    }
+
     const fn new(index: u32) -> Self {
         Self {
             vmac: None,

@@ -82,9 +82,10 @@ enum Wish {
 impl Service {
     /// Starts following the interfaces of these names; returns those that are there.
     pub fn start(
-        names: Vec<String>,
+        names: impl IntoIterator<Item = String>,
         reports: mpsc::UnboundedSender<Report>,
     ) -> io::Result<(Self, Vec<Interface>)> {
+        let names = names.into_iter().collect();
         let (requests, request_queue) = mpsc::unbounded_channel();
         let (started, start) = std_mpsc::sync_channel(1);
         thread::Builder::new().name("netlink".into()).stack_size(256 << 10).spawn(move || {
