@@ -18,7 +18,7 @@ mod spacing;
 mod start;
 mod vmac;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::IpAddr;
 
@@ -72,6 +72,8 @@ pub struct Daemon {
     /// Empty, and kept for its memory, as `actions`.
     group_events: Vec<(RouterId, Event)>,
     deadlines: BTreeSet<(Instant, RouterId)>,
+    /// When routers put back what somebody has taken away.
+    to_put_back: BTreeMap<RouterId, Instant>,
     alarm: Alarm,
     readiness: Readiness,
     ready: Vec<u64>,
@@ -229,7 +231,8 @@ impl Daemon {
         let now = clock::now();
         let due = self.deadlines.first().map(|(at, _)| *at);
         let unsent = self.links.iter().filter_map(|link| link.deadline(now)).min();
-        let other = [self.groups.deadline(), self.supervisor.deadline()];
+        let put_back = self.to_put_back.values().min().copied();
+        let other = [self.groups.deadline(), self.supervisor.deadline(), put_back];
         self.alarm.arm(due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
     }
 
@@ -305,6 +308,7 @@ impl Daemon {
             self.event(id, Event::Timer, None);
         }
         self.groups.expire(now, &self.readiness);
+        self.put_back(now);
         self.look_after_programs(now);
     }
 
@@ -485,7 +489,9 @@ impl Daemon {
         }
         let lost = router.addresses_held().into_iter().find(|held| held.address == address);
         let (Some(lost), true) = (lost, router.is_holding()) else { return };
-        warn!(router = %router.config.name(), address = %lost, "somebody removed the address; putting it back");
+        if let Some(more) = router.losses.admit(clock::now(), address) {
+            warn!(router = %router.config.name(), address = %lost, more, "somebody removed the address; putting it back");
+        }
         router.set_held(&lost, false);
         self.take_again(id);
     }
@@ -518,8 +524,26 @@ impl Daemon {
         }
     }
 
-    /// Puts in force again what a Master has to have.
+    /// Puts in force again what a Master has to have: at once, or after a while where somebody takes it away again and
+    /// again.
     fn take_again(&mut self, id: RouterId) {
+        let now = clock::now();
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        self.to_put_back.entry(id).or_insert_with(|| router.patience.again_at(now));
+        self.put_back(now);
+    }
+
+    /// Puts back what is due.
+    fn put_back(&mut self, now: Instant) {
+        let due: Vec<_> = self.to_put_back.extract_if(.., |_, at| *at <= now).map(|(id, _)| id).collect();
+        for id in due {
+            if self.routers.get(id.0).is_some_and(Instance::is_holding) {
+                self.take_now(id);
+            }
+        }
+    }
+
+    fn take_now(&mut self, id: RouterId) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
         // Those that wait already would come before what is taken now is there.
         router.queue.retain(|action| *action != Action::AnnounceAddresses);

@@ -1,6 +1,6 @@
 //! Everything that can fail before the daemon takes part in an election, so that the command the user typed can say so.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -223,6 +223,7 @@ impl Daemon {
             signals,
             service,
             reports,
+            to_put_back: BTreeMap::new(),
             tickets: HashMap::new(),
             last_ticket: 0,
             commands,
