@@ -432,6 +432,16 @@ impl Link {
         self.own_mac_frames = None;
     }
 
+    /// Joins the group of this family anew, on an interface that has become usable for it again.
+    pub(super) fn rejoin(&mut self, family: Family) {
+        let memberships = self.sockets.iter_mut().flat_map(|sockets| &mut sockets.memberships);
+        for membership in memberships.filter(|membership| membership.family() == family) {
+            if let Err(error) = membership.rejoin() {
+                warn!(interface = self.name, %error, "the multicast group of VRRP cannot be joined");
+            }
+        }
+    }
+
     /// Joins the groups of VRRP where that was not done.
     pub(super) fn join(&self) {
         for membership in self.sockets.iter().flat_map(|sockets| &sockets.memberships) {

@@ -640,6 +640,14 @@ impl Daemon {
         if router.machine.interface() == usable {
             return;
         }
+        let family = router.config.family;
+        let is_used = |other: &RouterId| {
+            let other = self.routers.get(other.0);
+            other.is_some_and(|other| other.config.family == family && other.machine.source().is_some())
+        };
+        if usable.is_ok() && !link.routers.iter().any(is_used) {
+            link.rejoin(family);
+        }
         start::expect(router, id, link, usable.ok());
         self.event(id, usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp), None);
     }
