@@ -253,7 +253,7 @@ impl Instance {
                     router = %name, %error,
                     "the virtual MAC address is not possible on this interface; going on without it, as with -n"
                 );
-                self.vmac.go_without();
+                self.vmac.go_without(error);
             }
             VmacFallback::Refuse => error!(
                 router = %name, %error,

@@ -192,11 +192,15 @@ impl Daemon {
             return;
         }
         self.reload.unsettled = false;
+        let mut begun = Vec::new();
         for config in std::mem::take(&mut self.reload.arriving) {
             let name = config.name().to_string();
-            if let Err(error) = self.begin(config.clone()) {
-                error!(router = name, %error, "the new router is left out");
-                self.leave_out(&config);
+            match self.begin(config.clone()) {
+                Ok(id) => begun.extend(id),
+                Err(error) => {
+                    error!(router = name, %error, "the new router is left out");
+                    self.leave_out(&config);
+                }
             }
         }
         for link in self.links.iter_mut().filter(|link| link.routers.is_empty()) {
@@ -204,8 +208,12 @@ impl Daemon {
         }
         let groups = std::mem::take(&mut self.reload.groups);
         self.form_groups(&groups);
+        // The owner of its addresses takes them at once.
         self.write_journal();
         self.keep_own_macs();
+        for id in begun {
+            self.event(id, Event::Startup, None);
+        }
     }
 
     /// The members of groups that do not stay as they are, before and after. Such a group begins anew, with all members.
@@ -269,10 +277,10 @@ impl Daemon {
         }
     }
 
-    /// Begins a router that the file has and we had not.
-    fn begin(&mut self, config: RouterConfig) -> Result<(), StartError> {
+    /// Makes a router that the file has and we had not; it waits for its start. `None`: there is nothing to start.
+    fn begin(&mut self, config: RouterConfig) -> Result<Option<RouterId>, StartError> {
         start::claim_router(&self.rundir, &config)?;
-        let Some(link_id) = self.link_named(&config.interface) else { return Ok(()) };
+        let Some(link_id) = self.link_named(&config.interface) else { return Ok(None) };
         let free = self.routers.iter().position(Instance::is_gone);
         let id = RouterId(free.unwrap_or(self.routers.len()));
         if let Some(link) = self.links.get_mut(link_id.0)
@@ -285,7 +293,7 @@ impl Daemon {
         }
         // What was left behind on the interface by others bears our mark; there is no journal of it.
         let Some(mut router) = start::make_router(config, id, &mut self.links, &Journal::default())? else {
-            return Ok(());
+            return Ok(None);
         };
         router.start_scripts(&self.rundir)?;
         let key = (router.config.family, router.config.vrid);
@@ -304,8 +312,7 @@ impl Daemon {
             self.give_up_kernel(link_id, &reason);
         }
         self.prepare_vmac(id);
-        self.event_at(id, clock::now(), Event::Startup, None);
-        Ok(())
+        Ok(Some(id))
     }
 
     /// Nothing remains of a router that could not begin.
