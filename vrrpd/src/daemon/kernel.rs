@@ -240,7 +240,7 @@ impl Daemon {
         }
     }
 
-    /// Looks from time to time whether programs are still where they were put.
+    /// Looks from time to time whether programs are still where they were put, and what they have discarded.
     pub(super) fn look_after_programs(&mut self, now: Instant) {
         if now < self.programs_looked_after + LOOK_AFTER {
             return;
@@ -249,6 +249,14 @@ impl Daemon {
         for link in (0..self.links.len()).map(LinkId) {
             if !self.has_program(link) {
                 self.program_is_gone(link);
+            }
+            for id in self.links.get(link.0).map(|link| link.routers.clone()).unwrap_or_default() {
+                let Some(router) = self.routers.get(id.0) else { continue };
+                let (family, vrid) = (router.config.family, router.config.vrid);
+                let record = self.links.get(link.0).and_then(|link| link.kernel_record(family, vrid));
+                if let Some(record) = record {
+                    self.say_discarded(id, now, &record);
+                }
             }
         }
     }
