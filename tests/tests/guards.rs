@@ -168,7 +168,7 @@ fn classifying_a_frame_takes_few_instructions() {
     tcp[23] = 6;
     for (what, frame, most) in [
         ("TCP", tcp, 97),
-        ("an advert for others", advert(VRID + 1).build(), 312),
+        ("an advert for others", advert(VRID + 1).build(), 174),
         ("an advert for us", advert(VRID).build(), 420),
     ] {
         let instructions = |times: u64| callgrind::instructions(&program, [times.to_string(), hex(&frame)]);

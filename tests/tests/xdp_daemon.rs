@@ -72,7 +72,9 @@ fn interface_that_becomes_usable_after_its_master_has_died_is_listened_to_for_ma
         let lab = Lab::new();
         let [router, master] = lab.hosts();
         router.ip("-4 addr flush dev eth0");
-        let backup = Vrrpd::usual(&router, 100).datapath(datapath).start();
+        // An address without a subnet: there is none that the adverts could be in.
+        let backup = Vrrpd::on(&router).vrid(VRID).address(&ADDRESS.to_string()).v3("100ms");
+        let backup = backup.datapath(datapath).start();
         backup.wait_state("fault", SOON);
         let injector = Injector::on(&master);
         for _ in 0..3 {

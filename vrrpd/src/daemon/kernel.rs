@@ -318,10 +318,13 @@ enum Heard {
 }
 
 /// Whether adverts from this address may be expected on the interface: it is in a subnet of the interface, or of the
-/// router's addresses. Of IPv6 nothing is known, where all have link-local ones.
+/// router's addresses. Nothing is known of an interface without addresses, nor of IPv6, where all have link-local ones.
 fn reaches(link: &Link, router: &Instance, source: IpAddr) -> bool {
     let IpAddr::V4(source) = source else { return true };
     let Some(interface) = &link.interface else { return true };
+    if !interface.addresses.iter().any(|there| there.address.is_ipv4()) {
+        return true;
+    }
     let own = interface.addresses.iter().map(|there| (there.address, there.prefix_len));
     let mut subnets =
         own.chain(router.config.addresses.iter().map(|there| (there.address, there.prefix_len)));

@@ -157,13 +157,12 @@ impl Daemon {
         if let Some(link) = self.links.get_mut(router.link.0) {
             start::expect(router, id, link, router.machine.source());
         }
-        match priority {
-            Some(priority) => self.event(id, Event::Priority(priority), None),
+        if let Some(priority) = priority {
+            self.event(id, Event::Priority(priority), None);
+        } else {
             // Nothing has happened to it, but the kernel may have to look at adverts in another way.
-            None => {
-                self.hear_kernel(id);
-                self.tell_kernel(id, Event::Timer);
-            }
+            self.hear_kernel(id);
+            self.tell_kernel(id, Event::Timer);
         }
     }
 
