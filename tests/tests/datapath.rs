@@ -99,6 +99,7 @@ fn kernel_tells_of_a_router_whose_daemon_stands_still() {
     let backup = router(&b, 100, Datapath::Native).start();
     wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= 3);
     assert_eq!(backup.state()["kernel"]["timer_armed"], true);
+    let known = backup.state();
     backup.pause();
     let finished = backup.atropos(&["--state", "--json"]);
     backup.resume();
@@ -106,6 +107,10 @@ fn kernel_tells_of_a_router_whose_daemon_stands_still() {
     let routers: serde_json::Value = serde_json::from_str(&finished.stdout).expect("JSON");
     let router = &routers[0];
     assert!(router["state"].is_null(), "only the daemon knows: {router}");
+    let keys = |object: &serde_json::Value| -> Vec<_> {
+        object.as_object().expect("it is one").keys().cloned().collect()
+    };
+    assert_eq!(keys(router), keys(&known));
     let kernel = &router["kernel"];
     assert_eq!((&kernel["role"], &kernel["master"]["priority"]), (&"backup".into(), &150.into()));
     assert!(kernel["master"]["last_advert_age_ns"].as_u64() < Some(1_000_000_000), "{kernel}");

@@ -228,6 +228,11 @@ impl Instance {
         self.machine.state().name() == StateName::Master && self.waiting.is_none()
     }
 
+    /// Something that was decided has not been done yet.
+    pub(super) fn is_busy(&self) -> bool {
+        self.waiting.is_some() || !self.queue.is_empty()
+    }
+
     /// Master, and not giving back what it has.
     pub(super) fn is_holding(&self) -> bool {
         let gives_back = |pending: &Pending| pending.task == Task::Release;

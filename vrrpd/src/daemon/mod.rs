@@ -43,6 +43,7 @@ use crate::rundir::{self, RunDir};
 use crate::signals::{Signal, Signals};
 use crate::supervisor::Supervisor;
 use crate::sys::packet::Inbox;
+use command::Changing;
 use groups::Groups;
 use instance::{Instance, Task};
 use link::{FAMILIES, KERNEL, Link, LinkId};
@@ -60,7 +61,7 @@ const AGAIN: Duration = Duration::from_millis(20);
 const ASIDE: Duration = Duration::from_secs(1);
 /// The number under which the guardian is watched: that of no link and of no other process.
 const GUARDIAN: u64 = u64::MAX;
-/// How long the kernel may take to remove addresses when the daemon leaves.
+/// How long the kernel may take to remove an address or a link when the daemon leaves.
 const LEAVE: Duration = Duration::from_secs(2);
 
 /// All routers of this process.
@@ -83,6 +84,7 @@ pub struct Daemon {
     tickets: HashMap<Ticket, RouterId>,
     last_ticket: u64,
     commands: mpsc::Receiver<Command>,
+    changing: Vec<Changing>,
     /// Programs that were loaded aside; kept with the other end, so that it never closes.
     programs_in: mpsc::UnboundedSender<(LinkId, Result<Loaded, Refusal>)>,
     programs: mpsc::UnboundedReceiver<(LinkId, Result<Loaded, Refusal>)>,
@@ -100,6 +102,8 @@ pub struct Daemon {
     guardian: Guardian,
     /// Routers whose role the guardian has not been told of yet.
     untold: BTreeSet<RouterId>,
+    /// The service manager has not been told of some transition.
+    status_untold: bool,
     reload: Reload,
     /// When it was looked last whether programs are where they were put.
     programs_looked_after: Instant,
@@ -139,6 +143,7 @@ impl Daemon {
         self.settle_groups();
         self.flush();
         self.tell_guardian();
+        self.say_status();
         self.arm()?;
         let wake = self.wait().await?;
         self.notice_suspension();
@@ -154,6 +159,7 @@ impl Daemon {
         }
         self.expire();
         self.settle();
+        self.answer_changes();
         self.supervisor.turned(clock::now());
         Ok(signal)
     }
@@ -232,7 +238,7 @@ impl Daemon {
         let due = self.deadlines.first().map(|(at, _)| *at);
         let unsent = self.links.iter().filter_map(|link| link.deadline(now)).min();
         let put_back = self.to_put_back.values().min().copied();
-        let other = [self.groups.deadline(), self.supervisor.deadline(), put_back];
+        let other = [self.groups.deadline(), self.supervisor.deadline(), self.changes_due(), put_back];
         self.alarm.arm(due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
     }
 
@@ -504,12 +510,21 @@ impl Daemon {
 
     fn vmac_link_changed(&mut self, id: RouterId, interface: &Interface) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
-        if interface.admin_up || !router.is_settled_master() {
+        if !router.is_settled_master() {
             return;
         }
-        warn!(router = %router.config.name(), link = interface.name, "somebody set the link down; setting it up again");
-        // The kernel has forgotten IPv6 addresses with that; those that it has not are found to be there.
-        router.set_none_held();
+        if !interface.admin_up {
+            warn!(router = %router.config.name(), link = interface.name, "somebody set the link down; setting it up again");
+            // The kernel has forgotten IPv6 addresses with that; those that it has not are found to be there.
+            router.set_none_held();
+        } else if !router.vmac.is_on(interface) {
+            warn!(
+                router = %router.config.name(), link = interface.name,
+                "somebody changed the MAC address of the link; putting the virtual one back"
+            );
+        } else {
+            return;
+        }
         self.take_again(id);
     }
 
@@ -521,6 +536,9 @@ impl Daemon {
         if was_master {
             warn!(router = %router.config.name(), "somebody removed the link of the virtual MAC address; making it anew");
             self.take_again(id);
+        } else if router.waiting.is_none() && router.machine.state().name() != StateName::Init {
+            // Its alias was to say how the settings of the interface below were; so it is there until we leave.
+            self.prepare_vmac(id);
         }
     }
 
@@ -663,12 +681,16 @@ impl Daemon {
         }
         self.settle_groups();
         self.flush();
-        let until = clock::now() + LEAVE;
+        let mut until = clock::now() + LEAVE;
         while self.is_busy() && clock::now() < until {
             let patience = until.saturating_since(clock::now());
+            let answered = self.answered();
             match tokio::time::timeout(patience.into(), self.turn()).await {
                 Ok(turn) => drop(turn?),
                 Err(_) => break,
+            }
+            if self.answered() > answered {
+                until = clock::now() + LEAVE;
             }
         }
         if self.is_busy() {
@@ -706,16 +728,25 @@ impl Daemon {
                 self.request(id, Task::Discard, Hold::nothing(made));
             }
         }
-        let until = clock::now() + LEAVE;
+        let mut until = clock::now() + LEAVE;
         while self.routers.iter().any(|router| router.waiting.is_some()) && clock::now() < until {
             let patience = until.saturating_since(clock::now());
+            let answered = self.answered();
             match tokio::time::timeout(patience.into(), self.reports.recv()).await {
                 Ok(Some(report)) => self.report(report),
                 Ok(None) => return Err(io::Error::other("the netlink thread has ended")),
                 Err(_) => error!("the kernel did not remove all links in time"),
             }
+            if self.answered() > answered {
+                until = clock::now() + LEAVE;
+            }
         }
         Ok(())
+    }
+
+    /// How many requests the kernel has answered: with hundreds of links it takes seconds over all of them.
+    fn answered(&self) -> u64 {
+        self.last_ticket - self.tickets.len() as u64
     }
 
     fn is_busy(&self) -> bool {

@@ -27,6 +27,7 @@ use crate::config::{Configuration, RouterConfig, Vmac, VmacFallback, Xdp};
 use crate::control::server;
 use crate::datapath::RouterId;
 use crate::datapath::leftovers;
+use crate::datapath::privileges;
 use crate::datapath::program::Loaded;
 use crate::datapath::readiness::Readiness;
 use crate::guardian::{Guardian, watch};
@@ -209,7 +210,7 @@ impl Daemon {
         for router in &mut routers {
             router.start_scripts(&rundir)?;
         }
-        let supervisor = Supervisor::from_environment(clock::now()).map_err(system("NOTIFY_SOCKET"))?;
+        let supervisor = Supervisor::from_environment(clock::now());
         memory::give_back();
         let mut daemon = Self {
             routers,
@@ -227,6 +228,7 @@ impl Daemon {
             tickets: HashMap::new(),
             last_ticket: 0,
             commands,
+            changing: Vec::new(),
             programs_in,
             programs,
             events,
@@ -242,6 +244,7 @@ impl Daemon {
             suspension: Suspension::watch(),
             guardian,
             untold: BTreeSet::new(),
+            status_untold: false,
             reload: Reload::of(match source {
                 Source::CommandLine => None,
                 Source::File(path) => Some(path.clone()),
@@ -254,13 +257,15 @@ impl Daemon {
             .map_err(|error| StartError::System { what: "guardian".to_owned(), error })?;
         daemon.form_groups(&groups);
         daemon.prepare(nobody_s).await?;
+        if let Err(error) = daemon.meet_group(source, &base) {
+            return Err(daemon.undo(error).await);
+        }
         daemon.begin_journal().await?;
         daemon.keep_own_macs();
-        daemon.meet_group(source, &base)?;
         Ok(daemon)
     }
 
-    /// Joins the other processes with `-M`, last of all: they count on one that is there.
+    /// Joins the other processes with `-M`, late: they count on one that is there.
     fn meet_group(&mut self, source: &Source, base: &str) -> Result<(), StartError> {
         if *source == Source::CommandLine && self.routers.iter().any(|router| router.group.is_some()) {
             let path = self.rundir.socket_path(&format!("{base}.{}", peers::SUFFIX))?;
@@ -442,6 +447,9 @@ fn check_datapath(link: &Link) -> Result<(), StartError> {
 
 /// One clear sentence instead of whatever would fail first.
 fn check_privileges() -> Result<(), StartError> {
+    if !privileges::may_change_interfaces() {
+        return Err(StartError::NotPermitted);
+    }
     match PacketSocket::probe() {
         Ok(()) => Ok(()),
         Err(error) if Errno::from_raw(error.raw_os_error().unwrap_or(0)) == Errno::EPERM => {
