@@ -52,7 +52,7 @@ mod wait;
 
 pub use authentication::Authenticated;
 pub use background::Background;
-pub use bystander::Bystander;
+pub use bystander::{Bystander, detach_xdp};
 pub use capture::{Capture, Injector, Seen};
 pub use datapath::Datapath;
 pub use flood::Flood;

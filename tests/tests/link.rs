@@ -143,3 +143,24 @@ fn fault_says_what_is_wrong_with_the_interface() {
     a.ip("link del eth0");
     because("interface-removed");
 }
+
+/// The kernel forgets memberships with everything else of a family, and the socket that had one does not get it back.
+#[test]
+fn membership_of_the_group_is_there_again_after_the_interface_has_lost_the_family() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let is_member = || a.ip("maddr show dev eth0").contains("ff02::12");
+    let router = Vrrpd::on(&a).vrid(51).address("fe80::33/64").v3("100ms").start();
+    router.wait_state("master", SOON);
+    assert!(is_member());
+    let too_short = |lost| a.ip(&format!("link set eth0 mtu {}", if lost { 1000 } else { 1500 }));
+    let disabled = |lost| a.namespace().sysctl("ipv6/conf/eth0/disable_ipv6", if lost { "1" } else { "0" });
+    let ways: [&dyn Fn(bool); 2] = [&|lost| drop(too_short(lost)), &disabled];
+    for set_lost in ways {
+        set_lost(true);
+        router.wait_state("fault", SOON);
+        set_lost(false);
+        router.wait_state("master", SOON);
+        assert!(is_member(), "{}", a.ip("maddr show dev eth0"));
+    }
+}

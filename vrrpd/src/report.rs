@@ -45,6 +45,8 @@ pub struct RouterReport {
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct KernelReport {
     pub role: String,
+    #[serde(default = "yes")]
+    pub program: bool,
     pub timer_armed: bool,
     pub master_down_in_ns: Option<u64>,
     pub master: Option<MasterSeen>,
@@ -53,6 +55,11 @@ pub struct KernelReport {
     pub events: u64,
     pub events_withheld: u64,
     pub rejected: BTreeMap<String, u64>,
+}
+
+/// What a report says that is older than the key.
+const fn yes() -> bool {
+    true
 }
 
 /// The last advert that the kernel has seen.

@@ -33,6 +33,7 @@ impl Daemon {
                     if let Some(transmitter) = link.transmitter() {
                         transmitter.withdraw(id);
                     }
+                    router.vmac.may_try_again();
                     self.release(id);
                 }
                 Action::SendAdvert(priority) => {

@@ -240,10 +240,6 @@ impl Daemon {
         let mut events = std::mem::take(&mut self.group_events);
         while self.groups.settle_one(&self.readiness, &mut events) {
             for (router, event) in events.drain(..) {
-                if matches!(event, Event::GroupReady { .. }) {
-                    // What the kernel has not woken us for may keep it from being Master.
-                    self.hear_kernel(router);
-                }
                 self.event(router, event, None);
             }
         }

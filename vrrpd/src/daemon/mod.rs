@@ -18,7 +18,7 @@ mod spacing;
 mod start;
 mod vmac;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::IpAddr;
 
@@ -28,7 +28,7 @@ use tracing::{error, info, warn};
 use vrrpd_common::router::{Action, Event, StateName};
 use vrrpd_common::{Duration, Instant};
 
-use crate::clock::{self, Alarm};
+use crate::clock::{self, Alarm, Suspension};
 use crate::config::{Configuration, Vmac};
 use crate::control::server::Command;
 use crate::datapath::program::{Loaded, Refusal};
@@ -73,6 +73,8 @@ pub struct Daemon {
     /// Empty, and kept for its memory, as `actions`.
     group_events: Vec<(RouterId, Event)>,
     deadlines: BTreeSet<(Instant, RouterId)>,
+    /// When routers put back what somebody has taken away.
+    to_put_back: BTreeMap<RouterId, Instant>,
     alarm: Alarm,
     readiness: Readiness,
     ready: Vec<u64>,
@@ -103,6 +105,9 @@ pub struct Daemon {
     /// The service manager has not been told of some transition.
     status_untold: bool,
     reload: Reload,
+    /// When it was looked last whether programs are where they were put.
+    programs_looked_after: Instant,
+    suspension: Suspension,
 }
 
 /// What woke the loop.
@@ -146,6 +151,7 @@ impl Daemon {
         self.say_status();
         self.arm()?;
         let wake = self.wait().await?;
+        self.notice_suspension();
         let mut signal = None;
         match wake {
             Wake::Frames => self.receive_ready(),
@@ -235,7 +241,8 @@ impl Daemon {
         let now = clock::now();
         let due = self.deadlines.first().map(|(at, _)| *at);
         let unsent = self.links.iter().filter_map(|link| link.deadline(now)).min();
-        let other = [self.groups.deadline(), self.supervisor.deadline(), self.changes_due()];
+        let put_back = self.to_put_back.values().min().copied();
+        let other = [self.groups.deadline(), self.supervisor.deadline(), self.changes_due(), put_back];
         self.alarm.arm(due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
     }
 
@@ -311,10 +318,25 @@ impl Daemon {
             self.event(id, Event::Timer, None);
         }
         self.groups.expire(now, &self.readiness);
+        self.put_back(now);
+        self.look_after_programs(now);
+    }
+
+    /// After the machine was suspended, what was true before is not to be believed.
+    fn notice_suspension(&mut self) {
+        let Some(slept) = self.suspension.end() else { return };
+        warn!(%slept, "the machine was suspended; listening before acting");
+        for id in self.ids().collect::<Vec<_>>() {
+            self.event(id, Event::StoodStill, None);
+        }
     }
 
     /// Hands an event to a router and carries out what comes of it. `frame` is the one that an advert came in.
     fn event(&mut self, id: RouterId, event: Event, frame: Option<&[u8]>) {
+        if !matches!(event, Event::Advert(_) | Event::Timer) {
+            // The kernel has told nothing of a master that goes on as before.
+            self.hear_kernel(id);
+        }
         self.event_at(id, clock::now(), event, frame);
     }
 
@@ -477,7 +499,9 @@ impl Daemon {
         }
         let lost = router.addresses_held().into_iter().find(|held| held.address == address);
         let (Some(lost), true) = (lost, router.is_holding()) else { return };
-        warn!(router = %router.config.name(), address = %lost, "somebody removed the address; putting it back");
+        if let Some(more) = router.losses.admit(clock::now(), address) {
+            warn!(router = %router.config.name(), address = %lost, more, "somebody removed the address; putting it back");
+        }
         router.set_held(&lost, false);
         self.take_again(id);
     }
@@ -522,8 +546,26 @@ impl Daemon {
         }
     }
 
-    /// Puts in force again what a Master has to have.
+    /// Puts in force again what a Master has to have: at once, or after a while where somebody takes it away again and
+    /// again.
     fn take_again(&mut self, id: RouterId) {
+        let now = clock::now();
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        self.to_put_back.entry(id).or_insert_with(|| router.patience.again_at(now));
+        self.put_back(now);
+    }
+
+    /// Puts back what is due.
+    fn put_back(&mut self, now: Instant) {
+        let due: Vec<_> = self.to_put_back.extract_if(.., |_, at| *at <= now).map(|(id, _)| id).collect();
+        for id in due {
+            if self.routers.get(id.0).is_some_and(Instance::is_holding) {
+                self.take_now(id);
+            }
+        }
+    }
+
+    fn take_now(&mut self, id: RouterId) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
         // Those that wait already would come before what is taken now is there.
         router.queue.retain(|action| *action != Action::AnnounceAddresses);
@@ -619,6 +661,14 @@ impl Daemon {
         let usable = start::usable(router, link);
         if router.machine.interface() == usable {
             return;
+        }
+        let family = router.config.family;
+        let is_used = |other: &RouterId| {
+            let other = self.routers.get(other.0);
+            other.is_some_and(|other| other.config.family == family && other.machine.source().is_some())
+        };
+        if usable.is_ok() && !link.routers.iter().any(is_used) {
+            link.rejoin(family);
         }
         start::expect(router, id, link, usable.ok());
         self.event(id, usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp), None);

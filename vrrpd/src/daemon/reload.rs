@@ -20,6 +20,7 @@ use super::{AGAIN, Daemon};
 use crate::clock;
 use crate::config::{self, Configuration, GroupConfig, RouterConfig, Vmac, Xdp};
 use crate::datapath::RouterId;
+use crate::datapath::program::Refusal;
 use crate::interface::{self, Hold};
 use crate::journal::Journal;
 
@@ -156,10 +157,12 @@ impl Daemon {
         if let Some(link) = self.links.get_mut(router.link.0) {
             start::expect(router, id, link, router.machine.source());
         }
-        match priority {
-            Some(priority) => self.event(id, Event::Priority(priority), None),
+        if let Some(priority) = priority {
+            self.event(id, Event::Priority(priority), None);
+        } else {
             // Nothing has happened to it, but the kernel may have to look at adverts in another way.
-            None => self.tell_kernel(id, Event::Timer),
+            self.hear_kernel(id);
+            self.tell_kernel(id, Event::Timer);
         }
     }
 
@@ -188,11 +191,15 @@ impl Daemon {
             return false;
         }
         self.reload.unsettled = false;
+        let mut begun = Vec::new();
         for config in std::mem::take(&mut self.reload.arriving) {
             let name = config.name().to_string();
-            if let Err(error) = self.begin(config.clone()) {
-                error!(router = name, %error, "the new router is left out");
-                self.leave_out(&config);
+            match self.begin(config.clone()) {
+                Ok(id) => begun.extend(id),
+                Err(error) => {
+                    error!(router = name, %error, "the new router is left out");
+                    self.leave_out(&config);
+                }
             }
         }
         for link in self.links.iter_mut().filter(|link| link.routers.is_empty()) {
@@ -200,8 +207,12 @@ impl Daemon {
         }
         let groups = std::mem::take(&mut self.reload.groups);
         self.form_groups(&groups);
+        // The owner of its addresses takes them at once.
         self.write_journal();
         self.keep_own_macs();
+        for id in begun {
+            self.event(id, Event::Startup, None);
+        }
         true
     }
 
@@ -266,10 +277,10 @@ impl Daemon {
         }
     }
 
-    /// Begins a router that the file has and we had not.
-    fn begin(&mut self, config: RouterConfig) -> Result<(), StartError> {
+    /// Makes a router that the file has and we had not; it waits for its start. `None`: there is nothing to start.
+    fn begin(&mut self, config: RouterConfig) -> Result<Option<RouterId>, StartError> {
         start::claim_router(&self.rundir, &config)?;
-        let Some(link_id) = self.link_named(&config.interface) else { return Ok(()) };
+        let Some(link_id) = self.link_named(&config.interface) else { return Ok(None) };
         let free = self.routers.iter().position(Instance::is_gone);
         let id = RouterId(free.unwrap_or(self.routers.len()));
         if let Some(link) = self.links.get_mut(link_id.0)
@@ -282,26 +293,26 @@ impl Daemon {
         }
         // What was left behind on the interface by others bears our mark; there is no journal of it.
         let Some(mut router) = start::make_router(config, id, &mut self.links, &Journal::default())? else {
-            return Ok(());
+            return Ok(None);
         };
         router.start_scripts(&self.rundir)?;
         let key = (router.config.family, router.config.vrid);
+        let mut refused = None;
         if let Some(link) = self.links.get_mut(link_id.0) {
-            link.serve(link_id, key, &self.readiness, AGAIN)
+            refused = link
+                .serve(link_id, key, &self.readiness, AGAIN)
                 .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
             link.join();
-            // The kernel watches their deadlines no more if it could not serve one more.
-            for other in link.routers.clone() {
-                self.schedule(other);
-            }
         }
         match self.routers.get_mut(id.0) {
             Some(place) => *place = router,
             None => self.routers.push(router),
         }
+        if let Some(Refusal(reason)) = refused {
+            self.give_up_kernel(link_id, &reason);
+        }
         self.prepare_vmac(id);
-        self.event_at(id, clock::now(), Event::Startup, None);
-        Ok(())
+        Ok(Some(id))
     }
 
     /// Nothing remains of a router that could not begin.

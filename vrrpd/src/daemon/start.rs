@@ -1,6 +1,6 @@
 //! Everything that can fail before the daemon takes part in an election, so that the command the user typed can say so.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, mpsc};
 use tracing::warn;
 use vrrpd_common::classify::Expect;
 use vrrpd_common::router::{Event, Fault};
-use vrrpd_common::{Duration, MacAddr};
+use vrrpd_common::{Duration, Instant, MacAddr};
 
 use super::Daemon;
 use super::adopt;
@@ -22,7 +22,7 @@ use super::link::{Link, LinkId};
 use super::reload::{self, Reload};
 use crate::abandoned::{self, Abandoned};
 use crate::association::SecurityAssociation;
-use crate::clock::{self, Alarm};
+use crate::clock::{self, Alarm, Suspension};
 use crate::config::{Configuration, RouterConfig, Vmac, VmacFallback, Xdp};
 use crate::control::server;
 use crate::datapath::RouterId;
@@ -224,6 +224,7 @@ impl Daemon {
             signals,
             service,
             reports,
+            to_put_back: BTreeMap::new(),
             tickets: HashMap::new(),
             last_ticket: 0,
             commands,
@@ -239,6 +240,8 @@ impl Daemon {
             journal_written: None,
             rundir,
             supervisor,
+            programs_looked_after: Instant::ZERO,
+            suspension: Suspension::watch(),
             guardian,
             untold: BTreeSet::new(),
             status_untold: false,

@@ -1,5 +1,8 @@
 //! The virtual MAC address of a router: how it is wanted, and what is in force.
 
+use std::io;
+
+use nix::errno::Errno;
 use vrrpd_common::{Family, MacAddr};
 
 use crate::config::{self, RouterConfig};
@@ -9,8 +12,8 @@ use crate::interface::{Interface, Macvlan, Made, OwnMac, Vmac};
 pub(super) struct VmacSide {
     mode: config::Vmac,
     mac: MacAddr,
-    /// The driver refused it, and the router serves without.
-    without: bool,
+    /// It was refused, and the router serves without.
+    without: Option<Without>,
     /// The macvlan link that was made.
     link: Option<(u32, String)>,
     /// The interface below that link.
@@ -23,12 +26,37 @@ pub(super) struct VmacSide {
     in_force: Option<Vmac>,
 }
 
+/// For how long a router goes without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Without {
+    /// The driver does not take it.
+    ForGood,
+    /// Something was in the way: until it gives up what it has.
+    ForNow,
+}
+
+impl Without {
+    fn after(error: &io::Error) -> Self {
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(
+                Errno::EOPNOTSUPP
+                | Errno::EINVAL
+                | Errno::EADDRNOTAVAIL
+                | Errno::ENOSYS
+                | Errno::EPERM
+                | Errno::EACCES,
+            ) => Self::ForGood,
+            Some(_) | None => Self::ForNow,
+        }
+    }
+}
+
 impl VmacSide {
     pub(super) fn new(config: &RouterConfig) -> Self {
         Self {
             mode: config.vmac,
             mac: MacAddr::virtual_router(config.family, config.vrid),
-            without: false,
+            without: None,
             link: None,
             parent: 0,
             settings: None,
@@ -39,7 +67,7 @@ impl VmacSide {
 
     /// How it is put on the wire.
     pub(super) const fn mode(&self) -> config::Vmac {
-        if self.without { config::Vmac::None } else { self.mode }
+        if self.without.is_some() { config::Vmac::None } else { self.mode }
     }
 
     /// The virtual router MAC address, unless the router goes without.
@@ -147,10 +175,15 @@ impl VmacSide {
         self.in_force = None;
     }
 
-    /// The driver does not take it.
-    pub(super) fn go_without(&mut self) {
-        self.without = true;
+    /// It was refused with this error.
+    pub(super) fn go_without(&mut self, error: &io::Error) {
+        self.without = Some(Without::after(error));
         self.in_force = None;
+    }
+
+    /// The router gives up what it has; what was in the way may be gone when it is Master again.
+    pub(super) fn may_try_again(&mut self) {
+        self.without.take_if(|without| *without == Without::ForNow);
     }
 
     /// Somebody has removed the link, or the interface below it.
@@ -184,5 +217,25 @@ impl VmacSide {
     /// The interface's own MAC address; `None` where it is not touched.
     pub(super) const fn own_mac(&self) -> Option<MacAddr> {
         self.own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_driver_does_not_do_is_given_up_for_good() {
+        for (errno, without) in [
+            (Errno::EOPNOTSUPP, Without::ForGood),
+            (Errno::EINVAL, Without::ForGood),
+            (Errno::EPERM, Without::ForGood),
+            (Errno::ENOBUFS, Without::ForNow),
+            (Errno::ENOMEM, Without::ForNow),
+            (Errno::EBUSY, Without::ForNow),
+        ] {
+            assert_eq!(Without::after(&errno.into()), without, "{errno}");
+        }
+        assert_eq!(Without::after(&io::Error::other("no answer")), Without::ForNow);
     }
 }

@@ -178,6 +178,10 @@ impl Routers for Table {
         }
         self.routers.get(&(family, vrid)).map(|entry| entry.expect)
     }
+
+    fn knows(&self, vlan: u16, family: Family, vrid: Vrid) -> bool {
+        vlan == 0 && self.routers.contains_key(&(family, vrid))
+    }
 }
 
 impl Associations for Table {

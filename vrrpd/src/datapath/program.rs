@@ -131,11 +131,20 @@ pub(super) fn refusal(error: &ProgramError) -> Refusal {
             let last = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
             Refusal(format!("the kernel refuses the program: {io_error} {last}").trim_end().to_owned())
         }
-        (_, Some(Errno::EBUSY | Errno::EEXIST)) => {
-            Refusal("the interface has an XDP program of somebody else already".to_owned())
-        }
         (_, Some(Errno::EOPNOTSUPP)) => Refusal("the driver does not support it".to_owned()),
         _ => Refusal(chain(error)),
+    }
+}
+
+/// Why a program cannot be put on an interface.
+pub(super) fn not_attached(error: &io::Error) -> Refusal {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EPERM) => not_allowed(),
+        Some(Errno::EBUSY | Errno::EEXIST) => {
+            Refusal("the interface has an XDP program of somebody else already".to_owned())
+        }
+        Some(Errno::EOPNOTSUPP) => Refusal("the driver does not support it".to_owned()),
+        _ => Refusal(format!("the program cannot be put on the interface: {error}")),
     }
 }
 

@@ -15,7 +15,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::AsyncSocket;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::Interface;
 use super::hold::{self, Hold, Outcome};
@@ -200,7 +200,11 @@ impl Worker {
                     None => return,
                 },
                 Some((ticket, outcome)) = running.next() => self.performed(ticket, outcome).await,
-                Some(message) = self.notifications.next() => self.notified(message).await,
+                message = self.notifications.next() => match message {
+                    Some(message) => self.notified(message).await,
+                    // Deaf to what becomes of its interfaces the daemon would be worse than none.
+                    None => return error!("the kernel's notifications about interfaces have ended"),
+                },
             };
             for report in reports_of {
                 if reports.send(report).is_err() {

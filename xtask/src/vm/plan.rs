@@ -29,7 +29,7 @@ const MORE_EVERY: [&str; 4] = ["auth", "control", "keepalived", "priority"];
 /// these with the two in the kernel,
 const MORE_IN_KERNEL: [&str; 2] = ["election", "link"];
 /// and these, which choose the data path themselves.
-const MORE_XDP: [&str; 3] = ["datapath", "xdp_commands", "xdp_reports"];
+const MORE_XDP: [&str; 4] = ["datapath", "xdp_commands", "xdp_daemon", "xdp_reports"];
 
 /// Never: processor time, instructions, memory, hundreds of routers; how late a timer is; a million frames, minutes of
 /// computing; and what no kernel has a part in that changes.

@@ -172,7 +172,8 @@ fn ask(cli: &Cli, sockets: &[PathBuf], selector: Selector) -> u8 {
 /// Adds what the kernel says to each router that it handles, and returns those whose daemon is one of the silent ones.
 fn ask_kernel(routers: &mut [RouterReport], silent: &[&Path], cli: &Cli) -> Vec<SilentReport> {
     let chosen = Selector { interface: cli.interface.clone(), vrid: cli.vrid };
-    let unknown = survey::join_kernel(routers.iter_mut(), &chosen);
+    let complain = |reason: &str| eprintln!("atropos: {reason}");
+    let unknown = survey::join_kernel(routers.iter_mut(), &chosen, complain);
     let of_the_silent = |router: &SilentReport| {
         let this = Selector { interface: Some(router.interface.clone()), vrid: Some(router.vrid) };
         silent.iter().any(|socket| may_serve(socket, &this))
