@@ -46,6 +46,7 @@ fn assert_falls_back(router: &Vrrpd, to: &str, because: &str) {
     let (path, reason) = datapath(router);
     assert_eq!(path, to, "reason: {reason}");
     assert!(reason.contains(because), "{because:?} is not in the reason: {reason}");
+    router.wait_log(SOON, because);
     let lines: Vec<_> = router.log().into_iter().filter(|line| line.contains(because)).collect();
     assert_eq!(lines.len(), 1, "the log says it once: {lines:?}");
 }
