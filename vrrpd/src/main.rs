@@ -10,6 +10,7 @@ use vrrpd::cli::Cli;
 use vrrpd::config::{self, Configuration, GroupConfig, RouterConfig, RouterOptions};
 use vrrpd::daemon::{Daemon, Source};
 use vrrpd::logging::{self, Target};
+use vrrpd::sys::memory;
 
 /// The command line or the configuration is wrong.
 const USAGE: u8 = 2;
@@ -17,6 +18,7 @@ const USAGE: u8 = 2;
 const BLOCKING_THREADS: usize = 2;
 
 fn main() -> ExitCode {
+    memory::keep_little();
     let cli = Cli::parse();
     let (configuration, source) = match configuration(&cli) {
         Ok(found) => found,
