@@ -145,6 +145,12 @@ impl Process {
         if let Some(input) = self.step(now, place, event, effects) {
             self.tell_group(now, input, effects);
         }
+        let router = &self.routers[place];
+        if let (Event::Priority(priority), Some(member)) = (event, router.member) {
+            let config = router.machine.config();
+            let wait = master_down_interval(config.version, priority, config.interval);
+            self.tell_group(now, Input::MasterDownInterval(member, wait), effects);
+        }
     }
 
     fn step(&mut self, now: Instant, place: usize, event: Event, effects: &mut Vec<Effect>) -> Option<Input> {
@@ -251,17 +257,26 @@ impl Router {
         effects.push(Effect::Ask(self.lan, operation));
     }
 
+    /// What the guardian of its process says when that is killed; `None` unless it was Master.
+    pub fn resignation(&self) -> Option<Advert> {
+        let was_master = self.told == StateName::Master && self.held;
+        was_master.then(|| self.message(Priority::RESIGN)).flatten()
+    }
+
     fn advert(&self, priority: Priority) -> Option<Effect> {
+        self.message(priority).map(|advert| Effect::Send { lan: self.lan, advert })
+    }
+
+    fn message(&self, priority: Priority) -> Option<Advert> {
         let config = self.machine.config();
-        let advert = Advert {
+        Some(Advert {
             vrid: config.vrid,
             priority,
             interval: config.interval,
             source: self.machine.source()?,
             address_count: 1,
             addresses: config.addresses,
-        };
-        Some(Effect::Send { lan: self.lan, advert })
+        })
     }
 }
 

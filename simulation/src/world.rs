@@ -528,7 +528,16 @@ impl World {
         Ok(())
     }
 
+    /// Its guardian resigns in its place, or is killed with it.
     fn kill(&mut self, host: usize, slot: usize) {
+        if self.hosts[host].is_awake() && self.random.percent(50) {
+            let routers = self.hosts[host].slots[slot].process.iter().flat_map(|process| &process.routers);
+            let last_words: Vec<_> =
+                routers.filter_map(|router| Some((router.lan, router.resignation()?))).collect();
+            for (lan, advert) in last_words {
+                self.send(host, lan, advert);
+            }
+        }
         let place = &mut self.hosts[host].slots[slot];
         place.process = None;
         place.inbox.clear();

@@ -37,12 +37,17 @@ pub const STRACE: Program = Program { name: "strace", package: "strace" };
 /// `valgrind`, whose callgrind counts instructions.
 pub const VALGRIND: Program = Program { name: "valgrind", package: "valgrind" };
 
-/// Every program that the tests run, but for [`COUNTERS`].
+/// `systemd-nspawn`, which starts a whole system beside this one.
+pub const SYSTEMD_NSPAWN: Program = Program { name: "systemd-nspawn", package: "systemd-container" };
+/// `nsenter`, which runs a program in another one's namespaces.
+pub const NSENTER: Program = Program { name: "nsenter", package: "util-linux" };
+
+/// Every program that the tests run, but for [`ON_THIS_MACHINE`].
 pub const ALL: [Program; 10] =
     [IP, TC, KEEPALIVED, SETPRIV, CHRT, UNSHARE, SETSID, SYSTEMD_ANALYZE, SHELLCHECK, MANDOC];
 
-/// What counts for the guards, which run on this machine only.
-pub const COUNTERS: [Program; 2] = [STRACE, VALGRIND];
+/// What tests need that run on this machine only: those that count, and those of a system that boots.
+pub const ON_THIS_MACHINE: [Program; 4] = [STRACE, VALGRIND, SYSTEMD_NSPAWN, NSENTER];
 
 impl Program {
     /// Where it is, if it is installed.

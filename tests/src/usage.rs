@@ -60,6 +60,11 @@ pub fn busy_time() -> Duration {
     TICK * busy.map(|(_, ticks)| ticks).sum::<u32>()
 }
 
+/// The processes that a process has started and that have not ended.
+pub(crate) fn children_of(pid: i32) -> Vec<i32> {
+    threads(pid).flat_map(|thread| children(&thread)).collect()
+}
+
 fn threads(pid: i32) -> impl Iterator<Item = PathBuf> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     threads.map(|thread| thread.path())

@@ -9,10 +9,16 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Background, Datapath, Finished, Host, Process, Signal, Terminal, stretched, wait_for};
+use crate::usage::children_of;
+use crate::{
+    Background, Datapath, Finished, Host, Process, Signal, Terminal, is_alive, stretched, wait_for,
+    wait_until,
+};
 
 /// Set by `cargo xtask` to the directory of the programs under test.
 const BINARIES: &str = "VRRPD_LAB_BINARIES";
@@ -174,6 +180,35 @@ impl Vrrpd {
     pub fn wait_state(&self, state: &str, limit: Duration) -> Value {
         let what = format!("the router on {} becomes {state}", self.host.name());
         wait_for(limit, &what, || Some(self.state()).filter(|now| now["state"] == state))
+    }
+
+    /// SIGKILL to the guardian and then to the daemon, as if the machine had lost its power: nobody says a last word.
+    pub fn kill(&self) {
+        if let Some(guardian) = self.guardian() {
+            // One that has ended just now is as good.
+            let _ = kill(Pid::from_raw(guardian), Signal::SIGKILL);
+            wait_until(READY, "the guardian is gone", || !is_alive(guardian));
+        }
+        self.process.kill();
+    }
+
+    /// SIGKILL to the daemon, as an operator or the kernel may end it; its guardian does the rest.
+    pub fn kill_daemon(&self) {
+        self.process.kill();
+    }
+
+    /// Sends a signal to its guardian.
+    pub fn signal_guardian(&self, signal: Signal) {
+        let guardian = self.guardian().expect("it has one");
+        kill(Pid::from_raw(guardian), signal).expect("the guardian is there");
+    }
+
+    /// The process id of its guardian, while that lives.
+    pub fn guardian(&self) -> Option<i32> {
+        let is_guardian = |pid: &i32| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "vrrp-guard")
+        };
+        children_of(self.pid()).into_iter().find(|pid| is_guardian(pid) && is_alive(*pid))
     }
 
     /// Whether its router is master now.

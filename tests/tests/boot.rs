@@ -265,6 +265,32 @@ fn status_of_several_routers_is_how_many_are_what() {
 }
 
 #[test]
+fn service_manager_that_cannot_be_reached_is_done_without() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    for socket in ["/nowhere", "@nobody", "relative"] {
+        let router =
+            Vrrpd::usual(&a, 100).through(["/usr/bin/env", &format!("NOTIFY_SOCKET={socket}")]).start();
+        router.wait_log(SOON, "the service manager cannot be reached");
+        router.wait_state("master", SOON);
+        assert_eq!(router.terminate(), 0);
+    }
+}
+
+#[test]
+fn daemon_in_the_background_says_nothing_to_the_service_manager_of_the_shell() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let manager = Manager::new();
+    let router = Vrrpd::usual(&a, 100).through(manager.environment(&[]));
+    let (command, daemon) = router.start_in_background();
+    assert!(command.success(), "{command:?}");
+    wait_until(SOON, "it is master", || a.has_address("eth0", CIDR));
+    daemon.terminate("vrrpd_eth0.pid");
+    assert_eq!(manager.heard(), None);
+}
+
+#[test]
 fn daemon_that_cannot_start_never_says_that_it_is_ready() {
     let lab = Lab::new();
     let [a] = lab.hosts();

@@ -247,3 +247,14 @@ fn directory_that_others_may_write_to_is_refused() {
     let name = directory.to_str().expect("a plain path").to_owned();
     assert_refused(builder, &[&name]);
 }
+
+#[test]
+fn daemon_that_may_not_change_interfaces_does_not_start() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let setpriv = needs::SETPRIV.require().display().to_string();
+    let without = [&setpriv, "--inh-caps", "-all", "--bounding-set", "-net_admin", "--"];
+    let refused = router(&a, 51).through(without).run();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("CAP_NET_ADMIN"), "{refused:?}");
+}

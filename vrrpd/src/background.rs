@@ -9,6 +9,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
+use crate::supervisor;
+
 /// Tells the program that it is the one in the background.
 pub const MARK: &str = "VRRPD_IN_BACKGROUND";
 const READY: &[u8] = b"ready\n";
@@ -39,7 +41,12 @@ pub fn role(foreground: bool) -> Role {
 pub fn launch() -> io::Result<ExitCode> {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| "vrrpd".into());
-    let mut child = Command::new(std::env::current_exe()?)
+    let mut command = Command::new(std::env::current_exe()?);
+    // Whoever manages the service of the user's shell does not mean this one.
+    for variable in supervisor::VARIABLES {
+        command.env_remove(variable);
+    }
+    let mut child = command
         .arg0(name)
         .args(arguments)
         .env(MARK, "1")

@@ -68,6 +68,8 @@ impl Alarm {
             let mut ready = self.timer.readable().await?;
             match ready.get_inner().0.wait() {
                 Ok(()) => {
+                    // It is empty now, and tells anew when it fires again.
+                    ready.clear_ready();
                     self.armed = None;
                     return Ok(());
                 }

@@ -5,13 +5,14 @@
 //! for each interface that a virtual MAC address is put on: the interface, `mac`, its own MAC address. And a line for
 //! each router that has a macvlan link: the interface, `link`, what the router is called.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 use vrrpd_common::MacAddr;
 
 use crate::config::{RouterConfig, VirtualAddress, Vmac, value};
+use crate::rundir;
 
 /// How an entry about a MAC address begins.
 const MAC: &str = "mac ";
@@ -30,7 +31,7 @@ impl Journal {
     /// Reads the journal at `path`, which a daemon that ended well has removed. A line that is none is passed over.
     pub fn read(path: &Path) -> Self {
         let mut journal = Self::default();
-        for line in fs::read_to_string(path).unwrap_or_default().lines() {
+        for line in rundir::read(path).unwrap_or_default().lines() {
             let Some((interface, entry)) = line.split_once(' ') else { continue };
             if let Some(mac) = entry.strip_prefix(MAC) {
                 journal.macs.extend(mac.parse().ok().map(|mac| (interface.to_owned(), mac)));
@@ -48,6 +49,17 @@ impl Journal {
         self.addresses.iter().filter(move |(name, _)| name == interface).map(|(_, address)| *address)
     }
 
+    /// The interfaces it names.
+    pub fn interfaces(&self) -> BTreeSet<String> {
+        let of_links = self.links.iter().filter_map(|router| router.rsplit_once('/')).map(|(name, _)| name);
+        let names = self.addresses.iter().map(|(name, _)| name.as_str());
+        names
+            .chain(self.macs.iter().map(|(name, _)| name.as_str()))
+            .chain(of_links)
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// The own MAC address of an interface.
     pub fn own_mac(&self, interface: &str) -> Option<MacAddr> {
         self.macs.iter().find(|(name, _)| name == interface).map(|(_, mac)| *mac)
@@ -58,12 +70,15 @@ impl Journal {
         self.links.iter().any(|noted| noted == router)
     }
 
-    /// The text of a journal for these routers, each with the own MAC address of its interface if it is replaced.
-    pub fn text<'a>(routers: impl Iterator<Item = (&'a RouterConfig, Option<MacAddr>)>) -> String {
+    /// The text of a journal for these routers, each with those of its addresses that are not somebody else's, and the own
+    /// MAC address of its interface if it is replaced.
+    pub fn text<'a>(
+        routers: impl Iterator<Item = (&'a RouterConfig, Vec<VirtualAddress>, Option<MacAddr>)>,
+    ) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
-        for (router, own_mac) in routers {
-            for address in &router.addresses {
+        for (router, addresses, own_mac) in routers {
+            for address in addresses {
                 let _ = writeln!(text, "{} {address}", router.interface);
             }
             if let Some(mac) = own_mac {
@@ -80,6 +95,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_journal_reads_back_and_broken_lines_are_passed_over() {
@@ -94,6 +110,7 @@ mod tests {
         assert_eq!(journal.own_mac("eth0"), Some(MacAddr([2, 0, 0, 0, 0, 10])));
         assert_eq!(journal.own_mac("eth1"), None);
         assert!(journal.has_link_of("eth1/52") && !journal.has_link_of("eth1/51"));
+        assert_eq!(Vec::from_iter(journal.interfaces()), ["eth0", "eth1"]);
         assert!(Journal::read(&dir.path().join("missing")).on("eth0").next().is_none());
     }
 }

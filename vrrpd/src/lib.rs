@@ -2,6 +2,7 @@
 //!
 //! The protocol itself is in [`vrrpd_common`]. Start reading at [`daemon`], the event loop.
 
+pub mod abandoned;
 pub mod association;
 pub mod background;
 pub mod cli;
@@ -10,6 +11,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod datapath;
+pub mod guardian;
 pub mod interface;
 pub mod journal;
 pub mod logging;

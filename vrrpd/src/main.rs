@@ -1,6 +1,7 @@
 //! The daemon `vrrpd`.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -9,6 +10,7 @@ use vrrpd::background::{self, Role};
 use vrrpd::cli::Cli;
 use vrrpd::config::{self, Configuration, GroupConfig, RouterConfig, RouterOptions};
 use vrrpd::daemon::{Daemon, Source};
+use vrrpd::guardian::{Guardian, Part};
 use vrrpd::logging::{self, Target};
 use vrrpd::sys::memory;
 
@@ -20,6 +22,21 @@ const BLOCKING_THREADS: usize = 2;
 fn main() -> ExitCode {
     memory::keep_little();
     let cli = Cli::parse();
+    let role = background::role(cli.foreground);
+    // As long as there is little in memory, and one thread.
+    let guardian = match role {
+        Role::Foreground | Role::Background if !cli.check => match Guardian::divide() {
+            Ok(Part::Daemon(guardian)) => Some(guardian),
+            Ok(Part::Guardian(watch)) => {
+                return watch.run(role, || logging::start(target(role), cli.log_format, &cli.log_level));
+            }
+            Err(error) => {
+                say(&format!("cannot start a second process: {error}"));
+                return ExitCode::FAILURE;
+            }
+        },
+        Role::Foreground | Role::Background | Role::Launcher => None,
+    };
     let (configuration, source) = match configuration(&cli) {
         Ok(found) => found,
         Err(message) => {
@@ -38,22 +55,17 @@ fn main() -> ExitCode {
         let _ = writeln!(io::stdout(), "configuration is right: {count} virtual {routers}");
         return ExitCode::SUCCESS;
     }
-    let role = background::role(cli.foreground);
-    let target = match role {
-        Role::Launcher => {
-            return background::launch().unwrap_or_else(|error| {
-                say(&format!("cannot go to the background: {error}; --foreground does without"));
-                ExitCode::FAILURE
-            });
-        }
-        Role::Foreground => Target::Stderr,
-        Role::Background => Target::Syslog,
+    let Some(guardian) = guardian else {
+        return background::launch().unwrap_or_else(|error| {
+            say(&format!("cannot go to the background: {error}; --foreground does without"));
+            ExitCode::FAILURE
+        });
     };
-    if let Err(message) = logging::start(target, cli.log_format, &cli.log_level) {
+    if let Err(message) = logging::start(target(role), cli.log_format, &cli.log_level) {
         say(&message);
         return ExitCode::from(USAGE);
     }
-    let result = run(&cli, configuration, &source, role);
+    let result = run(&cli, configuration, &source, role, guardian);
     logging::flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -69,6 +81,14 @@ fn main() -> ExitCode {
     }
 }
 
+/// Where the log goes.
+const fn target(role: Role) -> Target {
+    match role {
+        Role::Background => Target::Syslog,
+        Role::Foreground | Role::Launcher => Target::Stderr,
+    }
+}
+
 /// Tells the user what is wrong; that nobody can read it changes nothing.
 fn say(message: &str) {
     let _ = writeln!(io::stderr(), "vrrpd: {message}");
@@ -77,7 +97,8 @@ fn say(message: &str) {
 fn configuration(cli: &Cli) -> Result<(Configuration, Source), String> {
     let size = cli.group_size()?;
     let Some(path) = &cli.config else {
-        let config = cli.router().and_then(RouterOptions::resolve).map_err(|error| error.to_string())?;
+        let mut config = cli.router().and_then(RouterOptions::resolve).map_err(|error| error.to_string())?;
+        config.resolve_scripts(&here()?);
         config::check_scripts(&config)?;
         let config = RouterConfig { grouped: size.is_some(), ..config };
         let groups = size.map(|size| GroupConfig::of_processes(size, &config)).into_iter().collect();
@@ -90,14 +111,27 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), String> {
         return Err(format!("{flag}: does not go with --config; the file says what routers there are"));
     }
     // It is read again after the daemon has left this directory.
-    let path = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let path = here()?.join(path);
     Ok((config::load(&path)?, Source::File(path)))
 }
 
-fn run(cli: &Cli, configuration: Configuration, source: &Source, role: Role) -> Result<(), String> {
+/// The directory that the user's relative paths start from.
+fn here() -> Result<PathBuf, String> {
+    std::env::current_dir().map_err(|error| format!("the current directory: {error}"))
+}
+
+fn run(
+    cli: &Cli,
+    configuration: Configuration,
+    source: &Source,
+    role: Role,
+    guardian: Guardian,
+) -> Result<(), String> {
     if role == Role::Background {
         background::detach().map_err(|error| format!("cannot leave the session: {error}"))?;
     }
+    let here = here()?;
+    let directory = cli.directory.as_ref().map(|directory| here.join(directory));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -105,7 +139,7 @@ fn run(cli: &Cli, configuration: Configuration, source: &Source, role: Role) -> 
         .map_err(|error| format!("cannot start: {error}"))?;
     let local = tokio::task::LocalSet::new();
     let result = local.block_on(&runtime, async {
-        let daemon = Daemon::start(configuration, source, cli.directory.as_deref())
+        let daemon = Daemon::start(configuration, source, directory.as_deref(), guardian)
             .await
             .map_err(|error| error.to_string())?;
         if role == Role::Background {

@@ -4,7 +4,7 @@
 //! Names are claimed by locks on one file: the kernel gives them back when a process ends, however it ends.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -118,7 +118,7 @@ impl RunDir {
 
     /// A claim that can be made later, and is held for as long as it lives, also when this has been closed.
     pub fn later(&self, name: &str) -> Result<Claim, RunDirError> {
-        Ok(Claim { locks: open_locks(&self.path)?, name: name.to_owned() })
+        Claim::of(&self.path, name)
     }
 
     /// Gives a claim back.
@@ -132,7 +132,7 @@ impl RunDir {
         if self.claim(name)? {
             return Ok(());
         }
-        let holder = fs::read_to_string(self.path.join(format!("{name}.pid")))
+        let holder = read(&self.path.join(format!("{name}.pid")))
             .ok()
             .and_then(|pid| pid.trim().parse::<u32>().ok())
             .map_or_else(String::new, |pid| format!(" (pid {pid})"));
@@ -172,6 +172,11 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// A name in a directory that is open in another process.
+    pub fn of(directory: &Path, name: &str) -> Result<Self, RunDirError> {
+        Ok(Self { locks: open_locks(directory)?, name: name.to_owned() })
+    }
+
     /// Claims the name; `false` when another process has it. On a file system without locks nobody else can have it.
     pub fn take(&self) -> bool {
         lock(&self.locks, &self.name).unwrap_or(true)
@@ -209,6 +214,19 @@ fn lock_of(name: &str, kind: libc::c_int) -> libc::flock {
         l_len: 1,
         l_pid: 0,
     }
+}
+
+/// Reads a file of the directory: one of ours, and no link to another one.
+pub fn read(path: &Path) -> io::Result<String> {
+    let mut file =
+        OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(io::Error::other("is no file of ours"));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Files that were begun: two threads may write the same one.

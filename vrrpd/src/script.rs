@@ -1,5 +1,6 @@
 //! Scripts on changes of state: run directly, one after the other, in order, never in the way of the protocol.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs;
@@ -11,6 +12,7 @@ use std::rc::Rc;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -67,14 +69,14 @@ pub fn check(path: &Path) -> Result<(), ScriptError> {
 }
 
 /// One run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// The script.
     pub path: PathBuf,
     /// `TYPE NAME STATE PRIORITY`
     pub arguments: [String; 4],
     /// `VRRP_…`
-    pub environment: Vec<(&'static str, String)>,
+    pub environment: Vec<(Cow<'static, str>, String)>,
 }
 
 /// The scripts of one router. When this is dropped, what waits is still run.
@@ -220,7 +222,7 @@ fn spawn(run: &Run) -> io::Result<Child> {
     }
     command
         .args(&run.arguments)
-        .envs(run.environment.iter().map(|(name, value)| (name, value)))
+        .envs(run.environment.iter().map(|(name, value)| (name.as_ref(), value)))
         .env_remove(background::MARK)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -291,7 +293,7 @@ mod tests {
 
     fn run(path: &Path, state: &str) -> Run {
         let arguments = ["INSTANCE", "eth0/51", state, "100"].map(str::to_owned);
-        Run { path: path.to_owned(), arguments, environment: vec![("VRRP_STATE", state.to_owned())] }
+        Run { path: path.to_owned(), arguments, environment: vec![("VRRP_STATE".into(), state.to_owned())] }
     }
 
     /// A claim that nobody else has.

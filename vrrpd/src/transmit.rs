@@ -3,12 +3,15 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use vrrpd_common::{Duration, Instant};
+use vrrpd_common::wire::frame::{gratuitous_arp, unsolicited_na};
+use vrrpd_common::{Duration, Instant, MacAddr};
 
 use crate::datapath::RouterId;
+use crate::interface::Interface;
 use crate::sys::packet::{BATCH, PacketSocket};
 
 /// How long to wait for a queue that is full, at first; doubled each time it is still full.
@@ -151,6 +154,16 @@ impl Transmitter {
         self.announcements.clear();
         Unsent::All { count, error }
     }
+}
+
+/// What tells hosts with which MAC address an interface answers for its own addresses.
+pub fn own_announcements(interface: &Interface, mac: MacAddr) -> Vec<Frame> {
+    let own = interface.addresses.iter().filter(|there| !there.ours && !there.tentative);
+    own.map(|there| match there.address {
+        IpAddr::V4(address) => Frame::from(&gratuitous_arp(mac, address)[..]),
+        IpAddr::V6(address) => Frame::from(&unsolicited_na(mac, address)[..]),
+    })
+    .collect()
 }
 
 /// Whether it is this frame that the interface does not take, rather than any.

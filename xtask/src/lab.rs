@@ -188,7 +188,9 @@ impl Fault {
         match self {
             Self::Power => format!("a loses power: kill -9 {pid}, and its cable is pulled."),
             Self::Kill => {
-                format!("a's daemon dies: kill -9 {pid}. (Its machine keeps the address and answers on.)")
+                format!(
+                    "a's daemon dies: kill -9 {pid}. (Its guardian resigns in its place and gives the address back.)"
+                )
             }
             Self::Leave => format!("a's daemon is asked to leave: kill {pid}."),
         }
@@ -201,7 +203,7 @@ impl Fault {
                 lab.port_down(host);
                 daemon.kill();
             }
-            Self::Kill => daemon.kill(),
+            Self::Kill => daemon.kill_daemon(),
             Self::Leave => {
                 daemon.terminate();
             }
@@ -209,12 +211,12 @@ impl Fault {
     }
 
     fn demand(self, protocol: &str, interval: Duration) -> Demand {
-        let name = if self == Self::Leave { "Skew_Time" } else { "Master_Down_Interval" };
+        let name = if self == Self::Power { "Master_Down_Interval" } else { "Skew_Time" };
         let span = match (self, protocol) {
-            (Self::Leave, "v2") => timers::skew_time_v2(PRIORITY_OF_B),
-            (Self::Leave, _) => timers::skew_time(interval, PRIORITY_OF_B),
-            (Self::Power | Self::Kill, "v2") => timers::master_down_interval_v2(interval, PRIORITY_OF_B),
-            (Self::Power | Self::Kill, _) => timers::master_down_interval(interval, PRIORITY_OF_B),
+            (Self::Leave | Self::Kill, "v2") => timers::skew_time_v2(PRIORITY_OF_B),
+            (Self::Leave | Self::Kill, _) => timers::skew_time(interval, PRIORITY_OF_B),
+            (Self::Power, "v2") => timers::master_down_interval_v2(interval, PRIORITY_OF_B),
+            (Self::Power, _) => timers::master_down_interval(interval, PRIORITY_OF_B),
         };
         Demand { name, span }
     }

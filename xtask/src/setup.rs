@@ -34,7 +34,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Sees to every program that the tests run.
 pub(crate) fn everything() -> Result<()> {
-    see_to(&[&needs::ALL[..], &needs::COUNTERS].concat())
+    see_to(&[&needs::ALL[..], &needs::ON_THIS_MACHINE].concat())
 }
 
 /// Installs the packages of those programs that are missing, with apt-get.

@@ -67,6 +67,8 @@ pub struct PeerId(pub usize);
 pub enum Input {
     /// This is how a member of this process stands.
     Member(Member, Standing),
+    /// The Master_Down_Interval of a member of this process is this now: its priority has changed.
+    MasterDownInterval(Member, Duration),
     /// Another process said this.
     Message(PeerId, Message),
     /// Another process has gone.
@@ -221,6 +223,11 @@ impl Group {
             Input::Member(member, standing) => {
                 if let Some(Some(local)) = self.members.get_mut(member.0) {
                     local.standing = standing;
+                }
+            }
+            Input::MasterDownInterval(member, interval) => {
+                if let Some(Some(local)) = self.members.get_mut(member.0) {
+                    local.master_down_interval = interval;
                 }
             }
             Input::Message(id, message) => {

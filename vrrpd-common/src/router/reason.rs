@@ -39,11 +39,13 @@ pub enum Reason {
     Group,
     /// The daemon ends.
     Shutdown,
+    /// The daemon was killed, or died of a fault of its own; what it had was given back in its place.
+    Crash,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::StartUp,
         Self::MasterDownTimer,
         Self::HigherPriorityAdvert,
@@ -61,6 +63,7 @@ impl Reason {
         Self::ClockGap,
         Self::Group,
         Self::Shutdown,
+        Self::Crash,
     ];
 
     /// The name in logs, JSON and scripts.
@@ -83,6 +86,7 @@ impl Reason {
             Self::ClockGap => "clock-gap",
             Self::Group => "group",
             Self::Shutdown => "shutdown",
+            Self::Crash => "crash",
         }
     }
 }

@@ -2,12 +2,11 @@
 
 use std::io;
 use std::mem::discriminant;
-use std::net::IpAddr;
 
 use nix::errno::Errno;
 use tracing::{error, info, warn};
 use vrrpd_common::router::{Action, Event, Notice, StateName, Transition};
-use vrrpd_common::wire::frame::{self, gratuitous_arp, unsolicited_na};
+use vrrpd_common::wire::frame;
 use vrrpd_common::{Instant, Priority};
 
 use super::Daemon;
@@ -18,7 +17,7 @@ use crate::datapath::RouterId;
 use crate::interface::service::{Order, Request, Ticket};
 use crate::interface::{self, Hold, Outcome};
 use crate::report::EventReport;
-use crate::transmit::Frame;
+use crate::transmit::{Frame, own_announcements};
 
 impl Daemon {
     /// Carries out what a router wants, up to where it has to wait for the kernel.
@@ -127,7 +126,10 @@ impl Daemon {
         }
         match task {
             Task::Prepare => {
-                if let Some(Err(error)) = outcome.vmac {
+                // An interface that is gone refuses nothing.
+                if let Some(Err(error)) = outcome.vmac
+                    && errno(&error) != Some(Errno::ENODEV)
+                {
                     router.vmac_refused(&error);
                 }
             }
@@ -142,7 +144,7 @@ impl Daemon {
                 if let Some(Err(error)) = outcome.vmac {
                     error!(router = %router.config.name(), %error, "the link of the virtual MAC address cannot be removed");
                 }
-                router.vmac.link_gone();
+                router.vmac.link_discarded();
             }
         }
         self.check_usable(id);
@@ -239,6 +241,9 @@ impl Daemon {
     fn transition(&mut self, id: RouterId, transition: Transition) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
         let Some((transition, report)) = router.record(transition) else { return };
+        if transition.from == StateName::Master || transition.to == StateName::Master {
+            self.untold.insert(id);
+        }
         info!(
             router = %router.config.name(),
             from = report.from,
@@ -259,12 +264,12 @@ impl Daemon {
             priority: router.machine.priority().0,
             transition: report,
         });
-        self.say_status();
+        self.status_untold = true;
     }
 
-    /// Tells the service manager, in a line, how the routers are.
-    fn say_status(&self) {
-        if !self.supervisor.listens() {
+    /// Tells the service manager, in a line, how the routers are, if that is something new.
+    pub(super) fn say_status(&mut self) {
+        if !std::mem::take(&mut self.status_untold) || !self.supervisor.listens() {
             return;
         }
         let routers: Vec<_> = self.present().map(|(_, router)| router).collect();
@@ -294,15 +299,7 @@ fn announce(router: &mut Instance, id: RouterId, link: &mut Link, frames: &[Fram
 /// Tells hosts with which MAC address the interface answers for its own addresses now.
 fn announce_own(router: &mut Instance, id: RouterId, link: &mut Link) {
     let (Some(mac), Some(interface)) = (router.source_mac(link), &link.interface) else { return };
-    let frames: Vec<Frame> = interface
-        .addresses
-        .iter()
-        .filter(|there| !there.ours && !there.tentative)
-        .map(|there| match there.address {
-            IpAddr::V4(address) => Frame::from(&gratuitous_arp(mac, address)[..]),
-            IpAddr::V6(address) => Frame::from(&unsolicited_na(mac, address)[..]),
-        })
-        .collect();
+    let frames = own_announcements(interface, mac);
     announce(router, id, link, &frames);
 }
 

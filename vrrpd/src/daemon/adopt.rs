@@ -6,9 +6,8 @@ use vrrpd_common::router::Action;
 use super::instance::Instance;
 use super::link::Link;
 use super::start::StartError;
+use crate::abandoned::Found;
 use crate::config::{VirtualAddress, Vmac};
-use crate::interface::service::{Order, Request, Service, Ticket};
-use crate::interface::{Hold, Interface};
 use crate::journal::Journal;
 
 /// What is on an interface before we have put it there was left by a daemon that could not clean up: it has our mark, or
@@ -31,59 +30,19 @@ pub(super) fn addresses(router: &mut Instance, link: &Link, journal: &Journal) {
     router.queue.push_back(Action::GiveUpAddresses);
 }
 
-/// The requests about what no router of ours has.
-pub(super) const NOBODY_S: Ticket = Ticket(0);
-
-/// Removes what an earlier daemon of our name left behind and no router of ours has any more; returns how many answers
-/// come.
-pub(super) fn orphans(routers: &[Instance], links: &[Link], journal: &Journal, service: &Service) -> usize {
-    let mut requests = 0;
-    for interface in links.iter().filter_map(|link| link.interface.as_ref()) {
-        let served = |address: &VirtualAddress| {
-            routers.iter().any(|router| {
-                router.config.interface == interface.name && router.config.addresses.contains(address)
-            })
-        };
-        let addresses: Vec<_> = journal
-            .on(&interface.name)
-            .filter(|address| !served(address))
-            .filter(|address| {
-                let there = interface.address(address.address);
-                there.is_some_and(|there| there.prefix_len == address.prefix_len)
-            })
-            .collect();
-        for address in &addresses {
-            warn!(interface = interface.name, %address, "removing an address that an earlier vrrpd left behind");
-        }
-        if !addresses.is_empty() {
-            let hold = Hold { addresses, ..Hold::nothing(interface.index) };
-            service.request(Request { ticket: NOBODY_S, order: Order::Release(hold) });
-            requests += 1;
-        }
+/// Whether something that a daemon before us may have left behind is not to be taken off now: a router of ours has it, and
+/// sees to it itself.
+pub(super) fn is_ours(routers: &[Instance], found: Found<'_>) -> bool {
+    match found {
+        Found::Address(interface, address) => routers
+            .iter()
+            .any(|router| router.config.interface == interface && router.config.addresses.contains(&address)),
+        Found::Mac(interface) => routers.iter().any(|router| router.config.interface == interface),
+        Found::Link { owner, noted } => routers
+            .iter()
+            .find(|router| router.config.name().to_string() == owner)
+            .map_or(!noted, |router| router.config.vmac == Vmac::Macvlan),
     }
-    requests
-}
-
-/// Removes the macvlan links of routers of ours that want none now, and of routers that an earlier daemon of our name had
-/// and we have not; returns how many answers come. A router that wants one removes an older one itself.
-pub(super) fn links(
-    routers: &[Instance],
-    interfaces: &[Interface],
-    journal: &Journal,
-    service: &Service,
-) -> usize {
-    let mut requests = 0;
-    for interface in interfaces {
-        let Some(owner) = &interface.vmac_of else { continue };
-        let router = routers.iter().find(|router| router.config.name().to_string() == *owner);
-        if router.map_or_else(|| journal.has_link_of(owner), |router| router.config.vmac != Vmac::Macvlan) {
-            warn!(router = owner, link = interface.name, "removing a link that an earlier vrrpd left behind");
-            let order = Order::Discard(Hold::nothing(interface.index));
-            service.request(Request { ticket: NOBODY_S, order });
-            requests += 1;
-        }
-    }
-    requests
 }
 
 /// A virtual MAC address that is on the interface before we put it there is one that a crash left, or another router's.

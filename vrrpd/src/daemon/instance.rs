@@ -20,6 +20,8 @@ use super::link::{Link, LinkId};
 use super::spacing::Spacing;
 use super::vmac::VmacSide;
 use crate::config::{RouterConfig, VirtualAddress, VmacFallback};
+use crate::datapath::RouterId;
+use crate::guardian::{LastScript, Mastery};
 use crate::interface::service::Ticket;
 use crate::interface::{Hold, Vmac};
 use crate::magic;
@@ -208,7 +210,7 @@ impl Instance {
     /// Starts what runs its scripts, if it has any.
     pub(super) fn start_scripts(&mut self, rundir: &RunDir) -> Result<(), RunDirError> {
         if self.config.up.is_some() || self.config.down.is_some() {
-            let claim = rundir.later(&format!("{}.scripts", self.config.file_name()))?;
+            let claim = rundir.later(&self.scripts_claim())?;
             self.scripts =
                 Some(Runner::start(self.config.name().to_string(), self.config.script_timeout, claim));
         }
@@ -218,6 +220,11 @@ impl Instance {
     /// Master, and not about to become something else.
     pub(super) fn is_settled_master(&self) -> bool {
         self.machine.state().name() == StateName::Master && self.waiting.is_none()
+    }
+
+    /// Something that was decided has not been done yet.
+    pub(super) fn is_busy(&self) -> bool {
+        self.waiting.is_some() || !self.queue.is_empty()
     }
 
     /// Master, and not giving back what it has.
@@ -461,17 +468,48 @@ impl Instance {
                 priority.clone(),
             ],
             environment: vec![
-                ("VRRP_STATE", state.to_owned()),
-                ("VRRP_PREVIOUS_STATE", transition.from.name().to_uppercase()),
-                ("VRRP_INTERFACE", self.config.interface.clone()),
-                ("VRRP_VRID", self.config.vrid.to_string()),
-                ("VRRP_ADDRESSES", addresses.join(" ")),
-                ("VRRP_PRIORITY", priority),
-                ("VRRP_VMAC", self.vmac.mac().map(|mac| mac.to_string()).unwrap_or_default()),
-                ("VRRP_VMAC_INTERFACE", self.vmac.link_name().unwrap_or(&self.config.interface).to_owned()),
-                ("VRRP_REASON", transition.reason.name().to_owned()),
+                ("VRRP_STATE".into(), state.to_owned()),
+                ("VRRP_PREVIOUS_STATE".into(), transition.from.name().to_uppercase()),
+                ("VRRP_INTERFACE".into(), self.config.interface.clone()),
+                ("VRRP_VRID".into(), self.config.vrid.to_string()),
+                ("VRRP_ADDRESSES".into(), addresses.join(" ")),
+                ("VRRP_PRIORITY".into(), priority),
+                ("VRRP_VMAC".into(), self.vmac.mac().map(|mac| mac.to_string()).unwrap_or_default()),
+                (
+                    "VRRP_VMAC_INTERFACE".into(),
+                    self.vmac.link_name().unwrap_or(&self.config.interface).to_owned(),
+                ),
+                ("VRRP_REASON".into(), transition.reason.name().to_owned()),
             ],
         })
+    }
+
+    /// What the guardian has to know of a Master: what it would say and run on leaving.
+    pub(super) fn mastery(&mut self, id: RouterId, link: &Link) -> Mastery {
+        let resignation = match self.source_mac(link) {
+            // Each of these has a number of its own.
+            _ if self.is_verified_by_us() => None,
+            Some(mac) => self.advert_frame(mac, Priority::RESIGN),
+            None => None,
+        };
+        let left = Transition { from: StateName::Master, to: StateName::Init, reason: Reason::Crash };
+        let script = self.script(left).map(|run| LastScript {
+            run,
+            limit_ns: self.config.script_timeout.as_nanos(),
+            claim: self.scripts_claim(),
+        });
+        Mastery {
+            router: id.0,
+            name: self.config.name().to_string(),
+            interface: link.interface.as_ref().map_or(0, |interface| interface.index),
+            resignation: resignation.map(|frame| frame.to_vec()),
+            script,
+        }
+    }
+
+    /// What orders its scripts and those of the daemon before or after this one.
+    fn scripts_claim(&self) -> String {
+        format!("{}.scripts", self.config.file_name())
     }
 
     /// All that is told about the router.

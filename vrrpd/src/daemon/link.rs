@@ -18,6 +18,7 @@ use crate::datapath::readiness::Readiness;
 use crate::datapath::xdp::XdpPath;
 use crate::datapath::{RejectCounts, RouterId, Table};
 use crate::interface::{Interface, OwnMac};
+use crate::sys::packet::Inbox;
 use crate::transmit::{Transmitter, Unsent};
 
 /// An interface by its place in the list of all that are used.
@@ -80,7 +81,7 @@ enum Program {
     /// A thread is at it.
     Loading,
     /// It is there, or why it is not.
-    Ready(Result<Loaded, Refusal>),
+    Ready(Result<Box<Loaded>, Refusal>),
 }
 
 /// How adverts arrive.
@@ -231,7 +232,7 @@ impl Link {
             return Some(Err(obstacle));
         }
         match std::mem::take(&mut self.program) {
-            Program::Ready(program) => Some(program),
+            Program::Ready(program) => Some(program.map(|loaded| *loaded)),
             other @ (Program::None | Program::Loading) => {
                 self.program = other;
                 None
@@ -255,7 +256,7 @@ impl Link {
 
     /// The program that was asked for.
     pub(super) fn loaded(&mut self, program: Result<Loaded, Refusal>) {
-        self.program = Program::Ready(program);
+        self.program = Program::Ready(program.map(Box::new));
     }
 
     /// Forgets a program that nobody needs any more.
@@ -429,23 +430,22 @@ impl Link {
         }
     }
 
-    /// The next frame of a socket, by its place in [`FAMILIES`].
-    pub(super) fn receive<'a>(&self, place: usize, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
-        let socket = match &self.sockets.as_ref()?.path {
-            Path::Raw { sockets, .. } => sockets.get(place)?.as_ref()?,
-            Path::Xdp { authenticated, .. } if place == IPV4 => authenticated.as_ref()?,
-            Path::Xdp { .. } => return None,
+    /// Takes the frames of a socket, by its place in [`FAMILIES`]; `false` when there are none.
+    pub(super) fn receive(&self, place: usize, inbox: &mut Inbox) -> bool {
+        let socket = match self.sockets.as_ref().map(|sockets| &sockets.path) {
+            Some(Path::Raw { sockets, .. }) => sockets.get(place).and_then(Option::as_ref),
+            Some(Path::Xdp { authenticated, .. }) if place == IPV4 => authenticated.as_ref(),
+            Some(Path::Xdp { .. }) | None => None,
         };
-        match socket.receive(buffer) {
-            Ok(frame) => frame,
-            Err(error) => {
-                // Said once by the kernel when an interface goes down, which its own notification tells as well.
-                if Errno::from_raw(error.raw_os_error().unwrap_or(0)) != Errno::ENETDOWN {
-                    warn!(interface = self.name, %error, "nothing can be received");
-                }
-                None
+        let Some(socket) = socket else { return false };
+        let received = socket.receive(inbox);
+        if let Err(error) = &received {
+            // Said once by the kernel when an interface goes down, which its own notification tells as well.
+            if Errno::from_raw(error.raw_os_error().unwrap_or(0)) != Errno::ENETDOWN {
+                warn!(interface = self.name, %error, "nothing can be received");
             }
         }
+        received.is_ok()
     }
 
     /// Says that an advert was discarded; `router` is the name of the router of ours that it was for.

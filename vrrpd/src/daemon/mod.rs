@@ -34,6 +34,7 @@ use crate::control::server::Command;
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::readiness::Readiness;
 use crate::datapath::{Arrival, RouterId, vlans};
+use crate::guardian::{Guardian, Message};
 use crate::interface::service::{Report, Service, Ticket};
 use crate::interface::{Hold, Interface};
 use crate::peers::Peers;
@@ -41,6 +42,8 @@ use crate::report::EventReport;
 use crate::rundir::{self, RunDir};
 use crate::signals::{Signal, Signals};
 use crate::supervisor::Supervisor;
+use crate::sys::packet::Inbox;
+use command::Changing;
 use groups::Groups;
 use instance::{Instance, Task};
 use link::{FAMILIES, KERNEL, Link, LinkId};
@@ -52,13 +55,13 @@ pub use start::{Source, StartError};
 const TURN: usize = 256;
 /// Frames taken from one socket before a deadline counts as missed: more than its buffer holds.
 const DRAIN: usize = 1 << 14;
-/// Longest frame that can hold an advert with 255 IPv6 addresses, with room for every header.
-const LONGEST_FRAME: usize = 8 << 10;
 /// How long the loop may stand still when a router comes and the kernel has no memory at hand.
 const AGAIN: Duration = Duration::from_millis(20);
 /// How long an interface that comes may wait for that.
 const ASIDE: Duration = Duration::from_secs(1);
-/// How long the kernel may take to remove addresses when the daemon leaves.
+/// The number under which the guardian is watched: that of no link and of no other process.
+const GUARDIAN: u64 = u64::MAX;
+/// How long the kernel may take to remove an address or a link when the daemon leaves.
 const LEAVE: Duration = Duration::from_secs(2);
 
 /// All routers of this process.
@@ -79,11 +82,13 @@ pub struct Daemon {
     tickets: HashMap<Ticket, RouterId>,
     last_ticket: u64,
     commands: mpsc::Receiver<Command>,
+    changing: Vec<Changing>,
     /// Programs that were loaded aside; kept with the other end, so that it never closes.
     programs_in: mpsc::UnboundedSender<(LinkId, Result<Loaded, Refusal>)>,
     programs: mpsc::UnboundedReceiver<(LinkId, Result<Loaded, Refusal>)>,
     events: broadcast::Sender<EventReport>,
-    buffer: Vec<u8>,
+    /// Elsewhere while it is read.
+    inbox: Option<Inbox>,
     actions: Vec<Action>,
     state_file: String,
     journal_file: String,
@@ -92,6 +97,11 @@ pub struct Daemon {
     journal_written: Option<JoinHandle<()>>,
     rundir: RunDir,
     supervisor: Supervisor,
+    guardian: Guardian,
+    /// Routers whose role the guardian has not been told of yet.
+    untold: BTreeSet<RouterId>,
+    /// The service manager has not been told of some transition.
+    status_untold: bool,
     reload: Reload,
 }
 
@@ -127,6 +137,8 @@ impl Daemon {
     async fn turn(&mut self) -> io::Result<Option<Signal>> {
         self.settle_groups();
         self.flush();
+        self.tell_guardian();
+        self.say_status();
         self.arm()?;
         let wake = self.wait().await?;
         let mut signal = None;
@@ -141,6 +153,7 @@ impl Daemon {
         }
         self.expire();
         self.settle();
+        self.answer_changes();
         self.supervisor.turned(clock::now());
         Ok(signal)
     }
@@ -184,17 +197,51 @@ impl Daemon {
         }
     }
 
+    /// Tells the guardian who has become Master and who is not any more; adverts have gone out by then.
+    fn tell_guardian(&mut self) {
+        while let Some(id) = self.untold.pop_first() {
+            let Some(router) = self.routers.get_mut(id.0) else { continue };
+            let Some(link) = self.links.get(router.link.0) else { continue };
+            let message = match router.state_told() {
+                StateName::Master => Message::Master(router.mastery(id, link)),
+                StateName::Init | StateName::Backup | StateName::Fault => Message::Over(id.0),
+            };
+            match self.guardian.tell(&message) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // It has heard more by the next turn.
+                    self.untold.insert(id);
+                    return;
+                }
+                // That it has ended is said when its socket says so.
+                Err(_) => self.untold.clear(),
+            }
+        }
+    }
+
+    fn guardian_lost(&mut self) {
+        if self.readiness.remove(&self.guardian).is_ok() && self.guardian.is_lost() {
+            error!(
+                "the guardian has ended; if this process is killed, the next start gives back what it had"
+            );
+        }
+    }
+
     fn arm(&mut self) -> io::Result<()> {
         let now = clock::now();
         let due = self.deadlines.first().map(|(at, _)| *at);
         let unsent = self.links.iter().filter_map(|link| link.deadline(now)).min();
-        let other = [self.groups.deadline(), self.supervisor.deadline()];
+        let other = [self.groups.deadline(), self.supervisor.deadline(), self.changes_due()];
         self.alarm.arm(due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
     }
 
     fn receive_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
         for number in ready.drain(..) {
+            if number == GUARDIAN {
+                self.guardian_lost();
+                continue;
+            }
             if Peers::is_number(number) {
                 self.groups.ready(number, &self.readiness);
                 continue;
@@ -207,24 +254,34 @@ impl Daemon {
         self.ready = ready;
     }
 
-    /// Handles up to `most` frames of a socket.
+    /// Handles about `most` frames of a socket, or all that are there.
     fn receive(&mut self, link: LinkId, place: usize, most: usize) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        for _ in 0..most {
-            let Some(link) = self.links.get_mut(link.0) else { break };
-            let Some(frame) = link.receive(place, &mut buffer) else { break };
-            match link.table.judge(frame) {
-                Some(Arrival::Advert { router, advert }) => {
-                    self.event(router, Event::Advert(advert), Some(frame));
-                }
-                Some(Arrival::Rejected { router: id, rejection }) => {
-                    let name = id.and_then(|id| Some(self.routers.get(id.0)?.config.name().to_string()));
-                    link.say_rejected(clock::now(), id, name.as_deref(), &rejection);
-                }
-                None => {}
+        let Some(mut inbox) = self.inbox.take() else { return };
+        let mut taken = 0;
+        while taken < most && self.links.get(link.0).is_some_and(|link| link.receive(place, &mut inbox)) {
+            for frame in inbox.frames() {
+                taken += 1;
+                self.frame(link, frame);
+            }
+            if !inbox.is_full() {
+                break;
             }
         }
-        self.buffer = buffer;
+        self.inbox = Some(inbox);
+    }
+
+    fn frame(&mut self, link: LinkId, frame: &[u8]) {
+        let Some(link) = self.links.get_mut(link.0) else { return };
+        match link.table.judge(frame) {
+            Some(Arrival::Advert { router, advert }) => {
+                self.event(router, Event::Advert(advert), Some(frame));
+            }
+            Some(Arrival::Rejected { router: id, rejection }) => {
+                let name = id.and_then(|id| Some(self.routers.get(id.0)?.config.name().to_string()));
+                link.say_rejected(clock::now(), id, name.as_deref(), &rejection);
+            }
+            None => {}
+        }
     }
 
     /// Handles every deadline that has passed. Before a router may miss its master, all that has arrived is heard: a
@@ -429,12 +486,21 @@ impl Daemon {
 
     fn vmac_link_changed(&mut self, id: RouterId, interface: &Interface) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
-        if interface.admin_up || !router.is_settled_master() {
+        if !router.is_settled_master() {
             return;
         }
-        warn!(router = %router.config.name(), link = interface.name, "somebody set the link down; setting it up again");
-        // The kernel has forgotten IPv6 addresses with that; those that it has not are found to be there.
-        router.set_none_held();
+        if !interface.admin_up {
+            warn!(router = %router.config.name(), link = interface.name, "somebody set the link down; setting it up again");
+            // The kernel has forgotten IPv6 addresses with that; those that it has not are found to be there.
+            router.set_none_held();
+        } else if !router.vmac.is_on(interface) {
+            warn!(
+                router = %router.config.name(), link = interface.name,
+                "somebody changed the MAC address of the link; putting the virtual one back"
+            );
+        } else {
+            return;
+        }
         self.take_again(id);
     }
 
@@ -446,6 +512,9 @@ impl Daemon {
         if was_master {
             warn!(router = %router.config.name(), "somebody removed the link of the virtual MAC address; making it anew");
             self.take_again(id);
+        } else if router.waiting.is_none() && router.machine.state().name() != StateName::Init {
+            // Its alias was to say how the settings of the interface below were; so it is there until we leave.
+            self.prepare_vmac(id);
         }
     }
 
@@ -477,7 +546,7 @@ impl Daemon {
     /// Writes down again what has to be undone after a crash, in a thread for that. What it says of an interface whose
     /// MAC address is replaced stays.
     fn write_journal(&mut self) {
-        let text = start::journal_text(self.present().map(|(_, router)| router));
+        let text = start::journal_text(self.present().map(|(_, router)| router), &self.links);
         if text == self.journal {
             return;
         }
@@ -562,12 +631,16 @@ impl Daemon {
         }
         self.settle_groups();
         self.flush();
-        let until = clock::now() + LEAVE;
+        let mut until = clock::now() + LEAVE;
         while self.is_busy() && clock::now() < until {
             let patience = until.saturating_since(clock::now());
+            let answered = self.answered();
             match tokio::time::timeout(patience.into(), self.turn()).await {
                 Ok(turn) => drop(turn?),
                 Err(_) => break,
+            }
+            if self.answered() > answered {
+                until = clock::now() + LEAVE;
             }
         }
         if self.is_busy() {
@@ -575,8 +648,9 @@ impl Daemon {
         }
         self.discard_links().await?;
         if self.routers.iter().all(Instance::holds_nothing) {
-            // Removed with the others; what could not be given back is left to the next daemon.
+            // Removed with the others; what could not be given back is left to the guardian, or to the next daemon.
             self.rundir.file(&self.journal_file);
+            self.guardian.dismiss();
         }
         // From here on another daemon may serve these routers, with a program of its own in the kernel; its scripts wait
         // for ours.
@@ -604,16 +678,25 @@ impl Daemon {
                 self.request(id, Task::Discard, Hold::nothing(made));
             }
         }
-        let until = clock::now() + LEAVE;
+        let mut until = clock::now() + LEAVE;
         while self.routers.iter().any(|router| router.waiting.is_some()) && clock::now() < until {
             let patience = until.saturating_since(clock::now());
+            let answered = self.answered();
             match tokio::time::timeout(patience.into(), self.reports.recv()).await {
                 Ok(Some(report)) => self.report(report),
                 Ok(None) => return Err(io::Error::other("the netlink thread has ended")),
                 Err(_) => error!("the kernel did not remove all links in time"),
             }
+            if self.answered() > answered {
+                until = clock::now() + LEAVE;
+            }
         }
         Ok(())
+    }
+
+    /// How many requests the kernel has answered: with hundreds of links it takes seconds over all of them.
+    fn answered(&self) -> u64 {
+        self.last_ticket - self.tickets.len() as u64
     }
 
     fn is_busy(&self) -> bool {

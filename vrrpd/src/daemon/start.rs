@@ -4,28 +4,33 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use nix::errno::Errno;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc};
+use tracing::warn;
 use vrrpd_common::classify::Expect;
 use vrrpd_common::router::{Event, Fault};
 use vrrpd_common::{Duration, MacAddr};
 
+use super::Daemon;
 use super::adopt;
 use super::groups::Groups;
 use super::instance::Instance;
 use super::link::{Link, LinkId};
 use super::reload::{self, Reload};
-use super::{Daemon, LONGEST_FRAME};
+use crate::abandoned::{self, Abandoned};
 use crate::association::SecurityAssociation;
 use crate::clock::{self, Alarm};
 use crate::config::{Configuration, RouterConfig, Vmac, VmacFallback, Xdp};
 use crate::control::server;
 use crate::datapath::RouterId;
 use crate::datapath::leftovers;
+use crate::datapath::privileges;
 use crate::datapath::program::Loaded;
 use crate::datapath::readiness::Readiness;
+use crate::guardian::{Guardian, watch};
 use crate::interface::service::{Report, Service};
 use crate::interface::{Interface, Outcome};
 use crate::journal::Journal;
@@ -34,10 +39,13 @@ use crate::rundir::{self, RunDir, RunDirError};
 use crate::signals::Signals;
 use crate::supervisor::Supervisor;
 use crate::sys::memory;
-use crate::sys::packet::PacketSocket;
+use crate::sys::packet::{Inbox, PacketSocket};
 
 /// How long the start may take while the kernel has no memory at hand.
 const START: Duration = Duration::from_secs(10);
+/// How long the guardian of a daemon before us may take, and how often it is looked after.
+const GUARDIAN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(2);
 /// Requests of clients that wait.
 const COMMANDS: usize = 16;
 /// Transitions that a client may be late in reading.
@@ -155,6 +163,7 @@ impl Daemon {
         configuration: Configuration,
         source: &Source,
         dir: Option<&Path>,
+        guardian: Guardian,
     ) -> Result<Self, StartError> {
         let Configuration { routers: configs, groups } = configuration;
         let system = |what: &str| {
@@ -166,15 +175,16 @@ impl Daemon {
         let mut rundir = RunDir::open(dir)?;
         // Before anything is looked at that a daemon before us may be about to give back.
         let base = claim(&rundir, source, &configs)?;
-
-        let names: BTreeSet<String> = configs.iter().map(|config| config.interface.clone()).collect();
-        let (report_queue, reports) = mpsc::unbounded_channel();
-        let (service, interfaces) =
-            Service::start(names.iter().cloned().collect(), report_queue).map_err(system("netlink"))?;
-        let mut links = make_links(&configs, &names, &interfaces, source)?;
+        wait_for_guardian(&rundir, &base)?;
 
         let journal_file = format!("{base}.journal");
         let journal = Journal::read(&rundir.path().join(&journal_file));
+        let names: BTreeSet<String> = configs.iter().map(|config| config.interface.clone()).collect();
+        let (report_queue, reports) = mpsc::unbounded_channel();
+        let (service, interfaces) =
+            Service::start(&names | &journal.interfaces(), report_queue).map_err(system("netlink"))?;
+        let mut links = make_links(&configs, &names, &interfaces, source)?;
+
         let mut routers = Vec::with_capacity(configs.len());
         for config in configs {
             routers.extend(make_router(config, RouterId(routers.len()), &mut links, &journal)?);
@@ -191,8 +201,8 @@ impl Daemon {
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
         let (programs_in, programs) = mpsc::unbounded_channel();
-        let nobody_s = adopt::orphans(&routers, &links, &journal, &service)
-            + adopt::links(&routers, &interfaces, &journal, &service);
+        let nobody_s =
+            Abandoned::of(&journal, &interfaces, |found| adopt::is_ours(&routers, found)).ask(&service);
         publish(&mut rundir, source, &base, &routers)?;
         let socket = rundir.socket_path(&format!("{base}.sock"))?;
         server::start(&socket, server::Daemon { commands: commands_in, events: events.clone() })
@@ -200,7 +210,7 @@ impl Daemon {
         for router in &mut routers {
             router.start_scripts(&rundir)?;
         }
-        let supervisor = Supervisor::from_environment(clock::now()).map_err(system("NOTIFY_SOCKET"))?;
+        let supervisor = Supervisor::from_environment(clock::now());
         memory::give_back();
         let mut daemon = Self {
             routers,
@@ -217,10 +227,11 @@ impl Daemon {
             tickets: HashMap::new(),
             last_ticket: 0,
             commands,
+            changing: Vec::new(),
             programs_in,
             programs,
             events,
-            buffer: vec![0; LONGEST_FRAME],
+            inbox: Some(Inbox::default()),
             actions: Vec::new(),
             state_file: format!("{base}.state"),
             journal_file,
@@ -228,20 +239,30 @@ impl Daemon {
             journal_written: None,
             rundir,
             supervisor,
+            guardian,
+            untold: BTreeSet::new(),
+            status_untold: false,
             reload: Reload::of(match source {
                 Source::CommandLine => None,
                 Source::File(path) => Some(path.clone()),
             }),
         };
+        daemon
+            .guardian
+            .charge(daemon.rundir.path(), &base)
+            .and_then(|()| daemon.readiness.add(&daemon.guardian, super::GUARDIAN))
+            .map_err(|error| StartError::System { what: "guardian".to_owned(), error })?;
         daemon.form_groups(&groups);
         daemon.prepare(nobody_s).await?;
+        if let Err(error) = daemon.meet_group(source, &base) {
+            return Err(daemon.undo(error).await);
+        }
         daemon.begin_journal().await?;
         daemon.keep_own_macs();
-        daemon.meet_group(source, &base)?;
         Ok(daemon)
     }
 
-    /// Joins the other processes with `-M`, last of all: they count on one that is there.
+    /// Joins the other processes with `-M`, late: they count on one that is there.
     fn meet_group(&mut self, source: &Source, base: &str) -> Result<(), StartError> {
         if *source == Source::CommandLine && self.routers.iter().any(|router| router.group.is_some()) {
             let path = self.rundir.socket_path(&format!("{base}.{}", peers::SUFFIX))?;
@@ -261,7 +282,7 @@ impl Daemon {
         let mut refused = None;
         while nobody_s > 0 || self.routers.iter().any(|router| router.waiting.is_some()) {
             let report = self.reports.recv().await;
-            if matches!(report, Some(Report::Done(adopt::NOBODY_S, _))) {
+            if matches!(report, Some(Report::Done(abandoned::TICKET, _))) {
                 nobody_s -= 1;
             }
             if let Some(Report::Done(ticket, Outcome { vmac: Some(Err(error)), .. })) = &report
@@ -285,7 +306,7 @@ impl Daemon {
     /// Writes the journal in the place of an earlier daemon's. Nothing can fail after that: a start that fails must not
     /// forget what that one has left.
     async fn begin_journal(&mut self) -> Result<(), StartError> {
-        self.journal = journal_text(self.present().map(|(_, router)| router));
+        self.journal = journal_text(self.present().map(|(_, router)| router), &self.links);
         let path = self.rundir.path().join(&self.journal_file);
         match rundir::write_aside(&path, 0o600, &self.journal) {
             Ok(()) => Ok(()),
@@ -369,8 +390,29 @@ fn open_link(id: LinkId, link: &mut Link, readiness: &Readiness) -> Result<(), S
 }
 
 /// What the journal says of these routers.
-pub(super) fn journal_text<'a>(routers: impl Iterator<Item = &'a Instance>) -> String {
-    Journal::text(routers.map(|router| (&router.config, router.vmac.own_mac())))
+pub(super) fn journal_text<'a>(routers: impl Iterator<Item = &'a Instance>, links: &[Link]) -> String {
+    Journal::text(routers.map(|router| {
+        // An address that is there without us is somebody else's, and is to survive a crash of ours.
+        let mut addresses = router.addresses_held();
+        if let Some(link) = links.get(router.link.0) {
+            addresses.extend(router.addresses_to_take(link));
+        }
+        (&router.config, addresses, router.vmac.own_mac())
+    }))
+}
+
+/// Waits until the guardian of a daemon of our name that has died has given back what that one had.
+fn wait_for_guardian(rundir: &RunDir, base: &str) -> Result<(), StartError> {
+    let claim = rundir.later(&format!("{base}.{}", watch::CLAIM))?;
+    let until = clock::now() + GUARDIAN;
+    while !claim.take() {
+        if clock::now() > until {
+            warn!("the guardian of a vrrpd that has died is not done; not waiting any longer");
+            break;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    Ok(())
 }
 
 /// What the routers of an interface want of the kernel: one answer.
@@ -402,6 +444,9 @@ fn check_datapath(link: &Link) -> Result<(), StartError> {
 
 /// One clear sentence instead of whatever would fail first.
 fn check_privileges() -> Result<(), StartError> {
+    if !privileges::may_change_interfaces() {
+        return Err(StartError::NotPermitted);
+    }
     match PacketSocket::probe() {
         Ok(()) => Ok(()),
         Err(error) if Errno::from_raw(error.raw_os_error().unwrap_or(0)) == Errno::EPERM => {

@@ -3,7 +3,7 @@
 use vrrpd_common::{Family, MacAddr};
 
 use crate::config::{self, RouterConfig};
-use crate::interface::{Interface, Macvlan, OwnMac, Vmac};
+use crate::interface::{Interface, Macvlan, Made, OwnMac, Vmac};
 
 #[derive(Debug)]
 pub(super) struct VmacSide {
@@ -15,6 +15,8 @@ pub(super) struct VmacSide {
     link: Option<(u32, String)>,
     /// The interface below that link.
     parent: u32,
+    /// Its settings before there was a link of ours, until they have been put back.
+    settings: Option<String>,
     /// The interface's own MAC address, as seen last without the virtual one.
     own: Option<MacAddr>,
     /// What is to be undone.
@@ -29,6 +31,7 @@ impl VmacSide {
             without: false,
             link: None,
             parent: 0,
+            settings: None,
             own: None,
             in_force: None,
         }
@@ -91,6 +94,7 @@ impl VmacSide {
             mac: self.mac,
             parent: interface.index,
             parent_name: interface.name.clone(),
+            settings: self.settings.clone().filter(|_| self.parent == interface.index),
         }
     }
 
@@ -124,8 +128,9 @@ impl VmacSide {
     }
 
     /// The link that was made is there, above this interface.
-    pub(super) fn made(&mut self, link: (u32, String), parent: u32) {
-        self.link = Some(link);
+    pub(super) fn made(&mut self, Made { index, name, settings }: Made, parent: u32) {
+        self.link = Some((index, name));
+        self.settings = Some(settings);
         self.parent = parent;
     }
 
@@ -152,6 +157,12 @@ impl VmacSide {
     pub(super) fn link_gone(&mut self) {
         self.link = None;
         self.in_force = None;
+    }
+
+    /// We have removed the link, and put the settings of the interface below back.
+    pub(super) fn link_discarded(&mut self) {
+        self.link_gone();
+        self.settings = None;
     }
 
     /// Whether this is the link that was made.

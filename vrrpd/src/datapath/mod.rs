@@ -12,7 +12,7 @@ pub mod leftovers;
 pub mod membership;
 pub mod own_mac;
 pub mod pins;
-mod privileges;
+pub mod privileges;
 pub mod program;
 pub mod raw;
 pub mod readiness;

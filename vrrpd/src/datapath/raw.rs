@@ -10,7 +10,7 @@ use libc::{BPF_ABS, BPF_B, BPF_H, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_
 use vrrpd_common::Family;
 use vrrpd_common::wire::{ethernet, ipv4, ipv6};
 
-use crate::sys::packet::{FilterInstruction, PacketSocket, jump, statement};
+use crate::sys::packet::{FilterInstruction, Inbox, PacketSocket, jump, statement};
 
 /// The socket of one interface and one family.
 #[derive(Debug)]
@@ -34,9 +34,9 @@ impl RawPath {
         protocols.iter().all(|protocol| self.protocols.contains(protocol))
     }
 
-    /// The next frame, cut to `buffer`; `None` when there is none.
-    pub fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
-        self.socket.receive(buffer)
+    /// The frames that are there, as many as there is room for.
+    pub fn receive(&self, inbox: &mut Inbox) -> io::Result<()> {
+        self.socket.receive(inbox)
     }
 }
 

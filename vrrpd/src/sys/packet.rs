@@ -3,7 +3,7 @@
 //! A receiving socket takes one EtherType and only what its filter lets through, so traffic that is not VRRP costs
 //! a few instructions of compiled filter and never wakes anybody. A sending socket receives nothing.
 
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
@@ -11,7 +11,7 @@ use libc::{
     BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SKF_AD_IFINDEX, SKF_AD_OFF, SKF_AD_PKTTYPE,
 };
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, sendmmsg, setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, sendmmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
 /// Room for the frames of a thousand routers that are due at the same time; the kernel counts more than the octets.
@@ -56,6 +56,40 @@ const fn of_this_interface(index: u32) -> [FilterInstruction; 5] {
 /// Loads what the kernel knows of a frame beside its octets.
 const fn load_extra(what: i32) -> FilterInstruction {
     statement(BPF_LD | BPF_W | BPF_ABS, (SKF_AD_OFF + what).cast_unsigned())
+}
+
+/// Room for frames that arrive together.
+#[derive(Debug)]
+pub struct Inbox {
+    /// One behind the other; what was never needed takes no memory.
+    buffers: Vec<u8>,
+    lengths: Vec<usize>,
+}
+
+impl Inbox {
+    /// Frames that are taken in one system call.
+    const ROOM: usize = 32;
+    /// The longest frame that can hold an advert with 255 IPv6 addresses, with room for every header. A longer one is cut.
+    const LONGEST: usize = 8 << 10;
+
+    /// Whether more frames may be there than there was room for.
+    pub fn is_full(&self) -> bool {
+        self.lengths.len() == Self::ROOM
+    }
+
+    /// The frames, in the order in which they came.
+    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        self.buffers
+            .chunks(Self::LONGEST)
+            .zip(&self.lengths)
+            .filter_map(|(buffer, length)| buffer.get(..*length))
+    }
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self { buffers: vec![0; Self::ROOM * Self::LONGEST], lengths: Vec::with_capacity(Self::ROOM) }
+    }
 }
 
 impl PacketSocket {
@@ -112,18 +146,19 @@ impl PacketSocket {
         self.0.bind(&address)
     }
 
-    /// Reads a frame; `None` when there is none. A frame longer than `buffer` is cut.
-    pub fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
-        loop {
-            match (&self.0).read(buffer) {
-                Ok(length) => return Ok(buffer.get(..length)),
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Ok(None),
-                    io::ErrorKind::Interrupted => {}
-                    _ => return Err(error),
-                },
-            }
+    /// Takes as many frames as there are and `inbox` has room for. If that is not full then, there are no more.
+    pub fn receive(&self, inbox: &mut Inbox) -> io::Result<()> {
+        let Inbox { buffers, lengths } = inbox;
+        lengths.clear();
+        let mut headers = MultiHeaders::<()>::preallocate(Inbox::ROOM, None);
+        let mut slices: Vec<_> =
+            buffers.chunks_mut(Inbox::LONGEST).map(|buffer| [IoSliceMut::new(buffer)]).collect();
+        match recvmmsg(self.0.as_raw_fd(), &mut headers, &mut slices, MsgFlags::MSG_DONTWAIT, None) {
+            Ok(frames) => lengths.extend(frames.map(|frame| frame.bytes)),
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
         }
+        Ok(())
     }
 
     /// Sends as many of `frames`, at most [`BATCH`], as the queue takes, in order, and says how many that were. An error

@@ -182,7 +182,8 @@ fn ask_kernel(routers: &mut [RouterReport], silent: &[&Path], cli: &Cli) -> Vec<
 
 fn json(routers: &[RouterReport], silent: &[SilentReport]) -> String {
     // Reports are made of texts and numbers, which JSON can always say.
-    let values = routers.iter().map(serde_json::to_value).chain(silent.iter().map(serde_json::to_value));
+    let values =
+        routers.iter().map(serde_json::to_value).chain(silent.iter().map(|router| Ok(router.to_json())));
     let values: Vec<_> = values.filter_map(Result::ok).collect();
     serde_json::to_string_pretty(&values).unwrap_or_default() + "\n"
 }

@@ -1,0 +1,217 @@
+//! The daemon is killed, and its guardian does what it would have done on leaving.
+
+use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, assert_on_time};
+use vrrpd_lab::{
+    Capture, Host, Lab, ScriptLog, Signal, Snapshot, Vrrpd, VrrpdBuilder, is_alive, timers, wait_until,
+};
+
+const MODES: [&str; 3] = ["none", "interface", "macvlan"];
+
+fn router(host: &Host, priority: u8, mode: &str) -> VrrpdBuilder {
+    Vrrpd::usual(host, priority).vmac(mode)
+}
+
+fn wait_all(daemons: &[Vrrpd], state: &str) {
+    for daemon in daemons {
+        daemon.wait_state(state, SOON);
+    }
+}
+
+/// All but the kernel's records, which stay for atropos.
+fn wait_until_as_before(before: &Snapshot, host: &Host) {
+    let differences = || {
+        let all = before.differences(&Snapshot::of(host));
+        all.into_iter().filter(|line| !line.starts_with("+ pin: ")).collect::<Vec<_>>()
+    };
+    let mut left = Vec::new();
+    wait_until(SOON, "the machine is as it was", || {
+        left = differences();
+        left.is_empty()
+    });
+}
+
+#[test]
+fn kill_9_of_the_daemon_leaves_nothing_on_its_machine() {
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a] = lab.hosts();
+        let before = Snapshot::of(&a);
+        let master = router(&a, 150, mode).address("10.0.0.101").start();
+        master.wait_state("master", SOON);
+        assert!(!before.differences(&Snapshot::of(&a)).is_empty(), "{mode}: there is something to give back");
+        let guardian = master.guardian().expect("it has one");
+        master.kill_daemon();
+        wait_until_as_before(&before, &a);
+        wait_until(SOON, "the guardian has ended", || !is_alive(guardian));
+    }
+}
+
+#[test]
+fn the_other_router_takes_over_within_skew_time_and_has_the_address_alone() {
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a, b, client] = lab.hosts();
+        let master = router(&a, 150, mode).start();
+        master.wait_state("master", SOON);
+        let backup = router(&b, 100, mode).start();
+        let capture = Capture::on(&client);
+        wait_until(SOON, "the master advertises", || capture.adverts().len() >= 5);
+        master.kill_daemon();
+        let (resigned, _) = capture.wait_advert(SOON, "a resignation", |advert| advert.priority == 0);
+        let (taken, _) = capture.wait_advert(SOON, "b advertises", |advert| advert.priority == 100);
+        assert_on_time(taken - resigned, timers::skew_time(INTERVAL, 100));
+        assert_eq!(backup.wait_state("master", SOON)["reason"], "master-resigned");
+        wait_until(SOON, "a has not got the address any more", || {
+            !a.ip("addr show").contains(&ADDRESS.to_string())
+        });
+        assert!(!a.ip("link show up").contains("00:00:5e:00:01:33"), "{mode}");
+    }
+}
+
+#[test]
+fn member_of_a_group_that_is_killed_gives_its_address_to_the_other_machine() {
+    let mut lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let network = lab.add_network();
+    lab.join(&a, network, "eth1", "10.1.0.1/24");
+    lab.join(&b, network, "eth1", "10.1.0.2/24");
+    let machine = |host: &Host, priority| {
+        let first = Vrrpd::usual(host, priority).args(["-M", "2"]).start();
+        let second = Vrrpd::on(host).interface("eth1").vrid(52).priority(priority).v3("100ms").beside(&first);
+        let second = second.args(["-M", "2", "10.1.0.100/24"]).start();
+        [first, second]
+    };
+    let on_a = machine(&a, 150);
+    wait_all(&on_a, "master");
+    let on_b = machine(&b, 100);
+    wait_all(&on_b, "backup");
+    on_a[1].kill_daemon();
+    wait_all(&on_b, "master");
+    for (interface, address) in [("eth0", CIDR), ("eth1", "10.1.0.100/24")] {
+        wait_until(SOON, "b alone has it", || {
+            b.has_address(interface, address) && !a.has_address(interface, address)
+        });
+    }
+}
+
+#[test]
+fn script_for_a_backup_runs_once_for_a_master_that_was_killed() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let (up, down) = (ScriptLog::new(&["VRRP_REASON"]), ScriptLog::new(&["VRRP_STATE", "VRRP_REASON"]));
+    let scripts = ["-U".into(), up.path(), "-D".into(), down.path()];
+    let master = Vrrpd::usual(&a, 150).args(scripts).start();
+    master.wait_state("master", SOON);
+    up.wait_run(SOON, "master-down-timer");
+    let guardian = master.guardian().expect("it has one");
+    master.kill_daemon();
+    let run = down.wait_run(SOON, "|BACKUP|crash");
+    assert!(run.starts_with("INSTANCE ") && run.contains(" BACKUP 150|"), "{run}");
+    wait_until(SOON, "the guardian has ended", || !is_alive(guardian));
+    let crashes = down.runs().into_iter().filter(|run| run.ends_with("|crash"));
+    assert_eq!((up.runs().len(), crashes.count()), (1, 1), "{:?}", down.runs());
+}
+
+#[test]
+fn backup_that_is_killed_says_nothing_and_runs_nothing() {
+    let lab = Lab::new();
+    let [a, b, client] = lab.hosts();
+    let _master = Vrrpd::usual(&a, 150).start();
+    let down = ScriptLog::new(&["VRRP_REASON"]);
+    let backup = Vrrpd::usual(&b, 100).args(["-D".into(), down.path()]).start();
+    wait_until(SOON, "it hears the master", || backup.counter("adverts_received") > 2);
+    let runs = down.runs();
+    let capture = Capture::on(&client);
+    let guardian = backup.guardian().expect("it has one");
+    backup.kill_daemon();
+    wait_until(SOON, "the guardian has ended", || !is_alive(guardian));
+    wait_until(SOON, "three more adverts", || capture.adverts().len() >= 3);
+    assert!(capture.adverts().iter().all(|(_, advert)| advert.priority == 150));
+    assert_eq!(down.runs(), runs);
+}
+
+#[test]
+fn daemon_that_is_started_again_at_once_waits_for_the_guardian_and_serves() {
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a] = lab.hosts();
+        let before = Snapshot::of(&a);
+        let master = router(&a, 150, mode).start();
+        master.wait_state("master", SOON);
+        master.kill_daemon();
+        let again = router(&a, 150, mode).beside(&master).start();
+        again.wait_state("master", SOON);
+        let place = if mode == "macvlan" { "vrrp4.51" } else { "eth0" };
+        wait_until(SOON, "it has the address", || a.has_address(place, CIDR));
+        assert_eq!(again.terminate(), 0);
+        before.assert_as_before(&a);
+    }
+}
+
+#[test]
+fn address_that_was_there_before_survives_a_kill_and_the_next_start() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    a.ip(&format!("addr add {CIDR} dev eth0"));
+    let owner = || Vrrpd::usual(&a, 255);
+    let first = owner().start();
+    first.wait_state("master", SOON);
+    let guardian = first.guardian().expect("it has one");
+    first.kill_daemon();
+    wait_until(SOON, "the guardian has ended", || !is_alive(guardian));
+    assert!(a.has_address("eth0", CIDR), "the guardian leaves it alone");
+    let second = owner().beside(&first).start();
+    second.wait_state("master", SOON);
+    second.kill();
+    assert!(a.has_address("eth0", CIDR));
+    let third = owner().beside(&second).start();
+    third.wait_state("master", SOON);
+    assert_eq!(third.terminate(), 0);
+    assert!(a.has_address("eth0", CIDR), "and so does a start after a power failure");
+}
+
+#[test]
+fn guardian_outlasts_the_signals_for_the_daemon_and_ends_with_it() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 150).start();
+    router.wait_state("master", SOON);
+    let guardian = router.guardian().expect("it has one");
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
+        router.signal_guardian(signal);
+    }
+    router.signal(Signal::SIGUSR1);
+    router.wait_log(SOON, "state written");
+    assert_eq!(router.guardian(), Some(guardian));
+    assert_eq!(router.terminate(), 0);
+    assert!(!is_alive(guardian), "the daemon has seen it off");
+}
+
+#[test]
+fn daemon_without_its_guardian_says_so_and_goes_on() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    router.wait_state("master", SOON);
+    router.signal_guardian(Signal::SIGKILL);
+    wait_until(SOON, "it has none", || router.guardian().is_none());
+    router.wait_log(SOON, "the guardian has ended");
+    let other = Vrrpd::usual(&b, 150).start();
+    router.wait_state("backup", SOON);
+    other.terminate();
+    router.wait_state("master", SOON);
+    assert_eq!(router.terminate(), 0);
+    assert!(!a.has_address("eth0", CIDR));
+}
+
+#[test]
+fn kill_9_in_the_background_leaves_nothing_either() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let before = Snapshot::of(&a);
+    let (command, daemon) = Vrrpd::usual(&a, 150).vmac("interface").start_in_background();
+    assert!(command.success() && command.took < SOON, "nobody keeps its output open: {command:?}");
+    wait_until(SOON, "it is master", || a.has_address("eth0", CIDR));
+    daemon.signal("vrrpd_eth0.pid", Signal::SIGKILL);
+    wait_until_as_before(&before, &a);
+}

@@ -1,0 +1,100 @@
+//! What a daemon that was killed has left on interfaces: found by its [journal](crate::journal), and taken off by its
+//! guardian, or by the next start if both died.
+
+use tracing::warn;
+use vrrpd_common::MacAddr;
+
+use crate::config::VirtualAddress;
+use crate::interface::service::{Order, Request, Service, Ticket};
+use crate::interface::{Hold, Interface, OwnMac, Vmac};
+use crate::journal::Journal;
+
+/// The requests about what no router of ours has.
+pub const TICKET: Ticket = Ticket(0);
+
+/// Something that is there although a daemon died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// An address of the journal, on this interface.
+    Address(&'a str, VirtualAddress),
+    /// A virtual MAC address on this interface, whose own one is in the journal.
+    Mac(&'a str),
+    /// A macvlan link of this router.
+    Link {
+        /// The router.
+        owner: &'a str,
+        /// Whether the journal has it.
+        noted: bool,
+    },
+}
+
+/// What is to be taken off.
+#[derive(Debug, Default)]
+pub struct Abandoned {
+    orders: Vec<Order>,
+    /// Interfaces that get their own MAC address back.
+    macs: Vec<(Interface, MacAddr)>,
+}
+
+impl Abandoned {
+    /// Looks for what the journal says on these interfaces. `stays` says what is not to be touched.
+    pub fn of(journal: &Journal, interfaces: &[Interface], stays: impl Fn(Found<'_>) -> bool) -> Self {
+        let mut abandoned = Self::default();
+        for interface in interfaces {
+            match &interface.vmac_of {
+                Some(owner) => {
+                    if !stays(Found::Link { owner, noted: journal.has_link_of(owner) }) {
+                        warn!(
+                            router = owner,
+                            link = interface.name,
+                            "removing a link that a vrrpd left behind"
+                        );
+                        abandoned.orders.push(Order::Discard(Hold::nothing(interface.index)));
+                    }
+                }
+                None => abandoned.look_at(interface, journal, &stays),
+            }
+        }
+        abandoned
+    }
+
+    fn look_at(&mut self, interface: &Interface, journal: &Journal, stays: &impl Fn(Found<'_>) -> bool) {
+        let addresses: Vec<_> = journal
+            .on(&interface.name)
+            .filter(|address| {
+                let there = interface.address(address.address);
+                there.is_some_and(|there| there.prefix_len == address.prefix_len)
+            })
+            .filter(|address| !stays(Found::Address(&interface.name, *address)))
+            .collect();
+        for address in &addresses {
+            warn!(interface = interface.name, %address, "removing an address that a vrrpd left behind");
+        }
+        let vmac = interface.mac.filter(|mac| mac.is_virtual_router()).zip(journal.own_mac(&interface.name));
+        let vmac = vmac.filter(|_| !stays(Found::Mac(&interface.name)));
+        if let Some((mac, own)) = vmac {
+            warn!(interface = interface.name, %mac, "giving back a virtual MAC address that a vrrpd left behind");
+            self.macs.push((interface.clone(), own));
+        }
+        if !addresses.is_empty() || vmac.is_some() {
+            let vmac = vmac.map(|(mac, own)| Vmac::Interface(OwnMac::of(interface, own, mac)));
+            let hold = Hold { vmac, addresses, ..Hold::nothing(interface.index) };
+            self.orders.push(Order::Release(hold));
+        }
+    }
+
+    /// Asks for it; returns how many answers come, all with [`TICKET`].
+    pub fn ask(&mut self, service: &Service) -> usize {
+        let orders = std::mem::take(&mut self.orders);
+        let count = orders.len();
+        for order in orders {
+            service.request(Request { ticket: TICKET, order });
+        }
+        count
+    }
+
+    /// The interfaces that get their own MAC address back, and that address.
+    pub fn macs(&self) -> &[(Interface, MacAddr)] {
+        &self.macs
+    }
+}

@@ -1,0 +1,163 @@
+//! A second, small process that outlives the daemon by some milliseconds: when the daemon is killed, or dies of a fault of
+//! its own, it resigns in the place of every Master, gives back addresses, MAC addresses and links, and runs the scripts
+//! for that. Without it they would stay: the machine would go on answering for addresses that another router has by then.
+//!
+//! It is forked off before there is a second thread or a configuration, so it takes some pages of memory, and it sleeps
+//! until a router becomes Master or ceases to be it. What it has to undo stands in the [journal](crate::journal), as
+//! for the next start, which does the same if both processes were killed; only what a dead daemon's routers would have
+//! said and run comes by messages. It notices the end of the daemon by the end of their socket, which no death can
+//! prevent.
+//!
+//! [`Guardian`] is the daemon's side; [`watch`] is the process itself.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair, sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike as _};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid};
+use serde::{Deserialize, Serialize};
+
+use crate::script::Run;
+use crate::sys::fork;
+
+pub mod watch;
+
+/// What it says when it watches; everything else is why it does not.
+const READY: &[u8] = b"ready";
+/// How long it may take to say that it is there, in seconds.
+const ANSWER: i64 = 5;
+/// Octets of messages that may wait: those of thousands of routers that become Master at once.
+const BUFFER: usize = 8 << 20;
+
+/// The guardian, seen from the daemon.
+#[derive(Debug)]
+pub struct Guardian {
+    socket: OwnedFd,
+    process: Pid,
+}
+
+/// The two processes that there are from then on.
+#[derive(Debug)]
+pub enum Part {
+    /// This is the daemon.
+    Daemon(Guardian),
+    /// This is the guardian.
+    Guardian(watch::Watch),
+}
+
+/// What the guardian is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Message {
+    /// From now on there may be something to undo: what stands in the journal of this name in this directory.
+    Charge {
+        /// The run directory.
+        directory: PathBuf,
+        /// What the files of the daemon are called.
+        base: String,
+    },
+    /// A router is Master.
+    Master(Mastery),
+    /// The router of this number is not Master any more.
+    Over(usize),
+    /// Everything has been given back.
+    Farewell,
+}
+
+/// What a Master would say and run if it could do so before its death.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Mastery {
+    /// The number of the router.
+    pub router: usize,
+    /// Its name, for the log.
+    pub name: String,
+    /// The interface it sends on.
+    pub interface: u32,
+    /// The advert with priority 0; `None` where only the daemon can make one.
+    pub resignation: Option<Vec<u8>>,
+    /// Its script.
+    pub script: Option<LastScript>,
+}
+
+/// The script of a router whose daemon has died.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LastScript {
+    /// What to run.
+    pub run: Run,
+    /// How long it may run, in nanoseconds.
+    pub limit_ns: u64,
+    /// What orders the scripts of this router and of the daemon that comes.
+    pub claim: String,
+}
+
+impl Guardian {
+    /// Divides this process, which has one thread only, into the daemon and its guardian.
+    pub fn divide() -> io::Result<Part> {
+        let (ours, its) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok(match fork::alone()? {
+            ForkResult::Child => {
+                drop(ours);
+                Part::Guardian(watch::Watch::new(its))
+            }
+            ForkResult::Parent { child } => {
+                setsockopt(&ours, sockopt::ReceiveTimeout, &TimeVal::seconds(ANSWER))?;
+                // Past the system's limit if we may.
+                if setsockopt(&ours, sockopt::SndBufForce, &BUFFER).is_err() {
+                    setsockopt(&ours, sockopt::SndBuf, &BUFFER)?;
+                }
+                Part::Daemon(Self { socket: ours, process: child })
+            }
+        })
+    }
+
+    /// Has it watch over what stands in the journal of this name, and waits until it does.
+    pub fn charge(&self, directory: &Path, base: &str) -> io::Result<()> {
+        self.tell(&Message::Charge { directory: directory.to_owned(), base: base.to_owned() })?;
+        let mut answer = [0; 1024];
+        let length = recv(self.socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
+        match answer.get(..length) {
+            Some(READY) => Ok(()),
+            Some([]) | None => Err(io::Error::other("it has ended")),
+            Some(reason) => Err(io::Error::other(String::from_utf8_lossy(reason).into_owned())),
+        }
+    }
+
+    /// Tells it something; `WouldBlock` when it has not yet listened to what came before.
+    pub fn tell(&self, message: &Message) -> io::Result<()> {
+        let text = serde_json::to_vec(message)?;
+        send(self.socket.as_raw_fd(), &text, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// Waits for its end, now that its socket says so; `false` when it had been waited for.
+    pub fn is_lost(&self) -> bool {
+        waitpid(self.process, None).is_ok()
+    }
+
+    /// Lets it go: there is nothing left to undo.
+    pub fn dismiss(self) {
+        let told = send_all(&self.socket, &Message::Farewell);
+        // It ends at once, or has ended already.
+        if told.is_ok() || told.is_err_and(|error| error == Errno::EPIPE) {
+            let _ = waitpid(self.process, None);
+        }
+    }
+}
+
+impl AsFd for Guardian {
+    /// Its socket, which can be read when it has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Sends a message, and waits for room if need be.
+fn send_all(socket: &impl AsFd, message: &Message) -> Result<(), Errno> {
+    let text = serde_json::to_vec(message).map_err(|_| Errno::EINVAL)?;
+    send(socket.as_fd().as_raw_fd(), &text, MsgFlags::MSG_NOSIGNAL).map(drop)
+}
