@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use vrrpd_lab::{Capture, Flood, Injector, Lab, Pinger, timers, wait_for, wait_until};
+use vrrpd_lab::{Capture, Flood, Injector, Lab, Pinger, wait_for, wait_until};
 
 use super::record::{Goal, Metric, Record, count};
 use super::subject::{Routers, Running, Subject, Vmac};
@@ -50,14 +50,6 @@ impl Fault {
             Self::Leaves => "SIGTERM",
         };
         format!("{name}, adverts every {interval:?}")
-    }
-
-    /// From the last advert of the old master to the first of the new.
-    fn demand(self, routers: &Routers) -> Duration {
-        match self {
-            Self::Killed | Self::LinkDown => timers::master_down_interval(routers.interval, routers.priority),
-            Self::Leaves => timers::skew_time(routers.interval, routers.priority),
-        }
     }
 }
 
@@ -129,9 +121,8 @@ fn failovers(record: &mut Record, subject: Subject, routers: &Routers, times: u3
                     thread::sleep(routers.interval / u32::try_from(routers.count)?);
                 }
             }
-            let demanded = fault.demand(routers);
             let late = wait_for(PATIENCE, "every router takes over", || {
-                let late = lateness::of_take_overs(&capture, own, demanded);
+                let late = lateness::of_take_overs(&capture, own, routers);
                 (late.len() == routers.count).then_some(late)
             });
             for late in late.into_values() {

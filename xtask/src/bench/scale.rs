@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use vrrpd_lab::{Capture, Flood, Host, Lab, timers, wait_until};
+use vrrpd_lab::{Capture, Flood, Host, Lab, wait_until};
 
 use super::record::{Goal, Metric, Record, count};
 use super::subject::{Routers, Running, Subject, Vmac, name};
@@ -165,11 +165,10 @@ fn fail_over(
 ) -> Result<Vec<f64>> {
     ensure!(running.times_master() == 0, "a router took over while its master was alive");
     generator::stop(adverts)?;
-    let demanded = timers::master_down_interval(routers.interval, routers.priority);
     wait_until(PATIENCE, "every router takes over", || running.times_master() >= routers.count);
     // What was sent by then has been captured then.
     thread::sleep(Duration::from_millis(200));
-    let late = captures.iter().map(|(capture, own)| lateness::of_take_overs(capture, *own, demanded));
+    let late = captures.iter().map(|(capture, own)| lateness::of_take_overs(capture, *own, routers));
     let late: Vec<f64> = late.flat_map(std::collections::HashMap::into_values).collect();
     ensure!(
         late.len() == routers.count,
