@@ -12,6 +12,7 @@ use vrrpd::config::{self, Configuration, GroupConfig, RouterConfig, RouterOption
 use vrrpd::daemon::{Daemon, Source};
 use vrrpd::guardian::{Guardian, Part};
 use vrrpd::logging::{self, Target};
+use vrrpd::sys::memory;
 
 /// The command line or the configuration is wrong.
 const USAGE: u8 = 2;
@@ -19,6 +20,7 @@ const USAGE: u8 = 2;
 const BLOCKING_THREADS: usize = 2;
 
 fn main() -> ExitCode {
+    memory::keep_little();
     let cli = Cli::parse();
     let role = background::role(cli.foreground);
     // As long as there is little in memory, and one thread.

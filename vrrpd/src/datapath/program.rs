@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::{panic, thread};
 
 use aya::maps::Map;
 use aya::programs::{ProgramError, Xdp};
@@ -37,7 +38,10 @@ pub struct Refusal(pub String);
 impl Loaded {
     /// Loads the program, and makes these slots ready. `patience` is how long the kernel's memory may be waited for.
     pub fn load(slots: impl IntoIterator<Item = u32>, patience: Duration) -> Result<Self, Refusal> {
-        let mut ebpf = load().map_err(explained)?;
+        // What is needed for a moment only, a megabyte of small pieces, is taken from memory of a thread's own: between them
+        // nothing is kept, so all of it is given back.
+        let loaded = thread::scope(|scope| scope.spawn(load).join());
+        let mut ebpf = loaded.unwrap_or_else(|panic| panic::resume_unwind(panic)).map_err(explained)?;
         let commands = program(&mut ebpf, COMMANDS)?.fd().and_then(|fd| Ok(fd.try_clone()?));
         let timers = take(&mut ebpf, "ROUTERS")?;
         let commands = Commands::new(commands.map_err(|error| refusal(&error))?, timers);
