@@ -86,7 +86,7 @@ fn load() -> Result<Ebpf, Refusal> {
 fn try_load() -> Result<Ebpf, Refusal> {
     let mut ebpf =
         EbpfLoader::new()
-            // It needs nothing of the kernel's types, which take long to read.
+            // The loader has read the types of the kernel, of which this needs nothing.
             .btf(None)
             .verifier_log_level(VerifierLogLevel::empty())
             .load(OBJECT)
