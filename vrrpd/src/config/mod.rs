@@ -182,6 +182,7 @@ impl RouterConfig {
             accept_interval_mismatch: other.accept_interval_mismatch,
             require_equal_addresses: other.require_equal_addresses,
             magic: other.magic,
+            grouped: other.grouped,
             ..self.clone()
         };
         // An owner has its addresses anyway, and is begun in another way.

@@ -72,11 +72,6 @@ impl Served {
 }
 
 impl Groups {
-    /// The groups as they were configured.
-    pub(super) fn configs(&self) -> impl Iterator<Item = &GroupConfig> {
-        self.served.iter().map(|served| &served.config)
-    }
-
     /// Looks for the other processes of the group, and listens at `path` for those that come later.
     pub(super) fn meet(&mut self, path: &Path, readiness: &Readiness) -> std::io::Result<()> {
         if let [Served { group, members, .. }, ..] = &self.served[..]
@@ -181,7 +176,9 @@ impl Groups {
 }
 
 impl Daemon {
-    /// Makes the groups those that are wanted. One that is there as it is wanted, with every router that it had, stays.
+    /// Makes the groups those that are wanted. One that is there with the members that are wanted, whatever it is called,
+    /// stays, if it has every router that it had. Of another one, members that are Master stay it while the others take
+    /// part in their elections.
     pub(super) fn form_groups(&mut self, wanted: &[GroupConfig]) {
         self.settle_groups();
         let mut before = std::mem::take(&mut self.groups.served);
@@ -192,11 +189,11 @@ impl Daemon {
                         .get(own.router.0)
                         .is_some_and(|router| router.group.is_some() && !router.is_gone())
                 };
-                served.config == *config && served.members.iter().all(has_place)
+                served.config.is_of_the_same(config) && served.members.iter().all(has_place)
             };
             let served = match before.iter().position(stays) {
-                Some(place) => before.swap_remove(place),
-                None => Served::new(config, self.present().map(|(id, router)| (id, &router.config))),
+                Some(place) => Served { config: config.clone(), ..before.swap_remove(place) },
+                None => self.served_anew(config),
             };
             self.groups.served.push(served);
         }
@@ -215,6 +212,20 @@ impl Daemon {
                 self.groups.note(place, &router.machine);
             }
         }
+    }
+
+    /// A group of those routers that are here and do not leave.
+    fn served_anew(&self, config: &GroupConfig) -> Served {
+        let routers = self.present().filter(|(_, router)| !router.is_leaving());
+        let mut served = Served::new(config, routers.map(|(id, router)| (id, &router.config)));
+        let is_master = |own: &Own| {
+            let router = self.routers.get(own.router.0);
+            router.is_some_and(|router| Standing::of(&router.machine) == Standing::Master)
+        };
+        if served.members.iter().any(is_master) {
+            served.group.assemble(clock::now());
+        }
+        served
     }
 
     /// Tells the groups what was noted, and carries out what comes of it, until there is nothing more.
