@@ -103,9 +103,6 @@ pub enum StartError {
     /// VRRP is defined for Ethernet here.
     #[error("{0}: is no Ethernet interface; Ethernet, VLAN, bond, bridge or veth is wanted")]
     NotEthernet(String),
-    /// Two routers on an interface want different data paths.
-    #[error("--xdp, --xdp-pass: the routers on {0} differ; an interface has one data path")]
-    DatapathsDiffer(String),
     /// The data path that was asked for is not to be had.
     #[error("{flag}: not possible: {reason}")]
     NoDatapath {
@@ -154,6 +151,14 @@ pub enum StartError {
         /// With this error.
         error: io::Error,
     },
+}
+
+impl StartError {
+    /// The data path that was asked for by name is not to be had.
+    pub(super) fn no_datapath(wanted: Xdp, reason: String) -> Self {
+        let flag = if wanted == Xdp::Native { "--xdp=native" } else { "--xdp=generic" };
+        Self::NoDatapath { flag, reason }
+    }
 }
 
 impl Daemon {
@@ -333,7 +338,7 @@ fn make_links(
         if interface.mac.is_none() {
             return Err(StartError::NotEthernet(source.naming(name)));
         }
-        let (xdp, xdp_pass) = datapath_wanted(configs, name)?;
+        let (xdp, xdp_pass) = datapath_wanted(configs, name);
         let mut link = Link::new(name.clone(), xdp, xdp_pass);
         link.note_carrier(interface);
         link.interface = Some(interface.clone());
@@ -410,28 +415,17 @@ fn wait_for_guardian(rundir: &RunDir, base: &str) -> Result<(), StartError> {
     Ok(())
 }
 
-/// What the routers of an interface want of the kernel: one answer.
-pub(super) fn datapath_wanted(configs: &[RouterConfig], interface: &str) -> Result<(Xdp, bool), StartError> {
-    let mut wanted = configs
-        .iter()
-        .filter(|config| config.interface == interface)
-        .map(|config| (config.xdp, config.xdp_pass));
-    let first = wanted.next().unwrap_or_default();
-    if wanted.all(|other| other == first) {
-        Ok(first)
-    } else {
-        Err(StartError::DatapathsDiffer(interface.to_owned()))
-    }
+/// What the routers of an interface want of the kernel. They agree.
+fn datapath_wanted(configs: &[RouterConfig], interface: &str) -> (Xdp, bool) {
+    let first = configs.iter().find(|config| config.interface == interface);
+    first.map(|config| (config.xdp, config.xdp_pass)).unwrap_or_default()
 }
 
 /// A data path that was asked for by name has to be had.
 fn check_datapath(link: &Link) -> Result<(), StartError> {
     match (link.xdp, link.datapath()) {
-        (Xdp::Native, ("raw", reason)) => {
-            Err(StartError::NoDatapath { flag: "--xdp=native", reason: reason.unwrap_or_default() })
-        }
-        (Xdp::Generic, ("raw", reason)) => {
-            Err(StartError::NoDatapath { flag: "--xdp=generic", reason: reason.unwrap_or_default() })
+        (Xdp::Native | Xdp::Generic, ("raw", reason)) => {
+            Err(StartError::no_datapath(link.xdp, reason.unwrap_or_default()))
         }
         (Xdp::Off | Xdp::Auto | Xdp::Native | Xdp::Generic, _) => Ok(()),
     }
@@ -448,7 +442,7 @@ fn check_privileges() -> Result<(), StartError> {
     }
 }
 
-fn check_length(router: &Instance, link: &Link) -> Result<(), StartError> {
+pub(super) fn check_length(router: &Instance, link: &Link) -> Result<(), StartError> {
     let (octets, mtu) = (router.packet_len(), link.interface.as_ref().map_or(u32::MAX, |there| there.mtu));
     if u32::try_from(octets).is_ok_and(|octets| octets <= mtu) {
         return Ok(());
