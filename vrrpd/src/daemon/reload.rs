@@ -119,6 +119,8 @@ impl Daemon {
         }
         loop {
             if let Stage::Changing(..) = self.reload.stage {
+                // Once all is sent, nothing may wake us any more.
+                self.flush();
                 let leaving: Vec<_> =
                     self.present().filter(|(_, router)| router.is_leaving()).map(|(id, _)| id).collect();
                 for id in leaving {
