@@ -7,6 +7,7 @@ mod authentication;
 pub mod file;
 mod group;
 mod options;
+mod together;
 pub mod value;
 
 use std::fmt;
@@ -236,9 +237,7 @@ impl Vmac {
 pub fn load(path: &Path) -> Result<Configuration, String> {
     let read = thread::scope(|scope| scope.spawn(|| file::read(path)).join());
     let read = read.map_err(|_| format!("{}: cannot be read", path.display()))?;
-    let configuration = read.map_err(|error| error.to_string())?.clone();
-    configuration.routers.iter().try_for_each(check_scripts)?;
-    Ok(configuration)
+    Ok(read.map_err(|error| error.to_string())?.clone())
 }
 
 /// Whether the scripts of a router may be run.

@@ -9,7 +9,9 @@ use vrrpd_common::router::AnnounceTimes;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Family, Interval, Priority, Version, Vrid};
 
-use super::{Announce, Authentication, Magic, RouterConfig, VirtualAddress, Vmac, VmacFallback, Xdp, value};
+use super::{
+    Announce, Authentication, Magic, RouterConfig, RouterName, VirtualAddress, Vmac, VmacFallback, Xdp, value,
+};
 
 /// Most addresses that an advert can hold (RFC 9568 §5.2.5).
 const ADDRESSES_MAX: usize = 255;
@@ -123,6 +125,12 @@ impl RouterOptions {
             Key::XdpPass => self.xdp_pass = Some(boolean(text)?),
         }
         Ok(())
+    }
+
+    /// What the router will be called, as far as that has been said.
+    pub fn name(&self) -> Option<String> {
+        let family = self.addresses.first().map_or(Family::Ipv4, VirtualAddress::family);
+        Some(RouterName { interface: self.interface.as_deref()?, vrid: self.vrid?, family }.to_string())
     }
 
     /// The router that was meant.
@@ -266,12 +274,11 @@ fn magic(
         (None, None) => return Ok(None),
         (Some(_), None) => {
             return Err(Key::MagicDestination
-                .error("is missing; -I says where magic packets come from, -O where they go"));
+                .error("the gateway that magic packets go to is missing; where they come from is given"));
         }
         (None, Some(_)) => {
-            return Err(
-                Key::MagicSource.error("is missing; -O says where magic packets go, -I where they come from")
-            );
+            return Err(Key::MagicSource
+                .error("the address that magic packets come from is missing; where they go is given"));
         }
     };
     for (key, address) in [(Key::MagicSource, source), (Key::MagicDestination, destination)] {
