@@ -273,12 +273,10 @@ fn magic(
         (Some(source), Some(destination)) => (source, destination),
         (None, None) => return Ok(None),
         (Some(_), None) => {
-            return Err(Key::MagicDestination
-                .error("the gateway that magic packets go to is missing; where they come from is given"));
+            return Err(Key::MagicDestination.error("is missing; it says where magic packets go"));
         }
         (None, Some(_)) => {
-            return Err(Key::MagicSource
-                .error("the address that magic packets come from is missing; where they go is given"));
+            return Err(Key::MagicSource.error("is missing; it says where magic packets come from"));
         }
     };
     for (key, address) in [(Key::MagicSource, source), (Key::MagicDestination, destination)] {

@@ -44,6 +44,8 @@ use crate::sys::packet::{Inbox, PacketSocket};
 const START: Duration = Duration::from_secs(10);
 /// How long the guardian of a daemon before us may take, and how often it is looked after.
 const GUARDIAN: Duration = Duration::from_secs(5);
+/// How long a process may take to end that was killed.
+const DYING: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(2);
 /// Requests of clients that wait.
 const COMMANDS: usize = 16;
@@ -178,7 +180,7 @@ impl Daemon {
         check_privileges()?;
         let mut rundir = RunDir::open(dir)?;
         // Before anything is looked at that a daemon before us may be about to give back.
-        let base = claim(&rundir, source, &configs)?;
+        let base = claim_patiently(&rundir, source, &configs)?;
         wait_for_guardian(&rundir, &base)?;
 
         let journal_file = format!("{base}.journal");
@@ -460,10 +462,26 @@ pub(super) fn check_length(router: &Instance, link: &Link) -> Result<(), StartEr
 pub(super) fn claim_router(rundir: &RunDir, config: &RouterConfig) -> Result<(), StartError> {
     let what = format!("-i {} -v {}: this virtual router", config.interface, config.vrid);
     rundir.require(&config.file_name(), &what)?;
+    rundir.vacant(&config.file_name())?;
     if config.vmac == Vmac::Interface && !rundir.claim(&reload::claim_of_mac(config))? {
         return Err(StartError::VmacTaken { interface: config.interface.clone(), holder: String::new() });
     }
     Ok(())
+}
+
+/// The same with patience for a daemon that was killed just now, whose locks have gone before it has.
+fn claim_patiently(rundir: &RunDir, source: &Source, configs: &[RouterConfig]) -> Result<String, StartError> {
+    let until = clock::now() + DYING;
+    loop {
+        match claim(rundir, source, configs) {
+            Err(StartError::RunDir(RunDirError::Living { .. } | RunDirError::Answers(_)))
+                if clock::now() < until =>
+            {
+                thread::sleep(LOOK_AGAIN);
+            }
+            claimed => return claimed,
+        }
+    }
 }
 
 /// Claims every router, and returns what the files of this process are called.
@@ -473,8 +491,9 @@ fn claim(rundir: &RunDir, source: &Source, configs: &[RouterConfig]) -> Result<S
         (Source::CommandLine, [config, ..]) => Ok(config.file_name()),
         (Source::CommandLine, []) | (Source::File(_), _) => {
             let what = format!("{}: the directory", rundir.path().display());
-            rundir.require("vrrpd", &what)?;
-            Ok("vrrpd".to_owned())
+            rundir.require(rundir::PROCESS, &what)?;
+            rundir.vacant(rundir::PROCESS)?;
+            Ok(rundir::PROCESS.to_owned())
         }
     }
 }
@@ -485,7 +504,7 @@ fn publish(rundir: &mut RunDir, source: &Source, base: &str, routers: &[Instance
     if let (Source::CommandLine, Some(router)) = (source, routers.first()) {
         let short = format!("vrrpd_{}", router.config.interface);
         // The first process on an interface has the short name, which Vrrpd's users know.
-        if rundir.claim(&short)? {
+        if rundir.claim(&short)? && rundir.vacant(&short).is_ok() {
             rundir.write(&format!("{short}.pid"), 0o644, &pid)?;
         }
     }
