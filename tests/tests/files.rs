@@ -190,7 +190,8 @@ fn pid_file_of_a_vrrpd_that_runs_is_taken_and_that_of_anybody_else_is_not() {
 fn router_that_the_process_of_a_file_has_is_refused_with_the_number_of_that_process() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let text = "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.100/24\"]\nvmac = \"none\"\n";
+    let text =
+        "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.100/24\"]\nvmac = \"none\"\n";
     let daemon = Vrrpd::on(&a).config(text).start();
     let refused = Vrrpd::usual(&a, 100).beside(&daemon).run_in_foreground();
     assert_eq!(refused.code, 1, "{refused:?}");

@@ -5,22 +5,28 @@
 //! stands; the loop settles what was noted before it sleeps, with all that came of it, so that a group is not told
 //! that a member is willing while an advert that ends that waits to be read.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
+use std::thread;
 
-use vrrpd_common::Instant;
-use vrrpd_common::group::{Group, Input, Key, Lacking, Member, Output, Standing};
+use vrrpd_common::group::{Group, Input, Key, Lacking, Member, Message, Output, PeerId, Standing};
 use vrrpd_common::router::{Event, VirtualRouter};
 use vrrpd_common::timers::master_down_interval;
+use vrrpd_common::{Duration, Instant};
 
 use super::Daemon;
+use super::start::StartError;
 use crate::clock;
 use crate::config::{GroupConfig, RouterConfig};
 use crate::datapath::RouterId;
 use crate::datapath::readiness::Readiness;
 use crate::peers::{Heard, Peers};
 use crate::report::GroupReport;
+
+/// How long processes that are there may take to say how they stand, and how often they are listened to.
+const ACQUAINTANCE: Duration = Duration::from_millis(200);
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// A router's place in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,14 +78,51 @@ impl Served {
 }
 
 impl Groups {
-    /// Looks for the other processes of the group, and listens at `path` for those that come later.
-    pub(super) fn meet(&mut self, path: &Path, readiness: &Readiness) -> std::io::Result<()> {
-        if let [Served { group, members, .. }, ..] = &self.served[..]
-            && let [member, ..] = &members[..]
-        {
-            self.peers =
-                Some(Peers::open(member.name.clone(), path, group.greeting(), clock::now(), readiness)?);
+    /// Looks for the other processes of the group, and listens at `path` for those that come later. They count on us
+    /// once we have told them how we stand, which we do not if the group is not the one that we were told of.
+    pub(super) fn meet(&mut self, path: &Path, readiness: &Readiness) -> Result<(), StartError> {
+        let Self { served, inputs, peers: place } = self;
+        let [Served { config, group, members, .. }, ..] = &served[..] else { return Ok(()) };
+        let [member, ..] = &members[..] else { return Ok(()) };
+        let failed = |error| StartError::System { what: path.display().to_string(), error };
+        let mut peers = Peers::open(member.name.clone(), path, clock::now(), readiness).map_err(failed)?;
+        let mut said: BTreeMap<PeerId, Message> = BTreeMap::new();
+        let until = clock::now() + ACQUAINTANCE;
+        loop {
+            peers.hear_all(clock::now(), readiness, &mut |heard| {
+                match heard {
+                    Heard::Message(id, message) => drop(said.insert(id, message)),
+                    Heard::Gone(id) => drop(said.remove(&id)),
+                }
+                inputs.push_back(input(heard));
+            });
+            // Others that begin right now say no more than their names; nor does one that is stopped say anything.
+            let all_have_spoken =
+                peers.all_are_known() && peers.present().all(|(id, _)| said.contains_key(&id));
+            if all_have_spoken || clock::now() >= until {
+                break;
+            }
+            thread::sleep(LOOK_AGAIN);
         }
+        let others: Vec<_> = peers.present().filter_map(|(id, name)| Some((name, said.get(&id)?))).collect();
+        if let Some((peer, message)) = others.iter().find(|(_, message)| message.size != config.size) {
+            return Err(StartError::GroupSize {
+                ours: config.size,
+                peer: (*peer).to_owned(),
+                theirs: message.size,
+            });
+        }
+        // Of those that begin together, the first by name come first.
+        let beside = |(id, name): &(PeerId, &str)| said.contains_key(id) || *name < member.name.as_str();
+        let mut names: Vec<_> = peers.present().filter(beside).map(|(_, name)| name).collect();
+        if names.len() + members.len() > usize::from(config.size) {
+            names.sort_unstable();
+            return Err(StartError::GroupFull { size: config.size, members: names.join(", ") });
+        }
+        if let Some(greeting) = group.greeting() {
+            peers.tell(greeting, readiness);
+        }
+        *place = Some(peers);
         Ok(())
     }
 

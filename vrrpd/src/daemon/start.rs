@@ -145,6 +145,28 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// Another process was told another size of the group.
+    #[error(
+        "-M {ours}: {peer} runs with -M {theirs}; all processes with -M are one group and have to be told the same"
+    )]
+    GroupSize {
+        /// What this one was told.
+        ours: u8,
+        /// The other one.
+        peer: String,
+        /// What that one was told.
+        theirs: u8,
+    },
+    /// All members of the group are there.
+    #[error(
+        "-M {size}: the group is complete: {members}; with more processes, all of them need another number"
+    )]
+    GroupFull {
+        /// How many members it has.
+        size: u8,
+        /// Who they are.
+        members: String,
+    },
     /// A system call failed.
     #[error("{what}: {error}")]
     System {
@@ -260,7 +282,9 @@ impl Daemon {
         daemon.prepare(nobody_s).await?;
         daemon.begin_journal().await?;
         daemon.keep_own_macs();
-        daemon.meet_group(source, &base)?;
+        if let Err(error) = daemon.meet_group(source, &base) {
+            return Err(daemon.take_back(error).await);
+        }
         Ok(daemon)
     }
 
@@ -268,9 +292,7 @@ impl Daemon {
     fn meet_group(&mut self, source: &Source, base: &str) -> Result<(), StartError> {
         if *source == Source::CommandLine && self.routers.iter().any(|router| router.group.is_some()) {
             let path = self.rundir.socket_path(&format!("{base}.{}", peers::SUFFIX))?;
-            self.groups
-                .meet(&path, &self.readiness)
-                .map_err(|error| StartError::System { what: path.display().to_string(), error })?;
+            self.groups.meet(&path, &self.readiness)?;
         }
         Ok(())
     }
@@ -314,6 +336,16 @@ impl Daemon {
             Ok(()) => Ok(()),
             Err(error) => Err(self.undo(error.into()).await),
         }
+    }
+
+    /// Leaves nothing behind, since the start fails with this error after all.
+    async fn take_back(mut self, failure: StartError) -> StartError {
+        let failure = self.undo(failure).await;
+        if self.routers.iter().all(Instance::holds_nothing) {
+            self.rundir.file(&self.journal_file);
+            self.guardian.dismiss();
+        }
+        failure
     }
 
     /// Takes the links away that were made, since the start fails with this error, or with one in doing so.
