@@ -9,6 +9,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
+use crate::sys::descriptors;
+
 /// Tells the program that it is the one in the background.
 pub const MARK: &str = "VRRPD_IN_BACKGROUND";
 const READY: &[u8] = b"ready\n";
@@ -39,6 +41,8 @@ pub fn role(foreground: bool) -> Role {
 pub fn launch() -> io::Result<ExitCode> {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| "vrrpd".into());
+    // A lock of the caller's, for one, would last as long as the daemon.
+    descriptors::close_on_exec()?;
     let mut child = Command::new(std::env::current_exe()?)
         .arg0(name)
         .args(arguments)
