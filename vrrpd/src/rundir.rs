@@ -45,12 +45,23 @@ pub enum RunDirError {
         /// With this error.
         error: io::Error,
     },
+    /// There is nowhere to make it.
+    #[error("-f {path}: there is no directory {parent} to make it in")]
+    NoParent {
+        /// What is to be made.
+        path: PathBuf,
+        /// Where.
+        parent: PathBuf,
+    },
     /// Something else than a directory.
     #[error("{0}: is not a directory; choose another one with -f")]
     NotADirectory(PathBuf),
     /// Whoever made the link decides where our files go.
     #[error("{0}: is a symbolic link; name the directory itself with -f")]
     Link(PathBuf),
+    /// Nobody but us makes this file, and we make no link.
+    #[error("{0}: is a symbolic link; remove it")]
+    LinkedLock(PathBuf),
     /// Others could put links or files there.
     #[error("{path}: must belong to us and be writable by nobody else, but is mode {mode:04o} of uid {uid}")]
     NotPrivate {
@@ -88,7 +99,14 @@ impl RunDir {
     /// Opens `path`, or the default directory, and makes it where it does not exist.
     pub fn open(path: Option<&Path>) -> Result<Self, RunDirError> {
         match path {
-            Some(path) => Self::open_at(path),
+            Some(path) => Self::open_at(path).map_err(|error| match error {
+                RunDirError::Io { path, error } if error.kind() == io::ErrorKind::NotFound => {
+                    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+                    let parent = parent.unwrap_or(Path::new(".")).to_owned();
+                    RunDirError::NoParent { path, parent }
+                }
+                other => other,
+            }),
             None => Self::open_at(Path::new(DEFAULT)).or_else(|error| match &error {
                 RunDirError::Io { error: cause, .. }
                     if matches!(
@@ -226,7 +244,10 @@ fn open_locks(dir: &Path) -> Result<File, RunDirError> {
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW)
         .open(&path)
-        .map_err(|error| at(&path, error))
+        .map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ELOOP) => RunDirError::LinkedLock(path),
+            _ => at(&path, error),
+        })
 }
 
 /// Locks the place of a name until the file is closed; `false` when another open file has the lock.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use thiserror::Error;
+use vrrpd_common::params::IntervalError;
 use vrrpd_common::router::AnnounceTimes;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Family, Interval, Priority, Version, Vrid};
@@ -110,8 +111,8 @@ impl RouterOptions {
             Key::VmacFallback => self.vmac_fallback = Some(value::vmac_fallback(text)?),
             Key::LowerPriority => self.lower_priority = Some(value::priority(text)?),
             Key::RaisePriority => self.raise_priority = Some(value::priority(text)?),
-            Key::Up => self.up = Some(PathBuf::from(text)),
-            Key::Down => self.down = Some(PathBuf::from(text)),
+            Key::Up => self.up = Some(value::script(text)?),
+            Key::Down => self.down = Some(value::script(text)?),
             Key::ScriptTimeout => self.script_timeout = Some(value::duration(text)?),
             Key::GarpCount => self.garp_count = Some(value::garp_count(text)?),
             Key::GarpDelay => self.garp_delay = Some(value::duration(text)?),
@@ -156,7 +157,7 @@ impl RouterOptions {
         let interval = match self.interval {
             None => Interval::DEFAULT,
             Some(span) => Interval::from_duration(version, span)
-                .map_err(|error| Key::Interval.error(error.to_string()))?,
+                .map_err(|error| Key::Interval.error(interval_error(version, error)))?,
         };
         for (key, span) in [(Key::GarpDelay, self.garp_delay), (Key::GarpInterval, self.garp_interval)] {
             if span.is_some_and(|span| span != Duration::ZERO && span < GARP_SPACING) {
@@ -233,6 +234,14 @@ impl RouterOptions {
             xdp: self.xdp.or(defaults.xdp),
             xdp_pass: self.xdp_pass.or(defaults.xdp_pass),
         }
+    }
+}
+
+fn interval_error(version: Version, error: IntervalError) -> String {
+    match (error, version) {
+        (IntervalError::Zero, Version::V2) => "0 is no interval; one is 1 to 255 seconds".to_owned(),
+        (IntervalError::Zero, Version::V3) => "0 is no interval; one is 10ms to 40.95s".to_owned(),
+        (IntervalError::NotWholeSeconds | IntervalError::TooLong { .. }, _) => error.to_string(),
     }
 }
 

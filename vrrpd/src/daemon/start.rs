@@ -392,6 +392,15 @@ pub(super) fn make_router(
     let Some((place, link)) = place.and_then(|place| Some((place, links.get_mut(place)?))) else {
         return Ok(None);
     };
+    if let Some(magic) = &config.magic
+        && config.addresses.iter().all(|address| address.address != magic.source)
+    {
+        warn!(
+            router = %config.name(),
+            "{} is none of the virtual addresses; magic packets come from it only if it is there all the same",
+            magic.source
+        );
+    }
     let mut router = Instance::new(config, LinkId(place));
     check_length(&router, link)?;
     adopt::addresses(&mut router, link, journal);
