@@ -70,6 +70,6 @@ pub use snapshot::Snapshot;
 pub use strace::Strace;
 pub use system::{Content, System};
 pub use terminal::Terminal;
-pub use usage::{Usage, busy_time};
+pub use usage::{Usage, busy_time, children_of};
 pub use vrrpd::{Vrrpd, VrrpdBuilder, atropos, binary, left_files, use_binaries_in};
 pub use wait::{stretched, wait_for, wait_until};

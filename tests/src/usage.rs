@@ -61,7 +61,7 @@ pub fn busy_time() -> Duration {
 }
 
 /// The processes that a process has started and that have not ended.
-pub(crate) fn children_of(pid: i32) -> Vec<i32> {
+pub fn children_of(pid: i32) -> Vec<i32> {
     threads(pid).flat_map(|thread| children(&thread)).collect()
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use vrrpd_lab::usual::{CIDR, SOON, TOLERANCE};
-use vrrpd_lab::{Capture, Datapath, Host, Lab, Vrrpd, timers, wait_until};
+use vrrpd_lab::{Capture, Datapath, Host, Lab, Vrrpd, binary, timers, wait_until};
 
 /// Two daemons with a router each on one interface, sharing a directory, both master.
 fn two(host: &Host) -> (Vrrpd, Vrrpd) {
@@ -125,4 +125,33 @@ fn backup_hands_over_within_skew_time_of_the_command() {
     let allowed = timers::skew_time_v2(100) + TOLERANCE;
     assert!(taken - asked <= allowed, "{:?}, {allowed:?} allowed", taken - asked);
     assert!(b.has_address("eth0", CIDR) && !a.has_address("eth0", CIDR));
+}
+
+#[test]
+fn what_does_not_go_together_is_a_usage_error() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    for arguments in [&["--stats", "--json"][..], &["--backup", "--json"], &["--events", "--json"]] {
+        let finished = a.run(binary("atropos"), arguments);
+        assert_eq!(finished.code, 2, "{arguments:?}: {finished:?}");
+    }
+    let finished = a.run(binary("atropos"), ["--state", "--json", "--watch"]);
+    assert_eq!(finished.code, 2, "{finished:?}");
+    assert!(finished.stderr.contains("--watch is for people"), "{}", finished.stderr);
+}
+
+#[test]
+fn that_nobody_was_chosen_is_told_from_that_nobody_is_there() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    for arguments in [&["--state", "-v", "9"][..], &["--backup", "-v", "9"]] {
+        let finished = router.atropos(arguments);
+        assert_eq!(finished.code, 3, "{finished:?}");
+        assert!(finished.stderr.contains("no virtual router chosen"), "{}", finished.stderr);
+    }
+    let directory = router.directory();
+    assert_eq!(router.terminate(), 0);
+    let finished = vrrpd_lab::atropos(&a, &directory, &["--state"]);
+    assert!(finished.stderr.contains("no virtual router in"), "{}", finished.stderr);
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Lab, ScriptLog, Signal, Snapshot, Vrrpd, atropos, is_alive, wait_until};
+use vrrpd_lab::{Lab, ScriptLog, Signal, Snapshot, Vrrpd, atropos, children_of, is_alive, wait_until};
 
 #[test]
 fn command_returns_0_when_the_daemon_is_up_and_the_pid_file_names_it() {
@@ -53,6 +53,25 @@ fn daemon_has_no_terminal_and_nothing_of_its_caller() {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
     assert_eq!(fields[4], "0", "no terminal: {stat}");
+}
+
+#[test]
+fn daemon_lets_go_of_files_that_its_caller_has_open() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let lock = directory.path().join("lock");
+    // As in `( flock 9; vrrpd … ) 9>lock`.
+    let through =
+        ["/bin/sh".into(), "-c".into(), format!("exec 9>{}; exec \"$@\"", lock.display()), "sh".into()];
+    let (finished, daemon) = Vrrpd::usual(&a, 100).through(through).start_in_background();
+    assert_eq!(finished.code, 0, "{finished:?}");
+    let pid = daemon.pid("vrrpd_eth0.pid").expect("the pid file names a process");
+    for process in [pid].into_iter().chain(children_of(pid)) {
+        let files = fs::read_dir(format!("/proc/{process}/fd")).expect("it runs");
+        let inherited = files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|file| file == lock));
+        assert!(!inherited, "process {process} has the file of its caller");
+    }
 }
 
 #[test]

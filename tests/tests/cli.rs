@@ -258,3 +258,75 @@ fn daemon_that_may_not_change_interfaces_does_not_start() {
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.stderr.contains("CAP_NET_ADMIN"), "{refused:?}");
 }
+
+#[test]
+fn script_that_the_kernel_cannot_execute_is_refused() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for (text, said) in [
+        ("", "#!"),
+        ("echo hello\n", "#!"),
+        ("#!/nonexistent/sh\n", "/nonexistent/sh"),
+        ("#! /bin/sh\r\n", "\\r"),
+        ("#!\n", "interpreter"),
+        ("#!/etc/passwd\n", "/etc/passwd"),
+    ] {
+        let script = directory.path().join("script");
+        fs::write(&script, text).expect("it can be written");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let finished = refusal(router(&a, 51).args(["-U".as_ref(), script.as_os_str()]));
+        let path = script.display().to_string();
+        assert!(
+            finished.stderr.contains(said) && finished.stderr.contains(&path),
+            "{text:?}: {}",
+            finished.stderr
+        );
+    }
+    let script = directory.path().join("script");
+    fs::write(&script, "#! /usr/bin/env sh\n").expect("it can be written");
+    for right in [script.as_path(), "/bin/true".as_ref()] {
+        let checked = router(&a, 51).args(["--check".as_ref(), "-D".as_ref(), right.as_os_str()]).run();
+        assert_eq!(checked.code, 0, "{checked:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told_with_what_would_be_right() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let usual = ["-i", "eth0", "-v", "51", "10.0.0.100", "-n"];
+    for (arguments, said) in [
+        (&["-d", "0"][..], "-d: 0 is no interval; one is 1 to 255 seconds"),
+        (&["-d", "0", "--protocol", "v3"], "-d: 0 is no interval; one is 10ms to 40.95s"),
+        (&["-U", ""], "-U: "),
+        (&["--xdp", "native"], "--xdp=native"),
+        (&["-f", "/nonexistent/run"], "-f /nonexistent/run: there is no directory /nonexistent"),
+    ] {
+        let finished = plain(&a, &[&usual[..], arguments].concat());
+        assert!(matches!(finished.code, 1 | 2), "{arguments:?}: {finished:?}");
+        assert!(finished.stderr.contains(said), "{arguments:?}: {}", finished.stderr);
+    }
+    let finished = plain(&a, &["--config", "/etc/vrrpd.toml", "-n"]);
+    assert!(finished.stderr.contains("vrrpd: -n: "), "{}", finished.stderr);
+}
+
+#[test]
+fn lock_file_that_is_a_link_is_refused_in_words() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let builder = router(&a, 51);
+    let directory = builder.directory();
+    fs::create_dir(&directory).expect("it can be made");
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    std::os::unix::fs::symlink("/etc/hostname", directory.join("vrrpd.lock")).expect("it can be made");
+    assert_refused(builder, &["vrrpd.lock: is a symbolic link"]);
+}
+
+#[test]
+fn magic_packets_from_none_of_the_virtual_addresses_are_warned_of() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).args(["-I", "10.0.0.99", "-O", "10.0.0.2"]).start();
+    router.wait_log(SOON, "10.0.0.99 is none of the virtual addresses");
+}

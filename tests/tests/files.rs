@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command};
 
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Lab, Signal, Vrrpd, wait_for};
+use vrrpd_lab::{Lab, Signal, Vrrpd, left_files, wait_for};
 
 /// The state file after SIGUSR1, once it contains the text.
 fn state_file(router: &Vrrpd, name: &str, text: &str) -> String {
@@ -97,4 +99,101 @@ fn pid_file_names_the_process_also_in_the_foreground_and_everybody_may_read_it()
         let mode = fs::metadata(&path).expect("it is there").permissions().mode() & 0o7777;
         assert_eq!(mode, 0o644, "{name}");
     }
+}
+
+#[test]
+fn router_that_is_served_is_refused_also_when_lock_and_pid_files_were_removed() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let first = Vrrpd::usual(&a, 100).start();
+    let directory = first.directory();
+    for lost in ["vrrpd.lock", "vrrpd_eth0_51.pid"] {
+        fs::remove_file(directory.join(lost)).expect("it is there");
+        let files = left_files(&directory);
+        let second = Vrrpd::usual(&a, 100).beside(&first).run_in_foreground();
+        assert_eq!(second.code, 1, "without {lost}: {second:?}");
+        let said = if lost == "vrrpd.lock" {
+            format!("pid {}", first.pid())
+        } else {
+            "vrrpd_eth0_51.sock".to_owned()
+        };
+        assert!(second.stderr.contains(&said), "without {lost}: {}", second.stderr);
+        assert_eq!(left_files(&directory), files);
+        first.wait_state("master", SOON);
+    }
+}
+
+#[test]
+fn files_that_are_another_daemon_s_by_now_are_left_alone() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    let directory = router.directory();
+    fs::write(directory.join("vrrpd_eth0_51.pid"), "1\n").expect("it can be written");
+    assert_eq!(router.terminate(), 0);
+    assert_eq!(left_files(&directory), ["vrrpd_eth0_51.pid", "vrrpd_eth0_51.sock"]);
+}
+
+/// A process of this name, which does nothing.
+struct Idle(Child);
+
+impl Idle {
+    fn named(name: &str, directory: &Path) -> Self {
+        let program = directory.join(name);
+        fs::copy("/bin/sleep", &program).expect("it can be copied");
+        Self(Command::new(program).arg("60").spawn().expect("it can be run"))
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn pid_file_of_a_vrrpd_that_runs_is_taken_and_that_of_anybody_else_is_not() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let mut builder = Vrrpd::usual(&a, 100);
+    for (name, code) in [("vrrpd", 1), ("other", 0)] {
+        let directory = builder.directory();
+        fs::create_dir_all(&directory).expect("it can be made");
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).expect("it is ours");
+        let idle = Idle::named(name, directory.parent().expect("it is in one"));
+        let file = directory.join("vrrpd_eth0_51.pid");
+        fs::write(&file, format!("{}\n", idle.0.id())).expect("it can be written");
+        if code == 1 {
+            let finished = builder.run_in_foreground();
+            assert_eq!(finished.code, 1, "{finished:?}");
+            let said = [file.display().to_string(), format!("pid {}", idle.0.id())];
+            assert!(said.iter().all(|said| finished.stderr.contains(said)), "{}", finished.stderr);
+            // A process that is younger than the file has got the number of the one that wrote it.
+            let old = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
+            fs::File::options()
+                .write(true)
+                .open(&file)
+                .expect("opens")
+                .set_modified(old)
+                .expect("it is ours");
+            builder.clone().start();
+            builder = Vrrpd::usual(&a, 100);
+        } else {
+            builder.clone().start().wait_state("master", SOON);
+        }
+    }
+}
+
+#[test]
+fn router_that_the_process_of_a_file_has_is_refused_with_the_number_of_that_process() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let text =
+        "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.100/24\"]\nvmac = \"none\"\n";
+    let daemon = Vrrpd::on(&a).config(text).start();
+    let refused = Vrrpd::usual(&a, 100).beside(&daemon).run_in_foreground();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains(&format!("(pid {})", daemon.pid())), "{}", refused.stderr);
 }

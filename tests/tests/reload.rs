@@ -132,8 +132,11 @@ fn broken_file_changes_nothing_and_is_complained_of_with_its_place() {
     wait_state(&daemon, 52, "master");
 }
 
+/// What a daemon says when it has refused a file that it read again.
+const STAYS: &str = "the configuration stays as it was";
+
 #[test]
-fn router_that_another_process_has_is_left_out() {
+fn router_that_another_process_has_changes_nothing() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
@@ -141,9 +144,80 @@ fn router_that_another_process_has_is_left_out() {
     let other = Vrrpd::on(&a).vrid(52).address("10.0.0.52/24").v3("100ms").datapath(Datapath::Raw);
     let other = other.beside(&daemon).start();
     other.wait_state("master", SOON);
-    daemon.reload(&file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]));
+    daemon.reload(&file(&[(51, "10.0.0.61", ""), (52, "10.0.0.52", "")]));
     daemon.wait_log(SOON, "is served by another vrrpd");
-    assert!(other.is_master());
+    assert_eq!(daemon.count_in_log(STAYS), 1, "{:#?}", daemon.log());
+    assert!(other.is_master() && a.has_address("eth0", "10.0.0.51/24"));
+    assert_eq!(router(&daemon, 51).expect("it stays")["counters"]["transitions"], 2);
+}
+
+#[test]
+fn more_addresses_than_the_interface_takes_in_an_advert_change_nothing() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    a.ip("link set eth0 mtu 576");
+    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    wait_state(&daemon, 51, "master");
+    let many: Vec<String> = (1..=200).map(|host| format!("\"10.1.1.{host}\"")).collect();
+    let text = "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"none\"\n";
+    daemon.reload(&format!(
+        "{text}[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [{}]\n",
+        many.join(",")
+    ));
+    daemon.wait_log(SOON, STAYS);
+    assert_eq!(daemon.count_in_log("an advert with 200 addresses"), 1, "{:#?}", daemon.log());
+    assert!(daemon.log().iter().any(|line| line.contains("vrrpd.toml") && line.contains("eth0/51")));
+    assert_eq!(router(&daemon, 51).expect("it stays")["counters"]["transitions"], 2);
+    assert!(a.has_address("eth0", "10.0.0.51/24"));
+}
+
+#[test]
+fn interface_whose_mac_another_process_has_changes_nothing() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    wait_state(&daemon, 51, "master");
+    let other = Vrrpd::on(&a).vrid(52).address("10.0.0.52/24").v3("100ms").vmac("interface");
+    let other = other.datapath(Datapath::Raw).beside(&daemon).start();
+    other.wait_state("master", SOON);
+    daemon.reload(&file(&[(51, "10.0.0.51", "vmac = \"interface\"")]));
+    daemon.wait_log(SOON, STAYS);
+    assert_eq!(daemon.count_in_log("--vmac macvlan"), 1, "{:#?}", daemon.log());
+    assert_eq!(router(&daemon, 51).expect("it stays")["counters"]["transitions"], 2);
+    assert!(a.has_address("eth0", "10.0.0.51/24") && other.is_master());
+}
+
+#[test]
+fn data_path_that_is_not_possible_changes_nothing() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    a.add_bridge("10.2.0.1/24");
+    let on_bridge = "interface = \"br0\"\nxdp = \"off\"";
+    let daemon = start(&a, &file(&[(51, "10.2.0.51", on_bridge)]));
+    wait_state(&daemon, 51, "master");
+    daemon.reload(&file(&[(51, "10.2.0.51", "interface = \"br0\"\nxdp = \"native\"")]));
+    daemon.wait_log(SOON, STAYS);
+    assert_eq!(daemon.count_in_log("xdp=native"), 1, "{:#?}", daemon.log());
+    assert_eq!(router(&daemon, 51).expect("it stays")["counters"]["transitions"], 2);
+    daemon.reload(&file(&[(51, "10.2.0.51", "interface = \"br0\"\nxdp = \"generic\"")]));
+    wait_until(SOON, "the kernel takes its adverts", || {
+        router(&daemon, 51)
+            .is_some_and(|router| router["datapath"] == "xdp-generic" && router["state"] == "master")
+    });
+}
+
+#[test]
+fn interface_that_is_not_there_changes_nothing() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    wait_state(&daemon, 51, "master");
+    daemon.reload(&file(&[(51, "10.0.0.61", ""), (52, "10.0.0.52", "interface = \"eth9\"")]));
+    daemon.wait_log(SOON, STAYS);
+    assert_eq!(daemon.count_in_log("there is no such interface"), 1, "{:#?}", daemon.log());
+    assert!(router(&daemon, 52).is_none() && a.has_address("eth0", "10.0.0.51/24"));
+    daemon.reload(&file(&[(51, "10.0.0.61", "")]));
+    wait_until(SOON, "the other address is there", || a.has_address("eth0", "10.0.0.61/24"));
 }
 
 #[test]
@@ -207,7 +281,7 @@ fn frames_to_the_own_mac_are_no_exception_when_there_is_no_virtual_one_any_more(
 }
 
 #[test]
-fn router_that_is_left_out_is_free_for_another_process() {
+fn router_that_is_refused_is_free_for_another_process() {
     let mut lab = Lab::new();
     let [a] = lab.hosts();
     let network = lab.add_network();
@@ -222,7 +296,7 @@ fn router_that_is_left_out_is_free_for_another_process() {
         many.join(",")
     );
     daemon.reload(&text);
-    daemon.wait_log(SOON, "is left out");
+    daemon.wait_log(SOON, STAYS);
     assert!(router(&daemon, 54).is_none());
     let other = Vrrpd::on(&a).interface("eth1").vrid(54).address("10.1.0.54/24").v3("100ms");
     let other = other.beside(&daemon).start();
@@ -250,4 +324,74 @@ fn what_comes_back_changed_is_no_leftover_and_a_new_interface_is_no_fault() {
     wait_state(&daemon, 54, "master");
     assert_eq!(daemon.count_in_log("left behind"), 0, "{:#?}", daemon.log());
     assert_eq!(daemon.count_in_log("interface-removed"), 0, "{:#?}", daemon.log());
+}
+
+/// The lines of a group.
+fn group(name: &str, members: &[&str]) -> String {
+    format!("[[group]]\nname = \"{name}\"\nmembers = {members:?}\n")
+}
+
+#[test]
+fn members_of_a_group_stay_as_they_are_when_it_is_renamed_ordered_anew_or_gets_and_loses_a_member() {
+    let mut lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let network = lab.add_network();
+    lab.join(&a, network, "eth1", "10.1.0.1/24");
+    let elsewhere = "interface = \"eth1\"";
+    let two = file(&[(51, "10.0.0.51", ""), (52, "10.1.0.52", elsewhere)]);
+    let three = file(&[(51, "10.0.0.51", ""), (52, "10.1.0.52", elsewhere), (53, "10.0.0.53", "")]);
+    let daemon = start(&a, &(two.clone() + &group("edge", &["eth0/51", "eth1/52"])));
+    wait_state(&daemon, 51, "master");
+    wait_state(&daemon, 52, "master");
+    let capture = Capture::on(&client);
+    let has_group = |vrid: u8, name: &str, size: u8| {
+        wait_until(SOON, &format!("router {vrid} is in {name} of {size}"), || {
+            router(&daemon, vrid).is_some_and(|router| {
+                let group = &router["group"];
+                group["name"] == name
+                    && group["size"] == size
+                    && group["ready"] == true
+                    && router["state"] == "master"
+            })
+        });
+    };
+    daemon.reload(&(two.clone() + &group("rim", &["eth1/52", "eth0/51"])));
+    has_group(51, "rim", 2);
+    daemon.reload(&(three.clone() + &group("rim", &["eth1/52", "eth0/51", "eth0/53"])));
+    for vrid in [51, 52, 53] {
+        has_group(vrid, "rim", 3);
+    }
+    daemon.reload(&(two.clone() + &group("rim", &["eth1/52", "eth0/51"])));
+    has_group(52, "rim", 2);
+    wait_until(SOON, "the router that left is gone", || router(&daemon, 53).is_none());
+    daemon.reload(&two);
+    wait_until(SOON, "there is no group", || {
+        router(&daemon, 51).is_some_and(|router| router["group"].is_null())
+    });
+    for vrid in [51, 52] {
+        assert_eq!(wait_state(&daemon, vrid, "master")["counters"]["transitions"], 2, "router {vrid}");
+    }
+    let adverts = capture.adverts();
+    let times: Vec<_> = adverts.iter().filter(|(_, advert)| advert.vrid == 51).map(|(at, _)| *at).collect();
+    let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max().expect("several adverts");
+    assert!(longest < INTERVAL * 2 + stretched(Duration::from_millis(50)), "{longest:?} between two adverts");
+}
+
+#[test]
+fn new_member_that_does_not_become_master_takes_the_others_along_in_the_end() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let better = start(&b, &file(&[(53, "10.0.0.53", "priority = 200")]));
+    wait_state(&better, 53, "master");
+    let two = file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]);
+    let daemon = start(&a, &(two + &group("edge", &["eth0/51", "eth0/52"])));
+    wait_state(&daemon, 51, "master");
+    let three = file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", ""), (53, "10.0.0.53", "")]);
+    daemon.reload(&(three.clone() + &group("edge", &["eth0/51", "eth0/52", "eth0/53"])));
+    wait_state(&daemon, 53, "backup");
+    wait_state(&daemon, 51, "backup");
+    wait_state(&daemon, 52, "backup");
+    // A member that waits for the others serves when it is one no more.
+    daemon.reload(&(three + &group("edge", &["eth0/52", "eth0/53"])));
+    wait_state(&daemon, 51, "master");
 }

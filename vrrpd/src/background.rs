@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
 use crate::supervisor;
+use crate::sys::descriptors;
 
 /// Tells the program that it is the one in the background.
 pub const MARK: &str = "VRRPD_IN_BACKGROUND";
@@ -41,6 +42,8 @@ pub fn role(foreground: bool) -> Role {
 pub fn launch() -> io::Result<ExitCode> {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| "vrrpd".into());
+    // A lock of the caller's, for one, would last as long as the daemon.
+    descriptors::close_on_exec()?;
     let mut command = Command::new(std::env::current_exe()?);
     // Whoever manages the service of the user's shell does not mean this one.
     for variable in supervisor::VARIABLES {

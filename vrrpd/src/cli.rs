@@ -135,7 +135,7 @@ struct RouterArgs {
     #[arg(short = 'U', value_name = "FILE")]
     up: Option<String>,
 
-    /// Run FILE on becoming backup
+    /// Run FILE on becoming backup, also at start
     #[arg(short = 'D', value_name = "FILE")]
     down: Option<String>,
 
@@ -187,7 +187,11 @@ impl Cli {
     pub fn router(&self) -> Result<RouterOptions, OptionError> {
         let mut options = RouterOptions::default();
         for (key, text) in self.router.given() {
-            options.set(key, text).map_err(|message| key.error(message))?;
+            options.set(key, text).map_err(|message| {
+                let is_mode = key == Key::Addresses && self.router.xdp.is_some() && value::xdp(text).is_ok();
+                let hint = if is_mode { format!("; did you mean --xdp={text}?") } else { String::new() };
+                key.error(message + &hint)
+            })?;
         }
         Ok(options)
     }
@@ -199,7 +203,8 @@ impl Cli {
 
     /// The first option of a router on the command line, which has no place beside `--config`.
     pub fn router_option(&self) -> Option<&'static str> {
-        self.router.given().next().map(|(key, _)| key.flag())
+        let (key, _) = self.router.given().next()?;
+        Some(if key == Key::Vmac && self.router.no_vmac { "-n" } else { key.flag() })
     }
 }
 

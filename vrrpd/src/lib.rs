@@ -17,6 +17,7 @@ pub mod journal;
 pub mod logging;
 pub mod magic;
 pub mod peers;
+pub mod process;
 pub mod render;
 pub mod report;
 pub mod rundir;

@@ -104,14 +104,9 @@ pub enum Heard {
 }
 
 impl Peers {
-    /// Listens at `path`, where nothing is, and connects to all that listen in the same directory.
-    pub fn open(
-        name: String,
-        path: &Path,
-        greeting: Option<Message>,
-        now: Instant,
-        readiness: &Readiness,
-    ) -> io::Result<Self> {
+    /// Listens at `path`, where nothing is, and connects to all that listen in the same directory. They are told our name,
+    /// and the rest by [`Peers::tell`].
+    pub fn open(name: String, path: &Path, now: Instant, readiness: &Readiness) -> io::Result<Self> {
         let listener = packet_socket()?;
         listener.bind(&SockAddr::unix(path)?)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
@@ -130,7 +125,7 @@ impl Peers {
             search_at: None,
             search_after: SECOND,
             found: BTreeMap::new(),
-            newest: greeting,
+            newest: None,
         };
         peers.search(now, readiness)?;
         Ok(peers)
@@ -217,6 +212,11 @@ impl Peers {
     pub fn present(&self) -> impl Iterator<Item = (PeerId, &str)> {
         let named = self.connections.iter().flatten().filter_map(|connection| connection.peer.as_ref());
         named.map(|(id, name)| (*id, name.as_str()))
+    }
+
+    /// Whether everybody has said a name.
+    pub fn all_are_known(&self) -> bool {
+        self.connections.iter().flatten().all(|connection| connection.peer.is_some())
     }
 
     /// Who has been here and is not any more.
@@ -527,8 +527,10 @@ mod tests {
             let dir = tempfile::tempdir().expect("a temporary directory");
             let readiness = Readiness::new().expect("there is epoll");
             let open = |name: &str, file: &str| {
-                Peers::open(name.to_owned(), &dir.path().join(file), Some(message(0)), NOW, &readiness)
-                    .expect("a socket")
+                let opened = Peers::open(name.to_owned(), &dir.path().join(file), NOW, &readiness);
+                let mut peers = opened.expect("a socket");
+                peers.tell(message(0), &readiness);
+                peers
             };
             let (first, second) = (open("eth0/51", "one.group"), open("eth1/52", "two.group"));
             test(Pair { dir, readiness, first, second });
@@ -579,8 +581,8 @@ mod tests {
             let (one, hidden) = (dir.path().join("one.group"), dir.path().join("hidden"));
             fs::rename(&one, &hidden).expect("it has left its socket");
             fs::rename(dir.path().join("two.group"), dir.path().join("two")).expect("it listens");
-            let mut again =
-                Peers::open("eth0/51".into(), &one, Some(message(0)), NOW, &readiness).expect("a socket");
+            let mut again = Peers::open("eth0/51".into(), &one, NOW, &readiness).expect("a socket");
+            again.tell(message(0), &readiness);
             fs::rename(&one, &hidden).expect("it listens");
             heard(&mut again, &readiness);
             assert_eq!(again.present().count(), 0, "it has found nobody");

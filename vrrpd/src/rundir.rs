@@ -13,10 +13,15 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use thiserror::Error;
 
+use crate::process;
+
 /// Where it is unless the user says otherwise.
 pub const DEFAULT: &str = "/run/vrrpd";
 /// Where it is on a system without `/run`.
 pub const FALLBACK: &str = "/var/run";
+
+/// What the files of a process with any number of routers are called.
+pub const PROCESS: &str = "vrrpd";
 
 const LOCK: &str = "vrrpd.lock";
 
@@ -25,7 +30,7 @@ const LOCK: &str = "vrrpd.lock";
 pub struct RunDir {
     path: PathBuf,
     locks: File,
-    /// Files to remove when the process leaves.
+    /// Files to remove when the process leaves, as long as they are ours.
     created: Vec<PathBuf>,
 }
 
@@ -40,12 +45,23 @@ pub enum RunDirError {
         /// With this error.
         error: io::Error,
     },
+    /// There is nowhere to make it.
+    #[error("-f {path}: there is no directory {parent} to make it in")]
+    NoParent {
+        /// What is to be made.
+        path: PathBuf,
+        /// Where.
+        parent: PathBuf,
+    },
     /// Something else than a directory.
     #[error("{0}: is not a directory; choose another one with -f")]
     NotADirectory(PathBuf),
     /// Whoever made the link decides where our files go.
     #[error("{0}: is a symbolic link; name the directory itself with -f")]
     Link(PathBuf),
+    /// Nobody but us makes this file, and we make no link.
+    #[error("{0}: is a symbolic link; remove it")]
+    LinkedLock(PathBuf),
     /// Others could put links or files there.
     #[error("{path}: must belong to us and be writable by nobody else, but is mode {mode:04o} of uid {uid}")]
     NotPrivate {
@@ -64,13 +80,33 @@ pub enum RunDirError {
         /// Who has it: ` (pid 812)`, or empty.
         holder: String,
     },
+    /// Another daemon seems to have it, though not the lock.
+    #[error(
+        "{file}: names pid {pid}, a vrrpd that runs; end that one, or remove the file if it is of no use"
+    )]
+    Living {
+        /// Its pid file.
+        file: PathBuf,
+        /// Its number.
+        pid: i32,
+    },
+    /// Another daemon has it, though neither lock nor pid file.
+    #[error("{0}: another vrrpd answers there; end that one first")]
+    Answers(PathBuf),
 }
 
 impl RunDir {
     /// Opens `path`, or the default directory, and makes it where it does not exist.
     pub fn open(path: Option<&Path>) -> Result<Self, RunDirError> {
         match path {
-            Some(path) => Self::open_at(path),
+            Some(path) => Self::open_at(path).map_err(|error| match error {
+                RunDirError::Io { path, error } if error.kind() == io::ErrorKind::NotFound => {
+                    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+                    let parent = parent.unwrap_or(Path::new(".")).to_owned();
+                    RunDirError::NoParent { path, parent }
+                }
+                other => other,
+            }),
             None => Self::open_at(Path::new(DEFAULT)).or_else(|error| match &error {
                 RunDirError::Io { error: cause, .. }
                     if matches!(
@@ -132,11 +168,23 @@ impl RunDir {
         if self.claim(name)? {
             return Ok(());
         }
-        let holder = read(&self.path.join(format!("{name}.pid")))
-            .ok()
-            .and_then(|pid| pid.trim().parse::<u32>().ok())
-            .map_or_else(String::new, |pid| format!(" (pid {pid})"));
+        let named = read(&self.path.join(format!("{name}.pid")));
+        let named = named.ok().and_then(|pid| pid.trim().parse::<i32>().ok());
+        // The routers of a file have no pid files of their own.
+        let all = || process::daemon_named_in(&self.path.join(format!("{PROCESS}.pid")));
+        let holder = named.or_else(all).map_or_else(String::new, |pid| format!(" (pid {pid})"));
         Err(RunDirError::Taken { what: what.to_owned(), holder })
+    }
+
+    /// Refuses a name that nobody has a lock for, and which another daemon uses all the same: the file with the locks may
+    /// have been removed.
+    pub fn vacant(&self, name: &str) -> Result<(), RunDirError> {
+        let file = self.path.join(format!("{name}.pid"));
+        if let Some(pid) = process::daemon_named_in(&file) {
+            return Err(RunDirError::Living { file, pid });
+        }
+        let socket = self.path.join(format!("{name}.sock"));
+        if process::answers(&socket) { Err(RunDirError::Answers(socket)) } else { Ok(()) }
     }
 
     /// Writes a file whole or not at all; it is removed when the process leaves.
@@ -156,6 +204,10 @@ impl RunDir {
 
     /// Makes room for a socket of this name, which we have claimed: one left behind is removed.
     pub fn socket_path(&mut self, name: &str) -> Result<PathBuf, RunDirError> {
+        let path = self.path.join(name);
+        if process::answers(&path) {
+            return Err(RunDirError::Answers(path));
+        }
         let path = self.file(name);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&path, error)),
@@ -192,7 +244,10 @@ fn open_locks(dir: &Path) -> Result<File, RunDirError> {
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW)
         .open(&path)
-        .map_err(|error| at(&path, error))
+        .map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ELOOP) => RunDirError::LinkedLock(path),
+            _ => at(&path, error),
+        })
 }
 
 /// Locks the place of a name until the file is closed; `false` when another open file has the lock.
@@ -255,7 +310,14 @@ pub fn write_aside(path: &Path, mode: u32, contents: &str) -> Result<(), RunDirE
 
 impl Drop for RunDir {
     fn drop(&mut self) {
-        for path in &self.created {
+        let is_ours = |path: &PathBuf| {
+            let pid = fs::read_to_string(path.with_extension("pid")).ok();
+            pid.is_none_or(|pid| pid.trim() == std::process::id().to_string())
+        };
+        // The pid files say whose the others are, and go last.
+        let mut ours: Vec<_> = self.created.iter().filter(|path| is_ours(path)).collect();
+        ours.sort_by_key(|path| path.extension().is_some_and(|extension| extension == "pid"));
+        for path in ours {
             // Nothing can be done about a file that does not go, and nobody is there any more to be told.
             let _ = fs::remove_file(path);
         }
@@ -370,7 +432,7 @@ mod tests {
     fn removes_what_it_wrote() {
         let parent = private();
         let mut dir = RunDir::open(Some(parent.path())).expect("opens");
-        dir.write("vrrpd_eth0.pid", 0o644, "1\n").expect("writes");
+        dir.write("vrrpd_eth0.pid", 0o644, &format!("{}\n", std::process::id())).expect("writes");
         drop(dir);
         assert!(!parent.path().join("vrrpd_eth0.pid").exists());
     }

@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::fs;
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -36,6 +38,9 @@ const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(100);
 /// Octets of a script's output in one line of the log; a longer line becomes several.
 const LONGEST_LINE: u64 = 1024;
 
+/// How much of a script the kernel looks at for its interpreter.
+const INTERPRETER_LINE: usize = 256;
+
 /// Why a file is no script for us.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("{}: {reason}", path.display())]
@@ -64,7 +69,35 @@ pub fn check(path: &Path) -> Result<(), ScriptError> {
     } else if metadata.uid() != 0 && metadata.uid() != nix::unistd::geteuid().as_raw() {
         wrong(format!("the script belongs to uid {}; root must own what root runs", metadata.uid()))
     } else {
-        Ok(())
+        is_executable(path).or_else(wrong)
+    }
+}
+
+/// Whether the kernel can execute a file: a program, or a script with an interpreter that is there.
+fn is_executable(path: &Path) -> Result<(), String> {
+    let mut beginning = Vec::with_capacity(INTERPRETER_LINE);
+    let read = File::open(path).and_then(|file| {
+        io::Read::read_to_end(&mut io::Read::take(file, INTERPRETER_LINE as u64), &mut beginning)
+    });
+    if read.is_err() || beginning.starts_with(b"\x7fELF") {
+        // What may be executed and not be read cannot be looked at.
+        return Ok(());
+    }
+    let Some(line) = beginning.strip_prefix(b"#!") else {
+        return Err("the script does not begin with #! and its interpreter, as in #!/bin/sh".to_owned());
+    };
+    let line = line.split(|octet| *octet == b'\n').next().unwrap_or_default().trim_ascii_start();
+    let end = line.iter().position(|octet| matches!(octet, b' ' | b'\t')).unwrap_or(line.len());
+    let interpreter = Path::new(OsStr::from_bytes(line.get(..end).unwrap_or_default()));
+    // A carriage return in it is to be seen.
+    let name = interpreter.to_string_lossy();
+    let refused = |reason: &str| Err(format!("the script's interpreter {name:?} {reason}"));
+    match fs::metadata(interpreter) {
+        Err(error) => refused(&format!("cannot be run: {error}")),
+        Ok(there) if !there.is_file() || there.permissions().mode() & 0o111 == 0 => {
+            refused("is no file that can be executed")
+        }
+        Ok(_) => Ok(()),
     }
 }
 

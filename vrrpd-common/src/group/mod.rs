@@ -25,6 +25,11 @@
 //! the machine that has lost on the first router's LAN has left all of them. A better master that is still there
 //! belongs to no group, and then the election is lost.
 //!
+//! # Another configuration
+//! A group that is formed of routers which are Master already, and of others that are not, lets the others take part in
+//! their elections, and nobody yields meanwhile. If they are not willing after some time, or one of those that are Master
+//! fails before, all give up.
+//!
 //! # When that is not enough
 //! A group that ceases to be Master soon after it became it waits for some time before it tries again, longer each time up
 //! to a limit, and not as long as others. So whatever it fails at (machines that become Master in the same millisecond,
@@ -49,6 +54,8 @@ pub const MAX_PEERS: usize = 8;
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 /// A group fails that was Master for fewer Master_Down_Intervals than this.
 const LASTING: u64 = 2;
+/// How many Master_Down_Intervals those have that are not Master yet in a group of routers that are.
+const ASSEMBLY: u64 = 3;
 /// What a pause is longer than a Master_Down_Interval, which the members wait anyhow when they hear nobody, is at most one
 /// divided by this after the first failure; after each further one in a row twice as much, so often.
 const FIRST_PAUSE: u64 = 4;
@@ -104,6 +111,8 @@ pub struct Group {
     term: u64,
     /// Since when the members are Master.
     master_since: Option<Instant>,
+    /// Some are Master, since or before the first of these, and until the second the others may become it.
+    assembling: Option<(Instant, Instant)>,
     members: [Option<Local>; MAX_MEMBERS],
     peers: [Option<Peer>; MAX_PEERS],
     /// Promotions that failed in a row.
@@ -149,6 +158,7 @@ impl Group {
             seed,
             term: 0,
             master_since: None,
+            assembling: None,
             members: [None; MAX_MEMBERS],
             peers: [None; MAX_PEERS],
             failures: 0,
@@ -164,6 +174,12 @@ impl Group {
         let local = Local { key, master_down_interval, standing: Standing::Unusable };
         *self.members.get_mut(place)? = Some(local);
         Some(Member(place))
+    }
+
+    /// Some of its members are Master already. They stay it while the others take part in their elections, for some time.
+    pub fn assemble(&mut self, now: Instant) {
+        let patience = self.longest_master_down_interval().saturating_mul(ASSEMBLY).max(SHORTEST_LEASE);
+        self.assembling = Some((now, now + patience));
     }
 
     /// How many members it has to have: the most that any of its processes was told.
@@ -211,7 +227,9 @@ impl Group {
 
     /// When [`Input::Timer`] is due; `None`: never.
     pub fn deadline(&self) -> Option<Instant> {
-        let Some(since) = self.master_since else { return self.pausing_until };
+        let Some(since) = self.master_since else {
+            return self.pausing_until.into_iter().chain(self.assembling.map(|(_, until)| until)).min();
+        };
         let leases = self.answering().map(|peer| peer.lease_until(since));
         let beat = self.answering().next().map(|_| self.beat_at());
         leases.chain(beat).min()
@@ -219,9 +237,11 @@ impl Group {
 
     /// Takes in what happened at `now` and says through `emit` what is to be done, in this order.
     pub fn handle(&mut self, now: Instant, input: Input, emit: &mut dyn FnMut(Output)) {
+        let mut has_lost = false;
         match input {
             Input::Member(member, standing) => {
                 if let Some(Some(local)) = self.members.get_mut(member.0) {
+                    has_lost = local.standing == Standing::Master && standing != Standing::Master;
                     local.standing = standing;
                 }
             }
@@ -246,6 +266,9 @@ impl Group {
         match (self.master_since, self.lacking()) {
             (Some(_), Some(_)) => self.give_up(now, self.term.saturating_add(1), emit),
             (None, None) => self.become_master(now, emit),
+            (None, Some(_)) if self.assembling.is_some_and(|(_, until)| has_lost || now >= until) => {
+                self.give_up(now, self.term.saturating_add(1), emit);
+            }
             (Some(_), None) | (None, Some(_)) => {}
         }
         self.tell(now, emit);
@@ -280,6 +303,7 @@ impl Group {
 
     fn become_master(&mut self, now: Instant, emit: &mut dyn FnMut(Output)) {
         self.master_since = Some(now);
+        self.assembling = None;
         let first = self.first_of_all();
         let hold = self.longest_master_down_interval();
         for (member, local) in self.members() {
@@ -289,7 +313,8 @@ impl Group {
     }
 
     fn give_up(&mut self, now: Instant, term: u64, emit: &mut dyn FnMut(Output)) {
-        let Some(since) = self.master_since.take() else { return };
+        let assembled = self.assembling.take().map(|(since, _)| since);
+        let Some(since) = self.master_since.take().or(assembled) else { return };
         self.term = term;
         if now.saturating_since(since) < self.longest_master_down_interval().saturating_mul(LASTING) {
             self.pause(now);

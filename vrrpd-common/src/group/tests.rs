@@ -271,6 +271,37 @@ fn a_willing_member_makes_the_group_master_when_the_pause_is_over() {
 }
 
 #[test]
+fn members_that_are_master_already_stay_it_while_another_one_takes_part_in_its_election() {
+    let assembling = || {
+        let mut bench = Bench::new(3, &[51, 52, 53]);
+        bench.group.assemble(bench.now);
+        for member in [0, 1] {
+            assert_eq!(events(&bench.stands(member, Standing::Master)), []);
+        }
+        assert_eq!(events(&bench.stands(2, Standing::Listening)), []);
+        assert_eq!(bench.wait(), Some(ms(1_080)));
+        bench.after(ms(360));
+        bench
+    };
+    let mut wins = assembling();
+    let ready = events(&wins.stands(2, Standing::Willing));
+    assert!(ready.contains(&(2, Event::GroupReady { hold: WAIT })), "{ready:?}");
+    wins.stands(2, Standing::Master);
+    assert!(wins.group.is_master() && wins.group.deadline().is_none());
+
+    let yields: Vec<_> = (0..3).map(|member| (member, Event::GroupYields)).collect();
+    let mut fails = assembling();
+    fails.after(ms(719));
+    assert_eq!(events(&fails.input(Input::Timer)), []);
+    fails.after(ms(1));
+    assert_eq!(events(&fails.input(Input::Timer)), yields, "it does not win");
+    assert_eq!(events(&fails.input(Input::Timer)), []);
+
+    let mut loses = assembling();
+    assert_eq!(events(&loses.stands(0, Standing::Unusable)), yields, "one that was Master is it no more");
+}
+
+#[test]
 fn nothing_is_said_twice_and_a_process_that_comes_is_greeted() {
     let mut bench = Bench::new(2, &[51]);
     assert_eq!(told(&bench.stands(0, Standing::Listening)), [(0, Standing::Listening)]);

@@ -26,7 +26,7 @@ use crate::params::{Interval, Priority, Version, Vrid};
 use crate::time::{Duration, Instant};
 use crate::timers::{master_down_interval, skew_time};
 
-/// What does not change while the router lives.
+/// What does not change while the router lives, but for the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     /// The virtual router.
@@ -91,7 +91,7 @@ impl VirtualRouter {
         }
     }
 
-    /// What does not change.
+    /// What does not change by itself.
     pub const fn config(&self) -> &Config {
         &self.config
     }
@@ -132,6 +132,12 @@ impl VirtualRouter {
             State::Backup(backup) => backup.master_adver_interval,
             State::Initialize | State::Fault(_) | State::Master(_) => self.config.interval,
         }
+    }
+
+    /// It is a member of a group from now on, or not any more. A Master stays Master. One that waits for a group which it
+    /// leaves is to be given [`Event::GroupReady`], for nobody else will do so.
+    pub const fn set_grouped(&mut self, grouped: bool) {
+        self.config.grouped = grouped;
     }
 
     /// When [`Event::Timer`] is due; `None`: never.

@@ -1,7 +1,7 @@
 //! The configuration file: `[[router]]` tables whose keys are the options of a router, `[defaults]` for all of
 //! them, and `[[group]]` for those that are Master together. Every complaint names line and column.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -12,7 +12,9 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use thiserror::Error;
 use toml::Spanned;
 
-use super::{Configuration, Key, RouterOptions, Vmac, group};
+use super::together::{Conflict, Together};
+use super::{Configuration, Key, RouterOptions, group};
+use crate::script;
 
 /// Why a file is no configuration.
 #[derive(Debug, Error)]
@@ -56,7 +58,7 @@ type Table = BTreeMap<Spanned<String>, Spanned<Setting>>;
 #[derive(Debug)]
 enum Setting {
     One(String),
-    Many(Vec<Spanned<String>>),
+    Many(Vec<Spanned<Self>>),
 }
 
 /// What is wrong, and the octet of the file where.
@@ -66,44 +68,58 @@ pub(super) struct Complaint {
     pub(super) message: String,
 }
 
-/// Reads a file: at least one router, no router twice, and the groups that they form.
+/// Reads a file: at least one router, no router twice, and the groups that they form. Looks at the scripts it names.
 pub fn read(path: &Path) -> Result<Configuration, FileError> {
-    let text =
-        fs::read_to_string(path).map_err(|error| FileError::Unreadable { path: path.to_owned(), error })?;
-    parse(&text).map_err(|Complaint { at, message }| {
-        let (line, column) = place(&text, at);
+    let octets = fs::read(path).map_err(|error| FileError::Unreadable { path: path.to_owned(), error })?;
+    let (text, parsed) = match str::from_utf8(&octets) {
+        Ok(text) => (text, parse(text, path.parent().unwrap_or(Path::new("/")))),
+        Err(error) => {
+            let right = octets.get(..error.valid_up_to()).unwrap_or_default();
+            let message = "what stands here is no UTF-8, which the file has to be".to_owned();
+            (str::from_utf8(right).unwrap_or_default(), Err(Complaint { at: right.len(), message }))
+        }
+    };
+    parsed.map_err(|Complaint { at, message }| {
+        let (line, column) = place(text, at);
         FileError::Wrong { path: path.to_owned(), line, column, message }
     })
 }
 
-fn parse(text: &str) -> Result<Configuration, Complaint> {
-    let file: File = toml::from_str(text).map_err(|error| Complaint {
-        at: error.span().map_or(0, |span| span.start),
-        message: error.message().to_owned(),
+/// `directory` is where scripts are that have no slash in front.
+fn parse(text: &str, directory: &Path) -> Result<Configuration, Complaint> {
+    let file: File = toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        Complaint { at, message: better(text.get(at..).unwrap_or_default(), error.message()) }
     })?;
-    let (defaults, _) = options(&file.defaults)?;
-    let mut names = BTreeSet::new();
-    let mut with_vmac = BTreeSet::new();
+    let (defaults, of_defaults) = options(&file.defaults)?;
+    let mut together = Together::default();
     let mut routers = Vec::with_capacity(file.router.len());
     for table in file.router {
         let (own, places) = options(table.get_ref())?;
-        let config = own.or(&defaults).resolve().map_err(|error| Complaint {
-            at: places.get(&error.key).copied().unwrap_or(table.span().start),
-            message: format!("{}: {}", error.key.name(), error.message),
+        let here =
+            |key: Option<Key>| key.and_then(|key| places.get(&key)).copied().unwrap_or(table.span().start);
+        let place = |key: Key| of_defaults.get(&key).filter(|_| !places.contains_key(&key)).copied();
+        let said = own.or(&defaults);
+        let name = said.name();
+        let mut config = said.resolve().map_err(|error| {
+            let router = name.map_or_else(String::new, |name| format!(" (router {name})"));
+            Complaint {
+                at: place(error.key).unwrap_or_else(|| here(Some(error.key))),
+                message: format!("{}: {}{router}", error.key.name(), error.message),
+            }
         })?;
-        if !names.insert(config.name().to_string()) {
-            let message = format!("{} is there twice; a VRID is unique on an interface", config.name());
-            return Err(Complaint { at: table.span().start, message });
-        }
-        if config.vmac == Vmac::Interface && !with_vmac.insert(config.interface.clone()) {
-            let message = format!(
-                "vmac: {} takes the virtual MAC address of one virtual router only; use macvlan or none for the others",
-                config.interface
-            );
-            return Err(Complaint {
-                at: places.get(&Key::Vmac).copied().unwrap_or(table.span().start),
-                message,
-            });
+        together.add(&config).map_err(|Conflict { key, message }| {
+            let key_name = key.map_or_else(String::new, |key| format!("{}: ", key.name()));
+            Complaint { at: here(key), message: format!("{key_name}{message}") }
+        })?;
+        config.resolve_scripts(directory);
+        for (key, script) in [(Key::Up, &config.up), (Key::Down, &config.down)] {
+            if let Some(path) = script {
+                script::check(path).map_err(|error| Complaint {
+                    at: place(key).unwrap_or_else(|| here(Some(key))),
+                    message: format!("{}: {error}", key.name()),
+                })?;
+            }
         }
         routers.push(config);
     }
@@ -117,6 +133,15 @@ fn parse(text: &str) -> Result<Configuration, Complaint> {
     Ok(Configuration { routers, groups })
 }
 
+/// What is wrong with this text, in better words where it is a mistake that is made often.
+fn better(text: &str, message: &str) -> String {
+    let single = ["router", "group"].into_iter().find(|name| text.starts_with(&format!("[{name}]")));
+    single.map_or_else(
+        || message.to_owned(),
+        |name| format!("write [[{name}]] with two brackets, since there can be several"),
+    )
+}
+
 /// The options of a table and where each stands.
 fn options(table: &Table) -> Result<(RouterOptions, BTreeMap<Key, usize>), Complaint> {
     let mut options = RouterOptions::default();
@@ -126,7 +151,13 @@ fn options(table: &Table) -> Result<(RouterOptions, BTreeMap<Key, usize>), Compl
             at: name.span().start,
             message: format!("unknown key {:?}; a router has {}", name.get_ref(), key_names()),
         })?;
-        places.insert(key, setting.span().start);
+        if places.insert(key, setting.span().start).is_some() {
+            let other = table.keys().filter(|name| Key::named(name.get_ref()) == Some(key));
+            return Err(Complaint {
+                at: other.map(|name| name.span().start).max().unwrap_or_default(),
+                message: format!("{} is there twice, once with an underscore", key.name()),
+            });
+        }
         let mut set = |text: &str, at: usize| {
             options
                 .set(key, text)
@@ -134,9 +165,13 @@ fn options(table: &Table) -> Result<(RouterOptions, BTreeMap<Key, usize>), Compl
         };
         match (setting.get_ref(), key) {
             (Setting::One(text), _) => set(text, setting.span().start)?,
-            (Setting::Many(texts), Key::Addresses) => {
-                for text in texts {
-                    set(text.get_ref(), text.span().start)?;
+            (Setting::Many(settings), Key::Addresses) => {
+                for one in settings {
+                    let Setting::One(text) = one.get_ref() else {
+                        let message = "addresses: a list of texts is wanted, not of lists".to_owned();
+                        return Err(Complaint { at: one.span().start, message });
+                    };
+                    set(text, one.span().start)?;
                 }
             }
             (Setting::Many(_), _) => {
@@ -194,11 +229,11 @@ impl<'de> Deserialize<'de> for Setting {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Setting, A::Error> {
-                let mut texts = Vec::new();
-                while let Some(text) = seq.next_element()? {
-                    texts.push(text);
+                let mut settings = Vec::new();
+                while let Some(setting) = seq.next_element()? {
+                    settings.push(setting);
                 }
-                Ok(Setting::Many(texts))
+                Ok(Setting::Many(settings))
             }
         }
         deserializer.deserialize_any(Texts)
@@ -208,6 +243,10 @@ impl<'de> Deserialize<'de> for Setting {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str) -> Result<Configuration, Complaint> {
+        super::parse(text, Path::new("/etc"))
+    }
     use vrrpd_common::{Priority, Version};
 
     fn complaint(text: &str) -> (usize, usize, String) {
@@ -322,5 +361,101 @@ mod tests {
     fn a_file_without_routers_and_a_file_that_is_no_toml_are_refused() {
         assert_eq!(complaint("").0, 1);
         assert_eq!(complaint("[defaults]\nvrid = = 1\n").0, 2);
+    }
+
+    fn router(interface: &str, vrid: u8, more: &str) -> String {
+        format!(
+            "[[router]]\ninterface = \"{interface}\"\nvrid = {vrid}\naddresses = [\"10.0.0.{vrid}\"]\nvmac = \"none\"\n{more}"
+        )
+    }
+
+    #[test]
+    fn a_script_that_cannot_be_run_is_named_with_its_place() {
+        let (line, column, message) = complaint(&router("eth0", 5, "up = \"/nonexistent\"\n"));
+        assert_eq!((line, column), (6, 6), "{message}");
+        assert!(message.starts_with("up: /nonexistent: "), "{message}");
+        let of_defaults = format!("[defaults]\ndown = \"/nonexistent\"\n{}", router("eth0", 5, ""));
+        let (line, column, message) = complaint(&of_defaults);
+        assert_eq!((line, column), (2, 8), "{message}");
+    }
+
+    #[test]
+    fn routers_of_an_interface_that_want_different_data_paths_are_refused() {
+        let text = format!("{}{}", router("eth0", 5, ""), router("eth0", 6, "xdp = \"auto\"\n"));
+        let (line, column, message) = complaint(&text);
+        assert_eq!((line, column), (11, 7), "{message}");
+        assert!(message.starts_with("xdp: ") && message.contains("eth0/5"), "{message}");
+        assert!(
+            parse(&format!("{}{}", router("eth0", 5, ""), router("eth1", 6, "xdp = \"auto\"\n"))).is_ok()
+        );
+        let text = format!("{}{}", router("eth0", 5, "xdp-pass = true\n"), router("eth0", 6, ""));
+        let (line, _, message) = complaint(&text);
+        assert_eq!(line, 7, "{message}");
+    }
+
+    #[test]
+    fn a_default_that_does_not_go_with_a_router_is_named_with_its_place_and_the_router() {
+        let text = format!("[defaults]\ninterval = \"10ms\"\n{}", router("eth0", 5, "protocol = \"v2\"\n"));
+        let (line, column, message) = complaint(&text);
+        assert_eq!((line, column), (2, 12), "{message}");
+        assert!(message.contains("eth0/5"), "{message}");
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_in_two_spellings_is_refused() {
+        let (line, column, message) =
+            complaint(&router("eth0", 5, "lower_priority = 9\nlower-priority = 8\n"));
+        assert_eq!((line, column), (7, 1), "{message}");
+        assert!(message.contains("lower-priority") && message.contains("twice"), "{message}");
+    }
+
+    #[test]
+    fn one_bracket_where_two_belong_is_told_so() {
+        for (text, right) in
+            [("[router]\nvrid = 5\n", "[[router]]"), ("\n[group]\nname = \"x\"\n", "[[group]]")]
+        {
+            let (_, _, message) = complaint(text);
+            assert!(message.contains(right), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_list_where_one_value_belongs_is_told_so_whatever_is_in_it() {
+        for value in ["[1, 2]", "[\"1\"]", "[[1]]"] {
+            let (line, _, message) = complaint(&router("eth0", 5, &format!("priority = {value}\n")));
+            assert_eq!(line, 6);
+            assert!(message.starts_with("priority: one value"), "{message}");
+        }
+        let (_, _, message) = complaint("[[router]]\naddresses = [1]\n");
+        assert!(message.starts_with("addresses: "), "{message}");
+    }
+
+    #[test]
+    fn a_file_s_complaint_about_magic_packets_has_no_letters_of_the_command_line() {
+        for one in ["magic-source = \"10.0.0.5\"", "magic-destination = \"10.0.0.9\""] {
+            let (_, _, message) = complaint(&router("eth0", 5, one));
+            assert!(message.starts_with("magic-") && !message.contains(" -"), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_of_one_router_of_an_interface() {
+        let same = |interface: &str| {
+            let other = router(interface, 6, "").replace("10.0.0.6", "10.0.0.5/24");
+            format!("{}{other}", router("eth0", 5, ""))
+        };
+        let (line, column, message) = complaint(&same("eth0"));
+        assert_eq!((line, column), (9, 13), "{message}");
+        assert!(message.starts_with("addresses: 10.0.0.5") && message.contains("eth0/5"), "{message}");
+        assert!(parse(&same("eth1")).is_ok());
+    }
+
+    #[test]
+    fn octets_that_are_no_text_are_named_with_their_place() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("vrrpd.toml");
+        fs::write(&path, b"[defaults]\n# \xc3\xa4\xff\n").expect("writes");
+        let message = read(&path).expect_err("is wrong").to_string();
+        assert!(message.contains("vrrpd.toml:2:4: ") && message.contains("UTF-8"), "{message}");
     }
 }

@@ -21,6 +21,12 @@ pub struct GroupConfig {
 }
 
 impl GroupConfig {
+    /// Whether it has the same members, in any order and whatever it is called.
+    pub fn is_of_the_same(&self, other: &Self) -> bool {
+        let set = |group: &Self| group.members.iter().cloned().collect::<BTreeSet<_>>();
+        self.size == other.size && set(self) == set(other)
+    }
+
     /// The group of all processes with `-M`, to which this one adds a router.
     pub fn of_processes(size: u8, router: &RouterConfig) -> Self {
         Self { name: None, size, members: vec![router.name().to_string()] }

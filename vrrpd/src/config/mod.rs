@@ -7,6 +7,7 @@ mod authentication;
 pub mod file;
 mod group;
 mod options;
+mod together;
 pub mod value;
 
 use std::fmt;
@@ -182,6 +183,7 @@ impl RouterConfig {
             accept_interval_mismatch: other.accept_interval_mismatch,
             require_equal_addresses: other.require_equal_addresses,
             magic: other.magic,
+            grouped: other.grouped,
             ..self.clone()
         };
         // An owner has its addresses anyway, and is begun in another way.
@@ -236,11 +238,7 @@ impl Vmac {
 pub fn load(path: &Path) -> Result<Configuration, String> {
     let read = thread::scope(|scope| scope.spawn(|| file::read(path)).join());
     let read = read.map_err(|_| format!("{}: cannot be read", path.display()))?;
-    let mut configuration = read.map_err(|error| error.to_string())?.clone();
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    configuration.routers.iter_mut().for_each(|config| config.resolve_scripts(directory));
-    configuration.routers.iter().try_for_each(check_scripts)?;
-    Ok(configuration)
+    Ok(read.map_err(|error| error.to_string())?.clone())
 }
 
 impl RouterConfig {

@@ -5,11 +5,14 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use thiserror::Error;
+use vrrpd_common::params::IntervalError;
 use vrrpd_common::router::AnnounceTimes;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Family, Interval, Priority, Version, Vrid};
 
-use super::{Announce, Authentication, Magic, RouterConfig, VirtualAddress, Vmac, VmacFallback, Xdp, value};
+use super::{
+    Announce, Authentication, Magic, RouterConfig, RouterName, VirtualAddress, Vmac, VmacFallback, Xdp, value,
+};
 
 /// Most addresses that an advert can hold (RFC 9568 §5.2.5).
 const ADDRESSES_MAX: usize = 255;
@@ -108,8 +111,8 @@ impl RouterOptions {
             Key::VmacFallback => self.vmac_fallback = Some(value::vmac_fallback(text)?),
             Key::LowerPriority => self.lower_priority = Some(value::priority(text)?),
             Key::RaisePriority => self.raise_priority = Some(value::priority(text)?),
-            Key::Up => self.up = Some(PathBuf::from(text)),
-            Key::Down => self.down = Some(PathBuf::from(text)),
+            Key::Up => self.up = Some(value::script(text)?),
+            Key::Down => self.down = Some(value::script(text)?),
             Key::ScriptTimeout => self.script_timeout = Some(value::duration(text)?),
             Key::GarpCount => self.garp_count = Some(value::garp_count(text)?),
             Key::GarpDelay => self.garp_delay = Some(value::duration(text)?),
@@ -123,6 +126,12 @@ impl RouterOptions {
             Key::XdpPass => self.xdp_pass = Some(boolean(text)?),
         }
         Ok(())
+    }
+
+    /// What the router will be called, as far as that has been said.
+    pub fn name(&self) -> Option<String> {
+        let family = self.addresses.first().map_or(Family::Ipv4, VirtualAddress::family);
+        Some(RouterName { interface: self.interface.as_deref()?, vrid: self.vrid?, family }.to_string())
     }
 
     /// The router that was meant.
@@ -148,7 +157,7 @@ impl RouterOptions {
         let interval = match self.interval {
             None => Interval::DEFAULT,
             Some(span) => Interval::from_duration(version, span)
-                .map_err(|error| Key::Interval.error(error.to_string()))?,
+                .map_err(|error| Key::Interval.error(interval_error(version, error)))?,
         };
         for (key, span) in [(Key::GarpDelay, self.garp_delay), (Key::GarpInterval, self.garp_interval)] {
             if span.is_some_and(|span| span != Duration::ZERO && span < GARP_SPACING) {
@@ -228,6 +237,14 @@ impl RouterOptions {
     }
 }
 
+fn interval_error(version: Version, error: IntervalError) -> String {
+    match (error, version) {
+        (IntervalError::Zero, Version::V2) => "0 is no interval; one is 1 to 255 seconds".to_owned(),
+        (IntervalError::Zero, Version::V3) => "0 is no interval; one is 10ms to 40.95s".to_owned(),
+        (IntervalError::NotWholeSeconds | IntervalError::TooLong { .. }, _) => error.to_string(),
+    }
+}
+
 fn check_addresses(addresses: &[VirtualAddress], family: Family) -> Result<(), OptionError> {
     if let Some(other) = addresses.iter().find(|address| address.family() != family) {
         return Err(Key::Addresses.error(format!(
@@ -265,13 +282,10 @@ fn magic(
         (Some(source), Some(destination)) => (source, destination),
         (None, None) => return Ok(None),
         (Some(_), None) => {
-            return Err(Key::MagicDestination
-                .error("is missing; -I says where magic packets come from, -O where they go"));
+            return Err(Key::MagicDestination.error("is missing; it says where magic packets go"));
         }
         (None, Some(_)) => {
-            return Err(
-                Key::MagicSource.error("is missing; -O says where magic packets go, -I where they come from")
-            );
+            return Err(Key::MagicSource.error("is missing; it says where magic packets come from"));
         }
     };
     for (key, address) in [(Key::MagicSource, source), (Key::MagicDestination, destination)] {

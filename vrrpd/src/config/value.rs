@@ -1,6 +1,7 @@
 //! The text of one option, turned into a value or into a sentence that says what would be right.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use vrrpd_common::group;
@@ -201,6 +202,11 @@ pub fn vmac_fallback(text: &str) -> Parsed<VmacFallback> {
             Err(format!("{text:?} says not what to do without a virtual MAC address; one is none or refuse"))
         }
     }
+}
+
+/// The path of a script.
+pub fn script(text: &str) -> Parsed<PathBuf> {
+    if text.is_empty() { Err("the path of a script is missing".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
 
 /// The address of one host, without a length.

@@ -1,6 +1,7 @@
 //! What an earlier daemon could not give back, since it was killed: found at the start, and given back now.
 
 use tracing::warn;
+use vrrpd_common::MacAddr;
 use vrrpd_common::router::Action;
 
 use super::instance::Instance;
@@ -49,7 +50,22 @@ pub(super) fn is_ours(routers: &[Instance], found: Found<'_>) -> bool {
 pub(super) fn vmac(router: &mut Instance, link: &Link, journal: &Journal) -> Result<(), StartError> {
     let Some(interface) = &link.interface else { return Ok(()) };
     router.vmac.note_own(interface);
-    let Some(mac) = interface.mac.filter(|mac| mac.is_virtual_router()) else { return Ok(()) };
+    if let Some((mac, own)) = left_vmac(router, link, journal)? {
+        warn!(router = %router.config.name(), %mac, "giving back a virtual MAC address that an earlier vrrpd left behind");
+        router.vmac.adopt(interface, own);
+        router.queue.push_back(Action::GiveUpAddresses);
+    }
+    Ok(())
+}
+
+/// A virtual MAC address on the interface that is the router's to give back, and the interface's own one.
+pub(super) fn left_vmac(
+    router: &Instance,
+    link: &Link,
+    journal: &Journal,
+) -> Result<Option<(MacAddr, MacAddr)>, StartError> {
+    let Some(interface) = &link.interface else { return Ok(None) };
+    let Some(mac) = interface.mac.filter(|mac| mac.is_virtual_router()) else { return Ok(None) };
     let noted = journal.own_mac(&link.name);
     let permanent = interface.permanent_mac.filter(|mac| !mac.is_virtual_router());
     let own = match (router.vmac.is_on(interface), router.vmac.mode()) {
@@ -61,11 +77,8 @@ pub(super) fn vmac(router: &mut Instance, link: &Link, journal: &Journal) -> Res
             let holder = format!(", {mac}");
             return Err(StartError::VmacTaken { interface: link.name.clone(), holder });
         }
-        (false, Vmac::Macvlan | Vmac::None) => return Ok(()),
+        (false, Vmac::Macvlan | Vmac::None) => return Ok(None),
     };
     let own = own.ok_or_else(|| StartError::OwnMacUnknown { interface: link.name.clone(), mac })?;
-    warn!(router = %router.config.name(), %mac, "giving back a virtual MAC address that an earlier vrrpd left behind");
-    router.vmac.adopt(interface, own);
-    router.queue.push_back(Action::GiveUpAddresses);
-    Ok(())
+    Ok(Some((mac, own)))
 }

@@ -5,22 +5,28 @@
 //! stands; the loop settles what was noted before it sleeps, with all that came of it, so that a group is not told
 //! that a member is willing while an advert that ends that waits to be read.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
+use std::thread;
 
-use vrrpd_common::group::{Group, Input, Key, Lacking, Member, Output, Standing};
+use vrrpd_common::group::{Group, Input, Key, Lacking, Member, Message, Output, PeerId, Standing};
 use vrrpd_common::router::{Event, VirtualRouter};
 use vrrpd_common::timers::master_down_interval;
 use vrrpd_common::{Duration, Instant};
 
 use super::Daemon;
+use super::start::StartError;
 use crate::clock;
 use crate::config::{GroupConfig, RouterConfig};
 use crate::datapath::RouterId;
 use crate::datapath::readiness::Readiness;
 use crate::peers::{Heard, Peers};
 use crate::report::GroupReport;
+
+/// How long processes that are there may take to say how they stand, and how often they are listened to.
+const ACQUAINTANCE: Duration = Duration::from_millis(200);
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// A router's place in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,19 +79,51 @@ impl Served {
 }
 
 impl Groups {
-    /// The groups as they were configured.
-    pub(super) fn configs(&self) -> impl Iterator<Item = &GroupConfig> {
-        self.served.iter().map(|served| &served.config)
-    }
-
-    /// Looks for the other processes of the group, and listens at `path` for those that come later.
-    pub(super) fn meet(&mut self, path: &Path, readiness: &Readiness) -> std::io::Result<()> {
-        if let [Served { group, members, .. }, ..] = &self.served[..]
-            && let [member, ..] = &members[..]
-        {
-            self.peers =
-                Some(Peers::open(member.name.clone(), path, group.greeting(), clock::now(), readiness)?);
+    /// Looks for the other processes of the group, and listens at `path` for those that come later. They count on us
+    /// once we have told them how we stand, which we do not if the group is not the one that we were told of.
+    pub(super) fn meet(&mut self, path: &Path, readiness: &Readiness) -> Result<(), StartError> {
+        let Self { served, inputs, peers: place } = self;
+        let [Served { config, group, members, .. }, ..] = &served[..] else { return Ok(()) };
+        let [member, ..] = &members[..] else { return Ok(()) };
+        let failed = |error| StartError::System { what: path.display().to_string(), error };
+        let mut peers = Peers::open(member.name.clone(), path, clock::now(), readiness).map_err(failed)?;
+        let mut said: BTreeMap<PeerId, Message> = BTreeMap::new();
+        let until = clock::now() + ACQUAINTANCE;
+        loop {
+            peers.hear_all(clock::now(), readiness, &mut |heard| {
+                match heard {
+                    Heard::Message(id, message) => drop(said.insert(id, message)),
+                    Heard::Gone(id) => drop(said.remove(&id)),
+                }
+                inputs.push_back(input(heard));
+            });
+            // Others that begin right now say no more than their names; nor does one that is stopped say anything.
+            let all_have_spoken =
+                peers.all_are_known() && peers.present().all(|(id, _)| said.contains_key(&id));
+            if all_have_spoken || clock::now() >= until {
+                break;
+            }
+            thread::sleep(LOOK_AGAIN);
         }
+        let others: Vec<_> = peers.present().filter_map(|(id, name)| Some((name, said.get(&id)?))).collect();
+        if let Some((peer, message)) = others.iter().find(|(_, message)| message.size != config.size) {
+            return Err(StartError::GroupSize {
+                ours: config.size,
+                peer: (*peer).to_owned(),
+                theirs: message.size,
+            });
+        }
+        // Of those that begin together, the first by name come first.
+        let beside = |(id, name): &(PeerId, &str)| said.contains_key(id) || *name < member.name.as_str();
+        let mut names: Vec<_> = peers.present().filter(beside).map(|(_, name)| name).collect();
+        if names.len() + members.len() > usize::from(config.size) {
+            names.sort_unstable();
+            return Err(StartError::GroupFull { size: config.size, members: names.join(", ") });
+        }
+        if let Some(greeting) = group.greeting() {
+            peers.tell(greeting, readiness);
+        }
+        *place = Some(peers);
         Ok(())
     }
 
@@ -199,7 +237,9 @@ impl Groups {
 }
 
 impl Daemon {
-    /// Makes the groups those that are wanted. One that is there as it is wanted, with every router that it had, stays.
+    /// Makes the groups those that are wanted. One that is there with the members that are wanted, whatever it is called,
+    /// stays, if it has every router that it had. Of another one, members that are Master stay it while the others take
+    /// part in their elections.
     pub(super) fn form_groups(&mut self, wanted: &[GroupConfig]) {
         self.settle_groups();
         let mut before = std::mem::take(&mut self.groups.served);
@@ -210,11 +250,11 @@ impl Daemon {
                         .get(own.router.0)
                         .is_some_and(|router| router.group.is_some() && !router.is_gone())
                 };
-                served.config == *config && served.members.iter().all(has_place)
+                served.config.is_of_the_same(config) && served.members.iter().all(has_place)
             };
             let served = match before.iter().position(stays) {
-                Some(place) => before.swap_remove(place),
-                None => Served::new(config, self.present().map(|(id, router)| (id, &router.config))),
+                Some(place) => Served { config: config.clone(), ..before.swap_remove(place) },
+                None => self.served_anew(config),
             };
             self.groups.served.push(served);
         }
@@ -233,6 +273,20 @@ impl Daemon {
                 self.groups.note(place, &router.machine);
             }
         }
+    }
+
+    /// A group of those routers that are here and do not leave.
+    fn served_anew(&self, config: &GroupConfig) -> Served {
+        let routers = self.present().filter(|(_, router)| !router.is_leaving());
+        let mut served = Served::new(config, routers.map(|(id, router)| (id, &router.config)));
+        let is_master = |own: &Own| {
+            let router = self.routers.get(own.router.0);
+            router.is_some_and(|router| Standing::of(&router.machine) == Standing::Master)
+        };
+        if served.members.iter().any(is_master) {
+            served.group.assemble(clock::now());
+        }
+        served
     }
 
     /// Tells the groups what was noted, and carries out what comes of it, until there is nothing more.

@@ -209,6 +209,7 @@ impl Instance {
 
     /// Goes on with a configuration that [`RouterConfig::can_become`] allows.
     pub(super) fn exchange(&mut self, config: RouterConfig) {
+        self.machine.set_grouped(config.grouped);
         self.config = config;
         self.cached = None;
     }

@@ -47,6 +47,8 @@ pub(super) struct Link {
     pub(super) arriving: Option<Interface>,
     /// The program that the interface is to have, or why there is none.
     program: Program,
+    /// The program is on the interface already, of which nothing else is open yet.
+    attached: Option<Box<XdpPath>>,
     pub(super) table: Table,
     pub(super) routers: Vec<RouterId>,
     /// What was said of discarded adverts.
@@ -115,6 +117,7 @@ impl Link {
             interface: None,
             arriving: None,
             program: Program::None,
+            attached: None,
             table: Table::default(),
             routers: Vec::new(),
             rejects_said: Spacing::default(),
@@ -141,9 +144,21 @@ impl Link {
         program: Result<Loaded, Refusal>,
         readiness: &Readiness,
     ) -> io::Result<()> {
-        let index = interface.index;
         self.sockets = None;
-        let attached = program.and_then(|program| XdpPath::attach(program, index, &self.name, self.xdp));
+        let attached =
+            program.and_then(|program| XdpPath::attach(program, interface.index, &self.name, self.xdp));
+        self.open_with(id, interface, attached, readiness)
+    }
+
+    /// The same with a program that is on the interface, or why none is.
+    fn open_with(
+        &mut self,
+        id: LinkId,
+        interface: &Interface,
+        attached: Result<XdpPath, Refusal>,
+        readiness: &Readiness,
+    ) -> io::Result<()> {
+        let index = interface.index;
         let path = match attached {
             Ok(xdp) => {
                 readiness.add(&xdp, id.number(KERNEL))?;
@@ -259,8 +274,30 @@ impl Link {
         self.program = Program::Ready(program.map(Box::new));
     }
 
+    /// Whether the interface can have the data path that is asked for by name, as far as that can be told while it has
+    /// another one. A program that is loaded for it is put onto it; what there is stays in use until it is opened anew.
+    pub(super) fn try_datapath(&mut self, wanted: Xdp) -> Result<(), Refusal> {
+        if let Some(Path::Xdp { program, .. }) = self.sockets.as_ref().map(|sockets| &sockets.path) {
+            let refused = program.reason().filter(|_| wanted == Xdp::Native);
+            return refused.map_or(Ok(()), |reason| Err(Refusal(reason.to_owned())));
+        }
+        let Some(interface) = &self.interface else { return Ok(()) };
+        if let Some(obstacle) = XdpPath::obstacle(&self.name, wanted, interface.xdp_program) {
+            return Err(obstacle);
+        }
+        match std::mem::take(&mut self.program) {
+            Program::Ready(program) => {
+                let attached = XdpPath::attach(*program?, interface.index, &self.name, wanted)?;
+                self.attached = Some(Box::new(attached));
+            }
+            other @ (Program::None | Program::Loading) => self.program = other,
+        }
+        Ok(())
+    }
+
     /// Forgets a program that nobody needs any more.
     pub(super) fn drop_program(&mut self) {
+        self.attached = None;
         if !self.is_loading() {
             self.program = Program::None;
         }
@@ -320,6 +357,9 @@ impl Link {
     ) -> io::Result<Option<Refusal>> {
         let Some(interface) = self.interface.clone() else { return Ok(None) };
         let Some(mut sockets) = self.sockets.take() else {
+            if let Some(attached) = self.attached.take() {
+                return self.open_with(id, &interface, Ok(*attached), readiness).map(|()| None);
+            }
             let not_asked_for = || Err(Refusal("the program is not loaded".to_owned()));
             let program = self.take_program(&interface).unwrap_or_else(not_asked_for);
             return self.open(id, &interface, program, readiness).map(|()| None);
@@ -423,6 +463,7 @@ impl Link {
     /// The interface is gone, and its sockets with it.
     pub(super) fn close(&mut self) {
         self.interface = None;
+        self.attached = None;
         self.rest();
     }
 

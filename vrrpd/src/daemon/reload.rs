@@ -3,16 +3,21 @@
 //!
 //! A router that is not in the file any more leaves as at the end of the process. One that has changed in what can be
 //! exchanged while it runs goes on with the new values; one that has changed otherwise leaves and comes back as a new
-//! one, and so do all members of a group that is not as it was. New ones are begun when all that leave have given back what they held.
+//! one. New ones are begun when all that leave have given back what they held.
+//!
+//! Nobody leaves for a file that the start would refuse: first all is looked at, and claimed, that those that come need.
+//! If some of it is not to be had, the configuration stays as it was.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
+use vrrpd_common::Duration;
 use vrrpd_common::abi::{Command, slot};
 use vrrpd_common::router::Event;
 
+use super::adopt;
 use super::instance::{Instance, Task};
 use super::link::{Link, LinkId};
 use super::start::{self, StartError};
@@ -24,20 +29,48 @@ use crate::datapath::program::Refusal;
 use crate::interface::{self, Hold};
 use crate::journal::Journal;
 
-/// What is to become of the configuration.
+/// What is to become of the configuration. One file is done with before the next one is looked at.
 #[derive(Debug, Default)]
 pub(super) struct Reload {
     /// The file; `None`: the routers are on the command line.
     pub(super) file: Option<PathBuf>,
     reading: Option<JoinHandle<Result<Configuration, String>>>,
+    /// Read, and not looked at yet.
+    read: Option<Configuration>,
+    stage: Stage,
     /// New interfaces of which nothing has been told yet.
     awaited: BTreeSet<String>,
-    /// To be begun when nobody leaves any more.
+    /// Names that routers which are to be begun have been promised.
+    claims: BTreeSet<String>,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
+    /// There is nothing to do.
+    #[default]
+    Idle,
+    /// Interfaces and programs have been asked for that it needs.
+    Looking(Configuration),
+    /// Somebody leaves. These are to be begun when nobody does any more, and then these groups to be formed.
+    Changing(Vec<RouterConfig>, Vec<GroupConfig>),
+}
+
+/// What a file changes.
+#[derive(Debug, Default)]
+struct Plan {
+    leaving: Vec<RouterId>,
+    exchanged: Vec<(RouterId, RouterConfig)>,
     arriving: Vec<RouterConfig>,
-    /// To be formed then.
-    groups: Vec<GroupConfig>,
-    /// Somebody leaves, or is to be begun.
-    unsettled: bool,
+    new: usize,
+    left: usize,
+    changed: usize,
+    unchanged: usize,
+}
+
+/// Why a file is refused, and for the sake of which router.
+struct Refused {
+    router: String,
+    error: StartError,
 }
 
 impl Reload {
@@ -71,79 +104,226 @@ impl Daemon {
         self.reload.reading = Some(tokio::task::spawn_blocking(move || config::load(&file)));
     }
 
-    /// Makes the routers those of the file.
+    /// Takes what was read for the configuration to come.
     pub(super) fn reloaded(&mut self, read: Result<Configuration, String>) {
-        let Configuration { routers: configs, groups } = match read.and_then(fits) {
-            Ok(configuration) => configuration,
-            Err(message) => {
-                error!(reason = message, "SIGHUP: the configuration stays as it was");
-                return;
+        match read {
+            Ok(configuration) => self.reload.read = Some(configuration),
+            Err(message) => error!(reason = message, "SIGHUP: the configuration stays as it was"),
+        }
+    }
+
+    /// Does what can be done now to make the routers those of the file.
+    pub(super) fn settle(&mut self) -> bool {
+        let mut changed = false;
+        if matches!((&self.reload.stage, &self.reload.read), (Stage::Idle, None)) {
+            return changed;
+        }
+        loop {
+            if let Stage::Changing(..) = self.reload.stage {
+                let leaving: Vec<_> =
+                    self.present().filter(|(_, router)| router.is_leaving()).map(|(id, _)| id).collect();
+                for id in leaving {
+                    self.see_off(id);
+                }
             }
-        };
-        let is_known =
-            |config: &RouterConfig| self.present().any(|(_, router)| router.config.name() == config.name());
-        let new = configs.iter().filter(|config| !is_known(config)).count();
-        let regrouped = self.regrouped(&configs, &groups);
-        let (mut left, mut changed, mut unchanged) = (0, 0, 0);
-        for id in self.ids().collect::<Vec<_>>() {
-            let Some(router) = self.routers.get(id.0) else { continue };
-            let wanted = configs.iter().find(|config| config.name() == router.config.name());
-            match wanted {
-                Some(_) if regrouped.contains(&router.config.name().to_string()) => {
-                    changed += 1;
-                    self.dismiss(id);
+            if self.present().any(|(_, router)| router.is_leaving())
+                || !self.reload.awaited.is_empty()
+                || self.links.iter().any(Link::is_loading)
+            {
+                return changed;
+            }
+            match (std::mem::take(&mut self.reload.stage), self.reload.read.take()) {
+                (Stage::Idle, None) => return changed,
+                (Stage::Idle, Some(read)) => self.look(read),
+                (Stage::Looking(_), Some(newer)) => {
+                    self.forget_programs();
+                    self.look(newer);
                 }
-                Some(wanted) if *wanted == router.config => unchanged += 1,
-                Some(wanted) if router.config.can_become(wanted) => {
-                    changed += 1;
-                    self.exchange(id, wanted.clone());
+                (Stage::Looking(wanted), None) => {
+                    changed = true;
+                    self.make_so(wanted);
                 }
-                Some(_) => {
-                    changed += 1;
-                    self.dismiss(id);
-                }
-                None => {
-                    left += 1;
-                    self.dismiss(id);
+                (Stage::Changing(arriving, groups), newer) => {
+                    self.reload.read = newer;
+                    changed = true;
+                    self.begin_all(arriving, &groups);
                 }
             }
         }
-        let stays = |config: &RouterConfig| {
-            self.present().any(|(_, router)| !router.is_leaving() && router.config.name() == config.name())
-        };
-        let arriving: Vec<_> = configs.into_iter().filter(|config| !stays(config)).collect();
-        info!(new, left, changed, unchanged, "the configuration was read again");
-        for config in &arriving {
+    }
+
+    /// Asks for all that is to be known of a new configuration, and for the programs that its interfaces will have.
+    fn look(&mut self, wanted: Configuration) {
+        let plan = self.plan(&wanted.routers);
+        for config in &plan.arriving {
             if self.link_named(&config.interface).is_none() {
                 self.links.push(Link::new(config.interface.clone(), config.xdp, config.xdp_pass));
                 self.reload.awaited.insert(config.interface.clone());
                 self.service.follow(config.interface.clone());
             }
         }
-        self.load_programs(&arriving);
-        self.reload.arriving = arriving;
-        self.reload.groups = groups;
-        self.reload.unsettled = true;
-    }
-
-    /// Has the programs loaded that interfaces without a router that stays will have.
-    fn load_programs(&mut self, arriving: &[RouterConfig]) {
-        for place in 0..self.links.len() {
-            let id = LinkId(place);
-            let Some(link) = self.links.get(place) else { continue };
-            let here =
-                arriving.iter().filter(|config| config.interface == link.name && config.xdp != Xdp::Off);
-            let slots: Vec<_> = here.map(|config| slot(config.family, config.vrid)).collect();
-            let stays = |(_, router): (_, &Instance)| router.link == id && !router.is_leaving();
-            if !slots.is_empty() && !self.present().any(stays) {
+        for (id, here) in self.links_to_open(&plan) {
+            let slots = here.iter().map(|config| slot(config.family, config.vrid)).collect();
+            if here.iter().any(|config| config.xdp != Xdp::Off) {
                 self.load_program(id, slots);
             }
+        }
+        self.reload.stage = Stage::Looking(wanted);
+    }
+
+    /// What becomes of each router.
+    fn plan(&self, configs: &[RouterConfig]) -> Plan {
+        let mut plan = Plan::default();
+        let mut staying = BTreeSet::new();
+        for (id, router) in self.present() {
+            match configs.iter().find(|config| config.name() == router.config.name()) {
+                Some(wanted) if *wanted == router.config => {
+                    plan.unchanged += 1;
+                    staying.insert(wanted.name().to_string());
+                }
+                Some(wanted) if router.config.can_become(wanted) => {
+                    plan.changed += 1;
+                    staying.insert(wanted.name().to_string());
+                    plan.exchanged.push((id, wanted.clone()));
+                }
+                Some(_) => {
+                    plan.changed += 1;
+                    plan.leaving.push(id);
+                }
+                None => {
+                    plan.left += 1;
+                    plan.leaving.push(id);
+                }
+            }
+        }
+        let comes = |config: &&RouterConfig| !staying.contains(&config.name().to_string());
+        plan.arriving = configs.iter().filter(comes).cloned().collect();
+        plan.new = configs.len() - plan.changed - plan.unchanged;
+        plan
+    }
+
+    /// The interfaces that no router stays on and some come to, with these.
+    fn links_to_open<'a>(&self, plan: &'a Plan) -> Vec<(LinkId, Vec<&'a RouterConfig>)> {
+        let mut opened = Vec::new();
+        for (place, link) in self.links.iter().enumerate() {
+            let here: Vec<_> = plan.arriving.iter().filter(|config| config.interface == link.name).collect();
+            if !here.is_empty() && link.routers.iter().all(|id| plan.leaving.contains(id)) {
+                opened.push((LinkId(place), here));
+            }
+        }
+        opened
+    }
+
+    /// Makes the routers those that are wanted, unless the start would refuse them.
+    fn make_so(&mut self, wanted: Configuration) {
+        let Configuration { routers: configs, groups } = wanted;
+        let plan = self.plan(&configs);
+        if let Err(Refused { router, error }) = self.admit(&plan) {
+            let file = self.reload.file.clone().unwrap_or_default();
+            error!(file = %file.display(), router, reason = %error, "SIGHUP: the configuration stays as it was");
+            self.forget_programs();
+            return;
+        }
+        let Plan { leaving, exchanged, arriving, new, left, changed, unchanged } = plan;
+        info!(new, left, changed, unchanged, "the configuration was read again");
+        // Before anybody leaves, so that nobody is taken along.
+        self.form_groups(&without(&groups, &arriving));
+        for (id, config) in exchanged {
+            self.exchange(id, config);
+        }
+        for id in leaving {
+            self.dismiss(id);
+        }
+        self.reload.stage = Stage::Changing(arriving, groups);
+    }
+
+    /// Looks at all that those that come need, and claims it; if some of it is not to be had, nothing is claimed.
+    fn admit(&mut self, plan: &Plan) -> Result<(), Refused> {
+        let refused = |config: &RouterConfig, error| Refused { router: config.name().to_string(), error };
+        for config in &plan.arriving {
+            self.check(config).map_err(|error| refused(config, error))?;
+        }
+        let held: BTreeSet<String> =
+            self.present().flat_map(|(_, router)| claims_of(&router.config)).collect();
+        let wanted: BTreeSet<String> = plan.arriving.iter().flat_map(claims_of).collect();
+        let mut admitted = plan.arriving.iter().try_for_each(|config| {
+            start::claim_router(&self.rundir, config).map_err(|error| refused(config, error))
+        });
+        for (id, here) in self.links_to_open(plan) {
+            let Some(link) = self.links.get_mut(id.0) else { continue };
+            let named = here.iter().find(|config| matches!(config.xdp, Xdp::Native | Xdp::Generic));
+            if let (Ok(()), Some(config)) = (&admitted, named)
+                && let Err(Refusal(reason)) = link.try_datapath(config.xdp)
+            {
+                admitted = Err(refused(config, StartError::no_datapath(config.xdp, reason)));
+            }
+        }
+        match admitted {
+            Ok(()) => self.reload.claims = wanted,
+            Err(_) => wanted.difference(&held).for_each(|name| self.rundir.release(name)),
+        }
+        admitted
+    }
+
+    /// What the start would refuse of a router on an interface as it is now.
+    fn check(&self, config: &RouterConfig) -> Result<(), StartError> {
+        let naming = || format!("interface = {:?}", config.interface);
+        let Some(id) = self.link_named(&config.interface) else { return Ok(()) };
+        let Some(link) = self.links.get(id.0) else { return Ok(()) };
+        let Some(interface) = &link.interface else {
+            // One that was there comes back.
+            let is_new = link.routers.is_empty() && link.arriving.is_none();
+            return if is_new { Err(StartError::NoInterface(naming())) } else { Ok(()) };
+        };
+        if interface.mac.is_none() {
+            return Err(StartError::NotEthernet(naming()));
+        }
+        let router = Instance::new(config.clone(), id);
+        start::check_length(&router, link)?;
+        let gives_back = |(_, router): (_, &Instance)| {
+            router.link == id && router.config.vmac == Vmac::Interface && router.vmac.is_on(interface)
+        };
+        if !self.present().any(gives_back) {
+            adopt::left_vmac(&router, link, &Journal::default())?;
+        }
+        Ok(())
+    }
+
+    /// Begins those that come, and forms the groups.
+    fn begin_all(&mut self, arriving: Vec<RouterConfig>, groups: &[GroupConfig]) {
+        self.reload.claims.clear();
+        let mut begun = Vec::new();
+        for config in arriving {
+            let name = config.name().to_string();
+            match self.begin(config.clone()) {
+                Ok(id) => begun.extend(id),
+                Err(error) => {
+                    error!(router = name, %error, "the new router is left out");
+                    self.leave_out(&config);
+                }
+            }
+        }
+        self.forget_programs();
+        self.form_groups(groups);
+        // The owner of its addresses takes them at once.
+        self.write_journal();
+        self.keep_own_macs();
+        for id in begun {
+            self.event(id, Event::Startup, None);
+        }
+    }
+
+    /// Lets go of programs that were loaded for an interface and are not needed now.
+    fn forget_programs(&mut self) {
+        for link in self.links.iter_mut().filter(|link| link.arriving.is_none()) {
+            link.drop_program();
         }
     }
 
     /// Goes on with other values.
     fn exchange(&mut self, id: RouterId, config: RouterConfig) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
+        let leaves_group = router.config.grouped && !config.grouped;
         let priority = (router.config.priority != config.priority).then_some(config.priority);
         let scripts = (router.config.up.clone(), router.config.down.clone(), router.config.script_timeout);
         let other_scripts = scripts != (config.up.clone(), config.down.clone(), config.script_timeout);
@@ -164,6 +344,11 @@ impl Daemon {
             self.hear_kernel(id);
             self.tell_kernel(id, Event::Timer);
         }
+        if leaves_group {
+            // It may have waited for the others; what the kernel has heard may keep it from being Master.
+            self.hear_kernel(id);
+            self.event(id, Event::GroupReady { hold: Duration::ZERO }, None);
+        }
     }
 
     /// Lets a router leave; [`Daemon::settle`] does what remains when it has given back what it held.
@@ -172,64 +357,6 @@ impl Daemon {
             router.leave();
         }
         self.event(id, Event::Shutdown, None);
-    }
-
-    /// Sees to routers that leave, and begins those that come; `true` when these have begun.
-    pub(super) fn settle(&mut self) -> bool {
-        if !self.reload.unsettled {
-            return false;
-        }
-        let leaving: Vec<_> =
-            self.present().filter(|(_, router)| router.is_leaving()).map(|(id, _)| id).collect();
-        for id in leaving {
-            self.see_off(id);
-        }
-        if self.present().any(|(_, router)| router.is_leaving())
-            || !self.reload.awaited.is_empty()
-            || self.links.iter().any(Link::is_loading)
-        {
-            return false;
-        }
-        self.reload.unsettled = false;
-        let mut begun = Vec::new();
-        for config in std::mem::take(&mut self.reload.arriving) {
-            let name = config.name().to_string();
-            match self.begin(config.clone()) {
-                Ok(id) => begun.extend(id),
-                Err(error) => {
-                    error!(router = name, %error, "the new router is left out");
-                    self.leave_out(&config);
-                }
-            }
-        }
-        for link in self.links.iter_mut().filter(|link| link.routers.is_empty()) {
-            link.drop_program();
-        }
-        let groups = std::mem::take(&mut self.reload.groups);
-        self.form_groups(&groups);
-        // The owner of its addresses takes them at once.
-        self.write_journal();
-        self.keep_own_macs();
-        for id in begun {
-            self.event(id, Event::Startup, None);
-        }
-        true
-    }
-
-    /// The members of groups that do not stay as they are, before and after. Such a group begins anew, with all members.
-    fn regrouped(&self, configs: &[RouterConfig], groups: &[GroupConfig]) -> BTreeSet<String> {
-        let stays = |name: &String| {
-            let before = self.present().find(|(_, router)| router.config.name().to_string() == *name);
-            let after = configs.iter().find(|config| config.name().to_string() == *name);
-            before.zip(after).is_some_and(|((_, router), config)| router.config.can_become(config))
-        };
-        let is_kept = |group: &GroupConfig| {
-            self.groups.configs().any(|before| before == group)
-                && groups.contains(group)
-                && group.members.iter().all(stays)
-        };
-        let changed = self.groups.configs().chain(groups).filter(|group| !is_kept(group));
-        changed.flat_map(|group| group.members.iter().cloned()).collect()
     }
 
     fn see_off(&mut self, id: RouterId) {
@@ -270,11 +397,10 @@ impl Daemon {
         self.release_claims(&config);
     }
 
+    /// Gives back what was claimed for a router, unless another one has been promised it.
     fn release_claims(&self, config: &RouterConfig) {
-        self.rundir.release(&config.file_name());
-        if config.vmac == Vmac::Interface {
-            self.rundir.release(&claim_of_mac(config));
-        }
+        let names = claims_of(config).filter(|name| !self.reload.claims.contains(name));
+        names.for_each(|name| self.rundir.release(&name));
     }
 
     /// Makes a router that the file has and we had not; it waits for its start. `None`: there is nothing to start.
@@ -341,13 +467,20 @@ impl Daemon {
     }
 }
 
-/// Refuses what the start would refuse of the routers that come.
-fn fits(configuration: Configuration) -> Result<Configuration, String> {
-    for config in &configuration.routers {
-        start::datapath_wanted(&configuration.routers, &config.interface)
-            .map_err(|error| error.to_string())?;
+/// The groups without those members that are not there yet.
+fn without(groups: &[GroupConfig], arriving: &[RouterConfig]) -> Vec<GroupConfig> {
+    let arriving: BTreeSet<String> = arriving.iter().map(|config| config.name().to_string()).collect();
+    let mut groups = groups.to_vec();
+    for group in &mut groups {
+        group.members.retain(|member| !arriving.contains(member));
     }
-    Ok(configuration)
+    groups
+}
+
+/// The names that no other process may have as well.
+fn claims_of(config: &RouterConfig) -> impl Iterator<Item = String> + use<> {
+    let mac = (config.vmac == Vmac::Interface).then(|| claim_of_mac(config));
+    std::iter::once(config.file_name()).chain(mac)
 }
 
 /// What is claimed for the MAC address of a router's interface.

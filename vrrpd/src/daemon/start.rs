@@ -45,6 +45,8 @@ use crate::sys::packet::{Inbox, PacketSocket};
 const START: Duration = Duration::from_secs(10);
 /// How long the guardian of a daemon before us may take, and how often it is looked after.
 const GUARDIAN: Duration = Duration::from_secs(5);
+/// How long a process may take to end that was killed.
+const DYING: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(2);
 /// Requests of clients that wait.
 const COMMANDS: usize = 16;
@@ -104,9 +106,6 @@ pub enum StartError {
     /// VRRP is defined for Ethernet here.
     #[error("{0}: is no Ethernet interface; Ethernet, VLAN, bond, bridge or veth is wanted")]
     NotEthernet(String),
-    /// Two routers on an interface want different data paths.
-    #[error("--xdp, --xdp-pass: the routers on {0} differ; an interface has one data path")]
-    DatapathsDiffer(String),
     /// The data path that was asked for is not to be had.
     #[error("{flag}: not possible: {reason}")]
     NoDatapath {
@@ -147,6 +146,28 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// Another process was told another size of the group.
+    #[error(
+        "-M {ours}: {peer} runs with -M {theirs}; all processes with -M are one group and have to be told the same"
+    )]
+    GroupSize {
+        /// What this one was told.
+        ours: u8,
+        /// The other one.
+        peer: String,
+        /// What that one was told.
+        theirs: u8,
+    },
+    /// All members of the group are there.
+    #[error(
+        "-M {size}: the group is complete: {members}; with more processes, all of them need another number"
+    )]
+    GroupFull {
+        /// How many members it has.
+        size: u8,
+        /// Who they are.
+        members: String,
+    },
     /// A system call failed.
     #[error("{what}: {error}")]
     System {
@@ -155,6 +176,14 @@ pub enum StartError {
         /// With this error.
         error: io::Error,
     },
+}
+
+impl StartError {
+    /// The data path that was asked for by name is not to be had.
+    pub(super) fn no_datapath(wanted: Xdp, reason: String) -> Self {
+        let flag = if wanted == Xdp::Native { "--xdp=native" } else { "--xdp=generic" };
+        Self::NoDatapath { flag, reason }
+    }
 }
 
 impl Daemon {
@@ -174,7 +203,7 @@ impl Daemon {
         check_privileges()?;
         let mut rundir = RunDir::open(dir)?;
         // Before anything is looked at that a daemon before us may be about to give back.
-        let base = claim(&rundir, source, &configs)?;
+        let base = claim_patiently(&rundir, source, &configs)?;
         wait_for_guardian(&rundir, &base)?;
 
         let journal_file = format!("{base}.journal");
@@ -256,22 +285,31 @@ impl Daemon {
             .and_then(|()| daemon.readiness.add(&daemon.guardian, super::GUARDIAN))
             .map_err(|error| StartError::System { what: "guardian".to_owned(), error })?;
         daemon.form_groups(&groups);
-        daemon.prepare(nobody_s).await?;
-        if let Err(error) = daemon.meet_group(source, &base) {
-            return Err(daemon.undo(error).await);
+        match daemon.begin_serving(nobody_s, source, &base).await {
+            Ok(()) => Ok(daemon),
+            Err(error) => Err(daemon.take_back(error).await),
         }
-        daemon.begin_journal().await?;
-        daemon.keep_own_macs();
-        Ok(daemon)
+    }
+
+    /// All that is undone when some of it fails.
+    async fn begin_serving(
+        &mut self,
+        nobody_s: usize,
+        source: &Source,
+        base: &str,
+    ) -> Result<(), StartError> {
+        self.prepare(nobody_s).await?;
+        self.meet_group(source, base)?;
+        self.begin_journal()?;
+        self.keep_own_macs();
+        Ok(())
     }
 
     /// Joins the other processes with `-M`, late: they count on one that is there.
     fn meet_group(&mut self, source: &Source, base: &str) -> Result<(), StartError> {
         if *source == Source::CommandLine && self.routers.iter().any(|router| router.group.is_some()) {
             let path = self.rundir.socket_path(&format!("{base}.{}", peers::SUFFIX))?;
-            self.groups
-                .meet(&path, &self.readiness)
-                .map_err(|error| StartError::System { what: path.display().to_string(), error })?;
+            self.groups.meet(&path, &self.readiness)?;
         }
         Ok(())
     }
@@ -302,27 +340,26 @@ impl Daemon {
         }
         match refused {
             None => Ok(()),
-            Some(refused) => Err(self.undo(refused).await),
+            Some(refused) => Err(refused),
         }
     }
 
     /// Writes the journal in the place of an earlier daemon's. Nothing can fail after that: a start that fails must not
     /// forget what that one has left.
-    async fn begin_journal(&mut self) -> Result<(), StartError> {
+    fn begin_journal(&mut self) -> Result<(), StartError> {
         self.journal = journal_text(self.present().map(|(_, router)| router), &self.links);
         let path = self.rundir.path().join(&self.journal_file);
-        match rundir::write_aside(&path, 0o600, &self.journal) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.undo(error.into()).await),
-        }
+        Ok(rundir::write_aside(&path, 0o600, &self.journal)?)
     }
 
-    /// Takes the links away that were made, since the start fails with this error, or with one in doing so.
-    async fn undo(&mut self, failure: StartError) -> StartError {
-        match self.discard_links().await {
-            Ok(()) => failure,
-            Err(error) => StartError::System { what: "netlink".to_owned(), error },
+    /// Takes the links away that were made, since the start fails with this error, or with one in doing so. The journal is
+    /// still that of an earlier daemon.
+    async fn take_back(mut self, failure: StartError) -> StartError {
+        if let Err(error) = self.discard_links().await {
+            return StartError::System { what: "netlink".to_owned(), error };
         }
+        self.guardian.dismiss();
+        failure
     }
 }
 
@@ -341,7 +378,7 @@ fn make_links(
         if interface.mac.is_none() {
             return Err(StartError::NotEthernet(source.naming(name)));
         }
-        let (xdp, xdp_pass) = datapath_wanted(configs, name)?;
+        let (xdp, xdp_pass) = datapath_wanted(configs, name);
         let mut link = Link::new(name.clone(), xdp, xdp_pass);
         link.note_carrier(interface);
         link.interface = Some(interface.clone());
@@ -361,6 +398,15 @@ pub(super) fn make_router(
     let Some((place, link)) = place.and_then(|place| Some((place, links.get_mut(place)?))) else {
         return Ok(None);
     };
+    if let Some(magic) = &config.magic
+        && config.addresses.iter().all(|address| address.address != magic.source)
+    {
+        warn!(
+            router = %config.name(),
+            "{} is none of the virtual addresses; magic packets come from it only if it is there all the same",
+            magic.source
+        );
+    }
     let mut router = Instance::new(config, LinkId(place));
     check_length(&router, link)?;
     adopt::addresses(&mut router, link, journal);
@@ -418,28 +464,17 @@ fn wait_for_guardian(rundir: &RunDir, base: &str) -> Result<(), StartError> {
     Ok(())
 }
 
-/// What the routers of an interface want of the kernel: one answer.
-pub(super) fn datapath_wanted(configs: &[RouterConfig], interface: &str) -> Result<(Xdp, bool), StartError> {
-    let mut wanted = configs
-        .iter()
-        .filter(|config| config.interface == interface)
-        .map(|config| (config.xdp, config.xdp_pass));
-    let first = wanted.next().unwrap_or_default();
-    if wanted.all(|other| other == first) {
-        Ok(first)
-    } else {
-        Err(StartError::DatapathsDiffer(interface.to_owned()))
-    }
+/// What the routers of an interface want of the kernel. They agree.
+fn datapath_wanted(configs: &[RouterConfig], interface: &str) -> (Xdp, bool) {
+    let first = configs.iter().find(|config| config.interface == interface);
+    first.map(|config| (config.xdp, config.xdp_pass)).unwrap_or_default()
 }
 
 /// A data path that was asked for by name has to be had.
 fn check_datapath(link: &Link) -> Result<(), StartError> {
     match (link.xdp, link.datapath()) {
-        (Xdp::Native, ("raw", reason)) => {
-            Err(StartError::NoDatapath { flag: "--xdp=native", reason: reason.unwrap_or_default() })
-        }
-        (Xdp::Generic, ("raw", reason)) => {
-            Err(StartError::NoDatapath { flag: "--xdp=generic", reason: reason.unwrap_or_default() })
+        (Xdp::Native | Xdp::Generic, ("raw", reason)) => {
+            Err(StartError::no_datapath(link.xdp, reason.unwrap_or_default()))
         }
         (Xdp::Off | Xdp::Auto | Xdp::Native | Xdp::Generic, _) => Ok(()),
     }
@@ -459,7 +494,7 @@ fn check_privileges() -> Result<(), StartError> {
     }
 }
 
-fn check_length(router: &Instance, link: &Link) -> Result<(), StartError> {
+pub(super) fn check_length(router: &Instance, link: &Link) -> Result<(), StartError> {
     let (octets, mtu) = (router.packet_len(), link.interface.as_ref().map_or(u32::MAX, |there| there.mtu));
     if u32::try_from(octets).is_ok_and(|octets| octets <= mtu) {
         return Ok(());
@@ -477,10 +512,26 @@ fn check_length(router: &Instance, link: &Link) -> Result<(), StartError> {
 pub(super) fn claim_router(rundir: &RunDir, config: &RouterConfig) -> Result<(), StartError> {
     let what = format!("-i {} -v {}: this virtual router", config.interface, config.vrid);
     rundir.require(&config.file_name(), &what)?;
+    rundir.vacant(&config.file_name())?;
     if config.vmac == Vmac::Interface && !rundir.claim(&reload::claim_of_mac(config))? {
         return Err(StartError::VmacTaken { interface: config.interface.clone(), holder: String::new() });
     }
     Ok(())
+}
+
+/// The same with patience for a daemon that was killed just now, whose locks have gone before it has.
+fn claim_patiently(rundir: &RunDir, source: &Source, configs: &[RouterConfig]) -> Result<String, StartError> {
+    let until = clock::now() + DYING;
+    loop {
+        match claim(rundir, source, configs) {
+            Err(StartError::RunDir(RunDirError::Living { .. } | RunDirError::Answers(_)))
+                if clock::now() < until =>
+            {
+                thread::sleep(LOOK_AGAIN);
+            }
+            claimed => return claimed,
+        }
+    }
 }
 
 /// Claims every router, and returns what the files of this process are called.
@@ -490,8 +541,9 @@ fn claim(rundir: &RunDir, source: &Source, configs: &[RouterConfig]) -> Result<S
         (Source::CommandLine, [config, ..]) => Ok(config.file_name()),
         (Source::CommandLine, []) | (Source::File(_), _) => {
             let what = format!("{}: the directory", rundir.path().display());
-            rundir.require("vrrpd", &what)?;
-            Ok("vrrpd".to_owned())
+            rundir.require(rundir::PROCESS, &what)?;
+            rundir.vacant(rundir::PROCESS)?;
+            Ok(rundir::PROCESS.to_owned())
         }
     }
 }
@@ -502,7 +554,7 @@ fn publish(rundir: &mut RunDir, source: &Source, base: &str, routers: &[Instance
     if let (Source::CommandLine, Some(router)) = (source, routers.first()) {
         let short = format!("vrrpd_{}", router.config.interface);
         // The first process on an interface has the short name, which Vrrpd's users know.
-        if rundir.claim(&short)? {
+        if rundir.claim(&short)? && rundir.vacant(&short).is_ok() {
             rundir.write(&format!("{short}.pid"), 0o644, &pid)?;
         }
     }

@@ -33,7 +33,7 @@ struct Cli {
     action: Action,
 
     /// Watch the state live; also with --state
-    #[arg(long, conflicts_with_all = ["backup", "master", "reduce", "increase", "stats", "events", "json"])]
+    #[arg(long, conflicts_with_all = ["backup", "master", "reduce", "increase", "stats", "events"])]
     watch: bool,
 
     /// Only the routers on this interface
@@ -45,7 +45,7 @@ struct Cli {
     vrid: Option<u8>,
 
     /// With --state: a JSON array
-    #[arg(long, requires = "state")]
+    #[arg(long, requires = "state", conflicts_with_all = ["backup", "master", "reduce", "increase", "stats", "events"])]
     json: bool,
 
     /// Directory of the control sockets
@@ -86,27 +86,36 @@ struct Action {
 }
 
 const NOT_EVERY_ONE: u8 = 1;
+const USAGE: u8 = 2;
 const NONE: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let dir = cli.directory.clone().unwrap_or_else(default_directory);
     let selector = Selector { interface: cli.interface.clone(), vrid: cli.vrid };
+    if cli.watch && cli.json {
+        eprintln!("atropos: --json: --watch is for people; --events prints JSON as it happens");
+        return ExitCode::from(USAGE);
+    }
     if cli.watch {
         return watch::run(&dir, &selector);
     }
     let sockets = match sockets_for(&dir, &selector) {
         Ok(sockets) => sockets,
         Err(error) => {
-            eprintln!("atropos: {}: {error}", dir.display());
+            eprintln!("atropos: {}: {}", dir.display(), no_answer(&error));
             return ExitCode::from(NOT_EVERY_ONE);
         }
     };
     let code = if cli.action.events { follow(&sockets, selector) } else { ask(&cli, &sockets, selector) };
     if code == NONE {
+        let is_anybody_there = client::sockets(&dir).is_ok_and(|all| !all.is_empty());
+        // Nothing was found in its place either.
+        let usual = cli.directory.as_deref().unwrap_or(Path::new(rundir::DEFAULT));
+        let dir = if is_anybody_there { &dir } else { usual };
         eprintln!(
             "atropos: no virtual router {}in {}",
-            if sockets.is_empty() { "" } else { "chosen " },
+            if is_anybody_there { "chosen " } else { "" },
             dir.display()
         );
     }

@@ -1,0 +1,62 @@
+//! What routers of one process cannot have together, each of which is right by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::{Key, RouterConfig, Vmac, Xdp};
+
+/// Routers that go together.
+#[derive(Debug, Default)]
+pub(super) struct Together {
+    names: BTreeSet<String>,
+    /// Interfaces that take a virtual MAC address.
+    with_vmac: BTreeSet<String>,
+    /// Addresses on an interface, with the router that has them.
+    addresses: BTreeMap<(String, IpAddr), String>,
+    /// What is wanted of the kernel on an interface, with the first router that wants it.
+    datapaths: BTreeMap<String, (Xdp, bool, String)>,
+}
+
+/// What does not go together.
+pub(super) struct Conflict {
+    /// The option to change; `None`: the whole router.
+    pub(super) key: Option<Key>,
+    /// What is wrong and what would be right.
+    pub(super) message: String,
+}
+
+impl Together {
+    /// Adds a router that goes with those before.
+    pub(super) fn add(&mut self, config: &RouterConfig) -> Result<(), Conflict> {
+        let (name, interface) = (config.name().to_string(), &config.interface);
+        let conflict = |key, message| Err(Conflict { key, message });
+        if !self.names.insert(name.clone()) {
+            return conflict(None, format!("{name} is there twice; a VRID is unique on an interface"));
+        }
+        if config.vmac == Vmac::Interface && !self.with_vmac.insert(interface.clone()) {
+            let message = format!(
+                "{interface} takes the virtual MAC address of one virtual router only; use macvlan or none for the others"
+            );
+            return conflict(Some(Key::Vmac), message);
+        }
+        for address in &config.addresses {
+            let place = (interface.clone(), address.address);
+            if let Some(other) = self.addresses.insert(place, name.clone()) {
+                let message = format!(
+                    "{} is an address of {other} already; it is of one router of an interface",
+                    address.address
+                );
+                return conflict(Some(Key::Addresses), message);
+            }
+        }
+        let wanted = (config.xdp, config.xdp_pass, name);
+        let (xdp, xdp_pass, first) = self.datapaths.entry(interface.clone()).or_insert(wanted);
+        for (key, differs) in [(Key::Xdp, *xdp != config.xdp), (Key::XdpPass, *xdp_pass != config.xdp_pass)] {
+            if differs {
+                let message = format!("{first} on {interface} has another; an interface has one data path");
+                return conflict(Some(key), message);
+            }
+        }
+        Ok(())
+    }
+}

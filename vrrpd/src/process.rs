@@ -1,0 +1,78 @@
+//! Other processes of this program on the machine: whether one that a file names is there.
+
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// What a daemon is called; its guardian is called otherwise.
+const NAME: &str = "vrrpd";
+/// Ticks in a second, as the kernel tells them on every machine that we run on.
+const TICKS: u64 = 100;
+/// How much younger than it seems a process may be: the kernel counts in hundredths, and file systems in ticks.
+const LEEWAY: Duration = Duration::from_secs(1);
+
+/// The process that a pid file names, if it is a daemon that runs, neither this one nor the command that started it, and
+/// can have written the file: a process that is younger has got the number of the one that wrote it.
+pub fn daemon_named_in(file: &Path) -> Option<i32> {
+    let written = fs::symlink_metadata(file).ok().filter(fs::Metadata::is_file)?.modified().ok()?;
+    let pid: i32 = fs::read_to_string(file).ok()?.trim().parse().ok()?;
+    let ours = [nix::unistd::getpid(), nix::unistd::getppid()].map(nix::unistd::Pid::as_raw);
+    let started = started(pid)?;
+    (!ours.contains(&pid) && started <= written + LEEWAY).then_some(pid)
+}
+
+/// When a daemon of this number was started; `None` if none runs.
+fn started(pid: i32) -> Option<SystemTime> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let since_boot = Duration::from_millis(ticks(&stat)?.checked_mul(1000 / TICKS)?);
+    let machine = fs::read_to_string("/proc/stat").ok()?;
+    let boot = machine.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(UNIX_EPOCH + Duration::from_secs(boot) + since_boot)
+}
+
+/// When a daemon was started, in ticks since the machine was; `None` for another process, and for one that has ended.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, named) = stat.split_once('(')?;
+    let (name, rest) = named.rsplit_once(") ")?;
+    let fields: Vec<_> = rest.split(' ').collect();
+    let runs = name == NAME && !matches!(fields.first(), Some(&"Z" | &"X" | &"x"));
+    // The 22nd field, of which the first two are cut off.
+    fields.get(19).filter(|_| runs)?.parse().ok()
+}
+
+/// Whether somebody listens at a socket.
+pub fn answers(path: &Path) -> bool {
+    if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+        return false;
+    }
+    let connect = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
+    };
+    match connect().map_err(|error| error.raw_os_error().map(Errno::from_raw)) {
+        // One that does not accept right now, and one for packets.
+        Ok(()) | Err(Some(Errno::EAGAIN | Errno::EPROTOTYPE)) => true,
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_a_daemon_by_its_name_while_it_has_not_ended() {
+        let stat = |name: &str, state: &str| {
+            format!("812 ({name}) {state} 1 812 812 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 90 91 92")
+        };
+        assert_eq!(ticks(&stat("vrrpd", "S")), Some(4711));
+        for (name, state) in [("vrrpd", "Z"), ("vrrp-guard", "S"), ("vrrpd) S (", "S"), ("sh", "R")] {
+            assert_eq!(ticks(&stat(name, state)), None, "{name} {state}");
+        }
+    }
+}
