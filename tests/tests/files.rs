@@ -171,7 +171,7 @@ fn pid_file_of_a_vrrpd_that_runs_is_taken_and_that_of_anybody_else_is_not() {
             let said = [file.display().to_string(), format!("pid {}", idle.0.id())];
             assert!(said.iter().all(|said| finished.stderr.contains(said)), "{}", finished.stderr);
             // A process that is younger than the file has got the number of the one that wrote it.
-            let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+            let old = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
             fs::File::options()
                 .write(true)
                 .open(&file)

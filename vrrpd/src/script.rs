@@ -89,7 +89,9 @@ fn is_executable(path: &Path) -> Result<(), String> {
     let line = line.split(|octet| *octet == b'\n').next().unwrap_or_default().trim_ascii_start();
     let end = line.iter().position(|octet| matches!(octet, b' ' | b'\t')).unwrap_or(line.len());
     let interpreter = Path::new(OsStr::from_bytes(line.get(..end).unwrap_or_default()));
-    let refused = |reason: &str| Err(format!("the script's interpreter {interpreter:?} {reason}"));
+    // A carriage return in it is to be seen.
+    let name = interpreter.to_string_lossy();
+    let refused = |reason: &str| Err(format!("the script's interpreter {name:?} {reason}"));
     match fs::metadata(interpreter) {
         Err(error) => refused(&format!("cannot be run: {error}")),
         Ok(there) if !there.is_file() || there.permissions().mode() & 0o111 == 0 => {
