@@ -1,0 +1,294 @@
+//! What the netlink thread tells: interfaces come, change and go, and others take away what a Master has there.
+
+use std::net::IpAddr;
+
+use tracing::{error, warn};
+use vrrpd_common::router::{Action, Event, StateName};
+use vrrpd_common::{Duration, Instant};
+
+use super::instance::{Instance, Task};
+use super::link::{Link, LinkId};
+use super::{Daemon, start};
+use crate::clock;
+use crate::config::Vmac;
+use crate::datapath::program::{Loaded, Refusal};
+use crate::datapath::{RouterId, vlans};
+use crate::interface::Interface;
+use crate::interface::service::Report;
+
+/// How long an interface that comes may wait for the kernel to have memory at hand.
+const ASIDE: Duration = Duration::from_secs(1);
+
+impl Daemon {
+    /// What the netlink thread says.
+    pub(super) fn report(&mut self, report: Report) {
+        match report {
+            Report::Changed(interface) => {
+                if let Some(id) = self.router_of_link(&interface) {
+                    self.vmac_link_changed(id, &interface);
+                } else if let Some(id) = self.link_named(&interface.name) {
+                    self.link_changed(id, &interface);
+                }
+            }
+            Report::Removed(interface) => {
+                if let Some(id) = self.router_of_link(&interface) {
+                    self.vmac_link_removed(id);
+                } else if let Some(id) = self.link_named(&interface.name) {
+                    self.link_removed(id, &interface);
+                }
+            }
+            Report::Lost(interface, address) => {
+                if let Some(id) = self.router_of_link(&interface) {
+                    self.address_lost(id, address);
+                } else if let Some(id) = self.link_named(&interface.name) {
+                    self.link_changed(id, &interface);
+                    for router in self.links.get(id.0).map(|link| link.routers.clone()).unwrap_or_default() {
+                        self.address_lost(router, address);
+                    }
+                }
+            }
+            Report::Followed(name) => self.reload.followed(&name),
+            Report::Done(ticket, outcome) => self.done(ticket, outcome),
+        }
+    }
+
+    pub(super) fn link_named(&self, name: &str) -> Option<LinkId> {
+        self.links.iter().position(|link| link.name == name).map(LinkId)
+    }
+
+    pub(super) fn link_changed(&mut self, id: LinkId, interface: &Interface) {
+        let Some(link) = self.links.get_mut(id.0) else { return };
+        if link.routers.is_empty() {
+            link.interface = Some(interface.clone());
+            return;
+        }
+        if !link.is_open_on(interface.index) {
+            let Some(program) = link.take_program(interface) else {
+                link.arriving = Some(interface.clone());
+                let slots = link.slots();
+                self.load_program(id, slots);
+                return;
+            };
+            if let Err(error) = link.open(id, interface, program, &self.readiness) {
+                // Gone again already: its own notification follows.
+                if error.raw_os_error() != Some(libc::ENODEV) {
+                    error!(interface = link.name, %error, "the interface cannot be opened");
+                }
+                return;
+            }
+        }
+        if link.is_in_kernel() && vlans::are_on(&link.name) {
+            self.give_up_kernel(
+                id,
+                "the interface has VLANs by now, and their adverts would look like its own",
+            );
+        }
+        let Some(link) = self.links.get_mut(id.0) else { return };
+        let came_up = interface.admin_up && link.interface.as_ref().is_none_or(|before| !before.admin_up);
+        link.note_carrier(interface);
+        let other_mac = link.interface.as_ref().is_none_or(|before| before.mac != interface.mac);
+        let is_link_event = link
+            .interface
+            .as_ref()
+            .is_some_and(|before| before.addresses == interface.addresses && before != interface);
+        link.interface = Some(interface.clone());
+        if came_up {
+            link.join();
+        }
+        let routers = link.routers.clone();
+        if other_mac {
+            for id in &routers {
+                if let Some(router) = self.routers.get_mut(id.0) {
+                    router.vmac.note_own(interface);
+                }
+            }
+            self.write_journal();
+            self.keep_own_macs();
+        }
+        for router in routers {
+            self.check_vmac(router);
+            self.check_usable(router);
+            if is_link_event {
+                self.enforce_settings(router);
+            }
+        }
+    }
+
+    /// Loads the program for an interface aside, unless that has begun: routers on other interfaces have adverts to send.
+    pub(super) fn load_program(&mut self, id: LinkId, slots: Vec<u32>) {
+        if self.links.get_mut(id.0).is_some_and(Link::begins_loading) {
+            let programs = self.programs_in.clone();
+            tokio::task::spawn_blocking(move || {
+                // Nobody listens when the daemon leaves.
+                let _ = programs.send((id, Loaded::load(slots, ASIDE)));
+            });
+        }
+    }
+
+    /// The program for an interface is there.
+    pub(super) fn loaded(&mut self, id: LinkId, program: Result<Loaded, Refusal>) {
+        let Some(link) = self.links.get_mut(id.0) else { return };
+        link.loaded(program);
+        if let Some(interface) = link.arriving.take() {
+            self.link_changed(id, &interface);
+        }
+    }
+
+    pub(super) fn link_removed(&mut self, id: LinkId, gone: &Interface) {
+        let Some(link) = self.links.get_mut(id.0) else { return };
+        link.arriving.take_if(|interface| interface.index == gone.index);
+        if link.interface.as_ref().is_none_or(|interface| interface.index != gone.index) {
+            return;
+        }
+        link.close();
+        let routers = link.routers.clone();
+        self.forget_kernel(id);
+        for router in routers {
+            self.check_usable(router);
+            self.discard_stranded(router);
+        }
+    }
+
+    /// An address has gone from where a router has its addresses. If it had put it there as Master, it goes back.
+    pub(super) fn address_lost(&mut self, id: RouterId, address: IpAddr) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        if let Some(pending) = router.waiting.as_mut().filter(|pending| pending.task == Task::Take) {
+            pending.lost.extend(pending.hold.addresses.iter().filter(|taken| taken.address == address));
+        }
+        let lost = router.addresses_held().into_iter().find(|held| held.address == address);
+        let (Some(lost), true) = (lost, router.is_holding()) else { return };
+        if let Some(more) = router.losses.admit(clock::now(), address) {
+            warn!(router = %router.config.name(), address = %lost, more, "somebody removed the address; putting it back");
+        }
+        router.set_held(&lost, false);
+        self.take_again(id);
+    }
+
+    /// The router whose macvlan link this is.
+    pub(super) fn router_of_link(&self, interface: &Interface) -> Option<RouterId> {
+        interface.vmac_of.as_ref()?;
+        self.present().find(|(_, router)| router.vmac.is_link(interface.index)).map(|(id, _)| id)
+    }
+
+    pub(super) fn vmac_link_changed(&mut self, id: RouterId, interface: &Interface) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        if !router.is_settled_master() {
+            return;
+        }
+        if !interface.admin_up {
+            warn!(router = %router.config.name(), link = interface.name, "somebody set the link down; setting it up again");
+            // The kernel has forgotten IPv6 addresses with that; those that it has not are found to be there.
+            router.set_none_held();
+        } else if !router.vmac.is_on(interface) {
+            warn!(
+                router = %router.config.name(), link = interface.name,
+                "somebody changed the MAC address of the link; putting the virtual one back"
+            );
+        } else {
+            return;
+        }
+        self.take_again(id);
+    }
+
+    pub(super) fn vmac_link_removed(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let was_master = router.is_settled_master();
+        router.vmac.link_gone();
+        router.set_none_held();
+        if was_master {
+            warn!(router = %router.config.name(), "somebody removed the link of the virtual MAC address; making it anew");
+            self.take_again(id);
+        } else if router.waiting.is_none() && router.machine.state().name() != StateName::Init {
+            // Its alias was to say how the settings of the interface below were; so it is there until we leave.
+            self.prepare_vmac(id);
+        }
+    }
+
+    /// Puts in force again what a Master has to have: at once, or after a while where somebody takes it away again and
+    /// again.
+    pub(super) fn take_again(&mut self, id: RouterId) {
+        let now = clock::now();
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        self.to_put_back.entry(id).or_insert_with(|| router.patience.again_at(now));
+        self.put_back(now);
+    }
+
+    /// Puts back what is due.
+    pub(super) fn put_back(&mut self, now: Instant) {
+        let due: Vec<_> = self.to_put_back.extract_if(.., |_, at| *at <= now).map(|(id, _)| id).collect();
+        for id in due {
+            if self.routers.get(id.0).is_some_and(Instance::is_holding) {
+                self.take_now(id);
+            }
+        }
+    }
+
+    pub(super) fn take_now(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        // Those that wait already would come before what is taken now is there.
+        router.queue.retain(|action| *action != Action::AnnounceAddresses);
+        router.enqueue(Action::TakeAddresses);
+        router.enqueue(Action::AnnounceAddresses);
+        self.act(id);
+    }
+
+    /// Has interfaces that get a virtual MAC address take in frames to their own one as well.
+    pub(super) fn keep_own_macs(&mut self) {
+        for (place, link) in self.links.iter_mut().enumerate() {
+            let of_link = |router: &&Instance| router.link == LinkId(place) && !router.is_gone();
+            if link.interface.is_some() {
+                link.keep_own_mac(
+                    self.routers.iter().filter(of_link).find_map(|router| router.vmac.own_mac()),
+                );
+            }
+        }
+    }
+
+    /// Whoever manages links may have set what decides who answers for the addresses on a macvlan link, and with what.
+    pub(super) fn enforce_settings(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        if router.is_settled_master() && router.vmac.mode() == Vmac::Macvlan {
+            router.enqueue(Action::TakeAddresses);
+            self.act(id);
+        }
+    }
+
+    /// Somebody may have given the interface another MAC address while a router had the virtual one there.
+    pub(super) fn check_vmac(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get(id.0) else { return };
+        let Some(interface) = self.links.get(router.link.0).and_then(|link| link.interface.as_ref()) else {
+            return;
+        };
+        if router.is_settled_master() && router.vmac.is_lost(interface) {
+            warn!(
+                router = %router.config.name(), interface = interface.name,
+                "somebody changed the MAC address of the interface; putting the virtual one back"
+            );
+            self.take_again(id);
+        }
+    }
+
+    /// Tells a router when its interface has become usable or unusable, or has another address to send from.
+    pub(super) fn check_usable(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get(id.0) else { return };
+        let Some(link) = self.links.get_mut(router.link.0) else { return };
+        if router.is_changing_mac() {
+            // The interface may be down for that; it is looked at when that is done.
+            return;
+        }
+        let usable = start::usable(router, link);
+        if router.machine.interface() == usable {
+            return;
+        }
+        let family = router.config.family;
+        let is_used = |other: &RouterId| {
+            let other = self.routers.get(other.0);
+            other.is_some_and(|other| other.config.family == family && other.machine.source().is_some())
+        };
+        if usable.is_ok() && !link.routers.iter().any(is_used) {
+            link.rejoin(family);
+        }
+        start::expect(router, id, link, usable.ok());
+        self.event(id, usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! The end: every router hands over, everything is given back, and the last scripts run.
+
+use std::io;
+
+use tracing::{error, info};
+use vrrpd_common::Duration;
+use vrrpd_common::router::Event;
+
+use super::Daemon;
+use super::instance::{Instance, Task};
+use super::reload::Reload;
+use crate::clock;
+use crate::interface::Hold;
+use crate::signals::Signal;
+
+/// How long the kernel may take to remove an address or a link when the daemon leaves.
+const LEAVE: Duration = Duration::from_secs(2);
+
+impl Daemon {
+    /// Hands every router over, gives everything back, and waits until that is done.
+    pub(super) async fn leave(mut self) -> io::Result<()> {
+        info!("leaving");
+        // Nobody begins any more.
+        self.reload = Reload::default();
+        self.supervisor.stopping();
+        for id in self.ids().collect::<Vec<_>>() {
+            self.event(id, Event::Shutdown, None);
+        }
+        self.settle_groups();
+        self.flush();
+        let mut until = clock::now() + LEAVE;
+        while self.is_busy() && clock::now() < until {
+            let patience = until.saturating_since(clock::now());
+            let answered = self.answered();
+            match tokio::time::timeout(patience.into(), self.turn()).await {
+                Ok(turn) => drop(turn?),
+                Err(_) => break,
+            }
+            if self.answered() > answered {
+                until = clock::now() + LEAVE;
+            }
+        }
+        if self.is_busy() {
+            error!("the kernel did not remove all addresses in time");
+        }
+        self.discard_links().await?;
+        if self.routers.iter().all(Instance::holds_nothing) {
+            // Removed with the others; what could not be given back is left to the guardian, or to the next daemon.
+            self.rundir.file(&self.journal_file);
+            self.guardian.dismiss();
+        }
+        // From here on another daemon may serve these routers, with a program of its own in the kernel; its scripts wait
+        // for ours.
+        self.links.clear();
+        drop(self.groups);
+        drop(self.rundir);
+        let scripts: Vec<_> = self.routers.iter_mut().filter_map(|router| router.scripts.take()).collect();
+        let finish = async {
+            for runner in scripts {
+                runner.finish().await;
+            }
+        };
+        let asked_again = async { while self.signals.next().await != Signal::Leave {} };
+        tokio::select! {
+            () = finish => {}
+            () = asked_again => info!("scripts still run; not waited for"),
+        }
+        Ok(())
+    }
+
+    /// Takes the links of virtual MAC addresses away, and waits until that is done.
+    pub(super) async fn discard_links(&mut self) -> io::Result<()> {
+        for id in self.ids().collect::<Vec<_>>() {
+            if let Some(made) = self.routers.get(id.0).and_then(|router| router.vmac.made_link()) {
+                self.request(id, Task::Discard, Hold::nothing(made));
+            }
+        }
+        let mut until = clock::now() + LEAVE;
+        while self.routers.iter().any(|router| router.waiting.is_some()) && clock::now() < until {
+            let patience = until.saturating_since(clock::now());
+            let answered = self.answered();
+            match tokio::time::timeout(patience.into(), self.reports.recv()).await {
+                Ok(Some(report)) => self.report(report),
+                Ok(None) => return Err(io::Error::other("the netlink thread has ended")),
+                Err(_) => error!("the kernel did not remove all links in time"),
+            }
+            if self.answered() > answered {
+                until = clock::now() + LEAVE;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many requests the kernel has answered: with hundreds of links it takes seconds over all of them.
+    pub(super) fn answered(&self) -> u64 {
+        self.last_ticket - self.tickets.len() as u64
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        let now = clock::now();
+        self.routers.iter().any(|router| router.waiting.is_some())
+            || self.links.iter().any(|link| link.deadline(now).is_some())
+    }
+}
