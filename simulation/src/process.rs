@@ -145,6 +145,12 @@ impl Process {
         if let Some(input) = self.step(now, place, event, effects) {
             self.tell_group(now, input, effects);
         }
+        let router = &self.routers[place];
+        if let (Event::Priority(priority), Some(member)) = (event, router.member) {
+            let config = router.machine.config();
+            let wait = master_down_interval(config.version, priority, config.interval);
+            self.tell_group(now, Input::MasterDownInterval(member, wait), effects);
+        }
     }
 
     fn step(&mut self, now: Instant, place: usize, event: Event, effects: &mut Vec<Effect>) -> Option<Input> {

@@ -42,10 +42,10 @@ impl Background {
         fs::read_to_string(self.directory.join(file)).ok()?.trim().parse().ok()
     }
 
-    /// SIGKILL to the process named by a pid file.
-    pub fn kill(&self, file: &str) {
+    /// Sends a signal to the process named by a pid file.
+    pub fn signal(&self, file: &str, signal: Signal) {
         let pid = self.pid(file).unwrap_or_else(|| panic!("{file} names a process"));
-        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("the daemon runs");
+        kill(Pid::from_raw(pid), signal).expect("the daemon runs");
     }
 
     /// SIGTERM to the process named by a pid file, then waits until it is gone.

@@ -1,4 +1,4 @@
-//! An XDP program of somebody else.
+//! XDP programs of others: one of somebody else, and ours in the hands of somebody else.
 
 use std::os::fd::OwnedFd;
 
@@ -31,4 +31,11 @@ impl Bystander {
         });
         Self { _link: link.expect("a program can be put on the interface") }
     }
+}
+
+/// Takes the program of this number, whosever it is, off its interface, as `bpftool link detach` does.
+pub fn detach_xdp(program: u32) {
+    let mut links = aya::programs::loaded_links().filter_map(Result::ok);
+    let link = links.find(|link| link.program_id() == program).expect("it is on an interface by a link");
+    sys::detach_link(link.id()).expect("root may take it off");
 }

@@ -279,6 +279,8 @@ pub struct Watch {
     pub heard: Option<(u64, Advert)>,
     /// The last one of a master that it follows or yields to.
     pub followed: Option<(u64, Advert)>,
+    /// The last resignation that mattered.
+    pub resigned: Option<(u64, Advert)>,
     /// When the master is to be taken for dead; 0: it does not wait.
     pub deadline: u64,
     /// Interval of the master in hundredths of a second.
@@ -314,17 +316,27 @@ impl Watch {
         let is_news = self.heard.as_ref().is_none_or(|(_, before)| says(before) != says(&advert));
         self.heard = Some((at, advert.clone()));
         match router.role {
-            Role::Init => false,
+            Role::Init => {
+                if advert.priority == 0 {
+                    self.resigned = Some((at, advert));
+                }
+                false
+            }
             Role::Backup => {
-                self.as_backup(router, advert, at);
-                (is_news || self.owes_a_report) && self.may_report(at, router.spacing)
+                if self.as_backup(router, advert, at) {
+                    self.may_report_urgently(at, router.spacing)
+                } else {
+                    (is_news || self.owes_a_report) && self.may_report(at, router.spacing)
+                }
             }
             Role::Master => {
                 // RFC 9568 §6.4.3
                 let is_better = advert.priority > router.priority
                     || advert.priority == router.priority && advert.source > router.own_address;
                 let resigns = advert.priority == 0;
-                if is_better && !resigns {
+                if resigns {
+                    self.resigned = Some((at, advert));
+                } else if is_better {
                     self.followed = Some((at, advert));
                 }
                 if is_better || resigns {
@@ -336,8 +348,8 @@ impl Watch {
         }
     }
 
-    /// RFC 9568 §6.4.2
-    fn as_backup(&mut self, router: &Router, advert: Advert, at: u64) {
+    /// RFC 9568 §6.4.2. Returns whether it is a resignation that matters.
+    fn as_backup(&mut self, router: &Router, advert: Advert, at: u64) -> bool {
         const CENTI: u64 = 10_000_000;
         let is_v2 = router.version == 2 && router.own_address.is_ipv4();
         // RFC 3768 §6.1: (256 - priority) / 256 seconds. RFC 9568 §6.1: that share of the master's interval.
@@ -346,12 +358,22 @@ impl Watch {
             whole * (256 - u64::from(router.priority)) / 256
         };
         if advert.priority == 0 {
-            self.deadline = self.deadline.min(at + skew(self.master_centis));
-        } else if advert.priority >= router.priority || !router.preempts {
+            let time = |heard: &Option<(u64, Advert)>| heard.as_ref().map_or(0, |(at, _)| *at);
+            let is_first = time(&self.resigned) <= time(&self.followed);
+            let deadline = at + skew(self.master_centis);
+            if !is_first && deadline >= self.deadline {
+                return false;
+            }
+            self.deadline = self.deadline.min(deadline);
+            self.resigned = Some((at, advert));
+            return true;
+        }
+        if advert.priority >= router.priority || !router.preempts {
             self.master_centis = if is_v2 { router.centis } else { advert.centis };
             self.deadline = at + 3 * u64::from(self.master_centis) * CENTI + skew(self.master_centis);
             self.followed = Some((at, advert));
         }
+        false
     }
 
     fn may_report(&mut self, at: u64, spacing: u64) -> bool {
@@ -371,6 +393,7 @@ impl Watch {
             self.urgent_quiet_until = at + spacing;
         } else {
             self.withheld += 1;
+            self.owes_a_report = true;
         }
         may
     }

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{Host, needs};
 
 /// The links with their addresses and programs, routes, rules, permanent neighbours, queueing disciplines with their
-/// filters, and settings of a machine, and the pins of its daemons.
+/// filters, and settings of a machine, and the pins and files of its daemons.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot(BTreeSet<String>);
+pub struct Snapshot {
+    lines: BTreeSet<String>,
+    /// The daemons' directory, where the test has one.
+    directory: Option<PathBuf>,
+}
 
 impl Snapshot {
     /// The machine as it is now.
@@ -49,20 +53,38 @@ impl Snapshot {
         let pins = host.namespace().pins("eth0").parent().map(fs::read_dir);
         let pins = pins.into_iter().flatten().flatten().flatten();
         lines.extend(pins.map(|pin| format!("pin: {}", pin.path().display())));
-        Self(lines)
+        Self { lines, directory: None }
+    }
+
+    /// The machine as it is now, and the daemons' directory with its files, but for the file of locks.
+    pub fn with_files(host: &Host, directory: &Path) -> Self {
+        let mut snapshot = Self::of(host);
+        for file in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = file.path();
+            if path.extension().is_some_and(|extension| extension == "lock") {
+                continue;
+            }
+            // What is no file has no contents.
+            let contents = fs::read_to_string(&path).unwrap_or_default();
+            snapshot.lines.insert(format!("file {}: {contents:?}", path.display()));
+        }
+        snapshot.directory = Some(directory.to_owned());
+        snapshot
     }
 
     /// Panics with what has come and gone unless the machine is as it was.
     #[track_caller]
     pub fn assert_as_before(&self, host: &Host) {
-        let left = self.differences(&Self::of(host));
+        let now =
+            self.directory.as_ref().map_or_else(|| Self::of(host), |files| Self::with_files(host, files));
+        let left = self.differences(&now);
         assert!(left.is_empty(), "not as it was:\n{}", left.join("\n"));
     }
 
     /// What is there in one of the two only.
     pub fn differences(&self, other: &Self) -> Vec<String> {
-        let gone = self.0.difference(&other.0).map(|line| format!("- {line}"));
-        let new = other.0.difference(&self.0).map(|line| format!("+ {line}"));
+        let gone = self.lines.difference(&other.lines).map(|line| format!("- {line}"));
+        let new = other.lines.difference(&self.lines).map(|line| format!("+ {line}"));
         gone.chain(new).collect()
     }
 }

@@ -130,6 +130,19 @@ pub(crate) fn attach_xdp_pass(name: &str, ifindex: u32, flags: u32) -> io::Resul
     unsafe { bpf(LINK_CREATE, &create) }
 }
 
+/// Takes what this link, by the kernel's number, holds together apart: the program is off its interface, and whoever put
+/// it there is not told.
+pub(crate) fn detach_link(id: u32) -> io::Result<()> {
+    const GET_FD_BY_ID: libc::c_int = 30;
+    const DETACH: libc::c_int = 34;
+    // SAFETY: the number is what this command reads.
+    let link = unsafe { bpf(GET_FD_BY_ID, &[id, 0, 0]) }?;
+    let fd = link.as_raw_fd();
+    // SAFETY: the descriptor is what this command reads.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, DETACH, &raw const fd, size_of::<RawFd>()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// The system call, for commands that return a file descriptor.
 ///
 /// # Safety

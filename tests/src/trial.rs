@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 
 use vrrpd_common::abi::{
-    Command, Counters, Event, EventKind, Heard, RouterConfig, RouterRecord, octets, slot,
+    ABI_VERSION, Command, Counters, Event, EventKind, Heard, RouterConfig, RouterRecord, octets, slot,
 };
 use vrrpd_common::classify::{Classified, Expect, RouterKey, Routers};
 use vrrpd_common::{Family, Instant, Reject, Vrid, classify};
@@ -58,6 +58,7 @@ impl Trial {
         let deadline = now() + FAR;
         for (router, config) in trial.routers.iter().zip(&trial.configs) {
             let command = Command {
+                abi: ABI_VERSION,
                 slot: slot_of(router),
                 deadline,
                 master_interval: router.centis,
@@ -200,6 +201,7 @@ impl Trial {
         }
         let agree = is_heard(&seen.heard, watch.heard.as_ref())
             && is_heard(&seen.followed, watch.followed.as_ref())
+            && is_heard(&seen.resigned, watch.resigned.as_ref())
             && seen.deadline == watch.deadline
             && seen.master_interval == watch.master_centis
             && seen.adverts == watch.adverts

@@ -13,12 +13,15 @@ pub struct Usage {
     pub wake_ups: u64,
     /// Resident memory in KiB; pages that processes share are counted for each.
     pub resident: u64,
+    /// What of it is not a page of a file, which the system can drop and read again: heap, stacks, and the kernel's maps
+    /// where they are mapped; in KiB.
+    pub own: u64,
 }
 
 impl Usage {
     /// Of the process with this id and all that it has started, as they are now. What has ended is not counted.
     pub fn of(pid: i32) -> Self {
-        let mut sum = Self { resident: resident(pid), ..Self::default() };
+        let mut sum = Self { resident: resident(pid), own: own(pid), ..Self::default() };
         for thread in threads(pid) {
             sum.cpu += cpu(&thread);
             sum.wake_ups += wake_ups(&thread);
@@ -27,6 +30,7 @@ impl Usage {
                 sum.cpu += more.cpu;
                 sum.wake_ups += more.wake_ups;
                 sum.resident += more.resident;
+                sum.own += more.own;
             }
         }
         sum
@@ -39,6 +43,7 @@ impl Usage {
             cpu: self.cpu.saturating_sub(before.cpu),
             wake_ups: self.wake_ups.saturating_sub(before.wake_ups),
             resident: self.resident,
+            own: self.own,
         }
     }
 }
@@ -79,6 +84,26 @@ fn wake_ups(thread: &Path) -> u64 {
 fn resident(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     field(&status, "VmRSS:")
+}
+
+fn own(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    field(&status, "RssAnon:") + field(&status, "RssShmem:") + mapped_kernel_objects(pid)
+}
+
+/// Resident memory of mapped objects that are no files, which the kernel counts with those of files.
+fn mapped_kernel_objects(pid: i32) -> u64 {
+    let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
+    let (mut sum, mut of_object) = (0, false);
+    for line in maps.lines() {
+        // A mapping begins with its addresses, which have no colon before the first space.
+        if line.split_whitespace().next().is_some_and(|word| !word.ends_with(':')) {
+            of_object = line.contains(" anon_inode:");
+        } else if of_object {
+            sum += field(line, "Rss:");
+        }
+    }
+    sum
 }
 
 fn children(thread: &Path) -> Vec<i32> {

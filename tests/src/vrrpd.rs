@@ -102,6 +102,8 @@ pub struct VrrpdBuilder {
     in_user_space: bool,
     /// A program that runs the daemon, with its arguments.
     through: Vec<OsString>,
+    /// Another build of the daemon.
+    program: Option<PathBuf>,
     home: Arc<TempDir>,
 }
 
@@ -136,6 +138,7 @@ impl Vrrpd {
             datapath: Datapath::usual(),
             in_user_space: false,
             through: Vec::new(),
+            program: None,
             home: Arc::new(tempfile::tempdir().expect("a temporary directory can be made")),
         }
     }
@@ -358,6 +361,13 @@ impl VrrpdBuilder {
         self
     }
 
+    /// Another build of the daemon than [`binary`] says.
+    #[must_use]
+    pub fn program(mut self, file: &Path) -> Self {
+        self.program = Some(file.to_owned());
+        self
+    }
+
     /// Shares the directory of another daemon.
     #[must_use]
     pub fn beside(mut self, other: &Vrrpd) -> Self {
@@ -417,11 +427,12 @@ impl VrrpdBuilder {
     }
 
     fn command(&self) -> Command {
+        let daemon = self.program.clone().unwrap_or_else(|| binary("vrrpd"));
         let mut command = match self.through.split_first() {
-            None => Command::new(binary("vrrpd")),
+            None => Command::new(daemon),
             Some((program, arguments)) => {
                 let mut command = Command::new(program);
-                command.args(arguments).arg(binary("vrrpd"));
+                command.args(arguments).arg(daemon);
                 command
             }
         };

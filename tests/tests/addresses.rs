@@ -1,6 +1,9 @@
 //! The virtual addresses on the interface.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use vrrpd_lab::usual::{CIDR, SOON};
 use vrrpd_lab::{Capture, Host, Lab, Vrrpd, wait_until};
@@ -115,4 +118,41 @@ fn routers_on_two_interfaces_are_independent() {
     outside.wait_state("fault", SOON);
     inside.wait_state("master", SOON);
     assert!(a.has_address("eth1", "10.1.0.100/24"));
+}
+
+/// Takes an address away whenever it is there; stops when it is told to, and says how often it was there.
+fn thief(host: &Host, stop: &AtomicBool) -> u32 {
+    let mut stolen = 0;
+    while !stop.load(Ordering::Relaxed) {
+        stolen += u32::from(host.run("ip", ["addr", "del", CIDR, "dev", "eth0"]).success());
+    }
+    stolen
+}
+
+#[test]
+fn address_that_somebody_removes_again_and_again_is_put_back_at_once_and_then_less_and_less_often() {
+    const SAID: &str = "somebody removed the address";
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).args(["--garp-delay", "0"]).start();
+    router.wait_state("master", SOON);
+    a.ip(&format!("addr del {CIDR} dev eth0"));
+    wait_until(SOON, "it is back", || a.has_address("eth0", CIDR));
+
+    let capture = Capture::on(&client);
+    let stop = AtomicBool::new(false);
+    let span = Duration::from_secs(3);
+    let (stolen, announced) = thread::scope(|scope| {
+        let thief = scope.spawn(|| thief(&a, &stop));
+        thread::sleep(span);
+        let announced = capture.announcements().len();
+        stop.store(true, Ordering::Relaxed);
+        (thief.join().expect("it ends"), announced)
+    });
+    // After 0, 10, 20, 40… 640 ms, and then once a second.
+    assert!((3..=11).contains(&stolen), "{stolen} times in {span:?}");
+    assert!(announced <= 60, "{announced} announcements");
+    assert!(router.count_in_log(SAID) <= 5, "{:?}", router.log());
+    wait_until(SOON, "it is back", || a.has_address("eth0", CIDR));
+    assert!(router.is_master());
 }

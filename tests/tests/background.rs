@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Lab, Vrrpd, atropos, children_of, is_alive, wait_until};
+use vrrpd_lab::{Lab, ScriptLog, Signal, Snapshot, Vrrpd, atropos, children_of, is_alive, wait_until};
 
 #[test]
 fn command_returns_0_when_the_daemon_is_up_and_the_pid_file_names_it() {
@@ -102,4 +102,32 @@ fn routers_that_share_an_interface_have_pid_files_of_their_own() {
     assert!(one.is_some() && other.is_some() && one != other, "{:?}", daemon.files());
     daemon.terminate("vrrpd_eth0_52.pid");
     assert!(one.is_some_and(is_alive));
+}
+
+#[test]
+fn relative_paths_start_where_the_command_was_typed() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let before = Snapshot::of(&a);
+    let router = Vrrpd::usual(&a, 150).vmac("interface");
+    let directory = router.directory();
+    let home = directory.parent().expect("it is in one").to_owned();
+    let script = ScriptLog::new(&["VRRP_REASON"]);
+    for name in ["up.sh", "down.sh"] {
+        fs::copy(script.path(), home.join(name)).expect("it can be copied");
+    }
+    let router = router.through(["/usr/bin/env".into(), "--chdir".into(), home.into_os_string()]);
+    let (command, daemon) =
+        router.args(["-f", "run", "-U", "./up.sh", "-D", "down.sh"]).start_in_background();
+    assert!(command.success(), "{command:?}");
+    script.wait_run(SOON, "|master-down-timer");
+    daemon.signal("vrrpd_eth0.pid", Signal::SIGUSR1);
+    wait_until(SOON, "the state is written", || directory.join("vrrpd_eth0_51.state").exists());
+    daemon.signal("vrrpd_eth0.pid", Signal::SIGKILL);
+    script.wait_run(SOON, "|crash");
+    let pins = |line: &String| line.starts_with("+ pin: ");
+    wait_until(SOON, "the guardian has given everything back", || {
+        before.differences(&Snapshot::of(&a)).iter().all(pins)
+    });
+    assert!(!directory.join("vrrpd_eth0_51.journal").exists());
 }

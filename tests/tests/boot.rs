@@ -131,6 +131,53 @@ fn init_script_starts_what_can_be_started_and_tells_what_cannot() {
 }
 
 #[test]
+fn init_script_has_the_daemon_of_a_file_read_it_again_and_leaves_others_alone() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let home = tempfile::tempdir().expect("a temporary directory can be made");
+    let file = home.path().join("vrrpd.toml");
+    let write = |vrid: &str| {
+        let text = format!(
+            "[[router]]\ninterface = \"eth0\"\nvrid = {vrid}\naddresses = [\"{CIDR}\"]\nvmac = \"none\"\n\
+             protocol = \"v3\"\ninterval = \"100ms\"\n"
+        );
+        fs::write(&file, text).expect("it can be written");
+    };
+    write("51");
+    let config = format!("--config {}", file.display());
+    let init = Init::new(&a, &format!("ROUTERS='{config}'"));
+    assert_eq!(init.run("reload").code, 1, "it does not run");
+    assert_eq!(init.run("force-reload").code, 0);
+    let pid = init.pid("vrrpd.pid");
+    assert!(pid.is_some_and(is_alive));
+    for (action, vrid) in [("reload", "52"), ("force-reload", "53")] {
+        write(vrid);
+        let reloaded = init.run(action);
+        assert_eq!(reloaded.code, 0, "{reloaded:?}");
+        wait_until(SOON, "it serves what the file says now", || {
+            atropos(&a, &init.directory(), &["--state"]).stdout.contains(&format!("eth0/{vrid}: MASTER"))
+        });
+        assert_eq!(init.pid("vrrpd.pid"), pid, "{action}: it runs on");
+    }
+    write("999");
+    let refused = init.run("reload");
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("VRID"), "{refused:?}");
+    assert_eq!(init.run("stop").code, 0);
+
+    let init = Init::new(&a, &format!("ROUTERS='-i eth0 -v 51 -n {CIDR}'"));
+    assert_eq!(init.run("start").code, 0);
+    let pid = init.pid("vrrpd_eth0_51.pid");
+    let reloaded = init.run("reload");
+    assert_eq!(reloaded.code, 0, "{reloaded:?}");
+    assert!(reloaded.stdout.contains("restart it"), "{reloaded:?}");
+    assert_eq!(init.pid("vrrpd_eth0_51.pid"), pid);
+    assert_eq!(init.run("force-reload").code, 0);
+    assert_ne!(init.pid("vrrpd_eth0_51.pid"), pid, "it was started again");
+    assert_eq!(init.run("stop").code, 0);
+}
+
+#[test]
 fn init_script_waits_for_the_scripts_of_a_daemon_that_leaves() {
     let lab = Lab::new();
     let [a] = lab.hosts();
@@ -262,6 +309,32 @@ fn status_of_several_routers_is_how_many_are_what() {
     wait_until(SOON, "it says that both are master", || {
         manager.heard().is_some_and(|told| told == "STATUS=2 master, 0 backup, 0 fault")
     });
+}
+
+#[test]
+fn service_manager_that_cannot_be_reached_is_done_without() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    for socket in ["/nowhere", "@nobody", "relative"] {
+        let router =
+            Vrrpd::usual(&a, 100).through(["/usr/bin/env", &format!("NOTIFY_SOCKET={socket}")]).start();
+        router.wait_log(SOON, "the service manager cannot be reached");
+        router.wait_state("master", SOON);
+        assert_eq!(router.terminate(), 0);
+    }
+}
+
+#[test]
+fn daemon_in_the_background_says_nothing_to_the_service_manager_of_the_shell() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let manager = Manager::new();
+    let router = Vrrpd::usual(&a, 100).through(manager.environment(&[]));
+    let (command, daemon) = router.start_in_background();
+    assert!(command.success(), "{command:?}");
+    wait_until(SOON, "it is master", || a.has_address("eth0", CIDR));
+    daemon.terminate("vrrpd_eth0.pid");
+    assert_eq!(manager.heard(), None);
 }
 
 #[test]

@@ -319,3 +319,14 @@ fn magic_packets_from_none_of_the_virtual_addresses_are_warned_of() {
     let router = Vrrpd::usual(&a, 100).args(["-I", "10.0.0.99", "-O", "10.0.0.2"]).start();
     router.wait_log(SOON, "10.0.0.99 is none of the virtual addresses");
 }
+
+#[test]
+fn daemon_that_may_not_change_interfaces_does_not_start() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let setpriv = needs::SETPRIV.require().display().to_string();
+    let without = [&setpriv, "--inh-caps", "-all", "--bounding-set", "-net_admin", "--"];
+    let refused = router(&a, 51).through(without).run();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("CAP_NET_ADMIN"), "{refused:?}");
+}

@@ -277,3 +277,22 @@ fn answer_comes_in_under_50_ms_with_a_hundred_addresses() {
     assert!(best < stretched(Duration::from_millis(50)), "{best:?}");
     assert_eq!(router.state()["addresses"].as_array().map(Vec::len), Some(100));
 }
+
+#[test]
+fn answer_to_a_change_is_what_came_of_it() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    for mode in ["none", "interface", "macvlan"] {
+        let master = Vrrpd::usual(&a, 150).vmac(mode).start();
+        master.wait_state("master", SOON);
+        let other = Vrrpd::usual(&b, 100).start();
+        wait_until(SOON, "it hears the master", || other.counter("adverts_received") > 0);
+        for (change, state) in [("--backup", "backup"), ("--reduce", "backup")] {
+            let answer = master.atropos(&[change]);
+            assert!(answer.success() && answer.stdout.contains(&format!(": {state}")), "{mode}: {answer:?}");
+            assert!(!a.ip("addr show").contains("10.0.0.100"), "{mode}: the address is gone by then");
+        }
+        master.terminate();
+        other.terminate();
+    }
+}

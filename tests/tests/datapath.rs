@@ -46,6 +46,7 @@ fn assert_falls_back(router: &Vrrpd, to: &str, because: &str) {
     let (path, reason) = datapath(router);
     assert_eq!(path, to, "reason: {reason}");
     assert!(reason.contains(because), "{because:?} is not in the reason: {reason}");
+    router.wait_log(SOON, because);
     let lines: Vec<_> = router.log().into_iter().filter(|line| line.contains(because)).collect();
     assert_eq!(lines.len(), 1, "the log says it once: {lines:?}");
 }
@@ -99,6 +100,7 @@ fn kernel_tells_of_a_router_whose_daemon_stands_still() {
     let backup = router(&b, 100, Datapath::Native).start();
     wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= 3);
     assert_eq!(backup.state()["kernel"]["timer_armed"], true);
+    let known = backup.state();
     backup.pause();
     let finished = backup.atropos(&["--state", "--json"]);
     backup.resume();
@@ -106,6 +108,10 @@ fn kernel_tells_of_a_router_whose_daemon_stands_still() {
     let routers: serde_json::Value = serde_json::from_str(&finished.stdout).expect("JSON");
     let router = &routers[0];
     assert!(router["state"].is_null(), "only the daemon knows: {router}");
+    let keys = |object: &serde_json::Value| -> Vec<_> {
+        object.as_object().expect("it is one").keys().cloned().collect()
+    };
+    assert_eq!(keys(router), keys(&known));
     let kernel = &router["kernel"];
     assert_eq!((&kernel["role"], &kernel["master"]["priority"]), (&"backup".into(), &150.into()));
     assert!(kernel["master"]["last_advert_age_ns"].as_u64() < Some(1_000_000_000), "{kernel}");
@@ -285,6 +291,41 @@ fn kill_9_leaves_no_program_and_the_next_start_replaces_the_pins() {
         assert_ne!(inode(&pins.join("records")), left, "they are new ones");
         assert_serves(&lab, &second, &master, &client);
     }
+}
+
+#[test]
+fn kernel_of_a_killed_daemon_waits_for_nothing_though_its_record_says_so() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let _master = master(&a);
+    let backup = router(&b, 100, Datapath::Native).start();
+    wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= 3);
+    backup.kill();
+    wait_until(SOON, "the program is gone", || b.xdp_program("eth0").is_none());
+    let finished = backup.atropos(&["--state"]);
+    assert!(finished.stdout.contains("timer not armed: no program"), "{finished:?}");
+    let finished = backup.atropos(&["--state", "--json"]);
+    let routers: serde_json::Value = serde_json::from_str(&finished.stdout).expect("JSON");
+    let kernel = &routers[0]["kernel"];
+    assert_eq!((&kernel["program"], &kernel["timer_armed"]), (&false.into(), &false.into()), "{kernel}");
+}
+
+#[test]
+fn records_of_another_version_are_not_read_and_that_is_said() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let daemon = router(&a, 100, Datapath::Native).start();
+    daemon.wait_state("master", SOON);
+    assert!(daemon.state()["kernel"].is_object());
+    let pins = a.namespace().pins("eth0");
+    fs::rename(pins.join("records"), pins.join("rejects_were_here")).expect("it can have another name");
+    // One of counters is as good as one of another version.
+    fs::rename(pins.join("rejects"), pins.join("records")).expect("it can have another name");
+    fs::rename(pins.join("rejects_were_here"), pins.join("rejects")).expect("it can have another name");
+    let finished = daemon.atropos(&["--state"]);
+    assert_eq!(finished.code, 0, "{finished:?}");
+    assert!(finished.stderr.contains("another version of vrrpd"), "{finished:?}");
+    assert!(!finished.stdout.contains("kernel "), "{finished:?}");
 }
 
 /// The number of a namespace that goes is soon another one's, so here its pins get a number that none has.

@@ -65,6 +65,27 @@ fn h_displays_the_inlined_help() {
 }
 
 #[test]
+fn long_options_display_help_and_version_of_both_programs() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    for program in ["vrrpd", "atropos"] {
+        for (option, says) in [("--help", "Usage: "), ("--version", program)] {
+            let said = a.run(binary(program), [option]);
+            assert!(said.success() && said.stdout.contains(says), "{program} {option}: {said:?}");
+            assert_eq!(said.stderr, "", "{program} {option}");
+        }
+        assert_eq!(a.run(binary(program), ["-h"]).code, 0, "{program}");
+    }
+    let help = a.run(binary("atropos"), ["--help"]).stdout;
+    for option in ["--backup", "--reduce", "--increase", "--help", "--state", "--version"] {
+        assert!(
+            help.contains(&format!("  {option}")) || help.contains(&format!(", {option}")),
+            "{option}: {help}"
+        );
+    }
+}
+
+#[test]
 fn upper_case_v_displays_the_version() {
     let lab = Lab::new();
     let [a] = lab.hosts();
@@ -133,6 +154,32 @@ fn a_none_and_pw_authenticate() {
     let second = with(&b, "none");
     wait_until(ELECTION, "it discards the other's adverts", || second.counter("rejected/auth") > 0);
     assert!(first.is_running(), "and nobody ends");
+}
+
+#[test]
+fn a_ah_authenticates_with_a_key_in_hexadecimal() {
+    let lab = Lab::new();
+    let [a, b, client] = lab.hosts();
+    let capture = Capture::on(&client);
+    let with = |host, priority: u8, auth: &str| {
+        let router = vrrpd(host).address(CIDR).priority(priority).args(["-a", auth]);
+        router.in_user_space().start()
+    };
+    let master = with(&a, 150, "ah/0x6b6579");
+    master.wait_state("master", ELECTION);
+    // Protocol 51 in the header of an IPv4 packet to 224.0.0.18.
+    let is_authenticated =
+        |frame: &[u8]| frame.get(23) == Some(&51) && frame.get(30..34) == Some(&[224, 0, 0, 18]);
+    wait_until(SOON, "an advert with an Authentication Header", || {
+        capture.frames().iter().any(|seen| is_authenticated(&seen.frame))
+    });
+    let same = with(&b, 100, "ah/0x6b6579");
+    wait_until(ELECTION, "it hears the master", || same.counter("adverts_received") >= 2);
+    assert_eq!(same.state()["state"], "backup");
+    drop(same);
+    let other = with(&b, 100, "ah/0x6f74686572");
+    wait_until(ELECTION, "it discards what another key has made", || other.counter("rejected/auth") > 0);
+    assert!(master.is_running() && other.is_running(), "and nobody ends");
 }
 
 #[test]

@@ -195,6 +195,15 @@ fn first_advert(capture: &Capture, since: Instant, priority: u8) -> Instant {
     })
 }
 
+/// A server whose router on one side is gone says goodbye on the other side.
+fn assert_resigns(server: &Server, side: usize, capture: &Capture) {
+    let (interface, vrid, _) = SIDES[side];
+    let source = server.host.ipv4_of(interface);
+    capture.wait_advert(SOON, "the one that is left resigns", |advert| {
+        (advert.vrid, advert.priority, advert.source) == (vrid, 0, source.into())
+    });
+}
+
 /// Sends a frame again and again while `work` goes on.
 fn repeatedly<T>(injector: &Injector, frame: &[u8], every: Duration, work: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
@@ -229,6 +238,7 @@ fn link_of_the_master_that_is_pulled_takes_both_sides_along_and_nothing_flaps_wh
             let taken = first_advert(capture, start, 100) - start;
             assert!(taken <= failover(), "{kind:?}: {taken:?}");
         }
+        assert_resigns(&a, 1, &captures[1]);
         b.wait_all("master");
         assert_eq!(
             (a.state(0)["reason"].as_str(), a.state(1)["reason"].as_str()),
@@ -260,6 +270,7 @@ fn process_of_the_master_that_is_killed_takes_the_others_along_and_joins_again_w
         let taken = first_advert(capture, start, 100) - start;
         assert!(taken <= failover(), "{taken:?}");
     }
+    assert_resigns(&a, 0, &captures[0]);
     b.wait_all("master");
     let left = a.state(0);
     assert_eq!((left["state"].as_str(), left["reason"].as_str()), (Some("backup"), Some("group")));
@@ -367,32 +378,75 @@ fn members_that_start_at_the_same_time_find_each_other() {
 }
 
 #[test]
+fn members_that_missed_each_other_find_each_other_later() {
+    let site = Site::new();
+    let first = member(&site.a, 0, 100, "2").start();
+    let (socket, hidden) = (first.directory().join("vrrpd_eth0_51.group"), first.directory().join("hidden"));
+    fs::rename(&socket, &hidden).expect("it is there");
+    let second = member(&site.a, 1, 100, "2").beside(&first).start();
+    fs::rename(&hidden, &socket).expect("it is there");
+    let a = Server { host: site.a.clone(), daemons: vec![first, second] };
+    a.wait_all("master");
+}
+
+/// A connection from one side to the other, through whichever server is master.
+struct Connection {
+    near: TcpStream,
+    far: TcpStream,
+}
+
+impl Connection {
+    fn open([c, d]: &[Host; 2]) -> Self {
+        let listener = d.namespace().enter(|| TcpListener::bind((Ipv4Addr::new(10, 1, 0, 9), 7000)));
+        let listener = listener.expect("the port is free");
+        let near = c.namespace().enter(|| TcpStream::connect((Ipv4Addr::new(10, 1, 0, 9), 7000)));
+        let near = near.expect("both servers forward");
+        Self { near, far: listener.accept().expect("it was connected to").0 }
+    }
+
+    /// There and back.
+    fn ask(&mut self, word: [u8; 4]) {
+        let mut answer = [0; 4];
+        self.near.write_all(&word).expect("it is open");
+        self.far.read_exact(&mut answer).expect("what was sent arrives");
+        self.far.write_all(&answer).expect("it is open");
+        self.near.read_exact(&mut answer).expect("it comes back");
+        assert_eq!(answer, word);
+    }
+}
+
+#[test]
 fn tcp_connection_through_the_servers_survives_a_failover() {
     for kind in KINDS {
         let site = Site::new();
         let (a, b) = (Server::start(&site.a, kind, [150, 150]), Server::start(&site.b, kind, [100, 100]));
         assert_steady(&a, &b);
-        let [c, d] = &site.clients;
-        let listener = d.namespace().enter(|| TcpListener::bind((Ipv4Addr::new(10, 1, 0, 9), 7000)));
-        let listener = listener.expect("the port is free");
-        let mut near = c.namespace().enter(|| TcpStream::connect((Ipv4Addr::new(10, 1, 0, 9), 7000)));
-        let near = near.as_mut().expect("both servers forward");
-        let mut far = listener.accept().expect("it was connected to").0;
-        let mut ask = |word: &[u8; 4]| {
-            let mut answer = [0; 4];
-            near.write_all(word).expect("it is open");
-            far.read_exact(&mut answer).expect("what was sent arrives");
-            far.write_all(&answer).expect("it is open");
-            near.read_exact(&mut answer).expect("it comes back");
-            assert_eq!(&answer, word);
-        };
-        ask(b"one\n");
+        let mut connection = Connection::open(&site.clients);
+        connection.ask(*b"one\n");
         site.lab.port_down_of(&site.a, "eth1");
         b.wait_all("master");
-        ask(b"two\n");
+        connection.ask(*b"two\n");
         site.lab.port_up_of(&site.a, "eth1");
         assert_steady(&a, &b);
-        ask(b"tri\n");
+        connection.ask(*b"tri\n");
+    }
+}
+
+#[test]
+fn tcp_connection_through_the_servers_survives_a_process_that_is_killed() {
+    for vmac in ["none", "interface", "macvlan"] {
+        let site = Site::new();
+        let mut a = Server::start_with(&site.a, Kind::Processes, [150, 150], vmac);
+        let b = Server::start_with(&site.b, Kind::Processes, [100, 100], vmac);
+        assert_steady(&a, &b);
+        let mut connection = Connection::open(&site.clients);
+        connection.ask(*b"one\n");
+        a.daemons[1].kill();
+        b.wait_all("master");
+        connection.ask(*b"two\n");
+        a.daemons[1] = member(&site.a, 1, 150, "2").vmac(vmac).beside(&a.daemons[0]).start();
+        assert_steady(&a, &b);
+        connection.ask(*b"tri\n");
     }
 }
 
@@ -481,6 +535,7 @@ fn better_master_on_a_side_that_does_not_decide_is_borne_for_a_while_and_takes_t
         let a = Server::start(&site.a, kind, [150, 150]);
         a.wait_all("master");
         let injector = Injector::on_interface(&site.clients[1], "lan");
+        let captures = site.captures();
         let start = Instant::now();
         repeatedly(&injector, &better, often, || wait_until(SOON, "the group gives up", || !a.has(0)));
         let took = start.elapsed();
@@ -490,6 +545,7 @@ fn better_master_on_a_side_that_does_not_decide_is_borne_for_a_while_and_takes_t
         assert!(took >= hold && took <= longest, "{kind:?}: {took:?}, {hold:?} demanded");
         assert_eq!(a.state(1)["reason"], "higher-priority-advert");
         assert_eq!(a.state(0)["reason"], "group");
+        assert_resigns(&a, 0, &captures[0]);
     }
 }
 
@@ -620,7 +676,7 @@ fn number_of_processes_that_is_none_is_refused_and_so_is_a_file_beside_it() {
     for wrong in ["0", "10", "-1", "two"] {
         let finished = member(&site.a, 0, 100, wrong).run();
         assert_eq!(finished.code, 2, "{wrong}: {finished:?}");
-        assert!(finished.stderr.contains("-M") && finished.stderr.contains("2 to 9"), "{}", finished.stderr);
+        assert!(finished.stderr.contains("-M") && finished.stderr.contains("1 to 9"), "{}", finished.stderr);
     }
     let text = "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.100/24\"]\n";
     let finished = Vrrpd::on(&site.a).config(text).args(["-M", "2"]).run();

@@ -212,6 +212,6 @@ fn kill_9_in_the_background_leaves_nothing_either() {
     let (command, daemon) = Vrrpd::usual(&a, 150).vmac("interface").start_in_background();
     assert!(command.success() && command.took < SOON, "nobody keeps its output open: {command:?}");
     wait_until(SOON, "it is master", || a.has_address("eth0", CIDR));
-    daemon.kill("vrrpd_eth0.pid");
+    daemon.signal("vrrpd_eth0.pid", Signal::SIGKILL);
     wait_until_as_before(&before, &a);
 }

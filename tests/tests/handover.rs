@@ -49,7 +49,30 @@ fn kill_9_of_the_master_is_noticed_after_master_down_interval_and_not_before() {
 }
 
 #[test]
-fn frozen_master_is_replaced_and_one_of_both_is_master_after_it_thaws() {
+fn master_that_was_stopped_for_long_gives_up_and_listens_before_it_is_master_again() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let first = Vrrpd::usual(&a, 150).start();
+    first.wait_state("master", SOON);
+    let second = Vrrpd::usual(&b, 100).start();
+    wait_until(SOON, "it hears the master", || second.counter("adverts_received") >= 3);
+    first.pause();
+    let stopped = Instant::now();
+    second.wait_state("master", SOON);
+    // Later than a deadline of its may be by chance.
+    wait_until(SOON, "more than a second is over", || stopped.elapsed() > Duration::from_millis(1500));
+    first.resume();
+    wait_until(SOON, "it has given up", || first.counter("transitions") >= 3);
+    let state = first.wait_state("master", SOON);
+    let history: Vec<_> = state["history"].as_array().into_iter().flatten().collect();
+    let gave_up = history.iter().find(|past| past["to"] == "backup" && past["from"] == "master");
+    assert_eq!(gave_up.expect("it has")["reason"], "clock-gap", "{history:?}");
+    second.wait_state("backup", SOON);
+    wait_until(SOON, "the address is back", || a.has_address("eth0", CIDR) && !b.has_address("eth0", CIDR));
+}
+
+#[test]
+fn master_that_was_stopped_for_a_moment_is_replaced_and_takes_its_addresses_back() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let first = Vrrpd::usual(&a, 150).start();

@@ -1,9 +1,17 @@
 //! What becomes of virtual MAC addresses and addresses when others, or a crash, have changed things in between.
 
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use vrrpd_lab::needs::IP;
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Host, Lab, Signal, Snapshot, Vrrpd, VrrpdBuilder, wait_until};
+use vrrpd_lab::{Capture, Host, Lab, Signal, Snapshot, Vrrpd, VrrpdBuilder, wait_until};
 
 const LINK: &str = "vrrp4.51";
+/// For what takes long with hundreds of links.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn router(host: &Host, priority: u8, mode: &str) -> VrrpdBuilder {
     Vrrpd::usual(host, priority).vmac(mode)
@@ -98,7 +106,7 @@ fn settings_of_the_interface_below_are_put_right_after_a_link_event() {
     let master = router(&a, 150, "macvlan").start();
     master.wait_state("master", SOON);
     let setting = "/proc/sys/net/ipv4/conf/eth0/arp_ignore";
-    let value = || a.namespace().enter(|| std::fs::read_to_string(setting).expect("is there"));
+    let value = || a.namespace().enter(|| fs::read_to_string(setting).expect("is there"));
     assert_eq!(value().trim(), "1");
     a.namespace().sysctl("ipv4/conf/eth0/arp_ignore", "0");
     a.ip("link set eth0 mtu 1400");
@@ -135,6 +143,60 @@ fn renamed_interface_keeps_nothing_and_the_new_one_of_its_name_gets_all() {
 }
 
 #[test]
+fn interface_that_takes_the_name_of_one_that_is_gone_serves_the_routers_of_that_name_only() {
+    const OTHER: &str = "10.1.0.100/24";
+    for mode in ["none", "interface", "macvlan"] {
+        let mut lab = Lab::new();
+        let [a, client] = lab.hosts();
+        let network = lab.add_network();
+        lab.join(&a, network, "eth1", "10.1.0.1/24");
+        lab.join(&client, network, "eth1", "10.1.0.9/24");
+        let own = a.mac("eth1");
+        let router = |interface: &str, vrid: u8, address: &str| {
+            format!(
+                "[[router]]\ninterface = \"{interface}\"\nvrid = {vrid}\naddresses = [\"{address}\"]\n\
+                 protocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"{mode}\"\n"
+            )
+        };
+        let file = router("eth0", 51, CIDR) + &router("eth1", 52, OTHER);
+        let daemon = Vrrpd::on(&a).config(&file).vrid(51).start();
+        let state_of = |vrid: u8| {
+            let states = daemon.states();
+            states.into_iter().find(|state| state["vrid"] == vrid).expect("it is configured")
+        };
+        wait_until(SOON, "both are master", || {
+            [51, 52].into_iter().all(|vrid| state_of(vrid)["state"] == "master")
+        });
+
+        a.ip("link del eth0");
+        wait_until(SOON, "one is gone", || state_of(51)["reason"] == "interface-removed");
+        // Older kernels rename only what is down.
+        if !a.run(IP.require(), ["link", "set", "eth1", "name", "eth0"]).success() {
+            a.ip("link set eth1 down");
+            a.ip("link set eth1 name eth0");
+            a.ip("link set eth0 up");
+        }
+        wait_until(SOON, &format!("{mode}: the other one is gone"), || {
+            state_of(52)["reason"] == "interface-removed"
+        });
+        wait_until(SOON, &format!("{mode}: the name has its router"), || state_of(51)["state"] == "master");
+        wait_until(SOON, &format!("{mode}: it has its addresses and no others"), || {
+            let everywhere = a.ip("-oneline addr show");
+            everywhere.contains(CIDR) && !everywhere.contains(OTHER)
+        });
+        let capture = Capture::on_interface(&client, "eth1");
+        for _ in 0..3 {
+            capture.wait_advert(SOON, "the router of the name is heard there", |advert| advert.vrid == 51);
+            assert!(capture.adverts().iter().all(|(_, advert)| advert.vrid == 51), "{mode}");
+            capture.clear();
+        }
+        assert_eq!(daemon.terminate(), 0);
+        assert_eq!(a.mac("eth0"), own, "{mode}");
+        assert!(!a.ip("link show").contains("00:00:5e:00:01"), "{mode}");
+    }
+}
+
+#[test]
 fn nothing_stays_on_an_interface_that_was_renamed_before_the_end() {
     let lab = Lab::new();
     let [a] = lab.hosts();
@@ -149,10 +211,74 @@ fn nothing_stays_on_an_interface_that_was_renamed_before_the_end() {
     assert_eq!(master.terminate(), 0);
     assert!(!is_there(&a, LINK));
     for key in ["arp_ignore", "arp_announce"] {
-        let value =
-            a.namespace().enter(|| std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/old0/{key}")));
+        let value = a.namespace().enter(|| fs::read_to_string(format!("/proc/sys/net/ipv4/conf/old0/{key}")));
         assert_eq!(value.expect("is there").trim(), "0", "{key}");
     }
+}
+
+#[test]
+fn interfaces_that_get_their_virtual_mac_at_the_same_time_all_get_it_and_keep_their_neighbours() {
+    const SIDES: [(&str, u8); 3] = [("eth0", 51), ("eth1", 52), ("eth2", 53)];
+    let mut lab = Lab::new();
+    let [a] = lab.hosts();
+    let mut file = "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"interface\"\n".to_owned();
+    for (side, (interface, vrid)) in SIDES.into_iter().enumerate() {
+        if side > 0 {
+            let network = lab.add_network();
+            lab.join(&a, network, interface, &format!("10.{side}.0.1/24"));
+        }
+        for host in 10..40 {
+            let neighbour = format!("10.{side}.0.{host} lladdr 02:00:00:00:00:{host} dev {interface}");
+            a.ip(&format!("neigh add {neighbour} nud permanent"));
+        }
+        writeln!(
+            file,
+            "[[router]]\ninterface = \"{interface}\"\nvrid = {vrid}\naddresses = [\"10.{side}.0.100/24\"]"
+        )
+        .expect("writing to a string works");
+    }
+    // They become master in the same moment.
+    file += "[[group]]\nname = \"edge\"\nmembers = [\"eth0/51\", \"eth1/52\", \"eth2/53\"]\n";
+    let before = Snapshot::of(&a);
+    let daemon = Vrrpd::on(&a).config(&file).start();
+    wait_until(SOON, "all are master", || daemon.states().iter().all(|state| state["state"] == "master"));
+    for (interface, vrid) in SIDES {
+        assert_eq!(a.mac(interface), [0, 0, 0x5e, 0, 1, vrid], "{interface}: {:#?}", daemon.log());
+    }
+    assert_eq!(daemon.terminate(), 0);
+    before.assert_as_before(&a);
+}
+
+#[test]
+fn hundreds_of_links_and_the_settings_below_are_as_before_after_sigterm() {
+    let mut lab = Lab::new();
+    let [a] = lab.hosts();
+    let network = lab.add_network();
+    lab.join(&a, network, "eth1", "10.1.0.1/24");
+    let before = Snapshot::of(&a);
+    let mut file =
+        "[defaults]\nprotocol = \"v3\"\nvmac = \"macvlan\"\nvmac-fallback = \"refuse\"\n".to_owned();
+    for (interface, network, routers) in [("eth0", 0, 255), ("eth1", 1, 45)] {
+        for vrid in 1..=routers {
+            writeln!(
+                file,
+                "[[router]]\ninterface = \"{interface}\"\nvrid = {vrid}\naddresses = [\"10.{network}.1.{vrid}/32\"]"
+            )
+            .expect("writing to a string works");
+        }
+    }
+    let daemon = Vrrpd::on(&a).config(&file).start();
+    wait_until(PATIENCE, "all are master", || {
+        daemon.states().iter().filter(|state| state["state"] == "master").count() == 300
+    });
+    let links = || a.ip("-oneline link show").lines().filter(|line| line.contains(" vrrp4.")).count();
+    assert_eq!(links(), 300);
+    daemon.signal(Signal::SIGTERM);
+    // The kernel waits for all processors with each link that goes down and with each that goes.
+    wait_until(PATIENCE, "it has left", || !daemon.is_running());
+    assert_eq!(daemon.wait(), 0);
+    assert_eq!(daemon.count_in_log("in time"), 0, "{:#?}", daemon.log());
+    before.assert_as_before(&a);
 }
 
 #[test]
@@ -178,9 +304,13 @@ fn what_a_kill_left_is_remembered_over_a_start_that_fails() {
     let killed = router(&a, 150, "interface").start();
     killed.wait_state("master", SOON);
     killed.kill();
-    let failing = router(&a, 150, "interface").beside(&killed);
-    let failed = failing.through(["/usr/bin/env", "NOTIFY_SOCKET=/nowhere"]).run_in_foreground();
+    // In the way of the socket, which is made late.
+    let socket = killed.directory().join("vrrpd_eth0_51.sock");
+    fs::remove_file(&socket).expect("the kill has left it");
+    fs::create_dir(&socket).expect("it can be made");
+    let failed = router(&a, 150, "interface").beside(&killed).run_in_foreground();
     assert_eq!(failed.code, 1, "{failed:?}");
+    fs::remove_dir(&socket).expect("it is still there");
     let again = router(&a, 150, "interface").beside(&killed).start();
     again.wait_state("backup", SOON);
     assert_eq!(again.terminate(), 0);
@@ -206,4 +336,19 @@ fn virtual_mac_that_a_kill_left_is_given_back_by_another_router_of_the_same_file
     assert!(a.ip("link show dev eth0").contains("00:00:5e:00:01:34"));
     assert_eq!(again.terminate(), 0);
     before.assert_as_before(&a);
+}
+
+#[test]
+fn journal_that_is_a_link_to_another_file_is_not_read() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let builder = router(&a, 150, "none");
+    let directory = builder.directory();
+    fs::create_dir(&directory).expect("it can be made");
+    let elsewhere = directory.with_file_name("elsewhere");
+    fs::write(&elsewhere, "eth0 10.0.0.1/24\n").expect("it can be written");
+    symlink(&elsewhere, directory.join("vrrpd_eth0_51.journal")).expect("it can be made");
+    let router = builder.start();
+    router.wait_state("master", SOON);
+    assert!(a.has_address("eth0", "10.0.0.1/24"), "the administrator's own address stays");
 }

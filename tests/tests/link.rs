@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use vrrpd_lab::usual::{CIDR, INTERVAL, SOON};
-use vrrpd_lab::{Capture, Datapath, Lab, Vrrpd, wait_until};
+use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON};
+use vrrpd_lab::{Capture, Datapath, Lab, Monitor, Told, Vrrpd, index_of, stretched, wait_until};
+
+/// How soon a master gives up after what makes it.
+const AT_ONCE: Duration = Duration::from_millis(10);
 
 #[test]
 fn master_whose_link_goes_down_gives_up_and_the_backup_takes_over() {
@@ -23,6 +26,28 @@ fn master_whose_link_goes_down_gives_up_and_the_backup_takes_over() {
     first.wait_state("master", SOON);
     second.wait_state("backup", SOON);
     wait_until(SOON, "the address is back", || a.has_address("eth0", CIDR) && !b.has_address("eth0", CIDR));
+}
+
+#[test]
+fn master_whose_link_goes_has_given_its_address_up_within_10_ms() {
+    for mode in ["none", "interface", "macvlan"] {
+        let lab = Lab::new();
+        let [a] = lab.hosts();
+        let router = Vrrpd::usual(&a, 150).vmac(mode).start();
+        let no_carrier = Told::NoCarrier(index_of(&a, "eth0"));
+        // On a busy machine the daemon may be kept from running for longer; not each time.
+        let mut took = Vec::new();
+        while took.len() < 10 && took.iter().all(|took| *took > stretched(AT_ONCE)) {
+            router.wait_state("master", SOON);
+            let mut monitor = Monitor::on(&a);
+            took.push(std::thread::scope(|scope| {
+                scope.spawn(|| lab.port_down(&a));
+                monitor.longest_between(SOON, no_carrier, Told::AddressGone(ADDRESS))
+            }));
+            lab.port_up(&a);
+        }
+        assert!(took.iter().any(|took| *took <= stretched(AT_ONCE)), "{mode}: {took:?}");
+    }
 }
 
 #[test]
@@ -117,4 +142,25 @@ fn fault_says_what_is_wrong_with_the_interface() {
     router.wait_state("master", SOON);
     a.ip("link del eth0");
     because("interface-removed");
+}
+
+/// The kernel forgets memberships with everything else of a family, and the socket that had one does not get it back.
+#[test]
+fn membership_of_the_group_is_there_again_after_the_interface_has_lost_the_family() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let is_member = || a.ip("maddr show dev eth0").contains("ff02::12");
+    let router = Vrrpd::on(&a).vrid(51).address("fe80::33/64").v3("100ms").start();
+    router.wait_state("master", SOON);
+    assert!(is_member());
+    let too_short = |lost| a.ip(&format!("link set eth0 mtu {}", if lost { 1000 } else { 1500 }));
+    let disabled = |lost| a.namespace().sysctl("ipv6/conf/eth0/disable_ipv6", if lost { "1" } else { "0" });
+    let ways: [&dyn Fn(bool); 2] = [&|lost| drop(too_short(lost)), &disabled];
+    for set_lost in ways {
+        set_lost(true);
+        router.wait_state("fault", SOON);
+        set_lost(false);
+        router.wait_state("master", SOON);
+        assert!(is_member(), "{}", a.ip("maddr show dev eth0"));
+    }
 }

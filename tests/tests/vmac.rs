@@ -1,5 +1,6 @@
 //! The virtual MAC address: hosts keep their ARP entries over a failover, whichever way it is put on the wire.
 
+use std::fs;
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
@@ -140,8 +141,9 @@ fn everything_is_as_before_after_sigterm() {
         }
         a.ip("neigh add 10.0.0.77 lladdr 02:00:00:00:00:77 dev eth0 nud permanent");
         a.ip("route add 192.0.2.0/24 via 10.0.0.9 dev eth0");
-        let before = Snapshot::of(&a);
-        let first = router(&a, 150, mode).start();
+        let first = router(&a, 150, mode);
+        let before = Snapshot::with_files(&a, &first.directory());
+        let first = first.start();
         first.wait_state("master", SOON);
         assert!(!before.differences(&Snapshot::of(&a)).is_empty(), "a master changes something");
         let second = router(&b, 100, mode).start();
@@ -161,7 +163,8 @@ fn backup_leaves_everything_as_before() {
         first.wait_state("master", SOON);
         let second = router(&b, 100, mode).start();
         second.wait_state("backup", SOON);
-        assert!(!b.ip("link show").contains("state UP mode DEFAULT group default qlen 1000 00:00:5e"));
+        assert!(!b.ip("link show up").contains(VMAC), "{mode}: it takes no frame to the virtual MAC");
+        assert_eq!(has_link(&b, "vrrp4.51"), mode == "macvlan");
         assert_eq!(second.terminate(), 0);
         before.assert_as_before(&b);
     }
@@ -172,8 +175,8 @@ fn next_start_puts_back_what_a_kill_left() {
     for mode in MODES {
         let lab = Lab::new();
         let [a] = lab.hosts();
-        let before = Snapshot::of(&a);
         let router = router(&a, 150, mode);
+        let before = Snapshot::with_files(&a, &router.directory());
         let killed = router.clone().start();
         killed.wait_state("master", SOON);
         killed.kill();
@@ -193,11 +196,48 @@ fn failed_start_leaves_everything_as_before() {
         let first = router(&a, 150, mode).start();
         first.wait_state("master", SOON);
         let before = Snapshot::of(&a);
-        let second = router(&a, 150, mode).in_directory_of(&router(&a, 150, mode)).args(["-d", "1"]);
-        let taken = second.beside(&first).run_in_foreground();
+        let taken = router(&a, 150, mode).beside(&first).run_in_foreground();
         assert_eq!(taken.code, 1, "{taken:?}");
         before.assert_as_before(&a);
     }
+}
+
+#[test]
+fn start_that_fails_after_a_link_was_made_takes_it_away_again() {
+    let mut lab = Lab::new();
+    let [a] = lab.hosts();
+    let network = lab.add_network();
+    lab.join(&a, network, "eth1", "10.1.0.1/24");
+    // A port of a bridge cannot have macvlan links.
+    a.ip("link add br0 type bridge");
+    a.ip("link set eth1 master br0");
+    let router = |interface: &str, address: &str| {
+        format!("[[router]]\ninterface = \"{interface}\"\nvrid = 51\naddresses = [\"{address}\"]\n")
+    };
+    let defaults = "[defaults]\nprotocol = \"v3\"\nvmac = \"macvlan\"\nvmac-fallback = \"refuse\"\n";
+    let file = [defaults, &router("eth0", CIDR), &router("eth1", "10.1.0.100/24")].concat();
+    let builder = Vrrpd::on(&a).config(&file);
+    fs::create_dir(builder.directory()).expect("it can be made");
+    let before = Snapshot::with_files(&a, &builder.directory());
+    let refused = builder.run_in_foreground();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("eth1/51") && refused.stderr.contains("--vmac macvlan"), "{refused:?}");
+    before.assert_as_before(&a);
+}
+
+#[test]
+fn start_that_fails_at_its_group_takes_its_link_away_again() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let builder = router(&a, 150, "macvlan").args(["-M", "2"]);
+    // In the way of the socket of the group, which is the last thing that is made.
+    let socket = builder.directory().join("vrrpd_eth0_51.group");
+    fs::create_dir_all(&socket).expect("it can be made");
+    let before = Snapshot::with_files(&a, &builder.directory());
+    let failed = builder.run_in_foreground();
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert!(failed.stderr.contains("vrrpd_eth0_51.group"), "{failed:?}");
+    before.assert_as_before(&a);
 }
 
 #[test]
@@ -327,7 +367,7 @@ fn frames_to_the_interface_s_own_mac_are_accepted_while_it_has_the_virtual_one()
     client.ip(&format!("neigh replace {} lladdr {own} dev eth0 nud permanent", a.ipv4()));
     let master = router(&a, 150, "interface").start();
     master.wait_state("master", SOON);
-    assert_ne!(a.mac("eth0"), [0; 6]);
+    assert_eq!(a.mac("eth0"), virtual_router_mac(ADDRESS.into(), VRID));
     let pinger = Pinger::start(&client, a.ipv4(), Duration::from_millis(5));
     pinger.wait_answers(20, SOON);
 }
@@ -357,6 +397,7 @@ fn somebody_else_s_changes_are_undone_while_master() {
     for mode in MODES {
         let lab = Lab::new();
         let [a, client] = lab.hosts();
+        let before = Snapshot::of(&a);
         let master = router(&a, 150, mode).start();
         master.wait_state("master", SOON);
         let interface = place(mode);
@@ -365,6 +406,8 @@ fn somebody_else_s_changes_are_undone_while_master() {
         if mode == "macvlan" {
             a.ip("link set vrrp4.51 down");
             wait_until(SOON, "the link is up again", || a.has_link("vrrp4.51"));
+            a.ip("link set vrrp4.51 address 02:00:00:00:00:99");
+            wait_until(SOON, "the virtual MAC is back", || a.ip("link show dev vrrp4.51").contains(VMAC));
             a.ip("link del vrrp4.51");
             wait_until(SOON, "the link is there again", || {
                 has_link(&a, "vrrp4.51") && a.has_address("vrrp4.51", CIDR)
@@ -383,6 +426,8 @@ fn somebody_else_s_changes_are_undone_while_master() {
                 a.ip("link show dev eth0").contains("02:00:00:00:00:99"),
                 "what somebody gave it is its own now"
             );
+        } else {
+            before.assert_as_before(&a);
         }
     }
 }

@@ -3,16 +3,17 @@
 //! The figures are written down by hand: with version 3, an interval of 1 s and priority 100, Master_Down_Interval is
 //! 3.609375 s and Skew_Time 0.609375 s.
 
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use vrrpd_common::abi::{ABI_VERSION, Command, SLOTS};
-use vrrpd_lab::corpus::{OWN_V4, V3, router, v3};
+use vrrpd_lab::corpus::{OWN_V4, PEER_V4, V3, router, v3};
 use vrrpd_lab::kernel_router::{FAR, KernelRouter, MS, with_priority};
 use vrrpd_lab::oracle::{Role, Router};
-use vrrpd_lab::program::{Program, Verdict, config_of, now, slot_of};
+use vrrpd_lab::program::{Program, Verdict, config_of, counter, now, slot_of};
 use vrrpd_lab::usual::SOON;
-use vrrpd_lab::wait_until;
+use vrrpd_lab::{AdvertFrame, wait_until};
 
 const MASTER_DOWN: u64 = 3_609_375_000;
 const SKEW: u64 = 609_375_000;
@@ -149,6 +150,51 @@ fn a_lower_master_counts_when_the_daemon_has_given_up_preempting() {
     bench.command(heard, known_until);
     // 3 s + 216/256 s by the new priority
     assert_eq!(bench.record().deadline, heard + 3_843_750_000);
+}
+
+/// Each of two configurations refuses the advert for a reason of its own; half of each would take it.
+#[test]
+fn no_advert_is_taken_by_half_of_one_configuration_and_half_of_another() {
+    let strict =
+        Router { version: 2, min_ttl: 255, password: Some(*b"first\0\0\0"), ..router(OWN_V4.into(), V3) };
+    let lax = Router { min_ttl: 1, password: Some(*b"second\0\0"), ..strict.clone() };
+    let KernelRouter { program, router, .. } = KernelRouter::of(strict.clone());
+    let slot = slot_of(&router);
+    let advert = AdvertFrame::v2(PEER_V4, V3, 200, 1, &[Ipv4Addr::new(192, 0, 2, 1)]).with_password("first");
+    let frame = AdvertFrame { ttl: 64, ..advert }.build();
+    assert_eq!(program.run(&frame), Verdict::Drop);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let flood = scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                program.run(&frame);
+            }
+        });
+        let start = now();
+        let mut generation = 1;
+        while now() < start + 500 * MS {
+            for router in [&lax, &strict] {
+                generation += 1;
+                let config = config_of(router, generation);
+                program.obey(Command {
+                    slot,
+                    deadline: now() + FAR,
+                    master_interval: 100,
+                    config,
+                    ..Command::default()
+                });
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        flood.join().expect("it only sends");
+    });
+    let record = program.record(slot);
+    assert_eq!(record.adverts, 0);
+    assert!(
+        counter(&record.rejected, "ttl") > 0 && counter(&record.rejected, "auth") > 0,
+        "{:?}",
+        record.rejected
+    );
 }
 
 #[test]

@@ -198,6 +198,21 @@ fn a_router_that_was_given_up_is_none_of_ours() {
     assert_eq!(counter(&bench.program.rejects(), "not_ours"), 1);
 }
 
+#[test]
+fn a_resignation_is_in_the_record_and_reported_though_lower_adverts_come_around_it() {
+    let mut bench = KernelRouter::of(Router { spacing: FAR, ..router(OWN_V4.into(), V3) });
+    let followed = bench.hear_reported(&with_priority(200)).heard;
+    bench.hear_quietly(&with_priority(50));
+    let resigned = bench.hear_reported(&with_priority(0));
+    assert_eq!(resigned.deadline, resigned.at + SKEW);
+    for _ in 0..100 {
+        let record = bench.hear_quietly(&with_priority(50));
+        assert_eq!((record.followed, record.resigned), (followed, resigned.heard));
+        assert_eq!(record.deadline, resigned.deadline);
+    }
+    assert_eq!(bench.hear_quietly(&with_priority(0)).resigned, resigned.heard, "said again");
+}
+
 // Spacing.
 
 #[test]

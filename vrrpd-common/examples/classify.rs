@@ -13,7 +13,11 @@ struct One(Expect);
 
 impl Routers for One {
     fn expect(&self, _: u16, family: Family, vrid: Vrid) -> Option<Expect> {
-        (family == Family::Ipv4 && vrid.get() == 51).then_some(self.0)
+        self.knows(0, family, vrid).then_some(self.0)
+    }
+
+    fn knows(&self, _: u16, family: Family, vrid: Vrid) -> bool {
+        family == Family::Ipv4 && vrid.get() == 51
     }
 }
 

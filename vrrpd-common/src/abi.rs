@@ -17,7 +17,7 @@ use crate::reject::Reject;
 use crate::time::{Duration, Instant};
 
 /// Changes with every change of a layout; a set of maps of another number is not read.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 /// Virtual routers an interface can have: every VRID of both families.
 pub const SLOTS: usize = 512;
 /// Octets of the ring: an expiry of every virtual router fits, and some more.
@@ -183,6 +183,10 @@ pub struct RouterRecord {
     /// Odd while the record changes. Who reads it without a lock reads it again when this was odd or is another one
     /// afterwards.
     pub sequence: u64,
+    /// [`ABI_VERSION`] of the last command; 0: there was none. It stays in this place in every version.
+    pub abi: u32,
+    /// [`RouterConfig::generation`] of the last command.
+    pub generation: u32,
     /// Backup: when Master_Down_Timer runs out.
     pub deadline: u64,
     /// When the kernel's timer looks at the deadline next; never later than the deadline. 0: it is not armed.
@@ -193,10 +197,11 @@ pub struct RouterRecord {
     pub urgent_after: u64,
     /// The last advert of a master that we follow or yield to.
     pub followed: Heard,
+    /// The last resignation that counted: of a Backup's the first one since it followed a master, and any that brought
+    /// its deadline forward.
+    pub resigned: Heard,
     /// The last advert.
     pub heard: Heard,
-    /// [`RouterConfig::generation`] of the last command.
-    pub generation: u32,
     /// Master_Adver_Interval in centiseconds.
     pub master_interval: u16,
     /// The [`Role`] of the last command.
@@ -206,7 +211,7 @@ pub struct RouterRecord {
     /// How often in a row an expiry found the ring full.
     pub ring_full_in_a_row: u8,
     /// Zero.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 3],
     /// Valid adverts.
     pub adverts: u64,
     /// Master_Down_Timer ran out; repetitions included.
@@ -265,7 +270,7 @@ const _: () = {
     assert!(size_of::<RouterConfig>() == 56 && align_of::<RouterConfig>() == 8);
     assert!(size_of::<Command>() == 88 && align_of::<Command>() == 8);
     assert!(size_of::<Heard>() == 40 && align_of::<Heard>() == 8);
-    assert!(size_of::<RouterRecord>() == 280 && align_of::<RouterRecord>() == 8);
+    assert!(size_of::<RouterRecord>() == 320 && align_of::<RouterRecord>() == 8);
     assert!(size_of::<Event>() == 112 && align_of::<Event>() == 8);
     // A frame that BPF_PROG_TEST_RUN takes is at least an Ethernet header.
     assert!(size_of::<Command>() >= 14);
@@ -384,6 +389,13 @@ impl Heard {
 }
 
 impl RouterRecord {
+    /// What was heard, in the order in which it came; what is the last of its kind in more than one way comes as often.
+    pub fn in_order(&self) -> [Heard; 3] {
+        let mut heard = [self.followed, self.resigned, self.heard];
+        heard.sort_unstable_by_key(|heard| heard.at);
+        heard
+    }
+
     /// How long ago the last advert came; `None` when there was none.
     pub fn last_advert_age(&self, now: Instant) -> Option<Duration> {
         (self.heard.at != 0).then(|| now.saturating_since(Instant::from_nanos(self.heard.at)))

@@ -32,6 +32,12 @@ pub trait Routers {
     /// What an advert for this virtual router has to look like; `None` when it is not ours. `vlan` is 0 for frames
     /// without a tag, and for those with a priority only.
     fn expect(&self, vlan: u16, family: Family, vrid: Vrid) -> Option<Expect>;
+
+    /// Whether anything is expected for it, if that can be said with less effort. It is asked before the message is read.
+    #[inline(always)]
+    fn knows(&self, _vlan: u16, _family: Family, _vrid: Vrid) -> bool {
+        true
+    }
 }
 
 /// What an advert for one of our virtual routers has to look like.
@@ -163,6 +169,9 @@ fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
         Ok(router) => router,
         Err(other) => return other,
     };
+    if !routers.knows(vlan, router.family, router.vrid) {
+        return not_ours(router);
+    }
     let message = Message::read(frame, packet.message, Family::Ipv4);
     let header_sum = header.sum(frame, at).unwrap_or_default();
     let Some(expect) = routers.expect(vlan, router.family, router.vrid) else {
@@ -205,6 +214,9 @@ fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
         Ok(router) => router,
         Err(other) => return other,
     };
+    if !routers.knows(vlan, router.family, router.vrid) {
+        return not_ours(router);
+    }
     let message = Message::read(frame, packet.message, Family::Ipv6);
     let Some(expect) = routers.expect(vlan, router.family, router.vrid) else {
         return not_ours(router);

@@ -11,16 +11,21 @@
 //!
 //! # Races, and who wins
 //! * *Advert between expiry and role change.* The daemon becomes Master, commands it, and reads the record once more:
-//!   [`RouterRecord::followed`] and [`RouterRecord::heard`] newer than what it knew go through its state machine,
-//!   which yields to them if it has to. An advert after the command is reported to it as to any Master.
+//!   [`RouterRecord::followed`], [`RouterRecord::resigned`] and [`RouterRecord::heard`] newer than what it knew go
+//!   through its state machine, which yields to them if it has to. An advert after the command is reported to it as to
+//!   any Master.
+//! * *Resignation beside other adverts.* It has a place of its own in the record, so that no lower advert hides from the
+//!   daemon why the deadline has come forward, and a report of its own to a Backup.
+//! * *An event in user space while the master lives.* The kernel has reported nothing of that, so the daemon reads the
+//!   record before its state machine handles anything that is not itself an advert or the timer.
 //! * *Expiry event older than the last advert.* Before it acts on an expiry, the daemon feeds its state machine with
 //!   the record's adverts. Their deadline is then in the future, and the state machine takes no notice of the timer.
 //! * *Role change while adverts arrive.* A [`Command`] is carried out under the lock that each advert takes. What the
 //!   daemon had not heard of when it gave the command ([`Command::known_until`]) is gone through again under the new
 //!   configuration, so that no advert is lost and the daemon's deadline does not overwrite a newer one.
 //! * *Half an old configuration.* What an advert has to look like is read without the lock, what it does under it.
-//!   [`RouterConfig::generation`] is compared under the lock; if it has changed meanwhile, the advert is passed on
-//!   instead of counted. It need not change with the role.
+//!   [`RouterConfig::generation`] is read before it and compared under the lock; if it has changed meanwhile, the advert
+//!   is passed on instead of counted. A command writes it behind everything else. It need not change with the role.
 //! * *Ring full.* Adverts are in the record anyway. An expiry comes again shortly ([`RouterRecord::ring_is_full`]).
 //!   An expiry that was delivered comes again after [`EXPIRY_REPEAT`] unless the deadline or the role changes, so that
 //!   one which the daemon did not act upon is not the last.
@@ -65,26 +70,32 @@ impl RouterRecord {
     pub fn take(&mut self, config: &RouterConfig, family: Family, heard: Heard) -> Deferred {
         self.adverts += 1;
         let news = !heard.says_the_same_as(&self.heard);
+        self.heard = heard;
         let report = match config.role() {
             Role::None | Role::Init => {
-                self.heard = heard;
+                if heard.priority == Priority::RESIGN.0 {
+                    self.resigned = heard;
+                }
                 false
             }
             Role::Backup => {
-                self.judge_as_backup(config, family, heard);
-                (news || self.unreported != 0) && self.may_report(heard.at, config.report_spacing)
-            }
-            Role::Master => {
-                self.heard = heard;
-                match verdict_of_master(config, family, &heard) {
-                    MasterVerdict::YieldToPriority | MasterVerdict::YieldToAddress => {
-                        self.followed = heard;
-                        self.may_report_urgently(heard.at, config.report_spacing)
-                    }
-                    MasterVerdict::Resigned => self.may_report_urgently(heard.at, config.report_spacing),
-                    MasterVerdict::Assert => self.may_report(heard.at, config.report_spacing),
+                if self.judge_as_backup(config, family, heard) {
+                    self.may_report_urgently(heard.at, config.report_spacing)
+                } else {
+                    (news || self.unreported != 0) && self.may_report(heard.at, config.report_spacing)
                 }
             }
+            Role::Master => match verdict_of_master(config, family, &heard) {
+                MasterVerdict::YieldToPriority | MasterVerdict::YieldToAddress => {
+                    self.followed = heard;
+                    self.may_report_urgently(heard.at, config.report_spacing)
+                }
+                MasterVerdict::Resigned => {
+                    self.resigned = heard;
+                    self.may_report_urgently(heard.at, config.report_spacing)
+                }
+                MasterVerdict::Assert => self.may_report(heard.at, config.report_spacing),
+            },
         };
         Deferred { arm: self.timer_is_too_late(), report }
     }
@@ -100,6 +111,7 @@ impl RouterRecord {
             self.unreported = 0;
             self.ring_full_in_a_row = 0;
         }
+        self.abi = command.abi;
         self.generation = config.generation;
         self.master_interval = command.master_interval;
         match config.role() {
@@ -107,6 +119,7 @@ impl RouterRecord {
                 self.deadline = 0;
                 // Whoever has this number next starts with nothing.
                 self.followed = Heard::default();
+                self.resigned = Heard::default();
                 self.heard = Heard::default();
             }
             Role::Init | Role::Master => self.deadline = 0,
@@ -114,12 +127,18 @@ impl RouterRecord {
                 self.deadline = command.deadline;
                 // What came in meanwhile was judged as it had to be then; now it counts for a Backup. A master that was
                 // heard puts the deadline off, never forward: only one that leaves does that.
-                let (followed, heard) = (self.followed, self.heard);
-                if followed.at > command.known_until {
+                let (followed, resigned, heard) = (self.followed, self.resigned, self.heard);
+                let mut known_until = command.known_until;
+                if followed.at > known_until {
                     self.judge_as_backup(config, family, followed);
                     self.deadline = self.deadline.max(command.deadline);
+                    known_until = followed.at;
                 }
-                if heard.at > command.known_until && heard.at > followed.at {
+                if resigned.at > known_until {
+                    self.judge_as_backup(config, family, resigned);
+                    known_until = resigned.at;
+                }
+                if heard.at > known_until {
                     let before = self.deadline;
                     self.judge_as_backup(config, family, heard);
                     if heard.priority != Priority::RESIGN.0 {
@@ -189,35 +208,40 @@ impl RouterRecord {
         }
     }
 
-    /// RFC 9568 §6.4.2, receipt of an advertisement.
+    /// RFC 9568 §6.4.2, receipt of an advertisement; returns whether it is a resignation that counts.
     #[inline(always)]
-    fn judge_as_backup(&mut self, config: &RouterConfig, family: Family, heard: Heard) {
-        self.heard = heard;
+    fn judge_as_backup(&mut self, config: &RouterConfig, family: Family, heard: Heard) -> bool {
         let verdict = backup_verdict(
             Priority(heard.priority),
             Priority(config.priority),
             config.has(crate::abi::flag::PREEMPT),
         );
         let (own, version) = (Priority(config.priority), config.version(family));
-        let wait = match verdict {
-            BackupVerdict::Discard => return,
+        match verdict {
+            BackupVerdict::Discard => false,
             BackupVerdict::Follow => {
                 self.followed = heard;
                 self.master_interval = match version {
                     Version::V2 => config.interval,
                     Version::V3 => heard.interval,
                 };
-                master_down_interval(version, own, self.master_interval())
+                let wait = master_down_interval(version, own, self.master_interval());
+                self.deadline = heard.at.saturating_add(wait.as_nanos());
+                false
             }
             // The interval of the master that leaves is still the one to reckon with. Said again, it does not put off
             // what it announced the first time.
             BackupVerdict::Resigned => {
                 let wait = skew_time(version, own, self.master_interval());
-                self.deadline = self.deadline.min(heard.at.saturating_add(wait.as_nanos()));
-                return;
+                let deadline = heard.at.saturating_add(wait.as_nanos());
+                let counts = deadline < self.deadline || self.resigned.at <= self.followed.at;
+                self.deadline = self.deadline.min(deadline);
+                if counts {
+                    self.resigned = heard;
+                }
+                counts
             }
-        };
-        self.deadline = heard.at.saturating_add(wait.as_nanos());
+        }
     }
 
     #[inline(always)]
@@ -247,11 +271,12 @@ impl RouterRecord {
         true
     }
 
-    /// What makes a Master act has a spacing of its own, so that no flood of lower adverts can hide it.
+    /// What makes a Master act, or a Backup soon, has a spacing of its own, so that no flood of lower adverts can hide it.
     #[inline(always)]
     fn may_report_urgently(&mut self, at: u64, spacing: u64) -> bool {
         if at < self.urgent_after {
             self.events_withheld += 1;
+            self.unreported = 1;
             return false;
         }
         self.urgent_after = at.saturating_add(spacing);

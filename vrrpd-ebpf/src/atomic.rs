@@ -1,4 +1,4 @@
-//! The one atomic operation needed; the language has none for this target.
+//! The atomic operations needed; the language has none for this target.
 
 use core::arch::asm;
 
@@ -17,4 +17,12 @@ pub unsafe fn increment(number: *mut u64) {
             old = inout(reg) 1_u64 => _,
         );
     }
+}
+
+/// Nothing before it is seen after what is behind it.
+#[inline(always)]
+pub fn fence() {
+    let mut number = 0;
+    // SAFETY: it is there.
+    unsafe { increment(&raw mut number) }
 }

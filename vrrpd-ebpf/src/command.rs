@@ -1,8 +1,9 @@
 //! What the daemon asks.
 
 use aya_ebpf::programs::XdpContext;
-use vrrpd_common::abi::{ABI_VERSION, Command};
+use vrrpd_common::abi::{ABI_VERSION, Command, RouterConfig};
 
+use crate::atomic;
 use crate::router::Router;
 use crate::timer;
 
@@ -22,7 +23,10 @@ pub fn carry_out(ctx: &XdpContext) -> Option<()> {
     let router = Router::at(asked.slot)?;
     let result = timer::prepare(&router).map(|()| {
         let deferred = router.locked(|config, record| {
-            *config = asked.config;
+            // Who reads it without the lock reads the generation first: here it comes last.
+            *config = RouterConfig { generation: config.generation, ..asked.config };
+            atomic::fence();
+            config.generation = asked.config.generation;
             record.obey(&asked)
         });
         if deferred.arm {

@@ -32,7 +32,8 @@ use crate::router::{Configured, Router};
 /// For each frame that the interface receives.
 #[xdp]
 pub fn vrrpd(ctx: XdpContext) -> u32 {
-    match classify(&Packet::of(&ctx), &Configured) {
+    let configured = Configured::new();
+    match classify(&Packet::of(&ctx), &configured) {
         Classified::NotVrrp => XDP_PASS,
         Classified::NotOurs { .. } => {
             count(Reject::NotOurs);
@@ -48,7 +49,7 @@ pub fn vrrpd(ctx: XdpContext) -> u32 {
             log(&ctx, &rejection);
             discard(&key, &rejection)
         }
-        Classified::Advert { router: key, advert } => accept(&key, &advert),
+        Classified::Advert { router: key, advert } => accept(&key, &advert, configured.generation()),
     }
 }
 
@@ -70,9 +71,9 @@ fn discard(key: &RouterKey, rejection: &Rejection) -> u32 {
 }
 
 #[inline(always)]
-fn accept(key: &RouterKey, advert: &Advert) -> u32 {
+fn accept(key: &RouterKey, advert: &Advert, generation: u32) -> u32 {
     let Some(router) = Router::find(key) else { return XDP_PASS };
-    if router.advert(key.family, advert).is_none() {
+    if router.advert(key.family, advert, generation).is_none() {
         return XDP_PASS;
     }
     verdict(&router)

@@ -1,5 +1,7 @@
 //! One virtual router in the maps.
 
+use core::cell::Cell;
+
 use aya_ebpf::bindings::bpf_spin_lock;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_spin_lock as lock, bpf_spin_unlock as unlock};
 use vrrpd_common::abi::{EventKind, Heard, RouterConfig, RouterRecord, flag, slot};
@@ -10,14 +12,41 @@ use crate::atomic;
 use crate::maps::{EVENTS, RECORDS, ROUTERS, RouterSlot};
 use crate::timer;
 
-/// The virtual routers of the configuration.
-pub struct Configured;
+/// The virtual routers of the configuration, and the generation of the one that was asked for last.
+pub struct Configured {
+    generation: Cell<u32>,
+}
+
+impl Configured {
+    /// Nothing has been asked for yet.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Self { generation: Cell::new(0) }
+    }
+
+    /// [`RouterConfig::generation`] as it was before the configuration was read by which an advert was checked.
+    #[inline(always)]
+    pub fn generation(&self) -> u32 {
+        self.generation.get()
+    }
+}
 
 impl Routers for Configured {
     #[inline(always)]
+    fn knows(&self, vlan: u16, family: Family, vrid: Vrid) -> bool {
+        let Some(slot) = ROUTERS.get_ptr(slot(family, vrid)) else { return false };
+        // SAFETY: the element lives as long as the map.
+        let config = unsafe { &raw const (*slot).config };
+        // SAFETY: as above.
+        unsafe { (*config).role != 0 && (*config).vlan == vlan }
+    }
+
+    #[inline(always)]
     fn expect(&self, vlan: u16, family: Family, vrid: Vrid) -> Option<Expect> {
         let slot = ROUTERS.get_ptr(slot(family, vrid))?;
-        // SAFETY: the element lives as long as the map. What a command changes meanwhile is noticed by the generation.
+        // SAFETY: the element lives as long as the map. What a command changes from here on is noticed by this.
+        self.generation.set(unsafe { (&raw const (*slot).config.generation).read_volatile() });
+        // SAFETY: as above.
         let config = unsafe { &(*slot).config };
         if config.role == 0 || config.vlan != vlan {
             return None;
@@ -30,7 +59,6 @@ impl Routers for Configured {
 #[derive(Clone, Copy)]
 pub struct Router {
     number: u32,
-    generation: u32,
     slot: *mut RouterSlot,
     record: *mut RouterRecord,
 }
@@ -47,9 +75,7 @@ impl Router {
     pub fn at(number: u32) -> Option<Self> {
         let slot = ROUTERS.get_ptr_mut(number)?;
         let record = RECORDS.get_ptr_mut(number)?;
-        // SAFETY: the element lives as long as the map.
-        let generation = unsafe { (&raw const (*slot).config.generation).read_volatile() };
-        Some(Self { number, generation, slot, record })
+        Some(Self { number, slot, record })
     }
 
     /// Whether what was handled is passed on.
@@ -69,14 +95,14 @@ impl Router {
         }
     }
 
-    /// Takes in a valid advert; `None` when the configuration that it was checked by has just changed.
+    /// Takes in a valid advert that was checked by the configuration of this generation; `None` when that has changed.
     #[inline(always)]
-    pub fn advert(&self, family: Family, advert: &Advert) -> Option<()> {
+    pub fn advert(&self, family: Family, advert: &Advert, generation: u32) -> Option<()> {
         // SAFETY: the helper has no preconditions.
         let now = Instant::from_nanos(unsafe { bpf_ktime_get_ns() });
         let heard = Heard::new(advert, now);
         let deferred = self.locked(|config, record| {
-            (config.generation == self.generation).then(|| record.take(config, family, heard))
+            (config.generation == generation).then(|| record.take(config, family, heard))
         })?;
         if deferred.arm {
             timer::set(self);

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
+use crate::supervisor;
 use crate::sys::descriptors;
 
 /// Tells the program that it is the one in the background.
@@ -43,7 +44,12 @@ pub fn launch() -> io::Result<ExitCode> {
     let name = arguments.next().unwrap_or_else(|| "vrrpd".into());
     // A lock of the caller's, for one, would last as long as the daemon.
     descriptors::close_on_exec()?;
-    let mut child = Command::new(std::env::current_exe()?)
+    let mut command = Command::new(std::env::current_exe()?);
+    // Whoever manages the service of the user's shell does not mean this one.
+    for variable in supervisor::VARIABLES {
+        command.env_remove(variable);
+    }
+    let mut child = command
         .arg0(name)
         .args(arguments)
         .env(MARK, "1")

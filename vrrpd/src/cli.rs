@@ -28,7 +28,7 @@ pub struct Cli {
     #[arg(long)]
     pub check: bool,
 
-    /// All vrrpd processes of this machine that have -M are one group of N, at most 9: they are master together or not
+    /// All vrrpd processes of this machine that have -M are one group of N, 1 to 9: they are master together or not
     /// at all
     #[arg(short = 'M', value_name = "N")]
     monitor: Option<String>,

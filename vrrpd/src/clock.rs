@@ -8,18 +8,72 @@ use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use tokio::io::unix::AsyncFd;
-use vrrpd_common::Instant;
+use vrrpd_common::{Duration, Instant};
 
 use crate::sys::watch::{self, Watched};
 
+/// A suspension shorter than this is taken for a clock that was read late.
+const SHORTEST_SUSPENSION: Duration = Duration::from_millis(100);
+/// How often two clocks are read until they were read without a pause in between.
+const READINGS: usize = 3;
+
 /// Now.
 pub fn now() -> Instant {
-    // The kernel has this clock since 2.6; the call cannot fail with a constant and a place on the stack.
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Instant::ZERO, |now| {
+    // The kernel has this clock since 2.6.
+    read(nix::time::ClockId::CLOCK_MONOTONIC)
+}
+
+/// A call that cannot fail with a constant and a place on the stack.
+fn read(clock: nix::time::ClockId) -> Instant {
+    nix::time::clock_gettime(clock).map_or(Instant::ZERO, |now| {
         let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
         let nanos = u64::try_from(now.tv_nsec()).unwrap_or(0);
         Instant::from_nanos(seconds * 1_000_000_000 + nanos)
     })
+}
+
+/// Notices that the machine was suspended: `CLOCK_BOOTTIME` runs on then, and [`now`] does not.
+#[derive(Debug)]
+pub struct Suspension {
+    /// How far the one is ahead of the other.
+    ahead: Duration,
+}
+
+impl Suspension {
+    /// From now on.
+    pub fn watch() -> Self {
+        Self { ahead: ahead() }
+    }
+
+    /// For how long the machine was suspended since this was asked last; `None`: it was not.
+    pub fn end(&mut self) -> Option<Duration> {
+        // Who is kept from running between the two readings sees too much.
+        for _ in 1..READINGS {
+            if self.slept(ahead()) < SHORTEST_SUSPENSION {
+                return None;
+            }
+        }
+        self.end_with(ahead())
+    }
+
+    fn end_with(&mut self, ahead: Duration) -> Option<Duration> {
+        let slept = self.slept(ahead);
+        if slept < SHORTEST_SUSPENSION {
+            return None;
+        }
+        self.ahead = ahead;
+        Some(slept)
+    }
+
+    fn slept(&self, ahead: Duration) -> Duration {
+        Duration::from_nanos(ahead.as_nanos().saturating_sub(self.ahead.as_nanos()))
+    }
+}
+
+/// How far `CLOCK_BOOTTIME` is ahead.
+fn ahead() -> Duration {
+    let now = now();
+    read(nix::time::ClockId::CLOCK_BOOTTIME).saturating_since(now)
 }
 
 /// The time of day in seconds since 1970, which may go back; 0 before that, and no more than 32 bits hold.
@@ -78,5 +132,26 @@ impl Alarm {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_runs_on_tells_of_a_suspension_once() {
+        let seconds = Duration::from_secs;
+        let mut suspension = Suspension { ahead: seconds(10) };
+        assert_eq!(suspension.end_with(seconds(10) + Duration::from_millis(99)), None, "read late");
+        assert_eq!(suspension.end_with(seconds(10)), None);
+        assert_eq!(suspension.end_with(seconds(3610)), Some(seconds(3600)));
+        assert_eq!(suspension.end_with(seconds(3610)), None);
+    }
+
+    #[test]
+    fn a_machine_that_runs_is_not_suspended() {
+        let mut suspension = Suspension::watch();
+        assert_eq!(suspension.end(), None);
     }
 }

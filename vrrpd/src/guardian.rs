@@ -28,6 +28,8 @@ use crate::sys::fork;
 
 pub mod watch;
 
+/// What it says when it watches; everything else is why it does not.
+const READY: &[u8] = b"ready";
 /// How long it may take to say that it is there, in seconds.
 const ANSWER: i64 = 5;
 /// Octets of messages that may wait: those of thousands of routers that become Master at once.
@@ -116,10 +118,12 @@ impl Guardian {
     /// Has it watch over what stands in the journal of this name, and waits until it does.
     pub fn charge(&self, directory: &Path, base: &str) -> io::Result<()> {
         self.tell(&Message::Charge { directory: directory.to_owned(), base: base.to_owned() })?;
-        let mut answer = [0; 1];
-        match recv(self.socket.as_raw_fd(), &mut answer, MsgFlags::empty())? {
-            0 => Err(io::Error::other("it has ended")),
-            _ => Ok(()),
+        let mut answer = [0; 1024];
+        let length = recv(self.socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
+        match answer.get(..length) {
+            Some(READY) => Ok(()),
+            Some([]) | None => Err(io::Error::other("it has ended")),
+            Some(reason) => Err(io::Error::other(String::from_utf8_lossy(reason).into_owned())),
         }
     }
 

@@ -7,12 +7,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 use vrrpd_common::MacAddr;
 
 use crate::config::{RouterConfig, VirtualAddress, Vmac, value};
+use crate::rundir;
 
 /// How an entry about a MAC address begins.
 const MAC: &str = "mac ";
@@ -31,7 +31,7 @@ impl Journal {
     /// Reads the journal at `path`, which a daemon that ended well has removed. A line that is none is passed over.
     pub fn read(path: &Path) -> Self {
         let mut journal = Self::default();
-        for line in fs::read_to_string(path).unwrap_or_default().lines() {
+        for line in rundir::read(path).unwrap_or_default().lines() {
             let Some((interface, entry)) = line.split_once(' ') else { continue };
             if let Some(mac) = entry.strip_prefix(MAC) {
                 journal.macs.extend(mac.parse().ok().map(|mac| (interface.to_owned(), mac)));
@@ -95,6 +95,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_journal_reads_back_and_broken_lines_are_passed_over() {

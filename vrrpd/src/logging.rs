@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::LogFormat;
 
-/// Lines that wait to be written.
+/// Lines that may wait to be written. A channel of this size would take the memory for all of them at once.
 const QUEUE: usize = 4096;
 /// How long whoever ends waits for its last lines to be written.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -72,7 +72,7 @@ pub fn parse_filter(text: &str) -> Result<Targets, String> {
 pub fn flush() {
     let Some(queue) = QUEUE_IN_USE.get() else { return };
     let (written, done) = sync_channel(1);
-    if queue.entries.try_send(Entry::Flush(written)).is_ok() {
+    if queue.entries.send(Entry::Flush(written)).is_ok() {
         // Whoever does not read the log is not waited for.
         let _ = done.recv_timeout(LAST_WORDS);
     }
@@ -93,7 +93,8 @@ static QUEUE_IN_USE: OnceLock<Queue> = OnceLock::new();
 
 #[derive(Clone)]
 struct Queue {
-    entries: SyncSender<Entry>,
+    entries: Sender<Entry>,
+    waiting: Arc<AtomicUsize>,
     lost: Arc<AtomicU64>,
 }
 
@@ -105,11 +106,12 @@ struct LineWriter<'a> {
 
 impl Queue {
     fn start(target: Target) -> io::Result<Self> {
-        let (entries, receiver) = sync_channel(QUEUE);
+        let (entries, receiver) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
         let lost = Arc::new(AtomicU64::new(0));
-        let sink = Sink { target, syslog: None, lost: Arc::clone(&lost) };
+        let sink = Sink { target, syslog: None, waiting: Arc::clone(&waiting), lost: Arc::clone(&lost) };
         thread::Builder::new().name("log".into()).stack_size(128 << 10).spawn(move || sink.run(&receiver))?;
-        let queue = Self { entries, lost };
+        let queue = Self { entries, waiting, lost };
         let _ = QUEUE_IN_USE.set(queue.clone());
         Ok(queue)
     }
@@ -141,7 +143,9 @@ impl Write for LineWriter<'_> {
 impl Drop for LineWriter<'_> {
     fn drop(&mut self) {
         let line = Line { level: self.line.level, text: std::mem::take(&mut self.line.text) };
-        if self.queue.entries.try_send(Entry::Line(line)).is_err() {
+        let is_full = self.queue.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE;
+        if is_full || self.queue.entries.send(Entry::Line(line)).is_err() {
+            self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
             self.queue.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -150,6 +154,7 @@ impl Drop for LineWriter<'_> {
 struct Sink {
     target: Target,
     syslog: Option<UnixDatagram>,
+    waiting: Arc<AtomicUsize>,
     lost: Arc<AtomicU64>,
 }
 
@@ -157,7 +162,10 @@ impl Sink {
     fn run(mut self, entries: &Receiver<Entry>) {
         while let Ok(entry) = entries.recv() {
             match entry {
-                Entry::Line(line) => self.write(&line),
+                Entry::Line(line) => {
+                    self.waiting.fetch_sub(1, Ordering::Relaxed);
+                    self.write(&line);
+                }
                 // Who asked may have lost patience.
                 Entry::Flush(written) => drop(written.try_send(())),
             }

@@ -1,6 +1,7 @@
 //! The daemon `vrrpd`.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -11,6 +12,7 @@ use vrrpd::config::{self, Configuration, GroupConfig, RouterConfig, RouterOption
 use vrrpd::daemon::{Daemon, Source};
 use vrrpd::guardian::{Guardian, Part};
 use vrrpd::logging::{self, Target};
+use vrrpd::sys::memory;
 
 /// The command line or the configuration is wrong.
 const USAGE: u8 = 2;
@@ -18,6 +20,7 @@ const USAGE: u8 = 2;
 const BLOCKING_THREADS: usize = 2;
 
 fn main() -> ExitCode {
+    memory::keep_little();
     let cli = Cli::parse();
     let role = background::role(cli.foreground);
     // As long as there is little in memory, and one thread.
@@ -94,7 +97,8 @@ fn say(message: &str) {
 fn configuration(cli: &Cli) -> Result<(Configuration, Source), String> {
     let size = cli.group_size()?;
     let Some(path) = &cli.config else {
-        let config = cli.router().and_then(RouterOptions::resolve).map_err(|error| error.to_string())?;
+        let mut config = cli.router().and_then(RouterOptions::resolve).map_err(|error| error.to_string())?;
+        config.resolve_scripts(&here()?);
         config::check_scripts(&config)?;
         let config = RouterConfig { grouped: size.is_some(), ..config };
         let groups = size.map(|size| GroupConfig::of_processes(size, &config)).into_iter().collect();
@@ -107,8 +111,13 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), String> {
         return Err(format!("{flag}: does not go with --config; the file says what routers there are"));
     }
     // It is read again after the daemon has left this directory.
-    let path = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let path = here()?.join(path);
     Ok((config::load(&path)?, Source::File(path)))
+}
+
+/// The directory that the user's relative paths start from.
+fn here() -> Result<PathBuf, String> {
+    std::env::current_dir().map_err(|error| format!("the current directory: {error}"))
 }
 
 fn run(
@@ -121,6 +130,8 @@ fn run(
     if role == Role::Background {
         background::detach().map_err(|error| format!("cannot leave the session: {error}"))?;
     }
+    let here = here()?;
+    let directory = cli.directory.as_ref().map(|directory| here.join(directory));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -128,7 +139,7 @@ fn run(
         .map_err(|error| format!("cannot start: {error}"))?;
     let local = tokio::task::LocalSet::new();
     let result = local.block_on(&runtime, async {
-        let daemon = Daemon::start(configuration, source, cli.directory.as_deref(), guardian)
+        let daemon = Daemon::start(configuration, source, directory.as_deref(), guardian)
             .await
             .map_err(|error| error.to_string())?;
         if role == Role::Background {

@@ -6,17 +6,21 @@
 //! its sockets, and that is how the others learn of it. A socket left behind by one that was killed refuses
 //! connections, so it is no member; the next process of that name removes it.
 //!
+//! While members are missing, whoever listens is connected to again, now and then: a connection may have failed, or a
+//! peer may have been let go.
+//!
 //! Two processes that start at the same time connect to each other. Both then keep the connection that the one with
 //! the lesser name made.
 //!
 //! Nothing here waits: what a peer does not read is not sent, and it gets the newest once it reads again. A peer that
 //! says what is no message, or too much, is let go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
@@ -43,6 +47,8 @@ const DRAIN: usize = 1 << 10;
 /// 10 ms or longer.
 const MOST_A_SECOND: u32 = 1000;
 const SECOND: Duration = Duration::from_secs(1);
+/// Missing peers are looked for after a second, then after twice as long each time, up to this.
+const LONGEST_SEARCH: Duration = Duration::from_secs(60);
 /// Longest packet: a number, an interface, a VRID and a family.
 const LONGEST_PACKET: usize = 64;
 /// Under which number the listening socket is watched; the connections have those behind it. Those of interfaces are
@@ -57,11 +63,19 @@ pub struct Peers {
     /// The network namespace that it is in, by the kernel's number: others are other machines.
     namespace: u64,
     listener: Socket,
+    /// Where it listens.
+    path: PathBuf,
     /// When connections are accepted again: it failed, for want of file descriptors most likely.
     accept_at: Option<Instant>,
     connections: [Option<Connection>; MOST_CONNECTIONS],
     /// Names of those that have been here and are not any more.
     missing: BTreeSet<String>,
+    /// When missing ones are looked for; `None`: nobody is missing.
+    search_at: Option<Instant>,
+    /// How long after that again.
+    search_after: Duration,
+    /// Who has been found at which socket; `None`: somebody who is none of the group.
+    found: BTreeMap<OsString, Option<String>>,
     /// What everybody has to know.
     newest: Option<Message>,
 }
@@ -69,8 +83,8 @@ pub struct Peers {
 #[derive(Debug)]
 struct Connection {
     socket: Socket,
-    /// Whether this process made it.
-    ours: bool,
+    /// The socket that this process connected to; `None`: the other one made the connection.
+    made_to: Option<OsString>,
     /// Who is there, once that has been said.
     peer: Option<(PeerId, String)>,
     /// What it should know did not fit into its socket.
@@ -104,18 +118,56 @@ impl Peers {
             name,
             namespace: pins::namespace()?,
             listener,
+            path: path.to_owned(),
             accept_at: None,
             connections: [const { None }; MOST_CONNECTIONS],
             missing: BTreeSet::new(),
+            search_at: None,
+            search_after: SECOND,
+            found: BTreeMap::new(),
             newest: None,
         };
-        for entry in fs::read_dir(path.parent().unwrap_or(path))? {
+        peers.search(now, readiness)?;
+        Ok(peers)
+    }
+
+    /// Connects to all that listen in the directory, but for those that are known to be here or to be none of the group.
+    fn search(&mut self, now: Instant, readiness: &Readiness) -> io::Result<()> {
+        for entry in fs::read_dir(self.path.parent().unwrap_or(&self.path))? {
             let other = entry?.path();
-            if other != path && other.extension().is_some_and(|suffix| suffix == SUFFIX) {
-                peers.connect(&other, now, readiness);
+            let Some(name) = other.file_name().filter(|_| other != self.path) else { continue };
+            let is_known = self
+                .found
+                .get(name)
+                .is_some_and(|found| found.as_ref().is_none_or(|peer| self.place_of(peer).is_some()));
+            if other.extension().is_some_and(|suffix| suffix == SUFFIX) && !is_known {
+                self.connect(&other, name, now, readiness);
             }
         }
-        Ok(peers)
+        Ok(())
+    }
+
+    /// Whether members are missing: they are looked for as long as they are.
+    pub fn expect_more(&mut self, missing: bool, now: Instant) {
+        if !missing {
+            self.search_at = None;
+            self.search_after = SECOND;
+            // Somebody else has taken their place.
+            self.missing.clear();
+        } else if self.search_at.is_none() {
+            self.search_at = Some(now + self.search_after);
+        }
+    }
+
+    fn search_again(&mut self, now: Instant, readiness: &Readiness) {
+        if self.search_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.search_after = self.search_after.saturating_mul(2).min(LONGEST_SEARCH);
+        self.search_at = Some(now + self.search_after);
+        if let Err(error) = self.search(now, readiness) {
+            warn!(%error, "the missing processes of the group cannot be looked for");
+        }
     }
 
     /// Whether something of this number is watched here.
@@ -134,6 +186,7 @@ impl Peers {
 
     /// Hears all that has arrived.
     pub fn hear_all(&mut self, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(Heard)) {
+        self.search_again(now, readiness);
         self.get_to_know(now, readiness, tell);
         for place in 0..MOST_CONNECTIONS {
             self.hear(place, DRAIN, now, tell);
@@ -151,8 +204,8 @@ impl Peers {
     }
 
     /// When [`Peers::hear_all`] is due; `None`: never.
-    pub const fn deadline(&self) -> Option<Instant> {
-        self.accept_at
+    pub fn deadline(&self) -> Option<Instant> {
+        [self.accept_at, self.search_at].into_iter().flatten().min()
     }
 
     /// Who is here.
@@ -171,13 +224,13 @@ impl Peers {
         self.missing.iter().map(String::as_str)
     }
 
-    fn connect(&mut self, path: &Path, now: Instant, readiness: &Readiness) {
+    fn connect(&mut self, path: &Path, name: &OsStr, now: Instant, readiness: &Readiness) {
         let connected = packet_socket().and_then(|socket| {
             socket.connect(&SockAddr::unix(path)?)?;
             Ok(socket)
         });
         match connected {
-            Ok(socket) => self.admit(socket, true, now, readiness),
+            Ok(socket) => self.admit(socket, Some(name.to_owned()), now, readiness),
             // Nobody listens there: left behind by a process that was killed, or going away right now.
             Err(error) if matches!(errno(&error), Some(Errno::ECONNREFUSED | Errno::ENOENT)) => {
                 debug!(path = %path.display(), "a socket of a group that nobody listens on");
@@ -214,7 +267,7 @@ impl Peers {
                 Ok(socket)
             });
             match accepted {
-                Ok(socket) => self.admit(socket, false, now, readiness),
+                Ok(socket) => self.admit(socket, None, now, readiness),
                 Err(error)
                     if matches!(errno(&error), Some(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED)) =>
                 {
@@ -232,7 +285,7 @@ impl Peers {
     }
 
     /// Takes a connection on, from root or ourselves, and says who and how we are.
-    fn admit(&mut self, socket: Socket, ours: bool, now: Instant, readiness: &Readiness) {
+    fn admit(&mut self, socket: Socket, made_to: Option<OsString>, now: Instant, readiness: &Readiness) {
         let uid = getsockopt(&socket, PeerCredentials).map(|peer| peer.uid());
         if uid.is_ok_and(|uid| uid != 0 && uid != nix::unistd::geteuid().as_raw()) || uid.is_err() {
             warn!(?uid, "a process of another user does not belong to the group; let go");
@@ -250,7 +303,7 @@ impl Peers {
             return;
         }
         let mut connection =
-            Connection { socket, ours, peer: None, behind: false, counted_since: now, count: 0 };
+            Connection { socket, made_to, peer: None, behind: false, counted_since: now, count: 0 };
         let introduction = format!("{} {}", self.namespace, self.name);
         connection.send(introduction.as_bytes(), place, readiness);
         if let Some(message) = self.newest {
@@ -319,7 +372,11 @@ impl Peers {
                         warn!("a process connected to the group that does not say its name; let go");
                         return false;
                     };
-                    if namespace != self.namespace || name == self.name {
+                    let is_of_us = namespace == self.namespace && name != self.name;
+                    if let Some(socket) = connection.made_to.clone() {
+                        self.found.insert(socket, is_of_us.then(|| name.clone()));
+                    }
+                    if !is_of_us {
                         info!(peer = name, "a process of another network namespace is none of the group");
                         return false;
                     }
@@ -360,7 +417,10 @@ impl Peers {
     /// answer.
     fn is_kept(&self, before: usize, new: usize, name: &str) -> bool {
         let ours = |place: usize| {
-            self.connections.get(place).and_then(Option::as_ref).is_some_and(|connection| connection.ours)
+            self.connections
+                .get(place)
+                .and_then(Option::as_ref)
+                .is_some_and(|connection| connection.made_to.is_some())
         };
         let lesser_is_ours = self.name.as_str() < name;
         ours(before) != ours(new) && ours(before) == lesser_is_ours
@@ -492,7 +552,7 @@ mod tests {
                     heard(&mut first, &readiness);
                     heard(&mut second, &readiness);
                 }
-                first.connect(&dir.path().join("two.group"), NOW, &readiness);
+                first.connect(&dir.path().join("two.group"), OsStr::new("two.group"), NOW, &readiness);
                 for _ in 0..3 {
                     for peers in [&mut first, &mut second] {
                         let gone =
@@ -511,6 +571,46 @@ mod tests {
                 assert_eq!(second.missing().collect::<Vec<_>>(), ["eth0/51"]);
             });
         }
+    }
+
+    #[test]
+    fn missing_processes_are_looked_for_less_and_less_often_and_only_while_they_are_missing() {
+        with_pair(|Pair { dir, readiness, first, mut second }| {
+            drop(first);
+            heard(&mut second, &readiness);
+            let (one, hidden) = (dir.path().join("one.group"), dir.path().join("hidden"));
+            fs::rename(&one, &hidden).expect("it has left its socket");
+            fs::rename(dir.path().join("two.group"), dir.path().join("two")).expect("it listens");
+            let mut again = Peers::open("eth0/51".into(), &one, NOW, &readiness).expect("a socket");
+            fs::rename(&one, &hidden).expect("it listens");
+            heard(&mut again, &readiness);
+            assert_eq!(again.present().count(), 0, "it has found nobody");
+
+            let mut now = NOW;
+            for after in [1, 2, 4, 8, 16, 32, 60, 60] {
+                second.expect_more(true, now);
+                let at = second.deadline().expect("somebody is missing");
+                assert_eq!(at.saturating_since(now), Duration::from_secs(after));
+                now = at;
+                second.hear_all(now, &readiness, &mut |_| {});
+            }
+            fs::rename(&hidden, &one).expect("it listens");
+            now = second.deadline().expect("somebody is missing");
+            second.hear_all(now, &readiness, &mut |_| {});
+            for _ in 0..2 {
+                heard(&mut again, &readiness);
+                heard(&mut second, &readiness);
+            }
+            assert_eq!(second.present().map(|(_, name)| name).collect::<Vec<_>>(), ["eth0/51"]);
+            assert_eq!(again.present().map(|(_, name)| name).collect::<Vec<_>>(), ["eth1/52"]);
+
+            // Somebody else is missing: those who are here are left alone.
+            now = second.deadline().expect("somebody is missing");
+            second.hear_all(now, &readiness, &mut |_| {});
+            assert_eq!(second.connections.iter().flatten().count(), 1);
+            second.expect_more(false, now);
+            assert_eq!(second.deadline(), None);
+        });
     }
 
     #[test]

@@ -140,9 +140,11 @@ pub fn in_kernel(kernel: &KernelReport) -> String {
             span(master.last_advert_age_ns)
         )
     });
-    let timer = kernel
-        .master_down_in_ns
-        .map_or("timer not armed".to_owned(), |left| format!("timer runs out in {}", span(left)));
+    let timer = match kernel.master_down_in_ns {
+        Some(left) => format!("timer runs out in {}", span(left)),
+        None if kernel.program => "timer not armed".to_owned(),
+        None => "timer not armed: no program".to_owned(),
+    };
     let mut text = format!("{heard}, {timer}, adverts={} events={}", kernel.adverts, kernel.events);
     if kernel.events_withheld > 0 {
         // Writing to a String cannot fail.

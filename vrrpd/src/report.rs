@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// A virtual router, as one JSON object. Spans of time are nanoseconds; what is absent is null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,8 @@ pub struct RouterReport {
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct KernelReport {
     pub role: String,
+    #[serde(default = "yes")]
+    pub program: bool,
     pub timer_armed: bool,
     pub master_down_in_ns: Option<u64>,
     pub master: Option<MasterSeen>,
@@ -52,6 +55,11 @@ pub struct KernelReport {
     pub events: u64,
     pub events_withheld: u64,
     pub rejected: BTreeMap<String, u64>,
+}
+
+/// What a report says that is older than the key.
+const fn yes() -> bool {
+    true
 }
 
 /// The last advert that the kernel has seen.
@@ -145,7 +153,50 @@ pub struct EventReport {
     pub transition: TransitionReport,
 }
 
+impl SilentReport {
+    /// Every key of a router, null where only the daemon could tell.
+    pub fn to_json(&self) -> Value {
+        let mut object: Map<String, Value> =
+            RouterReport::KEYS.into_iter().map(|key| (key.to_owned(), Value::Null)).collect();
+        if let Ok(Value::Object(known)) = serde_json::to_value(self) {
+            object.extend(known);
+        }
+        Value::Object(object)
+    }
+}
+
 impl RouterReport {
+    /// The keys of its object.
+    pub const KEYS: [&'static str; 27] = [
+        "interface",
+        "ifindex",
+        "vrid",
+        "family",
+        "protocol",
+        "pid",
+        "state",
+        "since",
+        "reason",
+        "priority",
+        "effective_priority",
+        "preempt",
+        "forced_backup",
+        "interval_ns",
+        "master_interval_ns",
+        "addresses",
+        "vmac",
+        "vmac_mode",
+        "auth",
+        "master",
+        "datapath",
+        "datapath_reason",
+        "group",
+        "scripts",
+        "counters",
+        "history",
+        "kernel",
+    ];
+
     /// What the router is called.
     pub fn name(&self) -> String {
         router_name(&self.interface, self.vrid, &self.family)

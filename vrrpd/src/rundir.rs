@@ -4,7 +4,7 @@
 //! Names are claimed by locks on one file: the kernel gives them back when a process ends, however it ends.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -168,7 +168,7 @@ impl RunDir {
         if self.claim(name)? {
             return Ok(());
         }
-        let named = fs::read_to_string(self.path.join(format!("{name}.pid")));
+        let named = read(&self.path.join(format!("{name}.pid")));
         let named = named.ok().and_then(|pid| pid.trim().parse::<i32>().ok());
         // The routers of a file have no pid files of their own.
         let all = || process::daemon_named_in(&self.path.join(format!("{PROCESS}.pid")));
@@ -271,6 +271,19 @@ fn lock_of(name: &str, kind: libc::c_int) -> libc::flock {
     }
 }
 
+/// Reads a file of the directory: one of ours, and no link to another one.
+pub fn read(path: &Path) -> io::Result<String> {
+    let mut file =
+        OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(io::Error::other("is no file of ours"));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// Files that were begun: two threads may write the same one.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
 
@@ -298,7 +311,7 @@ pub fn write_aside(path: &Path, mode: u32, contents: &str) -> Result<(), RunDirE
 impl Drop for RunDir {
     fn drop(&mut self) {
         let is_ours = |path: &PathBuf| {
-            let pid = fs::read_to_string(path.with_extension("pid")).ok();
+            let pid = read(&path.with_extension("pid")).ok();
             pid.is_none_or(|pid| pid.trim() == std::process::id().to_string())
         };
         // The pid files say whose the others are, and go last.

@@ -9,6 +9,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use tracing::warn;
 use vrrpd_common::{Duration, Instant};
 
 /// What it tells us by, and what scripts must not inherit.
@@ -32,18 +33,21 @@ struct Watchdog {
 }
 
 impl Supervisor {
-    /// The one that the environment names; nobody at all without.
-    pub fn from_environment(now: Instant) -> io::Result<Self> {
-        let Some(name) = env::var_os(SOCKET).filter(|name| !name.is_empty()) else {
-            return Ok(Self::default());
+    /// The one that the environment names; nobody at all without, or when it cannot be reached.
+    pub fn from_environment(now: Instant) -> Self {
+        let Some(name) = env::var_os(SOCKET).filter(|name| !name.is_empty()) else { return Self::default() };
+        let socket = match connect(&name) {
+            Ok(socket) => socket,
+            Err(error) => {
+                let socket = name.display();
+                warn!(%socket, %error, "the service manager cannot be reached; going on without it");
+                return Self::default();
+            }
         };
-        let socket = UnixDatagram::unbound()?;
-        socket.connect_addr(&address(&name)?)?;
-        socket.set_nonblocking(true)?;
         let variable = |name: &str| env::var(name).ok();
         let every = watchdog_every(variable(WATCHDOG_USEC).as_deref(), variable(WATCHDOG_PID).as_deref());
         let watchdog = every.map(|every| Watchdog { every, due: now });
-        Ok(Self { socket: Some(socket), watchdog })
+        Self { socket: Some(socket), watchdog }
     }
 
     /// The daemon does its work.
@@ -85,6 +89,13 @@ impl Supervisor {
             let _ = socket.send(message.as_bytes());
         }
     }
+}
+
+fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect_addr(&address(name)?)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// Where it listens: a path, or behind an `@` a name of the abstract namespace.

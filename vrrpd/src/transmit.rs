@@ -16,8 +16,10 @@ use crate::sys::packet::{BATCH, PacketSocket};
 
 /// How long to wait for a queue that is full, at first; doubled each time it is still full.
 const FULL_QUEUE: Duration = Duration::from_millis(1);
-/// How often it is doubled: to 64 ms.
-const FULL_QUEUE_DOUBLINGS: u32 = 6;
+/// How often it is doubled for adverts, of which the next ones are due soon: to 4 ms.
+const ADVERT_DOUBLINGS: u32 = 2;
+/// How often for announcements: to 64 ms.
+const ANNOUNCEMENT_DOUBLINGS: u32 = 6;
 /// Announcements that may wait: those of a thousand routers with a few addresses each.
 const MOST_WAITING: usize = 1 << 16;
 
@@ -26,14 +28,56 @@ pub type Frame = Rc<[u8]>;
 
 /// The sending side of an interface.
 #[derive(Debug)]
-pub struct Transmitter {
-    socket: PacketSocket,
+pub struct Transmitter<S = PacketSocket> {
+    socket: S,
     adverts: Vec<Advert>,
     announcements: VecDeque<(RouterId, Frame)>,
-    /// How often in a row the queue of the interface was full.
+    /// Adverts do not wait as long as announcements may have to.
+    adverts_wait: BackOff,
+    announcements_wait: BackOff,
+}
+
+/// What takes frames.
+pub trait Sender {
+    /// Sends as many frames as there is room for, in order, and says how many that were. An error is about the first of them.
+    fn send(&self, frames: &[Frame]) -> io::Result<usize>;
+}
+
+impl Sender for PacketSocket {
+    fn send(&self, frames: &[Frame]) -> io::Result<usize> {
+        Self::send(self, frames)
+    }
+}
+
+/// Waits for a queue that is full.
+#[derive(Debug, Default)]
+struct BackOff {
+    /// How often in a row it was full.
     full: u32,
     /// Nothing is tried before this time.
-    full_until: Option<Instant>,
+    until: Option<Instant>,
+}
+
+impl BackOff {
+    /// Whether something may be tried.
+    fn is_over(&mut self, now: Instant) -> bool {
+        self.until.take_if(|until| *until <= now);
+        self.until.is_none()
+    }
+
+    /// The queue took `sent` frames and no more.
+    fn begin(&mut self, now: Instant, sent: usize, doublings: u32) {
+        if sent > 0 {
+            self.full = 0;
+        }
+        self.until = Some(now + FULL_QUEUE.saturating_mul(1 << self.full));
+        self.full = (self.full + 1).min(doublings);
+    }
+
+    /// It took all.
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
 }
 
 #[derive(Debug)]
@@ -69,8 +113,19 @@ pub enum Unsent {
 impl Transmitter {
     /// Sends on the interface `index`.
     pub fn open(index: u32) -> io::Result<Self> {
-        let socket = PacketSocket::sender(index)?;
-        Ok(Self { socket, adverts: Vec::new(), announcements: VecDeque::new(), full: 0, full_until: None })
+        Ok(Self::over(PacketSocket::sender(index)?))
+    }
+}
+
+impl<S: Sender> Transmitter<S> {
+    fn over(socket: S) -> Self {
+        Self {
+            socket,
+            adverts: Vec::new(),
+            announcements: VecDeque::new(),
+            adverts_wait: BackOff::default(),
+            announcements_wait: BackOff::default(),
+        }
     }
 
     /// Sent with the next [`Transmitter::flush`]. One that still waits is out of date.
@@ -95,21 +150,20 @@ impl Transmitter {
         self.announcements.retain(|(whose, _)| *whose != router);
     }
 
-    /// Sends the adverts and one batch of announcements.
+    /// Sends the adverts and one batch of announcements, which wait as long as there are adverts.
     pub fn flush(&mut self, now: Instant) -> Result<(), Unsent> {
-        if self.full_until.is_some_and(|until| now < until) {
-            return Ok(());
-        }
-        self.full_until = None;
         while !self.adverts.is_empty() {
+            if !self.adverts_wait.is_over(now) {
+                return Ok(());
+            }
             let frames: Vec<Frame> =
                 self.adverts.iter().take(BATCH).map(|advert| Rc::clone(&advert.frame)).collect();
             match self.socket.send(&frames) {
-                Ok(0) => {
-                    self.wait_for_room(now);
-                    return Ok(());
+                Ok(0) => self.adverts_wait.begin(now, 0, ADVERT_DOUBLINGS),
+                Ok(sent) => {
+                    self.adverts.drain(..sent);
+                    self.adverts_wait.reset();
                 }
-                Ok(sent) => drop(self.adverts.drain(..sent)),
                 Err(error) if is_the_frame_s(&error) => {
                     let Advert { router, frame, .. } = self.adverts.remove(0);
                     return Err(Unsent::One { router, octets: frame.len(), error });
@@ -120,16 +174,19 @@ impl Transmitter {
         let batch: Vec<Frame> =
             self.announcements.iter().take(BATCH).map(|(_, frame)| Rc::clone(frame)).collect();
         if batch.is_empty() {
-            self.full = 0;
+            self.announcements_wait.reset();
+            return Ok(());
+        }
+        if !self.announcements_wait.is_over(now) {
             return Ok(());
         }
         match self.socket.send(&batch) {
             Ok(sent) => {
                 self.announcements.drain(..sent);
                 if sent < batch.len() {
-                    self.wait_for_room(now);
+                    self.announcements_wait.begin(now, sent, ANNOUNCEMENT_DOUBLINGS);
                 } else {
-                    self.full = 0;
+                    self.announcements_wait.reset();
                 }
                 Ok(())
             }
@@ -139,13 +196,10 @@ impl Transmitter {
 
     /// When [`Transmitter::flush`] has something to do again; `None`: nothing waits.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let waiting = !self.adverts.is_empty() || !self.announcements.is_empty();
-        waiting.then(|| self.full_until.unwrap_or(now))
-    }
-
-    fn wait_for_room(&mut self, now: Instant) {
-        self.full_until = Some(now + FULL_QUEUE.saturating_mul(1 << self.full));
-        self.full = (self.full + 1).min(FULL_QUEUE_DOUBLINGS);
+        if !self.adverts.is_empty() {
+            return Some(self.adverts_wait.until.unwrap_or(now));
+        }
+        (!self.announcements.is_empty()).then(|| self.announcements_wait.until.unwrap_or(now))
     }
 
     fn drop_all(&mut self, error: io::Error) -> Unsent {
@@ -169,4 +223,99 @@ pub fn own_announcements(interface: &Interface, mac: MacAddr) -> Vec<Frame> {
 /// Whether it is this frame that the interface does not take, rather than any.
 fn is_the_frame_s(error: &io::Error) -> bool {
     matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMSGSIZE | Errno::EINVAL))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    /// Takes as many frames as there is room for.
+    #[derive(Default)]
+    struct Queue {
+        room: Cell<usize>,
+        taken: RefCell<Vec<u8>>,
+    }
+
+    impl Sender for Queue {
+        fn send(&self, frames: &[Frame]) -> io::Result<usize> {
+            let sent = frames.len().min(self.room.get());
+            self.room.set(self.room.get() - sent);
+            self.taken.borrow_mut().extend(frames[..sent].iter().map(|frame| frame[0]));
+            Ok(sent)
+        }
+    }
+
+    const ADVERT: u8 = 1;
+    const ANNOUNCEMENT: u8 = 2;
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(1) + Duration::from_millis(millis)
+    }
+
+    /// With announcements that wait for room.
+    fn full() -> Transmitter<Queue> {
+        let mut transmitter = Transmitter::over(Queue::default());
+        for _ in 0..3 * BATCH {
+            transmitter.announcement(RouterId(0), Frame::from([ANNOUNCEMENT]));
+        }
+        transmitter
+    }
+
+    /// Flushes whenever it is due, until this time.
+    fn run(transmitter: &mut Transmitter<Queue>, from: u64, to: u64) -> u64 {
+        let mut flushes = 0;
+        let mut now = at(from);
+        while now < at(to) {
+            transmitter.flush(now).expect("the queue takes what it takes");
+            flushes += 1;
+            let Some(next) = transmitter.deadline(now) else { break };
+            now = next;
+        }
+        flushes
+    }
+
+    #[test]
+    fn an_advert_does_not_wait_behind_announcements_for_which_there_is_no_room() {
+        let mut transmitter = full();
+        run(&mut transmitter, 0, 500);
+        assert!(transmitter.deadline(at(500)) >= Some(at(505)), "they are tried seldom by now");
+        transmitter.advert(RouterId(0), Frame::from([ADVERT]), false);
+        transmitter.socket.room.set(1);
+        transmitter.flush(at(500)).expect("there is room");
+        assert_eq!(transmitter.socket.taken.borrow()[..], [ADVERT]);
+    }
+
+    #[test]
+    fn an_advert_for_which_there_is_no_room_is_tried_again_within_4_ms_and_before_any_announcement() {
+        let mut transmitter = full();
+        transmitter.advert(RouterId(0), Frame::from([ADVERT]), false);
+        let flushes = run(&mut transmitter, 0, 100);
+        assert!((25..30).contains(&flushes), "{flushes} times in 100 ms");
+        transmitter.socket.room.set(3);
+        run(&mut transmitter, 104, 105);
+        assert_eq!(transmitter.socket.taken.borrow()[..], [ADVERT, ANNOUNCEMENT, ANNOUNCEMENT]);
+    }
+
+    #[test]
+    fn announcements_are_tried_soon_again_once_the_queue_takes_some() {
+        let mut transmitter = full();
+        run(&mut transmitter, 0, 500);
+        transmitter.socket.room.set(1);
+        let next = transmitter.deadline(at(500)).expect("they wait");
+        transmitter.flush(next).expect("there is room for one");
+        assert_eq!(transmitter.deadline(next), Some(next + FULL_QUEUE));
+    }
+
+    #[test]
+    fn all_go_out_when_there_is_room() {
+        let mut transmitter = full();
+        transmitter.socket.room.set(usize::MAX);
+        transmitter.flush(at(0)).expect("there is room");
+        assert_eq!(transmitter.socket.taken.borrow().len(), BATCH, "one batch at a time");
+        transmitter.flush(at(0)).expect("there is room");
+        transmitter.flush(at(0)).expect("there is room");
+        assert_eq!(transmitter.deadline(at(0)), None);
+    }
 }

@@ -39,10 +39,35 @@ pub(crate) fn shown(command: &Command) -> String {
 /// build of the daemon, and to the laboratory.
 pub(crate) const BPF_OBJECTS: &str = "VRRPD_BPF_OBJECTS";
 
+const RELEASE: [&str; 5] = ["build", "--release", "--package", "vrrpd", "--bins"];
+
 /// Builds the daemon and its client as they are shipped, and returns the directory they are in. `objects` is for
 /// [`BPF_OBJECTS`].
 pub(crate) fn build_release(objects: Option<&Path>) -> Result<PathBuf> {
-    let built = build(&["build", "--release", "--package", "vrrpd", "--bins"], objects)?;
+    directory_of(build(cargo(&RELEASE).envs(objects.map(|objects| (BPF_OBJECTS, objects))))?)
+}
+
+/// Builds them with the C library in them, at a fixed address: they need no other file, and the kernel reads them as they
+/// are, without relocations. Returns the directory they are in.
+pub(crate) fn build_static() -> Result<PathBuf> {
+    // With a target, even the machine's own, programs that run during the build are built as always.
+    let target = target()?;
+    let mut command = cargo(&RELEASE);
+    command.args(["--target", &target]);
+    command.env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
+    directory_of(build(&mut command)?)
+}
+
+/// The target of this machine.
+pub(crate) fn target() -> Result<String> {
+    let mut command = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    let output = command.arg("--version").arg("--verbose").output().context("rustc cannot be run")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc has not said what it builds for")?.to_owned())
+}
+
+fn directory_of(built: Vec<(String, PathBuf)>) -> Result<PathBuf> {
     let daemon = built.into_iter().find(|(name, _)| name == "vrrpd").map(|(_, executable)| executable);
     let directory = daemon.and_then(|executable| executable.parent().map(Path::to_owned));
     directory.context("the build made no program called vrrpd")
@@ -50,14 +75,12 @@ pub(crate) fn build_release(objects: Option<&Path>) -> Result<PathBuf> {
 
 /// Builds the test files of a package, and returns each with its name.
 pub(crate) fn build_tests(package: &str) -> Result<Vec<(String, PathBuf)>> {
-    build(&["test", "--no-run", "--package", package, "--tests"], None)
+    build(&mut cargo(&["test", "--no-run", "--package", package, "--tests"]))
 }
 
 /// Runs a command of cargo that builds, and returns the executables by the names of their targets.
-fn build(arguments: &[&str], objects: Option<&Path>) -> Result<Vec<(String, PathBuf)>> {
-    let mut command = cargo(arguments);
+fn build(command: &mut Command) -> Result<Vec<(String, PathBuf)>> {
     command.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
-    command.envs(objects.map(|objects| (BPF_OBJECTS, objects)));
     let mut child = command.spawn().context("cargo cannot be run")?;
     let messages = child.stdout.take().context("its output is piped")?;
     let mut executables = Vec::new();
@@ -69,6 +92,6 @@ fn build(arguments: &[&str], objects: Option<&Path>) -> Result<Vec<(String, Path
         }
     }
     let status = child.wait()?;
-    ensure!(status.success(), "{} failed ({status})", shown(&command));
+    ensure!(status.success(), "{} failed ({status})", shown(command));
     Ok(executables)
 }

@@ -4,6 +4,7 @@ mod apt;
 mod bench;
 mod cargo;
 mod ci;
+mod dist;
 mod ebpf;
 mod lab;
 mod setup;
@@ -33,6 +34,8 @@ enum Command {
     Lab(lab::Options),
     /// Measure what the daemon costs and how late it is, beside keepalived: the figures of docs/performance.md (needs root)
     Bench(bench::Options),
+    /// Make an archive of programs that need no other file, with manual pages, units and licences, and test them
+    Dist,
     /// Simulate machines, networks and faults in virtual time
     Sim(sim::Options),
     /// Build the daemon and run every test (needs root)
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Ebpf(options) => ebpf::run(&options),
         Command::Lab(options) => lab::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Dist => dist::run(),
         Command::Sim(options) => sim::run(&options),
         Command::Test(options) => test::run(&options),
         Command::VmTest(options) => vm::run(&options),

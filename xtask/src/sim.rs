@@ -63,13 +63,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     cargo::run(&mut command)
 }
 
-fn mutations() -> Result<()> {
+fn patches() -> Result<Vec<PathBuf>> {
     let mut patches: Vec<PathBuf> = fs::read_dir(cargo::root().join(MUTATIONS))
         .context(MUTATIONS)?
         .map(|entry| Ok(entry?.path()))
         .collect::<Result<_>>()?;
     patches.sort();
     ensure!(!patches.is_empty(), "there are no patches in {MUTATIONS}");
+    Ok(patches)
+}
+
+fn mutations() -> Result<()> {
+    let patches = patches()?;
     let copy = cargo::root().join(COPY);
     for patch in &patches {
         let name = patch.file_stem().unwrap_or_default().to_string_lossy();
@@ -131,4 +136,38 @@ fn copy_directory(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a hunk wants to find: its lines but for those that it adds.
+    fn found_by(hunk: &str) -> String {
+        let lines = hunk.lines().skip(1).filter(|line| !line.starts_with('+'));
+        let lines: Vec<_> = lines.map(|line| line.get(1..).unwrap_or_default()).collect();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn every_mutation_still_applies() {
+        for patch in patches().expect("there are some") {
+            let text = fs::read_to_string(&patch).expect("it can be read");
+            for of_file in text.split("diff --git ").skip(1) {
+                let (head, hunks) = of_file.split_once("\n@@").expect("it changes something");
+                let file =
+                    head.lines().find_map(|line| line.strip_prefix("--- a/")).expect("it names a file");
+                let source = fs::read_to_string(cargo::root().join(file)).expect("the file is there");
+                for hunk in hunks.split("\n@@") {
+                    let wanted = found_by(hunk);
+                    assert!(!wanted.is_empty());
+                    assert!(
+                        source.contains(&wanted),
+                        "{}: make it anew; {file} has not\n{wanted}",
+                        patch.display()
+                    );
+                }
+            }
+        }
+    }
 }

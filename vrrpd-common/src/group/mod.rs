@@ -74,6 +74,8 @@ pub struct PeerId(pub usize);
 pub enum Input {
     /// This is how a member of this process stands.
     Member(Member, Standing),
+    /// The Master_Down_Interval of a member of this process is this now: its priority has changed.
+    MasterDownInterval(Member, Duration),
     /// Another process said this.
     Message(PeerId, Message),
     /// Another process has gone.
@@ -241,6 +243,11 @@ impl Group {
                 if let Some(Some(local)) = self.members.get_mut(member.0) {
                     has_lost = local.standing == Standing::Master && standing != Standing::Master;
                     local.standing = standing;
+                }
+            }
+            Input::MasterDownInterval(member, interval) => {
+                if let Some(Some(local)) = self.members.get_mut(member.0) {
+                    local.master_down_interval = interval;
                 }
             }
             Input::Message(id, message) => {

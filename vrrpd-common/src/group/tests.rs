@@ -63,6 +63,18 @@ impl Bench {
     }
 }
 
+#[test]
+fn priority_that_changes_changes_the_lease_and_the_hold_and_is_told() {
+    let mut bench = Bench::new(1, &[51, 52]);
+    let longer = Duration::from_secs(9);
+    let outputs = bench.input(Input::MasterDownInterval(Member(0), longer));
+    let told = |output: &Output| matches!(output, Output::Tell(said) if said.master_down_interval == longer);
+    assert!(outputs.iter().any(told), "{outputs:?}");
+    bench.stands(0, Standing::Willing);
+    let outputs = bench.stands(1, Standing::Willing);
+    assert_eq!(events(&outputs)[1], (1, Event::GroupReady { hold: longer }));
+}
+
 fn said(vrid: u8, term: u64, standing: Standing) -> Message {
     Message { term, standing, members: 1, size: 2, first: key(vrid), master_down_interval: WAIT }
 }

@@ -33,6 +33,8 @@ pub enum Event {
     AddressesRefused,
     /// Virtual addresses of a Master that has said so are gone, and the system refuses to take them back.
     AddressesLost,
+    /// For a time that is not known nothing was heard: the machine was suspended, or what adverts come by has failed.
+    StoodStill,
     /// Every member of its [group](crate::group) is willing to be Master: so become it.
     GroupReady {
         /// How long to bear a better master before yielding to it.

@@ -73,6 +73,10 @@ const ANNOUNCE_SPACING: Duration = Duration::from_secs(1);
 const REFUSED_HOLD: Duration = Duration::from_secs(1);
 /// A deadline missed by more than this (and more than a Master_Down_Interval) was missed by the whole machine.
 const CLOCK_GAP: Duration = Duration::from_secs(1);
+/// One that a Backup misses by more than this (and more than a Master_Down_Interval) may have been: what was sent
+/// meanwhile is lost if the machine stood still, and was read before the timer is handled if only the process did. So it
+/// listens once more, once: on a machine that is always late it takes over all the same.
+const LATE: Duration = Duration::from_millis(100);
 
 impl VirtualRouter {
     /// A router that waits for [`Event::Startup`], on an interface that is not usable until
@@ -185,6 +189,7 @@ impl VirtualRouter {
             | Event::Advert(_)
             | Event::AddressesRefused
             | Event::AddressesLost
+            | Event::StoodStill
             | Event::GroupReady { .. }
             | Event::GroupYields => {}
         }
@@ -210,6 +215,7 @@ impl VirtualRouter {
             | Event::Advert(_)
             | Event::AddressesRefused
             | Event::AddressesLost
+            | Event::StoodStill
             | Event::GroupReady { .. }
             | Event::GroupYields => {}
         }
@@ -253,11 +259,18 @@ impl VirtualRouter {
                 // Skew_Time follows the priority; what was waited already counts.
                 let wait = self.wait(backup.waiting, backup.master_adver_interval);
                 self.state = State::Backup(Backup { master_down_at: backup.armed_at + wait, ..backup });
+                // A lower master that was to be preempted may be a higher one now.
+                self.reconsider(now, backup);
             }
             Event::GroupReady { hold } => {
                 if let Waiting::ForGroup(reason) = backup.waiting {
                     self.become_master(now, reason, hold, emit);
                 }
+            }
+            Event::StoodStill => {
+                let next = self.listening_again(now, backup);
+                let master_down_at = next.master_down_at.max(backup.master_down_at);
+                self.state = State::Backup(Backup { master_down_at, ..next });
             }
             Event::Startup | Event::AddressesRefused | Event::AddressesLost | Event::GroupYields => {}
         }
@@ -314,6 +327,11 @@ impl VirtualRouter {
                 emit(Action::GiveUpAddresses);
                 self.become_backup(now, Reason::Group, None, emit);
             }
+            // Nobody heard its adverts meanwhile.
+            Event::StoodStill => {
+                emit(Action::GiveUpAddresses);
+                self.become_backup(now, Reason::ClockGap, None, emit);
+            }
             Event::Startup | Event::GroupReady { .. } => {}
         }
     }
@@ -339,14 +357,13 @@ impl VirtualRouter {
 
     /// The Master_Down timer fired (RFC 9568 §6.4.2).
     fn master_down(&mut self, now: Instant, backup: Backup, emit: &mut dyn FnMut(Action)) {
-        if self.slept_through(now, backup.master_down_at) {
+        if self.may_have_missed_adverts(now, backup) {
             emit(Action::Notice(Notice::ClockGap(now.saturating_since(backup.master_down_at))));
-            let next = self.waiting_for_silence(now, backup.master_adver_interval, backup.master);
-            self.state = State::Backup(next);
+            self.state = State::Backup(self.listening_again(now, backup));
             return;
         }
         let reason = match backup.waiting {
-            Waiting::ForSilence => Reason::MasterDownTimer,
+            Waiting::ForSilence | Waiting::AfterGap => Reason::MasterDownTimer,
             Waiting::AfterResignation => Reason::MasterResigned,
             Waiting::ToPreempt => Reason::Preempted,
             Waiting::ForGroup(reason) => reason,
@@ -380,7 +397,7 @@ impl VirtualRouter {
             BackupVerdict::Discard => match backup.waiting {
                 // Another router, already resigned, may be followed by one that we preempt: the shorter wait counts.
                 Waiting::AfterResignation | Waiting::ForGroup(_) => Backup { master: Some(heard), ..backup },
-                Waiting::ForSilence | Waiting::ToPreempt => {
+                Waiting::ForSilence | Waiting::AfterGap | Waiting::ToPreempt => {
                     Backup { waiting: Waiting::ToPreempt, master: Some(heard), ..backup }
                 }
             },
@@ -504,11 +521,12 @@ impl VirtualRouter {
         let next = self.following(heard);
         let verdict = backup_verdict(heard.advert.priority, self.priority, self.preempts());
         let lives = match backup.waiting {
-            Waiting::ToPreempt => true,
+            // Heard within the wait that is under way.
+            Waiting::ToPreempt | Waiting::AfterResignation => true,
             // It may have been silent for long.
             Waiting::ForGroup(_) => now < next.master_down_at,
-            // Followed already, or gone.
-            Waiting::ForSilence | Waiting::AfterResignation => false,
+            // Followed already.
+            Waiting::ForSilence | Waiting::AfterGap => false,
         };
         if lives && verdict == BackupVerdict::Follow {
             self.state = State::Backup(next);
@@ -540,9 +558,15 @@ impl VirtualRouter {
         }
     }
 
+    /// A Backup that may have missed adverts hears what there is to hear before it acts.
+    fn listening_again(&self, now: Instant, backup: Backup) -> Backup {
+        let next = self.waiting_for_silence(now, backup.master_adver_interval, backup.master);
+        Backup { waiting: Waiting::AfterGap, ..next }
+    }
+
     fn wait(&self, waiting: Waiting, interval: Interval) -> Duration {
         match waiting {
-            Waiting::ForSilence | Waiting::ToPreempt | Waiting::ForGroup(_) => {
+            Waiting::ForSilence | Waiting::AfterGap | Waiting::ToPreempt | Waiting::ForGroup(_) => {
                 master_down_interval(self.config.version, self.priority, interval)
             }
             Waiting::AfterResignation => skew_time(self.config.version, self.priority, interval),
@@ -558,7 +582,21 @@ impl VirtualRouter {
     }
 
     fn slept_through(&self, now: Instant, deadline: Instant) -> bool {
+        self.is_late_by(now, deadline, CLOCK_GAP)
+    }
+
+    fn may_have_missed_adverts(&self, now: Instant, backup: Backup) -> bool {
+        let tolerance = match backup.waiting {
+            Waiting::AfterGap => CLOCK_GAP,
+            Waiting::ForSilence | Waiting::AfterResignation | Waiting::ToPreempt | Waiting::ForGroup(_) => {
+                LATE
+            }
+        };
+        self.is_late_by(now, backup.master_down_at, tolerance)
+    }
+
+    fn is_late_by(&self, now: Instant, deadline: Instant, tolerance: Duration) -> bool {
         let patience = self.wait(Waiting::ForSilence, self.master_adver_interval());
-        now.saturating_since(deadline) > CLOCK_GAP.max(patience)
+        now.saturating_since(deadline) > tolerance.max(patience)
     }
 }

@@ -40,6 +40,8 @@ pub struct Backup {
 pub enum Waiting {
     /// Master_Down_Interval without an advert.
     ForSilence,
+    /// Master_Down_Interval once more, since adverts may have been missed.
+    AfterGap,
     /// Skew_Time after the master resigned.
     AfterResignation,
     /// Master_Down_Interval in which only lower masters are heard.

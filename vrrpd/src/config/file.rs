@@ -71,8 +71,9 @@ pub(super) struct Complaint {
 /// Reads a file: at least one router, no router twice, and the groups that they form. Looks at the scripts it names.
 pub fn read(path: &Path) -> Result<Configuration, FileError> {
     let octets = fs::read(path).map_err(|error| FileError::Unreadable { path: path.to_owned(), error })?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
     let (text, parsed) = match str::from_utf8(&octets) {
-        Ok(text) => (text, parse(text)),
+        Ok(text) => (text, parse(text, directory)),
         Err(error) => {
             let right = octets.get(..error.valid_up_to()).unwrap_or_default();
             let message = "what stands here is no UTF-8, which the file has to be".to_owned();
@@ -85,7 +86,8 @@ pub fn read(path: &Path) -> Result<Configuration, FileError> {
     })
 }
 
-fn parse(text: &str) -> Result<Configuration, Complaint> {
+/// `directory` is where scripts are that have no slash in front.
+fn parse(text: &str, directory: &Path) -> Result<Configuration, Complaint> {
     let file: File = toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         Complaint { at, message: better(text.get(at..).unwrap_or_default(), error.message()) }
@@ -100,7 +102,7 @@ fn parse(text: &str) -> Result<Configuration, Complaint> {
         let place = |key: Key| of_defaults.get(&key).filter(|_| !places.contains_key(&key)).copied();
         let said = own.or(&defaults);
         let name = said.name();
-        let config = said.resolve().map_err(|error| {
+        let mut config = said.resolve().map_err(|error| {
             let router = name.map_or_else(String::new, |name| format!(" (router {name})"));
             Complaint {
                 at: place(error.key).unwrap_or_else(|| here(Some(error.key))),
@@ -111,6 +113,7 @@ fn parse(text: &str) -> Result<Configuration, Complaint> {
             let key_name = key.map_or_else(String::new, |key| format!("{}: ", key.name()));
             Complaint { at: here(key), message: format!("{key_name}{message}") }
         })?;
+        config.resolve_scripts(directory);
         for (key, script) in [(Key::Up, &config.up), (Key::Down, &config.down)] {
             if let Some(path) = script {
                 script::check(path).map_err(|error| Complaint {
@@ -242,6 +245,10 @@ impl<'de> Deserialize<'de> for Setting {
 mod tests {
     use super::*;
     use vrrpd_common::{Priority, Version};
+
+    fn parse(text: &str) -> Result<Configuration, Complaint> {
+        super::parse(text, Path::new("/etc/vrrpd"))
+    }
 
     fn complaint(text: &str) -> (usize, usize, String) {
         let complaint = parse(text).expect_err("is wrong");

@@ -230,7 +230,8 @@ impl Vmac {
     }
 }
 
-/// Reads a configuration file, and looks at the scripts it names.
+/// Reads a configuration file, whose path is absolute, and looks at the scripts it names; those without a slash in front are
+/// looked for where the file is.
 ///
 /// It is read in a thread, and what it says is copied. What thousands of routers are parsed from lies between them in
 /// memory; the allocator gives threads memory of their own, so all of that goes back to the system.
@@ -238,6 +239,16 @@ pub fn load(path: &Path) -> Result<Configuration, String> {
     let read = thread::scope(|scope| scope.spawn(|| file::read(path)).join());
     let read = read.map_err(|_| format!("{}: cannot be read", path.display()))?;
     Ok(read.map_err(|error| error.to_string())?.clone())
+}
+
+impl RouterConfig {
+    /// Scripts are run later, when the daemon has left the user's directory: those without a slash in front are in
+    /// `directory`, which is absolute.
+    pub fn resolve_scripts(&mut self, directory: &Path) {
+        for script in [&mut self.up, &mut self.down].into_iter().flatten() {
+            *script = directory.join(&script);
+        }
+    }
 }
 
 /// Whether the scripts of a router may be run.

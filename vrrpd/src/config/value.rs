@@ -57,7 +57,7 @@ pub fn group_size(text: &str) -> Parsed<u8> {
     match text.parse() {
         Ok(size) if (1..=MOST_PROCESSES).contains(&size) => Ok(size),
         Ok(_) | Err(_) => {
-            Err(format!("{text:?} is no number of processes; a group has 2 to {MOST_PROCESSES}"))
+            Err(format!("{text:?} is no number of processes; a group has 1 to {MOST_PROCESSES}"))
         }
     }
 }

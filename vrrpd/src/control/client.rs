@@ -13,6 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The control sockets in a directory, in order of their names.
 pub fn sockets(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    if fs::symlink_metadata(dir)?.is_symlink() {
+        return Err(io::Error::other("is a symbolic link; name the directory itself with -f"));
+    }
     let mut sockets = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();

@@ -33,6 +33,7 @@ impl Daemon {
                     if let Some(transmitter) = link.transmitter() {
                         transmitter.withdraw(id);
                     }
+                    router.vmac.may_try_again();
                     self.release(id);
                 }
                 Action::SendAdvert(priority) => {
@@ -126,7 +127,10 @@ impl Daemon {
         }
         match task {
             Task::Prepare => {
-                if let Some(Err(error)) = outcome.vmac {
+                // An interface that is gone refuses nothing.
+                if let Some(Err(error)) = outcome.vmac
+                    && errno(&error) != Some(Errno::ENODEV)
+                {
                     router.vmac_refused(&error);
                 }
             }
@@ -141,7 +145,7 @@ impl Daemon {
                 if let Some(Err(error)) = outcome.vmac {
                     error!(router = %router.config.name(), %error, "the link of the virtual MAC address cannot be removed");
                 }
-                router.vmac.link_gone();
+                router.vmac.link_discarded();
             }
         }
         self.check_usable(id);
@@ -261,12 +265,12 @@ impl Daemon {
             priority: router.machine.priority().0,
             transition: report,
         });
-        self.say_status();
+        self.status_untold = true;
     }
 
-    /// Tells the service manager, in a line, how the routers are.
-    fn say_status(&self) {
-        if !self.supervisor.listens() {
+    /// Tells the service manager, in a line, how the routers are, if that is something new.
+    pub(super) fn say_status(&mut self) {
+        if !std::mem::take(&mut self.status_untold) || !self.supervisor.listens() {
             return;
         }
         let routers: Vec<_> = self.present().map(|(_, router)| router).collect();

@@ -1,10 +1,12 @@
 //! What clients and signals ask for.
 
+use tokio::sync::oneshot;
 use tracing::{info, warn};
-use vrrpd_common::Priority;
 use vrrpd_common::router::{Event, Origin};
+use vrrpd_common::{Duration, Instant, Priority};
 
 use super::Daemon;
+use super::instance::Instance;
 use crate::clock;
 use crate::control::server::Command;
 use crate::control::{Change, Reply, Request, Selector};
@@ -14,20 +16,63 @@ use crate::report::RouterReport;
 use crate::rundir;
 use crate::signals::Signal;
 
+/// How long a client waits for the kernel to carry out what it asked for; it waits for an answer a little longer.
+const CHANGE: Duration = Duration::from_secs(2);
+
+/// A client that asked for a change.
+#[derive(Debug)]
+pub(super) struct Changing {
+    selector: Selector,
+    reply: oneshot::Sender<Reply>,
+    until: Instant,
+}
+
 impl Daemon {
     pub(super) fn command(&mut self, command: Command) {
-        let reply = match command.request {
-            Request::State(selector) => Reply::State { routers: self.state(&selector) },
+        match command.request {
+            Request::State(selector) => self.tell(&selector, command.reply),
             Request::Change { selector, change } => {
                 for id in self.chosen(&selector) {
                     self.change(id, change, Origin::Operator);
                 }
-                Reply::State { routers: self.state(&selector) }
+                let until = clock::now() + CHANGE;
+                self.changing.push(Changing { selector, reply: command.reply, until });
             }
-            Request::Events(_) => Reply::Error { message: "events are not asked for here".to_owned() },
-        };
+            Request::Events(_) => {
+                let message = "events are not asked for here".to_owned();
+                // A client that left does not want to know.
+                let _ = command.reply.send(Reply::Error { message });
+            }
+        }
+    }
+
+    /// Answers those who asked for a change that has been carried out, addresses and all, or takes too long.
+    pub(super) fn answer_changes(&mut self) {
+        if self.changing.is_empty() {
+            return;
+        }
+        // What came of it for the others of a group.
+        self.settle_groups();
+        let now = clock::now();
+        for changing in std::mem::take(&mut self.changing) {
+            let is_busy = |id: &RouterId| self.routers.get(id.0).is_some_and(Instance::is_busy);
+            if now < changing.until && self.chosen(&changing.selector).iter().any(is_busy) {
+                self.changing.push(changing);
+            } else {
+                self.tell(&changing.selector, changing.reply);
+            }
+        }
+    }
+
+    /// When somebody is answered who waits for a change.
+    pub(super) fn changes_due(&self) -> Option<Instant> {
+        self.changing.iter().map(|changing| changing.until).min()
+    }
+
+    fn tell(&mut self, selector: &Selector, reply: oneshot::Sender<Reply>) {
+        let routers = self.state(selector);
         // A client that left does not want to know.
-        let _ = command.reply.send(reply);
+        let _ = reply.send(Reply::State { routers });
     }
 
     /// Everything but [`Signal::Leave`].

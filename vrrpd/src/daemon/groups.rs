@@ -59,6 +59,7 @@ struct Own {
     name: String,
     /// What was noted last.
     standing: Standing,
+    master_down_interval: Duration,
 }
 
 impl Served {
@@ -68,9 +69,9 @@ impl Served {
         let mut members = Vec::with_capacity(config.members.len());
         for (id, router) in routers {
             let name = router.name().to_string();
-            let wait = master_down_interval(router.version, router.priority, router.interval);
-            if config.members.contains(&name) && group.add(key(router), wait).is_some() {
-                members.push(Own { router: id, name, standing: Standing::Unusable });
+            let master_down_interval = master_down_interval(router.version, router.priority, router.interval);
+            if config.members.contains(&name) && group.add(key(router), master_down_interval).is_some() {
+                members.push(Own { router: id, name, standing: Standing::Unusable, master_down_interval });
             }
         }
         Self { config: config.clone(), group, members }
@@ -126,11 +127,24 @@ impl Groups {
         Ok(())
     }
 
+    /// Has the other processes of the group looked for while some are missing.
+    fn look_out(&mut self) {
+        if let (Some(peers), [Served { group, .. }, ..]) = (&mut self.peers, &self.served[..]) {
+            peers.expect_more(group.live() < group.size(), clock::now());
+        }
+    }
+
     /// Notes how a member stands that has handled an event.
     pub(super) fn note(&mut self, place: Place, router: &VirtualRouter) {
         let standing = Standing::of(router);
         let served = self.served.get_mut(place.group);
         let Some(member) = served.and_then(|served| served.members.get_mut(place.member.0)) else { return };
+        let config = router.config();
+        let wait = master_down_interval(config.version, router.priority(), config.interval);
+        if member.master_down_interval != wait {
+            member.master_down_interval = wait;
+            self.inputs.push_back((place.group, Input::MasterDownInterval(place.member, wait)));
+        }
         if member.standing == standing {
             return;
         }
@@ -140,7 +154,11 @@ impl Groups {
             Input::Member(member, standing) if (*group, *member) == (place.group, place.member) => {
                 Some(standing)
             }
-            Input::Member(..) | Input::Message(..) | Input::Gone(_) | Input::Timer => None,
+            Input::Member(..)
+            | Input::MasterDownInterval(..)
+            | Input::Message(..)
+            | Input::Gone(_)
+            | Input::Timer => None,
         });
         match waiting {
             Some(waiting) if waiting.is_ready() => *waiting = standing,
@@ -276,14 +294,11 @@ impl Daemon {
         let mut events = std::mem::take(&mut self.group_events);
         while self.groups.settle_one(&self.readiness, &mut events) {
             for (router, event) in events.drain(..) {
-                if matches!(event, Event::GroupReady { .. }) {
-                    // What the kernel has not woken us for may keep it from being Master.
-                    self.hear_kernel(router);
-                }
                 self.event(router, event, None);
             }
         }
         self.group_events = events;
+        self.groups.look_out();
     }
 }
 

@@ -17,7 +17,7 @@ use vrrpd_common::{Instant, MacAddr, Priority, Version};
 use super::groups::Place;
 use super::kernel::KernelSide;
 use super::link::{Link, LinkId};
-use super::spacing::Spacing;
+use super::spacing::{Patience, Spacing};
 use super::vmac::VmacSide;
 use crate::config::{RouterConfig, VirtualAddress, VmacFallback};
 use crate::datapath::RouterId;
@@ -56,6 +56,10 @@ pub(super) struct Instance {
     pub(super) notices: Spacing<Discriminant<Notice>>,
     /// What was said of adverts that could not be sent.
     pub(super) unsendable: Spacing<()>,
+    /// What was said of addresses that somebody removed.
+    pub(super) losses: Spacing<IpAddr>,
+    /// How soon what somebody takes away is put back.
+    pub(super) patience: Patience,
     /// The deadline under which it is filed.
     pub(super) scheduled: Option<Instant>,
     pub(super) scripts: Option<Runner>,
@@ -168,6 +172,8 @@ impl Instance {
             magic_failed: false,
             notices: Spacing::default(),
             unsendable: Spacing::default(),
+            losses: Spacing::default(),
+            patience: Patience::default(),
             scheduled: None,
             scripts: None,
             kernel: KernelSide::default(),
@@ -223,6 +229,11 @@ impl Instance {
         self.machine.state().name() == StateName::Master && self.waiting.is_none()
     }
 
+    /// Something that was decided has not been done yet.
+    pub(super) fn is_busy(&self) -> bool {
+        self.waiting.is_some() || !self.queue.is_empty()
+    }
+
     /// Master, and not giving back what it has.
     pub(super) fn is_holding(&self) -> bool {
         let gives_back = |pending: &Pending| pending.task == Task::Release;
@@ -248,7 +259,7 @@ impl Instance {
                     router = %name, %error,
                     "the virtual MAC address is not possible on this interface; going on without it, as with -n"
                 );
-                self.vmac.go_without();
+                self.vmac.go_without(error);
             }
             VmacFallback::Refuse => error!(
                 router = %name, %error,

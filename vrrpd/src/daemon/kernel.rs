@@ -2,7 +2,11 @@
 //!
 //! The state machine here and [`vrrpd_common::watch`] there reckon by the same rules. What the kernel has heard is fed
 //! to the machine with the time at which it came, so both have the same deadline; the kernel watches it, and no timer
-//! of ours runs for a Backup. [`vrrpd_common::watch`] says which races there are and who wins.
+//! of ours runs for a Backup. While its master lives the kernel says nothing, so the machine is told what was heard before
+//! anything else happens to it. [`vrrpd_common::watch`] says which races there are and who wins.
+//!
+//! Cards take the tag of a VLAN out of a frame and hand it on beside it, where a program does not see it. The interface is
+//! left to raw sockets, which do, when it has VLANs, or when an advert comes from a subnet that is not on it.
 //!
 //! To a member of a group that would be Master if the others were ready, the kernel gives the role Master: there is no
 //! deadline, and adverts are reported also if they say what the last one said, however long ago.
@@ -10,17 +14,19 @@
 //! A router with an Authentication Header is not among them: of it the kernel is only told that it is there, so that
 //! adverts without that header are discarded and counted. It has the role Init there, whatever its state.
 
-use tracing::error;
-use vrrpd_common::Instant;
-use vrrpd_common::abi::{self, Command, EventKind, Role, RouterConfig, flag, slot};
+use std::net::IpAddr;
+
+use tracing::{error, warn};
+use vrrpd_common::abi::{self, Command, Counters, EventKind, Role, RouterConfig, RouterRecord, flag, slot};
 use vrrpd_common::router::{Event, State, StateName};
+use vrrpd_common::{Duration, Instant};
 
 use super::Daemon;
 use super::instance::Instance;
-use super::link::LinkId;
+use super::link::{Link, LinkId};
 use crate::clock;
-use crate::datapath::RouterId;
 use crate::datapath::program::Refusal;
+use crate::datapath::{RejectCounts, RouterId};
 
 /// Time between two reports of the kernel about one router that are not urgent: bounds what a flood of changing or lower
 /// adverts costs. The record holds the newest state anyway.
@@ -30,6 +36,8 @@ const REPORT_SPACING: u64 = 500_000_000;
 const GROUP_REPORT_SPACING: u64 = 10_000_000;
 /// Events taken at one go; an expiry of every router of an interface fits into the ring, and comes again if it must.
 const MOST_EVENTS: usize = 1024;
+/// How often it is looked whether programs are where they were put, while the daemon is awake for something else.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 /// What the kernel was told of a router, and what it told.
 #[derive(Debug, Default)]
@@ -42,6 +50,8 @@ pub(super) struct KernelSide {
     fed_until: u64,
     /// When the record was read last.
     read_at: u64,
+    /// Discarded adverts that were spoken of.
+    rejected: Counters,
 }
 
 /// Everything that a command says, but for what numbers it.
@@ -75,6 +85,8 @@ impl Daemon {
             self.hear_kernel(id);
             match kind {
                 EventKind::Advert => {}
+                // Nothing was heard of the master, nor of anybody else.
+                EventKind::Expired if !self.has_program(link) => return self.program_is_gone(link),
                 // Void if an advert came after it: the machine's deadline is in the future by now.
                 EventKind::Expired => self.event(id, Event::Timer, None),
             }
@@ -83,23 +95,81 @@ impl Daemon {
 
     /// Feeds the state machine with the adverts that the kernel has noted since.
     pub(super) fn hear_kernel(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
-        let (family, vrid) = (router.config.family, router.config.vrid);
-        let Some(link) = self.links.get(router.link.0) else { return };
-        let now = clock::now().as_nanos();
+        let Some(router) = self.routers.get(id.0) else { return };
+        let (family, vrid, link_id) = (router.config.family, router.config.vrid, router.link);
+        let Some(link) = self.links.get(link_id.0) else { return };
+        let now = clock::now();
         let Some(record) = link.kernel_record(family, vrid) else { return };
         if let Some(router) = self.routers.get_mut(id.0) {
-            router.kernel.read_at = now;
+            router.kernel.read_at = now.as_nanos();
         }
-        // In the order in which they came; they are the same when the last one was followed.
-        for heard in [record.followed, record.heard] {
-            let Some(router) = self.routers.get_mut(id.0) else { return };
+        self.say_discarded(id, now, &record);
+        match self.hear(id, &record) {
+            Heard::Nothing => {}
+            Heard::Something => self.correct_kernel(id, &record),
+            Heard::OtherSubnet(source) => {
+                let reason = format!(
+                    "adverts come from {source}, which is not in a subnet of the interface: they may be of a VLAN \
+                     whose tag the program does not see"
+                );
+                self.give_up_kernel(link_id, &reason);
+                // Who else was heard meanwhile cannot be told.
+                self.listen_again(id);
+            }
+        }
+    }
+
+    /// Feeds the state machine with what a record holds, in the order in which it came.
+    fn hear(&mut self, id: RouterId, record: &RouterRecord) -> Heard {
+        let mut result = Heard::Nothing;
+        for heard in record.in_order() {
+            let Some(router) = self.routers.get_mut(id.0) else { break };
             if heard.at <= router.kernel.fed_until {
                 continue;
             }
             router.kernel.fed_until = heard.at;
-            if let Some((at, advert)) = heard.advert(slot(family, vrid)) {
-                self.event_at(id, at, Event::Advert(advert), None);
+            let number = slot(router.config.family, router.config.vrid);
+            let Some((at, advert)) = heard.advert(number) else { continue };
+            if !self.links.get(router.link.0).is_some_and(|link| reaches(link, router, advert.source)) {
+                result = Heard::OtherSubnet(advert.source);
+                continue;
+            }
+            if result == Heard::Nothing {
+                result = Heard::Something;
+            }
+            self.event_at(id, at, Event::Advert(advert), None);
+        }
+        result
+    }
+
+    /// Tells the kernel the deadline of a Backup when it has another one than the state machine, which knows all that is in
+    /// this record by now: an advert that came just before a command never brings its deadline forward.
+    fn correct_kernel(&mut self, id: RouterId, record: &RouterRecord) {
+        let is_backup = |role: u8| Role::from_number(role) == Role::Backup;
+        if is_backup(record.role)
+            && let Some(now) = self.to_tell(id)
+            && is_backup(now.config.role)
+            && now.deadline != record.deadline
+        {
+            self.command_kernel(id, now);
+        }
+    }
+
+    /// Says how many adverts the kernel has discarded since it was said last, each reason at most once a second.
+    fn say_discarded(&mut self, id: RouterId, now: Instant, record: &RouterRecord) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        if record.rejected == router.kernel.rejected {
+            return;
+        }
+        let Some(link) = self.links.get_mut(router.link.0) else { return };
+        let counted = RejectCounts::from(record.rejected);
+        for ((reject, count), said) in counted.iter().zip(&mut router.kernel.rejected) {
+            if count > *said && link.may_say_rejected(now, id, reject) {
+                warn!(
+                    router = %router.config.name(), check = reject.name(), count = count - *said,
+                    "adverts were discarded in the kernel"
+                );
+                *said = count;
             }
         }
     }
@@ -108,14 +178,8 @@ impl Daemon {
     ///
     /// `after` is the event that the router has just handled.
     pub(super) fn tell_kernel(&mut self, id: RouterId, after: Event) {
+        let Some(now) = self.to_tell(id) else { return };
         let Some(router) = self.routers.get_mut(id.0) else { return };
-        let (family, vrid, link_id) = (router.config.family, router.config.vrid, router.link);
-        let Some(link) = self.links.get_mut(link_id.0) else { return };
-        let Some(expect) = link.table.expected(family, vrid) else { return };
-        let pass_on = link.xdp_pass;
-        let Some(kernel) = link.kernel() else { return };
-        let mut now = router.told(pass_on);
-        now.config = now.config.expecting(&expect);
         // An advert that the kernel has told us of has moved its deadline as it has moved ours.
         let moved_already = matches!(after, Event::Advert(_));
         let before = router.kernel.told.as_deref().copied();
@@ -123,32 +187,105 @@ impl Daemon {
         if before.map(|before| before.looks()) != Some(now.looks()) {
             router.kernel.generation = router.kernel.generation.wrapping_add(1);
         }
-        let generation = router.kernel.generation;
         if before == Some(now) || (moved_already && before.map(|before| before.config) == Some(now.config)) {
             return;
         }
+        self.command_kernel(id, now);
+    }
+
+    /// What the kernel has to know of a router; `None`: its adverts do not come by the kernel.
+    fn to_tell(&self, id: RouterId) -> Option<Told> {
+        let router = self.routers.get(id.0)?;
+        let link = self.links.get(router.link.0).filter(|link| link.is_in_kernel())?;
+        let expect = link.table.expected(router.config.family, router.config.vrid)?;
+        let mut told = router.told(link.xdp_pass);
+        told.config = told.config.expecting(&expect);
+        Some(told)
+    }
+
+    fn command_kernel(&mut self, id: RouterId, now: Told) {
+        let Some(router) = self.routers.get(id.0) else { return };
+        let link_id = router.link;
         let command = Command {
-            slot: slot(family, vrid),
+            slot: slot(router.config.family, router.config.vrid),
             deadline: now.deadline,
             known_until: router.kernel.read_at,
             master_interval: now.master_interval,
-            config: RouterConfig { generation, ..now.config },
+            config: RouterConfig { generation: router.kernel.generation, ..now.config },
             ..Command::default()
         };
+        let Some(kernel) = self.links.get_mut(link_id.0).and_then(Link::kernel) else { return };
         match kernel.command(command) {
             Ok(()) => self.hear_kernel(id),
             Err(Refusal(reason)) => self.give_up_kernel(link_id, &reason),
         }
     }
 
-    /// Has adverts of an interface come to user space, since the kernel cannot be relied on.
+    /// Has adverts of an interface come to user space, since the kernel cannot be relied on. What it has heard up to now
+    /// counts.
     pub(super) fn give_up_kernel(&mut self, link_id: LinkId, reason: &str) {
         let Some(link) = self.links.get_mut(link_id.0) else { return };
-        if let Err(error) = link.fall_back(link_id, reason, &self.readiness) {
+        let kernel = link.fall_back(link_id, reason, &self.readiness).unwrap_or_else(|error| {
             error!(interface = link.name, %error, "raw sockets cannot be opened");
+            None
+        });
+        for id in link.routers.clone() {
+            let number = self.routers.get(id.0).map(|router| slot(router.config.family, router.config.vrid));
+            if let Some(record) = kernel.as_ref().zip(number).and_then(|(kernel, slot)| kernel.record(slot))
+                && let Heard::OtherSubnet(_) = self.hear(id, &record)
+            {
+                self.listen_again(id);
+            }
+            self.schedule(id);
         }
-        for router in link.routers.clone() {
-            self.schedule(router);
+    }
+
+    /// Looks from time to time whether programs are still where they were put, and what they have discarded.
+    pub(super) fn look_after_programs(&mut self, now: Instant) {
+        if now < self.programs_looked_after + LOOK_AFTER {
+            return;
+        }
+        self.programs_looked_after = now;
+        for link in (0..self.links.len()).map(LinkId) {
+            if !self.has_program(link) {
+                self.program_is_gone(link);
+            }
+            for id in self.links.get(link.0).map(|link| link.routers.clone()).unwrap_or_default() {
+                let Some(router) = self.routers.get(id.0) else { continue };
+                let (family, vrid) = (router.config.family, router.config.vrid);
+                let record = self.links.get(link.0).and_then(|link| link.kernel_record(family, vrid));
+                if let Some(record) = record {
+                    self.say_discarded(id, now, &record);
+                }
+            }
+        }
+    }
+
+    /// Whether the program of an interface is on it, if it has one.
+    fn has_program(&mut self, link: LinkId) -> bool {
+        let kernel = self.links.get_mut(link.0).and_then(Link::kernel);
+        kernel.is_none_or(|kernel| kernel.is_attached())
+    }
+
+    /// Nothing was heard on an interface for a time that is not known.
+    fn program_is_gone(&mut self, link: LinkId) {
+        // With the interface it goes as well, of which a notification follows.
+        let still_there = |link: &Link| link.interface.as_ref().is_some_and(|there| exists(there.index));
+        if !self.links.get(link.0).is_some_and(still_there) {
+            return;
+        }
+        self.give_up_kernel(link, "somebody took the program off the interface");
+        for id in self.links.get(link.0).map(|link| link.routers.clone()).unwrap_or_default() {
+            self.listen_again(id);
+        }
+    }
+
+    /// A Backup hears who is there before it acts. What has an Authentication Header was heard all the time.
+    fn listen_again(&mut self, id: RouterId) {
+        if self.routers.get(id.0).is_some_and(|router| {
+            router.machine.state().name() == StateName::Backup && !router.is_verified_by_us()
+        }) {
+            self.event(id, Event::StoodStill, None);
         }
     }
 
@@ -157,7 +294,7 @@ impl Daemon {
         self.routers.get(id.0).is_some_and(|router| {
             router.machine.state().name() == StateName::Backup
                 && !router.is_verified_by_us()
-                && self.links.get(router.link.0).is_some_and(super::link::Link::is_in_kernel)
+                && self.links.get(router.link.0).is_some_and(Link::is_in_kernel)
         })
     }
 
@@ -169,6 +306,37 @@ impl Daemon {
             }
         }
     }
+}
+
+/// What a record held that the state machine had not been told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    Something,
+    /// An advert that came from elsewhere, which the machine was not told of.
+    OtherSubnet(IpAddr),
+}
+
+/// Whether adverts from this address may be expected on the interface: it is in a subnet of the interface, or of the
+/// router's addresses. Nothing is known of an interface without addresses, nor of IPv6, where all have link-local ones.
+fn reaches(link: &Link, router: &Instance, source: IpAddr) -> bool {
+    let IpAddr::V4(source) = source else { return true };
+    let Some(interface) = &link.interface else { return true };
+    if !interface.addresses.iter().any(|there| there.address.is_ipv4()) {
+        return true;
+    }
+    let own = interface.addresses.iter().map(|there| (there.address, there.prefix_len));
+    let mut subnets =
+        own.chain(router.config.addresses.iter().map(|there| (there.address, there.prefix_len)));
+    subnets.any(|(address, prefix_len)| {
+        let IpAddr::V4(address) = address else { return false };
+        (address.to_bits() ^ source.to_bits()).leading_zeros() >= u32::from(prefix_len)
+    })
+}
+
+/// Whether there is an interface of this number in our network namespace.
+fn exists(index: u32) -> bool {
+    nix::net::if_::if_indextoname(index).is_ok()
 }
 
 impl Instance {

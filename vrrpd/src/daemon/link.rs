@@ -346,27 +346,29 @@ impl Link {
         Ok(())
     }
 
-    /// Opens what a router that has just come needs and the others did not.
+    /// Opens what a router that has just come needs and the others did not; returns why the program in the kernel cannot
+    /// serve it, if it cannot.
     pub(super) fn serve(
         &mut self,
         id: LinkId,
         (family, vrid): (Family, Vrid),
         readiness: &Readiness,
         patience: Duration,
-    ) -> io::Result<()> {
-        let Some(interface) = self.interface.clone() else { return Ok(()) };
+    ) -> io::Result<Option<Refusal>> {
+        let Some(interface) = self.interface.clone() else { return Ok(None) };
         let Some(mut sockets) = self.sockets.take() else {
             if let Some(attached) = self.attached.take() {
-                return self.open_with(id, &interface, Ok(*attached), readiness);
+                self.open_with(id, &interface, Ok(*attached), readiness)?;
+                return Ok(None);
             }
             let not_asked_for = || Err(Refusal("the program is not loaded".to_owned()));
             let program = self.take_program(&interface).unwrap_or_else(not_asked_for);
-            return self.open(id, &interface, program, readiness);
+            return self.open(id, &interface, program, readiness).map(|()| None);
         };
         let served = self.serve_with(&mut sockets, id, (family, vrid), readiness, patience);
         // What the others need stays, whatever came of it.
         self.sockets = Some(sockets);
-        served?.map_or(Ok(()), |Refusal(reason)| self.fall_back(id, &reason, readiness))
+        served
     }
 
     /// Adds to what is open; why the program in the kernel cannot serve the router, if it cannot.
@@ -395,15 +397,25 @@ impl Link {
         }
     }
 
-    /// Gives the program up, since the kernel does not do what it is asked.
-    pub(super) fn fall_back(&mut self, id: LinkId, reason: &str, readiness: &Readiness) -> io::Result<()> {
-        error!(interface = self.name, reason, "the data path in the kernel fails; raw sockets from now on");
-        let Some(index) = self.sockets.as_ref().map(|sockets| sockets.index) else { return Ok(()) };
-        let path = self.raw_path(id, index, reason.to_owned(), readiness)?;
-        if let Some(sockets) = &mut self.sockets {
-            sockets.path = path;
+    /// Gives the program up, since the kernel does not do what it is asked, or may hear what it is not to. Returns it: it
+    /// goes, with what it has heard last, when that is dropped.
+    pub(super) fn fall_back(
+        &mut self,
+        id: LinkId,
+        reason: &str,
+        readiness: &Readiness,
+    ) -> io::Result<Option<Box<XdpPath>>> {
+        if !self.is_in_kernel() {
+            return Ok(None);
         }
-        Ok(())
+        error!(interface = self.name, reason, "the data path in the kernel fails; raw sockets from now on");
+        let Some(index) = self.sockets.as_ref().map(|sockets| sockets.index) else { return Ok(None) };
+        let path = self.raw_path(id, index, reason.to_owned(), readiness)?;
+        let before = self.sockets.as_mut().map(|sockets| std::mem::replace(&mut sockets.path, path));
+        Ok(match before {
+            Some(Path::Xdp { program, .. }) => Some(program),
+            Some(Path::Raw { .. }) | None => None,
+        })
     }
 
     /// The data path's name, and why it is not a better one.
@@ -462,6 +474,16 @@ impl Link {
         self.own_mac_frames = None;
     }
 
+    /// Joins the group of this family anew, on an interface that has become usable for it again.
+    pub(super) fn rejoin(&mut self, family: Family) {
+        let memberships = self.sockets.iter_mut().flat_map(|sockets| &mut sockets.memberships);
+        for membership in memberships.filter(|membership| membership.family() == family) {
+            if let Err(error) = membership.rejoin() {
+                warn!(interface = self.name, %error, "the multicast group of VRRP cannot be joined");
+            }
+        }
+    }
+
     /// Joins the groups of VRRP where that was not done.
     pub(super) fn join(&self) {
         for membership in self.sockets.iter().flat_map(|sockets| &sockets.memberships) {
@@ -487,6 +509,11 @@ impl Link {
             }
         }
         received.is_ok()
+    }
+
+    /// Whether it is to be said now that adverts for a router were discarded for this reason.
+    pub(super) fn may_say_rejected(&mut self, now: Instant, id: RouterId, reject: Reject) -> bool {
+        self.rejects_said.admit(now, (Some(id), reject)).is_some()
     }
 
     /// Says that an advert was discarded; `router` is the name of the router of ours that it was for.

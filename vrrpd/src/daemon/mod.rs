@@ -18,7 +18,7 @@ mod spacing;
 mod start;
 mod vmac;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::IpAddr;
 
@@ -28,7 +28,7 @@ use tracing::{error, info, warn};
 use vrrpd_common::router::{Action, Event, StateName};
 use vrrpd_common::{Duration, Instant};
 
-use crate::clock::{self, Alarm};
+use crate::clock::{self, Alarm, Suspension};
 use crate::config::{Configuration, Vmac};
 use crate::control::server::Command;
 use crate::datapath::program::{Loaded, Refusal};
@@ -43,6 +43,7 @@ use crate::rundir::{self, RunDir};
 use crate::signals::{Signal, Signals};
 use crate::supervisor::Supervisor;
 use crate::sys::packet::Inbox;
+use command::Changing;
 use groups::Groups;
 use instance::{Instance, Task};
 use link::{FAMILIES, KERNEL, Link, LinkId};
@@ -60,7 +61,7 @@ const AGAIN: Duration = Duration::from_millis(20);
 const ASIDE: Duration = Duration::from_secs(1);
 /// The number under which the guardian is watched: that of no link and of no other process.
 const GUARDIAN: u64 = u64::MAX;
-/// How long the kernel may take to remove addresses when the daemon leaves.
+/// How long the kernel may take to remove an address or a link when the daemon leaves.
 const LEAVE: Duration = Duration::from_secs(2);
 
 /// All routers of this process.
@@ -72,6 +73,8 @@ pub struct Daemon {
     /// Empty, and kept for its memory, as `actions`.
     group_events: Vec<(RouterId, Event)>,
     deadlines: BTreeSet<(Instant, RouterId)>,
+    /// When routers put back what somebody has taken away.
+    to_put_back: BTreeMap<RouterId, Instant>,
     alarm: Alarm,
     readiness: Readiness,
     ready: Vec<u64>,
@@ -81,6 +84,7 @@ pub struct Daemon {
     tickets: HashMap<Ticket, RouterId>,
     last_ticket: u64,
     commands: mpsc::Receiver<Command>,
+    changing: Vec<Changing>,
     /// Programs that were loaded aside; kept with the other end, so that it never closes.
     programs_in: mpsc::UnboundedSender<(LinkId, Result<Loaded, Refusal>)>,
     programs: mpsc::UnboundedReceiver<(LinkId, Result<Loaded, Refusal>)>,
@@ -98,7 +102,12 @@ pub struct Daemon {
     guardian: Guardian,
     /// Routers whose role the guardian has not been told of yet.
     untold: BTreeSet<RouterId>,
+    /// The service manager has not been told of some transition.
+    status_untold: bool,
     reload: Reload,
+    /// When it was looked last whether programs are where they were put.
+    programs_looked_after: Instant,
+    suspension: Suspension,
 }
 
 /// What woke the loop.
@@ -133,9 +142,16 @@ impl Daemon {
     async fn turn(&mut self) -> io::Result<Option<Signal>> {
         self.settle_groups();
         self.flush();
+        // Behind that: a router that leaves is gone when its last words have been sent, and nothing else may wake us then.
+        if self.settle() {
+            self.settle_groups();
+            self.flush();
+        }
         self.tell_guardian();
+        self.say_status();
         self.arm()?;
         let wake = self.wait().await?;
+        self.notice_suspension();
         let mut signal = None;
         match wake {
             Wake::Frames => self.receive_ready(),
@@ -147,7 +163,7 @@ impl Daemon {
             Wake::Loaded(link, program) => self.loaded(link, program),
         }
         self.expire();
-        self.settle();
+        self.answer_changes();
         self.supervisor.turned(clock::now());
         Ok(signal)
     }
@@ -225,7 +241,8 @@ impl Daemon {
         let now = clock::now();
         let due = self.deadlines.first().map(|(at, _)| *at);
         let unsent = self.links.iter().filter_map(|link| link.deadline(now)).min();
-        let other = [self.groups.deadline(), self.supervisor.deadline()];
+        let put_back = self.to_put_back.values().min().copied();
+        let other = [self.groups.deadline(), self.supervisor.deadline(), self.changes_due(), put_back];
         self.alarm.arm(due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
     }
 
@@ -301,10 +318,25 @@ impl Daemon {
             self.event(id, Event::Timer, None);
         }
         self.groups.expire(now, &self.readiness);
+        self.put_back(now);
+        self.look_after_programs(now);
+    }
+
+    /// After the machine was suspended, what was true before is not to be believed.
+    fn notice_suspension(&mut self) {
+        let Some(slept) = self.suspension.end() else { return };
+        warn!(%slept, "the machine was suspended; listening before acting");
+        for id in self.ids().collect::<Vec<_>>() {
+            self.event(id, Event::StoodStill, None);
+        }
     }
 
     /// Hands an event to a router and carries out what comes of it. `frame` is the one that an advert came in.
     fn event(&mut self, id: RouterId, event: Event, frame: Option<&[u8]>) {
+        if !matches!(event, Event::Advert(_) | Event::Timer) {
+            // The kernel has told nothing of a master that goes on as before.
+            self.hear_kernel(id);
+        }
         self.event_at(id, clock::now(), event, frame);
     }
 
@@ -467,7 +499,9 @@ impl Daemon {
         }
         let lost = router.addresses_held().into_iter().find(|held| held.address == address);
         let (Some(lost), true) = (lost, router.is_holding()) else { return };
-        warn!(router = %router.config.name(), address = %lost, "somebody removed the address; putting it back");
+        if let Some(more) = router.losses.admit(clock::now(), address) {
+            warn!(router = %router.config.name(), address = %lost, more, "somebody removed the address; putting it back");
+        }
         router.set_held(&lost, false);
         self.take_again(id);
     }
@@ -480,12 +514,21 @@ impl Daemon {
 
     fn vmac_link_changed(&mut self, id: RouterId, interface: &Interface) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
-        if interface.admin_up || !router.is_settled_master() {
+        if !router.is_settled_master() {
             return;
         }
-        warn!(router = %router.config.name(), link = interface.name, "somebody set the link down; setting it up again");
-        // The kernel has forgotten IPv6 addresses with that; those that it has not are found to be there.
-        router.set_none_held();
+        if !interface.admin_up {
+            warn!(router = %router.config.name(), link = interface.name, "somebody set the link down; setting it up again");
+            // The kernel has forgotten IPv6 addresses with that; those that it has not are found to be there.
+            router.set_none_held();
+        } else if !router.vmac.is_on(interface) {
+            warn!(
+                router = %router.config.name(), link = interface.name,
+                "somebody changed the MAC address of the link; putting the virtual one back"
+            );
+        } else {
+            return;
+        }
         self.take_again(id);
     }
 
@@ -497,11 +540,32 @@ impl Daemon {
         if was_master {
             warn!(router = %router.config.name(), "somebody removed the link of the virtual MAC address; making it anew");
             self.take_again(id);
+        } else if router.waiting.is_none() && router.machine.state().name() != StateName::Init {
+            // Its alias was to say how the settings of the interface below were; so it is there until we leave.
+            self.prepare_vmac(id);
         }
     }
 
-    /// Puts in force again what a Master has to have.
+    /// Puts in force again what a Master has to have: at once, or after a while where somebody takes it away again and
+    /// again.
     fn take_again(&mut self, id: RouterId) {
+        let now = clock::now();
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        self.to_put_back.entry(id).or_insert_with(|| router.patience.again_at(now));
+        self.put_back(now);
+    }
+
+    /// Puts back what is due.
+    fn put_back(&mut self, now: Instant) {
+        let due: Vec<_> = self.to_put_back.extract_if(.., |_, at| *at <= now).map(|(id, _)| id).collect();
+        for id in due {
+            if self.routers.get(id.0).is_some_and(Instance::is_holding) {
+                self.take_now(id);
+            }
+        }
+    }
+
+    fn take_now(&mut self, id: RouterId) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
         // Those that wait already would come before what is taken now is there.
         router.queue.retain(|action| *action != Action::AnnounceAddresses);
@@ -598,6 +662,14 @@ impl Daemon {
         if router.machine.interface() == usable {
             return;
         }
+        let family = router.config.family;
+        let is_used = |other: &RouterId| {
+            let other = self.routers.get(other.0);
+            other.is_some_and(|other| other.config.family == family && other.machine.source().is_some())
+        };
+        if usable.is_ok() && !link.routers.iter().any(is_used) {
+            link.rejoin(family);
+        }
         start::expect(router, id, link, usable.ok());
         self.event(id, usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp), None);
     }
@@ -613,12 +685,16 @@ impl Daemon {
         }
         self.settle_groups();
         self.flush();
-        let until = clock::now() + LEAVE;
+        let mut until = clock::now() + LEAVE;
         while self.is_busy() && clock::now() < until {
             let patience = until.saturating_since(clock::now());
+            let answered = self.answered();
             match tokio::time::timeout(patience.into(), self.turn()).await {
                 Ok(turn) => drop(turn?),
                 Err(_) => break,
+            }
+            if self.answered() > answered {
+                until = clock::now() + LEAVE;
             }
         }
         if self.is_busy() {
@@ -656,16 +732,25 @@ impl Daemon {
                 self.request(id, Task::Discard, Hold::nothing(made));
             }
         }
-        let until = clock::now() + LEAVE;
+        let mut until = clock::now() + LEAVE;
         while self.routers.iter().any(|router| router.waiting.is_some()) && clock::now() < until {
             let patience = until.saturating_since(clock::now());
+            let answered = self.answered();
             match tokio::time::timeout(patience.into(), self.reports.recv()).await {
                 Ok(Some(report)) => self.report(report),
                 Ok(None) => return Err(io::Error::other("the netlink thread has ended")),
                 Err(_) => error!("the kernel did not remove all links in time"),
             }
+            if self.answered() > answered {
+                until = clock::now() + LEAVE;
+            }
         }
         Ok(())
+    }
+
+    /// How many requests the kernel has answered: with hundreds of links it takes seconds over all of them.
+    fn answered(&self) -> u64 {
+        self.last_ticket - self.tickets.len() as u64
     }
 
     fn is_busy(&self) -> bool {

@@ -112,11 +112,12 @@ impl Daemon {
         }
     }
 
-    /// Does what can be done now to make the routers those of the file.
-    pub(super) fn settle(&mut self) {
+    /// Does what can be done now to make the routers those of the file; `true` when that was something.
+    pub(super) fn settle(&mut self) -> bool {
         if matches!((&self.reload.stage, &self.reload.read), (Stage::Idle, None)) {
-            return;
+            return false;
         }
+        let mut has_done = false;
         loop {
             if let Stage::Changing(..) = self.reload.stage {
                 // Once all is sent, nothing may wake us any more.
@@ -131,10 +132,11 @@ impl Daemon {
                 || !self.reload.awaited.is_empty()
                 || self.links.iter().any(Link::is_loading)
             {
-                return;
+                return has_done;
             }
+            has_done = true;
             match (std::mem::take(&mut self.reload.stage), self.reload.read.take()) {
-                (Stage::Idle, None) => return,
+                (Stage::Idle, None) => return has_done,
                 (Stage::Idle, Some(read)) => self.look(read),
                 (Stage::Looking(_), Some(newer)) => {
                     self.forget_programs();
@@ -289,17 +291,25 @@ impl Daemon {
     /// Begins those that come, and forms the groups.
     fn begin_all(&mut self, arriving: Vec<RouterConfig>, groups: &[GroupConfig]) {
         self.reload.claims.clear();
+        let mut begun = Vec::new();
         for config in arriving {
             let name = config.name().to_string();
-            if let Err(error) = self.begin(config.clone()) {
-                error!(router = name, %error, "the new router is left out");
-                self.leave_out(&config);
+            match self.begin(config.clone()) {
+                Ok(id) => begun.extend(id),
+                Err(error) => {
+                    error!(router = name, %error, "the new router is left out");
+                    self.leave_out(&config);
+                }
             }
         }
         self.forget_programs();
         self.form_groups(groups);
+        // The owner of its addresses takes them at once.
         self.write_journal();
         self.keep_own_macs();
+        for id in begun {
+            self.event(id, Event::Startup, None);
+        }
     }
 
     /// Lets go of programs that were loaded for an interface and are not needed now.
@@ -326,14 +336,15 @@ impl Daemon {
         if let Some(link) = self.links.get_mut(router.link.0) {
             start::expect(router, id, link, router.machine.source());
         }
-        match priority {
-            Some(priority) => self.event(id, Event::Priority(priority), None),
+        if let Some(priority) = priority {
+            self.event(id, Event::Priority(priority), None);
+        } else {
             // Nothing has happened to it, but the kernel may have to look at adverts in another way.
-            None => self.tell_kernel(id, Event::Timer),
+            self.hear_kernel(id);
+            self.tell_kernel(id, Event::Timer);
         }
         if leaves_group {
-            // It may have waited for the others; what the kernel has heard may keep it from being Master.
-            self.hear_kernel(id);
+            // It may have waited for the others.
             self.event(id, Event::GroupReady { hold: Duration::ZERO }, None);
         }
     }
@@ -390,10 +401,10 @@ impl Daemon {
         names.for_each(|name| self.rundir.release(&name));
     }
 
-    /// Begins a router that the file has and we had not.
-    fn begin(&mut self, config: RouterConfig) -> Result<(), StartError> {
+    /// Makes a router that the file has and we had not; it waits for its start. `None`: there is nothing to start.
+    fn begin(&mut self, config: RouterConfig) -> Result<Option<RouterId>, StartError> {
         start::claim_router(&self.rundir, &config)?;
-        let Some(link_id) = self.link_named(&config.interface) else { return Ok(()) };
+        let Some(link_id) = self.link_named(&config.interface) else { return Ok(None) };
         let free = self.routers.iter().position(Instance::is_gone);
         let id = RouterId(free.unwrap_or(self.routers.len()));
         if let Some(link) = self.links.get_mut(link_id.0)
@@ -406,26 +417,26 @@ impl Daemon {
         }
         // What was left behind on the interface by others bears our mark; there is no journal of it.
         let Some(mut router) = start::make_router(config, id, &mut self.links, &Journal::default())? else {
-            return Ok(());
+            return Ok(None);
         };
         router.start_scripts(&self.rundir)?;
         let key = (router.config.family, router.config.vrid);
+        let mut refused = None;
         if let Some(link) = self.links.get_mut(link_id.0) {
-            link.serve(link_id, key, &self.readiness, AGAIN)
+            refused = link
+                .serve(link_id, key, &self.readiness, AGAIN)
                 .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
             link.join();
-            // The kernel watches their deadlines no more if it could not serve one more.
-            for other in link.routers.clone() {
-                self.schedule(other);
-            }
         }
         match self.routers.get_mut(id.0) {
             Some(place) => *place = router,
             None => self.routers.push(router),
         }
+        if let Some(Refusal(reason)) = refused {
+            self.give_up_kernel(link_id, &reason);
+        }
         self.prepare_vmac(id);
-        self.event_at(id, clock::now(), Event::Startup, None);
-        Ok(())
+        Ok(Some(id))
     }
 
     /// Nothing remains of a router that could not begin.

@@ -1,6 +1,6 @@
 //! Everything that can fail before the daemon takes part in an election, so that the command the user typed can say so.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, mpsc};
 use tracing::warn;
 use vrrpd_common::classify::Expect;
 use vrrpd_common::router::{Event, Fault};
-use vrrpd_common::{Duration, MacAddr};
+use vrrpd_common::{Duration, Instant, MacAddr};
 
 use super::Daemon;
 use super::adopt;
@@ -22,11 +22,12 @@ use super::link::{Link, LinkId};
 use super::reload::{self, Reload};
 use crate::abandoned::{self, Abandoned};
 use crate::association::SecurityAssociation;
-use crate::clock::{self, Alarm};
+use crate::clock::{self, Alarm, Suspension};
 use crate::config::{Configuration, RouterConfig, Vmac, VmacFallback, Xdp};
 use crate::control::server;
 use crate::datapath::RouterId;
 use crate::datapath::leftovers;
+use crate::datapath::privileges;
 use crate::datapath::program::Loaded;
 use crate::datapath::readiness::Readiness;
 use crate::guardian::{Guardian, watch};
@@ -238,7 +239,7 @@ impl Daemon {
         for router in &mut routers {
             router.start_scripts(&rundir)?;
         }
-        let supervisor = Supervisor::from_environment(clock::now()).map_err(system("NOTIFY_SOCKET"))?;
+        let supervisor = Supervisor::from_environment(clock::now());
         memory::give_back();
         let mut daemon = Self {
             routers,
@@ -252,9 +253,11 @@ impl Daemon {
             signals,
             service,
             reports,
+            to_put_back: BTreeMap::new(),
             tickets: HashMap::new(),
             last_ticket: 0,
             commands,
+            changing: Vec::new(),
             programs_in,
             programs,
             events,
@@ -266,8 +269,11 @@ impl Daemon {
             journal_written: None,
             rundir,
             supervisor,
+            programs_looked_after: Instant::ZERO,
+            suspension: Suspension::watch(),
             guardian,
             untold: BTreeSet::new(),
+            status_untold: false,
             reload: Reload::of(match source {
                 Source::CommandLine => None,
                 Source::File(path) => Some(path.clone()),
@@ -280,15 +286,15 @@ impl Daemon {
             .map_err(|error| StartError::System { what: "guardian".to_owned(), error })?;
         daemon.form_groups(&groups);
         daemon.prepare(nobody_s).await?;
-        daemon.begin_journal().await?;
-        daemon.keep_own_macs();
         if let Err(error) = daemon.meet_group(source, &base) {
             return Err(daemon.take_back(error).await);
         }
+        daemon.begin_journal().await?;
+        daemon.keep_own_macs();
         Ok(daemon)
     }
 
-    /// Joins the other processes with `-M`, last of all: they count on one that is there.
+    /// Joins the other processes with `-M`, late: they count on one that is there.
     fn meet_group(&mut self, source: &Source, base: &str) -> Result<(), StartError> {
         if *source == Source::CommandLine && self.routers.iter().any(|router| router.group.is_some()) {
             let path = self.rundir.socket_path(&format!("{base}.{}", peers::SUFFIX))?;
@@ -342,7 +348,6 @@ impl Daemon {
     async fn take_back(mut self, failure: StartError) -> StartError {
         let failure = self.undo(failure).await;
         if self.routers.iter().all(Instance::holds_nothing) {
-            self.rundir.file(&self.journal_file);
             self.guardian.dismiss();
         }
         failure
@@ -476,6 +481,9 @@ fn check_datapath(link: &Link) -> Result<(), StartError> {
 
 /// One clear sentence instead of whatever would fail first.
 fn check_privileges() -> Result<(), StartError> {
+    if !privileges::may_change_interfaces() {
+        return Err(StartError::NotPermitted);
+    }
     match PacketSocket::probe() {
         Ok(()) => Ok(()),
         Err(error) if Errno::from_raw(error.raw_os_error().unwrap_or(0)) == Errno::EPERM => {

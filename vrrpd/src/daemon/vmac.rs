@@ -1,24 +1,54 @@
 //! The virtual MAC address of a router: how it is wanted, and what is in force.
 
+use std::io;
+
+use nix::errno::Errno;
 use vrrpd_common::{Family, MacAddr};
 
 use crate::config::{self, RouterConfig};
-use crate::interface::{Interface, Macvlan, OwnMac, Vmac};
+use crate::interface::{Interface, Macvlan, Made, OwnMac, Vmac};
 
 #[derive(Debug)]
 pub(super) struct VmacSide {
     mode: config::Vmac,
     mac: MacAddr,
-    /// The driver refused it, and the router serves without.
-    without: bool,
+    /// It was refused, and the router serves without.
+    without: Option<Without>,
     /// The macvlan link that was made.
     link: Option<(u32, String)>,
     /// The interface below that link.
     parent: u32,
+    /// Its settings before there was a link of ours, until they have been put back.
+    settings: Option<String>,
     /// The interface's own MAC address, as seen last without the virtual one.
     own: Option<MacAddr>,
     /// What is to be undone.
     in_force: Option<Vmac>,
+}
+
+/// For how long a router goes without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Without {
+    /// The driver does not take it.
+    ForGood,
+    /// Something was in the way: until it gives up what it has.
+    ForNow,
+}
+
+impl Without {
+    fn after(error: &io::Error) -> Self {
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(
+                Errno::EOPNOTSUPP
+                | Errno::EINVAL
+                | Errno::EADDRNOTAVAIL
+                | Errno::ENOSYS
+                | Errno::EPERM
+                | Errno::EACCES,
+            ) => Self::ForGood,
+            Some(_) | None => Self::ForNow,
+        }
+    }
 }
 
 impl VmacSide {
@@ -26,9 +56,10 @@ impl VmacSide {
         Self {
             mode: config.vmac,
             mac: MacAddr::virtual_router(config.family, config.vrid),
-            without: false,
+            without: None,
             link: None,
             parent: 0,
+            settings: None,
             own: None,
             in_force: None,
         }
@@ -36,7 +67,7 @@ impl VmacSide {
 
     /// How it is put on the wire.
     pub(super) const fn mode(&self) -> config::Vmac {
-        if self.without { config::Vmac::None } else { self.mode }
+        if self.without.is_some() { config::Vmac::None } else { self.mode }
     }
 
     /// The virtual router MAC address, unless the router goes without.
@@ -91,6 +122,7 @@ impl VmacSide {
             mac: self.mac,
             parent: interface.index,
             parent_name: interface.name.clone(),
+            settings: self.settings.clone().filter(|_| self.parent == interface.index),
         }
     }
 
@@ -124,8 +156,9 @@ impl VmacSide {
     }
 
     /// The link that was made is there, above this interface.
-    pub(super) fn made(&mut self, link: (u32, String), parent: u32) {
-        self.link = Some(link);
+    pub(super) fn made(&mut self, Made { index, name, settings }: Made, parent: u32) {
+        self.link = Some((index, name));
+        self.settings = Some(settings);
         self.parent = parent;
     }
 
@@ -142,16 +175,27 @@ impl VmacSide {
         self.in_force = None;
     }
 
-    /// The driver does not take it.
-    pub(super) fn go_without(&mut self) {
-        self.without = true;
+    /// It was refused with this error.
+    pub(super) fn go_without(&mut self, error: &io::Error) {
+        self.without = Some(Without::after(error));
         self.in_force = None;
+    }
+
+    /// The router gives up what it has; what was in the way may be gone when it is Master again.
+    pub(super) fn may_try_again(&mut self) {
+        self.without.take_if(|without| *without == Without::ForNow);
     }
 
     /// Somebody has removed the link, or the interface below it.
     pub(super) fn link_gone(&mut self) {
         self.link = None;
         self.in_force = None;
+    }
+
+    /// We have removed the link, and put the settings of the interface below back.
+    pub(super) fn link_discarded(&mut self) {
+        self.link_gone();
+        self.settings = None;
     }
 
     /// Whether this is the link that was made.
@@ -173,5 +217,25 @@ impl VmacSide {
     /// The interface's own MAC address; `None` where it is not touched.
     pub(super) const fn own_mac(&self) -> Option<MacAddr> {
         self.own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_driver_does_not_do_is_given_up_for_good() {
+        for (errno, without) in [
+            (Errno::EOPNOTSUPP, Without::ForGood),
+            (Errno::EINVAL, Without::ForGood),
+            (Errno::EPERM, Without::ForGood),
+            (Errno::ENOBUFS, Without::ForNow),
+            (Errno::ENOMEM, Without::ForNow),
+            (Errno::EBUSY, Without::ForNow),
+        ] {
+            assert_eq!(Without::after(&errno.into()), without, "{errno}");
+        }
+        assert_eq!(Without::after(&io::Error::other("no answer")), Without::ForNow);
     }
 }

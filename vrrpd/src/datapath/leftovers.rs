@@ -68,7 +68,7 @@ fn is_nobodys(interface: &Path, used: &BTreeSet<u32>) -> bool {
 }
 
 /// The maps of all programs in the kernel, whoever loaded them.
-fn maps_in_use() -> Result<BTreeSet<u32>, ProgramError> {
+pub(super) fn maps_in_use() -> Result<BTreeSet<u32>, ProgramError> {
     let mut used = BTreeSet::new();
     for program in loaded_programs() {
         match program.and_then(|program| program.map_ids()) {

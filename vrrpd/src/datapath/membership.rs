@@ -7,6 +7,14 @@ use socket2::{Domain, InterfaceIndexOrAddress, Socket, Type};
 use vrrpd_common::Family;
 use vrrpd_common::wire::{ipv4, ipv6};
 
+fn socket(family: Family) -> io::Result<Socket> {
+    let domain = match family {
+        Family::Ipv4 => Domain::IPV4,
+        Family::Ipv6 => Domain::IPV6,
+    };
+    Socket::new(domain, Type::DGRAM.cloexec(), None)
+}
+
 /// A socket that is a member on one interface, and for nothing else.
 #[derive(Debug)]
 pub struct Membership {
@@ -18,11 +26,15 @@ pub struct Membership {
 impl Membership {
     /// A member to be, see [`Membership::join`].
     pub fn new(index: u32, family: Family) -> io::Result<Self> {
-        let domain = match family {
-            Family::Ipv4 => Domain::IPV4,
-            Family::Ipv6 => Domain::IPV6,
-        };
-        Ok(Self { socket: Socket::new(domain, Type::DGRAM.cloexec(), None)?, family, index })
+        Ok(Self { socket: socket(family)?, family, index })
+    }
+
+    /// Joins the group anew: an interface that has lost the family has lost the membership with it, and the socket still
+    /// takes itself for a member. Not for nothing, since it leaves the group first.
+    pub fn rejoin(&mut self) -> io::Result<()> {
+        // One that leaves later would take the new membership along.
+        self.socket = socket(self.family)?;
+        self.join()
     }
 
     /// Its family.

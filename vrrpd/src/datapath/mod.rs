@@ -12,7 +12,7 @@ pub mod leftovers;
 pub mod membership;
 pub mod own_mac;
 pub mod pins;
-mod privileges;
+pub mod privileges;
 pub mod program;
 pub mod raw;
 pub mod readiness;
@@ -177,6 +177,10 @@ impl Routers for Table {
             return None;
         }
         self.routers.get(&(family, vrid)).map(|entry| entry.expect)
+    }
+
+    fn knows(&self, vlan: u16, family: Family, vrid: Vrid) -> bool {
+        vlan == 0 && self.routers.contains_key(&(family, vrid))
     }
 }
 

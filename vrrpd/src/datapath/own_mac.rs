@@ -29,7 +29,7 @@ impl OwnMacFrames {
     pub fn attach(interface: &str, index: u32, mac: MacAddr) -> Result<Self, Refusal> {
         let [a, b, c, d, e, f] = mac.0;
         let mut ebpf = EbpfLoader::new()
-            // It needs nothing of the kernel's types, which take long to read.
+            // The loader has read the types of the kernel, of which this needs nothing.
             .btf(None)
             .override_global("OWN_MAC", &[a, b, c, d, e, f, 0, 0], true)
             .load(OBJECT)

@@ -8,16 +8,17 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use aya::maps::{Map, MapData, PerCpuArray};
+use aya::maps::{Map, MapData, MapInfo, PerCpuArray};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
-use vrrpd_common::abi::{Counters, Role, RouterRecord, SLOTS, router_at};
+use vrrpd_common::abi::{ABI_VERSION, Counters, Role, RouterRecord, SLOTS, router_at};
 use vrrpd_common::router::StateName;
 use vrrpd_common::{Duration, Family, Instant, Vrid};
 
 use super::RejectCounts;
+use super::leftovers::maps_in_use;
 use super::xdp::sum;
 use crate::clock;
 use crate::report::{KernelReport, MasterSeen};
@@ -62,6 +63,8 @@ impl Lock {
 pub struct Pinned {
     /// The interface's name.
     pub interface: String,
+    /// The kernel's number of the map of records.
+    map: u32,
     records: Records,
     rejects: PerCpuArray<MapData, Counters>,
 }
@@ -109,8 +112,8 @@ impl Drop for Pins {
     }
 }
 
-/// Everything that is pinned for this network namespace.
-pub fn pinned() -> Vec<Pinned> {
+/// Everything that is pinned for this network namespace, or in words why it is not to be read.
+pub fn pinned() -> Vec<Result<Pinned, String>> {
     let Ok(dirs) = directory().and_then(fs::read_dir) else { return Vec::new() };
     dirs.filter_map(|dir| open(&dir.ok()?.path())).collect()
 }
@@ -126,6 +129,28 @@ impl Pinned {
         });
         slots.collect()
     }
+
+    /// Whether a program is there that could write the records: with a daemon that is killed its programs go, and its pins
+    /// stay. What cannot be told counts as there.
+    pub fn has_program(&self) -> bool {
+        maps_in_use().map_or(true, |used| used.contains(&self.map))
+    }
+
+    /// Whether the records are laid out as we know them.
+    fn is_of_this_version(&self) -> bool {
+        let slots = 0..u32::try_from(SLOTS).unwrap_or(0);
+        let mut told = slots.filter_map(|slot| self.records.read(slot)).filter(|record| record.role != 0);
+        told.all(|record| record.abi == ABI_VERSION)
+    }
+}
+
+impl KernelReport {
+    /// Of a record that no program writes any more: nobody waits for anything.
+    pub fn without_program(&mut self) {
+        self.program = false;
+        self.timer_armed = false;
+        self.master_down_in_ns = None;
+    }
 }
 
 fn report(slot: u32, record: &RouterRecord, shared: &Counters, now: Instant) -> KernelReport {
@@ -137,6 +162,7 @@ fn report(slot: u32, record: &RouterRecord, shared: &Counters, now: Instant) -> 
     let rejected = RejectCounts::from(record.rejected).plus(&RejectCounts::from(*shared));
     KernelReport {
         role: role.name().to_owned(),
+        program: true,
         timer_armed: record.timer_armed(),
         master_down_in_ns: record
             .timer_armed()
@@ -155,12 +181,25 @@ fn report(slot: u32, record: &RouterRecord, shared: &Counters, now: Instant) -> 
     }
 }
 
-fn open(dir: &Path) -> Option<Pinned> {
+/// `None`: nothing is there, or it is going right now.
+fn open(dir: &Path) -> Option<Result<Pinned, String>> {
     let interface = interface_name(&dir.file_name()?.to_string_lossy());
+    let refusal = || {
+        Some(Err(format!("{interface}: what the kernel knows is written down by another version of vrrpd")))
+    };
+    let info = MapInfo::from_pin(dir.join(RECORDS)).ok()?;
+    // A shorter one would end within what is mapped.
+    if usize::try_from(info.value_size()) != Ok(size_of::<RouterRecord>())
+        || usize::try_from(info.max_entries()) != Ok(SLOTS)
+    {
+        return refusal();
+    }
     let records = MapData::from_pin(dir.join(RECORDS)).ok()?;
     let records = Records::map(std::os::fd::AsFd::as_fd(records.fd())).ok()?;
     let rejects = Map::PerCpuArray(MapData::from_pin(dir.join(REJECTS)).ok()?);
-    Some(Pinned { interface, records, rejects: PerCpuArray::try_from(rejects).ok()? })
+    let Ok(rejects) = PerCpuArray::try_from(rejects) else { return refusal() };
+    let pinned = Pinned { interface: interface.clone(), map: info.id(), records, rejects };
+    if pinned.is_of_this_version() { Some(Ok(pinned)) } else { refusal() }
 }
 
 /// The network namespace that we are in, by the kernel's number.

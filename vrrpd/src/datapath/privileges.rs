@@ -4,9 +4,16 @@
 use std::fs;
 
 /// The capabilities by their numbers (`linux/capability.h`).
-const WANTED: [(u32, &str); 3] = [(39, "CAP_BPF"), (38, "CAP_PERFMON"), (12, "CAP_NET_ADMIN")];
+const WANTED: [(u32, &str); 3] = [(39, "CAP_BPF"), (38, "CAP_PERFMON"), (NET_ADMIN, "CAP_NET_ADMIN")];
+const NET_ADMIN: u32 = 12;
 /// `CAP_SYS_ADMIN` stands for each of them.
 const SYS_ADMIN: u32 = 21;
+
+/// Whether this process may change interfaces; also if that cannot be told.
+pub fn may_change_interfaces() -> bool {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    effective(&status).is_none_or(|set| set >> NET_ADMIN & 1 == 1)
+}
 
 /// Those that are missing; none too if that cannot be told.
 pub(super) fn missing() -> Vec<&'static str> {

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::{panic, thread};
 
 use aya::maps::Map;
 use aya::programs::{ProgramError, Xdp};
@@ -37,7 +38,10 @@ pub struct Refusal(pub String);
 impl Loaded {
     /// Loads the program, and makes these slots ready. `patience` is how long the kernel's memory may be waited for.
     pub fn load(slots: impl IntoIterator<Item = u32>, patience: Duration) -> Result<Self, Refusal> {
-        let mut ebpf = load().map_err(explained)?;
+        // What is needed for a moment only, a megabyte of small pieces, is taken from memory of a thread's own: between them
+        // nothing is kept, so all of it is given back.
+        let loaded = thread::scope(|scope| scope.spawn(load).join());
+        let mut ebpf = loaded.unwrap_or_else(|panic| panic::resume_unwind(panic)).map_err(explained)?;
         let commands = program(&mut ebpf, COMMANDS)?.fd().and_then(|fd| Ok(fd.try_clone()?));
         let timers = take(&mut ebpf, "ROUTERS")?;
         let commands = Commands::new(commands.map_err(|error| refusal(&error))?, timers);
@@ -82,7 +86,7 @@ fn load() -> Result<Ebpf, Refusal> {
 fn try_load() -> Result<Ebpf, Refusal> {
     let mut ebpf =
         EbpfLoader::new()
-            // It needs nothing of the kernel's types, which take long to read.
+            // The loader has read the types of the kernel, of which this needs nothing.
             .btf(None)
             .verifier_log_level(VerifierLogLevel::empty())
             .load(OBJECT)
@@ -131,11 +135,20 @@ pub(super) fn refusal(error: &ProgramError) -> Refusal {
             let last = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
             Refusal(format!("the kernel refuses the program: {io_error} {last}").trim_end().to_owned())
         }
-        (_, Some(Errno::EBUSY | Errno::EEXIST)) => {
-            Refusal("the interface has an XDP program of somebody else already".to_owned())
-        }
         (_, Some(Errno::EOPNOTSUPP)) => Refusal("the driver does not support it".to_owned()),
         _ => Refusal(chain(error)),
+    }
+}
+
+/// Why a program cannot be put on an interface.
+pub(super) fn not_attached(error: &io::Error) -> Refusal {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EPERM) => not_allowed(),
+        Some(Errno::EBUSY | Errno::EEXIST) => {
+            Refusal("the interface has an XDP program of somebody else already".to_owned())
+        }
+        Some(Errno::EOPNOTSUPP) => Refusal("the driver does not support it".to_owned()),
+        _ => Refusal(format!("the program cannot be put on the interface: {error}")),
     }
 }
 

@@ -5,19 +5,19 @@
 //! the figures mean is said in [`vrrpd_common::watch`].
 
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
-use aya::programs::xdp::{XdpLink, XdpMode};
 use tracing::info;
 use vrrpd_common::Duration;
 use vrrpd_common::abi::{Command, Counters, Event, RouterRecord};
 
 use super::commands::Commands;
 use super::pins::Pins;
-use super::program::{Loaded, PROGRAM, Refusal, chain, refusal};
+use super::program::{Loaded, PROGRAM, Refusal, chain, not_attached, refusal};
 use super::vlans;
 use crate::config::Xdp as Wanted;
+use crate::sys::bpf;
 use crate::sys::records::Records;
 
 /// Where in the kernel the program runs.
@@ -42,7 +42,7 @@ pub struct XdpPath {
     _pins: Option<Pins>,
     #[cfg(feature = "debug-log")]
     _log: super::kernel_log::KernelLog,
-    _link: XdpLink,
+    link: OwnedFd,
 }
 
 impl XdpPath {
@@ -72,7 +72,7 @@ impl XdpPath {
         };
         let mut reasons = Vec::new();
         let attached = tiers.iter().copied().find_map(|tier| {
-            let link = attach(&mut loaded, index, tier.mode());
+            let link = attach(&mut loaded, index, tier.flags());
             link.map_err(|Refusal(reason)| reasons.push(format!("{}: {reason}", tier.word())))
                 .ok()
                 .map(|link| (tier, link))
@@ -103,7 +103,7 @@ impl XdpPath {
             #[cfg(feature = "debug-log")]
             _log: loaded.log(name)?,
             commands: loaded.into_commands(),
-            _link: link,
+            link,
         })
     }
 
@@ -115,6 +115,12 @@ impl XdpPath {
     /// Why it does not run in a better place.
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
+    }
+
+    /// Whether the program is still on the interface: whoever may can take it off, and nobody is told.
+    pub fn is_attached(&self) -> bool {
+        // What cannot be told is not held against it.
+        bpf::interface_of(self.link.as_fd()).map_or(true, |interface| interface != 0)
     }
 
     /// Makes the slot of a router ready that comes later than the program.
@@ -160,10 +166,9 @@ pub fn sum(rejects: &PerCpuArray<MapData, Counters>) -> Counters {
 }
 
 /// Puts the program on an interface.
-fn attach(loaded: &mut Loaded, index: u32, mode: XdpMode) -> Result<XdpLink, Refusal> {
-    let program = loaded.program(PROGRAM)?;
-    let link = program.attach_to_if_index(index, mode).map_err(|error| refusal(&error))?;
-    program.take_link(link).map_err(|error| refusal(&error))
+fn attach(loaded: &mut Loaded, index: u32, flags: u32) -> Result<OwnedFd, Refusal> {
+    let program = loaded.program(PROGRAM)?.fd().map_err(|error| refusal(&error))?;
+    bpf::attach(program.as_fd(), index, flags).map_err(|error| not_attached(&error))
 }
 
 /// A program that we did not attach, for a person.
@@ -195,10 +200,11 @@ impl Tier {
         }
     }
 
-    const fn mode(self) -> XdpMode {
+    /// `XDP_FLAGS_DRV_MODE`, `XDP_FLAGS_SKB_MODE`.
+    const fn flags(self) -> u32 {
         match self {
-            Self::Native => XdpMode::Driver,
-            Self::Generic => XdpMode::Skb,
+            Self::Native => 1 << 2,
+            Self::Generic => 1 << 1,
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tracing::{error, info, warn};
 
-use super::{LastScript, Mastery, Message};
+use super::{LastScript, Mastery, Message, READY};
 use crate::abandoned::{Abandoned, Found};
 use crate::background::Role;
 use crate::clock;
@@ -111,12 +111,10 @@ impl Watch {
             }
             match (serde_json::from_slice(&buffer).ok()?, &mut charge) {
                 (Message::Charge { directory, base }, _) => {
-                    let claim = Claim::of(&directory, &format!("{base}.{CLAIM}")).ok()?;
-                    if !claim.take() {
-                        return None;
-                    }
-                    charge = Some(Charge { directory, base, masters: BTreeMap::new(), claim });
-                    send(self.socket.as_raw_fd(), &[1], MsgFlags::MSG_NOSIGNAL).ok()?;
+                    let taken = Charge::take(directory, base);
+                    let answer = taken.as_ref().map_or_else(String::as_bytes, |_| READY);
+                    send(self.socket.as_raw_fd(), answer, MsgFlags::MSG_NOSIGNAL).ok()?;
+                    charge = taken.ok();
                 }
                 (Message::Master(mastery), Some(charge)) => {
                     charge.masters.insert(mastery.router, mastery);
@@ -131,6 +129,16 @@ impl Watch {
                 buffer.shrink_to(0);
             }
         }
+    }
+}
+
+impl Charge {
+    fn take(directory: PathBuf, base: String) -> Result<Self, String> {
+        let claim = Claim::of(&directory, &format!("{base}.{CLAIM}")).map_err(|error| error.to_string())?;
+        if !claim.take() {
+            return Err(format!("{}: that of another vrrpd is at it", directory.display()));
+        }
+        Ok(Self { directory, base, masters: BTreeMap::new(), claim })
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::io;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStream, TryStreamExt};
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::{Error, Handle};
+use tokio::sync::Mutex;
 
 /// What the kernel does when it has the thing already, or has it not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,17 @@ pub(super) fn ask(
             None => Err(io::Error::other("the kernel's answer was lost")),
         }
     }
+}
+
+/// Whose turn it is to read a table.
+static DUMP: Mutex<()> = Mutex::const_new(());
+
+/// Reads a table out. The kernel refuses a second one on a socket (`EBUSY`), so one waits for the other.
+pub(super) async fn dump<T, S: TryStream<Ok = T, Error = Error>>(
+    begin: impl FnOnce() -> S,
+) -> io::Result<Vec<T>> {
+    let _turn = DUMP.lock().await;
+    begin().try_collect().await.map_err(failure)
 }
 
 /// An error of a dump, with the kernel's number where it has one.

@@ -1,5 +1,6 @@
 //! What a Master holds: the virtual MAC address, and the addresses; taken in this order, given back in the reverse one.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::IpAddr;
 
@@ -8,8 +9,9 @@ use rtnetlink::Handle;
 use vrrpd_common::MacAddr;
 
 use super::ask::{Manner, ask};
+use super::mirror::Mirror;
 use super::service::Order;
-use super::{Macvlan, OwnMac, address, macvlan};
+use super::{Macvlan, Made, OwnMac, address, macvlan};
 use crate::config::VirtualAddress;
 
 /// What a router holds, or is to hold.
@@ -42,7 +44,7 @@ pub struct Outcome {
     /// Where the virtual MAC address is now, or why not; `None`: it was not asked for.
     pub vmac: Option<io::Result<()>>,
     /// The macvlan link that was made.
-    pub made: Option<(u32, String)>,
+    pub made: Option<Made>,
     /// The interface that the addresses are on.
     pub index: u32,
     /// One result for each address.
@@ -62,13 +64,13 @@ impl Hold {
     }
 }
 
-/// Carries out an order.
-pub(super) async fn perform(mut handle: Handle, order: Order) -> Outcome {
+/// Carries out an order. What the mirror shows may be older than what the kernel has.
+pub(super) async fn perform(mut handle: Handle, mirror: &RefCell<Mirror>, order: Order) -> Outcome {
     match order {
-        Order::Prepare(hold) => prepare(&mut handle, &hold).await,
-        Order::Take(hold) => take(&mut handle, hold).await,
+        Order::Prepare(hold) => prepare(&mut handle, mirror, &hold).await,
+        Order::Take(hold) => take(&mut handle, mirror, hold).await,
         Order::Release(hold) => release(&mut handle, &hold).await,
-        Order::Discard(hold) => discard(&mut handle, hold.index).await,
+        Order::Discard(hold) => discard(&mut handle, mirror, hold.index).await,
     }
 }
 
@@ -95,10 +97,10 @@ impl Outcome {
     }
 }
 
-async fn prepare(handle: &mut Handle, hold: &Hold) -> Outcome {
+async fn prepare(handle: &mut Handle, mirror: &RefCell<Mirror>, hold: &Hold) -> Outcome {
     let mut outcome = Outcome::new(hold.index);
     if let Some(Vmac::Macvlan(link, None)) = &hold.vmac {
-        match link.make(handle).await {
+        match link.make(handle, mirror).await {
             Ok(made) => {
                 outcome.made = Some(made);
                 outcome.vmac = Some(Ok(()));
@@ -109,7 +111,7 @@ async fn prepare(handle: &mut Handle, hold: &Hold) -> Outcome {
     outcome
 }
 
-async fn take(handle: &mut Handle, mut hold: Hold) -> Outcome {
+async fn take(handle: &mut Handle, mirror: &RefCell<Mirror>, mut hold: Hold) -> Outcome {
     let mut outcome = Outcome::new(hold.index);
     match &mut hold.vmac {
         None => {}
@@ -121,7 +123,7 @@ async fn take(handle: &mut Handle, mut hold: Hold) -> Outcome {
             outcome.vmac = Some(replaced.map(drop));
         }
         Some(Vmac::Macvlan(link, known)) => {
-            let up = bring_up(handle, link, known.as_ref(), &mut outcome.made).await;
+            let up = bring_up(handle, mirror, link, known.as_ref(), &mut outcome.made).await;
             outcome.vmac = Some(up.map(|index| hold.index = index));
         }
     }
@@ -146,18 +148,19 @@ async fn take(handle: &mut Handle, mut hold: Hold) -> Outcome {
 /// The link, up; made anew if somebody has removed it. What was made is there also when it cannot be set up.
 async fn bring_up(
     handle: &mut Handle,
+    mirror: &RefCell<Mirror>,
     link: &Macvlan,
     known: Option<&(u32, String)>,
-    made: &mut Option<(u32, String)>,
+    made: &mut Option<Made>,
 ) -> io::Result<u32> {
     if let Some((index, name)) = known
-        && link.bring_up(handle, *index, name).await.is_ok()
+        && link.bring_up(handle, mirror, *index, name).await.is_ok()
     {
         return Ok(*index);
     }
-    let (index, name) = made.insert(link.make(handle).await?);
-    link.bring_up(handle, *index, name).await?;
-    Ok(*index)
+    let made = made.insert(link.make(handle, mirror).await?);
+    link.bring_up(handle, mirror, made.index, &made.name).await?;
+    Ok(made.index)
 }
 
 async fn release(handle: &mut Handle, hold: &Hold) -> Outcome {
@@ -185,9 +188,9 @@ async fn release(handle: &mut Handle, hold: &Hold) -> Outcome {
     outcome
 }
 
-async fn discard(handle: &mut Handle, link: u32) -> Outcome {
+async fn discard(handle: &mut Handle, mirror: &RefCell<Mirror>, link: u32) -> Outcome {
     let mut outcome = Outcome::new(link);
-    outcome.vmac = Some(macvlan::discard(handle, link).await);
+    outcome.vmac = Some(macvlan::discard(handle, mirror, link).await);
     outcome
 }
 

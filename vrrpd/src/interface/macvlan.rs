@@ -4,6 +4,7 @@
 //! The link's alias says whose it is and what the settings of the interface below were before. So whoever finds it,
 //! after a crash too, can put everything back.
 
+use std::cell::RefCell;
 use std::io;
 
 use futures_util::TryStreamExt;
@@ -11,14 +12,21 @@ use nix::errno::Errno;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{LinkAttribute, MacVlanMode};
 use rtnetlink::{Handle, LinkMacVlan, LinkUnspec};
+use tokio::sync::Mutex;
 use tracing::warn;
 use vrrpd_common::{Family, MacAddr};
 
+use super::Interface;
 use super::ask::{Manner, ask, failure};
+use super::mirror::Mirror;
 use super::sysctl::{MACVLAN_IPV4, MACVLAN_IPV6, PARENT_IPV4, Setting};
 
 /// How the alias of every such link begins.
 const MARK: &str = "vrrpd ";
+/// Whose turn it is to set a link down or to remove one. The kernel waits for all processors in the request itself, some
+/// 20 ms, and what is asked meanwhile waits as well: so one after the other, and what others ask comes in between.
+static TURN: Mutex<()> = Mutex::const_new(());
+
 /// Links of one interface that may be called alike but for a number.
 const NAMES: u32 = 1000;
 
@@ -37,14 +45,36 @@ pub struct Macvlan {
     pub parent: u32,
     /// Its name.
     pub parent_name: String,
+    /// Its settings before there was a link of ours, where they are remembered from one that is gone.
+    pub settings: Option<String>,
 }
 
-/// A link as the kernel has it.
+/// A link that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Its number.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// The settings of the interface below before there was a link of ours.
+    pub settings: String,
+}
+
+/// A link of ours as the kernel has it.
 struct Found {
-    index: u32,
     name: String,
     parent: Option<u32>,
     alias: String,
+}
+
+impl Found {
+    /// The settings of the interface below before there was a link of ours.
+    fn settings(&self) -> &str {
+        self.alias
+            .strip_prefix(MARK)
+            .and_then(|alias| alias.split_once(' '))
+            .map_or("", |(_, settings)| settings)
+    }
 }
 
 /// Whose link this is, by its alias; `None` for one that no daemon of ours has made.
@@ -53,27 +83,50 @@ pub(super) fn owner(alias: &str) -> Option<&str> {
 }
 
 impl Macvlan {
-    /// Makes the link, down, and returns its number and name. One that an earlier daemon has left is removed first.
-    pub(super) async fn make(&self, handle: &mut Handle) -> io::Result<(u32, String)> {
-        let found = marked(handle).await?;
-        for left in found.iter().filter(|link| owner(&link.alias) == Some(&self.router)) {
-            remove(handle, left.index).await?;
+    /// Makes the link, down. One that an earlier daemon has left is removed first.
+    pub(super) async fn make(&self, handle: &mut Handle, mirror: &RefCell<Mirror>) -> io::Result<Made> {
+        // Before anything is waited for: another router may set them.
+        let now = self.describe_parent();
+        let left = mirror.borrow().links_of(&self.router);
+        let settings = if let Some(known) = &self.settings {
+            known.clone()
+        } else {
+            // Another link of ours on the interface knows how it was before the first of them came.
+            let others = mirror.borrow().links_above(self.parent);
+            let one = one_above(handle, self.parent, left.iter().chain(&others)).await?;
+            one.map_or(now, |found| found.settings().to_owned())
+        };
+        for index in left {
+            remove(handle, index).await?;
         }
-        // Another link of ours on the interface knows how it was before the first of them came.
-        let alias = found
-            .iter()
-            .find(|link| link.parent == Some(self.parent))
-            .and_then(|link| link.alias.strip_prefix(MARK)?.split_once(' '))
-            .map_or_else(|| self.describe_parent(), |(_, settings)| settings.to_owned());
-        let alias = format!("{MARK}{} {alias}", self.router);
         let (index, name) = self.create(handle).await?;
+        let alias = format!("{MARK}{} {settings}", self.router);
         let named = LinkUnspec::new_with_index(index).alias(alias).build();
         if let Err(error) = ask(handle, RouteNetlinkMessage::SetLink(named), Manner::Change).await {
             // Without its mark nobody would ever remove it.
             remove(handle, index).await?;
             return Err(error);
         }
-        Ok((index, name))
+        mirror.borrow_mut().made(self.link(index, name.clone()));
+        Ok(Made { index, name, settings })
+    }
+
+    /// The link as it has just been made.
+    fn link(&self, index: u32, name: String) -> Interface {
+        Interface {
+            index,
+            name,
+            admin_up: false,
+            carrier: false,
+            mtu: u32::MAX,
+            mac: Some(self.mac),
+            permanent_mac: None,
+            carrier_unknown: false,
+            vmac_of: Some(self.router.clone()),
+            below: Some(self.parent),
+            xdp_program: None,
+            addresses: Vec::new(),
+        }
     }
 
     async fn create(&self, handle: &mut Handle) -> io::Result<(u32, String)> {
@@ -99,14 +152,20 @@ impl Macvlan {
     }
 
     /// Makes link and interface answer as they must, and the link ready for the addresses.
-    pub(super) async fn bring_up(&self, handle: &mut Handle, index: u32, name: &str) -> io::Result<()> {
+    pub(super) async fn bring_up(
+        &self,
+        handle: &mut Handle,
+        mirror: &RefCell<Mirror>,
+        index: u32,
+        name: &str,
+    ) -> io::Result<()> {
         self.enforce(name);
-        ask(
-            handle,
-            RouteNetlinkMessage::SetLink(LinkUnspec::new_with_index(index).up().build()),
-            Manner::Change,
-        )
-        .await
+        let mut up = LinkUnspec::new_with_index(index).up();
+        // Somebody may have given it another one.
+        if mirror.borrow().get(index).is_some_and(|link| link.mac != Some(self.mac)) {
+            up = up.address(self.mac.0.to_vec());
+        }
+        ask(handle, RouteNetlinkMessage::SetLink(up.build()), Manner::Change).await
     }
 
     /// Sets what decides who answers for the addresses; also after others have changed it.
@@ -136,17 +195,20 @@ impl Macvlan {
 
 /// Takes the link away, and puts the settings of the interface below, whatever that is called by now, back unless
 /// another link of ours needs them.
-pub(super) async fn discard(handle: &mut Handle, index: u32) -> io::Result<()> {
-    let found = marked(handle).await?;
-    let Some(this) = found.iter().find(|link| link.index == index) else { return Ok(()) };
+pub(super) async fn discard(handle: &mut Handle, mirror: &RefCell<Mirror>, index: u32) -> io::Result<()> {
+    let Some(this) = find(handle, index).await? else { return Ok(()) };
     remove(handle, index).await?;
-    // Asked again: two that leave at once must not each leave it to the other.
-    let still_used = marked(handle).await?.iter().any(|link| link.parent == this.parent);
-    if still_used {
-        return Ok(());
+    if let Some(parent) = this.parent {
+        // Asked behind that: two that leave at once must not each leave it to the other. The newest first, since they go
+        // in the order in which they came.
+        let others = mirror.borrow().links_above(parent);
+        let others = others.iter().rev().filter(|other| **other != index);
+        if one_above(handle, parent, others).await?.is_some() {
+            return Ok(());
+        }
     }
     let Some(parent_name) = name_of(handle, this.parent).await else { return Ok(()) };
-    for pair in this.alias.split(' ') {
+    for pair in this.settings().split(' ') {
         let Some((key, value)) = pair.split_once('=') else { continue };
         if let Some(setting) = PARENT_IPV4.iter().find(|setting| setting.key == key)
             && let Err(error) = setting.set(&parent_name, value)
@@ -168,6 +230,7 @@ async fn name_of(handle: &Handle, index: Option<u32>) -> Option<String> {
 }
 
 async fn remove(handle: &mut Handle, index: u32) -> io::Result<()> {
+    let _turn = TURN.lock().await;
     let link = LinkUnspec::new_with_index(index).build();
     match ask(handle, RouteNetlinkMessage::DelLink(link), Manner::Change).await {
         Err(error) if error.raw_os_error() != Some(Errno::ENODEV as i32) => Err(error),
@@ -177,27 +240,44 @@ async fn remove(handle: &mut Handle, index: u32) -> io::Result<()> {
 
 /// Sets the link down: the machine has nothing to do with its MAC address any more.
 pub(super) async fn take_down(handle: &mut Handle, index: u32) -> io::Result<()> {
+    let _turn = TURN.lock().await;
     let down = LinkUnspec::new_with_index(index).down().build();
     ask(handle, RouteNetlinkMessage::SetLink(down), Manner::Change).await
 }
 
-/// Every link with our mark.
-async fn marked(handle: &Handle) -> io::Result<Vec<Found>> {
-    let links: Vec<_> = handle.link().get().execute().try_collect().await.map_err(failure)?;
-    let found = links.into_iter().filter_map(|link| {
-        let (mut name, mut parent, mut alias) = (None, None, None);
-        for attribute in link.attributes {
-            match attribute {
-                LinkAttribute::IfName(text) => name = Some(text),
-                LinkAttribute::Link(index) => parent = Some(index),
-                LinkAttribute::IfAlias(text) => alias = Some(text),
-                _ => {}
-            }
+/// The first of these links that the kernel has, above this interface. There may be hundreds: one is looked up, and not all
+/// are read.
+async fn one_above(
+    handle: &Handle,
+    parent: u32,
+    links: impl Iterator<Item = &u32>,
+) -> io::Result<Option<Found>> {
+    for index in links {
+        let found = find(handle, *index).await?;
+        if let Some(found) = found.filter(|found| found.parent == Some(parent)) {
+            return Ok(Some(found));
         }
-        let alias = alias.filter(|alias| alias.starts_with(MARK))?;
-        Some(Found { index: link.header.index, name: name?, parent, alias })
-    });
-    Ok(found.collect())
+    }
+    Ok(None)
+}
+
+/// The link of this number, if it has our mark.
+async fn find(handle: &Handle, index: u32) -> io::Result<Option<Found>> {
+    let link = match handle.link().get().match_index(index).execute().try_next().await.map_err(failure) {
+        Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => None,
+        answer => answer?,
+    };
+    let (mut name, mut parent, mut alias) = (None, None, None);
+    for attribute in link.into_iter().flat_map(|link| link.attributes) {
+        match attribute {
+            LinkAttribute::IfName(text) => name = Some(text),
+            LinkAttribute::Link(index) => parent = Some(index),
+            LinkAttribute::IfAlias(text) => alias = Some(text),
+            _ => {}
+        }
+    }
+    let alias = alias.filter(|alias| alias.starts_with(MARK));
+    Ok(name.zip(alias).map(|(name, alias)| Found { name, parent, alias }))
 }
 
 #[cfg(test)]

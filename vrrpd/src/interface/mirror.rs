@@ -54,6 +54,24 @@ impl Mirror {
         self.interfaces.values()
     }
 
+    /// Takes in a link that we have made: the kernel does not tell of a mark on a link that is down.
+    pub(super) fn made(&mut self, link: Interface) {
+        self.interfaces.insert(link.index, link);
+    }
+
+    /// The links of ours that are this router's.
+    pub(super) fn links_of(&self, router: &str) -> Vec<u32> {
+        let links = self.interfaces().filter(|link| link.vmac_of.as_deref() == Some(router));
+        links.map(|link| link.index).collect()
+    }
+
+    /// The links of ours that are above this interface. One of another process that has not been up yet may be missing: it
+    /// has not needed anything of the interface.
+    pub(super) fn links_above(&self, parent: u32) -> Vec<u32> {
+        let links = self.interfaces().filter(|link| link.vmac_of.is_some() && link.below == Some(parent));
+        links.map(|link| link.index).collect()
+    }
+
     /// It has one of the names, or it is the link of a virtual MAC address.
     fn matters(&self, interface: &Interface) -> bool {
         interface.vmac_of.is_some() || self.names.contains(&interface.name)
@@ -77,6 +95,10 @@ impl Mirror {
         for interface in before.into_values() {
             match self.interfaces.get(&interface.index) {
                 None => gone.push(Change::Removed(interface)),
+                // Who followed it under the name that it had has lost it. A link of ours is known by its number.
+                Some(now) if now.name != interface.name && interface.vmac_of.is_none() => {
+                    gone.push(Change::Removed(interface));
+                }
                 Some(now) => lost.extend(
                     interface
                         .addresses
@@ -107,6 +129,12 @@ impl Mirror {
                 let new = Interface { addresses, ..new };
                 let index = new.index;
                 *old = new;
+                Change::Changed(index)
+            }
+            // Of another process; of what is on it nobody here wants to know.
+            None if new.vmac_of.is_some() && !self.names.contains(&new.name) => {
+                let index = new.index;
+                self.interfaces.insert(index, new);
                 Change::Changed(index)
             }
             Some(_) | None if wanted => Change::Unknown,
@@ -207,6 +235,7 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
         permanent_mac,
         carrier_unknown,
         vmac_of,
+        below: below(link),
         xdp_program,
         addresses: Vec::new(),
     })
@@ -279,6 +308,35 @@ mod tests {
         assert!(matches!(mirror.new_link(&link(2, "old0", LinkFlags::Up)), Change::Removed(_)));
         assert_eq!(mirror.new_link(&link(3, "eth0", LinkFlags::Up)), Change::Unknown);
         assert_eq!(mirror.new_link(&link(4, "eth4", LinkFlags::Up)), Change::None);
+    }
+
+    #[test]
+    fn an_interface_that_takes_the_name_of_another_one_is_gone_under_its_own() {
+        let mut mirror = Mirror::new(vec!["eth0".into(), "eth1".into()]);
+        let (up, none) = (LinkFlags::Up, &[][..]);
+        mirror.replace(&[link(2, "eth0", up), link(3, "eth1", up)], &[address(3, "10.0.0.1")]);
+        assert!(matches!(mirror.del_link(&link(2, "eth0", up)), Change::Removed(_)));
+        assert_eq!(mirror.new_link(&link(3, "eth0", up)), Change::Unknown);
+        let gone = mirror.replace(&[link(3, "eth0", up)], none);
+        assert!(matches!(&gone[..], [Change::Removed(old)] if old.name == "eth1"), "{gone:?}");
+        assert_eq!(mirror.interfaces().map(|interface| &interface.name[..]).collect::<Vec<_>>(), ["eth0"]);
+        // Two that exchange their names between one look and the next.
+        mirror.replace(&[link(3, "eth0", up), link(4, "eth1", up)], none);
+        let gone = mirror.replace(&[link(3, "eth1", up), link(4, "eth0", up)], none);
+        assert!(matches!(&gone[..], [Change::Removed(_), Change::Removed(_)]), "{gone:?}");
+    }
+
+    #[test]
+    fn a_link_of_ours_is_the_same_under_another_name() {
+        let mut mirror = eth0();
+        let ours = |name: &str| {
+            let mut link = link(5, name, LinkFlags::Up);
+            link.attributes.push(LinkAttribute::IfAlias("vrrpd eth0/51 ".into()));
+            link
+        };
+        let eth0 = link(2, "eth0", LinkFlags::Up);
+        mirror.replace(&[eth0.clone(), ours("vrrp4.51")], &[]);
+        assert_eq!(mirror.replace(&[eth0, ours("other")], &[]), []);
     }
 
     #[test]

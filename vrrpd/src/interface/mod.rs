@@ -15,7 +15,7 @@ mod sysctl;
 use std::net::IpAddr;
 
 pub use hold::{Hold, Outcome, Vmac};
-pub use macvlan::Macvlan;
+pub use macvlan::{Macvlan, Made};
 pub use own_mac::OwnMac;
 use vrrpd_common::router::Fault;
 use vrrpd_common::{Family, MacAddr};
@@ -43,6 +43,8 @@ pub struct Interface {
     pub carrier_unknown: bool,
     /// The virtual router whose macvlan link it is, if a daemon of ours made it.
     pub vmac_of: Option<String>,
+    /// The number of the interface that it is above.
+    pub below: Option<u32>,
     /// The XDP program that it has, by the kernel's number.
     pub xdp_program: Option<u32>,
     /// Every address it has.
@@ -130,6 +132,7 @@ mod tests {
             permanent_mac: None,
             carrier_unknown: false,
             vmac_of: None,
+            below: None,
             xdp_program: None,
             mtu: 1500,
             addresses,

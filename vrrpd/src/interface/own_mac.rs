@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use vrrpd_common::{Family, MacAddr};
 
 use super::Interface;
-use super::ask::{Manner, ask, failure};
+use super::ask::{Manner, ask, dump, failure};
 use super::sysctl::Setting;
 
 /// How long a link that was set down and up again may take to have a carrier.
@@ -170,7 +170,7 @@ async fn put_back(handle: &mut Handle, message: RouteNetlinkMessage, interface: 
 async fn permanent_neighbours(handle: &Handle, index: u32) -> io::Result<Vec<NeighbourMessage>> {
     let mut request = handle.neighbours().get();
     request.message_mut().attributes.push(NeighbourAttribute::IfIndex(index));
-    let all: Vec<_> = request.execute().try_collect().await.map_err(failure)?;
+    let all = dump(|| request.execute()).await?;
     Ok(all
         .into_iter()
         .filter(|neighbour| {
@@ -196,7 +196,7 @@ async fn routes(handle: &Handle, index: u32) -> io::Result<Vec<RouteMessage>> {
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut all = RouteMessage::default();
         all.header.address_family = family;
-        let routes: Vec<_> = handle.route().get(all).execute().try_collect().await.map_err(failure)?;
+        let routes = dump(|| handle.route().get(all).execute()).await?;
         found.extend(routes.into_iter().filter(|route| {
             let through = route.attributes.iter().any(|attribute| match attribute {
                 RouteAttribute::Oif(oif) => *oif == index,
@@ -228,8 +228,7 @@ async fn routes(handle: &Handle, index: u32) -> io::Result<Vec<RouteMessage>> {
 
 /// The permanent IPv6 addresses of an interface, which the kernel forgets when it goes down.
 async fn ipv6_addresses(handle: &Handle, index: u32) -> io::Result<Vec<AddressMessage>> {
-    let all: Vec<_> =
-        handle.address().get().set_link_index_filter(index).execute().try_collect().await.map_err(failure)?;
+    let all = dump(|| handle.address().get().set_link_index_filter(index).execute()).await?;
     let flags = |message: &AddressMessage| {
         message.attributes.iter().find_map(|attribute| match attribute {
             AddressAttribute::Flags(flags) => Some(*flags),
@@ -293,6 +292,40 @@ mod tests {
         shown.concat().into_iter().collect()
     }
 
+    #[test]
+    fn two_interfaces_with_many_neighbours_are_read_at_the_same_time() {
+        let checked = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("network namespaces need root");
+            let mut lines = String::new();
+            for (device, peer, network) in [("eth0", "peer0", 0), ("eth1", "peer1", 1)] {
+                ip(&format!("link add {device} type veth peer name {peer}"));
+                ip(&format!("link set {device} up"));
+                lines.extend((0..1000).map(|host| {
+                    let address = format!("10.{network}.{}.{}", host / 250, host % 250);
+                    format!("neigh add {address} lladdr 02:00:00:00:00:77 dev {device} nud permanent\n")
+                }));
+            }
+            let batch = tempfile::NamedTempFile::new().expect("a temporary file");
+            std::fs::write(&batch, lines).expect("writable");
+            ip(&format!("-batch {}", batch.path().display()));
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let (connection, handle, _) = rtnetlink::new_connection().expect("netlink");
+                tokio::spawn(connection);
+                let of = |name: &str| {
+                    let index = nix::net::if_::if_nametoindex(name).expect("it is there");
+                    permanent_neighbours(&handle, index)
+                };
+                let (one, other) = futures_util::join!(of("eth0"), of("eth1"));
+                assert_eq!((one.expect("a table").len(), other.expect("a table").len()), (1000, 1000));
+            });
+        });
+        if let Err(panic) = checked.join() {
+            std::panic::resume_unwind(panic);
+        }
+    }
+
     /// No driver at hand refuses to change its MAC address while it is up, so this begins behind that refusal.
     #[test]
     fn interface_that_was_down_for_its_mac_has_everything_back() {
@@ -348,6 +381,11 @@ mod tests {
                         .expect("a veth takes it");
                     eth0.put_back_neighbours(&mut handle, neighbours).await;
                     assert!(ip("link show dev eth0").contains(&mac.to_string()));
+                    // The kernel makes the local routes of IPv6 addresses in a thread of its own.
+                    let until = Instant::now() + Duration::from_secs(5);
+                    while belongings() != before && Instant::now() < until {
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                    }
                     assert_eq!(belongings(), before, "with {mac}");
                 }
                 assert_eq!(NO_ADDRESS_OF_THE_MAC.read("eth0"), eth0.addr_gen_mode);

@@ -1,7 +1,9 @@
 //! The thread that talks to the kernel about interfaces: requests in, reports out, never a wait for either side.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::mpsc as std_mpsc;
 use std::thread;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::AsyncSocket;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::Interface;
 use super::hold::{self, Hold, Outcome};
@@ -96,7 +98,7 @@ impl Service {
             runtime.block_on(async move {
                 match Worker::new(names).await {
                     Ok(worker) => {
-                        if started.send(Ok(worker.mirror.interfaces().cloned().collect())).is_ok() {
+                        if started.send(Ok(worker.interfaces())).is_ok() {
                             worker.run(request_queue, &reports).await;
                         }
                     }
@@ -124,9 +126,11 @@ impl Service {
 type Messages = futures_util::stream::BoxStream<'static, NetlinkMessage<RouteNetlinkMessage>>;
 
 struct Worker {
-    mirror: Mirror,
+    mirror: Rc<RefCell<Mirror>>,
     /// Its own connection: replies must not be lost when notifications overrun their socket.
     handle: Handle,
+    /// One for what the mirror reads, since on each the kernel reads out one thing at a time.
+    reader: Handle,
     notifications: Messages,
 }
 
@@ -136,10 +140,13 @@ impl Worker {
         let (mut connection, monitor, messages) = rtnetlink::new_multicast_connection(&groups)?;
         connection.socket_mut().socket_mut().set_rx_buf_sz(NOTIFICATIONS)?;
         tokio::spawn(connection);
-        let (mut connection, handle, _) = rtnetlink::new_connection()?;
-        // An answer that does not come must not look like success.
-        connection.set_forward_ack(true);
-        tokio::spawn(connection);
+        let connect = || -> io::Result<Handle> {
+            let (mut connection, handle, _) = rtnetlink::new_connection()?;
+            // An answer that does not come must not look like success.
+            connection.set_forward_ack(true);
+            tokio::spawn(connection);
+            Ok(handle)
+        };
         // The monitor's connection ends with its handle, which therefore goes where the messages go.
         let notifications = messages
             .map(move |(message, _)| {
@@ -147,19 +154,25 @@ impl Worker {
                 message
             })
             .boxed();
-        let mut worker = Self { mirror: Mirror::new(names), handle, notifications };
+        let mirror = Rc::new(RefCell::new(Mirror::new(names)));
+        let mut worker = Self { mirror, handle: connect()?, reader: connect()?, notifications };
         // Subscribed before it is read: what changes meanwhile comes as a notification.
         worker.read_all().await?;
         Ok(worker)
     }
 
+    /// Those that matter, as they were when last heard of.
+    fn interfaces(&self) -> Vec<Interface> {
+        self.mirror.borrow().interfaces().cloned().collect()
+    }
+
     /// Reads all interfaces and addresses; returns what is gone.
     async fn read_all(&mut self) -> io::Result<Vec<Change>> {
         let links: Vec<_> =
-            self.handle.link().get().execute().try_collect().await.map_err(io::Error::other)?;
+            self.reader.link().get().execute().try_collect().await.map_err(io::Error::other)?;
         let addresses: Vec<_> =
-            self.handle.address().get().execute().try_collect().await.map_err(io::Error::other)?;
-        Ok(self.mirror.replace(&links, &addresses))
+            self.reader.address().get().execute().try_collect().await.map_err(io::Error::other)?;
+        Ok(self.mirror.borrow_mut().replace(&links, &addresses))
     }
 
     async fn run(
@@ -172,20 +185,26 @@ impl Worker {
             let reports_of = tokio::select! {
                 request = requests.recv() => match request {
                     Some(Wish::Follow(name)) => {
-                        self.mirror.follow(name.clone());
+                        self.mirror.borrow_mut().follow(name.clone());
                         let mut reports = self.all_again().await;
                         reports.push(Report::Followed(name));
                         reports
                     }
                     Some(Wish::Order(request)) => {
-                        let handle = self.handle.clone();
-                        running.push(async move { (request.ticket, hold::perform(handle, request.order).await) });
+                        let (handle, mirror) = (self.handle.clone(), Rc::clone(&self.mirror));
+                        running.push(async move {
+                            (request.ticket, hold::perform(handle, &mirror, request.order).await)
+                        });
                         continue;
                     }
                     None => return,
                 },
                 Some((ticket, outcome)) = running.next() => self.performed(ticket, outcome).await,
-                Some(message) = self.notifications.next() => self.notified(message).await,
+                message = self.notifications.next() => match message {
+                    Some(message) => self.notified(message).await,
+                    // Deaf to what becomes of its interfaces the daemon would be worse than none.
+                    None => return error!("the kernel's notifications about interfaces have ended"),
+                },
             };
             for report in reports_of {
                 if reports.send(report).is_err() {
@@ -199,7 +218,7 @@ impl Worker {
     /// the notifications that say otherwise are not passed on.
     async fn performed(&mut self, ticket: Ticket, outcome: Outcome) -> Vec<Report> {
         if let Some(mac) = outcome.mac {
-            self.mirror.set_mac(outcome.index, mac);
+            self.mirror.borrow_mut().set_mac(outcome.index, mac);
         }
         if !outcome.restarted {
             return vec![Report::Done(ticket, outcome)];
@@ -213,13 +232,17 @@ impl Worker {
 
     async fn notified(&mut self, message: NetlinkMessage<RouteNetlinkMessage>) -> Vec<Report> {
         let change = match message.payload {
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => self.mirror.new_link(&link),
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => self.mirror.del_link(&link),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+                self.mirror.borrow_mut().new_link(&link)
+            }
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => {
+                self.mirror.borrow_mut().del_link(&link)
+            }
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(address)) => {
-                self.mirror.new_address(&address)
+                self.mirror.borrow_mut().new_address(&address)
             }
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(address)) => {
-                self.mirror.del_address(&address)
+                self.mirror.borrow_mut().del_address(&address)
             }
             NetlinkPayload::Overrun(_) => {
                 warn!("notifications about interfaces were lost; all are read again");
@@ -237,10 +260,10 @@ impl Worker {
     fn told(&self, change: Change) -> Option<Report> {
         match change {
             Change::None | Change::Unknown => None,
-            Change::Changed(index) => self.mirror.get(index).cloned().map(Report::Changed),
+            Change::Changed(index) => self.mirror.borrow().get(index).cloned().map(Report::Changed),
             Change::Removed(interface) => Some(Report::Removed(interface)),
             Change::Lost(index, address) => {
-                self.mirror.get(index).cloned().map(|interface| Report::Lost(interface, address))
+                self.mirror.borrow().get(index).cloned().map(|interface| Report::Lost(interface, address))
             }
         }
     }
@@ -249,7 +272,7 @@ impl Worker {
     async fn all_again(&mut self) -> Vec<Report> {
         match self.read_all().await {
             Ok(gone) => {
-                let there = self.mirror.interfaces().cloned().map(Report::Changed);
+                let there = self.interfaces().into_iter().map(Report::Changed);
                 gone.into_iter().filter_map(|change| self.told(change)).chain(there).collect()
             }
             Err(error) => {

@@ -1,14 +1,21 @@
-//! Running a program of the kernel's once, on octets of ours.
+//! What is asked of the kernel about a program beyond what aya does: to run it once, on octets of ours, to put it on an
+//! interface, and whether it is still there.
 //!
-//! aya can do that as well, but only through what it keeps of a program once it is loaded: its instructions, and all that
-//! is known of their types and lines.
+//! aya can do most of that as well, but only through what it keeps of a program once it is loaded: its instructions, and
+//! all that is known of their types and lines. It does not tell where a program is.
 
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 /// `BPF_PROG_TEST_RUN` in `enum bpf_cmd`.
 const TEST_RUN: libc::c_int = 10;
+/// `BPF_OBJ_GET_INFO_BY_FD`
+const GET_INFO: libc::c_int = 15;
+/// `BPF_LINK_CREATE`
+const LINK_CREATE: libc::c_int = 28;
+/// `BPF_XDP` in `enum bpf_attach_type`.
+const XDP: u32 = 37;
 
 /// What `union bpf_attr` holds for that command, up to where Linux 5.15 had it.
 #[repr(C)]
@@ -31,6 +38,69 @@ struct TestRun {
 }
 
 const _: () = assert!(size_of::<TestRun>() == 72);
+
+/// What `union bpf_attr` holds for `BPF_LINK_CREATE`, up to where it is used here.
+#[repr(C)]
+struct LinkCreate {
+    program: u32,
+    interface: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+/// What `union bpf_attr` holds for `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+struct GetInfo {
+    fd: u32,
+    len: u32,
+    info: u64,
+}
+
+/// `struct bpf_link_info` of a program on an interface.
+#[repr(C)]
+#[derive(Default)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    program: u32,
+    reserved: u32,
+    interface: u32,
+    reserved_behind: u32,
+}
+
+/// Octets of it.
+const LINK_INFO_LEN: u32 = 24;
+
+const _: () = assert!(size_of::<LinkCreate>() == 16 && size_of::<GetInfo>() == 16);
+const _: () = assert!(size_of::<LinkInfo>() == LINK_INFO_LEN as usize);
+
+/// Puts an XDP program on an interface until what is returned is closed. The flags are `XDP_FLAGS_` of `if_link.h`.
+pub fn attach(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Result<OwnedFd> {
+    let attributes =
+        LinkCreate { program: program.as_raw_fd().cast_unsigned(), interface, attach_type: XDP, flags };
+    // SAFETY: the kernel reads as many octets of the attributes as they have.
+    let fd =
+        unsafe { libc::syscall(libc::SYS_bpf, LINK_CREATE, &raw const attributes, size_of::<LinkCreate>()) };
+    match RawFd::try_from(fd) {
+        // SAFETY: the kernel has just opened it for us.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        Ok(_) | Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The number of the interface that the program of a link is on; 0: it was taken off, or the interface is gone.
+pub fn interface_of(link: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut info = LinkInfo::default();
+    let mut attributes = GetInfo {
+        fd: link.as_raw_fd().cast_unsigned(),
+        len: LINK_INFO_LEN,
+        info: (&raw mut info).expose_provenance() as u64,
+    };
+    // SAFETY: the kernel reads the attributes, writes how long the information is into them, and writes no more of that
+    // than there is room for.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, GET_INFO, &raw mut attributes, size_of::<GetInfo>()) };
+    if result == 0 { Ok(info.interface) } else { Err(io::Error::last_os_error()) }
+}
 
 /// Runs the program on a frame of these octets, and puts into `output` what it has made of them.
 pub fn run(program: BorrowedFd<'_>, input: &[u8], output: &mut [u8]) -> io::Result<()> {

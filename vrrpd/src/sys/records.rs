@@ -33,7 +33,7 @@ impl Records {
         }
     }
 
-    /// The record at `slot`, whole; `None` where there is none.
+    /// The record at `slot`, whole; `None` where there is none, or where it changes all the time.
     pub fn read(&self, slot: u32) -> Option<RouterRecord> {
         let slot = usize::try_from(slot).ok().filter(|slot| *slot < SLOTS)?;
         // SAFETY: the mapping holds SLOTS records.
@@ -47,10 +47,11 @@ impl Records {
             let copy = unsafe { record.as_ptr().read_volatile() };
             fence(Ordering::Acquire);
             attempts += 1;
-            if (before.is_multiple_of(2) && sequence.load(Ordering::Relaxed) == before)
-                || attempts == ATTEMPTS
-            {
+            if before.is_multiple_of(2) && sequence.load(Ordering::Relaxed) == before {
                 return Some(copy);
+            }
+            if attempts == ATTEMPTS {
+                return None;
             }
             std::hint::spin_loop();
         }

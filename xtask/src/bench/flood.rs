@@ -4,52 +4,55 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 use std::time::Duration;
 
+use anyhow::Result;
 use vrrpd_lab::{AdvertFrame, Flood, Host, Lab};
 
-use super::Effort;
 use super::record::{Goal, Metric, Record, count};
 use super::subject::{Routers, Subject};
+use super::{Effort, generator};
 
 const INTERVAL: Duration = Duration::from_millis(10);
 const SETTLE: Duration = Duration::from_millis(500);
 /// The address of a machine that is there in no other way.
 const INTRUDER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 77);
 
-const FALSE_FAILOVERS: Metric = Metric { name: "false failovers", unit: "", goal: Goal::Never(0.0) };
-const CPU: Metric = Metric { name: "CPU", unit: "% of a core", goal: Goal::AtMost(1.0) };
-const RATE: Metric = Metric { name: "frames sent", unit: "a second", goal: Goal::None };
+const FALSE_FAILOVERS: Metric = Metric::judged("false failovers", "", Goal::Never(0.0));
+const CPU: Metric = Metric::judged_in_kernel("CPU", "% of a core", Goal::AtMost(1.0));
+const RATE: Metric = Metric::told("frames sent", "a second");
 
-pub(crate) fn malformed_and_foreign(record: &mut Record, effort: Effort) {
+pub(crate) fn malformed_and_foreign(record: &mut Record, effort: Effort) -> Result<()> {
     let frames = useless_frames();
-    under(record, effort.seconds(5), |intruder| Flood::without_pause(intruder, frames.clone()));
+    under(record, effort.seconds(4), |intruder| Flood::without_pause(intruder, frames.clone()))
 }
 
-pub(crate) fn lower_priority(record: &mut Record, effort: Effort) {
+pub(crate) fn lower_priority(record: &mut Record, effort: Effort) -> Result<()> {
     let frame = AdvertFrame { priority: 50, ..right() }.build();
     // Two at a time, a thousand times a second.
     let frames = vec![frame.clone(), frame];
     let every = Duration::from_millis(1);
-    under(record, effort.seconds(6), |intruder| Flood::every(every, intruder, frames.clone()));
+    under(record, effort.seconds(4), |intruder| Flood::every(every, intruder, frames.clone()))
 }
 
-fn under(record: &mut Record, span: Duration, flood: impl Fn(&Host) -> Flood) {
+fn under(record: &mut Record, span: Duration, flood: impl Fn(&Host) -> Flood) -> Result<()> {
     let routers = Routers::new(1, INTERVAL);
     for subject in Subject::ALL {
         let lab = Lab::new();
         let [host, master, intruder] = lab.hosts();
-        let _adverts = Flood::every(INTERVAL, &master, routers.masters(&master, 0));
+        let adverts = Flood::every(INTERVAL, &master, routers.masters(&master, 0));
         let running = subject.start(&host, &routers);
         thread::sleep(SETTLE);
         let flood = flood(&intruder);
         let before = (running.usage(), flood.sent());
         thread::sleep(span);
         let (usage, sent) = (running.usage().since(&before.0), flood.sent() - before.1);
+        generator::stop([adverts, flood])?;
         let seconds = span.as_secs_f64();
-        let mut add = |metric, value| record.add("", metric, subject.name(), value);
+        let mut add = |metric, value| record.add("", metric, subject.column(), value);
         add(FALSE_FAILOVERS, count(running.times_master() as u64));
         add(CPU, usage.cpu.as_secs_f64() * 100.0 / seconds);
         add(RATE, count(sent) / seconds);
     }
+    Ok(())
 }
 
 /// An advert that the backup would take.

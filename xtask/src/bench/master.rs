@@ -4,24 +4,27 @@ use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, ensure};
 use vrrpd_lab::{Capture, Lab, wait_until};
 
 use super::Effort;
-use super::record::{Goal, Metric, Record, count};
+use super::record::{Goal, Metric, Record, count, millis_from};
 use super::subject::{Routers, Subject};
 
 const ROUTERS: usize = 255;
 const INTERVAL: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_mins(1);
-const SETTLE: Duration = Duration::from_secs(3);
+const SETTLE: Duration = Duration::from_secs(2);
 
-const CPU: Metric = Metric { name: "CPU", unit: "ms a second", goal: Goal::PartOf(0.5) };
-const WAKE_UPS: Metric = Metric { name: "wake-ups", unit: "a second", goal: Goal::None };
-/// How much longer than the interval it took from one advert of a router to its next, on the wire.
-const LATE: Metric = Metric { name: "lateness, p99", unit: "ms", goal: Goal::AtMost(1.0) };
-const ADVERTS: Metric = Metric { name: "adverts", unit: "a second", goal: Goal::None };
+const CPU: Metric = Metric::judged("CPU", "ms a second", Goal::PartOf(0.5));
+const WAKE_UPS: Metric = Metric::told("wake-ups", "a second");
+/// Behind the schedule, which is what is left of it when its drift is taken out.
+const LATE: Metric = Metric::judged("behind its schedule, p99", "ms", Goal::AtMost(1.0));
+/// By how much the schedule of a router falls behind the interval; the middle one of all routers.
+const DRIFT: Metric = Metric::told("drift of the schedule", "ms a second");
+const ADVERTS: Metric = Metric::told("adverts", "a second");
 
-pub(crate) fn run(record: &mut Record, effort: Effort) {
+pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
     let routers = Routers::new(ROUTERS, INTERVAL);
     for subject in [Subject::Raw, Subject::Keepalived] {
         let lab = Lab::new();
@@ -38,25 +41,107 @@ pub(crate) fn run(record: &mut Record, effort: Effort) {
         let span_of_capture = effort.seconds(3);
         let capture = Capture::on(&client);
         thread::sleep(span_of_capture);
-        let late = lateness(&capture);
+        let seen = Seen::of(&capture);
+        ensure!(seen.drifts.len() == ROUTERS, "of {ROUTERS} masters {} were heard", seen.drifts.len());
 
         let seconds = span.as_secs_f64();
-        let mut add = |metric, value| record.add("", metric, subject.name(), value);
+        let mut add = |metric, value| record.add("", metric, subject.column(), value);
         add(CPU, usage.cpu.as_secs_f64() * 1e3 / seconds);
         add(WAKE_UPS, count(usage.wake_ups) / seconds);
-        add(LATE, late.get(late.len() * 99 / 100).map_or(f64::NAN, |late| late.as_secs_f64() * 1e3));
-        add(ADVERTS, count(late.len() as u64) / span_of_capture.as_secs_f64());
+        add(LATE, share(&seen.late, 99));
+        add(DRIFT, share(&seen.drifts, 50));
+        add(ADVERTS, count(seen.late.len() as u64) / span_of_capture.as_secs_f64());
+    }
+    Ok(())
+}
+
+/// What a third machine has seen of the adverts of all routers; each list in order of size.
+#[derive(Default)]
+struct Seen {
+    /// Of each advert: milliseconds behind the schedule of its router.
+    late: Vec<f64>,
+    /// Of each router: milliseconds by which its schedule falls behind in a second.
+    drifts: Vec<f64>,
+}
+
+impl Seen {
+    fn of(capture: &Capture) -> Self {
+        let mut times: HashMap<u8, Vec<Instant>> = HashMap::new();
+        for (at, advert) in capture.adverts() {
+            times.entry(advert.vrid).or_default().push(at);
+        }
+        let mut seen = Self::default();
+        for times in times.values() {
+            seen.add(times);
+        }
+        seen.late.sort_by(f64::total_cmp);
+        seen.drifts.sort_by(f64::total_cmp);
+        seen
+    }
+
+    /// Adverts of one router. Advert n was due n intervals after the schedule's beginning, and n times the drift. Where the
+    /// schedule is, the least late adverts say, those of the first half and those of the second.
+    fn add(&mut self, times: &[Instant]) {
+        let Some(first) = times.first() else { return };
+        let interval = INTERVAL.as_secs_f64() * 1e3;
+        let behind: Vec<f64> =
+            (0..).zip(times).map(|(n, at)| millis_from(*first, *at) - f64::from(n) * interval).collect();
+        let least = |behind: &[f64]| behind.iter().copied().fold(f64::INFINITY, f64::min);
+        let half = behind.len() / 2;
+        if half == 0 {
+            return;
+        }
+        let drift = (least(&behind[half..]) - least(&behind[..half])) / count(half as u64);
+        let level: Vec<f64> = (0..).zip(&behind).map(|(n, behind)| behind - f64::from(n) * drift).collect();
+        let schedule = least(&level);
+        self.late.extend(level.iter().map(|at| at - schedule));
+        self.drifts.push(drift * 1e3 / interval);
     }
 }
 
-/// How late each advert was after the one before, in order of size.
-fn lateness(capture: &Capture) -> Vec<Duration> {
-    let mut last: HashMap<u8, Instant> = HashMap::new();
-    let gap = |(at, advert): (Instant, vrrpd_lab::Advert)| {
-        let before = last.insert(advert.vrid, at)?;
-        Some((at - before).saturating_sub(INTERVAL))
-    };
-    let mut late: Vec<_> = capture.adverts().into_iter().filter_map(gap).collect();
-    late.sort();
-    late
+/// The least value that this share of a hundred does not exceed.
+fn share(sorted: &[f64], share: usize) -> f64 {
+    sorted.get(sorted.len() * share / 100).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is seen of a router whose advert n comes `late(n)` ms after n times `interval` ms.
+    fn seen(interval: f64, late: impl Fn(u32) -> f64) -> Seen {
+        let start = Instant::now();
+        let at = |n| start + Duration::from_secs_f64((f64::from(n) * interval + late(n)) / 1e3);
+        let mut seen = Seen::default();
+        seen.add(&(0..300).map(at).collect::<Vec<_>>());
+        seen.late.sort_by(f64::total_cmp);
+        seen
+    }
+
+    fn assert_near(seen: f64, expected: f64) {
+        assert!((seen - expected).abs() < 0.01, "{seen}, {expected} expected");
+    }
+
+    #[test]
+    fn an_advert_that_is_late_makes_the_next_ones_neither_late_nor_early() {
+        let seen = seen(10.0, |n| if n % 50 == 0 { 2.0 } else { 0.0 });
+        assert_near(share(&seen.late, 95), 0.0);
+        assert_near(share(&seen.late, 99), 2.0);
+        assert_near(seen.drifts[0], 0.0);
+    }
+
+    #[test]
+    fn lateness_that_stays_is_seen() {
+        // A gap from one advert to the next would be late once.
+        let seen = seen(10.0, |n| if (100..250).contains(&n) { 3.0 } else { 0.0 });
+        assert_near(share(&seen.late, 40), 0.0);
+        assert_near(share(&seen.late, 60), 3.0);
+    }
+
+    #[test]
+    fn drift_is_told_apart_from_lateness() {
+        let seen = seen(10.5, |_| 0.0);
+        assert_near(seen.drifts[0], 50.0);
+        assert_near(share(&seen.late, 99), 0.0);
+    }
 }

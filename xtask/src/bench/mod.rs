@@ -8,6 +8,8 @@ mod failover;
 mod flood;
 mod footprint;
 mod forward;
+mod generator;
+mod lateness;
 mod machine;
 mod master;
 mod packet;
@@ -74,32 +76,23 @@ const SCENARIOS: [Scenario; 12] = [
         name: "backup-steady",
         one_of: 1,
         about: "255 routers as backup, version 3, each master at 100 adverts a second",
-        run: |record, effort| {
-            steady::hundred_adverts_a_second(record, effort);
-            Ok(())
-        },
+        run: steady::hundred_adverts_a_second,
     },
     Scenario {
         name: "backup-slow",
         one_of: 3,
         about: "255 routers as backup, version 3, each master at one advert a second",
-        run: |record, effort| {
-            steady::one_advert_a_second(record, effort);
-            Ok(())
-        },
+        run: steady::one_advert_a_second,
     },
     Scenario {
         name: "master-steady",
         one_of: 1,
         about: "255 routers as master, version 3, at 100 adverts a second each",
-        run: |record, effort| {
-            master::run(record, effort);
-            Ok(())
-        },
+        run: master::run,
     },
     Scenario {
         name: "failover",
-        one_of: 1,
+        one_of: 3,
         about: "from when the protocol demands the first advert of the new master until it is on the wire",
         run: failover::run,
     },
@@ -113,19 +106,13 @@ const SCENARIOS: [Scenario; 12] = [
         name: "flood",
         one_of: 1,
         about: "malformed and foreign adverts as fast as they can be sent, beside a master at 10 ms",
-        run: |record, effort| {
-            flood::malformed_and_foreign(record, effort);
-            Ok(())
-        },
+        run: flood::malformed_and_foreign,
     },
     Scenario {
         name: "spoof-flood",
         one_of: 1,
         about: "2,000 adverts a second of lower priority for the same router, beside its master at 10 ms",
-        run: |record, effort| {
-            flood::lower_priority(record, effort);
-            Ok(())
-        },
+        run: flood::lower_priority,
     },
     Scenario {
         name: "starved",
@@ -137,30 +124,24 @@ const SCENARIOS: [Scenario; 12] = [
         name: "packet-cost",
         one_of: 1,
         about: "the XDP program on one frame (BPF_PROG_TEST_RUN), beyond a program that returns at once",
-        run: |record, effort| {
-            packet::run(record, effort);
-            Ok(())
-        },
+        run: packet::run,
     },
     Scenario {
         name: "forward",
-        one_of: 1,
-        about: "UDP packets forwarded through a namespace, with a program on the interface where they arrive",
+        one_of: 3,
+        about: "UDP packets forwarded through a namespace, with and without a program on the interface where they arrive",
         run: forward::run,
     },
     Scenario {
         name: "scale",
         one_of: 3,
         about: "routers in one process, 255 on each interface, as backup at an advert a second",
-        run: |record, effort| {
-            scale::run(record, effort);
-            Ok(())
-        },
+        run: scale::run,
     },
     Scenario {
         name: "footprint",
         one_of: 3,
-        about: "one router: resident memory of all its processes; the program on disk",
+        about: "one router: memory of all its processes; the program on disk",
         run: footprint::run,
     },
 ];
@@ -206,6 +187,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             }
         }
         println!("{}", table::of(record.last()));
+    }
+    for missed in record.missed() {
+        println!("bench: missed: {missed}");
     }
     println!("bench: {} s, load average at the end {}", start.elapsed().as_secs(), machine::load());
     if let Some(file) = &options.json {

@@ -9,7 +9,7 @@ use plotters::coord::ranged1d::SegmentValue;
 use plotters::prelude::*;
 
 use super::machine::Machine;
-use super::record::{Figures, Samples};
+use super::record::{Column, Figures, Samples};
 use super::table::number;
 
 const WIDTH: u32 = 900;
@@ -24,7 +24,7 @@ const FONT: &str = "sans-serif";
 /// A bar.
 struct Row<'a> {
     label: String,
-    subject: &'static str,
+    column: Column,
     samples: &'a Samples,
 }
 
@@ -34,10 +34,10 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(crate) fn draw(figures: &Figures, machine: &Machine, file: &Path) -> Result<()> {
     let mut panels: BTreeMap<String, Vec<Row<'_>>> = BTreeMap::new();
     for figure in &figures.all {
-        let rows = panels.entry(format!("{} ({})", figure.metric.name, figure.metric.unit)).or_default();
-        rows.extend(figure.subjects.iter().map(|(subject, samples)| Row {
-            label: label(&figure.case, subject),
-            subject,
+        let rows = panels.entry(figure.metric.title()).or_default();
+        rows.extend(figure.columns.iter().map(|(column, samples)| Row {
+            label: label(&figure.case, column.name()),
+            column: *column,
             samples,
         }));
     }
@@ -49,8 +49,8 @@ pub(crate) fn draw(figures: &Figures, machine: &Machine, file: &Path) -> Result<
     paint(&root, figures, machine, &panels).map_err(|error| anyhow!("{}: {error}", file.display()))
 }
 
-fn label(case: &str, subject: &str) -> String {
-    if case.is_empty() { subject.to_owned() } else { format!("{case}: {subject}") }
+fn label(case: &str, column: &str) -> String {
+    if case.is_empty() { column.to_owned() } else { format!("{case}: {column}") }
 }
 
 fn panel_height(rows: &[Row<'_>]) -> Result<u32> {
@@ -82,14 +82,15 @@ fn text(area: &Area<'_>, words: &str, at: (i32, i32), size: i32) -> Result<()> {
 
 fn panel(area: &Area<'_>, title: &str, rows: &[Row<'_>]) -> Result<()> {
     let most = rows.iter().map(|row| row.samples.maximum()).fold(0.0, f64::max);
-    let width = if most > 0.0 { most * 1.2 } else { 1.0 };
+    let least = rows.iter().map(|row| row.samples.minimum()).fold(0.0, f64::min);
+    let width = if most > least { (most - least) * 1.2 } else { 1.0 };
     let last = rows.len().saturating_sub(1);
     let mut chart = ChartBuilder::on(area)
         .caption(title, (FONT, 15))
         .margin(8)
         .x_label_area_size(24)
         .y_label_area_size(LABELS)
-        .build_cartesian_2d(0.0..width, (0..last).into_segmented())
+        .build_cartesian_2d(least..least + width, (0..last).into_segmented())
         .map_err(said)?;
     chart
         .configure_mesh()
@@ -109,7 +110,7 @@ fn panel(area: &Area<'_>, title: &str, rows: &[Row<'_>]) -> Result<()> {
         .map_err(said)?;
     for (row, place) in rows.iter().zip((0..=last).rev()) {
         let (from, to) = (SegmentValue::Exact(place), SegmentValue::Exact(place + 1));
-        let mut bar = Rectangle::new([(0.0, from), (row.samples.median(), to)], colour(row.subject).filled());
+        let mut bar = Rectangle::new([(0.0, from), (row.samples.median(), to)], colour(row.column).filled());
         bar.set_margin(4, 4, 0, 0);
         chart.draw_series([bar]).map_err(said)?;
         let middle = SegmentValue::CenterOf(place);
@@ -126,11 +127,11 @@ fn panel(area: &Area<'_>, title: &str, rows: &[Row<'_>]) -> Result<()> {
 }
 
 /// One colour for ours in the kernel, one for ours in user space, and one for all others.
-fn colour(subject: &str) -> RGBColor {
-    match subject {
-        "vrrpd --xdp" => RGBColor(0x1f, 0x77, 0xb4),
-        "vrrpd" => RGBColor(0x7f, 0xb8, 0xe0),
-        _ => RGBColor(0xb0, 0xb0, 0xb0),
+const fn colour(column: Column) -> RGBColor {
+    match column {
+        Column::Native => RGBColor(0x1f, 0x77, 0xb4),
+        Column::Raw => RGBColor(0x7f, 0xb8, 0xe0),
+        Column::PassAlone | Column::Keepalived | Column::NoProgram => RGBColor(0xb0, 0xb0, 0xb0),
     }
 }
 

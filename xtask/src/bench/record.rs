@@ -1,6 +1,22 @@
-//! The figures, as they come.
+//! The figures, as they come, and whether each is what it is to be.
+
+use std::fmt;
+use std::time::Instant;
 
 use serde_json::{Value, json};
+
+/// A column of the table: who a figure is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Column {
+    /// Ours, adverts handled in the kernel.
+    Native,
+    /// Ours, with raw sockets.
+    Raw,
+    /// A program of two instructions in the place of ours.
+    PassAlone,
+    Keepalived,
+    NoProgram,
+}
 
 /// Something that is measured.
 #[derive(Clone, Copy, Debug)]
@@ -8,9 +24,11 @@ pub(crate) struct Metric {
     pub(crate) name: &'static str,
     pub(crate) unit: &'static str,
     pub(crate) goal: Goal,
+    /// Whose figures are judged.
+    judged: &'static [Column],
 }
 
-/// What a figure of ours is to be. It is judged by the first subject that was measured.
+/// What a figure is to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Goal {
     /// Told, not judged.
@@ -19,13 +37,19 @@ pub(crate) enum Goal {
     AtMost(f64),
     /// No sample is more than this.
     Never(f64),
-    /// The median, and 99 of 100 samples.
-    Tail { median: f64, p99: f64 },
-    /// The median, as a part of the other subject's.
+    /// Milliseconds after a deadline: none before it.
+    NotEarly,
+    /// Milliseconds after a deadline: the median, and 99 of 100 samples; and none before it.
+    Late { median: f64, p99: f64 },
+    /// The median, as a part of the reference's.
     PartOf(f64),
-    /// The median is within this part of the other subject's, above or below.
-    Within(f64),
+    /// The median is no less than this.
+    AtLeast(f64),
 }
+
+/// By so many milliseconds a capture on a third machine can take something for early that was not: the frame that a
+/// deadline counts from and the one that is judged are stamped there, each after a way of its own.
+const SEEN_EARLY: f64 = 0.25;
 
 /// All figures.
 #[derive(Debug, Default)]
@@ -39,17 +63,56 @@ pub(crate) struct Figures {
     pub(crate) all: Vec<Figure>,
 }
 
-/// A metric in one case, for each subject.
+/// A metric in one case, for each column in their order.
 #[derive(Debug)]
 pub(crate) struct Figure {
     pub(crate) case: String,
     pub(crate) metric: Metric,
-    pub(crate) subjects: Vec<(&'static str, Samples)>,
+    pub(crate) columns: Vec<(Column, Samples)>,
 }
 
-/// What was measured of one subject, in order of size.
+/// What was measured, in order of size.
 #[derive(Debug, Default)]
 pub(crate) struct Samples(Vec<f64>);
+
+impl Column {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "vrrpd --xdp",
+            Self::Raw => "vrrpd",
+            Self::PassAlone => "XDP_PASS alone",
+            Self::Keepalived => "keepalived",
+            Self::NoProgram => "no program",
+        }
+    }
+
+    /// Whether the others are compared with it.
+    const fn is_reference(self) -> bool {
+        matches!(self, Self::Keepalived | Self::NoProgram)
+    }
+}
+
+impl Metric {
+    /// One without a goal.
+    pub(crate) const fn told(name: &'static str, unit: &'static str) -> Self {
+        Self { name, unit, goal: Goal::None, judged: &[] }
+    }
+
+    /// One whose goal is meant for ours, whichever the data path.
+    pub(crate) const fn judged(name: &'static str, unit: &'static str, goal: Goal) -> Self {
+        Self { name, unit, goal, judged: &[Column::Native, Column::Raw] }
+    }
+
+    /// One whose goal is meant for ours where the kernel handles adverts, and out of reach of raw sockets.
+    pub(crate) const fn judged_in_kernel(name: &'static str, unit: &'static str, goal: Goal) -> Self {
+        Self { name, unit, goal, judged: &[Column::Native] }
+    }
+
+    /// As a person reads it.
+    pub(crate) fn title(&self) -> String {
+        if self.unit.is_empty() { self.name.to_owned() } else { format!("{} ({})", self.name, self.unit) }
+    }
+}
 
 impl Record {
     /// What is added from now on belongs to this scenario.
@@ -58,21 +121,20 @@ impl Record {
     }
 
     /// Adds a sample.
-    pub(crate) fn add(&mut self, case: &str, metric: Metric, subject: &'static str, sample: f64) {
+    pub(crate) fn add(&mut self, case: &str, metric: Metric, column: Column, sample: f64) {
         let Some(Figures { all: figures, .. }) = self.0.last_mut() else { return };
         let known =
             figures.iter().position(|figure| figure.case == case && figure.metric.name == metric.name);
         let place = known.unwrap_or_else(|| {
-            figures.push(Figure { case: case.to_owned(), metric, subjects: Vec::new() });
+            figures.push(Figure { case: case.to_owned(), metric, columns: Vec::new() });
             figures.len() - 1
         });
-        let subjects = &mut figures[place].subjects;
-        let known = subjects.iter().position(|(name, _)| *name == subject);
-        let place = known.unwrap_or_else(|| {
-            subjects.push((subject, Samples::default()));
-            subjects.len() - 1
+        let columns = &mut figures[place].columns;
+        let place = columns.binary_search_by_key(&column, |(known, _)| *known).unwrap_or_else(|place| {
+            columns.insert(place, (column, Samples::default()));
+            place
         });
-        subjects[place].1.add(sample);
+        columns[place].1.add(sample);
     }
 
     /// The scenario begun last.
@@ -84,22 +146,39 @@ impl Record {
         &self.0
     }
 
+    /// Each figure that misses its goal, in words.
+    pub(crate) fn missed(&self) -> Vec<String> {
+        let of_scenario = |figures: &Figures| -> Vec<String> {
+            let in_words = |figure: &Figure, column: Column| {
+                let place = if figure.case.is_empty() { String::new() } else { format!(" {},", figure.case) };
+                format!("{}:{place} {} of {}", figures.name, figure.metric.title(), column.name())
+            };
+            let missed = |figure: &Figure| -> Vec<String> {
+                let columns = figure.columns.iter().map(|(column, _)| *column);
+                let columns = columns.filter(|column| figure.met(*column) == Some(false));
+                columns.map(|column| in_words(figure, column)).collect()
+            };
+            figures.all.iter().flat_map(missed).collect()
+        };
+        self.0.iter().flat_map(of_scenario).collect()
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         let figure = |figure: &Figure| {
             let subjects: Vec<_> = figure
-                .subjects
+                .columns
                 .iter()
-                .map(|(name, samples)| {
+                .map(|(column, samples)| {
                     json!({
-                        "subject": name, "median": samples.median(), "minimum": samples.minimum(),
+                        "subject": column.name(), "median": samples.median(), "minimum": samples.minimum(),
                         "maximum": samples.maximum(), "p99": samples.p99(), "samples": samples.0,
-                        "ratio": figure.ratio(name),
+                        "ratio": figure.ratio(*column), "met": figure.met(*column),
                     })
                 })
                 .collect();
             json!({
                 "case": figure.case, "metric": figure.metric.name, "unit": figure.metric.unit,
-                "goal": figure.metric.goal.to_string(), "met": figure.met(), "subjects": subjects,
+                "goal": figure.metric.goal.to_string(), "subjects": subjects,
             })
         };
         let scenario = |scenario: &Figures| {
@@ -111,30 +190,33 @@ impl Record {
 }
 
 impl Figure {
-    /// What the others are compared with: the subject that was measured last.
-    pub(crate) fn reference(&self) -> Option<(&'static str, f64)> {
-        let (name, samples) = self.subjects.last().filter(|_| self.subjects.len() > 1)?;
-        Some((name, samples.median()))
+    pub(crate) fn of(&self, column: Column) -> Option<&Samples> {
+        self.columns.iter().find(|(known, _)| *known == column).map(|(_, samples)| samples)
     }
 
-    /// A subject's median as a part of the reference's; `None` for the reference itself, or where that is 0.
-    pub(crate) fn ratio(&self, subject: &str) -> Option<f64> {
-        let (reference, of) = self.reference().filter(|(name, of)| *name != subject && *of != 0.0)?;
-        debug_assert_ne!(reference, subject);
-        let (_, samples) = self.subjects.iter().find(|(name, _)| *name == subject)?;
-        Some(samples.median() / of)
+    /// A column's median as a part of the reference's; `None` for the reference itself, and where there is none or it is 0.
+    pub(crate) fn ratio(&self, column: Column) -> Option<f64> {
+        let (_, reference) = self.columns.iter().find(|(column, _)| column.is_reference())?;
+        if column.is_reference() || reference.median() == 0.0 {
+            return None;
+        }
+        Some(self.of(column)?.median() / reference.median())
     }
 
-    /// Whether the goal is met; `None` where there is none.
-    pub(crate) fn met(&self) -> Option<bool> {
-        let (name, samples) = self.subjects.first()?;
+    /// Whether a column meets the goal; `None` where it is not judged.
+    pub(crate) fn met(&self, column: Column) -> Option<bool> {
+        let samples = self.of(column).filter(|_| self.metric.judged.contains(&column))?;
+        // What could not be computed is no number, and compares as false.
         match self.metric.goal {
             Goal::None => None,
             Goal::AtMost(most) => Some(samples.median() <= most),
             Goal::Never(more) => Some(samples.maximum() <= more),
-            Goal::Tail { median, p99 } => Some(samples.median() <= median && samples.p99() <= p99),
-            Goal::PartOf(part) => self.ratio(name).map(|ratio| ratio <= part),
-            Goal::Within(part) => self.ratio(name).map(|ratio| (ratio - 1.0).abs() <= part),
+            Goal::NotEarly => Some(samples.minimum() >= -SEEN_EARLY),
+            Goal::Late { median, p99 } => {
+                Some(samples.minimum() >= -SEEN_EARLY && samples.median() <= median && samples.p99() <= p99)
+            }
+            Goal::PartOf(part) => self.ratio(column).map(|ratio| ratio <= part),
+            Goal::AtLeast(least) => Some(samples.median() >= least),
         }
     }
 }
@@ -169,15 +251,16 @@ impl Samples {
     }
 }
 
-impl std::fmt::Display for Goal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => Ok(()),
             Self::AtMost(most) => write!(f, "≤ {most}"),
             Self::Never(more) => write!(f, "never above {more}"),
-            Self::Tail { median, p99 } => write!(f, "≤ {median}, p99 ≤ {p99}"),
+            Self::NotEarly => write!(f, "not early"),
+            Self::Late { median, p99 } => write!(f, "≤ {median}, p99 ≤ {p99}, none early"),
             Self::PartOf(part) => write!(f, "ratio ≤ {part}"),
-            Self::Within(part) => write!(f, "ratio 1 ± {part}"),
+            Self::AtLeast(least) => write!(f, "≥ {least}"),
         }
     }
 }
@@ -186,4 +269,62 @@ impl std::fmt::Display for Goal {
 #[expect(clippy::cast_precision_loss, reason = "what is counted here is far below 2^52")]
 pub(crate) fn count(number: u64) -> f64 {
     number as f64
+}
+
+/// Milliseconds from one moment to another, negative when that came before: what is too early is not hidden.
+pub(crate) fn millis_from(due: Instant, at: Instant) -> f64 {
+    let late = at.saturating_duration_since(due).as_secs_f64();
+    let early = due.saturating_duration_since(at).as_secs_f64();
+    (late - early) * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn figure(metric: Metric, samples: &[(Column, f64)]) -> Figure {
+        let mut record = Record::default();
+        record.begin("scenario", "about");
+        for (column, sample) in samples {
+            record.add("", metric, *column, *sample);
+        }
+        record.0.pop().and_then(|mut figures| figures.all.pop()).expect("one was added")
+    }
+
+    #[test]
+    fn each_column_of_ours_is_judged_whichever_came_first() {
+        let metric = Metric::judged("CPU", "ms", Goal::PartOf(0.5));
+        let figure = figure(metric, &[(Column::Raw, 9.0), (Column::Keepalived, 10.0), (Column::Native, 1.0)]);
+        assert_eq!(figure.met(Column::Native), Some(true));
+        assert_eq!(figure.met(Column::Raw), Some(false));
+        assert_eq!(figure.met(Column::Keepalived), None);
+    }
+
+    #[test]
+    fn a_goal_for_the_kernel_does_not_judge_raw_sockets() {
+        let metric = Metric::judged_in_kernel("wake-ups", "a second", Goal::AtMost(2.0));
+        let figure = figure(metric, &[(Column::Raw, 100.0), (Column::Native, 0.0)]);
+        assert_eq!((figure.met(Column::Native), figure.met(Column::Raw)), (Some(true), None));
+    }
+
+    #[test]
+    fn ours_are_not_compared_with_each_other() {
+        let figure = figure(Metric::told("start", "s"), &[(Column::Raw, 1.0), (Column::Native, 4.0)]);
+        assert_eq!((figure.ratio(Column::Native), figure.ratio(Column::Raw)), (None, None));
+    }
+
+    #[test]
+    fn what_is_too_early_is_no_good_figure() {
+        let metric = Metric::judged("late", "ms", Goal::Late { median: 1.0, p99: 3.0 });
+        let met = |sample| figure(metric, &[(Column::Raw, 0.4), (Column::Raw, sample)]).met(Column::Raw);
+        assert_eq!(
+            (met(0.5), met(-0.1), met(-5.0), met(5.0)),
+            (Some(true), Some(true), Some(false), Some(false))
+        );
+        let due = Instant::now();
+        let early = due.checked_sub(Duration::from_millis(5)).expect("the machine has run so long");
+        assert!((millis_from(due, early) + 5.0).abs() < 1e-6);
+    }
 }

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use vrrpd_lab::{Flood, Lab};
 
-use super::Effort;
 use super::record::{Goal, Metric, Record, count};
 use super::subject::{Routers, Subject};
+use super::{Effort, generator};
 use crate::cargo;
 
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -24,7 +24,7 @@ const SPINNING: usize = 2;
 /// Octets that are written before each sync.
 const WRITTEN: usize = 1 << 20;
 
-const FALSE_FAILOVERS: Metric = Metric { name: "false failovers", unit: "in 20 s", goal: Goal::Never(0.0) };
+const FALSE_FAILOVERS: Metric = Metric::judged("false failovers", "in 20 s", Goal::Never(0.0));
 
 pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
     let routers = Routers::new(1, INTERVAL);
@@ -41,8 +41,10 @@ pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
     thread::sleep(SETTLE);
     let before: Vec<_> = running.iter().map(|(_, running, ..)| running.times_master()).collect();
     load(effort.seconds(20), &cargo::root().join("target/bench.sync"))?;
-    for ((subject, running, ..), before) in running.iter().zip(before) {
-        record.add("", FALSE_FAILOVERS, subject.name(), count((running.times_master() - before) as u64));
+    for ((subject, running, adverts, _), before) in running.into_iter().zip(before) {
+        let failovers = running.times_master() - before;
+        generator::stop([adverts])?;
+        record.add("", FALSE_FAILOVERS, subject.column(), count(failovers as u64));
     }
     Ok(())
 }

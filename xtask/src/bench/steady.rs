@@ -3,43 +3,44 @@
 use std::thread;
 use std::time::Duration;
 
+use anyhow::Result;
 use vrrpd_lab::{Flood, Host, Lab, busy_time};
 
-use super::Effort;
 use super::record::{Goal, Metric, Record, count};
 use super::subject::{Routers, Subject};
+use super::{Effort, generator};
 
 const ROUTERS: usize = 255;
 /// How long a start has its after-effects.
 const SETTLE: Duration = Duration::from_secs(1);
 
-const WAKE_UPS: Metric = Metric { name: "wake-ups", unit: "a second", goal: Goal::AtMost(2.0) };
+const WAKE_UPS: Metric = Metric::judged_in_kernel("wake-ups", "a second", Goal::AtMost(2.0));
 /// Of the whole machine, without what the generator and the delivery of its frames take when nobody listens.
-const BUSY: Metric =
-    Metric { name: "busy time of the machine", unit: "ms a second", goal: Goal::PartOf(0.25) };
-const FALSE_FAILOVERS: Metric = Metric { name: "false failovers", unit: "", goal: Goal::Never(0.0) };
+const BUSY: Metric = Metric::judged_in_kernel("busy time of the machine", "ms a second", Goal::PartOf(0.25));
+const FALSE_FAILOVERS: Metric = Metric::judged("false failovers", "", Goal::Never(0.0));
 
-pub(crate) fn hundred_adverts_a_second(record: &mut Record, effort: Effort) {
-    run(record, effort, Duration::from_millis(10), Goal::PartOf(0.02), Flood::every);
+pub(crate) fn hundred_adverts_a_second(record: &mut Record, effort: Effort) -> Result<()> {
+    let cpu = Metric::judged_in_kernel("CPU", "ms a second", Goal::PartOf(0.02));
+    run(record, effort, Duration::from_millis(10), cpu, Flood::every)
 }
 
-pub(crate) fn one_advert_a_second(record: &mut Record, effort: Effort) {
+pub(crate) fn one_advert_a_second(record: &mut Record, effort: Effort) -> Result<()> {
     // Spread over the second, as masters that were started at different times; at a hundred a second that would be more
     // work for the generator than for whom it is about.
-    run(record, effort, Duration::from_secs(1), Goal::None, Flood::spread_over);
+    let cpu = Metric::told("CPU", "ms a second");
+    run(record, effort, Duration::from_secs(1), cpu, Flood::spread_over)
 }
 
 /// Sends adverts at this interval from a machine.
 type Generator = fn(Duration, &Host, Vec<Vec<u8>>) -> Flood;
 
-fn run(record: &mut Record, effort: Effort, interval: Duration, cpu_goal: Goal, generator: Generator) {
-    let cpu = Metric { name: "CPU", unit: "ms a second", goal: cpu_goal };
+fn run(record: &mut Record, effort: Effort, interval: Duration, cpu: Metric, send: Generator) -> Result<()> {
     let span = effort.seconds(10);
     let routers = Routers::new(ROUTERS, interval);
     for subject in Subject::ALL {
         let lab = Lab::new();
         let [host, masters] = lab.hosts();
-        let flood = generator(interval, &masters, routers.masters(&masters, 0));
+        let flood = send(interval, &masters, routers.masters(&masters, 0));
         let alone = busy_during(span / 4);
         let running = subject.start(&host, &routers);
         thread::sleep(SETTLE);
@@ -47,15 +48,16 @@ fn run(record: &mut Record, effort: Effort, interval: Duration, cpu_goal: Goal, 
         thread::sleep(span);
         let (usage, busy) = (running.usage().since(&before), busy_time().saturating_sub(busy));
         let taken_over = running.times_master();
-        flood.stop();
+        generator::stop([flood])?;
 
         let seconds = span.as_secs_f64();
-        let mut add = |metric, value| record.add("", metric, subject.name(), value);
+        let mut add = |metric, value| record.add("", metric, subject.column(), value);
         add(cpu, usage.cpu.as_secs_f64() * 1e3 / seconds);
         add(WAKE_UPS, count(usage.wake_ups) / seconds);
         add(BUSY, (busy.as_secs_f64() / seconds - alone).max(0.0) * 1e3);
         add(FALSE_FAILOVERS, count(taken_over as u64));
     }
+    Ok(())
 }
 
 /// Busy seconds of the machine in a second.

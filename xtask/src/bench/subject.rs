@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use vrrpd_lab::{AdvertFrame, Datapath, Host, Instance, Keepalived, Usage, Vrrpd};
 
+use super::record::Column;
+
 /// VRIDs of an interface.
 const PER_INTERFACE: usize = 255;
 
@@ -20,14 +22,14 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
-    /// In the order in which they are shown: the one that goals are about first, the one to compare with last.
     pub(crate) const ALL: [Self; 3] = [Self::Native, Self::Raw, Self::Keepalived];
 
-    pub(crate) const fn name(self) -> &'static str {
+    /// Where its figures go.
+    pub(crate) const fn column(self) -> Column {
         match self {
-            Self::Native => "vrrpd --xdp",
-            Self::Raw => "vrrpd",
-            Self::Keepalived => "keepalived",
+            Self::Native => Column::Native,
+            Self::Raw => Column::Raw,
+            Self::Keepalived => Column::Keepalived,
         }
     }
 
@@ -68,6 +70,14 @@ impl Running {
         }
     }
 
+    /// Ends it from one moment to the next.
+    pub(crate) fn kill(&self) {
+        match self {
+            Self::Vrrpd(vrrpd) => vrrpd.kill(),
+            Self::Keepalived(keepalived) => keepalived.crash(),
+        }
+    }
+
     /// Asks it to leave.
     pub(crate) fn leave(&self) {
         match self {
@@ -77,7 +87,43 @@ impl Running {
     }
 }
 
-/// Virtual routers of version 3 over IPv4, without virtual MAC addresses, 255 on `eth0`, the next on `eth1`…
+/// Who has the virtual MAC address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Vmac {
+    Nobody,
+    /// The interface, of which a virtual router then has one for itself. The daemon's default; keepalived has no such thing.
+    Interface,
+    /// A link above it; keepalived calls it `use_vmac`.
+    Macvlan,
+}
+
+impl Vmac {
+    pub(crate) const ALL: [Self; 3] = [Self::Nobody, Self::Interface, Self::Macvlan];
+
+    /// The value of the key `vmac`.
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Nobody => "none",
+            Self::Interface => "interface",
+            Self::Macvlan => "macvlan",
+        }
+    }
+
+    /// As part of a case's name.
+    pub(crate) fn case(self) -> String {
+        format!("vmac {}", self.key())
+    }
+
+    /// Who can do it.
+    pub(crate) const fn subjects(self) -> &'static [Subject] {
+        match self {
+            Self::Nobody | Self::Macvlan => &Subject::ALL,
+            Self::Interface => &[Subject::Native, Subject::Raw],
+        }
+    }
+}
+
+/// Virtual routers of version 3 over IPv4, 255 on `eth0`, the next on `eth1`…
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Routers {
     pub(crate) count: usize,
@@ -85,12 +131,13 @@ pub(crate) struct Routers {
     pub(crate) priority: u8,
     /// Virtual addresses of each.
     pub(crate) addresses: u8,
+    pub(crate) vmac: Vmac,
 }
 
 impl Routers {
-    /// As backup, with an address each.
+    /// As backup, with an address each, and without virtual MAC addresses.
     pub(crate) const fn new(count: usize, interval: Duration) -> Self {
-        Self { count, interval, priority: 100, addresses: 1 }
+        Self { count, interval, priority: 100, addresses: 1, vmac: Vmac::Nobody }
     }
 
     /// The interfaces that they are on.
@@ -132,9 +179,10 @@ impl Routers {
     /// The configuration file of vrrpd.
     pub(crate) fn toml(&self) -> String {
         let mut text = format!(
-            "[defaults]\nprotocol = \"v3\"\ninterval = \"{}ms\"\npriority = {}\nvmac = \"none\"\n",
+            "[defaults]\nprotocol = \"v3\"\ninterval = \"{}ms\"\npriority = {}\nvmac = \"{}\"\n",
             self.interval.as_millis(),
-            self.priority
+            self.priority,
+            self.vmac.key()
         );
         for (interface, vrid) in self.all() {
             let addresses: Vec<_> =
@@ -156,6 +204,7 @@ impl Routers {
             let mut addresses = routers.addresses(interface, vrid).map(|address| format!("{address}/32"));
             let first = addresses.next().unwrap_or_default();
             let instance = Instance::v3(vrid, &first, routers.interval).on(&name(interface));
+            let instance = if routers.vmac == Vmac::Macvlan { instance.vmac() } else { instance };
             addresses
                 .fold(instance.priority(routers.priority), |instance, address| instance.address(&address))
         })

@@ -2,20 +2,23 @@
 
 use std::fmt::Write as _;
 
-use super::record::{Figure, Figures, Goal, Samples};
+use super::record::{Column, Figure, Figures, Goal, Samples};
+
+/// Behind a figure that is judged: whether it is what it is to be.
+const MET: &str = " ✓";
+const MISSED: &str = " ✗";
 
 /// The table, with a line that says what it is about.
 pub(crate) fn of(figures: Option<&Figures>) -> String {
     let Some(figures) = figures else { return String::new() };
-    let mut subjects = Vec::new();
-    for (subject, _) in figures.all.iter().flat_map(|figure| &figure.subjects) {
-        if !subjects.contains(subject) {
-            subjects.push(*subject);
-        }
-    }
-    let head = ["case", "figure"].into_iter().chain(subjects.iter().copied()).chain(["ratio", "goal", ""]);
+    let mut columns: Vec<Column> =
+        figures.all.iter().flat_map(|figure| &figure.columns).map(|(column, _)| *column).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    let names = columns.iter().map(|column| column.name());
+    let head = ["case", "figure"].into_iter().chain(names).chain(["ratio", "goal"]);
     let mut rows: Vec<Vec<String>> = vec![head.map(str::to_owned).collect()];
-    rows.extend(figures.all.iter().map(|figure| row(figure, &subjects)));
+    rows.extend(figures.all.iter().map(|figure| row(figure, &columns)));
     let widths: Vec<usize> = (0..rows[0].len())
         .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
         .collect();
@@ -36,23 +39,17 @@ fn padded(row: &[String], widths: &[usize]) -> String {
     cells.join(" | ")
 }
 
-/// A figure, with a cell for each subject; the ratio is that of the subject that the goal is about.
-fn row(figure: &Figure, subjects: &[&str]) -> Vec<String> {
-    let unit = figure.metric.unit;
-    let name = figure.metric.name;
-    let mut row =
-        vec![figure.case.clone(), if unit.is_empty() { name.to_owned() } else { format!("{name} ({unit})") }];
-    row.extend(subjects.iter().map(|subject| {
-        let known = figure.subjects.iter().find(|(name, _)| name == subject);
-        known.map_or_else(String::new, |(_, samples)| cell(samples, figure.metric.goal))
+/// A figure, with a cell for each column; the ratios to the reference are in the order of the columns.
+fn row(figure: &Figure, columns: &[Column]) -> Vec<String> {
+    let mut row = vec![figure.case.clone(), figure.metric.title()];
+    row.extend(columns.iter().map(|column| {
+        let Some(samples) = figure.of(*column) else { return String::new() };
+        let mark = figure.met(*column).map_or("", |met| if met { MET } else { MISSED });
+        cell(samples, figure.metric.goal) + mark
     }));
-    let ratio = figure.subjects.first().and_then(|(name, _)| figure.ratio(name));
-    row.push(ratio.map(number).unwrap_or_default());
+    let ratios = columns.iter().filter_map(|column| figure.ratio(*column));
+    row.push(ratios.map(number).collect::<Vec<_>>().join(", "));
     row.push(figure.metric.goal.to_string());
-    row.push(match figure.met() {
-        None => String::new(),
-        Some(met) => if met { "met" } else { "missed" }.to_owned(),
-    });
     row
 }
 
@@ -62,10 +59,15 @@ fn cell(samples: &Samples, goal: Goal) -> String {
     let (minimum, maximum) = (number(samples.minimum()), number(samples.maximum()));
     match goal {
         _ if minimum == maximum => median,
-        Goal::Tail { .. } => {
+        Goal::Late { .. } => {
             format!("{median} ({minimum} to {maximum}, p99 {})", number(samples.p99()))
         }
-        Goal::None | Goal::AtMost(_) | Goal::Never(_) | Goal::PartOf(_) | Goal::Within(_) => {
+        Goal::None
+        | Goal::AtMost(_)
+        | Goal::Never(_)
+        | Goal::NotEarly
+        | Goal::PartOf(_)
+        | Goal::AtLeast(_) => {
             format!("{median} ({minimum} to {maximum})")
         }
     }

@@ -3,11 +3,7 @@
 //! A guest is many times slower than the machine it runs on, and what it is there for is another kernel. So the tests of
 //! what a kernel has a part in belong here: packets, addresses, links, devices, the program in the kernel. Loading that
 //! program takes a second or two there, since the verifier computes, so continuous integration runs fewer tests with it.
-//! A file that is in none of the lists below does not run:
-//! * `footprint`, `guards`, `wakeups`, `scale`: processor time, instructions, memory, hundreds of routers;
-//! * `xdp_timer`: how late a timer is; `xdp_program`: a million frames, minutes of computing;
-//! * `atropos`, `background`, `boot`, `cli`, `config`, `drop_in`, `files`, `log`, `man`, `scripts`, `toolkit`, `watch`: the
-//!   kernel has no part in them that changes.
+//! A file that is in [`ELSEWHERE`] does not run.
 
 use std::fmt;
 
@@ -26,13 +22,40 @@ const XDP: [&str; 1] = ["vlan_xdp"];
 const WITHOUT_XDP: [&str; 1] = ["old_kernel"];
 
 /// When all is asked for, also these with raw sockets,
-const MORE_RAW: [&str; 8] = ["ah", "election", "group", "magic", "reload", "rejects", "vmac", "wire"];
+const MORE_RAW: [&str; 10] =
+    ["ah", "election", "group", "guardian", "leftovers", "magic", "reload", "rejects", "vmac", "wire"];
 /// these with each data path,
 const MORE_EVERY: [&str; 4] = ["auth", "control", "keepalived", "priority"];
 /// these with the two in the kernel,
 const MORE_IN_KERNEL: [&str; 2] = ["election", "link"];
 /// and these, which choose the data path themselves.
-const MORE_XDP: [&str; 3] = ["datapath", "xdp_commands", "xdp_reports"];
+const MORE_XDP: [&str; 4] = ["datapath", "xdp_commands", "xdp_daemon", "xdp_reports"];
+
+/// Never: processor time, instructions, memory, hundreds of routers; how late a timer is; a million frames, minutes of
+/// computing; and what no kernel has a part in that changes.
+#[cfg(test)]
+const ELSEWHERE: [&str; 20] = [
+    "footprint",
+    "guards",
+    "wakeups",
+    "scale",
+    "xdp_timer",
+    "xdp_program",
+    "atropos",
+    "background",
+    "boot",
+    "cli",
+    "config",
+    "dist",
+    "drop_in",
+    "files",
+    "log",
+    "man",
+    "scripts",
+    "systemd",
+    "toolkit",
+    "watch",
+];
 
 /// What was chosen.
 #[derive(Clone, Debug, Default)]
@@ -98,5 +121,39 @@ impl Job {
     pub(super) fn line(&self) -> String {
         let arguments = self.arguments.join(" ");
         format!("{} {} --include-ignored {arguments}\n", self.datapath.name(), self.test)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use super::*;
+    use crate::cargo;
+
+    #[test]
+    fn every_test_file_is_in_the_plan_or_runs_elsewhere_and_no_other_is() {
+        let planned = [
+            &RAW[..],
+            &CLSACT.1,
+            &EVERY,
+            &XDP,
+            &WITHOUT_XDP,
+            &MORE_RAW,
+            &MORE_EVERY,
+            &MORE_IN_KERNEL,
+            &MORE_XDP,
+        ];
+        let planned: BTreeSet<&str> = planned.concat().into_iter().collect();
+        let elsewhere = BTreeSet::from(ELSEWHERE);
+        assert_eq!(planned.intersection(&elsewhere).count(), 0);
+        let files = fs::read_dir(cargo::root().join("tests/tests")).expect("there are tests");
+        let there: BTreeSet<String> = files
+            .map(|file| file.expect("it can be read").path())
+            .filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned()))
+            .collect();
+        let known: BTreeSet<String> = planned.union(&elsewhere).map(|name| (*name).to_owned()).collect();
+        assert_eq!(known, there);
     }
 }

@@ -19,11 +19,17 @@ pub(super) fn states() -> Vec<(&'static str, Bench)> {
     preempting.event(Event::Advert(advert(50, LOWER_ADDRESS)));
     let mut resigned = Bench::started(config());
     resigned.event(Event::Advert(advert(0, LOWER_ADDRESS)));
+    let mut resigned_over = Bench::started(config());
+    resigned_over.event(Event::Advert(advert(0, LOWER_ADDRESS)));
+    resigned_over.event(Event::Advert(advert(50, HIGHER_ADDRESS)));
     let mut forced = Bench::started(config());
     forced.event(Event::StandBack(Origin::Operator));
     forced.event(Event::Advert(advert(50, LOWER_ADDRESS)));
     let mut due = Bench::started(config());
     due.now = due.router.deadline().expect("has one");
+    let mut late = Bench::started(config());
+    late.now = late.router.deadline().expect("has one") + ms(361);
+    late.event(Event::Timer);
     let mut advert_due = Bench::master(config());
     advert_due.after(ms(100));
     let grouped = Config { grouped: true, ..config() };
@@ -45,8 +51,10 @@ pub(super) fn states() -> Vec<(&'static str, Bench)> {
         ("backup of 150", following),
         ("backup, preempting 50", preempting),
         ("backup, master resigned", resigned),
+        ("backup, master resigned, preempting 50", resigned_over),
         ("backup, told to stand back, of 50", forced),
         ("backup, timer due", due),
+        ("backup, listening again", late),
         ("master", Bench::master(config())),
         ("master, advert due", advert_due),
         ("member, init, owner", member_owner),
@@ -74,8 +82,10 @@ pub(super) fn events() -> Vec<(&'static str, Event)> {
         ("stand back", Event::StandBack(Origin::Operator)),
         ("resume", Event::Resume(Origin::Operator)),
         ("priority 90", Event::Priority(Priority(90))),
+        ("priority 40", Event::Priority(Priority(40))),
         ("addresses refused", Event::AddressesRefused),
         ("addresses lost", Event::AddressesLost),
+        ("stood still", Event::StoodStill),
         ("group ready", Event::GroupReady { hold: ms(360) }),
         ("group yields", Event::GroupYields),
     ])

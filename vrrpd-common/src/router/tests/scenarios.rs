@@ -306,11 +306,41 @@ fn a_new_priority_changes_the_wait_that_is_under_way() {
 #[test]
 fn a_backup_whose_priority_falls_below_its_master_s_follows_it() {
     let mut bench = Bench::started(config());
+    bench.after(ms(300));
     bench.event(Event::Advert(advert(95, LOWER_ADDRESS)));
+    assert_eq!(bench.wait(), Duration::from_nanos(60_937_500), "it is about to preempt");
+    bench.after(ms(50));
     bench.event(Event::Priority(Priority(90)));
-    bench.after(ms(100));
-    bench.event(Event::Advert(advert(95, LOWER_ADDRESS)));
-    assert_eq!(bench.wait(), Duration::from_nanos(300_000_000 + 166 * 100_000_000 / 256));
+    // The master was heard 50 ms ago, and need not be heard again for that.
+    assert_eq!(bench.wait(), Duration::from_nanos(250_000_000 + 166 * 100_000_000 / 256));
+    assert_eq!(
+        bench.run_to_deadline()[3],
+        transition(StateName::Backup, StateName::Master, Reason::MasterDownTimer)
+    );
+}
+
+#[test]
+fn a_lower_priority_that_is_above_its_master_s_still_preempts_in_time() {
+    let mut bench = Bench::started(config());
+    bench.after(ms(300));
+    bench.event(Event::Advert(advert(50, LOWER_ADDRESS)));
+    bench.event(Event::Priority(Priority(90)));
+    assert_eq!(bench.wait(), Duration::from_nanos(166 * 100_000_000 / 256), "what was waited counts");
+    assert_eq!(
+        bench.run_to_deadline()[3],
+        transition(StateName::Backup, StateName::Master, Reason::Preempted)
+    );
+}
+
+#[test]
+fn a_backup_whose_priority_falls_below_one_that_was_heard_after_a_resignation_follows_it() {
+    let mut bench = Bench::started(config());
+    bench.event(Event::Advert(advert(0, LOWER_ADDRESS)));
+    bench.after(ms(10));
+    bench.event(Event::Advert(advert(50, HIGHER_ADDRESS)));
+    bench.after(ms(10));
+    bench.event(Event::Priority(Priority(40)));
+    assert_eq!(bench.wait(), Duration::from_nanos(290_000_000 + 216 * 100_000_000 / 256));
 }
 
 #[test]
@@ -391,6 +421,44 @@ fn a_backup_that_stood_still_listens_before_it_acts() {
     assert_eq!(bench.event(Event::Timer), [Action::Notice(Notice::ClockGap(late))]);
     assert_eq!(bench.state(), StateName::Backup);
     assert_eq!(bench.run_to_deadline(), promotion(Reason::MasterDownTimer));
+}
+
+/// Version 3, 10 ms: Master_Down_Interval 36.09375 ms.
+fn fast() -> Config {
+    Config { interval: Interval::from_centis(1).expect("10 ms is legal"), ..config() }
+}
+
+#[test]
+fn a_backup_that_notices_its_deadline_much_too_late_listens_once_more_and_once_only() {
+    // Adverts may have been lost: the master sends ten in that time.
+    let mut bench = Bench::started(fast());
+    bench.now = bench.router.deadline().expect("has one") + ms(101);
+    assert_eq!(bench.event(Event::Timer), [Action::Notice(Notice::ClockGap(ms(101)))]);
+    assert_eq!(bench.wait(), Duration::from_nanos(36_093_750));
+    // A machine that is always that late takes over all the same.
+    bench.now = bench.router.deadline().expect("has one") + ms(900);
+    assert_eq!(bench.event(Event::Timer), promotion(Reason::MasterDownTimer));
+}
+
+#[test]
+fn a_backup_that_is_a_little_late_takes_over() {
+    let mut bench = Bench::started(fast());
+    bench.now = bench.router.deadline().expect("has one") + ms(100);
+    assert_eq!(bench.event(Event::Timer), promotion(Reason::MasterDownTimer));
+}
+
+#[test]
+fn a_router_whose_machine_was_suspended_listens_before_it_acts() {
+    // The clock that runs on in a suspended machine says so; the other one has not moved.
+    let mut bench = Bench::started(config());
+    bench.after(ms(300));
+    assert_eq!(bench.event(Event::StoodStill), []);
+    assert_eq!(bench.wait(), Duration::from_nanos(360_937_500));
+    assert_eq!(bench.run_to_deadline(), promotion(Reason::MasterDownTimer));
+    assert_eq!(
+        bench.event(Event::StoodStill),
+        [Action::GiveUpAddresses, transition(StateName::Master, StateName::Backup, Reason::ClockGap)]
+    );
 }
 
 #[test]

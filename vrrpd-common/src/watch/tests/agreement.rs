@@ -1,4 +1,5 @@
-//! The kernel's part against the state machine: whatever adverts come, both reckon with the same deadline.
+//! The kernel's part against the state machine: whatever adverts come, both reckon with the same deadline, also where the
+//! machine is told of none but those that the record holds when somebody looks.
 
 use core::net::Ipv4Addr;
 
@@ -125,8 +126,34 @@ proptest! {
     }
 
     #[test]
+    fn a_machine_that_is_told_what_the_record_holds_has_the_kernel_s_deadline_whenever_it_is_told(
+        preempt: bool,
+        adverts in prop::collection::vec(
+            (0..60_u64, prop_oneof![Just(0_u8), Just(50), Just(OWN), 0..=255_u8], 1..200_u16, 1..20_u8, any::<bool>()),
+            1..60,
+        ),
+    ) {
+        let (mut record, mut machine) = backup(preempt);
+        let (mut now, mut fed_until) = (START, 0);
+        for (millis, priority, centis, from, looks) in adverts {
+            now += 1 + millis * 1_000_000;
+            if now >= record.deadline {
+                break;
+            }
+            let heard = Heard::new(&advert(priority, centis, from), Instant::from_nanos(now));
+            record.take(&config(Role::Backup, preempt), Family::Ipv4, heard);
+            if looks {
+                feed(&mut machine, &record, &mut fed_until);
+                prop_assert_eq!(record.deadline, deadline(&machine));
+            }
+        }
+        feed(&mut machine, &record, &mut fed_until);
+        prop_assert_eq!(record.deadline, deadline(&machine));
+    }
+
+    #[test]
     fn what_the_daemon_missed_counts_when_it_makes_the_router_a_backup(
-        adverts in prop::collection::vec((1..50_u64, 0..=255_u8, 1..200_u16), 1..20),
+        adverts in prop::collection::vec((1..50_u64, prop_oneof![Just(0_u8), 0..=255_u8], 1..200_u16), 1..20),
     ) {
         // The kernel hears adverts while the daemon still takes the router for one that takes no part.
         let mut record = RouterRecord::default();
@@ -139,12 +166,59 @@ proptest! {
             record.take(&config(Role::Init, true), Family::Ipv4, heard);
         }
         record.obey(&command(&machine, 0, true));
-        // The daemon reads the record and feeds its machine with the newest advert.
-        let (at, last) = record.heard.advert(crate::abi::slot(Family::Ipv4, Vrid::new(51).expect("is legal")))
-            .expect("there was one");
-        machine.handle(at, RouterEvent::Advert(last), &mut |_| {});
-        // A master that was heard puts an expiry off; it never brings one forward.
-        prop_assert!(record.deadline >= deadline(&machine) || last.priority == Priority::RESIGN);
+        // The daemon reads the record, feeds its machine, and tells the kernel if that has another deadline.
+        feed(&mut machine, &record, &mut 0);
+        // A master that was heard puts an expiry off; it never brings one forward, which the daemon has to say.
+        prop_assert!(record.deadline >= deadline(&machine));
+        if record.resigned == record.heard {
+            prop_assert_eq!(record.deadline, deadline(&machine));
+        }
+        record.obey(&command(&machine, record.heard.at, true));
+        prop_assert_eq!(record.deadline, deadline(&machine));
+    }
+}
+
+/// Tells the machine what the record holds and it has not been told.
+fn feed(machine: &mut VirtualRouter, record: &RouterRecord, fed_until: &mut u64) {
+    let slot = crate::abi::slot(Family::Ipv4, Vrid::new(51).expect("is legal"));
+    for heard in record.in_order() {
+        if heard.at > *fed_until {
+            *fed_until = heard.at;
+            let (at, advert) = heard.advert(slot).expect("there was one");
+            machine.handle(at, RouterEvent::Advert(advert), &mut |_| {});
+        }
+    }
+}
+
+#[test]
+fn a_resignation_that_a_lower_advert_follows_at_once_is_heard_of() {
+    let (mut record, mut machine) = backup(true);
+    let take = |record: &mut RouterRecord, millis: u64, priority, from| {
+        let at = Instant::from_nanos(START + millis * 1_000_000);
+        record.take(&config(Role::Backup, true), Family::Ipv4, Heard::new(&advert(priority, 10, from), at))
+    };
+    take(&mut record, 10, 150, 1);
+    take(&mut record, 11, 50, 2);
+    assert!(take(&mut record, 12, 0, 1).report, "whatever was reported just before");
+    take(&mut record, 13, 50, 2);
+    feed(&mut machine, &record, &mut 0);
+    assert_eq!(deadline(&machine), START + 12_000_000 + 60_937_500);
+    assert_eq!(record.deadline, deadline(&machine));
+    assert!(!take(&mut record, 14, 0, 1).report, "said again it is no news");
+}
+
+#[test]
+fn a_resignation_that_the_daemon_did_not_know_of_counts_though_a_lower_advert_came_after_it() {
+    for role in [Role::Init, Role::Master, Role::Backup] {
+        let mut record = RouterRecord::default();
+        record.obey(&Command { config: config(role, true), deadline: START * 2, ..Command::default() });
+        for (millis, priority) in [(10, 0), (11, 50)] {
+            let at = Instant::from_nanos(START + millis * 1_000_000);
+            record.take(&config(role, true), Family::Ipv4, Heard::new(&advert(priority, 10, 1), at));
+        }
+        let machine = machine(true);
+        record.obey(&command(&machine, START, true));
+        assert_eq!(record.deadline, START + 10_000_000 + 60_937_500, "{role:?}");
     }
 }
 

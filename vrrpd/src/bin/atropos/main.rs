@@ -181,7 +181,8 @@ fn ask(cli: &Cli, sockets: &[PathBuf], selector: Selector) -> u8 {
 /// Adds what the kernel says to each router that it handles, and returns those whose daemon is one of the silent ones.
 fn ask_kernel(routers: &mut [RouterReport], silent: &[&Path], cli: &Cli) -> Vec<SilentReport> {
     let chosen = Selector { interface: cli.interface.clone(), vrid: cli.vrid };
-    let unknown = survey::join_kernel(routers.iter_mut(), &chosen);
+    let complain = |reason: &str| eprintln!("atropos: {reason}");
+    let unknown = survey::join_kernel(routers.iter_mut(), &chosen, complain);
     let of_the_silent = |router: &SilentReport| {
         let this = Selector { interface: Some(router.interface.clone()), vrid: Some(router.vrid) };
         silent.iter().any(|socket| may_serve(socket, &this))
@@ -191,7 +192,8 @@ fn ask_kernel(routers: &mut [RouterReport], silent: &[&Path], cli: &Cli) -> Vec<
 
 fn json(routers: &[RouterReport], silent: &[SilentReport]) -> String {
     // Reports are made of texts and numbers, which JSON can always say.
-    let values = routers.iter().map(serde_json::to_value).chain(silent.iter().map(serde_json::to_value));
+    let values =
+        routers.iter().map(serde_json::to_value).chain(silent.iter().map(|router| Ok(router.to_json())));
     let values: Vec<_> = values.filter_map(Result::ok).collect();
     serde_json::to_string_pretty(&values).unwrap_or_default() + "\n"
 }

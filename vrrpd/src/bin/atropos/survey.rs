@@ -39,16 +39,25 @@ pub(crate) fn no_answer(error: &io::Error) -> String {
 }
 
 /// Adds what the kernel says to each router that it handles, and returns those of the chosen ones that are not among
-/// them.
+/// them. What cannot be read is said through `complain`.
 pub(crate) fn join_kernel<'a>(
     routers: impl Iterator<Item = &'a mut RouterReport>,
     chosen: &Selector,
+    mut complain: impl FnMut(&str),
 ) -> Vec<SilentReport> {
     let mut routers: Vec<_> = routers.collect();
     let now = clock::now();
     let mut unknown = Vec::new();
     for pinned in pins::pinned() {
-        for (family, vrid, kernel) in pinned.routers(now) {
+        let pinned = match pinned {
+            Ok(pinned) => pinned,
+            Err(reason) => {
+                complain(&reason);
+                continue;
+            }
+        };
+        let mut has_program = None;
+        for (family, vrid, mut kernel) in pinned.routers(now) {
             let (interface, vrid, family) = (pinned.interface.clone(), vrid.get(), family.name().to_owned());
             let known = routers.iter_mut().find(|router| {
                 router.interface == interface && router.vrid == vrid && router.family == family
@@ -56,6 +65,9 @@ pub(crate) fn join_kernel<'a>(
             if let Some(router) = known {
                 router.kernel = router.datapath.starts_with("xdp").then_some(kernel);
             } else if chosen.matches(&interface, vrid) {
+                if !*has_program.get_or_insert_with(|| pinned.has_program()) {
+                    kernel.without_program();
+                }
                 unknown.push(SilentReport { interface, vrid, family, state: None, kernel });
             }
         }

@@ -121,7 +121,7 @@ fn gather(dir: &Path, chosen: &Selector, news: &Sender<News>) {
             Answer::Routers(routers) => routers.iter_mut(),
             Answer::Silence(_) => [].iter_mut(),
         });
-        survey.kernel = join_kernel(routers, chosen);
+        survey.kernel = join_kernel(routers, chosen, |_| {});
         if news.send(News::Survey(survey.clone())).is_err() {
             return;
         }

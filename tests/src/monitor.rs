@@ -1,0 +1,144 @@
+//! What the kernel tells of links and addresses, and the time between two such things.
+
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
+};
+
+use crate::{Host, stretched};
+
+const HEADER: usize = 16;
+const LONGEST: usize = 32 << 10;
+const POLL: Duration = Duration::from_micros(100);
+
+/// Told by the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The link of this number has no carrier.
+    NoCarrier(u32),
+    /// This address is on no link any more.
+    AddressGone(Ipv4Addr),
+}
+
+/// Listens to what the kernel tells of a machine from the moment this is made.
+#[derive(Debug)]
+pub struct Monitor {
+    socket: OwnedFd,
+    /// When nothing more was there to be read.
+    empty_at: Instant,
+    /// Read and not handed out, in reverse.
+    waiting: Vec<Told>,
+}
+
+impl Monitor {
+    /// Starts to listen.
+    pub fn on(host: &Host) -> Self {
+        let socket = host.namespace().enter(|| {
+            let socket = socket(
+                AddressFamily::Netlink,
+                SockType::Raw,
+                SockFlag::SOCK_NONBLOCK,
+                SockProtocol::NetlinkRoute,
+            );
+            let socket = socket.expect("there is netlink");
+            let groups = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR;
+            let groups = u32::try_from(groups).expect("bits");
+            bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups)).expect("everybody may listen");
+            socket
+        });
+        Self { socket, empty_at: Instant::now(), waiting: Vec::new() }
+    }
+
+    /// The longest that can have passed between one thing that is told and another one behind it. How late this hears of
+    /// either makes it longer, never shorter.
+    pub fn longest_between(&mut self, limit: Duration, first: Told, second: Told) -> Duration {
+        let (_, after) = self.wait(limit, first);
+        let (before, _) = self.wait(limit, second);
+        before - after
+    }
+
+    /// Waits until this is told: by when at the latest, and after what time for sure.
+    fn wait(&mut self, limit: Duration, wanted: Told) -> (Instant, Instant) {
+        let until = Instant::now() + stretched(limit);
+        loop {
+            let after = self.empty_at;
+            match self.next() {
+                Some(told) if told == wanted => return (Instant::now(), after),
+                Some(_) => {}
+                None => {
+                    assert!(Instant::now() < until, "waited {limit:?} in vain: {wanted:?}");
+                    thread::sleep(POLL);
+                }
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<Told> {
+        while self.waiting.is_empty() {
+            let mut buffer = vec![0; LONGEST];
+            let now = Instant::now();
+            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+                Ok(length) => {
+                    self.waiting = messages(&buffer[..length]);
+                    self.waiting.reverse();
+                }
+                Err(Errno::EAGAIN) => {
+                    self.empty_at = now;
+                    return None;
+                }
+                Err(error) => panic!("what the kernel tells: {error}"),
+            }
+        }
+        self.waiting.pop()
+    }
+}
+
+/// The number of an interface of a machine.
+pub fn index_of(host: &Host, interface: &str) -> u32 {
+    host.namespace().enter(|| if_nametoindex(interface)).expect("the interface is there")
+}
+
+/// What a datagram of the kernel says, as far as it matters here.
+fn messages(mut octets: &[u8]) -> Vec<Told> {
+    let mut all = Vec::new();
+    while let Some(length) = number(octets, 0).and_then(|length| usize::try_from(length).ok()) {
+        let Some(message) = octets.get(HEADER..length) else { break };
+        let kind = u16::from_ne_bytes([octets[4], octets[5]]);
+        all.extend(told(kind, message));
+        octets = octets.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    all
+}
+
+fn told(kind: u16, message: &[u8]) -> Option<Told> {
+    match kind {
+        libc::RTM_NEWLINK => {
+            let (index, flags) = (number(message, 4)?, number(message, 8)?);
+            let lower_up = u32::try_from(libc::IFF_LOWER_UP).expect("a bit");
+            (flags & lower_up == 0).then_some(Told::NoCarrier(index))
+        }
+        libc::RTM_DELADDR => {
+            let mut attributes = message.get(8..)?;
+            while let [low, high, kind_low, kind_high, ..] = *attributes {
+                let length = usize::from(u16::from_ne_bytes([low, high]));
+                let value = attributes.get(4..length)?;
+                if u16::from_ne_bytes([kind_low, kind_high]) == libc::IFA_LOCAL {
+                    return Some(Told::AddressGone(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?)));
+                }
+                attributes = attributes.get(length.next_multiple_of(4)..)?;
+            }
+            None
+        }
+        _ => None,
+    }
+}
+
+fn number(octets: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(octets.get(at..at + 4)?.try_into().ok()?))
+}
