@@ -311,7 +311,7 @@ pub fn write_aside(path: &Path, mode: u32, contents: &str) -> Result<(), RunDirE
 impl Drop for RunDir {
     fn drop(&mut self) {
         let is_ours = |path: &PathBuf| {
-            let pid = fs::read_to_string(path.with_extension("pid")).ok();
+            let pid = read(&path.with_extension("pid")).ok();
             pid.is_none_or(|pid| pid.trim() == std::process::id().to_string())
         };
         // The pid files say whose the others are, and go last.

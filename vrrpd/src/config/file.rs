@@ -71,8 +71,9 @@ pub(super) struct Complaint {
 /// Reads a file: at least one router, no router twice, and the groups that they form. Looks at the scripts it names.
 pub fn read(path: &Path) -> Result<Configuration, FileError> {
     let octets = fs::read(path).map_err(|error| FileError::Unreadable { path: path.to_owned(), error })?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
     let (text, parsed) = match str::from_utf8(&octets) {
-        Ok(text) => (text, parse(text, path.parent().unwrap_or(Path::new("/")))),
+        Ok(text) => (text, parse(text, directory)),
         Err(error) => {
             let right = octets.get(..error.valid_up_to()).unwrap_or_default();
             let message = "what stands here is no UTF-8, which the file has to be".to_owned();
@@ -243,11 +244,11 @@ impl<'de> Deserialize<'de> for Setting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vrrpd_common::{Priority, Version};
 
     fn parse(text: &str) -> Result<Configuration, Complaint> {
-        super::parse(text, Path::new("/etc"))
+        super::parse(text, Path::new("/etc/vrrpd"))
     }
-    use vrrpd_common::{Priority, Version};
 
     fn complaint(text: &str) -> (usize, usize, String) {
         let complaint = parse(text).expect_err("is wrong");

@@ -112,14 +112,16 @@ impl Daemon {
         }
     }
 
-    /// Does what can be done now to make the routers those of the file.
+    /// Does what can be done now to make the routers those of the file; `true` when that was something.
     pub(super) fn settle(&mut self) -> bool {
-        let mut changed = false;
         if matches!((&self.reload.stage, &self.reload.read), (Stage::Idle, None)) {
-            return changed;
+            return false;
         }
+        let mut has_done = false;
         loop {
             if let Stage::Changing(..) = self.reload.stage {
+                // Once all is sent, nothing may wake us any more.
+                self.flush();
                 let leaving: Vec<_> =
                     self.present().filter(|(_, router)| router.is_leaving()).map(|(id, _)| id).collect();
                 for id in leaving {
@@ -130,22 +132,19 @@ impl Daemon {
                 || !self.reload.awaited.is_empty()
                 || self.links.iter().any(Link::is_loading)
             {
-                return changed;
+                return has_done;
             }
+            has_done = true;
             match (std::mem::take(&mut self.reload.stage), self.reload.read.take()) {
-                (Stage::Idle, None) => return changed,
+                (Stage::Idle, None) => return has_done,
                 (Stage::Idle, Some(read)) => self.look(read),
                 (Stage::Looking(_), Some(newer)) => {
                     self.forget_programs();
                     self.look(newer);
                 }
-                (Stage::Looking(wanted), None) => {
-                    changed = true;
-                    self.make_so(wanted);
-                }
+                (Stage::Looking(wanted), None) => self.make_so(wanted),
                 (Stage::Changing(arriving, groups), newer) => {
                     self.reload.read = newer;
-                    changed = true;
                     self.begin_all(arriving, &groups);
                 }
             }
@@ -345,8 +344,7 @@ impl Daemon {
             self.tell_kernel(id, Event::Timer);
         }
         if leaves_group {
-            // It may have waited for the others; what the kernel has heard may keep it from being Master.
-            self.hear_kernel(id);
+            // It may have waited for the others.
             self.event(id, Event::GroupReady { hold: Duration::ZERO }, None);
         }
     }
