@@ -166,6 +166,7 @@ fn without_a_bpf_file_system_that_can_be_mounted_there_are_no_pins_and_everythin
         format!("umount -a -t bpf; exec {setpriv} --inh-caps -all --bounding-set -sys_admin -- \"$@\"");
     let backup = router(&b, 100, Datapath::Native);
     let backup = backup.through(in_mounts_of_its_own(&become_poor)).start();
+    backup.wait_log(SOON, "not pinned");
     assert_eq!(backup.count_in_log("not pinned"), 1, "the log says it once");
     assert!(!b.namespace().pins("eth0").exists());
     assert_serves(&lab, &backup, &master, &client);

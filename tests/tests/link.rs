@@ -108,6 +108,7 @@ fn interface_that_cannot_tell_whether_it_has_a_link_counts_as_up() {
     let router = Vrrpd::on(&a).interface("ifb9").vrid(51).address("10.9.0.100/24").v3("100ms");
     let router = router.datapath(Datapath::Raw).start();
     router.wait_state("master", SOON);
+    router.wait_log(SOON, "cannot tell whether it has a link");
     assert_eq!(router.count_in_log("cannot tell whether it has a link"), 1, "{:#?}", router.log());
 }
 

@@ -256,6 +256,7 @@ fn macvlan_that_cannot_be_made_is_done_without_or_refused() {
     let without = router(&a, 100, "macvlan").start();
     let state = without.wait_state("master", SOON);
     assert_eq!((&state["vmac"], &state["vmac_mode"]), (&serde_json::Value::Null, &"none".into()));
+    without.wait_log(SOON, "as with -n");
     assert_eq!(without.count_in_log("as with -n"), 1);
     assert!(a.has_address("eth0", CIDR));
     assert_eq!(without.terminate(), 0);
@@ -277,6 +278,7 @@ fn interface_whose_driver_takes_no_other_mac_is_served_without_or_not_at_all() {
     let without = router().start();
     let state = without.wait_state("master", SOON);
     assert_eq!((&state["vmac"], &state["vmac_mode"]), (&serde_json::Value::Null, &"none".into()));
+    without.wait_log(SOON, "as with -n");
     assert_eq!(without.count_in_log("as with -n"), 1);
     assert!(a.has_address("ifb9", "10.9.0.100/24"));
     assert_eq!(without.terminate(), 0);

@@ -49,6 +49,8 @@ pub(super) struct Link {
     program: Program,
     /// The program is on the interface already, of which nothing else is open yet.
     attached: Option<Box<XdpPath>>,
+    /// The numbers of the programs that it had; what is known of the interface may be as old as any of them.
+    own_programs: Vec<u32>,
     pub(super) table: Table,
     pub(super) routers: Vec<RouterId>,
     /// What was said of discarded adverts.
@@ -118,6 +120,7 @@ impl Link {
             arriving: None,
             program: Program::None,
             attached: None,
+            own_programs: Vec::new(),
             table: Table::default(),
             routers: Vec::new(),
             rejects_said: Spacing::default(),
@@ -161,6 +164,7 @@ impl Link {
         let index = interface.index;
         let path = match attached {
             Ok(xdp) => {
+                self.own_programs.push(xdp.number());
                 readiness.add(&xdp, id.number(KERNEL))?;
                 info!(
                     interface = self.name,
@@ -232,7 +236,12 @@ impl Link {
 
     /// Why the interface cannot have a program, as far as that can be said without one.
     pub(super) fn obstacle(&self, interface: &Interface) -> Option<Refusal> {
-        XdpPath::obstacle(&self.name, self.xdp, interface.xdp_program)
+        XdpPath::obstacle(&self.name, self.xdp, self.foreign_program(interface))
+    }
+
+    /// The program of somebody else on the interface. The kernel does not tell that ours has been taken off.
+    fn foreign_program(&self, interface: &Interface) -> Option<u32> {
+        interface.xdp_program.filter(|program| !self.own_programs.contains(program))
     }
 
     /// The places of the routers in the program's maps.
@@ -282,12 +291,13 @@ impl Link {
             return refused.map_or(Ok(()), |reason| Err(Refusal(reason.to_owned())));
         }
         let Some(interface) = &self.interface else { return Ok(()) };
-        if let Some(obstacle) = XdpPath::obstacle(&self.name, wanted, interface.xdp_program) {
+        if let Some(obstacle) = XdpPath::obstacle(&self.name, wanted, self.foreign_program(interface)) {
             return Err(obstacle);
         }
         match std::mem::take(&mut self.program) {
             Program::Ready(program) => {
                 let attached = XdpPath::attach(*program?, interface.index, &self.name, wanted)?;
+                self.own_programs.push(attached.number());
                 self.attached = Some(Box::new(attached));
             }
             other @ (Program::None | Program::Loading) => self.program = other,

@@ -33,6 +33,7 @@ pub enum Tier {
 /// the program. Of the object it was loaded from nothing is kept: that is some hundred KiB.
 pub struct XdpPath {
     tier: Tier,
+    number: u32,
     /// Why it is not the better tier.
     reason: Option<String>,
     commands: Commands,
@@ -79,6 +80,7 @@ impl XdpPath {
         });
         let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
         let Some((tier, link)) = attached else { return Err(Refusal(reason.unwrap_or_default())) };
+        let number = loaded.program(PROGRAM)?.info().map_err(|error| refusal(&error))?.id();
         let (records, rejects) = (loaded.map("RECORDS")?, loaded.map("REJECTS")?);
         let pins = Pins::make(name, &records, &rejects).map_err(|reason| {
             info!(
@@ -95,6 +97,7 @@ impl XdpPath {
         let ring = RingBuf::try_from(loaded.map("EVENTS")?).map_err(|error| Refusal(chain(&error)))?;
         Ok(Self {
             tier,
+            number,
             reason,
             records,
             ring,
@@ -110,6 +113,11 @@ impl XdpPath {
     /// Where the program runs.
     pub fn tier(&self) -> Tier {
         self.tier
+    }
+
+    /// The kernel's number of the program.
+    pub fn number(&self) -> u32 {
+        self.number
     }
 
     /// Why it does not run in a better place.
