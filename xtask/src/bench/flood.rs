@@ -45,10 +45,12 @@ fn under(record: &mut Record, span: Duration, flood: impl Fn(&Host) -> Flood) ->
         let before = (running.usage(), flood.sent());
         thread::sleep(span);
         let (usage, sent) = (running.usage().since(&before.0), flood.sent() - before.1);
+        // Before the master falls silent.
+        let failovers = running.times_master();
         generator::stop([adverts, flood])?;
         let seconds = span.as_secs_f64();
         let mut add = |metric, value| record.add("", metric, subject.column(), value);
-        add(FALSE_FAILOVERS, count(running.times_master() as u64));
+        add(FALSE_FAILOVERS, count(failovers as u64));
         add(CPU, usage.cpu.as_secs_f64() * 100.0 / seconds);
         add(RATE, count(sent) / seconds);
     }
