@@ -14,7 +14,6 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair, sockopt,
 };
@@ -129,8 +128,12 @@ impl Guardian {
 
     /// Tells it something; `WouldBlock` when it has not yet listened to what came before.
     pub fn tell(&self, message: &Message) -> io::Result<()> {
+        self.send(message, MsgFlags::MSG_DONTWAIT)
+    }
+
+    fn send(&self, message: &Message, flags: MsgFlags) -> io::Result<()> {
         let text = serde_json::to_vec(message)?;
-        send(self.socket.as_raw_fd(), &text, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?;
+        send(self.socket.as_raw_fd(), &text, flags | MsgFlags::MSG_NOSIGNAL)?;
         Ok(())
     }
 
@@ -141,9 +144,9 @@ impl Guardian {
 
     /// Lets it go: there is nothing left to undo.
     pub fn dismiss(self) {
-        let told = send_all(&self.socket, &Message::Farewell);
+        let told = self.send(&Message::Farewell, MsgFlags::empty());
         // It ends at once, or has ended already.
-        if told.is_ok() || told.is_err_and(|error| error == Errno::EPIPE) {
+        if told.is_ok() || told.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
             let _ = waitpid(self.process, None);
         }
     }
@@ -154,10 +157,4 @@ impl AsFd for Guardian {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// Sends a message, and waits for room if need be.
-fn send_all(socket: &impl AsFd, message: &Message) -> Result<(), Errno> {
-    let text = serde_json::to_vec(message).map_err(|_| Errno::EINVAL)?;
-    send(socket.as_fd().as_raw_fd(), &text, MsgFlags::MSG_NOSIGNAL).map(drop)
 }
