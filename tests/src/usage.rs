@@ -13,6 +13,8 @@ pub struct Usage {
     pub wake_ups: u64,
     /// Resident memory in KiB; pages that processes share are counted for each.
     pub resident: u64,
+    /// The same with pages that processes share counted once, in parts for each of them; in KiB.
+    pub proportional: u64,
     /// What of it is not a page of a file, which the system can drop and read again: heap, stacks, and the kernel's maps
     /// where they are mapped; in KiB.
     pub own: u64,
@@ -21,7 +23,12 @@ pub struct Usage {
 impl Usage {
     /// Of the process with this id and all that it has started, as they are now. What has ended is not counted.
     pub fn of(pid: i32) -> Self {
-        let mut sum = Self { resident: resident(pid), own: own(pid), ..Self::default() };
+        let mut sum = Self {
+            resident: resident(pid),
+            proportional: proportional(pid),
+            own: own(pid),
+            ..Self::default()
+        };
         for thread in threads(pid) {
             sum.cpu += cpu(&thread);
             sum.wake_ups += wake_ups(&thread);
@@ -30,6 +37,7 @@ impl Usage {
                 sum.cpu += more.cpu;
                 sum.wake_ups += more.wake_ups;
                 sum.resident += more.resident;
+                sum.proportional += more.proportional;
                 sum.own += more.own;
             }
         }
@@ -43,6 +51,7 @@ impl Usage {
             cpu: self.cpu.saturating_sub(before.cpu),
             wake_ups: self.wake_ups.saturating_sub(before.wake_ups),
             resident: self.resident,
+            proportional: self.proportional,
             own: self.own,
         }
     }
@@ -84,6 +93,11 @@ fn wake_ups(thread: &Path) -> u64 {
 fn resident(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     field(&status, "VmRSS:")
+}
+
+fn proportional(pid: i32) -> u64 {
+    let sums = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    field(&sums, "Pss:")
 }
 
 fn own(pid: i32) -> u64 {

@@ -36,6 +36,22 @@ fn one_router_takes_less_than_6_mib_of_memory() {
 }
 
 #[test]
+fn what_loading_a_program_takes_is_given_back() {
+    let _alone = alone();
+    let own_memory = |options: &[&str]| {
+        let lab = Lab::new();
+        let [a] = lab.hosts();
+        let router = Vrrpd::on(&a).vrid(51).priority(255).address(CIDR).args(options).start();
+        router.wait_state("master", SOON);
+        router.usage().own
+    };
+    // With a virtual MAC address there is a program for frames to the own one.
+    let (without, with) = (own_memory(&["--vmac", "none"]), own_memory(&["--vmac", "interface"]));
+    println!("own memory: {without} KiB without a virtual MAC address, {with} KiB with one");
+    assert!(with < without + 512, "{with} KiB, not {without} KiB");
+}
+
+#[test]
 fn idle_backup_wakes_only_for_adverts() {
     let _alone = alone();
     let lab = Lab::new();

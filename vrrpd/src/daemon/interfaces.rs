@@ -8,10 +8,11 @@ use vrrpd_common::{Duration, Instant};
 
 use super::instance::{Instance, Task};
 use super::link::{Link, LinkId};
-use super::{Daemon, start};
+use super::{Daemon, Made, start};
 use crate::clock;
 use crate::config::Vmac;
-use crate::datapath::program::{Loaded, Refusal};
+use crate::datapath::own_mac::Wanted;
+use crate::datapath::program::Loaded;
 use crate::datapath::{RouterId, vlans};
 use crate::interface::Interface;
 use crate::interface::service::Report;
@@ -117,18 +118,21 @@ impl Daemon {
     /// Loads the program for an interface aside, unless that has begun: routers on other interfaces have adverts to send.
     pub(super) fn load_program(&mut self, id: LinkId, slots: Vec<u32>) {
         if self.links.get_mut(id.0).is_some_and(Link::begins_loading) {
-            let programs = self.programs_in.clone();
+            let made = self.made_in.clone();
             tokio::task::spawn_blocking(move || {
                 // Nobody listens when the daemon leaves.
-                let _ = programs.send((id, Loaded::load(slots, ASIDE)));
+                let _ = made.send((id, Made::Program(Loaded::load(slots, ASIDE))));
             });
         }
     }
 
-    /// The program for an interface is there.
-    pub(super) fn loaded(&mut self, id: LinkId, program: Result<Loaded, Refusal>) {
+    /// What was made aside for an interface is there.
+    pub(super) fn made(&mut self, id: LinkId, made: Made) {
         let Some(link) = self.links.get_mut(id.0) else { return };
-        link.loaded(program);
+        match made {
+            Made::Program(program) => link.loaded(program),
+            Made::OwnMac(wanted, frames) => return link.keep_own_mac(&wanted, frames),
+        }
         if let Some(interface) = link.arriving.take() {
             self.link_changed(id, &interface);
         }
@@ -232,15 +236,26 @@ impl Daemon {
         self.act(id);
     }
 
-    /// Has interfaces that get a virtual MAC address take in frames to their own one as well.
+    /// What interfaces that get a virtual MAC address need in order to take in frames to their own one as well, and do not
+    /// have yet.
+    pub(super) fn wanted_own_macs(&mut self) -> Vec<(LinkId, Wanted)> {
+        let links = self.links.iter_mut().enumerate().map(|(place, link)| (LinkId(place), link));
+        let wanted = links.filter_map(|(id, link)| {
+            let of_link = |router: &&Instance| router.link == id && !router.is_gone();
+            let mac = self.routers.iter().filter(of_link).find_map(|router| router.vmac.own_mac());
+            Some((id, link.wants_own_mac(mac)?))
+        });
+        wanted.collect()
+    }
+
+    /// Has interfaces that get a virtual MAC address take in frames to their own one as well, soon.
     pub(super) fn keep_own_macs(&mut self) {
-        for (place, link) in self.links.iter_mut().enumerate() {
-            let of_link = |router: &&Instance| router.link == LinkId(place) && !router.is_gone();
-            if link.interface.is_some() {
-                link.keep_own_mac(
-                    self.routers.iter().filter(of_link).find_map(|router| router.vmac.own_mac()),
-                );
-            }
+        for (id, wanted) in self.wanted_own_macs() {
+            let made = self.made_in.clone();
+            tokio::task::spawn_blocking(move || {
+                let frames = wanted.attach();
+                let _ = made.send((id, Made::OwnMac(wanted, frames)));
+            });
         }
     }
 

@@ -11,7 +11,7 @@ use vrrpd_common::{Duration, Family, Instant, MacAddr, Reject, Rejection, Vrid};
 use super::spacing::Spacing;
 use crate::config::{VirtualAddress, Xdp};
 use crate::datapath::membership::Membership;
-use crate::datapath::own_mac::OwnMacFrames;
+use crate::datapath::own_mac::{OwnMacFrames, Wanted};
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::raw::RawPath;
 use crate::datapath::readiness::Readiness;
@@ -61,9 +61,9 @@ pub(super) struct Link {
     pub(super) xdp_pass: bool,
     /// Adverts that the interface did not take.
     pub(super) unsendable: Vec<(RouterId, usize, io::Error)>,
-    /// Its own MAC address, and what has the interface take in frames to that while it has a virtual one; `None`: that is
-    /// not possible.
-    own_mac_frames: Option<(MacAddr, Option<OwnMacFrames>)>,
+    /// What has the interface take in frames to its own MAC address while it has a virtual one, once it is there; there is
+    /// none where that is not possible.
+    own_mac_frames: Option<(Wanted, Option<OwnMacFrames>)>,
     /// A failure to send is said once until sending works again.
     send_failed: bool,
 }
@@ -198,24 +198,34 @@ impl Link {
         }
     }
 
-    /// Has the interface take in frames to this MAC address, its own, also while it has a virtual one; `None`: it never
-    /// has one. What was not possible once is not tried again.
-    pub(super) fn keep_own_mac(&mut self, mac: Option<MacAddr>) {
+    /// What has to be attached for the interface to take in frames to this MAC address, its own, also while it has a virtual
+    /// one; `None` for the address: it never has one. What was asked for once is not asked for again.
+    pub(super) fn wants_own_mac(&mut self, mac: Option<MacAddr>) -> Option<Wanted> {
         let Some(mac) = mac else {
             self.own_mac_frames = None;
-            return;
+            return None;
         };
-        if self.own_mac_frames.as_ref().is_some_and(|(kept, _)| *kept == mac) {
+        let wanted = Wanted { interface: self.name.clone(), index: self.interface.as_ref()?.index, mac };
+        if self.own_mac_frames.as_ref().is_some_and(|(asked, _)| *asked == wanted) {
+            return None;
+        }
+        self.own_mac_frames = Some((wanted.clone(), None));
+        Some(wanted)
+    }
+
+    /// What was asked for has been attached, or not; by now something else may be wanted.
+    pub(super) fn keep_own_mac(&mut self, attached: &Wanted, frames: Result<OwnMacFrames, Refusal>) {
+        let Some((wanted, kept)) = &mut self.own_mac_frames else { return };
+        if wanted != attached {
             return;
         }
-        let Some(interface) = &self.interface else { return };
-        let frames = OwnMacFrames::attach(&self.name, interface.index, mac).map_err(|Refusal(reason)| {
-            info!(
-                interface = self.name, %mac, reason,
+        match frames {
+            Ok(frames) => *kept = Some(frames),
+            Err(Refusal(reason)) => info!(
+                interface = self.name, mac = %wanted.mac, reason,
                 "while Master, frames to the interface's own MAC address are lost; hosts are told of the virtual one"
-            );
-        });
-        self.own_mac_frames = Some((mac, frames.ok()));
+            ),
+        }
     }
 
     /// The interface has its own MAC address again, ahead of the kernel's notification.

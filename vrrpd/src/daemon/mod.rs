@@ -33,6 +33,7 @@ use vrrpd_common::{Duration, Instant};
 use crate::clock::{self, Alarm, Suspension};
 use crate::config::Configuration;
 use crate::control::server::Command;
+use crate::datapath::own_mac::{OwnMacFrames, Wanted};
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::readiness::Readiness;
 use crate::datapath::{Arrival, RouterId};
@@ -82,9 +83,9 @@ pub struct Daemon {
     last_ticket: u64,
     commands: mpsc::Receiver<Command>,
     changing: Vec<Changing>,
-    /// Programs that were loaded aside; kept with the other end, so that it never closes.
-    programs_in: mpsc::UnboundedSender<(LinkId, Result<Loaded, Refusal>)>,
-    programs: mpsc::UnboundedReceiver<(LinkId, Result<Loaded, Refusal>)>,
+    /// What was made aside; kept with the other end, so that it never closes.
+    made_in: mpsc::UnboundedSender<(LinkId, Made)>,
+    made: mpsc::UnboundedReceiver<(LinkId, Made)>,
     events: broadcast::Sender<EventReport>,
     /// Elsewhere while it is read.
     inbox: Option<Inbox>,
@@ -115,7 +116,15 @@ enum Wake {
     Command(Command),
     Signal(Signal),
     Reloaded(Result<Configuration, String>),
-    Loaded(LinkId, Result<Loaded, Refusal>),
+    Made(LinkId, Made),
+}
+
+/// What a thread has made for a link: the kernel takes longer for it than routers on other links can wait.
+enum Made {
+    /// The program of its data path.
+    Program(Result<Loaded, Refusal>),
+    /// What takes in frames to its own MAC address.
+    OwnMac(Wanted, Result<OwnMacFrames, Refusal>),
 }
 
 impl Daemon {
@@ -157,7 +166,7 @@ impl Daemon {
             Wake::Command(command) => self.command(command),
             Wake::Signal(caught) => signal = Some(caught),
             Wake::Reloaded(read) => self.reloaded(read),
-            Wake::Loaded(link, program) => self.loaded(link, program),
+            Wake::Made(link, made) => self.made(link, made),
         }
         self.expire();
         self.answer_changes();
@@ -175,7 +184,7 @@ impl Daemon {
             Some(command) = self.commands.recv() => Ok(Wake::Command(command)),
             signal = self.signals.next() => Ok(Wake::Signal(signal)),
             read = self.reload.read() => Ok(Wake::Reloaded(read)),
-            Some((link, program)) = self.programs.recv() => Ok(Wake::Loaded(link, program)),
+            Some((link, made)) = self.made.recv() => Ok(Wake::Made(link, made)),
         }
     }
 

@@ -229,7 +229,7 @@ impl Daemon {
 
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
-        let (programs_in, programs) = mpsc::unbounded_channel();
+        let (made_in, made) = mpsc::unbounded_channel();
         let nobody_s =
             Abandoned::of(&journal, &interfaces, |found| adopt::is_ours(&routers, found)).ask(&service);
         publish(&mut rundir, source, &base, &routers)?;
@@ -240,7 +240,6 @@ impl Daemon {
             router.start_scripts(&rundir)?;
         }
         let supervisor = Supervisor::from_environment(clock::now());
-        memory::give_back();
         let mut daemon = Self {
             routers,
             links,
@@ -258,8 +257,8 @@ impl Daemon {
             last_ticket: 0,
             commands,
             changing: Vec::new(),
-            programs_in,
-            programs,
+            made_in,
+            made,
             events,
             inbox: Some(Inbox::default()),
             actions: Vec::new(),
@@ -301,7 +300,12 @@ impl Daemon {
         self.prepare(nobody_s).await?;
         self.meet_group(source, base)?;
         self.begin_journal()?;
-        self.keep_own_macs();
+        for (id, wanted) in self.wanted_own_macs() {
+            if let Some(link) = self.links.get_mut(id.0) {
+                link.keep_own_mac(&wanted, wanted.attach());
+            }
+        }
+        memory::give_back();
         Ok(())
     }
 

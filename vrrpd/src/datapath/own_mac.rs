@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use vrrpd_common::MacAddr;
 
 use super::clsact::Clsact;
-use super::program::{Refusal, chain, errno, refusal};
+use super::program::{Refusal, aside, chain, errno, refusal};
 
 /// The program, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/own_mac.bpf.o"));
@@ -24,9 +24,27 @@ pub struct OwnMacFrames {
     _clsact: Option<Clsact>,
 }
 
+/// What an interface is to take in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The interface's name.
+    pub interface: String,
+    /// Its number.
+    pub index: u32,
+    /// The MAC address that it had.
+    pub mac: MacAddr,
+}
+
+impl Wanted {
+    /// Has the interface take it in. The calling thread waits for some ten milliseconds.
+    pub fn attach(&self) -> Result<OwnMacFrames, Refusal> {
+        aside(|| OwnMacFrames::attach(self))
+    }
+}
+
 impl OwnMacFrames {
-    /// Has the interface of this name and number take in what is for `mac`.
-    pub fn attach(interface: &str, index: u32, mac: MacAddr) -> Result<Self, Refusal> {
+    fn attach(wanted: &Wanted) -> Result<Self, Refusal> {
+        let Wanted { interface, index, mac } = wanted;
         let [a, b, c, d, e, f] = mac.0;
         let mut ebpf = EbpfLoader::new()
             // The loader has read the types of the kernel, of which this needs nothing.
@@ -45,7 +63,7 @@ impl OwnMacFrames {
             Ok(_) => None,
             // A kernel before 6.6 does not know links of this kind.
             Err(error) if errno(&error) == Some(Errno::EINVAL) => {
-                let clsact = Clsact::on(interface, index)?;
+                let clsact = Clsact::on(interface, *index)?;
                 let filter = TcAttachOptions::Netlink(clsact.filter());
                 program
                     .attach_with_options(interface, TcAttachType::Ingress, filter)

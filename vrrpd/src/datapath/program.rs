@@ -17,6 +17,7 @@ use vrrpd_common::Duration;
 
 use super::commands::Commands;
 use super::privileges;
+use crate::sys::memory;
 
 /// The program, built by `cargo xtask ebpf`; `build.rs` says where it is.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/vrrpd.bpf.o"));
@@ -38,10 +39,7 @@ pub struct Refusal(pub String);
 impl Loaded {
     /// Loads the program, and makes these slots ready. `patience` is how long the kernel's memory may be waited for.
     pub fn load(slots: impl IntoIterator<Item = u32>, patience: Duration) -> Result<Self, Refusal> {
-        // What is needed for a moment only, a megabyte of small pieces, is taken from memory of a thread's own: between them
-        // nothing is kept, so all of it is given back.
-        let loaded = thread::scope(|scope| scope.spawn(load).join());
-        let mut ebpf = loaded.unwrap_or_else(|panic| panic::resume_unwind(panic)).map_err(explained)?;
+        let mut ebpf = aside(load).map_err(explained)?;
         let commands = program(&mut ebpf, COMMANDS)?.fd().and_then(|fd| Ok(fd.try_clone()?));
         let timers = take(&mut ebpf, "ROUTERS")?;
         let commands = Commands::new(commands.map_err(|error| refusal(&error))?, timers);
@@ -71,6 +69,14 @@ impl Loaded {
     pub(super) fn into_commands(self) -> Commands {
         self.commands
     }
+}
+
+/// Loads something in a thread of its own: a megabyte of small pieces that is needed for a moment only is taken from memory of
+/// that thread, with little between them that is kept, and is given back.
+pub(super) fn aside<T: Send>(load: impl FnOnce() -> T + Send) -> T {
+    let loaded = thread::scope(|scope| scope.spawn(load).join());
+    memory::give_back();
+    loaded.unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
 fn load() -> Result<Ebpf, Refusal> {
