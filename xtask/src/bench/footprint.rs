@@ -19,6 +19,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 const KIB_IN_MIB: f64 = 1024.0;
 
 const RESIDENT: Metric = Metric::judged("resident memory", "MiB", Goal::AtMost(4.0));
+const PROPORTIONAL: Metric = Metric::told("the same, shared pages once", "MiB");
 const OWN: Metric = Metric::told("of it own, no page of a file", "MiB");
 const SIZE: Metric = Metric::judged("program, stripped", "MiB", Goal::AtMost(6.0));
 
@@ -50,5 +51,6 @@ fn memory_of(program: &Path, datapath: Datapath) -> Usage {
 
 fn add_memory(record: &mut Record, case: &str, column: Column, usage: &Usage) {
     record.add(case, RESIDENT, column, count(usage.resident) / KIB_IN_MIB);
+    record.add(case, PROPORTIONAL, column, count(usage.proportional) / KIB_IN_MIB);
     record.add(case, OWN, column, count(usage.own) / KIB_IN_MIB);
 }
