@@ -25,9 +25,9 @@ impl Strace {
         Self::attach(host, pid, &["-c"])
     }
 
-    /// Writes down each call of this name by any thread of a process on a machine.
+    /// Writes down each call of this name by any thread of a process on a machine, descriptors with what they are of.
     pub fn calls_of(host: &Host, pid: i32, name: &str) -> Self {
-        Self::attach(host, pid, &["-e", &format!("trace={name}")])
+        Self::attach(host, pid, &["-y", "-e", &format!("trace={name}")])
     }
 
     fn attach(host: &Host, pid: i32, what: &[&str]) -> Self {
@@ -49,6 +49,11 @@ impl Strace {
         let calls = self.output();
         let with = calls.lines().filter(|line| line.contains(words));
         with.filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
+    }
+
+    /// Detaches, and gives back what was written down: a line for each call, thread first.
+    pub fn lines(self) -> Vec<String> {
+        self.output().lines().map(str::to_owned).collect()
     }
 
     fn output(self) -> String {

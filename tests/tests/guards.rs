@@ -99,6 +99,45 @@ fn program_for_an_interface_that_comes_is_loaded_by_another_thread_than_the_loop
     assert!(!loading.is_empty() && !loading.contains(&daemon.pid()), "{loading:?}, {}", daemon.pid());
 }
 
+/// The kernel is over a packet socket for longer than a Backup waits for adverts that come every 10 ms.
+#[test]
+fn packet_sockets_of_an_interface_that_goes_are_closed_by_another_thread_than_the_loops() {
+    let _alone = alone();
+    let mut lab = Lab::new();
+    let [host] = lab.hosts();
+    let other = lab.add_network();
+    lab.join(&host, other, "eth1", "10.0.1.1/24");
+    let mut text = "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"none\"\n".to_owned();
+    for (interface, vrid) in [("eth0", 51), ("eth1", 52)] {
+        writeln!(
+            text,
+            "[[router]]\ninterface = {interface:?}\nvrid = {vrid}\naddresses = [\"10.9.0.{vrid}\"]"
+        )
+        .expect("writing to a string works");
+    }
+    let daemon = Vrrpd::on(&host).vrid(51).config(&text).datapath(Datapath::Raw).start();
+    let all_are_master = || daemon.states().iter().all(|state| state["state"] == "master");
+    wait_until(SOON, "all are master", all_are_master);
+    // One receives, one sends.
+    let before = daemon.packet_sockets();
+    assert_eq!(before.len(), 4);
+
+    let strace = Strace::calls_of(&host, daemon.pid(), "close");
+    host.ip("link del eth1");
+    wait_until(SOON, "the sockets of the interface are closed", || daemon.packet_sockets().len() == 2);
+    let left = daemon.packet_sockets();
+    let output = strace.lines();
+    let of_the_loop = format!("{} ", daemon.pid());
+    for socket in before.difference(&left) {
+        let closed: Vec<_> =
+            output.iter().filter(|line| line.contains(&format!("socket:[{socket}]"))).collect();
+        assert!(
+            !closed.is_empty() && !closed.iter().any(|line| line.starts_with(&of_the_loop)),
+            "{closed:?}"
+        );
+    }
+}
+
 #[test]
 fn master_makes_few_system_calls_for_an_advert() {
     let _alone = alone();

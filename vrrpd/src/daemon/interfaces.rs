@@ -140,7 +140,7 @@ impl Daemon {
         if link.interface.as_ref().is_none_or(|interface| interface.index != gone.index) {
             return;
         }
-        link.close();
+        link.close(&self.readiness);
         let routers = link.routers.clone();
         self.forget_kernel(id);
         for router in routers {

@@ -10,6 +10,7 @@ use vrrpd_common::{Duration, Family, Instant, MacAddr, Reject, Rejection, Vrid};
 
 use super::spacing::Spacing;
 use crate::config::{VirtualAddress, Xdp};
+use crate::datapath::closing;
 use crate::datapath::membership::Membership;
 use crate::datapath::own_mac::OwnMacFrames;
 use crate::datapath::program::{Loaded, Refusal};
@@ -147,7 +148,7 @@ impl Link {
         program: Result<Loaded, Refusal>,
         readiness: &Readiness,
     ) -> io::Result<()> {
-        self.sockets = None;
+        self.close_sockets(readiness);
         let attached =
             program.and_then(|program| XdpPath::attach(program, interface.index, &self.name, self.xdp));
         self.open_with(id, interface, attached, readiness)
@@ -350,7 +351,7 @@ impl Link {
             if self.table.serves(family) && !open.as_ref().is_some_and(|open| open.takes(protocols)) {
                 let socket = RawPath::open(index, family, protocols)?;
                 readiness.add(&socket, id.number(place))?;
-                *open = Some(socket);
+                close_aside(open.replace(socket), readiness);
             }
         }
         Ok(())
@@ -422,7 +423,10 @@ impl Link {
         let path = self.raw_path(id, index, reason.to_owned(), readiness)?;
         let before = self.sockets.as_mut().map(|sockets| std::mem::replace(&mut sockets.path, path));
         Ok(match before {
-            Some(Path::Xdp { program, .. }) => Some(program),
+            Some(Path::Xdp { program, authenticated }) => {
+                close_aside(authenticated, readiness);
+                Some(program)
+            }
             Some(Path::Raw { .. }) | None => None,
         })
     }
@@ -471,16 +475,27 @@ impl Link {
     }
 
     /// The interface is gone, and its sockets with it.
-    pub(super) fn close(&mut self) {
+    pub(super) fn close(&mut self, readiness: &Readiness) {
         self.interface = None;
         self.attached = None;
-        self.rest();
+        self.rest(readiness);
     }
 
     /// No router needs the interface any more.
-    pub(super) fn rest(&mut self) {
-        self.sockets = None;
+    pub(super) fn rest(&mut self, readiness: &Readiness) {
+        self.close_sockets(readiness);
         self.own_mac_frames = None;
+    }
+
+    /// Closes what is open, and waits for none of it.
+    fn close_sockets(&mut self, readiness: &Readiness) {
+        let Some(Sockets { transmitter, path, .. }) = self.sockets.take() else { return };
+        closing::let_go(transmitter.into_sender());
+        let receivers = match path {
+            Path::Raw { sockets, .. } => sockets,
+            Path::Xdp { authenticated, .. } => [authenticated, None],
+        };
+        close_aside(receivers.into_iter().flatten(), readiness);
     }
 
     /// Joins the group of this family anew, on an interface that has become usable for it again.
@@ -565,5 +580,14 @@ impl Link {
     /// When there is more to send; `None`: all is sent.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         self.sockets.as_ref().and_then(|sockets| sockets.transmitter.deadline(now))
+    }
+}
+
+/// Closes sockets that nobody is to be woken for any more.
+fn close_aside(receivers: impl IntoIterator<Item = RawPath>, readiness: &Readiness) {
+    for receiver in receivers {
+        // Until it is closed it would be ready without end. That it leaves the set cannot fail.
+        let _ = readiness.remove(&receiver);
+        closing::let_go(receiver);
     }
 }

@@ -389,7 +389,7 @@ impl Daemon {
             link.routers.retain(|other| *other != id);
             link.table.remove(family, vrid);
             if link.routers.is_empty() {
-                link.rest();
+                link.rest(&self.readiness);
             }
         }
         self.release_claims(&config);
@@ -446,7 +446,7 @@ impl Daemon {
             link.routers.retain(is_there);
             link.table.remove(config.family, config.vrid);
             if link.routers.is_empty() {
-                link.rest();
+                link.rest(&self.readiness);
             }
         }
         self.release_claims(config);
