@@ -149,8 +149,7 @@ impl Link {
         readiness: &Readiness,
     ) -> io::Result<()> {
         self.close_sockets(readiness);
-        let attached =
-            program.and_then(|program| XdpPath::attach(program, interface.index, &self.name, self.xdp));
+        let attached = program.and_then(|program| self.attach(program, interface.index, self.xdp));
         self.open_with(id, interface, attached, readiness)
     }
 
@@ -165,7 +164,6 @@ impl Link {
         let index = interface.index;
         let path = match attached {
             Ok(xdp) => {
-                self.own_programs.push(xdp.number());
                 readiness.add(&xdp, id.number(KERNEL))?;
                 info!(
                     interface = self.name,
@@ -187,6 +185,13 @@ impl Link {
         let memberships = served.map(|family| Membership::new(index, family)).collect::<io::Result<_>>()?;
         self.sockets = Some(Sockets { index, transmitter: Transmitter::open(index)?, memberships, path });
         Ok(())
+    }
+
+    /// Puts a program on the interface, and notes its number.
+    fn attach(&mut self, program: Loaded, index: u32, wanted: Xdp) -> Result<XdpPath, Refusal> {
+        let attached = XdpPath::attach(program, index, &self.name, wanted)?;
+        self.own_programs.push(attached.number());
+        Ok(attached)
     }
 
     /// Says once of an interface that cannot tell whether it has a carrier that it counts as if it had.
@@ -297,9 +302,8 @@ impl Link {
         }
         match std::mem::take(&mut self.program) {
             Program::Ready(program) => {
-                let attached = XdpPath::attach(*program?, interface.index, &self.name, wanted)?;
-                self.own_programs.push(attached.number());
-                self.attached = Some(Box::new(attached));
+                let index = interface.index;
+                self.attached = Some(Box::new(self.attach(*program?, index, wanted)?));
             }
             other @ (Program::None | Program::Loading) => self.program = other,
         }
