@@ -8,9 +8,10 @@ use vrrpd_common::{Duration, Instant};
 
 use super::instance::{Instance, Task};
 use super::link::{Link, LinkId};
-use super::{Daemon, start};
+use super::{Aside, Daemon, start};
 use crate::clock;
 use crate::config::Vmac;
+use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged};
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::{RouterId, vlans};
 use crate::interface::Interface;
@@ -117,10 +118,10 @@ impl Daemon {
     /// Loads the program for an interface aside, unless that has begun: routers on other interfaces have adverts to send.
     pub(super) fn load_program(&mut self, id: LinkId, slots: Vec<u32>) {
         if self.links.get_mut(id.0).is_some_and(Link::begins_loading) {
-            let programs = self.programs_in.clone();
+            let done = self.aside_in.clone();
             tokio::task::spawn_blocking(move || {
                 // Nobody listens when the daemon leaves.
-                let _ = programs.send((id, Loaded::load(slots, ASIDE)));
+                let _ = done.send((id, Aside::Loaded(Loaded::load(slots, ASIDE))));
             });
         }
     }
@@ -140,8 +141,9 @@ impl Daemon {
         if link.interface.as_ref().is_none_or(|interface| interface.index != gone.index) {
             return;
         }
-        link.close(&self.readiness);
+        let remaining = link.close(&self.readiness);
         let routers = link.routers.clone();
+        self.change_own_mac(id, remaining);
         self.forget_kernel(id);
         for router in routers {
             self.check_usable(router);
@@ -234,13 +236,43 @@ impl Daemon {
 
     /// Has interfaces that get a virtual MAC address take in frames to their own one as well.
     pub(super) fn keep_own_macs(&mut self) {
+        for (id, change) in self.own_mac_changes() {
+            self.change_own_mac(id, Some(change));
+        }
+    }
+
+    /// What is to be done for that.
+    pub(super) fn own_mac_changes(&mut self) -> Vec<(LinkId, OwnMacChange)> {
+        let mut changes = Vec::new();
         for (place, link) in self.links.iter_mut().enumerate() {
             let of_link = |router: &&Instance| router.link == LinkId(place) && !router.is_gone();
-            if link.interface.is_some() {
-                link.keep_own_mac(
-                    self.routers.iter().filter(of_link).find_map(|router| router.vmac.own_mac()),
-                );
+            let own = self.routers.iter().filter(of_link).find_map(|router| router.vmac.own_mac());
+            changes.extend(link.keep_own_mac(own).map(|change| (LinkId(place), change)));
+        }
+        changes
+    }
+
+    /// Does it aside, behind what was to be done before.
+    pub(super) fn change_own_mac(&mut self, id: LinkId, change: Option<OwnMacChange>) {
+        let Some(change) = change else { return };
+        let (before, done) = (self.own_macs_changed.take(), self.aside_in.clone());
+        self.own_macs_changed = Some(tokio::task::spawn_local(async move {
+            // One that panicked is over as well.
+            if let Some(before) = before {
+                let _ = before.await;
             }
+            if let Ok(Some(changed)) = tokio::task::spawn_blocking(move || change.carry_out()).await {
+                // Nobody listens when the daemon leaves.
+                let _ = done.send((id, Aside::OwnMac(changed)));
+            }
+        }));
+    }
+
+    /// That has been done.
+    pub(super) fn own_mac_changed(&mut self, id: LinkId, changed: OwnMacChanged) {
+        if let Some(link) = self.links.get_mut(id.0) {
+            let superseded = link.own_mac_changed(changed);
+            self.change_own_mac(id, superseded);
         }
     }
 

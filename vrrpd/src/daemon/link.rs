@@ -12,7 +12,7 @@ use super::spacing::Spacing;
 use crate::config::{VirtualAddress, Xdp};
 use crate::datapath::closing;
 use crate::datapath::membership::Membership;
-use crate::datapath::own_mac::OwnMacFrames;
+use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged, OwnMacFrames};
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::raw::RawPath;
 use crate::datapath::readiness::Readiness;
@@ -63,7 +63,7 @@ pub(super) struct Link {
     /// Adverts that the interface did not take.
     pub(super) unsendable: Vec<(RouterId, usize, io::Error)>,
     /// Its own MAC address, and what has the interface take in frames to that while it has a virtual one; `None`: that is
-    /// not possible.
+    /// not possible, or not done yet.
     own_mac_frames: Option<(MacAddr, Option<OwnMacFrames>)>,
     /// A failure to send is said once until sending works again.
     send_failed: bool,
@@ -204,24 +204,35 @@ impl Link {
         }
     }
 
-    /// Has the interface take in frames to this MAC address, its own, also while it has a virtual one; `None`: it never
-    /// has one. What was not possible once is not tried again.
-    pub(super) fn keep_own_mac(&mut self, mac: Option<MacAddr>) {
-        let Some(mac) = mac else {
-            self.own_mac_frames = None;
-            return;
-        };
-        if self.own_mac_frames.as_ref().is_some_and(|(kept, _)| *kept == mac) {
-            return;
+    /// What is to be done that the interface takes in frames to this MAC address, its own, also while it has a virtual
+    /// one; no address: it never has one. `None`: nothing. What was not possible once is not tried again.
+    pub(super) fn keep_own_mac(&mut self, mac: Option<MacAddr>) -> Option<OwnMacChange> {
+        if self.own_mac_frames.as_ref().map(|(kept, _)| *kept) == mac {
+            return None;
         }
-        let Some(interface) = &self.interface else { return };
-        let frames = OwnMacFrames::attach(&self.name, interface.index, mac).map_err(|Refusal(reason)| {
-            info!(
-                interface = self.name, %mac, reason,
-                "while Master, frames to the interface's own MAC address are lost; hosts are told of the virtual one"
-            );
-        });
-        self.own_mac_frames = Some((mac, frames.ok()));
+        let index = self.interface.as_ref()?.index;
+        let before = self.own_mac_frames.take().and_then(|(_, frames)| frames);
+        self.own_mac_frames = mac.map(|mac| (mac, None));
+        let wanted = mac.map(|mac| (self.name.clone(), index, mac));
+        Some(OwnMacChange { before, wanted })
+    }
+
+    /// That has been done; returns what is to be undone, since something else is wanted by now.
+    pub(super) fn own_mac_changed(&mut self, changed: OwnMacChanged) -> Option<OwnMacChange> {
+        let OwnMacChanged { index, mac, frames } = changed;
+        let is_there = self.interface.as_ref().is_some_and(|interface| interface.index == index);
+        let before = match (&mut self.own_mac_frames, frames) {
+            (Some((wanted, kept)), Ok(frames)) if is_there && *wanted == mac => kept.replace(frames),
+            (_, Ok(frames)) => Some(frames),
+            (_, Err(Refusal(reason))) => {
+                info!(
+                    interface = self.name, %mac, reason,
+                    "while Master, frames to the interface's own MAC address are lost; hosts are told of the virtual one"
+                );
+                None
+            }
+        };
+        before.map(|before| OwnMacChange { before: Some(before), wanted: None })
     }
 
     /// The interface has its own MAC address again, ahead of the kernel's notification.
@@ -478,17 +489,18 @@ impl Link {
         }
     }
 
-    /// The interface is gone, and its sockets with it.
-    pub(super) fn close(&mut self, readiness: &Readiness) {
+    /// The interface is gone, and its sockets with it; returns what remains to be done.
+    pub(super) fn close(&mut self, readiness: &Readiness) -> Option<OwnMacChange> {
         self.interface = None;
         self.attached = None;
-        self.rest(readiness);
+        self.rest(readiness)
     }
 
-    /// No router needs the interface any more.
-    pub(super) fn rest(&mut self, readiness: &Readiness) {
+    /// No router needs the interface any more; returns what remains to be done.
+    pub(super) fn rest(&mut self, readiness: &Readiness) -> Option<OwnMacChange> {
         self.close_sockets(readiness);
-        self.own_mac_frames = None;
+        let before = self.own_mac_frames.take().and_then(|(_, frames)| frames);
+        before.map(|before| OwnMacChange { before: Some(before), wanted: None })
     }
 
     /// Closes what is open, and waits for none of it.

@@ -33,6 +33,7 @@ use vrrpd_common::{Duration, Instant};
 use crate::clock::{self, Alarm, Suspension};
 use crate::config::Configuration;
 use crate::control::server::Command;
+use crate::datapath::own_mac::OwnMacChanged;
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::readiness::Readiness;
 use crate::datapath::{Arrival, RouterId};
@@ -82,9 +83,11 @@ pub struct Daemon {
     last_ticket: u64,
     commands: mpsc::Receiver<Command>,
     changing: Vec<Changing>,
-    /// Programs that were loaded aside; kept with the other end, so that it never closes.
-    programs_in: mpsc::UnboundedSender<(LinkId, Result<Loaded, Refusal>)>,
-    programs: mpsc::UnboundedReceiver<(LinkId, Result<Loaded, Refusal>)>,
+    /// What was done aside; kept with the other end, so that it never closes.
+    aside_in: mpsc::UnboundedSender<(LinkId, Aside)>,
+    aside: mpsc::UnboundedReceiver<(LinkId, Aside)>,
+    /// The last change of what interfaces take in; they come one after the other.
+    own_macs_changed: Option<JoinHandle<()>>,
     events: broadcast::Sender<EventReport>,
     /// Elsewhere while it is read.
     inbox: Option<Inbox>,
@@ -115,7 +118,16 @@ enum Wake {
     Command(Command),
     Signal(Signal),
     Reloaded(Result<Configuration, String>),
-    Loaded(LinkId, Result<Loaded, Refusal>),
+    Aside(LinkId, Aside),
+}
+
+/// What was done for an interface outside the loop, since the kernel takes its time over it.
+#[derive(Debug)]
+enum Aside {
+    /// The program is loaded, or why it is not.
+    Loaded(Result<Loaded, Refusal>),
+    /// It takes in frames to its own MAC address.
+    OwnMac(OwnMacChanged),
 }
 
 impl Daemon {
@@ -157,7 +169,8 @@ impl Daemon {
             Wake::Command(command) => self.command(command),
             Wake::Signal(caught) => signal = Some(caught),
             Wake::Reloaded(read) => self.reloaded(read),
-            Wake::Loaded(link, program) => self.loaded(link, program),
+            Wake::Aside(link, Aside::Loaded(program)) => self.loaded(link, program),
+            Wake::Aside(link, Aside::OwnMac(changed)) => self.own_mac_changed(link, changed),
         }
         self.expire();
         self.answer_changes();
@@ -175,7 +188,7 @@ impl Daemon {
             Some(command) = self.commands.recv() => Ok(Wake::Command(command)),
             signal = self.signals.next() => Ok(Wake::Signal(signal)),
             read = self.reload.read() => Ok(Wake::Reloaded(read)),
-            Some((link, program)) = self.programs.recv() => Ok(Wake::Loaded(link, program)),
+            Some((link, done)) = self.aside.recv() => Ok(Wake::Aside(link, done)),
         }
     }
 

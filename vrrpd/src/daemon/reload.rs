@@ -380,7 +380,8 @@ impl Daemon {
         if let Some(scheduled) = router.scheduled.take() {
             self.deadlines.remove(&(scheduled, id));
         }
-        if let Some(link) = self.links.get_mut(router.link.0) {
+        let link_id = router.link;
+        if let Some(link) = self.links.get_mut(link_id.0) {
             if let Some(kernel) = link.kernel()
                 && let Err(error) = kernel.command(Command { slot: slot(family, vrid), ..Command::default() })
             {
@@ -389,7 +390,8 @@ impl Daemon {
             link.routers.retain(|other| *other != id);
             link.table.remove(family, vrid);
             if link.routers.is_empty() {
-                link.rest(&self.readiness);
+                let remaining = link.rest(&self.readiness);
+                self.change_own_mac(link_id, remaining);
             }
         }
         self.release_claims(&config);
@@ -442,11 +444,14 @@ impl Daemon {
     /// Nothing remains of a router that could not begin.
     fn leave_out(&mut self, config: &RouterConfig) {
         let is_there = |id: &RouterId| self.routers.get(id.0).is_some_and(|router| !router.is_gone());
-        if let Some(link) = self.links.iter_mut().find(|link| link.name == config.interface) {
+        if let Some(id) = self.link_named(&config.interface)
+            && let Some(link) = self.links.get_mut(id.0)
+        {
             link.routers.retain(is_there);
             link.table.remove(config.family, config.vrid);
             if link.routers.is_empty() {
-                link.rest(&self.readiness);
+                let remaining = link.rest(&self.readiness);
+                self.change_own_mac(id, remaining);
             }
         }
         self.release_claims(config);

@@ -229,7 +229,7 @@ impl Daemon {
 
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
-        let (programs_in, programs) = mpsc::unbounded_channel();
+        let (aside_in, aside) = mpsc::unbounded_channel();
         let nobody_s =
             Abandoned::of(&journal, &interfaces, |found| adopt::is_ours(&routers, found)).ask(&service);
         publish(&mut rundir, source, &base, &routers)?;
@@ -258,8 +258,9 @@ impl Daemon {
             last_ticket: 0,
             commands,
             changing: Vec::new(),
-            programs_in,
-            programs,
+            aside_in,
+            aside,
+            own_macs_changed: None,
             events,
             inbox: Some(Inbox::default()),
             actions: Vec::new(),
@@ -301,7 +302,12 @@ impl Daemon {
         self.prepare(nobody_s).await?;
         self.meet_group(source, base)?;
         self.begin_journal()?;
-        self.keep_own_macs();
+        // Nobody waits for us yet.
+        for (id, change) in self.own_mac_changes() {
+            if let Some(changed) = change.carry_out() {
+                self.own_mac_changed(id, changed);
+            }
+        }
         Ok(())
     }
 

@@ -26,7 +26,7 @@ pub struct OwnMacFrames {
 
 impl OwnMacFrames {
     /// Has the interface of this name and number take in what is for `mac`.
-    pub fn attach(interface: &str, index: u32, mac: MacAddr) -> Result<Self, Refusal> {
+    fn attach(interface: &str, index: u32, mac: MacAddr) -> Result<Self, Refusal> {
         let [a, b, c, d, e, f] = mac.0;
         let mut ebpf = EbpfLoader::new()
             // The loader has read the types of the kernel, of which this needs nothing.
@@ -55,6 +55,37 @@ impl OwnMacFrames {
             Err(error) => return Err(refusal(&error)),
         };
         Ok(Self { _ebpf: ebpf, _clsact: clsact })
+    }
+}
+
+/// What an interface is to take in from now on. The kernel waits for all processors with each step.
+#[derive(Debug)]
+pub struct OwnMacChange {
+    /// Goes first.
+    pub before: Option<OwnMacFrames>,
+    /// Comes then: for this MAC address of the interface of this name and number.
+    pub wanted: Option<(String, u32, MacAddr)>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct OwnMacChanged {
+    /// On the interface of this number,
+    pub index: u32,
+    /// for this MAC address,
+    pub mac: MacAddr,
+    /// this, or why not.
+    pub frames: Result<OwnMacFrames, Refusal>,
+}
+
+impl OwnMacChange {
+    /// Makes the change; `None` when nothing was wanted.
+    pub fn carry_out(self) -> Option<OwnMacChanged> {
+        let Self { before, wanted } = self;
+        drop(before);
+        let (interface, index, mac) = wanted?;
+        let frames = OwnMacFrames::attach(&interface, index, mac);
+        Some(OwnMacChanged { index, mac, frames })
     }
 }
 
