@@ -1,6 +1,6 @@
 //! System calls of a process, counted or written down by strace.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -42,13 +42,6 @@ impl Strace {
     /// Detaches, and says how often each system call was made.
     pub fn stop(self) -> BTreeMap<String, u64> {
         self.output().lines().filter_map(row).collect()
-    }
-
-    /// Detaches, and says which threads made a call that has these words in it.
-    pub fn threads_with(self, words: &str) -> BTreeSet<i32> {
-        let calls = self.output();
-        let with = calls.lines().filter(|line| line.contains(words));
-        with.filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
     }
 
     /// Detaches, and gives back what was written down: a line for each call, thread first.

@@ -88,15 +88,17 @@ fn program_for_an_interface_that_comes_is_loaded_by_another_thread_than_the_loop
     lab.join(&host, 0, "eth0", "10.0.0.1/24");
     daemon.wait_state("master", SOON);
     assert_eq!(of_one(51)["datapath"], "xdp-native");
-    let loading = strace.threads_with("BPF_PROG_TYPE_XDP");
-    assert!(!loading.is_empty() && !loading.contains(&daemon.pid()), "{loading:?}, {}", daemon.pid());
+    let lines = strace.lines();
+    // Some drivers are over the second for longer than the verifier over the first.
+    for what in ["BPF_PROG_TYPE_XDP", "BPF_LINK_CREATE"] {
+        assert_not_by_the_loop(&daemon, &lines, what);
+    }
 
     let strace = Strace::calls_of(&host, daemon.pid(), "bpf");
     daemon.reload(&format!("{text}{}", router("eth1", 52)));
     wait_until(SOON, "the new router is master", || of_one(52)["state"] == "master");
     assert_eq!(of_one(52)["datapath"], "xdp-native");
-    let loading = strace.threads_with("BPF_PROG_TYPE_XDP");
-    assert!(!loading.is_empty() && !loading.contains(&daemon.pid()), "{loading:?}, {}", daemon.pid());
+    assert_not_by_the_loop(&daemon, &strace.lines(), "BPF_PROG_TYPE_XDP");
 }
 
 /// The kernel waits for all processors when a classifier comes onto an interface, and when it goes.

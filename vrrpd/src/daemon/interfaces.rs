@@ -10,7 +10,7 @@ use super::instance::{Instance, Task};
 use super::link::{Link, LinkId};
 use super::{Aside, Daemon, start};
 use crate::clock;
-use crate::config::Vmac;
+use crate::config::{Vmac, Xdp};
 use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged};
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::{RouterId, vlans};
@@ -66,8 +66,8 @@ impl Daemon {
         if !link.is_open_on(interface.index) {
             let Some(program) = link.take_program(interface) else {
                 link.arriving = Some(interface.clone());
-                let slots = link.slots();
-                self.load_program(id, slots);
+                let (slots, wanted) = (link.slots(), link.xdp);
+                self.load_program(id, slots, Some((interface.index, wanted)));
                 return;
             };
             if let Err(error) = link.open(id, interface, program, &self.readiness) {
@@ -115,13 +115,18 @@ impl Daemon {
         }
     }
 
-    /// Loads the program for an interface aside, unless that has begun: routers on other interfaces have adverts to send.
-    pub(super) fn load_program(&mut self, id: LinkId, slots: Vec<u32>) {
+    /// Loads the program for an interface aside, unless that has begun: routers on other interfaces have adverts to send. It
+    /// also goes onto the interface of this number there, if one is given.
+    pub(super) fn load_program(&mut self, id: LinkId, slots: Vec<u32>, onto: Option<(u32, Xdp)>) {
         if self.links.get_mut(id.0).is_some_and(Link::begins_loading) {
             let done = self.aside_in.clone();
             tokio::task::spawn_blocking(move || {
+                let loaded = Loaded::load(slots, ASIDE).and_then(|loaded| match onto {
+                    Some((index, wanted)) => loaded.onto(index, wanted),
+                    None => Ok(loaded),
+                });
                 // Nobody listens when the daemon leaves.
-                let _ = done.send((id, Aside::Loaded(Loaded::load(slots, ASIDE))));
+                let _ = done.send((id, Aside::Loaded(loaded)));
             });
         }
     }

@@ -268,6 +268,10 @@ impl Link {
 
     /// The program for an interface to be opened, or why there is none to be; `None` as long as that is not known.
     pub(super) fn take_program(&mut self, interface: &Interface) -> Option<Result<Loaded, Refusal>> {
+        if self.is_loading() {
+            // It may be on the interface already: whose it is is not known before it is told of.
+            return None;
+        }
         if let Some(obstacle) = self.obstacle(interface) {
             self.drop_program();
             return Some(Err(obstacle));
@@ -295,8 +299,16 @@ impl Link {
         matches!(self.program, Program::Loading)
     }
 
-    /// The program that was asked for.
-    pub(super) fn loaded(&mut self, program: Result<Loaded, Refusal>) {
+    /// The program that was asked for. It may be on the interface that waits for it.
+    pub(super) fn loaded(&mut self, mut program: Result<Loaded, Refusal>) {
+        if let Ok(loaded) = &mut program
+            && let Some(index) = loaded.interface()
+        {
+            self.own_programs.extend(loaded.number());
+            if self.arriving.as_ref().is_none_or(|interface| interface.index != index) {
+                loaded.off();
+            }
+        }
         self.program = Program::Ready(program.map(Box::new));
     }
 

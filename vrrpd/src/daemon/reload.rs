@@ -164,7 +164,7 @@ impl Daemon {
         for (id, here) in self.links_to_open(&plan) {
             let slots = here.iter().map(|config| slot(config.family, config.vrid)).collect();
             if here.iter().any(|config| config.xdp != Xdp::Off) {
-                self.load_program(id, slots);
+                self.load_program(id, slots, None);
             }
         }
         self.reload.stage = Stage::Looking(wanted);
