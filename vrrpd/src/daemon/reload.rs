@@ -28,6 +28,7 @@ use crate::datapath::RouterId;
 use crate::datapath::program::Refusal;
 use crate::interface::{self, Hold};
 use crate::journal::Journal;
+use crate::limits;
 
 /// What is to become of the configuration. One file is done with before the next one is looked at.
 #[derive(Debug, Default)]
@@ -153,6 +154,7 @@ impl Daemon {
 
     /// Asks for all that is to be known of a new configuration, and for the programs that its interfaces will have.
     fn look(&mut self, wanted: Configuration) {
+        limits::make_room(&wanted.routers);
         let plan = self.plan(&wanted.routers);
         for config in &plan.arriving {
             if self.link_named(&config.interface).is_none() {

@@ -34,6 +34,7 @@ use crate::guardian::{Guardian, watch};
 use crate::interface::service::{Report, Service};
 use crate::interface::{Interface, Outcome};
 use crate::journal::Journal;
+use crate::limits;
 use crate::peers;
 use crate::rundir::{self, RunDir, RunDirError};
 use crate::signals::Signals;
@@ -201,6 +202,7 @@ impl Daemon {
         };
         let signals = Signals::catch().map_err(system("signals"))?;
         check_privileges()?;
+        limits::make_room(&configs);
         let mut rundir = RunDir::open(dir)?;
         // Before anything is looked at that a daemon before us may be about to give back.
         let base = claim_patiently(&rundir, source, &configs)?;
