@@ -1,5 +1,6 @@
 //! Processes of a laboratory: one that runs to its end, and one that stays and whose output is collected.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -104,6 +105,12 @@ impl Process {
     /// How often its threads have gone to sleep, and so been woken, up to now.
     pub fn wake_ups(&self) -> u64 {
         self.usage().wake_ups
+    }
+
+    /// The packet sockets that are open on its machine, by the kernel's numbers.
+    pub fn packet_sockets(&self) -> BTreeSet<u64> {
+        let table = fs::read_to_string(format!("/proc/{}/net/packet", self.pid)).expect("it runs");
+        table.lines().skip(1).filter_map(|line| line.split_whitespace().last()?.parse().ok()).collect()
     }
 
     /// Sends a signal.

@@ -1,6 +1,6 @@
 //! System calls of a process, counted or written down by strace.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -25,9 +25,9 @@ impl Strace {
         Self::attach(host, pid, &["-c"])
     }
 
-    /// Writes down each call of this name by any thread of a process on a machine.
+    /// Writes down each call of this name by any thread of a process on a machine, descriptors with what they are of.
     pub fn calls_of(host: &Host, pid: i32, name: &str) -> Self {
-        Self::attach(host, pid, &["-e", &format!("trace={name}")])
+        Self::attach(host, pid, &["-y", "-e", &format!("trace={name}")])
     }
 
     fn attach(host: &Host, pid: i32, what: &[&str]) -> Self {
@@ -44,11 +44,9 @@ impl Strace {
         self.output().lines().filter_map(row).collect()
     }
 
-    /// Detaches, and says which threads made a call that has these words in it.
-    pub fn threads_with(self, words: &str) -> BTreeSet<i32> {
-        let calls = self.output();
-        let with = calls.lines().filter(|line| line.contains(words));
-        with.filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
+    /// Detaches, and gives back what was written down: a line for each call, thread first.
+    pub fn lines(self) -> Vec<String> {
+        self.output().lines().map(str::to_owned).collect()
     }
 
     fn output(self) -> String {

@@ -247,6 +247,13 @@ impl Vrrpd {
         self.home.path().join("run")
     }
 
+    /// The classifiers that it has in the kernel.
+    pub fn classifiers(&self) -> usize {
+        let files = fs::read_dir(format!("/proc/{}/fdinfo", self.pid())).expect("it runs");
+        let of_link = |text: String| text.contains("link_type:\ttcx");
+        files.flatten().filter(|file| fs::read_to_string(file.path()).is_ok_and(of_link)).count()
+    }
+
     fn is_its_state(&self, state: &Value) -> bool {
         state["pid"] == self.pid() && self.vrid.is_none_or(|vrid| state["vrid"] == vrid)
     }

@@ -1,7 +1,9 @@
 //! The configuration file: several routers in one process.
 
+use std::fmt::Write as _;
+
 use vrrpd_lab::usual::SOON;
-use vrrpd_lab::{Finished, Host, Lab, Vrrpd, wait_until};
+use vrrpd_lab::{Finished, Host, Lab, ScriptLog, Vrrpd, wait_until};
 
 const TWO_ROUTERS: &str = r#"
 [defaults]
@@ -33,6 +35,27 @@ fn the_example_of_the_documentation_is_right() {
     let [a] = lab.hosts();
     let finished = check(&a, include_str!("../../docs/examples/vrrpd.toml"));
     assert_eq!((finished.code, finished.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn routers_may_have_more_files_open_than_the_system_allows_unless_asked() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let script = ScriptLog::new(&[]);
+    let mut text =
+        "[defaults]\ninterface = \"eth0\"\ninterval = \"100ms\"\nprotocol = \"v3\"\nvmac = \"none\"\n"
+            .to_owned();
+    writeln!(text, "up = {:?}", script.path()).expect("writing to a string works");
+    let routers = |vrids: std::ops::RangeInclusive<u8>| {
+        let line = |vrid| format!("[[router]]\nvrid = {vrid}\naddresses = [\"10.0.1.{vrid}\"]\n");
+        text.clone() + &vrids.map(line).collect::<String>()
+    };
+    let few = ["/bin/sh", "-c", "ulimit -Sn 64; exec \"$@\"", "sh"];
+    let daemon = Vrrpd::on(&a).config(&routers(1..=100)).through(few).start();
+    wait_until(SOON, "every router runs its script", || script.runs().len() == 100);
+    daemon.reload(&routers(1..=200));
+    wait_until(SOON, "every new one as well", || script.runs().len() == 200);
+    assert_eq!(daemon.count_in_log("Too many open files"), 0, "{:#?}", daemon.log());
 }
 
 #[test]

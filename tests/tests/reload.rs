@@ -260,13 +260,6 @@ fn owner_that_is_taken_out_resigns_although_it_has_nothing_to_give_back() {
     capture.wait_advert(SOON, "it resigns", |advert| advert.vrid == 51 && advert.priority == 0);
 }
 
-/// The classifiers that a daemon has in the kernel.
-fn classifiers(daemon: &Vrrpd) -> usize {
-    let files = std::fs::read_dir(format!("/proc/{}/fdinfo", daemon.pid())).expect("it runs");
-    let of_link = |text: String| text.contains("link_type:\ttcx");
-    files.flatten().filter(|file| std::fs::read_to_string(file.path()).is_ok_and(of_link)).count()
-}
-
 #[test]
 fn frames_to_the_own_mac_are_no_exception_when_there_is_no_virtual_one_any_more() {
     let lab = Lab::new();
@@ -274,10 +267,10 @@ fn frames_to_the_own_mac_are_no_exception_when_there_is_no_virtual_one_any_more(
     let with = file(&[(51, "10.0.0.51", "vmac = \"interface\""), (52, "10.0.0.52", "")]);
     let daemon = start(&a, &with);
     wait_state(&daemon, 51, "master");
-    assert_eq!(classifiers(&daemon), 1);
+    assert_eq!(daemon.classifiers(), 1);
     daemon.reload(&file(&[(52, "10.0.0.52", "")]));
     wait_until(SOON, "the router is gone", || router(&daemon, 51).is_none());
-    wait_until(SOON, "the classifier is gone", || classifiers(&daemon) == 0);
+    wait_until(SOON, "the classifier is gone", || daemon.classifiers() == 0);
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub mod datapath;
 pub mod guardian;
 pub mod interface;
 pub mod journal;
+pub mod limits;
 pub mod logging;
 pub mod magic;
 pub mod peers;

@@ -128,6 +128,11 @@ impl<S: Sender> Transmitter<S> {
         }
     }
 
+    /// Gives up what waits, for what it was to be sent by.
+    pub fn into_sender(self) -> S {
+        self.socket
+    }
+
     /// Sent with the next [`Transmitter::flush`]. One that still waits is out of date.
     pub fn advert(&mut self, router: RouterId, frame: Frame, resigns: bool) {
         let advert = Advert { router, frame, resigns };

@@ -8,11 +8,11 @@ use vrrpd_common::{Duration, Instant};
 
 use super::instance::{Instance, Task};
 use super::link::{Link, LinkId};
-use super::{Daemon, Made, start};
+use super::{Aside, Daemon, start};
 use crate::clock;
-use crate::config::Vmac;
-use crate::datapath::own_mac::Wanted;
-use crate::datapath::program::Loaded;
+use crate::config::{Vmac, Xdp};
+use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged};
+use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::{RouterId, vlans};
 use crate::interface::Interface;
 use crate::interface::service::Report;
@@ -66,8 +66,8 @@ impl Daemon {
         if !link.is_open_on(interface.index) {
             let Some(program) = link.take_program(interface) else {
                 link.arriving = Some(interface.clone());
-                let slots = link.slots();
-                self.load_program(id, slots);
+                let (slots, wanted) = (link.slots(), link.xdp);
+                self.load_program(id, slots, Some((interface.index, wanted)));
                 return;
             };
             if let Err(error) = link.open(id, interface, program, &self.readiness) {
@@ -115,24 +115,26 @@ impl Daemon {
         }
     }
 
-    /// Loads the program for an interface aside, unless that has begun: routers on other interfaces have adverts to send.
-    pub(super) fn load_program(&mut self, id: LinkId, slots: Vec<u32>) {
+    /// Loads the program for an interface aside, unless that has begun: routers on other interfaces have adverts to send. It
+    /// also goes onto the interface of this number there, if one is given.
+    pub(super) fn load_program(&mut self, id: LinkId, slots: Vec<u32>, onto: Option<(u32, Xdp)>) {
         if self.links.get_mut(id.0).is_some_and(Link::begins_loading) {
-            let made = self.made_in.clone();
+            let done = self.aside_in.clone();
             tokio::task::spawn_blocking(move || {
+                let loaded = Loaded::load(slots, ASIDE).and_then(|loaded| match onto {
+                    Some((index, wanted)) => loaded.onto(index, wanted),
+                    None => Ok(loaded),
+                });
                 // Nobody listens when the daemon leaves.
-                let _ = made.send((id, Made::Program(Loaded::load(slots, ASIDE))));
+                let _ = done.send((id, Aside::Loaded(loaded)));
             });
         }
     }
 
-    /// What was made aside for an interface is there.
-    pub(super) fn made(&mut self, id: LinkId, made: Made) {
+    /// The program for an interface is there.
+    pub(super) fn loaded(&mut self, id: LinkId, program: Result<Loaded, Refusal>) {
         let Some(link) = self.links.get_mut(id.0) else { return };
-        match made {
-            Made::Program(program) => link.loaded(program),
-            Made::OwnMac(wanted, frames) => return link.keep_own_mac(&wanted, frames),
-        }
+        link.loaded(program);
         if let Some(interface) = link.arriving.take() {
             self.link_changed(id, &interface);
         }
@@ -144,8 +146,9 @@ impl Daemon {
         if link.interface.as_ref().is_none_or(|interface| interface.index != gone.index) {
             return;
         }
-        link.close();
+        let remaining = link.close(&self.readiness);
         let routers = link.routers.clone();
+        self.change_own_mac(id, remaining);
         self.forget_kernel(id);
         for router in routers {
             self.check_usable(router);
@@ -236,26 +239,45 @@ impl Daemon {
         self.act(id);
     }
 
-    /// What interfaces that get a virtual MAC address need in order to take in frames to their own one as well, and do not
-    /// have yet.
-    pub(super) fn wanted_own_macs(&mut self) -> Vec<(LinkId, Wanted)> {
-        let links = self.links.iter_mut().enumerate().map(|(place, link)| (LinkId(place), link));
-        let wanted = links.filter_map(|(id, link)| {
-            let of_link = |router: &&Instance| router.link == id && !router.is_gone();
-            let mac = self.routers.iter().filter(of_link).find_map(|router| router.vmac.own_mac());
-            Some((id, link.wants_own_mac(mac)?))
-        });
-        wanted.collect()
+    /// Has interfaces that get a virtual MAC address take in frames to their own one as well.
+    pub(super) fn keep_own_macs(&mut self) {
+        for (id, change) in self.own_mac_changes() {
+            self.change_own_mac(id, Some(change));
+        }
     }
 
-    /// Has interfaces that get a virtual MAC address take in frames to their own one as well, soon.
-    pub(super) fn keep_own_macs(&mut self) {
-        for (id, wanted) in self.wanted_own_macs() {
-            let made = self.made_in.clone();
-            tokio::task::spawn_blocking(move || {
-                let frames = wanted.attach();
-                let _ = made.send((id, Made::OwnMac(wanted, frames)));
-            });
+    /// What is to be done for that.
+    pub(super) fn own_mac_changes(&mut self) -> Vec<(LinkId, OwnMacChange)> {
+        let mut changes = Vec::new();
+        for (place, link) in self.links.iter_mut().enumerate() {
+            let of_link = |router: &&Instance| router.link == LinkId(place) && !router.is_gone();
+            let own = self.routers.iter().filter(of_link).find_map(|router| router.vmac.own_mac());
+            changes.extend(link.keep_own_mac(own).map(|change| (LinkId(place), change)));
+        }
+        changes
+    }
+
+    /// Does it aside, behind what was to be done before.
+    pub(super) fn change_own_mac(&mut self, id: LinkId, change: Option<OwnMacChange>) {
+        let Some(change) = change else { return };
+        let (before, done) = (self.own_macs_changed.take(), self.aside_in.clone());
+        self.own_macs_changed = Some(tokio::task::spawn_local(async move {
+            // One that panicked is over as well.
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            if let Ok(Some(changed)) = tokio::task::spawn_blocking(move || change.carry_out()).await {
+                // Nobody listens when the daemon leaves.
+                let _ = done.send((id, Aside::OwnMac(changed)));
+            }
+        }));
+    }
+
+    /// That has been done.
+    pub(super) fn own_mac_changed(&mut self, id: LinkId, changed: OwnMacChanged) {
+        if let Some(link) = self.links.get_mut(id.0) {
+            let superseded = link.own_mac_changed(changed);
+            self.change_own_mac(id, superseded);
         }
     }
 

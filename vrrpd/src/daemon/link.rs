@@ -10,8 +10,9 @@ use vrrpd_common::{Duration, Family, Instant, MacAddr, Reject, Rejection, Vrid};
 
 use super::spacing::Spacing;
 use crate::config::{VirtualAddress, Xdp};
+use crate::datapath::closing;
 use crate::datapath::membership::Membership;
-use crate::datapath::own_mac::{OwnMacFrames, Wanted};
+use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged, OwnMacFrames};
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::raw::RawPath;
 use crate::datapath::readiness::Readiness;
@@ -61,9 +62,9 @@ pub(super) struct Link {
     pub(super) xdp_pass: bool,
     /// Adverts that the interface did not take.
     pub(super) unsendable: Vec<(RouterId, usize, io::Error)>,
-    /// What has the interface take in frames to its own MAC address while it has a virtual one, once it is there; there is
-    /// none where that is not possible.
-    own_mac_frames: Option<(Wanted, Option<OwnMacFrames>)>,
+    /// Its own MAC address, and what has the interface take in frames to that while it has a virtual one; `None`: that is
+    /// not possible, or not done yet.
+    own_mac_frames: Option<(MacAddr, Option<OwnMacFrames>)>,
     /// A failure to send is said once until sending works again.
     send_failed: bool,
 }
@@ -147,9 +148,8 @@ impl Link {
         program: Result<Loaded, Refusal>,
         readiness: &Readiness,
     ) -> io::Result<()> {
-        self.sockets = None;
-        let attached =
-            program.and_then(|program| XdpPath::attach(program, interface.index, &self.name, self.xdp));
+        self.close_sockets(readiness);
+        let attached = program.and_then(|program| self.attach(program, interface.index, self.xdp));
         self.open_with(id, interface, attached, readiness)
     }
 
@@ -164,7 +164,6 @@ impl Link {
         let index = interface.index;
         let path = match attached {
             Ok(xdp) => {
-                self.own_programs.push(xdp.number());
                 readiness.add(&xdp, id.number(KERNEL))?;
                 info!(
                     interface = self.name,
@@ -188,6 +187,13 @@ impl Link {
         Ok(())
     }
 
+    /// Puts a program on the interface, and notes its number.
+    fn attach(&mut self, program: Loaded, index: u32, wanted: Xdp) -> Result<XdpPath, Refusal> {
+        let attached = XdpPath::attach(program, index, &self.name, wanted)?;
+        self.own_programs.push(attached.number());
+        Ok(attached)
+    }
+
     /// Says once of an interface that cannot tell whether it has a carrier that it counts as if it had.
     pub(super) fn note_carrier(&self, interface: &Interface) {
         let known = self.interface.as_ref().is_some_and(|before| {
@@ -198,34 +204,35 @@ impl Link {
         }
     }
 
-    /// What has to be attached for the interface to take in frames to this MAC address, its own, also while it has a virtual
-    /// one; `None` for the address: it never has one. What was asked for once is not asked for again.
-    pub(super) fn wants_own_mac(&mut self, mac: Option<MacAddr>) -> Option<Wanted> {
-        let Some(mac) = mac else {
-            self.own_mac_frames = None;
-            return None;
-        };
-        let wanted = Wanted { interface: self.name.clone(), index: self.interface.as_ref()?.index, mac };
-        if self.own_mac_frames.as_ref().is_some_and(|(asked, _)| *asked == wanted) {
+    /// What is to be done that the interface takes in frames to this MAC address, its own, also while it has a virtual
+    /// one; no address: it never has one. `None`: nothing. What was not possible once is not tried again.
+    pub(super) fn keep_own_mac(&mut self, mac: Option<MacAddr>) -> Option<OwnMacChange> {
+        if self.own_mac_frames.as_ref().map(|(kept, _)| *kept) == mac {
             return None;
         }
-        self.own_mac_frames = Some((wanted.clone(), None));
-        Some(wanted)
+        let index = self.interface.as_ref()?.index;
+        let before = self.own_mac_frames.take().and_then(|(_, frames)| frames);
+        self.own_mac_frames = mac.map(|mac| (mac, None));
+        let wanted = mac.map(|mac| (self.name.clone(), index, mac));
+        Some(OwnMacChange { before, wanted })
     }
 
-    /// What was asked for has been attached, or not; by now something else may be wanted.
-    pub(super) fn keep_own_mac(&mut self, attached: &Wanted, frames: Result<OwnMacFrames, Refusal>) {
-        let Some((wanted, kept)) = &mut self.own_mac_frames else { return };
-        if wanted != attached {
-            return;
-        }
-        match frames {
-            Ok(frames) => *kept = Some(frames),
-            Err(Refusal(reason)) => info!(
-                interface = self.name, mac = %wanted.mac, reason,
-                "while Master, frames to the interface's own MAC address are lost; hosts are told of the virtual one"
-            ),
-        }
+    /// That has been done; returns what is to be undone, since something else is wanted by now.
+    pub(super) fn own_mac_changed(&mut self, changed: OwnMacChanged) -> Option<OwnMacChange> {
+        let OwnMacChanged { index, mac, frames } = changed;
+        let is_there = self.interface.as_ref().is_some_and(|interface| interface.index == index);
+        let before = match (&mut self.own_mac_frames, frames) {
+            (Some((wanted, kept)), Ok(frames)) if is_there && *wanted == mac => kept.replace(frames),
+            (_, Ok(frames)) => Some(frames),
+            (_, Err(Refusal(reason))) => {
+                info!(
+                    interface = self.name, %mac, reason,
+                    "while Master, frames to the interface's own MAC address are lost; hosts are told of the virtual one"
+                );
+                None
+            }
+        };
+        before.map(|before| OwnMacChange { before: Some(before), wanted: None })
     }
 
     /// The interface has its own MAC address again, ahead of the kernel's notification.
@@ -261,6 +268,10 @@ impl Link {
 
     /// The program for an interface to be opened, or why there is none to be; `None` as long as that is not known.
     pub(super) fn take_program(&mut self, interface: &Interface) -> Option<Result<Loaded, Refusal>> {
+        if self.is_loading() {
+            // It may be on the interface already: whose it is is not known before it is told of.
+            return None;
+        }
         if let Some(obstacle) = self.obstacle(interface) {
             self.drop_program();
             return Some(Err(obstacle));
@@ -288,8 +299,16 @@ impl Link {
         matches!(self.program, Program::Loading)
     }
 
-    /// The program that was asked for.
-    pub(super) fn loaded(&mut self, program: Result<Loaded, Refusal>) {
+    /// The program that was asked for. It may be on the interface that waits for it.
+    pub(super) fn loaded(&mut self, mut program: Result<Loaded, Refusal>) {
+        if let Ok(loaded) = &mut program
+            && let Some(index) = loaded.interface()
+        {
+            self.own_programs.extend(loaded.number());
+            if self.arriving.as_ref().is_none_or(|interface| interface.index != index) {
+                loaded.off();
+            }
+        }
         self.program = Program::Ready(program.map(Box::new));
     }
 
@@ -306,9 +325,8 @@ impl Link {
         }
         match std::mem::take(&mut self.program) {
             Program::Ready(program) => {
-                let attached = XdpPath::attach(*program?, interface.index, &self.name, wanted)?;
-                self.own_programs.push(attached.number());
-                self.attached = Some(Box::new(attached));
+                let index = interface.index;
+                self.attached = Some(Box::new(self.attach(*program?, index, wanted)?));
             }
             other @ (Program::None | Program::Loading) => self.program = other,
         }
@@ -360,7 +378,7 @@ impl Link {
             if self.table.serves(family) && !open.as_ref().is_some_and(|open| open.takes(protocols)) {
                 let socket = RawPath::open(index, family, protocols)?;
                 readiness.add(&socket, id.number(place))?;
-                *open = Some(socket);
+                close_aside(open.replace(socket), readiness);
             }
         }
         Ok(())
@@ -432,7 +450,10 @@ impl Link {
         let path = self.raw_path(id, index, reason.to_owned(), readiness)?;
         let before = self.sockets.as_mut().map(|sockets| std::mem::replace(&mut sockets.path, path));
         Ok(match before {
-            Some(Path::Xdp { program, .. }) => Some(program),
+            Some(Path::Xdp { program, authenticated }) => {
+                close_aside(authenticated, readiness);
+                Some(program)
+            }
             Some(Path::Raw { .. }) | None => None,
         })
     }
@@ -480,17 +501,29 @@ impl Link {
         }
     }
 
-    /// The interface is gone, and its sockets with it.
-    pub(super) fn close(&mut self) {
+    /// The interface is gone, and its sockets with it; returns what remains to be done.
+    pub(super) fn close(&mut self, readiness: &Readiness) -> Option<OwnMacChange> {
         self.interface = None;
         self.attached = None;
-        self.rest();
+        self.rest(readiness)
     }
 
-    /// No router needs the interface any more.
-    pub(super) fn rest(&mut self) {
-        self.sockets = None;
-        self.own_mac_frames = None;
+    /// No router needs the interface any more; returns what remains to be done.
+    pub(super) fn rest(&mut self, readiness: &Readiness) -> Option<OwnMacChange> {
+        self.close_sockets(readiness);
+        let before = self.own_mac_frames.take().and_then(|(_, frames)| frames);
+        before.map(|before| OwnMacChange { before: Some(before), wanted: None })
+    }
+
+    /// Closes what is open, and waits for none of it.
+    fn close_sockets(&mut self, readiness: &Readiness) {
+        let Some(Sockets { transmitter, path, .. }) = self.sockets.take() else { return };
+        closing::let_go(transmitter.into_sender());
+        let receivers = match path {
+            Path::Raw { sockets, .. } => sockets,
+            Path::Xdp { authenticated, .. } => [authenticated, None],
+        };
+        close_aside(receivers.into_iter().flatten(), readiness);
     }
 
     /// Joins the group of this family anew, on an interface that has become usable for it again.
@@ -575,5 +608,14 @@ impl Link {
     /// When there is more to send; `None`: all is sent.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         self.sockets.as_ref().and_then(|sockets| sockets.transmitter.deadline(now))
+    }
+}
+
+/// Closes sockets that nobody is to be woken for any more.
+fn close_aside(receivers: impl IntoIterator<Item = RawPath>, readiness: &Readiness) {
+    for receiver in receivers {
+        // Until it is closed it would be ready without end. That it leaves the set cannot fail.
+        let _ = readiness.remove(&receiver);
+        closing::let_go(receiver);
     }
 }

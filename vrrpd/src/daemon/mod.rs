@@ -33,7 +33,7 @@ use vrrpd_common::{Duration, Instant};
 use crate::clock::{self, Alarm, Suspension};
 use crate::config::Configuration;
 use crate::control::server::Command;
-use crate::datapath::own_mac::{OwnMacFrames, Wanted};
+use crate::datapath::own_mac::OwnMacChanged;
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::readiness::Readiness;
 use crate::datapath::{Arrival, RouterId};
@@ -83,9 +83,11 @@ pub struct Daemon {
     last_ticket: u64,
     commands: mpsc::Receiver<Command>,
     changing: Vec<Changing>,
-    /// What was made aside; kept with the other end, so that it never closes.
-    made_in: mpsc::UnboundedSender<(LinkId, Made)>,
-    made: mpsc::UnboundedReceiver<(LinkId, Made)>,
+    /// What was done aside; kept with the other end, so that it never closes.
+    aside_in: mpsc::UnboundedSender<(LinkId, Aside)>,
+    aside: mpsc::UnboundedReceiver<(LinkId, Aside)>,
+    /// The last change of what interfaces take in; they come one after the other.
+    own_macs_changed: Option<JoinHandle<()>>,
     events: broadcast::Sender<EventReport>,
     /// Elsewhere while it is read.
     inbox: Option<Inbox>,
@@ -116,15 +118,16 @@ enum Wake {
     Command(Command),
     Signal(Signal),
     Reloaded(Result<Configuration, String>),
-    Made(LinkId, Made),
+    Aside(LinkId, Aside),
 }
 
-/// What a thread has made for a link: the kernel takes longer for it than routers on other links can wait.
-enum Made {
-    /// The program of its data path.
-    Program(Result<Loaded, Refusal>),
-    /// What takes in frames to its own MAC address.
-    OwnMac(Wanted, Result<OwnMacFrames, Refusal>),
+/// What was done for an interface outside the loop, since the kernel takes its time over it.
+#[derive(Debug)]
+enum Aside {
+    /// The program is loaded, or why it is not.
+    Loaded(Result<Loaded, Refusal>),
+    /// It takes in frames to its own MAC address.
+    OwnMac(OwnMacChanged),
 }
 
 impl Daemon {
@@ -166,7 +169,8 @@ impl Daemon {
             Wake::Command(command) => self.command(command),
             Wake::Signal(caught) => signal = Some(caught),
             Wake::Reloaded(read) => self.reloaded(read),
-            Wake::Made(link, made) => self.made(link, made),
+            Wake::Aside(link, Aside::Loaded(program)) => self.loaded(link, program),
+            Wake::Aside(link, Aside::OwnMac(changed)) => self.own_mac_changed(link, changed),
         }
         self.expire();
         self.answer_changes();
@@ -184,7 +188,7 @@ impl Daemon {
             Some(command) = self.commands.recv() => Ok(Wake::Command(command)),
             signal = self.signals.next() => Ok(Wake::Signal(signal)),
             read = self.reload.read() => Ok(Wake::Reloaded(read)),
-            Some((link, made)) = self.made.recv() => Ok(Wake::Made(link, made)),
+            Some((link, done)) = self.aside.recv() => Ok(Wake::Aside(link, done)),
         }
     }
 

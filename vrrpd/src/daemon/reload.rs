@@ -28,6 +28,7 @@ use crate::datapath::RouterId;
 use crate::datapath::program::Refusal;
 use crate::interface::{self, Hold};
 use crate::journal::Journal;
+use crate::limits;
 
 /// What is to become of the configuration. One file is done with before the next one is looked at.
 #[derive(Debug, Default)]
@@ -153,6 +154,7 @@ impl Daemon {
 
     /// Asks for all that is to be known of a new configuration, and for the programs that its interfaces will have.
     fn look(&mut self, wanted: Configuration) {
+        limits::make_room(&wanted.routers);
         let plan = self.plan(&wanted.routers);
         for config in &plan.arriving {
             if self.link_named(&config.interface).is_none() {
@@ -164,7 +166,7 @@ impl Daemon {
         for (id, here) in self.links_to_open(&plan) {
             let slots = here.iter().map(|config| slot(config.family, config.vrid)).collect();
             if here.iter().any(|config| config.xdp != Xdp::Off) {
-                self.load_program(id, slots);
+                self.load_program(id, slots, None);
             }
         }
         self.reload.stage = Stage::Looking(wanted);
@@ -380,7 +382,8 @@ impl Daemon {
         if let Some(scheduled) = router.scheduled.take() {
             self.deadlines.remove(&(scheduled, id));
         }
-        if let Some(link) = self.links.get_mut(router.link.0) {
+        let link_id = router.link;
+        if let Some(link) = self.links.get_mut(link_id.0) {
             if let Some(kernel) = link.kernel()
                 && let Err(error) = kernel.command(Command { slot: slot(family, vrid), ..Command::default() })
             {
@@ -389,7 +392,8 @@ impl Daemon {
             link.routers.retain(|other| *other != id);
             link.table.remove(family, vrid);
             if link.routers.is_empty() {
-                link.rest();
+                let remaining = link.rest(&self.readiness);
+                self.change_own_mac(link_id, remaining);
             }
         }
         self.release_claims(&config);
@@ -442,11 +446,14 @@ impl Daemon {
     /// Nothing remains of a router that could not begin.
     fn leave_out(&mut self, config: &RouterConfig) {
         let is_there = |id: &RouterId| self.routers.get(id.0).is_some_and(|router| !router.is_gone());
-        if let Some(link) = self.links.iter_mut().find(|link| link.name == config.interface) {
+        if let Some(id) = self.link_named(&config.interface)
+            && let Some(link) = self.links.get_mut(id.0)
+        {
             link.routers.retain(is_there);
             link.table.remove(config.family, config.vrid);
             if link.routers.is_empty() {
-                link.rest();
+                let remaining = link.rest(&self.readiness);
+                self.change_own_mac(id, remaining);
             }
         }
         self.release_claims(config);

@@ -34,6 +34,7 @@ use crate::guardian::{Guardian, watch};
 use crate::interface::service::{Report, Service};
 use crate::interface::{Interface, Outcome};
 use crate::journal::Journal;
+use crate::limits;
 use crate::peers;
 use crate::rundir::{self, RunDir, RunDirError};
 use crate::signals::Signals;
@@ -201,6 +202,7 @@ impl Daemon {
         };
         let signals = Signals::catch().map_err(system("signals"))?;
         check_privileges()?;
+        limits::make_room(&configs);
         let mut rundir = RunDir::open(dir)?;
         // Before anything is looked at that a daemon before us may be about to give back.
         let base = claim_patiently(&rundir, source, &configs)?;
@@ -229,7 +231,7 @@ impl Daemon {
 
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
-        let (made_in, made) = mpsc::unbounded_channel();
+        let (aside_in, aside) = mpsc::unbounded_channel();
         let nobody_s =
             Abandoned::of(&journal, &interfaces, |found| adopt::is_ours(&routers, found)).ask(&service);
         publish(&mut rundir, source, &base, &routers)?;
@@ -240,6 +242,7 @@ impl Daemon {
             router.start_scripts(&rundir)?;
         }
         let supervisor = Supervisor::from_environment(clock::now());
+        memory::give_back();
         let mut daemon = Self {
             routers,
             links,
@@ -257,8 +260,9 @@ impl Daemon {
             last_ticket: 0,
             commands,
             changing: Vec::new(),
-            made_in,
-            made,
+            aside_in,
+            aside,
+            own_macs_changed: None,
             events,
             inbox: Some(Inbox::default()),
             actions: Vec::new(),
@@ -300,12 +304,12 @@ impl Daemon {
         self.prepare(nobody_s).await?;
         self.meet_group(source, base)?;
         self.begin_journal()?;
-        for (id, wanted) in self.wanted_own_macs() {
-            if let Some(link) = self.links.get_mut(id.0) {
-                link.keep_own_mac(&wanted, wanted.attach());
+        // Nobody waits for us yet.
+        for (id, change) in self.own_mac_changes() {
+            if let Some(changed) = change.carry_out() {
+                self.own_mac_changed(id, changed);
             }
         }
-        memory::give_back();
         Ok(())
     }
 

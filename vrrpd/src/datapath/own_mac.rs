@@ -24,27 +24,9 @@ pub struct OwnMacFrames {
     _clsact: Option<Clsact>,
 }
 
-/// What an interface is to take in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// The interface's name.
-    pub interface: String,
-    /// Its number.
-    pub index: u32,
-    /// The MAC address that it had.
-    pub mac: MacAddr,
-}
-
-impl Wanted {
-    /// Has the interface take it in. The calling thread waits for some ten milliseconds.
-    pub fn attach(&self) -> Result<OwnMacFrames, Refusal> {
-        aside(|| OwnMacFrames::attach(self))
-    }
-}
-
 impl OwnMacFrames {
-    fn attach(wanted: &Wanted) -> Result<Self, Refusal> {
-        let Wanted { interface, index, mac } = wanted;
+    /// Has the interface of this name and number take in what is for `mac`.
+    fn attach(interface: &str, index: u32, mac: MacAddr) -> Result<Self, Refusal> {
         let [a, b, c, d, e, f] = mac.0;
         let mut ebpf = EbpfLoader::new()
             // The loader has read the types of the kernel, of which this needs nothing.
@@ -63,7 +45,7 @@ impl OwnMacFrames {
             Ok(_) => None,
             // A kernel before 6.6 does not know links of this kind.
             Err(error) if errno(&error) == Some(Errno::EINVAL) => {
-                let clsact = Clsact::on(interface, *index)?;
+                let clsact = Clsact::on(interface, index)?;
                 let filter = TcAttachOptions::Netlink(clsact.filter());
                 program
                     .attach_with_options(interface, TcAttachType::Ingress, filter)
@@ -73,6 +55,37 @@ impl OwnMacFrames {
             Err(error) => return Err(refusal(&error)),
         };
         Ok(Self { _ebpf: ebpf, _clsact: clsact })
+    }
+}
+
+/// What an interface is to take in from now on. The kernel waits for all processors with each step.
+#[derive(Debug)]
+pub struct OwnMacChange {
+    /// Goes first.
+    pub before: Option<OwnMacFrames>,
+    /// Comes then: for this MAC address of the interface of this name and number.
+    pub wanted: Option<(String, u32, MacAddr)>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct OwnMacChanged {
+    /// On the interface of this number,
+    pub index: u32,
+    /// for this MAC address,
+    pub mac: MacAddr,
+    /// this, or why not.
+    pub frames: Result<OwnMacFrames, Refusal>,
+}
+
+impl OwnMacChange {
+    /// Makes the change; `None` when nothing was wanted.
+    pub fn carry_out(self) -> Option<OwnMacChanged> {
+        let Self { before, wanted } = self;
+        drop(before);
+        let (interface, index, mac) = wanted?;
+        let frames = aside(|| OwnMacFrames::attach(&interface, index, mac));
+        Some(OwnMacChanged { index, mac, frames })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The program of the data path, loaded into the kernel and on no interface yet.
+//! The program of the data path, loaded into the kernel, and on no interface unless one waits for it.
 //!
 //! Loading takes the kernel's verifier some ten milliseconds, longer than a Backup waits for a master that says something
 //! every 10 ms. So once the daemon takes part it is done in a thread of its own.
@@ -17,6 +17,7 @@ use vrrpd_common::Duration;
 
 use super::commands::Commands;
 use super::privileges;
+use super::xdp::Attachment;
 use crate::sys::memory;
 
 /// The program, built by `cargo xtask ebpf`; `build.rs` says where it is.
@@ -29,6 +30,8 @@ const COMMANDS: &str = "vrrpd_command";
 /// The program with its maps.
 pub struct Loaded {
     commands: Commands,
+    /// Where it is already, if it is.
+    pub(super) attachment: Option<Attachment>,
     ebpf: Ebpf,
 }
 
@@ -46,7 +49,7 @@ impl Loaded {
         for slot in slots {
             commands.prepare(slot, patience)?;
         }
-        Ok(Self { commands, ebpf })
+        Ok(Self { commands, attachment: None, ebpf })
     }
 
     /// One of its programs.

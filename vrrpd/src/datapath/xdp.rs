@@ -46,6 +46,63 @@ pub struct XdpPath {
     link: OwnedFd,
 }
 
+/// The program's place on an interface.
+#[derive(Debug)]
+pub struct Attachment {
+    index: u32,
+    tier: Tier,
+    /// Why it is not the better tier.
+    reason: Option<String>,
+    link: OwnedFd,
+}
+
+impl Loaded {
+    /// Puts the program on the interface of this number: drivers may take long over it.
+    pub fn onto(mut self, index: u32, wanted: Wanted) -> Result<Self, Refusal> {
+        self.attachment = Some(Attachment::make(&mut self, index, wanted)?);
+        Ok(self)
+    }
+
+    /// The number of the interface that it is on.
+    pub fn interface(&self) -> Option<u32> {
+        self.attachment.as_ref().map(|attachment| attachment.index)
+    }
+
+    /// Takes it off.
+    pub fn off(&mut self) {
+        self.attachment = None;
+    }
+
+    /// The kernel's number of the program.
+    pub fn number(&mut self) -> Result<u32, Refusal> {
+        Ok(self.program(PROGRAM)?.info().map_err(|error| refusal(&error))?.id())
+    }
+}
+
+impl Attachment {
+    /// The best one that can be had of those that are wanted.
+    fn make(loaded: &mut Loaded, index: u32, wanted: Wanted) -> Result<Self, Refusal> {
+        let tiers: &[Tier] = match wanted {
+            Wanted::Off => &[],
+            Wanted::Auto => &[Tier::Native, Tier::Generic],
+            Wanted::Native => &[Tier::Native],
+            Wanted::Generic => &[Tier::Generic],
+        };
+        let mut reasons = Vec::new();
+        let attached = tiers.iter().copied().find_map(|tier| {
+            let link = attach(loaded, index, tier.flags());
+            link.map_err(|Refusal(reason)| reasons.push(format!("{}: {reason}", tier.word())))
+                .ok()
+                .map(|link| (tier, link))
+        });
+        let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+        match attached {
+            Some((tier, link)) => Ok(Self { index, tier, reason, link }),
+            None => Err(Refusal(reason.unwrap_or_default())),
+        }
+    }
+}
+
 impl XdpPath {
     /// Why a program cannot be on this interface, as far as that can be said without one. `foreign` names the program
     /// that the interface has already.
@@ -63,24 +120,14 @@ impl XdpPath {
         })
     }
 
-    /// Attaches the program to the interface of this number and name.
+    /// Attaches the program to the interface of this number and name, unless it is there.
     pub fn attach(mut loaded: Loaded, index: u32, name: &str, wanted: Wanted) -> Result<Self, Refusal> {
-        let tiers: &[Tier] = match wanted {
-            Wanted::Off => &[],
-            Wanted::Auto => &[Tier::Native, Tier::Generic],
-            Wanted::Native => &[Tier::Native],
-            Wanted::Generic => &[Tier::Generic],
+        let there = loaded.attachment.take().filter(|attachment| attachment.index == index);
+        let Attachment { tier, reason, link, .. } = match there {
+            Some(there) => there,
+            None => Attachment::make(&mut loaded, index, wanted)?,
         };
-        let mut reasons = Vec::new();
-        let attached = tiers.iter().copied().find_map(|tier| {
-            let link = attach(&mut loaded, index, tier.flags());
-            link.map_err(|Refusal(reason)| reasons.push(format!("{}: {reason}", tier.word())))
-                .ok()
-                .map(|link| (tier, link))
-        });
-        let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
-        let Some((tier, link)) = attached else { return Err(Refusal(reason.unwrap_or_default())) };
-        let number = loaded.program(PROGRAM)?.info().map_err(|error| refusal(&error))?.id();
+        let number = loaded.number()?;
         let (records, rejects) = (loaded.map("RECORDS")?, loaded.map("REJECTS")?);
         let pins = Pins::make(name, &records, &rejects).map_err(|reason| {
             info!(
