@@ -15,6 +15,7 @@ use crate::render;
 use crate::report::RouterReport;
 use crate::rundir;
 use crate::signals::Signal;
+use crate::sys::memory;
 
 /// How long a client waits for the kernel to carry out what it asked for; it waits for an answer a little longer.
 const CHANGE: Duration = Duration::from_secs(2);
@@ -145,9 +146,13 @@ impl Daemon {
         }
         let text = render::state_file(&routers);
         let path = self.rundir.file(&self.state_file);
-        tokio::task::spawn_blocking(move || match rundir::write_aside(&path, 0o644, &text) {
-            Ok(()) => info!(path = %path.display(), "state written"),
-            Err(error) => warn!(%error, "the state cannot be written"),
+        tokio::task::spawn_blocking(move || {
+            match rundir::write_aside(&path, 0o644, &text) {
+                Ok(()) => info!(path = %path.display(), "state written"),
+                Err(error) => warn!(%error, "the state cannot be written"),
+            }
+            drop(text);
+            memory::give_back();
         });
     }
 }

@@ -50,8 +50,8 @@ pub(super) struct KernelSide {
     fed_until: u64,
     /// When the record was read last.
     read_at: u64,
-    /// Discarded adverts that were spoken of.
-    rejected: Counters,
+    /// Discarded adverts that were spoken of. Boxed: mostly there are none.
+    rejected: Option<Box<Counters>>,
 }
 
 /// Everything that a command says, but for what numbers it.
@@ -158,12 +158,14 @@ impl Daemon {
     /// Says how many adverts the kernel has discarded since it was said last, each reason at most once a second.
     fn say_discarded(&mut self, id: RouterId, now: Instant, record: &RouterRecord) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
-        if record.rejected == router.kernel.rejected {
+        if record.rejected == router.kernel.rejected.as_deref().copied().unwrap_or_default() {
             return;
         }
         let Some(link) = self.links.get_mut(router.link.0) else { return };
         let counted = RejectCounts::from(record.rejected);
-        for ((reject, count), said) in counted.iter().zip(&mut router.kernel.rejected) {
+        for ((reject, count), said) in
+            counted.iter().zip(router.kernel.rejected.get_or_insert_default().iter_mut())
+        {
             if count > *said && link.may_say_rejected(now, id, reject) {
                 warn!(
                     router = %router.config.name(), check = reject.name(), count = count - *said,

@@ -22,8 +22,8 @@ pub(super) struct VmacSide {
     settings: Option<String>,
     /// The interface's own MAC address, as seen last without the virtual one.
     own: Option<MacAddr>,
-    /// What is to be undone.
-    in_force: Option<Vmac>,
+    /// What is to be undone. Boxed: most of thousands of routers are Backup, or have none.
+    in_force: Option<Box<Vmac>>,
 }
 
 /// For how long a router goes without.
@@ -96,7 +96,7 @@ impl VmacSide {
             config::Vmac::None => None,
             config::Vmac::Interface => {
                 let mut wanted = OwnMac::of(interface, self.own?, self.mac);
-                if let Some(Vmac::Interface(taken)) = &self.in_force
+                if let Some(Vmac::Interface(taken)) = self.in_force.as_deref()
                     && taken.index == interface.index
                 {
                     wanted.addr_gen_mode.clone_from(&taken.addr_gen_mode);
@@ -128,14 +128,14 @@ impl VmacSide {
 
     /// Whether it is on the interface already, so that nothing has to be done for it.
     pub(super) fn stands_on(&self, interface: &Interface) -> bool {
-        matches!(&self.in_force, Some(Vmac::Interface(taken)) if taken.index == interface.index)
+        matches!(self.in_force.as_deref(), Some(Vmac::Interface(taken)) if taken.index == interface.index)
             && interface.mac == Some(self.mac)
     }
 
     /// An earlier daemon has left it on the interface, whose own address is this one.
     pub(super) fn adopt(&mut self, interface: &Interface, own: MacAddr) {
         self.own = Some(own);
-        self.in_force = Some(Vmac::Interface(OwnMac::of(interface, own, self.mac)));
+        self.in_force = Some(Box::new(Vmac::Interface(OwnMac::of(interface, own, self.mac))));
     }
 
     /// Learns the interface's own MAC address, whoever gave it that.
@@ -152,7 +152,7 @@ impl VmacSide {
 
     /// What is to be given back.
     pub(super) fn held(&self) -> Option<Vmac> {
-        self.in_force.clone()
+        self.in_force.as_deref().cloned()
     }
 
     /// The link that was made is there, above this interface.
@@ -168,7 +168,7 @@ impl VmacSide {
             Vmac::Macvlan(_, known) => known.clone_from(&self.link),
             Vmac::Interface(taken) => taken.addr_gen_mode = addr_gen_mode,
         }
-        self.in_force = Some(vmac);
+        self.in_force = Some(Box::new(vmac));
     }
 
     pub(super) fn released(&mut self) {
@@ -210,7 +210,7 @@ impl VmacSide {
 
     /// Somebody has given the interface another MAC address than the one in force.
     pub(super) fn is_lost(&self, interface: &Interface) -> bool {
-        matches!(&self.in_force, Some(Vmac::Interface(taken)) if taken.index == interface.index)
+        matches!(self.in_force.as_deref(), Some(Vmac::Interface(taken)) if taken.index == interface.index)
             && interface.mac != Some(self.mac)
     }
 
