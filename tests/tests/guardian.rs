@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, assert_on_time};
 use vrrpd_lab::{
-    Capture, Host, Lab, ScriptLog, Signal, Snapshot, Vrrpd, VrrpdBuilder, is_alive, timers, wait_until,
+    Capture, Host, Lab, ScriptLog, Signal, Snapshot, Vrrpd, VrrpdBuilder, is_alive, stretched, timers,
+    wait_until,
 };
 
 const MODES: [&str; 3] = ["none", "interface", "macvlan"];
@@ -188,6 +190,22 @@ fn guardian_outlasts_the_signals_for_the_daemon_and_ends_with_it() {
     assert_eq!(router.guardian(), Some(guardian));
     assert_eq!(router.terminate(), 0);
     assert!(!is_alive(guardian), "the daemon has seen it off");
+}
+
+#[test]
+fn guardian_that_stands_still_keeps_no_daemon_from_leaving() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let before = Snapshot::of(&a);
+    let router = Vrrpd::usual(&a, 150).vmac("interface").start();
+    router.wait_state("master", SOON);
+    let guardian = router.guardian().expect("it has one");
+    router.signal_guardian(Signal::SIGSTOP);
+    let told = Instant::now();
+    assert_eq!(router.terminate(), 0);
+    assert!(told.elapsed() < stretched(SOON), "it does not wait for long: {:?}", told.elapsed());
+    assert!(!is_alive(guardian), "nor leave it behind");
+    before.assert_as_before(&a);
 }
 
 #[test]
