@@ -136,6 +136,21 @@ fn backup_that_is_killed_says_nothing_and_runs_nothing() {
 }
 
 #[test]
+fn backup_that_is_killed_leaves_nothing_on_its_machine() {
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a, b] = lab.hosts();
+        let before = Snapshot::of(&b);
+        let master = router(&a, 150, mode).start();
+        master.wait_state("master", SOON);
+        let backup = router(&b, 100, mode).start();
+        wait_until(SOON, "it hears the master", || backup.counter("adverts_received") > 2);
+        backup.kill_daemon();
+        wait_until_as_before(&before, &b);
+    }
+}
+
+#[test]
 fn daemon_that_is_started_again_at_once_waits_for_the_guardian_and_serves() {
     for mode in MODES {
         let lab = Lab::new();

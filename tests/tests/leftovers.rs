@@ -339,6 +339,20 @@ fn virtual_mac_that_a_kill_left_is_given_back_by_another_router_of_the_same_file
 }
 
 #[test]
+fn what_a_kill_left_is_given_back_by_a_start_without_a_virtual_mac() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let before = Snapshot::of(&a);
+    let killed = router(&a, 150, "interface").start();
+    killed.wait_state("master", SOON);
+    killed.kill();
+    let again = router(&a, 150, "none").beside(&killed).start();
+    again.wait_state("master", SOON);
+    assert_eq!(again.terminate(), 0);
+    before.assert_as_before(&a);
+}
+
+#[test]
 fn journal_that_is_a_link_to_another_file_is_not_read() {
     let lab = Lab::new();
     let [a] = lab.hosts();

@@ -212,7 +212,7 @@ async fn give_back(journal: &Journal) -> io::Result<()> {
     let (queue, mut reports) = mpsc::unbounded_channel();
     let (service, interfaces) = Service::start(journal.interfaces(), queue)?;
     let mut abandoned = Abandoned::of(journal, &interfaces, |found| match found {
-        Found::Address(..) | Found::Mac(_) => false,
+        Found::Address(..) | Found::Mac(_) | Found::Classifier(_) => false,
         Found::Link { noted, .. } => !noted,
     });
     let mut answers = abandoned.ask(&service);
@@ -228,6 +228,7 @@ async fn give_back(journal: &Journal) -> io::Result<()> {
             None => return Err(io::Error::other("the netlink thread has ended")),
         }
     }
+    abandoned.remove_classifiers();
     for (interface, own) in abandoned.macs() {
         let announced = Transmitter::open(interface.index).and_then(|mut transmitter| {
             for frame in transmit::own_announcements(interface, *own) {
