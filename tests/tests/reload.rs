@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use vrrpd_lab::usual::SOON;
-use vrrpd_lab::{Capture, Datapath, Host, Lab, ScriptLog, Signal, Vrrpd, stretched, wait_until};
+use vrrpd_lab::{Capture, Datapath, Host, Lab, ScriptLog, Signal, Vrrpd, needs, stretched, wait_until};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -260,11 +260,13 @@ fn owner_that_is_taken_out_resigns_although_it_has_nothing_to_give_back() {
     capture.wait_advert(SOON, "it resigns", |advert| advert.vrid == 51 && advert.priority == 0);
 }
 
-/// The classifiers that a daemon has in the kernel.
+/// The classifiers that a daemon has in the kernel: links from 6.6 on, filters before.
 fn classifiers(daemon: &Vrrpd) -> usize {
     let files = std::fs::read_dir(format!("/proc/{}/fdinfo", daemon.pid())).expect("it runs");
     let of_link = |text: String| text.contains("link_type:\ttcx");
-    files.flatten().filter(|file| std::fs::read_to_string(file.path()).is_ok_and(of_link)).count()
+    let links = files.flatten().filter(|file| std::fs::read_to_string(file.path()).is_ok_and(of_link));
+    let shown = daemon.host().run(needs::TC.require(), ["filter", "show", "dev", "eth0", "ingress"]);
+    links.count() + shown.stdout.matches("own_mac").count()
 }
 
 #[test]
