@@ -6,13 +6,18 @@ use std::fs;
 use std::io;
 use std::ptr;
 
+use super::fork;
+
 /// The field of `/proc/PID/stat` that says where the command line begins, counted from the one behind the name; where it
 /// ends is in the next one.
 const START: usize = 45;
 
 /// Puts one word in the place of the arguments that this process was started with, cut off where they were shorter. This
-/// process has none from then on: whoever asks for them gets that word and empty ones.
+/// process has none from then on: whoever asks for them gets that word and empty ones. It must have one thread only.
 pub fn replace(word: &CStr) -> io::Result<()> {
+    if !fork::is_alone()? {
+        return Err(io::Error::other("another thread may be reading the arguments"));
+    }
     let length = env::args_os().map(|argument| argument.len() + 1).sum();
     let stat = fs::read_to_string("/proc/self/stat")?;
     // They may have been put elsewhere, by what brings processes back from a file for one.
@@ -22,8 +27,8 @@ pub fn replace(word: &CStr) -> io::Result<()> {
     let kept = word.count_bytes().min(length.saturating_sub(1));
     // SAFETY: there the kernel has put the arguments, on the stack of this process, which can be written; as long as they
     // are nothing else is there. Who has pointers to them, which are the C library and the standard one, reads strings
-    // from there, and finds strings that end within the same octets. They are written while there is no other thread, or
-    // none that asks for arguments. `word` is elsewhere, since it is not changed while it is borrowed.
+    // from there, and finds strings that end within the same octets; nobody does meanwhile, since there is no other thread.
+    // `word` is elsewhere: what is borrowed from the arguments is copied by whoever asks for them.
     unsafe {
         ptr::write_bytes(start, 0, length);
         ptr::copy_nonoverlapping(word.as_ptr().cast(), start, kept);
