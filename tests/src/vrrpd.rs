@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::usage::children_of;
 use crate::{
-    Background, Datapath, Finished, Host, Process, Signal, Terminal, is_alive, stretched, wait_for,
+    Background, Datapath, Finished, Host, Process, Signal, Terminal, is_alive, needs, stretched, wait_for,
     wait_until,
 };
 
@@ -247,11 +247,13 @@ impl Vrrpd {
         self.home.path().join("run")
     }
 
-    /// The classifiers that it has in the kernel.
+    /// The classifiers that it has in the kernel, on `eth0`: links from 6.6 on, filters before.
     pub fn classifiers(&self) -> usize {
         let files = fs::read_dir(format!("/proc/{}/fdinfo", self.pid())).expect("it runs");
         let of_link = |text: String| text.contains("link_type:\ttcx");
-        files.flatten().filter(|file| fs::read_to_string(file.path()).is_ok_and(of_link)).count()
+        let links = files.flatten().filter(|file| fs::read_to_string(file.path()).is_ok_and(of_link));
+        let shown = self.host().run(needs::TC.require(), ["filter", "show", "dev", "eth0", "ingress"]);
+        links.count() + shown.stdout.matches("own_mac").count()
     }
 
     fn is_its_state(&self, state: &Value) -> bool {

@@ -1,8 +1,13 @@
 //! The daemon is killed, and its guardian does what it would have done on leaving.
 
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
 use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, assert_on_time};
 use vrrpd_lab::{
-    Capture, Host, Lab, ScriptLog, Signal, Snapshot, Vrrpd, VrrpdBuilder, is_alive, timers, wait_until,
+    Capture, Host, Lab, ScriptLog, Signal, Snapshot, Vrrpd, VrrpdBuilder, is_alive, stretched, timers,
+    wait_until,
 };
 
 const MODES: [&str; 3] = ["none", "interface", "macvlan"];
@@ -131,6 +136,21 @@ fn backup_that_is_killed_says_nothing_and_runs_nothing() {
 }
 
 #[test]
+fn backup_that_is_killed_leaves_nothing_on_its_machine() {
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a, b] = lab.hosts();
+        let before = Snapshot::of(&b);
+        let master = router(&a, 150, mode).start();
+        master.wait_state("master", SOON);
+        let backup = router(&b, 100, mode).start();
+        wait_until(SOON, "it hears the master", || backup.counter("adverts_received") > 2);
+        backup.kill_daemon();
+        wait_until_as_before(&before, &b);
+    }
+}
+
+#[test]
 fn daemon_that_is_started_again_at_once_waits_for_the_guardian_and_serves() {
     for mode in MODES {
         let lab = Lab::new();
@@ -188,6 +208,22 @@ fn guardian_outlasts_the_signals_for_the_daemon_and_ends_with_it() {
 }
 
 #[test]
+fn guardian_that_stands_still_keeps_no_daemon_from_leaving() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let before = Snapshot::of(&a);
+    let router = Vrrpd::usual(&a, 150).vmac("interface").start();
+    router.wait_state("master", SOON);
+    let guardian = router.guardian().expect("it has one");
+    router.signal_guardian(Signal::SIGSTOP);
+    let told = Instant::now();
+    assert_eq!(router.terminate(), 0);
+    assert!(told.elapsed() < stretched(SOON), "it does not wait for long: {:?}", told.elapsed());
+    assert!(!is_alive(guardian), "nor leave it behind");
+    before.assert_as_before(&a);
+}
+
+#[test]
 fn daemon_without_its_guardian_says_so_and_goes_on() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
@@ -202,6 +238,34 @@ fn daemon_without_its_guardian_says_so_and_goes_on() {
     router.wait_state("master", SOON);
     assert_eq!(router.terminate(), 0);
     assert!(!a.has_address("eth0", CIDR));
+}
+
+/// The processes on whose command lines a directory is.
+fn processes_with(directory: &Path) -> Vec<i32> {
+    let directory = directory.as_os_str().as_encoded_bytes();
+    let pids = fs::read_dir("/proc").expect("there are processes").flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.split(|octet| *octet == 0).any(|word| word == directory)
+    })
+    .collect()
+}
+
+#[test]
+fn guardian_is_not_taken_for_a_daemon_by_its_command_line() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 150).start();
+    assert_eq!(processes_with(&router.directory()), [router.pid()]);
+    let guardian = router.guardian().expect("it has one");
+    let command_line = fs::read(format!("/proc/{guardian}/cmdline")).expect("it is there");
+    let words = String::from_utf8(command_line).expect("it is text");
+    assert_eq!(words.trim_end_matches('\0'), "vrrp-guard");
+    let (command, daemon) = Vrrpd::usual(&a, 150).vrid(52).start_in_background();
+    assert!(command.success(), "{command:?}");
+    let pid = daemon.pid("vrrpd_eth0.pid").expect("it is there");
+    assert_eq!(processes_with(daemon.directory()), [pid]);
 }
 
 #[test]

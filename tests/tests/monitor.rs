@@ -42,6 +42,24 @@ fn a_process_more_than_the_group_has_is_refused_and_the_others_notice_nothing() 
 }
 
 #[test]
+fn a_process_more_than_the_group_has_is_refused_also_while_a_member_stands_still() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let [first, second] = pair(&a);
+    second.pause();
+    let third = member(&a, 53, "2").beside(&first).run_in_foreground();
+    assert_eq!(third.code, 1, "{third:?}");
+    for said in ["-M 2", "eth0/51", &format!("process {}", second.pid())] {
+        assert!(third.stderr.contains(said), "{said} is not in: {}", third.stderr);
+    }
+    second.resume();
+    for router in [&first, &second] {
+        let state = router.wait_state("master", SOON);
+        assert_eq!((&state["group"]["members"], &state["group"]["ready"]), (&2.into(), &true.into()));
+    }
+}
+
+#[test]
 fn a_process_that_was_told_another_number_is_refused_with_both_numbers() {
     let lab = Lab::new();
     let [a] = lab.hosts();

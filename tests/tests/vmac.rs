@@ -182,7 +182,8 @@ fn next_start_puts_back_what_a_kill_left() {
         killed.kill();
         assert!(!before.differences(&Snapshot::of(&a)).is_empty(), "a kill leaves something");
         let again = router.start();
-        again.wait_state("backup", SOON);
+        // It is Backup for a moment only.
+        again.wait_log(SOON, "to=\"backup\"");
         assert_eq!(again.terminate(), 0);
         before.assert_as_before(&a);
     }

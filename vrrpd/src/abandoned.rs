@@ -5,6 +5,7 @@ use tracing::warn;
 use vrrpd_common::MacAddr;
 
 use crate::config::VirtualAddress;
+use crate::datapath::own_mac;
 use crate::interface::service::{Order, Request, Service, Ticket};
 use crate::interface::{Hold, Interface, OwnMac, Vmac};
 use crate::journal::Journal;
@@ -19,6 +20,8 @@ pub enum Found<'a> {
     Address(&'a str, VirtualAddress),
     /// A virtual MAC address on this interface, whose own one is in the journal.
     Mac(&'a str),
+    /// What had this interface take in frames to its own MAC address, in kernels before 6.6.
+    Classifier(&'a str),
     /// A macvlan link of this router.
     Link {
         /// The router.
@@ -34,6 +37,8 @@ pub struct Abandoned {
     orders: Vec<Order>,
     /// Interfaces that get their own MAC address back.
     macs: Vec<(Interface, MacAddr)>,
+    /// Interfaces that may have a classifier, by name and number.
+    classifiers: Vec<(String, u32)>,
 }
 
 impl Abandoned {
@@ -70,7 +75,12 @@ impl Abandoned {
         for address in &addresses {
             warn!(interface = interface.name, %address, "removing an address that a vrrpd left behind");
         }
-        let vmac = interface.mac.filter(|mac| mac.is_virtual_router()).zip(journal.own_mac(&interface.name));
+        let own = journal.own_mac(&interface.name);
+        // A Backup has one, too.
+        if own.is_some() && !stays(Found::Classifier(&interface.name)) {
+            self.classifiers.push((interface.name.clone(), interface.index));
+        }
+        let vmac = interface.mac.filter(|mac| mac.is_virtual_router()).zip(own);
         let vmac = vmac.filter(|_| !stays(Found::Mac(&interface.name)));
         if let Some((mac, own)) = vmac {
             warn!(interface = interface.name, %mac, "giving back a virtual MAC address that a vrrpd left behind");
@@ -91,6 +101,15 @@ impl Abandoned {
             service.request(Request { ticket: TICKET, order });
         }
         count
+    }
+
+    /// Takes classifiers off, which are of no use any more once the interfaces have their own MAC addresses back.
+    pub fn remove_classifiers(&self) {
+        for (interface, index) in &self.classifiers {
+            if own_mac::remove_left(interface, *index) {
+                warn!(interface, "removed a classifier that a vrrpd left behind");
+            }
+        }
     }
 
     /// The interfaces that get their own MAC address back, and that address.

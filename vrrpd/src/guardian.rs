@@ -13,15 +13,19 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::thread;
 
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike as _};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
 use serde::{Deserialize, Serialize};
+use vrrpd_common::Duration;
 
+use crate::clock;
 use crate::script::Run;
 use crate::sys::fork;
 
@@ -31,6 +35,11 @@ pub mod watch;
 const READY: &[u8] = b"ready";
 /// How long it may take to say that it is there, in seconds.
 const ANSWER: i64 = 5;
+/// How long it may take to end once it has been let go: milliseconds, unless it stands still.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// How long the daemon may stand still for one that has ended but for its last moment, and how often it is looked after.
+const LAST_MOMENT: Duration = Duration::from_millis(10);
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
 /// Octets of messages that may wait: those of thousands of routers that become Master at once.
 const BUFFER: usize = 8 << 20;
 
@@ -128,26 +137,35 @@ impl Guardian {
 
     /// Tells it something; `WouldBlock` when it has not yet listened to what came before.
     pub fn tell(&self, message: &Message) -> io::Result<()> {
-        self.send(message, MsgFlags::MSG_DONTWAIT)
-    }
-
-    fn send(&self, message: &Message, flags: MsgFlags) -> io::Result<()> {
         let text = serde_json::to_vec(message)?;
-        send(self.socket.as_raw_fd(), &text, flags | MsgFlags::MSG_NOSIGNAL)?;
+        send(self.socket.as_raw_fd(), &text, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?;
         Ok(())
     }
 
-    /// Waits for its end, now that its socket says so; `false` when it had been waited for.
-    pub fn is_lost(&self) -> bool {
-        waitpid(self.process, None).is_ok()
+    /// Sees it off, now that its socket says that it has ended.
+    pub fn see_off(&self) {
+        // If it was stopped in its last moment, this is done when the daemon leaves.
+        self.ends_within(LAST_MOMENT);
     }
 
-    /// Lets it go: there is nothing left to undo.
+    /// Lets it go: there is nothing left to undo. One that stands still, by SIGSTOP for one, is killed.
     pub fn dismiss(self) {
-        let told = self.send(&Message::Farewell, MsgFlags::empty());
-        // It ends at once, or has ended already.
-        if told.is_ok() || told.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
-            let _ = waitpid(self.process, None);
+        let patience = self.tell(&Message::Farewell).map_or(Duration::ZERO, |()| FAREWELL);
+        // Its number is its own until it has been waited for.
+        if !self.ends_within(patience) && kill(self.process, Signal::SIGKILL).is_ok() {
+            self.ends_within(FAREWELL);
+        }
+    }
+
+    /// Waits for its end, but not longer than this; says whether it has ended, now or before.
+    fn ends_within(&self, patience: Duration) -> bool {
+        let until = clock::now() + patience;
+        loop {
+            match waitpid(self.process, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) if clock::now() < until => thread::sleep(LOOK_AGAIN),
+                Ok(WaitStatus::StillAlive) => return false,
+                Ok(_) | Err(_) => return true,
+            }
         }
     }
 }

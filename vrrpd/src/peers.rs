@@ -83,6 +83,8 @@ pub struct Peers {
 #[derive(Debug)]
 struct Connection {
     socket: Socket,
+    /// The number of the process at its other end.
+    process: i32,
     /// The socket that this process connected to; `None`: the other one made the connection.
     made_to: Option<OsString>,
     /// Who is there, once that has been said.
@@ -219,6 +221,22 @@ impl Peers {
         self.connections.iter().flatten().all(|connection| connection.peer.is_some())
     }
 
+    /// The numbers of processes that listen and have not said who they are: they stand still. Those of other network
+    /// namespaces are none of the group.
+    pub fn silent(&self) -> BTreeSet<i32> {
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            self.connections.iter().flatten().partition(|connection| connection.peer.is_some());
+        // Two that connected to each other may be known by one of the two connections yet.
+        let is_known = |process: i32| known.iter().any(|connection| connection.process == process);
+        let listening = unknown.into_iter().filter(|connection| connection.made_to.is_some());
+        let processes = listening.map(|connection| connection.process);
+        processes.filter(|process| !is_known(*process) && !self.is_elsewhere(*process)).collect()
+    }
+
+    fn is_elsewhere(&self, process: i32) -> bool {
+        pins::namespace_of(process).is_ok_and(|namespace| namespace != self.namespace)
+    }
+
     /// Who has been here and is not any more.
     pub fn missing(&self) -> impl Iterator<Item = &str> {
         self.missing.iter().map(String::as_str)
@@ -286,11 +304,12 @@ impl Peers {
 
     /// Takes a connection on, from root or ourselves, and says who and how we are.
     fn admit(&mut self, socket: Socket, made_to: Option<OsString>, now: Instant, readiness: &Readiness) {
-        let uid = getsockopt(&socket, PeerCredentials).map(|peer| peer.uid());
-        if uid.is_ok_and(|uid| uid != 0 && uid != nix::unistd::geteuid().as_raw()) || uid.is_err() {
-            warn!(?uid, "a process of another user does not belong to the group; let go");
+        let peer = getsockopt(&socket, PeerCredentials);
+        let of_ours = |uid: u32| uid == 0 || uid == nix::unistd::geteuid().as_raw();
+        let Some(peer) = peer.ok().filter(|peer| of_ours(peer.uid())) else {
+            warn!(uid = ?peer.map(|peer| peer.uid()), "a process of another user does not belong to the group; let go");
             return;
-        }
+        };
         // One that does not say its name makes room.
         let place = (self.connections.iter().position(Option::is_none))
             .or_else(|| self.connections.iter().flatten().position(|connection| connection.peer.is_none()));
@@ -302,8 +321,15 @@ impl Peers {
             warn!(%error, "a process of the group cannot be watched; let go");
             return;
         }
-        let mut connection =
-            Connection { socket, made_to, peer: None, behind: false, counted_since: now, count: 0 };
+        let mut connection = Connection {
+            socket,
+            process: peer.pid(),
+            made_to,
+            peer: None,
+            behind: false,
+            counted_since: now,
+            count: 0,
+        };
         let introduction = format!("{} {}", self.namespace, self.name);
         connection.send(introduction.as_bytes(), place, readiness);
         if let Some(message) = self.newest {

@@ -39,6 +39,9 @@ pub(super) fn is_ours(routers: &[Instance], found: Found<'_>) -> bool {
             .iter()
             .any(|router| router.config.interface == interface && router.config.addresses.contains(&address)),
         Found::Mac(interface) => routers.iter().any(|router| router.config.interface == interface),
+        Found::Classifier(interface) => routers
+            .iter()
+            .any(|router| router.config.interface == interface && router.config.vmac == Vmac::Interface),
         Found::Link { owner, noted } => routers
             .iter()
             .find(|router| router.config.name().to_string() == owner)

@@ -115,10 +115,13 @@ impl Groups {
         }
         // Of those that begin together, the first by name come first.
         let beside = |(id, name): &(PeerId, &str)| said.contains_key(id) || *name < member.name.as_str();
-        let mut names: Vec<_> = peers.present().filter(beside).map(|(_, name)| name).collect();
-        if names.len() + members.len() > usize::from(config.size) {
-            names.sort_unstable();
-            return Err(StartError::GroupFull { size: config.size, members: names.join(", ") });
+        let mut others: Vec<_> = peers.present().filter(beside).map(|(_, name)| name.to_owned()).collect();
+        others.sort_unstable();
+        others.extend(
+            peers.silent().into_iter().map(|process| format!("process {process}, which stands still")),
+        );
+        if others.len() + members.len() > usize::from(config.size) {
+            return Err(StartError::GroupFull { size: config.size, members: others.join(", ") });
         }
         if let Some(greeting) = group.greeting() {
             peers.tell(greeting, readiness);

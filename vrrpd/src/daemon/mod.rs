@@ -240,7 +240,8 @@ impl Daemon {
     }
 
     fn guardian_lost(&mut self) {
-        if self.readiness.remove(&self.guardian).is_ok() && self.guardian.is_lost() {
+        if self.readiness.remove(&self.guardian).is_ok() {
+            self.guardian.see_off();
             error!(
                 "the guardian has ended; if this process is killed, the next start gives back what it had"
             );

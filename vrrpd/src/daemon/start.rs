@@ -232,8 +232,9 @@ impl Daemon {
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
         let (aside_in, aside) = mpsc::unbounded_channel();
-        let nobody_s =
-            Abandoned::of(&journal, &interfaces, |found| adopt::is_ours(&routers, found)).ask(&service);
+        let mut abandoned = Abandoned::of(&journal, &interfaces, |found| adopt::is_ours(&routers, found));
+        let nobody_s = abandoned.ask(&service);
+        abandoned.remove_classifiers();
         publish(&mut rundir, source, &base, &routers)?;
         let socket = rundir.socket_path(&format!("{base}.sock"))?;
         server::start(&socket, server::Daemon { commands: commands_in, events: events.clone() })

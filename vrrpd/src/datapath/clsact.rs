@@ -1,5 +1,5 @@
 //! What a classifier hangs on in kernels before 6.6: a filter of the qdisc `clsact`. Both outlive whoever made them, so the
-//! handle of our filter tells the next start what to take away.
+//! handle of our filter tells the guardian, or the next start, what to take away.
 
 use std::io;
 use std::thread;
@@ -33,9 +33,7 @@ impl Clsact {
         let ours = match tc::qdisc_add_clsact(interface) {
             Ok(()) => true,
             Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {
-                // Mostly there is nothing to take away, which is an error to the kernel.
-                let _ = detach(interface, ON_ANOTHERS);
-                detach(interface, ON_OURS)
+                detach_left(interface) == Some(ON_OURS)
             }
             Err(error) => return Err(Refusal(chain(&error))),
         };
@@ -47,6 +45,23 @@ impl Clsact {
         let handle = if self.ours { ON_OURS } else { ON_ANOTHERS };
         NlOptions { priority: PRIORITY, handle, classid: None }
     }
+}
+
+/// Takes away what a daemon that was killed left on this interface: its filter, and the qdisc if that was made for it.
+/// Says whether there was something.
+pub(super) fn remove_left(interface: &str, index: u32) -> bool {
+    let left = detach_left(interface);
+    if left == Some(ON_OURS) {
+        drop(Clsact { index, ours: true });
+    }
+    left.is_some()
+}
+
+/// Takes away the filter that a killed daemon left, and says which it was.
+fn detach_left(interface: &str) -> Option<TcHandle> {
+    // Mostly there is nothing to take away, which is an error to the kernel.
+    let on_anothers = detach(interface, ON_ANOTHERS).then_some(ON_ANOTHERS);
+    detach(interface, ON_OURS).then_some(ON_OURS).or(on_anothers)
 }
 
 /// Says whether there was such a filter.

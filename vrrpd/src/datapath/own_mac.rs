@@ -9,15 +9,15 @@ use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use nix::errno::Errno;
 use vrrpd_common::MacAddr;
 
-use super::clsact::Clsact;
+use super::clsact::{self, Clsact};
 use super::program::{Refusal, aside, chain, errno, refusal};
 
 /// The program, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/own_mac.bpf.o"));
 const PROGRAM: &str = "own_mac";
 
-/// The classifier on one interface; dropping it takes it away. If we crash, the kernel does, from 6.6 on; before, the next
-/// start does.
+/// The classifier on one interface; dropping it takes it away. If we crash, the kernel does, from 6.6 on; before, it stays
+/// until [`remove_left`].
 pub struct OwnMacFrames {
     _ebpf: Ebpf,
     /// What it hangs on in kernels before 6.6; goes after it.
@@ -87,6 +87,11 @@ impl OwnMacChange {
         let frames = aside(|| OwnMacFrames::attach(&interface, index, mac));
         Some(OwnMacChanged { index, mac, frames })
     }
+}
+
+/// Takes away the classifier that a killed daemon left on this interface; says whether there was one.
+pub fn remove_left(interface: &str, index: u32) -> bool {
+    clsact::remove_left(interface, index)
 }
 
 impl fmt::Debug for OwnMacFrames {

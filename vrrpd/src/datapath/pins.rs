@@ -207,6 +207,11 @@ pub fn namespace() -> io::Result<u64> {
     Ok(fs::metadata("/proc/thread-self/ns/net")?.ino())
 }
 
+/// The one that another process is in.
+pub fn namespace_of(process: i32) -> io::Result<u64> {
+    Ok(fs::metadata(format!("/proc/{process}/ns/net"))?.ino())
+}
+
 fn directory() -> io::Result<PathBuf> {
     Ok(Path::new(OURS).join(namespace()?.to_string()))
 }

@@ -25,9 +25,11 @@ use crate::interface::service::{Report, Service};
 use crate::journal::Journal;
 use crate::rundir::Claim;
 use crate::script::Runner;
+use crate::sys::command_line;
 use crate::transmit::{self, Transmitter};
 
-/// What it is called: not like the daemon, since who ends or counts daemons by name does not mean it.
+/// What it is called, and its command line: not like the daemon, since who ends or counts daemons by either does not
+/// mean it.
 const NAME: &std::ffi::CStr = c"vrrp-guard";
 /// The name of the claim that a guardian has while there may be something that it undoes.
 pub const CLAIM: &str = "guardian";
@@ -141,9 +143,11 @@ impl Charge {
     }
 }
 
-/// Leaves the user's terminal and the daemon's name, and lets signals pass that are meant for the daemon.
+/// Leaves the user's terminal and the daemon's name and command line, and lets signals pass that are meant for the daemon.
 fn withdraw(role: Role) -> io::Result<()> {
     nix::sys::prctl::set_name(NAME)?;
+    // It watches all the same under the daemon's.
+    let _ = command_line::replace(NAME);
     // A leader of a group already: it is as good.
     let _ = nix::unistd::setsid();
     let mut signals = SigSet::empty();
@@ -208,7 +212,7 @@ async fn give_back(journal: &Journal) -> io::Result<()> {
     let (queue, mut reports) = mpsc::unbounded_channel();
     let (service, interfaces) = Service::start(journal.interfaces(), queue)?;
     let mut abandoned = Abandoned::of(journal, &interfaces, |found| match found {
-        Found::Address(..) | Found::Mac(_) => false,
+        Found::Address(..) | Found::Mac(_) | Found::Classifier(_) => false,
         Found::Link { noted, .. } => !noted,
     });
     let mut answers = abandoned.ask(&service);
@@ -224,6 +228,7 @@ async fn give_back(journal: &Journal) -> io::Result<()> {
             None => return Err(io::Error::other("the netlink thread has ended")),
         }
     }
+    abandoned.remove_classifiers();
     for (interface, own) in abandoned.macs() {
         let announced = Transmitter::open(interface.index).and_then(|mut transmitter| {
             for frame in transmit::own_announcements(interface, *own) {

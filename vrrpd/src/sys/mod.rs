@@ -1,6 +1,7 @@
 //! What needs `unsafe` of the system's interface, and nothing else.
 
 pub mod bpf;
+pub mod command_line;
 pub mod descriptors;
 pub mod fork;
 pub mod memory;
