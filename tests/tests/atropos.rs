@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use vrrpd_lab::usual::{CIDR, SOON, TOLERANCE};
-use vrrpd_lab::{Capture, Datapath, Host, Lab, Vrrpd, binary, timers, wait_until};
+use vrrpd_lab::{Capture, Datapath, Host, Lab, Vrrpd, binary, needs, timers, wait_until};
 
 /// Two daemons with a router each on one interface, sharing a directory, both master.
 fn two(host: &Host) -> (Vrrpd, Vrrpd) {
@@ -154,4 +154,21 @@ fn that_nobody_was_chosen_is_told_from_that_nobody_is_there() {
     assert_eq!(router.terminate(), 0);
     let finished = vrrpd_lab::atropos(&a, &directory, &["--state"]);
     assert!(finished.stderr.contains("no virtual router in"), "{}", finished.stderr);
+}
+
+#[test]
+fn where_no_daemon_ever_was_there_is_none_whatever_var_run_is() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    for var_run in ["ln -s /run /var/run", "mkdir /var/run", "true"] {
+        for option in ["--state", "--backup", "--stats", "--events"] {
+            let commands = format!(
+                "mount -t tmpfs none /run && mount -t tmpfs none /var && {var_run} && exec \"$0\" {option}"
+            );
+            let atropos = binary("atropos").display().to_string();
+            let finished = a.run(needs::UNSHARE.require(), ["--mount", "sh", "-c", &commands, &atropos]);
+            assert_eq!(finished.code, 3, "{var_run}, {option}: {finished:?}");
+            assert!(finished.stderr.contains("no virtual router in /run/vrrpd"), "{}", finished.stderr);
+        }
+    }
 }

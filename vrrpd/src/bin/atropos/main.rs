@@ -3,6 +3,7 @@
 mod survey;
 mod watch;
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -122,11 +123,11 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Where a daemon without `-f` is.
+/// Where a daemon without `-f` is, or would be: not in a directory that is a link to another one, as `/var/run` mostly is.
 fn default_directory() -> PathBuf {
-    let default = Path::new(rundir::DEFAULT);
-    let path = if default.is_dir() { rundir::DEFAULT } else { rundir::FALLBACK };
-    PathBuf::from(path)
+    let [default, fallback] = [rundir::DEFAULT, rundir::FALLBACK].map(PathBuf::from);
+    let is_used = |path: &Path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    if !default.is_dir() && is_used(&fallback) { fallback } else { default }
 }
 
 /// Asks every daemon, prints what the routers say, and tells how the command ends.
