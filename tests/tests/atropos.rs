@@ -106,6 +106,25 @@ fn events_are_of_one_router_or_of_all() {
 }
 
 #[test]
+fn events_tell_of_a_router_that_leaves_also_when_it_has_nothing_to_give_back() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    // It stays backup for three seconds.
+    let router = Vrrpd::on(&a).vrid(51).address(CIDR).start();
+    let events = router.start_atropos(&["--events"]);
+    wait_until(SOON, "the client hears of transitions", || {
+        lab.port_down(&a);
+        router.wait_state("fault", SOON);
+        lab.port_up(&a);
+        router.wait_state("backup", SOON);
+        events.count_in_log("link-up") > 0
+    });
+    assert_eq!(router.terminate(), 0);
+    events.wait_log(SOON, "\"to\":\"init\"");
+    assert_eq!(events.wait(), 0);
+}
+
+#[test]
 fn backup_hands_over_within_skew_time_of_the_command() {
     let lab = Lab::new();
     let [a, b, client] = lab.hosts();
