@@ -125,6 +125,28 @@ fn events_tell_of_a_router_that_leaves_also_when_it_has_nothing_to_give_back() {
 }
 
 #[test]
+fn events_are_all_told_when_hundreds_of_routers_change_at_once() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let of_ipv4 = (1..=255).map(|vrid| (vrid, format!("10.0.1.{vrid}/24")));
+    let of_ipv6 = (1..=45).map(|vrid| (vrid, format!("fe80::{vrid}/64")));
+    let text = of_ipv4.chain(of_ipv6).fold(String::new(), |text, (vrid, address)| {
+        text + &format!("[[router]]\ninterface = \"eth0\"\nvrid = {vrid}\naddresses = [\"{address}\"]\n")
+    });
+    let daemon = Vrrpd::on(&a).config(&format!("[defaults]\nvmac = \"none\"\ninterval = 20\n{text}")).start();
+    let events = daemon.start_atropos(&["--events"]);
+    wait_until(SOON, "the client hears of transitions", || {
+        lab.port_down(&a);
+        daemon.atropos(&["--state"]);
+        lab.port_up(&a);
+        events.count_in_log("\"to\":\"fault\"") >= 300
+    });
+    assert_eq!(daemon.terminate(), 0);
+    wait_until(SOON, "all have left", || events.count_in_log("\"to\":\"init\"") == 300);
+    assert_eq!(events.wait(), 0);
+}
+
+#[test]
 fn backup_hands_over_within_skew_time_of_the_command() {
     let lab = Lab::new();
     let [a, b, client] = lab.hosts();
