@@ -106,6 +106,28 @@ fn events_are_of_one_router_or_of_all() {
 }
 
 #[test]
+fn events_of_a_daemon_that_hangs_are_not_waited_for() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let (first, second) = two(&a);
+    second.pause();
+    let finished = first.atropos(&["--events", "-v", "52"]);
+    assert_eq!(finished.code, 1, "{finished:?}");
+    assert!(finished.stderr.contains("vrrpd_eth0_52.sock: the daemon does not answer"), "{finished:?}");
+    // Others are followed meanwhile.
+    let events = first.start_atropos(&["--events"]);
+    wait_until(SOON, "the other one is followed", || {
+        assert_eq!(first.atropos(&["--backup", "-v", "51"]).code, 0);
+        assert_eq!(first.atropos(&["--master", "-v", "51"]).code, 0);
+        events.count_in_log("\"vrid\":51") > 0
+    });
+    events.wait_log(SOON, "the daemon does not answer");
+    assert_eq!(first.terminate(), 0);
+    assert_eq!(events.wait(), 1);
+    second.resume();
+}
+
+#[test]
 fn events_tell_of_a_router_that_leaves_also_when_it_has_nothing_to_give_back() {
     let lab = Lab::new();
     let [a] = lab.hosts();
