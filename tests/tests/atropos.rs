@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use vrrpd_lab::usual::{CIDR, SOON, TOLERANCE};
-use vrrpd_lab::{Capture, Datapath, Host, Lab, Vrrpd, binary, timers, wait_until};
+use vrrpd_lab::{Capture, Datapath, Host, Lab, Vrrpd, binary, needs, timers, wait_until};
 
 /// Two daemons with a router each on one interface, sharing a directory, both master.
 fn two(host: &Host) -> (Vrrpd, Vrrpd) {
@@ -106,6 +106,69 @@ fn events_are_of_one_router_or_of_all() {
 }
 
 #[test]
+fn events_of_a_daemon_that_hangs_are_not_waited_for() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let (first, second) = two(&a);
+    second.pause();
+    let finished = first.atropos(&["--events", "-v", "52"]);
+    assert_eq!(finished.code, 1, "{finished:?}");
+    assert!(finished.stderr.contains("vrrpd_eth0_52.sock: the daemon does not answer"), "{finished:?}");
+    // Others are followed meanwhile.
+    let events = first.start_atropos(&["--events"]);
+    wait_until(SOON, "the other one is followed", || {
+        assert_eq!(first.atropos(&["--backup", "-v", "51"]).code, 0);
+        assert_eq!(first.atropos(&["--master", "-v", "51"]).code, 0);
+        events.count_in_log("\"vrid\":51") > 0
+    });
+    events.wait_log(SOON, "the daemon does not answer");
+    assert_eq!(first.terminate(), 0);
+    assert_eq!(events.wait(), 1);
+    second.resume();
+}
+
+#[test]
+fn events_tell_of_a_router_that_leaves_also_when_it_has_nothing_to_give_back() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    // It stays backup for three seconds.
+    let router = Vrrpd::on(&a).vrid(51).address(CIDR).start();
+    let events = router.start_atropos(&["--events"]);
+    wait_until(SOON, "the client hears of transitions", || {
+        lab.port_down(&a);
+        router.wait_state("fault", SOON);
+        lab.port_up(&a);
+        router.wait_state("backup", SOON);
+        events.count_in_log("link-up") > 0
+    });
+    assert_eq!(router.terminate(), 0);
+    events.wait_log(SOON, "\"to\":\"init\"");
+    assert_eq!(events.wait(), 0);
+}
+
+#[test]
+fn events_are_all_told_when_hundreds_of_routers_change_at_once() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let of_ipv4 = (1..=255).map(|vrid| (vrid, format!("10.0.1.{vrid}/24")));
+    let of_ipv6 = (1..=45).map(|vrid| (vrid, format!("fe80::{vrid}/64")));
+    let text = of_ipv4.chain(of_ipv6).fold(String::new(), |text, (vrid, address)| {
+        text + &format!("[[router]]\ninterface = \"eth0\"\nvrid = {vrid}\naddresses = [\"{address}\"]\n")
+    });
+    let daemon = Vrrpd::on(&a).config(&format!("[defaults]\nvmac = \"none\"\ninterval = 20\n{text}")).start();
+    let events = daemon.start_atropos(&["--events"]);
+    wait_until(SOON, "the client hears of transitions", || {
+        lab.port_down(&a);
+        daemon.atropos(&["--state"]);
+        lab.port_up(&a);
+        events.count_in_log("\"to\":\"fault\"") >= 300
+    });
+    assert_eq!(daemon.terminate(), 0);
+    wait_until(SOON, "all have left", || events.count_in_log("\"to\":\"init\"") == 300);
+    assert_eq!(events.wait(), 0);
+}
+
+#[test]
 fn backup_hands_over_within_skew_time_of_the_command() {
     let lab = Lab::new();
     let [a, b, client] = lab.hosts();
@@ -154,4 +217,21 @@ fn that_nobody_was_chosen_is_told_from_that_nobody_is_there() {
     assert_eq!(router.terminate(), 0);
     let finished = vrrpd_lab::atropos(&a, &directory, &["--state"]);
     assert!(finished.stderr.contains("no virtual router in"), "{}", finished.stderr);
+}
+
+#[test]
+fn where_no_daemon_ever_was_there_is_none_whatever_var_run_is() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    for var_run in ["ln -s /run /var/run", "mkdir /var/run", "true"] {
+        for option in ["--state", "--backup", "--stats", "--events"] {
+            let commands = format!(
+                "mount -t tmpfs none /run && mount -t tmpfs none /var && {var_run} && exec \"$0\" {option}"
+            );
+            let atropos = binary("atropos").display().to_string();
+            let finished = a.run(needs::UNSHARE.require(), ["--mount", "sh", "-c", &commands, &atropos]);
+            assert_eq!(finished.code, 3, "{var_run}, {option}: {finished:?}");
+            assert!(finished.stderr.contains("no virtual router in /run/vrrpd"), "{}", finished.stderr);
+        }
+    }
 }

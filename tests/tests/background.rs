@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Lab, ScriptLog, Signal, Snapshot, Vrrpd, atropos, children_of, is_alive, wait_until};
+use vrrpd_lab::{
+    Lab, ScriptLog, Signal, Snapshot, Vrrpd, VrrpdBuilder, atropos, children_of, is_alive, wait_until,
+};
 
 #[test]
 fn command_returns_0_when_the_daemon_is_up_and_the_pid_file_names_it() {
@@ -130,4 +132,20 @@ fn relative_paths_start_where_the_command_was_typed() {
         before.differences(&Snapshot::of(&a)).iter().all(pins)
     });
     assert!(!directory.join("vrrpd_eth0_51.journal").exists());
+}
+
+#[test]
+fn directory_that_is_gone_is_no_hindrance_where_no_path_is_relative() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let from_nowhere = |builder: VrrpdBuilder| {
+        let commands = "gone=$(mktemp -d) && cd \"$gone\" && rmdir \"$gone\" && exec \"$0\" \"$@\"";
+        builder.through(["sh", "-c", commands])
+    };
+    let usual = || Vrrpd::usual(&a, 150).args(["-U", "/bin/true"]);
+    let (command, _daemon) = from_nowhere(usual()).start_in_background();
+    assert!(command.success(), "{command:?}");
+    let refused = from_nowhere(usual().args(["-D", "down.sh"])).run();
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("down.sh: the current directory: "), "{}", refused.stderr);
 }

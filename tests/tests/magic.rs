@@ -1,6 +1,6 @@
 //! The magic packet: what a gateway sees of it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use vrrpd_lab::usual::{ADDRESS, CIDR, SOON};
@@ -41,6 +41,17 @@ fn magic_packets(capture: &Capture) -> Vec<Segment> {
     segments.filter(|segment| segment.port == 1100 && segment.flags == SYN).collect()
 }
 
+/// The MAC address that a magic packet over IPv6 comes from, and its addresses.
+fn magic_over_ipv6(frame: &[u8]) -> Option<([u8; 6], Ipv6Addr, Ipv6Addr)> {
+    let is_syn = frame.get(12..14) == Some(&[0x86, 0xdd])
+        && frame.get(20) == Some(&6)
+        && frame.get(56..58) == Some(&1100_u16.to_be_bytes())
+        && frame.get(67) == Some(&SYN);
+    let address =
+        |at: usize| Ipv6Addr::from(<[u8; 16]>::try_from(&frame[at..at + 16]).expect("sixteen octets"));
+    is_syn.then(|| (frame[6..12].try_into().expect("six octets"), address(22), address(38)))
+}
+
 fn router(host: &Host, destination: &str) -> vrrpd_lab::VrrpdBuilder {
     Vrrpd::usual(host, 100).args(["-I", &ADDRESS.to_string(), "-O", destination])
 }
@@ -60,6 +71,56 @@ fn new_master_sends_a_syn_from_the_virtual_address_to_port_1100_of_the_gateway()
     // The question for the gateway's own address came in the name of the virtual one: the gateway learns from it.
     assert!(capture.claims(ADDRESS.into()).contains(&a.mac("eth0")));
     assert_eq!(gateway.neighbour(IpAddr::V4(ADDRESS)), Some(mac_text(&a)));
+}
+
+#[test]
+fn gateway_of_ipv6_may_be_link_local_as_it_mostly_is() {
+    let lab = Lab::new();
+    let [a, gateway] = lab.hosts();
+    let (address, there) = (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x51), gateway.link_local("eth0"));
+    for mode in ["none", "macvlan"] {
+        let capture = Capture::on(&gateway);
+        let router = Vrrpd::on(&a).vrid(51).vmac(mode).address("fe80::51/64").v3("100ms");
+        let master = router.args(["-I", "fe80::51", "-O", &there.to_string()]).start();
+        master.wait_state("master", SOON);
+        let mac = if mode == "none" { a.mac("eth0") } else { [0, 0, 0x5e, 0, 2, 51] };
+        wait_until(SOON, "a magic packet", || {
+            capture.frames().iter().any(|seen| magic_over_ipv6(&seen.frame) == Some((mac, address, there)))
+        });
+        assert_eq!(master.terminate(), 0);
+    }
+}
+
+#[test]
+fn magic_packet_of_a_macvlan_router_comes_from_the_virtual_mac() {
+    let lab = Lab::new();
+    let [a, gateway] = lab.hosts();
+    let capture = Capture::on(&gateway);
+    let master = router(&a, "10.0.0.2").vmac("macvlan").start();
+    master.wait_state("master", SOON);
+    wait_until(SOON, "a magic packet", || !magic_packets(&capture).is_empty());
+    for seen in capture.frames().iter().filter(|seen| segment(&seen.frame).is_some_and(|it| it.flags == SYN))
+    {
+        assert_eq!(seen.frame[6..12], [0, 0, 0x5e, 0, 1, 51]);
+    }
+    assert_eq!(gateway.neighbour(IpAddr::V4(ADDRESS)).as_deref(), Some("00:00:5e:00:01:33"));
+}
+
+#[test]
+fn magic_packet_finds_a_way_where_a_macvlan_link_has_none() {
+    let lab = Lab::new();
+    let [a, gateway] = lab.hosts();
+    for (host, address) in [(&a, "2001:db8::1"), (&gateway, "2001:db8::2")] {
+        host.ip(&format!("addr add {address}/64 dev eth0 nodad"));
+    }
+    let capture = Capture::on(&gateway);
+    let router =
+        Vrrpd::on(&a).vrid(51).vmac("macvlan").address("fe80::51").address("2001:db8::51").v3("100ms");
+    let master = router.args(["-I", "2001:db8::51", "-O", "2001:db8::2"]).start();
+    master.wait_state("master", SOON);
+    wait_until(SOON, "a magic packet", || {
+        capture.frames().iter().any(|seen| magic_over_ipv6(&seen.frame).is_some())
+    });
 }
 
 fn mac_text(host: &Host) -> String {

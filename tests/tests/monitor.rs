@@ -60,6 +60,31 @@ fn a_process_more_than_the_group_has_is_refused_also_while_a_member_stands_still
 }
 
 #[test]
+fn a_tenth_process_of_nine_is_refused_and_counts_when_one_has_gone() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let first = member(&a, 51, "9").start();
+    let mut others: Vec<_> = (52..=59).map(|vrid| member(&a, vrid, "9").beside(&first).start()).collect();
+    first.wait_state("master", SOON);
+    for (size, said) in [("9", "the group is complete"), ("3", "runs with -M 9")] {
+        // First and last of all by name.
+        for vrid in [5, 60] {
+            let refused = member(&a, vrid, size).beside(&first).run_in_foreground();
+            assert_eq!(refused.code, 1, "{refused:?}");
+            assert!(refused.stderr.contains(said), "{}", refused.stderr);
+        }
+    }
+    let state = first.state();
+    assert_eq!((&state["state"], &state["counters"]["transitions"]), (&"master".into(), &2.into()));
+    assert_eq!(state["group"]["present"].as_array().map(Vec::len), Some(9), "{state}");
+
+    assert_eq!(others.pop().map(|last| last.terminate()), Some(0));
+    let again = member(&a, 60, "9").beside(&first).start();
+    again.wait_state("master", SOON);
+    first.wait_state("master", SOON);
+}
+
+#[test]
 fn a_process_that_was_told_another_number_is_refused_with_both_numbers() {
     let lab = Lab::new();
     let [a] = lab.hosts();

@@ -1,7 +1,7 @@
 //! Priorities that change while the routers run.
 
 use vrrpd_lab::usual::SOON;
-use vrrpd_lab::{Capture, Host, Lab, Signal, Vrrpd};
+use vrrpd_lab::{Capture, Datapath, Host, Lab, Signal, Vrrpd};
 
 /// A master of priority 105 and a backup of priority 100: ten down turns them, ten up turns them back.
 fn pair(a: &Host, b: &Host, arguments: &[&str]) -> (Vrrpd, Vrrpd) {
@@ -25,6 +25,21 @@ fn sigttin_lowers_and_sigttou_raises_the_priority_by_ten() {
     first.wait_state("master", SOON);
     assert_eq!(first.state()["effective_priority"], 105);
     second.wait_state("backup", SOON);
+}
+
+#[test]
+fn owner_that_was_reduced_is_the_owner_again_when_it_is_increased() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let owner = Vrrpd::usual(&a, 255).start();
+    for (change, priority) in [("--reduce", 245), ("--increase", 255), ("--increase", 255)] {
+        let answer = owner.atropos(&[change]);
+        assert!(answer.stdout.contains(&format!("priority {priority}")), "{change}: {answer:?}");
+    }
+    // Whoever is none does not become one.
+    let other = Vrrpd::on(&a).vrid(52).priority(250).address("10.0.0.101/24").datapath(Datapath::Raw).start();
+    let answer = other.atropos(&["--increase"]);
+    assert!(answer.stdout.contains("priority 254"), "{answer:?}");
 }
 
 #[test]

@@ -95,6 +95,18 @@ fn output_of_a_script_goes_to_the_log() {
 }
 
 #[test]
+fn what_a_script_leaves_running_goes_on_and_may_write() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    // Longer after the script than anything waits for it.
+    let script = ScriptLog::talking("(sleep 0.5; echo here I am; sleep 0.5; echo and still >&2) &");
+    let router = Vrrpd::usual(&a, 100).args(["-U".into(), script.path()]).start();
+    router.wait_log(SOON, "the script has run");
+    router.wait_log(SOON, "here I am");
+    router.wait_log(SOON, "and still");
+}
+
+#[test]
 fn script_that_fails_is_logged_and_nothing_else_happens() {
     let lab = Lab::new();
     let [a] = lab.hosts();

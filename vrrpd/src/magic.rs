@@ -21,13 +21,25 @@ const TCP: u16 = 6;
 const WINDOW: u16 = 0xffff;
 const CHECKSUM: std::ops::Range<usize> = 16..18;
 
-/// Hands one packet to the kernel, which finds the way. Never waits; the address must be on an interface.
-pub fn send(magic: &Magic) -> io::Result<()> {
+/// Hands one packet to the kernel, which finds the way through this interface, the one that has the virtual address: over
+/// another one it would say another MAC address, and link-local addresses are none without an interface. Where the interface
+/// has no way there, a macvlan link and IPv6, any other one has to do. Never waits.
+pub fn send(magic: &Magic, interface: &str) -> io::Result<()> {
+    match send_through(Some(interface), magic) {
+        Err(error) if error.kind() == io::ErrorKind::NetworkUnreachable => {
+            send_through(None, magic).map_err(|_| error)
+        }
+        result => result,
+    }
+}
+
+fn send_through(interface: Option<&str>, magic: &Magic) -> io::Result<()> {
     let socket = Socket::new(
         if magic.source.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 },
         Type::RAW.nonblocking().cloexec(),
         Some(Protocol::TCP),
     )?;
+    socket.bind_device(interface.map(str::as_bytes))?;
     socket.bind(&SocketAddr::new(magic.source, 0).into())?;
     let segment = segment(magic);
     socket.send_to(&segment, &SocketAddr::new(magic.destination, 0).into()).map(drop)

@@ -1,7 +1,7 @@
 //! The daemon `vrrpd`.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -98,7 +98,9 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), String> {
     let size = cli.group_size()?;
     let Some(path) = &cli.config else {
         let mut config = cli.router().and_then(RouterOptions::resolve).map_err(|error| error.to_string())?;
-        config.resolve_scripts(&here()?);
+        for script in [&mut config.up, &mut config.down].into_iter().flatten() {
+            *script = absolute(script)?;
+        }
         config::check_scripts(&config)?;
         let config = RouterConfig { grouped: size.is_some(), ..config };
         let groups = size.map(|size| GroupConfig::of_processes(size, &config)).into_iter().collect();
@@ -111,13 +113,13 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), String> {
         return Err(format!("{flag}: does not go with --config; the file says what routers there are"));
     }
     // It is read again after the daemon has left this directory.
-    let path = here()?.join(path);
+    let path = absolute(path)?;
     Ok((config::load(&path)?, Source::File(path)))
 }
 
-/// The directory that the user's relative paths start from.
-fn here() -> Result<PathBuf, String> {
-    std::env::current_dir().map_err(|error| format!("the current directory: {error}"))
+/// The user's path for somebody who is elsewhere. Where the user is matters only if it is relative.
+fn absolute(path: &Path) -> Result<PathBuf, String> {
+    path::absolute(path).map_err(|error| format!("{}: the current directory: {error}", path.display()))
 }
 
 fn run(
@@ -130,8 +132,7 @@ fn run(
     if role == Role::Background {
         background::detach().map_err(|error| format!("cannot leave the session: {error}"))?;
     }
-    let here = here()?;
-    let directory = cli.directory.as_ref().map(|directory| here.join(directory));
+    let directory = cli.directory.as_deref().map(absolute).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)

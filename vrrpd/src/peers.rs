@@ -12,6 +12,9 @@
 //! Two processes that start at the same time connect to each other. Both then keep the connection that the one with
 //! the lesser name made.
 //!
+//! A group that is complete knows those who come in vain as well, by numbers that it does not count, so that they hear from
+//! all of it that they are too many.
+//!
 //! Nothing here waits: what a peer does not read is not sent, and it gets the newest once it reads again. A peer that
 //! says what is no message, or too much, is let go.
 
@@ -35,7 +38,7 @@ use crate::datapath::readiness::Readiness;
 /// What the names of the sockets end with.
 pub const SUFFIX: &str = "group";
 
-/// Connections, those included that have not said their name yet or are there twice.
+/// Connections, those included that have not said their name yet, are there twice or are one process too many.
 const MOST_CONNECTIONS: usize = 2 * MAX_PEERS;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 64;
@@ -365,6 +368,20 @@ impl Peers {
             warn!(peer = name, "a process of the group has gone");
             self.missing.insert(name);
             tell(Heard::Gone(id));
+            if counts(id) {
+                self.let_go_of_surplus(tell);
+            }
+        }
+    }
+
+    /// There is room: who was one too many comes again, and counts then.
+    fn let_go_of_surplus(&mut self, tell: &mut dyn FnMut(Heard)) {
+        for place in &mut self.connections {
+            let surplus = place.take_if(|there| there.peer.as_ref().is_some_and(|(id, _)| !counts(*id)));
+            if let Some((id, name)) = surplus.and_then(|connection| connection.peer) {
+                self.missing.insert(name);
+                tell(Heard::Gone(id));
+            }
         }
     }
 
@@ -426,12 +443,13 @@ impl Peers {
             replaced.and_then(|connection| connection.peer).map(|(id, _)| id)
         } else {
             info!(peer = name, "a process of the group is here");
-            (0..MAX_PEERS).map(PeerId).find(|id| self.present().all(|(taken, _)| taken != *id))
+            (0..MOST_CONNECTIONS).map(PeerId).find(|id| self.present().all(|(taken, _)| taken != *id))
         };
-        let Some(id) = id else {
-            warn!(peer = name, "more processes than a group can have; let go");
-            return false;
-        };
+        // There is a number for each connection.
+        let Some(id) = id else { return false };
+        if !counts(id) {
+            warn!(peer = name, "more processes than a group can have; it does not count");
+        }
         self.missing.remove(&name);
         if let Some(Some(connection)) = self.connections.get_mut(place) {
             connection.peer = Some((id, name));
@@ -500,6 +518,11 @@ fn introduction(packet: &[u8]) -> Option<(u64, String)> {
     let (namespace, name) = text.split_once(' ')?;
     let is_name = !name.is_empty() && !name.contains(char::is_control);
     is_name.then(|| Some((namespace.parse().ok()?, name.to_owned())))?
+}
+
+/// Whether a group has a place for the process of this number.
+const fn counts(id: PeerId) -> bool {
+    id.0 < MAX_PEERS
 }
 
 fn number(place: usize) -> u64 {
@@ -597,6 +620,40 @@ mod tests {
                 assert_eq!(second.missing().collect::<Vec<_>>(), ["eth0/51"]);
             });
         }
+    }
+
+    #[test]
+    fn who_is_one_too_many_is_known_and_counts_once_there_is_room() {
+        with_pair(|Pair { dir, readiness, mut first, second }| {
+            let open = |number: usize| {
+                let path = dir.path().join(format!("{number}.group"));
+                let mut peers =
+                    Peers::open(format!("eth2/{number}"), &path, NOW, &readiness).expect("a socket");
+                peers.tell(message(0), &readiness);
+                peers
+            };
+            let mut others: Vec<_> = (0..MAX_PEERS)
+                .map(|number| {
+                    let other = open(number);
+                    heard(&mut first, &readiness);
+                    other
+                })
+                .collect();
+            let mut surplus = others.pop().expect("several");
+            // It hears how the first one stands, and that that one stays.
+            assert_eq!(heard(&mut surplus, &readiness), [Heard::Message(PeerId(0), message(0))]);
+            let numbers: Vec<_> = first.present().map(|(id, _)| id).collect();
+            assert!(numbers.contains(&PeerId(MAX_PEERS)), "{numbers:?}");
+
+            drop(second);
+            let left = heard(&mut first, &readiness);
+            assert_eq!(left, [Heard::Gone(PeerId(0)), Heard::Gone(PeerId(MAX_PEERS))]);
+            heard(&mut surplus, &readiness);
+            surplus.search(NOW, &readiness).expect("it can look");
+            let here = heard(&mut first, &readiness);
+            assert!(here.contains(&Heard::Message(PeerId(0), message(0))), "{here:?}");
+            assert_eq!(first.present().count(), MAX_PEERS);
+        });
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub const PROCESS: &str = "vrrpd";
 
 const LOCK: &str = "vrrpd.lock";
 
+/// Longest path of a socket (unix(7)), without the terminating zero.
+const SOCKET_PATH_MAX: usize = 107;
+
 /// The directory, open for this process.
 #[derive(Debug)]
 pub struct RunDir {
@@ -62,6 +65,11 @@ pub enum RunDirError {
     /// Nobody but us makes this file, and we make no link.
     #[error("{0}: is a symbolic link; remove it")]
     LinkedLock(PathBuf),
+    /// Nobody could connect to it.
+    #[error(
+        "{0}: has more than the {SOCKET_PATH_MAX} octets of a socket's path; choose a shorter directory with -f"
+    )]
+    TooLong(PathBuf),
     /// Others could put links or files there.
     #[error("{path}: must belong to us and be writable by nobody else, but is mode {mode:04o} of uid {uid}")]
     NotPrivate {
@@ -205,6 +213,9 @@ impl RunDir {
     /// Makes room for a socket of this name, which we have claimed: one left behind is removed.
     pub fn socket_path(&mut self, name: &str) -> Result<PathBuf, RunDirError> {
         let path = self.path.join(name);
+        if path.as_os_str().len() > SOCKET_PATH_MAX {
+            return Err(RunDirError::TooLong(path));
+        }
         if process::answers(&path) {
             return Err(RunDirError::Answers(path));
         }
@@ -372,6 +383,17 @@ mod tests {
         for path in [link.clone(), link.join(""), link.join(".")] {
             assert!(matches!(RunDir::open(Some(&path)), Err(RunDirError::Link(_))), "{path:?}");
         }
+    }
+
+    #[test]
+    fn a_socket_s_path_is_as_long_as_the_kernel_takes_it() {
+        let parent = private();
+        let mut dir = RunDir::open(Some(parent.path())).expect("opens");
+        let room = SOCKET_PATH_MAX - dir.path().as_os_str().len() - 1;
+        let longest = dir.socket_path(&"x".repeat(room)).expect("is short enough");
+        std::os::unix::net::UnixListener::bind(longest).expect("binds");
+        let error = dir.socket_path(&"x".repeat(room + 1)).expect_err("is too long").to_string();
+        assert!(error.contains("107 octets") && error.contains("-f"), "{error}");
     }
 
     #[test]

@@ -33,7 +33,7 @@ use crate::supervisor;
 const MOST_WAITING: usize = 16;
 /// How often the scripts of a daemon that has left are looked after, while ours wait for them.
 const TURN: std::time::Duration = std::time::Duration::from_millis(100);
-/// What a script started and left behind may still write after the script has ended.
+/// The next script waits this long for the last words of one that has ended.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(100);
 /// Octets of a script's output in one line of the log; a longer line becomes several.
 const LONGEST_LINE: u64 = 1024;
@@ -241,10 +241,9 @@ async fn perform(router: &str, run: &Run, limit: Duration) {
         Err(error) => error!(router, %script, state, %error, "the script was ended"),
     }
     for copier in output.into_iter().flatten() {
-        let abort = copier.abort_handle();
-        if timeout(LAST_WORDS, copier).await.is_err() {
-            abort.abort();
-        }
+        // It goes on for as long as something that the script left behind may write: to take the pipe away would be to kill
+        // that when it does.
+        let _ = timeout(LAST_WORDS, copier).await;
     }
 }
 

@@ -136,6 +136,9 @@ fn parse(text: &str, directory: &Path) -> Result<Configuration, Complaint> {
 
 /// What is wrong with this text, in better words where it is a mistake that is made often.
 fn better(text: &str, message: &str) -> String {
+    if text.starts_with("[[defaults]]") {
+        return "write [defaults] with one bracket, since they are there once".to_owned();
+    }
     let single = ["router", "group"].into_iter().find(|name| text.starts_with(&format!("[{name}]")));
     single.map_or_else(
         || message.to_owned(),
@@ -291,6 +294,9 @@ mod tests {
         assert_eq!(line, 1, "{message}");
         let (line, _, message) = complaint("\n[[routers]]\n");
         assert_eq!(line, 2, "{message}");
+        let (line, _, message) = complaint("\n[[defaults]]\npriority = 90\n");
+        assert_eq!(line, 2);
+        assert!(message.contains("[defaults] with one bracket"), "{message}");
     }
 
     #[test]

@@ -104,9 +104,12 @@ impl Daemon {
             Change::Reduce => {
                 priority(config.lower_priority.unwrap_or_else(|| router.machine.priority().lowered()))
             }
-            Change::Increase => {
-                priority(config.raise_priority.unwrap_or_else(|| router.machine.priority().raised()))
-            }
+            Change::Increase => priority(config.raise_priority.unwrap_or_else(|| {
+                let now = router.machine.priority();
+                // Who owns the addresses, and was reduced, owns them again.
+                let is_owner = config.priority == Priority::OWNER;
+                if is_owner { Priority(now.0.saturating_add(10)) } else { now.raised() }
+            })),
         };
         self.event(id, event, None);
     }

@@ -268,10 +268,15 @@ impl Instance {
         }
     }
 
+    /// The interface that has the addresses of a Master.
+    fn place_of_addresses(&self) -> &str {
+        self.vmac.link_name().unwrap_or(&self.config.interface)
+    }
+
     /// Sends a magic packet, if the router has one to send.
     pub(super) fn send_magic(&mut self) {
         let Some(magic) = &self.config.magic else { return };
-        match magic::send(magic) {
+        match magic::send(magic, self.place_of_addresses()) {
             Ok(()) => self.magic_failed = false,
             Err(error) => {
                 if !self.magic_failed {
@@ -482,10 +487,7 @@ impl Instance {
                 ("VRRP_ADDRESSES".into(), addresses.join(" ")),
                 ("VRRP_PRIORITY".into(), priority),
                 ("VRRP_VMAC".into(), self.vmac.mac().map(|mac| mac.to_string()).unwrap_or_default()),
-                (
-                    "VRRP_VMAC_INTERFACE".into(),
-                    self.vmac.link_name().unwrap_or(&self.config.interface).to_owned(),
-                ),
+                ("VRRP_VMAC_INTERFACE".into(), self.place_of_addresses().to_owned()),
                 ("VRRP_REASON".into(), transition.reason.name().to_owned()),
             ],
         })

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use tokio::sync::broadcast;
 use tracing::{error, info};
 use vrrpd_common::Duration;
 use vrrpd_common::router::Event;
@@ -11,10 +12,13 @@ use super::instance::{Instance, Task};
 use super::reload::Reload;
 use crate::clock;
 use crate::interface::Hold;
+use crate::report::EventReport;
 use crate::signals::Signal;
 
 /// How long the kernel may take to remove an address or a link when the daemon leaves.
 const LEAVE: Duration = Duration::from_secs(2);
+/// How long clients that follow the transitions may take to be told of the last ones.
+const LAST_EVENTS: Duration = Duration::from_millis(100);
 
 impl Daemon {
     /// Hands every router over, gives everything back, and waits until that is done.
@@ -58,6 +62,7 @@ impl Daemon {
         self.links.clear();
         drop(self.groups);
         drop(self.rundir);
+        tell_last(&self.events).await;
         let scripts: Vec<_> = self.routers.iter_mut().filter_map(|router| router.scripts.take()).collect();
         let finish = async {
             for runner in scripts {
@@ -104,5 +109,14 @@ impl Daemon {
         let now = clock::now();
         self.routers.iter().any(|router| router.waiting.is_some())
             || self.links.iter().any(|link| link.deadline(now).is_some())
+    }
+}
+
+/// Waits until those who follow the transitions have been told of all, or do not read: with nothing to give back, no task
+/// but this one would have its turn before the end.
+async fn tell_last(events: &broadcast::Sender<EventReport>) {
+    let until = clock::now() + LAST_EVENTS;
+    while !events.is_empty() && clock::now() < until {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
 }

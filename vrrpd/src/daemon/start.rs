@@ -51,7 +51,7 @@ const DYING: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(2);
 /// Requests of clients that wait.
 const COMMANDS: usize = 16;
-/// Transitions that a client may be late in reading.
+/// Transitions that a client may be late in reading, at least: all routers can change at once, and once more.
 const EVENTS: usize = 256;
 /// What a Backup takes: 255 on the link (RFC 9568 §5.1.1.3).
 const MIN_TTL: u8 = 255;
@@ -230,7 +230,7 @@ impl Daemon {
         }
 
         let (commands_in, commands) = mpsc::channel(COMMANDS);
-        let (events, _) = broadcast::channel(EVENTS);
+        let (events, _) = broadcast::channel(EVENTS.max(2 * routers.len()));
         let (aside_in, aside) = mpsc::unbounded_channel();
         let mut abandoned = Abandoned::of(&journal, &interfaces, |found| adopt::is_ours(&routers, found));
         let nobody_s = abandoned.ask(&service);

@@ -3,6 +3,7 @@
 mod survey;
 mod watch;
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -107,7 +108,7 @@ fn main() -> ExitCode {
             return ExitCode::from(NOT_EVERY_ONE);
         }
     };
-    let code = if cli.action.events { follow(&sockets, selector) } else { ask(&cli, &sockets, selector) };
+    let code = if cli.action.events { follow(&sockets, &selector) } else { ask(&cli, &sockets, selector) };
     if code == NONE {
         let is_anybody_there = client::sockets(&dir).is_ok_and(|all| !all.is_empty());
         // Nothing was found in its place either.
@@ -122,11 +123,11 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Where a daemon without `-f` is.
+/// Where a daemon without `-f` is, or would be: not in a directory that is a link to another one, as `/var/run` mostly is.
 fn default_directory() -> PathBuf {
-    let default = Path::new(rundir::DEFAULT);
-    let path = if default.is_dir() { rundir::DEFAULT } else { rundir::FALLBACK };
-    PathBuf::from(path)
+    let [default, fallback] = [rundir::DEFAULT, rundir::FALLBACK].map(PathBuf::from);
+    let is_used = |path: &Path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    if !default.is_dir() && is_used(&fallback) { fallback } else { default }
 }
 
 /// Asks every daemon, prints what the routers say, and tells how the command ends.
@@ -199,50 +200,51 @@ fn json(routers: &[RouterReport], silent: &[SilentReport]) -> String {
 }
 
 /// Prints the transitions of every daemon until all have ended.
-fn follow(sockets: &[PathBuf], selector: Selector) -> u8 {
-    // Somebody who waits for the events of a router that is not there would wait for ever.
-    let state = Request::State(selector.clone());
-    let serves = |socket: &PathBuf| match client::ask(socket, &state) {
-        Ok(Reply::State { routers }) => !routers.is_empty(),
-        Ok(_) | Err(_) => true,
-    };
-    let sockets: Vec<_> = sockets.iter().filter(|socket| serves(socket)).collect();
-    if sockets.is_empty() {
-        return NONE;
-    }
-    let request = &Request::Events(selector);
-    let missed = thread::scope(|scope| {
+fn follow(sockets: &[PathBuf], selector: &Selector) -> u8 {
+    let codes: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> =
-            sockets.iter().map(|socket| scope.spawn(|| follow_one(socket, request))).collect();
-        // Every thread is waited for, whatever the others found.
-        threads.into_iter().fold(false, |missed, thread| thread.join().unwrap_or(true) | missed)
+            sockets.iter().map(|socket| scope.spawn(|| follow_one(socket, selector))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or(NOT_EVERY_ONE)).collect()
     });
-    if missed { NOT_EVERY_ONE } else { 0 }
+    match (codes.contains(&NOT_EVERY_ONE), codes.contains(&0)) {
+        (true, _) => NOT_EVERY_ONE,
+        (false, true) => 0,
+        (false, false) => NONE,
+    }
 }
 
-/// Whether something was missed.
-fn follow_one(socket: &Path, request: &Request) -> bool {
-    let replies = match client::follow(socket, request) {
+/// How the command would end if this were the only daemon.
+fn follow_one(socket: &Path, selector: &Selector) -> u8 {
+    let missed = |message: &str| {
+        complain(socket, message);
+        NOT_EVERY_ONE
+    };
+    // Somebody who waits for the events of a router that is not there, or of a daemon that hangs, would wait for ever.
+    match client::ask(socket, &Request::State(selector.clone())) {
+        Ok(Reply::State { routers }) if routers.is_empty() => return NONE,
+        Ok(_) => {}
+        Err(error) => return missed(&no_answer(&error)),
+    }
+    let replies = match client::follow(socket, &Request::Events(selector.clone())) {
         Ok(replies) => replies,
-        Err(error) => return complain(socket, &no_answer(&error)),
+        Err(error) => return missed(&no_answer(&error)),
     };
     for reply in replies {
         match reply {
             Ok(Reply::Event(event)) => {
                 let line = serde_json::to_string(&event).unwrap_or_default();
                 if writeln!(io::stdout(), "{line}").is_err() {
-                    return false;
+                    return 0;
                 }
             }
-            Ok(Reply::Error { message }) => return complain(socket, &message),
-            Ok(Reply::State { .. }) => return complain(socket, "answered something else"),
-            Err(error) => return complain(socket, &no_answer(&error)),
+            Ok(Reply::Error { message }) => return missed(&message),
+            Ok(Reply::State { .. }) => return missed("answered something else"),
+            Err(error) => return missed(&no_answer(&error)),
         }
     }
-    false
+    0
 }
 
-fn complain(socket: &Path, message: &str) -> bool {
+fn complain(socket: &Path, message: &str) {
     eprintln!("atropos: {}: {message}", socket.display());
-    true
 }
