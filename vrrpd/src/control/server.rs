@@ -3,15 +3,17 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::followers::Followers;
 use super::{LONGEST_REQUEST, Reply, Request, Selector};
 use crate::report::EventReport;
 use crate::sys::memory;
@@ -40,8 +42,8 @@ pub struct Command {
 pub struct Daemon {
     /// Takes requests.
     pub commands: mpsc::Sender<Command>,
-    /// Yields transitions.
-    pub events: broadcast::Sender<EventReport>,
+    /// Who is told of transitions.
+    pub followers: Followers,
 }
 
 /// Listens at `path`, which does not exist yet, for root and ourselves.
@@ -99,7 +101,7 @@ async fn converse(
             };
             // It stays for as long as it likes, so it must not take the place of one that asks.
             drop(permit);
-            let events = daemon.events.subscribe();
+            let events = daemon.followers.follow();
             stream(&mut client, &selector, events).await
         }
         Ok(request) => {
@@ -128,21 +130,20 @@ async fn converse(
 async fn stream(
     client: &mut UnixStream,
     selector: &Selector,
-    mut events: broadcast::Receiver<EventReport>,
+    mut events: mpsc::Receiver<Rc<EventReport>>,
 ) -> io::Result<()> {
     let mut nothing = [0; 1];
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Ok(event) if selector.matches(&event.interface, event.vrid) => {
-                    say(client, &Reply::Event(event)).await?;
+                Some(event) if selector.matches(&event.interface, event.vrid) => {
+                    say(client, &Reply::Event(Rc::unwrap_or_clone(event))).await?;
                 }
-                Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    let message = format!("{missed} events were missed, since they were not read in time");
+                Some(_) => {}
+                None => {
+                    let message = "events were missed, since they were not read in time".to_owned();
                     return say(client, &Reply::Error { message }).await;
                 }
-                Err(broadcast::error::RecvError::Closed) => return Ok(()),
             },
             // A client has nothing more to say; this is how its end is seen.
             read = client.read(&mut nothing) => if read? == 0 {

@@ -257,8 +257,7 @@ impl Daemon {
         if let (Some(run), Some(runner)) = (router.script(transition), &router.scripts) {
             runner.run(run);
         }
-        // Nobody listens: that is fine.
-        let _ = self.events.send(EventReport {
+        self.followers.tell(|| EventReport {
             interface: router.config.interface.clone(),
             vrid: router.config.vrid.get(),
             family: router.config.family.name().to_owned(),

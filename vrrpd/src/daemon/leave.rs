@@ -2,7 +2,6 @@
 
 use std::io;
 
-use tokio::sync::broadcast;
 use tracing::{error, info};
 use vrrpd_common::Duration;
 use vrrpd_common::router::Event;
@@ -11,8 +10,8 @@ use super::Daemon;
 use super::instance::{Instance, Task};
 use super::reload::Reload;
 use crate::clock;
+use crate::control::followers::Followers;
 use crate::interface::Hold;
-use crate::report::EventReport;
 use crate::signals::Signal;
 
 /// How long the kernel may take to remove an address or a link when the daemon leaves.
@@ -62,7 +61,7 @@ impl Daemon {
         self.links.clear();
         drop(self.groups);
         drop(self.rundir);
-        tell_last(&self.events).await;
+        tell_last(&self.followers).await;
         let scripts: Vec<_> = self.routers.iter_mut().filter_map(|router| router.scripts.take()).collect();
         let finish = async {
             for runner in scripts {
@@ -114,9 +113,9 @@ impl Daemon {
 
 /// Waits until those who follow the transitions have been told of all, or do not read: with nothing to give back, no task
 /// but this one would have its turn before the end.
-async fn tell_last(events: &broadcast::Sender<EventReport>) {
+async fn tell_last(followers: &Followers) {
     let until = clock::now() + LAST_EVENTS;
-    while !events.is_empty() && clock::now() < until {
+    while !followers.have_heard_all() && clock::now() < until {
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
 }

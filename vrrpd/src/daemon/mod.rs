@@ -24,7 +24,7 @@ mod vmac;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
 use vrrpd_common::router::{Action, Event, StateName};
@@ -32,6 +32,7 @@ use vrrpd_common::{Duration, Instant};
 
 use crate::clock::{self, Alarm, Suspension};
 use crate::config::Configuration;
+use crate::control::followers::Followers;
 use crate::control::server::Command;
 use crate::datapath::own_mac::OwnMacChanged;
 use crate::datapath::program::{Loaded, Refusal};
@@ -40,7 +41,6 @@ use crate::datapath::{Arrival, RouterId};
 use crate::guardian::{Guardian, Message};
 use crate::interface::service::{Report, Service, Ticket};
 use crate::peers::Peers;
-use crate::report::EventReport;
 use crate::rundir::{self, RunDir};
 use crate::signals::{Signal, Signals};
 use crate::supervisor::Supervisor;
@@ -88,7 +88,7 @@ pub struct Daemon {
     aside: mpsc::UnboundedReceiver<(LinkId, Aside)>,
     /// The last change of what interfaces take in; they come one after the other.
     own_macs_changed: Option<JoinHandle<()>>,
-    events: broadcast::Sender<EventReport>,
+    followers: Followers,
     /// Elsewhere while it is read.
     inbox: Option<Inbox>,
     actions: Vec<Action>,

@@ -8,7 +8,7 @@ use std::thread;
 
 use nix::errno::Errno;
 use thiserror::Error;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tracing::warn;
 use vrrpd_common::classify::Expect;
 use vrrpd_common::router::{Event, Fault};
@@ -24,6 +24,7 @@ use crate::abandoned::{self, Abandoned};
 use crate::association::SecurityAssociation;
 use crate::clock::{self, Alarm, Suspension};
 use crate::config::{Configuration, RouterConfig, Vmac, VmacFallback, Xdp};
+use crate::control::followers::Followers;
 use crate::control::server;
 use crate::datapath::RouterId;
 use crate::datapath::leftovers;
@@ -51,8 +52,6 @@ const DYING: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(2);
 /// Requests of clients that wait.
 const COMMANDS: usize = 16;
-/// Transitions that a client may be late in reading, at least: all routers can change at once, and once more.
-const EVENTS: usize = 256;
 /// What a Backup takes: 255 on the link (RFC 9568 §5.1.1.3).
 const MIN_TTL: u8 = 255;
 
@@ -230,14 +229,14 @@ impl Daemon {
         }
 
         let (commands_in, commands) = mpsc::channel(COMMANDS);
-        let (events, _) = broadcast::channel(EVENTS.max(2 * routers.len()));
+        let followers = Followers::default();
         let (aside_in, aside) = mpsc::unbounded_channel();
         let mut abandoned = Abandoned::of(&journal, &interfaces, |found| adopt::is_ours(&routers, found));
         let nobody_s = abandoned.ask(&service);
         abandoned.remove_classifiers();
         publish(&mut rundir, source, &base, &routers)?;
         let socket = rundir.socket_path(&format!("{base}.sock"))?;
-        server::start(&socket, server::Daemon { commands: commands_in, events: events.clone() })
+        server::start(&socket, server::Daemon { commands: commands_in, followers: followers.clone() })
             .map_err(system(&socket.display().to_string()))?;
         for router in &mut routers {
             router.start_scripts(&rundir)?;
@@ -264,7 +263,7 @@ impl Daemon {
             aside_in,
             aside,
             own_macs_changed: None,
-            events,
+            followers,
             inbox: Some(Inbox::default()),
             actions: Vec::new(),
             state_file: format!("{base}.state"),
