@@ -1,9 +1,10 @@
 //! Scripts that run when the role changes.
 
 use std::path::Path;
+use std::time::Duration;
 
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Datapath, Lab, ScriptLog, Signal, Vrrpd, is_alive, wait_until};
+use vrrpd_lab::{Capture, Datapath, Lab, ScriptLog, Signal, Vrrpd, is_alive, stretched, wait_until};
 
 #[test]
 fn scripts_get_the_arguments_of_keepalived_and_the_environment() {
@@ -104,6 +105,22 @@ fn what_a_script_leaves_running_goes_on_and_may_write() {
     router.wait_log(SOON, "the script has run");
     router.wait_log(SOON, "here I am");
     router.wait_log(SOON, "and still");
+}
+
+#[test]
+fn script_that_prints_without_end_does_not_hold_the_protocol_up() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    // It is short lines that take long; and it goes on when the script has ended.
+    let script = ScriptLog::talking("yes & sleep 0.5");
+    let capture = Capture::on(&client);
+    let router = Vrrpd::usual(&a, 100).args(["-U".into(), script.path()]).start();
+    router.wait_log(SOON, "the script has run");
+    wait_until(SOON, "it goes on advertising", || capture.adverts().len() >= 30);
+    let adverts = capture.adverts();
+    let slowest = adverts.windows(2).map(|pair| pair[1].0 - pair[0].0).max().expect("several");
+    assert!(slowest < stretched(Duration::from_millis(300)), "{slowest:?} between two adverts");
+    assert!(router.is_master());
 }
 
 #[test]

@@ -37,6 +37,10 @@ const TURN: std::time::Duration = std::time::Duration::from_millis(100);
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(100);
 /// Octets of a script's output in one line of the log; a longer line becomes several.
 const LONGEST_LINE: u64 = 1024;
+/// Lines of a script's output that are copied in one go: what prints without end must not keep the loop from its turn.
+const LINES_AT_ONCE: u32 = 32;
+/// How long it waits then.
+const BREATH: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// How much of a script the kernel looks at for its interpreter.
 const INTERPRETER_LINE: usize = 256;
@@ -289,9 +293,15 @@ fn copy(router: &str, run: &Run, pipe: impl AsyncRead + Unpin + 'static) -> Join
     tokio::task::spawn_local(async move {
         let mut pipe = BufReader::new(pipe);
         let mut line = Vec::new();
+        let mut lines = 0;
         while matches!((&mut pipe).take(LONGEST_LINE).read_until(b'\n', &mut line).await, Ok(1..)) {
             info!(router, script, "{}", String::from_utf8_lossy(&line).trim_end());
             line.clear();
+            lines += 1;
+            if lines == LINES_AT_ONCE {
+                lines = 0;
+                sleep(BREATH).await;
+            }
         }
     })
 }
