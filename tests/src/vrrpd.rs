@@ -253,7 +253,8 @@ impl Vrrpd {
         let of_link = |text: String| text.contains("link_type:\ttcx");
         let links = files.flatten().filter(|file| fs::read_to_string(file.path()).is_ok_and(of_link));
         let shown = self.host().run(needs::TC.require(), ["filter", "show", "dev", "eth0", "ingress"]);
-        links.count() + shown.stdout.matches("own_mac").count()
+        // Each has its name more than once in its line.
+        links.count() + shown.stdout.lines().filter(|line| line.contains("own_mac")).count()
     }
 
     fn is_its_state(&self, state: &Value) -> bool {

@@ -234,6 +234,26 @@ fn device_without_native_mode_gets_generic_mode_and_the_reason() {
 }
 
 #[test]
+fn reload_that_wants_the_kernel_to_take_the_adverts_has_it_do_so() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    a.add_bridge("10.2.0.1/24");
+    let file = |xdp: &str| {
+        format!(
+            "[[router]]\ninterface = \"br0\"\nvrid = 51\naddresses = [\"10.2.0.51/24\"]\nprotocol = \"v3\"\n\
+             interval = \"100ms\"\nvmac = \"none\"\nxdp = \"{xdp}\"\n"
+        )
+    };
+    let daemon = Vrrpd::on(&a).config(&file("off")).datapath(Datapath::Raw).start();
+    daemon.wait_state("master", SOON);
+    daemon.reload(&file("generic"));
+    wait_until(SOON, "the kernel takes its adverts", || {
+        let state = daemon.state();
+        state["datapath"] == "xdp-generic" && state["state"] == "master"
+    });
+}
+
+#[test]
 fn second_process_on_an_interface_says_who_holds_the_hook_and_hears_its_own_adverts() {
     for mode in [Datapath::Auto, Datapath::Generic] {
         let lab = Lab::new();

@@ -53,7 +53,7 @@ pub(crate) struct Options {
     datapaths: Vec<Datapath>,
 
     /// After this many seconds a machine is ended
-    #[arg(long, value_name = "SECONDS", default_value_t = 1200)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     limit: u64,
 
     /// Passed on to the tests: a filter on their names, `--nocapture`, `--skip NAME`
