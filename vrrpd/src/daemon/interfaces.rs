@@ -92,6 +92,7 @@ impl Daemon {
             .interface
             .as_ref()
             .is_some_and(|before| before.addresses == interface.addresses && before != interface);
+        link.marks |= interface.addresses.iter().any(|address| address.ours);
         link.interface = Some(interface.clone());
         if came_up {
             link.join();
@@ -162,12 +163,13 @@ impl Daemon {
         if let Some(pending) = router.waiting.as_mut().filter(|pending| pending.task == Task::Take) {
             pending.lost.extend(pending.hold.addresses.iter().filter(|taken| taken.address == address));
         }
-        let lost = router.addresses_held().into_iter().find(|held| held.address == address);
-        let (Some(lost), true) = (lost, router.is_holding()) else { return };
+        if !router.is_holding() {
+            return;
+        }
+        let Some(lost) = router.lose(address) else { return };
         if let Some(more) = router.losses.admit(clock::now(), address) {
             warn!(router = %router.config.name(), address = %lost, more, "somebody removed the address; putting it back");
         }
-        router.set_held(&lost, false);
         self.take_again(id);
     }
 

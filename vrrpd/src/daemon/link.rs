@@ -52,6 +52,8 @@ pub(super) struct Link {
     attached: Option<Box<XdpPath>>,
     /// The numbers of the programs that it had; what is known of the interface may be as old as any of them.
     own_programs: Vec<u32>,
+    /// The kernel has shown our mark on an address: what has none is somebody else's.
+    pub(super) marks: bool,
     pub(super) table: Table,
     pub(super) routers: Vec<RouterId>,
     /// What was said of discarded adverts.
@@ -122,6 +124,7 @@ impl Link {
             program: Program::None,
             attached: None,
             own_programs: Vec::new(),
+            marks: false,
             table: Table::default(),
             routers: Vec::new(),
             rejects_said: Spacing::default(),
