@@ -23,6 +23,7 @@ mod vmac;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::path::{Path, PathBuf};
 
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
@@ -96,7 +97,8 @@ pub struct Daemon {
     journal_file: String,
     /// What stands there, or is written now.
     journal: String,
-    journal_written: Option<JoinHandle<()>>,
+    /// The last file that was to be written; they are written one after the other.
+    written: Option<JoinHandle<()>>,
     rundir: RunDir,
     supervisor: Supervisor,
     guardian: Guardian,
@@ -387,7 +389,7 @@ impl Daemon {
         router.scheduled = deadline;
     }
 
-    /// Writes down again what has to be undone after a crash, in a thread for that. What it says of an interface whose
+    /// Writes down again what has to be undone after a crash. What it says of an interface whose
     /// MAC address is replaced stays.
     fn write_journal(&mut self) {
         let text = start::journal_text(self.present().map(|(_, router)| router), &self.links);
@@ -396,19 +398,32 @@ impl Daemon {
         }
         self.journal.clone_from(&text);
         let path = self.rundir.path().join(&self.journal_file);
-        let before = self.journal_written.take();
-        self.journal_written = Some(tokio::task::spawn_local(async move {
-            // The newest is to stand there in the end. One that panicked is over as well.
+        self.write_behind(path, 0o600, text, |_, written| {
+            if let Err(error) = written {
+                warn!(error, "what has to be undone after a crash cannot be written down");
+            }
+        });
+    }
+
+    /// Writes a file whole, in a thread for that and behind those that were to be written before: the newest is to stand
+    /// there in the end, and a full or slow disk must not delay an advert. `then` is told how it went.
+    fn write_behind(
+        &mut self,
+        path: PathBuf,
+        mode: u32,
+        text: String,
+        then: impl FnOnce(&Path, Result<(), String>) + 'static,
+    ) {
+        let before = self.written.take();
+        self.written = Some(tokio::task::spawn_local(async move {
+            // One that panicked is over as well.
             if let Some(before) = before {
                 let _ = before.await;
             }
-            let written = tokio::task::spawn_blocking(move || rundir::write_aside(&path, 0o600, &text)).await;
-            if let Err(error) = written
-                .map_err(|error| error.to_string())
-                .and_then(|written| written.map_err(|error| error.to_string()))
-            {
-                warn!(error, "what has to be undone after a crash cannot be written down");
-            }
+            let file = path.clone();
+            let written = tokio::task::spawn_blocking(move || rundir::write_aside(&file, mode, &text)).await;
+            let written = written.map_err(|error| error.to_string());
+            then(&path, written.and_then(|written| written.map_err(|error| error.to_string())));
         }));
     }
 }

@@ -269,7 +269,7 @@ impl Daemon {
             state_file: format!("{base}.state"),
             journal_file,
             journal: String::new(),
-            journal_written: None,
+            written: None,
             rundir,
             supervisor,
             programs_looked_after: Instant::ZERO,
