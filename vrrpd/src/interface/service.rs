@@ -117,7 +117,8 @@ impl Service {
         Ok((Self { requests }, interfaces))
     }
 
-    /// Asks for something; a [`Report::Done`] follows. Requests are carried out in their order.
+    /// Asks for something; a [`Report::Done`] follows. Requests are begun in their order, and what one waits for does not
+    /// hold up the others: who needs one behind another asks when the first has been reported.
     pub fn request(&self, request: Request) {
         // The thread lives as long as this handle; without it there is nobody to report either.
         let _ = self.requests.send(Wish::Order(request));
