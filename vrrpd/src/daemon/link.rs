@@ -44,7 +44,7 @@ pub(super) struct Link {
     pub(super) name: String,
     /// `None` while there is no such interface, or none that is open yet.
     pub(super) interface: Option<Interface>,
-    /// The interface that is there but waits for the program.
+    /// The interface that is there but waits for the program, or to be opened once more.
     pub(super) arriving: Option<Interface>,
     /// The program that the interface is to have, or why there is none.
     program: Program,

@@ -107,6 +107,8 @@ pub struct Daemon {
     /// The service manager has not been told of some transition.
     status_untold: bool,
     reload: Reload,
+    /// When interfaces that could not be opened are tried again.
+    open_again_at: Option<Instant>,
     /// When it was looked last whether programs are where they were put.
     programs_looked_after: Instant,
     suspension: Suspension,
@@ -254,7 +256,13 @@ impl Daemon {
         let due = self.deadlines.first().map(|(at, _)| *at);
         let unsent = self.links.iter().filter_map(|link| link.deadline(now)).min();
         let put_back = self.to_put_back.values().min().copied();
-        let other = [self.groups.deadline(), self.supervisor.deadline(), self.changes_due(), put_back];
+        let other = [
+            self.groups.deadline(),
+            self.supervisor.deadline(),
+            self.changes_due(),
+            put_back,
+            self.open_again_at,
+        ];
         self.alarm.arm(due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
     }
 
@@ -331,6 +339,7 @@ impl Daemon {
         }
         self.groups.expire(now, &self.readiness);
         self.put_back(now);
+        self.open_again(now);
         self.look_after_programs(now);
     }
 

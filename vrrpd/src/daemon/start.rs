@@ -272,6 +272,7 @@ impl Daemon {
             written: None,
             rundir,
             supervisor,
+            open_again_at: None,
             programs_looked_after: Instant::ZERO,
             suspension: Suspension::watch(),
             guardian,
