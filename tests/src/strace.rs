@@ -1,4 +1,4 @@
-//! System calls of a process, counted or written down by strace.
+//! System calls of a process, counted, written down or held up by strace.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,6 +28,11 @@ impl Strace {
     /// Writes down each call of this name by any thread of a process on a machine, descriptors with what they are of.
     pub fn calls_of(host: &Host, pid: i32, name: &str) -> Self {
         Self::attach(host, pid, &["-y", "-e", &format!("trace={name}")])
+    }
+
+    /// Has each call of this name by any thread of a process on a machine wait for so long.
+    pub fn delaying(host: &Host, pid: i32, name: &str, delay: Duration) -> Self {
+        Self::attach(host, pid, &["-e", &format!("inject={name}:delay_enter={}", delay.as_micros())])
     }
 
     fn attach(host: &Host, pid: i32, what: &[&str]) -> Self {

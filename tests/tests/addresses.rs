@@ -156,3 +156,45 @@ fn address_that_somebody_removes_again_and_again_is_put_back_at_once_and_then_le
     wait_until(SOON, "it is back", || a.has_address("eth0", CIDR));
     assert!(router.is_master());
 }
+
+/// A master whose address somebody has removed again and again, so that it has patience by now, and who has done so once
+/// more.
+fn robbed(a: &Host, b: &Host) -> (Vrrpd, Vrrpd) {
+    let robbed = router(a, &[CIDR]);
+    robbed.wait_state("master", SOON);
+    let peer = Vrrpd::on(b).vrid(51).address(CIDR).priority(50).v3("100ms").start();
+    for _ in 0..9 {
+        wait_until(SOON, "the address is there", || a.has_address("eth0", CIDR));
+        a.ip(&format!("addr del {CIDR} dev eth0"));
+    }
+    (robbed, peer)
+}
+
+/// What the kernel tells of a removal may come behind what was asked for after that.
+#[test]
+fn address_that_has_not_gone_after_all_goes_with_the_role() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let (router, _peer) = robbed(&a, &b);
+    // Our mark is on it, and its daemon takes no notice any more.
+    let other = Vrrpd::on(&a).vrid(99).priority(255).address(CIDR).v3("100ms").start();
+    other.wait_state("master", SOON);
+    other.kill();
+    assert!(a.has_address("eth0", CIDR));
+    assert!(router.atropos(&["--backup"]).success());
+    router.wait_state("backup", SOON);
+    wait_until(SOON, "the address is gone", || !a.has_address("eth0", CIDR));
+}
+
+#[test]
+fn address_that_somebody_has_taken_for_himself_stays() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let (router, _peer) = robbed(&a, &b);
+    a.ip(&format!("addr add {CIDR} dev eth0"));
+    assert!(router.atropos(&["--backup"]).success());
+    router.wait_state("backup", SOON);
+    assert!(a.has_address("eth0", CIDR));
+    assert_eq!(router.terminate(), 0);
+    assert!(a.has_address("eth0", CIDR));
+}

@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::time::Duration;
 
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Lab, Signal, Vrrpd, left_files, wait_for};
+use vrrpd_lab::{Lab, Signal, Strace, Vrrpd, left_files, wait_for};
 
 /// The state file after SIGUSR1, once it contains the text.
 fn state_file(router: &Vrrpd, name: &str, text: &str) -> String {
@@ -73,6 +74,21 @@ fn state_file_of_a_configuration_file_has_every_router_and_goes_with_the_daemon(
     assert_eq!(mode, 0o644);
     assert_eq!(daemon.terminate(), 0);
     assert!(!path.exists());
+}
+
+#[test]
+fn state_file_that_is_asked_for_at_the_last_moment_goes_with_the_daemon() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::on(&a).vrid(51).address("10.0.0.100/24").start();
+    // As on a slow disk.
+    let _strace = Strace::delaying(&a, router.pid(), "rename", Duration::from_millis(300));
+    router.signal(Signal::SIGUSR1);
+    router.wait_log(SOON, "atropos information state");
+    assert_eq!(router.terminate(), 0);
+    let left = fs::read_dir(router.directory()).expect("it is there").flatten();
+    let left: Vec<_> = left.map(|file| file.file_name()).collect();
+    assert_eq!(left, ["vrrpd.lock"]);
 }
 
 #[test]
@@ -171,7 +187,7 @@ fn pid_file_of_a_vrrpd_that_runs_is_taken_and_that_of_anybody_else_is_not() {
             let said = [file.display().to_string(), format!("pid {}", idle.0.id())];
             assert!(said.iter().all(|said| finished.stderr.contains(said)), "{}", finished.stderr);
             // A process that is younger than the file has got the number of the one that wrote it.
-            let old = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
+            let old = std::time::SystemTime::now() - Duration::from_hours(1);
             fs::File::options()
                 .write(true)
                 .open(&file)

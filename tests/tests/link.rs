@@ -1,5 +1,6 @@
 //! Links that go down.
 
+use std::thread;
 use std::time::Duration;
 
 use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON};
@@ -40,7 +41,7 @@ fn master_whose_link_goes_has_given_its_address_up_within_10_ms() {
         while took.len() < 10 && took.iter().all(|took| *took > stretched(AT_ONCE)) {
             router.wait_state("master", SOON);
             let mut monitor = Monitor::on(&a);
-            took.push(std::thread::scope(|scope| {
+            took.push(thread::scope(|scope| {
                 scope.spawn(|| lab.port_down(&a));
                 monitor.longest_between(SOON, no_carrier, Told::AddressGone(ADDRESS))
             }));
@@ -48,6 +49,30 @@ fn master_whose_link_goes_has_given_its_address_up_within_10_ms() {
         }
         assert!(took.iter().any(|took| *took <= stretched(AT_ONCE)), "{mode}: {took:?}");
     }
+}
+
+#[test]
+fn interface_for_which_there_is_no_file_descriptor_is_used_once_there_is_one() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 150).start();
+    router.wait_state("master", SOON);
+    let limit = |files: &str| {
+        let finished = a.run("prlimit", ["--pid", &router.pid().to_string(), &format!("--nofile={files}:")]);
+        assert!(finished.success(), "{}", finished.stderr);
+    };
+    a.ip("link del eth0");
+    router.wait_state("fault", SOON);
+    limit("3");
+    lab.join(&a, 0, "eth0", "10.0.0.1/24");
+    let failures = || router.count_in_log("the interface cannot be opened");
+    wait_until(SOON, "it was tried, and the kernel has nothing more to tell of it", || {
+        let before = failures();
+        thread::sleep(Duration::from_millis(300));
+        before > 0 && failures() == before
+    });
+    limit("1024");
+    router.wait_state("master", SOON);
 }
 
 #[test]
@@ -91,7 +116,7 @@ fn router_without_a_link_starts_and_waits_for_it() {
     lab.port_down(&a);
     wait_until(SOON, "the carrier is gone", || !a.has_link("eth0"));
     let router = Vrrpd::usual(&a, 100).start();
-    std::thread::sleep(INTERVAL * 5);
+    thread::sleep(INTERVAL * 5);
     assert_ne!(router.state()["state"], "master", "it cannot be heard");
     assert!(!a.has_address("eth0", CIDR));
     lab.port_up(&a);

@@ -87,8 +87,9 @@ impl Daemon {
 
     /// Gives back what is held, where it was put, whatever that interface is called by now.
     fn release(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get(id.0) else { return };
-        let (addresses, vmac) = (router.addresses_held(), router.vmac.held());
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(link) = self.links.get(router.link.0) else { return };
+        let (addresses, vmac) = (router.addresses_to_remove(link), router.vmac.held());
         let index = match &vmac {
             Some(interface::Vmac::Interface(taken)) => Some(taken.index),
             Some(interface::Vmac::Macvlan(..)) | None => router.held_on,
@@ -186,13 +187,17 @@ impl Daemon {
         for (address, result) in hold.addresses.into_iter().zip(outcome.addresses) {
             match result {
                 Ok(()) => router.set_held(&address, true),
-                // There already: one that a daemon of ours left behind, or somebody else's, who keeps it. On a link
-                // of our own everything is ours.
+                // There already: one that a daemon of ours left behind, or that had not gone after all, or somebody
+                // else's, who keeps it. On a link of our own everything is ours.
                 Err(error) if errno(&error) == Some(Errno::EEXIST) => {
                     let there =
                         link.interface.as_ref().and_then(|interface| interface.address(address.address));
-                    let ours = router.vmac.is_link(outcome.index) || there.is_some_and(|there| there.ours);
-                    router.set_held(&address, ours);
+                    let was_ours = router.is_missing(&address);
+                    let is_ours = match there {
+                        Some(there) => there.ours || was_ours && !link.marks,
+                        None => was_ours,
+                    };
+                    router.set_held(&address, router.vmac.is_link(outcome.index) || is_ours);
                 }
                 Err(error) => {
                     error!(router = %router.config.name(), %address, %error, "the address cannot be put on the interface");

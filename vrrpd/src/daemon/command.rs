@@ -13,7 +13,6 @@ use crate::control::{Change, Reply, Request, Selector};
 use crate::datapath::RouterId;
 use crate::render;
 use crate::report::RouterReport;
-use crate::rundir;
 use crate::signals::Signal;
 use crate::sys::memory;
 
@@ -140,8 +139,7 @@ impl Daemon {
             .collect()
     }
 
-    /// Writes the state file, in a thread for that: a full or slow disk must not delay an advert. What Vrrpd's users look
-    /// for goes to the log as well, where they look for it too.
+    /// Writes the state file. What Vrrpd's users look for goes to the log as well, where they look for it too.
     fn write_state(&mut self) {
         let routers = self.state(&Selector::default());
         for line in routers.iter().map(render::classic).collect::<String>().lines() {
@@ -149,12 +147,11 @@ impl Daemon {
         }
         let text = render::state_file(&routers);
         let path = self.rundir.file(&self.state_file);
-        tokio::task::spawn_blocking(move || {
-            match rundir::write_aside(&path, 0o644, &text) {
+        self.write_behind(path, 0o644, text, |path, written| {
+            match written {
                 Ok(()) => info!(path = %path.display(), "state written"),
-                Err(error) => warn!(%error, "the state cannot be written"),
+                Err(error) => warn!(error, "the state cannot be written"),
             }
-            drop(text);
             memory::give_back();
         });
     }

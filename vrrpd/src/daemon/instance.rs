@@ -47,7 +47,7 @@ pub(super) struct Instance {
     /// What the actions wait for.
     pub(super) waiting: Option<Box<Pending>>,
     /// For each virtual address: whether we have put it on the interface.
-    pub(super) held: Vec<bool>,
+    held: Vec<Holding>,
     /// The interface, by number, that they are on.
     pub(super) held_on: Option<u32>,
     pub(super) vmac: VmacSide,
@@ -76,6 +76,18 @@ pub(super) struct Instance {
     magic_failed: bool,
     wire: WireAddresses,
     cached: Option<(AdvertKey, Frame)>,
+}
+
+/// Whether a virtual address is on the interface on our account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holding {
+    /// We have not put it there.
+    No,
+    /// We have put it there.
+    Held,
+    /// We have, and were told that it has gone. That may have been before we put it there the last time, so it is ours to
+    /// remove all the same.
+    Missing,
 }
 
 /// Whether the router is one of ours, while the configuration changes.
@@ -165,7 +177,7 @@ impl Instance {
             group: None,
             queue: VecDeque::with_capacity(FEW),
             waiting: None,
-            held: vec![false; config.addresses.len()],
+            held: vec![Holding::No; config.addresses.len()],
             held_on: None,
             vmac: VmacSide::new(&config),
             presence: Presence::Here,
@@ -378,36 +390,69 @@ impl Instance {
                 .and_then(|interface| interface.address(address.address))
                 .is_some_and(|there| !there.ours)
         };
-        let missing = self.config.addresses.iter().zip(&self.held).filter(|(_, held)| !**held);
-        missing.map(|(address, _)| *address).filter(|address| !there(address)).collect()
+        let wanted = |(address, held): (&VirtualAddress, &Holding)| match held {
+            Holding::No => !there(address),
+            Holding::Held => false,
+            Holding::Missing => true,
+        };
+        let all = self.config.addresses.iter().zip(&self.held);
+        all.filter(|both| wanted(*both)).map(|(address, _)| *address).collect()
     }
 
-    /// The addresses that we have put on the interface.
+    /// The addresses that we have put on the interface, and have to remove.
     pub(super) fn addresses_held(&self) -> Vec<VirtualAddress> {
-        self.config
-            .addresses
-            .iter()
-            .zip(&self.held)
-            .filter_map(|(address, held)| held.then_some(*address))
-            .collect()
+        let all = self.config.addresses.iter().zip(&self.held);
+        all.filter(|(_, held)| **held != Holding::No).map(|(address, _)| *address).collect()
+    }
+
+    /// The same without those that somebody has taken away and put there for himself.
+    pub(super) fn addresses_to_remove(&mut self, link: &Link) -> Vec<VirtualAddress> {
+        let is_another_s = |address: &VirtualAddress| {
+            let there = link.interface.as_ref().and_then(|interface| interface.address(address.address));
+            link.marks && there.is_some_and(|there| !there.ours)
+        };
+        for address in self.addresses_held() {
+            if self.is_missing(&address) && is_another_s(&address) {
+                self.set_held(&address, false);
+            }
+        }
+        self.addresses_held()
     }
 
     pub(super) fn set_held(&mut self, address: &VirtualAddress, held: bool) {
-        if let Some(place) = self.config.addresses.iter().position(|known| known == address)
-            && let Some(known) = self.held.get_mut(place)
-        {
-            *known = held;
+        if let Some(known) = self.holding(address) {
+            *known = if held { Holding::Held } else { Holding::No };
         }
+    }
+
+    /// This address has gone that we had put on the interface; `None` if that is not so, or known.
+    pub(super) fn lose(&mut self, address: IpAddr) -> Option<VirtualAddress> {
+        let lost = *self.config.addresses.iter().find(|known| known.address == address)?;
+        let known = self.holding(&lost).filter(|known| **known == Holding::Held)?;
+        *known = Holding::Missing;
+        Some(lost)
+    }
+
+    /// Whether we were told that this address, which we had put on the interface, has gone.
+    pub(super) fn is_missing(&mut self, address: &VirtualAddress) -> bool {
+        self.holding(address).is_some_and(|known| *known == Holding::Missing)
+    }
+
+    fn holding(&mut self, address: &VirtualAddress) -> Option<&mut Holding> {
+        let place = self.config.addresses.iter().position(|known| known == address)?;
+        self.held.get_mut(place)
     }
 
     /// Whether all that was taken has been given back.
     pub(super) fn holds_nothing(&self) -> bool {
-        self.waiting.is_none() && self.vmac.held().is_none() && !self.held.contains(&true)
+        self.waiting.is_none()
+            && self.vmac.held().is_none()
+            && self.held.iter().all(|held| *held == Holding::No)
     }
 
     /// Where the addresses were is gone.
     pub(super) fn set_none_held(&mut self) {
-        self.held.fill(false);
+        self.held.fill(Holding::No);
     }
 
     /// Forgets the promotion that waits, if one does: the kernel refused the addresses it began with.

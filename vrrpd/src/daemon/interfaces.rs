@@ -17,6 +17,8 @@ use crate::datapath::{RouterId, vlans};
 use crate::interface::Interface;
 use crate::interface::service::Report;
 
+/// When an interface that could not be opened is tried again.
+const OPEN_AGAIN: Duration = Duration::from_secs(1);
 /// How long an interface that comes may wait for the kernel to have memory at hand.
 const ASIDE: Duration = Duration::from_secs(1);
 
@@ -73,11 +75,14 @@ impl Daemon {
             if let Err(error) = link.open(id, interface, program, &self.readiness) {
                 // Gone again already: its own notification follows.
                 if error.raw_os_error() != Some(libc::ENODEV) {
-                    error!(interface = link.name, %error, "the interface cannot be opened");
+                    error!(interface = link.name, %error, "the interface cannot be opened; trying again");
+                    link.arriving = Some(interface.clone());
+                    self.open_again_at = Some(clock::now() + OPEN_AGAIN);
                 }
                 return;
             }
         }
+        link.arriving = None;
         if link.is_in_kernel() && vlans::are_on(&link.name) {
             self.give_up_kernel(
                 id,
@@ -92,6 +97,7 @@ impl Daemon {
             .interface
             .as_ref()
             .is_some_and(|before| before.addresses == interface.addresses && before != interface);
+        link.marks |= interface.addresses.iter().any(|address| address.ours);
         link.interface = Some(interface.clone());
         if came_up {
             link.join();
@@ -111,6 +117,19 @@ impl Daemon {
             self.check_usable(router);
             if is_link_event {
                 self.enforce_settings(router);
+            }
+        }
+    }
+
+    /// Opens interfaces that could not be opened before: something was lacking that may be there by now.
+    pub(super) fn open_again(&mut self, now: Instant) {
+        if self.open_again_at.take_if(|at| *at <= now).is_none() {
+            return;
+        }
+        for id in (0..self.links.len()).map(LinkId) {
+            let link = self.links.get_mut(id.0).filter(|link| !link.is_loading());
+            if let Some(interface) = link.and_then(|link| link.arriving.take()) {
+                self.link_changed(id, &interface);
             }
         }
     }
@@ -162,12 +181,13 @@ impl Daemon {
         if let Some(pending) = router.waiting.as_mut().filter(|pending| pending.task == Task::Take) {
             pending.lost.extend(pending.hold.addresses.iter().filter(|taken| taken.address == address));
         }
-        let lost = router.addresses_held().into_iter().find(|held| held.address == address);
-        let (Some(lost), true) = (lost, router.is_holding()) else { return };
+        if !router.is_holding() {
+            return;
+        }
+        let Some(lost) = router.lose(address) else { return };
         if let Some(more) = router.losses.admit(clock::now(), address) {
             warn!(router = %router.config.name(), address = %lost, more, "somebody removed the address; putting it back");
         }
-        router.set_held(&lost, false);
         self.take_again(id);
     }
 

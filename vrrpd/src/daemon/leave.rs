@@ -47,6 +47,10 @@ impl Daemon {
             error!("the kernel did not remove all addresses in time");
         }
         self.discard_links().await?;
+        if let Some(written) = self.written.take() {
+            // What is written later would stay behind.
+            let _ = tokio::time::timeout(LEAVE.into(), written).await;
+        }
         if self.routers.iter().all(Instance::holds_nothing) {
             // Removed with the others; what could not be given back is left to the guardian, or to the next daemon.
             self.rundir.file(&self.journal_file);

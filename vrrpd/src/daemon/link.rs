@@ -44,7 +44,7 @@ pub(super) struct Link {
     pub(super) name: String,
     /// `None` while there is no such interface, or none that is open yet.
     pub(super) interface: Option<Interface>,
-    /// The interface that is there but waits for the program.
+    /// The interface that is there but waits for the program, or to be opened once more.
     pub(super) arriving: Option<Interface>,
     /// The program that the interface is to have, or why there is none.
     program: Program,
@@ -52,6 +52,8 @@ pub(super) struct Link {
     attached: Option<Box<XdpPath>>,
     /// The numbers of the programs that it had; what is known of the interface may be as old as any of them.
     own_programs: Vec<u32>,
+    /// The kernel has shown our mark on an address: what has none is somebody else's.
+    pub(super) marks: bool,
     pub(super) table: Table,
     pub(super) routers: Vec<RouterId>,
     /// What was said of discarded adverts.
@@ -122,6 +124,7 @@ impl Link {
             program: Program::None,
             attached: None,
             own_programs: Vec::new(),
+            marks: false,
             table: Table::default(),
             routers: Vec::new(),
             rejects_said: Spacing::default(),

@@ -23,6 +23,7 @@ mod vmac;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -96,7 +97,8 @@ pub struct Daemon {
     journal_file: String,
     /// What stands there, or is written now.
     journal: String,
-    journal_written: Option<JoinHandle<()>>,
+    /// The last file that was to be written; they are written one after the other.
+    written: Option<JoinHandle<()>>,
     rundir: RunDir,
     supervisor: Supervisor,
     guardian: Guardian,
@@ -105,6 +107,8 @@ pub struct Daemon {
     /// The service manager has not been told of some transition.
     status_untold: bool,
     reload: Reload,
+    /// When interfaces that could not be opened are tried again.
+    open_again_at: Option<Instant>,
     /// When it was looked last whether programs are where they were put.
     programs_looked_after: Instant,
     suspension: Suspension,
@@ -253,7 +257,13 @@ impl Daemon {
         let due = self.deadlines.first().map(|(at, _)| *at);
         let unsent = self.links.iter().filter_map(|link| link.deadline(now)).min();
         let put_back = self.to_put_back.values().min().copied();
-        let other = [self.groups.deadline(), self.supervisor.deadline(), self.changes_due(), put_back];
+        let other = [
+            self.groups.deadline(),
+            self.supervisor.deadline(),
+            self.changes_due(),
+            put_back,
+            self.open_again_at,
+        ];
         self.alarm.arm(due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
     }
 
@@ -330,6 +340,7 @@ impl Daemon {
         }
         self.groups.expire(now, &self.readiness);
         self.put_back(now);
+        self.open_again(now);
         self.look_after_programs(now);
     }
 
@@ -388,7 +399,7 @@ impl Daemon {
         router.scheduled = deadline;
     }
 
-    /// Writes down again what has to be undone after a crash, in a thread for that. What it says of an interface whose
+    /// Writes down again what has to be undone after a crash. What it says of an interface whose
     /// MAC address is replaced stays.
     fn write_journal(&mut self) {
         let text = start::journal_text(self.present().map(|(_, router)| router), &self.links);
@@ -397,19 +408,32 @@ impl Daemon {
         }
         self.journal.clone_from(&text);
         let path = self.rundir.path().join(&self.journal_file);
-        let before = self.journal_written.take();
-        self.journal_written = Some(tokio::task::spawn_local(async move {
-            // The newest is to stand there in the end. One that panicked is over as well.
+        self.write_behind(path, 0o600, text, |_, written| {
+            if let Err(error) = written {
+                warn!(error, "what has to be undone after a crash cannot be written down");
+            }
+        });
+    }
+
+    /// Writes a file whole, in a thread for that and behind those that were to be written before: the newest is to stand
+    /// there in the end, and a full or slow disk must not delay an advert. `then` is told how it went.
+    fn write_behind(
+        &mut self,
+        path: PathBuf,
+        mode: u32,
+        text: String,
+        then: impl FnOnce(&Path, Result<(), String>) + 'static,
+    ) {
+        let before = self.written.take();
+        self.written = Some(tokio::task::spawn_local(async move {
+            // One that panicked is over as well.
             if let Some(before) = before {
                 let _ = before.await;
             }
-            let written = tokio::task::spawn_blocking(move || rundir::write_aside(&path, 0o600, &text)).await;
-            if let Err(error) = written
-                .map_err(|error| error.to_string())
-                .and_then(|written| written.map_err(|error| error.to_string()))
-            {
-                warn!(error, "what has to be undone after a crash cannot be written down");
-            }
+            let file = path.clone();
+            let written = tokio::task::spawn_blocking(move || rundir::write_aside(&file, mode, &text)).await;
+            let written = written.map_err(|error| error.to_string());
+            then(&path, written.and_then(|written| written.map_err(|error| error.to_string())));
         }));
     }
 }

@@ -269,9 +269,10 @@ impl Daemon {
             state_file: format!("{base}.state"),
             journal_file,
             journal: String::new(),
-            journal_written: None,
+            written: None,
             rundir,
             supervisor,
+            open_again_at: None,
             programs_looked_after: Instant::ZERO,
             suspension: Suspension::watch(),
             guardian,
@@ -452,7 +453,9 @@ pub(super) fn journal_text<'a>(routers: impl Iterator<Item = &'a Instance>, link
         // An address that is there without us is somebody else's, and is to survive a crash of ours.
         let mut addresses = router.addresses_held();
         if let Some(link) = links.get(router.link.0) {
-            addresses.extend(router.addresses_to_take(link));
+            let to_take = router.addresses_to_take(link);
+            addresses
+                .extend(to_take.into_iter().filter(|address| !router.addresses_held().contains(address)));
         }
         (&router.config, addresses, router.vmac.own_mac())
     }))

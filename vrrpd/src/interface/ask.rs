@@ -1,10 +1,11 @@
-//! One request to the kernel and its answer.
+//! One request to the kernel and its answer, or a table and whether it is whole.
 
 use std::io;
 
-use futures_util::{StreamExt, TryStream, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStream, TryStreamExt};
 use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
+    NetlinkMessage, NetlinkPayload,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::{Error, Handle};
@@ -60,10 +61,89 @@ pub(super) async fn dump<T, S: TryStream<Ok = T, Error = Error>>(
     begin().try_collect().await.map_err(failure)
 }
 
+/// A table as the kernel has it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    /// Its entries.
+    pub entries: Vec<RouteNetlinkMessage>,
+    /// It did not change while it was read: if it did, some entry may be missing that was there all the time.
+    pub whole: bool,
+}
+
+/// Reads a table out, over a connection that hands on the end of it.
+pub(super) async fn read_out(handle: &mut Handle, message: RouteNetlinkMessage) -> io::Result<Table> {
+    let mut request = NetlinkMessage::from(message);
+    request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    gather(handle.request(request).map_err(io::Error::other)?).await
+}
+
+async fn gather(answers: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>>) -> io::Result<Table> {
+    let mut answers = std::pin::pin!(answers);
+    let mut table = Table { entries: Vec::new(), whole: true };
+    while let Some(message) = answers.next().await {
+        table.whole &= message.header.flags & NLM_F_DUMP_INTR == 0;
+        match message.payload {
+            NetlinkPayload::InnerMessage(entry) => table.entries.push(entry),
+            NetlinkPayload::Done(done) if done.code == 0 => return Ok(table),
+            NetlinkPayload::Done(done) => {
+                return Err(io::Error::from_raw_os_error(done.code.saturating_neg()));
+            }
+            NetlinkPayload::Error(error) => return Err(error.to_io()),
+            _ => {}
+        }
+    }
+    Err(io::Error::other("the kernel's answer was lost"))
+}
+
 /// An error of a dump, with the kernel's number where it has one.
 pub(super) fn failure(error: Error) -> io::Error {
     match error {
         Error::NetlinkError(message) => message.to_io(),
         other => io::Error::other(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+    use futures_util::stream;
+    use rtnetlink::packet_core::{DoneMessage, NetlinkHeader};
+    use rtnetlink::packet_route::link::LinkMessage;
+
+    type Answer = NetlinkMessage<RouteNetlinkMessage>;
+
+    fn entry() -> Answer {
+        NetlinkMessage::from(RouteNetlinkMessage::NewLink(LinkMessage::default()))
+    }
+
+    fn end(code: i32) -> Answer {
+        let mut done = DoneMessage::default();
+        done.code = code;
+        NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::Done(done))
+    }
+
+    fn interrupted(mut answer: Answer) -> Answer {
+        answer.header.flags |= NLM_F_DUMP_INTR;
+        answer
+    }
+
+    fn gathered(answers: Vec<Answer>) -> io::Result<(usize, bool)> {
+        let table = gather(stream::iter(answers)).now_or_never().expect("all is there");
+        table.map(|table| (table.entries.len(), table.whole))
+    }
+
+    #[test]
+    fn a_table_is_whole_if_it_did_not_change_while_it_was_read() {
+        assert_eq!(gathered(vec![entry(), entry(), end(0)]).expect("it has an end"), (2, true));
+        assert_eq!(gathered(vec![entry(), interrupted(entry()), end(0)]).expect("as above"), (2, false));
+        assert_eq!(gathered(vec![entry(), interrupted(end(0))]).expect("as above"), (1, false));
+    }
+
+    #[test]
+    fn a_table_without_its_end_is_none() {
+        assert!(gathered(vec![entry()]).is_err());
+        let error = gathered(vec![entry(), end(-libc::ENOMEM)]).expect_err("the kernel gave up");
+        assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
     }
 }

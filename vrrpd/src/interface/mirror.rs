@@ -79,6 +79,15 @@ impl Mirror {
 
     /// Takes in a complete dump; says what is gone since the last one, interfaces first.
     pub(super) fn replace(&mut self, links: &[LinkMessage], addresses: &[AddressMessage]) -> Vec<Change> {
+        self.read(links, addresses, true)
+    }
+
+    /// Takes in a dump in which something may be missing that is there.
+    pub(super) fn update(&mut self, links: &[LinkMessage], addresses: &[AddressMessage]) -> Vec<Change> {
+        self.read(links, addresses, false)
+    }
+
+    fn read(&mut self, links: &[LinkMessage], addresses: &[AddressMessage], whole: bool) -> Vec<Change> {
         let before = std::mem::take(&mut self.interfaces);
         for link in links {
             if let Some(interface) = interface(link)
@@ -93,19 +102,23 @@ impl Mirror {
         let mut gone = Vec::new();
         let mut lost = Vec::new();
         for interface in before.into_values() {
-            match self.interfaces.get(&interface.index) {
-                None => gone.push(Change::Removed(interface)),
+            let is_gone = whole || self.interfaces.values().any(|there| there.name == interface.name);
+            match self.interfaces.get_mut(&interface.index) {
+                None if is_gone => gone.push(Change::Removed(interface)),
+                None => drop(self.interfaces.insert(interface.index, interface)),
                 // Who followed it under the name that it had has lost it. A link of ours is known by its number.
                 Some(now) if now.name != interface.name && interface.vmac_of.is_none() => {
                     gone.push(Change::Removed(interface));
                 }
-                Some(now) => lost.extend(
-                    interface
-                        .addresses
-                        .iter()
-                        .filter(|address| !now.addresses.iter().any(|there| same(there, address)))
-                        .map(|address| Change::Lost(now.index, address.address)),
-                ),
+                Some(now) => {
+                    let mut missing = interface.addresses;
+                    missing.retain(|address| !now.addresses.iter().any(|there| same(there, address)));
+                    if whole {
+                        lost.extend(missing.iter().map(|address| Change::Lost(now.index, address.address)));
+                    } else {
+                        now.addresses.append(&mut missing);
+                    }
+                }
             }
         }
         gone.append(&mut lost);
@@ -357,6 +370,19 @@ mod tests {
         assert_eq!(mirror.del_address(&address(2, "10.0.0.1")), Change::None);
         assert_eq!(mirror.new_address(&address(9, "10.0.0.9")), Change::None);
         assert_eq!(mirror.get(2).expect("is there").addresses.len(), 1);
+    }
+
+    #[test]
+    fn what_is_missing_in_a_dump_that_is_not_whole_stays() {
+        let mut mirror = eth0();
+        mirror.new_address(&address(2, "10.0.0.2"));
+        assert_eq!(mirror.update(&[link(2, "eth0", LinkFlags::empty())], &[address(2, "10.0.0.1")]), []);
+        let eth0 = mirror.get(2).expect("is there");
+        assert_eq!((eth0.admin_up, eth0.addresses.len()), (false, 2));
+        assert_eq!(mirror.update(&[], &[]), []);
+        assert_eq!(mirror.get(2).expect("is there").addresses.len(), 2);
+        let gone = mirror.update(&[link(7, "eth0", LinkFlags::Up)], &[]);
+        assert!(matches!(&gone[..], [Change::Removed(interface)] if interface.index == 2), "{gone:?}");
     }
 
     #[test]

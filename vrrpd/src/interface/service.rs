@@ -8,16 +8,20 @@ use std::sync::mpsc as std_mpsc;
 use std::thread;
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, TryStreamExt};
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::AddressMessage;
+use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::sys::AsyncSocket;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::Interface;
+use super::ask::{Table, read_out};
 use super::hold::{self, Hold, Outcome};
 use super::mirror::{Change, Mirror};
 
@@ -26,6 +30,9 @@ use super::mirror::{Change, Mirror};
 const NOTIFICATIONS: u32 = 4 << 20;
 /// In which notifications that the kernel has sent arrive here.
 const SETTLE: Duration = Duration::from_millis(2);
+/// How often everything is read in a row until it does not change meanwhile, and when again if it did each time.
+const READINGS: usize = 5;
+const READ_AGAIN: Duration = Duration::from_millis(100);
 
 /// Names a request, so that its report can be told from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,7 +117,8 @@ impl Service {
         Ok((Self { requests }, interfaces))
     }
 
-    /// Asks for something; a [`Report::Done`] follows. Requests are carried out in their order.
+    /// Asks for something; a [`Report::Done`] follows. Requests are begun in their order, and what one waits for does not
+    /// hold up the others: who needs one behind another asks when the first has been reported.
     pub fn request(&self, request: Request) {
         // The thread lives as long as this handle; without it there is nobody to report either.
         let _ = self.requests.send(Wish::Order(request));
@@ -132,6 +140,8 @@ struct Worker {
     /// One for what the mirror reads, since on each the kernel reads out one thing at a time.
     reader: Handle,
     notifications: Messages,
+    /// When everything is to be read again, since it was not read whole.
+    read_again_at: Option<Instant>,
 }
 
 impl Worker {
@@ -140,10 +150,11 @@ impl Worker {
         let (mut connection, monitor, messages) = rtnetlink::new_multicast_connection(&groups)?;
         connection.socket_mut().socket_mut().set_rx_buf_sz(NOTIFICATIONS)?;
         tokio::spawn(connection);
-        let connect = || -> io::Result<Handle> {
+        let connect = |whole| -> io::Result<Handle> {
             let (mut connection, handle, _) = rtnetlink::new_connection()?;
-            // An answer that does not come must not look like success.
+            // An answer that does not come must not look like success, nor half of it like all.
             connection.set_forward_ack(true);
+            connection.set_forward_done(whole);
             tokio::spawn(connection);
             Ok(handle)
         };
@@ -155,7 +166,13 @@ impl Worker {
             })
             .boxed();
         let mirror = Rc::new(RefCell::new(Mirror::new(names)));
-        let mut worker = Self { mirror, handle: connect()?, reader: connect()?, notifications };
+        let mut worker = Self {
+            mirror,
+            handle: connect(false)?,
+            reader: connect(true)?,
+            notifications,
+            read_again_at: None,
+        };
         // Subscribed before it is read: what changes meanwhile comes as a notification.
         worker.read_all().await?;
         Ok(worker)
@@ -166,13 +183,42 @@ impl Worker {
         self.mirror.borrow().interfaces().cloned().collect()
     }
 
-    /// Reads all interfaces and addresses; returns what is gone.
+    /// Reads all interfaces and addresses; returns what is gone. If they change all the time, what is missing counts as
+    /// there until they have been read again.
     async fn read_all(&mut self) -> io::Result<Vec<Change>> {
-        let links: Vec<_> =
-            self.reader.link().get().execute().try_collect().await.map_err(io::Error::other)?;
-        let addresses: Vec<_> =
-            self.reader.address().get().execute().try_collect().await.map_err(io::Error::other)?;
-        Ok(self.mirror.borrow_mut().replace(&links, &addresses))
+        // Until all has gone well.
+        self.read_again_at = Some(Instant::now() + READ_AGAIN);
+        let mut read = self.read_once().await?;
+        for _ in 1..READINGS {
+            if read.whole {
+                break;
+            }
+            read = self.read_once().await?;
+        }
+        if read.whole {
+            self.read_again_at = None;
+        }
+        let (mut links, mut addresses) = (Vec::new(), Vec::new());
+        for entry in read.entries {
+            match entry {
+                RouteNetlinkMessage::NewLink(link) => links.push(link),
+                RouteNetlinkMessage::NewAddress(address) => addresses.push(address),
+                _ => {}
+            }
+        }
+        let mut mirror = self.mirror.borrow_mut();
+        Ok(if read.whole { mirror.replace(&links, &addresses) } else { mirror.update(&links, &addresses) })
+    }
+
+    /// Both tables, one behind the other.
+    async fn read_once(&mut self) -> io::Result<Table> {
+        let links = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let addresses = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let mut read = read_out(&mut self.reader, links).await?;
+        let Table { mut entries, whole } = read_out(&mut self.reader, addresses).await?;
+        read.entries.append(&mut entries);
+        read.whole &= whole;
+        Ok(read)
     }
 
     async fn run(
@@ -200,6 +246,7 @@ impl Worker {
                     None => return,
                 },
                 Some((ticket, outcome)) = running.next() => self.performed(ticket, outcome).await,
+                () = at(self.read_again_at) => self.all_again().await,
                 message = self.notifications.next() => match message {
                     Some(message) => self.notified(message).await,
                     // Deaf to what becomes of its interfaces the daemon would be worse than none.
@@ -276,9 +323,17 @@ impl Worker {
                 gone.into_iter().filter_map(|change| self.told(change)).chain(there).collect()
             }
             Err(error) => {
-                warn!(%error, "interfaces cannot be read");
+                warn!(%error, "interfaces cannot be read; trying again");
                 Vec::new()
             }
         }
+    }
+}
+
+/// Waits until then; `None`: for ever.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
