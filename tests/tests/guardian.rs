@@ -118,6 +118,23 @@ fn script_for_a_backup_runs_once_for_a_master_that_was_killed() {
 }
 
 #[test]
+fn scripts_of_more_masters_than_files_may_be_open_unless_asked_all_run() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let down = ScriptLog::new(&["VRRP_REASON"]);
+    let defaults = "interface = \"eth0\"\ninterval = \"100ms\"\nprotocol = \"v3\"\nvmac = \"none\"";
+    let router = |vrid| format!("[[router]]\nvrid = {vrid}\naddresses = [\"10.0.1.{vrid}\"]\n");
+    let routers: String = (1..=100).map(router).collect();
+    let config = format!("[defaults]\n{defaults}\ndown = {:?}\n{routers}", down.path());
+    let few = ["/bin/sh", "-c", "ulimit -Sn 64; exec \"$@\"", "sh"];
+    let daemon = Vrrpd::on(&a).config(&config).through(few).start();
+    wait_until(SOON, "all are master", || daemon.states().iter().all(|state| state["state"] == "master"));
+    daemon.kill_daemon();
+    let crashes = || down.runs().iter().filter(|run| run.ends_with("|crash")).count();
+    wait_until(SOON, "every router runs its script", || crashes() == 100);
+}
+
+#[test]
 fn backup_that_is_killed_says_nothing_and_runs_nothing() {
     let lab = Lab::new();
     let [a, b, client] = lab.hosts();

@@ -22,7 +22,15 @@ pub fn make_room<'a>(routers: impl IntoIterator<Item = &'a RouterConfig>) {
     }
     interfaces.sort_unstable();
     interfaces.dedup();
-    let wanted = ANYHOW + INTERFACE * interfaces.len() as u64 + SCRIPTS * scripts;
+    raise_to(ANYHOW + INTERFACE * interfaces.len() as u64 + SCRIPTS * scripts);
+}
+
+/// The same for a process that runs this many scripts at once, and serves nothing.
+pub fn make_room_for_scripts(scripts: usize) {
+    raise_to(ANYHOW + SCRIPTS * scripts as u64);
+}
+
+fn raise_to(wanted: u64) {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     if soft >= wanted {
         return;

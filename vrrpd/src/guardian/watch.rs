@@ -23,6 +23,7 @@ use crate::clock;
 use crate::datapath::RouterId;
 use crate::interface::service::{Report, Service};
 use crate::journal::Journal;
+use crate::limits;
 use crate::rundir::Claim;
 use crate::script::Runner;
 use crate::sys::command_line;
@@ -199,7 +200,10 @@ fn undo(charge: Charge) -> io::Result<()> {
         // The next daemon may begin; its scripts wait for these.
         drop(claim);
         let scripts = masters.into_values().filter_map(|mastery| Some((mastery.name, mastery.script?)));
-        let runners: Vec<_> = scripts.filter_map(|(name, script)| run(&directory, name, script)).collect();
+        let scripts: Vec<_> = scripts.collect();
+        limits::make_room_for_scripts(scripts.len());
+        let runners: Vec<_> =
+            scripts.into_iter().filter_map(|(name, script)| run(&directory, name, script)).collect();
         for runner in runners {
             runner.finish().await;
         }
