@@ -55,14 +55,16 @@ fn backup_that_is_told_to_stand_back_and_resume_stays_with_its_master() {
     for datapath in Datapath::IN_KERNEL {
         let lab = Lab::new();
         let (backup, _master, flood) = that_was_left_alone(&lab, datapath);
+        // By the log, since a question would wake it.
+        let transitions = backup.count_in_log("INFO transition");
         backup.signal(Signal::SIGUSR2);
         thread::sleep(LONG);
         backup.signal(Signal::SIGTTIN);
         let sent = flood.sent();
         wait_until(SOON, "adverts for longer than Master_Down_Interval", || flood.sent() >= sent + 8);
         assert_eq!(backup.count_in_log(STOOD_STILL), 0, "{:?}", backup.log());
-        let state = backup.state();
-        assert_eq!((&state["state"], &state["counters"]["transitions"]), (&"backup".into(), &1.into()));
+        assert_eq!(backup.state()["state"], "backup");
+        assert_eq!(backup.count_in_log("INFO transition"), transitions, "{:?}", backup.log());
     }
 }
 
@@ -177,6 +179,7 @@ fn adverts_that_the_kernel_discards_are_spoken_of_when_the_daemon_is_awake() {
         let mut wrong = AdvertFrame::v3(master.ipv4().into(), VRID, 200, INTERVAL, &[ADDRESS.into()]);
         wrong.ttl = 1;
         let injector = Injector::on(&master);
+        let start = Instant::now();
         for _ in 0..500 {
             injector.send(&wrong.build());
         }
@@ -190,6 +193,7 @@ fn adverts_that_the_kernel_discards_are_spoken_of_when_the_daemon_is_awake() {
             injector.send(&wrong.build());
             backup.state();
         }
-        assert!(backup.count_in_log(said) <= 4, "at most one a second: {:?}", backup.log());
+        let most = 2 + usize::try_from(start.elapsed().as_secs()).expect("it does not take that long");
+        assert!(backup.count_in_log(said) <= most, "at most one a second: {:?}", backup.log());
     }
 }
