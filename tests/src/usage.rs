@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
+
 /// Of all threads that are there.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
@@ -57,16 +59,20 @@ impl Usage {
     }
 }
 
-/// Time that the processors of the machine were not idle up to now, in whatever context.
+/// Time that the processors of the machine were not idle up to now, in whatever context. Told by what they were idle, which the
+/// kernel measures: what they do it samples, and who works in step with its ticks is always seen or never.
 pub fn busy_time() -> Duration {
     /// `USER_HZ`, which is part of the kernel's interface.
     const TICK: Duration = Duration::from_millis(10);
     let stat = fs::read_to_string("/proc/stat").expect("the kernel counts");
-    let line = stat.lines().next().expect("the first line is of all processors");
-    let ticks: Vec<u32> = line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
-    // user nice system idle iowait irq softirq
-    let busy = ticks.iter().take(7).enumerate().filter(|(place, _)| !matches!(place, 3 | 4));
-    TICK * busy.map(|(_, ticks)| ticks).sum::<u32>()
+    let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).expect("there is such a clock"));
+    let mut lines = stat.lines();
+    let all = lines.next().expect("the first line is of all processors");
+    let processors = lines.take_while(|line| line.starts_with("cpu")).count();
+    let ticks = all.split_whitespace().skip(1).map(|field| field.parse::<u32>().ok());
+    // user nice system idle iowait
+    let idle: u32 = ticks.skip(3).take(2).map(|ticks| ticks.expect("a number")).sum();
+    (now * u32::try_from(processors).expect("some")).saturating_sub(TICK * idle)
 }
 
 /// The processes that a process has started and that have not ended.

@@ -18,7 +18,6 @@ const INTRUDER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 77);
 
 const FALSE_FAILOVERS: Metric = Metric::judged("false failovers", "", Goal::Never(0.0));
 const CPU: Metric = Metric::judged_in_kernel("CPU", "% of a core", Goal::AtMost(1.0));
-const PART: Metric = Metric::told("sent of what was to be sent, the flood and the master's adverts", "%");
 const RATE: Metric = Metric::told("frames sent", "a second");
 
 pub(crate) fn malformed_and_foreign(record: &mut Record, effort: Effort) -> Result<()> {
@@ -48,17 +47,12 @@ fn under(record: &mut Record, span: Duration, flood: impl Fn(&Host) -> Flood) ->
         let (usage, sent) = (running.usage().since(&before.0), flood.sent() - before.1);
         // Before the master falls silent.
         let failovers = running.times_master();
-        let part = generator::part_sent([adverts, flood]);
-        // keepalived takes the generator's processor time as well. It has done worse by then than with all of the frames.
-        if subject != Subject::Keepalived {
-            generator::enough(part)?;
-        }
+        generator::stop_beside(record, subject, [adverts, flood])?;
         let seconds = span.as_secs_f64();
         let mut add = |metric, value| record.add("", metric, subject.column(), value);
         add(FALSE_FAILOVERS, count(failovers as u64));
         add(CPU, usage.cpu.as_secs_f64() * 100.0 / seconds);
         add(RATE, count(sent) / seconds);
-        add(PART, part * 100.0);
     }
     Ok(())
 }

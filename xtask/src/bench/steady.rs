@@ -41,14 +41,14 @@ fn run(record: &mut Record, effort: Effort, interval: Duration, cpu: Metric, sen
         let lab = Lab::new();
         let [host, masters] = lab.hosts();
         let flood = send(interval, &masters, routers.masters(&masters, 0));
-        let alone = busy_during(span / 4);
+        let alone = busy_during(span / 2);
         let running = subject.start(&host, &routers);
         thread::sleep(SETTLE);
         let (before, busy) = (running.usage(), busy_time());
         thread::sleep(span);
         let (usage, busy) = (running.usage().since(&before), busy_time().saturating_sub(busy));
         let taken_over = running.times_master();
-        generator::stop([flood])?;
+        generator::stop_beside(record, subject, [flood])?;
 
         let seconds = span.as_secs_f64();
         let mut add = |metric, value| record.add("", metric, subject.column(), value);
