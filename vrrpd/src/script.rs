@@ -441,10 +441,17 @@ mod tests {
             })
             .await;
         let child = fs::read_to_string(&pids).expect("was written");
-        let running = fs::read_to_string(format!("/proc/{}/stat", child.trim()));
-        let gone = running.map_or(true, |stat| {
-            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
-        });
-        assert!(gone, "the child of the script still runs");
+        let is_gone = || {
+            let running = fs::read_to_string(format!("/proc/{}/stat", child.trim()));
+            running.map_or(true, |stat| {
+                stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+            })
+        };
+        // It has been killed, and dies when it has its turn.
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while !is_gone() {
+            assert!(std::time::Instant::now() < until, "the child of the script still runs");
+            sleep(std::time::Duration::from_millis(1)).await;
+        }
     }
 }
