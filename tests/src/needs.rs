@@ -26,6 +26,8 @@ pub const CHRT: Program = Program { name: "chrt", package: "util-linux" };
 pub const UNSHARE: Program = Program { name: "unshare", package: "util-linux" };
 /// `setsid`, which gives a program a terminal of its own.
 pub const SETSID: Program = Program { name: "setsid", package: "util-linux" };
+/// `prlimit`, which changes what a process that runs may have.
+pub const PRLIMIT: Program = Program { name: "prlimit", package: "util-linux" };
 /// `systemd-analyze`, which reads units as systemd does.
 pub const SYSTEMD_ANALYZE: Program = Program { name: "systemd-analyze", package: "systemd" };
 /// `shellcheck`, which finds mistakes in shell scripts.
@@ -43,8 +45,8 @@ pub const SYSTEMD_NSPAWN: Program = Program { name: "systemd-nspawn", package: "
 pub const NSENTER: Program = Program { name: "nsenter", package: "util-linux" };
 
 /// Every program that the tests run, but for [`ON_THIS_MACHINE`].
-pub const ALL: [Program; 10] =
-    [IP, TC, KEEPALIVED, SETPRIV, CHRT, UNSHARE, SETSID, SYSTEMD_ANALYZE, SHELLCHECK, MANDOC];
+pub const ALL: [Program; 11] =
+    [IP, TC, KEEPALIVED, SETPRIV, CHRT, UNSHARE, SETSID, PRLIMIT, SYSTEMD_ANALYZE, SHELLCHECK, MANDOC];
 
 /// What tests need that run on this machine only: those that count, and those of a system that boots.
 pub const ON_THIS_MACHINE: [Program; 4] = [STRACE, VALGRIND, SYSTEMD_NSPAWN, NSENTER];

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON};
-use vrrpd_lab::{Capture, Datapath, Lab, Monitor, Told, Vrrpd, index_of, stretched, wait_until};
+use vrrpd_lab::{Capture, Datapath, Lab, Monitor, Told, Vrrpd, index_of, needs, stretched, wait_until};
 
 /// How soon a master gives up after what makes it.
 const AT_ONCE: Duration = Duration::from_millis(10);
@@ -58,7 +58,8 @@ fn interface_for_which_there_is_no_file_descriptor_is_used_once_there_is_one() {
     let router = Vrrpd::usual(&a, 150).start();
     router.wait_state("master", SOON);
     let limit = |files: &str| {
-        let finished = a.run("prlimit", ["--pid", &router.pid().to_string(), &format!("--nofile={files}:")]);
+        let arguments = ["--pid", &router.pid().to_string(), &format!("--nofile={files}:")];
+        let finished = a.run(needs::PRLIMIT.require(), arguments);
         assert!(finished.success(), "{}", finished.stderr);
     };
     a.ip("link del eth0");
