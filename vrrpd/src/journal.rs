@@ -20,7 +20,7 @@ const MAC: &str = "mac ";
 const LINK: &str = "link ";
 
 /// What an earlier daemon of this name was to serve, and on what.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Journal {
     addresses: Vec<(String, VirtualAddress)>,
     macs: Vec<(String, MacAddr)>,
@@ -28,10 +28,15 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Reads the journal at `path`, which a daemon that ended well has removed. A line that is none is passed over.
+    /// Reads the journal at `path`, which a daemon that ended well has removed.
     pub fn read(path: &Path) -> Self {
+        Self::parse(&rundir::read(path).unwrap_or_default())
+    }
+
+    /// Reads the text of a journal. Lines that are not an entry are skipped.
+    pub fn parse(text: &str) -> Self {
         let mut journal = Self::default();
-        for line in rundir::read(path).unwrap_or_default().lines() {
+        for line in text.lines() {
             let Some((interface, entry)) = line.split_once(' ') else { continue };
             if let Some(mac) = entry.strip_prefix(MAC) {
                 journal.macs.extend(mac.parse().ok().map(|mac| (interface.to_owned(), mac)));

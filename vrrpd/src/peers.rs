@@ -512,8 +512,8 @@ fn packet_socket() -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The network namespace and the name in the first packet of a connection.
-fn introduction(packet: &[u8]) -> Option<(u64, String)> {
+/// The network namespace and the name in the first packet of a connection; `None` if it is not such a packet.
+pub fn introduction(packet: &[u8]) -> Option<(u64, String)> {
     let text = std::str::from_utf8(packet).ok().filter(|text| text.len() <= LONGEST_PACKET)?;
     let (namespace, name) = text.split_once(' ')?;
     let is_name = !name.is_empty() && !name.contains(char::is_control);

@@ -71,8 +71,14 @@ pub(super) struct Complaint {
 /// Reads a file: at least one router, no router twice, and the groups that they form. Looks at the scripts it names.
 pub fn read(path: &Path) -> Result<Configuration, FileError> {
     let octets = fs::read(path).map_err(|error| FileError::Unreadable { path: path.to_owned(), error })?;
+    from_octets(&octets, path)
+}
+
+/// The same for the octets of a file. `path` is for errors, and its directory is where scripts are that have no slash in
+/// front.
+pub fn from_octets(octets: &[u8], path: &Path) -> Result<Configuration, FileError> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let (text, parsed) = match str::from_utf8(&octets) {
+    let (text, parsed) = match str::from_utf8(octets) {
         Ok(text) => (text, parse(text, directory)),
         Err(error) => {
             let right = octets.get(..error.valid_up_to()).unwrap_or_default();
