@@ -55,6 +55,10 @@ pub struct AdvertFrame {
     pub pseudo_header: bool,
     /// Flipped in the checksum.
     pub checksum_flip: u16,
+    /// Octets in the packet behind the message.
+    pub trailer: Vec<u8>,
+    /// Whether the checksum covers them as well.
+    pub trailer_summed: bool,
     /// Octets of padding behind the packet.
     pub padding: usize,
 }
@@ -89,6 +93,8 @@ impl AdvertFrame {
             auth_data: None,
             pseudo_header: true,
             checksum_flip: 0,
+            trailer: Vec::new(),
+            trailer_summed: false,
             padding: 0,
         }
     }
@@ -130,14 +136,17 @@ impl AdvertFrame {
         }
         message.extend(self.auth_data.iter().flatten());
 
+        let summed = if self.trailer_summed { &self.trailer[..] } else { &[] };
         let destination = multicast(self.source);
         let mut covered = Vec::new();
         if self.version == 3 && (self.pseudo_header || self.source.is_ipv6()) {
-            covered = checksum::pseudo_header(self.source, destination, message.len());
+            covered = checksum::pseudo_header(self.source, destination, message.len() + summed.len());
         }
         covered.extend(&message);
+        covered.extend(summed);
         let checksum = checksum::internet(&covered) ^ self.checksum_flip;
         message[6..8].copy_from_slice(&checksum.to_be_bytes());
+        message.extend(&self.trailer);
         message
     }
 

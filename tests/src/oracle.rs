@@ -11,6 +11,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::checksum;
 use crate::frame::{MULTICAST_V4, MULTICAST_V6};
 
+/// The most octets behind a message that its checksum may cover.
+const MOST_TRAILING: usize = 256;
+
 /// What a virtual router does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -217,8 +220,12 @@ fn advert(packet: &Packet<'_>, router: &Router) -> Result<Advert, &'static str> 
     ensure(count > 0, "address_count")?;
     let end_of_addresses = 8 + count * if ipv4 { 4 } else { 16 };
     let needed = if version == 2 { end_of_addresses + 8 } else { end_of_addresses };
+    let payload = message;
     let message = message.get(..needed).ok_or("truncated")?;
-    ensure(message_checksum_is_right(packet, version, message), "checksum")?;
+    let trails = (1..=MOST_TRAILING).contains(&(payload.len() - needed));
+    let is_right = message_checksum_is_right(packet, version, message)
+        || trails && message_checksum_is_right(packet, version, payload);
+    ensure(is_right, "checksum")?;
     let centis = if version == 2 {
         let kind = u8::from(router.password.is_some());
         ensure(message[4] == kind, "auth")?;

@@ -201,3 +201,26 @@ fn rejected_adverts_do_not_fill_the_log() {
     assert!((1..=allowed).contains(&written), "{written} lines in {:?}", Duration::from_secs(allowed));
     assert_eq!(router.count_in_log("check=\"ttl\""), usize::try_from(written).expect("few lines"));
 }
+
+#[test]
+fn what_follows_a_message_may_be_in_its_checksum() {
+    let lab = Lab::new();
+    let [a, b, client] = lab.hosts();
+    let ipv4 = Vrrpd::usual(&a, 100).start();
+    let ipv6 = Vrrpd::on(&b).vrid(VRID).address("fe80::33/64").v3("100ms").start();
+    for (router, source, address) in [
+        (&ipv4, client.ipv4().into(), ADDRESS.into()),
+        (&ipv6, client.link_local("eth0").into(), "fe80::33".parse().expect("an address")),
+    ] {
+        router.wait_state("master", SOON);
+        let advert = AdvertFrame::v3(source, VRID, 50, INTERVAL, &[address]);
+        // As keepalived 2.4 signs its adverts, over IPv4 and over IPv6.
+        for trailer_summed in [false, true] {
+            let before = router.counter("adverts_received");
+            let signed = AdvertFrame { trailer: vec![0x5a; 28], trailer_summed, ..advert.clone() };
+            Injector::on(&client).send(&signed.build());
+            wait_until(SOON, "it is received", || router.counter("adverts_received") == before + 1);
+        }
+        assert_eq!(router.counter("rejected/checksum"), 0);
+    }
+}

@@ -172,7 +172,7 @@ fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
     if !routers.knows(vlan, router.family, router.vrid) {
         return not_ours(router);
     }
-    let message = Message::read(frame, packet.message, Family::Ipv4);
+    let message = Message::read(frame, packet.message, Family::Ipv4, packet.message_len);
     let header_sum = header.sum(frame, at).unwrap_or_default();
     let Some(expect) = routers.expect(vlan, router.family, router.vrid) else {
         return not_ours(router);
@@ -217,7 +217,7 @@ fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
     if !routers.knows(vlan, router.family, router.vrid) {
         return not_ours(router);
     }
-    let message = Message::read(frame, packet.message, Family::Ipv6);
+    let message = Message::read(frame, packet.message, Family::Ipv6, packet.message_len);
     let Some(expect) = routers.expect(vlan, router.family, router.vrid) else {
         return not_ours(router);
     };

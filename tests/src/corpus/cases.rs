@@ -22,6 +22,11 @@ pub fn cases() -> Vec<Case> {
     cases.0
 }
 
+/// So many octets behind a message, none like its neighbour.
+fn trailer(octets: u16) -> Vec<u8> {
+    (0..octets).map(|octet| 0xa5 ^ octet.to_be_bytes()[1]).collect()
+}
+
 struct Cases(Vec<Case>);
 
 impl Cases {
@@ -111,6 +116,23 @@ impl Cases {
                     frame.resize(frame.len() + usize::from(extra), 0xab);
                 });
             }
+        }
+        // draft-cassen-vrrp-auth-hmac has 28 octets; others may have any number.
+        for octets in [1, 2, 3, 4, 27, 28, 29, 255, 256] {
+            for advert in [v3(V3), v2_password(), v2_strict(), v6(V6), v6_strict()] {
+                for (summed, pseudo_header) in [(false, true), (true, true), (true, false)] {
+                    let name = format!("{octets} octets behind the message, summed: {summed}");
+                    self.change(name, "advert", advert.clone(), |advert| {
+                        advert.trailer = trailer(octets);
+                        (advert.trailer_summed, advert.pseudo_header) = (summed, pseudo_header);
+                    });
+                }
+            }
+        }
+        for advert in [v3(V3), v2_password(), v6(V6)] {
+            self.change("more octets behind the message than it may sum", "advert", advert, |advert| {
+                advert.trailer = trailer(257);
+            });
         }
         self.patch("don't fragment", "advert", &v3(V3), |frame| frame[20] = 0x40);
         self.patch("the reserved flag", "advert", &v3(V3), |frame| frame[20] = 0x80);
@@ -252,7 +274,16 @@ impl Cases {
                 self.change("checksum", "discard: checksum", advert.clone(), |a| a.checksum_flip = flip);
             }
         }
-        self.change("a count of one for two", "discard: checksum", v3(V3), |advert| {
+        for advert in [v3(V3), v2_password(), v6(V6)] {
+            self.change("a trailer, and a wrong checksum", "discard: checksum", advert.clone(), |advert| {
+                (advert.trailer, advert.trailer_summed, advert.checksum_flip) = (trailer(28), true, 1);
+            });
+            self.change("too long a trailer in the checksum", "discard: checksum", advert, |advert| {
+                (advert.trailer, advert.trailer_summed) = (trailer(257), true);
+            });
+        }
+        // What is behind the first address may be a trailer.
+        self.change("a count of one for two", "advert", v3(V3), |advert| {
             advert.addresses.push(address(1));
             advert.count = Some(1);
         });

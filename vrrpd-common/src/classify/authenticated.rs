@@ -80,6 +80,6 @@ pub fn classify_authenticated<A: Associations + ?Sized>(frame: &[u8], associatio
                 Err(Reject::Auth.because(Auth::Ah.kind().into(), expect.auth.kind().into()))
             }
         });
-    let message = Message::read(frame, packet.message, router.family);
+    let message = Message::read(frame, packet.message, router.family, packet.message_len);
     verdict(router, checked.and_then(|()| check_message(&packet, &message, router.vrid, &expect)))
 }

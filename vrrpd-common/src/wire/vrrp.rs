@@ -5,8 +5,10 @@
 //! believed.
 //!
 //! The length of the payload is what the IP header says, never that of the frame, which may be padded. The message
-//! takes of it what its count of addresses asks for. Octets after that are no part of the message: neither its checksum
-//! nor the length in the pseudo-header covers them. No sender known adds any.
+//! takes of it what its count of addresses asks for. Octets behind it are no part of the message: keepalived 2.4 with
+//! `auth_hmac` adds 28 (draft-cassen-vrrp-auth-hmac). Over IPv4 its checksum covers the message alone; over IPv6 the
+//! sender's kernel sums up the whole payload. So a checksum may cover the message, or the whole payload; the length in
+//! the pseudo-header is that of what it covers.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -31,6 +33,8 @@ pub const HEADER_LEN: usize = 8;
 pub const TYPE_ADVERTISEMENT: u8 = 1;
 /// The most addresses that the count can say (RFC 9568 §5.2.5).
 pub const MOST_ADDRESSES: usize = 255;
+/// The most octets behind a message that its checksum may cover. With more, it has to cover the message alone.
+pub const MOST_TRAILING: usize = 256;
 
 /// Where the fields are (RFC 9568 §5.1, RFC 3768 §5.1).
 pub mod field {
@@ -232,12 +236,16 @@ pub struct Message {
     first_prefix: u16,
     addresses: AddressDigest,
     sum: Sum,
+    /// The sum over the octets behind the message that the checksum may cover.
+    trailing: Sum,
+    /// Octets of the message and of these.
+    covered: usize,
 }
 
 impl Message {
-    /// What there is of a message at `at`.
+    /// What there is of a message at `at`, in a payload of `len` octets.
     #[inline(always)]
-    pub fn read<F: Octets + ?Sized>(frame: &F, at: usize, family: Family) -> Self {
+    pub fn read<F: Octets + ?Sized>(frame: &F, at: usize, family: Family, len: usize) -> Self {
         let mut message = Self {
             header: VrrpHeader([0; HEADER_LEN]),
             complete: false,
@@ -245,6 +253,8 @@ impl Message {
             first_prefix: 0,
             addresses: AddressDigest::default(),
             sum: Sum::ZERO,
+            trailing: Sum::ZERO,
+            covered: 0,
         };
         let Some(header) = VrrpHeader::read(frame, at) else {
             return message;
@@ -255,11 +265,22 @@ impl Message {
         };
         message.first_prefix = first_prefix;
         let count = usize::from(header.address_count());
+        let mut own_len = message_len(Version::V3, family, count);
         if family == Family::Ipv4 && header.version() == Version::V2.number() {
-            let Some(auth_data) = frame.get(at + message_len(Version::V3, family, count)) else {
+            let Some(auth_data) = frame.get(at + own_len) else {
                 return message;
             };
             message.auth_data = auth_data;
+            own_len += Auth::DATA_LEN;
+        }
+        // Before the addresses, since nothing depends on the number of its turns afterwards.
+        message.covered = own_len;
+        let trailing = len.saturating_sub(own_len);
+        if trailing <= MOST_TRAILING
+            && let Some(sum) = Sum::of(frame, at + own_len, trailing)
+        {
+            message.trailing = sum;
+            message.covered = len;
         }
         message.complete = message.read_addresses(frame, at + field::ADDRESSES, family, count);
         message.sum = message.sum.plus_octets(&message.header.0).plus_octets(&message.auth_data);
@@ -322,7 +343,13 @@ impl Message {
         if len < needed || !self.complete {
             return Err(Reject::Truncated.because(number(len), number(needed)));
         }
-        check_sum(self.sum, pseudo.sum(needed), version, pseudo.family(), header.checksum())
+        let family = pseudo.family();
+        let of_message = check_sum(self.sum, pseudo.sum(needed), version, family, header.checksum());
+        if of_message.is_ok() {
+            return of_message;
+        }
+        let with_trailing = self.sum.plus(self.trailing);
+        check_sum(with_trailing, pseudo.sum(self.covered), version, family, header.checksum()).or(of_message)
     }
 
     /// Whether the first IPv6 address is link-local, as it must be (RFC 9568 §5.2.9).

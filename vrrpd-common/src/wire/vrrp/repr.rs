@@ -94,7 +94,7 @@ impl<'a> VrrpRepr<'a> {
             (Some(2), Family::Ipv4) => Version::V2,
             _ => Version::V3,
         };
-        let read = Message::read(message, 0, pseudo.family());
+        let read = Message::read(message, 0, pseudo.family(), message.len());
         read.check(message.len(), version, pseudo)?;
         let header = read.header();
         let kind = match version {

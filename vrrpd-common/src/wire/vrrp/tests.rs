@@ -1,6 +1,7 @@
 //! Messages written out by hand, and what is no message.
 
 use std::string::ToString;
+use std::vec;
 use std::vec::Vec;
 
 use super::*;
@@ -164,7 +165,10 @@ fn addresses_are_the_same_from_a_configuration_and_from_the_wire() {
     assert_eq!(parsed.addresses().count(), 2);
     assert_eq!(parsed.addresses().family(), Family::Ipv6);
     assert_eq!(parsed.addresses().digest(), v3_ipv6().addresses().digest());
-    assert_eq!(parsed.addresses().digest(), Message::read(V3_IPV6, 0, Family::Ipv6).addresses());
+    assert_eq!(
+        parsed.addresses().digest(),
+        Message::read(V3_IPV6, 0, Family::Ipv6, V3_IPV6.len()).addresses()
+    );
 }
 
 #[test]
@@ -215,7 +219,7 @@ fn a_message_that_is_not_all_there_is_refused_whatever_its_length_is_said_to_be(
         (V3_IPV6, Version::V3, &FROM_V6),
     ] {
         for len in HEADER_LEN..message.len() {
-            let cut = Message::read(&message[..len], 0, pseudo.family());
+            let cut = Message::read(&message[..len], 0, pseudo.family(), message.len());
             let wanted = Reject::Truncated.because(number(message.len()), number(message.len()));
             assert_eq!(cut.check(message.len(), version, pseudo), Err(wanted), "{len} octets");
         }
@@ -229,4 +233,63 @@ fn a_source_of_the_other_family_is_refused() {
     assert_eq!(v3_ipv4().emit(&FROM_V6, ChecksumStyle::default(), &mut buffer), None);
     assert_eq!(v3_ipv6().emit(&FROM_V4, ChecksumStyle::default(), &mut buffer), None);
     assert_eq!(buffer, [0xa5; 64]);
+}
+
+/// The vectors of draft-cassen-vrrp-auth-hmac: a message, its trailer, and the pseudo-header.
+fn signed() -> [(Vec<u8>, Vec<u8>, PseudoHeader); 2] {
+    let trailer = |hmac: u128| {
+        let (stamp, hmac) = (0x6800_0000_8000_0000_u64.to_be_bytes(), hmac.to_be_bytes());
+        [&[1, 1, 0, 0][..], &stamp, &hmac].concat()
+    };
+    let ipv6 = PseudoHeader::Ipv6 {
+        source: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x10),
+        destination: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x20),
+    };
+    let mut message_ipv6 = vec![0x31, 0x33, 0xc8, 0x01, 0x00, 0x64, 0xa2, 0xe9];
+    message_ipv6.extend(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x100).octets());
+    [
+        (
+            vec![0x31, 0x33, 0xc8, 0x01, 0x00, 0x64, 0x44, 0x02, 0xc0, 0x00, 0x02, 0x64],
+            trailer(0x1b84_bc4e_8e43_892d_c6d9_8448_f8ee_2265),
+            PseudoHeader::to_group(Ipv4Addr::new(198, 51, 100, 10).into()),
+        ),
+        (message_ipv6, trailer(0xc8c5_6146_ebfd_66ee_10ec_4d81_8646_1b78), ipv6),
+    ]
+}
+
+#[test]
+fn a_checksum_covers_the_message_or_the_message_and_what_follows_it() {
+    // draft-cassen-vrrp-auth-hmac: over IPv4 the message alone, over IPv6 the trailer as well
+    let [ipv4, ipv6] = signed().map(|(message, trailer, pseudo)| {
+        assert_eq!(trailer.len(), 28);
+        let payload = [&message[..], &trailer].concat();
+        assert!(VrrpRepr::parse(&payload, &pseudo).is_ok(), "with its trailer");
+        for bit in 0..payload.len() * 8 {
+            let mut damaged = payload.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let rejected = VrrpRepr::parse(&damaged, &pseudo).is_err();
+            let is_covered = bit / 8 < message.len() || pseudo.family() == Family::Ipv6;
+            assert_eq!(rejected, is_covered, "bit {bit}");
+        }
+        VrrpRepr::parse(&message, &pseudo).map_err(|rejection| rejection.reject).map(|_| ())
+    });
+    assert_eq!((ipv4, ipv6), (Ok(()), Err(Reject::Checksum)), "without their trailers");
+}
+
+#[test]
+fn a_checksum_covers_no_more_than_256_octets_behind_the_message() {
+    for (version, auth, pseudo) in [(V3_ALONE, 0, FROM_V4), (V2_SIMPLE, 8, FROM_V4), (V3_IPV6, 0, FROM_V6)] {
+        for (trailing, wanted) in [(255, true), (256, true), (257, false)] {
+            let mut payload = version.to_vec();
+            payload.resize(version.len() + trailing, 0x5a);
+            assert!(VrrpRepr::parse(&payload, &pseudo).is_ok(), "the message alone, {trailing} octets");
+            payload[6..8].fill(0);
+            let mut sum = Sum::of(&payload[..], 0, payload.len()).expect("few octets");
+            if auth == 0 {
+                sum = sum.plus(pseudo.sum(payload.len()));
+            }
+            payload[6..8].copy_from_slice(&sum.checksum().to_be_bytes());
+            assert_eq!(VrrpRepr::parse(&payload, &pseudo).is_ok(), wanted, "all of it, {trailing} octets");
+        }
+    }
 }
