@@ -71,5 +71,5 @@ pub use strace::Strace;
 pub use system::{Content, System};
 pub use terminal::Terminal;
 pub use usage::{Usage, busy_time, children_of};
-pub use vrrpd::{Vrrpd, VrrpdBuilder, atropos, binary, left_files, use_binaries_in};
+pub use vrrpd::{Vrrpd, VrrpdBuilder, atropos, binary, left_files, signal_to, use_binaries_in};
 pub use wait::{stretched, wait_for, wait_until};

@@ -79,6 +79,16 @@ impl Monitor {
         }
     }
 
+    /// The addresses that have gone by now.
+    pub fn addresses_gone(&mut self) -> Vec<Ipv4Addr> {
+        let told = std::iter::from_fn(|| self.next());
+        let gone = told.filter_map(|told| match told {
+            Told::AddressGone(address) => Some(address),
+            Told::NoCarrier(_) => None,
+        });
+        gone.collect()
+    }
+
     fn next(&mut self) -> Option<Told> {
         while self.waiting.is_empty() {
             let mut buffer = vec![0; LONGEST];

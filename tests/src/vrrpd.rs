@@ -107,6 +107,11 @@ pub struct VrrpdBuilder {
     home: Arc<TempDir>,
 }
 
+/// Sends a signal to a process, which must be there.
+pub fn signal_to(pid: i32, signal: Signal) {
+    kill(Pid::from_raw(pid), signal).expect("the process is there");
+}
+
 /// What is said about the virtual MAC address.
 #[derive(Clone, Debug)]
 enum Vmac {
@@ -199,8 +204,7 @@ impl Vrrpd {
 
     /// Sends a signal to its guardian.
     pub fn signal_guardian(&self, signal: Signal) {
-        let guardian = self.guardian().expect("it has one");
-        kill(Pid::from_raw(guardian), signal).expect("the guardian is there");
+        signal_to(self.guardian().expect("it has one"), signal);
     }
 
     /// The process id of its guardian, while that lives.

@@ -1,13 +1,13 @@
 //! The virtual addresses on the interface.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Capture, Datapath, Host, Lab, Vrrpd, wait_until};
+use vrrpd_lab::{Capture, Datapath, Host, Lab, Monitor, Signal, Vrrpd, signal_to, wait_until};
 
 fn router(host: &Host, addresses: &[&str]) -> Vrrpd {
     Vrrpd::on(host).vrid(51).args(addresses.iter().copied()).v3("100ms").start()
@@ -207,4 +207,85 @@ fn address_that_somebody_has_taken_for_himself_stays_where_that_can_be_told() {
     assert_eq!(router.terminate(), 0);
     // Better nobody has it than two.
     assert_eq!(a.has_address("eth0", CIDR), addresses_have_marks());
+}
+
+/// The value of the setting by which the next secondary address becomes primary.
+fn promote_secondaries(host: &Host) -> String {
+    let path = "/proc/sys/net/ipv4/conf/eth0/promote_secondaries";
+    host.namespace().enter(|| fs::read_to_string(path).expect("the kernel has it")).trim().to_owned()
+}
+
+/// With the first address of a subnet the kernel removes the others of it, unless `promote_secondaries` is set.
+#[test]
+fn addresses_of_a_subnet_go_one_by_one_and_take_no_other_along() {
+    const SUBNET: &str = "172.16.5";
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    a.namespace().sysctl("ipv4/conf/eth0/promote_secondaries", "0");
+    let file = |priority: u8| {
+        let router = |vrid| {
+            format!("[[router]]\ninterface = \"eth0\"\nvrid = {vrid}\naddresses = [\"{SUBNET}.{vrid}/24\"]\n")
+        };
+        let defaults = format!(
+            "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"none\"\npriority = {priority}\n"
+        );
+        defaults + &(1..=4).map(router).collect::<String>()
+    };
+    let master = Vrrpd::on(&a).config(&file(100)).start();
+    wait_until(SOON, "all are master", || master.states().iter().all(|state| state["state"] == "master"));
+    let _backup = Vrrpd::on(&b).config(&file(50)).start();
+    let others = format!("{SUBNET}.200/24");
+    a.ip(&format!("addr add {others} dev eth0"));
+    let mut monitor = Monitor::on(&a);
+
+    for vrid in 1..=3 {
+        assert!(master.atropos(&["--backup", "-v", &vrid.to_string()]).success());
+        let gone = format!("{SUBNET}.{vrid}/24");
+        wait_until(SOON, "the address is gone", || !a.has_address("eth0", &gone));
+        for left in (vrid + 1..=4).map(|vrid| format!("{SUBNET}.{vrid}/24")).chain([others.clone()]) {
+            assert!(a.has_address("eth0", &left), "{left} is not among {:?}", a.addresses("eth0"));
+        }
+    }
+    let gone = [1, 2, 3].map(|vrid| Ipv4Addr::new(172, 16, 5, vrid));
+    assert_eq!(monitor.addresses_gone(), gone, "no other was gone for a moment");
+    assert_eq!(promote_secondaries(&a), "0");
+    // What the guardian does is done in the same way.
+    master.kill_daemon();
+    wait_until(SOON, "the last one is gone", || !a.has_address("eth0", &format!("{SUBNET}.4/24")));
+    assert!(a.has_address("eth0", &others));
+    wait_until(SOON, "the setting is as it was", || promote_secondaries(&a) == "0");
+    assert_eq!(master.count_in_log("somebody removed"), 0, "{:?}", master.log());
+}
+
+/// Removes the address and puts it there again, without our mark.
+fn take_for_oneself(host: &Host) {
+    host.ip(&format!("addr del {CIDR} dev eth0"));
+    host.ip(&format!("addr add {CIDR} dev eth0"));
+}
+
+#[test]
+fn address_in_a_journal_that_is_another_s_by_now_stays_where_that_can_be_told() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let first = router(&a, &[CIDR]);
+    first.wait_state("master", SOON);
+    let guardian = first.guardian().expect("it has one");
+    signal_to(guardian, Signal::SIGSTOP);
+    first.kill_daemon();
+    take_for_oneself(&a);
+    signal_to(guardian, Signal::SIGCONT);
+    // It waits for the guardian.
+    let second = Vrrpd::on(&a).vrid(51).address("10.0.0.101/24").v3("100ms").beside(&first).start();
+    assert_eq!(a.has_address("eth0", CIDR), addresses_have_marks(), "the guardian");
+    second.wait_state("master", SOON);
+    assert_eq!(second.terminate(), 0);
+
+    a.ip("addr flush dev eth0 to 10.0.0.100");
+    let third = Vrrpd::on(&a).vrid(51).address(CIDR).v3("100ms").beside(&second).start();
+    third.wait_state("master", SOON);
+    third.kill();
+    take_for_oneself(&a);
+    let fourth = Vrrpd::on(&a).vrid(51).address("10.0.0.101/24").v3("100ms").beside(&third).start();
+    fourth.wait_state("master", SOON);
+    assert_eq!(a.has_address("eth0", CIDR), addresses_have_marks(), "the next start");
 }

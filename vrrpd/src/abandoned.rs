@@ -42,8 +42,14 @@ pub struct Abandoned {
 }
 
 impl Abandoned {
-    /// Looks for what the journal says on these interfaces. `stays` says what is not to be touched.
-    pub fn of(journal: &Journal, interfaces: &[Interface], stays: impl Fn(Found<'_>) -> bool) -> Self {
+    /// Looks for what the journal says on these interfaces. Where the kernel keeps our `marks` with addresses, one without is
+    /// another's that has come since. `stays` says what is not to be touched.
+    pub fn of(
+        journal: &Journal,
+        interfaces: &[Interface],
+        marks: bool,
+        stays: impl Fn(Found<'_>) -> bool,
+    ) -> Self {
         let mut abandoned = Self::default();
         for interface in interfaces {
             match &interface.vmac_of {
@@ -57,19 +63,22 @@ impl Abandoned {
                         abandoned.orders.push(Order::Discard(Hold::nothing(interface.index)));
                     }
                 }
-                None => abandoned.look_at(interface, journal, &stays),
+                None => abandoned.look_at(interface, journal, marks, &stays),
             }
         }
         abandoned
     }
 
-    fn look_at(&mut self, interface: &Interface, journal: &Journal, stays: &impl Fn(Found<'_>) -> bool) {
+    fn look_at(
+        &mut self,
+        interface: &Interface,
+        journal: &Journal,
+        marks: bool,
+        stays: &impl Fn(Found<'_>) -> bool,
+    ) {
         let addresses: Vec<_> = journal
             .on(&interface.name)
-            .filter(|address| {
-                let there = interface.address(address.address);
-                there.is_some_and(|there| there.prefix_len == address.prefix_len)
-            })
+            .filter(|address| interface.may_be_ours(address, marks))
             .filter(|address| !stays(Found::Address(&interface.name, *address)))
             .collect();
         for address in &addresses {

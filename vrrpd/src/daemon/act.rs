@@ -137,8 +137,8 @@ impl Daemon {
             }
             Task::Take => {
                 self.took(id, hold, outcome);
-                for address in lost {
-                    self.address_lost(id, address.address);
+                for (address, remover) in lost {
+                    self.address_lost(id, address, remover);
                 }
             }
             Task::Release => self.released(id, &hold, outcome),

@@ -12,12 +12,12 @@ use crate::config::{VirtualAddress, Vmac};
 use crate::journal::Journal;
 
 /// What is on an interface before we have put it there was left by a daemon that could not clean up: it has our mark, or
-/// stands in the journal.
+/// stands in the journal where the kernel keeps no marks.
 pub(super) fn addresses(router: &mut Instance, link: &Link, journal: &Journal) {
     let Some(interface) = &link.interface else { return };
     let was_ours = |address: &VirtualAddress| {
-        let there = interface.address(address.address).filter(|there| there.prefix_len == address.prefix_len);
-        there.is_some_and(|there| there.ours || journal.on(&interface.name).any(|noted| noted == *address))
+        interface.may_be_ours(address, link.marks)
+            && (link.marks || journal.on(&interface.name).any(|noted| noted == *address))
     };
     let left: Vec<_> = router.config.addresses.iter().filter(|address| was_ours(address)).copied().collect();
     if left.is_empty() {

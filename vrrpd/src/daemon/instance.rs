@@ -22,7 +22,7 @@ use super::vmac::VmacSide;
 use crate::config::{RouterConfig, VirtualAddress, VmacFallback};
 use crate::datapath::RouterId;
 use crate::guardian::{LastScript, Mastery};
-use crate::interface::service::Ticket;
+use crate::interface::service::{Remover, Ticket};
 use crate::interface::{Hold, Vmac};
 use crate::magic;
 use crate::report::{Counters, GroupReport, MasterReport, RouterReport, ScriptsReport, TransitionReport};
@@ -128,8 +128,8 @@ pub(super) struct Pending {
     pub(super) ticket: Ticket,
     pub(super) task: Task,
     pub(super) hold: Hold,
-    /// What somebody has removed while it was put there.
-    pub(super) lost: Vec<VirtualAddress>,
+    /// What was removed while it was put there, and by whom.
+    pub(super) lost: Vec<(IpAddr, Remover)>,
 }
 
 /// What a request is for.

@@ -15,7 +15,7 @@ use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged};
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::{RouterId, vlans};
 use crate::interface::Interface;
-use crate::interface::service::Report;
+use crate::interface::service::{Remover, Report};
 
 /// When an interface that could not be opened is tried again.
 const OPEN_AGAIN: Duration = Duration::from_secs(1);
@@ -40,13 +40,13 @@ impl Daemon {
                     self.link_removed(id, &interface);
                 }
             }
-            Report::Lost(interface, address) => {
+            Report::Lost(interface, address, remover) => {
                 if let Some(id) = self.router_of_link(&interface) {
-                    self.address_lost(id, address);
+                    self.address_lost(id, address, remover);
                 } else if let Some(id) = self.link_named(&interface.name) {
                     self.link_changed(id, &interface);
                     for router in self.links.get(id.0).map(|link| link.routers.clone()).unwrap_or_default() {
-                        self.address_lost(router, address);
+                        self.address_lost(router, address, remover);
                     }
                 }
             }
@@ -65,7 +65,8 @@ impl Daemon {
             link.interface = Some(interface.clone());
             return;
         }
-        if !link.is_open_on(interface.index) {
+        let was_open = link.is_open_on(interface.index);
+        if !was_open {
             let Some(program) = link.take_program(interface) else {
                 link.arriving = Some(interface.clone());
                 let (slots, wanted) = (link.slots(), link.xdp);
@@ -90,6 +91,9 @@ impl Daemon {
             );
         }
         let Some(link) = self.links.get_mut(id.0) else { return };
+        if was_open && link.interface.as_ref() == Some(interface) {
+            return;
+        }
         let came_up = interface.admin_up && link.interface.as_ref().is_none_or(|before| !before.admin_up);
         link.note_carrier(interface);
         let other_mac = link.interface.as_ref().is_none_or(|before| before.mac != interface.mac);
@@ -97,7 +101,6 @@ impl Daemon {
             .interface
             .as_ref()
             .is_some_and(|before| before.addresses == interface.addresses && before != interface);
-        link.marks |= interface.addresses.iter().any(|address| address.ours);
         link.interface = Some(interface.clone());
         if came_up {
             link.join();
@@ -175,16 +178,21 @@ impl Daemon {
         }
     }
 
-    /// An address has gone from where a router has its addresses. If it had put it there as Master, it goes back.
-    pub(super) fn address_lost(&mut self, id: RouterId, address: IpAddr) {
+    /// An address has gone from where a router has its addresses. If it had put it there as Master, it goes back: at once if
+    /// we have removed it ourselves, which the kernel may say when it is there again.
+    pub(super) fn address_lost(&mut self, id: RouterId, address: IpAddr, remover: Remover) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
         if let Some(pending) = router.waiting.as_mut().filter(|pending| pending.task == Task::Take) {
-            pending.lost.extend(pending.hold.addresses.iter().filter(|taken| taken.address == address));
+            let taken = pending.hold.addresses.iter().any(|taken| taken.address == address);
+            pending.lost.extend(taken.then_some((address, remover)));
         }
         if !router.is_holding() {
             return;
         }
         let Some(lost) = router.lose(address) else { return };
+        if remover == Remover::Us {
+            return self.take_now(id);
+        }
         if let Some(more) = router.losses.admit(clock::now(), address) {
             warn!(router = %router.config.name(), address = %lost, more, "somebody removed the address; putting it back");
         }

@@ -52,7 +52,7 @@ pub(super) struct Link {
     attached: Option<Box<XdpPath>>,
     /// The numbers of the programs that it had; what is known of the interface may be as old as any of them.
     own_programs: Vec<u32>,
-    /// The kernel has shown our mark on an address: what has none is somebody else's.
+    /// The kernel keeps our mark with addresses: what has none is not ours.
     pub(super) marks: bool,
     pub(super) table: Table,
     pub(super) routers: Vec<RouterId>,
@@ -116,7 +116,7 @@ pub(super) const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 const IPV4: usize = 0;
 
 impl Link {
-    pub(super) fn new(name: String, xdp: Xdp, xdp_pass: bool) -> Self {
+    pub(super) fn new(name: String, (xdp, xdp_pass): (Xdp, bool), marks: bool) -> Self {
         Self {
             name,
             interface: None,
@@ -124,7 +124,7 @@ impl Link {
             program: Program::None,
             attached: None,
             own_programs: Vec::new(),
-            marks: false,
+            marks,
             table: Table::default(),
             routers: Vec::new(),
             rejects_said: Spacing::default(),

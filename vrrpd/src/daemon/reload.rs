@@ -158,7 +158,9 @@ impl Daemon {
         let plan = self.plan(&wanted.routers);
         for config in &plan.arriving {
             if self.link_named(&config.interface).is_none() {
-                self.links.push(Link::new(config.interface.clone(), config.xdp, config.xdp_pass));
+                let datapath = (config.xdp, config.xdp_pass);
+                let marks = self.service.marks_addresses();
+                self.links.push(Link::new(config.interface.clone(), datapath, marks));
                 self.reload.awaited.insert(config.interface.clone());
                 self.service.follow(config.interface.clone());
             }

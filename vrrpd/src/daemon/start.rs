@@ -213,7 +213,7 @@ impl Daemon {
         let (report_queue, reports) = mpsc::unbounded_channel();
         let (service, interfaces) =
             Service::start(&names | &journal.interfaces(), report_queue).map_err(system("netlink"))?;
-        let mut links = make_links(&configs, &names, &interfaces, source)?;
+        let mut links = make_links(&configs, &names, &interfaces, service.marks_addresses(), source)?;
 
         let mut routers = Vec::with_capacity(configs.len());
         for config in configs {
@@ -231,7 +231,9 @@ impl Daemon {
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let followers = Followers::default();
         let (aside_in, aside) = mpsc::unbounded_channel();
-        let mut abandoned = Abandoned::of(&journal, &interfaces, |found| adopt::is_ours(&routers, found));
+        let mut abandoned = Abandoned::of(&journal, &interfaces, service.marks_addresses(), |found| {
+            adopt::is_ours(&routers, found)
+        });
         let nobody_s = abandoned.ask(&service);
         abandoned.remove_classifiers();
         publish(&mut rundir, source, &base, &routers)?;
@@ -377,6 +379,7 @@ fn make_links(
     configs: &[RouterConfig],
     names: &BTreeSet<String>,
     interfaces: &[Interface],
+    marks: bool,
     source: &Source,
 ) -> Result<Vec<Link>, StartError> {
     let make = |name: &String| {
@@ -387,8 +390,7 @@ fn make_links(
         if interface.mac.is_none() {
             return Err(StartError::NotEthernet(source.naming(name)));
         }
-        let (xdp, xdp_pass) = datapath_wanted(configs, name);
-        let mut link = Link::new(name.clone(), xdp, xdp_pass);
+        let mut link = Link::new(name.clone(), datapath_wanted(configs, name), marks);
         link.note_carrier(interface);
         link.interface = Some(interface.clone());
         Ok(link)

@@ -215,7 +215,7 @@ fn undo(charge: Charge) -> io::Result<()> {
 async fn give_back(journal: &Journal) -> io::Result<()> {
     let (queue, mut reports) = mpsc::unbounded_channel();
     let (service, interfaces) = Service::start(journal.interfaces(), queue)?;
-    let mut abandoned = Abandoned::of(journal, &interfaces, |found| match found {
+    let mut abandoned = Abandoned::of(journal, &interfaces, service.marks_addresses(), |found| match found {
         Found::Address(..) | Found::Mac(_) | Found::Classifier(_) => false,
         Found::Link { noted, .. } => !noted,
     });

@@ -1,7 +1,8 @@
 //! Requests that put a virtual address on an interface and take it off.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
+use rtnetlink::packet_core::DefaultNla;
 use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
 };
@@ -13,6 +14,17 @@ use crate::config::VirtualAddress;
 pub(super) const MARK: AddressProtocol = AddressProtocol::Other(112);
 
 const FOREVER: u32 = u32::MAX;
+/// `IFA_PROTO`
+const PROTO: u16 = 11;
+
+/// A request that no kernel carries out, since there is no interface 0. One that knows marks refuses it with `ERANGE`: the
+/// mark has no octets. One that does not goes on to look for the interface.
+pub(super) fn probe_marks() -> RouteNetlinkMessage {
+    let nowhere = VirtualAddress { address: IpAddr::V4(Ipv4Addr::LOCALHOST), prefix_len: 32 };
+    let mut message = message(0, &nowhere);
+    message.attributes.push(AddressAttribute::Other(DefaultNla::new(PROTO, Vec::new())));
+    RouteNetlinkMessage::NewAddress(message)
+}
 
 /// Puts the address on the interface, to be asked in the manner [`Create`](super::ask::Manner::Create). Without `route`
 /// its subnet is not reached through this interface.

@@ -6,12 +6,13 @@ use std::net::IpAddr;
 
 use nix::errno::Errno;
 use rtnetlink::Handle;
+use tracing::warn;
 use vrrpd_common::MacAddr;
 
 use super::ask::{Manner, ask};
 use super::mirror::Mirror;
 use super::service::Order;
-use super::{Macvlan, Made, OwnMac, address, macvlan};
+use super::{Macvlan, Made, OwnMac, address, macvlan, secondaries};
 use crate::config::VirtualAddress;
 
 /// What a router holds, or is to hold.
@@ -165,14 +166,7 @@ async fn bring_up(
 
 async fn release(handle: &mut Handle, hold: &Hold) -> Outcome {
     let mut outcome = Outcome::new(hold.index);
-    let answers: Vec<_> = hold
-        .addresses
-        .iter()
-        .map(|address| ask(handle, address::remove(hold.index, address), Manner::Change))
-        .collect();
-    for answer in answers {
-        outcome.addresses.push(answer.await);
-    }
+    outcome.addresses = remove(handle, hold).await;
     match &hold.vmac {
         None | Some(Vmac::Macvlan(_, None)) => {}
         Some(Vmac::Interface(interface)) => {
@@ -186,6 +180,42 @@ async fn release(handle: &mut Handle, hold: &Hold) -> Outcome {
         }
     }
     outcome
+}
+
+/// Takes the addresses off, and no others with them; one result for each.
+async fn remove(handle: &mut Handle, hold: &Hold) -> Vec<io::Result<()>> {
+    // On a link of our own there are no others.
+    let alone = matches!(hold.vmac, Some(Vmac::Macvlan(..))) || !secondaries::may_follow(&hold.addresses);
+    // A setting that cannot be read is left alone, since it could not be restored.
+    let promote = !alone && !secondaries::are_promoted(handle, hold.index).await.unwrap_or(true);
+    // Nothing is awaited from here on: what another router asks must not come between.
+    let mut switched = Vec::new();
+    if promote {
+        switched.push(ask(handle, secondaries::promote(hold.index, true), Manner::Change));
+    }
+    // The last one first: it is secondary if there are several of a subnet, and costs no promotion.
+    let mut answers: Vec<_> = hold
+        .addresses
+        .iter()
+        .rev()
+        .map(|address| ask(handle, address::remove(hold.index, address), Manner::Change))
+        .collect();
+    if promote {
+        switched.push(ask(handle, secondaries::promote(hold.index, false), Manner::Change));
+    }
+    answers.reverse();
+    let mut results = Vec::with_capacity(answers.len());
+    for answer in answers {
+        results.push(answer.await);
+    }
+    for answer in switched {
+        if let Err(error) = answer.await
+            && error.raw_os_error() != Some(Errno::ENODEV as i32)
+        {
+            warn!(index = hold.index, %error, "promote_secondaries cannot be changed; other addresses may be lost");
+        }
+    }
+    results
 }
 
 async fn discard(handle: &mut Handle, mirror: &RefCell<Mirror>, link: u32) -> Outcome {

@@ -9,6 +9,7 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, Lin
 use vrrpd_common::MacAddr;
 
 use super::address::MARK;
+use super::service::Remover;
 use super::{Interface, InterfaceAddress, macvlan};
 
 /// The interfaces that matter, by index.
@@ -27,8 +28,8 @@ pub(super) enum Change {
     Changed(u32),
     /// This interface is gone, or has another name now.
     Removed(Interface),
-    /// This interface has lost this address.
-    Lost(u32, IpAddr),
+    /// This interface has lost this address, by whom.
+    Lost(u32, IpAddr, Remover),
     /// An interface got a name that matters; its addresses were not followed before, so all is to be read again.
     Unknown,
 }
@@ -114,7 +115,9 @@ impl Mirror {
                     let mut missing = interface.addresses;
                     missing.retain(|address| !now.addresses.iter().any(|there| same(there, address)));
                     if whole {
-                        lost.extend(missing.iter().map(|address| Change::Lost(now.index, address.address)));
+                        let lose =
+                            |gone: &InterfaceAddress| Change::Lost(now.index, gone.address, Remover::Other);
+                        lost.extend(missing.iter().map(lose));
                     } else {
                         now.addresses.append(&mut missing);
                     }
@@ -180,7 +183,7 @@ impl Mirror {
     }
 
     /// `RTM_DELADDR`
-    pub(super) fn del_address(&mut self, message: &AddressMessage) -> Change {
+    pub(super) fn del_address(&mut self, message: &AddressMessage, remover: Remover) -> Change {
         let Some(interface) = self.interfaces.get_mut(&message.header.index) else { return Change::None };
         let Some(address) = interface_address(message) else { return Change::None };
         let before = interface.addresses.len();
@@ -188,7 +191,7 @@ impl Mirror {
         if interface.addresses.len() == before {
             return Change::None;
         }
-        Change::Lost(interface.index, address.address)
+        Change::Lost(interface.index, address.address, remover)
     }
 }
 
@@ -366,8 +369,9 @@ mod tests {
         let mut mirror = eth0();
         assert_eq!(mirror.new_address(&address(2, "10.0.0.1")), Change::None);
         assert_eq!(mirror.new_address(&address(2, "10.0.0.2")), Change::Changed(2));
-        assert_eq!(mirror.del_address(&address(2, "10.0.0.1")), Change::Lost(2, IpAddr::from([10, 0, 0, 1])));
-        assert_eq!(mirror.del_address(&address(2, "10.0.0.1")), Change::None);
+        let (gone, by) = (IpAddr::from([10, 0, 0, 1]), Remover::Us);
+        assert_eq!(mirror.del_address(&address(2, "10.0.0.1"), by), Change::Lost(2, gone, by));
+        assert_eq!(mirror.del_address(&address(2, "10.0.0.1"), by), Change::None);
         assert_eq!(mirror.new_address(&address(9, "10.0.0.9")), Change::None);
         assert_eq!(mirror.get(2).expect("is there").addresses.len(), 1);
     }
@@ -390,7 +394,7 @@ mod tests {
         let mut mirror = eth0();
         mirror.new_address(&address(2, "10.0.0.2"));
         let lost = mirror.replace(&[link(2, "eth0", LinkFlags::Up)], &[address(2, "10.0.0.1")]);
-        assert_eq!(lost, [Change::Lost(2, IpAddr::from([10, 0, 0, 2]))]);
+        assert_eq!(lost, [Change::Lost(2, IpAddr::from([10, 0, 0, 2]), Remover::Other)]);
         let gone = mirror.replace(&[link(7, "eth0", LinkFlags::Up)], &[]);
         assert!(matches!(&gone[..], [Change::Removed(interface)] if interface.index == 2), "{gone:?}");
         assert_eq!(mirror.interfaces().map(|interface| interface.index).collect::<Vec<_>>(), [7]);

@@ -9,6 +9,7 @@ mod hold;
 mod macvlan;
 mod mirror;
 mod own_mac;
+mod secondaries;
 pub mod service;
 mod sysctl;
 
@@ -102,6 +103,13 @@ impl Interface {
         own.map(|there| VirtualAddress { address: there.address, prefix_len: there.prefix_len }).collect()
     }
 
+    /// Whether the address is there and may be one that a daemon of ours has put there: where the kernel keeps our `marks`
+    /// with addresses, it has one.
+    pub fn may_be_ours(&self, address: &VirtualAddress, marks: bool) -> bool {
+        let there = self.address(address.address).filter(|there| there.prefix_len == address.prefix_len);
+        there.is_some_and(|there| there.ours || !marks)
+    }
+
     /// The address as it stands on the interface, if it does.
     pub fn address(&self, address: IpAddr) -> Option<&InterfaceAddress> {
         self.addresses.iter().find(|there| there.address == address)
@@ -111,6 +119,7 @@ impl Interface {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::value;
 
     fn address(text: &str) -> InterfaceAddress {
         let (address, prefix_len) = text.split_once('/').expect("with length");
@@ -166,6 +175,16 @@ mod tests {
         assert_eq!(eth0.usable(Family::Ipv6, &[]), Err(Fault::NoAddress));
         eth0.addresses.push(address("fe80::2/64"));
         assert_eq!(eth0.usable(Family::Ipv6, &[]), Ok(ip("fe80::2")));
+    }
+
+    #[test]
+    fn an_address_without_our_mark_is_not_ours_where_the_kernel_keeps_marks() {
+        let marked = InterfaceAddress { ours: true, ..address("10.0.0.99/24") };
+        let eth0 = eth0(vec![marked, address("10.0.0.100/24")]);
+        let may_be = |text: &str, marks| eth0.may_be_ours(&value::address(text).expect("legal"), marks);
+        assert!(may_be("10.0.0.99/24", true) && may_be("10.0.0.99/24", false));
+        assert!(!may_be("10.0.0.100/24", true) && may_be("10.0.0.100/24", false));
+        assert!(!may_be("10.0.0.99/32", true) && !may_be("10.0.0.101/24", false));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use nix::errno::Errno;
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::AddressMessage;
@@ -21,7 +22,8 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::Interface;
-use super::ask::{Table, read_out};
+use super::address;
+use super::ask::{Manner, Table, ask, read_out};
 use super::hold::{self, Hold, Outcome};
 use super::mirror::{Change, Mirror};
 
@@ -67,18 +69,28 @@ pub enum Report {
     Changed(Interface),
     /// The interface is gone, or has another name.
     Removed(Interface),
-    /// The interface has lost this address, and is like this now.
-    Lost(Interface, IpAddr),
+    /// The interface has lost this address, by whom, and is like this now.
+    Lost(Interface, IpAddr, Remover),
     /// All that is known of the interface of this name, which is followed from now on, has been told.
     Followed(String),
     /// A request has been carried out, more or less.
     Done(Ticket, Outcome),
 }
 
+/// Who has removed an address from an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remover {
+    /// A request of this thread.
+    Us,
+    /// Another process, or one that is not known.
+    Other,
+}
+
 /// The thread, from outside. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Service {
     requests: mpsc::UnboundedSender<Wish>,
+    marks: bool,
 }
 
 /// What goes to the thread.
@@ -105,7 +117,7 @@ impl Service {
             runtime.block_on(async move {
                 match Worker::new(names).await {
                     Ok(worker) => {
-                        if started.send(Ok(worker.interfaces())).is_ok() {
+                        if started.send(Ok((worker.interfaces(), worker.marks))).is_ok() {
                             worker.run(request_queue, &reports).await;
                         }
                     }
@@ -113,8 +125,14 @@ impl Service {
                 }
             });
         })?;
-        let interfaces = start.recv().map_err(|_| io::Error::other("the netlink thread ended"))??;
-        Ok((Self { requests }, interfaces))
+        let (interfaces, marks) =
+            start.recv().map_err(|_| io::Error::other("the netlink thread ended"))??;
+        Ok((Self { requests, marks }, interfaces))
+    }
+
+    /// Whether the kernel keeps our mark with addresses (`IFA_PROTO`, 5.18): then one without it is not ours.
+    pub const fn marks_addresses(&self) -> bool {
+        self.marks
     }
 
     /// Asks for something; a [`Report::Done`] follows. Requests are begun in their order, and what one waits for does not
@@ -137,6 +155,10 @@ struct Worker {
     mirror: Rc<RefCell<Mirror>>,
     /// Its own connection: replies must not be lost when notifications overrun their socket.
     handle: Handle,
+    /// The port of that connection, which the kernel's notifications about our requests name.
+    port: u32,
+    /// The kernel keeps our mark with addresses.
+    marks: bool,
     /// One for what the mirror reads, since on each the kernel reads out one thing at a time.
     reader: Handle,
     notifications: Messages,
@@ -150,13 +172,14 @@ impl Worker {
         let (mut connection, monitor, messages) = rtnetlink::new_multicast_connection(&groups)?;
         connection.socket_mut().socket_mut().set_rx_buf_sz(NOTIFICATIONS)?;
         tokio::spawn(connection);
-        let connect = |whole| -> io::Result<Handle> {
+        let connect = |whole| -> io::Result<(Handle, u32)> {
             let (mut connection, handle, _) = rtnetlink::new_connection()?;
+            let port = connection.socket_mut().socket_mut().bind_auto()?.port_number();
             // An answer that does not come must not look like success, nor half of it like all.
             connection.set_forward_ack(true);
             connection.set_forward_done(whole);
             tokio::spawn(connection);
-            Ok(handle)
+            Ok((handle, port))
         };
         // The monitor's connection ends with its handle, which therefore goes where the messages go.
         let notifications = messages
@@ -166,13 +189,11 @@ impl Worker {
             })
             .boxed();
         let mirror = Rc::new(RefCell::new(Mirror::new(names)));
-        let mut worker = Self {
-            mirror,
-            handle: connect(false)?,
-            reader: connect(true)?,
-            notifications,
-            read_again_at: None,
-        };
+        let (mut handle, port) = connect(false)?;
+        let refused = ask(&mut handle, address::probe_marks(), Manner::Create).await;
+        let marks = refused.is_err_and(|error| error.raw_os_error() == Some(Errno::ERANGE as i32));
+        let (reader, _) = connect(true)?;
+        let mut worker = Self { mirror, handle, port, marks, reader, notifications, read_again_at: None };
         // Subscribed before it is read: what changes meanwhile comes as a notification.
         worker.read_all().await?;
         Ok(worker)
@@ -278,6 +299,7 @@ impl Worker {
     }
 
     async fn notified(&mut self, message: NetlinkMessage<RouteNetlinkMessage>) -> Vec<Report> {
+        let remover = if message.header.port_number == self.port { Remover::Us } else { Remover::Other };
         let change = match message.payload {
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
                 self.mirror.borrow_mut().new_link(&link)
@@ -289,7 +311,7 @@ impl Worker {
                 self.mirror.borrow_mut().new_address(&address)
             }
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(address)) => {
-                self.mirror.borrow_mut().del_address(&address)
+                self.mirror.borrow_mut().del_address(&address, remover)
             }
             NetlinkPayload::Overrun(_) => {
                 warn!("notifications about interfaces were lost; all are read again");
@@ -309,8 +331,9 @@ impl Worker {
             Change::None | Change::Unknown => None,
             Change::Changed(index) => self.mirror.borrow().get(index).cloned().map(Report::Changed),
             Change::Removed(interface) => Some(Report::Removed(interface)),
-            Change::Lost(index, address) => {
-                self.mirror.borrow().get(index).cloned().map(|interface| Report::Lost(interface, address))
+            Change::Lost(index, address, remover) => {
+                let interface = self.mirror.borrow().get(index).cloned();
+                interface.map(|interface| Report::Lost(interface, address, remover))
             }
         }
     }
