@@ -1,15 +1,19 @@
 //! A terminal with a program on it, and what a person would see there.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::num::NonZero;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use nix::pty::{Winsize, openpty};
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
@@ -24,12 +28,30 @@ const POLL: Duration = Duration::from_millis(3);
 /// A terminal. Dropping it kills the program.
 #[derive(Debug)]
 pub struct Terminal {
-    child: Mutex<Child>,
+    child: OnTerminal,
     pid: Pid,
     keyboard: File,
     screen: Screen,
+    /// Ends the thread that reads from the terminal, when it is closed.
+    reading: UnixStream,
+    reader: JoinHandle<()>,
     /// The program's end, kept open so that what the program left of it can be looked at.
     line: OwnedFd,
+}
+
+/// Both ends of a terminal, which no program inherits: one that had the first would keep the terminal from going away.
+fn open(columns: u16, rows: u16) -> io::Result<(File, OwnedFd)> {
+    let keyboard = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
+    grantpt(&keyboard)?;
+    unlockpt(&keyboard)?;
+    let line = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(OFlag::O_NOCTTY.bits())
+        .open(ptsname_r(&keyboard)?)?;
+    let keyboard = File::from(OwnedFd::from(keyboard));
+    sys::set_window_size(&keyboard, columns, rows)?;
+    Ok((keyboard, line.into()))
 }
 
 #[derive(Clone)]
@@ -38,25 +60,34 @@ struct Screen(Arc<Mutex<vt100::Parser>>);
 impl Terminal {
     /// Starts a program on a terminal of this size, which is the controlling terminal of its session.
     pub fn start(host: &Host, command: &Command, columns: u16, rows: u16) -> Self {
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        let pair = openpty(&size, None).expect("a terminal can be made");
+        let (keyboard, line) = open(columns, rows).expect("a terminal can be made");
         let mut session = Command::new(needs::SETSID.require());
         session.arg("--ctty").arg(command.get_program()).args(command.get_args()).env("TERM", "xterm");
         for (name, value) in command.get_envs() {
             session.env(name, value.unwrap_or_default());
         }
-        let end = || pair.slave.try_clone().expect("file descriptors can be copied");
+        let end = || line.try_clone().expect("file descriptors can be copied");
         session.stdin(end()).stdout(end()).stderr(end());
         let child = host.namespace().spawn(session).expect("the program can be started");
         let screen = Screen(Arc::new(Mutex::new(vt100::Parser::new(length(rows), length(columns), 0))));
-        let keyboard = File::from(pair.master);
-        screen.show(keyboard.try_clone().expect("file descriptors can be copied"));
-        Self { pid: pid_of(&child), child: Mutex::new(child), keyboard, screen, line: pair.slave }
+        let (reading, until) = UnixStream::pair().expect("sockets can be made");
+        let reader = screen.show(keyboard.try_clone().expect("file descriptors can be copied"), until);
+        let (pid, child) = (pid_of(&child), OnTerminal(Mutex::new(child)));
+        Self { child, pid, keyboard, screen, reading, reader, line }
     }
 
     /// Types these characters.
     pub fn press(&self, keys: &str) {
         (&self.keyboard).write_all(keys.as_bytes()).expect("the terminal takes keys");
+    }
+
+    /// Goes away, as a connection that is closed takes its terminal along, and returns the exit code of the program.
+    pub fn hang_up(self) -> i32 {
+        let Self { child, keyboard, reading, reader, .. } = self;
+        drop(reading);
+        reader.join().expect("it only reads");
+        drop(keyboard);
+        child.wait()
     }
 
     /// Sends the program a signal.
@@ -92,8 +123,7 @@ impl Terminal {
 
     /// Waits for the end of the program and returns its exit code.
     pub fn wait(&self) -> i32 {
-        let ended = || self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait().ok().flatten();
-        exit_code(wait_for(PATIENCE, "the program on the terminal ends", ended))
+        self.child.wait()
     }
 
     /// Waits until the terminal is as a shell wants it: its first screen, a cursor, echo, and lines.
@@ -108,9 +138,20 @@ impl Terminal {
     }
 }
 
-impl Drop for Terminal {
+/// The program. Dropping it kills it.
+#[derive(Debug)]
+struct OnTerminal(Mutex<Child>);
+
+impl OnTerminal {
+    fn wait(&self) -> i32 {
+        let ended = || self.0.lock().unwrap_or_else(PoisonError::into_inner).try_wait().ok().flatten();
+        exit_code(wait_for(PATIENCE, "the program on the terminal ends", ended))
+    }
+}
+
+impl Drop for OnTerminal {
     fn drop(&mut self) {
-        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let child = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         // An error means that it has been reaped.
         drop(child.kill());
         drop(child.wait());
@@ -118,15 +159,24 @@ impl Drop for Terminal {
 }
 
 impl Screen {
-    /// Shows what the program writes, until nobody can write any more.
-    fn show(&self, mut output: File) {
+    /// Shows what the program writes, until nobody can write any more or the other end of `until` is closed.
+    fn show(&self, mut output: File, until: UnixStream) -> JoinHandle<()> {
         let screen = self.clone();
         thread::spawn(move || {
             let mut buffer = [0; 4096];
-            while let Ok(length @ 1..) = output.read(&mut buffer) {
+            loop {
+                let mut watched = [
+                    PollFd::new(output.as_fd(), PollFlags::POLLIN),
+                    PollFd::new(until.as_fd(), PollFlags::empty()),
+                ];
+                let polled = poll(&mut watched, PollTimeout::NONE);
+                if polled.is_err() || watched[1].any() == Some(true) {
+                    return;
+                }
+                let Ok(length @ 1..) = output.read(&mut buffer) else { return };
                 screen.lock().process(&buffer[..length]);
             }
-        });
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, vt100::Parser> {

@@ -1,5 +1,6 @@
 //! Each option of the client, on every router of the machine and on one of them.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use vrrpd_lab::usual::{CIDR, SOON, TOLERANCE};
@@ -125,6 +126,53 @@ fn events_of_a_daemon_that_hangs_are_not_waited_for() {
     assert_eq!(first.terminate(), 0);
     assert_eq!(events.wait(), 1);
     second.resume();
+}
+
+/// Runs the client with a standard output that nobody reads, and returns its exit code. It has to end by itself.
+fn code_without_a_reader(router: &Vrrpd, option: &str) -> String {
+    let command = r#"{ "$0" "$1" -f "$2"; echo "$?" >&2; } | true"#;
+    let (program, directory) = (binary("atropos"), router.directory());
+    let arguments = [&program, Path::new(option), &directory].map(|argument| argument.display().to_string());
+    let finished = router.host().run("sh", [&["-c".to_owned(), command.to_owned()], &arguments[..]].concat());
+    finished.stderr.trim().to_owned()
+}
+
+#[test]
+fn events_end_with_their_reader_though_nothing_happens() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    router.wait_state("master", SOON);
+    assert_eq!(code_without_a_reader(&router, "--events"), "0");
+}
+
+#[test]
+fn state_that_nobody_reads_does_not_wait_for_a_daemon_that_hangs_and_a_change_does() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    router.pause();
+    for option in ["--state", "--stats"] {
+        assert_eq!(code_without_a_reader(&router, option), "0", "{option}");
+    }
+    let said = code_without_a_reader(&router, "--backup");
+    assert!(said.contains("the daemon does not answer") && said.ends_with('1'), "{said}");
+    router.resume();
+}
+
+#[test]
+fn events_end_with_their_daemon_however_that_ends() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    let events = router.start_atropos(&["--events"]);
+    wait_until(SOON, "the client hears of transitions", || {
+        assert_eq!(router.atropos(&["--backup"]).code, 0);
+        assert_eq!(router.atropos(&["--master"]).code, 0);
+        events.count_in_log("operator") > 0
+    });
+    router.kill_daemon();
+    assert_eq!(events.wait(), 0);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The log of a daemon in the background: where it goes, and what is in it.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 
 use vrrpd_lab::needs::UNSHARE;
@@ -37,4 +39,25 @@ fn transition_is_a_line_in_syslog_of_facility_local1() {
     }
     daemon.terminate("vrrpd_eth0.pid");
     assert!(!lines.concat().contains("sesame"), "no password is logged: {lines:?}");
+}
+
+/// What a script writes: a line that would pass for one of the daemon, and what a terminal obeys.
+const FORGED: &[u8] = b"#!/bin/sh\nprintf 'one\\rtwo\\000\\033[2J\\302\\205\\342\\200\\250three\\n'\n";
+
+#[test]
+fn what_a_script_writes_is_one_line_without_anything_that_a_terminal_obeys() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let home = tempfile::tempdir().expect("a temporary directory can be made");
+    let script = home.path().join("up");
+    fs::write(&script, FORGED).expect("it can be written");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    for format in ["text", "json"] {
+        let up = script.display().to_string();
+        let router = Vrrpd::usual(&a, 100).args(["-U", &up, "--log-format", format]).start();
+        let line = router.wait_log(SOON, "three");
+        assert!(line.contains(r"one\rtwo\u0000\u001b[2J\u0085\u2028three"), "{format}: {line}");
+        assert!(!line.contains(char::is_control) && line.contains("router"), "{format}: {line}");
+        assert_eq!(router.terminate(), 0);
+    }
 }

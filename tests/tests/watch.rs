@@ -102,6 +102,16 @@ fn signals_that_end_the_view_give_the_terminal_back() {
 }
 
 #[test]
+fn watch_ends_when_its_terminal_is_gone() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    let terminal = router.atropos_on_terminal(&["--watch"], 80, 24);
+    terminal.wait_line(SOON, ">eth0/51 ");
+    assert_eq!(terminal.hang_up(), 0);
+}
+
+#[test]
 fn watch_without_a_terminal_or_on_one_that_cannot_be_drawn_on_is_refused() {
     let lab = Lab::new();
     let [a] = lab.hosts();

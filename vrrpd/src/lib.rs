@@ -18,6 +18,7 @@ pub mod limits;
 pub mod logging;
 pub mod magic;
 pub mod peers;
+pub mod printable;
 pub mod process;
 pub mod render;
 pub mod report;

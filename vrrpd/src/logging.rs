@@ -20,6 +20,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::LogFormat;
+use crate::printable::printable;
 
 /// Lines that may wait to be written. A channel of this size would take the memory for all of them at once.
 const QUEUE: usize = 4096;
@@ -44,7 +45,12 @@ pub fn start(target: Target, format: LogFormat, filter: &str) -> Result<(), Stri
     let filter = parse_filter(filter)?;
     let queue =
         Queue::start(target).map_err(|error| format!("cannot start the thread that logs: {error}"))?;
-    let layer = tracing_subscriber::fmt::layer().with_writer(queue).with_ansi(false).with_target(false);
+    // Escaped is the whole line, in each format alike, by `one_line`.
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(queue)
+        .with_ansi(false)
+        .with_ansi_sanitization(false)
+        .with_target(false);
     let layer = match (target, format) {
         (_, LogFormat::Json) => layer.json().flatten_event(true).boxed(),
         (Target::Stderr, LogFormat::Text) => layer.boxed(),
@@ -142,13 +148,21 @@ impl Write for LineWriter<'_> {
 
 impl Drop for LineWriter<'_> {
     fn drop(&mut self) {
-        let line = Line { level: self.line.level, text: std::mem::take(&mut self.line.text) };
+        let line = Line { level: self.line.level, text: one_line(&self.line.text) };
         let is_full = self.queue.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE;
         if is_full || self.queue.entries.send(Entry::Line(line)).is_err() {
             self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
             self.queue.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// A formatted event as one line that does nothing to a terminal, whatever is in its fields.
+fn one_line(text: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(text);
+    let mut line = printable(text.strip_suffix('\n').unwrap_or(&text)).into_owned();
+    line.push('\n');
+    line.into_bytes()
 }
 
 struct Sink {
@@ -213,6 +227,13 @@ impl Sink {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn event_is_one_line_whatever_is_in_it() {
+        assert_eq!(one_line(b"a\nvrrpd[1]: forged\r\0\n"), b"a\\nvrrpd[1]: forged\\r\\u0000\n");
+        assert_eq!(one_line(b"\x1b[2J\xff\n"), "\\u001b[2J\u{fffd}\n".as_bytes());
+        assert_eq!(one_line(b"plain\n"), b"plain\n");
+    }
 
     #[test]
     fn a_word_that_is_no_level_is_refused_instead_of_silencing_the_log() {

@@ -12,6 +12,7 @@ use vrrpd::config::{self, Configuration, GroupConfig, RouterConfig, RouterOption
 use vrrpd::daemon::{Daemon, Source};
 use vrrpd::guardian::{Guardian, Part};
 use vrrpd::logging::{self, Target};
+use vrrpd::printable::printable;
 use vrrpd::sys::memory;
 
 /// The command line or the configuration is wrong.
@@ -91,7 +92,7 @@ const fn target(role: Role) -> Target {
 
 /// Tells the user what is wrong; that nobody can read it changes nothing.
 fn say(message: &str) {
-    let _ = writeln!(io::stderr(), "vrrpd: {message}");
+    let _ = writeln!(io::stderr(), "vrrpd: {}", printable(message));
 }
 
 fn configuration(cli: &Cli) -> Result<(Configuration, Source), String> {

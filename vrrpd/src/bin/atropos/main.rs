@@ -1,5 +1,6 @@
 //! The client `atropos`: shows and changes the state of the virtual routers of this machine.
 
+mod hangup;
 mod survey;
 mod watch;
 
@@ -27,7 +28,8 @@ use vrrpd::rundir;
         atropos --stats | --events | --watch [-i IF] [-v VRID] [-f DIR]",
     group = ArgGroup::new("what").required(true).multiple(true)
         .args(["state", "backup", "master", "reduce", "increase", "stats", "events", "watch"]),
-    after_help = "Exit codes: 0 every chosen router answered, 1 not every one did, 2 usage, 3 there is none."
+    after_help = "Exit codes: 0 every chosen router answered, 1 not every one did, 2 usage, 3 there is none. \
+        A client whose reader or terminal is gone ends with 0."
 )]
 struct Cli {
     #[command(flatten)]
@@ -100,6 +102,12 @@ fn main() -> ExitCode {
     }
     if cli.watch {
         return watch::run(&dir, &selector);
+    }
+    // A change is made all the same.
+    let only_reads = cli.action.state || cli.action.stats || cli.action.events;
+    if only_reads && let Err(error) = hangup::end_with_reader() {
+        eprintln!("atropos: cannot watch standard output: {error}");
+        return ExitCode::from(NOT_EVERY_ONE);
     }
     let sockets = match sockets_for(&dir, &selector) {
         Ok(sockets) => sockets,

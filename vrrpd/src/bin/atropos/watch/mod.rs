@@ -13,8 +13,7 @@ mod view;
 use std::io::{self, IsTerminal, Stdout};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 use std::{env, panic};
 
@@ -25,8 +24,9 @@ use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{cursor, execute};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use vrrpd::control::Selector;
+
+use crate::hangup;
 
 use gather::Gatherer;
 use model::{Model, Step};
@@ -58,10 +58,8 @@ fn check_terminal() -> Result<(), String> {
 }
 
 fn watch(dir: &Path, chosen: &Selector) -> io::Result<()> {
-    let leave = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&leave))?;
-    }
+    // Of a terminal that is gone, crossterm reads without end.
+    let leave = hangup::end_with_terminal()?;
     let theme = Theme::from_environment();
     let gatherer = Gatherer::start(dir.to_owned(), chosen.clone());
     let mut model = Model::new(dir, chosen);
