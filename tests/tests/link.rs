@@ -191,3 +191,87 @@ fn membership_of_the_group_is_there_again_after_the_interface_has_lost_the_famil
         assert!(is_member(), "{}", a.ip("maddr show dev eth0"));
     }
 }
+
+/// An advert with these takes 828 octets.
+fn many_addresses() -> impl Iterator<Item = String> {
+    (1..=200).map(|number| format!("10.8.0.{number}/32"))
+}
+
+#[test]
+fn master_whose_adverts_do_not_fit_into_the_mtu_any_more_resigns_and_serves_again_when_they_do() {
+    for mode in ["none", "macvlan"] {
+        let lab = Lab::new();
+        let [a, b, client] = lab.hosts();
+        let capture = Capture::on(&client);
+        let router = |host, priority| {
+            Vrrpd::on(host).vrid(51).priority(priority).args(many_addresses()).vmac(mode).v3("100ms").start()
+        };
+        let first = router(&a, 150);
+        first.wait_state("master", SOON);
+        let second = router(&b, 100);
+        second.wait_state("backup", SOON);
+
+        a.ip("link set eth0 mtu 576");
+        let (_, resigned) = capture.wait_advert(SOON, "a resigns", |advert| advert.priority == 0);
+        assert_eq!(resigned.addresses.len(), 137, "as many as fit: (576 - 20 - 8) / 4");
+        assert_eq!(second.wait_state("master", SOON)["reason"], "master-resigned", "{mode}");
+        assert_eq!(first.wait_state("fault", SOON)["reason"], "advert-unsendable", "{mode}");
+        wait_until(SOON, "no address is left", || !a.ip("addr show").contains("10.8.0."));
+
+        // What is wrong as well, and first, counts.
+        let reason = |expected: &str| wait_until(SOON, expected, || first.state()["reason"] == expected);
+        lab.port_down(&a);
+        reason("link-down");
+        lab.port_up(&a);
+        reason("advert-unsendable");
+        assert_eq!(first.state()["state"], "fault");
+
+        a.ip("link set eth0 mtu 1500");
+        first.wait_state("master", SOON);
+        second.wait_state("backup", SOON);
+        if mode == "macvlan" {
+            let link = || a.ip("-oneline link show type macvlan");
+            wait_until(SOON, "its link follows", || link().contains(" mtu 1500 "));
+            a.ip("link set eth0 mtu 2000");
+            wait_until(SOON, "its link follows", || link().contains(" mtu 2000 "));
+        }
+
+        b.ip("link set eth0 mtu 576");
+        assert_eq!(second.wait_state("fault", SOON)["reason"], "advert-unsendable", "a backup as well");
+    }
+}
+
+#[test]
+fn master_whose_adverts_do_not_go_out_gives_up_and_takes_over_again_only_when_they_do() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let first = Vrrpd::usual(&a, 150).start();
+    first.wait_state("master", SOON);
+    let second = Vrrpd::usual(&b, 100).start();
+    second.wait_state("backup", SOON);
+    let tc = |arguments: &str| {
+        assert!(a.run(needs::TC.require(), arguments.split(' ')).success(), "tc {arguments}");
+    };
+    // The queue takes nothing.
+    tc("qdisc add dev eth0 root pfifo limit 0");
+    assert_eq!(first.wait_state("fault", SOON)["reason"], "advert-unsendable");
+    second.wait_state("master", SOON);
+    wait_until(SOON, "the address is gone", || !a.has_address("eth0", CIDR));
+    let unsendable = |state: &serde_json::Value| {
+        let history = state["history"].as_array().expect("a list");
+        history.iter().filter(|past| past["reason"] == "advert-unsendable").count()
+    };
+    let mut state = first.state();
+    wait_until(2 * SOON, "it has tried in vain", || {
+        state = first.state();
+        unsendable(&state) >= 3
+    });
+    let history = state["history"].as_array().expect("a list");
+    let promotions = history.iter().filter(|past| past["to"] == "master").count();
+    assert_eq!(promotions, 1, "nobody was told of a trial: {history:?}");
+    assert!(second.is_master());
+
+    tc("qdisc del dev eth0 root");
+    first.wait_state("master", 3 * SOON);
+    second.wait_state("backup", SOON);
+}

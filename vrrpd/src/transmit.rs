@@ -1,7 +1,7 @@
 //! What goes out on one interface: adverts first, then announcements of addresses in batches, so that hundreds of
 //! addresses do not delay an advert.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -20,6 +20,8 @@ const FULL_QUEUE: Duration = Duration::from_millis(1);
 const ADVERT_DOUBLINGS: u32 = 2;
 /// How often for announcements: to 64 ms.
 const ANNOUNCEMENT_DOUBLINGS: u32 = 6;
+/// How long a resignation may wait for a queue that is full: later nobody needs it.
+const RESIGNATION: Duration = Duration::from_secs(1);
 /// Announcements that may wait: those of a thousand routers with a few addresses each.
 const MOST_WAITING: usize = 1 << 16;
 
@@ -32,6 +34,10 @@ pub struct Transmitter<S = PacketSocket> {
     socket: S,
     adverts: Vec<Advert>,
     announcements: VecDeque<(RouterId, Frame)>,
+    /// Routers whose last advert has not gone out, and since when none has.
+    unsent: BTreeMap<RouterId, Instant>,
+    /// Routers whose adverts have gone out, once for each.
+    sent: Vec<RouterId>,
     /// Adverts do not wait as long as announcements may have to.
     adverts_wait: BackOff,
     announcements_wait: BackOff,
@@ -123,6 +129,8 @@ impl<S: Sender> Transmitter<S> {
             socket,
             adverts: Vec::new(),
             announcements: VecDeque::new(),
+            unsent: BTreeMap::new(),
+            sent: Vec::new(),
             adverts_wait: BackOff::default(),
             announcements_wait: BackOff::default(),
         }
@@ -137,9 +145,24 @@ impl<S: Sender> Transmitter<S> {
     pub fn advert(&mut self, router: RouterId, frame: Frame, resigns: bool) {
         let advert = Advert { router, frame, resigns };
         match self.adverts.iter_mut().find(|waiting| waiting.router == router) {
-            Some(waiting) => *waiting = advert,
+            Some(waiting) => {
+                if waiting.resigns && !resigns {
+                    self.unsent.remove(&router);
+                }
+                *waiting = advert;
+            }
             None => self.adverts.push(advert),
         }
+    }
+
+    /// Routers whose last advert has not gone out, and since when none has.
+    pub fn unsent(&self) -> impl Iterator<Item = (RouterId, Instant)> {
+        self.unsent.iter().map(|(router, since)| (*router, *since))
+    }
+
+    /// Takes note of adverts that have gone out: a router for each of them.
+    pub fn take_sent(&mut self) -> impl Iterator<Item = RouterId> {
+        self.sent.drain(..)
     }
 
     /// Sent some time after the adverts.
@@ -153,6 +176,7 @@ impl<S: Sender> Transmitter<S> {
     pub fn withdraw(&mut self, router: RouterId) {
         self.adverts.retain(|advert| advert.router != router || advert.resigns);
         self.announcements.retain(|(whose, _)| *whose != router);
+        self.unsent.remove(&router);
     }
 
     /// Sends the adverts and one batch of announcements, which wait as long as there are adverts.
@@ -164,16 +188,24 @@ impl<S: Sender> Transmitter<S> {
             let frames: Vec<Frame> =
                 self.adverts.iter().take(BATCH).map(|advert| Rc::clone(&advert.frame)).collect();
             match self.socket.send(&frames) {
-                Ok(0) => self.adverts_wait.begin(now, 0, ADVERT_DOUBLINGS),
+                Ok(0) => {
+                    self.adverts_wait.begin(now, 0, ADVERT_DOUBLINGS);
+                    self.note_waiting(now);
+                }
                 Ok(sent) => {
-                    self.adverts.drain(..sent);
+                    for advert in self.adverts.drain(..sent) {
+                        self.unsent.remove(&advert.router);
+                        self.sent.push(advert.router);
+                    }
                     self.adverts_wait.reset();
                 }
                 Err(error) if is_the_frame_s(&error) => {
-                    let Advert { router, frame, .. } = self.adverts.remove(0);
+                    let advert = self.adverts.remove(0);
+                    self.note_failed(now, &advert);
+                    let Advert { router, frame, .. } = advert;
                     return Err(Unsent::One { router, octets: frame.len(), error });
                 }
-                Err(error) => return Err(self.drop_all(error)),
+                Err(error) => return Err(self.drop_all(now, error)),
             }
         }
         let batch: Vec<Frame> =
@@ -195,7 +227,7 @@ impl<S: Sender> Transmitter<S> {
                 }
                 Ok(())
             }
-            Err(error) => Err(self.drop_all(error)),
+            Err(error) => Err(self.drop_all(now, error)),
         }
     }
 
@@ -207,9 +239,33 @@ impl<S: Sender> Transmitter<S> {
         (!self.announcements.is_empty()).then(|| self.announcements_wait.until.unwrap_or(now))
     }
 
-    fn drop_all(&mut self, error: io::Error) -> Unsent {
+    /// The queue is full.
+    fn note_waiting(&mut self, now: Instant) {
+        let unsent = &mut self.unsent;
+        self.adverts.retain(|advert| {
+            let since = *unsent.entry(advert.router).or_insert(now);
+            let is_late = advert.resigns && now.saturating_since(since) >= RESIGNATION;
+            if is_late {
+                unsent.remove(&advert.router);
+            }
+            !is_late
+        });
+    }
+
+    /// This advert is not tried again.
+    fn note_failed(&mut self, now: Instant, advert: &Advert) {
+        if advert.resigns {
+            self.unsent.remove(&advert.router);
+        } else {
+            self.unsent.entry(advert.router).or_insert(now);
+        }
+    }
+
+    fn drop_all(&mut self, now: Instant, error: io::Error) -> Unsent {
         let count = self.adverts.len() + self.announcements.len();
-        self.adverts.clear();
+        for advert in std::mem::take(&mut self.adverts) {
+            self.note_failed(now, &advert);
+        }
         self.announcements.clear();
         Unsent::All { count, error }
     }
@@ -236,15 +292,19 @@ mod tests {
 
     use super::*;
 
-    /// Takes as many frames as there is room for.
+    /// Takes as many frames as there is room for, or refuses all.
     #[derive(Default)]
     struct Queue {
         room: Cell<usize>,
+        refuses: Cell<Option<Errno>>,
         taken: RefCell<Vec<u8>>,
     }
 
     impl Sender for Queue {
         fn send(&self, frames: &[Frame]) -> io::Result<usize> {
+            if let Some(errno) = self.refuses.get() {
+                return Err(errno.into());
+            }
             let sent = frames.len().min(self.room.get());
             self.room.set(self.room.get() - sent);
             self.taken.borrow_mut().extend(frames[..sent].iter().map(|frame| frame[0]));
@@ -311,6 +371,41 @@ mod tests {
         let next = transmitter.deadline(at(500)).expect("they wait");
         transmitter.flush(next).expect("there is room for one");
         assert_eq!(transmitter.deadline(next), Some(next + FULL_QUEUE));
+    }
+
+    fn unsent(transmitter: &Transmitter<Queue>) -> Vec<(usize, Instant)> {
+        transmitter.unsent().map(|(router, since)| (router.0, since)).collect()
+    }
+
+    #[test]
+    fn it_is_known_since_when_no_advert_of_a_router_has_gone_out() {
+        let mut transmitter = Transmitter::over(Queue::default());
+        let advertise = |transmitter: &mut Transmitter<Queue>, now: u64, errno| {
+            transmitter.socket.refuses.set(errno);
+            transmitter.advert(RouterId(1), Frame::from([ADVERT]), false);
+            let result = transmitter.flush(at(now));
+            (result.is_ok(), unsent(transmitter), transmitter.take_sent().count())
+        };
+        let since = |millis| vec![(1, at(millis))];
+        assert_eq!(advertise(&mut transmitter, 0, None), (true, since(0), 0), "the queue is full");
+        for (now, errno) in [(100, Errno::EPERM), (200, Errno::EMSGSIZE), (300, Errno::ENETDOWN)] {
+            assert_eq!(advertise(&mut transmitter, now, Some(errno)), (false, since(0), 0), "{errno}");
+        }
+        transmitter.socket.room.set(1);
+        assert_eq!(advertise(&mut transmitter, 400, None), (true, vec![], 1));
+        assert_eq!(advertise(&mut transmitter, 500, Some(Errno::EPERM)), (false, since(500), 0));
+        transmitter.withdraw(RouterId(1));
+        assert_eq!(unsent(&transmitter), []);
+    }
+
+    #[test]
+    fn a_resignation_waits_a_second_for_room_and_no_longer() {
+        let mut transmitter = Transmitter::over(Queue::default());
+        transmitter.advert(RouterId(0), Frame::from([ADVERT]), true);
+        run(&mut transmitter, 0, 1000);
+        assert!(transmitter.deadline(at(1000)).is_some());
+        run(&mut transmitter, 1000, 1010);
+        assert_eq!((transmitter.deadline(at(1010)), unsent(&transmitter)), (None, vec![]));
     }
 
     #[test]

@@ -105,6 +105,8 @@ pub enum Fault {
     InterfaceRemoved,
     /// It has no address to send from.
     NoAddress,
+    /// It does not take adverts: they are longer than its MTU, or sending them failed for too long.
+    AdvertUnsendable,
 }
 
 impl Origin {
@@ -125,6 +127,7 @@ impl Fault {
             Self::AdminDown => Reason::AdminDown,
             Self::InterfaceRemoved => Reason::InterfaceRemoved,
             Self::NoAddress => Reason::NoAddress,
+            Self::AdvertUnsendable => Reason::AdvertUnsendable,
         }
     }
 }

@@ -299,6 +299,10 @@ impl VirtualRouter {
             Event::InterfaceUp(source) => self.interface = Ok(source),
             Event::InterfaceDown(fault) => {
                 self.interface = Err(fault);
+                // The link is there, and a resignation may be shorter than the advert.
+                if fault == Fault::AdvertUnsendable {
+                    emit(Action::SendAdvert(Priority::RESIGN));
+                }
                 emit(Action::GiveUpAddresses);
                 self.enter(State::Fault(fault), fault.reason(), emit);
             }

@@ -31,6 +31,8 @@ pub enum Reason {
     InterfaceRemoved,
     /// The interface has no address to send from.
     NoAddress,
+    /// The interface does not take our adverts.
+    AdvertUnsendable,
     /// The system refused the virtual addresses.
     AddressRefused,
     /// The machine stood still for longer than the protocol bears.
@@ -45,7 +47,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::StartUp,
         Self::MasterDownTimer,
         Self::HigherPriorityAdvert,
@@ -59,6 +61,7 @@ impl Reason {
         Self::AdminDown,
         Self::InterfaceRemoved,
         Self::NoAddress,
+        Self::AdvertUnsendable,
         Self::AddressRefused,
         Self::ClockGap,
         Self::Group,
@@ -82,6 +85,7 @@ impl Reason {
             Self::AdminDown => "admin-down",
             Self::InterfaceRemoved => "interface-removed",
             Self::NoAddress => "no-address",
+            Self::AdvertUnsendable => "advert-unsendable",
             Self::AddressRefused => "address-refused",
             Self::ClockGap => "clock-gap",
             Self::Group => "group",

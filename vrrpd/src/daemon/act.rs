@@ -38,12 +38,14 @@ impl Daemon {
                 }
                 Action::SendAdvert(priority) => {
                     if let Some(mac) = router.source_mac(link)
-                        && let Some(frame) = router.advert_frame(mac, priority)
+                        && let Some(frame) = router.advert_frame(mac, priority, link.mtu())
                         && let Some(frame) = link.table.seal(&router.config, frame)
                         && let Some(transmitter) = link.transmitter()
                     {
                         transmitter.advert(id, frame, priority == Priority::RESIGN);
-                        router.adverts_sent += 1;
+                    }
+                    if priority != Priority::RESIGN && router.sending.is_on_trial() {
+                        self.try_sending(id);
                     }
                 }
                 Action::AnnounceAddresses => {

@@ -17,6 +17,7 @@ use vrrpd_common::{Instant, MacAddr, Priority, Version};
 use super::groups::Place;
 use super::kernel::KernelSide;
 use super::link::{Link, LinkId};
+use super::sending::{self, Sending};
 use super::spacing::{Patience, Spacing};
 use super::vmac::VmacSide;
 use crate::config::{RouterConfig, VirtualAddress, VmacFallback};
@@ -56,6 +57,8 @@ pub(super) struct Instance {
     pub(super) notices: Spacing<Discriminant<Notice>>,
     /// What was said of adverts that could not be sent.
     pub(super) unsendable: Spacing<()>,
+    /// Whether adverts can be sent.
+    pub(super) sending: Sending,
     /// What was said of addresses that somebody removed.
     pub(super) losses: Spacing<IpAddr>,
     /// How soon what somebody takes away is put back.
@@ -76,6 +79,8 @@ pub(super) struct Instance {
     magic_failed: bool,
     wire: WireAddresses,
     cached: Option<(AdvertKey, Frame)>,
+    /// The address that the last advert was sent from.
+    source: Option<IpAddr>,
 }
 
 /// Whether a virtual address is on the interface on our account.
@@ -184,6 +189,7 @@ impl Instance {
             magic_failed: false,
             notices: Spacing::default(),
             unsendable: Spacing::default(),
+            sending: Sending::default(),
             losses: Spacing::default(),
             patience: Patience::default(),
             scheduled: None,
@@ -198,6 +204,7 @@ impl Instance {
             history: VecDeque::with_capacity(FEW),
             wire,
             cached: None,
+            source: None,
             config,
         }
     }
@@ -330,32 +337,43 @@ impl Instance {
         self.config.auth.key().is_some()
     }
 
-    /// The frame of an advert with this priority, an Authentication Header not sealed yet; `None` while there is no address to send from.
-    pub(super) fn advert_frame(&mut self, mac: MacAddr, priority: Priority) -> Option<Frame> {
-        let key = AdvertKey { mac, source: self.machine.source()?, priority };
+    /// The frame of an advert with this priority, an Authentication Header not sealed yet; `None` while there is no address
+    /// to send from. A resignation is made also when the interface has just become unusable, and names no more addresses than
+    /// fit into `mtu` octets: that the master leaves does not depend on them.
+    pub(super) fn advert_frame(&mut self, mac: MacAddr, priority: Priority, mtu: u32) -> Option<Frame> {
+        let resigns = priority == Priority::RESIGN;
+        let source = self.machine.source().or_else(|| self.source.filter(|_| resigns))?;
+        self.source = Some(source);
+        let key = AdvertKey { mac, source, priority };
         if let Some((made_for, frame)) = &self.cached
             && *made_for == key
         {
             return Some(Rc::clone(frame));
         }
-        let advert = self.advert(priority)?;
+        let all = self.config.addresses.len();
+        let count = if resigns {
+            sending::addresses_that_fit(self.packet_len(), all, self.config.family.address_len(), mtu)
+        } else {
+            all
+        };
+        let advert = self.advert(priority, count)?;
         let mut buffer = vec![0; advert_frame_len(&advert)];
         let frame =
             AdvertFrame { source_mac: mac, source: key.source, checksum: self.config.checksum, advert };
         let length = emit_advert(&frame, &mut buffer)?;
         buffer.truncate(length);
         let frame: Frame = buffer.into();
-        if priority != Priority::RESIGN {
+        if !resigns {
             self.cached = Some((key, Rc::clone(&frame)));
         }
         Some(frame)
     }
 
-    /// What an advert with this priority says.
-    fn advert(&self, priority: Priority) -> Option<VrrpRepr<'_>> {
+    /// What an advert with this priority and the first `count` addresses says.
+    fn advert(&self, priority: Priority, count: usize) -> Option<VrrpRepr<'_>> {
         let addresses = match &self.wire {
-            WireAddresses::Ipv4(addresses) => Addresses::ipv4(addresses).ok()?,
-            WireAddresses::Ipv6(addresses) => Addresses::ipv6(addresses).ok()?,
+            WireAddresses::Ipv4(addresses) => Addresses::ipv4(addresses.get(..count)?).ok()?,
+            WireAddresses::Ipv6(addresses) => Addresses::ipv6(addresses.get(..count)?).ok()?,
         };
         let kind = match self.config.version {
             Version::V2 => Kind::V2 { auth: self.config.auth.in_message() },
@@ -366,8 +384,13 @@ impl Instance {
 
     /// Octets of the IP packet that an advert is.
     pub(super) fn packet_len(&self) -> usize {
-        let advert = self.advert(self.config.priority);
+        let advert = self.advert(self.config.priority, self.config.addresses.len());
         advert.map_or(0, |advert| advert_frame_len(&advert) - ethernet::HEADER_LEN)
+    }
+
+    /// Whether an advert fits into an IP packet of `mtu` octets.
+    pub(super) fn advert_fits(&self, mtu: u32) -> bool {
+        u32::try_from(self.packet_len()).is_ok_and(|octets| octets <= mtu)
     }
 
     /// The frames that announce the addresses, once each.
@@ -543,7 +566,7 @@ impl Instance {
         let resignation = match self.source_mac(link) {
             // Each of these has a number of its own.
             _ if self.is_verified_by_us() => None,
-            Some(mac) => self.advert_frame(mac, Priority::RESIGN),
+            Some(mac) => self.advert_frame(mac, Priority::RESIGN, link.mtu()),
             None => None,
         };
         let left = Transition { from: StateName::Master, to: StateName::Init, reason: Reason::Crash };

@@ -96,6 +96,11 @@ impl Daemon {
         }
         let came_up = interface.admin_up && link.interface.as_ref().is_none_or(|before| !before.admin_up);
         link.note_carrier(interface);
+        let may_send_again = link.interface.as_ref().is_none_or(|before| {
+            before.mtu != interface.mtu
+                || interface.carrier && !before.carrier
+                || interface.admin_up && !before.admin_up
+        });
         let other_mac = link.interface.as_ref().is_none_or(|before| before.mac != interface.mac);
         let is_link_event = link
             .interface
@@ -106,6 +111,11 @@ impl Daemon {
             link.join();
         }
         let routers = link.routers.clone();
+        if may_send_again {
+            for id in &routers {
+                self.may_send_again(*id);
+            }
+        }
         if other_mac {
             for id in &routers {
                 if let Some(router) = self.routers.get_mut(id.0) {

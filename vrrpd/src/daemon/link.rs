@@ -589,6 +589,16 @@ impl Link {
         }
     }
 
+    /// Octets of the longest IP packet that the interface takes.
+    pub(super) fn mtu(&self) -> u32 {
+        self.interface.as_ref().map_or(u32::MAX, |interface| interface.mtu)
+    }
+
+    /// Routers whose last advert has not gone out, and since when none has.
+    pub(super) fn unsent(&self) -> impl Iterator<Item = (RouterId, Instant)> {
+        self.sockets.iter().flat_map(|sockets| sockets.transmitter.unsent())
+    }
+
     pub(super) fn transmitter(&mut self) -> Option<&mut Transmitter> {
         self.sockets.as_mut().map(|sockets| &mut sockets.transmitter)
     }

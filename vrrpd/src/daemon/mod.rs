@@ -17,6 +17,7 @@ mod kernel;
 mod leave;
 mod link;
 mod reload;
+mod sending;
 mod spacing;
 mod start;
 mod vmac;
@@ -74,6 +75,8 @@ pub struct Daemon {
     deadlines: BTreeSet<(Instant, RouterId)>,
     /// When routers put back what somebody has taken away.
     to_put_back: BTreeMap<RouterId, Instant>,
+    /// When routers that gave up, since their adverts did not go out, try again.
+    to_try_sending: BTreeMap<RouterId, Instant>,
     alarm: Alarm,
     readiness: Readiness,
     ready: Vec<u64>,
@@ -155,6 +158,10 @@ impl Daemon {
     async fn turn(&mut self) -> io::Result<Option<Signal>> {
         self.settle_groups();
         self.flush();
+        if self.give_up_unsendable() {
+            self.settle_groups();
+            self.flush();
+        }
         // Behind that: a router that leaves is gone when its last words have been sent, and nothing else may wake us then.
         if self.settle() {
             self.settle_groups();
@@ -211,9 +218,16 @@ impl Daemon {
         let now = clock::now();
         for link in &mut self.links {
             link.flush(now);
+            if let Some(transmitter) = link.transmitter() {
+                for id in transmitter.take_sent() {
+                    let Some(router) = self.routers.get_mut(id.0) else { continue };
+                    router.adverts_sent += 1;
+                    router.sending.succeeded();
+                }
+            }
             for (id, octets, error) in link.unsendable.drain(..) {
                 let Some(router) = self.routers.get_mut(id.0) else { continue };
-                router.adverts_sent = router.adverts_sent.saturating_sub(1);
+                router.sending.refused();
                 if let Some(more) = router.unsendable.admit(now, ()) {
                     error!(router = %router.config.name(), octets, more, %error, "the interface does not take the advert");
                 }
@@ -263,6 +277,7 @@ impl Daemon {
             self.changes_due(),
             put_back,
             self.open_again_at,
+            self.sending_due(),
         ];
         self.alarm.arm(due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
     }
@@ -341,6 +356,7 @@ impl Daemon {
         self.groups.expire(now, &self.readiness);
         self.put_back(now);
         self.open_again(now);
+        self.try_sending_again(now);
         self.look_after_programs(now);
     }
 

@@ -380,6 +380,7 @@ impl Daemon {
         let Some(router) = self.routers.get_mut(id.0) else { return };
         finish_scripts(router);
         router.set_gone();
+        self.to_try_sending.remove(&id);
         let (family, vrid, config) = (router.config.family, router.config.vrid, router.config.clone());
         if let Some(scheduled) = router.scheduled.take() {
             self.deadlines.remove(&(scheduled, id));

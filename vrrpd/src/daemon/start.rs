@@ -258,6 +258,7 @@ impl Daemon {
             service,
             reports,
             to_put_back: BTreeMap::new(),
+            to_try_sending: BTreeMap::new(),
             tickets: HashMap::new(),
             last_ticket: 0,
             commands,
@@ -508,14 +509,14 @@ fn check_privileges() -> Result<(), StartError> {
 }
 
 pub(super) fn check_length(router: &Instance, link: &Link) -> Result<(), StartError> {
-    let (octets, mtu) = (router.packet_len(), link.interface.as_ref().map_or(u32::MAX, |there| there.mtu));
-    if u32::try_from(octets).is_ok_and(|octets| octets <= mtu) {
+    let mtu = link.mtu();
+    if router.advert_fits(mtu) {
         return Ok(());
     }
     Err(StartError::TooManyAddresses {
         router: router.config.name().to_string(),
         count: router.config.addresses.len(),
-        octets,
+        octets: router.packet_len(),
         interface: link.name.clone(),
         mtu,
     })
@@ -578,9 +579,12 @@ fn publish(rundir: &mut RunDir, source: &Source, base: &str, routers: &[Instance
 pub(super) fn usable(router: &Instance, link: &Link) -> Result<IpAddr, Fault> {
     let virtual_addresses: Vec<IpAddr> =
         router.config.addresses.iter().map(|address| address.address).collect();
-    link.interface.as_ref().map_or(Err(Fault::InterfaceRemoved), |interface| {
-        interface.usable(router.config.family, &virtual_addresses)
-    })
+    let interface = link.interface.as_ref().ok_or(Fault::InterfaceRemoved)?;
+    let source = interface.usable(router.config.family, &virtual_addresses)?;
+    if router.sending.is_pausing() || !router.advert_fits(interface.mtu) {
+        return Err(Fault::AdvertUnsendable);
+    }
+    Ok(source)
 }
 
 /// Tells the interface what adverts of the router have to look like.

@@ -161,6 +161,12 @@ impl Macvlan {
     ) -> io::Result<()> {
         self.enforce(name);
         let mut up = LinkUnspec::new_with_index(index).up();
+        // The kernel makes it smaller together with the one of the interface below, and not larger.
+        if let Some(mtu) = mirror.borrow().get(self.parent).map(|parent| parent.mtu)
+            && mirror.borrow().get(index).is_some_and(|link| link.mtu != mtu)
+        {
+            up = up.mtu(mtu);
+        }
         // Somebody may have given it another one.
         if mirror.borrow().get(index).is_some_and(|link| link.mac != Some(self.mac)) {
             up = up.address(self.mac.0.to_vec());

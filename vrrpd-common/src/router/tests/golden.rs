@@ -79,6 +79,7 @@ pub(super) fn events() -> Vec<(&'static str, Event)> {
         ("advert 150", Event::Advert(advert(150, LOWER_ADDRESS))),
         ("interface up", Event::InterfaceUp(OURS)),
         ("link down", Event::InterfaceDown(Fault::LinkDown)),
+        ("advert unsendable", Event::InterfaceDown(Fault::AdvertUnsendable)),
         ("stand back", Event::StandBack(Origin::Operator)),
         ("resume", Event::Resume(Origin::Operator)),
         ("priority 90", Event::Priority(Priority(90))),
