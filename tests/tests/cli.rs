@@ -144,6 +144,35 @@ fn help_and_version_are_given() {
 }
 
 #[test]
+fn imported_configuration_is_printed_and_its_exit_status_says_what_is_left_out() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let instance =
+        "vrrp_instance V {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.9/24 }\n";
+    for (name, text, code) in [
+        ("whole", format!("{instance}}}\n"), 0),
+        ("part", format!("{instance}track_interface {{ eth1 }}\n}}\n"), 1),
+        ("wrong", instance.to_owned(), 2),
+        ("script", "/usr/sbin/vrrpd -i eth0 -v 51 192.0.2.9/24 &\n".to_owned(), 0),
+    ] {
+        fs::write(path(name), text).expect("it is ours");
+        let finished = a.run(binary("vrrpd"), ["--import", &path(name)]);
+        assert_eq!(finished.code, code, "{name}: {finished:?}");
+        assert_eq!(finished.stderr.contains(&format!("{}:", path(name))), code != 0, "{name}: {finished:?}");
+        if code < 2 {
+            fs::write(path("vrrpd.toml"), &finished.stdout).expect("it is ours");
+            let checked = a.run(binary("vrrpd"), ["--config", &path("vrrpd.toml"), "--check"]);
+            assert_eq!(checked.code, 0, "{name}: {}: {checked:?}", finished.stdout);
+        }
+    }
+    let missing = a.run(binary("vrrpd"), ["--import", &path("missing")]);
+    assert!(missing.code == 2 && missing.stderr.contains(&path("missing")), "{missing:?}");
+    assert_eq!(a.run(binary("vrrpd"), ["--import-as", "vrrpd"]).code, 2);
+}
+
+#[test]
 fn without_root_there_is_one_clear_line_and_exit_code_1() {
     let lab = Lab::new();
     let [a] = lab.hosts();

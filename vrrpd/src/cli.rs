@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, ValueEnum};
 
 use crate::config::{Key, OptionError, RouterOptions, value};
+use crate::import::Format;
 
 /// VRRP daemon: gives routers and servers a shared virtual IP address.
 #[derive(Debug, Parser)]
@@ -14,7 +15,7 @@ use crate::config::{Key, OptionError, RouterOptions, value};
     disable_version_flag = true,
     args_override_self = true,
     allow_negative_numbers = true,
-    override_usage = "vrrpd -i IF -v VRID [OPTIONS] ADDR[/LEN]...\n       vrrpd --config FILE [--check] [OPTIONS]"
+    override_usage = "vrrpd -i IF -v VRID [OPTIONS] ADDR[/LEN]...\n       vrrpd --config FILE [--check] [OPTIONS]\n       vrrpd --import FILE"
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -27,6 +28,19 @@ pub struct Cli {
     /// Say whether the configuration is right, and do nothing else
     #[arg(long)]
     pub check: bool,
+
+    /// Read a keepalived.conf, or a script with command lines of Vrrpd, print it as a configuration file on stdout, and
+    /// report on stderr what is left out. Exit status: 0 all carried over, 1 something left out, 2 not readable
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "check"])]
+    pub import: Option<PathBuf>,
+
+    /// What FILE is; without it, its text decides
+    #[arg(long, value_name = "FORMAT", requires = "import")]
+    pub import_as: Option<Format>,
+
+    /// What keepalived's @ conditions are compared with, like keepalived's -i [default: the host's name]
+    #[arg(long, value_name = "ID", requires = "import")]
+    pub import_id: Option<String>,
 
     /// All vrrpd processes of this machine that have -M are one group of N, 1 to 9: they are master together or not
     /// at all

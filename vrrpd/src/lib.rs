@@ -12,6 +12,7 @@ pub mod control;
 pub mod daemon;
 pub mod datapath;
 pub mod guardian;
+pub mod import;
 pub mod interface;
 pub mod journal;
 pub mod limits;

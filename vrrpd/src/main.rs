@@ -11,6 +11,7 @@ use vrrpd::cli::Cli;
 use vrrpd::config::{self, Configuration, GroupConfig, RouterConfig, RouterOptions};
 use vrrpd::daemon::{Daemon, Source};
 use vrrpd::guardian::{Guardian, Part};
+use vrrpd::import;
 use vrrpd::logging::{self, Target};
 use vrrpd::printable::printable;
 use vrrpd::sys::memory;
@@ -23,6 +24,9 @@ const BLOCKING_THREADS: usize = 2;
 fn main() -> ExitCode {
     memory::keep_little();
     let cli = Cli::parse();
+    if let Some(path) = &cli.import {
+        return import(path, &cli);
+    }
     let role = background::role(cli.foreground);
     // As long as there is little in memory, and one thread.
     let guardian = match role {
@@ -80,6 +84,26 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints another daemon's configuration as one of ours.
+fn import(path: &Path, cli: &Cli) -> ExitCode {
+    let system = import::System::new(cli.import_id.clone());
+    let imported = match import::import(path, cli.import_as, &system) {
+        Ok(imported) => imported,
+        Err(error) => {
+            say(&error.to_string());
+            return ExitCode::from(USAGE);
+        }
+    };
+    for remark in &imported.remarks {
+        let _ = writeln!(io::stderr(), "{remark}");
+    }
+    if writeln!(io::stdout(), "{}", import::render(&imported).trim_end()).is_err() || !imported.is_complete()
+    {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
 }
 
 /// Where the log goes.

@@ -1,0 +1,57 @@
+//! A line of `virtual_ipaddress`.
+
+use crate::config::value;
+
+/// An address of a Master, as keepalived writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    /// `10.0.0.1`, `10.0.0.1/24`, `fe80::1/64`
+    pub(super) text: String,
+    /// `dev`
+    pub(super) interface: Option<String>,
+    /// What else the line says, each keyword with its value if it takes one.
+    pub(super) others: Vec<String>,
+}
+
+/// Keywords of an address that take a value.
+const WITH_VALUE: [&str; 7] = ["dev", "label", "scope", "brd", "broadcast", "peer", "preferred_lft"];
+/// Keywords that change nothing here: IPv6 addresses are always added without duplicate address detection.
+const WITHOUT_EFFECT: [&str; 1] = ["-nodad"];
+
+impl Address {
+    /// Reads the words of a line; the error says what is wrong.
+    pub(super) fn read(words: &[String]) -> Result<Self, String> {
+        let (first, rest) = words.split_first().ok_or("an address is missing")?;
+        value::address(first)?;
+        let mut address = Self { text: first.clone(), interface: None, others: Vec::new() };
+        let mut rest = rest.iter();
+        while let Some(keyword) = rest.next() {
+            if !WITH_VALUE.contains(&keyword.as_str()) {
+                if !WITHOUT_EFFECT.contains(&keyword.as_str()) {
+                    address.others.push(keyword.clone());
+                }
+                continue;
+            }
+            let value = rest.next().ok_or_else(|| format!("{keyword} has no value"))?;
+            match keyword.as_str() {
+                "dev" => address.interface = Some(value.clone()),
+                // What `ip address add` does without being told.
+                "brd" | "broadcast" if value == "-" => {}
+                "scope" if value == "global" => {}
+                _ => address.others.push(format!("{keyword} {value}")),
+            }
+        }
+        Ok(address)
+    }
+
+    /// Whether it is an IPv6 address.
+    pub(super) fn is_ipv6(&self) -> bool {
+        self.text.contains(':')
+    }
+
+    /// Whether it is an IPv6 address of the link, as the first one of a router has to be (RFC 9568 §5.2.9).
+    pub(super) fn is_link_local(&self) -> bool {
+        let address = self.text.split('/').next().unwrap_or_default();
+        address.parse::<std::net::Ipv6Addr>().is_ok_and(|address| address.is_unicast_link_local())
+    }
+}

@@ -1,0 +1,471 @@
+//! A `vrrp_instance` as a router.
+
+use std::fmt::Write as _;
+
+use super::super::{ImportError, Imported, RemarkKind, Router};
+use super::address::Address;
+use super::translate::{Defaults, Garp, garp};
+use super::tree::Node;
+use crate::config::{Key, value};
+
+/// keepalived uses this many characters of `auth_pass`.
+const PASSWORD_LEN: usize = 8;
+
+/// Words that change nothing here, or ask for what this daemon does anyway.
+const WITHOUT_EFFECT: [&str; 12] = [
+    "native_ipv6",
+    "preempt",
+    "accept",
+    "debug",
+    "linkbeat_use_polling",
+    "kernel_rx_buf_size",
+    "skip_check_adv_addr",
+    "promote_secondaries",
+    "vmac_xmit_base",
+    "lower_prio_no_advert",
+    "higher_prio_send_advert",
+    "old_unicast_checksum",
+];
+
+/// Words behind which keepalived wants something, or does not start.
+const NEEDS_VALUE: [&str; 24] = [
+    "interface",
+    "virtual_router_id",
+    "priority",
+    "state",
+    "version",
+    "advert_int",
+    "mcast_src_ip",
+    "mcast_dst_ip",
+    "unicast_src_ip",
+    "unicast_ttl",
+    "preempt_delay",
+    "auth_type",
+    "auth_pass",
+    "garp_master_delay",
+    "garp_master_repeat",
+    "garp_master_refresh",
+    "garp_master_refresh_repeat",
+    "garp_lower_prio_delay",
+    "garp_lower_prio_repeat",
+    "notify",
+    "notify_master",
+    "notify_backup",
+    "notify_fault",
+    "notify_stop",
+];
+
+/// Words that are left out, with the reason.
+const LEFT_OUT: [(&[&str], &str); 13] = [
+    (
+        &["track_script", "track_process", "track_file", "track_interface", "track_bfd"],
+        "checks that change the priority are not supported",
+    ),
+    (
+        &["unicast_peer", "unicast_src_ip", "unicast_ttl", "check_unicast_src", "unicast_fault_no_peer"],
+        "unicast is not supported",
+    ),
+    (&["mcast_src_ip", "track_src_ip"], "advertisements come from the first address of the interface"),
+    (&["mcast_dst_ip"], "advertisements go to the group of the RFC, 224.0.0.18 or ff02::12"),
+    (
+        &["virtual_routes", "virtual_rules"],
+        "routes and rules are not supported; a script (`up`, `down`) can set them",
+    ),
+    (&["virtual_ipaddress_excluded"], "every address of a router is advertised"),
+    (&["preempt_delay"], "a delay of preemption is not supported"),
+    (&["notify_stop", "notify_master_rx_lower_pri"], "no script is called for this"),
+    (
+        &["notify_deleted", "notify_priority_changes"],
+        "FIFOs are not supported; `atropos --events` prints transitions",
+    ),
+    (&["no_accept"], "packets to the addresses are always accepted"),
+    (&["use_ipvlan", "use_vmac_addr", "vrf"], "not supported"),
+    (&["dont_track_primary"], "a router whose interface is down is in the state fault"),
+    (&["smtp_alert", "smtp_alert_vrrp"], "no mail is sent; a script (`up`, `down`) can send one"),
+];
+
+/// What the lines of an instance say, as far as it depends on more than one of them.
+#[derive(Default)]
+struct Instance {
+    addresses: Vec<(Node, Address)>,
+    is_master: bool,
+    nopreempt: Option<Node>,
+    version: Option<bool>,
+    is_strict: Option<bool>,
+    auth_type: Option<Node>,
+    auth_pass: Option<Node>,
+    interval: Option<Node>,
+    notify: Option<Node>,
+    notify_master: Option<Node>,
+    notify_backup: Option<Node>,
+    notify_fault: Option<Node>,
+    garp_repeat: Option<String>,
+    garp_delay: Option<String>,
+    garp_refresh: Option<String>,
+}
+
+/// The router, or `None` where nothing of it can run here.
+pub(super) fn translate(
+    node: &Node,
+    defaults: &Defaults,
+    imported: &mut Imported,
+) -> Result<Option<Router>, ImportError> {
+    let name = node.argument().unwrap_or_default();
+    let mut router = Router { name: Some(format!("vrrp_instance {name}")), settings: Vec::new() };
+    let mut instance = Instance::default();
+    for line in node.children() {
+        instance.line(line, &mut router, imported)?;
+    }
+    for (key, keyword) in [(Key::Interface, "interface"), (Key::Vrid, "virtual_router_id")] {
+        if router.get(key).is_none() {
+            return Err(
+                node.wrong(format!("vrrp_instance {name} has no valid {keyword}; keepalived refuses it too"))
+            );
+        }
+    }
+    if let Some(peers) = node.children().iter().find(|line| line.keyword() == "unicast_peer") {
+        // With multicast in place of unicast, it would not hear its peers and become a second master.
+        imported.remark(
+            &peers.place,
+            RemarkKind::LeftOut,
+            "vrrp_instance",
+            format!("{name} talks to its peers by unicast, which is not supported"),
+        );
+        return Ok(None);
+    }
+    if !instance.addresses(node, &mut router, imported) {
+        return Ok(None);
+    }
+    if instance.is_strict(defaults) && router.get(Key::Priority) != Some("255") {
+        imported.remark(
+            &node.place,
+            RemarkKind::LeftOut,
+            "vrrp_strict",
+            format!("packets to the addresses of {name} are accepted; keepalived drops them"),
+        );
+    }
+    instance.finish(&mut router, defaults, imported);
+    Ok(Some(router))
+}
+
+impl Instance {
+    fn line(&mut self, line: &Node, router: &mut Router, imported: &mut Imported) -> Result<(), ImportError> {
+        let argument = line.argument().unwrap_or_default();
+        check_value(line)?;
+        match line.keyword() {
+            "interface" => match value::interface(argument) {
+                Ok(interface) => router.set(Key::Interface, interface),
+                Err(message) => return Err(line.wrong(message)),
+            },
+            "virtual_router_id" => match value::vrid(argument) {
+                Ok(_) => router.set(Key::Vrid, argument),
+                Err(message) => return Err(line.wrong(message)),
+            },
+            "priority" => match value::priority(argument) {
+                Ok(_) => router.set(Key::Priority, argument),
+                Err(_) => imported.remark(
+                    &line.place,
+                    RemarkKind::LeftOut,
+                    "priority",
+                    format!("{argument:?} is not a number from 1 to 255; keepalived takes 100 instead"),
+                ),
+            },
+            "state" => self.is_master = argument == "MASTER",
+            "nopreempt" => self.nopreempt = Some(line.clone()),
+            "version" => self.version = Some(argument == "3"),
+            "strict_mode" => self.is_strict = Some(!matches!(argument, "off" | "false" | "no")),
+            "advert_int" => self.interval = Some(line.clone()),
+            "use_vmac" => {
+                router.set(Key::Vmac, "macvlan");
+                if !argument.is_empty() {
+                    imported.remark(
+                        &line.place,
+                        RemarkKind::Differs,
+                        "use_vmac",
+                        format!("the link is called vrrp4.VRID or vrrp6.VRID, not {argument}"),
+                    );
+                }
+            }
+            "authentication" => {
+                for child in line.children() {
+                    check_value(child)?;
+                    match child.keyword() {
+                        "auth_type" => self.auth_type = Some(child.clone()),
+                        "auth_pass" => self.auth_pass = Some(child.clone()),
+                        keyword => imported.remark(
+                            &child.place,
+                            RemarkKind::LeftOut,
+                            keyword,
+                            "keepalived does not know this either and ignores it",
+                        ),
+                    }
+                }
+            }
+            "virtual_ipaddress" => {
+                for entry in line.children() {
+                    match Address::read(&entry.words) {
+                        Ok(address) => self.addresses.push((entry.clone(), address)),
+                        Err(message) => imported.remark(
+                            &entry.place,
+                            RemarkKind::LeftOut,
+                            entry.keyword(),
+                            format!("{message}; keepalived ignores it too"),
+                        ),
+                    }
+                }
+            }
+            "garp_master_repeat" => self.garp_repeat = garp(line, Garp::REPEAT, imported),
+            "garp_master_delay" => self.garp_delay = garp(line, Garp::SECONDS, imported),
+            "garp_master_refresh" => self.garp_refresh = garp(line, Garp::SECONDS, imported),
+            "garp_master_refresh_repeat" | "garp_lower_prio_repeat" | "garp_lower_prio_delay" => imported
+                .remark(
+                    &line.place,
+                    RemarkKind::Differs,
+                    line.keyword(),
+                    "each time an address is announced as often as garp-count says",
+                ),
+            "notify" => self.notify = Some(line.clone()),
+            "notify_master" => self.notify_master = Some(line.clone()),
+            "notify_backup" => self.notify_backup = Some(line.clone()),
+            "notify_fault" => self.notify_fault = Some(line.clone()),
+            keyword if WITHOUT_EFFECT.contains(&keyword) => {}
+            keyword => {
+                let reason = LEFT_OUT.iter().find(|(keywords, _)| keywords.contains(&keyword));
+                let reason =
+                    reason.map_or("keepalived does not know this either and ignores it", |(_, why)| why);
+                imported.remark(&line.place, RemarkKind::LeftOut, keyword, reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries the addresses over; false if none is left that this router could have.
+    fn addresses(&self, node: &Node, router: &mut Router, imported: &mut Imported) -> bool {
+        let interface = router.get(Key::Interface).unwrap_or_default().to_owned();
+        let Some((_, first)) = self.addresses.first() else {
+            imported.remark(
+                &node.place,
+                RemarkKind::LeftOut,
+                "vrrp_instance",
+                "a router without addresses in virtual_ipaddress is not supported",
+            );
+            return false;
+        };
+        if first.is_ipv6() && !first.is_link_local() {
+            imported.remark(
+                &node.place,
+                RemarkKind::LeftOut,
+                "vrrp_instance",
+                "the first IPv6 address has to be link-local (RFC 9568 §5.2.9): add one like fe80::1 in front",
+            );
+            return false;
+        }
+        for (line, address) in &self.addresses {
+            if address.is_ipv6() != first.is_ipv6() {
+                imported.remark(
+                    &line.place,
+                    RemarkKind::LeftOut,
+                    &address.text,
+                    "the addresses of a router are of one family; keepalived does not advertise this one either",
+                );
+                continue;
+            }
+            if address.interface.as_ref().is_some_and(|other| *other != interface) {
+                imported.remark(
+                    &line.place,
+                    RemarkKind::LeftOut,
+                    &address.text,
+                    format!("addresses are put on {interface} only"),
+                );
+                continue;
+            }
+            if !address.others.is_empty() {
+                imported.remark(
+                    &line.place,
+                    RemarkKind::LeftOut,
+                    &address.others.join(" "),
+                    format!("{} is added without it", address.text),
+                );
+            }
+            router.set(Key::Addresses, address.text.clone());
+        }
+        if router.get(Key::Addresses).is_none() {
+            imported.remark(
+                &node.place,
+                RemarkKind::LeftOut,
+                "vrrp_instance",
+                "none of its addresses can be carried over",
+            );
+            return false;
+        }
+        true
+    }
+
+    fn finish(&self, router: &mut Router, defaults: &Defaults, imported: &mut Imported) {
+        let is_ipv6 = self.addresses.first().is_some_and(|(_, address)| address.is_ipv6());
+        let is_v3 = is_ipv6 || self.version.unwrap_or(defaults.is_v3);
+        router.set(Key::Protocol, if is_v3 { "v3" } else { "v2" });
+        if router.get(Key::Vmac).is_none() {
+            router.set(Key::Vmac, "none");
+        }
+        self.interval(router, is_v3, imported);
+        if let Some(line) = &self.nopreempt {
+            if self.is_master {
+                imported.remark(
+                    &line.place,
+                    RemarkKind::Differs,
+                    "nopreempt",
+                    "does not count beside `state MASTER`, as with keepalived: this router preempts",
+                );
+            } else {
+                router.set(Key::Preempt, "false");
+            }
+        }
+        self.authentication(router, is_v3, self.is_strict(defaults), imported);
+        self.scripts(router, imported);
+        self.announcements(router, &defaults.garp);
+    }
+
+    fn is_strict(&self, defaults: &Defaults) -> bool {
+        self.is_strict.unwrap_or(defaults.is_strict)
+    }
+
+    fn interval(&self, router: &mut Router, is_v3: bool, imported: &mut Imported) {
+        let Some(line) = &self.interval else { return };
+        let text = line.argument().unwrap_or_default();
+        let Ok(seconds) = text.parse::<f64>() else {
+            imported.remark(
+                &line.place,
+                RemarkKind::LeftOut,
+                "advert_int",
+                format!("{text:?} is not a number of seconds; keepalived takes 1 instead"),
+            );
+            return;
+        };
+        let longest = if is_v3 { 40.95 } else { 255.0 };
+        if !is_v3 && seconds.fract() != 0.0 || !(0.01..=longest).contains(&seconds) {
+            let range = if is_v3 { "0.01 to 40.95 seconds" } else { "whole seconds from 1 to 255" };
+            imported.remark(
+                &line.place,
+                RemarkKind::LeftOut,
+                "advert_int",
+                format!("{text} is not possible in version {}: {range}", if is_v3 { 3 } else { 2 }),
+            );
+            return;
+        }
+        router.set(Key::Interval, text);
+    }
+
+    fn authentication(&self, router: &mut Router, is_v3: bool, is_strict: bool, imported: &mut Imported) {
+        let Some(kind) = &self.auth_type else { return };
+        if is_v3 || is_strict {
+            let why = if is_v3 { "version 3 has no authentication" } else { "vrrp_strict turns it off" };
+            imported.remark(
+                &kind.place,
+                RemarkKind::Differs,
+                "auth_type",
+                format!("{why}; keepalived drops it too"),
+            );
+            return;
+        }
+        let password = self.auth_pass.as_ref().and_then(Node::argument).unwrap_or_default();
+        let octets = &password.as_bytes()[..password.len().min(PASSWORD_LEN)];
+        match kind.argument().unwrap_or_default() {
+            "PASS" | "AH" if password.is_empty() => imported.remark(
+                &kind.place,
+                RemarkKind::LeftOut,
+                "auth_type",
+                "there is no auth_pass; keepalived does without authentication too",
+            ),
+            "PASS" => match std::str::from_utf8(octets) {
+                Ok(text) => router.set(Key::Auth, format!("pw/{text}")),
+                Err(_) => imported.remark(
+                    &kind.place,
+                    RemarkKind::LeftOut,
+                    "auth_pass",
+                    "its first 8 octets, which keepalived uses, end within a character",
+                ),
+            },
+            "AH" => {
+                let mut key = "ah/0x".to_owned();
+                for octet in octets {
+                    let _ = write!(key, "{octet:02x}");
+                }
+                router.set(Key::Auth, key);
+            }
+            other => imported.remark(
+                &kind.place,
+                RemarkKind::LeftOut,
+                "auth_type",
+                format!("{other:?} is neither PASS nor AH; keepalived does without authentication too"),
+            ),
+        }
+    }
+
+    /// `up` and `down` are called for what keepalived has `notify_master`, `notify_backup` and `notify_fault` for.
+    fn scripts(&self, router: &mut Router, imported: &mut Imported) {
+        let backup = self.notify_backup.as_ref().or(self.notify.as_ref());
+        for (key, line) in
+            [(Key::Up, self.notify_master.as_ref().or(self.notify.as_ref())), (Key::Down, backup)]
+        {
+            let Some(line) = line else { continue };
+            let script = line.argument().unwrap_or_default();
+            if script.split_whitespace().count() != 1 || line.words.len() > 2 {
+                imported.remark(
+                    &line.place,
+                    RemarkKind::LeftOut,
+                    line.keyword(),
+                    "a script is a path, without arguments and user",
+                );
+                continue;
+            }
+            router.set(key, script);
+            imported.remark(
+                &line.place,
+                RemarkKind::Differs,
+                line.keyword(),
+                "called with INSTANCE, the name of the router here, the state and the priority, and VRRP_… variables",
+            );
+        }
+        let said = |line: &Option<Node>| line.as_ref().and_then(Node::argument).map(str::to_owned);
+        if let Some(fault) = &self.notify_fault
+            && fault.argument() != backup.and_then(Node::argument)
+        {
+            imported.remark(
+                &fault.place,
+                RemarkKind::LeftOut,
+                "notify_fault",
+                "the script of `down` is called for a fault as well, with VRRP_STATE=FAULT",
+            );
+        }
+        if let Some(notify) = &self.notify
+            && (said(&self.notify_master).is_some() || said(&self.notify_backup).is_some())
+        {
+            imported.remark(
+                &notify.place,
+                RemarkKind::LeftOut,
+                "notify",
+                "one script is called for each state: that of notify_master or notify_backup",
+            );
+        }
+    }
+
+    fn announcements(&self, router: &mut Router, defaults: &Garp) {
+        let repeat = self.garp_repeat.as_ref().unwrap_or(&defaults.repeat);
+        let delay = self.garp_delay.as_ref().unwrap_or(&defaults.delay);
+        let refresh = self.garp_refresh.as_ref().unwrap_or(&defaults.refresh);
+        router.set(Key::GarpCount, repeat.clone());
+        router.set(Key::GarpDelay, delay.clone());
+        if refresh != "0" {
+            router.set(Key::GarpInterval, refresh.clone());
+        }
+    }
+}
+
+/// An error where keepalived wants a value and finds none.
+fn check_value(line: &Node) -> Result<(), ImportError> {
+    if line.argument().is_none() && NEEDS_VALUE.contains(&line.keyword()) {
+        return Err(line.wrong(format!("{} has no value; keepalived refuses it too", line.keyword())));
+    }
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! keepalived.conf: [`text`] resolves comments, conditions, variables and includes, [`tree`] finds the blocks,
+//! [`translate`] says what each keyword is here.
+
+mod address;
+mod instance;
+mod text;
+mod translate;
+mod tree;
+
+use std::path::Path;
+
+use super::{ImportError, Imported, Surroundings};
+
+/// Whether a text looks like keepalived.conf.
+pub(super) fn is_likely(text: &str) -> bool {
+    const BLOCKS: [&str; 6] =
+        ["vrrp_instance", "vrrp_sync_group", "vrrp_script", "global_defs", "virtual_server", "include"];
+    text.lines().any(|line| {
+        let first = line.split(|c: char| c.is_whitespace() || c == '{').find(|word| !word.is_empty());
+        first.is_some_and(|word| BLOCKS.contains(&word))
+    })
+}
+
+/// Imports a file with this text.
+pub(super) fn import(
+    path: &Path,
+    text: &str,
+    surroundings: &dyn Surroundings,
+) -> Result<Imported, ImportError> {
+    let lines = text::lines(path, text, surroundings)?;
+    let nodes = tree::nodes(&lines)?;
+    translate::translate(path, &nodes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! What the blocks of keepalived.conf are here.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use super::super::{Group, ImportError, Imported, Place, RemarkKind};
+use super::instance;
+use super::tree::Node;
+
+/// What `global_defs` says for all instances.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Defaults {
+    /// `vrrp_version 3`
+    pub(super) is_v3: bool,
+    /// `vrrp_strict`
+    pub(super) is_strict: bool,
+    /// How addresses are announced.
+    pub(super) garp: Garp,
+}
+
+/// keepalived's schedule of gratuitous ARP.
+#[derive(Clone, Debug)]
+pub(super) struct Garp {
+    /// Announcements of an address each time.
+    pub(super) repeat: String,
+    /// Seconds until the second time; 0: no second time.
+    pub(super) delay: String,
+    /// Seconds between further times; 0: none.
+    pub(super) refresh: String,
+}
+
+impl Garp {
+    /// Announcements each time that can be configured here.
+    pub(super) const REPEAT: RangeInclusive<u32> = 1..=255;
+    /// Seconds that keepalived takes.
+    pub(super) const SECONDS: RangeInclusive<u32> = 0..=86_400;
+}
+
+impl Default for Garp {
+    fn default() -> Self {
+        Self { repeat: "5".to_owned(), delay: "5".to_owned(), refresh: "0".to_owned() }
+    }
+}
+
+/// Blocks and lines at the top that are left out, with the reason.
+const LEFT_OUT: [(&[&str], &str); 7] = [
+    (
+        &["virtual_server", "virtual_server_group", "SSL"],
+        "IPVS load balancing is not part of this daemon; keepalived can go on doing it with this block alone",
+    ),
+    (
+        &["vrrp_script", "vrrp_track_process", "track_process", "vrrp_track_file", "track_file"],
+        "checks that change the priority are not supported",
+    ),
+    (
+        &["static_ipaddress", "static_routes", "static_rules", "static_track_group"],
+        "addresses, routes and rules that do not depend on VRRP belong into the network configuration of the system",
+    ),
+    (&["bfd_instance"], "BFD is not supported"),
+    (&["net_namespace", "net_namespace_ipvs"], "start vrrpd in that namespace: ip netns exec NAME vrrpd …"),
+    (&["interface_up_down_delays"], "a link that goes down counts at once"),
+    (
+        &["garp_group"],
+        "announcements are sent without pauses; --garp-count and --garp-delay say how many and when",
+    ),
+];
+
+/// Words of `global_defs` that decide nothing about VRRP.
+const GLOBAL_WITHOUT_EFFECT: [&str; 24] = [
+    "router_id",
+    "enable_script_security",
+    "process_names",
+    "process_name",
+    "vrrp_process_name",
+    "checker_process_name",
+    "bfd_process_name",
+    "tmp_config_directory",
+    "config_save_dir",
+    "dynamic_interfaces",
+    "vrrp_skip_check_adv_addr",
+    "vrrp_lower_prio_no_advert",
+    "vrrp_iptables",
+    "vrrp_ipsets",
+    "nftables",
+    "nftables_priority",
+    "nftables_counters",
+    "nftables_ifindex",
+    "vrrp_garp_interval",
+    "vrrp_gna_interval",
+    "vrrp_priority",
+    "vrrp_no_swap",
+    "max_auto_priority",
+    "log_unknown_vrids",
+];
+
+/// The routers and groups of a configuration.
+pub(super) fn translate(file: &Path, nodes: &[Node]) -> Result<Imported, ImportError> {
+    if nodes.iter().all(|node| node.keyword() != "vrrp_instance") {
+        let place = Place { file: file.into(), line: 1 };
+        return Err(ImportError::Wrong { place, message: "there is no vrrp_instance".to_owned() });
+    }
+    let mut imported = Imported::default();
+    let mut defaults = Defaults::default();
+    for node in nodes.iter().filter(|node| node.keyword() == "global_defs") {
+        for child in node.children() {
+            global(child, &mut defaults, &mut imported);
+        }
+    }
+    let mut instances = BTreeMap::new();
+    for node in nodes {
+        match node.keyword() {
+            "global_defs"
+            | "vrrp_sync_group"
+            | "linkbeat_use_polling"
+            | "linkbeat_interfaces"
+            | "instance"
+            | "use_pid_dir"
+            | "child_wait_time" => {}
+            "vrrp_instance" => {
+                let name = node.argument().ok_or_else(|| node.wrong("vrrp_instance has no name"))?.to_owned();
+                if instances.contains_key(&name) {
+                    // keepalived starts without the second one.
+                    imported.remark(
+                        &node.place,
+                        RemarkKind::LeftOut,
+                        "vrrp_instance",
+                        format!("there are two of the name {name}; keepalived uses the first"),
+                    );
+                    continue;
+                }
+                if let Some(router) = instance::translate(node, &defaults, &mut imported)? {
+                    instances.insert(name, imported.routers.len());
+                    imported.routers.push(router);
+                }
+            }
+            keyword => {
+                let reason = LEFT_OUT.iter().find(|(keywords, _)| keywords.contains(&keyword));
+                let reason =
+                    reason.map_or("keepalived does not know this either and ignores it", |(_, why)| why);
+                imported.remark(&node.place, RemarkKind::LeftOut, keyword, reason);
+            }
+        }
+    }
+    for node in nodes.iter().filter(|node| node.keyword() == "vrrp_sync_group") {
+        group(node, &instances, &mut imported);
+    }
+    imported.remarks.sort_by_key(|remark| (remark.place.file.clone(), remark.place.line));
+    Ok(imported)
+}
+
+fn global(node: &Node, defaults: &mut Defaults, imported: &mut Imported) {
+    let value = node.argument().unwrap_or_default();
+    let mut schedule = |to: &mut String, range| {
+        if let Some(value) = garp(node, range, imported) {
+            *to = value;
+        }
+    };
+    match node.keyword() {
+        "vrrp_version" => defaults.is_v3 = value == "3",
+        "vrrp_strict" => defaults.is_strict = true,
+        "vrrp_garp_master_repeat" => schedule(&mut defaults.garp.repeat, Garp::REPEAT),
+        "vrrp_garp_master_delay" => schedule(&mut defaults.garp.delay, Garp::SECONDS),
+        "vrrp_garp_master_refresh" => schedule(&mut defaults.garp.refresh, Garp::SECONDS),
+        "vrrp_min_garp" if !matches!(value, "off" | "false" | "no") => {
+            defaults.garp = Garp { repeat: "1".to_owned(), delay: "0".to_owned(), ..defaults.garp.clone() };
+        }
+        "vrrp_min_garp" => {}
+        "script_user" if value == "root" => {}
+        "script_user" => imported.remark(
+            &node.place,
+            RemarkKind::LeftOut,
+            "script_user",
+            "scripts run as the user of the daemon",
+        ),
+        "notification_email"
+        | "notification_email_from"
+        | "smtp_server"
+        | "smtp_connect_timeout"
+        | "smtp_helo_name"
+        | "smtp_alert"
+        | "smtp_alert_vrrp"
+        | "smtp_alert_checker"
+        | "no_email_faults" => {
+            imported.remark(
+                &node.place,
+                RemarkKind::LeftOut,
+                node.keyword(),
+                "no mail is sent; a script (`up`, `down`) or `atropos --events` can tell others of a transition",
+            );
+        }
+        "vrrp_mcast_group4" | "vrrp_mcast_group6" => imported.remark(
+            &node.place,
+            RemarkKind::LeftOut,
+            node.keyword(),
+            "advertisements go to the group of the RFC, 224.0.0.18 or ff02::12",
+        ),
+        keyword if GLOBAL_WITHOUT_EFFECT.contains(&keyword) => {}
+        keyword => imported.remark(&node.place, RemarkKind::LeftOut, keyword, "not supported"),
+    }
+}
+
+/// A number of the schedule of announcements.
+pub(super) fn garp(node: &Node, range: RangeInclusive<u32>, imported: &mut Imported) -> Option<String> {
+    let text = node.argument().unwrap_or_default();
+    if text.parse().is_ok_and(|number| range.contains(&number)) {
+        return Some(text.to_owned());
+    }
+    imported.remark(
+        &node.place,
+        RemarkKind::LeftOut,
+        node.keyword(),
+        format!("{text:?} is not a number from {} to {}", range.start(), range.end()),
+    );
+    None
+}
+
+fn group(node: &Node, instances: &BTreeMap<String, usize>, imported: &mut Imported) {
+    let name = node.argument().unwrap_or_default();
+    let mut members = Vec::new();
+    for child in node.children() {
+        match child.keyword() {
+            "group" => {
+                for member in
+                    child.children().iter().flat_map(|line| line.words.iter().map(move |word| (line, word)))
+                {
+                    match instances.get(member.1) {
+                        Some(index) => members.push(*index),
+                        None => imported.remark(
+                            &member.0.place,
+                            RemarkKind::LeftOut,
+                            member.1,
+                            format!("the group {name} has a member that is no vrrp_instance"),
+                        ),
+                    }
+                }
+            }
+            "global_tracking" | "sync_group_tracking_weight" => {}
+            keyword => imported.remark(
+                &child.place,
+                RemarkKind::LeftOut,
+                keyword,
+                "a group has members only; its routers have scripts",
+            ),
+        }
+    }
+    if members.len() > 1 {
+        imported.groups.push(Group { name: name.to_owned(), members });
+    }
+}

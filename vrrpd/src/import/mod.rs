@@ -1,0 +1,193 @@
+//! Configurations of other daemons, read and written down as one of ours: `vrrpd --import FILE`.
+//!
+//! [`keepalived`] reads keepalived.conf, [`classic`] reads scripts and lists with `vrrpd` command lines. Both produce
+//! [`Router`]s and [`Remark`]s; [`render`] prints the result as a configuration file. Reading other files and the
+//! environment goes through [`Surroundings`], so everything here is pure.
+//!
+//! An import never guesses: each word of the original is either carried over, known to have no effect here, or
+//! reported with its place.
+
+pub mod classic;
+pub mod keepalived;
+mod render;
+mod surroundings;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use thiserror::Error;
+
+use crate::config::Key;
+
+pub use render::render;
+pub use surroundings::{Surroundings, System};
+
+/// A line of a file that is imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as the user or an `include` names it.
+    pub file: Rc<Path>,
+    /// From 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// Why nothing can be imported.
+#[derive(Debug, Error)]
+pub enum ImportError {
+    /// The file, or one that it includes, cannot be read.
+    #[error("{}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file cannot be understood, or its own daemon refuses it.
+    #[error("{place}: {message}")]
+    Wrong {
+        /// Where.
+        place: Place,
+        /// What is wrong, and what would be right.
+        message: String,
+    },
+    /// The text belongs to neither kind of daemon.
+    #[error(
+        "{}: found neither a vrrp_instance of keepalived nor a vrrpd command line; --import-as keepalived, vrrpd or \
+         vrrpd-1.15 says which it is", path.display()
+    )]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// What kind of configuration is imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// keepalived.conf
+    Keepalived,
+    /// Command lines of Vrrpd 1.10 to 1.14: virtual MAC address by default, one advertisement a second
+    Vrrpd,
+    /// Command lines of Vrrpd 1.15: -n turns the virtual MAC address on, an advertisement every two seconds
+    #[value(name = "vrrpd-1.15")]
+    Vrrpd115,
+}
+
+/// What an import has to say about one line of the original.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// The line.
+    pub place: Place,
+    /// Whether something of the original is missing in the result.
+    pub kind: RemarkKind,
+    /// The keyword or option.
+    pub keyword: String,
+    /// Why it is left out, or what is different here.
+    pub message: String,
+}
+
+/// How much a [`Remark`] matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemarkKind {
+    /// Not carried over.
+    LeftOut,
+    /// Carried over, and means something slightly different here.
+    Differs,
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            RemarkKind::LeftOut => "left out",
+            RemarkKind::Differs => "differs",
+        };
+        write!(f, "{}: {kind}: {}: {}", self.place, self.keyword, self.message)
+    }
+}
+
+/// A virtual router of the original, as the keys of a `[[router]]` with their values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Router {
+    /// What the original calls it; printed as a comment.
+    pub name: Option<String>,
+    /// The keys in the order of the original, each once but [`Key::Addresses`].
+    pub settings: Vec<(Key, String)>,
+}
+
+impl Router {
+    /// The first value of a key.
+    pub fn get(&self, key: Key) -> Option<&str> {
+        self.settings.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Adds a setting; the last one counts where a key can have one value only.
+    fn set(&mut self, key: Key, value: impl Into<String>) {
+        if key != Key::Addresses {
+            self.settings.retain(|(known, _)| *known != key);
+        }
+        self.settings.push((key, value.into()));
+    }
+}
+
+/// Routers that are Master together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Its members, by their index in [`Imported::routers`].
+    pub members: Vec<usize>,
+}
+
+/// The result of an import.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// The virtual routers.
+    pub routers: Vec<Router>,
+    /// The groups that they form.
+    pub groups: Vec<Group>,
+    /// What is left out or different, in the order of the original.
+    pub remarks: Vec<Remark>,
+}
+
+impl Imported {
+    /// Whether everything has been carried over.
+    pub fn is_complete(&self) -> bool {
+        self.remarks.iter().all(|remark| remark.kind != RemarkKind::LeftOut)
+    }
+
+    fn remark(&mut self, place: &Place, kind: RemarkKind, keyword: &str, message: impl Into<String>) {
+        let remark =
+            Remark { place: place.clone(), kind, keyword: keyword.to_owned(), message: message.into() };
+        if !self.remarks.contains(&remark) {
+            self.remarks.push(remark);
+        }
+    }
+}
+
+/// Imports a file. Without a `format`, the text says what it is.
+pub fn import(
+    path: &Path,
+    format: Option<Format>,
+    surroundings: &dyn Surroundings,
+) -> Result<Imported, ImportError> {
+    let text =
+        surroundings.read(path).map_err(|error| ImportError::Unreadable { path: path.to_owned(), error })?;
+    let format = match format {
+        Some(format) => format,
+        None if classic::has_command_line(&text) => Format::Vrrpd,
+        None if keepalived::is_likely(&text) => Format::Keepalived,
+        None => return Err(ImportError::Unknown { path: path.to_owned() }),
+    };
+    match format {
+        Format::Keepalived => keepalived::import(path, &text, surroundings),
+        Format::Vrrpd => classic::import(path, &text, classic::Release::Before115),
+        Format::Vrrpd115 => classic::import(path, &text, classic::Release::V115),
+    }
+}

@@ -1,0 +1,98 @@
+//! The result of an import as a configuration file.
+
+use std::fmt::Write as _;
+
+use super::{Imported, Router};
+use crate::config::Key;
+
+/// A configuration file with these routers and groups.
+pub fn render(imported: &Imported) -> String {
+    let mut text = String::new();
+    for router in &imported.routers {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        if let Some(name) = &router.name {
+            let _ = writeln!(text, "# {}", name.escape_debug());
+        }
+        text.push_str("[[router]]\n");
+        render_settings(router, &mut text);
+    }
+    for group in &imported.groups {
+        let members: Vec<_> =
+            group.members.iter().filter_map(|index| imported.routers.get(*index)).map(name).collect();
+        let _ = writeln!(text, "\n[[group]]\nname = {}", quoted(&group.name));
+        let _ = writeln!(text, "members = [{}]", list(members.iter().map(String::as_str)));
+    }
+    text
+}
+
+fn render_settings(router: &Router, text: &mut String) {
+    let mut addresses = router.settings.iter().filter(|(key, _)| *key == Key::Addresses).peekable();
+    for (key, value) in router.settings.iter().filter(|(key, _)| *key != Key::Addresses) {
+        let _ = writeln!(text, "{} = {}", key.name(), value_of(*key, value));
+    }
+    if addresses.peek().is_some() {
+        let _ = writeln!(
+            text,
+            "{} = [{}]",
+            Key::Addresses.name(),
+            list(addresses.map(|(_, address)| address.as_str()))
+        );
+    }
+}
+
+/// Numbers and booleans stand bare where the key holds nothing else.
+fn value_of(key: Key, value: &str) -> String {
+    let is_bare = match key {
+        Key::Vrid | Key::Priority | Key::GarpCount => value.parse::<u8>().is_ok(),
+        Key::Preempt | Key::XdpPass | Key::AcceptIntervalMismatch | Key::RequireEqualAddresses => true,
+        _ => false,
+    };
+    if is_bare { value.to_owned() } else { quoted(value) }
+}
+
+/// The name by which a `[[group]]` calls a router.
+pub(super) fn name(router: &Router) -> String {
+    let is_ipv6 = router.get(Key::Addresses).is_some_and(|address| address.contains(':'));
+    let suffix = if is_ipv6 { "-ipv6" } else { "" };
+    format!(
+        "{}/{}{suffix}",
+        router.get(Key::Interface).unwrap_or_default(),
+        router.get(Key::Vrid).unwrap_or_default()
+    )
+}
+
+fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    items.map(quoted).collect::<Vec<_>>().join(", ")
+}
+
+/// A basic string of TOML.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => {
+                quoted.push('\\');
+                quoted.push(character);
+            }
+            control if control.is_control() => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(control));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_backslashes_and_control_characters_are_escaped() {
+        assert_eq!(quoted("a\"b\\c\u{1}\u{7f}é"), "\"a\\\"b\\\\c\\u0001\\u007fé\"");
+    }
+}

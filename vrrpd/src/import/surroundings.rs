@@ -1,0 +1,56 @@
+//! What an import may ask of the machine it runs on.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Files that a configuration includes, and what its conditions and variables refer to.
+pub trait Surroundings {
+    /// The text of a file; octets that are not UTF-8 are replaced, for they stand in comments.
+    fn read(&self, path: &Path) -> io::Result<String>;
+
+    /// The files that match an absolute shell pattern, sorted.
+    fn matching(&self, pattern: &str) -> Vec<PathBuf>;
+
+    /// A variable of the environment.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// What `@` conditions are compared with: the first label of the host's name, or what `--import-id` says.
+    fn config_id(&self) -> &str;
+}
+
+/// This machine.
+#[derive(Debug)]
+pub struct System {
+    config_id: String,
+}
+
+impl System {
+    /// With this configuration id, or the first label of the host's name.
+    pub fn new(config_id: Option<String>) -> Self {
+        let host = || {
+            let name = nix::unistd::gethostname().unwrap_or_default();
+            name.to_string_lossy().split('.').next().unwrap_or_default().to_owned()
+        };
+        Self { config_id: config_id.unwrap_or_else(host) }
+    }
+}
+
+impl Surroundings for System {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        fs::read(path).map(|octets| String::from_utf8_lossy(&octets).into_owned())
+    }
+
+    fn matching(&self, pattern: &str) -> Vec<PathBuf> {
+        glob::glob(pattern).map(|paths| paths.flatten().collect()).unwrap_or_default()
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        env::var(name).ok()
+    }
+
+    fn config_id(&self) -> &str {
+        &self.config_id
+    }
+}
