@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::ops::Deref;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
@@ -251,6 +252,16 @@ impl Vrrpd {
         self.home.path().join("run")
     }
 
+    /// Its configuration file, if it has one.
+    pub fn config_file(&self) -> PathBuf {
+        self.home.path().join(CONFIG)
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs").count()
+    }
+
     /// The classifiers that it has in the kernel, on `eth0`: links from 6.6 on, filters before.
     pub fn classifiers(&self) -> usize {
         let files = fs::read_dir(format!("/proc/{}/fdinfo", self.pid())).expect("it runs");
@@ -476,6 +487,7 @@ fn write_config(file: &Path, text: &str, datapath: Datapath) {
     let xdp = datapath.option();
     let text = xdp.map_or_else(|| text.to_owned(), |xdp| with_default(text, &format!("xdp = \"{xdp}\"")));
     fs::write(file, text).expect("the configuration file can be written");
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).expect("it is ours");
 }
 
 /// A configuration file with one more line among its defaults.

@@ -7,7 +7,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Lab, Signal, Strace, Vrrpd, left_files, wait_for};
+use vrrpd_lab::{Lab, Signal, Strace, Vrrpd, left_files, wait_for, wait_until};
 
 /// The state file after SIGUSR1, once it contains the text.
 fn state_file(router: &Vrrpd, name: &str, text: &str) -> String {
@@ -82,13 +82,33 @@ fn state_file_that_is_asked_for_at_the_last_moment_goes_with_the_daemon() {
     let [a] = lab.hosts();
     let router = Vrrpd::on(&a).vrid(51).address("10.0.0.100/24").start();
     // As on a slow disk.
-    let _strace = Strace::delaying(&a, router.pid(), "rename", Duration::from_millis(300));
+    let _strace = Strace::delaying(&a, router.pid(), "rename,renameat,renameat2", Duration::from_millis(300));
     router.signal(Signal::SIGUSR1);
     router.wait_log(SOON, "atropos information state");
     assert_eq!(router.terminate(), 0);
     let left = fs::read_dir(router.directory()).expect("it is there").flatten();
     let left: Vec<_> = left.map(|file| file.file_name()).collect();
     assert_eq!(left, ["vrrpd.lock"]);
+}
+
+#[test]
+fn write_that_hangs_is_told_of_by_name_and_holds_up_no_script() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let script = vrrpd_lab::ScriptLog::new(&[]);
+    let router = Vrrpd::usual(&a, 100).args(["-U".into(), script.path()]).start();
+    script.wait_run(SOON, "MASTER");
+    // As on a disk that does not answer.
+    let _strace = Strace::delaying(&a, router.pid(), "rename,renameat,renameat2", Duration::from_secs(3));
+    router.signal(Signal::SIGUSR1);
+    let line = router.wait_log(SOON, "has taken longer than 1s");
+    let file = router.directory().join("vrrpd_eth0_51.state");
+    assert!(line.contains(&format!("writing {}", file.display())), "{line}");
+    router.atropos(&["--backup"]);
+    router.atropos(&["--master"]);
+    wait_until(SOON, "the script runs again", || script.runs().len() == 2);
+    assert_eq!(router.count_in_log("has ended after"), 0, "the file is not written yet");
+    assert_eq!(router.terminate(), 0);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! SIGHUP: the configuration is read again, and the difference applied.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -382,4 +384,65 @@ fn new_member_that_does_not_become_master_takes_the_others_along_in_the_end() {
     // A member that waits for the others serves when it is one no more.
     daemon.reload(&(three + &group("edge", &["eth0/52", "eth0/53"])));
     wait_state(&daemon, 51, "master");
+}
+
+#[test]
+fn file_that_another_user_could_have_written_is_not_applied_before_it_is_put_right() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    wait_state(&daemon, 51, "master");
+    let config = daemon.config_file();
+    let set_mode = |mode| fs::set_permissions(&config, fs::Permissions::from_mode(mode)).expect("it is ours");
+    fs::write(&config, file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")])).expect("it can be written");
+    let path = config.display();
+
+    chown(&config, Some(65534), None).expect("root can");
+    daemon.signal(Signal::SIGHUP);
+    let line = daemon.wait_log(SOON, "uid 65534");
+    assert!(line.contains(&format!("chown root {path}")), "{line}");
+    chown(&config, Some(0), None).expect("root can");
+    set_mode(0o666);
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_log(SOON, &format!("chmod go-w {path}"));
+    assert_eq!(daemon.states().len(), 1);
+
+    set_mode(0o600);
+    daemon.signal(Signal::SIGHUP);
+    wait_state(&daemon, 52, "master");
+}
+
+#[test]
+fn file_with_a_secret_that_others_can_read_is_warned_of() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let secret = "protocol = \"v2\"\ninterval = 1\nauth = \"pw/hush1234\"";
+    let daemon = start(&a, &file(&[(51, "10.0.0.51", secret)]));
+    let config = daemon.config_file();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let home = config.parent().expect("it is in a directory");
+    fs::set_permissions(home, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_log(SOON, &format!("chmod go-r {}", config.display()));
+    assert_eq!(daemon.count_in_log("hush1234"), 0);
+}
+
+#[test]
+fn file_that_is_no_regular_file_is_refused_and_holds_up_nothing() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let script = ScriptLog::new(&[]);
+    let up = format!("up = {:?}", script.path());
+    let daemon = start(&a, &file(&[(51, "10.0.0.51", &up)]));
+    script.wait_run(SOON, "MASTER");
+    let config = daemon.config_file();
+    fs::remove_file(&config).expect("it is there");
+    nix::unistd::mkfifo(&config, nix::sys::stat::Mode::S_IRWXU).expect("it can be made");
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_log(SOON, "is not a regular file");
+    daemon.signal(Signal::SIGHUP);
+    daemon.atropos(&["--backup"]);
+    daemon.atropos(&["--master"]);
+    wait_until(SOON, "the script runs again", || script.runs().len() == 2);
+    assert_eq!(daemon.terminate(), 0);
 }

@@ -1,10 +1,20 @@
 //! Scripts that run when the role changes.
 
+use std::fs;
+use std::os::unix::fs::{chown, lchown, symlink};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Capture, Datapath, Lab, ScriptLog, Signal, Vrrpd, is_alive, stretched, wait_until};
+use vrrpd_lab::{
+    Capture, Datapath, Lab, ScriptLog, Signal, Vrrpd, is_alive, needs, stretched, wait_for, wait_until,
+};
+
+/// Any user but root.
+const NOBODY: Option<u32> = Some(65534);
 
 #[test]
 fn scripts_get_the_arguments_of_keepalived_and_the_environment() {
@@ -195,7 +205,7 @@ fn daemon_that_leaves_makes_room_for_the_next_while_its_script_still_runs() {
     assert!(first.is_running(), "it waits for its script");
     let until_then = ["begin start-up", "end start-up", "begin shutdown"];
     assert_eq!(script.runs(), until_then, "the scripts of the second one wait for it");
-    std::fs::write(end, "").expect("it can be written");
+    fs::write(end, "").expect("it can be written");
     assert_eq!(first.wait(), 0);
     wait_until(SOON, "the second one has run its script", || script.runs().len() == 6);
     assert_eq!(script.runs()[3..], ["end shutdown", "begin start-up", "end start-up"]);
@@ -216,6 +226,143 @@ fn daemon_that_is_asked_to_leave_again_does_not_wait_for_its_scripts() {
     assert_eq!(router.wait(), 0);
     router.wait_log(SOON, "not waited for");
     // It is left to itself.
-    std::fs::write(end, "").expect("it can be written");
+    fs::write(end, "").expect("it can be written");
     script.wait_run(SOON, "end shutdown");
+}
+
+#[test]
+fn script_that_a_user_could_replace_is_refused_at_start_and_not_run_later() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let home = tempfile::tempdir().expect("a temporary directory can be made");
+    let script = ScriptLog::new(&[]);
+    let theirs = home.path().join("theirs");
+    fs::create_dir(&theirs).expect("it can be made");
+    let link = theirs.join("script");
+    symlink(script.path(), &link).expect("it can be made");
+    let router = || Vrrpd::usual(&a, 100).args(["-U".as_ref(), link.as_os_str()]);
+    let refused = |at: &Path| {
+        let finished = router().run_in_foreground();
+        assert_eq!(finished.code, 2, "{finished:?}");
+        let command = format!("chown root {}", at.display());
+        assert!(finished.stderr.contains(&command), "{command}: {}", finished.stderr);
+    };
+    lchown(&link, NOBODY, None).expect("root can");
+    refused(&link);
+    lchown(&link, Some(0), None).expect("root can");
+    chown(&theirs, NOBODY, None).expect("root can");
+    refused(&theirs);
+
+    chown(&theirs, Some(0), None).expect("root can");
+    let router = router().start();
+    router.wait_state("master", SOON);
+    script.wait_run(SOON, "MASTER");
+    chown(&theirs, NOBODY, None).expect("root can");
+    router.atropos(&["--backup"]);
+    router.atropos(&["--master"]);
+    let line = router.wait_log(SOON, "the script cannot be run");
+    assert!(line.contains(&format!("{}: belongs to uid 65534", theirs.display())), "{line}");
+    assert_eq!(script.runs().len(), 1);
+}
+
+#[test]
+fn script_inherits_nothing_but_what_is_documented_from_daemon_and_guardian_alike() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let script = ScriptLog::running(
+        "printf '%s files ' $VRRP_REASON; ls -m /proc/$$/fd
+        echo $VRRP_REASON umask $(umask) in $(pwd)
+        echo $VRRP_REASON signals $(grep -E 'Sig(Blk|Ign)' /proc/$$/status)
+        echo $VRRP_REASON variables $(tr '\\0' '\\n' </proc/$$/environ | cut -d= -f1)
+        echo $VRRP_REASON path $PATH; echo $VRRP_REASON input $(readlink /proc/$$/fd/0)",
+    );
+    let caller = "umask 0; trap '' HUP TERM CHLD USR1; exec 7</dev/null 9>/dev/null; SECRET=x exec \"$@\"";
+    let router = Vrrpd::usual(&a, 100).through(["/bin/sh", "-c", caller, "sh"]);
+    let router = router.args(["-D".into(), script.path()]).start();
+    router.wait_state("master", SOON);
+    script.wait_run(SOON, "start-up input");
+    router.kill_daemon();
+    script.wait_run(SOON, "crash input");
+    for reason in ["start-up", "crash"] {
+        let run = script.runs();
+        let said = |what: &str| {
+            let line = run.iter().find_map(|line| line.strip_prefix(&format!("{reason} {what} ")));
+            line.unwrap_or_else(|| panic!("nothing of {what} in {run:?}")).to_owned()
+        };
+        // The shell has the script itself open, and the file of the test, to which standard output goes.
+        assert_eq!(said("files"), "0, 1, 10, 2", "{reason}");
+        assert_eq!(said("umask"), "0022 in /", "{reason}");
+        // The C library keeps signals 32 and 33 for itself, and ignores them in what it starts.
+        let signals = said("signals").replace("180000000", "000000000");
+        assert_eq!(signals, "SigBlk: 0000000000000000 SigIgn: 0000000000000000", "{reason}");
+        let documented = |name: &&str| *name == "PATH" || name.starts_with("VRRP_");
+        let variables = said("variables");
+        let others: Vec<_> = variables.split(' ').filter(|name| !documented(name)).collect();
+        assert!(others.is_empty(), "{reason}: {others:?}");
+        assert_eq!(said("path"), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "{reason}");
+        assert_eq!(said("input"), "/dev/null", "{reason}");
+    }
+}
+
+/// Ends the processes whose numbers a script has written down.
+struct LeftBehind<'a>(&'a ScriptLog);
+
+impl Drop for LeftBehind<'_> {
+    fn drop(&mut self) {
+        for pid in self.0.runs().iter().filter_map(|line| line.parse().ok()) {
+            // It may have ended.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}
+
+#[test]
+fn what_scripts_leave_running_costs_the_daemon_one_descriptor_however_often_they_run() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    // Standard error stays with the daemon.
+    let script = ScriptLog::running("sleep 1000 & echo $!");
+    let _left = LeftBehind(&script);
+    let router = Vrrpd::usual(&a, 100).args(["-U".into(), script.path()]).start();
+    router.wait_state("master", SOON);
+    let runs = |count: usize| {
+        wait_until(SOON, "the script has run", || script.runs().len() == count);
+        wait_until(SOON, "its end is noticed", || router.count_in_log("the script has run") == count);
+    };
+    runs(1);
+    let after_the_first = router.descriptors();
+    for count in 2..=10 {
+        router.atropos(&["--backup"]);
+        router.atropos(&["--master"]);
+        runs(count);
+    }
+    wait_until(SOON, "all but what is held is closed", || router.descriptors() <= after_the_first);
+    let pids: Vec<i32> = script.runs().iter().filter_map(|line| line.parse().ok()).collect();
+    assert!(pids.len() == 10 && pids.into_iter().all(is_alive), "they go on");
+    drop(_left);
+    wait_until(SOON, "the pipe is closed", || router.descriptors() < after_the_first);
+}
+
+#[test]
+fn last_descriptors_are_kept_for_an_interface_that_comes_back() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let prlimit = needs::PRLIMIT.require().display().to_string();
+    let router = Vrrpd::usual(&a, 100).through([&prlimit, "--nofile=64:64", "--"]).start();
+    router.wait_state("master", SOON);
+    let socket = router.directory().join("vrrpd_eth0_51.sock");
+    // More clients than there are descriptors; they say nothing.
+    let clients: Vec<_> = (0..64).map(|_| UnixStream::connect(&socket).expect("it listens")).collect();
+    router.wait_log(SOON, "the last file descriptors are kept for the protocol");
+    lab.port_down(&a);
+    router.wait_log(SOON, "link-down");
+    lab.port_up(&a);
+    wait_until(SOON, "it is master again", || {
+        router.count_in_log("to=\"master\"") + router.count_in_log("to=master") >= 2
+    });
+    assert_eq!(router.count_in_log("os error 24"), 0);
+    drop(clients);
+    wait_for(SOON, "clients are answered again", || {
+        Some(router.state()).filter(|state| state["state"] == "master")
+    });
 }

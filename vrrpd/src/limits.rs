@@ -1,5 +1,7 @@
 //! How many files this process may have open: systems allow a thousand unless asked, and routers with scripts take more.
 
+use std::os::fd::{AsFd, AsRawFd as _};
+
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 
@@ -11,6 +13,9 @@ const ANYHOW: u64 = 256;
 const INTERFACE: u64 = 20;
 /// Claim, process and pipes of a router's scripts.
 const SCRIPTS: u64 = 6;
+/// Descriptors that scripts and clients leave to interfaces, the kernel and files: for two interfaces that come and what the
+/// daemon opens for a moment. At most a quarter of the limit.
+const RESERVE: u64 = 64;
 
 /// Makes room for what these routers take, if there is not enough. Scripts have the same limit, which is why it is not
 /// raised as far as it goes.
@@ -30,6 +35,17 @@ pub fn make_room_for_scripts(scripts: usize) {
     raise_to(ANYHOW + SCRIPTS * scripts as u64);
 }
 
+/// Whether a descriptor that was opened just now, for a script or a client, is one of the last that there are. The lowest
+/// free number is given out, so all numbers below it are in use.
+pub fn is_reserved(descriptor: impl AsFd) -> bool {
+    let number = u64::try_from(descriptor.as_fd().as_raw_fd()).unwrap_or(0);
+    getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(soft, _)| is_among_the_last(number, soft))
+}
+
+fn is_among_the_last(number: u64, limit: u64) -> bool {
+    number >= limit - RESERVE.min(limit / 4)
+}
+
 fn raise_to(wanted: u64) {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     if soft >= wanted {
@@ -40,5 +56,25 @@ fn raise_to(wanted: u64) {
         // As far as it goes; what is lacking is said where it lacks.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
         warn!(wanted, limit = hard, "fewer files can be open than the routers may take");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_descriptors_are_kept_for_the_protocol() {
+        for (number, limit, reserved) in [
+            (959, 1024, false),
+            (960, 1024, true),
+            (191, 256, false),
+            (192, 256, true),
+            (47, 64, false),
+            (48, 64, true),
+        ] {
+            assert_eq!(is_among_the_last(number, limit), reserved, "{number} of {limit}");
+        }
+        assert!(!is_among_the_last(u64::from(u32::MAX), u64::MAX));
     }
 }

@@ -5,7 +5,7 @@ use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing::error;
+use tracing::{error, warn};
 use vrrpd::background::{self, Role};
 use vrrpd::cli::Cli;
 use vrrpd::config::{self, Configuration, GroupConfig, RouterConfig, RouterOptions};
@@ -14,12 +14,10 @@ use vrrpd::guardian::{Guardian, Part};
 use vrrpd::import;
 use vrrpd::logging::{self, Target};
 use vrrpd::printable::printable;
-use vrrpd::sys::memory;
+use vrrpd::sys::{inherited, memory};
 
 /// The command line or the configuration is wrong.
 const USAGE: u8 = 2;
-/// Threads for what may have to wait: one to start scripts, one for the state file.
-const BLOCKING_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     memory::keep_little();
@@ -28,6 +26,12 @@ fn main() -> ExitCode {
         return import(path, &cli);
     }
     let role = background::role(cli.foreground);
+    if role != Role::Launcher
+        && let Err(error) = inherited::put_right()
+    {
+        say(&format!("cannot do away with what the caller left open or set up: {error}"));
+        return ExitCode::FAILURE;
+    }
     // As long as there is little in memory, and one thread.
     let guardian = match role {
         Role::Foreground | Role::Background if !cli.check => match Guardian::divide() {
@@ -53,7 +57,12 @@ fn main() -> ExitCode {
         say(&message);
         return ExitCode::from(USAGE);
     }
+    let warning = match &source {
+        Source::CommandLine => None,
+        Source::File(path) => config::exposed_secret(path, &configuration),
+    };
     if cli.check {
+        warning.iter().for_each(|warning| say(warning));
         let count = configuration.routers.len();
         let routers = if count == 1 { "router" } else { "routers" };
         // Whoever closed the pipe has seen enough.
@@ -69,6 +78,9 @@ fn main() -> ExitCode {
     if let Err(message) = logging::start(target(role), cli.log_format, &cli.log_level) {
         say(&message);
         return ExitCode::from(USAGE);
+    }
+    if let Some(warning) = warning {
+        warn!("{warning}");
     }
     let result = run(&cli, configuration, &source, role, guardian);
     logging::flush();
@@ -160,7 +172,6 @@ fn run(
     let directory = cli.directory.as_deref().map(absolute).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
     let local = tokio::task::LocalSet::new();
@@ -173,7 +184,5 @@ fn run(
         }
         daemon.run().await.map_err(|error| error.to_string())
     });
-    // What hangs in one of its threads is not waited for.
-    runtime.shutdown_background();
     result
 }

@@ -1,107 +1,46 @@
 //! Scripts on changes of state: run directly, one after the other, in order, never in the way of the protocol.
+//!
+//! [`Runner`] orders the scripts of a router, `check` says what may be run, `process` is one run, and `output` copies what
+//! scripts print to the log.
+
+mod check;
+mod output;
+mod process;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::path::PathBuf;
 use std::rc::Rc;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+pub use check::{ScriptError, check};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
-use tokio::process::{Child, Command};
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{sleep, timeout};
-use tracing::{error, info, warn};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tracing::warn;
 use vrrpd_common::Duration;
 
-use crate::background;
+use crate::lane::Lane;
 use crate::rundir::Claim;
-use crate::supervisor;
 
 /// Runs that may wait behind a script that takes its time. When there are more, only the newest is of use to anybody:
 /// what the others would set up or take down has been overtaken.
 const MOST_WAITING: usize = 16;
 /// How often the scripts of a daemon that has left are looked after, while ours wait for them.
 const TURN: std::time::Duration = std::time::Duration::from_millis(100);
-/// The next script waits this long for the last words of one that has ended.
-const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(100);
-/// Octets of a script's output in one line of the log; a longer line becomes several.
-const LONGEST_LINE: u64 = 1024;
-/// Lines of a script's output that are copied in one go: what prints without end must not keep the loop from its turn.
-const LINES_AT_ONCE: u32 = 32;
-/// How long it waits then.
-const BREATH: std::time::Duration = std::time::Duration::from_millis(5);
 
-/// How much of a script the kernel looks at for its interpreter.
-const INTERPRETER_LINE: usize = 256;
-
-/// Why a file is no script for us.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error("{}: {reason}", path.display())]
-pub struct ScriptError {
-    path: PathBuf,
-    reason: String,
+/// What all scripts of a process share.
+#[derive(Clone, Debug)]
+pub struct Context {
+    outputs: output::Outputs,
+    lane: Lane,
 }
 
-/// Refuses what could not be run later, or what others could have written.
-pub fn check(path: &Path) -> Result<(), ScriptError> {
-    let wrong = |reason: String| Err(ScriptError { path: path.to_owned(), reason });
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) => return wrong(format!("the script cannot be run: {error}")),
-    };
-    let mode = metadata.permissions().mode();
-    if !metadata.is_file() {
-        wrong("the script is no file".to_owned())
-    } else if mode & 0o111 == 0 {
-        wrong(format!("the script is not executable (mode {:04o}); chmod +x makes it so", mode & 0o7777))
-    } else if mode & 0o022 != 0 {
-        wrong(format!(
-            "the script can be written by others than its owner (mode {:04o}); chmod go-w mends that",
-            mode & 0o7777
-        ))
-    } else if metadata.uid() != 0 && metadata.uid() != nix::unistd::geteuid().as_raw() {
-        wrong(format!("the script belongs to uid {}; root must own what root runs", metadata.uid()))
-    } else {
-        is_executable(path).or_else(wrong)
-    }
-}
-
-/// Whether the kernel can execute a file: a program, or a script with an interpreter that is there.
-fn is_executable(path: &Path) -> Result<(), String> {
-    let mut beginning = Vec::with_capacity(INTERPRETER_LINE);
-    let read = File::open(path).and_then(|file| {
-        io::Read::read_to_end(&mut io::Read::take(file, INTERPRETER_LINE as u64), &mut beginning)
-    });
-    if read.is_err() || beginning.starts_with(b"\x7fELF") {
-        // What may be executed and not be read cannot be looked at.
-        return Ok(());
-    }
-    let Some(line) = beginning.strip_prefix(b"#!") else {
-        return Err("the script does not begin with #! and its interpreter, as in #!/bin/sh".to_owned());
-    };
-    let line = line.split(|octet| *octet == b'\n').next().unwrap_or_default().trim_ascii_start();
-    let end = line.iter().position(|octet| matches!(octet, b' ' | b'\t')).unwrap_or(line.len());
-    let interpreter = Path::new(OsStr::from_bytes(line.get(..end).unwrap_or_default()));
-    // A carriage return in it is to be seen.
-    let name = interpreter.to_string_lossy();
-    let refused = |reason: &str| Err(format!("the script's interpreter {name:?} {reason}"));
-    match fs::metadata(interpreter) {
-        Err(error) => refused(&format!("cannot be run: {error}")),
-        Ok(there) if !there.is_file() || there.permissions().mode() & 0o111 == 0 => {
-            refused("is no file that can be executed")
-        }
-        Ok(_) => Ok(()),
+impl Context {
+    /// Scripts are started in this lane.
+    pub fn new(lane: Lane) -> Self {
+        Self { outputs: output::Outputs::default(), lane }
     }
 }
 
@@ -141,7 +80,7 @@ struct Waiting {
 impl Runner {
     /// A runner on the current runtime that ends a script after `limit`, and runs none before it has the claim: the
     /// scripts of a daemon that was here before may still run.
-    pub fn start(name: String, limit: Duration, claim: Claim) -> Self {
+    pub fn start(name: String, limit: Duration, claim: Claim, context: Context) -> Self {
         let queue = Rc::new(Queue::default());
         let (source, router) = (Rc::clone(&queue), name.clone());
         let task = tokio::task::spawn_local(async move {
@@ -153,7 +92,7 @@ impl Runner {
                 claimed = true;
                 let next = source.waiting.borrow_mut().runs.pop_front();
                 if let Some(run) = next {
-                    perform(&router, &run, limit).await;
+                    process::perform(&router, &run, limit.into(), &context).await;
                 }
             }
         });
@@ -222,95 +161,13 @@ impl Queue {
     }
 }
 
-async fn perform(router: &str, run: &Run, limit: Duration) {
-    let script = run.path.display();
-    let state = &run.arguments[2];
-    // To start a program takes a while, and for ever if it is on a file system that does not answer: in another thread.
-    let job = run.clone();
-    let spawned = spawn_blocking(move || spawn(&job)).await;
-    let mut child = match spawned.map_err(io::Error::other).and_then(|result| result) {
-        Ok(child) => child,
-        Err(error) => {
-            error!(router, %script, %error, "the script cannot be run");
-            return;
-        }
-    };
-    let output = [
-        child.stdout.take().map(|pipe| copy(router, run, pipe)),
-        child.stderr.take().map(|pipe| copy(router, run, pipe)),
-    ];
-    match end(&mut child, limit).await {
-        Ok(status) if status.success() => info!(router, %script, state, "the script has run"),
-        Ok(status) => warn!(router, %script, state, %status, "the script failed"),
-        Err(error) => error!(router, %script, state, %error, "the script was ended"),
-    }
-    for copier in output.into_iter().flatten() {
-        // It goes on for as long as something that the script left behind may write: to take the pipe away would be to kill
-        // that when it does.
-        let _ = timeout(LAST_WORDS, copier).await;
-    }
-}
-
-fn spawn(run: &Run) -> io::Result<Child> {
-    let mut command = Command::new(&run.path);
-    for variable in supervisor::VARIABLES {
-        command.env_remove(variable);
-    }
-    command
-        .args(&run.arguments)
-        .envs(run.environment.iter().map(|(name, value)| (name.as_ref(), value)))
-        .env_remove(background::MARK)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-}
-
-/// Waits for the end of the script, or brings it about: its whole process group is asked to end, then made to.
-async fn end(child: &mut Child, limit: Duration) -> Result<ExitStatus, String> {
-    const GRACE: std::time::Duration = std::time::Duration::from_secs(1);
-    let group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
-    if let Ok(status) = timeout(limit.into(), child.wait()).await {
-        return status.map_err(|error| error.to_string());
-    }
-    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-        if let Some(group) = group {
-            // The group may have ended by itself just now. It is made to end even when the script itself has: what it
-            // started may not have listened.
-            let _ = killpg(group, signal);
-        }
-        // How it ended does not matter any more.
-        let _ = timeout(GRACE, child.wait()).await;
-    }
-    Err(format!("it ran longer than {limit}"))
-}
-
-/// Copies the output of a script to the log, line by line.
-fn copy(router: &str, run: &Run, pipe: impl AsyncRead + Unpin + 'static) -> JoinHandle<()> {
-    let router = router.to_owned();
-    let script = run.path.display().to_string();
-    tokio::task::spawn_local(async move {
-        let mut pipe = BufReader::new(pipe);
-        let mut line = Vec::new();
-        let mut lines = 0;
-        while matches!((&mut pipe).take(LONGEST_LINE).read_until(b'\n', &mut line).await, Ok(1..)) {
-            info!(router, script, "{}", String::from_utf8_lossy(&line).trim_end());
-            line.clear();
-            lines += 1;
-            if lines == LINES_AT_ONCE {
-                lines = 0;
-                sleep(BREATH).await;
-            }
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::rundir::RunDir;
-    use std::fs::Permissions;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
 
     /// A script, written by another process: while this one has a file open for writing, a child that another test
     /// starts has it open too, and what is open for writing cannot be run.
@@ -338,6 +195,10 @@ mod tests {
         Run { path: path.to_owned(), arguments, environment: vec![("VRRP_STATE".into(), state.to_owned())] }
     }
 
+    fn context() -> Context {
+        Context::new(Lane::scripts())
+    }
+
     /// A claim that nobody else has.
     fn claim(dir: &Path) -> Claim {
         RunDir::open(Some(&dir.join("run"))).expect("opens").later("vrrpd_eth0_51.scripts").expect("opens")
@@ -352,7 +213,8 @@ mod tests {
         let local = tokio::task::LocalSet::new();
         local
             .run_until(async {
-                let runner = Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()));
+                let runner =
+                    Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()), context());
                 runner.run(run(&path, "MASTER"));
                 runner.run(run(&path, "BACKUP"));
                 tokio::task::yield_now().await;
@@ -371,7 +233,8 @@ mod tests {
         let local = tokio::task::LocalSet::new();
         local
             .run_until(async {
-                let runner = Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()));
+                let runner =
+                    Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()), context());
                 for priority in 0..MOST_WAITING + 2 {
                     let mut next = run(&path, "MASTER");
                     next.arguments[3] = priority.to_string();
@@ -394,7 +257,8 @@ mod tests {
         let local = tokio::task::LocalSet::new();
         local
             .run_until(async {
-                let runner = Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()));
+                let runner =
+                    Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()), context());
                 for state in ["BACKUP", "MASTER", "FAULT"] {
                     runner.run(run(&path, state));
                 }
@@ -414,7 +278,8 @@ mod tests {
         let local = tokio::task::LocalSet::new();
         local
             .run_until(async {
-                let runner = Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()));
+                let runner =
+                    Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()), context());
                 runner.run(run(&path, "MASTER"));
                 // The runner has tried, and found the claim taken.
                 sleep(2 * TURN).await;
@@ -435,7 +300,8 @@ mod tests {
         let local = tokio::task::LocalSet::new();
         local
             .run_until(async {
-                let runner = Runner::start("eth0/51".into(), Duration::from_millis(300), claim(dir.path()));
+                let runner =
+                    Runner::start("eth0/51".into(), Duration::from_millis(300), claim(dir.path()), context());
                 runner.run(run(&path, "MASTER"));
                 runner.finish().await;
             })

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -15,18 +13,14 @@ use toml::Spanned;
 use super::together::{Conflict, Together};
 use super::{Configuration, Key, RouterOptions, group};
 use crate::script;
+use crate::trust;
 
 /// Why a file is no configuration.
 #[derive(Debug, Error)]
 pub enum FileError {
-    /// It cannot be read.
-    #[error("{path}: {error}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
+    /// It cannot be read, or others than root and we could have written it.
+    #[error(transparent)]
+    Untrusted(#[from] trust::Distrust),
     /// Something in it is wrong.
     #[error("{path}:{line}:{column}: {message}")]
     Wrong {
@@ -70,8 +64,7 @@ pub(super) struct Complaint {
 
 /// Reads a file: at least one router, no router twice, and the groups that they form. Looks at the scripts it names.
 pub fn read(path: &Path) -> Result<Configuration, FileError> {
-    let octets = fs::read(path).map_err(|error| FileError::Unreadable { path: path.to_owned(), error })?;
-    from_octets(&octets, path)
+    from_octets(&trust::resolve(path)?.read()?, path)
 }
 
 /// The same for the octets of a file. `path` is for errors, and its directory is where scripts are that have no slash in
@@ -253,6 +246,7 @@ impl<'de> Deserialize<'de> for Setting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use vrrpd_common::{Priority, Version};
 
     fn parse(text: &str) -> Result<Configuration, Complaint> {

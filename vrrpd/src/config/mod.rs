@@ -23,6 +23,7 @@ use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version, Vrid};
 
 use crate::script;
+use crate::trust::{self, Trusted};
 
 /// All that the user wants of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -239,6 +240,14 @@ pub fn load(path: &Path) -> Result<Configuration, String> {
     let read = thread::scope(|scope| scope.spawn(|| file::read(path)).join());
     let read = read.map_err(|_| format!("{}: cannot be read", path.display()))?;
     Ok(read.map_err(|error| error.to_string())?.clone())
+}
+
+/// What is to be said of a file that holds a secret and that other users can read.
+pub fn exposed_secret(path: &Path, configuration: &Configuration) -> Option<String> {
+    let has_secret = configuration.routers.iter().any(|router| router.auth != Authentication::None);
+    let exposed = has_secret.then(|| trust::resolve(path).ok()).flatten().filter(Trusted::is_exposed)?;
+    let (mode, path) = (exposed.mode(), path.display());
+    Some(format!("{path}: other users can read its authentication data (mode {mode:04o}): chmod go-r {path}"))
 }
 
 impl RouterConfig {

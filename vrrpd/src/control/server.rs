@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use super::followers::Followers;
 use super::{LONGEST_REQUEST, Reply, Request, Selector};
+use crate::limits;
 use crate::report::EventReport;
 use crate::sys::memory;
 
@@ -61,6 +62,11 @@ async fn serve(listener: UnixListener, daemon: Daemon) {
         // A closed semaphore is not to be had: nobody closes it.
         let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };
         match listener.accept().await {
+            Ok((client, _)) if limits::is_reserved(&client) => {
+                warn!("a client was let go: the last file descriptors are kept for the protocol");
+                drop(client);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
             Ok((client, _)) => {
                 let (daemon, followers) = (daemon.clone(), Arc::clone(&followers));
                 tokio::task::spawn_local(async move {

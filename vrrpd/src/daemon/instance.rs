@@ -28,7 +28,7 @@ use crate::interface::{Hold, Vmac};
 use crate::magic;
 use crate::report::{Counters, GroupReport, MasterReport, RouterReport, ScriptsReport, TransitionReport};
 use crate::rundir::{RunDir, RunDirError};
-use crate::script::{Run, Runner};
+use crate::script::{self, Run, Runner};
 use crate::transmit::Frame;
 
 /// Transitions that are remembered.
@@ -234,11 +234,15 @@ impl Instance {
     }
 
     /// Starts what runs its scripts, if it has any.
-    pub(super) fn start_scripts(&mut self, rundir: &RunDir) -> Result<(), RunDirError> {
+    pub(super) fn start_scripts(
+        &mut self,
+        rundir: &RunDir,
+        context: &script::Context,
+    ) -> Result<(), RunDirError> {
         if self.config.up.is_some() || self.config.down.is_some() {
             let claim = rundir.later(&self.scripts_claim())?;
-            self.scripts =
-                Some(Runner::start(self.config.name().to_string(), self.config.script_timeout, claim));
+            let (name, limit) = (self.config.name().to_string(), self.config.script_timeout);
+            self.scripts = Some(Runner::start(name, limit, claim, context.clone()));
         }
         Ok(())
     }

@@ -151,12 +151,18 @@ impl Daemon {
     /// also goes onto the interface of this number there, if one is given.
     pub(super) fn load_program(&mut self, id: LinkId, slots: Vec<u32>, onto: Option<(u32, Xdp)>) {
         if self.links.get_mut(id.0).is_some_and(Link::begins_loading) {
-            let done = self.aside_in.clone();
-            tokio::task::spawn_blocking(move || {
-                let loaded = Loaded::load(slots, ASIDE).and_then(|loaded| match onto {
+            let (done, lane) = (self.aside_in.clone(), self.lanes.programs.clone());
+            let what =
+                format!("loading the XDP program for {}", self.links.get(id.0).map_or("", |link| &link.name));
+            let job = move || {
+                Loaded::load(slots, ASIDE).and_then(|loaded| match onto {
                     Some((index, wanted)) => loaded.onto(index, wanted),
                     None => Ok(loaded),
-                });
+                })
+            };
+            tokio::task::spawn_local(async move {
+                let loaded =
+                    lane.run(what, job).await.unwrap_or_else(|error| Err(Refusal(error.to_string())));
                 // Nobody listens when the daemon leaves.
                 let _ = done.send((id, Aside::Loaded(loaded)));
             });
@@ -298,17 +304,20 @@ impl Daemon {
     /// Does it aside, behind what was to be done before.
     pub(super) fn change_own_mac(&mut self, id: LinkId, change: Option<OwnMacChange>) {
         let Some(change) = change else { return };
-        let (before, done) = (self.own_macs_changed.take(), self.aside_in.clone());
-        self.own_macs_changed = Some(tokio::task::spawn_local(async move {
+        let (before, done) = (self.own_macs_changed.remove(&id), self.aside_in.clone());
+        let (lane, name) = (self.lanes.macs.clone(), self.links.get(id.0).map_or("", |link| &link.name));
+        let what = format!("having {name} take in frames to its own MAC address");
+        let changing = tokio::task::spawn_local(async move {
             // One that panicked is over as well.
             if let Some(before) = before {
                 let _ = before.await;
             }
-            if let Ok(Some(changed)) = tokio::task::spawn_blocking(move || change.carry_out()).await {
+            if let Ok(Some(changed)) = lane.run(what, move || change.carry_out()).await {
                 // Nobody listens when the daemon leaves.
                 let _ = done.send((id, Aside::OwnMac(changed)));
             }
-        }));
+        });
+        self.own_macs_changed.insert(id, changing);
     }
 
     /// That has been done.

@@ -56,10 +56,13 @@ impl Daemon {
             self.rundir.file(&self.journal_file);
             self.guardian.dismiss();
         }
-        if let Some(changing) = self.own_macs_changed.take() {
-            // What comes of it goes with us, and is not left on an interface.
-            let _ = tokio::time::timeout(LEAVE.into(), changing).await;
-        }
+        let changed = async {
+            for changing in self.own_macs_changed.into_values() {
+                // What comes of it goes with us, and is not left on an interface.
+                let _ = changing.await;
+            }
+        };
+        let _ = tokio::time::timeout(LEAVE.into(), changed).await;
         // From here on another daemon may serve these routers, with a program of its own in the kernel; its scripts wait
         // for ours.
         self.links.clear();

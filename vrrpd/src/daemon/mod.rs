@@ -42,8 +42,10 @@ use crate::datapath::readiness::Readiness;
 use crate::datapath::{Arrival, RouterId};
 use crate::guardian::{Guardian, Message};
 use crate::interface::service::{Report, Service, Ticket};
+use crate::lane::Lanes;
 use crate::peers::Peers;
 use crate::rundir::{self, RunDir};
+use crate::script;
 use crate::signals::{Signal, Signals};
 use crate::supervisor::Supervisor;
 use crate::sys::packet::Inbox;
@@ -91,7 +93,10 @@ pub struct Daemon {
     aside_in: mpsc::UnboundedSender<(LinkId, Aside)>,
     aside: mpsc::UnboundedReceiver<(LinkId, Aside)>,
     /// The last change of what interfaces take in; they come one after the other.
-    own_macs_changed: Option<JoinHandle<()>>,
+    own_macs_changed: BTreeMap<LinkId, JoinHandle<()>>,
+    lanes: Lanes,
+    /// What the scripts of all routers share.
+    scripts: script::Context,
     followers: Followers,
     /// Elsewhere while it is read.
     inbox: Option<Inbox>,
@@ -440,14 +445,15 @@ impl Daemon {
         text: String,
         then: impl FnOnce(&Path, Result<(), String>) + 'static,
     ) {
-        let before = self.written.take();
+        let (before, files) = (self.written.take(), self.lanes.files.clone());
         self.written = Some(tokio::task::spawn_local(async move {
             // One that panicked is over as well.
             if let Some(before) = before {
                 let _ = before.await;
             }
             let file = path.clone();
-            let written = tokio::task::spawn_blocking(move || rundir::write_aside(&file, mode, &text)).await;
+            let what = format!("writing {}", path.display());
+            let written = files.run(what, move || rundir::write_aside(&file, mode, &text)).await;
             let written = written.map_err(|error| error.to_string());
             then(&path, written.and_then(|written| written.map_err(|error| error.to_string())));
         }));

@@ -36,6 +36,8 @@ pub(super) struct Reload {
     /// The file; `None`: the routers are on the command line.
     pub(super) file: Option<PathBuf>,
     reading: Option<JoinHandle<Result<Configuration, String>>>,
+    /// It has been asked for again while it was read.
+    again: bool,
     /// Read, and not looked at yet.
     read: Option<Configuration>,
     stage: Stage,
@@ -89,12 +91,12 @@ impl Reload {
         let Some(reading) = &mut self.reading else { return std::future::pending().await };
         let read = reading.await;
         self.reading = None;
-        read.map_err(|error| error.to_string()).flatten()
+        read.map_err(|error| error.to_string())?
     }
 }
 
 impl Daemon {
-    /// Reads the file, in a thread for that.
+    /// Reads the file, in a thread for that. Asked again meanwhile, it is read once more when that is done.
     pub(super) fn reload(&mut self) {
         let Some(file) = self.reload.file.clone() else {
             warn!(
@@ -102,11 +104,29 @@ impl Daemon {
             );
             return;
         };
-        self.reload.reading = Some(tokio::task::spawn_blocking(move || config::load(&file)));
+        if self.reload.reading.is_some() {
+            self.reload.again = true;
+            return;
+        }
+        let lane = self.lanes.configuration.clone();
+        let what = format!("reading {}", file.display());
+        let job = move || {
+            let configuration = config::load(&file)?;
+            if let Some(warning) = config::exposed_secret(&file, &configuration) {
+                warn!("{warning}");
+            }
+            Ok(configuration)
+        };
+        self.reload.reading = Some(tokio::task::spawn_local(async move {
+            lane.run(what, job).await.map_err(|error| error.to_string()).flatten()
+        }));
     }
 
     /// Takes what was read for the configuration to come.
     pub(super) fn reloaded(&mut self, read: Result<Configuration, String>) {
+        if std::mem::take(&mut self.reload.again) {
+            return self.reload();
+        }
         match read {
             Ok(configuration) => self.reload.read = Some(configuration),
             Err(message) => error!(reason = message, "SIGHUP: the configuration stays as it was"),
@@ -333,7 +353,7 @@ impl Daemon {
         router.exchange(config);
         if other_scripts {
             finish_scripts(router);
-            if let Err(error) = router.start_scripts(&self.rundir) {
+            if let Err(error) = router.start_scripts(&self.rundir, &self.scripts) {
                 error!(router = %router.config.name(), %error, "its scripts cannot be run");
             }
         }
@@ -426,7 +446,7 @@ impl Daemon {
         let Some(mut router) = start::make_router(config, id, &mut self.links, &Journal::default())? else {
             return Ok(None);
         };
-        router.start_scripts(&self.rundir)?;
+        router.start_scripts(&self.rundir, &self.scripts)?;
         let key = (router.config.family, router.config.vrid);
         let mut refused = None;
         if let Some(link) = self.links.get_mut(link_id.0) {

@@ -35,9 +35,11 @@ use crate::guardian::{Guardian, watch};
 use crate::interface::service::{Report, Service};
 use crate::interface::{Interface, Outcome};
 use crate::journal::Journal;
+use crate::lane::Lanes;
 use crate::limits;
 use crate::peers;
 use crate::rundir::{self, RunDir, RunDirError};
+use crate::script;
 use crate::signals::Signals;
 use crate::supervisor::Supervisor;
 use crate::sys::memory;
@@ -240,8 +242,10 @@ impl Daemon {
         let socket = rundir.socket_path(&format!("{base}.sock"))?;
         server::start(&socket, server::Daemon { commands: commands_in, followers: followers.clone() })
             .map_err(system(&socket.display().to_string()))?;
+        let lanes = Lanes::default();
+        let scripts = script::Context::new(lanes.scripts.clone());
         for router in &mut routers {
-            router.start_scripts(&rundir)?;
+            router.start_scripts(&rundir, &scripts)?;
         }
         let supervisor = Supervisor::from_environment(clock::now());
         memory::give_back();
@@ -265,7 +269,9 @@ impl Daemon {
             changing: Vec::new(),
             aside_in,
             aside,
-            own_macs_changed: None,
+            own_macs_changed: BTreeMap::new(),
+            lanes,
+            scripts,
             followers,
             inbox: Some(Inbox::default()),
             actions: Vec::new(),

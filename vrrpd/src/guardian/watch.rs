@@ -23,9 +23,10 @@ use crate::clock;
 use crate::datapath::RouterId;
 use crate::interface::service::{Report, Service};
 use crate::journal::Journal;
+use crate::lane::Lane;
 use crate::limits;
 use crate::rundir::Claim;
-use crate::script::Runner;
+use crate::script::{self, Runner};
 use crate::sys::command_line;
 use crate::transmit::{self, Transmitter};
 
@@ -202,8 +203,11 @@ fn undo(charge: Charge) -> io::Result<()> {
         let scripts = masters.into_values().filter_map(|mastery| Some((mastery.name, mastery.script?)));
         let scripts: Vec<_> = scripts.collect();
         limits::make_room_for_scripts(scripts.len());
-        let runners: Vec<_> =
-            scripts.into_iter().filter_map(|(name, script)| run(&directory, name, script)).collect();
+        let context = script::Context::new(Lane::scripts());
+        let runners: Vec<_> = scripts
+            .into_iter()
+            .filter_map(|(name, script)| run(&directory, name, script, &context))
+            .collect();
         for runner in runners {
             runner.finish().await;
         }
@@ -248,7 +252,7 @@ async fn give_back(journal: &Journal) -> io::Result<()> {
     failed.map_or(Ok(()), Err)
 }
 
-fn run(directory: &Path, name: String, script: LastScript) -> Option<Runner> {
+fn run(directory: &Path, name: String, script: LastScript, context: &script::Context) -> Option<Runner> {
     let LastScript { run, limit_ns, claim } = script;
     let claim = match Claim::of(directory, &claim) {
         Ok(claim) => claim,
@@ -257,7 +261,7 @@ fn run(directory: &Path, name: String, script: LastScript) -> Option<Runner> {
             return None;
         }
     };
-    let runner = Runner::start(name, vrrpd_common::Duration::from_nanos(limit_ns), claim);
+    let runner = Runner::start(name, vrrpd_common::Duration::from_nanos(limit_ns), claim, context.clone());
     runner.run(run);
     Some(runner)
 }

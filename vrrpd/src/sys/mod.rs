@@ -4,6 +4,7 @@ pub mod bpf;
 pub mod command_line;
 pub mod descriptors;
 pub mod fork;
+pub mod inherited;
 pub mod memory;
 pub mod packet;
 pub mod records;

@@ -1,0 +1,153 @@
+//! One run of a script: started with a clean slate, waited for, ended when it takes too long.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+use tracing::{error, info, warn};
+
+use super::{Context, Run, check};
+
+/// Where scripts find programs.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How long a script that is asked to end may take, before it is made to.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long something is waited for that the system lacks.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Runs a script of a router to its end, or ends it after `limit`.
+pub(super) async fn perform(router: &str, run: &Run, limit: Duration, context: &Context) {
+    let script = run.path.display();
+    let state = &run.arguments[2];
+    let (mut child, output) = match timeout(limit, start(router, run, context)).await {
+        Ok(Ok(started)) => started,
+        Ok(Err(error)) => return error!(router, %script, state, %error, "the script cannot be run"),
+        Err(_) => return error!(router, %script, state, "the script could not be started within {limit:?}"),
+    };
+    match end(&mut child, limit).await {
+        Ok(status) if status.success() => info!(router, %script, state, "the script has run"),
+        Ok(status) => warn!(router, %script, state, %status, "the script failed"),
+        Err(error) => error!(router, %script, state, %error, "the script was ended"),
+    }
+    output.last_words().await;
+}
+
+/// Starts it, aside: that takes a while, and for ever if it is on a file system that does not answer. What the system lacks
+/// for the moment is waited for.
+async fn start(router: &str, run: &Run, context: &Context) -> io::Result<(Child, super::output::Output)> {
+    let mut told = false;
+    loop {
+        let error = match start_once(router, run, context).await {
+            Err(error) if is_transient(&error) => error,
+            result => return result,
+        };
+        if !told {
+            told = true;
+            let script = run.path.display();
+            warn!(router, %script, %error, "the script cannot be started yet; trying again");
+        }
+        sleep(RETRY).await;
+    }
+}
+
+async fn start_once(
+    router: &str,
+    run: &Run,
+    context: &Context,
+) -> io::Result<(Child, super::output::Output)> {
+    let (output, writer) = context.outputs.open(router, &run.path)?;
+    let job = run.clone();
+    let what = format!("starting {} of {router}", run.path.display());
+    let started = context.lane.run(what, move || spawn(&job, writer).map(Started::new)).await?;
+    let child = started?.keep().ok_or_else(|| io::Error::other("it is gone"))?;
+    Ok((child, output))
+}
+
+/// Whether it is something that the system may have again in a moment: descriptors, processes, memory, or the file, which
+/// is being written.
+fn is_transient(error: &io::Error) -> bool {
+    let lacks = [Errno::EMFILE, Errno::ENFILE, Errno::EAGAIN, Errno::ENOMEM, Errno::ETXTBSY];
+    error.raw_os_error().is_some_and(|number| lacks.contains(&Errno::from_raw(number)))
+}
+
+/// Starts a script that may be run. It inherits nothing but what is documented: these variables, standard input that is
+/// empty, and its output. Umask, signals and other descriptors are [put right](crate::sys::inherited) in this process.
+fn spawn(run: &Run, output: OwnedFd) -> io::Result<Child> {
+    check(&run.path).map_err(|error| io::Error::other(error.reason))?;
+    Command::new(&run.path)
+        .args(&run.arguments)
+        .env_clear()
+        .env("PATH", PATH)
+        .envs(run.environment.iter().map(|(name, value)| (name.as_ref(), value)))
+        .current_dir(Path::new("/"))
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .process_group(0)
+        .spawn()
+}
+
+/// A script that has just been started; killed when nobody wants it any more, since its turn is over.
+struct Started(Option<Child>);
+
+impl Started {
+    const fn new(child: Child) -> Self {
+        Self(Some(child))
+    }
+
+    fn keep(mut self) -> Option<Child> {
+        self.0.take()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(group) = self.0.as_ref().and_then(group) {
+            // It may have ended.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
+/// The process group of a script that has not been waited for.
+fn group(child: &Child) -> Option<Pid> {
+    child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw)
+}
+
+/// Waits for the end of the script, or brings it about: its whole process group is asked to end, then made to.
+async fn end(child: &mut Child, limit: Duration) -> Result<ExitStatus, String> {
+    let group = group(child);
+    if let Ok(status) = timeout(limit, child.wait()).await {
+        return status.map_err(|error| error.to_string());
+    }
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        if let Some(group) = group {
+            // The group may have ended by itself just now. It is made to end even when the script itself has: what it
+            // started may not have listened.
+            let _ = killpg(group, signal);
+        }
+        // How it ended does not matter any more.
+        let _ = timeout(GRACE, child.wait()).await;
+    }
+    Err(format!("it ran longer than {limit:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_lacks_for_a_moment_is_waited_for_and_a_missing_file_is_not() {
+        for (errno, waits) in [(Errno::EMFILE, true), (Errno::EAGAIN, true), (Errno::ENOENT, false)] {
+            assert_eq!(is_transient(&errno.into()), waits, "{errno}");
+        }
+        assert!(!is_transient(&io::Error::other("the script is not executable")));
+    }
+}
