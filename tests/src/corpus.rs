@@ -17,8 +17,14 @@ pub use cases::cases;
 
 /// Our own IPv4 address.
 pub const OWN_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
+/// The broadcast address of our subnet.
+pub const BROADCAST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 127);
 /// Our own IPv6 address.
 pub const OWN_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x77);
+/// The MAC address of our interface.
+pub const OWN_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x77];
+/// The one that it had before.
+pub const OLD_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x78];
 /// That of another one, smaller than ours.
 pub const PEER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 /// That of another one, greater than ours.
@@ -62,8 +68,14 @@ pub struct Case {
 
 /// A virtual router like most: version 3, Backup, priority 100, one second.
 pub fn router(own_address: IpAddr, vrid: u8) -> Router {
+    let (broadcast, virtual_addresses) = match own_address {
+        IpAddr::V4(_) => (Some(BROADCAST), vec![address(0), address(1)]),
+        IpAddr::V6(_) => (None, vec![address_v6(0), address_v6(1)]),
+    };
     Router {
         own_address,
+        broadcast,
+        virtual_addresses,
         vrid,
         vlan: 0,
         version: 3,

@@ -29,6 +29,8 @@ const PROTOCOL_VRRP: u8 = 112;
 pub struct AdvertFrame {
     /// Source of the Ethernet frame.
     pub source_mac: [u8; 6],
+    /// Destination of the Ethernet frame; the group's where it is not to be another one.
+    pub destination_mac: Option<[u8; 6]>,
     /// Source of the packet; its family is the packet's.
     pub source: IpAddr,
     /// TTL or hop limit.
@@ -80,6 +82,7 @@ impl AdvertFrame {
         let centis = u16::try_from(interval.as_millis() / 10).expect("at most 40.95 s");
         Self {
             source_mac: [0x02, 0, 0, 0, 0, 0x99],
+            destination_mac: None,
             source,
             ttl: 255,
             fragment: 0,
@@ -116,6 +119,7 @@ impl AdvertFrame {
             IpAddr::V4(source) => (MULTICAST_MAC_V4, ETHERTYPE_IPV4, self.ipv4_header(source, message.len())),
             IpAddr::V6(source) => (MULTICAST_MAC_V6, ETHERTYPE_IPV6, self.ipv6_header(source, message.len())),
         };
+        let destination_mac = self.destination_mac.unwrap_or(destination_mac);
         let mut frame = [&destination_mac[..], &self.source_mac, &ethertype.to_be_bytes()].concat();
         frame.extend(header);
         frame.extend(message);

@@ -30,6 +30,10 @@ pub enum Role {
 pub struct Router {
     /// Its family, and the source of its adverts.
     pub own_address: IpAddr,
+    /// The broadcast address of its subnet.
+    pub broadcast: Option<Ipv4Addr>,
+    /// Its virtual addresses.
+    pub virtual_addresses: Vec<IpAddr>,
     /// Its VRID.
     pub vrid: u8,
     /// The VLAN it lives in, 0 for none.
@@ -95,7 +99,7 @@ impl fmt::Display for Judgement {
     }
 }
 
-/// A packet with protocol 112 to the group.
+/// A packet with protocol 112 to the group's address.
 struct Packet<'a> {
     source: IpAddr,
     destination: IpAddr,
@@ -110,14 +114,19 @@ struct Packet<'a> {
     message: &'a [u8],
 }
 
-/// Says what a frame is.
-pub fn judge(frame: &[u8], routers: &[Router]) -> Judgement {
+/// Says what a frame is to an interface that takes in frames to these MAC addresses, beside those to groups.
+pub fn judge(frame: &[u8], macs: &[[u8; 6]], routers: &[Router]) -> Judgement {
     let Some((vlan, ethertype, payload)) = ethernet(frame) else { return Judgement::NotVrrp };
     let packet = match ethertype {
         0x0800 => ipv4(payload),
         0x86dd => ipv6(payload),
         _ => Err(Judgement::NotVrrp),
     };
+    // IEEE 802.3 §3.2.3: the first bit on the wire says whether it is for a group.
+    let is_unicast = frame[0] & 1 == 0;
+    if is_unicast && !macs.iter().any(|mac| frame.starts_with(mac)) {
+        return Judgement::NotVrrp;
+    }
     let packet = match packet {
         Ok(packet) => packet,
         Err(judgement) => return judgement,
@@ -244,6 +253,10 @@ fn advert(packet: &Packet<'_>, router: &Router) -> Result<Advert, &'static str> 
     }
     let others = router.only_addresses.as_ref().is_some_and(|ours| sorted(ours) != sorted(&addresses));
     ensure(priority == 255 || !others, "address_list")?;
+    ensure(is_host(packet.source) && router.broadcast.map(IpAddr::V4) != Some(packet.source), "source")?;
+    // An owner sends from its address, and leaves with priority 0.
+    let is_virtual = router.virtual_addresses.contains(&packet.source);
+    ensure(!is_virtual || priority == 0 || priority == 255, "source")?;
     Ok(Advert { priority, centis, source: packet.source, addresses })
 }
 
@@ -255,6 +268,17 @@ fn message_checksum_is_right(packet: &Packet<'_>, version: u8, message: &[u8]) -
     let mut covered = checksum::pseudo_header(packet.source, packet.destination, message.len());
     covered.extend(message);
     checksum::internet(&covered) == 0 || packet.source.is_ipv4() && checksum::internet(message) == 0
+}
+
+/// RFC 1122 §3.2.1.3 with class E, RFC 4291 §2.5.2, §2.5.3, §2.7.
+fn is_host(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let first = address.octets()[0];
+            first != 0 && first != 127 && first < 224
+        }
+        IpAddr::V6(address) => !(address.is_unspecified() || address.is_loopback() || address.is_multicast()),
+    }
 }
 
 fn addresses(octets: &[u8], ipv4: bool) -> Vec<IpAddr> {

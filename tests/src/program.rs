@@ -9,12 +9,16 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use nix::time::{ClockId, clock_gettime};
-use vrrpd_common::abi::{ABI_VERSION, Command, Counters, Event, RouterConfig, RouterRecord, flag, octets};
-use vrrpd_common::{AddressDigest, Reject};
+use vrrpd_common::abi::{
+    ABI_VERSION, Command, Counters, Event, RouterConfig, RouterRecord, Stations, flag, octets, station,
+    virtual_address,
+};
+use vrrpd_common::{AddressDigest, MacAddr, Reject};
 
 use crate::oracle::{self, Router};
 use crate::{needs, wait_for, wait_until};
@@ -48,6 +52,8 @@ pub struct Program {
     ebpf: Ebpf,
     records: Array<MapData, [u64; RECORD_WORDS]>,
     rejects: PerCpuArray<MapData, Counters>,
+    addresses: LpmTrie<MapData, [u8; 20], u32>,
+    stations: Array<MapData, Stations>,
 }
 
 /// The program's ring, apart from it so that it can be read while frames go in.
@@ -70,7 +76,22 @@ impl Program {
         let records = Array::try_from(take("RECORDS")).expect("an array of records");
         let rejects = PerCpuArray::try_from(take("REJECTS")).expect("an array of counters");
         let ring = RingBuf::try_from(take("EVENTS")).expect("a ring");
-        (Self { ebpf, records, rejects }, Ring(ring))
+        let addresses = LpmTrie::try_from(take("ADDRESSES")).expect("a trie");
+        let stations = Array::try_from(take("STATIONS")).expect("an array of one");
+        (Self { ebpf, records, rejects, addresses, stations }, Ring(ring))
+    }
+
+    /// Tells it the virtual addresses of a router.
+    pub fn set_virtual_addresses(&mut self, router: &Router) {
+        for address in &router.virtual_addresses {
+            let key = Key::new(160, virtual_address(slot_of(router), *address));
+            self.addresses.insert(&key, 0, 0).expect("there is room");
+        }
+    }
+
+    /// Tells it to whom frames are that the interface takes in.
+    pub fn set_stations(&mut self, macs: [[u8; 6]; 2]) {
+        self.stations.set(0, macs.map(|mac| station(MacAddr(mac))), 0).expect("it has one element");
     }
 
     /// Gives it a frame; `None` when the kernel does not take such a frame for a test run. The frame is left alone.
@@ -274,6 +295,7 @@ pub fn config_of(router: &Router, generation: u32) -> RouterConfig {
         report_spacing: router.spacing,
         source: octets(router.own_address),
         auth_data: router.password.unwrap_or_default(),
+        broadcast: router.broadcast.map_or([0; 4], |address| address.octets()),
         generation,
         vlan: router.vlan,
         interval: router.centis,
@@ -283,7 +305,7 @@ pub fn config_of(router: &Router, generation: u32) -> RouterConfig {
         min_ttl: router.min_ttl,
         auth_kind: router.password.is_some().into(),
         flags,
-        reserved: [0; 2],
+        reserved: [0; 6],
     }
 }
 

@@ -149,8 +149,20 @@ fn mutate(random: &mut Random, frame: &mut Vec<u8>, others: &[Vec<u8>]) {
             // A source of two, one of them above ours, or any.
             let low = if frame[ip] >> 4 == 4 { ip + 15 } else { ip + 23 };
             if low < len {
-                frame[low] = *random.one_of(&[9, 77, 0x77, 200, random.clone().octet()]);
+                frame[low] = *random.one_of(&[9, 77, 0x77, 200, 127, random.clone().octet()]);
             }
+        }
+        (13, Some(ip), _) if ip + 40 <= len && random.once_in(2) => {
+            // A source that cannot be, or may be a virtual address.
+            let (place, any) =
+                if frame[ip] >> 4 == 4 { (ip + 12, [127, 0, 0, 1]) } else { (ip + 8, [0xff, 2, 0, 0]) };
+            let source =
+                *random.one_of(&[[0; 4], [0xff; 4], [224, 0, 0, 18], [10, 1, 0, 0], [10, 1, 0, 1], any]);
+            frame[place..place + 4].copy_from_slice(&source);
+        }
+        (14, ..) if random.once_in(2) => {
+            let mac = *random.one_of(&[corpus::OWN_MAC, corpus::OLD_MAC, [2, 0, 0, 0, 0, 1], [0xff; 6]]);
+            frame[..6].copy_from_slice(&mac);
         }
         (13.., _, Some(at)) if at + 8 <= len => {
             let any = random.octet();

@@ -5,16 +5,20 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use vrrpd_common::abi::{
     ABI_VERSION, Command, Counters, Event, EventKind, Heard, RouterConfig, RouterRecord, octets, slot,
 };
 use vrrpd_common::classify::{Classified, Expect, RouterKey, Routers};
-use vrrpd_common::{Family, Instant, Reject, Vrid, classify};
+use vrrpd_common::{Family, Instant, MacAddr, Reject, Vrid, classify};
 
+use crate::corpus::{OLD_MAC, OWN_MAC};
 use crate::oracle::{self, Judgement, Router, Watch};
 use crate::program::{Program, Ring, Verdict, config_of, counter, digest, now, slot_of};
 
+/// To whom frames are that are taken in.
+const MACS: [[u8; 6]; 2] = [OWN_MAC, OLD_MAC];
 /// So far away that nothing expires by itself.
 const FAR: u64 = 3_600_000_000_000;
 /// The ring has room for more events than so many frames can cause, expiries included.
@@ -41,7 +45,11 @@ pub struct Trial {
 impl Trial {
     /// Loads the program and tells it of the routers.
     pub fn new(routers: Vec<Router>) -> Self {
-        let (program, ring) = Program::load();
+        let (mut program, ring) = Program::load();
+        program.set_stations(MACS);
+        for router in &routers {
+            program.set_virtual_addresses(router);
+        }
         let mut trial = Self {
             program,
             ring,
@@ -89,7 +97,7 @@ impl Trial {
     /// Gives the kernel a frame, of which the others get only what the program can see of it.
     #[track_caller]
     pub fn frame_seen_as(&mut self, frame: &[u8], seen: &[u8]) -> Judgement {
-        let judgement = oracle::judge(seen, &self.routers);
+        let judgement = oracle::judge(seen, &MACS, &self.routers);
         let classified = classify(seen, &Configured { routers: &self.routers, configs: &self.configs });
         let before = now();
         let verdict = self.program.run(frame);
@@ -233,6 +241,16 @@ impl Routers for Configured<'_> {
         let slot = slot(family, vrid);
         let place = self.routers.iter().position(|router| slot_of(router) == slot)?;
         self.configs[place].expect(family).filter(|_| self.configs[place].vlan == vlan)
+    }
+
+    fn is_virtual(&self, router: &RouterKey, address: IpAddr) -> bool {
+        let slot = slot(router.family, router.vrid);
+        let ours = self.routers.iter().filter(|router| slot_of(router) == slot);
+        ours.flat_map(|router| &router.virtual_addresses).any(|known| *known == address)
+    }
+
+    fn receives(&self, destination: MacAddr) -> bool {
+        MACS.contains(&destination.0)
     }
 }
 

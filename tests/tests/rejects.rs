@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, VRID};
-use vrrpd_lab::{AdvertFrame, Host, Injector, Lab, Vrrpd, wait_until};
+use vrrpd_lab::{AdvertFrame, Capture, Host, Injector, Lab, Vrrpd, wait_until};
 
 /// Sends the frame three times to a master that would give way to it if it believed it.
 fn assert_rejected(router: &Vrrpd, from: &Host, reason: &str, frame: &AdvertFrame) {
@@ -147,6 +147,73 @@ fn fragment_is_rejected() {
 #[test]
 fn advert_from_our_own_address_is_rejected() {
     version_3(|a, frame| frame.source = a.ipv4().into(), "loopback");
+}
+
+#[test]
+fn advert_from_an_address_that_no_other_router_can_have_is_rejected() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    router.wait_state("master", SOON);
+    let right = AdvertFrame::v3(client.ipv4().into(), VRID, 200, INTERVAL, &[ADDRESS.into()]);
+    let broadcast = Ipv4Addr::new(10, 0, 0, 255);
+    for source in ["0.0.0.0", "255.255.255.255", "224.0.0.18", "240.0.0.1", "127.0.0.1"]
+        .map(|source| source.parse().expect("an address"))
+        .into_iter()
+        .chain([broadcast, ADDRESS])
+    {
+        assert_rejected(&router, &client, "source", &AdvertFrame { source: source.into(), ..right.clone() });
+    }
+
+    // The owner of an address sends from it.
+    let owner = AdvertFrame { source: ADDRESS.into(), priority: 255, ..right };
+    Injector::on(&client).send(&owner.build());
+    router.wait_state("backup", SOON);
+}
+
+#[test]
+fn ipv6_advert_from_an_address_that_no_other_router_can_have_is_rejected() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let router = Vrrpd::on(&a).vrid(VRID).address("fe80::33/64").v3("100ms").start();
+    router.wait_state("master", SOON);
+    let address: IpAddr = "fe80::33".parse().expect("an address");
+    for source in ["::", "::1", "ff02::12", "fe80::33"] {
+        let source = source.parse().expect("an address");
+        assert_rejected(
+            &router,
+            &client,
+            "source",
+            &AdvertFrame::v3(source, VRID, 200, INTERVAL, &[address]),
+        );
+    }
+}
+
+#[test]
+fn frame_to_another_mac_address_is_ignored_and_passed_on() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    router.wait_state("master", SOON);
+    let (injector, capture) = (Injector::on(&client), Capture::on(&a));
+    let advert = AdvertFrame::v3(client.ipv4().into(), VRID, 50, INTERVAL, &[ADDRESS.into()]);
+    let to = |mac| AdvertFrame { destination_mac: Some(mac), ..advert.clone() }.build();
+    let before = router.state()["counters"]["rejected"].clone();
+    // The last two are of a guest behind a bridge, say: one that would be believed, and one that would be rejected.
+    let guest = [0x02, 0, 0, 0, 0, 0x42];
+    let damaged = AdvertFrame { ttl: 1, destination_mac: Some(guest), ..advert.clone() }.build();
+    for frame in [to(guest), damaged] {
+        injector.send(&frame);
+        wait_until(SOON, "it reaches what is behind the data path", || {
+            capture.frames().iter().any(|seen| seen.frame.starts_with(&frame))
+        });
+    }
+    assert_eq!(router.state()["counters"]["rejected"], before);
+    assert_eq!(router.counter("adverts_received"), 0);
+
+    // To our own it is an advert: switches may turn multicast into unicast.
+    injector.send(&to(a.mac("eth0")));
+    wait_until(SOON, "it is received", || router.counter("adverts_received") == 1);
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn every_frame_of_the_corpus_is_judged_as_written_down() {
 
 #[test]
 fn the_object_that_is_shipped_has_its_own_maps_and_none_for_a_log() {
-    assert_eq!(map_names(), ["EVENTS", "RECORDS", "REJECTS", "ROUTERS"]);
+    assert_eq!(map_names(), ["ADDRESSES", "EVENTS", "RECORDS", "REJECTS", "ROUTERS", "STATIONS"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 
-use vrrpd_common::classify::{Expect, Routers};
+use vrrpd_common::classify::{Expect, RouterKey, Routers};
 use vrrpd_common::{Auth, Family, Interval, Version, Vrid, classify};
 
 /// An interface with the one virtual router 51, of version 3 over IPv4.
@@ -18,6 +18,10 @@ impl Routers for One {
 
     fn knows(&self, _: u16, family: Family, vrid: Vrid) -> bool {
         family == Family::Ipv4 && vrid.get() == 51
+    }
+
+    fn is_virtual(&self, _: &RouterKey, address: IpAddr) -> bool {
+        address == IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100))
     }
 }
 
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
         interval,
         auth: Auth::None,
         source: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
+        broadcast: Some(Ipv4Addr::new(10, 0, 0, 255)),
         min_ttl: 255,
         accept_interval_mismatch: false,
         address_list: None,

@@ -2,7 +2,8 @@
 //!
 //! Each interface has a set of maps of its own, pinned under `/sys/fs/bpf/vrrpd/`, a directory per network namespace
 //! and interface. A virtual router's place in them is its [`slot`]. The daemon writes nothing into the maps: it sends a
-//! [`Command`], which the kernel carries out under the router's lock; it reads [`RouterRecord`]s, which it maps into
+//! [`Command`], which the kernel carries out under the router's lock. Two maps are the exception, since nothing in them
+//! depends on anything else: [`virtual_address`]es and [`Stations`]. The daemon reads [`RouterRecord`]s, which it maps into
 //! memory, and takes [`Event`]s from the ring. What the figures mean and who changes them is said in [`crate::watch`].
 //!
 //! Every type here is plain old data without padding; times are nanoseconds of `CLOCK_MONOTONIC`, 0 meaning never;
@@ -12,12 +13,13 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::advert::{AddressDigest, Advert};
 use crate::classify::Expect;
+use crate::mac::MacAddr;
 use crate::params::{Auth, Family, Interval, Priority, Version, Vrid};
 use crate::reject::Reject;
 use crate::time::{Duration, Instant};
 
 /// Changes with every change of a layout; a set of maps of another number is not read.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 /// Virtual routers an interface can have: every VRID of both families.
 pub const SLOTS: usize = 512;
 /// Octets of the ring: an expiry of every virtual router fits, and some more.
@@ -91,6 +93,8 @@ pub struct RouterConfig {
     pub source: [u8; 16],
     /// Data of authentication type 1.
     pub auth_data: [u8; 8],
+    /// The broadcast address of our subnet; zero: it has none, or is not known.
+    pub broadcast: [u8; 4],
     /// Another number whenever what adverts have to look like changes, so that who has checked one by half of the old
     /// and half of the new notices. Role, priority and switches of the election may change without it.
     pub generation: u32,
@@ -112,7 +116,28 @@ pub struct RouterConfig {
     /// A set of [`flag`]s.
     pub flags: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: [u8; 6],
+}
+
+/// The MAC addresses to which an interface takes in frames: its own, and the one that it had before it got a virtual one.
+/// The same twice where there is one only.
+pub type Stations = [u64; 2];
+
+/// A MAC address as [`Stations`] holds it.
+#[inline(always)]
+pub const fn station(mac: MacAddr) -> u64 {
+    let [a, b, c, d, e, f] = mac.0;
+    u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+}
+
+/// A virtual address, with the [`slot`] of its virtual router before it: what an advert for that router cannot come from.
+#[inline(always)]
+pub fn virtual_address(slot: u32, address: IpAddr) -> [u8; 20] {
+    let mut key = [0; 20];
+    let (before, behind) = key.split_at_mut(4);
+    before.copy_from_slice(&slot.to_be_bytes());
+    behind.copy_from_slice(&octets(address));
+    key
 }
 
 /// The switches of [`RouterConfig::flags`].
@@ -267,10 +292,10 @@ pub enum EventKind {
 }
 
 const _: () = {
-    assert!(size_of::<RouterConfig>() == 56 && align_of::<RouterConfig>() == 8);
-    assert!(size_of::<Command>() == 88 && align_of::<Command>() == 8);
+    assert!(size_of::<RouterConfig>() == 64 && align_of::<RouterConfig>() == 8);
+    assert!(size_of::<Command>() == 96 && align_of::<Command>() == 8);
     assert!(size_of::<Heard>() == 40 && align_of::<Heard>() == 8);
-    assert!(size_of::<RouterRecord>() == 320 && align_of::<RouterRecord>() == 8);
+    assert!(size_of::<RouterRecord>() == 328 && align_of::<RouterRecord>() == 8);
     assert!(size_of::<Event>() == 112 && align_of::<Event>() == 8);
     // A frame that BPF_PROG_TEST_RUN takes is at least an Ethernet header.
     assert!(size_of::<Command>() >= 14);
@@ -291,6 +316,8 @@ impl RouterConfig {
                 _ => Auth::Ah,
             },
             source: self.has(flag::SOURCE).then(|| address(family, self.source)),
+            broadcast: (u32::from_ne_bytes(self.broadcast) != 0)
+                .then_some(Ipv4Addr::from_octets(self.broadcast)),
             min_ttl: self.min_ttl,
             accept_interval_mismatch: self.has(flag::ACCEPT_INTERVAL_MISMATCH),
             address_list: self
@@ -307,6 +334,7 @@ impl RouterConfig {
         self.auth_kind = expect.auth.kind();
         self.auth_data = expect.auth.data();
         self.source = expect.source.map_or([0; 16], octets);
+        self.broadcast = expect.broadcast.map_or([0; 4], |broadcast| broadcast.octets());
         self.min_ttl = expect.min_ttl;
         self.set(flag::SOURCE, expect.source.is_some());
         self.set(flag::ACCEPT_INTERVAL_MISMATCH, expect.accept_interval_mismatch);
@@ -461,6 +489,7 @@ mod tests {
                 interval: Interval::DEFAULT,
                 auth,
                 source: Some(Ipv4Addr::new(192, 0, 2, 11).into()),
+                broadcast: Some(Ipv4Addr::new(192, 0, 2, 255)),
                 min_ttl: 255,
                 accept_interval_mismatch: true,
                 address_list: Some(AddressDigest::from_bits(7)),

@@ -9,9 +9,10 @@
 //! Start at [`classify()`]. The checks and their order are those of RFC 9568 §7.1 and RFC 3768 §7.1, with one
 //! addition: whether a virtual router is ours is asked first, so that a frame for others never counts against us.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use crate::advert::{AddressDigest, Advert};
+use crate::mac::MacAddr;
 use crate::octets::Octets;
 use crate::params::{Auth, Family, Interval, Priority, Version, Vrid};
 use crate::reject::{Reject, Rejection};
@@ -38,6 +39,16 @@ pub trait Routers {
     fn knows(&self, _vlan: u16, _family: Family, _vrid: Vrid) -> bool {
         true
     }
+
+    /// Whether `address` is a virtual address of one of our virtual routers.
+    fn is_virtual(&self, router: &RouterKey, address: IpAddr) -> bool;
+
+    /// Whether the interface takes in frames to this address, which names one station. A packet socket has that from the
+    /// kernel (`PACKET_OTHERHOST`); a program before the network stack has to know.
+    #[inline(always)]
+    fn receives(&self, _destination: MacAddr) -> bool {
+        true
+    }
 }
 
 /// What an advert for one of our virtual routers has to look like.
@@ -51,6 +62,8 @@ pub struct Expect {
     pub auth: Auth,
     /// Our own primary address: what comes from it is our own frame come back.
     pub source: Option<IpAddr>,
+    /// The broadcast address of the subnet that it is in, if that has one: nobody's own address.
+    pub broadcast: Option<Ipv4Addr>,
     /// The lowest TTL or hop limit to take: 255 on a link (RFC 9568 §5.1.1.3).
     pub min_ttl: u8,
     /// Take an interval other than ours in version 2, where RFC 3768 §7.1 says to discard.
@@ -126,8 +139,8 @@ pub fn classify<F: Octets + ?Sized, R: Routers + ?Sized>(frame: &F, routers: &R)
     };
     let vlan = link.vlan.map_or(0, VlanId::get);
     match link.ethertype {
-        ethernet::TYPE_IPV4 => classify_ipv4(frame, at, vlan, routers),
-        ethernet::TYPE_IPV6 => classify_ipv6(frame, at, vlan, routers),
+        ethernet::TYPE_IPV4 => classify_ipv4(frame, at, link.destination, vlan, routers),
+        ethernet::TYPE_IPV6 => classify_ipv6(frame, at, link.destination, vlan, routers),
         _ => Classified::NotVrrp,
     }
 }
@@ -136,6 +149,7 @@ pub fn classify<F: Octets + ?Sized, R: Routers + ?Sized>(frame: &F, routers: &R)
 fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
     frame: &F,
     at: usize,
+    destination: MacAddr,
     vlan: u16,
     routers: &R,
 ) -> Classified {
@@ -145,6 +159,7 @@ fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
     if header.protocol() != ipv4::PROTOCOL_VRRP
         || header.version() != 4
         || header.destination() != ipv4::VRRP_GROUP
+        || is_for_another(destination, routers)
     {
         return Classified::NotVrrp;
     }
@@ -177,14 +192,17 @@ fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
     let Some(expect) = routers.expect(vlan, router.family, router.vrid) else {
         return not_ours(router);
     };
-    let checked = check_ipv4_header(&header, header_sum);
-    verdict(router, checked.and_then(|()| advert(&packet, &message, router.vrid, &expect)))
+    let checked = check_ipv4_header(&header, header_sum)
+        .and_then(|()| advert(&packet, &message, router.vrid, &expect))
+        .and_then(|advert| check_source(advert, &router, &expect, routers));
+    verdict(router, checked)
 }
 
 #[inline(always)]
 fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
     frame: &F,
     at: usize,
+    destination: MacAddr,
     vlan: u16,
     routers: &R,
 ) -> Classified {
@@ -194,6 +212,7 @@ fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
     if header.next_header() != ipv6::NEXT_HEADER_VRRP
         || header.version() != 6
         || header.destination() != Some(ipv6::VRRP_GROUP)
+        || is_for_another(destination, routers)
     {
         return Classified::NotVrrp;
     }
@@ -221,7 +240,15 @@ fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
     let Some(expect) = routers.expect(vlan, router.family, router.vrid) else {
         return not_ours(router);
     };
-    verdict(router, advert(&packet, &message, router.vrid, &expect))
+    let checked = advert(&packet, &message, router.vrid, &expect)
+        .and_then(|advert| check_source(advert, &router, &expect, routers));
+    verdict(router, checked)
+}
+
+/// Whether a frame is for another station alone: a guest on a bridge, say. It is none of ours, whatever it holds.
+#[inline(always)]
+fn is_for_another<R: Routers + ?Sized>(destination: MacAddr, routers: &R) -> bool {
+    !destination.is_group() && !routers.receives(destination)
 }
 
 /// The virtual router that a packet names, ours or not, or what the frame is if there is none. Only the VRID is read,
@@ -336,6 +363,37 @@ fn check_interval(header: VrrpHeader, version: Version, expect: &Expect) -> Resu
             Ok(interval)
         }
         (Some(_), Version::V2) | (None, _) => Err(Reject::Interval.because(got, wanted)),
+    }
+}
+
+/// The source can be the address of another router. A virtual address is that of its owner only, who says so by its
+/// priority, or resigns.
+#[inline(always)]
+fn check_source<R: Routers + ?Sized>(
+    advert: Advert,
+    router: &RouterKey,
+    expect: &Expect,
+    routers: &R,
+) -> Result<Advert, Rejection> {
+    if !is_host(advert.source, expect.broadcast) {
+        return Err(Reject::Source.because(Reject::NOT_UNICAST, 0));
+    }
+    let may_be_owner = matches!(advert.priority, Priority::OWNER | Priority::RESIGN);
+    if !may_be_owner && routers.is_virtual(router, advert.source) {
+        return Err(Reject::Source.because(Reject::VIRTUAL_ADDRESS, 0));
+    }
+    Ok(advert)
+}
+
+/// Whether an address can be that of a host on the link: not unspecified, loopback, multicast, reserved or broadcast (RFC
+/// 1122 §3.2.1.3, RFC 4291 §2.5.2, §2.5.3, §2.7).
+#[inline(always)]
+fn is_host(address: IpAddr, broadcast: Option<Ipv4Addr>) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            !matches!(address.octets(), [0 | 127 | 224.., ..]) && Some(address) != broadcast
+        }
+        IpAddr::V6(address) => !address.is_multicast() && address.to_bits() > 1,
     }
 }
 

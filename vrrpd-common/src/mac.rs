@@ -27,6 +27,12 @@ impl MacAddr {
     pub const fn is_virtual_router(self) -> bool {
         matches!(self.0, [0x00, 0x00, 0x5e, 0x00, 1 | 2, 1..=255])
     }
+
+    /// Whether it names a group of stations (IEEE 802.3 §3.2.3): multicast or broadcast.
+    #[inline(always)]
+    pub const fn is_group(self) -> bool {
+        self.0[0] & 1 != 0
+    }
 }
 
 /// Text that is no MAC address.

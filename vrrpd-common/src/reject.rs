@@ -30,6 +30,8 @@ pub enum Reject {
     Fragment,
     /// Our own frame, come back.
     Loopback,
+    /// A source address that no other router can have.
+    Source,
     /// A virtual router that is not configured on this interface.
     NotOurs,
 }
@@ -48,9 +50,13 @@ pub struct Rejection {
 impl Reject {
     /// With [`Reject::Auth`] the value found, when it was all right once: no type of authentication.
     pub const REPLAYED: u32 = 256;
+    /// With [`Reject::Source`] the value found, when it is no address of a single host.
+    pub const NOT_UNICAST: u32 = 0;
+    /// With [`Reject::Source`] the value found, when it is a virtual address and the sender is not its owner.
+    pub const VIRTUAL_ADDRESS: u32 = 1;
 
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Ttl,
         Self::Checksum,
         Self::Version,
@@ -62,6 +68,7 @@ impl Reject {
         Self::AddressList,
         Self::Fragment,
         Self::Loopback,
+        Self::Source,
         Self::NotOurs,
     ];
 
@@ -79,6 +86,7 @@ impl Reject {
             Self::AddressList => "address_list",
             Self::Fragment => "fragment",
             Self::Loopback => "loopback",
+            Self::Source => "source",
             Self::NotOurs => "not_ours",
         }
     }
@@ -118,6 +126,15 @@ impl fmt::Display for Rejection {
             Reject::AddressList => write!(f, "address list not acceptable (RFC 9568 §5.2.9, RFC 3768 §7.1)"),
             Reject::Fragment => write!(f, "fragment at octet {got} (RFC 9568 §5.1)"),
             Reject::Loopback => write!(f, "source is our own address (RFC 9568 §7.1)"),
+            Reject::Source if got == Reject::VIRTUAL_ADDRESS => {
+                write!(
+                    f,
+                    "source is a virtual address, and the priority not that of its owner (RFC 9568 §5.2.4)"
+                )
+            }
+            Reject::Source => {
+                write!(f, "source is not the address of a host (RFC 1122 §3.2.1.3, RFC 4291 §2.5)")
+            }
             Reject::NotOurs => write!(f, "VRID {got} is not configured on this interface (RFC 9568 §7.1)"),
         }
     }

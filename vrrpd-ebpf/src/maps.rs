@@ -1,10 +1,11 @@
 //! The maps of an interface. Their layouts are in [`vrrpd_common::abi`].
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, bpf_spin_lock, bpf_timer};
-use aya_ebpf::btf_maps::{Array, PerCpuArray, RingBuf};
+use aya_ebpf::btf_maps::{Array, LpmTrie, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use vrrpd_common::Reject;
-use vrrpd_common::abi::{Counters, Event, RING_LEN, RouterConfig, RouterRecord, SLOTS};
+use vrrpd_common::abi::{Counters, Event, RING_LEN, RouterConfig, RouterRecord, SLOTS, Stations};
+use vrrpd_common::wire::vrrp::MOST_ADDRESSES;
 
 /// What of a virtual router only the kernel touches: user space could neither map a timer nor a lock.
 #[repr(C)]
@@ -30,6 +31,14 @@ pub static RECORDS: Array<RouterRecord, SLOTS, { BPF_F_MMAPABLE as usize }> = Ar
 /// Discarded adverts that are none of our virtual routers'.
 #[btf_map]
 pub static REJECTS: PerCpuArray<Counters, 1> = PerCpuArray::new();
+
+/// The virtual addresses of all virtual routers, each in full length: a trie takes memory for those that are there only.
+#[btf_map]
+pub static ADDRESSES: LpmTrie<[u8; 20], u32, { SLOTS * MOST_ADDRESSES }> = LpmTrie::new();
+
+/// To whom frames are that the interface takes in.
+#[btf_map]
+pub static STATIONS: Array<Stations, 1> = Array::new();
 
 /// News for the daemon.
 #[btf_map]

@@ -1,15 +1,19 @@
 //! One virtual router in the maps.
 
 use core::cell::Cell;
+use core::net::IpAddr;
 
 use aya_ebpf::bindings::bpf_spin_lock;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_spin_lock as lock, bpf_spin_unlock as unlock};
-use vrrpd_common::abi::{EventKind, Heard, RouterConfig, RouterRecord, flag, slot};
+use aya_ebpf::btf_maps::lpm_trie::Key;
+use vrrpd_common::abi::{
+    EventKind, Heard, RouterConfig, RouterRecord, flag, slot, station, virtual_address,
+};
 use vrrpd_common::classify::{Expect, RouterKey, Routers};
-use vrrpd_common::{Advert, Family, Instant, Reject, Vrid};
+use vrrpd_common::{Advert, Family, Instant, MacAddr, Reject, Vrid};
 
 use crate::atomic;
-use crate::maps::{EVENTS, RECORDS, ROUTERS, RouterSlot};
+use crate::maps::{ADDRESSES, EVENTS, RECORDS, ROUTERS, RouterSlot, STATIONS};
 use crate::timer;
 
 /// The virtual routers of the configuration, and the generation of the one that was asked for last.
@@ -52,6 +56,18 @@ impl Routers for Configured {
             return None;
         }
         config.expect(family)
+    }
+
+    #[inline(always)]
+    fn is_virtual(&self, router: &RouterKey, address: IpAddr) -> bool {
+        let address = virtual_address(slot(router.family, router.vrid), address);
+        ADDRESSES.get(&Key::new(8 * size_of_val(&address) as u32, address)).is_some()
+    }
+
+    #[inline(always)]
+    fn receives(&self, destination: MacAddr) -> bool {
+        let Some(stations) = STATIONS.get(0) else { return false };
+        stations.contains(&station(destination))
     }
 }
 

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
-    Case, FAR_OFF, FOREIGN, OWN_V4, OWN_V6, PEER_V4, TAGGED, V2_STRICT, V3, V6, VLAN, address, address_v6,
-    ip_header, most_ipv6_addresses, repair_header, right_ones, tagged, v2, v2_password, v2_strict, v3, v6,
-    v6_strict, with_options,
+    BROADCAST, Case, FAR_OFF, FOREIGN, OLD_MAC, OWN_MAC, OWN_V4, OWN_V6, PEER_V4, TAGGED, V2_STRICT, V3, V6,
+    VLAN, address, address_v6, ip_header, most_ipv6_addresses, repair_header, right_ones, tagged, v2,
+    v2_password, v2_strict, v3, v6, v6_strict, with_options,
 };
 use crate::AdvertFrame;
 use crate::checksum;
@@ -19,6 +19,8 @@ pub fn cases() -> Vec<Case> {
     cases.ip_header();
     cases.message();
     cases.content();
+    cases.source();
+    cases.addresses();
     cases.0
 }
 
@@ -147,6 +149,23 @@ impl Cases {
         let mut arp = AdvertFrame { padding: 40, ..v3(V3) }.build();
         arp[12..14].copy_from_slice(&[0x08, 0x06]);
         self.add("ARP", "not vrrp", arp);
+        // IEEE 802.3 §3.2.3; the frame of a guest behind us, say.
+        for (name, mac, outcome) in [
+            ("to our MAC address", OWN_MAC, "advert"),
+            ("to our former MAC address", OLD_MAC, "advert"),
+            ("to all stations", [0xff; 6], "advert"),
+            ("to another MAC address", [0x02, 0, 0, 0, 0, 0x01], "not vrrp"),
+            ("to a virtual router's MAC address", [0, 0, 0x5e, 0, 1, V3], "not vrrp"),
+            ("to no MAC address", [0; 6], "not vrrp"),
+        ] {
+            for advert in [v3(V3), v2_password(), v6(V6)] {
+                self.change(name, outcome, advert, |advert| advert.destination_mac = Some(mac));
+            }
+        }
+        self.change("damaged, to another MAC address", "not vrrp", v3(V3), |advert| {
+            advert.destination_mac = Some([0x02, 0, 0, 0, 0, 0x01]);
+            (advert.ttl, advert.fragment, advert.checksum_flip) = (1, 0x2000, 1);
+        });
         for (name, protocol) in [("TCP", 6), ("UDP", 17), ("IGMP", 2), ("AH", 51), ("ICMPv6", 58)] {
             self.patch(name, "not vrrp", &v3(V3), |frame| frame[14 + 9] = protocol);
             self.patch(name, "not vrrp", &v6(V6), |frame| frame[14 + 6] = protocol);
@@ -354,7 +373,78 @@ impl Cases {
         for advert in [v6(V6), v6_strict()] {
             self.change("our own", "discard: loopback", advert, |advert| advert.source = OWN_V6.into());
         }
+    }
 
+    /// From somebody who cannot be.
+    fn source(&mut self) {
+        // RFC 1122 §3.2.1.3, RFC 4291 §2.5.2, §2.5.3, §2.7
+        for (source, outcome) in [
+            ([0, 0, 0, 0], "discard: source"),
+            ([0, 255, 255, 255], "discard: source"),
+            ([1, 0, 0, 0], "advert"),
+            ([126, 255, 255, 255], "advert"),
+            ([127, 0, 0, 0], "discard: source"),
+            ([127, 255, 255, 255], "discard: source"),
+            ([128, 0, 0, 0], "advert"),
+            ([223, 255, 255, 255], "advert"),
+            ([224, 0, 0, 0], "discard: source"),
+            ([224, 0, 0, 18], "discard: source"),
+            ([240, 0, 0, 1], "discard: source"),
+            ([255, 255, 255, 255], "discard: source"),
+            ([192, 0, 2, 126], "advert"),
+            (BROADCAST.octets(), "discard: source"),
+            ([192, 0, 2, 128], "advert"),
+        ] {
+            let source = Ipv4Addr::from_octets(source);
+            for advert in [v3(V3), v2_password(), v2_strict()] {
+                for priority in [0, 1, 200, 255] {
+                    let name = format!("from {source}, priority {priority}");
+                    self.change(name, outcome, advert.clone(), |advert| {
+                        (advert.source, advert.priority) = (source.into(), priority);
+                    });
+                }
+            }
+        }
+        for (source, outcome) in [
+            ("::", "discard: source"),
+            ("::1", "discard: source"),
+            ("::2", "advert"),
+            ("fe80::12", "advert"),
+            ("2001:db8::12", "advert"),
+            ("feff:ffff::1", "advert"),
+            ("ff00::", "discard: source"),
+            ("ff02::12", "discard: source"),
+            ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "discard: source"),
+        ] {
+            for advert in [v6(V6), v6_strict()] {
+                self.change(format!("from {source}"), outcome, advert, |advert| {
+                    advert.source = source.parse().expect("an address");
+                });
+            }
+        }
+        for (advert, [first, second, other]) in [
+            (v3(V3), [0, 1, 2].map(address)),
+            (v2_password(), [0, 1, 2].map(address)),
+            (v6(V6), [0, 1, 2].map(address_v6)),
+        ] {
+            for (priority, outcome) in
+                [(0, "advert"), (1, "discard: source"), (254, "discard: source"), (255, "advert")]
+            {
+                for source in [first, second] {
+                    let name = format!("from a virtual address, priority {priority}");
+                    self.change(name, outcome, advert.clone(), |advert| {
+                        (advert.source, advert.priority) = (source, priority);
+                    });
+                }
+                self.change("from nobody's virtual address", "advert", advert.clone(), |advert| {
+                    (advert.source, advert.priority) = (other, priority);
+                });
+            }
+        }
+    }
+
+    /// With addresses that are not to be taken.
+    fn addresses(&mut self) {
         let global = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
         for (first, outcome) in [
             (global, "discard: address_list"),

@@ -5,8 +5,8 @@
 //! those on the message, which is where the IP stack of RFC 2402 would make them.
 
 use super::{
-    Classified, Packet, RouterKey, Routers, check_ipv4_header, check_message, check_packet, find_router,
-    not_ours, unnamed, verdict,
+    Classified, Packet, RouterKey, Routers, check_ipv4_header, check_message, check_packet, check_source,
+    find_router, is_for_another, not_ours, unnamed, verdict,
 };
 use crate::params::Auth;
 use crate::reject::{Reject, Rejection};
@@ -35,6 +35,7 @@ pub fn classify_authenticated<A: Associations + ?Sized>(frame: &[u8], associatio
         || header.protocol() != ipv4::PROTOCOL_AH
         || header.version() != 4
         || header.destination() != ipv4::VRRP_GROUP
+        || is_for_another(link.destination, associations)
     {
         return Classified::NotVrrp;
     }
@@ -81,5 +82,8 @@ pub fn classify_authenticated<A: Associations + ?Sized>(frame: &[u8], associatio
             }
         });
     let message = Message::read(frame, packet.message, router.family, packet.message_len);
-    verdict(router, checked.and_then(|()| check_message(&packet, &message, router.vrid, &expect)))
+    let checked = checked
+        .and_then(|()| check_message(&packet, &message, router.vrid, &expect))
+        .and_then(|advert| check_source(advert, &router, &expect, associations));
+    verdict(router, checked)
 }

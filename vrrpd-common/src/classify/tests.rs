@@ -20,6 +20,9 @@ const MESSAGE_V4: usize = IP + 20;
 const MESSAGE_V6: usize = IP + 40;
 
 const FROM_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 11));
+/// The MAC address of our interface.
+const STATION: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x0a]);
+
 const FROM_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x0b));
 
 /// One virtual router of ours.
@@ -27,11 +30,20 @@ const FROM_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x0b)
 struct Ours {
     key: RouterKey,
     expect: Expect,
+    virtual_addresses: &'static [IpAddr],
 }
 
 impl Routers for Ours {
     fn expect(&self, vlan: u16, family: Family, vrid: Vrid) -> Option<Expect> {
         (RouterKey { vlan, family, vrid } == self.key).then_some(self.expect)
+    }
+
+    fn is_virtual(&self, router: &RouterKey, address: IpAddr) -> bool {
+        *router == self.key && self.virtual_addresses.contains(&address)
+    }
+
+    fn receives(&self, destination: MacAddr) -> bool {
+        destination == STATION
     }
 }
 
@@ -44,10 +56,12 @@ fn ours(version: Version, family: Family) -> Ours {
             interval: Interval::DEFAULT,
             auth: Auth::None,
             source: None,
+            broadcast: None,
             min_ttl: 255,
             accept_interval_mismatch: false,
             address_list: None,
         },
+        virtual_addresses: &[],
     }
 }
 

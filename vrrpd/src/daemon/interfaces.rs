@@ -125,6 +125,7 @@ impl Daemon {
             self.write_journal();
             self.keep_own_macs();
         }
+        self.tell_stations(id);
         for router in routers {
             self.check_vmac(router);
             self.check_usable(router);
@@ -325,6 +326,7 @@ impl Daemon {
         if let Some(link) = self.links.get_mut(id.0) {
             let superseded = link.own_mac_changed(changed);
             self.change_own_mac(id, superseded);
+            self.tell_stations(id);
         }
     }
 

@@ -189,10 +189,33 @@ impl Daemon {
         if before.map(|before| before.looks()) != Some(now.looks()) {
             router.kernel.generation = router.kernel.generation.wrapping_add(1);
         }
+        if before.is_none() && !self.tell_virtual_addresses(id) {
+            return;
+        }
         if before == Some(now) || (moved_already && before.map(|before| before.config) == Some(now.config)) {
             return;
         }
         self.command_kernel(id, now);
+    }
+
+    /// Tells the kernel the virtual addresses of a router; `false`: it does not take them, and was given up.
+    fn tell_virtual_addresses(&mut self, id: RouterId) -> bool {
+        let Some(router) = self.routers.get(id.0) else { return false };
+        let (link_id, family, vrid) = (router.link, router.config.family, router.config.vrid);
+        let told =
+            self.links.get_mut(link_id.0).map_or(Ok(()), |link| link.tell_virtual_addresses(family, vrid));
+        if let Err(Refusal(reason)) = &told {
+            self.give_up_kernel(link_id, reason);
+        }
+        told.is_ok()
+    }
+
+    /// Tells the kernel to which MAC addresses an interface takes in frames.
+    pub(super) fn tell_stations(&mut self, link_id: LinkId) {
+        let told = self.links.get_mut(link_id.0).map_or(Ok(()), Link::tell_stations);
+        if let Err(Refusal(reason)) = told {
+            self.give_up_kernel(link_id, &reason);
+        }
     }
 
     /// What the kernel has to know of a router; `None`: its adverts do not come by the kernel.

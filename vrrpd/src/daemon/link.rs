@@ -152,7 +152,7 @@ impl Link {
         readiness: &Readiness,
     ) -> io::Result<()> {
         self.close_sockets(readiness);
-        let attached = program.and_then(|program| self.attach(program, interface.index, self.xdp));
+        let attached = program.and_then(|program| self.attach(program, interface, self.xdp));
         self.open_with(id, interface, attached, readiness)
     }
 
@@ -191,9 +191,12 @@ impl Link {
     }
 
     /// Puts a program on the interface, and notes its number.
-    fn attach(&mut self, program: Loaded, index: u32, wanted: Xdp) -> Result<XdpPath, Refusal> {
-        let attached = XdpPath::attach(program, index, &self.name, wanted)?;
+    fn attach(&mut self, program: Loaded, interface: &Interface, wanted: Xdp) -> Result<XdpPath, Refusal> {
+        let mut attached = XdpPath::attach(program, interface.index, &self.name, wanted)?;
         self.own_programs.push(attached.number());
+        if let Some(mac) = interface.mac {
+            attached.set_stations(mac, None)?;
+        }
         Ok(attached)
     }
 
@@ -328,8 +331,8 @@ impl Link {
         }
         match std::mem::take(&mut self.program) {
             Program::Ready(program) => {
-                let index = interface.index;
-                self.attached = Some(Box::new(self.attach(*program?, index, wanted)?));
+                let interface = interface.clone();
+                self.attached = Some(Box::new(self.attach(*program?, &interface, wanted)?));
             }
             other @ (Program::None | Program::Loading) => self.program = other,
         }
@@ -481,6 +484,21 @@ impl Link {
             Path::Xdp { program, .. } => Some(program),
             Path::Raw { .. } => None,
         }
+    }
+
+    /// Tells the kernel the virtual addresses of a router.
+    pub(super) fn tell_virtual_addresses(&mut self, family: Family, vrid: Vrid) -> Result<(), Refusal> {
+        let Some(Path::Xdp { program, .. }) = self.sockets.as_mut().map(|sockets| &mut sockets.path) else {
+            return Ok(());
+        };
+        program.set_virtual_addresses(slot(family, vrid), self.table.virtual_addresses(family, vrid))
+    }
+
+    /// Tells the kernel to which MAC addresses the interface takes in frames.
+    pub(super) fn tell_stations(&mut self) -> Result<(), Refusal> {
+        let Some(own) = self.interface.as_ref().and_then(|interface| interface.mac) else { return Ok(()) };
+        let kept = self.own_mac_frames.as_ref().filter(|(_, frames)| frames.is_some()).map(|(mac, _)| *mac);
+        self.kernel().map_or(Ok(()), |program| program.set_stations(own, kept))
     }
 
     /// What the kernel knows of a router.

@@ -407,8 +407,11 @@ impl Daemon {
         }
         let link_id = router.link;
         if let Some(link) = self.links.get_mut(link_id.0) {
+            let slot = slot(family, vrid);
             if let Some(kernel) = link.kernel()
-                && let Err(error) = kernel.command(Command { slot: slot(family, vrid), ..Command::default() })
+                && let Err(error) = kernel
+                    .command(Command { slot, ..Command::default() })
+                    .and_then(|()| kernel.set_virtual_addresses(slot, &[]))
             {
                 error!(router = %config.name(), %error, "the kernel goes on looking for its adverts");
             }

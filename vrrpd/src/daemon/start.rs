@@ -432,6 +432,8 @@ pub(super) fn make_router(
     link.routers.push(id);
     let usable = usable(&router, link);
     expect(&router, id, link, usable.ok());
+    let addresses = router.config.addresses.iter().map(|address| address.address);
+    link.table.set_virtual_addresses(router.config.family, router.config.vrid, addresses);
     if let Some(key) = router.config.auth.key() {
         let association = SecurityAssociation::new(key);
         link.table.associate(router.config.family, router.config.vrid, association);
@@ -601,6 +603,7 @@ pub(super) fn expect(router: &Instance, id: RouterId, link: &mut Link, source: O
         interval: config.interval,
         auth: config.auth.in_message(),
         source,
+        broadcast: source.and_then(|source| link.interface.as_ref()?.broadcast(source)),
         min_ttl: MIN_TTL,
         accept_interval_mismatch: config.accept_interval_mismatch,
         address_list: config.require_equal_addresses.then(|| config.digest()),

@@ -21,6 +21,7 @@ pub mod vlans;
 pub mod xdp;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use vrrpd_common::abi::Counters;
 use vrrpd_common::classify::{Associations, Classified, Expect, RouterKey, Routers, classify_authenticated};
@@ -72,6 +73,8 @@ pub struct Table {
 struct Entry {
     id: RouterId,
     expect: Expect,
+    /// In order.
+    virtual_addresses: Box<[IpAddr]>,
     /// Of its Authentication Header, if it has one.
     association: Option<Box<SecurityAssociation>>,
     received: u64,
@@ -82,8 +85,33 @@ impl Table {
     /// Adds a router, or changes what its adverts have to look like.
     pub fn set(&mut self, family: Family, vrid: Vrid, id: RouterId, expect: Expect) {
         self.routers.entry((family, vrid)).and_modify(|entry| entry.expect = expect).or_insert_with(|| {
-            Entry { id, expect, association: None, received: 0, rejected: RejectCounts::default() }
+            Entry {
+                id,
+                expect,
+                virtual_addresses: Box::default(),
+                association: None,
+                received: 0,
+                rejected: RejectCounts::default(),
+            }
         });
+    }
+
+    /// Says which addresses are a router's virtual ones: no adverts come from them but their owner's.
+    pub fn set_virtual_addresses(
+        &mut self,
+        family: Family,
+        vrid: Vrid,
+        addresses: impl Iterator<Item = IpAddr>,
+    ) {
+        if let Some(entry) = self.routers.get_mut(&(family, vrid)) {
+            entry.virtual_addresses = addresses.collect();
+            entry.virtual_addresses.sort_unstable();
+        }
+    }
+
+    /// The virtual addresses of a router.
+    pub fn virtual_addresses(&self, family: Family, vrid: Vrid) -> &[IpAddr] {
+        self.routers.get(&(family, vrid)).map_or(&[], |entry| &entry.virtual_addresses)
     }
 
     /// Gives a router the key of its Authentication Header.
@@ -182,6 +210,10 @@ impl Routers for Table {
 
     fn knows(&self, vlan: u16, family: Family, vrid: Vrid) -> bool {
         vlan == 0 && self.routers.contains_key(&(family, vrid))
+    }
+
+    fn is_virtual(&self, router: &RouterKey, address: IpAddr) -> bool {
+        self.virtual_addresses(router.family, router.vrid).binary_search(&address).is_ok()
     }
 }
 

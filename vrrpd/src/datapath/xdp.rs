@@ -4,13 +4,16 @@
 //! [`XdpPath::command`] tells the kernel of a router; [`XdpPath::record`] and [`XdpPath::event`] tell what it knows. What
 //! the figures mean is said in [`vrrpd_common::watch`].
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, RingBuf};
 use tracing::info;
-use vrrpd_common::Duration;
-use vrrpd_common::abi::{Command, Counters, Event, RouterRecord};
+use vrrpd_common::abi::{Command, Counters, Event, RouterRecord, Stations, station, virtual_address};
+use vrrpd_common::{Duration, MacAddr};
 
 use super::commands::Commands;
 use super::pins::Pins;
@@ -19,6 +22,9 @@ use super::vlans;
 use crate::config::Xdp as Wanted;
 use crate::sys::bpf;
 use crate::sys::records::Records;
+
+/// A virtual address is looked for in full length.
+const ADDRESS_BITS: u32 = 160;
 
 /// Where in the kernel the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +46,11 @@ pub struct XdpPath {
     records: Records,
     ring: RingBuf<MapData>,
     rejects: PerCpuArray<MapData, Counters>,
+    addresses: LpmTrie<MapData, [u8; 20], u32>,
+    /// What is in there, by slot.
+    addresses_set: BTreeMap<u32, Box<[IpAddr]>>,
+    stations: Array<MapData, Stations>,
+    stations_set: Stations,
     _pins: Option<Pins>,
     #[cfg(feature = "debug-log")]
     _log: super::kernel_log::KernelLog,
@@ -142,6 +153,9 @@ impl XdpPath {
             Records::map(data.fd().as_fd()).map_err(|error| Refusal(format!("RECORDS: {error}")))?;
         let rejects = PerCpuArray::try_from(rejects).map_err(|error| Refusal(chain(&error)))?;
         let ring = RingBuf::try_from(loaded.map("EVENTS")?).map_err(|error| Refusal(chain(&error)))?;
+        let addresses =
+            LpmTrie::try_from(loaded.map("ADDRESSES")?).map_err(|error| Refusal(chain(&error)))?;
+        let stations = Array::try_from(loaded.map("STATIONS")?).map_err(|error| Refusal(chain(&error)))?;
         Ok(Self {
             tier,
             number,
@@ -149,6 +163,10 @@ impl XdpPath {
             records,
             ring,
             rejects,
+            addresses,
+            addresses_set: BTreeMap::new(),
+            stations,
+            stations_set: Stations::default(),
             _pins: pins.ok(),
             #[cfg(feature = "debug-log")]
             _log: loaded.log(name)?,
@@ -186,6 +204,34 @@ impl XdpPath {
     /// Tells the kernel of a router; it takes effect before this returns.
     pub fn command(&self, command: Command) -> Result<(), Refusal> {
         self.commands.carry_out(command)
+    }
+
+    /// Tells the kernel the virtual addresses of the router at `slot`, instead of those that it was told before.
+    pub fn set_virtual_addresses(&mut self, slot: u32, addresses: &[IpAddr]) -> Result<(), Refusal> {
+        let set = self.addresses_set.remove(&slot).unwrap_or_default();
+        let key = |address: &IpAddr| Key::new(ADDRESS_BITS, virtual_address(slot, *address));
+        let refusal = |error: &MapError| Refusal(format!("ADDRESSES: {}", chain(error)));
+        for gone in set.iter().filter(|address| !addresses.contains(address)) {
+            self.addresses.remove(&key(gone)).map_err(|error| refusal(&error))?;
+        }
+        for new in addresses.iter().filter(|address| !set.contains(address)) {
+            self.addresses.insert(&key(new), 0, 0).map_err(|error| refusal(&error))?;
+        }
+        if !addresses.is_empty() {
+            self.addresses_set.insert(slot, addresses.into());
+        }
+        Ok(())
+    }
+
+    /// Tells the kernel to which MAC addresses the interface takes in frames: its own, and the one that it has beside that.
+    pub fn set_stations(&mut self, own: MacAddr, other: Option<MacAddr>) -> Result<(), Refusal> {
+        let stations = [station(own), station(other.unwrap_or(own))];
+        if stations != self.stations_set {
+            let set = self.stations.set(0, stations, 0);
+            set.map_err(|error| Refusal(format!("STATIONS: {}", chain(&error))))?;
+            self.stations_set = stations;
+        }
+        Ok(())
     }
 
     /// What the kernel knows of the router at `slot`.

@@ -13,7 +13,7 @@ mod secondaries;
 pub mod service;
 mod sysctl;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 pub use hold::{Hold, Outcome, Vmac};
 pub use macvlan::{Macvlan, Made};
@@ -110,6 +110,14 @@ impl Interface {
         there.is_some_and(|there| there.ours || !marks)
     }
 
+    /// The broadcast address of the subnet that `source` is in, an address of the interface, if that has one (RFC 3021:
+    /// not with a mask of 31 bits).
+    pub fn broadcast(&self, source: IpAddr) -> Option<Ipv4Addr> {
+        let (IpAddr::V4(source), there) = (source, self.address(source)?) else { return None };
+        let hosts = u32::MAX.checked_shr(u32::from(there.prefix_len))?;
+        (hosts > 1).then(|| Ipv4Addr::from_bits(source.to_bits() | hosts))
+    }
+
     /// The address as it stands on the interface, if it does.
     pub fn address(&self, address: IpAddr) -> Option<&InterfaceAddress> {
         self.addresses.iter().find(|there| there.address == address)
@@ -185,6 +193,24 @@ mod tests {
         assert!(may_be("10.0.0.99/24", true) && may_be("10.0.0.99/24", false));
         assert!(!may_be("10.0.0.100/24", true) && may_be("10.0.0.100/24", false));
         assert!(!may_be("10.0.0.99/32", true) && !may_be("10.0.0.101/24", false));
+    }
+
+    #[test]
+    fn a_subnet_has_a_broadcast_address_if_it_has_more_than_two_addresses() {
+        // RFC 1122 §3.2.1.3, RFC 3021
+        for (own, wanted) in [
+            ("10.0.0.1/24", Some("10.0.0.255")),
+            ("10.0.0.1/30", Some("10.0.0.3")),
+            ("10.0.0.1/0", Some("255.255.255.255")),
+            ("10.0.0.1/31", None),
+            ("10.0.0.1/32", None),
+            ("fe80::1/64", None),
+        ] {
+            let own = address(own);
+            let broadcast = eth0(vec![own]).broadcast(own.address);
+            assert_eq!(broadcast.map(IpAddr::V4), wanted.map(ip), "{own:?}");
+        }
+        assert_eq!(eth0(vec![address("10.0.0.1/24")]).broadcast(ip("10.0.0.2")), None);
     }
 
     #[test]

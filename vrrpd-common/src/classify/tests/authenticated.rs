@@ -24,6 +24,14 @@ impl Routers for Association {
     fn expect(&self, vlan: u16, family: Family, vrid: Vrid) -> Option<Expect> {
         self.ours.expect(vlan, family, vrid)
     }
+
+    fn is_virtual(&self, router: &RouterKey, address: IpAddr) -> bool {
+        self.ours.is_virtual(router, address)
+    }
+
+    fn receives(&self, destination: MacAddr) -> bool {
+        self.ours.receives(destination)
+    }
 }
 
 impl Associations for Association {
@@ -227,4 +235,13 @@ proptest! {
         prop_assert!(association.asked == 1 || !is_advert);
         let _ = parse_advert(&frame);
     }
+}
+
+#[test]
+fn a_source_that_cannot_be_and_a_frame_to_another_station_are_as_without_the_header() {
+    let mut association = association();
+    let broadcast = summed_header(patched(&frame(), IP + 12, &[255; 4]));
+    assert_eq!(rejected_by(&broadcast, &mut association).reject, Reject::Source);
+    let to_another = patched(&frame(), 0, &[2, 0, 0, 0, 0, 1]);
+    assert_eq!(classify_authenticated(&to_another, &mut association), Classified::NotVrrp);
 }

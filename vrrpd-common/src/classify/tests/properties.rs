@@ -88,7 +88,9 @@ fn any_v2() -> impl Strategy<Value = (Kind, Interval)> {
 
 fn any_ipv4() -> impl Strategy<Value = (Kind, Interval, IpAddr, List)> {
     let kind = prop_oneof![any_v2(), any_centis().prop_map(|interval| (Kind::V3, interval))];
-    (kind, any::<Ipv4Addr>(), vec(any::<Ipv4Addr>(), 1..=255))
+    let host = any::<Ipv4Addr>()
+        .prop_filter("the address of a host", |address| !matches!(address.octets(), [0 | 127 | 224.., ..]));
+    (kind, host, vec(any::<Ipv4Addr>(), 1..=255))
         .prop_map(|((kind, interval), source, list)| (kind, interval, source.into(), List::V4(list)))
 }
 
@@ -97,8 +99,8 @@ fn any_ipv6() -> impl Strategy<Value = (Kind, Interval, IpAddr, List)> {
         list[0] = Ipv6Addr::from_bits(0xfe80 << 112 | list[0].to_bits() >> 16);
         List::V6(list)
     });
-    (any_centis(), any::<Ipv6Addr>(), list)
-        .prop_map(|(interval, source, list)| (Kind::V3, interval, source.into(), list))
+    let host = any::<u64>().prop_map(|host| Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(host)));
+    (any_centis(), host, list).prop_map(|(interval, source, list)| (Kind::V3, interval, source.into(), list))
 }
 
 fn any_sample() -> impl Strategy<Value = Sample> {
@@ -122,6 +124,10 @@ struct Everything(Expect);
 impl Routers for Everything {
     fn expect(&self, _: u16, _: Family, _: Vrid) -> Option<Expect> {
         Some(self.0)
+    }
+
+    fn is_virtual(&self, _: &RouterKey, _: IpAddr) -> bool {
+        false
     }
 }
 

@@ -282,3 +282,65 @@ fn virtual_routers_of_others_are_not_ours_whatever_else_is_wrong() {
     let zero = patched(&v3_frame(1), MESSAGE_V4 + 1, &[0]);
     assert_eq!(classify(&zero[..], &v3()), not_ours(0, Family::Ipv4, 0));
 }
+
+#[test]
+fn a_source_that_no_host_can_have_is_rejected() {
+    // RFC 1122 §3.2.1.3
+    let mut ours = v3();
+    ours.expect.broadcast = Some(Ipv4Addr::new(192, 0, 2, 255));
+    for (source, is_host) in [
+        ([0, 0, 0, 0], false),
+        ([0, 0, 0, 1], false),
+        ([1, 0, 0, 1], true),
+        ([127, 0, 0, 1], false),
+        ([223, 255, 255, 255], true),
+        ([224, 0, 0, 18], false),
+        ([240, 0, 0, 1], false),
+        ([255, 255, 255, 255], false),
+        ([192, 0, 2, 254], true),
+        ([192, 0, 2, 255], false),
+    ] {
+        let frame = summed(patched(&v3_frame(1), IP + 12, &source));
+        if is_host {
+            assert_eq!(accepted(&frame, &ours).source, IpAddr::from(source));
+        } else {
+            assert_eq!(rejected(&frame, &ours), Reject::Source.because(Reject::NOT_UNICAST, 0));
+        }
+    }
+    // RFC 4291 §2.5.2, §2.5.3, §2.7
+    for (source, is_host) in [("::", false), ("::1", false), ("ff02::12", false), ("2001:db8::1", true)] {
+        let source: Ipv6Addr = source.parse().expect("an address");
+        let frame = summed(patched(&ipv6_frame(1), IP + 8, &source.octets()));
+        let classified = classify(&frame[..], &ipv6());
+        assert_eq!(matches!(classified, Classified::Advert { .. }), is_host, "{classified:?}");
+    }
+}
+
+#[test]
+fn a_virtual_address_is_the_source_of_its_owner_only() {
+    const OURS: &[IpAddr] = &[IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), FROM_V4];
+    let ours = Ours { virtual_addresses: OURS, ..v3() };
+    for priority in 0..=255 {
+        let frame = summed(patched(&v3_frame(1), MESSAGE_V4 + 2, &[priority]));
+        // RFC 9568 §5.2.4: the owner says 255, and 0 when it leaves.
+        if priority == 0 || priority == 255 {
+            accepted(&frame, &ours);
+        } else {
+            let rejection = rejected(&frame, &ours);
+            assert_eq!(rejection, Reject::Source.because(Reject::VIRTUAL_ADDRESS, 0));
+            assert!(rejection.to_string().starts_with("source is a virtual address"), "{rejection}");
+        }
+    }
+    accepted(&summed(patched(&v3_frame(1), IP + 12, &[192, 0, 2, 3])), &ours);
+}
+
+#[test]
+fn a_frame_to_another_station_is_none_of_ours_whatever_it_holds() {
+    for (frame, ours) in [(v3_frame(1), v3()), (ipv6_frame(1), ipv6())] {
+        accepted(&patched(&frame, 0, &STATION.0), &ours);
+        accepted(&patched(&frame, 0, &MacAddr::BROADCAST.0), &ours);
+        for other in [[2, 0, 0, 0, 0, 1], [0, 0, 0x5e, 0, 1, 51]] {
+            assert_eq!(classify(&patched(&frame, 0, &other)[..], &ours), Classified::NotVrrp);
+        }
+    }
+}
