@@ -66,9 +66,13 @@ fn address_that_was_there_before_survives() {
 
     let second = Vrrpd::usual(&b, 150).start();
     second.wait_state("master", SOON);
-    first.wait_state("backup", SOON);
+    assert_eq!(first.wait_state("backup", SOON)["addresses_present"], serde_json::json!([CIDR]));
     wait_until(SOON, "what it added is gone", || !a.has_address("eth0", "10.0.0.101/24"));
     assert_eq!(a.addresses("eth0"), before);
+    // As it began, and as it became backup again.
+    assert_eq!(first.count_in_log("has virtual addresses although"), 2, "{:?}", first.log());
+    assert!(first.atropos(&["--state"]).stdout.contains("10.0.0.100/24 on eth0 although not master"));
+    assert_eq!(second.state()["addresses_present"], serde_json::json!([]));
 
     assert_eq!(first.terminate(), 0);
     assert_eq!(a.addresses("eth0"), before);

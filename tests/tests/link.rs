@@ -4,7 +4,9 @@ use std::thread;
 use std::time::Duration;
 
 use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON};
-use vrrpd_lab::{Capture, Datapath, Lab, Monitor, Told, Vrrpd, index_of, needs, stretched, wait_until};
+use vrrpd_lab::{
+    Advert, Capture, Datapath, Lab, Monitor, Told, Vrrpd, index_of, needs, stretched, wait_until,
+};
 
 /// How soon a master gives up after what makes it.
 const AT_ONCE: Duration = Duration::from_millis(10);
@@ -274,4 +276,39 @@ fn master_whose_adverts_do_not_go_out_gives_up_and_takes_over_again_only_when_th
     tc("qdisc del dev eth0 root");
     first.wait_state("master", 3 * SOON);
     second.wait_state("backup", SOON);
+}
+
+#[test]
+fn hosts_and_peers_learn_at_once_of_another_mac_address_of_the_interface() {
+    const OTHER: [u8; 6] = [2, 0, 0, 0, 0, 0xaa];
+    for (addresses, family) in [([CIDR], "ipv4"), (["fe80::33/64"], "ipv6")] {
+        let lab = Lab::new();
+        let [a, client] = lab.hosts();
+        let address = addresses[0].split('/').next().expect("an address").parse().expect("an address");
+        // An advert is not due for a while, and nothing is announced again by itself.
+        let router =
+            Vrrpd::on(&a).vrid(51).args(addresses).v3("3s").priority(255).args(["--garp-delay", "0"]);
+        let router = router.start();
+        router.wait_state("master", SOON);
+        wait_until(SOON, "its adverts are sent", || router.counter("adverts_sent") >= 1);
+        let capture = Capture::on(&client);
+        a.ip("link set eth0 address 02:00:00:00:00:aa");
+        wait_until(SOON, "it is announced", || capture.claims(address).contains(&OTHER));
+        wait_until(SOON, "it advertises", || !capture.adverts().is_empty());
+        let advert = |frame: &[u8]| frame[6..12] == OTHER && Advert::read(frame).is_some();
+        let at = |wanted: &dyn Fn(&[u8]) -> bool| {
+            let frames = capture.frames();
+            frames.iter().find(|seen| wanted(&seen.frame)).map(|seen| seen.at).expect("it was seen")
+        };
+        let (announced, advertised) = (at(&|frame| frame[6..12] == OTHER), at(&advert));
+        assert!(advertised - announced < stretched(AT_ONCE), "{family}: {:?}", advertised - announced);
+
+        // What the guardian would say is of that address as well.
+        router.kill_daemon();
+        let resigns = |frame: &[u8]| Advert::read(frame).is_some_and(|advert| advert.priority == 0);
+        wait_until(SOON, "it resigns", || capture.frames().iter().any(|seen| resigns(&seen.frame)));
+        let frames = capture.frames();
+        let resignation = frames.iter().find(|seen| resigns(&seen.frame)).expect("it was seen");
+        assert_eq!(resignation.frame[6..12], OTHER, "{family}");
+    }
 }

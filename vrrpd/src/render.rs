@@ -25,6 +25,10 @@ pub fn details(router: &RouterReport) -> String {
     let span = |nanos: u64| Duration::from_nanos(nanos).to_string();
     line("since", format!("{} ({})", router.since, router.reason));
     line("addresses", router.addresses.join(" "));
+    if !router.addresses_present.is_empty() {
+        let present = router.addresses_present.join(" ");
+        line("conflict", format!("{present} on {} although not master", router.interface));
+    }
     let priority = if router.priority == router.effective_priority {
         router.priority.to_string()
     } else {

@@ -25,6 +25,8 @@ pub struct RouterReport {
     pub interval_ns: u64,
     pub master_interval_ns: u64,
     pub addresses: Vec<String>,
+    #[serde(default)]
+    pub addresses_present: Vec<String>,
     pub vmac: Option<String>,
     pub vmac_mode: String,
     pub auth: String,
@@ -167,7 +169,7 @@ impl SilentReport {
 
 impl RouterReport {
     /// The keys of its object.
-    pub const KEYS: [&'static str; 27] = [
+    pub const KEYS: [&'static str; 28] = [
         "interface",
         "ifindex",
         "vrid",
@@ -184,6 +186,7 @@ impl RouterReport {
         "interval_ns",
         "master_interval_ns",
         "addresses",
+        "addresses_present",
         "vmac",
         "vmac_mode",
         "auth",

@@ -272,6 +272,7 @@ impl Daemon {
             transition: report,
         });
         self.status_untold = true;
+        self.check_presence(id);
     }
 
     /// Tells the service manager, in a line, how the routers are, if that is something new.

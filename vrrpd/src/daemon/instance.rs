@@ -57,6 +57,8 @@ pub(super) struct Instance {
     pub(super) notices: Spacing<Discriminant<Notice>>,
     /// What was said of adverts that could not be sent.
     pub(super) unsendable: Spacing<()>,
+    /// It was said that the interface has addresses of it although it is not Master.
+    pub(super) presence_said: bool,
     /// Whether adverts can be sent.
     pub(super) sending: Sending,
     /// What was said of addresses that somebody removed.
@@ -189,6 +191,7 @@ impl Instance {
             magic_failed: false,
             notices: Spacing::default(),
             unsendable: Spacing::default(),
+            presence_said: false,
             sending: Sending::default(),
             losses: Spacing::default(),
             patience: Patience::default(),
@@ -426,6 +429,20 @@ impl Instance {
         all.filter(|both| wanted(*both)).map(|(address, _)| *address).collect()
     }
 
+    /// The virtual addresses that the interface has although the router is not Master and has not put them there: the machine
+    /// answers for them beside the master.
+    pub(super) fn addresses_present(&self, link: &Link) -> Vec<VirtualAddress> {
+        let is_listening =
+            matches!(self.told, StateName::Backup | StateName::Fault) && self.waiting.is_none();
+        let Some(interface) = link.interface.as_ref().filter(|_| is_listening) else { return Vec::new() };
+        let is_present = |(address, held): &(&VirtualAddress, &Holding)| {
+            let there = interface.address(address.address);
+            // One with our mark is on its way, or is another daemon's.
+            **held == Holding::No && there.is_some_and(|there| !there.ours)
+        };
+        self.config.addresses.iter().zip(&self.held).filter(is_present).map(|(address, _)| *address).collect()
+    }
+
     /// The addresses that we have put on the interface, and have to remove.
     pub(super) fn addresses_held(&self) -> Vec<VirtualAddress> {
         let all = self.config.addresses.iter().zip(&self.held);
@@ -629,6 +646,7 @@ impl Instance {
             interval_ns: config.interval.as_duration().as_nanos(),
             master_interval_ns: self.machine.master_adver_interval().as_duration().as_nanos(),
             addresses: config.addresses.iter().map(VirtualAddress::to_string).collect(),
+            addresses_present: self.addresses_present(link).iter().map(VirtualAddress::to_string).collect(),
             vmac: self.vmac.mac().map(|mac| mac.to_string()),
             vmac_mode: self.vmac.mode().name().to_owned(),
             auth: config.auth.name().to_owned(),

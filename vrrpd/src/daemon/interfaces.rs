@@ -10,7 +10,7 @@ use super::instance::{Instance, Task};
 use super::link::{Link, LinkId};
 use super::{Aside, Daemon, start};
 use crate::clock;
-use crate::config::{Vmac, Xdp};
+use crate::config::{VirtualAddress, Vmac, Xdp};
 use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged};
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::{RouterId, vlans};
@@ -124,11 +124,15 @@ impl Daemon {
             }
             self.write_journal();
             self.keep_own_macs();
+            for router in &routers {
+                self.tell_of_other_mac(*router);
+            }
         }
         self.tell_stations(id);
         for router in routers {
             self.check_vmac(router);
             self.check_usable(router);
+            self.check_presence(router);
             if is_link_event {
                 self.enforce_settings(router);
             }
@@ -352,6 +356,34 @@ impl Daemon {
             );
             self.take_again(id);
         }
+    }
+
+    /// Hosts and peers learn at once of another MAC address of the interface that a Master without a virtual one answers with.
+    fn tell_of_other_mac(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        if !router.is_holding() || router.vmac.in_force().is_some() {
+            return;
+        }
+        router.enqueue(Action::SendAdvert(router.machine.priority()));
+        router.enqueue(Action::AnnounceAddresses);
+        // The guardian would resign with the old one.
+        self.untold.insert(id);
+        self.act(id);
+    }
+
+    /// Says once of a router that is not Master that the interface has addresses of it all the same.
+    pub(super) fn check_presence(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(link) = self.links.get(router.link.0) else { return };
+        let present = router.addresses_present(link);
+        if !present.is_empty() && !router.presence_said {
+            let addresses: Vec<_> = present.iter().map(VirtualAddress::to_string).collect();
+            warn!(
+                router = %router.config.name(), addresses = addresses.join(" "),
+                "the interface has virtual addresses although the router is not master; it answers for them"
+            );
+        }
+        router.presence_said = !present.is_empty();
     }
 
     /// Tells a router when its interface has become usable or unusable, or has another address to send from.

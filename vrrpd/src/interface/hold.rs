@@ -50,6 +50,8 @@ pub struct Outcome {
     pub index: u32,
     /// One result for each address.
     pub addresses: Vec<io::Result<()>>,
+    /// Addresses were removed, of which the mirror knows ahead of the kernel's notifications.
+    pub removed: bool,
     /// The interface was down meanwhile.
     pub restarted: bool,
     /// The MAC address that the interface has from now on.
@@ -70,7 +72,7 @@ pub(super) async fn perform(mut handle: Handle, mirror: &RefCell<Mirror>, order:
     match order {
         Order::Prepare(hold) => prepare(&mut handle, mirror, &hold).await,
         Order::Take(hold) => take(&mut handle, mirror, hold).await,
-        Order::Release(hold) => release(&mut handle, &hold).await,
+        Order::Release(hold) => release(&mut handle, mirror, &hold).await,
         Order::Discard(hold) => discard(&mut handle, mirror, hold.index).await,
     }
 }
@@ -91,6 +93,7 @@ impl Outcome {
             made: None,
             index,
             addresses: Vec::new(),
+            removed: false,
             restarted: false,
             mac: None,
             addr_gen_mode: None,
@@ -164,9 +167,15 @@ async fn bring_up(
     Ok(made.index)
 }
 
-async fn release(handle: &mut Handle, hold: &Hold) -> Outcome {
+async fn release(handle: &mut Handle, mirror: &RefCell<Mirror>, hold: &Hold) -> Outcome {
     let mut outcome = Outcome::new(hold.index);
     outcome.addresses = remove(handle, hold).await;
+    for (address, result) in hold.addresses.iter().zip(&outcome.addresses) {
+        if result.is_ok() {
+            mirror.borrow_mut().address_removed(hold.index, address);
+            outcome.removed = true;
+        }
+    }
     match &hold.vmac {
         None | Some(Vmac::Macvlan(_, None)) => {}
         Some(Vmac::Interface(interface)) => {

@@ -11,6 +11,7 @@ use vrrpd_common::MacAddr;
 use super::address::MARK;
 use super::service::Remover;
 use super::{Interface, InterfaceAddress, macvlan};
+use crate::config::VirtualAddress;
 
 /// The interfaces that matter, by index.
 #[derive(Debug)]
@@ -132,6 +133,16 @@ impl Mirror {
     pub(super) fn set_mac(&mut self, index: u32, mac: MacAddr) {
         if let Some(interface) = self.interfaces.get_mut(&index) {
             interface.mac = Some(mac);
+        }
+    }
+
+    /// We have removed an address; the kernel says so as well, some time later.
+    pub(super) fn address_removed(&mut self, index: u32, removed: &VirtualAddress) {
+        if let Some(interface) = self.interfaces.get_mut(&index) {
+            let is_it = |there: &InterfaceAddress| {
+                there.address == removed.address && there.prefix_len == removed.prefix_len
+            };
+            interface.addresses.retain(|there| !is_it(there));
         }
     }
 

@@ -289,7 +289,11 @@ impl Worker {
             self.mirror.borrow_mut().set_mac(outcome.index, mac);
         }
         if !outcome.restarted {
-            return vec![Report::Done(ticket, outcome)];
+            // What was removed is no news to the mirror when the kernel tells of it.
+            let changed = if outcome.removed { self.told(Change::Changed(outcome.index)) } else { None };
+            let is_ours = |report: &Report| matches!(report, Report::Changed(link) if link.vmac_of.is_some());
+            let changed = changed.filter(|report| !is_ours(report));
+            return std::iter::once(Report::Done(ticket, outcome)).chain(changed).collect();
         }
         tokio::time::sleep(SETTLE).await;
         while self.notifications.next().now_or_never().flatten().is_some() {}
