@@ -70,6 +70,13 @@ impl Lab {
         host.set_up(interface, address);
     }
 
+    /// The same; only machines that have joined otherwise hear what comes from there.
+    pub fn join_apart(&self, host: &Host, network: usize, interface: &str, address: &str) {
+        self.plug(host, network, interface);
+        self.switch.ip(&format!("link set {} type bridge_slave isolated on", port(host, interface)));
+        host.set_up(interface, address);
+    }
+
     /// Makes a machine's `eth0` and one more cable to the same network the slaves of `bond0`, of which one is active. It
     /// gets the address instead of `eth0`.
     pub fn add_bond(&self, host: &Host, address: &str) {

@@ -63,6 +63,24 @@ impl Monitor {
         before - after
     }
 
+    /// Waits until all of these have been told, in any order; says by when.
+    pub fn wait_all(&mut self, limit: Duration, wanted: impl IntoIterator<Item = Told>) -> Instant {
+        let mut wanted: Vec<_> = wanted.into_iter().collect();
+        let until = Instant::now() + stretched(limit);
+        loop {
+            match self.next() {
+                Some(told) => wanted.retain(|waited| *waited != told),
+                None => {
+                    assert!(Instant::now() < until, "waited {limit:?} in vain: {wanted:?}");
+                    thread::sleep(POLL);
+                }
+            }
+            if wanted.is_empty() {
+                return Instant::now();
+            }
+        }
+    }
+
     /// Waits until this is told: by when at the latest, and after what time for sure.
     fn wait(&mut self, limit: Duration, wanted: Told) -> (Instant, Instant) {
         let until = Instant::now() + stretched(limit);

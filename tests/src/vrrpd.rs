@@ -1,5 +1,6 @@
 //! The daemon under test, on a machine of the laboratory.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::ops::Deref;
@@ -105,6 +106,8 @@ pub struct VrrpdBuilder {
     through: Vec<OsString>,
     /// Another build of the daemon.
     program: Option<PathBuf>,
+    /// How long it may take until it answers.
+    ready: Duration,
     home: Arc<TempDir>,
 }
 
@@ -145,6 +148,7 @@ impl Vrrpd {
             in_user_space: false,
             through: Vec::new(),
             program: None,
+            ready: READY,
             home: Arc::new(tempfile::tempdir().expect("a temporary directory can be made")),
         }
     }
@@ -201,6 +205,24 @@ impl Vrrpd {
     /// SIGKILL to the daemon, as an operator or the kernel may end it; its guardian does the rest.
     pub fn kill_daemon(&self) {
         self.process.kill();
+    }
+
+    /// What is slow to be closed of what a process has open: packet sockets, and programs on interfaces, by what the
+    /// kernel calls them.
+    pub fn slow_to_close(&self, pid: i32) -> BTreeSet<String> {
+        let sockets = self.packet_sockets();
+        let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { return BTreeSet::new() };
+        let is_slow = |file: fs::DirEntry| {
+            let target = fs::read_link(file.path()).ok()?.to_string_lossy().into_owned();
+            let socket = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+            if socket.and_then(|number| number.parse().ok()).is_some_and(|number| sockets.contains(&number)) {
+                return Some(target);
+            }
+            let info = format!("/proc/{pid}/fdinfo/{}", file.file_name().to_string_lossy());
+            let info = fs::read_to_string(info).ok().filter(|_| target.contains("bpf_link"))?;
+            info.lines().find(|line| line.starts_with("link_id")).map(str::to_owned)
+        };
+        files.flatten().filter_map(is_slow).collect()
     }
 
     /// Sends a signal to its guardian.
@@ -393,6 +415,13 @@ impl VrrpdBuilder {
         self
     }
 
+    /// It may take this long until it answers: with many interfaces it has many programs to load.
+    #[must_use]
+    pub const fn ready_within(mut self, limit: Duration) -> Self {
+        self.ready = limit;
+        self
+    }
+
     /// Shares the directory of another daemon.
     #[must_use]
     pub fn beside(mut self, other: &Vrrpd) -> Self {
@@ -420,7 +449,7 @@ impl VrrpdBuilder {
             Process::start(self.host.namespace(), format!("vrrpd on {}", self.host.name()), command);
         let daemon =
             Vrrpd { process, host: self.host, vrid: self.vrid, datapath: self.datapath, home: self.home };
-        let state = wait_for(READY, "vrrpd answers atropos", || {
+        let state = wait_for(self.ready, "vrrpd answers atropos", || {
             assert!(daemon.is_running(), "vrrpd ended at once, with exit code {}", daemon.wait());
             let answer = parse_states(&daemon.atropos(&["--state", "--json"]))?;
             answer.into_iter().find(|state| daemon.is_its_state(state))

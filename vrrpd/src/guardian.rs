@@ -4,21 +4,21 @@
 //!
 //! It is forked off before there is a second thread or a configuration, so it takes some pages of memory, and it sleeps
 //! until a router becomes Master or ceases to be it. What it has to undo stands in the [journal](crate::journal), as
-//! for the next start, which does the same if both processes were killed; only what a dead daemon's routers would have
-//! said and run comes by messages. It notices the end of the daemon by the end of their socket, which no death can
-//! prevent.
+//! for the next start, which does the same if both processes were killed; what has to be done within milliseconds, and what
+//! a dead daemon's routers would have said and run, comes by messages. It notices the end of the daemon by the end of their
+//! socket, which no death can prevent. It holds [`copies`] of what the kernel is slow to close, so that the end of the
+//! socket comes at once, and a daemon that dies of a fault [says so](crate::sys::crash) before its core is written.
 //!
-//! [`Guardian`] is the daemon's side; [`watch`] is the process itself.
+//! [`Guardian`] is the daemon's side; [`watch`] is the process itself, and [`last_words`] what it sends.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair, sockopt,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, setsockopt, socketpair, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike as _};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
@@ -26,10 +26,15 @@ use serde::{Deserialize, Serialize};
 use vrrpd_common::Duration;
 
 use crate::clock;
+use crate::config::VirtualAddress;
 use crate::script::Run;
-use crate::sys::fork;
+use crate::sys::{crash, fork};
 
+pub mod copies;
+mod last_words;
 pub mod watch;
+
+use copies::Keeper;
 
 /// What it says when it watches; everything else is why it does not.
 const READY: &[u8] = b"ready";
@@ -42,11 +47,14 @@ const LAST_MOMENT: Duration = Duration::from_millis(10);
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
 /// Octets of messages that may wait: those of thousands of routers that become Master at once.
 const BUFFER: usize = 8 << 20;
+/// [`Message::Dying`], as it is sent.
+const DYING: &[u8] = b"\"Dying\"";
 
 /// The guardian, seen from the daemon.
 #[derive(Debug)]
 pub struct Guardian {
-    socket: OwnedFd,
+    socket: Arc<OwnedFd>,
+    keeper: Keeper,
     process: Pid,
 }
 
@@ -73,6 +81,12 @@ pub enum Message {
     Master(Mastery),
     /// The router of this number is not Master any more.
     Over(usize),
+    /// Hold the descriptor that comes with this, under this number.
+    Hold(u64),
+    /// Close the one of this number.
+    LetGo(u64),
+    /// The daemon dies of a fault: it does nothing any more, and ends when its core has been written.
+    Dying,
     /// Everything has been given back.
     Farewell,
 }
@@ -86,6 +100,10 @@ pub struct Mastery {
     pub name: String,
     /// The interface it sends on.
     pub interface: u32,
+    /// The addresses that it has put on an interface, and the number of that.
+    pub holds: Option<(u32, Vec<VirtualAddress>)>,
+    /// The kernel keeps our mark with addresses.
+    pub marks: bool,
     /// The advert with priority 0; `None` where only the daemon can make one.
     pub resignation: Option<Vec<u8>>,
     /// Its script.
@@ -118,7 +136,9 @@ impl Guardian {
                 if setsockopt(&ours, sockopt::SndBufForce, &BUFFER).is_err() {
                     setsockopt(&ours, sockopt::SndBuf, &BUFFER)?;
                 }
-                Part::Daemon(Self { socket: ours, process: child })
+                crash::say(DYING, ours.as_fd())?;
+                let socket = Arc::new(ours);
+                Part::Daemon(Self { keeper: Keeper::new(Arc::clone(&socket)), socket, process: child })
             }
         })
     }
@@ -137,9 +157,13 @@ impl Guardian {
 
     /// Tells it something; `WouldBlock` when it has not yet listened to what came before.
     pub fn tell(&self, message: &Message) -> io::Result<()> {
-        let text = serde_json::to_vec(message)?;
-        send(self.socket.as_raw_fd(), &text, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?;
-        Ok(())
+        self.keeper.catch_up();
+        message.send(&self.socket, None)
+    }
+
+    /// What has it hold copies of descriptors.
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
     }
 
     /// Sees it off, now that its socket says that it has ended.
@@ -150,6 +174,7 @@ impl Guardian {
 
     /// Lets it go: there is nothing left to undo. One that stands still, by SIGSTOP for one, is killed.
     pub fn dismiss(self) {
+        crash::say_nothing();
         let patience = self.tell(&Message::Farewell).map_or(Duration::ZERO, |()| FAREWELL);
         // Its number is its own until it has been waited for.
         if !self.ends_within(patience) && kill(self.process, Signal::SIGKILL).is_ok() {
@@ -174,5 +199,15 @@ impl AsFd for Guardian {
     /// Its socket, which can be read when it has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_dying_daemon_says_is_the_message_for_it() {
+        assert!(matches!(serde_json::from_slice(DYING), Ok(Message::Dying)));
     }
 }

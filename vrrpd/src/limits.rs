@@ -17,6 +17,9 @@ const SCRIPTS: u64 = 6;
 /// daemon opens for a moment. At most a quarter of the limit.
 const RESERVE: u64 = 64;
 
+/// Copies of descriptors for which room is made together.
+const COPIES: usize = 256;
+
 /// Makes room for what these routers take, if there is not enough. Scripts have the same limit, which is why it is not
 /// raised as far as it goes.
 pub fn make_room<'a>(routers: impl IntoIterator<Item = &'a RouterConfig>) {
@@ -44,6 +47,13 @@ pub fn is_reserved(descriptor: impl AsFd) -> bool {
 
 fn is_among_the_last(number: u64, limit: u64) -> bool {
     number >= limit - RESERVE.min(limit / 4)
+}
+
+/// The same for a process that holds this many descriptors of another one: in steps, so that it mostly does nothing.
+pub fn make_room_for_copies(copies: usize) {
+    if copies % COPIES == 1 {
+        raise_to(ANYHOW + (copies + COPIES) as u64);
+    }
 }
 
 fn raise_to(wanted: u64) {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
 use nix::errno::Errno;
@@ -11,7 +12,7 @@ use vrrpd_common::wire::frame::{gratuitous_arp, unsolicited_na};
 use vrrpd_common::{Duration, Instant, MacAddr};
 
 use crate::datapath::RouterId;
-use crate::interface::Interface;
+use crate::interface::{Interface, InterfaceAddress};
 use crate::sys::packet::{BATCH, PacketSocket};
 
 /// How long to wait for a queue that is full, at first; doubled each time it is still full.
@@ -123,8 +124,15 @@ impl Transmitter {
     }
 }
 
+impl AsFd for Transmitter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 impl<S: Sender> Transmitter<S> {
-    fn over(socket: S) -> Self {
+    /// Sends by this.
+    pub(crate) fn over(socket: S) -> Self {
         Self {
             socket,
             adverts: Vec::new(),
@@ -261,8 +269,13 @@ impl<S: Sender> Transmitter<S> {
         }
     }
 
+    /// Frames that wait.
+    pub fn waiting(&self) -> usize {
+        self.adverts.len() + self.announcements.len()
+    }
+
     fn drop_all(&mut self, now: Instant, error: io::Error) -> Unsent {
-        let count = self.adverts.len() + self.announcements.len();
+        let count = self.waiting();
         for advert in std::mem::take(&mut self.adverts) {
             self.note_failed(now, &advert);
         }
@@ -271,9 +284,15 @@ impl<S: Sender> Transmitter<S> {
     }
 }
 
-/// What tells hosts with which MAC address an interface answers for its own addresses.
-pub fn own_announcements(interface: &Interface, mac: MacAddr) -> Vec<Frame> {
-    let own = interface.addresses.iter().filter(|there| !there.ours && !there.tentative);
+/// What tells hosts with which MAC address an interface answers for its own addresses. Before kernel 5.18 nothing on an
+/// address says that it is a virtual one: `is_virtual` does.
+pub fn own_announcements(
+    interface: &Interface,
+    mac: MacAddr,
+    is_virtual: impl Fn(IpAddr) -> bool,
+) -> Vec<Frame> {
+    let is_own = |there: &&InterfaceAddress| !there.ours && !there.tentative && !is_virtual(there.address);
+    let own = interface.addresses.iter().filter(is_own);
     own.map(|there| match there.address {
         IpAddr::V4(address) => Frame::from(&gratuitous_arp(mac, address)[..]),
         IpAddr::V6(address) => Frame::from(&unsolicited_na(mac, address)[..]),

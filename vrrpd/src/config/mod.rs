@@ -18,6 +18,7 @@ use std::thread;
 pub use authentication::Authentication;
 pub use group::GroupConfig;
 pub use options::{Key, OptionError, RouterOptions};
+use serde::{Deserialize, Serialize};
 use vrrpd_common::router::{AnnounceTimes, Config};
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version, Vrid};
@@ -133,7 +134,7 @@ pub enum Xdp {
 }
 
 /// A virtual address and the length of its subnet mask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct VirtualAddress {
     /// The address.
     pub address: IpAddr,

@@ -186,6 +186,10 @@ impl Daemon {
             (_, Some(Ok(())) | None) => {}
         }
         router.held_on = Some(outcome.index);
+        if router.state_told() == StateName::Master {
+            // What was missing is there again, or on another link.
+            self.untold.insert(id);
+        }
         for (address, result) in hold.addresses.into_iter().zip(outcome.addresses) {
             match result {
                 Ok(()) => router.set_held(&address, true),
@@ -307,7 +311,7 @@ fn announce(router: &mut Instance, id: RouterId, link: &mut Link, frames: &[Fram
 /// Tells hosts with which MAC address the interface answers for its own addresses now.
 fn announce_own(router: &mut Instance, id: RouterId, link: &mut Link) {
     let (Some(mac), Some(interface)) = (router.source_mac(link), &link.interface) else { return };
-    let frames = own_announcements(interface, mac);
+    let frames = own_announcements(interface, mac, |_| false);
     announce(router, id, link, &frames);
 }
 

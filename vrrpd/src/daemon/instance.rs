@@ -600,6 +600,8 @@ impl Instance {
             router: id.0,
             name: self.config.name().to_string(),
             interface: link.interface.as_ref().map_or(0, |interface| interface.index),
+            holds: self.held_on.map(|index| (index, self.addresses_held())),
+            marks: link.marks,
             resignation: resignation.map(|frame| frame.to_vec()),
             script,
         }

@@ -157,10 +157,11 @@ impl Daemon {
     pub(super) fn load_program(&mut self, id: LinkId, slots: Vec<u32>, onto: Option<(u32, Xdp)>) {
         if self.links.get_mut(id.0).is_some_and(Link::begins_loading) {
             let (done, lane) = (self.aside_in.clone(), self.lanes.programs.clone());
+            let keeper = self.guardian.keeper().clone();
             let what =
                 format!("loading the XDP program for {}", self.links.get(id.0).map_or("", |link| &link.name));
             let job = move || {
-                Loaded::load(slots, ASIDE).and_then(|loaded| match onto {
+                Loaded::load(slots, ASIDE, keeper).and_then(|loaded| match onto {
                     Some((index, wanted)) => loaded.onto(index, wanted),
                     None => Ok(loaded),
                 })

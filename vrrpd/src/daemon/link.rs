@@ -12,12 +12,13 @@ use super::spacing::Spacing;
 use crate::config::{VirtualAddress, Xdp};
 use crate::datapath::closing;
 use crate::datapath::membership::Membership;
-use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged, OwnMacFrames};
+use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged, OwnMacFrames, OwnMacWanted};
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::raw::RawPath;
 use crate::datapath::readiness::Readiness;
 use crate::datapath::xdp::XdpPath;
 use crate::datapath::{RejectCounts, RouterId, Table};
+use crate::guardian::copies::{Keeper, Kept};
 use crate::interface::{Interface, OwnMac};
 use crate::sys::packet::Inbox;
 use crate::transmit::{Transmitter, Unsent};
@@ -69,13 +70,15 @@ pub(super) struct Link {
     own_mac_frames: Option<(MacAddr, Option<OwnMacFrames>)>,
     /// A failure to send is said once until sending works again.
     send_failed: bool,
+    /// Holds copies of what the kernel is slow to close.
+    keeper: Keeper,
 }
 
 #[derive(Debug)]
 struct Sockets {
     index: u32,
-    transmitter: Transmitter,
-    memberships: Vec<Membership>,
+    transmitter: Kept<Transmitter>,
+    memberships: Vec<Kept<Membership>>,
     path: Path,
 }
 
@@ -95,13 +98,13 @@ enum Program {
 #[derive(Debug)]
 enum Path {
     Raw {
-        sockets: [Option<RawPath>; FAMILIES.len()],
+        sockets: [Option<Kept<RawPath>>; FAMILIES.len()],
         reason: String,
     },
     /// What has an Authentication Header comes by a socket beside the program.
     Xdp {
         program: Box<XdpPath>,
-        authenticated: Option<RawPath>,
+        authenticated: Option<Kept<RawPath>>,
     },
 }
 
@@ -116,7 +119,7 @@ pub(super) const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 const IPV4: usize = 0;
 
 impl Link {
-    pub(super) fn new(name: String, (xdp, xdp_pass): (Xdp, bool), marks: bool) -> Self {
+    pub(super) fn new(name: String, (xdp, xdp_pass): (Xdp, bool), marks: bool, keeper: Keeper) -> Self {
         Self {
             name,
             interface: None,
@@ -134,6 +137,7 @@ impl Link {
             unsendable: Vec::new(),
             own_mac_frames: None,
             send_failed: false,
+            keeper,
         }
     }
 
@@ -185,8 +189,11 @@ impl Link {
             }
         };
         let served = FAMILIES.into_iter().filter(|family| self.table.serves(*family));
-        let memberships = served.map(|family| Membership::new(index, family)).collect::<io::Result<_>>()?;
-        self.sockets = Some(Sockets { index, transmitter: Transmitter::open(index)?, memberships, path });
+        let keep = |membership| self.keeper.keep(membership);
+        let memberships =
+            served.map(|family| Membership::new(index, family).map(keep)).collect::<io::Result<_>>()?;
+        let transmitter = self.keeper.keep(Transmitter::open(index)?);
+        self.sockets = Some(Sockets { index, transmitter, memberships, path });
         Ok(())
     }
 
@@ -219,7 +226,12 @@ impl Link {
         let index = self.interface.as_ref()?.index;
         let before = self.own_mac_frames.take().and_then(|(_, frames)| frames);
         self.own_mac_frames = mac.map(|mac| (mac, None));
-        let wanted = mac.map(|mac| (self.name.clone(), index, mac));
+        let wanted = mac.map(|mac| OwnMacWanted {
+            interface: self.name.clone(),
+            index,
+            mac,
+            keeper: self.keeper.clone(),
+        });
         Some(OwnMacChange { before, wanted })
     }
 
@@ -291,6 +303,11 @@ impl Link {
         }
     }
 
+    /// What holds copies of what the kernel is slow to close.
+    pub(super) const fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
     /// Whether the program has to be asked for; it counts as asked for from now on.
     pub(super) fn begins_loading(&mut self) -> bool {
         let begins = matches!(self.program, Program::None);
@@ -353,12 +370,12 @@ impl Link {
         id: LinkId,
         index: u32,
         readiness: &Readiness,
-    ) -> io::Result<Option<RawPath>> {
+    ) -> io::Result<Option<Kept<RawPath>>> {
         if !self.table.has_associations() {
             return Ok(None);
         }
-        let socket = RawPath::open(index, Family::Ipv4, &[PROTOCOL_AH])?;
-        readiness.add(&socket, id.number(IPV4))?;
+        let socket = self.keeper.keep(RawPath::open(index, Family::Ipv4, &[PROTOCOL_AH])?);
+        readiness.add(&*socket, id.number(IPV4))?;
         Ok(Some(socket))
     }
 
@@ -371,7 +388,7 @@ impl Link {
     /// Opens a socket for each family that is served and has none, or one that does not take all of its protocols.
     fn open_sockets(
         &self,
-        sockets: &mut [Option<RawPath>; FAMILIES.len()],
+        sockets: &mut [Option<Kept<RawPath>>; FAMILIES.len()],
         id: LinkId,
         index: u32,
         readiness: &Readiness,
@@ -382,8 +399,8 @@ impl Link {
                 Family::Ipv4 | Family::Ipv6 => &[PROTOCOL_VRRP],
             };
             if self.table.serves(family) && !open.as_ref().is_some_and(|open| open.takes(protocols)) {
-                let socket = RawPath::open(index, family, protocols)?;
-                readiness.add(&socket, id.number(place))?;
+                let socket = self.keeper.keep(RawPath::open(index, family, protocols)?);
+                readiness.add(&*socket, id.number(place))?;
                 close_aside(open.replace(socket), readiness);
             }
         }
@@ -424,7 +441,7 @@ impl Link {
         patience: Duration,
     ) -> io::Result<Option<Refusal>> {
         if !sockets.memberships.iter().any(|membership| membership.family() == family) {
-            sockets.memberships.push(Membership::new(sockets.index, family)?);
+            sockets.memberships.push(self.keeper.keep(Membership::new(sockets.index, family)?));
         }
         match &mut sockets.path {
             Path::Raw { sockets: open, .. } => {
@@ -539,7 +556,7 @@ impl Link {
     /// Closes what is open, and waits for none of it.
     fn close_sockets(&mut self, readiness: &Readiness) {
         let Some(Sockets { transmitter, path, .. }) = self.sockets.take() else { return };
-        closing::let_go(transmitter.into_sender());
+        closing::let_go(transmitter.map(Transmitter::into_sender));
         let receivers = match path {
             Path::Raw { sockets, .. } => sockets,
             Path::Xdp { authenticated, .. } => [authenticated, None],
@@ -548,8 +565,8 @@ impl Link {
     }
 
     /// Joins the group of this family anew, on an interface that has become usable for it again.
-    pub(super) fn rejoin(&mut self, family: Family) {
-        let memberships = self.sockets.iter_mut().flat_map(|sockets| &mut sockets.memberships);
+    pub(super) fn rejoin(&self, family: Family) {
+        let memberships = self.sockets.iter().flat_map(|sockets| &sockets.memberships);
         for membership in memberships.filter(|membership| membership.family() == family) {
             if let Err(error) = membership.rejoin() {
                 warn!(interface = self.name, %error, "the multicast group of VRRP cannot be joined");
@@ -569,8 +586,8 @@ impl Link {
     /// Takes the frames of a socket, by its place in [`FAMILIES`]; `false` when there are none.
     pub(super) fn receive(&self, place: usize, inbox: &mut Inbox) -> bool {
         let socket = match self.sockets.as_ref().map(|sockets| &sockets.path) {
-            Some(Path::Raw { sockets, .. }) => sockets.get(place).and_then(Option::as_ref),
-            Some(Path::Xdp { authenticated, .. }) if place == IPV4 => authenticated.as_ref(),
+            Some(Path::Raw { sockets, .. }) => sockets.get(place).and_then(Option::as_deref),
+            Some(Path::Xdp { authenticated, .. }) if place == IPV4 => authenticated.as_deref(),
             Some(Path::Xdp { .. }) | None => None,
         };
         let Some(socket) = socket else { return false };
@@ -618,7 +635,7 @@ impl Link {
     }
 
     pub(super) fn transmitter(&mut self) -> Option<&mut Transmitter> {
-        self.sockets.as_mut().map(|sockets| &mut sockets.transmitter)
+        self.sockets.as_mut().map(|sockets| &mut *sockets.transmitter)
     }
 
     /// Sends what waits.
@@ -643,10 +660,10 @@ impl Link {
 }
 
 /// Closes sockets that nobody is to be woken for any more.
-fn close_aside(receivers: impl IntoIterator<Item = RawPath>, readiness: &Readiness) {
+fn close_aside(receivers: impl IntoIterator<Item = Kept<RawPath>>, readiness: &Readiness) {
     for receiver in receivers {
         // Until it is closed it would be ready without end. That it leaves the set cannot fail.
-        let _ = readiness.remove(&receiver);
+        let _ = readiness.remove(&*receiver);
         closing::let_go(receiver);
     }
 }

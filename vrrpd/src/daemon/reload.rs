@@ -179,8 +179,8 @@ impl Daemon {
         for config in &plan.arriving {
             if self.link_named(&config.interface).is_none() {
                 let datapath = (config.xdp, config.xdp_pass);
-                let marks = self.service.marks_addresses();
-                self.links.push(Link::new(config.interface.clone(), datapath, marks));
+                let (marks, keeper) = (self.service.marks_addresses(), self.guardian.keeper().clone());
+                self.links.push(Link::new(config.interface.clone(), datapath, marks, keeper));
                 self.reload.awaited.insert(config.interface.clone());
                 self.service.follow(config.interface.clone());
             }

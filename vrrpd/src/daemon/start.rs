@@ -215,7 +215,10 @@ impl Daemon {
         let (report_queue, reports) = mpsc::unbounded_channel();
         let (service, interfaces) =
             Service::start(&names | &journal.interfaces(), report_queue).map_err(system("netlink"))?;
-        let mut links = make_links(&configs, &names, &interfaces, service.marks_addresses(), source)?;
+        let new_link = |name: &str, datapath| {
+            Link::new(name.to_owned(), datapath, service.marks_addresses(), guardian.keeper().clone())
+        };
+        let mut links = make_links(&configs, &names, &interfaces, source, new_link)?;
 
         let mut routers = Vec::with_capacity(configs.len());
         for config in configs {
@@ -386,8 +389,8 @@ fn make_links(
     configs: &[RouterConfig],
     names: &BTreeSet<String>,
     interfaces: &[Interface],
-    marks: bool,
     source: &Source,
+    new_link: impl Fn(&str, (Xdp, bool)) -> Link,
 ) -> Result<Vec<Link>, StartError> {
     let make = |name: &String| {
         let interface = interfaces
@@ -397,7 +400,7 @@ fn make_links(
         if interface.mac.is_none() {
             return Err(StartError::NotEthernet(source.naming(name)));
         }
-        let mut link = Link::new(name.clone(), datapath_wanted(configs, name), marks);
+        let mut link = new_link(name, datapath_wanted(configs, name));
         link.note_carrier(interface);
         link.interface = Some(interface.clone());
         Ok(link)
@@ -449,7 +452,7 @@ fn open_link(id: LinkId, link: &mut Link, readiness: &Readiness) -> Result<(), S
     let Some(interface) = link.interface.clone() else { return Ok(()) };
     let program = match link.obstacle(&interface) {
         Some(obstacle) => Err(obstacle),
-        None => Loaded::load(link.slots(), START),
+        None => Loaded::load(link.slots(), START, link.keeper().clone()),
     };
     link.open(id, &interface, program, readiness)
         .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;

@@ -2,6 +2,7 @@
 //! received.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, InterfaceIndexOrAddress, Socket, Type};
 use vrrpd_common::Family;
@@ -31,10 +32,20 @@ impl Membership {
 
     /// Joins the group anew: an interface that has lost the family has lost the membership with it, and the socket still
     /// takes itself for a member. Not for nothing, since it leaves the group first.
-    pub fn rejoin(&mut self) -> io::Result<()> {
-        // One that leaves later would take the new membership along.
-        self.socket = socket(self.family)?;
+    pub fn rejoin(&self) -> io::Result<()> {
+        // One that was none is as good.
+        let _ = self.leave();
         self.join()
+    }
+
+    fn leave(&self) -> io::Result<()> {
+        match self.family {
+            Family::Ipv4 => {
+                let interface = InterfaceIndexOrAddress::Index(self.index);
+                self.socket.leave_multicast_v4_n(&ipv4::VRRP_GROUP, &interface)
+            }
+            Family::Ipv6 => self.socket.leave_multicast_v6(&ipv6::VRRP_GROUP, self.index),
+        }
     }
 
     /// Its family.
@@ -55,5 +66,11 @@ impl Membership {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
             other => other,
         }
+    }
+}
+
+impl AsFd for Membership {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }

@@ -2,15 +2,18 @@
 //! them in. Hosts that know the old address, or were told of it by hand, so do not lose the machine.
 
 use std::fmt;
+use std::os::fd::AsFd as _;
 
+use aya::programs::ProgramError;
 use aya::programs::tc::{SchedClassifier, TcAttachOptions, TcAttachType};
-use aya::programs::{LinkOrder, ProgramError};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use nix::errno::Errno;
 use vrrpd_common::MacAddr;
 
 use super::clsact::{self, Clsact};
-use super::program::{Refusal, aside, chain, errno, refusal};
+use super::program::{Refusal, aside, chain, not_attached, refusal};
+use crate::guardian::copies::{Keeper, Kept};
+use crate::sys::bpf::{self, Attached};
 
 /// The program, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/own_mac.bpf.o"));
@@ -19,6 +22,7 @@ const PROGRAM: &str = "own_mac";
 /// The classifier on one interface; dropping it takes it away. If we crash, the kernel does, from 6.6 on; before, it stays
 /// until [`remove_left`].
 pub struct OwnMacFrames {
+    _link: Option<Kept<Attached>>,
     _ebpf: Ebpf,
     /// What it hangs on in kernels before 6.6; goes after it.
     _clsact: Option<Clsact>,
@@ -26,7 +30,8 @@ pub struct OwnMacFrames {
 
 impl OwnMacFrames {
     /// Has the interface of this name and number take in what is for `mac`.
-    fn attach(interface: &str, index: u32, mac: MacAddr) -> Result<Self, Refusal> {
+    fn attach(wanted: &OwnMacWanted) -> Result<Self, Refusal> {
+        let OwnMacWanted { interface, index, mac, keeper } = wanted;
         let [a, b, c, d, e, f] = mac.0;
         let mut ebpf = EbpfLoader::new()
             // The loader has read the types of the kernel, of which this needs nothing.
@@ -40,21 +45,20 @@ impl OwnMacFrames {
             .try_into()
             .map_err(|error: ProgramError| refusal(&error))?;
         program.load().map_err(|error| refusal(&error))?;
-        let first = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let clsact = match program.attach_with_options(interface, TcAttachType::Ingress, first) {
-            Ok(_) => None,
+        let number = program.fd().map_err(|error| refusal(&error))?.as_fd();
+        match bpf::attach(number, *index, bpf::TCX_INGRESS, bpf::TCX_FIRST) {
+            Ok(link) => Ok(Self { _link: Some(keeper.keep(link)), _ebpf: ebpf, _clsact: None }),
             // A kernel before 6.6 does not know links of this kind.
-            Err(error) if errno(&error) == Some(Errno::EINVAL) => {
-                let clsact = Clsact::on(interface, index)?;
+            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
+                let clsact = Clsact::on(interface, *index)?;
                 let filter = TcAttachOptions::Netlink(clsact.filter());
                 program
                     .attach_with_options(interface, TcAttachType::Ingress, filter)
                     .map_err(|error| refusal(&error))?;
-                Some(clsact)
+                Ok(Self { _link: None, _ebpf: ebpf, _clsact: Some(clsact) })
             }
-            Err(error) => return Err(refusal(&error)),
-        };
-        Ok(Self { _ebpf: ebpf, _clsact: clsact })
+            Err(error) => Err(not_attached(&error)),
+        }
     }
 }
 
@@ -63,8 +67,21 @@ impl OwnMacFrames {
 pub struct OwnMacChange {
     /// Goes first.
     pub before: Option<OwnMacFrames>,
-    /// Comes then: for this MAC address of the interface of this name and number.
-    pub wanted: Option<(String, u32, MacAddr)>,
+    /// Comes then.
+    pub wanted: Option<OwnMacWanted>,
+}
+
+/// What an interface is to take in.
+#[derive(Debug)]
+pub struct OwnMacWanted {
+    /// The interface's name,
+    pub interface: String,
+    /// and its number.
+    pub index: u32,
+    /// The address of the frames.
+    pub mac: MacAddr,
+    /// Holds a copy of what the kernel is slow to let go of.
+    pub keeper: Keeper,
 }
 
 /// What came of it.
@@ -83,9 +100,9 @@ impl OwnMacChange {
     pub fn carry_out(self) -> Option<OwnMacChanged> {
         let Self { before, wanted } = self;
         drop(before);
-        let (interface, index, mac) = wanted?;
-        let frames = aside(|| OwnMacFrames::attach(&interface, index, mac));
-        Some(OwnMacChanged { index, mac, frames })
+        let wanted = wanted?;
+        let frames = aside(|| OwnMacFrames::attach(&wanted));
+        Some(OwnMacChanged { index: wanted.index, mac: wanted.mac, frames })
     }
 }
 

@@ -18,6 +18,7 @@ use vrrpd_common::Duration;
 use super::commands::Commands;
 use super::privileges;
 use super::xdp::Attachment;
+use crate::guardian::copies::Keeper;
 use crate::sys::memory;
 
 /// The program, built by `cargo xtask ebpf`; `build.rs` says where it is.
@@ -32,6 +33,8 @@ pub struct Loaded {
     commands: Commands,
     /// Where it is already, if it is.
     pub(super) attachment: Option<Attachment>,
+    /// Holds a copy of that.
+    pub(super) keeper: Keeper,
     ebpf: Ebpf,
 }
 
@@ -41,7 +44,11 @@ pub struct Refusal(pub String);
 
 impl Loaded {
     /// Loads the program, and makes these slots ready. `patience` is how long the kernel's memory may be waited for.
-    pub fn load(slots: impl IntoIterator<Item = u32>, patience: Duration) -> Result<Self, Refusal> {
+    pub fn load(
+        slots: impl IntoIterator<Item = u32>,
+        patience: Duration,
+        keeper: Keeper,
+    ) -> Result<Self, Refusal> {
         let mut ebpf = aside(load).map_err(explained)?;
         let commands = program(&mut ebpf, COMMANDS)?.fd().and_then(|fd| Ok(fd.try_clone()?));
         let timers = take(&mut ebpf, "ROUTERS")?;
@@ -49,7 +56,7 @@ impl Loaded {
         for slot in slots {
             commands.prepare(slot, patience)?;
         }
-        Ok(Self { commands, attachment: None, ebpf })
+        Ok(Self { commands, attachment: None, keeper, ebpf })
     }
 
     /// One of its programs.

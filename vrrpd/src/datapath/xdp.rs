@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, RingBuf};
@@ -20,7 +20,8 @@ use super::pins::Pins;
 use super::program::{Loaded, PROGRAM, Refusal, chain, not_attached, refusal};
 use super::vlans;
 use crate::config::Xdp as Wanted;
-use crate::sys::bpf;
+use crate::guardian::copies::Kept;
+use crate::sys::bpf::{self, Attached};
 use crate::sys::records::Records;
 
 /// A virtual address is looked for in full length.
@@ -54,7 +55,7 @@ pub struct XdpPath {
     _pins: Option<Pins>,
     #[cfg(feature = "debug-log")]
     _log: super::kernel_log::KernelLog,
-    link: OwnedFd,
+    link: Kept<Attached>,
 }
 
 /// The program's place on an interface.
@@ -64,7 +65,7 @@ pub struct Attachment {
     tier: Tier,
     /// Why it is not the better tier.
     reason: Option<String>,
-    link: OwnedFd,
+    link: Kept<Attached>,
 }
 
 impl Loaded {
@@ -267,9 +268,10 @@ pub fn sum(rejects: &PerCpuArray<MapData, Counters>) -> Counters {
 }
 
 /// Puts the program on an interface.
-fn attach(loaded: &mut Loaded, index: u32, flags: u32) -> Result<OwnedFd, Refusal> {
+fn attach(loaded: &mut Loaded, index: u32, flags: u32) -> Result<Kept<Attached>, Refusal> {
     let program = loaded.program(PROGRAM)?.fd().map_err(|error| refusal(&error))?;
-    bpf::attach(program.as_fd(), index, flags).map_err(|error| not_attached(&error))
+    let attached = bpf::attach(program.as_fd(), index, bpf::XDP, flags);
+    attached.map(|attached| loaded.keeper.keep(attached)).map_err(|error| not_attached(&error))
 }
 
 /// A program that we did not attach, for a person.

@@ -1,34 +1,37 @@
-//! The guardian itself: it sleeps until its daemon tells it something or dies.
+//! The guardian itself: it sleeps until its daemon tells it something or dies. Then, in this order, it resigns, takes
+//! addresses off, gives back the rest, closes its copies of the daemon's sockets, and runs scripts.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{MsgFlags, recv, send};
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
+use tokio::task::{LocalSet, spawn_blocking};
 use tracing::{error, info, warn};
 
+use super::last_words::LastWords;
 use super::{LastScript, Mastery, Message, READY};
 use crate::abandoned::{Abandoned, Found};
 use crate::background::Role;
 use crate::clock;
-use crate::datapath::RouterId;
+use crate::config::VirtualAddress;
+use crate::datapath::closing;
+use crate::interface::at_once;
 use crate::interface::service::{Report, Service};
 use crate::journal::Journal;
 use crate::lane::Lane;
 use crate::limits;
 use crate::rundir::Claim;
 use crate::script::{self, Runner};
-use crate::sys::command_line;
-use crate::transmit::{self, Transmitter};
+use crate::sys::{command_line, pass};
+use crate::transmit;
 
 /// What it is called, and its command line: not like the daemon, since who ends or counts daemons by either does not
 /// mean it.
@@ -37,6 +40,11 @@ const NAME: &std::ffi::CStr = c"vrrp-guard";
 pub const CLAIM: &str = "guardian";
 /// How long the kernel may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long queues that are full may keep addresses on interfaces, then MAC addresses, and then scripts and the next
+/// daemon: who is to hear of it waits as well.
+const BEFORE_ADDRESSES: vrrpd_common::Duration = vrrpd_common::Duration::from_millis(2);
+const BEFORE_MACS: vrrpd_common::Duration = vrrpd_common::Duration::from_millis(20);
+const BEFORE_THE_END: vrrpd_common::Duration = vrrpd_common::Duration::from_secs(1);
 /// What ends or moves a daemon, but not this process: it ends with the daemon.
 const NOT_FOR_US: [Signal; 9] = [
     Signal::SIGTERM,
@@ -54,6 +62,21 @@ const NOT_FOR_US: [Signal; 9] = [
 #[derive(Debug)]
 pub struct Watch {
     socket: OwnedFd,
+    /// Copies of the daemon's descriptors, by their numbers.
+    copies: BTreeMap<u64, OwnedFd>,
+    /// Those that are to be closed.
+    closing: Vec<OwnedFd>,
+}
+
+/// How the daemon ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It has given everything back, or had nothing.
+    Farewell,
+    /// It does nothing any more, but is not gone before its core has been written.
+    Dying,
+    /// It has gone.
+    Dead,
 }
 
 /// What it watches over.
@@ -68,26 +91,32 @@ struct Charge {
 
 impl Watch {
     pub(super) const fn new(socket: OwnedFd) -> Self {
-        Self { socket }
+        Self { socket, copies: BTreeMap::new(), closing: Vec::new() }
     }
 
     /// Watches, and ends soon after the daemon. `start_log` is called when there is something to say.
-    pub fn run(self, role: Role, start_log: impl FnOnce() -> Result<(), String>) -> ExitCode {
+    pub fn run(mut self, role: Role, start_log: impl FnOnce() -> Result<(), String>) -> ExitCode {
         if let Err(error) = withdraw(role) {
             // The daemon learns of it when it waits for an answer.
             eprintln!("vrrpd: the guardian cannot begin: {error}");
             return ExitCode::FAILURE;
         }
-        let Some(charge) = self.wait_for_the_end() else { return ExitCode::SUCCESS };
+        let mut charge = None;
+        let end = self.wait_for_the_end(&mut charge);
+        let Some(charge) = charge.filter(|_| end != End::Farewell) else { return ExitCode::SUCCESS };
         // Before anything else: others wait for it.
-        let unsent = resign(&charge.masters);
+        let mut words = LastWords::new();
+        words.resign(&charge.masters);
+        words.send(clock::now() + BEFORE_ADDRESSES);
+        let taken_off = take_off_addresses(&charge.masters);
+        words.send(clock::now() + BEFORE_MACS);
         // Without a log everything is given back all the same.
         let _ = start_log();
         warn!("vrrpd has died; giving back what it had");
-        for (interface, error) in unsent {
-            error!(interface, %error, "its routers did not resign");
+        if let Err(error) = taken_off {
+            warn!(%error, "addresses cannot be taken off together; each by itself");
         }
-        let result = undo(charge);
+        let result = self.undo(charge, words, end);
         if let Err(error) = &result {
             error!(%error, "not everything was given back; the next start will try again");
         }
@@ -95,29 +124,19 @@ impl Watch {
         if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    /// Listens as long as the daemon lives; `None` when it has left nothing to do.
-    fn wait_for_the_end(&self) -> Option<Charge> {
-        let mut charge: Option<Charge> = None;
+    /// Listens as long as the daemon lives, and notes what it is in charge of.
+    fn wait_for_the_end(&mut self, charge: &mut Option<Charge>) -> End {
         let mut buffer = Vec::new();
         loop {
-            let length =
-                match recv(self.socket.as_raw_fd(), &mut [], MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC) {
-                    // No message is empty.
-                    Ok(0) => return charge,
-                    Ok(length) => length,
-                    Err(Errno::EINTR) => continue,
-                    Err(_) => return charge,
-                };
-            buffer.resize(length, 0);
-            if recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) != Ok(length) {
-                return charge;
-            }
-            match (serde_json::from_slice(&buffer).ok()?, &mut charge) {
+            let Some((message, descriptor)) = self.hear(&mut buffer) else { return End::Dead };
+            match (message, &mut *charge) {
                 (Message::Charge { directory, base }, _) => {
                     let taken = Charge::take(directory, base);
                     let answer = taken.as_ref().map_or_else(String::as_bytes, |_| READY);
-                    send(self.socket.as_raw_fd(), answer, MsgFlags::MSG_NOSIGNAL).ok()?;
-                    charge = taken.ok();
+                    if send(self.socket.as_raw_fd(), answer, MsgFlags::MSG_NOSIGNAL).is_err() {
+                        return End::Dead;
+                    }
+                    *charge = taken.ok();
                 }
                 (Message::Master(mastery), Some(charge)) => {
                     charge.masters.insert(mastery.router, mastery);
@@ -126,12 +145,103 @@ impl Watch {
                     charge.masters.remove(&router);
                 }
                 (Message::Master(_) | Message::Over(_), None) => {}
-                (Message::Farewell, _) => return None,
-            }
-            if buffer.capacity() > length {
-                buffer.shrink_to(0);
+                (Message::Hold(number), _) => {
+                    self.copies.extend(descriptor.map(|descriptor| (number, descriptor)));
+                    limits::make_room_for_copies(self.copies.len() + self.closing.len());
+                }
+                (Message::LetGo(number), _) => self.closing.extend(self.copies.remove(&number)),
+                (Message::Dying, _) => return End::Dying,
+                (Message::Farewell, _) => return End::Farewell,
             }
         }
+    }
+
+    /// The next message, and what came with it; `None` when there are no more.
+    fn hear(&mut self, buffer: &mut Vec<u8>) -> Option<(Message, Option<OwnedFd>)> {
+        let length = self.next_length()?;
+        buffer.resize(length, 0);
+        let (received, descriptor) = pass::receive(self.socket.as_fd(), buffer).ok()?;
+        let message = serde_json::from_slice(buffer.get(..received)?).ok()?;
+        if buffer.capacity() > length {
+            buffer.shrink_to(0);
+        }
+        Some((message, descriptor))
+    }
+
+    /// Octets of the next message. While it has to be waited for, a thread closes what is to be closed: who waits for the
+    /// kernel does not hear of a death.
+    fn next_length(&mut self) -> Option<usize> {
+        loop {
+            let waiting = if self.closing.is_empty() { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
+            let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC | waiting;
+            match recv(self.socket.as_raw_fd(), &mut [], flags) {
+                // No message is empty.
+                Ok(0) => return None,
+                Ok(length) => return Some(length),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => closing::let_go(std::mem::take(&mut self.closing)),
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Waits until the daemon has gone.
+    fn wait_for_its_death(&mut self) {
+        let mut buffer = Vec::new();
+        while self.hear(&mut buffer).is_some() {}
+    }
+
+    /// Gives back what is left, and runs the scripts.
+    fn undo(mut self, charge: Charge, mut words: LastWords, end: End) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        LocalSet::new().block_on(&runtime, async {
+            let Charge { directory, base, masters, claim } = charge;
+            let path = directory.join(format!("{base}.journal"));
+            let journal = Journal::read(&path);
+            let mut given_back = give_back(&journal, &mut words).await;
+            for failed in words.finish(BEFORE_THE_END) {
+                error!(interface = failed.interface, error = %failed.error, "not everything was sent");
+            }
+            let scripts = masters.into_values().filter_map(|mastery| Some((mastery.name, mastery.script?)));
+            let scripts: Vec<_> = scripts.collect();
+            limits::make_room_for_scripts(scripts.len() + self.copies.len());
+            let claims: Vec<_> = scripts.iter().map(|(_, script)| script.claim.clone()).collect();
+            let context = script::Context::new(Lane::scripts());
+            let runners: Vec<_> =
+                scripts.into_iter().filter_map(|script| run(&directory, script, end, &context)).collect();
+            let sockets = words.into_sockets().map(OwnedFd::from);
+            let mut closing: Vec<_> = sockets.chain(std::mem::take(&mut self.closing)).collect();
+            closing.extend(std::mem::take(&mut self.copies).into_values());
+            let gone = spawn_blocking(move || {
+                closing::let_go_of_all(closing);
+                if end == End::Dying {
+                    self.wait_for_its_death();
+                }
+            });
+            // One that panicked is over as well.
+            let _ = gone.await;
+            let mut claimed = Vec::new();
+            if end == End::Dying {
+                // Its other threads may have been in the middle of something.
+                given_back = give_back(&journal, &mut LastWords::new()).await;
+                // The scripts of the next daemon wait for ours, which have begun without them.
+                claimed.extend(claims.iter().filter_map(|name| Claim::of(&directory, name).ok()));
+                for claim in &claimed {
+                    claim.take();
+                }
+            }
+            if given_back.is_ok() {
+                // That it is not there is as good.
+                let _ = fs::remove_file(&path);
+            }
+            // The next daemon may begin.
+            drop(claim);
+            for runner in runners {
+                runner.finish().await;
+            }
+            drop(claimed);
+            given_back
+        })
     }
 }
 
@@ -168,55 +278,17 @@ fn withdraw(role: Role) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends the adverts that a daemon sends when it leaves; returns the interfaces that did not take them.
-fn resign(masters: &BTreeMap<usize, Mastery>) -> Vec<(u32, io::Error)> {
-    let mut interfaces: BTreeMap<u32, Vec<(usize, &[u8])>> = BTreeMap::new();
-    for mastery in masters.values() {
-        if let Some(frame) = &mastery.resignation {
-            interfaces.entry(mastery.interface).or_default().push((mastery.router, frame));
-        }
+/// Takes off the addresses that the daemon has told of.
+fn take_off_addresses(masters: &BTreeMap<usize, Mastery>) -> io::Result<()> {
+    let mut addresses: BTreeMap<u32, Vec<VirtualAddress>> = BTreeMap::new();
+    for (index, held) in masters.values().filter_map(|mastery| mastery.holds.as_ref()) {
+        addresses.entry(*index).or_default().extend(held);
     }
-    let send = |interface: u32, frames: Vec<(usize, &[u8])>| {
-        let mut transmitter = Transmitter::open(interface)?;
-        for (router, frame) in frames {
-            transmitter.advert(RouterId(router), Rc::from(frame), true);
-        }
-        transmitter.flush(clock::now()).map_err(io::Error::other)
-    };
-    let results = interfaces.into_iter().map(|(interface, frames)| (interface, send(interface, frames)));
-    results.filter_map(|(interface, sent)| Some((interface, sent.err()?))).collect()
-}
-
-/// Gives back what the journal says, then runs the scripts.
-fn undo(charge: Charge) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async {
-        let Charge { directory, base, masters, claim } = charge;
-        let path = directory.join(format!("{base}.journal"));
-        let given_back = give_back(&Journal::read(&path)).await;
-        if given_back.is_ok() {
-            // That it is not there is as good.
-            let _ = fs::remove_file(&path);
-        }
-        // The next daemon may begin; its scripts wait for these.
-        drop(claim);
-        let scripts = masters.into_values().filter_map(|mastery| Some((mastery.name, mastery.script?)));
-        let scripts: Vec<_> = scripts.collect();
-        limits::make_room_for_scripts(scripts.len());
-        let context = script::Context::new(Lane::scripts());
-        let runners: Vec<_> = scripts
-            .into_iter()
-            .filter_map(|(name, script)| run(&directory, name, script, &context))
-            .collect();
-        for runner in runners {
-            runner.finish().await;
-        }
-        given_back
-    })
+    at_once::remove(&addresses, masters.values().all(|mastery| mastery.marks))
 }
 
 /// Has the kernel take off what a dead daemon has put on interfaces, and says of their own addresses where they are.
-async fn give_back(journal: &Journal) -> io::Result<()> {
+async fn give_back(journal: &Journal, words: &mut LastWords) -> io::Result<()> {
     let (queue, mut reports) = mpsc::unbounded_channel();
     let (service, interfaces) = Service::start(journal.interfaces(), queue)?;
     let mut abandoned = Abandoned::of(journal, &interfaces, service.marks_addresses(), |found| match found {
@@ -238,22 +310,25 @@ async fn give_back(journal: &Journal) -> io::Result<()> {
     }
     abandoned.remove_classifiers();
     for (interface, own) in abandoned.macs() {
-        let announced = Transmitter::open(interface.index).and_then(|mut transmitter| {
-            for frame in transmit::own_announcements(interface, *own) {
-                transmitter.announcement(RouterId(0), frame);
-            }
-            transmitter.flush(clock::now()).map_err(io::Error::other)
-        });
-        if let Err(error) = announced {
-            warn!(interface = interface.name, %error, "hosts are not told of its own MAC address");
-        }
+        let is_virtual = |address| journal.on(&interface.name).any(|ours| ours.address == address);
+        words.announce(interface.index, transmit::own_announcements(interface, *own, is_virtual));
     }
     info!(interfaces = interfaces.len(), "everything has been given back");
     failed.map_or(Ok(()), Err)
 }
 
-fn run(directory: &Path, name: String, script: LastScript, context: &script::Context) -> Option<Runner> {
-    let LastScript { run, limit_ns, claim } = script;
+/// Runs a script. Those of the next daemon wait for it.
+fn run(
+    directory: &Path,
+    (name, script): (String, LastScript),
+    end: End,
+    context: &script::Context,
+) -> Option<Runner> {
+    let LastScript { run, limit_ns, mut claim } = script;
+    if end == End::Dying {
+        // A daemon that has not gone still has its own.
+        claim.push_str(".last");
+    }
     let claim = match Claim::of(directory, &claim) {
         Ok(claim) => claim,
         Err(error) => {

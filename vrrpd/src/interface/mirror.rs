@@ -268,7 +268,7 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
     })
 }
 
-fn interface_address(message: &AddressMessage) -> Option<InterfaceAddress> {
+pub(super) fn interface_address(message: &AddressMessage) -> Option<InterfaceAddress> {
     let mut local = None;
     let mut address = None;
     let mut ours = false;

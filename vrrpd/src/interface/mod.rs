@@ -5,6 +5,7 @@
 
 mod address;
 mod ask;
+pub mod at_once;
 mod hold;
 mod macvlan;
 mod mirror;

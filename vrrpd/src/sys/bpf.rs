@@ -1,12 +1,12 @@
 //! What is asked of the kernel about a program beyond what aya does: to run it once, on octets of ours, to put it on an
-//! interface, and whether it is still there.
+//! interface and take it off, and whether it is still there.
 //!
 //! aya can do most of that as well, but only through what it keeps of a program once it is loaded: its instructions, and
 //! all that is known of their types and lines. It does not tell where a program is.
 
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 /// `BPF_PROG_TEST_RUN` in `enum bpf_cmd`.
 const TEST_RUN: libc::c_int = 10;
@@ -14,8 +14,14 @@ const TEST_RUN: libc::c_int = 10;
 const GET_INFO: libc::c_int = 15;
 /// `BPF_LINK_CREATE`
 const LINK_CREATE: libc::c_int = 28;
-/// `BPF_XDP` in `enum bpf_attach_type`.
-const XDP: u32 = 37;
+/// `BPF_LINK_DETACH`
+const LINK_DETACH: libc::c_int = 34;
+/// `BPF_XDP` in `enum bpf_attach_type`; its flags are `XDP_FLAGS_` of `if_link.h`.
+pub const XDP: u32 = 37;
+/// `BPF_TCX_INGRESS`, from Linux 6.6 on; an older one says `EINVAL`.
+pub const TCX_INGRESS: u32 = 46;
+/// `BPF_F_BEFORE`: before all other programs there.
+pub const TCX_FIRST: u32 = 1 << 3;
 
 /// What `union bpf_attr` holds for that command, up to where Linux 5.15 had it.
 #[repr(C)]
@@ -56,6 +62,12 @@ struct GetInfo {
     info: u64,
 }
 
+/// What `union bpf_attr` holds for `BPF_LINK_DETACH`.
+#[repr(C)]
+struct LinkDetach {
+    link: u32,
+}
+
 /// `struct bpf_link_info` of a program on an interface.
 #[repr(C)]
 #[derive(Default)]
@@ -74,16 +86,36 @@ const LINK_INFO_LEN: u32 = 24;
 const _: () = assert!(size_of::<LinkCreate>() == 16 && size_of::<GetInfo>() == 16);
 const _: () = assert!(size_of::<LinkInfo>() == LINK_INFO_LEN as usize);
 
-/// Puts an XDP program on an interface until what is returned is closed. The flags are `XDP_FLAGS_` of `if_link.h`.
-pub fn attach(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Result<OwnedFd> {
+/// A program on an interface; dropping this takes it off. When the process dies, the kernel does so with the last copy of
+/// the descriptor.
+#[derive(Debug)]
+pub struct Attached(OwnedFd);
+
+impl AsFd for Attached {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let attributes = LinkDetach { link: self.0.as_raw_fd().cast_unsigned() };
+        // SAFETY: the kernel reads as many octets of the attributes as they have. What it cannot take off goes with the
+        // descriptor.
+        unsafe { libc::syscall(libc::SYS_bpf, LINK_DETACH, &raw const attributes, size_of::<LinkDetach>()) };
+    }
+}
+
+/// Puts a program at a place of an interface, [`XDP`] or [`TCX_INGRESS`].
+pub fn attach(program: BorrowedFd<'_>, interface: u32, attach_type: u32, flags: u32) -> io::Result<Attached> {
     let attributes =
-        LinkCreate { program: program.as_raw_fd().cast_unsigned(), interface, attach_type: XDP, flags };
+        LinkCreate { program: program.as_raw_fd().cast_unsigned(), interface, attach_type, flags };
     // SAFETY: the kernel reads as many octets of the attributes as they have.
     let fd =
         unsafe { libc::syscall(libc::SYS_bpf, LINK_CREATE, &raw const attributes, size_of::<LinkCreate>()) };
     match RawFd::try_from(fd) {
         // SAFETY: the kernel has just opened it for us.
-        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        Ok(fd) if fd >= 0 => Ok(Attached(unsafe { OwnedFd::from_raw_fd(fd) })),
         Ok(_) | Err(_) => Err(io::Error::last_os_error()),
     }
 }

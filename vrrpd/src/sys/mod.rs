@@ -2,10 +2,12 @@
 
 pub mod bpf;
 pub mod command_line;
+pub mod crash;
 pub mod descriptors;
 pub mod fork;
 pub mod inherited;
 pub mod memory;
 pub mod packet;
+pub mod pass;
 pub mod records;
 pub mod watch;

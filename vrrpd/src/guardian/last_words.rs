@@ -1,0 +1,183 @@
+//! What the guardian sends in the place of a daemon: resignations, then announcements. All of it is sent, in as many goes
+//! as queues that are full make it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::thread;
+
+use vrrpd_common::{Duration, Instant};
+
+use super::Mastery;
+use crate::clock;
+use crate::datapath::RouterId;
+use crate::sys::packet::PacketSocket;
+use crate::transmit::{Frame, Sender, Transmitter};
+
+/// What is to be sent, by interface.
+#[derive(Debug)]
+pub(super) struct LastWords<S = PacketSocket> {
+    transmitters: BTreeMap<u32, Transmitter<S>>,
+    failed: Vec<Failed>,
+}
+
+/// An interface that did not take all.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// Its number.
+    pub(super) interface: u32,
+    /// Why.
+    pub(super) error: io::Error,
+}
+
+impl LastWords {
+    pub(super) const fn new() -> Self {
+        Self { transmitters: BTreeMap::new(), failed: Vec::new() }
+    }
+
+    /// The adverts that a daemon sends when it leaves.
+    pub(super) fn resign(&mut self, masters: &BTreeMap<usize, Mastery>) {
+        for mastery in masters.values() {
+            if let Some(frame) = &mastery.resignation
+                && let Some(transmitter) = self.on(mastery.interface)
+            {
+                transmitter.advert(RouterId(mastery.router), Rc::from(&frame[..]), true);
+            }
+        }
+    }
+
+    /// Frames that tell hosts something.
+    pub(super) fn announce(&mut self, interface: u32, frames: Vec<Frame>) {
+        if let Some(transmitter) = self.on(interface) {
+            for frame in frames {
+                transmitter.announcement(RouterId(0), frame);
+            }
+        }
+    }
+
+    /// What sends on this interface. Its socket stays open: the kernel takes longer to close one than everything else does
+    /// together.
+    fn on(&mut self, interface: u32) -> Option<&mut Transmitter> {
+        if !self.transmitters.contains_key(&interface) {
+            match Transmitter::open(interface) {
+                Ok(opened) => drop(self.transmitters.insert(interface, opened)),
+                Err(error) => self.failed.push(Failed { interface, error }),
+            }
+        }
+        self.transmitters.get_mut(&interface)
+    }
+
+    /// The sockets, to be closed.
+    pub(super) fn into_sockets(self) -> impl Iterator<Item = PacketSocket> {
+        self.transmitters.into_values().map(Transmitter::into_sender)
+    }
+}
+
+impl<S: Sender> LastWords<S> {
+    /// Sends what there is room for, and waits for more until this time; says whether that is all.
+    pub(super) fn send(&mut self, until: Instant) -> bool {
+        loop {
+            let now = clock::now();
+            match self.send_now(now) {
+                None => return true,
+                Some(next) if next < until => thread::sleep(next.saturating_since(now).into()),
+                Some(_) => return false,
+            }
+        }
+    }
+
+    /// Sends what there is room for; says when there may be more.
+    fn send_now(&mut self, now: Instant) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        for (interface, transmitter) in &mut self.transmitters {
+            loop {
+                if let Err(unsent) = transmitter.flush(now) {
+                    let error = io::Error::other(unsent);
+                    self.failed.push(Failed { interface: *interface, error });
+                }
+                match transmitter.deadline(now) {
+                    None => break,
+                    Some(due) if due <= now => {}
+                    Some(due) => {
+                        next = Some(next.map_or(due, |next| next.min(due)));
+                        break;
+                    }
+                }
+            }
+        }
+        next
+    }
+
+    /// Sends the rest with this patience; returns what could not be sent.
+    pub(super) fn finish(&mut self, patience: Duration) -> Vec<Failed> {
+        if !self.send(clock::now() + patience) {
+            for (interface, transmitter) in &self.transmitters {
+                let count = transmitter.waiting();
+                if count > 0 {
+                    let error = io::Error::other(format!("{count} frames were not sent: its queue is full"));
+                    self.failed.push(Failed { interface: *interface, error });
+                }
+            }
+        }
+        std::mem::take(&mut self.failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// Takes a few frames a call, and none in every other one.
+    #[derive(Default)]
+    struct Slow {
+        calls: Cell<usize>,
+        taken: Cell<usize>,
+    }
+
+    impl Sender for Slow {
+        fn send(&self, frames: &[Frame]) -> io::Result<usize> {
+            self.calls.set(self.calls.get() + 1);
+            let sent = if self.calls.get().is_multiple_of(2) { 0 } else { frames.len().min(30) };
+            self.taken.set(self.taken.get() + sent);
+            Ok(sent)
+        }
+    }
+
+    /// A queue that is full for good.
+    struct Stuck;
+
+    impl Sender for Stuck {
+        fn send(&self, _: &[Frame]) -> io::Result<usize> {
+            Ok(0)
+        }
+    }
+
+    fn frame() -> Frame {
+        Frame::from([0_u8; 60])
+    }
+
+    #[test]
+    fn all_are_sent_by_a_queue_that_is_full_again_and_again() {
+        let mut transmitter = Transmitter::over(Slow::default());
+        for router in 0..100 {
+            transmitter.advert(RouterId(router), frame(), true);
+            transmitter.announcement(RouterId(0), frame());
+        }
+        let mut words = LastWords { transmitters: [(1, transmitter)].into(), failed: Vec::new() };
+        assert!(words.finish(Duration::from_secs(60)).is_empty());
+        let sent: Vec<_> =
+            words.transmitters.into_values().map(|there| there.into_sender().taken.get()).collect();
+        assert_eq!(sent, [200]);
+    }
+
+    #[test]
+    fn a_queue_that_is_full_for_good_is_not_waited_for_without_end() {
+        let mut transmitter = Transmitter::over(Stuck);
+        transmitter.advert(RouterId(0), frame(), true);
+        let mut words = LastWords { transmitters: [(7, transmitter)].into(), failed: Vec::new() };
+        let failed = words.finish(Duration::from_millis(20));
+        let [Failed { interface: 7, error }] = &failed[..] else { panic!("one interface: {failed:?}") };
+        assert_eq!(error.to_string(), "1 frames were not sent: its queue is full");
+    }
+}
