@@ -40,6 +40,7 @@ pub mod program;
 pub mod random;
 pub mod schema;
 mod script;
+pub mod site;
 mod snapshot;
 mod strace;
 mod sys;

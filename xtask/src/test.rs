@@ -14,13 +14,14 @@ use crate::{cargo, ebpf, setup};
 const THREADS: &str = "4";
 
 /// The tests of the laboratory in which it matters how adverts arrive.
-const OF_EVERY_DATAPATH: [&str; 16] = [
+const OF_EVERY_DATAPATH: [&str; 17] = [
     "addresses",
     "ah",
     "auth",
     "control",
     "election",
     "group",
+    "group_processes",
     "guardian",
     "handover",
     "keepalived",
