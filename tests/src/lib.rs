@@ -76,4 +76,4 @@ pub use system::{Content, System};
 pub use terminal::Terminal;
 pub use usage::{Usage, busy_time, children_of};
 pub use vrrpd::{Vrrpd, VrrpdBuilder, atropos, binary, left_files, signal_to, use_binaries_in};
-pub use wait::{stretched, wait_for, wait_until};
+pub use wait::{message, stretched, wait_for, wait_until};

@@ -1,5 +1,6 @@
 //! Waiting for a condition, with a deadline: never for a fixed time.
 
+use std::any::Any;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use std::{env, thread};
@@ -38,4 +39,10 @@ pub fn wait_for<T>(limit: Duration, what: &str, mut find: impl FnMut() -> Option
         assert!(start.elapsed() < limit, "waited {limit:?} in vain: {what}");
         thread::sleep(POLL);
     }
+}
+
+/// The message of a panic of the laboratory.
+pub fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("ended without a reason")
 }

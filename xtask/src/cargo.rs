@@ -16,7 +16,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 }
 
 /// The root of the workspace.
-pub(crate) fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here)
 }
@@ -43,13 +43,13 @@ const RELEASE: [&str; 5] = ["build", "--release", "--package", "vrrpd", "--bins"
 
 /// Builds the daemon and its client as they are shipped, and returns the directory they are in. `objects` is for
 /// [`BPF_OBJECTS`].
-pub(crate) fn build_release(objects: Option<&Path>) -> Result<PathBuf> {
+pub fn build_release(objects: Option<&Path>) -> Result<PathBuf> {
     directory_of(build(cargo(&RELEASE).envs(objects.map(|objects| (BPF_OBJECTS, objects))))?)
 }
 
 /// Builds them with the C library in them, at a fixed address: they need no other file, and the kernel reads them as they
 /// are, without relocations. Returns the directory they are in.
-pub(crate) fn build_static() -> Result<PathBuf> {
+pub fn build_static() -> Result<PathBuf> {
     // With a target, even the machine's own, programs that run during the build are built as always.
     let target = target()?;
     let mut command = cargo(&RELEASE);

@@ -1,6 +1,5 @@
 //! A failover to look at: two routers and a client joined by a bridge, all in network namespaces of this process.
 
-use std::any::Any;
 use std::net::Ipv4Addr;
 use std::panic;
 use std::time::{Duration, Instant};
@@ -8,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 use vrrpd_lab::{
-    Capture, Datapath, Host, Lab, PingReport, Pinger, Vrrpd, needs, timers, use_binaries_in, wait_for,
+    Capture, Datapath, Host, Lab, PingReport, Pinger, Vrrpd, message, needs, timers, use_binaries_in,
+    wait_for,
 };
 
 use crate::{cargo, setup};
@@ -100,12 +100,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let result = panic::catch_unwind(|| show(options));
     drop(panic::take_hook());
     result.unwrap_or_else(|panic| Err(anyhow!("lab: {}", message(panic.as_ref()))))
-}
-
-/// What a panic of the laboratory says.
-pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("ended without a reason")
 }
 
 fn show(options: &Options) -> Result<()> {

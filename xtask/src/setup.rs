@@ -38,7 +38,7 @@ pub(crate) fn everything() -> Result<()> {
 }
 
 /// Installs the packages of those programs that are missing, with apt-get.
-pub(crate) fn see_to(programs: &[Program]) -> Result<()> {
+pub fn see_to(programs: &[Program]) -> Result<()> {
     let missing: Vec<_> = programs.iter().filter(|program| program.find().is_none()).collect();
     if missing.is_empty() {
         let names: Vec<_> = programs.iter().map(|program| program.name).collect();

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use vrrpd_lab::{Flood, Lab};
+use xtask::cargo;
 
 use super::record::{Goal, Metric, Record, count};
 use super::subject::{Routers, Subject};
 use super::{Effort, generator};
-use crate::cargo;
 
 const INTERVAL: Duration = Duration::from_millis(10);
 const SETTLE: Duration = Duration::from_secs(1);

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use vrrpd_lab::{Datapath, Lab, Usage, Vrrpd, binary};
+use xtask::cargo;
 
 use super::Effort;
 use super::record::{Column, Goal, Metric, Record, count};
 use super::subject::{Routers, Subject};
-use crate::cargo;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// After the start, so that what it took has been given back.

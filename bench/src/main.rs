@@ -1,5 +1,5 @@
 //! What the daemon costs and how late it is, beside keepalived in the same laboratories: the figures of
-//! docs/performance.md.
+//! docs/performance.md. `cargo xtask bench` runs it.
 //!
 //! Each scenario has a file of its own, or a function in one, and puts its figures into a [`record::Record`]; what becomes of them
 //! there, `table` and `plot` show. Start reading at [`SCENARIOS`]; `subject` says who is measured.
@@ -25,21 +25,23 @@ mod take_over;
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use clap::Args;
+use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
-use vrrpd_lab::{needs, use_binaries_in};
+use vrrpd_lab::{message, needs, use_binaries_in};
+use xtask::{cargo, setup};
 
-use crate::{cargo, lab, setup};
 use machine::Machine;
 use record::Record;
 
-/// What to measure, and where to put it.
-#[derive(Debug, Args)]
-pub(crate) struct Options {
+/// Measure what the daemon costs and how late it is, beside keepalived (needs root).
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+struct Options {
     /// Only this scenario; again for a second one
     #[arg(long = "scenario", value_name = "NAME", value_parser = PossibleValuesParser::new(SCENARIOS.map(|scenario| scenario.name)))]
     scenarios: Vec<String>,
@@ -167,7 +169,17 @@ impl Effort {
     }
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo xtask bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
     ensure!(needs::is_root(), "this makes network namespaces, which needs root: run as root");
     let start = Instant::now();
     setup::see_to(&[needs::IP, needs::KEEPALIVED])?;
@@ -210,7 +222,7 @@ impl Scenario {
     fn once(&self, record: &mut Record, effort: Effort) -> Result<()> {
         // The laboratory panics when it cannot go on; here that is an error like any other.
         let result = panic::catch_unwind(AssertUnwindSafe(|| (self.run)(record, effort)));
-        result.unwrap_or_else(|panic| Err(anyhow!("{}", lab::message(panic.as_ref()))))
+        result.unwrap_or_else(|panic| Err(anyhow!("{}", message(panic.as_ref()))))
     }
 }
 

@@ -8,12 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use vrrpd_lab::{Capture, Flood, Injector, Lab, Pinger, wait_for, wait_until};
+use vrrpd_lab::{Capture, Flood, Injector, Lab, Pinger, message, wait_for, wait_until};
 
 use super::record::{Goal, Metric, Record, count};
 use super::subject::{Routers, Running, Subject, Vmac};
 use super::{Effort, generator, lateness};
-use crate::lab;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(10);
@@ -84,7 +83,7 @@ fn losses(record: &mut Record) -> Result<()> {
         threads.into_iter().map(|(fault, subject, thread)| (fault, subject, thread.join())).collect()
     });
     for (fault, subject, loss) in losses {
-        let loss = loss.map_err(|panic| anyhow!("{}", lab::message(panic.as_ref())))?;
+        let loss = loss.map_err(|panic| anyhow!("{}", message(panic.as_ref())))?;
         record.add(&fault.case(LONG), LOST, subject.column(), loss?);
     }
     Ok(())
