@@ -1,9 +1,12 @@
 //! The figures of a scenario as a drawing: a bar for the median of each subject, and a line from minimum to maximum.
+//! The file is [`shortened`]: it is read by people who review a change, too.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::SegmentValue;
 use plotters::prelude::*;
@@ -45,8 +48,63 @@ pub(crate) fn draw(figures: &Figures, machine: &Machine, file: &Path) -> Result<
     for rows in panels.values() {
         height += panel_height(rows)?;
     }
-    let root = SVGBackend::new(file, (WIDTH, height)).into_drawing_area();
-    paint(&root, figures, machine, &panels).map_err(|error| anyhow!("{}: {error}", file.display()))
+    let mut svg = String::new();
+    let root = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
+    paint(&root, figures, machine, &panels)?;
+    drop(root);
+    fs::write(file, shortened(&svg)).with_context(|| file.display().to_string())
+}
+
+/// The same drawing with a line for each element, and without what SVG assumes anyway.
+fn shortened(svg: &str) -> String {
+    let mut short = String::with_capacity(svg.len());
+    for line in svg.lines() {
+        let is_content = !line.starts_with('<');
+        if is_content || line.starts_with("</") {
+            short.push_str(line);
+        } else {
+            shorten(line, &mut short);
+        }
+        let opens_text = line.starts_with("<text") && !line.ends_with("</text>");
+        if !opens_text && !is_content {
+            short.push('\n');
+        }
+    }
+    short
+}
+
+/// Appends an element, or its opening tag, without attributes that say the default.
+fn shorten(element: &str, short: &mut String) {
+    const DEFAULTS: [(&str, &str); 4] =
+        [("opacity", "1"), ("stroke", "none"), ("stroke-width", "1"), ("text-anchor", "start")];
+    let (name, mut rest) = element.split_once(' ').unwrap_or((element, ""));
+    let is_drawing = name == "<svg";
+    short.push_str(name);
+    if is_drawing {
+        // All texts inherit it.
+        let _ = write!(short, " font-family=\"{FONT}\"");
+    }
+    while let Some((attribute, value, behind)) = attribute(rest) {
+        rest = behind;
+        let is_default = DEFAULTS.contains(&(attribute, value))
+            || attribute == "font-family"
+            || name == "<text" && (attribute, value) == ("fill", "#000000");
+        if !is_default {
+            let value = match (attribute, value.parse::<f64>()) {
+                ("font-size", Ok(size)) => format!("{size:.1}"),
+                _ => value.trim_end().to_owned(),
+            };
+            let _ = write!(short, " {attribute}=\"{value}\"");
+        }
+    }
+    short.push_str(rest);
+}
+
+/// The first attribute of a tag, its value, and what is behind it.
+fn attribute(tag: &str) -> Option<(&str, &str, &str)> {
+    let (name, rest) = tag.split_once("=\"").filter(|(name, _)| !name.contains('>'))?;
+    let (value, rest) = rest.split_once('"')?;
+    Some((name.trim_start(), value, rest))
 }
 
 fn label(case: &str, column: &str) -> String {
@@ -138,4 +196,41 @@ const fn colour(column: Column) -> RGBColor {
 /// The library's errors borrow what they are about.
 fn said(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("{error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drawing_is_shortened_without_being_changed() {
+        let svg = "<svg width=\"9\" xmlns=\"http://www.w3.org/2000/svg\">\n\
+                   <rect x=\"0\" opacity=\"1\" fill=\"#FFFFFF\" stroke=\"none\"/>\n\
+                   <text x=\"1\" text-anchor=\"start\" font-family=\"sans-serif\" font-size=\"12.096774\" fill=\"#000000\">\n\
+                   p50 = &quot;3&quot;\n</text>\n\
+                   <polyline fill=\"none\" opacity=\"0.2\" stroke-width=\"1\" points=\"1,2 3,4 \"/>\n</svg>\n";
+        let short = "<svg font-family=\"sans-serif\" width=\"9\" xmlns=\"http://www.w3.org/2000/svg\">\n\
+                     <rect x=\"0\" fill=\"#FFFFFF\"/>\n\
+                     <text x=\"1\" font-size=\"12.1\">p50 = &quot;3&quot;</text>\n\
+                     <polyline fill=\"none\" opacity=\"0.2\" points=\"1,2 3,4\"/>\n</svg>\n";
+        assert_eq!(shortened(svg), short);
+        assert_eq!(shortened(short), short);
+    }
+
+    #[test]
+    fn the_committed_drawings_are_short() {
+        let plots = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/plots");
+        let mut seen = 0;
+        for entry in fs::read_dir(plots).expect("the drawings are there") {
+            let file = entry.expect("an entry").path();
+            let svg = fs::read_to_string(&file).expect("text");
+            assert!(
+                shortened(&svg) == svg,
+                "{}: `cargo xtask bench --plots` draws it shorter",
+                file.display()
+            );
+            seen += 1;
+        }
+        assert!(seen > 0);
+    }
 }
