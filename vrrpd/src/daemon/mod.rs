@@ -218,28 +218,6 @@ impl Daemon {
         self.present().map(|(id, _)| id)
     }
 
-    /// Sends adverts, then announcements in batches.
-    fn flush(&mut self) {
-        let now = clock::now();
-        for link in &mut self.links {
-            link.flush(now);
-            if let Some(transmitter) = link.transmitter() {
-                for id in transmitter.take_sent() {
-                    let Some(router) = self.routers.get_mut(id.0) else { continue };
-                    router.adverts_sent += 1;
-                    router.sending.succeeded();
-                }
-            }
-            for (id, octets, error) in link.unsendable.drain(..) {
-                let Some(router) = self.routers.get_mut(id.0) else { continue };
-                router.sending.refused();
-                if let Some(more) = router.unsendable.admit(now, ()) {
-                    error!(router = %router.config.name(), octets, more, %error, "the interface does not take the advert");
-                }
-            }
-        }
-    }
-
     /// Tells the guardian who has become Master and who is not any more; adverts have gone out by then.
     fn tell_guardian(&mut self) {
         while let Some(id) = self.untold.pop_first() {

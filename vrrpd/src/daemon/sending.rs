@@ -1,4 +1,4 @@
-//! Whether adverts of a router can be sent, and when that is tried again.
+//! Sending, and whether adverts of a router can be sent at all, and when that is tried again.
 //!
 //! An advert that is longer than the interface's MTU cannot; that is known without trying, and ends with the MTU. Other
 //! causes show when sending fails: a frame that the interface refuses as such, or none that went out for a
@@ -66,6 +66,28 @@ impl Sending {
 }
 
 impl Daemon {
+    /// Sends adverts, then announcements in batches.
+    pub(super) fn flush(&mut self) {
+        let now = clock::now();
+        for link in &mut self.links {
+            link.flush(now);
+            if let Some(transmitter) = link.transmitter() {
+                for id in transmitter.take_sent() {
+                    let Some(router) = self.routers.get_mut(id.0) else { continue };
+                    router.adverts_sent += 1;
+                    router.sending.succeeded();
+                }
+            }
+            for (id, octets, error) in link.unsendable.drain(..) {
+                let Some(router) = self.routers.get_mut(id.0) else { continue };
+                router.sending.refused();
+                if let Some(more) = router.unsendable.admit(now, ()) {
+                    error!(router = %router.config.name(), octets, more, %error, "the interface does not take the advert");
+                }
+            }
+        }
+    }
+
     /// Masters whose adverts cannot be sent give up; `true` if there was one.
     pub(super) fn give_up_unsendable(&mut self) -> bool {
         let now = clock::now();
