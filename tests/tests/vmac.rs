@@ -527,3 +527,100 @@ fn two_masters_after_a_split_hear_each_other_although_they_have_the_same_mac() {
         assert!(first.is_master());
     }
 }
+
+/// Makes `mv0` above `eth0` with this address, as container networks do.
+fn add_macvlan(host: &Host, mode: &str, address: &str) {
+    host.ip("addr flush dev eth0");
+    host.ip(&format!("link add link eth0 name mv0 type macvlan mode {mode}"));
+    host.ip(&format!("addr add {address} dev mv0"));
+    host.ip("link set mv0 up");
+    wait_until(SOON, "the link has a carrier", || host.has_link("mv0"));
+}
+
+#[test]
+fn routers_on_macvlan_links_go_without_a_virtual_mac_and_heal_a_split() {
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a, b] = lab.hosts();
+        let start = |host: &Host, address: &str, priority: u8| {
+            add_macvlan(host, "bridge", address);
+            // A macvlan link has no native mode.
+            router(host, priority, mode).interface("mv0").datapath(Datapath::Raw).start()
+        };
+        let first = start(&a, "10.0.0.1/24", 150);
+        let state = first.wait_state("master", SOON);
+        assert_eq!((&state["vmac"], &state["vmac_mode"]), (&serde_json::Value::Null, &"none".into()));
+        let reason = state["vmac_reason"].as_str().expect("it is told");
+        assert!(reason.contains("macvlan link"), "{reason}");
+        assert_eq!(first.count_in_log("as with -n"), 1);
+        assert!(a.has_address("mv0", CIDR));
+        let second = start(&b, "10.0.0.2/24", 100);
+        second.wait_state("backup", SOON);
+        lab.split(&[&a, &b]);
+        second.wait_state("master", SOON);
+        lab.heal(&[&a, &b]);
+        second.wait_state("backup", SOON);
+        assert!(first.is_master(), "{mode}");
+    }
+}
+
+#[test]
+fn routers_on_passthru_macvlan_links_have_a_virtual_mac_and_heal_a_split() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let start = |host: &Host, address: &str, priority: u8| {
+        add_macvlan(host, "passthru", address);
+        router(host, priority, "interface").interface("mv0").datapath(Datapath::Raw).start()
+    };
+    let first = start(&a, "10.0.0.1/24", 150);
+    let state = first.wait_state("master", SOON);
+    assert_eq!((&state["vmac"], &state["vmac_reason"]), (&VMAC.into(), &serde_json::Value::Null));
+    let second = start(&b, "10.0.0.2/24", 100);
+    second.wait_state("backup", SOON);
+    lab.split(&[&a, &b]);
+    second.wait_state("master", SOON);
+    lab.heal(&[&a, &b]);
+    second.wait_state("backup", SOON);
+    assert!(first.is_master());
+}
+
+#[test]
+fn router_that_must_have_a_virtual_mac_does_not_become_master_on_a_macvlan_link() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    add_macvlan(&a, "bridge", "10.0.0.1/24");
+    let refusing = |mode: &str| {
+        let router = router(&a, 150, mode).interface("mv0").datapath(Datapath::Raw);
+        router.args(["--vmac-fallback", "refuse"])
+    };
+    let refused = refusing("macvlan").run_in_foreground();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("--vmac macvlan") && refused.stderr.contains("passthru"), "{refused:?}");
+
+    let backup = refusing("interface").start();
+    let master = Vrrpd::usual(&b, 100).start();
+    master.wait_state("master", SOON);
+    // It would preempt: its timer has expired more than once by then.
+    wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= 20);
+    let state = backup.state();
+    assert_eq!(state["state"], "backup");
+    assert!(state["vmac_reason"].as_str().is_some_and(|reason| reason.contains("macvlan link")));
+    assert!(!a.has_address("mv0", CIDR));
+    assert_eq!(backup.count_in_log("not becoming master"), 1);
+}
+
+#[test]
+fn interface_that_comes_back_as_another_kind_is_looked_at_again() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    add_macvlan(&a, "bridge", "10.0.0.1/24");
+    let router = router(&a, 150, "interface").interface("mv0").datapath(Datapath::Raw).start();
+    router.wait_state("master", SOON);
+    assert_eq!(router.state()["vmac"], serde_json::Value::Null);
+    a.ip("link del mv0");
+    wait_until(SOON, "it knows that the interface is gone", || router.state()["ifindex"].is_null());
+    lab.join(&a, 0, "mv0", "10.0.0.1/24");
+    router.wait_state("master", SOON);
+    assert_eq!(router.state()["vmac"], VMAC);
+    assert_eq!(router.state()["vmac_reason"], serde_json::Value::Null);
+}

@@ -61,7 +61,8 @@ pub fn details(router: &RouterReport) -> String {
     }
     let why = router.datapath_reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     line("data path", format!("{}{why}", router.datapath));
-    line("vmac", router.vmac.clone().unwrap_or_else(|| router.vmac_mode.clone()));
+    let why = router.vmac_reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    line("vmac", format!("{}{why}", router.vmac.as_ref().unwrap_or(&router.vmac_mode)));
     for (name, script) in [("up", &router.scripts.up), ("down", &router.scripts.down)] {
         if let Some(script) = script {
             line(name, script.clone());

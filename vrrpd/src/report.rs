@@ -29,6 +29,8 @@ pub struct RouterReport {
     pub addresses_present: Vec<String>,
     pub vmac: Option<String>,
     pub vmac_mode: String,
+    #[serde(default)]
+    pub vmac_reason: Option<String>,
     pub auth: String,
     pub master: Option<MasterReport>,
     pub datapath: String,
@@ -169,7 +171,7 @@ impl SilentReport {
 
 impl RouterReport {
     /// The keys of its object.
-    pub const KEYS: [&'static str; 28] = [
+    pub const KEYS: [&'static str; 29] = [
         "interface",
         "ifindex",
         "vrid",
@@ -189,6 +191,7 @@ impl RouterReport {
         "addresses_present",
         "vmac",
         "vmac_mode",
+        "vmac_reason",
         "auth",
         "master",
         "datapath",

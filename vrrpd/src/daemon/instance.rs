@@ -24,7 +24,7 @@ use crate::config::{RouterConfig, VirtualAddress, VmacFallback};
 use crate::datapath::RouterId;
 use crate::guardian::{LastScript, Mastery};
 use crate::interface::service::{Remover, Ticket};
-use crate::interface::{Hold, Vmac};
+use crate::interface::{Hold, Interface, Vmac};
 use crate::magic;
 use crate::report::{Counters, GroupReport, MasterReport, RouterReport, ScriptsReport, TransitionReport};
 use crate::rundir::{RunDir, RunDirError};
@@ -276,8 +276,16 @@ impl Instance {
         self.vmac.in_force().or_else(|| link.interface.as_ref()?.mac)
     }
 
-    /// The driver does not take the virtual MAC address.
+    /// Looks at an interface that came, or is made of something else: a virtual MAC address may not work on it.
+    pub(super) fn meet(&mut self, interface: &Interface) {
+        if let Some(obstacle) = self.vmac.meet(interface) {
+            self.vmac_refused(&io::Error::from(&obstacle));
+        }
+    }
+
+    /// The interface does not take the virtual MAC address.
     pub(super) fn vmac_refused(&mut self, error: &io::Error) {
+        let is_new = self.vmac.refused(error);
         let name = self.config.name();
         match self.config.vmac_fallback {
             VmacFallback::None => {
@@ -287,10 +295,12 @@ impl Instance {
                 );
                 self.vmac.go_without(error);
             }
-            VmacFallback::Refuse => error!(
+            VmacFallback::Refuse if is_new => error!(
                 router = %name, %error,
-                "the virtual MAC address is not possible on this interface; -n or --vmac-fallback none does without it"
+                "the virtual MAC address is not possible on this interface; not becoming master; -n or --vmac-fallback none \
+                 does without it"
             ),
+            VmacFallback::Refuse => {}
         }
     }
 
@@ -651,6 +661,7 @@ impl Instance {
             addresses_present: self.addresses_present(link).iter().map(VirtualAddress::to_string).collect(),
             vmac: self.vmac.mac().map(|mac| mac.to_string()),
             vmac_mode: self.vmac.mode().name().to_owned(),
+            vmac_reason: self.vmac.reason().map(str::to_owned),
             auth: config.auth.name().to_owned(),
             master,
             datapath: datapath.to_owned(),

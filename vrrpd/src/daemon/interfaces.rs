@@ -111,6 +111,11 @@ impl Daemon {
             link.join();
         }
         let routers = link.routers.clone();
+        for id in &routers {
+            if let Some(router) = self.routers.get_mut(id.0) {
+                router.meet(interface);
+            }
+        }
         if may_send_again {
             for id in &routers {
                 self.may_send_again(*id);

@@ -430,6 +430,9 @@ pub(super) fn make_router(
     }
     let mut router = Instance::new(config, LinkId(place));
     check_length(&router, link)?;
+    if let Some(interface) = &link.interface {
+        router.meet(interface);
+    }
     adopt::addresses(&mut router, link, journal);
     adopt::vmac(&mut router, link, journal)?;
     link.routers.push(id);

@@ -6,14 +6,18 @@ use nix::errno::Errno;
 use vrrpd_common::{Family, MacAddr};
 
 use crate::config::{self, RouterConfig};
-use crate::interface::{Interface, Macvlan, Made, OwnMac, Vmac};
+use crate::interface::{Interface, Macvlan, Made, Obstacle, OwnMac, Vmac};
 
 #[derive(Debug)]
 pub(super) struct VmacSide {
     mode: config::Vmac,
     mac: MacAddr,
-    /// It was refused, and the router serves without.
+    /// The router serves without.
     without: Option<Without>,
+    /// Why it cannot be had, when the last attempt failed or none can succeed.
+    reason: Option<Box<str>>,
+    /// The interface that was looked at, by number, and why none can work there.
+    met: Option<(u32, Option<Obstacle>)>,
     /// The macvlan link that was made.
     link: Option<(u32, String)>,
     /// The interface below that link.
@@ -29,7 +33,7 @@ pub(super) struct VmacSide {
 /// For how long a router goes without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Without {
-    /// The driver does not take it.
+    /// It cannot work on this interface, or the driver does not take it: as long as the interface is this one.
     ForGood,
     /// Something was in the way: until it gives up what it has.
     ForNow,
@@ -37,6 +41,9 @@ enum Without {
 
 impl Without {
     fn after(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::Unsupported {
+            return Self::ForGood;
+        }
         match error.raw_os_error().map(Errno::from_raw) {
             Some(
                 Errno::EOPNOTSUPP
@@ -57,6 +64,8 @@ impl VmacSide {
             mode: config.vmac,
             mac: MacAddr::virtual_router(config.family, config.vrid),
             without: None,
+            reason: None,
+            met: None,
             link: None,
             parent: 0,
             settings: None,
@@ -73,6 +82,25 @@ impl VmacSide {
     /// The virtual router MAC address, unless the router goes without.
     pub(super) fn mac(&self) -> Option<MacAddr> {
         (self.mode() != config::Vmac::None).then_some(self.mac)
+    }
+
+    /// Looks at the interface, if it is another one than before or made of something else. Says why no virtual MAC address can
+    /// work on it.
+    pub(super) fn meet(&mut self, interface: &Interface) -> Option<Obstacle> {
+        let now = (interface.index, interface.obstacle.clone());
+        if self.mode == config::Vmac::None || self.met.as_ref() == Some(&now) {
+            return None;
+        }
+        self.met = Some(now);
+        // What was refused was refused by another interface.
+        self.without = None;
+        self.reason = None;
+        interface.obstacle.clone()
+    }
+
+    /// Why the router is without the virtual MAC address that it was to have, or cannot become Master.
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
     }
 
     /// The MAC address that the addresses are announced with, if it is not the interface's own.
@@ -122,6 +150,7 @@ impl VmacSide {
             mac: self.mac,
             parent: interface.index,
             parent_name: interface.name.clone(),
+            obstacle: interface.obstacle.clone(),
             settings: self.settings.clone().filter(|_| self.parent == interface.index),
         }
     }
@@ -140,7 +169,8 @@ impl VmacSide {
 
     /// Learns the interface's own MAC address, whoever gave it that.
     pub(super) fn note_own(&mut self, interface: &Interface) {
-        if !self.is_on(interface) && self.mode == config::Vmac::Interface {
+        let is_to_change = self.mode == config::Vmac::Interface && self.without != Some(Without::ForGood);
+        if is_to_change && !self.is_on(interface) {
             self.own = interface.mac;
         }
     }
@@ -163,6 +193,7 @@ impl VmacSide {
     }
 
     pub(super) fn taken(&mut self, mut vmac: Vmac, addr_gen_mode: Option<String>) {
+        self.reason = None;
         match &mut vmac {
             // The link may be newer than the wish.
             Vmac::Macvlan(_, known) => known.clone_from(&self.link),
@@ -175,7 +206,15 @@ impl VmacSide {
         self.in_force = None;
     }
 
-    /// It was refused with this error.
+    /// It was refused with this error. Says whether that is something new.
+    pub(super) fn refused(&mut self, error: &io::Error) -> bool {
+        let reason = error.to_string().into_boxed_str();
+        let is_new = self.reason.as_ref() != Some(&reason);
+        self.reason = Some(reason);
+        is_new
+    }
+
+    /// The router serves without it, since it was refused with this error.
     pub(super) fn go_without(&mut self, error: &io::Error) {
         self.without = Some(Without::after(error));
         self.in_force = None;
@@ -183,7 +222,9 @@ impl VmacSide {
 
     /// The router gives up what it has; what was in the way may be gone when it is Master again.
     pub(super) fn may_try_again(&mut self) {
-        self.without.take_if(|without| *without == Without::ForNow);
+        if self.without.take_if(|without| *without == Without::ForNow).is_some() {
+            self.reason = None;
+        }
     }
 
     /// Somebody has removed the link, or the interface below it.

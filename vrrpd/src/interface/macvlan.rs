@@ -16,10 +16,10 @@ use tokio::sync::Mutex;
 use tracing::warn;
 use vrrpd_common::{Family, MacAddr};
 
-use super::Interface;
 use super::ask::{Manner, ask, failure};
 use super::mirror::Mirror;
 use super::sysctl::{MACVLAN_IPV4, MACVLAN_IPV6, PARENT_IPV4, Setting};
+use super::{Interface, Obstacle};
 
 /// How the alias of every such link begins.
 const MARK: &str = "vrrpd ";
@@ -45,6 +45,8 @@ pub struct Macvlan {
     pub parent: u32,
     /// Its name.
     pub parent_name: String,
+    /// Why a virtual MAC address cannot work there.
+    pub obstacle: Option<Obstacle>,
     /// Its settings before there was a link of ours, where they are remembered from one that is gone.
     pub settings: Option<String>,
 }
@@ -85,6 +87,9 @@ pub(super) fn owner(alias: &str) -> Option<&str> {
 impl Macvlan {
     /// Makes the link, down. One that an earlier daemon has left is removed first.
     pub(super) async fn make(&self, handle: &mut Handle, mirror: &RefCell<Mirror>) -> io::Result<Made> {
+        if let Some(obstacle) = &self.obstacle {
+            return Err(obstacle.into());
+        }
         // Before anything is waited for: another router may set them.
         let now = self.describe_parent();
         let left = mirror.borrow().links_of(&self.router);
@@ -124,6 +129,7 @@ impl Macvlan {
             carrier_unknown: false,
             vmac_of: Some(self.router.clone()),
             below: Some(self.parent),
+            obstacle: None,
             xdp_program: None,
             addresses: Vec::new(),
         }

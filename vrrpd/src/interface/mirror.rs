@@ -9,6 +9,7 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, Lin
 use vrrpd_common::MacAddr;
 
 use super::address::MARK;
+use super::obstacle::Stack;
 use super::service::Remover;
 use super::{Interface, InterfaceAddress, macvlan};
 use crate::config::VirtualAddress;
@@ -91,10 +92,12 @@ impl Mirror {
 
     fn read(&mut self, links: &[LinkMessage], addresses: &[AddressMessage], whole: bool) -> Vec<Change> {
         let before = std::mem::take(&mut self.interfaces);
+        let stack = Stack::of(links);
         for link in links {
-            if let Some(interface) = interface(link)
+            if let Some(mut interface) = interface(link)
                 && self.matters(&interface)
             {
+                interface.obstacle = stack.obstacle(interface.index);
                 self.interfaces.insert(interface.index, interface);
             }
         }
@@ -153,7 +156,8 @@ impl Mirror {
         match self.interfaces.get_mut(&new.index) {
             Some(old) if old.name == new.name => {
                 let addresses = std::mem::take(&mut old.addresses);
-                let new = Interface { addresses, ..new };
+                // What it is made of is known of a whole dump.
+                let new = Interface { addresses, obstacle: old.obstacle.take(), ..new };
                 let index = new.index;
                 *old = new;
                 Change::Changed(index)
@@ -263,6 +267,7 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
         carrier_unknown,
         vmac_of,
         below: below(link),
+        obstacle: None,
         xdp_program,
         addresses: Vec::new(),
     })

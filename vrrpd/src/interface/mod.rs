@@ -9,6 +9,7 @@ pub mod at_once;
 mod hold;
 mod macvlan;
 mod mirror;
+mod obstacle;
 mod own_mac;
 mod secondaries;
 pub mod service;
@@ -18,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 pub use hold::{Hold, Outcome, Vmac};
 pub use macvlan::{Macvlan, Made};
+pub use obstacle::Obstacle;
 pub use own_mac::OwnMac;
 use vrrpd_common::router::Fault;
 use vrrpd_common::{Family, MacAddr};
@@ -47,6 +49,8 @@ pub struct Interface {
     pub vmac_of: Option<String>,
     /// The number of the interface that it is above.
     pub below: Option<u32>,
+    /// Why a virtual MAC address cannot work on it, if that is so.
+    pub obstacle: Option<Obstacle>,
     /// The XDP program that it has, by the kernel's number.
     pub xdp_program: Option<u32>,
     /// Every address it has.
@@ -151,6 +155,7 @@ mod tests {
             carrier_unknown: false,
             vmac_of: None,
             below: None,
+            obstacle: None,
             xdp_program: None,
             mtu: 1500,
             addresses,

@@ -19,9 +19,9 @@ use rtnetlink::{Handle, LinkUnspec};
 use tracing::{info, warn};
 use vrrpd_common::{Family, MacAddr};
 
-use super::Interface;
 use super::ask::{Manner, ask, dump, failure};
 use super::sysctl::Setting;
+use super::{Interface, Obstacle};
 
 /// How long a link that was set down and up again may take to have a carrier.
 const CARRIER: Duration = Duration::from_secs(5);
@@ -40,6 +40,8 @@ pub struct OwnMac {
     pub own: MacAddr,
     /// The one of the virtual router.
     pub vmac: MacAddr,
+    /// Why a virtual MAC address cannot work there.
+    pub obstacle: Option<Obstacle>,
     /// How the kernel made link-local addresses there before; `None` while nothing was changed, and without IPv6.
     pub addr_gen_mode: Option<String>,
 }
@@ -47,12 +49,22 @@ pub struct OwnMac {
 impl OwnMac {
     /// An interface as it is before anything is changed.
     pub fn of(interface: &Interface, own: MacAddr, vmac: MacAddr) -> Self {
-        Self { index: interface.index, name: interface.name.clone(), own, vmac, addr_gen_mode: None }
+        Self {
+            index: interface.index,
+            name: interface.name.clone(),
+            own,
+            vmac,
+            obstacle: interface.obstacle.clone(),
+            addr_gen_mode: None,
+        }
     }
 
     /// Gives the interface the virtual MAC address; frames to its own one are still taken in. Says whether it was set
     /// down for that.
     pub(super) async fn replace(&mut self, handle: &mut Handle) -> io::Result<bool> {
+        if let Some(obstacle) = &self.obstacle {
+            return Err(obstacle.into());
+        }
         // Not what we have set ourselves: the virtual one may have been taken away by others.
         if self.addr_gen_mode.is_none() {
             self.addr_gen_mode = NO_ADDRESS_OF_THE_MAC.read(&self.name);
@@ -371,6 +383,7 @@ mod tests {
                     name: "eth0".into(),
                     own: MacAddr([2, 0, 0, 0, 0, 1]),
                     vmac: MacAddr([0, 0, 0x5e, 0, 1, 51]),
+                    obstacle: None,
                     addr_gen_mode: NO_ADDRESS_OF_THE_MAC.read("eth0"),
                 };
                 for mac in [eth0.vmac, eth0.own] {

@@ -1,0 +1,223 @@
+//! Interfaces on which a virtual MAC address cannot work, although the driver may take it.
+//!
+//! Such an interface shares a port with others, and the kernel decides by the MAC address which of them gets a frame. A
+//! frame from the interface's own MAC address counts as one that it has sent itself: two masters of a virtual router send
+//! from the same address and would never hear each other.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+
+use rtnetlink::packet_route::link::{
+    InfoData, InfoKind, InfoMacVlan, InfoMacVtap, LinkAttribute, LinkInfo, LinkMessage, MacVlanMode,
+};
+
+/// Interfaces are not stacked higher than this (`MAX_NEST_DEV` of the kernel).
+const LAYERS: usize = 8;
+
+/// Why a virtual MAC address cannot work on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    shares: Sharing,
+    /// The interface that does, where it is below the one in question.
+    below: Option<String>,
+}
+
+/// How an interface shares the port below with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    Macvlan,
+    Macvtap,
+    Ipvlan,
+    Ipvtap,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.below {
+            None => f.write_str("the interface is ")?,
+            Some(name) => write!(f, "{name}, below the interface, is ")?,
+        }
+        f.write_str(match self.shares {
+            Sharing::Macvlan => "a macvlan link, on which a virtual MAC address works in passthru mode only",
+            Sharing::Macvtap => "a macvtap link, on which a virtual MAC address works in passthru mode only",
+            Sharing::Ipvlan => "an ipvlan link, which shares the MAC address of the interface below it",
+            Sharing::Ipvtap => "an ipvtap link, which shares the MAC address of the interface below it",
+        })
+    }
+}
+
+impl From<&Obstacle> for io::Error {
+    fn from(obstacle: &Obstacle) -> Self {
+        Self::new(io::ErrorKind::Unsupported, obstacle.to_string())
+    }
+}
+
+/// The links of a dump, to look at what an interface is made of.
+#[derive(Debug)]
+pub(super) struct Stack<'a> {
+    links: BTreeMap<u32, &'a LinkMessage>,
+}
+
+impl<'a> Stack<'a> {
+    /// All links that there are.
+    pub(super) fn of(links: &'a [LinkMessage]) -> Self {
+        Self { links: links.iter().map(|link| (link.header.index, link)).collect() }
+    }
+
+    /// Why a virtual MAC address cannot work on the interface of this number, if that is so: what it is, or what it is
+    /// made of. A VLAN is above another interface; a bridge and a bond have ports.
+    pub(super) fn obstacle(&self, index: u32) -> Option<Obstacle> {
+        let link = self.links.get(&index)?;
+        let of_itself = sharing(link).map(|shares| Obstacle { shares, below: None });
+        of_itself.or_else(|| self.obstacle_below(link, LAYERS))
+    }
+
+    fn obstacle_below(&self, link: &LinkMessage, layers: usize) -> Option<Obstacle> {
+        let layers = layers.checked_sub(1)?;
+        self.parts(link).find_map(|part| {
+            let of_part = sharing(part).map(|shares| Obstacle { shares, below: name(part) });
+            of_part.or_else(|| self.obstacle_below(part, layers))
+        })
+    }
+
+    /// What a link is made of: the one that it is above, and its ports.
+    fn parts(&self, link: &LinkMessage) -> impl Iterator<Item = &'a LinkMessage> {
+        // Numbers of another namespace's interfaces mean nothing here.
+        let is_elsewhere =
+            link.attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::LinkNetNsId(_)));
+        let below = link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Link(index) if !is_elsewhere => Some(*index),
+            _ => None,
+        });
+        // The ends of a veth pair say that each is above the other, and the master of a VRF's port is no interface that is
+        // made of it.
+        let below = below.filter(|_| kind(link) != Some(&InfoKind::Veth));
+        let has_ports = matches!(kind(link), Some(InfoKind::Bridge | InfoKind::Bond | InfoKind::Team));
+        let index = link.header.index;
+        let ports = self.links.values().copied().filter(move |port| has_ports && master(port) == Some(index));
+        below.and_then(|below| self.links.get(&below).copied()).into_iter().chain(ports)
+    }
+}
+
+/// The interface that this one is a port of.
+pub(super) fn master(link: &LinkMessage) -> Option<u32> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Controller(index) => Some(*index).filter(|index| *index != 0),
+        _ => None,
+    })
+}
+
+/// What a link is, for those that are no hardware.
+pub(super) fn kind(link: &LinkMessage) -> Option<&InfoKind> {
+    info(link).find_map(|info| match info {
+        LinkInfo::Kind(kind) => Some(kind),
+        _ => None,
+    })
+}
+
+fn info(link: &LinkMessage) -> impl Iterator<Item = &LinkInfo> {
+    let info = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(info) => Some(info.as_slice()),
+        _ => None,
+    });
+    info.unwrap_or_default().iter()
+}
+
+fn name(link: &LinkMessage) -> Option<String> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    })
+}
+
+fn sharing(link: &LinkMessage) -> Option<Sharing> {
+    // In this mode it is alone on its port and gets every frame.
+    let is_passthru = info(link).any(|info| match info {
+        LinkInfo::Data(InfoData::MacVlan(data)) => {
+            data.contains(&InfoMacVlan::Mode(MacVlanMode::Passthrough))
+        }
+        LinkInfo::Data(InfoData::MacVtap(data)) => {
+            data.contains(&InfoMacVtap::Mode(MacVlanMode::Passthrough))
+        }
+        _ => false,
+    });
+    match kind(link)? {
+        InfoKind::MacVlan if !is_passthru => Some(Sharing::Macvlan),
+        InfoKind::MacVtap if !is_passthru => Some(Sharing::Macvtap),
+        InfoKind::IpVlan => Some(Sharing::Ipvlan),
+        InfoKind::IpVtap => Some(Sharing::Ipvtap),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(index: u32, kind: Option<InfoKind>, data: Option<InfoData>) -> LinkMessage {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.attributes.push(LinkAttribute::IfName(format!("if{index}")));
+        let info = kind.map(LinkInfo::Kind).into_iter().chain(data.map(LinkInfo::Data)).collect();
+        link.attributes.push(LinkAttribute::LinkInfo(info));
+        link
+    }
+
+    fn with(mut link: LinkMessage, attribute: LinkAttribute) -> LinkMessage {
+        link.attributes.push(attribute);
+        link
+    }
+
+    fn macvlan(index: u32, mode: MacVlanMode) -> LinkMessage {
+        link(index, Some(InfoKind::MacVlan), Some(InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)])))
+    }
+
+    fn shares(links: &[LinkMessage], index: u32) -> Option<Sharing> {
+        Stack::of(links).obstacle(index).map(|obstacle| obstacle.shares)
+    }
+
+    #[test]
+    fn a_virtual_mac_cannot_work_on_an_interface_that_shares_its_port() {
+        for mode in [MacVlanMode::Bridge, MacVlanMode::Private, MacVlanMode::Vepa, MacVlanMode::Source] {
+            assert_eq!(shares(&[macvlan(2, mode)], 2), Some(Sharing::Macvlan), "{mode:?}");
+        }
+        assert_eq!(shares(&[macvlan(2, MacVlanMode::Passthrough)], 2), None);
+        for (kind, expected) in [
+            (InfoKind::MacVtap, Some(Sharing::Macvtap)),
+            (InfoKind::IpVlan, Some(Sharing::Ipvlan)),
+            (InfoKind::IpVtap, Some(Sharing::Ipvtap)),
+            (InfoKind::Veth, None),
+            (InfoKind::Vlan, None),
+            (InfoKind::Bond, None),
+            (InfoKind::Bridge, None),
+        ] {
+            assert_eq!(shares(&[link(2, Some(kind.clone()), None)], 2), expected, "{kind}");
+        }
+        assert_eq!(shares(&[link(2, None, None)], 2), None);
+    }
+
+    #[test]
+    fn what_an_interface_is_made_of_counts() {
+        let vlan = |index, below| with(link(index, Some(InfoKind::Vlan), None), LinkAttribute::Link(below));
+        let stack = [macvlan(2, MacVlanMode::Bridge), vlan(3, 2), vlan(4, 3)];
+        let obstacle = Stack::of(&stack).obstacle(4).expect("a macvlan link is below");
+        assert_eq!(
+            obstacle.to_string(),
+            "if2, below the interface, is a macvlan link, on which a virtual MAC address works in passthru mode only"
+        );
+        let port = with(macvlan(2, MacVlanMode::Bridge), LinkAttribute::Controller(5));
+        assert_eq!(shares(&[port.clone(), link(5, Some(InfoKind::Bond), None)], 5), Some(Sharing::Macvlan));
+        // Ports of a VRF are interfaces of their own.
+        assert_eq!(shares(&[port, link(5, Some(InfoKind::Vrf), None)], 5), None);
+    }
+
+    #[test]
+    fn interfaces_of_other_namespaces_and_circles_are_not_followed() {
+        let elsewhere = with(link(3, Some(InfoKind::Vlan), None), LinkAttribute::Link(2));
+        let elsewhere = with(elsewhere, LinkAttribute::LinkNetNsId(0));
+        assert_eq!(shares(&[macvlan(2, MacVlanMode::Bridge), elsewhere], 3), None);
+        let circle = |index, below| with(link(index, Some(InfoKind::Vlan), None), LinkAttribute::Link(below));
+        assert_eq!(shares(&[circle(2, 3), circle(3, 2)], 2), None);
+    }
+}
