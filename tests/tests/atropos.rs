@@ -1,6 +1,11 @@
 //! Each option of the client, on every router of the machine and on one of them.
 
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use vrrpd_lab::usual::{CIDR, SOON, TOLERANCE};
@@ -281,5 +286,59 @@ fn where_no_daemon_ever_was_there_is_none_whatever_var_run_is() {
             assert_eq!(finished.code, 3, "{var_run}, {option}: {finished:?}");
             assert!(finished.stderr.contains("no virtual router in /run/vrrpd"), "{}", finished.stderr);
         }
+    }
+}
+
+/// A directory that is not a daemon's, with a socket that answers each request with this line.
+fn impostor(line: &'static str) -> tempfile::TempDir {
+    let home = tempfile::tempdir().expect("a temporary directory can be made");
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).expect("it is ours");
+    let listener = UnixListener::bind(home.path().join("vrrpd_eth0_51.sock")).expect("it can be made");
+    // It ends with the test's process.
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.expect("a client");
+            let mut request = String::new();
+            BufReader::new(&client).read_line(&mut request).expect("a request");
+            client.write_all(line.as_bytes()).expect("it reads");
+        }
+    });
+    home
+}
+
+#[test]
+fn directory_that_another_user_could_have_made_is_not_looked_into() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let home = impostor("{\"reply\":\"state\",\"routers\":[]}\n");
+    let refused = |said: &str| {
+        for option in ["--state", "--backup", "--events", "--stats"] {
+            let finished = vrrpd_lab::atropos(&a, home.path(), &[option]);
+            assert_eq!(finished.code, 1, "{option}: {finished:?}");
+            assert!(finished.stderr.contains(said), "{option}: {}", finished.stderr);
+        }
+    };
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o1777)).expect("it is ours");
+    refused("can be written by others");
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    chown(home.path(), Some(65534), None).expect("root can");
+    refused("belongs to uid 65534");
+    chown(home.path(), Some(0), None).expect("root can");
+    assert_eq!(vrrpd_lab::atropos(&a, home.path(), &["--state"]).code, 3, "it is asked");
+}
+
+#[test]
+fn what_a_daemon_says_does_nothing_to_the_terminal() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let home = impostor("{\"reply\":\"error\",\"message\":\"\\u001b[2J\\rall is well \u{9b}2J\"}\n");
+    let link = home.path().join("vrrpd_\u{1b}[2J_52.sock");
+    fs::hard_link(home.path().join("vrrpd_eth0_51.sock"), link).expect("it can be made");
+    for options in [&["--state"][..], &["--state", "--json"], &["--backup"], &["--events"]] {
+        let finished = vrrpd_lab::atropos(&a, home.path(), options);
+        let printed = finished.stdout + &finished.stderr;
+        assert!(printed.contains("\\u001b[2J\\rall is well \\u009b2J"), "{options:?}: {printed:?}");
+        let is_harmful = |character: char| character.is_control() && character != '\n';
+        assert!(!printed.contains(is_harmful), "{options:?}: {printed:?}");
     }
 }

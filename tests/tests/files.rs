@@ -1,7 +1,7 @@
 //! What the daemon writes for others to read: the state file, and the lines that Vrrpd's users look for.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -122,6 +122,40 @@ fn directory_that_is_a_link_is_refused() {
     let finished = builder.run_in_foreground();
     assert_eq!(finished.code, 1, "{finished:?}");
     assert!(finished.stderr.contains("symbolic link"), "{}", finished.stderr);
+}
+
+#[test]
+fn directory_that_another_user_could_replace_is_refused() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let builder = Vrrpd::usual(&a, 100);
+    let parent = builder.directory().parent().expect("it is in one").to_owned();
+    chown(&parent, Some(65534), None).expect("root can");
+    let refused = builder.run_in_foreground();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains(&format!("chown root {}", parent.display())), "{}", refused.stderr);
+    chown(&parent, Some(0), None).expect("root can");
+    fs::set_permissions(&parent, fs::Permissions::from_mode(0o777)).expect("it is ours");
+    let refused = builder.run_in_foreground();
+    assert!(refused.stderr.contains(&format!("chmod go-w {}", parent.display())), "{}", refused.stderr);
+}
+
+#[test]
+fn directory_that_is_renamed_is_still_written_to_and_left_clean() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    router.wait_state("master", SOON);
+    let directory = router.directory();
+    let elsewhere = directory.with_file_name("elsewhere");
+    fs::rename(&directory, &elsewhere).expect("it is ours");
+    router.signal(Signal::SIGUSR1);
+    wait_until(SOON, "the state is written", || elsewhere.join("vrrpd_eth0_51.state").exists());
+    assert_eq!(router.terminate(), 0);
+    let left: Vec<_> =
+        fs::read_dir(elsewhere).expect("it is there").flatten().map(|file| file.file_name()).collect();
+    assert_eq!(left, ["vrrpd.lock"]);
+    assert!(!directory.exists());
 }
 
 #[test]

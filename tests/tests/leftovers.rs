@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{chown, symlink};
 use std::time::Duration;
 
 use vrrpd_lab::needs::IP;
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Capture, Host, Lab, Signal, Snapshot, Vrrpd, VrrpdBuilder, wait_until};
+use vrrpd_lab::{Capture, Datapath, Host, Lab, Signal, Snapshot, Vrrpd, VrrpdBuilder, wait_until};
 
 const LINK: &str = "vrrp4.51";
 /// For what takes long with hundreds of links.
@@ -374,4 +374,29 @@ fn journal_that_is_a_link_to_another_file_is_not_read() {
     let router = builder.start();
     router.wait_state("master", SOON);
     assert!(a.has_address("eth0", "10.0.0.1/24"), "the administrator's own address stays");
+}
+
+#[test]
+fn pins_are_not_made_in_a_directory_of_another_user_nor_read_from_it() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let builder = || Vrrpd::usual(&a, 100).datapath(Datapath::Generic);
+    let first = builder().start();
+    let interface = a.namespace().pins("eth0");
+    assert!(interface.join("records").exists());
+    first.kill();
+    // As a user could do on a file system with the mode that it has by itself.
+    chown(&interface, Some(65534), None).expect("root can");
+    let router = builder().start();
+    let said = format!("chown root {}", interface.display());
+    let line = router.wait_log(SOON, "maps are not pinned");
+    assert!(line.contains(&said), "{line}");
+    chown(&interface, Some(0), None).expect("root can");
+    let directory = interface.parent().expect("it is in one");
+    chown(directory, Some(65534), None).expect("root can");
+    let state = router.atropos(&["--state"]);
+    assert!(state.stderr.contains(&format!("chown root {}", directory.display())), "{state:?}");
+    chown(directory, Some(0), None).expect("root can");
+    assert_eq!(router.terminate(), 0);
+    builder().start();
 }

@@ -7,12 +7,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::Path;
 
 use vrrpd_common::MacAddr;
 
 use crate::config::{RouterConfig, VirtualAddress, Vmac, value};
-use crate::rundir;
+use crate::rundir::Directory;
 
 /// How an entry about a MAC address begins.
 const MAC: &str = "mac ";
@@ -28,9 +27,9 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Reads the journal at `path`, which a daemon that ended well has removed.
-    pub fn read(path: &Path) -> Self {
-        Self::parse(&rundir::read(path).unwrap_or_default())
+    /// Reads the journal of this name, which a daemon that ended well has removed.
+    pub fn read(directory: &Directory, name: &str) -> Self {
+        Self::parse(&directory.read(name).unwrap_or_default())
     }
 
     /// Reads the text of a journal. Lines that are not an entry are skipped.
@@ -108,7 +107,8 @@ mod tests {
         let path = dir.path().join("vrrpd_eth0_51.journal");
         fs::write(&path, "eth0 10.0.0.1/24\nnonsense\neth1 fe80::1/64\neth0 10.0.0.300/24\neth0 mac 02:00:00:00:00:0a\neth1 mac 02\neth1 link eth1/52\n")
             .expect("writes");
-        let journal = Journal::read(&path);
+        let directory = Directory::make(dir.path()).expect("is ours");
+        let journal = Journal::read(&directory, "vrrpd_eth0_51.journal");
         let on = |interface| journal.on(interface).map(|address| address.to_string()).collect::<Vec<_>>();
         assert_eq!(on("eth0"), ["10.0.0.1/24"]);
         assert_eq!(on("eth1"), ["fe80::1/64"]);
@@ -116,6 +116,6 @@ mod tests {
         assert_eq!(journal.own_mac("eth1"), None);
         assert!(journal.has_link_of("eth1/52") && !journal.has_link_of("eth1/51"));
         assert_eq!(Vec::from_iter(journal.interfaces()), ["eth0", "eth1"]);
-        assert!(Journal::read(&dir.path().join("missing")).on("eth0").next().is_none());
+        assert!(Journal::read(&directory, "missing").on("eth0").next().is_none());
     }
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::rundir::Directory;
+
 /// What a daemon is called; its guardian is called otherwise.
 const NAME: &str = "vrrpd";
 /// Ticks in a second, as the kernel tells them on every machine that we run on.
@@ -17,9 +19,9 @@ const LEEWAY: Duration = Duration::from_secs(1);
 
 /// The process that a pid file names, if it is a daemon that runs, neither this one nor the command that started it, and
 /// can have written the file: a process that is younger has got the number of the one that wrote it.
-pub fn daemon_named_in(file: &Path) -> Option<i32> {
-    let written = fs::symlink_metadata(file).ok().filter(fs::Metadata::is_file)?.modified().ok()?;
-    let pid: i32 = fs::read_to_string(file).ok()?.trim().parse().ok()?;
+pub fn daemon_named_in(directory: &Directory, file: &str) -> Option<i32> {
+    let (pid, written) = directory.read_dated(file).ok()?;
+    let pid: i32 = pid.trim().parse().ok()?;
     let ours = [nix::unistd::getpid(), nix::unistd::getppid()].map(nix::unistd::Pid::as_raw);
     let started = started(pid)?;
     (!ours.contains(&pid) && started <= written + LEEWAY).then_some(pid)

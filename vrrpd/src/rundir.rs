@@ -1,19 +1,22 @@
 //! The directory of pid files, control sockets and state files, and who may use which name in it.
 //!
-//! It belongs to root alone, so nobody else can put a link or a file in our way; files are written aside and renamed.
+//! It belongs to root alone, so nobody else can put a link or a file in our way; files are written aside and renamed, in the
+//! [`Directory`] that was opened at the start.
 //! Names are claimed by locks on one file: the kernel gives them back when a process ends, however it ends.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+mod directory;
+
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use thiserror::Error;
 
+pub use self::directory::Directory;
 use crate::process;
+use crate::trust::Distrust;
 
 /// Where it is unless the user says otherwise.
 pub const DEFAULT: &str = "/run/vrrpd";
@@ -31,10 +34,10 @@ const SOCKET_PATH_MAX: usize = 107;
 /// The directory, open for this process.
 #[derive(Debug)]
 pub struct RunDir {
-    path: PathBuf,
+    directory: Directory,
     locks: File,
     /// Files to remove when the process leaves, as long as they are ours.
-    created: Vec<PathBuf>,
+    created: Vec<String>,
 }
 
 /// Why the directory cannot be used.
@@ -70,8 +73,13 @@ pub enum RunDirError {
         "{0}: has more than the {SOCKET_PATH_MAX} octets of a socket's path; choose a shorter directory with -f"
     )]
     TooLong(PathBuf),
+    /// Others could put another directory in its place.
+    #[error(transparent)]
+    Untrusted(#[from] Distrust),
     /// Others could put links or files there.
-    #[error("{path}: must belong to us and be writable by nobody else, but is mode {mode:04o} of uid {uid}")]
+    #[error(
+        "{path}: must belong to us and be writable by nobody else, but is mode {mode:04o} of uid {uid}; mend that or choose another one with -f"
+    )]
     NotPrivate {
         /// The directory.
         path: PathBuf,
@@ -130,39 +138,28 @@ impl RunDir {
     }
 
     fn open_at(path: &Path) -> Result<Self, RunDirError> {
-        // A slash at the end would have the kernel follow a link.
-        let path = &path.components().collect::<PathBuf>();
-        match DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(path, error)),
-            Ok(()) | Err(_) => {}
-        }
-        let metadata = fs::symlink_metadata(path).map_err(|error| at(path, error))?;
-        if metadata.is_symlink() {
-            return Err(RunDirError::Link(path.clone()));
-        }
-        if !metadata.is_dir() {
-            return Err(RunDirError::NotADirectory(path.clone()));
-        }
-        let (mode, uid) = (metadata.mode() & 0o7777, metadata.uid());
-        if mode & 0o022 != 0 || uid != nix::unistd::geteuid().as_raw() {
-            return Err(RunDirError::NotPrivate { path: path.clone(), mode, uid });
-        }
-        Ok(Self { locks: open_locks(path)?, path: path.clone(), created: Vec::new() })
+        let directory = Directory::make(path)?;
+        Ok(Self { locks: directory.open_for_locks(LOCK)?, directory, created: Vec::new() })
     }
 
-    /// The directory.
+    /// The directory, as it is open.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.directory.path()
     }
 
     /// Claims a name for as long as this is open; `false` when another process has it.
     pub fn claim(&self, name: &str) -> Result<bool, RunDirError> {
-        lock(&self.locks, name).map_err(|error| at(&self.path.join(LOCK), error))
+        lock(&self.locks, name).map_err(|error| at(&self.directory.join(LOCK), error))
     }
 
     /// A claim that can be made later, and is held for as long as it lives, also when this has been closed.
     pub fn later(&self, name: &str) -> Result<Claim, RunDirError> {
-        Claim::of(&self.path, name)
+        Claim::of(&self.directory, name)
     }
 
     /// Gives a claim back.
@@ -176,10 +173,10 @@ impl RunDir {
         if self.claim(name)? {
             return Ok(());
         }
-        let named = read(&self.path.join(format!("{name}.pid")));
+        let named = self.directory.read(&format!("{name}.pid"));
         let named = named.ok().and_then(|pid| pid.trim().parse::<i32>().ok());
         // The routers of a file have no pid files of their own.
-        let all = || process::daemon_named_in(&self.path.join(format!("{PROCESS}.pid")));
+        let all = || process::daemon_named_in(&self.directory, &format!("{PROCESS}.pid"));
         let holder = named.or_else(all).map_or_else(String::new, |pid| format!(" (pid {pid})"));
         Err(RunDirError::Taken { what: what.to_owned(), holder })
     }
@@ -187,40 +184,38 @@ impl RunDir {
     /// Refuses a name that nobody has a lock for, and which another daemon uses all the same: the file with the locks may
     /// have been removed.
     pub fn vacant(&self, name: &str) -> Result<(), RunDirError> {
-        let file = self.path.join(format!("{name}.pid"));
-        if let Some(pid) = process::daemon_named_in(&file) {
-            return Err(RunDirError::Living { file, pid });
+        let file = format!("{name}.pid");
+        if let Some(pid) = process::daemon_named_in(&self.directory, &file) {
+            return Err(RunDirError::Living { file: self.directory.join(&file), pid });
         }
-        let socket = self.path.join(format!("{name}.sock"));
+        let socket = self.directory.join(format!("{name}.sock"));
         if process::answers(&socket) { Err(RunDirError::Answers(socket)) } else { Ok(()) }
     }
 
     /// Writes a file whole or not at all; it is removed when the process leaves.
     pub fn write(&mut self, name: &str, mode: u32, contents: &str) -> Result<(), RunDirError> {
-        let path = self.file(name);
-        write_aside(&path, mode, contents)
+        self.keep_until_the_end(name);
+        self.directory.write(name, mode, contents)
     }
 
-    /// The path of a file that is removed when the process leaves.
-    pub fn file(&mut self, name: &str) -> PathBuf {
-        let path = self.path.join(name);
-        if !self.created.contains(&path) {
-            self.created.push(path.clone());
+    /// Removes a file of this name when the process leaves.
+    pub fn keep_until_the_end(&mut self, name: &str) {
+        if !self.created.iter().any(|created| created == name) {
+            self.created.push(name.to_owned());
         }
-        path
     }
 
     /// Makes room for a socket of this name, which we have claimed: one left behind is removed.
     pub fn socket_path(&mut self, name: &str) -> Result<PathBuf, RunDirError> {
-        let path = self.path.join(name);
+        let path = self.directory.join(name);
         if path.as_os_str().len() > SOCKET_PATH_MAX {
             return Err(RunDirError::TooLong(path));
         }
         if process::answers(&path) {
             return Err(RunDirError::Answers(path));
         }
-        let path = self.file(name);
-        match fs::remove_file(&path) {
+        self.keep_until_the_end(name);
+        match self.directory.remove(name) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&path, error)),
             Ok(()) | Err(_) => Ok(path),
         }
@@ -236,29 +231,14 @@ pub struct Claim {
 
 impl Claim {
     /// A name in a directory that is open in another process.
-    pub fn of(directory: &Path, name: &str) -> Result<Self, RunDirError> {
-        Ok(Self { locks: open_locks(directory)?, name: name.to_owned() })
+    pub fn of(directory: &Directory, name: &str) -> Result<Self, RunDirError> {
+        Ok(Self { locks: directory.open_for_locks(LOCK)?, name: name.to_owned() })
     }
 
     /// Claims the name; `false` when another process has it. On a file system without locks nobody else can have it.
     pub fn take(&self) -> bool {
         lock(&self.locks, &self.name).unwrap_or(true)
     }
-}
-
-fn open_locks(dir: &Path) -> Result<File, RunDirError> {
-    let path = dir.join(LOCK);
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(&path)
-        .map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::ELOOP) => RunDirError::LinkedLock(path),
-            _ => at(&path, error),
-        })
 }
 
 /// Locks the place of a name until the file is closed; `false` when another open file has the lock.
@@ -282,55 +262,19 @@ fn lock_of(name: &str, kind: libc::c_int) -> libc::flock {
     }
 }
 
-/// Reads a file of the directory: one of ours, and no link to another one.
-pub fn read(path: &Path) -> io::Result<String> {
-    let mut file =
-        OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.uid() != nix::unistd::geteuid().as_raw() {
-        return Err(io::Error::other("is no file of ours"));
-    }
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    Ok(text)
-}
-
-/// Files that were begun: two threads may write the same one.
-static WRITTEN: AtomicU64 = AtomicU64::new(0);
-
-/// Writes a file beside where it belongs and renames it, so that it is there whole or not at all, and no link is
-/// followed.
-pub fn write_aside(path: &Path, mode: u32, contents: &str) -> Result<(), RunDirError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
-    let aside = path.with_file_name(format!(".{name}.{}.{number}", std::process::id()));
-    let written = OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .mode(mode)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(&aside)
-        .and_then(|mut file| file.write_all(contents.as_bytes()))
-        .and_then(|()| fs::rename(&aside, path));
-    written.map_err(|error| {
-        // What was begun is of no use to anybody; that it may not exist is fine.
-        let _ = fs::remove_file(&aside);
-        at(path, error)
-    })
-}
-
 impl Drop for RunDir {
     fn drop(&mut self) {
-        let is_ours = |path: &PathBuf| {
-            let pid = read(&path.with_extension("pid")).ok();
+        let pid_file = |name: &str| name.rsplit_once('.').map_or(name, |(base, _)| base).to_owned() + ".pid";
+        let is_ours = |name: &str| {
+            let pid = self.directory.read(&pid_file(name)).ok();
             pid.is_none_or(|pid| pid.trim() == std::process::id().to_string())
         };
         // The pid files say whose the others are, and go last.
-        let mut ours: Vec<_> = self.created.iter().filter(|path| is_ours(path)).collect();
-        ours.sort_by_key(|path| path.extension().is_some_and(|extension| extension == "pid"));
-        for path in ours {
+        let mut ours: Vec<_> = self.created.iter().filter(|name| is_ours(name)).collect();
+        ours.sort_by_key(|name| **name == pid_file(name));
+        for name in ours {
             // Nothing can be done about a file that does not go, and nobody is there any more to be told.
-            let _ = fs::remove_file(path);
+            let _ = self.directory.remove(name);
         }
     }
 }
@@ -351,7 +295,8 @@ fn at(path: &Path, error: io::Error) -> RunDirError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
     fn private() -> tempfile::TempDir {
         tempfile::tempdir().expect("a temporary directory")
@@ -432,22 +377,6 @@ mod tests {
         dir.write("vrrpd_eth0.pid", 0o644, "1\n").expect("writes");
         assert_eq!(fs::read_to_string(&victim).expect("reads"), "untouched");
         assert_eq!(fs::read_to_string(dir.path().join("vrrpd_eth0.pid")).expect("reads"), "1\n");
-    }
-
-    #[test]
-    fn threads_that_write_the_same_file_do_not_disturb_each_other() {
-        let dir = private();
-        let path = dir.path().join("vrrpd.journal");
-        std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    for _ in 0..500 {
-                        write_aside(&path, 0o600, "eth0 10.0.0.1/24\n").expect("writes");
-                    }
-                });
-            }
-        });
-        assert_eq!(fs::read_dir(dir.path()).expect("reads").count(), 1);
     }
 
     #[test]

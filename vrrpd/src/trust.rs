@@ -80,8 +80,9 @@ impl Distrust {
 }
 
 impl From<Distrust> for io::Error {
+    /// Without the path, which whoever has named it knows.
     fn from(distrust: Distrust) -> Self {
-        Self::new(distrust.kind().unwrap_or(io::ErrorKind::PermissionDenied), distrust.to_string())
+        Self::new(distrust.kind().unwrap_or(io::ErrorKind::Other), distrust.detail())
     }
 }
 
@@ -215,16 +216,17 @@ impl Trusted {
         is(&self.stat, SFlag::S_IFDIR)
     }
 
+    /// Whether nobody but its owner can write to it. A sticky directory may be trusted and not be private: what is in it can
+    /// be anybody's.
+    pub fn is_private(&self) -> bool {
+        self.mode() & WRITABLE == 0
+    }
+
     /// Whether users other than its owner can read it: by its permissions, and by those of the directories on the way. A
     /// group counts unless it is root's.
     pub fn is_exposed(&self) -> bool {
         let by_group = self.mode() & 0o040 != 0 && self.stat.st_gid != 0;
         self.exposed && (self.mode() & 0o004 != 0 || by_group)
-    }
-
-    /// The object, as a place to start from; it can be neither read nor written by this descriptor.
-    pub fn into_descriptor(self) -> OwnedFd {
-        self.object
     }
 
     /// Reads a regular file. Nothing else is opened: that might wait for ever, or do something.
@@ -246,6 +248,13 @@ impl Trusted {
     pub fn open(&self) -> io::Result<File> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         Ok(openat(&self.directory, self.name.as_os_str(), flags, Mode::empty())?.into())
+    }
+}
+
+impl AsFd for Trusted {
+    /// The object, as a place to start from: by this descriptor it can be neither read nor written.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.object.as_fd()
     }
 }
 

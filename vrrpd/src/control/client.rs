@@ -1,12 +1,17 @@
 //! The client's end: plain blocking sockets with a limit on how long an answer may take.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{Reply, Request};
+use crate::printable::printable;
+use crate::trust;
 
 /// A daemon that does not answer for this long does not answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -15,6 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub fn sockets(dir: &Path) -> io::Result<Vec<PathBuf>> {
     if fs::symlink_metadata(dir)?.is_symlink() {
         return Err(io::Error::other("is a symbolic link; name the directory itself with -f"));
+    }
+    // Another user's program would answer in the place of a daemon.
+    if !trust::resolve(dir)?.is_private() {
+        return Err(io::Error::other("can be written by others than its owner, so no daemon uses it"));
     }
     let mut sockets = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -44,6 +53,28 @@ pub fn follow(
     Ok(replies)
 }
 
+/// A reply in which every text can be printed, whatever the daemon has put there.
+fn understand(line: &str) -> io::Result<Reply> {
+    let line = line.trim_end();
+    // Mostly there is nothing to escape.
+    if !line.contains('\\') && matches!(printable(line), Cow::Borrowed(_)) {
+        return Ok(serde_json::from_str(line)?);
+    }
+    Ok(serde_json::from_value(all_printable(serde_json::from_str(line)?))?)
+}
+
+fn all_printable(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(printable(&text).into_owned()),
+        Value::Array(values) => values.into_iter().map(all_printable).collect(),
+        Value::Object(values) => values
+            .into_iter()
+            .map(|(key, value)| (printable(&key).into_owned(), all_printable(value)))
+            .collect(),
+        other => other,
+    }
+}
+
 struct Replies {
     stream: BufReader<UnixStream>,
 }
@@ -65,8 +96,28 @@ impl Iterator for Replies {
         let mut line = String::new();
         match self.stream.read_line(&mut line) {
             Ok(0) => None,
-            Ok(_) => Some(serde_json::from_str(&line).map_err(io::Error::from)),
+            Ok(_) => Some(understand(&line)),
             Err(error) => Some(Err(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_says_nothing_that_moves_the_cursor_of_a_terminal() {
+        for hostile in ["\\u001b[2J", "\\r", "\u{9b}2J", "\u{202e}"] {
+            let line = format!("{{\"reply\":\"error\",\"message\":\"{hostile} and more\"}}\n");
+            let Ok(Reply::Error { message }) = understand(&line) else { unreachable!("is an error") };
+            assert!(
+                matches!(printable(&message), Cow::Borrowed(_)) && message.ends_with(" and more"),
+                "{message:?}"
+            );
+            assert!(message.starts_with('\\'), "{message:?}");
+        }
+        let plain = understand("{\"reply\":\"error\",\"message\":\"a \\\"word\\\"\"}").expect("is one");
+        assert_eq!(plain, Reply::Error { message: "a \"word\"".to_owned() });
     }
 }

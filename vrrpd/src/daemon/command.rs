@@ -146,8 +146,8 @@ impl Daemon {
             info!("{}", line.trim_start_matches("vrrpd: "));
         }
         let text = render::state_file(&routers);
-        let path = self.rundir.file(&self.state_file);
-        self.write_behind(path, 0o644, text, |path, written| {
+        self.rundir.keep_until_the_end(&self.state_file);
+        self.write_behind(self.state_file.clone(), 0o644, text, |path, written| {
             match written {
                 Ok(()) => info!(path = %path.display(), "state written"),
                 Err(error) => warn!(error, "the state cannot be written"),

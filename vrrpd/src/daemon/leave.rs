@@ -53,7 +53,7 @@ impl Daemon {
         }
         if self.routers.iter().all(Instance::holds_nothing) {
             // Removed with the others; what could not be given back is left to the guardian, or to the next daemon.
-            self.rundir.file(&self.journal_file);
+            self.rundir.keep_until_the_end(&self.journal_file);
             self.guardian.dismiss();
         }
         let changed = async {

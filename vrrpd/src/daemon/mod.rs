@@ -24,7 +24,7 @@ mod vmac;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -44,7 +44,7 @@ use crate::guardian::{Guardian, Message};
 use crate::interface::service::{Report, Service, Ticket};
 use crate::lane::Lanes;
 use crate::peers::Peers;
-use crate::rundir::{self, RunDir};
+use crate::rundir::RunDir;
 use crate::script;
 use crate::signals::{Signal, Signals};
 use crate::supervisor::Supervisor;
@@ -406,8 +406,7 @@ impl Daemon {
             return;
         }
         self.journal.clone_from(&text);
-        let path = self.rundir.path().join(&self.journal_file);
-        self.write_behind(path, 0o600, text, |_, written| {
+        self.write_behind(self.journal_file.clone(), 0o600, text, |_, written| {
             if let Err(error) = written {
                 warn!(error, "what has to be undone after a crash cannot be written down");
             }
@@ -418,20 +417,21 @@ impl Daemon {
     /// there in the end, and a full or slow disk must not delay an advert. `then` is told how it went.
     fn write_behind(
         &mut self,
-        path: PathBuf,
+        name: String,
         mode: u32,
         text: String,
         then: impl FnOnce(&Path, Result<(), String>) + 'static,
     ) {
         let (before, files) = (self.written.take(), self.lanes.files.clone());
+        let directory = self.rundir.directory().clone();
         self.written = Some(tokio::task::spawn_local(async move {
             // One that panicked is over as well.
             if let Some(before) = before {
                 let _ = before.await;
             }
-            let file = path.clone();
+            let path = directory.join(&name);
             let what = format!("writing {}", path.display());
-            let written = files.run(what, move || rundir::write_aside(&file, mode, &text)).await;
+            let written = files.run(what, move || directory.write(&name, mode, &text)).await;
             let written = written.map_err(|error| error.to_string());
             then(&path, written.and_then(|written| written.map_err(|error| error.to_string())));
         }));

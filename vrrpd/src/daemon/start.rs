@@ -210,7 +210,7 @@ impl Daemon {
         wait_for_guardian(&rundir, &base)?;
 
         let journal_file = format!("{base}.journal");
-        let journal = Journal::read(&rundir.path().join(&journal_file));
+        let journal = Journal::read(rundir.directory(), &journal_file);
         let names: BTreeSet<String> = configs.iter().map(|config| config.interface.clone()).collect();
         let (report_queue, reports) = mpsc::unbounded_channel();
         let (service, interfaces) =
@@ -369,8 +369,7 @@ impl Daemon {
     /// forget what that one has left.
     fn begin_journal(&mut self) -> Result<(), StartError> {
         self.journal = journal_text(self.present().map(|(_, router)| router), &self.links);
-        let path = self.rundir.path().join(&self.journal_file);
-        Ok(rundir::write_aside(&path, 0o600, &self.journal)?)
+        Ok(self.rundir.directory().write(&self.journal_file, 0o600, &self.journal)?)
     }
 
     /// Takes the links away that were made, since the start fails with this error, or with one in doing so. The journal is

@@ -19,12 +19,17 @@ use vrrpd_common::Duration;
 
 use super::pins::{Lock, OURS, PINS};
 use super::program::errno;
+use crate::trust;
 
 /// How long others may take over their pins while the daemon starts.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Removes them. What cannot be told is left alone.
 pub fn remove() {
+    // What another user has made there is nothing to remove by its names.
+    if trust::resolve(Path::new(OURS)).is_err() {
+        return;
+    }
     let ours = subdirectories(Path::new(OURS));
     // Mostly there is the namespace we are in, and nothing to ask.
     if ours.len() < 2 {

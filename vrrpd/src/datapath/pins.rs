@@ -2,9 +2,9 @@
 //! `/sys/fs/bpf/vrrpd/NETNS/INTERFACE/`, NETNS being the inode of the network namespace.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -23,9 +23,12 @@ use super::xdp::sum;
 use crate::clock;
 use crate::report::{KernelReport, MasterSeen};
 use crate::sys::records::Records;
+use crate::trust;
 
 const BPFFS: &str = "/sys/fs/bpf";
 pub(super) const OURS: &str = "/sys/fs/bpf/vrrpd";
+/// Its name in [`BPFFS`].
+const OUR_NAME: &str = "vrrpd";
 const RECORDS: &str = "records";
 const REJECTS: &str = "rejects";
 /// What is pinned of an interface.
@@ -82,9 +85,8 @@ impl Pins {
         mount_bpffs().map_err(|error| format!("{BPFFS}: {error}"))?;
         let _lock =
             Lock::take(PATIENCE).map_err(|error| format!("{BPFFS}: another vrrpd is at it: {error}"))?;
-        let dir = directory().map_err(|error| error.to_string())?.join(file_name(interface));
+        let dir = make_directory(interface)?;
         let at_dir = |error: io::Error| format!("{}: {error}", dir.display());
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(at_dir)?;
         let pins = Self { dir: dir.clone() };
         for (name, map) in [(RECORDS, records), (REJECTS, rejects)] {
             let path = pins.dir.join(name);
@@ -114,7 +116,12 @@ impl Drop for Pins {
 
 /// Everything that is pinned for this network namespace, or in words why it is not to be read.
 pub fn pinned() -> Vec<Result<Pinned, String>> {
-    let Ok(dirs) = directory().and_then(fs::read_dir) else { return Vec::new() };
+    let Ok(directory) = directory() else { return Vec::new() };
+    match trust::resolve(&directory) {
+        Err(distrust) if distrust.kind().is_none() => return vec![Err(distrust.to_string())],
+        Ok(_) | Err(_) => {}
+    }
+    let Ok(dirs) = fs::read_dir(directory) else { return Vec::new() };
     dirs.filter_map(|dir| open(&dir.ok()?.path())).collect()
 }
 
@@ -210,6 +217,19 @@ pub fn namespace() -> io::Result<u64> {
 /// The one that another process is in.
 pub fn namespace_of(process: i32) -> io::Result<u64> {
     Ok(fs::metadata(format!("/proc/{process}/ns/net"))?.ino())
+}
+
+/// Makes the directory of an interface: what another user has put in its place, or made a link, is refused.
+fn make_directory(interface: &str) -> Result<PathBuf, String> {
+    let namespace = namespace().map_err(|error| error.to_string())?.to_string();
+    let mut dir = trust::resolve(Path::new(BPFFS)).map_err(|distrust| distrust.to_string())?;
+    for name in [OUR_NAME, &namespace, &file_name(interface)] {
+        dir = trust::make_directory(&dir, name).map_err(|distrust| distrust.to_string())?;
+        if !dir.is_directory() {
+            return Err(format!("{}: is not a directory", dir.path().display()));
+        }
+    }
+    Ok(dir.path().to_owned())
 }
 
 fn directory() -> io::Result<PathBuf> {

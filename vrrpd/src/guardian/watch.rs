@@ -2,10 +2,10 @@
 //! addresses off, gives back the rest, closes its copies of the daemon's sockets, and runs scripts.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use crate::interface::service::{Report, Service};
 use crate::journal::Journal;
 use crate::lane::Lane;
 use crate::limits;
-use crate::rundir::Claim;
+use crate::rundir::{Claim, Directory};
 use crate::script::{self, Runner};
 use crate::sys::{command_line, pass};
 use crate::transmit;
@@ -82,7 +82,7 @@ enum End {
 /// What it watches over.
 #[derive(Debug)]
 struct Charge {
-    directory: PathBuf,
+    directory: Directory,
     base: String,
     masters: BTreeMap<usize, Mastery>,
     /// Held until everything is given back: the next daemon waits for that.
@@ -196,8 +196,8 @@ impl Watch {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         LocalSet::new().block_on(&runtime, async {
             let Charge { directory, base, masters, claim } = charge;
-            let path = directory.join(format!("{base}.journal"));
-            let journal = Journal::read(&path);
+            let file = format!("{base}.journal");
+            let journal = Journal::read(&directory, &file);
             let mut given_back = give_back(&journal, &mut words).await;
             for failed in words.finish(BEFORE_THE_END) {
                 error!(interface = failed.interface, error = %failed.error, "not everything was sent");
@@ -232,7 +232,7 @@ impl Watch {
             }
             if given_back.is_ok() {
                 // That it is not there is as good.
-                let _ = fs::remove_file(&path);
+                let _ = directory.remove(&file);
             }
             // The next daemon may begin.
             drop(claim);
@@ -247,9 +247,10 @@ impl Watch {
 
 impl Charge {
     fn take(directory: PathBuf, base: String) -> Result<Self, String> {
+        let directory = Directory::make(&directory).map_err(|error| error.to_string())?;
         let claim = Claim::of(&directory, &format!("{base}.{CLAIM}")).map_err(|error| error.to_string())?;
         if !claim.take() {
-            return Err(format!("{}: that of another vrrpd is at it", directory.display()));
+            return Err(format!("{}: that of another vrrpd is at it", directory.path().display()));
         }
         Ok(Self { directory, base, masters: BTreeMap::new(), claim })
     }
@@ -319,7 +320,7 @@ async fn give_back(journal: &Journal, words: &mut LastWords) -> io::Result<()> {
 
 /// Runs a script. Those of the next daemon wait for it.
 fn run(
-    directory: &Path,
+    directory: &Directory,
     (name, script): (String, LastScript),
     end: End,
     context: &script::Context,

@@ -13,6 +13,7 @@ use std::thread;
 use clap::{ArgGroup, Parser};
 use survey::{may_serve, no_answer, sockets_for};
 use vrrpd::control::{Change, Reply, Request, Selector, client};
+use vrrpd::printable::printable;
 use vrrpd::render;
 use vrrpd::report::{RouterReport, SilentReport};
 use vrrpd::rundir;
@@ -112,7 +113,7 @@ fn main() -> ExitCode {
     let sockets = match sockets_for(&dir, &selector) {
         Ok(sockets) => sockets,
         Err(error) => {
-            eprintln!("atropos: {}: {}", dir.display(), no_answer(&error));
+            complain(&dir, &no_answer(&error));
             return ExitCode::from(NOT_EVERY_ONE);
         }
     };
@@ -190,7 +191,7 @@ fn ask(cli: &Cli, sockets: &[PathBuf], selector: Selector) -> u8 {
 /// Adds what the kernel says to each router that it handles, and returns those whose daemon is one of the silent ones.
 fn ask_kernel(routers: &mut [RouterReport], silent: &[&Path], cli: &Cli) -> Vec<SilentReport> {
     let chosen = Selector { interface: cli.interface.clone(), vrid: cli.vrid };
-    let complain = |reason: &str| eprintln!("atropos: {reason}");
+    let complain = |reason: &str| eprintln!("atropos: {}", printable(reason));
     let unknown = survey::join_kernel(routers.iter_mut(), &chosen, complain);
     let of_the_silent = |router: &SilentReport| {
         let this = Selector { interface: Some(router.interface.clone()), vrid: Some(router.vrid) };
@@ -254,5 +255,5 @@ fn follow_one(socket: &Path, selector: &Selector) -> u8 {
 }
 
 fn complain(socket: &Path, message: &str) {
-    eprintln!("atropos: {}: {message}", socket.display());
+    eprintln!("atropos: {}: {}", printable(&socket.to_string_lossy()), printable(message));
 }

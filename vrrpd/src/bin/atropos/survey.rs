@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use vrrpd::clock;
 use vrrpd::control::{Selector, client};
 use vrrpd::datapath::pins;
+use vrrpd::printable::printable;
 use vrrpd::report::{RouterReport, SilentReport};
 
 /// The control sockets of daemons that may have a router that is meant; none where there is no directory.
@@ -58,7 +59,8 @@ pub(crate) fn join_kernel<'a>(
         };
         let mut has_program = None;
         for (family, vrid, mut kernel) in pinned.routers(now) {
-            let (interface, vrid, family) = (pinned.interface.clone(), vrid.get(), family.name().to_owned());
+            let interface = printable(&pinned.interface).into_owned();
+            let (vrid, family) = (vrid.get(), family.name().to_owned());
             let known = routers.iter_mut().find(|router| {
                 router.interface == interface && router.vrid == vrid && router.family == family
             });
