@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use vrrpd_common::abi::{
-    ABI_VERSION, Command, Counters, Event, EventKind, Heard, RouterConfig, RouterRecord, octets, slot,
+    ABI_VERSION, Command, Counters, Event, EventKind, Heard, Refused, RouterConfig, RouterRecord, octets,
+    slot,
 };
 use vrrpd_common::classify::{Classified, Expect, RouterKey, Routers};
 use vrrpd_common::{Family, Instant, MacAddr, Reject, Vrid, classify};
@@ -114,7 +115,7 @@ impl Trial {
             Classified::NotVrrp | Classified::NotOurs { .. } | Classified::Reject { router: None, .. } => {
                 None
             }
-            Classified::Reject { router: Some(key), .. } | Classified::Advert { router: key, .. } => {
+            Classified::Reject { router: Some((key, _)), .. } | Classified::Advert { router: key, .. } => {
                 Some(self.place_of(key))
             }
         };
@@ -135,9 +136,16 @@ impl Trial {
             Classified::NotVrrp => {}
             Classified::NotOurs { .. } => self.rejects[Reject::NotOurs as usize] += 1,
             Classified::Reject { rejection, router: None } => self.rejects[rejection.reject as usize] += 1,
-            Classified::Reject { rejection, router: Some(key) } => {
+            Classified::Reject { rejection, router: Some((key, source)) } => {
                 let place = self.place_of(key);
                 self.records[place].rejected[rejection.reject as usize] += 1;
+                if rejection.reject.is_mismatch() {
+                    let at = seen.map_or(0, |record| record.refused.at);
+                    if at < before || at > after {
+                        differ("times", format!("{before} <= {at} <= {after} does not hold"));
+                    }
+                    self.records[place].refused = Refused::new(&rejection, source, Instant::from_nanos(at));
+                }
             }
             Classified::Advert { router: key, ref advert } => {
                 let place = self.place_of(key);

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use serde_json::Value;
 use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, VRID};
 use vrrpd_lab::{AdvertFrame, Capture, Host, Injector, Lab, Vrrpd, wait_until};
 
@@ -243,7 +244,7 @@ fn the_daemon_survives_a_flood_of_garbage() {
     assert!(router.is_master());
     let state = router.state();
     let rejected = state["counters"]["rejected"].as_object().expect("counters by reason");
-    let sum: u64 = rejected.values().filter_map(serde_json::Value::as_u64).sum();
+    let sum: u64 = rejected.values().filter_map(Value::as_u64).sum();
     assert!(sum > 20, "they were seen: {rejected:?}");
 }
 
@@ -264,9 +265,11 @@ fn rejected_adverts_do_not_fill_the_log() {
     // It is said, by whoever has discarded them.
     router.wait_log(SOON, "discarded");
     let allowed = start.elapsed().as_secs() + 2;
-    let written = u64::try_from(router.log().len() - lines).expect("few lines");
+    let log = router.log();
+    let written = u64::try_from(log.len() - lines).expect("few lines");
     assert!((1..=allowed).contains(&written), "{written} lines in {:?}", Duration::from_secs(allowed));
-    assert_eq!(router.count_in_log("check=\"ttl\""), usize::try_from(written).expect("few lines"));
+    let said = log.iter().filter(|line| line.contains("check=\"ttl\"")).count();
+    assert_eq!(said, usize::try_from(written).expect("few lines"));
 }
 
 #[test]
@@ -289,5 +292,75 @@ fn what_follows_a_message_may_be_in_its_checksum() {
             wait_until(SOON, "it is received", || router.counter("adverts_received") == before + 1);
         }
         assert_eq!(router.counter("rejected/checksum"), 0);
+    }
+}
+
+/// The mismatch in the state, once there is one of this kind; it is logged once.
+fn wait_mismatch(router: &Vrrpd, check: &str) -> Value {
+    let mismatch = || router.state()["mismatch"].clone();
+    wait_until(SOON, &format!("{check} is in the state"), || mismatch()["check"] == check);
+    let said = format!("another router is not set up as this one router=eth0/51 check=\"{check}\"");
+    router.wait_log(SOON, &said);
+    assert_eq!(router.count_in_log(&said), 1, "{:?}", router.log());
+    mismatch()
+}
+
+#[test]
+fn state_and_log_say_whose_adverts_do_not_fit_and_what_to_set() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let router = Vrrpd::on(&a).vrid(VRID).priority(255).address(CIDR).start();
+    router.wait_state("master", SOON);
+    assert_eq!(router.state()["mismatch"], Value::Null);
+    let right = AdvertFrame::v2(client.ipv4(), VRID, 200, 1, &[ADDRESS]);
+    let slower = AdvertFrame { interval: [0, 2], ..right.clone() };
+    let other_version = AdvertFrame::v3(right.source, VRID, 200, INTERVAL, &[ADDRESS.into()]);
+    let damaged = AdvertFrame { checksum_flip: 0x0100, ..right.clone() };
+    for (check, frame, theirs, ours, advice) in [
+        ("interval", slower, "interval 2 s", "interval 1 s", "--accept-interval-mismatch"),
+        ("version", other_version, "version 3", "version 2", "--protocol v3"),
+        (
+            "auth",
+            right.clone().with_password("hush"),
+            "simple text authentication",
+            "no authentication",
+            "same -a on all routers",
+        ),
+        ("checksum", damaged, "checksum 0x", "checksum 0x", "damages frames"),
+    ] {
+        let injector = Injector::on(&client);
+        for _ in 0..5 {
+            injector.send(&frame.build());
+        }
+        let mismatch = wait_mismatch(&router, check);
+        assert_eq!(mismatch["source"], client.ipv4().to_string());
+        for (key, part) in [("theirs", theirs), ("ours", ours), ("advice", advice)] {
+            assert!(mismatch[key].as_str().is_some_and(|text| text.contains(part)), "{key}: {mismatch}");
+        }
+        let shown = router.atropos(&["--state"]).stdout;
+        let line = shown.lines().find(|line| line.starts_with("  mismatch"));
+        assert!(line.is_some_and(|line| line.contains(advice)), "{shown}");
+    }
+    assert!(!router.log().join("\n").contains("hush"), "no secret is in the log");
+}
+
+#[test]
+fn state_and_log_say_that_another_cluster_uses_the_vrid() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    router.wait_state("master", SOON);
+    let foreign = Ipv4Addr::new(10, 0, 0, 150);
+    let advert = AdvertFrame::v3(client.ipv4().into(), VRID, 200, INTERVAL, &[foreign.into()]);
+    Injector::on(&client).send(&advert.build());
+    let mismatch = wait_mismatch(&router, "addresses");
+    assert_eq!(
+        (&mismatch["source"], &mismatch["ours"]),
+        (&client.ipv4().to_string().into(), &ADDRESS.to_string().into())
+    );
+    let advice = mismatch["advice"].as_str().expect("words");
+    assert!(advice.contains("another cluster uses VRID 51"), "{mismatch}");
+    if router.state()["datapath"] == "raw" {
+        assert_eq!(mismatch["theirs"], foreign.to_string());
     }
 }

@@ -15,7 +15,7 @@ use crate::advert::{AddressDigest, Advert};
 use crate::classify::Expect;
 use crate::mac::MacAddr;
 use crate::params::{Auth, Family, Interval, Priority, Version, Vrid};
-use crate::reject::Reject;
+use crate::reject::{Reject, Rejection};
 use crate::time::{Duration, Instant};
 
 /// Changes with every change of a layout; a set of maps of another number is not read.
@@ -200,6 +200,25 @@ pub struct Heard {
     pub reserved: [u8; 4],
 }
 
+/// An advert that was discarded, why, and when it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct Refused {
+    /// When; 0: there was none.
+    pub at: u64,
+    /// From whom; IPv4 in the first four octets.
+    pub source: [u8; 16],
+    /// [`Rejection::got`].
+    pub got: u32,
+    /// [`Rejection::wanted`].
+    pub wanted: u32,
+    /// A [`Reject`].
+    pub reject: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
+}
+
 /// What the kernel knows of a virtual router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -249,6 +268,8 @@ pub struct RouterRecord {
     pub events_withheld: u64,
     /// Events for which the ring had no room.
     pub events_lost: u64,
+    /// The last advert that was discarded because its sender is not set up as we are ([`Reject::is_mismatch`]).
+    pub refused: Refused,
     /// Discarded adverts that named this virtual router, by [`Reject`].
     pub rejected: Counters,
 }
@@ -295,7 +316,7 @@ const _: () = {
     assert!(size_of::<RouterConfig>() == 64 && align_of::<RouterConfig>() == 8);
     assert!(size_of::<Command>() == 96 && align_of::<Command>() == 8);
     assert!(size_of::<Heard>() == 40 && align_of::<Heard>() == 8);
-    assert!(size_of::<RouterRecord>() == 328 && align_of::<RouterRecord>() == 8);
+    assert!(size_of::<RouterRecord>() == 368 && align_of::<RouterRecord>() == 8);
     assert!(size_of::<Event>() == 112 && align_of::<Event>() == 8);
     // A frame that BPF_PROG_TEST_RUN takes is at least an Ethernet header.
     assert!(size_of::<Command>() >= 14);
@@ -413,6 +434,28 @@ impl Heard {
             && self.interval == other.interval
             && self.addresses == other.addresses
             && words(self.source) == words(other.source)
+    }
+}
+
+impl Refused {
+    /// A discarded advert that came at `at`.
+    #[inline(always)]
+    pub fn new(rejection: &Rejection, source: IpAddr, at: Instant) -> Self {
+        Self {
+            at: at.as_nanos(),
+            source: octets(source),
+            got: rejection.got,
+            wanted: rejection.wanted,
+            reject: rejection.reject as u8,
+            reserved: [0; 7],
+        }
+    }
+
+    /// When it came, from whom, and why it was discarded; `None` when there was none.
+    pub fn rejection(&self, family: Family) -> Option<(Instant, IpAddr, Rejection)> {
+        let reject = *Reject::ALL.get(usize::from(self.reject))?;
+        let rejection = reject.because(self.got, self.wanted);
+        (self.at != 0).then(|| (Instant::from_nanos(self.at), address(family, self.source), rejection))
     }
 }
 

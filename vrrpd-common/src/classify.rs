@@ -101,8 +101,8 @@ pub enum Classified {
     Reject {
         /// The check.
         rejection: Rejection,
-        /// The virtual router of ours that it names; `None` when it is too damaged to name one.
-        router: Option<RouterKey>,
+        /// The virtual router of ours that it names, and from whom it comes; `None` when it is too damaged to name one.
+        router: Option<(RouterKey, IpAddr)>,
     },
     /// A valid advert for one of our virtual routers.
     Advert {
@@ -195,7 +195,7 @@ fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
     let checked = check_ipv4_header(&header, header_sum)
         .and_then(|()| advert(&packet, &message, router.vrid, &expect))
         .and_then(|advert| check_source(advert, &router, &expect, routers));
-    verdict(router, checked)
+    verdict(router, &packet, checked)
 }
 
 #[inline(always)]
@@ -242,7 +242,7 @@ fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
     };
     let checked = advert(&packet, &message, router.vrid, &expect)
         .and_then(|advert| check_source(advert, &router, &expect, routers));
-    verdict(router, checked)
+    verdict(router, &packet, checked)
 }
 
 /// Whether a frame is for another station alone: a guest on a bridge, say. It is none of ours, whatever it holds.
@@ -415,9 +415,9 @@ const fn unnamed(rejection: Rejection) -> Classified {
 }
 
 #[inline(always)]
-fn verdict(router: RouterKey, checked: Result<Advert, Rejection>) -> Classified {
+fn verdict(router: RouterKey, packet: &Packet, checked: Result<Advert, Rejection>) -> Classified {
     match checked {
         Ok(advert) => Classified::Advert { router, advert },
-        Err(rejection) => Classified::Reject { rejection, router: Some(router) },
+        Err(rejection) => Classified::Reject { rejection, router: Some((router, packet.pseudo.source())) },
     }
 }

@@ -91,6 +91,15 @@ impl Reject {
         }
     }
 
+    /// Whether it says that the routers of a network are not set up alike, rather than that one frame was bad.
+    #[inline(always)]
+    pub const fn is_mismatch(self) -> bool {
+        matches!(
+            self,
+            Self::Checksum | Self::Version | Self::Auth | Self::Interval | Self::AddressList | Self::Source
+        )
+    }
+
     /// This check, failed with these values.
     #[inline(always)]
     pub const fn because(self, got: u32, wanted: u32) -> Rejection {

@@ -19,6 +19,8 @@ mod packet;
 mod router;
 mod timer;
 
+use core::net::IpAddr;
+
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
@@ -45,9 +47,9 @@ pub fn vrrpd(ctx: XdpContext) -> u32 {
             count(rejection.reject);
             XDP_PASS
         }
-        Classified::Reject { rejection, router: Some(key) } => {
+        Classified::Reject { rejection, router: Some((key, source)) } => {
             log(&ctx, &rejection);
-            discard(&key, &rejection)
+            discard(&key, &rejection, source)
         }
         Classified::Advert { router: key, advert } => accept(&key, &advert, configured.generation()),
     }
@@ -64,9 +66,12 @@ pub fn vrrpd_command(ctx: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn discard(key: &RouterKey, rejection: &Rejection) -> u32 {
+fn discard(key: &RouterKey, rejection: &Rejection, source: IpAddr) -> u32 {
     let Some(router) = Router::find(key) else { return XDP_PASS };
     router.count(rejection.reject);
+    if rejection.reject.is_mismatch() {
+        router.refuse(rejection, source);
+    }
     verdict(&router)
 }
 

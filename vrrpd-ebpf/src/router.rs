@@ -7,10 +7,10 @@ use aya_ebpf::bindings::bpf_spin_lock;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_spin_lock as lock, bpf_spin_unlock as unlock};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use vrrpd_common::abi::{
-    EventKind, Heard, RouterConfig, RouterRecord, flag, slot, station, virtual_address,
+    EventKind, Heard, Refused, RouterConfig, RouterRecord, flag, slot, station, virtual_address,
 };
 use vrrpd_common::classify::{Expect, RouterKey, Routers};
-use vrrpd_common::{Advert, Family, Instant, MacAddr, Reject, Vrid};
+use vrrpd_common::{Advert, Family, Instant, MacAddr, Reject, Rejection, Vrid};
 
 use crate::atomic;
 use crate::maps::{ADDRESSES, EVENTS, RECORDS, ROUTERS, RouterSlot, STATIONS};
@@ -109,6 +109,15 @@ impl Router {
             let counters = (&raw mut (*self.record).rejected).cast::<u64>();
             atomic::increment(counters.add(reject as usize));
         }
+    }
+
+    /// Notes a discarded advert.
+    #[inline(always)]
+    pub fn refuse(&self, rejection: &Rejection, source: IpAddr) {
+        // SAFETY: the helper has no preconditions.
+        let now = Instant::from_nanos(unsafe { bpf_ktime_get_ns() });
+        let refused = Refused::new(rejection, source, now);
+        self.locked(|_, record| record.refused = refused);
     }
 
     /// Takes in a valid advert that was checked by the configuration of this generation; `None` when that has changed.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use vrrpd_common::Duration;
 
-use crate::report::{KernelReport, RouterReport, SilentReport, router_name};
+use crate::report::{KernelReport, MismatchReport, RouterReport, SilentReport, router_name};
 
 /// A block of lines for each router.
 pub fn states(routers: &[RouterReport]) -> String {
@@ -52,6 +52,10 @@ pub fn details(router: &RouterReport) -> String {
                 span(router.master_interval_ns)
             ),
         );
+    }
+    if let Some(mismatch) = &router.mismatch {
+        let MismatchReport { source, theirs, ours, advice, .. } = mismatch;
+        line("mismatch", format!("{source} says {theirs}; ours: {ours}; {advice}"));
     }
     if let Some(group) = &router.group {
         let name = group.name.as_ref().map_or(String::new(), |name| format!("{name}, "));

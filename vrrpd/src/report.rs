@@ -33,6 +33,8 @@ pub struct RouterReport {
     pub vmac_reason: Option<String>,
     pub auth: String,
     pub master: Option<MasterReport>,
+    #[serde(default)]
+    pub mismatch: Option<MismatchReport>,
     pub datapath: String,
     pub datapath_reason: Option<String>,
     pub group: Option<GroupReport>,
@@ -96,6 +98,18 @@ pub struct MasterReport {
     pub last_advert_age_ns: u64,
     /// Whether it announces the addresses that we have.
     pub same_addresses: bool,
+}
+
+/// An advert whose sender is not set up as we are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
+pub struct MismatchReport {
+    pub check: String,
+    pub source: String,
+    pub theirs: String,
+    pub ours: String,
+    pub advice: String,
+    pub last_advert_age_ns: u64,
 }
 
 /// The group of a router.
@@ -171,7 +185,7 @@ impl SilentReport {
 
 impl RouterReport {
     /// The keys of its object.
-    pub const KEYS: [&'static str; 29] = [
+    pub const KEYS: [&'static str; 30] = [
         "interface",
         "ifindex",
         "vrid",
@@ -194,6 +208,7 @@ impl RouterReport {
         "vmac_reason",
         "auth",
         "master",
+        "mismatch",
         "datapath",
         "datapath_reason",
         "group",

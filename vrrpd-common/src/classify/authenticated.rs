@@ -85,5 +85,5 @@ pub fn classify_authenticated<A: Associations + ?Sized>(frame: &[u8], associatio
     let checked = checked
         .and_then(|()| check_message(&packet, &message, router.vrid, &expect))
         .and_then(|advert| check_source(advert, &router, &expect, associations));
-    verdict(router, checked)
+    verdict(router, &packet, checked)
 }

@@ -160,7 +160,7 @@ fn accepted(frame: &[u8], ours: &Ours) -> Advert {
 #[track_caller]
 fn rejected(frame: &[u8], ours: &Ours) -> Rejection {
     match classify(frame, ours) {
-        Classified::Reject { rejection, router: Some(router) } if router == ours.key => rejection,
+        Classified::Reject { rejection, router: Some((router, _)) } if router == ours.key => rejection,
         other => unexpected(other),
     }
 }

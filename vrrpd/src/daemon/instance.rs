@@ -17,6 +17,7 @@ use vrrpd_common::{Instant, MacAddr, Priority, Version};
 use super::groups::Place;
 use super::kernel::KernelSide;
 use super::link::{Link, LinkId};
+use super::mismatch::Mismatches;
 use super::sending::{self, Sending};
 use super::spacing::{Patience, Spacing};
 use super::vmac::VmacSide;
@@ -55,6 +56,8 @@ pub(super) struct Instance {
     presence: Presence,
     /// What was said of things noticed.
     pub(super) notices: Spacing<Discriminant<Notice>>,
+    /// Whose adverts do not fit.
+    pub(super) mismatches: Mismatches,
     /// What was said of adverts that could not be sent.
     pub(super) unsendable: Spacing<()>,
     /// It was said that the interface has addresses of it although it is not Master.
@@ -190,6 +193,7 @@ impl Instance {
             presence: Presence::Here,
             magic_failed: false,
             notices: Spacing::default(),
+            mismatches: Mismatches::default(),
             unsendable: Spacing::default(),
             presence_said: false,
             sending: Sending::default(),
@@ -664,6 +668,7 @@ impl Instance {
             vmac_reason: self.vmac.reason().map(str::to_owned),
             auth: config.auth.name().to_owned(),
             master,
+            mismatch: self.mismatches.report(config, now),
             datapath: datapath.to_owned(),
             datapath_reason,
             group,

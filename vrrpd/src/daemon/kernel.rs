@@ -158,6 +158,9 @@ impl Daemon {
     /// Says how many adverts the kernel has discarded since it was said last, each reason at most once a second.
     fn say_discarded(&mut self, id: RouterId, now: Instant, record: &RouterRecord) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
+        if let Some((at, source, why)) = record.refused.rejection(router.config.family) {
+            router.mismatches.rejected(&router.config, at, source, why);
+        }
         if record.rejected == router.kernel.rejected.as_deref().copied().unwrap_or_default() {
             return;
         }

@@ -16,6 +16,7 @@ mod interfaces;
 mod kernel;
 mod leave;
 mod link;
+mod mismatch;
 mod reload;
 mod sending;
 mod spacing;
@@ -307,8 +308,13 @@ impl Daemon {
                 self.event(router, Event::Advert(advert), Some(frame));
             }
             Some(Arrival::Rejected { router: id, rejection }) => {
-                let name = id.and_then(|id| Some(self.routers.get(id.0)?.config.name().to_string()));
-                link.say_rejected(clock::now(), id, name.as_deref(), &rejection);
+                let now = clock::now();
+                let router = id.and_then(|(id, source)| Some((self.routers.get_mut(id.0)?, source)));
+                let name = router.map(|(router, source)| {
+                    router.mismatches.rejected(&router.config, now, source, rejection);
+                    router.config.name().to_string()
+                });
+                link.say_rejected(now, id.map(|(id, _)| id), name.as_deref(), &rejection);
             }
             None => {}
         }
@@ -365,6 +371,11 @@ impl Daemon {
     fn event_at(&mut self, id: RouterId, at: Instant, event: Event, frame: Option<&[u8]>) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
         let mut actions = std::mem::take(&mut self.actions);
+        if let Event::Advert(advert) = &event
+            && advert.addresses != router.machine.config().addresses
+        {
+            router.mismatches.other_addresses(&router.config, at, advert, frame);
+        }
         router.machine.handle(at, event, &mut |action| actions.push(action));
         if let Some(place) = router.group {
             self.groups.note(place, &router.machine);

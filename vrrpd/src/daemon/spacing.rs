@@ -3,11 +3,10 @@
 
 use vrrpd_common::{Duration, Instant};
 
-const SPACING: Duration = Duration::from_secs(1);
-
 /// When which kind was said last. There are few kinds.
 #[derive(Debug)]
 pub(super) struct Spacing<K> {
+    spacing: Duration,
     last: Vec<Last<K>>,
 }
 
@@ -50,16 +49,25 @@ impl Patience {
 }
 
 impl<K> Default for Spacing<K> {
+    /// Once a second.
     fn default() -> Self {
-        Self { last: Vec::new() }
+        Self::every(Duration::from_secs(1))
+    }
+}
+
+impl<K> Spacing<K> {
+    /// Each kind at most once in this span.
+    pub(super) const fn every(spacing: Duration) -> Self {
+        Self { spacing, last: Vec::new() }
     }
 }
 
 impl<K: PartialEq> Spacing<K> {
     /// Whether it is to be said now, and how many of its kind were not said since the last one.
     pub(super) fn admit(&mut self, now: Instant, kind: K) -> Option<u64> {
+        let spacing = self.spacing;
         match self.last.iter_mut().find(|last| last.kind == kind) {
-            Some(last) if now.saturating_since(last.at) < SPACING => {
+            Some(last) if now.saturating_since(last.at) < spacing => {
                 last.untold += 1;
                 None
             }

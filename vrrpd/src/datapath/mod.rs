@@ -50,8 +50,8 @@ pub enum Arrival {
     },
     /// A VRRP message that failed a check.
     Rejected {
-        /// Of this router; `None` when it cannot be told, or is none of ours.
-        router: Option<RouterId>,
+        /// Of this router, from this address; `None` when it cannot be told, or is none of ours.
+        router: Option<(RouterId, IpAddr)>,
         /// The check.
         rejection: Rejection,
     },
@@ -159,8 +159,8 @@ impl Table {
                 Some(Arrival::Rejected { router: None, rejection })
             }
             Classified::Reject { rejection, router } => {
-                let entry = router.and_then(|key| self.routers.get_mut(&(key.family, key.vrid)));
-                let router = entry.as_ref().map(|entry| entry.id);
+                let entry = router.and_then(|(key, _)| self.routers.get_mut(&(key.family, key.vrid)));
+                let router = entry.as_ref().zip(router).map(|(entry, (_, source))| (entry.id, source));
                 entry.map_or(&mut self.rejected, |entry| &mut entry.rejected).add(rejection.reject);
                 Some(Arrival::Rejected { router, rejection })
             }

@@ -55,7 +55,9 @@ fn frame() -> Vec<u8> {
 #[track_caller]
 fn rejected_by(frame: &[u8], association: &mut Association) -> Rejection {
     match classify_authenticated(frame, association) {
-        Classified::Reject { rejection, router: Some(router) } if router == association.ours.key => rejection,
+        Classified::Reject { rejection, router: Some((router, _)) } if router == association.ours.key => {
+            rejection
+        }
         other => unexpected(other),
     }
 }

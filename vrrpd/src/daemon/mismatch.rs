@@ -1,0 +1,247 @@
+//! What keeps the routers of a network from agreeing, in words: whose adverts do not fit, what they say, what we say, and
+//! what to set. No secret is in them.
+
+use std::net::IpAddr;
+
+use tracing::warn;
+use vrrpd_common::wire::frame;
+use vrrpd_common::{AddressDigest, Advert, Duration, Instant, Reject, Rejection};
+
+use super::spacing::Spacing;
+use crate::config::RouterConfig;
+use crate::report::MismatchReport;
+
+/// A mismatch is logged at most this often, and not in the state any more when no such advert came for as long.
+const MINUTE: Duration = Duration::from_secs(60);
+/// The name of the mismatch that is not a [`Reject`]: a valid advert with other addresses.
+const ADDRESSES: &str = "addresses";
+
+/// The last advert for a router whose sender is set up in another way than we are.
+#[derive(Debug)]
+pub(super) struct Mismatches {
+    last: Option<Box<Mismatch>>,
+    said: Spacing<&'static str>,
+}
+
+#[derive(Debug)]
+struct Mismatch {
+    at: Instant,
+    source: IpAddr,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// The advert was discarded.
+    Rejected(Rejection),
+    /// It was valid, and announces other addresses than ours.
+    Addresses {
+        digest: AddressDigest,
+        count: u8,
+        /// Empty where the kernel's program has seen them alone.
+        list: Vec<IpAddr>,
+    },
+}
+
+/// A mismatch in words.
+struct Words {
+    check: &'static str,
+    theirs: String,
+    ours: String,
+    advice: String,
+}
+
+impl Default for Mismatches {
+    fn default() -> Self {
+        Self { last: None, said: Spacing::every(MINUTE) }
+    }
+}
+
+impl Mismatches {
+    /// An advert that came at `at` was discarded.
+    pub(super) fn rejected(&mut self, config: &RouterConfig, at: Instant, source: IpAddr, why: Rejection) {
+        if why.reject.is_mismatch() && self.last.as_ref().is_none_or(|last| last.at < at) {
+            self.note(config, Mismatch { at, source, kind: Kind::Rejected(why) });
+        }
+    }
+
+    /// A valid advert came at `at` that announces other addresses than ours; `frame` is the one it came in, if it is at hand.
+    pub(super) fn other_addresses(
+        &mut self,
+        config: &RouterConfig,
+        at: Instant,
+        advert: &Advert,
+        frame: Option<&[u8]>,
+    ) {
+        let (source, digest) = (advert.source, advert.addresses);
+        let is_known = |last: &&mut Box<Mismatch>| {
+            last.source == source
+                && matches!(last.kind, Kind::Addresses { digest: known, .. } if known == digest)
+        };
+        if let Some(last) = self.last.as_mut().filter(is_known) {
+            last.at = last.at.max(at);
+            last.say(config, &mut self.said);
+            return;
+        }
+        let list = frame.and_then(frame::addresses).map(|list| list.iter().collect()).unwrap_or_default();
+        let kind = Kind::Addresses { digest, count: advert.address_count, list };
+        self.note(config, Mismatch { at, source, kind });
+    }
+
+    fn note(&mut self, config: &RouterConfig, mismatch: Mismatch) {
+        mismatch.say(config, &mut self.said);
+        self.last = Some(Box::new(mismatch));
+    }
+
+    /// The last one, if it is not long ago.
+    pub(super) fn report(&self, config: &RouterConfig, now: Instant) -> Option<MismatchReport> {
+        let last = self.last.as_ref().filter(|last| now.saturating_since(last.at) <= MINUTE)?;
+        let Words { check, theirs, ours, advice } = last.words(config);
+        Some(MismatchReport {
+            check: check.to_owned(),
+            source: last.source.to_string(),
+            theirs,
+            ours,
+            advice,
+            last_advert_age_ns: now.saturating_since(last.at).as_nanos(),
+        })
+    }
+}
+
+impl Mismatch {
+    /// Says it, each kind at most once a minute.
+    fn say(&self, config: &RouterConfig, said: &mut Spacing<&'static str>) {
+        let Some(more) = said.admit(self.at, self.check()) else { return };
+        let Words { check, theirs, ours, advice } = self.words(config);
+        warn!(
+            router = %config.name(), check, source = %self.source, theirs, ours, advice, more,
+            "another router is not set up as this one"
+        );
+    }
+
+    fn check(&self) -> &'static str {
+        match &self.kind {
+            Kind::Rejected(rejection) => rejection.reject.name(),
+            Kind::Addresses { .. } => ADDRESSES,
+        }
+    }
+
+    fn words(&self, config: &RouterConfig) -> Words {
+        let (theirs, ours, advice) = match &self.kind {
+            Kind::Rejected(rejection) => of_rejection(config, *rejection, self.source),
+            Kind::Addresses { count, list, .. } => of_addresses(config, *count, list),
+        };
+        Words { check: self.check(), theirs, ours, advice }
+    }
+}
+
+/// What they say, what we say, and what to do about it.
+type Said = (String, String, String);
+
+fn of_rejection(config: &RouterConfig, why: Rejection, source: IpAddr) -> Said {
+    let Rejection { reject, got, wanted } = why;
+    match reject {
+        Reject::Interval if got != 0 => (
+            format!("interval {got} s"),
+            format!("interval {wanted} s"),
+            format!("set -d {got} here or -d {wanted} there, or --accept-interval-mismatch on both"),
+        ),
+        Reject::Version => (
+            format!("version {got}"),
+            format!("version {wanted}"),
+            if matches!(got, 2 | 3) {
+                format!("set --protocol v{got} here or version {wanted} there")
+            } else {
+                "find out what sends this version".to_owned()
+            },
+        ),
+        Reject::Auth if got == Reject::REPLAYED => (
+            "a sequence number that is not above the last one".to_owned(),
+            "a higher one".to_owned(),
+            "set the clock of the sender; or somebody repeats its adverts".to_owned(),
+        ),
+        Reject::Auth if got == wanted => (
+            format!("{}, another secret", authentication(got)),
+            authentication(wanted).to_owned(),
+            "set the same secret with -a on all routers".to_owned(),
+        ),
+        Reject::Auth => (
+            authentication(got).to_owned(),
+            authentication(wanted).to_owned(),
+            "set the same -a on all routers".to_owned(),
+        ),
+        Reject::AddressList if wanted == 0 => (
+            format!("other addresses, {got} in all"),
+            addresses(config),
+            "set the same addresses on all routers, another VRID if it is another cluster's, or leave out \
+             --require-equal-addresses"
+                .to_owned(),
+        ),
+        Reject::AddressList => (
+            "a first address that is not link-local".to_owned(),
+            addresses(config),
+            "put a link-local address first there (RFC 9568 §5.2.9)".to_owned(),
+        ),
+        Reject::Source if got == Reject::VIRTUAL_ADDRESS => (
+            format!("source {source}, a virtual address"),
+            addresses(config),
+            "give that router an address of its own on the interface, or priority 255 if it owns the virtual one"
+                .to_owned(),
+        ),
+        Reject::Source => (
+            format!("source {source}"),
+            "the address of a host".to_owned(),
+            "give that router an address of its own on the interface".to_owned(),
+        ),
+        Reject::Checksum => (
+            format!("checksum {got:#06x}"),
+            format!("checksum {wanted:#06x}"),
+            "look for what damages frames on the way, checksum offloading included".to_owned(),
+        ),
+        // Nothing is set wrongly where these are found, but by a program that is wrong.
+        Reject::Interval
+        | Reject::Ttl
+        | Reject::Type
+        | Reject::Truncated
+        | Reject::AddressCount
+        | Reject::Fragment
+        | Reject::Loopback
+        | Reject::NotOurs => {
+            (why.to_string(), config.interval.to_string(), "find out what sends such adverts".to_owned())
+        }
+    }
+}
+
+fn of_addresses(config: &RouterConfig, count: u8, list: &[IpAddr]) -> Said {
+    let is_ours = |address: &IpAddr| config.addresses.iter().any(|ours| ours.address == *address);
+    let theirs = if list.is_empty() {
+        format!("{count} addresses that are not the same")
+    } else {
+        list.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let vrid = config.vrid;
+    let advice = if list.is_empty() {
+        format!(
+            "set the same addresses on all routers; if another cluster uses VRID {vrid} here, choose another VRID"
+        )
+    } else if list.iter().any(is_ours) {
+        "set the same addresses on all routers".to_owned()
+    } else {
+        format!("another cluster uses VRID {vrid} on this network: choose another VRID")
+    };
+    (theirs, addresses(config), advice)
+}
+
+fn addresses(config: &RouterConfig) -> String {
+    config.addresses.iter().map(|ours| ours.address.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// The name of an authentication type (RFC 2338 §5.3.6).
+const fn authentication(kind: u32) -> &'static str {
+    match kind {
+        0 => "no authentication",
+        1 => "simple text authentication",
+        2 => "an Authentication Header",
+        _ => "an unknown authentication type",
+    }
+}
