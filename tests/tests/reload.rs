@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use vrrpd_lab::usual::SOON;
-use vrrpd_lab::{Capture, Datapath, Host, Lab, ScriptLog, Signal, Vrrpd, stretched, wait_until};
+use vrrpd_lab::{
+    AdvertFrame, Capture, Datapath, Flood, Host, Lab, ScriptLog, Signal, Vrrpd, detach_xdp, stretched,
+    wait_until,
+};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -445,4 +448,67 @@ fn file_that_is_no_regular_file_is_refused_and_holds_up_nothing() {
     daemon.atropos(&["--master"]);
     wait_until(SOON, "the script runs again", || script.runs().len() == 2);
     assert_eq!(daemon.terminate(), 0);
+}
+
+/// What was counted of router 51, and not only now.
+fn counters(daemon: &Vrrpd) -> Option<Vec<(String, u64)>> {
+    let counters = router(daemon, 51)?["counters"].take();
+    let all = [
+        "/adverts_sent",
+        "/adverts_received",
+        "/garp_sent",
+        "/transitions",
+        "/rejected/ttl",
+        "/rejected/vrid",
+    ];
+    Some(
+        all.map(|path| (path.to_owned(), counters.pointer(path).and_then(Value::as_u64).unwrap_or(0)))
+            .to_vec(),
+    )
+}
+
+#[test]
+fn counters_never_go_back_while_the_daemon_lives() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let two = || file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]);
+    let daemon = start(&a, &two());
+    wait_state(&daemon, 51, "master");
+    let advert = |ttl| {
+        let advert = AdvertFrame::v3(b.ipv4().into(), 51, 200, INTERVAL, &[[10, 0, 0, 51].into()]);
+        AdvertFrame { ttl, ..advert }
+    };
+    let flood = Flood::every(INTERVAL, &b, vec![advert(255).build(), advert(7).build()]);
+    wait_state(&daemon, 51, "backup");
+    wait_until(SOON, "both kinds are counted", || {
+        counters(&daemon).is_some_and(|all| all[1].1 > 3 && all[4].1 > 3)
+    });
+    let mut last = counters(&daemon).expect("it is there");
+    let mut goes_on = |after: &str| {
+        wait_until(SOON, &format!("it hears more after {after}"), || {
+            let Some(now) = counters(&daemon) else { return false };
+            for (now, last) in now.iter().zip(&last) {
+                assert!(now.1 >= last.1, "after {after}: {now:?}, {last:?}");
+            }
+            let more = now[1].1 > last[1].1;
+            last = now;
+            more
+        });
+    };
+    daemon.reload(&file(&[(51, "10.0.0.61", ""), (52, "10.0.0.52", "")]));
+    goes_on("another address");
+    daemon.reload(&file(&[(52, "10.0.0.52", "")]));
+    wait_until(SOON, "it has left", || router(&daemon, 51).is_none());
+    daemon.reload(&two());
+    goes_on("its return");
+    if let Some(program) = a.xdp_program("eth0") {
+        detach_xdp(program);
+        wait_until(SOON, "it is missed", || router(&daemon, 51).is_some_and(|it| it["datapath"] == "raw"));
+        goes_on("the fall-back");
+    }
+    a.ip("link del eth0");
+    wait_state(&daemon, 51, "fault");
+    lab.join(&a, 0, "eth0", "10.0.0.1/24");
+    goes_on("the return of the interface");
+    drop(flood);
 }

@@ -303,7 +303,7 @@ fn announce(router: &mut Instance, id: RouterId, link: &mut Link, frames: &[Fram
     for _ in 0..router.config.announce.count {
         for frame in frames {
             transmitter.announcement(id, frame.clone());
-            router.garp_sent += 1;
+            router.done.garp_sent += 1;
         }
     }
 }

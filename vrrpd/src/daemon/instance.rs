@@ -72,9 +72,7 @@ pub(super) struct Instance {
     pub(super) scheduled: Option<Instant>,
     pub(super) scripts: Option<Runner>,
     pub(super) kernel: KernelSide,
-    pub(super) adverts_sent: u64,
-    pub(super) garp_sent: u64,
-    transitions: u64,
+    pub(super) done: Done,
     /// The state that has been told: the machine's is ahead of it while the kernel works on the addresses.
     told: StateName,
     since: SystemTime,
@@ -86,6 +84,14 @@ pub(super) struct Instance {
     cached: Option<(AdvertKey, Frame)>,
     /// The address that the last advert was sent from.
     source: Option<IpAddr>,
+}
+
+/// What a router has done up to now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Done {
+    pub(super) adverts_sent: u64,
+    pub(super) garp_sent: u64,
+    pub(super) transitions: u64,
 }
 
 /// Whether a virtual address is on the interface on our account.
@@ -202,9 +208,7 @@ impl Instance {
             scheduled: None,
             scripts: None,
             kernel: KernelSide::default(),
-            adverts_sent: 0,
-            garp_sent: 0,
-            transitions: 0,
+            done: Done::default(),
             told: StateName::Init,
             since: SystemTime::now(),
             reason: Reason::StartUp,
@@ -535,7 +539,7 @@ impl Instance {
         self.told = transition.to;
         self.since = now;
         self.reason = transition.reason;
-        self.transitions += 1;
+        self.done.transitions += 1;
         let past = Past { at: now, transition, master: self.master() };
         if self.history.len() == HISTORY {
             self.history.pop_front();
@@ -674,10 +678,10 @@ impl Instance {
             group,
             scripts: ScriptsReport { up: script(&config.up), down: script(&config.down) },
             counters: Counters {
-                adverts_sent: self.adverts_sent,
+                adverts_sent: self.done.adverts_sent,
                 adverts_received: received,
-                garp_sent: self.garp_sent,
-                transitions: self.transitions,
+                garp_sent: self.done.garp_sent,
+                transitions: self.done.transitions,
                 rejected: rejected.iter().map(|(reject, count)| (reject.name().to_owned(), count)).collect(),
             },
             history: self.history.iter().map(Past::report).collect(),

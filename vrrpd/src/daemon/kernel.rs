@@ -54,6 +54,13 @@ pub(super) struct KernelSide {
     rejected: Option<Box<Counters>>,
 }
 
+impl KernelSide {
+    /// The record is older than the router: of what was discarded before has been spoken.
+    pub(super) fn begin_with(&mut self, record: &RouterRecord) {
+        self.rejected = Some(Box::new(record.rejected));
+    }
+}
+
 /// Everything that a command says, but for what numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Told {
@@ -265,6 +272,9 @@ impl Daemon {
                 self.listen_again(id);
             }
             self.schedule(id);
+        }
+        if let (Some(link), Some(kernel)) = (self.links.get_mut(link_id.0), &kernel) {
+            link.carry_over(kernel);
         }
     }
 

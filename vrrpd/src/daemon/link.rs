@@ -1,5 +1,6 @@
 //! One interface that routers of this process run on: its sockets and what the kernel says of it.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use nix::errno::Errno;
@@ -8,6 +9,7 @@ use vrrpd_common::abi::{RouterRecord, slot};
 use vrrpd_common::wire::ipv4::{PROTOCOL_AH, PROTOCOL_VRRP};
 use vrrpd_common::{Duration, Family, Instant, MacAddr, Reject, Rejection, Vrid};
 
+use super::instance::Done;
 use super::spacing::Spacing;
 use crate::config::{VirtualAddress, Xdp};
 use crate::datapath::closing;
@@ -17,7 +19,7 @@ use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::raw::RawPath;
 use crate::datapath::readiness::Readiness;
 use crate::datapath::xdp::XdpPath;
-use crate::datapath::{RejectCounts, RouterId, Table};
+use crate::datapath::{Counts, RejectCounts, RouterId, Table};
 use crate::guardian::copies::{Keeper, Kept};
 use crate::interface::{Interface, OwnMac};
 use crate::sys::packet::Inbox;
@@ -57,6 +59,8 @@ pub(super) struct Link {
     pub(super) marks: bool,
     pub(super) table: Table,
     pub(super) routers: Vec<RouterId>,
+    /// What routers that have left did, for when they come back.
+    pub(super) left: BTreeMap<(Family, Vrid), Done>,
     /// What was said of discarded adverts.
     rejects_said: Spacing<(Option<RouterId>, Reject)>,
     sockets: Option<Sockets>,
@@ -130,6 +134,7 @@ impl Link {
             marks,
             table: Table::default(),
             routers: Vec::new(),
+            left: BTreeMap::new(),
             rejects_said: Spacing::default(),
             sockets: None,
             xdp,
@@ -458,7 +463,7 @@ impl Link {
     }
 
     /// Gives the program up, since the kernel does not do what it is asked, or may hear what it is not to. Returns it: it
-    /// goes, with what it has heard last, when that is dropped.
+    /// goes, with what it has heard last, when that is dropped. What it has counted is to be carried over.
     pub(super) fn fall_back(
         &mut self,
         id: LinkId,
@@ -539,6 +544,16 @@ impl Link {
         }
     }
 
+    /// Keeps what a program that goes has counted.
+    pub(super) fn carry_over(&mut self, program: &XdpPath) {
+        for (family, vrid, record) in program.records() {
+            let counted = Counts { received: record.adverts, rejected: record.rejected.into() };
+            self.table.carry_over(Some((family, vrid)), &counted);
+        }
+        let of_none = Counts { received: 0, rejected: program.rejects().into() };
+        self.table.carry_over(None, &of_none);
+    }
+
     /// The interface is gone, and its sockets with it; returns what remains to be done.
     pub(super) fn close(&mut self, readiness: &Readiness) -> Option<OwnMacChange> {
         self.interface = None;
@@ -559,7 +574,10 @@ impl Link {
         closing::let_go(transmitter.map(Transmitter::into_sender));
         let receivers = match path {
             Path::Raw { sockets, .. } => sockets,
-            Path::Xdp { authenticated, .. } => [authenticated, None],
+            Path::Xdp { program, authenticated } => {
+                self.carry_over(&program);
+                [authenticated, None]
+            }
         };
         close_aside(receivers.into_iter().flatten(), readiness);
     }

@@ -405,8 +405,9 @@ impl Daemon {
         if let Some(scheduled) = router.scheduled.take() {
             self.deadlines.remove(&(scheduled, id));
         }
-        let link_id = router.link;
+        let (link_id, done) = (router.link, router.done);
         if let Some(link) = self.links.get_mut(link_id.0) {
+            link.left.insert((family, vrid), done);
             let slot = slot(family, vrid);
             if let Some(kernel) = link.kernel()
                 && let Err(error) = kernel
@@ -457,6 +458,10 @@ impl Daemon {
                 .serve(link_id, key, &self.readiness, AGAIN)
                 .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
             link.join();
+            router.done = link.left.get(&key).copied().unwrap_or_default();
+            if let Some(record) = link.kernel_record(key.0, key.1) {
+                router.kernel.begin_with(&record);
+            }
         }
         match self.routers.get_mut(id.0) {
             Some(place) => *place = router,

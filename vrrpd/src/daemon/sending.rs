@@ -74,7 +74,7 @@ impl Daemon {
             if let Some(transmitter) = link.transmitter() {
                 for id in transmitter.take_sent() {
                     let Some(router) = self.routers.get_mut(id.0) else { continue };
-                    router.adverts_sent += 1;
+                    router.done.adverts_sent += 1;
                     router.sending.succeeded();
                 }
             }

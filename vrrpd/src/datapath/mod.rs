@@ -67,6 +67,8 @@ pub struct Table {
     routers: BTreeMap<(Family, Vrid), Entry>,
     /// Rejects that belong to no router of ours.
     rejected: RejectCounts,
+    /// What was counted of routers that have left: counters never go back.
+    left: BTreeMap<(Family, Vrid), Counts>,
 }
 
 #[derive(Debug)]
@@ -77,21 +79,29 @@ struct Entry {
     virtual_addresses: Box<[IpAddr]>,
     /// Of its Authentication Header, if it has one.
     association: Option<Box<SecurityAssociation>>,
-    received: u64,
-    rejected: RejectCounts,
+    counts: Counts,
+}
+
+/// What was counted of a router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Valid adverts.
+    pub received: u64,
+    /// The others.
+    pub rejected: RejectCounts,
 }
 
 impl Table {
     /// Adds a router, or changes what its adverts have to look like.
     pub fn set(&mut self, family: Family, vrid: Vrid, id: RouterId, expect: Expect) {
+        let left = &mut self.left;
         self.routers.entry((family, vrid)).and_modify(|entry| entry.expect = expect).or_insert_with(|| {
             Entry {
                 id,
                 expect,
                 virtual_addresses: Box::default(),
                 association: None,
-                received: 0,
-                rejected: RejectCounts::default(),
+                counts: left.remove(&(family, vrid)).unwrap_or_default(),
             }
         });
     }
@@ -121,9 +131,23 @@ impl Table {
         }
     }
 
-    /// The router is ours no more.
+    /// The router is ours no more. If it comes back, what was counted goes on.
     pub fn remove(&mut self, family: Family, vrid: Vrid) {
-        self.routers.remove(&(family, vrid));
+        if let Some(entry) = self.routers.remove(&(family, vrid)) {
+            self.left.insert((family, vrid), entry.counts);
+        }
+    }
+
+    /// Adds what something else has counted, which is about to go, of a router or of none.
+    pub fn carry_over(&mut self, router: Option<(Family, Vrid)>, counted: &Counts) {
+        let Some(key) = router else {
+            self.rejected = self.rejected.plus(&counted.rejected);
+            return;
+        };
+        let entry = self.routers.get_mut(&key).map(|entry| &mut entry.counts);
+        let counts = entry.unwrap_or_else(|| self.left.entry(key).or_default());
+        counts.received += counted.received;
+        counts.rejected = counts.rejected.plus(&counted.rejected);
     }
 
     /// Whether there is a router with an Authentication Header.
@@ -161,12 +185,12 @@ impl Table {
             Classified::Reject { rejection, router } => {
                 let entry = router.and_then(|(key, _)| self.routers.get_mut(&(key.family, key.vrid)));
                 let router = entry.as_ref().zip(router).map(|(entry, (_, source))| (entry.id, source));
-                entry.map_or(&mut self.rejected, |entry| &mut entry.rejected).add(rejection.reject);
+                entry.map_or(&mut self.rejected, |entry| &mut entry.counts.rejected).add(rejection.reject);
                 Some(Arrival::Rejected { router, rejection })
             }
             Classified::Advert { router, advert } => {
                 let entry = self.routers.get_mut(&(router.family, router.vrid))?;
-                entry.received += 1;
+                entry.counts.received += 1;
                 Some(Arrival::Advert { router: entry.id, advert })
             }
         }
@@ -189,12 +213,12 @@ impl Table {
 
     /// Valid adverts that a router received.
     pub fn received(&self, family: Family, vrid: Vrid) -> u64 {
-        self.routers.get(&(family, vrid)).map_or(0, |entry| entry.received)
+        self.routers.get(&(family, vrid)).map_or(0, |entry| entry.counts.received)
     }
 
     /// Rejects of a router, with those of its interface that no router can be named for.
     pub fn rejected(&self, family: Family, vrid: Vrid) -> RejectCounts {
-        let own = self.routers.get(&(family, vrid)).map(|entry| entry.rejected).unwrap_or_default();
+        let own = self.routers.get(&(family, vrid)).map(|entry| entry.counts.rejected).unwrap_or_default();
         own.plus(&self.rejected)
     }
 }

@@ -12,8 +12,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, RingBuf};
 use tracing::info;
-use vrrpd_common::abi::{Command, Counters, Event, RouterRecord, Stations, station, virtual_address};
-use vrrpd_common::{Duration, MacAddr};
+use vrrpd_common::abi::{
+    Command, Counters, Event, RouterRecord, SLOTS, Stations, router_at, station, virtual_address,
+};
+use vrrpd_common::{Duration, Family, MacAddr, Vrid};
 
 use super::commands::Commands;
 use super::pins::Pins;
@@ -238,6 +240,16 @@ impl XdpPath {
     /// What the kernel knows of the router at `slot`.
     pub fn record(&self, slot: u32) -> Option<RouterRecord> {
         self.records.read(slot)
+    }
+
+    /// All records in which something was counted.
+    pub fn records(&self) -> impl Iterator<Item = (Family, Vrid, RouterRecord)> {
+        (0..u32::try_from(SLOTS).unwrap_or(0)).filter_map(|slot| {
+            let (family, vrid) = router_at(slot)?;
+            let counted =
+                |record: &RouterRecord| record.adverts > 0 || record.rejected != Counters::default();
+            self.records.read(slot).filter(counted).map(|record| (family, vrid, record))
+        })
     }
 
     /// The next event.
