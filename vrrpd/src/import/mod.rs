@@ -73,9 +73,9 @@ pub enum ImportError {
 pub enum Format {
     /// keepalived.conf
     Keepalived,
-    /// Command lines of Vrrpd 1.10 to 1.14: virtual MAC address by default, one advertisement a second
+    /// Command lines of Vrrpd 1.10 to 1.14 (-n: no virtual MAC address; default interval 1 s)
     Vrrpd,
-    /// Command lines of Vrrpd 1.15: -n turns the virtual MAC address on, an advertisement every two seconds
+    /// Command lines of Vrrpd 1.15 (-n: with a virtual MAC address; default interval 2 s)
     #[value(name = "vrrpd-1.15")]
     Vrrpd115,
 }
