@@ -90,6 +90,65 @@ fn state_and_stats_show_one_router_or_all() {
     }
 }
 
+/// One VRID in each family.
+const TWINS: &str = r#"
+[defaults]
+interface = "eth0"
+vrid = 51
+vmac = "none"
+protocol = "v3"
+interval = "100ms"
+[[router]]
+addresses = ["10.0.0.100/24"]
+[[router]]
+addresses = ["fe80::100/64"]
+"#;
+
+#[test]
+fn router_is_chosen_by_the_name_that_it_has_in_the_state() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let daemon = Vrrpd::on(&a).config(TWINS).start();
+    let priorities = || -> Vec<u64> {
+        daemon.states().iter().filter_map(|state| state["effective_priority"].as_u64()).collect()
+    };
+    let shown = daemon.atropos(&["--state", "eth0/51-ipv6"]);
+    assert!(shown.success() && shown.stdout.starts_with("eth0/51-ipv6: "), "{shown:?}");
+    assert!(!shown.stdout.contains("eth0/51: "), "{shown:?}");
+    let one = daemon.atropos(&["--reduce", "eth0/51-ipv6"]);
+    assert!(one.success() && one.stdout.starts_with("eth0/51-ipv6: "), "{one:?}");
+    assert_eq!(priorities(), [100, 90]);
+    assert_eq!(daemon.atropos(&["eth0/51", "--reduce", "eth0/51-ipv6"]).code, 0);
+    assert_eq!(priorities(), [90, 80]);
+    let events = daemon.start_atropos(&["--events", "eth0/51-ipv6"]);
+    wait_until(SOON, "its transitions are printed", || {
+        assert_eq!(daemon.atropos(&["--backup"]).code, 0);
+        assert_eq!(daemon.atropos(&["--master"]).code, 0);
+        events.count_in_log("\"ipv6\"") > 0
+    });
+    assert_eq!(events.count_in_log("\"ipv4\""), 0);
+}
+
+#[test]
+fn router_that_is_not_there_is_told_with_the_nearest_name_and_those_that_are() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let daemon = Vrrpd::on(&a).config(TWINS).start();
+    for option in ["--state", "--reduce", "--events"] {
+        let finished = daemon.atropos(&[option, "eth0/52"]);
+        assert_eq!(finished.code, 3, "{finished:?}");
+        let said = "no router \"eth0/52\"; did you mean eth0/51? routers: eth0/51, eth0/51-ipv6";
+        assert!(finished.stderr.contains(said), "{finished:?}");
+    }
+    let half = daemon.atropos(&["--reduce", "eth0/51", "eth9/51"]);
+    assert_eq!((half.code, half.stdout.lines().count()), (1, 1), "{half:?}");
+    for arguments in [&["--state", "eth0"][..], &["--state", "eth0/0"], &["--state", "eth0/51", "-i", "eth0"]]
+    {
+        let finished = daemon.atropos(arguments);
+        assert_eq!(finished.code, 2, "{finished:?}");
+    }
+}
+
 #[test]
 fn events_are_of_one_router_or_of_all() {
     let lab = Lab::new();

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use vrrpd_common::Duration;
 
-use crate::report::{KernelReport, MismatchReport, RouterReport, SilentReport, router_name};
+use crate::report::{KernelReport, MismatchReport, RouterReport, SilentReport};
 
 /// A block of lines for each router.
 pub fn states(routers: &[RouterReport]) -> String {
@@ -126,7 +126,7 @@ pub fn classic(router: &RouterReport) -> String {
 /// A block of lines for each router whose daemon does not answer.
 pub fn silent(routers: &[SilentReport]) -> String {
     let block = |router: &SilentReport| {
-        let name = router_name(&router.interface, router.vrid, &router.family);
+        let name = router.name();
         let kernel = &router.kernel;
         format!(
             "{name}: its daemon does not answer\n  {:<10} last role {}; {}\n",

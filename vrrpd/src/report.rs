@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::router_name::RouterName;
+
 /// A virtual router, as one JSON object. Spans of time are nanoseconds; what is absent is null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
@@ -219,13 +221,21 @@ impl RouterReport {
     ];
 
     /// What the router is called.
-    pub fn name(&self) -> String {
-        router_name(&self.interface, self.vrid, &self.family)
+    pub fn name(&self) -> RouterName<'_> {
+        RouterName::of_report(&self.interface, self.vrid, &self.family)
     }
 }
 
-/// What a router is called: as [`crate::config::RouterName`] says it.
-pub fn router_name(interface: &str, vrid: u8, family: &str) -> String {
-    let suffix = if family == "ipv6" { "-ipv6" } else { "" };
-    format!("{interface}/{vrid}{suffix}")
+impl SilentReport {
+    /// What the router is called.
+    pub fn name(&self) -> RouterName<'_> {
+        RouterName::of_report(&self.interface, self.vrid, &self.family)
+    }
+}
+
+impl EventReport {
+    /// What the router is called.
+    pub fn name(&self) -> RouterName<'_> {
+        RouterName::of_report(&self.interface, self.vrid, &self.family)
+    }
 }

@@ -8,6 +8,7 @@ use vrrpd_common::group::MAX_MEMBERS;
 
 use super::RouterConfig;
 use super::file::Complaint;
+use crate::router_name;
 
 /// A group, as the user wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,9 +60,8 @@ pub(super) fn form(tables: &[Table], routers: &mut [RouterConfig]) -> Result<Vec
             let complaint = |message| Complaint { at: member.span().start, message };
             let name = member.get_ref();
             let Some(router) = routers.iter_mut().find(|router| router.name().to_string() == *name) else {
-                return Err(complaint(format!(
-                    "members: there is no router {name:?} in this file; a router is called like eth0/51"
-                )));
+                let known: Vec<_> = routers.iter().map(|router| router.name().to_string()).collect();
+                return Err(complaint(format!("members: {}", router_name::unknown(name, &known))));
             };
             if router.grouped {
                 let message =

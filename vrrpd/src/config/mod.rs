@@ -23,6 +23,7 @@ use vrrpd_common::router::{AnnounceTimes, Config};
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version, Vrid};
 
+use crate::router_name::RouterName;
 use crate::script;
 use crate::trust::{self, Trusted};
 
@@ -151,22 +152,10 @@ pub struct Announce {
     pub times: AnnounceTimes,
 }
 
-/// What a virtual router is called in logs, scripts and answers: `eth0/51`, and `eth0/51-ipv6` for IPv6, whose VRIDs
-/// are a space of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RouterName<'a> {
-    /// The interface.
-    pub interface: &'a str,
-    /// The virtual router.
-    pub vrid: Vrid,
-    /// Its family.
-    pub family: Family,
-}
-
 impl RouterConfig {
     /// What the router is called.
     pub fn name(&self) -> RouterName<'_> {
-        RouterName { interface: &self.interface, vrid: self.vrid, family: self.family }
+        RouterName { interface: &self.interface, vrid: self.vrid.get(), family: self.family }
     }
 
     /// Whether a running router can go on with `other`: what differs is nothing that its state depends on, or only its
@@ -269,16 +258,6 @@ pub fn check_scripts(config: &RouterConfig) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-impl fmt::Display for RouterName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.interface, self.vrid)?;
-        match self.family {
-            Family::Ipv4 => Ok(()),
-            Family::Ipv6 => f.write_str("-ipv6"),
-        }
-    }
 }
 
 impl VirtualAddress {

@@ -10,9 +10,8 @@ use vrrpd_common::router::AnnounceTimes;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Family, Interval, Priority, Version, Vrid};
 
-use super::{
-    Announce, Authentication, Magic, RouterConfig, RouterName, VirtualAddress, Vmac, VmacFallback, Xdp, value,
-};
+use super::{Announce, Authentication, Magic, RouterConfig, VirtualAddress, Vmac, VmacFallback, Xdp, value};
+use crate::router_name::RouterName;
 
 /// Most addresses that an advert can hold (RFC 9568 §5.2.5).
 const ADDRESSES_MAX: usize = 255;
@@ -131,7 +130,7 @@ impl RouterOptions {
     /// What the router will be called, as far as that has been said.
     pub fn name(&self) -> Option<String> {
         let family = self.addresses.first().map_or(Family::Ipv4, VirtualAddress::family);
-        Some(RouterName { interface: self.interface.as_deref()?, vrid: self.vrid?, family }.to_string())
+        Some(RouterName { interface: self.interface.as_deref()?, vrid: self.vrid?.get(), family }.to_string())
     }
 
     /// The router that was meant.

@@ -7,17 +7,22 @@ pub mod server;
 use serde::{Deserialize, Serialize};
 
 use crate::report::{EventReport, RouterReport};
+use crate::router_name::RouterName;
 
 /// Longest request in octets.
 const LONGEST_REQUEST: u64 = 4096;
 
 /// Which routers are meant: those that match all that is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Selector {
     /// On this interface.
     pub interface: Option<String>,
     /// With this VRID.
     pub vrid: Option<u8>,
+    /// With one of these names, as [`RouterName`] prints them; any if there is none here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routers: Vec<String>,
 }
 
 /// What a client asks.
@@ -71,9 +76,15 @@ pub enum Reply {
 
 impl Selector {
     /// Whether a router is meant.
-    pub fn matches(&self, interface: &str, vrid: u8) -> bool {
-        self.interface.as_deref().is_none_or(|wanted| wanted == interface)
-            && self.vrid.is_none_or(|wanted| wanted == vrid)
+    pub fn matches(&self, router: &RouterName<'_>) -> bool {
+        self.interface.as_deref().is_none_or(|wanted| wanted == router.interface)
+            && self.vrid.is_none_or(|wanted| wanted == router.vrid)
+            && (self.routers.is_empty() || self.routers.contains(&router.to_string()))
+    }
+
+    /// That router alone.
+    pub fn one(router: &RouterName<'_>) -> Self {
+        Self { routers: vec![router.to_string()], ..Self::default() }
     }
 }
 
@@ -84,7 +95,7 @@ mod tests {
     #[test]
     fn a_request_is_one_line_that_reads_back() {
         let request = Request::Change {
-            selector: Selector { interface: Some("eth0".into()), vrid: None },
+            selector: Selector { interface: Some("eth0".into()), ..Selector::default() },
             change: Change::Reduce,
         };
         let line = serde_json::to_string(&request).expect("can be said");
@@ -94,8 +105,20 @@ mod tests {
 
     #[test]
     fn a_selector_without_a_word_means_all() {
-        assert!(Selector::default().matches("eth0", 51));
-        let one = Selector { interface: Some("eth0".into()), vrid: Some(51) };
-        assert!(one.matches("eth0", 51) && !one.matches("eth0", 52) && !one.matches("eth1", 51));
+        let matches = |selector: &Selector, name| selector.matches(&RouterName::parse(name).expect("is one"));
+        assert!(matches(&Selector::default(), "eth0/51"));
+        let both = Selector { interface: Some("eth0".into()), vrid: Some(51), ..Selector::default() };
+        assert!(matches(&both, "eth0/51") && matches(&both, "eth0/51-ipv6"));
+        assert!(!matches(&both, "eth0/52") && !matches(&both, "eth1/51"));
+        let one = Selector::one(&RouterName::parse("eth0/51-ipv6").expect("is one"));
+        assert!(matches(&one, "eth0/51-ipv6") && !matches(&one, "eth0/51"));
+    }
+
+    #[test]
+    fn a_selector_with_a_word_that_is_not_understood_means_none_rather_than_all() {
+        let line = r#"{"request":"change","change":"backup","selector":{"colour":"red"}}"#;
+        assert!(serde_json::from_str::<Request>(line).is_err());
+        let line = r#"{"request":"state","interface":"eth0","vrid":null}"#;
+        assert!(serde_json::from_str::<Request>(line).is_ok());
     }
 }

@@ -142,7 +142,7 @@ async fn stream(
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Some(event) if selector.matches(&event.interface, event.vrid) => {
+                Some(event) if selector.matches(&event.name()) => {
                     say(client, &Reply::Event(Rc::unwrap_or_clone(event))).await?;
                 }
                 Some(_) => {}

@@ -115,7 +115,7 @@ impl Daemon {
 
     fn chosen(&self, selector: &Selector) -> Vec<RouterId> {
         self.present()
-            .filter(|(_, router)| selector.matches(&router.config.interface, router.config.vrid.get()))
+            .filter(|(_, router)| selector.matches(&router.config.name()))
             .map(|(id, _)| id)
             .collect()
     }

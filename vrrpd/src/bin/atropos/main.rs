@@ -16,6 +16,7 @@ use vrrpd::control::{Change, Reply, Request, Selector, client};
 use vrrpd::printable::printable;
 use vrrpd::render;
 use vrrpd::report::{RouterReport, SilentReport};
+use vrrpd::router_name::{self, RouterName};
 use vrrpd::rundir;
 
 /// Shows and changes the state of the virtual routers of this machine. It requires to be run as root.
@@ -24,9 +25,9 @@ use vrrpd::rundir;
     name = "atropos",
     version,
     arg_required_else_help = true,
-    override_usage = "atropos --state [--json | --watch] [-i IF] [-v VRID] [-f DIR]\n       \
-        atropos --backup | --master | --reduce | --increase [-i IF] [-v VRID] [-f DIR]\n       \
-        atropos --stats | --events | --watch [-i IF] [-v VRID] [-f DIR]",
+    override_usage = "atropos --state [--json | --watch] [ROUTER... | -i IF -v VRID] [-f DIR]\n       \
+        atropos --backup | --master | --reduce | --increase [ROUTER... | -i IF -v VRID] [-f DIR]\n       \
+        atropos --stats | --events | --watch [ROUTER... | -i IF -v VRID] [-f DIR]",
     group = ArgGroup::new("what").required(true).multiple(true)
         .args(["state", "backup", "master", "reduce", "increase", "stats", "events", "watch"]),
     after_help = "Exit codes: 0 every chosen router answered, 1 not every one did, 2 usage, 3 there is none. \
@@ -39,6 +40,10 @@ struct Cli {
     /// Watch the state live; also with --state
     #[arg(long, conflicts_with_all = ["backup", "master", "reduce", "increase", "stats", "events"])]
     watch: bool,
+
+    /// Only these routers, by the names that --state shows: eth0/51, or eth0/51-ipv6
+    #[arg(value_name = "ROUTER", value_parser = router_name, conflicts_with_all = ["interface", "vrid"])]
+    routers: Vec<String>,
 
     /// Only the routers on this interface
     #[arg(short = 'i', value_name = "IF")]
@@ -96,7 +101,7 @@ const NONE: u8 = 3;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let dir = cli.directory.clone().unwrap_or_else(default_directory);
-    let selector = Selector { interface: cli.interface.clone(), vrid: cli.vrid };
+    let selector = cli.selector();
     if cli.watch && cli.json {
         eprintln!("atropos: --json: --watch is for people; --events prints JSON as it happens");
         return ExitCode::from(USAGE);
@@ -117,8 +122,8 @@ fn main() -> ExitCode {
             return ExitCode::from(NOT_EVERY_ONE);
         }
     };
-    let code = if cli.action.events { follow(&sockets, &selector) } else { ask(&cli, &sockets, selector) };
-    if code == NONE {
+    let code = if cli.action.events { follow(&cli, &sockets) } else { ask(&cli, &sockets) };
+    if code == NONE && cli.routers.is_empty() {
         let is_anybody_there = client::sockets(&dir).is_ok_and(|all| !all.is_empty());
         // Nothing was found in its place either.
         let usual = cli.directory.as_deref().unwrap_or(Path::new(rundir::DEFAULT));
@@ -132,6 +137,54 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// A router's name in the one way to write it.
+fn router_name(text: &str) -> Result<String, String> {
+    RouterName::parse(text).map(|name| name.to_string())
+}
+
+impl Cli {
+    /// Which routers are meant.
+    fn selector(&self) -> Selector {
+        Selector { interface: self.interface.clone(), vrid: self.vrid, routers: self.routers.clone() }
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.directory.clone().unwrap_or_else(default_directory)
+    }
+
+    /// Complains of each router that was named and is none of those found, nor perhaps of a daemon that is silent. Returns
+    /// whether there is one.
+    fn complain_of_unknown(&self, found: &[String], silent: &[&Path]) -> bool {
+        let is_unknown = |name: &&String| {
+            let may_be_there = |name| silent.iter().any(|socket| may_serve(socket, &Selector::one(&name)));
+            !found.contains(*name) && !RouterName::parse(name).is_ok_and(may_be_there)
+        };
+        let unknown: Vec<_> = self.routers.iter().filter(is_unknown).collect();
+        if unknown.is_empty() {
+            return false;
+        }
+        // A daemon that is silent has been complained of.
+        let sockets = client::sockets(&self.directory()).unwrap_or_default();
+        let others = sockets.iter().filter(|socket| !silent.contains(&socket.as_path()));
+        let known: Vec<_> =
+            others.filter_map(|socket| names_at(socket, Selector::default())).flatten().collect();
+        for name in unknown {
+            eprintln!("atropos: {}", router_name::unknown(name, &known));
+        }
+        true
+    }
+}
+
+/// The names of the routers of a daemon that match; `None` if it does not answer.
+fn names_at(socket: &Path, selector: Selector) -> Option<Vec<String>> {
+    match client::ask(socket, &Request::State(selector)) {
+        Ok(Reply::State { routers }) => {
+            Some(routers.iter().map(|router| router.name().to_string()).collect())
+        }
+        Ok(Reply::Error { .. } | Reply::Event(_)) | Err(_) => None,
+    }
+}
+
 /// Where a daemon without `-f` is, or would be: not in a directory that is a link to another one, as `/var/run` mostly is.
 fn default_directory() -> PathBuf {
     let [default, fallback] = [rundir::DEFAULT, rundir::FALLBACK].map(PathBuf::from);
@@ -140,8 +193,8 @@ fn default_directory() -> PathBuf {
 }
 
 /// Asks every daemon, prints what the routers say, and tells how the command ends.
-fn ask(cli: &Cli, sockets: &[PathBuf], selector: Selector) -> u8 {
-    let action = &cli.action;
+fn ask(cli: &Cli, sockets: &[PathBuf]) -> u8 {
+    let (action, selector) = (&cli.action, cli.selector());
     let changes = [
         (action.backup, Change::Backup),
         (action.master, Change::Master),
@@ -181,7 +234,11 @@ fn ask(cli: &Cli, sockets: &[PathBuf], selector: Selector) -> u8 {
     };
     // Whoever closed the pipe has read enough.
     let _ = io::stdout().write_all(text.as_bytes());
-    match (!silent.is_empty(), routers.is_empty()) {
+    let of_silent = unanswered.iter().map(SilentReport::name);
+    let found: Vec<_> =
+        routers.iter().map(RouterReport::name).chain(of_silent).map(|name| name.to_string()).collect();
+    let has_unknown = cli.complain_of_unknown(&found, &silent);
+    match (!silent.is_empty() || has_unknown && !routers.is_empty(), routers.is_empty()) {
         (true, _) => NOT_EVERY_ONE,
         (false, true) => NONE,
         (false, false) => 0,
@@ -190,11 +247,11 @@ fn ask(cli: &Cli, sockets: &[PathBuf], selector: Selector) -> u8 {
 
 /// Adds what the kernel says to each router that it handles, and returns those whose daemon is one of the silent ones.
 fn ask_kernel(routers: &mut [RouterReport], silent: &[&Path], cli: &Cli) -> Vec<SilentReport> {
-    let chosen = Selector { interface: cli.interface.clone(), vrid: cli.vrid };
+    let chosen = cli.selector();
     let complain = |reason: &str| eprintln!("atropos: {}", printable(reason));
     let unknown = survey::join_kernel(routers.iter_mut(), &chosen, complain);
     let of_the_silent = |router: &SilentReport| {
-        let this = Selector { interface: Some(router.interface.clone()), vrid: Some(router.vrid) };
+        let this = Selector::one(&router.name());
         silent.iter().any(|socket| may_serve(socket, &this))
     };
     unknown.into_iter().filter(of_the_silent).collect()
@@ -209,13 +266,22 @@ fn json(routers: &[RouterReport], silent: &[SilentReport]) -> String {
 }
 
 /// Prints the transitions of every daemon until all have ended.
-fn follow(sockets: &[PathBuf], selector: &Selector) -> u8 {
+fn follow(cli: &Cli, sockets: &[PathBuf]) -> u8 {
+    let selector = &cli.selector();
+    let has_unknown = !cli.routers.is_empty() && {
+        let asked = || sockets.iter().map(|socket| (socket.as_path(), names_at(socket, selector.clone())));
+        let (answered, silent): (Vec<_>, Vec<_>) = asked().partition(|(_, names)| names.is_some());
+        let found: Vec<_> = answered.into_iter().filter_map(|(_, names)| names).flatten().collect();
+        let silent: Vec<_> = silent.into_iter().map(|(socket, _)| socket).collect();
+        cli.complain_of_unknown(&found, &silent)
+    };
     let codes: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> =
             sockets.iter().map(|socket| scope.spawn(|| follow_one(socket, selector))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap_or(NOT_EVERY_ONE)).collect()
     });
-    match (codes.contains(&NOT_EVERY_ONE), codes.contains(&0)) {
+    let is_one_missing = codes.contains(&NOT_EVERY_ONE) || has_unknown && codes.contains(&0);
+    match (is_one_missing, codes.contains(&0)) {
         (true, _) => NOT_EVERY_ONE,
         (false, true) => 0,
         (false, false) => NONE,

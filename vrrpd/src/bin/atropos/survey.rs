@@ -8,6 +8,8 @@ use vrrpd::control::{Selector, client};
 use vrrpd::datapath::pins;
 use vrrpd::printable::printable;
 use vrrpd::report::{RouterReport, SilentReport};
+use vrrpd::router_name::RouterName;
+use vrrpd_common::Family;
 
 /// The control sockets of daemons that may have a router that is meant; none where there is no directory.
 pub(crate) fn sockets_for(dir: &Path, selector: &Selector) -> io::Result<Vec<PathBuf>> {
@@ -22,9 +24,12 @@ pub(crate) fn sockets_for(dir: &Path, selector: &Selector) -> io::Result<Vec<Pat
 pub(crate) fn may_serve(socket: &Path, selector: &Selector) -> bool {
     let name = socket.file_stem().unwrap_or_default().to_string_lossy();
     let Some(router) = name.strip_prefix("vrrpd_") else { return true };
-    let router = router.strip_suffix("_ipv6").unwrap_or(router);
+    let (router, family) = match router.strip_suffix("_ipv6") {
+        Some(router) => (router, Family::Ipv6),
+        None => (router, Family::Ipv4),
+    };
     let Some((interface, vrid)) = router.rsplit_once('_') else { return true };
-    vrid.parse().map_or(true, |vrid| selector.matches(interface, vrid))
+    vrid.parse().map_or(true, |vrid| selector.matches(&RouterName { interface, vrid, family }))
 }
 
 /// Why a daemon did not answer.
@@ -59,18 +64,17 @@ pub(crate) fn join_kernel<'a>(
         };
         let mut has_program = None;
         for (family, vrid, mut kernel) in pinned.routers(now) {
-            let interface = printable(&pinned.interface).into_owned();
-            let (vrid, family) = (vrid.get(), family.name().to_owned());
-            let known = routers.iter_mut().find(|router| {
-                router.interface == interface && router.vrid == vrid && router.family == family
-            });
+            let interface = printable(&pinned.interface);
+            let name = RouterName { interface: &interface, vrid: vrid.get(), family };
+            let known = routers.iter_mut().find(|router| router.name() == name);
             if let Some(router) = known {
                 router.kernel = router.datapath.starts_with("xdp").then_some(kernel);
-            } else if chosen.matches(&interface, vrid) {
+            } else if chosen.matches(&name) {
                 if !*has_program.get_or_insert_with(|| pinned.has_program()) {
                     kernel.without_program();
                 }
-                unknown.push(SilentReport { interface, vrid, family, state: None, kernel });
+                let (interface, family) = (interface.into_owned(), family.name().to_owned());
+                unknown.push(SilentReport { interface, vrid: vrid.get(), family, state: None, kernel });
             }
         }
     }

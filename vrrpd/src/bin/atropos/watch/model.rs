@@ -5,12 +5,17 @@ use std::path::{Path, PathBuf};
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use vrrpd::control::{Change, Selector};
-use vrrpd::report::{KernelReport, RouterReport, SilentReport, router_name};
+use vrrpd::report::{KernelReport, RouterReport, SilentReport};
+use vrrpd::router_name::RouterName;
 
 use super::gather::{Answer, News, Survey, Wanted};
 
 /// A router: interface, VRID, family.
 type Key = (String, u8, String);
+
+fn name((interface, vrid, family): &Key) -> RouterName<'_> {
+    RouterName::of_report(interface, *vrid, family)
+}
 
 /// A router as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,11 +61,15 @@ impl Model {
     pub(super) fn new(dir: &Path, chosen: &Selector) -> Self {
         let interface = chosen.interface.as_ref().map(|name| format!("-i {name} "));
         let vrid = chosen.vrid.map(|vrid| format!("-v {vrid} "));
+        let names = (!chosen.routers.is_empty()).then(|| chosen.routers.join(" ") + " ");
         Self {
             rows: BTreeMap::new(),
             selected: None,
             pending: None,
-            scope: [interface, vrid, Some(format!("in {}", dir.display()))].into_iter().flatten().collect(),
+            scope: [interface, vrid, names, Some(format!("in {}", dir.display()))]
+                .into_iter()
+                .flatten()
+                .collect(),
             said: None,
             trouble: None,
             mute: Vec::new(),
@@ -72,7 +81,7 @@ impl Model {
 
     /// The routers in their order, with their names.
     pub(super) fn rows(&self) -> impl ExactSizeIterator<Item = (String, &Row)> {
-        self.rows.iter().map(|((interface, vrid, family), row)| (router_name(interface, *vrid, family), row))
+        self.rows.iter().map(|(key, row)| (name(key).to_string(), row))
     }
 
     /// The place of the chosen one.
@@ -89,11 +98,8 @@ impl Model {
     /// The question that waits for a yes or no.
     pub(super) fn question(&self) -> Option<String> {
         let wanted = self.pending.as_ref()?;
-        let same = |(interface, vrid, _): &&Key| wanted.selector.matches(interface, *vrid);
-        let names: Vec<_> =
-            self.rows.keys().filter(same).map(|(i, v, family)| router_name(i, *v, family)).collect();
         let what = if wanted.change == Change::Backup { "stand back" } else { "take part again" };
-        Some(format!("{}: {what}? y/n", names.join(" and ")))
+        Some(format!("{}: {what}? y/n", wanted.selector.routers.join(" and ")))
     }
 
     /// What else there is to say.
@@ -205,7 +211,7 @@ impl Model {
             self.said = Some(trouble.clone());
             return;
         }
-        let selector = Selector { interface: Some(key.0.clone()), vrid: Some(key.1) };
+        let selector = Selector::one(&name(key));
         self.pending = Some(Wanted { socket: row.socket.clone(), selector, change });
     }
 }

@@ -200,7 +200,7 @@ fn nothing_changes_before_a_yes() {
     }
     for (key, change) in [('b', Change::Backup), ('m', Change::Master)] {
         press(&mut model, KeyCode::Char(key));
-        let selector = Selector { interface: Some("eth0".to_owned()), vrid: Some(52) };
+        let selector = Selector { routers: vec!["eth0/52".to_owned()], ..Selector::default() };
         let wanted = Wanted { socket: Path::new(DIR).join("vrrpd.sock"), selector, change };
         assert_eq!(press(&mut model, KeyCode::Char('y')), Step::Change(wanted));
     }
@@ -209,11 +209,18 @@ fn nothing_changes_before_a_yes() {
 }
 
 #[test]
-fn question_names_every_router_that_the_change_would_be_for() {
+fn change_is_for_one_router_alone_though_another_family_has_the_same_vrid() {
     let ipv6 = RouterReport { family: "ipv6".to_owned(), ..router(51, "backup") };
     let mut model = model(routers([router(51, "master"), ipv6]));
-    press(&mut model, KeyCode::Char('b'));
-    assert_eq!(model.question().as_deref(), Some("eth0/51 and eth0/51-ipv6: stand back? y/n"));
+    for (key, name) in [(KeyCode::Home, "eth0/51"), (KeyCode::End, "eth0/51-ipv6")] {
+        press(&mut model, key);
+        press(&mut model, KeyCode::Char('b'));
+        assert_eq!(model.question(), Some(format!("{name}: stand back? y/n")));
+        let selector = Selector { routers: vec![name.to_owned()], ..Selector::default() };
+        let socket = Path::new(DIR).join("vrrpd.sock");
+        let wanted = Wanted { socket, selector, change: Change::Backup };
+        assert_eq!(press(&mut model, KeyCode::Char('y')), Step::Change(wanted));
+    }
 }
 
 #[test]
@@ -241,8 +248,10 @@ fn without_colours_states_are_told_apart_all_the_same() {
 
 #[test]
 fn before_anything_is_known_it_says_so() {
-    let mut model =
-        Model::new(Path::new(DIR), &Selector { interface: Some("eth0".to_owned()), vrid: Some(51) });
+    let mut model = Model::new(
+        Path::new(DIR),
+        &Selector { interface: Some("eth0".to_owned()), vrid: Some(51), ..Selector::default() },
+    );
     let lines = drawn(&mut model, 80, 24);
     assert!(lines[0].starts_with("0 virtual routers -i eth0 -v 51 in /run/vrrpd"), "{}", lines[0]);
     assert_eq!(lines[23], "asking");

@@ -1,0 +1,57 @@
+//! The right word for one that was mistyped.
+
+/// Words of a list that are told; behind them only how many more there are.
+const MOST_LISTED: usize = 30;
+
+/// The candidate that was most likely meant: the one with the fewest letters changed, added, left out or exchanged, if these
+/// are no more than a third. Case, `_` and `-` make no difference.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |text: &str| text.to_lowercase().replace('_', "-");
+    let word = plain(word);
+    let most = word.chars().count().max(3) / 3;
+    let distances =
+        candidates.into_iter().map(|candidate| (strsim::osa_distance(&word, &plain(candidate)), candidate));
+    let best = distances.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance);
+    best.map(|(_, candidate)| candidate)
+}
+
+/// `what: a, b, c`, cut off where there are very many; `what: none`.
+pub fn list<'a>(what: &str, words: impl IntoIterator<Item = &'a str>) -> String {
+    let words: Vec<_> = words.into_iter().collect();
+    let told = words.get(..MOST_LISTED).unwrap_or(&words).join(", ");
+    match words.len().saturating_sub(MOST_LISTED) {
+        _ if words.is_empty() => format!("{what}: none"),
+        0 => format!("{what}: {told}"),
+        more => format!("{what}: {told} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_word_is_the_one_with_the_fewest_changes() {
+        let keys = ["interface", "interval", "vrid", "priority", "lower-priority", "up"];
+        for (word, near) in [
+            ("intervall", Some("interval")),
+            ("intreface", Some("interface")),
+            ("VRID", Some("vrid")),
+            ("lower_prioriti", Some("lower-priority")),
+            ("vird", Some("vrid")),
+            ("ip", Some("up")),
+            ("gateway", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, keys), near, "{word}");
+        }
+    }
+
+    #[test]
+    fn long_list_is_cut_off_with_how_many_more_there_are() {
+        let words: Vec<_> = (1..=35).map(|n| n.to_string()).collect();
+        let text = list("numbers", words.iter().map(String::as_str));
+        assert!(text.starts_with("numbers: 1, 2, ") && text.ends_with(", 30 and 5 more"), "{text}");
+        assert_eq!(list("numbers", []), "numbers: none");
+    }
+}
