@@ -119,6 +119,36 @@ fn check_names_file_line_and_column_of_what_is_wrong() {
 }
 
 #[test]
+fn check_tells_every_mistake_at_once_with_its_line_and_the_nearest_right_name() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let finished = check(
+        &a,
+        "[[router]]\ninterfase = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.100\"]\nvmac = \"mcvlan\"\n\
+         auth = \"pw/open-sesame\"\n\n[[router]]\ninterface = \"eth0\"\npriority 150\nvrid = 0\n",
+    );
+    assert_eq!(finished.code, 2, "{finished:?}");
+    let told = finished.stderr.lines().filter(|line| line.contains("vrrpd.toml:"));
+    let places: Vec<_> = told
+        .filter_map(|line| line.split_once("vrrpd.toml:")?.1.split_once(": ").map(|(at, _)| at))
+        .collect();
+    assert_eq!(places, ["10:10", "2:1", "5:8", "6:8", "11:8"], "{}", finished.stderr);
+    for shown in [
+        "2 | interfase = \"eth0\"\n  | ^^^^^^^^^ did you mean interface?\n",
+        "5 | vmac = \"mcvlan\"\n  |        ^^^^^^^^\n",
+        "did you mean macvlan?",
+        "11 | vrid = 0\n   |        ^\n",
+    ] {
+        assert!(finished.stderr.contains(shown), "{shown} is not in: {}", finished.stderr);
+    }
+    assert!(
+        !finished.stderr.contains("sesame") && !finished.stderr.contains('\u{1b}'),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
 fn wrong_file_is_refused_at_start_too() {
     let lab = Lab::new();
     let [a] = lab.hosts();

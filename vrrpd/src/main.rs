@@ -1,6 +1,6 @@
 //! The daemon `vrrpd`.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use clap::Parser;
 use tracing::{error, warn};
 use vrrpd::background::{self, Role};
 use vrrpd::cli::Cli;
-use vrrpd::config::{self, Configuration, GroupConfig, RouterConfig, RouterOptions};
+use vrrpd::config::{self, Configuration, FileError, GroupConfig, OptionError, RouterConfig};
 use vrrpd::daemon::{Daemon, Source};
 use vrrpd::guardian::{Guardian, Part};
 use vrrpd::import;
@@ -48,8 +48,8 @@ fn main() -> ExitCode {
     };
     let (configuration, source) = match configuration(&cli) {
         Ok(found) => found,
-        Err(message) => {
-            say(&message);
+        Err(wrong) => {
+            wrong.tell();
             return ExitCode::from(USAGE);
         }
     };
@@ -131,10 +131,41 @@ fn say(message: &str) {
     let _ = writeln!(io::stderr(), "vrrpd: {}", printable(message));
 }
 
-fn configuration(cli: &Cli) -> Result<(Configuration, Source), String> {
+/// What is wrong with the command line or the file.
+enum Wrong {
+    Usage(String),
+    Options(Vec<OptionError>),
+    File(FileError),
+}
+
+impl Wrong {
+    /// Tells the user.
+    fn tell(&self) {
+        match self {
+            Self::Usage(message) => say(message),
+            Self::Options(errors) => errors.iter().for_each(|error| say(&error.to_string())),
+            Self::File(error) => {
+                let stderr = io::stderr();
+                for mistake in error.shown(stderr.is_terminal()) {
+                    // Each has lines of its own, in which nothing is left to be escaped.
+                    let _ = writeln!(&stderr, "vrrpd: {mistake}");
+                }
+            }
+        }
+    }
+}
+
+impl From<String> for Wrong {
+    fn from(message: String) -> Self {
+        Self::Usage(message)
+    }
+}
+
+fn configuration(cli: &Cli) -> Result<(Configuration, Source), Wrong> {
     let size = cli.group_size()?;
     let Some(path) = &cli.config else {
-        let mut config = cli.router().and_then(RouterOptions::resolve).map_err(|error| error.to_string())?;
+        let options = cli.router().map_err(|error| Wrong::Options(vec![error]))?;
+        let mut config = options.resolve().map_err(Wrong::Options)?;
         for script in [&mut config.up, &mut config.down].into_iter().flatten() {
             *script = absolute(script)?;
         }
@@ -144,14 +175,15 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), String> {
         return Ok((Configuration { routers: vec![config], groups }, Source::CommandLine));
     };
     if size.is_some() {
-        return Err("-M: does not go with --config; in the file, [[group]] says what it is for".to_owned());
+        let message = "-M: does not go with --config; in the file, [[group]] says what it is for";
+        return Err(message.to_owned().into());
     }
     if let Some(flag) = cli.router_option() {
-        return Err(format!("{flag}: does not go with --config; the file says what routers there are"));
+        return Err(format!("{flag}: does not go with --config; the file says what routers there are").into());
     }
     // It is read again after the daemon has left this directory.
     let path = absolute(path)?;
-    Ok((config::load(&path)?, Source::File(path)))
+    Ok((config::load(&path).map_err(Wrong::File)?, Source::File(path)))
 }
 
 /// The user's path for somebody who is elsewhere. Where the user is matters only if it is relative.

@@ -1,17 +1,17 @@
 //! The configuration file: `[[router]]` tables whose keys are the options of a router, `[defaults]` for all of
-//! them, and `[[group]]` for those that are Master together. Every complaint names line and column.
+//! them, and `[[group]]` for those that are Master together. Every mistake is told, with its line and column.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde::de::{Deserializer, SeqAccess, Visitor};
 use thiserror::Error;
-use toml::Spanned;
 
+use super::document::{self, Document, Placed, Setting, Table};
+use super::mistakes::{Complaint, Mistakes};
 use super::together::{Conflict, Together};
-use super::{Configuration, Key, RouterOptions, group};
+use super::{Configuration, Key, RouterConfig, RouterOptions, group};
+use crate::nearest::nearest;
 use crate::script;
 use crate::trust;
 
@@ -21,45 +21,30 @@ pub enum FileError {
     /// It cannot be read, or others than root and we could have written it.
     #[error(transparent)]
     Untrusted(#[from] trust::Distrust),
+    /// Reading it failed.
+    #[error("{}: cannot be read", .0.display())]
+    Unread(PathBuf),
     /// Something in it is wrong.
-    #[error("{path}:{line}:{column}: {message}")]
-    Wrong {
-        /// The file.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// From 1, in characters.
-        column: usize,
-        /// What is wrong and what would be right.
-        message: String,
-    },
+    #[error(transparent)]
+    Wrong(#[from] Mistakes),
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    defaults: Table,
-    #[serde(default)]
-    router: Vec<Spanned<Table>>,
-    #[serde(default)]
-    group: Vec<group::Table>,
-}
+impl FileError {
+    /// A line for each mistake, for logs.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Wrong(mistakes) => mistakes.lines(),
+            Self::Untrusted(_) | Self::Unread(_) => vec![self.to_string()],
+        }
+    }
 
-type Table = BTreeMap<Spanned<String>, Spanned<Setting>>;
-
-/// What a key can be set to. Every scalar is read as the command line would read its text.
-#[derive(Debug)]
-enum Setting {
-    One(String),
-    Many(Vec<Spanned<Self>>),
-}
-
-/// What is wrong, and the octet of the file where.
-#[derive(Debug)]
-pub(super) struct Complaint {
-    pub(super) at: usize,
-    pub(super) message: String,
+    /// Each mistake for people, with its line of the file.
+    pub fn shown(&self, colour: bool) -> Vec<String> {
+        match self {
+            Self::Wrong(mistakes) => mistakes.shown(colour),
+            Self::Untrusted(_) | Self::Unread(_) => self.lines(),
+        }
+    }
 }
 
 /// Reads a file: at least one router, no router twice, and the groups that they form. Looks at the scripts it names.
@@ -76,187 +61,232 @@ pub fn from_octets(octets: &[u8], path: &Path) -> Result<Configuration, FileErro
         Err(error) => {
             let right = octets.get(..error.valid_up_to()).unwrap_or_default();
             let message = "what stands here is no UTF-8, which the file has to be".to_owned();
-            (str::from_utf8(right).unwrap_or_default(), Err(Complaint { at: right.len(), message }))
+            let complaint = Complaint::new(right.len()..right.len(), message);
+            (str::from_utf8(right).unwrap_or_default(), Err(vec![complaint]))
         }
     };
-    parsed.map_err(|Complaint { at, message }| {
-        let (line, column) = place(text, at);
-        FileError::Wrong { path: path.to_owned(), line, column, message }
-    })
+    parsed.map_err(|complaints| Mistakes::new(path, text, complaints).into())
 }
 
 /// `directory` is where scripts are that have no slash in front.
-fn parse(text: &str, directory: &Path) -> Result<Configuration, Complaint> {
-    let file: File = toml::from_str(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        Complaint { at, message: better(text.get(at..).unwrap_or_default(), error.message()) }
-    })?;
-    let (defaults, of_defaults) = options(&file.defaults)?;
-    let mut together = Together::default();
-    let mut routers = Vec::with_capacity(file.router.len());
-    for table in file.router {
-        let (own, places) = options(table.get_ref())?;
-        let here =
-            |key: Option<Key>| key.and_then(|key| places.get(&key)).copied().unwrap_or(table.span().start);
-        let place = |key: Key| of_defaults.get(&key).filter(|_| !places.contains_key(&key)).copied();
-        let said = own.or(&defaults);
+fn parse(text: &str, directory: &Path) -> Result<Configuration, Vec<Complaint>> {
+    let mut complaints = Vec::new();
+    let document = document::read(text, &mut complaints);
+    let mut reader = Reader { directory, complaints, together: Together::default(), wrong: Vec::new() };
+    let routers = reader.routers(&document);
+    let Reader { mut complaints, wrong, .. } = reader;
+    if document.routers.is_empty() && complaints.is_empty() {
+        let message = "no [[router]] in this file; at least one is needed".to_owned();
+        complaints.push(Complaint::new(0..0, message));
+    }
+    let mut routers = routers;
+    let groups = group::form(&document.groups, &mut routers, &wrong, &mut complaints);
+    if complaints.is_empty() { Ok(Configuration { routers, groups }) } else { Err(complaints) }
+}
+
+/// What a table says, and where.
+#[derive(Default)]
+struct Said {
+    options: RouterOptions,
+    places: BTreeMap<Key, Range<usize>>,
+    /// Keys that something is wrong with already.
+    wrong: BTreeSet<Key>,
+    /// Whether it has a key that is none: what seems to be missing may be that one.
+    has_unknown: bool,
+}
+
+struct Reader<'a> {
+    directory: &'a Path,
+    complaints: Vec<Complaint>,
+    together: Together,
+    /// Names of routers with mistakes, as far as they are known.
+    wrong: Vec<String>,
+}
+
+impl Reader<'_> {
+    /// The routers that are right; of the others it is complained.
+    fn routers(&mut self, document: &Document) -> Vec<RouterConfig> {
+        let defaults = document.defaults.as_ref().map(|table| self.options(table)).unwrap_or_default();
+        let mut routers = Vec::with_capacity(document.routers.len());
+        for table in &document.routers {
+            let before = self.complaints.len();
+            let own = self.options(table);
+            let name = own.options.clone().or(&defaults.options).name();
+            match self.router(&own, &defaults, table, document.is_whole) {
+                Some(config) if self.complaints.len() == before => routers.push(config),
+                Some(_) | None => self.wrong.extend(name),
+            }
+        }
+        routers
+    }
+
+    /// The router of a table, as far as it is right by itself. What does not go with others before it, and scripts that cannot
+    /// be run, are complained of.
+    fn router(&mut self, own: &Said, defaults: &Said, table: &Table, is_whole: bool) -> Option<RouterConfig> {
+        let header = || table.span.clone();
+        let place = |key: Key| own.places.get(&key).or_else(|| defaults.places.get(&key)).cloned();
+        let said = own.options.clone().or(&defaults.options);
         let name = said.name();
-        let mut config = said.resolve().map_err(|error| {
-            let router = name.map_or_else(String::new, |name| format!(" (router {name})"));
-            Complaint {
-                at: place(error.key).unwrap_or_else(|| here(Some(error.key))),
-                message: format!("{}: {}{router}", error.key.name(), error.message),
-            }
-        })?;
-        together.add(&config).map_err(|Conflict { key, message }| {
-            let key_name = key.map_or_else(String::new, |key| format!("{}: ", key.name()));
-            Complaint { at: here(key), message: format!("{key_name}{message}") }
-        })?;
-        config.resolve_scripts(directory);
-        for (key, script) in [(Key::Up, &config.up), (Key::Down, &config.down)] {
-            if let Some(path) = script {
-                script::check(path).map_err(|error| Complaint {
-                    at: place(key).unwrap_or_else(|| here(Some(key))),
-                    message: format!("{}: {error}", key.name()),
-                })?;
+        for (key, script) in [(Key::Up, &said.up), (Key::Down, &said.down)] {
+            if let Some(path) = script
+                && let Err(error) = script::check(&self.directory.join(path))
+            {
+                let span = place(key).unwrap_or_else(header);
+                self.complaints.push(Complaint::new(span, format!("{}: {error}", key.name())));
             }
         }
-        routers.push(config);
-    }
-    if routers.is_empty() {
-        return Err(Complaint {
-            at: 0,
-            message: "no [[router]] in this file; at least one is needed".to_owned(),
-        });
-    }
-    let groups = group::form(&file.group, &mut routers)?;
-    Ok(Configuration { routers, groups })
-}
-
-/// What is wrong with this text, in better words where it is a mistake that is made often.
-fn better(text: &str, message: &str) -> String {
-    if text.starts_with("[[defaults]]") {
-        return "write [defaults] with one bracket, since they are there once".to_owned();
-    }
-    let single = ["router", "group"].into_iter().find(|name| text.starts_with(&format!("[{name}]")));
-    single.map_or_else(
-        || message.to_owned(),
-        |name| format!("write [[{name}]] with two brackets, since there can be several"),
-    )
-}
-
-/// The options of a table and where each stands.
-fn options(table: &Table) -> Result<(RouterOptions, BTreeMap<Key, usize>), Complaint> {
-    let mut options = RouterOptions::default();
-    let mut places = BTreeMap::new();
-    for (name, setting) in table {
-        let key = Key::named(name.get_ref()).ok_or_else(|| Complaint {
-            at: name.span().start,
-            message: format!("unknown key {:?}; a router has {}", name.get_ref(), key_names()),
-        })?;
-        if places.insert(key, setting.span().start).is_some() {
-            let other = table.keys().filter(|name| Key::named(name.get_ref()) == Some(key));
-            return Err(Complaint {
-                at: other.map(|name| name.span().start).max().unwrap_or_default(),
-                message: format!("{} is there twice, once with an underscore", key.name()),
-            });
-        }
-        let mut set = |text: &str, at: usize| {
-            options
-                .set(key, text)
-                .map_err(|message| Complaint { at, message: format!("{}: {message}", key.name()) })
+        let mut config = match said.resolve() {
+            Ok(config) => config,
+            Err(errors) => {
+                let router = name.map_or_else(String::new, |name| format!(" (router {name})"));
+                for error in errors {
+                    let is_there = place(error.key).is_some();
+                    let is_told = own.wrong.contains(&error.key) || defaults.wrong.contains(&error.key);
+                    if is_told || !is_there && (own.has_unknown || !is_whole) {
+                        continue;
+                    }
+                    let span = place(error.key).unwrap_or_else(header);
+                    let message = format!("{}: {}{router}", error.key.name(), error.message);
+                    self.complaints.push(Complaint::new(span, message));
+                }
+                return None;
+            }
         };
-        match (setting.get_ref(), key) {
-            (Setting::One(text), _) => set(text, setting.span().start)?,
+        if let Err(Conflict { key, message }) = self.together.add(&config) {
+            let span = key.and_then(|key| own.places.get(&key)).cloned().unwrap_or_else(header);
+            let key = key.map_or_else(String::new, |key| format!("{}: ", key.name()));
+            self.complaints.push(Complaint::new(span, format!("{key}{message}")));
+        }
+        config.resolve_scripts(self.directory);
+        Some(config)
+    }
+
+    /// What a table says.
+    fn options(&mut self, table: &Table) -> Said {
+        let mut said = Said::default();
+        for (name, setting) in &table.entries {
+            let Some(key) = Key::named(&name.value) else {
+                let names = Key::ALL.map(Key::name);
+                let message = format!("unknown key {:?}; a router has {}", name.value, names.join(", "));
+                let near = nearest(&name.value, names);
+                self.complaints.push(Complaint::new(name.span.clone(), message).meant(near));
+                said.has_unknown = true;
+                continue;
+            };
+            if said.places.insert(key, setting.span.clone()).is_some() {
+                let message = format!("{} is there twice, once with an underscore", key.name());
+                self.complaints.push(Complaint::new(name.span.clone(), message));
+                continue;
+            }
+            let before = self.complaints.len();
+            self.set(&mut said.options, key, setting);
+            if self.complaints.len() > before {
+                said.wrong.insert(key);
+            }
+        }
+        said
+    }
+
+    /// Sets an option to what the file says.
+    fn set(&mut self, options: &mut RouterOptions, key: Key, setting: &Placed<Setting>) {
+        let mut complain = |span: &Range<usize>, message: String| {
+            self.complaints.push(Complaint::new(span.clone(), format!("{}: {message}", key.name())));
+        };
+        match (&setting.value, key) {
+            (Setting::One(text), _) => {
+                if let Err(message) = options.set(key, text) {
+                    complain(&setting.span, message);
+                }
+            }
             (Setting::Many(settings), Key::Addresses) => {
                 for one in settings {
-                    let Setting::One(text) = one.get_ref() else {
-                        let message = "addresses: a list of texts is wanted, not of lists".to_owned();
-                        return Err(Complaint { at: one.span().start, message });
+                    let Setting::One(text) = &one.value else {
+                        complain(&one.span, "a list of texts is wanted, not of lists".to_owned());
+                        continue;
                     };
-                    set(text, one.span().start)?;
+                    if let Err(message) = options.set(key, text) {
+                        complain(&one.span, message);
+                    }
                 }
             }
-            (Setting::Many(_), _) => {
-                let message = format!("{}: one value is wanted, not a list", key.name());
-                return Err(Complaint { at: setting.span().start, message });
+            (Setting::Many(_), _) => complain(&setting.span, "one value is wanted, not a list".to_owned()),
+            (Setting::Other(kind), _) => {
+                complain(&setting.span, format!("a text, a number, true or false is wanted, not {kind}"));
             }
         }
-    }
-    Ok((options, places))
-}
-
-/// Every key of a router, for a complaint.
-fn key_names() -> String {
-    let mut names = String::new();
-    for key in Key::ALL {
-        if !names.is_empty() {
-            names.push_str(", ");
-        }
-        names.push_str(key.name());
-    }
-    names
-}
-
-/// Line and column of an octet, from 1.
-fn place(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at).unwrap_or(text);
-    let line = before.rfind('\n').map_or(before, |newline| &before[newline + 1..]);
-    (before.matches('\n').count() + 1, line.chars().count() + 1)
-}
-
-impl<'de> Deserialize<'de> for Setting {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Texts;
-        impl<'de> Visitor<'de> for Texts {
-            type Value = Setting;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, a number, true, false or a list of texts")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Setting, E> {
-                Ok(Setting::One(text.to_owned()))
-            }
-
-            fn visit_bool<E>(self, value: bool) -> Result<Setting, E> {
-                Ok(Setting::One(value.to_string()))
-            }
-
-            fn visit_i64<E>(self, value: i64) -> Result<Setting, E> {
-                Ok(Setting::One(value.to_string()))
-            }
-
-            fn visit_f64<E>(self, value: f64) -> Result<Setting, E> {
-                Ok(Setting::One(value.to_string()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Setting, A::Error> {
-                let mut settings = Vec::new();
-                while let Some(setting) = seq.next_element()? {
-                    settings.push(setting);
-                }
-                Ok(Setting::Many(settings))
-            }
-        }
-        deserializer.deserialize_any(Texts)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::mistakes::place;
     use super::*;
     use std::fs;
     use vrrpd_common::{Priority, Version};
 
-    fn parse(text: &str) -> Result<Configuration, Complaint> {
+    fn parse(text: &str) -> Result<Configuration, Vec<Complaint>> {
         super::parse(text, Path::new("/etc/vrrpd"))
     }
 
+    fn complaints(text: &str) -> Vec<(usize, usize, String)> {
+        let placed = |complaint: Complaint| {
+            let (line, column) = place(text, complaint.span.start);
+            (line, column, complaint.message)
+        };
+        parse(text).expect_err("is wrong").into_iter().map(placed).collect()
+    }
+
+    /// The first one.
     fn complaint(text: &str) -> (usize, usize, String) {
-        let complaint = parse(text).expect_err("is wrong");
-        let (line, column) = place(text, complaint.at);
-        (line, column, complaint.message)
+        complaints(text).into_iter().next().expect("there is one")
+    }
+
+    #[test]
+    fn every_mistake_of_a_file_is_told_at_once() {
+        let text = "[defaults]\ninterval = \"x\"\n\n[[router]]\ninterfase = \"eth0\"\nvrid = 256\n\
+            addresses = [\"10.0.0\", \"10.0.0.2/33\"]\n\n[[router]]\ninterface = \"eth0\"\nvrid = 5\n\
+            priority = 0\nup = \"/nonexistent\"\n\n[[router]]\ninterface = \"eth1\"\nvrid = 7\n\
+            addresses = [\"10.0.0.7\"]\nup = \"/nonexistent\"\nscript-timeout = 5\n\n[[group]]\nname = \"edge\"\n\
+            members = [\"eth1/7\", \"eth0/5\", \"eth2/7\"]\nsize = 3\n\n[[gruop]]\n";
+        let places = complaints(text);
+        let found: Vec<_> = places.iter().map(|(line, column, _)| (*line, *column)).collect();
+        let wanted = [
+            (27, 3),
+            (2, 12),
+            (5, 1),
+            (6, 8),
+            (7, 14),
+            (7, 24),
+            (12, 12),
+            (13, 6),
+            (9, 1),
+            (19, 6),
+            (25, 1),
+            (24, 32),
+        ];
+        assert_eq!(found, wanted, "{places:#?}");
+    }
+
+    #[test]
+    fn what_is_no_toml_does_not_hide_what_else_is_wrong() {
+        let text = format!("{}priority 150\n{}", router("eth0", 5, ""), router("eth0", 6, "intervall = 1\n"));
+        let found = complaints(&text);
+        assert_eq!(found.len(), 2, "{found:#?}");
+        assert_eq!((found[0].0, found[1].0, found[1].1), (6, 12, 1), "{found:#?}");
+        // What is not closed takes the lines below along, and is told once.
+        for open in
+            ["addresses = [\"10.0.0.1\"", "addresses = [\n  \"10.0.0.1\",\n  10.0.0.2,\n]", "up = \"a"]
+        {
+            let text = format!(
+                "[[router]]\n{open}\npriority = 150\nvmac = \"none\"\n{}",
+                router("eth0", 6, "x = 1\n")
+            );
+            let found = complaints(&text);
+            assert!(found.len() <= 2 && found[0].0 <= 4, "{found:#?}");
+            assert!(found.iter().all(|(_, _, message)| !message.contains("is missing")), "{found:#?}");
+        }
+        let found = complaints(&format!("[[router]\nvrid = 5\n\n{}", router("eth0", 6, "x = 1\n")));
+        assert_eq!((found.len(), found[0].0, found[1].0), (2, 1, 9), "{found:#?}");
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! Groups: routers that are Master together or not at all.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
-use serde::Deserialize;
-use toml::Spanned;
 use vrrpd_common::group::MAX_MEMBERS;
 
 use super::RouterConfig;
-use super::file::Complaint;
-use crate::router_name;
+use super::document::{Placed, Setting, Table};
+use super::mistakes::Complaint;
+use crate::nearest::nearest;
+use crate::router_name::{self, RouterName};
 
 /// A group, as the user wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,44 +36,91 @@ impl GroupConfig {
 }
 
 /// `[[group]]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Table {
-    name: Spanned<String>,
-    members: Spanned<Vec<Spanned<String>>>,
+#[derive(Default)]
+struct Said<'a> {
+    name: Option<(&'a str, &'a Range<usize>)>,
+    members: Option<(&'a [Placed<Setting>], &'a Range<usize>)>,
 }
 
-/// The groups of these tables; their members are told that they are.
-pub(super) fn form(tables: &[Table], routers: &mut [RouterConfig]) -> Result<Vec<GroupConfig>, Complaint> {
+/// The keys of a group.
+const KEYS: [&str; 2] = ["name", "members"];
+
+/// The groups of these tables; their members are told that they are. `wrong` are names of routers with mistakes of their own.
+/// What cannot be is complained of.
+pub(super) fn form(
+    tables: &[Table],
+    routers: &mut [RouterConfig],
+    wrong: &[String],
+    complaints: &mut Vec<Complaint>,
+) -> Vec<GroupConfig> {
     let mut names = BTreeSet::new();
     let mut groups = Vec::with_capacity(tables.len());
-    for Table { name, members } in tables {
-        if !names.insert(name.get_ref()) {
-            let message = format!("group {:?} is there twice", name.get_ref());
-            return Err(Complaint { at: name.span().start, message });
+    let known: Vec<_> =
+        routers.iter().map(|router| router.name().to_string()).chain(wrong.iter().cloned()).collect();
+    for table in tables {
+        let mut complain = |span: &Range<usize>, message: String| {
+            complaints.push(Complaint::new(span.clone(), message));
+        };
+        let said = read(table, &mut complain);
+        if let Some((name, span)) = said.name
+            && !names.insert(name)
+        {
+            complain(span, format!("group {name:?} is there twice"));
         }
-        let count = members.get_ref().len();
+        let Some((settings, span)) = said.members else { continue };
+        let count = settings.len();
         if !(2..=MAX_MEMBERS).contains(&count) {
-            let message = format!("members: a group has 2 to {MAX_MEMBERS}, this one {count}");
-            return Err(Complaint { at: members.span().start, message });
+            complain(span, format!("members: a group has 2 to {MAX_MEMBERS}, this one {count}"));
         }
-        for member in members.get_ref() {
-            let complaint = |message| Complaint { at: member.span().start, message };
-            let name = member.get_ref();
-            let Some(router) = routers.iter_mut().find(|router| router.name().to_string() == *name) else {
-                let known: Vec<_> = routers.iter().map(|router| router.name().to_string()).collect();
-                return Err(complaint(format!("members: {}", router_name::unknown(name, &known))));
+        let mut members = Vec::with_capacity(count);
+        for member in settings {
+            let Setting::One(text) = &member.value else {
+                complain(&member.span, "members: a list of names is wanted".to_owned());
+                continue;
             };
-            if router.grouped {
-                let message =
-                    format!("members: {name} is a member already; a router is so once, of one group");
-                return Err(complaint(message));
+            // In the one way to write it.
+            let name = RouterName::parse(text).map_or_else(|_| text.clone(), |name| name.to_string());
+            match routers.iter_mut().find(|router| router.name().to_string() == name) {
+                Some(router) if router.grouped => {
+                    let message =
+                        format!("members: {name} is a member already; a router is so once, of one group");
+                    complain(&member.span, message);
+                }
+                Some(router) => router.grouped = true,
+                None if wrong.contains(&name) => {}
+                None => complain(&member.span, format!("members: {}", router_name::unknown(&name, &known))),
             }
-            router.grouped = true;
+            members.push(name);
         }
         let size = u8::try_from(count).unwrap_or(u8::MAX);
-        let members = members.get_ref().iter().map(|member| member.get_ref().clone()).collect();
-        groups.push(GroupConfig { name: Some(name.get_ref().clone()), size, members });
+        groups.extend(said.name.map(|(name, _)| GroupConfig { name: Some(name.to_owned()), size, members }));
     }
-    Ok(groups)
+    groups
+}
+
+/// What a table says of a group.
+fn read<'a>(table: &'a Table, complain: &mut impl FnMut(&Range<usize>, String)) -> Said<'a> {
+    let mut said = Said::default();
+    let mut is_told = false;
+    for (key, setting) in &table.entries {
+        match (key.value.as_str(), &setting.value) {
+            ("name", Setting::One(name)) => said.name = Some((name, &setting.span)),
+            ("members", Setting::Many(members)) => said.members = Some((members, &setting.span)),
+            ("name", _) => complain(&setting.span, "name: a text is wanted".to_owned()),
+            ("members", _) => complain(&setting.span, "members: a list of names is wanted".to_owned()),
+            (other, _) => {
+                let hint =
+                    nearest(other, KEYS).map_or_else(String::new, |near| format!("; did you mean {near}?"));
+                complain(&key.span, format!("unknown key {other:?}; a group has {}{hint}", KEYS.join(", ")));
+                is_told = true;
+            }
+        }
+    }
+    for key in KEYS {
+        let is_there = table.entries.iter().any(|(name, _)| name.value == key);
+        if !is_there && !is_told {
+            complain(&table.span, format!("{key}: is missing; a group has {}", KEYS.join(" and ")));
+        }
+    }
+    said
 }

@@ -4,8 +4,10 @@
 //! and [`RouterOptions::resolve`] makes a [`RouterConfig`] of it, in which nothing has to be checked again.
 
 mod authentication;
+mod document;
 pub mod file;
 mod group;
+mod mistakes;
 mod options;
 mod together;
 pub mod value;
@@ -16,7 +18,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 pub use authentication::Authentication;
+pub use file::FileError;
 pub use group::GroupConfig;
+pub use mistakes::Mistakes;
 pub use options::{Key, OptionError, RouterOptions};
 use serde::{Deserialize, Serialize};
 use vrrpd_common::router::{AnnounceTimes, Config};
@@ -226,10 +230,10 @@ impl Vmac {
 ///
 /// It is read in a thread, and what it says is copied. What thousands of routers are parsed from lies between them in
 /// memory; the allocator gives threads memory of their own, so all of that goes back to the system.
-pub fn load(path: &Path) -> Result<Configuration, String> {
+pub fn load(path: &Path) -> Result<Configuration, FileError> {
     let read = thread::scope(|scope| scope.spawn(|| file::read(path)).join());
-    let read = read.map_err(|_| format!("{}: cannot be read", path.display()))?;
-    Ok(read.map_err(|error| error.to_string())?.clone())
+    let ended = |_| FileError::Unread(path.to_owned());
+    Ok(read.map_err(ended)??.clone())
 }
 
 /// What is to be said of a file that holds a secret and that other users can read.

@@ -102,7 +102,7 @@ impl RouterOptions {
             Key::Vrid => self.vrid = Some(value::vrid(text)?),
             Key::Addresses => self.addresses.push(value::address(text)?),
             Key::Priority => self.priority = Some(value::priority(text)?),
-            Key::Preempt => self.preempt = Some(boolean(text)?),
+            Key::Preempt => self.preempt = Some(value::boolean(text)?),
             Key::Interval => self.interval = Some(value::duration(text)?),
             Key::Protocol => self.protocol = Some(value::version(text)?),
             Key::Auth => self.auth = Some(value::auth(text)?),
@@ -117,12 +117,12 @@ impl RouterOptions {
             Key::GarpDelay => self.garp_delay = Some(value::duration(text)?),
             Key::GarpInterval => self.garp_interval = Some(value::duration(text)?),
             Key::V3Checksum => self.v3_checksum = Some(value::checksum(text)?),
-            Key::AcceptIntervalMismatch => self.accept_interval_mismatch = Some(boolean(text)?),
-            Key::RequireEqualAddresses => self.require_equal_addresses = Some(boolean(text)?),
+            Key::AcceptIntervalMismatch => self.accept_interval_mismatch = Some(value::boolean(text)?),
+            Key::RequireEqualAddresses => self.require_equal_addresses = Some(value::boolean(text)?),
             Key::MagicSource => self.magic_source = Some(value::host(text)?),
             Key::MagicDestination => self.magic_destination = Some(value::host(text)?),
             Key::Xdp => self.xdp = Some(value::xdp(text)?),
-            Key::XdpPass => self.xdp_pass = Some(boolean(text)?),
+            Key::XdpPass => self.xdp_pass = Some(value::boolean(text)?),
         }
         Ok(())
     }
@@ -133,42 +133,57 @@ impl RouterOptions {
         Some(RouterName { interface: self.interface.as_deref()?, vrid: self.vrid?.get(), family }.to_string())
     }
 
-    /// The router that was meant.
-    pub fn resolve(self) -> Result<RouterConfig, OptionError> {
+    /// The router that was meant, or all that is missing or does not go with the rest.
+    pub fn resolve(self) -> Result<RouterConfig, Vec<OptionError>> {
+        let mut faults = Faults::default();
         let interface =
-            self.interface.ok_or_else(|| Key::Interface.error("which interface to run on is missing"))?;
-        let vrid = self.vrid.ok_or_else(|| Key::Vrid.error("the VRID is missing; it is 1 to 255"))?;
+            self.interface.ok_or_else(|| Key::Interface.error("which interface to run on is missing"));
+        let interface = faults.keep(interface);
+        let vrid = self.vrid.ok_or_else(|| Key::Vrid.error("the VRID is missing; it is 1 to 255"));
+        let vrid = faults.keep(vrid);
         let family = self.addresses.first().map(VirtualAddress::family).ok_or_else(|| {
             Key::Addresses.error("at least one virtual address is needed, like 10.16.1.200/24")
-        })?;
-        check_addresses(&self.addresses, family)?;
-        let version = self.protocol.unwrap_or(match family {
-            Family::Ipv4 => Version::V2,
-            Family::Ipv6 => Version::V3,
         });
-        if family == Family::Ipv6 && version == Version::V2 {
-            return Err(Key::Protocol.error("version 2 has no IPv6; use v3 for IPv6 addresses"));
+        let family = faults.keep(family);
+        let version = self.protocol.unwrap_or(match family {
+            Some(Family::Ipv4) | None => Version::V2,
+            Some(Family::Ipv6) => Version::V3,
+        });
+        if let Some(family) = family {
+            faults.keep(check_addresses(&self.addresses, family));
+        }
+        if family == Some(Family::Ipv6) && version == Version::V2 {
+            faults.add(Key::Protocol.error("version 2 has no IPv6; use v3 for IPv6 addresses"));
         }
         let auth = self.auth.unwrap_or(Authentication::None);
         if version == Version::V3 && auth != Authentication::None {
-            return Err(Key::Auth.error("version 3 has no authentication; use none, or protocol v2"));
+            faults.add(Key::Auth.error("version 3 has no authentication; use none, or protocol v2"));
         }
         let interval = match self.interval {
-            None => Interval::DEFAULT,
+            None => Ok(Interval::DEFAULT),
             Some(span) => Interval::from_duration(version, span)
-                .map_err(|error| Key::Interval.error(interval_error(version, error)))?,
+                .map_err(|error| Key::Interval.error(interval_error(version, error))),
         };
+        let interval = faults.keep(interval);
         for (key, span) in [(Key::GarpDelay, self.garp_delay), (Key::GarpInterval, self.garp_interval)] {
             if span.is_some_and(|span| span != Duration::ZERO && span < GARP_SPACING) {
-                return Err(key.error(format!(
+                faults.add(key.error(format!(
                     "addresses are announced no more often than every {GARP_SPACING}; 0: never"
                 )));
             }
         }
         let nonzero = |span: Duration| (span != Duration::ZERO).then_some(span);
         let script_timeout = nonzero(self.script_timeout.unwrap_or(SCRIPT_TIMEOUT))
-            .ok_or_else(|| Key::ScriptTimeout.error("a script needs some time to run; 0 is not possible"))?;
-        let magic = magic(self.magic_source, self.magic_destination, family)?;
+            .ok_or_else(|| Key::ScriptTimeout.error("a script needs some time to run; 0 is not possible"));
+        let script_timeout = faults.keep(script_timeout);
+        let magic = family.and_then(|family| {
+            faults.keep(magic(self.magic_source, self.magic_destination, family)).flatten()
+        });
+        let (Some(interface), Some(vrid), Some(family), Some(interval), Some(script_timeout), true) =
+            (interface, vrid, family, interval, script_timeout, faults.0.is_empty())
+        else {
+            return Err(faults.0);
+        };
         Ok(RouterConfig {
             interface,
             vrid,
@@ -236,6 +251,21 @@ impl RouterOptions {
     }
 }
 
+/// What is wrong with a router, in the order in which it was found.
+#[derive(Default)]
+struct Faults(Vec<OptionError>);
+
+impl Faults {
+    fn add(&mut self, error: OptionError) {
+        self.0.push(error);
+    }
+
+    /// The value that is right, for what follows from it.
+    fn keep<T>(&mut self, result: Result<T, OptionError>) -> Option<T> {
+        result.map_err(|error| self.add(error)).ok()
+    }
+}
+
 fn interval_error(version: Version, error: IntervalError) -> String {
     match (error, version) {
         (IntervalError::Zero, Version::V2) => "0 is no interval; one is 1 to 255 seconds".to_owned(),
@@ -293,10 +323,6 @@ fn magic(
         }
     }
     Ok(Some(Magic { source, destination }))
-}
-
-fn boolean(text: &str) -> value::Parsed<bool> {
-    text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
 }
 
 impl Key {
@@ -424,7 +450,19 @@ mod tests {
     fn key_at_fault(words: &[(Key, &str)]) -> Key {
         let mut all = vec![(Key::Interface, "eth0"), (Key::Vrid, "51")];
         all.extend(words);
-        options(&all).resolve().expect_err("cannot work").key
+        let faults = options(&all).resolve().expect_err("cannot work");
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        faults[0].key
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let faults = options(&[(Key::Interval, "0.5"), (Key::ScriptTimeout, "0"), (Key::GarpDelay, "1ms")]);
+        let keys: Vec<_> =
+            faults.resolve().expect_err("cannot work").into_iter().map(|error| error.key).collect();
+        let missing = [Key::Interface, Key::Vrid, Key::Addresses];
+        assert_eq!(keys[..3], missing);
+        assert_eq!(keys[3..], [Key::Interval, Key::GarpDelay, Key::ScriptTimeout]);
     }
 
     #[test]

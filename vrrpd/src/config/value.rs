@@ -11,6 +11,7 @@ use vrrpd_common::{Duration, Priority, Version, Vrid};
 
 use super::{Authentication, VirtualAddress, Vmac, VmacFallback, Xdp};
 use crate::association::Key;
+use crate::nearest::nearest;
 
 /// The result of reading a value; the error is a sentence without the option's name.
 pub type Parsed<T> = Result<T, String>;
@@ -116,9 +117,9 @@ fn decimal_seconds(text: &str) -> Option<Duration> {
 /// `v2`, `v3`; the bare number as well.
 pub fn version(text: &str) -> Parsed<Version> {
     match text {
-        "v2" | "2" => Ok(Version::V2),
-        "v3" | "3" => Ok(Version::V3),
-        _ => Err(format!("{text:?} is no protocol version; one is v2 or v3")),
+        "2" => Ok(Version::V2),
+        "3" => Ok(Version::V3),
+        _ => choice(text, "protocol version", &[("v2", Version::V2), ("v3", Version::V3)]),
     }
 }
 
@@ -163,45 +164,44 @@ fn key(text: &str) -> Parsed<Key> {
 
 /// `pseudo-header`, `message`.
 pub fn checksum(text: &str) -> Parsed<ChecksumStyle> {
-    match text {
-        "pseudo-header" => Ok(ChecksumStyle::WithPseudoHeader),
-        "message" => Ok(ChecksumStyle::MessageOnly),
-        _ => Err(format!("{text:?} is no way to compute the checksum; one is pseudo-header or message")),
-    }
+    let styles =
+        [("pseudo-header", ChecksumStyle::WithPseudoHeader), ("message", ChecksumStyle::MessageOnly)];
+    choice(text, "way to compute the checksum", &styles)
 }
 
 /// `auto`, `native`, `generic`, `off`.
 pub fn xdp(text: &str) -> Parsed<Xdp> {
-    match text {
-        "off" => Ok(Xdp::Off),
-        "auto" => Ok(Xdp::Auto),
-        "native" => Ok(Xdp::Native),
-        "generic" => Ok(Xdp::Generic),
-        _ => Err(format!("{text:?} is no way to use XDP; one is auto, native, generic or off")),
-    }
+    let modes = [("auto", Xdp::Auto), ("native", Xdp::Native), ("generic", Xdp::Generic), ("off", Xdp::Off)];
+    choice(text, "way to use XDP", &modes)
 }
 
 /// `interface`, `macvlan`, `none`.
 pub fn vmac(text: &str) -> Parsed<Vmac> {
-    match text {
-        "interface" => Ok(Vmac::Interface),
-        "macvlan" => Ok(Vmac::Macvlan),
-        "none" => Ok(Vmac::None),
-        _ => Err(format!(
-            "{text:?} is no way to have a virtual MAC address; one is interface, macvlan or none"
-        )),
-    }
+    let modes = [Vmac::Interface, Vmac::Macvlan, Vmac::None].map(|mode| (mode.name(), mode));
+    choice(text, "way to have a virtual MAC address", &modes)
 }
 
 /// `none`, `refuse`.
 pub fn vmac_fallback(text: &str) -> Parsed<VmacFallback> {
-    match text {
-        "none" => Ok(VmacFallback::None),
-        "refuse" => Ok(VmacFallback::Refuse),
-        _ => {
-            Err(format!("{text:?} says not what to do without a virtual MAC address; one is none or refuse"))
-        }
+    let ways = [("none", VmacFallback::None), ("refuse", VmacFallback::Refuse)];
+    choice(text, "way to do without a virtual MAC address", &ways)
+}
+
+/// One of a few words, or which there are and the nearest of them.
+fn choice<T: Copy>(text: &str, what: &str, choices: &[(&str, T)]) -> Parsed<T> {
+    if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
+        return Ok(*value);
     }
+    let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+    let near = nearest(text, words.iter().copied());
+    let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+    let (last, others) = words.split_last().unwrap_or((&"", &[]));
+    Err(format!("{text:?} is no {what}; one is {} or {last}{hint}", others.join(", ")))
+}
+
+/// true or false.
+pub fn boolean(text: &str) -> Parsed<bool> {
+    text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
 }
 
 /// The path of a script.
@@ -308,6 +308,14 @@ mod tests {
             let message = auth(text).expect_err("is wrong");
             assert!(!message.contains("hush") && !message.contains("c0c0"), "{message}");
         }
+    }
+
+    #[test]
+    fn mistyped_word_is_answered_with_the_nearest_one_and_all_that_there_are() {
+        let message = vmac("mcvlan").expect_err("is wrong");
+        assert!(message.ends_with("one is interface, macvlan or none; did you mean macvlan?"), "{message}");
+        assert!(!vmac("bridge").expect_err("is wrong").contains("did you mean"));
+        assert!(xdp("Natve").expect_err("is wrong").contains("did you mean native?"));
     }
 
     #[test]

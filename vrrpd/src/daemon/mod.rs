@@ -130,7 +130,7 @@ enum Wake {
     Report(Report),
     Command(Command),
     Signal(Signal),
-    Reloaded(Result<Configuration, String>),
+    Reloaded(Result<Configuration, Vec<String>>),
     Aside(LinkId, Aside),
 }
 

@@ -35,7 +35,7 @@ use crate::limits;
 pub(super) struct Reload {
     /// The file; `None`: the routers are on the command line.
     pub(super) file: Option<PathBuf>,
-    reading: Option<JoinHandle<Result<Configuration, String>>>,
+    reading: Option<JoinHandle<Result<Configuration, Vec<String>>>>,
     /// It has been asked for again while it was read.
     again: bool,
     /// Read, and not looked at yet.
@@ -87,11 +87,11 @@ impl Reload {
     }
 
     /// The file as it is now, once it has been asked for and read.
-    pub(super) async fn read(&mut self) -> Result<Configuration, String> {
+    pub(super) async fn read(&mut self) -> Result<Configuration, Vec<String>> {
         let Some(reading) = &mut self.reading else { return std::future::pending().await };
         let read = reading.await;
         self.reading = None;
-        read.map_err(|error| error.to_string())?
+        read.map_err(|error| vec![error.to_string()])?
     }
 }
 
@@ -111,25 +111,29 @@ impl Daemon {
         let lane = self.lanes.configuration.clone();
         let what = format!("reading {}", file.display());
         let job = move || {
-            let configuration = config::load(&file)?;
+            let configuration = config::load(&file).map_err(|error| error.lines())?;
             if let Some(warning) = config::exposed_secret(&file, &configuration) {
                 warn!("{warning}");
             }
             Ok(configuration)
         };
         self.reload.reading = Some(tokio::task::spawn_local(async move {
-            lane.run(what, job).await.map_err(|error| error.to_string()).flatten()
+            lane.run(what, job).await.map_err(|error| vec![error.to_string()]).flatten()
         }));
     }
 
     /// Takes what was read for the configuration to come.
-    pub(super) fn reloaded(&mut self, read: Result<Configuration, String>) {
+    pub(super) fn reloaded(&mut self, read: Result<Configuration, Vec<String>>) {
         if std::mem::take(&mut self.reload.again) {
             return self.reload();
         }
         match read {
             Ok(configuration) => self.reload.read = Some(configuration),
-            Err(message) => error!(reason = message, "SIGHUP: the configuration stays as it was"),
+            Err(mistakes) => {
+                for reason in mistakes {
+                    error!(reason, "SIGHUP: the configuration stays as it was");
+                }
+            }
         }
     }
 

@@ -1,0 +1,196 @@
+//! The TOML of a configuration file, with the place of each key and value. What is no TOML is complained of, and the rest is
+//! read all the same.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::mistakes::Complaint;
+use crate::nearest::nearest;
+
+/// Something with its place in the file, in octets.
+#[derive(Clone, Debug)]
+pub(super) struct Placed<T> {
+    pub(super) value: T,
+    pub(super) span: Range<usize>,
+}
+
+/// What a key is set to. Every scalar is as the command line would write it.
+#[derive(Clone, Debug)]
+pub(super) enum Setting {
+    One(String),
+    Many(Vec<Placed<Self>>),
+    /// Something that no key can be set to, by its name in TOML.
+    Other(&'static str),
+}
+
+/// A table, its keys in the order of the file.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    pub(super) entries: Vec<(Placed<String>, Placed<Setting>)>,
+    pub(super) span: Range<usize>,
+}
+
+/// The tables of a file.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    pub(super) defaults: Option<Table>,
+    pub(super) routers: Vec<Table>,
+    pub(super) groups: Vec<Table>,
+    /// Whether all of it was TOML. Otherwise what seems to be missing may be there.
+    pub(super) is_whole: bool,
+}
+
+/// After so many places that are no TOML no more are looked for.
+const MOST_ERRORS: usize = 50;
+
+/// Table headers that a file can have.
+const TABLES: [&str; 3] = ["defaults", "router", "group"];
+
+/// Reads a text, and complains of what has no place in it.
+pub(super) fn read(text: &str, complaints: &mut Vec<Complaint>) -> Document {
+    let before = complaints.len();
+    let Some(toml) = only_toml(text, complaints) else { return Document::default() };
+    let (tree, _) = DeTable::parse_recoverable(&toml);
+    let mut document = Document { is_whole: complaints.len() == before, ..Document::default() };
+    let mut entries: Vec<_> = tree.get_ref().iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    for (name, value) in entries {
+        let (span, header) = (name.span(), &**name.get_ref());
+        match (header, value.get_ref()) {
+            ("defaults", DeValue::Table(table)) => document.defaults = Some(read_table(table, value.span())),
+            ("router", DeValue::Array(tables)) => document.routers = read_tables(tables, complaints),
+            ("group", DeValue::Array(tables)) => document.groups = read_tables(tables, complaints),
+            ("defaults", _) => {
+                let message = "write [defaults] with one bracket, since they are there once";
+                complaints.push(Complaint::new(header_span(text, span), message.to_owned()));
+            }
+            ("router" | "group", _) => {
+                let message = format!("write [[{header}]] with two brackets, since there can be several");
+                complaints.push(Complaint::new(header_span(text, span), message));
+            }
+            _ => {
+                let message = format!("unknown table or key {header:?}; a file has {}", TABLES.join(", "));
+                complaints.push(Complaint::new(span, message).meant(nearest(header, TABLES)));
+            }
+        }
+    }
+    document
+}
+
+/// The text with blanks in the place of what is no TOML, which is complained of, so that the rest can be read and keeps its
+/// places: of a line, of a value from its key on, of a header with all that belongs to it. `None` if that does not help.
+fn only_toml<'a>(text: &'a str, complaints: &mut Vec<Complaint>) -> Option<Cow<'a, str>> {
+    let mut toml = Cow::Borrowed(text);
+    // Where the last one ended. What follows at once is the rest of it.
+    let mut last = None;
+    for _ in 0..MOST_ERRORS {
+        let (_, errors) = DeTable::parse_recoverable(&toml);
+        let Some(error) = errors.into_iter().min_by_key(|error| error.span().map_or(0, |span| span.start))
+        else {
+            return Some(toml);
+        };
+        let span = error.span().unwrap_or_default();
+        let wrong = wrong_lines(&toml, span.start, error.message());
+        let is_rest = last == Some(wrong.start) && !toml[wrong.clone()].contains('=');
+        if !is_rest {
+            complaints.push(Complaint::new(span, error.message().to_owned()));
+        }
+        let blank: String =
+            toml[wrong.clone()].bytes().map(|octet| if octet == b'\n' { '\n' } else { ' ' }).collect();
+        if blank == toml[wrong.clone()] {
+            return None;
+        }
+        last = Some(wrong.end + 1);
+        toml.to_mut().replace_range(wrong, &blank);
+    }
+    None
+}
+
+/// The lines that an error at an octet is in.
+fn wrong_lines(text: &str, at: usize, message: &str) -> Range<usize> {
+    let begin = |at: usize| text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let end = |from: usize| text[from..].find('\n').map_or(text.len(), |newline| from + newline);
+    let mut from = begin(text.floor_char_boundary(at));
+    let mut to = end(from);
+    let line = &text[from..to];
+    let has_key = line.contains('=');
+    if line.trim_start().starts_with('[') && !has_key {
+        while to < text.len() && !text[to + 1..].trim_start_matches([' ', '\t']).starts_with('[') {
+            to = end(to + 1);
+        }
+    } else if (!has_key || message.contains("array"))
+        && let Some(above) = text[..from].rfind('=')
+    {
+        // In a list that began above, and perhaps should have ended there.
+        if has_key {
+            to = from.saturating_sub(1);
+        }
+        from = begin(above);
+    }
+    from..to
+}
+
+/// From the brackets in front of a name, where there are some.
+fn header_span(text: &str, name: Range<usize>) -> Range<usize> {
+    let before = text.get(..name.start).unwrap_or_default();
+    before.trim_end_matches(['[', ' ', '\t']).len()..name.end
+}
+
+fn read_tables(tables: &[Spanned<DeValue<'_>>], complaints: &mut Vec<Complaint>) -> Vec<Table> {
+    let mut read = Vec::with_capacity(tables.len());
+    for table in tables {
+        match table.get_ref() {
+            DeValue::Table(entries) => read.push(read_table(entries, table.span())),
+            other => {
+                let message = format!("expected a table, got {}", kind(other));
+                complaints.push(Complaint::new(table.span(), message));
+            }
+        }
+    }
+    read
+}
+
+fn read_table(table: &DeTable<'_>, span: Range<usize>) -> Table {
+    let mut entries: Vec<_> = table
+        .iter()
+        .map(|(name, value)| {
+            let name = Placed { value: name.get_ref().to_string(), span: name.span() };
+            (name, setting(value))
+        })
+        .collect();
+    entries.sort_by_key(|(name, _)| name.span.start);
+    Table { entries, span }
+}
+
+fn setting(value: &Spanned<DeValue<'_>>) -> Placed<Setting> {
+    let setting = match value.get_ref() {
+        DeValue::String(text) => Setting::One(text.to_string()),
+        DeValue::Boolean(value) => Setting::One(value.to_string()),
+        DeValue::Integer(number) => {
+            let value = i64::from_str_radix(number.as_str(), number.radix());
+            Setting::One(value.map_or_else(|_| number.to_string(), |value| value.to_string()))
+        }
+        DeValue::Float(number) => {
+            let value = number.as_str().parse::<f64>();
+            Setting::One(value.map_or_else(|_| number.as_str().to_owned(), |value| value.to_string()))
+        }
+        DeValue::Array(settings) => Setting::Many(settings.iter().map(setting).collect()),
+        other @ (DeValue::Datetime(_) | DeValue::Table(_)) => Setting::Other(kind(other)),
+    };
+    Placed { value: setting, span: value.span() }
+}
+
+/// What a value is, with its article.
+const fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
