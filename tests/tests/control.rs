@@ -1,10 +1,13 @@
 //! The client `atropos`, and what it shows.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::Value;
+use socket2::{Domain, SockAddr, Socket, Type};
 use vrrpd_lab::usual::{CIDR, SOON};
 use vrrpd_lab::{Datapath, Host, Lab, Process, Signal, Vrrpd, atropos, schema, stretched, wait_until};
 
@@ -182,11 +185,62 @@ fn stuck_client_does_not_hold_the_daemon_up() {
     router.wait_state("master", SOON);
     let socket = router.directory().join("vrrpd_eth0_51.sock");
     // They connect and never say a word.
-    let stuck: Vec<_> = (0..40).map(|_| std::os::unix::net::UnixStream::connect(&socket)).collect();
+    let stuck: Vec<_> = (0..40).map(|_| UnixStream::connect(&socket)).collect();
     assert!(stuck.iter().any(Result::is_ok));
     let sent = router.counter("adverts_sent");
     wait_until(SOON, "it goes on advertising", || router.counter("adverts_sent") > sent + 5);
     assert!(router.is_master());
+}
+
+#[test]
+fn thousand_clients_that_say_nothing_do_not_make_another_one_wait() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    router.wait_state("master", SOON);
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("it may be raised that far");
+    let files = || std::fs::read_dir(format!("/proc/{}/fd", router.pid())).expect("it runs").count();
+    let before = files();
+    let socket = router.directory().join("vrrpd_eth0_51.sock");
+    let mut silent = Vec::new();
+    for number in 0..1000 {
+        let mut stream = UnixStream::connect(&socket).expect("it listens");
+        // Every other one begins to speak. It may have been let go by then.
+        if number % 2 == 0 {
+            drop(std::io::Write::write_all(&mut stream, b"{\"request\":"));
+        }
+        silent.push(stream);
+    }
+    let shown = router.atropos(&["--state"]);
+    assert_eq!(shown.code, 0, "{shown:?}");
+    assert!(shown.took < stretched(Duration::from_secs(1)), "{:?}", shown.took);
+    assert!(files() <= before + 70, "{} files were open, {} are now", before, files());
+    wait_until(SOON, "they are let go", || files() <= before);
+    assert!(router.is_master());
+}
+
+#[test]
+fn client_does_not_wait_for_a_daemon_that_accepts_nobody() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    router.pause();
+    let address = SockAddr::unix(router.directory().join("vrrpd_eth0_51.sock")).expect("it is short");
+    // As many as the kernel keeps for it.
+    let mut waiting = Vec::new();
+    loop {
+        let client = Socket::new(Domain::UNIX, Type::STREAM, None).expect("sockets can be made");
+        client.set_nonblocking(true).expect("it can");
+        if client.connect(&address).is_err() {
+            break;
+        }
+        waiting.push(client);
+    }
+    let shown = router.atropos(&["--state"]);
+    assert_eq!(shown.code, 1, "{shown:?}");
+    assert!(shown.stderr.contains("the daemon does not answer"), "{shown:?}");
+    router.resume();
 }
 
 #[test]
@@ -199,7 +253,7 @@ fn clients_that_follow_events_do_not_shut_out_others() {
     let request = b"{\"request\":\"events\",\"interface\":null,\"vrid\":null}\n";
     let following: Vec<_> = (0..80)
         .map(|_| {
-            let mut stream = std::os::unix::net::UnixStream::connect(&socket).expect("it listens");
+            let mut stream = UnixStream::connect(&socket).expect("it listens");
             std::io::Write::write_all(&mut stream, request).expect("it reads");
             stream
         })
@@ -222,7 +276,7 @@ fn garbage_on_the_control_socket_is_survived() {
     let long = vec![0xff; 100_000];
     for garbage in [&b"\0\0\0\0"[..], &long, b"{\"", b"\n\n\n", b"[[[[[[[[[[[[[[[[[[[[\n"] {
         let socket = router.directory().join("vrrpd_eth0_51.sock");
-        let mut stream = std::os::unix::net::UnixStream::connect(socket).expect("it listens");
+        let mut stream = UnixStream::connect(socket).expect("it listens");
         stream.set_write_timeout(Some(SOON)).expect("sockets have time limits");
         // It may hang up in between.
         drop(stream.write_all(garbage));

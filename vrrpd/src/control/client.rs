@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{Reply, Request};
 use crate::printable::printable;
@@ -80,9 +82,12 @@ struct Replies {
 }
 
 fn open(socket: &Path, request: &Request) -> io::Result<Replies> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let connection = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    // Connecting waits as well, while the daemon accepts nobody.
+    connection.set_write_timeout(Some(PATIENCE))?;
+    connection.connect(&SockAddr::unix(socket)?)?;
+    let mut stream = UnixStream::from(OwnedFd::from(connection));
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line)?;

@@ -1,6 +1,7 @@
 //! The control socket: one JSON object a line, a request from the client and its reply from the daemon.
 
 pub mod client;
+mod clients;
 pub mod followers;
 pub mod server;
 

@@ -4,25 +4,25 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::clients::{Clients, Place};
 use super::followers::Followers;
 use super::{LONGEST_REQUEST, Reply, Request, Selector};
 use crate::limits;
 use crate::report::EventReport;
 use crate::sys::memory;
 
-/// A client that does not speak or read for this long is let go.
+/// A client that has not sent its request by then is let go.
+const REQUEST: Duration = Duration::from_secs(1);
+/// A client that does not read its answer for this long is let go.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Clients that are answered at the same time.
-const MOST_CLIENTS: usize = 64;
 /// Clients that follow the transitions at the same time, besides those.
 const MOST_FOLLOWERS: usize = 64;
 
@@ -56,11 +56,9 @@ pub fn start(path: &Path, daemon: Daemon) -> io::Result<()> {
 }
 
 async fn serve(listener: UnixListener, daemon: Daemon) {
-    let clients = Arc::new(Semaphore::new(MOST_CLIENTS));
-    let followers = Arc::new(Semaphore::new(MOST_FOLLOWERS));
+    let clients = Clients::default();
+    let followers = Rc::new(Semaphore::new(MOST_FOLLOWERS));
     loop {
-        // A closed semaphore is not to be had: nobody closes it.
-        let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((client, _)) if limits::is_reserved(&client) => {
                 warn!("a client was let go: the last file descriptors are kept for the protocol");
@@ -68,12 +66,16 @@ async fn serve(listener: UnixListener, daemon: Daemon) {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             Ok((client, _)) => {
-                let (daemon, followers) = (daemon.clone(), Arc::clone(&followers));
-                tokio::task::spawn_local(async move {
-                    if let Err(error) = converse(client, &daemon, permit, &followers).await {
+                let place = clients.place().await;
+                let (daemon, followers, number) = (daemon.clone(), Rc::clone(&followers), place.number());
+                let task = tokio::task::spawn_local(async move {
+                    if let Err(error) = converse(client, &daemon, place, &followers).await {
                         debug!(%error, "a client was let go");
                     }
                 });
+                clients.serve(number, &task);
+                // Those who have sent their request are heard before the next ones are let in.
+                tokio::task::yield_now().await;
             }
             Err(error) => {
                 // Out of file descriptors, most likely: give others time to close theirs.
@@ -87,7 +89,7 @@ async fn serve(listener: UnixListener, daemon: Daemon) {
 async fn converse(
     mut client: UnixStream,
     daemon: &Daemon,
-    permit: OwnedSemaphorePermit,
+    place: Place,
     followers: &Semaphore,
 ) -> io::Result<()> {
     let uid = client.peer_cred()?.uid();
@@ -98,7 +100,8 @@ async fn converse(
     let mut line = String::new();
     let (reader, _) = client.split();
     let mut reader = BufReader::new(reader.take(LONGEST_REQUEST));
-    timeout(PATIENCE, reader.read_line(&mut line)).await??;
+    timeout(REQUEST, reader.read_line(&mut line)).await??;
+    place.is_awaited(false);
     match serde_json::from_str(&line) {
         Ok(Request::Events(selector)) => {
             let Ok(_follower) = followers.try_acquire() else {
@@ -106,7 +109,7 @@ async fn converse(
                 return say(&mut client, &Reply::Error { message }).await;
             };
             // It stays for as long as it likes, so it must not take the place of one that asks.
-            drop(permit);
+            drop(place);
             let events = daemon.followers.follow();
             stream(&mut client, &selector, events).await
         }
@@ -117,6 +120,7 @@ async fn converse(
             }
             match answer.await {
                 Ok(reply) => {
+                    place.is_awaited(true);
                     let is_long = matches!(&reply, Reply::State { routers } if routers.len() > MANY);
                     let said = say(&mut client, &reply).await;
                     drop(reply);
