@@ -278,14 +278,18 @@ fn directory_that_others_may_write_to_is_refused() {
 }
 
 #[test]
-fn daemon_that_may_not_change_interfaces_does_not_start() {
+fn daemon_without_a_capability_that_it_needs_does_not_start_and_names_it() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let setpriv = needs::SETPRIV.require().display().to_string();
-    let without = [&setpriv, "--inh-caps", "-all", "--bounding-set", "-net_admin", "--"];
-    let refused = router(&a, 51).through(without).run();
-    assert_eq!(refused.code, 1, "{refused:?}");
-    assert!(refused.stderr.contains("CAP_NET_ADMIN"), "{refused:?}");
+    for (dropped, missing) in
+        [("-net_admin", "CAP_NET_ADMIN is missing"), ("-net_raw", "CAP_NET_RAW is missing")]
+    {
+        let without = [&setpriv, "--inh-caps", "-all", "--bounding-set", dropped, "--"];
+        let refused = router(&a, 51).through(without).run();
+        assert_eq!(refused.code, 1, "{refused:?}");
+        assert!(refused.stderr.contains(missing), "{refused:?}");
+    }
 }
 
 #[test]

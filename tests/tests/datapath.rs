@@ -147,6 +147,35 @@ fn the_capability_that_is_missing_is_the_one_that_is_named() {
 }
 
 #[test]
+fn own_mac_address_that_is_not_taken_in_for_want_of_a_capability_is_told_so_and_nothing_of_a_loader() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).vmac("interface").datapath(Datapath::Raw);
+    let router = without(router, "-bpf,-perfmon,-sys_admin").start();
+    let line = router.wait_log(SOON, "frames to the interface's own MAC address are lost");
+    assert!(line.contains("CAP_BPF and CAP_PERFMON are missing: needed to load programs"), "{line}");
+    assert_eq!(router.count_in_log("relocat"), 0, "{:#?}", router.log());
+    router.wait_state("master", SOON);
+}
+
+#[test]
+fn settings_that_cannot_be_made_below_proc_sys_are_told_in_one_line_with_the_reason() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let read_only = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec \"$@\"";
+    let router = Vrrpd::usual(&a, 100).vmac("macvlan").datapath(Datapath::Raw);
+    let router = router.through(in_mounts_of_its_own(read_only)).start();
+    let line = router.wait_log(SOON, "/proc/sys is read-only");
+    for setting in ["net.ipv4.conf.vrrp4/51.accept_local=1", "net.ipv4.conf.eth0.arp_ignore=1"] {
+        assert!(line.contains(setting), "{setting} is not in {line}");
+    }
+    router.wait_state("master", SOON);
+    assert_eq!(router.count_in_log("read-only"), 1, "{:#?}", router.log());
+    assert_eq!(router.terminate(), 0);
+    assert_eq!(router.count_in_log("os error"), 0, "{:#?}", router.log());
+}
+
+#[test]
 fn without_cap_bpf_what_was_asked_for_by_name_is_refused() {
     let lab = Lab::new();
     let [a] = lab.hosts();

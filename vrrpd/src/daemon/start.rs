@@ -80,8 +80,11 @@ impl Source {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// Sockets and addresses are root's.
-    #[error("must run as root, or with CAP_NET_ADMIN and CAP_NET_RAW")]
-    NotPermitted,
+    #[error("must run as root, or with CAP_NET_ADMIN and CAP_NET_RAW: {because}")]
+    NotPermitted {
+        /// What is missing.
+        because: String,
+    },
     /// The directory or a name in it is not to be had.
     #[error(transparent)]
     RunDir(#[from] RunDirError),
@@ -509,13 +512,14 @@ fn check_datapath(link: &Link) -> Result<(), StartError> {
 
 /// One clear sentence instead of whatever would fail first.
 fn check_privileges() -> Result<(), StartError> {
-    if !privileges::may_change_interfaces() {
-        return Err(StartError::NotPermitted);
+    if let Some(missing) = privileges::missing_to_start() {
+        return Err(StartError::NotPermitted { because: missing });
     }
     match PacketSocket::probe() {
         Ok(()) => Ok(()),
         Err(error) if Errno::from_raw(error.raw_os_error().unwrap_or(0)) == Errno::EPERM => {
-            Err(StartError::NotPermitted)
+            let because = "packet sockets are not permitted here".to_owned();
+            Err(StartError::NotPermitted { because })
         }
         Err(error) => Err(StartError::System { what: "packet socket".to_owned(), error }),
     }

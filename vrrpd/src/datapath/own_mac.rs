@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use vrrpd_common::MacAddr;
 
 use super::clsact::{self, Clsact};
-use super::program::{Refusal, aside, chain, not_attached, refusal};
+use super::program::{Refusal, aside, for_want_of_rights, not_attached, not_loaded, refusal};
 use crate::guardian::copies::{Keeper, Kept};
 use crate::sys::bpf::{self, Attached};
 
@@ -38,7 +38,7 @@ impl OwnMacFrames {
             .btf(None)
             .override_global("OWN_MAC", &[a, b, c, d, e, f, 0, 0], true)
             .load(OBJECT)
-            .map_err(|error| Refusal(chain(&error)))?;
+            .map_err(|error| not_loaded(&error))?;
         let program: &mut SchedClassifier = ebpf
             .program_mut(PROGRAM)
             .ok_or_else(|| Refusal(format!("the object has no program {PROGRAM}")))?
@@ -101,7 +101,7 @@ impl OwnMacChange {
         let Self { before, wanted } = self;
         drop(before);
         let wanted = wanted?;
-        let frames = aside(|| OwnMacFrames::attach(&wanted));
+        let frames = aside(|| OwnMacFrames::attach(&wanted).map_err(for_want_of_rights));
         Some(OwnMacChanged { index: wanted.index, mac: wanted.mac, frames })
     }
 }

@@ -11,15 +11,16 @@ use std::{panic, thread};
 
 use aya::maps::Map;
 use aya::programs::{ProgramError, Xdp};
-use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
+use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use nix::errno::Errno;
+use tracing::debug;
 use vrrpd_common::Duration;
 
 use super::commands::Commands;
 use super::privileges;
 use super::xdp::Attachment;
 use crate::guardian::copies::Keeper;
-use crate::sys::memory;
+use crate::sys::{bpf, memory};
 
 /// The program, built by `cargo xtask ebpf`; `build.rs` says where it is.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/vrrpd.bpf.o"));
@@ -90,25 +91,42 @@ pub(super) fn aside<T: Send>(load: impl FnOnce() -> T + Send) -> T {
 }
 
 fn load() -> Result<Ebpf, Refusal> {
-    // Without CAP_PERFMON the kernel does load programs, but not one that does what this one does: it finds fault with
-    // the instructions then.
-    try_load().map_err(|reason| match privileges::missing().as_slice() {
-        [] => reason,
-        [one] => Refusal(format!("{one} is missing: {reason}")),
-        [names @ .., last] => Refusal(format!("{} and {last} are missing: {reason}", names.join(", "))),
-    })
+    try_load().map_err(for_want_of_rights)
+}
+
+/// Why a program cannot be loaded, where this process is not permitted to; otherwise the reason there is. Without
+/// CAP_PERFMON the kernel finds fault with the instructions, and without CAP_BPF the loader with the object.
+pub(super) fn for_want_of_rights(Refusal(reason): Refusal) -> Refusal {
+    let missing = privileges::missing_for_programs()
+        .map(|missing| format!("{missing}: needed to load programs into the kernel"))
+        .or_else(|| match bpf::may_create_maps().map_err(|error| errno_of(&error)) {
+            Err(Some(Errno::EPERM)) => Some(NOT_PERMITTED.to_owned()),
+            Err(Some(Errno::ENOSYS)) => Some("the kernel was built without BPF".to_owned()),
+            Ok(()) | Err(_) => None,
+        });
+    match missing {
+        Some(missing) => {
+            debug!(reason, "the program cannot be loaded");
+            Refusal(missing)
+        }
+        None => Refusal(reason),
+    }
+}
+
+/// This process has all the capabilities, and the kernel refuses nevertheless.
+const NOT_PERMITTED: &str = "the kernel does not permit programs here, though no capability is missing: the user namespace or the seccomp profile of a container, or kernel lockdown, forbids it";
+
+fn errno_of(error: &io::Error) -> Option<Errno> {
+    error.raw_os_error().map(Errno::from_raw)
 }
 
 fn try_load() -> Result<Ebpf, Refusal> {
-    let mut ebpf =
-        EbpfLoader::new()
-            // The loader has read the types of the kernel, of which this needs nothing.
-            .btf(None)
-            .verifier_log_level(VerifierLogLevel::empty())
-            .load(OBJECT)
-            .map_err(|error| {
-                if errno(&error) == Some(Errno::EPERM) { not_allowed() } else { Refusal(chain(&error)) }
-            })?;
+    let mut ebpf = EbpfLoader::new()
+        // The loader has read the types of the kernel, of which this needs nothing.
+        .btf(None)
+        .verifier_log_level(VerifierLogLevel::empty())
+        .load(OBJECT)
+        .map_err(|error| not_loaded(&error))?;
     for name in [PROGRAM, COMMANDS] {
         program(&mut ebpf, name)?.load().map_err(|error| refusal(&error))?;
     }
@@ -147,9 +165,8 @@ pub(super) fn refusal(error: &ProgramError) -> Refusal {
     match (error, errno(error)) {
         (_, Some(Errno::EPERM)) => not_allowed(),
         (ProgramError::LoadError { io_error, verifier_log }, _) => {
-            let log = verifier_log.to_string();
-            let last = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-            Refusal(format!("the kernel refuses the program: {io_error} {last}").trim_end().to_owned())
+            debug!(log = %verifier_log, "the kernel refuses the program");
+            Refusal(format!("the kernel refuses the program: {io_error}"))
         }
         (_, Some(Errno::EOPNOTSUPP)) => Refusal("the driver does not support it".to_owned()),
         _ => Refusal(chain(error)),
@@ -169,7 +186,17 @@ pub(super) fn not_attached(error: &io::Error) -> Refusal {
 }
 
 fn not_allowed() -> Refusal {
-    Refusal("the kernel does not allow it".to_owned())
+    Refusal("the kernel does not permit it".to_owned())
+}
+
+/// Why an object cannot be loaded; what the loader says of its own affairs goes to the log.
+pub(super) fn not_loaded(error: &EbpfError) -> Refusal {
+    debug!(error = chain(error), "the program cannot be loaded");
+    match errno(error) {
+        Some(Errno::EPERM) => not_allowed(),
+        Some(errno) => Refusal(format!("the kernel refuses the program: {}", errno.desc())),
+        None => Refusal("the program does not suit this kernel".to_owned()),
+    }
 }
 
 /// The system's error at the bottom of an error.

@@ -182,17 +182,20 @@ impl Macvlan {
 
     /// Sets what decides who answers for the addresses; also after others have changed it.
     fn enforce(&self, name: &str) {
-        let (own, parent): (&[Setting], &[Setting]) = match self.family {
+        let (own, parent): (&'static [Setting], &'static [Setting]) = match self.family {
             Family::Ipv4 => (&MACVLAN_IPV4, &PARENT_IPV4),
             Family::Ipv6 => (&MACVLAN_IPV6, &[]),
         };
-        let of = |interface, settings: &[Setting]| {
-            for error in settings.iter().filter_map(|setting| setting.enforce(interface).err()) {
-                warn!(router = self.router, %error, "hosts may be told another MAC address than the virtual one");
-            }
+        let of = |interface, settings: &'static [Setting]| {
+            settings.iter().filter_map(move |setting| {
+                Some((setting.enforce(interface).err()?, setting.assignment(interface)))
+            })
         };
-        of(name, own);
-        of(&self.parent_name, parent);
+        let refused: Vec<_> = of(name, own).chain(of(&self.parent_name, parent)).collect();
+        if let Some((error, _)) = refused.first() {
+            let settings = refused.iter().map(|(_, setting)| setting.as_str()).collect::<Vec<_>>().join(" ");
+            warn!(router = self.router, %error, settings, "hosts may be told another MAC address than the virtual one");
+        }
     }
 
     /// The settings of the interface that are changed, as they are.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vrrpd_common::Family;
 
@@ -52,7 +52,25 @@ pub(super) const MACVLAN_IPV6: [Setting; 7] = [
 /// their name, with its own MAC address.
 pub(super) const PARENT_IPV4: [Setting; 2] = [ipv4("arp_ignore", "1"), ipv4("arp_announce", "2")];
 
+/// Why a setting cannot be made, in words that say what to do about it.
+fn why(error: &io::Error, path: &Path) -> String {
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => READ_ONLY.to_owned(),
+        io::ErrorKind::PermissionDenied => NOT_PERMITTED.to_owned(),
+        _ => format!("{}: {error}", path.display()),
+    }
+}
+
+const READ_ONLY: &str = "/proc/sys is read-only, as in a container that is not privileged: mount it writable";
+const NOT_PERMITTED: &str = "writing to /proc/sys/net is not permitted: it takes root of the namespace, or CAP_NET_ADMIN and CAP_DAC_OVERRIDE";
+
 impl Setting {
+    /// The setting of an interface as `sysctl` writes it.
+    pub(super) fn assignment(&self, interface: &str) -> String {
+        let family = self.family.name();
+        format!("net.{family}.conf.{}.{}={}", interface.replace('.', "/"), self.key, self.value)
+    }
+
     fn path(&self, interface: &str) -> PathBuf {
         let family = match self.family {
             Family::Ipv4 => "ipv4",
@@ -78,8 +96,7 @@ impl Setting {
             Some(now) if now == value => Ok(()),
             Some(_) => {
                 let path = self.path(interface);
-                fs::write(&path, value)
-                    .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+                fs::write(&path, value).map_err(|error| io::Error::new(error.kind(), why(&error, &path)))
             }
         }
     }

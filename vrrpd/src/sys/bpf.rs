@@ -8,7 +8,11 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
-/// `BPF_PROG_TEST_RUN` in `enum bpf_cmd`.
+/// `BPF_MAP_CREATE` in `enum bpf_cmd`.
+const MAP_CREATE: libc::c_int = 0;
+/// `BPF_MAP_TYPE_ARRAY`
+const ARRAY: u32 = 2;
+/// `BPF_PROG_TEST_RUN`
 const TEST_RUN: libc::c_int = 10;
 /// `BPF_OBJ_GET_INFO_BY_FD`
 const GET_INFO: libc::c_int = 15;
@@ -85,6 +89,31 @@ const LINK_INFO_LEN: u32 = 24;
 
 const _: () = assert!(size_of::<LinkCreate>() == 16 && size_of::<GetInfo>() == 16);
 const _: () = assert!(size_of::<LinkInfo>() == LINK_INFO_LEN as usize);
+
+/// What `union bpf_attr` holds for `BPF_MAP_CREATE`, up to where it is used here.
+#[repr(C)]
+struct MapCreate {
+    kind: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+}
+
+/// Whether this process may have maps, by making one: each program of ours has some.
+pub fn may_create_maps() -> io::Result<()> {
+    let attributes = MapCreate { kind: ARRAY, key_size: 4, value_size: 4, max_entries: 1 };
+    // SAFETY: the kernel reads as many octets of the attributes as they have.
+    let fd =
+        unsafe { libc::syscall(libc::SYS_bpf, MAP_CREATE, &raw const attributes, size_of::<MapCreate>()) };
+    match RawFd::try_from(fd) {
+        Ok(fd) if fd >= 0 => {
+            // SAFETY: the kernel has just opened it for us.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
+            Ok(())
+        }
+        Ok(_) | Err(_) => Err(io::Error::last_os_error()),
+    }
+}
 
 /// A program on an interface; dropping this takes it off. When the process dies, the kernel does so with the last copy of
 /// the descriptor.
