@@ -9,6 +9,7 @@ mod flood;
 mod footprint;
 mod forward;
 mod generator;
+mod killed;
 mod lateness;
 mod machine;
 mod master;
@@ -73,7 +74,7 @@ struct Scenario {
     run: fn(&mut Record, Effort) -> Result<()>,
 }
 
-const SCENARIOS: [Scenario; 12] = [
+const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "backup-steady",
         one_of: 1,
@@ -97,6 +98,12 @@ const SCENARIOS: [Scenario; 12] = [
         one_of: 3,
         about: "from when the protocol demands the first advert of the new master until it is on the wire",
         run: failover::run,
+    },
+    Scenario {
+        name: "killed",
+        one_of: 3,
+        about: "a master is killed (SIGKILL): until its guardian has resigned for it and taken its addresses off",
+        run: killed::run,
     },
     Scenario {
         name: "take-over-200",

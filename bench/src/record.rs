@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 pub(crate) enum Column {
     /// Ours, adverts handled in the kernel.
     Native,
+    /// The same behind the driver.
+    Generic,
     /// Ours, with raw sockets.
     Raw,
     /// A program of two instructions in the place of ours.
@@ -79,6 +81,7 @@ impl Column {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Native => "vrrpd --xdp",
+            Self::Generic => "vrrpd --xdp=generic",
             Self::Raw => "vrrpd",
             Self::PassAlone => "XDP_PASS alone",
             Self::Keepalived => "keepalived",
@@ -100,7 +103,7 @@ impl Metric {
 
     /// One whose goal is meant for ours, whichever the data path.
     pub(crate) const fn judged(name: &'static str, unit: &'static str, goal: Goal) -> Self {
-        Self { name, unit, goal, judged: &[Column::Native, Column::Raw] }
+        Self { name, unit, goal, judged: &[Column::Native, Column::Generic, Column::Raw] }
     }
 
     /// One whose goal is meant for ours where the kernel handles adverts, and out of reach of raw sockets.

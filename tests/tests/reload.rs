@@ -512,3 +512,28 @@ fn counters_never_go_back_while_the_daemon_lives() {
     goes_on("the return of the interface");
     drop(flood);
 }
+
+#[test]
+fn routers_that_come_and_go_again_and_again_cost_no_memory() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let few = file(&[(51, "10.0.0.51", "")]);
+    let come: Vec<_> = (100..120).map(|vrid| (vrid, format!("10.1.0.{vrid}"))).collect();
+    let many: Vec<_> = come.iter().map(|(vrid, address)| (*vrid, address.as_str(), "")).collect();
+    let many = file(&[&[(51, "10.0.0.51", "")], &many[..]].concat());
+    let daemon = start(&a, &few);
+    let mut reloads = 0;
+    let mut come_and_go = || {
+        for text in [&many, &few] {
+            daemon.reload(text);
+            reloads += 1;
+            wait_until(SOON, "it is read", || daemon.count_in_log("configuration was read again") == reloads);
+        }
+    };
+    // What is kept for later has been asked for by then.
+    (0..60).for_each(|_| come_and_go());
+    let before = daemon.usage().own;
+    (0..60).for_each(|_| come_and_go());
+    let more = daemon.usage().own.saturating_sub(before);
+    assert!(more <= 60, "60 times 20 routers cost {more} KiB");
+}
