@@ -76,6 +76,20 @@ pub enum Fault {
         /// Whether they are refused.
         on: bool,
     },
+    /// An outsider sends two forged adverts again and again: of a higher priority, and that it resigns.
+    Flap {
+        /// The LAN.
+        lan: usize,
+        /// Between two pairs.
+        every: Duration,
+        /// How many more come.
+        more: u32,
+    },
+    /// An outsider sends one forged advert: of a higher priority that advertises every 40.95 s.
+    Slow {
+        /// The LAN.
+        lan: usize,
+    },
     /// An operator tells a router something.
     Operate(usize, usize, Event),
 }
@@ -109,7 +123,7 @@ impl Fault {
         let lan = random.below(plan.lans);
         let process = random.below(processes[host]);
         let other = (host + 1 + random.below(plan.machines.len() - 1)) % plan.machines.len();
-        match random.below(21) {
+        match random.below(23) {
             0..=2 => {
                 let weather = Weather::foul(random, plan.longest_interval());
                 (Self::Weather(weather), Some(Self::Weather(Weather::FAIR)))
@@ -137,6 +151,13 @@ impl Fault {
                     random.percent(70).then_some(Self::Operate(host, lan, Event::Resume(origin))),
                 )
             }
+            19 => {
+                let wait = plan.longest_wait().as_nanos();
+                let every =
+                    Duration::from_nanos(random.one_of(&[wait / 40, wait / 10, wait / 2]).max(1_000_000));
+                (Self::Flap { lan, every, more: random.one_of(&[3, 30, 300]) }, None)
+            }
+            20 => (Self::Slow { lan }, None),
             _ => {
                 let priority = Priority(random.one_of(&[1, 40, 90, 100, 110, 254]));
                 (Self::Operate(host, lan, Event::Priority(priority)), None)
@@ -163,6 +184,8 @@ impl Fault {
             Self::Freeze { clock: true, .. } => "machines frozen with their clock",
             Self::Freeze { clock: false, .. } => "machines frozen, the clock running on",
             Self::Refuse { .. } => "addresses refused",
+            Self::Flap { .. } => "pairs of forged adverts",
+            Self::Slow { .. } => "forged adverts of 40.95 s",
             Self::Operate(_, _, Event::Priority(_)) => "priorities changed",
             Self::Operate(..) => "commands to stand back or resume",
         })
@@ -191,6 +214,8 @@ impl fmt::Display for Fault {
             Self::Thaw(host) => write!(f, "{host}: goes on"),
             Self::Refuse { host, lan, on: true } => write!(f, "{host}/{lan}: addresses are refused"),
             Self::Refuse { host, lan, on: false } => write!(f, "{host}/{lan}: addresses are taken again"),
+            Self::Flap { lan, .. } => write!(f, "LAN {lan}: a forged advert and its resignation"),
+            Self::Slow { lan } => write!(f, "LAN {lan}: a forged advert of 40.95 s"),
             Self::Operate(host, lan, event) => write!(f, "{host}/{lan}: {event:?}"),
         }
     }

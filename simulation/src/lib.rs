@@ -13,6 +13,7 @@
 )]
 
 pub mod cases;
+mod damping;
 pub mod fault;
 pub mod many;
 pub mod plan;

@@ -52,11 +52,15 @@ pub fn config(lan: usize, version: Version, interval: Interval) -> Config {
         priority: Priority(100),
         preempt_mode: true,
         interval,
+        max_learned_interval: interval.times(10),
         addresses: AddressDigest::of([IpAddr::V4(Ipv4Addr::new(10, 16 + number, 1, 200))]),
         announce: AnnounceTimes { again_after: None, then_every: None },
         grouped: false,
     }
 }
+
+/// The last octet of an outsider's address.
+pub const OUTSIDER: u64 = 250;
 
 /// An address of a machine on a LAN.
 pub fn address(lan: usize, host: u64) -> IpAddr {
@@ -134,6 +138,14 @@ impl Plan {
     /// The longest Master_Down_Interval that any router can have.
     pub fn longest_wait(&self) -> Duration {
         let waits = self.machines.iter().flat_map(|machine| &machine.routers).map(longest_wait);
+        waits.max().unwrap_or(Duration::ZERO)
+    }
+
+    /// The longest time that any router follows a master which says how slowly it advertises and is not heard again.
+    pub fn longest_followed(&self) -> Duration {
+        let slowest =
+            |config: &Config| longest_wait(&Config { interval: config.max_learned_interval, ..*config });
+        let waits = self.machines.iter().flat_map(|machine| &machine.routers).map(slowest);
         waits.max().unwrap_or(Duration::ZERO)
     }
 

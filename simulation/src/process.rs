@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 
 use vrrpd_common::group::{Group, Input, Key, Member, Message, Output, PeerId, Standing};
-use vrrpd_common::router::{Action, Config, Event, StateName, Transition, VirtualRouter};
+use vrrpd_common::router::{Action, Config, Event, Reason, StateName, Transition, VirtualRouter};
 use vrrpd_common::timers::master_down_interval;
-use vrrpd_common::{Advert, Duration, Family, Instant, Priority};
+use vrrpd_common::{Advert, Duration, Family, Instant, MacAddr, Priority};
 
 /// What the kernel is asked to do with a router's addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,8 +53,12 @@ pub enum Effect {
     Ask(usize, Operation),
     /// Tells it to the other processes of the machine.
     Tell(Message),
-    /// The router on this LAN has changed its state.
+    /// The router on this LAN has changed its state, and its addresses have followed.
     Changed(usize, Transition),
+    /// The router on this LAN takes over: its state machine is Master, whatever follows.
+    TakesOver(usize),
+    /// The router on this LAN was told to resume, or has a higher priority: what it did before does not count.
+    Forgets(usize),
 }
 
 /// A router of a process.
@@ -156,8 +160,19 @@ impl Process {
     fn step(&mut self, now: Instant, place: usize, event: Event, effects: &mut Vec<Effect>) -> Option<Input> {
         let router = &mut self.routers[place];
         let mut actions = Vec::new();
+        let forgets = match event {
+            Event::Resume(_) => true,
+            Event::Priority(priority) => priority > router.machine.priority(),
+            _ => false,
+        };
         router.machine.handle(now, event, &mut |action| actions.push(action));
+        if forgets {
+            effects.push(Effect::Forgets(router.lan));
+        }
         for action in actions {
+            if is_take_over(&action) {
+                effects.push(Effect::TakesOver(router.lan));
+            }
             router.enqueue(action);
         }
         router.act(effects);
@@ -274,10 +289,18 @@ impl Router {
             priority,
             interval: config.interval,
             source: self.machine.source()?,
+            mac: MacAddr::virtual_router(Family::Ipv4, config.vrid),
             address_count: 1,
             addresses: config.addresses,
         })
     }
+}
+
+/// Whether a router takes over; an owner whose link comes and that is in a group only passes Backup on its way.
+fn is_take_over(action: &Action) -> bool {
+    let Action::Transition(Transition { from, to, reason, .. }) = action else { return false };
+    let starts = matches!(reason, Reason::StartUp | Reason::LinkUp);
+    (*from, *to) == (StateName::Backup, StateName::Master) && !starts
 }
 
 /// The longest time that a router of this configuration, of whatever priority, waits for a silent master.

@@ -4,6 +4,8 @@
 //!   advert that claims them never goes out before they are there.
 //! * *Promotion.* Advert, then announcement, then the change of state is told; nothing else in between.
 //! * *Rate.* A router sends no more than two adverts an interval, and a few for each change of its state or priority.
+//! * *Take-overs.* Whatever makes a router take over, it does so no more often than [damping](vrrpd_common::router::damping)
+//!   allows, and is held for no longer, nor sooner.
 //! * *Groups are whole.* A member is Master although another one is not for no longer than [`WHOLE_WITHIN`], if all
 //!   processes run; although the process of another one does not run, for no longer than a few leases.
 //! * *Steady.* When it was time enough after the last fault, nothing changes any more.
@@ -16,6 +18,7 @@ use std::fmt::Write as _;
 use vrrpd_common::Priority;
 use vrrpd_common::router::StateName;
 
+use crate::damping::TakeOvers;
 use crate::fault::Fault;
 use crate::plan::{Grouping, Plan};
 use crate::process::Effect;
@@ -71,6 +74,7 @@ struct RouterWatch {
     interval: u64,
     priority: Option<Priority>,
     promotion: Promotion,
+    take_overs: TakeOvers,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,6 +131,7 @@ impl Watch {
     pub(crate) fn started(&mut self, now: u64, host: usize, lan: usize) {
         let router = &mut self.routers[host][lan];
         router.promotion = Promotion::None;
+        router.take_overs.forget();
         router.allow(now, ADVERTS_AT_ONCE);
     }
 
@@ -140,11 +145,19 @@ impl Watch {
             Effect::Tell(m) => {
                 format!("{host}, process {slot} tells: {}, term {}", m.standing.name(), m.term)
             }
+            Effect::TakesOver(lan) => format!("{host}/{lan} takes over"),
+            Effect::Forgets(lan) => format!("{host}/{lan} forgets its take-overs"),
             Effect::Changed(lan, t) => format!("{host}/{lan} {} -> {} ({})", t.from, t.to, t.reason),
         });
-        let (Effect::Send { lan, .. } | Effect::Announce(lan) | Effect::Changed(lan, _)) = *effect else {
+        let (Effect::Send { lan, .. }
+        | Effect::Announce(lan)
+        | Effect::Changed(lan, _)
+        | Effect::TakesOver(lan)
+        | Effect::Forgets(lan)) = *effect
+        else {
             return Ok(());
         };
+        let clock = world.clock(host);
         let name = format_args!("{host}/{lan}").to_string();
         let held = world.router(host, lan).is_some_and(|router| router.held);
         let watch = &mut world.watch;
@@ -192,6 +205,10 @@ impl Watch {
                     router.promotion = Promotion::None;
                 }
             }
+            Effect::TakesOver(_) => {
+                router.take_overs.take_over(clock).map_err(|what| format!("{name} {what}"))?;
+            }
+            Effect::Forgets(_) => router.take_overs.forget(),
             Effect::Ask(..) | Effect::Tell(_) => {}
         }
         Ok(())
@@ -238,6 +255,12 @@ impl Watch {
                         "{host}/{lan} {is} the addresses and is {}",
                         router.machine.state().name()
                     ));
+                }
+            }
+            for lan in 0..world.plan.lans {
+                if world.is_held(host, lan) {
+                    let take_overs = &world.watch.routers[host][lan].take_overs;
+                    take_overs.held(world.clock(host)).map_err(|what| format!("{host}/{lan} {what}"))?;
                 }
             }
             let whole = !grouped || masters == 0 || masters == world.plan.lans;

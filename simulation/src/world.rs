@@ -8,10 +8,10 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use vrrpd_common::group::{Group, PeerId};
 use vrrpd_common::router::{Event, Fault as Unusable, StateName};
-use vrrpd_common::{Advert, Duration, Instant, Priority};
+use vrrpd_common::{Advert, Duration, Instant, Interval, MacAddr, Priority};
 
 use crate::fault::{Fault, Weather};
-use crate::plan::{Grouping, Plan};
+use crate::plan::{Grouping, OUTSIDER, Plan, address};
 use crate::process::{Effect, Operation, Process, Router, Stimulus};
 use crate::random::Random;
 use crate::watch::Watch;
@@ -40,6 +40,8 @@ pub struct World {
     weather: Weather,
     queue: BinaryHeap<Reverse<Entry>>,
     entries: u64,
+    /// An advert of 40.95 s was forged since everything was whole.
+    pub slow_was_forged: bool,
     /// For each LAN, sender and receiver.
     blocked: Vec<bool>,
 }
@@ -139,6 +141,7 @@ impl World {
             weather: Weather::FAIR,
             queue: BinaryHeap::new(),
             entries: 0,
+            slow_was_forged: false,
             blocked: vec![false; lans * plan.machines.len() * plan.machines.len()],
             plan,
         }
@@ -333,7 +336,7 @@ impl World {
             Watch::effect(self, host, slot, &effect)?;
             match effect {
                 Effect::Send { lan, advert } => self.send(host, lan, advert),
-                Effect::Announce(_) | Effect::Changed(..) => {}
+                Effect::Announce(_) | Effect::Changed(..) | Effect::TakesOver(_) | Effect::Forgets(_) => {}
                 Effect::Ask(lan, operation) => {
                     let refused = operation == Operation::Add && self.hosts[host].refuses[lan];
                     let takes = self.random.between(10_000, self.weather.kernel.as_nanos());
@@ -394,13 +397,36 @@ impl World {
         }
     }
 
+    /// An outsider's advert reaches everybody on the LAN.
+    fn forge(&mut self, lan: usize, priority: Priority, interval: Interval) {
+        let advert = Advert {
+            vrid: self.plan.machines[0].routers[lan].vrid,
+            priority,
+            interval,
+            source: address(lan, OUTSIDER),
+            mac: MacAddr([2, 0, 0, 0, 0, 0xfa]),
+            address_count: 1,
+            addresses: self.plan.machines[0].routers[lan].addresses,
+        };
+        for host in 0..self.hosts.len() {
+            let takes = self.random.between(1_000, self.weather.delay.as_nanos());
+            self.push(self.now + takes, Happening::Frame { lan, host, advert });
+        }
+    }
+
+    /// Whether a router that runs waits for nothing but the end of a hold.
+    pub fn is_held(&self, host: usize, lan: usize) -> bool {
+        let held_until = self.router(host, lan).and_then(|router| router.machine.held_until());
+        held_until.is_some_and(|until| until.as_nanos() > self.clock(host)) && self.lan_runs(host, lan)
+    }
+
     fn path(&self, lan: usize, from: usize, to: usize) -> usize {
         let count = self.hosts.len();
         (lan * count + from) * count + to
     }
 
     /// What the clock of a machine shows now.
-    fn clock(&self, host: usize) -> u64 {
+    pub(crate) fn clock(&self, host: usize) -> u64 {
         self.now + self.hosts[host].clock
     }
 
@@ -464,13 +490,25 @@ impl World {
                 }
             }
             Fault::Refuse { host, lan, on } => self.hosts[host].refuses[lan] = on,
+            Fault::Flap { lan, every, more } => {
+                for priority in [Priority::HIGHEST, Priority::RESIGN] {
+                    self.forge(lan, priority, Interval::SHORTEST);
+                }
+                if more > 0 {
+                    self.schedule(every, Fault::Flap { lan, every, more: more - 1 });
+                }
+            }
+            Fault::Slow { lan } => {
+                self.slow_was_forged = true;
+                self.forge(lan, Priority::HIGHEST, Interval::from_centis(4095).expect("is legal"));
+            }
             Fault::Operate(host, lan, event) => {
                 if let Some(slot) = self.hosts[host].slots.iter().position(|slot| slot.lans.contains(&lan)) {
                     self.arrive(host, slot, Item::Stimulus(Stimulus::Router(lan, event)))?;
                 }
             }
         }
-        Ok(())
+        self.look()
     }
 
     fn changes_something(&self, fault: &Fault) -> bool {
@@ -486,7 +524,7 @@ impl World {
             Fault::Freeze { host, .. } => self.hosts[host].frozen.is_none(),
             Fault::Thaw(host) => self.hosts[host].frozen.is_some(),
             Fault::Refuse { host, lan, on } => self.hosts[host].refuses[lan] != on,
-            Fault::Operate(..) => true,
+            Fault::Flap { .. } | Fault::Slow { .. } | Fault::Operate(..) => true,
         }
     }
 

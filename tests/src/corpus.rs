@@ -80,6 +80,7 @@ pub fn router(own_address: IpAddr, vrid: u8) -> Router {
         vlan: 0,
         version: 3,
         centis: 100,
+        longest_centis: 1000,
         password: None,
         min_ttl: 255,
         takes_other_intervals: false,

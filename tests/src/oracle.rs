@@ -42,6 +42,8 @@ pub struct Router {
     pub version: u8,
     /// Its interval in hundredths of a second.
     pub centis: u16,
+    /// The longest interval of a master that it reckons with in version 3.
+    pub longest_centis: u16,
     /// Data of simple text authentication.
     pub password: Option<[u8; 8]>,
     /// The lowest TTL it takes.
@@ -71,6 +73,8 @@ pub struct Advert {
     pub centis: u16,
     /// From whom.
     pub source: IpAddr,
+    /// By which MAC address.
+    pub mac: [u8; 6],
     /// What it announces, in its order.
     pub addresses: Vec<IpAddr>,
 }
@@ -140,9 +144,14 @@ pub fn judge(frame: &[u8], macs: &[[u8; 6]], routers: &[Router]) -> Judgement {
     });
     let Some(place) = found else { return Judgement::Stray("not_ours") };
     match advert(&packet, &routers[place]) {
-        Ok(advert) => Judgement::Accept(place, advert),
+        Ok(advert) => Judgement::Accept(place, Advert { mac: sender(frame), ..advert }),
         Err(reason) => Judgement::Discard(place, reason),
     }
+}
+
+/// The source MAC address of a frame that has a header.
+fn sender(frame: &[u8]) -> [u8; 6] {
+    frame[6..12].try_into().expect("six octets")
 }
 
 /// VLAN (0 for none), ethertype and payload; at most one tag (IEEE 802.1Q, 802.1ad), 4095 is reserved.
@@ -257,7 +266,7 @@ fn advert(packet: &Packet<'_>, router: &Router) -> Result<Advert, &'static str> 
     // An owner sends from its address, and leaves with priority 0.
     let is_virtual = router.virtual_addresses.contains(&packet.source);
     ensure(!is_virtual || priority == 0 || priority == 255, "source")?;
-    Ok(Advert { priority, centis, source: packet.source, addresses })
+    Ok(Advert { priority, centis, source: packet.source, mac: [0; 6], addresses })
 }
 
 /// RFC 9568 §5.2.8, RFC 5798 §5.2.8 (with a pseudo-header), RFC 3768 §5.3.8 (never with one).
@@ -400,7 +409,7 @@ impl Watch {
             return true;
         }
         if advert.priority >= router.priority || !router.preempts {
-            self.master_centis = if is_v2 { router.centis } else { advert.centis };
+            self.master_centis = if is_v2 { router.centis } else { advert.centis.min(router.longest_centis) };
             self.deadline = at + 3 * u64::from(self.master_centis) * CENTI + skew(self.master_centis);
             self.followed = Some((at, advert));
         }

@@ -305,7 +305,8 @@ pub fn config_of(router: &Router, generation: u32) -> RouterConfig {
         min_ttl: router.min_ttl,
         auth_kind: router.password.is_some().into(),
         flags,
-        reserved: [0; 6],
+        max_learned_interval: router.longest_centis,
+        reserved: [0; 4],
     }
 }
 

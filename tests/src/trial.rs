@@ -156,7 +156,7 @@ impl Trial {
                 let heard = Heard::new(advert, Instant::from_nanos(at));
                 let record = &mut self.records[place];
                 if record.take(&self.configs[place], key.family, heard).report {
-                    let slot = slot_of(&self.routers[place]);
+                    let slot = slot_of(&self.routers[place]).try_into().expect("at most 511");
                     self.events.push_back(record.event(EventKind::Advert, slot, Instant::from_nanos(at)));
                 }
             }
@@ -168,7 +168,7 @@ impl Trial {
             Judgement::Accept(place, ref advert) => {
                 let at = seen.map_or(0, |record| record.heard.at);
                 let reported = self.watches[place].accept(&self.routers[place], advert.clone(), at);
-                let last = self.events.back().map(|event| (event.at, event.slot));
+                let last = self.events.back().map(|event| (event.at, event.slot.into()));
                 if reported != (last == Some((at, slot_of(&self.routers[place])))) {
                     differ("reports", format!("oracle: {reported}; host: last event {last:?}"));
                 }
@@ -285,7 +285,8 @@ fn is_heard(heard: &Heard, expected: Option<&(u64, oracle::Advert)>) -> bool {
             interval: advert.centis,
             priority: advert.priority,
             address_count: u8::try_from(advert.addresses.len()).expect("at most 255"),
-            reserved: [0; 4],
+            mac: advert.mac,
+            reserved: [0; 6],
         }
 }
 

@@ -76,10 +76,11 @@ fn a_backup_takes_no_notice_of_addresses_in_another_order_padding_or_checksum_st
 fn a_backup_waits_skew_time_after_a_resignation() {
     // RFC 9568 §6.4.2
     let mut bench = KernelRouter::new(Role::Backup);
-    let followed = bench.hear_reported(&v3(V3)).followed;
+    bench.hear_reported(&v3(V3));
+    let followed = bench.record().followed;
     let event = bench.hear_reported(&with_priority(0));
     assert_eq!(event.deadline, event.at + SKEW);
-    assert_eq!(event.followed, followed, "who resigns is not followed");
+    assert_eq!(bench.record().followed, followed, "who resigns is not followed");
 }
 
 #[test]
@@ -99,7 +100,7 @@ fn a_lower_advert_is_followed_only_by_a_backup_that_does_not_preempt() {
     let mut bench = KernelRouter::new(Role::Backup);
     let deadline = bench.record().deadline;
     let event = bench.hear_reported(&with_priority(99));
-    assert_eq!((event.deadline, event.followed.at), (deadline, 0));
+    assert_eq!((event.deadline, bench.record().followed.at), (deadline, 0));
     let record = bench.hear_quietly(&with_priority(99));
     assert_eq!((record.deadline, record.timer_at), (deadline, deadline));
 
@@ -129,6 +130,23 @@ fn the_interval_of_the_master_is_the_one_to_wait_by_in_version_3() {
 }
 
 #[test]
+fn an_interval_of_the_master_beyond_the_limit_is_noted_and_not_reckoned_with() {
+    // The limit is 10 s: 3 × 10 s + 156/256 × 10 s.
+    let mut bench = KernelRouter::new(Role::Backup);
+    let event = bench.hear_reported(&with_centis(4095));
+    assert_eq!(event.deadline, event.at + 36_093_750_000);
+    assert_eq!((bench.record().master_interval, event.heard.interval), (1000, 4095));
+}
+
+#[test]
+fn a_record_names_the_mac_address_of_who_was_heard() {
+    let mut bench = KernelRouter::new(Role::Master);
+    let source_mac = [2, 0, 0, 0, 0, 9];
+    let event = bench.hear_reported(&AdvertFrame { source_mac, ..with_priority(200) });
+    assert_eq!((event.heard.mac, bench.record().followed.mac), (source_mac, source_mac));
+}
+
+#[test]
 fn a_master_reports_every_advert() {
     let mut bench = KernelRouter::new(Role::Master);
     for priority in [50, 50, 0, 0, 100, 200, 200] {
@@ -151,11 +169,11 @@ fn a_master_yields_to_higher_priorities_and_to_greater_addresses_only() {
     ] {
         let mut bench = KernelRouter::new(Role::Master);
         let event = bench.hear_reported(&AdvertFrame { source, ..with_priority(priority) });
-        assert_eq!(event.followed == event.heard, yields, "{priority} {source}");
+        assert_eq!(bench.record().followed == event.heard, yields, "{priority} {source}");
     }
     let mut bench = KernelRouter::of(Router { role: Role::Master, ..router(OWN_V6.into(), V6) });
     let event = bench.hear_reported(&AdvertFrame { priority: 100, ..v6(V6) });
-    assert_eq!(event.followed, event.heard, "fe80::99 is greater than fe80::77");
+    assert_eq!(bench.record().followed, event.heard, "fe80::99 is greater than fe80::77");
 }
 
 #[test]
@@ -257,8 +275,8 @@ fn a_better_master_is_reported_at_once_in_a_flood_of_lower_ones() {
     for _ in 0..1000 {
         bench.hear_quietly(&with_priority(50));
     }
-    let event = bench.hear_reported(&with_priority(101));
-    assert_eq!(event.followed.priority, 101);
+    bench.hear_reported(&with_priority(101));
+    assert_eq!(bench.record().followed.priority, 101);
     for _ in 0..1000 {
         let record = bench.hear_quietly(&with_priority(102));
         assert_eq!(record.followed.priority, 102, "it is in the record all the same");

@@ -25,7 +25,7 @@ fn an_expiry_is_reported_at_the_deadline() {
     assert!(record.timer_armed());
     assert_eq!((record.deadline, record.timer_at), (deadline, deadline));
     let event = bench.wait_expired();
-    assert_eq!((event.deadline, event.slot), (deadline, slot_of(&bench.router)));
+    assert_eq!((event.deadline, event.slot.into()), (deadline, slot_of(&bench.router)));
     assert_eq!((event.generation, event.role), (bench.generation, 2));
     assert!(event.at < deadline + nanos(TOLERANCE), "{} ns late", event.at - deadline);
     assert_eq!(bench.record().expiries, 1);
@@ -123,7 +123,7 @@ fn every_virtual_router_of_an_interface_expires_by_itself() {
         program.obey(Command { slot, deadline: now() + MS, config, ..Command::default() });
     }
     while expired.len() < SLOTS {
-        expired.insert(ring.wait(SOON, "an expiry of each").slot);
+        expired.insert(u32::from(ring.wait(SOON, "an expiry of each").slot));
     }
     assert!(expired.into_iter().eq(0..u32::try_from(SLOTS).expect("few")));
 }

@@ -7,7 +7,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 
 use vrrpd_common::router::{Action, AnnounceTimes, Config, Event, StateName, VirtualRouter};
-use vrrpd_common::{AddressDigest, Advert, Duration, Instant, Interval, Priority, Version, Vrid};
+use vrrpd_common::{
+    AddressDigest, Advert, Duration, Family, Instant, Interval, MacAddr, Priority, Version, Vrid,
+};
 
 const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const MASTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
@@ -57,6 +59,7 @@ fn config() -> Option<Config> {
         priority: Priority(100),
         preempt_mode: true,
         interval: Interval::from_centis(1).ok()?,
+        max_learned_interval: Interval::from_centis(500).ok()?,
         addresses: AddressDigest::from_bits(1),
         announce: AnnounceTimes { again_after: None, then_every: None },
         grouped: false,
@@ -69,6 +72,7 @@ fn advert(config: &Config) -> Advert {
         priority: Priority(150),
         interval: config.interval,
         source: MASTER,
+        mac: MacAddr::virtual_router(Family::Ipv4, config.vrid),
         address_count: 1,
         addresses: config.addresses,
     }

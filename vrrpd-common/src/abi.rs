@@ -115,8 +115,10 @@ pub struct RouterConfig {
     pub auth_kind: u8,
     /// A set of [`flag`]s.
     pub flags: u8,
+    /// The longest Master_Adver_Interval to reckon with, in centiseconds; 0: no limit.
+    pub max_learned_interval: u16,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 4],
 }
 
 /// The MAC addresses to which an interface takes in frames: its own, and the one that it had before it got a virtual one.
@@ -196,8 +198,10 @@ pub struct Heard {
     pub priority: u8,
     /// How many addresses it announced.
     pub address_count: u8,
+    /// The source MAC address of its frame.
+    pub mac: [u8; 6],
     /// Zero.
-    pub reserved: [u8; 4],
+    pub reserved: [u8; 6],
 }
 
 /// An advert that was discarded, why, and when it came.
@@ -284,22 +288,18 @@ pub type Counters = [u64; Reject::ALL.len()];
 pub struct Event {
     /// When.
     pub at: u64,
-    /// The virtual router.
-    pub slot: u32,
     /// [`RouterConfig::generation`] at that time.
     pub generation: u32,
-    /// [`RouterRecord::deadline`] at that time.
-    pub deadline: u64,
-    /// [`RouterRecord::followed`] at that time.
-    pub followed: Heard,
-    /// [`RouterRecord::heard`] at that time.
-    pub heard: Heard,
+    /// The virtual router.
+    pub slot: u16,
     /// An [`EventKind`].
     pub kind: u8,
     /// A [`Role`].
     pub role: u8,
-    /// Zero.
-    pub reserved: [u8; 6],
+    /// [`RouterRecord::deadline`] at that time.
+    pub deadline: u64,
+    /// [`RouterRecord::heard`] at that time.
+    pub heard: Heard,
 }
 
 /// What an [`Event`] is about.
@@ -315,13 +315,13 @@ pub enum EventKind {
 const _: () = {
     assert!(size_of::<RouterConfig>() == 64 && align_of::<RouterConfig>() == 8);
     assert!(size_of::<Command>() == 96 && align_of::<Command>() == 8);
-    assert!(size_of::<Heard>() == 40 && align_of::<Heard>() == 8);
-    assert!(size_of::<RouterRecord>() == 368 && align_of::<RouterRecord>() == 8);
-    assert!(size_of::<Event>() == 112 && align_of::<Event>() == 8);
+    assert!(size_of::<Heard>() == 48 && align_of::<Heard>() == 8);
+    assert!(size_of::<RouterRecord>() == 392 && align_of::<RouterRecord>() == 8);
+    assert!(size_of::<Event>() == 72 && align_of::<Event>() == 8);
     // A frame that BPF_PROG_TEST_RUN takes is at least an Ethernet header.
     assert!(size_of::<Command>() >= 14);
-    // Eight octets of header in the ring for each event.
-    assert!((size_of::<Event>() + 8) * SLOTS <= RING_LEN);
+    // Eight octets of header in the ring for each event; it is never quite full.
+    assert!((size_of::<Event>() + 8) * SLOTS < RING_LEN);
 };
 
 impl RouterConfig {
@@ -381,6 +381,12 @@ impl RouterConfig {
         }
     }
 
+    /// The longest Master_Adver_Interval to reckon with.
+    #[inline(always)]
+    pub fn max_learned_interval(&self) -> Interval {
+        Interval::from_stored(self.max_learned_interval).unwrap_or(Interval::MAX)
+    }
+
     /// The role.
     #[inline(always)]
     pub const fn role(&self) -> Role {
@@ -406,7 +412,8 @@ impl Heard {
             interval: advert.interval.as_centis(),
             priority: advert.priority.0,
             address_count: advert.address_count,
-            reserved: [0; 4],
+            mac: advert.mac.0,
+            reserved: [0; 6],
         }
     }
 
@@ -421,6 +428,7 @@ impl Heard {
             priority: Priority(self.priority),
             interval: Interval::from_stored(self.interval)?,
             source: address(family, self.source),
+            mac: MacAddr(self.mac),
             address_count: self.address_count,
             addresses: AddressDigest::from_bits(self.addresses),
         };

@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 
+use crate::mac::MacAddr;
 use crate::params::{Interval, Priority, Vrid};
 
 /// A valid advertisement for one of our virtual routers.
@@ -15,6 +16,8 @@ pub struct Advert {
     pub interval: Interval,
     /// The sender's primary address.
     pub source: IpAddr,
+    /// The source MAC address of its frame.
+    pub mac: MacAddr,
     /// How many virtual addresses it announces.
     pub address_count: u8,
     /// Which virtual addresses it announces, in any order.
@@ -66,7 +69,7 @@ impl AddressDigest {
 
 /// Two rounds of multiply and shift (the finalizer of MurmurHash3 has this shape): spreads each input bit.
 #[inline(always)]
-const fn mix(value: u64) -> u64 {
+pub(crate) const fn mix(value: u64) -> u64 {
     let value = (value ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 29)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 32)

@@ -125,6 +125,8 @@ struct Packet {
     message_len: usize,
     /// TTL or hop limit.
     hop_limit: u8,
+    /// Source MAC address of the frame.
+    mac: MacAddr,
     /// Family and addresses.
     pseudo: PseudoHeader,
     /// Whether it came in an Authentication Header that was verified.
@@ -137,10 +139,9 @@ pub fn classify<F: Octets + ?Sized, R: Routers + ?Sized>(frame: &F, routers: &R)
     let Some((link, at)) = EthernetRepr::parse(frame) else {
         return Classified::NotVrrp;
     };
-    let vlan = link.vlan.map_or(0, VlanId::get);
     match link.ethertype {
-        ethernet::TYPE_IPV4 => classify_ipv4(frame, at, link.destination, vlan, routers),
-        ethernet::TYPE_IPV6 => classify_ipv6(frame, at, link.destination, vlan, routers),
+        ethernet::TYPE_IPV4 => classify_ipv4(frame, &link, at, routers),
+        ethernet::TYPE_IPV6 => classify_ipv6(frame, &link, at, routers),
         _ => Classified::NotVrrp,
     }
 }
@@ -148,18 +149,18 @@ pub fn classify<F: Octets + ?Sized, R: Routers + ?Sized>(frame: &F, routers: &R)
 #[inline(always)]
 fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
     frame: &F,
+    link: &EthernetRepr,
     at: usize,
-    destination: MacAddr,
-    vlan: u16,
     routers: &R,
 ) -> Classified {
+    let vlan = link.vlan.map_or(0, VlanId::get);
     let Some(header) = Ipv4Header::read(frame, at) else {
         return Classified::NotVrrp;
     };
     if header.protocol() != ipv4::PROTOCOL_VRRP
         || header.version() != 4
         || header.destination() != ipv4::VRRP_GROUP
-        || is_for_another(destination, routers)
+        || is_for_another(link.destination, routers)
     {
         return Classified::NotVrrp;
     }
@@ -177,6 +178,7 @@ fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
         message: at + header_len,
         message_len: header.total_len().saturating_sub(header_len),
         hop_limit: header.ttl(),
+        mac: link.source,
         pseudo: PseudoHeader::Ipv4 { source: header.source(), destination: ipv4::VRRP_GROUP },
         authenticated: false,
     };
@@ -201,18 +203,18 @@ fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
 #[inline(always)]
 fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
     frame: &F,
+    link: &EthernetRepr,
     at: usize,
-    destination: MacAddr,
-    vlan: u16,
     routers: &R,
 ) -> Classified {
+    let vlan = link.vlan.map_or(0, VlanId::get);
     let Some(header) = Ipv6Header::read(frame, at) else {
         return Classified::NotVrrp;
     };
     if header.next_header() != ipv6::NEXT_HEADER_VRRP
         || header.version() != 6
         || header.destination() != Some(ipv6::VRRP_GROUP)
-        || is_for_another(destination, routers)
+        || is_for_another(link.destination, routers)
     {
         return Classified::NotVrrp;
     }
@@ -226,6 +228,7 @@ fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
         message: at + ipv6::HEADER_LEN,
         message_len,
         hop_limit: header.hop_limit(),
+        mac: link.source,
         pseudo: PseudoHeader::Ipv6 { source, destination: ipv6::VRRP_GROUP },
         authenticated: false,
     };
@@ -326,7 +329,7 @@ fn check_message(
     if priority != Priority::OWNER && expect.address_list.is_some_and(|wanted| wanted != addresses) {
         return Err(Reject::AddressList.because(u32::from(address_count), 0));
     }
-    Ok(Advert { vrid, priority, interval, source, address_count, addresses })
+    Ok(Advert { vrid, priority, interval, source, mac: packet.mac, address_count, addresses })
 }
 
 /// Version 2: type of authentication and its data are ours (RFC 2338 §7.1). The data of types 0 and 2 means nothing (RFC

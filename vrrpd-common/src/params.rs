@@ -179,6 +179,9 @@ impl Interval {
     /// One second: the default of both versions.
     pub const DEFAULT: Self = Self(100);
 
+    /// The longest that can be stored, longer than any that can be sent.
+    pub const MAX: Self = Self(u16::MAX);
+
     const MOST_V2: Self = Self(255 * 100);
     const MOST_V3: Self = Self(4095);
     const CENTI: u64 = 10_000_000;
@@ -230,6 +233,12 @@ impl Interval {
                     .map_or(Err(IntervalError::TooLong { most: Self::MOST_V3 }), Self::from_centis)
             }
         }
+    }
+
+    /// So many of it, up to [`Interval::MAX`].
+    #[must_use]
+    pub const fn times(self, count: u16) -> Self {
+        Self(self.0.saturating_mul(count))
     }
 
     /// The span of time.

@@ -3,6 +3,20 @@
 use crate::params::{Interval, Priority, Version};
 use crate::time::Duration;
 
+/// Master_Adver_Interval of a router whose own interval is `own` and whose master advertises `theirs` (RFC 9568 §6.1).
+///
+/// Version 2 has one interval for all. Version 3 learns the master's, but reckons with no more than `most`: one forged
+/// advert of 40.95 s would else keep a network of routers at 100 ms without a master for more than two minutes. No
+/// advert is discarded for its interval; a master that advertises more slowly is followed for as long as it is heard
+/// within the Master_Down_Interval of `most`.
+#[inline(always)]
+pub fn learned_interval(version: Version, own: Interval, theirs: Interval, most: Interval) -> Interval {
+    match version {
+        Version::V2 => own,
+        Version::V3 => theirs.min(most),
+    }
+}
+
 /// The delay by which a router of lower priority waits longer for a silent master.
 ///
 /// Version 3: `(256 - priority) × interval / 256` (RFC 9568 §6.1). Version 2: `(256 - priority) / 256` seconds
@@ -53,6 +67,15 @@ mod tests {
             master_down_interval(Version::V2, Priority(100), five),
             Duration::from_nanos(15_609_375_000)
         );
+    }
+
+    #[test]
+    fn version_3_learns_the_master_s_interval_up_to_the_limit_and_version_2_none() {
+        // RFC 9568 §6.4.2
+        let [own, theirs, most] = [10, 4095, 500].map(|centis| Interval::from_centis(centis).expect("legal"));
+        assert_eq!(learned_interval(Version::V3, own, theirs, most), most);
+        assert_eq!(learned_interval(Version::V3, own, TEN_MS, most), TEN_MS);
+        assert_eq!(learned_interval(Version::V2, own, theirs, most), own);
     }
 
     #[test]

@@ -33,9 +33,9 @@
 
 use crate::abi::{Command, Event, EventKind, Heard, Role, RouterConfig, RouterRecord, address, family_of};
 use crate::election::{BackupVerdict, MasterVerdict, backup_verdict, master_verdict};
-use crate::params::{Family, Interval, Priority, Version};
+use crate::params::{Family, Interval, Priority};
 use crate::time::{Duration, Instant};
-use crate::timers::{master_down_interval, skew_time};
+use crate::timers::{learned_interval, master_down_interval, skew_time};
 
 /// An expiry comes again after this long if nothing changes.
 pub const EXPIRY_REPEAT: Duration = Duration::from_secs(1);
@@ -194,17 +194,15 @@ impl RouterRecord {
 
     /// What to report at `at`.
     #[inline(always)]
-    pub fn event(&self, kind: EventKind, slot: u32, at: Instant) -> Event {
+    pub fn event(&self, kind: EventKind, slot: u16, at: Instant) -> Event {
         Event {
             at: at.as_nanos(),
-            slot,
             generation: self.generation,
-            deadline: self.deadline,
-            followed: self.followed,
-            heard: self.heard,
+            slot,
             kind: kind as u8,
             role: self.role,
-            reserved: [0; 6],
+            deadline: self.deadline,
+            heard: self.heard,
         }
     }
 
@@ -221,10 +219,10 @@ impl RouterRecord {
             BackupVerdict::Discard => false,
             BackupVerdict::Follow => {
                 self.followed = heard;
-                self.master_interval = match version {
-                    Version::V2 => config.interval,
-                    Version::V3 => heard.interval,
-                };
+                let stored = |centis| Interval::from_stored(centis).unwrap_or(Interval::DEFAULT);
+                let (ours, theirs) = (stored(config.interval), stored(heard.interval));
+                self.master_interval =
+                    learned_interval(version, ours, theirs, config.max_learned_interval()).as_centis();
                 let wait = master_down_interval(version, own, self.master_interval());
                 self.deadline = heard.at.saturating_add(wait.as_nanos());
                 false

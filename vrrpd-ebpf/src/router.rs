@@ -147,7 +147,7 @@ impl Router {
                 self.locked(|_, record| {
                     record.ring_takes_it();
                     // SAFETY: the ring gave the place, and nobody reads it before it is submitted.
-                    unsafe { event.write(record.event(kind, self.number, now)) };
+                    unsafe { event.write(record.event(kind, self.number as u16, now)) };
                 });
                 place.submit(0);
             }

@@ -128,6 +128,11 @@ struct RouterArgs {
     #[arg(short = 'd', value_name = "DELAY")]
     interval: Option<String>,
 
+    /// In version 3, reckon with no longer interval of a master than SPAN, whatever it advertises: a slower master is
+    /// followed while it is heard within the Master_Down_Interval of SPAN [default: 5s, or 10 DELAY if that is longer]
+    #[arg(long, value_name = "SPAN")]
+    max_learned_interval: Option<String>,
+
     /// Priority to take on SIGTTIN, instead of 10 less
     #[arg(short = 'z', value_name = "PRIO")]
     lower_priority: Option<String>,
@@ -235,6 +240,7 @@ impl RouterArgs {
             (Key::Auth, self.auth.as_deref()),
             (Key::Priority, self.priority.as_deref()),
             (Key::Interval, self.interval.as_deref()),
+            (Key::MaxLearnedInterval, self.max_learned_interval.as_deref()),
             (Key::LowerPriority, self.lower_priority.as_deref()),
             (Key::RaisePriority, self.raise_priority.as_deref()),
             (Key::Up, self.up.as_deref()),

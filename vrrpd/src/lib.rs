@@ -5,6 +5,7 @@
 pub mod abandoned;
 pub mod association;
 pub mod background;
+pub mod budget;
 pub mod cli;
 pub mod clock;
 pub mod config;

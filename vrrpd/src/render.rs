@@ -43,19 +43,26 @@ pub fn details(router: &RouterReport) -> String {
     if let Some(master) = &router.master {
         let age = Duration::from_nanos(master.last_advert_age_ns / 1000 * 1000);
         let differs = if master.same_addresses { "" } else { ", announces other addresses" };
+        let limit = router.max_learned_interval_ns;
+        let every = if router.protocol == 3 && master.interval_ns > limit {
+            format!("{} (exceeds --max-learned-interval {})", span(master.interval_ns), span(limit))
+        } else {
+            span(router.master_interval_ns)
+        };
         line(
             "master",
             format!(
-                "{} priority {}, heard {age} ago, every {}{differs}",
-                master.address,
-                master.priority,
-                span(router.master_interval_ns)
+                "{} priority {}, heard {age} ago, every {every}{differs}",
+                master.address, master.priority,
             ),
         );
     }
     if let Some(mismatch) = &router.mismatch {
         let MismatchReport { source, theirs, ours, advice, .. } = mismatch;
         line("mismatch", format!("{source} says {theirs}; ours: {ours}; {advice}"));
+    }
+    if let Some(left) = router.takeover_held_ns {
+        line("held", format!("too many take-overs: the next one comes in {}", span(left / 1000 * 1000)));
     }
     if let Some(group) = &router.group {
         let name = group.name.as_ref().map_or(String::new(), |name| format!("{name}, "));

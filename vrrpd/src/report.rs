@@ -1,9 +1,12 @@
 //! What the daemon tells about its routers: the JSON of `atropos --state --json` and `--events`, shared by both ends.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use vrrpd_common::router::Cause;
+use vrrpd_common::{Advert, Duration, Interval};
 
 use crate::router_name::RouterName;
 
@@ -26,6 +29,8 @@ pub struct RouterReport {
     pub forced_backup: bool,
     pub interval_ns: u64,
     pub master_interval_ns: u64,
+    pub max_learned_interval_ns: u64,
+    pub takeover_held_ns: Option<u64>,
     pub addresses: Vec<String>,
     #[serde(default)]
     pub addresses_present: Vec<String>,
@@ -97,6 +102,9 @@ pub struct SilentReport {
 pub struct MasterReport {
     pub address: String,
     pub priority: u8,
+    pub mac: String,
+    /// What it advertises; [`RouterReport::master_interval_ns`] is what is reckoned with.
+    pub interval_ns: u64,
     pub last_advert_age_ns: u64,
     /// Whether it announces the addresses that we have.
     pub same_addresses: bool,
@@ -159,9 +167,39 @@ pub struct TransitionReport {
     pub reason: String,
     /// The address of the master heard last; null for ourselves or nobody.
     pub master: Option<String>,
+    pub cause: Option<CauseReport>,
 }
 
-/// A change of state, as `atropos --events` prints it.
+/// Another router that caused a change of state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
+pub struct CauseReport {
+    pub address: String,
+    /// 0 of one that resigned.
+    pub priority: u8,
+    pub mac: String,
+}
+
+/// Something else that happened to a router.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "notice", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
+pub enum NoticeReport {
+    IntervalExceedsLimit { time: String, cause: CauseReport, interval_ns: u64, max_learned_interval_ns: u64 },
+    TakeOverHeld { time: String, held_ns: u64 },
+}
+
+/// What an event is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Happening {
+    /// It has changed its state.
+    Transition(TransitionReport),
+    /// It has noticed something.
+    Notice(NoticeReport),
+}
+
+/// Something that happened to a router, as `atropos --events` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct EventReport {
@@ -170,7 +208,34 @@ pub struct EventReport {
     pub family: String,
     pub priority: u8,
     #[serde(flatten)]
-    pub transition: TransitionReport,
+    pub happening: Happening,
+}
+
+impl From<Cause> for CauseReport {
+    fn from(cause: Cause) -> Self {
+        Self { address: cause.source.to_string(), priority: cause.priority.0, mac: cause.mac.to_string() }
+    }
+}
+
+impl NoticeReport {
+    /// The advert of a master has a longer interval than is reckoned with.
+    pub fn interval_exceeds_limit(advert: &Advert, limit: Interval) -> Self {
+        Self::IntervalExceedsLimit {
+            time: now(),
+            cause: Cause::from(advert).into(),
+            interval_ns: advert.interval.as_duration().as_nanos(),
+            max_learned_interval_ns: limit.as_duration().as_nanos(),
+        }
+    }
+
+    /// The take-over is held for so long.
+    pub fn take_over_held(left: Duration) -> Self {
+        Self::TakeOverHeld { time: now(), held_ns: left.as_nanos() }
+    }
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
 impl SilentReport {
@@ -187,7 +252,7 @@ impl SilentReport {
 
 impl RouterReport {
     /// The keys of its object.
-    pub const KEYS: [&'static str; 30] = [
+    pub const KEYS: [&'static str; 32] = [
         "interface",
         "ifindex",
         "vrid",
@@ -203,6 +268,8 @@ impl RouterReport {
         "forced_backup",
         "interval_ns",
         "master_interval_ns",
+        "max_learned_interval_ns",
+        "takeover_held_ns",
         "addresses",
         "addresses_present",
         "vmac",

@@ -17,16 +17,21 @@ pub use check::{ScriptError, check};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 use vrrpd_common::Duration;
 
+use crate::budget::Budget;
+use crate::clock;
 use crate::lane::Lane;
 use crate::rundir::Claim;
 
 /// Runs that may wait behind a script that takes its time. When there are more, only the newest is of use to anybody:
 /// what the others would set up or take down has been overtaken.
 const MOST_WAITING: usize = 16;
+/// Runs that come as fast as the router changes its state; then there is one in so long, of the newest state.
+const AT_ONCE: u64 = 10;
+const EVERY: Duration = Duration::from_secs(1);
 /// How often the scripts of a daemon that has left are looked after, while ours wait for them.
 const TURN: std::time::Duration = std::time::Duration::from_millis(100);
 
@@ -85,11 +90,13 @@ impl Runner {
         let (source, router) = (Rc::clone(&queue), name.clone());
         let task = tokio::task::spawn_local(async move {
             let mut claimed = false;
+            let mut budget = Budget::new(AT_ONCE, EVERY);
             while source.fill().await {
                 while !claimed && !claim.take() {
                     sleep(TURN).await;
                 }
                 claimed = true;
+                source.wait_for(&mut budget, &router).await;
                 let next = source.waiting.borrow_mut().runs.pop_front();
                 if let Some(run) = next {
                     process::perform(&router, &run, limit.into(), &context).await;
@@ -103,18 +110,10 @@ impl Runner {
     pub fn run(&self, run: Run) {
         let mut waiting = self.queue.waiting.borrow_mut();
         if waiting.runs.len() == MOST_WAITING {
-            self.leave_out(
-                &mut waiting.runs,
-                "scripts that wait are left out: the router has changed its state since",
-            );
+            leave_out(&self.name, &mut waiting.runs, CHANGED_SINCE);
         }
         waiting.runs.push_back(run);
         self.queue.changed.notify_one();
-    }
-
-    fn leave_out(&self, runs: &mut VecDeque<Run>, why: &'static str) {
-        warn!(router = self.name, scripts = runs.len(), "{why}");
-        runs.clear();
     }
 
     /// Returns when the script that runs and the newest one that waits have ended: this router has left, and what it
@@ -124,15 +123,27 @@ impl Runner {
             let mut waiting = self.queue.waiting.borrow_mut();
             waiting.closed = true;
             if let Some(newest) = waiting.runs.pop_back() {
-                if !waiting.runs.is_empty() {
-                    self.leave_out(&mut waiting.runs, "scripts that wait are left out: the router has left");
-                }
+                leave_out(
+                    &self.name,
+                    &mut waiting.runs,
+                    "scripts that wait are left out: the router has left",
+                );
                 waiting.runs.push_back(newest);
             }
         }
         self.queue.changed.notify_one();
         // A runner that panicked has said so already.
         let _ = (&mut self.task).await;
+    }
+}
+
+const CHANGED_SINCE: &str = "scripts that wait are left out: the router has changed its state since";
+
+/// Leaves out what has been overtaken.
+fn leave_out(router: &str, runs: &mut VecDeque<Run>, why: &'static str) {
+    if !runs.is_empty() {
+        warn!(router, scripts = runs.len(), "{why}");
+        runs.clear();
     }
 }
 
@@ -157,6 +168,25 @@ impl Queue {
                 }
             }
             self.changed.notified().await;
+        }
+    }
+}
+
+impl Queue {
+    /// Waits until the budget allows a run. If it does not at once, only the newest is left to be run.
+    async fn wait_for(&self, budget: &mut Budget, router: &str) {
+        if budget.take(clock::now()) {
+            return;
+        }
+        while !self.waiting.borrow().closed && !budget.take(clock::now()) {
+            let wait = budget.next_at().saturating_since(clock::now());
+            // More runs wake it as well, and the end.
+            let _ = timeout(wait.into(), self.changed.notified()).await;
+        }
+        let mut waiting = self.waiting.borrow_mut();
+        if let Some(newest) = waiting.runs.pop_back() {
+            leave_out(router, &mut waiting.runs, CHANGED_SINCE);
+            waiting.runs.push_back(newest);
         }
     }
 }
@@ -247,6 +277,37 @@ mod tests {
             })
             .await;
         assert_eq!(fs::read_to_string(&log).expect("was written"), "16\n17\n");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn ten_runs_come_at_once_and_then_one_a_second_of_the_newest_state() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let log = dir.path().join("log");
+        let path = script(dir.path(), &format!("#!/bin/sh\necho $4 >>{}\n", log.display()), 0o755);
+        let local = tokio::task::LocalSet::new();
+        let start = std::time::Instant::now();
+        let lines = || fs::read_to_string(&log).map_or(0, |text| text.lines().count());
+        local
+            .run_until(async {
+                let runner =
+                    Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()), context());
+                for change in 1..=18 {
+                    let mut next = run(&path, "MASTER");
+                    next.arguments[3] = change.to_string();
+                    runner.run(next);
+                    while lines() < change.min(10) {
+                        sleep(std::time::Duration::from_millis(1)).await;
+                    }
+                }
+                while lines() < 11 {
+                    sleep(std::time::Duration::from_millis(1)).await;
+                }
+                assert!(start.elapsed() >= std::time::Duration::from_secs(1));
+                runner.finish().await;
+            })
+            .await;
+        let text = fs::read_to_string(&log).expect("was written");
+        assert_eq!(text, "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n18\n");
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -14,7 +14,7 @@ use crate::{cargo, ebpf, setup};
 const THREADS: &str = "4";
 
 /// The tests of the laboratory in which it matters how adverts arrive.
-const OF_EVERY_DATAPATH: [&str; 17] = [
+const OF_EVERY_DATAPATH: [&str; 18] = [
     "addresses",
     "ah",
     "auth",
@@ -26,6 +26,7 @@ const OF_EVERY_DATAPATH: [&str; 17] = [
     "handover",
     "keepalived",
     "link",
+    "outsiders",
     "priority",
     "rejects",
     "reload",

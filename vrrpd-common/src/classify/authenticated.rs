@@ -61,6 +61,7 @@ pub fn classify_authenticated<A: Associations + ?Sized>(frame: &[u8], associatio
         message: at + before,
         message_len: header.total_len().saturating_sub(before),
         hop_limit: header.ttl(),
+        mac: link.source,
         pseudo: PseudoHeader::Ipv4 { source: header.source(), destination: ipv4::VRRP_GROUP },
         authenticated: true,
     };

@@ -77,9 +77,12 @@ fn v6_addresses(count: u8) -> Vec<Ipv6Addr> {
     (1..=count).map(|last| Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last.into())).collect()
 }
 
+/// Of each frame.
+const SENDER: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
+
 fn frame_of(source: IpAddr, checksum: ChecksumStyle, advert: VrrpRepr<'_>) -> Vec<u8> {
     let mut buffer = std::vec![0xa5; advert_frame_len(&advert)];
-    let frame = AdvertFrame { source_mac: MacAddr::default(), source, checksum, advert };
+    let frame = AdvertFrame { source_mac: SENDER, source, checksum, advert };
     assert_eq!(emit_advert(&frame, &mut buffer), Some(buffer.len()));
     buffer
 }

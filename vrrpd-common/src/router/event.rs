@@ -3,7 +3,8 @@
 use core::net::IpAddr;
 
 use crate::advert::Advert;
-use crate::params::Priority;
+use crate::mac::MacAddr;
+use crate::params::{Interval, Priority};
 use crate::time::Duration;
 
 use super::{Reason, StateName};
@@ -70,6 +71,25 @@ pub struct Transition {
     pub to: StateName,
     /// Why.
     pub reason: Reason,
+    /// The other router that caused it; `None` when none did.
+    pub cause: Option<Cause>,
+}
+
+/// A router whose advert, or whose silence after it, made another one change its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cause {
+    /// The advert's source address.
+    pub source: IpAddr,
+    /// Its priority; 0 of one that resigned.
+    pub priority: Priority,
+    /// The source MAC address of its frame.
+    pub mac: MacAddr,
+}
+
+impl From<&Advert> for Cause {
+    fn from(advert: &Advert) -> Self {
+        Self { source: advert.source, priority: advert.priority, mac: advert.mac }
+    }
 }
 
 /// Something that a person may want to know.
@@ -77,12 +97,21 @@ pub struct Transition {
 pub enum Notice {
     /// The master's interval is not ours; in version 3 it is adopted (RFC 9568 §6.4.2).
     IntervalDiffers(Advert),
+    /// The master's interval is longer than the one that is reckoned with at most.
+    IntervalExceedsLimit {
+        /// What it says.
+        advert: Advert,
+        /// The limit.
+        limit: Interval,
+    },
     /// The master announces other addresses than we have.
     AddressesDiffer(Advert),
     /// Another router of lower right sends adverts while we are Master.
     LowerMaster(Advert),
     /// The Master_Down timer was handled this late: the machine stood still, so we listen anew.
     ClockGap(Duration),
+    /// It would take over, and has done so too often: it will after this time.
+    TakeOverHeld(Duration),
 }
 
 /// Who asked.

@@ -6,8 +6,12 @@
 //!
 //! RFC 9568 says Active where this project says Master, as its users do.
 //!
+//! Beyond the RFC, take-overs are [damped](damping), and the interval that is learned from a master has a
+//! [limit](learned_interval).
+//!
 //! Start reading at [`VirtualRouter::handle`]; there is a function for each state, and in it an arm for each event.
 
+pub mod damping;
 mod event;
 mod reason;
 mod state;
@@ -16,7 +20,7 @@ mod tests;
 
 use core::net::IpAddr;
 
-pub use event::{Action, Event, Fault, Notice, Origin, Transition};
+pub use event::{Action, Cause, Event, Fault, Notice, Origin, Transition};
 pub use reason::Reason;
 pub use state::{Backup, Heard, Master, Rival, State, StateName, Waiting};
 
@@ -24,9 +28,10 @@ use crate::advert::{AddressDigest, Advert};
 use crate::election::{BackupVerdict, MasterVerdict, backup_verdict, master_verdict};
 use crate::params::{Interval, Priority, Version, Vrid};
 use crate::time::{Duration, Instant};
-use crate::timers::{master_down_interval, skew_time};
+use crate::timers::{learned_interval, master_down_interval, skew_time};
+use damping::Damping;
 
-/// What does not change while the router lives, but for the group.
+/// What does not change while the router lives, but for the group and the limit of what is learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     /// The virtual router.
@@ -39,6 +44,8 @@ pub struct Config {
     pub preempt_mode: bool,
     /// Our own advertisement interval.
     pub interval: Interval,
+    /// The longest Master_Adver_Interval to reckon with, whatever a master advertises; version 3.
+    pub max_learned_interval: Interval,
     /// The virtual addresses, to notice that a peer announces others.
     pub addresses: AddressDigest,
     /// When gratuitous ARP or unsolicited neighbour advertisements are repeated.
@@ -64,6 +71,7 @@ pub struct VirtualRouter {
     forced_backup: bool,
     /// The primary address to send from, or why the interface cannot be used.
     interface: Result<IpAddr, Fault>,
+    damping: Damping,
     state: State,
 }
 
@@ -87,6 +95,7 @@ impl VirtualRouter {
             priority: config.priority,
             forced_backup: false,
             interface: Err(Fault::NoAddress),
+            damping: Damping::FRESH,
             state: State::Initialize,
         }
     }
@@ -126,7 +135,15 @@ impl VirtualRouter {
         matches!(self.state, State::Backup(Backup { waiting: Waiting::ForGroup(_), .. }))
     }
 
-    /// Master_Adver_Interval (RFC 9568 §6.1): what the master advertises, or our own.
+    /// When [damping](damping) lets it take over; `None` unless that is what it waits for.
+    pub fn held_until(&self) -> Option<Instant> {
+        match &self.state {
+            State::Backup(backup) if backup.held => Some(self.takes_over_at(backup)),
+            State::Initialize | State::Fault(_) | State::Backup(_) | State::Master(_) => None,
+        }
+    }
+
+    /// Master_Adver_Interval (RFC 9568 §6.1): what the master advertises, up to the limit, or our own.
     pub fn master_adver_interval(&self) -> Interval {
         match &self.state {
             State::Backup(backup) => backup.master_adver_interval,
@@ -140,13 +157,18 @@ impl VirtualRouter {
         self.config.grouped = grouped;
     }
 
+    /// What is learned from now on has this limit.
+    pub const fn set_max_learned_interval(&mut self, limit: Interval) {
+        self.config.max_learned_interval = limit;
+    }
+
     /// When [`Event::Timer`] is due; `None`: never.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Initialize
             | State::Fault(_)
             | State::Backup(Backup { waiting: Waiting::ForGroup(_), .. }) => None,
-            State::Backup(backup) => Some(backup.master_down_at),
+            State::Backup(backup) => Some(self.takes_over_at(backup)),
             State::Master(master) => {
                 Some(master.announce_at.map_or(master.advert_at, |at| at.min(master.advert_at)))
             }
@@ -177,13 +199,13 @@ impl VirtualRouter {
         match event {
             Event::Startup => match self.interface {
                 Ok(_) => self.begin(now, Reason::StartUp, emit),
-                Err(fault) => self.enter(State::Fault(fault), fault.reason(), emit),
+                Err(fault) => self.enter(State::Fault(fault), fault.reason(), None, emit),
             },
             Event::InterfaceUp(source) => self.interface = Ok(source),
             Event::InterfaceDown(fault) => self.interface = Err(fault),
             Event::StandBack(_) => self.forced_backup = true,
-            Event::Resume(_) => self.forced_backup = false,
-            Event::Priority(priority) => self.priority = priority,
+            Event::Resume(_) => self.resume(),
+            Event::Priority(priority) => self.set_priority(priority),
             Event::Shutdown
             | Event::Timer
             | Event::Advert(_)
@@ -206,10 +228,10 @@ impl VirtualRouter {
                 self.interface = Err(fault);
                 self.state = State::Fault(fault);
             }
-            Event::Shutdown => self.enter(State::Initialize, Reason::Shutdown, emit),
+            Event::Shutdown => self.enter(State::Initialize, Reason::Shutdown, None, emit),
             Event::StandBack(_) => self.forced_backup = true,
-            Event::Resume(_) => self.forced_backup = false,
-            Event::Priority(priority) => self.priority = priority,
+            Event::Resume(_) => self.resume(),
+            Event::Priority(priority) => self.set_priority(priority),
             Event::Startup
             | Event::Timer
             | Event::Advert(_)
@@ -224,7 +246,7 @@ impl VirtualRouter {
     /// RFC 9568 §6.4.2
     fn in_backup(&mut self, now: Instant, backup: Backup, event: Event, emit: &mut dyn FnMut(Action)) {
         match event {
-            Event::Shutdown => self.enter(State::Initialize, Reason::Shutdown, emit),
+            Event::Shutdown => self.enter(State::Initialize, Reason::Shutdown, None, emit),
             Event::Timer => {
                 if now >= backup.master_down_at && !self.is_willing() {
                     self.master_down(now, backup, emit);
@@ -234,7 +256,7 @@ impl VirtualRouter {
             Event::InterfaceUp(source) => self.interface = Ok(source),
             Event::InterfaceDown(fault) => {
                 self.interface = Err(fault);
-                self.enter(State::Fault(fault), fault.reason(), emit);
+                self.enter(State::Fault(fault), fault.reason(), None, emit);
             }
             Event::StandBack(_) => {
                 self.forced_backup = true;
@@ -242,8 +264,10 @@ impl VirtualRouter {
                 self.reconsider(now, backup);
             }
             Event::Resume(origin) => {
-                self.forced_backup = false;
-                if let (Some(Heard { advert, .. }), Ok(own)) = (backup.master, self.interface)
+                self.resume();
+                if backup.held && now >= backup.master_down_at {
+                    self.may_be_master(now, origin.reason(), emit);
+                } else if let (Some(Heard { advert, .. }), Ok(own)) = (backup.master, self.interface)
                     && master_verdict(advert.priority, advert.source, self.priority, own)
                         == MasterVerdict::Assert
                 {
@@ -251,7 +275,7 @@ impl VirtualRouter {
                 }
             }
             Event::Priority(priority) => {
-                self.priority = priority;
+                self.set_priority(priority);
                 if self.is_willing() {
                     self.reconsider(now, backup);
                     return;
@@ -282,7 +306,7 @@ impl VirtualRouter {
             Event::Shutdown => {
                 emit(Action::SendAdvert(Priority::RESIGN));
                 emit(Action::GiveUpAddresses);
-                self.enter(State::Initialize, Reason::Shutdown, emit);
+                self.enter(State::Initialize, Reason::Shutdown, None, emit);
             }
             Event::Timer => {
                 if now >= master.advert_at {
@@ -304,7 +328,7 @@ impl VirtualRouter {
                     emit(Action::SendAdvert(Priority::RESIGN));
                 }
                 emit(Action::GiveUpAddresses);
-                self.enter(State::Fault(fault), fault.reason(), emit);
+                self.enter(State::Fault(fault), fault.reason(), None, emit);
             }
             Event::StandBack(origin) => {
                 self.forced_backup = true;
@@ -312,10 +336,10 @@ impl VirtualRouter {
                 emit(Action::GiveUpAddresses);
                 self.become_backup(now, origin.reason(), None, emit);
             }
-            Event::Resume(_) => self.forced_backup = false,
+            Event::Resume(_) => self.resume(),
             Event::Priority(priority) => {
                 if self.priority != priority {
-                    self.priority = priority;
+                    self.set_priority(priority);
                     emit(Action::SendAdvert(priority));
                     self.state = State::Master(Master { advert_at: self.next_advert(now), ..master });
                 }
@@ -359,11 +383,39 @@ impl VirtualRouter {
         }
     }
 
+    /// Takes part in elections again, and what it did before is forgotten.
+    const fn resume(&mut self) {
+        self.forced_backup = false;
+        self.damping = Damping::FRESH;
+    }
+
+    /// Who gives a router a higher priority wants it to take over.
+    fn set_priority(&mut self, priority: Priority) {
+        if priority > self.priority {
+            self.damping = Damping::FRESH;
+        }
+        self.priority = priority;
+    }
+
+    /// When a Backup takes over if nothing happens.
+    fn takes_over_at(&self, backup: &Backup) -> Instant {
+        if backup.held { backup.master_down_at.max(self.damping.earliest()) } else { backup.master_down_at }
+    }
+
     /// The Master_Down timer fired (RFC 9568 §6.4.2).
     fn master_down(&mut self, now: Instant, backup: Backup, emit: &mut dyn FnMut(Action)) {
         if self.may_have_missed_adverts(now, backup) {
-            emit(Action::Notice(Notice::ClockGap(now.saturating_since(backup.master_down_at))));
+            let late = now.saturating_since(self.takes_over_at(&backup));
+            emit(Action::Notice(Notice::ClockGap(late)));
             self.state = State::Backup(self.listening_again(now, backup));
+            return;
+        }
+        let earliest = self.damping.earliest();
+        if now < earliest {
+            if !backup.held {
+                emit(Action::Notice(Notice::TakeOverHeld(earliest.saturating_since(now))));
+                self.state = State::Backup(Backup { held: true, ..backup });
+            }
             return;
         }
         let reason = match backup.waiting {
@@ -395,15 +447,19 @@ impl VirtualRouter {
                 master_down_at: (now + self.wait(Waiting::AfterResignation, backup.master_adver_interval))
                     .min(backup.master_down_at),
                 waiting: Waiting::AfterResignation,
-                master_adver_interval: backup.master_adver_interval,
                 master: None,
+                cause: Some(Cause::from(&advert)),
+                ..backup
             },
             BackupVerdict::Discard => match backup.waiting {
                 // Another router, already resigned, may be followed by one that we preempt: the shorter wait counts.
                 Waiting::AfterResignation | Waiting::ForGroup(_) => Backup { master: Some(heard), ..backup },
-                Waiting::ForSilence | Waiting::AfterGap | Waiting::ToPreempt => {
-                    Backup { waiting: Waiting::ToPreempt, master: Some(heard), ..backup }
-                }
+                Waiting::ForSilence | Waiting::AfterGap | Waiting::ToPreempt => Backup {
+                    waiting: Waiting::ToPreempt,
+                    master: Some(heard),
+                    cause: Some(Cause::from(&advert)),
+                    ..backup
+                },
             },
         };
         self.state = State::Backup(next);
@@ -436,7 +492,7 @@ impl VirtualRouter {
                 return;
             }
             MasterVerdict::YieldToPriority | MasterVerdict::YieldToAddress
-                if master.holds_on(now, advert.interval) =>
+                if master.holds_on(now, self.learned_from(&advert)) =>
             {
                 self.state = State::Master(master);
                 return;
@@ -462,7 +518,13 @@ impl VirtualRouter {
     /// Says once per change that a master does not advertise what we would.
     fn notice_differences(&self, before: Option<Advert>, advert: &Advert, emit: &mut dyn FnMut(Action)) {
         if advert.interval != self.config.interval && before.map(|b| b.interval) != Some(advert.interval) {
-            emit(Action::Notice(Notice::IntervalDiffers(*advert)));
+            let limit = self.config.max_learned_interval;
+            emit(Action::Notice(match self.config.version {
+                Version::V3 if advert.interval > limit => {
+                    Notice::IntervalExceedsLimit { advert: *advert, limit }
+                }
+                Version::V2 | Version::V3 => Notice::IntervalDiffers(*advert),
+            }));
         }
         if advert.addresses != self.config.addresses && before.map(|b| b.addresses) != Some(advert.addresses)
         {
@@ -483,11 +545,22 @@ impl VirtualRouter {
             && !matches!(backup.waiting, Waiting::ForGroup(_))
         {
             backup.waiting = Waiting::ForGroup(reason);
+            backup.held = false;
         }
     }
 
     /// The addresses first, and nobody is told before they are there (RFC 9568 §8.1.2).
     fn become_master(&mut self, now: Instant, reason: Reason, hold: Duration, emit: &mut dyn FnMut(Action)) {
+        let cause = match &self.state {
+            State::Backup(backup) => {
+                // An owner in a group only passes Backup.
+                if !matches!(reason, Reason::StartUp | Reason::LinkUp) {
+                    self.damping.took_over(now, self.interface.ok());
+                }
+                backup.cause.filter(|_| reason.is_another_router())
+            }
+            State::Initialize | State::Fault(_) | State::Master(_) => None,
+        };
         emit(Action::TakeAddresses);
         emit(Action::SendAdvert(self.priority));
         emit(Action::AnnounceAddresses);
@@ -499,7 +572,7 @@ impl VirtualRouter {
             hold,
             rival: None,
         };
-        self.enter(State::Master(next), reason, emit);
+        self.enter(State::Master(next), reason, cause, emit);
     }
 
     /// Waits for a master to fall silent. Which interval that goes by is learned from the advert that made us Backup
@@ -515,7 +588,8 @@ impl VirtualRouter {
             Some(heard) => self.following(heard),
             None => self.waiting_for_silence(now, self.config.interval, None),
         };
-        self.enter(State::Backup(next), reason, emit);
+        let cause = master.map(|heard| Cause::from(&heard.advert));
+        self.enter(State::Backup(next), reason, cause, emit);
     }
 
     /// A Backup that was about to take over, or is willing to, follows the master that it hears if that is what its
@@ -537,19 +611,21 @@ impl VirtualRouter {
         }
     }
 
-    fn enter(&mut self, next: State, reason: Reason, emit: &mut dyn FnMut(Action)) {
+    fn enter(&mut self, next: State, reason: Reason, cause: Option<Cause>, emit: &mut dyn FnMut(Action)) {
         let from = self.state.name();
         self.state = next;
-        emit(Action::Transition(Transition { from, to: next.name(), reason }));
+        emit(Action::Transition(Transition { from, to: next.name(), reason, cause }));
     }
 
     /// A Backup whose master was heard just now.
     fn following(&self, heard: Heard) -> Backup {
-        let interval = match self.config.version {
-            Version::V2 => self.config.interval,
-            Version::V3 => heard.advert.interval,
-        };
-        self.waiting_for_silence(heard.at, interval, Some(heard))
+        self.waiting_for_silence(heard.at, self.learned_from(&heard.advert), Some(heard))
+    }
+
+    /// Master_Adver_Interval of a master that advertises this.
+    fn learned_from(&self, advert: &Advert) -> Interval {
+        let Config { version, interval, max_learned_interval, .. } = self.config;
+        learned_interval(version, interval, advert.interval, max_learned_interval)
     }
 
     fn waiting_for_silence(&self, from: Instant, interval: Interval, master: Option<Heard>) -> Backup {
@@ -559,13 +635,15 @@ impl VirtualRouter {
             waiting: Waiting::ForSilence,
             master_adver_interval: interval,
             master,
+            cause: master.map(|heard| Cause::from(&heard.advert)),
+            held: false,
         }
     }
 
     /// A Backup that may have missed adverts hears what there is to hear before it acts.
     fn listening_again(&self, now: Instant, backup: Backup) -> Backup {
         let next = self.waiting_for_silence(now, backup.master_adver_interval, backup.master);
-        Backup { waiting: Waiting::AfterGap, ..next }
+        Backup { waiting: Waiting::AfterGap, cause: backup.cause, ..next }
     }
 
     fn wait(&self, waiting: Waiting, interval: Interval) -> Duration {
@@ -596,7 +674,7 @@ impl VirtualRouter {
                 LATE
             }
         };
-        self.is_late_by(now, backup.master_down_at, tolerance)
+        self.is_late_by(now, self.takes_over_at(&backup), tolerance)
     }
 
     fn is_late_by(&self, now: Instant, deadline: Instant, tolerance: Duration) -> bool {

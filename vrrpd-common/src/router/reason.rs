@@ -69,6 +69,31 @@ impl Reason {
         Self::Crash,
     ];
 
+    /// Whether it is what another router said, or that it fell silent.
+    pub const fn is_another_router(self) -> bool {
+        match self {
+            Self::MasterDownTimer
+            | Self::HigherPriorityAdvert
+            | Self::MasterResigned
+            | Self::Preempted
+            | Self::EqualPriorityHigherAddress => true,
+            Self::StartUp
+            | Self::Operator
+            | Self::Signal
+            | Self::LinkDown
+            | Self::LinkUp
+            | Self::AdminDown
+            | Self::InterfaceRemoved
+            | Self::NoAddress
+            | Self::AddressRefused
+            | Self::AdvertUnsendable
+            | Self::ClockGap
+            | Self::Group
+            | Self::Shutdown
+            | Self::Crash => false,
+        }
+    }
+
     /// The name in logs, JSON and scripts.
     pub const fn name(self) -> &'static str {
         match self {

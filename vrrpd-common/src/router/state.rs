@@ -4,7 +4,7 @@ use crate::advert::Advert;
 use crate::params::Interval;
 use crate::time::{Duration, Instant};
 
-use super::event::Fault;
+use super::event::{Cause, Fault};
 use super::reason::Reason;
 
 /// State of a virtual router.
@@ -33,6 +33,10 @@ pub struct Backup {
     pub master_adver_interval: Interval,
     /// The master heard last; `None` when none was heard or it resigned.
     pub master: Option<Heard>,
+    /// Who will have caused what comes of the wait: the master that falls silent, resigned or is preempted.
+    pub cause: Option<Cause>,
+    /// Master_Down_Timer has run out, and [damping](super::damping) puts the take-over off.
+    pub held: bool,
 }
 
 /// What a Backup waits for; why it will be Master if nothing happens.

@@ -59,6 +59,8 @@ pub struct RouterConfig {
     pub preempt: bool,
     /// `-d`
     pub interval: Interval,
+    /// `--max-learned-interval`; version 3.
+    pub max_learned_interval: Interval,
     /// `-a`
     pub auth: Authentication,
     /// `--vmac`; `-n` is none
@@ -174,6 +176,7 @@ impl RouterConfig {
             down: other.down.clone(),
             script_timeout: other.script_timeout,
             announce: Announce { count: other.announce.count, times: self.announce.times },
+            max_learned_interval: other.max_learned_interval,
             checksum: other.checksum,
             accept_interval_mismatch: other.accept_interval_mismatch,
             require_equal_addresses: other.require_equal_addresses,
@@ -202,6 +205,7 @@ impl RouterConfig {
             priority: self.priority,
             preempt_mode: self.preempt,
             interval: self.interval,
+            max_learned_interval: self.max_learned_interval,
             addresses: self.digest(),
             announce: self.announce.times,
             grouped: self.grouped,

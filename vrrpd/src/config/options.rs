@@ -15,6 +15,9 @@ use crate::router_name::RouterName;
 
 /// Most addresses that an advert can hold (RFC 9568 §5.2.5).
 const ADDRESSES_MAX: usize = 255;
+/// The limit of what is learned from a master, unless the user sets it: the larger one of this and so many intervals.
+const LEARNED: Interval = Interval::DEFAULT.times(5);
+const LEARNED_INTERVALS: u16 = 10;
 /// A script is ended after this long.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Announcements come no closer than this.
@@ -32,6 +35,7 @@ pub enum Key {
     Priority,
     Preempt,
     Interval,
+    MaxLearnedInterval,
     Protocol,
     Auth,
     Vmac,
@@ -63,6 +67,7 @@ pub struct RouterOptions {
     pub priority: Option<Priority>,
     pub preempt: Option<bool>,
     pub interval: Option<Duration>,
+    pub max_learned_interval: Option<Duration>,
     pub protocol: Option<Version>,
     pub auth: Option<Authentication>,
     pub vmac: Option<Vmac>,
@@ -104,6 +109,7 @@ impl RouterOptions {
             Key::Priority => self.priority = Some(value::priority(text)?),
             Key::Preempt => self.preempt = Some(value::boolean(text)?),
             Key::Interval => self.interval = Some(value::duration(text)?),
+            Key::MaxLearnedInterval => self.max_learned_interval = Some(value::duration(text)?),
             Key::Protocol => self.protocol = Some(value::version(text)?),
             Key::Auth => self.auth = Some(value::auth(text)?),
             Key::Vmac => self.vmac = Some(value::vmac(text)?),
@@ -165,6 +171,9 @@ impl RouterOptions {
                 .map_err(|error| Key::Interval.error(interval_error(version, error))),
         };
         let interval = faults.keep(interval);
+        let max_learned_interval = interval.and_then(|interval| {
+            faults.keep(max_learned_interval(self.max_learned_interval, version, interval))
+        });
         for (key, span) in [(Key::GarpDelay, self.garp_delay), (Key::GarpInterval, self.garp_interval)] {
             if span.is_some_and(|span| span != Duration::ZERO && span < GARP_SPACING) {
                 faults.add(key.error(format!(
@@ -179,9 +188,12 @@ impl RouterOptions {
         let magic = family.and_then(|family| {
             faults.keep(magic(self.magic_source, self.magic_destination, family)).flatten()
         });
-        let (Some(interface), Some(vrid), Some(family), Some(interval), Some(script_timeout), true) =
-            (interface, vrid, family, interval, script_timeout, faults.0.is_empty())
+        let (Some(interface), Some(vrid), Some(family), Some(interval), Some(script_timeout)) =
+            (interface, vrid, family, interval, script_timeout)
         else {
+            return Err(faults.0);
+        };
+        let Some(max_learned_interval) = max_learned_interval.filter(|_| faults.0.is_empty()) else {
             return Err(faults.0);
         };
         Ok(RouterConfig {
@@ -193,6 +205,7 @@ impl RouterOptions {
             priority: self.priority.unwrap_or(Priority::DEFAULT),
             preempt: self.preempt.unwrap_or(true),
             interval,
+            max_learned_interval,
             auth,
             vmac: self.vmac.unwrap_or_default(),
             vmac_fallback: self.vmac_fallback.unwrap_or_default(),
@@ -228,6 +241,7 @@ impl RouterOptions {
             priority: self.priority.or(defaults.priority),
             preempt: self.preempt.or(defaults.preempt),
             interval: self.interval.or(defaults.interval),
+            max_learned_interval: self.max_learned_interval.or(defaults.max_learned_interval),
             protocol: self.protocol.or(defaults.protocol),
             auth: self.auth.or(defaults.auth),
             vmac: self.vmac.or(defaults.vmac),
@@ -272,6 +286,25 @@ fn interval_error(version: Version, error: IntervalError) -> String {
         (IntervalError::Zero, Version::V3) => "0 is no interval; one is 10ms to 40.95s".to_owned(),
         (IntervalError::NotWholeSeconds | IntervalError::TooLong { .. }, _) => error.to_string(),
     }
+}
+
+/// The longest interval to learn from a master: what the user says, or the larger of five seconds and ten intervals of ours.
+/// Version 2 learns none.
+fn max_learned_interval(
+    said: Option<Duration>,
+    version: Version,
+    interval: Interval,
+) -> Result<Interval, OptionError> {
+    let Some(span) = said else { return Ok(interval.times(LEARNED_INTERVALS).max(LEARNED)) };
+    let error = |message: String| Key::MaxLearnedInterval.error(message);
+    let limit = Interval::from_duration(Version::V3, span)
+        .map_err(|wrong| error(interval_error(Version::V3, wrong)))?;
+    if version == Version::V3 && limit < interval {
+        return Err(error(format!(
+            "{limit} is shorter than the interval of the router, {interval}, which others have as well"
+        )));
+    }
+    Ok(limit)
 }
 
 fn check_addresses(addresses: &[VirtualAddress], family: Family) -> Result<(), OptionError> {
@@ -335,6 +368,7 @@ impl Key {
             Self::Priority => "-p",
             Self::Preempt => "-s",
             Self::Interval => "-d",
+            Self::MaxLearnedInterval => "--max-learned-interval",
             Self::Protocol => "--protocol",
             Self::Auth => "-a",
             Self::Vmac => "--vmac",
@@ -366,6 +400,7 @@ impl Key {
             Self::Priority => "priority",
             Self::Preempt => "preempt",
             Self::Interval => "interval",
+            Self::MaxLearnedInterval => "max-learned-interval",
             Self::Protocol => "protocol",
             Self::Auth => "auth",
             Self::Vmac => "vmac",
@@ -389,13 +424,14 @@ impl Key {
     }
 
     /// Every option of a router.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Interface,
         Self::Vrid,
         Self::Addresses,
         Self::Priority,
         Self::Preempt,
         Self::Interval,
+        Self::MaxLearnedInterval,
         Self::Protocol,
         Self::Auth,
         Self::Vmac,
@@ -508,8 +544,34 @@ mod tests {
             Key::MagicDestination
         );
         assert_eq!(key_at_fault(&[v4, (Key::ScriptTimeout, "0")]), Key::ScriptTimeout);
+        for span in ["0", "41", "90ms"] {
+            let wrong = [v4, (Key::Protocol, "v3"), (Key::Interval, "0.1"), (Key::MaxLearnedInterval, span)];
+            assert_eq!(key_at_fault(&wrong), Key::MaxLearnedInterval);
+        }
         assert_eq!(key_at_fault(&[v4, (Key::GarpDelay, "1ns")]), Key::GarpDelay);
         assert_eq!(key_at_fault(&[v4, (Key::GarpInterval, "99ms")]), Key::GarpInterval);
+    }
+
+    #[test]
+    fn the_limit_of_learned_intervals_is_five_seconds_or_ten_intervals_unless_set() {
+        for (interval, limit, wanted) in [
+            ("0.1", None, 500),
+            ("1", None, 1000),
+            ("40.95", None, 40_950),
+            ("0.1", Some("0.1"), 10),
+            ("1", Some("40.95"), 4095),
+        ] {
+            let mut words = vec![
+                (Key::Interface, "eth0"),
+                (Key::Vrid, "51"),
+                (Key::Addresses, "10.16.1.200"),
+                (Key::Protocol, "v3"),
+                (Key::Interval, interval),
+            ];
+            words.extend(limit.map(|limit| (Key::MaxLearnedInterval, limit)));
+            let config = options(&words).resolve().expect("is legal");
+            assert_eq!(config.max_learned_interval.as_centis(), wanted, "{interval} {limit:?}");
+        }
     }
 
     #[test]

@@ -66,8 +66,8 @@ pub enum Reply {
         /// The routers chosen.
         routers: Vec<RouterReport>,
     },
-    /// One for each transition.
-    Event(EventReport),
+    /// One for each transition, and for what else is noticed.
+    Event(Box<EventReport>),
     /// The request was not understood or not allowed.
     Error {
         /// Why.

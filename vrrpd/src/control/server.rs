@@ -147,7 +147,7 @@ async fn stream(
         tokio::select! {
             event = events.recv() => match event {
                 Some(event) if selector.matches(&event.name()) => {
-                    say(client, &Reply::Event(Rc::unwrap_or_clone(event))).await?;
+                    say(client, &Reply::Event(Box::new(Rc::unwrap_or_clone(event)))).await?;
                 }
                 Some(_) => {}
                 None => {

@@ -4,7 +4,7 @@ use std::io;
 use std::mem::discriminant;
 
 use nix::errno::Errno;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 use vrrpd_common::router::{Action, Event, Notice, StateName, Transition};
 use vrrpd_common::wire::frame;
 use vrrpd_common::{Instant, Priority};
@@ -12,12 +12,13 @@ use vrrpd_common::{Instant, Priority};
 use super::Daemon;
 use super::instance::{Instance, Pending, Task};
 use super::link::Link;
+use super::pace::Announced;
 use crate::config::{Vmac, VmacFallback};
 use crate::datapath::RouterId;
 use crate::interface::service::{Order, Request, Ticket};
 use crate::interface::{self, Hold, Outcome};
-use crate::report::EventReport;
-use crate::transmit::{Frame, own_announcements};
+use crate::report::{Happening, NoticeReport};
+use crate::transmit::Frame;
 
 impl Daemon {
     /// Carries out what a router wants, up to where it has to wait for the kernel.
@@ -48,16 +49,7 @@ impl Daemon {
                         self.try_sending(id);
                     }
                 }
-                Action::AnnounceAddresses => {
-                    if let Some(mac) = router.source_mac(link) {
-                        let frames = router.announcements(mac);
-                        announce(router, id, link, &frames);
-                        if router.vmac.mode() == Vmac::Interface {
-                            announce_own(router, id, link);
-                        }
-                    }
-                    router.send_magic();
-                }
+                Action::AnnounceAddresses => self.announce(id, Announced::All),
                 Action::Transition(transition) => self.transition(id, transition),
                 // Said as soon as it is known, see `Daemon::event`.
                 Action::Notice(_) => {}
@@ -243,7 +235,7 @@ impl Daemon {
                 router.vmac.released();
                 if let Some(interface::Vmac::Interface(taken)) = &hold.vmac {
                     link.own_mac_is_back(taken);
-                    announce_own(router, id, link);
+                    self.announce(id, Announced::Own);
                 }
             }
             None => {}
@@ -256,25 +248,11 @@ impl Daemon {
         if transition.from == StateName::Master || transition.to == StateName::Master {
             self.untold.insert(id);
         }
-        info!(
-            router = %router.config.name(),
-            from = report.from,
-            to = report.to,
-            reason = report.reason,
-            master = report.master.as_deref().unwrap_or("-"),
-            priority = router.machine.priority().0,
-            "transition"
-        );
         if let (Some(run), Some(runner)) = (router.script(transition), &router.scripts) {
             runner.run(run);
         }
-        self.followers.tell(|| EventReport {
-            interface: router.config.interface.clone(),
-            vrid: router.config.vrid.get(),
-            family: router.config.family.name().to_owned(),
-            priority: router.machine.priority().0,
-            transition: report,
-        });
+        self.followers.tell(|| router.event(Happening::Transition(report.clone())));
+        self.log_transition(id, &report);
         self.status_untold = true;
         self.check_presence(id);
     }
@@ -298,7 +276,7 @@ impl Daemon {
 }
 
 /// Puts announcements in the queue, as often as the router wants each.
-fn announce(router: &mut Instance, id: RouterId, link: &mut Link, frames: &[Frame]) {
+pub(super) fn announce(router: &mut Instance, id: RouterId, link: &mut Link, frames: &[Frame]) {
     let Some(transmitter) = link.transmitter() else { return };
     for _ in 0..router.config.announce.count {
         for frame in frames {
@@ -308,26 +286,33 @@ fn announce(router: &mut Instance, id: RouterId, link: &mut Link, frames: &[Fram
     }
 }
 
-/// Tells hosts with which MAC address the interface answers for its own addresses now.
-fn announce_own(router: &mut Instance, id: RouterId, link: &mut Link) {
-    let (Some(mac), Some(interface)) = (router.source_mac(link), &link.interface) else { return };
-    let frames = own_announcements(interface, mac, |_| false);
-    announce(router, id, link, &frames);
-}
-
 fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw)
 }
 
-/// Says what a router noticed, each kind at most once a second.
-pub(super) fn notice(router: &mut Instance, now: Instant, notice: &Notice, frame: Option<&[u8]>) {
-    let Some(untold) = router.notices.admit(now, discriminant(notice)) else { return };
+/// Says what a router noticed, each kind at most once a second; what clients are told as well is returned.
+pub(super) fn notice(
+    router: &mut Instance,
+    now: Instant,
+    notice: &Notice,
+    frame: Option<&[u8]>,
+) -> Option<Happening> {
+    let untold = router.notices.admit(now, discriminant(notice))?;
     let name = router.config.name();
     match notice {
         Notice::IntervalDiffers(advert) => warn!(
             router = %name, master = %advert.source, theirs = %advert.interval, ours = %router.config.interval,
             more = untold, "the master's interval is not ours"
         ),
+        Notice::IntervalExceedsLimit { advert, limit } => {
+            warn!(
+                router = %name, master = %advert.source, priority = advert.priority.0, mac = %advert.mac, more = untold,
+                "the master's interval {} exceeds --max-learned-interval {limit}; it is followed while it is heard \
+                 within that interval's Master_Down_Interval",
+                advert.interval
+            );
+            return Some(Happening::Notice(NoticeReport::interval_exceeds_limit(advert, *limit)));
+        }
         Notice::AddressesDiffer(advert) => {
             let theirs: Vec<_> = frame
                 .and_then(frame::addresses)
@@ -346,5 +331,13 @@ pub(super) fn notice(router: &mut Instance, now: Instant, notice: &Notice, frame
         Notice::ClockGap(late) => {
             warn!(router = %name, late = %late, "the machine stood still; listening before acting");
         }
+        Notice::TakeOverHeld(left) => {
+            warn!(
+                router = %name, left = %left, more = untold,
+                "too many take-overs; the next one is held, atropos --master makes it at once"
+            );
+            return Some(Happening::Notice(NoticeReport::take_over_held(*left)));
+        }
     }
+    None
 }

@@ -18,6 +18,7 @@ use super::groups::Place;
 use super::kernel::KernelSide;
 use super::link::{Link, LinkId};
 use super::mismatch::Mismatches;
+use super::pace::Pace;
 use super::sending::{self, Sending};
 use super::spacing::{Patience, Spacing};
 use super::vmac::VmacSide;
@@ -27,7 +28,10 @@ use crate::guardian::{LastScript, Mastery};
 use crate::interface::service::{Remover, Ticket};
 use crate::interface::{Hold, Interface, Vmac};
 use crate::magic;
-use crate::report::{Counters, GroupReport, MasterReport, RouterReport, ScriptsReport, TransitionReport};
+use crate::report::{
+    CauseReport, Counters, EventReport, GroupReport, Happening, MasterReport, RouterReport, ScriptsReport,
+    TransitionReport,
+};
 use crate::rundir::{RunDir, RunDirError};
 use crate::script::{self, Run, Runner};
 use crate::transmit::Frame;
@@ -68,6 +72,7 @@ pub(super) struct Instance {
     pub(super) losses: Spacing<IpAddr>,
     /// How soon what somebody takes away is put back.
     pub(super) patience: Patience,
+    pub(super) pace: Pace,
     /// The deadline under which it is filed.
     pub(super) scheduled: Option<Instant>,
     pub(super) scripts: Option<Runner>,
@@ -122,18 +127,20 @@ enum Presence {
 struct Past {
     at: SystemTime,
     transition: Transition,
-    /// Who was master then, if another router was heard.
-    master: Option<IpAddr>,
 }
 
 impl Past {
     fn report(&self) -> TransitionReport {
+        let cause = self.transition.cause;
         TransitionReport {
             time: humantime::format_rfc3339_millis(self.at).to_string(),
             from: self.transition.from.name().to_owned(),
             to: self.transition.to.name().to_owned(),
             reason: self.transition.reason.name().to_owned(),
-            master: self.master.map(|master| master.to_string()),
+            master: cause
+                .filter(|_| self.transition.to == StateName::Backup)
+                .map(|cause| cause.source.to_string()),
+            cause: cause.map(CauseReport::from),
         }
     }
 }
@@ -205,6 +212,7 @@ impl Instance {
             sending: Sending::default(),
             losses: Spacing::default(),
             patience: Patience::default(),
+            pace: Pace::new(&config),
             scheduled: None,
             scripts: None,
             kernel: KernelSide::default(),
@@ -240,6 +248,7 @@ impl Instance {
     /// Goes on with a configuration that [`RouterConfig::can_become`] allows.
     pub(super) fn exchange(&mut self, config: RouterConfig) {
         self.machine.set_grouped(config.grouped);
+        self.machine.set_max_learned_interval(config.max_learned_interval);
         self.config = config;
         self.cached = None;
     }
@@ -540,7 +549,7 @@ impl Instance {
         self.since = now;
         self.reason = transition.reason;
         self.done.transitions += 1;
-        let past = Past { at: now, transition, master: self.master() };
+        let past = Past { at: now, transition };
         if self.history.len() == HISTORY {
             self.history.pop_front();
         }
@@ -549,7 +558,7 @@ impl Instance {
     }
 
     /// Why the router is in its state: of a fault, what is wrong now rather than what was at first.
-    fn reason_now(&self) -> Reason {
+    pub(super) fn reason_now(&self) -> Reason {
         match (self.told, self.machine.interface()) {
             (StateName::Fault, Err(fault)) => fault.reason(),
             (StateName::Init | StateName::Backup | StateName::Master | StateName::Fault, _) => self.reason,
@@ -561,10 +570,14 @@ impl Instance {
         self.told
     }
 
-    fn master(&self) -> Option<IpAddr> {
-        match self.machine.state() {
-            State::Backup(backup) => backup.master.map(|heard| heard.advert.source),
-            State::Initialize | State::Fault(_) | State::Master(_) => None,
+    /// Something that clients are told of.
+    pub(super) fn event(&self, happening: Happening) -> EventReport {
+        EventReport {
+            interface: self.config.interface.clone(),
+            vrid: self.config.vrid.get(),
+            family: self.config.family.name().to_owned(),
+            priority: self.machine.priority().0,
+            happening,
         }
     }
 
@@ -608,7 +621,8 @@ impl Instance {
             Some(mac) => self.advert_frame(mac, Priority::RESIGN, link.mtu()),
             None => None,
         };
-        let left = Transition { from: StateName::Master, to: StateName::Init, reason: Reason::Crash };
+        let (from, to) = (StateName::Master, StateName::Init);
+        let left = Transition { from, to, reason: Reason::Crash, cause: None };
         let script = self.script(left).map(|run| LastScript {
             run,
             limit_ns: self.config.script_timeout.as_nanos(),
@@ -637,11 +651,14 @@ impl Instance {
             State::Backup(backup) => backup.master.map(|heard| MasterReport {
                 address: heard.advert.source.to_string(),
                 priority: heard.advert.priority.0,
+                mac: heard.advert.mac.to_string(),
+                interval_ns: heard.advert.interval.as_duration().as_nanos(),
                 last_advert_age_ns: now.saturating_since(heard.at).as_nanos(),
                 same_addresses: heard.advert.addresses == self.machine.config().addresses,
             }),
             State::Initialize | State::Fault(_) | State::Master(_) => None,
         };
+        let held = self.machine.held_until();
         let (received, rejected) = link.counts(config.family, config.vrid);
         let (datapath, datapath_reason) = if self.is_verified_by_us() && link.is_in_kernel() {
             ("raw", Some("the Authentication Header is verified in user space".to_owned()))
@@ -665,6 +682,8 @@ impl Instance {
             forced_backup: self.machine.forced_backup(),
             interval_ns: config.interval.as_duration().as_nanos(),
             master_interval_ns: self.machine.master_adver_interval().as_duration().as_nanos(),
+            max_learned_interval_ns: config.max_learned_interval.as_duration().as_nanos(),
+            takeover_held_ns: held.map(|until| until.saturating_since(now).as_nanos()),
             addresses: config.addresses.iter().map(VirtualAddress::to_string).collect(),
             addresses_present: self.addresses_present(link).iter().map(VirtualAddress::to_string).collect(),
             vmac: self.vmac.mac().map(|mac| mac.to_string()),

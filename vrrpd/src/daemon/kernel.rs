@@ -73,7 +73,8 @@ impl Told {
     /// What adverts have to look like, without what they do to whom.
     fn looks(&self) -> RouterConfig {
         let role = u8::from(self.config.role != 0);
-        let mut looks = RouterConfig { role, priority: 0, report_spacing: 0, ..self.config };
+        let mut looks =
+            RouterConfig { role, priority: 0, report_spacing: 0, max_learned_interval: 0, ..self.config };
         looks.set(flag::PREEMPT, false);
         looks
     }
@@ -86,7 +87,7 @@ impl Daemon {
             let Some(event) = self.links.get_mut(link.0).and_then(|link| link.kernel()?.event()) else {
                 return;
             };
-            let router = abi::router_at(event.slot)
+            let router = abi::router_at(event.slot.into())
                 .and_then(|(family, vrid)| self.links.get(link.0)?.table.router(family, vrid));
             let (Some(id), Some(kind)) = (router, event.kind()) else { continue };
             self.hear_kernel(id);
@@ -98,6 +99,21 @@ impl Daemon {
                 EventKind::Expired => self.event(id, Event::Timer, None),
             }
         }
+    }
+
+    /// The take-over of a Backup was held although the kernel had said that its time is up, and is not any more.
+    pub(super) fn hold_is_over(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let link = router.link;
+        // Not again, whatever comes of it.
+        if let Some(at) = router.scheduled.take() {
+            self.deadlines.remove(&(at, id));
+        }
+        self.hear_kernel(id);
+        if !self.has_program(link) {
+            return self.program_is_gone(link);
+        }
+        self.event(id, Event::Timer, None);
     }
 
     /// Feeds the state machine with the adverts that the kernel has noted since.
@@ -397,6 +413,7 @@ impl Instance {
             },
             role: role as u8,
             priority: self.machine.priority().0,
+            max_learned_interval: self.machine.config().max_learned_interval.as_centis(),
             ..RouterConfig::default()
         };
         config.set(flag::PREEMPT, self.config.preempt && !self.machine.forced_backup());

@@ -17,6 +17,7 @@ mod kernel;
 mod leave;
 mod link;
 mod mismatch;
+mod pace;
 mod reload;
 mod sending;
 mod spacing;
@@ -80,6 +81,8 @@ pub struct Daemon {
     to_put_back: BTreeMap<RouterId, Instant>,
     /// When routers that gave up, since their adverts did not go out, try again.
     to_try_sending: BTreeMap<RouterId, Instant>,
+    /// When routers do what was put off, since they do it too often.
+    put_off: BTreeMap<RouterId, Instant>,
     alarm: Alarm,
     readiness: Readiness,
     ready: Vec<u64>,
@@ -254,7 +257,7 @@ impl Daemon {
         let now = clock::now();
         let due = self.deadlines.first().map(|(at, _)| *at);
         let unsent = self.links.iter().filter_map(|link| link.deadline(now)).min();
-        let put_back = self.to_put_back.values().min().copied();
+        let put_back = self.to_put_back.values().chain(self.put_off.values()).min().copied();
         let other = [
             self.groups.deadline(),
             self.supervisor.deadline(),
@@ -340,10 +343,15 @@ impl Daemon {
             }
         }
         for id in due(self) {
-            self.event(id, Event::Timer, None);
+            if self.kernel_watches(id) {
+                self.hold_is_over(id);
+            } else {
+                self.event(id, Event::Timer, None);
+            }
         }
         self.groups.expire(now, &self.readiness);
         self.put_back(now);
+        self.catch_up(now);
         self.open_again(now);
         self.try_sending_again(now);
         self.look_after_programs(now);
@@ -382,7 +390,11 @@ impl Daemon {
         }
         for action in actions.drain(..) {
             match action {
-                Action::Notice(notice) => act::notice(router, at, &notice, frame),
+                Action::Notice(notice) => {
+                    if let Some(happening) = act::notice(router, at, &notice, frame) {
+                        self.followers.tell(|| router.event(happening));
+                    }
+                }
                 other => router.enqueue(other),
             }
         }
@@ -392,11 +404,12 @@ impl Daemon {
         self.act(id);
     }
 
-    /// Files the router under its deadline, unless the kernel watches that.
+    /// Files the router under its deadline, unless the kernel watches that; it knows nothing of a take-over that is held.
     fn schedule(&mut self, id: RouterId) {
         let watched = self.kernel_watches(id);
         let Some(router) = self.routers.get_mut(id.0) else { return };
-        let deadline = if watched { None } else { router.machine.deadline() };
+        let is_held = router.machine.held_until().is_some();
+        let deadline = if watched && !is_held { None } else { router.machine.deadline() };
         if deadline == router.scheduled {
             return;
         }

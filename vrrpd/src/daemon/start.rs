@@ -269,6 +269,7 @@ impl Daemon {
             reports,
             to_put_back: BTreeMap::new(),
             to_try_sending: BTreeMap::new(),
+            put_off: BTreeMap::new(),
             tickets: HashMap::new(),
             last_ticket: 0,
             commands,

@@ -33,6 +33,7 @@ fn adverts_with_1_20_and_255_addresses_are_taken() {
                 priority: Priority(100),
                 interval: Interval::DEFAULT,
                 source,
+                mac: SENDER,
                 address_count: count,
                 addresses: wanted,
             };

@@ -60,6 +60,7 @@ impl Sample {
             priority: self.priority,
             interval: self.interval,
             source: self.source,
+            mac: SENDER,
             address_count: self.list().count(),
             addresses: self.list().digest(),
         }

@@ -30,6 +30,10 @@ pub(super) fn states() -> Vec<(&'static str, Bench)> {
     let mut late = Bench::started(config());
     late.now = late.router.deadline().expect("has one") + ms(361);
     late.event(Event::Timer);
+    let mut flapped = damping::flapped(config());
+    flapped.now = flapped.router.deadline().expect("has one");
+    let mut held = damping::held(config());
+    held.after(ms(100));
     let mut advert_due = Bench::master(config());
     advert_due.after(ms(100));
     let grouped = Config { grouped: true, ..config() };
@@ -55,6 +59,8 @@ pub(super) fn states() -> Vec<(&'static str, Bench)> {
         ("backup, told to stand back, of 50", forced),
         ("backup, timer due", due),
         ("backup, listening again", late),
+        ("backup, timer due, too often master", flapped),
+        ("backup, held", held),
         ("master", Bench::master(config())),
         ("master, advert due", advert_due),
         ("member, init, owner", member_owner),
@@ -107,11 +113,16 @@ fn describe(action: &Action) -> String {
         Action::GiveUpAddresses => "give up".to_string(),
         Action::SendAdvert(priority) => format!("advert {priority}"),
         Action::AnnounceAddresses => "announce".to_string(),
-        Action::Transition(Transition { from, to, reason }) => format!("{from} -> {to} ({reason})"),
+        Action::Transition(Transition { from, to, reason, cause }) => {
+            let cause = cause.map(|cause| format!(", {} of {}", cause.source, cause.priority));
+            format!("{from} -> {to} ({reason}{})", cause.unwrap_or_default())
+        }
         Action::Notice(Notice::IntervalDiffers(_)) => "notice interval".to_string(),
+        Action::Notice(Notice::IntervalExceedsLimit { .. }) => "notice interval limit".to_string(),
         Action::Notice(Notice::AddressesDiffer(_)) => "notice addresses".to_string(),
         Action::Notice(Notice::LowerMaster(_)) => "notice lower master".to_string(),
         Action::Notice(Notice::ClockGap(_)) => "notice clock gap".to_string(),
+        Action::Notice(Notice::TakeOverHeld(span)) => format!("notice held {span}"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The state machine, told as transcripts: what happens, and what is to be done about it.
 
+mod damping;
 mod golden;
 mod member;
 mod scenarios;
@@ -8,10 +9,13 @@ use core::net::{IpAddr, Ipv4Addr};
 use std::vec::Vec;
 
 use super::*;
+use crate::mac::MacAddr;
 
 const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 10));
 const LOWER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
 const HIGHER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 200));
+/// Of each frame with an advert.
+const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
 const START: Instant = Instant::from_nanos(1_000_000_000_000);
 
 fn ms(millis: u64) -> Duration {
@@ -30,6 +34,7 @@ fn config() -> Config {
         priority: Priority(100),
         preempt_mode: true,
         interval: Interval::from_centis(10).expect("100 ms is legal"),
+        max_learned_interval: Interval::from_centis(500).expect("5 s is legal"),
         addresses: AddressDigest::from_bits(1),
         announce: AnnounceTimes { again_after: Some(Duration::from_secs(5)), then_every: None },
         grouped: false,
@@ -42,6 +47,7 @@ fn advert(priority: u8, source: IpAddr) -> Advert {
         priority: Priority(priority),
         interval: config().interval,
         source,
+        mac: MAC,
         address_count: 1,
         addresses: AddressDigest::from_bits(1),
     }
@@ -116,7 +122,19 @@ impl Bench {
 }
 
 fn transition(from: StateName, to: StateName, reason: Reason) -> Action {
-    Action::Transition(Transition { from, to, reason })
+    Action::Transition(Transition { from, to, reason, cause: None })
+}
+
+/// One that the router causes which sent this.
+fn caused(from: StateName, to: StateName, reason: Reason, by: Advert) -> Action {
+    let cause = Some(Cause { source: by.source, priority: by.priority, mac: MAC });
+    Action::Transition(Transition { from, to, reason, cause })
+}
+
+/// A promotion that the router causes which sent this.
+fn promotion_by(reason: Reason, by: Advert) -> [Action; 4] {
+    let [take, advert, announce, _] = promotion(reason);
+    [take, advert, announce, caused(StateName::Backup, StateName::Master, reason, by)]
 }
 
 fn promotion(reason: Reason) -> [Action; 4] {

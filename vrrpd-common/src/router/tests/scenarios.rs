@@ -46,9 +46,10 @@ fn backup_ignores_lower_priority_while_preempting() {
     // RFC 9568 §6.4.2
     let mut bench = Bench::started(config());
     bench.after(ms(300));
-    assert_eq!(bench.event(Event::Advert(advert(99, HIGHER_ADDRESS))), []);
+    let lower = advert(99, HIGHER_ADDRESS);
+    assert_eq!(bench.event(Event::Advert(lower)), []);
     assert_eq!(bench.wait(), Duration::from_nanos(60_937_500));
-    assert_eq!(bench.run_to_deadline(), promotion(Reason::Preempted));
+    assert_eq!(bench.run_to_deadline(), promotion_by(Reason::Preempted, lower));
 }
 
 #[test]
@@ -66,9 +67,10 @@ fn backup_takes_over_after_skew_time_when_the_master_resigns() {
     let mut bench = Bench::started(config());
     bench.event(Event::Advert(advert(200, LOWER_ADDRESS)));
     bench.after(ms(50));
-    bench.event(Event::Advert(advert(0, LOWER_ADDRESS)));
+    let resigns = advert(0, LOWER_ADDRESS);
+    bench.event(Event::Advert(resigns));
     assert_eq!(bench.wait(), Duration::from_nanos(60_937_500));
-    assert_eq!(bench.run_to_deadline(), promotion(Reason::MasterResigned));
+    assert_eq!(bench.run_to_deadline(), promotion_by(Reason::MasterResigned, resigns));
 }
 
 #[test]
@@ -96,6 +98,35 @@ fn backup_waits_by_the_interval_that_its_master_advertises() {
     assert_eq!(bench.wait(), Duration::from_nanos(609_375_000), "skew of the master that left");
     bench.run_to_deadline();
     assert_eq!(bench.router.master_adver_interval(), config().interval);
+}
+
+#[test]
+fn backup_reckons_with_no_longer_interval_than_the_limit_and_says_so() {
+    let mut bench = Bench::started(config());
+    let longest = Interval::from_centis(4095).expect("40.95 s is legal");
+    let forged = Advert { interval: longest, ..advert(254, LOWER_ADDRESS) };
+    let limit = config().max_learned_interval;
+    let notice = Action::Notice(Notice::IntervalExceedsLimit { advert: forged, limit });
+    assert_eq!(bench.event(Event::Advert(forged)), [notice]);
+    assert_eq!(bench.router.master_adver_interval(), limit);
+    // 3 × 5 s, and Skew_Time of 5 s
+    assert_eq!(bench.wait(), Duration::from_nanos(15_000_000_000 + 156 * 5_000_000_000 / 256));
+    assert_eq!(bench.event(Event::Advert(forged)), [], "said once");
+    assert_eq!(bench.run_to_deadline(), promotion_by(Reason::MasterDownTimer, forged));
+}
+
+#[test]
+fn a_master_that_advertises_more_slowly_than_the_limit_is_followed_while_it_is_heard_within_it() {
+    let mut bench = Bench::started(config());
+    let slow = Advert {
+        interval: Interval::from_centis(1800).expect("18 s is legal"),
+        ..advert(150, LOWER_ADDRESS)
+    };
+    for _ in 0..5 {
+        bench.event(Event::Advert(slow));
+        bench.after(Duration::from_secs(18));
+        assert_eq!(bench.event(Event::Timer), []);
+    }
 }
 
 #[test]
@@ -148,7 +179,7 @@ fn master_yields_to_higher_priority_and_waits_by_its_interval() {
         [
             Action::Notice(Notice::IntervalDiffers(slow)),
             Action::GiveUpAddresses,
-            transition(StateName::Master, StateName::Backup, Reason::HigherPriorityAdvert),
+            caused(StateName::Master, StateName::Backup, Reason::HigherPriorityAdvert, slow),
         ]
     );
     assert_eq!(bench.wait(), Duration::from_nanos(3_609_375_000));
@@ -160,12 +191,10 @@ fn master_yields_to_equal_priority_and_a_greater_address_only() {
     let mut bench = Bench::master(config());
     bench.event(Event::Advert(advert(100, LOWER_ADDRESS)));
     assert_eq!(bench.state(), StateName::Master);
-    let actions = bench.event(Event::Advert(advert(100, HIGHER_ADDRESS)));
-    assert!(actions.contains(&transition(
-        StateName::Master,
-        StateName::Backup,
-        Reason::EqualPriorityHigherAddress
-    )));
+    let greater = advert(100, HIGHER_ADDRESS);
+    let actions = bench.event(Event::Advert(greater));
+    let reason = Reason::EqualPriorityHigherAddress;
+    assert!(actions.contains(&caused(StateName::Master, StateName::Backup, reason, greater)));
 }
 
 #[test]
@@ -249,12 +278,13 @@ fn a_router_told_to_stand_back_follows_any_master_and_takes_over_when_there_is_n
             transition(StateName::Master, StateName::Backup, Reason::Operator),
         ]
     );
+    let lower = advert(1, LOWER_ADDRESS);
     for _ in 0..10 {
         bench.after(ms(100));
-        bench.event(Event::Advert(advert(1, LOWER_ADDRESS)));
+        bench.event(Event::Advert(lower));
     }
     assert_eq!(bench.wait(), Duration::from_nanos(360_937_500));
-    assert_eq!(bench.run_to_deadline(), promotion(Reason::MasterDownTimer));
+    assert_eq!(bench.run_to_deadline(), promotion_by(Reason::MasterDownTimer, lower));
     assert!(bench.router.forced_backup());
 }
 
@@ -307,7 +337,8 @@ fn a_new_priority_changes_the_wait_that_is_under_way() {
 fn a_backup_whose_priority_falls_below_its_master_s_follows_it() {
     let mut bench = Bench::started(config());
     bench.after(ms(300));
-    bench.event(Event::Advert(advert(95, LOWER_ADDRESS)));
+    let lower = advert(95, LOWER_ADDRESS);
+    bench.event(Event::Advert(lower));
     assert_eq!(bench.wait(), Duration::from_nanos(60_937_500), "it is about to preempt");
     bench.after(ms(50));
     bench.event(Event::Priority(Priority(90)));
@@ -315,7 +346,7 @@ fn a_backup_whose_priority_falls_below_its_master_s_follows_it() {
     assert_eq!(bench.wait(), Duration::from_nanos(250_000_000 + 166 * 100_000_000 / 256));
     assert_eq!(
         bench.run_to_deadline()[3],
-        transition(StateName::Backup, StateName::Master, Reason::MasterDownTimer)
+        caused(StateName::Backup, StateName::Master, Reason::MasterDownTimer, lower)
     );
 }
 
@@ -323,12 +354,13 @@ fn a_backup_whose_priority_falls_below_its_master_s_follows_it() {
 fn a_lower_priority_that_is_above_its_master_s_still_preempts_in_time() {
     let mut bench = Bench::started(config());
     bench.after(ms(300));
-    bench.event(Event::Advert(advert(50, LOWER_ADDRESS)));
+    let lower = advert(50, LOWER_ADDRESS);
+    bench.event(Event::Advert(lower));
     bench.event(Event::Priority(Priority(90)));
     assert_eq!(bench.wait(), Duration::from_nanos(166 * 100_000_000 / 256), "what was waited counts");
     assert_eq!(
         bench.run_to_deadline()[3],
-        transition(StateName::Backup, StateName::Master, Reason::Preempted)
+        caused(StateName::Backup, StateName::Master, Reason::Preempted, lower)
     );
 }
 
@@ -415,12 +447,13 @@ fn a_master_that_stood_still_listens_before_it_acts() {
 #[test]
 fn a_backup_that_stood_still_listens_before_it_acts() {
     let mut bench = Bench::started(config());
-    bench.event(Event::Advert(advert(200, LOWER_ADDRESS)));
+    let master = advert(200, LOWER_ADDRESS);
+    bench.event(Event::Advert(master));
     bench.after(Duration::from_secs(5));
     let late = Duration::from_nanos(5_000_000_000 - 360_937_500);
     assert_eq!(bench.event(Event::Timer), [Action::Notice(Notice::ClockGap(late))]);
     assert_eq!(bench.state(), StateName::Backup);
-    assert_eq!(bench.run_to_deadline(), promotion(Reason::MasterDownTimer));
+    assert_eq!(bench.run_to_deadline(), promotion_by(Reason::MasterDownTimer, master));
 }
 
 /// Version 3, 10 ms: Master_Down_Interval 36.09375 ms.

@@ -8,10 +8,12 @@ use proptest::prelude::*;
 use crate::abi::flag;
 use crate::router::{self, AnnounceTimes, Event as RouterEvent, Origin, State, VirtualRouter};
 use crate::watch::*;
-use crate::{AddressDigest, Advert, Vrid};
+use crate::{AddressDigest, Advert, Version, Vrid};
 
 const START: u64 = 1_000_000_000_000;
 const OWN: u8 = 100;
+/// Some adverts have a longer interval than is reckoned with.
+const LIMIT: u16 = 100;
 const SPACING: u64 = 500_000_000;
 
 fn source(last: u8) -> std::net::IpAddr {
@@ -28,6 +30,7 @@ fn advert(priority: u8, centis: u16, from: u8) -> Advert {
         priority: Priority(priority),
         interval: interval(centis),
         source: source(from),
+        mac: crate::MacAddr([2, 0, 0, 0, 0, from]),
         address_count: 1,
         addresses: AddressDigest::from_bits(1),
     }
@@ -41,6 +44,7 @@ fn config(role: Role, preempt: bool) -> RouterConfig {
         role: role as u8,
         version: 3,
         priority: OWN,
+        max_learned_interval: LIMIT,
         ..RouterConfig::default()
     };
     config.set(flag::PREEMPT, preempt);
@@ -59,6 +63,7 @@ fn started(preempt_mode: bool, grouped: bool) -> VirtualRouter {
         priority: Priority(OWN),
         preempt_mode,
         interval: interval(10),
+        max_learned_interval: interval(LIMIT),
         addresses: AddressDigest::from_bits(1),
         announce: AnnounceTimes { again_after: None, then_every: None },
         grouped,

@@ -4,7 +4,7 @@ mod agreement;
 
 use super::*;
 use crate::abi::{flag, slot};
-use crate::params::Vrid;
+use crate::params::{Version, Vrid};
 use core::net::{IpAddr, Ipv4Addr};
 
 const MS: u64 = 1_000_000;
@@ -30,7 +30,15 @@ fn config(role: Role) -> RouterConfig {
 
 fn heard(at_ms: u64, priority: u8) -> Heard {
     let source = crate::abi::octets(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)));
-    Heard { at: at_ms * MS, addresses: 7, source, interval: 1, priority, address_count: 1, reserved: [0; 4] }
+    Heard {
+        at: at_ms * MS,
+        addresses: 7,
+        source,
+        interval: 1,
+        priority,
+        address_count: 1,
+        ..Heard::default()
+    }
 }
 
 fn command(role: Role, deadline_ms: u64, known_until_ms: u64) -> Command {

@@ -20,13 +20,15 @@ const DIR: &str = "/run/vrrpd";
 /// A router as its daemon tells of it: as backup it has heard its master 420 ms ago.
 fn router(vrid: u8, state: &str) -> RouterReport {
     let master = json!({
-        "address": "10.0.0.2", "priority": 150, "last_advert_age_ns": 420_000_000, "same_addresses": true,
+        "address": "10.0.0.2", "priority": 150, "mac": "00:00:5e:00:01:33", "interval_ns": 100_000_000,
+        "last_advert_age_ns": 420_000_000, "same_addresses": true,
     });
     let report = json!({
         "interface": "eth0", "vrid": vrid, "family": "ipv4", "protocol": 3, "pid": 812,
         "state": state, "since": "2026-01-31T10:00:00Z", "reason": "start-up",
         "priority": 100, "effective_priority": 90, "preempt": true, "forced_backup": false,
-        "interval_ns": 100_000_000, "master_interval_ns": 100_000_000, "addresses": ["10.0.0.100/24"], "addresses_present": [],
+        "interval_ns": 100_000_000, "master_interval_ns": 100_000_000,
+        "max_learned_interval_ns": 5_000_000_000_u64, "addresses": ["10.0.0.100/24"], "addresses_present": [],
         "vmac_mode": "none", "auth": "none", "master": if state == "backup" { master } else { json!(null) },
         "datapath": "xdp-native", "group": {
             "size": 2, "members": 1, "ready": false, "present": ["eth0/51"], "missing": ["eth1/52"],
@@ -39,7 +41,7 @@ fn router(vrid: u8, state: &str) -> RouterReport {
         "history": [
             { "time": "2026-01-31T09:00:00.000Z", "from": "init", "to": "backup", "reason": "start-up" },
             { "time": "2026-01-31T10:00:00.000Z", "from": "backup", "to": "master", "reason": "preempted",
-              "master": "10.0.0.2" },
+              "cause": { "address": "10.0.0.2", "priority": 50, "mac": "00:00:5e:00:01:33" } },
         ],
     });
     serde_json::from_value(report).expect("a report")
@@ -100,7 +102,7 @@ fn eighty_columns_hold_a_line_for_each_router_and_the_transitions_of_the_chosen_
     assert_eq!(lines[3], " eth0/52         BACKUP 2h03m   90   10.0.0.2        420ms  1/2! native  7");
     let newest = lines
         .iter()
-        .position(|line| line == "  2026-01-31T10:00:00.000Z  BACKUP -> MASTER  preempted, master 10.0.0.2");
+        .position(|line| line == "  2026-01-31T10:00:00.000Z  BACKUP -> MASTER  preempted, 10.0.0.2 (50)");
     let oldest = lines.iter().position(|line| line == "  2026-01-31T09:00:00.000Z  INIT -> BACKUP  start-up");
     assert!(newest.is_some() && newest < oldest, "{lines:#?}");
     assert!(lines.iter().any(|line| line == "  rejects    auth=4 ttl=3"), "{lines:#?}");

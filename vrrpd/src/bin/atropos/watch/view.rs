@@ -209,11 +209,14 @@ fn detail_of(row: &Row, theme: Theme, height: usize) -> Vec<Line<'static>> {
 fn transition_line(transition: &TransitionReport, theme: Theme) -> Line<'static> {
     let to = transition.to.to_uppercase();
     let style = theme.of(&to);
-    let master = transition.master.as_ref().map_or(String::new(), |master| format!(", master {master}"));
+    let cause = transition
+        .cause
+        .as_ref()
+        .map_or(String::new(), |cause| format!(", {} ({})", cause.address, cause.priority));
     Line::from(vec![
         Span::raw(format!("  {}  {} -> ", transition.time, transition.from.to_uppercase())),
         Span::styled(to, style),
-        Span::raw(format!("  {}{master}", transition.reason)),
+        Span::raw(format!("  {}{cause}", transition.reason)),
     ])
 }
 

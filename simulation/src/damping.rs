@@ -1,0 +1,56 @@
+//! How often a router takes over, as the watch sees it: by rules of its own, looser than those of the router.
+//!
+//! Times are those of the router's machine, whose clock may stand still.
+
+use std::collections::VecDeque;
+
+/// Take-overs that may come at once.
+const FREE: usize = 3;
+const SECOND: u64 = 1_000_000_000;
+/// Without a take-over for so long, all is forgotten.
+const FORGOTTEN: u64 = 60 * SECOND;
+/// A take-over is put off until so long after the one before at most.
+const LONGEST_HOLD: u64 = 10 * SECOND;
+/// Take-overs in ten seconds, at whatever pace they are provoked.
+const IN_TEN_SECONDS: usize = 17;
+
+/// The take-overs of a router since it was started, told to resume or given a higher priority.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TakeOvers {
+    last: VecDeque<u64>,
+}
+
+impl TakeOvers {
+    /// It is started, told to resume, or given a higher priority.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// It takes over.
+    pub(crate) fn take_over(&mut self, at: u64) -> Result<(), &'static str> {
+        let since = self.last.back().map(|last| at.saturating_sub(*last));
+        if since.is_some_and(|since| since >= FORGOTTEN) {
+            self.last.clear();
+        }
+        let counts = self.last.len() >= FREE;
+        if counts && since.is_some_and(|since| since < SECOND / 3) {
+            return Err("takes over a fourth time within a third of a second");
+        }
+        self.last.push_back(at);
+        let lately = self.last.iter().filter(|last| at.saturating_sub(**last) < 10 * SECOND).count();
+        if self.last.len() > 2 * IN_TEN_SECONDS {
+            self.last.pop_front();
+        }
+        if counts && lately > IN_TEN_SECONDS { Err("takes over too often in ten seconds") } else { Ok(()) }
+    }
+
+    /// Its take-over is held at this time.
+    pub(crate) fn held(&self, at: u64) -> Result<(), &'static str> {
+        let since = self.last.back().map(|last| at.saturating_sub(*last));
+        match since {
+            _ if self.last.len() < FREE => Err("is held although it has not taken over three times"),
+            Some(since) if since <= LONGEST_HOLD => Ok(()),
+            Some(_) | None => Err("is held for longer than ten seconds"),
+        }
+    }
+}
