@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How long one with 64 interfaces may take to begin and to become Master.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// How long a machine may go on.
 const SOON: Duration = Duration::from_secs(20);
 

@@ -68,13 +68,12 @@ impl Monitor {
         let mut wanted: Vec<_> = wanted.into_iter().collect();
         let until = Instant::now() + stretched(limit);
         loop {
-            match self.next() {
-                Some(told) => wanted.retain(|waited| *waited != told),
-                None => {
-                    assert!(Instant::now() < until, "waited {limit:?} in vain: {wanted:?}");
-                    thread::sleep(POLL);
-                }
-            }
+            let Some(told) = self.next() else {
+                assert!(Instant::now() < until, "waited {limit:?} in vain: {wanted:?}");
+                thread::sleep(POLL);
+                continue;
+            };
+            wanted.retain(|waited| *waited != told);
             if wanted.is_empty() {
                 return Instant::now();
             }

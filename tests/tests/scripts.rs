@@ -287,7 +287,7 @@ fn script_inherits_nothing_but_what_is_documented_from_daemon_and_guardian_alike
         let run = script.runs();
         let said = |what: &str| {
             let line = run.iter().find_map(|line| line.strip_prefix(&format!("{reason} {what} ")));
-            line.unwrap_or_else(|| panic!("nothing of {what} in {run:?}")).to_owned()
+            line.expect(what).to_owned()
         };
         // The shell has the script itself open, and the file of the test, to which standard output goes.
         assert_eq!(said("files"), "0, 1, 10, 2", "{reason}");
@@ -322,7 +322,7 @@ fn what_scripts_leave_running_costs_the_daemon_one_descriptor_however_often_they
     let [a] = lab.hosts();
     // Standard error stays with the daemon.
     let script = ScriptLog::running("sleep 1000 & echo $!");
-    let _left = LeftBehind(&script);
+    let left = LeftBehind(&script);
     let router = Vrrpd::usual(&a, 100).args(["-U".into(), script.path()]).start();
     router.wait_state("master", SOON);
     let runs = |count: usize| {
@@ -339,7 +339,7 @@ fn what_scripts_leave_running_costs_the_daemon_one_descriptor_however_often_they
     wait_until(SOON, "all but what is held is closed", || router.descriptors() <= after_the_first);
     let pids: Vec<i32> = script.runs().iter().filter_map(|line| line.parse().ok()).collect();
     assert!(pids.len() == 10 && pids.into_iter().all(is_alive), "they go on");
-    drop(_left);
+    drop(left);
     wait_until(SOON, "the pipe is closed", || router.descriptors() < after_the_first);
 }
 

@@ -78,7 +78,7 @@ pub enum Message {
         base: String,
     },
     /// A router is Master.
-    Master(Mastery),
+    Master(Box<Mastery>),
     /// The router of this number is not Master any more.
     Over(usize),
     /// Hold the descriptor that comes with this, under this number.

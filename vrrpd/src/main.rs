@@ -62,7 +62,9 @@ fn main() -> ExitCode {
         Source::File(path) => config::exposed_secret(path, &configuration),
     };
     if cli.check {
-        warning.iter().for_each(|warning| say(warning));
+        if let Some(warning) = &warning {
+            say(warning);
+        }
         let count = configuration.routers.len();
         let routers = if count == 1 { "router" } else { "routers" };
         // Whoever closed the pipe has seen enough.
@@ -207,7 +209,7 @@ fn run(
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
     let local = tokio::task::LocalSet::new();
-    let result = local.block_on(&runtime, async {
+    local.block_on(&runtime, async {
         let daemon = Daemon::start(configuration, source, directory.as_deref(), guardian)
             .await
             .map_err(|error| error.to_string())?;
@@ -215,6 +217,5 @@ fn run(
             background::ready().map_err(|error| format!("cannot go to the background: {error}"))?;
         }
         daemon.run().await.map_err(|error| error.to_string())
-    });
-    result
+    })
 }

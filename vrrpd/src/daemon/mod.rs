@@ -228,7 +228,7 @@ impl Daemon {
             let Some(router) = self.routers.get_mut(id.0) else { continue };
             let Some(link) = self.links.get(router.link.0) else { continue };
             let message = match router.state_told() {
-                StateName::Master => Message::Master(router.mastery(id, link)),
+                StateName::Master => Message::Master(Box::new(router.mastery(id, link))),
                 StateName::Init | StateName::Backup | StateName::Fault => Message::Over(id.0),
             };
             match self.guardian.tell(&message) {

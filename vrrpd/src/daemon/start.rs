@@ -223,10 +223,7 @@ impl Daemon {
         };
         let mut links = make_links(&configs, &names, &interfaces, source, new_link)?;
 
-        let mut routers = Vec::with_capacity(configs.len());
-        for config in configs {
-            routers.extend(make_router(config, RouterId(routers.len()), &mut links, &journal)?);
-        }
+        let mut routers = make_routers(configs, &mut links, &journal)?;
 
         let readiness = Readiness::new().map_err(system("epoll"))?;
         for (place, link) in links.iter_mut().enumerate() {
@@ -253,7 +250,6 @@ impl Daemon {
         for router in &mut routers {
             router.start_scripts(&rundir, &scripts)?;
         }
-        let supervisor = Supervisor::from_environment(clock::now());
         memory::give_back();
         let mut daemon = Self {
             routers,
@@ -287,7 +283,7 @@ impl Daemon {
             journal: String::new(),
             written: None,
             rundir,
-            supervisor,
+            supervisor: Supervisor::from_environment(clock::now()),
             open_again_at: None,
             programs_looked_after: Instant::ZERO,
             suspension: Suspension::watch(),
@@ -299,16 +295,20 @@ impl Daemon {
                 Source::File(path) => Some(path.clone()),
             }),
         };
-        daemon
-            .guardian
-            .charge(daemon.rundir.path(), &base)
-            .and_then(|()| daemon.readiness.add(&daemon.guardian, super::GUARDIAN))
-            .map_err(|error| StartError::System { what: "guardian".to_owned(), error })?;
+        daemon.charge_guardian(&base)?;
         daemon.form_groups(&groups);
         match daemon.begin_serving(nobody_s, source, &base).await {
             Ok(()) => Ok(daemon),
             Err(error) => Err(daemon.take_back(error).await),
         }
+    }
+
+    /// Has the guardian watch over what this process of the name `base` does from now on.
+    fn charge_guardian(&self, base: &str) -> Result<(), StartError> {
+        self.guardian
+            .charge(self.rundir.path(), base)
+            .and_then(|()| self.readiness.add(&self.guardian, super::GUARDIAN))
+            .map_err(|error| StartError::System { what: "guardian".to_owned(), error })
     }
 
     /// All that is undone when some of it fails.
@@ -409,6 +409,19 @@ fn make_links(
         Ok(link)
     };
     names.iter().map(make).collect()
+}
+
+/// The routers of a configuration, which their interfaces know of from now on.
+fn make_routers(
+    configs: Vec<RouterConfig>,
+    links: &mut [Link],
+    journal: &Journal,
+) -> Result<Vec<Instance>, StartError> {
+    let mut routers = Vec::with_capacity(configs.len());
+    for config in configs {
+        routers.extend(make_router(config, RouterId(routers.len()), links, journal)?);
+    }
+    Ok(routers)
 }
 
 /// A router, which its interface knows of from now on; `None` without an interface of its name.

@@ -40,7 +40,7 @@ enum Wish {
 /// so that closing it takes no time.
 pub struct Kept<T> {
     inner: T,
-    _copy: Option<Copy>,
+    copy: Option<Copy>,
 }
 
 /// A copy, by its number.
@@ -59,7 +59,7 @@ impl Keeper {
     /// same.
     pub fn keep<T: AsFd>(&self, inner: T) -> Kept<T> {
         let copy = self.0.as_ref().and_then(|keeper| keeper.hold(&inner));
-        Kept { inner, _copy: copy }
+        Kept { inner, copy }
     }
 
     /// Tells the guardian what it had no room for before.
@@ -161,6 +161,6 @@ impl<T: fmt::Debug> fmt::Debug for Kept<T> {
 impl<T> Kept<T> {
     /// Something else of the same descriptor.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Kept<U> {
-        Kept { inner: change(self.inner), _copy: self._copy }
+        Kept { inner: change(self.inner), copy: self.copy }
     }
 }

@@ -2,6 +2,7 @@
 //! as queues that are full make it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::rc::Rc;
 use std::thread;
@@ -58,13 +59,16 @@ impl LastWords {
     /// What sends on this interface. Its socket stays open: the kernel takes longer to close one than everything else does
     /// together.
     fn on(&mut self, interface: u32) -> Option<&mut Transmitter> {
-        if !self.transmitters.contains_key(&interface) {
-            match Transmitter::open(interface) {
-                Ok(opened) => drop(self.transmitters.insert(interface, opened)),
-                Err(error) => self.failed.push(Failed { interface, error }),
-            }
+        match self.transmitters.entry(interface) {
+            Entry::Occupied(open) => Some(open.into_mut()),
+            Entry::Vacant(place) => match Transmitter::open(interface) {
+                Ok(opened) => Some(place.insert(opened)),
+                Err(error) => {
+                    self.failed.push(Failed { interface, error });
+                    None
+                }
+            },
         }
-        self.transmitters.get_mut(&interface)
     }
 
     /// The sockets, to be closed.
@@ -177,7 +181,7 @@ mod tests {
         transmitter.advert(RouterId(0), frame(), true);
         let mut words = LastWords { transmitters: [(7, transmitter)].into(), failed: Vec::new() };
         let failed = words.finish(Duration::from_millis(20));
-        let [Failed { interface: 7, error }] = &failed[..] else { panic!("one interface: {failed:?}") };
-        assert_eq!(error.to_string(), "1 frames were not sent: its queue is full");
+        let said: Vec<_> = failed.iter().map(|failed| (failed.interface, failed.error.to_string())).collect();
+        assert_eq!(said, [(7, "1 frames were not sent: its queue is full".to_owned())]);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -131,7 +131,7 @@ impl Watch {
             let Some((message, descriptor)) = self.hear(&mut buffer) else { return End::Dead };
             match (message, &mut *charge) {
                 (Message::Charge { directory, base }, _) => {
-                    let taken = Charge::take(directory, base);
+                    let taken = Charge::take(&directory, base);
                     let answer = taken.as_ref().map_or_else(String::as_bytes, |_| READY);
                     if send(self.socket.as_raw_fd(), answer, MsgFlags::MSG_NOSIGNAL).is_err() {
                         return End::Dead;
@@ -139,7 +139,7 @@ impl Watch {
                     *charge = taken.ok();
                 }
                 (Message::Master(mastery), Some(charge)) => {
-                    charge.masters.insert(mastery.router, mastery);
+                    charge.masters.insert(mastery.router, *mastery);
                 }
                 (Message::Over(router), Some(charge)) => {
                     charge.masters.remove(&router);
@@ -246,8 +246,8 @@ impl Watch {
 }
 
 impl Charge {
-    fn take(directory: PathBuf, base: String) -> Result<Self, String> {
-        let directory = Directory::make(&directory).map_err(|error| error.to_string())?;
+    fn take(directory: &Path, base: String) -> Result<Self, String> {
+        let directory = Directory::make(directory).map_err(|error| error.to_string())?;
         let claim = Claim::of(&directory, &format!("{base}.{CLAIM}")).map_err(|error| error.to_string())?;
         if !claim.take() {
             return Err(format!("{}: that of another vrrpd is at it", directory.path().display()));

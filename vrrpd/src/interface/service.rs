@@ -96,7 +96,7 @@ pub struct Service {
 /// What goes to the thread.
 #[derive(Debug)]
 enum Wish {
-    Order(Request),
+    Order(Box<Request>),
     Follow(String),
 }
 
@@ -139,7 +139,7 @@ impl Service {
     /// hold up the others: who needs one behind another asks when the first has been reported.
     pub fn request(&self, request: Request) {
         // The thread lives as long as this handle; without it there is nobody to report either.
-        let _ = self.requests.send(Wish::Order(request));
+        let _ = self.requests.send(Wish::Order(Box::new(request)));
     }
 
     /// Tells of the interface of this name, too, from now on; what it is like, and then [`Report::Followed`], comes first.

@@ -163,8 +163,7 @@ impl Lines {
     fn feed(&mut self, mut octets: &[u8], now: Instant, mut log: impl FnMut(&str)) {
         self.refill(now);
         if self.allowed == 0 {
-            let ended = octets.iter().filter(|octet| **octet == b'\n').count();
-            self.left_out += ended as u64;
+            self.left_out += octets.split(|octet| *octet == b'\n').skip(1).count() as u64;
             self.leaves_out = !octets.ends_with(b"\n");
             self.begun.clear();
             return;
