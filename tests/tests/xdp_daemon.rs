@@ -151,12 +151,22 @@ fn master_whose_program_somebody_takes_off_hears_a_better_one() {
 /// Cards take the tag of a VLAN out of a frame and hand it on beside it, where the program does not see it and raw sockets
 /// do. Where the machine has no interface for that VLAN, only the sender tells that something is amiss.
 #[test]
-fn interface_on_which_adverts_come_from_another_subnet_is_left_to_raw_sockets() {
+fn interface_on_which_adverts_come_from_another_subnet_is_left_to_raw_sockets_for_a_while() {
+    // Ten seconds, and what a busy machine takes.
+    const BACK: Duration = Duration::from_secs(30);
     for datapath in Datapath::IN_KERNEL {
         let lab = Lab::new();
         let (backup, master, flood) = that_was_left_alone(&lab, datapath);
         let source = std::net::Ipv4Addr::new(10, 9, 0, 2);
         let other = AdvertFrame::v3(source.into(), VRID, 200, INTERVAL, &[ADDRESS.into()]).build();
+        // An advert that counts for nothing is no reason.
+        let idle = AdvertFrame::v3(source.into(), VRID, 50, INTERVAL, &[ADDRESS.into()]).build();
+        Injector::on(&master).send(&idle);
+        // The kernel reports a change at most twice a second.
+        let sent = flood.sent();
+        wait_until(SOON, "it is reported, and the next one may be", || flood.sent() >= sent + 15);
+        assert_eq!(backup.state()["datapath"], datapath.name().expect("it is given"));
+
         Injector::on(&master).send(&other);
         backup.wait_log(SOON, "10.9.0.2, which is not in a subnet of the interface");
         let state = backup.state();
@@ -165,9 +175,19 @@ fn interface_on_which_adverts_come_from_another_subnet_is_left_to_raw_sockets() 
         wait_until(SOON, "it hears its master", || backup.state()["master"]["priority"] == 105);
 
         // Without a tag it is one like any other.
-        flood.stop();
         Injector::on(&master).send(&other);
         wait_until(SOON, "it hears the other one", || backup.state()["master"]["address"] == "10.9.0.2");
+
+        // Then the program is put back, and nobody notices.
+        wait_until(BACK, "the program is back", || {
+            backup.state()["datapath"] == datapath.name().expect("it is given")
+        });
+        let sent = flood.sent();
+        wait_until(SOON, "adverts for twice Master_Down_Interval", || flood.sent() >= sent + 10);
+        let state = backup.state();
+        assert_eq!((&state["state"], &state["counters"]["transitions"]), (&"backup".into(), &1.into()));
+        flood.stop();
+        backup.wait_state("master", SOON);
     }
 }
 

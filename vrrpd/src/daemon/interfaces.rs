@@ -184,6 +184,9 @@ impl Daemon {
     pub(super) fn loaded(&mut self, id: LinkId, program: Result<Loaded, Refusal>) {
         let Some(link) = self.links.get_mut(id.0) else { return };
         link.loaded(program);
+        if link.ends_absence() {
+            return self.put_program_back(id);
+        }
         if let Some(interface) = link.arriving.take() {
             self.link_changed(id, &interface);
         }

@@ -131,9 +131,12 @@ impl Daemon {
             Heard::Nothing => {}
             Heard::Something => self.correct_kernel(id, &record),
             Heard::OtherSubnet(source) => {
+                let Some(link) = self.links.get_mut(link_id.0) else { return };
+                let pause = link.absence.begin(now);
                 let reason = format!(
                     "adverts come from {source}, which is not in a subnet of the interface: they may be of a VLAN \
-                     whose tag the program does not see"
+                     whose tag the program does not see; it is put back {pause} after the last of them, unless a \
+                     router is master then"
                 );
                 self.give_up_kernel(link_id, &reason);
                 // Who else was heard meanwhile cannot be told.
@@ -154,7 +157,10 @@ impl Daemon {
             let number = slot(router.config.family, router.config.vrid);
             let Some((at, advert)) = heard.advert(number) else { continue };
             if !self.links.get(router.link.0).is_some_and(|link| reaches(link, router, advert.source)) {
-                result = Heard::OtherSubnet(advert.source);
+                // One that neither puts a deadline off nor makes a Master yield does no harm where it does not belong.
+                if [record.followed.at, record.resigned.at].contains(&heard.at) {
+                    result = Heard::OtherSubnet(advert.source);
+                }
                 continue;
             }
             if result == Heard::Nothing {
@@ -222,6 +228,28 @@ impl Daemon {
             return;
         }
         self.command_kernel(id, now);
+    }
+
+    /// Tells the kernel all that it has to know of a router, whatever it was told before.
+    pub(super) fn tell_kernel_all(&mut self, id: RouterId) {
+        match self.routers.get(id.0).map(|router| router.kernel.told.is_some()) {
+            Some(true) => {
+                if let Some(now) = self.to_tell(id) {
+                    self.command_kernel(id, now);
+                }
+            }
+            Some(false) => self.tell_kernel(id, Event::Timer),
+            None => {}
+        }
+    }
+
+    /// An advert came by raw sockets while the program is to be put back: not yet, if it is from another subnet.
+    pub(super) fn note_subnet(&mut self, id: RouterId, source: IpAddr) {
+        let Some(router) = self.routers.get(id.0) else { return };
+        let Some(link) = self.links.get_mut(router.link.0) else { return };
+        if !reaches(link, router, source) {
+            link.absence.prolong(clock::now());
+        }
     }
 
     /// Tells the kernel the virtual addresses of a router; `false`: it does not take them, and was given up.

@@ -9,6 +9,7 @@ use vrrpd_common::abi::{RouterRecord, slot};
 use vrrpd_common::wire::ipv4::{PROTOCOL_AH, PROTOCOL_VRRP};
 use vrrpd_common::{Duration, Family, Instant, MacAddr, Reject, Rejection, Vrid};
 
+use super::absence::Absence;
 use super::instance::Done;
 use super::spacing::Spacing;
 use crate::config::{VirtualAddress, Xdp};
@@ -51,6 +52,10 @@ pub(super) struct Link {
     pub(super) arriving: Option<Interface>,
     /// The program that the interface is to have, or why there is none.
     program: Program,
+    /// Whether the program is to be put back onto the interface, which is open with raw sockets.
+    returns: bool,
+    /// When it is.
+    pub(super) absence: Absence,
     /// The program is on the interface already, of which nothing else is open yet.
     attached: Option<Box<XdpPath>>,
     /// The numbers of the programs that it had; what is known of the interface may be as old as any of them.
@@ -129,6 +134,8 @@ impl Link {
             interface: None,
             arriving: None,
             program: Program::None,
+            returns: false,
+            absence: Absence::default(),
             attached: None,
             own_programs: Vec::new(),
             marks,
@@ -175,17 +182,7 @@ impl Link {
     ) -> io::Result<()> {
         let index = interface.index;
         let path = match attached {
-            Ok(xdp) => {
-                readiness.add(&xdp, id.number(KERNEL))?;
-                info!(
-                    interface = self.name,
-                    datapath = xdp.tier().name(),
-                    reason = xdp.reason(),
-                    "data path"
-                );
-                let authenticated = self.authenticated_path(id, index, readiness)?;
-                Path::Xdp { program: Box::new(xdp), authenticated }
-            }
+            Ok(xdp) => self.kernel_path(id, index, xdp, readiness)?,
             Err(Refusal(reason)) => {
                 if self.xdp != Xdp::Off {
                     warn!(interface = self.name, datapath = "raw", reason, "data path");
@@ -200,6 +197,14 @@ impl Link {
         let transmitter = self.keeper.keep(Transmitter::open(index)?);
         self.sockets = Some(Sockets { index, transmitter, memberships, path });
         Ok(())
+    }
+
+    /// What is needed beside a program that is on the interface.
+    fn kernel_path(&self, id: LinkId, index: u32, xdp: XdpPath, readiness: &Readiness) -> io::Result<Path> {
+        readiness.add(&xdp, id.number(KERNEL))?;
+        info!(interface = self.name, datapath = xdp.tier().name(), reason = xdp.reason(), "data path");
+        let authenticated = self.authenticated_path(id, index, readiness)?;
+        Ok(Path::Xdp { program: Box::new(xdp), authenticated })
     }
 
     /// Puts a program on the interface, and notes its number.
@@ -333,11 +338,44 @@ impl Link {
             && let Some(index) = loaded.interface()
         {
             self.own_programs.extend(loaded.number());
-            if self.arriving.as_ref().is_none_or(|interface| interface.index != index) {
+            let returns = self.returns && self.is_open_on(index);
+            if !returns && self.arriving.as_ref().is_none_or(|interface| interface.index != index) {
                 loaded.off();
             }
         }
         self.program = Program::Ready(program.map(Box::new));
+    }
+
+    /// The program is to be put back: what it needs to be loaded; `None` where it cannot be any more.
+    pub(super) fn begin_return(&mut self) -> Option<(Vec<u32>, (u32, Xdp))> {
+        let interface = self.interface.as_ref()?;
+        self.returns = self.is_open_on(interface.index) && self.obstacle(interface).is_none();
+        self.returns.then(|| (self.slots(), (interface.index, self.xdp)))
+    }
+
+    /// Whether the program that was loaded is to be put back, which is asked once.
+    pub(super) fn ends_absence(&mut self) -> bool {
+        std::mem::take(&mut self.returns) && matches!(self.program, Program::Ready(_)) && !self.is_in_kernel()
+    }
+
+    /// Goes on with the program that was loaded, instead of raw sockets; returns these, in which there may be frames.
+    pub(super) fn return_to_kernel(
+        &mut self,
+        id: LinkId,
+        readiness: &Readiness,
+    ) -> Result<[Option<Kept<RawPath>>; FAMILIES.len()], Refusal> {
+        let gone = || Refusal("the interface is not there any more".to_owned());
+        let interface = self.interface.clone().ok_or_else(gone)?;
+        let Program::Ready(program) = std::mem::take(&mut self.program) else { return Err(gone()) };
+        let xdp = self.attach(*program?, &interface, self.xdp)?;
+        let path = self
+            .kernel_path(id, interface.index, xdp, readiness)
+            .map_err(|error| Refusal(error.to_string()))?;
+        let sockets = self.sockets.as_mut().ok_or_else(gone)?;
+        Ok(match std::mem::replace(&mut sockets.path, path) {
+            Path::Raw { sockets, .. } => sockets,
+            Path::Xdp { authenticated, .. } => [authenticated, None],
+        })
     }
 
     /// Whether the interface can have the data path that is asked for by name, as far as that can be told while it has
@@ -563,6 +601,8 @@ impl Link {
 
     /// No router needs the interface any more; returns what remains to be done.
     pub(super) fn rest(&mut self, readiness: &Readiness) -> Option<OwnMacChange> {
+        self.absence = Absence::default();
+        self.returns = false;
         self.close_sockets(readiness);
         let before = self.own_mac_frames.take().and_then(|(_, frames)| frames);
         before.map(|before| OwnMacChange { before: Some(before), wanted: None })
@@ -678,7 +718,7 @@ impl Link {
 }
 
 /// Closes sockets that nobody is to be woken for any more.
-fn close_aside(receivers: impl IntoIterator<Item = Kept<RawPath>>, readiness: &Readiness) {
+pub(super) fn close_aside(receivers: impl IntoIterator<Item = Kept<RawPath>>, readiness: &Readiness) {
     for receiver in receivers {
         // Until it is closed it would be ready without end. That it leaves the set cannot fail.
         let _ = readiness.remove(&*receiver);

@@ -7,6 +7,7 @@
 //! Start reading at [`Daemon::run`]; `act` carries out actions, `command` answers clients and signals, `interfaces` hears of
 //! links and addresses, `leave` ends it.
 
+mod absence;
 mod act;
 mod adopt;
 mod command;
@@ -264,6 +265,7 @@ impl Daemon {
             self.changes_due(),
             put_back,
             self.open_again_at,
+            self.links.iter().filter_map(|link| link.absence.deadline()).min(),
             self.sending_due(),
         ];
         self.alarm.arm(due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
@@ -308,6 +310,9 @@ impl Daemon {
         let Some(link) = self.links.get_mut(link.0) else { return };
         match link.table.judge(frame) {
             Some(Arrival::Advert { router, advert }) => {
+                if link.absence.deadline().is_some() {
+                    self.note_subnet(router, advert.source);
+                }
                 self.event(router, Event::Advert(advert), Some(frame));
             }
             Some(Arrival::Rejected { router: id, rejection }) => {
@@ -355,6 +360,7 @@ impl Daemon {
         self.open_again(now);
         self.try_sending_again(now);
         self.look_after_programs(now);
+        self.put_programs_back(now);
     }
 
     /// After the machine was suspended, what was true before is not to be believed.
