@@ -10,16 +10,16 @@ use vrrpd_lab::{
 
 /// Version 2 advertises whole seconds.
 const PATIENCE: Duration = Duration::from_secs(15);
-const KEY: &[u8] = b"secret";
+const KEY: &[u8] = b"sesame";
 /// The same, as `-a` has it.
-const HEX: &str = "736563726574";
+const HEX: &str = "736573616d65";
 
 fn router(host: &Host, priority: u8) -> VrrpdBuilder {
     Vrrpd::on(host).vrid(VRID).priority(priority).address(CIDR).ah(KEY)
 }
 
 fn keepalived(host: &Host, priority: u8) -> Keepalived {
-    Keepalived::on(host).instance(Instance::v2(VRID, CIDR).priority(priority).ah("secret")).start()
+    Keepalived::on(host).instance(Instance::v2(VRID, CIDR).priority(priority).ah("sesame")).start()
 }
 
 /// What was seen of adverts in the header, the frames with what is in them.
@@ -85,7 +85,7 @@ fn what_is_not_authentic_is_discarded_and_counted_and_no_key_is_shown() {
         // From before the owner's own adverts.
         advert.clone().build_authenticated(KEY, 1),
         advert.build(),
-        advert.with_password("secret").build(),
+        advert.with_password("sesame").build(),
     ];
     for frame in &wrong {
         injector.send(frame);
@@ -95,7 +95,7 @@ fn what_is_not_authentic_is_discarded_and_counted_and_no_key_is_shown() {
     let state = router.wait_state("master", PATIENCE);
     assert_eq!(state["counters"]["transitions"], 1);
     for shown in [state.to_string(), router.log().join("\n")] {
-        assert!(!shown.contains("secret") && !shown.contains(HEX), "{shown}");
+        assert!(!shown.contains("sesame") && !shown.contains(HEX), "{shown}");
     }
 }
 

@@ -29,20 +29,20 @@ use vrrpd_common::params::Auth;
 use vrrpd_common::reject::Rejection;
 use vrrpd_common::wire::ah::{AhPacket, ICV_LEN};
 
+use crate::sys::secret::{self, Secret};
+
 /// A key of 1 to [`Key::LONGEST`] octets, filled up with zeros, which HMAC does with a shorter key anyhow (RFC 2104 §2). No
 /// output ever shows it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Key([u8; Key::LONGEST]);
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(Secret);
 
 impl Key {
     /// A block of MD5: a longer key would be replaced by its hash, which is no better.
-    pub const LONGEST: usize = 64;
+    pub const LONGEST: usize = secret::LONGEST;
 
     /// `None` when it is empty or too long.
     pub fn new(octets: &[u8]) -> Option<Self> {
-        let mut key = [0; Self::LONGEST];
-        key.get_mut(..octets.len()).filter(|place| !place.is_empty())?.copy_from_slice(octets);
-        Some(Self(key))
+        if octets.is_empty() { None } else { Secret::new(octets).map(Self) }
     }
 }
 
@@ -54,7 +54,8 @@ impl fmt::Debug for Key {
 
 /// A key and the sequence numbers under it.
 pub struct SecurityAssociation {
-    hmac: Hmac<Md5>,
+    /// What HMAC makes of it is computed for each packet anew: it is as good as the key.
+    key: Key,
     /// The last number that we have sent.
     sent: u32,
     /// The highest number admitted.
@@ -64,7 +65,7 @@ pub struct SecurityAssociation {
 impl SecurityAssociation {
     /// Nothing sent and nothing heard yet.
     pub fn new(key: &Key) -> Self {
-        Self { hmac: Hmac::new(&key.0.into()), sent: 0, admitted: 0 }
+        Self { key: key.clone(), sent: 0, admitted: 0 }
     }
 
     /// Gives a packet the next sequence number and its integrity check value; `now` is the time of day in seconds since
@@ -103,7 +104,7 @@ impl SecurityAssociation {
 
     /// HMAC-MD5 over what the integrity check value covers (RFC 2403).
     fn mac(&self, packet: &AhPacket<'_>) -> Hmac<Md5> {
-        let mut mac = self.hmac.clone();
+        let mut mac = Hmac::<Md5>::new(self.key.0.expose().into());
         packet.covered(|piece| mac.update(piece));
         mac
     }

@@ -4,7 +4,7 @@
 //! standard output that it is ready, or ends. Errors appear on the user's terminal, since standard error is still the
 //! same until then. No fork of a running program is involved.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
@@ -38,8 +38,9 @@ pub fn role(foreground: bool) -> Role {
     }
 }
 
-/// Starts the program again with the same arguments, in the background; returns how the command ends.
-pub fn launch() -> io::Result<ExitCode> {
+/// Starts the program again with the same arguments, in the background; returns how the command ends. What `-a` says goes
+/// through a pipe, since others see arguments.
+pub fn launch(auth: Option<&str>) -> io::Result<ExitCode> {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| "vrrpd".into());
     // A lock of the caller's, for one, would last as long as the daemon.
@@ -53,9 +54,13 @@ pub fn launch() -> io::Result<ExitCode> {
         .arg0(name)
         .args(arguments)
         .env(MARK, "1")
-        .stdin(Stdio::null())
+        .stdin(auth.map_or_else(Stdio::null, |_| Stdio::piped()))
         .stdout(Stdio::piped())
         .spawn()?;
+    if let Some((mut pipe, auth)) = child.stdin.take().zip(auth) {
+        // One that has ended says why itself.
+        let _ = pipe.write_all(auth.as_bytes());
+    }
     let mut word = Vec::new();
     if let Some(mut pipe) = child.stdout.take() {
         pipe.read_to_end(&mut word)?;
@@ -65,6 +70,14 @@ pub fn launch() -> io::Result<ExitCode> {
     }
     let code = child.wait()?.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.filter(|code| *code != 0).map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// What the command that started this program tells it of `-a`. Nothing is left to read from standard input then.
+pub fn auth() -> io::Result<String> {
+    let mut auth = String::new();
+    io::stdin().lock().read_to_string(&mut auth)?;
+    nix::unistd::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(auth)
 }
 
 /// Leaves the session of the user, so that closing the terminal does not end the daemon.

@@ -1,8 +1,12 @@
 //! The command line of `vrrpd`: the options of Advanced Vrrpd, in any order, and those that came after it.
 
+use std::ffi::OsStr;
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
+use zeroize::Zeroizing;
 
 use crate::config::{Key, OptionError, RouterOptions, value};
 use crate::import::Format;
@@ -201,7 +205,60 @@ struct RouterArgs {
     require_equal_addresses: bool,
 }
 
+/// Letters of options without a value, which others may follow at once.
+const FLAGS: &[u8] = b"nshV";
+
+/// The octets of the arguments, one behind the other with a 0 behind each, that are passwords or keys: what is behind `pw/` or
+/// `ah/` in the value of `-a`, and all of a value of another form.
+pub fn secrets_in<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Vec<Range<usize>> {
+    let mut secrets = Vec::new();
+    let mut start = 0;
+    let mut is_value = false;
+    for argument in arguments {
+        let octets = argument.as_bytes();
+        let value = if is_value { Some(0) } else { value_of_auth(octets) };
+        // The value is the next argument where none is left in this one.
+        is_value = !is_value && value == Some(octets.len());
+        if let Some(value) = value {
+            let open =
+                octets.iter().skip(value).position(|octet| *octet == b'/').map_or(0, |slash| slash + 1);
+            let secret = start + value + open..start + octets.len();
+            if !secret.is_empty() && octets.get(value..) != Some(b"none") {
+                secrets.push(secret);
+            }
+        }
+        start += octets.len() + 1;
+    }
+    secrets
+}
+
+/// Where the value of `-a` begins in an argument that has this option, alone or behind flags.
+fn value_of_auth(argument: &[u8]) -> Option<usize> {
+    let letters = argument.strip_prefix(b"-")?;
+    let flags = letters.iter().take_while(|letter| FLAGS.contains(letter)).count();
+    if letters.get(flags) != Some(&b'a') {
+        return None;
+    }
+    let value = 1 + flags + 1;
+    Some(if argument.get(value) == Some(&b'=') { value + 1 } else { value })
+}
+
 impl Cli {
+    /// What `-a` says, taken out.
+    pub fn take_auth(&mut self) -> Option<Zeroizing<String>> {
+        self.router.auth.take().map(Zeroizing::new)
+    }
+
+    /// What `-a` says, for a command line in which it was overwritten.
+    pub fn set_auth(&mut self, auth: String) {
+        self.router.auth = Some(auth);
+    }
+
+    /// Whether it has `-a`.
+    pub const fn has_auth(&self) -> bool {
+        self.router.auth.is_some()
+    }
+
     /// What the command line says of a router; an option that cannot be read is named.
     pub fn router(&self) -> Result<RouterOptions, OptionError> {
         let mut options = RouterOptions::default();
@@ -275,6 +332,42 @@ mod tests {
     #[test]
     fn the_declaration_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// What is left of a command line when its secrets are overwritten.
+    fn hidden(line: &str) -> String {
+        let mut octets = line.as_bytes().to_vec();
+        for secret in secrets_in(line.split(' ').map(OsStr::new)) {
+            octets[secret].fill(b'*');
+        }
+        String::from_utf8(octets).expect("is text")
+    }
+
+    #[test]
+    fn passwords_and_keys_are_found_however_they_are_written() {
+        for (line, left) in [
+            ("vrrpd -a pw/secret -v 51", "vrrpd -a pw/****** -v 51"),
+            ("vrrpd -apw/secret", "vrrpd -apw/******"),
+            ("vrrpd -a=pw/a/b -sna ah/0x12", "vrrpd -a=pw/*** -sna ah/****"),
+            ("vrrpd -nsapw/x -a none -a secret", "vrrpd -nsapw/* -a none -a ******"),
+            ("vrrpd -i a pw/secret -U -a", "vrrpd -i a pw/secret -U -a"),
+            ("vrrpd -ia --auth pw/x -v 5 10.0.0.1/24", "vrrpd -ia --auth pw/x -v 5 10.0.0.1/24"),
+            ("vrrpd", "vrrpd"),
+        ] {
+            assert_eq!(hidden(line), left);
+        }
+    }
+
+    #[test]
+    fn flags_are_those_options_with_a_letter_that_have_no_value() {
+        let mut command = Cli::command();
+        command.build();
+        let flags = command.get_arguments().filter(|argument| !argument.get_action().takes_values());
+        let mut flags: Vec<_> = flags.filter_map(|flag| u8::try_from(flag.get_short()?).ok()).collect();
+        let mut known = FLAGS.to_vec();
+        flags.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(flags, known);
     }
 
     #[test]

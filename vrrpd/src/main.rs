@@ -1,5 +1,7 @@
 //! The daemon `vrrpd`.
 
+use std::env;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
@@ -7,21 +9,30 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing::{error, warn};
 use vrrpd::background::{self, Role};
-use vrrpd::cli::Cli;
+use vrrpd::cli::{Cli, secrets_in};
 use vrrpd::config::{self, Configuration, FileError, GroupConfig, OptionError, RouterConfig};
 use vrrpd::daemon::{Daemon, Source};
 use vrrpd::guardian::{Guardian, Part};
 use vrrpd::import;
 use vrrpd::logging::{self, Target};
 use vrrpd::printable::printable;
-use vrrpd::sys::{inherited, memory};
+use vrrpd::sys::wiping::{self, Wiping};
+use vrrpd::sys::{command_line, inherited, memory};
 
 /// The command line or the configuration is wrong.
 const USAGE: u8 = 2;
 
+#[global_allocator]
+static ALLOCATOR: wiping::Allocator = wiping::Allocator;
+
 fn main() -> ExitCode {
     memory::keep_little();
-    let cli = Cli::parse();
+    let wiping = Wiping::begin();
+    let mut cli = Cli::parse();
+    let arguments: Vec<_> = env::args_os().collect();
+    // Where the system does not say where they are, they stay as they are.
+    let _ = command_line::hide(&secrets_in(arguments.iter().map(OsString::as_os_str)));
+    drop(arguments);
     if let Some(path) = &cli.import {
         return import(path, &cli);
     }
@@ -37,6 +48,8 @@ fn main() -> ExitCode {
         Role::Foreground | Role::Background if !cli.check => match Guardian::divide() {
             Ok(Part::Daemon(guardian)) => Some(guardian),
             Ok(Part::Guardian(watch)) => {
+                drop(cli.take_auth());
+                drop(wiping);
                 return watch.run(role, || logging::start(target(role), cli.log_format, &cli.log_level));
             }
             Err(error) => {
@@ -46,6 +59,15 @@ fn main() -> ExitCode {
         },
         Role::Foreground | Role::Background | Role::Launcher => None,
     };
+    if role == Role::Background && cli.has_auth() {
+        match background::auth() {
+            Ok(auth) => cli.set_auth(auth),
+            Err(error) => {
+                say(&format!("-a: cannot be read from the command that started this program: {error}"));
+                return ExitCode::FAILURE;
+            }
+        }
+    }
     let (configuration, source) = match configuration(&cli) {
         Ok(found) => found,
         Err(wrong) => {
@@ -72,11 +94,14 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let Some(guardian) = guardian else {
-        return background::launch().unwrap_or_else(|error| {
+        let auth = cli.take_auth();
+        return background::launch(auth.as_ref().map(|auth| auth.as_str())).unwrap_or_else(|error| {
             say(&format!("cannot go to the background: {error}; --foreground does without"));
             ExitCode::FAILURE
         });
     };
+    drop(cli.take_auth());
+    drop(wiping);
     if let Err(message) = logging::start(target(role), cli.log_format, &cli.log_level) {
         say(&message);
         return ExitCode::from(USAGE);

@@ -5,24 +5,40 @@ use std::fmt;
 use vrrpd_common::params::Auth;
 
 use crate::association::Key;
+use crate::sys::secret::Secret;
+
+/// The password of an advert of version 2, zero-padded. It stands in each advert as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Password(Secret);
+
+impl Password {
+    /// `None` when it is empty or too long.
+    pub fn new(octets: &[u8]) -> Option<Self> {
+        if (1..=Auth::DATA_LEN).contains(&octets.len()) { Secret::new(octets).map(Self) } else { None }
+    }
+}
 
 /// What `-a` says. No output ever shows more than [`Authentication::name`].
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Authentication {
     /// Not at all.
     None,
     /// By a password in the message, zero-padded.
-    Simple([u8; Auth::DATA_LEN]),
+    Simple(Password),
     /// By an Authentication Header, with this key.
     Ah(Key),
 }
 
 impl Authentication {
     /// As the message says it.
-    pub const fn in_message(&self) -> Auth {
+    pub fn in_message(&self) -> Auth {
         match self {
             Self::None => Auth::None,
-            Self::Simple(password) => Auth::Simple(*password),
+            Self::Simple(Password(password)) => {
+                let mut data = [0; Auth::DATA_LEN];
+                data.copy_from_slice(&password.expose()[..Auth::DATA_LEN]);
+                Auth::Simple(data)
+            }
             Self::Ah(_) => Auth::Ah,
         }
     }

@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-pub use authentication::Authentication;
+pub use authentication::{Authentication, Password};
 pub use file::FileError;
 pub use group::GroupConfig;
 pub use mistakes::Mistakes;
@@ -29,6 +29,7 @@ use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version,
 
 use crate::router_name::RouterName;
 use crate::script;
+use crate::sys::wiping::Wiping;
 use crate::trust::{self, Trusted};
 
 /// All that the user wants of a process.
@@ -235,6 +236,7 @@ impl Vmac {
 /// It is read in a thread, and what it says is copied. What thousands of routers are parsed from lies between them in
 /// memory; the allocator gives threads memory of their own, so all of that goes back to the system.
 pub fn load(path: &Path) -> Result<Configuration, FileError> {
+    let _wiping = Wiping::begin();
     let read = thread::scope(|scope| scope.spawn(|| file::read(path)).join());
     let ended = |_| FileError::Unread(path.to_owned());
     Ok(read.map_err(ended)??.clone())

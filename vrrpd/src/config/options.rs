@@ -243,7 +243,7 @@ impl RouterOptions {
             interval: self.interval.or(defaults.interval),
             max_learned_interval: self.max_learned_interval.or(defaults.max_learned_interval),
             protocol: self.protocol.or(defaults.protocol),
-            auth: self.auth.or(defaults.auth),
+            auth: self.auth.or_else(|| defaults.auth.clone()),
             vmac: self.vmac.or(defaults.vmac),
             vmac_fallback: self.vmac_fallback.or(defaults.vmac_fallback),
             lower_priority: self.lower_priority.or(defaults.lower_priority),

@@ -9,7 +9,7 @@ use vrrpd_common::params::Auth;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Priority, Version, Vrid};
 
-use super::{Authentication, VirtualAddress, Vmac, VmacFallback, Xdp};
+use super::{Authentication, Password, VirtualAddress, Vmac, VmacFallback, Xdp};
 use crate::association::Key;
 use crate::nearest::nearest;
 
@@ -135,17 +135,10 @@ pub fn auth(text: &str) -> Parsed<Authentication> {
     }
 }
 
-fn password(text: &str) -> Parsed<[u8; Auth::DATA_LEN]> {
-    let mut data = [0; Auth::DATA_LEN];
-    match data.get_mut(..text.len()) {
-        Some(place) if !text.is_empty() => {
-            place.copy_from_slice(text.as_bytes());
-            Ok(data)
-        }
-        Some(_) | None => {
-            Err(format!("a password is 1 to {} octets long, this one is {}", Auth::DATA_LEN, text.len()))
-        }
-    }
+fn password(text: &str) -> Parsed<Password> {
+    Password::new(text.as_bytes()).ok_or_else(|| {
+        format!("a password is 1 to {} octets long, this one is {}", Auth::DATA_LEN, text.len())
+    })
 }
 
 fn key(text: &str) -> Parsed<Key> {
@@ -269,9 +262,12 @@ mod tests {
 
     #[test]
     fn password_goes_over_the_wire_as_it_stands() {
-        assert_eq!(auth("pw/0x31"), Ok(Authentication::Simple(*b"0x31\0\0\0\0")));
-        assert_eq!(auth("pw/12345678"), Ok(Authentication::Simple(*b"12345678")));
-        assert_eq!(auth("pw/a/b"), Ok(Authentication::Simple(*b"a/b\0\0\0\0\0")));
+        for text in ["0x31", "12345678", "a/b"] {
+            let password = auth(&format!("pw/{text}")).expect("is legal");
+            let mut data = [0; Auth::DATA_LEN];
+            data[..text.len()].copy_from_slice(text.as_bytes());
+            assert_eq!(password.in_message(), Auth::Simple(data));
+        }
         assert_eq!(auth("none"), Ok(Authentication::None));
     }
 

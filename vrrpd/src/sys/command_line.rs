@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::CStr;
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::ptr;
 
 use super::fork;
@@ -15,14 +16,7 @@ const START: usize = 45;
 /// Puts one word in the place of the arguments that this process was started with, cut off where they were shorter. This
 /// process has none from then on: whoever asks for them gets that word and empty ones. It must have one thread only.
 pub fn replace(word: &CStr) -> io::Result<()> {
-    if !fork::is_alone()? {
-        return Err(io::Error::other("another thread may be reading the arguments"));
-    }
-    let length = env::args_os().map(|argument| argument.len() + 1).sum();
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    // They may have been put elsewhere, by what brings processes back from a file for one.
-    let elsewhere = || io::Error::other("the arguments are not where the kernel says they are");
-    let start = ptr::with_exposed_provenance_mut::<u8>(start_of(&stat, length).ok_or_else(elsewhere)?);
+    let (start, length) = arguments()?;
     // If the last octet were not 0, the kernel would go on with what comes behind it.
     let kept = word.count_bytes().min(length.saturating_sub(1));
     // SAFETY: there the kernel has put the arguments, on the stack of this process, which can be written; as long as they
@@ -34,6 +28,35 @@ pub fn replace(word: &CStr) -> io::Result<()> {
         ptr::copy_nonoverlapping(word.as_ptr().cast(), start, kept);
     }
     Ok(())
+}
+
+/// Overwrites the secrets among the arguments with asterisks, for others and for this process: whoever asks for its arguments
+/// from now on gets those. `secrets` are octets of the arguments, one behind the other with a 0 behind each. It must have one
+/// thread only.
+pub fn hide(secrets: &[Range<usize>]) -> io::Result<()> {
+    if secrets.is_empty() {
+        return Ok(());
+    }
+    let (start, length) = arguments()?;
+    for secret in secrets {
+        let length = secret.end.min(length).saturating_sub(secret.start);
+        // SAFETY: inside the arguments, as in `replace`. The octets that end them are left, so strings stay strings.
+        unsafe { ptr::write_bytes(start.add(secret.start), b'*', length) };
+    }
+    Ok(())
+}
+
+/// Where the kernel has put the arguments, and how many octets they are.
+fn arguments() -> io::Result<(*mut u8, usize)> {
+    if !fork::is_alone()? {
+        return Err(io::Error::other("another thread may be reading the arguments"));
+    }
+    let length = env::args_os().map(|argument| argument.len() + 1).sum();
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // They may have been put elsewhere, by what brings processes back from a file for one.
+    let elsewhere = || io::Error::other("the arguments are not where the kernel says they are");
+    let start = start_of(&stat, length).ok_or_else(elsewhere)?;
+    Ok((ptr::with_exposed_provenance_mut(start), length))
 }
 
 /// Where a command line of this length begins, by the text of `/proc/PID/stat`; `None` where it has another one.

@@ -10,4 +10,6 @@ pub mod memory;
 pub mod packet;
 pub mod pass;
 pub mod records;
+pub mod secret;
 pub mod watch;
+pub mod wiping;

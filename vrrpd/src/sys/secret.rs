@@ -1,0 +1,153 @@
+//! Memory for passwords and keys: in no core file, not swapped out where the system allows that, and overwritten when it is not
+//! needed any more.
+
+use std::alloc::{Layout, handle_alloc_error};
+use std::fmt;
+use std::ptr::{self, NonNull};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use zeroize::Zeroize;
+
+/// Octets of a secret at most.
+pub const LONGEST: usize = 64;
+/// Octets that are taken from the system at once.
+const PIECE: usize = 4096;
+
+type Octets = [u8; LONGEST];
+
+/// A secret of at most [`LONGEST`] octets, filled up with zeros. Clones share the one place where it is.
+#[derive(Clone)]
+pub struct Secret(Arc<Place>);
+
+/// A place in memory of that kind, which nobody else has.
+struct Place(NonNull<Octets>);
+
+// SAFETY: the place is written before anybody else sees it and when nobody does any more; in between it is only read.
+unsafe impl Send for Place {}
+// SAFETY: as above.
+unsafe impl Sync for Place {}
+
+/// A place that is free, and filled with zeros.
+struct Free(NonNull<Octets>);
+
+// SAFETY: whoever takes it has it alone.
+unsafe impl Send for Free {}
+
+/// Places that are free. What was taken from the system stays.
+static FREE: Mutex<Vec<Free>> = Mutex::new(Vec::new());
+
+impl Secret {
+    /// Copies a secret; `None` when it is too long.
+    pub fn new(octets: &[u8]) -> Option<Self> {
+        if octets.len() > LONGEST {
+            return None;
+        }
+        let place = Place::take();
+        // SAFETY: there are so many octets at the place, which nobody else has, and `octets` are elsewhere.
+        unsafe { ptr::copy_nonoverlapping(octets.as_ptr(), place.0.as_ptr().cast(), octets.len()) };
+        Some(Self(Arc::new(place)))
+    }
+
+    /// The secret, for as long as it takes to use it.
+    pub fn expose(&self) -> &Octets {
+        // SAFETY: the place is initialised, is only read while there is a secret at it, and stays mapped.
+        unsafe { self.0.0.as_ref() }
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+impl Place {
+    /// A place that is filled with zeros.
+    fn take() -> Self {
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Free(place)) = free.pop() {
+            return Self(place);
+        }
+        let piece = map();
+        for number in 1..PIECE / LONGEST {
+            // SAFETY: inside the piece.
+            free.push(Free(unsafe { piece.add(number) }));
+        }
+        Self(piece)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // SAFETY: nobody else has the place.
+        unsafe { self.0.as_mut() }.zeroize();
+        FREE.lock().unwrap_or_else(PoisonError::into_inner).push(Free(self.0));
+    }
+}
+
+/// A piece of memory that core files leave out.
+fn map() -> NonNull<Octets> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping at a place that the kernel chooses; nothing else is changed.
+    let start =
+        unsafe { libc::mmap(ptr::null_mut(), PIECE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    let Some(piece) = NonNull::new(start).filter(|start| start.as_ptr() != libc::MAP_FAILED) else {
+        handle_alloc_error(Layout::new::<[u8; PIECE]>());
+    };
+    // SAFETY: both are about the mapping made above, whose contents they do not change. Where the second is not permitted
+    // the secret may be swapped out.
+    unsafe {
+        libc::madvise(start, PIECE, libc::MADV_DONTDUMP);
+        libc::mlock(start, PIECE);
+    }
+    piece.cast()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn place_of_a_secret_is_overwritten_and_used_again() {
+        let secret = Secret::new(b"sesame").expect("it is short");
+        let clone = secret.clone();
+        assert_eq!((&clone.expose()[..6], clone.expose()[6]), (&b"sesame"[..], 0));
+        let place = secret.0.0;
+        drop(secret);
+        assert_eq!(clone, Secret::new(b"sesame\0\0").expect("it is short"));
+        drop(clone);
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(free.iter().any(|free| free.0 == place));
+        // SAFETY: it stays mapped, and nobody takes it while the list is locked.
+        assert_eq!(unsafe { place.as_ref() }, &[0; LONGEST]);
+        drop(free);
+        assert_eq!(Secret::new(&[1; LONGEST + 1]), None);
+    }
+
+    #[test]
+    fn secrets_are_in_memory_that_core_files_leave_out() {
+        let secret = Secret::new(b"sesame").expect("it is short");
+        let at = secret.expose().as_ptr().addr();
+        let maps = std::fs::read_to_string("/proc/self/smaps").expect("it can be read");
+        let mut is_in = false;
+        let flags = maps.lines().find_map(|line| {
+            if let Some((range, _)) = line.split_once(' ')
+                && let Some((start, end)) = range.split_once('-')
+                && let (Ok(start), Ok(end)) =
+                    (usize::from_str_radix(start, 16), usize::from_str_radix(end, 16))
+            {
+                is_in = (start..end).contains(&at);
+            }
+            line.strip_prefix("VmFlags:").filter(|_| is_in)
+        });
+        assert!(flags.expect("it is mapped").split(' ').any(|flag| flag == "dd"), "{flags:?}");
+    }
+}
