@@ -47,12 +47,17 @@ impl Lab {
     /// A machine whose `eth0` is on the first network, with this address (`10.0.0.1/24`) and a link-local IPv6 one.
     /// The name has at most ten characters.
     pub fn host(&self, name: &str, address: &str) -> Host {
+        self.host_on(0, name, address)
+    }
+
+    /// The same on another network.
+    pub fn host_on(&self, network: usize, name: &str, address: &str) -> Host {
         let namespace = Namespace::new(name);
         // Duplicate address detection would keep link-local addresses unusable for a second.
         namespace.sysctl("ipv6/conf/default/accept_dad", "0");
         namespace.sysctl("ipv6/conf/all/accept_dad", "0");
         let host = Host(Arc::new(namespace));
-        self.join(&host, 0, "eth0", address);
+        self.join(&host, network, "eth0", address);
         host
     }
 
@@ -80,7 +85,13 @@ impl Lab {
     /// Makes a machine's `eth0` and one more cable to the same network the slaves of `bond0`, of which one is active. It
     /// gets the address instead of `eth0`.
     pub fn add_bond(&self, host: &Host, address: &str) {
-        host.ip("link add bond0 type bond mode active-backup miimon 10");
+        self.add_bond_with(host, address, "none");
+    }
+
+    /// The same with what happens to MAC addresses when another slave becomes active: `none`, `active` or `follow`.
+    pub fn add_bond_with(&self, host: &Host, address: &str, fail_over_mac: &str) {
+        let options = format!("mode active-backup miimon 10 fail_over_mac {fail_over_mac}");
+        host.ip(&format!("link add bond0 type bond {options}"));
         self.plug(host, 0, "eth1");
         host.ip("addr flush dev eth0");
         for slave in ["eth0", "eth1"] {

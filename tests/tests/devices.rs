@@ -1,7 +1,12 @@
 //! Interfaces made of others, and interfaces that change their names.
 
-use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Capture, Datapath, Host, Lab, Vrrpd, VrrpdBuilder, wait_until};
+use std::time::Duration;
+
+use vrrpd_lab::usual::{ADDRESS, CIDR, SOON};
+use vrrpd_lab::{Capture, Datapath, Host, Lab, Pinger, Snapshot, Vrrpd, VrrpdBuilder, wait_until};
+
+/// RFC 9568 §7.3
+const VMAC: &str = "00:00:5e:00:01:33";
 
 /// The usual router on an interface that may have no native mode: where that is the usual one it is left to the daemon
 /// to find out.
@@ -90,6 +95,149 @@ fn bond_without_any_slave_is_a_link_that_is_down() {
 }
 
 #[test]
+#[ignore = "needs the bonding driver: cargo xtask vm-test"]
+fn bond_that_keeps_its_own_mac_serves_without_the_virtual_one_and_hosts_are_told_the_truth() {
+    for fail_over_mac in ["none", "active", "follow"] {
+        let lab = Lab::new();
+        let [a, client] = lab.hosts();
+        lab.add_bond_with(&a, "10.0.0.1/24", fail_over_mac);
+        let before = Snapshot::of(&a);
+        let master = router(&a, "bond0", 150).vmac("interface").start();
+        master.wait_state("master", SOON);
+        let state = master.state();
+        if fail_over_mac == "none" {
+            assert_eq!((&state["vmac"], &state["vmac_reason"]), (&VMAC.into(), &serde_json::Value::Null));
+            assert_eq!(mac(&a, "bond0"), VMAC);
+        } else {
+            assert_eq!((&state["vmac"], &state["vmac_mode"]), (&serde_json::Value::Null, &"none".into()));
+            let reason = state["vmac_reason"].as_str().expect("it is told");
+            assert!(reason.contains("the driver reports success"), "{reason}");
+            assert_eq!(master.count_in_log("as with -n"), 1);
+        }
+        let pinger = Pinger::start(&client, ADDRESS, Duration::from_millis(5));
+        for _ in 0..2 {
+            pinger.wait_answers(5, SOON);
+            wait_until(SOON, "the client knows the bond's MAC", || {
+                client.neighbour(ADDRESS.into()) == Some(mac(&a, "bond0"))
+            });
+            let active = active_slave(&a).expect("a slave is active");
+            lab.port_down_of(&a, &active);
+            wait_until(SOON, "the other slave is active", || {
+                active_slave(&a).is_some_and(|slave| slave != active)
+            });
+            pinger.wait_answers(20, SOON);
+            lab.port_up_of(&a, &active);
+        }
+        assert_eq!(transitions(&master), 2, "{fail_over_mac}: backup, then master");
+        assert_eq!(master.terminate(), 0);
+        if fail_over_mac == "none" {
+            before.assert_as_before(&a);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the bonding driver: cargo xtask vm-test"]
+fn bond_that_keeps_its_own_mac_does_not_become_master_where_that_is_refused() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    lab.add_bond_with(&a, "10.0.0.1/24", "active");
+    let refusing = router(&a, "bond0", 150).vmac("interface").args(["--vmac-fallback", "refuse"]).start();
+    refusing.wait_log(SOON, "not becoming master");
+    let master = router(&b, "eth0", 100).start();
+    master.wait_state("master", SOON);
+    wait_until(SOON, "it hears the master", || refusing.counter("adverts_received") >= 20);
+    assert_eq!(refusing.state()["state"], "backup");
+    assert!(!a.has_address("bond0", CIDR));
+}
+
+#[test]
+#[ignore = "needs the bonding driver: cargo xtask vm-test"]
+fn macvlan_link_above_a_bond_keeps_the_virtual_mac_when_another_slave_becomes_active() {
+    for fail_over_mac in ["none", "active", "follow"] {
+        let lab = Lab::new();
+        let [a, client] = lab.hosts();
+        lab.add_bond_with(&a, "10.0.0.1/24", fail_over_mac);
+        let master = router(&a, "bond0", 150).vmac("macvlan").start();
+        assert_eq!(master.wait_state("master", SOON)["vmac"], VMAC);
+        let pinger = Pinger::start(&client, ADDRESS, Duration::from_millis(5));
+        pinger.wait_answers(5, SOON);
+        let active = active_slave(&a).expect("a slave is active");
+        lab.port_down_of(&a, &active);
+        wait_until(SOON, "the other slave is active", || {
+            active_slave(&a).is_some_and(|slave| slave != active)
+        });
+        pinger.wait_answers(20, SOON);
+        assert_eq!(client.neighbour(ADDRESS.into()).as_deref(), Some(VMAC), "{fail_over_mac}");
+        assert_eq!(transitions(&master), 2, "{fail_over_mac}: backup, then master");
+    }
+}
+
+#[test]
+#[ignore = "needs VRFs: cargo xtask vm-test"]
+fn macvlan_link_is_in_the_vrf_of_the_interface_and_follows_it() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    for (vrf, table) in [("blue", 10), ("red", 20)] {
+        a.ip(&format!("link add {vrf} type vrf table {table}"));
+        a.ip(&format!("link set {vrf} up"));
+    }
+    a.ip("link set eth0 master blue");
+    let before = Snapshot::of(&a);
+    let is_in = |vrf: Option<&str>| {
+        let shown = a.ip("-oneline link show dev vrrp4.51");
+        let master = shown.split_whitespace().skip_while(|word| *word != "master").nth(1).map(str::to_owned);
+        master.as_deref() == vrf
+    };
+    let master = router(&a, "eth0", 150).vmac("macvlan").start();
+    master.wait_state("master", SOON);
+    assert!(is_in(Some("blue")));
+    let pinger = Pinger::start(&client, ADDRESS, Duration::from_millis(5));
+    pinger.wait_answers(5, SOON);
+    assert_eq!(client.neighbour(ADDRESS.into()).as_deref(), Some(VMAC));
+    for vrf in [Some("red"), None, Some("blue")] {
+        a.ip(&vrf.map_or("link set eth0 nomaster".to_owned(), |vrf| format!("link set eth0 master {vrf}")));
+        wait_until(SOON, "the link is where the interface is", || master.is_master() && is_in(vrf));
+        pinger.wait_answers(5, SOON);
+    }
+    assert_eq!(master.terminate(), 0);
+    before.assert_as_before(&a);
+}
+
+#[test]
+#[ignore = "needs the ipvlan driver: cargo xtask vm-test"]
+fn router_on_an_ipvlan_link_or_a_vlan_of_a_macvlan_link_goes_without_a_virtual_mac() {
+    for (make, interface, why) in [
+        (&["link add link eth0 name ipv0 type ipvlan mode l2"][..], "ipv0", "an ipvlan link"),
+        (
+            &[
+                "link add link eth0 name mv0 type macvlan mode bridge",
+                "link set mv0 up",
+                "link add link mv0 name mv0.5 type vlan id 5",
+            ],
+            "mv0.5",
+            "mv0, below the interface, is a macvlan link",
+        ),
+    ] {
+        for mode in ["interface", "macvlan"] {
+            let lab = Lab::new();
+            let [a] = lab.hosts();
+            for arguments in make {
+                a.ip(arguments);
+            }
+            a.ip(&format!("addr add 10.0.5.1/24 dev {interface}"));
+            a.ip(&format!("link set {interface} up"));
+            wait_until(SOON, "there is a carrier", || a.has_link(interface));
+            let router = router(&a, interface, 150).datapath(Datapath::Raw).vmac(mode).start();
+            let state = router.wait_state("master", SOON);
+            assert_eq!(state["vmac"], serde_json::Value::Null);
+            let reason = state["vmac_reason"].as_str().expect("it is told");
+            assert!(reason.contains(why), "{reason}");
+        }
+    }
+}
+
+#[test]
 fn interface_that_gets_another_name_is_gone_and_is_used_again_when_it_has_its_own() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
@@ -114,6 +262,12 @@ fn rename(host: &Host, from: &str, to: &str) {
     host.ip(&format!("link set {from} down"));
     host.ip(&format!("link set {from} name {to}"));
     host.ip(&format!("link set {to} up"));
+}
+
+/// The MAC address of an interface, in words.
+fn mac(host: &Host, interface: &str) -> String {
+    let octets = host.mac(interface).map(|octet| format!("{octet:02x}"));
+    octets.join(":")
 }
 
 /// The slave of `bond0` that is in use.

@@ -233,9 +233,16 @@ impl Daemon {
             }
             Some(Ok(()) | Err(_)) => {
                 router.vmac.released();
-                if let Some(interface::Vmac::Interface(taken)) = &hold.vmac {
-                    link.own_mac_is_back(taken);
-                    self.announce(id, Announced::Own);
+                match &hold.vmac {
+                    Some(interface::Vmac::Interface(taken)) => {
+                        link.own_mac_is_back(taken);
+                        self.announce(id, Announced::Own);
+                    }
+                    // Hosts know the addresses that the interface owns by the virtual MAC address.
+                    Some(interface::Vmac::Macvlan(above, _)) if !above.owned.is_empty() => {
+                        self.announce(id, Announced::Own);
+                    }
+                    Some(interface::Vmac::Macvlan(..)) | None => {}
                 }
             }
             None => {}

@@ -219,6 +219,9 @@ impl Daemon {
         if !router.is_holding() {
             return;
         }
+        if router.vmac.is_owned(address) {
+            return self.take_again(id);
+        }
         let Some(lost) = router.lose(address) else { return };
         if remover == Remover::Us {
             return self.take_now(id);
@@ -363,6 +366,8 @@ impl Daemon {
                 router = %router.config.name(), interface = interface.name,
                 "somebody changed the MAC address of the interface; putting the virtual one back"
             );
+            self.take_again(id);
+        } else if router.is_settled_master() && router.vmac.owns_others(&router.config, interface) {
             self.take_again(id);
         }
     }

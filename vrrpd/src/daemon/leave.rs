@@ -42,6 +42,8 @@ impl Daemon {
             if self.answered() > answered {
                 until = clock::now() + LEAVE;
             }
+            // It may be the last there was to do, and nothing wakes a turn after that.
+            self.flush();
         }
         if self.is_busy() {
             error!("the kernel did not remove all addresses in time");

@@ -81,10 +81,15 @@ impl Daemon {
             Announced::All => router.announcements(mac),
             Announced::Own => Vec::new(),
         };
-        if router.vmac.mode() == Vmac::Interface
-            && let Some(interface) = &link.interface
-        {
-            frames.extend(own_announcements(interface, mac, |_| false));
+        if let Some(interface) = &link.interface {
+            frames.extend(match (router.vmac.mode(), announced) {
+                (Vmac::Interface, _) => own_announcements(interface, mac, |_| false),
+                // Hosts know what an owner owns by the virtual MAC address, and the rest by the interface's own.
+                (Vmac::Macvlan, Announced::Own) => own_announcements(interface, mac, |address| {
+                    router.config.addresses.iter().all(|owned| owned.address != address)
+                }),
+                (Vmac::Macvlan | Vmac::None, _) => Vec::new(),
+            });
         }
         announce(router, id, link, &frames);
         if announced == Announced::All {

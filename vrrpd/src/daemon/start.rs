@@ -217,7 +217,8 @@ impl Daemon {
         let names: BTreeSet<String> = configs.iter().map(|config| config.interface.clone()).collect();
         let (report_queue, reports) = mpsc::unbounded_channel();
         let (service, interfaces) =
-            Service::start(&names | &journal.interfaces(), report_queue).map_err(system("netlink"))?;
+            Service::start(&names | &journal.interfaces(), report_queue, guardian.keeper().clone())
+                .map_err(system("netlink"))?;
         let new_link = |name: &str, datapath| {
             Link::new(name.to_owned(), datapath, service.marks_addresses(), guardian.keeper().clone())
         };

@@ -1,11 +1,12 @@
 //! The virtual MAC address of a router: how it is wanted, and what is in force.
 
 use std::io;
+use std::net::IpAddr;
 
 use nix::errno::Errno;
 use vrrpd_common::{Family, MacAddr};
 
-use crate::config::{self, RouterConfig};
+use crate::config::{self, RouterConfig, VirtualAddress};
 use crate::interface::{Interface, Macvlan, Made, Obstacle, OwnMac, Vmac};
 
 #[derive(Debug)]
@@ -148,10 +149,30 @@ impl VmacSide {
             family: config.family,
             name: format!("vrrp{family}.{}", config.vrid),
             mac: self.mac,
+            owned: owned(config, interface),
             parent: interface.index,
             parent_name: interface.name.clone(),
+            vrf: interface.vrf,
             obstacle: interface.obstacle.clone(),
             settings: self.settings.clone().filter(|_| self.parent == interface.index),
+        }
+    }
+
+    /// Whether this is one of the addresses of the interface below that the macvlan link has as well.
+    pub(super) fn is_owned(&self, address: IpAddr) -> bool {
+        self.owned_addresses().iter().any(|owned| owned.address == address)
+    }
+
+    /// Whether the interface has other virtual addresses of its own than when the router became Master.
+    pub(super) fn owns_others(&self, config: &RouterConfig, interface: &Interface) -> bool {
+        matches!(self.in_force.as_deref(), Some(Vmac::Macvlan(..)))
+            && self.owned_addresses() != owned(config, interface)
+    }
+
+    fn owned_addresses(&self) -> &[VirtualAddress] {
+        match self.in_force.as_deref() {
+            Some(Vmac::Macvlan(link, _)) => &link.owned,
+            Some(Vmac::Interface(_)) | None => &[],
         }
     }
 
@@ -259,6 +280,13 @@ impl VmacSide {
     pub(super) const fn own_mac(&self) -> Option<MacAddr> {
         self.own
     }
+}
+
+/// The virtual addresses that the interface has anyhow: those of an owner (RFC 9568 §6.1).
+fn owned(config: &RouterConfig, interface: &Interface) -> Vec<VirtualAddress> {
+    let is_there =
+        |address: &VirtualAddress| interface.address(address.address).is_some_and(|there| !there.ours);
+    config.addresses.iter().filter(|address| is_there(address)).copied().collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! [`Table::judge`] runs the one parser over a frame and counts what it found. In the kernel [`xdp::XdpPath`] does both,
 //! and tells only what changes something. Exactly one of them is there for an interface at a time.
 
+pub mod claims;
 pub mod closing;
 mod clsact;
 mod commands;

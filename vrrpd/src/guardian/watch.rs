@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_blocking};
 use tracing::{error, info, warn};
 
+use super::copies::Keeper;
 use super::last_words::LastWords;
 use super::{LastScript, Mastery, Message, READY};
 use crate::abandoned::{Abandoned, Found};
@@ -291,7 +292,7 @@ fn take_off_addresses(masters: &BTreeMap<usize, Mastery>) -> io::Result<()> {
 /// Has the kernel take off what a dead daemon has put on interfaces, and says of their own addresses where they are.
 async fn give_back(journal: &Journal, words: &mut LastWords) -> io::Result<()> {
     let (queue, mut reports) = mpsc::unbounded_channel();
-    let (service, interfaces) = Service::start(journal.interfaces(), queue)?;
+    let (service, interfaces) = Service::start(journal.interfaces(), queue, Keeper::default())?;
     let mut abandoned = Abandoned::of(journal, &interfaces, service.marks_addresses(), |found| match found {
         Found::Address(..) | Found::Mac(_) | Found::Classifier(_) => false,
         Found::Link { noted, .. } => !noted,

@@ -10,6 +10,7 @@ use tracing::warn;
 use vrrpd_common::MacAddr;
 
 use super::ask::{Manner, ask};
+use super::claimed::Claimed;
 use super::mirror::Mirror;
 use super::service::Order;
 use super::{Macvlan, Made, OwnMac, address, macvlan, secondaries};
@@ -68,12 +69,17 @@ impl Hold {
 }
 
 /// Carries out an order. What the mirror shows may be older than what the kernel has.
-pub(super) async fn perform(mut handle: Handle, mirror: &RefCell<Mirror>, order: Order) -> Outcome {
+pub(super) async fn perform(
+    mut handle: Handle,
+    mirror: &RefCell<Mirror>,
+    claimed: &Claimed,
+    order: Order,
+) -> Outcome {
     match order {
         Order::Prepare(hold) => prepare(&mut handle, mirror, &hold).await,
-        Order::Take(hold) => take(&mut handle, mirror, hold).await,
-        Order::Release(hold) => release(&mut handle, mirror, &hold).await,
-        Order::Discard(hold) => discard(&mut handle, mirror, hold.index).await,
+        Order::Take(hold) => take(&mut handle, mirror, claimed, hold).await,
+        Order::Release(hold) => release(&mut handle, mirror, claimed, &hold).await,
+        Order::Discard(hold) => discard(&mut handle, mirror, claimed, hold.index).await,
     }
 }
 
@@ -115,19 +121,31 @@ async fn prepare(handle: &mut Handle, mirror: &RefCell<Mirror>, hold: &Hold) -> 
     outcome
 }
 
-async fn take(handle: &mut Handle, mirror: &RefCell<Mirror>, mut hold: Hold) -> Outcome {
+async fn take(handle: &mut Handle, mirror: &RefCell<Mirror>, claimed: &Claimed, mut hold: Hold) -> Outcome {
     let mut outcome = Outcome::new(hold.index);
     match &mut hold.vmac {
         None => {}
         Some(Vmac::Interface(interface)) => {
-            let replaced = interface.replace(handle).await;
+            let replaced = interface.replace(handle, &mut outcome.restarted).await;
             outcome.addr_gen_mode.clone_from(&interface.addr_gen_mode);
-            outcome.restarted = matches!(replaced, Ok(true));
             outcome.mac = replaced.is_ok().then_some(interface.vmac);
-            outcome.vmac = Some(replaced.map(drop));
+            outcome.vmac = Some(replaced);
         }
         Some(Vmac::Macvlan(link, known)) => {
-            let up = bring_up(handle, mirror, link, known.as_ref(), &mut outcome.made).await;
+            let mut up = bring_up(handle, mirror, link, known.as_ref(), &mut outcome.made).await;
+            if up.is_ok()
+                && let Err(error) = claimed.claim(&link.router, link.claim()).await
+            {
+                up = Err(error);
+            }
+            if up.is_err()
+                && let Some(index) =
+                    outcome.made.as_ref().map(|made| made.index).or(known.as_ref().map(|(index, _)| *index))
+            {
+                // Half of it is worse than nothing. What went wrong is told; this may fail for the same reason.
+                link.disown(handle, index).await;
+                let _ = macvlan::take_down(handle, index).await;
+            }
             outcome.vmac = Some(up.map(|index| hold.index = index));
         }
     }
@@ -167,7 +185,7 @@ async fn bring_up(
     Ok(made.index)
 }
 
-async fn release(handle: &mut Handle, mirror: &RefCell<Mirror>, hold: &Hold) -> Outcome {
+async fn release(handle: &mut Handle, mirror: &RefCell<Mirror>, claimed: &Claimed, hold: &Hold) -> Outcome {
     let mut outcome = Outcome::new(hold.index);
     outcome.addresses = remove(handle, hold).await;
     for (address, result) in hold.addresses.iter().zip(&outcome.addresses) {
@@ -179,12 +197,13 @@ async fn release(handle: &mut Handle, mirror: &RefCell<Mirror>, hold: &Hold) -> 
     match &hold.vmac {
         None | Some(Vmac::Macvlan(_, None)) => {}
         Some(Vmac::Interface(interface)) => {
-            let restored = interface.restore(handle).await;
-            outcome.restarted = matches!(restored, Ok(true));
+            let restored = interface.restore(handle, &mut outcome.restarted).await;
             outcome.mac = restored.is_ok().then_some(interface.own);
-            outcome.vmac = Some(restored.map(drop));
+            outcome.vmac = Some(restored);
         }
-        Some(Vmac::Macvlan(_, Some((index, _)))) => {
+        Some(Vmac::Macvlan(link, Some((index, _)))) => {
+            claimed.give_up(&link.router).await;
+            link.disown(handle, *index).await;
             outcome.vmac = Some(macvlan::take_down(handle, *index).await);
         }
     }
@@ -227,7 +246,11 @@ async fn remove(handle: &mut Handle, hold: &Hold) -> Vec<io::Result<()>> {
     results
 }
 
-async fn discard(handle: &mut Handle, mirror: &RefCell<Mirror>, link: u32) -> Outcome {
+async fn discard(handle: &mut Handle, mirror: &RefCell<Mirror>, claimed: &Claimed, link: u32) -> Outcome {
+    let router = mirror.borrow().get(link).and_then(|link| link.vmac_of.clone());
+    if let Some(router) = router {
+        claimed.give_up(&router).await;
+    }
     let mut outcome = Outcome::new(link);
     outcome.vmac = Some(macvlan::discard(handle, mirror, link).await);
     outcome

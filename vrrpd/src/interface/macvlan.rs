@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::IpAddr;
 
 use futures_util::TryStreamExt;
 use nix::errno::Errno;
@@ -19,7 +20,9 @@ use vrrpd_common::{Family, MacAddr};
 use super::ask::{Manner, ask, failure};
 use super::mirror::Mirror;
 use super::sysctl::{MACVLAN_IPV4, MACVLAN_IPV6, PARENT_IPV4, Setting};
-use super::{Interface, Obstacle};
+use super::{Interface, Obstacle, address, own_mac};
+use crate::config::VirtualAddress;
+use crate::datapath::claims::Claim;
 
 /// How the alias of every such link begins.
 const MARK: &str = "vrrpd ";
@@ -41,10 +44,14 @@ pub struct Macvlan {
     pub name: String,
     /// The virtual router MAC address.
     pub mac: MacAddr,
+    /// Virtual addresses that the interface below has anyhow: its owner's. The link answers for them as well.
+    pub owned: Vec<VirtualAddress>,
     /// The interface below.
     pub parent: u32,
     /// Its name.
     pub parent_name: String,
+    /// The number of the VRF that it is a port of, where the link belongs as well.
+    pub vrf: Option<u32>,
     /// Why a virtual MAC address cannot work there.
     pub obstacle: Option<Obstacle>,
     /// Its settings before there was a link of ours, where they are remembered from one that is gone.
@@ -129,6 +136,7 @@ impl Macvlan {
             carrier_unknown: false,
             vmac_of: Some(self.router.clone()),
             below: Some(self.parent),
+            vrf: None,
             obstacle: None,
             xdp_program: None,
             addresses: Vec::new(),
@@ -148,7 +156,14 @@ impl Macvlan {
                 Ok(()) => {
                     let mut made = handle.link().get().match_name(name.clone()).execute();
                     let made = made.try_next().await.map_err(failure)?.ok_or(Errno::ENODEV)?;
-                    return Ok((made.header.index, name));
+                    let index = made.header.index;
+                    return match own_mac::mac_of(&made) {
+                        Some(mac) if mac != self.mac => {
+                            remove(handle, index).await?;
+                            Err(own_mac::kept(self.mac, mac))
+                        }
+                        Some(_) | None => Ok((index, name)),
+                    };
                 }
                 Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {}
                 Err(error) => return Err(error),
@@ -166,7 +181,8 @@ impl Macvlan {
         name: &str,
     ) -> io::Result<()> {
         self.enforce(name);
-        let mut up = LinkUnspec::new_with_index(index).up();
+        // Addresses go into the table of the VRF that the link is in by then. Nothing happens where it is in already.
+        let mut up = LinkUnspec::new_with_index(index).controller(self.vrf.unwrap_or(0)).up();
         // The kernel makes it smaller together with the one of the interface below, and not larger.
         if let Some(mtu) = mirror.borrow().get(self.parent).map(|parent| parent.mtu)
             && mirror.borrow().get(index).is_some_and(|link| link.mtu != mtu)
@@ -174,10 +190,42 @@ impl Macvlan {
             up = up.mtu(mtu);
         }
         // Somebody may have given it another one.
-        if mirror.borrow().get(index).is_some_and(|link| link.mac != Some(self.mac)) {
+        let is_to_change = mirror.borrow().get(index).is_some_and(|link| link.mac != Some(self.mac));
+        if is_to_change {
             up = up.address(self.mac.0.to_vec());
         }
-        ask(handle, RouteNetlinkMessage::SetLink(up.build()), Manner::Change).await
+        ask(handle, RouteNetlinkMessage::SetLink(up.build()), Manner::Change).await?;
+        if is_to_change {
+            own_mac::verify(handle, index, self.mac).await?;
+        }
+        self.own(handle, index).await
+    }
+
+    /// Has the link accept and answer what is for the addresses that the interface below has.
+    async fn own(&self, handle: &mut Handle, index: u32) -> io::Result<()> {
+        for owned in &self.owned {
+            let (owned, route) = on_link(owned);
+            match ask(handle, address::add(index, &owned, route), Manner::Create).await {
+                Err(error) if error.raw_os_error() != Some(Errno::EEXIST as i32) => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What the interface below has to say of them.
+    pub(super) fn claim(&self) -> Claim {
+        let addresses = self.owned.iter().map(|owned| owned.address).collect();
+        Claim { index: self.parent, mac: self.mac, addresses }
+    }
+
+    /// Takes those addresses off the link.
+    pub(super) async fn disown(&self, handle: &mut Handle, index: u32) {
+        for owned in &self.owned {
+            let (owned, _) = on_link(owned);
+            // It may be gone with the link.
+            let _ = ask(handle, address::remove(index, &owned), Manner::Change).await;
+        }
     }
 
     /// Sets what decides who answers for the addresses; also after others have changed it.
@@ -205,6 +253,16 @@ impl Macvlan {
             .filter_map(|setting| Some(format!("{}={}", setting.key, setting.read(&self.parent_name)?)))
             .collect();
         settings.join(" ")
+    }
+}
+
+/// An address of the interface below as it stands on the link, and whether with the route of its subnet: what the interface
+/// below reaches is reached through it, but each interface needs the route of its link-local addresses.
+fn on_link(owned: &VirtualAddress) -> (VirtualAddress, bool) {
+    match owned.address {
+        IpAddr::V4(_) => (VirtualAddress { prefix_len: 32, ..*owned }, false),
+        IpAddr::V6(address) if address.is_unicast_link_local() => (*owned, true),
+        IpAddr::V6(_) => (VirtualAddress { prefix_len: 128, ..*owned }, false),
     }
 }
 

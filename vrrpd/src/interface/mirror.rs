@@ -9,8 +9,8 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, Lin
 use vrrpd_common::MacAddr;
 
 use super::address::MARK;
-use super::obstacle::Stack;
 use super::service::Remover;
+use super::stack::{self, Stack};
 use super::{Interface, InterfaceAddress, macvlan};
 use crate::config::VirtualAddress;
 
@@ -267,6 +267,7 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
         carrier_unknown,
         vmac_of,
         below: below(link),
+        vrf: stack::vrf(link),
         obstacle: None,
         xdp_program,
         addresses: Vec::new(),

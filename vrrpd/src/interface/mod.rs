@@ -6,21 +6,22 @@
 mod address;
 mod ask;
 pub mod at_once;
+mod claimed;
 mod hold;
 mod macvlan;
 mod mirror;
-mod obstacle;
 mod own_mac;
 mod secondaries;
 pub mod service;
+mod stack;
 mod sysctl;
 
 use std::net::{IpAddr, Ipv4Addr};
 
 pub use hold::{Hold, Outcome, Vmac};
 pub use macvlan::{Macvlan, Made};
-pub use obstacle::Obstacle;
 pub use own_mac::OwnMac;
+pub use stack::Obstacle;
 use vrrpd_common::router::Fault;
 use vrrpd_common::{Family, MacAddr};
 
@@ -49,6 +50,8 @@ pub struct Interface {
     pub vmac_of: Option<String>,
     /// The number of the interface that it is above.
     pub below: Option<u32>,
+    /// The number of the VRF that it is a port of.
+    pub vrf: Option<u32>,
     /// Why a virtual MAC address cannot work on it, if that is so.
     pub obstacle: Option<Obstacle>,
     /// The XDP program that it has, by the kernel's number.
@@ -155,6 +158,7 @@ mod tests {
             carrier_unknown: false,
             vmac_of: None,
             below: None,
+            vrf: None,
             obstacle: None,
             xdp_program: None,
             mtu: 1500,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::TryStreamExt;
 use nix::errno::Errno;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use rtnetlink::packet_route::link::LinkFlags;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -59,9 +59,9 @@ impl OwnMac {
         }
     }
 
-    /// Gives the interface the virtual MAC address; frames to its own one are still taken in. Says whether it was set
-    /// down for that.
-    pub(super) async fn replace(&mut self, handle: &mut Handle) -> io::Result<bool> {
+    /// Gives the interface the virtual MAC address; frames to its own one are still taken in. If it has another one in the
+    /// end, that is undone and an error. Notes whether it was set down for that.
+    pub(super) async fn replace(&mut self, handle: &mut Handle, restarted: &mut bool) -> io::Result<()> {
         if let Some(obstacle) = &self.obstacle {
             return Err(obstacle.into());
         }
@@ -69,16 +69,34 @@ impl OwnMac {
         if self.addr_gen_mode.is_none() {
             self.addr_gen_mode = NO_ADDRESS_OF_THE_MAC.read(&self.name);
         }
-        let restarted = self.set(handle, self.vmac).await?;
+        if let Err(error) = self.set(handle, self.vmac, restarted).await {
+            self.undo(handle, restarted).await;
+            return Err(error);
+        }
         // A driver that filters nothing needs no exception.
         let _ = ask(handle, RouteNetlinkMessage::NewNeighbour(self.exception()), Manner::Create).await;
-        Ok(restarted)
+        Ok(())
     }
 
-    /// Gives the interface its own MAC address back.
-    pub(super) async fn restore(&self, handle: &mut Handle) -> io::Result<bool> {
+    /// Gives the interface its own MAC address back. Notes whether it was set down for that.
+    pub(super) async fn restore(&self, handle: &mut Handle, restarted: &mut bool) -> io::Result<()> {
         let _ = ask(handle, RouteNetlinkMessage::DelNeighbour(self.exception()), Manner::Change).await;
-        self.set(handle, self.own).await
+        self.set(handle, self.own, restarted).await
+    }
+
+    /// A change to the virtual MAC address that did not succeed may have gone half of the way.
+    async fn undo(&self, handle: &mut Handle, restarted: &mut bool) {
+        let undone = match mac(handle, self.index).await {
+            Ok(now) if now == Some(self.own) => Ok(()),
+            Ok(_) => self.restore(handle, restarted).await,
+            Err(error) => Err(error),
+        };
+        self.put_back_generation();
+        if let Err(error) = undone
+            && error.raw_os_error() != Some(Errno::ENODEV as i32)
+        {
+            warn!(interface = self.name, own = %self.own, %error, "the interface's own MAC address cannot be given back");
+        }
     }
 
     /// The MAC address in the driver's filter of frames to take in.
@@ -92,21 +110,25 @@ impl OwnMac {
         message
     }
 
-    async fn set(&self, handle: &mut Handle, mac: MacAddr) -> io::Result<bool> {
+    /// Changes the MAC address, and makes sure of it: a driver may say yes and keep what it has, as a bond with
+    /// `fail_over_mac` does.
+    async fn set(&self, handle: &mut Handle, mac: MacAddr, restarted: &mut bool) -> io::Result<()> {
         let neighbours = permanent_neighbours(handle, self.index).await?;
         let message = || {
             let link = LinkUnspec::new_with_index(self.index).address(mac.0.to_vec()).build();
             RouteNetlinkMessage::SetLink(link)
         };
-        let restarted = match ask(handle, message(), Manner::Change).await {
+        let changed = match ask(handle, message(), Manner::Change).await {
             Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => {
-                self.set_while_down(handle, message(), mac).await?;
-                true
+                *restarted = true;
+                self.set_while_down(handle, message(), mac).await
             }
-            result => result.map(|()| false)?,
+            result => result,
         };
+        // The kernel forgets them also where nothing came of it.
         self.put_back_neighbours(handle, neighbours).await;
-        Ok(restarted)
+        changed?;
+        verify(handle, self.index, mac).await
     }
 
     async fn put_back_neighbours(&self, handle: &mut Handle, neighbours: Vec<NeighbourMessage>) {
@@ -142,14 +164,20 @@ impl OwnMac {
         for route in routes {
             put_back(handle, RouteNetlinkMessage::NewRoute(route), &self.name, "a route").await;
         }
-        if mac == self.own
-            && let Some(before) = &self.addr_gen_mode
+        if mac == self.own {
+            self.put_back_generation();
+        }
+        changed?;
+        self.wait_for_carrier(handle).await
+    }
+
+    /// Has the kernel make link-local addresses as before.
+    fn put_back_generation(&self) {
+        if let Some(before) = &self.addr_gen_mode
             && let Err(error) = NO_ADDRESS_OF_THE_MAC.set(&self.name, before)
         {
             warn!(interface = self.name, %error, "a setting cannot be put back");
         }
-        changed?;
-        self.wait_for_carrier(handle).await
     }
 
     fn keep_addresses_from_the_mac(&self) {
@@ -170,6 +198,36 @@ impl OwnMac {
         }
         Ok(())
     }
+}
+
+/// An error unless the interface has this MAC address.
+pub(super) async fn verify(handle: &Handle, index: u32, wanted: MacAddr) -> io::Result<()> {
+    match mac(handle, index).await? {
+        Some(now) if now == wanted => Ok(()),
+        Some(now) => Err(kept(wanted, now)),
+        None => Err(Errno::ENODEV.into()),
+    }
+}
+
+/// The error for an interface that has another MAC address than the one that it was given.
+pub(super) fn kept(wanted: MacAddr, now: MacAddr) -> io::Error {
+    let text = format!("the driver reports success for MAC address {wanted}, but the interface has {now}");
+    io::Error::new(io::ErrorKind::Unsupported, text)
+}
+
+/// The MAC address of an interface as the kernel has it now.
+async fn mac(handle: &Handle, index: u32) -> io::Result<Option<MacAddr>> {
+    let mut link = handle.link().get().match_index(index).execute();
+    let link = link.try_next().await.map_err(failure)?.ok_or(Errno::ENODEV)?;
+    Ok(mac_of(&link))
+}
+
+/// The MAC address of a link.
+pub(super) fn mac_of(link: &LinkMessage) -> Option<MacAddr> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(octets) => octets.as_slice().try_into().ok().map(MacAddr),
+        _ => None,
+    })
 }
 
 async fn put_back(handle: &mut Handle, message: RouteNetlinkMessage, interface: &str, what: &str) {

@@ -24,8 +24,10 @@ use tracing::{error, warn};
 use super::Interface;
 use super::address;
 use super::ask::{Manner, Table, ask, read_out};
+use super::claimed::Claimed;
 use super::hold::{self, Hold, Outcome};
 use super::mirror::{Change, Mirror};
+use crate::guardian::copies::Keeper;
 
 /// Octets of notifications that may wait: those of a thousand interfaces that change at once. The kernel gives what it
 /// allows.
@@ -105,6 +107,7 @@ impl Service {
     pub fn start(
         names: impl IntoIterator<Item = String>,
         reports: mpsc::UnboundedSender<Report>,
+        keeper: Keeper,
     ) -> io::Result<(Self, Vec<Interface>)> {
         let names = names.into_iter().collect();
         let (requests, request_queue) = mpsc::unbounded_channel();
@@ -115,7 +118,7 @@ impl Service {
                 Err(error) => return drop(started.send(Err(error))),
             };
             runtime.block_on(async move {
-                match Worker::new(names).await {
+                match Worker::new(names, keeper).await {
                     Ok(worker) => {
                         if started.send(Ok((worker.interfaces(), worker.marks))).is_ok() {
                             worker.run(request_queue, &reports).await;
@@ -153,6 +156,7 @@ type Messages = futures_util::stream::BoxStream<'static, NetlinkMessage<RouteNet
 
 struct Worker {
     mirror: Rc<RefCell<Mirror>>,
+    claimed: Rc<Claimed>,
     /// Its own connection: replies must not be lost when notifications overrun their socket.
     handle: Handle,
     /// The port of that connection, which the kernel's notifications about our requests name.
@@ -167,7 +171,7 @@ struct Worker {
 }
 
 impl Worker {
-    async fn new(names: Vec<String>) -> io::Result<Self> {
+    async fn new(names: Vec<String>, keeper: Keeper) -> io::Result<Self> {
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
         let (mut connection, monitor, messages) = rtnetlink::new_multicast_connection(&groups)?;
         connection.socket_mut().socket_mut().set_rx_buf_sz(NOTIFICATIONS)?;
@@ -193,7 +197,9 @@ impl Worker {
         let refused = ask(&mut handle, address::probe_marks(), Manner::Create).await;
         let marks = refused.is_err_and(|error| error.raw_os_error() == Some(Errno::ERANGE as i32));
         let (reader, _) = connect(true)?;
-        let mut worker = Self { mirror, handle, port, marks, reader, notifications, read_again_at: None };
+        let claimed = Rc::new(Claimed::new(keeper));
+        let mut worker =
+            Self { mirror, claimed, handle, port, marks, reader, notifications, read_again_at: None };
         // Subscribed before it is read: what changes meanwhile comes as a notification.
         worker.read_all().await?;
         Ok(worker)
@@ -259,8 +265,9 @@ impl Worker {
                     }
                     Some(Wish::Order(request)) => {
                         let (handle, mirror) = (self.handle.clone(), Rc::clone(&self.mirror));
+                        let claimed = Rc::clone(&self.claimed);
                         running.push(async move {
-                            (request.ticket, hold::perform(handle, &mirror, request.order).await)
+                            (request.ticket, hold::perform(handle, &mirror, &claimed, request.order).await)
                         });
                         continue;
                     }

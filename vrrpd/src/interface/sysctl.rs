@@ -89,14 +89,21 @@ impl Setting {
         self.set(interface, self.value)
     }
 
-    /// Gives it this value, unless it has it. A kernel without the setting, as without IPv6, has nothing to be set.
+    /// Gives it this value, unless it has it, and makes sure of it. A kernel without the setting, as without IPv6, has nothing to be set.
     pub(super) fn set(&self, interface: &str, value: &str) -> io::Result<()> {
         match self.read(interface) {
             None => Ok(()),
             Some(now) if now == value => Ok(()),
             Some(_) => {
                 let path = self.path(interface);
-                fs::write(&path, value).map_err(|error| io::Error::new(error.kind(), why(&error, &path)))
+                fs::write(&path, value).map_err(|error| io::Error::new(error.kind(), why(&error, &path)))?;
+                match self.read(interface) {
+                    Some(now) if now != value => Err(io::Error::other(format!(
+                        "{}: is {now} after {value} was written",
+                        path.display()
+                    ))),
+                    Some(_) | None => Ok(()),
+                }
             }
         }
     }

@@ -24,6 +24,8 @@ const LINK_DETACH: libc::c_int = 34;
 pub const XDP: u32 = 37;
 /// `BPF_TCX_INGRESS`, from Linux 6.6 on; an older one says `EINVAL`.
 pub const TCX_INGRESS: u32 = 46;
+/// `BPF_TCX_EGRESS`, likewise.
+pub const TCX_EGRESS: u32 = 47;
 /// `BPF_F_BEFORE`: before all other programs there.
 pub const TCX_FIRST: u32 = 1 << 3;
 

@@ -18,8 +18,20 @@ pub(super) const STRIP: Program = Program { name: "strip", package: "binutils" }
 pub(super) const XZ: Program = Program { name: "xz", package: "xz-utils" };
 
 /// The kernel's modules that tests use. They are all loaded at the start, so nothing in the guest has to find one.
-const MODULES: [&str; 10] =
-    ["veth", "bridge", "macvlan", "8021q", "bonding", "dummy", "ifb", "sch_netem", "sch_ingress", "cls_bpf"];
+const MODULES: [&str; 12] = [
+    "veth",
+    "bridge",
+    "macvlan",
+    "ipvlan",
+    "8021q",
+    "bonding",
+    "vrf",
+    "dummy",
+    "ifb",
+    "sch_netem",
+    "sch_ingress",
+    "cls_bpf",
+];
 
 /// Users and groups that programs ask for by name.
 const FILES: [(&str, &str); 4] = [

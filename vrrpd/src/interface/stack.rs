@@ -1,15 +1,16 @@
-//! Interfaces on which a virtual MAC address cannot work, although the driver may take it.
+//! What an interface is, what it is made of, and what it belongs to, as far as that matters to a virtual MAC address.
 //!
-//! Such an interface shares a port with others, and the kernel decides by the MAC address which of them gets a frame. A
-//! frame from the interface's own MAC address counts as one that it has sent itself: two masters of a virtual router send
-//! from the same address and would never hear each other.
+//! On some interfaces such an address cannot work, although the driver may take it: they share a port with others, and the
+//! kernel decides by the MAC address which of them gets a frame. A frame from the interface's own MAC address counts as one
+//! that it has sent itself: two masters of a virtual router send from the same address and would never hear each other.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 
 use rtnetlink::packet_route::link::{
-    InfoData, InfoKind, InfoMacVlan, InfoMacVtap, LinkAttribute, LinkInfo, LinkMessage, MacVlanMode,
+    InfoData, InfoKind, InfoMacVlan, InfoMacVtap, InfoPortKind, LinkAttribute, LinkInfo, LinkMessage,
+    MacVlanMode,
 };
 
 /// Interfaces are not stacked higher than this (`MAX_NEST_DEV` of the kernel).
@@ -101,15 +102,21 @@ impl<'a> Stack<'a> {
 }
 
 /// The interface that this one is a port of.
-pub(super) fn master(link: &LinkMessage) -> Option<u32> {
+fn master(link: &LinkMessage) -> Option<u32> {
     link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Controller(index) => Some(*index).filter(|index| *index != 0),
         _ => None,
     })
 }
 
+/// The VRF that this link is a port of; other masters, as a bridge, are none.
+pub(super) fn vrf(link: &LinkMessage) -> Option<u32> {
+    let is_port = info(link).any(|info| matches!(info, LinkInfo::PortKind(InfoPortKind::Vrf)));
+    master(link).filter(|_| is_port)
+}
+
 /// What a link is, for those that are no hardware.
-pub(super) fn kind(link: &LinkMessage) -> Option<&InfoKind> {
+fn kind(link: &LinkMessage) -> Option<&InfoKind> {
     info(link).find_map(|info| match info {
         LinkInfo::Kind(kind) => Some(kind),
         _ => None,
@@ -210,6 +217,19 @@ mod tests {
         assert_eq!(shares(&[port.clone(), link(5, Some(InfoKind::Bond), None)], 5), Some(Sharing::Macvlan));
         // Ports of a VRF are interfaces of their own.
         assert_eq!(shares(&[port, link(5, Some(InfoKind::Vrf), None)], 5), None);
+    }
+
+    #[test]
+    fn a_vrf_is_told_from_other_masters() {
+        let port = |kind| {
+            let mut link = LinkMessage::default();
+            link.attributes.push(LinkAttribute::Controller(7));
+            link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::PortKind(kind)]));
+            link
+        };
+        assert_eq!(vrf(&port(InfoPortKind::Vrf)), Some(7));
+        assert_eq!(vrf(&port(InfoPortKind::Bridge)), None);
+        assert_eq!(vrf(&LinkMessage::default()), None);
     }
 
     #[test]

@@ -1,0 +1,112 @@
+//! What an interface says of virtual addresses that it owns, while a macvlan link above it has the virtual MAC address:
+//! classifiers in the kernel have it say that they have the virtual one (RFC 9568 §8.1.2, §8.2.2).
+
+use std::fmt;
+use std::net::IpAddr;
+use std::os::fd::AsFd as _;
+
+use aya::maps::HashMap;
+use aya::programs::ProgramError;
+use aya::programs::tc::SchedClassifier;
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use nix::errno::Errno;
+use vrrpd_common::MacAddr;
+
+use super::program::{Refusal, aside, chain, for_want_of_rights, not_attached, not_loaded, refusal};
+use crate::guardian::copies::{Keeper, Kept};
+use crate::sys::bpf::{self, Attached};
+
+/// The programs, built by `cargo xtask ebpf`.
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/claims.bpf.o"));
+/// What runs on each frame that the interface receives, and on each that it sends.
+const PROGRAMS: [(&str, u32); 2] = [("claims_in", bpf::TCX_INGRESS), ("claims_out", bpf::TCX_EGRESS)];
+/// The addresses.
+const ADDRESSES: &str = "OWNED";
+
+/// What is to be said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The interface, by number.
+    pub index: u32,
+    /// The virtual router MAC address.
+    pub mac: MacAddr,
+    /// The addresses that have it, at most 256.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The classifiers on one interface, for one virtual router; dropping them takes them away. If we die, the kernel does.
+pub struct Claims {
+    _links: Vec<Kept<Attached>>,
+    _ebpf: Ebpf,
+}
+
+impl Claims {
+    /// Puts them on the interface. The kernel waits for all processors with each step: call it aside.
+    ///
+    /// # Errors
+    /// Why that is not possible: rights are missing, or the kernel is older than 6.6.
+    pub fn attach(claim: &Claim, keeper: &Keeper) -> Result<Self, Refusal> {
+        aside(|| Self::load(claim, keeper)).map_err(for_want_of_rights)
+    }
+
+    fn load(claim: &Claim, keeper: &Keeper) -> Result<Self, Refusal> {
+        let [a, b, c, d, e, f] = claim.mac.0;
+        let mut ebpf = EbpfLoader::new()
+            // The loader has read the types of the kernel, of which this needs nothing.
+            .btf(None)
+            .override_global("VIRTUAL_MAC", &[a, b, c, d, e, f, 0, 0], true)
+            .load(OBJECT)
+            .map_err(|error| not_loaded(&error))?;
+        let addresses =
+            ebpf.map_mut(ADDRESSES).ok_or_else(|| Refusal(format!("the object has no map {ADDRESSES}")))?;
+        let mut addresses: HashMap<_, [u8; 16], u8> =
+            addresses.try_into().map_err(|error| Refusal(chain(&error)))?;
+        for address in &claim.addresses {
+            addresses.insert(key(*address), 0, 0).map_err(|error| Refusal(chain(&error)))?;
+        }
+        let mut links = Vec::with_capacity(PROGRAMS.len());
+        for (name, hook) in PROGRAMS {
+            let program: &mut SchedClassifier = ebpf
+                .program_mut(name)
+                .ok_or_else(|| Refusal(format!("the object has no program {name}")))?
+                .try_into()
+                .map_err(|error: ProgramError| refusal(&error))?;
+            program.load().map_err(|error| refusal(&error))?;
+            let number = program.fd().map_err(|error| refusal(&error))?.as_fd();
+            let link = bpf::attach(number, claim.index, hook, bpf::TCX_FIRST).map_err(|error| {
+                if error.raw_os_error() == Some(Errno::EINVAL as i32) {
+                    Refusal("needs Linux 6.6".to_owned())
+                } else {
+                    not_attached(&error)
+                }
+            })?;
+            links.push(keeper.keep(link));
+        }
+        Ok(Self { _links: links, _ebpf: ebpf })
+    }
+}
+
+/// An address as the programs know it: an IPv4 one as `::ffff:a.b.c.d`.
+fn key(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claims").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_address_is_known_as_a_mapped_one() {
+        let address: IpAddr = "10.0.0.1".parse().expect("an address");
+        assert_eq!(key(address), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1]);
+    }
+}
