@@ -329,7 +329,10 @@ fn check_message(
     if priority != Priority::OWNER && expect.address_list.is_some_and(|wanted| wanted != addresses) {
         return Err(Reject::AddressList.because(u32::from(address_count), 0));
     }
-    Ok(Advert { vrid, priority, interval, source, mac: packet.mac, address_count, addresses })
+    // Whose frame it was, the verdict says: carried through the checks, it would be in a register that is not set on every
+    // way there, which the kernel refuses.
+    let mac = MacAddr::default();
+    Ok(Advert { vrid, priority, interval, source, mac, address_count, addresses })
 }
 
 /// Version 2: type of authentication and its data are ours (RFC 2338 §7.1). The data of types 0 and 2 means nothing (RFC
@@ -420,7 +423,7 @@ const fn unnamed(rejection: Rejection) -> Classified {
 #[inline(always)]
 fn verdict(router: RouterKey, packet: &Packet, checked: Result<Advert, Rejection>) -> Classified {
     match checked {
-        Ok(advert) => Classified::Advert { router, advert },
+        Ok(advert) => Classified::Advert { router, advert: Advert { mac: packet.mac, ..advert } },
         Err(rejection) => Classified::Reject { rejection, router: Some((router, packet.pseudo.source())) },
     }
 }
