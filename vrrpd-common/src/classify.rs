@@ -40,7 +40,8 @@ pub trait Routers {
         true
     }
 
-    /// Whether `address` is a virtual address of one of our virtual routers.
+    /// Whether `address` is a virtual address of one of our virtual routers. It is asked before anything is judged: a call of
+    /// the kernel leaves registers unset, and of a verdict in the making the compiler may copy what means nothing.
     fn is_virtual(&self, router: &RouterKey, address: IpAddr) -> bool;
 
     /// Whether the interface takes in frames to this address, which names one station. A packet socket has that from the
@@ -191,12 +192,13 @@ fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
     }
     let message = Message::read(frame, packet.message, Family::Ipv4, packet.message_len);
     let header_sum = header.sum(frame, at).unwrap_or_default();
+    let is_virtual = routers.is_virtual(&router, packet.pseudo.source());
     let Some(expect) = routers.expect(vlan, router.family, router.vrid) else {
         return not_ours(router);
     };
     let checked = check_ipv4_header(&header, header_sum)
         .and_then(|()| advert(&packet, &message, router.vrid, &expect))
-        .and_then(|advert| check_source(advert, &router, &expect, routers));
+        .and_then(|advert| check_source(advert, &expect, is_virtual));
     verdict(router, &packet, checked)
 }
 
@@ -240,11 +242,12 @@ fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
         return not_ours(router);
     }
     let message = Message::read(frame, packet.message, Family::Ipv6, packet.message_len);
+    let is_virtual = routers.is_virtual(&router, packet.pseudo.source());
     let Some(expect) = routers.expect(vlan, router.family, router.vrid) else {
         return not_ours(router);
     };
     let checked = advert(&packet, &message, router.vrid, &expect)
-        .and_then(|advert| check_source(advert, &router, &expect, routers));
+        .and_then(|advert| check_source(advert, &expect, is_virtual));
     verdict(router, &packet, checked)
 }
 
@@ -375,17 +378,12 @@ fn check_interval(header: VrrpHeader, version: Version, expect: &Expect) -> Resu
 /// The source can be the address of another router. A virtual address is that of its owner only, who says so by its
 /// priority, or resigns.
 #[inline(always)]
-fn check_source<R: Routers + ?Sized>(
-    advert: Advert,
-    router: &RouterKey,
-    expect: &Expect,
-    routers: &R,
-) -> Result<Advert, Rejection> {
+fn check_source(advert: Advert, expect: &Expect, is_virtual: bool) -> Result<Advert, Rejection> {
     if !is_host(advert.source, expect.broadcast) {
         return Err(Reject::Source.because(Reject::NOT_UNICAST, 0));
     }
     let may_be_owner = matches!(advert.priority, Priority::OWNER | Priority::RESIGN);
-    if !may_be_owner && routers.is_virtual(router, advert.source) {
+    if is_virtual && !may_be_owner {
         return Err(Reject::Source.because(Reject::VIRTUAL_ADDRESS, 0));
     }
     Ok(advert)

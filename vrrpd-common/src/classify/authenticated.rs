@@ -82,9 +82,10 @@ pub fn classify_authenticated<A: Associations + ?Sized>(frame: &[u8], associatio
                 Err(Reject::Auth.because(Auth::Ah.kind().into(), expect.auth.kind().into()))
             }
         });
+    let is_virtual = associations.is_virtual(&router, packet.pseudo.source());
     let message = Message::read(frame, packet.message, router.family, packet.message_len);
     let checked = checked
         .and_then(|()| check_message(&packet, &message, router.vrid, &expect))
-        .and_then(|advert| check_source(advert, &router, &expect, associations));
+        .and_then(|advert| check_source(advert, &expect, is_virtual));
     verdict(router, &packet, checked)
 }
