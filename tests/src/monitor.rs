@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, setsockopt, socket,
+    sockopt,
 };
 
 use crate::{Host, stretched};
 
 const HEADER: usize = 16;
 const LONGEST: usize = 32 << 10;
+/// What dozens of interfaces have to tell at once fits into it.
+const BUFFER: usize = 4 << 20;
 const POLL: Duration = Duration::from_micros(100);
 
 /// Told by the kernel.
@@ -47,6 +50,7 @@ impl Monitor {
                 SockProtocol::NetlinkRoute,
             );
             let socket = socket.expect("there is netlink");
+            setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).expect("root may have a large buffer");
             let groups = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR;
             let groups = u32::try_from(groups).expect("bits");
             bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups)).expect("everybody may listen");

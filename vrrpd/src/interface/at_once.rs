@@ -1,19 +1,18 @@
 //! Takes addresses off at once: all of them in one message to the kernel, and before it one look at what is there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
 
 use nix::net::if_::if_indextoname;
 use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::address::AddressMessage;
+use rtnetlink::packet_route::address::{AddressHeaderFlags, AddressMessage};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
 use vrrpd_common::Family;
 
 use super::sysctl::Setting;
-use super::{address, mirror, secondaries};
+use super::{address, hold, mirror, secondaries};
 use crate::config::VirtualAddress;
 
 /// Octets of requests that go to the kernel together; it takes several times as many.
@@ -23,24 +22,40 @@ const ALIGNMENT: usize = 4;
 /// While it is on, no other address of a subnet goes with the first one.
 const PROMOTE: Setting = Setting { family: Family::Ipv4, key: "promote_secondaries", value: "1" };
 
+/// An address that is on an interface.
+struct There {
+    interface: u32,
+    address: VirtualAddress,
+    ours: bool,
+    /// Not the first of its subnet.
+    secondary: bool,
+}
+
 /// Takes these addresses off the interfaces of these numbers, and no others with them; the kernel has done so when this
-/// returns. One that is not there is as good, and one that is still there is found by looking. Where the kernel keeps our
-/// `marks` with addresses, one without is another's by now, and stays.
+/// returns. Where the kernel keeps our `marks` with addresses, one without is another's by now, and stays.
 pub fn remove(addresses: &BTreeMap<u32, Vec<VirtualAddress>>, marks: bool) -> io::Result<()> {
+    if addresses.is_empty() {
+        return Ok(());
+    }
     let mut requests = Requests { socket: Socket::new(NETLINK_ROUTE)?, octets: Vec::new() };
-    let ours = if marks && !addresses.is_empty() { Some(marked(&requests.socket)?) } else { None };
-    for (index, addresses) in addresses {
-        let is_ours = |address: &&VirtualAddress| {
-            ours.as_ref().is_none_or(|ours| ours.contains(&(*index, address.address, address.prefix_len)))
+    let mut there = look(&requests.socket)?;
+    // As they came to be there.
+    there.sort_by_key(|there| there.interface);
+    for interface in there.chunk_by(|one, next| one.interface == next.interface) {
+        let Some((index, wanted)) =
+            interface.first().and_then(|first| addresses.get_key_value(&first.interface))
+        else {
+            continue;
         };
-        let addresses: Vec<_> = addresses.iter().filter(is_ours).copied().collect();
-        let promote = secondaries::may_follow(&addresses) && are_lost_with_the_first(*index);
+        let (goes, stays): (Vec<_>, Vec<_>) =
+            interface.iter().partition(|there| wanted.contains(&there.address) && (there.ours || !marks));
+        let promote = is_followed(&goes, &stays) && are_lost_with_the_first(*index);
         if promote {
             requests.add(secondaries::promote(*index, true))?;
         }
         // The last one first: it is secondary if there are several of a subnet, and costs no promotion.
-        for address in addresses.iter().rev() {
-            requests.add(address::remove(*index, address))?;
+        for there in goes.iter().rev() {
+            requests.add(address::remove(*index, &there.address))?;
         }
         if promote {
             requests.add(secondaries::promote(*index, false))?;
@@ -49,15 +64,23 @@ pub fn remove(addresses: &BTreeMap<u32, Vec<VirtualAddress>>, marks: bool) -> io
     requests.send()
 }
 
-/// The addresses that bear our mark, with the numbers of their interfaces.
-fn marked(socket: &Socket) -> io::Result<BTreeSet<(u32, IpAddr, u8)>> {
+/// Whether the first address of a subnet goes and another one stays.
+fn is_followed(goes: &[&There], stays: &[&There]) -> bool {
+    let first = goes.iter().filter(|there| !there.secondary && there.address.address.is_ipv4());
+    first
+        .flat_map(|first| stays.iter().map(move |there| (first, there)))
+        .any(|(first, there)| hold::same_subnet(&there.address, &first.address))
+}
+
+/// All addresses that there are.
+fn look(socket: &Socket) -> io::Result<Vec<There>> {
     let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetAddress(AddressMessage::default()));
     request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     request.finalize();
     let mut octets = vec![0; request.buffer_len()];
     request.serialize(&mut octets);
     socket.send_to(&octets, &SocketAddr::new(0, 0), 0)?;
-    let mut marked = BTreeSet::new();
+    let mut all = Vec::new();
     loop {
         let (datagram, _) = socket.recv_from_full()?;
         let mut rest = &datagram[..];
@@ -67,12 +90,14 @@ fn marked(socket: &Socket) -> io::Result<BTreeSet<(u32, IpAddr, u8)>> {
             let length = usize::try_from(message.header.length).map_err(io::Error::other)?;
             match message.payload {
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(there)) => {
-                    let address = mirror::interface_address(&there).filter(|address| address.ours);
-                    marked.extend(
-                        address.map(|address| (there.header.index, address.address, address.prefix_len)),
-                    );
+                    all.extend(mirror::interface_address(&there).map(|address| There {
+                        interface: there.header.index,
+                        address: VirtualAddress { address: address.address, prefix_len: address.prefix_len },
+                        ours: address.ours,
+                        secondary: there.header.flags.contains(AddressHeaderFlags::Secondary),
+                    }));
                 }
-                NetlinkPayload::Done(_) => return Ok(marked),
+                NetlinkPayload::Done(_) => return Ok(all),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 _ => {}
             }
@@ -113,5 +138,28 @@ impl Requests {
             self.octets.clear();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::value;
+
+    #[test]
+    fn others_are_lost_only_with_the_first_address_of_their_subnet() {
+        let there = |text: &str, secondary| There {
+            interface: 1,
+            address: value::address(text).expect("legal"),
+            ours: true,
+            secondary,
+        };
+        let lost =
+            |goes: (&str, bool), stays: &str| is_followed(&[&there(goes.0, goes.1)], &[&there(stays, true)]);
+        assert!(lost(("10.0.0.100/24", false), "10.0.0.101/24"));
+        assert!(!lost(("10.0.0.100/24", true), "10.0.0.101/24"));
+        assert!(!lost(("10.0.0.100/24", false), "10.0.1.101/24"));
+        assert!(!lost(("10.0.0.100/24", false), "10.0.0.101/25"));
+        assert!(!lost(("2001:db8::1/64", false), "2001:db8::2/64"));
     }
 }

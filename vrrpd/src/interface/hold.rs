@@ -257,7 +257,7 @@ async fn discard(handle: &mut Handle, mirror: &RefCell<Mirror>, claimed: &Claime
 }
 
 /// Whether an address is in the subnet of another one with the same mask.
-fn same_subnet(there: &VirtualAddress, address: &VirtualAddress) -> bool {
+pub(super) fn same_subnet(there: &VirtualAddress, address: &VirtualAddress) -> bool {
     there.prefix_len == address.prefix_len
         && match (there.address, address.address) {
             (IpAddr::V4(one), IpAddr::V4(other)) => {
