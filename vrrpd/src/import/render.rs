@@ -42,14 +42,17 @@ fn render_settings(router: &Router, text: &mut String) {
     }
 }
 
-/// Numbers and booleans stand bare where the key holds nothing else.
+/// Numbers and booleans stand bare where the key holds nothing else. A number is written anew: TOML has no leading zeros.
 fn value_of(key: Key, value: &str) -> String {
-    let is_bare = match key {
-        Key::Vrid | Key::Priority | Key::GarpCount => value.parse::<u8>().is_ok(),
-        Key::Preempt | Key::XdpPass | Key::AcceptIntervalMismatch | Key::RequireEqualAddresses => true,
-        _ => false,
-    };
-    if is_bare { value.to_owned() } else { quoted(value) }
+    match key {
+        Key::Vrid | Key::Priority | Key::GarpCount => {
+            value.parse::<u8>().map_or_else(|_| quoted(value), |number| number.to_string())
+        }
+        Key::Preempt | Key::XdpPass | Key::AcceptIntervalMismatch | Key::RequireEqualAddresses => {
+            value.to_owned()
+        }
+        _ => quoted(value),
+    }
 }
 
 /// The name by which a `[[group]]` calls a router.
@@ -90,6 +93,19 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_numbers_of_toml() {
+        for (key, value, text) in [
+            (Key::Priority, "075", "75"),
+            (Key::Vrid, "+5", "5"),
+            (Key::Priority, "300", "\"300\""),
+            (Key::Interval, "01", "\"01\""),
+            (Key::Preempt, "false", "false"),
+        ] {
+            assert_eq!(value_of(key, value), text, "{key:?}");
+        }
+    }
 
     #[test]
     fn quotes_backslashes_and_control_characters_are_escaped() {
