@@ -19,7 +19,7 @@ use crate::oracle::{self, Judgement, Router, Watch};
 use crate::program::{Program, Ring, Verdict, config_of, counter, digest, now, slot_of};
 
 /// To whom frames are that are taken in.
-const MACS: [[u8; 6]; 2] = [OWN_MAC, OLD_MAC];
+pub const MACS: [[u8; 6]; 2] = [OWN_MAC, OLD_MAC];
 /// So far away that nothing expires by itself.
 const FAR: u64 = 3_600_000_000_000;
 /// The ring has room for more events than so many frames can cause, expiries included.

@@ -17,6 +17,7 @@ pub(crate) fn run() -> Result<()> {
     }
     step(&["xtask", "ebpf", "--check"])?;
     step(&["xtask", "test", "--fresh-object"])?;
+    step(&["xtask", "fuzz", "--time", "60s"])?;
     step(&["xtask", "lab"])?;
     step(&["xtask", "vm-test"])?;
     println!("ci: everything holds");

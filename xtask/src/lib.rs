@@ -9,6 +9,7 @@ pub mod cargo;
 mod ci;
 mod dist;
 mod ebpf;
+mod fuzz;
 mod lab;
 pub mod setup;
 mod sim;
@@ -41,6 +42,8 @@ enum Command {
     Dist,
     /// Simulate machines, networks and faults in virtual time
     Sim(sim::Options),
+    /// Look for inputs from outside for which a property does not hold, guided by coverage
+    Fuzz(fuzz::Options),
     /// Build the daemon and run every test (needs root)
     Test(test::Options),
     /// Run tests on other kernels, in virtual machines
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Dist => dist::run(),
         Command::Sim(options) => sim::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Test(options) => test::run(&options),
         Command::VmTest(options) => vm::run(&options),
         Command::Ci => ci::run(),

@@ -1,0 +1,268 @@
+//! What a user writes: a configuration file; when it begins with `vrrpd `, a command line; when it begins with
+//! `#import `, what another daemon's configuration is imported from.
+//!
+//! * An error names a line of the file, and tells no password.
+//! * What is accepted can be carried out: each router has addresses of one family and an advert that says them, the state
+//!   machine starts, and the journal reads back as it was written.
+//! * What is imported is TOML, and each remark names a line of the original.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+use clap::Parser as _;
+use vrrpd::cli::Cli;
+use vrrpd::config::file::{self, FileError};
+use vrrpd::config::{self, Configuration, RouterConfig};
+use vrrpd::import::{self, Format, ImportError, Surroundings};
+use vrrpd::journal::Journal;
+use vrrpd_common::router::{Event, StateName, VirtualRouter};
+use vrrpd_common::wire::frame::{AdvertFrame, advert_frame_len, emit_advert, parse_advert};
+use vrrpd_common::wire::vrrp::{Addresses, Kind, VrrpRepr};
+use vrrpd_common::{Family, Instant, MacAddr, Version};
+
+/// How a command line begins.
+const COMMAND_LINE: &str = "vrrpd ";
+/// Where the file is said to be. What it names is looked at, never opened for writing.
+const PATH: &str = "/nonexistent/vrrpd.toml";
+
+/// A password that some of the seeds have.
+const SECRET: &str = "k7Qz9x";
+/// How an original of another daemon begins.
+const ORIGINAL: &str = "#import ";
+
+/// Checks all of it.
+pub fn check(octets: &[u8]) {
+    match str::from_utf8(octets) {
+        Ok(line) if line.starts_with(COMMAND_LINE) => command_line(line),
+        Ok(text) if text.starts_with(ORIGINAL) => import(text),
+        Ok(_) | Err(_) => file(octets),
+    }
+}
+
+fn file(octets: &[u8]) {
+    match file::from_octets(octets, Path::new(PATH)) {
+        Ok(configuration) => accepted(&configuration),
+        Err(error @ FileError::Wrong(_)) => {
+            let lines = error.lines();
+            assert!(!lines.is_empty());
+            for line in &lines {
+                names_its_place(octets, line);
+            }
+            for shown in [error.shown(false), error.shown(true), lines] {
+                keeps_the_secret(octets, &shown.concat());
+            }
+        }
+        Err(error @ (FileError::Untrusted(_) | FileError::Unread(_))) => {
+            panic!("it was not to be read: {error}")
+        }
+    }
+}
+
+/// A mistake begins with the place where it is; behind many of them is how many more there are.
+fn names_its_place(octets: &[u8], mistake: &str) {
+    assert!(!mistake.contains(char::is_control), "{mistake:?}");
+    let rest = mistake.strip_prefix(PATH).and_then(|rest| rest.strip_prefix(':'));
+    let rest = rest.unwrap_or_else(|| panic!("names the file: {mistake:?}"));
+    if rest.ends_with(" more mistakes") {
+        return;
+    }
+    let mut parts = rest.splitn(3, ':');
+    let mut number = || parts.next()?.parse().ok();
+    let (Some(line), Some(column)) = (number(), number()) else { panic!("names a line: {mistake:?}") };
+    assert!(parts.next().is_some_and(|message| !message.trim().is_empty()), "{mistake:?}");
+    is_in_the_file(octets, line, column);
+}
+
+/// A password of the file is in no message, unless the file has that text elsewhere, too.
+fn keeps_the_secret(octets: &[u8], told: &str) {
+    let text = String::from_utf8_lossy(octets);
+    let is_password = |(at, _): (usize, &str)| text[..at].ends_with("pw/");
+    if text.match_indices(SECRET).all(is_password) {
+        assert!(!told.contains(SECRET), "{told}");
+    }
+}
+
+/// Line and column, from 1; an error at the end of a line or of the file is behind its last character.
+fn is_in_the_file(octets: &[u8], line: usize, column: usize) {
+    let text = String::from_utf8_lossy(octets);
+    let found = line.checked_sub(1).and_then(|number| text.split('\n').nth(number));
+    let found = found.unwrap_or_else(|| panic!("there is no line {line}"));
+    assert!((1..=found.chars().count() + 1).contains(&column), "line {line} has no column {column}");
+}
+
+fn command_line(line: &str) {
+    let Ok(cli) = Cli::try_parse_from(line.split_ascii_whitespace()) else { return };
+    let _ = cli.router_option();
+    let _ = cli.group_size();
+    let Ok(options) = cli.router() else { return };
+    match options.resolve() {
+        Ok(router) => {
+            let _ = config::check_scripts(&router);
+            accepted(&Configuration { routers: vec![router], groups: Vec::new() });
+        }
+        Err(errors) => assert!(!errors.is_empty()),
+    }
+}
+
+/// A machine with one file.
+struct OneFile<'a>(&'a str);
+
+impl Surroundings for OneFile<'_> {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        if path == Path::new(PATH) { Ok(self.0.to_owned()) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    fn matching(&self, _: &str) -> Vec<PathBuf> {
+        vec![PATH.into()]
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        (name == "HOME").then(|| "/root".to_owned())
+    }
+
+    fn config_id(&self) -> &str {
+        "here"
+    }
+}
+
+fn import(text: &str) {
+    let lines = text.lines().count();
+    for format in [None, Some(Format::Keepalived), Some(Format::Vrrpd), Some(Format::Vrrpd115)] {
+        match import::import(Path::new(PATH), format, &OneFile(text)) {
+            Ok(imported) => {
+                let rendered = import::render(&imported);
+                assert!(toml::from_str::<toml::Table>(&rendered).is_ok(), "{rendered}");
+                file(rendered.as_bytes());
+                for remark in imported.remarks {
+                    assert!((1..=lines).contains(&remark.place.line), "{remark}");
+                }
+            }
+            Err(ImportError::Wrong { place, message }) => {
+                assert!((1..=lines).contains(&place.line), "{place}: {message}");
+            }
+            Err(ImportError::Unreadable { .. } | ImportError::Unknown { .. }) => {}
+        }
+    }
+}
+
+fn accepted(configuration: &Configuration) {
+    assert!(!configuration.routers.is_empty());
+    for router in &configuration.routers {
+        assert!(router.can_become(router));
+        says_its_addresses(router);
+        starts(router);
+    }
+    let names: Vec<_> = configuration.routers.iter().map(|router| router.name().to_string()).collect();
+    for group in &configuration.groups {
+        assert!(group.members.iter().all(|member| names.contains(member)), "{group:?}");
+    }
+    journal_reads_back(&configuration.routers);
+}
+
+/// The advert of this router can be emitted, and read by others.
+fn says_its_addresses(router: &RouterConfig) {
+    let kind = match router.version {
+        Version::V2 => Kind::V2 { auth: router.auth.in_message() },
+        Version::V3 => Kind::V3,
+    };
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for address in &router.addresses {
+        match address.address {
+            IpAddr::V4(address) => v4.push(address),
+            IpAddr::V6(address) => v6.push(address),
+        }
+    }
+    let (addresses, source) = match router.family {
+        Family::Ipv4 => (Addresses::ipv4(&v4), IpAddr::from(Ipv4Addr::new(192, 0, 2, 1))),
+        Family::Ipv6 => (Addresses::ipv6(&v6), IpAddr::from(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1))),
+    };
+    let addresses = addresses.expect("addresses that can be advertised");
+    assert_eq!(usize::from(addresses.count()), router.addresses.len(), "addresses of one family");
+    let advert = VrrpRepr::new(router.vrid, router.priority, router.interval, kind, addresses);
+    let advert = advert.expect("an advert that can be sent");
+    let frame = AdvertFrame { source_mac: MacAddr([2; 6]), source, checksum: router.checksum, advert };
+    let mut octets = vec![0xa5; advert_frame_len(&advert)];
+    assert_eq!(emit_advert(&frame, &mut octets), Some(octets.len()));
+    assert_eq!(parse_advert(&octets), Some((source, advert)));
+}
+
+/// The state machine begins, and is Master when nobody is heard, unless it has to wait for its group.
+fn starts(router: &RouterConfig) {
+    let source = match router.family {
+        Family::Ipv4 => IpAddr::from(Ipv4Addr::LOCALHOST),
+        Family::Ipv6 => IpAddr::from(Ipv6Addr::LOCALHOST),
+    };
+    let mut machine = VirtualRouter::new(router.machine());
+    let mut now = Instant::from_nanos(1);
+    for event in [Event::InterfaceUp(source), Event::Startup] {
+        machine.handle(now, event, &mut |_| ());
+    }
+    if let Some(deadline) = machine.deadline() {
+        assert!(deadline > now);
+        now = deadline;
+        machine.handle(now, Event::Timer, &mut |_| ());
+    }
+    let expected = if router.grouped { StateName::Backup } else { StateName::Master };
+    assert_eq!(machine.state().name(), expected);
+}
+
+fn journal_reads_back(routers: &[RouterConfig]) {
+    let mac = MacAddr([2, 0, 0, 0, 0, 9]);
+    let text = Journal::text(routers.iter().map(|router| (router, router.addresses.clone(), Some(mac))));
+    let journal = Journal::parse(&text);
+    for router in routers {
+        assert!(
+            router.addresses.iter().all(|address| journal.on(&router.interface).any(|on| on == *address))
+        );
+        assert_eq!(journal.own_mac(&router.interface), Some(mac));
+    }
+}
+
+/// The example, files with each key, and command lines.
+pub fn seeds() -> Vec<Vec<u8>> {
+    const ROUTER: &str = "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.1/24\"]\n";
+    let keys = [
+        "priority = 255",
+        "preempt = false",
+        "protocol = \"v3\"\ninterval = \"10ms\"",
+        "protocol = \"v3\"\ninterval = 0.25\nv3-checksum = \"message\"",
+        "auth = \"pw/k7Qz9x\"",
+        "auth = \"pw/k7Qz9x\" \"\npriority = 1000\nauht = \"pw/k7Qz9x-is-too-long\"",
+        "auth = \"ah/0x736563726574\"",
+        "vmac = \"macvlan\"\nvmac-fallback = \"refuse\"",
+        "lower-priority = 5\nraise-priority = 200",
+        "up = \"/bin/true\"\ndown = \"notify.sh\"\nscript-timeout = \"5s\"",
+        "garp-count = 3\ngarp-delay = 1\ngarp-interval = \"1m\"",
+        "accept-interval-mismatch = true\nrequire-equal-addresses = true",
+        "magic-source = \"10.0.0.1\"\nmagic-destination = \"10.0.0.254\"",
+        "xdp = \"auto\"\nxdp-pass = true",
+        "no_such_key = 1",
+    ];
+    let files = keys.map(|key| format!("{ROUTER}{key}\n"));
+    let originals = [
+        include_str!("../../vrrpd/src/import/golden/left-out/original"),
+        include_str!("../../vrrpd/src/import/golden/strict-and-version-3/original"),
+        include_str!("../../vrrpd/src/import/golden/two-instances/original"),
+        include_str!("../../vrrpd/src/import/golden/variables/original"),
+        "include /etc/*.conf\nvrrp_instance A {\n  interface eth0\n  virtual_router_id 5\n}\n",
+        "vrrpd -i eth0 -v 51 -D 10.0.0.1/24 -n\n",
+    ];
+    let originals = originals.map(|text| format!("{ORIGINAL}\n{text}"));
+    let others = [
+        include_str!("../../docs/examples/vrrpd.toml").to_owned(),
+        format!("[defaults]\npriority = 90\n{ROUTER}{ROUTER}"),
+        "[[router]]\ninterface = \"eth0\"\nvrid = 5\naddresses = [\"fe80::1\", \"2001:db8::1/64\"]\n"
+            .to_owned(),
+        format!(
+            "{ROUTER}{}[[group]]\nname = \"edge\"\nmembers = [\"eth0/51\", \"eth1/52\"]\n",
+            ROUTER.replace("eth0", "eth1").replace("51", "52").replace("10.0", "10.1")
+        ),
+        "vrrpd -i eth0 10.16.1.200 -v 51 -n -U /etc/scripts/MASTER.sh 10.16.1.201/24".to_owned(),
+        "vrrpd 10.16.1.200 -sn -v51 -ieth0 -M 2 -d 250ms --protocol v3".to_owned(),
+        "vrrpd --config FILE --check -f /run/vrrpd --log-level debug --log-format json --foreground"
+            .to_owned(),
+        "vrrpd -i eth0 -v 1 fe80::1 -p 255 -a pw/x -z 5 -x 7 -I 10.0.0.1 -O 10.0.0.2 --xdp native".to_owned(),
+    ];
+    files.into_iter().chain(originals).chain(others).map(String::into_bytes).collect()
+}
