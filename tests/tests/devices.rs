@@ -101,7 +101,7 @@ fn bond_that_keeps_its_own_mac_serves_without_the_virtual_one_and_hosts_are_told
         let lab = Lab::new();
         let [a, client] = lab.hosts();
         lab.add_bond_with(&a, "10.0.0.1/24", fail_over_mac);
-        let before = Snapshot::of(&a);
+        let own = mac(&a, "bond0");
         let master = router(&a, "bond0", 150).vmac("interface").start();
         master.wait_state("master", SOON);
         let state = master.state();
@@ -131,7 +131,7 @@ fn bond_that_keeps_its_own_mac_serves_without_the_virtual_one_and_hosts_are_told
         assert_eq!(transitions(&master), 2, "{fail_over_mac}: backup, then master");
         assert_eq!(master.terminate(), 0);
         if fail_over_mac == "none" {
-            before.assert_as_before(&a);
+            assert_eq!(mac(&a, "bond0"), own);
         }
     }
 }
@@ -189,9 +189,16 @@ fn macvlan_link_is_in_the_vrf_of_the_interface_and_follows_it() {
         let master = shown.split_whitespace().skip_while(|word| *word != "master").nth(1).map(str::to_owned);
         master.as_deref() == vrf
     };
-    let master = router(&a, "eth0", 150).vmac("macvlan").start();
-    master.wait_state("master", SOON);
-    assert!(is_in(Some("blue")));
+    let start = || {
+        let master = router(&a, "eth0", 150).vmac("macvlan").start();
+        master.wait_state("master", SOON);
+        assert!(is_in(Some("blue")));
+        master
+    };
+    assert_eq!(start().terminate(), 0);
+    before.assert_as_before(&a);
+
+    let master = start();
     let pinger = Pinger::start(&client, ADDRESS, Duration::from_millis(5));
     pinger.wait_answers(5, SOON);
     assert_eq!(client.neighbour(ADDRESS.into()).as_deref(), Some(VMAC));
@@ -200,8 +207,9 @@ fn macvlan_link_is_in_the_vrf_of_the_interface_and_follows_it() {
         wait_until(SOON, "the link is where the interface is", || master.is_master() && is_in(vrf));
         pinger.wait_answers(5, SOON);
     }
+    // A VRF that takes in a veth interface with a macvlan link makes it promiscuous for good, so not all is as before.
     assert_eq!(master.terminate(), 0);
-    before.assert_as_before(&a);
+    assert!(!a.ip("-oneline link show").contains("vrrp4.51"));
 }
 
 #[test]

@@ -734,3 +734,43 @@ fn owner_without_rights_for_programs_serves_at_its_own_mac() {
     pinger.wait_answers(5, SOON);
     assert_ne!(client.neighbour(a.ipv4().into()).as_deref(), Some(VMAC));
 }
+
+#[test]
+fn only_the_interface_that_has_the_address_answers_arp_for_it_among_links_of_one_port() {
+    let sibling = |host: &Host, name: &str| {
+        host.ip(&format!("link add link eth0 name {name} type macvlan mode bridge"));
+        host.ip(&format!("link set {name} up"));
+        host.link_local(name);
+    };
+    // With the router on a macvlan link, the interface below and other links answer; with a macvlan link of ours, others do.
+    for (interface, mode) in [("mv0", "none"), ("mv0", "macvlan"), ("eth0", "macvlan"), ("eth0", "none")] {
+        let lab = Lab::new();
+        let [a, client] = lab.hosts();
+        if interface == "mv0" {
+            add_macvlan(&a, "bridge", "10.0.0.1/24");
+        }
+        sibling(&a, "mv1");
+        let before = Snapshot::of(&a);
+        let master = router(&a, 150, mode).interface(interface).datapath(Datapath::Raw).start();
+        let state = master.wait_state("master", SOON);
+        let expected =
+            if state["vmac"].is_null() { a.mac(interface) } else { virtual_router_mac(ADDRESS.into(), VRID) };
+        let capture = Capture::on(&client);
+        let claims = || {
+            capture.clear();
+            for _ in 0..3 {
+                client.ip("neigh flush dev eth0");
+                let pinger = Pinger::start(&client, ADDRESS, Duration::from_millis(5));
+                pinger.wait_answers(5, SOON);
+            }
+            capture.claims(ADDRESS.into()).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(claims(), [expected], "{interface}, {mode}");
+        // One that comes later, too.
+        sibling(&a, "mv2");
+        wait_until(SOON, "the new link says nothing else", || claims() == [expected]);
+        a.ip("link del mv2");
+        assert_eq!(master.terminate(), 0);
+        before.assert_as_before(&a);
+    }
+}

@@ -69,12 +69,13 @@ impl Daemon {
                 .flatten(),
             or_without: router.config.vmac_fallback == VmacFallback::None,
             addresses: router.addresses_to_take(link),
+            beside: router.beside(link),
             routed: match router.vmac.mode() {
                 Vmac::Macvlan => interface.subnets(),
                 Vmac::Interface | Vmac::None => Vec::new(),
             },
         };
-        if hold.vmac.is_some() || !hold.addresses.is_empty() {
+        if hold.vmac.is_some() || !hold.addresses.is_empty() || !hold.beside.interfaces.is_empty() {
             self.request(id, Task::Take, hold);
         }
     }
@@ -84,14 +85,15 @@ impl Daemon {
         let Some(router) = self.routers.get_mut(id.0) else { return };
         let Some(link) = self.links.get(router.link.0) else { return };
         let (addresses, vmac) = (router.addresses_to_remove(link), router.vmac.held());
+        let beside = router.beside(link);
         let index = match &vmac {
             Some(interface::Vmac::Interface(taken)) => Some(taken.index),
             Some(interface::Vmac::Macvlan(..)) | None => router.held_on,
         };
         if let Some(index) = index
-            && (vmac.is_some() || !addresses.is_empty())
+            && (vmac.is_some() || !addresses.is_empty() || !beside.interfaces.is_empty())
         {
-            self.request(id, Task::Release, Hold { vmac, addresses, ..Hold::nothing(index) });
+            self.request(id, Task::Release, Hold { vmac, addresses, beside, ..Hold::nothing(index) });
         }
     }
 

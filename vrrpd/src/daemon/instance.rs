@@ -26,7 +26,7 @@ use crate::config::{RouterConfig, VirtualAddress, VmacFallback};
 use crate::datapath::RouterId;
 use crate::guardian::{LastScript, Mastery};
 use crate::interface::service::{Remover, Ticket};
-use crate::interface::{Hold, Interface, Vmac};
+use crate::interface::{Beside, Hold, Interface, Vmac};
 use crate::magic;
 use crate::report::{
     CauseReport, Counters, EventReport, GroupReport, Happening, MasterReport, RouterReport, ScriptsReport,
@@ -324,6 +324,19 @@ impl Instance {
     /// The interface that has the addresses of a Master.
     fn place_of_addresses(&self) -> &str {
         self.vmac.link_name().unwrap_or(&self.config.interface)
+    }
+
+    /// The interfaces that would answer for its addresses with their own MAC addresses. Over IPv6 each answers for its own
+    /// addresses only.
+    pub(super) fn beside(&self, link: &Link) -> Beside {
+        let addresses = self.config.addresses.iter().map(|address| address.address);
+        let interface = link.interface.as_ref();
+        Beside {
+            router: self.config.name().to_string(),
+            mac: self.vmac.mac().or(interface.and_then(|there| there.mac)).unwrap_or_default(),
+            addresses: addresses.filter(IpAddr::is_ipv4).collect(),
+            interfaces: interface.map(|there| there.beside.clone()).unwrap_or_default(),
+        }
     }
 
     /// Sends a magic packet, if the router has one to send.

@@ -106,6 +106,7 @@ impl Daemon {
             .interface
             .as_ref()
             .is_some_and(|before| before.addresses == interface.addresses && before != interface);
+        let has_news_beside = link.interface.as_ref().is_some_and(|before| before.beside != interface.beside);
         link.interface = Some(interface.clone());
         if came_up {
             link.join();
@@ -138,7 +139,7 @@ impl Daemon {
             self.check_vmac(router);
             self.check_usable(router);
             self.check_presence(router);
-            if is_link_event {
+            if is_link_event || has_news_beside {
                 self.enforce_settings(router);
             }
         }
@@ -349,7 +350,9 @@ impl Daemon {
     /// Whoever manages links may have set what decides who answers for the addresses on a macvlan link, and with what.
     pub(super) fn enforce_settings(&mut self, id: RouterId) {
         let Some(router) = self.routers.get_mut(id.0) else { return };
-        if router.is_settled_master() && router.vmac.mode() == Vmac::Macvlan {
+        let Some(link) = self.links.get(router.link.0) else { return };
+        let has_others_beside = link.interface.as_ref().is_some_and(|there| !there.beside.is_empty());
+        if router.is_settled_master() && (router.vmac.mode() == Vmac::Macvlan || has_others_beside) {
             router.enqueue(Action::TakeAddresses);
             self.act(id);
         }

@@ -1,5 +1,7 @@
-//! What an interface says of virtual addresses that it owns, while a macvlan link above it has the virtual MAC address:
-//! classifiers in the kernel have it say that they have the virtual one (RFC 9568 §8.1.2, §8.2.2).
+//! What an interface says of virtual addresses that are reached at another MAC address than its own. It may own them, while
+//! a macvlan link above it has the virtual MAC address (RFC 9568 §8.1.2, §8.2.2). Or an interface beside it, on the same
+//! port, has them, and it answers ARP for them as every interface of the machine does. Classifiers in the kernel correct
+//! what it says.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,8 +20,9 @@ use crate::sys::bpf::{self, Attached};
 
 /// The programs, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/claims.bpf.o"));
-/// What runs on each frame that the interface receives, and on each that it sends.
-const PROGRAMS: [(&str, u32); 2] = [("claims_in", bpf::TCX_INGRESS), ("claims_out", bpf::TCX_EGRESS)];
+/// What runs on each frame that the interface sends, and on each that it receives.
+const OUT: (&str, u32) = ("claims_out", bpf::TCX_EGRESS);
+const IN: (&str, u32) = ("claims_in", bpf::TCX_INGRESS);
 /// The addresses.
 const ADDRESSES: &str = "OWNED";
 
@@ -28,10 +31,12 @@ const ADDRESSES: &str = "OWNED";
 pub struct Claim {
     /// The interface, by number.
     pub index: u32,
-    /// The virtual router MAC address.
+    /// The MAC address that the addresses have: that of the virtual router, or of the interface beside that has them.
     pub mac: MacAddr,
-    /// The addresses that have it, at most 256.
+    /// The addresses, at most 256.
     pub addresses: Vec<IpAddr>,
+    /// The interface has the addresses too, so it asks in their name, and the answers are for it as well.
+    pub asks: bool,
 }
 
 /// The classifiers on one interface, for one virtual router; dropping them takes them away. If we die, the kernel does.
@@ -64,8 +69,8 @@ impl Claims {
         for address in &claim.addresses {
             addresses.insert(key(*address), 0, 0).map_err(|error| Refusal(chain(&error)))?;
         }
-        let mut links = Vec::with_capacity(PROGRAMS.len());
-        for (name, hook) in PROGRAMS {
+        let mut links = Vec::with_capacity(2);
+        for (name, hook) in claim.asks.then_some(IN).into_iter().chain([OUT]) {
             let program: &mut SchedClassifier = ebpf
                 .program_mut(name)
                 .ok_or_else(|| Refusal(format!("the object has no program {name}")))?

@@ -1,5 +1,5 @@
-//! Which interfaces say of addresses that they own that they have a virtual MAC address: for the time in which a macvlan
-//! link above them has it.
+//! What interfaces have to say of addresses that are reached at another MAC address than their own, while a router of ours
+//! is Master.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,11 +11,11 @@ use crate::datapath::claims::{Claim, Claims};
 use crate::datapath::program::Refusal;
 use crate::guardian::copies::Keeper;
 
-/// What is claimed, by router.
+/// What is claimed, by router and interface.
 #[derive(Debug)]
 pub(super) struct Claimed {
     keeper: Keeper,
-    claims: RefCell<BTreeMap<String, (Claim, Claims)>>,
+    claims: RefCell<BTreeMap<(String, u32), (Claim, Claims)>>,
 }
 
 impl Claimed {
@@ -24,38 +24,39 @@ impl Claimed {
         Self { keeper, claims: RefCell::new(BTreeMap::new()) }
     }
 
-    /// Has this claimed for a router, and nothing else; without addresses nothing at all.
+    /// Has this claimed for a router; without addresses nothing.
     pub(super) async fn claim(&self, router: &str, claim: Claim) -> io::Result<()> {
+        let key = (router.to_owned(), claim.index);
         if claim.addresses.is_empty() {
-            self.give_up(router).await;
+            let before = self.claims.borrow_mut().remove(&key);
+            let_go(before).await;
             return Ok(());
         }
-        if self.claims.borrow().get(router).is_some_and(|(known, _)| *known == claim) {
+        if self.claims.borrow().get(&key).is_some_and(|(known, _)| *known == claim) {
             return Ok(());
         }
         let (wanted, keeper) = (claim.clone(), self.keeper.clone());
         let attached = spawn_blocking(move || Claims::attach(&wanted, &keeper)).await;
-        let claims = attached.map_err(io::Error::other)?.map_err(|Refusal(reason)| {
-            let text = format!(
-                "hosts would be told the own MAC address for addresses that the interface owns: {reason}"
-            );
-            io::Error::new(io::ErrorKind::Unsupported, text)
-        })?;
-        let before = self.claims.borrow_mut().insert(router.to_owned(), (claim, claims));
+        let claims = attached
+            .map_err(io::Error::other)?
+            .map_err(|Refusal(reason)| io::Error::new(io::ErrorKind::Unsupported, reason))?;
+        let before = self.claims.borrow_mut().insert(key, (claim, claims));
         let_go(before).await;
         Ok(())
     }
 
     /// Ends what is claimed for a router.
     pub(super) async fn give_up(&self, router: &str) {
-        let claims = self.claims.borrow_mut().remove(router);
+        let claims: Vec<_> =
+            self.claims.borrow_mut().extract_if(.., |(whose, _), _| whose == router).collect();
         let_go(claims).await;
     }
 }
 
 /// The kernel waits for all processors.
-async fn let_go(claims: Option<(Claim, Claims)>) {
-    if claims.is_some() {
+async fn let_go<T: Send + 'static>(claims: impl IntoIterator<Item = T>) {
+    let claims: Vec<T> = claims.into_iter().collect();
+    if !claims.is_empty() {
         // One that panicked is over as well.
         let _ = spawn_blocking(move || drop(claims)).await;
     }

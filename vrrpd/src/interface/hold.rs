@@ -15,6 +15,7 @@ use super::mirror::Mirror;
 use super::service::Order;
 use super::{Macvlan, Made, OwnMac, address, macvlan, secondaries};
 use crate::config::VirtualAddress;
+use crate::datapath::claims::Claim;
 
 /// What a router holds, or is to hold.
 #[derive(Clone, Debug)]
@@ -29,6 +30,21 @@ pub struct Hold {
     pub addresses: Vec<VirtualAddress>,
     /// Subnets that are reached through the interface below anyway.
     pub routed: Vec<VirtualAddress>,
+    /// Interfaces that would answer for the addresses as well.
+    pub beside: Beside,
+}
+
+/// Interfaces on the same port as the one that has the addresses.
+#[derive(Clone, Debug, Default)]
+pub struct Beside {
+    /// The router.
+    pub router: String,
+    /// Where the addresses are reached.
+    pub mac: MacAddr,
+    /// The addresses, as far as other interfaces answer for them: IPv4 ones.
+    pub addresses: Vec<IpAddr>,
+    /// The interfaces, by number.
+    pub interfaces: Vec<u32>,
 }
 
 /// Where the virtual MAC address is.
@@ -63,8 +79,15 @@ pub struct Outcome {
 
 impl Hold {
     /// On this interface, and nothing yet.
-    pub const fn nothing(index: u32) -> Self {
-        Self { index, vmac: None, or_without: true, addresses: Vec::new(), routed: Vec::new() }
+    pub fn nothing(index: u32) -> Self {
+        Self {
+            index,
+            vmac: None,
+            or_without: true,
+            addresses: Vec::new(),
+            routed: Vec::new(),
+            beside: Beside::default(),
+        }
     }
 }
 
@@ -136,7 +159,10 @@ async fn take(handle: &mut Handle, mirror: &RefCell<Mirror>, claimed: &Claimed, 
             if up.is_ok()
                 && let Err(error) = claimed.claim(&link.router, link.claim()).await
             {
-                up = Err(error);
+                let text = format!(
+                    "hosts would be told the own MAC address for addresses that the interface owns: {error}"
+                );
+                up = Err(io::Error::new(error.kind(), text));
             }
             if up.is_err()
                 && let Some(index) =
@@ -153,6 +179,7 @@ async fn take(handle: &mut Handle, mirror: &RefCell<Mirror>, claimed: &Claimed, 
         return outcome;
     }
     outcome.index = hold.index;
+    hold.beside.correct(claimed).await;
     let answers: Vec<_> = hold
         .addresses
         .iter()
@@ -165,6 +192,23 @@ async fn take(handle: &mut Handle, mirror: &RefCell<Mirror>, claimed: &Claimed, 
         outcome.addresses.push(answer.await);
     }
     outcome
+}
+
+impl Beside {
+    /// Has the interfaces tell hosts where the addresses are.
+    async fn correct(&self, claimed: &Claimed) {
+        for index in &self.interfaces {
+            let claim =
+                Claim { index: *index, mac: self.mac, addresses: self.addresses.clone(), asks: false };
+            if let Err(error) = claimed.claim(&self.router, claim).await {
+                warn!(
+                    router = self.router, index, %error,
+                    "another interface on the same port answers ARP for the virtual addresses, with its own MAC address; \
+                     set its arp_ignore to 1"
+                );
+            }
+        }
+    }
 }
 
 /// The link, up; made anew if somebody has removed it. What was made is there also when it cannot be set up.
@@ -188,6 +232,7 @@ async fn bring_up(
 async fn release(handle: &mut Handle, mirror: &RefCell<Mirror>, claimed: &Claimed, hold: &Hold) -> Outcome {
     let mut outcome = Outcome::new(hold.index);
     outcome.addresses = remove(handle, hold).await;
+    claimed.give_up(&hold.beside.router).await;
     for (address, result) in hold.addresses.iter().zip(&outcome.addresses) {
         if result.is_ok() {
             mirror.borrow_mut().address_removed(hold.index, address);
@@ -202,7 +247,6 @@ async fn release(handle: &mut Handle, mirror: &RefCell<Mirror>, claimed: &Claime
             outcome.vmac = Some(restored);
         }
         Some(Vmac::Macvlan(link, Some((index, _)))) => {
-            claimed.give_up(&link.router).await;
             link.disown(handle, *index).await;
             outcome.vmac = Some(macvlan::take_down(handle, *index).await);
         }

@@ -137,6 +137,7 @@ impl Macvlan {
             vmac_of: Some(self.router.clone()),
             below: Some(self.parent),
             vrf: None,
+            beside: Vec::new(),
             obstacle: None,
             xdp_program: None,
             addresses: Vec::new(),
@@ -216,7 +217,7 @@ impl Macvlan {
     /// What the interface below has to say of them.
     pub(super) fn claim(&self) -> Claim {
         let addresses = self.owned.iter().map(|owned| owned.address).collect();
-        Claim { index: self.parent, mac: self.mac, addresses }
+        Claim { index: self.parent, mac: self.mac, addresses, asks: true }
     }
 
     /// Takes those addresses off the link.

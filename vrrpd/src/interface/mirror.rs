@@ -98,6 +98,7 @@ impl Mirror {
                 && self.matters(&interface)
             {
                 interface.obstacle = stack.obstacle(interface.index);
+                interface.beside = stack.beside(interface.index);
                 self.interfaces.insert(interface.index, interface);
             }
         }
@@ -153,11 +154,17 @@ impl Mirror {
     pub(super) fn new_link(&mut self, link: &LinkMessage) -> Change {
         let Some(new) = interface(link).filter(|_| is_about_the_interface(link)) else { return Change::None };
         let wanted = self.matters(&new);
+        let answers_too = self.interfaces().any(|there| is_news_beside(there, link));
         match self.interfaces.get_mut(&new.index) {
             Some(old) if old.name == new.name => {
                 let addresses = std::mem::take(&mut old.addresses);
                 // What it is made of is known of a whole dump.
-                let new = Interface { addresses, obstacle: old.obstacle.take(), ..new };
+                let new = Interface {
+                    addresses,
+                    obstacle: old.obstacle.take(),
+                    beside: std::mem::take(&mut old.beside),
+                    ..new
+                };
                 let index = new.index;
                 *old = new;
                 Change::Changed(index)
@@ -170,6 +177,8 @@ impl Mirror {
             }
             Some(_) | None if wanted => Change::Unknown,
             Some(_) => self.interfaces.remove(&new.index).map_or(Change::None, Change::Removed),
+            // It answers for the addresses of the interface as well.
+            None if answers_too => Change::Unknown,
             // What is on top of an interface may matter to it: VLANs do.
             None => below(link)
                 .filter(|below| self.interfaces.contains_key(below))
@@ -208,6 +217,13 @@ impl Mirror {
         }
         Change::Lost(interface.index, address.address, remover)
     }
+}
+
+/// Whether a link is on the same port as an interface that does not know of it.
+fn is_news_beside(there: &Interface, link: &LinkMessage) -> bool {
+    // A macvlan link knows of what it is above; below a VLAN is another port.
+    let port = there.below.filter(|below| there.beside.contains(below));
+    stack::is_beside(link, there.index, port) && !there.beside.contains(&link.header.index)
 }
 
 /// The interface that this one is on top of.
@@ -268,6 +284,7 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
         vmac_of,
         below: below(link),
         vrf: stack::vrf(link),
+        beside: Vec::new(),
         obstacle: None,
         xdp_program,
         addresses: Vec::new(),

@@ -18,7 +18,7 @@ mod sysctl;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-pub use hold::{Hold, Outcome, Vmac};
+pub use hold::{Beside, Hold, Outcome, Vmac};
 pub use macvlan::{Macvlan, Made};
 pub use own_mac::OwnMac;
 pub use stack::Obstacle;
@@ -52,6 +52,8 @@ pub struct Interface {
     pub below: Option<u32>,
     /// The number of the VRF that it is a port of.
     pub vrf: Option<u32>,
+    /// The numbers of other interfaces on the same port, which get the same broadcasts: macvlan links, and what they are above.
+    pub beside: Vec<u32>,
     /// Why a virtual MAC address cannot work on it, if that is so.
     pub obstacle: Option<Obstacle>,
     /// The XDP program that it has, by the kernel's number.
@@ -159,6 +161,7 @@ mod tests {
             vmac_of: None,
             below: None,
             vrf: None,
+            beside: Vec::new(),
             obstacle: None,
             xdp_program: None,
             mtu: 1500,

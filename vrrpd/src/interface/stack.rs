@@ -12,6 +12,9 @@ use rtnetlink::packet_route::link::{
     InfoData, InfoKind, InfoMacVlan, InfoMacVtap, InfoPortKind, LinkAttribute, LinkInfo, LinkMessage,
     MacVlanMode,
 };
+use vrrpd_common::MacAddr;
+
+use super::own_mac;
 
 /// Interfaces are not stacked higher than this (`MAX_NEST_DEV` of the kernel).
 const LAYERS: usize = 8;
@@ -74,6 +77,18 @@ impl<'a> Stack<'a> {
         of_itself.or_else(|| self.obstacle_below(link, LAYERS))
     }
 
+    /// Other interfaces that get the broadcasts of the port of this one, and answer ARP for its addresses: macvlan links
+    /// above it, or those beside it and the interface below. Links of virtual routers are left out.
+    pub(super) fn beside(&self, index: u32) -> Vec<u32> {
+        let Some(link) = self.links.get(&index) else { return Vec::new() };
+        let below = below(link).filter(|_| is_macvlan(link));
+        let is_on_the_port = |other: &LinkMessage| {
+            let number = other.header.index;
+            number != index && (Some(number) == below || is_beside(other, index, below))
+        };
+        self.links.values().filter(|other| is_on_the_port(other)).map(|other| other.header.index).collect()
+    }
+
     fn obstacle_below(&self, link: &LinkMessage, layers: usize) -> Option<Obstacle> {
         let layers = layers.checked_sub(1)?;
         self.parts(link).find_map(|part| {
@@ -84,21 +99,36 @@ impl<'a> Stack<'a> {
 
     /// What a link is made of: the one that it is above, and its ports.
     fn parts(&self, link: &LinkMessage) -> impl Iterator<Item = &'a LinkMessage> {
-        // Numbers of another namespace's interfaces mean nothing here.
-        let is_elsewhere =
-            link.attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::LinkNetNsId(_)));
-        let below = link.attributes.iter().find_map(|attribute| match attribute {
-            LinkAttribute::Link(index) if !is_elsewhere => Some(*index),
-            _ => None,
-        });
         // The ends of a veth pair say that each is above the other, and the master of a VRF's port is no interface that is
         // made of it.
-        let below = below.filter(|_| kind(link) != Some(&InfoKind::Veth));
+        let below = below(link).filter(|_| kind(link) != Some(&InfoKind::Veth));
         let has_ports = matches!(kind(link), Some(InfoKind::Bridge | InfoKind::Bond | InfoKind::Team));
         let index = link.header.index;
         let ports = self.links.values().copied().filter(move |port| has_ports && master(port) == Some(index));
         below.and_then(|below| self.links.get(&below).copied()).into_iter().chain(ports)
     }
+}
+
+/// The interface that this one is above; numbers of another namespace's interfaces mean nothing here.
+fn below(link: &LinkMessage) -> Option<u32> {
+    let is_elsewhere =
+        link.attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::LinkNetNsId(_)));
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Link(index) if !is_elsewhere => Some(*index),
+        _ => None,
+    })
+}
+
+fn is_macvlan(link: &LinkMessage) -> bool {
+    matches!(kind(link), Some(InfoKind::MacVlan | InfoKind::MacVtap))
+}
+
+/// Whether a link is a macvlan link on the port of the interface of this number, which is itself above `below`. The link of a
+/// virtual router, ours or another program's, answers for its own addresses only, and is none.
+pub(super) fn is_beside(link: &LinkMessage, index: u32, below: Option<u32>) -> bool {
+    let is_virtual = own_mac::mac_of(link).is_some_and(MacAddr::is_virtual_router);
+    let above = self::below(link);
+    is_macvlan(link) && !is_virtual && above.is_some() && (above == Some(index) || above == below)
 }
 
 /// The interface that this one is a port of.
@@ -217,6 +247,17 @@ mod tests {
         assert_eq!(shares(&[port.clone(), link(5, Some(InfoKind::Bond), None)], 5), Some(Sharing::Macvlan));
         // Ports of a VRF are interfaces of their own.
         assert_eq!(shares(&[port, link(5, Some(InfoKind::Vrf), None)], 5), None);
+    }
+
+    #[test]
+    fn interfaces_on_one_port_know_each_other() {
+        let above = |index, below| with(macvlan(index, MacVlanMode::Bridge), LinkAttribute::Link(below));
+        let ours = with(above(5, 2), LinkAttribute::Address(vec![0, 0, 0x5e, 0, 1, 51]));
+        let links = [link(2, None, None), above(3, 2), above(4, 2), ours, above(7, 6)];
+        let stack = Stack::of(&links);
+        assert_eq!(stack.beside(3), [2, 4]);
+        assert_eq!(stack.beside(2), [3, 4]);
+        assert_eq!(stack.beside(6), Vec::<u32>::new());
     }
 
     #[test]
