@@ -121,7 +121,7 @@ impl Surroundings for OneFile<'_> {
         (name == "HOME").then(|| "/root".to_owned())
     }
 
-    fn config_id(&self) -> &str {
+    fn config_id(&self) -> &'static str {
         "here"
     }
 }
