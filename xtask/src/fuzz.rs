@@ -226,6 +226,7 @@ fn seconds(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn a_span_has_a_unit() {
@@ -256,5 +257,29 @@ mod tests {
                 assert!(cargo::root().join(&file).is_file(), "{file}");
             }
         }
+    }
+
+    /// Name and version of each package in a lock file.
+    fn locked(file: &str) -> BTreeSet<(String, String)> {
+        let text = fs::read_to_string(cargo::root().join(file)).expect("it is committed");
+        let packages = text.split("[[package]]").skip(1);
+        let value = |package: &str, key: &str| {
+            let line = package.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+            line.expect("each package has it").trim_matches('"').to_owned()
+        };
+        packages.map(|package| (value(package, "name"), value(package, "version"))).collect()
+    }
+
+    #[test]
+    fn what_is_fuzzed_has_the_versions_that_are_shipped() {
+        let shipped = locked("Cargo.lock");
+        let names: BTreeSet<_> = shipped.iter().map(|(name, _)| name).collect();
+        let fuzzed = locked("fuzz/Cargo.lock");
+        let others: Vec<_> = fuzzed
+            .iter()
+            .filter(|(name, _)| names.contains(name))
+            .filter(|one| !shipped.contains(one))
+            .collect();
+        assert!(others.is_empty(), "copy Cargo.lock to fuzz/Cargo.lock, and `cargo xtask fuzz`: {others:?}");
     }
 }
