@@ -14,6 +14,7 @@ const TIMES: u32 = 20;
 const RESIGNED: Metric = Metric::judged("last router resigned", "ms", Goal::AtMost(5.0));
 const OFF: Metric = Metric::judged("last address off", "ms", Goal::AtMost(10.0));
 
+#[expect(clippy::unnecessary_wraps, reason = "scenarios are called alike, and most of them can fail")]
 pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
     for interfaces in INTERFACES {
         for vmac in ["none", "interface", "macvlan"] {
