@@ -127,6 +127,8 @@ fn bond_that_keeps_its_own_mac_serves_without_the_virtual_one_and_hosts_are_told
             });
             pinger.wait_answers(20, SOON);
             lab.port_up_of(&a, &active);
+            // Without any slave there is no link, which is another matter.
+            wait_until(SOON, "both slaves have a link", || a.has_link(&active));
         }
         assert_eq!(transitions(&master), 2, "{fail_over_mac}: backup, then master");
         assert_eq!(master.terminate(), 0);
