@@ -8,6 +8,10 @@ use vrrpd_lab::{Capture, Datapath, Host, Lab, Pinger, Snapshot, Vrrpd, VrrpdBuil
 /// RFC 9568 §7.3
 const VMAC: &str = "00:00:5e:00:01:33";
 
+/// An interval whose Master_Down_Interval is longer than a bond takes to fail over in an emulated machine: a master that
+/// cannot send an advert for that long gives up.
+const LONGER_THAN_A_BOND_TAKES: &str = "500ms";
+
 /// The usual router on an interface that may have no native mode: where that is the usual one it is left to the daemon
 /// to find out.
 fn router(host: &Host, interface: &str, priority: u8) -> VrrpdBuilder {
@@ -52,9 +56,9 @@ fn slave_of_a_bond_that_fails_changes_no_state() {
     lab.add_bond(&a, "10.0.0.1/24");
     lab.add_bond(&b, "10.0.0.2/24");
     let capture = Capture::on(&client);
-    let master = router(&a, "bond0", 150).start();
+    let master = router(&a, "bond0", 150).v3(LONGER_THAN_A_BOND_TAKES).start();
     master.wait_state("master", SOON);
-    let backup = router(&b, "bond0", 100).start();
+    let backup = router(&b, "bond0", 100).v3(LONGER_THAN_A_BOND_TAKES).start();
     wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= 5);
     let before = (transitions(&master), transitions(&backup));
     for host in [&a, &b] {
@@ -102,7 +106,7 @@ fn bond_that_keeps_its_own_mac_serves_without_the_virtual_one_and_hosts_are_told
         let [a, client] = lab.hosts();
         lab.add_bond_with(&a, "10.0.0.1/24", fail_over_mac);
         let own = mac(&a, "bond0");
-        let master = router(&a, "bond0", 150).vmac("interface").start();
+        let master = router(&a, "bond0", 150).vmac("interface").v3(LONGER_THAN_A_BOND_TAKES).start();
         master.wait_state("master", SOON);
         let state = master.state();
         if fail_over_mac == "none" {
