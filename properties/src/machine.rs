@@ -7,8 +7,8 @@
 //! * After a deadline was handled the next one is in the future, and not further away than the longest interval allows.
 //! * A deadline that is handled too early changes nothing.
 //! * A Master outside a group yields at once to a higher priority, and to no lower one; the transition names who did it.
-//! * After three take-overs a router waits for a third of a second before the next, unless it was told to resume or given a
-//!   higher priority.
+//! * After three take-overs a router waits for a third of a second before the next, unless it has begun anew, was told to
+//!   resume or given a higher priority.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -312,7 +312,9 @@ impl Run {
     }
 
     fn limit_take_overs(&mut self, before: &VirtualRouter, event: Event, actions: &[Action]) {
-        if matches!(event, Event::Resume(_)) || self.router.priority() > before.priority() {
+        // What begins anew is not held: an owner in a group is ready at once.
+        let begins = matches!(before.state(), State::Initialize | State::Fault(_));
+        if begins || matches!(event, Event::Resume(_)) || self.router.priority() > before.priority() {
             self.take_overs = (0, self.now);
         }
         for action in actions {
