@@ -35,6 +35,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = seconds)]
     time: u64,
 
+    /// Where the fuzzer's random numbers begin; 0: elsewhere each time
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    seed: u32,
+
     /// Afterwards replace fuzz/corpus by the fewest inputs that reach the same code
     #[arg(long)]
     minimise: bool,
@@ -63,7 +67,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let each = (options.time / targets.len() as u64).max(1);
     let mut failed = Vec::new();
     for target in targets {
-        match target.fuzz(each)? {
+        match target.fuzz(each, options.seed)? {
             Some(done) => println!("fuzz: {}: {done}", target.name()),
             // The others are run all the same.
             None => failed.push(target.name()),
@@ -111,7 +115,7 @@ impl Target {
     }
 
     /// Runs for some seconds and says what was done; `None` when a property does not hold.
-    fn fuzz(self, seconds: u64) -> Result<Option<String>> {
+    fn fuzz(self, seconds: u64, seed: u32) -> Result<Option<String>> {
         let crashes = cargo::root().join(CRASHES).join(self.name());
         fs::create_dir_all(&crashes)?;
         let path = at(&format!("{}.log", self.name()));
@@ -119,6 +123,7 @@ impl Target {
         let mut command = self.program()?;
         command.args([
             format!("-max_total_time={seconds}"),
+            format!("-seed={seed}"),
             format!("-artifact_prefix={}/", crashes.display()),
             "-timeout=60".to_owned(),
             "-print_final_stats=1".to_owned(),
