@@ -8,7 +8,7 @@
 //! * A deadline that is handled too early changes nothing.
 //! * A Master outside a group yields at once to a higher priority, and to no lower one; the transition names who did it.
 //! * After three take-overs a router waits for a third of a second before the next, unless it has begun anew, was told to
-//!   resume or given a higher priority.
+//!   resume or given a higher priority, or the last one was a minute ago.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -30,6 +30,8 @@ const ADVERTS_AT_ONCE: u64 = 4;
 /// Take-overs without a pause, and the shortest pause before another one.
 const TAKE_OVERS_AT_ONCE: u32 = 3;
 const SHORTEST_HOLD: Duration = Duration::from_millis(333);
+/// Without a take-over for so long, those before do not count.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// The router.
 #[derive(Arbitrary, Debug)]
@@ -322,6 +324,7 @@ impl Run {
             if (*from, *to) == (StateName::Backup, StateName::Master) {
                 let (count, last) = self.take_overs;
                 let waited = self.now.saturating_since(last);
+                let count = if waited >= FORGOTTEN { 0 } else { count };
                 assert!(count < TAKE_OVERS_AT_ONCE || waited >= SHORTEST_HOLD, "{event:?}: after {waited}");
                 self.take_overs = (count + 1, self.now);
             }
