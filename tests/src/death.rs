@@ -9,6 +9,8 @@ use crate::{
     Capture, Datapath, Host, Lab, Monitor, Signal, Told, Vrrpd, index_of, is_alive, wait_for, wait_until,
 };
 
+/// How often its routers advertise.
+pub const INTERVAL: Duration = Duration::from_millis(200);
 /// How long one with 64 interfaces may take to begin and to become Master.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// How long a machine may go on.
@@ -97,7 +99,8 @@ impl Doomed {
 
     fn config(&self) -> String {
         let mut config = format!(
-            "[defaults]\nprotocol = \"v3\"\ninterval = \"200ms\"\nvmac = {:?}\npriority = 200\n",
+            "[defaults]\nprotocol = \"v3\"\ninterval = {:?}\nvmac = {:?}\npriority = 200\n",
+            format!("{INTERVAL:?}"),
             self.vmac
         );
         for number in 1..=self.interfaces {
