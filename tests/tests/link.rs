@@ -206,7 +206,7 @@ fn master_whose_adverts_do_not_fit_into_the_mtu_any_more_resigns_and_serves_agai
         let [a, b, client] = lab.hosts();
         let capture = Capture::on(&client);
         let router = |host, priority| {
-            Vrrpd::on(host).vrid(51).priority(priority).args(many_addresses()).vmac(mode).v3("100ms").start()
+            Vrrpd::on(host).vrid(51).priority(priority).args(many_addresses()).vmac(mode).v3("500ms").start()
         };
         let first = router(&a, 150);
         first.wait_state("master", SOON);
