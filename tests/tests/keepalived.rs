@@ -115,9 +115,10 @@ fn vrrpd_leads(setting: &Setting) {
 fn keepalived_leads(setting: &Setting) {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
-    let backup = setting.vrrpd(&a, 100).start();
     let first = setting.keepalived(&b, 150);
     first.wait_entered(51, "MASTER", 1, PATIENCE);
+    // Only now: started together, whichever is slower finds the other one Master, and numbers its first header with 1.
+    let backup = setting.vrrpd(&a, 100).start();
     wait_until(PATIENCE, "five adverts", || backup.counter("adverts_received") >= 5);
     let state = backup.wait_state("backup", PATIENCE);
     assert_eq!(state["master"]["priority"], 150);

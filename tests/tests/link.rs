@@ -244,6 +244,28 @@ fn master_whose_adverts_do_not_fit_into_the_mtu_any_more_resigns_and_serves_agai
 }
 
 #[test]
+fn master_that_meets_a_smaller_mtu_before_it_is_told_of_it_resigns_all_the_same() {
+    let interval = Duration::from_millis(500);
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let router = |host, priority| {
+        Vrrpd::on(host).vrid(51).priority(priority).args(many_addresses()).vmac("none").v3("500ms").start()
+    };
+    let first = router(&a, 150);
+    first.wait_state("master", SOON);
+    let second = router(&b, 100);
+    second.wait_state("backup", SOON);
+
+    first.pause();
+    a.ip("link set eth0 mtu 576");
+    // Its next advert is due when it goes on, so that it is sent before the notification is read.
+    thread::sleep(interval);
+    first.resume();
+    assert_eq!(second.wait_state("master", SOON)["reason"], "master-resigned");
+    assert_eq!(first.wait_state("fault", SOON)["reason"], "advert-unsendable");
+}
+
+#[test]
 fn master_whose_adverts_do_not_go_out_gives_up_and_takes_over_again_only_when_they_do() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();

@@ -39,7 +39,7 @@ impl Daemon {
                 }
                 Action::SendAdvert(priority) => {
                     if let Some(mac) = router.source_mac(link)
-                        && let Some(frame) = router.advert_frame(mac, priority, link.mtu())
+                        && let Some(frame) = router.advert_frame(mac, priority, link.sure_mtu())
                         && let Some(frame) = link.table.seal(&router.config, frame)
                         && let Some(transmitter) = link.transmitter()
                     {

@@ -631,7 +631,7 @@ impl Instance {
         let resignation = match self.source_mac(link) {
             // Each of these has a number of its own.
             _ if self.is_verified_by_us() => None,
-            Some(mac) => self.advert_frame(mac, Priority::RESIGN, link.mtu()),
+            Some(mac) => self.advert_frame(mac, Priority::RESIGN, link.sure_mtu()),
             None => None,
         };
         let (from, to) = (StateName::Master, StateName::Init);

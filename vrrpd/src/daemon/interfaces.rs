@@ -118,6 +118,7 @@ impl Daemon {
             }
         }
         if may_send_again {
+            link.mtu_is_known();
             for id in &routers {
                 self.may_send_again(*id);
             }

@@ -74,6 +74,8 @@ pub(super) struct Link {
     pub(super) xdp_pass: bool,
     /// Adverts that the interface did not take.
     pub(super) unsendable: Vec<(RouterId, usize, io::Error)>,
+    /// It refused an advert as longer than its MTU, which is less by now than we have been told.
+    mtu_has_fallen: bool,
     /// Its own MAC address, and what has the interface take in frames to that while it has a virtual one; `None`: that is
     /// not possible, or not done yet.
     own_mac_frames: Option<(MacAddr, Option<OwnMacFrames>)>,
@@ -147,6 +149,7 @@ impl Link {
             xdp,
             xdp_pass,
             unsendable: Vec::new(),
+            mtu_has_fallen: false,
             own_mac_frames: None,
             send_failed: false,
             keeper,
@@ -682,9 +685,19 @@ impl Link {
         }
     }
 
-    /// Octets of the longest IP packet that the interface takes.
+    /// Octets of the longest IP packet that the interface takes, as far as we have been told.
     pub(super) fn mtu(&self) -> u32 {
         self.interface.as_ref().map_or(u32::MAX, |interface| interface.mtu)
+    }
+
+    /// The same for a packet that has to get through and can be shortened: nothing is too short after one was refused.
+    pub(super) fn sure_mtu(&self) -> u32 {
+        if self.mtu_has_fallen { 0 } else { self.mtu() }
+    }
+
+    /// Its MTU is what we have been told.
+    pub(super) const fn mtu_is_known(&mut self) {
+        self.mtu_has_fallen = false;
     }
 
     /// Routers whose last advert has not gone out, and since when none has.
@@ -701,7 +714,10 @@ impl Link {
         let Some(sockets) = &mut self.sockets else { return };
         match sockets.transmitter.flush(now) {
             Ok(()) => self.send_failed = false,
-            Err(Unsent::One { router, octets, error }) => self.unsendable.push((router, octets, error)),
+            Err(Unsent::One { router, octets, error }) => {
+                self.mtu_has_fallen |= error.raw_os_error().map(Errno::from_raw) == Some(Errno::EMSGSIZE);
+                self.unsendable.push((router, octets, error));
+            }
             Err(unsent @ Unsent::All { .. }) => {
                 if !self.send_failed {
                     warn!(interface = self.name, error = %unsent, "sending fails");
