@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const SETTLE: Duration = Duration::from_secs(1);
 const NUMBERS: [usize; 5] = [1, 16, 255, 1000, 4000];
 /// More than this keepalived is not given: its start alone takes minutes.
-const MOST_FOR_KEEPALIVED: usize = 1000;
+const MAX_FOR_KEEPALIVED: usize = 1000;
 /// With a link each for the virtual MAC address.
 const WITH_MACVLAN: usize = 255;
 /// From one of these numbers to the next it is judged how fast something grows.
@@ -58,7 +58,7 @@ pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
     for subject in Subject::ALL {
         let mut known: Vec<(usize, Measured)> = Vec::new();
         for number in NUMBERS {
-            if subject == Subject::Keepalived && number > MOST_FOR_KEEPALIVED {
+            if subject == Subject::Keepalived && number > MAX_FOR_KEEPALIVED {
                 continue;
             }
             let case = format!("{number} routers");

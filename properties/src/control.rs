@@ -50,9 +50,9 @@ fn daemon(said: &[u8]) {
 
 /// What a guardian is told by its daemon.
 fn ward(said: &[u8]) {
-    let Ok(message) = serde_json::from_slice::<guardian::Message>(said) else { return };
+    let Ok(message) = serde_json::from_slice::<guardian::GuardianMessage>(said) else { return };
     let again = serde_json::to_string(&message).expect("can be said");
-    let understood: guardian::Message = serde_json::from_str(&again).expect("understood before");
+    let understood: guardian::GuardianMessage = serde_json::from_str(&again).expect("understood before");
     assert_eq!(format!("{understood:?}"), format!("{message:?}"));
 }
 
@@ -163,9 +163,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let replies = [Reply::Error { message: "no".to_owned() }, Reply::State { routers: Vec::new() }];
     let replies = replies.map(|reply| json(b'd', &reply));
     let wards = [
-        guardian::Message::Charge { directory: "/run/vrrpd".into(), base: "vrrpd_eth0_51".to_owned() },
-        guardian::Message::Over(0),
-        guardian::Message::Farewell,
+        guardian::GuardianMessage::Charge {
+            directory: "/run/vrrpd".into(),
+            base: "vrrpd_eth0_51".to_owned(),
+        },
+        guardian::GuardianMessage::Over(0),
+        guardian::GuardianMessage::Farewell,
     ];
     let wards = wards.iter().map(|message| json(b'g', message));
     let key = Key { family: Family::Ipv4, vrid: Vrid::new(51).expect("a VRID"), addresses: 7 };

@@ -9,9 +9,9 @@
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use vrrpd::association::{Key, SecurityAssociation};
-use vrrpd::datapath::{Arrival, RouterId, Table};
-use vrrpd_common::abi::{RouterConfig, slot};
+use vrrpd::ah::{AuthKey, SecurityAssociation};
+use vrrpd::datapath::{Arrival, RouterId, RouterTable};
+use vrrpd_common::abi::{KernelConfig, slot};
 use vrrpd_common::classify::{Classified, Expect, RouterKey, Routers};
 use vrrpd_common::wire::ah::HEADER_LEN;
 use vrrpd_common::wire::ethernet;
@@ -33,7 +33,7 @@ const AUTHENTICATED: u8 = corpus::V2_STRICT;
 /// The routers of the tests' corpus, as the oracle and as the parser are told of them.
 struct Ours {
     routers: Vec<Router>,
-    configs: Vec<RouterConfig>,
+    configs: Vec<KernelConfig>,
 }
 
 static OURS: LazyLock<Ours> = LazyLock::new(|| {
@@ -151,9 +151,9 @@ fn emitted_again(frame: &[u8], opinion: &Classified) {
 }
 
 /// A router that takes adverts with an Authentication Header alone.
-fn table() -> Table {
+fn table() -> RouterTable {
     let vrid = Vrid::new(AUTHENTICATED).expect("a VRID");
-    let mut table = Table::default();
+    let mut table = RouterTable::default();
     let expect = Expect {
         version: Version::V2,
         interval: Interval::DEFAULT,
@@ -170,7 +170,7 @@ fn table() -> Table {
 }
 
 fn association() -> SecurityAssociation {
-    SecurityAssociation::new(&Key::new(KEY).expect("a key"))
+    SecurityAssociation::new(&AuthKey::new(KEY).expect("a key"))
 }
 
 fn authenticated(frame: &[u8]) {

@@ -22,9 +22,9 @@ use vrrpd_common::{
 };
 
 /// Events of one run; more say nothing new.
-const MOST_STEPS: usize = 500;
+const MAX_STEPS: usize = 500;
 /// Actions that one event can cause.
-const MOST_ACTIONS: usize = 12;
+const MAX_ACTIONS: usize = 12;
 /// Adverts that are always allowed, and for each change of state or priority.
 const ADVERTS_AT_ONCE: u64 = 4;
 /// Take-overs without a pause, and the shortest pause before another one.
@@ -108,7 +108,7 @@ pub fn check(octets: &[u8]) {
     let mut source = Unstructured::new(octets);
     let Ok(plan) = Plan::arbitrary(&mut source) else { return };
     let mut run = Run::new(&plan);
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         if source.is_empty() {
             return;
         }
@@ -253,7 +253,7 @@ impl Run {
         let before = self.router;
         let mut actions = Vec::new();
         self.router.handle(self.now, event, &mut |action| actions.push(action));
-        assert!(actions.len() <= MOST_ACTIONS, "{event:?}: {actions:?}");
+        assert!(actions.len() <= MAX_ACTIONS, "{event:?}: {actions:?}");
         self.follow(before.state().name(), event, &actions);
         self.limit_adverts(&before, &actions);
         self.limit_take_overs(&before, event, &actions);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use vrrpd_properties::{TARGETS, Target};
 
 /// Octets of the whole corpus, so that it stays small.
-const MOST_OCTETS: u64 = 300 << 10;
+const MAX_OCTETS: u64 = 300 << 10;
 
 fn inputs(kind: &str, target: &Target) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz").join(kind).join(target.name);
@@ -55,5 +55,5 @@ fn messages_of_other_processes() {
 fn the_corpus_is_small() {
     let files = TARGETS.iter().flat_map(|target| inputs("corpus", target));
     let octets: u64 = files.map(|file| fs::metadata(file).expect("it is there").len()).sum();
-    assert!(octets <= MOST_OCTETS, "{octets} octets; `cargo xtask fuzz --minimise` makes it smaller");
+    assert!(octets <= MAX_OCTETS, "{octets} octets; `cargo xtask fuzz --minimise` makes it smaller");
 }

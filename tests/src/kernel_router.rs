@@ -1,6 +1,6 @@
 //! One virtual router in the kernel, and what a test does with it: command it, let it hear adverts, wait for its reports.
 
-use vrrpd_common::abi::{Command, Event, EventKind, RouterRecord};
+use vrrpd_common::abi::{EventKind, KernelCommand, KernelEvent, RouterRecord};
 
 use crate::AdvertFrame;
 use crate::corpus::{OWN_V4, V3, router, v3};
@@ -43,13 +43,13 @@ impl KernelRouter {
     pub fn command(&mut self, deadline: u64, known_until: u64) {
         self.generation += 1;
         let deadline = if self.router.role == Role::Backup { deadline } else { 0 };
-        self.program.obey(Command {
+        self.program.obey(KernelCommand {
             slot: slot_of(&self.router),
             deadline,
             known_until,
             master_interval: self.router.centis,
             config: config_of(&self.router, self.generation),
-            ..Command::default()
+            ..KernelCommand::default()
         });
     }
 
@@ -76,7 +76,7 @@ impl KernelRouter {
 
     /// Gives it an advert, which it reports.
     #[track_caller]
-    pub fn hear_reported(&mut self, advert: &AdvertFrame) -> Event {
+    pub fn hear_reported(&mut self, advert: &AdvertFrame) -> KernelEvent {
         let record = self.hear(advert);
         let event = only(&self.ring.drain());
         assert_eq!((event.kind(), event.at), (Some(EventKind::Advert), record.heard.at));
@@ -96,7 +96,7 @@ impl KernelRouter {
 
     /// Waits for the expiry.
     #[track_caller]
-    pub fn wait_expired(&mut self) -> Event {
+    pub fn wait_expired(&mut self) -> KernelEvent {
         let event = self.ring.wait(SOON, "the expiry");
         assert_eq!(event.kind(), Some(EventKind::Expired));
         assert!(event.at >= event.deadline, "not before the deadline");
@@ -114,7 +114,7 @@ impl KernelRouter {
 
 /// The only event.
 #[track_caller]
-pub fn only(events: &[Event]) -> Event {
+pub fn only(events: &[KernelEvent]) -> KernelEvent {
     assert_eq!(events.len(), 1, "{events:?}");
     events[0]
 }

@@ -12,7 +12,7 @@ use crate::checksum;
 use crate::frame::{MULTICAST_V4, MULTICAST_V6};
 
 /// The most octets behind a message that its checksum may cover.
-const MOST_TRAILING: usize = 256;
+const MAX_TRAILING: usize = 256;
 
 /// What a virtual router does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,7 +240,7 @@ fn advert(packet: &Packet<'_>, router: &Router) -> Result<Advert, &'static str> 
     let needed = if version == 2 { end_of_addresses + 8 } else { end_of_addresses };
     let payload = message;
     let message = message.get(..needed).ok_or("truncated")?;
-    let trails = (1..=MOST_TRAILING).contains(&(payload.len() - needed));
+    let trails = (1..=MAX_TRAILING).contains(&(payload.len() - needed));
     let is_right = message_checksum_is_right(packet, version, message)
         || trails && message_checksum_is_right(packet, version, payload);
     ensure(is_right, "checksum")?;

@@ -15,8 +15,8 @@ use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use nix::time::{ClockId, clock_gettime};
 use vrrpd_common::abi::{
-    ABI_VERSION, Command, Counters, Event, RouterConfig, RouterRecord, Stations, flag, octets, station,
-    virtual_address,
+    ABI_VERSION, KernelCommand, KernelConfig, KernelCounters, KernelEvent, RouterRecord, Stations, flag,
+    octets, station, virtual_address,
 };
 use vrrpd_common::{AddressDigest, MacAddr, Reject};
 
@@ -51,7 +51,7 @@ pub enum Verdict {
 pub struct Program {
     ebpf: Ebpf,
     records: Array<MapData, [u64; RECORD_WORDS]>,
-    rejects: PerCpuArray<MapData, Counters>,
+    rejects: PerCpuArray<MapData, KernelCounters>,
     addresses: LpmTrie<MapData, [u8; 20], u32>,
     stations: Array<MapData, Stations>,
 }
@@ -126,12 +126,12 @@ impl Program {
     /// it may get none (ENOMEM) while there is plenty; in Linux 6.18 for each hundredth timer or so, for a millisecond or
     /// for seconds. Such a command has changed nothing.
     #[track_caller]
-    pub fn obey(&self, mut command: Command) {
+    pub fn obey(&self, mut command: KernelCommand) {
         command.abi = ABI_VERSION;
         wait_until(PATIENCE, "the kernel has memory for the timer", || {
             let (verdict, answer) = self.command(bytemuck::bytes_of(&command));
             assert_eq!(verdict, Verdict::Pass);
-            let answer: Command = bytemuck::pod_read_unaligned(&answer);
+            let answer: KernelCommand = bytemuck::pod_read_unaligned(&answer);
             let has_failed = answer.result == -libc::ENOMEM;
             if has_failed {
                 // What the kernel had for a pipe serves for a timer.
@@ -151,9 +151,9 @@ impl Program {
         bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words))
     }
 
-    /// Counters of what names no virtual router of ours, of all processors together.
-    pub fn rejects(&self) -> Counters {
-        let mut sum = Counters::default();
+    /// KernelCounters of what names no virtual router of ours, of all processors together.
+    pub fn rejects(&self) -> KernelCounters {
+        let mut sum = KernelCounters::default();
         for counters in self.rejects.get(&0, 0).expect("the counters are there").iter() {
             for (total, count) in sum.iter_mut().zip(counters) {
                 *total += count;
@@ -186,7 +186,7 @@ impl Program {
 
     /// Makes it the backup of a version 3 router over IPv4 with adverts every 10 ms, for as long as the test runs.
     pub fn follow(&self, vrid: u8) {
-        let config = RouterConfig {
+        let config = KernelConfig {
             report_spacing: 1_000_000_000,
             generation: 1,
             interval: 1,
@@ -195,10 +195,16 @@ impl Program {
             priority: 100,
             min_ttl: 255,
             flags: flag::PREEMPT,
-            ..RouterConfig::default()
+            ..KernelConfig::default()
         };
         let deadline = now() + 36_093_750;
-        self.obey(Command { slot: vrid.into(), deadline, master_interval: 1, config, ..Command::default() });
+        self.obey(KernelCommand {
+            slot: vrid.into(),
+            deadline,
+            master_interval: 1,
+            config,
+            ..KernelCommand::default()
+        });
     }
 
     fn test_run(&self, name: &str, input: &[u8], output: &mut [u8]) -> Result<Verdict, ProgramError> {
@@ -219,20 +225,20 @@ impl Program {
 
 impl Ring {
     /// The next event, if there is one.
-    pub fn take(&mut self) -> Option<Event> {
+    pub fn take(&mut self) -> Option<KernelEvent> {
         let item = self.0.next()?;
-        assert_eq!(item.len(), size_of::<Event>());
+        assert_eq!(item.len(), size_of::<KernelEvent>());
         Some(bytemuck::pod_read_unaligned(&item))
     }
 
     /// All events that are there.
-    pub fn drain(&mut self) -> Vec<Event> {
+    pub fn drain(&mut self) -> Vec<KernelEvent> {
         std::iter::from_fn(|| self.take()).collect()
     }
 
     /// Waits for an event; panics with `what` when none comes in `limit`.
     #[track_caller]
-    pub fn wait(&mut self, limit: Duration, what: &str) -> Event {
+    pub fn wait(&mut self, limit: Duration, what: &str) -> KernelEvent {
         wait_for(limit, what, || self.take())
     }
 }
@@ -273,7 +279,7 @@ pub fn slot_of(router: &Router) -> u32 {
 }
 
 /// A router as the kernel is told of it.
-pub fn config_of(router: &Router, generation: u32) -> RouterConfig {
+pub fn config_of(router: &Router, generation: u32) -> KernelConfig {
     let role = match router.role {
         oracle::Role::Init => 1,
         oracle::Role::Backup => 2,
@@ -290,7 +296,7 @@ pub fn config_of(router: &Router, generation: u32) -> RouterConfig {
             flags |= flag;
         }
     }
-    RouterConfig {
+    KernelConfig {
         addresses: AddressDigest::of(router.only_addresses.iter().flatten().copied()).to_bits(),
         report_spacing: router.spacing,
         source: octets(router.own_address),
@@ -310,8 +316,8 @@ pub fn config_of(router: &Router, generation: u32) -> RouterConfig {
     }
 }
 
-/// Counters under the names of their reasons.
-pub fn counter(counters: &Counters, reason: &str) -> u64 {
+/// KernelCounters under the names of their reasons.
+pub fn counter(counters: &KernelCounters, reason: &str) -> u64 {
     let place = Reject::ALL.iter().position(|reject| reject.name() == reason);
     counters[place.expect("a reason")]
 }

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use vrrpd_common::abi::{
-    ABI_VERSION, Command, Counters, Event, EventKind, Heard, Refused, RouterConfig, RouterRecord, octets,
-    slot,
+    ABI_VERSION, EventKind, KernelAdvert, KernelCommand, KernelConfig, KernelCounters, KernelEvent,
+    KernelReject, RouterRecord, octets, slot,
 };
 use vrrpd_common::classify::{Classified, Expect, RouterKey, Routers};
 use vrrpd_common::{Family, Instant, MacAddr, Reject, Vrid, classify};
@@ -30,14 +30,14 @@ pub struct Trial {
     program: Program,
     ring: Ring,
     routers: Vec<Router>,
-    configs: Vec<RouterConfig>,
+    configs: Vec<KernelConfig>,
     /// By the oracle.
     watches: Vec<Watch>,
     strays: BTreeMap<&'static str, u64>,
     /// By `vrrpd_common`.
     records: Vec<RouterRecord>,
-    rejects: Counters,
-    events: VecDeque<Event>,
+    rejects: KernelCounters,
+    events: VecDeque<KernelEvent>,
     unsettled: u32,
     /// Events that agreed.
     events_seen: u64,
@@ -58,7 +58,7 @@ impl Trial {
             watches: Vec::new(),
             strays: BTreeMap::new(),
             records: Vec::new(),
-            rejects: Counters::default(),
+            rejects: KernelCounters::default(),
             events: VecDeque::new(),
             unsettled: 0,
             events_seen: 0,
@@ -66,13 +66,13 @@ impl Trial {
         };
         let deadline = now() + FAR;
         for (router, config) in trial.routers.iter().zip(&trial.configs) {
-            let command = Command {
+            let command = KernelCommand {
                 abi: ABI_VERSION,
                 slot: slot_of(router),
                 deadline,
                 master_interval: router.centis,
                 config: *config,
-                ..Command::default()
+                ..KernelCommand::default()
             };
             trial.program.obey(command);
             let mut record = RouterRecord::default();
@@ -144,7 +144,8 @@ impl Trial {
                     if at < before || at > after {
                         differ("times", format!("{before} <= {at} <= {after} does not hold"));
                     }
-                    self.records[place].refused = Refused::new(&rejection, source, Instant::from_nanos(at));
+                    self.records[place].refused =
+                        KernelReject::new(&rejection, source, Instant::from_nanos(at));
                 }
             }
             Classified::Advert { router: key, ref advert } => {
@@ -153,7 +154,7 @@ impl Trial {
                 if at < before || at > after {
                     differ("times", format!("{before} <= {at} <= {after} does not hold"));
                 }
-                let heard = Heard::new(advert, Instant::from_nanos(at));
+                let heard = KernelAdvert::new(advert, Instant::from_nanos(at));
                 let record = &mut self.records[place];
                 if record.take(&self.configs[place], key.family, heard).report {
                     let slot = slot_of(&self.routers[place]).try_into().expect("at most 511");
@@ -241,7 +242,7 @@ impl Trial {
 /// What the host is told of the routers: the same configurations as the kernel.
 struct Configured<'a> {
     routers: &'a [Router],
-    configs: &'a [RouterConfig],
+    configs: &'a [KernelConfig],
 }
 
 impl Routers for Configured<'_> {
@@ -275,10 +276,10 @@ fn without_timer(record: &RouterRecord) -> RouterRecord {
     }
 }
 
-fn is_heard(heard: &Heard, expected: Option<&(u64, oracle::Advert)>) -> bool {
-    let Some((at, advert)) = expected else { return *heard == Heard::default() };
+fn is_heard(heard: &KernelAdvert, expected: Option<&(u64, oracle::Advert)>) -> bool {
+    let Some((at, advert)) = expected else { return *heard == KernelAdvert::default() };
     *heard
-        == Heard {
+        == KernelAdvert {
             at: *at,
             addresses: digest(&advert.addresses),
             source: octets(advert.source),
@@ -290,7 +291,7 @@ fn is_heard(heard: &Heard, expected: Option<&(u64, oracle::Advert)>) -> bool {
         }
 }
 
-fn is_count(counters: &Counters, expected: &BTreeMap<&'static str, u64>) -> bool {
+fn is_count(counters: &KernelCounters, expected: &BTreeMap<&'static str, u64>) -> bool {
     counters.iter().sum::<u64>() == expected.values().sum::<u64>()
         && expected.iter().all(|(reason, count)| counter(counters, reason) == *count)
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use vrrpd_common::abi::{Command, Role, RouterConfig};
+use vrrpd_common::abi::{KernelCommand, KernelConfig, KernelRole};
 use vrrpd_lab::program::Program;
 use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, VRID, assert_on_time};
 use vrrpd_lab::{
@@ -493,8 +493,8 @@ fn interface_of_255_routers_that_is_made_again_gets_the_program_again_each_time(
         daemon.wait_state("fault", SOON);
         let (other, ring) = Program::load();
         for slot in 1..=255 {
-            let config = RouterConfig { role: Role::Init as u8, ..RouterConfig::default() };
-            other.obey(Command { slot, config, ..Command::default() });
+            let config = KernelConfig { role: KernelRole::Init as u8, ..KernelConfig::default() };
+            other.obey(KernelCommand { slot, config, ..KernelCommand::default() });
         }
         others.push((other, ring));
         lab.join(&host, 0, "eth0", "10.0.0.1/24");

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use vrrpd_common::abi::{ABI_VERSION, Command, SLOTS};
+use vrrpd_common::abi::{ABI_VERSION, KernelCommand, SLOTS};
 use vrrpd_lab::corpus::{OWN_V4, PEER_V4, V3, router, v3};
 use vrrpd_lab::kernel_router::{FAR, KernelRouter, MS, with_priority};
 use vrrpd_lab::oracle::{Role, Router};
@@ -26,8 +26,13 @@ fn a_command_of_another_abi_is_refused() {
     let before = bench.record();
     let config = config_of(&Router { priority: 1, ..bench.router.clone() }, 99);
     for abi in [0, ABI_VERSION - 1, ABI_VERSION + 1, u32::MAX] {
-        let command =
-            Command { abi, slot: slot_of(&bench.router), deadline: 1, config, ..Command::default() };
+        let command = KernelCommand {
+            abi,
+            slot: slot_of(&bench.router),
+            deadline: 1,
+            config,
+            ..KernelCommand::default()
+        };
         let (verdict, answer) = bench.program.command(bytemuck::bytes_of(&command));
         assert_eq!((verdict, &answer[..]), (Verdict::Aborted, bytemuck::bytes_of(&command)));
     }
@@ -39,8 +44,12 @@ fn a_command_for_a_slot_that_is_not_there_is_refused() {
     let bench = KernelRouter::new(Role::Backup);
     let before = bench.record();
     for slot in [SLOTS.try_into().expect("few"), u32::MAX, 1 << 31] {
-        let command =
-            Command { abi: ABI_VERSION, slot, config: config_of(&bench.router, 99), ..Command::default() };
+        let command = KernelCommand {
+            abi: ABI_VERSION,
+            slot,
+            config: config_of(&bench.router, 99),
+            ..KernelCommand::default()
+        };
         let (verdict, answer) = bench.program.command(bytemuck::bytes_of(&command));
         assert_eq!((verdict, &answer[..]), (Verdict::Aborted, bytemuck::bytes_of(&command)));
     }
@@ -51,7 +60,8 @@ fn a_command_for_a_slot_that_is_not_there_is_refused() {
 fn a_command_cut_short_is_refused() {
     let bench = KernelRouter::new(Role::Backup);
     let before = bench.record();
-    let command = Command { abi: ABI_VERSION, slot: slot_of(&bench.router), ..Command::default() };
+    let command =
+        KernelCommand { abi: ABI_VERSION, slot: slot_of(&bench.router), ..KernelCommand::default() };
     let command = bytemuck::bytes_of(&command);
     for len in 14..command.len() {
         assert_eq!(bench.program.command(&command[..len]).0, Verdict::Aborted, "{len} octets");
@@ -64,7 +74,7 @@ fn a_command_is_taken_for_every_slot() {
     let (program, _ring) = Program::load();
     for slot in 0..u32::try_from(SLOTS).expect("few") {
         let config = config_of(&router(OWN_V4.into(), V3), slot + 1);
-        program.obey(Command { slot, deadline: now() + FAR, config, ..Command::default() });
+        program.obey(KernelCommand { slot, deadline: now() + FAR, config, ..KernelCommand::default() });
         assert_eq!(program.record(slot).generation, slot + 1);
     }
 }
@@ -176,12 +186,12 @@ fn no_advert_is_taken_by_half_of_one_configuration_and_half_of_another() {
             for router in [&lax, &strict] {
                 generation += 1;
                 let config = config_of(router, generation);
-                program.obey(Command {
+                program.obey(KernelCommand {
                     slot,
                     deadline: now() + FAR,
                     master_interval: 100,
                     config,
-                    ..Command::default()
+                    ..KernelCommand::default()
                 });
             }
         }
@@ -225,13 +235,13 @@ fn no_advert_is_lost_while_roles_change() {
                 let known_until = program.record(slot).heard.at;
                 let deadline = if role == Role::Backup { known_until + MASTER_DOWN } else { 0 };
                 let config = config_of(&router, generation);
-                program.obey(Command {
+                program.obey(KernelCommand {
                     slot,
                     deadline,
                     known_until,
                     master_interval: 100,
                     config,
-                    ..Command::default()
+                    ..KernelCommand::default()
                 });
                 let record = program.record(slot);
                 if role == Role::Backup {

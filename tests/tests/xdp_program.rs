@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 use std::thread;
 
 use vrrpd_common::Reject;
-use vrrpd_common::abi::{Command, Counters, RouterConfig};
+use vrrpd_common::abi::{KernelCommand, KernelConfig, KernelCounters};
 use vrrpd_lab::AdvertFrame;
 use vrrpd_lab::corpus::{
     self, Case, OWN_V4, PEER_V4, V3, announced_lengths, cases, flips, right_ones, truncations,
@@ -65,14 +65,14 @@ fn of_a_router_with_an_authentication_header_what_has_one_is_passed_on_and_all_e
     let (program, _ring) = Program::load();
     let router = Router { version: 2, role: Role::Init, ..corpus::router(OWN_V4.into(), V3) };
     let slot = slot_of(&router);
-    let config = RouterConfig { auth_kind: AUTHENTICATION_HEADER, ..config_of(&router, 1) };
-    program.obey(Command { slot, config, ..Command::default() });
+    let config = KernelConfig { auth_kind: AUTHENTICATION_HEADER, ..config_of(&router, 1) };
+    program.obey(KernelCommand { slot, config, ..KernelCommand::default() });
     let advert = AdvertFrame::v2(PEER_V4, V3, 200, 1, &[Ipv4Addr::new(192, 0, 2, 1)]);
 
     let authentic = advert.clone().build_authenticated(b"secret", 1);
     assert_eq!(program.run(&authentic), Verdict::Pass);
-    assert_eq!(program.record(slot).rejected, Counters::default());
-    assert_eq!(program.rejects(), Counters::default());
+    assert_eq!(program.record(slot).rejected, KernelCounters::default());
+    assert_eq!(program.rejects(), KernelCounters::default());
 
     let mut claims_it = advert.clone();
     claims_it.interval[0] = AUTHENTICATION_HEADER;

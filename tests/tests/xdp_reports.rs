@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use vrrpd_common::abi::{Command, RouterRecord};
+use vrrpd_common::abi::{KernelCommand, RouterRecord};
 use vrrpd_lab::corpus::{OWN_V4, OWN_V6, V3, V6, address, router, v3, v6};
 use vrrpd_lab::kernel_router::{FAR, KernelRouter, MS, with_centis, with_priority};
 use vrrpd_lab::oracle::{Role, Router};
@@ -209,7 +209,7 @@ fn what_was_handled_is_passed_on_where_the_operator_wants_it() {
 fn a_router_that_was_given_up_is_none_of_ours() {
     let mut bench = KernelRouter::new(Role::Backup);
     bench.hear_reported(&v3(V3));
-    bench.program.obey(Command { slot: slot_of(&bench.router), ..Command::default() });
+    bench.program.obey(KernelCommand { slot: slot_of(&bench.router), ..KernelCommand::default() });
     assert_eq!(bench.program.run(&v3(V3).build()), Verdict::Pass);
     let record = bench.record();
     assert_eq!((record.adverts, record.deadline), (1, 0));

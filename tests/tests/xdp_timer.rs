@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
-use vrrpd_common::abi::{Command, EventKind, SLOTS};
+use vrrpd_common::abi::{EventKind, KernelCommand, SLOTS};
 use vrrpd_lab::corpus::{OWN_V4, V3, router};
 use vrrpd_lab::kernel_router::{FAR, KernelRouter, MS, only, with_centis, with_priority};
 use vrrpd_lab::oracle::Role;
@@ -120,7 +120,7 @@ fn every_virtual_router_of_an_interface_expires_by_itself() {
     let mut expired = BTreeSet::new();
     for slot in 0..u32::try_from(SLOTS).expect("few") {
         let config = config_of(&router(OWN_V4.into(), V3), 1);
-        program.obey(Command { slot, deadline: now() + MS, config, ..Command::default() });
+        program.obey(KernelCommand { slot, deadline: now() + MS, config, ..KernelCommand::default() });
     }
     while expired.len() < SLOTS {
         expired.insert(u32::from(ring.wait(SOON, "an expiry of each").slot));

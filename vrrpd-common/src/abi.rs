@@ -2,9 +2,9 @@
 //!
 //! Each interface has a set of maps of its own, pinned under `/sys/fs/bpf/vrrpd/`, a directory per network namespace
 //! and interface. A virtual router's place in them is its [`slot`]. The daemon writes nothing into the maps: it sends a
-//! [`Command`], which the kernel carries out under the router's lock. Two maps are the exception, since nothing in them
+//! [`KernelCommand`], which the kernel carries out under the router's lock. Two maps are the exception, since nothing in them
 //! depends on anything else: [`virtual_address`]es and [`Stations`]. The daemon reads [`RouterRecord`]s, which it maps into
-//! memory, and takes [`Event`]s from the ring. What the figures mean and who changes them is said in [`crate::watch`].
+//! memory, and takes [`KernelEvent`]s from the ring. What the figures mean and who changes them is said in [`crate::watch`].
 //!
 //! Every type here is plain old data without padding; times are nanoseconds of `CLOCK_MONOTONIC`, 0 meaning never;
 //! numbers are in the machine's order, addresses in that of the wire.
@@ -55,7 +55,7 @@ pub fn router_at(slot: u32) -> Option<(Family, Vrid)> {
 /// What the kernel does with the adverts for a virtual router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(u8)]
-pub enum Role {
+pub enum KernelRole {
     /// It is not ours: nothing.
     #[default]
     None,
@@ -67,7 +67,7 @@ pub enum Role {
     Master,
 }
 
-impl Role {
+impl KernelRole {
     /// From a number in a map.
     #[inline(always)]
     pub const fn from_number(number: u8) -> Self {
@@ -84,7 +84,7 @@ impl Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
-pub struct RouterConfig {
+pub struct KernelConfig {
     /// Digest of our own virtual addresses.
     pub addresses: u64,
     /// After a report of something that is not urgent, the next one comes no sooner than this, in nanoseconds.
@@ -96,13 +96,13 @@ pub struct RouterConfig {
     /// The broadcast address of our subnet; zero: it has none, or is not known.
     pub broadcast: [u8; 4],
     /// Another number whenever what adverts have to look like changes, so that who has checked one by half of the old
-    /// and half of the new notices. Role, priority and switches of the election may change without it.
+    /// and half of the new notices. KernelRole, priority and switches of the election may change without it.
     pub generation: u32,
     /// The VLAN in which it lives, 0 for none.
     pub vlan: u16,
     /// Our own interval in centiseconds.
     pub interval: u16,
-    /// A [`Role`].
+    /// A [`KernelRole`].
     pub role: u8,
     /// The protocol version's number.
     pub version: u8,
@@ -142,15 +142,15 @@ pub fn virtual_address(slot: u32, address: IpAddr) -> [u8; 20] {
     key
 }
 
-/// The switches of [`RouterConfig::flags`].
+/// The switches of [`KernelConfig::flags`].
 pub mod flag {
     /// Lower masters are preempted: Preempt_Mode, unless the operator told the router to stand back.
     pub const PREEMPT: u8 = 1 << 0;
-    /// [`super::RouterConfig::source`] is set.
+    /// [`super::KernelConfig::source`] is set.
     pub const SOURCE: u8 = 1 << 1;
     /// A version 2 interval other than ours is taken.
     pub const ACCEPT_INTERVAL_MISMATCH: u8 = 1 << 2;
-    /// Only [`super::RouterConfig::addresses`] are taken, unless from their owner.
+    /// Only [`super::KernelConfig::addresses`] are taken, unless from their owner.
     pub const REQUIRE_ADDRESSES: u8 = 1 << 3;
     /// What was handled is passed on, so that others see it.
     pub const PASS_ON: u8 = 1 << 4;
@@ -160,7 +160,7 @@ pub mod flag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
-pub struct Command {
+pub struct KernelCommand {
     /// [`ABI_VERSION`].
     pub abi: u32,
     /// The virtual router.
@@ -178,14 +178,14 @@ pub struct Command {
     /// memory: newer kernels make a timer of what is at hand only. It has changed nothing and may be given again.
     pub result: i32,
     /// The virtual router's configuration from now on.
-    pub config: RouterConfig,
+    pub config: KernelConfig,
 }
 
 /// An advert and when it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
-pub struct Heard {
+pub struct KernelAdvert {
     /// When; 0: there was none.
     pub at: u64,
     /// Digest of the addresses it announced.
@@ -208,7 +208,7 @@ pub struct Heard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
-pub struct Refused {
+pub struct KernelReject {
     /// When; 0: there was none.
     pub at: u64,
     /// From whom; IPv4 in the first four octets.
@@ -233,7 +233,7 @@ pub struct RouterRecord {
     pub sequence: u64,
     /// [`ABI_VERSION`] of the last command; 0: there was none. It stays in this place in every version.
     pub abi: u32,
-    /// [`RouterConfig::generation`] of the last command.
+    /// [`KernelConfig::generation`] of the last command.
     pub generation: u32,
     /// Backup: when Master_Down_Timer runs out.
     pub deadline: u64,
@@ -244,15 +244,15 @@ pub struct RouterRecord {
     /// Nothing that is urgent is reported before.
     pub urgent_after: u64,
     /// The last advert of a master that we follow or yield to.
-    pub followed: Heard,
+    pub followed: KernelAdvert,
     /// The last resignation that counted: of a Backup's the first one since it followed a master, and any that brought
     /// its deadline forward.
-    pub resigned: Heard,
+    pub resigned: KernelAdvert,
     /// The last advert.
-    pub heard: Heard,
+    pub heard: KernelAdvert,
     /// Master_Adver_Interval in centiseconds.
     pub master_interval: u16,
-    /// The [`Role`] of the last command.
+    /// The [`KernelRole`] of the last command.
     pub role: u8,
     /// Something was not reported because it was too early: the next advert is.
     pub unreported: u8,
@@ -273,58 +273,58 @@ pub struct RouterRecord {
     /// Events for which the ring had no room.
     pub events_lost: u64,
     /// The last advert that was discarded because its sender is not set up as we are ([`Reject::is_mismatch`]).
-    pub refused: Refused,
+    pub refused: KernelReject,
     /// Discarded adverts that named this virtual router, by [`Reject`].
-    pub rejected: Counters,
+    pub rejected: KernelCounters,
 }
 
 /// A counter for each [`Reject`].
-pub type Counters = [u64; Reject::ALL.len()];
+pub type KernelCounters = [u64; Reject::ALL.len()];
 
 /// Something that the daemon should know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
-pub struct Event {
+pub struct KernelEvent {
     /// When.
     pub at: u64,
-    /// [`RouterConfig::generation`] at that time.
+    /// [`KernelConfig::generation`] at that time.
     pub generation: u32,
     /// The virtual router.
     pub slot: u16,
     /// An [`EventKind`].
     pub kind: u8,
-    /// A [`Role`].
+    /// A [`KernelRole`].
     pub role: u8,
     /// [`RouterRecord::deadline`] at that time.
     pub deadline: u64,
     /// [`RouterRecord::heard`] at that time.
-    pub heard: Heard,
+    pub heard: KernelAdvert,
 }
 
-/// What an [`Event`] is about.
+/// What an [`KernelEvent`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum EventKind {
-    /// An advert that may change something: [`Event::heard`].
+    /// An advert that may change something: [`KernelEvent::heard`].
     Advert = 1,
     /// Master_Down_Timer ran out. Void if the record's deadline is a later one by now.
     Expired = 2,
 }
 
 const _: () = {
-    assert!(size_of::<RouterConfig>() == 64 && align_of::<RouterConfig>() == 8);
-    assert!(size_of::<Command>() == 96 && align_of::<Command>() == 8);
-    assert!(size_of::<Heard>() == 48 && align_of::<Heard>() == 8);
+    assert!(size_of::<KernelConfig>() == 64 && align_of::<KernelConfig>() == 8);
+    assert!(size_of::<KernelCommand>() == 96 && align_of::<KernelCommand>() == 8);
+    assert!(size_of::<KernelAdvert>() == 48 && align_of::<KernelAdvert>() == 8);
     assert!(size_of::<RouterRecord>() == 392 && align_of::<RouterRecord>() == 8);
-    assert!(size_of::<Event>() == 72 && align_of::<Event>() == 8);
+    assert!(size_of::<KernelEvent>() == 72 && align_of::<KernelEvent>() == 8);
     // A frame that BPF_PROG_TEST_RUN takes is at least an Ethernet header.
-    assert!(size_of::<Command>() >= 14);
+    assert!(size_of::<KernelCommand>() >= 14);
     // Eight octets of header in the ring for each event; it is never quite full.
-    assert!((size_of::<Event>() + 8) * SLOTS < RING_LEN);
+    assert!((size_of::<KernelEvent>() + 8) * SLOTS < RING_LEN);
 };
 
-impl RouterConfig {
+impl KernelConfig {
     /// What an advert has to look like, for [`crate::classify`].
     #[inline(always)]
     pub fn expect(&self, family: Family) -> Option<Expect> {
@@ -347,7 +347,7 @@ impl RouterConfig {
         })
     }
 
-    /// Takes over what [`RouterConfig::expect`] gives back.
+    /// Takes over what [`KernelConfig::expect`] gives back.
     #[must_use]
     pub fn expecting(mut self, expect: &Expect) -> Self {
         self.version = expect.version.number();
@@ -389,8 +389,8 @@ impl RouterConfig {
 
     /// The role.
     #[inline(always)]
-    pub const fn role(&self) -> Role {
-        Role::from_number(self.role)
+    pub const fn role(&self) -> KernelRole {
+        KernelRole::from_number(self.role)
     }
 
     /// The protocol version that is spoken over this family.
@@ -401,7 +401,7 @@ impl RouterConfig {
     }
 }
 
-impl Heard {
+impl KernelAdvert {
     /// An advert that came at `at`.
     #[inline(always)]
     pub fn new(advert: &Advert, at: Instant) -> Self {
@@ -445,7 +445,7 @@ impl Heard {
     }
 }
 
-impl Refused {
+impl KernelReject {
     /// A discarded advert that came at `at`.
     #[inline(always)]
     pub fn new(rejection: &Rejection, source: IpAddr, at: Instant) -> Self {
@@ -469,7 +469,7 @@ impl Refused {
 
 impl RouterRecord {
     /// What was heard, in the order in which it came; what is the last of its kind in more than one way comes as often.
-    pub fn in_order(&self) -> [Heard; 3] {
+    pub fn in_order(&self) -> [KernelAdvert; 3] {
         let mut heard = [self.followed, self.resigned, self.heard];
         heard.sort_unstable_by_key(|heard| heard.at);
         heard
@@ -486,7 +486,7 @@ impl RouterRecord {
     }
 }
 
-impl Event {
+impl KernelEvent {
     /// What it is about; `None` for a number that this version does not know.
     pub const fn kind(&self) -> Option<EventKind> {
         match self.kind {
@@ -545,7 +545,7 @@ mod tests {
                 accept_interval_mismatch: true,
                 address_list: Some(AddressDigest::from_bits(7)),
             };
-            let config = RouterConfig::default().expecting(&expect);
+            let config = KernelConfig::default().expecting(&expect);
             assert_eq!(config.expect(Family::Ipv4), Some(expect));
         }
     }

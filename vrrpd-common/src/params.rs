@@ -182,8 +182,8 @@ impl Interval {
     /// The longest that can be stored, longer than any that can be sent.
     pub const MAX: Self = Self(u16::MAX);
 
-    const MOST_V2: Self = Self(255 * 100);
-    const MOST_V3: Self = Self(4095);
+    const MAX_V2: Self = Self(255 * 100);
+    const MAX_V3: Self = Self(4095);
     const CENTI: u64 = 10_000_000;
 
     /// From the field of version 2, in seconds.
@@ -199,7 +199,7 @@ impl Interval {
         match centis {
             0 => Err(IntervalError::Zero),
             1..=4095 => Ok(Self(centis)),
-            _ => Err(IntervalError::TooLong { most: Self::MOST_V3 }),
+            _ => Err(IntervalError::TooLong { most: Self::MAX_V3 }),
         }
     }
 
@@ -225,12 +225,12 @@ impl Interval {
                     return Err(IntervalError::NotWholeSeconds);
                 }
                 u8::try_from(nanos / (100 * Self::CENTI))
-                    .map_or(Err(IntervalError::TooLong { most: Self::MOST_V2 }), Self::from_seconds)
+                    .map_or(Err(IntervalError::TooLong { most: Self::MAX_V2 }), Self::from_seconds)
             }
             Version::V3 => {
                 let centis = nanos.saturating_add(Self::CENTI / 2) / Self::CENTI;
                 u16::try_from(centis.max(1))
-                    .map_or(Err(IntervalError::TooLong { most: Self::MOST_V3 }), Self::from_centis)
+                    .map_or(Err(IntervalError::TooLong { most: Self::MAX_V3 }), Self::from_centis)
             }
         }
     }
@@ -253,7 +253,7 @@ impl Interval {
 
     /// Whole seconds, the unit of version 2; `None` when there is a fraction or the field cannot hold it.
     pub const fn as_seconds(self) -> Option<u8> {
-        if !self.0.is_multiple_of(100) || self.0 > Self::MOST_V2.0 {
+        if !self.0.is_multiple_of(100) || self.0 > Self::MAX_V2.0 {
             return None;
         }
         #[expect(clippy::cast_possible_truncation, reason = "at most 255, see above")]
@@ -354,7 +354,7 @@ mod tests {
         let v2 = |span| Interval::from_duration(Version::V2, span);
         assert_eq!(v2(Duration::from_millis(500)), Err(IntervalError::NotWholeSeconds));
         assert_eq!(v2(Duration::ZERO), Err(IntervalError::Zero));
-        assert_eq!(v2(Duration::from_secs(256)), Err(IntervalError::TooLong { most: Interval::MOST_V2 }));
+        assert_eq!(v2(Duration::from_secs(256)), Err(IntervalError::TooLong { most: Interval::MAX_V2 }));
         assert_eq!(v2(Duration::from_secs(255)).map(Interval::as_seconds), Ok(Some(255)));
     }
 
@@ -367,7 +367,7 @@ mod tests {
         assert_eq!(v3(Duration::from_millis(15)), Ok(2));
         assert_eq!(v3(Duration::from_nanos(1)), Ok(1));
         assert_eq!(v3(Duration::from_millis(40_950)), Ok(4095));
-        assert_eq!(v3(Duration::from_secs(41)), Err(IntervalError::TooLong { most: Interval::MOST_V3 }));
+        assert_eq!(v3(Duration::from_secs(41)), Err(IntervalError::TooLong { most: Interval::MAX_V3 }));
     }
 
     #[test]

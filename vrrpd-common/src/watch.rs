@@ -20,18 +20,21 @@
 //!   record before its state machine handles anything that is not itself an advert or the timer.
 //! * *Expiry event older than the last advert.* Before it acts on an expiry, the daemon feeds its state machine with
 //!   the record's adverts. Their deadline is then in the future, and the state machine takes no notice of the timer.
-//! * *Role change while adverts arrive.* A [`Command`] is carried out under the lock that each advert takes. What the
-//!   daemon had not heard of when it gave the command ([`Command::known_until`]) is gone through again under the new
+//! * *KernelRole change while adverts arrive.* A [`KernelCommand`] is carried out under the lock that each advert takes. What the
+//!   daemon had not heard of when it gave the command ([`KernelCommand::known_until`]) is gone through again under the new
 //!   configuration, so that no advert is lost and the daemon's deadline does not overwrite a newer one.
 //! * *Half an old configuration.* What an advert has to look like is read without the lock, what it does under it.
-//!   [`RouterConfig::generation`] is read before it and compared under the lock; if it has changed meanwhile, the advert
+//!   [`KernelConfig::generation`] is read before it and compared under the lock; if it has changed meanwhile, the advert
 //!   is passed on instead of counted. A command writes it behind everything else. It need not change with the role.
 //! * *Ring full.* Adverts are in the record anyway. An expiry comes again shortly ([`RouterRecord::ring_is_full`]).
 //!   An expiry that was delivered comes again after [`EXPIRY_REPEAT`] unless the deadline or the role changes, so that
 //!   one which the daemon did not act upon is not the last.
 //! * *Readers without a lock.* They go by [`RouterRecord::sequence`].
 
-use crate::abi::{Command, Event, EventKind, Heard, Role, RouterConfig, RouterRecord, address, family_of};
+use crate::abi::{
+    EventKind, KernelAdvert, KernelCommand, KernelConfig, KernelEvent, KernelRole, RouterRecord, address,
+    family_of,
+};
 use crate::election::{BackupVerdict, MasterVerdict, backup_verdict, master_verdict};
 use crate::params::{Family, Interval, Priority};
 use crate::time::{Duration, Instant};
@@ -67,25 +70,25 @@ pub enum Due {
 impl RouterRecord {
     /// An advert that passed every check.
     #[inline(always)]
-    pub fn take(&mut self, config: &RouterConfig, family: Family, heard: Heard) -> Deferred {
+    pub fn take(&mut self, config: &KernelConfig, family: Family, heard: KernelAdvert) -> Deferred {
         self.adverts += 1;
         let news = !heard.says_the_same_as(&self.heard);
         self.heard = heard;
         let report = match config.role() {
-            Role::None | Role::Init => {
+            KernelRole::None | KernelRole::Init => {
                 if heard.priority == Priority::RESIGN.0 {
                     self.resigned = heard;
                 }
                 false
             }
-            Role::Backup => {
+            KernelRole::Backup => {
                 if self.judge_as_backup(config, family, heard) {
                     self.may_report_urgently(heard.at, config.report_spacing)
                 } else {
                     (news || self.unreported != 0) && self.may_report(heard.at, config.report_spacing)
                 }
             }
-            Role::Master => match verdict_of_master(config, family, &heard) {
+            KernelRole::Master => match verdict_of_master(config, family, &heard) {
                 MasterVerdict::YieldToPriority | MasterVerdict::YieldToAddress => {
                     self.followed = heard;
                     self.may_report_urgently(heard.at, config.report_spacing)
@@ -102,7 +105,7 @@ impl RouterRecord {
 
     /// The daemon's command.
     #[inline(always)]
-    pub fn obey(&mut self, command: &Command) -> Deferred {
+    pub fn obey(&mut self, command: &KernelCommand) -> Deferred {
         let (config, family) = (&command.config, family_of(command.slot));
         if self.role != config.role {
             self.role = config.role;
@@ -115,15 +118,15 @@ impl RouterRecord {
         self.generation = config.generation;
         self.master_interval = command.master_interval;
         match config.role() {
-            Role::None => {
+            KernelRole::None => {
                 self.deadline = 0;
                 // Whoever has this number next starts with nothing.
-                self.followed = Heard::default();
-                self.resigned = Heard::default();
-                self.heard = Heard::default();
+                self.followed = KernelAdvert::default();
+                self.resigned = KernelAdvert::default();
+                self.heard = KernelAdvert::default();
             }
-            Role::Init | Role::Master => self.deadline = 0,
-            Role::Backup => {
+            KernelRole::Init | KernelRole::Master => self.deadline = 0,
+            KernelRole::Backup => {
                 self.deadline = command.deadline;
                 // What came in meanwhile was judged as it had to be then; now it counts for a Backup. A master that was
                 // heard puts the deadline off, never forward: only one that leaves does that.
@@ -194,8 +197,8 @@ impl RouterRecord {
 
     /// What to report at `at`.
     #[inline(always)]
-    pub fn event(&self, kind: EventKind, slot: u16, at: Instant) -> Event {
-        Event {
+    pub fn event(&self, kind: EventKind, slot: u16, at: Instant) -> KernelEvent {
+        KernelEvent {
             at: at.as_nanos(),
             generation: self.generation,
             slot,
@@ -208,7 +211,7 @@ impl RouterRecord {
 
     /// RFC 9568 §6.4.2, receipt of an advertisement; returns whether it is a resignation that counts.
     #[inline(always)]
-    fn judge_as_backup(&mut self, config: &RouterConfig, family: Family, heard: Heard) -> bool {
+    fn judge_as_backup(&mut self, config: &KernelConfig, family: Family, heard: KernelAdvert) -> bool {
         let verdict = backup_verdict(
             Priority(heard.priority),
             Priority(config.priority),
@@ -283,7 +286,7 @@ impl RouterRecord {
 }
 
 #[inline(always)]
-fn verdict_of_master(config: &RouterConfig, family: Family, heard: &Heard) -> MasterVerdict {
+fn verdict_of_master(config: &KernelConfig, family: Family, heard: &KernelAdvert) -> MasterVerdict {
     master_verdict(
         Priority(heard.priority),
         address(family, heard.source),

@@ -1,7 +1,7 @@
 //! What the daemon asks.
 
 use aya_ebpf::programs::XdpContext;
-use vrrpd_common::abi::{ABI_VERSION, Command, RouterConfig};
+use vrrpd_common::abi::{ABI_VERSION, KernelCommand, KernelConfig};
 
 use crate::atomic;
 use crate::router::Router;
@@ -11,10 +11,10 @@ use crate::timer;
 #[inline(always)]
 pub fn carry_out(ctx: &XdpContext) -> Option<()> {
     let (start, end) = (ctx.data(), ctx.data_end());
-    if start + size_of::<Command>() > end {
+    if start + size_of::<KernelCommand>() > end {
         return None;
     }
-    let command = start as *mut Command;
+    let command = start as *mut KernelCommand;
     // SAFETY: it is all there, as was just compared, and any octets are a command.
     let asked = unsafe { command.read() };
     if asked.abi != ABI_VERSION {
@@ -24,7 +24,7 @@ pub fn carry_out(ctx: &XdpContext) -> Option<()> {
     let result = timer::prepare(&router).map(|()| {
         let deferred = router.locked(|config, record| {
             // Who reads it without the lock reads the generation first: here it comes last.
-            *config = RouterConfig { generation: config.generation, ..asked.config };
+            *config = KernelConfig { generation: config.generation, ..asked.config };
             atomic::fence();
             config.generation = asked.config.generation;
             record.obey(&asked)

@@ -55,7 +55,7 @@ pub fn vrrpd(ctx: XdpContext) -> u32 {
     }
 }
 
-/// For what the daemon asks, by `BPF_PROG_TEST_RUN` on a frame that is a [`vrrpd_common::abi::Command`]. Never attached
+/// For what the daemon asks, by `BPF_PROG_TEST_RUN` on a frame that is a [`vrrpd_common::abi::KernelCommand`]. Never attached
 /// to an interface.
 #[xdp]
 pub fn vrrpd_command(ctx: XdpContext) -> u32 {

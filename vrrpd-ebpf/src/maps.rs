@@ -4,8 +4,8 @@ use aya_ebpf::bindings::{BPF_F_MMAPABLE, bpf_spin_lock, bpf_timer};
 use aya_ebpf::btf_maps::{Array, LpmTrie, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use vrrpd_common::Reject;
-use vrrpd_common::abi::{Counters, Event, RING_LEN, RouterConfig, RouterRecord, SLOTS, Stations};
-use vrrpd_common::wire::vrrp::MOST_ADDRESSES;
+use vrrpd_common::abi::{KernelCounters, KernelEvent, RING_LEN, KernelConfig, RouterRecord, SLOTS, Stations};
+use vrrpd_common::wire::vrrp::MAX_ADDRESSES;
 
 /// What of a virtual router only the kernel touches: user space could neither map a timer nor a lock.
 #[repr(C)]
@@ -17,7 +17,7 @@ pub struct RouterSlot {
     /// Zero.
     pub reserved: u32,
     /// The daemon's last word.
-    pub config: RouterConfig,
+    pub config: KernelConfig,
 }
 
 /// Timers, locks and configurations, by slot.
@@ -30,11 +30,11 @@ pub static RECORDS: Array<RouterRecord, SLOTS, { BPF_F_MMAPABLE as usize }> = Ar
 
 /// Discarded adverts that are none of our virtual routers'.
 #[btf_map]
-pub static REJECTS: PerCpuArray<Counters, 1> = PerCpuArray::new();
+pub static REJECTS: PerCpuArray<KernelCounters, 1> = PerCpuArray::new();
 
 /// The virtual addresses of all virtual routers, each in full length: a trie takes memory for those that are there only.
 #[btf_map]
-pub static ADDRESSES: LpmTrie<[u8; 20], u32, { SLOTS * MOST_ADDRESSES }> = LpmTrie::new();
+pub static ADDRESSES: LpmTrie<[u8; 20], u32, { SLOTS * MAX_ADDRESSES }> = LpmTrie::new();
 
 /// To whom frames are that the interface takes in.
 #[btf_map]
@@ -42,7 +42,7 @@ pub static STATIONS: Array<Stations, 1> = Array::new();
 
 /// News for the daemon.
 #[btf_map]
-pub static EVENTS: RingBuf<Event, RING_LEN> = RingBuf::new();
+pub static EVENTS: RingBuf<KernelEvent, RING_LEN> = RingBuf::new();
 
 /// Counts a discarded advert that is none of our virtual routers'.
 #[inline(always)]

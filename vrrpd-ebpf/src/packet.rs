@@ -4,10 +4,10 @@ use core::arch::asm;
 
 use aya_ebpf::programs::XdpContext;
 use vrrpd_common::octets::Octets;
-use vrrpd_common::wire::vrrp::{MOST_ADDRESSES, MOST_TRAILING};
+use vrrpd_common::wire::vrrp::{MAX_ADDRESSES, MAX_TRAILING};
 
 /// No octet of an advert is as far from the frame's start: Ethernet with a tag, IPv6, 255 addresses, and what may follow.
-const FARTHEST: usize = 18 + 40 + 8 + MOST_ADDRESSES * 16 + MOST_TRAILING;
+const FARTHEST: usize = 18 + 40 + 8 + MAX_ADDRESSES * 16 + MAX_TRAILING;
 
 /// A frame while the program runs on it.
 pub struct Packet {

@@ -7,7 +7,7 @@ use aya_ebpf::bindings::bpf_spin_lock;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_spin_lock as lock, bpf_spin_unlock as unlock};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use vrrpd_common::abi::{
-    EventKind, Heard, Refused, RouterConfig, RouterRecord, flag, slot, station, virtual_address,
+    EventKind, KernelAdvert, KernelReject, KernelConfig, RouterRecord, flag, slot, station, virtual_address,
 };
 use vrrpd_common::classify::{Expect, RouterKey, Routers};
 use vrrpd_common::{Advert, Family, Instant, MacAddr, Reject, Rejection, Vrid};
@@ -28,7 +28,7 @@ impl Configured {
         Self { generation: Cell::new(0) }
     }
 
-    /// [`RouterConfig::generation`] as it was before the configuration was read by which an advert was checked.
+    /// [`KernelConfig::generation`] as it was before the configuration was read by which an advert was checked.
     #[inline(always)]
     pub fn generation(&self) -> u32 {
         self.generation.get()
@@ -116,7 +116,7 @@ impl Router {
     pub fn refuse(&self, rejection: &Rejection, source: IpAddr) {
         // SAFETY: the helper has no preconditions.
         let now = Instant::from_nanos(unsafe { bpf_ktime_get_ns() });
-        let refused = Refused::new(rejection, source, now);
+        let refused = KernelReject::new(rejection, source, now);
         self.locked(|_, record| record.refused = refused);
     }
 
@@ -125,7 +125,7 @@ impl Router {
     pub fn advert(&self, family: Family, advert: &Advert, generation: u32) -> Option<()> {
         // SAFETY: the helper has no preconditions.
         let now = Instant::from_nanos(unsafe { bpf_ktime_get_ns() });
-        let heard = Heard::new(advert, now);
+        let heard = KernelAdvert::new(advert, now);
         let deferred = self.locked(|config, record| {
             (config.generation == generation).then(|| record.take(config, family, heard))
         })?;
@@ -157,7 +157,7 @@ impl Router {
 
     /// Changes configuration and record, alone.
     #[inline(always)]
-    pub fn locked<T>(&self, change: impl FnOnce(&mut RouterConfig, &mut RouterRecord) -> T) -> T {
+    pub fn locked<T>(&self, change: impl FnOnce(&mut KernelConfig, &mut RouterRecord) -> T) -> T {
         // SAFETY: slot and record live as long as their maps; the lock makes this the only one that changes them.
         unsafe {
             let guard: *mut bpf_spin_lock = &raw mut (*self.slot).lock;

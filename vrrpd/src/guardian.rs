@@ -47,7 +47,7 @@ const LAST_MOMENT: Duration = Duration::from_millis(10);
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
 /// Octets of messages that may wait: those of thousands of routers that become Master at once.
 const BUFFER: usize = 8 << 20;
-/// [`Message::Dying`], as it is sent.
+/// [`GuardianMessage::Dying`], as it is sent.
 const DYING: &[u8] = b"\"Dying\"";
 
 /// The guardian, seen from the daemon.
@@ -69,7 +69,7 @@ pub enum Part {
 
 /// What the guardian is told.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Message {
+pub enum GuardianMessage {
     /// From now on there may be something to undo: what stands in the journal of this name in this directory.
     Charge {
         /// The run directory.
@@ -145,7 +145,7 @@ impl Guardian {
 
     /// Has it watch over what stands in the journal of this name, and waits until it does.
     pub fn charge(&self, directory: &Path, base: &str) -> io::Result<()> {
-        self.tell(&Message::Charge { directory: directory.to_owned(), base: base.to_owned() })?;
+        self.tell(&GuardianMessage::Charge { directory: directory.to_owned(), base: base.to_owned() })?;
         let mut answer = [0; 1024];
         let length = recv(self.socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
         match answer.get(..length) {
@@ -156,7 +156,7 @@ impl Guardian {
     }
 
     /// Tells it something; `WouldBlock` when it has not yet listened to what came before.
-    pub fn tell(&self, message: &Message) -> io::Result<()> {
+    pub fn tell(&self, message: &GuardianMessage) -> io::Result<()> {
         self.keeper.catch_up();
         message.send(&self.socket, None)
     }
@@ -175,7 +175,7 @@ impl Guardian {
     /// Lets it go: there is nothing left to undo. One that stands still, by SIGSTOP for one, is killed.
     pub fn dismiss(self) {
         crash::say_nothing();
-        let patience = self.tell(&Message::Farewell).map_or(Duration::ZERO, |()| FAREWELL);
+        let patience = self.tell(&GuardianMessage::Farewell).map_or(Duration::ZERO, |()| FAREWELL);
         // Its number is its own until it has been waited for.
         if !self.ends_within(patience) && kill(self.process, Signal::SIGKILL).is_ok() {
             self.ends_within(FAREWELL);
@@ -208,6 +208,6 @@ mod tests {
 
     #[test]
     fn what_a_dying_daemon_says_is_the_message_for_it() {
-        assert!(matches!(serde_json::from_slice(DYING), Ok(Message::Dying)));
+        assert!(matches!(serde_json::from_slice(DYING), Ok(GuardianMessage::Dying)));
     }
 }

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 use vrrpd_common::MacAddr;
 
-use crate::config::{RouterConfig, VirtualAddress, Vmac, value};
+use crate::config::{RouterConfig, VirtualAddress, VmacMode, value};
 use crate::rundir::Directory;
 
 /// How an entry about a MAC address begins.
@@ -88,7 +88,7 @@ impl Journal {
             if let Some(mac) = own_mac {
                 let _ = writeln!(text, "{} {MAC}{mac}", router.interface);
             }
-            if router.vmac == Vmac::Macvlan {
+            if router.vmac == VmacMode::Macvlan {
                 let _ = writeln!(text, "{} {LINK}{}", router.interface, router.name());
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! Each kind of work has a [`Lane`] of its own, so that none waits for another kind. A job has a thread of its own, which
 //! ends with it: an idle daemon has none. What takes longer than [`SLOW`] is told by name and gives up its turn, so that the
-//! jobs behind it go on; one that never ends costs one thread, and [`MOST_STUCK`] of them are the end of that lane.
+//! jobs behind it go on; one that never ends costs one thread, and [`MAX_STUCK`] of them are the end of that lane.
 
 use std::cell::Cell;
 use std::io;
@@ -18,7 +18,7 @@ use tracing::warn;
 /// How long a job may take before it is told of.
 pub const SLOW: Duration = Duration::from_secs(1);
 /// Jobs of one lane that may be slow at the same time.
-const MOST_STUCK: usize = 64;
+const MAX_STUCK: usize = 64;
 
 /// One kind of work.
 #[derive(Clone, Debug)]
@@ -79,8 +79,8 @@ impl Lane {
     ) -> io::Result<T> {
         let ended = |_| io::Error::other(format!("{what} has failed"));
         let turn = self.turns.acquire().await.map_err(io::Error::other)?;
-        if self.stuck.get() >= MOST_STUCK {
-            return Err(io::Error::other(format!("{MOST_STUCK} {} are slow already", self.name)));
+        if self.stuck.get() >= MAX_STUCK {
+            return Err(io::Error::other(format!("{MAX_STUCK} {} are slow already", self.name)));
         }
         let begun = Instant::now();
         let (done, mut result) = oneshot::channel();

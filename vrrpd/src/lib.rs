@@ -3,7 +3,7 @@
 //! The protocol itself is in [`vrrpd_common`]. Start reading at [`daemon`], the event loop.
 
 pub mod abandoned;
-pub mod association;
+pub mod ah;
 pub mod background;
 pub mod budget;
 pub mod cli;

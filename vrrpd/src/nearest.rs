@@ -1,7 +1,7 @@
 //! The right word for one that was mistyped.
 
 /// Words of a list that are told; behind them only how many more there are.
-const MOST_LISTED: usize = 30;
+const MAX_LISTED: usize = 30;
 
 /// The candidate that was most likely meant: the one with the fewest letters changed, added, left out or exchanged, if these
 /// are no more than a third. Case, `_` and `-` make no difference.
@@ -18,8 +18,8 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 /// `what: a, b, c`, cut off where there are very many; `what: none`.
 pub fn list<'a>(what: &str, words: impl IntoIterator<Item = &'a str>) -> String {
     let words: Vec<_> = words.into_iter().collect();
-    let told = words.get(..MOST_LISTED).unwrap_or(&words).join(", ");
-    match words.len().saturating_sub(MOST_LISTED) {
+    let told = words.get(..MAX_LISTED).unwrap_or(&words).join(", ");
+    match words.len().saturating_sub(MAX_LISTED) {
         _ if words.is_empty() => format!("{what}: none"),
         0 => format!("{what}: {told}"),
         more => format!("{what}: {told} and {more} more"),

@@ -39,7 +39,7 @@ use crate::datapath::readiness::Readiness;
 pub const SUFFIX: &str = "group";
 
 /// Connections, those included that have not said their name yet, are there twice or are one process too many.
-const MOST_CONNECTIONS: usize = 2 * MAX_PEERS;
+const MAX_CONNECTIONS: usize = 2 * MAX_PEERS;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 64;
 /// Packets taken from one connection before others have their turn.
@@ -48,7 +48,7 @@ const TURN: usize = 64;
 const DRAIN: usize = 1 << 10;
 /// A peer that says more in a second is let go; one that works well says a few things in each of its intervals, which are
 /// 10 ms or longer.
-const MOST_A_SECOND: u32 = 1000;
+const MAX_PER_SECOND: u32 = 1000;
 const SECOND: Duration = Duration::from_secs(1);
 /// Missing peers are looked for after a second, then after twice as long each time, up to this.
 const LONGEST_SEARCH: Duration = Duration::from_secs(60);
@@ -70,7 +70,7 @@ pub struct Peers {
     path: PathBuf,
     /// When connections are accepted again: it failed, for want of file descriptors most likely.
     accept_at: Option<Instant>,
-    connections: [Option<Connection>; MOST_CONNECTIONS],
+    connections: [Option<Connection>; MAX_CONNECTIONS],
     /// Names of those that have been here and are not any more.
     missing: BTreeSet<String>,
     /// When missing ones are looked for; `None`: nobody is missing.
@@ -101,7 +101,7 @@ struct Connection {
 
 /// What is heard of other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum Told {
     /// It said this.
     Message(PeerId, Message),
     /// It has gone.
@@ -125,7 +125,7 @@ impl Peers {
             listener,
             path: path.to_owned(),
             accept_at: None,
-            connections: [const { None }; MOST_CONNECTIONS],
+            connections: [const { None }; MAX_CONNECTIONS],
             missing: BTreeSet::new(),
             search_at: None,
             search_after: SECOND,
@@ -181,7 +181,7 @@ impl Peers {
     }
 
     /// Something can be read, or written again, at the socket of this number.
-    pub fn ready(&mut self, number: u64, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(Heard)) {
+    pub fn ready(&mut self, number: u64, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(Told)) {
         self.get_to_know(now, readiness, tell);
         if let Some(place) = number.checked_sub(LISTENER + 1).and_then(|place| usize::try_from(place).ok()) {
             self.catch_up(place, readiness);
@@ -190,10 +190,10 @@ impl Peers {
     }
 
     /// Hears all that has arrived.
-    pub fn hear_all(&mut self, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(Heard)) {
+    pub fn hear_all(&mut self, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(Told)) {
         self.search_again(now, readiness);
         self.get_to_know(now, readiness, tell);
-        for place in 0..MOST_CONNECTIONS {
+        for place in 0..MAX_CONNECTIONS {
             self.hear(place, DRAIN, now, tell);
         }
     }
@@ -263,9 +263,9 @@ impl Peers {
     }
 
     /// Hears new ones first: a peer may have connected anew before its old connection is found closed.
-    fn get_to_know(&mut self, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(Heard)) {
+    fn get_to_know(&mut self, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(Told)) {
         self.accept(now, readiness);
-        for place in 0..MOST_CONNECTIONS {
+        for place in 0..MAX_CONNECTIONS {
             if self.connections.get(place).and_then(Option::as_ref).is_some_and(|there| there.peer.is_none())
             {
                 self.hear(place, TURN, now, tell);
@@ -282,7 +282,7 @@ impl Peers {
         {
             warn!(%error, "no process of the group can be accepted");
         }
-        for _ in 0..MOST_CONNECTIONS {
+        for _ in 0..MAX_CONNECTIONS {
             let accepted = self.listener.accept().and_then(|(socket, _)| {
                 socket.set_nonblocking(true)?;
                 Ok(socket)
@@ -359,7 +359,7 @@ impl Peers {
     }
 
     /// Hears up to `most` packets of a connection.
-    fn hear(&mut self, place: usize, most: usize, now: Instant, tell: &mut dyn FnMut(Heard)) {
+    fn hear(&mut self, place: usize, most: usize, now: Instant, tell: &mut dyn FnMut(Told)) {
         if self.listen(place, most, now, tell) {
             return;
         }
@@ -367,7 +367,7 @@ impl Peers {
         if let Some((id, name)) = closed.and_then(|connection| connection.peer) {
             warn!(peer = name, "a process of the group has gone");
             self.missing.insert(name);
-            tell(Heard::Gone(id));
+            tell(Told::Gone(id));
             if counts(id) {
                 self.let_go_of_surplus(tell);
             }
@@ -375,18 +375,18 @@ impl Peers {
     }
 
     /// There is room: who was one too many comes again, and counts then.
-    fn let_go_of_surplus(&mut self, tell: &mut dyn FnMut(Heard)) {
+    fn let_go_of_surplus(&mut self, tell: &mut dyn FnMut(Told)) {
         for place in &mut self.connections {
             let surplus = place.take_if(|there| there.peer.as_ref().is_some_and(|(id, _)| !counts(*id)));
             if let Some((id, name)) = surplus.and_then(|connection| connection.peer) {
                 self.missing.insert(name);
-                tell(Heard::Gone(id));
+                tell(Told::Gone(id));
             }
         }
     }
 
     /// The same; `false` when the connection is to be closed.
-    fn listen(&mut self, place: usize, most: usize, now: Instant, tell: &mut dyn FnMut(Heard)) -> bool {
+    fn listen(&mut self, place: usize, most: usize, now: Instant, tell: &mut dyn FnMut(Told)) -> bool {
         // Room for more than the longest packet, so that a longer one is not taken for one.
         let mut buffer = [0; LONGEST_PACKET + 1];
         for _ in 0..most {
@@ -402,7 +402,7 @@ impl Peers {
                 return false;
             }
             match (&connection.peer, Message::from_octets(packet)) {
-                (Some((id, _)), Some(message)) => tell(Heard::Message(*id, message)),
+                (Some((id, _)), Some(message)) => tell(Told::Message(*id, message)),
                 (Some((_, name)), None) => {
                     warn!(
                         peer = name,
@@ -433,7 +433,7 @@ impl Peers {
     }
 
     /// The peer of this connection has said its name; `false` when the connection is to be closed.
-    fn introduce(&mut self, place: usize, name: String, now: Instant, tell: &mut dyn FnMut(Heard)) -> bool {
+    fn introduce(&mut self, place: usize, name: String, now: Instant, tell: &mut dyn FnMut(Told)) -> bool {
         let id = if let Some(before) = self.place_of(&name) {
             if self.listen(before, DRAIN, now, tell) && self.is_kept(before, place, &name) {
                 return false;
@@ -443,7 +443,7 @@ impl Peers {
             replaced.and_then(|connection| connection.peer).map(|(id, _)| id)
         } else {
             info!(peer = name, "a process of the group is here");
-            (0..MOST_CONNECTIONS).map(PeerId).find(|id| self.present().all(|(taken, _)| taken != *id))
+            (0..MAX_CONNECTIONS).map(PeerId).find(|id| self.present().all(|(taken, _)| taken != *id))
         };
         // There is a number for each connection.
         let Some(id) = id else { return false };
@@ -501,7 +501,7 @@ impl Connection {
             (self.counted_since, self.count) = (now, 0);
         }
         self.count += 1;
-        self.count > MOST_A_SECOND
+        self.count > MAX_PER_SECOND
     }
 }
 
@@ -586,7 +586,7 @@ mod tests {
         });
     }
 
-    fn heard(peers: &mut Peers, readiness: &Readiness) -> Vec<Heard> {
+    fn heard(peers: &mut Peers, readiness: &Readiness) -> Vec<Told> {
         let mut all = Vec::new();
         peers.hear_all(NOW, readiness, &mut |heard| all.push(heard));
         all
@@ -594,12 +594,12 @@ mod tests {
 
     /// What is heard until somebody has gone. That is heard once the last process has let go of the socket, and a script
     /// that another test is about to start may have a copy.
-    fn heard_until_gone(peers: &mut Peers, readiness: &Readiness) -> Vec<Heard> {
+    fn heard_until_gone(peers: &mut Peers, readiness: &Readiness) -> Vec<Told> {
         let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
         let mut all = Vec::new();
         loop {
             all.append(&mut heard(peers, readiness));
-            if all.iter().any(|heard| matches!(heard, Heard::Gone(_))) {
+            if all.iter().any(|heard| matches!(heard, Told::Gone(_))) {
                 return all;
             }
             assert!(std::time::Instant::now() < until, "nobody has gone: {all:?}");
@@ -620,7 +620,7 @@ mod tests {
                 for _ in 0..3 {
                     for peers in [&mut first, &mut second] {
                         let gone =
-                            heard(peers, &readiness).iter().any(|heard| matches!(heard, Heard::Gone(_)));
+                            heard(peers, &readiness).iter().any(|heard| matches!(heard, Told::Gone(_)));
                         assert!(!gone, "nobody has gone");
                     }
                 }
@@ -629,9 +629,9 @@ mod tests {
                     assert_eq!(peers.connections.iter().flatten().count(), 1);
                 }
                 first.tell(message(7), &readiness);
-                assert_eq!(heard(&mut second, &readiness), [Heard::Message(PeerId(0), message(7))]);
+                assert_eq!(heard(&mut second, &readiness), [Told::Message(PeerId(0), message(7))]);
                 drop(first);
-                assert_eq!(heard_until_gone(&mut second, &readiness), [Heard::Gone(PeerId(0))]);
+                assert_eq!(heard_until_gone(&mut second, &readiness), [Told::Gone(PeerId(0))]);
                 assert_eq!(second.missing().collect::<Vec<_>>(), ["eth0/51"]);
             });
         }
@@ -656,17 +656,17 @@ mod tests {
                 .collect();
             let mut surplus = others.pop().expect("several");
             // It hears how the first one stands, and that that one stays.
-            assert_eq!(heard(&mut surplus, &readiness), [Heard::Message(PeerId(0), message(0))]);
+            assert_eq!(heard(&mut surplus, &readiness), [Told::Message(PeerId(0), message(0))]);
             let numbers: Vec<_> = first.present().map(|(id, _)| id).collect();
             assert!(numbers.contains(&PeerId(MAX_PEERS)), "{numbers:?}");
 
             drop(second);
             let left = heard_until_gone(&mut first, &readiness);
-            assert_eq!(left, [Heard::Gone(PeerId(0)), Heard::Gone(PeerId(MAX_PEERS))]);
+            assert_eq!(left, [Told::Gone(PeerId(0)), Told::Gone(PeerId(MAX_PEERS))]);
             heard_until_gone(&mut surplus, &readiness);
             surplus.search(NOW, &readiness).expect("it can look");
             let here = heard(&mut first, &readiness);
-            assert!(here.contains(&Heard::Message(PeerId(0), message(0))), "{here:?}");
+            assert!(here.contains(&Told::Message(PeerId(0), message(0))), "{here:?}");
             assert_eq!(first.present().count(), MAX_PEERS);
         });
     }
@@ -719,13 +719,13 @@ mod tests {
             for term in 1..=900 {
                 first.tell(message(term), &readiness);
             }
-            let last = |heard: Vec<Heard>| heard.last().copied();
+            let last = |heard: Vec<Told>| heard.last().copied();
             let before = last(heard(&mut second, &readiness));
-            assert_ne!(before, Some(Heard::Message(PeerId(0), message(900))), "not all had room");
+            assert_ne!(before, Some(Told::Message(PeerId(0), message(900))), "not all had room");
             let place = first.place_of("eth1/52").expect("it is there");
             first.ready(number(place), NOW, &readiness, &mut |_| {});
             let newest = last(heard(&mut second, &readiness));
-            assert_eq!(newest, Some(Heard::Message(PeerId(0), message(900))));
+            assert_eq!(newest, Some(Told::Message(PeerId(0), message(900))));
         });
     }
 }

@@ -28,7 +28,7 @@ use crate::rundir::Claim;
 
 /// Runs that may wait behind a script that takes its time. When there are more, only the newest is of use to anybody:
 /// what the others would set up or take down has been overtaken.
-const MOST_WAITING: usize = 16;
+const MAX_WAITING: usize = 16;
 /// Runs that come as fast as the router changes its state; then there is one in so long, of the newest state.
 const AT_ONCE: u64 = 10;
 const EVERY: Duration = Duration::from_secs(1);
@@ -109,7 +109,7 @@ impl Runner {
     /// Runs it after those that came before.
     pub fn run(&self, run: Run) {
         let mut waiting = self.queue.waiting.borrow_mut();
-        if waiting.runs.len() == MOST_WAITING {
+        if waiting.runs.len() == MAX_WAITING {
             leave_out(&self.name, &mut waiting.runs, CHANGED_SINCE);
         }
         waiting.runs.push_back(run);
@@ -265,7 +265,7 @@ mod tests {
             .run_until(async {
                 let runner =
                     Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()), context());
-                for priority in 0..MOST_WAITING + 2 {
+                for priority in 0..MAX_WAITING + 2 {
                     let mut next = run(&path, "MASTER");
                     next.arguments[3] = priority.to_string();
                     runner.run(next);

@@ -24,7 +24,7 @@ const ANNOUNCEMENT_DOUBLINGS: u32 = 6;
 /// How long a resignation may wait for a queue that is full: later nobody needs it.
 const RESIGNATION: Duration = Duration::from_secs(1);
 /// Announcements that may wait: those of a thousand routers with a few addresses each.
-const MOST_WAITING: usize = 1 << 16;
+const MAX_WAITING: usize = 1 << 16;
 
 /// A complete Ethernet frame.
 pub type Frame = Rc<[u8]>;
@@ -33,7 +33,7 @@ pub type Frame = Rc<[u8]>;
 #[derive(Debug)]
 pub struct Transmitter<S = PacketSocket> {
     socket: S,
-    adverts: Vec<Advert>,
+    adverts: Vec<QueuedAdvert>,
     announcements: VecDeque<(RouterId, Frame)>,
     /// Routers whose last advert has not gone out, and since when none has.
     unsent: BTreeMap<RouterId, Instant>,
@@ -88,7 +88,7 @@ impl BackOff {
 }
 
 #[derive(Debug)]
-struct Advert {
+struct QueuedAdvert {
     router: RouterId,
     frame: Frame,
     resigns: bool,
@@ -151,7 +151,7 @@ impl<S: Sender> Transmitter<S> {
 
     /// Sent with the next [`Transmitter::flush`]. One that still waits is out of date.
     pub fn advert(&mut self, router: RouterId, frame: Frame, resigns: bool) {
-        let advert = Advert { router, frame, resigns };
+        let advert = QueuedAdvert { router, frame, resigns };
         match self.adverts.iter_mut().find(|waiting| waiting.router == router) {
             Some(waiting) => {
                 if waiting.resigns && !resigns {
@@ -175,7 +175,7 @@ impl<S: Sender> Transmitter<S> {
 
     /// Sent some time after the adverts.
     pub fn announcement(&mut self, router: RouterId, frame: Frame) {
-        if self.announcements.len() < MOST_WAITING {
+        if self.announcements.len() < MAX_WAITING {
             self.announcements.push_back((router, frame));
         }
     }
@@ -210,7 +210,7 @@ impl<S: Sender> Transmitter<S> {
                 Err(error) if is_the_frame_s(&error) => {
                     let advert = self.adverts.remove(0);
                     self.note_failed(now, &advert);
-                    let Advert { router, frame, .. } = advert;
+                    let QueuedAdvert { router, frame, .. } = advert;
                     return Err(Unsent::One { router, octets: frame.len(), error });
                 }
                 Err(error) => return Err(self.drop_all(now, error)),
@@ -261,7 +261,7 @@ impl<S: Sender> Transmitter<S> {
     }
 
     /// This advert is not tried again.
-    fn note_failed(&mut self, now: Instant, advert: &Advert) {
+    fn note_failed(&mut self, now: Instant, advert: &QueuedAdvert) {
         if advert.resigns {
             self.unsent.remove(&advert.router);
         } else {

@@ -24,7 +24,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
 use thiserror::Error;
 
 /// Symbolic links on one path, as in the kernel (path_resolution(7)).
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 /// Others than the owner may write.
 const WRITABLE: u32 = 0o022;
 /// Only the owner of an entry, of the directory, and root may rename or remove the entry.
@@ -49,7 +49,7 @@ enum Reason {
     Owner { uid: u32, at: PathBuf },
     #[error("can be written by others than its owner (mode {mode:04o}): chmod go-w {}", at.display())]
     Writable { mode: u32, at: PathBuf },
-    #[error("more than {MOST_LINKS} symbolic links on the way")]
+    #[error("more than {MAX_LINKS} symbolic links on the way")]
     TooManyLinks,
     #[error("is not a regular file")]
     NotAFile,
@@ -124,7 +124,7 @@ pub fn resolve(path: &Path) -> Result<Trusted, Distrust> {
         let about = walk.check(found.as_fd())?;
         if is(&about, SFlag::S_IFLNK) {
             links += 1;
-            if links > MOST_LINKS {
+            if links > MAX_LINKS {
                 return Err(walk.distrusts(Reason::TooManyLinks));
             }
             let target = readlinkat(&found, "").map_err(|error| walk.failed(error.into()))?;

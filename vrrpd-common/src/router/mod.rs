@@ -22,7 +22,7 @@ use core::net::IpAddr;
 
 pub use event::{Action, Cause, Event, Fault, Notice, Origin, Transition};
 pub use reason::Reason;
-pub use state::{Backup, Heard, Master, Rival, State, StateName, Waiting};
+pub use state::{Backup, HeardAdvert, Master, Rival, State, StateName, Waiting};
 
 use crate::advert::{AddressDigest, Advert};
 use crate::election::{BackupVerdict, MasterVerdict, backup_verdict, master_verdict};
@@ -267,7 +267,7 @@ impl VirtualRouter {
                 self.resume();
                 if backup.held && now >= backup.master_down_at {
                     self.may_be_master(now, origin.reason(), emit);
-                } else if let (Some(Heard { advert, .. }), Ok(own)) = (backup.master, self.interface)
+                } else if let (Some(HeardAdvert { advert, .. }), Ok(own)) = (backup.master, self.interface)
                     && master_verdict(advert.priority, advert.source, self.priority, own)
                         == MasterVerdict::Assert
                 {
@@ -436,7 +436,7 @@ impl VirtualRouter {
         emit: &mut dyn FnMut(Action),
     ) {
         self.notice_differences(backup.master.map(|heard| heard.advert), &advert, emit);
-        let heard = Heard { advert, at: now };
+        let heard = HeardAdvert { advert, at: now };
         let next = match backup_verdict(advert.priority, self.priority, self.preempts()) {
             BackupVerdict::Follow => self.following(heard),
             BackupVerdict::Resigned if self.is_willing() => Backup { master: None, ..backup },
@@ -502,7 +502,7 @@ impl VirtualRouter {
         };
         self.notice_differences(None, &advert, emit);
         emit(Action::GiveUpAddresses);
-        self.become_backup(now, reason, Some(Heard { advert, at: now }), emit);
+        self.become_backup(now, reason, Some(HeardAdvert { advert, at: now }), emit);
     }
 
     /// Advertises at once, since another router may hold the addresses or others wait to take over; at most once an
@@ -581,7 +581,7 @@ impl VirtualRouter {
         &mut self,
         now: Instant,
         reason: Reason,
-        master: Option<Heard>,
+        master: Option<HeardAdvert>,
         emit: &mut dyn FnMut(Action),
     ) {
         let next = match master {
@@ -618,7 +618,7 @@ impl VirtualRouter {
     }
 
     /// A Backup whose master was heard just now.
-    fn following(&self, heard: Heard) -> Backup {
+    fn following(&self, heard: HeardAdvert) -> Backup {
         self.waiting_for_silence(heard.at, self.learned_from(&heard.advert), Some(heard))
     }
 
@@ -628,7 +628,7 @@ impl VirtualRouter {
         learned_interval(version, interval, advert.interval, max_learned_interval)
     }
 
-    fn waiting_for_silence(&self, from: Instant, interval: Interval, master: Option<Heard>) -> Backup {
+    fn waiting_for_silence(&self, from: Instant, interval: Interval, master: Option<HeardAdvert>) -> Backup {
         Backup {
             armed_at: from,
             master_down_at: from + self.wait(Waiting::ForSilence, interval),

@@ -32,7 +32,7 @@ pub struct Backup {
     /// Master_Adver_Interval (RFC 9568 §6.1).
     pub master_adver_interval: Interval,
     /// The master heard last; `None` when none was heard or it resigned.
-    pub master: Option<Heard>,
+    pub master: Option<HeardAdvert>,
     /// Who will have caused what comes of the wait: the master that falls silent, resigned or is preempted.
     pub cause: Option<Cause>,
     /// Master_Down_Timer has run out, and [damping](super::damping) puts the take-over off.
@@ -56,7 +56,7 @@ pub enum Waiting {
 
 /// An advert and when it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Heard {
+pub struct HeardAdvert {
     /// The advert.
     pub advert: Advert,
     /// When it came.

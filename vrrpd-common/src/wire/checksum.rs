@@ -6,7 +6,7 @@
 use crate::octets::Octets;
 
 /// No [`Sum::of`] covers more octets than this: a VRRP message with 255 IPv6 addresses and eight octets to spare.
-pub const MOST_OCTETS: usize = 4096;
+pub const MAX_OCTETS: usize = 4096;
 
 /// What correct data and their checksum, or correct data with an unused checksum field of zero, add up to.
 const ALL_ONES: u16 = 0xffff;
@@ -21,15 +21,15 @@ impl Sum {
     pub const ZERO: Self = Self(0);
 
     /// The sum of the `len` octets of `octets` from `at` on; an odd last octet counts as the high half of a word (RFC
-    /// 1071 §1). `None` when they are not all there, or are more than [`MOST_OCTETS`].
+    /// 1071 §1). `None` when they are not all there, or are more than [`MAX_OCTETS`].
     #[inline(always)]
     pub fn of<O: Octets + ?Sized>(octets: &O, at: usize, len: usize) -> Option<Self> {
-        if len > MOST_OCTETS {
+        if len > MAX_OCTETS {
             return None;
         }
         let mut sum = Self::ZERO;
         let mut done = 0;
-        for _ in 0..MOST_OCTETS / 4 {
+        for _ in 0..MAX_OCTETS / 4 {
             if done + 4 > len {
                 break;
             }
@@ -144,8 +144,8 @@ mod tests {
         assert_eq!(Sum::of(octets, 0, 7), Some(Sum::ZERO));
         assert_eq!(Sum::of(octets, 0, 8), None);
         assert_eq!(Sum::of(octets, 6, 2), None);
-        assert_eq!(Sum::of(&[0_u8; MOST_OCTETS + 1][..], 0, MOST_OCTETS), Some(Sum::ZERO));
-        assert_eq!(Sum::of(&[0_u8; MOST_OCTETS + 1][..], 0, MOST_OCTETS + 1), None);
+        assert_eq!(Sum::of(&[0_u8; MAX_OCTETS + 1][..], 0, MAX_OCTETS), Some(Sum::ZERO));
+        assert_eq!(Sum::of(&[0_u8; MAX_OCTETS + 1][..], 0, MAX_OCTETS + 1), None);
     }
 
     #[test]

@@ -32,9 +32,9 @@ pub const HEADER_LEN: usize = 8;
 /// Type 1, the only one (RFC 9568 §5.2.2).
 pub const TYPE_ADVERTISEMENT: u8 = 1;
 /// The most addresses that the count can say (RFC 9568 §5.2.5).
-pub const MOST_ADDRESSES: usize = 255;
+pub const MAX_ADDRESSES: usize = 255;
 /// The most octets behind a message that its checksum may cover. With more, it has to cover the message alone.
-pub const MOST_TRAILING: usize = 256;
+pub const MAX_TRAILING: usize = 256;
 
 /// Where the fields are (RFC 9568 §5.1, RFC 3768 §5.1).
 pub mod field {
@@ -276,7 +276,7 @@ impl Message {
         // Before the addresses, since nothing depends on the number of its turns afterwards.
         message.covered = own_len;
         let trailing = len.saturating_sub(own_len);
-        if trailing <= MOST_TRAILING
+        if trailing <= MAX_TRAILING
             && let Some(sum) = Sum::of(frame, at + own_len, trailing)
         {
             message.trailing = sum;
@@ -297,7 +297,7 @@ impl Message {
         count: usize,
     ) -> bool {
         // The bound is a constant for the verifier; the count ends the loop.
-        for done in 0..MOST_ADDRESSES {
+        for done in 0..MAX_ADDRESSES {
             if done >= count {
                 break;
             }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use vrrpd_common::params::Auth;
 
-use crate::association::Key;
+use crate::ah::AuthKey;
 use crate::sys::secret::Secret;
 
 /// The password of an advert of version 2, zero-padded. It stands in each advert as it is.
@@ -26,7 +26,7 @@ pub enum Authentication {
     /// By a password in the message, zero-padded.
     Simple(Password),
     /// By an Authentication Header, with this key.
-    Ah(Key),
+    Ah(AuthKey),
 }
 
 impl Authentication {
@@ -44,7 +44,7 @@ impl Authentication {
     }
 
     /// The key of the Authentication Header.
-    pub const fn key(&self) -> Option<&Key> {
+    pub const fn key(&self) -> Option<&AuthKey> {
         match self {
             Self::None | Self::Simple(_) => None,
             Self::Ah(key) => Some(key),

@@ -44,7 +44,7 @@ pub(super) struct Document {
 }
 
 /// After so many places that are no TOML no more are looked for.
-const MOST_ERRORS: usize = 50;
+const MAX_ERRORS: usize = 50;
 
 /// Table headers that a file can have.
 const TABLES: [&str; 3] = ["defaults", "router", "group"];
@@ -86,7 +86,7 @@ fn only_toml<'a>(text: &'a str, complaints: &mut Vec<Complaint>) -> Option<Cow<'
     let mut toml = Cow::Borrowed(text);
     // Where the last one ended. What follows at once is the rest of it.
     let mut last = None;
-    for _ in 0..MOST_ERRORS {
+    for _ in 0..MAX_ERRORS {
         let (_, errors) = DeTable::parse_recoverable(&toml);
         let Some(error) = errors.into_iter().min_by_key(|error| error.span().map_or(0, |span| span.start))
         else {

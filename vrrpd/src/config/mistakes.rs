@@ -12,7 +12,7 @@ use crate::nearest::nearest;
 use crate::printable::printable;
 
 /// Mistakes that are told; behind them only how many more there are.
-const MOST_TOLD: usize = 50;
+const MAX_TOLD: usize = 50;
 
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,14 +56,14 @@ impl Mistakes {
 
     /// A line for each mistake: `FILE:LINE:COLUMN: MESSAGE`.
     pub fn lines(&self) -> Vec<String> {
-        let told = self.complaints.iter().take(MOST_TOLD).map(|complaint| self.line(complaint));
+        let told = self.complaints.iter().take(MAX_TOLD).map(|complaint| self.line(complaint));
         told.chain(self.rest()).collect()
     }
 
     /// For people: each mistake with its line of the file.
     pub fn shown(&self, colour: bool) -> Vec<String> {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-        let told = self.complaints.iter().take(MOST_TOLD).map(|complaint| {
+        let told = self.complaints.iter().take(MAX_TOLD).map(|complaint| {
             let shown = self.snippet(complaint, &renderer);
             format!("{}\n{shown}", self.line(complaint))
         });
@@ -71,7 +71,7 @@ impl Mistakes {
     }
 
     fn rest(&self) -> Option<String> {
-        let more = self.complaints.len().checked_sub(MOST_TOLD).filter(|more| *more > 0)?;
+        let more = self.complaints.len().checked_sub(MAX_TOLD).filter(|more| *more > 0)?;
         Some(format!("{}: {more} more mistakes", printable(&self.path.to_string_lossy())))
     }
 
@@ -238,7 +238,7 @@ mod tests {
     fn mistakes_that_are_the_same_are_told_once_and_very_many_are_counted() {
         let one = |at: usize| Complaint::new(at..at, format!("{}", at / 2));
         let many = Mistakes::new(Path::new("x"), "", (0..80).chain(0..80).map(one).collect());
-        assert_eq!(many.lines().len(), MOST_TOLD + 1);
+        assert_eq!(many.lines().len(), MAX_TOLD + 1);
         assert_eq!(many.lines().last().map(String::as_str), Some("x: 30 more mistakes"));
     }
 }

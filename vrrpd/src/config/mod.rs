@@ -65,7 +65,7 @@ pub struct RouterConfig {
     /// `-a`
     pub auth: Authentication,
     /// `--vmac`; `-n` is none
-    pub vmac: Vmac,
+    pub vmac: VmacMode,
     /// `--vmac-fallback`
     pub vmac_fallback: VmacFallback,
     /// `-z`: the priority after SIGTTIN; `None`: 10 less.
@@ -98,7 +98,7 @@ pub struct RouterConfig {
 
 /// How the virtual router MAC address (RFC 9568 §7.3) is put on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Vmac {
+pub enum VmacMode {
     /// The interface takes it while Master, so that whatever address is put on the interface shares it.
     #[default]
     Interface,
@@ -219,7 +219,7 @@ impl RouterConfig {
     }
 }
 
-impl Vmac {
+impl VmacMode {
     /// The name in options and in the state.
     pub const fn name(self) -> &'static str {
         match self {

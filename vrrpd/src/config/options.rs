@@ -10,7 +10,9 @@ use vrrpd_common::router::AnnounceTimes;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Family, Interval, Priority, Version, Vrid};
 
-use super::{Announce, Authentication, Magic, RouterConfig, VirtualAddress, Vmac, VmacFallback, Xdp, value};
+use super::{
+    Announce, Authentication, Magic, RouterConfig, VirtualAddress, VmacFallback, VmacMode, Xdp, value,
+};
 use crate::router_name::RouterName;
 
 /// Most addresses that an advert can hold (RFC 9568 §5.2.5).
@@ -70,7 +72,7 @@ pub struct RouterOptions {
     pub max_learned_interval: Option<Duration>,
     pub protocol: Option<Version>,
     pub auth: Option<Authentication>,
-    pub vmac: Option<Vmac>,
+    pub vmac: Option<VmacMode>,
     pub vmac_fallback: Option<VmacFallback>,
     pub lower_priority: Option<Priority>,
     pub raise_priority: Option<Priority>,
@@ -511,7 +513,7 @@ mod tests {
         assert_eq!(config.interval.as_seconds(), Some(1));
         assert!(config.preempt);
         assert_eq!(config.auth, Authentication::None);
-        assert_eq!((config.vmac, config.magic), (Vmac::Interface, None));
+        assert_eq!((config.vmac, config.magic), (VmacMode::Interface, None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{Key, RouterConfig, Vmac, Xdp};
+use super::{Key, RouterConfig, VmacMode, Xdp};
 
 /// Routers that go together.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ impl Together {
         if !self.names.insert(name.clone()) {
             return conflict(None, format!("{name} is there twice; a VRID is unique on an interface"));
         }
-        if config.vmac == Vmac::Interface && !self.with_vmac.insert(interface.clone()) {
+        if config.vmac == VmacMode::Interface && !self.with_vmac.insert(interface.clone()) {
             let message = format!(
                 "{interface} takes the virtual MAC address of one virtual router only; use macvlan or none for the others"
             );

@@ -9,8 +9,8 @@ use vrrpd_common::params::Auth;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Priority, Version, Vrid};
 
-use super::{Authentication, Password, VirtualAddress, Vmac, VmacFallback, Xdp};
-use crate::association::Key;
+use super::{Authentication, Password, VirtualAddress, VmacFallback, VmacMode, Xdp};
+use crate::ah::AuthKey;
 use crate::nearest::nearest;
 
 /// The result of reading a value; the error is a sentence without the option's name.
@@ -20,8 +20,8 @@ pub type Parsed<T> = Result<T, String>;
 const INTERFACE_NAME_MAX: usize = 15;
 
 /// Processes that a group can have.
-const MOST_PROCESSES: u8 = 9;
-const _: () = assert!(MOST_PROCESSES as usize == group::MAX_PEERS + 1);
+const MAX_PROCESSES: u8 = 9;
+const _: () = assert!(MAX_PROCESSES as usize == group::MAX_PEERS + 1);
 
 /// An interface name as Linux has them.
 pub fn interface(text: &str) -> Parsed<String> {
@@ -56,9 +56,9 @@ pub fn priority(text: &str) -> Parsed<Priority> {
 /// Processes in a group: 1 to 9.
 pub fn group_size(text: &str) -> Parsed<u8> {
     match text.parse() {
-        Ok(size) if (1..=MOST_PROCESSES).contains(&size) => Ok(size),
+        Ok(size) if (1..=MAX_PROCESSES).contains(&size) => Ok(size),
         Ok(_) | Err(_) => {
-            Err(format!("{text:?} is no number of processes; a group has 1 to {MOST_PROCESSES}"))
+            Err(format!("{text:?} is no number of processes; a group has 1 to {MAX_PROCESSES}"))
         }
     }
 }
@@ -141,7 +141,7 @@ fn password(text: &str) -> Parsed<Password> {
     })
 }
 
-fn key(text: &str) -> Parsed<Key> {
+fn key(text: &str) -> Parsed<AuthKey> {
     let digits = text.strip_prefix("0x").ok_or("a key is 0x and hexadecimal digits, two for each octet")?;
     let values: Option<Vec<u8>> =
         digits.chars().map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect();
@@ -151,8 +151,9 @@ fn key(text: &str) -> Parsed<Key> {
         return Err(format!("a key has two digits for each octet, this one has {} digits", values.len()));
     }
     let octets: Vec<u8> = octets.iter().map(|[high, low]| high << 4 | low).collect();
-    Key::new(&octets)
-        .ok_or_else(|| format!("a key is 1 to {} octets long, this one is {}", Key::LONGEST, octets.len()))
+    AuthKey::new(&octets).ok_or_else(|| {
+        format!("a key is 1 to {} octets long, this one is {}", AuthKey::LONGEST, octets.len())
+    })
 }
 
 /// `pseudo-header`, `message`.
@@ -169,8 +170,8 @@ pub fn xdp(text: &str) -> Parsed<Xdp> {
 }
 
 /// `interface`, `macvlan`, `none`.
-pub fn vmac(text: &str) -> Parsed<Vmac> {
-    let modes = [Vmac::Interface, Vmac::Macvlan, Vmac::None].map(|mode| (mode.name(), mode));
+pub fn vmac(text: &str) -> Parsed<VmacMode> {
+    let modes = [VmacMode::Interface, VmacMode::Macvlan, VmacMode::None].map(|mode| (mode.name(), mode));
     choice(text, "way to have a virtual MAC address", &modes)
 }
 
@@ -273,7 +274,7 @@ mod tests {
 
     #[test]
     fn key_is_read_from_hexadecimal_digits() {
-        let secret = Key::new(b"secret").map(Authentication::Ah).ok_or(String::new());
+        let secret = AuthKey::new(b"secret").map(Authentication::Ah).ok_or(String::new());
         assert_eq!(auth("ah/0x736563726574"), secret);
         assert_eq!(auth("ah/0x73656372657400"), secret, "as keepalived fills its passwords up");
         assert_ne!(auth("ah/0x00736563726574"), secret);

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 
 /// Clients that are served at the same time, besides those that follow the transitions.
-const MOST_CLIENTS: usize = 64;
+const MAX_CLIENTS: usize = 64;
 
 /// All of them.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +39,7 @@ pub(super) struct Place {
 impl Clients {
     /// A place for one more, as soon as there is one. The client that has been waited for longest is let go for it.
     pub(super) async fn place(&self) -> Place {
-        while self.0.served.borrow().len() >= MOST_CLIENTS && !self.let_one_go() {
+        while self.0.served.borrow().len() >= MAX_CLIENTS && !self.let_one_go() {
             self.0.left.notified().await;
         }
         let number = self.0.next.get();
@@ -112,13 +112,13 @@ mod tests {
             .run_until(async {
                 let clients = Clients::default();
                 let mut tasks = Vec::new();
-                for number in 0..MOST_CLIENTS {
+                for number in 0..MAX_CLIENTS {
                     tasks.push(serve(&clients, number > 1).await.1);
                 }
                 serve(&clients, false).await;
                 let gone = (&mut tasks[2]).await.expect_err("it was let go");
                 assert!(gone.is_cancelled());
-                assert_eq!(clients.0.served.borrow().len(), MOST_CLIENTS);
+                assert_eq!(clients.0.served.borrow().len(), MAX_CLIENTS);
                 assert!(!tasks[0].is_finished() && !tasks[1].is_finished() && !tasks[3].is_finished());
             })
             .await;
@@ -131,7 +131,7 @@ mod tests {
             .run_until(async {
                 let clients = Clients::default();
                 let mut places = Vec::new();
-                for _ in 0..MOST_CLIENTS {
+                for _ in 0..MAX_CLIENTS {
                     let place = clients.place().await;
                     place.is_awaited(false);
                     places.push(place);

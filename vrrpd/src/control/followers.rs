@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::report::EventReport;
 
 /// Events that may wait for one who does not read: those of thousands of routers that change twice at once.
-const MOST_WAITING: usize = 16 << 10;
+const MAX_WAITING: usize = 16 << 10;
 
 /// All of them.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,7 @@ pub struct Followers(Rc<RefCell<Vec<mpsc::Sender<Rc<EventReport>>>>>);
 impl Followers {
     /// One more: it gets what comes from now on. Its channel ends when more has come than it has read in time.
     pub fn follow(&self) -> mpsc::Receiver<Rc<EventReport>> {
-        let (sender, receiver) = mpsc::channel(MOST_WAITING);
+        let (sender, receiver) = mpsc::channel(MAX_WAITING);
         self.0.borrow_mut().push(sender);
         receiver
     }

@@ -24,7 +24,7 @@ const REQUEST: Duration = Duration::from_secs(1);
 /// A client that does not read its answer for this long is let go.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Clients that follow the transitions at the same time, besides those.
-const MOST_FOLLOWERS: usize = 64;
+const MAX_FOLLOWERS: usize = 64;
 
 /// Routers in an answer from which on it leaves megabytes behind.
 const MANY: usize = 255;
@@ -57,7 +57,7 @@ pub fn start(path: &Path, daemon: Daemon) -> io::Result<()> {
 
 async fn serve(listener: UnixListener, daemon: Daemon) {
     let clients = Clients::default();
-    let followers = Rc::new(Semaphore::new(MOST_FOLLOWERS));
+    let followers = Rc::new(Semaphore::new(MAX_FOLLOWERS));
     loop {
         match listener.accept().await {
             Ok((client, _)) if limits::is_reserved(&client) => {
@@ -105,7 +105,7 @@ async fn converse(
     match serde_json::from_str(&line) {
         Ok(Request::Events(selector)) => {
             let Ok(_follower) = followers.try_acquire() else {
-                let message = format!("{MOST_FOLLOWERS} clients follow the transitions already");
+                let message = format!("{MAX_FOLLOWERS} clients follow the transitions already");
                 return say(&mut client, &Reply::Error { message }).await;
             };
             // It stays for as long as it likes, so it must not take the place of one that asks.

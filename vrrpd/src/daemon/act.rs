@@ -13,7 +13,7 @@ use super::Daemon;
 use super::instance::{Instance, Pending, Task};
 use super::link::Link;
 use super::pace::Announced;
-use crate::config::{Vmac, VmacFallback};
+use crate::config::{VmacFallback, VmacMode};
 use crate::datapath::RouterId;
 use crate::interface::service::{Order, Request, Ticket};
 use crate::interface::{self, Hold, Outcome};
@@ -71,8 +71,8 @@ impl Daemon {
             addresses: router.addresses_to_take(link),
             beside: router.beside(link),
             routed: match router.vmac.mode() {
-                Vmac::Macvlan => interface.subnets(),
-                Vmac::Interface | Vmac::None => Vec::new(),
+                VmacMode::Macvlan => interface.subnets(),
+                VmacMode::Interface | VmacMode::None => Vec::new(),
             },
         };
         if hold.vmac.is_some() || !hold.addresses.is_empty() || !hold.beside.interfaces.is_empty() {

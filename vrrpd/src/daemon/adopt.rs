@@ -8,7 +8,7 @@ use super::instance::Instance;
 use super::link::Link;
 use super::start::StartError;
 use crate::abandoned::Found;
-use crate::config::{VirtualAddress, Vmac};
+use crate::config::{VirtualAddress, VmacMode};
 use crate::journal::Journal;
 
 /// What is on an interface before we have put it there was left by a daemon that could not clean up: it has our mark, or
@@ -41,11 +41,11 @@ pub(super) fn is_ours(routers: &[Instance], found: Found<'_>) -> bool {
         Found::Mac(interface) => routers.iter().any(|router| router.config.interface == interface),
         Found::Classifier(interface) => routers
             .iter()
-            .any(|router| router.config.interface == interface && router.config.vmac == Vmac::Interface),
+            .any(|router| router.config.interface == interface && router.config.vmac == VmacMode::Interface),
         Found::Link { owner, noted } => routers
             .iter()
             .find(|router| router.config.name().to_string() == owner)
-            .map_or(!noted, |router| router.config.vmac == Vmac::Macvlan),
+            .map_or(!noted, |router| router.config.vmac == VmacMode::Macvlan),
     }
 }
 
@@ -75,12 +75,12 @@ pub(super) fn left_vmac(
         (true, _) => noted.or(permanent),
         // Nobody else has it, since the interface is ours to give a MAC address to: it is from another router of an
         // earlier daemon of our name.
-        (false, Vmac::Interface) if noted.is_some() => noted,
-        (false, Vmac::Interface) => {
+        (false, VmacMode::Interface) if noted.is_some() => noted,
+        (false, VmacMode::Interface) => {
             let holder = format!(", {mac}");
             return Err(StartError::VmacTaken { interface: link.name.clone(), holder });
         }
-        (false, Vmac::Macvlan | Vmac::None) => return Ok(None),
+        (false, VmacMode::Macvlan | VmacMode::None) => return Ok(None),
     };
     let own = own.ok_or_else(|| StartError::OwnMacUnknown { interface: link.name.clone(), mac })?;
     Ok(Some((mac, own)))

@@ -21,7 +21,7 @@ use crate::clock;
 use crate::config::{GroupConfig, RouterConfig};
 use crate::datapath::RouterId;
 use crate::datapath::readiness::Readiness;
-use crate::peers::{Heard, Peers};
+use crate::peers::{Peers, Told};
 use crate::report::GroupReport;
 
 /// How long processes that are there may take to say how they stand, and how often they are listened to.
@@ -92,8 +92,8 @@ impl Groups {
         loop {
             peers.hear_all(clock::now(), readiness, &mut |heard| {
                 match heard {
-                    Heard::Message(id, message) => drop(said.insert(id, message)),
-                    Heard::Gone(id) => drop(said.remove(&id)),
+                    Told::Message(id, message) => drop(said.insert(id, message)),
+                    Told::Gone(id) => drop(said.remove(&id)),
                 }
                 inputs.push_back(input(heard));
             });
@@ -306,10 +306,10 @@ impl Daemon {
 }
 
 /// Only the group of all processes with `-M` has peers, and a process that has it has no other.
-fn input(heard: Heard) -> (usize, Input) {
+fn input(heard: Told) -> (usize, Input) {
     let input = match heard {
-        Heard::Message(peer, message) => Input::Message(peer, message),
-        Heard::Gone(peer) => Input::Gone(peer),
+        Told::Message(peer, message) => Input::Message(peer, message),
+        Told::Gone(peer) => Input::Gone(peer),
     };
     (0, input)
 }

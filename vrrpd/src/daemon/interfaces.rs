@@ -10,7 +10,7 @@ use super::instance::{Instance, Task};
 use super::link::{Link, LinkId};
 use super::{Aside, Daemon, start};
 use crate::clock;
-use crate::config::{VirtualAddress, Vmac, Xdp};
+use crate::config::{VirtualAddress, VmacMode, Xdp};
 use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged};
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::{RouterId, vlans};
@@ -353,7 +353,7 @@ impl Daemon {
         let Some(router) = self.routers.get_mut(id.0) else { return };
         let Some(link) = self.links.get(router.link.0) else { return };
         let has_others_beside = link.interface.as_ref().is_some_and(|there| !there.beside.is_empty());
-        if router.is_settled_master() && (router.vmac.mode() == Vmac::Macvlan || has_others_beside) {
+        if router.is_settled_master() && (router.vmac.mode() == VmacMode::Macvlan || has_others_beside) {
             router.enqueue(Action::TakeAddresses);
             self.act(id);
         }

@@ -17,7 +17,9 @@
 use std::net::IpAddr;
 
 use tracing::{error, warn};
-use vrrpd_common::abi::{self, Command, Counters, EventKind, Role, RouterConfig, RouterRecord, flag, slot};
+use vrrpd_common::abi::{
+    self, EventKind, KernelCommand, KernelConfig, KernelCounters, KernelRole, RouterRecord, flag, slot,
+};
 use vrrpd_common::router::{Event, State, StateName};
 use vrrpd_common::{Duration, Instant};
 
@@ -35,7 +37,7 @@ const REPORT_SPACING: u64 = 500_000_000;
 /// better master for some time, and to know at every advert whether that is still there.
 const GROUP_REPORT_SPACING: u64 = 10_000_000;
 /// Events taken at one go; an expiry of every router of an interface fits into the ring, and comes again if it must.
-const MOST_EVENTS: usize = 1024;
+const MAX_EVENTS: usize = 1024;
 /// How often it is looked whether programs are where they were put, while the daemon is awake for something else.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
 
@@ -51,7 +53,7 @@ pub(super) struct KernelSide {
     /// When the record was read last.
     read_at: u64,
     /// Discarded adverts that were spoken of. Boxed: mostly there are none.
-    rejected: Option<Box<Counters>>,
+    rejected: Option<Box<KernelCounters>>,
 }
 
 impl KernelSide {
@@ -64,17 +66,17 @@ impl KernelSide {
 /// Everything that a command says, but for what numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Told {
-    config: RouterConfig,
+    config: KernelConfig,
     deadline: u64,
     master_interval: u16,
 }
 
 impl Told {
     /// What adverts have to look like, without what they do to whom.
-    fn looks(&self) -> RouterConfig {
+    fn looks(&self) -> KernelConfig {
         let role = u8::from(self.config.role != 0);
         let mut looks =
-            RouterConfig { role, priority: 0, report_spacing: 0, max_learned_interval: 0, ..self.config };
+            KernelConfig { role, priority: 0, report_spacing: 0, max_learned_interval: 0, ..self.config };
         looks.set(flag::PREEMPT, false);
         looks
     }
@@ -83,7 +85,7 @@ impl Told {
 impl Daemon {
     /// Handles what the kernel reports of an interface.
     pub(super) fn kernel_reports(&mut self, link: LinkId) {
-        for _ in 0..MOST_EVENTS {
+        for _ in 0..MAX_EVENTS {
             let Some(event) = self.links.get_mut(link.0).and_then(|link| link.kernel()?.event()) else {
                 return;
             };
@@ -128,9 +130,9 @@ impl Daemon {
         }
         self.say_discarded(id, now, &record);
         match self.hear(id, &record) {
-            Heard::Nothing => {}
-            Heard::Something => self.correct_kernel(id, &record),
-            Heard::OtherSubnet(source) => {
+            Hearing::Nothing => {}
+            Hearing::Something => self.correct_kernel(id, &record),
+            Hearing::OtherSubnet(source) => {
                 let Some(link) = self.links.get_mut(link_id.0) else { return };
                 let pause = link.absence.begin(now);
                 let reason = format!(
@@ -146,8 +148,8 @@ impl Daemon {
     }
 
     /// Feeds the state machine with what a record holds, in the order in which it came.
-    fn hear(&mut self, id: RouterId, record: &RouterRecord) -> Heard {
-        let mut result = Heard::Nothing;
+    fn hear(&mut self, id: RouterId, record: &RouterRecord) -> Hearing {
+        let mut result = Hearing::Nothing;
         for heard in record.in_order() {
             let Some(router) = self.routers.get_mut(id.0) else { break };
             if heard.at <= router.kernel.fed_until {
@@ -156,15 +158,15 @@ impl Daemon {
             router.kernel.fed_until = heard.at;
             let number = slot(router.config.family, router.config.vrid);
             let Some((at, advert)) = heard.advert(number) else { continue };
-            if !self.links.get(router.link.0).is_some_and(|link| reaches(link, router, advert.source)) {
+            if !self.links.get(router.link.0).is_some_and(|link| is_on_link(link, router, advert.source)) {
                 // One that neither puts a deadline off nor makes a Master yield does no harm where it does not belong.
                 if [record.followed.at, record.resigned.at].contains(&heard.at) {
-                    result = Heard::OtherSubnet(advert.source);
+                    result = Hearing::OtherSubnet(advert.source);
                 }
                 continue;
             }
-            if result == Heard::Nothing {
-                result = Heard::Something;
+            if result == Hearing::Nothing {
+                result = Hearing::Something;
             }
             self.event_at(id, at, Event::Advert(advert), None);
         }
@@ -174,7 +176,7 @@ impl Daemon {
     /// Tells the kernel the deadline of a Backup when it has another one than the state machine, which knows all that is in
     /// this record by now: an advert that came just before a command never brings its deadline forward.
     fn correct_kernel(&mut self, id: RouterId, record: &RouterRecord) {
-        let is_backup = |role: u8| Role::from_number(role) == Role::Backup;
+        let is_backup = |role: u8| KernelRole::from_number(role) == KernelRole::Backup;
         if is_backup(record.role)
             && let Some(now) = self.to_tell(id)
             && is_backup(now.config.role)
@@ -247,7 +249,7 @@ impl Daemon {
     pub(super) fn note_subnet(&mut self, id: RouterId, source: IpAddr) {
         let Some(router) = self.routers.get(id.0) else { return };
         let Some(link) = self.links.get_mut(router.link.0) else { return };
-        if !reaches(link, router, source) {
+        if !is_on_link(link, router, source) {
             link.absence.prolong(clock::now());
         }
     }
@@ -285,13 +287,13 @@ impl Daemon {
     fn command_kernel(&mut self, id: RouterId, now: Told) {
         let Some(router) = self.routers.get(id.0) else { return };
         let link_id = router.link;
-        let command = Command {
+        let command = KernelCommand {
             slot: slot(router.config.family, router.config.vrid),
             deadline: now.deadline,
             known_until: router.kernel.read_at,
             master_interval: now.master_interval,
-            config: RouterConfig { generation: router.kernel.generation, ..now.config },
-            ..Command::default()
+            config: KernelConfig { generation: router.kernel.generation, ..now.config },
+            ..KernelCommand::default()
         };
         let Some(kernel) = self.links.get_mut(link_id.0).and_then(Link::kernel) else { return };
         match kernel.command(command) {
@@ -311,7 +313,7 @@ impl Daemon {
         for id in link.routers.clone() {
             let number = self.routers.get(id.0).map(|router| slot(router.config.family, router.config.vrid));
             if let Some(record) = kernel.as_ref().zip(number).and_then(|(kernel, slot)| kernel.record(slot))
-                && let Heard::OtherSubnet(_) = self.hear(id, &record)
+                && let Hearing::OtherSubnet(_) = self.hear(id, &record)
             {
                 self.listen_again(id);
             }
@@ -392,7 +394,7 @@ impl Daemon {
 
 /// What a record held that the state machine had not been told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Heard {
+enum Hearing {
     Nothing,
     Something,
     /// An advert that came from elsewhere, which the machine was not told of.
@@ -401,7 +403,7 @@ enum Heard {
 
 /// Whether adverts from this address may be expected on the interface: it is in a subnet of the interface, or of the
 /// router's addresses. Nothing is known of an interface without addresses, nor of IPv6, where all have link-local ones.
-fn reaches(link: &Link, router: &Instance, source: IpAddr) -> bool {
+fn is_on_link(link: &Link, router: &Instance, source: IpAddr) -> bool {
     let IpAddr::V4(source) = source else { return true };
     let Some(interface) = &link.interface else { return true };
     if !interface.addresses.iter().any(|there| there.address.is_ipv4()) {
@@ -425,16 +427,16 @@ impl Instance {
     /// What the kernel has to know of the router now.
     fn told(&self, pass_on: bool) -> Told {
         let role = match self.machine.state().name() {
-            _ if self.is_verified_by_us() => Role::Init,
-            StateName::Init | StateName::Fault => Role::Init,
+            _ if self.is_verified_by_us() => KernelRole::Init,
+            StateName::Init | StateName::Fault => KernelRole::Init,
             // It has waited long enough, and any advert may change its mind, as with a Master.
-            StateName::Backup if self.machine.is_willing() => Role::Master,
-            StateName::Backup => Role::Backup,
-            StateName::Master => Role::Master,
+            StateName::Backup if self.machine.is_willing() => KernelRole::Master,
+            StateName::Backup => KernelRole::Backup,
+            StateName::Master => KernelRole::Master,
         };
-        let mut config = RouterConfig {
+        let mut config = KernelConfig {
             addresses: self.machine.config().addresses.to_bits(),
-            report_spacing: if self.group.is_some() && role == Role::Master {
+            report_spacing: if self.group.is_some() && role == KernelRole::Master {
                 GROUP_REPORT_SPACING
             } else {
                 REPORT_SPACING
@@ -442,12 +444,12 @@ impl Instance {
             role: role as u8,
             priority: self.machine.priority().0,
             max_learned_interval: self.machine.config().max_learned_interval.as_centis(),
-            ..RouterConfig::default()
+            ..KernelConfig::default()
         };
         config.set(flag::PREEMPT, self.config.preempt && !self.machine.forced_backup());
         config.set(flag::PASS_ON, pass_on);
         let deadline = match self.machine.state() {
-            State::Backup(backup) if role == Role::Backup => backup.master_down_at,
+            State::Backup(backup) if role == KernelRole::Backup => backup.master_down_at,
             State::Backup(_) | State::Initialize | State::Fault(_) | State::Master(_) => Instant::ZERO,
         };
         Told {

@@ -20,7 +20,7 @@ use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::raw::RawPath;
 use crate::datapath::readiness::Readiness;
 use crate::datapath::xdp::XdpPath;
-use crate::datapath::{Counts, RejectCounts, RouterId, Table};
+use crate::datapath::{Counts, RejectCounts, RouterId, RouterTable};
 use crate::guardian::copies::{Keeper, Kept};
 use crate::interface::{Interface, OwnMac};
 use crate::sys::packet::Inbox;
@@ -62,7 +62,7 @@ pub(super) struct Link {
     own_programs: Vec<u32>,
     /// The kernel keeps our mark with addresses: what has none is not ours.
     pub(super) marks: bool,
-    pub(super) table: Table,
+    pub(super) table: RouterTable,
     pub(super) routers: Vec<RouterId>,
     /// What routers that have left did, for when they come back.
     pub(super) left: BTreeMap<(Family, Vrid), Done>,
@@ -141,7 +141,7 @@ impl Link {
             attached: None,
             own_programs: Vec::new(),
             marks,
-            table: Table::default(),
+            table: RouterTable::default(),
             routers: Vec::new(),
             left: BTreeMap::new(),
             rejects_said: Spacing::default(),

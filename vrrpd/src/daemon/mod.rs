@@ -43,7 +43,7 @@ use crate::datapath::own_mac::OwnMacChanged;
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::readiness::Readiness;
 use crate::datapath::{Arrival, RouterId};
-use crate::guardian::{Guardian, Message};
+use crate::guardian::{Guardian, GuardianMessage};
 use crate::interface::service::{Report, Service, Ticket};
 use crate::lane::Lanes;
 use crate::peers::Peers;
@@ -229,8 +229,8 @@ impl Daemon {
             let Some(router) = self.routers.get_mut(id.0) else { continue };
             let Some(link) = self.links.get(router.link.0) else { continue };
             let message = match router.state_told() {
-                StateName::Master => Message::Master(Box::new(router.mastery(id, link))),
-                StateName::Init | StateName::Backup | StateName::Fault => Message::Over(id.0),
+                StateName::Master => GuardianMessage::Master(Box::new(router.mastery(id, link))),
+                StateName::Init | StateName::Backup | StateName::Fault => GuardianMessage::Over(id.0),
             };
             match self.guardian.tell(&message) {
                 Ok(()) => {}

@@ -10,7 +10,7 @@ use super::Daemon;
 use super::act::announce;
 use crate::budget::Budget;
 use crate::clock;
-use crate::config::{RouterConfig, Vmac};
+use crate::config::{RouterConfig, VmacMode};
 use crate::datapath::RouterId;
 use crate::report::TransitionReport;
 use crate::transmit::own_announcements;
@@ -83,12 +83,12 @@ impl Daemon {
         };
         if let Some(interface) = &link.interface {
             frames.extend(match (router.vmac.mode(), announced) {
-                (Vmac::Interface, _) => own_announcements(interface, mac, |_| false),
+                (VmacMode::Interface, _) => own_announcements(interface, mac, |_| false),
                 // Hosts know what an owner owns by the virtual MAC address, and the rest by the interface's own.
-                (Vmac::Macvlan, Announced::Own) => own_announcements(interface, mac, |address| {
+                (VmacMode::Macvlan, Announced::Own) => own_announcements(interface, mac, |address| {
                     router.config.addresses.iter().all(|owned| owned.address != address)
                 }),
-                (Vmac::Macvlan | Vmac::None, _) => Vec::new(),
+                (VmacMode::Macvlan | VmacMode::None, _) => Vec::new(),
             });
         }
         announce(router, id, link, &frames);

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 use vrrpd_common::Duration;
-use vrrpd_common::abi::{Command, slot};
+use vrrpd_common::abi::{KernelCommand, slot};
 use vrrpd_common::router::Event;
 
 use super::adopt;
@@ -23,7 +23,7 @@ use super::link::{Link, LinkId};
 use super::start::{self, StartError};
 use super::{AGAIN, Daemon};
 use crate::clock;
-use crate::config::{self, Configuration, GroupConfig, RouterConfig, Vmac, Xdp};
+use crate::config::{self, Configuration, GroupConfig, RouterConfig, VmacMode, Xdp};
 use crate::datapath::RouterId;
 use crate::datapath::program::Refusal;
 use crate::interface::{self, Hold};
@@ -308,7 +308,7 @@ impl Daemon {
         let router = Instance::new(config.clone(), id);
         start::check_length(&router, link)?;
         let gives_back = |(_, router): (_, &Instance)| {
-            router.link == id && router.config.vmac == Vmac::Interface && router.vmac.is_on(interface)
+            router.link == id && router.config.vmac == VmacMode::Interface && router.vmac.is_on(interface)
         };
         if !self.present().any(gives_back) {
             adopt::left_vmac(&router, link, &Journal::default())?;
@@ -415,7 +415,7 @@ impl Daemon {
             let slot = slot(family, vrid);
             if let Some(kernel) = link.kernel()
                 && let Err(error) = kernel
-                    .command(Command { slot, ..Command::default() })
+                    .command(KernelCommand { slot, ..KernelCommand::default() })
                     .and_then(|()| kernel.set_virtual_addresses(slot, &[]))
             {
                 error!(router = %config.name(), %error, "the kernel goes on looking for its adverts");
@@ -519,7 +519,7 @@ fn without(groups: &[GroupConfig], arriving: &[RouterConfig]) -> Vec<GroupConfig
 
 /// The names that no other process may have as well.
 fn claims_of(config: &RouterConfig) -> impl Iterator<Item = String> + use<> {
-    let mac = (config.vmac == Vmac::Interface).then(|| claim_of_mac(config));
+    let mac = (config.vmac == VmacMode::Interface).then(|| claim_of_mac(config));
     std::iter::once(config.file_name()).chain(mac)
 }
 

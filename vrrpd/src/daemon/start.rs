@@ -21,9 +21,9 @@ use super::instance::Instance;
 use super::link::{Link, LinkId};
 use super::reload::{self, Reload};
 use crate::abandoned::{self, Abandoned};
-use crate::association::SecurityAssociation;
+use crate::ah::SecurityAssociation;
 use crate::clock::{self, Alarm, Suspension};
-use crate::config::{Configuration, RouterConfig, Vmac, VmacFallback, Xdp};
+use crate::config::{Configuration, RouterConfig, VmacFallback, VmacMode, Xdp};
 use crate::control::followers::Followers;
 use crate::control::server;
 use crate::datapath::RouterId;
@@ -559,7 +559,7 @@ pub(super) fn claim_router(rundir: &RunDir, config: &RouterConfig) -> Result<(),
     let what = format!("-i {} -v {}: this virtual router", config.interface, config.vrid);
     rundir.require(&config.file_name(), &what)?;
     rundir.vacant(&config.file_name())?;
-    if config.vmac == Vmac::Interface && !rundir.claim(&reload::claim_of_mac(config))? {
+    if config.vmac == VmacMode::Interface && !rundir.claim(&reload::claim_of_mac(config))? {
         return Err(StartError::VmacTaken { interface: config.interface.clone(), holder: String::new() });
     }
     Ok(())

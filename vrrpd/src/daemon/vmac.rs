@@ -11,7 +11,7 @@ use crate::interface::{Interface, Macvlan, Made, Obstacle, OwnMac, Vmac};
 
 #[derive(Debug)]
 pub(super) struct VmacSide {
-    mode: config::Vmac,
+    mode: config::VmacMode,
     mac: MacAddr,
     /// The router serves without.
     without: Option<Without>,
@@ -76,20 +76,20 @@ impl VmacSide {
     }
 
     /// How it is put on the wire.
-    pub(super) const fn mode(&self) -> config::Vmac {
-        if self.without.is_some() { config::Vmac::None } else { self.mode }
+    pub(super) const fn mode(&self) -> config::VmacMode {
+        if self.without.is_some() { config::VmacMode::None } else { self.mode }
     }
 
     /// The virtual router MAC address, unless the router goes without.
     pub(super) fn mac(&self) -> Option<MacAddr> {
-        (self.mode() != config::Vmac::None).then_some(self.mac)
+        (self.mode() != config::VmacMode::None).then_some(self.mac)
     }
 
     /// Looks at the interface, if it is another one than before or made of something else. Says why no virtual MAC address can
     /// work on it.
     pub(super) fn meet(&mut self, interface: &Interface) -> Option<Obstacle> {
         let now = (interface.index, interface.obstacle.clone());
-        if self.mode == config::Vmac::None || self.met.as_ref() == Some(&now) {
+        if self.mode == config::VmacMode::None || self.met.as_ref() == Some(&now) {
             return None;
         }
         self.met = Some(now);
@@ -122,8 +122,8 @@ impl VmacSide {
     /// What is to be taken, on this interface.
     pub(super) fn wanted(&self, config: &RouterConfig, interface: &Interface) -> Option<Vmac> {
         match self.mode() {
-            config::Vmac::None => None,
-            config::Vmac::Interface => {
+            config::VmacMode::None => None,
+            config::VmacMode::Interface => {
                 let mut wanted = OwnMac::of(interface, self.own?, self.mac);
                 if let Some(Vmac::Interface(taken)) = self.in_force.as_deref()
                     && taken.index == interface.index
@@ -132,7 +132,7 @@ impl VmacSide {
                 }
                 Some(Vmac::Interface(wanted))
             }
-            config::Vmac::Macvlan => {
+            config::VmacMode::Macvlan => {
                 let link = self.link.clone().filter(|_| !self.is_stranded(Some(interface)));
                 Some(Vmac::Macvlan(self.macvlan(config, interface), link))
             }
@@ -190,7 +190,7 @@ impl VmacSide {
 
     /// Learns the interface's own MAC address, whoever gave it that.
     pub(super) fn note_own(&mut self, interface: &Interface) {
-        let is_to_change = self.mode == config::Vmac::Interface && self.without != Some(Without::ForGood);
+        let is_to_change = self.mode == config::VmacMode::Interface && self.without != Some(Without::ForGood);
         if is_to_change && !self.is_on(interface) {
             self.own = interface.mac;
         }
@@ -267,7 +267,7 @@ impl VmacSide {
 
     /// The name of the link that has the address, if it is not the interface itself.
     pub(super) fn link_name(&self) -> Option<&str> {
-        self.link.as_ref().filter(|_| self.mode() == config::Vmac::Macvlan).map(|(_, name)| name.as_str())
+        self.link.as_ref().filter(|_| self.mode() == config::VmacMode::Macvlan).map(|(_, name)| name.as_str())
     }
 
     /// Somebody has given the interface another MAC address than the one in force.

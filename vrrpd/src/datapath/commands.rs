@@ -1,5 +1,5 @@
 //! What the daemon asks of the program in the kernel: `BPF_PROG_TEST_RUN` of a program beside the one on the interface, on
-//! a frame that is a [`Command`].
+//! a frame that is a [`KernelCommand`].
 
 use std::fmt;
 use std::io;
@@ -9,7 +9,7 @@ use std::thread;
 use aya::maps::Map;
 use aya::programs::ProgramFd;
 use vrrpd_common::Duration;
-use vrrpd_common::abi::{ABI_VERSION, Command, Role, RouterConfig};
+use vrrpd_common::abi::{ABI_VERSION, KernelCommand, KernelConfig, KernelRole};
 
 use super::program::Refusal;
 use crate::clock;
@@ -36,8 +36,8 @@ impl Commands {
     /// timer, and then for seconds, until somebody else has used objects of that size. A pipe is such an object.
     pub(super) fn prepare(&self, slot: u32, patience: Duration) -> Result<(), Refusal> {
         let until = clock::now() + patience;
-        let config = RouterConfig { role: Role::Init as u8, ..RouterConfig::default() };
-        let command = Command { slot, config, ..Command::default() };
+        let config = KernelConfig { role: KernelRole::Init as u8, ..KernelConfig::default() };
+        let command = KernelCommand { slot, config, ..KernelCommand::default() };
         for attempt in 0_u32.. {
             match self.ask(command)? {
                 0 => break,
@@ -55,16 +55,16 @@ impl Commands {
     }
 
     /// Has a command carried out; it takes effect before this returns.
-    pub(super) fn carry_out(&self, command: Command) -> Result<(), Refusal> {
+    pub(super) fn carry_out(&self, command: KernelCommand) -> Result<(), Refusal> {
         match self.ask(command)? {
             0 => Ok(()),
             result => Err(of_the_timer(result)),
         }
     }
 
-    fn ask(&self, mut command: Command) -> Result<i32, Refusal> {
+    fn ask(&self, mut command: KernelCommand) -> Result<i32, Refusal> {
         command.abi = ABI_VERSION;
-        let mut answer = Command::default();
+        let mut answer = KernelCommand::default();
         bpf::run(self.program.as_fd(), bytemuck::bytes_of(&command), bytemuck::bytes_of_mut(&mut answer))
             .map_err(|error| Refusal(format!("the kernel does not run the program: {error}")))?;
         Ok(answer.result)

@@ -1,7 +1,7 @@
 //! How adverts arrive: from an interface to events for the routers on it.
 //!
-//! [`Table`] says which routers an interface has. In user space [`raw::RawPath`] takes frames from packet sockets, and
-//! [`Table::judge`] runs the one parser over a frame and counts what it found. In the kernel [`xdp::XdpPath`] does both,
+//! [`RouterTable`] says which routers an interface has. In user space [`raw::RawPath`] takes frames from packet sockets, and
+//! [`RouterTable::judge`] runs the one parser over a frame and counts what it found. In the kernel [`xdp::XdpPath`] does both,
 //! and tells only what changes something. Exactly one of them is there for an interface at a time.
 
 pub mod claims;
@@ -24,13 +24,13 @@ pub mod xdp;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use vrrpd_common::abi::Counters;
+use vrrpd_common::abi::KernelCounters;
 use vrrpd_common::classify::{Associations, Classified, Expect, RouterKey, Routers, classify_authenticated};
 use vrrpd_common::wire::ah::AhPacket;
 use vrrpd_common::wire::ethernet;
 use vrrpd_common::{Advert, Family, Reject, Rejection, Vrid, classify};
 
-use crate::association::SecurityAssociation;
+use crate::ah::SecurityAssociation;
 use crate::clock;
 use crate::config::RouterConfig;
 use crate::transmit::Frame;
@@ -64,7 +64,7 @@ pub struct RejectCounts([u64; Reject::ALL.len()]);
 
 /// The routers of one interface, and what was counted there.
 #[derive(Debug, Default)]
-pub struct Table {
+pub struct RouterTable {
     routers: BTreeMap<(Family, Vrid), Entry>,
     /// Rejects that belong to no router of ours.
     rejected: RejectCounts,
@@ -92,7 +92,7 @@ pub struct Counts {
     pub rejected: RejectCounts,
 }
 
-impl Table {
+impl RouterTable {
     /// Adds a router, or changes what its adverts have to look like.
     pub fn set(&mut self, family: Family, vrid: Vrid, id: RouterId, expect: Expect) {
         let left = &mut self.left;
@@ -224,7 +224,7 @@ impl Table {
     }
 }
 
-impl Routers for Table {
+impl Routers for RouterTable {
     fn expect(&self, vlan: u16, family: Family, vrid: Vrid) -> Option<Expect> {
         // The tagged frames of a VLAN are those of its own interface.
         if vlan != 0 {
@@ -242,7 +242,7 @@ impl Routers for Table {
     }
 }
 
-impl Associations for Table {
+impl Associations for RouterTable {
     fn admit(&mut self, router: RouterKey, packet: &AhPacket<'_>) -> Result<(), Rejection> {
         match self.routers.get_mut(&(router.family, router.vrid)) {
             Some(Entry { association: Some(association), .. }) => association.admit(packet),
@@ -251,8 +251,8 @@ impl Associations for Table {
     }
 }
 
-impl From<Counters> for RejectCounts {
-    fn from(counters: Counters) -> Self {
+impl From<KernelCounters> for RejectCounts {
+    fn from(counters: KernelCounters) -> Self {
         Self(counters)
     }
 }

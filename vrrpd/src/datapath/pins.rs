@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
-use vrrpd_common::abi::{ABI_VERSION, Counters, Role, RouterRecord, SLOTS, router_at};
+use vrrpd_common::abi::{ABI_VERSION, KernelCounters, KernelRole, RouterRecord, SLOTS, router_at};
 use vrrpd_common::router::StateName;
 use vrrpd_common::{Duration, Family, Instant, Vrid};
 
@@ -69,7 +69,7 @@ pub struct Pinned {
     /// The kernel's number of the map of records.
     map: u32,
     records: Records,
-    rejects: PerCpuArray<MapData, Counters>,
+    rejects: PerCpuArray<MapData, KernelCounters>,
 }
 
 impl fmt::Debug for Pinned {
@@ -160,11 +160,11 @@ impl KernelReport {
     }
 }
 
-fn report(slot: u32, record: &RouterRecord, shared: &Counters, now: Instant) -> KernelReport {
-    let role = match Role::from_number(record.role) {
-        Role::None | Role::Init => StateName::Init,
-        Role::Backup => StateName::Backup,
-        Role::Master => StateName::Master,
+fn report(slot: u32, record: &RouterRecord, shared: &KernelCounters, now: Instant) -> KernelReport {
+    let role = match KernelRole::from_number(record.role) {
+        KernelRole::None | KernelRole::Init => StateName::Init,
+        KernelRole::Backup => StateName::Backup,
+        KernelRole::Master => StateName::Master,
     };
     let rejected = RejectCounts::from(record.rejected).plus(&RejectCounts::from(*shared));
     KernelReport {

@@ -13,7 +13,8 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, RingBuf};
 use tracing::info;
 use vrrpd_common::abi::{
-    Command, Counters, Event, RouterRecord, SLOTS, Stations, router_at, station, virtual_address,
+    KernelCommand, KernelCounters, KernelEvent, RouterRecord, SLOTS, Stations, router_at, station,
+    virtual_address,
 };
 use vrrpd_common::{Duration, Family, MacAddr, Vrid};
 
@@ -48,7 +49,7 @@ pub struct XdpPath {
     commands: Commands,
     records: Records,
     ring: RingBuf<MapData>,
-    rejects: PerCpuArray<MapData, Counters>,
+    rejects: PerCpuArray<MapData, KernelCounters>,
     addresses: LpmTrie<MapData, [u8; 20], u32>,
     /// What is in there, by slot.
     addresses_set: BTreeMap<u32, Box<[IpAddr]>>,
@@ -205,7 +206,7 @@ impl XdpPath {
     }
 
     /// Tells the kernel of a router; it takes effect before this returns.
-    pub fn command(&self, command: Command) -> Result<(), Refusal> {
+    pub fn command(&self, command: KernelCommand) -> Result<(), Refusal> {
         self.commands.carry_out(command)
     }
 
@@ -247,28 +248,28 @@ impl XdpPath {
         (0..u32::try_from(SLOTS).unwrap_or(0)).filter_map(|slot| {
             let (family, vrid) = router_at(slot)?;
             let counted =
-                |record: &RouterRecord| record.adverts > 0 || record.rejected != Counters::default();
+                |record: &RouterRecord| record.adverts > 0 || record.rejected != KernelCounters::default();
             self.records.read(slot).filter(counted).map(|record| (family, vrid, record))
         })
     }
 
     /// The next event.
-    pub fn event(&mut self) -> Option<Event> {
+    pub fn event(&mut self) -> Option<KernelEvent> {
         self.ring
             .next()
-            .filter(|item| item.len() == size_of::<Event>())
+            .filter(|item| item.len() == size_of::<KernelEvent>())
             .map(|item| bytemuck::pod_read_unaligned(&item))
     }
 
     /// Discarded frames that name no router of ours.
-    pub fn rejects(&self) -> Counters {
+    pub fn rejects(&self) -> KernelCounters {
         sum(&self.rejects)
     }
 }
 
 /// The counters of all processors together.
-pub fn sum(rejects: &PerCpuArray<MapData, Counters>) -> Counters {
-    let mut sum = Counters::default();
+pub fn sum(rejects: &PerCpuArray<MapData, KernelCounters>) -> KernelCounters {
+    let mut sum = KernelCounters::default();
     if let Ok(values) = rejects.get(&0, 0) {
         for counters in values.iter() {
             for (total, count) in sum.iter_mut().zip(counters) {

@@ -10,7 +10,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Message;
+use super::GuardianMessage;
 use crate::sys::pass;
 
 /// Has the guardian hold copies. Handles are cheap, and may be used from any thread.
@@ -103,8 +103,8 @@ impl Inner {
     fn send_waiting(&self, state: &mut State) {
         while let Some(wish) = state.waiting.front() {
             let (message, descriptor) = match wish {
-                Wish::Hold(number, descriptor) => (Message::Hold(*number), Some(descriptor.as_fd())),
-                Wish::LetGo(number) => (Message::LetGo(*number), None),
+                Wish::Hold(number, descriptor) => (GuardianMessage::Hold(*number), Some(descriptor.as_fd())),
+                Wish::LetGo(number) => (GuardianMessage::LetGo(*number), None),
             };
             match message.send(&self.socket, descriptor) {
                 // As many are on their way as may be; it has heard more by the next turn.
@@ -121,7 +121,7 @@ impl Inner {
     }
 }
 
-impl Message {
+impl GuardianMessage {
     /// Sends it; `WouldBlock` when the guardian has not yet listened to what came before.
     pub(super) fn send(
         &self,

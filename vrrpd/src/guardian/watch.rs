@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use super::copies::Keeper;
 use super::last_words::LastWords;
-use super::{LastScript, Mastery, Message, READY};
+use super::{GuardianMessage, LastScript, Mastery, READY};
 use crate::abandoned::{Abandoned, Found};
 use crate::background::Role;
 use crate::clock;
@@ -131,7 +131,7 @@ impl Watch {
         loop {
             let Some((message, descriptor)) = self.hear(&mut buffer) else { return End::Dead };
             match (message, &mut *charge) {
-                (Message::Charge { directory, base }, _) => {
+                (GuardianMessage::Charge { directory, base }, _) => {
                     let taken = Charge::take(&directory, base);
                     let answer = taken.as_ref().map_or_else(String::as_bytes, |_| READY);
                     if send(self.socket.as_raw_fd(), answer, MsgFlags::MSG_NOSIGNAL).is_err() {
@@ -139,26 +139,26 @@ impl Watch {
                     }
                     *charge = taken.ok();
                 }
-                (Message::Master(mastery), Some(charge)) => {
+                (GuardianMessage::Master(mastery), Some(charge)) => {
                     charge.masters.insert(mastery.router, *mastery);
                 }
-                (Message::Over(router), Some(charge)) => {
+                (GuardianMessage::Over(router), Some(charge)) => {
                     charge.masters.remove(&router);
                 }
-                (Message::Master(_) | Message::Over(_), None) => {}
-                (Message::Hold(number), _) => {
+                (GuardianMessage::Master(_) | GuardianMessage::Over(_), None) => {}
+                (GuardianMessage::Hold(number), _) => {
                     self.copies.extend(descriptor.map(|descriptor| (number, descriptor)));
                     limits::make_room_for_copies(self.copies.len() + self.closing.len());
                 }
-                (Message::LetGo(number), _) => self.closing.extend(self.copies.remove(&number)),
-                (Message::Dying, _) => return End::Dying,
-                (Message::Farewell, _) => return End::Farewell,
+                (GuardianMessage::LetGo(number), _) => self.closing.extend(self.copies.remove(&number)),
+                (GuardianMessage::Dying, _) => return End::Dying,
+                (GuardianMessage::Farewell, _) => return End::Farewell,
             }
         }
     }
 
     /// The next message, and what came with it; `None` when there are no more.
-    fn hear(&mut self, buffer: &mut Vec<u8>) -> Option<(Message, Option<OwnedFd>)> {
+    fn hear(&mut self, buffer: &mut Vec<u8>) -> Option<(GuardianMessage, Option<OwnedFd>)> {
         let length = self.next_length()?;
         buffer.resize(length, 0);
         let (received, descriptor) = pass::receive(self.socket.as_fd(), buffer).ok()?;

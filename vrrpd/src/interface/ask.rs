@@ -63,7 +63,7 @@ pub(super) async fn dump<T, S: TryStream<Ok = T, Error = Error>>(
 
 /// A table as the kernel has it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Table {
+pub(super) struct Dump {
     /// Its entries.
     pub entries: Vec<RouteNetlinkMessage>,
     /// It did not change while it was read: if it did, some entry may be missing that was there all the time.
@@ -71,15 +71,15 @@ pub(super) struct Table {
 }
 
 /// Reads a table out, over a connection that hands on the end of it.
-pub(super) async fn read_out(handle: &mut Handle, message: RouteNetlinkMessage) -> io::Result<Table> {
+pub(super) async fn read_out(handle: &mut Handle, message: RouteNetlinkMessage) -> io::Result<Dump> {
     let mut request = NetlinkMessage::from(message);
     request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     gather(handle.request(request).map_err(io::Error::other)?).await
 }
 
-async fn gather(answers: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>>) -> io::Result<Table> {
+async fn gather(answers: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>>) -> io::Result<Dump> {
     let mut answers = std::pin::pin!(answers);
-    let mut table = Table { entries: Vec::new(), whole: true };
+    let mut table = Dump { entries: Vec::new(), whole: true };
     while let Some(message) = answers.next().await {
         table.whole &= message.header.flags & NLM_F_DUMP_INTR == 0;
         match message.payload {

@@ -12,7 +12,7 @@ use rtnetlink::sys::{Socket, SocketAddr};
 use vrrpd_common::Family;
 
 use super::sysctl::Setting;
-use super::{address, hold, mirror, secondaries};
+use super::{address, cache, hold, secondaries};
 use crate::config::VirtualAddress;
 
 /// Octets of requests that go to the kernel together; it takes several times as many.
@@ -90,7 +90,7 @@ fn look(socket: &Socket) -> io::Result<Vec<There>> {
             let length = usize::try_from(message.header.length).map_err(io::Error::other)?;
             match message.payload {
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(there)) => {
-                    all.extend(mirror::interface_address(&there).map(|address| There {
+                    all.extend(cache::interface_address(&there).map(|address| There {
                         interface: there.header.index,
                         address: VirtualAddress { address: address.address, prefix_len: address.prefix_len },
                         ours: address.ours,

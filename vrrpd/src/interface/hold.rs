@@ -10,8 +10,8 @@ use tracing::warn;
 use vrrpd_common::MacAddr;
 
 use super::ask::{Manner, ask};
+use super::cache::InterfaceCache;
 use super::claimed::Claimed;
-use super::mirror::Mirror;
 use super::service::Order;
 use super::{Macvlan, Made, OwnMac, address, macvlan, secondaries};
 use crate::config::VirtualAddress;
@@ -67,7 +67,7 @@ pub struct Outcome {
     pub index: u32,
     /// One result for each address.
     pub addresses: Vec<io::Result<()>>,
-    /// Addresses were removed, of which the mirror knows ahead of the kernel's notifications.
+    /// Addresses were removed, of which the cache knows ahead of the kernel's notifications.
     pub removed: bool,
     /// The interface was down meanwhile.
     pub restarted: bool,
@@ -91,18 +91,18 @@ impl Hold {
     }
 }
 
-/// Carries out an order. What the mirror shows may be older than what the kernel has.
+/// Carries out an order. What the cache shows may be older than what the kernel has.
 pub(super) async fn perform(
     mut handle: Handle,
-    mirror: &RefCell<Mirror>,
+    cache: &RefCell<InterfaceCache>,
     claimed: &Claimed,
     order: Order,
 ) -> Outcome {
     match order {
-        Order::Prepare(hold) => prepare(&mut handle, mirror, &hold).await,
-        Order::Take(hold) => take(&mut handle, mirror, claimed, hold).await,
-        Order::Release(hold) => release(&mut handle, mirror, claimed, &hold).await,
-        Order::Discard(hold) => discard(&mut handle, mirror, claimed, hold.index).await,
+        Order::Prepare(hold) => prepare(&mut handle, cache, &hold).await,
+        Order::Take(hold) => take(&mut handle, cache, claimed, hold).await,
+        Order::Release(hold) => release(&mut handle, cache, claimed, &hold).await,
+        Order::Discard(hold) => discard(&mut handle, cache, claimed, hold.index).await,
     }
 }
 
@@ -130,10 +130,10 @@ impl Outcome {
     }
 }
 
-async fn prepare(handle: &mut Handle, mirror: &RefCell<Mirror>, hold: &Hold) -> Outcome {
+async fn prepare(handle: &mut Handle, cache: &RefCell<InterfaceCache>, hold: &Hold) -> Outcome {
     let mut outcome = Outcome::new(hold.index);
     if let Some(Vmac::Macvlan(link, None)) = &hold.vmac {
-        match link.make(handle, mirror).await {
+        match link.make(handle, cache).await {
             Ok(made) => {
                 outcome.made = Some(made);
                 outcome.vmac = Some(Ok(()));
@@ -144,7 +144,12 @@ async fn prepare(handle: &mut Handle, mirror: &RefCell<Mirror>, hold: &Hold) -> 
     outcome
 }
 
-async fn take(handle: &mut Handle, mirror: &RefCell<Mirror>, claimed: &Claimed, mut hold: Hold) -> Outcome {
+async fn take(
+    handle: &mut Handle,
+    cache: &RefCell<InterfaceCache>,
+    claimed: &Claimed,
+    mut hold: Hold,
+) -> Outcome {
     let mut outcome = Outcome::new(hold.index);
     match &mut hold.vmac {
         None => {}
@@ -155,7 +160,7 @@ async fn take(handle: &mut Handle, mirror: &RefCell<Mirror>, claimed: &Claimed, 
             outcome.vmac = Some(replaced);
         }
         Some(Vmac::Macvlan(link, known)) => {
-            let mut up = bring_up(handle, mirror, link, known.as_ref(), &mut outcome.made).await;
+            let mut up = bring_up(handle, cache, link, known.as_ref(), &mut outcome.made).await;
             if up.is_ok()
                 && let Err(error) = claimed.claim(&link.router, link.claim()).await
             {
@@ -214,28 +219,33 @@ impl Beside {
 /// The link, up; made anew if somebody has removed it. What was made is there also when it cannot be set up.
 async fn bring_up(
     handle: &mut Handle,
-    mirror: &RefCell<Mirror>,
+    cache: &RefCell<InterfaceCache>,
     link: &Macvlan,
     known: Option<&(u32, String)>,
     made: &mut Option<Made>,
 ) -> io::Result<u32> {
     if let Some((index, name)) = known
-        && link.bring_up(handle, mirror, *index, name).await.is_ok()
+        && link.bring_up(handle, cache, *index, name).await.is_ok()
     {
         return Ok(*index);
     }
-    let made = made.insert(link.make(handle, mirror).await?);
-    link.bring_up(handle, mirror, made.index, &made.name).await?;
+    let made = made.insert(link.make(handle, cache).await?);
+    link.bring_up(handle, cache, made.index, &made.name).await?;
     Ok(made.index)
 }
 
-async fn release(handle: &mut Handle, mirror: &RefCell<Mirror>, claimed: &Claimed, hold: &Hold) -> Outcome {
+async fn release(
+    handle: &mut Handle,
+    cache: &RefCell<InterfaceCache>,
+    claimed: &Claimed,
+    hold: &Hold,
+) -> Outcome {
     let mut outcome = Outcome::new(hold.index);
     outcome.addresses = remove(handle, hold).await;
     claimed.give_up(&hold.beside.router).await;
     for (address, result) in hold.addresses.iter().zip(&outcome.addresses) {
         if result.is_ok() {
-            mirror.borrow_mut().address_removed(hold.index, address);
+            cache.borrow_mut().address_removed(hold.index, address);
             outcome.removed = true;
         }
     }
@@ -290,13 +300,18 @@ async fn remove(handle: &mut Handle, hold: &Hold) -> Vec<io::Result<()>> {
     results
 }
 
-async fn discard(handle: &mut Handle, mirror: &RefCell<Mirror>, claimed: &Claimed, link: u32) -> Outcome {
-    let router = mirror.borrow().get(link).and_then(|link| link.vmac_of.clone());
+async fn discard(
+    handle: &mut Handle,
+    cache: &RefCell<InterfaceCache>,
+    claimed: &Claimed,
+    link: u32,
+) -> Outcome {
+    let router = cache.borrow().get(link).and_then(|link| link.vmac_of.clone());
     if let Some(router) = router {
         claimed.give_up(&router).await;
     }
     let mut outcome = Outcome::new(link);
-    outcome.vmac = Some(macvlan::discard(handle, mirror, link).await);
+    outcome.vmac = Some(macvlan::discard(handle, cache, link).await);
     outcome
 }
 

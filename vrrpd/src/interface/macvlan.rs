@@ -18,7 +18,7 @@ use tracing::warn;
 use vrrpd_common::{Family, MacAddr};
 
 use super::ask::{Manner, ask, failure};
-use super::mirror::Mirror;
+use super::cache::InterfaceCache;
 use super::sysctl::{MACVLAN_IPV4, MACVLAN_IPV6, PARENT_IPV4, Setting};
 use super::{Interface, Obstacle, address, own_mac};
 use crate::config::VirtualAddress;
@@ -93,18 +93,22 @@ pub(super) fn owner(alias: &str) -> Option<&str> {
 
 impl Macvlan {
     /// Makes the link, down. One that an earlier daemon has left is removed first.
-    pub(super) async fn make(&self, handle: &mut Handle, mirror: &RefCell<Mirror>) -> io::Result<Made> {
+    pub(super) async fn make(
+        &self,
+        handle: &mut Handle,
+        cache: &RefCell<InterfaceCache>,
+    ) -> io::Result<Made> {
         if let Some(obstacle) = &self.obstacle {
             return Err(obstacle.into());
         }
         // Before anything is waited for: another router may set them.
         let now = self.describe_parent();
-        let left = mirror.borrow().links_of(&self.router);
+        let left = cache.borrow().links_of(&self.router);
         let settings = if let Some(known) = &self.settings {
             known.clone()
         } else {
             // Another link of ours on the interface knows how it was before the first of them came.
-            let others = mirror.borrow().links_above(self.parent);
+            let others = cache.borrow().links_above(self.parent);
             let one = one_above(handle, self.parent, left.iter().chain(&others)).await?;
             one.map_or(now, |found| found.settings().to_owned())
         };
@@ -119,7 +123,7 @@ impl Macvlan {
             remove(handle, index).await?;
             return Err(error);
         }
-        mirror.borrow_mut().made(self.link(index, name.clone()));
+        cache.borrow_mut().made(self.link(index, name.clone()));
         Ok(Made { index, name, settings })
     }
 
@@ -177,7 +181,7 @@ impl Macvlan {
     pub(super) async fn bring_up(
         &self,
         handle: &mut Handle,
-        mirror: &RefCell<Mirror>,
+        cache: &RefCell<InterfaceCache>,
         index: u32,
         name: &str,
     ) -> io::Result<()> {
@@ -185,13 +189,13 @@ impl Macvlan {
         // Addresses go into the table of the VRF that the link is in by then. Nothing happens where it is in already.
         let mut up = LinkUnspec::new_with_index(index).controller(self.vrf.unwrap_or(0)).up();
         // The kernel makes it smaller together with the one of the interface below, and not larger.
-        if let Some(mtu) = mirror.borrow().get(self.parent).map(|parent| parent.mtu)
-            && mirror.borrow().get(index).is_some_and(|link| link.mtu != mtu)
+        if let Some(mtu) = cache.borrow().get(self.parent).map(|parent| parent.mtu)
+            && cache.borrow().get(index).is_some_and(|link| link.mtu != mtu)
         {
             up = up.mtu(mtu);
         }
         // Somebody may have given it another one.
-        let is_to_change = mirror.borrow().get(index).is_some_and(|link| link.mac != Some(self.mac));
+        let is_to_change = cache.borrow().get(index).is_some_and(|link| link.mac != Some(self.mac));
         if is_to_change {
             up = up.address(self.mac.0.to_vec());
         }
@@ -269,13 +273,17 @@ fn on_link(owned: &VirtualAddress) -> (VirtualAddress, bool) {
 
 /// Takes the link away, and puts the settings of the interface below, whatever that is called by now, back unless
 /// another link of ours needs them.
-pub(super) async fn discard(handle: &mut Handle, mirror: &RefCell<Mirror>, index: u32) -> io::Result<()> {
+pub(super) async fn discard(
+    handle: &mut Handle,
+    cache: &RefCell<InterfaceCache>,
+    index: u32,
+) -> io::Result<()> {
     let Some(this) = find(handle, index).await? else { return Ok(()) };
     remove(handle, index).await?;
     if let Some(parent) = this.parent {
         // Asked behind that: two that leave at once must not each leave it to the other. The newest first, since they go
         // in the order in which they came.
-        let others = mirror.borrow().links_above(parent);
+        let others = cache.borrow().links_above(parent);
         let others = others.iter().rev().filter(|other| **other != index);
         if one_above(handle, parent, others).await?.is_some() {
             return Ok(());

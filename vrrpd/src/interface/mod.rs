@@ -6,10 +6,10 @@
 mod address;
 mod ask;
 pub mod at_once;
+mod cache;
 mod claimed;
 mod hold;
 mod macvlan;
-mod mirror;
 mod own_mac;
 mod secondaries;
 pub mod service;

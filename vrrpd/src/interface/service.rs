@@ -23,10 +23,10 @@ use tracing::{error, warn};
 
 use super::Interface;
 use super::address;
-use super::ask::{Manner, Table, ask, read_out};
+use super::ask::{Dump, Manner, ask, read_out};
+use super::cache::{Change, InterfaceCache};
 use super::claimed::Claimed;
 use super::hold::{self, Hold, Outcome};
-use super::mirror::{Change, Mirror};
 use crate::guardian::copies::Keeper;
 
 /// Octets of notifications that may wait: those of a thousand interfaces that change at once. The kernel gives what it
@@ -155,7 +155,7 @@ impl Service {
 type Messages = futures_util::stream::BoxStream<'static, NetlinkMessage<RouteNetlinkMessage>>;
 
 struct Worker {
-    mirror: Rc<RefCell<Mirror>>,
+    cache: Rc<RefCell<InterfaceCache>>,
     claimed: Rc<Claimed>,
     /// Its own connection: replies must not be lost when notifications overrun their socket.
     handle: Handle,
@@ -163,7 +163,7 @@ struct Worker {
     port: u32,
     /// The kernel keeps our mark with addresses.
     marks: bool,
-    /// One for what the mirror reads, since on each the kernel reads out one thing at a time.
+    /// One for what the cache reads, since on each the kernel reads out one thing at a time.
     reader: Handle,
     notifications: Messages,
     /// When everything is to be read again, since it was not read whole.
@@ -192,14 +192,14 @@ impl Worker {
                 message
             })
             .boxed();
-        let mirror = Rc::new(RefCell::new(Mirror::new(names)));
+        let cache = Rc::new(RefCell::new(InterfaceCache::new(names)));
         let (mut handle, port) = connect(false)?;
         let refused = ask(&mut handle, address::probe_marks(), Manner::Create).await;
         let marks = refused.is_err_and(|error| error.raw_os_error() == Some(Errno::ERANGE as i32));
         let (reader, _) = connect(true)?;
         let claimed = Rc::new(Claimed::new(keeper));
         let mut worker =
-            Self { mirror, claimed, handle, port, marks, reader, notifications, read_again_at: None };
+            Self { cache, claimed, handle, port, marks, reader, notifications, read_again_at: None };
         // Subscribed before it is read: what changes meanwhile comes as a notification.
         worker.read_all().await?;
         Ok(worker)
@@ -207,7 +207,7 @@ impl Worker {
 
     /// Those that matter, as they were when last heard of.
     fn interfaces(&self) -> Vec<Interface> {
-        self.mirror.borrow().interfaces().cloned().collect()
+        self.cache.borrow().interfaces().cloned().collect()
     }
 
     /// Reads all interfaces and addresses; returns what is gone. If they change all the time, what is missing counts as
@@ -233,16 +233,16 @@ impl Worker {
                 _ => {}
             }
         }
-        let mut mirror = self.mirror.borrow_mut();
-        Ok(if read.whole { mirror.replace(&links, &addresses) } else { mirror.update(&links, &addresses) })
+        let mut cache = self.cache.borrow_mut();
+        Ok(if read.whole { cache.replace(&links, &addresses) } else { cache.update(&links, &addresses) })
     }
 
     /// Both tables, one behind the other.
-    async fn read_once(&mut self) -> io::Result<Table> {
+    async fn read_once(&mut self) -> io::Result<Dump> {
         let links = RouteNetlinkMessage::GetLink(LinkMessage::default());
         let addresses = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         let mut read = read_out(&mut self.reader, links).await?;
-        let Table { mut entries, whole } = read_out(&mut self.reader, addresses).await?;
+        let Dump { mut entries, whole } = read_out(&mut self.reader, addresses).await?;
         read.entries.append(&mut entries);
         read.whole &= whole;
         Ok(read)
@@ -258,16 +258,16 @@ impl Worker {
             let reports_of = tokio::select! {
                 request = requests.recv() => match request {
                     Some(Wish::Follow(name)) => {
-                        self.mirror.borrow_mut().follow(name.clone());
+                        self.cache.borrow_mut().follow(name.clone());
                         let mut reports = self.all_again().await;
                         reports.push(Report::Followed(name));
                         reports
                     }
                     Some(Wish::Order(request)) => {
-                        let (handle, mirror) = (self.handle.clone(), Rc::clone(&self.mirror));
+                        let (handle, cache) = (self.handle.clone(), Rc::clone(&self.cache));
                         let claimed = Rc::clone(&self.claimed);
                         running.push(async move {
-                            (request.ticket, hold::perform(handle, &mirror, &claimed, request.order).await)
+                            (request.ticket, hold::perform(handle, &cache, &claimed, request.order).await)
                         });
                         continue;
                     }
@@ -293,10 +293,10 @@ impl Worker {
     /// the notifications that say otherwise are not passed on.
     async fn performed(&mut self, ticket: Ticket, outcome: Outcome) -> Vec<Report> {
         if let Some(mac) = outcome.mac {
-            self.mirror.borrow_mut().set_mac(outcome.index, mac);
+            self.cache.borrow_mut().set_mac(outcome.index, mac);
         }
         if !outcome.restarted {
-            // What was removed is no news to the mirror when the kernel tells of it.
+            // What was removed is no news to the cache when the kernel tells of it.
             let changed = if outcome.removed { self.told(Change::Changed(outcome.index)) } else { None };
             let is_ours = |report: &Report| matches!(report, Report::Changed(link) if link.vmac_of.is_some());
             let changed = changed.filter(|report| !is_ours(report));
@@ -313,16 +313,16 @@ impl Worker {
         let remover = if message.header.port_number == self.port { Remover::Us } else { Remover::Other };
         let change = match message.payload {
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                self.mirror.borrow_mut().new_link(&link)
+                self.cache.borrow_mut().new_link(&link)
             }
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => {
-                self.mirror.borrow_mut().del_link(&link)
+                self.cache.borrow_mut().del_link(&link)
             }
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(address)) => {
-                self.mirror.borrow_mut().new_address(&address)
+                self.cache.borrow_mut().new_address(&address)
             }
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(address)) => {
-                self.mirror.borrow_mut().del_address(&address, remover)
+                self.cache.borrow_mut().del_address(&address, remover)
             }
             NetlinkPayload::Overrun(_) => {
                 warn!("notifications about interfaces were lost; all are read again");
@@ -340,10 +340,10 @@ impl Worker {
     fn told(&self, change: Change) -> Option<Report> {
         match change {
             Change::None | Change::Unknown => None,
-            Change::Changed(index) => self.mirror.borrow().get(index).cloned().map(Report::Changed),
+            Change::Changed(index) => self.cache.borrow().get(index).cloned().map(Report::Changed),
             Change::Removed(interface) => Some(Report::Removed(interface)),
             Change::Lost(index, address, remover) => {
-                let interface = self.mirror.borrow().get(index).cloned();
+                let interface = self.cache.borrow().get(index).cloned();
                 interface.map(|interface| Report::Lost(interface, address, remover))
             }
         }

@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::trust::{self, Trusted};
 
 /// Interpreters that are scripts themselves, one run by the other, in Linux.
-const MOST_INTERPRETERS: usize = 5;
+const MAX_INTERPRETERS: usize = 5;
 /// How much of a script the kernel looks at for its interpreter.
 const INTERPRETER_LINE: usize = 256;
 
@@ -28,7 +28,7 @@ pub fn check(path: &Path) -> Result<(), ScriptError> {
     let wrong = |reason: String| ScriptError { path: path.to_owned(), reason };
     let mut program = path.to_owned();
     let mut what = "the script".to_owned();
-    for depth in 0..=MOST_INTERPRETERS {
+    for depth in 0..=MAX_INTERPRETERS {
         let trusted = trust::resolve(&program).map_err(|distrust| {
             let detail = distrust.detail();
             match distrust.kind() {
@@ -50,7 +50,7 @@ pub fn check(path: &Path) -> Result<(), ScriptError> {
         // Scripts run in the root directory.
         program = Path::new("/").join(next);
     }
-    Err(wrong(format!("has more than {MOST_INTERPRETERS} interpreters, each a script itself")))
+    Err(wrong(format!("has more than {MAX_INTERPRETERS} interpreters, each a script itself")))
 }
 
 /// The interpreter of a script; `None` for a program, which needs none, and for what can be executed but not read.

@@ -36,8 +36,8 @@ fn advert(priority: u8, centis: u16, from: u8) -> Advert {
     }
 }
 
-fn config(role: Role, preempt: bool) -> RouterConfig {
-    let mut config = RouterConfig {
+fn config(role: KernelRole, preempt: bool) -> KernelConfig {
+    let mut config = KernelConfig {
         report_spacing: SPACING,
         source: crate::abi::octets(source(10)),
         interval: 10,
@@ -45,7 +45,7 @@ fn config(role: Role, preempt: bool) -> RouterConfig {
         version: 3,
         priority: OWN,
         max_learned_interval: LIMIT,
-        ..RouterConfig::default()
+        ..KernelConfig::default()
     };
     config.set(flag::PREEMPT, preempt);
     config.set(flag::SOURCE, true);
@@ -75,20 +75,20 @@ fn started(preempt_mode: bool, grouped: bool) -> VirtualRouter {
 }
 
 /// The command that the daemon would give for the machine's state.
-fn command(machine: &VirtualRouter, known_until: u64, preempt: bool) -> Command {
+fn command(machine: &VirtualRouter, known_until: u64, preempt: bool) -> KernelCommand {
     let (role, deadline) = match machine.state() {
-        State::Initialize | State::Fault(_) => (Role::Init, 0),
+        State::Initialize | State::Fault(_) => (KernelRole::Init, 0),
         // It has to hear of each advert that ends this, also of one that is not news.
-        State::Backup(_) if machine.is_willing() => (Role::Master, 0),
-        State::Backup(backup) => (Role::Backup, backup.master_down_at.as_nanos()),
-        State::Master(_) => (Role::Master, 0),
+        State::Backup(_) if machine.is_willing() => (KernelRole::Master, 0),
+        State::Backup(backup) => (KernelRole::Backup, backup.master_down_at.as_nanos()),
+        State::Master(_) => (KernelRole::Master, 0),
     };
-    Command {
+    KernelCommand {
         deadline,
         known_until,
         master_interval: machine.master_adver_interval().as_centis(),
         config: config(role, preempt),
-        ..Command::default()
+        ..KernelCommand::default()
     }
 }
 
@@ -123,7 +123,7 @@ proptest! {
             }
             let advert = advert(priority, centis, from);
             let at = Instant::from_nanos(now);
-            record.take(&config(Role::Backup, preempt), Family::Ipv4, Heard::new(&advert, at));
+            record.take(&config(KernelRole::Backup, preempt), Family::Ipv4, KernelAdvert::new(&advert, at));
             machine.handle(at, RouterEvent::Advert(advert), &mut |_| {});
             prop_assert_eq!(record.deadline, deadline(&machine));
             prop_assert!(record.timer_at <= record.deadline, "the timer may be early, never late");
@@ -145,8 +145,8 @@ proptest! {
             if now >= record.deadline {
                 break;
             }
-            let heard = Heard::new(&advert(priority, centis, from), Instant::from_nanos(now));
-            record.take(&config(Role::Backup, preempt), Family::Ipv4, heard);
+            let heard = KernelAdvert::new(&advert(priority, centis, from), Instant::from_nanos(now));
+            record.take(&config(KernelRole::Backup, preempt), Family::Ipv4, heard);
             if looks {
                 feed(&mut machine, &record, &mut fed_until);
                 prop_assert_eq!(record.deadline, deadline(&machine));
@@ -163,12 +163,12 @@ proptest! {
         // The kernel hears adverts while the daemon still takes the router for one that takes no part.
         let mut record = RouterRecord::default();
         let mut machine = machine(true);
-        record.obey(&Command { config: config(Role::Init, true), ..Command::default() });
+        record.obey(&KernelCommand { config: config(KernelRole::Init, true), ..KernelCommand::default() });
         let mut now = START;
         for (millis, priority, centis) in adverts {
             now += millis * 1_000_000;
-            let heard = Heard::new(&advert(priority, centis, 1), Instant::from_nanos(now));
-            record.take(&config(Role::Init, true), Family::Ipv4, heard);
+            let heard = KernelAdvert::new(&advert(priority, centis, 1), Instant::from_nanos(now));
+            record.take(&config(KernelRole::Init, true), Family::Ipv4, heard);
         }
         record.obey(&command(&machine, 0, true));
         // The daemon reads the record, feeds its machine, and tells the kernel if that has another deadline.
@@ -200,7 +200,11 @@ fn a_resignation_that_a_lower_advert_follows_at_once_is_heard_of() {
     let (mut record, mut machine) = backup(true);
     let take = |record: &mut RouterRecord, millis: u64, priority, from| {
         let at = Instant::from_nanos(START + millis * 1_000_000);
-        record.take(&config(Role::Backup, true), Family::Ipv4, Heard::new(&advert(priority, 10, from), at))
+        record.take(
+            &config(KernelRole::Backup, true),
+            Family::Ipv4,
+            KernelAdvert::new(&advert(priority, 10, from), at),
+        )
     };
     take(&mut record, 10, 150, 1);
     take(&mut record, 11, 50, 2);
@@ -214,12 +218,16 @@ fn a_resignation_that_a_lower_advert_follows_at_once_is_heard_of() {
 
 #[test]
 fn a_resignation_that_the_daemon_did_not_know_of_counts_though_a_lower_advert_came_after_it() {
-    for role in [Role::Init, Role::Master, Role::Backup] {
+    for role in [KernelRole::Init, KernelRole::Master, KernelRole::Backup] {
         let mut record = RouterRecord::default();
-        record.obey(&Command { config: config(role, true), deadline: START * 2, ..Command::default() });
+        record.obey(&KernelCommand {
+            config: config(role, true),
+            deadline: START * 2,
+            ..KernelCommand::default()
+        });
         for (millis, priority) in [(10, 0), (11, 50)] {
             let at = Instant::from_nanos(START + millis * 1_000_000);
-            record.take(&config(role, true), Family::Ipv4, Heard::new(&advert(priority, 10, 1), at));
+            record.take(&config(role, true), Family::Ipv4, KernelAdvert::new(&advert(priority, 10, 1), at));
         }
         let machine = machine(true);
         record.obey(&command(&machine, START, true));
@@ -232,9 +240,9 @@ fn an_advert_moves_the_deadline_and_not_the_timer_which_finds_it_when_it_runs() 
     let (mut record, _) = backup(true);
     let first = record.timer_at;
     let deferred = record.take(
-        &config(Role::Backup, true),
+        &config(KernelRole::Backup, true),
         Family::Ipv4,
-        Heard::new(&advert(150, 10, 1), Instant::from_nanos(START + 100_000_000)),
+        KernelAdvert::new(&advert(150, 10, 1), Instant::from_nanos(START + 100_000_000)),
     );
     assert!(!deferred.arm);
     assert_eq!(record.timer_at, first);
@@ -247,9 +255,9 @@ fn an_advert_moves_the_deadline_and_not_the_timer_which_finds_it_when_it_runs() 
 fn a_shorter_deadline_moves_the_timer_at_once() {
     let (mut record, _) = backup(true);
     let deferred = record.take(
-        &config(Role::Backup, true),
+        &config(KernelRole::Backup, true),
         Family::Ipv4,
-        Heard::new(&advert(0, 10, 1), Instant::from_nanos(START + 1_000_000)),
+        KernelAdvert::new(&advert(0, 10, 1), Instant::from_nanos(START + 1_000_000)),
     );
     assert!(deferred.arm && deferred.report);
     assert_eq!(record.timer_at, record.deadline);
@@ -263,7 +271,7 @@ fn an_expiry_is_void_once_a_later_advert_is_in_the_record() {
     assert_eq!(record.look_at_deadline(expired_at), Due::Expired);
     let at = expired_at + Duration::from_micros(50);
     let late = advert(150, 10, 1);
-    record.take(&config(Role::Backup, true), Family::Ipv4, Heard::new(&late, at));
+    record.take(&config(KernelRole::Backup, true), Family::Ipv4, KernelAdvert::new(&late, at));
     // The daemon feeds its machine from the record before it acts.
     machine.handle(at, RouterEvent::Advert(late), &mut |_| {});
     machine.handle(at + Duration::from_micros(50), RouterEvent::Timer, &mut |_| {});
@@ -281,7 +289,7 @@ fn an_advert_between_expiry_and_the_role_change_is_gone_through_by_the_new_maste
     // Before the command arrives, the old master is heard again.
     let at = expired_at + Duration::from_micros(10);
     let better = advert(150, 10, 1);
-    record.take(&config(Role::Backup, true), Family::Ipv4, Heard::new(&better, at));
+    record.take(&config(KernelRole::Backup, true), Family::Ipv4, KernelAdvert::new(&better, at));
     record.obey(&command(&machine, 0, true));
     assert_eq!(record.deadline, 0, "a Master has no Master_Down_Timer");
     assert_eq!(record.followed.at, at.as_nanos(), "and the record still says what came");
@@ -300,9 +308,9 @@ fn a_member_of_a_group_that_is_willing_is_told_of_the_first_advert_that_ends_thi
         // The master that falls silent is the one that comes back: what it says is not news.
         let at = Instant::from_nanos(START + 1_000_000);
         record.take(
-            &config(Role::Backup, preempt),
+            &config(KernelRole::Backup, preempt),
             Family::Ipv4,
-            Heard::new(&advert(priority, 10, from), at),
+            KernelAdvert::new(&advert(priority, 10, from), at),
         );
         machine.handle(at, RouterEvent::Advert(advert(priority, 10, from)), &mut |_| {});
         let expired_at = Instant::from_nanos(record.deadline);
@@ -311,7 +319,7 @@ fn a_member_of_a_group_that_is_willing_is_told_of_the_first_advert_that_ends_thi
         let command = command(&machine, record.heard.at, preempt);
         record.obey(&command);
         assert_eq!(record.deadline, 0, "there is nothing to wait for");
-        let back = Heard::new(&advert(priority, 10, from), expired_at + Duration::from_millis(1));
+        let back = KernelAdvert::new(&advert(priority, 10, from), expired_at + Duration::from_millis(1));
         let todo = record.take(&command.config, Family::Ipv4, back);
         assert!(todo.report, "{priority} from {from}");
         machine.handle(
@@ -327,7 +335,7 @@ fn a_member_of_a_group_that_is_willing_is_told_of_the_first_advert_that_ends_thi
 fn a_deadline_of_the_daemon_s_never_overwrites_a_newer_one() {
     let (mut record, mut machine) = backup(true);
     let at = Instant::from_nanos(START + 200_000_000);
-    record.take(&config(Role::Backup, true), Family::Ipv4, Heard::new(&advert(150, 10, 1), at));
+    record.take(&config(KernelRole::Backup, true), Family::Ipv4, KernelAdvert::new(&advert(150, 10, 1), at));
     let newer = record.deadline;
     // It did not know of that advert when it gave the command, for another reason.
     machine.handle(at, RouterEvent::StandBack(Origin::Operator), &mut |_| {});
@@ -342,8 +350,11 @@ fn a_flood_of_changing_adverts_is_reported_at_the_spacing() {
     for step in 0..20_000_u64 {
         let priority = if step % 2 == 0 { 150 } else { 151 };
         let at = Instant::from_nanos(START + step * 100_000);
-        let deferred =
-            record.take(&config(Role::Backup, true), Family::Ipv4, Heard::new(&advert(priority, 10, 1), at));
+        let deferred = record.take(
+            &config(KernelRole::Backup, true),
+            Family::Ipv4,
+            KernelAdvert::new(&advert(priority, 10, 1), at),
+        );
         reports += u32::from(deferred.report);
     }
     assert_eq!(reports, 4, "in two seconds at one in half a second");
@@ -352,10 +363,10 @@ fn a_flood_of_changing_adverts_is_reported_at_the_spacing() {
 #[test]
 fn a_master_hears_of_a_better_one_at_once_in_a_flood_of_lower_ones() {
     let mut record = RouterRecord::default();
-    record.obey(&Command { config: config(Role::Master, true), ..Command::default() });
+    record.obey(&KernelCommand { config: config(KernelRole::Master, true), ..KernelCommand::default() });
     let mut take = |step: u64, priority| {
-        let heard = Heard::new(&advert(priority, 10, 1), Instant::from_nanos(START + step));
-        record.take(&config(Role::Master, true), Family::Ipv4, heard).report
+        let heard = KernelAdvert::new(&advert(priority, 10, 1), Instant::from_nanos(START + step));
+        record.take(&config(KernelRole::Master, true), Family::Ipv4, heard).report
     };
     assert!(take(0, 50));
     assert!((1..1000).all(|step| !take(step, 50)));

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{MOST_ADDRESSES, field};
+use super::{MAX_ADDRESSES, field};
 use crate::advert::AddressDigest;
 use crate::octets::Octets;
 use crate::params::Family;
@@ -155,7 +155,7 @@ impl fmt::Display for AddressesError {
         match self {
             Self::Empty => f.write_str("no address to advertise (RFC 9568 §5.2.5)"),
             Self::TooMany { count } => {
-                write!(f, "{count} addresses, at most {MOST_ADDRESSES} can be advertised (RFC 9568 §5.2.5)")
+                write!(f, "{count} addresses, at most {MAX_ADDRESSES} can be advertised (RFC 9568 §5.2.5)")
             }
             Self::FirstNotLinkLocal { first } => {
                 write!(f, "first address {first}, must be link-local (RFC 9568 §5.2.9)")

@@ -31,12 +31,12 @@ use vrrpd_common::wire::ah::{AhPacket, ICV_LEN};
 
 use crate::sys::secret::{self, Secret};
 
-/// A key of 1 to [`Key::LONGEST`] octets, filled up with zeros, which HMAC does with a shorter key anyhow (RFC 2104 §2). No
+/// A key of 1 to [`AuthKey::LONGEST`] octets, filled up with zeros, which HMAC does with a shorter key anyhow (RFC 2104 §2). No
 /// output ever shows it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Key(Secret);
+pub struct AuthKey(Secret);
 
-impl Key {
+impl AuthKey {
     /// A block of MD5: a longer key would be replaced by its hash, which is no better.
     pub const LONGEST: usize = secret::LONGEST;
 
@@ -46,16 +46,16 @@ impl Key {
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for AuthKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(..)")
+        f.write_str("AuthKey(..)")
     }
 }
 
 /// A key and the sequence numbers under it.
 pub struct SecurityAssociation {
     /// What HMAC makes of it is computed for each packet anew: it is as good as the key.
-    key: Key,
+    key: AuthKey,
     /// The last number that we have sent.
     sent: u32,
     /// The highest number admitted.
@@ -64,7 +64,7 @@ pub struct SecurityAssociation {
 
 impl SecurityAssociation {
     /// Nothing sent and nothing heard yet.
-    pub fn new(key: &Key) -> Self {
+    pub fn new(key: &AuthKey) -> Self {
         Self { key: key.clone(), sent: 0, admitted: 0 }
     }
 
@@ -135,7 +135,7 @@ mod tests {
     const NOW: u32 = 1_800_000_000;
 
     fn association() -> SecurityAssociation {
-        SecurityAssociation::new(&Key::new(b"secret").expect("six octets"))
+        SecurityAssociation::new(&AuthKey::new(b"secret").expect("six octets"))
     }
 
     fn admit(association: &mut SecurityAssociation, packet: &[u8]) -> Result<(), u32> {
@@ -171,7 +171,7 @@ mod tests {
         for (key, answer) in
             [(&b"secreT"[..], WRONG), (b"secre", WRONG), (b"secret1", WRONG), (b"secret\0\0", Ok(()))]
         {
-            let mut association = SecurityAssociation::new(&Key::new(key).expect("short"));
+            let mut association = SecurityAssociation::new(&AuthKey::new(key).expect("short"));
             assert_eq!(admit(&mut association, &FROM_KEEPALIVED), answer);
         }
     }
@@ -260,11 +260,11 @@ mod tests {
 
     #[test]
     fn a_key_has_1_to_64_octets_and_is_not_shown() {
-        assert_eq!(Key::new(b""), None);
-        assert_eq!(Key::new(&[1; 65]), None);
-        assert!(Key::new(&[1; 64]).is_some());
-        let key = Key::new(b"secret").expect("six octets");
-        assert_eq!(format!("{key:?}"), "Key(..)");
+        assert_eq!(AuthKey::new(b""), None);
+        assert_eq!(AuthKey::new(&[1; 65]), None);
+        assert!(AuthKey::new(&[1; 64]).is_some());
+        let key = AuthKey::new(b"secret").expect("six octets");
+        assert_eq!(format!("{key:?}"), "AuthKey(..)");
         assert!(!format!("{:?}", association()).contains("115"), "115 is an s");
     }
 }

@@ -16,7 +16,7 @@ use crate::config::VirtualAddress;
 
 /// The interfaces that matter, by index.
 #[derive(Debug)]
-pub(super) struct Mirror {
+pub(super) struct InterfaceCache {
     names: Vec<String>,
     interfaces: BTreeMap<u32, Interface>,
 }
@@ -36,7 +36,7 @@ pub(super) enum Change {
     Unknown,
 }
 
-impl Mirror {
+impl InterfaceCache {
     /// Follows the interfaces of these names.
     pub(super) fn new(names: Vec<String>) -> Self {
         Self { names, interfaces: BTreeMap::new() }
@@ -337,100 +337,100 @@ mod tests {
         message
     }
 
-    fn eth0() -> Mirror {
-        let mut mirror = Mirror::new(vec!["eth0".into()]);
-        mirror.replace(&[link(2, "eth0", LinkFlags::Up | LinkFlags::LowerUp)], &[address(2, "10.0.0.1")]);
-        mirror
+    fn eth0() -> InterfaceCache {
+        let mut cache = InterfaceCache::new(vec!["eth0".into()]);
+        cache.replace(&[link(2, "eth0", LinkFlags::Up | LinkFlags::LowerUp)], &[address(2, "10.0.0.1")]);
+        cache
     }
 
     #[test]
     fn a_lost_carrier_changes_the_interface_and_keeps_its_addresses() {
-        let mut mirror = eth0();
-        assert_eq!(mirror.new_link(&link(2, "eth0", LinkFlags::Up)), Change::Changed(2));
-        let eth0 = mirror.get(2).expect("is there");
+        let mut cache = eth0();
+        assert_eq!(cache.new_link(&link(2, "eth0", LinkFlags::Up)), Change::Changed(2));
+        let eth0 = cache.get(2).expect("is there");
         assert!(eth0.admin_up && !eth0.carrier);
         assert_eq!(eth0.addresses.len(), 1);
     }
 
     #[test]
     fn an_interface_with_another_name_is_gone_and_one_with_the_name_is_read_anew() {
-        let mut mirror = eth0();
-        assert!(matches!(mirror.new_link(&link(2, "old0", LinkFlags::Up)), Change::Removed(_)));
-        assert_eq!(mirror.new_link(&link(3, "eth0", LinkFlags::Up)), Change::Unknown);
-        assert_eq!(mirror.new_link(&link(4, "eth4", LinkFlags::Up)), Change::None);
+        let mut cache = eth0();
+        assert!(matches!(cache.new_link(&link(2, "old0", LinkFlags::Up)), Change::Removed(_)));
+        assert_eq!(cache.new_link(&link(3, "eth0", LinkFlags::Up)), Change::Unknown);
+        assert_eq!(cache.new_link(&link(4, "eth4", LinkFlags::Up)), Change::None);
     }
 
     #[test]
     fn an_interface_that_takes_the_name_of_another_one_is_gone_under_its_own() {
-        let mut mirror = Mirror::new(vec!["eth0".into(), "eth1".into()]);
+        let mut cache = InterfaceCache::new(vec!["eth0".into(), "eth1".into()]);
         let (up, none) = (LinkFlags::Up, &[][..]);
-        mirror.replace(&[link(2, "eth0", up), link(3, "eth1", up)], &[address(3, "10.0.0.1")]);
-        assert!(matches!(mirror.del_link(&link(2, "eth0", up)), Change::Removed(_)));
-        assert_eq!(mirror.new_link(&link(3, "eth0", up)), Change::Unknown);
-        let gone = mirror.replace(&[link(3, "eth0", up)], none);
+        cache.replace(&[link(2, "eth0", up), link(3, "eth1", up)], &[address(3, "10.0.0.1")]);
+        assert!(matches!(cache.del_link(&link(2, "eth0", up)), Change::Removed(_)));
+        assert_eq!(cache.new_link(&link(3, "eth0", up)), Change::Unknown);
+        let gone = cache.replace(&[link(3, "eth0", up)], none);
         assert!(matches!(&gone[..], [Change::Removed(old)] if old.name == "eth1"), "{gone:?}");
-        assert_eq!(mirror.interfaces().map(|interface| &interface.name[..]).collect::<Vec<_>>(), ["eth0"]);
+        assert_eq!(cache.interfaces().map(|interface| &interface.name[..]).collect::<Vec<_>>(), ["eth0"]);
         // Two that exchange their names between one look and the next.
-        mirror.replace(&[link(3, "eth0", up), link(4, "eth1", up)], none);
-        let gone = mirror.replace(&[link(3, "eth1", up), link(4, "eth0", up)], none);
+        cache.replace(&[link(3, "eth0", up), link(4, "eth1", up)], none);
+        let gone = cache.replace(&[link(3, "eth1", up), link(4, "eth0", up)], none);
         assert!(matches!(&gone[..], [Change::Removed(_), Change::Removed(_)]), "{gone:?}");
     }
 
     #[test]
     fn a_link_of_ours_is_the_same_under_another_name() {
-        let mut mirror = eth0();
+        let mut cache = eth0();
         let ours = |name: &str| {
             let mut link = link(5, name, LinkFlags::Up);
             link.attributes.push(LinkAttribute::IfAlias("vrrpd eth0/51 ".into()));
             link
         };
         let eth0 = link(2, "eth0", LinkFlags::Up);
-        mirror.replace(&[eth0.clone(), ours("vrrp4.51")], &[]);
-        assert_eq!(mirror.replace(&[eth0, ours("other")], &[]), []);
+        cache.replace(&[eth0.clone(), ours("vrrp4.51")], &[]);
+        assert_eq!(cache.replace(&[eth0, ours("other")], &[]), []);
     }
 
     #[test]
     fn a_port_that_leaves_its_bridge_is_not_gone() {
-        let mut mirror = eth0();
+        let mut cache = eth0();
         let mut port = link(2, "eth0", LinkFlags::Up);
         port.header.interface_family = AddressFamily::Bridge;
-        assert_eq!(mirror.del_link(&port), Change::None);
-        assert!(mirror.get(2).is_some());
+        assert_eq!(cache.del_link(&port), Change::None);
+        assert!(cache.get(2).is_some());
     }
 
     #[test]
     fn addresses_come_and_go() {
-        let mut mirror = eth0();
-        assert_eq!(mirror.new_address(&address(2, "10.0.0.1")), Change::None);
-        assert_eq!(mirror.new_address(&address(2, "10.0.0.2")), Change::Changed(2));
+        let mut cache = eth0();
+        assert_eq!(cache.new_address(&address(2, "10.0.0.1")), Change::None);
+        assert_eq!(cache.new_address(&address(2, "10.0.0.2")), Change::Changed(2));
         let (gone, by) = (IpAddr::from([10, 0, 0, 1]), Remover::Us);
-        assert_eq!(mirror.del_address(&address(2, "10.0.0.1"), by), Change::Lost(2, gone, by));
-        assert_eq!(mirror.del_address(&address(2, "10.0.0.1"), by), Change::None);
-        assert_eq!(mirror.new_address(&address(9, "10.0.0.9")), Change::None);
-        assert_eq!(mirror.get(2).expect("is there").addresses.len(), 1);
+        assert_eq!(cache.del_address(&address(2, "10.0.0.1"), by), Change::Lost(2, gone, by));
+        assert_eq!(cache.del_address(&address(2, "10.0.0.1"), by), Change::None);
+        assert_eq!(cache.new_address(&address(9, "10.0.0.9")), Change::None);
+        assert_eq!(cache.get(2).expect("is there").addresses.len(), 1);
     }
 
     #[test]
     fn what_is_missing_in_a_dump_that_is_not_whole_stays() {
-        let mut mirror = eth0();
-        mirror.new_address(&address(2, "10.0.0.2"));
-        assert_eq!(mirror.update(&[link(2, "eth0", LinkFlags::empty())], &[address(2, "10.0.0.1")]), []);
-        let eth0 = mirror.get(2).expect("is there");
+        let mut cache = eth0();
+        cache.new_address(&address(2, "10.0.0.2"));
+        assert_eq!(cache.update(&[link(2, "eth0", LinkFlags::empty())], &[address(2, "10.0.0.1")]), []);
+        let eth0 = cache.get(2).expect("is there");
         assert_eq!((eth0.admin_up, eth0.addresses.len()), (false, 2));
-        assert_eq!(mirror.update(&[], &[]), []);
-        assert_eq!(mirror.get(2).expect("is there").addresses.len(), 2);
-        let gone = mirror.update(&[link(7, "eth0", LinkFlags::Up)], &[]);
+        assert_eq!(cache.update(&[], &[]), []);
+        assert_eq!(cache.get(2).expect("is there").addresses.len(), 2);
+        let gone = cache.update(&[link(7, "eth0", LinkFlags::Up)], &[]);
         assert!(matches!(&gone[..], [Change::Removed(interface)] if interface.index == 2), "{gone:?}");
     }
 
     #[test]
     fn a_dump_says_what_is_gone() {
-        let mut mirror = eth0();
-        mirror.new_address(&address(2, "10.0.0.2"));
-        let lost = mirror.replace(&[link(2, "eth0", LinkFlags::Up)], &[address(2, "10.0.0.1")]);
+        let mut cache = eth0();
+        cache.new_address(&address(2, "10.0.0.2"));
+        let lost = cache.replace(&[link(2, "eth0", LinkFlags::Up)], &[address(2, "10.0.0.1")]);
         assert_eq!(lost, [Change::Lost(2, IpAddr::from([10, 0, 0, 2]), Remover::Other)]);
-        let gone = mirror.replace(&[link(7, "eth0", LinkFlags::Up)], &[]);
+        let gone = cache.replace(&[link(7, "eth0", LinkFlags::Up)], &[]);
         assert!(matches!(&gone[..], [Change::Removed(interface)] if interface.index == 2), "{gone:?}");
-        assert_eq!(mirror.interfaces().map(|interface| interface.index).collect::<Vec<_>>(), [7]);
+        assert_eq!(cache.interfaces().map(|interface| interface.index).collect::<Vec<_>>(), [7]);
     }
 }
