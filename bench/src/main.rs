@@ -55,6 +55,10 @@ struct Options {
     #[arg(long)]
     quick: bool,
 
+    /// Measure vrrpd and atropos in DIR, such as an earlier release's, instead of building them
+    #[arg(long, value_name = "DIR")]
+    binaries: Option<PathBuf>,
+
     /// Write the figures to this file as well
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -190,7 +194,10 @@ fn run(options: &Options) -> Result<()> {
     ensure!(needs::is_root(), "this makes network namespaces, which needs root: run as root");
     let start = Instant::now();
     setup::see_to(&[needs::IP, needs::KEEPALIVED])?;
-    use_binaries_in(cargo::build_release(None)?);
+    use_binaries_in(match &options.binaries {
+        Some(directory) => directory.canonicalize().with_context(|| directory.display().to_string())?,
+        None => cargo::build_release(None)?,
+    });
     let machine = Machine::look();
     println!("{machine}");
     let mut record = Record::default();

@@ -235,8 +235,10 @@ fn keepalived_leads_and_follows_on_a_vlan() {
     let first = router(&a, VLAN, 150).start();
     first.wait_state("master", SOON);
     let peer = Keepalived::on(&b).instance(instance.clone()).start();
+    peer.wait_entered(VRID, "BACKUP", 1, SOON);
+    let sent = first.counter("adverts_sent");
     wait_until(SOON, "adverts for longer than its Master_Down_Interval", || {
-        first.counter("adverts_sent") >= 15
+        first.counter("adverts_sent") >= sent + 15
     });
     assert_eq!(peer.entered(VRID, "MASTER"), 0, "keepalived hears the master");
     assert_eq!(first.terminate(), 0);

@@ -202,7 +202,7 @@ fn open(dir: &Path) -> Option<Result<Pinned, String>> {
         return refusal();
     }
     let records = MapData::from_pin(dir.join(RECORDS)).ok()?;
-    let records = Records::map(std::os::fd::AsFd::as_fd(records.fd())).ok()?;
+    let records = Records::of(std::os::fd::AsFd::as_fd(records.fd())).ok()?;
     let rejects = Map::PerCpuArray(MapData::from_pin(dir.join(REJECTS)).ok()?);
     let Ok(rejects) = PerCpuArray::try_from(rejects) else { return refusal() };
     let pinned = Pinned { interface: interface.clone(), map: info.id(), records, rejects };

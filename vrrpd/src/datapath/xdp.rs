@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -153,8 +154,7 @@ impl XdpPath {
         let Map::Array(data) = &records else {
             return Err(Refusal("the object's RECORDS is no array".to_owned()));
         };
-        let records =
-            Records::map(data.fd().as_fd()).map_err(|error| Refusal(format!("RECORDS: {error}")))?;
+        let records = Records::of(data.fd().as_fd()).map_err(|error| no_records(&error))?;
         let rejects = PerCpuArray::try_from(rejects).map_err(|error| Refusal(chain(&error)))?;
         let ring = RingBuf::try_from(loaded.map("EVENTS")?).map_err(|error| Refusal(chain(&error)))?;
         let addresses =
@@ -207,6 +207,7 @@ impl XdpPath {
 
     /// Tells the kernel of a router; it takes effect before this returns.
     pub fn command(&self, command: KernelCommand) -> Result<(), Refusal> {
+        self.records.open(command.slot).map_err(|error| no_records(&error))?;
         self.commands.carry_out(command)
     }
 
@@ -265,6 +266,10 @@ impl XdpPath {
     pub fn rejects(&self) -> KernelCounters {
         sum(&self.rejects)
     }
+}
+
+fn no_records(error: &io::Error) -> Refusal {
+    Refusal(format!("RECORDS: {error}"))
 }
 
 /// The counters of all processors together.

@@ -1,7 +1,8 @@
 //! The kernel's records of virtual routers, mapped into memory.
 
+use std::cell::OnceCell;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -10,34 +11,56 @@ use vrrpd_common::abi::{RouterRecord, SLOTS};
 /// How often a record that changes under our eyes is read again. The kernel changes one within a microsecond.
 const ATTEMPTS: usize = 10_000;
 
-/// The records of an interface, read without a system call.
+/// Records that are mapped together. Most interfaces have a few routers, and each page that is mapped delays the end of a
+/// killed process.
+const BLOCK: usize = 16;
+const BLOCKS: usize = SLOTS.div_ceil(BLOCK);
+
+/// The records of an interface, read without a system call once they are mapped.
 #[derive(Debug)]
 pub struct Records {
-    start: NonNull<RouterRecord>,
+    map: OwnedFd,
+    blocks: [OnceCell<Block>; BLOCKS],
 }
 
-const LEN: usize = SLOTS * size_of::<RouterRecord>();
+/// [`BLOCK`] records, with what else is on their pages.
+#[derive(Debug)]
+struct Block {
+    pages: NonNull<u8>,
+    len: usize,
+    /// Octets before the first record.
+    offset: usize,
+}
 
 impl Records {
-    /// Maps the map behind `map`, which must be an array of [`SLOTS`] records that may be mapped.
-    pub fn map(map: BorrowedFd<'_>) -> io::Result<Self> {
-        use std::os::fd::AsRawFd as _;
-        let length = LEN.next_multiple_of(page_size());
-        // SAFETY: a new mapping at a place that the kernel chooses; nothing else is changed.
-        let start = unsafe {
-            libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, map.as_raw_fd(), 0)
-        };
-        match NonNull::new(start) {
-            Some(start) if start.as_ptr() != libc::MAP_FAILED => Ok(Self { start: start.cast() }),
-            Some(_) | None => Err(io::Error::last_os_error()),
-        }
+    /// The records behind `map`, which must be an array of [`SLOTS`] of them that may be mapped.
+    pub fn of(map: BorrowedFd<'_>) -> io::Result<Self> {
+        Ok(Self { map: map.try_clone_to_owned()?, blocks: [const { OnceCell::new() }; BLOCKS] })
     }
 
-    /// The record at `slot`, whole; `None` where there is none, or where it changes all the time.
+    /// Maps the record at `slot`.
+    pub fn open(&self, slot: u32) -> io::Result<()> {
+        self.record(slot).map(drop)
+    }
+
+    fn record(&self, slot: u32) -> io::Result<NonNull<RouterRecord>> {
+        let slot =
+            usize::try_from(slot).ok().filter(|slot| *slot < SLOTS).ok_or(io::ErrorKind::InvalidInput)?;
+        let (number, place) = (slot / BLOCK, slot % BLOCK);
+        let cell = self.blocks.get(number).ok_or(io::ErrorKind::InvalidInput)?;
+        let block = if let Some(block) = cell.get() {
+            block
+        } else {
+            let mapped = Block::map(self.map.as_fd(), number * BLOCK)?;
+            cell.get_or_init(|| mapped)
+        };
+        // SAFETY: the block holds BLOCK records from `offset` on, and `place` is one of them.
+        Ok(unsafe { block.pages.add(block.offset).cast::<RouterRecord>().add(place) })
+    }
+
+    /// The record at `slot`, whole; `None` where there is none, or it cannot be mapped, or changes all the time.
     pub fn read(&self, slot: u32) -> Option<RouterRecord> {
-        let slot = usize::try_from(slot).ok().filter(|slot| *slot < SLOTS)?;
-        // SAFETY: the mapping holds SLOTS records.
-        let record = unsafe { self.start.add(slot) };
+        let record = self.record(slot).ok()?;
         // SAFETY: the sequence is inside that record, aligned, and the kernel changes it by atomic operations only.
         let sequence = unsafe { AtomicU64::from_ptr((&raw const (*record.as_ptr()).sequence).cast_mut()) };
         let mut attempts = 0;
@@ -58,10 +81,39 @@ impl Records {
     }
 }
 
-impl Drop for Records {
+impl Block {
+    /// Maps the records from `first` on.
+    fn map(map: BorrowedFd<'_>, first: usize) -> io::Result<Self> {
+        let page = page_size();
+        let (begin, end) =
+            (first * size_of::<RouterRecord>(), (first + BLOCK).min(SLOTS) * size_of::<RouterRecord>());
+        let from = begin - begin % page;
+        let len = end.next_multiple_of(page) - from;
+        let position = libc::off_t::try_from(from).map_err(|_| io::ErrorKind::InvalidInput)?;
+        // SAFETY: a new mapping at a place that the kernel chooses; nothing else is changed.
+        let pages = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+                map.as_raw_fd(),
+                position,
+            )
+        };
+        match NonNull::new(pages) {
+            Some(pages) if pages.as_ptr() != libc::MAP_FAILED => {
+                Ok(Self { pages: pages.cast(), len, offset: begin - from })
+            }
+            Some(_) | None => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+impl Drop for Block {
     fn drop(&mut self) {
         // SAFETY: the mapping made in `map`, which nobody refers to any more. That it fails is of no consequence.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), LEN.next_multiple_of(page_size())) };
+        unsafe { libc::munmap(self.pages.as_ptr().cast(), self.len) };
     }
 }
 
