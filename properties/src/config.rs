@@ -266,3 +266,17 @@ pub fn seeds() -> Vec<Vec<u8>> {
     ];
     files.into_iter().chain(originals).chain(others).map(String::into_bytes).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use vrrpd::config::Key;
+
+    #[test]
+    fn every_option_of_a_router_is_in_a_seed() {
+        let seeds = super::seeds().concat();
+        let seeds = String::from_utf8_lossy(&seeds);
+        for key in Key::names() {
+            assert!(seeds.contains(&format!("{key} = ")), "{key}");
+        }
+    }
+}

@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, ValueEnum};
 use zeroize::Zeroizing;
 
-use crate::config::{Key, OptionError, RouterOptions, value};
+use crate::config::{Argument, Declaration, Key, NO_VMAC, OptionError, RouterOptions, value};
 use crate::import::Format;
 
 /// VRRP daemon: gives routers and servers a shared virtual IP address.
@@ -72,7 +72,7 @@ pub struct Cli {
     pub log_format: LogFormat,
 
     /// Display the version
-    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
+    #[arg(short = 'V', long, action = ArgAction::Version)]
     version: Option<bool>,
 }
 
@@ -85,128 +85,84 @@ pub enum LogFormat {
     Json,
 }
 
-/// Texts as the user wrote them; `config` reads them, from here as from a file.
-#[derive(Debug, Args)]
+/// The options of a router as the user wrote them; `config` reads their texts, from here as from a file.
+#[derive(Debug, Default)]
 struct RouterArgs {
-    /// Interface to run on
-    #[arg(short = 'i', value_name = "IF")]
-    interface: Option<String>,
-
-    /// Virtual router, 1 to 255
-    #[arg(short = 'v', value_name = "VRID")]
-    vrid: Option<String>,
-
-    /// Virtual addresses, IPv4 or IPv6, with the length of their subnet mask [default length: 32 or 128]
-    #[arg(value_name = "ADDR[/LEN]")]
-    addresses: Vec<String>,
-
-    /// Do not handle the virtual MAC address; the same as --vmac none
-    #[arg(short = 'n', overrides_with = "vmac")]
-    no_vmac: bool,
-
-    /// How the virtual MAC address is put on the wire: the interface takes it while Master, or a macvlan link above it
-    /// has it, which allows several virtual routers, or not at all, as with -n [interface, macvlan, none; default:
-    /// interface]
-    #[arg(long, value_name = "MODE", overrides_with = "no_vmac")]
-    vmac: Option<String>,
-
-    /// When the driver does not take the virtual MAC address: go on without it, or do not become Master [none, refuse;
-    /// default: none]
-    #[arg(long, value_name = "WHAT")]
-    vmac_fallback: Option<String>,
-
-    /// Switch preemption, which is on by default
-    #[arg(short = 's')]
-    no_preempt: bool,
-
-    /// Authentication (version 2): none, pw/TEXT with up to 8 octets, or ah/0xHEX, an IP Authentication Header with
-    /// HMAC-MD5 and a key of up to 64 octets (8 with keepalived: the characters of its auth_pass in hexadecimal)
-    #[arg(short = 'a', value_name = "AUTH")]
-    auth: Option<String>,
-
-    /// Priority, 1 to 255; 255 is the owner of the addresses [default: 100]
-    #[arg(short = 'p', value_name = "PRIO")]
-    priority: Option<String>,
-
-    /// Advertisement interval: seconds, in version 3 also 0.25, 250ms, 10ms [default: 1]
-    #[arg(short = 'd', value_name = "DELAY")]
-    interval: Option<String>,
-
-    /// In version 3, reckon with no longer interval of a master than SPAN, whatever it advertises: a slower master is
-    /// followed while it is heard within the Master_Down_Interval of SPAN [default: 5s, or 10 DELAY if that is longer]
-    #[arg(long, value_name = "SPAN")]
-    max_learned_interval: Option<String>,
-
-    /// Priority to take on SIGTTIN, instead of 10 less
-    #[arg(short = 'z', value_name = "PRIO")]
-    lower_priority: Option<String>,
-
-    /// Priority to take on SIGTTOU, instead of 10 more
-    #[arg(short = 'x', value_name = "PRIO")]
-    raise_priority: Option<String>,
-
-    /// Send a magic packet from this virtual address on becoming master: a TCP SYN to port 1100 of the gateway named
-    /// with -O, which learns from it where the address is
-    #[arg(short = 'I', value_name = "VIP")]
-    magic_source: Option<String>,
-
-    /// Gateway that magic packets go to
-    #[arg(short = 'O', value_name = "DST")]
-    magic_destination: Option<String>,
-
-    /// Run FILE on becoming master
-    #[arg(short = 'U', value_name = "FILE")]
-    up: Option<String>,
-
-    /// Run FILE on becoming backup, also at start
-    #[arg(short = 'D', value_name = "FILE")]
-    down: Option<String>,
-
-    /// End a script that runs longer [default: 60s]
-    #[arg(long, value_name = "SPAN")]
-    script_timeout: Option<String>,
-
-    /// v2 or v3 [default: v2 for IPv4, v3 for IPv6]
-    #[arg(long, value_name = "VERSION")]
-    protocol: Option<String>,
-
-    /// Gratuitous ARP or neighbour advertisements per address each time [default: 1]
-    #[arg(long, value_name = "COUNT")]
-    garp_count: Option<String>,
-
-    /// Announce the addresses again after SPAN; 0: not again [default: 5s]
-    #[arg(long, value_name = "SPAN")]
-    garp_delay: Option<String>,
-
-    /// Then announce them every SPAN; 0: never [default: 0]
-    #[arg(long, value_name = "SPAN")]
-    garp_interval: Option<String>,
-
-    /// Checksum sent in version 3 over IPv4: with its pseudo-header as installed routers do, or over the message alone
-    /// as RFC 9568 says; either is accepted [pseudo-header, message; default: pseudo-header]
-    #[arg(long, value_name = "STYLE")]
-    v3_checksum: Option<String>,
-
-    /// Handle adverts in the kernel: auto tries the driver, then generic XDP, then falls back to raw sockets; with
-    /// native or generic it is an error where that is not possible [auto, native, generic, off]
-    #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_missing_value = "auto")]
-    xdp: Option<String>,
-
-    /// Let adverts that the kernel handled go on, for tcpdump and others to see
-    #[arg(long)]
-    xdp_pass: bool,
-
-    /// Accept version 2 adverts with another interval than ours
-    #[arg(long)]
-    accept_interval_mismatch: bool,
-
-    /// Discard adverts with other addresses than ours, unless the owner sent them
-    #[arg(long)]
-    require_equal_addresses: bool,
+    given: Vec<Given>,
 }
 
-/// Letters of options without a value, which others may follow at once.
-const FLAGS: &[u8] = b"nshV";
+/// An option that was given, with its text.
+#[derive(Debug)]
+struct Given {
+    key: Key,
+    /// As it is written: the option or a shorthand of it.
+    flag: &'static str,
+    text: String,
+}
+
+impl Args for RouterArgs {
+    fn augment_args(command: Command) -> Command {
+        let mut command = command;
+        for key in Key::ALL {
+            let Declaration { name, flag, argument, help, .. } = key.declaration();
+            let arg = written(Arg::new(name), flag).help(help);
+            let arg = match argument {
+                Argument::Switch(_) => arg.action(ArgAction::SetTrue),
+                Argument::Value(what) => arg.value_name(what),
+                Argument::Optional(what, default) => {
+                    arg.value_name(what).num_args(0..=1).require_equals(true).default_missing_value(default)
+                }
+                Argument::Positional(what) => arg.value_name(what).num_args(1..).action(ArgAction::Append),
+            };
+            if NO_VMAC.key == *key {
+                let shorthand = Arg::new(NO_VMAC.flag).help(NO_VMAC.help).action(ArgAction::SetTrue);
+                command = command.arg(written(shorthand, NO_VMAC.flag).overrides_with(name));
+                command = command.arg(arg.overrides_with(NO_VMAC.flag));
+            } else {
+                command = command.arg(arg);
+            }
+        }
+        command
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+/// An argument with its letter or its long name; a positional one has neither.
+fn written(arg: Arg, flag: &'static str) -> Arg {
+    match (flag.strip_prefix("--"), flag.strip_prefix('-').and_then(|letter| letter.chars().next())) {
+        (Some(long), _) => arg.long(long),
+        (None, Some(letter)) => arg.short(letter),
+        (None, None) => arg,
+    }
+}
+
+impl FromArgMatches for RouterArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut args = Self::default();
+        args.update_from_arg_matches(matches)?;
+        Ok(args)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for key in Key::ALL {
+            let Declaration { name, flag, argument, .. } = key.declaration();
+            let given = |flag, text: &str| Given { key: *key, flag, text: text.to_owned() };
+            if NO_VMAC.key == *key && matches.get_flag(NO_VMAC.flag) {
+                self.given.push(given(NO_VMAC.flag, NO_VMAC.value));
+            }
+            if let Argument::Switch(text) = argument {
+                self.given.extend(matches.get_flag(name).then(|| given(flag, text)));
+            } else {
+                let texts = matches.get_many::<String>(name).into_iter().flatten();
+                self.given.extend(texts.map(|text| given(flag, text)));
+            }
+        }
+        Ok(())
+    }
+}
 
 /// The octets of the arguments, one behind the other with a 0 behind each, that are passwords or keys: what is behind `pw/` or
 /// `ah/` in the value of `-a`, and all of a value of another form.
@@ -235,36 +191,47 @@ pub fn secrets_in<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Vec<Ran
 /// Where the value of `-a` begins in an argument that has this option, alone or behind flags.
 fn value_of_auth(argument: &[u8]) -> Option<usize> {
     let letters = argument.strip_prefix(b"-")?;
-    let flags = letters.iter().take_while(|letter| FLAGS.contains(letter)).count();
-    if letters.get(flags) != Some(&b'a') {
+    let flags = letters.iter().take_while(|letter| has_no_value(char::from(**letter))).count();
+    if letters.get(flags).map(|letter| char::from(*letter)) != Key::Auth.declaration().letter() {
         return None;
     }
     let value = 1 + flags + 1;
     Some(if argument.get(value) == Some(&b'=') { value + 1 } else { value })
 }
 
+/// Whether an option with this letter has no value, so that others can follow at once.
+fn has_no_value(letter: char) -> bool {
+    let is_switch = |key: Key| matches!(key.declaration().argument, Argument::Switch(_));
+    matches!(letter, 'h' | 'V')
+        || NO_VMAC.flag.ends_with(letter)
+        || Key::with_letter(letter).is_some_and(is_switch)
+}
+
 impl Cli {
     /// What `-a` says, taken out.
     pub fn take_auth(&mut self) -> Option<Zeroizing<String>> {
-        self.router.auth.take().map(Zeroizing::new)
+        let auth = self.router.given.extract_if(.., |given| given.key == Key::Auth).last();
+        auth.map(|given| Zeroizing::new(given.text))
     }
 
     /// What `-a` says, for a command line in which it was overwritten.
     pub fn set_auth(&mut self, auth: String) {
-        self.router.auth = Some(auth);
+        drop(self.take_auth());
+        self.router.given.push(Given { key: Key::Auth, flag: Key::Auth.flag(), text: auth });
     }
 
     /// Whether it has `-a`.
-    pub const fn has_auth(&self) -> bool {
-        self.router.auth.is_some()
+    pub fn has_auth(&self) -> bool {
+        self.router.given.iter().any(|given| given.key == Key::Auth)
     }
 
     /// What the command line says of a router; an option that cannot be read is named.
     pub fn router(&self) -> Result<RouterOptions, OptionError> {
         let mut options = RouterOptions::default();
-        for (key, text) in self.router.given() {
-            options.set(key, text).map_err(|message| {
-                let is_mode = key == Key::Addresses && self.router.xdp.is_some() && value::xdp(text).is_ok();
+        for Given { key, text, .. } in &self.router.given {
+            options.set(*key, text).map_err(|message| {
+                let has_xdp = self.router.given.iter().any(|given| given.key == Key::Xdp);
+                let is_mode = *key == Key::Addresses && has_xdp && value::xdp(text).is_ok();
                 let hint = if is_mode { format!("; did you mean --xdp={text}?") } else { String::new() };
                 key.error(message + &hint)
             })?;
@@ -279,51 +246,14 @@ impl Cli {
 
     /// The first option of a router on the command line, which has no place beside `--config`.
     pub fn router_option(&self) -> Option<&'static str> {
-        let (key, _) = self.router.given().next()?;
-        Some(if key == Key::Vmac && self.router.no_vmac { "-n" } else { key.flag() })
-    }
-}
-
-impl RouterArgs {
-    /// The options that were given, with their texts.
-    fn given(&self) -> impl Iterator<Item = (Key, &str)> {
-        let flag = |set: bool, text: &'static str| set.then_some(text);
-        let texts = [
-            (Key::Interface, self.interface.as_deref()),
-            (Key::Vrid, self.vrid.as_deref()),
-            (Key::Vmac, self.vmac.as_deref().or(self.no_vmac.then_some("none"))),
-            (Key::VmacFallback, self.vmac_fallback.as_deref()),
-            (Key::Preempt, flag(self.no_preempt, "false")),
-            (Key::Auth, self.auth.as_deref()),
-            (Key::Priority, self.priority.as_deref()),
-            (Key::Interval, self.interval.as_deref()),
-            (Key::MaxLearnedInterval, self.max_learned_interval.as_deref()),
-            (Key::LowerPriority, self.lower_priority.as_deref()),
-            (Key::RaisePriority, self.raise_priority.as_deref()),
-            (Key::Up, self.up.as_deref()),
-            (Key::Down, self.down.as_deref()),
-            (Key::ScriptTimeout, self.script_timeout.as_deref()),
-            (Key::Protocol, self.protocol.as_deref()),
-            (Key::GarpCount, self.garp_count.as_deref()),
-            (Key::GarpDelay, self.garp_delay.as_deref()),
-            (Key::GarpInterval, self.garp_interval.as_deref()),
-            (Key::V3Checksum, self.v3_checksum.as_deref()),
-            (Key::AcceptIntervalMismatch, flag(self.accept_interval_mismatch, "true")),
-            (Key::RequireEqualAddresses, flag(self.require_equal_addresses, "true")),
-            (Key::MagicSource, self.magic_source.as_deref()),
-            (Key::MagicDestination, self.magic_destination.as_deref()),
-            (Key::Xdp, self.xdp.as_deref()),
-            (Key::XdpPass, flag(self.xdp_pass, "true")),
-        ];
-        let addresses = self.addresses.iter().map(|address| (Key::Addresses, Some(address.as_str())));
-        texts.into_iter().chain(addresses).filter_map(|(key, text)| text.map(|text| (key, text)))
+        self.router.given.first().map(|given| given.flag)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use clap::CommandFactory as _;
 
     fn router(line: &str) -> Result<RouterOptions, OptionError> {
         Cli::try_parse_from(line.split_whitespace()).expect("clap accepts it").router()
@@ -359,15 +289,13 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_those_options_with_a_letter_that_have_no_value() {
+    fn letters_without_a_value_are_known_as_such() {
         let mut command = Cli::command();
         command.build();
-        let flags = command.get_arguments().filter(|argument| !argument.get_action().takes_values());
-        let mut flags: Vec<_> = flags.filter_map(|flag| u8::try_from(flag.get_short()?).ok()).collect();
-        let mut known = FLAGS.to_vec();
-        flags.sort_unstable();
-        known.sort_unstable();
-        assert_eq!(flags, known);
+        for argument in command.get_arguments() {
+            let Some(letter) = argument.get_short() else { continue };
+            assert_eq!(has_no_value(letter), !argument.get_action().takes_values(), "-{letter}");
+        }
     }
 
     #[test]

@@ -172,7 +172,7 @@ fn secret_in(line: &str) -> Option<usize> {
 fn sounds_secret(word: &str) -> bool {
     let word = word.to_lowercase();
     ["auth", "pass", "secret", "key", "pw"].iter().any(|part| word.contains(part))
-        || nearest(&word, Key::ALL.map(Key::name)) == Some(Key::Auth.name())
+        || nearest(&word, Key::names()) == Some(Key::Auth.name())
 }
 
 #[cfg(test)]

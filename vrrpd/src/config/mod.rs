@@ -1,7 +1,8 @@
 //! What the user wants, checked: the same types whether it came from the command line or from a file.
 //!
-//! [`value`] turns the text of one option into a value, [`RouterOptions`] collects what was said about one router,
-//! and [`RouterOptions::resolve`] makes a [`RouterConfig`] of it, in which nothing has to be checked again.
+//! `options` has the table of all options of a router. [`value`] turns the text of one option into a value,
+//! [`RouterOptions`] collects what was said about one router, and [`RouterOptions::resolve`] makes a [`RouterConfig`] of
+//! it, in which nothing has to be checked again.
 
 mod authentication;
 mod document;
@@ -9,6 +10,7 @@ pub mod file;
 mod group;
 mod mistakes;
 mod options;
+mod resolve;
 mod together;
 pub mod value;
 
@@ -21,7 +23,7 @@ pub use authentication::{Authentication, Password};
 pub use file::FileError;
 pub use group::GroupConfig;
 pub use mistakes::Mistakes;
-pub use options::{Key, OptionError, RouterOptions};
+pub use options::{Argument, Declaration, Key, NO_VMAC, OptionError, RouterOptions, Toml};
 use serde::{Deserialize, Serialize};
 use vrrpd_common::router::{AnnounceTimes, Config};
 use vrrpd_common::wire::vrrp::ChecksumStyle;
@@ -97,10 +99,9 @@ pub struct RouterConfig {
 }
 
 /// How the virtual router MAC address (RFC 9568 §7.3) is put on the wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VmacMode {
     /// The interface takes it while Master, so that whatever address is put on the interface shares it.
-    #[default]
     Interface,
     /// A macvlan link above the interface has it; any number of virtual routers.
     Macvlan,
@@ -109,10 +110,9 @@ pub enum VmacMode {
 }
 
 /// What becomes of a router whose interface does not take the virtual MAC address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VmacFallback {
     /// It serves the addresses with the interface's own MAC address.
-    #[default]
     None,
     /// It does not become Master.
     Refuse,
@@ -262,9 +262,9 @@ impl RouterConfig {
 
 /// Whether the scripts of a router may be run.
 pub fn check_scripts(config: &RouterConfig) -> Result<(), String> {
-    for (option, script) in [("-U", &config.up), ("-D", &config.down)] {
+    for (key, script) in [(Key::Up, &config.up), (Key::Down, &config.down)] {
         if let Some(path) = script {
-            script::check(path).map_err(|error| format!("{option} {error}"))?;
+            script::check(path).map_err(|error| format!("{} {error}", key.flag()))?;
         }
     }
     Ok(())

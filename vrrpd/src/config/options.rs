@@ -1,95 +1,319 @@
-//! What was said about one router, and what follows from it.
+//! The options of a virtual router: one table that the command line with its help, the configuration file, imports and
+//! docs/options.md are made from.
+//!
+//! A new option is an entry of `options!` and a field of [`super::RouterConfig`], filled in by [`RouterOptions::resolve`],
+//! which also has the rules for options that depend on each other. Tests ask for its entry in the manual page.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use thiserror::Error;
-use vrrpd_common::params::IntervalError;
-use vrrpd_common::router::AnnounceTimes;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
-use vrrpd_common::{Duration, Family, Interval, Priority, Version, Vrid};
+use vrrpd_common::{Duration, Family, Priority, Version, Vrid};
 
-use super::{
-    Announce, Authentication, Magic, RouterConfig, VirtualAddress, VmacFallback, VmacMode, Xdp, value,
-};
+use super::{Authentication, VirtualAddress, VmacFallback, VmacMode, Xdp, value};
 use crate::router_name::RouterName;
 
-/// Most addresses that an advert can hold (RFC 9568 §5.2.5).
-const ADDRESSES_MAX: usize = 255;
-/// The limit of what is learned from a master, unless the user sets it: the larger one of this and so many intervals.
-const LEARNED: Interval = Interval::DEFAULT.times(5);
-const LEARNED_INTERVALS: u16 = 10;
-/// A script is ended after this long.
-const SCRIPT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Announcements come no closer than this.
-const GARP_SPACING: Duration = Duration::from_millis(100);
-/// The second gratuitous ARP comes this long after the first.
-const GARP_DELAY: Duration = Duration::from_secs(5);
-
-/// An option of a router: its long name on the command line, which is its key in the file, and its letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each is documented where the command line declares it")]
-pub enum Key {
-    Interface,
-    Vrid,
-    Addresses,
-    Priority,
-    Preempt,
-    Interval,
-    MaxLearnedInterval,
-    Protocol,
-    Auth,
-    Vmac,
-    VmacFallback,
-    LowerPriority,
-    RaisePriority,
-    Up,
-    Down,
-    ScriptTimeout,
-    GarpCount,
-    GarpDelay,
-    GarpInterval,
-    V3Checksum,
-    AcceptIntervalMismatch,
-    RequireEqualAddresses,
-    MagicSource,
-    MagicDestination,
-    Xdp,
-    XdpPass,
+/// What an option is called, where it can be written and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Declaration {
+    /// The key in the configuration file.
+    pub name: &'static str,
+    /// The option as it is written on the command line: `-i`, `--vmac`; for addresses `ADDR`.
+    pub flag: &'static str,
+    /// What follows the flag.
+    pub argument: Argument,
+    /// How the value is written in TOML.
+    pub toml: Toml,
+    /// The text of `--help`.
+    pub help: &'static str,
 }
 
-/// What was said about one router; what was not said is `None`.
-#[derive(Clone, Debug, Default)]
-#[expect(missing_docs, reason = "each is documented where the command line declares it")]
-pub struct RouterOptions {
-    pub interface: Option<String>,
-    pub vrid: Option<Vrid>,
-    pub addresses: Vec<VirtualAddress>,
-    pub priority: Option<Priority>,
-    pub preempt: Option<bool>,
-    pub interval: Option<Duration>,
-    pub max_learned_interval: Option<Duration>,
-    pub protocol: Option<Version>,
-    pub auth: Option<Authentication>,
-    pub vmac: Option<VmacMode>,
-    pub vmac_fallback: Option<VmacFallback>,
-    pub lower_priority: Option<Priority>,
-    pub raise_priority: Option<Priority>,
-    pub up: Option<PathBuf>,
-    pub down: Option<PathBuf>,
-    pub script_timeout: Option<Duration>,
-    pub garp_count: Option<u8>,
-    pub garp_delay: Option<Duration>,
-    pub garp_interval: Option<Duration>,
-    pub v3_checksum: Option<ChecksumStyle>,
-    pub accept_interval_mismatch: Option<bool>,
-    pub require_equal_addresses: Option<bool>,
-    pub magic_source: Option<IpAddr>,
-    pub magic_destination: Option<IpAddr>,
-    pub xdp: Option<Xdp>,
-    pub xdp_pass: Option<bool>,
+/// What follows an option on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// Nothing: the option alone stands for this value.
+    Switch(&'static str),
+    /// A value, which the help calls so.
+    Value(&'static str),
+    /// `=VALUE`, or nothing, which stands for this value.
+    Optional(&'static str, &'static str),
+    /// There is no flag: values stand alone.
+    Positional(&'static str),
 }
+
+/// How the values of an option are written in TOML; any of them can be a string as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Toml {
+    /// A string and nothing else.
+    Text,
+    /// An integer, 0 to 255.
+    Number,
+    /// true or false.
+    Boolean,
+    /// An array of strings.
+    List,
+}
+
+/// A letter that gives an option a certain value.
+#[derive(Clone, Copy, Debug)]
+pub struct Shorthand {
+    /// `-n`
+    pub flag: &'static str,
+    /// The option.
+    pub key: Key,
+    /// Its value.
+    pub value: &'static str,
+    /// The text of `--help`.
+    pub help: &'static str,
+}
+
+/// A place for the values of an option.
+pub(super) trait Slot: Clone {
+    type Value;
+
+    fn put(&mut self, value: Self::Value);
+
+    fn is_empty(&self) -> bool;
+}
+
+impl<T: Clone> Slot for Option<T> {
+    type Value = T;
+
+    fn put(&mut self, value: T) {
+        *self = Some(value);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_none()
+    }
+}
+
+impl<T: Clone> Slot for Vec<T> {
+    type Value = T;
+
+    fn put(&mut self, value: T) {
+        self.push(value);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+/// The type of an option when all has been said: without a default, the option can still be missing.
+macro_rules! complete_type {
+    ($slot:ty) => {
+        $slot
+    };
+    ($slot:ty, $default:expr) => {
+        <$slot as Slot>::Value
+    };
+}
+
+macro_rules! complete_value {
+    ($slot:expr) => {
+        $slot
+    };
+    ($slot:expr, $default:expr) => {
+        $slot.unwrap_or($default)
+    };
+}
+
+macro_rules! options {
+    ($(
+        $(#[doc = $help:literal])+
+        $key:ident = $name:literal, $flag:literal, $argument:expr, $toml:ident, $read:path;
+        $field:ident: $slot:ty $(= $default:expr)?;
+    )+) => {
+        /// An option of a virtual router.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Key {
+            $($(#[doc = $help])+ $key,)+
+        }
+
+        /// What was said about one router; what was not said is `None`.
+        #[derive(Clone, Debug, Default)]
+        pub struct RouterOptions {
+            $($(#[doc = $help])+ pub $field: $slot,)+
+        }
+
+        /// What was said about one router, and of what was not said the default, if there is one.
+        pub(super) struct Complete {
+            $(pub(super) $field: complete_type!($slot $(, $default)?),)+
+        }
+
+        impl Key {
+            /// Every option, in the order of `--help`.
+            pub const ALL: &[Self] = &[$(Self::$key),+];
+
+            /// Its line of the table.
+            pub const fn declaration(self) -> Declaration {
+                use Argument::{Optional, Positional, Switch, Value};
+                match self {
+                    $(Self::$key => Declaration {
+                        name: $name,
+                        flag: $flag,
+                        argument: $argument,
+                        toml: Toml::$toml,
+                        help: concat!($($help),+).trim_ascii(),
+                    },)+
+                }
+            }
+        }
+
+        impl RouterOptions {
+            /// Reads the text of an option as the command line and the file write it. `Addresses` adds one.
+            pub fn set(&mut self, key: Key, text: &str) -> value::Parsed<()> {
+                match key {
+                    $(Key::$key => Slot::put(&mut self.$field, $read(text)?),)+
+                }
+                Ok(())
+            }
+
+            /// What was said here, and where nothing was said, what `defaults` say.
+            #[must_use]
+            pub fn or(mut self, defaults: &Self) -> Self {
+                $(if Slot::is_empty(&self.$field) {
+                    self.$field.clone_from(&defaults.$field);
+                })+
+                self
+            }
+
+            pub(super) fn complete(self) -> Complete {
+                Complete { $($field: complete_value!(self.$field $(, $default)?),)+ }
+            }
+        }
+    };
+}
+
+// For each option: its help; its key in the file, its flag, what follows the flag, its type in TOML, what reads it;
+// and its field in `RouterOptions`, with the default. Tests hold defaults in the help against these.
+options! {
+    /// Interface to run on
+    Interface = "interface", "-i", Value("IF"), Text, value::interface;
+    interface: Option<String>;
+
+    /// Virtual router, 1 to 255
+    Vrid = "vrid", "-v", Value("VRID"), Number, value::vrid;
+    vrid: Option<Vrid>;
+
+    /// Virtual addresses, IPv4 or IPv6, with the length of their subnet mask [default length: 32 or 128]
+    Addresses = "addresses", "ADDR", Positional("ADDR[/LEN]"), List, value::address;
+    addresses: Vec<VirtualAddress>;
+
+    /// How the virtual MAC address is put on the wire: the interface takes it while Master, or a macvlan link above it
+    /// has it, which allows several virtual routers, or not at all, as with -n [interface, macvlan, none; default:
+    /// interface]
+    Vmac = "vmac", "--vmac", Value("MODE"), Text, value::vmac;
+    vmac: Option<VmacMode> = VmacMode::Interface;
+
+    /// When the driver does not take the virtual MAC address: go on without it, or do not become Master [none, refuse;
+    /// default: none]
+    VmacFallback = "vmac-fallback", "--vmac-fallback", Value("WHAT"), Text, value::vmac_fallback;
+    vmac_fallback: Option<VmacFallback> = VmacFallback::None;
+
+    /// Switch preemption, which is on by default
+    Preempt = "preempt", "-s", Switch("false"), Boolean, value::boolean;
+    preempt: Option<bool> = true;
+
+    /// Authentication (version 2): none, pw/TEXT with up to 8 octets, or ah/0xHEX, an IP Authentication Header with
+    /// HMAC-MD5 and a key of up to 64 octets (8 with keepalived: the characters of its auth_pass in hexadecimal)
+    Auth = "auth", "-a", Value("AUTH"), Text, value::auth;
+    auth: Option<Authentication> = Authentication::None;
+
+    /// Priority, 1 to 255; 255 is the owner of the addresses [default: 100]
+    Priority = "priority", "-p", Value("PRIO"), Number, value::priority;
+    priority: Option<Priority> = Priority::DEFAULT;
+
+    /// Advertisement interval: seconds, in version 3 also 0.25, 250ms, 10ms [default: 1]
+    Interval = "interval", "-d", Value("DELAY"), Text, value::duration;
+    interval: Option<Duration> = Duration::from_secs(1);
+
+    /// In version 3, reckon with no longer interval of a master than SPAN, whatever it advertises: a slower master is
+    /// followed while it is heard within the Master_Down_Interval of SPAN [default: 5s, or 10 DELAY if that is longer]
+    MaxLearnedInterval =
+        "max-learned-interval", "--max-learned-interval", Value("SPAN"), Text, value::duration;
+    max_learned_interval: Option<Duration>;
+
+    /// Priority to take on SIGTTIN, instead of 10 less
+    LowerPriority = "lower-priority", "-z", Value("PRIO"), Number, value::priority;
+    lower_priority: Option<Priority>;
+
+    /// Priority to take on SIGTTOU, instead of 10 more
+    RaisePriority = "raise-priority", "-x", Value("PRIO"), Number, value::priority;
+    raise_priority: Option<Priority>;
+
+    /// Send a magic packet from this virtual address on becoming master: a TCP SYN to port 1100 of the gateway named
+    /// with -O, which learns from it where the address is
+    MagicSource = "magic-source", "-I", Value("VIP"), Text, value::host;
+    magic_source: Option<IpAddr>;
+
+    /// Gateway that magic packets go to
+    MagicDestination = "magic-destination", "-O", Value("DST"), Text, value::host;
+    magic_destination: Option<IpAddr>;
+
+    /// Run FILE on becoming master
+    Up = "up", "-U", Value("FILE"), Text, value::script;
+    up: Option<PathBuf>;
+
+    /// Run FILE on becoming backup, also at start
+    Down = "down", "-D", Value("FILE"), Text, value::script;
+    down: Option<PathBuf>;
+
+    /// End a script that runs longer [default: 60s]
+    ScriptTimeout = "script-timeout", "--script-timeout", Value("SPAN"), Text, value::duration;
+    script_timeout: Option<Duration> = Duration::from_secs(60);
+
+    /// v2 or v3 [default: v2 for IPv4, v3 for IPv6]
+    Protocol = "protocol", "--protocol", Value("VERSION"), Text, value::version;
+    protocol: Option<Version>;
+
+    /// Gratuitous ARP or neighbour advertisements per address each time [default: 1]
+    GarpCount = "garp-count", "--garp-count", Value("COUNT"), Number, value::garp_count;
+    garp_count: Option<u8> = 1;
+
+    /// Announce the addresses again after SPAN; 0: not again [default: 5s]
+    GarpDelay = "garp-delay", "--garp-delay", Value("SPAN"), Text, value::duration;
+    garp_delay: Option<Duration> = Duration::from_secs(5);
+
+    /// Then announce them every SPAN; 0: never [default: 0]
+    GarpInterval = "garp-interval", "--garp-interval", Value("SPAN"), Text, value::duration;
+    garp_interval: Option<Duration> = Duration::ZERO;
+
+    /// Checksum sent in version 3 over IPv4: with its pseudo-header as installed routers do, or over the message alone
+    /// as RFC 9568 says; either is accepted [pseudo-header, message; default: pseudo-header]
+    V3Checksum = "v3-checksum", "--v3-checksum", Value("STYLE"), Text, value::checksum;
+    v3_checksum: Option<ChecksumStyle> = ChecksumStyle::WithPseudoHeader;
+
+    /// Handle adverts in the kernel: auto tries the driver, then generic XDP, then falls back to raw sockets; with
+    /// native or generic it is an error where that is not possible [auto, native, generic, off]
+    Xdp = "xdp", "--xdp", Optional("MODE", "auto"), Text, value::xdp;
+    xdp: Option<Xdp> = Xdp::Off;
+
+    /// Let adverts that the kernel handled go on, for tcpdump and others to see
+    XdpPass = "xdp-pass", "--xdp-pass", Switch("true"), Boolean, value::boolean;
+    xdp_pass: Option<bool> = false;
+
+    /// Accept version 2 adverts with another interval than ours
+    AcceptIntervalMismatch =
+        "accept-interval-mismatch", "--accept-interval-mismatch", Switch("true"), Boolean, value::boolean;
+    accept_interval_mismatch: Option<bool> = false;
+
+    /// Discard adverts with other addresses than ours, unless the owner sent them
+    RequireEqualAddresses =
+        "require-equal-addresses", "--require-equal-addresses", Switch("true"), Boolean, value::boolean;
+    require_equal_addresses: Option<bool> = false;
+}
+
+/// `-n`, which is older than `--vmac`.
+pub const NO_VMAC: Shorthand = Shorthand {
+    flag: "-n",
+    key: Key::Vmac,
+    value: "none",
+    help: "Do not handle the virtual MAC address; the same as --vmac none",
+};
 
 /// An option that is missing or does not go with the others.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -102,363 +326,45 @@ pub struct OptionError {
 }
 
 impl RouterOptions {
-    /// Reads the text of an option as the command line and the file write it. `Addresses` adds one.
-    pub fn set(&mut self, key: Key, text: &str) -> value::Parsed<()> {
-        match key {
-            Key::Interface => self.interface = Some(value::interface(text)?),
-            Key::Vrid => self.vrid = Some(value::vrid(text)?),
-            Key::Addresses => self.addresses.push(value::address(text)?),
-            Key::Priority => self.priority = Some(value::priority(text)?),
-            Key::Preempt => self.preempt = Some(value::boolean(text)?),
-            Key::Interval => self.interval = Some(value::duration(text)?),
-            Key::MaxLearnedInterval => self.max_learned_interval = Some(value::duration(text)?),
-            Key::Protocol => self.protocol = Some(value::version(text)?),
-            Key::Auth => self.auth = Some(value::auth(text)?),
-            Key::Vmac => self.vmac = Some(value::vmac(text)?),
-            Key::VmacFallback => self.vmac_fallback = Some(value::vmac_fallback(text)?),
-            Key::LowerPriority => self.lower_priority = Some(value::priority(text)?),
-            Key::RaisePriority => self.raise_priority = Some(value::priority(text)?),
-            Key::Up => self.up = Some(value::script(text)?),
-            Key::Down => self.down = Some(value::script(text)?),
-            Key::ScriptTimeout => self.script_timeout = Some(value::duration(text)?),
-            Key::GarpCount => self.garp_count = Some(value::garp_count(text)?),
-            Key::GarpDelay => self.garp_delay = Some(value::duration(text)?),
-            Key::GarpInterval => self.garp_interval = Some(value::duration(text)?),
-            Key::V3Checksum => self.v3_checksum = Some(value::checksum(text)?),
-            Key::AcceptIntervalMismatch => self.accept_interval_mismatch = Some(value::boolean(text)?),
-            Key::RequireEqualAddresses => self.require_equal_addresses = Some(value::boolean(text)?),
-            Key::MagicSource => self.magic_source = Some(value::host(text)?),
-            Key::MagicDestination => self.magic_destination = Some(value::host(text)?),
-            Key::Xdp => self.xdp = Some(value::xdp(text)?),
-            Key::XdpPass => self.xdp_pass = Some(value::boolean(text)?),
-        }
-        Ok(())
-    }
-
     /// What the router will be called, as far as that has been said.
     pub fn name(&self) -> Option<String> {
         let family = self.addresses.first().map_or(Family::Ipv4, VirtualAddress::family);
         Some(RouterName { interface: self.interface.as_deref()?, vrid: self.vrid?.get(), family }.to_string())
     }
-
-    /// The router that was meant, or all that is missing or does not go with the rest.
-    pub fn resolve(self) -> Result<RouterConfig, Vec<OptionError>> {
-        let mut faults = Faults::default();
-        let interface =
-            self.interface.ok_or_else(|| Key::Interface.error("which interface to run on is missing"));
-        let interface = faults.keep(interface);
-        let vrid = self.vrid.ok_or_else(|| Key::Vrid.error("the VRID is missing; it is 1 to 255"));
-        let vrid = faults.keep(vrid);
-        let family = self.addresses.first().map(VirtualAddress::family).ok_or_else(|| {
-            Key::Addresses.error("at least one virtual address is needed, like 10.16.1.200/24")
-        });
-        let family = faults.keep(family);
-        let version = self.protocol.unwrap_or(match family {
-            Some(Family::Ipv4) | None => Version::V2,
-            Some(Family::Ipv6) => Version::V3,
-        });
-        if let Some(family) = family {
-            faults.keep(check_addresses(&self.addresses, family));
-        }
-        if family == Some(Family::Ipv6) && version == Version::V2 {
-            faults.add(Key::Protocol.error("version 2 has no IPv6; use v3 for IPv6 addresses"));
-        }
-        let auth = self.auth.unwrap_or(Authentication::None);
-        if version == Version::V3 && auth != Authentication::None {
-            faults.add(Key::Auth.error("version 3 has no authentication; use none, or protocol v2"));
-        }
-        let interval = match self.interval {
-            None => Ok(Interval::DEFAULT),
-            Some(span) => Interval::from_duration(version, span)
-                .map_err(|error| Key::Interval.error(interval_error(version, error))),
-        };
-        let interval = faults.keep(interval);
-        let max_learned_interval = interval.and_then(|interval| {
-            faults.keep(max_learned_interval(self.max_learned_interval, version, interval))
-        });
-        for (key, span) in [(Key::GarpDelay, self.garp_delay), (Key::GarpInterval, self.garp_interval)] {
-            if span.is_some_and(|span| span != Duration::ZERO && span < GARP_SPACING) {
-                faults.add(key.error(format!(
-                    "addresses are announced no more often than every {GARP_SPACING}; 0: never"
-                )));
-            }
-        }
-        let nonzero = |span: Duration| (span != Duration::ZERO).then_some(span);
-        let script_timeout = nonzero(self.script_timeout.unwrap_or(SCRIPT_TIMEOUT))
-            .ok_or_else(|| Key::ScriptTimeout.error("a script needs some time to run; 0 is not possible"));
-        let script_timeout = faults.keep(script_timeout);
-        let magic = family.and_then(|family| {
-            faults.keep(magic(self.magic_source, self.magic_destination, family)).flatten()
-        });
-        let (Some(interface), Some(vrid), Some(family), Some(interval), Some(script_timeout)) =
-            (interface, vrid, family, interval, script_timeout)
-        else {
-            return Err(faults.0);
-        };
-        let Some(max_learned_interval) = max_learned_interval.filter(|_| faults.0.is_empty()) else {
-            return Err(faults.0);
-        };
-        Ok(RouterConfig {
-            interface,
-            vrid,
-            family,
-            version,
-            addresses: self.addresses,
-            priority: self.priority.unwrap_or(Priority::DEFAULT),
-            preempt: self.preempt.unwrap_or(true),
-            interval,
-            max_learned_interval,
-            auth,
-            vmac: self.vmac.unwrap_or_default(),
-            vmac_fallback: self.vmac_fallback.unwrap_or_default(),
-            lower_priority: self.lower_priority,
-            raise_priority: self.raise_priority,
-            up: self.up,
-            down: self.down,
-            script_timeout,
-            announce: Announce {
-                count: self.garp_count.unwrap_or(1),
-                times: AnnounceTimes {
-                    again_after: nonzero(self.garp_delay.unwrap_or(GARP_DELAY)),
-                    then_every: self.garp_interval.and_then(nonzero),
-                },
-            },
-            checksum: self.v3_checksum.unwrap_or(ChecksumStyle::WithPseudoHeader),
-            accept_interval_mismatch: self.accept_interval_mismatch.unwrap_or(false),
-            require_equal_addresses: self.require_equal_addresses.unwrap_or(false),
-            magic,
-            xdp: self.xdp.unwrap_or_default(),
-            xdp_pass: self.xdp_pass.unwrap_or(false),
-            grouped: false,
-        })
-    }
-
-    /// What was said here, and where nothing was said, what `defaults` say.
-    #[must_use]
-    pub fn or(self, defaults: &Self) -> Self {
-        Self {
-            interface: self.interface.or_else(|| defaults.interface.clone()),
-            vrid: self.vrid.or(defaults.vrid),
-            addresses: if self.addresses.is_empty() { defaults.addresses.clone() } else { self.addresses },
-            priority: self.priority.or(defaults.priority),
-            preempt: self.preempt.or(defaults.preempt),
-            interval: self.interval.or(defaults.interval),
-            max_learned_interval: self.max_learned_interval.or(defaults.max_learned_interval),
-            protocol: self.protocol.or(defaults.protocol),
-            auth: self.auth.or_else(|| defaults.auth.clone()),
-            vmac: self.vmac.or(defaults.vmac),
-            vmac_fallback: self.vmac_fallback.or(defaults.vmac_fallback),
-            lower_priority: self.lower_priority.or(defaults.lower_priority),
-            raise_priority: self.raise_priority.or(defaults.raise_priority),
-            up: self.up.or_else(|| defaults.up.clone()),
-            down: self.down.or_else(|| defaults.down.clone()),
-            script_timeout: self.script_timeout.or(defaults.script_timeout),
-            garp_count: self.garp_count.or(defaults.garp_count),
-            garp_delay: self.garp_delay.or(defaults.garp_delay),
-            garp_interval: self.garp_interval.or(defaults.garp_interval),
-            v3_checksum: self.v3_checksum.or(defaults.v3_checksum),
-            accept_interval_mismatch: self.accept_interval_mismatch.or(defaults.accept_interval_mismatch),
-            require_equal_addresses: self.require_equal_addresses.or(defaults.require_equal_addresses),
-            magic_source: self.magic_source.or(defaults.magic_source),
-            magic_destination: self.magic_destination.or(defaults.magic_destination),
-            xdp: self.xdp.or(defaults.xdp),
-            xdp_pass: self.xdp_pass.or(defaults.xdp_pass),
-        }
-    }
 }
 
-/// What is wrong with a router, in the order in which it was found.
-#[derive(Default)]
-struct Faults(Vec<OptionError>);
-
-impl Faults {
-    fn add(&mut self, error: OptionError) {
-        self.0.push(error);
+impl Declaration {
+    /// The letter of an option with one hyphen.
+    pub fn letter(&self) -> Option<char> {
+        self.flag.strip_prefix('-').filter(|rest| !rest.starts_with('-'))?.chars().next()
     }
-
-    /// The value that is right, for what follows from it.
-    fn keep<T>(&mut self, result: Result<T, OptionError>) -> Option<T> {
-        result.map_err(|error| self.add(error)).ok()
-    }
-}
-
-fn interval_error(version: Version, error: IntervalError) -> String {
-    match (error, version) {
-        (IntervalError::Zero, Version::V2) => "0 is no interval; one is 1 to 255 seconds".to_owned(),
-        (IntervalError::Zero, Version::V3) => "0 is no interval; one is 10ms to 40.95s".to_owned(),
-        (IntervalError::NotWholeSeconds | IntervalError::TooLong { .. }, _) => error.to_string(),
-    }
-}
-
-/// The longest interval to learn from a master: what the user says, or the larger of five seconds and ten intervals of ours.
-/// Version 2 learns none.
-fn max_learned_interval(
-    said: Option<Duration>,
-    version: Version,
-    interval: Interval,
-) -> Result<Interval, OptionError> {
-    let Some(span) = said else { return Ok(interval.times(LEARNED_INTERVALS).max(LEARNED)) };
-    let error = |message: String| Key::MaxLearnedInterval.error(message);
-    let limit = Interval::from_duration(Version::V3, span)
-        .map_err(|wrong| error(interval_error(Version::V3, wrong)))?;
-    if version == Version::V3 && limit < interval {
-        return Err(error(format!(
-            "{limit} is shorter than the interval of the router, {interval}, which others have as well"
-        )));
-    }
-    Ok(limit)
-}
-
-fn check_addresses(addresses: &[VirtualAddress], family: Family) -> Result<(), OptionError> {
-    if let Some(other) = addresses.iter().find(|address| address.family() != family) {
-        return Err(Key::Addresses.error(format!(
-            "{other} is not {family}; the addresses of a router are of one family, the others need a second router"
-        )));
-    }
-    if addresses.len() > ADDRESSES_MAX {
-        return Err(
-            Key::Addresses.error(format!("{} addresses; an advert holds {ADDRESSES_MAX}", addresses.len()))
-        );
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    if let Some(twice) = addresses.iter().find(|address| !seen.insert(address.address)) {
-        return Err(Key::Addresses.error(format!("{} is there twice", twice.address)));
-    }
-    match addresses.first() {
-        // RFC 9568 §5.2.9
-        Some(VirtualAddress { address: IpAddr::V6(first), .. }) if !first.is_unicast_link_local() => {
-            Err(Key::Addresses.error(format!(
-                "{first} is not link-local; the first IPv6 address must be, like fe80::{:x} (RFC 9568 §5.2.9)",
-                first.segments()[7].max(1)
-            )))
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-/// The magic packet: from an address to a host of the same family, or none.
-fn magic(
-    source: Option<IpAddr>,
-    destination: Option<IpAddr>,
-    family: Family,
-) -> Result<Option<Magic>, OptionError> {
-    let (source, destination) = match (source, destination) {
-        (Some(source), Some(destination)) => (source, destination),
-        (None, None) => return Ok(None),
-        (Some(_), None) => {
-            return Err(Key::MagicDestination.error("is missing; it says where magic packets go"));
-        }
-        (None, Some(_)) => {
-            return Err(Key::MagicSource.error("is missing; it says where magic packets come from"));
-        }
-    };
-    for (key, address) in [(Key::MagicSource, source), (Key::MagicDestination, destination)] {
-        if address.is_ipv4() != (family == Family::Ipv4) {
-            return Err(key.error(format!("{address} is not {family}, as the addresses of the router are")));
-        }
-    }
-    Ok(Some(Magic { source, destination }))
 }
 
 impl Key {
     /// The option as the user writes it on the command line.
     pub const fn flag(self) -> &'static str {
-        match self {
-            Self::Interface => "-i",
-            Self::Vrid => "-v",
-            Self::Addresses => "ADDR",
-            Self::Priority => "-p",
-            Self::Preempt => "-s",
-            Self::Interval => "-d",
-            Self::MaxLearnedInterval => "--max-learned-interval",
-            Self::Protocol => "--protocol",
-            Self::Auth => "-a",
-            Self::Vmac => "--vmac",
-            Self::VmacFallback => "--vmac-fallback",
-            Self::LowerPriority => "-z",
-            Self::RaisePriority => "-x",
-            Self::Up => "-U",
-            Self::Down => "-D",
-            Self::ScriptTimeout => "--script-timeout",
-            Self::GarpCount => "--garp-count",
-            Self::GarpDelay => "--garp-delay",
-            Self::GarpInterval => "--garp-interval",
-            Self::V3Checksum => "--v3-checksum",
-            Self::AcceptIntervalMismatch => "--accept-interval-mismatch",
-            Self::RequireEqualAddresses => "--require-equal-addresses",
-            Self::MagicSource => "-I",
-            Self::MagicDestination => "-O",
-            Self::Xdp => "--xdp",
-            Self::XdpPass => "--xdp-pass",
-        }
+        self.declaration().flag
     }
 
     /// The option as a key of the configuration file.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Interface => "interface",
-            Self::Vrid => "vrid",
-            Self::Addresses => "addresses",
-            Self::Priority => "priority",
-            Self::Preempt => "preempt",
-            Self::Interval => "interval",
-            Self::MaxLearnedInterval => "max-learned-interval",
-            Self::Protocol => "protocol",
-            Self::Auth => "auth",
-            Self::Vmac => "vmac",
-            Self::VmacFallback => "vmac-fallback",
-            Self::LowerPriority => "lower-priority",
-            Self::RaisePriority => "raise-priority",
-            Self::Up => "up",
-            Self::Down => "down",
-            Self::ScriptTimeout => "script-timeout",
-            Self::GarpCount => "garp-count",
-            Self::GarpDelay => "garp-delay",
-            Self::GarpInterval => "garp-interval",
-            Self::V3Checksum => "v3-checksum",
-            Self::AcceptIntervalMismatch => "accept-interval-mismatch",
-            Self::RequireEqualAddresses => "require-equal-addresses",
-            Self::MagicSource => "magic-source",
-            Self::MagicDestination => "magic-destination",
-            Self::Xdp => "xdp",
-            Self::XdpPass => "xdp-pass",
-        }
+        self.declaration().name
     }
 
-    /// Every option of a router.
-    pub const ALL: [Self; 26] = [
-        Self::Interface,
-        Self::Vrid,
-        Self::Addresses,
-        Self::Priority,
-        Self::Preempt,
-        Self::Interval,
-        Self::MaxLearnedInterval,
-        Self::Protocol,
-        Self::Auth,
-        Self::Vmac,
-        Self::VmacFallback,
-        Self::LowerPriority,
-        Self::RaisePriority,
-        Self::Up,
-        Self::Down,
-        Self::ScriptTimeout,
-        Self::GarpCount,
-        Self::GarpDelay,
-        Self::GarpInterval,
-        Self::V3Checksum,
-        Self::AcceptIntervalMismatch,
-        Self::RequireEqualAddresses,
-        Self::MagicSource,
-        Self::MagicDestination,
-        Self::Xdp,
-        Self::XdpPass,
-    ];
+    /// All keys of the configuration file.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|key| key.name())
+    }
 
     /// The option with this key; an underscore is as good as a hyphen.
     pub fn named(key: &str) -> Option<Self> {
         let key = key.replace('_', "-");
         Self::ALL.iter().find(|known| known.name() == key).copied()
+    }
+
+    /// The option with this letter on the command line.
+    pub fn with_letter(letter: char) -> Option<Self> {
+        Self::ALL.iter().find(|known| known.declaration().letter() == Some(letter)).copied()
     }
 
     /// This option is wrong.
@@ -475,114 +381,90 @@ impl fmt::Display for Key {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+    use std::{env, fs};
+
     use super::*;
 
-    fn options(words: &[(Key, &str)]) -> RouterOptions {
-        let mut options = RouterOptions::default();
-        for (key, text) in words {
-            options.set(*key, text).expect("each is legal on its own");
-        }
-        options
-    }
-
-    fn key_at_fault(words: &[(Key, &str)]) -> Key {
-        let mut all = vec![(Key::Interface, "eth0"), (Key::Vrid, "51")];
-        all.extend(words);
-        let faults = options(&all).resolve().expect_err("cannot work");
-        assert_eq!(faults.len(), 1, "{faults:?}");
-        faults[0].key
+    /// The default that the help tells, if the text behind `default: ` is a value.
+    fn told_default(key: Key) -> Option<&'static str> {
+        let (_, rest) = key.declaration().help.split_once("default: ")?;
+        rest.strip_suffix(']').filter(|text| RouterOptions::default().set(key, text).is_ok())
     }
 
     #[test]
-    fn all_that_is_wrong_is_told_at_once() {
-        let faults = options(&[(Key::Interval, "0.5"), (Key::ScriptTimeout, "0"), (Key::GarpDelay, "1ms")]);
-        let keys: Vec<_> =
-            faults.resolve().expect_err("cannot work").into_iter().map(|error| error.key).collect();
-        let missing = [Key::Interface, Key::Vrid, Key::Addresses];
-        assert_eq!(keys[..3], missing);
-        assert_eq!(keys[3..], [Key::Interval, Key::GarpDelay, Key::ScriptTimeout]);
-    }
-
-    #[test]
-    fn defaults_are_those_of_vrrpd() {
-        let config = options(&[(Key::Interface, "eth0"), (Key::Vrid, "51"), (Key::Addresses, "10.16.1.200")])
-            .resolve()
-            .expect("is complete");
-        assert_eq!(config.version, Version::V2);
-        assert_eq!(config.priority, Priority(100));
-        assert_eq!(config.interval.as_seconds(), Some(1));
-        assert!(config.preempt);
-        assert_eq!(config.auth, Authentication::None);
-        assert_eq!((config.vmac, config.magic), (VmacMode::Interface, None));
-    }
-
-    #[test]
-    fn ipv6_is_version_3() {
-        let config = options(&[(Key::Interface, "eth0"), (Key::Vrid, "51"), (Key::Addresses, "fe80::1")])
-            .resolve()
-            .expect("is complete");
-        assert_eq!((config.version, config.family), (Version::V3, Family::Ipv6));
-    }
-
-    #[test]
-    fn the_option_that_is_wrong_is_named() {
-        let v4 = (Key::Addresses, "10.0.0.1");
-        let v6 = (Key::Addresses, "fe80::1");
-        assert_eq!(key_at_fault(&[]), Key::Addresses);
-        assert_eq!(key_at_fault(&[v4, v6]), Key::Addresses);
-        assert_eq!(key_at_fault(&[v4, v4]), Key::Addresses);
-        assert_eq!(key_at_fault(&[(Key::Addresses, "2001:db8::1")]), Key::Addresses);
-        assert_eq!(key_at_fault(&[v6, (Key::Protocol, "v2")]), Key::Protocol);
-        assert_eq!(key_at_fault(&[v4, (Key::Interval, "0")]), Key::Interval);
-        assert_eq!(key_at_fault(&[v4, (Key::Interval, "0.5")]), Key::Interval);
-        for auth in ["pw/x", "ah/0x78"] {
-            assert_eq!(key_at_fault(&[v4, (Key::Protocol, "v3"), (Key::Auth, auth)]), Key::Auth);
-            assert_eq!(key_at_fault(&[v6, (Key::Auth, auth)]), Key::Auth);
-        }
-        assert_eq!(key_at_fault(&[v4, (Key::MagicSource, "10.0.0.1")]), Key::MagicDestination);
-        assert_eq!(key_at_fault(&[v4, (Key::MagicDestination, "10.0.0.254")]), Key::MagicSource);
-        assert_eq!(
-            key_at_fault(&[v4, (Key::MagicSource, "10.0.0.1"), (Key::MagicDestination, "fe80::1")]),
-            Key::MagicDestination
-        );
-        assert_eq!(key_at_fault(&[v4, (Key::ScriptTimeout, "0")]), Key::ScriptTimeout);
-        for span in ["0", "41", "90ms"] {
-            let wrong = [v4, (Key::Protocol, "v3"), (Key::Interval, "0.1"), (Key::MaxLearnedInterval, span)];
-            assert_eq!(key_at_fault(&wrong), Key::MaxLearnedInterval);
-        }
-        assert_eq!(key_at_fault(&[v4, (Key::GarpDelay, "1ns")]), Key::GarpDelay);
-        assert_eq!(key_at_fault(&[v4, (Key::GarpInterval, "99ms")]), Key::GarpInterval);
-    }
-
-    #[test]
-    fn the_limit_of_learned_intervals_is_five_seconds_or_ten_intervals_unless_set() {
-        for (interval, limit, wanted) in [
-            ("0.1", None, 500),
-            ("1", None, 1000),
-            ("40.95", None, 40_950),
-            ("0.1", Some("0.1"), 10),
-            ("1", Some("40.95"), 4095),
-        ] {
-            let mut words = vec![
-                (Key::Interface, "eth0"),
-                (Key::Vrid, "51"),
-                (Key::Addresses, "10.16.1.200"),
-                (Key::Protocol, "v3"),
-                (Key::Interval, interval),
-            ];
-            words.extend(limit.map(|limit| (Key::MaxLearnedInterval, limit)));
-            let config = options(&words).resolve().expect("is legal");
-            assert_eq!(config.max_learned_interval.as_centis(), wanted, "{interval} {limit:?}");
-        }
-    }
-
-    #[test]
-    fn every_option_has_a_name_and_a_flag_of_its_own() {
-        for (index, key) in Key::ALL.into_iter().enumerate() {
+    fn every_option_has_a_key_and_a_flag_of_its_own() {
+        for (index, key) in Key::ALL.iter().enumerate() {
             for other in &Key::ALL[index + 1..] {
                 assert_ne!(key.name(), other.name());
                 assert_ne!(key.flag(), other.flag());
             }
+            let Declaration { name, flag, argument, .. } = key.declaration();
+            let variant: String = name.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
+            assert_eq!(format!("{key:?}"), variant, "of {name}");
+            let is_letter = flag.len() == 2 && key.declaration().letter().is_some();
+            let is_positional = matches!(argument, Argument::Positional(_));
+            assert!(is_letter || is_positional || flag == format!("--{name}"), "{flag} of {name}");
         }
+    }
+
+    #[test]
+    fn defaults_in_the_help_are_those_that_are_taken() {
+        let router = [(Key::Interface, "eth0"), (Key::Vrid, "51"), (Key::Addresses, "10.16.1.200")];
+        let with = |key: Key, text: &str| {
+            let mut options = RouterOptions::default();
+            for (key, text) in router.into_iter().chain([(key, text)]) {
+                options.set(key, text).expect("is legal");
+            }
+            options.resolve().expect("is complete")
+        };
+        let told: Vec<_> = Key::ALL.iter().filter_map(|key| Some((*key, told_default(*key)?))).collect();
+        assert!(told.len() >= 8, "{told:?}");
+        for (key, text) in told {
+            assert_eq!(with(key, text), with(Key::Vrid, "51"), "{key}");
+        }
+    }
+
+    #[test]
+    fn switches_stand_for_values_that_their_options_can_have() {
+        for key in Key::ALL {
+            let stands_for = match key.declaration().argument {
+                Argument::Switch(text) | Argument::Optional(_, text) => text,
+                Argument::Value(_) | Argument::Positional(_) => continue,
+            };
+            assert!(RouterOptions::default().set(*key, stands_for).is_ok(), "{key}");
+        }
+        assert!(RouterOptions::default().set(NO_VMAC.key, NO_VMAC.value).is_ok());
+    }
+
+    const HEADER: &str = "# Options of a virtual router
+
+The same options on the command line and, under their keys, in the tables `[[router]]` and `[defaults]` of a configuration
+file ([example](examples/vrrpd.toml)). Options of the process are in `vrrpd --help` and the manual page.
+
+| key | command line | |
+|---|---|---|
+";
+
+    /// `UPDATE_GOLDEN=1 cargo test -p vrrpd options` writes the page anew.
+    #[test]
+    fn docs_options_md_is_the_table() {
+        let mut page = HEADER.to_owned();
+        for key in Key::ALL {
+            let Declaration { name, flag, argument, help, .. } = key.declaration();
+            let option = match argument {
+                Argument::Switch(value) => format!("`{flag}` (`{name} = {value}`)"),
+                Argument::Value(what) => format!("`{flag} {what}`"),
+                Argument::Optional(what, _) => format!("`{flag}[={what}]`"),
+                Argument::Positional(what) => format!("`{what}...`"),
+            };
+            let help = help.replace('|', "\\|");
+            writeln!(page, "| `{name}` | {option} | {help} |").expect("a text grows");
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/options.md");
+        if env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(path, &page).expect("the page can be written");
+        }
+        assert_eq!(fs::read_to_string(path).unwrap_or_default(), page, "{path}");
     }
 }

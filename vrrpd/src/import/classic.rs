@@ -7,7 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::{Group, ImportError, Imported, Place, RemarkKind, Router};
-use crate::config::{Key, value};
+use crate::config::{Argument, Key, RouterOptions, value};
 
 /// Whose command line it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,21 +17,6 @@ pub enum Release {
     /// 1.15: `-n` turns the virtual MAC address on, and the interval is 2 s without `-d`.
     V115,
 }
-
-/// Options that take a value, with their keys. `-M`, `-f` and those without a value are handled apart.
-const WITH_VALUE: [(char, Key); 11] = [
-    ('i', Key::Interface),
-    ('v', Key::Vrid),
-    ('a', Key::Auth),
-    ('p', Key::Priority),
-    ('d', Key::Interval),
-    ('z', Key::LowerPriority),
-    ('x', Key::RaisePriority),
-    ('U', Key::Up),
-    ('D', Key::Down),
-    ('I', Key::MagicSource),
-    ('O', Key::MagicDestination),
-];
 
 /// Whether a text has a command line of Vrrpd.
 pub(super) fn has_command_line(text: &str) -> bool {
@@ -52,7 +37,11 @@ pub(super) fn import(path: &Path, text: &str, release: Release) -> Result<Import
             return Err(wrong(format!("{word} is for the shell to replace: write its value instead")));
         }
         let (router, is_monitored) = router(&command, release, &place, &mut imported)?;
-        for (key, flag) in [(Key::Interface, "-i"), (Key::Vrid, "-v"), (Key::Addresses, "virtual address")] {
+        for (key, flag) in [
+            (Key::Interface, Key::Interface.flag()),
+            (Key::Vrid, Key::Vrid.flag()),
+            (Key::Addresses, "virtual address"),
+        ] {
             if router.get(key).is_none() {
                 return Err(wrong(format!("the command line has no {flag}")));
             }
@@ -88,18 +77,23 @@ fn router(
         };
         let mut letters = letters.chars();
         while let Some(letter) = letters.next() {
-            if let Some((_, key)) = WITH_VALUE.iter().find(|(known, _)| *known == letter) {
+            // Our letters are those of Vrrpd.
+            let option = Key::with_letter(letter).map(|key| (key, key.declaration().argument));
+            if let Some((key, Argument::Value(_))) = option {
                 let attached = letters.as_str();
                 let value =
                     if attached.is_empty() { words.next().map(String::as_str) } else { Some(attached) };
                 let value = value.ok_or_else(|| wrong(format!("-{letter} has no value")))?;
-                let mut options = crate::config::RouterOptions::default();
-                options.set(*key, value).map_err(|message| wrong(format!("-{letter}: {message}")))?;
-                router.set(*key, value);
+                let mut options = RouterOptions::default();
+                options.set(key, value).map_err(|message| wrong(format!("-{letter}: {message}")))?;
+                router.set(key, value);
                 break;
             }
+            if let Some((key, Argument::Switch(value))) = option {
+                router.set(key, value);
+                continue;
+            }
             match letter {
-                's' => router.set(Key::Preempt, "false"),
                 'n' => has_n = true,
                 'M' | 'f' => {
                     let attached = letters.as_str();

@@ -18,7 +18,7 @@ use std::rc::Rc;
 
 use thiserror::Error;
 
-use crate::config::Key;
+use crate::config::{Key, Toml};
 
 pub use render::render;
 pub use surroundings::{Surroundings, System};
@@ -117,7 +117,7 @@ impl fmt::Display for Remark {
 pub struct Router {
     /// What the original calls it; printed as a comment.
     pub name: Option<String>,
-    /// The keys in the order of the original, each once but [`Key::Addresses`].
+    /// The keys in the order of the original, each once but those of lists.
     pub settings: Vec<(Key, String)>,
 }
 
@@ -129,7 +129,7 @@ impl Router {
 
     /// Adds a setting; the last one counts where a key can have one value only.
     fn set(&mut self, key: Key, value: impl Into<String>) {
-        if key != Key::Addresses {
+        if key.declaration().toml != Toml::List {
             self.settings.retain(|(known, _)| *known != key);
         }
         self.settings.push((key, value.into()));

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Imported, Router};
-use crate::config::Key;
+use crate::config::{Key, Toml};
 
 /// A configuration file with these routers and groups.
 pub fn render(imported: &Imported) -> String {
@@ -27,31 +27,26 @@ pub fn render(imported: &Imported) -> String {
     text
 }
 
+/// Lists are one line, behind everything else.
 fn render_settings(router: &Router, text: &mut String) {
-    let mut addresses = router.settings.iter().filter(|(key, _)| *key == Key::Addresses).peekable();
-    for (key, value) in router.settings.iter().filter(|(key, _)| *key != Key::Addresses) {
-        let _ = writeln!(text, "{} = {}", key.name(), value_of(*key, value));
+    let (lists, others): (Vec<_>, Vec<_>) =
+        router.settings.iter().partition(|(key, _)| key.declaration().toml == Toml::List);
+    for (key, value) in others {
+        let _ = writeln!(text, "{key} = {}", value_of(*key, value));
     }
-    if addresses.peek().is_some() {
-        let _ = writeln!(
-            text,
-            "{} = [{}]",
-            Key::Addresses.name(),
-            list(addresses.map(|(_, address)| address.as_str()))
-        );
+    for chunk in lists.chunk_by(|(one, _), (other, _)| one == other) {
+        let Some((key, _)) = chunk.first() else { continue };
+        let values = chunk.iter().map(|(_, value)| value.as_str());
+        let _ = writeln!(text, "{key} = [{}]", list(values));
     }
 }
 
 /// Numbers and booleans stand bare where the key holds nothing else. A number is written anew: TOML has no leading zeros.
 fn value_of(key: Key, value: &str) -> String {
-    match key {
-        Key::Vrid | Key::Priority | Key::GarpCount => {
-            value.parse::<u8>().map_or_else(|_| quoted(value), |number| number.to_string())
-        }
-        Key::Preempt | Key::XdpPass | Key::AcceptIntervalMismatch | Key::RequireEqualAddresses => {
-            value.to_owned()
-        }
-        _ => quoted(value),
+    match key.declaration().toml {
+        Toml::Number => value.parse::<u8>().map_or_else(|_| quoted(value), |number| number.to_string()),
+        Toml::Boolean => value.to_owned(),
+        Toml::Text | Toml::List => quoted(value),
     }
 }
 

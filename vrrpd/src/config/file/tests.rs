@@ -1,0 +1,269 @@
+//! What a file says, and each mistake with its place.
+
+use super::super::mistakes::place;
+use super::*;
+use std::fs;
+use vrrpd_common::{Priority, Version};
+
+fn parse(text: &str) -> Result<Configuration, Vec<Complaint>> {
+    super::parse(text, Path::new("/etc/vrrpd"))
+}
+
+fn complaints(text: &str) -> Vec<(usize, usize, String)> {
+    let placed = |complaint: Complaint| {
+        let (line, column) = place(text, complaint.span.start);
+        (line, column, complaint.message)
+    };
+    parse(text).expect_err("is wrong").into_iter().map(placed).collect()
+}
+
+/// The first one.
+fn complaint(text: &str) -> (usize, usize, String) {
+    complaints(text).into_iter().next().expect("there is one")
+}
+
+#[test]
+fn every_mistake_of_a_file_is_told_at_once() {
+    let text = "[defaults]\ninterval = \"x\"\n\n[[router]]\ninterfase = \"eth0\"\nvrid = 256\n\
+        addresses = [\"10.0.0\", \"10.0.0.2/33\"]\n\n[[router]]\ninterface = \"eth0\"\nvrid = 5\n\
+        priority = 0\nup = \"/nonexistent\"\n\n[[router]]\ninterface = \"eth1\"\nvrid = 7\n\
+        addresses = [\"10.0.0.7\"]\nup = \"/nonexistent\"\nscript-timeout = 5\n\n[[group]]\nname = \"edge\"\n\
+        members = [\"eth1/7\", \"eth0/5\", \"eth2/7\"]\nsize = 3\n\n[[gruop]]\n";
+    let places = complaints(text);
+    let found: Vec<_> = places.iter().map(|(line, column, _)| (*line, *column)).collect();
+    let wanted = [
+        (27, 3),
+        (2, 12),
+        (5, 1),
+        (6, 8),
+        (7, 14),
+        (7, 24),
+        (12, 12),
+        (13, 6),
+        (9, 1),
+        (19, 6),
+        (25, 1),
+        (24, 32),
+    ];
+    assert_eq!(found, wanted, "{places:#?}");
+}
+
+#[test]
+fn what_is_no_toml_does_not_hide_what_else_is_wrong() {
+    let text = format!("{}priority 150\n{}", router("eth0", 5, ""), router("eth0", 6, "intervall = 1\n"));
+    let found = complaints(&text);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert_eq!((found[0].0, found[1].0, found[1].1), (6, 12, 1), "{found:#?}");
+    // What is not closed takes the lines below along, and is told once.
+    for open in ["addresses = [\"10.0.0.1\"", "addresses = [\n  \"10.0.0.1\",\n  10.0.0.2,\n]", "up = \"a"] {
+        let text =
+            format!("[[router]]\n{open}\npriority = 150\nvmac = \"none\"\n{}", router("eth0", 6, "x = 1\n"));
+        let found = complaints(&text);
+        assert!(found.len() <= 2 && found[0].0 <= 4, "{found:#?}");
+        assert!(found.iter().all(|(_, _, message)| !message.contains("is missing")), "{found:#?}");
+    }
+    let found = complaints(&format!("[[router]\nvrid = 5\n\n{}", router("eth0", 6, "x = 1\n")));
+    assert_eq!((found.len(), found[0].0, found[1].0), (2, 1, 9), "{found:#?}");
+}
+
+#[test]
+fn routers_take_what_they_do_not_say_from_the_defaults() {
+    let Configuration { routers, .. } = parse(
+        "[defaults]\ninterval = \"10ms\"\nprotocol = \"v3\"\npriority = 150\n\
+         [[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.1/24\", \"10.0.0.2\"]\n\
+         [[router]]\ninterface = \"eth1\"\nvrid = 52\naddresses = [\"fe80::1\"]\npriority = 90\n",
+    )
+    .expect("is right");
+    assert_eq!(routers.len(), 2);
+    assert_eq!(routers[0].version, Version::V3);
+    assert_eq!(routers[0].interval.as_centis(), 1);
+    assert_eq!(routers[0].addresses.len(), 2);
+    assert_eq!((routers[0].priority, routers[1].priority), (Priority(150), Priority(90)));
+}
+
+#[test]
+fn numbers_are_read_as_on_the_command_line() {
+    let Configuration { routers, .. } = parse(
+        "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.1\"]\ninterval = 0.25\n\
+         protocol = \"v3\"\npreempt = false\n",
+    )
+    .expect("is right");
+    assert_eq!(routers[0].interval.as_centis(), 25);
+    assert!(!routers[0].preempt);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_place() {
+    let (line, column, message) = complaint("[[router]]\ninterface = \"eth0\"\n  intervall = 1\n");
+    assert_eq!((line, column), (3, 3));
+    assert!(message.contains("intervall") && message.contains("interval,"), "{message}");
+    let (line, _, message) = complaint("[router]\n");
+    assert_eq!(line, 1, "{message}");
+    let (line, _, message) = complaint("\n[[routers]]\n");
+    assert_eq!(line, 2, "{message}");
+    let (line, _, message) = complaint("\n[[defaults]]\npriority = 90\n");
+    assert_eq!(line, 2);
+    assert!(message.contains("[defaults] with one bracket"), "{message}");
+}
+
+#[test]
+fn a_bad_value_is_named_with_its_place() {
+    let (line, column, message) =
+        complaint("[[router]]\ninterface = \"eth0\"\nvrid = 256\naddresses = [\"10.0.0.1\"]\n");
+    assert_eq!((line, column), (3, 8));
+    assert!(message.starts_with("vrid:") && message.contains("1 to 255"), "{message}");
+    let (line, column, _) =
+        complaint("[[router]]\ninterface = \"eth0\"\nvrid = 5\naddresses = [\"10.0.0.1\",\n  \"10.0.0\"]\n");
+    assert_eq!((line, column), (5, 3));
+}
+
+#[test]
+fn a_value_that_does_not_go_with_another_is_named_with_its_place() {
+    let (line, _, message) = complaint(
+        "[[router]]\ninterface = \"eth0\"\nvrid = 5\naddresses = [\"10.0.0.1\"]\ninterval = \"500ms\"\n",
+    );
+    assert_eq!(line, 5);
+    assert!(message.contains("whole seconds"), "{message}");
+}
+
+#[test]
+fn a_router_cannot_be_there_twice() {
+    let router = "[[router]]\ninterface = \"eth0\"\nvrid = 5\naddresses = [\"10.0.0.1\"]\n";
+    let (line, _, message) = complaint(&format!("{router}{router}"));
+    assert_eq!(line, 5, "{message}");
+    assert!(message.contains("eth0/5"), "{message}");
+}
+
+const TWO: &str = "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.1\"]\n\
+    [[router]]\ninterface = \"eth1\"\nvrid = 52\naddresses = [\"fe80::1\"]\n";
+
+#[test]
+fn members_of_a_group_are_named_as_everywhere() {
+    let text = format!("{TWO}[[group]]\nname = \"edge\"\nmembers = [\"eth1/52-ipv6\", \"eth0/51\"]\n");
+    let Configuration { routers, groups } = parse(&text).expect("is right");
+    assert!(routers.iter().all(|router| router.grouped));
+    assert_eq!((groups.len(), groups[0].name.as_deref(), groups[0].size), (1, Some("edge"), 2));
+    assert_eq!(groups[0].members, ["eth1/52-ipv6", "eth0/51"]);
+    let Configuration { routers, groups } = parse(TWO).expect("is right");
+    assert!(groups.is_empty() && routers.iter().all(|router| !router.grouped));
+}
+
+#[test]
+fn a_group_that_cannot_be_is_complained_of_with_its_place() {
+    let with = |group: &str| complaint(&format!("{TWO}[[group]]\nname = \"edge\"\n{group}\n"));
+    let (line, column, message) = with("members = [\"eth0/51\",\n  \"eth1/52\"]");
+    assert_eq!((line, column), (12, 3), "{message}");
+    assert!(message.contains("no router \"eth1/52\""), "{message}");
+    let (line, column, message) = with("members = [\"eth0/51\"]");
+    assert_eq!((line, column), (11, 11), "{message}");
+    assert!(message.contains("2 to 64"), "{message}");
+    let (line, _, message) = with("members = [\"eth0/51\", \"eth0/51\"]");
+    assert_eq!(line, 11, "{message}");
+    let both = "members = [\"eth0/51\", \"eth1/52-ipv6\"]";
+    let (line, _, message) = with(&format!("{both}\n[[group]]\nname = \"core\"\n{both}"));
+    assert_eq!(line, 14, "{message}");
+    assert!(message.contains("member already"), "{message}");
+    let (line, _, message) = with(&format!("{both}\n[[group]]\nname = \"edge\"\nmembers = []"));
+    assert_eq!(line, 13, "{message}");
+    let (line, _, message) = with("member = []");
+    assert_eq!(line, 11, "{message}");
+    assert_eq!(with("").0, 9, "members are missing");
+}
+
+#[test]
+fn a_file_without_routers_and_a_file_that_is_no_toml_are_refused() {
+    assert_eq!(complaint("").0, 1);
+    assert_eq!(complaint("[defaults]\nvrid = = 1\n").0, 2);
+}
+
+fn router(interface: &str, vrid: u8, more: &str) -> String {
+    format!(
+        "[[router]]\ninterface = \"{interface}\"\nvrid = {vrid}\naddresses = [\"10.0.0.{vrid}\"]\nvmac = \"none\"\n{more}"
+    )
+}
+
+#[test]
+fn a_script_that_cannot_be_run_is_named_with_its_place() {
+    let (line, column, message) = complaint(&router("eth0", 5, "up = \"/nonexistent\"\n"));
+    assert_eq!((line, column), (6, 6), "{message}");
+    assert!(message.starts_with("up: /nonexistent: "), "{message}");
+    let of_defaults = format!("[defaults]\ndown = \"/nonexistent\"\n{}", router("eth0", 5, ""));
+    let (line, column, message) = complaint(&of_defaults);
+    assert_eq!((line, column), (2, 8), "{message}");
+}
+
+#[test]
+fn routers_of_an_interface_that_want_different_data_paths_are_refused() {
+    let text = format!("{}{}", router("eth0", 5, ""), router("eth0", 6, "xdp = \"auto\"\n"));
+    let (line, column, message) = complaint(&text);
+    assert_eq!((line, column), (11, 7), "{message}");
+    assert!(message.starts_with("xdp: ") && message.contains("eth0/5"), "{message}");
+    assert!(parse(&format!("{}{}", router("eth0", 5, ""), router("eth1", 6, "xdp = \"auto\"\n"))).is_ok());
+    let text = format!("{}{}", router("eth0", 5, "xdp-pass = true\n"), router("eth0", 6, ""));
+    let (line, _, message) = complaint(&text);
+    assert_eq!(line, 7, "{message}");
+}
+
+#[test]
+fn a_default_that_does_not_go_with_a_router_is_named_with_its_place_and_the_router() {
+    let text = format!("[defaults]\ninterval = \"10ms\"\n{}", router("eth0", 5, "protocol = \"v2\"\n"));
+    let (line, column, message) = complaint(&text);
+    assert_eq!((line, column), (2, 12), "{message}");
+    assert!(message.contains("eth0/5"), "{message}");
+}
+
+#[test]
+fn a_key_that_is_there_twice_in_two_spellings_is_refused() {
+    let (line, column, message) = complaint(&router("eth0", 5, "lower_priority = 9\nlower-priority = 8\n"));
+    assert_eq!((line, column), (7, 1), "{message}");
+    assert!(message.contains("lower-priority") && message.contains("twice"), "{message}");
+}
+
+#[test]
+fn one_bracket_where_two_belong_is_told_so() {
+    for (text, right) in [("[router]\nvrid = 5\n", "[[router]]"), ("\n[group]\nname = \"x\"\n", "[[group]]")]
+    {
+        let (_, _, message) = complaint(text);
+        assert!(message.contains(right), "{message}");
+    }
+}
+
+#[test]
+fn a_list_where_one_value_belongs_is_told_so_whatever_is_in_it() {
+    for value in ["[1, 2]", "[\"1\"]", "[[1]]"] {
+        let (line, _, message) = complaint(&router("eth0", 5, &format!("priority = {value}\n")));
+        assert_eq!(line, 6);
+        assert!(message.starts_with("priority: one value"), "{message}");
+    }
+    let (_, _, message) = complaint("[[router]]\naddresses = [1]\n");
+    assert!(message.starts_with("addresses: "), "{message}");
+}
+
+#[test]
+fn a_file_s_complaint_about_magic_packets_has_no_letters_of_the_command_line() {
+    for one in ["magic-source = \"10.0.0.5\"", "magic-destination = \"10.0.0.9\""] {
+        let (_, _, message) = complaint(&router("eth0", 5, one));
+        assert!(message.starts_with("magic-") && !message.contains(" -"), "{message}");
+    }
+}
+
+#[test]
+fn an_address_is_of_one_router_of_an_interface() {
+    let same = |interface: &str| {
+        let other = router(interface, 6, "").replace("10.0.0.6", "10.0.0.5/24");
+        format!("{}{other}", router("eth0", 5, ""))
+    };
+    let (line, column, message) = complaint(&same("eth0"));
+    assert_eq!((line, column), (9, 13), "{message}");
+    assert!(message.starts_with("addresses: 10.0.0.5") && message.contains("eth0/5"), "{message}");
+    assert!(parse(&same("eth1")).is_ok());
+}
+
+#[test]
+fn octets_that_are_no_text_are_named_with_their_place() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("vrrpd.toml");
+    fs::write(&path, b"[defaults]\n# \xc3\xa4\xff\n").expect("writes");
+    let message = read(&path).expect_err("is wrong").to_string();
+    assert!(message.contains("vrrpd.toml:2:4: ") && message.contains("UTF-8"), "{message}");
+}

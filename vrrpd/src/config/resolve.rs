@@ -1,0 +1,310 @@
+//! From what was said about one router to the router that was meant: defaults, and the rules for options that depend on
+//! each other.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use vrrpd_common::params::IntervalError;
+use vrrpd_common::router::AnnounceTimes;
+use vrrpd_common::{Duration, Family, Interval, Version};
+
+use super::{Announce, Authentication, Key, Magic, OptionError, RouterConfig, RouterOptions, VirtualAddress};
+
+/// Most addresses that an advert can hold (RFC 9568 §5.2.5).
+const ADDRESSES_MAX: usize = 255;
+/// The limit of what is learned from a master, unless the user sets it: the larger one of this and so many intervals.
+const LEARNED: Interval = Interval::DEFAULT.times(5);
+const LEARNED_INTERVALS: u16 = 10;
+/// Announcements come no closer than this.
+const GARP_SPACING: Duration = Duration::from_millis(100);
+
+impl RouterOptions {
+    /// The router that was meant, or all that is missing or does not go with the rest.
+    pub fn resolve(self) -> Result<RouterConfig, Vec<OptionError>> {
+        let said = self.complete();
+        let mut faults = Faults::default();
+        let interface =
+            said.interface.ok_or_else(|| Key::Interface.error("which interface to run on is missing"));
+        let interface = faults.keep(interface);
+        let vrid = said.vrid.ok_or_else(|| Key::Vrid.error("the VRID is missing; it is 1 to 255"));
+        let vrid = faults.keep(vrid);
+        let family = said.addresses.first().map(VirtualAddress::family).ok_or_else(|| {
+            Key::Addresses.error("at least one virtual address is needed, like 10.16.1.200/24")
+        });
+        let family = faults.keep(family);
+        let version = said.protocol.unwrap_or(match family {
+            Some(Family::Ipv4) | None => Version::V2,
+            Some(Family::Ipv6) => Version::V3,
+        });
+        if let Some(family) = family {
+            faults.keep(check_addresses(&said.addresses, family));
+        }
+        if family == Some(Family::Ipv6) && version == Version::V2 {
+            faults.add(Key::Protocol.error("version 2 has no IPv6; use v3 for IPv6 addresses"));
+        }
+        if version == Version::V3 && said.auth != Authentication::None {
+            faults.add(Key::Auth.error("version 3 has no authentication; use none, or protocol v2"));
+        }
+        let interval = Interval::from_duration(version, said.interval)
+            .map_err(|error| Key::Interval.error(interval_error(version, error)));
+        let interval = faults.keep(interval);
+        let max_learned_interval = interval.and_then(|interval| {
+            faults.keep(max_learned_interval(said.max_learned_interval, version, interval))
+        });
+        for (key, span) in [(Key::GarpDelay, said.garp_delay), (Key::GarpInterval, said.garp_interval)] {
+            if span != Duration::ZERO && span < GARP_SPACING {
+                faults.add(key.error(format!(
+                    "addresses are announced no more often than every {GARP_SPACING}; 0: never"
+                )));
+            }
+        }
+        let nonzero = |span: Duration| (span != Duration::ZERO).then_some(span);
+        let script_timeout = nonzero(said.script_timeout)
+            .ok_or_else(|| Key::ScriptTimeout.error("a script needs some time to run; 0 is not possible"));
+        let script_timeout = faults.keep(script_timeout);
+        let magic = family.and_then(|family| {
+            faults.keep(magic(said.magic_source, said.magic_destination, family)).flatten()
+        });
+        let (Some(interface), Some(vrid), Some(family), Some(interval), Some(script_timeout)) =
+            (interface, vrid, family, interval, script_timeout)
+        else {
+            return Err(faults.0);
+        };
+        let Some(max_learned_interval) = max_learned_interval.filter(|_| faults.0.is_empty()) else {
+            return Err(faults.0);
+        };
+        Ok(RouterConfig {
+            interface,
+            vrid,
+            family,
+            version,
+            addresses: said.addresses,
+            priority: said.priority,
+            preempt: said.preempt,
+            interval,
+            max_learned_interval,
+            auth: said.auth,
+            vmac: said.vmac,
+            vmac_fallback: said.vmac_fallback,
+            lower_priority: said.lower_priority,
+            raise_priority: said.raise_priority,
+            up: said.up,
+            down: said.down,
+            script_timeout,
+            announce: Announce {
+                count: said.garp_count,
+                times: AnnounceTimes {
+                    again_after: nonzero(said.garp_delay),
+                    then_every: nonzero(said.garp_interval),
+                },
+            },
+            checksum: said.v3_checksum,
+            accept_interval_mismatch: said.accept_interval_mismatch,
+            require_equal_addresses: said.require_equal_addresses,
+            magic,
+            xdp: said.xdp,
+            xdp_pass: said.xdp_pass,
+            grouped: false,
+        })
+    }
+}
+
+/// What is wrong with a router, in the order in which it was found.
+#[derive(Default)]
+struct Faults(Vec<OptionError>);
+
+impl Faults {
+    fn add(&mut self, error: OptionError) {
+        self.0.push(error);
+    }
+
+    /// The value that is right, for what follows from it.
+    fn keep<T>(&mut self, result: Result<T, OptionError>) -> Option<T> {
+        result.map_err(|error| self.add(error)).ok()
+    }
+}
+
+fn interval_error(version: Version, error: IntervalError) -> String {
+    match (error, version) {
+        (IntervalError::Zero, Version::V2) => "0 is no interval; one is 1 to 255 seconds".to_owned(),
+        (IntervalError::Zero, Version::V3) => "0 is no interval; one is 10ms to 40.95s".to_owned(),
+        (IntervalError::NotWholeSeconds | IntervalError::TooLong { .. }, _) => error.to_string(),
+    }
+}
+
+/// The longest interval to learn from a master: what the user says, or the larger of five seconds and ten intervals of ours.
+/// Version 2 learns none.
+fn max_learned_interval(
+    said: Option<Duration>,
+    version: Version,
+    interval: Interval,
+) -> Result<Interval, OptionError> {
+    let Some(span) = said else { return Ok(interval.times(LEARNED_INTERVALS).max(LEARNED)) };
+    let error = |message: String| Key::MaxLearnedInterval.error(message);
+    let limit = Interval::from_duration(Version::V3, span)
+        .map_err(|wrong| error(interval_error(Version::V3, wrong)))?;
+    if version == Version::V3 && limit < interval {
+        return Err(error(format!(
+            "{limit} is shorter than the interval of the router, {interval}, which others have as well"
+        )));
+    }
+    Ok(limit)
+}
+
+fn check_addresses(addresses: &[VirtualAddress], family: Family) -> Result<(), OptionError> {
+    if let Some(other) = addresses.iter().find(|address| address.family() != family) {
+        return Err(Key::Addresses.error(format!(
+            "{other} is not {family}; the addresses of a router are of one family, the others need a second router"
+        )));
+    }
+    if addresses.len() > ADDRESSES_MAX {
+        return Err(
+            Key::Addresses.error(format!("{} addresses; an advert holds {ADDRESSES_MAX}", addresses.len()))
+        );
+    }
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = addresses.iter().find(|address| !seen.insert(address.address)) {
+        return Err(Key::Addresses.error(format!("{} is there twice", twice.address)));
+    }
+    match addresses.first() {
+        // RFC 9568 §5.2.9
+        Some(VirtualAddress { address: IpAddr::V6(first), .. }) if !first.is_unicast_link_local() => {
+            Err(Key::Addresses.error(format!(
+                "{first} is not link-local; the first IPv6 address must be, like fe80::{:x} (RFC 9568 §5.2.9)",
+                first.segments()[7].max(1)
+            )))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The magic packet: from an address to a host of the same family, or none.
+fn magic(
+    source: Option<IpAddr>,
+    destination: Option<IpAddr>,
+    family: Family,
+) -> Result<Option<Magic>, OptionError> {
+    let (source, destination) = match (source, destination) {
+        (Some(source), Some(destination)) => (source, destination),
+        (None, None) => return Ok(None),
+        (Some(_), None) => {
+            return Err(Key::MagicDestination.error("is missing; it says where magic packets go"));
+        }
+        (None, Some(_)) => {
+            return Err(Key::MagicSource.error("is missing; it says where magic packets come from"));
+        }
+    };
+    for (key, address) in [(Key::MagicSource, source), (Key::MagicDestination, destination)] {
+        if address.is_ipv4() != (family == Family::Ipv4) {
+            return Err(key.error(format!("{address} is not {family}, as the addresses of the router are")));
+        }
+    }
+    Ok(Some(Magic { source, destination }))
+}
+
+#[cfg(test)]
+mod tests {
+    use vrrpd_common::Priority;
+
+    use super::super::VmacMode;
+    use super::*;
+
+    fn options(words: &[(Key, &str)]) -> RouterOptions {
+        let mut options = RouterOptions::default();
+        for (key, text) in words {
+            options.set(*key, text).expect("each is legal on its own");
+        }
+        options
+    }
+
+    fn key_at_fault(words: &[(Key, &str)]) -> Key {
+        let mut all = vec![(Key::Interface, "eth0"), (Key::Vrid, "51")];
+        all.extend(words);
+        let faults = options(&all).resolve().expect_err("cannot work");
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        faults[0].key
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let faults = options(&[(Key::Interval, "0.5"), (Key::ScriptTimeout, "0"), (Key::GarpDelay, "1ms")]);
+        let keys: Vec<_> =
+            faults.resolve().expect_err("cannot work").into_iter().map(|error| error.key).collect();
+        let missing = [Key::Interface, Key::Vrid, Key::Addresses];
+        assert_eq!(keys[..3], missing);
+        assert_eq!(keys[3..], [Key::Interval, Key::GarpDelay, Key::ScriptTimeout]);
+    }
+
+    #[test]
+    fn defaults_are_those_of_vrrpd() {
+        let config = options(&[(Key::Interface, "eth0"), (Key::Vrid, "51"), (Key::Addresses, "10.16.1.200")])
+            .resolve()
+            .expect("is complete");
+        assert_eq!(config.version, Version::V2);
+        assert_eq!(config.priority, Priority(100));
+        assert_eq!(config.interval.as_seconds(), Some(1));
+        assert!(config.preempt);
+        assert_eq!(config.auth, Authentication::None);
+        assert_eq!((config.vmac, config.magic), (VmacMode::Interface, None));
+    }
+
+    #[test]
+    fn ipv6_is_version_3() {
+        let config = options(&[(Key::Interface, "eth0"), (Key::Vrid, "51"), (Key::Addresses, "fe80::1")])
+            .resolve()
+            .expect("is complete");
+        assert_eq!((config.version, config.family), (Version::V3, Family::Ipv6));
+    }
+
+    #[test]
+    fn the_option_that_is_wrong_is_named() {
+        let v4 = (Key::Addresses, "10.0.0.1");
+        let v6 = (Key::Addresses, "fe80::1");
+        assert_eq!(key_at_fault(&[]), Key::Addresses);
+        assert_eq!(key_at_fault(&[v4, v6]), Key::Addresses);
+        assert_eq!(key_at_fault(&[v4, v4]), Key::Addresses);
+        assert_eq!(key_at_fault(&[(Key::Addresses, "2001:db8::1")]), Key::Addresses);
+        assert_eq!(key_at_fault(&[v6, (Key::Protocol, "v2")]), Key::Protocol);
+        assert_eq!(key_at_fault(&[v4, (Key::Interval, "0")]), Key::Interval);
+        assert_eq!(key_at_fault(&[v4, (Key::Interval, "0.5")]), Key::Interval);
+        for auth in ["pw/x", "ah/0x78"] {
+            assert_eq!(key_at_fault(&[v4, (Key::Protocol, "v3"), (Key::Auth, auth)]), Key::Auth);
+            assert_eq!(key_at_fault(&[v6, (Key::Auth, auth)]), Key::Auth);
+        }
+        assert_eq!(key_at_fault(&[v4, (Key::MagicSource, "10.0.0.1")]), Key::MagicDestination);
+        assert_eq!(key_at_fault(&[v4, (Key::MagicDestination, "10.0.0.254")]), Key::MagicSource);
+        assert_eq!(
+            key_at_fault(&[v4, (Key::MagicSource, "10.0.0.1"), (Key::MagicDestination, "fe80::1")]),
+            Key::MagicDestination
+        );
+        assert_eq!(key_at_fault(&[v4, (Key::ScriptTimeout, "0")]), Key::ScriptTimeout);
+        for span in ["0", "41", "90ms"] {
+            let wrong = [v4, (Key::Protocol, "v3"), (Key::Interval, "0.1"), (Key::MaxLearnedInterval, span)];
+            assert_eq!(key_at_fault(&wrong), Key::MaxLearnedInterval);
+        }
+        assert_eq!(key_at_fault(&[v4, (Key::GarpDelay, "1ns")]), Key::GarpDelay);
+        assert_eq!(key_at_fault(&[v4, (Key::GarpInterval, "99ms")]), Key::GarpInterval);
+    }
+
+    #[test]
+    fn the_limit_of_learned_intervals_is_five_seconds_or_ten_intervals_unless_set() {
+        for (interval, limit, wanted) in [
+            ("0.1", None, 500),
+            ("1", None, 1000),
+            ("40.95", None, 40_950),
+            ("0.1", Some("0.1"), 10),
+            ("1", Some("40.95"), 4095),
+        ] {
+            let mut words = vec![
+                (Key::Interface, "eth0"),
+                (Key::Vrid, "51"),
+                (Key::Addresses, "10.16.1.200"),
+                (Key::Protocol, "v3"),
+                (Key::Interval, interval),
+            ];
+            words.extend(limit.map(|limit| (Key::MaxLearnedInterval, limit)));
+            let config = options(&words).resolve().expect("is legal");
+            assert_eq!(config.max_learned_interval.as_centis(), wanted, "{interval} {limit:?}");
+        }
+    }
+}
