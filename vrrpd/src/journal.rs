@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use vrrpd_common::MacAddr;
 
 use crate::config::{RouterConfig, VirtualAddress, VmacMode, value};
+use crate::router_name::RouterName;
 use crate::rundir::Directory;
 
 /// How an entry about a MAC address begins.
@@ -55,7 +56,7 @@ impl Journal {
 
     /// The interfaces it names.
     pub fn interfaces(&self) -> BTreeSet<String> {
-        let of_links = self.links.iter().filter_map(|router| router.rsplit_once('/')).map(|(name, _)| name);
+        let of_links = self.links.iter().filter_map(|router| Some(RouterName::parse(router).ok()?.interface));
         let names = self.addresses.iter().map(|(name, _)| name.as_str());
         names
             .chain(self.macs.iter().map(|(name, _)| name.as_str()))

@@ -1,5 +1,7 @@
-//! What virtual routers are called, by the daemon, its client and the configuration file alike.
+//! What virtual routers are called, by the daemon, its client and the configuration file alike, and what the files of a
+//! router are called.
 
+use std::error::Error;
 use std::fmt;
 
 use vrrpd_common::{Family, Vrid};
@@ -17,24 +19,70 @@ pub struct RouterName<'a> {
     pub family: Family,
 }
 
-/// What follows the VRID of an IPv6 router.
+/// What follows the VRID of an IPv6 router, in names and in names of files.
 const IPV6: &str = "-ipv6";
+const IPV6_FILE: &str = "_ipv6";
+
+/// How files of a router begin.
+const FILE: &str = "vrrpd_";
+
+/// Why a text is not the name of a router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameError {
+    /// It has no interface or no slash.
+    Form(String),
+    /// What follows the slash is not 1 to 255, with `-ipv6` or without.
+    Vrid {
+        /// The whole text.
+        name: String,
+        /// Its end.
+        vrid: String,
+    },
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Form(name) => write!(
+                f,
+                "{name:?} is not the name of a router: expected IF/VRID or IF/VRID-ipv6, like eth0/51"
+            ),
+            Self::Vrid { name, vrid } => write!(
+                f,
+                "{vrid:?} in {name:?} is not a VRID: expected 1 to 255, with -ipv6 behind it for IPv6"
+            ),
+        }
+    }
+}
+
+impl Error for NameError {}
 
 impl<'a> RouterName<'a> {
     /// Reads a name; the error says what one is.
-    pub fn parse(text: &'a str) -> Result<Self, String> {
+    pub fn parse(text: &'a str) -> Result<Self, NameError> {
         let parts = text.rsplit_once('/').filter(|(interface, _)| !interface.is_empty());
-        let (interface, rest) = parts.ok_or_else(|| {
-            format!("{text:?} is not the name of a router: expected IF/VRID or IF/VRID-ipv6, like eth0/51")
-        })?;
-        let (vrid, family) = match rest.strip_suffix(IPV6) {
-            Some(vrid) => (vrid, Family::Ipv6),
-            None => (rest, Family::Ipv4),
-        };
-        let vrid = vrid.parse().ok().and_then(Vrid::new).ok_or_else(|| {
-            format!("{rest:?} in {text:?} is not a VRID: expected 1 to 255, with -ipv6 behind it for IPv6")
-        })?;
+        let (interface, rest) = parts.ok_or_else(|| NameError::Form(text.to_owned()))?;
+        let (vrid, family) = without_suffix(rest, IPV6);
+        let vrid = vrid.parse().ok().and_then(Vrid::new);
+        let vrid = vrid.ok_or_else(|| NameError::Vrid { name: text.to_owned(), vrid: rest.to_owned() })?;
         Ok(Self { interface, vrid: vrid.get(), family })
+    }
+
+    /// What the files of the router are called, without what comes behind the dot: `vrrpd_eth0_51_ipv6`.
+    pub fn file_stem(&self) -> String {
+        let suffix = match self.family {
+            Family::Ipv4 => "",
+            Family::Ipv6 => IPV6_FILE,
+        };
+        format!("{FILE}{}_{}{suffix}", self.interface, self.vrid)
+    }
+
+    /// The router that files of this name belong to; `None`: a daemon with any number of routers.
+    pub fn of_file_stem(stem: &'a str) -> Option<Self> {
+        let name = stem.strip_prefix(FILE)?;
+        let (name, family) = without_suffix(name, IPV6_FILE);
+        let (interface, vrid) = name.rsplit_once('_')?;
+        Some(Self { interface, vrid: vrid.parse().ok().and_then(Vrid::new)?.get(), family })
     }
 
     /// The name of a router that a report is about; any family but `ipv6` is IPv4.
@@ -54,17 +102,45 @@ impl fmt::Display for RouterName<'_> {
     }
 }
 
-/// What to say of a name that no router has: the nearest one that a router has, and which there are.
-pub fn unknown(name: &str, known: &[String]) -> String {
-    let wanted = RouterName::parse(name).ok();
-    // The other family of the same VRID is nearer than any other name.
-    let twin = known.iter().find(|other| {
-        let other = RouterName::parse(other).ok();
-        wanted.zip(other).is_some_and(|(a, b)| (a.interface, a.vrid) == (b.interface, b.vrid))
-    });
-    let near = twin.map(String::as_str).or_else(|| nearest(name, known.iter().map(String::as_str)));
-    let hint = near.map_or_else(|| ";".to_owned(), |near| format!("; did you mean {near}?"));
-    format!("no router {name:?}{hint} {}", list("routers", known.iter().map(String::as_str)))
+/// What is in front of the suffix of IPv6, and the family that it means.
+fn without_suffix<'a>(text: &'a str, suffix: &str) -> (&'a str, Family) {
+    text.strip_suffix(suffix).map_or((text, Family::Ipv4), |rest| (rest, Family::Ipv6))
+}
+
+/// A name that no router has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownRouter {
+    name: String,
+    /// The one that was probably meant.
+    near: Option<String>,
+    known: Vec<String>,
+}
+
+impl Error for UnknownRouter {}
+
+impl UnknownRouter {
+    /// A name that is none of those known.
+    pub fn new(name: &str, known: &[String]) -> Self {
+        let wanted = RouterName::parse(name).ok();
+        // The other family of the same VRID is nearer than any other name.
+        let twin = known.iter().find(|other| {
+            let other = RouterName::parse(other).ok();
+            wanted.zip(other).is_some_and(|(a, b)| (a.interface, a.vrid) == (b.interface, b.vrid))
+        });
+        let near = twin.map(String::as_str).or_else(|| nearest(name, known.iter().map(String::as_str)));
+        Self { name: name.to_owned(), near: near.map(str::to_owned), known: known.to_vec() }
+    }
+}
+
+impl fmt::Display for UnknownRouter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no router {:?}", self.name)?;
+        match &self.near {
+            Some(near) => write!(f, "; did you mean {near}?")?,
+            None => f.write_str(";")?,
+        }
+        write!(f, " {}", list("routers", self.known.iter().map(String::as_str)))
+    }
 }
 
 #[cfg(test)]
@@ -84,14 +160,31 @@ mod tests {
     #[test]
     fn what_is_no_name_is_refused_with_what_one_is() {
         for text in ["", "eth0", "/51", "eth0/", "eth0/0", "eth0/256", "eth0/51-ipv4", "eth0/-ipv6", "51"] {
-            let message = RouterName::parse(text).expect_err("is no name");
+            let message = RouterName::parse(text).expect_err("is no name").to_string();
             assert!(message.contains("expected"), "{message}");
+        }
+        assert_eq!(RouterName::parse("51"), Err(NameError::Form("51".to_owned())));
+        let wrong = NameError::Vrid { name: "eth0/0-ipv6".to_owned(), vrid: "0-ipv6".to_owned() };
+        assert_eq!(RouterName::parse("eth0/0-ipv6"), Err(wrong));
+    }
+
+    #[test]
+    fn names_of_files_say_which_router_they_are_of() {
+        for name in ["eth0/51", "eth0/51-ipv6", "eth0.190/255", "br_51/1-ipv6", "x_ipv6/7"] {
+            let name = RouterName::parse(name).expect("is a name");
+            assert_eq!(RouterName::of_file_stem(&name.file_stem()), Some(name));
+        }
+        let name = RouterName::parse("eth0/51-ipv6").expect("is a name");
+        assert_eq!(name.file_stem(), "vrrpd_eth0_51_ipv6");
+        for stem in ["vrrpd", "vrrpd_eth0", "vrrpd_eth0_0", "vrrpd_eth0_x", "keepalived_eth0_51", ""] {
+            assert_eq!(RouterName::of_file_stem(stem), None, "{stem}");
         }
     }
 
     #[test]
     fn unknown_name_is_answered_with_the_nearest_and_all_that_there_are() {
         let known = ["eth0/51", "eth0/52-ipv6", "eth1/7"].map(str::to_owned);
+        let unknown = |name: &str, known: &[String]| UnknownRouter::new(name, known).to_string();
         let message = unknown("eth0/52", &known);
         assert_eq!(
             message,

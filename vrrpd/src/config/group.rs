@@ -9,7 +9,7 @@ use super::RouterConfig;
 use super::document::{Placed, Setting, Table};
 use super::mistakes::Complaint;
 use crate::nearest::nearest;
-use crate::router_name::{self, RouterName};
+use crate::router_name::{RouterName, UnknownRouter};
 
 /// A group, as the user wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ pub(super) fn form(
                 }
                 Some(router) => router.grouped = true,
                 None if wrong.contains(&name) => {}
-                None => complain(&member.span, format!("members: {}", router_name::unknown(&name, &known))),
+                None => complain(&member.span, format!("members: {}", UnknownRouter::new(&name, &known))),
             }
             members.push(name);
         }

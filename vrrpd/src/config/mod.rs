@@ -189,15 +189,6 @@ impl RouterConfig {
         exchanged == *other && (self.priority == Priority::OWNER) == (other.priority == Priority::OWNER)
     }
 
-    /// What the files of the router are called, without what comes behind the dot.
-    pub fn file_name(&self) -> String {
-        let suffix = match self.family {
-            Family::Ipv4 => "",
-            Family::Ipv6 => "_ipv6",
-        };
-        format!("vrrpd_{}_{}{suffix}", self.interface, self.vrid)
-    }
-
     /// The part that the state machine needs.
     pub fn machine(&self) -> Config {
         Config {

@@ -654,7 +654,7 @@ impl Instance {
 
     /// What orders its scripts and those of the daemon before or after this one.
     fn scripts_claim(&self) -> String {
-        format!("{}.scripts", self.config.file_name())
+        format!("{}.scripts", self.config.name().file_stem())
     }
 
     /// All that is told about the router.

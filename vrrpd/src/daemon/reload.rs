@@ -520,7 +520,7 @@ fn without(groups: &[GroupConfig], arriving: &[RouterConfig]) -> Vec<GroupConfig
 /// The names that no other process may have as well.
 fn claims_of(config: &RouterConfig) -> impl Iterator<Item = String> + use<> {
     let mac = (config.vmac == VmacMode::Interface).then(|| claim_of_mac(config));
-    std::iter::once(config.file_name()).chain(mac)
+    std::iter::once(config.name().file_stem()).chain(mac)
 }
 
 /// What is claimed for the MAC address of a router's interface.

@@ -557,8 +557,8 @@ pub(super) fn check_length(router: &Instance, link: &Link) -> Result<(), StartEr
 /// Claims what no other process may have as well.
 pub(super) fn claim_router(rundir: &RunDir, config: &RouterConfig) -> Result<(), StartError> {
     let what = format!("-i {} -v {}: this virtual router", config.interface, config.vrid);
-    rundir.require(&config.file_name(), &what)?;
-    rundir.vacant(&config.file_name())?;
+    rundir.require(&config.name().file_stem(), &what)?;
+    rundir.vacant(&config.name().file_stem())?;
     if config.vmac == VmacMode::Interface && !rundir.claim(&reload::claim_of_mac(config))? {
         return Err(StartError::VmacTaken { interface: config.interface.clone(), holder: String::new() });
     }
@@ -584,7 +584,7 @@ fn claim_patiently(rundir: &RunDir, source: &Source, configs: &[RouterConfig]) -
 fn claim(rundir: &RunDir, source: &Source, configs: &[RouterConfig]) -> Result<String, StartError> {
     configs.iter().try_for_each(|config| claim_router(rundir, config))?;
     match (source, configs) {
-        (Source::CommandLine, [config, ..]) => Ok(config.file_name()),
+        (Source::CommandLine, [config, ..]) => Ok(config.name().file_stem()),
         (Source::CommandLine, []) | (Source::File(_), _) => {
             let what = format!("{}: the directory", rundir.path().display());
             rundir.require(rundir::PROCESS, &what)?;

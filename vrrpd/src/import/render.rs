@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
+use vrrpd_common::Family;
+
 use super::{Imported, Router};
 use crate::config::{Key, Toml};
+use crate::router_name::RouterName;
 
 /// A configuration file with these routers and groups.
 pub fn render(imported: &Imported) -> String {
@@ -19,8 +22,8 @@ pub fn render(imported: &Imported) -> String {
         render_settings(router, &mut text);
     }
     for group in &imported.groups {
-        let members: Vec<_> =
-            group.members.iter().filter_map(|index| imported.routers.get(*index)).map(name).collect();
+        let members = group.members.iter().filter_map(|index| name(imported.routers.get(*index)?));
+        let members: Vec<_> = members.collect();
         let _ = writeln!(text, "\n[[group]]\nname = {}", quoted(&group.name));
         let _ = writeln!(text, "members = [{}]", list(members.iter().map(String::as_str)));
     }
@@ -51,14 +54,12 @@ fn value_of(key: Key, value: &str) -> String {
 }
 
 /// The name by which a `[[group]]` calls a router.
-pub(super) fn name(router: &Router) -> String {
+fn name(router: &Router) -> Option<String> {
+    let interface = router.get(Key::Interface)?;
+    let vrid = router.get(Key::Vrid)?.parse().ok()?;
     let is_ipv6 = router.get(Key::Addresses).is_some_and(|address| address.contains(':'));
-    let suffix = if is_ipv6 { "-ipv6" } else { "" };
-    format!(
-        "{}/{}{suffix}",
-        router.get(Key::Interface).unwrap_or_default(),
-        router.get(Key::Vrid).unwrap_or_default()
-    )
+    let family = if is_ipv6 { Family::Ipv6 } else { Family::Ipv4 };
+    Some(RouterName { interface, vrid, family }.to_string())
 }
 
 fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {

@@ -16,7 +16,7 @@ use vrrpd::control::{Change, Reply, Request, Selector, client};
 use vrrpd::printable::printable;
 use vrrpd::render;
 use vrrpd::report::{RouterReport, SilentReport};
-use vrrpd::router_name::{self, RouterName};
+use vrrpd::router_name::{NameError, RouterName, UnknownRouter};
 use vrrpd::rundir;
 
 /// Shows and changes the state of the virtual routers of this machine. It requires to be run as root.
@@ -138,7 +138,7 @@ fn main() -> ExitCode {
 }
 
 /// A router's name in the one way to write it.
-fn router_name(text: &str) -> Result<String, String> {
+fn router_name(text: &str) -> Result<String, NameError> {
     RouterName::parse(text).map(|name| name.to_string())
 }
 
@@ -169,7 +169,7 @@ impl Cli {
         let known: Vec<_> =
             others.filter_map(|socket| names_at(socket, Selector::default())).flatten().collect();
         for name in unknown {
-            eprintln!("atropos: {}", router_name::unknown(name, &known));
+            eprintln!("atropos: {}", UnknownRouter::new(name, &known));
         }
         true
     }

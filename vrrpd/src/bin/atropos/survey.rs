@@ -9,7 +9,6 @@ use vrrpd::datapath::pins;
 use vrrpd::printable::printable;
 use vrrpd::report::{RouterReport, SilentReport};
 use vrrpd::router_name::RouterName;
-use vrrpd_common::Family;
 
 /// The control sockets of daemons that may have a router that is meant; none where there is no directory.
 pub(crate) fn sockets_for(dir: &Path, selector: &Selector) -> io::Result<Vec<PathBuf>> {
@@ -22,14 +21,8 @@ pub(crate) fn sockets_for(dir: &Path, selector: &Selector) -> io::Result<Vec<Pat
 
 /// Whether the daemon behind a socket may have a router that is meant: the socket of a daemon with one router says which.
 pub(crate) fn may_serve(socket: &Path, selector: &Selector) -> bool {
-    let name = socket.file_stem().unwrap_or_default().to_string_lossy();
-    let Some(router) = name.strip_prefix("vrrpd_") else { return true };
-    let (router, family) = match router.strip_suffix("_ipv6") {
-        Some(router) => (router, Family::Ipv6),
-        None => (router, Family::Ipv4),
-    };
-    let Some((interface, vrid)) = router.rsplit_once('_') else { return true };
-    vrid.parse().map_or(true, |vrid| selector.matches(&RouterName { interface, vrid, family }))
+    let stem = socket.file_stem().unwrap_or_default().to_string_lossy();
+    RouterName::of_file_stem(&stem).is_none_or(|router| selector.matches(&router))
 }
 
 /// Why a daemon did not answer.
