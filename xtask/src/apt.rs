@@ -1,5 +1,8 @@
-//! Debian packages of suites that the machine itself does not use, from the mirror that it does use.
+//! Packages of Debian suites that the machine itself does not use, from the mirror that it does use: `apt-get` and
+//! `apt-cache` with a configuration and package lists of their own under `target/`. apt checks signatures and checksums;
+//! the machine's sources and lists stay as they are.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,91 +11,52 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{cargo, setup};
 
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// The archives, as `apt-get indextargets` labels them.
+const MAIN: &str = "Debian";
+const SECURITY: &str = "Debian-Security";
 
-/// An archive of Debian, as `apt-get indextargets` calls it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Archive {
-    Main,
-    Security,
-}
-
-impl Archive {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Main => "Debian",
-            Self::Security => "Debian-Security",
-        }
-    }
-
-    /// Its address, and the machine's own suites of it.
-    fn configured(self) -> Result<(String, Vec<String>)> {
-        let mut command = Command::new("apt-get");
-        command.args(["indextargets", "--format", "$(LABEL) $(REPO_URI) $(RELEASE)"]);
-        let targets = output(command.arg("Created-By: Packages"))?;
-        let mut lines = targets.lines().filter_map(|line| {
-            let mut words = line.split_whitespace();
-            (words.next()? == self.label()).then_some((words.next()?.to_owned(), words.next()?.to_owned()))
-        });
-        let (address, first) = lines
-            .next()
-            .with_context(|| format!("apt has no source of the archive {:?} of Debian", self.label()))?;
-        let mut suites = vec![first];
-        suites.extend(lines.filter(|(other, _)| *other == address).map(|(_, suite)| suite));
-        Ok((address, suites))
-    }
-}
-
-/// Package lists of their own, beside those of the machine, which stay as they are.
+/// `apt-get` and `apt-cache` with other sources than those of the machine.
 #[derive(Debug)]
-pub(crate) struct Lists {
-    /// What makes apt use them.
-    options: Vec<String>,
+pub(crate) struct Apt {
+    config: PathBuf,
 }
 
-impl Lists {
-    /// Those of one suite of an archive, fetched anew. Their files go into `directory`.
-    pub(crate) fn of_suite(archive: Archive, suite: &str, directory: &Path) -> Result<Self> {
-        setup::update_missing_lists()?;
-        let (address, _) = archive.configured()?;
-        Self::fetch(&source(&address, suite), directory)
+impl Apt {
+    /// With one suite of the security archive and nothing else.
+    pub(crate) fn of_security(suite: &str, directory: &Path) -> Result<Self> {
+        let (address, _) = mirror(SECURITY)?;
+        Self::with(&source(&address, suite), "Dir::Etc::SourceParts \"-\";\n", directory)
     }
 
-    /// Those of the machine's suites together with its backports.
+    /// With the machine's sources and its backports, whose suite is given back.
     pub(crate) fn with_backports(directory: &Path) -> Result<(Self, String)> {
-        let (main, suites) = Archive::Main.configured()?;
-        let (security, updates) = Archive::Security.configured()?;
-        let backports = format!("{}-backports", suites.first().map_or("stable", String::as_str));
-        let of_main = suites.iter().chain([&backports]).map(|suite| source(&main, suite));
-        let of_security = updates.iter().map(|suite| source(&security, suite));
-        let sources: String = of_main.chain(of_security).collect();
-        Ok((Self::fetch(&sources, directory)?, backports))
+        let (address, suite) = mirror(MAIN)?;
+        let backports = format!("{suite}-backports");
+        let own = fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
+        let sources = format!("{own}\n{}", source(&address, &backports));
+        Ok((Self::with(&sources, "", directory)?, backports))
     }
 
-    fn fetch(sources: &str, directory: &Path) -> Result<Self> {
-        let lists = directory.join("lists");
-        fs::create_dir_all(lists.join("partial"))?;
-        let list = directory.join("sources.list");
-        fs::write(&list, sources)?;
-        let options = [
-            format!("Dir::Etc::SourceList={}", list.display()),
-            "Dir::Etc::SourceParts=-".to_owned(),
-            format!("Dir::State::Lists={}", lists.display()),
-            "Dir::Cache::pkgcache=".to_owned(),
-            "Dir::Cache::srcpkgcache=".to_owned(),
-            // The directory need not be open to apt's own user.
-            "APT::Sandbox::User=root".to_owned(),
-        ];
-        let options = options.into_iter().flat_map(|option| ["--option".to_owned(), option]).collect();
-        let lists = Self { options };
-        cargo::run(lists.command("apt-get").args(["--quiet=2", "update"]))?;
-        Ok(lists)
+    /// With these sources and settings; the lists are fetched into `directory`.
+    fn with(sources: &str, settings: &str, directory: &Path) -> Result<Self> {
+        fs::create_dir_all(directory.join("lists/partial"))?;
+        fs::write(directory.join("sources.list"), sources)?;
+        let place = directory.display();
+        // The directory need not be open to apt's own user.
+        let config = format!(
+            "Dir::Etc::SourceList \"{place}/sources.list\";\n{settings}Dir::State::Lists \"{place}/lists\";\n\
+             Dir::Cache::pkgcache \"\";\nDir::Cache::srcpkgcache \"\";\nAPT::Sandbox::User \"root\";\n"
+        );
+        let apt = Self { config: directory.join("apt.conf") };
+        fs::write(&apt.config, config)?;
+        cargo::run(apt.command("apt-get").args(["--quiet=2", "update"]))?;
+        Ok(apt)
     }
 
-    /// `apt-get` or `apt-cache`, with these lists.
+    /// `apt-get` or `apt-cache`, with these sources.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.args(&self.options).stdin(Stdio::null());
+        command.arg("--config-file").arg(&self.config).stdin(Stdio::null());
         command
     }
 
@@ -102,36 +66,44 @@ impl Lists {
         Ok(names.lines().map(str::to_owned).collect())
     }
 
-    /// Downloads a package and unpacks it into a directory, which it makes; nothing is installed.
+    /// Downloads a package and unpacks it into a directory that it makes, whole or not at all; nothing is installed.
     pub(crate) fn unpack(&self, package: &str, directory: &Path) -> Result<()> {
-        // Unpacked aside and renamed, so that it is there whole or not at all.
         let aside = directory.with_extension("part");
         if aside.exists() {
             fs::remove_dir_all(&aside)?;
         }
-        let tree = aside.join("tree");
-        fs::create_dir_all(&tree)?;
+        fs::create_dir_all(&aside)?;
         let mut download = self.command("apt-get");
         cargo::run(download.args(["--quiet=2", "download", package]).current_dir(&aside))?;
-        let file = only_file(&aside)?;
+        let mut files = fs::read_dir(&aside)?.flatten().map(|entry| entry.path());
+        let file = files.find(|path| path.extension() == Some(OsStr::new("deb")));
+        let file = file.context("apt-get download has left no package")?;
+        let tree = aside.join("tree");
         cargo::run(Command::new("dpkg-deb").arg("--extract").args([&file, &tree]))?;
         fs::rename(&tree, directory)?;
-        fs::remove_dir_all(&aside)?;
-        Ok(())
+        Ok(fs::remove_dir_all(&aside)?)
     }
 }
 
 fn source(address: &str, suite: &str) -> String {
-    format!("deb [signed-by={KEYRING}] {address} {suite} main\n")
+    format!("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {address} {suite} main\n")
 }
 
-fn only_file(directory: &Path) -> Result<PathBuf> {
-    let files = fs::read_dir(directory)?.flatten().map(|entry| entry.path());
-    files.filter(|path| path.is_file()).last().context("apt-get download has left no file")
+/// The address of the machine's mirror of an archive, and the first suite that the machine uses of it.
+fn mirror(label: &str) -> Result<(String, String)> {
+    setup::update_missing_lists()?;
+    let mut command = Command::new("apt-get");
+    command.args(["indextargets", "--format", "$(LABEL) $(REPO_URI) $(RELEASE)", "Created-By: Packages"]);
+    let targets = output(&mut command)?;
+    let of_archive = targets.lines().find_map(|line| line.strip_prefix(label)?.strip_prefix(' '));
+    let (address, suite) = of_archive
+        .and_then(|rest| rest.split_once(' '))
+        .with_context(|| format!("apt has no source of the archive {label:?}"))?;
+    Ok((address.to_owned(), suite.to_owned()))
 }
 
 /// What a command prints.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
+fn output(command: &mut Command) -> Result<String> {
     let output = command.stderr(Stdio::inherit()).output();
     let output = output.with_context(|| format!("{} cannot be run", cargo::shown(command)))?;
     ensure!(output.status.success(), "{} failed ({})", cargo::shown(command), output.status);

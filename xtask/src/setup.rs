@@ -13,7 +13,7 @@ use vrrpd_lab::needs::{self, Program};
 
 use clap::Args;
 
-use crate::apt::Lists;
+use crate::apt::Apt;
 use crate::{cargo, ebpf};
 
 /// What else to install.
@@ -80,9 +80,9 @@ pub(crate) fn install_packages(packages: &[&str]) -> Result<()> {
     let Err(error) = cargo::run(&mut apt_get(&install)) else { return Ok(()) };
     // Packages from backports that are there already may go together with others of their kind only.
     println!("setup: {error}; once more with backports");
-    let (lists, backports) = Lists::with_backports(&cargo::root().join("target/apt"))?;
+    let (apt, backports) = Apt::with_backports(&cargo::root().join("target/apt"))?;
     let from_backports = [&install[..], &["--target-release", &backports]].concat();
-    cargo::run(never_asking(lists.command("apt-get")).args(from_backports))
+    cargo::run(never_asking(apt.command("apt-get")).args(from_backports))
 }
 
 /// Fetches the machine's package lists where there are none yet.

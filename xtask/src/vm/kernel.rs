@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
-use crate::apt::{Archive, Lists};
+use crate::apt::Apt;
 
 /// A line of stable kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,12 +74,12 @@ impl Series {
 
     fn download(self, cache: &Path) -> Result<String> {
         let suite = self.suite();
-        let lists = Lists::of_suite(Archive::Security, suite, &cache.join("apt").join(suite))?;
-        let names = lists.names(&format!("linux-image-{}", self.name()))?;
+        let apt = Apt::of_security(suite, &cache.join("apt").join(suite))?;
+        let names = apt.names(&format!("linux-image-{}", self.name()))?;
         let name = newest(names.into_iter().filter(|name| self.is_package(name)))
             .with_context(|| format!("{suite} of Debian has no kernel {}", self.name()))?;
         println!("vm-test: downloading {name}");
-        lists.unpack(&name, &cache.join(&name))?;
+        apt.unpack(&name, &cache.join(&name))?;
         Ok(name)
     }
 }
