@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arbitrary::{Arbitrary, Unstructured};
 use vrrpd_common::router::{
-    Action, AnnounceTimes, Cause, Config, Event, Fault, Origin, Reason, State, StateName, Transition,
+    Action, AnnounceTimes, Cause, Config, Event, Fault, Faults, Origin, Reason, State, StateName, Transition,
     VirtualRouter,
 };
 use vrrpd_common::{
@@ -101,6 +101,7 @@ enum PlannedFault {
     InterfaceRemoved,
     NoAddress,
     AdvertUnsendable,
+    TrackFailed,
 }
 
 /// Runs the events that the octets stand for.
@@ -217,13 +218,14 @@ impl Run {
                 },
             }),
             What::InterfaceUp { source } => Event::InterfaceUp(self.address(source)),
-            What::InterfaceDown(ref fault) => Event::InterfaceDown(match fault {
+            What::InterfaceDown(ref fault) => Event::InterfaceDown(Faults::of(match fault {
                 PlannedFault::LinkDown => Fault::LinkDown,
                 PlannedFault::AdminDown => Fault::AdminDown,
                 PlannedFault::InterfaceRemoved => Fault::InterfaceRemoved,
                 PlannedFault::NoAddress => Fault::NoAddress,
                 PlannedFault::AdvertUnsendable => Fault::AdvertUnsendable,
-            }),
+                PlannedFault::TrackFailed => Fault::TrackFailed,
+            })),
             What::StandBack { signal } => Event::StandBack(origin(signal)),
             What::Resume { signal } => Event::Resume(origin(signal)),
             What::Priority(priority) => Event::Priority(Priority(priority.max(1))),

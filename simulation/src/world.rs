@@ -532,7 +532,7 @@ impl World {
         if self.hosts[host].link[lan] {
             Event::InterfaceUp(self.plan.machines[host].addresses[lan])
         } else {
-            Event::InterfaceDown(Unusable::LinkDown)
+            Event::InterfaceDown(Unusable::LinkDown.into())
         }
     }
 

@@ -168,6 +168,24 @@ fn fault_says_what_is_wrong_with_the_interface() {
     because("interface-removed");
     a.ip("link set old0 name eth0");
     a.ip("link set eth0 up");
+    let master = router.wait_state("master", SOON);
+    assert_eq!(master["faults"].as_array().map(Vec::len), Some(0), "{master}");
+    // One mended fault leaves the others.
+    let faults = |faults: &[&str]| {
+        wait_until(SOON, &faults.join(", "), || {
+            let state = router.state();
+            state["faults"] == serde_json::json!(faults) && state["reason"] == faults[0]
+        });
+    };
+    a.ip("addr del 10.0.0.1/24 dev eth0");
+    lab.port_down(&a);
+    faults(&["link-down", "no-address"]);
+    a.ip("link set eth0 down");
+    faults(&["admin-down", "no-address"]);
+    lab.port_up(&a);
+    a.ip("link set eth0 up");
+    faults(&["no-address"]);
+    a.ip("addr add 10.0.0.1/24 dev eth0");
     router.wait_state("master", SOON);
     a.ip("link del eth0");
     because("interface-removed");

@@ -24,6 +24,9 @@ pub fn details(router: &RouterReport) -> String {
     };
     let span = |nanos: u64| Duration::from_nanos(nanos).to_string();
     line("since", format!("{} ({})", router.since, router.reason));
+    if router.faults.len() > 1 {
+        line("faults", router.faults.join(", "));
+    }
     line("addresses", router.addresses.join(" "));
     if !router.addresses_present.is_empty() {
         let present = router.addresses_present.join(" ");

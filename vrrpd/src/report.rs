@@ -23,6 +23,8 @@ pub struct RouterReport {
     pub state: String,
     pub since: String,
     pub reason: String,
+    #[serde(default)]
+    pub faults: Vec<String>,
     pub priority: u8,
     pub effective_priority: u8,
     pub preempt: bool,
@@ -252,7 +254,7 @@ impl SilentReport {
 
 impl RouterReport {
     /// The keys of its object.
-    pub const KEYS: [&'static str; 32] = [
+    pub const KEYS: [&'static str; 33] = [
         "interface",
         "ifindex",
         "vrid",
@@ -262,6 +264,7 @@ impl RouterReport {
         "state",
         "since",
         "reason",
+        "faults",
         "priority",
         "effective_priority",
         "preempt",

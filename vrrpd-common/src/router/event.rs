@@ -7,7 +7,7 @@ use crate::mac::MacAddr;
 use crate::params::{Interval, Priority};
 use crate::time::Duration;
 
-use super::{Reason, StateName};
+use super::{Faults, Reason, StateName};
 
 /// What happens to a router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,8 +22,8 @@ pub enum Event {
     Advert(Advert),
     /// The interface can be used, and adverts are to be sent from this address. Also when the address changes.
     InterfaceUp(IpAddr),
-    /// The interface cannot be used any more.
-    InterfaceDown(Fault),
+    /// The router cannot serve any more, or for other reasons than before.
+    InterfaceDown(Faults),
     /// Be Backup as long as there is another master, whatever its priority.
     StandBack(Origin),
     /// Take part in elections again, and preempt if the priority allows.
@@ -123,40 +123,12 @@ pub enum Origin {
     Signal,
 }
 
-/// Why an interface cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fault {
-    /// No carrier.
-    LinkDown,
-    /// Set down by an administrator.
-    AdminDown,
-    /// It is gone.
-    InterfaceRemoved,
-    /// It has no address to send from.
-    NoAddress,
-    /// It does not take adverts: they are longer than its MTU, or sending them failed for too long.
-    AdvertUnsendable,
-}
-
 impl Origin {
     /// The reason of a transition it causes.
     pub const fn reason(self) -> Reason {
         match self {
             Self::Operator => Reason::Operator,
             Self::Signal => Reason::Signal,
-        }
-    }
-}
-
-impl Fault {
-    /// The reason of a transition it causes.
-    pub const fn reason(self) -> Reason {
-        match self {
-            Self::LinkDown => Reason::LinkDown,
-            Self::AdminDown => Reason::AdminDown,
-            Self::InterfaceRemoved => Reason::InterfaceRemoved,
-            Self::NoAddress => Reason::NoAddress,
-            Self::AdvertUnsendable => Reason::AdvertUnsendable,
         }
     }
 }

@@ -13,6 +13,7 @@
 
 pub mod damping;
 mod event;
+mod fault;
 mod reason;
 mod state;
 #[cfg(test)]
@@ -20,7 +21,8 @@ mod tests;
 
 use core::net::IpAddr;
 
-pub use event::{Action, Cause, Event, Fault, Notice, Origin, Transition};
+pub use event::{Action, Cause, Event, Notice, Origin, Transition};
+pub use fault::{Fault, Faults};
 pub use reason::Reason;
 pub use state::{Backup, HeardAdvert, Master, Rival, State, StateName, Waiting};
 
@@ -69,8 +71,8 @@ pub struct VirtualRouter {
     config: Config,
     priority: Priority,
     forced_backup: bool,
-    /// The primary address to send from, or why the interface cannot be used.
-    interface: Result<IpAddr, Fault>,
+    /// The primary address to send from, or why the router cannot serve.
+    interface: Result<IpAddr, Faults>,
     damping: Damping,
     state: State,
 }
@@ -94,7 +96,7 @@ impl VirtualRouter {
             config,
             priority: config.priority,
             forced_backup: false,
-            interface: Err(Fault::NoAddress),
+            interface: Err(Faults::of(Fault::NoAddress)),
             damping: Damping::FRESH,
             state: State::Initialize,
         }
@@ -125,8 +127,8 @@ impl VirtualRouter {
         self.interface.ok()
     }
 
-    /// The primary address, or why the interface cannot be used.
-    pub const fn interface(&self) -> Result<IpAddr, Fault> {
+    /// The primary address, or why the router cannot serve.
+    pub const fn interface(&self) -> Result<IpAddr, Faults> {
         self.interface
     }
 
@@ -199,10 +201,10 @@ impl VirtualRouter {
         match event {
             Event::Startup => match self.interface {
                 Ok(_) => self.begin(now, Reason::StartUp, emit),
-                Err(fault) => self.enter(State::Fault(fault), fault.reason(), None, emit),
+                Err(faults) => self.enter(State::Fault(faults), faults.reason(), None, emit),
             },
             Event::InterfaceUp(source) => self.interface = Ok(source),
-            Event::InterfaceDown(fault) => self.interface = Err(fault),
+            Event::InterfaceDown(faults) => self.interface = Err(faults),
             Event::StandBack(_) => self.forced_backup = true,
             Event::Resume(_) => self.resume(),
             Event::Priority(priority) => self.set_priority(priority),
@@ -224,9 +226,9 @@ impl VirtualRouter {
                 self.interface = Ok(source);
                 self.begin(now, Reason::LinkUp, emit);
             }
-            Event::InterfaceDown(fault) => {
-                self.interface = Err(fault);
-                self.state = State::Fault(fault);
+            Event::InterfaceDown(faults) => {
+                self.interface = Err(faults);
+                self.state = State::Fault(faults);
             }
             Event::Shutdown => self.enter(State::Initialize, Reason::Shutdown, None, emit),
             Event::StandBack(_) => self.forced_backup = true,
@@ -254,9 +256,9 @@ impl VirtualRouter {
             }
             Event::Advert(advert) => self.advert_to_backup(now, backup, advert, emit),
             Event::InterfaceUp(source) => self.interface = Ok(source),
-            Event::InterfaceDown(fault) => {
-                self.interface = Err(fault);
-                self.enter(State::Fault(fault), fault.reason(), None, emit);
+            Event::InterfaceDown(faults) => {
+                self.interface = Err(faults);
+                self.enter(State::Fault(faults), faults.reason(), None, emit);
             }
             Event::StandBack(_) => {
                 self.forced_backup = true;
@@ -321,14 +323,13 @@ impl VirtualRouter {
             }
             Event::Advert(advert) => self.advert_to_master(now, master, advert, emit),
             Event::InterfaceUp(source) => self.interface = Ok(source),
-            Event::InterfaceDown(fault) => {
-                self.interface = Err(fault);
-                // The link is there, and a resignation may be shorter than the advert.
-                if fault == Fault::AdvertUnsendable {
+            Event::InterfaceDown(faults) => {
+                self.interface = Err(faults);
+                if faults.allow_resignation() {
                     emit(Action::SendAdvert(Priority::RESIGN));
                 }
                 emit(Action::GiveUpAddresses);
-                self.enter(State::Fault(fault), fault.reason(), None, emit);
+                self.enter(State::Fault(faults), faults.reason(), None, emit);
             }
             Event::StandBack(origin) => {
                 self.forced_backup = true;

@@ -33,6 +33,8 @@ pub enum Reason {
     NoAddress,
     /// The interface does not take our adverts.
     AdvertUnsendable,
+    /// Something that the router tracks has failed.
+    TrackFailed,
     /// The system refused the virtual addresses.
     AddressRefused,
     /// The machine stood still for longer than the protocol bears.
@@ -47,7 +49,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::StartUp,
         Self::MasterDownTimer,
         Self::HigherPriorityAdvert,
@@ -62,6 +64,7 @@ impl Reason {
         Self::InterfaceRemoved,
         Self::NoAddress,
         Self::AdvertUnsendable,
+        Self::TrackFailed,
         Self::AddressRefused,
         Self::ClockGap,
         Self::Group,
@@ -87,6 +90,7 @@ impl Reason {
             | Self::NoAddress
             | Self::AddressRefused
             | Self::AdvertUnsendable
+            | Self::TrackFailed
             | Self::ClockGap
             | Self::Group
             | Self::Shutdown
@@ -111,6 +115,7 @@ impl Reason {
             Self::InterfaceRemoved => "interface-removed",
             Self::NoAddress => "no-address",
             Self::AdvertUnsendable => "advert-unsendable",
+            Self::TrackFailed => "track-failed",
             Self::AddressRefused => "address-refused",
             Self::ClockGap => "clock-gap",
             Self::Group => "group",

@@ -4,7 +4,8 @@ use crate::advert::Advert;
 use crate::params::Interval;
 use crate::time::{Duration, Instant};
 
-use super::event::{Cause, Fault};
+use super::event::Cause;
+use super::fault::Faults;
 use super::reason::Reason;
 
 /// State of a virtual router.
@@ -12,8 +13,8 @@ use super::reason::Reason;
 pub enum State {
     /// Not started yet, or left (RFC 9568 §6.4.1).
     Initialize,
-    /// Initialize as well, since the interface cannot be used.
-    Fault(Fault),
+    /// Initialize as well, since the router cannot serve.
+    Fault(Faults),
     /// Hears a master (RFC 9568 §6.4.2).
     Backup(Backup),
     /// Serves the addresses (RFC 9568 §6.4.3).

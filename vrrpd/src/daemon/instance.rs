@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use tracing::{error, warn};
-use vrrpd_common::router::{Action, Notice, Reason, State, StateName, Transition, VirtualRouter};
+use vrrpd_common::router::{
+    Action, Fault, Faults, Notice, Reason, State, StateName, Transition, VirtualRouter,
+};
 use vrrpd_common::wire::ethernet;
 use vrrpd_common::wire::frame::{AdvertFrame, advert_frame_len, emit_advert, gratuitous_arp, unsolicited_na};
 use vrrpd_common::wire::vrrp::{Addresses, Kind, VrrpRepr};
@@ -573,9 +575,14 @@ impl Instance {
     /// Why the router is in its state: of a fault, what is wrong now rather than what was at first.
     pub(super) fn reason_now(&self) -> Reason {
         match (self.told, self.machine.interface()) {
-            (StateName::Fault, Err(fault)) => fault.reason(),
+            (StateName::Fault, Err(faults)) => faults.reason(),
             (StateName::Init | StateName::Backup | StateName::Master | StateName::Fault, _) => self.reason,
         }
+    }
+
+    /// All that keeps the router from serving.
+    fn faults(&self) -> impl Iterator<Item = Fault> {
+        self.machine.interface().err().into_iter().flat_map(Faults::iter)
     }
 
     /// The state that has been told.
@@ -689,6 +696,7 @@ impl Instance {
             state: self.told.name().to_owned(),
             since: humantime::format_rfc3339_seconds(self.since).to_string(),
             reason: self.reason_now().name().to_owned(),
+            faults: self.faults().map(|fault| fault.reason().name().to_owned()).collect(),
             priority: config.priority.0,
             effective_priority: self.machine.priority().0,
             preempt: config.preempt,

@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tracing::warn;
 use vrrpd_common::classify::Expect;
-use vrrpd_common::router::{Event, Fault};
+use vrrpd_common::router::{Event, Fault, Faults};
 use vrrpd_common::{Duration, Instant, MacAddr};
 
 use super::Daemon;
@@ -607,16 +607,17 @@ fn publish(rundir: &mut RunDir, source: &Source, base: &str, routers: &[Instance
     Ok(rundir.write(&format!("{base}.pid"), 0o644, &pid)?)
 }
 
-/// The address that a router sends from, or why its interface cannot be used.
-pub(super) fn usable(router: &Instance, link: &Link) -> Result<IpAddr, Fault> {
+/// The address that a router sends from, or all that is wrong with its interface.
+pub(super) fn usable(router: &Instance, link: &Link) -> Result<IpAddr, Faults> {
     let virtual_addresses: Vec<IpAddr> =
         router.config.addresses.iter().map(|address| address.address).collect();
     let interface = link.interface.as_ref().ok_or(Fault::InterfaceRemoved)?;
-    let source = interface.usable(router.config.family, &virtual_addresses)?;
+    let usable = interface.usable(router.config.family, &virtual_addresses);
     if router.sending.is_pausing() || !router.advert_fits(interface.mtu) {
-        return Err(Fault::AdvertUnsendable);
+        let unsendable = Fault::AdvertUnsendable;
+        return Err(usable.map_or_else(|faults| faults.and(unsendable), |_| unsendable.into()));
     }
-    Ok(source)
+    usable
 }
 
 /// Tells the interface what adverts of the router have to look like.

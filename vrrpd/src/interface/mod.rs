@@ -22,7 +22,7 @@ pub use hold::{Beside, Hold, Outcome, Vmac};
 pub use macvlan::{Macvlan, Made};
 pub use own_mac::OwnMac;
 pub use stack::Obstacle;
-use vrrpd_common::router::Fault;
+use vrrpd_common::router::{Fault, Faults};
 use vrrpd_common::{Family, MacAddr};
 
 use crate::config::VirtualAddress;
@@ -96,14 +96,19 @@ impl Interface {
             .map(|found| found.address)
     }
 
-    /// The address to send adverts from, or why the interface cannot be used.
-    pub fn usable(&self, family: Family, virtual_addresses: &[IpAddr]) -> Result<IpAddr, Fault> {
-        if !self.admin_up {
-            Err(Fault::AdminDown)
-        } else if !self.carrier {
-            Err(Fault::LinkDown)
-        } else {
-            self.primary_address(family, virtual_addresses).ok_or(Fault::NoAddress)
+    /// The address to send adverts from, or all that keeps the interface from being used.
+    pub fn usable(&self, family: Family, virtual_addresses: &[IpAddr]) -> Result<IpAddr, Faults> {
+        // An interface that is set down has no carrier to speak of.
+        let link = match (self.admin_up, self.carrier) {
+            (false, _) => Some(Fault::AdminDown),
+            (true, false) => Some(Fault::LinkDown),
+            (true, true) => None,
+        };
+        match (link, self.primary_address(family, virtual_addresses)) {
+            (None, Some(source)) => Ok(source),
+            (Some(fault), Some(_)) => Err(Faults::of(fault)),
+            (None, None) => Err(Faults::of(Fault::NoAddress)),
+            (Some(fault), None) => Err(Faults::of(fault).and(Fault::NoAddress)),
         }
     }
 
@@ -193,7 +198,7 @@ mod tests {
         // RFC 9568 §5.1.2.1
         let tentative = InterfaceAddress { tentative: true, ..address("fe80::1/64") };
         let mut eth0 = eth0(vec![address("2001:db8::1/64"), tentative]);
-        assert_eq!(eth0.usable(Family::Ipv6, &[]), Err(Fault::NoAddress));
+        assert_eq!(eth0.usable(Family::Ipv6, &[]), Err(Fault::NoAddress.into()));
         eth0.addresses.push(address("fe80::2/64"));
         assert_eq!(eth0.usable(Family::Ipv6, &[]), Ok(ip("fe80::2")));
     }
@@ -230,8 +235,8 @@ mod tests {
     fn an_interface_that_cannot_be_used_says_why() {
         let mut eth0 = eth0(vec![address("10.0.0.1/24")]);
         eth0.carrier = false;
-        assert_eq!(eth0.usable(Family::Ipv4, &[]), Err(Fault::LinkDown));
+        assert_eq!(eth0.usable(Family::Ipv4, &[]), Err(Fault::LinkDown.into()));
         eth0.admin_up = false;
-        assert_eq!(eth0.usable(Family::Ipv4, &[]), Err(Fault::AdminDown));
+        assert_eq!(eth0.usable(Family::Ipv4, &[]), Err(Fault::AdminDown.into()));
     }
 }

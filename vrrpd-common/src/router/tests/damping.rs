@@ -147,7 +147,7 @@ fn what_is_heard_while_the_take_over_is_held_counts() {
 fn a_held_router_whose_interface_goes_and_comes_waits_for_silence_and_for_the_rest_of_the_hold() {
     let mut bench = held(Config { interval: Interval::SHORTEST, ..config() });
     let end = bench.router.deadline();
-    bench.event(Event::InterfaceDown(Fault::LinkDown));
+    bench.event(Event::InterfaceDown(Fault::LinkDown.into()));
     assert_eq!(bench.router.deadline(), None);
     bench.event(Event::InterfaceUp(OURS));
     assert_eq!(bench.wait(), Duration::from_nanos(36_093_750));
@@ -217,7 +217,7 @@ fn an_owner_whose_link_comes_and_goes_is_master_at_once_each_time() {
     bench.event(Event::InterfaceUp(OURS));
     bench.event(Event::Startup);
     for _ in 0..20 {
-        bench.event(Event::InterfaceDown(Fault::LinkDown));
+        bench.event(Event::InterfaceDown(Fault::LinkDown.into()));
         bench.event(Event::InterfaceUp(OURS));
         assert_eq!(bench.state(), StateName::Master);
     }

@@ -12,7 +12,7 @@ pub(super) fn states() -> Vec<(&'static str, Bench)> {
     let mut owner = Bench::new(Config { priority: Priority::OWNER, ..config() });
     owner.event(Event::InterfaceUp(OURS));
     let mut fault = Bench::started(config());
-    fault.event(Event::InterfaceDown(Fault::LinkDown));
+    fault.event(Event::InterfaceDown(Fault::LinkDown.into()));
     let mut following = Bench::started(config());
     following.event(Event::Advert(advert(150, LOWER_ADDRESS)));
     let mut preempting = Bench::started(config());
@@ -84,8 +84,8 @@ pub(super) fn events() -> Vec<(&'static str, Event)> {
         ("advert 100, higher address", Event::Advert(advert(100, HIGHER_ADDRESS))),
         ("advert 150", Event::Advert(advert(150, LOWER_ADDRESS))),
         ("interface up", Event::InterfaceUp(OURS)),
-        ("link down", Event::InterfaceDown(Fault::LinkDown)),
-        ("advert unsendable", Event::InterfaceDown(Fault::AdvertUnsendable)),
+        ("link down", Event::InterfaceDown(Fault::LinkDown.into())),
+        ("advert unsendable", Event::InterfaceDown(Fault::AdvertUnsendable.into())),
         ("stand back", Event::StandBack(Origin::Operator)),
         ("resume", Event::Resume(Origin::Operator)),
         ("priority 90", Event::Priority(Priority(90))),

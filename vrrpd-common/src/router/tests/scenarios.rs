@@ -379,7 +379,7 @@ fn a_backup_whose_priority_falls_below_one_that_was_heard_after_a_resignation_fo
 fn a_master_whose_link_goes_gives_up_and_comes_back_as_backup() {
     let mut bench = Bench::master(config());
     assert_eq!(
-        bench.event(Event::InterfaceDown(Fault::LinkDown)),
+        bench.event(Event::InterfaceDown(Fault::LinkDown.into())),
         [Action::GiveUpAddresses, transition(StateName::Master, StateName::Fault, Reason::LinkDown)]
     );
     assert_eq!(bench.router.deadline(), None);
@@ -392,7 +392,7 @@ fn a_master_whose_link_goes_gives_up_and_comes_back_as_backup() {
 #[test]
 fn a_router_without_a_usable_interface_starts_in_fault() {
     let mut bench = Bench::new(config());
-    bench.event(Event::InterfaceDown(Fault::AdminDown));
+    bench.event(Event::InterfaceDown(Fault::AdminDown.into()));
     assert_eq!(
         bench.event(Event::Startup),
         [transition(StateName::Init, StateName::Fault, Reason::AdminDown)]
