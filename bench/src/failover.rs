@@ -10,9 +10,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use vrrpd_lab::{Capture, Flood, Injector, Lab, Pinger, message, wait_for, wait_until};
 
-use super::record::{Goal, Metric, Record, count};
+use super::record::{Figure, Goal, Metric, Record, count};
 use super::subject::{Routers, Running, Subject, Vmac};
 use super::{Effort, generator, lateness};
+
+/// The name of this scenario.
+pub(crate) const NAME: &str = "failover";
+/// The plot of the README: the figures that [`is_in_readme`] selects.
+pub(crate) const README_PLOT: &str = "failover-10ms.svg";
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(10);
@@ -71,6 +76,11 @@ pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
         losses(record)?;
     }
     Ok(())
+}
+
+/// Whether the README shows this figure: lateness at the short interval, without a virtual MAC address.
+pub(crate) fn is_in_readme(figure: &Figure) -> bool {
+    figure.metric.title() == LATE.title() && Fault::ALL.iter().any(|fault| fault.case(SHORT) == figure.case)
 }
 
 /// What clients lose, each kind once.

@@ -98,7 +98,7 @@ const SCENARIOS: [Scenario; 13] = [
         run: master::run,
     },
     Scenario {
-        name: "failover",
+        name: failover::NAME,
         one_of: 3,
         about: "from when the protocol demands the first advert of the new master until it is on the wire",
         run: failover::run,
@@ -225,7 +225,11 @@ fn run(options: &Options) -> Result<()> {
     if let Some(directory) = &options.plots {
         fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
         for scenario in record.scenarios() {
-            plot::draw(scenario, &machine, &directory.join(format!("{}.svg", scenario.name)))?;
+            plot::draw(scenario, &machine, &directory.join(format!("{}.svg", scenario.name)), |_| true)?;
+            if scenario.name == failover::NAME {
+                let file = directory.join(failover::README_PLOT);
+                plot::draw(scenario, &machine, &file, failover::is_in_readme)?;
+            }
         }
     }
     ensure!(failed.is_empty(), "not everything was measured: {}", failed.join(", "));

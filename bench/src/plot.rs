@@ -12,7 +12,7 @@ use plotters::coord::ranged1d::SegmentValue;
 use plotters::prelude::*;
 
 use super::machine::Machine;
-use super::record::{Column, Figures, Samples};
+use super::record::{Column, Figure, Figures, Samples};
 use super::table::number;
 
 const WIDTH: u32 = 900;
@@ -33,10 +33,15 @@ struct Row<'a> {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Draws each metric in a panel of its own.
-pub(crate) fn draw(figures: &Figures, machine: &Machine, file: &Path) -> Result<()> {
+/// Draws the wanted figures, each metric in a panel of its own.
+pub(crate) fn draw(
+    figures: &Figures,
+    machine: &Machine,
+    file: &Path,
+    wanted: impl Fn(&Figure) -> bool,
+) -> Result<()> {
     let mut panels: BTreeMap<String, Vec<Row<'_>>> = BTreeMap::new();
-    for figure in &figures.all {
+    for figure in figures.all.iter().filter(|figure| wanted(figure)) {
         let rows = panels.entry(figure.metric.title()).or_default();
         rows.extend(figure.columns.iter().map(|(column, samples)| Row {
             label: label(&figure.case, column.name()),

@@ -14,8 +14,7 @@ use crate::{cargo, setup};
 const TARGET: &str = "target/dist";
 const PROGRAMS: [&str; 2] = ["vrrpd", "atropos"];
 /// What goes with the programs, each where it is in the repository, so that the commands of the README hold for both.
-const WITH_THEM: [&str; 7] =
-    ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "dist", "docs/examples", "docs/man"];
+const WITH_THEM: [&str; 6] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "dist", "docs"];
 
 pub(crate) fn run() -> Result<()> {
     let built = cargo::build_static()?;
