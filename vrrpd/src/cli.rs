@@ -25,29 +25,28 @@ pub struct Cli {
     #[command(flatten)]
     router: RouterArgs,
 
-    /// Read any number of routers from FILE instead of the command line
+    /// Read the routers from FILE instead of the command line
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Say whether the configuration is right, and do nothing else
+    /// Check the configuration, print every mistake, and exit
     #[arg(long)]
     pub check: bool,
 
-    /// Read a keepalived.conf, or a script with command lines of Vrrpd, print it as a configuration file on stdout, and
-    /// report on stderr what is left out. Exit status: 0 all carried over, 1 something left out, 2 not readable
+    /// Translate a keepalived.conf, or a script with command lines of Vrrpd, to a configuration file on stdout, report on
+    /// stderr what is left out, and exit. Exit status: 0 everything translated, 1 something left out, 2 not readable
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "check"])]
     pub import: Option<PathBuf>,
 
-    /// What FILE is; without it, its text decides
+    /// Format of FILE [default: detected]
     #[arg(long, value_name = "FORMAT", requires = "import")]
     pub import_as: Option<Format>,
 
-    /// What keepalived's @ conditions are compared with, like keepalived's -i [default: the host's name]
+    /// Identity for keepalived's @ conditions, like keepalived's -i [default: the host name]
     #[arg(long, value_name = "ID", requires = "import")]
     pub import_id: Option<String>,
 
-    /// All vrrpd processes of this machine that have -M are one group of N, 1 to 9: they are master together or not
-    /// at all
+    /// Group of N processes, 1 to 9: all vrrpd processes of this machine with -M are master together or not at all
     #[arg(short = 'M', value_name = "N")]
     monitor: Option<String>,
 
@@ -63,15 +62,15 @@ pub struct Cli {
     #[arg(long)]
     pub foreground: bool,
 
-    /// What to log: a level (error, warn, info, debug, trace), or filters like info,vrrpd::datapath=debug
+    /// Log level (error, warn, info, debug, trace), or a filter such as info,vrrpd::datapath=debug
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub log_level: String,
 
-    /// How the log looks
+    /// Log format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 
-    /// Display the version
+    /// Print the version
     #[arg(short = 'V', long, action = ArgAction::Version)]
     version: Option<bool>,
 }
@@ -79,7 +78,7 @@ pub struct Cli {
 /// Format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Plain text.
     Text,
     /// One JSON object a line.
     Json,

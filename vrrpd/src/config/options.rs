@@ -191,117 +191,116 @@ macro_rules! options {
 // For each option: its help; its key in the file, its flag, what follows the flag, its type in TOML, what reads it;
 // and its field in `RouterOptions`, with the default. Tests hold defaults in the help against these.
 options! {
-    /// Interface to run on
+    /// Interface; it needs an address of its own to send from
     Interface = "interface", "-i", Value("IF"), Text, value::interface;
     interface: Option<String>;
 
-    /// Virtual router, 1 to 255
+    /// Virtual router ID, 1 to 255, the same on all machines that share the addresses
     Vrid = "vrid", "-v", Value("VRID"), Number, value::vrid;
     vrid: Option<Vrid>;
 
-    /// Virtual addresses, IPv4 or IPv6, with the length of their subnet mask [default length: 32 or 128]
+    /// Virtual addresses with their prefix length, all IPv4 or all IPv6 [default length: 32 or 128]
     Addresses = "addresses", "ADDR", Positional("ADDR[/LEN]"), List, value::address;
     addresses: Vec<VirtualAddress>;
 
-    /// How the virtual MAC address is put on the wire: the interface takes it while Master, or a macvlan link above it
-    /// has it, which allows several virtual routers, or not at all, as with -n [interface, macvlan, none; default:
-    /// interface]
+    /// Virtual MAC address: on the interface while master, on a macvlan link (several routers on an interface), or none
+    /// [interface, macvlan, none; default: interface]
     Vmac = "vmac", "--vmac", Value("MODE"), Text, value::vmac;
     vmac: Option<VmacMode> = VmacMode::Interface;
 
-    /// When the driver does not take the virtual MAC address: go on without it, or do not become Master [none, refuse;
-    /// default: none]
+    /// If the interface cannot have the virtual MAC address: continue without one, or do not become master [none,
+    /// refuse; default: none]
     VmacFallback = "vmac-fallback", "--vmac-fallback", Value("WHAT"), Text, value::vmac_fallback;
     vmac_fallback: Option<VmacFallback> = VmacFallback::None;
 
-    /// Switch preemption, which is on by default
+    /// Do not preempt a master of lower priority
     Preempt = "preempt", "-s", Switch("false"), Boolean, value::boolean;
     preempt: Option<bool> = true;
 
-    /// Authentication (version 2): none, pw/TEXT with up to 8 octets, or ah/0xHEX, an IP Authentication Header with
-    /// HMAC-MD5 and a key of up to 64 octets (8 with keepalived: the characters of its auth_pass in hexadecimal)
+    /// Authentication in version 2: none, pw/TEXT (password of up to 8 octets, sent in clear text), or ah/0xHEX (IP
+    /// Authentication Header with HMAC-MD5, key of up to 64 octets; with keepalived its auth_pass in hexadecimal)
     Auth = "auth", "-a", Value("AUTH"), Text, value::auth;
     auth: Option<Authentication> = Authentication::None;
 
-    /// Priority, 1 to 255; 255 is the owner of the addresses [default: 100]
+    /// Priority, 1 to 255; the highest becomes master, 255 is for the owner of the addresses [default: 100]
     Priority = "priority", "-p", Value("PRIO"), Number, value::priority;
     priority: Option<Priority> = Priority::DEFAULT;
 
-    /// Advertisement interval: seconds, in version 3 also 0.25, 250ms, 10ms [default: 1]
+    /// Advertisement interval: whole seconds; in version 3 also 0.25 or 250ms, from 10ms to 40.95s [default: 1]
     Interval = "interval", "-d", Value("DELAY"), Text, value::duration;
     interval: Option<Duration> = Duration::from_secs(1);
 
-    /// In version 3, reckon with no longer interval of a master than SPAN, whatever it advertises: a slower master is
-    /// followed while it is heard within the Master_Down_Interval of SPAN [default: 5s, or 10 DELAY if that is longer]
+    /// Version 3: longest interval learned from a master; a slower master is followed while it is heard within the
+    /// Master_Down_Interval of SPAN [default: 5s, or 10 DELAY if that is longer]
     MaxLearnedInterval =
         "max-learned-interval", "--max-learned-interval", Value("SPAN"), Text, value::duration;
     max_learned_interval: Option<Duration>;
 
-    /// Priority to take on SIGTTIN, instead of 10 less
+    /// Priority after SIGTTIN or atropos --reduce, instead of 10 less
     LowerPriority = "lower-priority", "-z", Value("PRIO"), Number, value::priority;
     lower_priority: Option<Priority>;
 
-    /// Priority to take on SIGTTOU, instead of 10 more
+    /// Priority after SIGTTOU or atropos --increase, instead of 10 more
     RaisePriority = "raise-priority", "-x", Value("PRIO"), Number, value::priority;
     raise_priority: Option<Priority>;
 
-    /// Send a magic packet from this virtual address on becoming master: a TCP SYN to port 1100 of the gateway named
-    /// with -O, which learns from it where the address is
+    /// On becoming master, send a magic packet from this virtual address: a TCP SYN to port 1100 of the gateway of -O,
+    /// which learns from it where the address is
     MagicSource = "magic-source", "-I", Value("VIP"), Text, value::host;
     magic_source: Option<IpAddr>;
 
-    /// Gateway that magic packets go to
+    /// Gateway that receives magic packets
     MagicDestination = "magic-destination", "-O", Value("DST"), Text, value::host;
     magic_destination: Option<IpAddr>;
 
-    /// Run FILE on becoming master
+    /// Script to run on becoming master
     Up = "up", "-U", Value("FILE"), Text, value::script;
     up: Option<PathBuf>;
 
-    /// Run FILE on becoming backup, also at start
+    /// Script to run on becoming backup, at start, and when the interface fails
     Down = "down", "-D", Value("FILE"), Text, value::script;
     down: Option<PathBuf>;
 
-    /// End a script that runs longer [default: 60s]
+    /// Terminate a script that runs longer [default: 60s]
     ScriptTimeout = "script-timeout", "--script-timeout", Value("SPAN"), Text, value::duration;
     script_timeout: Option<Duration> = Duration::from_secs(60);
 
-    /// v2 or v3 [default: v2 for IPv4, v3 for IPv6]
+    /// VRRP version, v2 or v3 [default: v2 for IPv4, v3 for IPv6]
     Protocol = "protocol", "--protocol", Value("VERSION"), Text, value::version;
     protocol: Option<Version>;
 
-    /// Gratuitous ARP or neighbour advertisements per address each time [default: 1]
+    /// Gratuitous ARP or neighbour advertisements for each address at a time [default: 1]
     GarpCount = "garp-count", "--garp-count", Value("COUNT"), Number, value::garp_count;
     garp_count: Option<u8> = 1;
 
-    /// Announce the addresses again after SPAN; 0: not again [default: 5s]
+    /// Announce the addresses again after SPAN; 0 disables it [default: 5s]
     GarpDelay = "garp-delay", "--garp-delay", Value("SPAN"), Text, value::duration;
     garp_delay: Option<Duration> = Duration::from_secs(5);
 
-    /// Then announce them every SPAN; 0: never [default: 0]
+    /// Then announce the addresses every SPAN; 0 disables it [default: 0]
     GarpInterval = "garp-interval", "--garp-interval", Value("SPAN"), Text, value::duration;
     garp_interval: Option<Duration> = Duration::ZERO;
 
-    /// Checksum sent in version 3 over IPv4: with its pseudo-header as installed routers do, or over the message alone
-    /// as RFC 9568 says; either is accepted [pseudo-header, message; default: pseudo-header]
+    /// Checksum of adverts sent in version 3 over IPv4: with pseudo-header as most routers do, or over the message only
+    /// as RFC 9568 specifies; both are accepted [pseudo-header, message; default: pseudo-header]
     V3Checksum = "v3-checksum", "--v3-checksum", Value("STYLE"), Text, value::checksum;
     v3_checksum: Option<ChecksumStyle> = ChecksumStyle::WithPseudoHeader;
 
-    /// Handle adverts in the kernel: auto tries the driver, then generic XDP, then falls back to raw sockets; with
-    /// native or generic it is an error where that is not possible [auto, native, generic, off]
+    /// Receive adverts in the kernel: auto tries the driver, then generic XDP, then falls back to raw sockets; native
+    /// and generic use this mode or fail [auto, native, generic, off]
     Xdp = "xdp", "--xdp", Optional("MODE", "auto"), Text, value::xdp;
     xdp: Option<Xdp> = Xdp::Off;
 
-    /// Let adverts that the kernel handled go on, for tcpdump and others to see
+    /// Pass adverts on after the XDP program has handled them, so that tcpdump sees them
     XdpPass = "xdp-pass", "--xdp-pass", Switch("true"), Boolean, value::boolean;
     xdp_pass: Option<bool> = false;
 
-    /// Accept version 2 adverts with another interval than ours
+    /// Accept version 2 adverts with another interval
     AcceptIntervalMismatch =
         "accept-interval-mismatch", "--accept-interval-mismatch", Switch("true"), Boolean, value::boolean;
     accept_interval_mismatch: Option<bool> = false;
 
-    /// Discard adverts with other addresses than ours, unless the owner sent them
+    /// Reject adverts with other addresses, unless the owner sent them
     RequireEqualAddresses =
         "require-equal-addresses", "--require-equal-addresses", Switch("true"), Boolean, value::boolean;
     require_equal_addresses: Option<bool> = false;
@@ -312,7 +311,7 @@ pub const NO_VMAC: Shorthand = Shorthand {
     flag: "-n",
     key: Key::Vmac,
     value: "none",
-    help: "Do not handle the virtual MAC address; the same as --vmac none",
+    help: "No virtual MAC address; same as --vmac none",
 };
 
 /// An option that is missing or does not go with the others.
@@ -439,10 +438,10 @@ mod tests {
 
     const HEADER: &str = "# Options of a virtual router
 
-The same options on the command line and, under their keys, in the tables `[[router]]` and `[defaults]` of a configuration
-file ([example](examples/vrrpd.toml)). Options of the process are in `vrrpd --help` and the manual page.
+An option is written on the command line, or under its key in the tables `[[router]]` and `[defaults]` of a configuration file
+([example](examples/vrrpd.toml)). [configuration.md](configuration.md) explains them, and has the options of the process.
 
-| key | command line | |
+| key | command line | meaning |
 |---|---|---|
 ";
 

@@ -19,7 +19,7 @@ use vrrpd::report::{RouterReport, SilentReport};
 use vrrpd::router_name::{NameError, RouterName, UnknownRouter};
 use vrrpd::rundir;
 
-/// Shows and changes the state of the virtual routers of this machine. It requires to be run as root.
+/// Shows and changes the state of the virtual routers of this machine. Must run as root.
 #[derive(Debug, Parser)]
 #[command(
     name = "atropos",
@@ -30,18 +30,18 @@ use vrrpd::rundir;
         atropos --stats | --events | --watch [ROUTER... | -i IF -v VRID] [-f DIR]",
     group = ArgGroup::new("what").required(true).multiple(true)
         .args(["state", "backup", "master", "reduce", "increase", "stats", "events", "watch"]),
-    after_help = "Exit codes: 0 every chosen router answered, 1 not every one did, 2 usage, 3 there is none. \
-        A client whose reader or terminal is gone ends with 0."
+    after_help = "Exit status: 0 every selected router answered, 1 at least one did not, 2 an option is wrong, \
+        3 no such router. A closed output or terminal ends atropos with 0."
 )]
 struct Cli {
     #[command(flatten)]
     action: Action,
 
-    /// Watch the state live; also with --state
+    /// Show a live view; also with --state
     #[arg(long, conflicts_with_all = ["backup", "master", "reduce", "increase", "stats", "events"])]
     watch: bool,
 
-    /// Only these routers, by the names that --state shows: eth0/51, or eth0/51-ipv6
+    /// Only these routers, named as --state shows them: eth0/51, or eth0/51-ipv6
     #[arg(value_name = "ROUTER", value_parser = router_name, conflicts_with_all = ["interface", "vrid"])]
     routers: Vec<String>,
 
@@ -53,7 +53,7 @@ struct Cli {
     #[arg(short = 'v', value_name = "VRID", value_parser = clap::value_parser!(u8).range(1..))]
     vrid: Option<u8>,
 
-    /// With --state: a JSON array
+    /// With --state: print a JSON array
     #[arg(long, requires = "state", conflicts_with_all = ["backup", "master", "reduce", "increase", "stats", "events"])]
     json: bool,
 
@@ -65,27 +65,27 @@ struct Cli {
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
 struct Action {
-    /// Show the state
+    /// Show the state of each router
     #[arg(long)]
     state: bool,
 
-    /// Be backup as long as there is another master, whatever its priority
+    /// Go to backup and stay there while another master is heard, whatever its priority
     #[arg(long)]
     backup: bool,
 
-    /// End --backup, and take over if the priority allows
+    /// End --backup, and take over if the priority allows it
     #[arg(long)]
     master: bool,
 
-    /// Reduce the priority by 10, or to what vrrpd was told with -z
+    /// Reduce the priority by 10, or to the value of vrrpd -z
     #[arg(long)]
     reduce: bool,
 
-    /// Increase the priority by 10, or to what vrrpd was told with -x
+    /// Increase the priority by 10, or to the value of vrrpd -x
     #[arg(long)]
     increase: bool,
 
-    /// Show the counters
+    /// Show all counters
     #[arg(long)]
     stats: bool,
 
