@@ -163,7 +163,7 @@ fn accepted(configuration: &Configuration) {
 /// The advert of this router can be emitted, and read by others.
 fn says_its_addresses(router: &RouterConfig) {
     let kind = match router.version {
-        Version::V2 => Kind::V2 { auth: router.auth.in_message() },
+        Version::V2 => Kind::V2 { auth: router.authentication.in_message() },
         Version::V3 => Kind::V3,
     };
     let (mut v4, mut v6) = (Vec::new(), Vec::new());

@@ -15,6 +15,7 @@ use vrrpd::journal::Journal;
 use vrrpd::{logging, peers, render};
 use vrrpd_common::group::{Key, Message, Standing};
 use vrrpd_common::{Duration, Family, MacAddr, Vrid};
+use vrrpd_engine::RouterId;
 
 /// Checks all of it.
 pub fn check(octets: &[u8]) {
@@ -167,7 +168,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
             directory: "/run/vrrpd".into(),
             base: "vrrpd_eth0_51".to_owned(),
         },
-        guardian::GuardianMessage::Over(0),
+        guardian::GuardianMessage::Over(RouterId::FIRST),
         guardian::GuardianMessage::Farewell,
     ];
     let wards = wards.iter().map(|message| json(b'g', message));

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use vrrpd::ah::{AuthKey, SecurityAssociation};
-use vrrpd::datapath::{Arrival, RouterId, RouterTable};
+use vrrpd::datapath::{Arrival, RouterTable};
 use vrrpd_common::abi::{KernelConfig, slot};
 use vrrpd_common::classify::{Classified, Expect, RouterKey, Routers};
 use vrrpd_common::wire::ah::HEADER_LEN;
@@ -18,6 +18,7 @@ use vrrpd_common::wire::ethernet;
 use vrrpd_common::wire::frame::{AdvertFrame, addresses, advert_frame_len, emit_advert, parse_advert};
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{AddressDigest, Advert, Auth, Family, Interval, MacAddr, Reject, Version, Vrid, classify};
+use vrrpd_engine::RouterId;
 use vrrpd_lab::corpus;
 use vrrpd_lab::oracle::{self, Judgement, Router};
 use vrrpd_lab::program::{config_of, slot_of};
@@ -164,7 +165,7 @@ fn table() -> RouterTable {
         accept_interval_mismatch: true,
         address_list: None,
     };
-    table.set(Family::Ipv4, vrid, RouterId(0), expect);
+    table.set(Family::Ipv4, vrid, RouterId::FIRST, expect);
     table.associate(Family::Ipv4, vrid, association());
     table
 }

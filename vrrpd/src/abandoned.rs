@@ -4,9 +4,11 @@
 use tracing::warn;
 use vrrpd_common::MacAddr;
 
+use vrrpd_engine::Ticket;
+
 use crate::config::VirtualAddress;
 use crate::datapath::own_mac;
-use crate::interface::service::{Order, Request, Service, Ticket};
+use crate::interface::service::{Order, Request, Service};
 use crate::interface::{Hold, Interface, OwnMac, Vmac};
 use crate::journal::Journal;
 

@@ -24,6 +24,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
 use serde::{Deserialize, Serialize};
 use vrrpd_common::Duration;
+use vrrpd_engine::RouterId;
 
 use crate::clock;
 use crate::config::VirtualAddress;
@@ -79,8 +80,8 @@ pub enum GuardianMessage {
     },
     /// A router is Master.
     Master(Box<Mastery>),
-    /// The router of this number is not Master any more.
-    Over(usize),
+    /// The router is not Master any more.
+    Over(RouterId),
     /// Hold the descriptor that comes with this, under this number.
     Hold(u64),
     /// Close the one of this number.
@@ -94,8 +95,8 @@ pub enum GuardianMessage {
 /// What a Master would say and run if it could do so before its death.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Mastery {
-    /// The number of the router.
-    pub router: usize,
+    /// The router.
+    pub router: RouterId,
     /// Its name, for the log.
     pub name: String,
     /// The interface it sends on.

@@ -5,7 +5,6 @@
 pub mod abandoned;
 pub mod ah;
 pub mod background;
-pub mod budget;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -10,7 +10,7 @@ use clap::Parser;
 use tracing::{error, warn};
 use vrrpd::background::{self, Role};
 use vrrpd::cli::{Cli, secrets_in};
-use vrrpd::config::{self, Configuration, FileError, GroupConfig, OptionError, RouterConfig};
+use vrrpd::config::{self, Configuration, FileError, GroupConfig, OptionError};
 use vrrpd::daemon::{Daemon, Source};
 use vrrpd::guardian::{Guardian, Part};
 use vrrpd::import;
@@ -193,11 +193,12 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), Wrong> {
     let Some(path) = &cli.config else {
         let options = cli.router().map_err(|error| Wrong::Options(vec![error]))?;
         let mut config = options.resolve().map_err(Wrong::Options)?;
-        for script in [&mut config.up, &mut config.down].into_iter().flatten() {
+        let settings = &mut config.settings;
+        for script in [&mut settings.up, &mut settings.down].into_iter().flatten() {
             *script = absolute(script)?;
         }
         config::check_scripts(&config)?;
-        let config = RouterConfig { grouped: size.is_some(), ..config };
+        config.grouped = size.is_some();
         let groups = size.map(|size| GroupConfig::of_processes(size, &config)).into_iter().collect();
         return Ok((Configuration { routers: vec![config], groups }, Source::CommandLine));
     };

@@ -56,7 +56,7 @@ const LONGEST_SEARCH: Duration = Duration::from_secs(60);
 const LONGEST_PACKET: usize = 64;
 /// Under which number the listening socket is watched; the connections have those behind it. Those of interfaces are
 /// below.
-const LISTENER: u64 = 1 << 32;
+const LISTENER: u64 = 1 << 63;
 
 /// The sockets to the other processes.
 #[derive(Debug)]

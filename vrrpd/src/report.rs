@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use vrrpd_common::router::Cause;
-use vrrpd_common::{Advert, Duration, Interval};
+use vrrpd_common::{Advert, Duration, Instant, Interval};
+use vrrpd_engine::mismatch::Words;
 
 use crate::router_name::RouterName;
 
@@ -216,6 +217,21 @@ pub struct EventReport {
 impl From<Cause> for CauseReport {
     fn from(cause: Cause) -> Self {
         Self { address: cause.source.to_string(), priority: cause.priority.0, mac: cause.mac.to_string() }
+    }
+}
+
+impl MismatchReport {
+    /// The words for it at `now`.
+    pub fn new(words: Words, now: Instant) -> Self {
+        let Words { at, source, check, theirs, ours, advice } = words;
+        Self {
+            check: check.to_owned(),
+            source: source.to_string(),
+            theirs,
+            ours,
+            advice,
+            last_advert_age_ns: now.saturating_since(at).as_nanos(),
+        }
     }
 }
 

@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 use vrrpd_common::Duration;
+use vrrpd_engine::budget::Budget;
 
-use crate::budget::Budget;
 use crate::clock;
 use crate::lane::Lane;
 use crate::rundir::Claim;

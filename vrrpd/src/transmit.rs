@@ -10,8 +10,8 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use vrrpd_common::wire::frame::{gratuitous_arp, unsolicited_na};
 use vrrpd_common::{Duration, Instant, MacAddr};
+use vrrpd_engine::RouterId;
 
-use crate::datapath::RouterId;
 use crate::interface::{Interface, InterfaceAddress};
 use crate::sys::packet::{BATCH, PacketSocket};
 
@@ -309,6 +309,8 @@ fn is_the_frame_s(error: &io::Error) -> bool {
 mod tests {
     use std::cell::{Cell, RefCell};
 
+    use vrrpd_engine::ids::Id as _;
+
     use super::*;
 
     /// Takes as many frames as there is room for, or refuses all.
@@ -342,7 +344,7 @@ mod tests {
     fn full() -> Transmitter<Queue> {
         let mut transmitter = Transmitter::over(Queue::default());
         for _ in 0..3 * BATCH {
-            transmitter.announcement(RouterId(0), Frame::from([ANNOUNCEMENT]));
+            transmitter.announcement(RouterId::FIRST, Frame::from([ANNOUNCEMENT]));
         }
         transmitter
     }
@@ -365,7 +367,7 @@ mod tests {
         let mut transmitter = full();
         run(&mut transmitter, 0, 500);
         assert!(transmitter.deadline(at(500)) >= Some(at(505)), "they are tried seldom by now");
-        transmitter.advert(RouterId(0), Frame::from([ADVERT]), false);
+        transmitter.advert(RouterId::FIRST, Frame::from([ADVERT]), false);
         transmitter.socket.room.set(1);
         transmitter.flush(at(500)).expect("there is room");
         assert_eq!(transmitter.socket.taken.borrow()[..], [ADVERT]);
@@ -374,7 +376,7 @@ mod tests {
     #[test]
     fn an_advert_for_which_there_is_no_room_is_tried_again_within_4_ms_and_before_any_announcement() {
         let mut transmitter = full();
-        transmitter.advert(RouterId(0), Frame::from([ADVERT]), false);
+        transmitter.advert(RouterId::FIRST, Frame::from([ADVERT]), false);
         let flushes = run(&mut transmitter, 0, 100);
         assert!((25..30).contains(&flushes), "{flushes} times in 100 ms");
         transmitter.socket.room.set(3);
@@ -392,8 +394,8 @@ mod tests {
         assert_eq!(transmitter.deadline(next), Some(next + FULL_QUEUE));
     }
 
-    fn unsent(transmitter: &Transmitter<Queue>) -> Vec<(usize, Instant)> {
-        transmitter.unsent().map(|(router, since)| (router.0, since)).collect()
+    fn unsent(transmitter: &Transmitter<Queue>) -> Vec<(u32, Instant)> {
+        transmitter.unsent().map(|(router, since)| (router.place(), since)).collect()
     }
 
     #[test]
@@ -401,7 +403,7 @@ mod tests {
         let mut transmitter = Transmitter::over(Queue::default());
         let advertise = |transmitter: &mut Transmitter<Queue>, now: u64, errno| {
             transmitter.socket.refuses.set(errno);
-            transmitter.advert(RouterId(1), Frame::from([ADVERT]), false);
+            transmitter.advert(RouterId::new(1, 0), Frame::from([ADVERT]), false);
             let result = transmitter.flush(at(now));
             (result.is_ok(), unsent(transmitter), transmitter.take_sent().count())
         };
@@ -413,14 +415,14 @@ mod tests {
         transmitter.socket.room.set(1);
         assert_eq!(advertise(&mut transmitter, 400, None), (true, vec![], 1));
         assert_eq!(advertise(&mut transmitter, 500, Some(Errno::EPERM)), (false, since(500), 0));
-        transmitter.withdraw(RouterId(1));
+        transmitter.withdraw(RouterId::new(1, 0));
         assert_eq!(unsent(&transmitter), []);
     }
 
     #[test]
     fn a_resignation_waits_a_second_for_room_and_no_longer() {
         let mut transmitter = Transmitter::over(Queue::default());
-        transmitter.advert(RouterId(0), Frame::from([ADVERT]), true);
+        transmitter.advert(RouterId::FIRST, Frame::from([ADVERT]), true);
         run(&mut transmitter, 0, 1000);
         assert!(transmitter.deadline(at(1000)).is_some());
         run(&mut transmitter, 1000, 1010);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use vrrpd_common::params::Auth;
+use vrrpd_engine::config::AuthKind;
 
 use crate::ah::AuthKey;
 use crate::sys::secret::Secret;
@@ -18,7 +19,7 @@ impl Password {
     }
 }
 
-/// What `-a` says. No output ever shows more than [`Authentication::name`].
+/// What `-a` says. No output ever shows more than [`Authentication::kind`].
 #[derive(Clone, PartialEq, Eq)]
 pub enum Authentication {
     /// Not at all.
@@ -51,18 +52,18 @@ impl Authentication {
         }
     }
 
-    /// `none`, `pw`, `ah`.
-    pub const fn name(&self) -> &'static str {
+    /// What is known of it without the secret.
+    pub const fn kind(&self) -> AuthKind {
         match self {
-            Self::None => "none",
-            Self::Simple(_) => "pw",
-            Self::Ah(_) => "ah",
+            Self::None => AuthKind::None,
+            Self::Simple(_) => AuthKind::Simple,
+            Self::Ah(_) => AuthKind::Ah,
         }
     }
 }
 
 impl fmt::Debug for Authentication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.kind().name())
     }
 }

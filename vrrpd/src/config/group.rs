@@ -5,35 +5,11 @@ use std::ops::Range;
 
 use vrrpd_common::group::MAX_MEMBERS;
 
-use super::RouterConfig;
 use super::document::{Placed, Setting, Table};
 use super::mistakes::Complaint;
+use super::{GroupConfig, RouterConfig};
 use crate::nearest::nearest;
 use crate::router_name::{RouterName, UnknownRouter};
-
-/// A group, as the user wants it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupConfig {
-    /// What a file calls it; `None`: the one group of all processes with `-M`.
-    pub name: Option<String>,
-    /// How many members it has to have, those of other processes included.
-    pub size: u8,
-    /// The members in this process, as [`RouterConfig::name`] calls them.
-    pub members: Vec<String>,
-}
-
-impl GroupConfig {
-    /// Whether it has the same members, in any order and whatever it is called.
-    pub fn is_of_the_same(&self, other: &Self) -> bool {
-        let set = |group: &Self| group.members.iter().cloned().collect::<BTreeSet<_>>();
-        self.size == other.size && set(self) == set(other)
-    }
-
-    /// The group of all processes with `-M`, to which this one adds a router.
-    pub fn of_processes(size: u8, router: &RouterConfig) -> Self {
-        Self { name: None, size, members: vec![router.name().to_string()] }
-    }
-}
 
 /// `[[group]]`
 #[derive(Default)]

@@ -8,7 +8,9 @@ use vrrpd_common::params::IntervalError;
 use vrrpd_common::router::AnnounceTimes;
 use vrrpd_common::{Duration, Family, Interval, Version};
 
-use super::{Announce, Authentication, Key, Magic, OptionError, RouterConfig, RouterOptions, VirtualAddress};
+use super::{
+    Announce, Authentication, Key, Magic, OptionError, RouterConfig, RouterOptions, Settings, VirtualAddress,
+};
 
 /// Most addresses that an advert can hold (RFC 9568 §5.2.5).
 const ADDRESSES_MAX: usize = 255;
@@ -73,7 +75,7 @@ impl RouterOptions {
         let Some(max_learned_interval) = max_learned_interval.filter(|_| faults.0.is_empty()) else {
             return Err(faults.0);
         };
-        Ok(RouterConfig {
+        let settings = Settings {
             interface,
             vrid,
             family,
@@ -83,7 +85,7 @@ impl RouterOptions {
             preempt: said.preempt,
             interval,
             max_learned_interval,
-            auth: said.auth,
+            auth: said.auth.kind(),
             vmac: said.vmac,
             vmac_fallback: said.vmac_fallback,
             lower_priority: said.lower_priority,
@@ -105,7 +107,8 @@ impl RouterOptions {
             xdp: said.xdp,
             xdp_pass: said.xdp_pass,
             grouped: false,
-        })
+        };
+        Ok(RouterConfig { settings, authentication: said.auth })
     }
 }
 
@@ -244,7 +247,7 @@ mod tests {
         assert_eq!(config.priority, Priority(100));
         assert_eq!(config.interval.as_seconds(), Some(1));
         assert!(config.preempt);
-        assert_eq!(config.auth, Authentication::None);
+        assert_eq!(config.authentication, Authentication::None);
         assert_eq!((config.vmac, config.magic), (VmacMode::Interface, None));
     }
 

@@ -8,13 +8,13 @@
 use tracing::warn;
 use vrrpd_common::router::StateName;
 use vrrpd_common::{Duration, Instant};
+use vrrpd_engine::{LinkId, RouterId};
 
 use super::Daemon;
 use super::instance::Instance;
 use super::kernel::KernelSide;
-use super::link::LinkId;
+use super::link::Link;
 use crate::clock;
-use crate::datapath::RouterId;
 use crate::datapath::program::Refusal;
 use crate::datapath::raw::RawPath;
 use crate::guardian::copies::Kept;
@@ -72,12 +72,11 @@ impl Absence {
 impl Daemon {
     /// Has the programs loaded that are to be put back.
     pub(super) fn put_programs_back(&mut self, now: Instant) {
-        for id in (0..self.links.len()).map(LinkId) {
-            if !self.links.get_mut(id.0).is_some_and(|link| link.absence.ends(now)) {
-                continue;
-            }
+        let ends = |(id, link): (LinkId, &mut Link)| link.absence.ends(now).then_some(id);
+        let due: Vec<_> = self.links.iter_mut().filter_map(ends).collect();
+        for id in due {
             let is_used = self.is_being_used(id);
-            let Some(link) = self.links.get_mut(id.0) else { continue };
+            let Some(link) = self.links.get_mut(id) else { continue };
             if is_used || link.is_loading() {
                 link.absence.try_later(now);
             } else if let Some((slots, onto)) = link.begin_return() {
@@ -90,13 +89,13 @@ impl Daemon {
     fn is_being_used(&self, id: LinkId) -> bool {
         let is_used =
             |router: &Instance| router.machine.state().name() == StateName::Master || router.is_busy();
-        self.present().any(|(_, router)| router.link == id && is_used(router))
+        self.routers.values().any(|router| router.link == id && is_used(router))
     }
 
     /// The program that is to be put back is loaded, and on the interface; it knows no router yet, and passes everything on.
     pub(super) fn put_program_back(&mut self, id: LinkId) {
         let (now, is_used) = (clock::now(), self.is_being_used(id));
-        let Some(link) = self.links.get_mut(id.0) else { return };
+        let Some(link) = self.links.get_mut(id) else { return };
         if is_used {
             link.drop_program();
             link.absence.try_later(now);
@@ -142,7 +141,7 @@ impl Daemon {
     }
 
     fn forget_told(&mut self, id: RouterId) {
-        if let Some(router) = self.routers.get_mut(id.0) {
+        if let Some(router) = self.routers.get_mut(id) {
             router.kernel = KernelSide::default();
         }
     }

@@ -8,14 +8,14 @@ use tracing::{error, warn};
 use vrrpd_common::router::{Action, Event, Notice, StateName, Transition};
 use vrrpd_common::wire::frame;
 use vrrpd_common::{Instant, Priority};
+use vrrpd_engine::pace::Announced;
+use vrrpd_engine::{RouterId, Ticket, mismatch};
 
 use super::Daemon;
 use super::instance::{Instance, Pending, Task};
 use super::link::Link;
-use super::pace::Announced;
-use crate::config::{VmacFallback, VmacMode};
-use crate::datapath::RouterId;
-use crate::interface::service::{Order, Request, Ticket};
+use crate::config::{RouterConfig, VmacFallback, VmacMode};
+use crate::interface::service::{Order, Request};
 use crate::interface::{self, Hold, Outcome};
 use crate::report::{Happening, NoticeReport};
 use crate::transmit::Frame;
@@ -23,11 +23,11 @@ use crate::transmit::Frame;
 impl Daemon {
     /// Carries out what a router wants, up to where it has to wait for the kernel.
     pub(super) fn act(&mut self, id: RouterId) {
-        while let Some(router) = self.routers.get_mut(id.0)
+        while let Some(router) = self.routers.get_mut(id)
             && router.waiting.is_none()
             && let Some(action) = router.queue.pop_front()
         {
-            let Some(link) = self.links.get_mut(router.link.0) else { return };
+            let Some(link) = self.links.get_mut(router.link) else { return };
             match action {
                 Action::TakeAddresses => self.take(id),
                 Action::GiveUpAddresses => {
@@ -59,8 +59,8 @@ impl Daemon {
 
     /// Puts the virtual MAC address and the addresses in force.
     fn take(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get(id.0) else { return };
-        let Some(link) = self.links.get(router.link.0) else { return };
+        let Some(router) = self.routers.get(id) else { return };
+        let Some(link) = self.links.get(router.link) else { return };
         let Some(interface) = &link.interface else { return };
         let hold = Hold {
             index: interface.index,
@@ -82,8 +82,8 @@ impl Daemon {
 
     /// Gives back what is held, where it was put, whatever that interface is called by now.
     fn release(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
-        let Some(link) = self.links.get(router.link.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(link) = self.links.get(router.link) else { return };
         let (addresses, vmac) = (router.addresses_to_remove(link), router.vmac.held());
         let beside = router.beside(link);
         let index = match &vmac {
@@ -99,7 +99,7 @@ impl Daemon {
 
     /// Asks the netlink thread; what the router wants next waits for the answer.
     pub(super) fn request(&mut self, id: RouterId, task: Task, hold: Hold) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         self.tickets.insert(ticket, id);
@@ -116,7 +116,7 @@ impl Daemon {
     /// The kernel has answered.
     pub(super) fn done(&mut self, ticket: Ticket, mut outcome: Outcome) {
         let Some(id) = self.tickets.remove(&ticket) else { return };
-        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
         let answered = router.waiting.take_if(|pending| pending.ticket == ticket);
         let Some(Pending { task, hold, lost, .. }) = answered.map(|pending| *pending) else { return };
         if let (Some(made), Some(interface::Vmac::Macvlan(link, _))) = (outcome.made.take(), &hold.vmac) {
@@ -152,8 +152,8 @@ impl Daemon {
 
     /// Takes away the link of a virtual MAC address when it is not where its router is, once nothing is on it.
     pub(super) fn discard_stranded(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get(id.0) else { return };
-        let Some(link) = self.links.get(router.link.0) else { return };
+        let Some(router) = self.routers.get(id) else { return };
+        let Some(link) = self.links.get(router.link) else { return };
         if router.waiting.is_none()
             && router.vmac.is_stranded(link.interface.as_ref())
             && let Some(made) = router.vmac.made_link()
@@ -163,8 +163,8 @@ impl Daemon {
     }
 
     fn took(&mut self, id: RouterId, hold: Hold, outcome: Outcome) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
-        let Some(link) = self.links.get(router.link.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(link) = self.links.get(router.link) else { return };
         let mut refused = false;
         match (hold.vmac, outcome.vmac) {
             (Some(vmac), Some(Ok(()))) => router.vmac.taken(vmac, outcome.addr_gen_mode),
@@ -212,8 +212,8 @@ impl Daemon {
     }
 
     fn released(&mut self, id: RouterId, hold: &Hold, outcome: Outcome) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
-        let Some(link) = self.links.get_mut(router.link.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(link) = self.links.get_mut(router.link) else { return };
         for (address, result) in hold.addresses.iter().zip(outcome.addresses) {
             match result {
                 Ok(()) => {
@@ -252,7 +252,7 @@ impl Daemon {
     }
 
     fn transition(&mut self, id: RouterId, transition: Transition) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
         let Some((transition, report)) = router.record(transition) else { return };
         if transition.from == StateName::Master || transition.to == StateName::Master {
             self.untold.insert(id);
@@ -271,7 +271,7 @@ impl Daemon {
         if !std::mem::take(&mut self.status_untold) || !self.supervisor.listens() {
             return;
         }
-        let routers: Vec<_> = self.present().map(|(_, router)| router).collect();
+        let routers: Vec<_> = self.routers.values().collect();
         let status = match &routers[..] {
             [router] => format!("{}: {}", router.config.name(), router.state_told().name()),
             routers => {
@@ -293,6 +293,15 @@ pub(super) fn announce(router: &mut Instance, id: RouterId, link: &mut Link, fra
             router.done.garp_sent += 1;
         }
     }
+}
+
+/// Says that another router does not fit to this one.
+pub(super) fn warn_of_mismatch(config: &RouterConfig, warning: Option<mismatch::Warning>) {
+    let Some(mismatch::Warning { words, more }) = warning else { return };
+    warn!(
+        router = %config.name(), check = words.check, source = %words.source, theirs = words.theirs, ours = words.ours,
+        advice = words.advice, more, "another router is not set up as this one"
+    );
 }
 
 fn errno(error: &io::Error) -> Option<Errno> {

@@ -3,6 +3,7 @@
 use tracing::warn;
 use vrrpd_common::MacAddr;
 use vrrpd_common::router::Action;
+use vrrpd_engine::{RouterId, Slots};
 
 use super::instance::Instance;
 use super::link::Link;
@@ -33,17 +34,17 @@ pub(super) fn addresses(router: &mut Instance, link: &Link, journal: &Journal) {
 
 /// Whether something that a daemon before us may have left behind is not to be taken off now: a router of ours has it, and
 /// sees to it itself.
-pub(super) fn is_ours(routers: &[Instance], found: Found<'_>) -> bool {
+pub(super) fn is_ours(routers: &Slots<RouterId, Instance>, found: Found<'_>) -> bool {
     match found {
         Found::Address(interface, address) => routers
-            .iter()
+            .values()
             .any(|router| router.config.interface == interface && router.config.addresses.contains(&address)),
-        Found::Mac(interface) => routers.iter().any(|router| router.config.interface == interface),
+        Found::Mac(interface) => routers.values().any(|router| router.config.interface == interface),
         Found::Classifier(interface) => routers
-            .iter()
+            .values()
             .any(|router| router.config.interface == interface && router.config.vmac == VmacMode::Interface),
         Found::Link { owner, noted } => routers
-            .iter()
+            .values()
             .find(|router| router.config.name().to_string() == owner)
             .map_or(!noted, |router| router.config.vmac == VmacMode::Macvlan),
     }

@@ -4,13 +4,13 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 use vrrpd_common::router::{Event, Origin};
 use vrrpd_common::{Duration, Instant, Priority};
+use vrrpd_engine::RouterId;
 
 use super::Daemon;
 use super::instance::Instance;
 use crate::clock;
 use crate::control::server::Command;
 use crate::control::{Change, Reply, Request, Selector};
-use crate::datapath::RouterId;
 use crate::render;
 use crate::report::RouterReport;
 use crate::signals::Signal;
@@ -55,7 +55,7 @@ impl Daemon {
         self.settle_groups();
         let now = clock::now();
         for changing in std::mem::take(&mut self.changing) {
-            let is_busy = |id: &RouterId| self.routers.get(id.0).is_some_and(Instance::is_busy);
+            let is_busy = |id: &RouterId| self.routers.get(*id).is_some_and(Instance::is_busy);
             if now < changing.until && self.chosen(&changing.selector).iter().any(is_busy) {
                 self.changing.push(changing);
             } else {
@@ -85,13 +85,13 @@ impl Daemon {
             Signal::Reduce => Change::Reduce,
             Signal::Increase => Change::Increase,
         };
-        for id in self.ids().collect::<Vec<_>>() {
+        for id in self.routers.ids().collect::<Vec<_>>() {
             self.change(id, change, Origin::Signal);
         }
     }
 
     fn change(&mut self, id: RouterId, change: Change, origin: Origin) {
-        let Some(router) = self.routers.get(id.0) else { return };
+        let Some(router) = self.routers.get(id) else { return };
         let config = &router.config;
         let priority = |priority: Priority| {
             info!(router = %config.name(), from = router.machine.priority().0, to = priority.0, "priority");
@@ -114,7 +114,8 @@ impl Daemon {
     }
 
     fn chosen(&self, selector: &Selector) -> Vec<RouterId> {
-        self.present()
+        self.routers
+            .iter()
             .filter(|(_, router)| selector.matches(&router.config.name()))
             .map(|(id, _)| id)
             .collect()
@@ -131,10 +132,10 @@ impl Daemon {
         let now = clock::now();
         chosen
             .into_iter()
-            .filter_map(|id| self.routers.get(id.0))
+            .filter_map(|id| self.routers.get(id))
             .filter_map(|router| {
                 let group = router.group.and_then(|place| self.groups.report(place));
-                Some(router.report(now, self.links.get(router.link.0)?, group))
+                Some(router.report(now, self.links.get(router.link)?, group))
             })
             .collect()
     }

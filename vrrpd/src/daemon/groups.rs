@@ -14,12 +14,12 @@ use vrrpd_common::group::{Group, Input, Key, Lacking, Member, Message, Output, P
 use vrrpd_common::router::{Event, VirtualRouter};
 use vrrpd_common::timers::master_down_interval;
 use vrrpd_common::{Duration, Instant};
+use vrrpd_engine::RouterId;
 
 use super::Daemon;
 use super::start::StartError;
 use crate::clock;
 use crate::config::{GroupConfig, RouterConfig};
-use crate::datapath::RouterId;
 use crate::datapath::readiness::Readiness;
 use crate::peers::{Peers, Told};
 use crate::report::GroupReport;
@@ -248,11 +248,8 @@ impl Daemon {
         let mut before = std::mem::take(&mut self.groups.served);
         for config in wanted {
             let stays = |served: &Served| {
-                let has_place = |own: &Own| {
-                    self.routers
-                        .get(own.router.0)
-                        .is_some_and(|router| router.group.is_some() && !router.is_gone())
-                };
+                let has_place =
+                    |own: &Own| self.routers.get(own.router).is_some_and(|router| router.group.is_some());
                 served.config.is_of_the_same(config) && served.members.iter().all(has_place)
             };
             let served = match before.iter().position(stays) {
@@ -261,17 +258,17 @@ impl Daemon {
             };
             self.groups.served.push(served);
         }
-        for router in &mut self.routers {
+        for router in self.routers.values_mut() {
             router.group = None;
         }
         for (group, served) in self.groups.served.iter().enumerate() {
             for (member, own) in served.members.iter().enumerate() {
-                if let Some(router) = self.routers.get_mut(own.router.0) {
+                if let Some(router) = self.routers.get_mut(own.router) {
                     router.group = Some(Place { group, member: Member(member) });
                 }
             }
         }
-        for router in &self.routers {
+        for router in self.routers.values() {
             if let Some(place) = router.group {
                 self.groups.note(place, &router.machine);
             }
@@ -280,10 +277,10 @@ impl Daemon {
 
     /// A group of those routers that are here and do not leave.
     fn served_anew(&self, config: &GroupConfig) -> Served {
-        let routers = self.present().filter(|(_, router)| !router.is_leaving());
+        let routers = self.routers.iter().filter(|(_, router)| !router.is_leaving());
         let mut served = Served::new(config, routers.map(|(id, router)| (id, &router.config)));
         let is_master = |own: &Own| {
-            let router = self.routers.get(own.router.0);
+            let router = self.routers.get(own.router);
             router.is_some_and(|router| Standing::of(&router.machine) == Standing::Master)
         };
         if served.members.iter().any(is_master) {

@@ -15,24 +15,25 @@ use vrrpd_common::wire::ethernet;
 use vrrpd_common::wire::frame::{AdvertFrame, advert_frame_len, emit_advert, gratuitous_arp, unsolicited_na};
 use vrrpd_common::wire::vrrp::{Addresses, Kind, VrrpRepr};
 use vrrpd_common::{Instant, MacAddr, Priority, Version};
+use vrrpd_engine::config::AuthKind;
+use vrrpd_engine::mismatch::Mismatches;
+use vrrpd_engine::pace::Pace;
+use vrrpd_engine::rate_limit::{BackOff, RateLimit};
+use vrrpd_engine::sending::{Sending, addresses_that_fit};
+use vrrpd_engine::{LinkId, RouterId, Ticket};
 
 use super::groups::Place;
 use super::kernel::KernelSide;
-use super::link::{Link, LinkId};
-use super::mismatch::Mismatches;
-use super::pace::Pace;
-use super::sending::{self, Sending};
-use super::spacing::{Patience, Spacing};
+use super::link::Link;
 use super::vmac::VmacSide;
 use crate::config::{RouterConfig, VirtualAddress, VmacFallback};
-use crate::datapath::RouterId;
 use crate::guardian::{LastScript, Mastery};
-use crate::interface::service::{Remover, Ticket};
-use crate::interface::{Beside, Hold, Interface, Vmac};
+use crate::interface::service::Remover;
+use crate::interface::{Beside, Hold, Interface, Vmac, refusal};
 use crate::magic;
 use crate::report::{
-    CauseReport, Counters, EventReport, GroupReport, Happening, MasterReport, RouterReport, ScriptsReport,
-    TransitionReport,
+    CauseReport, Counters, EventReport, GroupReport, Happening, MasterReport, MismatchReport, RouterReport,
+    ScriptsReport, TransitionReport,
 };
 use crate::rundir::{RunDir, RunDirError};
 use crate::script::{self, Run, Runner};
@@ -61,19 +62,19 @@ pub(super) struct Instance {
     pub(super) vmac: VmacSide,
     presence: Presence,
     /// What was said of things noticed.
-    pub(super) notices: Spacing<Discriminant<Notice>>,
+    pub(super) notices: RateLimit<Discriminant<Notice>>,
     /// Whose adverts do not fit.
     pub(super) mismatches: Mismatches,
     /// What was said of adverts that could not be sent.
-    pub(super) unsendable: Spacing<()>,
+    pub(super) unsendable: RateLimit<()>,
     /// It was said that the interface has addresses of it although it is not Master.
     pub(super) presence_said: bool,
     /// Whether adverts can be sent.
     pub(super) sending: Sending,
     /// What was said of addresses that somebody removed.
-    pub(super) losses: Spacing<IpAddr>,
+    pub(super) losses: RateLimit<IpAddr>,
     /// How soon what somebody takes away is put back.
-    pub(super) patience: Patience,
+    pub(super) back_off: BackOff,
     pub(super) pace: Pace,
     /// The deadline under which it is filed.
     pub(super) scheduled: Option<Instant>,
@@ -119,8 +120,6 @@ enum Presence {
     Here,
     /// It gives back what it held.
     Leaving,
-    /// Its place is free.
-    Gone,
 }
 
 /// A transition that is remembered. There may be thousands of routers with [`HISTORY`] of them, so it is put into words only when
@@ -207,13 +206,13 @@ impl Instance {
             vmac: VmacSide::new(&config),
             presence: Presence::Here,
             magic_failed: false,
-            notices: Spacing::default(),
+            notices: RateLimit::default(),
             mismatches: Mismatches::default(),
-            unsendable: Spacing::default(),
+            unsendable: RateLimit::default(),
             presence_said: false,
             sending: Sending::default(),
-            losses: Spacing::default(),
-            patience: Patience::default(),
+            losses: RateLimit::default(),
+            back_off: BackOff::default(),
             pace: Pace::new(&config),
             scheduled: None,
             scripts: None,
@@ -237,14 +236,6 @@ impl Instance {
 
     pub(super) fn is_leaving(&self) -> bool {
         self.presence == Presence::Leaving
-    }
-
-    pub(super) fn set_gone(&mut self) {
-        self.presence = Presence::Gone;
-    }
-
-    pub(super) fn is_gone(&self) -> bool {
-        self.presence == Presence::Gone
     }
 
     /// Goes on with a configuration that [`RouterConfig::can_become`] allows.
@@ -298,7 +289,7 @@ impl Instance {
     /// Looks at an interface that came, or is made of something else: a virtual MAC address may not work on it.
     pub(super) fn meet(&mut self, interface: &Interface) {
         if let Some(obstacle) = self.vmac.meet(interface) {
-            self.vmac_refused(&io::Error::from(&obstacle));
+            self.vmac_refused(&refusal(&obstacle));
         }
     }
 
@@ -383,7 +374,7 @@ impl Instance {
 
     /// Whether adverts come past the kernel's program, which cannot verify them.
     pub(super) fn is_verified_by_us(&self) -> bool {
-        self.config.auth.key().is_some()
+        self.config.auth == AuthKind::Ah
     }
 
     /// The frame of an advert with this priority, an Authentication Header not sealed yet; `None` while there is no address
@@ -401,7 +392,7 @@ impl Instance {
         }
         let all = self.config.addresses.len();
         let count = if resigns {
-            sending::addresses_that_fit(self.packet_len(), all, self.config.family.address_len(), mtu)
+            addresses_that_fit(self.packet_len(), all, self.config.family.address_len(), mtu)
         } else {
             all
         };
@@ -425,7 +416,7 @@ impl Instance {
             WireAddresses::Ipv6(addresses) => Addresses::ipv6(addresses.get(..count)?).ok()?,
         };
         let kind = match self.config.version {
-            Version::V2 => Kind::V2 { auth: self.config.auth.in_message() },
+            Version::V2 => Kind::V2 { auth: self.config.authentication.in_message() },
             Version::V3 => Kind::V3,
         };
         VrrpRepr::new(self.config.vrid, priority, self.config.interval, kind, addresses)
@@ -649,7 +640,7 @@ impl Instance {
             claim: self.scripts_claim(),
         });
         Mastery {
-            router: id.0,
+            router: id,
             name: self.config.name().to_string(),
             interface: link.interface.as_ref().map_or(0, |interface| interface.index),
             holds: self.held_on.map(|index| (index, self.addresses_held())),
@@ -712,7 +703,7 @@ impl Instance {
             vmac_reason: self.vmac.reason().map(str::to_owned),
             auth: config.auth.name().to_owned(),
             master,
-            mismatch: self.mismatches.report(config, now),
+            mismatch: self.mismatches.recent(config, now).map(|words| MismatchReport::new(words, now)),
             datapath: datapath.to_owned(),
             datapath_reason,
             group,

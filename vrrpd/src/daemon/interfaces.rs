@@ -5,15 +5,16 @@ use std::net::IpAddr;
 use tracing::{error, warn};
 use vrrpd_common::router::{Action, Event, StateName};
 use vrrpd_common::{Duration, Instant};
+use vrrpd_engine::{LinkId, RouterId};
 
 use super::instance::{Instance, Task};
-use super::link::{Link, LinkId};
+use super::link::Link;
 use super::{Aside, Daemon, start};
 use crate::clock;
 use crate::config::{VirtualAddress, VmacMode, Xdp};
 use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged};
 use crate::datapath::program::{Loaded, Refusal};
-use crate::datapath::{RouterId, vlans};
+use crate::datapath::vlans;
 use crate::interface::Interface;
 use crate::interface::service::{Remover, Report};
 
@@ -45,7 +46,7 @@ impl Daemon {
                     self.address_lost(id, address, remover);
                 } else if let Some(id) = self.link_named(&interface.name) {
                     self.link_changed(id, &interface);
-                    for router in self.links.get(id.0).map(|link| link.routers.clone()).unwrap_or_default() {
+                    for router in self.links.get(id).map(|link| link.routers.clone()).unwrap_or_default() {
                         self.address_lost(router, address, remover);
                     }
                 }
@@ -56,11 +57,11 @@ impl Daemon {
     }
 
     pub(super) fn link_named(&self, name: &str) -> Option<LinkId> {
-        self.links.iter().position(|link| link.name == name).map(LinkId)
+        self.links.iter().find(|(_, link)| link.name == name).map(|(id, _)| id)
     }
 
     pub(super) fn link_changed(&mut self, id: LinkId, interface: &Interface) {
-        let Some(link) = self.links.get_mut(id.0) else { return };
+        let Some(link) = self.links.get_mut(id) else { return };
         if link.routers.is_empty() {
             link.interface = Some(interface.clone());
             return;
@@ -90,7 +91,7 @@ impl Daemon {
                 "the interface has VLANs by now, and their adverts would look like its own",
             );
         }
-        let Some(link) = self.links.get_mut(id.0) else { return };
+        let Some(link) = self.links.get_mut(id) else { return };
         if was_open && link.interface.as_ref() == Some(interface) {
             return;
         }
@@ -113,7 +114,7 @@ impl Daemon {
         }
         let routers = link.routers.clone();
         for id in &routers {
-            if let Some(router) = self.routers.get_mut(id.0) {
+            if let Some(router) = self.routers.get_mut(*id) {
                 router.meet(interface);
             }
         }
@@ -125,7 +126,7 @@ impl Daemon {
         }
         if other_mac {
             for id in &routers {
-                if let Some(router) = self.routers.get_mut(id.0) {
+                if let Some(router) = self.routers.get_mut(*id) {
                     router.vmac.note_own(interface);
                 }
             }
@@ -151,8 +152,8 @@ impl Daemon {
         if self.open_again_at.take_if(|at| *at <= now).is_none() {
             return;
         }
-        for id in (0..self.links.len()).map(LinkId) {
-            let link = self.links.get_mut(id.0).filter(|link| !link.is_loading());
+        for id in self.links.ids().collect::<Vec<_>>() {
+            let link = self.links.get_mut(id).filter(|link| !link.is_loading());
             if let Some(interface) = link.and_then(|link| link.arriving.take()) {
                 self.link_changed(id, &interface);
             }
@@ -162,11 +163,11 @@ impl Daemon {
     /// Loads the program for an interface aside, unless that has begun: routers on other interfaces have adverts to send. It
     /// also goes onto the interface of this number there, if one is given.
     pub(super) fn load_program(&mut self, id: LinkId, slots: Vec<u32>, onto: Option<(u32, Xdp)>) {
-        if self.links.get_mut(id.0).is_some_and(Link::begins_loading) {
+        if self.links.get_mut(id).is_some_and(Link::begins_loading) {
             let (done, lane) = (self.aside_in.clone(), self.lanes.programs.clone());
             let keeper = self.guardian.keeper().clone();
             let what =
-                format!("loading the XDP program for {}", self.links.get(id.0).map_or("", |link| &link.name));
+                format!("loading the XDP program for {}", self.links.get(id).map_or("", |link| &link.name));
             let job = move || {
                 Loaded::load(slots, ASIDE, keeper).and_then(|loaded| match onto {
                     Some((index, wanted)) => loaded.onto(index, wanted),
@@ -184,7 +185,7 @@ impl Daemon {
 
     /// The program for an interface is there.
     pub(super) fn loaded(&mut self, id: LinkId, program: Result<Loaded, Refusal>) {
-        let Some(link) = self.links.get_mut(id.0) else { return };
+        let Some(link) = self.links.get_mut(id) else { return };
         link.loaded(program);
         if link.ends_absence() {
             return self.put_program_back(id);
@@ -195,7 +196,7 @@ impl Daemon {
     }
 
     pub(super) fn link_removed(&mut self, id: LinkId, gone: &Interface) {
-        let Some(link) = self.links.get_mut(id.0) else { return };
+        let Some(link) = self.links.get_mut(id) else { return };
         link.arriving.take_if(|interface| interface.index == gone.index);
         if link.interface.as_ref().is_none_or(|interface| interface.index != gone.index) {
             return;
@@ -213,7 +214,7 @@ impl Daemon {
     /// An address has gone from where a router has its addresses. If it had put it there as Master, it goes back: at once if
     /// we have removed it ourselves, which the kernel may say when it is there again.
     pub(super) fn address_lost(&mut self, id: RouterId, address: IpAddr, remover: Remover) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
         if let Some(pending) = router.waiting.as_mut().filter(|pending| pending.task == Task::Take) {
             let taken = pending.hold.addresses.iter().any(|taken| taken.address == address);
             pending.lost.extend(taken.then_some((address, remover)));
@@ -237,11 +238,11 @@ impl Daemon {
     /// The router whose macvlan link this is.
     pub(super) fn router_of_link(&self, interface: &Interface) -> Option<RouterId> {
         interface.vmac_of.as_ref()?;
-        self.present().find(|(_, router)| router.vmac.is_link(interface.index)).map(|(id, _)| id)
+        self.routers.iter().find(|(_, router)| router.vmac.is_link(interface.index)).map(|(id, _)| id)
     }
 
     pub(super) fn vmac_link_changed(&mut self, id: RouterId, interface: &Interface) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
         if !router.is_settled_master() {
             return;
         }
@@ -261,7 +262,7 @@ impl Daemon {
     }
 
     pub(super) fn vmac_link_removed(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
         let was_master = router.is_settled_master();
         router.vmac.link_gone();
         router.set_none_held();
@@ -278,8 +279,8 @@ impl Daemon {
     /// again.
     pub(super) fn take_again(&mut self, id: RouterId) {
         let now = clock::now();
-        let Some(router) = self.routers.get_mut(id.0) else { return };
-        self.to_put_back.entry(id).or_insert_with(|| router.patience.again_at(now));
+        let Some(router) = self.routers.get_mut(id) else { return };
+        self.to_put_back.entry(id).or_insert_with(|| router.back_off.again_at(now));
         self.put_back(now);
     }
 
@@ -287,14 +288,14 @@ impl Daemon {
     pub(super) fn put_back(&mut self, now: Instant) {
         let due: Vec<_> = self.to_put_back.extract_if(.., |_, at| *at <= now).map(|(id, _)| id).collect();
         for id in due {
-            if self.routers.get(id.0).is_some_and(Instance::is_holding) {
+            if self.routers.get(id).is_some_and(Instance::is_holding) {
                 self.take_now(id);
             }
         }
     }
 
     pub(super) fn take_now(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
         // Those that wait already would come before what is taken now is there.
         router.queue.retain(|action| *action != Action::AnnounceAddresses);
         router.enqueue(Action::TakeAddresses);
@@ -312,10 +313,10 @@ impl Daemon {
     /// What is to be done for that.
     pub(super) fn own_mac_changes(&mut self) -> Vec<(LinkId, OwnMacChange)> {
         let mut changes = Vec::new();
-        for (place, link) in self.links.iter_mut().enumerate() {
-            let of_link = |router: &&Instance| router.link == LinkId(place) && !router.is_gone();
-            let own = self.routers.iter().filter(of_link).find_map(|router| router.vmac.own_mac());
-            changes.extend(link.keep_own_mac(own).map(|change| (LinkId(place), change)));
+        for (id, link) in self.links.iter_mut() {
+            let of_link = |router: &&Instance| router.link == id;
+            let own = self.routers.values().filter(of_link).find_map(|router| router.vmac.own_mac());
+            changes.extend(link.keep_own_mac(own).map(|change| (id, change)));
         }
         changes
     }
@@ -324,7 +325,7 @@ impl Daemon {
     pub(super) fn change_own_mac(&mut self, id: LinkId, change: Option<OwnMacChange>) {
         let Some(change) = change else { return };
         let (before, done) = (self.own_macs_changed.remove(&id), self.aside_in.clone());
-        let (lane, name) = (self.lanes.macs.clone(), self.links.get(id.0).map_or("", |link| &link.name));
+        let (lane, name) = (self.lanes.macs.clone(), self.links.get(id).map_or("", |link| &link.name));
         let what = format!("having {name} take in frames to its own MAC address");
         let changing = tokio::task::spawn_local(async move {
             // One that panicked is over as well.
@@ -341,7 +342,7 @@ impl Daemon {
 
     /// That has been done.
     pub(super) fn own_mac_changed(&mut self, id: LinkId, changed: OwnMacChanged) {
-        if let Some(link) = self.links.get_mut(id.0) {
+        if let Some(link) = self.links.get_mut(id) {
             let superseded = link.own_mac_changed(changed);
             self.change_own_mac(id, superseded);
             self.tell_stations(id);
@@ -350,8 +351,8 @@ impl Daemon {
 
     /// Whoever manages links may have set what decides who answers for the addresses on a macvlan link, and with what.
     pub(super) fn enforce_settings(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
-        let Some(link) = self.links.get(router.link.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(link) = self.links.get(router.link) else { return };
         let has_others_beside = link.interface.as_ref().is_some_and(|there| !there.beside.is_empty());
         if router.is_settled_master() && (router.vmac.mode() == VmacMode::Macvlan || has_others_beside) {
             router.enqueue(Action::TakeAddresses);
@@ -361,8 +362,8 @@ impl Daemon {
 
     /// Somebody may have given the interface another MAC address while a router had the virtual one there.
     pub(super) fn check_vmac(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get(id.0) else { return };
-        let Some(interface) = self.links.get(router.link.0).and_then(|link| link.interface.as_ref()) else {
+        let Some(router) = self.routers.get(id) else { return };
+        let Some(interface) = self.links.get(router.link).and_then(|link| link.interface.as_ref()) else {
             return;
         };
         if router.is_settled_master() && router.vmac.is_lost(interface) {
@@ -378,7 +379,7 @@ impl Daemon {
 
     /// Hosts and peers learn at once of another MAC address of the interface that a Master without a virtual one answers with.
     fn tell_of_other_mac(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
         if !router.is_holding() || router.vmac.in_force().is_some() {
             return;
         }
@@ -391,8 +392,8 @@ impl Daemon {
 
     /// Says once of a router that is not Master that the interface has addresses of it all the same.
     pub(super) fn check_presence(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
-        let Some(link) = self.links.get(router.link.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(link) = self.links.get(router.link) else { return };
         let present = router.addresses_present(link);
         if !present.is_empty() && !router.presence_said {
             let addresses: Vec<_> = present.iter().map(VirtualAddress::to_string).collect();
@@ -406,8 +407,8 @@ impl Daemon {
 
     /// Tells a router when its interface has become usable or unusable, or has another address to send from.
     pub(super) fn check_usable(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get(id.0) else { return };
-        let Some(link) = self.links.get_mut(router.link.0) else { return };
+        let Some(router) = self.routers.get(id) else { return };
+        let Some(link) = self.links.get_mut(router.link) else { return };
         if router.is_changing_mac() {
             // The interface may be down for that; it is looked at when that is done.
             return;
@@ -418,7 +419,7 @@ impl Daemon {
         }
         let family = router.config.family;
         let is_used = |other: &RouterId| {
-            let other = self.routers.get(other.0);
+            let other = self.routers.get(*other);
             other.is_some_and(|other| other.config.family == family && other.machine.source().is_some())
         };
         if usable.is_ok() && !link.routers.iter().any(is_used) {

@@ -22,13 +22,14 @@ use vrrpd_common::abi::{
 };
 use vrrpd_common::router::{Event, State, StateName};
 use vrrpd_common::{Duration, Instant};
+use vrrpd_engine::{LinkId, RouterId};
 
-use super::Daemon;
 use super::instance::Instance;
-use super::link::{Link, LinkId};
+use super::link::Link;
+use super::{Daemon, act};
 use crate::clock;
+use crate::datapath::RejectCounts;
 use crate::datapath::program::Refusal;
-use crate::datapath::{RejectCounts, RouterId};
 
 /// Time between two reports of the kernel about one router that are not urgent: bounds what a flood of changing or lower
 /// adverts costs. The record holds the newest state anyway.
@@ -86,11 +87,11 @@ impl Daemon {
     /// Handles what the kernel reports of an interface.
     pub(super) fn kernel_reports(&mut self, link: LinkId) {
         for _ in 0..MAX_EVENTS {
-            let Some(event) = self.links.get_mut(link.0).and_then(|link| link.kernel()?.event()) else {
+            let Some(event) = self.links.get_mut(link).and_then(|link| link.kernel()?.event()) else {
                 return;
             };
             let router = abi::router_at(event.slot.into())
-                .and_then(|(family, vrid)| self.links.get(link.0)?.table.router(family, vrid));
+                .and_then(|(family, vrid)| self.links.get(link)?.table.router(family, vrid));
             let (Some(id), Some(kind)) = (router, event.kind()) else { continue };
             self.hear_kernel(id);
             match kind {
@@ -105,7 +106,7 @@ impl Daemon {
 
     /// The take-over of a Backup was held although the kernel had said that its time is up, and is not any more.
     pub(super) fn hold_is_over(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
         let link = router.link;
         // Not again, whatever comes of it.
         if let Some(at) = router.scheduled.take() {
@@ -120,12 +121,12 @@ impl Daemon {
 
     /// Feeds the state machine with the adverts that the kernel has noted since.
     pub(super) fn hear_kernel(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get(id.0) else { return };
+        let Some(router) = self.routers.get(id) else { return };
         let (family, vrid, link_id) = (router.config.family, router.config.vrid, router.link);
-        let Some(link) = self.links.get(link_id.0) else { return };
+        let Some(link) = self.links.get(link_id) else { return };
         let now = clock::now();
         let Some(record) = link.kernel_record(family, vrid) else { return };
-        if let Some(router) = self.routers.get_mut(id.0) {
+        if let Some(router) = self.routers.get_mut(id) {
             router.kernel.read_at = now.as_nanos();
         }
         self.say_discarded(id, now, &record);
@@ -133,7 +134,7 @@ impl Daemon {
             Hearing::Nothing => {}
             Hearing::Something => self.correct_kernel(id, &record),
             Hearing::OtherSubnet(source) => {
-                let Some(link) = self.links.get_mut(link_id.0) else { return };
+                let Some(link) = self.links.get_mut(link_id) else { return };
                 let pause = link.absence.begin(now);
                 let reason = format!(
                     "adverts come from {source}, which is not in a subnet of the interface: they may be of a VLAN \
@@ -151,14 +152,14 @@ impl Daemon {
     fn hear(&mut self, id: RouterId, record: &RouterRecord) -> Hearing {
         let mut result = Hearing::Nothing;
         for heard in record.in_order() {
-            let Some(router) = self.routers.get_mut(id.0) else { break };
+            let Some(router) = self.routers.get_mut(id) else { break };
             if heard.at <= router.kernel.fed_until {
                 continue;
             }
             router.kernel.fed_until = heard.at;
             let number = slot(router.config.family, router.config.vrid);
             let Some((at, advert)) = heard.advert(number) else { continue };
-            if !self.links.get(router.link.0).is_some_and(|link| is_on_link(link, router, advert.source)) {
+            if !self.links.get(router.link).is_some_and(|link| is_on_link(link, router, advert.source)) {
                 // One that neither puts a deadline off nor makes a Master yield does no harm where it does not belong.
                 if [record.followed.at, record.resigned.at].contains(&heard.at) {
                     result = Hearing::OtherSubnet(advert.source);
@@ -188,14 +189,15 @@ impl Daemon {
 
     /// Says how many adverts the kernel has discarded since it was said last, each reason at most once a second.
     fn say_discarded(&mut self, id: RouterId, now: Instant, record: &RouterRecord) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
         if let Some((at, source, why)) = record.refused.rejection(router.config.family) {
-            router.mismatches.rejected(&router.config, at, source, why);
+            let warning = router.mismatches.rejected(&router.config, at, source, why);
+            act::warn_of_mismatch(&router.config, warning);
         }
         if record.rejected == router.kernel.rejected.as_deref().copied().unwrap_or_default() {
             return;
         }
-        let Some(link) = self.links.get_mut(router.link.0) else { return };
+        let Some(link) = self.links.get_mut(router.link) else { return };
         let counted = RejectCounts::from(record.rejected);
         for ((reject, count), said) in
             counted.iter().zip(router.kernel.rejected.get_or_insert_default().iter_mut())
@@ -215,7 +217,7 @@ impl Daemon {
     /// `after` is the event that the router has just handled.
     pub(super) fn tell_kernel(&mut self, id: RouterId, after: Event) {
         let Some(now) = self.to_tell(id) else { return };
-        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
         // An advert that the kernel has told us of has moved its deadline as it has moved ours.
         let moved_already = matches!(after, Event::Advert(_));
         let before = router.kernel.told.as_deref().copied();
@@ -234,7 +236,7 @@ impl Daemon {
 
     /// Tells the kernel all that it has to know of a router, whatever it was told before.
     pub(super) fn tell_kernel_all(&mut self, id: RouterId) {
-        match self.routers.get(id.0).map(|router| router.kernel.told.is_some()) {
+        match self.routers.get(id).map(|router| router.kernel.told.is_some()) {
             Some(true) => {
                 if let Some(now) = self.to_tell(id) {
                     self.command_kernel(id, now);
@@ -247,8 +249,8 @@ impl Daemon {
 
     /// An advert came by raw sockets while the program is to be put back: not yet, if it is from another subnet.
     pub(super) fn note_subnet(&mut self, id: RouterId, source: IpAddr) {
-        let Some(router) = self.routers.get(id.0) else { return };
-        let Some(link) = self.links.get_mut(router.link.0) else { return };
+        let Some(router) = self.routers.get(id) else { return };
+        let Some(link) = self.links.get_mut(router.link) else { return };
         if !is_on_link(link, router, source) {
             link.absence.prolong(clock::now());
         }
@@ -256,10 +258,10 @@ impl Daemon {
 
     /// Tells the kernel the virtual addresses of a router; `false`: it does not take them, and was given up.
     fn tell_virtual_addresses(&mut self, id: RouterId) -> bool {
-        let Some(router) = self.routers.get(id.0) else { return false };
+        let Some(router) = self.routers.get(id) else { return false };
         let (link_id, family, vrid) = (router.link, router.config.family, router.config.vrid);
         let told =
-            self.links.get_mut(link_id.0).map_or(Ok(()), |link| link.tell_virtual_addresses(family, vrid));
+            self.links.get_mut(link_id).map_or(Ok(()), |link| link.tell_virtual_addresses(family, vrid));
         if let Err(Refusal(reason)) = &told {
             self.give_up_kernel(link_id, reason);
         }
@@ -268,7 +270,7 @@ impl Daemon {
 
     /// Tells the kernel to which MAC addresses an interface takes in frames.
     pub(super) fn tell_stations(&mut self, link_id: LinkId) {
-        let told = self.links.get_mut(link_id.0).map_or(Ok(()), Link::tell_stations);
+        let told = self.links.get_mut(link_id).map_or(Ok(()), Link::tell_stations);
         if let Err(Refusal(reason)) = told {
             self.give_up_kernel(link_id, &reason);
         }
@@ -276,8 +278,8 @@ impl Daemon {
 
     /// What the kernel has to know of a router; `None`: its adverts do not come by the kernel.
     fn to_tell(&self, id: RouterId) -> Option<Told> {
-        let router = self.routers.get(id.0)?;
-        let link = self.links.get(router.link.0).filter(|link| link.is_in_kernel())?;
+        let router = self.routers.get(id)?;
+        let link = self.links.get(router.link).filter(|link| link.is_in_kernel())?;
         let expect = link.table.expected(router.config.family, router.config.vrid)?;
         let mut told = router.told(link.xdp_pass);
         told.config = told.config.expecting(&expect);
@@ -285,7 +287,7 @@ impl Daemon {
     }
 
     fn command_kernel(&mut self, id: RouterId, now: Told) {
-        let Some(router) = self.routers.get(id.0) else { return };
+        let Some(router) = self.routers.get(id) else { return };
         let link_id = router.link;
         let command = KernelCommand {
             slot: slot(router.config.family, router.config.vrid),
@@ -295,7 +297,7 @@ impl Daemon {
             config: KernelConfig { generation: router.kernel.generation, ..now.config },
             ..KernelCommand::default()
         };
-        let Some(kernel) = self.links.get_mut(link_id.0).and_then(Link::kernel) else { return };
+        let Some(kernel) = self.links.get_mut(link_id).and_then(Link::kernel) else { return };
         match kernel.command(command) {
             Ok(()) => self.hear_kernel(id),
             Err(Refusal(reason)) => self.give_up_kernel(link_id, &reason),
@@ -305,13 +307,13 @@ impl Daemon {
     /// Has adverts of an interface come to user space, since the kernel cannot be relied on. What it has heard up to now
     /// counts.
     pub(super) fn give_up_kernel(&mut self, link_id: LinkId, reason: &str) {
-        let Some(link) = self.links.get_mut(link_id.0) else { return };
+        let Some(link) = self.links.get_mut(link_id) else { return };
         let kernel = link.fall_back(link_id, reason, &self.readiness).unwrap_or_else(|error| {
             error!(interface = link.name, %error, "raw sockets cannot be opened");
             None
         });
         for id in link.routers.clone() {
-            let number = self.routers.get(id.0).map(|router| slot(router.config.family, router.config.vrid));
+            let number = self.routers.get(id).map(|router| slot(router.config.family, router.config.vrid));
             if let Some(record) = kernel.as_ref().zip(number).and_then(|(kernel, slot)| kernel.record(slot))
                 && let Hearing::OtherSubnet(_) = self.hear(id, &record)
             {
@@ -319,7 +321,7 @@ impl Daemon {
             }
             self.schedule(id);
         }
-        if let (Some(link), Some(kernel)) = (self.links.get_mut(link_id.0), &kernel) {
+        if let (Some(link), Some(kernel)) = (self.links.get_mut(link_id), &kernel) {
             link.carry_over(kernel);
         }
     }
@@ -330,14 +332,14 @@ impl Daemon {
             return;
         }
         self.programs_looked_after = now;
-        for link in (0..self.links.len()).map(LinkId) {
+        for link in self.links.ids().collect::<Vec<_>>() {
             if !self.has_program(link) {
                 self.program_is_gone(link);
             }
-            for id in self.links.get(link.0).map(|link| link.routers.clone()).unwrap_or_default() {
-                let Some(router) = self.routers.get(id.0) else { continue };
+            for id in self.links.get(link).map(|link| link.routers.clone()).unwrap_or_default() {
+                let Some(router) = self.routers.get(id) else { continue };
                 let (family, vrid) = (router.config.family, router.config.vrid);
-                let record = self.links.get(link.0).and_then(|link| link.kernel_record(family, vrid));
+                let record = self.links.get(link).and_then(|link| link.kernel_record(family, vrid));
                 if let Some(record) = record {
                     self.say_discarded(id, now, &record);
                 }
@@ -347,7 +349,7 @@ impl Daemon {
 
     /// Whether the program of an interface is on it, if it has one.
     fn has_program(&mut self, link: LinkId) -> bool {
-        let kernel = self.links.get_mut(link.0).and_then(Link::kernel);
+        let kernel = self.links.get_mut(link).and_then(Link::kernel);
         kernel.is_none_or(|kernel| kernel.is_attached())
     }
 
@@ -355,18 +357,18 @@ impl Daemon {
     fn program_is_gone(&mut self, link: LinkId) {
         // With the interface it goes as well, of which a notification follows.
         let still_there = |link: &Link| link.interface.as_ref().is_some_and(|there| exists(there.index));
-        if !self.links.get(link.0).is_some_and(still_there) {
+        if !self.links.get(link).is_some_and(still_there) {
             return;
         }
         self.give_up_kernel(link, "somebody took the program off the interface");
-        for id in self.links.get(link.0).map(|link| link.routers.clone()).unwrap_or_default() {
+        for id in self.links.get(link).map(|link| link.routers.clone()).unwrap_or_default() {
             self.listen_again(id);
         }
     }
 
     /// A Backup hears who is there before it acts. What has an Authentication Header was heard all the time.
     fn listen_again(&mut self, id: RouterId) {
-        if self.routers.get(id.0).is_some_and(|router| {
+        if self.routers.get(id).is_some_and(|router| {
             router.machine.state().name() == StateName::Backup && !router.is_verified_by_us()
         }) {
             self.event(id, Event::StoodStill, None);
@@ -375,16 +377,16 @@ impl Daemon {
 
     /// Whether the kernel watches the router's deadline.
     pub(super) fn kernel_watches(&self, id: RouterId) -> bool {
-        self.routers.get(id.0).is_some_and(|router| {
+        self.routers.get(id).is_some_and(|router| {
             router.machine.state().name() == StateName::Backup
                 && !router.is_verified_by_us()
-                && self.links.get(router.link.0).is_some_and(Link::is_in_kernel)
+                && self.links.get(router.link).is_some_and(Link::is_in_kernel)
         })
     }
 
     /// The kernel has forgotten everything: its program went with the interface.
     pub(super) fn forget_kernel(&mut self, link: LinkId) {
-        for router in &mut self.routers {
+        for router in self.routers.values_mut() {
             if router.link == link {
                 router.kernel = KernelSide::default();
             }

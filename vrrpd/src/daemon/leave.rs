@@ -26,7 +26,7 @@ impl Daemon {
         // Nobody begins any more.
         self.reload = Reload::default();
         self.supervisor.stopping();
-        for id in self.ids().collect::<Vec<_>>() {
+        for id in self.routers.ids().collect::<Vec<_>>() {
             self.event(id, Event::Shutdown, None);
         }
         self.settle_groups();
@@ -53,7 +53,7 @@ impl Daemon {
             // What is written later would stay behind.
             let _ = tokio::time::timeout(LEAVE.into(), written).await;
         }
-        if self.routers.iter().all(Instance::holds_nothing) {
+        if self.routers.values().all(Instance::holds_nothing) {
             // Removed with the others; what could not be given back is left to the guardian, or to the next daemon.
             self.rundir.keep_until_the_end(&self.journal_file);
             self.guardian.dismiss();
@@ -71,7 +71,7 @@ impl Daemon {
         drop(self.groups);
         drop(self.rundir);
         tell_last(&self.followers).await;
-        let scripts: Vec<_> = self.routers.iter_mut().filter_map(|router| router.scripts.take()).collect();
+        let scripts: Vec<_> = self.routers.values_mut().filter_map(|router| router.scripts.take()).collect();
         let finish = async {
             for runner in scripts {
                 runner.finish().await;
@@ -87,13 +87,13 @@ impl Daemon {
 
     /// Takes the links of virtual MAC addresses away, and waits until that is done.
     pub(super) async fn discard_links(&mut self) -> io::Result<()> {
-        for id in self.ids().collect::<Vec<_>>() {
-            if let Some(made) = self.routers.get(id.0).and_then(|router| router.vmac.made_link()) {
+        for id in self.routers.ids().collect::<Vec<_>>() {
+            if let Some(made) = self.routers.get(id).and_then(|router| router.vmac.made_link()) {
                 self.request(id, Task::Discard, Hold::nothing(made));
             }
         }
         let mut until = clock::now() + LEAVE;
-        while self.routers.iter().any(|router| router.waiting.is_some()) && clock::now() < until {
+        while self.routers.values().any(|router| router.waiting.is_some()) && clock::now() < until {
             let patience = until.saturating_since(clock::now());
             let answered = self.answered();
             match tokio::time::timeout(patience.into(), self.reports.recv()).await {
@@ -115,8 +115,8 @@ impl Daemon {
 
     pub(super) fn is_busy(&self) -> bool {
         let now = clock::now();
-        self.routers.iter().any(|router| router.waiting.is_some())
-            || self.links.iter().any(|link| link.deadline(now).is_some())
+        self.routers.values().any(|router| router.waiting.is_some())
+            || self.links.values().any(|link| link.deadline(now).is_some())
     }
 }
 

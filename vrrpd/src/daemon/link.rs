@@ -8,10 +8,12 @@ use tracing::{debug, error, info, warn};
 use vrrpd_common::abi::{RouterRecord, slot};
 use vrrpd_common::wire::ipv4::{PROTOCOL_AH, PROTOCOL_VRRP};
 use vrrpd_common::{Duration, Family, Instant, MacAddr, Reject, Rejection, Vrid};
+use vrrpd_engine::ids::Id as _;
+use vrrpd_engine::rate_limit::RateLimit;
+use vrrpd_engine::{LinkId, RouterId};
 
 use super::absence::Absence;
 use super::instance::Done;
-use super::spacing::Spacing;
 use crate::config::{VirtualAddress, Xdp};
 use crate::datapath::closing;
 use crate::datapath::membership::Membership;
@@ -20,27 +22,26 @@ use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::raw::RawPath;
 use crate::datapath::readiness::Readiness;
 use crate::datapath::xdp::XdpPath;
-use crate::datapath::{Counts, RejectCounts, RouterId, RouterTable};
+use crate::datapath::{Counts, RejectCounts, RouterTable};
 use crate::guardian::copies::{Keeper, Kept};
 use crate::interface::{Interface, OwnMac};
 use crate::sys::packet::Inbox;
 use crate::transmit::{Transmitter, Unsent};
 
-/// An interface by its place in the list of all that are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct LinkId(pub usize);
+/// The number under which a source of an interface is watched.
+fn token(link: LinkId, source: usize) -> u64 {
+    (u64::from(link.generation()) << GENERATION_SHIFT)
+        | (u64::from(link.place()) << SOURCE_BITS)
+        | source as u64
+}
 
-impl LinkId {
-    /// The number under which a source of this interface is watched.
-    fn number(self, source: usize) -> u64 {
-        (self.0 * SOURCES + source) as u64
-    }
-
-    /// The interface and its source, from that number.
-    pub(super) fn from_number(number: u64) -> (Self, usize) {
-        let number = usize::try_from(number).unwrap_or(usize::MAX);
-        (Self(number / SOURCES), number % SOURCES)
-    }
+/// The interface and its source, from that number.
+pub(super) fn source_of(token: u64) -> (LinkId, usize) {
+    let bits = |from: u32, to: u32| (token >> from) & ((1 << (to - from)) - 1);
+    // Each has no more bits than in `token`.
+    let place = u32::try_from(bits(SOURCE_BITS, GENERATION_SHIFT)).unwrap_or(u32::MAX);
+    let generation = u32::try_from(token >> GENERATION_SHIFT).unwrap_or(u32::MAX);
+    (LinkId::new(place, generation), usize::try_from(bits(0, SOURCE_BITS)).unwrap_or(usize::MAX))
 }
 
 #[derive(Debug)]
@@ -67,7 +68,7 @@ pub(super) struct Link {
     /// What routers that have left did, for when they come back.
     pub(super) left: BTreeMap<(Family, Vrid), Done>,
     /// What was said of discarded adverts.
-    rejects_said: Spacing<(Option<RouterId>, Reject)>,
+    rejects_said: RateLimit<(Option<RouterId>, Reject)>,
     sockets: Option<Sockets>,
     /// What the user wants of the kernel.
     pub(super) xdp: Xdp,
@@ -120,7 +121,12 @@ enum Path {
 }
 
 /// What can be read: a socket for each family, and the kernel's events.
-pub(super) const SOURCES: usize = FAMILIES.len() + 1;
+const SOURCES: usize = FAMILIES.len() + 1;
+/// In the number of a source, so many bits are for the source, then the place of its interface, then its generation. The highest
+/// bit is free, for what is watched beside interfaces.
+const SOURCE_BITS: u32 = 2;
+const GENERATION_SHIFT: u32 = 31;
+const _: () = assert!(SOURCES <= 1 << SOURCE_BITS);
 /// The place of the kernel's events among them.
 pub(super) const KERNEL: usize = FAMILIES.len();
 
@@ -144,7 +150,7 @@ impl Link {
             table: RouterTable::default(),
             routers: Vec::new(),
             left: BTreeMap::new(),
-            rejects_said: Spacing::default(),
+            rejects_said: RateLimit::default(),
             sockets: None,
             xdp,
             xdp_pass,
@@ -204,7 +210,7 @@ impl Link {
 
     /// What is needed beside a program that is on the interface.
     fn kernel_path(&self, id: LinkId, index: u32, xdp: XdpPath, readiness: &Readiness) -> io::Result<Path> {
-        readiness.add(&xdp, id.number(KERNEL))?;
+        readiness.add(&xdp, token(id, KERNEL))?;
         info!(interface = self.name, datapath = xdp.tier().name(), reason = xdp.reason(), "data path");
         let authenticated = self.authenticated_path(id, index, readiness)?;
         Ok(Path::Xdp { program: Box::new(xdp), authenticated })
@@ -421,7 +427,7 @@ impl Link {
             return Ok(None);
         }
         let socket = self.keeper.keep(RawPath::open(index, Family::Ipv4, &[PROTOCOL_AH])?);
-        readiness.add(&*socket, id.number(IPV4))?;
+        readiness.add(&*socket, token(id, IPV4))?;
         Ok(Some(socket))
     }
 
@@ -446,7 +452,7 @@ impl Link {
             };
             if self.table.serves(family) && !open.as_ref().is_some_and(|open| open.takes(protocols)) {
                 let socket = self.keeper.keep(RawPath::open(index, family, protocols)?);
-                readiness.add(&*socket, id.number(place))?;
+                readiness.add(&*socket, token(id, place))?;
                 close_aside(open.replace(socket), readiness);
             }
         }
@@ -739,5 +745,22 @@ pub(super) fn close_aside(receivers: impl IntoIterator<Item = Kept<RawPath>>, re
         // Until it is closed it would be ready without end. That it leaves the set cannot fail.
         let _ = readiness.remove(&*receiver);
         closing::let_go(receiver);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn number_of_a_source_says_which_interface_and_which_use_of_its_place() {
+        for (place, generation) in [(0, 0), (7, 0), (7, 1), ((1 << 29) - 1, u32::MAX)] {
+            for source in 0..SOURCES {
+                let link = LinkId::new(place, generation);
+                let number = token(link, source);
+                assert_eq!(source_of(number), (link, source));
+                assert_eq!(number >> 63, 0, "the highest bit is for others");
+            }
+        }
     }
 }

@@ -17,11 +17,9 @@ mod interfaces;
 mod kernel;
 mod leave;
 mod link;
-mod mismatch;
 mod pace;
 mod reload;
 mod sending;
-mod spacing;
 mod start;
 mod vmac;
 
@@ -34,17 +32,18 @@ use tokio::task::JoinHandle;
 use tracing::{error, warn};
 use vrrpd_common::router::{Action, Event, StateName};
 use vrrpd_common::{Duration, Instant};
+use vrrpd_engine::{LinkId, RouterId, Slots, Ticket};
 
 use crate::clock::{self, Alarm, Suspension};
 use crate::config::Configuration;
 use crate::control::followers::Followers;
 use crate::control::server::Command;
+use crate::datapath::Arrival;
 use crate::datapath::own_mac::OwnMacChanged;
 use crate::datapath::program::{Loaded, Refusal};
 use crate::datapath::readiness::Readiness;
-use crate::datapath::{Arrival, RouterId};
 use crate::guardian::{Guardian, GuardianMessage};
-use crate::interface::service::{Report, Service, Ticket};
+use crate::interface::service::{Report, Service};
 use crate::lane::Lanes;
 use crate::peers::Peers;
 use crate::rundir::RunDir;
@@ -55,7 +54,7 @@ use crate::sys::packet::Inbox;
 use command::Changing;
 use groups::Groups;
 use instance::Instance;
-use link::{FAMILIES, KERNEL, Link, LinkId};
+use link::{FAMILIES, KERNEL, Link};
 use reload::Reload;
 
 pub use start::{Source, StartError};
@@ -72,8 +71,8 @@ const GUARDIAN: u64 = u64::MAX;
 /// All routers of this process.
 #[derive(Debug)]
 pub struct Daemon {
-    routers: Vec<Instance>,
-    links: Vec<Link>,
+    routers: Slots<RouterId, Instance>,
+    links: Slots<LinkId, Link>,
     groups: Groups,
     /// Empty, and kept for its memory, as `actions`.
     group_events: Vec<(RouterId, Event)>,
@@ -151,7 +150,7 @@ impl Daemon {
     /// Runs until a signal ends it, or something breaks that nothing works without.
     pub async fn run(mut self) -> io::Result<()> {
         self.supervisor.ready();
-        for id in self.ids().collect::<Vec<_>>() {
+        for id in self.routers.ids().collect::<Vec<_>>() {
             self.event(id, Event::Startup, None);
         }
         loop {
@@ -213,24 +212,14 @@ impl Daemon {
         }
     }
 
-    /// Every router, but for places that are free.
-    fn present(&self) -> impl Iterator<Item = (RouterId, &Instance)> {
-        let numbered = self.routers.iter().enumerate();
-        numbered.filter(|(_, router)| !router.is_gone()).map(|(place, router)| (RouterId(place), router))
-    }
-
-    fn ids(&self) -> impl Iterator<Item = RouterId> {
-        self.present().map(|(id, _)| id)
-    }
-
     /// Tells the guardian who has become Master and who is not any more; adverts have gone out by then.
     fn tell_guardian(&mut self) {
         while let Some(id) = self.untold.pop_first() {
-            let Some(router) = self.routers.get_mut(id.0) else { continue };
-            let Some(link) = self.links.get(router.link.0) else { continue };
+            let Some(router) = self.routers.get_mut(id) else { continue };
+            let Some(link) = self.links.get(router.link) else { continue };
             let message = match router.state_told() {
                 StateName::Master => GuardianMessage::Master(Box::new(router.mastery(id, link))),
-                StateName::Init | StateName::Backup | StateName::Fault => GuardianMessage::Over(id.0),
+                StateName::Init | StateName::Backup | StateName::Fault => GuardianMessage::Over(id),
             };
             match self.guardian.tell(&message) {
                 Ok(()) => {}
@@ -257,7 +246,7 @@ impl Daemon {
     fn arm(&mut self) -> io::Result<()> {
         let now = clock::now();
         let due = self.deadlines.first().map(|(at, _)| *at);
-        let unsent = self.links.iter().filter_map(|link| link.deadline(now)).min();
+        let unsent = self.links.values().filter_map(|link| link.deadline(now)).min();
         let put_back = self.to_put_back.values().chain(self.put_off.values()).min().copied();
         let other = [
             self.groups.deadline(),
@@ -265,7 +254,7 @@ impl Daemon {
             self.changes_due(),
             put_back,
             self.open_again_at,
-            self.links.iter().filter_map(|link| link.absence.deadline()).min(),
+            self.links.values().filter_map(|link| link.absence.deadline()).min(),
             self.sending_due(),
         ];
         self.alarm.arm(due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
@@ -282,7 +271,7 @@ impl Daemon {
                 self.groups.ready(number, &self.readiness);
                 continue;
             }
-            match LinkId::from_number(number) {
+            match link::source_of(number) {
                 (link, KERNEL) => self.kernel_reports(link),
                 (link, place) => self.receive(link, place, TURN),
             }
@@ -294,7 +283,7 @@ impl Daemon {
     fn receive(&mut self, link: LinkId, place: usize, most: usize) {
         let Some(mut inbox) = self.inbox.take() else { return };
         let mut taken = 0;
-        while taken < most && self.links.get(link.0).is_some_and(|link| link.receive(place, &mut inbox)) {
+        while taken < most && self.links.get(link).is_some_and(|link| link.receive(place, &mut inbox)) {
             for frame in inbox.frames() {
                 taken += 1;
                 self.frame(link, frame);
@@ -307,7 +296,7 @@ impl Daemon {
     }
 
     fn frame(&mut self, link: LinkId, frame: &[u8]) {
-        let Some(link) = self.links.get_mut(link.0) else { return };
+        let Some(link) = self.links.get_mut(link) else { return };
         match link.table.judge(frame) {
             Some(Arrival::Advert { router, advert }) => {
                 if link.absence.deadline().is_some() {
@@ -317,9 +306,10 @@ impl Daemon {
             }
             Some(Arrival::Rejected { router: id, rejection }) => {
                 let now = clock::now();
-                let router = id.and_then(|(id, source)| Some((self.routers.get_mut(id.0)?, source)));
+                let router = id.and_then(|(id, source)| Some((self.routers.get_mut(id)?, source)));
                 let name = router.map(|(router, source)| {
-                    router.mismatches.rejected(&router.config, now, source, rejection);
+                    let warning = router.mismatches.rejected(&router.config, now, source, rejection);
+                    act::warn_of_mismatch(&router.config, warning);
                     router.config.name().to_string()
                 });
                 link.say_rejected(now, id.map(|(id, _)| id), name.as_deref(), &rejection);
@@ -338,7 +328,7 @@ impl Daemon {
         };
         let listening: BTreeSet<LinkId> = due(self)
             .into_iter()
-            .filter_map(|id| self.routers.get(id.0))
+            .filter_map(|id| self.routers.get(id))
             .filter(|router| router.machine.state().name() == StateName::Backup)
             .map(|router| router.link)
             .collect();
@@ -367,7 +357,7 @@ impl Daemon {
     fn notice_suspension(&mut self) {
         let Some(slept) = self.suspension.end() else { return };
         warn!(%slept, "the machine was suspended; listening before acting");
-        for id in self.ids().collect::<Vec<_>>() {
+        for id in self.routers.ids().collect::<Vec<_>>() {
             self.event(id, Event::StoodStill, None);
         }
     }
@@ -383,12 +373,13 @@ impl Daemon {
 
     /// The same for an event that happened at `at`.
     fn event_at(&mut self, id: RouterId, at: Instant, event: Event, frame: Option<&[u8]>) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
         let mut actions = std::mem::take(&mut self.actions);
         if let Event::Advert(advert) = &event
             && advert.addresses != router.machine.config().addresses
         {
-            router.mismatches.other_addresses(&router.config, at, advert, frame);
+            let warning = router.mismatches.other_addresses(&router.config, at, advert, frame);
+            act::warn_of_mismatch(&router.config, warning);
         }
         router.machine.handle(at, event, &mut |action| actions.push(action));
         if let Some(place) = router.group {
@@ -413,7 +404,7 @@ impl Daemon {
     /// Files the router under its deadline, unless the kernel watches that; it knows nothing of a take-over that is held.
     fn schedule(&mut self, id: RouterId) {
         let watched = self.kernel_watches(id);
-        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
         let is_held = router.machine.held_until().is_some();
         let deadline = if watched && !is_held { None } else { router.machine.deadline() };
         if deadline == router.scheduled {
@@ -431,7 +422,7 @@ impl Daemon {
     /// Writes down again what has to be undone after a crash. What it says of an interface whose
     /// MAC address is replaced stays.
     fn write_journal(&mut self) {
-        let text = start::journal_text(self.present().map(|(_, router)| router), &self.links);
+        let text = start::journal_text(self.routers.values(), &self.links);
         if text == self.journal {
             return;
         }

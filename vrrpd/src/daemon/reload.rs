@@ -16,15 +16,15 @@ use tracing::{error, info, warn};
 use vrrpd_common::Duration;
 use vrrpd_common::abi::{KernelCommand, slot};
 use vrrpd_common::router::Event;
+use vrrpd_engine::{LinkId, RouterId};
 
 use super::adopt;
 use super::instance::{Instance, Task};
-use super::link::{Link, LinkId};
+use super::link::Link;
 use super::start::{self, StartError};
 use super::{AGAIN, Daemon};
 use crate::clock;
 use crate::config::{self, Configuration, GroupConfig, RouterConfig, VmacMode, Xdp};
-use crate::datapath::RouterId;
 use crate::datapath::program::Refusal;
 use crate::interface::{self, Hold};
 use crate::journal::Journal;
@@ -148,14 +148,14 @@ impl Daemon {
                 // Once all is sent, nothing may wake us any more.
                 self.flush();
                 let leaving: Vec<_> =
-                    self.present().filter(|(_, router)| router.is_leaving()).map(|(id, _)| id).collect();
+                    self.routers.iter().filter(|(_, router)| router.is_leaving()).map(|(id, _)| id).collect();
                 for id in leaving {
                     self.see_off(id);
                 }
             }
-            if self.present().any(|(_, router)| router.is_leaving())
+            if self.routers.values().any(Instance::is_leaving)
                 || !self.reload.awaited.is_empty()
-                || self.links.iter().any(Link::is_loading)
+                || self.links.values().any(Link::is_loading)
             {
                 return has_done;
             }
@@ -184,7 +184,7 @@ impl Daemon {
             if self.link_named(&config.interface).is_none() {
                 let datapath = (config.xdp, config.xdp_pass);
                 let (marks, keeper) = (self.service.marks_addresses(), self.guardian.keeper().clone());
-                self.links.push(Link::new(config.interface.clone(), datapath, marks, keeper));
+                self.links.insert(Link::new(config.interface.clone(), datapath, marks, keeper));
                 self.reload.awaited.insert(config.interface.clone());
                 self.service.follow(config.interface.clone());
             }
@@ -202,7 +202,7 @@ impl Daemon {
     fn plan(&self, configs: &[RouterConfig]) -> Plan {
         let mut plan = Plan::default();
         let mut staying = BTreeSet::new();
-        for (id, router) in self.present() {
+        for (id, router) in self.routers.iter() {
             match configs.iter().find(|config| config.name() == router.config.name()) {
                 Some(wanted) if *wanted == router.config => {
                     plan.unchanged += 1;
@@ -232,10 +232,10 @@ impl Daemon {
     /// The interfaces that no router stays on and some come to, with these.
     fn links_to_open<'a>(&self, plan: &'a Plan) -> Vec<(LinkId, Vec<&'a RouterConfig>)> {
         let mut opened = Vec::new();
-        for (place, link) in self.links.iter().enumerate() {
+        for (id, link) in self.links.iter() {
             let here: Vec<_> = plan.arriving.iter().filter(|config| config.interface == link.name).collect();
             if !here.is_empty() && link.routers.iter().all(|id| plan.leaving.contains(id)) {
-                opened.push((LinkId(place), here));
+                opened.push((id, here));
             }
         }
         opened
@@ -271,13 +271,13 @@ impl Daemon {
             self.check(config).map_err(|error| refused(config, error))?;
         }
         let held: BTreeSet<String> =
-            self.present().flat_map(|(_, router)| claims_of(&router.config)).collect();
+            self.routers.values().flat_map(|router| claims_of(&router.config)).collect();
         let wanted: BTreeSet<String> = plan.arriving.iter().flat_map(claims_of).collect();
         let mut admitted = plan.arriving.iter().try_for_each(|config| {
             start::claim_router(&self.rundir, config).map_err(|error| refused(config, error))
         });
         for (id, here) in self.links_to_open(plan) {
-            let Some(link) = self.links.get_mut(id.0) else { continue };
+            let Some(link) = self.links.get_mut(id) else { continue };
             let named = here.iter().find(|config| matches!(config.xdp, Xdp::Native | Xdp::Generic));
             if let (Ok(()), Some(config)) = (&admitted, named)
                 && let Err(Refusal(reason)) = link.try_datapath(config.xdp)
@@ -296,7 +296,7 @@ impl Daemon {
     fn check(&self, config: &RouterConfig) -> Result<(), StartError> {
         let naming = || format!("interface = {:?}", config.interface);
         let Some(id) = self.link_named(&config.interface) else { return Ok(()) };
-        let Some(link) = self.links.get(id.0) else { return Ok(()) };
+        let Some(link) = self.links.get(id) else { return Ok(()) };
         let Some(interface) = &link.interface else {
             // One that was there comes back.
             let is_new = link.routers.is_empty() && link.arriving.is_none();
@@ -307,10 +307,10 @@ impl Daemon {
         }
         let router = Instance::new(config.clone(), id);
         start::check_length(&router, link)?;
-        let gives_back = |(_, router): (_, &Instance)| {
+        let gives_back = |router: &Instance| {
             router.link == id && router.config.vmac == VmacMode::Interface && router.vmac.is_on(interface)
         };
-        if !self.present().any(gives_back) {
+        if !self.routers.values().any(gives_back) {
             adopt::left_vmac(&router, link, &Journal::default())?;
         }
         Ok(())
@@ -342,14 +342,14 @@ impl Daemon {
 
     /// Lets go of programs that were loaded for an interface and are not needed now.
     fn forget_programs(&mut self) {
-        for link in self.links.iter_mut().filter(|link| link.arriving.is_none()) {
+        for link in self.links.values_mut().filter(|link| link.arriving.is_none()) {
             link.drop_program();
         }
     }
 
     /// Goes on with other values.
     fn exchange(&mut self, id: RouterId, config: RouterConfig) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
+        let Some(router) = self.routers.get_mut(id) else { return };
         let leaves_group = router.config.grouped && !config.grouped;
         let priority = (router.config.priority != config.priority).then_some(config.priority);
         let scripts = (router.config.up.clone(), router.config.down.clone(), router.config.script_timeout);
@@ -361,7 +361,7 @@ impl Daemon {
                 error!(router = %router.config.name(), %error, "its scripts cannot be run");
             }
         }
-        if let Some(link) = self.links.get_mut(router.link.0) {
+        if let Some(link) = self.links.get_mut(router.link) {
             start::expect(router, id, link, router.machine.source());
         }
         if let Some(priority) = priority {
@@ -379,15 +379,15 @@ impl Daemon {
 
     /// Lets a router leave; [`Daemon::settle`] does what remains when it has given back what it held.
     fn dismiss(&mut self, id: RouterId) {
-        if let Some(router) = self.routers.get_mut(id.0) {
+        if let Some(router) = self.routers.get_mut(id) {
             router.leave();
         }
         self.event(id, Event::Shutdown, None);
     }
 
     fn see_off(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get(id.0) else { return };
-        let Some(link) = self.links.get(router.link.0) else { return };
+        let Some(router) = self.routers.get(id) else { return };
+        let Some(link) = self.links.get(router.link) else { return };
         // With the last router the socket goes, and what waits there to be sent.
         let last_words = link.routers.len() == 1 && link.deadline(clock::now()).is_some();
         if router.waiting.is_some() || !router.queue.is_empty() || last_words {
@@ -401,17 +401,16 @@ impl Daemon {
 
     /// Nothing of the router is left but its place, for another one.
     fn forget(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(id.0) else { return };
-        finish_scripts(router);
-        router.set_gone();
+        let Some(mut router) = self.routers.remove(id) else { return };
+        finish_scripts(&mut router);
         self.to_try_sending.remove(&id);
-        let (family, vrid, config) = (router.config.family, router.config.vrid, router.config.clone());
-        if let Some(scheduled) = router.scheduled.take() {
+        if let Some(scheduled) = router.scheduled {
             self.deadlines.remove(&(scheduled, id));
         }
-        let (link_id, done) = (router.link, router.done);
-        if let Some(link) = self.links.get_mut(link_id.0) {
-            link.left.insert((family, vrid), done);
+        let (link_id, config) = (router.link, router.config);
+        let (family, vrid) = (config.family, config.vrid);
+        if let Some(link) = self.links.get_mut(link_id) {
+            link.left.insert((family, vrid), router.done);
             let slot = slot(family, vrid);
             if let Some(kernel) = link.kernel()
                 && let Err(error) = kernel
@@ -440,9 +439,8 @@ impl Daemon {
     fn begin(&mut self, config: RouterConfig) -> Result<Option<RouterId>, StartError> {
         start::claim_router(&self.rundir, &config)?;
         let Some(link_id) = self.link_named(&config.interface) else { return Ok(None) };
-        let free = self.routers.iter().position(Instance::is_gone);
-        let id = RouterId(free.unwrap_or(self.routers.len()));
-        if let Some(link) = self.links.get_mut(link_id.0)
+        let id = self.routers.next_id();
+        if let Some(link) = self.links.get_mut(link_id)
             && link.routers.is_empty()
         {
             (link.xdp, link.xdp_pass) = (config.xdp, config.xdp_pass);
@@ -457,7 +455,7 @@ impl Daemon {
         router.start_scripts(&self.rundir, &self.scripts)?;
         let key = (router.config.family, router.config.vrid);
         let mut refused = None;
-        if let Some(link) = self.links.get_mut(link_id.0) {
+        if let Some(link) = self.links.get_mut(link_id) {
             refused = link
                 .serve(link_id, key, &self.readiness, AGAIN)
                 .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
@@ -467,10 +465,7 @@ impl Daemon {
                 router.kernel.begin_with(&record);
             }
         }
-        match self.routers.get_mut(id.0) {
-            Some(place) => *place = router,
-            None => self.routers.push(router),
-        }
+        self.routers.insert(router);
         if let Some(Refusal(reason)) = refused {
             self.give_up_kernel(link_id, &reason);
         }
@@ -480,9 +475,9 @@ impl Daemon {
 
     /// Nothing remains of a router that could not begin.
     fn leave_out(&mut self, config: &RouterConfig) {
-        let is_there = |id: &RouterId| self.routers.get(id.0).is_some_and(|router| !router.is_gone());
+        let is_there = |id: &RouterId| self.routers.get(*id).is_some();
         if let Some(id) = self.link_named(&config.interface)
-            && let Some(link) = self.links.get_mut(id.0)
+            && let Some(link) = self.links.get_mut(id)
         {
             link.routers.retain(is_there);
             link.table.remove(config.family, config.vrid);
@@ -496,8 +491,8 @@ impl Daemon {
 
     /// Makes the link that a router's virtual MAC address needs.
     pub(super) fn prepare_vmac(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get(id.0) else { return };
-        let Some(interface) = self.links.get(router.link.0).and_then(|link| link.interface.as_ref()) else {
+        let Some(router) = self.routers.get(id) else { return };
+        let Some(interface) = self.links.get(router.link).and_then(|link| link.interface.as_ref()) else {
             return;
         };
         if let Some(vmac @ interface::Vmac::Macvlan(..)) = router.vmac.wanted(&router.config, interface) {

@@ -13,12 +13,13 @@ use tracing::warn;
 use vrrpd_common::classify::Expect;
 use vrrpd_common::router::{Event, Fault, Faults};
 use vrrpd_common::{Duration, Instant, MacAddr};
+use vrrpd_engine::{LinkId, RouterId, Slots};
 
 use super::Daemon;
 use super::adopt;
 use super::groups::Groups;
 use super::instance::Instance;
-use super::link::{Link, LinkId};
+use super::link::Link;
 use super::reload::{self, Reload};
 use crate::abandoned::{self, Abandoned};
 use crate::ah::SecurityAssociation;
@@ -26,7 +27,6 @@ use crate::clock::{self, Alarm, Suspension};
 use crate::config::{Configuration, RouterConfig, VmacFallback, VmacMode, Xdp};
 use crate::control::followers::Followers;
 use crate::control::server;
-use crate::datapath::RouterId;
 use crate::datapath::leftovers;
 use crate::datapath::privileges;
 use crate::datapath::program::Loaded;
@@ -227,10 +227,10 @@ impl Daemon {
         let mut routers = make_routers(configs, &mut links, &journal)?;
 
         let readiness = Readiness::new().map_err(system("epoll"))?;
-        for (place, link) in links.iter_mut().enumerate() {
-            open_link(LinkId(place), link, &readiness)?;
+        for (id, link) in links.iter_mut() {
+            open_link(id, link, &readiness)?;
         }
-        if links.iter().any(Link::is_in_kernel) {
+        if links.values().any(Link::is_in_kernel) {
             leftovers::remove();
         }
 
@@ -248,7 +248,7 @@ impl Daemon {
             .map_err(system(&socket.display().to_string()))?;
         let lanes = Lanes::default();
         let scripts = script::Context::new(lanes.scripts.clone());
-        for router in &mut routers {
+        for router in routers.values_mut() {
             router.start_scripts(&rundir, &scripts)?;
         }
         memory::give_back();
@@ -333,7 +333,7 @@ impl Daemon {
 
     /// Joins the other processes with `-M`, late: they count on one that is there.
     fn meet_group(&mut self, source: &Source, base: &str) -> Result<(), StartError> {
-        if *source == Source::CommandLine && self.routers.iter().any(|router| router.group.is_some()) {
+        if *source == Source::CommandLine && self.routers.values().any(|router| router.group.is_some()) {
             let path = self.rundir.socket_path(&format!("{base}.{}", peers::SUFFIX))?;
             self.groups.meet(&path, &self.readiness)?;
         }
@@ -343,17 +343,17 @@ impl Daemon {
     /// Makes the links that virtual MAC addresses need, so that whoever starts us is told when that is not possible, and
     /// waits for the answers about what is nobody's.
     async fn prepare(&mut self, mut nobody_s: usize) -> Result<(), StartError> {
-        for id in self.ids().collect::<Vec<_>>() {
+        for id in self.routers.ids().collect::<Vec<_>>() {
             self.prepare_vmac(id);
         }
         let mut refused = None;
-        while nobody_s > 0 || self.routers.iter().any(|router| router.waiting.is_some()) {
+        while nobody_s > 0 || self.routers.values().any(|router| router.waiting.is_some()) {
             let report = self.reports.recv().await;
             if matches!(report, Some(Report::Done(abandoned::TICKET, _))) {
                 nobody_s -= 1;
             }
             if let Some(Report::Done(ticket, Outcome { vmac: Some(Err(error)), .. })) = &report
-                && let Some(router) = self.tickets.get(ticket).and_then(|id| self.routers.get(id.0))
+                && let Some(router) = self.tickets.get(ticket).and_then(|id| self.routers.get(*id))
                 && router.config.vmac_fallback == VmacFallback::Refuse
             {
                 let error = io::Error::new(error.kind(), error.to_string());
@@ -373,7 +373,7 @@ impl Daemon {
     /// Writes the journal in the place of an earlier daemon's. Nothing can fail after that: a start that fails must not
     /// forget what that one has left.
     fn begin_journal(&mut self) -> Result<(), StartError> {
-        self.journal = journal_text(self.present().map(|(_, router)| router), &self.links);
+        self.journal = journal_text(self.routers.values(), &self.links);
         Ok(self.rundir.directory().write(&self.journal_file, 0o600, &self.journal)?)
     }
 
@@ -395,7 +395,7 @@ fn make_links(
     interfaces: &[Interface],
     source: &Source,
     new_link: impl Fn(&str, (Xdp, bool)) -> Link,
-) -> Result<Vec<Link>, StartError> {
+) -> Result<Slots<LinkId, Link>, StartError> {
     let make = |name: &String| {
         let interface = interfaces
             .iter()
@@ -409,18 +409,24 @@ fn make_links(
         link.interface = Some(interface.clone());
         Ok(link)
     };
-    names.iter().map(make).collect()
+    let mut links = Slots::with_capacity(names.len());
+    for name in names {
+        links.insert(make(name)?);
+    }
+    Ok(links)
 }
 
 /// The routers of a configuration, which their interfaces know of from now on.
 fn make_routers(
     configs: Vec<RouterConfig>,
-    links: &mut [Link],
+    links: &mut Slots<LinkId, Link>,
     journal: &Journal,
-) -> Result<Vec<Instance>, StartError> {
-    let mut routers = Vec::with_capacity(configs.len());
+) -> Result<Slots<RouterId, Instance>, StartError> {
+    let mut routers = Slots::with_capacity(configs.len());
     for config in configs {
-        routers.extend(make_router(config, RouterId(routers.len()), links, journal)?);
+        if let Some(router) = make_router(config, routers.next_id(), links, journal)? {
+            routers.insert(router);
+        }
     }
     Ok(routers)
 }
@@ -429,11 +435,10 @@ fn make_routers(
 pub(super) fn make_router(
     config: RouterConfig,
     id: RouterId,
-    links: &mut [Link],
+    links: &mut Slots<LinkId, Link>,
     journal: &Journal,
 ) -> Result<Option<Instance>, StartError> {
-    let place = links.iter().position(|link| link.name == config.interface);
-    let Some((place, link)) = place.and_then(|place| Some((place, links.get_mut(place)?))) else {
+    let Some((link_id, link)) = links.iter_mut().find(|(_, link)| link.name == config.interface) else {
         return Ok(None);
     };
     if let Some(magic) = &config.magic
@@ -445,7 +450,7 @@ pub(super) fn make_router(
             magic.source
         );
     }
-    let mut router = Instance::new(config, LinkId(place));
+    let mut router = Instance::new(config, link_id);
     check_length(&router, link)?;
     if let Some(interface) = &link.interface {
         router.meet(interface);
@@ -457,7 +462,7 @@ pub(super) fn make_router(
     expect(&router, id, link, usable.ok());
     let addresses = router.config.addresses.iter().map(|address| address.address);
     link.table.set_virtual_addresses(router.config.family, router.config.vrid, addresses);
-    if let Some(key) = router.config.auth.key() {
+    if let Some(key) = router.config.authentication.key() {
         let association = SecurityAssociation::new(key);
         link.table.associate(router.config.family, router.config.vrid, association);
     }
@@ -482,11 +487,14 @@ fn open_link(id: LinkId, link: &mut Link, readiness: &Readiness) -> Result<(), S
 }
 
 /// What the journal says of these routers.
-pub(super) fn journal_text<'a>(routers: impl Iterator<Item = &'a Instance>, links: &[Link]) -> String {
+pub(super) fn journal_text<'a>(
+    routers: impl Iterator<Item = &'a Instance>,
+    links: &Slots<LinkId, Link>,
+) -> String {
     Journal::text(routers.map(|router| {
         // An address that is there without us is somebody else's, and is to survive a crash of ours.
         let mut addresses = router.addresses_held();
-        if let Some(link) = links.get(router.link.0) {
+        if let Some(link) = links.get(router.link) {
             let to_take = router.addresses_to_take(link);
             addresses
                 .extend(to_take.into_iter().filter(|address| !router.addresses_held().contains(address)));
@@ -595,9 +603,14 @@ fn claim(rundir: &RunDir, source: &Source, configs: &[RouterConfig]) -> Result<S
 }
 
 /// Writes the pid files.
-fn publish(rundir: &mut RunDir, source: &Source, base: &str, routers: &[Instance]) -> Result<(), StartError> {
+fn publish(
+    rundir: &mut RunDir,
+    source: &Source,
+    base: &str,
+    routers: &Slots<RouterId, Instance>,
+) -> Result<(), StartError> {
     let pid = format!("{}\n", std::process::id());
-    if let (Source::CommandLine, Some(router)) = (source, routers.first()) {
+    if let (Source::CommandLine, Some(router)) = (source, routers.values().next()) {
         let short = format!("vrrpd_{}", router.config.interface);
         // The first process on an interface has the short name, which Vrrpd's users know.
         if rundir.claim(&short)? && rundir.vacant(&short).is_ok() {
@@ -626,7 +639,7 @@ pub(super) fn expect(router: &Instance, id: RouterId, link: &mut Link, source: O
     let expect = Expect {
         version: config.version,
         interval: config.interval,
-        auth: config.auth.in_message(),
+        auth: config.authentication.in_message(),
         source,
         broadcast: source.and_then(|source| link.interface.as_ref()?.broadcast(source)),
         min_ttl: MIN_TTL,

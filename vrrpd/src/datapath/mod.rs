@@ -29,15 +29,12 @@ use vrrpd_common::classify::{Associations, Classified, Expect, RouterKey, Router
 use vrrpd_common::wire::ah::AhPacket;
 use vrrpd_common::wire::ethernet;
 use vrrpd_common::{Advert, Family, Reject, Rejection, Vrid, classify};
+use vrrpd_engine::RouterId;
 
 use crate::ah::SecurityAssociation;
 use crate::clock;
 use crate::config::RouterConfig;
 use crate::transmit::Frame;
-
-/// A router of this process, by its place in the list of all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RouterId(pub usize);
 
 /// What a frame was for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

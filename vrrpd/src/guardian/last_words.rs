@@ -8,10 +8,10 @@ use std::rc::Rc;
 use std::thread;
 
 use vrrpd_common::{Duration, Instant};
+use vrrpd_engine::RouterId;
 
 use super::Mastery;
 use crate::clock;
-use crate::datapath::RouterId;
 use crate::sys::packet::PacketSocket;
 use crate::transmit::{Frame, Sender, Transmitter};
 
@@ -37,12 +37,12 @@ impl LastWords {
     }
 
     /// The adverts that a daemon sends when it leaves.
-    pub(super) fn resign(&mut self, masters: &BTreeMap<usize, Mastery>) {
+    pub(super) fn resign(&mut self, masters: &BTreeMap<RouterId, Mastery>) {
         for mastery in masters.values() {
             if let Some(frame) = &mastery.resignation
                 && let Some(transmitter) = self.on(mastery.interface)
             {
-                transmitter.advert(RouterId(mastery.router), Rc::from(&frame[..]), true);
+                transmitter.advert(mastery.router, Rc::from(&frame[..]), true);
             }
         }
     }
@@ -51,7 +51,7 @@ impl LastWords {
     pub(super) fn announce(&mut self, interface: u32, frames: Vec<Frame>) {
         if let Some(transmitter) = self.on(interface) {
             for frame in frames {
-                transmitter.announcement(RouterId(0), frame);
+                transmitter.announcement(RouterId::FIRST, frame);
             }
         }
     }
@@ -129,8 +129,11 @@ impl<S: Sender> LastWords<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::cell::Cell;
+
+    use vrrpd_engine::ids::Id as _;
+
+    use super::*;
 
     /// Takes a few frames a call, and none in every other one.
     #[derive(Default)]
@@ -165,8 +168,8 @@ mod tests {
     fn all_are_sent_by_a_queue_that_is_full_again_and_again() {
         let mut transmitter = Transmitter::over(Slow::default());
         for router in 0..100 {
-            transmitter.advert(RouterId(router), frame(), true);
-            transmitter.announcement(RouterId(0), frame());
+            transmitter.advert(RouterId::new(router, 0), frame(), true);
+            transmitter.announcement(RouterId::FIRST, frame());
         }
         let mut words = LastWords { transmitters: [(1, transmitter)].into(), failed: Vec::new() };
         assert!(words.finish(Duration::from_secs(60)).is_empty());
@@ -178,7 +181,7 @@ mod tests {
     #[test]
     fn a_queue_that_is_full_for_good_is_not_waited_for_without_end() {
         let mut transmitter = Transmitter::over(Stuck);
-        transmitter.advert(RouterId(0), frame(), true);
+        transmitter.advert(RouterId::FIRST, frame(), true);
         let mut words = LastWords { transmitters: [(7, transmitter)].into(), failed: Vec::new() };
         let failed = words.finish(Duration::from_millis(20));
         let said: Vec<_> = failed.iter().map(|failed| (failed.interface, failed.error.to_string())).collect();

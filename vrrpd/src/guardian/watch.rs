@@ -15,6 +15,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_blocking};
 use tracing::{error, info, warn};
+use vrrpd_engine::RouterId;
 
 use super::copies::Keeper;
 use super::last_words::LastWords;
@@ -85,7 +86,7 @@ enum End {
 struct Charge {
     directory: Directory,
     base: String,
-    masters: BTreeMap<usize, Mastery>,
+    masters: BTreeMap<RouterId, Mastery>,
     /// Held until everything is given back: the next daemon waits for that.
     claim: Claim,
 }
@@ -281,7 +282,7 @@ fn withdraw(role: Role) -> io::Result<()> {
 }
 
 /// Takes off the addresses that the daemon has told of.
-fn take_off_addresses(masters: &BTreeMap<usize, Mastery>) -> io::Result<()> {
+fn take_off_addresses(masters: &BTreeMap<RouterId, Mastery>) -> io::Result<()> {
     let mut addresses: BTreeMap<u32, Vec<VirtualAddress>> = BTreeMap::new();
     for (index, held) in masters.values().filter_map(|mastery| mastery.holds.as_ref()) {
         addresses.entry(*index).or_default().extend(held);

@@ -20,7 +20,7 @@ use vrrpd_common::{Family, MacAddr};
 use super::ask::{Manner, ask, failure};
 use super::cache::InterfaceCache;
 use super::sysctl::{MACVLAN_IPV4, MACVLAN_IPV6, PARENT_IPV4, Setting};
-use super::{Interface, Obstacle, address, own_mac};
+use super::{Interface, Obstacle, address, own_mac, stack};
 use crate::config::VirtualAddress;
 use crate::datapath::claims::Claim;
 
@@ -99,7 +99,7 @@ impl Macvlan {
         cache: &RefCell<InterfaceCache>,
     ) -> io::Result<Made> {
         if let Some(obstacle) = &self.obstacle {
-            return Err(obstacle.into());
+            return Err(stack::refusal(obstacle));
         }
         // Before anything is waited for: another router may set them.
         let now = self.describe_parent();

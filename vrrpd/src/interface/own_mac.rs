@@ -21,7 +21,7 @@ use vrrpd_common::{Family, MacAddr};
 
 use super::ask::{Manner, ask, dump, failure};
 use super::sysctl::Setting;
-use super::{Interface, Obstacle};
+use super::{Interface, Obstacle, stack};
 
 /// How long a link that was set down and up again may take to have a carrier.
 const CARRIER: Duration = Duration::from_secs(5);
@@ -63,7 +63,7 @@ impl OwnMac {
     /// end, that is undone and an error. Notes whether it was set down for that.
     pub(super) async fn replace(&mut self, handle: &mut Handle, restarted: &mut bool) -> io::Result<()> {
         if let Some(obstacle) = &self.obstacle {
-            return Err(obstacle.into());
+            return Err(stack::refusal(obstacle));
         }
         // Not what we have set ourselves: the virtual one may have been taken away by others.
         if self.addr_gen_mode.is_none() {

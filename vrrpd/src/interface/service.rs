@@ -20,6 +20,7 @@ use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{error, warn};
+use vrrpd_engine::Ticket;
 
 use super::Interface;
 use super::address;
@@ -37,10 +38,6 @@ const SETTLE: Duration = Duration::from_millis(2);
 /// How often everything is read in a row until it does not change meanwhile, and when again if it did each time.
 const READINGS: usize = 5;
 const READ_AGAIN: Duration = Duration::from_millis(100);
-
-/// Names a request, so that its report can be told from others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Ticket(pub u64);
 
 /// What the daemon asks for.
 #[derive(Clone, Debug)]

@@ -5,7 +5,6 @@
 //! that it has sent itself: two masters of a virtual router send from the same address and would never hear each other.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 
 use rtnetlink::packet_route::link::{
@@ -13,48 +12,16 @@ use rtnetlink::packet_route::link::{
     MacVlanMode,
 };
 use vrrpd_common::MacAddr;
+use vrrpd_engine::interface::{Obstacle, Sharing};
 
 use super::own_mac;
 
 /// Interfaces are not stacked higher than this (`MAX_NEST_DEV` of the kernel).
 const LAYERS: usize = 8;
 
-/// Why a virtual MAC address cannot work on an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Obstacle {
-    shares: Sharing,
-    /// The interface that does, where it is below the one in question.
-    below: Option<String>,
-}
-
-/// How an interface shares the port below with others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sharing {
-    Macvlan,
-    Macvtap,
-    Ipvlan,
-    Ipvtap,
-}
-
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.below {
-            None => f.write_str("the interface is ")?,
-            Some(name) => write!(f, "{name}, below the interface, is ")?,
-        }
-        f.write_str(match self.shares {
-            Sharing::Macvlan => "a macvlan link, on which a virtual MAC address works in passthru mode only",
-            Sharing::Macvtap => "a macvtap link, on which a virtual MAC address works in passthru mode only",
-            Sharing::Ipvlan => "an ipvlan link, which shares the MAC address of the interface below it",
-            Sharing::Ipvtap => "an ipvtap link, which shares the MAC address of the interface below it",
-        })
-    }
-}
-
-impl From<&Obstacle> for io::Error {
-    fn from(obstacle: &Obstacle) -> Self {
-        Self::new(io::ErrorKind::Unsupported, obstacle.to_string())
-    }
+/// What a request for a virtual MAC address ends with there.
+pub fn refusal(obstacle: &Obstacle) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, obstacle.to_string())
 }
 
 /// The links of a dump, to look at what an interface is made of.

@@ -3,13 +3,11 @@
 
 use std::net::IpAddr;
 
-use tracing::warn;
 use vrrpd_common::wire::frame;
 use vrrpd_common::{AddressDigest, Advert, Duration, Instant, Reject, Rejection};
 
-use super::spacing::Spacing;
 use crate::config::RouterConfig;
-use crate::report::MismatchReport;
+use crate::rate_limit::RateLimit;
 
 /// A mismatch is logged at most this often, and not in the state any more when no such advert came for as long.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -18,9 +16,9 @@ const ADDRESSES: &str = "addresses";
 
 /// The last advert for a router whose sender is set up in another way than we are.
 #[derive(Debug)]
-pub(super) struct Mismatches {
+pub struct Mismatches {
     last: Option<Box<Mismatch>>,
-    said: Spacing<&'static str>,
+    said: RateLimit<&'static str>,
 }
 
 #[derive(Debug)]
@@ -44,35 +42,62 @@ enum Kind {
 }
 
 /// A mismatch in words.
-struct Words {
-    check: &'static str,
-    theirs: String,
-    ours: String,
-    advice: String,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// When the advert came.
+    pub at: Instant,
+    /// Its sender.
+    pub source: IpAddr,
+    /// The name of the check that it failed: of a [`Reject`], or `addresses`.
+    pub check: &'static str,
+    /// What it says.
+    pub theirs: String,
+    /// What we say.
+    pub ours: String,
+    /// What to set.
+    pub advice: String,
+}
+
+/// A mismatch that is to be logged now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// What it is.
+    pub words: Words,
+    /// How many of its kind were not logged since the last one.
+    pub more: u64,
 }
 
 impl Default for Mismatches {
     fn default() -> Self {
-        Self { last: None, said: Spacing::every(MINUTE) }
+        Self { last: None, said: RateLimit::every(MINUTE) }
     }
 }
 
 impl Mismatches {
-    /// An advert that came at `at` was discarded.
-    pub(super) fn rejected(&mut self, config: &RouterConfig, at: Instant, source: IpAddr, why: Rejection) {
+    /// An advert that came at `at` was discarded. Returns what is to be logged.
+    pub fn rejected(
+        &mut self,
+        config: &RouterConfig,
+        at: Instant,
+        source: IpAddr,
+        why: Rejection,
+    ) -> Option<Warning> {
         if why.reject.is_mismatch() && self.last.as_ref().is_none_or(|last| last.at < at) {
-            self.note(config, Mismatch { at, source, kind: Kind::Rejected(why) });
+            self.note(config, Mismatch { at, source, kind: Kind::Rejected(why) })
+        } else {
+            None
         }
     }
 
     /// A valid advert came at `at` that announces other addresses than ours; `frame` is the one it came in, if it is at hand.
-    pub(super) fn other_addresses(
+    /// Returns what is to be logged.
+    pub fn other_addresses(
         &mut self,
         config: &RouterConfig,
         at: Instant,
         advert: &Advert,
         frame: Option<&[u8]>,
-    ) {
+    ) -> Option<Warning> {
         let (source, digest) = (advert.source, advert.addresses);
         let is_known = |last: &&mut Box<Mismatch>| {
             last.source == source
@@ -80,43 +105,31 @@ impl Mismatches {
         };
         if let Some(last) = self.last.as_mut().filter(is_known) {
             last.at = last.at.max(at);
-            last.say(config, &mut self.said);
-            return;
+            return last.warning(config, &mut self.said);
         }
         let list = frame.and_then(frame::addresses).map(|list| list.iter().collect()).unwrap_or_default();
         let kind = Kind::Addresses { digest, count: advert.address_count, list };
-        self.note(config, Mismatch { at, source, kind });
+        self.note(config, Mismatch { at, source, kind })
     }
 
-    fn note(&mut self, config: &RouterConfig, mismatch: Mismatch) {
-        mismatch.say(config, &mut self.said);
+    fn note(&mut self, config: &RouterConfig, mismatch: Mismatch) -> Option<Warning> {
+        let warning = mismatch.warning(config, &mut self.said);
         self.last = Some(Box::new(mismatch));
+        warning
     }
 
     /// The last one, if it is not long ago.
-    pub(super) fn report(&self, config: &RouterConfig, now: Instant) -> Option<MismatchReport> {
+    pub fn recent(&self, config: &RouterConfig, now: Instant) -> Option<Words> {
         let last = self.last.as_ref().filter(|last| now.saturating_since(last.at) <= MINUTE)?;
-        let Words { check, theirs, ours, advice } = last.words(config);
-        Some(MismatchReport {
-            check: check.to_owned(),
-            source: last.source.to_string(),
-            theirs,
-            ours,
-            advice,
-            last_advert_age_ns: now.saturating_since(last.at).as_nanos(),
-        })
+        Some(last.words(config))
     }
 }
 
 impl Mismatch {
-    /// Says it, each kind at most once a minute.
-    fn say(&self, config: &RouterConfig, said: &mut Spacing<&'static str>) {
-        let Some(more) = said.admit(self.at, self.check()) else { return };
-        let Words { check, theirs, ours, advice } = self.words(config);
-        warn!(
-            router = %config.name(), check, source = %self.source, theirs, ours, advice, more,
-            "another router is not set up as this one"
-        );
+    /// What is to be logged, each kind at most once a minute.
+    fn warning(&self, config: &RouterConfig, said: &mut RateLimit<&'static str>) -> Option<Warning> {
+        let more = said.admit(self.at, self.check())?;
+        Some(Warning { words: self.words(config), more })
     }
 
     fn check(&self) -> &'static str {
@@ -131,7 +144,7 @@ impl Mismatch {
             Kind::Rejected(rejection) => of_rejection(config, *rejection, self.source),
             Kind::Addresses { count, list, .. } => of_addresses(config, *count, list),
         };
-        Words { check: self.check(), theirs, ours, advice }
+        Words { at: self.at, source: self.source, check: self.check(), theirs, ours, advice }
     }
 }
 
@@ -243,5 +256,61 @@ const fn authentication(kind: u32) -> &'static str {
         1 => "simple text authentication",
         2 => "an Authentication Header",
         _ => "an unknown authentication type",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vrrpd_common::{MacAddr, Priority};
+
+    use super::*;
+    use crate::config::tests::router;
+
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_rejected_advert_is_told_once_a_minute_with_what_to_set() {
+        let (config, mut mismatches) = (router("192.0.2.100"), Mismatches::default());
+        let why = Reject::Version.because(2, 3);
+        let warning = mismatches.rejected(&config, at(100), SOURCE, why).expect("is told");
+        assert_eq!(warning.more, 0);
+        let Words { check, theirs, ours, advice, .. } = warning.words;
+        assert_eq!((check, &*theirs, &*ours), ("version", "version 2", "version 3"));
+        assert_eq!(advice, "set --protocol v2 here or version 3 there");
+        assert_eq!(mismatches.rejected(&config, at(101), SOURCE, why), None);
+        let again = mismatches.rejected(&config, at(160), SOURCE, why).expect("a minute later");
+        assert_eq!(again.more, 1);
+        assert_eq!(mismatches.recent(&config, at(220)).map(|words| words.at), Some(at(160)));
+        assert_eq!(mismatches.recent(&config, at(221)), None, "none for more than a minute");
+    }
+
+    #[test]
+    fn what_is_damaged_on_the_way_is_no_mismatch() {
+        let (config, mut mismatches) = (router("192.0.2.100"), Mismatches::default());
+        assert_eq!(mismatches.rejected(&config, at(1), SOURCE, Reject::Ttl.because(64, 255)), None);
+        assert_eq!(mismatches.recent(&config, at(1)), None);
+    }
+
+    #[test]
+    fn addresses_that_the_kernel_alone_has_seen_are_told_by_their_number() {
+        let (config, mut mismatches) = (router("192.0.2.100"), Mismatches::default());
+        let advert = Advert {
+            vrid: config.vrid,
+            source: SOURCE,
+            mac: MacAddr([2, 0, 0, 0, 0, 2]),
+            priority: Priority(100),
+            interval: config.interval,
+            addresses: AddressDigest::of([SOURCE]),
+            address_count: 3,
+        };
+        let warning = mismatches.other_addresses(&config, at(1), &advert, None).expect("is told");
+        assert_eq!(warning.words.theirs, "3 addresses that are not the same");
+        assert_eq!(warning.words.ours, "192.0.2.100");
+        assert_eq!(mismatches.other_addresses(&config, at(2), &advert, None), None);
+        assert_eq!(mismatches.recent(&config, at(2)).map(|words| words.at), Some(at(2)));
     }
 }

@@ -1,0 +1,319 @@
+//! What the user wants of a router or a group, checked: nothing in it has to be checked again. How it is said, on the command
+//! line or in a file, is the daemon's.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use vrrpd_common::router::{AnnounceTimes, Config};
+use vrrpd_common::wire::vrrp::ChecksumStyle;
+use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version, Vrid};
+
+use crate::router_name::RouterName;
+
+/// One virtual router, as the user wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouterConfig {
+    /// `-i`
+    pub interface: String,
+    /// `-v`
+    pub vrid: Vrid,
+    /// Of the addresses.
+    pub family: Family,
+    /// `--protocol`
+    pub version: Version,
+    /// The virtual addresses, at least one, all of one family.
+    pub addresses: Vec<VirtualAddress>,
+    /// `-p`
+    pub priority: Priority,
+    /// Off with `-s`.
+    pub preempt: bool,
+    /// `-d`
+    pub interval: Interval,
+    /// `--max-learned-interval`; version 3.
+    pub max_learned_interval: Interval,
+    /// `-a`; the secret is known to the daemon alone.
+    pub auth: AuthKind,
+    /// `--vmac`; `-n` is none
+    pub vmac: VmacMode,
+    /// `--vmac-fallback`
+    pub vmac_fallback: VmacFallback,
+    /// `-z`: the priority after SIGTTIN; `None`: 10 less.
+    pub lower_priority: Option<Priority>,
+    /// `-x`: the priority after SIGTTOU; `None`: 10 more.
+    pub raise_priority: Option<Priority>,
+    /// `-U`
+    pub up: Option<PathBuf>,
+    /// `-D`
+    pub down: Option<PathBuf>,
+    /// `--script-timeout`
+    pub script_timeout: Duration,
+    /// How the addresses are announced.
+    pub announce: Announce,
+    /// `--v3-checksum`
+    pub checksum: ChecksumStyle,
+    /// `--accept-interval-mismatch`
+    pub accept_interval_mismatch: bool,
+    /// `--require-equal-addresses`
+    pub require_equal_addresses: bool,
+    /// `-I`, `-O`
+    pub magic: Option<Magic>,
+    /// `--xdp`
+    pub xdp: Xdp,
+    /// `--xdp-pass`
+    pub xdp_pass: bool,
+    /// It is Master together with others or not at all: `-M`, or a member of a `[[group]]`.
+    pub grouped: bool,
+}
+
+/// How adverts of version 2 are authenticated, without the secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuthKind {
+    /// Not at all.
+    #[default]
+    None,
+    /// By a password in the message.
+    Simple,
+    /// By an Authentication Header.
+    Ah,
+}
+
+/// How the virtual router MAC address (RFC 9568 §7.3) is put on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VmacMode {
+    /// The interface takes it while Master, so that whatever address is put on the interface shares it.
+    Interface,
+    /// A macvlan link above the interface has it; any number of virtual routers.
+    Macvlan,
+    /// Not at all: the addresses are announced with the interface's own.
+    None,
+}
+
+/// What becomes of a router whose interface does not take the virtual MAC address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VmacFallback {
+    /// It serves the addresses with the interface's own MAC address.
+    None,
+    /// It does not become Master.
+    Refuse,
+}
+
+/// The magic packet: a TCP SYN that tells a gateway's tables where an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Magic {
+    /// `-I`: a virtual address.
+    pub source: IpAddr,
+    /// `-O`: the gateway.
+    pub destination: IpAddr,
+}
+
+/// Whether adverts are handled in the kernel. One answer for an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Xdp {
+    /// Raw sockets.
+    #[default]
+    Off,
+    /// In the driver, else after it, else raw sockets.
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// After the driver, or not at all.
+    Generic,
+}
+
+/// A virtual address and the length of its subnet mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct VirtualAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// 1 to 32 or 128.
+    pub prefix_len: u8,
+}
+
+/// Gratuitous ARP or unsolicited neighbour advertisements of a new master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announce {
+    /// `--garp-count`: frames per address each time, 1 to 255.
+    pub count: u8,
+    /// When it is repeated.
+    pub times: AnnounceTimes,
+}
+
+impl RouterConfig {
+    /// What the router is called.
+    pub fn name(&self) -> RouterName<'_> {
+        RouterName { interface: &self.interface, vrid: self.vrid.get(), family: self.family }
+    }
+
+    /// Whether a running router can go on with `other`: what differs is nothing that its state depends on, or only its
+    /// priority.
+    #[must_use]
+    pub fn can_become(&self, other: &Self) -> bool {
+        let exchanged = Self {
+            priority: other.priority,
+            lower_priority: other.lower_priority,
+            raise_priority: other.raise_priority,
+            up: other.up.clone(),
+            down: other.down.clone(),
+            script_timeout: other.script_timeout,
+            announce: Announce { count: other.announce.count, times: self.announce.times },
+            max_learned_interval: other.max_learned_interval,
+            checksum: other.checksum,
+            accept_interval_mismatch: other.accept_interval_mismatch,
+            require_equal_addresses: other.require_equal_addresses,
+            magic: other.magic,
+            grouped: other.grouped,
+            ..self.clone()
+        };
+        // An owner has its addresses anyway, and is begun in another way.
+        exchanged == *other && (self.priority == Priority::OWNER) == (other.priority == Priority::OWNER)
+    }
+
+    /// The part that the state machine needs.
+    pub fn machine(&self) -> Config {
+        Config {
+            vrid: self.vrid,
+            version: self.version,
+            priority: self.priority,
+            preempt_mode: self.preempt,
+            interval: self.interval,
+            max_learned_interval: self.max_learned_interval,
+            addresses: self.digest(),
+            announce: self.announce.times,
+            grouped: self.grouped,
+        }
+    }
+
+    /// The set of addresses as peers see it.
+    pub fn digest(&self) -> AddressDigest {
+        AddressDigest::of(self.addresses.iter().map(|address| address.address))
+    }
+}
+
+impl VmacMode {
+    /// The name in options and in the state.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Interface => "interface",
+            Self::Macvlan => "macvlan",
+            Self::None => "none",
+        }
+    }
+}
+
+impl AuthKind {
+    /// `none`, `pw`, `ah`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Simple => "pw",
+            Self::Ah => "ah",
+        }
+    }
+}
+
+impl VirtualAddress {
+    /// The family of the address.
+    pub const fn family(&self) -> Family {
+        match self.address {
+            IpAddr::V4(_) => Family::Ipv4,
+            IpAddr::V6(_) => Family::Ipv6,
+        }
+    }
+}
+
+impl fmt::Display for VirtualAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_len)
+    }
+}
+
+/// A group, as the user wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupConfig {
+    /// What a file calls it; `None`: the one group of all processes with `-M`.
+    pub name: Option<String>,
+    /// How many members it has to have, those of other processes included.
+    pub size: u8,
+    /// The members in this process, as [`RouterConfig::name`] calls them.
+    pub members: Vec<String>,
+}
+
+impl GroupConfig {
+    /// Whether it has the same members, in any order and whatever it is called.
+    pub fn is_of_the_same(&self, other: &Self) -> bool {
+        let set = |group: &Self| group.members.iter().cloned().collect::<BTreeSet<_>>();
+        self.size == other.size && set(self) == set(other)
+    }
+
+    /// The group of all processes with `-M`, to which this one adds a router.
+    pub fn of_processes(size: u8, router: &RouterConfig) -> Self {
+        Self { name: None, size, members: vec![router.name().to_string()] }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// eth0/51 with these addresses, as the defaults have it.
+    pub(crate) fn router(addresses: &str) -> RouterConfig {
+        let addresses: Vec<_> = addresses
+            .split(' ')
+            .map(|text| VirtualAddress { address: text.parse().expect("an address"), prefix_len: 24 })
+            .collect();
+        RouterConfig {
+            interface: "eth0".to_owned(),
+            vrid: Vrid::new(51).expect("a VRID"),
+            family: addresses[0].family(),
+            version: Version::V3,
+            addresses,
+            priority: Priority::DEFAULT,
+            preempt: true,
+            interval: Interval::DEFAULT,
+            max_learned_interval: Interval::from_centis(1000).expect("an interval"),
+            auth: AuthKind::None,
+            vmac: VmacMode::None,
+            vmac_fallback: VmacFallback::None,
+            lower_priority: None,
+            raise_priority: None,
+            up: None,
+            down: None,
+            script_timeout: Duration::from_secs(60),
+            announce: Announce {
+                count: 1,
+                times: AnnounceTimes { again_after: Some(Duration::from_secs(5)), then_every: None },
+            },
+            checksum: ChecksumStyle::WithPseudoHeader,
+            accept_interval_mismatch: false,
+            require_equal_addresses: false,
+            magic: None,
+            xdp: Xdp::Off,
+            xdp_pass: false,
+            grouped: false,
+        }
+    }
+
+    #[test]
+    fn a_running_router_can_take_another_priority_but_not_become_the_owner() {
+        let before = router("192.0.2.100");
+        let with = |priority| RouterConfig { priority: Priority(priority), ..before.clone() };
+        assert!(before.can_become(&with(150)));
+        assert!(!before.can_become(&with(255)));
+        assert!(!before.can_become(&router("192.0.2.101")));
+    }
+
+    #[test]
+    fn a_group_is_the_same_whatever_it_is_called_and_in_any_order() {
+        let group = |name: Option<&str>, members: [&str; 2]| GroupConfig {
+            name: name.map(str::to_owned),
+            size: 2,
+            members: members.map(str::to_owned).to_vec(),
+        };
+        let one = group(Some("one"), ["eth0/51", "eth1/51"]);
+        assert!(one.is_of_the_same(&group(None, ["eth1/51", "eth0/51"])));
+        assert!(!one.is_of_the_same(&group(Some("one"), ["eth0/51", "eth1/52"])));
+    }
+}

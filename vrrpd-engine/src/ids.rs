@@ -1,0 +1,245 @@
+//! Names of what comes and goes while the daemon runs, and the tables that they belong to.
+//!
+//! A place in a table is used again, its name is not: with each use it has another generation. So the name of a router that
+//! has left, in a message that is still on its way, finds no router, and never the next one in that place.
+
+use std::marker::PhantomData;
+
+use serde::{Deserialize, Serialize};
+
+/// The name of an entry in a [`Slots`].
+pub trait Id: Copy + Eq {
+    /// The name of the entry in this place, with this generation.
+    fn new(place: u32, generation: u32) -> Self;
+    /// The place in the table.
+    fn place(self) -> u32;
+    /// How often the place was used before.
+    fn generation(self) -> u32;
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub struct $name {
+            place: u32,
+            generation: u32,
+        }
+
+        impl Id for $name {
+            fn new(place: u32, generation: u32) -> Self {
+                Self { place, generation }
+            }
+
+            fn place(self) -> u32 {
+                self.place
+            }
+
+            fn generation(self) -> u32 {
+                self.generation
+            }
+        }
+
+        impl $name {
+            /// The first entry of a table.
+            pub const FIRST: Self = Self { place: 0, generation: 0 };
+        }
+    };
+}
+
+id! {
+    /// A virtual router of this process.
+    RouterId
+}
+id! {
+    /// An interface that routers of this process run on.
+    LinkId
+}
+
+/// Names a request to the kernel, so that its answer is told from others. Counted up, and never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Ticket(pub u64);
+
+/// A table whose entries have names of the type `I`.
+#[derive(Clone, Debug)]
+pub struct Slots<I, T> {
+    places: Vec<Slot<T>>,
+    /// How many are taken.
+    taken: usize,
+    names: PhantomData<I>,
+}
+
+#[derive(Clone, Debug)]
+struct Slot<T> {
+    /// Of the entry, or of the next one.
+    generation: u32,
+    entry: Option<T>,
+}
+
+impl<I, T> Default for Slots<I, T> {
+    fn default() -> Self {
+        Self { places: Vec::new(), taken: 0, names: PhantomData }
+    }
+}
+
+impl<I: Id, T> Slots<I, T> {
+    /// An empty table with room for so many.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { places: Vec::with_capacity(capacity), ..Self::default() }
+    }
+
+    /// The name that the next entry will have: in the first free place.
+    pub fn next_id(&self) -> I {
+        let place = self.free_place();
+        I::new(number(place), self.places.get(place).map_or(0, |slot| slot.generation))
+    }
+
+    /// Takes in an entry, under the name that [`Slots::next_id`] has said.
+    pub fn insert(&mut self, entry: T) -> I {
+        let id = self.next_id();
+        self.taken += 1;
+        match self.places.get_mut(id.place() as usize) {
+            Some(slot) => slot.entry = Some(entry),
+            None => self.places.push(Slot { generation: id.generation(), entry: Some(entry) }),
+        }
+        id
+    }
+
+    /// Takes an entry out. Its name is not used again.
+    pub fn remove(&mut self, id: I) -> Option<T> {
+        let slot =
+            self.places.get_mut(id.place() as usize).filter(|slot| slot.generation == id.generation())?;
+        let entry = slot.entry.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.taken -= 1;
+        Some(entry)
+    }
+
+    /// The entry of this name; `None`: it has been taken out.
+    pub fn get(&self, id: I) -> Option<&T> {
+        self.places
+            .get(id.place() as usize)
+            .filter(|slot| slot.generation == id.generation())
+            .and_then(|slot| slot.entry.as_ref())
+    }
+
+    /// The same, to change it.
+    pub fn get_mut(&mut self, id: I) -> Option<&mut T> {
+        self.places
+            .get_mut(id.place() as usize)
+            .filter(|slot| slot.generation == id.generation())
+            .and_then(|slot| slot.entry.as_mut())
+    }
+
+    /// Every entry with its name, in the order of places.
+    pub fn iter(&self) -> impl Iterator<Item = (I, &T)> {
+        (0..).zip(&self.places).filter_map(|(place, slot)| {
+            let id = I::new(place, slot.generation);
+            slot.entry.as_ref().map(|entry| (id, entry))
+        })
+    }
+
+    /// Every entry with its name, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (I, &mut T)> {
+        (0..).zip(&mut self.places).filter_map(|(place, slot)| {
+            let id = I::new(place, slot.generation);
+            slot.entry.as_mut().map(|entry| (id, entry))
+        })
+    }
+
+    /// The names of all entries.
+    pub fn ids(&self) -> impl Iterator<Item = I> {
+        self.iter().map(|(id, _)| id)
+    }
+
+    /// Every entry.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().filter_map(|slot| slot.entry.as_ref())
+    }
+
+    /// Every entry, to be changed.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places.iter_mut().filter_map(|slot| slot.entry.as_mut())
+    }
+
+    /// How many entries there are.
+    pub const fn len(&self) -> usize {
+        self.taken
+    }
+
+    /// Whether there is no entry.
+    pub const fn is_empty(&self) -> bool {
+        self.taken == 0
+    }
+
+    /// Takes all entries out. Their names are not used again.
+    pub fn clear(&mut self) {
+        for slot in &mut self.places {
+            if slot.entry.take().is_some() {
+                slot.generation = slot.generation.wrapping_add(1);
+            }
+        }
+        self.taken = 0;
+    }
+
+    fn free_place(&self) -> usize {
+        if self.taken == self.places.len() {
+            return self.places.len();
+        }
+        self.places.iter().position(|slot| slot.entry.is_none()).unwrap_or(self.places.len())
+    }
+}
+
+/// A table has no more than 2^32 places: each entry takes more than an octet.
+fn number(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn id_of_an_entry_that_was_taken_out_never_means_the_next_one_in_its_place() {
+        let mut table: Slots<RouterId, &str> = Slots::default();
+        let (first, second) = (table.insert("first"), table.insert("second"));
+        assert_eq!(table.remove(first), Some("first"));
+        assert!(table.get(first).is_none() && table.remove(first).is_none());
+        let promised = table.next_id();
+        let third = table.insert("third");
+        assert_eq!(third, promised);
+        assert_eq!(third.place(), first.place(), "the place is used again");
+        assert_ne!(third, first);
+        assert!(table.get(first).is_none() && table.get_mut(first).is_none());
+        assert_eq!((table.get(second), table.get(third)), (Some(&"second"), Some(&"third")));
+    }
+
+    #[test]
+    fn entries_are_gone_through_in_the_order_of_their_places() {
+        let mut table: Slots<LinkId, u32> = Slots::with_capacity(4);
+        let ids: Vec<_> = (0..4).map(|n| table.insert(n)).collect();
+        table.remove(ids[1]);
+        assert_eq!(table.values().copied().collect::<Vec<_>>(), [0, 2, 3]);
+        assert_eq!(table.ids().collect::<Vec<_>>(), [ids[0], ids[2], ids[3]]);
+        assert_eq!((table.len(), table.is_empty()), (3, false));
+        for value in table.values_mut() {
+            *value *= 10;
+        }
+        for (id, value) in table.iter_mut() {
+            *value += id.place();
+        }
+        let all: Vec<_> = table.iter().map(|(id, value)| (id.place(), *value)).collect();
+        assert_eq!(all, [(0, 0), (2, 22), (3, 33)]);
+        table.clear();
+        assert!(table.is_empty() && ids.iter().all(|id| table.get(*id).is_none()));
+        assert_eq!(table.insert(7).generation(), 1);
+    }
+
+    #[test]
+    fn next_id_of_a_full_table_is_behind_the_last_entry() {
+        let mut table: Slots<RouterId, ()> = Slots::default();
+        assert_eq!(table.next_id(), RouterId::FIRST);
+        table.insert(());
+        assert_eq!((table.next_id().place(), table.next_id().generation()), (1, 0));
+    }
+}

@@ -1,0 +1,264 @@
+//! What an interface is like, as the kernel tells it, and what follows for the routers on it.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use vrrpd_common::router::{Fault, Faults};
+use vrrpd_common::{Family, MacAddr};
+
+use crate::config::VirtualAddress;
+
+/// What an interface is like at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its number, which never comes again in this namespace.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Set up by an administrator.
+    pub admin_up: bool,
+    /// There is a carrier, as far as the interface can tell.
+    pub carrier: bool,
+    /// Octets of the longest IP packet that it takes.
+    pub mtu: u32,
+    /// Its hardware address; `None` where it is no Ethernet.
+    pub mac: Option<MacAddr>,
+    /// The hardware address that its maker gave it, where it tells.
+    pub permanent_mac: Option<MacAddr>,
+    /// It does not know whether it has a carrier, and counts as if it had.
+    pub carrier_unknown: bool,
+    /// The virtual router whose macvlan link it is, if a daemon of ours made it.
+    pub vmac_of: Option<String>,
+    /// The number of the interface that it is above.
+    pub below: Option<u32>,
+    /// The number of the VRF that it is a port of.
+    pub vrf: Option<u32>,
+    /// The numbers of other interfaces on the same port, which get the same broadcasts: macvlan links, and what they are above.
+    pub beside: Vec<u32>,
+    /// Why a virtual MAC address cannot work on it, if that is so.
+    pub obstacle: Option<Obstacle>,
+    /// The XDP program that it has, by the kernel's number.
+    pub xdp_program: Option<u32>,
+    /// Every address it has.
+    pub addresses: Vec<InterfaceAddress>,
+}
+
+/// An address that an interface has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// The length of its mask.
+    pub prefix_len: u8,
+    /// It carries our mark, so a daemon of ours put it there.
+    pub ours: bool,
+    /// Duplicate address detection is not through, or has failed.
+    pub tentative: bool,
+}
+
+impl Interface {
+    /// The address to send adverts from: the first IPv4 address that is not one of `virtual_addresses` (RFC 9568
+    /// §5.1.1.1), or the link-local IPv6 address (§5.1.2.1). An owner has nothing but virtual addresses to send from.
+    pub fn primary_address(&self, family: Family, virtual_addresses: &[IpAddr]) -> Option<IpAddr> {
+        let usable = || {
+            self.addresses.iter().filter(move |candidate| {
+                !candidate.ours
+                    && !candidate.tentative
+                    && match (family, candidate.address) {
+                        (Family::Ipv4, IpAddr::V4(_)) => true,
+                        (Family::Ipv6, IpAddr::V6(address)) => address.is_unicast_link_local(),
+                        (Family::Ipv4, IpAddr::V6(_)) | (Family::Ipv6, IpAddr::V4(_)) => false,
+                    }
+            })
+        };
+        usable()
+            .find(|candidate| !virtual_addresses.contains(&candidate.address))
+            .or_else(|| usable().next())
+            .map(|found| found.address)
+    }
+
+    /// The address to send adverts from, or all that keeps the interface from being used.
+    pub fn usable(&self, family: Family, virtual_addresses: &[IpAddr]) -> Result<IpAddr, Faults> {
+        // An interface that is set down has no carrier to speak of.
+        let link = match (self.admin_up, self.carrier) {
+            (false, _) => Some(Fault::AdminDown),
+            (true, false) => Some(Fault::LinkDown),
+            (true, true) => None,
+        };
+        match (link, self.primary_address(family, virtual_addresses)) {
+            (None, Some(source)) => Ok(source),
+            (Some(fault), Some(_)) => Err(Faults::of(fault)),
+            (None, None) => Err(Faults::of(Fault::NoAddress)),
+            (Some(fault), None) => Err(Faults::of(fault).and(Fault::NoAddress)),
+        }
+    }
+
+    /// The subnets that are reached through it by its own addresses.
+    pub fn subnets(&self) -> Vec<VirtualAddress> {
+        let own = self.addresses.iter().filter(|there| !there.ours);
+        own.map(|there| VirtualAddress { address: there.address, prefix_len: there.prefix_len }).collect()
+    }
+
+    /// Whether the address is there and may be one that a daemon of ours has put there: where the kernel keeps our `marks`
+    /// with addresses, it has one.
+    pub fn may_be_ours(&self, address: &VirtualAddress, marks: bool) -> bool {
+        let there = self.address(address.address).filter(|there| there.prefix_len == address.prefix_len);
+        there.is_some_and(|there| there.ours || !marks)
+    }
+
+    /// The broadcast address of the subnet that `source` is in, an address of the interface, if that has one (RFC 3021:
+    /// not with a mask of 31 bits).
+    pub fn broadcast(&self, source: IpAddr) -> Option<Ipv4Addr> {
+        let (IpAddr::V4(source), there) = (source, self.address(source)?) else { return None };
+        let hosts = u32::MAX.checked_shr(u32::from(there.prefix_len))?;
+        (hosts > 1).then(|| Ipv4Addr::from_bits(source.to_bits() | hosts))
+    }
+
+    /// The address as it stands on the interface, if it does.
+    pub fn address(&self, address: IpAddr) -> Option<&InterfaceAddress> {
+        self.addresses.iter().find(|there| there.address == address)
+    }
+}
+
+/// Why a virtual MAC address cannot work on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// How it shares a port.
+    pub shares: Sharing,
+    /// The interface that does, where it is below the one in question.
+    pub below: Option<String>,
+}
+
+/// How an interface shares the port below with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// A macvlan link that is not in passthru mode.
+    Macvlan,
+    /// The same for macvtap.
+    Macvtap,
+    /// An ipvlan link.
+    Ipvlan,
+    /// An ipvtap link.
+    Ipvtap,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.below {
+            None => f.write_str("the interface is ")?,
+            Some(name) => write!(f, "{name}, below the interface, is ")?,
+        }
+        f.write_str(match self.shares {
+            Sharing::Macvlan => "a macvlan link, on which a virtual MAC address works in passthru mode only",
+            Sharing::Macvtap => "a macvtap link, on which a virtual MAC address works in passthru mode only",
+            Sharing::Ipvlan => "an ipvlan link, which shares the MAC address of the interface below it",
+            Sharing::Ipvtap => "an ipvtap link, which shares the MAC address of the interface below it",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> InterfaceAddress {
+        let (address, prefix_len) = text.split_once('/').expect("with length");
+        InterfaceAddress {
+            address: address.parse().expect("an address"),
+            prefix_len: prefix_len.parse().expect("a length"),
+            ours: false,
+            tentative: false,
+        }
+    }
+
+    fn virtual_address(text: &str) -> VirtualAddress {
+        let InterfaceAddress { address, prefix_len, .. } = address(text);
+        VirtualAddress { address, prefix_len }
+    }
+
+    fn eth0(addresses: Vec<InterfaceAddress>) -> Interface {
+        Interface {
+            index: 2,
+            name: "eth0".into(),
+            admin_up: true,
+            carrier: true,
+            mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
+            permanent_mac: None,
+            carrier_unknown: false,
+            vmac_of: None,
+            below: None,
+            vrf: None,
+            beside: Vec::new(),
+            obstacle: None,
+            xdp_program: None,
+            mtu: 1500,
+            addresses,
+        }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn adverts_come_from_the_first_address_that_is_not_virtual() {
+        // RFC 9568 §5.1.1.1
+        let left_behind = InterfaceAddress { ours: true, ..address("10.0.0.99/24") };
+        let eth0 =
+            eth0(vec![left_behind, address("10.0.0.100/24"), address("10.0.0.1/24"), address("fe80::1/64")]);
+        assert_eq!(eth0.primary_address(Family::Ipv4, &[ip("10.0.0.100")]), Some(ip("10.0.0.1")));
+    }
+
+    #[test]
+    fn the_owner_sends_from_the_address_it_owns() {
+        let eth0 = eth0(vec![address("10.0.0.100/24")]);
+        assert_eq!(eth0.primary_address(Family::Ipv4, &[ip("10.0.0.100")]), Some(ip("10.0.0.100")));
+    }
+
+    #[test]
+    fn ipv6_adverts_come_from_a_link_local_address_that_is_through_duplicate_detection() {
+        // RFC 9568 §5.1.2.1
+        let tentative = InterfaceAddress { tentative: true, ..address("fe80::1/64") };
+        let mut eth0 = eth0(vec![address("2001:db8::1/64"), tentative]);
+        assert_eq!(eth0.usable(Family::Ipv6, &[]), Err(Fault::NoAddress.into()));
+        eth0.addresses.push(address("fe80::2/64"));
+        assert_eq!(eth0.usable(Family::Ipv6, &[]), Ok(ip("fe80::2")));
+    }
+
+    #[test]
+    fn an_address_without_our_mark_is_not_ours_where_the_kernel_keeps_marks() {
+        let marked = InterfaceAddress { ours: true, ..address("10.0.0.99/24") };
+        let eth0 = eth0(vec![marked, address("10.0.0.100/24")]);
+        let may_be = |text: &str, marks| eth0.may_be_ours(&virtual_address(text), marks);
+        assert!(may_be("10.0.0.99/24", true) && may_be("10.0.0.99/24", false));
+        assert!(!may_be("10.0.0.100/24", true) && may_be("10.0.0.100/24", false));
+        assert!(!may_be("10.0.0.99/32", true) && !may_be("10.0.0.101/24", false));
+    }
+
+    #[test]
+    fn a_subnet_has_a_broadcast_address_if_it_has_more_than_two_addresses() {
+        // RFC 1122 §3.2.1.3, RFC 3021
+        for (own, wanted) in [
+            ("10.0.0.1/24", Some("10.0.0.255")),
+            ("10.0.0.1/30", Some("10.0.0.3")),
+            ("10.0.0.1/0", Some("255.255.255.255")),
+            ("10.0.0.1/31", None),
+            ("10.0.0.1/32", None),
+            ("fe80::1/64", None),
+        ] {
+            let own = address(own);
+            let broadcast = eth0(vec![own]).broadcast(own.address);
+            assert_eq!(broadcast.map(IpAddr::V4), wanted.map(ip), "{own:?}");
+        }
+        assert_eq!(eth0(vec![address("10.0.0.1/24")]).broadcast(ip("10.0.0.2")), None);
+    }
+
+    #[test]
+    fn an_interface_that_cannot_be_used_says_why() {
+        let mut eth0 = eth0(vec![address("10.0.0.1/24")]);
+        eth0.carrier = false;
+        assert_eq!(eth0.usable(Family::Ipv4, &[]), Err(Fault::LinkDown.into()));
+        eth0.admin_up = false;
+        assert_eq!(eth0.usable(Family::Ipv4, &[]), Err(Fault::AdminDown.into()));
+    }
+}

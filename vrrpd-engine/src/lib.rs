@@ -1,0 +1,21 @@
+//! What the daemon decides above the protocol, as pure code: no clock, no descriptor, no thread, no file.
+//!
+//! Time is an argument. What is asked of the system, and what the system answers, is data. `tests/no_io.rs` proves that
+//! nothing else is used: it lists what the sources import and what the crate depends on.
+//!
+//! [`vrrpd_common`] decides for one virtual router and one group; this crate decides what becomes of that on a machine.
+
+#![forbid(unsafe_code)]
+
+pub mod budget;
+pub mod config;
+pub mod ids;
+pub mod interface;
+
+pub mod mismatch;
+pub mod pace;
+pub mod rate_limit;
+pub mod router_name;
+pub mod sending;
+
+pub use ids::{LinkId, RouterId, Slots, Ticket};
