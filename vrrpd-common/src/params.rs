@@ -97,24 +97,6 @@ impl Priority {
     pub const HIGHEST: Self = Self(254);
     /// The owner of the addresses (RFC 9568 §5.2.4).
     pub const OWNER: Self = Self(255);
-
-    /// `self - 10`, at least [`Priority::LOWEST`].
-    #[must_use]
-    pub const fn lowered(self) -> Self {
-        match self.0.saturating_sub(10) {
-            0 => Self::LOWEST,
-            lowered => Self(lowered),
-        }
-    }
-
-    /// `self + 10`, at most [`Priority::HIGHEST`] unless it was the owner's already.
-    #[must_use]
-    pub const fn raised(self) -> Self {
-        match self.0.saturating_add(10) {
-            255 if self.0 != 255 => Self::HIGHEST,
-            raised => Self(raised),
-        }
-    }
 }
 
 impl fmt::Display for Priority {
@@ -368,14 +350,5 @@ mod tests {
         assert_eq!(v3(Duration::from_nanos(1)), Ok(1));
         assert_eq!(v3(Duration::from_millis(40_950)), Ok(4095));
         assert_eq!(v3(Duration::from_secs(41)), Err(IntervalError::TooLong { most: Interval::MAX_V3 }));
-    }
-
-    #[test]
-    fn lowering_and_raising_stay_among_the_priorities_that_compete() {
-        assert_eq!(Priority(100).lowered(), Priority(90));
-        assert_eq!(Priority(5).lowered(), Priority(1));
-        assert_eq!(Priority(250).raised(), Priority(254));
-        assert_eq!(Priority(245).raised(), Priority(254));
-        assert_eq!(Priority(255).raised(), Priority(255));
     }
 }

@@ -11,9 +11,9 @@ pub mod budget;
 pub mod config;
 pub mod ids;
 pub mod interface;
-
 pub mod mismatch;
 pub mod pace;
+pub mod priority;
 pub mod rate_limit;
 pub mod router_name;
 pub mod sending;

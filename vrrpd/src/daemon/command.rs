@@ -3,8 +3,9 @@
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 use vrrpd_common::router::{Event, Origin};
-use vrrpd_common::{Duration, Instant, Priority};
+use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::RouterId;
+use vrrpd_engine::priority::Step;
 
 use super::Daemon;
 use super::instance::Instance;
@@ -91,24 +92,12 @@ impl Daemon {
     }
 
     fn change(&mut self, id: RouterId, change: Change, origin: Origin) {
-        let Some(router) = self.routers.get(id) else { return };
-        let config = &router.config;
-        let priority = |priority: Priority| {
-            info!(router = %config.name(), from = router.machine.priority().0, to = priority.0, "priority");
-            Event::Priority(priority)
-        };
+        let Some(router) = self.routers.get_mut(id) else { return };
         let event = match change {
             Change::Backup => Event::StandBack(origin),
             Change::Master => Event::Resume(origin),
-            Change::Reduce => {
-                priority(config.lower_priority.unwrap_or_else(|| router.machine.priority().lowered()))
-            }
-            Change::Increase => priority(config.raise_priority.unwrap_or_else(|| {
-                let now = router.machine.priority();
-                // Who owns the addresses, and was reduced, owns them again.
-                let is_owner = config.priority == Priority::OWNER;
-                if is_owner { Priority(now.0.saturating_add(10)) } else { now.raised() }
-            })),
+            Change::Reduce => Event::Priority(router.step(Step::Reduce)),
+            Change::Increase => Event::Priority(router.step(Step::Increase)),
         };
         self.event(id, event, None);
     }

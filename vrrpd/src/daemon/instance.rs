@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 use vrrpd_common::router::{
     Action, Fault, Faults, Notice, Reason, State, StateName, Transition, VirtualRouter,
 };
@@ -18,6 +18,7 @@ use vrrpd_common::{Instant, MacAddr, Priority, Version};
 use vrrpd_engine::config::AuthKind;
 use vrrpd_engine::mismatch::Mismatches;
 use vrrpd_engine::pace::Pace;
+use vrrpd_engine::priority::{Policy, Step, Steps};
 use vrrpd_engine::rate_limit::{BackOff, RateLimit};
 use vrrpd_engine::sending::{Sending, addresses_that_fit};
 use vrrpd_engine::{LinkId, RouterId, Ticket};
@@ -48,6 +49,8 @@ const FEW: usize = 2;
 pub(super) struct Instance {
     pub(super) config: RouterConfig,
     pub(super) machine: VirtualRouter,
+    /// Where its priority and its faults come from.
+    pub(super) policy: Policy,
     pub(super) link: LinkId,
     /// Which member of which group it is.
     pub(super) group: Option<Place>,
@@ -197,6 +200,7 @@ impl Instance {
         let wire = if ipv6.is_empty() { WireAddresses::Ipv4(ipv4) } else { WireAddresses::Ipv6(ipv6) };
         Self {
             machine: VirtualRouter::new(config.machine()),
+            policy: Policy::new(config.priority, Steps::of(&config)),
             link,
             group: None,
             queue: VecDeque::with_capacity(FEW),
@@ -242,8 +246,17 @@ impl Instance {
     pub(super) fn exchange(&mut self, config: RouterConfig) {
         self.machine.set_grouped(config.grouped);
         self.machine.set_max_learned_interval(config.max_learned_interval);
+        self.policy.configure(config.priority, Steps::of(&config));
         self.config = config;
         self.cached = None;
+    }
+
+    /// A step of the operator; the priority that is to be in force now.
+    pub(super) fn step(&mut self, step: Step) -> Priority {
+        self.policy.step(step);
+        let (from, to) = (self.machine.priority(), self.policy.priority());
+        info!(router = %self.config.name(), from = from.0, to = to.0, "priority");
+        to
     }
 
     /// Starts what runs its scripts, if it has any.

@@ -351,7 +351,7 @@ impl Daemon {
     fn exchange(&mut self, id: RouterId, config: RouterConfig) {
         let Some(router) = self.routers.get_mut(id) else { return };
         let leaves_group = router.config.grouped && !config.grouped;
-        let priority = (router.config.priority != config.priority).then_some(config.priority);
+        let other_priority = router.config.priority != config.priority;
         let scripts = (router.config.up.clone(), router.config.down.clone(), router.config.script_timeout);
         let other_scripts = scripts != (config.up.clone(), config.down.clone(), config.script_timeout);
         router.exchange(config);
@@ -364,7 +364,8 @@ impl Daemon {
         if let Some(link) = self.links.get_mut(router.link) {
             start::expect(router, id, link, router.machine.source());
         }
-        if let Some(priority) = priority {
+        let priority = router.policy.priority();
+        if other_priority {
             self.event(id, Event::Priority(priority), None);
         } else {
             // Nothing has happened to it, but the kernel may have to look at adverts in another way.

@@ -620,8 +620,12 @@ fn publish(
     Ok(rundir.write(&format!("{base}.pid"), 0o644, &pid)?)
 }
 
-/// The address that a router sends from, or all that is wrong with its interface.
+/// The address that a router sends from, or all that keeps it from serving.
 pub(super) fn usable(router: &Instance, link: &Link) -> Result<IpAddr, Faults> {
+    router.policy.usable(usable_interface(router, link))
+}
+
+fn usable_interface(router: &Instance, link: &Link) -> Result<IpAddr, Faults> {
     let virtual_addresses: Vec<IpAddr> =
         router.config.addresses.iter().map(|address| address.address).collect();
     let interface = link.interface.as_ref().ok_or(Fault::InterfaceRemoved)?;
