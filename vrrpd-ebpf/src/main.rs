@@ -12,6 +12,7 @@
 // Atomic operations, which the language does not have for this target, in its own words.
 #![feature(asm_experimental_arch)]
 
+mod advert;
 mod atomic;
 mod command;
 mod maps;
@@ -78,7 +79,7 @@ fn discard(key: &RouterKey, rejection: &Rejection, source: IpAddr) -> u32 {
 #[inline(always)]
 fn accept(key: &RouterKey, advert: &Advert, generation: u32) -> u32 {
     let Some(router) = Router::find(key) else { return XDP_PASS };
-    if router.advert(key.family, advert, generation).is_none() {
+    if advert::take_in(&router, key.family, advert, generation).is_none() {
         return XDP_PASS;
     }
     verdict(&router)

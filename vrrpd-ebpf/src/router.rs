@@ -7,14 +7,13 @@ use aya_ebpf::bindings::bpf_spin_lock;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_spin_lock as lock, bpf_spin_unlock as unlock};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use vrrpd_common::abi::{
-    EventKind, KernelAdvert, KernelReject, KernelConfig, RouterRecord, flag, slot, station, virtual_address,
+    EventKind, KernelReject, KernelConfig, RouterRecord, flag, slot, station, virtual_address,
 };
 use vrrpd_common::classify::{Expect, RouterKey, Routers};
-use vrrpd_common::{Advert, Family, Instant, MacAddr, Reject, Rejection, Vrid};
+use vrrpd_common::{Family, Instant, MacAddr, Reject, Rejection, Vrid};
 
 use crate::atomic;
 use crate::maps::{ADDRESSES, EVENTS, RECORDS, ROUTERS, RouterSlot, STATIONS};
-use crate::timer;
 
 /// The virtual routers of the configuration, and the generation of the one that was asked for last.
 pub struct Configured {
@@ -118,24 +117,6 @@ impl Router {
         let now = Instant::from_nanos(unsafe { bpf_ktime_get_ns() });
         let refused = KernelReject::new(rejection, source, now);
         self.locked(|_, record| record.refused = refused);
-    }
-
-    /// Takes in a valid advert that was checked by the configuration of this generation; `None` when that has changed.
-    #[inline(always)]
-    pub fn advert(&self, family: Family, advert: &Advert, generation: u32) -> Option<()> {
-        // SAFETY: the helper has no preconditions.
-        let now = Instant::from_nanos(unsafe { bpf_ktime_get_ns() });
-        let heard = KernelAdvert::new(advert, now);
-        let deferred = self.locked(|config, record| {
-            (config.generation == generation).then(|| record.take(config, family, heard))
-        })?;
-        if deferred.arm {
-            timer::set(self);
-        }
-        if deferred.report {
-            self.report(EventKind::Advert, now);
-        }
-        Some(())
     }
 
     /// Puts the record as it is now into the ring, if there is room.
