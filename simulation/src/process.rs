@@ -61,6 +61,21 @@ pub enum Effect {
     Forgets(usize),
 }
 
+impl Effect {
+    /// The LAN of the router that it is of; `None`: it is of the whole process.
+    pub(crate) const fn router(&self) -> Option<usize> {
+        match *self {
+            Self::Send { lan, .. }
+            | Self::Announce(lan)
+            | Self::Ask(lan, _)
+            | Self::Changed(lan, _)
+            | Self::TakesOver(lan)
+            | Self::Forgets(lan) => Some(lan),
+            Self::Tell(_) => None,
+        }
+    }
+}
+
 /// A router of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Router {

@@ -28,8 +28,8 @@ use vrrpd_common::{Advert, Duration, Instant};
 
 use crate::plan::{Grouping, Plan};
 use crate::process::{Effect, Process, Stimulus};
+use crate::watch::describe;
 use crate::watch::format_time;
-use crate::world::describe;
 
 /// How far the search goes.
 #[derive(Clone, Copy, Debug)]

@@ -14,15 +14,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::ops::Range;
 
-use vrrpd_common::Priority;
 use vrrpd_common::router::StateName;
+use vrrpd_common::{Advert, Priority};
 
 use crate::damping::TakeOvers;
 use crate::fault::Fault;
-use crate::plan::{Grouping, Plan};
+use crate::plan::Plan;
 use crate::process::Effect;
-use crate::world::{World, describe};
 
 /// A group is all Master or all not within this time of the first change, if its processes run.
 pub const WHOLE_WITHIN: u64 = 10_000_000;
@@ -58,6 +58,17 @@ pub struct Watch {
     /// For each machine: since when its group is neither all Master nor all not, and how long that was while it ran.
     torn: Vec<Option<Torn>>,
     lease: u64,
+}
+
+/// A router after something has happened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RouterView {
+    /// Its state, and whether it has its addresses; `None` while it waits for the kernel, or is not there.
+    pub(crate) settled: Option<(StateName, bool)>,
+    /// It is Master, and its process runs.
+    pub(crate) is_running_master: bool,
+    /// Its take-over is held.
+    pub(crate) is_held: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -135,10 +146,16 @@ impl Watch {
         router.allow(now, ADVERTS_AT_ONCE);
     }
 
-    /// Something is done by a process.
-    pub(crate) fn effect(world: &mut World, host: usize, slot: usize, effect: &Effect) -> Result<(), String> {
-        let now = world.now;
-        world.watch.say(now, || match effect {
+    /// Something is done by a process, by its place in a machine. `clock` is what the machine's clock shows; the router that
+    /// does it, if one does, has its addresses or not.
+    pub(crate) fn effect(
+        &mut self,
+        (now, clock): (u64, u64),
+        (host, slot): (usize, usize),
+        has_addresses: bool,
+        effect: &Effect,
+    ) -> Result<(), String> {
+        self.say(now, || match effect {
             Effect::Send { lan, advert } => format!("{host}/{lan} {}", describe(advert)),
             Effect::Announce(lan) => format!("{host}/{lan} announces its addresses"),
             Effect::Ask(lan, operation) => format!("{host}/{lan} asks the kernel: {operation:?}"),
@@ -149,26 +166,16 @@ impl Watch {
             Effect::Forgets(lan) => format!("{host}/{lan} forgets its take-overs"),
             Effect::Changed(lan, t) => format!("{host}/{lan} {} -> {} ({})", t.from, t.to, t.reason),
         });
-        let (Effect::Send { lan, .. }
-        | Effect::Announce(lan)
-        | Effect::Changed(lan, _)
-        | Effect::TakesOver(lan)
-        | Effect::Forgets(lan)) = *effect
-        else {
-            return Ok(());
-        };
-        let clock = world.clock(host);
+        let Some(lan) = effect.router() else { return Ok(()) };
         let name = format_args!("{host}/{lan}").to_string();
-        let held = world.router(host, lan).is_some_and(|router| router.held);
-        let watch = &mut world.watch;
-        let router = &mut watch.routers[host][lan];
+        let router = &mut self.routers[host][lan];
         match effect {
             Effect::Send { advert, .. } => {
-                watch.figures.adverts += 1;
+                self.figures.adverts += 1;
                 if advert.priority == Priority::RESIGN {
                     router.promotion = Promotion::None;
                 } else {
-                    if !held {
+                    if !has_addresses {
                         return Err(format!("{name} sends an advert without having the addresses"));
                     }
                     if router.promotion == Promotion::None {
@@ -181,7 +188,7 @@ impl Watch {
                 router.spend(now).map_err(|()| format!("{name} sends adverts too fast"))?;
             }
             Effect::Announce(_) => {
-                if !held || router.promotion == Promotion::None {
+                if !has_addresses || router.promotion == Promotion::None {
                     return Err(format!(
                         "{name} announces addresses before an advert, or without having them"
                     ));
@@ -191,12 +198,12 @@ impl Watch {
                 }
             }
             Effect::Changed(_, transition) => {
-                if watch.steady {
+                if self.steady {
                     return Err(format!("{name} becomes {} although nothing has happened", transition.to));
                 }
                 router.allow(now, ADVERTS_AT_ONCE);
                 if transition.to == StateName::Master {
-                    watch.figures.promotions += 1;
+                    self.figures.promotions += 1;
                     if router.promotion != Promotion::Announced {
                         return Err(format!("{name} is Master before it has advertised and announced"));
                     }
@@ -214,64 +221,61 @@ impl Watch {
         Ok(())
     }
 
-    /// Time passes until `to`.
-    pub(crate) fn before(world: &mut World, to: u64) -> Result<(), String> {
-        let span = to - world.now;
-        world.watch.figures.time += span;
-        for host in 0..world.hosts.len() {
-            let runs = world.runs(host);
-            let lease = world.watch.lease;
-            let Some(torn) = &mut world.watch.torn[host] else { continue };
-            if runs {
-                torn.running += span;
-            }
-            // A lease may be renewed just before a process is stopped, and once more by one that was late itself.
-            if !world.hosts[host].is_awake() {
-                torn.since += span;
-            }
-            if torn.running > WHOLE_WITHIN || to - torn.since > 3 * lease {
-                return Err(format!(
-                    "the group of {host} is neither all Master nor all Backup since {}",
-                    format_time(torn.since)
-                ));
-            }
+    /// Time passes for a machine.
+    pub(crate) fn before(
+        &mut self,
+        host: usize,
+        span: Range<u64>,
+        runs: bool,
+        is_awake: bool,
+    ) -> Result<(), String> {
+        let Some(torn) = &mut self.torn[host] else { return Ok(()) };
+        let passes = span.end - span.start;
+        if runs {
+            torn.running += passes;
+        }
+        // A lease may be renewed just before a process is stopped, and once more by one that was late itself.
+        if !is_awake {
+            torn.since += passes;
+        }
+        if torn.running > WHOLE_WITHIN || span.end - torn.since > 3 * self.lease {
+            return Err(format!(
+                "the group of {host} is neither all Master nor all Backup since {}",
+                format_time(torn.since)
+            ));
         }
         Ok(())
     }
 
-    /// Something has happened.
-    pub(crate) fn after(world: &mut World) -> Result<(), String> {
-        for host in 0..world.hosts.len() {
-            let grouped = world.plan.machines[host].grouping != Grouping::None;
-            let mut masters = 0;
-            for lan in 0..world.plan.lans {
-                masters += usize::from(world.is_master(host, lan) && world.lan_runs(host, lan));
-                if let Some(router) = world.router(host, lan)
-                    && router.is_idle()
-                    && router.held != (router.machine.state().name() == StateName::Master)
-                {
-                    let is = if router.held { "has" } else { "does not have" };
-                    return Err(format!(
-                        "{host}/{lan} {is} the addresses and is {}",
-                        router.machine.state().name()
-                    ));
-                }
-            }
-            for lan in 0..world.plan.lans {
-                if world.is_held(host, lan) {
-                    let take_overs = &world.watch.routers[host][lan].take_overs;
-                    take_overs.held(world.clock(host)).map_err(|what| format!("{host}/{lan} {what}"))?;
-                }
-            }
-            let whole = !grouped || masters == 0 || masters == world.plan.lans;
-            let torn = &mut world.watch.torn[host];
-            match (whole, &torn) {
-                (true, _) => *torn = None,
-                (false, None) => *torn = Some(Torn { since: world.now, running: 0 }),
-                (false, Some(_)) => {}
-            }
+    /// A router, after something has happened.
+    pub(crate) fn router(
+        &self,
+        host: usize,
+        lan: usize,
+        clock: u64,
+        router: &RouterView,
+    ) -> Result<(), String> {
+        if let Some((state, has_addresses)) = router.settled
+            && has_addresses != (state == StateName::Master)
+        {
+            let is = if has_addresses { "has" } else { "does not have" };
+            return Err(format!("{host}/{lan} {is} the addresses and is {}", state.name()));
+        }
+        if router.is_held {
+            let take_overs = &self.routers[host][lan].take_overs;
+            take_overs.held(clock).map_err(|what| format!("{host}/{lan} {what}"))?;
         }
         Ok(())
+    }
+
+    /// The group of a machine, after something has happened: all of it is Master or none, or it has no group.
+    pub(crate) fn group(&mut self, host: usize, now: u64, is_whole: bool) {
+        let torn = &mut self.torn[host];
+        match (is_whole, &torn) {
+            (true, _) => *torn = None,
+            (false, None) => *torn = Some(Torn { since: now, running: 0 }),
+            (false, Some(_)) => {}
+        }
     }
 }
 
@@ -298,4 +302,13 @@ impl RouterWatch {
 /// Seconds with nanoseconds.
 pub(crate) fn format_time(nanos: u64) -> String {
     format!("{}.{:09}", nanos / BILLION, nanos % BILLION)
+}
+
+/// What a transcript calls an advert.
+pub(crate) fn describe(advert: &Advert) -> String {
+    if advert.priority == Priority::RESIGN {
+        format!("resigns ({})", advert.source)
+    } else {
+        format!("advert {} ({})", advert.priority, advert.source)
+    }
 }

@@ -14,7 +14,7 @@ use crate::fault::{Fault, Weather};
 use crate::plan::{Grouping, OUTSIDER, Plan, address};
 use crate::process::{Effect, Operation, Process, Router, Stimulus};
 use crate::random::Random;
-use crate::watch::Watch;
+use crate::watch::{RouterView, Watch};
 
 /// Frames that wait for a process that does not run.
 const SOCKET: usize = 200;
@@ -220,13 +220,38 @@ impl World {
     }
 
     fn pass(&mut self, to: u64) -> Result<(), String> {
-        Watch::before(self, to)?;
+        for host in 0..self.hosts.len() {
+            let (runs, is_awake) = (self.runs(host), self.hosts[host].is_awake());
+            self.watch.before(host, self.now..to, runs, is_awake)?;
+        }
+        self.watch.figures.time += to - self.now;
         self.now = to;
         Ok(())
     }
 
     fn look(&mut self) -> Result<(), String> {
-        Watch::after(self)
+        for host in 0..self.hosts.len() {
+            let is_grouped = self.plan.machines[host].grouping != Grouping::None;
+            let mut masters = 0;
+            for lan in 0..self.plan.lans {
+                let view = self.view(host, lan);
+                self.watch.router(host, lan, self.clock(host), &view)?;
+                masters += usize::from(view.is_running_master);
+            }
+            let is_whole = !is_grouped || masters == 0 || masters == self.plan.lans;
+            self.watch.group(host, self.now, is_whole);
+        }
+        Ok(())
+    }
+
+    /// What the watch is to see of a router.
+    fn view(&self, host: usize, lan: usize) -> RouterView {
+        let settled = self.router(host, lan).filter(|router| router.is_idle());
+        RouterView {
+            settled: settled.map(|router| (router.machine.state().name(), router.held)),
+            is_running_master: self.is_master(host, lan) && self.lan_runs(host, lan),
+            is_held: self.is_held(host, lan),
+        }
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
@@ -333,7 +358,10 @@ impl World {
 
     fn carry_out(&mut self, host: usize, slot: usize, effects: Vec<Effect>) -> Result<(), String> {
         for effect in effects {
-            Watch::effect(self, host, slot, &effect)?;
+            let lan = effect.router();
+            let has_addresses = lan.and_then(|lan| self.router(host, lan)).is_some_and(|router| router.held);
+            let (now, clock) = (self.now, self.clock(host));
+            self.watch.effect((now, clock), (host, slot), has_addresses, &effect)?;
             match effect {
                 Effect::Send { lan, advert } => self.send(host, lan, advert),
                 Effect::Announce(_) | Effect::Changed(..) | Effect::TakesOver(_) | Effect::Forgets(_) => {}
@@ -625,14 +653,5 @@ impl Slot {
 impl Item {
     const fn is_frame(&self) -> bool {
         matches!(self, Self::Stimulus(Stimulus::Router(_, Event::Advert(_))))
-    }
-}
-
-/// What a transcript calls an advert.
-pub(crate) fn describe(advert: &Advert) -> String {
-    if advert.priority == Priority::RESIGN {
-        format!("resigns ({})", advert.source)
-    } else {
-        format!("advert {} ({})", advert.priority, advert.source)
     }
 }
