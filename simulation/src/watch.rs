@@ -253,7 +253,7 @@ impl Watch {
         host: usize,
         lan: usize,
         clock: u64,
-        router: &RouterView,
+        router: RouterView,
     ) -> Result<(), String> {
         if let Some((state, has_addresses)) = router.settled
             && has_addresses != (state == StateName::Master)

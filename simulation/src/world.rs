@@ -235,7 +235,7 @@ impl World {
             let mut masters = 0;
             for lan in 0..self.plan.lans {
                 let view = self.view(host, lan);
-                self.watch.router(host, lan, self.clock(host), &view)?;
+                self.watch.router(host, lan, self.clock(host), view)?;
                 masters += usize::from(view.is_running_master);
             }
             let is_whole = !is_grouped || masters == 0 || masters == self.plan.lans;

@@ -5,8 +5,6 @@ use std::os::fd::{AsFd, AsRawFd as _};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 
-use crate::config::RouterConfig;
-
 /// What a process has open whatever it serves, its clients included.
 const ANYHOW: u64 = 256;
 /// Sockets, programs and maps of an interface.
@@ -20,17 +18,10 @@ const RESERVE: u64 = 64;
 /// Copies of descriptors for which room is made together.
 const COPIES: usize = 256;
 
-/// Makes room for what these routers take, if there is not enough. Scripts have the same limit, which is why it is not
-/// raised as far as it goes.
-pub fn make_room<'a>(routers: impl IntoIterator<Item = &'a RouterConfig>) {
-    let (mut interfaces, mut scripts) = (Vec::new(), 0);
-    for router in routers {
-        interfaces.push(&router.interface);
-        scripts += u64::from(router.up.is_some() || router.down.is_some());
-    }
-    interfaces.sort_unstable();
-    interfaces.dedup();
-    raise_to(ANYHOW + INTERFACE * interfaces.len() as u64 + SCRIPTS * scripts);
+/// Makes room for this many interfaces, and for this many routers with scripts, if there is not enough. Scripts have the same
+/// limit, which is why it is not raised as far as it goes.
+pub fn make_room(interfaces: usize, with_scripts: usize) {
+    raise_to(ANYHOW + INTERFACE * interfaces as u64 + SCRIPTS * with_scripts as u64);
 }
 
 /// The same for a process that runs this many scripts at once, and serves nothing.

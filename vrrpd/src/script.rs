@@ -7,14 +7,12 @@ mod check;
 mod output;
 mod process;
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::rc::Rc;
 
 pub use check::{ScriptError, check};
-use serde::{Deserialize, Serialize};
+pub use process::{Context, Run};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -23,7 +21,6 @@ use vrrpd_common::Duration;
 use vrrpd_engine::budget::Budget;
 
 use crate::clock;
-use crate::lane::Lane;
 use crate::rundir::Claim;
 
 /// Runs that may wait behind a script that takes its time. When there are more, only the newest is of use to anybody:
@@ -34,31 +31,6 @@ const AT_ONCE: u64 = 10;
 const EVERY: Duration = Duration::from_secs(1);
 /// How often the scripts of a daemon that has left are looked after, while ours wait for them.
 const TURN: std::time::Duration = std::time::Duration::from_millis(100);
-
-/// What all scripts of a process share.
-#[derive(Clone, Debug)]
-pub struct Context {
-    outputs: output::Outputs,
-    lane: Lane,
-}
-
-impl Context {
-    /// Scripts are started in this lane.
-    pub fn new(lane: Lane) -> Self {
-        Self { outputs: output::Outputs::default(), lane }
-    }
-}
-
-/// One run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
-    /// The script.
-    pub path: PathBuf,
-    /// `TYPE NAME STATE PRIORITY`
-    pub arguments: [String; 4],
-    /// `VRRP_…`
-    pub environment: Vec<(Cow<'static, str>, String)>,
-}
 
 /// The scripts of one router. When this is dropped, what waits is still run.
 #[derive(Debug)]
@@ -194,10 +166,11 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lane::Lane;
     use crate::rundir::RunDir;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt as _;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     /// A script, written by another process: while this one has a file open for writing, a child that another test
     /// starts has it open too, and what is open for writing cannot be run.

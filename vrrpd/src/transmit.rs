@@ -13,7 +13,7 @@ use vrrpd_common::{Duration, Instant, MacAddr};
 use vrrpd_engine::RouterId;
 
 use crate::interface::{Interface, InterfaceAddress};
-use crate::sys::packet::{BATCH, PacketSocket};
+use crate::sys::packet::{BATCH, Frame, PacketSocket};
 
 /// How long to wait for a queue that is full, at first; doubled each time it is still full.
 const FULL_QUEUE: Duration = Duration::from_millis(1);
@@ -25,9 +25,6 @@ const ANNOUNCEMENT_DOUBLINGS: u32 = 6;
 const RESIGNATION: Duration = Duration::from_secs(1);
 /// Announcements that may wait: those of a thousand routers with a few addresses each.
 const MAX_WAITING: usize = 1 << 16;
-
-/// A complete Ethernet frame.
-pub type Frame = Rc<[u8]>;
 
 /// The sending side of an interface.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use crate::config::{RouterConfig, VmacFallback, VmacMode};
 use crate::interface::service::{Order, Request};
 use crate::interface::{self, Hold, Outcome};
 use crate::report::{Happening, NoticeReport};
-use crate::transmit::Frame;
+use crate::sys::packet::Frame;
 
 impl Daemon {
     /// Carries out what a router wants, up to where it has to wait for the kernel.

@@ -7,7 +7,7 @@ use vrrpd_engine::{RouterId, Slots};
 
 use super::instance::Instance;
 use super::link::Link;
-use super::start::StartError;
+use super::start_error::StartError;
 use crate::abandoned::Found;
 use crate::config::{VirtualAddress, VmacMode};
 use crate::journal::Journal;

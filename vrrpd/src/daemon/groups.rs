@@ -17,7 +17,7 @@ use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::RouterId;
 
 use super::Daemon;
-use super::start::StartError;
+use super::start_error::StartError;
 use crate::clock;
 use crate::config::{GroupConfig, RouterConfig};
 use crate::datapath::readiness::Readiness;

@@ -23,6 +23,7 @@ use vrrpd_engine::rate_limit::{BackOff, RateLimit};
 use vrrpd_engine::sending::{Sending, addresses_that_fit};
 use vrrpd_engine::{LinkId, RouterId, Ticket};
 
+use super::done::Done;
 use super::groups::Place;
 use super::kernel::KernelSide;
 use super::link::Link;
@@ -38,7 +39,7 @@ use crate::report::{
 };
 use crate::rundir::{RunDir, RunDirError};
 use crate::script::{self, Run, Runner};
-use crate::transmit::Frame;
+use crate::sys::packet::Frame;
 
 /// Transitions that are remembered.
 const HISTORY: usize = 16;
@@ -95,14 +96,6 @@ pub(super) struct Instance {
     cached: Option<(AdvertKey, Frame)>,
     /// The address that the last advert was sent from.
     source: Option<IpAddr>,
-}
-
-/// What a router has done up to now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Done {
-    pub(super) adverts_sent: u64,
-    pub(super) garp_sent: u64,
-    pub(super) transitions: u64,
 }
 
 /// Whether a virtual address is on the interface on our account.

@@ -8,12 +8,13 @@ use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::{LinkId, RouterId};
 
 use super::instance::{Instance, Task};
-use super::link::Link;
-use super::{Aside, Daemon, start};
+use super::link::{Arrival, Outcome};
+use super::{Aside, Daemon, begin};
 use crate::clock;
 use crate::config::{VirtualAddress, VmacMode, Xdp};
 use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged};
-use crate::datapath::program::{Loaded, Refusal};
+use crate::datapath::program::Loaded;
+use crate::datapath::refusal::Refusal;
 use crate::datapath::vlans;
 use crate::interface::Interface;
 use crate::interface::service::{Remover, Report};
@@ -66,30 +67,28 @@ impl Daemon {
             link.interface = Some(interface.clone());
             return;
         }
-        let was_open = link.is_open_on(interface.index);
-        if !was_open {
-            let Some(program) = link.take_program(interface) else {
-                link.arriving = Some(interface.clone());
+        let was_open = match link.arrives(interface) {
+            Arrival::IsOpen => true,
+            Arrival::Wait => return,
+            Arrival::Load => {
                 let (slots, wanted) = (link.slots(), link.xdp);
-                self.load_program(id, slots, Some((interface.index, wanted)));
-                return;
-            };
-            if let Err(error) = link.open(id, interface, program, &self.readiness) {
-                // Gone again already: its own notification follows.
-                if error.raw_os_error() != Some(libc::ENODEV) {
-                    error!(interface = link.name, %error, "the interface cannot be opened; trying again");
-                    link.arriving = Some(interface.clone());
-                    self.open_again_at = Some(clock::now() + OPEN_AGAIN);
-                }
-                return;
+                return self.spawn_loading(id, slots, Some((interface.index, wanted)));
             }
-        }
-        link.arriving = None;
+            Arrival::Open(program) => {
+                if let Err(error) = link.open(id, interface, program, &self.readiness) {
+                    // Gone again already: its own notification follows.
+                    if error.raw_os_error() != Some(libc::ENODEV) {
+                        error!(interface = link.name, %error, "the interface cannot be opened; trying again");
+                        link.path.failed(interface);
+                        self.open_again_at = Some(clock::now() + OPEN_AGAIN);
+                    }
+                    return;
+                }
+                false
+            }
+        };
         if link.is_in_kernel() && vlans::are_on(&link.name) {
-            self.give_up_kernel(
-                id,
-                "the interface has VLANs by now, and their adverts would look like its own",
-            );
+            self.give_up_kernel(id, Refusal::NewVlans);
         }
         let Some(link) = self.links.get_mut(id) else { return };
         if was_open && link.interface.as_ref() == Some(interface) {
@@ -153,55 +152,49 @@ impl Daemon {
             return;
         }
         for id in self.links.ids().collect::<Vec<_>>() {
-            let link = self.links.get_mut(id).filter(|link| !link.is_loading());
-            if let Some(interface) = link.and_then(|link| link.arriving.take()) {
+            if let Some(interface) = self.links.get_mut(id).and_then(|link| link.path.again()) {
                 self.link_changed(id, &interface);
             }
         }
     }
 
-    /// Loads the program for an interface aside, unless that has begun: routers on other interfaces have adverts to send. It
-    /// also goes onto the interface of this number there, if one is given.
-    pub(super) fn load_program(&mut self, id: LinkId, slots: Vec<u32>, onto: Option<(u32, Xdp)>) {
-        if self.links.get_mut(id).is_some_and(Link::begins_loading) {
-            let (done, lane) = (self.aside_in.clone(), self.lanes.programs.clone());
-            let keeper = self.guardian.keeper().clone();
-            let what =
-                format!("loading the XDP program for {}", self.links.get(id).map_or("", |link| &link.name));
-            let job = move || {
-                Loaded::load(slots, ASIDE, keeper).and_then(|loaded| match onto {
-                    Some((index, wanted)) => loaded.onto(index, wanted),
-                    None => Ok(loaded),
-                })
-            };
-            tokio::task::spawn_local(async move {
-                let loaded =
-                    lane.run(what, job).await.unwrap_or_else(|error| Err(Refusal(error.to_string())));
-                // Nobody listens when the daemon leaves.
-                let _ = done.send((id, Aside::Loaded(loaded)));
-            });
-        }
+    /// Loads the program for an interface aside: routers on other interfaces have adverts to send. It also goes onto the
+    /// interface of this number there, if one is given.
+    pub(super) fn spawn_loading(&mut self, id: LinkId, slots: Vec<u32>, onto: Option<(u32, Xdp)>) {
+        let (done, lane) = (self.aside_in.clone(), self.lanes.programs.clone());
+        let keeper = self.guardian.keeper().clone();
+        let what =
+            format!("loading the XDP program for {}", self.links.get(id).map_or("", |link| &link.name));
+        let job = move || {
+            Loaded::load(slots, ASIDE, keeper).and_then(|loaded| match onto {
+                Some((index, wanted)) => loaded.onto(index, wanted),
+                None => Ok(loaded),
+            })
+        };
+        tokio::task::spawn_local(async move {
+            let loaded = lane.run(what, job).await.unwrap_or_else(|error| Err(error.into()));
+            // Nobody listens when the daemon leaves.
+            let _ = done.send((id, Aside::Loaded(loaded)));
+        });
     }
 
     /// The program for an interface is there.
     pub(super) fn loaded(&mut self, id: LinkId, program: Result<Loaded, Refusal>) {
         let Some(link) = self.links.get_mut(id) else { return };
-        link.loaded(program);
-        if link.ends_absence() {
-            return self.put_program_back(id);
-        }
-        if let Some(interface) = link.arriving.take() {
-            self.link_changed(id, &interface);
+        match link.loaded(program) {
+            Outcome::Keep => {}
+            Outcome::Open(interface) => self.link_changed(id, &interface),
+            Outcome::PutBack(program) => self.put_program_back(id, program),
         }
     }
 
     pub(super) fn link_removed(&mut self, id: LinkId, gone: &Interface) {
         let Some(link) = self.links.get_mut(id) else { return };
-        link.arriving.take_if(|interface| interface.index == gone.index);
+        link.path.removed(gone.index);
         if link.interface.as_ref().is_none_or(|interface| interface.index != gone.index) {
             return;
         }
-        let remaining = link.close(&self.readiness);
+        let remaining = link.gone(&self.readiness);
         let routers = link.routers.clone();
         self.change_own_mac(id, remaining);
         self.forget_kernel(id);
@@ -413,7 +406,7 @@ impl Daemon {
             // The interface may be down for that; it is looked at when that is done.
             return;
         }
-        let usable = start::usable(router, link);
+        let usable = begin::usable(router, link);
         if router.machine.interface() == usable {
             return;
         }
@@ -425,7 +418,7 @@ impl Daemon {
         if usable.is_ok() && !link.routers.iter().any(is_used) {
             link.rejoin(family);
         }
-        start::expect(router, id, link, usable.ok());
+        begin::expect(router, id, link, usable.ok());
         self.event(id, usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp), None);
     }
 }

@@ -29,7 +29,7 @@ use super::link::Link;
 use super::{Daemon, act};
 use crate::clock;
 use crate::datapath::RejectCounts;
-use crate::datapath::program::Refusal;
+use crate::datapath::refusal::Refusal;
 
 /// Time between two reports of the kernel about one router that are not urgent: bounds what a flood of changing or lower
 /// adverts costs. The record holds the newest state anyway.
@@ -135,13 +135,8 @@ impl Daemon {
             Hearing::Something => self.correct_kernel(id, &record),
             Hearing::OtherSubnet(source) => {
                 let Some(link) = self.links.get_mut(link_id) else { return };
-                let pause = link.absence.begin(now);
-                let reason = format!(
-                    "adverts come from {source}, which is not in a subnet of the interface: they may be of a VLAN \
-                     whose tag the program does not see; it is put back {pause} after the last of them, unless a \
-                     router is master then"
-                );
-                self.give_up_kernel(link_id, &reason);
+                let pause = link.path.begin_absence(now);
+                self.give_up_kernel(link_id, Refusal::OtherSubnet { source_address: source, pause });
                 // Who else was heard meanwhile cannot be told.
                 self.listen_again(id);
             }
@@ -252,7 +247,7 @@ impl Daemon {
         let Some(router) = self.routers.get(id) else { return };
         let Some(link) = self.links.get_mut(router.link) else { return };
         if !is_on_link(link, router, source) {
-            link.absence.prolong(clock::now());
+            link.path.prolong_absence(clock::now());
         }
     }
 
@@ -262,17 +257,20 @@ impl Daemon {
         let (link_id, family, vrid) = (router.link, router.config.family, router.config.vrid);
         let told =
             self.links.get_mut(link_id).map_or(Ok(()), |link| link.tell_virtual_addresses(family, vrid));
-        if let Err(Refusal(reason)) = &told {
-            self.give_up_kernel(link_id, reason);
+        match told {
+            Ok(()) => true,
+            Err(refusal) => {
+                self.give_up_kernel(link_id, refusal);
+                false
+            }
         }
-        told.is_ok()
     }
 
     /// Tells the kernel to which MAC addresses an interface takes in frames.
     pub(super) fn tell_stations(&mut self, link_id: LinkId) {
         let told = self.links.get_mut(link_id).map_or(Ok(()), Link::tell_stations);
-        if let Err(Refusal(reason)) = told {
-            self.give_up_kernel(link_id, &reason);
+        if let Err(refusal) = told {
+            self.give_up_kernel(link_id, refusal);
         }
     }
 
@@ -300,15 +298,15 @@ impl Daemon {
         let Some(kernel) = self.links.get_mut(link_id).and_then(Link::kernel) else { return };
         match kernel.command(command) {
             Ok(()) => self.hear_kernel(id),
-            Err(Refusal(reason)) => self.give_up_kernel(link_id, &reason),
+            Err(refusal) => self.give_up_kernel(link_id, refusal),
         }
     }
 
     /// Has adverts of an interface come to user space, since the kernel cannot be relied on. What it has heard up to now
     /// counts.
-    pub(super) fn give_up_kernel(&mut self, link_id: LinkId, reason: &str) {
+    pub(super) fn give_up_kernel(&mut self, link_id: LinkId, why: Refusal) {
         let Some(link) = self.links.get_mut(link_id) else { return };
-        let kernel = link.fall_back(link_id, reason, &self.readiness).unwrap_or_else(|error| {
+        let kernel = link.fall_back(link_id, why, &self.readiness).unwrap_or_else(|error| {
             error!(interface = link.name, %error, "raw sockets cannot be opened");
             None
         });
@@ -360,7 +358,7 @@ impl Daemon {
         if !self.links.get(link).is_some_and(still_there) {
             return;
         }
-        self.give_up_kernel(link, "somebody took the program off the interface");
+        self.give_up_kernel(link, Refusal::TakenOff);
         for id in self.links.get(link).map(|link| link.routers.clone()).unwrap_or_default() {
             self.listen_again(id);
         }

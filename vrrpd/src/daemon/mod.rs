@@ -10,7 +10,9 @@
 mod absence;
 mod act;
 mod adopt;
+mod begin;
 mod command;
+mod done;
 mod groups;
 mod instance;
 mod interfaces;
@@ -21,6 +23,7 @@ mod pace;
 mod reload;
 mod sending;
 mod start;
+mod start_error;
 mod vmac;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -40,8 +43,9 @@ use crate::control::followers::Followers;
 use crate::control::server::Command;
 use crate::datapath::Arrival;
 use crate::datapath::own_mac::OwnMacChanged;
-use crate::datapath::program::{Loaded, Refusal};
+use crate::datapath::program::Loaded;
 use crate::datapath::readiness::Readiness;
+use crate::datapath::refusal::Refusal;
 use crate::guardian::{Guardian, GuardianMessage};
 use crate::interface::service::{Report, Service};
 use crate::lane::Lanes;
@@ -57,7 +61,8 @@ use instance::Instance;
 use link::{FAMILIES, KERNEL, Link};
 use reload::Reload;
 
-pub use start::{Source, StartError};
+pub use start::Source;
+pub use start_error::StartError;
 
 /// Frames taken from one socket before others have their turn.
 const TURN: usize = 256;
@@ -254,7 +259,7 @@ impl Daemon {
             self.changes_due(),
             put_back,
             self.open_again_at,
-            self.links.values().filter_map(|link| link.absence.deadline()).min(),
+            self.links.values().filter_map(|link| link.path.absence_ends_at()).min(),
             self.sending_due(),
         ];
         self.alarm.arm(due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
@@ -299,7 +304,7 @@ impl Daemon {
         let Some(link) = self.links.get_mut(link) else { return };
         match link.table.judge(frame) {
             Some(Arrival::Advert { router, advert }) => {
-                if link.absence.deadline().is_some() {
+                if link.path.absence_ends_at().is_some() {
                     self.note_subnet(router, advert.source);
                 }
                 self.event(router, Event::Advert(advert), Some(frame));
@@ -422,7 +427,7 @@ impl Daemon {
     /// Writes down again what has to be undone after a crash. What it says of an interface whose
     /// MAC address is replaced stays.
     fn write_journal(&mut self) {
-        let text = start::journal_text(self.routers.values(), &self.links);
+        let text = begin::journal_text(self.routers.values(), &self.links);
         if text == self.journal {
             return;
         }

@@ -19,16 +19,15 @@ use vrrpd_common::router::Event;
 use vrrpd_engine::{LinkId, RouterId};
 
 use super::adopt;
+use super::begin;
 use super::instance::{Instance, Task};
 use super::link::Link;
-use super::start::{self, StartError};
+use super::start_error::StartError;
 use super::{AGAIN, Daemon};
 use crate::clock;
 use crate::config::{self, Configuration, GroupConfig, RouterConfig, VmacMode, Xdp};
-use crate::datapath::program::Refusal;
 use crate::interface::{self, Hold};
 use crate::journal::Journal;
-use crate::limits;
 
 /// What is to become of the configuration. One file is done with before the next one is looked at.
 #[derive(Debug, Default)]
@@ -155,7 +154,7 @@ impl Daemon {
             }
             if self.routers.values().any(Instance::is_leaving)
                 || !self.reload.awaited.is_empty()
-                || self.links.values().any(Link::is_loading)
+                || self.links.values().any(|link| link.path.is_loading())
             {
                 return has_done;
             }
@@ -178,7 +177,7 @@ impl Daemon {
 
     /// Asks for all that is to be known of a new configuration, and for the programs that its interfaces will have.
     fn look(&mut self, wanted: Configuration) {
-        limits::make_room(&wanted.routers);
+        begin::make_room(&wanted.routers);
         let plan = self.plan(&wanted.routers);
         for config in &plan.arriving {
             if self.link_named(&config.interface).is_none() {
@@ -191,8 +190,9 @@ impl Daemon {
         }
         for (id, here) in self.links_to_open(&plan) {
             let slots = here.iter().map(|config| slot(config.family, config.vrid)).collect();
-            if here.iter().any(|config| config.xdp != Xdp::Off) {
-                self.load_program(id, slots, None);
+            let wants_program = here.iter().any(|config| config.xdp != Xdp::Off);
+            if wants_program && self.links.get_mut(id).is_some_and(|link| link.path.begin_loading()) {
+                self.spawn_loading(id, slots, None);
             }
         }
         self.reload.stage = Stage::Looking(wanted);
@@ -274,15 +274,15 @@ impl Daemon {
             self.routers.values().flat_map(|router| claims_of(&router.config)).collect();
         let wanted: BTreeSet<String> = plan.arriving.iter().flat_map(claims_of).collect();
         let mut admitted = plan.arriving.iter().try_for_each(|config| {
-            start::claim_router(&self.rundir, config).map_err(|error| refused(config, error))
+            begin::claim_router(&self.rundir, config).map_err(|error| refused(config, error))
         });
         for (id, here) in self.links_to_open(plan) {
             let Some(link) = self.links.get_mut(id) else { continue };
             let named = here.iter().find(|config| matches!(config.xdp, Xdp::Native | Xdp::Generic));
             if let (Ok(()), Some(config)) = (&admitted, named)
-                && let Err(Refusal(reason)) = link.try_datapath(config.xdp)
+                && let Err(refusal) = link.try_datapath(config.xdp)
             {
-                admitted = Err(refused(config, StartError::no_datapath(config.xdp, reason)));
+                admitted = Err(refused(config, StartError::no_datapath(config.xdp, refusal)));
             }
         }
         match admitted {
@@ -299,14 +299,14 @@ impl Daemon {
         let Some(link) = self.links.get(id) else { return Ok(()) };
         let Some(interface) = &link.interface else {
             // One that was there comes back.
-            let is_new = link.routers.is_empty() && link.arriving.is_none();
+            let is_new = link.routers.is_empty() && !link.path.has_waiting();
             return if is_new { Err(StartError::NoInterface(naming())) } else { Ok(()) };
         };
         if interface.mac.is_none() {
             return Err(StartError::NotEthernet(naming()));
         }
         let router = Instance::new(config.clone(), id);
-        start::check_length(&router, link)?;
+        begin::check_length(&router, link)?;
         let gives_back = |router: &Instance| {
             router.link == id && router.config.vmac == VmacMode::Interface && router.vmac.is_on(interface)
         };
@@ -342,8 +342,8 @@ impl Daemon {
 
     /// Lets go of programs that were loaded for an interface and are not needed now.
     fn forget_programs(&mut self) {
-        for link in self.links.values_mut().filter(|link| link.arriving.is_none()) {
-            link.drop_program();
+        for link in self.links.values_mut().filter(|link| !link.path.has_waiting()) {
+            link.path.forget();
         }
     }
 
@@ -362,7 +362,7 @@ impl Daemon {
             }
         }
         if let Some(link) = self.links.get_mut(router.link) {
-            start::expect(router, id, link, router.machine.source());
+            begin::expect(router, id, link, router.machine.source());
         }
         let priority = router.policy.priority();
         if other_priority {
@@ -438,7 +438,7 @@ impl Daemon {
 
     /// Makes a router that the file has and we had not; it waits for its start. `None`: there is nothing to start.
     fn begin(&mut self, config: RouterConfig) -> Result<Option<RouterId>, StartError> {
-        start::claim_router(&self.rundir, &config)?;
+        begin::claim_router(&self.rundir, &config)?;
         let Some(link_id) = self.link_named(&config.interface) else { return Ok(None) };
         let id = self.routers.next_id();
         if let Some(link) = self.links.get_mut(link_id)
@@ -450,7 +450,7 @@ impl Daemon {
             }
         }
         // What was left behind on the interface by others bears our mark; there is no journal of it.
-        let Some(mut router) = start::make_router(config, id, &mut self.links, &Journal::default())? else {
+        let Some(mut router) = begin::make_router(config, id, &mut self.links, &Journal::default())? else {
             return Ok(None);
         };
         router.start_scripts(&self.rundir, &self.scripts)?;
@@ -467,8 +467,8 @@ impl Daemon {
             }
         }
         self.routers.insert(router);
-        if let Some(Refusal(reason)) = refused {
-            self.give_up_kernel(link_id, &reason);
+        if let Some(refusal) = refused {
+            self.give_up_kernel(link_id, refusal);
         }
         self.prepare_vmac(id);
         Ok(Some(id))
@@ -515,13 +515,8 @@ fn without(groups: &[GroupConfig], arriving: &[RouterConfig]) -> Vec<GroupConfig
 
 /// The names that no other process may have as well.
 fn claims_of(config: &RouterConfig) -> impl Iterator<Item = String> + use<> {
-    let mac = (config.vmac == VmacMode::Interface).then(|| claim_of_mac(config));
+    let mac = (config.vmac == VmacMode::Interface).then(|| begin::claim_of_mac(config));
     std::iter::once(config.name().file_stem()).chain(mac)
-}
-
-/// What is claimed for the MAC address of a router's interface.
-pub(super) fn claim_of_mac(config: &RouterConfig) -> String {
-    format!("vmac_{}", config.interface)
 }
 
 /// Scripts that wait are run to their end, and nobody waits for that.

@@ -2,29 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use nix::errno::Errno;
-use thiserror::Error;
 use tokio::sync::mpsc;
 use tracing::warn;
-use vrrpd_common::classify::Expect;
-use vrrpd_common::router::{Event, Fault, Faults};
-use vrrpd_common::{Duration, Instant, MacAddr};
+use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::{LinkId, RouterId, Slots};
 
 use super::Daemon;
 use super::adopt;
+use super::begin;
 use super::groups::Groups;
 use super::instance::Instance;
-use super::link::Link;
-use super::reload::{self, Reload};
+use super::link::{Link, LoadedProgram};
+use super::reload::Reload;
+use super::start_error::StartError;
 use crate::abandoned::{self, Abandoned};
-use crate::ah::SecurityAssociation;
 use crate::clock::{self, Alarm, Suspension};
-use crate::config::{Configuration, RouterConfig, VmacFallback, VmacMode, Xdp};
+use crate::config::{Configuration, RouterConfig, VmacFallback, Xdp};
 use crate::control::followers::Followers;
 use crate::control::server;
 use crate::datapath::leftovers;
@@ -36,7 +33,6 @@ use crate::interface::service::{Report, Service};
 use crate::interface::{Interface, Outcome};
 use crate::journal::Journal;
 use crate::lane::Lanes;
-use crate::limits;
 use crate::peers;
 use crate::rundir::{self, RunDir, RunDirError};
 use crate::script;
@@ -54,8 +50,6 @@ const DYING: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(2);
 /// Requests of clients that wait.
 const COMMANDS: usize = 16;
-/// What a Backup takes: 255 on the link (RFC 9568 §5.1.1.3).
-const MIN_TTL: u8 = 255;
 
 /// Where the routers come from; it decides how the files are called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,121 +70,6 @@ impl Source {
     }
 }
 
-/// Why the daemon cannot start.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// Sockets and addresses are root's.
-    #[error("must run as root, or with CAP_NET_ADMIN and CAP_NET_RAW: {because}")]
-    NotPermitted {
-        /// What is missing.
-        because: String,
-    },
-    /// The directory or a name in it is not to be had.
-    #[error(transparent)]
-    RunDir(#[from] RunDirError),
-    /// There is no such interface.
-    #[error("{0}: there is no such interface")]
-    NoInterface(String),
-    /// An advert is not divided.
-    #[error(
-        "{router}: an advert with {count} addresses is {octets} octets long, and {interface} takes {mtu}; use fewer \
-         addresses in each of several routers"
-    )]
-    TooManyAddresses {
-        /// The router.
-        router: String,
-        /// Its addresses.
-        count: usize,
-        /// Octets of the IP packet.
-        octets: usize,
-        /// The interface.
-        interface: String,
-        /// What it takes.
-        mtu: u32,
-    },
-    /// VRRP is defined for Ethernet here.
-    #[error("{0}: is no Ethernet interface; Ethernet, VLAN, bond, bridge or veth is wanted")]
-    NotEthernet(String),
-    /// The data path that was asked for is not to be had.
-    #[error("{flag}: not possible: {reason}")]
-    NoDatapath {
-        /// The option.
-        flag: &'static str,
-        /// Why.
-        reason: String,
-    },
-    /// Two virtual MAC addresses for one interface.
-    #[error(
-        "-i {interface}: has the virtual MAC address of another virtual router{holder}; use --vmac macvlan for several on \
-         one interface, or -n"
-    )]
-    VmacTaken {
-        /// The interface.
-        interface: String,
-        /// What is known of it: `, 00:00:5e:00:01:34`, or empty.
-        holder: String,
-    },
-    /// A crash has left the virtual MAC address, and what the interface had before is not known.
-    #[error(
-        "-i {interface}: has the virtual MAC address {mac} of this virtual router, and nobody knows its own one any more; \
-         give it one with `ip link set {interface} address`"
-    )]
-    OwnMacUnknown {
-        /// The interface.
-        interface: String,
-        /// The virtual one.
-        mac: MacAddr,
-    },
-    /// There is to be a virtual MAC address or nothing.
-    #[error(
-        "--vmac macvlan: {router}: the link cannot be made: {error}; -n or --vmac-fallback none does without it"
-    )]
-    NoVmac {
-        /// The router.
-        router: String,
-        /// Why.
-        error: io::Error,
-    },
-    /// Another process was told another size of the group.
-    #[error(
-        "-M {ours}: {peer} runs with -M {theirs}; all processes with -M are one group and have to be told the same"
-    )]
-    GroupSize {
-        /// What this one was told.
-        ours: u8,
-        /// The other one.
-        peer: String,
-        /// What that one was told.
-        theirs: u8,
-    },
-    /// All members of the group are there.
-    #[error(
-        "-M {size}: the group is complete: {members}; with more processes, all of them need another number"
-    )]
-    GroupFull {
-        /// How many members it has.
-        size: u8,
-        /// Who they are.
-        members: String,
-    },
-    /// A system call failed.
-    #[error("{what}: {error}")]
-    System {
-        /// What it was for.
-        what: String,
-        /// With this error.
-        error: io::Error,
-    },
-}
-
-impl StartError {
-    /// The data path that was asked for by name is not to be had.
-    pub(super) fn no_datapath(wanted: Xdp, reason: String) -> Self {
-        let flag = if wanted == Xdp::Native { "--xdp=native" } else { "--xdp=generic" };
-        Self::NoDatapath { flag, reason }
-    }
-}
-
 impl Daemon {
     /// Opens all that is needed. The daemon is not heard of on the network before [`Daemon::run`].
     pub async fn start(
@@ -206,7 +85,7 @@ impl Daemon {
         };
         let signals = Signals::catch().map_err(system("signals"))?;
         check_privileges()?;
-        limits::make_room(&configs);
+        begin::make_room(&configs);
         let mut rundir = RunDir::open(dir)?;
         // Before anything is looked at that a daemon before us may be about to give back.
         let base = claim_patiently(&rundir, source, &configs)?;
@@ -373,7 +252,7 @@ impl Daemon {
     /// Writes the journal in the place of an earlier daemon's. Nothing can fail after that: a start that fails must not
     /// forget what that one has left.
     fn begin_journal(&mut self) -> Result<(), StartError> {
-        self.journal = journal_text(self.routers.values(), &self.links);
+        self.journal = begin::journal_text(self.routers.values(), &self.links);
         Ok(self.rundir.directory().write(&self.journal_file, 0o600, &self.journal)?)
     }
 
@@ -424,52 +303,11 @@ fn make_routers(
 ) -> Result<Slots<RouterId, Instance>, StartError> {
     let mut routers = Slots::with_capacity(configs.len());
     for config in configs {
-        if let Some(router) = make_router(config, routers.next_id(), links, journal)? {
+        if let Some(router) = begin::make_router(config, routers.next_id(), links, journal)? {
             routers.insert(router);
         }
     }
     Ok(routers)
-}
-
-/// A router, which its interface knows of from now on; `None` without an interface of its name.
-pub(super) fn make_router(
-    config: RouterConfig,
-    id: RouterId,
-    links: &mut Slots<LinkId, Link>,
-    journal: &Journal,
-) -> Result<Option<Instance>, StartError> {
-    let Some((link_id, link)) = links.iter_mut().find(|(_, link)| link.name == config.interface) else {
-        return Ok(None);
-    };
-    if let Some(magic) = &config.magic
-        && config.addresses.iter().all(|address| address.address != magic.source)
-    {
-        warn!(
-            router = %config.name(),
-            "{} is none of the virtual addresses; magic packets come from it only if it is there all the same",
-            magic.source
-        );
-    }
-    let mut router = Instance::new(config, link_id);
-    check_length(&router, link)?;
-    if let Some(interface) = &link.interface {
-        router.meet(interface);
-    }
-    adopt::addresses(&mut router, link, journal);
-    adopt::vmac(&mut router, link, journal)?;
-    link.routers.push(id);
-    let usable = usable(&router, link);
-    expect(&router, id, link, usable.ok());
-    let addresses = router.config.addresses.iter().map(|address| address.address);
-    link.table.set_virtual_addresses(router.config.family, router.config.vrid, addresses);
-    if let Some(key) = router.config.authentication.key() {
-        let association = SecurityAssociation::new(key);
-        link.table.associate(router.config.family, router.config.vrid, association);
-    }
-    let event = usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp);
-    let queue = &mut router.queue;
-    router.machine.handle(clock::now(), event, &mut |action| queue.push_back(action));
-    Ok(Some(router))
 }
 
 /// Opens what adverts come and go by.
@@ -477,30 +315,14 @@ fn open_link(id: LinkId, link: &mut Link, readiness: &Readiness) -> Result<(), S
     let Some(interface) = link.interface.clone() else { return Ok(()) };
     let program = match link.obstacle(&interface) {
         Some(obstacle) => Err(obstacle),
-        None => Loaded::load(link.slots(), START, link.keeper().clone()),
+        None => Loaded::load(link.slots(), START, link.keeper().clone())
+            .map(|loaded| LoadedProgram::Loaded(Box::new(loaded))),
     };
     link.open(id, &interface, program, readiness)
         .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
     check_datapath(link)?;
     link.join();
     Ok(())
-}
-
-/// What the journal says of these routers.
-pub(super) fn journal_text<'a>(
-    routers: impl Iterator<Item = &'a Instance>,
-    links: &Slots<LinkId, Link>,
-) -> String {
-    Journal::text(routers.map(|router| {
-        // An address that is there without us is somebody else's, and is to survive a crash of ours.
-        let mut addresses = router.addresses_held();
-        if let Some(link) = links.get(router.link) {
-            let to_take = router.addresses_to_take(link);
-            addresses
-                .extend(to_take.into_iter().filter(|address| !router.addresses_held().contains(address)));
-        }
-        (&router.config, addresses, router.vmac.own_mac())
-    }))
 }
 
 /// Waits until the guardian of a daemon of our name that has died has given back what that one had.
@@ -525,9 +347,9 @@ fn datapath_wanted(configs: &[RouterConfig], interface: &str) -> (Xdp, bool) {
 
 /// A data path that was asked for by name has to be had.
 fn check_datapath(link: &Link) -> Result<(), StartError> {
-    match (link.xdp, link.datapath()) {
-        (Xdp::Native | Xdp::Generic, ("raw", reason)) => {
-            Err(StartError::no_datapath(link.xdp, reason.unwrap_or_default()))
+    match (link.xdp, link.refused()) {
+        (Xdp::Native | Xdp::Generic, Some(refusal)) if !link.is_in_kernel() => {
+            Err(StartError::no_datapath(link.xdp, refusal.clone()))
         }
         (Xdp::Off | Xdp::Auto | Xdp::Native | Xdp::Generic, _) => Ok(()),
     }
@@ -548,32 +370,8 @@ fn check_privileges() -> Result<(), StartError> {
     }
 }
 
-pub(super) fn check_length(router: &Instance, link: &Link) -> Result<(), StartError> {
-    let mtu = link.mtu();
-    if router.advert_fits(mtu) {
-        return Ok(());
-    }
-    Err(StartError::TooManyAddresses {
-        router: router.config.name().to_string(),
-        count: router.config.addresses.len(),
-        octets: router.packet_len(),
-        interface: link.name.clone(),
-        mtu,
-    })
-}
-
-/// Claims what no other process may have as well.
-pub(super) fn claim_router(rundir: &RunDir, config: &RouterConfig) -> Result<(), StartError> {
-    let what = format!("-i {} -v {}: this virtual router", config.interface, config.vrid);
-    rundir.require(&config.name().file_stem(), &what)?;
-    rundir.vacant(&config.name().file_stem())?;
-    if config.vmac == VmacMode::Interface && !rundir.claim(&reload::claim_of_mac(config))? {
-        return Err(StartError::VmacTaken { interface: config.interface.clone(), holder: String::new() });
-    }
-    Ok(())
-}
-
-/// The same with patience for a daemon that was killed just now, whose locks have gone before it has.
+/// Claims what no other process may have as well, with patience for a daemon that was killed just now, whose locks have gone
+/// before it has.
 fn claim_patiently(rundir: &RunDir, source: &Source, configs: &[RouterConfig]) -> Result<String, StartError> {
     let until = clock::now() + DYING;
     loop {
@@ -590,7 +388,7 @@ fn claim_patiently(rundir: &RunDir, source: &Source, configs: &[RouterConfig]) -
 
 /// Claims every router, and returns what the files of this process are called.
 fn claim(rundir: &RunDir, source: &Source, configs: &[RouterConfig]) -> Result<String, StartError> {
-    configs.iter().try_for_each(|config| claim_router(rundir, config))?;
+    configs.iter().try_for_each(|config| begin::claim_router(rundir, config))?;
     match (source, configs) {
         (Source::CommandLine, [config, ..]) => Ok(config.name().file_stem()),
         (Source::CommandLine, []) | (Source::File(_), _) => {
@@ -618,37 +416,4 @@ fn publish(
         }
     }
     Ok(rundir.write(&format!("{base}.pid"), 0o644, &pid)?)
-}
-
-/// The address that a router sends from, or all that keeps it from serving.
-pub(super) fn usable(router: &Instance, link: &Link) -> Result<IpAddr, Faults> {
-    router.policy.usable(usable_interface(router, link))
-}
-
-fn usable_interface(router: &Instance, link: &Link) -> Result<IpAddr, Faults> {
-    let virtual_addresses: Vec<IpAddr> =
-        router.config.addresses.iter().map(|address| address.address).collect();
-    let interface = link.interface.as_ref().ok_or(Fault::InterfaceRemoved)?;
-    let usable = interface.usable(router.config.family, &virtual_addresses);
-    if router.sending.is_pausing() || !router.advert_fits(interface.mtu) {
-        let unsendable = Fault::AdvertUnsendable;
-        return Err(usable.map_or_else(|faults| faults.and(unsendable), |_| unsendable.into()));
-    }
-    usable
-}
-
-/// Tells the interface what adverts of the router have to look like.
-pub(super) fn expect(router: &Instance, id: RouterId, link: &mut Link, source: Option<IpAddr>) {
-    let config = &router.config;
-    let expect = Expect {
-        version: config.version,
-        interval: config.interval,
-        auth: config.authentication.in_message(),
-        source,
-        broadcast: source.and_then(|source| link.interface.as_ref()?.broadcast(source)),
-        min_ttl: MIN_TTL,
-        accept_interval_mismatch: config.accept_interval_mismatch,
-        address_list: config.require_equal_addresses.then(|| config.digest()),
-    };
-    link.table.set(config.family, config.vrid, id, expect);
 }

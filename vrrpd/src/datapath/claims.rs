@@ -7,14 +7,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 
-use aya::maps::HashMap;
-use aya::programs::ProgramError;
+use aya::maps::{HashMap, MapError};
 use aya::programs::tc::SchedClassifier;
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use nix::errno::Errno;
 use vrrpd_common::MacAddr;
 
-use super::program::{Refusal, aside, chain, for_want_of_rights, not_attached, not_loaded, refusal};
+use super::program::{aside, for_want_of_rights};
+use super::refusal::Refusal;
 use crate::guardian::copies::{Keeper, Kept};
 use crate::sys::bpf::{self, Attached};
 
@@ -61,28 +61,27 @@ impl Claims {
             .btf(None)
             .override_global("VIRTUAL_MAC", &[a, b, c, d, e, f, 0, 0], true)
             .load(OBJECT)
-            .map_err(|error| not_loaded(&error))?;
-        let addresses =
-            ebpf.map_mut(ADDRESSES).ok_or_else(|| Refusal(format!("the object has no map {ADDRESSES}")))?;
+            .map_err(|error| Refusal::of_loading(&error))?;
+        let addresses = ebpf.map_mut(ADDRESSES).ok_or(Refusal::NoMap(ADDRESSES))?;
         let mut addresses: HashMap<_, [u8; 16], u8> =
-            addresses.try_into().map_err(|error| Refusal(chain(&error)))?;
+            addresses.try_into().map_err(|error: MapError| Refusal::library(error))?;
         for address in &claim.addresses {
-            addresses.insert(key(*address), 0, 0).map_err(|error| Refusal(chain(&error)))?;
+            addresses.insert(key(*address), 0, 0).map_err(Refusal::library)?;
         }
         let mut links = Vec::with_capacity(2);
         for (name, hook) in claim.asks.then_some(IN).into_iter().chain([OUT]) {
             let program: &mut SchedClassifier = ebpf
                 .program_mut(name)
-                .ok_or_else(|| Refusal(format!("the object has no program {name}")))?
+                .ok_or(Refusal::NoProgram(name))?
                 .try_into()
-                .map_err(|error: ProgramError| refusal(&error))?;
-            program.load().map_err(|error| refusal(&error))?;
-            let number = program.fd().map_err(|error| refusal(&error))?.as_fd();
+                .map_err(Refusal::of_program)?;
+            program.load().map_err(Refusal::of_program)?;
+            let number = program.fd().map_err(Refusal::of_program)?.as_fd();
             let link = bpf::attach(number, claim.index, hook, bpf::TCX_FIRST).map_err(|error| {
                 if error.raw_os_error() == Some(Errno::EINVAL as i32) {
-                    Refusal("needs Linux 6.6".to_owned())
+                    Refusal::NoTcx
                 } else {
-                    not_attached(&error)
+                    Refusal::of_attaching(error)
                 }
             })?;
             links.push(keeper.keep(link));

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use rtnetlink::packet_route::tc::TcHandle as Handle;
 use tracing::warn;
 
-use super::program::{Refusal, chain};
+use super::refusal::Refusal;
 
 /// Before all other filters: what they let pass would not come to ours.
 const PRIORITY: u16 = 1;
@@ -35,7 +35,7 @@ impl Clsact {
             Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {
                 detach_left(interface) == Some(ON_OURS)
             }
-            Err(error) => return Err(Refusal(chain(&error))),
+            Err(error) => return Err(Refusal::library(error)),
         };
         Ok(Self { index, ours })
     }

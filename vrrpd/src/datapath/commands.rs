@@ -11,7 +11,7 @@ use aya::programs::ProgramFd;
 use vrrpd_common::Duration;
 use vrrpd_common::abi::{ABI_VERSION, KernelCommand, KernelConfig, KernelRole};
 
-use super::program::Refusal;
+use super::refusal::Refusal;
 use crate::clock;
 use crate::sys::bpf;
 
@@ -66,14 +66,14 @@ impl Commands {
         command.abi = ABI_VERSION;
         let mut answer = KernelCommand::default();
         bpf::run(self.program.as_fd(), bytemuck::bytes_of(&command), bytemuck::bytes_of_mut(&mut answer))
-            .map_err(|error| Refusal(format!("the kernel does not run the program: {error}")))?;
+            .map_err(|error| Refusal::NotRun(error.into()))?;
         Ok(answer.result)
     }
 }
 
 /// What the kernel's timer said.
 fn of_the_timer(result: i32) -> Refusal {
-    Refusal(format!("the kernel's timer: {}", io::Error::from_raw_os_error(result.saturating_neg())))
+    Refusal::Timer(io::Error::from_raw_os_error(result.saturating_neg()).into())
 }
 
 impl fmt::Debug for Commands {

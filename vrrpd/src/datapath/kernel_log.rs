@@ -2,16 +2,14 @@
 //!
 //! For those who work on the program; the daemon that is shipped has neither this nor the map that it reads.
 
-use std::fmt;
-
 use aya::Ebpf;
 use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
 use tokio::task::{self, AbortHandle};
 use tracing::debug;
 
-use super::program::Refusal;
 use super::readiness::Readiness;
+use super::refusal::{Cause, Refusal};
 
 /// Reads the log of the program on one interface until it is dropped.
 #[derive(Debug)]
@@ -25,11 +23,11 @@ struct Lines {
 impl KernelLog {
     /// Begins to read.
     pub(super) fn read(ebpf: &mut Ebpf, interface: &str) -> Result<Self, Refusal> {
-        let refusal = |error: &dyn fmt::Display| Refusal(format!("the program's log: {error}"));
         let lines = Lines { interface: interface.to_owned() };
-        let mut logger = EbpfLogger::init_with_logger(ebpf, lines).map_err(|error| refusal(&error))?;
-        let readiness = Readiness::new().map_err(|error| refusal(&error))?;
-        readiness.add(&logger, 0).map_err(|error| refusal(&error))?;
+        let mut logger =
+            EbpfLogger::init_with_logger(ebpf, lines).map_err(|error| Refusal::Log(Cause::of(error)))?;
+        let readiness = Readiness::new().map_err(|error| Refusal::Log(Cause::of(error)))?;
+        readiness.add(&logger, 0).map_err(|error| Refusal::Log(Cause::of(error)))?;
         let reading = task::spawn_local(async move {
             let mut ready = Vec::new();
             while readiness.ready(&mut ready).await.is_ok() {

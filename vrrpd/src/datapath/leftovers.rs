@@ -12,13 +12,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use aya::maps::MapInfo;
-use aya::programs::{ProgramError, loaded_programs};
-use nix::errno::Errno;
 use tracing::{debug, info};
 use vrrpd_common::Duration;
 
+use super::maps::maps_in_use;
 use super::pins::{Lock, OURS, PINS};
-use super::program::errno;
 use crate::trust;
 
 /// How long others may take over their pins while the daemon starts.
@@ -70,20 +68,6 @@ fn is_nobodys(interface: &Path, used: &BTreeSet<u32>) -> bool {
         Ok(map) => !used.contains(&map.id()),
         Err(_) => !interface.join(pin).exists(),
     })
-}
-
-/// The maps of all programs in the kernel, whoever loaded them.
-pub(super) fn maps_in_use() -> Result<BTreeSet<u32>, ProgramError> {
-    let mut used = BTreeSet::new();
-    for program in loaded_programs() {
-        match program.and_then(|program| program.map_ids()) {
-            Ok(maps) => used.extend(maps.into_iter().flatten()),
-            // It has gone meanwhile.
-            Err(error) if errno(&error) == Some(Errno::ENOENT) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(used)
 }
 
 /// Every network namespace that a thread we can see is in, or that has a name.

@@ -4,6 +4,7 @@
 //! [`RouterTable::judge`] runs the one parser over a frame and counts what it found. In the kernel [`xdp::XdpPath`] does both,
 //! and tells only what changes something. Exactly one of them is there for an interface at a time.
 
+mod attachment;
 pub mod claims;
 pub mod closing;
 mod clsact;
@@ -11,6 +12,7 @@ mod commands;
 #[cfg(feature = "debug-log")]
 mod kernel_log;
 pub mod leftovers;
+mod maps;
 pub mod membership;
 pub mod own_mac;
 pub mod pins;
@@ -18,6 +20,8 @@ pub mod privileges;
 pub mod program;
 pub mod raw;
 pub mod readiness;
+pub mod refusal;
+pub mod tier;
 pub mod vlans;
 pub mod xdp;
 
@@ -34,7 +38,7 @@ use vrrpd_engine::RouterId;
 use crate::ah::SecurityAssociation;
 use crate::clock;
 use crate::config::RouterConfig;
-use crate::transmit::Frame;
+use crate::sys::packet::Frame;
 
 /// What a frame was for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,14 +4,14 @@
 use std::fmt;
 use std::os::fd::AsFd as _;
 
-use aya::programs::ProgramError;
 use aya::programs::tc::{SchedClassifier, TcAttachOptions, TcAttachType};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use nix::errno::Errno;
 use vrrpd_common::MacAddr;
 
 use super::clsact::{self, Clsact};
-use super::program::{Refusal, aside, for_want_of_rights, not_attached, not_loaded, refusal};
+use super::program::{aside, for_want_of_rights};
+use super::refusal::Refusal;
 use crate::guardian::copies::{Keeper, Kept};
 use crate::sys::bpf::{self, Attached};
 
@@ -38,14 +38,14 @@ impl OwnMacFrames {
             .btf(None)
             .override_global("OWN_MAC", &[a, b, c, d, e, f, 0, 0], true)
             .load(OBJECT)
-            .map_err(|error| not_loaded(&error))?;
+            .map_err(|error| Refusal::of_loading(&error))?;
         let program: &mut SchedClassifier = ebpf
             .program_mut(PROGRAM)
-            .ok_or_else(|| Refusal(format!("the object has no program {PROGRAM}")))?
+            .ok_or(Refusal::NoProgram(PROGRAM))?
             .try_into()
-            .map_err(|error: ProgramError| refusal(&error))?;
-        program.load().map_err(|error| refusal(&error))?;
-        let number = program.fd().map_err(|error| refusal(&error))?.as_fd();
+            .map_err(Refusal::of_program)?;
+        program.load().map_err(Refusal::of_program)?;
+        let number = program.fd().map_err(Refusal::of_program)?.as_fd();
         match bpf::attach(number, *index, bpf::TCX_INGRESS, bpf::TCX_FIRST) {
             Ok(link) => Ok(Self { _link: Some(keeper.keep(link)), _ebpf: ebpf, _clsact: None }),
             // A kernel before 6.6 does not know links of this kind.
@@ -54,10 +54,10 @@ impl OwnMacFrames {
                 let filter = TcAttachOptions::Netlink(clsact.filter());
                 program
                     .attach_with_options(interface, TcAttachType::Ingress, filter)
-                    .map_err(|error| refusal(&error))?;
+                    .map_err(Refusal::of_program)?;
                 Ok(Self { _link: None, _ebpf: ebpf, _clsact: Some(clsact) })
             }
-            Err(error) => Err(not_attached(&error)),
+            Err(error) => Err(Refusal::of_attaching(error)),
         }
     }
 }

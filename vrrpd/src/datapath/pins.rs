@@ -13,17 +13,17 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use thiserror::Error;
 use vrrpd_common::abi::{ABI_VERSION, KernelCounters, KernelRole, RouterRecord, SLOTS, router_at};
 use vrrpd_common::router::StateName;
 use vrrpd_common::{Duration, Family, Instant, Vrid};
 
 use super::RejectCounts;
-use super::leftovers::maps_in_use;
-use super::xdp::sum;
+use super::maps::{maps_in_use, sum};
 use crate::clock;
 use crate::report::{KernelReport, MasterSeen};
 use crate::sys::records::Records;
-use crate::trust;
+use crate::trust::{self, Distrust};
 
 const BPFFS: &str = "/sys/fs/bpf";
 pub(super) const OURS: &str = "/sys/fs/bpf/vrrpd";
@@ -62,6 +62,56 @@ impl Lock {
     }
 }
 
+/// Why maps are not pinned.
+#[derive(Debug, Error)]
+pub enum PinError {
+    /// The file system for it cannot be mounted.
+    #[error("{BPFFS}: {0}")]
+    Mount(io::Error),
+    /// Another process makes or removes pins, or holds the lock.
+    #[error("{BPFFS}: another vrrpd is at it: {0}")]
+    Locked(io::Error),
+    /// The network namespace cannot be told.
+    #[error(transparent)]
+    Namespace(io::Error),
+    /// Another user could exchange the directory.
+    #[error(transparent)]
+    Distrust(#[from] Distrust),
+    /// Something else has the place of the directory.
+    #[error("{}: is not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// What is pinned in the directory cannot be removed.
+    #[error("{}: {error}", dir.display())]
+    Left {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The kernel does not pin the map.
+    #[error("{}: {error}", path.display())]
+    Refused {
+        /// The pin.
+        path: PathBuf,
+        /// Why.
+        error: aya::pin::PinError,
+    },
+}
+
+/// Why pinned maps cannot be read.
+#[derive(Debug, Error)]
+pub enum UnreadableError {
+    /// Another user could have pinned them.
+    #[error(transparent)]
+    Distrust(#[from] Distrust),
+    /// They are laid out in another way than ours.
+    #[error("{interface}: what the kernel knows is written down by another version of vrrpd")]
+    OtherVersion {
+        /// The interface whose maps they are.
+        interface: String,
+    },
+}
+
 /// What another process sees of an interface.
 pub struct Pinned {
     /// The interface's name.
@@ -81,20 +131,22 @@ impl fmt::Debug for Pinned {
 impl Pins {
     /// Pins the maps of an interface. Pins that are there already were left by a crash: whoever holds the interface's
     /// program is us.
-    pub fn make(interface: &str, records: &Map, rejects: &Map) -> Result<Self, String> {
-        mount_bpffs().map_err(|error| format!("{BPFFS}: {error}"))?;
-        let _lock =
-            Lock::take(PATIENCE).map_err(|error| format!("{BPFFS}: another vrrpd is at it: {error}"))?;
-        let dir = make_directory(interface)?;
-        let at_dir = |error: io::Error| format!("{}: {error}", dir.display());
-        let pins = Self { dir: dir.clone() };
+    ///
+    /// # Errors
+    /// See [`PinError`].
+    pub fn make(interface: &str, records: &Map, rejects: &Map) -> Result<Self, PinError> {
+        mount_bpffs().map_err(PinError::Mount)?;
+        let _lock = Lock::take(PATIENCE).map_err(PinError::Locked)?;
+        let pins = Self { dir: make_directory(interface)? };
         for (name, map) in [(RECORDS, records), (REJECTS, rejects)] {
             let path = pins.dir.join(name);
             match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at_dir(error)),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(PinError::Left { dir: pins.dir.clone(), error });
+                }
                 Ok(()) | Err(_) => {}
             }
-            map.pin(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            map.pin(&path).map_err(|error| PinError::Refused { path, error })?;
         }
         Ok(pins)
     }
@@ -114,11 +166,11 @@ impl Drop for Pins {
     }
 }
 
-/// Everything that is pinned for this network namespace, or in words why it is not to be read.
-pub fn pinned() -> Vec<Result<Pinned, String>> {
+/// Everything that is pinned for this network namespace, or why it cannot be read.
+pub fn pinned() -> Vec<Result<Pinned, UnreadableError>> {
     let Ok(directory) = directory() else { return Vec::new() };
     match trust::resolve(&directory) {
-        Err(distrust) if distrust.kind().is_none() => return vec![Err(distrust.to_string())],
+        Err(distrust) if distrust.kind().is_none() => return vec![Err(distrust.into())],
         Ok(_) | Err(_) => {}
     }
     let Ok(dirs) = fs::read_dir(directory) else { return Vec::new() };
@@ -189,11 +241,9 @@ fn report(slot: u32, record: &RouterRecord, shared: &KernelCounters, now: Instan
 }
 
 /// `None`: nothing is there, or it is going right now.
-fn open(dir: &Path) -> Option<Result<Pinned, String>> {
+fn open(dir: &Path) -> Option<Result<Pinned, UnreadableError>> {
     let interface = interface_name(&dir.file_name()?.to_string_lossy());
-    let refusal = || {
-        Some(Err(format!("{interface}: what the kernel knows is written down by another version of vrrpd")))
-    };
+    let refusal = || Some(Err(UnreadableError::OtherVersion { interface: interface.clone() }));
     let info = MapInfo::from_pin(dir.join(RECORDS)).ok()?;
     // A shorter one would end within what is mapped.
     if usize::try_from(info.value_size()) != Ok(size_of::<RouterRecord>())
@@ -220,13 +270,13 @@ pub fn namespace_of(process: i32) -> io::Result<u64> {
 }
 
 /// Makes the directory of an interface: what another user has put in its place, or made a link, is refused.
-fn make_directory(interface: &str) -> Result<PathBuf, String> {
-    let namespace = namespace().map_err(|error| error.to_string())?.to_string();
-    let mut dir = trust::resolve(Path::new(BPFFS)).map_err(|distrust| distrust.to_string())?;
+fn make_directory(interface: &str) -> Result<PathBuf, PinError> {
+    let namespace = namespace().map_err(PinError::Namespace)?.to_string();
+    let mut dir = trust::resolve(Path::new(BPFFS))?;
     for name in [OUR_NAME, &namespace, &file_name(interface)] {
-        dir = trust::make_directory(&dir, name).map_err(|distrust| distrust.to_string())?;
+        dir = trust::make_directory(&dir, name)?;
         if !dir.is_directory() {
-            return Err(format!("{}: is not a directory", dir.path().display()));
+            return Err(PinError::NotADirectory(dir.path().to_owned()));
         }
     }
     Ok(dir.path().to_owned())

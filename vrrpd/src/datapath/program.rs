@@ -3,22 +3,23 @@
 //! Loading takes the kernel's verifier some ten milliseconds, longer than a Backup waits for a master that says something
 //! every 10 ms. So once the daemon takes part it is done in a thread of its own.
 
-use std::error::Error;
 use std::fmt;
 use std::fs;
-use std::io;
+use std::os::fd::AsFd as _;
 use std::{panic, thread};
 
 use aya::maps::Map;
-use aya::programs::{ProgramError, Xdp};
-use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
+use aya::programs::Xdp;
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use nix::errno::Errno;
 use tracing::debug;
 use vrrpd_common::Duration;
 
+use super::attachment::Attachment;
 use super::commands::Commands;
 use super::privileges;
-use super::xdp::Attachment;
+use super::refusal::{Refusal, errno};
+use crate::config::Xdp as Wanted;
 use crate::guardian::copies::Keeper;
 use crate::sys::{bpf, memory};
 
@@ -33,15 +34,11 @@ const COMMANDS: &str = "vrrpd_command";
 pub struct Loaded {
     commands: Commands,
     /// Where it is already, if it is.
-    pub(super) attachment: Option<Attachment>,
+    attachment: Option<Attachment>,
     /// Holds a copy of that.
-    pub(super) keeper: Keeper,
+    keeper: Keeper,
     ebpf: Ebpf,
 }
-
-/// Why adverts cannot be handled in the kernel, in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal(pub String);
 
 impl Loaded {
     /// Loads the program, and makes these slots ready. `patience` is how long the kernel's memory may be waited for.
@@ -53,20 +50,49 @@ impl Loaded {
         let mut ebpf = aside(load).map_err(explained)?;
         let commands = program(&mut ebpf, COMMANDS)?.fd().and_then(|fd| Ok(fd.try_clone()?));
         let timers = take(&mut ebpf, "ROUTERS")?;
-        let commands = Commands::new(commands.map_err(|error| refusal(&error))?, timers);
+        let commands = Commands::new(commands.map_err(Refusal::of_program)?, timers);
         for slot in slots {
             commands.prepare(slot, patience)?;
         }
         Ok(Self { commands, attachment: None, keeper, ebpf })
     }
 
-    /// One of its programs.
-    pub(super) fn program(&mut self, name: &str) -> Result<&mut Xdp, Refusal> {
-        program(&mut self.ebpf, name)
+    /// Puts the program on the interface of this number: drivers may take long over it.
+    pub fn onto(mut self, index: u32, wanted: Wanted) -> Result<Self, Refusal> {
+        self.attachment = Some(self.attach(index, wanted)?);
+        Ok(self)
+    }
+
+    /// The number of the interface that it is on.
+    pub fn interface(&self) -> Option<u32> {
+        self.attachment.as_ref().map(Attachment::interface)
+    }
+
+    /// Takes it off.
+    pub fn off(&mut self) {
+        self.attachment = None;
+    }
+
+    /// The kernel's number of the program.
+    pub fn number(&mut self) -> Result<u32, Refusal> {
+        Ok(program(&mut self.ebpf, PROGRAM)?.info().map_err(Refusal::of_program)?.id())
+    }
+
+    /// Its place on the interface of this number, to which it is attached unless it is there.
+    pub(super) fn take_place(&mut self, index: u32, wanted: Wanted) -> Result<Attachment, Refusal> {
+        match self.attachment.take().filter(|attachment| attachment.interface() == index) {
+            Some(there) => Ok(there),
+            None => self.attach(index, wanted),
+        }
+    }
+
+    fn attach(&mut self, index: u32, wanted: Wanted) -> Result<Attachment, Refusal> {
+        let program = program(&mut self.ebpf, PROGRAM)?.fd().map_err(Refusal::of_program)?;
+        Attachment::make(program.as_fd(), &self.keeper, index, wanted)
     }
 
     /// One of its maps, which can be had once.
-    pub(super) fn map(&mut self, name: &str) -> Result<Map, Refusal> {
+    pub(super) fn map(&mut self, name: &'static str) -> Result<Map, Refusal> {
         take(&mut self.ebpf, name)
     }
 
@@ -96,28 +122,22 @@ fn load() -> Result<Ebpf, Refusal> {
 
 /// Why a program cannot be loaded, where this process is not permitted to; otherwise the reason there is. Without
 /// CAP_PERFMON the kernel finds fault with the instructions, and without CAP_BPF the loader with the object.
-pub(super) fn for_want_of_rights(Refusal(reason): Refusal) -> Refusal {
-    let missing = privileges::missing_for_programs()
-        .map(|missing| format!("{missing}: needed to load programs into the kernel"))
-        .or_else(|| match bpf::may_create_maps().map_err(|error| errno_of(&error)) {
-            Err(Some(Errno::EPERM)) => Some(NOT_PERMITTED.to_owned()),
-            Err(Some(Errno::ENOSYS)) => Some("the kernel was built without BPF".to_owned()),
-            Ok(()) | Err(_) => None,
-        });
+pub(super) fn for_want_of_rights(refusal: Refusal) -> Refusal {
+    let missing =
+        privileges::missing_for_programs().map(Refusal::Capabilities).or_else(
+            || match bpf::may_create_maps().map_err(|error| errno(&error)) {
+                Err(Some(Errno::EPERM)) => Some(Refusal::Forbidden),
+                Err(Some(Errno::ENOSYS)) => Some(Refusal::NoBpf),
+                Ok(()) | Err(_) => None,
+            },
+        );
     match missing {
         Some(missing) => {
-            debug!(reason, "the program cannot be loaded");
-            Refusal(missing)
+            debug!(reason = refusal.to_string(), "the program cannot be loaded");
+            missing
         }
-        None => Refusal(reason),
+        None => refusal,
     }
-}
-
-/// This process has all the capabilities, and the kernel refuses nevertheless.
-const NOT_PERMITTED: &str = "the kernel does not permit programs here, though no capability is missing: the user namespace or the seccomp profile of a container, or kernel lockdown, forbids it";
-
-fn errno_of(error: &io::Error) -> Option<Errno> {
-    error.raw_os_error().map(Errno::from_raw)
 }
 
 fn try_load() -> Result<Ebpf, Refusal> {
@@ -126,22 +146,22 @@ fn try_load() -> Result<Ebpf, Refusal> {
         .btf(None)
         .verifier_log_level(VerifierLogLevel::empty())
         .load(OBJECT)
-        .map_err(|error| not_loaded(&error))?;
+        .map_err(|error| Refusal::of_loading(&error))?;
     for name in [PROGRAM, COMMANDS] {
-        program(&mut ebpf, name)?.load().map_err(|error| refusal(&error))?;
+        program(&mut ebpf, name)?.load().map_err(Refusal::of_program)?;
     }
     Ok(ebpf)
 }
 
 /// The reason why the program cannot be loaded, and that the kernel is too old for it where that is so: the kernel itself
 /// only says that it does not understand.
-fn explained(Refusal(reason): Refusal) -> Refusal {
+fn explained(why: Refusal) -> Refusal {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    Refusal(if is_too_old(&release) {
-        format!("{reason}; the program needs Linux 5.15 for its timers, and this is {}", release.trim())
+    if is_too_old(&release) {
+        Refusal::TooOld { why: Box::new(why), release: release.trim().to_owned() }
     } else {
-        reason
-    })
+        why
+    }
 }
 
 /// Whether a kernel of this release is older than timers in programs (`bpf_timer`).
@@ -150,85 +170,13 @@ fn is_too_old(release: &str) -> bool {
     matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) < (5, 15))
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, Refusal> {
-    let program =
-        ebpf.program_mut(name).ok_or_else(|| Refusal(format!("the object has no program {name}")))?;
-    program.try_into().map_err(|error: ProgramError| refusal(&error))
+fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Refusal> {
+    let program = ebpf.program_mut(name).ok_or(Refusal::NoProgram(name))?;
+    program.try_into().map_err(Refusal::of_program)
 }
 
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, Refusal> {
-    ebpf.take_map(name).ok_or_else(|| Refusal(format!("the object has no map {name}")))
-}
-
-/// Why a call about a program failed, for a person: what is missing rather than which call it was, where that is known.
-pub(super) fn refusal(error: &ProgramError) -> Refusal {
-    match (error, errno(error)) {
-        (_, Some(Errno::EPERM)) => not_allowed(),
-        (ProgramError::LoadError { io_error, verifier_log }, _) => {
-            debug!(log = %verifier_log, "the kernel refuses the program");
-            Refusal(format!("the kernel refuses the program: {io_error}"))
-        }
-        (_, Some(Errno::EOPNOTSUPP)) => Refusal("the driver does not support it".to_owned()),
-        _ => Refusal(chain(error)),
-    }
-}
-
-/// Why a program cannot be put on an interface.
-pub(super) fn not_attached(error: &io::Error) -> Refusal {
-    match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::EPERM) => not_allowed(),
-        Some(Errno::EBUSY | Errno::EEXIST) => {
-            Refusal("the interface has an XDP program of somebody else already".to_owned())
-        }
-        Some(Errno::EOPNOTSUPP) => Refusal("the driver does not support it".to_owned()),
-        _ => Refusal(format!("the program cannot be put on the interface: {error}")),
-    }
-}
-
-fn not_allowed() -> Refusal {
-    Refusal("the kernel does not permit it".to_owned())
-}
-
-/// Why an object cannot be loaded; what the loader says of its own affairs goes to the log.
-pub(super) fn not_loaded(error: &EbpfError) -> Refusal {
-    debug!(error = chain(error), "the program cannot be loaded");
-    match errno(error) {
-        Some(Errno::EPERM) => not_allowed(),
-        Some(errno) => Refusal(format!("the kernel refuses the program: {}", errno.desc())),
-        None => Refusal("the program does not suit this kernel".to_owned()),
-    }
-}
-
-/// The system's error at the bottom of an error.
-pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
-    let mut cause = Some(error);
-    while let Some(this) = cause {
-        if let Some(code) = this.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
-            return Some(Errno::from_raw(code));
-        }
-        cause = this.source();
-    }
-    None
-}
-
-/// An error with its causes.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let said = next.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = next.source();
-    }
-    text
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, Refusal> {
+    ebpf.take_map(name).ok_or(Refusal::NoMap(name))
 }
 
 impl fmt::Debug for Loaded {

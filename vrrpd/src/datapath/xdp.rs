@@ -19,34 +19,24 @@ use vrrpd_common::abi::{
 };
 use vrrpd_common::{Duration, Family, MacAddr, Vrid};
 
+use super::attachment::Attachment;
 use super::commands::Commands;
+use super::maps::sum;
 use super::pins::Pins;
-use super::program::{Loaded, PROGRAM, Refusal, chain, not_attached, refusal};
+use super::program::{Loaded, PROGRAM};
+use super::refusal::{Cause, ForeignProgram, Refusal};
+use super::tier::Tier;
 use super::vlans;
 use crate::config::Xdp as Wanted;
-use crate::guardian::copies::Kept;
-use crate::sys::bpf::{self, Attached};
 use crate::sys::records::Records;
 
 /// A virtual address is looked for in full length.
 const ADDRESS_BITS: u32 = 160;
 
-/// Where in the kernel the program runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
-    /// In the driver.
-    Native,
-    /// After the driver, in every kernel and on every device.
-    Generic,
-}
-
 /// The program on one interface. Dropping it takes the program and its pins away; if we crash, the kernel does so with
 /// the program. Of the object it was loaded from nothing is kept: that is some hundred KiB.
 pub struct XdpPath {
-    tier: Tier,
     number: u32,
-    /// Why it is not the better tier.
-    reason: Option<String>,
     commands: Commands,
     records: Records,
     ring: RingBuf<MapData>,
@@ -59,64 +49,7 @@ pub struct XdpPath {
     _pins: Option<Pins>,
     #[cfg(feature = "debug-log")]
     _log: super::kernel_log::KernelLog,
-    link: Kept<Attached>,
-}
-
-/// The program's place on an interface.
-#[derive(Debug)]
-pub struct Attachment {
-    index: u32,
-    tier: Tier,
-    /// Why it is not the better tier.
-    reason: Option<String>,
-    link: Kept<Attached>,
-}
-
-impl Loaded {
-    /// Puts the program on the interface of this number: drivers may take long over it.
-    pub fn onto(mut self, index: u32, wanted: Wanted) -> Result<Self, Refusal> {
-        self.attachment = Some(Attachment::make(&mut self, index, wanted)?);
-        Ok(self)
-    }
-
-    /// The number of the interface that it is on.
-    pub fn interface(&self) -> Option<u32> {
-        self.attachment.as_ref().map(|attachment| attachment.index)
-    }
-
-    /// Takes it off.
-    pub fn off(&mut self) {
-        self.attachment = None;
-    }
-
-    /// The kernel's number of the program.
-    pub fn number(&mut self) -> Result<u32, Refusal> {
-        Ok(self.program(PROGRAM)?.info().map_err(|error| refusal(&error))?.id())
-    }
-}
-
-impl Attachment {
-    /// The best one that can be had of those that are wanted.
-    fn make(loaded: &mut Loaded, index: u32, wanted: Wanted) -> Result<Self, Refusal> {
-        let tiers: &[Tier] = match wanted {
-            Wanted::Off => &[],
-            Wanted::Auto => &[Tier::Native, Tier::Generic],
-            Wanted::Native => &[Tier::Native],
-            Wanted::Generic => &[Tier::Generic],
-        };
-        let mut reasons = Vec::new();
-        let attached = tiers.iter().copied().find_map(|tier| {
-            let link = attach(loaded, index, tier.flags());
-            link.map_err(|Refusal(reason)| reasons.push(format!("{}: {reason}", tier.word())))
-                .ok()
-                .map(|link| (tier, link))
-        });
-        let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
-        match attached {
-            Some((tier, link)) => Ok(Self { index, tier, reason, link }),
-            None => Err(Refusal(reason.unwrap_or_default())),
-        }
-    }
+    attachment: Attachment,
 }
 
 impl XdpPath {
@@ -124,46 +57,36 @@ impl XdpPath {
     /// that the interface has already.
     pub fn obstacle(name: &str, wanted: Wanted, foreign: Option<u32>) -> Option<Refusal> {
         if wanted == Wanted::Off {
-            return Some(Refusal("--xdp is not given".to_owned()));
+            return Some(Refusal::NotWanted);
         }
         if let Some(program) = foreign {
-            return Some(Refusal(format!("the interface has an XDP program already: {}", describe(program))));
+            return Some(Refusal::Foreign(foreign_program(program)));
         }
-        vlans::are_on(name).then(|| {
-            Refusal(
-                "the interface has VLANs, and the program may not see the tags of their frames".to_owned(),
-            )
-        })
+        vlans::are_on(name).then_some(Refusal::Vlans)
     }
 
     /// Attaches the program to the interface of this number and name, unless it is there.
     pub fn attach(mut loaded: Loaded, index: u32, name: &str, wanted: Wanted) -> Result<Self, Refusal> {
-        let there = loaded.attachment.take().filter(|attachment| attachment.index == index);
-        let Attachment { tier, reason, link, .. } = match there {
-            Some(there) => there,
-            None => Attachment::make(&mut loaded, index, wanted)?,
-        };
+        let attachment = loaded.take_place(index, wanted)?;
         let number = loaded.number()?;
         let (records, rejects) = (loaded.map("RECORDS")?, loaded.map("REJECTS")?);
-        let pins = Pins::make(name, &records, &rejects).map_err(|reason| {
+        let pins = Pins::make(name, &records, &rejects).map_err(|error| {
             info!(
                 interface = name,
-                reason, "maps are not pinned; only the daemon can tell what the kernel knows"
+                reason = error.to_string(),
+                "maps are not pinned; only the daemon can tell what the kernel knows"
             );
         });
         let Map::Array(data) = &records else {
-            return Err(Refusal("the object's RECORDS is no array".to_owned()));
+            return Err(Refusal::NoArray("RECORDS"));
         };
-        let records = Records::of(data.fd().as_fd()).map_err(|error| no_records(&error))?;
-        let rejects = PerCpuArray::try_from(rejects).map_err(|error| Refusal(chain(&error)))?;
-        let ring = RingBuf::try_from(loaded.map("EVENTS")?).map_err(|error| Refusal(chain(&error)))?;
-        let addresses =
-            LpmTrie::try_from(loaded.map("ADDRESSES")?).map_err(|error| Refusal(chain(&error)))?;
-        let stations = Array::try_from(loaded.map("STATIONS")?).map_err(|error| Refusal(chain(&error)))?;
+        let records = Records::of(data.fd().as_fd()).map_err(no_records)?;
+        let rejects = PerCpuArray::try_from(rejects).map_err(Refusal::library)?;
+        let ring = RingBuf::try_from(loaded.map("EVENTS")?).map_err(Refusal::library)?;
+        let addresses = LpmTrie::try_from(loaded.map("ADDRESSES")?).map_err(Refusal::library)?;
+        let stations = Array::try_from(loaded.map("STATIONS")?).map_err(Refusal::library)?;
         Ok(Self {
-            tier,
             number,
-            reason,
             records,
             ring,
             rejects,
@@ -175,13 +98,13 @@ impl XdpPath {
             #[cfg(feature = "debug-log")]
             _log: loaded.log(name)?,
             commands: loaded.into_commands(),
-            link,
+            attachment,
         })
     }
 
     /// Where the program runs.
     pub fn tier(&self) -> Tier {
-        self.tier
+        self.attachment.tier()
     }
 
     /// The kernel's number of the program.
@@ -190,14 +113,13 @@ impl XdpPath {
     }
 
     /// Why it does not run in a better place.
-    pub fn reason(&self) -> Option<&str> {
-        self.reason.as_deref()
+    pub fn refused(&self) -> Option<&Refusal> {
+        self.attachment.refused()
     }
 
     /// Whether the program is still on the interface: whoever may can take it off, and nobody is told.
     pub fn is_attached(&self) -> bool {
-        // What cannot be told is not held against it.
-        bpf::interface_of(self.link.as_fd()).map_or(true, |interface| interface != 0)
+        self.attachment.holds()
     }
 
     /// Makes the slot of a router ready that comes later than the program.
@@ -207,7 +129,7 @@ impl XdpPath {
 
     /// Tells the kernel of a router; it takes effect before this returns.
     pub fn command(&self, command: KernelCommand) -> Result<(), Refusal> {
-        self.records.open(command.slot).map_err(|error| no_records(&error))?;
+        self.records.open(command.slot).map_err(no_records)?;
         self.commands.carry_out(command)
     }
 
@@ -215,12 +137,12 @@ impl XdpPath {
     pub fn set_virtual_addresses(&mut self, slot: u32, addresses: &[IpAddr]) -> Result<(), Refusal> {
         let set = self.addresses_set.remove(&slot).unwrap_or_default();
         let key = |address: &IpAddr| Key::new(ADDRESS_BITS, virtual_address(slot, *address));
-        let refusal = |error: &MapError| Refusal(format!("ADDRESSES: {}", chain(error)));
+        let refusal = |error: MapError| Refusal::Map("ADDRESSES", Cause::of(error));
         for gone in set.iter().filter(|address| !addresses.contains(address)) {
-            self.addresses.remove(&key(gone)).map_err(|error| refusal(&error))?;
+            self.addresses.remove(&key(gone)).map_err(refusal)?;
         }
         for new in addresses.iter().filter(|address| !set.contains(address)) {
-            self.addresses.insert(&key(new), 0, 0).map_err(|error| refusal(&error))?;
+            self.addresses.insert(&key(new), 0, 0).map_err(refusal)?;
         }
         if !addresses.is_empty() {
             self.addresses_set.insert(slot, addresses.into());
@@ -233,7 +155,7 @@ impl XdpPath {
         let stations = [station(own), station(other.unwrap_or(own))];
         if stations != self.stations_set {
             let set = self.stations.set(0, stations, 0);
-            set.map_err(|error| Refusal(format!("STATIONS: {}", chain(&error))))?;
+            set.map_err(|error| Refusal::Map("STATIONS", Cause::of(error)))?;
             self.stations_set = stations;
         }
         Ok(())
@@ -268,66 +190,18 @@ impl XdpPath {
     }
 }
 
-fn no_records(error: &io::Error) -> Refusal {
-    Refusal(format!("RECORDS: {error}"))
+fn no_records(error: io::Error) -> Refusal {
+    Refusal::Unmapped("RECORDS", error.into())
 }
 
-/// The counters of all processors together.
-pub fn sum(rejects: &PerCpuArray<MapData, KernelCounters>) -> KernelCounters {
-    let mut sum = KernelCounters::default();
-    if let Ok(values) = rejects.get(&0, 0) {
-        for counters in values.iter() {
-            for (total, count) in sum.iter_mut().zip(counters) {
-                *total += count;
-            }
-        }
-    }
-    sum
-}
-
-/// Puts the program on an interface.
-fn attach(loaded: &mut Loaded, index: u32, flags: u32) -> Result<Kept<Attached>, Refusal> {
-    let program = loaded.program(PROGRAM)?.fd().map_err(|error| refusal(&error))?;
-    let attached = bpf::attach(program.as_fd(), index, bpf::XDP, flags);
-    attached.map(|attached| loaded.keeper.keep(attached)).map_err(|error| not_attached(&error))
-}
-
-/// A program that we did not attach, for a person.
-fn describe(program: u32) -> String {
+/// What the kernel tells of a program that we did not attach.
+fn foreign_program(id: u32) -> ForeignProgram {
     let name = aya::programs::loaded_programs()
         .filter_map(Result::ok)
-        .find(|info| info.id() == program)
+        .find(|info| info.id() == id)
         .and_then(|info| info.name_as_str().map(str::to_owned));
-    match name.as_deref() {
-        Some(PROGRAM) => format!("that of another vrrpd (id {program})"),
-        Some(name) => format!("{name} (id {program})"),
-        None => format!("id {program}"),
-    }
-}
-
-impl Tier {
-    /// The name in the state.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Native => "xdp-native",
-            Self::Generic => "xdp-generic",
-        }
-    }
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-        }
-    }
-
-    /// `XDP_FLAGS_DRV_MODE`, `XDP_FLAGS_SKB_MODE`.
-    const fn flags(self) -> u32 {
-        match self {
-            Self::Native => 1 << 2,
-            Self::Generic => 1 << 1,
-        }
-    }
+    let is_vrrpd = name.as_deref() == Some(PROGRAM);
+    ForeignProgram { id, name, is_vrrpd }
 }
 
 impl AsFd for XdpPath {
@@ -338,9 +212,6 @@ impl AsFd for XdpPath {
 
 impl fmt::Debug for XdpPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("XdpPath")
-            .field("tier", &self.tier)
-            .field("reason", &self.reason)
-            .finish_non_exhaustive()
+        f.debug_struct("XdpPath").field("attachment", &self.attachment).finish_non_exhaustive()
     }
 }

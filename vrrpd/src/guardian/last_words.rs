@@ -12,8 +12,8 @@ use vrrpd_engine::RouterId;
 
 use super::Mastery;
 use crate::clock;
-use crate::sys::packet::PacketSocket;
-use crate::transmit::{Frame, Sender, Transmitter};
+use crate::sys::packet::{Frame, PacketSocket};
+use crate::transmit::{Sender, Transmitter};
 
 /// What is to be sent, by interface.
 #[derive(Debug)]

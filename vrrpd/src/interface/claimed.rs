@@ -8,7 +8,6 @@ use std::io;
 use tokio::task::spawn_blocking;
 
 use crate::datapath::claims::{Claim, Claims};
-use crate::datapath::program::Refusal;
 use crate::guardian::copies::Keeper;
 
 /// What is claimed, by router and interface.
@@ -39,7 +38,7 @@ impl Claimed {
         let attached = spawn_blocking(move || Claims::attach(&wanted, &keeper)).await;
         let claims = attached
             .map_err(io::Error::other)?
-            .map_err(|Refusal(reason)| io::Error::new(io::ErrorKind::Unsupported, reason))?;
+            .map_err(|refusal| io::Error::new(io::ErrorKind::Unsupported, refusal))?;
         let before = self.claims.borrow_mut().insert(key, (claim, claims));
         let_go(before).await;
         Ok(())

@@ -1,19 +1,23 @@
 //! One run of a script: started with a clean slate, waited for, ended when it takes too long.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use super::{Context, Run, check};
+use super::check::check;
+use super::output::{Output, Outputs};
+use crate::lane::Lane;
 
 /// Where scripts find programs.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -21,6 +25,31 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const GRACE: Duration = Duration::from_secs(1);
 /// How long something is waited for that the system lacks.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// What all scripts of a process share.
+#[derive(Clone, Debug)]
+pub struct Context {
+    outputs: Outputs,
+    lane: Lane,
+}
+
+impl Context {
+    /// Scripts are started in this lane.
+    pub fn new(lane: Lane) -> Self {
+        Self { outputs: Outputs::default(), lane }
+    }
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// The script.
+    pub path: PathBuf,
+    /// `TYPE NAME STATE PRIORITY`
+    pub arguments: [String; 4],
+    /// `VRRP_…`
+    pub environment: Vec<(Cow<'static, str>, String)>,
+}
 
 /// Runs a script of a router to its end, or ends it after `limit`.
 pub(super) async fn perform(router: &str, run: &Run, limit: Duration, context: &Context) {
@@ -41,7 +70,7 @@ pub(super) async fn perform(router: &str, run: &Run, limit: Duration, context: &
 
 /// Starts it, aside: that takes a while, and for ever if it is on a file system that does not answer. What the system lacks
 /// for the moment is waited for.
-async fn start(router: &str, run: &Run, context: &Context) -> io::Result<(Child, super::output::Output)> {
+async fn start(router: &str, run: &Run, context: &Context) -> io::Result<(Child, Output)> {
     let mut told = false;
     loop {
         let error = match start_once(router, run, context).await {
@@ -57,11 +86,7 @@ async fn start(router: &str, run: &Run, context: &Context) -> io::Result<(Child,
     }
 }
 
-async fn start_once(
-    router: &str,
-    run: &Run,
-    context: &Context,
-) -> io::Result<(Child, super::output::Output)> {
+async fn start_once(router: &str, run: &Run, context: &Context) -> io::Result<(Child, Output)> {
     let (output, writer) = context.outputs.open(router, &run.path)?;
     let job = run.clone();
     let what = format!("starting {} of {router}", run.path.display());

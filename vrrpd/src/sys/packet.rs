@@ -6,6 +6,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
 
 use libc::{
     BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SKF_AD_IFINDEX, SKF_AD_OFF, SKF_AD_PKTTYPE,
@@ -20,6 +21,9 @@ const BUFFER: usize = 4 << 20;
 const PRIORITY: u32 = 7;
 /// Frames handed over in one system call.
 pub const BATCH: usize = 64;
+
+/// A complete Ethernet frame to send.
+pub type Frame = Rc<[u8]>;
 
 /// A packet socket, non-blocking, closed on exec.
 #[derive(Debug)]

@@ -50,8 +50,8 @@ pub(crate) fn join_kernel<'a>(
     for pinned in pins::pinned() {
         let pinned = match pinned {
             Ok(pinned) => pinned,
-            Err(reason) => {
-                complain(&reason);
+            Err(error) => {
+                complain(&error.to_string());
                 continue;
             }
         };

@@ -1,0 +1,152 @@
+//! How a router begins, at the start of the daemon or when a new configuration brings it.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use tracing::warn;
+use vrrpd_common::classify::Expect;
+use vrrpd_common::router::{Event, Fault, Faults};
+use vrrpd_engine::{LinkId, RouterId, Slots};
+
+use super::adopt;
+use super::instance::Instance;
+use super::link::Link;
+use super::start_error::StartError;
+use crate::ah::SecurityAssociation;
+use crate::clock;
+use crate::config::{RouterConfig, VmacMode};
+use crate::journal::Journal;
+use crate::limits;
+use crate::rundir::RunDir;
+
+/// What a Backup takes: 255 on the link (RFC 9568 §5.1.1.3).
+const MIN_TTL: u8 = 255;
+
+/// Makes room for the descriptors that these routers take.
+pub(super) fn make_room(routers: &[RouterConfig]) {
+    let interfaces: BTreeSet<&str> = routers.iter().map(|router| router.interface.as_str()).collect();
+    let with_scripts = routers.iter().filter(|router| router.up.is_some() || router.down.is_some());
+    limits::make_room(interfaces.len(), with_scripts.count());
+}
+
+/// A router, which its interface knows of from now on; `None` without an interface of its name.
+pub(super) fn make_router(
+    config: RouterConfig,
+    id: RouterId,
+    links: &mut Slots<LinkId, Link>,
+    journal: &Journal,
+) -> Result<Option<Instance>, StartError> {
+    let Some((link_id, link)) = links.iter_mut().find(|(_, link)| link.name == config.interface) else {
+        return Ok(None);
+    };
+    if let Some(magic) = &config.magic
+        && config.addresses.iter().all(|address| address.address != magic.source)
+    {
+        warn!(
+            router = %config.name(),
+            "{} is none of the virtual addresses; magic packets come from it only if it is there all the same",
+            magic.source
+        );
+    }
+    let mut router = Instance::new(config, link_id);
+    check_length(&router, link)?;
+    if let Some(interface) = &link.interface {
+        router.meet(interface);
+    }
+    adopt::addresses(&mut router, link, journal);
+    adopt::vmac(&mut router, link, journal)?;
+    link.routers.push(id);
+    let usable = usable(&router, link);
+    expect(&router, id, link, usable.ok());
+    let addresses = router.config.addresses.iter().map(|address| address.address);
+    link.table.set_virtual_addresses(router.config.family, router.config.vrid, addresses);
+    if let Some(key) = router.config.authentication.key() {
+        let association = SecurityAssociation::new(key);
+        link.table.associate(router.config.family, router.config.vrid, association);
+    }
+    let event = usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp);
+    let queue = &mut router.queue;
+    router.machine.handle(clock::now(), event, &mut |action| queue.push_back(action));
+    Ok(Some(router))
+}
+
+/// Claims what no other process may have as well.
+pub(super) fn claim_router(rundir: &RunDir, config: &RouterConfig) -> Result<(), StartError> {
+    let what = format!("-i {} -v {}: this virtual router", config.interface, config.vrid);
+    rundir.require(&config.name().file_stem(), &what)?;
+    rundir.vacant(&config.name().file_stem())?;
+    if config.vmac == VmacMode::Interface && !rundir.claim(&claim_of_mac(config))? {
+        return Err(StartError::VmacTaken { interface: config.interface.clone(), holder: String::new() });
+    }
+    Ok(())
+}
+
+/// What is claimed for the MAC address of a router's interface.
+pub(super) fn claim_of_mac(config: &RouterConfig) -> String {
+    format!("vmac_{}", config.interface)
+}
+
+/// Refuses a router whose advert is longer than its interface takes.
+pub(super) fn check_length(router: &Instance, link: &Link) -> Result<(), StartError> {
+    let mtu = link.mtu();
+    if router.advert_fits(mtu) {
+        return Ok(());
+    }
+    Err(StartError::TooManyAddresses {
+        router: router.config.name().to_string(),
+        count: router.config.addresses.len(),
+        octets: router.packet_len(),
+        interface: link.name.clone(),
+        mtu,
+    })
+}
+
+/// The address that a router sends from, or all that keeps it from serving.
+pub(super) fn usable(router: &Instance, link: &Link) -> Result<IpAddr, Faults> {
+    router.policy.usable(usable_interface(router, link))
+}
+
+fn usable_interface(router: &Instance, link: &Link) -> Result<IpAddr, Faults> {
+    let virtual_addresses: Vec<IpAddr> =
+        router.config.addresses.iter().map(|address| address.address).collect();
+    let interface = link.interface.as_ref().ok_or(Fault::InterfaceRemoved)?;
+    let usable = interface.usable(router.config.family, &virtual_addresses);
+    if router.sending.is_pausing() || !router.advert_fits(interface.mtu) {
+        let unsendable = Fault::AdvertUnsendable;
+        return Err(usable.map_or_else(|faults| faults.and(unsendable), |_| unsendable.into()));
+    }
+    usable
+}
+
+/// Tells the interface what adverts of the router have to look like.
+pub(super) fn expect(router: &Instance, id: RouterId, link: &mut Link, source: Option<IpAddr>) {
+    let config = &router.config;
+    let expect = Expect {
+        version: config.version,
+        interval: config.interval,
+        auth: config.authentication.in_message(),
+        source,
+        broadcast: source.and_then(|source| link.interface.as_ref()?.broadcast(source)),
+        min_ttl: MIN_TTL,
+        accept_interval_mismatch: config.accept_interval_mismatch,
+        address_list: config.require_equal_addresses.then(|| config.digest()),
+    };
+    link.table.set(config.family, config.vrid, id, expect);
+}
+
+/// What the journal says of these routers.
+pub(super) fn journal_text<'a>(
+    routers: impl Iterator<Item = &'a Instance>,
+    links: &Slots<LinkId, Link>,
+) -> String {
+    Journal::text(routers.map(|router| {
+        // An address that is there without us is somebody else's, and is to survive a crash of ours.
+        let mut addresses = router.addresses_held();
+        if let Some(link) = links.get(router.link) {
+            let to_take = router.addresses_to_take(link);
+            addresses
+                .extend(to_take.into_iter().filter(|address| !router.addresses_held().contains(address)));
+        }
+        (&router.config, addresses, router.vmac.own_mac())
+    }))
+}

@@ -1,0 +1,94 @@
+//! How long the program of an interface stays away that was given up because adverts came from another subnet.
+
+use vrrpd_common::{Duration, Instant};
+
+/// When the program of an interface is put back.
+#[derive(Debug, Default)]
+pub(super) struct Absence {
+    pause: Duration,
+    at: Option<Instant>,
+    /// When it was put back last.
+    back_at: Option<Instant>,
+}
+
+impl Absence {
+    /// The first pause, doubled each time up to the longest.
+    const MIN_PAUSE: Duration = Duration::from_secs(10);
+    const MAX_PAUSE: Duration = Duration::from_secs(3600);
+
+    /// The program was given up, or could not be put back; returns the pause. If it has been there for the longest pause, the
+    /// pauses begin anew.
+    pub(super) fn begin(&mut self, now: Instant) -> Duration {
+        let was_there_long =
+            self.back_at.take().is_some_and(|at| now.saturating_since(at) >= Self::MAX_PAUSE);
+        let doubled = if was_there_long { Duration::ZERO } else { self.pause.saturating_mul(2) };
+        self.pause = doubled.clamp(Self::MIN_PAUSE, Self::MAX_PAUSE);
+        self.at = Some(now + self.pause);
+        self.pause
+    }
+
+    /// What the program was given up for was heard again.
+    pub(super) fn prolong(&mut self, now: Instant) {
+        if self.at.is_some() {
+            self.at = Some(now + self.pause);
+        }
+    }
+
+    /// When the program is to be put back.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.at
+    }
+
+    /// Whether it is to be put back now, which is tried once.
+    pub(super) fn ends(&mut self, now: Instant) -> bool {
+        self.at.take_if(|at| *at <= now).is_some()
+    }
+
+    pub(super) fn try_later(&mut self, now: Instant) {
+        self.at = Some(now + Self::MIN_PAUSE);
+    }
+
+    pub(super) fn over(&mut self, now: Instant) {
+        self.at = None;
+        self.back_at = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn pauses_grow_each_time_that_the_program_is_given_up_again() {
+        let (mut absence, mut now) = (Absence::default(), at(100));
+        let mut pauses = Vec::new();
+        for _ in 0..11 {
+            pauses.push(absence.begin(now).as_millis() / 1000);
+            now = absence.deadline().expect("it is to be put back");
+            assert!(!absence.ends(at(99)) && absence.ends(now) && !absence.ends(now));
+            absence.over(now);
+        }
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]);
+        assert_eq!(absence.begin(now + Duration::from_secs(3599)), Duration::from_secs(3600));
+        absence.over(now);
+        assert_eq!(
+            absence.begin(now + Duration::from_secs(3600)),
+            Duration::from_secs(10),
+            "it was there for an hour"
+        );
+    }
+
+    #[test]
+    fn a_pause_begins_anew_with_each_advert_of_the_kind() {
+        let mut absence = Absence::default();
+        absence.prolong(at(1));
+        assert_eq!(absence.deadline(), None, "the program is there");
+        absence.begin(at(1));
+        absence.prolong(at(9));
+        assert_eq!(absence.deadline(), Some(at(19)));
+    }
+}

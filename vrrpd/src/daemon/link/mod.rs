@@ -1,0 +1,321 @@
+//! One interface that routers of this process run on: its sockets and what the kernel says of it.
+//!
+//! `path` is the data path as a state machine, without I/O; `open` opens and closes what it is made of, which `sockets` lists.
+//! `absence` says how long a program that was given up stays away, `own_mac` what has the interface take in frames to its own
+//! MAC address.
+
+mod absence;
+mod open;
+mod own_mac;
+mod path;
+mod sockets;
+
+use std::collections::BTreeMap;
+use std::io;
+
+use nix::errno::Errno;
+use tracing::{debug, info, warn};
+use vrrpd_common::abi::{RouterRecord, slot};
+use vrrpd_common::{Family, Instant, MacAddr, Reject, Rejection, Vrid};
+use vrrpd_engine::RouterId;
+use vrrpd_engine::rate_limit::RateLimit;
+
+use super::done::Done;
+use crate::config::{VirtualAddress, Xdp};
+use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged, OwnMacFrames, OwnMacWanted};
+use crate::datapath::refusal::Refusal;
+use crate::datapath::xdp::XdpPath;
+use crate::datapath::{Counts, RejectCounts, RouterTable};
+use crate::guardian::copies::Keeper;
+use crate::interface::{Interface, OwnMac};
+use crate::sys::packet::Inbox;
+use crate::transmit::{Transmitter, Unsent};
+use own_mac::{Change, OwnMacState};
+use sockets::{By, DataPath, Kernel};
+
+pub(super) use open::LoadedProgram;
+pub(super) use path::{Arrival, Outcome};
+pub(super) use sockets::{FAMILIES, KERNEL, close_aside, source_of};
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) name: String,
+    /// `None` while there is no such interface, or none that is open yet.
+    pub(super) interface: Option<Interface>,
+    /// What is open on it, and the program that is to come.
+    pub(super) path: DataPath,
+    /// The numbers of the programs that it had; what is known of the interface may be as old as any of them.
+    own_programs: Vec<u32>,
+    /// The kernel keeps our mark with addresses: what has none is not ours.
+    pub(super) marks: bool,
+    pub(super) table: RouterTable,
+    pub(super) routers: Vec<RouterId>,
+    /// What routers that have left did, for when they come back.
+    pub(super) left: BTreeMap<(Family, Vrid), Done>,
+    /// What was said of discarded adverts.
+    rejects_said: RateLimit<(Option<RouterId>, Reject)>,
+    /// What the user wants of the kernel.
+    pub(super) xdp: Xdp,
+    pub(super) xdp_pass: bool,
+    /// Adverts that the interface did not take.
+    pub(super) unsendable: Vec<(RouterId, usize, io::Error)>,
+    /// It refused an advert as longer than its MTU, which is less by now than we have been told.
+    mtu_has_fallen: bool,
+    /// What has it take in frames to its own MAC address while it has a virtual one.
+    own_mac: OwnMacState<OwnMacFrames>,
+    /// A failure to send is said once until sending works again.
+    send_failed: bool,
+    /// Holds copies of what the kernel is slow to close.
+    keeper: Keeper,
+}
+
+impl Link {
+    pub(super) fn new(name: String, (xdp, xdp_pass): (Xdp, bool), marks: bool, keeper: Keeper) -> Self {
+        Self {
+            name,
+            interface: None,
+            path: DataPath::default(),
+            own_programs: Vec::new(),
+            marks,
+            table: RouterTable::default(),
+            routers: Vec::new(),
+            left: BTreeMap::new(),
+            rejects_said: RateLimit::default(),
+            xdp,
+            xdp_pass,
+            unsendable: Vec::new(),
+            mtu_has_fallen: false,
+            own_mac: OwnMacState::Unneeded,
+            send_failed: false,
+            keeper,
+        }
+    }
+
+    /// Says once of an interface that cannot tell whether it has a carrier that it counts as if it had.
+    pub(super) fn note_carrier(&self, interface: &Interface) {
+        let known = self.interface.as_ref().is_some_and(|before| {
+            before.index == interface.index && before.carrier_unknown && before.admin_up
+        });
+        if interface.carrier_unknown && interface.admin_up && !known {
+            info!(interface = self.name, "the interface cannot tell whether it has a link; it counts as up");
+        }
+    }
+
+    /// What is to be done that the interface takes in frames to this MAC address, its own, also while it has a virtual
+    /// one; no address: it never has one. `None`: nothing. What was not possible once is not tried again.
+    pub(super) fn keep_own_mac(&mut self, mac: Option<MacAddr>) -> Option<OwnMacChange> {
+        let index = self.interface.as_ref()?.index;
+        let Change { before, wanted } = self.own_mac.want(mac)?;
+        let wanted = wanted.map(|mac| OwnMacWanted {
+            interface: self.name.clone(),
+            index,
+            mac,
+            keeper: self.keeper.clone(),
+        });
+        Some(OwnMacChange { before, wanted })
+    }
+
+    /// That has been done; returns what is to be undone, since something else is wanted by now.
+    pub(super) fn own_mac_changed(&mut self, changed: OwnMacChanged) -> Option<OwnMacChange> {
+        let OwnMacChanged { index, mac, frames } = changed;
+        let is_there = self.interface.as_ref().is_some_and(|interface| interface.index == index);
+        let before = match frames {
+            Ok(frames) if is_there => self.own_mac.done(mac, frames),
+            Ok(frames) => Some(frames),
+            Err(refusal) => {
+                info!(
+                    interface = self.name, %mac, reason = refusal.to_string(),
+                    "while Master, frames to the interface's own MAC address are lost; hosts are told of the virtual one"
+                );
+                None
+            }
+        };
+        before.map(|before| OwnMacChange { before: Some(before), wanted: None })
+    }
+
+    /// It is not needed any more; returns what is to be undone.
+    fn end_own_mac(&mut self) -> Option<OwnMacChange> {
+        self.own_mac.end().map(|before| OwnMacChange { before: Some(before), wanted: None })
+    }
+
+    /// The interface has its own MAC address again, ahead of the kernel's notification.
+    pub(super) fn own_mac_is_back(&mut self, taken: &OwnMac) {
+        if let Some(interface) = self.interface.as_mut().filter(|interface| interface.index == taken.index) {
+            interface.mac = Some(taken.own);
+        }
+    }
+
+    /// This address was taken off the interface, ahead of the kernel's notification.
+    pub(super) fn address_is_off(&mut self, index: u32, address: &VirtualAddress) {
+        if let Some(interface) = self.interface.as_mut().filter(|interface| interface.index == index) {
+            interface
+                .addresses
+                .retain(|there| there.address != address.address || there.prefix_len != address.prefix_len);
+        }
+    }
+
+    /// The places of the routers in the program's maps.
+    pub(super) fn slots(&self) -> Vec<u32> {
+        self.table.routers().map(|(family, vrid)| slot(family, vrid)).collect()
+    }
+
+    /// What holds copies of what the kernel is slow to close.
+    pub(super) const fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// The data path's name, and why it is not a better one.
+    pub(super) fn datapath(&self) -> (&'static str, Option<String>) {
+        let name = self.path.kernel().map_or("raw", |kernel| kernel.program.tier().name());
+        let reason = match self.path.open() {
+            None => Some("there is no such interface".to_owned()),
+            Some(_) => self.refused().map(Refusal::to_string),
+        };
+        (name, reason)
+    }
+
+    /// Why the data path is not a better one.
+    pub(super) fn refused(&self) -> Option<&Refusal> {
+        match &self.path.open()?.by {
+            By::Raw(_, why) => Some(why),
+            By::Kernel(kernel) => kernel.program.refused(),
+        }
+    }
+
+    /// Whether adverts are handled in the kernel.
+    pub(super) fn is_in_kernel(&self) -> bool {
+        self.path.kernel().is_some()
+    }
+
+    /// The program in the kernel, if that is how adverts arrive.
+    pub(super) fn kernel(&mut self) -> Option<&mut XdpPath> {
+        self.path.kernel_mut().map(|kernel| &mut *kernel.program)
+    }
+
+    /// Tells the kernel the virtual addresses of a router.
+    pub(super) fn tell_virtual_addresses(&mut self, family: Family, vrid: Vrid) -> Result<(), Refusal> {
+        let Some(kernel) = self.path.kernel_mut() else { return Ok(()) };
+        let addresses = self.table.virtual_addresses(family, vrid);
+        kernel.program.set_virtual_addresses(slot(family, vrid), addresses)
+    }
+
+    /// Tells the kernel to which MAC addresses the interface takes in frames.
+    pub(super) fn tell_stations(&mut self) -> Result<(), Refusal> {
+        let Some(own) = self.interface.as_ref().and_then(|interface| interface.mac) else { return Ok(()) };
+        let kept = self.own_mac.kept();
+        self.kernel().map_or(Ok(()), |program| program.set_stations(own, kept))
+    }
+
+    /// What the kernel knows of a router.
+    pub(super) fn kernel_record(&self, family: Family, vrid: Vrid) -> Option<RouterRecord> {
+        self.path.kernel()?.program.record(slot(family, vrid))
+    }
+
+    /// Valid adverts for a router, and discarded ones, whoever counted them.
+    pub(super) fn counts(&self, family: Family, vrid: Vrid) -> (u64, RejectCounts) {
+        let (received, rejected) = (self.table.received(family, vrid), self.table.rejected(family, vrid));
+        let Some(Kernel { program, .. }) = self.path.kernel() else { return (received, rejected) };
+        let record = program.record(slot(family, vrid)).unwrap_or_default();
+        let own = RejectCounts::from(record.rejected).plus(&program.rejects().into());
+        (received + record.adverts, rejected.plus(&own))
+    }
+
+    /// Keeps what a program that goes has counted.
+    pub(super) fn carry_over(&mut self, program: &XdpPath) {
+        for (family, vrid, record) in program.records() {
+            let counted = Counts { received: record.adverts, rejected: record.rejected.into() };
+            self.table.carry_over(Some((family, vrid)), &counted);
+        }
+        let of_none = Counts { received: 0, rejected: program.rejects().into() };
+        self.table.carry_over(None, &of_none);
+    }
+
+    /// Joins the group of this family anew, on an interface that has become usable for it again.
+    pub(super) fn rejoin(&self, family: Family) {
+        if let Some(open) = self.path.open() {
+            open.ports.rejoin(&self.name, family);
+        }
+    }
+
+    /// Joins the groups of VRRP where that was not done.
+    pub(super) fn join(&self) {
+        if let Some(open) = self.path.open() {
+            open.ports.join(&self.name);
+        }
+    }
+
+    /// Takes the frames of a socket, by its place in [`FAMILIES`]; `false` when there are none.
+    pub(super) fn receive(&self, place: usize, inbox: &mut Inbox) -> bool {
+        self.path.open().is_some_and(|open| open.by.receive(&self.name, place, inbox))
+    }
+
+    /// Whether it is to be said now that adverts for a router were discarded for this reason.
+    pub(super) fn may_say_rejected(&mut self, now: Instant, id: RouterId, reject: Reject) -> bool {
+        self.rejects_said.admit(now, (Some(id), reject)).is_some()
+    }
+
+    /// Says that an advert was discarded; `router` is the name of the router of ours that it was for.
+    pub(super) fn say_rejected(
+        &mut self,
+        now: Instant,
+        id: Option<RouterId>,
+        router: Option<&str>,
+        why: &Rejection,
+    ) {
+        let Some(more) = self.rejects_said.admit(now, (id, why.reject)) else { return };
+        let (interface, check) = (&self.name, why.reject.name());
+        match (why.reject, router) {
+            // What is meant for others is no fault.
+            (Reject::NotOurs, _) => debug!(interface, check, %why, more, "an advert is not for us"),
+            (_, Some(router)) => warn!(router, check, %why, more, "an advert was discarded"),
+            (_, None) => warn!(interface, check, %why, more, "an advert was discarded"),
+        }
+    }
+
+    /// Octets of the longest IP packet that the interface takes, as far as we have been told.
+    pub(super) fn mtu(&self) -> u32 {
+        self.interface.as_ref().map_or(u32::MAX, |interface| interface.mtu)
+    }
+
+    /// The same for a packet that has to get through and can be shortened: nothing is too short after one was refused.
+    pub(super) fn sure_mtu(&self) -> u32 {
+        if self.mtu_has_fallen { 0 } else { self.mtu() }
+    }
+
+    /// Its MTU is what we have been told.
+    pub(super) const fn mtu_is_known(&mut self) {
+        self.mtu_has_fallen = false;
+    }
+
+    /// Routers whose last advert has not gone out, and since when none has.
+    pub(super) fn unsent(&self) -> impl Iterator<Item = (RouterId, Instant)> {
+        self.path.open().into_iter().flat_map(|open| open.ports.transmitter.unsent())
+    }
+
+    pub(super) fn transmitter(&mut self) -> Option<&mut Transmitter> {
+        self.path.open_mut().map(|open| &mut *open.ports.transmitter)
+    }
+
+    /// Sends what waits.
+    pub(super) fn flush(&mut self, now: Instant) {
+        let Some(open) = self.path.open_mut() else { return };
+        match open.ports.transmitter.flush(now) {
+            Ok(()) => self.send_failed = false,
+            Err(Unsent::One { router, octets, error }) => {
+                self.mtu_has_fallen |= error.raw_os_error().map(Errno::from_raw) == Some(Errno::EMSGSIZE);
+                self.unsendable.push((router, octets, error));
+            }
+            Err(unsent @ Unsent::All { .. }) => {
+                if !self.send_failed {
+                    warn!(interface = self.name, error = %unsent, "sending fails");
+                }
+                self.send_failed = true;
+            }
+        }
+    }
+
+    /// When there is more to send; `None`: all is sent.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        self.path.open().and_then(|open| open.ports.transmitter.deadline(now))
+    }
+}

@@ -1,0 +1,244 @@
+//! Opening an interface and closing it, and what comes of the program for it. What is open, and what is to come, is decided in
+//! [`super::path`].
+
+use std::io;
+
+use tracing::{error, info, warn};
+use vrrpd_common::abi::slot;
+use vrrpd_common::{Duration, Family, Instant, Vrid};
+use vrrpd_engine::LinkId;
+
+use super::Link;
+use super::path::{Arrival, Outcome, Program};
+use super::sockets::{By, Kernel, Open, Opener, Receivers, Sockets, close_aside};
+use crate::config::Xdp;
+use crate::datapath::closing;
+use crate::datapath::own_mac::OwnMacChange;
+use crate::datapath::program::Loaded;
+use crate::datapath::readiness::Readiness;
+use crate::datapath::refusal::Refusal;
+use crate::datapath::xdp::XdpPath;
+use crate::interface::Interface;
+use crate::transmit::Transmitter;
+
+/// A program that is not used yet.
+pub(in crate::daemon) type LoadedProgram = Program<Sockets>;
+
+impl Link {
+    /// Opens what the families that are served need. The program goes onto the interface before anything else, since some
+    /// drivers take the link down for it.
+    pub(in crate::daemon) fn open(
+        &mut self,
+        id: LinkId,
+        interface: &Interface,
+        program: Result<LoadedProgram, Refusal>,
+        readiness: &Readiness,
+    ) -> io::Result<()> {
+        let open = self.path.close();
+        self.close_open(open, readiness);
+        let attached = program.and_then(|program| self.attach(program, interface, self.xdp));
+        let opener = self.opener(id, interface.index, readiness);
+        let by = match attached {
+            Ok(program) => By::Kernel(self.open_kernel(&opener, program)?),
+            Err(why) => {
+                if self.xdp != Xdp::Off {
+                    warn!(interface = self.name, datapath = "raw", reason = why.to_string(), "data path");
+                }
+                By::Raw(opener.receivers()?, why)
+            }
+        };
+        let ports = opener.ports()?;
+        self.path.opened(Open { index: interface.index, ports, by });
+        Ok(())
+    }
+
+    fn opener<'a>(&'a self, id: LinkId, index: u32, readiness: &'a Readiness) -> Opener<'a> {
+        Opener { id, index, table: &self.table, keeper: &self.keeper, readiness }
+    }
+
+    fn open_kernel(&self, opener: &Opener<'_>, program: Box<XdpPath>) -> io::Result<Kernel> {
+        let kernel = opener.kernel(program)?;
+        let reason = kernel.program.refused().map(Refusal::to_string);
+        info!(interface = self.name, datapath = kernel.program.tier().name(), reason, "data path");
+        Ok(kernel)
+    }
+
+    /// Puts a program on the interface, and notes its number.
+    fn attach(
+        &mut self,
+        program: LoadedProgram,
+        interface: &Interface,
+        wanted: Xdp,
+    ) -> Result<Box<XdpPath>, Refusal> {
+        let program = match program {
+            Program::Attached(program) => return Ok(program),
+            Program::Loaded(program) => program,
+        };
+        let mut attached = XdpPath::attach(*program, interface.index, &self.name, wanted)?;
+        self.own_programs.push(attached.number());
+        if let Some(mac) = interface.mac {
+            attached.set_stations(mac, None)?;
+        }
+        Ok(Box::new(attached))
+    }
+
+    /// Why the interface cannot have a program, as far as that can be said without one.
+    pub(in crate::daemon) fn obstacle(&self, interface: &Interface) -> Option<Refusal> {
+        self.obstacle_to(interface, self.xdp)
+    }
+
+    fn obstacle_to(&self, interface: &Interface, wanted: Xdp) -> Option<Refusal> {
+        obstacle(&self.name, &self.own_programs, interface, wanted)
+    }
+
+    /// The interface is there; what to do.
+    pub(in crate::daemon) fn arrives(&mut self, interface: &Interface) -> Arrival<Sockets> {
+        let Self { path, name, own_programs, xdp, .. } = self;
+        path.arrives(interface, || obstacle(name, own_programs, interface, *xdp))
+    }
+
+    /// The program that was asked for. It may be on the interface that waits for it.
+    pub(in crate::daemon) fn loaded(&mut self, mut program: Result<Loaded, Refusal>) -> Outcome<Sockets> {
+        if let Ok(loaded) = &mut program
+            && let Some(index) = loaded.interface()
+        {
+            self.own_programs.extend(loaded.number());
+            if !self.path.is_awaited_on(index) {
+                loaded.off();
+            }
+        }
+        self.path.loaded(program.map(Box::new))
+    }
+
+    /// The program is to be put back, if now is the time: what it needs to be loaded.
+    pub(in crate::daemon) fn begin_return(
+        &mut self,
+        now: Instant,
+        is_used: bool,
+    ) -> Option<(Vec<u32>, (u32, Xdp))> {
+        let Self { path, name, own_programs, xdp, interface, .. } = self;
+        let interface = interface.as_ref().filter(|interface| path.is_open_on(interface.index));
+        let obstacle = || match interface {
+            Some(interface) => obstacle(name, own_programs, interface, *xdp),
+            None => Some(Refusal::InterfaceGone),
+        };
+        let returns = path.begin_return(now, is_used, obstacle);
+        let onto = interface.filter(|_| returns).map(|interface| (interface.index, *xdp))?;
+        Some((self.slots(), onto))
+    }
+
+    /// Goes on with the program that was loaded, instead of packet sockets; returns these, in which there may be frames.
+    pub(in crate::daemon) fn return_to_kernel(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        program: Result<LoadedProgram, Refusal>,
+        readiness: &Readiness,
+    ) -> Result<Receivers, Refusal> {
+        let interface = self.interface.clone().ok_or(Refusal::InterfaceGone)?;
+        let program = self.attach(program?, &interface, self.xdp)?;
+        let kernel = self.open_kernel(&self.opener(id, interface.index, readiness), program)?;
+        self.path.put_back(now, kernel).ok_or(Refusal::InterfaceGone)
+    }
+
+    /// Whether the interface can have the data path that is asked for by name, as far as that can be told while it has
+    /// another one. A program that is loaded for it is put onto it; what there is stays in use until it is opened anew.
+    pub(in crate::daemon) fn try_datapath(&mut self, wanted: Xdp) -> Result<(), Refusal> {
+        if let Some(kernel) = self.path.kernel() {
+            let refused = kernel.program.refused().filter(|_| wanted == Xdp::Native);
+            return refused.cloned().map_or(Ok(()), Err);
+        }
+        let Some(interface) = self.interface.clone() else { return Ok(()) };
+        if let Some(obstacle) = self.obstacle_to(&interface, wanted) {
+            return Err(obstacle);
+        }
+        if let Some(program) = self.path.take_ready() {
+            let attached = self.attach(program?, &interface, wanted)?;
+            self.path.attached(attached);
+        }
+        Ok(())
+    }
+
+    /// Opens what a router that has just come needs and the others did not; returns why the program in the kernel cannot
+    /// serve it, if it cannot.
+    pub(in crate::daemon) fn serve(
+        &mut self,
+        id: LinkId,
+        (family, vrid): (Family, Vrid),
+        readiness: &Readiness,
+        patience: Duration,
+    ) -> io::Result<Option<Refusal>> {
+        let Some(interface) = self.interface.clone() else { return Ok(None) };
+        let Self { path, table, keeper, name, own_programs, xdp, .. } = self;
+        let Some(open) = path.open_mut() else {
+            let program = path.take(|| obstacle(name, own_programs, &interface, *xdp));
+            let program = program.unwrap_or(Err(Refusal::NotLoaded));
+            return self.open(id, &interface, program, readiness).map(|()| None);
+        };
+        // What the others need stays, whatever comes of it.
+        Opener { id, index: open.index, table, keeper, readiness }.add(open, family)?;
+        match &open.by {
+            By::Raw(..) => Ok(None),
+            By::Kernel(kernel) => Ok(kernel.program.prepare(slot(family, vrid), patience).err()),
+        }
+    }
+
+    /// Gives the program up, since the kernel does not do what it is asked, or may hear what it is not to. Returns it: it
+    /// goes, with what it has heard last, when that is dropped. What it has counted is to be carried over.
+    pub(in crate::daemon) fn fall_back(
+        &mut self,
+        id: LinkId,
+        why: Refusal,
+        readiness: &Readiness,
+    ) -> io::Result<Option<Box<XdpPath>>> {
+        let Some(open) = self.path.open().filter(|open| matches!(open.by, By::Kernel(_))) else {
+            return Ok(None);
+        };
+        error!(
+            interface = self.name,
+            reason = why.to_string(),
+            "the data path in the kernel fails; raw sockets from now on"
+        );
+        let receivers = self.opener(id, open.index, readiness).receivers()?;
+        Ok(self.path.fall_back(receivers, why).map(|Kernel { program, authenticated }| {
+            close_aside(authenticated, readiness);
+            program
+        }))
+    }
+
+    /// The interface is gone, and its sockets with it; returns what remains to be done.
+    pub(in crate::daemon) fn gone(&mut self, readiness: &Readiness) -> Option<OwnMacChange> {
+        self.interface = None;
+        let open = self.path.gone();
+        self.close_open(open, readiness);
+        self.end_own_mac()
+    }
+
+    /// No router needs the interface any more; returns what remains to be done.
+    pub(in crate::daemon) fn rest(&mut self, readiness: &Readiness) -> Option<OwnMacChange> {
+        let open = self.path.rest();
+        self.close_open(open, readiness);
+        self.end_own_mac()
+    }
+
+    /// Closes what was open, and waits for none of it.
+    fn close_open(&mut self, open: Option<Open>, readiness: &Readiness) {
+        let Some(Open { ports, by, .. }) = open else { return };
+        closing::let_go(ports.transmitter.map(Transmitter::into_sender));
+        let receivers = match by {
+            By::Raw(receivers, _) => receivers,
+            By::Kernel(Kernel { program, authenticated }) => {
+                self.carry_over(&program);
+                [authenticated, None]
+            }
+        };
+        close_aside(receivers.into_iter().flatten(), readiness);
+    }
+}
+
+/// Why an interface cannot have the program, as far as that can be said without it. The kernel does not tell that one of
+/// `own_programs` was taken off.
+fn obstacle(name: &str, own_programs: &[u32], interface: &Interface, wanted: Xdp) -> Option<Refusal> {
+    let foreign = interface.xdp_program.filter(|program| !own_programs.contains(program));
+    XdpPath::obstacle(name, wanted, foreign)
+}

@@ -1,0 +1,108 @@
+//! Whether an interface takes in frames to its own MAC address while it has a virtual one.
+
+use vrrpd_common::MacAddr;
+
+/// What has the interface do that is an `F`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum OwnMacState<F> {
+    /// It never has a virtual one.
+    Unneeded,
+    /// To be had for this address; or it is not possible, and not tried again.
+    Wanted(MacAddr),
+    /// It is.
+    Kept(MacAddr, F),
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Change<F> {
+    /// To be taken away first.
+    pub(super) before: Option<F>,
+    /// The address to be had then.
+    pub(super) wanted: Option<MacAddr>,
+}
+
+impl<F> OwnMacState<F> {
+    /// The address that the interface is to take in beside a virtual one; `None`: there is none. Returns what is to be done.
+    pub(super) fn want(&mut self, mac: Option<MacAddr>) -> Option<Change<F>> {
+        let known = match self {
+            Self::Unneeded => None,
+            Self::Wanted(known) | Self::Kept(known, _) => Some(*known),
+        };
+        if known == mac {
+            return None;
+        }
+        let before = self.end();
+        if let Some(mac) = mac {
+            *self = Self::Wanted(mac);
+        }
+        Some(Change { before, wanted: mac })
+    }
+
+    /// It has been done for this address; returns what is to be taken away, since it is not wanted any more.
+    pub(super) fn done(&mut self, mac: MacAddr, frames: F) -> Option<F> {
+        match std::mem::replace(self, Self::Unneeded) {
+            Self::Wanted(wanted) if wanted == mac => {
+                *self = Self::Kept(mac, frames);
+                None
+            }
+            Self::Kept(wanted, before) if wanted == mac => {
+                *self = Self::Kept(mac, frames);
+                Some(before)
+            }
+            other => {
+                *self = other;
+                Some(frames)
+            }
+        }
+    }
+
+    /// It is not needed any more; returns what is to be taken away.
+    pub(super) fn end(&mut self) -> Option<F> {
+        match std::mem::replace(self, Self::Unneeded) {
+            Self::Kept(_, frames) => Some(frames),
+            Self::Unneeded | Self::Wanted(_) => None,
+        }
+    }
+
+    /// The address whose frames the interface takes in.
+    pub(super) const fn kept(&self) -> Option<MacAddr> {
+        match self {
+            Self::Kept(mac, _) => Some(*mac),
+            Self::Unneeded | Self::Wanted(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+    const B: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+
+    #[test]
+    fn frames_are_asked_for_once_for_each_address_and_taken_away_first() {
+        let mut state = OwnMacState::Unneeded;
+        assert_eq!(state.want(None), None);
+        assert_eq!(state.want(Some(A)), Some(Change { before: None, wanted: Some(A) }));
+        assert_eq!(state.want(Some(A)), None, "it is being done");
+        assert_eq!(state.done(A, "of A"), None);
+        assert_eq!((state.want(Some(A)), state.kept()), (None, Some(A)));
+        assert_eq!(state.want(Some(B)), Some(Change { before: Some("of A"), wanted: Some(B) }));
+        assert_eq!(state.kept(), None);
+        assert_eq!(state.want(None), Some(Change { before: None, wanted: None }));
+    }
+
+    #[test]
+    fn what_was_done_too_late_is_taken_away_again() {
+        let mut state = OwnMacState::Wanted(B);
+        assert_eq!(state.done(A, "of A"), Some("of A"));
+        assert_eq!(state, OwnMacState::Wanted(B));
+        assert_eq!(state.done(B, "of B"), None);
+        assert_eq!(state.done(B, "again"), Some("of B"));
+        assert_eq!(state.end(), Some("again"));
+        assert_eq!(state.done(B, "of B"), Some("of B"), "it is not needed any more");
+        assert_eq!(state.end(), None);
+    }
+}

@@ -1,0 +1,231 @@
+//! Each state of a data path, and what each event makes of it, written down in `golden.txt`.
+//! `UPDATE_GOLDEN=1 cargo test -p vrrpd golden` writes the file anew; read the difference before it is committed.
+
+use std::fmt::Write as _;
+
+use super::*;
+use crate::interface::Interface;
+
+/// Words in the place of programs and sockets.
+#[derive(Debug)]
+struct Words;
+
+impl Parts for Words {
+    type Loaded = &'static str;
+    type Attached = &'static str;
+    type Ports = ();
+    type Raw = &'static str;
+    type Kernel = &'static str;
+}
+
+type Path = DataPath<Words>;
+
+/// The number of the interface, and of one that takes its place.
+const HERE: u32 = 3;
+const OTHER: u32 = 4;
+
+fn interface(index: u32) -> Interface {
+    Interface {
+        index,
+        name: "eth0".into(),
+        admin_up: true,
+        carrier: true,
+        mtu: 1500,
+        mac: None,
+        permanent_mac: None,
+        carrier_unknown: false,
+        vmac_of: None,
+        below: None,
+        vrf: None,
+        beside: Vec::new(),
+        obstacle: None,
+        xdp_program: None,
+        addresses: Vec::new(),
+    }
+}
+
+fn at(seconds: u64) -> Instant {
+    Instant::ZERO + Duration::from_secs(seconds)
+}
+
+fn open(by: By<Words>) -> Option<Open<Words>> {
+    Some(Open { index: HERE, ports: (), by })
+}
+
+fn raw() -> Option<Open<Words>> {
+    open(By::Raw("sockets", Refusal::NotSupported))
+}
+
+fn kernel() -> Option<Open<Words>> {
+    open(By::Kernel("program"))
+}
+
+/// Every state. With packet sockets a program that was given up is to be put back after ten seconds.
+fn states() -> Vec<Path> {
+    let next: [fn() -> Next<Words>; 8] = [
+        || Next::Nothing,
+        || Next::Loading(Purpose::Routers),
+        || Next::Loading(Purpose::Open(interface(OTHER))),
+        || Next::Ready(Ok(Program::Loaded("new"))),
+        || Next::Ready(Ok(Program::Attached("new"))),
+        || Next::Ready(Err(Refusal::NotPermitted)),
+        || Next::OpenAgain(interface(OTHER)),
+        || Next::Loading(Purpose::Return),
+    ];
+    let mut states = Vec::new();
+    for open in [|| None, raw, kernel] {
+        for next in next {
+            let (open, next) = (open(), next());
+            let is_raw = open.as_ref().is_some_and(|open| matches!(open.by, By::Raw(..)));
+            // Only packet sockets are replaced by a program, and an interface with a program gets no second one.
+            if !is_raw && matches!(next, Next::Loading(Purpose::Return)) {
+                continue;
+            }
+            if !is_raw && open.is_some() && matches!(next, Next::Ready(Ok(Program::Attached(_)))) {
+                continue;
+            }
+            let mut absence = Absence::default();
+            if is_raw {
+                absence.begin(at(0));
+            }
+            states.push(Path { open, next, absence });
+        }
+    }
+    states
+}
+
+fn describe(path: &Path) -> String {
+    let open = match &path.open {
+        None => "closed".to_owned(),
+        Some(Open { index, by: By::Raw(..), .. }) => format!("raw on {index}"),
+        Some(Open { index, by: By::Kernel(_), .. }) => format!("kernel on {index}"),
+    };
+    let next = match &path.next {
+        Next::Nothing => String::new(),
+        Next::Loading(Purpose::Routers) => ", loading".to_owned(),
+        Next::Loading(Purpose::Open(interface)) => format!(", loading for {}", interface.index),
+        Next::Loading(Purpose::Return) => ", loading to return".to_owned(),
+        Next::Ready(Ok(Program::Loaded(_))) => ", loaded".to_owned(),
+        Next::Ready(Ok(Program::Attached(_))) => ", attached".to_owned(),
+        Next::Ready(Err(_)) => ", refused".to_owned(),
+        Next::OpenAgain(interface) => format!(", to open {} again", interface.index),
+    };
+    let returns = path
+        .absence_ends_at()
+        .map_or(String::new(), |at| format!(", back at {}", at.as_nanos() / 1_000_000_000));
+    format!("{open}{next}{returns}")
+}
+
+fn program(program: &Result<Program<Words>, Refusal>) -> &'static str {
+    match program {
+        Ok(Program::Loaded(_)) => "the loaded program",
+        Ok(Program::Attached(_)) => "the attached program",
+        Err(_) => "no program",
+    }
+}
+
+fn arrives(path: &mut Path, index: u32, obstacle: Option<Refusal>) -> String {
+    match path.arrives(&interface(index), || obstacle) {
+        Arrival::IsOpen => "is open".to_owned(),
+        Arrival::Open(with) => format!("open with {}", program(&with)),
+        Arrival::Load => "load".to_owned(),
+        Arrival::Wait => "wait".to_owned(),
+    }
+}
+
+fn loaded(path: &mut Path, program_: Result<&'static str, Refusal>) -> String {
+    match path.loaded(program_) {
+        Outcome::Keep => "keep".to_owned(),
+        Outcome::Open(interface) => format!("open {}", interface.index),
+        Outcome::PutBack(with) => format!("put back {}", program(&with)),
+    }
+}
+
+fn closes(open: &Option<Open<Words>>) -> String {
+    if open.is_some() { "close".to_owned() } else { "-".to_owned() }
+}
+
+type Event = (&'static str, fn(&mut Path) -> String);
+
+/// Every event, with what is to be done.
+const EVENTS: [Event; 14] = [
+    ("the interface is there", |path| arrives(path, HERE, None)),
+    ("another one takes its place", |path| arrives(path, OTHER, None)),
+    ("the same, and it has VLANs", |path| arrives(path, OTHER, Some(Refusal::Vlans))),
+    ("routers are to come", |path| (if path.begin_loading() { "load" } else { "-" }).to_owned()),
+    ("the program is loaded", |path| loaded(path, Ok("new"))),
+    ("it cannot be loaded", |path| loaded(path, Err(Refusal::NotPermitted))),
+    ("the program may return", |path| {
+        (if path.begin_return(at(10), false, || None) { "load" } else { "-" }).to_owned()
+    }),
+    ("it may, but for a Master", |path| {
+        (if path.begin_return(at(10), true, || None) { "load" } else { "-" }).to_owned()
+    }),
+    ("the program is put back", |path| {
+        path.put_back(at(11), "back").map_or("-", |_| "drain sockets").to_owned()
+    }),
+    ("the program fails", |path| {
+        path.fall_back("sockets", Refusal::TakenOff).map_or("-", |_| "take off").to_owned()
+    }),
+    ("another one has gone", |path| {
+        path.removed(OTHER);
+        "-".to_owned()
+    }),
+    ("the interface has gone", |path| closes(&path.gone())),
+    ("the last router leaves", |path| closes(&path.rest())),
+    ("no program is needed", |path| {
+        path.forget();
+        "-".to_owned()
+    }),
+];
+
+#[test]
+fn golden_every_state_goes_where_the_table_says() {
+    let mut table = String::new();
+    for (place, state) in states().iter().enumerate() {
+        let _ = writeln!(table, "{}", describe(state));
+        for (event, happen) in EVENTS {
+            let mut path = states().remove(place);
+            let does = happen(&mut path);
+            let after = describe(&path);
+            if after != describe(state) || does != "-" {
+                let _ = writeln!(table, "  {event}: {does} -> {after}");
+            }
+        }
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/daemon/link/path/golden.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, &table).expect("can be written");
+    }
+    assert_eq!(std::fs::read_to_string(path).expect("is there"), table);
+}
+
+#[test]
+fn what_is_loaded_is_attached_only_to_the_interface_that_waits_for_it() {
+    for path in states() {
+        let waits_for_other = matches!(path.next, Next::Loading(Purpose::Open(_)));
+        let returns = matches!(path.next, Next::Loading(Purpose::Return));
+        assert_eq!(path.is_awaited_on(OTHER), waits_for_other, "{}", describe(&path));
+        assert_eq!(path.is_awaited_on(HERE), returns, "{}", describe(&path));
+    }
+}
+
+#[test]
+fn a_program_that_is_ready_is_used_unless_there_is_an_obstacle() {
+    for state in 0..states().len() {
+        let path = || states().remove(state);
+        let mut with = path();
+        let is_ready = matches!(with.next, Next::Ready(_));
+        assert_eq!(with.take(|| None).is_some(), is_ready, "{}", describe(&path()));
+        let mut against = path();
+        let is_loading = against.is_loading();
+        let taken = against.take(|| Some(Refusal::Vlans));
+        let expected = if is_loading { None } else { Some(true) };
+        assert_eq!(
+            taken.map(|taken| matches!(taken, Err(Refusal::Vlans))),
+            expected,
+            "{}",
+            describe(&path())
+        );
+    }
+}

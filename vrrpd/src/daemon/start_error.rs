@@ -1,0 +1,125 @@
+//! Why a daemon, or a router of a new configuration, cannot begin.
+
+use std::io;
+
+use thiserror::Error;
+use vrrpd_common::MacAddr;
+
+use crate::config::Xdp;
+use crate::datapath::refusal::Refusal;
+use crate::rundir::RunDirError;
+
+/// Why the daemon cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Sockets and addresses are root's.
+    #[error("must run as root, or with CAP_NET_ADMIN and CAP_NET_RAW: {because}")]
+    NotPermitted {
+        /// What is missing.
+        because: String,
+    },
+    /// The directory or a name in it is not to be had.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    /// There is no such interface.
+    #[error("{0}: there is no such interface")]
+    NoInterface(String),
+    /// An advert is not divided.
+    #[error(
+        "{router}: an advert with {count} addresses is {octets} octets long, and {interface} takes {mtu}; use fewer \
+         addresses in each of several routers"
+    )]
+    TooManyAddresses {
+        /// The router.
+        router: String,
+        /// Its addresses.
+        count: usize,
+        /// Octets of the IP packet.
+        octets: usize,
+        /// The interface.
+        interface: String,
+        /// What it takes.
+        mtu: u32,
+    },
+    /// VRRP is defined for Ethernet here.
+    #[error("{0}: is no Ethernet interface; Ethernet, VLAN, bond, bridge or veth is wanted")]
+    NotEthernet(String),
+    /// The data path that was asked for is not to be had.
+    #[error("{flag}: not possible: {reason}")]
+    NoDatapath {
+        /// The option.
+        flag: &'static str,
+        /// Why.
+        reason: Refusal,
+    },
+    /// Two virtual MAC addresses for one interface.
+    #[error(
+        "-i {interface}: has the virtual MAC address of another virtual router{holder}; use --vmac macvlan for several on \
+         one interface, or -n"
+    )]
+    VmacTaken {
+        /// The interface.
+        interface: String,
+        /// What is known of it: `, 00:00:5e:00:01:34`, or empty.
+        holder: String,
+    },
+    /// A crash has left the virtual MAC address, and what the interface had before is not known.
+    #[error(
+        "-i {interface}: has the virtual MAC address {mac} of this virtual router, and nobody knows its own one any more; \
+         give it one with `ip link set {interface} address`"
+    )]
+    OwnMacUnknown {
+        /// The interface.
+        interface: String,
+        /// The virtual one.
+        mac: MacAddr,
+    },
+    /// There is to be a virtual MAC address or nothing.
+    #[error(
+        "--vmac macvlan: {router}: the link cannot be made: {error}; -n or --vmac-fallback none does without it"
+    )]
+    NoVmac {
+        /// The router.
+        router: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// Another process was told another size of the group.
+    #[error(
+        "-M {ours}: {peer} runs with -M {theirs}; all processes with -M are one group and have to be told the same"
+    )]
+    GroupSize {
+        /// What this one was told.
+        ours: u8,
+        /// The other one.
+        peer: String,
+        /// What that one was told.
+        theirs: u8,
+    },
+    /// All members of the group are there.
+    #[error(
+        "-M {size}: the group is complete: {members}; with more processes, all of them need another number"
+    )]
+    GroupFull {
+        /// How many members it has.
+        size: u8,
+        /// Who they are.
+        members: String,
+    },
+    /// A system call failed.
+    #[error("{what}: {error}")]
+    System {
+        /// What it was for.
+        what: String,
+        /// With this error.
+        error: io::Error,
+    },
+}
+
+impl StartError {
+    /// The data path that was asked for by name is not to be had.
+    pub(super) fn no_datapath(wanted: Xdp, reason: Refusal) -> Self {
+        let flag = if wanted == Xdp::Native { "--xdp=native" } else { "--xdp=generic" };
+        Self::NoDatapath { flag, reason }
+    }
+}

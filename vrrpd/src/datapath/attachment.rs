@@ -1,0 +1,68 @@
+//! The place of the program on an interface: in the driver, or behind it.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::refusal::Refusal;
+use super::tier::Tier;
+use crate::config::Xdp as Wanted;
+use crate::guardian::copies::{Keeper, Kept};
+use crate::sys::bpf::{self, Attached};
+
+/// The program's place on an interface. Dropping it takes the program off; if we crash, the kernel does.
+#[derive(Debug)]
+pub(super) struct Attachment {
+    index: u32,
+    tier: Tier,
+    /// Why it is not a better tier.
+    refused: Option<Refusal>,
+    link: Kept<Attached>,
+}
+
+impl Attachment {
+    /// Attaches the program to the interface of this number, in the best tier that can be had of those that are wanted.
+    pub(super) fn make(
+        program: BorrowedFd<'_>,
+        keeper: &Keeper,
+        index: u32,
+        wanted: Wanted,
+    ) -> Result<Self, Refusal> {
+        let tiers: &[Tier] = match wanted {
+            Wanted::Off => &[],
+            Wanted::Auto => &[Tier::Native, Tier::Generic],
+            Wanted::Native => &[Tier::Native],
+            Wanted::Generic => &[Tier::Generic],
+        };
+        let mut refused = Vec::new();
+        for tier in tiers.iter().copied() {
+            match bpf::attach(program, index, bpf::XDP, tier.flags()) {
+                Ok(link) => {
+                    let refused = (!refused.is_empty()).then_some(Refusal::Tiers(refused));
+                    return Ok(Self { index, tier, refused, link: keeper.keep(link) });
+                }
+                Err(error) => refused.push((tier, Refusal::of_attaching(error))),
+            }
+        }
+        Err(Refusal::Tiers(refused))
+    }
+
+    /// The number of the interface.
+    pub(super) const fn interface(&self) -> u32 {
+        self.index
+    }
+
+    /// Where the program runs.
+    pub(super) const fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Why it does not run in a better tier.
+    pub(super) const fn refused(&self) -> Option<&Refusal> {
+        self.refused.as_ref()
+    }
+
+    /// Whether the program is still there: other processes may detach it, and nobody is told.
+    pub(super) fn holds(&self) -> bool {
+        // What cannot be told is not held against it.
+        bpf::interface_of(self.link.as_fd()).map_or(true, |interface| interface != 0)
+    }
+}

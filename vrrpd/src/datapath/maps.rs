@@ -1,0 +1,37 @@
+//! What is asked of maps in the kernel, by the daemon that has them and by other processes.
+
+use std::collections::BTreeSet;
+
+use aya::maps::{MapData, PerCpuArray};
+use aya::programs::{ProgramError, loaded_programs};
+use nix::errno::Errno;
+use vrrpd_common::abi::KernelCounters;
+
+use super::refusal::errno;
+
+/// The maps of all programs in the kernel, whoever loaded them.
+pub(super) fn maps_in_use() -> Result<BTreeSet<u32>, ProgramError> {
+    let mut used = BTreeSet::new();
+    for program in loaded_programs() {
+        match program.and_then(|program| program.map_ids()) {
+            Ok(maps) => used.extend(maps.into_iter().flatten()),
+            // It has gone meanwhile.
+            Err(error) if errno(&error) == Some(Errno::ENOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(used)
+}
+
+/// The counters of all processors together.
+pub(super) fn sum(rejects: &PerCpuArray<MapData, KernelCounters>) -> KernelCounters {
+    let mut sum = KernelCounters::default();
+    if let Ok(values) = rejects.get(&0, 0) {
+        for counters in values.iter() {
+            for (total, count) in sum.iter_mut().zip(counters) {
+                *total += count;
+            }
+        }
+    }
+    sum
+}
