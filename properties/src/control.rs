@@ -88,7 +88,7 @@ fn journal(said: &[u8]) {
 fn log_filter(said: &[u8]) {
     let Ok(text) = str::from_utf8(said) else { return };
     if let Err(message) = logging::parse_filter(text) {
-        has_reason(&message);
+        has_reason(&message.to_string());
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use thiserror::Error;
 use tracing::{Level, Metadata};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -40,11 +41,26 @@ pub enum Target {
     Syslog,
 }
 
+/// Why nothing can be logged.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// `--log-level`
+    #[error(
+        "--log-level: {0:?} is no filter; one is error, warn, info, debug or trace, or like info,vrrpd::datapath=debug"
+    )]
+    Filter(String),
+    /// There can be no thread for it.
+    #[error("cannot start the thread that logs: {0}")]
+    Thread(#[from] io::Error),
+}
+
 /// Starts logging. `filter` is what the user wrote behind `--log-level`.
-pub fn start(target: Target, format: LogFormat, filter: &str) -> Result<(), String> {
+///
+/// # Errors
+/// See [`LogError`].
+pub fn start(target: Target, format: LogFormat, filter: &str) -> Result<(), LogError> {
     let filter = parse_filter(filter)?;
-    let queue =
-        Queue::start(target).map_err(|error| format!("cannot start the thread that logs: {error}"))?;
+    let queue = Queue::start(target)?;
     // Escaped is the whole line, in each format alike, by `one_line`.
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(queue)
@@ -61,12 +77,11 @@ pub fn start(target: Target, format: LogFormat, filter: &str) -> Result<(), Stri
 }
 
 /// Reads what the user wrote behind `--log-level`. An unknown word would be taken for a target, and silence the rest.
-pub fn parse_filter(text: &str) -> Result<Targets, String> {
-    let wrong = || {
-        format!(
-            "--log-level: {text:?} is no filter; one is error, warn, info, debug or trace, or like info,vrrpd::datapath=debug"
-        )
-    };
+///
+/// # Errors
+/// [`LogError::Filter`] says what one is.
+pub fn parse_filter(text: &str) -> Result<Targets, LogError> {
+    let wrong = || LogError::Filter(text.to_owned());
     let legal = text.split(',').all(|directive| match directive.split_once('=') {
         Some((target, level)) => target.starts_with("vrrpd") && level.parse::<LevelFilter>().is_ok(),
         None => !directive.is_empty() && directive.parse::<LevelFilter>().is_ok(),

@@ -7,11 +7,12 @@ use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use thiserror::Error;
 use tracing::{error, warn};
 use vrrpd::background::{self, Role};
 use vrrpd::cli::{Cli, secrets_in};
-use vrrpd::config::{self, Configuration, FileError, GroupConfig, OptionError};
-use vrrpd::daemon::{Daemon, Source};
+use vrrpd::config::{self, Configuration, FileError, GroupConfig, OptionError, RefusedScript};
+use vrrpd::daemon::{Daemon, Source, StartError};
 use vrrpd::guardian::{Guardian, Part};
 use vrrpd::import;
 use vrrpd::logging::{self, Target};
@@ -75,8 +76,8 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    if let Err(message) = logging::parse_filter(&cli.log_level) {
-        say(&message);
+    if let Err(error) = logging::parse_filter(&cli.log_level) {
+        say(&error.to_string());
         return ExitCode::from(USAGE);
     }
     let warning = match &source {
@@ -102,8 +103,8 @@ fn main() -> ExitCode {
     };
     drop(cli.take_auth());
     drop(wiping);
-    if let Err(message) = logging::start(target(role), cli.log_format, &cli.log_level) {
-        say(&message);
+    if let Err(error) = logging::start(target(role), cli.log_format, &cli.log_level) {
+        say(&error.to_string());
         return ExitCode::from(USAGE);
     }
     if let Some(warning) = warning {
@@ -113,7 +114,8 @@ fn main() -> ExitCode {
     logging::flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
+        Err(error) => {
+            let message = error.to_string();
             // In the background nobody sees the one, in the foreground nobody wants to see it twice.
             if role == Role::Background {
                 error!("{message}");
@@ -160,16 +162,49 @@ fn say(message: &str) {
 
 /// What is wrong with the command line or the file.
 enum Wrong {
-    Usage(String),
+    /// `-M`
+    GroupSize(String),
+    /// This option does not go with `--config`, and what the file has for it.
+    NotWithFile(&'static str, &'static str),
+    Path(PathError),
+    Script(RefusedScript),
     Options(Vec<OptionError>),
     File(FileError),
+}
+
+/// A path of the user that is relative to a directory which cannot be told.
+#[derive(Debug, Error)]
+#[error("{}: the current directory: {error}", path.display())]
+struct PathError {
+    path: PathBuf,
+    error: io::Error,
+}
+
+/// Why the daemon has not run, or has ended.
+#[derive(Debug, Error)]
+enum RunError {
+    #[error("cannot leave the session: {0}")]
+    Detach(io::Error),
+    #[error(transparent)]
+    Path(#[from] PathError),
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("cannot go to the background: {0}")]
+    Background(io::Error),
+    #[error(transparent)]
+    Loop(io::Error),
 }
 
 impl Wrong {
     /// Tells the user.
     fn tell(&self) {
         match self {
-            Self::Usage(message) => say(message),
+            Self::GroupSize(message) => say(message),
+            Self::NotWithFile(flag, instead) => say(&format!("{flag}: does not go with --config; {instead}")),
+            Self::Path(error) => say(&error.to_string()),
+            Self::Script(error) => say(&error.to_string()),
             Self::Options(errors) => errors.iter().for_each(|error| say(&error.to_string())),
             Self::File(error) => {
                 let stderr = io::stderr();
@@ -182,14 +217,14 @@ impl Wrong {
     }
 }
 
-impl From<String> for Wrong {
-    fn from(message: String) -> Self {
-        Self::Usage(message)
+impl From<PathError> for Wrong {
+    fn from(error: PathError) -> Self {
+        Self::Path(error)
     }
 }
 
 fn configuration(cli: &Cli) -> Result<(Configuration, Source), Wrong> {
-    let size = cli.group_size()?;
+    let size = cli.group_size().map_err(Wrong::GroupSize)?;
     let Some(path) = &cli.config else {
         let options = cli.router().map_err(|error| Wrong::Options(vec![error]))?;
         let mut config = options.resolve().map_err(Wrong::Options)?;
@@ -197,17 +232,16 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), Wrong> {
         for script in [&mut settings.up, &mut settings.down].into_iter().flatten() {
             *script = absolute(script)?;
         }
-        config::check_scripts(&config)?;
+        config::check_scripts(&config).map_err(Wrong::Script)?;
         config.grouped = size.is_some();
         let groups = size.map(|size| GroupConfig::of_processes(size, &config)).into_iter().collect();
         return Ok((Configuration { routers: vec![config], groups }, Source::CommandLine));
     };
     if size.is_some() {
-        let message = "-M: does not go with --config; in the file, [[group]] says what it is for";
-        return Err(message.to_owned().into());
+        return Err(Wrong::NotWithFile("-M", "in the file, [[group]] says what it is for"));
     }
     if let Some(flag) = cli.router_option() {
-        return Err(format!("{flag}: does not go with --config; the file says what routers there are").into());
+        return Err(Wrong::NotWithFile(flag, "the file says what routers there are"));
     }
     // It is read again after the daemon has left this directory.
     let path = absolute(path)?;
@@ -215,8 +249,8 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), Wrong> {
 }
 
 /// The user's path for somebody who is elsewhere. Where the user is matters only if it is relative.
-fn absolute(path: &Path) -> Result<PathBuf, String> {
-    path::absolute(path).map_err(|error| format!("{}: the current directory: {error}", path.display()))
+fn absolute(path: &Path) -> Result<PathBuf, PathError> {
+    path::absolute(path).map_err(|error| PathError { path: path.to_owned(), error })
 }
 
 fn run(
@@ -225,23 +259,19 @@ fn run(
     source: &Source,
     role: Role,
     guardian: Guardian,
-) -> Result<(), String> {
+) -> Result<(), RunError> {
     if role == Role::Background {
-        background::detach().map_err(|error| format!("cannot leave the session: {error}"))?;
+        background::detach().map_err(RunError::Detach)?;
     }
     let directory = cli.directory.as_deref().map(absolute).transpose()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("cannot start: {error}"))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
-        let daemon = Daemon::start(configuration, source, directory.as_deref(), guardian)
-            .await
-            .map_err(|error| error.to_string())?;
+        let daemon = Daemon::start(configuration, source, directory.as_deref(), guardian).await?;
         if role == Role::Background {
-            background::ready().map_err(|error| format!("cannot go to the background: {error}"))?;
+            background::ready().map_err(RunError::Background)?;
         }
-        daemon.run().await.map_err(|error| error.to_string())
+        daemon.run().await.map_err(RunError::Loop)
     })
 }

@@ -22,11 +22,12 @@ pub use authentication::{Authentication, Password};
 pub use file::FileError;
 pub use mistakes::Mistakes;
 pub use options::{Argument, Declaration, Key, NO_VMAC, OptionError, RouterOptions, Toml};
+use thiserror::Error;
 pub use vrrpd_engine::config::{
     Announce, GroupConfig, Magic, RouterConfig as Settings, VirtualAddress, VmacFallback, VmacMode, Xdp,
 };
 
-use crate::script;
+use crate::script::{self, ScriptError};
 use crate::sys::wiping::Wiping;
 use crate::trust::{self, Trusted};
 
@@ -101,11 +102,21 @@ impl RouterConfig {
     }
 }
 
+/// A script of a router that may not be run.
+#[derive(Debug, Error)]
+#[error("{option} {error}")]
+pub struct RefusedScript {
+    /// The option that names it.
+    pub option: &'static str,
+    /// Why.
+    pub error: ScriptError,
+}
+
 /// Whether the scripts of a router may be run.
-pub fn check_scripts(config: &RouterConfig) -> Result<(), String> {
+pub fn check_scripts(config: &RouterConfig) -> Result<(), RefusedScript> {
     for (key, script) in [(Key::Up, &config.up), (Key::Down, &config.down)] {
         if let Some(path) = script {
-            script::check(path).map_err(|error| format!("{} {error}", key.flag()))?;
+            script::check(path).map_err(|error| RefusedScript { option: key.flag(), error })?;
         }
     }
     Ok(())

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{MsgFlags, recv, send};
+use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_blocking};
 use tracing::{error, info, warn};
@@ -30,7 +31,8 @@ use crate::interface::service::{Report, Service};
 use crate::journal::Journal;
 use crate::lane::Lane;
 use crate::limits;
-use crate::rundir::{Claim, Directory};
+use crate::logging::LogError;
+use crate::rundir::{Claim, Directory, RunDirError};
 use crate::script::{self, Runner};
 use crate::sys::{command_line, pass};
 use crate::transmit;
@@ -97,7 +99,7 @@ impl Watch {
     }
 
     /// Watches, and ends soon after the daemon. `start_log` is called when there is something to say.
-    pub fn run(mut self, role: Role, start_log: impl FnOnce() -> Result<(), String>) -> ExitCode {
+    pub fn run(mut self, role: Role, start_log: impl FnOnce() -> Result<(), LogError>) -> ExitCode {
         if let Err(error) = withdraw(role) {
             // The daemon learns of it when it waits for an answer.
             eprintln!("vrrpd: the guardian cannot begin: {error}");
@@ -134,8 +136,11 @@ impl Watch {
             match (message, &mut *charge) {
                 (GuardianMessage::Charge { directory, base }, _) => {
                     let taken = Charge::take(&directory, base);
-                    let answer = taken.as_ref().map_or_else(String::as_bytes, |_| READY);
-                    if send(self.socket.as_raw_fd(), answer, MsgFlags::MSG_NOSIGNAL).is_err() {
+                    let answer = match &taken {
+                        Ok(_) => READY.to_vec(),
+                        Err(error) => error.to_string().into_bytes(),
+                    };
+                    if send(self.socket.as_raw_fd(), &answer, MsgFlags::MSG_NOSIGNAL).is_err() {
                         return End::Dead;
                     }
                     *charge = taken.ok();
@@ -247,12 +252,21 @@ impl Watch {
     }
 }
 
+/// Why a guardian cannot watch over a daemon.
+#[derive(Debug, Error)]
+enum ChargeError {
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    #[error("{}: that of another vrrpd is at it", .0.display())]
+    Taken(PathBuf),
+}
+
 impl Charge {
-    fn take(directory: &Path, base: String) -> Result<Self, String> {
-        let directory = Directory::make(directory).map_err(|error| error.to_string())?;
-        let claim = Claim::of(&directory, &format!("{base}.{CLAIM}")).map_err(|error| error.to_string())?;
+    fn take(directory: &Path, base: String) -> Result<Self, ChargeError> {
+        let directory = Directory::make(directory)?;
+        let claim = Claim::of(&directory, &format!("{base}.{CLAIM}"))?;
         if !claim.take() {
-            return Err(format!("{}: that of another vrrpd is at it", directory.path().display()));
+            return Err(ChargeError::Taken(directory.path().to_owned()));
         }
         Ok(Self { directory, base, masters: BTreeMap::new(), claim })
     }

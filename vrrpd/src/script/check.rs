@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::trust::{self, Trusted};
+use crate::trust::{self, Distrust, Trusted};
 
 /// Interpreters that are scripts themselves, one run by the other, in Linux.
 const MAX_INTERPRETERS: usize = 5;
@@ -15,53 +15,100 @@ const MAX_INTERPRETERS: usize = 5;
 const INTERPRETER_LINE: usize = 256;
 
 /// Why a file is no script for us.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error("{}: {reason}", path.display())]
+#[derive(Debug, Error)]
+#[error("{}: {fault}", path.display())]
 pub struct ScriptError {
     path: PathBuf,
-    pub(super) reason: String,
+    /// What is wrong with it.
+    pub fault: ScriptFault,
+}
+
+/// What is wrong with a file that is to be run as a script. `part` is the script itself or its interpreter.
+#[derive(Debug, Error)]
+pub enum ScriptFault {
+    /// Others than root and we can replace the script.
+    #[error("{}", .0.detail())]
+    Distrust(Distrust),
+    /// Others can replace its interpreter.
+    #[error("{part}: {}", distrust.detail())]
+    DistrustOf {
+        /// The interpreter.
+        part: String,
+        /// Why.
+        distrust: Distrust,
+    },
+    /// It cannot be looked at.
+    #[error("{part} cannot be run: {}", distrust.detail())]
+    Unreachable {
+        /// Which of them.
+        part: String,
+        /// Why.
+        distrust: Distrust,
+    },
+    /// It is a directory, a device or the like.
+    #[error("{part} is not a file")]
+    NotAFile {
+        /// Which of them.
+        part: String,
+    },
+    /// Nobody may execute it.
+    #[error("{part} is not executable (mode {mode:04o}); chmod +x makes it so")]
+    NotExecutable {
+        /// Which of them.
+        part: String,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// The kernel would not know how to run it.
+    #[error("the script does not begin with #! and its interpreter, as in #!/bin/sh")]
+    NoInterpreter,
+    /// The kernel gives up.
+    #[error("has more than {MAX_INTERPRETERS} interpreters, each a script itself")]
+    TooManyInterpreters,
 }
 
 /// Refuses what could not be run, and what others than root and we could have written or can replace: the script, every
 /// directory and link on the way to it, and its interpreter.
 pub fn check(path: &Path) -> Result<(), ScriptError> {
-    let wrong = |reason: String| ScriptError { path: path.to_owned(), reason };
+    find_fault(path).map_err(|fault| ScriptError { path: path.to_owned(), fault })
+}
+
+fn find_fault(path: &Path) -> Result<(), ScriptFault> {
     let mut program = path.to_owned();
-    let mut what = "the script".to_owned();
+    let mut part = "the script".to_owned();
     for depth in 0..=MAX_INTERPRETERS {
-        let trusted = trust::resolve(&program).map_err(|distrust| {
-            let detail = distrust.detail();
-            match distrust.kind() {
-                Some(_) => wrong(format!("{what} cannot be run: {detail}")),
-                None if depth == 0 => wrong(detail),
-                None => wrong(format!("{what}: {detail}")),
+        let trusted = match trust::resolve(&program) {
+            Ok(trusted) => trusted,
+            Err(distrust) if distrust.kind().is_some() => {
+                return Err(ScriptFault::Unreachable { part, distrust });
             }
-        })?;
+            Err(distrust) if depth == 0 => return Err(ScriptFault::Distrust(distrust)),
+            Err(distrust) => return Err(ScriptFault::DistrustOf { part, distrust }),
+        };
         if !trusted.is_file() {
-            return Err(wrong(format!("{what} is not a file")));
+            return Err(ScriptFault::NotAFile { part });
         }
         if trusted.mode() & 0o111 == 0 {
-            let mode = trusted.mode();
-            return Err(wrong(format!("{what} is not executable (mode {mode:04o}); chmod +x makes it so")));
+            return Err(ScriptFault::NotExecutable { part, mode: trusted.mode() });
         }
-        let Some(next) = interpreter(&trusted).map_err(wrong)? else { return Ok(()) };
+        let Some(next) = interpreter(&trusted)? else { return Ok(()) };
         // A carriage return in it is to be seen.
-        what = format!("the script's interpreter {:?}", next.to_string_lossy());
+        part = format!("the script's interpreter {:?}", next.to_string_lossy());
         // Scripts run in the root directory.
         program = Path::new("/").join(next);
     }
-    Err(wrong(format!("has more than {MAX_INTERPRETERS} interpreters, each a script itself")))
+    Err(ScriptFault::TooManyInterpreters)
 }
 
 /// The interpreter of a script; `None` for a program, which needs none, and for what can be executed but not read.
-fn interpreter(program: &Trusted) -> Result<Option<PathBuf>, String> {
+fn interpreter(program: &Trusted) -> Result<Option<PathBuf>, ScriptFault> {
     let mut beginning = Vec::with_capacity(INTERPRETER_LINE);
     let read = program.open().and_then(|file| file.take(INTERPRETER_LINE as u64).read_to_end(&mut beginning));
     if read.is_err() || beginning.starts_with(b"\x7fELF") {
         return Ok(None);
     }
     let Some(line) = beginning.strip_prefix(b"#!") else {
-        return Err("the script does not begin with #! and its interpreter, as in #!/bin/sh".to_owned());
+        return Err(ScriptFault::NoInterpreter);
     };
     let line = line.split(|octet| *octet == b'\n').next().unwrap_or_default().trim_ascii_start();
     let end = line.iter().position(|octet| matches!(octet, b' ' | b'\t')).unwrap_or(line.len());

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
@@ -105,7 +106,7 @@ fn is_transient(error: &io::Error) -> bool {
 /// Starts a script that may be run. It inherits nothing but what is documented: these variables, standard input that is
 /// empty, and its output. Umask, signals and other descriptors are [put right](crate::sys::inherited) in this process.
 fn spawn(run: &Run, output: OwnedFd) -> io::Result<Child> {
-    check(&run.path).map_err(|error| io::Error::other(error.reason))?;
+    check(&run.path).map_err(|error| io::Error::other(error.fault))?;
     Command::new(&run.path)
         .args(&run.arguments)
         .env_clear()
@@ -146,11 +147,20 @@ fn group(child: &Child) -> Option<Pid> {
     child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw)
 }
 
+/// Why a script has not ended by itself.
+#[derive(Debug, Error)]
+enum EndError {
+    #[error(transparent)]
+    Wait(#[from] io::Error),
+    #[error("it ran longer than {0:?}")]
+    TooLong(Duration),
+}
+
 /// Waits for the end of the script, or brings it about: its whole process group is asked to end, then made to.
-async fn end(child: &mut Child, limit: Duration) -> Result<ExitStatus, String> {
+async fn end(child: &mut Child, limit: Duration) -> Result<ExitStatus, EndError> {
     let group = group(child);
     if let Ok(status) = timeout(limit, child.wait()).await {
-        return status.map_err(|error| error.to_string());
+        return Ok(status?);
     }
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         if let Some(group) = group {
@@ -161,7 +171,7 @@ async fn end(child: &mut Child, limit: Duration) -> Result<ExitStatus, String> {
         // How it ended does not matter any more.
         let _ = timeout(GRACE, child.wait()).await;
     }
-    Err(format!("it ran longer than {limit:?}"))
+    Err(EndError::TooLong(limit))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! A line of `virtual_ipaddress`.
 
+use thiserror::Error;
+
 use crate::config::value;
 
 /// An address of a Master, as keepalived writes it.
@@ -13,16 +15,27 @@ pub(super) struct Address {
     pub(super) others: Vec<String>,
 }
 
+/// What is wrong with a line.
+#[derive(Debug, Error)]
+pub(super) enum AddressError {
+    #[error("an address is missing")]
+    Missing,
+    #[error("{0}")]
+    Address(String),
+    #[error("{keyword} has no value")]
+    NoValue { keyword: String },
+}
+
 /// Keywords of an address that take a value.
 const WITH_VALUE: [&str; 7] = ["dev", "label", "scope", "brd", "broadcast", "peer", "preferred_lft"];
 /// Keywords that change nothing here: IPv6 addresses are always added without duplicate address detection.
 const WITHOUT_EFFECT: [&str; 1] = ["-nodad"];
 
 impl Address {
-    /// Reads the words of a line; the error says what is wrong.
-    pub(super) fn read(words: &[String]) -> Result<Self, String> {
-        let (first, rest) = words.split_first().ok_or("an address is missing")?;
-        value::address(first)?;
+    /// Reads the words of a line.
+    pub(super) fn read(words: &[String]) -> Result<Self, AddressError> {
+        let (first, rest) = words.split_first().ok_or(AddressError::Missing)?;
+        value::address(first).map_err(AddressError::Address)?;
         let mut address = Self { text: first.clone(), interface: None, others: Vec::new() };
         let mut rest = rest.iter();
         while let Some(keyword) = rest.next() {
@@ -32,7 +45,7 @@ impl Address {
                 }
                 continue;
             }
-            let value = rest.next().ok_or_else(|| format!("{keyword} has no value"))?;
+            let value = rest.next().ok_or_else(|| AddressError::NoValue { keyword: keyword.clone() })?;
             match keyword.as_str() {
                 "dev" => address.interface = Some(value.clone()),
                 // What `ip address add` does without being told.

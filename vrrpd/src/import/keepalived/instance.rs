@@ -4,85 +4,13 @@ use std::fmt::Write as _;
 
 use super::super::{ImportError, Imported, RemarkKind, Router};
 use super::address::Address;
-use super::translate::{Defaults, Garp, garp};
+use super::defaults::{Defaults, Garp, garp};
+use super::keywords::{LEFT_OUT, NEEDS_VALUE, WITHOUT_EFFECT};
 use super::tree::Node;
 use crate::config::{Key, value};
 
 /// keepalived uses this many characters of `auth_pass`.
 const PASSWORD_LEN: usize = 8;
-
-/// Words that change nothing here, or ask for what this daemon does anyway.
-const WITHOUT_EFFECT: [&str; 12] = [
-    "native_ipv6",
-    "preempt",
-    "accept",
-    "debug",
-    "linkbeat_use_polling",
-    "kernel_rx_buf_size",
-    "skip_check_adv_addr",
-    "promote_secondaries",
-    "vmac_xmit_base",
-    "lower_prio_no_advert",
-    "higher_prio_send_advert",
-    "old_unicast_checksum",
-];
-
-/// Words behind which keepalived wants something, or does not start.
-const NEEDS_VALUE: [&str; 24] = [
-    "interface",
-    "virtual_router_id",
-    "priority",
-    "state",
-    "version",
-    "advert_int",
-    "mcast_src_ip",
-    "mcast_dst_ip",
-    "unicast_src_ip",
-    "unicast_ttl",
-    "preempt_delay",
-    "auth_type",
-    "auth_pass",
-    "garp_master_delay",
-    "garp_master_repeat",
-    "garp_master_refresh",
-    "garp_master_refresh_repeat",
-    "garp_lower_prio_delay",
-    "garp_lower_prio_repeat",
-    "notify",
-    "notify_master",
-    "notify_backup",
-    "notify_fault",
-    "notify_stop",
-];
-
-/// Words that are left out, with the reason.
-const LEFT_OUT: [(&[&str], &str); 13] = [
-    (
-        &["track_script", "track_process", "track_file", "track_interface", "track_bfd"],
-        "checks that change the priority are not supported",
-    ),
-    (
-        &["unicast_peer", "unicast_src_ip", "unicast_ttl", "check_unicast_src", "unicast_fault_no_peer"],
-        "unicast is not supported",
-    ),
-    (&["mcast_src_ip", "track_src_ip"], "advertisements come from the first address of the interface"),
-    (&["mcast_dst_ip"], "advertisements go to the group of the RFC, 224.0.0.18 or ff02::12"),
-    (
-        &["virtual_routes", "virtual_rules"],
-        "routes and rules are not supported; a script (`up`, `down`) can set them",
-    ),
-    (&["virtual_ipaddress_excluded"], "every address of a router is advertised"),
-    (&["preempt_delay"], "a delay of preemption is not supported"),
-    (&["notify_stop", "notify_master_rx_lower_pri"], "no script is called for this"),
-    (
-        &["notify_deleted", "notify_priority_changes"],
-        "FIFOs are not supported; `atropos --events` prints transitions",
-    ),
-    (&["no_accept"], "packets to the addresses are always accepted"),
-    (&["use_ipvlan", "use_vmac_addr", "vrf"], "not supported"),
-    (&["dont_track_primary"], "a router whose interface is down is in the state fault"),
-    (&["smtp_alert", "smtp_alert_vrrp"], "no mail is sent; a script (`up`, `down`) can send one"),
-];
 
 /// What the lines of an instance say, as far as it depends on more than one of them.
 #[derive(Default)]

@@ -2,7 +2,9 @@
 //! [`translate`] says what each keyword is here.
 
 mod address;
+mod defaults;
 mod instance;
+mod keywords;
 mod text;
 mod translate;
 mod tree;

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
+use thiserror::Error;
+
 use super::super::{ImportError, Place, Surroundings};
 
 /// Files that include each other deeper than this are taken for a circle.
-const INCLUDES_MAX: usize = 32;
+const MAX_INCLUDES: usize = 32;
 /// Variables that refer to each other deeper than this are taken for a circle.
-const SUBSTITUTIONS_MAX: usize = 64;
+const MAX_SUBSTITUTIONS: usize = 64;
 /// `~SEQ` and `~LST` blocks yield at most this many lines.
-const LINES_MAX: usize = 100_000;
+const MAX_LINES: usize = 100_000;
 
 /// A word, or a brace that stands outside quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,10 +78,10 @@ impl Reader<'_> {
     /// A line without its comment. `depth` counts the substitutions that led here.
     fn line(&mut self, place: &Place, line: &str, depth: usize) -> Result<(), ImportError> {
         let wrong = |message: &str| ImportError::Wrong { place: place.clone(), message: message.to_owned() };
-        if depth > SUBSTITUTIONS_MAX {
+        if depth > MAX_SUBSTITUTIONS {
             return Err(wrong("the variables refer to each other in a circle"));
         }
-        if self.lines.len() > LINES_MAX {
+        if self.lines.len() > MAX_LINES {
             return Err(wrong("the blocks yield more than 100000 lines"));
         }
         let line = line.trim();
@@ -98,7 +100,7 @@ impl Reader<'_> {
             self.variables.insert(name.to_owned(), value.trim_start().to_owned());
             return Ok(());
         }
-        if let Some(block) = Block::read(line).map_err(|message| wrong(&message))? {
+        if let Some(block) = Block::read(line).map_err(|error| wrong(&error.to_string()))? {
             for values in &block.values {
                 for (name, value) in block.names.iter().zip(values) {
                     self.variables.insert(name.clone(), value.clone());
@@ -119,8 +121,8 @@ impl Reader<'_> {
             }
             return Ok(());
         }
-        let tokens =
-            tokens(&line.replace("${_HASH}", "#").replace("${_BANG}", "!")).map_err(|m| wrong(&m))?;
+        let tokens = tokens(&line.replace("${_HASH}", "#").replace("${_BANG}", "!"))
+            .map_err(|error| wrong(&error.to_string()))?;
         self.lines.push(Line { place: place.clone(), tokens });
         Ok(())
     }
@@ -161,8 +163,8 @@ impl Reader<'_> {
 
     fn include(&mut self, place: &Place, pattern: &str) -> Result<(), ImportError> {
         let wrong = |message: String| ImportError::Wrong { place: place.clone(), message };
-        if self.depth >= INCLUDES_MAX {
-            return Err(wrong(format!("files include each other more than {INCLUDES_MAX} deep")));
+        if self.depth >= MAX_INCLUDES {
+            return Err(wrong(format!("files include each other more than {MAX_INCLUDES} deep")));
         }
         let directory = place.file.parent().unwrap_or(Path::new(""));
         let pattern = directory.join(pattern.trim_matches('"'));
@@ -187,6 +189,27 @@ impl Reader<'_> {
     }
 }
 
+/// What is wrong with a line.
+#[derive(Debug, Error)]
+enum TextError {
+    #[error("~{0} has no closing parenthesis")]
+    Open(String),
+    #[error("~{kind} takes a name and numbers, not {inner:?}")]
+    NotNumbers { kind: String, inner: String },
+    #[error("~{kind} takes a name and one to three numbers, not {inner:?}")]
+    NumberCount { kind: String, inner: String },
+    #[error("~{0} has step 0 and would never end")]
+    StepZero(String),
+    #[error("~{0} yields more than {MAX_LINES} lines")]
+    Endless(String),
+    #[error("~{0}: the numbers are too large")]
+    Overflow(String),
+    #[error("~LST needs as many values as names each time, not {0:?}")]
+    UnequalLists(String),
+    #[error("a quote ({0}) is not closed on this line")]
+    Quote(char),
+}
+
 /// `~SEQ(var, start, step, end) rest` or `~LST(var, value, …) rest`.
 struct Block<'a> {
     names: Vec<String>,
@@ -195,38 +218,36 @@ struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    fn read(line: &'a str) -> Result<Option<Self>, String> {
+    fn read(line: &'a str) -> Result<Option<Self>, TextError> {
         let Some(behind) = line.strip_prefix('~') else { return Ok(None) };
         let Some((kind, behind)) = behind.split_once('(') else { return Ok(None) };
-        let (inner, rest) =
-            behind.split_once(')').ok_or_else(|| format!("~{kind} has no closing parenthesis"))?;
+        let (inner, rest) = behind.split_once(')').ok_or_else(|| TextError::Open(kind.to_owned()))?;
         match kind {
             "SEQ" | "SEQx" => {
                 let mut parts = inner.split(',').map(str::trim);
                 let name = parts.next().unwrap_or_default().to_owned();
                 let numbers = parts.map(number).collect::<Option<Vec<_>>>();
-                let numbers =
-                    numbers.ok_or_else(|| format!("~{kind} takes a name and numbers, not {inner:?}"))?;
+                let named = || kind.to_owned();
+                let numbers = numbers
+                    .ok_or_else(|| TextError::NotNumbers { kind: named(), inner: inner.to_owned() })?;
                 let (start, step, end) = match numbers[..] {
                     [end] => (if end > 0 { 1 } else { -1 }, None, end),
                     [start, end] => (start, None, end),
                     [start, step, end] => (start, Some(step), end),
-                    _ => return Err(format!("~{kind} takes a name and one to three numbers, not {inner:?}")),
+                    _ => return Err(TextError::NumberCount { kind: named(), inner: inner.to_owned() }),
                 };
                 let step = step.unwrap_or(if end >= start { 1 } else { -1 });
                 if step == 0 {
-                    return Err(format!("~{kind} has step 0 and would never end"));
+                    return Err(TextError::StepZero(named()));
                 }
                 let mut values = Vec::new();
                 let mut next = start;
                 while if step > 0 { next <= end } else { next >= end } {
                     values.push(vec![if kind == "SEQx" { format!("{next:x}") } else { next.to_string() }]);
-                    if values.len() > LINES_MAX {
-                        return Err(format!("~{kind} yields more than {LINES_MAX} lines"));
+                    if values.len() > MAX_LINES {
+                        return Err(TextError::Endless(named()));
                     }
-                    next = next
-                        .checked_add(step)
-                        .ok_or_else(|| format!("~{kind}: the numbers are too large"))?;
+                    next = next.checked_add(step).ok_or_else(|| TextError::Overflow(named()))?;
                 }
                 Ok(Some(Self { names: vec![name], values, rest }))
             }
@@ -235,7 +256,7 @@ impl<'a> Block<'a> {
                 let names = parts.next().unwrap_or_default();
                 let values: Vec<_> = parts.collect();
                 if names.is_empty() || values.iter().any(|values| values.len() != names.len()) {
-                    return Err(format!("~LST needs as many values as names each time, not {inner:?}"));
+                    return Err(TextError::UnequalLists(inner.to_owned()));
                 }
                 Ok(Some(Self { names, values, rest }))
             }
@@ -300,7 +321,7 @@ fn without_comment(line: &str) -> &str {
 }
 
 /// The words and braces of a line. `$` and `{` of a variable that is not defined stay in their word.
-fn tokens(line: &str) -> Result<Vec<Token>, String> {
+fn tokens(line: &str) -> Result<Vec<Token>, TextError> {
     let mut tokens = Vec::new();
     let mut word: Option<String> = None;
     let mut characters = line.chars().peekable();
@@ -313,7 +334,7 @@ fn tokens(line: &str) -> Result<Vec<Token>, String> {
                         Some(closing) if closing == quote => break,
                         Some('\\') => word.extend(escaped(&mut characters)),
                         Some(other) => word.push(other),
-                        None => return Err(format!("a quote ({quote}) is not closed on this line")),
+                        None => return Err(TextError::Quote(quote)),
                     }
                 }
             }

@@ -1,47 +1,12 @@
 //! What the blocks of keepalived.conf are here.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::super::{Group, ImportError, Imported, Place, RemarkKind};
+use super::defaults::{Defaults, Garp, garp};
 use super::instance;
 use super::tree::Node;
-
-/// What `global_defs` says for all instances.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Defaults {
-    /// `vrrp_version 3`
-    pub(super) is_v3: bool,
-    /// `vrrp_strict`
-    pub(super) is_strict: bool,
-    /// How addresses are announced.
-    pub(super) garp: Garp,
-}
-
-/// keepalived's schedule of gratuitous ARP.
-#[derive(Clone, Debug)]
-pub(super) struct Garp {
-    /// Announcements of an address each time.
-    pub(super) repeat: String,
-    /// Seconds until the second time; 0: no second time.
-    pub(super) delay: String,
-    /// Seconds between further times; 0: none.
-    pub(super) refresh: String,
-}
-
-impl Garp {
-    /// Announcements each time that can be configured here.
-    pub(super) const REPEAT: RangeInclusive<u32> = 1..=255;
-    /// Seconds that keepalived takes.
-    pub(super) const SECONDS: RangeInclusive<u32> = 0..=86_400;
-}
-
-impl Default for Garp {
-    fn default() -> Self {
-        Self { repeat: "5".to_owned(), delay: "5".to_owned(), refresh: "0".to_owned() }
-    }
-}
 
 /// Blocks and lines at the top that are left out, with the reason.
 const LEFT_OUT: [(&[&str], &str); 7] = [
@@ -198,21 +163,6 @@ fn global(node: &Node, defaults: &mut Defaults, imported: &mut Imported) {
         keyword if GLOBAL_WITHOUT_EFFECT.contains(&keyword) => {}
         keyword => imported.remark(&node.place, RemarkKind::LeftOut, keyword, "not supported"),
     }
-}
-
-/// A number of the schedule of announcements.
-pub(super) fn garp(node: &Node, range: RangeInclusive<u32>, imported: &mut Imported) -> Option<String> {
-    let text = node.argument().unwrap_or_default();
-    if text.parse().is_ok_and(|number| range.contains(&number)) {
-        return Some(text.to_owned());
-    }
-    imported.remark(
-        &node.place,
-        RemarkKind::LeftOut,
-        node.keyword(),
-        format!("{text:?} is not a number from {} to {}", range.start(), range.end()),
-    );
-    None
 }
 
 fn group(node: &Node, instances: &BTreeMap<String, usize>, imported: &mut Imported) {

@@ -24,6 +24,7 @@ use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{cursor, execute};
+use thiserror::Error;
 use vrrpd::control::Selector;
 
 use crate::hangup;
@@ -37,21 +38,32 @@ const TURN: Duration = Duration::from_millis(50);
 
 /// Shows the routers chosen until the user has seen enough.
 pub(crate) fn run(dir: &Path, chosen: &Selector) -> ExitCode {
-    match check_terminal().and_then(|()| watch(dir, chosen).map_err(|error| error.to_string())) {
+    match check_terminal().and_then(|()| Ok(watch(dir, chosen)?)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("atropos: --watch: {message}");
+        Err(error) => {
+            eprintln!("atropos: --watch: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn check_terminal() -> Result<(), String> {
+/// Why there is no view.
+#[derive(Debug, Error)]
+enum WatchError {
+    #[error("needs a terminal; --state shows the state once, --events follows it for programs")]
+    NoTerminal,
+    #[error("cannot draw on a terminal of type TERM={0}")]
+    Dumb(String),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+fn check_terminal() -> Result<(), WatchError> {
     let terminal = env::var("TERM").unwrap_or_default();
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-        Err("needs a terminal; --state shows the state once, --events follows it for programs".to_owned())
+        Err(WatchError::NoTerminal)
     } else if matches!(terminal.as_str(), "" | "dumb") {
-        Err(format!("cannot draw on a terminal of type TERM={terminal}"))
+        Err(WatchError::Dumb(terminal))
     } else {
         Ok(())
     }
