@@ -29,7 +29,7 @@ const MAX_ACTIONS: usize = 12;
 const ADVERTS_AT_ONCE: u64 = 4;
 /// Take-overs without a pause, and the shortest pause before another one.
 const TAKE_OVERS_AT_ONCE: u32 = 3;
-const SHORTEST_HOLD: Duration = Duration::from_millis(333);
+const MIN_HOLD: Duration = Duration::from_millis(333);
 /// Without a take-over for so long, those before do not count.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
@@ -327,7 +327,7 @@ impl Run {
                 let (count, last) = self.take_overs;
                 let waited = self.now.saturating_since(last);
                 let count = if waited >= FORGOTTEN { 0 } else { count };
-                assert!(count < TAKE_OVERS_AT_ONCE || waited >= SHORTEST_HOLD, "{event:?}: after {waited}");
+                assert!(count < TAKE_OVERS_AT_ONCE || waited >= MIN_HOLD, "{event:?}: after {waited}");
                 self.take_overs = (count + 1, self.now);
             }
             if let (Reason::HigherPriorityAdvert, Event::Advert(advert)) = (reason, event) {

@@ -66,7 +66,7 @@ pub fn searches() -> Vec<(String, bool, Plan, Limits)> {
                 if too_deep {
                     continue;
                 }
-                let plan = two_machines([grouping; 2], ranks, Interval::SHORTEST, true);
+                let plan = two_machines([grouping; 2], ranks, Interval::MIN, true);
                 let limits = Limits {
                     losses,
                     kills,

@@ -10,7 +10,7 @@ const SECOND: u64 = 1_000_000_000;
 /// Without a take-over for so long, all is forgotten.
 const FORGOTTEN: u64 = 60 * SECOND;
 /// A take-over is put off until so long after the one before at most.
-const LONGEST_HOLD: u64 = 10 * SECOND;
+const MAX_HOLD: u64 = 10 * SECOND;
 /// Take-overs in ten seconds, at whatever pace they are provoked.
 const IN_TEN_SECONDS: usize = 17;
 
@@ -49,7 +49,7 @@ impl TakeOvers {
         let since = self.last.back().map(|last| at.saturating_sub(*last));
         match since {
             _ if self.last.len() < FREE => Err("is held although it has not taken over three times"),
-            Some(since) if since <= LONGEST_HOLD => Ok(()),
+            Some(since) if since <= MAX_HOLD => Ok(()),
             Some(_) | None => Err("is held for longer than ten seconds"),
         }
     }

@@ -28,7 +28,7 @@ use crate::process::Effect;
 pub const WHOLE_WITHIN: u64 = 10_000_000;
 /// Messages of a process that does not run any more are believed for a lease: a second, or its Master_Down_Interval; some
 /// of which may have to begin anew.
-const SHORTEST_LEASE: u64 = 1_000_000_000;
+const MIN_LEASE: u64 = 1_000_000_000;
 /// Adverts of a router that are always allowed, and for each change.
 const ADVERTS_AT_ONCE: u64 = 4;
 const BILLION: u64 = 1_000_000_000;
@@ -115,7 +115,7 @@ impl Watch {
             transcript: transcript.then(String::new),
             routers: routers.collect(),
             torn: vec![None; plan.machines.len()],
-            lease: plan.longest_wait().as_nanos().max(SHORTEST_LEASE),
+            lease: plan.longest_wait().as_nanos().max(MIN_LEASE),
         }
     }
 

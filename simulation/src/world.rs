@@ -520,7 +520,7 @@ impl World {
             Fault::Refuse { host, lan, on } => self.hosts[host].refuses[lan] = on,
             Fault::Flap { lan, every, more } => {
                 for priority in [Priority::HIGHEST, Priority::RESIGN] {
-                    self.forge(lan, priority, Interval::SHORTEST);
+                    self.forge(lan, priority, Interval::MIN);
                 }
                 if more > 0 {
                     self.schedule(every, Fault::Flap { lan, every, more: more - 1 });

@@ -21,7 +21,7 @@ use crate::frame::{self, Advert};
 use crate::{Host, sys, wait_for};
 
 const EVERY_PROTOCOL: u16 = 0x0003;
-const LONGEST_FRAME: usize = 9_216;
+const MAX_FRAME: usize = 9_216;
 const BUFFER: usize = 64 << 20;
 /// Frames handed over in one system call.
 const BATCH: usize = 64;
@@ -64,7 +64,7 @@ impl Capture {
         let stop = Arc::new(AtomicBool::new(false));
         let (into, end) = (Arc::clone(&seen), Arc::clone(&stop));
         let thread = thread::spawn(move || {
-            let mut buffer = vec![0; LONGEST_FRAME];
+            let mut buffer = vec![0; MAX_FRAME];
             while !end.load(Ordering::Relaxed) {
                 if let Some(frame) = receive(&socket, &mut buffer) {
                     lock(&into).push(frame);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::AdvertFrame;
 use crate::checksum;
 use crate::oracle::{Role, Router};
-use crate::program::{LONGEST_FRAME, SHORTEST_FRAME};
+use crate::program::{MAX_FRAME, MIN_FRAME};
 
 pub use cases::cases;
 
@@ -136,7 +136,7 @@ pub fn address_v6(number: u16) -> IpAddr {
 
 /// The most addresses of IPv6 in a frame of a test run: 216. An advert can have 255, which takes 4142 octets.
 pub fn most_ipv6_addresses() -> u16 {
-    u16::try_from((LONGEST_FRAME - 14 - 40 - 8) / 16).expect("few")
+    u16::try_from((MAX_FRAME - 14 - 40 - 8) / 16).expect("few")
 }
 
 /// A right advert of version 3 over IPv4, of a greater priority than most.
@@ -192,7 +192,7 @@ pub fn right_ones() -> Vec<(&'static str, Vec<u8>)> {
 
 /// A frame, shorter and shorter: to each of its octets.
 pub fn truncations(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
-    (SHORTEST_FRAME..frame.len()).rev().map(|len| &frame[..len])
+    (MIN_FRAME..frame.len()).rev().map(|len| &frame[..len])
 }
 
 /// A frame with each of its bits flipped.

@@ -15,7 +15,7 @@ use nix::sys::socket::{
 use crate::{Host, stretched};
 
 const HEADER: usize = 16;
-const LONGEST: usize = 32 << 10;
+const MAX_MESSAGE: usize = 32 << 10;
 /// What dozens of interfaces have to tell at once fits into it.
 const BUFFER: usize = 4 << 20;
 const POLL: Duration = Duration::from_micros(100);
@@ -112,7 +112,7 @@ impl Monitor {
 
     fn next(&mut self) -> Option<Told> {
         while self.waiting.is_empty() {
-            let mut buffer = vec![0; LONGEST];
+            let mut buffer = vec![0; MAX_MESSAGE];
             let now = Instant::now();
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
                 Ok(length) => {

@@ -24,10 +24,10 @@ use crate::oracle::{self, Router};
 use crate::{needs, wait_for, wait_until};
 
 /// The shortest frame that the kernel takes for a test run: an Ethernet header.
-pub const SHORTEST_FRAME: usize = 14;
+pub const MIN_FRAME: usize = 14;
 /// The longest that the program sees all of: what is left of a page of 4096 octets after the headroom of 256 and the
 /// kernel's own 320. The rest of a longer one the kernel puts where only programs look that ask for fragments.
-pub const LONGEST_FRAME: usize = 4096 - 256 - 320;
+pub const MAX_FRAME: usize = 4096 - 256 - 320;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -3,7 +3,7 @@
 
 use crate::AdvertFrame;
 use crate::corpus::{self, ip_header, repair_header, repair_message, right_ones, tagged, with_options};
-use crate::program::{LONGEST_FRAME, SHORTEST_FRAME};
+use crate::program::{MAX_FRAME, MIN_FRAME};
 
 /// Pseudo-random numbers (splitmix64, public domain, Sebastiano Vigna).
 #[derive(Clone, Debug)]
@@ -96,8 +96,8 @@ impl Frames {
         if !random.once_in(3) {
             repair_message(&mut frame, random.once_in(2));
         }
-        frame.truncate(LONGEST_FRAME);
-        while frame.len() < SHORTEST_FRAME {
+        frame.truncate(MAX_FRAME);
+        while frame.len() < MIN_FRAME {
             frame.push(random.octet());
         }
         frame
@@ -106,7 +106,7 @@ impl Frames {
 
 /// Random octets behind an Ethernet header that may be one of IPv4 or IPv6.
 fn noise(random: &mut Random) -> Vec<u8> {
-    let len = SHORTEST_FRAME + random.below(120);
+    let len = MIN_FRAME + random.below(120);
     let mut frame: Vec<u8> = (0..len).map(|_| random.octet()).collect();
     let ethertype = *random.one_of(&[[0x08, 0x00], [0x86, 0xdd], [0x81, 0x00], [0x88, 0xa8], [0x12, 0x34]]);
     frame[12..14].copy_from_slice(&ethertype);
@@ -119,7 +119,7 @@ fn mutate(random: &mut Random, frame: &mut Vec<u8>, others: &[Vec<u8>]) {
     let message =
         ip.map(|ip| if frame[ip] >> 4 == 4 { ip + usize::from(frame[ip] & 15) * 4 } else { ip + 40 });
     let len = frame.len();
-    if len < SHORTEST_FRAME {
+    if len < MIN_FRAME {
         return;
     }
     // Where there is something to change: in the headers most of the time.
@@ -128,7 +128,7 @@ fn mutate(random: &mut Random, frame: &mut Vec<u8>, others: &[Vec<u8>]) {
         (0..=2, ..) => frame[place] = random.octet(),
         (3..=4, ..) => frame[place] ^= 1 << random.below(8),
         (5, ..) => frame[place] = *random.one_of(&[0, 1, 0x7f, 0x80, 0xff]),
-        (6, ..) => frame.truncate(SHORTEST_FRAME.max(random.below(len + 1))),
+        (6, ..) => frame.truncate(MIN_FRAME.max(random.below(len + 1))),
         (7, ..) => (0..random.below(40)).for_each(|_| frame.push(random.octet())),
         (8, ..) => {
             let protocol = *random.one_of(&[0x8100, 0x8100, 0x88a8]);

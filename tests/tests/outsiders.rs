@@ -10,7 +10,7 @@ use vrrpd_lab::{AdvertFrame, Capture, Flood, Host, Injector, Lab, ScriptLog, Vrr
 /// The shortest interval that an advert can name.
 const TEN_MS: Duration = Duration::from_millis(10);
 /// The longest hold.
-const LONGEST_HOLD: Duration = Duration::from_secs(10);
+const MAX_HOLD: Duration = Duration::from_secs(10);
 const OUTSIDER: &str = "02:00:00:00:00:99";
 
 fn forged(from: &Host, priority: u8, interval: Duration) -> Vec<u8> {
@@ -81,7 +81,7 @@ fn forged_pair_again_and_again_makes_few_transitions_scripts_log_lines_and_annou
 
     assert!(held["takeover_held_ns"].is_u64() || held["state"] == "master", "{held}");
     assert!(daemon.count_in_log("too many take-overs; the next one is held") > 0, "{:?}", daemon.log());
-    daemon.wait_state("master", LONGEST_HOLD + Duration::from_secs(2));
+    daemon.wait_state("master", MAX_HOLD + Duration::from_secs(2));
     assert_eq!(daemon.state()["takeover_held_ns"], Value::Null);
     let announced = || capture.announcements().len() as u64;
     let before = announced();
@@ -102,7 +102,7 @@ fn router_that_is_held_takes_over_at_once_when_it_is_told_to_resume() {
     let daemon = Vrrpd::usual(&router, 100).start();
     daemon.wait_state("master", SOON);
     let flood = Flood::every(TEN_MS, &outsider, pair(&outsider));
-    wait_until(LONGEST_HOLD, "a hold of seconds", || {
+    wait_until(MAX_HOLD, "a hold of seconds", || {
         daemon.state()["takeover_held_ns"].as_u64().is_some_and(|left| left > 2_000_000_000)
     });
     flood.stop();
@@ -225,10 +225,10 @@ fn two_routers_that_are_made_to_flap_serve_the_address_soon_after() {
     wait_until(SOON, "two seconds of it", || start.elapsed() >= Duration::from_secs(2));
     flood.stop();
     let ended = Instant::now();
-    wait_until(LONGEST_HOLD, "one of them is master", || routers.iter().any(Vrrpd::is_master));
+    wait_until(MAX_HOLD, "one of them is master", || routers.iter().any(Vrrpd::is_master));
     // What was longest by then, and the way there.
     assert!(ended.elapsed() < Duration::from_secs(4), "{:?}", ended.elapsed());
-    routers[0].wait_state("master", LONGEST_HOLD + SOON);
+    routers[0].wait_state("master", MAX_HOLD + SOON);
     assert_eq!(routers[1].wait_state("backup", SOON)["master"]["address"], high.ipv4().to_string());
     assert!(high.has_address("eth0", CIDR));
     let address: Ipv4Addr = ADDRESS;

@@ -18,7 +18,7 @@ use vrrpd_lab::corpus::{
 };
 use vrrpd_lab::oracle::{Judgement, Role, Router};
 use vrrpd_lab::program::{
-    LONGEST_FRAME, Program, SHORTEST_FRAME, Verdict, config_of, counter, map_names, now, slot_of,
+    MAX_FRAME, MIN_FRAME, Program, Verdict, config_of, counter, map_names, now, slot_of,
 };
 use vrrpd_lab::random::Frames;
 use vrrpd_lab::trial::{Trial, hex};
@@ -125,7 +125,7 @@ fn packets_of_any_announced_length_are_judged_alike() {
 #[test]
 fn of_a_frame_too_long_for_a_test_run_the_program_sees_the_beginning_only() {
     let (program, _ring) = Program::load();
-    assert!(program.try_run(&[0; SHORTEST_FRAME - 1]).is_none(), "no Ethernet header, no test run");
+    assert!(program.try_run(&[0; MIN_FRAME - 1]).is_none(), "no Ethernet header, no test run");
 
     let longest = corpus::most_ipv6_addresses();
     let advert = |count| {
@@ -135,8 +135,8 @@ fn of_a_frame_too_long_for_a_test_run_the_program_sees_the_beginning_only() {
     let mut trial = trial();
     assert_eq!(trial.frame(&advert(longest)).to_string(), "advert");
     let too_long = advert(longest + 1);
-    assert!(too_long.len() > LONGEST_FRAME);
-    assert_eq!(trial.frame_seen_as(&too_long, &too_long[..LONGEST_FRAME]).to_string(), "discard: truncated");
+    assert!(too_long.len() > MAX_FRAME);
+    assert_eq!(trial.frame_seen_as(&too_long, &too_long[..MAX_FRAME]).to_string(), "discard: truncated");
 }
 
 #[test]

@@ -157,7 +157,7 @@ impl fmt::Display for Version {
 
 impl Interval {
     /// The shortest, 10 ms.
-    pub const SHORTEST: Self = Self(1);
+    pub const MIN: Self = Self(1);
     /// One second: the default of both versions.
     pub const DEFAULT: Self = Self(100);
 

@@ -40,7 +40,7 @@ pub const fn master_down_interval(version: Version, priority: Priority, interval
 mod tests {
     use super::*;
 
-    const TEN_MS: Interval = Interval::SHORTEST;
+    const TEN_MS: Interval = Interval::MIN;
 
     #[test]
     fn version_3_skew_is_a_share_of_the_interval() {

@@ -7,7 +7,7 @@ use vrrpd_common::octets::Octets;
 use vrrpd_common::wire::vrrp::{MAX_ADDRESSES, MAX_TRAILING};
 
 /// No octet of an advert is as far from the frame's start: Ethernet with a tag, IPv6, 255 addresses, and what may follow.
-const FARTHEST: usize = 18 + 40 + 8 + MAX_ADDRESSES * 16 + MAX_TRAILING;
+const MAX_OFFSET: usize = 18 + 40 + 8 + MAX_ADDRESSES * 16 + MAX_TRAILING;
 
 /// A frame while the program runs on it.
 pub struct Packet {
@@ -29,7 +29,7 @@ impl Packet {
         // SAFETY: a copy. The compiler knows nothing of it, so it leaves the comparison below in each turn of a loop, and
         // the verifier sees the end of every loop over a frame.
         unsafe { asm!("{} = {}", out(reg) offset, in(reg) at, options(pure, nomem, nostack)) };
-        if offset > FARTHEST {
+        if offset > MAX_OFFSET {
             return None;
         }
         let (from, to): (usize, usize);

@@ -25,9 +25,9 @@ pub struct BackOff {
 }
 
 impl BackOff {
-    /// The wait after the first time, doubled each time up to `LONGEST`.
-    const SHORTEST: Duration = Duration::from_millis(10);
-    const LONGEST: Duration = Duration::from_secs(1);
+    /// The wait after the first time, doubled each time up to `MAX_WAIT`.
+    const MIN_WAIT: Duration = Duration::from_millis(10);
+    const MAX_WAIT: Duration = Duration::from_secs(1);
     /// After so long without a loss the waits begin anew.
     const FORGOTTEN: Duration = Duration::from_secs(5);
 
@@ -35,7 +35,7 @@ impl BackOff {
     pub fn again_at(&mut self, now: Instant) -> Instant {
         let at = match self.last {
             Some(last) if now.saturating_since(last) < Self::FORGOTTEN => {
-                self.wait = self.wait.saturating_mul(2).clamp(Self::SHORTEST, Self::LONGEST);
+                self.wait = self.wait.saturating_mul(2).clamp(Self::MIN_WAIT, Self::MAX_WAIT);
                 now.max(last + self.wait)
             }
             Some(_) | None => {

@@ -21,14 +21,14 @@ pub struct Sending {
 }
 
 impl Sending {
-    const SHORTEST: Duration = Duration::from_secs(1);
-    const LONGEST: Duration = Duration::from_secs(60);
+    const MIN_PAUSE: Duration = Duration::from_secs(1);
+    const MAX_PAUSE: Duration = Duration::from_secs(60);
 
     /// Adverts cannot be sent: how long to wait before that is tried again.
     pub fn give_up(&mut self) -> Duration {
         self.is_pausing = true;
         self.refused = false;
-        self.pause = self.pause.saturating_mul(2).clamp(Self::SHORTEST, Self::LONGEST);
+        self.pause = self.pause.saturating_mul(2).clamp(Self::MIN_PAUSE, Self::MAX_PAUSE);
         self.pause
     }
 
@@ -93,7 +93,7 @@ mod tests {
         assert!(sending.is_on_trial() && !sending.is_pausing());
         sending.succeeded();
         assert!(!sending.is_on_trial());
-        assert_eq!(sending.give_up(), Sending::SHORTEST);
+        assert_eq!(sending.give_up(), Sending::MIN_PAUSE);
     }
 
     #[test]

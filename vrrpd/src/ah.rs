@@ -31,14 +31,14 @@ use vrrpd_common::wire::ah::{AhPacket, ICV_LEN};
 
 use crate::sys::secret::{self, Secret};
 
-/// A key of 1 to [`AuthKey::LONGEST`] octets, filled up with zeros, which HMAC does with a shorter key anyhow (RFC 2104 §2). No
+/// A key of 1 to [`AuthKey::MAX_LEN`] octets, filled up with zeros, which HMAC does with a shorter key anyhow (RFC 2104 §2). No
 /// output ever shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuthKey(Secret);
 
 impl AuthKey {
     /// A block of MD5: a longer key would be replaced by its hash, which is no better.
-    pub const LONGEST: usize = secret::LONGEST;
+    pub const MAX_LEN: usize = secret::MAX_LEN;
 
     /// `None` when it is empty or too long.
     pub fn new(octets: &[u8]) -> Option<Self> {

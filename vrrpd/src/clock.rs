@@ -13,7 +13,7 @@ use vrrpd_common::{Duration, Instant};
 use crate::sys::watch::{self, Watched};
 
 /// A suspension shorter than this is taken for a clock that was read late.
-const SHORTEST_SUSPENSION: Duration = Duration::from_millis(100);
+const MIN_SUSPENSION: Duration = Duration::from_millis(100);
 /// How often two clocks are read until they were read without a pause in between.
 const READINGS: usize = 3;
 
@@ -49,7 +49,7 @@ impl Suspension {
     pub fn end(&mut self) -> Option<Duration> {
         // Who is kept from running between the two readings sees too much.
         for _ in 1..READINGS {
-            if self.slept(ahead()) < SHORTEST_SUSPENSION {
+            if self.slept(ahead()) < MIN_SUSPENSION {
                 return None;
             }
         }
@@ -58,7 +58,7 @@ impl Suspension {
 
     fn end_with(&mut self, ahead: Duration) -> Option<Duration> {
         let slept = self.slept(ahead);
-        if slept < SHORTEST_SUSPENSION {
+        if slept < MIN_SUSPENSION {
             return None;
         }
         self.ahead = ahead;

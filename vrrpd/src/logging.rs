@@ -60,7 +60,7 @@ pub enum LogError {
 /// See [`LogError`].
 pub fn start(target: Target, format: LogFormat, filter: &str) -> Result<(), LogError> {
     let filter = parse_filter(filter)?;
-    let queue = Queue::start(target)?;
+    let queue = LineQueue::start(target)?;
     // Escaped is the whole line, in each format alike, by `one_line`.
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(queue)
@@ -93,7 +93,7 @@ pub fn parse_filter(text: &str) -> Result<Targets, LogError> {
 pub fn flush() {
     let Some(queue) = QUEUE_IN_USE.get() else { return };
     let (written, done) = sync_channel(1);
-    if queue.entries.send(Entry::Flush(written)).is_ok() {
+    if queue.entries.send(QueueItem::Flush(written)).is_ok() {
         // Whoever does not read the log is not waited for.
         let _ = done.recv_timeout(LAST_WORDS);
     }
@@ -104,28 +104,28 @@ struct Line {
     text: Vec<u8>,
 }
 
-enum Entry {
+enum QueueItem {
     Line(Line),
     /// Answered when everything before it is written.
     Flush(SyncSender<()>),
 }
 
-static QUEUE_IN_USE: OnceLock<Queue> = OnceLock::new();
+static QUEUE_IN_USE: OnceLock<LineQueue> = OnceLock::new();
 
 #[derive(Clone)]
-struct Queue {
-    entries: Sender<Entry>,
+struct LineQueue {
+    entries: Sender<QueueItem>,
     waiting: Arc<AtomicUsize>,
     lost: Arc<AtomicU64>,
 }
 
 /// One line being written; it is handed over when it is dropped.
 struct LineWriter<'a> {
-    queue: &'a Queue,
+    queue: &'a LineQueue,
     line: Line,
 }
 
-impl Queue {
+impl LineQueue {
     fn start(target: Target) -> io::Result<Self> {
         let (entries, receiver) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -138,7 +138,7 @@ impl Queue {
     }
 }
 
-impl<'a> MakeWriter<'a> for Queue {
+impl<'a> MakeWriter<'a> for LineQueue {
     type Writer = LineWriter<'a>;
 
     fn make_writer(&'a self) -> LineWriter<'a> {
@@ -165,7 +165,7 @@ impl Drop for LineWriter<'_> {
     fn drop(&mut self) {
         let line = Line { level: self.line.level, text: one_line(&self.line.text) };
         let is_full = self.queue.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE;
-        if is_full || self.queue.entries.send(Entry::Line(line)).is_err() {
+        if is_full || self.queue.entries.send(QueueItem::Line(line)).is_err() {
             self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
             self.queue.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -188,15 +188,15 @@ struct Sink {
 }
 
 impl Sink {
-    fn run(mut self, entries: &Receiver<Entry>) {
+    fn run(mut self, entries: &Receiver<QueueItem>) {
         while let Ok(entry) = entries.recv() {
             match entry {
-                Entry::Line(line) => {
+                QueueItem::Line(line) => {
                     self.waiting.fetch_sub(1, Ordering::Relaxed);
                     self.write(&line);
                 }
                 // Who asked may have lost patience.
-                Entry::Flush(written) => drop(written.try_send(())),
+                QueueItem::Flush(written) => drop(written.try_send(())),
             }
             let lost = self.lost.swap(0, Ordering::Relaxed);
             if lost > 0 {

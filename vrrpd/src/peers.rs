@@ -51,9 +51,9 @@ const DRAIN: usize = 1 << 10;
 const MAX_PER_SECOND: u32 = 1000;
 const SECOND: Duration = Duration::from_secs(1);
 /// Missing peers are looked for after a second, then after twice as long each time, up to this.
-const LONGEST_SEARCH: Duration = Duration::from_secs(60);
+const MAX_SEARCH: Duration = Duration::from_secs(60);
 /// Longest packet: a number, an interface, a VRID and a family.
-const LONGEST_PACKET: usize = 64;
+const MAX_PACKET: usize = 64;
 /// Under which number the listening socket is watched; the connections have those behind it. Those of interfaces are
 /// below.
 const LISTENER: u64 = 1 << 63;
@@ -101,7 +101,7 @@ struct Connection {
 
 /// What is heard of other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum PeerEvent {
     /// It said this.
     Message(PeerId, Message),
     /// It has gone.
@@ -168,7 +168,7 @@ impl Peers {
         if self.search_at.is_none_or(|at| now < at) {
             return;
         }
-        self.search_after = self.search_after.saturating_mul(2).min(LONGEST_SEARCH);
+        self.search_after = self.search_after.saturating_mul(2).min(MAX_SEARCH);
         self.search_at = Some(now + self.search_after);
         if let Err(error) = self.search(now, readiness) {
             warn!(%error, "the missing processes of the group cannot be looked for");
@@ -181,7 +181,13 @@ impl Peers {
     }
 
     /// Something can be read, or written again, at the socket of this number.
-    pub fn ready(&mut self, number: u64, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(Told)) {
+    pub fn ready(
+        &mut self,
+        number: u64,
+        now: Instant,
+        readiness: &Readiness,
+        tell: &mut dyn FnMut(PeerEvent),
+    ) {
         self.get_to_know(now, readiness, tell);
         if let Some(place) = number.checked_sub(LISTENER + 1).and_then(|place| usize::try_from(place).ok()) {
             self.catch_up(place, readiness);
@@ -190,7 +196,7 @@ impl Peers {
     }
 
     /// Hears all that has arrived.
-    pub fn hear_all(&mut self, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(Told)) {
+    pub fn hear_all(&mut self, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(PeerEvent)) {
         self.search_again(now, readiness);
         self.get_to_know(now, readiness, tell);
         for place in 0..MAX_CONNECTIONS {
@@ -263,7 +269,7 @@ impl Peers {
     }
 
     /// Hears new ones first: a peer may have connected anew before its old connection is found closed.
-    fn get_to_know(&mut self, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(Told)) {
+    fn get_to_know(&mut self, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(PeerEvent)) {
         self.accept(now, readiness);
         for place in 0..MAX_CONNECTIONS {
             if self.connections.get(place).and_then(Option::as_ref).is_some_and(|there| there.peer.is_none())
@@ -359,7 +365,7 @@ impl Peers {
     }
 
     /// Hears up to `most` packets of a connection.
-    fn hear(&mut self, place: usize, most: usize, now: Instant, tell: &mut dyn FnMut(Told)) {
+    fn hear(&mut self, place: usize, most: usize, now: Instant, tell: &mut dyn FnMut(PeerEvent)) {
         if self.listen(place, most, now, tell) {
             return;
         }
@@ -367,7 +373,7 @@ impl Peers {
         if let Some((id, name)) = closed.and_then(|connection| connection.peer) {
             warn!(peer = name, "a process of the group has gone");
             self.missing.insert(name);
-            tell(Told::Gone(id));
+            tell(PeerEvent::Gone(id));
             if counts(id) {
                 self.let_go_of_surplus(tell);
             }
@@ -375,20 +381,20 @@ impl Peers {
     }
 
     /// There is room: who was one too many comes again, and counts then.
-    fn let_go_of_surplus(&mut self, tell: &mut dyn FnMut(Told)) {
+    fn let_go_of_surplus(&mut self, tell: &mut dyn FnMut(PeerEvent)) {
         for place in &mut self.connections {
             let surplus = place.take_if(|there| there.peer.as_ref().is_some_and(|(id, _)| !counts(*id)));
             if let Some((id, name)) = surplus.and_then(|connection| connection.peer) {
                 self.missing.insert(name);
-                tell(Told::Gone(id));
+                tell(PeerEvent::Gone(id));
             }
         }
     }
 
     /// The same; `false` when the connection is to be closed.
-    fn listen(&mut self, place: usize, most: usize, now: Instant, tell: &mut dyn FnMut(Told)) -> bool {
+    fn listen(&mut self, place: usize, most: usize, now: Instant, tell: &mut dyn FnMut(PeerEvent)) -> bool {
         // Room for more than the longest packet, so that a longer one is not taken for one.
-        let mut buffer = [0; LONGEST_PACKET + 1];
+        let mut buffer = [0; MAX_PACKET + 1];
         for _ in 0..most {
             let Some(Some(connection)) = self.connections.get_mut(place) else { return true };
             let packet = match (&connection.socket).read(&mut buffer) {
@@ -402,7 +408,7 @@ impl Peers {
                 return false;
             }
             match (&connection.peer, Message::from_octets(packet)) {
-                (Some((id, _)), Some(message)) => tell(Told::Message(*id, message)),
+                (Some((id, _)), Some(message)) => tell(PeerEvent::Message(*id, message)),
                 (Some((_, name)), None) => {
                     warn!(
                         peer = name,
@@ -433,7 +439,13 @@ impl Peers {
     }
 
     /// The peer of this connection has said its name; `false` when the connection is to be closed.
-    fn introduce(&mut self, place: usize, name: String, now: Instant, tell: &mut dyn FnMut(Told)) -> bool {
+    fn introduce(
+        &mut self,
+        place: usize,
+        name: String,
+        now: Instant,
+        tell: &mut dyn FnMut(PeerEvent),
+    ) -> bool {
         let id = if let Some(before) = self.place_of(&name) {
             if self.listen(before, DRAIN, now, tell) && self.is_kept(before, place, &name) {
                 return false;
@@ -514,7 +526,7 @@ fn packet_socket() -> io::Result<Socket> {
 
 /// The network namespace and the name in the first packet of a connection; `None` if it is not such a packet.
 pub fn introduction(packet: &[u8]) -> Option<(u64, String)> {
-    let text = std::str::from_utf8(packet).ok().filter(|text| text.len() <= LONGEST_PACKET)?;
+    let text = std::str::from_utf8(packet).ok().filter(|text| text.len() <= MAX_PACKET)?;
     let (namespace, name) = text.split_once(' ')?;
     let is_name = !name.is_empty() && !name.contains(char::is_control);
     is_name.then(|| Some((namespace.parse().ok()?, name.to_owned())))?
@@ -544,7 +556,7 @@ mod tests {
     #[test]
     fn an_introduction_is_a_namespace_and_a_name_and_nothing_else_is() {
         assert_eq!(introduction(b"4026531840 eth0/51"), Some((4_026_531_840, "eth0/51".to_owned())));
-        let long = [b"1 ", &[b'x'; LONGEST_PACKET][..]].concat();
+        let long = [b"1 ", &[b'x'; MAX_PACKET][..]].concat();
         for other in [&b""[..], b"eth0/51", b"1 ", b"x eth0/51", b"1 eth0\n", b"1 \xff", &long] {
             assert_eq!(introduction(other), None, "{other:?}");
         }
@@ -586,7 +598,7 @@ mod tests {
         });
     }
 
-    fn heard(peers: &mut Peers, readiness: &Readiness) -> Vec<Told> {
+    fn heard(peers: &mut Peers, readiness: &Readiness) -> Vec<PeerEvent> {
         let mut all = Vec::new();
         peers.hear_all(NOW, readiness, &mut |heard| all.push(heard));
         all
@@ -594,12 +606,12 @@ mod tests {
 
     /// What is heard until somebody has gone. That is heard once the last process has let go of the socket, and a script
     /// that another test is about to start may have a copy.
-    fn heard_until_gone(peers: &mut Peers, readiness: &Readiness) -> Vec<Told> {
+    fn heard_until_gone(peers: &mut Peers, readiness: &Readiness) -> Vec<PeerEvent> {
         let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
         let mut all = Vec::new();
         loop {
             all.append(&mut heard(peers, readiness));
-            if all.iter().any(|heard| matches!(heard, Told::Gone(_))) {
+            if all.iter().any(|heard| matches!(heard, PeerEvent::Gone(_))) {
                 return all;
             }
             assert!(std::time::Instant::now() < until, "nobody has gone: {all:?}");
@@ -620,7 +632,7 @@ mod tests {
                 for _ in 0..3 {
                     for peers in [&mut first, &mut second] {
                         let gone =
-                            heard(peers, &readiness).iter().any(|heard| matches!(heard, Told::Gone(_)));
+                            heard(peers, &readiness).iter().any(|heard| matches!(heard, PeerEvent::Gone(_)));
                         assert!(!gone, "nobody has gone");
                     }
                 }
@@ -629,9 +641,9 @@ mod tests {
                     assert_eq!(peers.connections.iter().flatten().count(), 1);
                 }
                 first.tell(message(7), &readiness);
-                assert_eq!(heard(&mut second, &readiness), [Told::Message(PeerId(0), message(7))]);
+                assert_eq!(heard(&mut second, &readiness), [PeerEvent::Message(PeerId(0), message(7))]);
                 drop(first);
-                assert_eq!(heard_until_gone(&mut second, &readiness), [Told::Gone(PeerId(0))]);
+                assert_eq!(heard_until_gone(&mut second, &readiness), [PeerEvent::Gone(PeerId(0))]);
                 assert_eq!(second.missing().collect::<Vec<_>>(), ["eth0/51"]);
             });
         }
@@ -656,17 +668,17 @@ mod tests {
                 .collect();
             let mut surplus = others.pop().expect("several");
             // It hears how the first one stands, and that that one stays.
-            assert_eq!(heard(&mut surplus, &readiness), [Told::Message(PeerId(0), message(0))]);
+            assert_eq!(heard(&mut surplus, &readiness), [PeerEvent::Message(PeerId(0), message(0))]);
             let numbers: Vec<_> = first.present().map(|(id, _)| id).collect();
             assert!(numbers.contains(&PeerId(MAX_PEERS)), "{numbers:?}");
 
             drop(second);
             let left = heard_until_gone(&mut first, &readiness);
-            assert_eq!(left, [Told::Gone(PeerId(0)), Told::Gone(PeerId(MAX_PEERS))]);
+            assert_eq!(left, [PeerEvent::Gone(PeerId(0)), PeerEvent::Gone(PeerId(MAX_PEERS))]);
             heard_until_gone(&mut surplus, &readiness);
             surplus.search(NOW, &readiness).expect("it can look");
             let here = heard(&mut first, &readiness);
-            assert!(here.contains(&Told::Message(PeerId(0), message(0))), "{here:?}");
+            assert!(here.contains(&PeerEvent::Message(PeerId(0), message(0))), "{here:?}");
             assert_eq!(first.present().count(), MAX_PEERS);
         });
     }
@@ -719,13 +731,13 @@ mod tests {
             for term in 1..=900 {
                 first.tell(message(term), &readiness);
             }
-            let last = |heard: Vec<Told>| heard.last().copied();
+            let last = |heard: Vec<PeerEvent>| heard.last().copied();
             let before = last(heard(&mut second, &readiness));
-            assert_ne!(before, Some(Told::Message(PeerId(0), message(900))), "not all had room");
+            assert_ne!(before, Some(PeerEvent::Message(PeerId(0), message(900))), "not all had room");
             let place = first.place_of("eth1/52").expect("it is there");
             first.ready(number(place), NOW, &readiness, &mut |_| {});
             let newest = last(heard(&mut second, &readiness));
-            assert_eq!(newest, Some(Told::Message(PeerId(0), message(900))));
+            assert_eq!(newest, Some(PeerEvent::Message(PeerId(0), message(900))));
         });
     }
 }

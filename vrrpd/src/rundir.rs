@@ -29,7 +29,7 @@ pub const PROCESS: &str = "vrrpd";
 const LOCK: &str = "vrrpd.lock";
 
 /// Longest path of a socket (unix(7)), without the terminating zero.
-const SOCKET_PATH_MAX: usize = 107;
+const MAX_SOCKET_PATH: usize = 107;
 
 /// The directory, open for this process.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub enum RunDirError {
     LinkedLock(PathBuf),
     /// Nobody could connect to it.
     #[error(
-        "{0}: has more than the {SOCKET_PATH_MAX} octets of a socket's path; choose a shorter directory with -f"
+        "{0}: has more than the {MAX_SOCKET_PATH} octets of a socket's path; choose a shorter directory with -f"
     )]
     TooLong(PathBuf),
     /// Others could put another directory in its place.
@@ -208,7 +208,7 @@ impl RunDir {
     /// Makes room for a socket of this name, which we have claimed: one left behind is removed.
     pub fn socket_path(&mut self, name: &str) -> Result<PathBuf, RunDirError> {
         let path = self.directory.join(name);
-        if path.as_os_str().len() > SOCKET_PATH_MAX {
+        if path.as_os_str().len() > MAX_SOCKET_PATH {
             return Err(RunDirError::TooLong(path));
         }
         if process::answers(&path) {
@@ -334,7 +334,7 @@ mod tests {
     fn a_socket_s_path_is_as_long_as_the_kernel_takes_it() {
         let parent = private();
         let mut dir = RunDir::open(Some(parent.path())).expect("opens");
-        let room = SOCKET_PATH_MAX - dir.path().as_os_str().len() - 1;
+        let room = MAX_SOCKET_PATH - dir.path().as_os_str().len() - 1;
         let longest = dir.socket_path(&"x".repeat(room)).expect("is short enough");
         std::os::unix::net::UnixListener::bind(longest).expect("binds");
         let error = dir.socket_path(&"x".repeat(room + 1)).expect_err("is too long").to_string();

@@ -35,14 +35,14 @@ const TURN: std::time::Duration = std::time::Duration::from_millis(100);
 /// The scripts of one router. When this is dropped, what waits is still run.
 #[derive(Debug)]
 pub struct Runner {
-    queue: Rc<Queue>,
+    queue: Rc<RunQueue>,
     name: String,
     task: JoinHandle<()>,
 }
 
 /// Runs that wait, shared by those who ask for them and the task that performs them.
 #[derive(Debug, Default)]
-struct Queue {
+struct RunQueue {
     waiting: RefCell<Waiting>,
     changed: Notify,
 }
@@ -58,7 +58,7 @@ impl Runner {
     /// A runner on the current runtime that ends a script after `limit`, and runs none before it has the claim: the
     /// scripts of a daemon that was here before may still run.
     pub fn start(name: String, limit: Duration, claim: Claim, context: Context) -> Self {
-        let queue = Rc::new(Queue::default());
+        let queue = Rc::new(RunQueue::default());
         let (source, router) = (Rc::clone(&queue), name.clone());
         let task = tokio::task::spawn_local(async move {
             let mut claimed = false;
@@ -126,7 +126,7 @@ impl Drop for Runner {
     }
 }
 
-impl Queue {
+impl RunQueue {
     /// Waits until there is something to run; `false` when there will be nothing any more.
     async fn fill(&self) -> bool {
         loop {
@@ -144,7 +144,7 @@ impl Queue {
     }
 }
 
-impl Queue {
+impl RunQueue {
     /// Waits until the budget allows a run. If it does not at once, only the newest is left to be run.
     async fn wait_for(&self, budget: &mut Budget, router: &str) {
         if budget.take(clock::now()) {

@@ -312,13 +312,13 @@ mod tests {
 
     /// Takes as many frames as there is room for, or refuses all.
     #[derive(Default)]
-    struct Queue {
+    struct FakeSocket {
         room: Cell<usize>,
         refuses: Cell<Option<Errno>>,
         taken: RefCell<Vec<u8>>,
     }
 
-    impl Sender for Queue {
+    impl Sender for FakeSocket {
         fn send(&self, frames: &[Frame]) -> io::Result<usize> {
             if let Some(errno) = self.refuses.get() {
                 return Err(errno.into());
@@ -338,8 +338,8 @@ mod tests {
     }
 
     /// With announcements that wait for room.
-    fn full() -> Transmitter<Queue> {
-        let mut transmitter = Transmitter::over(Queue::default());
+    fn full() -> Transmitter<FakeSocket> {
+        let mut transmitter = Transmitter::over(FakeSocket::default());
         for _ in 0..3 * BATCH {
             transmitter.announcement(RouterId::FIRST, Frame::from([ANNOUNCEMENT]));
         }
@@ -347,7 +347,7 @@ mod tests {
     }
 
     /// Flushes whenever it is due, until this time.
-    fn run(transmitter: &mut Transmitter<Queue>, from: u64, to: u64) -> u64 {
+    fn run(transmitter: &mut Transmitter<FakeSocket>, from: u64, to: u64) -> u64 {
         let mut flushes = 0;
         let mut now = at(from);
         while now < at(to) {
@@ -391,14 +391,14 @@ mod tests {
         assert_eq!(transmitter.deadline(next), Some(next + FULL_QUEUE));
     }
 
-    fn unsent(transmitter: &Transmitter<Queue>) -> Vec<(u32, Instant)> {
+    fn unsent(transmitter: &Transmitter<FakeSocket>) -> Vec<(u32, Instant)> {
         transmitter.unsent().map(|(router, since)| (router.place(), since)).collect()
     }
 
     #[test]
     fn it_is_known_since_when_no_advert_of_a_router_has_gone_out() {
-        let mut transmitter = Transmitter::over(Queue::default());
-        let advertise = |transmitter: &mut Transmitter<Queue>, now: u64, errno| {
+        let mut transmitter = Transmitter::over(FakeSocket::default());
+        let advertise = |transmitter: &mut Transmitter<FakeSocket>, now: u64, errno| {
             transmitter.socket.refuses.set(errno);
             transmitter.advert(RouterId::new(1, 0), Frame::from([ADVERT]), false);
             let result = transmitter.flush(at(now));
@@ -418,7 +418,7 @@ mod tests {
 
     #[test]
     fn a_resignation_waits_a_second_for_room_and_no_longer() {
-        let mut transmitter = Transmitter::over(Queue::default());
+        let mut transmitter = Transmitter::over(FakeSocket::default());
         transmitter.advert(RouterId::FIRST, Frame::from([ADVERT]), true);
         run(&mut transmitter, 0, 1000);
         assert!(transmitter.deadline(at(1000)).is_some());

@@ -307,9 +307,9 @@ mod tests {
 
     const NOBODY: Option<u32> = Some(65534);
 
-    struct Place(tempfile::TempDir);
+    struct TestDirectory(tempfile::TempDir);
 
-    impl Place {
+    impl TestDirectory {
         /// A directory of ours alone with a file `home/file`.
         fn new() -> Self {
             let place = Self(tempfile::tempdir().expect("a directory"));
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_file_in_a_directory_of_ours_below_tmp_is_trusted_and_read() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         let trusted = resolve(&place.path("home/../home/./file")).expect("is trusted");
         assert_eq!(trusted.path(), fs::canonicalize(place.path("home/file")).expect("is there"));
         assert_eq!(trusted.read().expect("is read"), b"text");
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn links_of_root_are_followed_wherever_they_lead() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         symlink("home/file", place.path("relative")).expect("links");
         symlink(place.path("relative"), place.path("absolute")).expect("links");
         symlink("../home", place.path("home/up")).expect("links");
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_component_that_others_can_write_is_named_with_the_command_that_mends_it() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         for (mode, right) in [(0o775, false), (0o757, false), (0o1777, true), (0o755, true)] {
             place.set_mode("home", mode);
             assert_eq!(resolve(&place.path("home/file")).is_ok(), right, "{mode:o}");
@@ -385,7 +385,7 @@ mod tests {
             // Only root can give files away.
             return;
         }
-        let place = Place::new();
+        let place = TestDirectory::new();
         symlink("home/file", place.path("link")).expect("links");
         lchown(place.path("link"), NOBODY, None).expect("is given away");
         let said = place.distrust("link");
@@ -402,14 +402,14 @@ mod tests {
 
     #[test]
     fn a_link_that_leads_to_itself_ends_the_walk() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         symlink("loop", place.path("loop")).expect("links");
         assert!(place.distrust("loop").contains("more than 40"));
     }
 
     #[test]
     fn what_is_not_there_keeps_the_kind_of_its_error_and_names_the_component() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         let missing = resolve(&place.path("missing/file")).expect_err("is not there");
         assert_eq!(missing.kind(), Some(io::ErrorKind::NotFound));
         assert!(missing.to_string().contains("/missing: "), "{missing}");
@@ -419,7 +419,7 @@ mod tests {
 
     #[test]
     fn what_is_no_regular_file_is_not_opened() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         nix::unistd::mkfifo(&place.path("fifo"), Mode::S_IRWXU).expect("is made");
         for path in [place.path("fifo"), place.path("home"), "/dev/null".into()] {
             // Everybody may write to /dev/null.
@@ -431,7 +431,7 @@ mod tests {
 
     #[test]
     fn a_file_that_others_can_reach_and_read_is_exposed() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         place.set_mode(".", 0o755);
         let exposed = || resolve(&place.path("home/file")).expect("is trusted").is_exposed();
         assert!(exposed());
@@ -446,7 +446,7 @@ mod tests {
 
     #[test]
     fn a_directory_is_made_for_its_owner_alone_or_taken_as_it_is() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         let home = resolve(&place.path("home")).expect("is trusted");
         assert_eq!(make_directory(&home, "new").expect("is made").mode(), 0o700);
         assert_eq!(make_directory(&home, "new").expect("is there").mode(), 0o700);

@@ -51,7 +51,7 @@ pub const MAX_MEMBERS: usize = 64;
 pub const MAX_PEERS: usize = 8;
 
 /// A peer is not given up before it was silent for this long.
-const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+const MIN_LEASE: Duration = Duration::from_secs(1);
 /// A group fails that was Master for fewer Master_Down_Intervals than this.
 const LASTING: u64 = 2;
 /// How many Master_Down_Intervals those have that are not Master yet in a group of routers that are.
@@ -178,7 +178,7 @@ impl Group {
 
     /// Some of its members are Master already. They stay it while the others take part in their elections, for some time.
     pub fn assemble(&mut self, now: Instant) {
-        let patience = self.longest_master_down_interval().saturating_mul(ASSEMBLY).max(SHORTEST_LEASE);
+        let patience = self.longest_master_down_interval().saturating_mul(ASSEMBLY).max(MIN_LEASE);
         self.assembling = Some((now, now + patience));
     }
 
@@ -424,7 +424,7 @@ impl Peer {
 }
 
 fn lease(master_down_interval: Duration) -> Duration {
-    master_down_interval.max(SHORTEST_LEASE)
+    master_down_interval.max(MIN_LEASE)
 }
 
 /// Two rounds of multiply and shift: spreads each input bit.

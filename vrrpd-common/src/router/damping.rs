@@ -25,17 +25,17 @@ use crate::time::{Duration, Instant};
 /// Take-overs that come at once.
 const FREE: u8 = 3;
 /// Between two further ones, at first: three a second.
-const SHORTEST: Duration = Duration::from_nanos(1_000_000_000_u64.div_ceil(3));
+const MIN_SPACING: Duration = Duration::from_nanos(1_000_000_000_u64.div_ceil(3));
 /// And at most, but for what is added.
-const LONGEST: Duration = Duration::from_secs(8);
+const MAX_SPACING: Duration = Duration::from_secs(8);
 /// This share of the hold is added at most.
 const ADDED: u64 = 4;
 /// What a take-over waits at most after the one before.
-pub const LONGEST_HOLD: Duration = Duration::from_secs(10);
+pub const MAX_HOLD: Duration = Duration::from_secs(10);
 /// Without a take-over for so long, all is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
-const _: () = assert!(LONGEST.as_nanos() + LONGEST.as_nanos() / ADDED <= LONGEST_HOLD.as_nanos());
+const _: () = assert!(MAX_SPACING.as_nanos() + MAX_SPACING.as_nanos() / ADDED <= MAX_HOLD.as_nanos());
 
 /// The take-overs of a router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,7 +52,7 @@ pub(super) struct Damping {
 impl Damping {
     /// No take-over is known.
     pub(super) const FRESH: Self =
-        Self { last: Instant::ZERO, free: FREE, hold: SHORTEST, earliest: Instant::ZERO };
+        Self { last: Instant::ZERO, free: FREE, hold: MIN_SPACING, earliest: Instant::ZERO };
 
     /// When the router may take over.
     pub(super) const fn earliest(&self) -> Instant {
@@ -68,7 +68,7 @@ impl Damping {
         if self.free > 0 {
             self.free -= 1;
         } else if since < self.hold.saturating_mul(2) {
-            self.hold = self.hold.saturating_mul(2).min(LONGEST);
+            self.hold = self.hold.saturating_mul(2).min(MAX_SPACING);
         }
         self.last = now;
         if self.free == 0 {

@@ -23,7 +23,7 @@ pub const HEADER_LEN: usize = 14;
 /// Octets of a tag.
 pub const TAG_LEN: usize = 4;
 /// The shortest frame, without its check sequence: shorter ones are padded.
-pub const SHORTEST_FRAME: usize = 60;
+pub const MIN_FRAME_LEN: usize = 60;
 
 /// Where the fields are.
 mod field {

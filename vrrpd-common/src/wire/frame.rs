@@ -16,7 +16,7 @@ use crate::mac::MacAddr;
 use crate::params::{Auth, Family};
 
 /// Octets of a gratuitous ARP frame, padding included.
-pub const GRATUITOUS_ARP_LEN: usize = ethernet::SHORTEST_FRAME;
+pub const GRATUITOUS_ARP_LEN: usize = ethernet::MIN_FRAME_LEN;
 /// Octets of an unsolicited Neighbor Advertisement's frame.
 pub const UNSOLICITED_NA_LEN: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + ndisc::MESSAGE_LEN;
 

@@ -12,7 +12,7 @@ use crate::octets::Octets;
 /// Octets of the header without options.
 pub const HEADER_LEN: usize = 20;
 /// Octets of the header with all the options it can have.
-pub const LONGEST_HEADER_LEN: usize = 60;
+pub const MAX_HEADER_LEN: usize = 60;
 /// Protocol number of VRRP (RFC 9568 §5.1.1.4).
 pub const PROTOCOL_VRRP: u8 = 112;
 /// Protocol number of the Authentication Header (RFC 2402 §2).
@@ -128,7 +128,7 @@ impl Ipv4Header {
     #[inline(always)]
     pub fn sum<F: Octets + ?Sized>(&self, frame: &F, at: usize) -> Option<Sum> {
         let mut sum = Sum::ZERO.plus_octets(&self.0);
-        for word in HEADER_LEN / 4..LONGEST_HEADER_LEN / 4 {
+        for word in HEADER_LEN / 4..MAX_HEADER_LEN / 4 {
             if word * 4 >= self.header_len() {
                 break;
             }

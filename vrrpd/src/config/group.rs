@@ -13,7 +13,7 @@ use crate::router_name::{RouterName, UnknownRouter};
 
 /// `[[group]]`
 #[derive(Default)]
-struct Said<'a> {
+struct GroupTable<'a> {
     name: Option<(&'a str, &'a Range<usize>)>,
     members: Option<(&'a [Placed<Setting>], &'a Range<usize>)>,
 }
@@ -75,8 +75,8 @@ pub(super) fn form(
 }
 
 /// What a table says of a group.
-fn read<'a>(table: &'a Table, complain: &mut impl FnMut(&Range<usize>, String)) -> Said<'a> {
-    let mut said = Said::default();
+fn read<'a>(table: &'a Table, complain: &mut impl FnMut(&Range<usize>, String)) -> GroupTable<'a> {
+    let mut said = GroupTable::default();
     let mut is_told = false;
     for (key, setting) in &table.entries {
         match (key.value.as_str(), &setting.value) {

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Most addresses that an advert can hold (RFC 9568 §5.2.5).
-const ADDRESSES_MAX: usize = 255;
+const MAX_ADDRESSES: usize = 255;
 /// The limit of what is learned from a master, unless the user sets it: the larger one of this and so many intervals.
 const LEARNED: Interval = Interval::DEFAULT.times(5);
 const LEARNED_INTERVALS: u16 = 10;
@@ -160,9 +160,9 @@ fn check_addresses(addresses: &[VirtualAddress], family: Family) -> Result<(), O
             "{other} is not {family}; the addresses of a router are of one family, the others need a second router"
         )));
     }
-    if addresses.len() > ADDRESSES_MAX {
+    if addresses.len() > MAX_ADDRESSES {
         return Err(
-            Key::Addresses.error(format!("{} addresses; an advert holds {ADDRESSES_MAX}", addresses.len()))
+            Key::Addresses.error(format!("{} addresses; an advert holds {MAX_ADDRESSES}", addresses.len()))
         );
     }
     let mut seen = BTreeSet::new();

@@ -17,7 +17,7 @@ use crate::nearest::nearest;
 pub type Parsed<T> = Result<T, String>;
 
 /// Longest interface name of Linux, without the terminating zero.
-const INTERFACE_NAME_MAX: usize = 15;
+const MAX_INTERFACE_NAME: usize = 15;
 
 /// Processes that a group can have.
 const MAX_PROCESSES: u8 = 9;
@@ -25,7 +25,7 @@ const _: () = assert!(MAX_PROCESSES as usize == group::MAX_PEERS + 1);
 
 /// An interface name as Linux has them.
 pub fn interface(text: &str) -> Parsed<String> {
-    let legal = (1..=INTERFACE_NAME_MAX).contains(&text.len())
+    let legal = (1..=MAX_INTERFACE_NAME).contains(&text.len())
         && text != "."
         && text != ".."
         && !text.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control());
@@ -33,7 +33,7 @@ pub fn interface(text: &str) -> Parsed<String> {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "{text:?} is no interface name; one is 1 to {INTERFACE_NAME_MAX} characters, like eth0.190"
+            "{text:?} is no interface name; one is 1 to {MAX_INTERFACE_NAME} characters, like eth0.190"
         ))
     }
 }
@@ -152,7 +152,7 @@ fn key(text: &str) -> Parsed<AuthKey> {
     }
     let octets: Vec<u8> = octets.iter().map(|[high, low]| high << 4 | low).collect();
     AuthKey::new(&octets).ok_or_else(|| {
-        format!("a key is 1 to {} octets long, this one is {}", AuthKey::LONGEST, octets.len())
+        format!("a key is 1 to {} octets long, this one is {}", AuthKey::MAX_LEN, octets.len())
     })
 }
 

@@ -17,13 +17,13 @@ pub(super) struct Clients(Rc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     /// By their numbers, which are in the order in which they came.
-    served: RefCell<BTreeMap<u64, Served>>,
+    served: RefCell<BTreeMap<u64, Client>>,
     next: Cell<u64>,
     left: Notify,
 }
 
 #[derive(Debug)]
-struct Served {
+struct Client {
     /// Whether the client is waited for.
     is_awaited: bool,
     task: Option<AbortHandle>,
@@ -31,21 +31,21 @@ struct Served {
 
 /// The place of one client, which is free when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ClientSlot {
     clients: Clients,
     number: u64,
 }
 
 impl Clients {
     /// A place for one more, as soon as there is one. The client that has been waited for longest is let go for it.
-    pub(super) async fn place(&self) -> Place {
+    pub(super) async fn place(&self) -> ClientSlot {
         while self.0.served.borrow().len() >= MAX_CLIENTS && !self.let_one_go() {
             self.0.left.notified().await;
         }
         let number = self.0.next.get();
         self.0.next.set(number + 1);
-        self.0.served.borrow_mut().insert(number, Served { is_awaited: true, task: None });
-        Place { clients: self.clone(), number }
+        self.0.served.borrow_mut().insert(number, Client { is_awaited: true, task: None });
+        ClientSlot { clients: self.clone(), number }
     }
 
     /// Says which task serves the client at a place, so that it can be ended.
@@ -67,7 +67,7 @@ impl Clients {
     }
 }
 
-impl Place {
+impl ClientSlot {
     pub(super) const fn number(&self) -> u64 {
         self.number
     }
@@ -80,7 +80,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ClientSlot {
     fn drop(&mut self) {
         self.clients.0.served.borrow_mut().remove(&self.number);
         self.clients.0.left.notify_one();

@@ -11,7 +11,7 @@ use crate::report::{EventReport, RouterReport};
 use crate::router_name::RouterName;
 
 /// Longest request in octets.
-const LONGEST_REQUEST: u64 = 4096;
+const MAX_REQUEST: u64 = 4096;
 
 /// Which routers are meant: those that match all that is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,9 +12,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::clients::{Clients, Place};
+use super::clients::{ClientSlot, Clients};
 use super::followers::Followers;
-use super::{LONGEST_REQUEST, Reply, Request, Selector};
+use super::{MAX_REQUEST, Reply, Request, Selector};
 use crate::limits;
 use crate::report::EventReport;
 use crate::sys::memory;
@@ -89,7 +89,7 @@ async fn serve(listener: UnixListener, daemon: Daemon) {
 async fn converse(
     mut client: UnixStream,
     daemon: &Daemon,
-    place: Place,
+    place: ClientSlot,
     followers: &Semaphore,
 ) -> io::Result<()> {
     let uid = client.peer_cred()?.uid();
@@ -99,7 +99,7 @@ async fn converse(
     }
     let mut line = String::new();
     let (reader, _) = client.split();
-    let mut reader = BufReader::new(reader.take(LONGEST_REQUEST));
+    let mut reader = BufReader::new(reader.take(MAX_REQUEST));
     timeout(REQUEST, reader.read_line(&mut line)).await??;
     place.is_awaited(false);
     match serde_json::from_str(&line) {

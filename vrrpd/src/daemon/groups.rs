@@ -21,7 +21,7 @@ use super::start_error::StartError;
 use crate::clock;
 use crate::config::{GroupConfig, RouterConfig};
 use crate::datapath::readiness::Readiness;
-use crate::peers::{Peers, Told};
+use crate::peers::{PeerEvent, Peers};
 use crate::report::GroupReport;
 
 /// How long processes that are there may take to say how they stand, and how often they are listened to.
@@ -92,8 +92,8 @@ impl Groups {
         loop {
             peers.hear_all(clock::now(), readiness, &mut |heard| {
                 match heard {
-                    Told::Message(id, message) => drop(said.insert(id, message)),
-                    Told::Gone(id) => drop(said.remove(&id)),
+                    PeerEvent::Message(id, message) => drop(said.insert(id, message)),
+                    PeerEvent::Gone(id) => drop(said.remove(&id)),
                 }
                 inputs.push_back(input(heard));
             });
@@ -303,10 +303,10 @@ impl Daemon {
 }
 
 /// Only the group of all processes with `-M` has peers, and a process that has it has no other.
-fn input(heard: Told) -> (usize, Input) {
+fn input(heard: PeerEvent) -> (usize, Input) {
     let input = match heard {
-        Told::Message(peer, message) => Input::Message(peer, message),
-        Told::Gone(peer) => Input::Gone(peer),
+        PeerEvent::Message(peer, message) => Input::Message(peer, message),
+        PeerEvent::Gone(peer) => Input::Gone(peer),
     };
     (0, input)
 }

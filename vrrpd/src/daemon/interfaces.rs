@@ -8,7 +8,7 @@ use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::{LinkId, RouterId};
 
 use super::instance::{Instance, Task};
-use super::link::{Arrival, Outcome};
+use super::link::{LoadStep, OpenStep};
 use super::{Aside, Daemon, begin};
 use crate::clock;
 use crate::config::{VirtualAddress, VmacMode, Xdp};
@@ -68,13 +68,13 @@ impl Daemon {
             return;
         }
         let was_open = match link.arrives(interface) {
-            Arrival::IsOpen => true,
-            Arrival::Wait => return,
-            Arrival::Load => {
+            OpenStep::IsOpen => true,
+            OpenStep::Wait => return,
+            OpenStep::Load => {
                 let (slots, wanted) = (link.slots(), link.xdp);
                 return self.spawn_loading(id, slots, Some((interface.index, wanted)));
             }
-            Arrival::Open(program) => {
+            OpenStep::Open(program) => {
                 if let Err(error) = link.open(id, interface, program, &self.readiness) {
                     // Gone again already: its own notification follows.
                     if error.raw_os_error() != Some(libc::ENODEV) {
@@ -182,9 +182,9 @@ impl Daemon {
     pub(super) fn loaded(&mut self, id: LinkId, program: Result<Loaded, Refusal>) {
         let Some(link) = self.links.get_mut(id) else { return };
         match link.loaded(program) {
-            Outcome::Keep => {}
-            Outcome::Open(interface) => self.link_changed(id, &interface),
-            Outcome::PutBack(program) => self.put_program_back(id, program),
+            LoadStep::Keep => {}
+            LoadStep::Open(interface) => self.link_changed(id, &interface),
+            LoadStep::PutBack(program) => self.put_program_back(id, program),
         }
     }
 

@@ -66,7 +66,7 @@ pub struct RejectCounts([u64; Reject::ALL.len()]);
 /// The routers of one interface, and what was counted there.
 #[derive(Debug, Default)]
 pub struct RouterTable {
-    routers: BTreeMap<(Family, Vrid), Entry>,
+    routers: BTreeMap<(Family, Vrid), RouterEntry>,
     /// Rejects that belong to no router of ours.
     rejected: RejectCounts,
     /// What was counted of routers that have left: counters never go back.
@@ -74,7 +74,7 @@ pub struct RouterTable {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct RouterEntry {
     id: RouterId,
     expect: Expect,
     /// In order.
@@ -98,7 +98,7 @@ impl RouterTable {
     pub fn set(&mut self, family: Family, vrid: Vrid, id: RouterId, expect: Expect) {
         let left = &mut self.left;
         self.routers.entry((family, vrid)).and_modify(|entry| entry.expect = expect).or_insert_with(|| {
-            Entry {
+            RouterEntry {
                 id,
                 expect,
                 virtual_addresses: Box::default(),
@@ -246,8 +246,8 @@ impl Routers for RouterTable {
 impl Associations for RouterTable {
     fn admit(&mut self, router: RouterKey, packet: &AhPacket<'_>) -> Result<(), Rejection> {
         match self.routers.get_mut(&(router.family, router.vrid)) {
-            Some(Entry { association: Some(association), .. }) => association.admit(packet),
-            Some(Entry { association: None, .. }) | None => Err(Reject::Auth.because(0, 0)),
+            Some(RouterEntry { association: Some(association), .. }) => association.admit(packet),
+            Some(RouterEntry { association: None, .. }) | None => Err(Reject::Auth.because(0, 0)),
         }
     }
 }

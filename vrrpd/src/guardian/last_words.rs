@@ -152,9 +152,9 @@ mod tests {
     }
 
     /// A queue that is full for good.
-    struct Stuck;
+    struct FullQueue;
 
-    impl Sender for Stuck {
+    impl Sender for FullQueue {
         fn send(&self, _: &[Frame]) -> io::Result<usize> {
             Ok(0)
         }
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_queue_that_is_full_for_good_is_not_waited_for_without_end() {
-        let mut transmitter = Transmitter::over(Stuck);
+        let mut transmitter = Transmitter::over(FullQueue);
         transmitter.advert(RouterId::FIRST, frame(), true);
         let mut words = LastWords { transmitters: [(7, transmitter)].into(), failed: Vec::new() };
         let failed = words.finish(Duration::from_millis(20));

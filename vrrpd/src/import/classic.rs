@@ -1,4 +1,4 @@
-//! Command lines of Vrrpd in scripts and lists: each becomes a router.
+//! CommandLine lines of Vrrpd in scripts and lists: each becomes a router.
 //!
 //! Lines are split as a shell does, with quotes, comments and a backslash at the end. Variables and substitutions are
 //! not evaluated: a command line that has them is refused with its place.
@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use super::{Group, ImportError, Imported, Place, RemarkKind, Router};
+use super::{Group, ImportError, Imported, RemarkKind, Router, SourceLine};
 use crate::config::{Argument, Key, RouterOptions, value};
 
 /// Whose command line it is.
@@ -31,7 +31,7 @@ pub(super) fn import(path: &Path, text: &str, release: Release) -> Result<Import
     let mut imported = Imported::default();
     let mut monitored = Vec::new();
     for command in commands(text) {
-        let place = Place { file: Rc::clone(&file), line: command.line };
+        let place = SourceLine { file: Rc::clone(&file), line: command.line };
         let wrong = |message: String| ImportError::Wrong { place: place.clone(), message };
         if let Some(word) = command.words.iter().find(|word| word.contains(['$', '`', '*'])) {
             return Err(wrong(format!("{word} is for the shell to replace: write its value instead")));
@@ -59,9 +59,9 @@ pub(super) fn import(path: &Path, text: &str, release: Release) -> Result<Import
 
 /// The router of a command line, and whether it has `-M`.
 fn router(
-    command: &Command,
+    command: &CommandLine,
     release: Release,
-    place: &Place,
+    place: &SourceLine,
     imported: &mut Imported,
 ) -> Result<(Router, bool), ImportError> {
     let wrong = |message: String| ImportError::Wrong { place: place.clone(), message };
@@ -133,14 +133,14 @@ fn router(
 
 /// A `vrrpd` command with its arguments.
 #[derive(Debug)]
-struct Command {
+struct CommandLine {
     /// From 1: where it begins.
     line: usize,
     words: Vec<String>,
 }
 
 /// The `vrrpd` commands of a shell script, one behind another on a line too.
-fn commands(text: &str) -> Vec<Command> {
+fn commands(text: &str) -> Vec<CommandLine> {
     let mut commands = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((index, line)) = lines.next() {
@@ -169,7 +169,7 @@ fn commands(text: &str) -> Vec<Command> {
                 }
             }
             if !arguments.is_empty() {
-                commands.push(Command { line: index + 1, words: arguments });
+                commands.push(CommandLine { line: index + 1, words: arguments });
             }
         }
     }

@@ -25,14 +25,14 @@ pub use surroundings::{Surroundings, System};
 
 /// A line of a file that is imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SourceLine {
     /// The file, as the user or an `include` names it.
     pub file: Rc<Path>,
     /// From 1.
     pub line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)
     }
@@ -53,7 +53,7 @@ pub enum ImportError {
     #[error("{place}: {message}")]
     Wrong {
         /// Where.
-        place: Place,
+        place: SourceLine,
         /// What is wrong, and what would be right.
         message: String,
     },
@@ -84,7 +84,7 @@ pub enum Format {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
     /// The line.
-    pub place: Place,
+    pub place: SourceLine,
     /// Whether something of the original is missing in the result.
     pub kind: RemarkKind,
     /// The keyword or option.
@@ -162,7 +162,7 @@ impl Imported {
         self.remarks.iter().all(|remark| remark.kind != RemarkKind::LeftOut)
     }
 
-    fn remark(&mut self, place: &Place, kind: RemarkKind, keyword: &str, message: impl Into<String>) {
+    fn remark(&mut self, place: &SourceLine, kind: RemarkKind, keyword: &str, message: impl Into<String>) {
         let remark =
             Remark { place: place.clone(), kind, keyword: keyword.to_owned(), message: message.into() };
         if !self.remarks.contains(&remark) {

@@ -20,7 +20,7 @@ const INTERPRETER_LINE: usize = 256;
 pub struct ScriptError {
     path: PathBuf,
     /// What is wrong with it.
-    pub fault: ScriptFault,
+    pub fault: Box<ScriptFault>,
 }
 
 /// What is wrong with a file that is to be run as a script. `part` is the script itself or its interpreter.
@@ -70,7 +70,7 @@ pub enum ScriptFault {
 /// Refuses what could not be run, and what others than root and we could have written or can replace: the script, every
 /// directory and link on the way to it, and its interpreter.
 pub fn check(path: &Path) -> Result<(), ScriptError> {
-    find_fault(path).map_err(|fault| ScriptError { path: path.to_owned(), fault })
+    find_fault(path).map_err(|fault| ScriptError { path: path.to_owned(), fault: fault.into() })
 }
 
 fn find_fault(path: &Path) -> Result<(), ScriptFault> {

@@ -25,7 +25,7 @@ use crate::limits;
 /// The next script waits this long for the last words of one that has ended.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Octets in one line of the log; a longer line becomes several.
-const LONGEST_LINE: usize = 1024;
+const MAX_LINE: usize = 1024;
 /// Lines of one pipe that are logged at once, and lines a second after that. What prints without end must not fill the log.
 const BURST: u32 = 1000;
 const LINES_A_SECOND: u32 = 100;
@@ -176,11 +176,11 @@ impl Lines {
         }
         for mut rest in octets.split_inclusive(|octet| *octet == b'\n') {
             while !rest.is_empty() {
-                let room = LONGEST_LINE - self.begun.len();
+                let room = MAX_LINE - self.begun.len();
                 let (taken, later) = rest.split_at(room.min(rest.len()));
                 self.begun.extend_from_slice(taken);
                 rest = later;
-                if self.begun.ends_with(b"\n") || self.begun.len() == LONGEST_LINE {
+                if self.begun.ends_with(b"\n") || self.begun.len() == MAX_LINE {
                     self.end(&mut log);
                 }
             }
@@ -239,8 +239,8 @@ mod tests {
         let mut last = Vec::new();
         lines.end(|line| last.push(line.to_owned()));
         assert_eq!(last, ["three"]);
-        let divided = logged(&mut lines, &format!("{}\n", "x".repeat(2 * LONGEST_LINE + 1)), now);
-        assert_eq!(divided.iter().map(String::len).collect::<Vec<_>>(), [LONGEST_LINE, LONGEST_LINE, 1]);
+        let divided = logged(&mut lines, &format!("{}\n", "x".repeat(2 * MAX_LINE + 1)), now);
+        assert_eq!(divided.iter().map(String::len).collect::<Vec<_>>(), [MAX_LINE, MAX_LINE, 1]);
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Inbox {
     /// Frames that are taken in one system call.
     const ROOM: usize = 32;
     /// The longest frame that can hold an advert with 255 IPv6 addresses, with room for every header. A longer one is cut.
-    const LONGEST: usize = 8 << 10;
+    const MAX_FRAME: usize = 8 << 10;
 
     /// Whether more frames may be there than there was room for.
     pub fn is_full(&self) -> bool {
@@ -84,7 +84,7 @@ impl Inbox {
     /// The frames, in the order in which they came.
     pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
         self.buffers
-            .chunks(Self::LONGEST)
+            .chunks(Self::MAX_FRAME)
             .zip(&self.lengths)
             .filter_map(|(buffer, length)| buffer.get(..*length))
     }
@@ -92,7 +92,7 @@ impl Inbox {
 
 impl Default for Inbox {
     fn default() -> Self {
-        Self { buffers: vec![0; Self::ROOM * Self::LONGEST], lengths: Vec::with_capacity(Self::ROOM) }
+        Self { buffers: vec![0; Self::ROOM * Self::MAX_FRAME], lengths: Vec::with_capacity(Self::ROOM) }
     }
 }
 
@@ -156,7 +156,7 @@ impl PacketSocket {
         lengths.clear();
         let mut headers = MultiHeaders::<()>::preallocate(Inbox::ROOM, None);
         let mut slices: Vec<_> =
-            buffers.chunks_mut(Inbox::LONGEST).map(|buffer| [IoSliceMut::new(buffer)]).collect();
+            buffers.chunks_mut(Inbox::MAX_FRAME).map(|buffer| [IoSliceMut::new(buffer)]).collect();
         match recvmmsg(self.0.as_raw_fd(), &mut headers, &mut slices, MsgFlags::MSG_DONTWAIT, None) {
             Ok(frames) => lengths.extend(frames.map(|frame| frame.bytes)),
             Err(Errno::EAGAIN | Errno::EINTR) => {}

@@ -9,23 +9,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroize;
 
 /// Octets of a secret at most.
-pub const LONGEST: usize = 64;
+pub const MAX_LEN: usize = 64;
 /// Octets that are taken from the system at once.
 const PIECE: usize = 4096;
 
-type Octets = [u8; LONGEST];
+type Octets = [u8; MAX_LEN];
 
-/// A secret of at most [`LONGEST`] octets, filled up with zeros. Clones share the one place where it is.
+/// A secret of at most [`MAX_LEN`] octets, filled up with zeros. Clones share the one place where it is.
 #[derive(Clone)]
-pub struct Secret(Arc<Place>);
+pub struct Secret(Arc<Locked>);
 
 /// A place in memory of that kind, which nobody else has.
-struct Place(NonNull<Octets>);
+struct Locked(NonNull<Octets>);
 
 // SAFETY: the place is written before anybody else sees it and when nobody does any more; in between it is only read.
-unsafe impl Send for Place {}
+unsafe impl Send for Locked {}
 // SAFETY: as above.
-unsafe impl Sync for Place {}
+unsafe impl Sync for Locked {}
 
 /// A place that is free, and filled with zeros.
 struct Free(NonNull<Octets>);
@@ -39,10 +39,10 @@ static FREE: Mutex<Vec<Free>> = Mutex::new(Vec::new());
 impl Secret {
     /// Copies a secret; `None` when it is too long.
     pub fn new(octets: &[u8]) -> Option<Self> {
-        if octets.len() > LONGEST {
+        if octets.len() > MAX_LEN {
             return None;
         }
-        let place = Place::take();
+        let place = Locked::take();
         // SAFETY: there are so many octets at the place, which nobody else has, and `octets` are elsewhere.
         unsafe { ptr::copy_nonoverlapping(octets.as_ptr(), place.0.as_ptr().cast(), octets.len()) };
         Some(Self(Arc::new(place)))
@@ -69,7 +69,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl Place {
+impl Locked {
     /// A place that is filled with zeros.
     fn take() -> Self {
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,7 +77,7 @@ impl Place {
             return Self(place);
         }
         let piece = map();
-        for number in 1..PIECE / LONGEST {
+        for number in 1..PIECE / MAX_LEN {
             // SAFETY: inside the piece.
             free.push(Free(unsafe { piece.add(number) }));
         }
@@ -85,7 +85,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Locked {
     fn drop(&mut self) {
         // SAFETY: nobody else has the place.
         unsafe { self.0.as_mut() }.zeroize();
@@ -127,9 +127,9 @@ mod tests {
         let free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(free.iter().any(|free| free.0 == place));
         // SAFETY: it stays mapped, and nobody takes it while the list is locked.
-        assert_eq!(unsafe { place.as_ref() }, &[0; LONGEST]);
+        assert_eq!(unsafe { place.as_ref() }, &[0; MAX_LEN]);
         drop(free);
-        assert_eq!(Secret::new(&[1; LONGEST + 1]), None);
+        assert_eq!(Secret::new(&[1; MAX_LEN + 1]), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::vec;
 
 /// Two forged adverts: of a higher priority every 10 ms, and its resignation.
 fn pair() -> [Advert; 2] {
-    let interval = Interval::SHORTEST;
+    let interval = Interval::MIN;
     [254, 0].map(|priority| Advert { interval, ..advert(priority, LOWER_ADDRESS) })
 }
 
@@ -145,7 +145,7 @@ fn what_is_heard_while_the_take_over_is_held_counts() {
 
 #[test]
 fn a_held_router_whose_interface_goes_and_comes_waits_for_silence_and_for_the_rest_of_the_hold() {
-    let mut bench = held(Config { interval: Interval::SHORTEST, ..config() });
+    let mut bench = held(Config { interval: Interval::MIN, ..config() });
     let end = bench.router.deadline();
     bench.event(Event::InterfaceDown(Fault::LinkDown.into()));
     assert_eq!(bench.router.deadline(), None);

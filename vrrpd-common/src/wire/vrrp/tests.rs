@@ -131,7 +131,7 @@ fn what_the_versions_cannot_say_is_refused() {
     let vrid = Vrid::new(1).expect("1 is legal");
     let (ipv4, ipv6) = (Addresses::ipv4(&V4).expect("one"), Addresses::ipv6(&V6).expect("two"));
     let new = |interval, kind, addresses| VrrpRepr::new(vrid, Priority(1), interval, kind, addresses);
-    let (long, short) = (Interval::from_seconds(41).expect("41 s"), Interval::SHORTEST);
+    let (long, short) = (Interval::from_seconds(41).expect("41 s"), Interval::MIN);
     assert_eq!(new(short, Kind::V2 { auth: Auth::None }, ipv4), None);
     assert!(new(long, Kind::V2 { auth: Auth::None }, ipv4).is_some());
     assert_eq!(new(long, Kind::V3, ipv4), None);

@@ -30,11 +30,11 @@ use crate::guardian::copies::Keeper;
 use crate::interface::{Interface, OwnMac};
 use crate::sys::packet::Inbox;
 use crate::transmit::{Transmitter, Unsent};
-use own_mac::{Change, OwnMacState};
+use own_mac::{OwnMacState, Replacement};
 use sockets::{By, DataPath, Kernel};
 
 pub(super) use open::LoadedProgram;
-pub(super) use path::{Arrival, Outcome};
+pub(super) use path::{LoadStep, OpenStep};
 pub(super) use sockets::{FAMILIES, KERNEL, close_aside, source_of};
 
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl Link {
     /// one; no address: it never has one. `None`: nothing. What was not possible once is not tried again.
     pub(super) fn keep_own_mac(&mut self, mac: Option<MacAddr>) -> Option<OwnMacChange> {
         let index = self.interface.as_ref()?.index;
-        let Change { before, wanted } = self.own_mac.want(mac)?;
+        let Replacement { before, wanted } = self.own_mac.want(mac)?;
         let wanted = wanted.map(|mac| OwnMacWanted {
             interface: self.name.clone(),
             index,

@@ -9,7 +9,7 @@ use vrrpd_common::{Duration, Family, Instant, Vrid};
 use vrrpd_engine::LinkId;
 
 use super::Link;
-use super::path::{Arrival, Outcome, Program};
+use super::path::{LoadStep, OpenStep, Program};
 use super::sockets::{By, Kernel, Open, Opener, Receivers, Sockets, close_aside};
 use crate::config::Xdp;
 use crate::datapath::closing;
@@ -92,13 +92,13 @@ impl Link {
     }
 
     /// The interface is there; what to do.
-    pub(in crate::daemon) fn arrives(&mut self, interface: &Interface) -> Arrival<Sockets> {
+    pub(in crate::daemon) fn arrives(&mut self, interface: &Interface) -> OpenStep<Sockets> {
         let Self { path, name, own_programs, xdp, .. } = self;
         path.arrives(interface, || obstacle(name, own_programs, interface, *xdp))
     }
 
     /// The program that was asked for. It may be on the interface that waits for it.
-    pub(in crate::daemon) fn loaded(&mut self, mut program: Result<Loaded, Refusal>) -> Outcome<Sockets> {
+    pub(in crate::daemon) fn loaded(&mut self, mut program: Result<Loaded, Refusal>) -> LoadStep<Sockets> {
         if let Ok(loaded) = &mut program
             && let Some(index) = loaded.interface()
         {

@@ -15,7 +15,7 @@ pub(super) enum OwnMacState<F> {
 
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Change<F> {
+pub(super) struct Replacement<F> {
     /// To be taken away first.
     pub(super) before: Option<F>,
     /// The address to be had then.
@@ -24,7 +24,7 @@ pub(super) struct Change<F> {
 
 impl<F> OwnMacState<F> {
     /// The address that the interface is to take in beside a virtual one; `None`: there is none. Returns what is to be done.
-    pub(super) fn want(&mut self, mac: Option<MacAddr>) -> Option<Change<F>> {
+    pub(super) fn want(&mut self, mac: Option<MacAddr>) -> Option<Replacement<F>> {
         let known = match self {
             Self::Unneeded => None,
             Self::Wanted(known) | Self::Kept(known, _) => Some(*known),
@@ -36,7 +36,7 @@ impl<F> OwnMacState<F> {
         if let Some(mac) = mac {
             *self = Self::Wanted(mac);
         }
-        Some(Change { before, wanted: mac })
+        Some(Replacement { before, wanted: mac })
     }
 
     /// It has been done for this address; returns what is to be taken away, since it is not wanted any more.
@@ -85,13 +85,13 @@ mod tests {
     fn frames_are_asked_for_once_for_each_address_and_taken_away_first() {
         let mut state = OwnMacState::Unneeded;
         assert_eq!(state.want(None), None);
-        assert_eq!(state.want(Some(A)), Some(Change { before: None, wanted: Some(A) }));
+        assert_eq!(state.want(Some(A)), Some(Replacement { before: None, wanted: Some(A) }));
         assert_eq!(state.want(Some(A)), None, "it is being done");
         assert_eq!(state.done(A, "of A"), None);
         assert_eq!((state.want(Some(A)), state.kept()), (None, Some(A)));
-        assert_eq!(state.want(Some(B)), Some(Change { before: Some("of A"), wanted: Some(B) }));
+        assert_eq!(state.want(Some(B)), Some(Replacement { before: Some("of A"), wanted: Some(B) }));
         assert_eq!(state.kept(), None);
-        assert_eq!(state.want(None), Some(Change { before: None, wanted: None }));
+        assert_eq!(state.want(None), Some(Replacement { before: None, wanted: None }));
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub(in crate::daemon) enum Program<P: Parts> {
 
 /// What to do with an interface that is there.
 #[derive(Debug)]
-pub(in crate::daemon) enum Arrival<P: Parts> {
+pub(in crate::daemon) enum OpenStep<P: Parts> {
     /// Nothing: it is open.
     IsOpen,
     /// Open it, with this program or without one.
@@ -103,7 +103,7 @@ pub(in crate::daemon) enum Arrival<P: Parts> {
 
 /// What to do with a program that was loaded.
 #[derive(Debug)]
-pub(in crate::daemon) enum Outcome<P: Parts> {
+pub(in crate::daemon) enum LoadStep<P: Parts> {
     /// Nothing: the next routers use it.
     Keep,
     /// Look at this interface again, which waits for it.
@@ -166,17 +166,17 @@ impl<P: Parts> DataPath<P> {
         &mut self,
         interface: &Interface,
         obstacle: impl FnOnce() -> Option<Refusal>,
-    ) -> Arrival<P> {
+    ) -> OpenStep<P> {
         if self.is_open_on(interface.index) {
             self.waits_no_more(|_| true);
-            return Arrival::IsOpen;
+            return OpenStep::IsOpen;
         }
         if let Some(program) = self.take(obstacle) {
-            return Arrival::Open(program);
+            return OpenStep::Open(program);
         }
         let is_loading = self.is_loading();
         self.next = Next::Loading(Purpose::Open(interface.clone()));
-        if is_loading { Arrival::Wait } else { Arrival::Load }
+        if is_loading { OpenStep::Wait } else { OpenStep::Load }
     }
 
     /// The program to open the interface with, or why there is none; `None`: it is not loaded. `obstacle` as above.
@@ -243,17 +243,17 @@ impl<P: Parts> DataPath<P> {
     }
 
     /// The program was loaded, or could not be.
-    pub(in crate::daemon) fn loaded(&mut self, program: Result<P::Loaded, Refusal>) -> Outcome<P> {
+    pub(in crate::daemon) fn loaded(&mut self, program: Result<P::Loaded, Refusal>) -> LoadStep<P> {
         let program = program.map(Program::Loaded);
         match std::mem::replace(&mut self.next, Next::Nothing) {
-            Next::Loading(Purpose::Return) => Outcome::PutBack(program),
+            Next::Loading(Purpose::Return) => LoadStep::PutBack(program),
             Next::Loading(Purpose::Open(interface)) => {
                 self.next = Next::Ready(program);
-                Outcome::Open(interface)
+                LoadStep::Open(interface)
             }
             Next::Loading(Purpose::Routers) | Next::Nothing | Next::Ready(_) | Next::OpenAgain(_) => {
                 self.next = Next::Ready(program);
-                Outcome::Keep
+                LoadStep::Keep
             }
         }
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use thiserror::Error;
 
-use super::super::{ImportError, Place, Surroundings};
+use super::super::{ImportError, SourceLine, Surroundings};
 
 /// Files that include each other deeper than this are taken for a circle.
 const MAX_INCLUDES: usize = 32;
@@ -30,7 +30,7 @@ pub(super) enum Token {
 /// What is left of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
-    pub(super) place: Place,
+    pub(super) place: SourceLine,
     pub(super) tokens: Vec<Token>,
 }
 
@@ -61,7 +61,7 @@ impl Reader<'_> {
             .insert("_PWD".to_owned(), if directory.is_empty() { ".".to_owned() } else { directory });
         let mut numbered = text.lines().enumerate();
         while let Some((index, line)) = numbered.next() {
-            let place = Place { file: Rc::clone(&file), line: index + 1 };
+            let place = SourceLine { file: Rc::clone(&file), line: index + 1 };
             let mut line = without_comment(line).to_owned();
             // The value of a variable goes on as long as lines end with a backslash.
             if definition(line.trim_start()).is_some() {
@@ -76,7 +76,7 @@ impl Reader<'_> {
     }
 
     /// A line without its comment. `depth` counts the substitutions that led here.
-    fn line(&mut self, place: &Place, line: &str, depth: usize) -> Result<(), ImportError> {
+    fn line(&mut self, place: &SourceLine, line: &str, depth: usize) -> Result<(), ImportError> {
         let wrong = |message: &str| ImportError::Wrong { place: place.clone(), message: message.to_owned() };
         if depth > MAX_SUBSTITUTIONS {
             return Err(wrong("the variables refer to each other in a circle"));
@@ -161,7 +161,7 @@ impl Reader<'_> {
         self.variables.get(name).filter(|_| ends).map(|value| (value.clone(), length + 1))
     }
 
-    fn include(&mut self, place: &Place, pattern: &str) -> Result<(), ImportError> {
+    fn include(&mut self, place: &SourceLine, pattern: &str) -> Result<(), ImportError> {
         let wrong = |message: String| ImportError::Wrong { place: place.clone(), message };
         if self.depth >= MAX_INCLUDES {
             return Err(wrong(format!("files include each other more than {MAX_INCLUDES} deep")));

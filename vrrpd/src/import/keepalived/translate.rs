@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::super::{Group, ImportError, Imported, Place, RemarkKind};
+use super::super::{Group, ImportError, Imported, RemarkKind, SourceLine};
 use super::defaults::{Defaults, Garp, garp};
 use super::instance;
 use super::tree::Node;
@@ -62,7 +62,7 @@ const GLOBAL_WITHOUT_EFFECT: [&str; 24] = [
 /// The routers and groups of a configuration.
 pub(super) fn translate(file: &Path, nodes: &[Node]) -> Result<Imported, ImportError> {
     if nodes.iter().all(|node| node.keyword() != "vrrp_instance") {
-        let place = Place { file: file.into(), line: 1 };
+        let place = SourceLine { file: file.into(), line: 1 };
         return Err(ImportError::Wrong { place, message: "there is no vrrp_instance".to_owned() });
     }
     let mut imported = Imported::default();

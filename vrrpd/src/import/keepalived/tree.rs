@@ -1,12 +1,12 @@
 //! The blocks of keepalived.conf.
 
-use super::super::{ImportError, Place};
+use super::super::{ImportError, SourceLine};
 use super::text::{Line, Token};
 
 /// A line of keepalived.conf with the block that it opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node {
-    pub(super) place: Place,
+    pub(super) place: SourceLine,
     /// The keyword and what follows it; never empty.
     pub(super) words: Vec<String>,
     /// What stands between its braces; `None` without braces.

@@ -48,16 +48,9 @@ fn at(seconds: u64) -> Instant {
     Instant::ZERO + Duration::from_secs(seconds)
 }
 
-fn open(by: By<Words>) -> Option<Open<Words>> {
-    Some(Open { index: HERE, ports: (), by })
-}
-
-fn raw() -> Option<Open<Words>> {
-    open(By::Raw("sockets", Refusal::NotSupported))
-}
-
-fn kernel() -> Option<Open<Words>> {
-    open(By::Kernel("program"))
+/// The ways in which adverts may arrive; `None`: nothing is open.
+fn ways() -> [Option<By<Words>>; 3] {
+    [None, Some(By::Raw("sockets", Refusal::NotSupported)), Some(By::Kernel("program"))]
 }
 
 /// Every state. With packet sockets a program that was given up is to be put back after ten seconds.
@@ -73,9 +66,10 @@ fn states() -> Vec<Path> {
         || Next::Loading(Purpose::Return),
     ];
     let mut states = Vec::new();
-    for open in [|| None, raw, kernel] {
+    for way in 0..ways().len() {
         for next in next {
-            let (open, next) = (open(), next());
+            let by = ways().into_iter().nth(way).flatten();
+            let (open, next) = (by.map(|by| Open { index: HERE, ports: (), by }), next());
             let is_raw = open.as_ref().is_some_and(|open| matches!(open.by, By::Raw(..)));
             // Only packet sockets are replaced by a program, and an interface with a program gets no second one.
             if !is_raw && matches!(next, Next::Loading(Purpose::Return)) {
@@ -126,23 +120,23 @@ fn program(program: &Result<Program<Words>, Refusal>) -> &'static str {
 
 fn arrives(path: &mut Path, index: u32, obstacle: Option<Refusal>) -> String {
     match path.arrives(&interface(index), || obstacle) {
-        Arrival::IsOpen => "is open".to_owned(),
-        Arrival::Open(with) => format!("open with {}", program(&with)),
-        Arrival::Load => "load".to_owned(),
-        Arrival::Wait => "wait".to_owned(),
+        OpenStep::IsOpen => "is open".to_owned(),
+        OpenStep::Open(with) => format!("open with {}", program(&with)),
+        OpenStep::Load => "load".to_owned(),
+        OpenStep::Wait => "wait".to_owned(),
     }
 }
 
 fn loaded(path: &mut Path, program_: Result<&'static str, Refusal>) -> String {
     match path.loaded(program_) {
-        Outcome::Keep => "keep".to_owned(),
-        Outcome::Open(interface) => format!("open {}", interface.index),
-        Outcome::PutBack(with) => format!("put back {}", program(&with)),
+        LoadStep::Keep => "keep".to_owned(),
+        LoadStep::Open(interface) => format!("open {}", interface.index),
+        LoadStep::PutBack(with) => format!("put back {}", program(&with)),
     }
 }
 
-fn closes(open: &Option<Open<Words>>) -> String {
-    if open.is_some() { "close".to_owned() } else { "-".to_owned() }
+fn closes(open: Option<Open<Words>>) -> String {
+    open.map_or("-", |_| "close").to_owned()
 }
 
 type Event = (&'static str, fn(&mut Path) -> String);
@@ -171,8 +165,8 @@ const EVENTS: [Event; 14] = [
         path.removed(OTHER);
         "-".to_owned()
     }),
-    ("the interface has gone", |path| closes(&path.gone())),
-    ("the last router leaves", |path| closes(&path.rest())),
+    ("the interface has gone", |path| closes(path.gone())),
+    ("the last router leaves", |path| closes(path.rest())),
     ("no program is needed", |path| {
         path.forget();
         "-".to_owned()
