@@ -15,11 +15,11 @@ use vrrpd::cli::Cli;
 use vrrpd::config::file::{self, FileError};
 use vrrpd::config::{self, Configuration, RouterConfig};
 use vrrpd::import::{self, Format, ImportError, Surroundings};
-use vrrpd::journal::Journal;
 use vrrpd_common::router::{Event, StateName, VirtualRouter};
 use vrrpd_common::wire::frame::{AdvertFrame, advert_frame_len, emit_advert, parse_advert};
 use vrrpd_common::wire::vrrp::{Addresses, Kind, VrrpRepr};
 use vrrpd_common::{Family, Instant, MacAddr, Version};
+use vrrpd_engine::ledger::{Journal, Ledger, Record};
 
 /// How a command line begins.
 const COMMAND_LINE: &str = "vrrpd ";
@@ -209,11 +209,16 @@ fn starts(router: &RouterConfig) {
 
 fn journal_reads_back(routers: &[RouterConfig]) {
     let mac = MacAddr([2, 0, 0, 0, 0, 9]);
-    let text = Journal::text(routers.iter().map(|router| (router, router.addresses.clone(), Some(mac))));
-    let journal = Journal::parse(&text);
+    let records = routers.iter().flat_map(|router| Record::of(router, &Ledger::default(), None, Some(mac)));
+    let written = records.collect::<Journal>();
+    let journal = Journal::parse(&written.to_string());
+    assert_eq!(journal, written);
     for router in routers {
         assert!(
-            router.addresses.iter().all(|address| journal.on(&router.interface).any(|on| on == *address))
+            router
+                .addresses
+                .iter()
+                .all(|address| journal.addresses_on(&router.interface).any(|on| on == *address))
         );
         assert_eq!(journal.own_mac(&router.interface), Some(mac));
     }

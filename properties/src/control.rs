@@ -11,11 +11,11 @@ use vrrpd::config::VirtualAddress;
 use vrrpd::config::value;
 use vrrpd::control::{Change, Reply, Request, Selector};
 use vrrpd::guardian;
-use vrrpd::journal::Journal;
 use vrrpd::{logging, peers, render};
 use vrrpd_common::group::{Key, Message, Standing};
 use vrrpd_common::{Duration, Family, MacAddr, Vrid};
 use vrrpd_engine::RouterId;
+use vrrpd_engine::ledger::Journal;
 
 /// Checks all of it.
 pub fn check(octets: &[u8]) {
@@ -77,11 +77,12 @@ fn journal(said: &[u8]) {
     let journal = Journal::parse(text);
     for interface in journal.interfaces() {
         let _ = journal.own_mac(&interface);
-        for address in journal.on(&interface) {
+        for address in journal.addresses_on(&interface) {
             let again = format!("{interface} {address}");
-            assert!(Journal::parse(&again).on(&interface).eq([address]), "{again:?}");
+            assert!(Journal::parse(&again).addresses_on(&interface).eq([address]), "{again:?}");
         }
     }
+    assert_eq!(Journal::parse(&journal.to_string()), journal);
 }
 
 /// `--log-level`

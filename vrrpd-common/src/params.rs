@@ -17,6 +17,7 @@ pub struct Priority(pub u8);
 
 /// The address family a virtual router serves; its VRIDs are a space of their own (RFC 9568 §1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Family {
     /// IPv4.
     Ipv4,

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::router::{Fault, Faults};
 use vrrpd_common::{Family, MacAddr};
 
 use crate::config::VirtualAddress;
 
 /// What an interface is like at a moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// Its number, which never comes again in this namespace.
     pub index: u32,
@@ -44,7 +45,7 @@ pub struct Interface {
 }
 
 /// An address that an interface has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceAddress {
     /// The address.
     pub address: IpAddr,
@@ -121,7 +122,7 @@ impl Interface {
 }
 
 /// Why a virtual MAC address cannot work on an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Obstacle {
     /// How it shares a port.
     pub shares: Sharing,
@@ -130,7 +131,7 @@ pub struct Obstacle {
 }
 
 /// How an interface shares the port below with others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sharing {
     /// A macvlan link that is not in passthru mode.
     Macvlan,

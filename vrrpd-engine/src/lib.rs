@@ -7,10 +7,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod budget;
 pub mod config;
 pub mod ids;
 pub mod interface;
+pub mod ledger;
 pub mod mismatch;
 pub mod pace;
 pub mod priority;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Modules of the standard library without I/O, clocks, threads or the environment.
-const MODULES: [&str; 18] = [
+const MODULES: [&str; 19] = [
     "array",
     "borrow",
     "cell",
@@ -25,6 +25,7 @@ const MODULES: [&str; 18] = [
     "path",
     "rc",
     "slice",
+    "str",
 ];
 /// What is used of `std::net`: addresses, no sockets.
 const OF_NET: [&str; 3] = ["IpAddr", "Ipv4Addr", "Ipv6Addr"];

@@ -3,7 +3,7 @@
 //! for that. Without it they would stay: the machine would go on answering for addresses that another router has by then.
 //!
 //! It is forked off before there is a second thread or a configuration, so it takes some pages of memory, and it sleeps
-//! until a router becomes Master or ceases to be it. What it has to undo stands in the [journal](crate::journal), as
+//! until a router becomes Master or ceases to be it. What it has to undo stands in the [journal](vrrpd_engine::ledger::journal), as
 //! for the next start, which does the same if both processes were killed; what has to be done within milliseconds, and what
 //! a dead daemon's routers would have said and run, comes by messages. It notices the end of the daemon by the end of their
 //! socket, which no death can prevent. It holds [`copies`] of what the kernel is slow to close, so that the end of the
@@ -25,9 +25,9 @@ use nix::unistd::{ForkResult, Pid};
 use serde::{Deserialize, Serialize};
 use vrrpd_common::Duration;
 use vrrpd_engine::RouterId;
+use vrrpd_engine::ledger::PlacedAddress;
 
 use crate::clock;
-use crate::config::VirtualAddress;
 use crate::script::Run;
 use crate::sys::{crash, fork};
 
@@ -101,8 +101,8 @@ pub struct Mastery {
     pub name: String,
     /// The interface it sends on.
     pub interface: u32,
-    /// The addresses that it has put on an interface, and the number of that.
-    pub holds: Option<(u32, Vec<VirtualAddress>)>,
+    /// The addresses that it has put on interfaces.
+    pub holds: Vec<PlacedAddress>,
     /// The kernel keeps our mark with addresses.
     pub marks: bool,
     /// The advert with priority 0; `None` where only the daemon can make one.

@@ -14,7 +14,6 @@ pub mod datapath;
 pub mod guardian;
 pub mod import;
 pub mod interface;
-pub mod journal;
 pub mod lane;
 pub mod limits;
 pub mod logging;

@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use vrrpd_common::group;
 use vrrpd_common::params::Auth;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Priority, Version, Vrid};
+use vrrpd_engine::address::AddressError;
 
 use super::{Authentication, Password, VirtualAddress, VmacFallback, VmacMode, Xdp};
 use crate::ah::AuthKey;
@@ -65,30 +65,7 @@ pub fn group_size(text: &str) -> Parsed<u8> {
 
 /// `10.16.1.200`, `10.16.1.200/24`, `fe80::1`, `2001:db8::1/64`.
 pub fn address(text: &str) -> Parsed<VirtualAddress> {
-    let (address, length) = text.split_once('/').map_or((text, None), |(a, length)| (a, Some(length)));
-    let address = IpAddr::from_str(address).map_err(|_| {
-        format!("{text:?} is no address; one is like 10.16.1.200, 10.16.1.200/24 or fe80::1/64")
-    })?;
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    let prefix_len = match length {
-        None => longest,
-        Some(length) => length
-            .parse()
-            .ok()
-            .filter(|length| (1..=longest).contains(length))
-            .ok_or_else(|| format!("{text:?} has no valid mask length; it is 1 to {longest}"))?,
-    };
-    let usable = match address {
-        IpAddr::V4(v4) => {
-            !v4.is_unspecified() && !v4.is_multicast() && !v4.is_broadcast() && !v4.is_loopback()
-        }
-        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast() && !v6.is_loopback(),
-    };
-    if usable {
-        Ok(VirtualAddress { address, prefix_len })
-    } else {
-        Err(format!("{text:?} is not the address of a host; a unicast address is wanted"))
-    }
+    text.parse().map_err(|error: AddressError| format!("{text:?} {error}"))
 }
 
 /// A span of time: seconds with or without a fraction (`1`, `0.25`), or a number with its unit (`250ms`, `10s`).

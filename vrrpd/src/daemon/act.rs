@@ -1,22 +1,20 @@
 //! Carrying out the actions of routers, in their order.
 
-use std::io;
 use std::mem::discriminant;
 
-use nix::errno::Errno;
 use tracing::{error, warn};
 use vrrpd_common::router::{Action, Event, Notice, StateName, Transition};
 use vrrpd_common::wire::frame;
 use vrrpd_common::{Instant, Priority};
+use vrrpd_engine::ledger::{Cause, Order, Outcome, Resource};
 use vrrpd_engine::pace::Announced;
 use vrrpd_engine::{RouterId, Ticket, mismatch};
 
 use super::Daemon;
-use super::instance::{Instance, Pending, Task};
+use super::instance::{Instance, Pending};
 use super::link::Link;
-use crate::config::{RouterConfig, VmacFallback, VmacMode};
-use crate::interface::service::{Order, Request};
-use crate::interface::{self, Hold, Outcome};
+use crate::config::{RouterConfig, VmacFallback};
+use crate::interface::service::Request;
 use crate::report::{Happening, NoticeReport};
 use crate::sys::packet::Frame;
 
@@ -62,21 +60,10 @@ impl Daemon {
         let Some(router) = self.routers.get(id) else { return };
         let Some(link) = self.links.get(router.link) else { return };
         let Some(interface) = &link.interface else { return };
-        let hold = Hold {
-            index: interface.index,
-            vmac: (!router.vmac.stands_on(interface))
-                .then(|| router.vmac.wanted(&router.config, interface))
-                .flatten(),
-            or_without: router.config.vmac_fallback == VmacFallback::None,
-            addresses: router.addresses_to_take(link),
-            beside: router.beside(link),
-            routed: match router.vmac.mode() {
-                VmacMode::Macvlan => interface.subnets(),
-                VmacMode::Interface | VmacMode::None => Vec::new(),
-            },
-        };
-        if hold.vmac.is_some() || !hold.addresses.is_empty() || !hold.beside.interfaces.is_empty() {
-            self.request(id, Task::Take, hold);
+        let resources = router.to_take(interface);
+        if !resources.is_empty() {
+            let or_without = router.config.vmac_fallback == VmacFallback::None;
+            self.request(id, Order::Take { resources, or_without });
         }
     }
 
@@ -84,32 +71,19 @@ impl Daemon {
     fn release(&mut self, id: RouterId) {
         let Some(router) = self.routers.get_mut(id) else { return };
         let Some(link) = self.links.get(router.link) else { return };
-        let (addresses, vmac) = (router.addresses_to_remove(link), router.vmac.held());
-        let beside = router.beside(link);
-        let index = match &vmac {
-            Some(interface::Vmac::Interface(taken)) => Some(taken.index),
-            Some(interface::Vmac::Macvlan(..)) | None => router.held_on,
-        };
-        if let Some(index) = index
-            && (vmac.is_some() || !addresses.is_empty() || !beside.interfaces.is_empty())
-        {
-            self.request(id, Task::Release, Hold { vmac, addresses, beside, ..Hold::nothing(index) });
+        let resources = router.ledger.to_give_back(link.interface.as_ref(), link.marks);
+        if !resources.is_empty() {
+            self.request(id, Order::Release(resources));
         }
     }
 
     /// Asks the netlink thread; what the router wants next waits for the answer.
-    pub(super) fn request(&mut self, id: RouterId, task: Task, hold: Hold) {
+    pub(super) fn request(&mut self, id: RouterId, order: Order) {
         let Some(router) = self.routers.get_mut(id) else { return };
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         self.tickets.insert(ticket, id);
-        let order = match task {
-            Task::Prepare => Order::Prepare(hold.clone()),
-            Task::Take => Order::Take(hold.clone()),
-            Task::Release => Order::Release(hold.clone()),
-            Task::Discard => Order::Discard(hold.clone()),
-        };
-        router.waiting = Some(Box::new(Pending { ticket, task, hold, lost: Vec::new() }));
+        router.waiting = Some(Box::new(Pending { ticket, order: order.clone(), lost: Vec::new() }));
         self.service.request(Request { ticket, order });
     }
 
@@ -118,31 +92,31 @@ impl Daemon {
         let Some(id) = self.tickets.remove(&ticket) else { return };
         let Some(router) = self.routers.get_mut(id) else { return };
         let answered = router.waiting.take_if(|pending| pending.ticket == ticket);
-        let Some(Pending { task, hold, lost, .. }) = answered.map(|pending| *pending) else { return };
-        if let (Some(made), Some(interface::Vmac::Macvlan(link, _))) = (outcome.made.take(), &hold.vmac) {
-            router.vmac.made(made, link.parent);
+        let Some(Pending { order, lost, .. }) = answered.map(|pending| *pending) else { return };
+        if let (Some(made), Some(link)) = (outcome.made.take(), order.link()) {
+            router.ledger.prepared(made, link.parent);
         }
-        match task {
-            Task::Prepare => {
+        match order {
+            Order::Prepare(_) => {
                 // An interface that is gone refuses nothing.
-                if let Some(Err(error)) = outcome.vmac
-                    && errno(&error) != Some(Errno::ENODEV)
+                if let Some(Err(error)) = outcome.results.first()
+                    && error.cause != Cause::NoInterface
                 {
-                    router.vmac_refused(&error);
+                    router.vmac_refused(error);
                 }
             }
-            Task::Take => {
-                self.took(id, hold, outcome);
+            Order::Take { resources, or_without } => {
+                self.took(id, resources, or_without, outcome);
                 for (address, remover) in lost {
                     self.address_lost(id, address, remover);
                 }
             }
-            Task::Release => self.released(id, &hold, outcome),
-            Task::Discard => {
-                if let Some(Err(error)) = outcome.vmac {
+            Order::Release(resources) => self.released(id, &resources, &outcome),
+            Order::Discard(_) => {
+                if let Some(error) = outcome.failure() {
                     error!(router = %router.config.name(), %error, "the link of the virtual MAC address cannot be removed");
                 }
-                router.vmac.link_discarded();
+                router.ledger.link_discarded();
             }
         }
         self.check_usable(id);
@@ -155,99 +129,64 @@ impl Daemon {
         let Some(router) = self.routers.get(id) else { return };
         let Some(link) = self.links.get(router.link) else { return };
         if router.waiting.is_none()
-            && router.vmac.is_stranded(link.interface.as_ref())
-            && let Some(made) = router.vmac.made_link()
+            && router.ledger.is_stranded(link.interface.as_ref())
+            && let Some(made) = router.ledger.link()
         {
-            self.request(id, Task::Discard, Hold::nothing(made));
+            self.request(id, Order::Discard(made));
         }
     }
 
-    fn took(&mut self, id: RouterId, hold: Hold, outcome: Outcome) {
+    fn took(&mut self, id: RouterId, resources: Vec<Resource>, or_without: bool, outcome: Outcome) {
         let Some(router) = self.routers.get_mut(id) else { return };
         let Some(link) = self.links.get(router.link) else { return };
-        let mut refused = false;
-        match (hold.vmac, outcome.vmac) {
-            (Some(vmac), Some(Ok(()))) => router.vmac.taken(vmac, outcome.addr_gen_mode),
-            (_, Some(Err(error))) => {
-                // An interface that is gone refuses nothing; its own notification follows.
-                if errno(&error) == Some(Errno::ENODEV) {
-                    refused = true;
-                } else {
-                    refused = !hold.or_without;
-                    router.vmac_refused(&error);
-                }
-            }
-            (_, Some(Ok(())) | None) => {}
-        }
-        router.held_on = Some(outcome.index);
         if router.state_told() == StateName::Master {
             // What was missing is there again, or on another link.
             self.untold.insert(id);
         }
-        for (address, result) in hold.addresses.into_iter().zip(outcome.addresses) {
-            match result {
-                Ok(()) => router.set_held(&address, true),
-                // There already: one that a daemon of ours left behind, or that had not gone after all, or somebody
-                // else's, who keeps it. On a link of our own everything is ours.
-                Err(error) if errno(&error) == Some(Errno::EEXIST) => {
-                    let there =
-                        link.interface.as_ref().and_then(|interface| interface.address(address.address));
-                    let was_ours = router.is_missing(&address);
-                    let is_ours = match there {
-                        Some(there) => there.ours || was_ours && !link.marks,
-                        None => was_ours,
-                    };
-                    router.set_held(&address, router.vmac.is_link(outcome.index) || is_ours);
-                }
-                Err(error) => {
-                    error!(router = %router.config.name(), %address, %error, "the address cannot be put on the interface");
-                    refused = true;
-                }
-            }
+        let refused = router.ledger.took(resources, outcome, link.interface.as_ref(), link.marks);
+        match &refused.vmac {
+            // An interface that is gone refuses nothing; its own notification follows.
+            Some(error) if error.cause == Cause::NoInterface => {}
+            Some(error) => router.vmac_refused(error),
+            None => router.vmac_taken(),
         }
-        if refused {
+        for (address, error) in &refused.addresses {
+            error!(router = %router.config.name(), %address, %error, "the address cannot be put on the interface");
+        }
+        if refused.is_decisive(or_without) {
             let event = if router.drop_promotion() { Event::AddressesRefused } else { Event::AddressesLost };
             self.event(id, event, None);
         }
     }
 
-    fn released(&mut self, id: RouterId, hold: &Hold, outcome: Outcome) {
+    fn released(&mut self, id: RouterId, resources: &[Resource], outcome: &Outcome) {
         let Some(router) = self.routers.get_mut(id) else { return };
         let Some(link) = self.links.get_mut(router.link) else { return };
-        for (address, result) in hold.addresses.iter().zip(outcome.addresses) {
-            match result {
-                Ok(()) => {
-                    router.set_held(address, false);
-                    link.address_is_off(hold.index, address);
+        let name = router.config.name();
+        let mut tell_hosts = false;
+        for (resource, result) in resources.iter().zip(&outcome.results) {
+            let is_given_back = router.ledger.gave_back(resource, result);
+            match (resource, result) {
+                (Resource::Address(placed), Ok(())) => {
+                    link.address_is_off(placed.on.number(None), &placed.address);
                 }
-                // Somebody else was faster, or the interface is gone and its addresses with it.
-                Err(error) if matches!(errno(&error), Some(Errno::EADDRNOTAVAIL | Errno::ENODEV)) => {
-                    router.set_held(address, false);
+                (Resource::Address(placed), Err(error)) if !is_given_back => {
+                    error!(router = %name, address = %placed.address, %error, "the address cannot be removed");
                 }
-                Err(error) => {
-                    error!(router = %router.config.name(), %address, %error, "the address cannot be removed");
+                (Resource::Mac(_) | Resource::Link(_), Err(error)) if !is_given_back => {
+                    error!(router = %name, %error, "the virtual MAC address cannot be given back");
                 }
+                (Resource::Mac(taken), _) => {
+                    link.own_mac_is_back(taken);
+                    tell_hosts = true;
+                }
+                // Hosts know the addresses that the interface owns by the virtual MAC address.
+                (Resource::Link(above), _) => tell_hosts |= !above.owned.is_empty(),
+                (Resource::Address(_) | Resource::Answers(_), _) => {}
             }
         }
-        match outcome.vmac {
-            Some(Err(error)) if errno(&error) != Some(Errno::ENODEV) => {
-                error!(router = %router.config.name(), %error, "the virtual MAC address cannot be given back");
-            }
-            Some(Ok(()) | Err(_)) => {
-                router.vmac.released();
-                match &hold.vmac {
-                    Some(interface::Vmac::Interface(taken)) => {
-                        link.own_mac_is_back(taken);
-                        self.announce(id, Announced::Own);
-                    }
-                    // Hosts know the addresses that the interface owns by the virtual MAC address.
-                    Some(interface::Vmac::Macvlan(above, _)) if !above.owned.is_empty() => {
-                        self.announce(id, Announced::Own);
-                    }
-                    Some(interface::Vmac::Macvlan(..)) | None => {}
-                }
-            }
-            None => {}
+        if tell_hosts {
+            self.announce(id, Announced::Own);
         }
     }
 
@@ -302,10 +241,6 @@ pub(super) fn warn_of_mismatch(config: &RouterConfig, warning: Option<mismatch::
         router = %config.name(), check = words.check, source = %words.source, theirs = words.theirs, ours = words.ours,
         advice = words.advice, more, "another router is not set up as this one"
     );
-}
-
-fn errno(error: &io::Error) -> Option<Errno> {
-    error.raw_os_error().map(Errno::from_raw)
 }
 
 /// Says what a router noticed, each kind at most once a second; what clients are told as well is returned.

@@ -3,50 +3,41 @@
 use tracing::warn;
 use vrrpd_common::MacAddr;
 use vrrpd_common::router::Action;
+use vrrpd_engine::ledger::{Journal, LeftMac, Leftover};
 use vrrpd_engine::{RouterId, Slots};
 
 use super::instance::Instance;
 use super::link::Link;
 use super::start_error::StartError;
-use crate::abandoned::Found;
-use crate::config::{VirtualAddress, VmacMode};
-use crate::journal::Journal;
+use crate::config::VmacMode;
 
-/// What is on an interface before we have put it there was left by a daemon that could not clean up: it has our mark, or
-/// stands in the journal where the kernel keeps no marks.
+/// What is on an interface before we have put it there was left by a daemon that could not clean up.
 pub(super) fn addresses(router: &mut Instance, link: &Link, journal: &Journal) {
     let Some(interface) = &link.interface else { return };
-    let was_ours = |address: &VirtualAddress| {
-        interface.may_be_ours(address, link.marks)
-            && (link.marks || journal.on(&interface.name).any(|noted| noted == *address))
-    };
-    let left: Vec<_> = router.config.addresses.iter().filter(|address| was_ours(address)).copied().collect();
-    if left.is_empty() {
-        return;
-    }
+    let left = router.ledger.adopt(&router.config.addresses, interface, link.marks, journal);
     for address in &left {
         warn!(router = %router.config.name(), %address, "removing an address that an earlier vrrpd left behind");
-        router.set_held(address, true);
     }
-    router.held_on = Some(interface.index);
-    router.queue.push_back(Action::GiveUpAddresses);
+    if !left.is_empty() {
+        router.queue.push_back(Action::GiveUpAddresses);
+    }
 }
 
 /// Whether something that a daemon before us may have left behind is not to be taken off now: a router of ours has it, and
 /// sees to it itself.
-pub(super) fn is_ours(routers: &Slots<RouterId, Instance>, found: Found<'_>) -> bool {
+pub(super) fn is_ours(routers: &Slots<RouterId, Instance>, found: &Leftover) -> bool {
+    let mut routers = routers.values().map(|router| &router.config);
     match found {
-        Found::Address(interface, address) => routers
-            .values()
-            .any(|router| router.config.interface == interface && router.config.addresses.contains(&address)),
-        Found::Mac(interface) => routers.values().any(|router| router.config.interface == interface),
-        Found::Classifier(interface) => routers
-            .values()
-            .any(|router| router.config.interface == interface && router.config.vmac == VmacMode::Interface),
-        Found::Link { owner, noted } => routers
-            .values()
-            .find(|router| router.config.name().to_string() == owner)
-            .map_or(!noted, |router| router.config.vmac == VmacMode::Macvlan),
+        Leftover::Address { interface, address } => {
+            routers.any(|router| router.interface == *interface && router.addresses.contains(address))
+        }
+        Leftover::Mac { interface, .. } => routers.any(|router| router.interface == *interface),
+        Leftover::Classifier { interface } => {
+            routers.any(|router| router.interface == *interface && router.vmac == VmacMode::Interface)
+        }
+        Leftover::Link { router, noted, .. } => routers
+            .find(|there| there.name().to_string() == *router)
+            .map_or(!noted, |there| there.vmac == VmacMode::Macvlan),
     }
 }
 
@@ -56,7 +47,8 @@ pub(super) fn vmac(router: &mut Instance, link: &Link, journal: &Journal) -> Res
     router.vmac.note_own(interface);
     if let Some((mac, own)) = left_vmac(router, link, journal)? {
         warn!(router = %router.config.name(), %mac, "giving back a virtual MAC address that an earlier vrrpd left behind");
-        router.vmac.adopt(interface, own);
+        let left = router.vmac.left(interface, own);
+        router.ledger.adopt_mac(left);
         router.queue.push_back(Action::GiveUpAddresses);
     }
     Ok(())
@@ -69,20 +61,11 @@ pub(super) fn left_vmac(
     journal: &Journal,
 ) -> Result<Option<(MacAddr, MacAddr)>, StartError> {
     let Some(interface) = &link.interface else { return Ok(None) };
-    let Some(mac) = interface.mac.filter(|mac| mac.is_virtual_router()) else { return Ok(None) };
-    let noted = journal.own_mac(&link.name);
-    let permanent = interface.permanent_mac.filter(|mac| !mac.is_virtual_router());
-    let own = match (router.vmac.is_on(interface), router.vmac.mode()) {
-        (true, _) => noted.or(permanent),
-        // Nobody else has it, since the interface is ours to give a MAC address to: it is from another router of an
-        // earlier daemon of our name.
-        (false, VmacMode::Interface) if noted.is_some() => noted,
-        (false, VmacMode::Interface) => {
-            let holder = format!(", {mac}");
-            return Err(StartError::VmacTaken { interface: link.name.clone(), holder });
-        }
-        (false, VmacMode::Macvlan | VmacMode::None) => return Ok(None),
-    };
-    let own = own.ok_or_else(|| StartError::OwnMacUnknown { interface: link.name.clone(), mac })?;
-    Ok(Some((mac, own)))
+    let name = || link.name.clone();
+    match LeftMac::on(interface, router.vmac.address(), router.vmac.mode(), journal) {
+        LeftMac::None => Ok(None),
+        LeftMac::Ours { mac, own } => Ok(Some((mac, own))),
+        LeftMac::Taken(mac) => Err(StartError::VmacTaken { interface: name(), holder: format!(", {mac}") }),
+        LeftMac::OwnUnknown(mac) => Err(StartError::OwnMacUnknown { interface: name(), mac }),
+    }
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use tracing::warn;
 use vrrpd_common::classify::Expect;
 use vrrpd_common::router::{Event, Fault, Faults};
+use vrrpd_engine::ledger::Journal;
 use vrrpd_engine::{LinkId, RouterId, Slots};
 
 use super::adopt;
@@ -15,7 +16,6 @@ use super::start_error::StartError;
 use crate::ah::SecurityAssociation;
 use crate::clock;
 use crate::config::{RouterConfig, VmacMode};
-use crate::journal::Journal;
 use crate::limits;
 use crate::rundir::RunDir;
 
@@ -139,14 +139,6 @@ pub(super) fn journal_text<'a>(
     routers: impl Iterator<Item = &'a Instance>,
     links: &Slots<LinkId, Link>,
 ) -> String {
-    Journal::text(routers.map(|router| {
-        // An address that is there without us is somebody else's, and is to survive a crash of ours.
-        let mut addresses = router.addresses_held();
-        if let Some(link) = links.get(router.link) {
-            let to_take = router.addresses_to_take(link);
-            addresses
-                .extend(to_take.into_iter().filter(|address| !router.addresses_held().contains(address)));
-        }
-        (&router.config, addresses, router.vmac.own_mac())
-    }))
+    let records = routers.flat_map(|router| router.records(links.get(router.link)));
+    records.collect::<Journal>().to_string()
 }

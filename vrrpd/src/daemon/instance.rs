@@ -1,7 +1,6 @@
 //! One virtual router while it runs: its state machine, the actions that wait, and what is told about it.
 
 use std::collections::VecDeque;
-use std::io;
 use std::mem::Discriminant;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
@@ -16,6 +15,7 @@ use vrrpd_common::wire::frame::{AdvertFrame, advert_frame_len, emit_advert, grat
 use vrrpd_common::wire::vrrp::{Addresses, Kind, VrrpRepr};
 use vrrpd_common::{Instant, MacAddr, Priority, Version};
 use vrrpd_engine::config::AuthKind;
+use vrrpd_engine::ledger::{Answers, Ledger, Order, Place, PlacedAddress, Record, Resource, SystemError};
 use vrrpd_engine::mismatch::Mismatches;
 use vrrpd_engine::pace::Pace;
 use vrrpd_engine::priority::{Policy, Step, Steps};
@@ -24,14 +24,14 @@ use vrrpd_engine::sending::{Sending, addresses_that_fit};
 use vrrpd_engine::{LinkId, RouterId, Ticket};
 
 use super::done::Done;
-use super::groups::Place;
+use super::groups::Place as GroupPlace;
 use super::kernel::KernelSide;
 use super::link::Link;
 use super::vmac::VmacSide;
-use crate::config::{RouterConfig, VirtualAddress, VmacFallback};
+use crate::config::{RouterConfig, VirtualAddress, VmacFallback, VmacMode};
 use crate::guardian::{LastScript, Mastery};
+use crate::interface::Interface;
 use crate::interface::service::Remover;
-use crate::interface::{Beside, Hold, Interface, Vmac, refusal};
 use crate::magic;
 use crate::report::{
     CauseReport, Counters, EventReport, GroupReport, Happening, MasterReport, MismatchReport, RouterReport,
@@ -54,15 +54,13 @@ pub(super) struct Instance {
     pub(super) policy: Policy,
     pub(super) link: LinkId,
     /// Which member of which group it is.
-    pub(super) group: Option<Place>,
+    pub(super) group: Option<GroupPlace>,
     /// Actions not carried out yet, in order.
     pub(super) queue: VecDeque<Action>,
     /// What the actions wait for.
     pub(super) waiting: Option<Box<Pending>>,
-    /// For each virtual address: whether we have put it on the interface.
-    held: Vec<Holding>,
-    /// The interface, by number, that they are on.
-    pub(super) held_on: Option<u32>,
+    /// What it has taken from the system.
+    pub(super) ledger: Ledger,
     pub(super) vmac: VmacSide,
     presence: Presence,
     /// What was said of things noticed.
@@ -96,18 +94,6 @@ pub(super) struct Instance {
     cached: Option<(AdvertKey, Frame)>,
     /// The address that the last advert was sent from.
     source: Option<IpAddr>,
-}
-
-/// Whether a virtual address is on the interface on our account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holding {
-    /// We have not put it there.
-    No,
-    /// We have put it there.
-    Held,
-    /// We have, and were told that it has gone. That may have been before we put it there the last time, so it is ours to
-    /// remove all the same.
-    Missing,
 }
 
 /// Whether the router is one of ours, while the configuration changes.
@@ -146,23 +132,9 @@ impl Past {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) ticket: Ticket,
-    pub(super) task: Task,
-    pub(super) hold: Hold,
+    pub(super) order: Order,
     /// What was removed while it was put there, and by whom.
     pub(super) lost: Vec<(IpAddr, Remover)>,
-}
-
-/// What a request is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Task {
-    /// What is needed before the router can be Master.
-    Prepare,
-    /// Virtual MAC address and addresses.
-    Take,
-    /// The same, given back.
-    Release,
-    /// What was prepared, taken away.
-    Discard,
 }
 
 /// The addresses as adverts hold them.
@@ -198,8 +170,7 @@ impl Instance {
             group: None,
             queue: VecDeque::with_capacity(FEW),
             waiting: None,
-            held: vec![Holding::No; config.addresses.len()],
-            held_on: None,
+            ledger: Ledger::default(),
             vmac: VmacSide::new(&config),
             presence: Presence::Here,
             magic_failed: false,
@@ -278,29 +249,29 @@ impl Instance {
 
     /// Master, and not giving back what it has.
     pub(super) fn is_holding(&self) -> bool {
-        let gives_back = |pending: &Pending| pending.task == Task::Release;
+        let gives_back = |pending: &Pending| matches!(pending.order, Order::Release(_));
         self.machine.state().name() == StateName::Master && !self.waiting.as_deref().is_some_and(gives_back)
     }
 
     /// Whether the MAC address of the interface is being changed for this router.
     pub(super) fn is_changing_mac(&self) -> bool {
-        self.waiting.as_ref().is_some_and(|pending| matches!(pending.hold.vmac, Some(Vmac::Interface(_))))
+        self.waiting.as_ref().is_some_and(|pending| pending.order.changes_mac())
     }
 
     /// The MAC address that adverts and announcements come from: the virtual one where it is in force (RFC 9568 §7.2).
     pub(super) fn source_mac(&self, link: &Link) -> Option<MacAddr> {
-        self.vmac.in_force().or_else(|| link.interface.as_ref()?.mac)
+        self.ledger.vmac_address().or_else(|| link.interface.as_ref()?.mac)
     }
 
     /// Looks at an interface that came, or is made of something else: a virtual MAC address may not work on it.
     pub(super) fn meet(&mut self, interface: &Interface) {
         if let Some(obstacle) = self.vmac.meet(interface) {
-            self.vmac_refused(&refusal(&obstacle));
+            self.vmac_refused(&SystemError::unsupported(obstacle.to_string()));
         }
     }
 
     /// The interface does not take the virtual MAC address.
-    pub(super) fn vmac_refused(&mut self, error: &io::Error) {
+    pub(super) fn vmac_refused(&mut self, error: &SystemError) {
         let is_new = self.vmac.refused(error);
         let name = self.config.name();
         match self.config.vmac_fallback {
@@ -310,6 +281,7 @@ impl Instance {
                     "the virtual MAC address is not possible on this interface; going on without it, as with -n"
                 );
                 self.vmac.go_without(error);
+                self.ledger.forget_vmac();
             }
             VmacFallback::Refuse if is_new => error!(
                 router = %name, %error,
@@ -322,20 +294,54 @@ impl Instance {
 
     /// The interface that has the addresses of a Master.
     fn place_of_addresses(&self) -> &str {
-        self.vmac.link_name().unwrap_or(&self.config.interface)
+        let made = self.ledger.made().filter(|_| self.vmac.mode() == VmacMode::Macvlan);
+        made.map_or(&self.config.interface, |(_, name)| name)
     }
 
     /// The interfaces that would answer for its addresses with their own MAC addresses. Over IPv6 each answers for its own
     /// addresses only.
-    pub(super) fn beside(&self, link: &Link) -> Beside {
+    fn answers(&self, interface: &Interface) -> Option<Resource> {
         let addresses = self.config.addresses.iter().map(|address| address.address);
-        let interface = link.interface.as_ref();
-        Beside {
+        let answers = Answers {
             router: self.config.name().to_string(),
-            mac: self.vmac.mac().or(interface.and_then(|there| there.mac)).unwrap_or_default(),
+            mac: self.vmac.mac().or(interface.mac).unwrap_or_default(),
             addresses: addresses.filter(IpAddr::is_ipv4).collect(),
-            interfaces: interface.map(|there| there.beside.clone()).unwrap_or_default(),
+            interfaces: interface.beside.clone(),
+        };
+        (!answers.interfaces.is_empty()).then(|| Resource::Answers(Box::new(answers)))
+    }
+
+    /// What is to be taken now that the router is Master on this interface, or is to be put right again.
+    pub(super) fn to_take(&self, interface: &Interface) -> Vec<Resource> {
+        let is_on_link = self.vmac.mode() == VmacMode::Macvlan;
+        let on = if is_on_link {
+            Place::Link { below: interface.index }
+        } else {
+            Place::Interface(interface.index)
+        };
+        // What the interface below reaches is reached through it.
+        let routed = if is_on_link { interface.subnets() } else { Vec::new() };
+        let address = |address: VirtualAddress| {
+            let route = !routed.iter().any(|there| there.shares_subnet_with(&address));
+            Resource::Address(PlacedAddress { on, address, route })
+        };
+        let stands = self.vmac.stands_on(interface, &self.ledger);
+        let vmac = (!stands).then(|| self.vmac.wanted(&self.config, interface, &self.ledger)).flatten();
+        let missing = self.ledger.missing(&self.config.addresses, Some(interface));
+        vmac.into_iter().chain(self.answers(interface)).chain(missing.into_iter().map(address)).collect()
+    }
+
+    /// The virtual MAC address was not refused.
+    pub(super) fn vmac_taken(&mut self) {
+        if self.ledger.vmac().is_some() {
+            self.vmac.taken();
         }
+    }
+
+    /// What its journal says.
+    pub(super) fn records(&self, link: Option<&Link>) -> Vec<Record> {
+        let interface = link.and_then(|link| link.interface.as_ref());
+        Record::of(&self.config, &self.ledger, interface, self.vmac.own_mac())
     }
 
     /// Sends a magic packet, if the router has one to send.
@@ -451,91 +457,23 @@ impl Instance {
         }
     }
 
-    /// The addresses to put on the interface: not those that are there anyhow, which are not ours to remove either.
-    pub(super) fn addresses_to_take(&self, link: &Link) -> Vec<VirtualAddress> {
-        let there = |address: &VirtualAddress| {
-            link.interface
-                .as_ref()
-                .and_then(|interface| interface.address(address.address))
-                .is_some_and(|there| !there.ours)
-        };
-        let wanted = |(address, held): (&VirtualAddress, &Holding)| match held {
-            Holding::No => !there(address),
-            Holding::Held => false,
-            Holding::Missing => true,
-        };
-        let all = self.config.addresses.iter().zip(&self.held);
-        all.filter(|both| wanted(*both)).map(|(address, _)| *address).collect()
-    }
-
     /// The virtual addresses that the interface has although the router is not Master and has not put them there: the machine
     /// answers for them beside the master.
     pub(super) fn addresses_present(&self, link: &Link) -> Vec<VirtualAddress> {
         let is_listening =
             matches!(self.told, StateName::Backup | StateName::Fault) && self.waiting.is_none();
         let Some(interface) = link.interface.as_ref().filter(|_| is_listening) else { return Vec::new() };
-        let is_present = |(address, held): &(&VirtualAddress, &Holding)| {
+        let is_present = |address: &&VirtualAddress| {
             let there = interface.address(address.address);
             // One with our mark is on its way, or is another daemon's.
-            **held == Holding::No && there.is_some_and(|there| !there.ours)
+            !self.ledger.has(address) && there.is_some_and(|there| !there.ours)
         };
-        self.config.addresses.iter().zip(&self.held).filter(is_present).map(|(address, _)| *address).collect()
-    }
-
-    /// The addresses that we have put on the interface, and have to remove.
-    pub(super) fn addresses_held(&self) -> Vec<VirtualAddress> {
-        let all = self.config.addresses.iter().zip(&self.held);
-        all.filter(|(_, held)| **held != Holding::No).map(|(address, _)| *address).collect()
-    }
-
-    /// The same without those that somebody has taken away and put there for himself.
-    pub(super) fn addresses_to_remove(&mut self, link: &Link) -> Vec<VirtualAddress> {
-        let is_another_s = |address: &VirtualAddress| {
-            let there = link.interface.as_ref().and_then(|interface| interface.address(address.address));
-            link.marks && there.is_some_and(|there| !there.ours)
-        };
-        for address in self.addresses_held() {
-            if self.is_missing(&address) && is_another_s(&address) {
-                self.set_held(&address, false);
-            }
-        }
-        self.addresses_held()
-    }
-
-    pub(super) fn set_held(&mut self, address: &VirtualAddress, held: bool) {
-        if let Some(known) = self.holding(address) {
-            *known = if held { Holding::Held } else { Holding::No };
-        }
-    }
-
-    /// This address has gone that we had put on the interface; `None` if that is not so, or known.
-    pub(super) fn lose(&mut self, address: IpAddr) -> Option<VirtualAddress> {
-        let lost = *self.config.addresses.iter().find(|known| known.address == address)?;
-        let known = self.holding(&lost).filter(|known| **known == Holding::Held)?;
-        *known = Holding::Missing;
-        Some(lost)
-    }
-
-    /// Whether we were told that this address, which we had put on the interface, has gone.
-    pub(super) fn is_missing(&mut self, address: &VirtualAddress) -> bool {
-        self.holding(address).is_some_and(|known| *known == Holding::Missing)
-    }
-
-    fn holding(&mut self, address: &VirtualAddress) -> Option<&mut Holding> {
-        let place = self.config.addresses.iter().position(|known| known == address)?;
-        self.held.get_mut(place)
+        self.config.addresses.iter().filter(is_present).copied().collect()
     }
 
     /// Whether all that was taken has been given back.
     pub(super) fn holds_nothing(&self) -> bool {
-        self.waiting.is_none()
-            && self.vmac.held().is_none()
-            && self.held.iter().all(|held| *held == Holding::No)
-    }
-
-    /// Where the addresses were is gone.
-    pub(super) fn set_none_held(&mut self) {
-        self.held.fill(Holding::No);
+        self.waiting.is_none() && self.ledger.is_empty()
     }
 
     /// Forgets the promotion that waits, if one does: the kernel refused the addresses it began with.
@@ -649,7 +587,7 @@ impl Instance {
             router: id,
             name: self.config.name().to_string(),
             interface: link.interface.as_ref().map_or(0, |interface| interface.index),
-            holds: self.held_on.map(|index| (index, self.addresses_held())),
+            holds: self.ledger.addresses().copied().collect(),
             marks: link.marks,
             resignation: resignation.map(|frame| frame.to_vec()),
             script,

@@ -7,8 +7,9 @@ use vrrpd_common::router::{Action, Event, StateName};
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::{LinkId, RouterId};
 
-use super::instance::{Instance, Task};
+use super::instance::Instance;
 use super::link::{LoadStep, OpenStep};
+use super::vmac::VmacSide;
 use super::{Aside, Daemon, begin};
 use crate::clock;
 use crate::config::{VirtualAddress, VmacMode, Xdp};
@@ -208,17 +209,25 @@ impl Daemon {
     /// we have removed it ourselves, which the kernel may say when it is there again.
     pub(super) fn address_lost(&mut self, id: RouterId, address: IpAddr, remover: Remover) {
         let Some(router) = self.routers.get_mut(id) else { return };
-        if let Some(pending) = router.waiting.as_mut().filter(|pending| pending.task == Task::Take) {
-            let taken = pending.hold.addresses.iter().any(|taken| taken.address == address);
-            pending.lost.extend(taken.then_some((address, remover)));
+        if let Some(pending) = router.waiting.as_mut().filter(|pending| pending.order.takes(address)) {
+            pending.lost.push((address, remover));
         }
+        let is_virtual = router.config.addresses.iter().any(|known| known.address == address);
+        if is_virtual
+            && remover == Remover::Other
+            && router.ledger.addresses().all(|held| held.address.address != address)
+        {
+            // It was another's, and will be ours the next time.
+            self.write_journal();
+        }
+        let Some(router) = self.routers.get_mut(id) else { return };
         if !router.is_holding() {
             return;
         }
-        if router.vmac.is_owned(address) {
+        if router.ledger.is_owned(address) {
             return self.take_again(id);
         }
-        let Some(lost) = router.lose(address) else { return };
+        let Some(lost) = router.ledger.lose(address) else { return };
         if remover == Remover::Us {
             return self.take_now(id);
         }
@@ -231,7 +240,10 @@ impl Daemon {
     /// The router whose macvlan link this is.
     pub(super) fn router_of_link(&self, interface: &Interface) -> Option<RouterId> {
         interface.vmac_of.as_ref()?;
-        self.routers.iter().find(|(_, router)| router.vmac.is_link(interface.index)).map(|(id, _)| id)
+        self.routers
+            .iter()
+            .find(|(_, router)| router.ledger.link() == Some(interface.index))
+            .map(|(id, _)| id)
     }
 
     pub(super) fn vmac_link_changed(&mut self, id: RouterId, interface: &Interface) {
@@ -242,7 +254,7 @@ impl Daemon {
         if !interface.admin_up {
             warn!(router = %router.config.name(), link = interface.name, "somebody set the link down; setting it up again");
             // The kernel has forgotten IPv6 addresses with that; those that it has not are found to be there.
-            router.set_none_held();
+            router.ledger.forget_addresses();
         } else if !router.vmac.is_on(interface) {
             warn!(
                 router = %router.config.name(), link = interface.name,
@@ -257,8 +269,7 @@ impl Daemon {
     pub(super) fn vmac_link_removed(&mut self, id: RouterId) {
         let Some(router) = self.routers.get_mut(id) else { return };
         let was_master = router.is_settled_master();
-        router.vmac.link_gone();
-        router.set_none_held();
+        router.ledger.link_gone();
         if was_master {
             warn!(router = %router.config.name(), "somebody removed the link of the virtual MAC address; making it anew");
             self.take_again(id);
@@ -359,13 +370,15 @@ impl Daemon {
         let Some(interface) = self.links.get(router.link).and_then(|link| link.interface.as_ref()) else {
             return;
         };
-        if router.is_settled_master() && router.vmac.is_lost(interface) {
+        if router.is_settled_master() && router.ledger.has_lost_mac(interface) {
             warn!(
                 router = %router.config.name(), interface = interface.name,
                 "somebody changed the MAC address of the interface; putting the virtual one back"
             );
             self.take_again(id);
-        } else if router.is_settled_master() && router.vmac.owns_others(&router.config, interface) {
+        } else if router.is_settled_master()
+            && VmacSide::owns_others(&router.config, interface, &router.ledger)
+        {
             self.take_again(id);
         }
     }
@@ -373,7 +386,7 @@ impl Daemon {
     /// Hosts and peers learn at once of another MAC address of the interface that a Master without a virtual one answers with.
     fn tell_of_other_mac(&mut self, id: RouterId) {
         let Some(router) = self.routers.get_mut(id) else { return };
-        if !router.is_holding() || router.vmac.in_force().is_some() {
+        if !router.is_holding() || router.ledger.vmac().is_some() {
             return;
         }
         router.enqueue(Action::SendAdvert(router.machine.priority()));

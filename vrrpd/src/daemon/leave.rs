@@ -5,13 +5,13 @@ use std::io;
 use tracing::{error, info};
 use vrrpd_common::Duration;
 use vrrpd_common::router::Event;
+use vrrpd_engine::ledger::Order;
 
 use super::Daemon;
-use super::instance::{Instance, Task};
+use super::instance::Instance;
 use super::reload::Reload;
 use crate::clock;
 use crate::control::followers::Followers;
-use crate::interface::Hold;
 use crate::signals::Signal;
 
 /// How long the kernel may take to remove an address or a link when the daemon leaves.
@@ -88,8 +88,8 @@ impl Daemon {
     /// Takes the links of virtual MAC addresses away, and waits until that is done.
     pub(super) async fn discard_links(&mut self) -> io::Result<()> {
         for id in self.routers.ids().collect::<Vec<_>>() {
-            if let Some(made) = self.routers.get(id).and_then(|router| router.vmac.made_link()) {
-                self.request(id, Task::Discard, Hold::nothing(made));
+            if let Some(made) = self.routers.get(id).and_then(|router| router.ledger.link()) {
+                self.request(id, Order::Discard(made));
             }
         }
         let mut until = clock::now() + LEAVE;

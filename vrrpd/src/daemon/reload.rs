@@ -16,18 +16,17 @@ use tracing::{error, info, warn};
 use vrrpd_common::Duration;
 use vrrpd_common::abi::{KernelCommand, slot};
 use vrrpd_common::router::Event;
+use vrrpd_engine::ledger::{Journal, Order, Resource};
 use vrrpd_engine::{LinkId, RouterId};
 
 use super::adopt;
 use super::begin;
-use super::instance::{Instance, Task};
+use super::instance::Instance;
 use super::link::Link;
 use super::start_error::StartError;
 use super::{AGAIN, Daemon};
 use crate::clock;
 use crate::config::{self, Configuration, GroupConfig, RouterConfig, VmacMode, Xdp};
-use crate::interface::{self, Hold};
-use crate::journal::Journal;
 
 /// What is to become of the configuration. One file is done with before the next one is looked at.
 #[derive(Debug, Default)]
@@ -394,8 +393,8 @@ impl Daemon {
         if router.waiting.is_some() || !router.queue.is_empty() || last_words {
             return;
         }
-        match router.vmac.made_link() {
-            Some(made) => self.request(id, Task::Discard, Hold::nothing(made)),
+        match router.ledger.link() {
+            Some(made) => self.request(id, Order::Discard(made)),
             None => self.forget(id),
         }
     }
@@ -496,9 +495,10 @@ impl Daemon {
         let Some(interface) = self.links.get(router.link).and_then(|link| link.interface.as_ref()) else {
             return;
         };
-        if let Some(vmac @ interface::Vmac::Macvlan(..)) = router.vmac.wanted(&router.config, interface) {
-            let hold = Hold { vmac: Some(vmac), ..Hold::nothing(interface.index) };
-            self.request(id, Task::Prepare, hold);
+        if let Some(Resource::Link(link)) = router.vmac.wanted(&router.config, interface, &router.ledger)
+            && link.made.is_none()
+        {
+            self.request(id, Order::Prepare(link));
         }
     }
 }

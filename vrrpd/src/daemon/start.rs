@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use tokio::sync::mpsc;
 use tracing::warn;
 use vrrpd_common::{Duration, Instant};
+use vrrpd_engine::ledger::{Journal, Order, Undo};
 use vrrpd_engine::{LinkId, RouterId, Slots};
 
 use super::Daemon;
@@ -19,7 +20,7 @@ use super::instance::Instance;
 use super::link::{Link, LoadedProgram};
 use super::reload::Reload;
 use super::start_error::StartError;
-use crate::abandoned::{self, Abandoned};
+use crate::abandoned;
 use crate::clock::{self, Alarm, Suspension};
 use crate::config::{Configuration, RouterConfig, VmacFallback, Xdp};
 use crate::control::followers::Followers;
@@ -29,9 +30,8 @@ use crate::datapath::privileges;
 use crate::datapath::program::Loaded;
 use crate::datapath::readiness::Readiness;
 use crate::guardian::{Guardian, watch};
+use crate::interface::Interface;
 use crate::interface::service::{Report, Service};
-use crate::interface::{Interface, Outcome};
-use crate::journal::Journal;
 use crate::lane::Lanes;
 use crate::peers;
 use crate::rundir::{self, RunDir, RunDirError};
@@ -92,7 +92,7 @@ impl Daemon {
         wait_for_guardian(&rundir, &base)?;
 
         let journal_file = format!("{base}.journal");
-        let journal = Journal::read(rundir.directory(), &journal_file);
+        let journal = abandoned::read_journal(rundir.directory(), &journal_file);
         let names: BTreeSet<String> = configs.iter().map(|config| config.interface.clone()).collect();
         let (report_queue, reports) = mpsc::unbounded_channel();
         let (service, interfaces) =
@@ -116,11 +116,11 @@ impl Daemon {
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let followers = Followers::default();
         let (aside_in, aside) = mpsc::unbounded_channel();
-        let mut abandoned = Abandoned::of(&journal, &interfaces, service.marks_addresses(), |found| {
+        let undo = Undo::plan(&journal, &interfaces, service.marks_addresses(), |found| {
             adopt::is_ours(&routers, found)
         });
-        let nobody_s = abandoned.ask(&service);
-        abandoned.remove_classifiers();
+        let nobody_s = abandoned::ask(&undo, &service);
+        abandoned::remove_classifiers(&undo);
         publish(&mut rundir, source, &base, &routers)?;
         let socket = rundir.socket_path(&format!("{base}.sock"))?;
         server::start(&socket, server::Daemon { commands: commands_in, followers: followers.clone() })
@@ -231,12 +231,14 @@ impl Daemon {
             if matches!(report, Some(Report::Done(abandoned::TICKET, _))) {
                 nobody_s -= 1;
             }
-            if let Some(Report::Done(ticket, Outcome { vmac: Some(Err(error)), .. })) = &report
+            if let Some(Report::Done(ticket, outcome)) = &report
+                && let Some(Err(error)) = outcome.results.first()
                 && let Some(router) = self.tickets.get(ticket).and_then(|id| self.routers.get(*id))
+                && router.waiting.as_ref().is_some_and(|pending| matches!(pending.order, Order::Prepare(_)))
                 && router.config.vmac_fallback == VmacFallback::Refuse
             {
-                let error = io::Error::new(error.kind(), error.to_string());
-                refused = Some(StartError::NoVmac { router: router.config.name().to_string(), error });
+                let (router, error) = (router.config.name().to_string(), error.clone());
+                refused = Some(StartError::NoVmac { router, error });
             }
             let ended = || io::Error::other("the netlink thread has ended");
             let report =

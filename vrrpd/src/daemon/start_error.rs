@@ -4,6 +4,7 @@ use std::io;
 
 use thiserror::Error;
 use vrrpd_common::MacAddr;
+use vrrpd_engine::ledger::SystemError;
 
 use crate::config::Xdp;
 use crate::datapath::refusal::Refusal;
@@ -82,7 +83,7 @@ pub enum StartError {
         /// The router.
         router: String,
         /// Why.
-        error: io::Error,
+        error: SystemError,
     },
     /// Another process was told another size of the group.
     #[error(

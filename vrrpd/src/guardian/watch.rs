@@ -17,18 +17,18 @@ use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_blocking};
 use tracing::{error, info, warn};
 use vrrpd_engine::RouterId;
+use vrrpd_engine::ledger::{Journal, Leftover, Undo};
 
 use super::copies::Keeper;
 use super::last_words::LastWords;
 use super::{GuardianMessage, LastScript, Mastery, READY};
-use crate::abandoned::{Abandoned, Found};
+use crate::abandoned;
 use crate::background::Role;
 use crate::clock;
 use crate::config::VirtualAddress;
 use crate::datapath::closing;
 use crate::interface::at_once;
 use crate::interface::service::{Report, Service};
-use crate::journal::Journal;
 use crate::lane::Lane;
 use crate::limits;
 use crate::logging::LogError;
@@ -204,7 +204,7 @@ impl Watch {
         LocalSet::new().block_on(&runtime, async {
             let Charge { directory, base, masters, claim } = charge;
             let file = format!("{base}.journal");
-            let journal = Journal::read(&directory, &file);
+            let journal = abandoned::read_journal(&directory, &file);
             let mut given_back = give_back(&journal, &mut words).await;
             for failed in words.finish(BEFORE_THE_END) {
                 error!(interface = failed.interface, error = %failed.error, "not everything was sent");
@@ -298,8 +298,8 @@ fn withdraw(role: Role) -> io::Result<()> {
 /// Takes off the addresses that the daemon has told of.
 fn take_off_addresses(masters: &BTreeMap<RouterId, Mastery>) -> io::Result<()> {
     let mut addresses: BTreeMap<u32, Vec<VirtualAddress>> = BTreeMap::new();
-    for (index, held) in masters.values().filter_map(|mastery| mastery.holds.as_ref()) {
-        addresses.entry(*index).or_default().extend(held);
+    for placed in masters.values().flat_map(|mastery| &mastery.holds) {
+        addresses.entry(placed.on.number(None)).or_default().push(placed.address);
     }
     at_once::remove(&addresses, masters.values().all(|mastery| mastery.marks))
 }
@@ -308,30 +308,30 @@ fn take_off_addresses(masters: &BTreeMap<RouterId, Mastery>) -> io::Result<()> {
 async fn give_back(journal: &Journal, words: &mut LastWords) -> io::Result<()> {
     let (queue, mut reports) = mpsc::unbounded_channel();
     let (service, interfaces) = Service::start(journal.interfaces(), queue, Keeper::default())?;
-    let mut abandoned = Abandoned::of(journal, &interfaces, service.marks_addresses(), |found| match found {
-        Found::Address(..) | Found::Mac(_) | Found::Classifier(_) => false,
-        Found::Link { noted, .. } => !noted,
+    let undo = Undo::plan(journal, &interfaces, service.marks_addresses(), |found| match found {
+        Leftover::Address { .. } | Leftover::Mac { .. } | Leftover::Classifier { .. } => false,
+        Leftover::Link { noted, .. } => !noted,
     });
-    let mut answers = abandoned.ask(&service);
+    let mut answers = abandoned::ask(&undo, &service);
     let mut failed = None;
     while answers > 0 {
         let report = tokio::time::timeout(PATIENCE, reports.recv()).await;
         match report.map_err(|_| io::Error::other("the kernel does not answer"))? {
             Some(Report::Done(_, outcome)) => {
                 answers -= 1;
-                failed = failed.or_else(|| outcome.failure());
+                failed = failed.or_else(|| outcome.failure().cloned());
             }
             Some(_) => {}
             None => return Err(io::Error::other("the netlink thread has ended")),
         }
     }
-    abandoned.remove_classifiers();
-    for (interface, own) in abandoned.macs() {
-        let is_virtual = |address| journal.on(&interface.name).any(|ours| ours.address == address);
+    abandoned::remove_classifiers(&undo);
+    for (interface, own) in &undo.macs {
+        let is_virtual = |address| journal.addresses_on(&interface.name).any(|ours| ours.address == address);
         words.announce(interface.index, transmit::own_announcements(interface, *own, is_virtual));
     }
     info!(interfaces = interfaces.len(), "everything has been given back");
-    failed.map_or(Ok(()), Err)
+    failed.map_or(Ok(()), |error| Err(io::Error::other(error)))
 }
 
 /// Runs a script. Those of the next daemon wait for it.

@@ -12,7 +12,7 @@ use rtnetlink::sys::{Socket, SocketAddr};
 use vrrpd_common::Family;
 
 use super::sysctl::Setting;
-use super::{address, cache, hold, secondaries};
+use super::{address, cache, secondaries};
 use crate::config::VirtualAddress;
 
 /// Octets of requests that go to the kernel together; it takes several times as many.
@@ -69,7 +69,7 @@ fn is_followed(goes: &[&There], stays: &[&There]) -> bool {
     let first = goes.iter().filter(|there| !there.secondary && there.address.address.is_ipv4());
     first
         .flat_map(|first| stays.iter().map(move |there| (first, there)))
-        .any(|(first, there)| hold::same_subnet(&there.address, &first.address))
+        .any(|(first, there)| there.address.shares_subnet_with(&first.address))
 }
 
 /// All addresses that there are.

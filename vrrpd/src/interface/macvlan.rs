@@ -15,12 +15,13 @@ use rtnetlink::packet_route::link::{LinkAttribute, MacVlanMode};
 use rtnetlink::{Handle, LinkMacVlan, LinkUnspec};
 use tokio::sync::Mutex;
 use tracing::warn;
-use vrrpd_common::{Family, MacAddr};
+use vrrpd_common::Family;
+use vrrpd_engine::ledger::{Macvlan, Made};
 
 use super::ask::{Manner, ask, failure};
 use super::cache::InterfaceCache;
 use super::sysctl::{MACVLAN_IPV4, MACVLAN_IPV6, PARENT_IPV4, Setting};
-use super::{Interface, Obstacle, address, own_mac, stack};
+use super::{Interface, address, own_mac, stack};
 use crate::config::VirtualAddress;
 use crate::datapath::claims::Claim;
 
@@ -32,42 +33,6 @@ static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Links of one interface that may be called alike but for a number.
 const NAMES: u32 = 1000;
-
-/// The link that a virtual router wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Macvlan {
-    /// What the router is called: `eth0/51`.
-    pub router: String,
-    /// Its family.
-    pub family: Family,
-    /// What the link is to be called, if nobody is yet: at most 11 characters.
-    pub name: String,
-    /// The virtual router MAC address.
-    pub mac: MacAddr,
-    /// Virtual addresses that the interface below has anyhow: its owner's. The link answers for them as well.
-    pub owned: Vec<VirtualAddress>,
-    /// The interface below.
-    pub parent: u32,
-    /// Its name.
-    pub parent_name: String,
-    /// The number of the VRF that it is a port of, where the link belongs as well.
-    pub vrf: Option<u32>,
-    /// Why a virtual MAC address cannot work there.
-    pub obstacle: Option<Obstacle>,
-    /// Its settings before there was a link of ours, where they are remembered from one that is gone.
-    pub settings: Option<String>,
-}
-
-/// A link that was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Made {
-    /// Its number.
-    pub index: u32,
-    /// Its name.
-    pub name: String,
-    /// The settings of the interface below before there was a link of ours.
-    pub settings: String,
-}
 
 /// A link of ours as the kernel has it.
 struct Found {
@@ -91,174 +56,172 @@ pub(super) fn owner(alias: &str) -> Option<&str> {
     alias.strip_prefix(MARK)?.split(' ').next()
 }
 
-impl Macvlan {
-    /// Makes the link, down. One that an earlier daemon has left is removed first.
-    pub(super) async fn make(
-        &self,
-        handle: &mut Handle,
-        cache: &RefCell<InterfaceCache>,
-    ) -> io::Result<Made> {
-        if let Some(obstacle) = &self.obstacle {
-            return Err(stack::refusal(obstacle));
-        }
-        // Before anything is waited for: another router may set them.
-        let now = self.describe_parent();
-        let left = cache.borrow().links_of(&self.router);
-        let settings = if let Some(known) = &self.settings {
-            known.clone()
-        } else {
-            // Another link of ours on the interface knows how it was before the first of them came.
-            let others = cache.borrow().links_above(self.parent);
-            let one = one_above(handle, self.parent, left.iter().chain(&others)).await?;
-            one.map_or(now, |found| found.settings().to_owned())
+/// Makes the link, down. One that an earlier daemon has left is removed first.
+pub(super) async fn make(
+    wanted: &Macvlan,
+    handle: &mut Handle,
+    cache: &RefCell<InterfaceCache>,
+) -> io::Result<Made> {
+    if let Some(obstacle) = &wanted.obstacle {
+        return Err(stack::refusal(obstacle));
+    }
+    // Before anything is waited for: another router may set them.
+    let now = describe_parent(wanted);
+    let left = cache.borrow().links_of(&wanted.router);
+    let settings = if let Some(known) = &wanted.settings {
+        known.clone()
+    } else {
+        // Another link of ours on the interface knows how it was before the first of them came.
+        let others = cache.borrow().links_above(wanted.parent);
+        let one = one_above(handle, wanted.parent, left.iter().chain(&others)).await?;
+        one.map_or(now, |found| found.settings().to_owned())
+    };
+    for index in left {
+        remove(handle, index).await?;
+    }
+    let (index, name) = create(wanted, handle).await?;
+    let alias = format!("{MARK}{} {settings}", wanted.router);
+    let named = LinkUnspec::new_with_index(index).alias(alias).build();
+    if let Err(error) = ask(handle, RouteNetlinkMessage::SetLink(named), Manner::Change).await {
+        // Without its mark nobody would ever remove it.
+        remove(handle, index).await?;
+        return Err(error);
+    }
+    cache.borrow_mut().made(link(wanted, index, name.clone()));
+    Ok(Made { index, name, settings })
+}
+
+/// The link as it has just been made.
+fn link(wanted: &Macvlan, index: u32, name: String) -> Interface {
+    Interface {
+        index,
+        name,
+        admin_up: false,
+        carrier: false,
+        mtu: u32::MAX,
+        mac: Some(wanted.mac),
+        permanent_mac: None,
+        carrier_unknown: false,
+        vmac_of: Some(wanted.router.clone()),
+        below: Some(wanted.parent),
+        vrf: None,
+        beside: Vec::new(),
+        obstacle: None,
+        xdp_program: None,
+        addresses: Vec::new(),
+    }
+}
+
+async fn create(wanted: &Macvlan, handle: &mut Handle) -> io::Result<(u32, String)> {
+    for number in 0..NAMES {
+        let name = match number {
+            0 => wanted.name.clone(),
+            number => format!("{}.{number}", wanted.name),
         };
-        for index in left {
-            remove(handle, index).await?;
-        }
-        let (index, name) = self.create(handle).await?;
-        let alias = format!("{MARK}{} {settings}", self.router);
-        let named = LinkUnspec::new_with_index(index).alias(alias).build();
-        if let Err(error) = ask(handle, RouteNetlinkMessage::SetLink(named), Manner::Change).await {
-            // Without its mark nobody would ever remove it.
-            remove(handle, index).await?;
-            return Err(error);
-        }
-        cache.borrow_mut().made(self.link(index, name.clone()));
-        Ok(Made { index, name, settings })
-    }
-
-    /// The link as it has just been made.
-    fn link(&self, index: u32, name: String) -> Interface {
-        Interface {
-            index,
-            name,
-            admin_up: false,
-            carrier: false,
-            mtu: u32::MAX,
-            mac: Some(self.mac),
-            permanent_mac: None,
-            carrier_unknown: false,
-            vmac_of: Some(self.router.clone()),
-            below: Some(self.parent),
-            vrf: None,
-            beside: Vec::new(),
-            obstacle: None,
-            xdp_program: None,
-            addresses: Vec::new(),
-        }
-    }
-
-    async fn create(&self, handle: &mut Handle) -> io::Result<(u32, String)> {
-        for number in 0..NAMES {
-            let name = match number {
-                0 => self.name.clone(),
-                number => format!("{}.{number}", self.name),
-            };
-            let link = LinkMacVlan::new(&name, self.parent, MacVlanMode::Bridge)
-                .address(self.mac.0.to_vec())
-                .build();
-            match ask(handle, RouteNetlinkMessage::NewLink(link), Manner::Create).await {
-                Ok(()) => {
-                    let mut made = handle.link().get().match_name(name.clone()).execute();
-                    let made = made.try_next().await.map_err(failure)?.ok_or(Errno::ENODEV)?;
-                    let index = made.header.index;
-                    return match own_mac::mac_of(&made) {
-                        Some(mac) if mac != self.mac => {
-                            remove(handle, index).await?;
-                            Err(own_mac::kept(self.mac, mac))
-                        }
-                        Some(_) | None => Ok((index, name)),
-                    };
-                }
-                Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {}
-                Err(error) => return Err(error),
+        let link = LinkMacVlan::new(&name, wanted.parent, MacVlanMode::Bridge)
+            .address(wanted.mac.0.to_vec())
+            .build();
+        match ask(handle, RouteNetlinkMessage::NewLink(link), Manner::Create).await {
+            Ok(()) => {
+                let mut made = handle.link().get().match_name(name.clone()).execute();
+                let made = made.try_next().await.map_err(failure)?.ok_or(Errno::ENODEV)?;
+                let index = made.header.index;
+                return match own_mac::mac_of(&made) {
+                    Some(mac) if mac != wanted.mac => {
+                        remove(handle, index).await?;
+                        Err(own_mac::kept(wanted.mac, mac))
+                    }
+                    Some(_) | None => Ok((index, name)),
+                };
             }
+            Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {}
+            Err(error) => return Err(error),
         }
-        Err(Errno::EEXIST.into())
     }
+    Err(Errno::EEXIST.into())
+}
 
-    /// Makes link and interface answer as they must, and the link ready for the addresses.
-    pub(super) async fn bring_up(
-        &self,
-        handle: &mut Handle,
-        cache: &RefCell<InterfaceCache>,
-        index: u32,
-        name: &str,
-    ) -> io::Result<()> {
-        self.enforce(name);
-        // Addresses go into the table of the VRF that the link is in by then. Nothing happens where it is in already.
-        let mut up = LinkUnspec::new_with_index(index).controller(self.vrf.unwrap_or(0)).up();
-        // The kernel makes it smaller together with the one of the interface below, and not larger.
-        if let Some(mtu) = cache.borrow().get(self.parent).map(|parent| parent.mtu)
-            && cache.borrow().get(index).is_some_and(|link| link.mtu != mtu)
-        {
-            up = up.mtu(mtu);
-        }
-        // Somebody may have given it another one.
-        let is_to_change = cache.borrow().get(index).is_some_and(|link| link.mac != Some(self.mac));
-        if is_to_change {
-            up = up.address(self.mac.0.to_vec());
-        }
-        ask(handle, RouteNetlinkMessage::SetLink(up.build()), Manner::Change).await?;
-        if is_to_change {
-            own_mac::verify(handle, index, self.mac).await?;
-        }
-        self.own(handle, index).await
+/// Makes link and interface answer as they must, and the link ready for the addresses.
+pub(super) async fn bring_up(
+    wanted: &Macvlan,
+    handle: &mut Handle,
+    cache: &RefCell<InterfaceCache>,
+    index: u32,
+    name: &str,
+) -> io::Result<()> {
+    enforce(wanted, name);
+    // Addresses go into the table of the VRF that the link is in by then. Nothing happens where it is in already.
+    let mut up = LinkUnspec::new_with_index(index).controller(wanted.vrf.unwrap_or(0)).up();
+    // The kernel makes it smaller together with the one of the interface below, and not larger.
+    if let Some(mtu) = cache.borrow().get(wanted.parent).map(|parent| parent.mtu)
+        && cache.borrow().get(index).is_some_and(|link| link.mtu != mtu)
+    {
+        up = up.mtu(mtu);
     }
+    // Somebody may have given it another one.
+    let is_to_change = cache.borrow().get(index).is_some_and(|link| link.mac != Some(wanted.mac));
+    if is_to_change {
+        up = up.address(wanted.mac.0.to_vec());
+    }
+    ask(handle, RouteNetlinkMessage::SetLink(up.build()), Manner::Change).await?;
+    if is_to_change {
+        own_mac::verify(handle, index, wanted.mac).await?;
+    }
+    own(wanted, handle, index).await
+}
 
-    /// Has the link accept and answer what is for the addresses that the interface below has.
-    async fn own(&self, handle: &mut Handle, index: u32) -> io::Result<()> {
-        for owned in &self.owned {
-            let (owned, route) = on_link(owned);
-            match ask(handle, address::add(index, &owned, route), Manner::Create).await {
-                Err(error) if error.raw_os_error() != Some(Errno::EEXIST as i32) => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// What the interface below has to say of them.
-    pub(super) fn claim(&self) -> Claim {
-        let addresses = self.owned.iter().map(|owned| owned.address).collect();
-        Claim { index: self.parent, mac: self.mac, addresses, asks: true }
-    }
-
-    /// Takes those addresses off the link.
-    pub(super) async fn disown(&self, handle: &mut Handle, index: u32) {
-        for owned in &self.owned {
-            let (owned, _) = on_link(owned);
-            // It may be gone with the link.
-            let _ = ask(handle, address::remove(index, &owned), Manner::Change).await;
+/// Has the link accept and answer what is for the addresses that the interface below has.
+async fn own(wanted: &Macvlan, handle: &mut Handle, index: u32) -> io::Result<()> {
+    for owned in &wanted.owned {
+        let (owned, route) = on_link(owned);
+        match ask(handle, address::add(index, &owned, route), Manner::Create).await {
+            Err(error) if error.raw_os_error() != Some(Errno::EEXIST as i32) => return Err(error),
+            Ok(()) | Err(_) => {}
         }
     }
+    Ok(())
+}
 
-    /// Sets what decides who answers for the addresses; also after others have changed it.
-    fn enforce(&self, name: &str) {
-        let (own, parent): (&'static [Setting], &'static [Setting]) = match self.family {
-            Family::Ipv4 => (&MACVLAN_IPV4, &PARENT_IPV4),
-            Family::Ipv6 => (&MACVLAN_IPV6, &[]),
-        };
-        let of = |interface, settings: &'static [Setting]| {
-            settings.iter().filter_map(move |setting| {
-                Some((setting.enforce(interface).err()?, setting.assignment(interface)))
-            })
-        };
-        let refused: Vec<_> = of(name, own).chain(of(&self.parent_name, parent)).collect();
-        if let Some((error, _)) = refused.first() {
-            let settings = refused.iter().map(|(_, setting)| setting.as_str()).collect::<Vec<_>>().join(" ");
-            warn!(router = self.router, %error, settings, "hosts may be told another MAC address than the virtual one");
-        }
-    }
+/// What the interface below has to say of them.
+pub(super) fn claim(wanted: &Macvlan) -> Claim {
+    let addresses = wanted.owned.iter().map(|owned| owned.address).collect();
+    Claim { index: wanted.parent, mac: wanted.mac, addresses, asks: true }
+}
 
-    /// The settings of the interface that are changed, as they are.
-    fn describe_parent(&self) -> String {
-        let settings: Vec<_> = PARENT_IPV4
-            .iter()
-            .filter_map(|setting| Some(format!("{}={}", setting.key, setting.read(&self.parent_name)?)))
-            .collect();
-        settings.join(" ")
+/// Takes those addresses off the link.
+pub(super) async fn disown(wanted: &Macvlan, handle: &mut Handle, index: u32) {
+    for owned in &wanted.owned {
+        let (owned, _) = on_link(owned);
+        // It may be gone with the link.
+        let _ = ask(handle, address::remove(index, &owned), Manner::Change).await;
     }
+}
+
+/// Sets what decides who answers for the addresses; also after others have changed it.
+fn enforce(wanted: &Macvlan, name: &str) {
+    let (own, parent): (&'static [Setting], &'static [Setting]) = match wanted.family {
+        Family::Ipv4 => (&MACVLAN_IPV4, &PARENT_IPV4),
+        Family::Ipv6 => (&MACVLAN_IPV6, &[]),
+    };
+    let of = |interface, settings: &'static [Setting]| {
+        settings.iter().filter_map(move |setting| {
+            Some((setting.enforce(interface).err()?, setting.assignment(interface)))
+        })
+    };
+    let refused: Vec<_> = of(name, own).chain(of(&wanted.parent_name, parent)).collect();
+    if let Some((error, _)) = refused.first() {
+        let settings = refused.iter().map(|(_, setting)| setting.as_str()).collect::<Vec<_>>().join(" ");
+        warn!(router = wanted.router, %error, settings, "hosts may be told another MAC address than the virtual one");
+    }
+}
+
+/// The settings of the interface that are changed, as they are.
+fn describe_parent(wanted: &Macvlan) -> String {
+    let settings: Vec<_> = PARENT_IPV4
+        .iter()
+        .filter_map(|setting| Some(format!("{}={}", setting.key, setting.read(&wanted.parent_name)?)))
+        .collect();
+    settings.join(" ")
 }
 
 /// An address of the interface below as it stands on the link, and whether with the route of its subnet: what the interface

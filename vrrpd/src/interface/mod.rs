@@ -16,8 +16,5 @@ pub mod service;
 mod stack;
 mod sysctl;
 
-pub use hold::{Beside, Hold, Outcome, Vmac};
-pub use macvlan::{Macvlan, Made};
-pub use own_mac::OwnMac;
 pub use stack::refusal;
 pub use vrrpd_engine::interface::{Interface, InterfaceAddress, Obstacle};

@@ -18,10 +18,11 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, LinkUnspec};
 use tracing::{info, warn};
 use vrrpd_common::{Family, MacAddr};
+use vrrpd_engine::ledger::OwnMac;
 
 use super::ask::{Manner, ask, dump, failure};
+use super::stack;
 use super::sysctl::Setting;
-use super::{Interface, Obstacle, stack};
 
 /// How long a link that was set down and up again may take to have a carrier.
 const CARRIER: Duration = Duration::from_secs(5);
@@ -29,175 +30,148 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// While the interface has a virtual MAC address, the kernel must not make a link-local address of it.
 const NO_ADDRESS_OF_THE_MAC: Setting = Setting { family: Family::Ipv6, key: "addr_gen_mode", value: "1" };
 
-/// An interface whose MAC address is changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnMac {
-    /// Its number.
-    pub index: u32,
-    /// Its name.
-    pub name: String,
-    /// Its own MAC address.
-    pub own: MacAddr,
-    /// The one of the virtual router.
-    pub vmac: MacAddr,
-    /// Why a virtual MAC address cannot work there.
-    pub obstacle: Option<Obstacle>,
-    /// How the kernel made link-local addresses there before; `None` while nothing was changed, and without IPv6.
-    pub addr_gen_mode: Option<String>,
+/// Gives the interface the virtual MAC address; frames to its own one are still taken in. If it has another one in the
+/// end, that is undone and an error. Notes whether it was set down for that.
+pub(super) async fn replace(
+    interface: &mut OwnMac,
+    handle: &mut Handle,
+    restarted: &mut bool,
+) -> io::Result<()> {
+    if let Some(obstacle) = &interface.obstacle {
+        return Err(stack::refusal(obstacle));
+    }
+    // Not what we have set ourselves: the virtual one may have been taken away by others.
+    if interface.addr_gen_mode.is_none() {
+        interface.addr_gen_mode = NO_ADDRESS_OF_THE_MAC.read(&interface.name);
+    }
+    if let Err(error) = set(interface, handle, interface.vmac, restarted).await {
+        undo(interface, handle, restarted).await;
+        return Err(error);
+    }
+    // A driver that filters nothing needs no exception.
+    let _ = ask(handle, RouteNetlinkMessage::NewNeighbour(exception(interface)), Manner::Create).await;
+    Ok(())
 }
 
-impl OwnMac {
-    /// An interface as it is before anything is changed.
-    pub fn of(interface: &Interface, own: MacAddr, vmac: MacAddr) -> Self {
-        Self {
-            index: interface.index,
-            name: interface.name.clone(),
-            own,
-            vmac,
-            obstacle: interface.obstacle.clone(),
-            addr_gen_mode: None,
-        }
-    }
+/// Gives the interface its own MAC address back. Notes whether it was set down for that.
+pub(super) async fn restore(interface: &OwnMac, handle: &mut Handle, restarted: &mut bool) -> io::Result<()> {
+    let _ = ask(handle, RouteNetlinkMessage::DelNeighbour(exception(interface)), Manner::Change).await;
+    set(interface, handle, interface.own, restarted).await
+}
 
-    /// Gives the interface the virtual MAC address; frames to its own one are still taken in. If it has another one in the
-    /// end, that is undone and an error. Notes whether it was set down for that.
-    pub(super) async fn replace(&mut self, handle: &mut Handle, restarted: &mut bool) -> io::Result<()> {
-        if let Some(obstacle) = &self.obstacle {
-            return Err(stack::refusal(obstacle));
-        }
-        // Not what we have set ourselves: the virtual one may have been taken away by others.
-        if self.addr_gen_mode.is_none() {
-            self.addr_gen_mode = NO_ADDRESS_OF_THE_MAC.read(&self.name);
-        }
-        if let Err(error) = self.set(handle, self.vmac, restarted).await {
-            self.undo(handle, restarted).await;
-            return Err(error);
-        }
-        // A driver that filters nothing needs no exception.
-        let _ = ask(handle, RouteNetlinkMessage::NewNeighbour(self.exception()), Manner::Create).await;
-        Ok(())
+/// A change to the virtual MAC address that did not succeed may have gone half of the way.
+async fn undo(interface: &OwnMac, handle: &mut Handle, restarted: &mut bool) {
+    let undone = match mac(handle, interface.index).await {
+        Ok(now) if now == Some(interface.own) => Ok(()),
+        Ok(_) => restore(interface, handle, restarted).await,
+        Err(error) => Err(error),
+    };
+    put_back_generation(interface);
+    if let Err(error) = undone
+        && error.raw_os_error() != Some(Errno::ENODEV as i32)
+    {
+        warn!(interface = interface.name, own = %interface.own, %error, "the interface's own MAC address cannot be given back");
     }
+}
 
-    /// Gives the interface its own MAC address back. Notes whether it was set down for that.
-    pub(super) async fn restore(&self, handle: &mut Handle, restarted: &mut bool) -> io::Result<()> {
-        let _ = ask(handle, RouteNetlinkMessage::DelNeighbour(self.exception()), Manner::Change).await;
-        self.set(handle, self.own, restarted).await
-    }
+/// The MAC address in the driver's filter of frames to take in.
+fn exception(interface: &OwnMac) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    message.header.ifindex = interface.index;
+    message.header.state = NeighbourState::Permanent;
+    message.header.flags = NeighbourFlags::Own;
+    message.attributes.push(NeighbourAttribute::LinkLayerAddress(interface.own.0.to_vec()));
+    message
+}
 
-    /// A change to the virtual MAC address that did not succeed may have gone half of the way.
-    async fn undo(&self, handle: &mut Handle, restarted: &mut bool) {
-        let undone = match mac(handle, self.index).await {
-            Ok(now) if now == Some(self.own) => Ok(()),
-            Ok(_) => self.restore(handle, restarted).await,
-            Err(error) => Err(error),
-        };
-        self.put_back_generation();
-        if let Err(error) = undone
-            && error.raw_os_error() != Some(Errno::ENODEV as i32)
-        {
-            warn!(interface = self.name, own = %self.own, %error, "the interface's own MAC address cannot be given back");
+/// Changes the MAC address, and makes sure of it: a driver may say yes and keep what it has, as a bond with
+/// `fail_over_mac` does.
+async fn set(interface: &OwnMac, handle: &mut Handle, mac: MacAddr, restarted: &mut bool) -> io::Result<()> {
+    let neighbours = permanent_neighbours(handle, interface.index).await?;
+    let message = || {
+        let link = LinkUnspec::new_with_index(interface.index).address(mac.0.to_vec()).build();
+        RouteNetlinkMessage::SetLink(link)
+    };
+    let changed = match ask(handle, message(), Manner::Change).await {
+        Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => {
+            *restarted = true;
+            set_while_down(interface, handle, message(), mac).await
         }
-    }
+        result => result,
+    };
+    // The kernel forgets them also where nothing came of it.
+    put_back_neighbours(interface, handle, neighbours).await;
+    changed?;
+    verify(handle, interface.index, mac).await
+}
 
-    /// The MAC address in the driver's filter of frames to take in.
-    fn exception(&self) -> NeighbourMessage {
-        let mut message = NeighbourMessage::default();
-        message.header.family = AddressFamily::Bridge;
-        message.header.ifindex = self.index;
-        message.header.state = NeighbourState::Permanent;
-        message.header.flags = NeighbourFlags::Own;
-        message.attributes.push(NeighbourAttribute::LinkLayerAddress(self.own.0.to_vec()));
-        message
+async fn put_back_neighbours(interface: &OwnMac, handle: &mut Handle, neighbours: Vec<NeighbourMessage>) {
+    for neighbour in neighbours {
+        put_back(handle, RouteNetlinkMessage::NewNeighbour(neighbour), &interface.name, "a neighbour").await;
     }
+}
 
-    /// Changes the MAC address, and makes sure of it: a driver may say yes and keep what it has, as a bond with
-    /// `fail_over_mac` does.
-    async fn set(&self, handle: &mut Handle, mac: MacAddr, restarted: &mut bool) -> io::Result<()> {
-        let neighbours = permanent_neighbours(handle, self.index).await?;
-        let message = || {
-            let link = LinkUnspec::new_with_index(self.index).address(mac.0.to_vec()).build();
-            RouteNetlinkMessage::SetLink(link)
-        };
-        let changed = match ask(handle, message(), Manner::Change).await {
-            Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => {
-                *restarted = true;
-                self.set_while_down(handle, message(), mac).await
-            }
-            result => result,
-        };
-        // The kernel forgets them also where nothing came of it.
-        self.put_back_neighbours(handle, neighbours).await;
-        changed?;
-        verify(handle, self.index, mac).await
+/// For a driver that wants the interface down.
+async fn set_while_down(
+    interface: &OwnMac,
+    handle: &mut Handle,
+    message: RouteNetlinkMessage,
+    mac: MacAddr,
+) -> io::Result<()> {
+    info!(interface = interface.name, %mac, "the driver wants the interface down to change its MAC address");
+    let routes = routes(handle, interface.index).await?;
+    let addresses = ipv6_addresses(handle, interface.index).await?;
+    let link = |up: bool| {
+        let link = LinkUnspec::new_with_index(interface.index);
+        RouteNetlinkMessage::SetLink(if up { link.up() } else { link.down() }.build())
+    };
+    if mac == interface.vmac {
+        keep_addresses_from_the_mac(interface);
     }
+    ask(handle, link(false), Manner::Change).await?;
+    let changed = ask(handle, message, Manner::Change).await;
+    // Whatever came of it, the interface must not stay down.
+    ask(handle, link(true), Manner::Change).await?;
+    for address in addresses {
+        put_back(handle, RouteNetlinkMessage::NewAddress(address), &interface.name, "an address").await;
+    }
+    for route in routes {
+        put_back(handle, RouteNetlinkMessage::NewRoute(route), &interface.name, "a route").await;
+    }
+    if mac == interface.own {
+        put_back_generation(interface);
+    }
+    changed?;
+    wait_for_carrier(interface, handle).await
+}
 
-    async fn put_back_neighbours(&self, handle: &mut Handle, neighbours: Vec<NeighbourMessage>) {
-        for neighbour in neighbours {
-            put_back(handle, RouteNetlinkMessage::NewNeighbour(neighbour), &self.name, "a neighbour").await;
-        }
+/// Has the kernel make link-local addresses as before.
+fn put_back_generation(interface: &OwnMac) {
+    if let Some(before) = &interface.addr_gen_mode
+        && let Err(error) = NO_ADDRESS_OF_THE_MAC.set(&interface.name, before)
+    {
+        warn!(interface = interface.name, %error, "a setting cannot be put back");
     }
+}
 
-    /// For a driver that wants the interface down.
-    async fn set_while_down(
-        &self,
-        handle: &mut Handle,
-        message: RouteNetlinkMessage,
-        mac: MacAddr,
-    ) -> io::Result<()> {
-        info!(interface = self.name, %mac, "the driver wants the interface down to change its MAC address");
-        let routes = routes(handle, self.index).await?;
-        let addresses = ipv6_addresses(handle, self.index).await?;
-        let link = |up: bool| {
-            let link = LinkUnspec::new_with_index(self.index);
-            RouteNetlinkMessage::SetLink(if up { link.up() } else { link.down() }.build())
-        };
-        if mac == self.vmac {
-            self.keep_addresses_from_the_mac();
-        }
-        ask(handle, link(false), Manner::Change).await?;
-        let changed = ask(handle, message, Manner::Change).await;
-        // Whatever came of it, the interface must not stay down.
-        ask(handle, link(true), Manner::Change).await?;
-        for address in addresses {
-            put_back(handle, RouteNetlinkMessage::NewAddress(address), &self.name, "an address").await;
-        }
-        for route in routes {
-            put_back(handle, RouteNetlinkMessage::NewRoute(route), &self.name, "a route").await;
-        }
-        if mac == self.own {
-            self.put_back_generation();
-        }
-        changed?;
-        self.wait_for_carrier(handle).await
+fn keep_addresses_from_the_mac(interface: &OwnMac) {
+    if let Err(error) = NO_ADDRESS_OF_THE_MAC.enforce(&interface.name) {
+        warn!(interface = interface.name, %error, "the interface gets a link-local address of the virtual MAC");
     }
+}
 
-    /// Has the kernel make link-local addresses as before.
-    fn put_back_generation(&self) {
-        if let Some(before) = &self.addr_gen_mode
-            && let Err(error) = NO_ADDRESS_OF_THE_MAC.set(&self.name, before)
-        {
-            warn!(interface = self.name, %error, "a setting cannot be put back");
+async fn wait_for_carrier(interface: &OwnMac, handle: &Handle) -> io::Result<()> {
+    let until = Instant::now() + CARRIER;
+    while Instant::now() < until {
+        let mut link = handle.link().get().match_index(interface.index).execute();
+        let link = link.try_next().await.map_err(failure)?.ok_or(Errno::ENODEV)?;
+        if link.header.flags.contains(LinkFlags::LowerUp) {
+            break;
         }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
-
-    fn keep_addresses_from_the_mac(&self) {
-        if let Err(error) = NO_ADDRESS_OF_THE_MAC.enforce(&self.name) {
-            warn!(interface = self.name, %error, "the interface gets a link-local address of the virtual MAC");
-        }
-    }
-
-    async fn wait_for_carrier(&self, handle: &Handle) -> io::Result<()> {
-        let until = Instant::now() + CARRIER;
-        while Instant::now() < until {
-            let mut link = handle.link().get().match_index(self.index).execute();
-            let link = link.try_next().await.map_err(failure)?.ok_or(Errno::ENODEV)?;
-            if link.header.flags.contains(LinkFlags::LowerUp) {
-                break;
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// An error unless the interface has this MAC address.
@@ -447,10 +421,10 @@ mod tests {
                 for mac in [eth0.vmac, eth0.own] {
                     let link = LinkUnspec::new_with_index(index).address(mac.0.to_vec()).build();
                     let neighbours = permanent_neighbours(&handle, index).await.expect("a dump");
-                    eth0.set_while_down(&mut handle, RouteNetlinkMessage::SetLink(link), mac)
+                    set_while_down(&eth0, &mut handle, RouteNetlinkMessage::SetLink(link), mac)
                         .await
                         .expect("a veth takes it");
-                    eth0.put_back_neighbours(&mut handle, neighbours).await;
+                    put_back_neighbours(&eth0, &mut handle, neighbours).await;
                     assert!(ip("link show dev eth0").contains(&mac.to_string()));
                     // The kernel makes the local routes of IPv6 addresses in a thread of its own.
                     let until = Instant::now() + Duration::from_secs(5);

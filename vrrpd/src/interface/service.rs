@@ -21,13 +21,14 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{error, warn};
 use vrrpd_engine::Ticket;
+use vrrpd_engine::ledger::{Order, Outcome};
 
 use super::Interface;
 use super::address;
 use super::ask::{Dump, Manner, ask, read_out};
 use super::cache::{Change, InterfaceCache};
 use super::claimed::Claimed;
-use super::hold::{self, Hold, Outcome};
+use super::hold;
 use crate::guardian::copies::Keeper;
 
 /// Octets of notifications that may wait: those of a thousand interfaces that change at once. The kernel gives what it
@@ -46,19 +47,6 @@ pub struct Request {
     pub ticket: Ticket,
     /// What to do.
     pub order: Order,
-}
-
-/// What to do.
-#[derive(Clone, Debug)]
-pub enum Order {
-    /// Make what a router needs before it can be Master.
-    Prepare(Hold),
-    /// Put the virtual MAC address and the addresses in force.
-    Take(Hold),
-    /// Take the addresses off, and the virtual MAC address.
-    Release(Hold),
-    /// Take away the macvlan link that is the interface of this.
-    Discard(Hold),
 }
 
 /// What the daemon is told.
@@ -289,14 +277,14 @@ impl Worker {
     /// What is told of a request that has been carried out. When the interface was down for it, that is over by now, and
     /// the notifications that say otherwise are not passed on.
     async fn performed(&mut self, ticket: Ticket, outcome: Outcome) -> Vec<Report> {
-        if let Some(mac) = outcome.mac {
-            self.cache.borrow_mut().set_mac(outcome.index, mac);
+        if let Some((index, mac)) = outcome.mac {
+            self.cache.borrow_mut().set_mac(index, mac);
         }
         if !outcome.restarted {
             // What was removed is no news to the cache when the kernel tells of it.
-            let changed = if outcome.removed { self.told(Change::Changed(outcome.index)) } else { None };
+            let changed = outcome.removed_from.iter().filter_map(|index| self.told(Change::Changed(*index)));
             let is_ours = |report: &Report| matches!(report, Report::Changed(link) if link.vmac_of.is_some());
-            let changed = changed.filter(|report| !is_ours(report));
+            let changed: Vec<_> = changed.filter(|report| !is_ours(report)).collect();
             return std::iter::once(Report::Done(ticket, outcome)).chain(changed).collect();
         }
         tokio::time::sleep(SETTLE).await;

@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 use vrrpd_common::abi::{RouterRecord, slot};
 use vrrpd_common::{Family, Instant, MacAddr, Reject, Rejection, Vrid};
 use vrrpd_engine::RouterId;
+use vrrpd_engine::ledger::OwnMac;
 use vrrpd_engine::rate_limit::RateLimit;
 
 use super::done::Done;
@@ -27,7 +28,7 @@ use crate::datapath::refusal::Refusal;
 use crate::datapath::xdp::XdpPath;
 use crate::datapath::{Counts, RejectCounts, RouterTable};
 use crate::guardian::copies::Keeper;
-use crate::interface::{Interface, OwnMac};
+use crate::interface::Interface;
 use crate::sys::packet::Inbox;
 use crate::transmit::{Transmitter, Unsent};
 use own_mac::{OwnMacState, Replacement};

@@ -1,0 +1,228 @@
+//! The journal: what a daemon may have put on interfaces, written down before it does. A daemon that is killed leaves it to
+//! its guardian and to the next start, which undo it.
+//!
+//! It has a line for each [`Record`]: the name of the interface, a space, and what is there.
+//!
+//! ```text
+//! eth0 10.0.0.100/24              a virtual address
+//! eth0 mac 02:00:00:00:00:0a      the own MAC address of an interface that gets a virtual one
+//! eth1 link eth1/52               the macvlan link of a router
+//! ```
+//!
+//! A release reads the journal of the release before, so the lines stay as they are. Lines of a kind that it does not know
+//! are skipped.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use vrrpd_common::MacAddr;
+
+use crate::config::{RouterConfig, VirtualAddress, VmacMode};
+use crate::interface::Interface;
+
+use super::Ledger;
+
+/// How a record of a MAC address begins, behind the interface.
+const MAC: &str = "mac ";
+/// How a record of a macvlan link begins.
+const LINK: &str = "link ";
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// The address is on the interface, or is to be.
+    Address {
+        /// The interface.
+        interface: String,
+        /// The address.
+        address: VirtualAddress,
+    },
+    /// The interface has a virtual MAC address in the place of its own, or is to have it.
+    Mac {
+        /// The interface.
+        interface: String,
+        /// Its own MAC address.
+        own: MacAddr,
+    },
+    /// The router has a macvlan link above the interface, or is to have it.
+    Link {
+        /// The interface.
+        interface: String,
+        /// The router: `eth0/51`.
+        router: String,
+    },
+}
+
+/// A line that is no record of a kind that this version knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRecord;
+
+impl Record {
+    /// The interface that it is about.
+    pub fn interface(&self) -> &str {
+        match self {
+            Self::Address { interface, .. } | Self::Mac { interface, .. } | Self::Link { interface, .. } => {
+                interface
+            }
+        }
+    }
+
+    /// What a router has done or is about to do. `interface` is the one that it serves, as it is now, and `own` that one's own
+    /// MAC address, if the router replaces it.
+    pub fn of(
+        config: &RouterConfig,
+        ledger: &Ledger,
+        interface: Option<&Interface>,
+        own: Option<MacAddr>,
+    ) -> Vec<Self> {
+        let name = || config.interface.clone();
+        // An address that is there without us is another's, and is to survive a crash of ours.
+        let to_take = ledger.missing(&config.addresses, interface);
+        let held = ledger.addresses().map(|placed| placed.address).collect::<Vec<_>>();
+        let to_take = to_take.into_iter().filter(|address| !held.contains(address)).collect::<Vec<_>>();
+        let addresses = held.into_iter().chain(to_take);
+        let mut records: Vec<_> =
+            addresses.map(|address| Self::Address { interface: name(), address }).collect();
+        records.extend(own.map(|own| Self::Mac { interface: name(), own }));
+        if config.vmac == VmacMode::Macvlan {
+            records.push(Self::Link { interface: name(), router: config.name().to_string() });
+        }
+        records
+    }
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address { interface, address } => write!(f, "{interface} {address}"),
+            Self::Mac { interface, own } => write!(f, "{interface} {MAC}{own}"),
+            Self::Link { interface, router } => write!(f, "{interface} {LINK}{router}"),
+        }
+    }
+}
+
+impl FromStr for Record {
+    type Err = NoRecord;
+
+    fn from_str(line: &str) -> Result<Self, NoRecord> {
+        let (interface, what) = line.split_once(' ').ok_or(NoRecord)?;
+        let interface = interface.to_owned();
+        if let Some(own) = what.strip_prefix(MAC) {
+            Ok(Self::Mac { interface, own: own.parse().map_err(|_| NoRecord)? })
+        } else if let Some(router) = what.strip_prefix(LINK) {
+            Ok(Self::Link { interface, router: router.to_owned() })
+        } else {
+            Ok(Self::Address { interface, address: what.parse().map_err(|_| NoRecord)? })
+        }
+    }
+}
+
+/// What a daemon was to serve, and on what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Journal {
+    records: Vec<Record>,
+}
+
+impl Journal {
+    /// Reads the text of a journal. Lines that are no record are skipped.
+    pub fn parse(text: &str) -> Self {
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
+    /// Its records, in their order.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter()
+    }
+
+    /// The addresses on the interface of this name.
+    pub fn addresses_on<'a>(&'a self, interface: &'a str) -> impl Iterator<Item = VirtualAddress> + 'a {
+        self.records.iter().filter_map(move |record| match record {
+            Record::Address { interface: on, address } if on == interface => Some(*address),
+            Record::Address { .. } | Record::Mac { .. } | Record::Link { .. } => None,
+        })
+    }
+
+    /// The interfaces that it names.
+    pub fn interfaces(&self) -> BTreeSet<String> {
+        self.records.iter().map(|record| record.interface().to_owned()).collect()
+    }
+
+    /// The own MAC address of the interface of this name.
+    pub fn own_mac(&self, interface: &str) -> Option<MacAddr> {
+        self.records.iter().find_map(|record| match record {
+            Record::Mac { interface: of, own } if of == interface => Some(*own),
+            Record::Address { .. } | Record::Mac { .. } | Record::Link { .. } => None,
+        })
+    }
+
+    /// Whether the router of this name had a macvlan link.
+    pub fn has_link_of(&self, router: &str) -> bool {
+        self.records
+            .iter()
+            .any(|record| matches!(record, Record::Link { router: noted, .. } if noted == router))
+    }
+}
+
+impl FromIterator<Record> for Journal {
+    fn from_iter<I: IntoIterator<Item = Record>>(records: I) -> Self {
+        Self { records: records.into_iter().collect() }
+    }
+}
+
+impl fmt::Display for Journal {
+    /// The text of the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.records.iter().try_for_each(|record| writeln!(f, "{record}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As version 0.1.0 writes it.
+    const GOLDEN: &str = include_str!("journal-0.1.0.txt");
+
+    fn addresses(journal: &Journal, interface: &str) -> Vec<String> {
+        journal.addresses_on(interface).map(|address| address.to_string()).collect()
+    }
+
+    #[test]
+    fn the_journal_of_the_release_before_is_read_and_written_in_the_same_words() {
+        let journal = Journal::parse(GOLDEN);
+        assert_eq!(addresses(&journal, "eth0"), ["10.0.0.100/24", "10.0.0.101/32"]);
+        assert_eq!(addresses(&journal, "eth1.190"), ["fe80::33/64", "2001:db8::1/64"]);
+        assert_eq!(journal.own_mac("eth0"), Some(MacAddr([2, 0, 0, 0, 0, 0x0a])));
+        assert_eq!(journal.own_mac("eth1.190"), None);
+        assert!(journal.has_link_of("eth1.190/52-ipv6") && journal.has_link_of("eth2/53"));
+        assert!(!journal.has_link_of("eth1.190/52"));
+        assert_eq!(Vec::from_iter(journal.interfaces()), ["eth0", "eth1.190", "eth2"]);
+        assert_eq!(journal.to_string(), GOLDEN);
+    }
+
+    #[test]
+    fn lines_that_are_no_record_are_skipped() {
+        let journal = Journal::parse(
+            "eth0 10.0.0.1/24\nnonsense\neth1 fe80::1/64\neth0 10.0.0.300/24\neth0 mac 02:00:00:00:00:0a\n\
+             eth1 mac 02\neth1 link eth1/52\neth0 224.0.0.18/32\neth0 route 192.0.2.0/24 via 10.0.0.9\n\n",
+        );
+        assert_eq!(addresses(&journal, "eth0"), ["10.0.0.1/24"]);
+        assert_eq!(addresses(&journal, "eth1"), ["fe80::1/64"]);
+        assert_eq!(journal.own_mac("eth0"), Some(MacAddr([2, 0, 0, 0, 0, 10])));
+        assert_eq!(journal.own_mac("eth1"), None);
+        assert!(journal.has_link_of("eth1/52") && !journal.has_link_of("eth1/51"));
+        assert_eq!(journal.records().count(), 4);
+    }
+
+    #[test]
+    fn a_journal_that_was_cut_off_is_read_as_far_as_it_goes() {
+        for length in 0..GOLDEN.len() {
+            let Some(text) = GOLDEN.get(..length) else { continue };
+            let whole = text.rsplit_once('\n').map_or(0, |(lines, _)| lines.lines().count());
+            let read = Journal::parse(text);
+            assert!(read.records().count() >= whole, "{length}");
+            assert!(read.records().zip(Journal::parse(GOLDEN).records()).take(whole).all(|(a, b)| a == b));
+        }
+    }
+}

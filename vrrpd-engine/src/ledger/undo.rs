@@ -1,0 +1,160 @@
+//! What a daemon that was killed has left on interfaces, and how it is undone: by its guardian, or by the next start if both
+//! processes were killed.
+
+use vrrpd_common::MacAddr;
+
+use crate::config::{VirtualAddress, VmacMode};
+use crate::interface::Interface;
+
+use super::journal::Journal;
+use super::order::Order;
+use super::resource::{OwnMac, Place, PlacedAddress, Resource};
+
+/// Something that is there although its daemon is dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leftover {
+    /// An address of the journal.
+    Address {
+        /// The interface that has it.
+        interface: String,
+        /// The address.
+        address: VirtualAddress,
+    },
+    /// A virtual MAC address on an interface whose own one is in the journal.
+    Mac {
+        /// The interface.
+        interface: String,
+        /// The virtual MAC address.
+        mac: MacAddr,
+    },
+    /// What had the interface take in frames to its own MAC address, in kernels before 6.6. A Backup has one, too. Whether
+    /// it is there is not known.
+    Classifier {
+        /// The interface.
+        interface: String,
+    },
+    /// A macvlan link of a router.
+    Link {
+        /// The router.
+        router: String,
+        /// The link.
+        link: String,
+        /// Whether the journal has it.
+        noted: bool,
+    },
+}
+
+/// What is to be done about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Undo {
+    /// What is undone, in the order in which it was found.
+    pub leftovers: Vec<Leftover>,
+    /// What the system is asked for.
+    pub orders: Vec<Order>,
+    /// Interfaces that get their own MAC address back, and that address.
+    pub macs: Vec<(Interface, MacAddr)>,
+    /// Interfaces that may have a classifier, by name and number. It goes when they have their own MAC address back.
+    pub classifiers: Vec<(String, u32)>,
+}
+
+impl Undo {
+    /// Looks for what `journal` says on these interfaces. Where the kernel keeps our `marks` with addresses, an address
+    /// without one is another's that has come since. What `stays` accepts is not touched.
+    pub fn plan(
+        journal: &Journal,
+        interfaces: &[Interface],
+        marks: bool,
+        stays: impl Fn(&Leftover) -> bool,
+    ) -> Self {
+        let mut undo = Self::default();
+        for interface in interfaces {
+            undo.look_at(interface, journal, marks, &stays);
+        }
+        undo
+    }
+
+    fn look_at(
+        &mut self,
+        interface: &Interface,
+        journal: &Journal,
+        marks: bool,
+        stays: &impl Fn(&Leftover) -> bool,
+    ) {
+        let name = || interface.name.clone();
+        if let Some(router) = interface.vmac_of.clone() {
+            let noted = journal.has_link_of(&router);
+            let link = Leftover::Link { router, link: name(), noted };
+            if !stays(&link) {
+                self.leftovers.push(link);
+                self.orders.push(Order::Discard(interface.index));
+            }
+            return;
+        }
+        let mut resources = Vec::new();
+        let own = journal.own_mac(&interface.name);
+        if own.is_some() && !stays(&Leftover::Classifier { interface: name() }) {
+            self.classifiers.push((name(), interface.index));
+        }
+        let virtual_mac = interface.mac.filter(|mac| mac.is_virtual_router()).zip(own);
+        let mut left_mac = None;
+        if let Some((mac, own)) = virtual_mac {
+            let leftover = Leftover::Mac { interface: name(), mac };
+            if !stays(&leftover) {
+                left_mac = Some(leftover);
+                self.macs.push((interface.clone(), own));
+                resources.push(Resource::Mac(Box::new(OwnMac::of(interface, own, mac))));
+            }
+        }
+        for address in journal.addresses_on(&interface.name) {
+            let leftover = Leftover::Address { interface: name(), address };
+            if interface.may_be_ours(&address, marks)
+                && !self.leftovers.contains(&leftover)
+                && !stays(&leftover)
+            {
+                self.leftovers.push(leftover);
+                let on = Place::Interface(interface.index);
+                resources.push(Resource::Address(PlacedAddress { on, address, route: true }));
+            }
+        }
+        self.leftovers.extend(left_mac);
+        if !resources.is_empty() {
+            self.orders.push(Order::Release(resources));
+        }
+    }
+}
+
+/// A virtual MAC address that is on an interface before a router of ours has put it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftMac {
+    /// There is none, or it does not concern the router.
+    None,
+    /// A crash has left it. The interface gets its own MAC address back.
+    Ours {
+        /// The virtual MAC address.
+        mac: MacAddr,
+        /// The interface's own one.
+        own: MacAddr,
+    },
+    /// It is another router's.
+    Taken(MacAddr),
+    /// A crash has left it, and the interface's own MAC address is not known.
+    OwnUnknown(MacAddr),
+}
+
+impl LeftMac {
+    /// Looks at the interface of a router whose virtual MAC address is `vmac`.
+    pub fn on(interface: &Interface, vmac: MacAddr, mode: VmacMode, journal: &Journal) -> Self {
+        let Some(mac) = interface.mac.filter(|mac| mac.is_virtual_router()) else { return Self::None };
+        let noted = journal.own_mac(&interface.name);
+        let permanent = interface.permanent_mac.filter(|mac| !mac.is_virtual_router());
+        let own = match (mac == vmac, mode) {
+            (true, _) => noted.or(permanent),
+            // Nobody else has it, since the interface is ours to give a MAC address to: another router of an earlier daemon of
+            // our name has left it.
+            (false, VmacMode::Interface) if noted.is_some() => noted,
+            (false, VmacMode::Interface) => return Self::Taken(mac),
+            (false, VmacMode::Macvlan | VmacMode::None) => return Self::None,
+        };
+        own.map_or(Self::OwnUnknown(mac), |own| Self::Ours { mac, own })
+    }
+}
