@@ -362,6 +362,29 @@ fn what_a_kill_left_is_given_back_by_a_start_without_a_virtual_mac() {
 }
 
 #[test]
+fn address_that_another_program_gave_up_is_given_back_by_the_start_after_a_kill() {
+    const OTHER: &str = "10.0.0.101/32";
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let before = Snapshot::of(&a);
+    a.ip(&format!("addr add {OTHER} dev eth0"));
+    let killed = router(&a, 150, "none").address("10.0.0.101").start();
+    killed.wait_state("master", SOON);
+    let journal = || fs::read_to_string(killed.directory().join("vrrpd_eth0_51.journal")).expect("is there");
+    assert!(!journal().contains(OTHER), "it is another's: {}", journal());
+    a.ip(&format!("addr del {OTHER} dev eth0"));
+    wait_until(SOON, "the journal has it", || journal().contains(OTHER));
+    // It takes what is missing when it becomes master again.
+    killed.signal(Signal::SIGUSR2);
+    wait_until(SOON, "it has taken it", || a.has_address("eth0", OTHER));
+    killed.kill();
+    let again = router(&a, 150, "none").beside(&killed).start();
+    wait_until(SOON, "it is gone", || !a.has_address("eth0", OTHER));
+    assert_eq!(again.terminate(), 0);
+    before.assert_as_before(&a);
+}
+
+#[test]
 fn journal_that_is_a_link_to_another_file_is_not_read() {
     let lab = Lab::new();
     let [a] = lab.hosts();
