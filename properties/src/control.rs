@@ -113,7 +113,7 @@ fn values(said: &[u8]) {
         value::garp_count(text).err(),
         value::group_size(text).err(),
     ];
-    errors.iter().flatten().for_each(|message| has_reason(message));
+    errors.iter().flatten().for_each(|error| has_reason(&error.to_string()));
 }
 
 fn value_reads_back<T: PartialEq + Debug>(
@@ -123,7 +123,7 @@ fn value_reads_back<T: PartialEq + Debug>(
 ) {
     match parse(text) {
         Ok(value) => assert_eq!(parse(&say(&value)), Ok(value)),
-        Err(message) => has_reason(&message),
+        Err(error) => has_reason(&error.to_string()),
     }
 }
 

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, ValueEnum};
 use zeroize::Zeroizing;
 
-use crate::config::{Argument, Declaration, Key, NO_VMAC, OptionError, RouterOptions, value};
+use crate::config::value::{self, ValueError};
+use crate::config::{Argument, Declaration, Key, NO_VMAC, OptionError, RouterOptions};
 use crate::import::Format;
 
 /// VRRP daemon: gives routers and servers a shared virtual IP address.
@@ -228,19 +229,19 @@ impl Cli {
     pub fn router(&self) -> Result<RouterOptions, OptionError> {
         let mut options = RouterOptions::default();
         for Given { key, text, .. } in &self.router.given {
-            options.set(*key, text).map_err(|message| {
+            options.set(*key, text).map_err(|error| {
                 let has_xdp = self.router.given.iter().any(|given| given.key == Key::Xdp);
                 let is_mode = *key == Key::Addresses && has_xdp && value::xdp(text).is_ok();
                 let hint = if is_mode { format!("; did you mean --xdp={text}?") } else { String::new() };
-                key.error(message + &hint)
+                key.error(format!("{error}{hint}"))
             })?;
         }
         Ok(options)
     }
 
     /// `-M`
-    pub fn group_size(&self) -> Result<Option<u8>, String> {
-        self.monitor.as_deref().map(value::group_size).transpose().map_err(|message| format!("-M: {message}"))
+    pub fn group_size(&self) -> Result<Option<u8>, ValueError> {
+        self.monitor.as_deref().map(value::group_size).transpose()
     }
 
     /// The first option of a router on the command line, which has no place beside `--config`.

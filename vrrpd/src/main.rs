@@ -11,6 +11,7 @@ use thiserror::Error;
 use tracing::{error, warn};
 use vrrpd::background::{self, Role};
 use vrrpd::cli::{Cli, secrets_in};
+use vrrpd::config::value::ValueError;
 use vrrpd::config::{self, Configuration, FileError, GroupConfig, OptionError, RefusedScript};
 use vrrpd::daemon::{Daemon, Source, StartError};
 use vrrpd::guardian::{Guardian, Part};
@@ -163,7 +164,7 @@ fn say(message: &str) {
 /// What is wrong with the command line or the file.
 enum Wrong {
     /// `-M`
-    GroupSize(String),
+    GroupSize(ValueError),
     /// This option does not go with `--config`, and what the file has for it.
     NotWithFile(&'static str, &'static str),
     Path(PathError),
@@ -201,7 +202,7 @@ impl Wrong {
     /// Tells the user.
     fn tell(&self) {
         match self {
-            Self::GroupSize(message) => say(message),
+            Self::GroupSize(error) => say(&format!("-M: {error}")),
             Self::NotWithFile(flag, instead) => say(&format!("{flag}: does not go with --config; {instead}")),
             Self::Path(error) => say(&error.to_string()),
             Self::Script(error) => say(&error.to_string()),

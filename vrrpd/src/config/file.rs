@@ -194,8 +194,8 @@ impl Reader<'_> {
         };
         match (&setting.value, key.declaration().toml) {
             (Setting::One(text), _) => {
-                if let Err(message) = options.set(key, text) {
-                    complain(&setting.span, message);
+                if let Err(error) = options.set(key, text) {
+                    complain(&setting.span, error.to_string());
                 }
             }
             (Setting::Many(settings), Toml::List) => {
@@ -204,8 +204,8 @@ impl Reader<'_> {
                         complain(&one.span, "a list of texts is wanted, not of lists".to_owned());
                         continue;
                     };
-                    if let Err(message) = options.set(key, text) {
-                        complain(&one.span, message);
+                    if let Err(error) = options.set(key, text) {
+                        complain(&one.span, error.to_string());
                     }
                 }
             }

@@ -1,8 +1,9 @@
-//! The text of one option, turned into a value or into a sentence that says what would be right.
+//! The text of one option, turned into a value or into an error that says what would be right.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use thiserror::Error;
 use vrrpd_common::group;
 use vrrpd_common::params::Auth;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
@@ -13,8 +14,8 @@ use super::{Authentication, Password, VirtualAddress, VmacFallback, VmacMode, Xd
 use crate::ah::AuthKey;
 use crate::nearest::nearest;
 
-/// The result of reading a value; the error is a sentence without the option's name.
-pub type Parsed<T> = Result<T, String>;
+/// The result of reading a value.
+pub type Parsed<T> = Result<T, ValueError>;
 
 /// Longest interface name of Linux, without the terminating zero.
 const MAX_INTERFACE_NAME: usize = 15;
@@ -23,33 +24,66 @@ const MAX_INTERFACE_NAME: usize = 15;
 const MAX_PROCESSES: u8 = 9;
 const _: () = assert!(MAX_PROCESSES as usize == group::MAX_PEERS + 1);
 
+/// Why a text is not the value of an option: a sentence without the option's name. What was written is in it, unless it may
+/// be a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "each says in words what it is")]
+pub enum ValueError {
+    #[error("{0:?} is no interface name; one is 1 to {MAX_INTERFACE_NAME} characters, like eth0.190")]
+    Interface(String),
+    #[error("{0:?} is no VRID; one is 1 to 255")]
+    Vrid(String),
+    #[error("{0:?} is no priority; one is 1 to 255 (255: owner of the addresses)")]
+    Priority(String),
+    #[error("{0:?} is no number of processes; a group has 1 to {MAX_PROCESSES}")]
+    GroupSize(String),
+    #[error("{text:?} {error}")]
+    Address { text: String, error: AddressError },
+    #[error("{0:?} is not the address of a host; one is like 10.16.1.254")]
+    Host(String),
+    #[error("{0:?} is no span of time; one is like 1, 0.25, 250ms or 10s")]
+    Duration(String),
+    #[error("{0:?} is neither true nor false")]
+    Boolean(String),
+    #[error("the path of a script is missing")]
+    NoScript,
+    #[error("{0:?} is no count of frames; one is 1 to 255")]
+    Count(String),
+    #[error("{text:?} is no {what}; {}", choices(text, words))]
+    Choice { text: String, what: &'static str, words: Vec<&'static str> },
+    #[error("is none, pw/TEXT or ah/0xHEX")]
+    Auth,
+    #[error("a password is 1 to {max} octets long, this one is {0}", max = Auth::DATA_LEN)]
+    PasswordLen(usize),
+    #[error("a key is 0x and hexadecimal digits, two for each octet")]
+    KeyPrefix,
+    #[error("a key has hexadecimal digits only, 0 to 9 and a to f")]
+    KeyDigit,
+    #[error("a key has two digits for each octet, this one has {0} digits")]
+    KeyHalfOctet(usize),
+    #[error("a key is 1 to {max} octets long, this one is {0}", max = AuthKey::MAX_LEN)]
+    KeyLen(usize),
+}
+
 /// An interface name as Linux has them.
 pub fn interface(text: &str) -> Parsed<String> {
     let legal = (1..=MAX_INTERFACE_NAME).contains(&text.len())
         && text != "."
         && text != ".."
         && !text.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control());
-    if legal {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "{text:?} is no interface name; one is 1 to {MAX_INTERFACE_NAME} characters, like eth0.190"
-        ))
-    }
+    if legal { Ok(text.to_owned()) } else { Err(ValueError::Interface(text.to_owned())) }
 }
 
 /// 1 to 255.
 pub fn vrid(text: &str) -> Parsed<Vrid> {
-    text.parse().ok().and_then(Vrid::new).ok_or_else(|| format!("{text:?} is no VRID; one is 1 to 255"))
+    text.parse().ok().and_then(Vrid::new).ok_or_else(|| ValueError::Vrid(text.to_owned()))
 }
 
 /// 1 to 255.
 pub fn priority(text: &str) -> Parsed<Priority> {
     match text.parse() {
         Ok(priority @ 1..) => Ok(Priority(priority)),
-        Ok(0) | Err(_) => {
-            Err(format!("{text:?} is no priority; one is 1 to 255 (255: owner of the addresses)"))
-        }
+        Ok(0) | Err(_) => Err(ValueError::Priority(text.to_owned())),
     }
 }
 
@@ -57,20 +91,18 @@ pub fn priority(text: &str) -> Parsed<Priority> {
 pub fn group_size(text: &str) -> Parsed<u8> {
     match text.parse() {
         Ok(size) if (1..=MAX_PROCESSES).contains(&size) => Ok(size),
-        Ok(_) | Err(_) => {
-            Err(format!("{text:?} is no number of processes; a group has 1 to {MAX_PROCESSES}"))
-        }
+        Ok(_) | Err(_) => Err(ValueError::GroupSize(text.to_owned())),
     }
 }
 
 /// `10.16.1.200`, `10.16.1.200/24`, `fe80::1`, `2001:db8::1/64`.
 pub fn address(text: &str) -> Parsed<VirtualAddress> {
-    text.parse().map_err(|error: AddressError| format!("{text:?} {error}"))
+    text.parse().map_err(|error| ValueError::Address { text: text.to_owned(), error })
 }
 
 /// A span of time: seconds with or without a fraction (`1`, `0.25`), or a number with its unit (`250ms`, `10s`).
 pub fn duration(text: &str) -> Parsed<Duration> {
-    let wrong = || format!("{text:?} is no span of time; one is like 1, 0.25, 250ms or 10s");
+    let wrong = || ValueError::Duration(text.to_owned());
     if let Some(seconds) = decimal_seconds(text) {
         return Ok(seconds);
     }
@@ -108,29 +140,25 @@ pub fn auth(text: &str) -> Parsed<Authentication> {
         ("none", _) => Ok(Authentication::None),
         (_, Some(("pw", password))) => self::password(password).map(Authentication::Simple),
         (_, Some(("ah", hex))) => key(hex).map(Authentication::Ah),
-        _ => Err("is none, pw/TEXT or ah/0xHEX".to_owned()),
+        _ => Err(ValueError::Auth),
     }
 }
 
 fn password(text: &str) -> Parsed<Password> {
-    Password::new(text.as_bytes()).ok_or_else(|| {
-        format!("a password is 1 to {} octets long, this one is {}", Auth::DATA_LEN, text.len())
-    })
+    Password::new(text.as_bytes()).ok_or(ValueError::PasswordLen(text.len()))
 }
 
 fn key(text: &str) -> Parsed<AuthKey> {
-    let digits = text.strip_prefix("0x").ok_or("a key is 0x and hexadecimal digits, two for each octet")?;
+    let digits = text.strip_prefix("0x").ok_or(ValueError::KeyPrefix)?;
     let values: Option<Vec<u8>> =
         digits.chars().map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect();
-    let values = values.ok_or("a key has hexadecimal digits only, 0 to 9 and a to f")?;
+    let values = values.ok_or(ValueError::KeyDigit)?;
     let (octets, half) = values.as_chunks();
     if !half.is_empty() {
-        return Err(format!("a key has two digits for each octet, this one has {} digits", values.len()));
+        return Err(ValueError::KeyHalfOctet(values.len()));
     }
     let octets: Vec<u8> = octets.iter().map(|[high, low]| high << 4 | low).collect();
-    AuthKey::new(&octets).ok_or_else(|| {
-        format!("a key is 1 to {} octets long, this one is {}", AuthKey::MAX_LEN, octets.len())
-    })
+    AuthKey::new(&octets).ok_or(ValueError::KeyLen(octets.len()))
 }
 
 /// `pseudo-header`, `message`.
@@ -159,30 +187,35 @@ pub fn vmac_fallback(text: &str) -> Parsed<VmacFallback> {
 }
 
 /// One of a few words, or which there are and the nearest of them.
-fn choice<T: Copy>(text: &str, what: &str, choices: &[(&str, T)]) -> Parsed<T> {
+fn choice<T: Copy>(text: &str, what: &'static str, choices: &[(&'static str, T)]) -> Parsed<T> {
     if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
         return Ok(*value);
     }
-    let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+    let words = choices.iter().map(|(word, _)| *word).collect();
+    Err(ValueError::Choice { text: text.to_owned(), what, words })
+}
+
+/// `one is a, b or c`, and the nearest of them.
+fn choices(text: &str, words: &[&str]) -> String {
     let near = nearest(text, words.iter().copied());
     let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
     let (last, others) = words.split_last().unwrap_or((&"", &[]));
-    Err(format!("{text:?} is no {what}; one is {} or {last}{hint}", others.join(", ")))
+    format!("one is {} or {last}{hint}", others.join(", "))
 }
 
 /// true or false.
 pub fn boolean(text: &str) -> Parsed<bool> {
-    text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
+    text.parse().map_err(|_| ValueError::Boolean(text.to_owned()))
 }
 
 /// The path of a script.
 pub fn script(text: &str) -> Parsed<PathBuf> {
-    if text.is_empty() { Err("the path of a script is missing".to_owned()) } else { Ok(PathBuf::from(text)) }
+    if text.is_empty() { Err(ValueError::NoScript) } else { Ok(PathBuf::from(text)) }
 }
 
 /// The address of one host, without a length.
 pub fn host(text: &str) -> Parsed<IpAddr> {
-    let wrong = || format!("{text:?} is not the address of a host; one is like 10.16.1.254");
+    let wrong = || ValueError::Host(text.to_owned());
     if text.contains('/') {
         return Err(wrong());
     }
@@ -193,7 +226,7 @@ pub fn host(text: &str) -> Parsed<IpAddr> {
 pub fn garp_count(text: &str) -> Parsed<u8> {
     match text.parse() {
         Ok(count @ 1..) => Ok(count),
-        Ok(0) | Err(_) => Err(format!("{text:?} is no count of frames; one is 1 to 255")),
+        Ok(0) | Err(_) => Err(ValueError::Count(text.to_owned())),
     }
 }
 
@@ -251,7 +284,7 @@ mod tests {
 
     #[test]
     fn key_is_read_from_hexadecimal_digits() {
-        let secret = AuthKey::new(b"secret").map(Authentication::Ah).ok_or(String::new());
+        let secret = AuthKey::new(b"secret").map(Authentication::Ah).ok_or(ValueError::Auth);
         assert_eq!(auth("ah/0x736563726574"), secret);
         assert_eq!(auth("ah/0x73656372657400"), secret, "as keepalived fills its passwords up");
         assert_ne!(auth("ah/0x00736563726574"), secret);
@@ -269,27 +302,27 @@ mod tests {
             ("ah/0x12zz", "0 to 9 and a to f"),
             ("ah", "ah/0xHEX"),
         ] {
-            let message = auth(text).expect_err("is wrong");
+            let message = auth(text).expect_err("is wrong").to_string();
             assert!(message.contains(said), "{text}: {message}");
         }
-        let message = auth(&format!("ah/0x{}", "1f".repeat(65))).expect_err("is too long");
+        let message = auth(&format!("ah/0x{}", "1f".repeat(65))).expect_err("is too long").to_string();
         assert!(message.contains("this one is 65"), "{message}");
     }
 
     #[test]
     fn a_password_or_key_that_is_wrong_is_not_repeated() {
         for text in ["pw/hush-hush", "hush", "pw/", "ah/hush", "ah/0xhush", "ah/0xc0c0c"] {
-            let message = auth(text).expect_err("is wrong");
+            let message = auth(text).expect_err("is wrong").to_string();
             assert!(!message.contains("hush") && !message.contains("c0c0"), "{message}");
         }
     }
 
     #[test]
     fn mistyped_word_is_answered_with_the_nearest_one_and_all_that_there_are() {
-        let message = vmac("mcvlan").expect_err("is wrong");
+        let message = vmac("mcvlan").expect_err("is wrong").to_string();
         assert!(message.ends_with("one is interface, macvlan or none; did you mean macvlan?"), "{message}");
-        assert!(!vmac("bridge").expect_err("is wrong").contains("did you mean"));
-        assert!(xdp("Natve").expect_err("is wrong").contains("did you mean native?"));
+        assert!(!vmac("bridge").expect_err("is wrong").to_string().contains("did you mean"));
+        assert!(xdp("Natve").expect_err("is wrong").to_string().contains("did you mean native?"));
     }
 
     #[test]

@@ -71,7 +71,7 @@ fn router(
     let mut words = command.words.iter();
     while let Some(word) = words.next() {
         let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
-            value::address(word).map_err(&wrong)?;
+            value::address(word).map_err(|error| wrong(error.to_string()))?;
             router.set(Key::Addresses, word.clone());
             continue;
         };
@@ -85,7 +85,7 @@ fn router(
                     if attached.is_empty() { words.next().map(String::as_str) } else { Some(attached) };
                 let value = value.ok_or_else(|| wrong(format!("-{letter} has no value")))?;
                 let mut options = RouterOptions::default();
-                options.set(key, value).map_err(|message| wrong(format!("-{letter}: {message}")))?;
+                options.set(key, value).map_err(|error| wrong(format!("-{letter}: {error}")))?;
                 router.set(key, value);
                 break;
             }

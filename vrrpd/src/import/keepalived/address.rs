@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::config::value;
+use crate::config::value::{self, ValueError};
 
 /// An address of a Master, as keepalived writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub(super) struct Address {
 pub(super) enum AddressError {
     #[error("an address is missing")]
     Missing,
-    #[error("{0}")]
-    Address(String),
+    #[error(transparent)]
+    Address(ValueError),
     #[error("{keyword} has no value")]
     NoValue { keyword: String },
 }

@@ -83,11 +83,11 @@ impl Instance {
         match line.keyword() {
             "interface" => match value::interface(argument) {
                 Ok(interface) => router.set(Key::Interface, interface),
-                Err(message) => return Err(line.wrong(message)),
+                Err(error) => return Err(line.wrong(error.to_string())),
             },
             "virtual_router_id" => match value::vrid(argument) {
                 Ok(_) => router.set(Key::Vrid, argument),
-                Err(message) => return Err(line.wrong(message)),
+                Err(error) => return Err(line.wrong(error.to_string())),
             },
             "priority" => match value::priority(argument) {
                 Ok(_) => router.set(Key::Priority, argument),
