@@ -12,6 +12,7 @@ pub mod budget;
 pub mod config;
 pub mod ids;
 pub mod interface;
+pub mod kernel;
 pub mod ledger;
 pub mod mismatch;
 pub mod pace;

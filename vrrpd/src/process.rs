@@ -8,8 +8,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::rundir::Directory;
-
 /// What a daemon is called; its guardian is called otherwise.
 const NAME: &str = "vrrpd";
 /// Ticks in a second, as the kernel tells them on every machine that we run on.
@@ -17,14 +15,11 @@ const TICKS: u64 = 100;
 /// How much younger than it seems a process may be: the kernel counts in hundredths, and file systems in ticks.
 const LEEWAY: Duration = Duration::from_secs(1);
 
-/// The process that a pid file names, if it is a daemon that runs, neither this one nor the command that started it, and
-/// can have written the file: a process that is younger has got the number of the one that wrote it.
-pub fn daemon_named_in(directory: &Directory, file: &str) -> Option<i32> {
-    let (pid, written) = directory.read_dated(file).ok()?;
-    let pid: i32 = pid.trim().parse().ok()?;
+/// Whether the process that a pid file names is a daemon that runs, neither this one nor the command that started it, and can
+/// have written the file then: a process that is younger has got the number of the one that wrote it.
+pub fn is_daemon(pid: i32, written: SystemTime) -> bool {
     let ours = [nix::unistd::getpid(), nix::unistd::getppid()].map(nix::unistd::Pid::as_raw);
-    let started = started(pid)?;
-    (!ours.contains(&pid) && started <= written + LEEWAY).then_some(pid)
+    !ours.contains(&pid) && started(pid).is_some_and(|started| started <= written + LEEWAY)
 }
 
 /// When a daemon of this number was started; `None` if none runs.

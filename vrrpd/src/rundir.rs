@@ -176,16 +176,23 @@ impl RunDir {
         let named = self.directory.read(&format!("{name}.pid"));
         let named = named.ok().and_then(|pid| pid.trim().parse::<i32>().ok());
         // The routers of a file have no pid files of their own.
-        let all = || process::daemon_named_in(&self.directory, &format!("{PROCESS}.pid"));
+        let all = || self.daemon_named_in(&format!("{PROCESS}.pid"));
         let holder = named.or_else(all).map_or_else(String::new, |pid| format!(" (pid {pid})"));
         Err(RunDirError::Taken { what: what.to_owned(), holder })
+    }
+
+    /// The daemon that a pid file names, if it runs.
+    fn daemon_named_in(&self, file: &str) -> Option<i32> {
+        let (pid, written) = self.directory.read_dated(file).ok()?;
+        let pid = pid.trim().parse().ok()?;
+        process::is_daemon(pid, written).then_some(pid)
     }
 
     /// Refuses a name that nobody has a lock for, and which another daemon uses all the same: the file with the locks may
     /// have been removed.
     pub fn vacant(&self, name: &str) -> Result<(), RunDirError> {
         let file = format!("{name}.pid");
-        if let Some(pid) = process::daemon_named_in(&self.directory, &file) {
+        if let Some(pid) = self.daemon_named_in(&file) {
             return Err(RunDirError::Living { file: self.directory.join(&file), pid });
         }
         let socket = self.directory.join(format!("{name}.sock"));

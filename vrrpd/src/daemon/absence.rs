@@ -8,11 +8,11 @@
 use tracing::warn;
 use vrrpd_common::Instant;
 use vrrpd_common::router::StateName;
+use vrrpd_engine::kernel::KernelSide;
 use vrrpd_engine::{LinkId, RouterId};
 
 use super::Daemon;
 use super::instance::Instance;
-use super::kernel::KernelSide;
 use super::link::{LoadedProgram, close_aside};
 use crate::clock;
 use crate::datapath::raw::RawPath;

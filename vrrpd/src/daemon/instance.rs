@@ -15,6 +15,7 @@ use vrrpd_common::wire::frame::{AdvertFrame, advert_frame_len, emit_advert, grat
 use vrrpd_common::wire::vrrp::{Addresses, Kind, VrrpRepr};
 use vrrpd_common::{Instant, MacAddr, Priority, Version};
 use vrrpd_engine::config::AuthKind;
+use vrrpd_engine::kernel::KernelSide;
 use vrrpd_engine::ledger::{Answers, Ledger, Order, Place, PlacedAddress, Record, Resource, SystemError};
 use vrrpd_engine::mismatch::Mismatches;
 use vrrpd_engine::pace::Pace;
@@ -25,7 +26,6 @@ use vrrpd_engine::{LinkId, RouterId, Ticket};
 
 use super::done::Done;
 use super::groups::Place as GroupPlace;
-use super::kernel::KernelSide;
 use super::link::Link;
 use super::vmac::VmacSide;
 use crate::config::{RouterConfig, VirtualAddress, VmacFallback, VmacMode};

@@ -17,71 +17,22 @@
 use std::net::IpAddr;
 
 use tracing::{error, warn};
-use vrrpd_common::abi::{
-    self, EventKind, KernelCommand, KernelConfig, KernelCounters, KernelRole, RouterRecord, flag, slot,
-};
-use vrrpd_common::router::{Event, State, StateName};
+use vrrpd_common::abi::{self, EventKind, RouterRecord, slot};
+use vrrpd_common::router::{Event, StateName};
 use vrrpd_common::{Duration, Instant};
+use vrrpd_engine::kernel::{Circumstances, KernelSide, Tell, Told};
 use vrrpd_engine::{LinkId, RouterId};
 
 use super::instance::Instance;
 use super::link::Link;
 use super::{Daemon, act};
 use crate::clock;
-use crate::datapath::RejectCounts;
 use crate::datapath::refusal::Refusal;
 
-/// Time between two reports of the kernel about one router that are not urgent: bounds what a flood of changing or lower
-/// adverts costs. The record holds the newest state anyway.
-const REPORT_SPACING: u64 = 500_000_000;
-/// The same for a member of a group that is Master, or would be: the shortest interval of adverts. It may have to bear a
-/// better master for some time, and to know at every advert whether that is still there.
-const GROUP_REPORT_SPACING: u64 = 10_000_000;
 /// Events taken at one go; an expiry of every router of an interface fits into the ring, and comes again if it must.
 const MAX_EVENTS: usize = 1024;
 /// How often it is looked whether programs are where they were put, while the daemon is awake for something else.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
-
-/// What the kernel was told of a router, and what it told.
-#[derive(Debug, Default)]
-pub(super) struct KernelSide {
-    /// Boxed: there is none without a program in the kernel.
-    told: Option<Box<Told>>,
-    /// Counts what adverts have to look like.
-    generation: u32,
-    /// The newest advert of the kernel's that the state machine has seen.
-    fed_until: u64,
-    /// When the record was read last.
-    read_at: u64,
-    /// Discarded adverts that were spoken of. Boxed: mostly there are none.
-    rejected: Option<Box<KernelCounters>>,
-}
-
-impl KernelSide {
-    /// The record is older than the router: of what was discarded before has been spoken.
-    pub(super) fn begin_with(&mut self, record: &RouterRecord) {
-        self.rejected = Some(Box::new(record.rejected));
-    }
-}
-
-/// Everything that a command says, but for what numbers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Told {
-    config: KernelConfig,
-    deadline: u64,
-    master_interval: u16,
-}
-
-impl Told {
-    /// What adverts have to look like, without what they do to whom.
-    fn looks(&self) -> KernelConfig {
-        let role = u8::from(self.config.role != 0);
-        let mut looks =
-            KernelConfig { role, priority: 0, report_spacing: 0, max_learned_interval: 0, ..self.config };
-        looks.set(flag::PREEMPT, false);
-        looks
-    }
-}
 
 impl Daemon {
     /// Handles what the kernel reports of an interface.
@@ -127,7 +78,7 @@ impl Daemon {
         let now = clock::now();
         let Some(record) = link.kernel_record(family, vrid) else { return };
         if let Some(router) = self.routers.get_mut(id) {
-            router.kernel.read_at = now.as_nanos();
+            router.kernel.read(now);
         }
         self.say_discarded(id, now, &record);
         match self.hear(id, &record) {
@@ -148,10 +99,9 @@ impl Daemon {
         let mut result = Hearing::Nothing;
         for heard in record.in_order() {
             let Some(router) = self.routers.get_mut(id) else { break };
-            if heard.at <= router.kernel.fed_until {
+            if !router.kernel.is_new(heard.at) {
                 continue;
             }
-            router.kernel.fed_until = heard.at;
             let number = slot(router.config.family, router.config.vrid);
             let Some((at, advert)) = heard.advert(number) else { continue };
             if !self.links.get(router.link).is_some_and(|link| is_on_link(link, router, advert.source)) {
@@ -172,12 +122,7 @@ impl Daemon {
     /// Tells the kernel the deadline of a Backup when it has another one than the state machine, which knows all that is in
     /// this record by now: an advert that came just before a command never brings its deadline forward.
     fn correct_kernel(&mut self, id: RouterId, record: &RouterRecord) {
-        let is_backup = |role: u8| KernelRole::from_number(role) == KernelRole::Backup;
-        if is_backup(record.role)
-            && let Some(now) = self.to_tell(id)
-            && is_backup(now.config.role)
-            && now.deadline != record.deadline
-        {
+        if let Some(now) = self.to_tell(id).filter(|now| now.corrects(record)) {
             self.command_kernel(id, now);
         }
     }
@@ -189,22 +134,15 @@ impl Daemon {
             let warning = router.mismatches.rejected(&router.config, at, source, why);
             act::warn_of_mismatch(&router.config, warning);
         }
-        if record.rejected == router.kernel.rejected.as_deref().copied().unwrap_or_default() {
-            return;
-        }
         let Some(link) = self.links.get_mut(router.link) else { return };
-        let counted = RejectCounts::from(record.rejected);
-        for ((reject, count), said) in
-            counted.iter().zip(router.kernel.rejected.get_or_insert_default().iter_mut())
-        {
-            if count > *said && link.may_say_rejected(now, id, reject) {
-                warn!(
-                    router = %router.config.name(), check = reject.name(), count = count - *said,
-                    "adverts were discarded in the kernel"
-                );
-                *said = count;
+        let config = &router.config;
+        router.kernel.discarded(&record.rejected, |reject, count| {
+            let may_say = link.may_say_rejected(now, id, reject);
+            if may_say {
+                warn!(router = %config.name(), check = reject.name(), count, "adverts were discarded in the kernel");
             }
-        }
+            may_say
+        });
     }
 
     /// Tells the kernel what has changed; after that, what it heard meanwhile is gone through.
@@ -213,25 +151,20 @@ impl Daemon {
     pub(super) fn tell_kernel(&mut self, id: RouterId, after: Event) {
         let Some(now) = self.to_tell(id) else { return };
         let Some(router) = self.routers.get_mut(id) else { return };
-        // An advert that the kernel has told us of has moved its deadline as it has moved ours.
-        let moved_already = matches!(after, Event::Advert(_));
-        let before = router.kernel.told.as_deref().copied();
-        **router.kernel.told.get_or_insert_with(|| Box::new(now)) = now;
-        if before.map(|before| before.looks()) != Some(now.looks()) {
-            router.kernel.generation = router.kernel.generation.wrapping_add(1);
+        match router.kernel.tell(now, matches!(after, Event::Advert(_))) {
+            Tell::Nothing => {}
+            Tell::All => {
+                if self.tell_virtual_addresses(id) {
+                    self.command_kernel(id, now);
+                }
+            }
+            Tell::Command => self.command_kernel(id, now),
         }
-        if before.is_none() && !self.tell_virtual_addresses(id) {
-            return;
-        }
-        if before == Some(now) || (moved_already && before.map(|before| before.config) == Some(now.config)) {
-            return;
-        }
-        self.command_kernel(id, now);
     }
 
     /// Tells the kernel all that it has to know of a router, whatever it was told before.
     pub(super) fn tell_kernel_all(&mut self, id: RouterId) {
-        match self.routers.get(id).map(|router| router.kernel.told.is_some()) {
+        match self.routers.get(id).map(|router| router.kernel.is_told()) {
             Some(true) => {
                 if let Some(now) = self.to_tell(id) {
                     self.command_kernel(id, now);
@@ -279,22 +212,19 @@ impl Daemon {
         let router = self.routers.get(id)?;
         let link = self.links.get(router.link).filter(|link| link.is_in_kernel())?;
         let expect = link.table.expected(router.config.family, router.config.vrid)?;
-        let mut told = router.told(link.xdp_pass);
-        told.config = told.config.expecting(&expect);
-        Some(told)
+        let circumstances = Circumstances {
+            is_verified_by_us: router.is_verified_by_us(),
+            is_grouped: router.group.is_some(),
+            preempts: router.config.preempt,
+            passes_on: link.xdp_pass,
+        };
+        Some(Told::of(&router.machine, circumstances, &expect))
     }
 
     fn command_kernel(&mut self, id: RouterId, now: Told) {
         let Some(router) = self.routers.get(id) else { return };
         let link_id = router.link;
-        let command = KernelCommand {
-            slot: slot(router.config.family, router.config.vrid),
-            deadline: now.deadline,
-            known_until: router.kernel.read_at,
-            master_interval: now.master_interval,
-            config: KernelConfig { generation: router.kernel.generation, ..now.config },
-            ..KernelCommand::default()
-        };
+        let command = router.kernel.command(slot(router.config.family, router.config.vrid), now);
         let Some(kernel) = self.links.get_mut(link_id).and_then(Link::kernel) else { return };
         match kernel.command(command) {
             Ok(()) => self.hear_kernel(id),
@@ -421,41 +351,4 @@ fn is_on_link(link: &Link, router: &Instance, source: IpAddr) -> bool {
 /// Whether there is an interface of this number in our network namespace.
 fn exists(index: u32) -> bool {
     nix::net::if_::if_indextoname(index).is_ok()
-}
-
-impl Instance {
-    /// What the kernel has to know of the router now.
-    fn told(&self, pass_on: bool) -> Told {
-        let role = match self.machine.state().name() {
-            _ if self.is_verified_by_us() => KernelRole::Init,
-            StateName::Init | StateName::Fault => KernelRole::Init,
-            // It has waited long enough, and any advert may change its mind, as with a Master.
-            StateName::Backup if self.machine.is_willing() => KernelRole::Master,
-            StateName::Backup => KernelRole::Backup,
-            StateName::Master => KernelRole::Master,
-        };
-        let mut config = KernelConfig {
-            addresses: self.machine.config().addresses.to_bits(),
-            report_spacing: if self.group.is_some() && role == KernelRole::Master {
-                GROUP_REPORT_SPACING
-            } else {
-                REPORT_SPACING
-            },
-            role: role as u8,
-            priority: self.machine.priority().0,
-            max_learned_interval: self.machine.config().max_learned_interval.as_centis(),
-            ..KernelConfig::default()
-        };
-        config.set(flag::PREEMPT, self.config.preempt && !self.machine.forced_backup());
-        config.set(flag::PASS_ON, pass_on);
-        let deadline = match self.machine.state() {
-            State::Backup(backup) if role == KernelRole::Backup => backup.master_down_at,
-            State::Backup(_) | State::Initialize | State::Fault(_) | State::Master(_) => Instant::ZERO,
-        };
-        Told {
-            config,
-            deadline: deadline.as_nanos(),
-            master_interval: self.machine.master_adver_interval().as_centis(),
-        }
-    }
 }

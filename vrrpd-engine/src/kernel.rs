@@ -1,0 +1,323 @@
+//! What the kernel path is told of a router, and which of what it tells is news.
+//!
+//! The state machine and [`vrrpd_common::watch`] in the kernel reckon by the same rules. The kernel is told of each change of
+//! role, priority or deadline, and of what adverts have to look like; an advert that it has reported has moved its deadline
+//! already. The configuration gets another generation when the checks of adverts change, so that the kernel notices an
+//! advert that was checked by half of each.
+
+use vrrpd_common::abi::{KernelCommand, KernelConfig, KernelCounters, KernelRole, RouterRecord, flag};
+use vrrpd_common::classify::Expect;
+use vrrpd_common::router::{State, StateName, VirtualRouter};
+use vrrpd_common::{Instant, Reject};
+
+/// Nanoseconds between two reports of the kernel about one router that are not urgent: bounds what a flood of changing or
+/// lower adverts costs. The record holds the newest state anyway.
+const REPORT_SPACING: u64 = 500_000_000;
+/// The same for a member of a group that is Master, or would be: the shortest interval of adverts. It may have to bear a
+/// better master for some time, and to know at every advert whether that is still there.
+const GROUP_REPORT_SPACING: u64 = 10_000_000;
+
+/// What the kernel was told of a router, and what it told.
+#[derive(Debug, Default)]
+pub struct KernelSide {
+    /// Boxed: without a program in the kernel there is nothing.
+    told: Option<Box<Told>>,
+    /// Counts changes of what adverts have to look like.
+    generation: u32,
+    /// The newest advert of a record that the state machine has seen, in nanoseconds.
+    fed_until: u64,
+    /// When the record was read last, in nanoseconds.
+    read_at: u64,
+    /// Discarded adverts that the log has told of. Boxed: mostly there are none.
+    rejected: Option<Box<KernelCounters>>,
+}
+
+/// What a command says of a router, except for what numbers the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    config: KernelConfig,
+    /// When a Backup misses its master, in nanoseconds; 0: never.
+    deadline: u64,
+    /// In centiseconds.
+    master_interval: u16,
+}
+
+/// What decides beside the state machine what the kernel has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Circumstances {
+    /// It has an Authentication Header, which the kernel cannot verify.
+    pub is_verified_by_us: bool,
+    /// It is a member of a group.
+    pub is_grouped: bool,
+    /// Preempt_Mode of the configuration.
+    pub preempts: bool,
+    /// Adverts that were handled are passed on.
+    pub passes_on: bool,
+}
+
+/// What to tell the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tell {
+    /// It knows.
+    Nothing,
+    /// The virtual addresses, then the command: it does not know the router yet.
+    All,
+    /// The command.
+    Command,
+}
+
+impl Told {
+    /// What the kernel has to know of a router whose adverts have to look like `expect`.
+    pub fn of(machine: &VirtualRouter, circumstances: Circumstances, expect: &Expect) -> Self {
+        let role = role(machine, circumstances);
+        let is_urgent = circumstances.is_grouped && role == KernelRole::Master;
+        let mut config = KernelConfig {
+            addresses: machine.config().addresses.to_bits(),
+            report_spacing: if is_urgent { GROUP_REPORT_SPACING } else { REPORT_SPACING },
+            role: role as u8,
+            priority: machine.priority().0,
+            max_learned_interval: machine.config().max_learned_interval.as_centis(),
+            ..KernelConfig::default()
+        };
+        config.set(flag::PREEMPT, circumstances.preempts && !machine.forced_backup());
+        config.set(flag::PASS_ON, circumstances.passes_on);
+        let deadline = match machine.state() {
+            State::Backup(backup) if role == KernelRole::Backup => backup.master_down_at,
+            State::Backup(_) | State::Initialize | State::Fault(_) | State::Master(_) => Instant::ZERO,
+        };
+        Self {
+            config: config.expecting(expect),
+            deadline: deadline.as_nanos(),
+            master_interval: machine.master_adver_interval().as_centis(),
+        }
+    }
+
+    /// What adverts have to look like, without what they do to whom.
+    fn checks(&self) -> KernelConfig {
+        let role = u8::from(self.config.role != 0);
+        let mut checks =
+            KernelConfig { role, priority: 0, report_spacing: 0, max_learned_interval: 0, ..self.config };
+        checks.set(flag::PREEMPT, false);
+        checks
+    }
+
+    /// Whether a Backup waits for its master, with another deadline than the kernel has in this record.
+    pub fn corrects(&self, record: &RouterRecord) -> bool {
+        let is_backup = |role: u8| KernelRole::from_number(role) == KernelRole::Backup;
+        is_backup(record.role) && is_backup(self.config.role) && self.deadline != record.deadline
+    }
+}
+
+fn role(machine: &VirtualRouter, circumstances: Circumstances) -> KernelRole {
+    match machine.state().name() {
+        _ if circumstances.is_verified_by_us => KernelRole::Init,
+        StateName::Init | StateName::Fault => KernelRole::Init,
+        // It has waited long enough, and any advert may change its mind, as with a Master.
+        StateName::Backup if machine.is_willing() => KernelRole::Master,
+        StateName::Backup => KernelRole::Backup,
+        StateName::Master => KernelRole::Master,
+    }
+}
+
+impl KernelSide {
+    /// The record is older than the router: the log has told of what was discarded before.
+    pub fn begin_with(&mut self, record: &RouterRecord) {
+        self.rejected = Some(Box::new(record.rejected));
+    }
+
+    /// Whether the kernel has been told of the router.
+    pub const fn is_told(&self) -> bool {
+        self.told.is_some()
+    }
+
+    /// The kernel has to know this; says what to tell it. `was_reported`: the advert that led to this came from the kernel,
+    /// and has moved its deadline as it has moved ours.
+    pub fn tell(&mut self, now: Told, was_reported: bool) -> Tell {
+        let before = self.told.as_deref().copied();
+        **self.told.get_or_insert_with(|| Box::new(now)) = now;
+        if before.map(|before| before.checks()) != Some(now.checks()) {
+            self.generation = self.generation.wrapping_add(1);
+        }
+        match before {
+            None => Tell::All,
+            Some(before) if before == now || was_reported && before.config == now.config => Tell::Nothing,
+            Some(_) => Tell::Command,
+        }
+    }
+
+    /// The command that tells this of the router at `slot`.
+    pub fn command(&self, slot: u32, now: Told) -> KernelCommand {
+        KernelCommand {
+            slot,
+            deadline: now.deadline,
+            known_until: self.read_at,
+            master_interval: now.master_interval,
+            config: KernelConfig { generation: self.generation, ..now.config },
+            ..KernelCommand::default()
+        }
+    }
+
+    /// The record is read now.
+    pub const fn read(&mut self, now: Instant) {
+        self.read_at = now.as_nanos();
+    }
+
+    /// Whether an advert that came at `at`, in nanoseconds, is new; it is not the next time.
+    pub const fn is_new(&mut self, at: u64) -> bool {
+        let is_new = at > self.fed_until;
+        if is_new {
+            self.fed_until = at;
+        }
+        is_new
+    }
+
+    /// The kernel has discarded so many adverts up to now. `tell` is given each reason with more of them than the log has told
+    /// of, and returns whether it tells of them.
+    pub fn discarded(&mut self, counted: &KernelCounters, mut tell: impl FnMut(Reject, u64) -> bool) {
+        if *counted == self.rejected.as_deref().copied().unwrap_or_default() {
+            return;
+        }
+        let told = self.rejected.get_or_insert_default();
+        for ((reject, count), told) in Reject::ALL.into_iter().zip(counted).zip(told.iter_mut()) {
+            if count > told && tell(reject, count - *told) {
+                *told = *count;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
+    use vrrpd_common::router::{AnnounceTimes, Config, Event};
+    use vrrpd_common::{AddressDigest, Advert, Auth, Duration, Interval, MacAddr, Priority, Version, Vrid};
+
+    const START: Instant = Instant::from_nanos(1_000_000_000_000);
+    const ALONE: Circumstances =
+        Circumstances { is_verified_by_us: false, is_grouped: false, preempts: true, passes_on: false };
+
+    fn config(grouped: bool) -> Config {
+        Config {
+            vrid: Vrid::new(51).expect("a VRID"),
+            version: Version::V3,
+            priority: Priority(100),
+            preempt_mode: true,
+            interval: Interval::from_centis(100).expect("an interval"),
+            max_learned_interval: Interval::from_centis(4095).expect("an interval"),
+            addresses: AddressDigest::default(),
+            grouped,
+            announce: AnnounceTimes { again_after: None, then_every: None },
+        }
+    }
+
+    fn backup(grouped: bool) -> VirtualRouter {
+        let mut machine = VirtualRouter::new(config(grouped));
+        machine.handle(START, Event::InterfaceUp(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))), &mut |_| {});
+        machine.handle(START, Event::Startup, &mut |_| {});
+        machine
+    }
+
+    fn expect(min_ttl: u8) -> Expect {
+        Expect {
+            version: Version::V3,
+            interval: Interval::from_centis(100).expect("an interval"),
+            auth: Auth::None,
+            source: None,
+            broadcast: None,
+            min_ttl,
+            accept_interval_mismatch: false,
+            address_list: None,
+        }
+    }
+
+    #[test]
+    fn kernel_watches_the_deadline_of_a_backup_and_of_nobody_else() {
+        let machine = backup(false);
+        let told = Told::of(&machine, ALONE, &expect(255));
+        assert_eq!(told.config.role, KernelRole::Backup as u8);
+        assert_eq!(Some(told.deadline), machine.deadline().map(Instant::as_nanos));
+        let verified = Told::of(&machine, Circumstances { is_verified_by_us: true, ..ALONE }, &expect(255));
+        assert_eq!((verified.config.role, verified.deadline), (KernelRole::Init as u8, 0));
+        let mut master = machine;
+        let due = master.deadline().expect("it waits for its master");
+        master.handle(due, Event::Timer, &mut |_| {});
+        let told = Told::of(&master, ALONE, &expect(255));
+        assert_eq!((told.config.role, told.deadline), (KernelRole::Master as u8, 0));
+    }
+
+    #[test]
+    fn member_that_waits_for_its_group_is_told_of_as_master_and_reported_more_often() {
+        let mut machine = backup(true);
+        let due = machine.deadline().expect("it waits for its master");
+        machine.handle(due, Event::Timer, &mut |_| {});
+        assert_eq!(machine.state().name(), StateName::Backup);
+        let told = Told::of(&machine, Circumstances { is_grouped: true, ..ALONE }, &expect(255));
+        assert_eq!(
+            (told.config.role, told.config.report_spacing),
+            (KernelRole::Master as u8, GROUP_REPORT_SPACING)
+        );
+    }
+
+    #[test]
+    fn kernel_is_told_of_what_changes_but_not_of_a_deadline_that_it_has_moved_itself() {
+        let (mut machine, mut side) = (backup(false), KernelSide::default());
+        let told = Told::of(&machine, ALONE, &expect(255));
+        assert!(!side.is_told());
+        assert_eq!(side.tell(told, false), Tell::All);
+        assert!(side.is_told());
+        assert_eq!(side.tell(told, false), Tell::Nothing);
+        let advert = Advert {
+            vrid: Vrid::new(51).expect("a VRID"),
+            priority: Priority(200),
+            interval: Interval::from_centis(100).expect("an interval"),
+            source: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9)),
+            mac: MacAddr([2, 0, 0, 0, 0, 9]),
+            address_count: 0,
+            addresses: AddressDigest::default(),
+        };
+        machine.handle(START + Duration::from_millis(500), Event::Advert(advert), &mut |_| {});
+        let moved = Told::of(&machine, ALONE, &expect(255));
+        assert_ne!(moved, told);
+        assert_eq!(side.tell(moved, true), Tell::Nothing);
+        assert_eq!(side.tell(told, false), Tell::Command);
+    }
+
+    #[test]
+    fn generation_counts_changes_of_the_checks_and_no_others() {
+        let (machine, mut side) = (backup(false), KernelSide::default());
+        let generation = |side: &KernelSide, told| side.command(7, told).config.generation;
+        let first = Told::of(&machine, ALONE, &expect(255));
+        side.tell(first, false);
+        assert_eq!(generation(&side, first), 1);
+        let unwilling = Told::of(&machine, Circumstances { preempts: false, ..ALONE }, &expect(255));
+        assert_eq!((side.tell(unwilling, false), generation(&side, unwilling)), (Tell::Command, 1));
+        let other = Told::of(&machine, ALONE, &expect(1));
+        assert_eq!((side.tell(other, false), generation(&side, other)), (Tell::Command, 2));
+        side.read(START);
+        assert_eq!(side.command(7, other).known_until, START.as_nanos());
+    }
+
+    #[test]
+    fn adverts_are_new_once_and_discarded_ones_are_told_of_until_that_is_done() {
+        let mut side = KernelSide::default();
+        assert_eq!([3, 3, 2, 4].map(|at| side.is_new(at)), [true, false, false, true]);
+        let mut counted = KernelCounters::default();
+        counted[Reject::ALL[2] as usize] = 5;
+        let mut told = Vec::new();
+        side.discarded(&counted, |reject, more| {
+            told.push((reject, more));
+            false
+        });
+        side.discarded(&counted, |reject, more| {
+            told.push((reject, more));
+            true
+        });
+        let mut again = 0;
+        side.discarded(&counted, |_, _| {
+            again += 1;
+            true
+        });
+        assert_eq!((told, again), (vec![(Reject::ALL[2], 5); 2], 0));
+    }
+}
