@@ -323,7 +323,9 @@ impl Run {
         }
         for action in actions {
             let Action::Transition(Transition { from, to, cause, reason }) = action else { continue };
-            if (*from, *to) == (StateName::Backup, StateName::Master) {
+            // An owner in a group only passes Backup.
+            let passes = matches!(reason, Reason::StartUp | Reason::LinkUp);
+            if (*from, *to) == (StateName::Backup, StateName::Master) && !passes {
                 let (count, last) = self.take_overs;
                 let waited = self.now.saturating_since(last);
                 let count = if waited >= FORGOTTEN { 0 } else { count };
