@@ -159,10 +159,10 @@ impl fmt::Display for Obstacle {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn address(text: &str) -> InterfaceAddress {
+    pub(crate) fn address(text: &str) -> InterfaceAddress {
         let (address, prefix_len) = text.split_once('/').expect("with length");
         InterfaceAddress {
             address: address.parse().expect("an address"),
@@ -177,7 +177,7 @@ mod tests {
         VirtualAddress { address, prefix_len }
     }
 
-    fn eth0(addresses: Vec<InterfaceAddress>) -> Interface {
+    pub(crate) fn eth0(addresses: Vec<InterfaceAddress>) -> Interface {
         Interface {
             index: 2,
             name: "eth0".into(),

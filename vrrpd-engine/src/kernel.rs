@@ -5,10 +5,15 @@
 //! already. The configuration gets another generation when the checks of adverts change, so that the kernel notices an
 //! advert that was checked by half of each.
 
-use vrrpd_common::abi::{KernelCommand, KernelConfig, KernelCounters, KernelRole, RouterRecord, flag};
+use std::net::IpAddr;
+
+use vrrpd_common::abi::{KernelCommand, KernelConfig, KernelCounters, KernelRole, RouterRecord, flag, slot};
 use vrrpd_common::classify::Expect;
 use vrrpd_common::router::{State, StateName, VirtualRouter};
-use vrrpd_common::{Instant, Reject};
+use vrrpd_common::{Advert, Instant, Reject};
+
+use crate::config::RouterConfig;
+use crate::interface::Interface;
 
 /// Nanoseconds between two reports of the kernel about one router that are not urgent: bounds what a flood of changing or
 /// lower adverts costs. The record holds the newest state anyway.
@@ -184,14 +189,62 @@ impl KernelSide {
             }
         }
     }
+
+    /// The adverts of a record that the state machine has not been fed with, in the order in which they came.
+    pub fn unheard(&self, config: &RouterConfig, record: &RouterRecord) -> impl Iterator<Item = Heard> {
+        let (number, fed_until) = (slot(config.family, config.vrid), self.fed_until);
+        let count = [record.followed.at, record.resigned.at];
+        record.in_order().into_iter().filter(move |heard| heard.at > fed_until).filter_map(move |heard| {
+            let counts = count.contains(&heard.at);
+            heard.advert(number).map(|(at, advert)| Heard { at, advert, counts })
+        })
+    }
+
+    /// Whether there are any.
+    pub fn has_news(&self, record: &RouterRecord) -> bool {
+        record.in_order().into_iter().any(|heard| heard.at > self.fed_until)
+    }
+
+    /// The next one of them, which it is fed with now.
+    pub fn next_advert(&mut self, config: &RouterConfig, record: &RouterRecord) -> Option<Heard> {
+        let next = self.unheard(config, record).next()?;
+        self.is_new(next.at.as_nanos()).then_some(next)
+    }
+}
+
+/// An advert that the kernel has heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// When it came.
+    pub at: Instant,
+    /// What it says.
+    pub advert: Advert,
+    /// It put the kernel's deadline off, or makes a Master yield.
+    pub counts: bool,
+}
+
+/// Whether adverts from this address may be expected on the interface: it is in a subnet of the interface, or of the
+/// router's addresses. Nothing is known of an interface without addresses, nor of IPv6, where all have link-local ones.
+pub fn is_on_link(interface: Option<&Interface>, config: &RouterConfig, source: IpAddr) -> bool {
+    let IpAddr::V4(source) = source else { return true };
+    let Some(interface) = interface else { return true };
+    if !interface.addresses.iter().any(|there| there.address.is_ipv4()) {
+        return true;
+    }
+    let own = interface.addresses.iter().map(|there| (there.address, there.prefix_len));
+    let mut subnets = own.chain(config.addresses.iter().map(|there| (there.address, there.prefix_len)));
+    subnets.any(|(address, prefix_len)| {
+        let IpAddr::V4(address) = address else { return false };
+        (address.to_bits() ^ source.to_bits()).leading_zeros() >= u32::from(prefix_len)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::Ipv4Addr;
     use vrrpd_common::router::{AnnounceTimes, Config, Event};
-    use vrrpd_common::{AddressDigest, Advert, Auth, Duration, Interval, MacAddr, Priority, Version, Vrid};
+    use vrrpd_common::{AddressDigest, Auth, Duration, Interval, MacAddr, Priority, Version, Vrid};
 
     const START: Instant = Instant::from_nanos(1_000_000_000_000);
     const ALONE: Circumstances =

@@ -10,6 +10,7 @@
 pub mod address;
 pub mod budget;
 pub mod config;
+pub mod engine;
 pub mod ids;
 pub mod interface;
 pub mod kernel;
@@ -18,7 +19,9 @@ pub mod mismatch;
 pub mod pace;
 pub mod priority;
 pub mod rate_limit;
+pub mod router;
 pub mod router_name;
 pub mod sending;
 
+pub use engine::{Engine, Input, Now, Output};
 pub use ids::{LinkId, RouterId, Slots, Ticket};

@@ -9,6 +9,8 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use tokio::io::unix::AsyncFd;
 use vrrpd_common::{Duration, Instant};
+use vrrpd_engine::Now;
+use vrrpd_engine::router::TimeOfDay;
 
 use crate::sys::watch::{self, Watched};
 
@@ -16,6 +18,22 @@ use crate::sys::watch::{self, Watched};
 const MIN_SUSPENSION: Duration = Duration::from_millis(100);
 /// How often two clocks are read until they were read without a pause in between.
 const READINGS: usize = 3;
+
+/// Now, by both clocks: the one to decide by, and the time of day.
+pub fn moment() -> Now {
+    Now { at: now(), time_of_day: time_of_day_now() }
+}
+
+/// The time of day as the engine takes it.
+pub fn time_of_day_now() -> TimeOfDay {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    TimeOfDay(Duration::from_nanos(u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX)))
+}
+
+/// The same as people read it.
+pub fn system_time(TimeOfDay(since_1970): TimeOfDay) -> SystemTime {
+    SystemTime::UNIX_EPOCH + std::time::Duration::from(since_1970)
+}
 
 /// Now.
 pub fn now() -> Instant {

@@ -5,9 +5,12 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use vrrpd_common::router::Cause;
+use vrrpd_common::router::{Cause, StateName};
 use vrrpd_common::{Advert, Duration, Instant, Interval};
 use vrrpd_engine::mismatch::Words;
+use vrrpd_engine::router::Past;
+
+use crate::clock;
 
 use crate::router_name::RouterName;
 
@@ -212,6 +215,23 @@ pub struct EventReport {
     pub priority: u8,
     #[serde(flatten)]
     pub happening: Happening,
+}
+
+impl From<&Past> for TransitionReport {
+    fn from(past: &Past) -> Self {
+        let Past { at, transition } = past;
+        let cause = transition.cause;
+        Self {
+            time: humantime::format_rfc3339_millis(clock::system_time(*at)).to_string(),
+            from: transition.from.name().to_owned(),
+            to: transition.to.name().to_owned(),
+            reason: transition.reason.name().to_owned(),
+            master: cause
+                .filter(|_| transition.to == StateName::Backup)
+                .map(|cause| cause.source.to_string()),
+            cause: cause.map(CauseReport::from),
+        }
+    }
 }
 
 impl From<Cause> for CauseReport {

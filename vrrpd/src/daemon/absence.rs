@@ -9,7 +9,7 @@ use tracing::warn;
 use vrrpd_common::Instant;
 use vrrpd_common::router::StateName;
 use vrrpd_engine::kernel::KernelSide;
-use vrrpd_engine::{LinkId, RouterId};
+use vrrpd_engine::{Input, LinkId, RouterId};
 
 use super::Daemon;
 use super::instance::Instance;
@@ -66,7 +66,8 @@ impl Daemon {
         self.drain(id, &sockets);
         for router in &routers {
             self.tell_kernel_all(*router);
-            self.schedule(*router);
+            self.note_kernel(*router);
+            self.input(Input::Schedule(*router));
         }
         close_aside(sockets.into_iter().flatten(), &self.readiness);
     }

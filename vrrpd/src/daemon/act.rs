@@ -1,58 +1,96 @@
-//! Carrying out the actions of routers, in their order.
+//! Doing what the engine says, and what the system answers.
 
-use std::mem::discriminant;
-
-use tracing::{error, warn};
-use vrrpd_common::router::{Action, Event, Notice, StateName, Transition};
-use vrrpd_common::wire::frame;
-use vrrpd_common::{Instant, Priority};
+use tracing::error;
+use vrrpd_common::Priority;
+use vrrpd_common::router::{Event, StateName};
 use vrrpd_engine::ledger::{Cause, Order, Outcome, Resource};
 use vrrpd_engine::pace::Announced;
-use vrrpd_engine::{RouterId, Ticket, mismatch};
+use vrrpd_engine::router::Past;
+use vrrpd_engine::{Input, Output, RouterId, Ticket};
 
-use super::Daemon;
-use super::instance::{Instance, Pending};
+use super::instance::Pending;
 use super::link::Link;
-use crate::config::{RouterConfig, VmacFallback};
+use super::{Daemon, log};
+use crate::clock;
+use crate::config::VmacFallback;
 use crate::interface::service::Request;
-use crate::report::{Happening, NoticeReport};
-use crate::sys::packet::Frame;
+use crate::report::{Happening, TransitionReport};
 
 impl Daemon {
-    /// Carries out what a router wants, up to where it has to wait for the kernel.
-    pub(super) fn act(&mut self, id: RouterId) {
-        while let Some(router) = self.routers.get_mut(id)
-            && router.waiting.is_none()
-            && let Some(action) = router.queue.pop_front()
-        {
-            let Some(link) = self.links.get_mut(router.link) else { return };
-            match action {
-                Action::TakeAddresses => self.take(id),
-                Action::GiveUpAddresses => {
-                    if let Some(transmitter) = link.transmitter() {
-                        transmitter.withdraw(id);
-                    }
-                    router.vmac.may_try_again();
-                    self.release(id);
-                }
-                Action::SendAdvert(priority) => {
-                    if let Some(mac) = router.source_mac(link)
-                        && let Some(frame) = router.advert_frame(mac, priority, link.sure_mtu())
-                        && let Some(frame) = link.table.seal(&router.config, frame)
-                        && let Some(transmitter) = link.transmitter()
-                    {
-                        transmitter.advert(id, frame, priority == Priority::RESIGN);
-                    }
-                    if priority != Priority::RESIGN && router.sending.is_on_trial() {
-                        self.try_sending(id);
-                    }
-                }
-                Action::AnnounceAddresses => self.announce(id, Announced::All),
-                Action::Transition(transition) => self.transition(id, transition),
-                // Said as soon as it is known, see `Daemon::event`.
-                Action::Notice(_) => {}
-            }
+    /// Does what the engine says, until nothing is left. What comes of one thing is done before the next.
+    pub(super) fn perform_outputs(&mut self) {
+        if std::mem::replace(&mut self.is_performing, true) {
+            return;
         }
+        let mut now = clock::moment();
+        while let Some(output) = self.engine.next_output(&mut self.routers, now) {
+            self.perform(output);
+            now = clock::moment();
+        }
+        self.is_performing = false;
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::ReadRecord(id) => self.read_record(id),
+            Output::TellKernel(id, after) => self.tell_kernel(id, &after),
+            Output::CorrectKernel(id, record) => self.correct_kernel(id, &record),
+            Output::HearsOtherSubnet(id, source) => self.hears_other_subnet(id, source),
+            Output::Standing(id) => {
+                if let Some(router) = self.routers.get(id)
+                    && let Some(place) = router.group
+                {
+                    self.groups.note(place, &router.machine);
+                }
+            }
+            Output::Take(id) => {
+                self.take(id);
+                self.go_on(id);
+            }
+            Output::Release(id) => {
+                self.give_up(id);
+                self.go_on(id);
+            }
+            Output::SendAdvert(id, priority) => self.send_advert(id, priority),
+            Output::TrySending(id) => {
+                self.flush();
+                self.input(Input::Tried(id));
+            }
+            Output::Announce(id, announced) => self.announce(id, announced),
+            Output::Transition { router, past, is_logged } => self.transition(router, past, is_logged),
+            Output::CheckUsable(id) => self.check_usable(id),
+            Output::Log(id, line) => self.log(id, line),
+        }
+    }
+
+    /// The next action does not wait if nothing had to be asked.
+    fn go_on(&mut self, id: RouterId) {
+        if self.routers.get(id).is_some_and(|router| router.waiting.is_none()) {
+            self.input(Input::Done(id));
+        }
+    }
+
+    fn send_advert(&mut self, id: RouterId, priority: Priority) {
+        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(link) = self.links.get_mut(router.link) else { return };
+        if let Some(mac) = router.source_mac(link)
+            && let Some(advert) = router.advert(priority, link.sure_mtu())
+            && let Some(frame) = router.frame(mac, advert)
+            && let Some(frame) = link.table.seal(&router.config, frame)
+            && let Some(transmitter) = link.transmitter()
+        {
+            transmitter.advert(id, frame, priority == Priority::RESIGN);
+        }
+    }
+
+    /// Nothing more is sent of a router that is Master no more, and what it holds is given back.
+    fn give_up(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(id) else { return };
+        if let Some(transmitter) = self.links.get_mut(router.link).and_then(Link::transmitter) {
+            transmitter.withdraw(id);
+        }
+        router.vmac.may_try_again();
+        self.release(id);
     }
 
     /// Puts the virtual MAC address and the addresses in force.
@@ -83,6 +121,7 @@ impl Daemon {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         self.tickets.insert(ticket, id);
+        router.stop();
         router.waiting = Some(Box::new(Pending { ticket, order: order.clone(), lost: Vec::new() }));
         self.service.request(Request { ticket, order });
     }
@@ -93,6 +132,7 @@ impl Daemon {
         let Some(router) = self.routers.get_mut(id) else { return };
         let answered = router.waiting.take_if(|pending| pending.ticket == ticket);
         let Some(Pending { order, lost, .. }) = answered.map(|pending| *pending) else { return };
+        router.go_on();
         if let (Some(made), Some(link)) = (outcome.made.take(), order.link()) {
             router.ledger.prepared(made, link.parent);
         }
@@ -120,7 +160,7 @@ impl Daemon {
             }
         }
         self.check_usable(id);
-        self.act(id);
+        self.input(Input::Act(id));
         self.discard_stranded(id);
     }
 
@@ -162,7 +202,7 @@ impl Daemon {
     fn released(&mut self, id: RouterId, resources: &[Resource], outcome: &Outcome) {
         let Some(router) = self.routers.get_mut(id) else { return };
         let Some(link) = self.links.get_mut(router.link) else { return };
-        let name = router.config.name();
+        let name = router.config.name().to_string();
         let mut tell_hosts = false;
         for (resource, result) in resources.iter().zip(&outcome.results) {
             let is_given_back = router.ledger.gave_back(resource, result);
@@ -186,21 +226,24 @@ impl Daemon {
             }
         }
         if tell_hosts {
-            self.announce(id, Announced::Own);
+            self.input(Input::Announce(id, Announced::Own));
         }
     }
 
-    fn transition(&mut self, id: RouterId, transition: Transition) {
+    fn transition(&mut self, id: RouterId, past: Past, is_logged: bool) {
         let Some(router) = self.routers.get_mut(id) else { return };
-        let Some((transition, report)) = router.record(transition) else { return };
+        let transition = past.transition;
         if transition.from == StateName::Master || transition.to == StateName::Master {
             self.untold.insert(id);
         }
         if let (Some(run), Some(runner)) = (router.script(transition), &router.scripts) {
             runner.run(run);
         }
+        let report = TransitionReport::from(&past);
         self.followers.tell(|| router.event(Happening::Transition(report.clone())));
-        self.log_transition(id, &report);
+        if is_logged {
+            log::transition(router, &report);
+        }
         self.status_untold = true;
         self.check_presence(id);
     }
@@ -221,76 +264,4 @@ impl Daemon {
         };
         self.supervisor.status(&status);
     }
-}
-
-/// Puts announcements in the queue, as often as the router wants each.
-pub(super) fn announce(router: &mut Instance, id: RouterId, link: &mut Link, frames: &[Frame]) {
-    let Some(transmitter) = link.transmitter() else { return };
-    for _ in 0..router.config.announce.count {
-        for frame in frames {
-            transmitter.announcement(id, frame.clone());
-            router.done.garp_sent += 1;
-        }
-    }
-}
-
-/// Says that another router does not fit to this one.
-pub(super) fn warn_of_mismatch(config: &RouterConfig, warning: Option<mismatch::Warning>) {
-    let Some(mismatch::Warning { words, more }) = warning else { return };
-    warn!(
-        router = %config.name(), check = words.check, source = %words.source, theirs = words.theirs, ours = words.ours,
-        advice = words.advice, more, "another router is not set up as this one"
-    );
-}
-
-/// Says what a router noticed, each kind at most once a second; what clients are told as well is returned.
-pub(super) fn notice(
-    router: &mut Instance,
-    now: Instant,
-    notice: &Notice,
-    frame: Option<&[u8]>,
-) -> Option<Happening> {
-    let untold = router.notices.admit(now, discriminant(notice))?;
-    let name = router.config.name();
-    match notice {
-        Notice::IntervalDiffers(advert) => warn!(
-            router = %name, master = %advert.source, theirs = %advert.interval, ours = %router.config.interval,
-            more = untold, "the master's interval is not ours"
-        ),
-        Notice::IntervalExceedsLimit { advert, limit } => {
-            warn!(
-                router = %name, master = %advert.source, priority = advert.priority.0, mac = %advert.mac, more = untold,
-                "the master's interval {} exceeds --max-learned-interval {limit}; it is followed while it is heard \
-                 within that interval's Master_Down_Interval",
-                advert.interval
-            );
-            return Some(Happening::Notice(NoticeReport::interval_exceeds_limit(advert, *limit)));
-        }
-        Notice::AddressesDiffer(advert) => {
-            let theirs: Vec<_> = frame
-                .and_then(frame::addresses)
-                .map(|addresses| addresses.iter().map(|address| address.to_string()).collect())
-                .unwrap_or_default();
-            let ours: Vec<_> = router.config.addresses.iter().map(|a| a.address.to_string()).collect();
-            warn!(
-                router = %name, master = %advert.source, theirs = theirs.join(" "), ours = ours.join(" "),
-                more = untold, "the master announces other addresses than ours"
-            );
-        }
-        Notice::LowerMaster(advert) => warn!(
-            router = %name, other = %advert.source, priority = advert.priority.0,
-            more = untold, "another router of lower right sends adverts while we are master"
-        ),
-        Notice::ClockGap(late) => {
-            warn!(router = %name, late = %late, "the machine stood still; listening before acting");
-        }
-        Notice::TakeOverHeld(left) => {
-            warn!(
-                router = %name, left = %left, more = untold,
-                "too many take-overs; the next one is held, atropos --master makes it at once"
-            );
-            return Some(Happening::Notice(NoticeReport::take_over_held(*left)));
-        }
-    }
-    None
 }

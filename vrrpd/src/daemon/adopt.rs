@@ -14,12 +14,12 @@ use crate::config::VmacMode;
 /// What is on an interface before we have put it there was left by a daemon that could not clean up.
 pub(super) fn addresses(router: &mut Instance, link: &Link, journal: &Journal) {
     let Some(interface) = &link.interface else { return };
-    let left = router.ledger.adopt(&router.config.addresses, interface, link.marks, journal);
+    let left = router.adopt(interface, link.marks, journal);
     for address in &left {
         warn!(router = %router.config.name(), %address, "removing an address that an earlier vrrpd left behind");
     }
     if !left.is_empty() {
-        router.queue.push_back(Action::GiveUpAddresses);
+        router.enqueue(Action::GiveUpAddresses);
     }
 }
 
@@ -49,7 +49,7 @@ pub(super) fn vmac(router: &mut Instance, link: &Link, journal: &Journal) -> Res
         warn!(router = %router.config.name(), %mac, "giving back a virtual MAC address that an earlier vrrpd left behind");
         let left = router.vmac.left(interface, own);
         router.ledger.adopt_mac(left);
-        router.queue.push_back(Action::GiveUpAddresses);
+        router.enqueue(Action::GiveUpAddresses);
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use super::link::Link;
 use super::start_error::StartError;
 use crate::ah::SecurityAssociation;
 use crate::clock;
-use crate::config::{RouterConfig, VmacMode};
+use crate::config::{RouterConfig, Settings, VmacMode};
 use crate::limits;
 use crate::rundir::RunDir;
 
@@ -60,13 +60,13 @@ pub(super) fn make_router(
     expect(&router, id, link, usable.ok());
     let addresses = router.config.addresses.iter().map(|address| address.address);
     link.table.set_virtual_addresses(router.config.family, router.config.vrid, addresses);
-    if let Some(key) = router.config.authentication.key() {
+    if let Some(key) = router.authentication.key() {
         let association = SecurityAssociation::new(key);
         link.table.associate(router.config.family, router.config.vrid, association);
     }
     let event = usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp);
-    let queue = &mut router.queue;
-    router.machine.handle(clock::now(), event, &mut |action| queue.push_back(action));
+    // Nothing is noticed before the start.
+    router.handle(clock::now(), event, &mut |_| {});
     Ok(Some(router))
 }
 
@@ -82,7 +82,7 @@ pub(super) fn claim_router(rundir: &RunDir, config: &RouterConfig) -> Result<(),
 }
 
 /// What is claimed for the MAC address of a router's interface.
-pub(super) fn claim_of_mac(config: &RouterConfig) -> String {
+pub(super) fn claim_of_mac(config: &Settings) -> String {
     format!("vmac_{}", config.interface)
 }
 
@@ -124,7 +124,7 @@ pub(super) fn expect(router: &Instance, id: RouterId, link: &mut Link, source: O
     let expect = Expect {
         version: config.version,
         interval: config.interval,
-        auth: config.authentication.in_message(),
+        auth: router.authentication.in_message(),
         source,
         broadcast: source.and_then(|source| link.interface.as_ref()?.broadcast(source)),
         min_ttl: MIN_TTL,

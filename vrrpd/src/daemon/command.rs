@@ -8,7 +8,6 @@ use vrrpd_engine::RouterId;
 use vrrpd_engine::priority::Step;
 
 use super::Daemon;
-use super::instance::Instance;
 use crate::clock;
 use crate::control::server::Command;
 use crate::control::{Change, Reply, Request, Selector};
@@ -56,7 +55,7 @@ impl Daemon {
         self.settle_groups();
         let now = clock::now();
         for changing in std::mem::take(&mut self.changing) {
-            let is_busy = |id: &RouterId| self.routers.get(*id).is_some_and(Instance::is_busy);
+            let is_busy = |id: &RouterId| self.routers.get(*id).is_some_and(|router| router.is_busy());
             if now < changing.until && self.chosen(&changing.selector).iter().any(is_busy) {
                 self.changing.push(changing);
             } else {

@@ -19,7 +19,7 @@ use vrrpd_engine::RouterId;
 use super::Daemon;
 use super::start_error::StartError;
 use crate::clock;
-use crate::config::{GroupConfig, RouterConfig};
+use crate::config::{GroupConfig, Settings};
 use crate::datapath::readiness::Readiness;
 use crate::peers::{PeerEvent, Peers};
 use crate::report::GroupReport;
@@ -64,7 +64,7 @@ struct Own {
 
 impl Served {
     /// A group of those of these routers that are its members.
-    fn new<'a>(config: &GroupConfig, routers: impl Iterator<Item = (RouterId, &'a RouterConfig)>) -> Self {
+    fn new<'a>(config: &GroupConfig, routers: impl Iterator<Item = (RouterId, &'a Settings)>) -> Self {
         let mut group = Group::new(config.size, RandomState::new().hash_one(std::process::id()));
         let mut members = Vec::with_capacity(config.members.len());
         for (id, router) in routers {
@@ -259,12 +259,13 @@ impl Daemon {
             self.groups.served.push(served);
         }
         for router in self.routers.values_mut() {
-            router.group = None;
+            (router.group, router.is_grouped) = (None, false);
         }
         for (group, served) in self.groups.served.iter().enumerate() {
             for (member, own) in served.members.iter().enumerate() {
                 if let Some(router) = self.routers.get_mut(own.router) {
                     router.group = Some(Place { group, member: Member(member) });
+                    router.is_grouped = true;
                 }
             }
         }
@@ -311,7 +312,7 @@ fn input(heard: PeerEvent) -> (usize, Input) {
     (0, input)
 }
 
-fn key(router: &RouterConfig) -> Key {
+fn key(router: &Settings) -> Key {
     Key { family: router.family, vrid: router.vrid, addresses: router.digest().to_bits() }
 }
 

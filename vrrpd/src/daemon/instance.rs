@@ -1,130 +1,78 @@
-//! One virtual router while it runs: its state machine, the actions that wait, and what is told about it.
+//! One virtual router while it runs, with what it has of the machine: frames, scripts, what it holds. What it decides is a
+//! [`Router`] of the engine.
 
-use std::collections::VecDeque;
-use std::mem::Discriminant;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
-use std::time::SystemTime;
 
 use tracing::{error, info, warn};
-use vrrpd_common::router::{
-    Action, Fault, Faults, Notice, Reason, State, StateName, Transition, VirtualRouter,
-};
-use vrrpd_common::wire::ethernet;
+use vrrpd_common::router::{Fault, Faults, Reason, State, StateName, Transition};
 use vrrpd_common::wire::frame::{AdvertFrame, advert_frame_len, emit_advert, gratuitous_arp, unsolicited_na};
 use vrrpd_common::wire::vrrp::{Addresses, Kind, VrrpRepr};
 use vrrpd_common::{Instant, MacAddr, Priority, Version};
-use vrrpd_engine::config::AuthKind;
-use vrrpd_engine::kernel::KernelSide;
-use vrrpd_engine::ledger::{Answers, Ledger, Order, Place, PlacedAddress, Record, Resource, SystemError};
-use vrrpd_engine::mismatch::Mismatches;
-use vrrpd_engine::pace::Pace;
-use vrrpd_engine::priority::{Policy, Step, Steps};
-use vrrpd_engine::rate_limit::{BackOff, RateLimit};
-use vrrpd_engine::sending::{Sending, addresses_that_fit};
+use vrrpd_engine::ledger::{
+    Answers, Journal, Ledger, Order, Place, PlacedAddress, Record, Resource, SystemError,
+};
+use vrrpd_engine::priority::Step;
+use vrrpd_engine::router::{AdvertToSend, Router};
 use vrrpd_engine::{LinkId, RouterId, Ticket};
 
-use super::done::Done;
 use super::groups::Place as GroupPlace;
 use super::link::Link;
 use super::vmac::VmacSide;
-use crate::config::{RouterConfig, VirtualAddress, VmacFallback, VmacMode};
+use crate::clock;
+use crate::config::{Authentication, RouterConfig, VirtualAddress, VmacFallback, VmacMode};
 use crate::guardian::{LastScript, Mastery};
 use crate::interface::Interface;
 use crate::interface::service::Remover;
 use crate::magic;
 use crate::report::{
-    CauseReport, Counters, EventReport, GroupReport, Happening, MasterReport, MismatchReport, RouterReport,
-    ScriptsReport, TransitionReport,
+    Counters, EventReport, GroupReport, Happening, MasterReport, MismatchReport, RouterReport, ScriptsReport,
+    TransitionReport,
 };
 use crate::rundir::{RunDir, RunDirError};
 use crate::script::{self, Run, Runner};
 use crate::sys::packet::Frame;
 
-/// Transitions that are remembered.
-const HISTORY: usize = 16;
-/// Actions and transitions that a Backup has room for without asking for more: it mostly needs no others.
-const FEW: usize = 2;
-
 #[derive(Debug)]
 pub(super) struct Instance {
-    pub(super) config: RouterConfig,
-    pub(super) machine: VirtualRouter,
-    /// Where its priority and its faults come from.
-    pub(super) policy: Policy,
-    pub(super) link: LinkId,
+    /// What is decided.
+    router: Router,
+    /// The secret of its adverts.
+    pub(super) authentication: Authentication,
     /// Which member of which group it is.
     pub(super) group: Option<GroupPlace>,
-    /// Actions not carried out yet, in order.
-    pub(super) queue: VecDeque<Action>,
     /// What the actions wait for.
     pub(super) waiting: Option<Box<Pending>>,
     /// What it has taken from the system.
     pub(super) ledger: Ledger,
     pub(super) vmac: VmacSide,
-    presence: Presence,
-    /// What was said of things noticed.
-    pub(super) notices: RateLimit<Discriminant<Notice>>,
-    /// Whose adverts do not fit.
-    pub(super) mismatches: Mismatches,
-    /// What was said of adverts that could not be sent.
-    pub(super) unsendable: RateLimit<()>,
     /// It was said that the interface has addresses of it although it is not Master.
     pub(super) presence_said: bool,
-    /// Whether adverts can be sent.
-    pub(super) sending: Sending,
-    /// What was said of addresses that somebody removed.
-    pub(super) losses: RateLimit<IpAddr>,
-    /// How soon what somebody takes away is put back.
-    pub(super) back_off: BackOff,
-    pub(super) pace: Pace,
-    /// The deadline under which it is filed.
-    pub(super) scheduled: Option<Instant>,
     pub(super) scripts: Option<Runner>,
-    pub(super) kernel: KernelSide,
-    pub(super) done: Done,
-    /// The state that has been told: the machine's is ahead of it while the kernel works on the addresses.
-    told: StateName,
-    since: SystemTime,
-    reason: Reason,
-    history: VecDeque<Past>,
     /// A failure to send a magic packet is said once until sending works again.
     magic_failed: bool,
     wire: WireAddresses,
-    cached: Option<(AdvertKey, Frame)>,
-    /// The address that the last advert was sent from.
-    source: Option<IpAddr>,
+    cached: Option<((MacAddr, AdvertToSend), Frame)>,
 }
 
-/// Whether the router is one of ours, while the configuration changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Presence {
-    Here,
-    /// It gives back what it held.
-    Leaving,
+impl Deref for Instance {
+    type Target = Router;
+
+    fn deref(&self) -> &Router {
+        &self.router
+    }
 }
 
-/// A transition that is remembered. There may be thousands of routers with [`HISTORY`] of them, so it is put into words only when
-/// somebody asks.
-#[derive(Clone, Copy, Debug)]
-struct Past {
-    at: SystemTime,
-    transition: Transition,
+impl DerefMut for Instance {
+    fn deref_mut(&mut self) -> &mut Router {
+        &mut self.router
+    }
 }
 
-impl Past {
-    fn report(&self) -> TransitionReport {
-        let cause = self.transition.cause;
-        TransitionReport {
-            time: humantime::format_rfc3339_millis(self.at).to_string(),
-            from: self.transition.from.name().to_owned(),
-            to: self.transition.to.name().to_owned(),
-            reason: self.transition.reason.name().to_owned(),
-            master: cause
-                .filter(|_| self.transition.to == StateName::Backup)
-                .map(|cause| cause.source.to_string()),
-            cause: cause.map(CauseReport::from),
-        }
+impl AsMut<Router> for Instance {
+    fn as_mut(&mut self) -> &mut Router {
+        &mut self.router
     }
 }
 
@@ -144,14 +92,6 @@ enum WireAddresses {
     Ipv6(Vec<Ipv6Addr>),
 }
 
-/// What an advert's frame depends on while the router runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct AdvertKey {
-    mac: MacAddr,
-    source: IpAddr,
-    priority: Priority,
-}
-
 impl Instance {
     pub(super) fn new(config: RouterConfig, link: LinkId) -> Self {
         let mut ipv4 = Vec::new();
@@ -163,55 +103,40 @@ impl Instance {
             }
         }
         let wire = if ipv6.is_empty() { WireAddresses::Ipv4(ipv4) } else { WireAddresses::Ipv6(ipv6) };
+        let RouterConfig { settings, authentication } = config;
         Self {
-            machine: VirtualRouter::new(config.machine()),
-            policy: Policy::new(config.priority, Steps::of(&config)),
-            link,
             group: None,
-            queue: VecDeque::with_capacity(FEW),
             waiting: None,
             ledger: Ledger::default(),
-            vmac: VmacSide::new(&config),
-            presence: Presence::Here,
-            magic_failed: false,
-            notices: RateLimit::default(),
-            mismatches: Mismatches::default(),
-            unsendable: RateLimit::default(),
+            vmac: VmacSide::new(&settings),
             presence_said: false,
-            sending: Sending::default(),
-            losses: RateLimit::default(),
-            back_off: BackOff::default(),
-            pace: Pace::new(&config),
-            scheduled: None,
             scripts: None,
-            kernel: KernelSide::default(),
-            done: Done::default(),
-            told: StateName::Init,
-            since: SystemTime::now(),
-            reason: Reason::StartUp,
-            history: VecDeque::with_capacity(FEW),
+            magic_failed: false,
             wire,
             cached: None,
-            source: None,
-            config,
+            authentication,
+            router: Router::new(settings, link, clock::time_of_day_now()),
         }
     }
 
-    /// It is in the configuration no more.
-    pub(super) fn leave(&mut self) {
-        self.presence = Presence::Leaving;
+    /// What it was made of.
+    pub(super) fn wanted(&self) -> RouterConfig {
+        RouterConfig { settings: self.config.clone(), authentication: self.authentication.clone() }
     }
 
-    pub(super) fn is_leaving(&self) -> bool {
-        self.presence == Presence::Leaving
+    /// Whether the user wants it as it is.
+    pub(super) fn is_as_wanted(&self, wanted: &RouterConfig) -> bool {
+        self.config == wanted.settings && self.authentication == wanted.authentication
     }
 
-    /// Goes on with a configuration that [`RouterConfig::can_become`] allows.
-    pub(super) fn exchange(&mut self, config: RouterConfig) {
-        self.machine.set_grouped(config.grouped);
-        self.machine.set_max_learned_interval(config.max_learned_interval);
-        self.policy.configure(config.priority, Steps::of(&config));
-        self.config = config;
+    /// Whether it can go on as the user wants it.
+    pub(super) fn can_become(&self, wanted: &RouterConfig) -> bool {
+        self.authentication == wanted.authentication && self.config.can_become(&wanted.settings)
+    }
+
+    /// Goes on with a configuration that [`Instance::can_become`] allows.
+    pub(super) fn exchange(&mut self, wanted: RouterConfig) {
+        self.router.exchange(wanted.settings);
         self.cached = None;
     }
 
@@ -240,11 +165,6 @@ impl Instance {
     /// Master, and not about to become something else.
     pub(super) fn is_settled_master(&self) -> bool {
         self.machine.state().name() == StateName::Master && self.waiting.is_none()
-    }
-
-    /// Something that was decided has not been done yet.
-    pub(super) fn is_busy(&self) -> bool {
-        self.waiting.is_some() || !self.queue.is_empty()
     }
 
     /// Master, and not giving back what it has.
@@ -331,6 +251,16 @@ impl Instance {
         vmac.into_iter().chain(self.answers(interface)).chain(missing.into_iter().map(address)).collect()
     }
 
+    /// Addresses that an earlier daemon has left on the interface count as taken; returns those.
+    pub(super) fn adopt(
+        &mut self,
+        interface: &Interface,
+        marks: bool,
+        journal: &Journal,
+    ) -> Vec<VirtualAddress> {
+        self.ledger.adopt(&self.router.config.addresses, interface, marks, journal)
+    }
+
     /// The virtual MAC address was not refused.
     pub(super) fn vmac_taken(&mut self) {
         if self.ledger.vmac().is_some() {
@@ -361,88 +291,34 @@ impl Instance {
         }
     }
 
-    /// Takes in an action, behind those that wait.
-    pub(super) fn enqueue(&mut self, action: Action) {
-        match action {
-            // A promotion that has been overtaken must not be announced any more.
-            Action::GiveUpAddresses => self.queue.retain(|waiting| match waiting {
-                Action::SendAdvert(priority) => *priority == Priority::RESIGN,
-                Action::AnnounceAddresses => false,
-                Action::Transition(transition) => transition.to != StateName::Master,
-                Action::TakeAddresses | Action::GiveUpAddresses | Action::Notice(_) => true,
-            }),
-            // What is missing is found when its turn comes.
-            Action::TakeAddresses if self.queue.back() == Some(&action) => return,
-            // One advert says all that several in a row would.
-            Action::SendAdvert(_) | Action::AnnounceAddresses if self.queue.contains(&action) => return,
-            Action::TakeAddresses
-            | Action::SendAdvert(_)
-            | Action::AnnounceAddresses
-            | Action::Transition(_)
-            | Action::Notice(_) => {}
-        }
-        self.queue.push_back(action);
-    }
-
-    /// Whether adverts come past the kernel's program, which cannot verify them.
-    pub(super) fn is_verified_by_us(&self) -> bool {
-        self.config.auth == AuthKind::Ah
-    }
-
-    /// The frame of an advert with this priority, an Authentication Header not sealed yet; `None` while there is no address
-    /// to send from. A resignation is made also when the interface has just become unusable, and names no more addresses than
-    /// fit into `mtu` octets: that the master leaves does not depend on them.
-    pub(super) fn advert_frame(&mut self, mac: MacAddr, priority: Priority, mtu: u32) -> Option<Frame> {
-        let resigns = priority == Priority::RESIGN;
-        let source = self.machine.source().or_else(|| self.source.filter(|_| resigns))?;
-        self.source = Some(source);
-        let key = AdvertKey { mac, source, priority };
+    /// The frame of this advert, an Authentication Header not sealed yet.
+    pub(super) fn frame(&mut self, mac: MacAddr, advert: AdvertToSend) -> Option<Frame> {
+        let key = (mac, advert);
         if let Some((made_for, frame)) = &self.cached
             && *made_for == key
         {
             return Some(Rc::clone(frame));
         }
-        let all = self.config.addresses.len();
-        let count = if resigns {
-            addresses_that_fit(self.packet_len(), all, self.config.family.address_len(), mtu)
-        } else {
-            all
+        let AdvertToSend { source, priority, addresses } = advert;
+        let config = &self.router.config;
+        let addresses = match &self.wire {
+            WireAddresses::Ipv4(all) => Addresses::ipv4(all.get(..addresses)?).ok()?,
+            WireAddresses::Ipv6(all) => Addresses::ipv6(all.get(..addresses)?).ok()?,
         };
-        let advert = self.advert(priority, count)?;
+        let kind = match config.version {
+            Version::V2 => Kind::V2 { auth: self.authentication.in_message() },
+            Version::V3 => Kind::V3,
+        };
+        let advert = VrrpRepr::new(config.vrid, priority, config.interval, kind, addresses)?;
         let mut buffer = vec![0; advert_frame_len(&advert)];
-        let frame =
-            AdvertFrame { source_mac: mac, source: key.source, checksum: self.config.checksum, advert };
+        let frame = AdvertFrame { source_mac: mac, source, checksum: config.checksum, advert };
         let length = emit_advert(&frame, &mut buffer)?;
         buffer.truncate(length);
         let frame: Frame = buffer.into();
-        if !resigns {
+        if priority != Priority::RESIGN {
             self.cached = Some((key, Rc::clone(&frame)));
         }
         Some(frame)
-    }
-
-    /// What an advert with this priority and the first `count` addresses says.
-    fn advert(&self, priority: Priority, count: usize) -> Option<VrrpRepr<'_>> {
-        let addresses = match &self.wire {
-            WireAddresses::Ipv4(addresses) => Addresses::ipv4(addresses.get(..count)?).ok()?,
-            WireAddresses::Ipv6(addresses) => Addresses::ipv6(addresses.get(..count)?).ok()?,
-        };
-        let kind = match self.config.version {
-            Version::V2 => Kind::V2 { auth: self.config.authentication.in_message() },
-            Version::V3 => Kind::V3,
-        };
-        VrrpRepr::new(self.config.vrid, priority, self.config.interval, kind, addresses)
-    }
-
-    /// Octets of the IP packet that an advert is.
-    pub(super) fn packet_len(&self) -> usize {
-        let advert = self.advert(self.config.priority, self.config.addresses.len());
-        advert.map_or(0, |advert| advert_frame_len(&advert) - ethernet::HEADER_LEN)
-    }
-
-    /// Whether an advert fits into an IP packet of `mtu` octets.
-    pub(super) fn advert_fits(&self, mtu: u32) -> bool {
-        u32::try_from(self.packet_len()).is_ok_and(|octets| octets <= mtu)
     }
 
     /// The frames that announce the addresses, once each.
@@ -461,7 +337,7 @@ impl Instance {
     /// answers for them beside the master.
     pub(super) fn addresses_present(&self, link: &Link) -> Vec<VirtualAddress> {
         let is_listening =
-            matches!(self.told, StateName::Backup | StateName::Fault) && self.waiting.is_none();
+            matches!(self.state_told(), StateName::Backup | StateName::Fault) && self.waiting.is_none();
         let Some(interface) = link.interface.as_ref().filter(|_| is_listening) else { return Vec::new() };
         let is_present = |address: &&VirtualAddress| {
             let there = interface.address(address.address);
@@ -476,53 +352,9 @@ impl Instance {
         self.waiting.is_none() && self.ledger.is_empty()
     }
 
-    /// Forgets the promotion that waits, if one does: the kernel refused the addresses it began with.
-    pub(super) fn drop_promotion(&mut self) -> bool {
-        let is_promotion =
-            |action: &Action| matches!(action, Action::Transition(Transition { to: StateName::Master, .. }));
-        let end = self.queue.iter().position(is_promotion);
-        if let Some(end) = end {
-            self.queue.drain(..=end);
-        }
-        end.is_some()
-    }
-
-    /// Remembers a change of state, as seen from the state told before; `None` when it is none, since what was between
-    /// never came to be.
-    pub(super) fn record(&mut self, transition: Transition) -> Option<(Transition, TransitionReport)> {
-        let now = SystemTime::now();
-        let transition = Transition { from: self.told, ..transition };
-        if transition.from == transition.to {
-            return None;
-        }
-        self.told = transition.to;
-        self.since = now;
-        self.reason = transition.reason;
-        self.done.transitions += 1;
-        let past = Past { at: now, transition };
-        if self.history.len() == HISTORY {
-            self.history.pop_front();
-        }
-        self.history.push_back(past);
-        Some((transition, past.report()))
-    }
-
-    /// Why the router is in its state: of a fault, what is wrong now rather than what was at first.
-    pub(super) fn reason_now(&self) -> Reason {
-        match (self.told, self.machine.interface()) {
-            (StateName::Fault, Err(faults)) => faults.reason(),
-            (StateName::Init | StateName::Backup | StateName::Master | StateName::Fault, _) => self.reason,
-        }
-    }
-
     /// All that keeps the router from serving.
     fn faults(&self) -> impl Iterator<Item = Fault> {
         self.machine.interface().err().into_iter().flat_map(Faults::iter)
-    }
-
-    /// The state that has been told.
-    pub(super) const fn state_told(&self) -> StateName {
-        self.told
     }
 
     /// Something that clients are told of.
@@ -573,7 +405,10 @@ impl Instance {
         let resignation = match self.source_mac(link) {
             // Each of these has a number of its own.
             _ if self.is_verified_by_us() => None,
-            Some(mac) => self.advert_frame(mac, Priority::RESIGN, link.sure_mtu()),
+            Some(mac) => self
+                .router
+                .advert(Priority::RESIGN, link.sure_mtu())
+                .and_then(|resignation| self.frame(mac, resignation)),
             None => None,
         };
         let (from, to) = (StateName::Master, StateName::Init);
@@ -628,8 +463,8 @@ impl Instance {
             family: config.family.name().to_owned(),
             protocol: config.version.number(),
             pid: std::process::id(),
-            state: self.told.name().to_owned(),
-            since: humantime::format_rfc3339_seconds(self.since).to_string(),
+            state: self.state_told().name().to_owned(),
+            since: humantime::format_rfc3339_seconds(clock::system_time(self.since())).to_string(),
             reason: self.reason_now().name().to_owned(),
             faults: self.faults().map(|fault| fault.reason().name().to_owned()).collect(),
             priority: config.priority.0,
@@ -659,7 +494,7 @@ impl Instance {
                 transitions: self.done.transitions,
                 rejected: rejected.iter().map(|(reject, count)| (reject.name().to_owned(), count)).collect(),
             },
-            history: self.history.iter().map(Past::report).collect(),
+            history: self.history().map(TransitionReport::from).collect(),
             kernel: None,
         }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use tracing::{error, warn};
 use vrrpd_common::router::{Action, Event, StateName};
 use vrrpd_common::{Duration, Instant};
-use vrrpd_engine::{LinkId, RouterId};
+use vrrpd_engine::{Input, LinkId, RouterId};
 
 use super::instance::Instance;
 use super::link::{LoadStep, OpenStep};
@@ -121,7 +121,7 @@ impl Daemon {
         if may_send_again {
             link.mtu_is_known();
             for id in &routers {
-                self.may_send_again(*id);
+                self.input(Input::MaySendAgain(*id));
             }
         }
         if other_mac {
@@ -300,11 +300,8 @@ impl Daemon {
 
     pub(super) fn take_now(&mut self, id: RouterId) {
         let Some(router) = self.routers.get_mut(id) else { return };
-        // Those that wait already would come before what is taken now is there.
-        router.queue.retain(|action| *action != Action::AnnounceAddresses);
-        router.enqueue(Action::TakeAddresses);
-        router.enqueue(Action::AnnounceAddresses);
-        self.act(id);
+        router.take_again();
+        self.input(Input::Act(id));
     }
 
     /// Has interfaces that get a virtual MAC address take in frames to their own one as well.
@@ -360,7 +357,7 @@ impl Daemon {
         let has_others_beside = link.interface.as_ref().is_some_and(|there| !there.beside.is_empty());
         if router.is_settled_master() && (router.vmac.mode() == VmacMode::Macvlan || has_others_beside) {
             router.enqueue(Action::TakeAddresses);
-            self.act(id);
+            self.input(Input::Act(id));
         }
     }
 
@@ -389,11 +386,12 @@ impl Daemon {
         if !router.is_holding() || router.ledger.vmac().is_some() {
             return;
         }
-        router.enqueue(Action::SendAdvert(router.machine.priority()));
+        let priority = router.machine.priority();
+        router.enqueue(Action::SendAdvert(priority));
         router.enqueue(Action::AnnounceAddresses);
         // The guardian would resign with the old one.
         self.untold.insert(id);
-        self.act(id);
+        self.input(Input::Act(id));
     }
 
     /// Says once of a router that is not Master that the interface has addresses of it all the same.

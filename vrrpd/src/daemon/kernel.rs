@@ -1,31 +1,24 @@
-//! Routers whose adverts are handled in the kernel: it is told of every role, and its news become events.
+//! Routers whose adverts are handled in the kernel: commands to it, and its records. [`vrrpd_engine::kernel`] says what it has
+//! to know and what a record means.
 //!
-//! The state machine here and [`vrrpd_common::watch`] there reckon by the same rules. What the kernel has heard is fed
-//! to the machine with the time at which it came, so both have the same deadline; the kernel watches it, and no timer
-//! of ours runs for a Backup. While its master lives the kernel says nothing, so the machine is told what was heard before
-//! anything else happens to it. [`vrrpd_common::watch`] says which races there are and who wins.
+//! The kernel watches the deadline of a Backup, and no timer of ours runs for it. While its master lives the kernel says
+//! nothing, so the state machine is told what was heard before anything else happens to it.
 //!
 //! Cards take the tag of a VLAN out of a frame and hand it on beside it, where a program does not see it. The interface is
 //! left to raw sockets, which do, when it has VLANs, or when an advert comes from a subnet that is not on it.
-//!
-//! To a member of a group that would be Master if the others were ready, the kernel gives the role Master: there is no
-//! deadline, and adverts are reported also if they say what the last one said, however long ago.
-//!
-//! A router with an Authentication Header is not among them: of it the kernel is only told that it is there, so that
-//! adverts without that header are discarded and counted. It has the role Init there, whatever its state.
 
 use std::net::IpAddr;
 
 use tracing::{error, warn};
 use vrrpd_common::abi::{self, EventKind, RouterRecord, slot};
-use vrrpd_common::router::{Event, StateName};
+use vrrpd_common::router::Event;
 use vrrpd_common::{Duration, Instant};
-use vrrpd_engine::kernel::{Circumstances, KernelSide, Tell, Told};
-use vrrpd_engine::{LinkId, RouterId};
+use vrrpd_engine::kernel::{Circumstances, KernelSide, Tell, Told, is_on_link};
+use vrrpd_engine::router::Router;
+use vrrpd_engine::{Input, LinkId, RouterId};
 
-use super::instance::Instance;
 use super::link::Link;
-use super::{Daemon, act};
+use super::{Daemon, log};
 use crate::clock;
 use crate::datapath::refusal::Refusal;
 
@@ -60,9 +53,7 @@ impl Daemon {
         let Some(router) = self.routers.get_mut(id) else { return };
         let link = router.link;
         // Not again, whatever comes of it.
-        if let Some(at) = router.scheduled.take() {
-            self.deadlines.remove(&(at, id));
-        }
+        self.engine.unschedule(router, id);
         self.hear_kernel(id);
         if !self.has_program(link) {
             return self.program_is_gone(link);
@@ -72,57 +63,50 @@ impl Daemon {
 
     /// Feeds the state machine with the adverts that the kernel has noted since.
     pub(super) fn hear_kernel(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get(id) else { return };
-        let (family, vrid, link_id) = (router.config.family, router.config.vrid, router.link);
-        let Some(link) = self.links.get(link_id) else { return };
-        let now = clock::now();
-        let Some(record) = link.kernel_record(family, vrid) else { return };
+        self.note_kernel(id);
+        self.input(Input::Hear(id));
+    }
+
+    /// Notes whether adverts of a router come by the kernel now.
+    pub(super) fn note_kernel(&mut self, id: RouterId) {
         if let Some(router) = self.routers.get_mut(id) {
+            router.in_kernel = self.links.get(router.link).is_some_and(Link::is_in_kernel);
+        }
+    }
+
+    /// Reads what the kernel knows of a router.
+    pub(super) fn read_record(&mut self, id: RouterId) {
+        let now = clock::now();
+        let record = self.routers.get_mut(id).and_then(|router| {
+            let link = self.links.get(router.link)?;
+            let record = link.kernel_record(router.config.family, router.config.vrid)?;
             router.kernel.read(now);
+            Some(record)
+        });
+        if let Some(record) = &record {
+            self.say_discarded(id, now, record);
         }
-        self.say_discarded(id, now, &record);
-        match self.hear(id, &record) {
-            Hearing::Nothing => {}
-            Hearing::Something => self.correct_kernel(id, &record),
-            Hearing::OtherSubnet(source) => {
-                let Some(link) = self.links.get_mut(link_id) else { return };
-                let pause = link.path.begin_absence(now);
-                self.give_up_kernel(link_id, Refusal::OtherSubnet { source_address: source, pause });
-                // Who else was heard meanwhile cannot be told.
-                self.listen_again(id);
-            }
-        }
+        let link = self.routers.get(id).and_then(|router| self.links.get(router.link));
+        let interface = link.and_then(|link| link.interface.as_ref());
+        self.engine.handle(&mut self.routers, clock::moment(), Input::Record(id, record.as_ref(), interface));
     }
 
-    /// Feeds the state machine with what a record holds, in the order in which it came.
-    fn hear(&mut self, id: RouterId, record: &RouterRecord) -> Hearing {
-        let mut result = Hearing::Nothing;
-        for heard in record.in_order() {
-            let Some(router) = self.routers.get_mut(id) else { break };
-            if !router.kernel.is_new(heard.at) {
-                continue;
-            }
-            let number = slot(router.config.family, router.config.vrid);
-            let Some((at, advert)) = heard.advert(number) else { continue };
-            if !self.links.get(router.link).is_some_and(|link| is_on_link(link, router, advert.source)) {
-                // One that neither puts a deadline off nor makes a Master yield does no harm where it does not belong.
-                if [record.followed.at, record.resigned.at].contains(&heard.at) {
-                    result = Hearing::OtherSubnet(advert.source);
-                }
-                continue;
-            }
-            if result == Hearing::Nothing {
-                result = Hearing::Something;
-            }
-            self.event_at(id, at, Event::Advert(advert), None);
-        }
-        result
+    /// An advert that counts comes from a subnet that is not on the interface.
+    pub(super) fn hears_other_subnet(&mut self, id: RouterId, source: IpAddr) {
+        let Some(router) = self.routers.get(id) else { return };
+        let link_id = router.link;
+        let Some(link) = self.links.get_mut(link_id) else { return };
+        let pause = link.path.begin_absence(clock::now());
+        self.give_up_kernel(link_id, Refusal::OtherSubnet { source_address: source, pause });
+        // Who else was heard meanwhile cannot be told.
+        self.input(Input::ListenAgain(id));
     }
 
-    /// Tells the kernel the deadline of a Backup when it has another one than the state machine, which knows all that is in
-    /// this record by now: an advert that came just before a command never brings its deadline forward.
-    fn correct_kernel(&mut self, id: RouterId, record: &RouterRecord) {
-        if let Some(now) = self.to_tell(id).filter(|now| now.corrects(record)) {
+    /// Tells the kernel the deadline of a Backup when it has another one than the state machine.
+    pub(super) fn correct_kernel(&mut self, id: RouterId, record: &RouterRecord) {
+        if let Some(now) = self.to_tell(id)
+            && now.corrects(record)
+        {
             self.command_kernel(id, now);
         }
     }
@@ -131,34 +115,36 @@ impl Daemon {
     fn say_discarded(&mut self, id: RouterId, now: Instant, record: &RouterRecord) {
         let Some(router) = self.routers.get_mut(id) else { return };
         if let Some((at, source, why)) = record.refused.rejection(router.config.family) {
-            let warning = router.mismatches.rejected(&router.config, at, source, why);
-            act::warn_of_mismatch(&router.config, warning);
+            let warning = router.reject(at, source, why);
+            log::warn_of_mismatch(&router.config, warning);
         }
         let Some(link) = self.links.get_mut(router.link) else { return };
-        let config = &router.config;
-        router.kernel.discarded(&record.rejected, |reject, count| {
+        let Router { config, kernel, .. } = &mut **router;
+        kernel.discarded(&record.rejected, |reject, count| {
             let may_say = link.may_say_rejected(now, id, reject);
             if may_say {
-                warn!(router = %config.name(), check = reject.name(), count, "adverts were discarded in the kernel");
+                warn!(
+                    router = %config.name(), check = reject.name(), count,
+                    "adverts were discarded in the kernel"
+                );
             }
             may_say
         });
     }
 
-    /// Tells the kernel what has changed; after that, what it heard meanwhile is gone through.
-    ///
-    /// `after` is the event that the router has just handled.
-    pub(super) fn tell_kernel(&mut self, id: RouterId, after: Event) {
+    /// Tells the kernel what has changed after the router has handled this event; what it heard meanwhile is gone through.
+    pub(super) fn tell_kernel(&mut self, id: RouterId, after: &Event) {
         let Some(now) = self.to_tell(id) else { return };
         let Some(router) = self.routers.get_mut(id) else { return };
+        // An advert that the kernel has reported has moved its deadline as it has moved ours.
         match router.kernel.tell(now, matches!(after, Event::Advert(_))) {
             Tell::Nothing => {}
+            Tell::Command => self.command_kernel(id, now),
             Tell::All => {
                 if self.tell_virtual_addresses(id) {
                     self.command_kernel(id, now);
                 }
             }
-            Tell::Command => self.command_kernel(id, now),
         }
     }
 
@@ -170,7 +156,7 @@ impl Daemon {
                     self.command_kernel(id, now);
                 }
             }
-            Some(false) => self.tell_kernel(id, Event::Timer),
+            Some(false) => self.tell_kernel(id, &Event::Timer),
             None => {}
         }
     }
@@ -179,7 +165,7 @@ impl Daemon {
     pub(super) fn note_subnet(&mut self, id: RouterId, source: IpAddr) {
         let Some(router) = self.routers.get(id) else { return };
         let Some(link) = self.links.get_mut(router.link) else { return };
-        if !is_on_link(link, router, source) {
+        if !is_on_link(link.interface.as_ref(), &router.config, source) {
             link.path.prolong_absence(clock::now());
         }
     }
@@ -223,8 +209,8 @@ impl Daemon {
 
     fn command_kernel(&mut self, id: RouterId, now: Told) {
         let Some(router) = self.routers.get(id) else { return };
-        let link_id = router.link;
-        let command = router.kernel.command(slot(router.config.family, router.config.vrid), now);
+        let number = slot(router.config.family, router.config.vrid);
+        let (link_id, command) = (router.link, router.kernel.command(number, now));
         let Some(kernel) = self.links.get_mut(link_id).and_then(Link::kernel) else { return };
         match kernel.command(command) {
             Ok(()) => self.hear_kernel(id),
@@ -241,14 +227,17 @@ impl Daemon {
             None
         });
         for id in link.routers.clone() {
+            self.note_kernel(id);
             let number = self.routers.get(id).map(|router| slot(router.config.family, router.config.vrid));
-            if let Some(record) = kernel.as_ref().zip(number).and_then(|(kernel, slot)| kernel.record(slot))
-                && let Hearing::OtherSubnet(_) = self.hear(id, &record)
-            {
-                self.listen_again(id);
+            let record = kernel.as_ref().zip(number).and_then(|(kernel, slot)| kernel.record(slot));
+            let interface = self.links.get(link_id).and_then(|link| link.interface.as_ref());
+            if let Some(record) = record {
+                let last = Input::LastRecord(id, &record, interface);
+                self.engine.handle(&mut self.routers, clock::moment(), last);
             }
-            self.schedule(id);
+            self.engine.handle(&mut self.routers, clock::moment(), Input::Schedule(id));
         }
+        self.perform_outputs();
         if let (Some(link), Some(kernel)) = (self.links.get_mut(link_id), &kernel) {
             link.carry_over(kernel);
         }
@@ -290,26 +279,8 @@ impl Daemon {
         }
         self.give_up_kernel(link, Refusal::TakenOff);
         for id in self.links.get(link).map(|link| link.routers.clone()).unwrap_or_default() {
-            self.listen_again(id);
+            self.input(Input::ListenAgain(id));
         }
-    }
-
-    /// A Backup hears who is there before it acts. What has an Authentication Header was heard all the time.
-    fn listen_again(&mut self, id: RouterId) {
-        if self.routers.get(id).is_some_and(|router| {
-            router.machine.state().name() == StateName::Backup && !router.is_verified_by_us()
-        }) {
-            self.event(id, Event::StoodStill, None);
-        }
-    }
-
-    /// Whether the kernel watches the router's deadline.
-    pub(super) fn kernel_watches(&self, id: RouterId) -> bool {
-        self.routers.get(id).is_some_and(|router| {
-            router.machine.state().name() == StateName::Backup
-                && !router.is_verified_by_us()
-                && self.links.get(router.link).is_some_and(Link::is_in_kernel)
-        })
     }
 
     /// The kernel has forgotten everything: its program went with the interface.
@@ -320,32 +291,6 @@ impl Daemon {
             }
         }
     }
-}
-
-/// What a record held that the state machine had not been told of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hearing {
-    Nothing,
-    Something,
-    /// An advert that came from elsewhere, which the machine was not told of.
-    OtherSubnet(IpAddr),
-}
-
-/// Whether adverts from this address may be expected on the interface: it is in a subnet of the interface, or of the
-/// router's addresses. Nothing is known of an interface without addresses, nor of IPv6, where all have link-local ones.
-fn is_on_link(link: &Link, router: &Instance, source: IpAddr) -> bool {
-    let IpAddr::V4(source) = source else { return true };
-    let Some(interface) = &link.interface else { return true };
-    if !interface.addresses.iter().any(|there| there.address.is_ipv4()) {
-        return true;
-    }
-    let own = interface.addresses.iter().map(|there| (there.address, there.prefix_len));
-    let mut subnets =
-        own.chain(router.config.addresses.iter().map(|there| (there.address, there.prefix_len)));
-    subnets.any(|(address, prefix_len)| {
-        let IpAddr::V4(address) = address else { return false };
-        (address.to_bits() ^ source.to_bits()).leading_zeros() >= u32::from(prefix_len)
-    })
 }
 
 /// Whether there is an interface of this number in our network namespace.

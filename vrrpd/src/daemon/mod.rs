@@ -10,16 +10,16 @@
 mod absence;
 mod act;
 mod adopt;
+mod announce;
 mod begin;
 mod command;
-mod done;
 mod groups;
 mod instance;
 mod interfaces;
 mod kernel;
 mod leave;
 mod link;
-mod pace;
+mod log;
 mod reload;
 mod sending;
 mod start;
@@ -33,9 +33,9 @@ use std::path::Path;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
-use vrrpd_common::router::{Action, Event, StateName};
+use vrrpd_common::router::{Event, StateName};
 use vrrpd_common::{Duration, Instant};
-use vrrpd_engine::{LinkId, RouterId, Slots, Ticket};
+use vrrpd_engine::{Engine, Input, LinkId, RouterId, Slots, Ticket};
 
 use crate::clock::{self, Alarm, Suspension};
 use crate::config::Configuration;
@@ -78,16 +78,14 @@ const GUARDIAN: u64 = u64::MAX;
 pub struct Daemon {
     routers: Slots<RouterId, Instance>,
     links: Slots<LinkId, Link>,
+    engine: Engine,
+    /// What the engine says is being done: what comes of that is its next input.
+    is_performing: bool,
     groups: Groups,
     /// Empty, and kept for its memory, as `actions`.
     group_events: Vec<(RouterId, Event)>,
-    deadlines: BTreeSet<(Instant, RouterId)>,
     /// When routers put back what somebody has taken away.
     to_put_back: BTreeMap<RouterId, Instant>,
-    /// When routers that gave up, since their adverts did not go out, try again.
-    to_try_sending: BTreeMap<RouterId, Instant>,
-    /// When routers do what was put off, since they do it too often.
-    put_off: BTreeMap<RouterId, Instant>,
     alarm: Alarm,
     readiness: Readiness,
     ready: Vec<u64>,
@@ -109,7 +107,6 @@ pub struct Daemon {
     followers: Followers,
     /// Elsewhere while it is read.
     inbox: Option<Inbox>,
-    actions: Vec<Action>,
     state_file: String,
     journal_file: String,
     /// What stands there, or is written now.
@@ -250,9 +247,9 @@ impl Daemon {
 
     fn arm(&mut self) -> io::Result<()> {
         let now = clock::now();
-        let due = self.deadlines.first().map(|(at, _)| *at);
+        let due = self.engine.deadline();
         let unsent = self.links.values().filter_map(|link| link.deadline(now)).min();
-        let put_back = self.to_put_back.values().chain(self.put_off.values()).min().copied();
+        let put_back = self.to_put_back.values().min().copied();
         let other = [
             self.groups.deadline(),
             self.supervisor.deadline(),
@@ -313,8 +310,8 @@ impl Daemon {
                 let now = clock::now();
                 let router = id.and_then(|(id, source)| Some((self.routers.get_mut(id)?, source)));
                 let name = router.map(|(router, source)| {
-                    let warning = router.mismatches.rejected(&router.config, now, source, rejection);
-                    act::warn_of_mismatch(&router.config, warning);
+                    let warning = router.reject(now, source, rejection);
+                    log::warn_of_mismatch(&router.config, warning);
                     router.config.name().to_string()
                 });
                 link.say_rejected(now, id.map(|(id, _)| id), name.as_deref(), &rejection);
@@ -327,11 +324,9 @@ impl Daemon {
     /// process that was kept from running must not declare a live master dead.
     fn expire(&mut self) {
         let now = clock::now();
-        let due = |daemon: &Self| {
-            let passed = daemon.deadlines.iter().take_while(|(at, _)| *at <= now);
-            passed.map(|(_, id)| *id).collect::<Vec<_>>()
-        };
-        let listening: BTreeSet<LinkId> = due(self)
+        let listening: BTreeSet<LinkId> = self
+            .engine
+            .due(now)
             .into_iter()
             .filter_map(|id| self.routers.get(id))
             .filter(|router| router.machine.state().name() == StateName::Backup)
@@ -342,8 +337,8 @@ impl Daemon {
                 self.receive(link, place, DRAIN);
             }
         }
-        for id in due(self) {
-            if self.kernel_watches(id) {
+        for id in self.engine.due(now) {
+            if self.routers.get(id).is_some_and(|router| router.is_watched_by_kernel()) {
                 self.hold_is_over(id);
             } else {
                 self.event(id, Event::Timer, None);
@@ -351,9 +346,9 @@ impl Daemon {
         }
         self.groups.expire(now, &self.readiness);
         self.put_back(now);
-        self.catch_up(now);
+        self.engine.expire(&mut self.routers, clock::moment());
+        self.perform_outputs();
         self.open_again(now);
-        self.try_sending_again(now);
         self.look_after_programs(now);
         self.put_programs_back(now);
     }
@@ -369,59 +364,14 @@ impl Daemon {
 
     /// Hands an event to a router and carries out what comes of it. `frame` is the one that an advert came in.
     fn event(&mut self, id: RouterId, event: Event, frame: Option<&[u8]>) {
-        if !matches!(event, Event::Advert(_) | Event::Timer) {
-            // The kernel has told nothing of a master that goes on as before.
-            self.hear_kernel(id);
-        }
-        self.event_at(id, clock::now(), event, frame);
+        self.note_kernel(id);
+        self.input(Input::Event(id, event, frame));
     }
 
-    /// The same for an event that happened at `at`.
-    fn event_at(&mut self, id: RouterId, at: Instant, event: Event, frame: Option<&[u8]>) {
-        let Some(router) = self.routers.get_mut(id) else { return };
-        let mut actions = std::mem::take(&mut self.actions);
-        if let Event::Advert(advert) = &event
-            && advert.addresses != router.machine.config().addresses
-        {
-            let warning = router.mismatches.other_addresses(&router.config, at, advert, frame);
-            act::warn_of_mismatch(&router.config, warning);
-        }
-        router.machine.handle(at, event, &mut |action| actions.push(action));
-        if let Some(place) = router.group {
-            self.groups.note(place, &router.machine);
-        }
-        for action in actions.drain(..) {
-            match action {
-                Action::Notice(notice) => {
-                    if let Some(happening) = act::notice(router, at, &notice, frame) {
-                        self.followers.tell(|| router.event(happening));
-                    }
-                }
-                other => router.enqueue(other),
-            }
-        }
-        self.actions = actions;
-        self.tell_kernel(id, event);
-        self.schedule(id);
-        self.act(id);
-    }
-
-    /// Files the router under its deadline, unless the kernel watches that; it knows nothing of a take-over that is held.
-    fn schedule(&mut self, id: RouterId) {
-        let watched = self.kernel_watches(id);
-        let Some(router) = self.routers.get_mut(id) else { return };
-        let is_held = router.machine.held_until().is_some();
-        let deadline = if watched && !is_held { None } else { router.machine.deadline() };
-        if deadline == router.scheduled {
-            return;
-        }
-        if let Some(before) = router.scheduled {
-            self.deadlines.remove(&(before, id));
-        }
-        if let Some(next) = deadline {
-            self.deadlines.insert((next, id));
-        }
-        router.scheduled = deadline;
+    /// Tells the engine what happened, and does what it says.
+    fn input(&mut self, input: Input<'_>) {
+        self.engine.handle(&mut self.routers, clock::moment(), input);
+        self.perform_outputs();
     }
 
     /// Writes down again what has to be undone after a crash. What it says of an interface whose

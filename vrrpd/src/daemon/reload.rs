@@ -17,7 +17,7 @@ use vrrpd_common::Duration;
 use vrrpd_common::abi::{KernelCommand, slot};
 use vrrpd_common::router::Event;
 use vrrpd_engine::ledger::{Journal, Order, Resource};
-use vrrpd_engine::{LinkId, RouterId};
+use vrrpd_engine::{Input, LinkId, RouterId};
 
 use super::adopt;
 use super::begin;
@@ -26,7 +26,7 @@ use super::link::Link;
 use super::start_error::StartError;
 use super::{AGAIN, Daemon};
 use crate::clock;
-use crate::config::{self, Configuration, GroupConfig, RouterConfig, VmacMode, Xdp};
+use crate::config::{self, Configuration, GroupConfig, RouterConfig, Settings, VmacMode, Xdp};
 
 /// What is to become of the configuration. One file is done with before the next one is looked at.
 #[derive(Debug, Default)]
@@ -151,7 +151,7 @@ impl Daemon {
                     self.see_off(id);
                 }
             }
-            if self.routers.values().any(Instance::is_leaving)
+            if self.routers.values().any(|router| router.is_leaving())
                 || !self.reload.awaited.is_empty()
                 || self.links.values().any(|link| link.path.is_loading())
             {
@@ -203,11 +203,11 @@ impl Daemon {
         let mut staying = BTreeSet::new();
         for (id, router) in self.routers.iter() {
             match configs.iter().find(|config| config.name() == router.config.name()) {
-                Some(wanted) if *wanted == router.config => {
+                Some(wanted) if router.is_as_wanted(wanted) => {
                     plan.unchanged += 1;
                     staying.insert(wanted.name().to_string());
                 }
-                Some(wanted) if router.config.can_become(wanted) => {
+                Some(wanted) if router.can_become(wanted) => {
                     plan.changed += 1;
                     staying.insert(wanted.name().to_string());
                     plan.exchanged.push((id, wanted.clone()));
@@ -271,7 +271,7 @@ impl Daemon {
         }
         let held: BTreeSet<String> =
             self.routers.values().flat_map(|router| claims_of(&router.config)).collect();
-        let wanted: BTreeSet<String> = plan.arriving.iter().flat_map(claims_of).collect();
+        let wanted: BTreeSet<String> = plan.arriving.iter().flat_map(|config| claims_of(config)).collect();
         let mut admitted = plan.arriving.iter().try_for_each(|config| {
             begin::claim_router(&self.rundir, config).map_err(|error| refused(config, error))
         });
@@ -369,7 +369,7 @@ impl Daemon {
         } else {
             // Nothing has happened to it, but the kernel may have to look at adverts in another way.
             self.hear_kernel(id);
-            self.tell_kernel(id, Event::Timer);
+            self.input(Input::Tell(id));
         }
         if leaves_group {
             // It may have waited for the others.
@@ -390,7 +390,7 @@ impl Daemon {
         let Some(link) = self.links.get(router.link) else { return };
         // With the last router the socket goes, and what waits there to be sent.
         let last_words = link.routers.len() == 1 && link.deadline(clock::now()).is_some();
-        if router.waiting.is_some() || !router.queue.is_empty() || last_words {
+        if router.is_busy() || last_words {
             return;
         }
         match router.ledger.link() {
@@ -403,11 +403,8 @@ impl Daemon {
     fn forget(&mut self, id: RouterId) {
         let Some(mut router) = self.routers.remove(id) else { return };
         finish_scripts(&mut router);
-        self.to_try_sending.remove(&id);
-        if let Some(scheduled) = router.scheduled {
-            self.deadlines.remove(&(scheduled, id));
-        }
-        let (link_id, config) = (router.link, router.config);
+        self.engine.handle(&mut self.routers, clock::moment(), Input::Left(id));
+        let (link_id, config) = (router.link, router.wanted());
         let (family, vrid) = (config.family, config.vrid);
         if let Some(link) = self.links.get_mut(link_id) {
             link.left.insert((family, vrid), router.done);
@@ -514,7 +511,7 @@ fn without(groups: &[GroupConfig], arriving: &[RouterConfig]) -> Vec<GroupConfig
 }
 
 /// The names that no other process may have as well.
-fn claims_of(config: &RouterConfig) -> impl Iterator<Item = String> + use<> {
+fn claims_of(config: &Settings) -> impl Iterator<Item = String> + use<> {
     let mac = (config.vmac == VmacMode::Interface).then(|| begin::claim_of_mac(config));
     std::iter::once(config.name().file_stem()).chain(mac)
 }

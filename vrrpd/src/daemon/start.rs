@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::ledger::{Journal, Order, Undo};
-use vrrpd_engine::{LinkId, RouterId, Slots};
+use vrrpd_engine::{Engine, LinkId, RouterId, Slots};
 
 use super::Daemon;
 use super::adopt;
@@ -136,7 +136,8 @@ impl Daemon {
             links,
             groups: Groups::default(),
             group_events: Vec::new(),
-            deadlines: BTreeSet::new(),
+            engine: Engine::default(),
+            is_performing: false,
             alarm: Alarm::new().map_err(system("timerfd"))?,
             readiness,
             ready: Vec::new(),
@@ -144,8 +145,6 @@ impl Daemon {
             service,
             reports,
             to_put_back: BTreeMap::new(),
-            to_try_sending: BTreeMap::new(),
-            put_off: BTreeMap::new(),
             tickets: HashMap::new(),
             last_ticket: 0,
             commands,
@@ -157,7 +156,6 @@ impl Daemon {
             scripts,
             followers,
             inbox: Some(Inbox::default()),
-            actions: Vec::new(),
             state_file: format!("{base}.state"),
             journal_file,
             journal: String::new(),

@@ -3,7 +3,7 @@
 use vrrpd_common::{Family, MacAddr};
 use vrrpd_engine::ledger::{Cause, Ledger, Macvlan, OwnMac, Resource, SystemError};
 
-use crate::config::{self, RouterConfig, VirtualAddress};
+use crate::config::{self, Settings, VirtualAddress};
 use crate::interface::{Interface, Obstacle};
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Without {
 }
 
 impl VmacSide {
-    pub(super) fn new(config: &RouterConfig) -> Self {
+    pub(super) fn new(config: &Settings) -> Self {
         Self {
             mode: config.vmac,
             mac: MacAddr::virtual_router(config.family, config.vrid),
@@ -87,7 +87,7 @@ impl VmacSide {
     /// What is to be taken, on this interface, beside what the ledger has.
     pub(super) fn wanted(
         &self,
-        config: &RouterConfig,
+        config: &Settings,
         interface: &Interface,
         ledger: &Ledger,
     ) -> Option<Resource> {
@@ -109,7 +109,7 @@ impl VmacSide {
     }
 
     /// The macvlan link that is to be made or set up above this interface.
-    fn macvlan(&self, config: &RouterConfig, interface: &Interface, ledger: &Ledger) -> Macvlan {
+    fn macvlan(&self, config: &Settings, interface: &Interface, ledger: &Ledger) -> Macvlan {
         let family = match config.family {
             Family::Ipv4 => 4,
             Family::Ipv6 => 6,
@@ -130,7 +130,7 @@ impl VmacSide {
     }
 
     /// Whether the interface has other virtual addresses of its own than when the router became Master.
-    pub(super) fn owns_others(config: &RouterConfig, interface: &Interface, ledger: &Ledger) -> bool {
+    pub(super) fn owns_others(config: &Settings, interface: &Interface, ledger: &Ledger) -> bool {
         ledger.link_in_force().is_some_and(|link| link.owned != owned(config, interface))
     }
 
@@ -190,7 +190,7 @@ impl VmacSide {
 }
 
 /// The virtual addresses that the interface has anyhow: those of an owner (RFC 9568 §6.1).
-fn owned(config: &RouterConfig, interface: &Interface) -> Vec<VirtualAddress> {
+fn owned(config: &Settings, interface: &Interface) -> Vec<VirtualAddress> {
     let is_there =
         |address: &VirtualAddress| interface.address(address.address).is_some_and(|there| !there.ours);
     config.addresses.iter().filter(|address| is_there(address)).copied().collect()

@@ -37,7 +37,7 @@ use vrrpd_engine::RouterId;
 
 use crate::ah::SecurityAssociation;
 use crate::clock;
-use crate::config::RouterConfig;
+use crate::config::Settings;
 use crate::sys::packet::Frame;
 
 /// What a frame was for us.
@@ -158,7 +158,7 @@ impl RouterTable {
     }
 
     /// A frame of a router as it goes out: with the next sequence number if it has an Authentication Header, else as it is.
-    pub fn seal(&mut self, config: &RouterConfig, frame: Frame) -> Option<Frame> {
+    pub fn seal(&mut self, config: &Settings, frame: Frame) -> Option<Frame> {
         let entry = self.routers.get_mut(&(config.family, config.vrid))?;
         let Some(association) = &mut entry.association else { return Some(frame) };
         let mut sealed = frame.to_vec();

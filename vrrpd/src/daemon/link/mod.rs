@@ -20,8 +20,8 @@ use vrrpd_common::{Family, Instant, MacAddr, Reject, Rejection, Vrid};
 use vrrpd_engine::RouterId;
 use vrrpd_engine::ledger::OwnMac;
 use vrrpd_engine::rate_limit::RateLimit;
+use vrrpd_engine::router::Done;
 
-use super::done::Done;
 use crate::config::{VirtualAddress, Xdp};
 use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged, OwnMacFrames, OwnMacWanted};
 use crate::datapath::refusal::Refusal;

@@ -1,0 +1,535 @@
+//! One virtual router while it runs: its state machine, the actions that wait, and what is told about it.
+
+use std::collections::VecDeque;
+use std::collections::vec_deque;
+use std::mem::{Discriminant, discriminant};
+use std::net::IpAddr;
+
+use vrrpd_common::params::Auth;
+use vrrpd_common::router::{Action, Event, Notice, Reason, StateName, Transition, VirtualRouter};
+use vrrpd_common::wire::ethernet;
+use vrrpd_common::wire::frame::{self, advert_frame_len};
+use vrrpd_common::wire::vrrp::{Addresses, Kind, VrrpRepr};
+use vrrpd_common::{Advert, Duration, Instant, Priority, Rejection, Version};
+
+use crate::config::{AuthKind, RouterConfig};
+use crate::ids::LinkId;
+use crate::kernel::KernelSide;
+use crate::mismatch::{Mismatches, Warning};
+use crate::pace::Pace;
+use crate::priority::{Policy, Steps};
+use crate::rate_limit::{BackOff, RateLimit};
+use crate::sending::{Sending, addresses_that_fit};
+
+/// Transitions that are remembered.
+const HISTORY: usize = 16;
+/// Actions and transitions that a Backup has room for without asking for more: it mostly needs no others.
+const FEW: usize = 2;
+
+/// The time of day: since 1970, as far as the machine knows it. For people; nothing is decided by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimeOfDay(pub Duration);
+
+/// A virtual router.
+#[derive(Debug)]
+pub struct Router {
+    /// What the user wants.
+    pub config: RouterConfig,
+    /// Its state machine.
+    pub machine: VirtualRouter,
+    /// Where its priority and its faults come from.
+    pub policy: Policy,
+    /// The interface it runs on.
+    pub link: LinkId,
+    /// Whose adverts do not fit.
+    pub mismatches: Mismatches,
+    /// Whether adverts can be sent.
+    pub sending: Sending,
+    /// How often it announces its addresses and has a line in the log.
+    pub pace: Pace,
+    /// Limits the lines about adverts that could not be sent.
+    pub unsendable: RateLimit<()>,
+    /// Limits the lines about addresses that another process removed.
+    pub losses: RateLimit<IpAddr>,
+    /// How soon what another process takes away is put back.
+    pub back_off: BackOff,
+    /// What it did.
+    pub done: Done,
+    /// What the kernel was told of it, and what it told.
+    pub kernel: KernelSide,
+    /// Its adverts are handled in the kernel, as far as that can verify them.
+    pub in_kernel: bool,
+    /// It is a member of a group.
+    pub is_grouped: bool,
+    /// The deadline under which it is filed.
+    pub(crate) scheduled: Option<Instant>,
+    notices: RateLimit<Discriminant<Notice>>,
+    /// The next action waits: the one before is not done.
+    is_stopped: bool,
+    /// Actions not carried out yet, in order.
+    queue: VecDeque<Action>,
+    is_leaving: bool,
+    /// The state that was told: the machine's is ahead of it while the system works on the addresses.
+    told: StateName,
+    since: TimeOfDay,
+    reason: Reason,
+    history: VecDeque<Past>,
+    /// The address that the last advert was sent from.
+    source: Option<IpAddr>,
+}
+
+/// What a router has done up to now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Adverts that went out.
+    pub adverts_sent: u64,
+    /// Gratuitous ARP and unsolicited neighbour advertisements, of each address.
+    pub garp_sent: u64,
+    /// Changes of state that were told.
+    pub transitions: u64,
+}
+
+/// A transition that is remembered. There may be thousands of routers with `HISTORY` of them, so it is put into words only
+/// when a client asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// When.
+    pub at: TimeOfDay,
+    /// From the state told before.
+    pub transition: Transition,
+}
+
+/// An advert to be sent: what its frame depends on while the router runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdvertToSend {
+    /// Its source address.
+    pub source: IpAddr,
+    /// 0: the router resigns.
+    pub priority: Priority,
+    /// How many of the virtual addresses it names, from the first on.
+    pub addresses: usize,
+}
+
+/// Something that the state machine noticed and that is to be logged now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Noticed {
+    /// What it is.
+    pub notice: Notice,
+    /// How many of its kind were withheld since the last one.
+    pub more: u64,
+}
+
+impl AsMut<Self> for Router {
+    fn as_mut(&mut self) -> &mut Self {
+        self
+    }
+}
+
+impl Noticed {
+    /// The addresses that the advert in this frame announces, where they are what was noticed.
+    pub fn addresses(&self, frame: Option<&[u8]>) -> Vec<IpAddr> {
+        let frame = frame.filter(|_| matches!(self.notice, Notice::AddressesDiffer(_)));
+        frame.and_then(frame::addresses).map(|list| list.iter().collect()).unwrap_or_default()
+    }
+}
+
+impl Router {
+    /// A router that does nothing before [`Event::Startup`].
+    pub fn new(config: RouterConfig, link: LinkId, now: TimeOfDay) -> Self {
+        Self {
+            machine: VirtualRouter::new(config.machine()),
+            policy: Policy::new(config.priority, Steps::of(&config)),
+            link,
+            mismatches: Mismatches::default(),
+            sending: Sending::default(),
+            pace: Pace::new(&config),
+            unsendable: RateLimit::default(),
+            losses: RateLimit::default(),
+            back_off: BackOff::default(),
+            done: Done::default(),
+            kernel: KernelSide::default(),
+            in_kernel: false,
+            is_grouped: false,
+            scheduled: None,
+            notices: RateLimit::default(),
+            is_stopped: false,
+            queue: VecDeque::with_capacity(FEW),
+            is_leaving: false,
+            told: StateName::Init,
+            since: now,
+            reason: Reason::StartUp,
+            history: VecDeque::with_capacity(FEW),
+            source: None,
+            config,
+        }
+    }
+
+    /// Goes on with a configuration that [`RouterConfig::can_become`] allows.
+    pub fn exchange(&mut self, config: RouterConfig) {
+        self.machine.set_grouped(config.grouped);
+        self.machine.set_max_learned_interval(config.max_learned_interval);
+        self.policy.configure(config.priority, Steps::of(&config));
+        self.config = config;
+    }
+
+    /// It is in the configuration no more: it gives back what it holds, and goes.
+    pub const fn leave(&mut self) {
+        self.is_leaving = true;
+    }
+
+    /// Whether it leaves.
+    pub const fn is_leaving(&self) -> bool {
+        self.is_leaving
+    }
+
+    /// Hands an event to the state machine. What it wants done is queued, in order; what it noticed and is to be logged now
+    /// goes to `notice`.
+    pub fn handle(&mut self, now: Instant, event: Event, notice: &mut dyn FnMut(Noticed)) {
+        let Self { machine, queue, notices, .. } = self;
+        machine.handle(now, event, &mut |action| match action {
+            Action::Notice(new) => {
+                if let Some(more) = notices.admit(now, discriminant(&new)) {
+                    notice(Noticed { notice: new, more });
+                }
+            }
+            other => enqueue(queue, other),
+        });
+    }
+
+    /// A valid advert came at `at`. Returns what is to be logged if it announces other addresses than ours; `frame` is the one
+    /// it came in, if it is at hand.
+    pub fn compare_addresses(
+        &mut self,
+        at: Instant,
+        advert: &Advert,
+        frame: Option<&[u8]>,
+    ) -> Option<Warning> {
+        if advert.addresses == self.machine.config().addresses {
+            return None;
+        }
+        self.mismatches.other_addresses(&self.config, at, advert, frame)
+    }
+
+    /// An advert of this source that came at `at` was discarded. Returns what is to be logged.
+    pub fn reject(&mut self, at: Instant, source: IpAddr, why: Rejection) -> Option<Warning> {
+        self.mismatches.rejected(&self.config, at, source, why)
+    }
+
+    /// Takes in an action, behind those that wait.
+    pub fn enqueue(&mut self, action: Action) {
+        enqueue(&mut self.queue, action);
+    }
+
+    /// The next action, to be carried out now.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.queue.pop_front()
+    }
+
+    /// The next action waits until [`Router::go_on`]: the system works on something.
+    pub const fn stop(&mut self) {
+        self.is_stopped = true;
+    }
+
+    /// That is done.
+    pub const fn go_on(&mut self) {
+        self.is_stopped = false;
+    }
+
+    /// Whether the next action waits.
+    pub const fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
+
+    /// Something that was decided has not been done yet.
+    pub fn is_busy(&self) -> bool {
+        self.is_stopped || self.has_actions()
+    }
+
+    /// Whether the kernel watches its deadline.
+    pub fn is_watched_by_kernel(&self) -> bool {
+        self.in_kernel && self.machine.state().name() == StateName::Backup && !self.is_verified_by_us()
+    }
+
+    /// Whether actions wait.
+    pub fn has_actions(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// What a Master has to have is taken again, and then announced. An announcement that waits already would come before
+    /// that.
+    pub fn take_again(&mut self) {
+        self.queue.retain(|action| *action != Action::AnnounceAddresses);
+        self.enqueue(Action::TakeAddresses);
+        self.enqueue(Action::AnnounceAddresses);
+    }
+
+    /// Forgets the promotion that waits, if one does: the system refused the addresses it began with, or the advert.
+    pub fn drop_promotion(&mut self) -> bool {
+        let is_promotion =
+            |action: &Action| matches!(action, Action::Transition(Transition { to: StateName::Master, .. }));
+        let end = self.queue.iter().position(is_promotion);
+        if let Some(end) = end {
+            self.queue.drain(..=end);
+        }
+        end.is_some()
+    }
+
+    /// Remembers a change of state, as seen from the state told before; `None` when it is none, since what was between
+    /// never came to be.
+    pub fn record(&mut self, now: TimeOfDay, transition: Transition) -> Option<Past> {
+        let transition = Transition { from: self.told, ..transition };
+        if transition.from == transition.to {
+            return None;
+        }
+        self.told = transition.to;
+        self.since = now;
+        self.reason = transition.reason;
+        self.done.transitions += 1;
+        let past = Past { at: now, transition };
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(past);
+        Some(past)
+    }
+
+    /// Why the router is in its state: of a fault, what is wrong now rather than what was at first.
+    pub fn reason_now(&self) -> Reason {
+        match (self.told, self.machine.interface()) {
+            (StateName::Fault, Err(faults)) => faults.reason(),
+            (StateName::Init | StateName::Backup | StateName::Master | StateName::Fault, _) => self.reason,
+        }
+    }
+
+    /// The state that was told.
+    pub const fn state_told(&self) -> StateName {
+        self.told
+    }
+
+    /// Since when.
+    pub const fn since(&self) -> TimeOfDay {
+        self.since
+    }
+
+    /// The last transitions, the oldest first.
+    pub fn history(&self) -> vec_deque::Iter<'_, Past> {
+        self.history.iter()
+    }
+
+    /// Whether its state machine is Master.
+    pub fn is_master(&self) -> bool {
+        self.machine.state().name() == StateName::Master
+    }
+
+    /// Whether adverts come past the kernel's program, which cannot verify them.
+    pub fn is_verified_by_us(&self) -> bool {
+        self.config.auth == AuthKind::Ah
+    }
+
+    /// The advert with this priority; `None` while there is no address to send from. A resignation is made also when the
+    /// interface has just become unusable, and names no more addresses than fit into `mtu` octets: that the master leaves does
+    /// not depend on them.
+    pub fn advert(&mut self, priority: Priority, mtu: u32) -> Option<AdvertToSend> {
+        let resigns = priority == Priority::RESIGN;
+        let source = self.machine.source().or_else(|| self.source.filter(|_| resigns))?;
+        self.source = Some(source);
+        let all = self.config.addresses.len();
+        let addresses = if resigns {
+            addresses_that_fit(self.packet_len(), all, self.config.family.address_len(), mtu)
+        } else {
+            all
+        };
+        Some(AdvertToSend { source, priority, addresses })
+    }
+
+    /// Octets of the IP packet that an advert is.
+    pub fn packet_len(&self) -> usize {
+        let config = &self.config;
+        let mut ipv4 = Vec::new();
+        let mut ipv6 = Vec::new();
+        for address in &config.addresses {
+            match address.address {
+                IpAddr::V4(address) => ipv4.push(address),
+                IpAddr::V6(address) => ipv6.push(address),
+            }
+        }
+        let addresses =
+            if ipv6.is_empty() { Addresses::ipv4(&ipv4).ok() } else { Addresses::ipv6(&ipv6).ok() };
+        let kind = match (config.version, config.auth) {
+            (Version::V3, _) => Kind::V3,
+            (Version::V2, AuthKind::None) => Kind::V2 { auth: Auth::None },
+            // As long as any other password.
+            (Version::V2, AuthKind::Simple) => Kind::V2 { auth: Auth::Simple([0; Auth::DATA_LEN]) },
+            (Version::V2, AuthKind::Ah) => Kind::V2 { auth: Auth::Ah },
+        };
+        let advert = addresses.and_then(|addresses| {
+            VrrpRepr::new(config.vrid, config.priority, config.interval, kind, addresses)
+        });
+        advert.map_or(0, |advert| advert_frame_len(&advert) - ethernet::HEADER_LEN)
+    }
+
+    /// Whether an advert fits into an IP packet of `mtu` octets.
+    pub fn advert_fits(&self, mtu: u32) -> bool {
+        u32::try_from(self.packet_len()).is_ok_and(|octets| octets <= mtu)
+    }
+}
+
+/// Takes in an action, behind those that wait.
+fn enqueue(queue: &mut VecDeque<Action>, action: Action) {
+    match action {
+        // A promotion that has been overtaken must not be announced any more.
+        Action::GiveUpAddresses => queue.retain(|waiting| match waiting {
+            Action::SendAdvert(priority) => *priority == Priority::RESIGN,
+            Action::AnnounceAddresses => false,
+            Action::Transition(transition) => transition.to != StateName::Master,
+            Action::TakeAddresses | Action::GiveUpAddresses | Action::Notice(_) => true,
+        }),
+        // What is missing is found when its turn comes.
+        Action::TakeAddresses if queue.back() == Some(&action) => return,
+        // One advert says all that several in a row would.
+        Action::SendAdvert(_) | Action::AnnounceAddresses if queue.contains(&action) => return,
+        Action::TakeAddresses
+        | Action::SendAdvert(_)
+        | Action::AnnounceAddresses
+        | Action::Transition(_)
+        | Action::Notice(_) => {}
+    }
+    queue.push_back(action);
+}
+
+#[cfg(test)]
+mod tests {
+    use vrrpd_common::router::Cause;
+
+    use super::*;
+    use crate::config::tests;
+    use crate::ids::LinkId;
+
+    fn router() -> Router {
+        Router::new(tests::router("192.0.2.100 192.0.2.101"), LinkId::FIRST, TimeOfDay::default())
+    }
+
+    fn transition(from: StateName, to: StateName) -> Transition {
+        Transition { from, to, reason: Reason::MasterDownTimer, cause: None::<Cause> }
+    }
+
+    fn at(seconds: u64) -> TimeOfDay {
+        TimeOfDay(Duration::from_secs(seconds))
+    }
+
+    fn queued(router: &mut Router) -> Vec<Action> {
+        std::iter::from_fn(|| router.next_action()).collect()
+    }
+
+    #[test]
+    fn a_promotion_that_was_overtaken_is_not_announced_any_more() {
+        let mut router = router();
+        let to_master = Action::Transition(transition(StateName::Backup, StateName::Master));
+        let to_backup = Action::Transition(transition(StateName::Master, StateName::Backup));
+        for action in [
+            Action::TakeAddresses,
+            Action::SendAdvert(Priority(100)),
+            Action::AnnounceAddresses,
+            to_master,
+            Action::SendAdvert(Priority::RESIGN),
+            Action::GiveUpAddresses,
+            to_backup,
+        ] {
+            router.enqueue(action);
+        }
+        let wanted =
+            [Action::TakeAddresses, Action::SendAdvert(Priority::RESIGN), Action::GiveUpAddresses, to_backup];
+        assert_eq!(queued(&mut router), wanted);
+    }
+
+    #[test]
+    fn adverts_and_announcements_that_wait_are_not_repeated() {
+        let mut router = router();
+        let (advert, announcement) = (Action::SendAdvert(Priority(100)), Action::AnnounceAddresses);
+        for action in
+            [advert, announcement, advert, announcement, Action::TakeAddresses, Action::TakeAddresses]
+        {
+            router.enqueue(action);
+        }
+        assert_eq!(queued(&mut router), [advert, announcement, Action::TakeAddresses]);
+        for action in [announcement, Action::TakeAddresses] {
+            router.enqueue(action);
+        }
+        router.take_again();
+        assert_eq!(queued(&mut router), [Action::TakeAddresses, announcement]);
+    }
+
+    #[test]
+    fn a_promotion_is_dropped_with_what_came_before_it() {
+        let mut router = router();
+        assert!(!router.drop_promotion());
+        router.enqueue(Action::SendAdvert(Priority(100)));
+        router.enqueue(Action::Transition(transition(StateName::Backup, StateName::Master)));
+        router.enqueue(Action::AnnounceAddresses);
+        assert!(router.drop_promotion());
+        assert_eq!(queued(&mut router), [Action::AnnounceAddresses]);
+    }
+
+    #[test]
+    fn transitions_are_told_from_the_state_told_before() {
+        let mut router = router();
+        let past = router.record(at(1), transition(StateName::Master, StateName::Backup)).expect("is told");
+        assert_eq!((past.transition.from, past.transition.to), (StateName::Init, StateName::Backup));
+        assert_eq!(router.record(at(2), transition(StateName::Master, StateName::Backup)), None);
+        assert_eq!(
+            (router.state_told(), router.since(), router.done.transitions),
+            (StateName::Backup, at(1), 1)
+        );
+        for second in 3..40 {
+            let to = if second % 2 == 0 { StateName::Backup } else { StateName::Master };
+            router.record(at(second), transition(StateName::Init, to));
+        }
+        let remembered: Vec<_> = router.history().map(|past| past.at).collect();
+        assert_eq!(remembered, (24..40).map(at).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_resignation_names_as_many_addresses_as_fit_and_goes_out_from_the_last_source() {
+        let mut router = router();
+        assert_eq!(router.advert(Priority::RESIGN, 1500), None, "there was no address to send from");
+        let source = IpAddr::from([192, 0, 2, 1]);
+        let now = Instant::ZERO + Duration::from_secs(1);
+        router.handle(now, Event::InterfaceUp(source), &mut |_| {});
+        let advert = router.advert(Priority(100), 0);
+        assert_eq!(advert, Some(AdvertToSend { source, priority: Priority(100), addresses: 2 }));
+        assert_eq!(router.packet_len(), 20 + 8 + 2 * 4);
+        assert!(router.advert_fits(36) && !router.advert_fits(35));
+        router.handle(now, Event::InterfaceDown(vrrpd_common::router::Fault::LinkDown.into()), &mut |_| {});
+        assert_eq!(router.advert(Priority(100), 1500), None);
+        let resignation = router.advert(Priority::RESIGN, 35);
+        assert_eq!(resignation, Some(AdvertToSend { source, priority: Priority::RESIGN, addresses: 1 }));
+    }
+
+    #[test]
+    fn a_notice_is_logged_once_a_second() {
+        let mut router = router();
+        let start = Instant::ZERO + Duration::from_secs(100);
+        let source = IpAddr::from([192, 0, 2, 1]);
+        let mut noticed = Vec::new();
+        router.handle(start, Event::InterfaceUp(source), &mut |_| {});
+        router.handle(start, Event::Startup, &mut |_| {});
+        let advert = Advert {
+            vrid: router.config.vrid,
+            priority: Priority(200),
+            interval: router.config.interval,
+            source: IpAddr::from([192, 0, 2, 2]),
+            mac: vrrpd_common::MacAddr([2, 0, 0, 0, 0, 2]),
+            address_count: 1,
+            addresses: vrrpd_common::AddressDigest::of([source]),
+        };
+        for millis in 0..1001 {
+            let now = start + Duration::from_millis(millis);
+            // Each time others than before.
+            let others = IpAddr::from([192, 0, 2, if millis % 2 == 0 { 8 } else { 9 }]);
+            let advert = Advert { addresses: vrrpd_common::AddressDigest::of([others]), ..advert };
+            router.handle(now, Event::Advert(advert), &mut |new| noticed.push(new));
+        }
+        assert!(noticed.iter().all(|new| matches!(new.notice, Notice::AddressesDiffer(_))));
+        assert_eq!(noticed.iter().map(|new| new.more).collect::<Vec<_>>(), [0, 999]);
+    }
+}

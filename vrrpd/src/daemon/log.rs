@@ -1,0 +1,108 @@
+//! What the log says of routers.
+
+use std::net::IpAddr;
+
+use tracing::{error, info, warn};
+use vrrpd_common::router::Notice;
+use vrrpd_engine::RouterId;
+use vrrpd_engine::engine::Line;
+use vrrpd_engine::mismatch;
+use vrrpd_engine::router::Noticed;
+
+use super::Daemon;
+use super::instance::Instance;
+use crate::config::Settings;
+use crate::report::{Happening, NoticeReport, TransitionReport};
+
+impl Daemon {
+    /// Writes a line about a router to the log. Of some things that it noticed clients are told as well.
+    pub(super) fn log(&mut self, id: RouterId, line: Line) {
+        let Some(router) = self.routers.get(id) else { return };
+        let name = router.config.name();
+        match line {
+            Line::Notice(noticed, theirs) => {
+                if let Some(happening) = notice(router, &noticed, &theirs) {
+                    self.followers.tell(|| router.event(happening));
+                }
+            }
+            Line::Mismatch(warning) => warn_of_mismatch(&router.config, Some(warning)),
+            Line::MoreTransitions(count, state, reason) => {
+                let (state, reason) = (state.name(), reason.name());
+                info!(router = %name, count, state, reason, "more transitions");
+            }
+            Line::CannotSend(pause) => {
+                error!(router = %name, again_in = %pause, "adverts cannot be sent; not master until they can");
+            }
+        }
+    }
+}
+
+/// Writes a transition to the log.
+pub(super) fn transition(router: &Instance, report: &TransitionReport) {
+    let cause = report.cause.as_ref();
+    info!(
+        router = %router.config.name(),
+        from = report.from,
+        to = report.to,
+        reason = report.reason,
+        master = report.master.as_deref().unwrap_or("-"),
+        cause = cause.map(|cause| cause.address.as_str()),
+        cause_priority = cause.map(|cause| cause.priority),
+        cause_mac = cause.map(|cause| cause.mac.as_str()),
+        priority = router.machine.priority().0,
+        "transition"
+    );
+}
+
+/// Says that another router does not fit to this one.
+pub(super) fn warn_of_mismatch(config: &Settings, warning: Option<mismatch::Warning>) {
+    let Some(mismatch::Warning { words, more }) = warning else { return };
+    warn!(
+        router = %config.name(), check = words.check, source = %words.source, theirs = words.theirs, ours = words.ours,
+        advice = words.advice, more, "another router is not set up as this one"
+    );
+}
+
+/// Says what a router noticed; what clients are told as well is returned.
+fn notice(router: &Instance, noticed: &Noticed, theirs: &[IpAddr]) -> Option<Happening> {
+    let Noticed { notice, more: untold } = noticed;
+    let name = router.config.name();
+    match notice {
+        Notice::IntervalDiffers(advert) => warn!(
+            router = %name, master = %advert.source, theirs = %advert.interval, ours = %router.config.interval,
+            more = untold, "the master's interval is not ours"
+        ),
+        Notice::IntervalExceedsLimit { advert, limit } => {
+            warn!(
+                router = %name, master = %advert.source, priority = advert.priority.0, mac = %advert.mac, more = untold,
+                "the master's interval {} exceeds --max-learned-interval {limit}; it is followed while it is heard \
+                 within that interval's Master_Down_Interval",
+                advert.interval
+            );
+            return Some(Happening::Notice(NoticeReport::interval_exceeds_limit(advert, *limit)));
+        }
+        Notice::AddressesDiffer(advert) => {
+            let theirs: Vec<_> = theirs.iter().map(IpAddr::to_string).collect();
+            let ours: Vec<_> = router.config.addresses.iter().map(|a| a.address.to_string()).collect();
+            warn!(
+                router = %name, master = %advert.source, theirs = theirs.join(" "), ours = ours.join(" "),
+                more = untold, "the master announces other addresses than ours"
+            );
+        }
+        Notice::LowerMaster(advert) => warn!(
+            router = %name, other = %advert.source, priority = advert.priority.0,
+            more = untold, "another router of lower right sends adverts while we are master"
+        ),
+        Notice::ClockGap(late) => {
+            warn!(router = %name, late = %late, "the machine stood still; listening before acting");
+        }
+        Notice::TakeOverHeld(left) => {
+            warn!(
+                router = %name, left = %left, more = untold,
+                "too many take-overs; the next one is held, atropos --master makes it at once"
+            );
+            return Some(Happening::Notice(NoticeReport::take_over_held(*left)));
+        }
+    }
+    None
+}
