@@ -211,7 +211,12 @@ impl Idle {
     fn named(name: &str, directory: &Path) -> Self {
         let program = directory.join(name);
         fs::copy("/bin/sleep", &program).expect("it can be copied");
-        Self(Command::new(program).arg("60").spawn().expect("it can be run"))
+        // Another thread that starts a process at the same time passes it the copy, open for writing, for a moment.
+        let is_busy = |error: &io::Error| error.kind() == io::ErrorKind::ExecutableFileBusy;
+        Self(wait_for(SOON, "it can be run", || match Command::new(&program).arg("60").spawn() {
+            Err(error) if is_busy(&error) => None,
+            started => Some(started.expect("it can be run")),
+        }))
     }
 }
 
