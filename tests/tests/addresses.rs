@@ -71,7 +71,7 @@ fn address_that_was_there_before_survives() {
     wait_until(SOON, "what it added is gone", || !a.has_address("eth0", "10.0.0.101/24"));
     assert_eq!(a.addresses("eth0"), before);
     // As it began, and as it became backup again.
-    assert_eq!(first.count_in_log("has virtual addresses although"), 2, "{:?}", first.log());
+    assert_eq!(first.count_in_log("virtual address present on a router that is not master"), 2, "{:?}", first.log());
     assert!(first.atropos(&["--state"]).stdout.contains("10.0.0.100/24 on eth0 although not master"));
     assert_eq!(second.state()["addresses_present"], serde_json::json!([]));
 
@@ -137,7 +137,7 @@ fn thief(host: &Host, stop: &AtomicBool) -> u32 {
 
 #[test]
 fn address_that_somebody_removes_again_and_again_is_put_back_at_once_and_then_less_and_less_often() {
-    const SAID: &str = "somebody removed the address";
+    const SAID: &str = "virtual address lost";
     let lab = Lab::new();
     let [a, client] = lab.hosts();
     let router = Vrrpd::usual(&a, 100).args(["--garp-delay", "0"]).start();
@@ -263,7 +263,7 @@ fn addresses_of_a_subnet_go_one_by_one_and_take_no_other_along() {
     wait_until(SOON, "the last one is gone", || !a.has_address("eth0", &format!("{SUBNET}.4/24")));
     assert!(a.has_address("eth0", &others));
     wait_until(SOON, "the setting is as it was", || promote_secondaries(&a) == "0");
-    assert_eq!(master.count_in_log("somebody removed"), 0, "{:?}", master.log());
+    assert_eq!(master.count_in_log("virtual address lost"), 0, "{:?}", master.log());
 }
 
 /// Removes the address and puts it there again, without our mark.

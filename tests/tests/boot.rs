@@ -318,7 +318,7 @@ fn service_manager_that_cannot_be_reached_is_done_without() {
     for socket in ["/nowhere", "@nobody", "relative"] {
         let router =
             Vrrpd::usual(&a, 100).through(["/usr/bin/env", &format!("NOTIFY_SOCKET={socket}")]).start();
-        router.wait_log(SOON, "the service manager cannot be reached");
+        router.wait_log(SOON, "cannot reach service manager");
         router.wait_state("master", SOON);
         assert_eq!(router.terminate(), 0);
     }

@@ -87,8 +87,8 @@ fn auto_is_native_on_a_veth() {
     let master = master(&a);
     let backup = router(&b, 100, Datapath::Auto).start();
     assert_eq!(datapath(&backup), ("xdp-native".to_owned(), String::new()));
-    backup.wait_log(SOON, "data path");
-    assert_eq!(backup.count_in_log("data path"), 1, "one line in the log");
+    backup.wait_log(SOON, "data path selected");
+    assert_eq!(backup.count_in_log("data path selected"), 1, "one line in the log");
     assert_serves(&lab, &backup, &master, &client);
 }
 
@@ -195,8 +195,8 @@ fn without_a_bpf_file_system_that_can_be_mounted_there_are_no_pins_and_everythin
         format!("umount -a -t bpf; exec {setpriv} --inh-caps -all --bounding-set -sys_admin -- \"$@\"");
     let backup = router(&b, 100, Datapath::Native);
     let backup = backup.through(in_mounts_of_its_own(&become_poor)).start();
-    backup.wait_log(SOON, "not pinned");
-    assert_eq!(backup.count_in_log("not pinned"), 1, "the log says it once");
+    backup.wait_log(SOON, "cannot pin maps");
+    assert_eq!(backup.count_in_log("cannot pin maps"), 1, "the log says it once");
     assert!(!b.namespace().pins("eth0").exists());
     assert_serves(&lab, &backup, &master, &client);
 }
@@ -208,7 +208,7 @@ fn bpf_file_system_is_mounted_when_it_is_not_there() {
     let router = router(&a, 100, Datapath::Native);
     let router = router.through(in_mounts_of_its_own("umount -a -t bpf; exec \"$@\"")).start();
     router.wait_state("master", SOON);
-    assert_eq!(router.count_in_log("not pinned"), 0);
+    assert_eq!(router.count_in_log("cannot pin maps"), 0);
     let there = format!("/proc/{}/root{}", router.pid(), a.namespace().pins("eth0").display());
     assert!(fs::exists(&there).expect("it can be looked at"), "{there}");
     assert!(!a.namespace().pins("eth0").exists(), "in its own mount namespace alone");

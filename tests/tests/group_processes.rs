@@ -268,7 +268,7 @@ fn whoever_is_not_root_or_talks_nonsense_or_too_much_is_let_go_and_changes_nothi
     let intruder = Intruder::connect(&socket);
     assert!(intruder.send(introduction.as_bytes()) && intruder.send(b"what?"));
     intruder.wait_closed(SOON);
-    daemon.wait_log(SOON, "no message");
+    daemon.wait_log(SOON, "invalid message from group peer");
 
     let directories: Vec<PathBuf> = socket.ancestors().skip(1).take(2).map(PathBuf::from).collect();
     for directory in &directories {
@@ -277,7 +277,7 @@ fn whoever_is_not_root_or_talks_nonsense_or_too_much_is_let_go_and_changes_nothi
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).expect("it is ours");
     let nobody = Intruder::connect_as_nobody(&socket);
     nobody.wait_closed(SOON);
-    daemon.wait_log(SOON, "another user");
+    daemon.wait_log(SOON, "group peer of another user rejected");
 
     let steady = || {
         assert_eq!((a.transitions(), a.is_all("master")), (transitions, true), "nobody was taken in by it");
@@ -297,7 +297,7 @@ fn whoever_is_not_root_or_talks_nonsense_or_too_much_is_let_go_and_changes_nothi
     let intruder = Intruder::connect(&socket);
     assert!(intruder.send(introduction.as_bytes()));
     wait_until(SOON, "it is let go", || (0..500).any(|_| !intruder.send(&message.to_octets())));
-    daemon.wait_log(SOON, "too much");
+    daemon.wait_log(SOON, "sends too many messages");
     steady();
 }
 

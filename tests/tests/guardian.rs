@@ -234,7 +234,7 @@ fn guardian_outlasts_the_signals_for_the_daemon_and_ends_with_it() {
         router.signal_guardian(signal);
     }
     router.signal(Signal::SIGUSR1);
-    router.wait_log(SOON, "state written");
+    router.wait_log(SOON, "state file written");
     assert_eq!(router.guardian(), Some(guardian));
     assert_eq!(router.terminate(), 0);
     assert!(!is_alive(guardian), "the daemon has seen it off");
@@ -264,7 +264,7 @@ fn daemon_without_its_guardian_says_so_and_goes_on() {
     router.wait_state("master", SOON);
     router.signal_guardian(Signal::SIGKILL);
     wait_until(SOON, "it has none", || router.guardian().is_none());
-    router.wait_log(SOON, "the guardian has ended");
+    router.wait_log(SOON, "guardian process lost");
     let other = Vrrpd::usual(&b, 150).start();
     router.wait_state("backup", SOON);
     other.terminate();

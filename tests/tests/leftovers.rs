@@ -298,7 +298,7 @@ fn link_that_cannot_be_set_up_is_not_left_behind() {
     a.ip("link set other up");
     let before = Snapshot::of(&a);
     let without = router(&a, 150, "macvlan").start();
-    without.wait_log(SOON, "as with -n");
+    without.wait_log(SOON, "continuing without it");
     without.wait_state("master", SOON);
     assert_eq!(without.terminate(), 0);
     before.assert_as_before(&a);
@@ -412,7 +412,7 @@ fn pins_are_not_made_in_a_directory_of_another_user_nor_read_from_it() {
     chown(&interface, Some(65534), None).expect("root can");
     let router = builder().start();
     let said = format!("chown root {}", interface.display());
-    let line = router.wait_log(SOON, "maps are not pinned");
+    let line = router.wait_log(SOON, "cannot pin maps");
     assert!(line.contains(&said), "{line}");
     chown(&interface, Some(0), None).expect("root can");
     let directory = interface.parent().expect("it is in one");

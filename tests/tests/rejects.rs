@@ -262,8 +262,8 @@ fn rejected_adverts_do_not_fill_the_log() {
         injector.send(&frame.build());
     }
     wait_until(SOON, "all are counted", || router.counter("rejected/ttl") == 500);
-    // It is said, by whoever has discarded them.
-    router.wait_log(SOON, "discarded");
+    // The daemon or the XDP program has rejected them.
+    router.wait_log(SOON, "rejected");
     let allowed = start.elapsed().as_secs() + 2;
     let log = router.log();
     let written = u64::try_from(log.len() - lines).expect("few lines");
@@ -299,7 +299,7 @@ fn what_follows_a_message_may_be_in_its_checksum() {
 fn wait_mismatch(router: &Vrrpd, check: &str) -> Value {
     let mismatch = || router.state()["mismatch"].clone();
     wait_until(SOON, &format!("{check} is in the state"), || mismatch()["check"] == check);
-    let said = format!("another router is not set up as this one router=eth0/51 check=\"{check}\"");
+    let said = format!("configuration mismatch with another router router=eth0/51 check=\"{check}\"");
     router.wait_log(SOON, &said);
     assert_eq!(router.count_in_log(&said), 1, "{:?}", router.log());
     mismatch()

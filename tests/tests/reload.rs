@@ -138,7 +138,7 @@ fn broken_file_changes_nothing_and_is_complained_of_with_its_place() {
 }
 
 /// What a daemon says when it has refused a file that it read again.
-const STAYS: &str = "the configuration stays as it was";
+const STAYS: &str = "reload refused";
 
 #[test]
 fn router_that_another_process_has_changes_nothing() {
@@ -315,7 +315,9 @@ fn what_comes_back_changed_is_no_leftover_and_a_new_interface_is_no_fault() {
         });
     }
     wait_state(&daemon, 54, "master");
-    assert_eq!(daemon.count_in_log("left behind"), 0, "{:#?}", daemon.log());
+    for leftover in ["leftover virtual", "leftover macvlan", "leftover classifier"] {
+        assert_eq!(daemon.count_in_log(leftover), 0, "{:#?}", daemon.log());
+    }
     assert_eq!(daemon.count_in_log("interface-removed"), 0, "{:#?}", daemon.log());
 }
 
@@ -527,7 +529,7 @@ fn routers_that_come_and_go_again_and_again_cost_no_memory() {
         for text in [&many, &few] {
             daemon.reload(text);
             reloads += 1;
-            wait_until(SOON, "it is read", || daemon.count_in_log("configuration was read again") == reloads);
+            wait_until(SOON, "it is read", || daemon.count_in_log("configuration reloaded") == reloads);
         }
     };
     // What is kept for later has been asked for by then.

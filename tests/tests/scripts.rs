@@ -112,7 +112,7 @@ fn what_a_script_leaves_running_goes_on_and_may_write() {
     // Longer after the script than anything waits for it.
     let script = ScriptLog::talking("(sleep 0.5; echo here I am; sleep 0.5; echo and still >&2) &");
     let router = Vrrpd::usual(&a, 100).args(["-U".into(), script.path()]).start();
-    router.wait_log(SOON, "the script has run");
+    router.wait_log(SOON, "script succeeded");
     router.wait_log(SOON, "here I am");
     router.wait_log(SOON, "and still");
 }
@@ -125,7 +125,7 @@ fn script_that_prints_without_end_does_not_hold_the_protocol_up() {
     let script = ScriptLog::talking("yes & sleep 0.5");
     let capture = Capture::on(&client);
     let router = Vrrpd::usual(&a, 100).args(["-U".into(), script.path()]).start();
-    router.wait_log(SOON, "the script has run");
+    router.wait_log(SOON, "script succeeded");
     wait_until(SOON, "it goes on advertising", || capture.adverts().len() >= 30);
     let adverts = capture.adverts();
     let slowest = adverts.windows(2).map(|pair| pair[1].0 - pair[0].0).max().expect("several");
@@ -224,7 +224,7 @@ fn daemon_that_is_asked_to_leave_again_does_not_wait_for_its_scripts() {
     script.wait_run(SOON, "begin shutdown");
     router.signal(Signal::SIGTERM);
     assert_eq!(router.wait(), 0);
-    router.wait_log(SOON, "not waited for");
+    router.wait_log(SOON, "not waiting for running scripts");
     // It is left to itself.
     fs::write(end, "").expect("it can be written");
     script.wait_run(SOON, "end shutdown");
@@ -260,7 +260,7 @@ fn script_that_a_user_could_replace_is_refused_at_start_and_not_run_later() {
     chown(&theirs, NOBODY, None).expect("root can");
     router.atropos(&["--backup"]);
     router.atropos(&["--master"]);
-    let line = router.wait_log(SOON, "the script cannot be run");
+    let line = router.wait_log(SOON, "cannot run script");
     assert!(line.contains(&format!("{}: belongs to uid 65534", theirs.display())), "{line}");
     assert_eq!(script.runs().len(), 1);
 }
@@ -327,7 +327,7 @@ fn what_scripts_leave_running_costs_the_daemon_one_descriptor_however_often_they
     router.wait_state("master", SOON);
     let runs = |count: usize| {
         wait_until(SOON, "the script has run", || script.runs().len() == count);
-        wait_until(SOON, "its end is noticed", || router.count_in_log("the script has run") == count);
+        wait_until(SOON, "its end is noticed", || router.count_in_log("script succeeded") == count);
     };
     runs(1);
     let after_the_first = router.descriptors();
@@ -353,7 +353,7 @@ fn last_descriptors_are_kept_for_an_interface_that_comes_back() {
     let socket = router.directory().join("vrrpd_eth0_51.sock");
     // More clients than there are descriptors; they say nothing.
     let clients: Vec<_> = (0..64).map(|_| UnixStream::connect(&socket).expect("it listens")).collect();
-    router.wait_log(SOON, "the last file descriptors are kept for the protocol");
+    router.wait_log(SOON, "file descriptors reserved for the protocol");
     lab.port_down(&a);
     router.wait_log(SOON, "link-down");
     lab.port_up(&a);

@@ -67,7 +67,7 @@ fn units_start_reload_restart_and_stop_the_daemon() {
     let pid = of_vrrpd("MainPID");
     systemctl(&system, &["reload", "vrrpd"]);
     wait_until(SOON, "the file was read again", || {
-        system.run(&["journalctl", "--unit", "vrrpd"]).stdout.contains("the configuration was read again")
+        system.run(&["journalctl", "--unit", "vrrpd"]).stdout.contains("configuration reloaded")
     });
     assert_eq!(of_vrrpd("MainPID"), pid);
 

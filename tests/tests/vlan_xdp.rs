@@ -116,9 +116,9 @@ fn vlan_that_is_added_later_makes_its_port_go_on_with_raw_sockets() {
     // Nobody speaks to it for longer than it would wait for a master of which it knows nothing.
     std::thread::sleep(20 * INTERVAL);
     b.add_vlan("eth0", 190, "10.190.0.2/24");
-    backup.wait_log(SOON, "raw sockets from now on");
+    backup.wait_log(SOON, "falling back to raw sockets");
     assert_eq!(backup.state()["datapath"], "raw");
-    assert_eq!(backup.count_in_log("the machine stood still"), 0, "{:?}", backup.log());
+    assert_eq!(backup.count_in_log("timer late"), 0, "{:?}", backup.log());
     let received = backup.counter("adverts_received");
     wait_until(SOON, "it hears its master", || backup.counter("adverts_received") >= received + 10);
     assert_eq!(backup.state()["counters"]["transitions"], 1);

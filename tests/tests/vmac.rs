@@ -258,8 +258,8 @@ fn macvlan_that_cannot_be_made_is_done_without_or_refused() {
     let without = router(&a, 100, "macvlan").start();
     let state = without.wait_state("master", SOON);
     assert_eq!((&state["vmac"], &state["vmac_mode"]), (&serde_json::Value::Null, &"none".into()));
-    without.wait_log(SOON, "as with -n");
-    assert_eq!(without.count_in_log("as with -n"), 1);
+    without.wait_log(SOON, "continuing without it");
+    assert_eq!(without.count_in_log("continuing without it"), 1);
     assert!(a.has_address("eth0", CIDR));
     assert_eq!(without.terminate(), 0);
     before.assert_as_before(&a);
@@ -280,13 +280,13 @@ fn interface_whose_driver_takes_no_other_mac_is_served_without_or_not_at_all() {
     let without = router().start();
     let state = without.wait_state("master", SOON);
     assert_eq!((&state["vmac"], &state["vmac_mode"]), (&serde_json::Value::Null, &"none".into()));
-    without.wait_log(SOON, "as with -n");
-    assert_eq!(without.count_in_log("as with -n"), 1);
+    without.wait_log(SOON, "continuing without it");
+    assert_eq!(without.count_in_log("continuing without it"), 1);
     assert!(a.has_address("ifb9", "10.9.0.100/24"));
     assert_eq!(without.terminate(), 0);
 
     let refusing = router().args(["--vmac-fallback", "refuse"]).start();
-    refusing.wait_log(SOON, "-n or --vmac-fallback none does without it");
+    refusing.wait_log(SOON, "-n or --vmac-fallback none to continue without it");
     assert_eq!(refusing.state()["state"], "backup");
     assert!(!a.has_address("ifb9", "10.9.0.100/24"));
 }
@@ -553,7 +553,7 @@ fn routers_on_macvlan_links_go_without_a_virtual_mac_and_heal_a_split() {
         assert_eq!((&state["vmac"], &state["vmac_mode"]), (&serde_json::Value::Null, &"none".into()));
         let reason = state["vmac_reason"].as_str().expect("it is told");
         assert!(reason.contains("macvlan link"), "{reason}");
-        assert_eq!(first.count_in_log("as with -n"), 1);
+        assert_eq!(first.count_in_log("continuing without it"), 1);
         assert!(a.has_address("mv0", CIDR));
         let second = start(&b, "10.0.0.2/24", 100);
         second.wait_state("backup", SOON);

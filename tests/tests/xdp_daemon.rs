@@ -13,7 +13,7 @@ use vrrpd_lab::{
 /// Long after the daemon's own idea of the deadline has passed: nobody wakes it as long as its master says the same.
 const LONG: Duration = Duration::from_secs(2);
 /// What is logged when a deadline is late.
-const STOOD_STILL: &str = "the machine stood still";
+const STOOD_STILL: &str = "timer late";
 
 fn advert(from: &Host, priority: u8) -> Vec<u8> {
     AdvertFrame::v3(from.ipv4().into(), VRID, priority, INTERVAL, &[ADDRESS.into()]).build()
@@ -205,7 +205,7 @@ fn adverts_that_the_kernel_discards_are_spoken_of_when_the_daemon_is_awake() {
         }
         flood.stop();
         backup.wait_state("master", SOON);
-        let said = "adverts were discarded in the kernel router=eth0/51 check=\"ttl\" count=";
+        let said = "advertisements rejected by the XDP program router=eth0/51 check=\"ttl\" count=";
         let line = backup.wait_log(SOON, said);
         let count: u64 = line.rsplit('=').next().and_then(|count| count.parse().ok()).expect("a number");
         assert!(count > 0 && count <= 500, "{line}");

@@ -22,13 +22,13 @@ pub fn ask(undo: &Undo, service: &Service) -> usize {
     for leftover in &undo.leftovers {
         match leftover {
             Leftover::Address { interface, address } => {
-                warn!(interface, %address, "removing an address that a vrrpd left behind");
+                warn!(interface, %address, "removing leftover virtual address");
             }
             Leftover::Mac { interface, mac } => {
-                warn!(interface, %mac, "giving back a virtual MAC address that a vrrpd left behind");
+                warn!(interface, %mac, "removing leftover virtual MAC address");
             }
             Leftover::Link { router, link, .. } => {
-                warn!(router, link, "removing a link that a vrrpd left behind");
+                warn!(router, link, "removing leftover macvlan link");
             }
             // Whether it is there shows when it is removed.
             Leftover::Classifier { .. } => {}
@@ -44,7 +44,7 @@ pub fn ask(undo: &Undo, service: &Service) -> usize {
 pub fn remove_classifiers(undo: &Undo) {
     for (interface, index) in &undo.classifiers {
         if own_mac::remove_left(interface, *index) {
-            warn!(interface, "removed a classifier that a vrrpd left behind");
+            warn!(interface, "leftover classifier removed");
         }
     }
 }

@@ -95,9 +95,9 @@ impl Lane {
         }
         drop(turn);
         let _stuck = Stuck::count(&self.stuck);
-        warn!("{what} has taken longer than {SLOW:?}");
+        warn!(what, limit = ?SLOW, "operation slow");
         let result = result.await;
-        warn!("{what} has ended after {:.1?}", begun.elapsed());
+        warn!(what, took = %format_args!("{:.1?}", begun.elapsed()), "slow operation finished");
         result.map_err(ended)
     }
 }

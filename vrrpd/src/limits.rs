@@ -56,7 +56,7 @@ fn raise_to(wanted: u64) {
     if setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).is_err() {
         // As far as it goes; what is lacking is said where it lacks.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-        warn!(wanted, limit = hard, "fewer files can be open than the routers may take");
+        warn!(wanted, limit = hard, "limit of open files too low");
     }
 }
 

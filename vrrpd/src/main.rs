@@ -109,7 +109,7 @@ fn main() -> ExitCode {
         return ExitCode::from(USAGE);
     }
     if let Some(warning) = warning {
-        warn!("{warning}");
+        warn!(reason = warning, "configuration file readable by other users");
     }
     let result = run(&cli, configuration, &source, role, guardian);
     logging::flush();
@@ -119,7 +119,7 @@ fn main() -> ExitCode {
             let message = error.to_string();
             // In the background nobody sees the one, in the foreground nobody wants to see it twice.
             if role == Role::Background {
-                error!("{message}");
+                error!(error = message, "cannot run");
                 logging::flush();
             }
             say(&message);

@@ -171,7 +171,7 @@ impl Peers {
         self.search_after = self.search_after.saturating_mul(2).min(MAX_SEARCH);
         self.search_at = Some(now + self.search_after);
         if let Err(error) = self.search(now, readiness) {
-            warn!(%error, "the missing processes of the group cannot be looked for");
+            warn!(%error, "cannot look for group peers");
         }
     }
 
@@ -260,10 +260,10 @@ impl Peers {
             Ok(socket) => self.admit(socket, Some(name.to_owned()), now, readiness),
             // Nobody listens there: left behind by a process that was killed, or going away right now.
             Err(error) if matches!(errno(&error), Some(Errno::ECONNREFUSED | Errno::ENOENT)) => {
-                debug!(path = %path.display(), "a socket of a group that nobody listens on");
+                debug!(path = %path.display(), "stale group socket");
             }
             Err(error) => {
-                warn!(path = %path.display(), %error, "a process of the group cannot be connected to");
+                warn!(path = %path.display(), %error, "cannot connect to group peer");
             }
         }
     }
@@ -286,7 +286,7 @@ impl Peers {
         if self.accept_at.take().is_some()
             && let Err(error) = readiness.add(&self.listener, LISTENER)
         {
-            warn!(%error, "no process of the group can be accepted");
+            warn!(%error, "cannot accept group peers");
         }
         for _ in 0..MAX_CONNECTIONS {
             let accepted = self.listener.accept().and_then(|(socket, _)| {
@@ -301,7 +301,7 @@ impl Peers {
                     return;
                 }
                 Err(error) => {
-                    warn!(%error, "a process of the group cannot be accepted; trying again");
+                    warn!(%error, "cannot accept group peer, retrying");
                     self.accept_at = Some(now + SECOND);
                     // It would be ready without end. That it is not watched any more cannot fail.
                     let _ = readiness.remove(&self.listener);
@@ -316,18 +316,18 @@ impl Peers {
         let peer = getsockopt(&socket, PeerCredentials);
         let of_ours = |uid: u32| uid == 0 || uid == nix::unistd::geteuid().as_raw();
         let Some(peer) = peer.ok().filter(|peer| of_ours(peer.uid())) else {
-            warn!(uid = ?peer.map(|peer| peer.uid()), "a process of another user does not belong to the group; let go");
+            warn!(uid = ?peer.map(|peer| peer.uid()), "group peer of another user rejected");
             return;
         };
         // One that does not say its name makes room.
         let place = (self.connections.iter().position(Option::is_none))
             .or_else(|| self.connections.iter().flatten().position(|connection| connection.peer.is_none()));
         let Some(place) = place else {
-            warn!("more processes than a group can have; one is let go");
+            warn!("too many group peers, disconnecting one");
             return;
         };
         if let Err(error) = readiness.add(&socket, number(place)) {
-            warn!(%error, "a process of the group cannot be watched; let go");
+            warn!(%error, "cannot monitor group peer, disconnecting");
             return;
         }
         let mut connection = Connection {
@@ -371,7 +371,7 @@ impl Peers {
         }
         let closed = self.connections.get_mut(place).and_then(Option::take);
         if let Some((id, name)) = closed.and_then(|connection| connection.peer) {
-            warn!(peer = name, "a process of the group has gone");
+            warn!(peer = name, "group peer disconnected");
             self.missing.insert(name);
             tell(PeerEvent::Gone(id));
             if counts(id) {
@@ -404,7 +404,7 @@ impl Peers {
                 Ok(0) | Err(_) => return false,
             };
             if connection.floods(now) {
-                warn!(peer = connection.name(), "a process of the group says too much; let go");
+                warn!(peer = connection.name(), "group peer sends too many messages, disconnecting");
                 return false;
             }
             match (&connection.peer, Message::from_octets(packet)) {
@@ -412,13 +412,13 @@ impl Peers {
                 (Some((_, name)), None) => {
                     warn!(
                         peer = name,
-                        "a process of the group says what is no message: another version? Let go"
+                        "invalid message from group peer (version mismatch?), disconnecting"
                     );
                     return false;
                 }
                 (None, _) => {
                     let Some((namespace, name)) = introduction(packet) else {
-                        warn!("a process connected to the group that does not say its name; let go");
+                        warn!("group peer without a name, disconnecting");
                         return false;
                     };
                     let is_of_us = namespace == self.namespace && name != self.name;
@@ -426,7 +426,7 @@ impl Peers {
                         self.found.insert(socket, is_of_us.then(|| name.clone()));
                     }
                     if !is_of_us {
-                        info!(peer = name, "a process of another network namespace is none of the group");
+                        info!(peer = name, "group peer of another network namespace ignored");
                         return false;
                     }
                     if !self.introduce(place, name, now, tell) {
@@ -454,13 +454,13 @@ impl Peers {
             let replaced = self.connections.get_mut(before).and_then(Option::take);
             replaced.and_then(|connection| connection.peer).map(|(id, _)| id)
         } else {
-            info!(peer = name, "a process of the group is here");
+            info!(peer = name, "group peer connected");
             (0..MAX_CONNECTIONS).map(PeerId).find(|id| self.present().all(|(taken, _)| taken != *id))
         };
         // There is a number for each connection.
         let Some(id) = id else { return false };
         if !counts(id) {
-            warn!(peer = name, "more processes than a group can have; it does not count");
+            warn!(peer = name, "too many group peers, ignoring one");
         }
         self.missing.remove(&name);
         if let Some(Some(connection)) = self.connections.get_mut(place) {
@@ -499,10 +499,10 @@ impl Connection {
         if let Err(error) = self.socket.send(packet)
             && errno(&error) == Some(Errno::EAGAIN)
         {
-            debug!(peer = self.name(), "a process of the group does not read");
+            debug!(peer = self.name(), "group peer does not read");
             self.behind = true;
             if let Err(error) = readiness.also_room(&self.socket, number(place), true) {
-                warn!(peer = self.name(), %error, "a process of the group cannot be told anything");
+                warn!(peer = self.name(), %error, "cannot send to group peer");
             }
         }
     }

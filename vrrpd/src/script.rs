@@ -95,11 +95,7 @@ impl Runner {
             let mut waiting = self.queue.waiting.borrow_mut();
             waiting.closed = true;
             if let Some(newest) = waiting.runs.pop_back() {
-                leave_out(
-                    &self.name,
-                    &mut waiting.runs,
-                    "scripts that wait are left out: the router has left",
-                );
+                leave_out(&self.name, &mut waiting.runs, "the router is stopped");
                 waiting.runs.push_back(newest);
             }
         }
@@ -109,12 +105,12 @@ impl Runner {
     }
 }
 
-const CHANGED_SINCE: &str = "scripts that wait are left out: the router has changed its state since";
+const CHANGED_SINCE: &str = "the router changed its state since";
 
 /// Leaves out what has been overtaken.
-fn leave_out(router: &str, runs: &mut VecDeque<Run>, why: &'static str) {
+fn leave_out(router: &str, runs: &mut VecDeque<Run>, reason: &'static str) {
     if !runs.is_empty() {
-        warn!(router, scripts = runs.len(), "{why}");
+        warn!(router, scripts = runs.len(), reason, "waiting scripts skipped");
         runs.clear();
     }
 }

@@ -40,7 +40,7 @@ impl Supervisor {
             Ok(socket) => socket,
             Err(error) => {
                 let socket = name.display();
-                warn!(%socket, %error, "the service manager cannot be reached; going on without it");
+                warn!(%socket, %error, "cannot reach service manager, continuing without it");
                 return Self::default();
             }
         };

@@ -61,7 +61,7 @@ async fn serve(listener: UnixListener, daemon: Daemon) {
     loop {
         match listener.accept().await {
             Ok((client, _)) if limits::is_reserved(&client) => {
-                warn!("a client was let go: the last file descriptors are kept for the protocol");
+                warn!("control client refused: file descriptors reserved for the protocol");
                 drop(client);
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
@@ -70,7 +70,7 @@ async fn serve(listener: UnixListener, daemon: Daemon) {
                 let (daemon, followers, number) = (daemon.clone(), Rc::clone(&followers), place.number());
                 let task = tokio::task::spawn_local(async move {
                     if let Err(error) = converse(client, &daemon, place, &followers).await {
-                        debug!(%error, "a client was let go");
+                        debug!(%error, "control client disconnected");
                     }
                 });
                 clients.serve(number, &task);
@@ -79,7 +79,7 @@ async fn serve(listener: UnixListener, daemon: Daemon) {
             }
             Err(error) => {
                 // Out of file descriptors, most likely: give others time to close theirs.
-                warn!(%error, "no client can be accepted");
+                warn!(%error, "cannot accept control clients");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }

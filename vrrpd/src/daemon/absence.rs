@@ -53,7 +53,7 @@ impl Daemon {
             Ok(sockets) => sockets,
             Err(refusal) => {
                 let (again_in, reason) = (link.path.begin_absence(now), refusal.to_string());
-                warn!(interface = link.name, reason, %again_in, "the XDP program cannot be put back");
+                warn!(interface = link.name, reason, %again_in, "cannot reattach the XDP program");
                 return;
             }
         };

@@ -154,7 +154,7 @@ impl Daemon {
             Order::Release(resources) => self.released(id, &resources, &outcome),
             Order::Discard(_) => {
                 if let Some(error) = outcome.failure() {
-                    error!(router = %router.config.name(), %error, "the link of the virtual MAC address cannot be removed");
+                    error!(router = %router.config.name(), %error, "cannot remove macvlan link");
                 }
                 router.ledger.link_discarded();
             }
@@ -191,7 +191,7 @@ impl Daemon {
             None => router.vmac_taken(),
         }
         for (address, error) in &refused.addresses {
-            error!(router = %router.config.name(), %address, %error, "the address cannot be put on the interface");
+            error!(router = %router.config.name(), %address, %error, "cannot add virtual address");
         }
         if refused.is_decisive(or_without) {
             let event = if router.drop_promotion() { Event::AddressesRefused } else { Event::AddressesLost };
@@ -211,10 +211,10 @@ impl Daemon {
                     link.address_is_off(placed.on.number(None), &placed.address);
                 }
                 (Resource::Address(placed), Err(error)) if !is_given_back => {
-                    error!(router = %name, address = %placed.address, %error, "the address cannot be removed");
+                    error!(router = %name, address = %placed.address, %error, "cannot remove virtual address");
                 }
                 (Resource::Mac(_) | Resource::Link(_), Err(error)) if !is_given_back => {
-                    error!(router = %name, %error, "the virtual MAC address cannot be given back");
+                    error!(router = %name, %error, "cannot restore MAC address");
                 }
                 (Resource::Mac(taken), _) => {
                     link.own_mac_is_back(taken);

@@ -43,9 +43,8 @@ pub(super) fn make_router(
         && config.addresses.iter().all(|address| address.address != magic.source)
     {
         warn!(
-            router = %config.name(),
-            "{} is none of the virtual addresses; magic packets come from it only if it is there all the same",
-            magic.source
+            router = %config.name(), source = %magic.source,
+            "magic source is not a virtual address of the router"
         );
     }
     let mut router = Instance::new(config, link_id);

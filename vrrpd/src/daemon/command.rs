@@ -138,8 +138,8 @@ impl Daemon {
         self.rundir.keep_until_the_end(&self.state_file);
         self.write_behind(self.state_file.clone(), 0o644, text, |path, written| {
             match written {
-                Ok(()) => info!(path = %path.display(), "state written"),
-                Err(error) => warn!(error, "the state cannot be written"),
+                Ok(()) => info!(path = %path.display(), "state file written"),
+                Err(error) => warn!(error, "cannot write state file"),
             }
             memory::give_back();
         });

@@ -144,7 +144,7 @@ impl Instance {
     pub(super) fn step(&mut self, step: Step) -> Priority {
         self.policy.step(step);
         let (from, to) = (self.machine.priority(), self.policy.priority());
-        info!(router = %self.config.name(), from = from.0, to = to.0, "priority");
+        info!(router = %self.config.name(), from = from.0, to = to.0, "priority changed");
         to
     }
 
@@ -198,15 +198,14 @@ impl Instance {
             VmacFallback::None => {
                 warn!(
                     router = %name, %error,
-                    "the virtual MAC address is not possible on this interface; going on without it, as with -n"
+                    "cannot set virtual MAC address, continuing without it"
                 );
                 self.vmac.go_without(error);
                 self.ledger.forget_vmac();
             }
             VmacFallback::Refuse if is_new => error!(
-                router = %name, %error,
-                "the virtual MAC address is not possible on this interface; not becoming master; -n or --vmac-fallback none \
-                 does without it"
+                router = %name, %error, hint = "use -n or --vmac-fallback none to continue without it",
+                "cannot set virtual MAC address, not becoming master"
             ),
             VmacFallback::Refuse => {}
         }
@@ -283,7 +282,7 @@ impl Instance {
                 if !self.magic_failed {
                     warn!(
                         router = %self.config.name(), from = %magic.source, to = %magic.destination, %error,
-                        "the magic packet cannot be sent"
+                        "cannot send magic packet"
                     );
                 }
                 self.magic_failed = true;

@@ -79,7 +79,7 @@ impl Daemon {
                 if let Err(error) = link.open(id, interface, program, &self.readiness) {
                     // Gone again already: its own notification follows.
                     if error.raw_os_error() != Some(libc::ENODEV) {
-                        error!(interface = link.name, %error, "the interface cannot be opened; trying again");
+                        error!(interface = link.name, %error, "cannot open interface, retrying");
                         link.path.failed(interface);
                         self.open_again_at = Some(clock::now() + OPEN_AGAIN);
                     }
@@ -232,7 +232,7 @@ impl Daemon {
             return self.take_now(id);
         }
         if let Some(more) = router.losses.admit(clock::now(), address) {
-            warn!(router = %router.config.name(), address = %lost, more, "somebody removed the address; putting it back");
+            warn!(router = %router.config.name(), address = %lost, more, "virtual address lost, restoring");
         }
         self.take_again(id);
     }
@@ -252,13 +252,13 @@ impl Daemon {
             return;
         }
         if !interface.admin_up {
-            warn!(router = %router.config.name(), link = interface.name, "somebody set the link down; setting it up again");
+            warn!(router = %router.config.name(), link = interface.name, "macvlan link down, setting it up");
             // The kernel has forgotten IPv6 addresses with that; those that it has not are found to be there.
             router.ledger.forget_addresses();
         } else if !router.vmac.is_on(interface) {
             warn!(
                 router = %router.config.name(), link = interface.name,
-                "somebody changed the MAC address of the link; putting the virtual one back"
+                "MAC address of macvlan link changed, restoring"
             );
         } else {
             return;
@@ -271,7 +271,7 @@ impl Daemon {
         let was_master = router.is_settled_master();
         router.ledger.link_gone();
         if was_master {
-            warn!(router = %router.config.name(), "somebody removed the link of the virtual MAC address; making it anew");
+            warn!(router = %router.config.name(), "macvlan link lost, recreating");
             self.take_again(id);
         } else if router.waiting.is_none() && router.machine.state().name() != StateName::Init {
             // Its alias was to say how the settings of the interface below were; so it is there until we leave.
@@ -370,7 +370,7 @@ impl Daemon {
         if router.is_settled_master() && router.ledger.has_lost_mac(interface) {
             warn!(
                 router = %router.config.name(), interface = interface.name,
-                "somebody changed the MAC address of the interface; putting the virtual one back"
+                "MAC address of the interface changed, restoring"
             );
             self.take_again(id);
         } else if router.is_settled_master()
@@ -403,7 +403,7 @@ impl Daemon {
             let addresses: Vec<_> = present.iter().map(VirtualAddress::to_string).collect();
             warn!(
                 router = %router.config.name(), addresses = addresses.join(" "),
-                "the interface has virtual addresses although the router is not master; it answers for them"
+                "virtual address present on a router that is not master"
             );
         }
         router.presence_said = !present.is_empty();

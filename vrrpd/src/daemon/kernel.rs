@@ -125,7 +125,7 @@ impl Daemon {
             if may_say {
                 warn!(
                     router = %config.name(), check = reject.name(), count,
-                    "adverts were discarded in the kernel"
+                    "advertisements rejected by the XDP program"
                 );
             }
             may_say
@@ -223,7 +223,7 @@ impl Daemon {
     pub(super) fn give_up_kernel(&mut self, link_id: LinkId, why: Refusal) {
         let Some(link) = self.links.get_mut(link_id) else { return };
         let kernel = link.fall_back(link_id, why, &self.readiness).unwrap_or_else(|error| {
-            error!(interface = link.name, %error, "raw sockets cannot be opened");
+            error!(interface = link.name, %error, "cannot open raw sockets");
             None
         });
         for id in link.routers.clone() {

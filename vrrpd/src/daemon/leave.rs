@@ -22,7 +22,7 @@ const LAST_EVENTS: Duration = Duration::from_millis(100);
 impl Daemon {
     /// Hands every router over, gives everything back, and waits until that is done.
     pub(super) async fn leave(mut self) -> io::Result<()> {
-        info!("leaving");
+        info!("stopping");
         // Nobody begins any more.
         self.reload = Reload::default();
         self.supervisor.stopping();
@@ -46,7 +46,7 @@ impl Daemon {
             self.flush();
         }
         if self.is_busy() {
-            error!("the kernel did not remove all addresses in time");
+            error!("virtual addresses not removed in time");
         }
         self.discard_links().await?;
         if let Some(written) = self.written.take() {
@@ -80,7 +80,7 @@ impl Daemon {
         let asked_again = async { while self.signals.next().await != Signal::Leave {} };
         tokio::select! {
             () = finish => {}
-            () = asked_again => info!("scripts still run; not waited for"),
+            () = asked_again => info!("not waiting for running scripts"),
         }
         Ok(())
     }
@@ -99,7 +99,7 @@ impl Daemon {
             match tokio::time::timeout(patience.into(), self.reports.recv()).await {
                 Ok(Some(report)) => self.report(report),
                 Ok(None) => return Err(io::Error::other("the netlink thread has ended")),
-                Err(_) => error!("the kernel did not remove all links in time"),
+                Err(_) => error!("macvlan links not removed in time"),
             }
             if self.answered() > answered {
                 until = clock::now() + LEAVE;

@@ -31,7 +31,7 @@ impl Daemon {
                 info!(router = %name, count, state, reason, "more transitions");
             }
             Line::CannotSend(pause) => {
-                error!(router = %name, again_in = %pause, "adverts cannot be sent; not master until they can");
+                error!(router = %name, again_in = %pause, "advertisements cannot be sent, giving up master");
             }
         }
     }
@@ -59,7 +59,7 @@ pub(super) fn warn_of_mismatch(config: &Settings, warning: Option<mismatch::Warn
     let Some(mismatch::Warning { words, more }) = warning else { return };
     warn!(
         router = %config.name(), check = words.check, source = %words.source, theirs = words.theirs, ours = words.ours,
-        advice = words.advice, more, "another router is not set up as this one"
+        advice = words.advice, more, "configuration mismatch with another router"
     );
 }
 
@@ -70,14 +70,13 @@ fn notice(router: &Instance, noticed: &Noticed, theirs: &[IpAddr]) -> Option<Hap
     match notice {
         Notice::IntervalDiffers(advert) => warn!(
             router = %name, master = %advert.source, theirs = %advert.interval, ours = %router.config.interval,
-            more = untold, "the master's interval is not ours"
+            more = untold, "advertisement interval of the master differs"
         ),
         Notice::IntervalExceedsLimit { advert, limit } => {
             warn!(
-                router = %name, master = %advert.source, priority = advert.priority.0, mac = %advert.mac, more = untold,
-                "the master's interval {} exceeds --max-learned-interval {limit}; it is followed while it is heard \
-                 within that interval's Master_Down_Interval",
-                advert.interval
+                router = %name, master = %advert.source, priority = advert.priority.0, mac = %advert.mac,
+                interval = %advert.interval, limit = %limit, more = untold,
+                "learned interval limited by --max-learned-interval"
             );
             return Some(Happening::Notice(NoticeReport::interval_exceeds_limit(advert, *limit)));
         }
@@ -86,20 +85,20 @@ fn notice(router: &Instance, noticed: &Noticed, theirs: &[IpAddr]) -> Option<Hap
             let ours: Vec<_> = router.config.addresses.iter().map(|a| a.address.to_string()).collect();
             warn!(
                 router = %name, master = %advert.source, theirs = theirs.join(" "), ours = ours.join(" "),
-                more = untold, "the master announces other addresses than ours"
+                more = untold, "address list of the master differs"
             );
         }
         Notice::LowerMaster(advert) => warn!(
             router = %name, other = %advert.source, priority = advert.priority.0,
-            more = untold, "another router of lower right sends adverts while we are master"
+            more = untold, "advertisement from a lower-priority router while master"
         ),
         Notice::ClockGap(late) => {
-            warn!(router = %name, late = %late, "the machine stood still; listening before acting");
+            warn!(router = %name, late = %late, "timer late, listening before take-over");
         }
         Notice::TakeOverHeld(left) => {
             warn!(
-                router = %name, left = %left, more = untold,
-                "too many take-overs; the next one is held, atropos --master makes it at once"
+                router = %name, left = %left, more = untold, hint = "atropos --master takes over at once",
+                "take-over held (damping)"
             );
             return Some(Happening::Notice(NoticeReport::take_over_held(*left)));
         }

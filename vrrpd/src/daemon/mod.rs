@@ -240,7 +240,7 @@ impl Daemon {
         if self.readiness.remove(&self.guardian).is_ok() {
             self.guardian.see_off();
             error!(
-                "the guardian has ended; if this process is killed, the next start gives back what it had"
+                "guardian process lost: after a crash, addresses stay until the next start"
             );
         }
     }
@@ -356,7 +356,7 @@ impl Daemon {
     /// After the machine was suspended, what was true before is not to be believed.
     fn notice_suspension(&mut self) {
         let Some(slept) = self.suspension.end() else { return };
-        warn!(%slept, "the machine was suspended; listening before acting");
+        warn!(%slept, "resumed from suspend, listening before take-over");
         for id in self.routers.ids().collect::<Vec<_>>() {
             self.event(id, Event::StoodStill, None);
         }
@@ -384,7 +384,7 @@ impl Daemon {
         self.journal.clone_from(&text);
         self.write_behind(self.journal_file.clone(), 0o600, text, |_, written| {
             if let Err(error) = written {
-                warn!(error, "what has to be undone after a crash cannot be written down");
+                warn!(error, "cannot write journal");
             }
         });
     }

@@ -97,9 +97,7 @@ impl Daemon {
     /// Reads the file, in a thread for that. Asked again meanwhile, it is read once more when that is done.
     pub(super) fn reload(&mut self) {
         let Some(file) = self.reload.file.clone() else {
-            warn!(
-                "SIGHUP: there is no configuration file to read again; the options are on the command line"
-            );
+            warn!("reload ignored: no configuration file");
             return;
         };
         if self.reload.reading.is_some() {
@@ -111,7 +109,7 @@ impl Daemon {
         let job = move || {
             let configuration = config::load(&file).map_err(|error| error.lines())?;
             if let Some(warning) = config::exposed_secret(&file, &configuration) {
-                warn!("{warning}");
+                warn!(reason = warning, "configuration file readable by other users");
             }
             Ok(configuration)
         };
@@ -129,7 +127,7 @@ impl Daemon {
             Ok(configuration) => self.reload.read = Some(configuration),
             Err(mistakes) => {
                 for reason in mistakes {
-                    error!(reason, "SIGHUP: the configuration stays as it was");
+                    error!(reason, "reload refused");
                 }
             }
         }
@@ -246,12 +244,12 @@ impl Daemon {
         let plan = self.plan(&configs);
         if let Err(Refused { router, error }) = self.admit(&plan) {
             let file = self.reload.file.clone().unwrap_or_default();
-            error!(file = %file.display(), router, reason = %error, "SIGHUP: the configuration stays as it was");
+            error!(file = %file.display(), router, reason = %error, "reload refused");
             self.forget_programs();
             return;
         }
         let Plan { leaving, exchanged, arriving, new, left, changed, unchanged } = plan;
-        info!(new, left, changed, unchanged, "the configuration was read again");
+        info!(new, left, changed, unchanged, "configuration reloaded");
         // Before anybody leaves, so that nobody is taken along.
         self.form_groups(&without(&groups, &arriving));
         for (id, config) in exchanged {
@@ -324,7 +322,7 @@ impl Daemon {
             match self.begin(config.clone()) {
                 Ok(id) => begun.extend(id),
                 Err(error) => {
-                    error!(router = name, %error, "the new router is left out");
+                    error!(router = name, %error, "cannot start router");
                     self.leave_out(&config);
                 }
             }
@@ -357,7 +355,7 @@ impl Daemon {
         if other_scripts {
             finish_scripts(router);
             if let Err(error) = router.start_scripts(&self.rundir, &self.scripts) {
-                error!(router = %router.config.name(), %error, "its scripts cannot be run");
+                error!(router = %router.config.name(), %error, "cannot run scripts");
             }
         }
         if let Some(link) = self.links.get_mut(router.link) {
@@ -414,7 +412,7 @@ impl Daemon {
                     .command(KernelCommand { slot, ..KernelCommand::default() })
                     .and_then(|()| kernel.set_virtual_addresses(slot, &[]))
             {
-                error!(router = %config.name(), %error, "the kernel goes on looking for its adverts");
+                error!(router = %config.name(), %error, "cannot remove router from the XDP program");
             }
             link.routers.retain(|other| *other != id);
             link.table.remove(family, vrid);

@@ -331,7 +331,7 @@ fn wait_for_guardian(rundir: &RunDir, base: &str) -> Result<(), StartError> {
     let until = clock::now() + GUARDIAN;
     while !claim.take() {
         if clock::now() > until {
-            warn!("the guardian of a vrrpd that has died is not done; not waiting any longer");
+            warn!("earlier guardian still cleaning up, continuing");
             break;
         }
         thread::sleep(LOOK_AGAIN);

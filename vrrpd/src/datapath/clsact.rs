@@ -80,8 +80,8 @@ impl Drop for Clsact {
         let removed = thread::scope(|scope| scope.spawn(|| remove_unless_used(index)).join());
         match removed {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(index, %error, "the qdisc clsact cannot be removed"),
-            Err(_) => warn!(index, "the qdisc clsact cannot be removed"),
+            Ok(Err(error)) => warn!(index, %error, "cannot remove clsact qdisc"),
+            Err(_) => warn!(index, "cannot remove clsact qdisc"),
         }
     }
 }

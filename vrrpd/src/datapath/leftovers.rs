@@ -43,7 +43,7 @@ pub fn remove() {
     let used = match maps_in_use() {
         Ok(used) => used,
         Err(error) => {
-            debug!(%error, "whose the pins of other namespaces are cannot be told");
+            debug!(%error, "cannot determine the owners of leftover pins");
             return;
         }
     };
@@ -54,7 +54,7 @@ pub fn remove() {
                     let _ = fs::remove_file(interface.join(pin));
                 }
                 let _ = fs::remove_dir(&interface);
-                info!(pins = %interface.display(), "a daemon and its network namespace are gone; its pins were removed");
+                info!(pins = %interface.display(), "leftover pins removed");
             }
         }
         // Unless there is something left.

@@ -133,7 +133,7 @@ pub(super) fn for_want_of_rights(refusal: Refusal) -> Refusal {
         );
     match missing {
         Some(missing) => {
-            debug!(reason = refusal.to_string(), "the program cannot be loaded");
+            debug!(reason = refusal.to_string(), "cannot load XDP program");
             missing
         }
         None => refusal,

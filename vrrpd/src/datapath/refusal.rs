@@ -151,7 +151,7 @@ impl Refusal {
         match (error, errno) {
             (_, Some(Errno::EPERM)) => Self::NotPermitted,
             (ProgramError::LoadError { io_error, verifier_log }, _) => {
-                debug!(log = %verifier_log, "the kernel refuses the program");
+                debug!(log = %verifier_log, "XDP program rejected by the verifier");
                 Self::Rejected(io_error.into())
             }
             (_, Some(Errno::EOPNOTSUPP)) => Self::NotSupported,
@@ -171,7 +171,7 @@ impl Refusal {
 
     /// An object cannot be loaded; what the loader says of its own affairs goes to the log.
     pub(super) fn of_loading(error: &EbpfError) -> Self {
-        debug!(error = chain(error), "the program cannot be loaded");
+        debug!(error = chain(error), "cannot load XDP program");
         match errno(error) {
             Some(Errno::EPERM) => Self::NotPermitted,
             Some(errno) => Self::ObjectRejected(errno),

@@ -74,7 +74,7 @@ impl XdpPath {
             info!(
                 interface = name,
                 reason = error.to_string(),
-                "maps are not pinned; only the daemon can tell what the kernel knows"
+                "cannot pin maps"
             );
         });
         let Map::Array(data) = &records else {

@@ -116,13 +116,13 @@ impl Watch {
         words.send(clock::now() + BEFORE_MACS);
         // Without a log everything is given back all the same.
         let _ = start_log();
-        warn!("vrrpd has died; giving back what it had");
+        warn!("daemon died, cleaning up");
         if let Err(error) = taken_off {
-            warn!(%error, "addresses cannot be taken off together; each by itself");
+            warn!(%error, "batch removal of addresses failed, removing one by one");
         }
         let result = self.undo(charge, words, end);
         if let Err(error) = &result {
-            error!(%error, "not everything was given back; the next start will try again");
+            error!(%error, "cleanup incomplete, the next start will retry");
         }
         crate::logging::flush();
         if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -207,7 +207,10 @@ impl Watch {
             let journal = abandoned::read_journal(&directory, &file);
             let mut given_back = give_back(&journal, &mut words).await;
             for failed in words.finish(BEFORE_THE_END) {
-                error!(interface = failed.interface, error = %failed.error, "not everything was sent");
+                error!(
+                    interface = failed.interface, error = %failed.error,
+                    "cannot send all resignations and announcements"
+                );
             }
             let scripts = masters.into_values().filter_map(|mastery| Some((mastery.name, mastery.script?)));
             let scripts: Vec<_> = scripts.collect();
@@ -330,7 +333,7 @@ async fn give_back(journal: &Journal, words: &mut LastWords) -> io::Result<()> {
         let is_virtual = |address| journal.addresses_on(&interface.name).any(|ours| ours.address == address);
         words.announce(interface.index, transmit::own_announcements(interface, *own, is_virtual));
     }
-    info!(interfaces = interfaces.len(), "everything has been given back");
+    info!(interfaces = interfaces.len(), "cleanup complete");
     failed.map_or(Ok(()), |error| Err(io::Error::other(error)))
 }
 
@@ -349,7 +352,7 @@ fn run(
     let claim = match Claim::of(directory, &claim) {
         Ok(claim) => claim,
         Err(error) => {
-            error!(router = name, %error, "its script cannot be run");
+            error!(router = name, %error, "cannot run script");
             return None;
         }
     };

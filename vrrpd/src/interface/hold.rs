@@ -142,8 +142,7 @@ async fn correct(beside: &Answers, claimed: &Claimed) {
         if let Err(error) = claimed.claim(&beside.router, claim).await {
             warn!(
                 router = beside.router, index, %error,
-                "another interface on the same port answers ARP for the virtual addresses, with its own MAC address; \
-                 set its arp_ignore to 1"
+                "another interface on the port answers ARP for the virtual addresses: set its arp_ignore to 1"
             );
         }
     }
@@ -270,7 +269,7 @@ async fn remove(
         if let Err(error) = answer.await
             && error.raw_os_error() != Some(Errno::ENODEV as i32)
         {
-            warn!(index, %error, "promote_secondaries cannot be changed; other addresses may be lost");
+            warn!(index, %error, "cannot set promote_secondaries: secondary addresses may be lost");
         }
     }
     results

@@ -211,7 +211,10 @@ fn enforce(wanted: &Macvlan, name: &str) {
     let refused: Vec<_> = of(name, own).chain(of(&wanted.parent_name, parent)).collect();
     if let Some((error, _)) = refused.first() {
         let settings = refused.iter().map(|(_, setting)| setting.as_str()).collect::<Vec<_>>().join(" ");
-        warn!(router = wanted.router, %error, settings, "hosts may be told another MAC address than the virtual one");
+        warn!(
+            router = wanted.router, %error, settings,
+            "cannot set arp_ignore, arp_announce: the interface may answer ARP with its own MAC address"
+        );
     }
 }
 
@@ -258,7 +261,7 @@ pub(super) async fn discard(
         if let Some(setting) = PARENT_IPV4.iter().find(|setting| setting.key == key)
             && let Err(error) = setting.set(&parent_name, value)
         {
-            warn!(interface = parent_name, link = this.name, %error, "a setting cannot be put back");
+            warn!(interface = parent_name, link = this.name, %error, "cannot restore sysctl");
         }
     }
     Ok(())

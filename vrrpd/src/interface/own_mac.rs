@@ -70,7 +70,7 @@ async fn undo(interface: &OwnMac, handle: &mut Handle, restarted: &mut bool) {
     if let Err(error) = undone
         && error.raw_os_error() != Some(Errno::ENODEV as i32)
     {
-        warn!(interface = interface.name, own = %interface.own, %error, "the interface's own MAC address cannot be given back");
+        warn!(interface = interface.name, own = %interface.own, %error, "cannot restore MAC address");
     }
 }
 
@@ -108,7 +108,7 @@ async fn set(interface: &OwnMac, handle: &mut Handle, mac: MacAddr, restarted: &
 
 async fn put_back_neighbours(interface: &OwnMac, handle: &mut Handle, neighbours: Vec<NeighbourMessage>) {
     for neighbour in neighbours {
-        put_back(handle, RouteNetlinkMessage::NewNeighbour(neighbour), &interface.name, "a neighbour").await;
+        put_back(handle, RouteNetlinkMessage::NewNeighbour(neighbour), &interface.name, "neighbour").await;
     }
 }
 
@@ -119,7 +119,7 @@ async fn set_while_down(
     message: RouteNetlinkMessage,
     mac: MacAddr,
 ) -> io::Result<()> {
-    info!(interface = interface.name, %mac, "the driver wants the interface down to change its MAC address");
+    info!(interface = interface.name, %mac, "interface taken down to change its MAC address");
     let routes = routes(handle, interface.index).await?;
     let addresses = ipv6_addresses(handle, interface.index).await?;
     let link = |up: bool| {
@@ -134,10 +134,10 @@ async fn set_while_down(
     // Whatever came of it, the interface must not stay down.
     ask(handle, link(true), Manner::Change).await?;
     for address in addresses {
-        put_back(handle, RouteNetlinkMessage::NewAddress(address), &interface.name, "an address").await;
+        put_back(handle, RouteNetlinkMessage::NewAddress(address), &interface.name, "address").await;
     }
     for route in routes {
-        put_back(handle, RouteNetlinkMessage::NewRoute(route), &interface.name, "a route").await;
+        put_back(handle, RouteNetlinkMessage::NewRoute(route), &interface.name, "route").await;
     }
     if mac == interface.own {
         put_back_generation(interface);
@@ -151,13 +151,16 @@ fn put_back_generation(interface: &OwnMac) {
     if let Some(before) = &interface.addr_gen_mode
         && let Err(error) = NO_ADDRESS_OF_THE_MAC.set(&interface.name, before)
     {
-        warn!(interface = interface.name, %error, "a setting cannot be put back");
+        warn!(interface = interface.name, %error, "cannot restore sysctl");
     }
 }
 
 fn keep_addresses_from_the_mac(interface: &OwnMac) {
     if let Err(error) = NO_ADDRESS_OF_THE_MAC.enforce(&interface.name) {
-        warn!(interface = interface.name, %error, "the interface gets a link-local address of the virtual MAC");
+        warn!(
+            interface = interface.name, %error,
+            "cannot set addr_gen_mode: link-local address of the virtual MAC address appears"
+        );
     }
 }
 
@@ -206,7 +209,7 @@ pub(super) fn mac_of(link: &LinkMessage) -> Option<MacAddr> {
 
 async fn put_back(handle: &mut Handle, message: RouteNetlinkMessage, interface: &str, what: &str) {
     if let Err(error) = ask(handle, message, Manner::Replace).await {
-        warn!(interface, %error, "{what} that went with the MAC address cannot be put back");
+        warn!(interface, %error, what, "cannot restore route, address or neighbour");
     }
 }
 

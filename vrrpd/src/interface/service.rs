@@ -263,7 +263,7 @@ impl Worker {
                 message = self.notifications.next() => match message {
                     Some(message) => self.notified(message).await,
                     // Deaf to what becomes of its interfaces the daemon would be worse than none.
-                    None => return error!("the kernel's notifications about interfaces have ended"),
+                    None => return error!("netlink notifications ended"),
                 },
             };
             for report in reports_of {
@@ -310,7 +310,7 @@ impl Worker {
                 self.cache.borrow_mut().del_address(&address, remover)
             }
             NetlinkPayload::Overrun(_) => {
-                warn!("notifications about interfaces were lost; all are read again");
+                warn!("netlink notifications lost, reading interfaces again");
                 Change::Unknown
             }
             _ => Change::None,
@@ -342,7 +342,7 @@ impl Worker {
                 gone.into_iter().filter_map(|change| self.told(change)).chain(there).collect()
             }
             Err(error) => {
-                warn!(%error, "interfaces cannot be read; trying again");
+                warn!(%error, "cannot read interfaces, retrying");
                 Vec::new()
             }
         }

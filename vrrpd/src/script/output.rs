@@ -107,10 +107,10 @@ async fn copy(pipe: &Receiver, router: &str, script: &str) {
     let mut lines = Lines::new(Instant::now());
     let mut chunk = vec![0; CHUNK];
     let mut read = 0;
-    let log = |line: &str| info!(router, script, "{line}");
+    let log = |line: &str| info!(router, script, %line, "script output");
     let summary = |lines: &mut Lines| {
         if let Some(count) = lines.take_left_out() {
-            warn!(router, script, lines = count, "the script prints too much; lines were left out");
+            warn!(router, script, lines = count, "script output limited");
         }
     };
     let mut told = Instant::now();

@@ -58,13 +58,13 @@ pub(super) async fn perform(router: &str, run: &Run, limit: Duration, context: &
     let state = &run.arguments[2];
     let (mut child, output) = match timeout(limit, start(router, run, context)).await {
         Ok(Ok(started)) => started,
-        Ok(Err(error)) => return error!(router, %script, state, %error, "the script cannot be run"),
-        Err(_) => return error!(router, %script, state, "the script could not be started within {limit:?}"),
+        Ok(Err(error)) => return error!(router, %script, state, %error, "cannot run script"),
+        Err(_) => return error!(router, %script, state, ?limit, "script start timed out"),
     };
     match end(&mut child, limit).await {
-        Ok(status) if status.success() => info!(router, %script, state, "the script has run"),
-        Ok(status) => warn!(router, %script, state, %status, "the script failed"),
-        Err(error) => error!(router, %script, state, %error, "the script was ended"),
+        Ok(status) if status.success() => info!(router, %script, state, "script succeeded"),
+        Ok(status) => warn!(router, %script, state, %status, "script failed"),
+        Err(error) => error!(router, %script, state, %error, "script timed out"),
     }
     output.last_words().await;
 }
@@ -81,7 +81,7 @@ async fn start(router: &str, run: &Run, context: &Context) -> io::Result<(Child,
         if !told {
             told = true;
             let script = run.path.display();
-            warn!(router, %script, %error, "the script cannot be started yet; trying again");
+            warn!(router, %script, %error, "cannot start script yet, retrying");
         }
         sleep(RETRY).await;
     }

@@ -98,7 +98,7 @@ impl Link {
             before.index == interface.index && before.carrier_unknown && before.admin_up
         });
         if interface.carrier_unknown && interface.admin_up && !known {
-            info!(interface = self.name, "the interface cannot tell whether it has a link; it counts as up");
+            info!(interface = self.name, "carrier state unknown, assuming up");
         }
     }
 
@@ -126,7 +126,7 @@ impl Link {
             Err(refusal) => {
                 info!(
                     interface = self.name, %mac, reason = refusal.to_string(),
-                    "while Master, frames to the interface's own MAC address are lost; hosts are told of the virtual one"
+                    "frames to the interface's own MAC address are lost while master"
                 );
                 None
             }
@@ -267,9 +267,9 @@ impl Link {
         let (interface, check) = (&self.name, why.reject.name());
         match (why.reject, router) {
             // What is meant for others is no fault.
-            (Reject::NotOurs, _) => debug!(interface, check, %why, more, "an advert is not for us"),
-            (_, Some(router)) => warn!(router, check, %why, more, "an advert was discarded"),
-            (_, None) => warn!(interface, check, %why, more, "an advert was discarded"),
+            (Reject::NotOurs, _) => debug!(interface, check, %why, more, "advertisement for another virtual router"),
+            (_, Some(router)) => warn!(router, check, %why, more, "advertisement rejected"),
+            (_, None) => warn!(interface, check, %why, more, "advertisement rejected"),
         }
     }
 
@@ -308,7 +308,7 @@ impl Link {
             }
             Err(unsent @ Unsent::All { .. }) => {
                 if !self.send_failed {
-                    warn!(interface = self.name, error = %unsent, "sending fails");
+                    warn!(interface = self.name, error = %unsent, "cannot send");
                 }
                 self.send_failed = true;
             }

@@ -42,7 +42,7 @@ impl Link {
             Ok(program) => By::Kernel(self.open_kernel(&opener, program)?),
             Err(why) => {
                 if self.xdp != Xdp::Off {
-                    warn!(interface = self.name, datapath = "raw", reason = why.to_string(), "data path");
+                    warn!(interface = self.name, datapath = "raw", reason = why.to_string(), "data path selected");
                 }
                 By::Raw(opener.receivers()?, why)
             }
@@ -59,7 +59,7 @@ impl Link {
     fn open_kernel(&self, opener: &Opener<'_>, program: Box<XdpPath>) -> io::Result<Kernel> {
         let kernel = opener.kernel(program)?;
         let reason = kernel.program.refused().map(Refusal::to_string);
-        info!(interface = self.name, datapath = kernel.program.tier().name(), reason, "data path");
+        info!(interface = self.name, datapath = kernel.program.tier().name(), reason, "data path selected");
         Ok(kernel)
     }
 
@@ -197,7 +197,7 @@ impl Link {
         error!(
             interface = self.name,
             reason = why.to_string(),
-            "the data path in the kernel fails; raw sockets from now on"
+            "XDP failed, falling back to raw sockets"
         );
         let receivers = self.opener(id, open.index, readiness).receivers()?;
         Ok(self.path.fall_back(receivers, why).map(|Kernel { program, authenticated }| {

@@ -171,7 +171,7 @@ impl Ports {
     pub(super) fn rejoin(&self, interface: &str, family: Family) {
         for membership in self.memberships.iter().filter(|membership| membership.family() == family) {
             if let Err(error) = membership.rejoin() {
-                warn!(interface, %error, "the multicast group of VRRP cannot be joined");
+                warn!(interface, %error, "cannot join the VRRP multicast group");
             }
         }
     }
@@ -180,7 +180,7 @@ impl Ports {
     pub(super) fn join(&self, interface: &str) {
         for membership in &self.memberships {
             if let Err(error) = membership.join() {
-                warn!(interface, %error, "the multicast group of VRRP cannot be joined");
+                warn!(interface, %error, "cannot join the VRRP multicast group");
             }
         }
     }
@@ -199,7 +199,7 @@ impl By {
         if let Err(error) = &received {
             // Said once by the kernel when an interface goes down, which its own notification tells as well.
             if Errno::from_raw(error.raw_os_error().unwrap_or(0)) != Errno::ENETDOWN {
-                warn!(interface, %error, "nothing can be received");
+                warn!(interface, %error, "cannot receive");
             }
         }
         received.is_ok()
