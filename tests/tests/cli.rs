@@ -330,11 +330,11 @@ fn what_is_wrong_is_told_with_what_would_be_right() {
     let [a] = lab.hosts();
     let usual = ["-i", "eth0", "-v", "51", "10.0.0.100", "-n"];
     for (arguments, said) in [
-        (&["-d", "0"][..], "-d: 0 is no interval; one is 1 to 255 seconds"),
-        (&["-d", "0", "--protocol", "v3"], "-d: 0 is no interval; one is 10ms to 40.95s"),
+        (&["-d", "0"][..], "-d: invalid interval 0: expected 1 to 255 seconds"),
+        (&["-d", "0", "--protocol", "v3"], "-d: invalid interval 0: expected 10ms to 40.95s"),
         (&["-U", ""], "-U: "),
         (&["--xdp", "native"], "--xdp=native"),
-        (&["-f", "/nonexistent/run"], "-f /nonexistent/run: there is no directory /nonexistent"),
+        (&["-f", "/nonexistent/run"], "-f /nonexistent/run: parent directory /nonexistent does not exist"),
     ] {
         let finished = plain(&a, &[&usual[..], arguments].concat());
         assert!(matches!(finished.code, 1 | 2), "{arguments:?}: {finished:?}");

@@ -174,9 +174,12 @@ fn backup_sends_no_magic_packets() {
 fn one_option_without_the_other_is_refused() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    for (given, missing) in [(["-I", "10.0.0.100"], "-O"), (["-O", "10.0.0.2"], "-I")] {
+    for (given, missing) in [
+        (["-I", "10.0.0.100"], "-O: destination of magic packets missing"),
+        (["-O", "10.0.0.2"], "-I: source of magic packets missing"),
+    ] {
         let refused = Vrrpd::usual(&a, 100).args(given).run_in_foreground();
         assert_eq!(refused.code, 2, "{refused:?}");
-        assert!(refused.stderr.contains(&format!("{missing}: is missing")), "{refused:?}");
+        assert!(refused.stderr.contains(missing), "{refused:?}");
     }
 }

@@ -66,7 +66,7 @@ fn a_tenth_process_of_nine_is_refused_and_counts_when_one_has_gone() {
     let first = member(&a, 51, "9").start();
     let mut others: Vec<_> = (52..=59).map(|vrid| member(&a, vrid, "9").beside(&first).start()).collect();
     first.wait_state("master", SOON);
-    for (size, said) in [("9", "the group is complete"), ("3", "runs with -M 9")] {
+    for (size, said) in [("9", "the group is complete"), ("3", "was started with -M 9")] {
         // First and last of all by name.
         for vrid in [5, 60] {
             let refused = member(&a, vrid, size).beside(&first).run_in_foreground();

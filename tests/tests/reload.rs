@@ -129,7 +129,7 @@ fn broken_file_changes_nothing_and_is_complained_of_with_its_place() {
     let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
     wait_state(&daemon, 51, "master");
     daemon.reload(&file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "priority = 0")]));
-    daemon.wait_log(SOON, "is no priority");
+    daemon.wait_log(SOON, "invalid priority");
     assert_eq!(daemon.count_in_log("vrrpd.toml:1"), 1, "line and column: {:#?}", daemon.log());
     assert_eq!(router(&daemon, 51).expect("it stays")["state"], "master");
     assert!(router(&daemon, 52).is_none());
@@ -150,7 +150,7 @@ fn router_that_another_process_has_changes_nothing() {
     let other = other.beside(&daemon).start();
     other.wait_state("master", SOON);
     daemon.reload(&file(&[(51, "10.0.0.61", ""), (52, "10.0.0.52", "")]));
-    daemon.wait_log(SOON, "is served by another vrrpd");
+    daemon.wait_log(SOON, "is already served by another vrrpd");
     assert_eq!(daemon.count_in_log(STAYS), 1, "{:#?}", daemon.log());
     assert!(other.is_master() && a.has_address("eth0", "10.0.0.51/24"));
     assert_eq!(router(&daemon, 51).expect("it stays")["counters"]["transitions"], 2);
@@ -214,7 +214,7 @@ fn interface_that_is_not_there_changes_nothing() {
     wait_state(&daemon, 51, "master");
     daemon.reload(&file(&[(51, "10.0.0.61", ""), (52, "10.0.0.52", "interface = \"eth9\"")]));
     daemon.wait_log(SOON, STAYS);
-    assert_eq!(daemon.count_in_log("there is no such interface"), 1, "{:#?}", daemon.log());
+    assert_eq!(daemon.count_in_log("interface not found"), 1, "{:#?}", daemon.log());
     assert!(router(&daemon, 52).is_none() && a.has_address("eth0", "10.0.0.51/24"));
     daemon.reload(&file(&[(51, "10.0.0.61", "")]));
     wait_until(SOON, "the other address is there", || a.has_address("eth0", "10.0.0.61/24"));

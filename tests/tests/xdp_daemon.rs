@@ -125,7 +125,7 @@ fn program_that_somebody_takes_off_is_missed_before_the_router_takes_over() {
         assert_eq!((&state["state"], &state["counters"]["transitions"]), (&"backup".into(), &1.into()));
         assert_eq!(state["datapath"], "raw");
         let reason = state["datapath_reason"].as_str().expect("it is told");
-        assert!(reason.contains("somebody took the program off the interface"), "{reason}");
+        assert!(reason.contains("the XDP program was removed from the interface"), "{reason}");
         assert_eq!(state["master"]["priority"], 105, "it is heard");
         assert_eq!(backup.count_in_log(STOOD_STILL), 0, "{:?}", backup.log());
 

@@ -294,7 +294,7 @@ impl fmt::Debug for Auth {
 impl fmt::Display for IntervalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Zero => f.write_str("an interval of 0 is not possible"),
+            Self::Zero => f.write_str("an interval must not be 0"),
             Self::NotWholeSeconds => f.write_str(
                 "version 2 advertises whole seconds; use 1 to 255, or version 3 for fractions of a second",
             ),

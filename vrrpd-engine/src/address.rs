@@ -18,14 +18,14 @@ pub enum AddressError {
 }
 
 impl fmt::Display for AddressError {
-    /// What comes behind the text in quotation marks.
+    /// What is expected instead of the text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Syntax => {
-                f.write_str("is no address; one is like 10.16.1.200, 10.16.1.200/24 or fe80::1/64")
+                f.write_str("expected for example 10.16.1.200, 10.16.1.200/24 or fe80::1/64")
             }
-            Self::MaskLength(longest) => write!(f, "has no valid mask length; it is 1 to {longest}"),
-            Self::NotUnicast => f.write_str("is not the address of a host; a unicast address is wanted"),
+            Self::MaskLength(longest) => write!(f, "expected a prefix length of 1 to {longest}"),
+            Self::NotUnicast => f.write_str("expected a unicast address"),
         }
     }
 }

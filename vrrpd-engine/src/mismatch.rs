@@ -171,7 +171,7 @@ fn of_rejection(config: &RouterConfig, why: Rejection, source: IpAddr) -> Said {
         Reject::Auth if got == Reject::REPLAYED => (
             "a sequence number that is not above the last one".to_owned(),
             "a higher one".to_owned(),
-            "set the clock of the sender; or somebody repeats its adverts".to_owned(),
+            "set the clock of the sender (or its adverts are being replayed)".to_owned(),
         ),
         Reject::Auth if got == wanted => (
             format!("{}, another secret", authentication(got)),

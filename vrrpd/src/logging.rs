@@ -46,11 +46,12 @@ pub enum Target {
 pub enum LogError {
     /// `--log-level`
     #[error(
-        "--log-level: {0:?} is no filter; one is error, warn, info, debug or trace, or like info,vrrpd::datapath=debug"
+        "--log-level: invalid filter {0:?}: expected error, warn, info, debug or trace, \
+         or for example info,vrrpd::datapath=debug"
     )]
     Filter(String),
     /// There can be no thread for it.
-    #[error("cannot start the thread that logs: {0}")]
+    #[error("cannot start the log thread: {0}")]
     Thread(#[from] io::Error),
 }
 
@@ -200,7 +201,7 @@ impl Sink {
             }
             let lost = self.lost.swap(0, Ordering::Relaxed);
             if lost > 0 {
-                let text = format!("{lost} lines of the log were lost, since its reader did not keep up\n");
+                let text = format!("{lost} log lines lost: the reader does not keep up\n");
                 self.write(&Line { level: Level::WARN, text: text.into_bytes() });
             }
         }
@@ -238,6 +239,9 @@ impl Sink {
         }
     }
 }
+
+#[cfg(test)]
+mod documented;
 
 #[cfg(test)]
 mod tests {

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     if role != Role::Launcher
         && let Err(error) = inherited::put_right()
     {
-        say(&format!("cannot do away with what the caller left open or set up: {error}"));
+        say(&format!("cannot reset inherited descriptors and signals: {error}"));
         return ExitCode::FAILURE;
     }
     // As long as there is little in memory, and one thread.
@@ -92,13 +92,13 @@ fn main() -> ExitCode {
         let count = configuration.routers.len();
         let routers = if count == 1 { "router" } else { "routers" };
         // Whoever closed the pipe has seen enough.
-        let _ = writeln!(io::stdout(), "configuration is right: {count} virtual {routers}");
+        let _ = writeln!(io::stdout(), "configuration valid: {count} virtual {routers}");
         return ExitCode::SUCCESS;
     }
     let Some(guardian) = guardian else {
         let auth = cli.take_auth();
         return background::launch(auth.as_ref().map(|auth| auth.as_str())).unwrap_or_else(|error| {
-            say(&format!("cannot go to the background: {error}; --foreground does without"));
+            say(&format!("cannot run in the background: {error}; use --foreground"));
             ExitCode::FAILURE
         });
     };
@@ -192,7 +192,7 @@ enum RunError {
     Runtime(io::Error),
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("cannot go to the background: {0}")]
+    #[error("cannot run in the background: {0}")]
     Background(io::Error),
     #[error(transparent)]
     Loop(io::Error),
@@ -203,7 +203,7 @@ impl Wrong {
     fn tell(&self) {
         match self {
             Self::GroupSize(error) => say(&format!("-M: {error}")),
-            Self::NotWithFile(flag, instead) => say(&format!("{flag}: does not go with --config; {instead}")),
+            Self::NotWithFile(flag, instead) => say(&format!("{flag}: cannot be combined with --config; {instead}")),
             Self::Path(error) => say(&error.to_string()),
             Self::Script(error) => say(&error.to_string()),
             Self::Options(errors) => errors.iter().for_each(|error| say(&error.to_string())),
@@ -239,7 +239,7 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), Wrong> {
         return Ok((Configuration { routers: vec![config], groups }, Source::CommandLine));
     };
     if size.is_some() {
-        return Err(Wrong::NotWithFile("-M", "in the file, [[group]] says what it is for"));
+        return Err(Wrong::NotWithFile("-M", "use [[group]] in the file"));
     }
     if let Some(flag) = cli.router_option() {
         return Err(Wrong::NotWithFile(flag, "the file says what routers there are"));

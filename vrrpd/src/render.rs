@@ -38,7 +38,7 @@ pub fn details(router: &RouterReport) -> String {
         format!("{} (configured {})", router.effective_priority, router.priority)
     };
     let preempt = if router.preempt { "preempts" } else { "does not preempt" };
-    let forced = if router.forced_backup { ", told to stand back" } else { "" };
+    let forced = if router.forced_backup { ", forced to backup" } else { "" };
     line("priority", format!("{priority}, {preempt}{forced}"));
     let auth =
         if router.auth == "none" { String::new() } else { format!(", authentication {}", router.auth) };
@@ -65,7 +65,7 @@ pub fn details(router: &RouterReport) -> String {
         line("mismatch", format!("{source} says {theirs}; ours: {ours}; {advice}"));
     }
     if let Some(left) = router.takeover_held_ns {
-        line("held", format!("too many take-overs: the next one comes in {}", span(left / 1000 * 1000)));
+        line("held", format!("damped: next take-over in {}", span(left / 1000 * 1000)));
     }
     if let Some(group) = &router.group {
         let name = group.name.as_ref().map_or(String::new(), |name| format!("{name}, "));
@@ -139,7 +139,7 @@ pub fn silent(routers: &[SilentReport]) -> String {
         let name = router.name();
         let kernel = &router.kernel;
         format!(
-            "{name}: its daemon does not answer\n  {:<10} last role {}; {}\n",
+            "{name}: daemon does not answer\n  {:<10} last role {}; {}\n",
             "kernel",
             kernel.role,
             in_kernel(kernel)

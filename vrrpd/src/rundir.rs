@@ -52,7 +52,7 @@ pub enum RunDirError {
         error: io::Error,
     },
     /// There is nowhere to make it.
-    #[error("-f {path}: there is no directory {parent} to make it in")]
+    #[error("-f {path}: parent directory {parent} does not exist")]
     NoParent {
         /// What is to be made.
         path: PathBuf,
@@ -78,7 +78,8 @@ pub enum RunDirError {
     Untrusted(#[from] Distrust),
     /// Others could put links or files there.
     #[error(
-        "{path}: must belong to us and be writable by nobody else, but is mode {mode:04o} of uid {uid}; mend that or choose another one with -f"
+        "{path}: must belong to root and be writable only by root (mode {mode:04o}, uid {uid}); \
+         correct this or choose another directory with -f"
     )]
     NotPrivate {
         /// The directory.
@@ -89,7 +90,7 @@ pub enum RunDirError {
         uid: u32,
     },
     /// Another daemon has it.
-    #[error("{what} is served by another vrrpd{holder} already")]
+    #[error("{what} is already served by another vrrpd{holder}")]
     Taken {
         /// What is wanted twice.
         what: String,
@@ -98,7 +99,7 @@ pub enum RunDirError {
     },
     /// Another daemon seems to have it, though not the lock.
     #[error(
-        "{file}: names pid {pid}, a vrrpd that runs; end that one, or remove the file if it is of no use"
+        "{file}: names pid {pid}, a running vrrpd; stop it, or remove the file if it is stale"
     )]
     Living {
         /// Its pid file.
@@ -107,7 +108,7 @@ pub enum RunDirError {
         pid: i32,
     },
     /// Another daemon has it, though neither lock nor pid file.
-    #[error("{0}: another vrrpd answers there; end that one first")]
+    #[error("{0}: another vrrpd answers there; stop it first")]
     Answers(PathBuf),
 }
 

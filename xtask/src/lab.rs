@@ -54,7 +54,7 @@ pub(crate) struct Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Xdp {
-    /// Whatever is to be had
+    /// The best mode that works
     Auto,
     /// In the driver
     Native,

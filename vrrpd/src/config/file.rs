@@ -60,7 +60,7 @@ pub fn from_octets(octets: &[u8], path: &Path) -> Result<Configuration, FileErro
         Ok(text) => (text, parse(text, directory)),
         Err(error) => {
             let right = octets.get(..error.valid_up_to()).unwrap_or_default();
-            let message = "what stands here is no UTF-8, which the file has to be".to_owned();
+            let message = "invalid UTF-8".to_owned();
             let complaint = Complaint::new(right.len()..right.len(), message);
             (str::from_utf8(right).unwrap_or_default(), Err(vec![complaint]))
         }
@@ -76,7 +76,7 @@ fn parse(text: &str, directory: &Path) -> Result<Configuration, Vec<Complaint>> 
     let routers = reader.routers(&document);
     let Reader { mut complaints, wrong, .. } = reader;
     if document.routers.is_empty() && complaints.is_empty() {
-        let message = "no [[router]] in this file; at least one is needed".to_owned();
+        let message = "no [[router]] in the file".to_owned();
         complaints.push(Complaint::new(0..0, message));
     }
     let mut routers = routers;
@@ -174,7 +174,7 @@ impl Reader<'_> {
                 continue;
             };
             if said.places.insert(key, setting.span.clone()).is_some() {
-                let message = format!("{} is there twice, once with an underscore", key.name());
+                let message = format!("duplicate key {}", key.name());
                 self.complaints.push(Complaint::new(name.span.clone(), message));
                 continue;
             }
@@ -201,7 +201,7 @@ impl Reader<'_> {
             (Setting::Many(settings), Toml::List) => {
                 for one in settings {
                     let Setting::One(text) = &one.value else {
-                        complain(&one.span, "a list of texts is wanted, not of lists".to_owned());
+                        complain(&one.span, "expected a list of strings".to_owned());
                         continue;
                     };
                     if let Err(error) = options.set(key, text) {
@@ -210,10 +210,10 @@ impl Reader<'_> {
                 }
             }
             (Setting::Many(_), Toml::Text | Toml::Number | Toml::Boolean) => {
-                complain(&setting.span, "one value is wanted, not a list".to_owned());
+                complain(&setting.span, "expected one value, not a list".to_owned());
             }
             (Setting::Other(kind), _) => {
-                complain(&setting.span, format!("a text, a number, true or false is wanted, not {kind}"));
+                complain(&setting.span, format!("expected a string, number or boolean, not {kind}"));
             }
         }
     }

@@ -41,17 +41,17 @@ pub(super) fn form(
         if let Some((name, span)) = said.name
             && !names.insert(name)
         {
-            complain(span, format!("group {name:?} is there twice"));
+            complain(span, format!("duplicate group name {name:?}"));
         }
         let Some((settings, span)) = said.members else { continue };
         let count = settings.len();
         if !(2..=MAX_MEMBERS).contains(&count) {
-            complain(span, format!("members: a group has 2 to {MAX_MEMBERS}, this one {count}"));
+            complain(span, format!("members: expected 2 to {MAX_MEMBERS}, got {count}"));
         }
         let mut members = Vec::with_capacity(count);
         for member in settings {
             let Setting::One(text) = &member.value else {
-                complain(&member.span, "members: a list of names is wanted".to_owned());
+                complain(&member.span, "members: expected a list of names".to_owned());
                 continue;
             };
             // In the one way to write it.
@@ -59,7 +59,7 @@ pub(super) fn form(
             match routers.iter_mut().find(|router| router.name().to_string() == name) {
                 Some(router) if router.grouped => {
                     let message =
-                        format!("members: {name} is a member already; a router is so once, of one group");
+                        format!("members: {name} is already a member of a group");
                     complain(&member.span, message);
                 }
                 Some(router) => router.grouped = true,
@@ -82,8 +82,8 @@ fn read<'a>(table: &'a Table, complain: &mut impl FnMut(&Range<usize>, String)) 
         match (key.value.as_str(), &setting.value) {
             ("name", Setting::One(name)) => said.name = Some((name, &setting.span)),
             ("members", Setting::Many(members)) => said.members = Some((members, &setting.span)),
-            ("name", _) => complain(&setting.span, "name: a text is wanted".to_owned()),
-            ("members", _) => complain(&setting.span, "members: a list of names is wanted".to_owned()),
+            ("name", _) => complain(&setting.span, "name: expected a string".to_owned()),
+            ("members", _) => complain(&setting.span, "members: expected a list of names".to_owned()),
             (other, _) => {
                 let hint =
                     nearest(other, KEYS).map_or_else(String::new, |near| format!("; did you mean {near}?"));
@@ -95,7 +95,7 @@ fn read<'a>(table: &'a Table, complain: &mut impl FnMut(&Range<usize>, String)) 
     for key in KEYS {
         let is_there = table.entries.iter().any(|(name, _)| name.value == key);
         if !is_there && !is_told {
-            complain(&table.span, format!("{key}: is missing; a group has {}", KEYS.join(" and ")));
+            complain(&table.span, format!("{key}: missing; a group has {}", KEYS.join(" and ")));
         }
     }
     said

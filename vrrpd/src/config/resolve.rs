@@ -26,12 +26,12 @@ impl RouterOptions {
         let said = self.complete();
         let mut faults = Faults::default();
         let interface =
-            said.interface.ok_or_else(|| Key::Interface.error("which interface to run on is missing"));
+            said.interface.ok_or_else(|| Key::Interface.error("interface missing"));
         let interface = faults.keep(interface);
-        let vrid = said.vrid.ok_or_else(|| Key::Vrid.error("the VRID is missing; it is 1 to 255"));
+        let vrid = said.vrid.ok_or_else(|| Key::Vrid.error("VRID missing (1 to 255)"));
         let vrid = faults.keep(vrid);
         let family = said.addresses.first().map(VirtualAddress::family).ok_or_else(|| {
-            Key::Addresses.error("at least one virtual address is needed, like 10.16.1.200/24")
+            Key::Addresses.error("virtual address missing, for example 10.16.1.200/24")
         });
         let family = faults.keep(family);
         let version = said.protocol.unwrap_or(match family {
@@ -62,7 +62,7 @@ impl RouterOptions {
         }
         let nonzero = |span: Duration| (span != Duration::ZERO).then_some(span);
         let script_timeout = nonzero(said.script_timeout)
-            .ok_or_else(|| Key::ScriptTimeout.error("a script needs some time to run; 0 is not possible"));
+            .ok_or_else(|| Key::ScriptTimeout.error("script timeout must not be 0"));
         let script_timeout = faults.keep(script_timeout);
         let magic = family.and_then(|family| {
             faults.keep(magic(said.magic_source, said.magic_destination, family)).flatten()
@@ -129,8 +129,8 @@ impl Faults {
 
 fn interval_error(version: Version, error: IntervalError) -> String {
     match (error, version) {
-        (IntervalError::Zero, Version::V2) => "0 is no interval; one is 1 to 255 seconds".to_owned(),
-        (IntervalError::Zero, Version::V3) => "0 is no interval; one is 10ms to 40.95s".to_owned(),
+        (IntervalError::Zero, Version::V2) => "invalid interval 0: expected 1 to 255 seconds".to_owned(),
+        (IntervalError::Zero, Version::V3) => "invalid interval 0: expected 10ms to 40.95s".to_owned(),
         (IntervalError::NotWholeSeconds | IntervalError::TooLong { .. }, _) => error.to_string(),
     }
 }
@@ -157,17 +157,17 @@ fn max_learned_interval(
 fn check_addresses(addresses: &[VirtualAddress], family: Family) -> Result<(), OptionError> {
     if let Some(other) = addresses.iter().find(|address| address.family() != family) {
         return Err(Key::Addresses.error(format!(
-            "{other} is not {family}; the addresses of a router are of one family, the others need a second router"
+            "{other} is not {family}: use a second router for the other address family"
         )));
     }
     if addresses.len() > MAX_ADDRESSES {
         return Err(
-            Key::Addresses.error(format!("{} addresses; an advert holds {MAX_ADDRESSES}", addresses.len()))
+            Key::Addresses.error(format!("{} addresses: an advert holds {MAX_ADDRESSES}", addresses.len()))
         );
     }
     let mut seen = BTreeSet::new();
     if let Some(twice) = addresses.iter().find(|address| !seen.insert(address.address)) {
-        return Err(Key::Addresses.error(format!("{} is there twice", twice.address)));
+        return Err(Key::Addresses.error(format!("duplicate address {}", twice.address)));
     }
     match addresses.first() {
         // RFC 9568 §5.2.9
@@ -191,15 +191,15 @@ fn magic(
         (Some(source), Some(destination)) => (source, destination),
         (None, None) => return Ok(None),
         (Some(_), None) => {
-            return Err(Key::MagicDestination.error("is missing; it says where magic packets go"));
+            return Err(Key::MagicDestination.error("destination of magic packets missing"));
         }
         (None, Some(_)) => {
-            return Err(Key::MagicSource.error("is missing; it says where magic packets come from"));
+            return Err(Key::MagicSource.error("source of magic packets missing"));
         }
     };
     for (key, address) in [(Key::MagicSource, source), (Key::MagicDestination, destination)] {
         if address.is_ipv4() != (family == Family::Ipv4) {
-            return Err(key.error(format!("{address} is not {family}, as the addresses of the router are")));
+            return Err(key.error(format!("{address} is not {family}: expected the family of the router")));
         }
     }
     Ok(Some(Magic { source, destination }))

@@ -31,7 +31,7 @@ impl Together {
         let (name, interface) = (config.name().to_string(), &config.interface);
         let conflict = |key, message| Err(Conflict { key, message });
         if !self.names.insert(name.clone()) {
-            return conflict(None, format!("{name} is there twice; a VRID is unique on an interface"));
+            return conflict(None, format!("duplicate router {name}: a VRID must be unique on an interface"));
         }
         if config.vmac == VmacMode::Interface && !self.with_vmac.insert(interface.clone()) {
             let message = format!(
@@ -43,7 +43,7 @@ impl Together {
             let place = (interface.clone(), address.address);
             if let Some(other) = self.addresses.insert(place, name.clone()) {
                 let message = format!(
-                    "{} is an address of {other} already; it is of one router of an interface",
+                    "{} is already used by {other}: an address belongs to one router per interface",
                     address.address
                 );
                 return conflict(Some(Key::Addresses), message);
@@ -53,7 +53,9 @@ impl Together {
         let (xdp, xdp_pass, first) = self.datapaths.entry(interface.clone()).or_insert(wanted);
         for (key, differs) in [(Key::Xdp, *xdp != config.xdp), (Key::XdpPass, *xdp_pass != config.xdp_pass)] {
             if differs {
-                let message = format!("{first} on {interface} has another; an interface has one data path");
+                let message = format!(
+                    "{first} on {interface} has a different value: all routers of an interface share one data path"
+                );
                 return conflict(Some(key), message);
             }
         }

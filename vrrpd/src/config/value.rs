@@ -29,39 +29,39 @@ const _: () = assert!(MAX_PROCESSES as usize == group::MAX_PEERS + 1);
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[expect(missing_docs, reason = "each says in words what it is")]
 pub enum ValueError {
-    #[error("{0:?} is no interface name; one is 1 to {MAX_INTERFACE_NAME} characters, like eth0.190")]
+    #[error("invalid interface name {0:?}: expected 1 to {MAX_INTERFACE_NAME} characters, such as eth0.190")]
     Interface(String),
-    #[error("{0:?} is no VRID; one is 1 to 255")]
+    #[error("invalid VRID {0:?}: expected 1 to 255")]
     Vrid(String),
-    #[error("{0:?} is no priority; one is 1 to 255 (255: owner of the addresses)")]
+    #[error("invalid priority {0:?}: expected 1 to 255 (255: owner of the addresses)")]
     Priority(String),
-    #[error("{0:?} is no number of processes; a group has 1 to {MAX_PROCESSES}")]
+    #[error("invalid group size {0:?}: expected 1 to {MAX_PROCESSES} processes")]
     GroupSize(String),
-    #[error("{text:?} {error}")]
+    #[error("invalid address {text:?}: {error}")]
     Address { text: String, error: AddressError },
-    #[error("{0:?} is not the address of a host; one is like 10.16.1.254")]
+    #[error("invalid host address {0:?}: expected for example 10.16.1.254")]
     Host(String),
-    #[error("{0:?} is no span of time; one is like 1, 0.25, 250ms or 10s")]
+    #[error("invalid duration {0:?}: expected for example 1, 0.25, 250ms or 10s")]
     Duration(String),
-    #[error("{0:?} is neither true nor false")]
+    #[error("invalid value {0:?}: expected true or false")]
     Boolean(String),
-    #[error("the path of a script is missing")]
+    #[error("path of the script missing")]
     NoScript,
-    #[error("{0:?} is no count of frames; one is 1 to 255")]
+    #[error("invalid count {0:?}: expected 1 to 255")]
     Count(String),
-    #[error("{text:?} is no {what}; {}", choices(text, words))]
+    #[error("invalid {what} {text:?}: {}", choices(text, words))]
     Choice { text: String, what: &'static str, words: Vec<&'static str> },
-    #[error("is none, pw/TEXT or ah/0xHEX")]
+    #[error("invalid authentication: expected none, pw/TEXT or ah/0xHEX")]
     Auth,
-    #[error("a password is 1 to {max} octets long, this one is {0}", max = Auth::DATA_LEN)]
+    #[error("invalid password: expected 1 to {max} octets, got {0}", max = Auth::DATA_LEN)]
     PasswordLen(usize),
-    #[error("a key is 0x and hexadecimal digits, two for each octet")]
+    #[error("invalid key: expected 0x and two hexadecimal digits for each octet")]
     KeyPrefix,
-    #[error("a key has hexadecimal digits only, 0 to 9 and a to f")]
+    #[error("invalid key: expected hexadecimal digits only, 0 to 9 and a to f")]
     KeyDigit,
-    #[error("a key has two digits for each octet, this one has {0} digits")]
+    #[error("invalid key: expected two digits for each octet, got {0} digits")]
     KeyHalfOctet(usize),
-    #[error("a key is 1 to {max} octets long, this one is {0}", max = AuthKey::MAX_LEN)]
+    #[error("invalid key: expected 1 to {max} octets, got {0}", max = AuthKey::MAX_LEN)]
     KeyLen(usize),
 }
 
@@ -165,25 +165,25 @@ fn key(text: &str) -> Parsed<AuthKey> {
 pub fn checksum(text: &str) -> Parsed<ChecksumStyle> {
     let styles =
         [("pseudo-header", ChecksumStyle::WithPseudoHeader), ("message", ChecksumStyle::MessageOnly)];
-    choice(text, "way to compute the checksum", &styles)
+    choice(text, "checksum style", &styles)
 }
 
 /// `auto`, `native`, `generic`, `off`.
 pub fn xdp(text: &str) -> Parsed<Xdp> {
     let modes = [("auto", Xdp::Auto), ("native", Xdp::Native), ("generic", Xdp::Generic), ("off", Xdp::Off)];
-    choice(text, "way to use XDP", &modes)
+    choice(text, "XDP mode", &modes)
 }
 
 /// `interface`, `macvlan`, `none`.
 pub fn vmac(text: &str) -> Parsed<VmacMode> {
     let modes = [VmacMode::Interface, VmacMode::Macvlan, VmacMode::None].map(|mode| (mode.name(), mode));
-    choice(text, "way to have a virtual MAC address", &modes)
+    choice(text, "virtual MAC mode", &modes)
 }
 
 /// `none`, `refuse`.
 pub fn vmac_fallback(text: &str) -> Parsed<VmacFallback> {
     let ways = [("none", VmacFallback::None), ("refuse", VmacFallback::Refuse)];
-    choice(text, "way to do without a virtual MAC address", &ways)
+    choice(text, "virtual MAC fallback", &ways)
 }
 
 /// One of a few words, or which there are and the nearest of them.
@@ -195,12 +195,12 @@ fn choice<T: Copy>(text: &str, what: &'static str, choices: &[(&'static str, T)]
     Err(ValueError::Choice { text: text.to_owned(), what, words })
 }
 
-/// `one is a, b or c`, and the nearest of them.
+/// `expected a, b or c`, and the nearest of them.
 fn choices(text: &str, words: &[&str]) -> String {
     let near = nearest(text, words.iter().copied());
     let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
     let (last, others) = words.split_last().unwrap_or((&"", &[]));
-    format!("one is {} or {last}{hint}", others.join(", "))
+    format!("expected {} or {last}{hint}", others.join(", "))
 }
 
 /// true or false.
@@ -297,8 +297,8 @@ mod tests {
         for (text, said) in [
             ("ah/", "0x"),
             ("ah/secret", "0x"),
-            ("ah/0x", "1 to 64 octets long, this one is 0"),
-            ("ah/0x123", "has 3 digits"),
+            ("ah/0x", "expected 1 to 64 octets, got 0"),
+            ("ah/0x123", "got 3 digits"),
             ("ah/0x12zz", "0 to 9 and a to f"),
             ("ah", "ah/0xHEX"),
         ] {
@@ -306,7 +306,7 @@ mod tests {
             assert!(message.contains(said), "{text}: {message}");
         }
         let message = auth(&format!("ah/0x{}", "1f".repeat(65))).expect_err("is too long").to_string();
-        assert!(message.contains("this one is 65"), "{message}");
+        assert!(message.contains("got 65"), "{message}");
     }
 
     #[test]

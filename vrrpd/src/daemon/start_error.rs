@@ -23,12 +23,12 @@ pub enum StartError {
     #[error(transparent)]
     RunDir(#[from] RunDirError),
     /// There is no such interface.
-    #[error("{0}: there is no such interface")]
+    #[error("{0}: interface not found")]
     NoInterface(String),
     /// An advert is not divided.
     #[error(
-        "{router}: an advert with {count} addresses is {octets} octets long, and {interface} takes {mtu}; use fewer \
-         addresses in each of several routers"
+        "{router}: an advert with {count} addresses is {octets} octets long, but the MTU of {interface} is {mtu}; \
+         divide the addresses among several routers"
     )]
     TooManyAddresses {
         /// The router.
@@ -43,7 +43,7 @@ pub enum StartError {
         mtu: u32,
     },
     /// VRRP is defined for Ethernet here.
-    #[error("{0}: is no Ethernet interface; Ethernet, VLAN, bond, bridge or veth is wanted")]
+    #[error("{0}: not an Ethernet interface (Ethernet, VLAN, bond, bridge and veth are supported)")]
     NotEthernet(String),
     /// The data path that was asked for is not to be had.
     #[error("{flag}: not possible: {reason}")]
@@ -66,8 +66,8 @@ pub enum StartError {
     },
     /// A crash has left the virtual MAC address, and what the interface had before is not known.
     #[error(
-        "-i {interface}: has the virtual MAC address {mac} of this virtual router, and nobody knows its own one any more; \
-         give it one with `ip link set {interface} address`"
+        "-i {interface}: has a leftover virtual MAC address {mac}, and its own address is unknown; \
+         set it with `ip link set {interface} address`"
     )]
     OwnMacUnknown {
         /// The interface.
@@ -77,7 +77,8 @@ pub enum StartError {
     },
     /// There is to be a virtual MAC address or nothing.
     #[error(
-        "--vmac macvlan: {router}: the link cannot be made: {error}; -n or --vmac-fallback none does without it"
+        "--vmac macvlan: {router}: cannot create macvlan link: {error}; \
+         use -n or --vmac-fallback none to continue without it"
     )]
     NoVmac {
         /// The router.
@@ -87,7 +88,7 @@ pub enum StartError {
     },
     /// Another process was told another size of the group.
     #[error(
-        "-M {ours}: {peer} runs with -M {theirs}; all processes with -M are one group and have to be told the same"
+        "-M {ours}: {peer} was started with -M {theirs}; all processes of the machine must use the same number"
     )]
     GroupSize {
         /// What this one was told.
@@ -99,7 +100,7 @@ pub enum StartError {
     },
     /// All members of the group are there.
     #[error(
-        "-M {size}: the group is complete: {members}; with more processes, all of them need another number"
+        "-M {size}: the group is complete: {members}; for more processes restart all of them with a higher number"
     )]
     GroupFull {
         /// How many members it has.

@@ -69,7 +69,7 @@ pub enum PinError {
     #[error("{BPFFS}: {0}")]
     Mount(io::Error),
     /// Another process makes or removes pins, or holds the lock.
-    #[error("{BPFFS}: another vrrpd is at it: {0}")]
+    #[error("{BPFFS}: another vrrpd is using it: {0}")]
     Locked(io::Error),
     /// The network namespace cannot be told.
     #[error(transparent)]

@@ -21,10 +21,10 @@ pub enum Refusal {
     #[error("--xdp is not given")]
     NotWanted,
     /// Another program is there.
-    #[error("the interface has an XDP program already: {0}")]
+    #[error("the interface already has an XDP program: {0}")]
     Foreign(ForeignProgram),
     /// Another program is there, which showed only when ours was to be attached.
-    #[error("the interface has an XDP program of somebody else already")]
+    #[error("the interface already has another XDP program")]
     Occupied,
     /// Adverts of the VLANs could pass for those of the interface.
     #[error("the interface has VLANs, and the program may not see the tags of their frames")]
@@ -44,10 +44,10 @@ pub enum Refusal {
         pause: Duration,
     },
     /// Another process detached the program.
-    #[error("somebody took the program off the interface")]
+    #[error("the XDP program was removed from the interface")]
     TakenOff,
     /// There is no interface to attach it to.
-    #[error("the interface is not there any more")]
+    #[error("the interface was removed")]
     InterfaceGone,
     /// The program was not loaded.
     #[error("the program is not loaded")]
@@ -257,7 +257,7 @@ mod tests {
         let refused = Refusal::Tiers(vec![(Tier::Native, Refusal::NotSupported), (Tier::Generic, occupied)]);
         assert_eq!(
             refused.to_string(),
-            "native: the driver does not support it; generic: the interface has an XDP program of somebody else already"
+            "native: the driver does not support it; generic: the interface already has another XDP program"
         );
     }
 

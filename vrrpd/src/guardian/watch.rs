@@ -260,7 +260,7 @@ impl Watch {
 enum ChargeError {
     #[error(transparent)]
     RunDir(#[from] RunDirError),
-    #[error("{}: that of another vrrpd is at it", .0.display())]
+    #[error("{}: in use by another vrrpd", .0.display())]
     Taken(PathBuf),
 }
 

@@ -99,7 +99,7 @@ impl Directory {
         let mut file = self.open(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() || metadata.uid() != nix::unistd::geteuid().as_raw() {
-            return Err(io::Error::other("is no file of ours"));
+            return Err(io::Error::other("not a file of vrrpd"));
         }
         let mut text = String::new();
         file.read_to_string(&mut text)?;

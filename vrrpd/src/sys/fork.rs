@@ -8,7 +8,7 @@ use nix::unistd::{ForkResult, fork};
 /// Forks a process that has one thread only; what the other one goes on with is as sound as it was before.
 pub fn alone() -> io::Result<ForkResult> {
     if !is_alone()? {
-        return Err(io::Error::other("there are other threads, whose locks nobody would release"));
+        return Err(io::Error::other("cannot fork with several threads"));
     }
     // SAFETY: there is no other thread that could hold a lock or be in the middle of something.
     Ok(unsafe { fork() }?)

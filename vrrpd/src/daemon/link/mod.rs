@@ -169,7 +169,7 @@ impl Link {
     pub(super) fn datapath(&self) -> (&'static str, Option<String>) {
         let name = self.path.kernel().map_or("raw", |kernel| kernel.program.tier().name());
         let reason = match self.path.open() {
-            None => Some("there is no such interface".to_owned()),
+            None => Some("interface not found".to_owned()),
             Some(_) => self.refused().map(Refusal::to_string),
         };
         (name, reason)
