@@ -361,5 +361,6 @@ fn magic_packets_from_none_of_the_virtual_addresses_are_warned_of() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let router = Vrrpd::usual(&a, 100).args(["-I", "10.0.0.99", "-O", "10.0.0.2"]).start();
-    router.wait_log(SOON, "10.0.0.99 is none of the virtual addresses");
+    let line = router.wait_log(SOON, "magic source is not a virtual address of the router");
+    assert!(line.contains("source=10.0.0.99"), "{line}");
 }

@@ -203,7 +203,9 @@ impl Wrong {
     fn tell(&self) {
         match self {
             Self::GroupSize(error) => say(&format!("-M: {error}")),
-            Self::NotWithFile(flag, instead) => say(&format!("{flag}: cannot be combined with --config; {instead}")),
+            Self::NotWithFile(flag, instead) => {
+                say(&format!("{flag}: cannot be combined with --config; {instead}"));
+            }
             Self::Path(error) => say(&error.to_string()),
             Self::Script(error) => say(&error.to_string()),
             Self::Options(errors) => errors.iter().for_each(|error| say(&error.to_string())),

@@ -98,9 +98,7 @@ pub enum RunDirError {
         holder: String,
     },
     /// Another daemon seems to have it, though not the lock.
-    #[error(
-        "{file}: names pid {pid}, a running vrrpd; stop it, or remove the file if it is stale"
-    )]
+    #[error("{file}: names pid {pid}, a running vrrpd; stop it, or remove the file if it is stale")]
     Living {
         /// Its pid file.
         file: PathBuf,

@@ -211,7 +211,8 @@ impl Daemon {
                     link.address_is_off(placed.on.number(None), &placed.address);
                 }
                 (Resource::Address(placed), Err(error)) if !is_given_back => {
-                    error!(router = %name, address = %placed.address, %error, "cannot remove virtual address");
+                    let address = &placed.address;
+                    error!(router = %name, %address, %error, "cannot remove virtual address");
                 }
                 (Resource::Mac(_) | Resource::Link(_), Err(error)) if !is_given_back => {
                     error!(router = %name, %error, "cannot restore MAC address");

@@ -239,9 +239,7 @@ impl Daemon {
     fn guardian_lost(&mut self) {
         if self.readiness.remove(&self.guardian).is_ok() {
             self.guardian.see_off();
-            error!(
-                "guardian process lost: after a crash, addresses stay until the next start"
-            );
+            error!("guardian process lost: after a crash, addresses stay until the next start");
         }
     }
 

@@ -27,8 +27,8 @@ pub enum StartError {
     NoInterface(String),
     /// An advert is not divided.
     #[error(
-        "{router}: an advert with {count} addresses is {octets} octets long, but the MTU of {interface} is {mtu}; \
-         divide the addresses among several routers"
+        "{router}: an advert with {count} addresses is {octets} octets long, but the MTU of \
+         {interface} is {mtu}; divide the addresses among several routers"
     )]
     TooManyAddresses {
         /// The router.
@@ -88,7 +88,8 @@ pub enum StartError {
     },
     /// Another process was told another size of the group.
     #[error(
-        "-M {ours}: {peer} was started with -M {theirs}; all processes of the machine must use the same number"
+        "-M {ours}: {peer} was started with -M {theirs}; all processes of the machine must use the same \
+         number"
     )]
     GroupSize {
         /// What this one was told.
@@ -100,7 +101,8 @@ pub enum StartError {
     },
     /// All members of the group are there.
     #[error(
-        "-M {size}: the group is complete: {members}; for more processes restart all of them with a higher number"
+        "-M {size}: the group is complete: {members}; for more processes restart all of them with a \
+         higher number"
     )]
     GroupFull {
         /// How many members it has.

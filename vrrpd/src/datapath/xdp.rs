@@ -71,11 +71,7 @@ impl XdpPath {
         let number = loaded.number()?;
         let (records, rejects) = (loaded.map("RECORDS")?, loaded.map("REJECTS")?);
         let pins = Pins::make(name, &records, &rejects).map_err(|error| {
-            info!(
-                interface = name,
-                reason = error.to_string(),
-                "cannot pin maps"
-            );
+            info!(interface = name, reason = error.to_string(), "cannot pin maps");
         });
         let Map::Array(data) = &records else {
             return Err(Refusal::NoArray("RECORDS"));

@@ -60,7 +60,9 @@ fn what_is_no_toml_does_not_hide_what_else_is_wrong() {
             format!("[[router]]\n{open}\npriority = 150\nvmac = \"none\"\n{}", router("eth0", 6, "x = 1\n"));
         let found = complaints(&text);
         assert!(found.len() <= 2 && found[0].0 <= 4, "{found:#?}");
-        let lacks = |message: &String| ["interface missing", "VRID missing"].iter().any(|lack| message.contains(lack));
+        let lacks = |message: &String| {
+            ["interface missing", "VRID missing"].iter().any(|lack| message.contains(lack))
+        };
         assert!(found.iter().all(|(_, _, message)| !lacks(message)), "{found:#?}");
     }
     let found = complaints(&format!("[[router]\nvrid = 5\n\n{}", router("eth0", 6, "x = 1\n")));

@@ -267,7 +267,9 @@ impl Link {
         let (interface, check) = (&self.name, why.reject.name());
         match (why.reject, router) {
             // What is meant for others is no fault.
-            (Reject::NotOurs, _) => debug!(interface, check, %why, more, "advertisement for another virtual router"),
+            (Reject::NotOurs, _) => {
+                debug!(interface, check, %why, more, "advertisement for another virtual router");
+            }
             (_, Some(router)) => warn!(router, check, %why, more, "advertisement rejected"),
             (_, None) => warn!(interface, check, %why, more, "advertisement rejected"),
         }

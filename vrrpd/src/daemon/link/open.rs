@@ -42,7 +42,12 @@ impl Link {
             Ok(program) => By::Kernel(self.open_kernel(&opener, program)?),
             Err(why) => {
                 if self.xdp != Xdp::Off {
-                    warn!(interface = self.name, datapath = "raw", reason = why.to_string(), "data path selected");
+                    warn!(
+                        interface = self.name,
+                        datapath = "raw",
+                        reason = why.to_string(),
+                        "data path selected"
+                    );
                 }
                 By::Raw(opener.receivers()?, why)
             }
@@ -194,11 +199,7 @@ impl Link {
         let Some(open) = self.path.open().filter(|open| matches!(open.by, By::Kernel(_))) else {
             return Ok(None);
         };
-        error!(
-            interface = self.name,
-            reason = why.to_string(),
-            "XDP failed, falling back to raw sockets"
-        );
+        error!(interface = self.name, reason = why.to_string(), "XDP failed, falling back to raw sockets");
         let receivers = self.opener(id, open.index, readiness).receivers()?;
         Ok(self.path.fall_back(receivers, why).map(|Kernel { program, authenticated }| {
             close_aside(authenticated, readiness);
