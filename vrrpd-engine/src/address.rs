@@ -21,9 +21,7 @@ impl fmt::Display for AddressError {
     /// What is expected instead of the text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Syntax => {
-                f.write_str("expected for example 10.16.1.200, 10.16.1.200/24 or fe80::1/64")
-            }
+            Self::Syntax => f.write_str("expected for example 10.16.1.200, 10.16.1.200/24 or fe80::1/64"),
             Self::MaskLength(longest) => write!(f, "expected a prefix length of 1 to {longest}"),
             Self::NotUnicast => f.write_str("expected a unicast address"),
         }

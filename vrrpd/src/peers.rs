@@ -410,10 +410,7 @@ impl Peers {
             match (&connection.peer, Message::from_octets(packet)) {
                 (Some((id, _)), Some(message)) => tell(PeerEvent::Message(*id, message)),
                 (Some((_, name)), None) => {
-                    warn!(
-                        peer = name,
-                        "invalid message from group peer (version mismatch?), disconnecting"
-                    );
+                    warn!(peer = name, "invalid message from group peer (version mismatch?), disconnecting");
                     return false;
                 }
                 (None, _) => {

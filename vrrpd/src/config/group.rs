@@ -58,8 +58,7 @@ pub(super) fn form(
             let name = RouterName::parse(text).map_or_else(|_| text.clone(), |name| name.to_string());
             match routers.iter_mut().find(|router| router.name().to_string() == name) {
                 Some(router) if router.grouped => {
-                    let message =
-                        format!("members: {name} is already a member of a group");
+                    let message = format!("members: {name} is already a member of a group");
                     complain(&member.span, message);
                 }
                 Some(router) => router.grouped = true,

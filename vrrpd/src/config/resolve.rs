@@ -25,14 +25,15 @@ impl RouterOptions {
     pub fn resolve(self) -> Result<RouterConfig, Vec<OptionError>> {
         let said = self.complete();
         let mut faults = Faults::default();
-        let interface =
-            said.interface.ok_or_else(|| Key::Interface.error("interface missing"));
+        let interface = said.interface.ok_or_else(|| Key::Interface.error("interface missing"));
         let interface = faults.keep(interface);
         let vrid = said.vrid.ok_or_else(|| Key::Vrid.error("VRID missing (1 to 255)"));
         let vrid = faults.keep(vrid);
-        let family = said.addresses.first().map(VirtualAddress::family).ok_or_else(|| {
-            Key::Addresses.error("virtual address missing, for example 10.16.1.200/24")
-        });
+        let family = said
+            .addresses
+            .first()
+            .map(VirtualAddress::family)
+            .ok_or_else(|| Key::Addresses.error("virtual address missing, for example 10.16.1.200/24"));
         let family = faults.keep(family);
         let version = said.protocol.unwrap_or(match family {
             Some(Family::Ipv4) | None => Version::V2,
@@ -156,9 +157,8 @@ fn max_learned_interval(
 
 fn check_addresses(addresses: &[VirtualAddress], family: Family) -> Result<(), OptionError> {
     if let Some(other) = addresses.iter().find(|address| address.family() != family) {
-        return Err(Key::Addresses.error(format!(
-            "{other} is not {family}: use a second router for the other address family"
-        )));
+        return Err(Key::Addresses
+            .error(format!("{other} is not {family}: use a second router for the other address family")));
     }
     if addresses.len() > MAX_ADDRESSES {
         return Err(
