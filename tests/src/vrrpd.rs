@@ -26,7 +26,7 @@ use crate::{
 const BINARIES: &str = "VRRPD_LAB_BINARIES";
 /// How long a daemon may take until it answers.
 const READY: Duration = Duration::from_secs(10);
-/// How long it may take to answer a question: as long as the client waits.
+/// How long it may take to answer a question.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// The configuration file of a daemon that has one.

@@ -1,6 +1,7 @@
 //! What the daemon writes for others to read: the state file, and the lines that Vrrpd's users look for.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::{Child, Command};
