@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn mistyped_word_is_answered_with_the_nearest_one_and_all_that_there_are() {
         let message = vmac("mcvlan").expect_err("is wrong").to_string();
-        assert!(message.ends_with("one is interface, macvlan or none; did you mean macvlan?"), "{message}");
+        assert!(message.ends_with("expected interface, macvlan or none; did you mean macvlan?"), "{message}");
         assert!(!vmac("bridge").expect_err("is wrong").to_string().contains("did you mean"));
         assert!(xdp("Natve").expect_err("is wrong").to_string().contains("did you mean native?"));
     }

@@ -236,7 +236,7 @@ fn a_list_where_one_value_belongs_is_told_so_whatever_is_in_it() {
     for value in ["[1, 2]", "[\"1\"]", "[[1]]"] {
         let (line, _, message) = complaint(&router("eth0", 5, &format!("priority = {value}\n")));
         assert_eq!(line, 6);
-        assert!(message.starts_with("priority: one value"), "{message}");
+        assert!(message.starts_with("priority: expected one value"), "{message}");
     }
     let (_, _, message) = complaint("[[router]]\naddresses = [1]\n");
     assert!(message.starts_with("addresses: "), "{message}");
