@@ -96,6 +96,10 @@ fn members_that_start_at_the_same_time_find_each_other() {
         for side in 0..2 {
             assert_eq!(a.state(side)["group"]["present"], serde_json::json!(["eth0/51", "eth1/52"]));
         }
+        // What is killed leaves its programs on the interfaces for a moment.
+        for daemon in &a.daemons {
+            assert_eq!(daemon.terminate(), 0);
+        }
     }
 }
 

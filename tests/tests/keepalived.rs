@@ -138,8 +138,14 @@ fn keepalived_leads(setting: &Setting) {
     let state = backup.wait_state("master", PATIENCE);
     assert_eq!(state["reason"], "master-down-timer");
     let rejected = state["counters"]["rejected"].as_object().expect("counters by reason");
-    // What comes while the daemon starts may come before the program in the kernel knows the router.
-    let is_wrong = |(reason, count): (&String, &serde_json::Value)| reason != "not_ours" && *count != 0;
+    let borne = |reason: &str| match reason {
+        // What comes while the daemon starts may come before the program in the kernel knows the router.
+        "not_ours" => u64::MAX,
+        // When both advertise in the same moment, keepalived may use a number of its header twice.
+        "auth" if setting.key.is_some() => 1,
+        _ => 0,
+    };
+    let is_wrong = |(reason, count): (&String, &serde_json::Value)| count.as_u64() > Some(borne(reason));
     assert!(!rejected.iter().any(is_wrong), "{rejected:?}");
     assert_eq!(complaints(&second), Vec::<String>::new());
 }
