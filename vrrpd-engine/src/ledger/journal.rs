@@ -127,7 +127,7 @@ pub struct Journal {
 impl Journal {
     /// Reads the text of a journal. Lines that are no record are skipped.
     pub fn parse(text: &str) -> Self {
-        text.lines().filter_map(|line| line.parse().ok()).collect()
+        text.split('\n').filter_map(|line| line.parse().ok()).collect()
     }
 
     /// Its records, in their order.
