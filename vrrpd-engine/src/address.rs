@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use vrrpd_common::wire::vrrp::Addresses;
+
 use crate::config::VirtualAddress;
 
 /// Text that is no virtual address.
@@ -15,6 +17,38 @@ pub enum AddressError {
     MaskLength(u8),
     /// It is not the address of a host.
     NotUnicast,
+}
+
+/// Virtual addresses as adverts hold them: all of one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddressList {
+    /// Of IPv4.
+    Ipv4(Vec<Ipv4Addr>),
+    /// Of IPv6.
+    Ipv6(Vec<Ipv6Addr>),
+}
+
+impl AddressList {
+    /// These addresses, in their order.
+    pub fn of(addresses: &[VirtualAddress]) -> Self {
+        let mut ipv4 = Vec::new();
+        let mut ipv6 = Vec::new();
+        for address in addresses {
+            match address.address {
+                IpAddr::V4(address) => ipv4.push(address),
+                IpAddr::V6(address) => ipv6.push(address),
+            }
+        }
+        if ipv6.is_empty() { Self::Ipv4(ipv4) } else { Self::Ipv6(ipv6) }
+    }
+
+    /// The first `count` of them; `None` if there are fewer, or more than an advert can name.
+    pub fn first(&self, count: usize) -> Option<Addresses<'_>> {
+        match self {
+            Self::Ipv4(all) => Addresses::ipv4(all.get(..count)?).ok(),
+            Self::Ipv6(all) => Addresses::ipv6(all.get(..count)?).ok(),
+        }
+    }
 }
 
 impl fmt::Display for AddressError {

@@ -9,9 +9,10 @@ use vrrpd_common::params::Auth;
 use vrrpd_common::router::{Action, Event, Notice, Reason, StateName, Transition, VirtualRouter};
 use vrrpd_common::wire::ethernet;
 use vrrpd_common::wire::frame::{self, advert_frame_len};
-use vrrpd_common::wire::vrrp::{Addresses, Kind, VrrpRepr};
+use vrrpd_common::wire::vrrp::{Kind, VrrpRepr};
 use vrrpd_common::{Advert, Duration, Instant, Priority, Rejection, Version};
 
+use crate::address::AddressList;
 use crate::config::{AuthKind, RouterConfig};
 use crate::ids::LinkId;
 use crate::kernel::KernelSide;
@@ -41,6 +42,8 @@ pub struct Router {
     pub policy: Policy,
     /// The interface it runs on.
     pub link: LinkId,
+    /// Its virtual addresses, as adverts hold them.
+    pub addresses: AddressList,
     /// Whose adverts do not fit.
     pub mismatches: Mismatches,
     /// Whether adverts can be sent.
@@ -140,6 +143,7 @@ impl Router {
             machine: VirtualRouter::new(config.machine()),
             policy: Policy::new(config.priority, Steps::of(&config)),
             link,
+            addresses: AddressList::of(&config.addresses),
             mismatches: Mismatches::default(),
             sending: Sending::default(),
             pace: Pace::new(&config),
@@ -345,16 +349,7 @@ impl Router {
     /// Octets of the IP packet that an advert is.
     pub fn packet_len(&self) -> usize {
         let config = &self.config;
-        let mut ipv4 = Vec::new();
-        let mut ipv6 = Vec::new();
-        for address in &config.addresses {
-            match address.address {
-                IpAddr::V4(address) => ipv4.push(address),
-                IpAddr::V6(address) => ipv6.push(address),
-            }
-        }
-        let addresses =
-            if ipv6.is_empty() { Addresses::ipv4(&ipv4).ok() } else { Addresses::ipv6(&ipv6).ok() };
+        let addresses = self.addresses.first(config.addresses.len());
         let kind = match (config.version, config.auth) {
             (Version::V3, _) => Kind::V3,
             (Version::V2, AuthKind::None) => Kind::V2 { auth: Auth::None },

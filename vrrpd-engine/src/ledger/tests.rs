@@ -25,23 +25,7 @@ fn virtual_addresses() -> Vec<VirtualAddress> {
 
 fn eth0(index: u32) -> Interface {
     let own = InterfaceAddress { address: ip("10.0.0.1"), prefix_len: 24, ours: false, tentative: false };
-    Interface {
-        index,
-        name: "eth0".into(),
-        admin_up: true,
-        carrier: true,
-        mtu: 1500,
-        mac: Some(OWN),
-        permanent_mac: None,
-        carrier_unknown: false,
-        vmac_of: None,
-        below: None,
-        vrf: None,
-        beside: Vec::new(),
-        obstacle: None,
-        xdp_program: None,
-        addresses: vec![own],
-    }
+    Interface { index, mac: Some(OWN), ..crate::interface::tests::eth0(vec![own]) }
 }
 
 fn ip(text: &str) -> IpAddr {

@@ -7,7 +7,6 @@
 
 use tracing::warn;
 use vrrpd_common::Instant;
-use vrrpd_common::router::StateName;
 use vrrpd_engine::kernel::KernelSide;
 use vrrpd_engine::{Input, LinkId, RouterId};
 
@@ -37,8 +36,7 @@ impl Daemon {
 
     /// Whether a router of the interface is Master, or about to become something else.
     fn is_being_used(&self, id: LinkId) -> bool {
-        let is_used =
-            |router: &Instance| router.machine.state().name() == StateName::Master || router.is_busy();
+        let is_used = |router: &Instance| router.is_master() || router.is_busy();
         self.routers.values().any(|router| router.link == id && is_used(router))
     }
 

@@ -1,15 +1,16 @@
 //! One virtual router while it runs, with what it has of the machine: frames, scripts, what it holds. What it decides is a
 //! [`Router`] of the engine.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use tracing::{error, info, warn};
 use vrrpd_common::router::{Fault, Faults, Reason, State, StateName, Transition};
 use vrrpd_common::wire::frame::{AdvertFrame, advert_frame_len, emit_advert, gratuitous_arp, unsolicited_na};
-use vrrpd_common::wire::vrrp::{Addresses, Kind, VrrpRepr};
+use vrrpd_common::wire::vrrp::{Kind, VrrpRepr};
 use vrrpd_common::{Instant, MacAddr, Priority, Version};
+use vrrpd_engine::address::AddressList;
 use vrrpd_engine::ledger::{
     Answers, Journal, Ledger, Order, Place, PlacedAddress, Record, Resource, SystemError,
 };
@@ -52,7 +53,6 @@ pub(super) struct Instance {
     pub(super) scripts: Option<Runner>,
     /// A failure to send a magic packet is said once until sending works again.
     magic_failed: bool,
-    wire: WireAddresses,
     cached: Option<((MacAddr, AdvertToSend), Frame)>,
 }
 
@@ -85,24 +85,8 @@ pub(super) struct Pending {
     pub(super) lost: Vec<(IpAddr, Remover)>,
 }
 
-/// The addresses as adverts hold them.
-#[derive(Debug)]
-enum WireAddresses {
-    Ipv4(Vec<Ipv4Addr>),
-    Ipv6(Vec<Ipv6Addr>),
-}
-
 impl Instance {
     pub(super) fn new(config: RouterConfig, link: LinkId) -> Self {
-        let mut ipv4 = Vec::new();
-        let mut ipv6 = Vec::new();
-        for address in &config.addresses {
-            match address.address {
-                IpAddr::V4(address) => ipv4.push(address),
-                IpAddr::V6(address) => ipv6.push(address),
-            }
-        }
-        let wire = if ipv6.is_empty() { WireAddresses::Ipv4(ipv4) } else { WireAddresses::Ipv6(ipv6) };
         let RouterConfig { settings, authentication } = config;
         Self {
             group: None,
@@ -112,7 +96,6 @@ impl Instance {
             presence_said: false,
             scripts: None,
             magic_failed: false,
-            wire,
             cached: None,
             authentication,
             router: Router::new(settings, link, clock::time_of_day_now()),
@@ -164,13 +147,13 @@ impl Instance {
 
     /// Master, and not about to become something else.
     pub(super) fn is_settled_master(&self) -> bool {
-        self.machine.state().name() == StateName::Master && self.waiting.is_none()
+        self.is_master() && self.waiting.is_none()
     }
 
     /// Master, and not giving back what it has.
     pub(super) fn is_holding(&self) -> bool {
         let gives_back = |pending: &Pending| matches!(pending.order, Order::Release(_));
-        self.machine.state().name() == StateName::Master && !self.waiting.as_deref().is_some_and(gives_back)
+        self.is_master() && !self.waiting.as_deref().is_some_and(gives_back)
     }
 
     /// Whether the MAC address of the interface is being changed for this router.
@@ -300,10 +283,7 @@ impl Instance {
         }
         let AdvertToSend { source, priority, addresses } = advert;
         let config = &self.router.config;
-        let addresses = match &self.wire {
-            WireAddresses::Ipv4(all) => Addresses::ipv4(all.get(..addresses)?).ok()?,
-            WireAddresses::Ipv6(all) => Addresses::ipv6(all.get(..addresses)?).ok()?,
-        };
+        let addresses = self.router.addresses.first(addresses)?;
         let kind = match config.version {
             Version::V2 => Kind::V2 { auth: self.authentication.in_message() },
             Version::V3 => Kind::V3,
@@ -322,11 +302,11 @@ impl Instance {
 
     /// The frames that announce the addresses, once each.
     pub(super) fn announcements(&self, mac: MacAddr) -> Vec<Frame> {
-        match &self.wire {
-            WireAddresses::Ipv4(addresses) => {
+        match &self.addresses {
+            AddressList::Ipv4(addresses) => {
                 addresses.iter().map(|address| Frame::from(&gratuitous_arp(mac, *address)[..])).collect()
             }
-            WireAddresses::Ipv6(addresses) => {
+            AddressList::Ipv6(addresses) => {
                 addresses.iter().map(|address| Frame::from(&unsolicited_na(mac, *address)[..])).collect()
             }
         }

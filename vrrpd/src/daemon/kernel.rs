@@ -200,7 +200,7 @@ impl Daemon {
         let expect = link.table.expected(router.config.family, router.config.vrid)?;
         let circumstances = Circumstances {
             is_verified_by_us: router.is_verified_by_us(),
-            is_grouped: router.group.is_some(),
+            is_grouped: router.is_grouped,
             preempts: router.config.preempt,
             passes_on: link.xdp_pass,
         };

@@ -320,8 +320,8 @@ fn a_member_of_a_group_that_is_willing_is_told_of_the_first_advert_that_ends_thi
         record.obey(&command);
         assert_eq!(record.deadline, 0, "there is nothing to wait for");
         let back = KernelAdvert::new(&advert(priority, 10, from), expired_at + Duration::from_millis(1));
-        let todo = record.take(&command.config, Family::Ipv4, back);
-        assert!(todo.report, "{priority} from {from}");
+        let deferred = record.take(&command.config, Family::Ipv4, back);
+        assert!(deferred.report, "{priority} from {from}");
         machine.handle(
             Instant::from_nanos(back.at),
             RouterEvent::Advert(advert(priority, 10, from)),
