@@ -105,6 +105,20 @@ impl<I: Id, T> Slots<I, T> {
         id
     }
 
+    /// Takes in an entry under a name that another table has given, which this one stands beside. Returns the one that was
+    /// in its place.
+    pub fn put(&mut self, id: I, entry: T) -> Option<T> {
+        let place = id.place() as usize;
+        while self.places.len() <= place {
+            self.places.push(Slot { generation: 0, entry: None });
+        }
+        let slot = self.places.get_mut(place)?;
+        slot.generation = id.generation();
+        let before = slot.entry.replace(entry);
+        self.taken += usize::from(before.is_none());
+        before
+    }
+
     /// Takes an entry out. Its name is not used again.
     pub fn remove(&mut self, id: I) -> Option<T> {
         let slot =
@@ -233,6 +247,19 @@ mod tests {
         table.clear();
         assert!(table.is_empty() && ids.iter().all(|id| table.get(*id).is_none()));
         assert_eq!(table.insert(7).generation(), 1);
+    }
+
+    #[test]
+    fn a_table_beside_another_has_its_names() {
+        let (mut table, mut beside): (Slots<RouterId, u32>, Slots<RouterId, &str>) = Default::default();
+        let ids: Vec<_> = (0..3).map(|n| table.insert(n)).collect();
+        assert_eq!(beside.put(ids[2], "third"), None);
+        assert_eq!((beside.get(ids[2]), beside.get(ids[0]), beside.len()), (Some(&"third"), None, 1));
+        table.remove(ids[2]);
+        let next = table.insert(3);
+        assert_eq!(beside.get(next), None, "it is another one's");
+        assert_eq!(beside.put(next, "next"), Some("third"));
+        assert_eq!((beside.remove(ids[2]), beside.remove(next), beside.len()), (None, Some("next"), 0));
     }
 
     #[test]

@@ -57,6 +57,15 @@ pub struct InterfaceAddress {
     pub tentative: bool,
 }
 
+/// Who has removed an address from an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Remover {
+    /// This process.
+    Us,
+    /// Another process, or one that is not known.
+    Other,
+}
+
 impl Interface {
     /// The address to send adverts from: the first IPv4 address that is not one of `virtual_addresses` (RFC 9568
     /// §5.1.1.1), or the link-local IPv6 address (§5.1.2.1). An owner has nothing but virtual addresses to send from.

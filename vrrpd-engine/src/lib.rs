@@ -11,6 +11,7 @@ pub mod address;
 pub mod budget;
 pub mod config;
 pub mod engine;
+pub mod group;
 pub mod ids;
 pub mod interface;
 pub mod kernel;
@@ -22,6 +23,7 @@ pub mod rate_limit;
 pub mod router;
 pub mod router_name;
 pub mod sending;
+pub mod vmac;
 
 pub use engine::{Engine, Input, Now, Output};
 pub use ids::{LinkId, RouterId, Slots, Ticket};

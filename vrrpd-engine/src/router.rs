@@ -1,12 +1,17 @@
 //! One virtual router while it runs: its state machine, the actions that wait, and what is told about it.
 
+mod holding;
+mod queue;
+
 use std::collections::VecDeque;
 use std::collections::vec_deque;
 use std::mem::{Discriminant, discriminant};
 use std::net::IpAddr;
 
 use vrrpd_common::params::Auth;
-use vrrpd_common::router::{Action, Event, Notice, Reason, StateName, Transition, VirtualRouter};
+use vrrpd_common::router::{
+    Action, Event, Fault, Faults, Notice, Reason, StateName, Transition, VirtualRouter,
+};
 use vrrpd_common::wire::ethernet;
 use vrrpd_common::wire::frame::{self, advert_frame_len};
 use vrrpd_common::wire::vrrp::{Kind, VrrpRepr};
@@ -14,13 +19,19 @@ use vrrpd_common::{Advert, Duration, Instant, Priority, Rejection, Version};
 
 use crate::address::AddressList;
 use crate::config::{AuthKind, RouterConfig};
+use crate::group::GroupPlace;
 use crate::ids::LinkId;
 use crate::kernel::KernelSide;
+use crate::ledger::Ledger;
 use crate::mismatch::{Mismatches, Warning};
 use crate::pace::Pace;
 use crate::priority::{Policy, Steps};
 use crate::rate_limit::{BackOff, RateLimit};
 use crate::sending::{Sending, addresses_that_fit};
+use crate::vmac::VmacSide;
+use queue::ActionQueue;
+
+pub use holding::{Pending, WithoutVmac};
 
 /// Transitions that are remembered.
 const HISTORY: usize = 16;
@@ -62,15 +73,23 @@ pub struct Router {
     pub kernel: KernelSide,
     /// Its adverts are handled in the kernel, as far as that can verify them.
     pub in_kernel: bool,
-    /// It is a member of a group.
-    pub is_grouped: bool,
+    /// Which member of which group it is, if it is one.
+    pub group: Option<GroupPlace>,
+    /// What it has taken from the system.
+    pub ledger: Ledger,
+    /// Its virtual MAC address.
+    pub vmac: VmacSide,
+    /// What its actions wait for.
+    pub waiting: Option<Box<Pending>>,
+    /// It was said that the interface has addresses of it although it is not Master.
+    pub presence_said: bool,
     /// The deadline under which it is filed.
     pub(crate) scheduled: Option<Instant>,
     notices: RateLimit<Discriminant<Notice>>,
     /// The next action waits: the one before is not done.
     is_stopped: bool,
     /// Actions not carried out yet, in order.
-    queue: VecDeque<Action>,
+    queue: ActionQueue,
     is_leaving: bool,
     /// The state that was told: the machine's is ahead of it while the system works on the addresses.
     told: StateName,
@@ -122,12 +141,6 @@ pub struct Noticed {
     pub more: u64,
 }
 
-impl AsMut<Self> for Router {
-    fn as_mut(&mut self) -> &mut Self {
-        self
-    }
-}
-
 impl Noticed {
     /// The addresses that the advert in this frame announces, where they are what was noticed.
     pub fn addresses(&self, frame: Option<&[u8]>) -> Vec<IpAddr> {
@@ -153,11 +166,15 @@ impl Router {
             done: Done::default(),
             kernel: KernelSide::default(),
             in_kernel: false,
-            is_grouped: false,
+            group: None,
+            ledger: Ledger::default(),
+            vmac: VmacSide::new(&config),
+            waiting: None,
+            presence_said: false,
             scheduled: None,
             notices: RateLimit::default(),
             is_stopped: false,
-            queue: VecDeque::with_capacity(FEW),
+            queue: ActionQueue::new(),
             is_leaving: false,
             told: StateName::Init,
             since: now,
@@ -196,7 +213,7 @@ impl Router {
                     notice(Noticed { notice: new, more });
                 }
             }
-            other => enqueue(queue, other),
+            other => queue.push(other),
         });
     }
 
@@ -221,12 +238,12 @@ impl Router {
 
     /// Takes in an action, behind those that wait.
     pub fn enqueue(&mut self, action: Action) {
-        enqueue(&mut self.queue, action);
+        self.queue.push(action);
     }
 
     /// The next action, to be carried out now.
     pub fn next_action(&mut self) -> Option<Action> {
-        self.queue.pop_front()
+        self.queue.next()
     }
 
     /// The next action waits until [`Router::go_on`]: the system works on something.
@@ -262,20 +279,12 @@ impl Router {
     /// What a Master has to have is taken again, and then announced. An announcement that waits already would come before
     /// that.
     pub fn take_again(&mut self) {
-        self.queue.retain(|action| *action != Action::AnnounceAddresses);
-        self.enqueue(Action::TakeAddresses);
-        self.enqueue(Action::AnnounceAddresses);
+        self.queue.take_again();
     }
 
     /// Forgets the promotion that waits, if one does: the system refused the addresses it began with, or the advert.
     pub fn drop_promotion(&mut self) -> bool {
-        let is_promotion =
-            |action: &Action| matches!(action, Action::Transition(Transition { to: StateName::Master, .. }));
-        let end = self.queue.iter().position(is_promotion);
-        if let Some(end) = end {
-            self.queue.drain(..=end);
-        }
-        end.is_some()
+        self.queue.drop_promotion()
     }
 
     /// Remembers a change of state, as seen from the state told before; `None` when it is none, since what was between
@@ -295,6 +304,11 @@ impl Router {
         }
         self.history.push_back(past);
         Some(past)
+    }
+
+    /// All that keeps the router from serving.
+    pub fn faults(&self) -> impl Iterator<Item = Fault> {
+        self.machine.interface().err().into_iter().flat_map(Faults::iter)
     }
 
     /// Why the router is in its state: of a fault, what is wrong now rather than what was at first.
@@ -369,29 +383,6 @@ impl Router {
     }
 }
 
-/// Takes in an action, behind those that wait.
-fn enqueue(queue: &mut VecDeque<Action>, action: Action) {
-    match action {
-        // A promotion that has been overtaken must not be announced any more.
-        Action::GiveUpAddresses => queue.retain(|waiting| match waiting {
-            Action::SendAdvert(priority) => *priority == Priority::RESIGN,
-            Action::AnnounceAddresses => false,
-            Action::Transition(transition) => transition.to != StateName::Master,
-            Action::TakeAddresses | Action::GiveUpAddresses | Action::Notice(_) => true,
-        }),
-        // What is missing is found when its turn comes.
-        Action::TakeAddresses if queue.back() == Some(&action) => return,
-        // One advert says all that several in a row would.
-        Action::SendAdvert(_) | Action::AnnounceAddresses if queue.contains(&action) => return,
-        Action::TakeAddresses
-        | Action::SendAdvert(_)
-        | Action::AnnounceAddresses
-        | Action::Transition(_)
-        | Action::Notice(_) => {}
-    }
-    queue.push_back(action);
-}
-
 #[cfg(test)]
 mod tests {
     use vrrpd_common::router::Cause;
@@ -410,59 +401,6 @@ mod tests {
 
     fn at(seconds: u64) -> TimeOfDay {
         TimeOfDay(Duration::from_secs(seconds))
-    }
-
-    fn queued(router: &mut Router) -> Vec<Action> {
-        std::iter::from_fn(|| router.next_action()).collect()
-    }
-
-    #[test]
-    fn a_promotion_that_was_overtaken_is_not_announced_any_more() {
-        let mut router = router();
-        let to_master = Action::Transition(transition(StateName::Backup, StateName::Master));
-        let to_backup = Action::Transition(transition(StateName::Master, StateName::Backup));
-        for action in [
-            Action::TakeAddresses,
-            Action::SendAdvert(Priority(100)),
-            Action::AnnounceAddresses,
-            to_master,
-            Action::SendAdvert(Priority::RESIGN),
-            Action::GiveUpAddresses,
-            to_backup,
-        ] {
-            router.enqueue(action);
-        }
-        let wanted =
-            [Action::TakeAddresses, Action::SendAdvert(Priority::RESIGN), Action::GiveUpAddresses, to_backup];
-        assert_eq!(queued(&mut router), wanted);
-    }
-
-    #[test]
-    fn adverts_and_announcements_that_wait_are_not_repeated() {
-        let mut router = router();
-        let (advert, announcement) = (Action::SendAdvert(Priority(100)), Action::AnnounceAddresses);
-        for action in
-            [advert, announcement, advert, announcement, Action::TakeAddresses, Action::TakeAddresses]
-        {
-            router.enqueue(action);
-        }
-        assert_eq!(queued(&mut router), [advert, announcement, Action::TakeAddresses]);
-        for action in [announcement, Action::TakeAddresses] {
-            router.enqueue(action);
-        }
-        router.take_again();
-        assert_eq!(queued(&mut router), [Action::TakeAddresses, announcement]);
-    }
-
-    #[test]
-    fn a_promotion_is_dropped_with_what_came_before_it() {
-        let mut router = router();
-        assert!(!router.drop_promotion());
-        router.enqueue(Action::SendAdvert(Priority(100)));
-        router.enqueue(Action::Transition(transition(StateName::Backup, StateName::Master)));
-        router.enqueue(Action::AnnounceAddresses);
-        assert!(router.drop_promotion());
-        assert_eq!(queued(&mut router), [Action::AnnounceAddresses]);
     }
 
     #[test]
@@ -494,7 +432,7 @@ mod tests {
         assert_eq!(advert, Some(AdvertToSend { source, priority: Priority(100), addresses: 2 }));
         assert_eq!(router.packet_len(), 20 + 8 + 2 * 4);
         assert!(router.advert_fits(36) && !router.advert_fits(35));
-        router.handle(now, Event::InterfaceDown(vrrpd_common::router::Fault::LinkDown.into()), &mut |_| {});
+        router.handle(now, Event::InterfaceDown(Fault::LinkDown.into()), &mut |_| {});
         assert_eq!(router.advert(Priority(100), 1500), None);
         let resignation = router.advert(Priority::RESIGN, 35);
         assert_eq!(resignation, Some(AdvertToSend { source, priority: Priority::RESIGN, addresses: 1 }));

@@ -2,11 +2,13 @@ use std::net::IpAddr;
 
 use vrrpd_common::abi::{KernelAdvert, KernelRole, RouterRecord};
 use vrrpd_common::router::{Fault, Notice, Origin};
-use vrrpd_common::{AddressDigest, Advert, MacAddr};
+use vrrpd_common::{AddressDigest, Advert, Duration, MacAddr, Priority};
 
 use super::*;
 use crate::config::tests::router as config;
 use crate::ids::LinkId;
+use crate::pace::Announced;
+use crate::router::Noticed;
 
 const OURS: [u8; 4] = [192, 0, 2, 1];
 const THEIRS: [u8; 4] = [192, 0, 2, 2];
@@ -14,17 +16,15 @@ const THEIRS: [u8; 4] = [192, 0, 2, 2];
 /// An engine with one router, whose interface can be used.
 struct Bench {
     engine: Engine,
-    routers: Slots<RouterId, Router>,
     id: RouterId,
     now: Instant,
 }
 
 impl Bench {
     fn new() -> Self {
-        let mut routers = Slots::default();
-        let id = routers.insert(Router::new(config("192.0.2.100"), LinkId::FIRST, TimeOfDay::default()));
-        let mut bench =
-            Self { engine: Engine::default(), routers, id, now: Instant::ZERO + Duration::from_secs(1000) };
+        let mut engine = Engine::default();
+        let id = engine.add(Router::new(config("192.0.2.100"), LinkId::FIRST, TimeOfDay::default()));
+        let mut bench = Self { engine, id, now: Instant::ZERO + Duration::from_secs(1000) };
         assert_eq!(bench.event(Event::InterfaceUp(OURS.into())), [Output::ReadRecord(id)]);
         bench.not_in_kernel();
         bench
@@ -48,13 +48,13 @@ impl Bench {
     }
 
     fn router(&mut self) -> &mut Router {
-        self.routers.get_mut(self.id).expect("it is there")
+        self.engine.router_mut(self.id).expect("it is there")
     }
 
     fn input(&mut self, input: Input<'_>) -> Vec<Output> {
         let now = self.time();
-        self.engine.handle(&mut self.routers, now, input);
-        std::iter::from_fn(|| self.engine.next_output(&mut self.routers, now)).collect()
+        self.engine.handle(now, input);
+        std::iter::from_fn(|| self.engine.next_output(now)).collect()
     }
 
     fn time(&self) -> Now {
@@ -81,8 +81,8 @@ impl Bench {
 
     fn expire(&mut self) -> Vec<Output> {
         let now = self.time();
-        self.engine.expire(&mut self.routers, now);
-        std::iter::from_fn(|| self.engine.next_output(&mut self.routers, now)).collect()
+        self.engine.expire(now);
+        std::iter::from_fn(|| self.engine.next_output(now)).collect()
     }
 }
 
@@ -197,14 +197,14 @@ fn what_the_kernel_heard_before_a_command_took_effect_comes_before_the_next_acti
     bench.router().in_kernel = true;
     bench.now = bench.engine.deadline().expect("a Backup waits");
     let now = bench.time();
-    bench.engine.handle(&mut bench.routers, now, Input::Event(id, Event::Timer, None));
-    let first = bench.engine.next_output(&mut bench.routers, now);
+    bench.engine.handle(now, Input::Event(id, Event::Timer, None));
+    let first = bench.engine.next_output(now);
     assert_eq!(first, Some(Output::TellKernel(id, Event::Timer)));
     // The command has been given; the record is read again.
-    bench.engine.handle(&mut bench.routers, now, Input::Hear(id));
-    let second = bench.engine.next_output(&mut bench.routers, now);
+    bench.engine.handle(now, Input::Hear(id));
+    let second = bench.engine.next_output(now);
     assert_eq!(second, Some(Output::ReadRecord(id)));
-    assert_eq!(bench.engine.next_output(&mut bench.routers, now), None, "nothing happens before the answer");
+    assert_eq!(bench.engine.next_output(now), None, "nothing happens before the answer");
     let record = record_of(bench.now, &advert(200), KernelRole::Master, Instant::ZERO);
     let outputs = bench.record(&record);
     let wanted = [
@@ -286,8 +286,7 @@ fn announcements_beyond_the_limit_come_when_there_is_room_again() {
 fn what_comes_for_a_router_that_has_left_is_harmless() {
     let mut bench = Bench::master();
     let id = bench.id;
-    bench.routers.remove(id);
-    bench.input(Input::Left(id));
+    bench.engine.remove(id);
     assert_eq!(bench.engine.deadline(), None);
     for input in [
         Input::Event(id, Event::Timer, None),
@@ -303,10 +302,11 @@ fn what_comes_for_a_router_that_has_left_is_harmless() {
         Input::Hear(id),
         Input::ListenAgain(id),
         Input::Schedule(id),
+        Input::Unschedule(id),
     ] {
         assert_eq!(bench.input(input), [], "{input:?}");
     }
-    let next = bench.routers.insert(Router::new(config("192.0.2.100"), LinkId::FIRST, TimeOfDay::default()));
+    let next = bench.engine.add(Router::new(config("192.0.2.100"), LinkId::FIRST, TimeOfDay::default()));
     assert_eq!(bench.input(Input::Event(id, Event::Advert(advert(0)), None)), []);
     assert_ne!(next, id);
 }

@@ -8,10 +8,10 @@
 use tracing::warn;
 use vrrpd_common::Instant;
 use vrrpd_engine::kernel::KernelSide;
+use vrrpd_engine::router::Router;
 use vrrpd_engine::{Input, LinkId, RouterId};
 
 use super::Daemon;
-use super::instance::Instance;
 use super::link::{LoadedProgram, close_aside};
 use crate::clock;
 use crate::datapath::raw::RawPath;
@@ -36,8 +36,8 @@ impl Daemon {
 
     /// Whether a router of the interface is Master, or about to become something else.
     fn is_being_used(&self, id: LinkId) -> bool {
-        let is_used = |router: &Instance| router.is_master() || router.is_busy();
-        self.routers.values().any(|router| router.link == id && is_used(router))
+        let is_used = |router: &Router| router.is_master() || router.is_busy();
+        self.engine.routers().values().any(|router| router.link == id && is_used(router))
     }
 
     /// The program that is to be put back is loaded, and on the interface; it knows no router yet, and passes everything on.
@@ -87,7 +87,7 @@ impl Daemon {
     }
 
     fn forget_told(&mut self, id: RouterId) {
-        if let Some(router) = self.routers.get_mut(id) {
+        if let Some(router) = self.engine.router_mut(id) {
             router.kernel = KernelSide::default();
         }
     }

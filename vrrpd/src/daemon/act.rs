@@ -5,12 +5,11 @@ use vrrpd_common::Priority;
 use vrrpd_common::router::{Event, StateName};
 use vrrpd_engine::ledger::{Cause, Order, Outcome, Resource};
 use vrrpd_engine::pace::Announced;
-use vrrpd_engine::router::Past;
+use vrrpd_engine::router::{Past, Pending};
 use vrrpd_engine::{Input, Output, RouterId, Ticket};
 
-use super::instance::Pending;
 use super::link::Link;
-use super::{Daemon, log};
+use super::{Daemon, describe, log, scripts};
 use crate::clock;
 use crate::config::VmacFallback;
 use crate::interface::service::Request;
@@ -23,7 +22,7 @@ impl Daemon {
             return;
         }
         let mut now = clock::moment();
-        while let Some(output) = self.engine.next_output(&mut self.routers, now) {
+        while let Some(output) = self.engine.next_output(now) {
             self.perform(output);
             now = clock::moment();
         }
@@ -37,7 +36,7 @@ impl Daemon {
             Output::CorrectKernel(id, record) => self.correct_kernel(id, &record),
             Output::HearsOtherSubnet(id, source) => self.hears_other_subnet(id, source),
             Output::Standing(id) => {
-                if let Some(router) = self.routers.get(id)
+                if let Some(router) = self.engine.router(id)
                     && let Some(place) = router.group
                 {
                     self.groups.note(place, &router.machine);
@@ -65,17 +64,19 @@ impl Daemon {
 
     /// The next action does not wait if nothing had to be asked.
     fn go_on(&mut self, id: RouterId) {
-        if self.routers.get(id).is_some_and(|router| router.waiting.is_none()) {
+        if self.engine.router(id).is_some_and(|router| router.waiting.is_none()) {
             self.input(Input::Done(id));
         }
     }
 
     fn send_advert(&mut self, id: RouterId, priority: Priority) {
-        let Some(router) = self.routers.get_mut(id) else { return };
-        let Some(link) = self.links.get_mut(router.link) else { return };
-        if let Some(mac) = router.source_mac(link)
+        let Some(router) = self.engine.router_mut(id) else { return };
+        let (Some(link), Some(handles)) = (self.links.get_mut(router.link), self.handles.get_mut(id)) else {
+            return;
+        };
+        if let Some(mac) = router.source_mac(link.interface.as_ref())
             && let Some(advert) = router.advert(priority, link.sure_mtu())
-            && let Some(frame) = router.frame(mac, advert)
+            && let Some(frame) = handles.frame(router, mac, advert)
             && let Some(frame) = link.table.seal(&router.config, frame)
             && let Some(transmitter) = link.transmitter()
         {
@@ -85,7 +86,7 @@ impl Daemon {
 
     /// Nothing more is sent of a router that is Master no more, and what it holds is given back.
     fn give_up(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         if let Some(transmitter) = self.links.get_mut(router.link).and_then(Link::transmitter) {
             transmitter.withdraw(id);
         }
@@ -95,7 +96,7 @@ impl Daemon {
 
     /// Puts the virtual MAC address and the addresses in force.
     fn take(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get(id) else { return };
+        let Some(router) = self.engine.router(id) else { return };
         let Some(link) = self.links.get(router.link) else { return };
         let Some(interface) = &link.interface else { return };
         let resources = router.to_take(interface);
@@ -107,7 +108,7 @@ impl Daemon {
 
     /// Gives back what is held, where it was put, whatever that interface is called by now.
     fn release(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         let Some(link) = self.links.get(router.link) else { return };
         let resources = router.ledger.to_give_back(link.interface.as_ref(), link.marks);
         if !resources.is_empty() {
@@ -117,7 +118,7 @@ impl Daemon {
 
     /// Asks the netlink thread; what the router wants next waits for the answer.
     pub(super) fn request(&mut self, id: RouterId, order: Order) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         self.tickets.insert(ticket, id);
@@ -129,7 +130,7 @@ impl Daemon {
     /// The kernel has answered.
     pub(super) fn done(&mut self, ticket: Ticket, mut outcome: Outcome) {
         let Some(id) = self.tickets.remove(&ticket) else { return };
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         let answered = router.waiting.take_if(|pending| pending.ticket == ticket);
         let Some(Pending { order, lost, .. }) = answered.map(|pending| *pending) else { return };
         router.go_on();
@@ -142,7 +143,8 @@ impl Daemon {
                 if let Some(Err(error)) = outcome.results.first()
                     && error.cause != Cause::NoInterface
                 {
-                    router.vmac_refused(error);
+                    let line = router.vmac_refused(error.clone());
+                    log::write(router, line);
                 }
             }
             Order::Take { resources, or_without } => {
@@ -166,7 +168,7 @@ impl Daemon {
 
     /// Takes away the link of a virtual MAC address when it is not where its router is, once nothing is on it.
     pub(super) fn discard_stranded(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get(id) else { return };
+        let Some(router) = self.engine.router(id) else { return };
         let Some(link) = self.links.get(router.link) else { return };
         if router.waiting.is_none()
             && router.ledger.is_stranded(link.interface.as_ref())
@@ -177,17 +179,20 @@ impl Daemon {
     }
 
     fn took(&mut self, id: RouterId, resources: Vec<Resource>, or_without: bool, outcome: Outcome) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         let Some(link) = self.links.get(router.link) else { return };
         if router.state_told() == StateName::Master {
             // What was missing is there again, or on another link.
             self.untold.insert(id);
         }
         let refused = router.ledger.took(resources, outcome, link.interface.as_ref(), link.marks);
-        match &refused.vmac {
+        match refused.vmac.clone() {
             // An interface that is gone refuses nothing; its own notification follows.
             Some(error) if error.cause == Cause::NoInterface => {}
-            Some(error) => router.vmac_refused(error),
+            Some(error) => {
+                let line = router.vmac_refused(error);
+                log::write(router, line);
+            }
             None => router.vmac_taken(),
         }
         for (address, error) in &refused.addresses {
@@ -200,7 +205,7 @@ impl Daemon {
     }
 
     fn released(&mut self, id: RouterId, resources: &[Resource], outcome: &Outcome) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         let Some(link) = self.links.get_mut(router.link) else { return };
         let name = router.config.name().to_string();
         let mut tell_hosts = false;
@@ -232,16 +237,19 @@ impl Daemon {
     }
 
     fn transition(&mut self, id: RouterId, past: Past, is_logged: bool) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         let transition = past.transition;
         if transition.from == StateName::Master || transition.to == StateName::Master {
             self.untold.insert(id);
         }
-        if let (Some(run), Some(runner)) = (router.script(transition), &router.scripts) {
+        if let (Some(run), Some(runner)) = (
+            scripts::of_transition(router, transition),
+            self.handles.get(id).and_then(|handles| handles.scripts.as_ref()),
+        ) {
             runner.run(run);
         }
         let report = TransitionReport::from(&past);
-        self.followers.tell(|| router.event(Happening::Transition(report.clone())));
+        self.followers.tell(|| describe::event(router, Happening::Transition(report.clone())));
         if is_logged {
             log::transition(router, &report);
         }
@@ -254,7 +262,7 @@ impl Daemon {
         if !std::mem::take(&mut self.status_untold) || !self.supervisor.listens() {
             return;
         }
-        let routers: Vec<_> = self.routers.values().collect();
+        let routers: Vec<_> = self.engine.routers().values().collect();
         let status = match &routers[..] {
             [router] => format!("{}: {}", router.config.name(), router.state_told().name()),
             routers => {

@@ -4,15 +4,15 @@ use tracing::warn;
 use vrrpd_common::MacAddr;
 use vrrpd_common::router::Action;
 use vrrpd_engine::ledger::{Journal, LeftMac, Leftover};
+use vrrpd_engine::router::Router;
 use vrrpd_engine::{RouterId, Slots};
 
-use super::instance::Instance;
 use super::link::Link;
 use super::start_error::StartError;
 use crate::config::VmacMode;
 
 /// What is on an interface before we have put it there was left by a daemon that could not clean up.
-pub(super) fn addresses(router: &mut Instance, link: &Link, journal: &Journal) {
+pub(super) fn addresses(router: &mut Router, link: &Link, journal: &Journal) {
     let Some(interface) = &link.interface else { return };
     let left = router.adopt(interface, link.marks, journal);
     for address in &left {
@@ -25,7 +25,7 @@ pub(super) fn addresses(router: &mut Instance, link: &Link, journal: &Journal) {
 
 /// Whether something that a daemon before us may have left behind is not to be taken off now: a router of ours has it, and
 /// sees to it itself.
-pub(super) fn is_ours(routers: &Slots<RouterId, Instance>, found: &Leftover) -> bool {
+pub(super) fn is_ours(routers: &Slots<RouterId, Router>, found: &Leftover) -> bool {
     let mut routers = routers.values().map(|router| &router.config);
     match found {
         Leftover::Address { interface, address } => {
@@ -42,7 +42,7 @@ pub(super) fn is_ours(routers: &Slots<RouterId, Instance>, found: &Leftover) -> 
 }
 
 /// A virtual MAC address that is on the interface before we put it there is one that a crash left, or another router's.
-pub(super) fn vmac(router: &mut Instance, link: &Link, journal: &Journal) -> Result<(), StartError> {
+pub(super) fn vmac(router: &mut Router, link: &Link, journal: &Journal) -> Result<(), StartError> {
     let Some(interface) = &link.interface else { return Ok(()) };
     router.vmac.note_own(interface);
     if let Some((mac, own)) = left_vmac(router, link, journal)? {
@@ -56,7 +56,7 @@ pub(super) fn vmac(router: &mut Instance, link: &Link, journal: &Journal) -> Res
 
 /// A virtual MAC address on the interface that is the router's to give back, and the interface's own one.
 pub(super) fn left_vmac(
-    router: &Instance,
+    router: &Router,
     link: &Link,
     journal: &Journal,
 ) -> Result<Option<(MacAddr, MacAddr)>, StartError> {

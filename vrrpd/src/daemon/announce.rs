@@ -1,10 +1,13 @@
 //! Gratuitous ARP and unsolicited neighbour advertisements: where the addresses of a router are.
 
+use vrrpd_common::MacAddr;
+use vrrpd_common::wire::frame::{gratuitous_arp, unsolicited_na};
 use vrrpd_engine::RouterId;
+use vrrpd_engine::address::AddressList;
 use vrrpd_engine::pace::Announced;
+use vrrpd_engine::router::Router;
 
 use super::Daemon;
-use super::instance::Instance;
 use super::link::Link;
 use crate::config::VmacMode;
 use crate::sys::packet::Frame;
@@ -13,11 +16,11 @@ use crate::transmit::own_announcements;
 impl Daemon {
     /// Tells hosts where the addresses of a router are.
     pub(super) fn announce(&mut self, id: RouterId, announced: Announced) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         let Some(link) = self.links.get_mut(router.link) else { return };
-        let Some(mac) = router.source_mac(link) else { return };
+        let Some(mac) = router.source_mac(link.interface.as_ref()) else { return };
         let mut frames = match announced {
-            Announced::All => router.announcements(mac),
+            Announced::All => of_addresses(router, mac),
             Announced::Own => Vec::new(),
         };
         if let Some(interface) = &link.interface {
@@ -31,14 +34,28 @@ impl Daemon {
             });
         }
         enqueue(router, id, link, &frames);
-        if announced == Announced::All {
-            router.send_magic();
+        if announced == Announced::All
+            && let Some(handles) = self.handles.get_mut(id)
+        {
+            handles.send_magic(router);
+        }
+    }
+}
+
+/// The frames that announce the addresses of a router, once each.
+fn of_addresses(router: &Router, mac: MacAddr) -> Vec<Frame> {
+    match &router.addresses {
+        AddressList::Ipv4(addresses) => {
+            addresses.iter().map(|address| Frame::from(&gratuitous_arp(mac, *address)[..])).collect()
+        }
+        AddressList::Ipv6(addresses) => {
+            addresses.iter().map(|address| Frame::from(&unsolicited_na(mac, *address)[..])).collect()
         }
     }
 }
 
 /// Puts announcements in the queue, as often as the router wants each.
-fn enqueue(router: &mut Instance, id: RouterId, link: &mut Link, frames: &[Frame]) {
+fn enqueue(router: &mut Router, id: RouterId, link: &mut Link, frames: &[Frame]) {
     let Some(transmitter) = link.transmitter() else { return };
     for _ in 0..router.config.announce.count {
         for frame in frames {

@@ -7,15 +7,16 @@ use tracing::warn;
 use vrrpd_common::classify::Expect;
 use vrrpd_common::router::{Event, Fault, Faults};
 use vrrpd_engine::ledger::Journal;
-use vrrpd_engine::{LinkId, RouterId, Slots};
+use vrrpd_engine::router::Router;
+use vrrpd_engine::{Engine, LinkId, RouterId, Slots};
 
-use super::adopt;
-use super::instance::Instance;
+use super::handles::Handles;
 use super::link::Link;
 use super::start_error::StartError;
+use super::{adopt, log};
 use crate::ah::SecurityAssociation;
 use crate::clock;
-use crate::config::{RouterConfig, Settings, VmacMode};
+use crate::config::{Authentication, RouterConfig, Settings, VmacMode};
 use crate::limits;
 use crate::rundir::RunDir;
 
@@ -35,7 +36,7 @@ pub(super) fn make_router(
     id: RouterId,
     links: &mut Slots<LinkId, Link>,
     journal: &Journal,
-) -> Result<Option<Instance>, StartError> {
+) -> Result<Option<(Router, Handles)>, StartError> {
     let Some((link_id, link)) = links.iter_mut().find(|(_, link)| link.name == config.interface) else {
         return Ok(None);
     };
@@ -47,26 +48,28 @@ pub(super) fn make_router(
             "magic source is not a virtual address of the router"
         );
     }
-    let mut router = Instance::new(config, link_id);
+    let RouterConfig { settings, authentication } = config;
+    let mut router = Router::new(settings, link_id, clock::time_of_day_now());
     check_length(&router, link)?;
     if let Some(interface) = &link.interface {
-        router.meet(interface);
+        let line = router.meet(interface);
+        log::write(&router, line);
     }
     adopt::addresses(&mut router, link, journal);
     adopt::vmac(&mut router, link, journal)?;
     link.routers.push(id);
     let usable = usable(&router, link);
-    expect(&router, id, link, usable.ok());
+    expect(&router, &authentication, id, link, usable.ok());
     let addresses = router.config.addresses.iter().map(|address| address.address);
     link.table.set_virtual_addresses(router.config.family, router.config.vrid, addresses);
-    if let Some(key) = router.authentication.key() {
+    if let Some(key) = authentication.key() {
         let association = SecurityAssociation::new(key);
         link.table.associate(router.config.family, router.config.vrid, association);
     }
     let event = usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp);
     // Nothing is noticed before the start.
     router.handle(clock::now(), event, &mut |_| {});
-    Ok(Some(router))
+    Ok(Some((router, Handles::new(authentication))))
 }
 
 /// Claims what no other process may have as well.
@@ -86,7 +89,7 @@ pub(super) fn claim_of_mac(config: &Settings) -> String {
 }
 
 /// Refuses a router whose advert is longer than its interface takes.
-pub(super) fn check_length(router: &Instance, link: &Link) -> Result<(), StartError> {
+pub(super) fn check_length(router: &Router, link: &Link) -> Result<(), StartError> {
     let mtu = link.mtu();
     if router.advert_fits(mtu) {
         return Ok(());
@@ -101,11 +104,11 @@ pub(super) fn check_length(router: &Instance, link: &Link) -> Result<(), StartEr
 }
 
 /// The address that a router sends from, or all that keeps it from serving.
-pub(super) fn usable(router: &Instance, link: &Link) -> Result<IpAddr, Faults> {
+pub(super) fn usable(router: &Router, link: &Link) -> Result<IpAddr, Faults> {
     router.policy.usable(usable_interface(router, link))
 }
 
-fn usable_interface(router: &Instance, link: &Link) -> Result<IpAddr, Faults> {
+fn usable_interface(router: &Router, link: &Link) -> Result<IpAddr, Faults> {
     let virtual_addresses: Vec<IpAddr> =
         router.config.addresses.iter().map(|address| address.address).collect();
     let interface = link.interface.as_ref().ok_or(Fault::InterfaceRemoved)?;
@@ -118,12 +121,18 @@ fn usable_interface(router: &Instance, link: &Link) -> Result<IpAddr, Faults> {
 }
 
 /// Tells the interface what adverts of the router have to look like.
-pub(super) fn expect(router: &Instance, id: RouterId, link: &mut Link, source: Option<IpAddr>) {
+pub(super) fn expect(
+    router: &Router,
+    authentication: &Authentication,
+    id: RouterId,
+    link: &mut Link,
+    source: Option<IpAddr>,
+) {
     let config = &router.config;
     let expect = Expect {
         version: config.version,
         interval: config.interval,
-        auth: router.authentication.in_message(),
+        auth: authentication.in_message(),
         source,
         broadcast: source.and_then(|source| link.interface.as_ref()?.broadcast(source)),
         min_ttl: MIN_TTL,
@@ -134,10 +143,8 @@ pub(super) fn expect(router: &Instance, id: RouterId, link: &mut Link, source: O
 }
 
 /// What the journal says of these routers.
-pub(super) fn journal_text<'a>(
-    routers: impl Iterator<Item = &'a Instance>,
-    links: &Slots<LinkId, Link>,
-) -> String {
-    let records = routers.flat_map(|router| router.records(links.get(router.link)));
+pub(super) fn journal_text(engine: &Engine, links: &Slots<LinkId, Link>) -> String {
+    let interface = |router: &Router| links.get(router.link)?.interface.as_ref();
+    let records = engine.routers().values().flat_map(|router| router.records(interface(router)));
     records.collect::<Journal>().to_string()
 }

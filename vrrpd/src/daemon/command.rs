@@ -6,8 +6,9 @@ use vrrpd_common::router::{Event, Origin};
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::RouterId;
 use vrrpd_engine::priority::Step;
+use vrrpd_engine::router::Router;
 
-use super::Daemon;
+use super::{Daemon, describe};
 use crate::clock;
 use crate::control::server::Command;
 use crate::control::{Change, Reply, Request, Selector};
@@ -55,7 +56,7 @@ impl Daemon {
         self.settle_groups();
         let now = clock::now();
         for changing in std::mem::take(&mut self.changing) {
-            let is_busy = |id: &RouterId| self.routers.get(*id).is_some_and(|router| router.is_busy());
+            let is_busy = |id: &RouterId| self.engine.router(*id).is_some_and(Router::is_busy);
             if now < changing.until && self.chosen(&changing.selector).iter().any(is_busy) {
                 self.changing.push(changing);
             } else {
@@ -85,24 +86,25 @@ impl Daemon {
             Signal::Reduce => Change::Reduce,
             Signal::Increase => Change::Increase,
         };
-        for id in self.routers.ids().collect::<Vec<_>>() {
+        for id in self.engine.routers().ids().collect::<Vec<_>>() {
             self.change(id, change, Origin::Signal);
         }
     }
 
     fn change(&mut self, id: RouterId, change: Change, origin: Origin) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         let event = match change {
             Change::Backup => Event::StandBack(origin),
             Change::Master => Event::Resume(origin),
-            Change::Reduce => Event::Priority(router.step(Step::Reduce)),
-            Change::Increase => Event::Priority(router.step(Step::Increase)),
+            Change::Reduce => step(router, Step::Reduce),
+            Change::Increase => step(router, Step::Increase),
         };
         self.event(id, event, None);
     }
 
     fn chosen(&self, selector: &Selector) -> Vec<RouterId> {
-        self.routers
+        self.engine
+            .routers()
             .iter()
             .filter(|(_, router)| selector.matches(&router.config.name()))
             .map(|(id, _)| id)
@@ -120,10 +122,10 @@ impl Daemon {
         let now = clock::now();
         chosen
             .into_iter()
-            .filter_map(|id| self.routers.get(id))
+            .filter_map(|id| self.engine.router(id))
             .filter_map(|router| {
                 let group = router.group.and_then(|place| self.groups.report(place));
-                Some(router.report(now, self.links.get(router.link)?, group))
+                Some(describe::report(router, now, self.links.get(router.link)?, group))
             })
             .collect()
     }
@@ -144,4 +146,12 @@ impl Daemon {
             memory::give_back();
         });
     }
+}
+
+/// A step of the operator: the priority that is to be in force now.
+fn step(router: &mut Router, step: Step) -> Event {
+    router.policy.step(step);
+    let (from, to) = (router.machine.priority(), router.policy.priority());
+    info!(router = %router.config.name(), from = from.0, to = to.0, "priority changed");
+    Event::Priority(to)
 }

@@ -15,6 +15,7 @@ use vrrpd_common::router::{Event, VirtualRouter};
 use vrrpd_common::timers::master_down_interval;
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::RouterId;
+use vrrpd_engine::group::GroupPlace;
 
 use super::Daemon;
 use super::start_error::StartError;
@@ -27,13 +28,6 @@ use crate::report::GroupReport;
 /// How long processes that are there may take to say how they stand, and how often they are listened to.
 const ACQUAINTANCE: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
-
-/// A router's place in a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    group: usize,
-    member: Member,
-}
 
 /// All groups of this process.
 #[derive(Debug, Default)]
@@ -138,7 +132,7 @@ impl Groups {
     }
 
     /// Notes how a member stands that has handled an event.
-    pub(super) fn note(&mut self, place: Place, router: &VirtualRouter) {
+    pub(super) fn note(&mut self, place: GroupPlace, router: &VirtualRouter) {
         let standing = Standing::of(router);
         let served = self.served.get_mut(place.group);
         let Some(member) = served.and_then(|served| served.members.get_mut(place.member.0)) else { return };
@@ -215,7 +209,7 @@ impl Groups {
     }
 
     /// What is told about the group of a router.
-    pub(super) fn report(&self, place: Place) -> Option<GroupReport> {
+    pub(super) fn report(&self, place: GroupPlace) -> Option<GroupReport> {
         let served = self.served.get(place.group)?;
         let peers = self.peers.as_ref();
         let own = served.members.iter().map(|member| (member.name.as_str(), member.standing));
@@ -249,7 +243,7 @@ impl Daemon {
         for config in wanted {
             let stays = |served: &Served| {
                 let has_place =
-                    |own: &Own| self.routers.get(own.router).is_some_and(|router| router.group.is_some());
+                    |own: &Own| self.engine.router(own.router).is_some_and(|router| router.group.is_some());
                 served.config.is_of_the_same(config) && served.members.iter().all(has_place)
             };
             let served = match before.iter().position(stays) {
@@ -258,18 +252,17 @@ impl Daemon {
             };
             self.groups.served.push(served);
         }
-        for router in self.routers.values_mut() {
-            (router.group, router.is_grouped) = (None, false);
+        for router in self.engine.routers_mut() {
+            router.group = None;
         }
         for (group, served) in self.groups.served.iter().enumerate() {
             for (member, own) in served.members.iter().enumerate() {
-                if let Some(router) = self.routers.get_mut(own.router) {
-                    router.group = Some(Place { group, member: Member(member) });
-                    router.is_grouped = true;
+                if let Some(router) = self.engine.router_mut(own.router) {
+                    router.group = Some(GroupPlace { group, member: Member(member) });
                 }
             }
         }
-        for router in self.routers.values() {
+        for router in self.engine.routers().values() {
             if let Some(place) = router.group {
                 self.groups.note(place, &router.machine);
             }
@@ -278,10 +271,10 @@ impl Daemon {
 
     /// A group of those routers that are here and do not leave.
     fn served_anew(&self, config: &GroupConfig) -> Served {
-        let routers = self.routers.iter().filter(|(_, router)| !router.is_leaving());
+        let routers = self.engine.routers().iter().filter(|(_, router)| !router.is_leaving());
         let mut served = Served::new(config, routers.map(|(id, router)| (id, &router.config)));
         let is_master = |own: &Own| {
-            let router = self.routers.get(own.router);
+            let router = self.engine.router(own.router);
             router.is_some_and(|router| Standing::of(&router.machine) == Standing::Master)
         };
         if served.members.iter().any(is_master) {

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use tracing::{error, warn};
 use vrrpd_common::router::{Action, Event, StateName};
 use vrrpd_common::{Duration, Instant};
+use vrrpd_engine::interface::Remover;
+use vrrpd_engine::router::Router;
+use vrrpd_engine::vmac::VmacSide;
 use vrrpd_engine::{Input, LinkId, RouterId};
 
-use super::instance::Instance;
 use super::link::{LoadStep, OpenStep};
-use super::vmac::VmacSide;
-use super::{Aside, Daemon, begin};
+use super::{Aside, Daemon, begin, log};
 use crate::clock;
 use crate::config::{VirtualAddress, VmacMode, Xdp};
 use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged};
@@ -18,7 +19,7 @@ use crate::datapath::program::Loaded;
 use crate::datapath::refusal::Refusal;
 use crate::datapath::vlans;
 use crate::interface::Interface;
-use crate::interface::service::{Remover, Report};
+use crate::interface::service::Report;
 
 /// When an interface that could not be opened is tried again.
 const OPEN_AGAIN: Duration = Duration::from_secs(1);
@@ -114,8 +115,9 @@ impl Daemon {
         }
         let routers = link.routers.clone();
         for id in &routers {
-            if let Some(router) = self.routers.get_mut(*id) {
-                router.meet(interface);
+            if let Some(router) = self.engine.router_mut(*id) {
+                let line = router.meet(interface);
+                log::write(router, line);
             }
         }
         if may_send_again {
@@ -126,7 +128,7 @@ impl Daemon {
         }
         if other_mac {
             for id in &routers {
-                if let Some(router) = self.routers.get_mut(*id) {
+                if let Some(router) = self.engine.router_mut(*id) {
                     router.vmac.note_own(interface);
                 }
             }
@@ -208,7 +210,7 @@ impl Daemon {
     /// An address has gone from where a router has its addresses. If it had put it there as Master, it goes back: at once if
     /// we have removed it ourselves, which the kernel may say when it is there again.
     pub(super) fn address_lost(&mut self, id: RouterId, address: IpAddr, remover: Remover) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         if let Some(pending) = router.waiting.as_mut().filter(|pending| pending.order.takes(address)) {
             pending.lost.push((address, remover));
         }
@@ -220,7 +222,7 @@ impl Daemon {
             // It was another's, and will be ours the next time.
             self.write_journal();
         }
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         if !router.is_holding() {
             return;
         }
@@ -240,14 +242,15 @@ impl Daemon {
     /// The router whose macvlan link this is.
     pub(super) fn router_of_link(&self, interface: &Interface) -> Option<RouterId> {
         interface.vmac_of.as_ref()?;
-        self.routers
+        self.engine
+            .routers()
             .iter()
             .find(|(_, router)| router.ledger.link() == Some(interface.index))
             .map(|(id, _)| id)
     }
 
     pub(super) fn vmac_link_changed(&mut self, id: RouterId, interface: &Interface) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         if !router.is_settled_master() {
             return;
         }
@@ -267,7 +270,7 @@ impl Daemon {
     }
 
     pub(super) fn vmac_link_removed(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         let was_master = router.is_settled_master();
         router.ledger.link_gone();
         if was_master {
@@ -283,7 +286,7 @@ impl Daemon {
     /// again.
     pub(super) fn take_again(&mut self, id: RouterId) {
         let now = clock::now();
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         self.to_put_back.entry(id).or_insert_with(|| router.back_off.again_at(now));
         self.put_back(now);
     }
@@ -292,14 +295,14 @@ impl Daemon {
     pub(super) fn put_back(&mut self, now: Instant) {
         let due: Vec<_> = self.to_put_back.extract_if(.., |_, at| *at <= now).map(|(id, _)| id).collect();
         for id in due {
-            if self.routers.get(id).is_some_and(Instance::is_holding) {
+            if self.engine.router(id).is_some_and(Router::is_holding) {
                 self.take_now(id);
             }
         }
     }
 
     pub(super) fn take_now(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         router.take_again();
         self.input(Input::Act(id));
     }
@@ -315,8 +318,8 @@ impl Daemon {
     pub(super) fn own_mac_changes(&mut self) -> Vec<(LinkId, OwnMacChange)> {
         let mut changes = Vec::new();
         for (id, link) in self.links.iter_mut() {
-            let of_link = |router: &&Instance| router.link == id;
-            let own = self.routers.values().filter(of_link).find_map(|router| router.vmac.own_mac());
+            let of_link = |router: &&Router| router.link == id;
+            let own = self.engine.routers().values().filter(of_link).find_map(|router| router.vmac.own_mac());
             changes.extend(link.keep_own_mac(own).map(|change| (id, change)));
         }
         changes
@@ -352,7 +355,7 @@ impl Daemon {
 
     /// Whoever manages links may have set what decides who answers for the addresses on a macvlan link, and with what.
     pub(super) fn enforce_settings(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         let Some(link) = self.links.get(router.link) else { return };
         let has_others_beside = link.interface.as_ref().is_some_and(|there| !there.beside.is_empty());
         if router.is_settled_master() && (router.vmac.mode() == VmacMode::Macvlan || has_others_beside) {
@@ -363,7 +366,7 @@ impl Daemon {
 
     /// Somebody may have given the interface another MAC address while a router had the virtual one there.
     pub(super) fn check_vmac(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get(id) else { return };
+        let Some(router) = self.engine.router(id) else { return };
         let Some(interface) = self.links.get(router.link).and_then(|link| link.interface.as_ref()) else {
             return;
         };
@@ -382,7 +385,7 @@ impl Daemon {
 
     /// Hosts and peers learn at once of another MAC address of the interface that a Master without a virtual one answers with.
     fn tell_of_other_mac(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         if !router.is_holding() || router.ledger.vmac().is_some() {
             return;
         }
@@ -396,9 +399,9 @@ impl Daemon {
 
     /// Says once of a router that is not Master that the interface has addresses of it all the same.
     pub(super) fn check_presence(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         let Some(link) = self.links.get(router.link) else { return };
-        let present = router.addresses_present(link);
+        let present = router.addresses_present(link.interface.as_ref());
         if !present.is_empty() && !router.presence_said {
             let addresses: Vec<_> = present.iter().map(VirtualAddress::to_string).collect();
             warn!(
@@ -411,7 +414,7 @@ impl Daemon {
 
     /// Tells a router when its interface has become usable or unusable, or has another address to send from.
     pub(super) fn check_usable(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get(id) else { return };
+        let Some(router) = self.engine.router(id) else { return };
         let Some(link) = self.links.get_mut(router.link) else { return };
         if router.is_changing_mac() {
             // The interface may be down for that; it is looked at when that is done.
@@ -423,13 +426,15 @@ impl Daemon {
         }
         let family = router.config.family;
         let is_used = |other: &RouterId| {
-            let other = self.routers.get(*other);
+            let other = self.engine.router(*other);
             other.is_some_and(|other| other.config.family == family && other.machine.source().is_some())
         };
         if usable.is_ok() && !link.routers.iter().any(is_used) {
             link.rejoin(family);
         }
-        begin::expect(router, id, link, usable.ok());
+        if let Some(handles) = self.handles.get(id) {
+            begin::expect(router, &handles.authentication, id, link, usable.ok());
+        }
         self.event(id, usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp), None);
     }
 }

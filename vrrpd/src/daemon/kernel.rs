@@ -50,10 +50,10 @@ impl Daemon {
 
     /// The take-over of a Backup was held although the kernel had said that its time is up, and is not any more.
     pub(super) fn hold_is_over(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router(id) else { return };
         let link = router.link;
         // Not again, whatever comes of it.
-        self.engine.unschedule(router, id);
+        self.input(Input::Unschedule(id));
         self.hear_kernel(id);
         if !self.has_program(link) {
             return self.program_is_gone(link);
@@ -69,7 +69,7 @@ impl Daemon {
 
     /// Notes whether adverts of a router come by the kernel now.
     pub(super) fn note_kernel(&mut self, id: RouterId) {
-        if let Some(router) = self.routers.get_mut(id) {
+        if let Some(router) = self.engine.router_mut(id) {
             router.in_kernel = self.links.get(router.link).is_some_and(Link::is_in_kernel);
         }
     }
@@ -77,7 +77,7 @@ impl Daemon {
     /// Reads what the kernel knows of a router.
     pub(super) fn read_record(&mut self, id: RouterId) {
         let now = clock::now();
-        let record = self.routers.get_mut(id).and_then(|router| {
+        let record = self.engine.router_mut(id).and_then(|router| {
             let link = self.links.get(router.link)?;
             let record = link.kernel_record(router.config.family, router.config.vrid)?;
             router.kernel.read(now);
@@ -86,14 +86,14 @@ impl Daemon {
         if let Some(record) = &record {
             self.say_discarded(id, now, record);
         }
-        let link = self.routers.get(id).and_then(|router| self.links.get(router.link));
+        let link = self.engine.router(id).and_then(|router| self.links.get(router.link));
         let interface = link.and_then(|link| link.interface.as_ref());
-        self.engine.handle(&mut self.routers, clock::moment(), Input::Record(id, record.as_ref(), interface));
+        self.engine.handle(clock::moment(), Input::Record(id, record.as_ref(), interface));
     }
 
     /// An advert that counts comes from a subnet that is not on the interface.
     pub(super) fn hears_other_subnet(&mut self, id: RouterId, source: IpAddr) {
-        let Some(router) = self.routers.get(id) else { return };
+        let Some(router) = self.engine.router(id) else { return };
         let link_id = router.link;
         let Some(link) = self.links.get_mut(link_id) else { return };
         let pause = link.path.begin_absence(clock::now());
@@ -113,13 +113,13 @@ impl Daemon {
 
     /// Says how many adverts the kernel has discarded since it was said last, each reason at most once a second.
     fn say_discarded(&mut self, id: RouterId, now: Instant, record: &RouterRecord) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         if let Some((at, source, why)) = record.refused.rejection(router.config.family) {
             let warning = router.reject(at, source, why);
             log::warn_of_mismatch(&router.config, warning);
         }
         let Some(link) = self.links.get_mut(router.link) else { return };
-        let Router { config, kernel, .. } = &mut **router;
+        let Router { config, kernel, .. } = router;
         kernel.discarded(&record.rejected, |reject, count| {
             let may_say = link.may_say_rejected(now, id, reject);
             if may_say {
@@ -135,7 +135,7 @@ impl Daemon {
     /// Tells the kernel what has changed after the router has handled this event; what it heard meanwhile is gone through.
     pub(super) fn tell_kernel(&mut self, id: RouterId, after: &Event) {
         let Some(now) = self.to_tell(id) else { return };
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(router) = self.engine.router_mut(id) else { return };
         // An advert that the kernel has reported has moved its deadline as it has moved ours.
         match router.kernel.tell(now, matches!(after, Event::Advert(_))) {
             Tell::Nothing => {}
@@ -150,7 +150,7 @@ impl Daemon {
 
     /// Tells the kernel all that it has to know of a router, whatever it was told before.
     pub(super) fn tell_kernel_all(&mut self, id: RouterId) {
-        match self.routers.get(id).map(|router| router.kernel.is_told()) {
+        match self.engine.router(id).map(|router| router.kernel.is_told()) {
             Some(true) => {
                 if let Some(now) = self.to_tell(id) {
                     self.command_kernel(id, now);
@@ -163,7 +163,7 @@ impl Daemon {
 
     /// An advert came by raw sockets while the program is to be put back: not yet, if it is from another subnet.
     pub(super) fn note_subnet(&mut self, id: RouterId, source: IpAddr) {
-        let Some(router) = self.routers.get(id) else { return };
+        let Some(router) = self.engine.router(id) else { return };
         let Some(link) = self.links.get_mut(router.link) else { return };
         if !is_on_link(link.interface.as_ref(), &router.config, source) {
             link.path.prolong_absence(clock::now());
@@ -172,7 +172,7 @@ impl Daemon {
 
     /// Tells the kernel the virtual addresses of a router; `false`: it does not take them, and was given up.
     fn tell_virtual_addresses(&mut self, id: RouterId) -> bool {
-        let Some(router) = self.routers.get(id) else { return false };
+        let Some(router) = self.engine.router(id) else { return false };
         let (link_id, family, vrid) = (router.link, router.config.family, router.config.vrid);
         let told =
             self.links.get_mut(link_id).map_or(Ok(()), |link| link.tell_virtual_addresses(family, vrid));
@@ -195,12 +195,12 @@ impl Daemon {
 
     /// What the kernel has to know of a router; `None`: its adverts do not come by the kernel.
     fn to_tell(&self, id: RouterId) -> Option<Told> {
-        let router = self.routers.get(id)?;
+        let router = self.engine.router(id)?;
         let link = self.links.get(router.link).filter(|link| link.is_in_kernel())?;
         let expect = link.table.expected(router.config.family, router.config.vrid)?;
         let circumstances = Circumstances {
             is_verified_by_us: router.is_verified_by_us(),
-            is_grouped: router.is_grouped,
+            is_grouped: router.group.is_some(),
             preempts: router.config.preempt,
             passes_on: link.xdp_pass,
         };
@@ -208,7 +208,7 @@ impl Daemon {
     }
 
     fn command_kernel(&mut self, id: RouterId, now: Told) {
-        let Some(router) = self.routers.get(id) else { return };
+        let Some(router) = self.engine.router(id) else { return };
         let number = slot(router.config.family, router.config.vrid);
         let (link_id, command) = (router.link, router.kernel.command(number, now));
         let Some(kernel) = self.links.get_mut(link_id).and_then(Link::kernel) else { return };
@@ -228,14 +228,14 @@ impl Daemon {
         });
         for id in link.routers.clone() {
             self.note_kernel(id);
-            let number = self.routers.get(id).map(|router| slot(router.config.family, router.config.vrid));
+            let number = self.engine.router(id).map(|router| slot(router.config.family, router.config.vrid));
             let record = kernel.as_ref().zip(number).and_then(|(kernel, slot)| kernel.record(slot));
             let interface = self.links.get(link_id).and_then(|link| link.interface.as_ref());
             if let Some(record) = record {
                 let last = Input::LastRecord(id, &record, interface);
-                self.engine.handle(&mut self.routers, clock::moment(), last);
+                self.engine.handle(clock::moment(), last);
             }
-            self.engine.handle(&mut self.routers, clock::moment(), Input::Schedule(id));
+            self.engine.handle(clock::moment(), Input::Schedule(id));
         }
         self.perform_outputs();
         if let (Some(link), Some(kernel)) = (self.links.get_mut(link_id), &kernel) {
@@ -254,7 +254,7 @@ impl Daemon {
                 self.program_is_gone(link);
             }
             for id in self.links.get(link).map(|link| link.routers.clone()).unwrap_or_default() {
-                let Some(router) = self.routers.get(id) else { continue };
+                let Some(router) = self.engine.router(id) else { continue };
                 let (family, vrid) = (router.config.family, router.config.vrid);
                 let record = self.links.get(link).and_then(|link| link.kernel_record(family, vrid));
                 if let Some(record) = record {
@@ -285,7 +285,7 @@ impl Daemon {
 
     /// The kernel has forgotten everything: its program went with the interface.
     pub(super) fn forget_kernel(&mut self, link: LinkId) {
-        for router in self.routers.values_mut() {
+        for router in self.engine.routers_mut() {
             if router.link == link {
                 router.kernel = KernelSide::default();
             }

@@ -6,9 +6,9 @@ use tracing::{error, info};
 use vrrpd_common::Duration;
 use vrrpd_common::router::Event;
 use vrrpd_engine::ledger::Order;
+use vrrpd_engine::router::Router;
 
 use super::Daemon;
-use super::instance::Instance;
 use super::reload::Reload;
 use crate::clock;
 use crate::control::followers::Followers;
@@ -26,7 +26,7 @@ impl Daemon {
         // Nobody begins any more.
         self.reload = Reload::default();
         self.supervisor.stopping();
-        for id in self.routers.ids().collect::<Vec<_>>() {
+        for id in self.engine.routers().ids().collect::<Vec<_>>() {
             self.event(id, Event::Shutdown, None);
         }
         self.settle_groups();
@@ -53,7 +53,7 @@ impl Daemon {
             // What is written later would stay behind.
             let _ = tokio::time::timeout(LEAVE.into(), written).await;
         }
-        if self.routers.values().all(Instance::holds_nothing) {
+        if self.engine.routers().values().all(Router::holds_nothing) {
             // Removed with the others; what could not be given back is left to the guardian, or to the next daemon.
             self.rundir.keep_until_the_end(&self.journal_file);
             self.guardian.dismiss();
@@ -71,7 +71,8 @@ impl Daemon {
         drop(self.groups);
         drop(self.rundir);
         tell_last(&self.followers).await;
-        let scripts: Vec<_> = self.routers.values_mut().filter_map(|router| router.scripts.take()).collect();
+        let scripts: Vec<_> =
+            self.handles.values_mut().filter_map(|handles| handles.scripts.take()).collect();
         let finish = async {
             for runner in scripts {
                 runner.finish().await;
@@ -87,13 +88,13 @@ impl Daemon {
 
     /// Takes the links of virtual MAC addresses away, and waits until that is done.
     pub(super) async fn discard_links(&mut self) -> io::Result<()> {
-        for id in self.routers.ids().collect::<Vec<_>>() {
-            if let Some(made) = self.routers.get(id).and_then(|router| router.ledger.link()) {
+        for id in self.engine.routers().ids().collect::<Vec<_>>() {
+            if let Some(made) = self.engine.router(id).and_then(|router| router.ledger.link()) {
                 self.request(id, Order::Discard(made));
             }
         }
         let mut until = clock::now() + LEAVE;
-        while self.routers.values().any(|router| router.waiting.is_some()) && clock::now() < until {
+        while self.engine.routers().values().any(|router| router.waiting.is_some()) && clock::now() < until {
             let patience = until.saturating_since(clock::now());
             let answered = self.answered();
             match tokio::time::timeout(patience.into(), self.reports.recv()).await {
@@ -115,7 +116,7 @@ impl Daemon {
 
     pub(super) fn is_busy(&self) -> bool {
         let now = clock::now();
-        self.routers.values().any(|router| router.waiting.is_some())
+        self.engine.routers().values().any(|router| router.waiting.is_some())
             || self.links.values().any(|link| link.deadline(now).is_some())
     }
 }

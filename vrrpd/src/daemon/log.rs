@@ -7,38 +7,50 @@ use vrrpd_common::router::Notice;
 use vrrpd_engine::RouterId;
 use vrrpd_engine::engine::Line;
 use vrrpd_engine::mismatch;
-use vrrpd_engine::router::Noticed;
+use vrrpd_engine::router::Router;
+use vrrpd_engine::router::{Noticed, WithoutVmac};
 
-use super::Daemon;
-use super::instance::Instance;
+use super::{Daemon, describe};
 use crate::config::Settings;
 use crate::report::{Happening, NoticeReport, TransitionReport};
 
 impl Daemon {
     /// Writes a line about a router to the log. Of some things that it noticed clients are told as well.
     pub(super) fn log(&mut self, id: RouterId, line: Line) {
-        let Some(router) = self.routers.get(id) else { return };
-        let name = router.config.name();
-        match line {
-            Line::Notice(noticed, theirs) => {
-                if let Some(happening) = notice(router, &noticed, &theirs) {
-                    self.followers.tell(|| router.event(happening));
-                }
-            }
-            Line::Mismatch(warning) => warn_of_mismatch(&router.config, Some(warning)),
-            Line::MoreTransitions(count, state, reason) => {
-                let (state, reason) = (state.name(), reason.name());
-                info!(router = %name, count, state, reason, "more transitions");
-            }
-            Line::CannotSend(pause) => {
-                error!(router = %name, again_in = %pause, "advertisements cannot be sent, giving up master");
-            }
+        let Some(router) = self.engine.router(id) else { return };
+        if let Some(happening) = write(router, Some(line)) {
+            self.followers.tell(|| describe::event(router, happening));
         }
     }
 }
 
+/// Writes a line about a router to the log; what clients are told as well is returned.
+pub(super) fn write(router: &Router, line: Option<Line>) -> Option<Happening> {
+    let name = router.config.name();
+    match line? {
+        Line::Notice(noticed, theirs) => return notice(router, &noticed, &theirs),
+        Line::Mismatch(warning) => warn_of_mismatch(&router.config, Some(warning)),
+        Line::MoreTransitions(count, state, reason) => {
+            let (state, reason) = (state.name(), reason.name());
+            info!(router = %name, count, state, reason, "more transitions");
+        }
+        Line::VmacRefused(WithoutVmac::GoesOn, error) => warn!(
+            router = %name, %error,
+            "cannot set virtual MAC address, continuing without it"
+        ),
+        Line::VmacRefused(WithoutVmac::StaysBackup, error) => error!(
+            router = %name, %error, hint = "use -n or --vmac-fallback none to continue without it",
+            "cannot set virtual MAC address, not becoming master"
+        ),
+        Line::CannotSend(pause) => {
+            error!(router = %name, again_in = %pause, "advertisements cannot be sent, giving up master");
+        }
+    }
+    None
+}
+
 /// Writes a transition to the log.
-pub(super) fn transition(router: &Instance, report: &TransitionReport) {
+pub(super) fn transition(router: &Router, report: &TransitionReport) {
     let cause = report.cause.as_ref();
     info!(
         router = %router.config.name(),
@@ -64,7 +76,7 @@ pub(super) fn warn_of_mismatch(config: &Settings, warning: Option<mismatch::Warn
 }
 
 /// Says what a router noticed; what clients are told as well is returned.
-fn notice(router: &Instance, noticed: &Noticed, theirs: &[IpAddr]) -> Option<Happening> {
+fn notice(router: &Router, noticed: &Noticed, theirs: &[IpAddr]) -> Option<Happening> {
     let Noticed { notice, more: untold } = noticed;
     let name = router.config.name();
     match notice {

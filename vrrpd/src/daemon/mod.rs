@@ -13,18 +13,19 @@ mod adopt;
 mod announce;
 mod begin;
 mod command;
+mod describe;
 mod groups;
-mod instance;
+mod handles;
 mod interfaces;
 mod kernel;
 mod leave;
 mod link;
 mod log;
 mod reload;
+mod scripts;
 mod sending;
 mod start;
 mod start_error;
-mod vmac;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -35,6 +36,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, warn};
 use vrrpd_common::router::{Event, StateName};
 use vrrpd_common::{Duration, Instant};
+use vrrpd_engine::router::Router;
 use vrrpd_engine::{Engine, Input, LinkId, RouterId, Slots, Ticket};
 
 use crate::clock::{self, Alarm, Suspension};
@@ -57,7 +59,7 @@ use crate::supervisor::Supervisor;
 use crate::sys::packet::Inbox;
 use command::Changing;
 use groups::Groups;
-use instance::Instance;
+use handles::Handles;
 use link::{FAMILIES, KERNEL, Link};
 use reload::Reload;
 
@@ -76,9 +78,11 @@ const GUARDIAN: u64 = u64::MAX;
 /// All routers of this process.
 #[derive(Debug)]
 pub struct Daemon {
-    routers: Slots<RouterId, Instance>,
-    links: Slots<LinkId, Link>,
+    /// What it decides, and the routers.
     engine: Engine,
+    /// What the routers have of the machine.
+    handles: Slots<RouterId, Handles>,
+    links: Slots<LinkId, Link>,
     /// What the engine says is being done: what comes of that is its next input.
     is_performing: bool,
     groups: Groups,
@@ -152,7 +156,7 @@ impl Daemon {
     /// Runs until a signal ends it, or something breaks that nothing works without.
     pub async fn run(mut self) -> io::Result<()> {
         self.supervisor.ready();
-        for id in self.routers.ids().collect::<Vec<_>>() {
+        for id in self.engine.routers().ids().collect::<Vec<_>>() {
             self.event(id, Event::Startup, None);
         }
         loop {
@@ -217,10 +221,12 @@ impl Daemon {
     /// Tells the guardian who has become Master and who is not any more; adverts have gone out by then.
     fn tell_guardian(&mut self) {
         while let Some(id) = self.untold.pop_first() {
-            let Some(router) = self.routers.get_mut(id) else { continue };
-            let Some(link) = self.links.get(router.link) else { continue };
+            let Some(router) = self.engine.router_mut(id) else { continue };
+            let (Some(link), Some(handles)) = (self.links.get(router.link), self.handles.get_mut(id)) else {
+                continue;
+            };
             let message = match router.state_told() {
-                StateName::Master => GuardianMessage::Master(Box::new(router.mastery(id, link))),
+                StateName::Master => GuardianMessage::Master(Box::new(handles.mastery(router, id, link))),
                 StateName::Init | StateName::Backup | StateName::Fault => GuardianMessage::Over(id),
             };
             match self.guardian.tell(&message) {
@@ -306,7 +312,7 @@ impl Daemon {
             }
             Some(Arrival::Rejected { router: id, rejection }) => {
                 let now = clock::now();
-                let router = id.and_then(|(id, source)| Some((self.routers.get_mut(id)?, source)));
+                let router = id.and_then(|(id, source)| Some((self.engine.router_mut(id)?, source)));
                 let name = router.map(|(router, source)| {
                     let warning = router.reject(now, source, rejection);
                     log::warn_of_mismatch(&router.config, warning);
@@ -326,7 +332,7 @@ impl Daemon {
             .engine
             .due(now)
             .into_iter()
-            .filter_map(|id| self.routers.get(id))
+            .filter_map(|id| self.engine.router(id))
             .filter(|router| router.machine.state().name() == StateName::Backup)
             .map(|router| router.link)
             .collect();
@@ -336,7 +342,7 @@ impl Daemon {
             }
         }
         for id in self.engine.due(now) {
-            if self.routers.get(id).is_some_and(|router| router.is_watched_by_kernel()) {
+            if self.engine.router(id).is_some_and(Router::is_watched_by_kernel) {
                 self.hold_is_over(id);
             } else {
                 self.event(id, Event::Timer, None);
@@ -344,7 +350,7 @@ impl Daemon {
         }
         self.groups.expire(now, &self.readiness);
         self.put_back(now);
-        self.engine.expire(&mut self.routers, clock::moment());
+        self.engine.expire(clock::moment());
         self.perform_outputs();
         self.open_again(now);
         self.look_after_programs(now);
@@ -355,7 +361,7 @@ impl Daemon {
     fn notice_suspension(&mut self) {
         let Some(slept) = self.suspension.end() else { return };
         warn!(%slept, "resumed from suspend, listening before take-over");
-        for id in self.routers.ids().collect::<Vec<_>>() {
+        for id in self.engine.routers().ids().collect::<Vec<_>>() {
             self.event(id, Event::StoodStill, None);
         }
     }
@@ -368,14 +374,14 @@ impl Daemon {
 
     /// Tells the engine what happened, and does what it says.
     fn input(&mut self, input: Input<'_>) {
-        self.engine.handle(&mut self.routers, clock::moment(), input);
+        self.engine.handle(clock::moment(), input);
         self.perform_outputs();
     }
 
     /// Writes down again what has to be undone after a crash. What it says of an interface whose
     /// MAC address is replaced stays.
     fn write_journal(&mut self) {
-        let text = begin::journal_text(self.routers.values(), &self.links);
+        let text = begin::journal_text(&self.engine, &self.links);
         if text == self.journal {
             return;
         }

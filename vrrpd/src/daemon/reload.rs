@@ -17,14 +17,14 @@ use vrrpd_common::Duration;
 use vrrpd_common::abi::{KernelCommand, slot};
 use vrrpd_common::router::Event;
 use vrrpd_engine::ledger::{Journal, Order, Resource};
+use vrrpd_engine::router::Router;
 use vrrpd_engine::{Input, LinkId, RouterId};
 
 use super::adopt;
 use super::begin;
-use super::instance::Instance;
 use super::link::Link;
 use super::start_error::StartError;
-use super::{AGAIN, Daemon};
+use super::{AGAIN, Daemon, scripts};
 use crate::clock;
 use crate::config::{self, Configuration, GroupConfig, RouterConfig, Settings, VmacMode, Xdp};
 
@@ -143,13 +143,18 @@ impl Daemon {
             if let Stage::Changing(..) = self.reload.stage {
                 // Once all is sent, nothing may wake us any more.
                 self.flush();
-                let leaving: Vec<_> =
-                    self.routers.iter().filter(|(_, router)| router.is_leaving()).map(|(id, _)| id).collect();
+                let leaving: Vec<_> = self
+                    .engine
+                    .routers()
+                    .iter()
+                    .filter(|(_, router)| router.is_leaving())
+                    .map(|(id, _)| id)
+                    .collect();
                 for id in leaving {
                     self.see_off(id);
                 }
             }
-            if self.routers.values().any(|router| router.is_leaving())
+            if self.engine.routers().values().any(Router::is_leaving)
                 || !self.reload.awaited.is_empty()
                 || self.links.values().any(|link| link.path.is_loading())
             {
@@ -199,13 +204,16 @@ impl Daemon {
     fn plan(&self, configs: &[RouterConfig]) -> Plan {
         let mut plan = Plan::default();
         let mut staying = BTreeSet::new();
-        for (id, router) in self.routers.iter() {
+        for (id, router) in self.engine.routers().iter() {
+            let has_secret = |wanted: &RouterConfig| {
+                self.handles.get(id).is_some_and(|handles| handles.authentication == wanted.authentication)
+            };
             match configs.iter().find(|config| config.name() == router.config.name()) {
-                Some(wanted) if router.is_as_wanted(wanted) => {
+                Some(wanted) if router.config == wanted.settings && has_secret(wanted) => {
                     plan.unchanged += 1;
                     staying.insert(wanted.name().to_string());
                 }
-                Some(wanted) if router.can_become(wanted) => {
+                Some(wanted) if router.config.can_become(&wanted.settings) && has_secret(wanted) => {
                     plan.changed += 1;
                     staying.insert(wanted.name().to_string());
                     plan.exchanged.push((id, wanted.clone()));
@@ -268,7 +276,7 @@ impl Daemon {
             self.check(config).map_err(|error| refused(config, error))?;
         }
         let held: BTreeSet<String> =
-            self.routers.values().flat_map(|router| claims_of(&router.config)).collect();
+            self.engine.routers().values().flat_map(|router| claims_of(&router.config)).collect();
         let wanted: BTreeSet<String> = plan.arriving.iter().flat_map(|config| claims_of(config)).collect();
         let mut admitted = plan.arriving.iter().try_for_each(|config| {
             begin::claim_router(&self.rundir, config).map_err(|error| refused(config, error))
@@ -302,12 +310,12 @@ impl Daemon {
         if interface.mac.is_none() {
             return Err(StartError::NotEthernet(naming()));
         }
-        let router = Instance::new(config.clone(), id);
+        let router = Router::new(config.settings.clone(), id, clock::time_of_day_now());
         begin::check_length(&router, link)?;
-        let gives_back = |router: &Instance| {
+        let gives_back = |router: &Router| {
             router.link == id && router.config.vmac == VmacMode::Interface && router.vmac.is_on(interface)
         };
-        if !self.routers.values().any(gives_back) {
+        if !self.engine.routers().values().any(gives_back) {
             adopt::left_vmac(&router, link, &Journal::default())?;
         }
         Ok(())
@@ -346,20 +354,23 @@ impl Daemon {
 
     /// Goes on with other values.
     fn exchange(&mut self, id: RouterId, config: RouterConfig) {
-        let Some(router) = self.routers.get_mut(id) else { return };
+        let (Some(router), Some(handles)) = (self.engine.router_mut(id), self.handles.get_mut(id)) else {
+            return;
+        };
         let leaves_group = router.config.grouped && !config.grouped;
         let other_priority = router.config.priority != config.priority;
         let scripts = (router.config.up.clone(), router.config.down.clone(), router.config.script_timeout);
         let other_scripts = scripts != (config.up.clone(), config.down.clone(), config.script_timeout);
-        router.exchange(config);
+        router.exchange(config.settings);
+        handles.forget_frame();
         if other_scripts {
-            finish_scripts(router);
-            if let Err(error) = router.start_scripts(&self.rundir, &self.scripts) {
+            scripts::finish(handles);
+            if let Err(error) = scripts::start(&router.config, handles, &self.rundir, &self.scripts) {
                 error!(router = %router.config.name(), %error, "cannot run scripts");
             }
         }
         if let Some(link) = self.links.get_mut(router.link) {
-            begin::expect(router, id, link, router.machine.source());
+            begin::expect(router, &handles.authentication, id, link, router.machine.source());
         }
         let priority = router.policy.priority();
         if other_priority {
@@ -377,14 +388,14 @@ impl Daemon {
 
     /// Lets a router leave; [`Daemon::settle`] does what remains when it has given back what it held.
     fn dismiss(&mut self, id: RouterId) {
-        if let Some(router) = self.routers.get_mut(id) {
+        if let Some(router) = self.engine.router_mut(id) {
             router.leave();
         }
         self.event(id, Event::Shutdown, None);
     }
 
     fn see_off(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get(id) else { return };
+        let Some(router) = self.engine.router(id) else { return };
         let Some(link) = self.links.get(router.link) else { return };
         // With the last router the socket goes, and what waits there to be sent.
         let last_words = link.routers.len() == 1 && link.deadline(clock::now()).is_some();
@@ -399,10 +410,11 @@ impl Daemon {
 
     /// Nothing of the router is left but its place, for another one.
     fn forget(&mut self, id: RouterId) {
-        let Some(mut router) = self.routers.remove(id) else { return };
-        finish_scripts(&mut router);
-        self.engine.handle(&mut self.routers, clock::moment(), Input::Left(id));
-        let (link_id, config) = (router.link, router.wanted());
+        if let Some(mut handles) = self.handles.remove(id) {
+            scripts::finish(&mut handles);
+        }
+        let Some(router) = self.engine.remove(id) else { return };
+        let (link_id, config) = (router.link, &router.config);
         let (family, vrid) = (config.family, config.vrid);
         if let Some(link) = self.links.get_mut(link_id) {
             link.left.insert((family, vrid), router.done);
@@ -421,11 +433,11 @@ impl Daemon {
                 self.change_own_mac(link_id, remaining);
             }
         }
-        self.release_claims(&config);
+        self.release_claims(config);
     }
 
     /// Gives back what was claimed for a router, unless another one has been promised it.
-    fn release_claims(&self, config: &RouterConfig) {
+    fn release_claims(&self, config: &Settings) {
         let names = claims_of(config).filter(|name| !self.reload.claims.contains(name));
         names.for_each(|name| self.rundir.release(&name));
     }
@@ -434,7 +446,7 @@ impl Daemon {
     fn begin(&mut self, config: RouterConfig) -> Result<Option<RouterId>, StartError> {
         begin::claim_router(&self.rundir, &config)?;
         let Some(link_id) = self.link_named(&config.interface) else { return Ok(None) };
-        let id = self.routers.next_id();
+        let id = self.engine.routers().next_id();
         if let Some(link) = self.links.get_mut(link_id)
             && link.routers.is_empty()
         {
@@ -444,10 +456,12 @@ impl Daemon {
             }
         }
         // What was left behind on the interface by others bears our mark; there is no journal of it.
-        let Some(mut router) = begin::make_router(config, id, &mut self.links, &Journal::default())? else {
+        let Some((mut router, mut handles)) =
+            begin::make_router(config, id, &mut self.links, &Journal::default())?
+        else {
             return Ok(None);
         };
-        router.start_scripts(&self.rundir, &self.scripts)?;
+        scripts::start(&router.config, &mut handles, &self.rundir, &self.scripts)?;
         let key = (router.config.family, router.config.vrid);
         let mut refused = None;
         if let Some(link) = self.links.get_mut(link_id) {
@@ -460,7 +474,8 @@ impl Daemon {
                 router.kernel.begin_with(&record);
             }
         }
-        self.routers.insert(router);
+        let id = self.engine.add(router);
+        self.handles.put(id, handles);
         if let Some(refusal) = refused {
             self.give_up_kernel(link_id, refusal);
         }
@@ -470,7 +485,7 @@ impl Daemon {
 
     /// Nothing remains of a router that could not begin.
     fn leave_out(&mut self, config: &RouterConfig) {
-        let is_there = |id: &RouterId| self.routers.get(*id).is_some();
+        let is_there = |id: &RouterId| self.engine.router(*id).is_some();
         if let Some(id) = self.link_named(&config.interface)
             && let Some(link) = self.links.get_mut(id)
         {
@@ -486,7 +501,7 @@ impl Daemon {
 
     /// Makes the link that a router's virtual MAC address needs.
     pub(super) fn prepare_vmac(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get(id) else { return };
+        let Some(router) = self.engine.router(id) else { return };
         let Some(interface) = self.links.get(router.link).and_then(|link| link.interface.as_ref()) else {
             return;
         };
@@ -512,11 +527,4 @@ fn without(groups: &[GroupConfig], arriving: &[RouterConfig]) -> Vec<GroupConfig
 fn claims_of(config: &Settings) -> impl Iterator<Item = String> + use<> {
     let mac = (config.vmac == VmacMode::Interface).then(|| begin::claim_of_mac(config));
     std::iter::once(config.name().file_stem()).chain(mac)
-}
-
-/// Scripts that wait are run to their end, and nobody waits for that.
-fn finish_scripts(router: &mut Instance) {
-    if let Some(runner) = router.scripts.take() {
-        tokio::task::spawn_local(runner.finish());
-    }
 }

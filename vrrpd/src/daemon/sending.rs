@@ -17,13 +17,13 @@ impl Daemon {
             link.flush(now);
             if let Some(transmitter) = link.transmitter() {
                 for id in transmitter.take_sent() {
-                    let Some(router) = self.routers.get_mut(id) else { continue };
+                    let Some(router) = self.engine.router_mut(id) else { continue };
                     router.done.adverts_sent += 1;
                     router.sending.succeeded();
                 }
             }
             for (id, octets, error) in link.unsendable.drain(..) {
-                let Some(router) = self.routers.get_mut(id) else { continue };
+                let Some(router) = self.engine.router_mut(id) else { continue };
                 router.sending.refused();
                 if let Some(more) = router.unsendable.admit(now, ()) {
                     error!(router = %router.config.name(), octets, more, %error, "cannot send advertisement");
@@ -51,7 +51,7 @@ impl Daemon {
     fn unsent(&self) -> impl Iterator<Item = (RouterId, Instant)> {
         let unsent = self.links.values().flat_map(Link::unsent);
         unsent.filter_map(|(id, since)| {
-            let router = self.routers.get(id)?;
+            let router = self.engine.router(id)?;
             Some((id, gives_up_at(&router.machine, &router.sending, since)?))
         })
     }

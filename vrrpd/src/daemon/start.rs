@@ -10,16 +10,17 @@ use tokio::sync::mpsc;
 use tracing::warn;
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::ledger::{Journal, Order, Undo};
+use vrrpd_engine::router::Router;
 use vrrpd_engine::{Engine, LinkId, RouterId, Slots};
 
 use super::Daemon;
 use super::adopt;
-use super::begin;
 use super::groups::Groups;
-use super::instance::Instance;
+use super::handles::Handles;
 use super::link::{Link, LoadedProgram};
 use super::reload::Reload;
 use super::start_error::StartError;
+use super::{begin, scripts};
 use crate::abandoned;
 use crate::clock::{self, Alarm, Suspension};
 use crate::config::{Configuration, RouterConfig, VmacFallback, Xdp};
@@ -103,7 +104,7 @@ impl Daemon {
         };
         let mut links = make_links(&configs, &names, &interfaces, source, new_link)?;
 
-        let mut routers = make_routers(configs, &mut links, &journal)?;
+        let (engine, mut handles) = make_routers(configs, &mut links, &journal)?;
 
         let readiness = Readiness::new().map_err(system("epoll"))?;
         for (id, link) in links.iter_mut() {
@@ -117,26 +118,28 @@ impl Daemon {
         let followers = Followers::default();
         let (aside_in, aside) = mpsc::unbounded_channel();
         let undo = Undo::plan(&journal, &interfaces, service.marks_addresses(), |found| {
-            adopt::is_ours(&routers, found)
+            adopt::is_ours(engine.routers(), found)
         });
         let nobody_s = abandoned::ask(&undo, &service);
         abandoned::remove_classifiers(&undo);
-        publish(&mut rundir, source, &base, &routers)?;
+        publish(&mut rundir, source, &base, engine.routers())?;
         let socket = rundir.socket_path(&format!("{base}.sock"))?;
         server::start(&socket, server::Daemon { commands: commands_in, followers: followers.clone() })
             .map_err(system(&socket.display().to_string()))?;
         let lanes = Lanes::default();
-        let scripts = script::Context::new(lanes.scripts.clone());
-        for router in routers.values_mut() {
-            router.start_scripts(&rundir, &scripts)?;
+        let runners = script::Context::new(lanes.scripts.clone());
+        for (id, router) in engine.routers().iter() {
+            if let Some(handles) = handles.get_mut(id) {
+                scripts::start(&router.config, handles, &rundir, &runners)?;
+            }
         }
         memory::give_back();
         let mut daemon = Self {
-            routers,
+            engine,
+            handles,
             links,
             groups: Groups::default(),
             group_events: Vec::new(),
-            engine: Engine::default(),
             is_performing: false,
             alarm: Alarm::new().map_err(system("timerfd"))?,
             readiness,
@@ -153,7 +156,7 @@ impl Daemon {
             aside,
             own_macs_changed: BTreeMap::new(),
             lanes,
-            scripts,
+            scripts: runners,
             followers,
             inbox: Some(Inbox::default()),
             state_file: format!("{base}.state"),
@@ -210,7 +213,9 @@ impl Daemon {
 
     /// Joins the other processes with `-M`, late: they count on one that is there.
     fn meet_group(&mut self, source: &Source, base: &str) -> Result<(), StartError> {
-        if *source == Source::CommandLine && self.routers.values().any(|router| router.group.is_some()) {
+        if *source == Source::CommandLine
+            && self.engine.routers().values().any(|router| router.group.is_some())
+        {
             let path = self.rundir.socket_path(&format!("{base}.{}", peers::SUFFIX))?;
             self.groups.meet(&path, &self.readiness)?;
         }
@@ -220,18 +225,18 @@ impl Daemon {
     /// Makes the links that virtual MAC addresses need, so that whoever starts us is told when that is not possible, and
     /// waits for the answers about what is nobody's.
     async fn prepare(&mut self, mut nobody_s: usize) -> Result<(), StartError> {
-        for id in self.routers.ids().collect::<Vec<_>>() {
+        for id in self.engine.routers().ids().collect::<Vec<_>>() {
             self.prepare_vmac(id);
         }
         let mut refused = None;
-        while nobody_s > 0 || self.routers.values().any(|router| router.waiting.is_some()) {
+        while nobody_s > 0 || self.engine.routers().values().any(|router| router.waiting.is_some()) {
             let report = self.reports.recv().await;
             if matches!(report, Some(Report::Done(abandoned::TICKET, _))) {
                 nobody_s -= 1;
             }
             if let Some(Report::Done(ticket, outcome)) = &report
                 && let Some(Err(error)) = outcome.results.first()
-                && let Some(router) = self.tickets.get(ticket).and_then(|id| self.routers.get(*id))
+                && let Some(router) = self.tickets.get(ticket).and_then(|id| self.engine.router(*id))
                 && router.waiting.as_ref().is_some_and(|pending| matches!(pending.order, Order::Prepare(_)))
                 && router.config.vmac_fallback == VmacFallback::Refuse
             {
@@ -252,7 +257,7 @@ impl Daemon {
     /// Writes the journal in the place of an earlier daemon's. Nothing can fail after that: a start that fails must not
     /// forget what that one has left.
     fn begin_journal(&mut self) -> Result<(), StartError> {
-        self.journal = begin::journal_text(self.routers.values(), &self.links);
+        self.journal = begin::journal_text(&self.engine, &self.links);
         Ok(self.rundir.directory().write(&self.journal_file, 0o600, &self.journal)?)
     }
 
@@ -300,14 +305,15 @@ fn make_routers(
     configs: Vec<RouterConfig>,
     links: &mut Slots<LinkId, Link>,
     journal: &Journal,
-) -> Result<Slots<RouterId, Instance>, StartError> {
-    let mut routers = Slots::with_capacity(configs.len());
+) -> Result<(Engine, Slots<RouterId, Handles>), StartError> {
+    let (mut engine, mut handles) = (Engine::default(), Slots::with_capacity(configs.len()));
     for config in configs {
-        if let Some(router) = begin::make_router(config, routers.next_id(), links, journal)? {
-            routers.insert(router);
+        let id = engine.routers().next_id();
+        if let Some((router, of_router)) = begin::make_router(config, id, links, journal)? {
+            handles.put(engine.add(router), of_router);
         }
     }
-    Ok(routers)
+    Ok((engine, handles))
 }
 
 /// Opens what adverts come and go by.
@@ -405,7 +411,7 @@ fn publish(
     rundir: &mut RunDir,
     source: &Source,
     base: &str,
-    routers: &Slots<RouterId, Instance>,
+    routers: &Slots<RouterId, Router>,
 ) -> Result<(), StartError> {
     let pid = format!("{}\n", std::process::id());
     if let (Source::CommandLine, Some(router)) = (source, routers.values().next()) {

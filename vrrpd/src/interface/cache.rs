@@ -7,9 +7,9 @@ use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp, State};
 use vrrpd_common::MacAddr;
+use vrrpd_engine::interface::Remover;
 
 use super::address::MARK;
-use super::service::Remover;
 use super::stack::{self, Stack};
 use super::{Interface, InterfaceAddress, macvlan};
 use crate::config::VirtualAddress;

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{error, warn};
 use vrrpd_engine::Ticket;
+use vrrpd_engine::interface::Remover;
 use vrrpd_engine::ledger::{Order, Outcome};
 
 use super::Interface;
@@ -62,15 +63,6 @@ pub enum Report {
     Followed(String),
     /// A request has been carried out, more or less.
     Done(Ticket, Outcome),
-}
-
-/// Who has removed an address from an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remover {
-    /// A request of this thread.
-    Us,
-    /// Another process, or one that is not known.
-    Other,
 }
 
 /// The thread, from outside. It ends when this is dropped.

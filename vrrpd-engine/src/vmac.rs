@@ -1,14 +1,15 @@
 //! The virtual MAC address of a router: how it is wanted, and what is in force.
 
 use vrrpd_common::{Family, MacAddr};
-use vrrpd_engine::ledger::{Cause, Ledger, Macvlan, OwnMac, Resource, SystemError};
 
-use crate::config::{self, Settings, VirtualAddress};
+use crate::config::{RouterConfig, VirtualAddress, VmacMode};
 use crate::interface::{Interface, Obstacle};
+use crate::ledger::{Cause, Ledger, Macvlan, OwnMac, Resource, SystemError};
 
+/// The virtual MAC address of a router.
 #[derive(Debug)]
-pub(super) struct VmacSide {
-    mode: config::VmacMode,
+pub struct VmacSide {
+    mode: VmacMode,
     mac: MacAddr,
     /// The router serves without.
     without: Option<Without>,
@@ -39,7 +40,8 @@ impl Without {
 }
 
 impl VmacSide {
-    pub(super) fn new(config: &Settings) -> Self {
+    /// As it is wanted; nothing is in force.
+    pub fn new(config: &RouterConfig) -> Self {
         Self {
             mode: config.vmac,
             mac: MacAddr::virtual_router(config.family, config.vrid),
@@ -51,25 +53,25 @@ impl VmacSide {
     }
 
     /// How it is put on the wire.
-    pub(super) const fn mode(&self) -> config::VmacMode {
-        if self.without.is_some() { config::VmacMode::None } else { self.mode }
+    pub const fn mode(&self) -> VmacMode {
+        if self.without.is_some() { VmacMode::None } else { self.mode }
     }
 
     /// The virtual router MAC address, unless the router goes without.
-    pub(super) fn mac(&self) -> Option<MacAddr> {
-        (self.mode() != config::VmacMode::None).then_some(self.mac)
+    pub fn mac(&self) -> Option<MacAddr> {
+        (self.mode() != VmacMode::None).then_some(self.mac)
     }
 
     /// The virtual router MAC address, also of a router that goes without.
-    pub(super) const fn address(&self) -> MacAddr {
+    pub const fn address(&self) -> MacAddr {
         self.mac
     }
 
     /// Looks at the interface, if it is another one than before or made of something else. Says why no virtual MAC address can
     /// work on it.
-    pub(super) fn meet(&mut self, interface: &Interface) -> Option<Obstacle> {
+    pub fn meet(&mut self, interface: &Interface) -> Option<Obstacle> {
         let now = (interface.index, interface.obstacle.clone());
-        if self.mode == config::VmacMode::None || self.met.as_ref() == Some(&now) {
+        if self.mode == VmacMode::None || self.met.as_ref() == Some(&now) {
             return None;
         }
         self.met = Some(now);
@@ -80,20 +82,15 @@ impl VmacSide {
     }
 
     /// Why the router is without the virtual MAC address that it was to have, or cannot become Master.
-    pub(super) fn reason(&self) -> Option<&str> {
+    pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
 
     /// What is to be taken, on this interface, beside what the ledger has.
-    pub(super) fn wanted(
-        &self,
-        config: &Settings,
-        interface: &Interface,
-        ledger: &Ledger,
-    ) -> Option<Resource> {
+    pub fn wanted(&self, config: &RouterConfig, interface: &Interface, ledger: &Ledger) -> Option<Resource> {
         match self.mode() {
-            config::VmacMode::None => None,
-            config::VmacMode::Interface => {
+            VmacMode::None => None,
+            VmacMode::Interface => {
                 let mut wanted = OwnMac::of(interface, self.own?, self.mac);
                 if let Some(taken) = ledger.own_mac()
                     && taken.index == interface.index
@@ -102,14 +99,12 @@ impl VmacSide {
                 }
                 Some(Resource::Mac(Box::new(wanted)))
             }
-            config::VmacMode::Macvlan => {
-                Some(Resource::Link(Box::new(self.macvlan(config, interface, ledger))))
-            }
+            VmacMode::Macvlan => Some(Resource::Link(Box::new(self.macvlan(config, interface, ledger)))),
         }
     }
 
     /// The macvlan link that is to be made or set up above this interface.
-    fn macvlan(&self, config: &Settings, interface: &Interface, ledger: &Ledger) -> Macvlan {
+    fn macvlan(&self, config: &RouterConfig, interface: &Interface, ledger: &Ledger) -> Macvlan {
         let family = match config.family {
             Family::Ipv4 => 4,
             Family::Ipv6 => 6,
@@ -130,41 +125,41 @@ impl VmacSide {
     }
 
     /// Whether the interface has other virtual addresses of its own than when the router became Master.
-    pub(super) fn owns_others(config: &Settings, interface: &Interface, ledger: &Ledger) -> bool {
+    pub fn owns_others(config: &RouterConfig, interface: &Interface, ledger: &Ledger) -> bool {
         ledger.link_in_force().is_some_and(|link| link.owned != owned(config, interface))
     }
 
     /// Whether it is on the interface already, so that nothing has to be done for it.
-    pub(super) fn stands_on(&self, interface: &Interface, ledger: &Ledger) -> bool {
+    pub fn stands_on(&self, interface: &Interface, ledger: &Ledger) -> bool {
         ledger.own_mac().is_some_and(|taken| taken.index == interface.index) && self.is_on(interface)
     }
 
     /// A virtual MAC address that an earlier daemon has left on the interface, whose own one is this.
-    pub(super) fn left(&mut self, interface: &Interface, own: MacAddr) -> OwnMac {
+    pub fn left(&mut self, interface: &Interface, own: MacAddr) -> OwnMac {
         self.own = Some(own);
         OwnMac::of(interface, own, self.mac)
     }
 
     /// Learns the interface's own MAC address, whoever gave it that.
-    pub(super) fn note_own(&mut self, interface: &Interface) {
-        let is_to_change = self.mode == config::VmacMode::Interface && self.without != Some(Without::ForGood);
+    pub fn note_own(&mut self, interface: &Interface) {
+        let is_to_change = self.mode == VmacMode::Interface && self.without != Some(Without::ForGood);
         if is_to_change && !self.is_on(interface) {
             self.own = interface.mac;
         }
     }
 
     /// Whether the interface has the virtual MAC address of this router.
-    pub(super) fn is_on(&self, interface: &Interface) -> bool {
+    pub fn is_on(&self, interface: &Interface) -> bool {
         interface.mac == Some(self.mac)
     }
 
     /// It is in force.
-    pub(super) fn taken(&mut self) {
+    pub fn taken(&mut self) {
         self.reason = None;
     }
 
     /// It was refused with this error. Says whether that is something new.
-    pub(super) fn refused(&mut self, error: &SystemError) -> bool {
+    pub fn refused(&mut self, error: &SystemError) -> bool {
         let reason = error.to_string().into_boxed_str();
         let is_new = self.reason.as_ref() != Some(&reason);
         self.reason = Some(reason);
@@ -172,25 +167,25 @@ impl VmacSide {
     }
 
     /// The router serves without it, since it was refused with this error.
-    pub(super) const fn go_without(&mut self, error: &SystemError) {
+    pub const fn go_without(&mut self, error: &SystemError) {
         self.without = Some(Without::after(error));
     }
 
     /// The router gives up what it has; what was in the way may be gone when it is Master again.
-    pub(super) fn may_try_again(&mut self) {
+    pub fn may_try_again(&mut self) {
         if self.without.take_if(|without| *without == Without::ForNow).is_some() {
             self.reason = None;
         }
     }
 
     /// The interface's own MAC address; `None` where it is not touched.
-    pub(super) const fn own_mac(&self) -> Option<MacAddr> {
+    pub const fn own_mac(&self) -> Option<MacAddr> {
         self.own
     }
 }
 
 /// The virtual addresses that the interface has anyhow: those of an owner (RFC 9568 §6.1).
-fn owned(config: &Settings, interface: &Interface) -> Vec<VirtualAddress> {
+fn owned(config: &RouterConfig, interface: &Interface) -> Vec<VirtualAddress> {
     let is_there =
         |address: &VirtualAddress| interface.address(address.address).is_some_and(|there| !there.ours);
     config.addresses.iter().filter(|address| is_there(address)).copied().collect()

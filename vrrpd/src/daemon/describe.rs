@@ -1,0 +1,93 @@
+//! What clients are told of a router.
+
+use vrrpd_common::Instant;
+use vrrpd_common::router::State;
+use vrrpd_engine::router::Router;
+
+use super::link::Link;
+use crate::clock;
+use crate::config::VirtualAddress;
+use crate::report::{
+    Counters, EventReport, GroupReport, Happening, MasterReport, MismatchReport, RouterReport, ScriptsReport,
+    TransitionReport,
+};
+
+/// Something that happened to it.
+pub(super) fn event(router: &Router, happening: Happening) -> EventReport {
+    EventReport {
+        interface: router.config.interface.clone(),
+        vrid: router.config.vrid.get(),
+        family: router.config.family.name().to_owned(),
+        priority: router.machine.priority().0,
+        happening,
+    }
+}
+
+/// All that is told about the router.
+pub(super) fn report(router: &Router, now: Instant, link: &Link, group: Option<GroupReport>) -> RouterReport {
+    let config = &router.config;
+    let master = match router.machine.state() {
+        State::Backup(backup) => backup.master.map(|heard| MasterReport {
+            address: heard.advert.source.to_string(),
+            priority: heard.advert.priority.0,
+            mac: heard.advert.mac.to_string(),
+            interval_ns: heard.advert.interval.as_duration().as_nanos(),
+            last_advert_age_ns: now.saturating_since(heard.at).as_nanos(),
+            same_addresses: heard.advert.addresses == router.machine.config().addresses,
+        }),
+        State::Initialize | State::Fault(_) | State::Master(_) => None,
+    };
+    let held = router.machine.held_until();
+    let (received, rejected) = link.counts(config.family, config.vrid);
+    let (datapath, datapath_reason) = if router.is_verified_by_us() && link.is_in_kernel() {
+        ("raw", Some("the Authentication Header is verified in user space".to_owned()))
+    } else {
+        link.datapath()
+    };
+    let script = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    RouterReport {
+        interface: config.interface.clone(),
+        ifindex: link.interface.as_ref().map(|interface| interface.index),
+        vrid: config.vrid.get(),
+        family: config.family.name().to_owned(),
+        protocol: config.version.number(),
+        pid: std::process::id(),
+        state: router.state_told().name().to_owned(),
+        since: humantime::format_rfc3339_seconds(clock::system_time(router.since())).to_string(),
+        reason: router.reason_now().name().to_owned(),
+        faults: router.faults().map(|fault| fault.reason().name().to_owned()).collect(),
+        priority: config.priority.0,
+        effective_priority: router.machine.priority().0,
+        preempt: config.preempt,
+        forced_backup: router.machine.forced_backup(),
+        interval_ns: config.interval.as_duration().as_nanos(),
+        master_interval_ns: router.machine.master_adver_interval().as_duration().as_nanos(),
+        max_learned_interval_ns: config.max_learned_interval.as_duration().as_nanos(),
+        takeover_held_ns: held.map(|until| until.saturating_since(now).as_nanos()),
+        addresses: config.addresses.iter().map(VirtualAddress::to_string).collect(),
+        addresses_present: router
+            .addresses_present(link.interface.as_ref())
+            .iter()
+            .map(VirtualAddress::to_string)
+            .collect(),
+        vmac: router.vmac.mac().map(|mac| mac.to_string()),
+        vmac_mode: router.vmac.mode().name().to_owned(),
+        vmac_reason: router.vmac.reason().map(str::to_owned),
+        auth: config.auth.name().to_owned(),
+        master,
+        mismatch: router.mismatches.recent(config, now).map(|words| MismatchReport::new(words, now)),
+        datapath: datapath.to_owned(),
+        datapath_reason,
+        group,
+        scripts: ScriptsReport { up: script(&config.up), down: script(&config.down) },
+        counters: Counters {
+            adverts_sent: router.done.adverts_sent,
+            adverts_received: received,
+            garp_sent: router.done.garp_sent,
+            transitions: router.done.transitions,
+            rejected: rejected.iter().map(|(reject, count)| (reject.name().to_owned(), count)).collect(),
+        },
+        history: router.history().map(TransitionReport::from).collect(),
+        kernel: None,
+    }
+}

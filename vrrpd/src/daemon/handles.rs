@@ -1,0 +1,113 @@
+//! What a router has of the machine beside what it decides: its secret, its scripts, the frame of its adverts.
+
+use std::rc::Rc;
+
+use tracing::warn;
+use vrrpd_common::router::{Reason, StateName, Transition};
+use vrrpd_common::wire::frame::{AdvertFrame, advert_frame_len, emit_advert};
+use vrrpd_common::wire::vrrp::{Kind, VrrpRepr};
+use vrrpd_common::{MacAddr, Priority, Version};
+use vrrpd_engine::RouterId;
+use vrrpd_engine::router::{AdvertToSend, Router};
+
+use super::link::Link;
+use super::scripts;
+use crate::config::Authentication;
+use crate::guardian::{LastScript, Mastery};
+use crate::magic;
+use crate::script::Runner;
+use crate::sys::packet::Frame;
+
+/// What is kept for a router of the engine, under the same name.
+#[derive(Debug)]
+pub(super) struct Handles {
+    /// The secret of its adverts.
+    pub(super) authentication: Authentication,
+    pub(super) scripts: Option<Runner>,
+    /// A failure to send a magic packet is said once until sending works again.
+    magic_failed: bool,
+    cached: Option<((MacAddr, AdvertToSend), Frame)>,
+}
+
+impl Handles {
+    pub(super) const fn new(authentication: Authentication) -> Self {
+        Self { authentication, scripts: None, magic_failed: false, cached: None }
+    }
+
+    /// The frame of adverts is made anew: the router has another configuration.
+    pub(super) fn forget_frame(&mut self) {
+        self.cached = None;
+    }
+
+    /// The frame of this advert, an Authentication Header not sealed yet.
+    pub(super) fn frame(&mut self, router: &Router, mac: MacAddr, advert: AdvertToSend) -> Option<Frame> {
+        let key = (mac, advert);
+        if let Some((made_for, frame)) = &self.cached
+            && *made_for == key
+        {
+            return Some(Rc::clone(frame));
+        }
+        let AdvertToSend { source, priority, addresses } = advert;
+        let config = &router.config;
+        let addresses = router.addresses.first(addresses)?;
+        let kind = match config.version {
+            Version::V2 => Kind::V2 { auth: self.authentication.in_message() },
+            Version::V3 => Kind::V3,
+        };
+        let advert = VrrpRepr::new(config.vrid, priority, config.interval, kind, addresses)?;
+        let mut buffer = vec![0; advert_frame_len(&advert)];
+        let frame = AdvertFrame { source_mac: mac, source, checksum: config.checksum, advert };
+        let length = emit_advert(&frame, &mut buffer)?;
+        buffer.truncate(length);
+        let frame: Frame = buffer.into();
+        if priority != Priority::RESIGN {
+            self.cached = Some((key, Rc::clone(&frame)));
+        }
+        Some(frame)
+    }
+
+    /// Sends a magic packet, if the router has one to send.
+    pub(super) fn send_magic(&mut self, router: &Router) {
+        let Some(magic) = &router.config.magic else { return };
+        match magic::send(magic, router.place_of_addresses()) {
+            Ok(()) => self.magic_failed = false,
+            Err(error) => {
+                if !self.magic_failed {
+                    warn!(
+                        router = %router.config.name(), from = %magic.source, to = %magic.destination, %error,
+                        "cannot send magic packet"
+                    );
+                }
+                self.magic_failed = true;
+            }
+        }
+    }
+
+    /// What the guardian has to know of a Master: what it would say and run on leaving.
+    pub(super) fn mastery(&mut self, router: &mut Router, id: RouterId, link: &Link) -> Mastery {
+        let resignation = match router.source_mac(link.interface.as_ref()) {
+            // Each of these has a number of its own.
+            _ if router.is_verified_by_us() => None,
+            Some(mac) => router
+                .advert(Priority::RESIGN, link.sure_mtu())
+                .and_then(|resignation| self.frame(router, mac, resignation)),
+            None => None,
+        };
+        let (from, to) = (StateName::Master, StateName::Init);
+        let left = Transition { from, to, reason: Reason::Crash, cause: None };
+        let script = scripts::of_transition(router, left).map(|run| LastScript {
+            run,
+            limit_ns: router.config.script_timeout.as_nanos(),
+            claim: scripts::claim(&router.config),
+        });
+        Mastery {
+            router: id,
+            name: router.config.name().to_string(),
+            interface: link.interface.as_ref().map_or(0, |interface| interface.index),
+            holds: router.ledger.addresses().copied().collect(),
+            marks: link.marks,
+            resignation: resignation.map(|frame| frame.to_vec()),
+            script,
+        }
+    }
+}
