@@ -238,6 +238,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "vmac = \"macvlan\"\nvmac-fallback = \"refuse\"",
         "lower-priority = 5\nraise-priority = 200",
         "up = \"/bin/true\"\ndown = \"notify.sh\"\nscript-timeout = \"5s\"",
+        "name = \"VI_1\"\nfault = [\"/bin/echo\", \"a b\"]\nstop = [\"/bin/true\"]\nnotify = []\nscript-user = \"nobody:0\"",
+        "script-style = \"keepalived\"\nnotify = [\"/bin/true\", 1]",
         "garp-count = 3\ngarp-delay = 1\ngarp-interval = \"1m\"",
         "accept-interval-mismatch = true\nrequire-equal-addresses = true",
         "magic-source = \"10.0.0.1\"\nmagic-destination = \"10.0.0.254\"",
@@ -247,6 +249,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let files = keys.map(|key| format!("{ROUTER}{key}\n"));
     let originals = [
         include_str!("../../vrrpd/src/import/golden/left-out/original"),
+        include_str!("../../vrrpd/src/import/golden/scripts/original"),
         include_str!("../../vrrpd/src/import/golden/strict-and-version-3/original"),
         include_str!("../../vrrpd/src/import/golden/two-instances/original"),
         include_str!("../../vrrpd/src/import/golden/variables/original"),

@@ -142,8 +142,10 @@ fn router_that_is_not_there_is_told_with_the_nearest_name_and_those_that_are() {
     }
     let half = daemon.atropos(&["--reduce", "eth0/51", "eth9/51"]);
     assert_eq!((half.code, half.stdout.lines().count()), (1, 1), "{half:?}");
-    for arguments in [&["--state", "eth0"][..], &["--state", "eth0/0"], &["--state", "eth0/51", "-i", "eth0"]]
-    {
+    let name = daemon.atropos(&["--state", "VI_1"]);
+    assert_eq!(name.code, 3, "{name:?}");
+    assert!(name.stderr.contains("no router \"VI_1\"; routers: eth0/51, eth0/51-ipv6"), "{name:?}");
+    for arguments in [&["--state", "eth0/0"][..], &["--state", "eth0/51", "-i", "eth0"]] {
         let finished = daemon.atropos(arguments);
         assert_eq!(finished.code, 2, "{finished:?}");
     }

@@ -52,6 +52,84 @@ fn scripts_get_the_arguments_of_keepalived_and_the_environment() {
 }
 
 #[test]
+fn each_state_has_a_script_with_arguments_of_its_own_and_notify_is_told_of_all() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let log = ScriptLog::new(&["VRRP_REASON"]);
+    let script = |word: &str| format!("[{:?}, {word:?}, \"two words\"]", log.path());
+    let daemon = Vrrpd::on(&a)
+        .config(&format!(
+            "[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"{CIDR}\"]\nvmac = \"none\"\n\
+             protocol = \"v3\"\ninterval = \"100ms\"\nup = {}\ndown = {}\nfault = {}\nstop = {}\nnotify = {}\n",
+            script("up"),
+            script("down"),
+            script("fault"),
+            script("stop"),
+            script("notify"),
+        ))
+        .start();
+    let told = |last: &str| {
+        log.wait_run(SOON, last);
+        log.runs()
+    };
+    let both = |word: &str, state: &str, reason: &str| {
+        [word, "notify"].map(|word| format!("{word} two words INSTANCE VI_1 {state} 100|{reason}"))
+    };
+    let mut wanted = both("down", "BACKUP", "start-up").to_vec();
+    wanted.extend(both("up", "MASTER", "master-down-timer"));
+    assert_eq!(told("notify two words INSTANCE VI_1 MASTER"), wanted);
+    let state = daemon.state();
+    assert_eq!(state["name"], "VI_1");
+    assert_eq!(state["scripts"]["stop"], format!("{} stop two words", log.path().display()));
+    assert!(daemon.atropos(&["--state", "VI_1"]).stdout.starts_with("eth0/51: MASTER"));
+    assert!(daemon.atropos(&["--state", "VI_2"]).stderr.contains("did you mean VI_1?"));
+
+    a.ip("link set eth0 down");
+    wanted.extend(both("fault", "FAULT", "admin-down"));
+    assert_eq!(told("notify two words INSTANCE VI_1 FAULT"), wanted);
+    assert_eq!(daemon.terminate(), 0);
+    wanted.extend(both("stop", "STOP", "shutdown"));
+    assert_eq!(log.runs(), wanted);
+}
+
+#[test]
+fn guardian_runs_the_scripts_for_the_end_of_a_killed_daemon() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let log = ScriptLog::new(&["VRRP_REASON"]);
+    let path = log.path().into_os_string().into_string().expect("a temporary directory has a name in UTF-8");
+    let daemon = Vrrpd::usual(&a, 100).args(["--stop", &path, "--notify", &path]).start();
+    daemon.wait_state("master", SOON);
+    log.wait_run(SOON, "MASTER");
+    let before = log.runs().len();
+    daemon.kill_daemon();
+    wait_until(SOON, "both scripts have run", || log.runs().len() == before + 2);
+    assert_eq!(log.runs()[before..], ["INSTANCE eth0/51 STOP 100|crash", "INSTANCE eth0/51 STOP 100|crash"]);
+}
+
+#[test]
+fn scripts_run_as_another_user_and_in_the_style_of_keepalived() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    // What it is given besides its own arguments would be names of users to id(1).
+    let scripts = ["-U", "/usr/bin/id", "--script-user", "nobody", "--script-style", "keepalived"];
+    let router = Vrrpd::usual(&a, 100).args(scripts).start();
+    router.wait_log(SOON, "uid=65534(nobody) gid=65534(nogroup) groups=65534(nogroup)");
+    router.wait_log(SOON, "script succeeded");
+}
+
+#[test]
+fn user_that_is_missing_is_refused_at_start() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let wrong = Vrrpd::usual(&a, 100).args(["--script-user", "no-such-user"]).run();
+    assert_eq!(
+        (wrong.code, wrong.stderr.as_str()),
+        (2, "vrrpd: --script-user no user \"no-such-user\" on this system\n")
+    );
+}
+
+#[test]
 fn address_is_there_when_the_script_for_a_master_runs() {
     let lab = Lab::new();
     let [a] = lab.hosts();

@@ -1,21 +1,24 @@
 //! What the user wants of a router or a group, checked: nothing in it has to be checked again. How it is said, on the command
 //! line or in a file, is the daemon's.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use vrrpd_common::router::{AnnounceTimes, Config};
 use vrrpd_common::wire::vrrp::ChecksumStyle;
-use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version, Vrid};
+use vrrpd_common::{AddressDigest, Family, Interval, Priority, Version, Vrid};
 
 use crate::router_name::RouterName;
+use crate::script::Scripts;
 
 /// One virtual router, as the user wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouterConfig {
+    /// `--name`: what scripts, logs and the state call it; `None`: as [`RouterConfig::name`] does.
+    pub title: Option<String>,
     /// `-i`
     pub interface: String,
     /// `-v`
@@ -44,12 +47,8 @@ pub struct RouterConfig {
     pub lower_priority: Option<Priority>,
     /// `-x`: the priority after SIGTTOU; `None`: 10 more.
     pub raise_priority: Option<Priority>,
-    /// `-U`
-    pub up: Option<PathBuf>,
-    /// `-D`
-    pub down: Option<PathBuf>,
-    /// `--script-timeout`
-    pub script_timeout: Duration,
+    /// What is run when its state changes.
+    pub scripts: Scripts,
     /// How the addresses are announced.
     pub announce: Announce,
     /// `--v3-checksum`
@@ -142,9 +141,14 @@ pub struct Announce {
 }
 
 impl RouterConfig {
-    /// What the router is called.
+    /// What identifies the router, in files and messages of daemons.
     pub fn name(&self) -> RouterName<'_> {
         RouterName { interface: &self.interface, vrid: self.vrid.get(), family: self.family }
+    }
+
+    /// What people call it.
+    pub fn title(&self) -> Cow<'_, str> {
+        self.title.as_deref().map_or_else(|| self.name().to_string().into(), Cow::Borrowed)
     }
 
     /// Whether a running router can go on with `other`: what differs is nothing that its state depends on, or only its
@@ -155,9 +159,8 @@ impl RouterConfig {
             priority: other.priority,
             lower_priority: other.lower_priority,
             raise_priority: other.raise_priority,
-            up: other.up.clone(),
-            down: other.down.clone(),
-            script_timeout: other.script_timeout,
+            title: other.title.clone(),
+            scripts: other.scripts.clone(),
             announce: Announce { count: other.announce.count, times: self.announce.times },
             max_learned_interval: other.max_learned_interval,
             checksum: other.checksum,
@@ -256,6 +259,8 @@ impl GroupConfig {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use vrrpd_common::Duration;
+
     use super::*;
 
     /// eth0/51 with these addresses, as the defaults have it.
@@ -265,6 +270,7 @@ pub(crate) mod tests {
             .map(|text| VirtualAddress { address: text.parse().expect("an address"), prefix_len: 24 })
             .collect();
         RouterConfig {
+            title: None,
             interface: "eth0".to_owned(),
             vrid: Vrid::new(51).expect("a VRID"),
             family: addresses[0].family(),
@@ -279,9 +285,7 @@ pub(crate) mod tests {
             vmac_fallback: VmacFallback::None,
             lower_priority: None,
             raise_priority: None,
-            up: None,
-            down: None,
-            script_timeout: Duration::from_secs(60),
+            scripts: Scripts::none(Duration::from_secs(60)),
             announce: Announce {
                 count: 1,
                 times: AnnounceTimes { again_after: Some(Duration::from_secs(5)), then_every: None },

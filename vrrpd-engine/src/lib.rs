@@ -22,6 +22,7 @@ pub mod priority;
 pub mod rate_limit;
 pub mod router;
 pub mod router_name;
+pub mod script;
 pub mod sending;
 pub mod vmac;
 

@@ -26,9 +26,9 @@ use serde::{Deserialize, Serialize};
 use vrrpd_common::Duration;
 use vrrpd_engine::RouterId;
 use vrrpd_engine::ledger::PlacedAddress;
+use vrrpd_engine::script::Call;
 
 use crate::clock;
-use crate::script::Run;
 use crate::sys::{crash, fork};
 
 pub mod copies;
@@ -107,16 +107,16 @@ pub struct Mastery {
     pub marks: bool,
     /// The advert with priority 0; `None` where only the daemon can make one.
     pub resignation: Option<Vec<u8>>,
-    /// Its script.
+    /// Its scripts.
     pub script: Option<LastScript>,
 }
 
-/// The script of a router whose daemon has died.
+/// The scripts of a router whose daemon has died.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LastScript {
     /// What to run.
-    pub run: Run,
-    /// How long it may run, in nanoseconds.
+    pub call: Call,
+    /// How long each may run, in nanoseconds.
     pub limit_ns: u64,
     /// What orders the scripts of this router and of the daemon that comes.
     pub claim: String,

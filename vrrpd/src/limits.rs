@@ -9,8 +9,8 @@ use tracing::warn;
 const ANYHOW: u64 = 256;
 /// Sockets, programs and maps of an interface.
 const INTERFACE: u64 = 20;
-/// Claim, process and pipes of a router's scripts.
-const SCRIPTS: u64 = 6;
+/// Process, pipe and a share of the claim for a script.
+const SCRIPT: u64 = 4;
 /// Descriptors that scripts and clients leave to interfaces, the kernel and files: for two interfaces that come and what the
 /// daemon opens for a moment. At most a quarter of the limit.
 const RESERVE: u64 = 64;
@@ -18,15 +18,15 @@ const RESERVE: u64 = 64;
 /// Copies of descriptors for which room is made together.
 const COPIES: usize = 256;
 
-/// Makes room for this many interfaces, and for this many routers with scripts, if there is not enough. Scripts have the same
+/// Makes room for this many interfaces and this many scripts, if there is not enough. Scripts have the same
 /// limit, which is why it is not raised as far as it goes.
-pub fn make_room(interfaces: usize, with_scripts: usize) {
-    raise_to(ANYHOW + INTERFACE * interfaces as u64 + SCRIPTS * with_scripts as u64);
+pub fn make_room(interfaces: usize, scripts: usize) {
+    raise_to(ANYHOW + INTERFACE * interfaces as u64 + SCRIPT * scripts as u64);
 }
 
 /// The same for a process that runs this many scripts at once, and serves nothing.
 pub fn make_room_for_scripts(scripts: usize) {
-    raise_to(ANYHOW + SCRIPTS * scripts as u64);
+    raise_to(ANYHOW + SCRIPT * scripts as u64);
 }
 
 /// Whether a descriptor that was opened just now, for a script or a client, is one of the last that there are. The lowest

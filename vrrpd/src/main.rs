@@ -231,9 +231,8 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), Wrong> {
     let Some(path) = &cli.config else {
         let options = cli.router().map_err(|error| Wrong::Options(vec![error]))?;
         let mut config = options.resolve().map_err(Wrong::Options)?;
-        let settings = &mut config.settings;
-        for script in [&mut settings.up, &mut settings.down].into_iter().flatten() {
-            *script = absolute(script)?;
+        for script in config.settings.scripts.each_mut() {
+            script.program = absolute(&script.program)?;
         }
         config::check_scripts(&config).map_err(Wrong::Script)?;
         config.grouped = size.is_some();

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use vrrpd_common::Duration;
 
-use crate::report::{KernelReport, MismatchReport, RouterReport, SilentReport};
+use crate::report::{KernelReport, MismatchReport, RouterReport, ScriptsReport, SilentReport};
 
 /// A block of lines for each router.
 pub fn states(routers: &[RouterReport]) -> String {
@@ -23,6 +23,9 @@ pub fn details(router: &RouterReport) -> String {
         let _ = writeln!(text, "  {name:<10} {value}");
     };
     let span = |nanos: u64| Duration::from_nanos(nanos).to_string();
+    if !router.name.is_empty() && router.name != router.name().to_string() {
+        line("name", router.name.clone());
+    }
     line("since", format!("{} ({})", router.since, router.reason));
     if router.faults.len() > 1 {
         line("faults", router.faults.join(", "));
@@ -77,7 +80,8 @@ pub fn details(router: &RouterReport) -> String {
     line("data path", format!("{}{why}", router.datapath));
     let why = router.vmac_reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     line("vmac", format!("{}{why}", router.vmac.as_ref().unwrap_or(&router.vmac_mode)));
-    for (name, script) in [("up", &router.scripts.up), ("down", &router.scripts.down)] {
+    let ScriptsReport { up, down, fault, stop, notify } = &router.scripts;
+    for (name, script) in [("up", up), ("down", down), ("fault", fault), ("stop", stop), ("notify", notify)] {
         if let Some(script) = script {
             line(name, script.clone());
         }

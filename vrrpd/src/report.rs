@@ -9,6 +9,7 @@ use vrrpd_common::router::{Cause, StateName};
 use vrrpd_common::{Advert, Duration, Instant, Interval};
 use vrrpd_engine::mismatch::Words;
 use vrrpd_engine::router::Past;
+use vrrpd_engine::script::{Script, Scripts};
 
 use crate::clock;
 
@@ -18,6 +19,9 @@ use crate::router_name::RouterName;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct RouterReport {
+    /// What the user calls it; empty from a daemon that does not know names.
+    #[serde(default)]
+    pub name: String,
     pub interface: String,
     pub ifindex: Option<u32>,
     pub vrid: u8,
@@ -149,6 +153,17 @@ pub struct GroupReport {
 pub struct ScriptsReport {
     pub up: Option<String>,
     pub down: Option<String>,
+    pub fault: Option<String>,
+    pub stop: Option<String>,
+    pub notify: Option<String>,
+}
+
+impl From<&Scripts> for ScriptsReport {
+    fn from(scripts: &Scripts) -> Self {
+        let text = |script: &Option<Script>| script.as_ref().map(Script::to_string);
+        let Scripts { up, down, fault, stop, notify, .. } = scripts;
+        Self { up: text(up), down: text(down), fault: text(fault), stop: text(stop), notify: text(notify) }
+    }
 }
 
 /// What was counted since the start.
@@ -209,6 +224,8 @@ pub enum Happening {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct EventReport {
+    #[serde(default)]
+    pub name: String,
     pub interface: String,
     pub vrid: u8,
     pub family: String,
@@ -290,7 +307,8 @@ impl SilentReport {
 
 impl RouterReport {
     /// The keys of its object.
-    pub const KEYS: [&'static str; 33] = [
+    pub const KEYS: [&'static str; 34] = [
+        "name",
         "interface",
         "ifindex",
         "vrid",

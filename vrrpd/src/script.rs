@@ -1,32 +1,35 @@
 //! Scripts on changes of state: run directly, one after the other, in order, never in the way of the protocol.
 //!
 //! [`Runner`] orders the scripts of a router, `check` says what may be run, `process` is one run, and `output` copies what
-//! scripts print to the log.
+//! scripts print to the log, `user` finds who they run as.
 
 mod check;
 mod output;
 mod process;
+mod user;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 pub use check::{ScriptError, check};
-pub use process::{Context, Run};
+pub use process::Context;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
+pub use user::{UserError, identify};
 use vrrpd_common::Duration;
 use vrrpd_engine::budget::Budget;
+use vrrpd_engine::script::Call;
 
 use crate::clock;
 use crate::rundir::Claim;
 
-/// Runs that may wait behind a script that takes its time. When there are more, only the newest is of use to anybody:
+/// Calls that may wait behind a script that takes its time. When there are more, only the newest is of use to anybody:
 /// what the others would set up or take down has been overtaken.
 const MAX_WAITING: usize = 16;
-/// Runs that come as fast as the router changes its state; then there is one in so long, of the newest state.
+/// Calls that come as fast as the router changes its state; then there is one in so long, of the newest state.
 const AT_ONCE: u64 = 10;
 const EVERY: Duration = Duration::from_secs(1);
 /// How often the scripts of a daemon that has left are looked after, while ours wait for them.
@@ -35,21 +38,21 @@ const TURN: std::time::Duration = std::time::Duration::from_millis(100);
 /// The scripts of one router. When this is dropped, what waits is still run.
 #[derive(Debug)]
 pub struct Runner {
-    queue: Rc<RunQueue>,
+    queue: Rc<CallQueue>,
     name: String,
     task: JoinHandle<()>,
 }
 
-/// Runs that wait, shared by those who ask for them and the task that performs them.
+/// Calls that wait, shared by those who ask for them and the task that performs them.
 #[derive(Debug, Default)]
-struct RunQueue {
+struct CallQueue {
     waiting: RefCell<Waiting>,
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    runs: VecDeque<Run>,
+    calls: VecDeque<Call>,
     /// Nobody asks for more.
     closed: bool,
 }
@@ -58,7 +61,7 @@ impl Runner {
     /// A runner on the current runtime that ends a script after `limit`, and runs none before it has the claim: the
     /// scripts of a daemon that was here before may still run.
     pub fn start(name: String, limit: Duration, claim: Claim, context: Context) -> Self {
-        let queue = Rc::new(RunQueue::default());
+        let queue = Rc::new(CallQueue::default());
         let (source, router) = (Rc::clone(&queue), name.clone());
         let task = tokio::task::spawn_local(async move {
             let mut claimed = false;
@@ -69,22 +72,24 @@ impl Runner {
                 }
                 claimed = true;
                 source.wait_for(&mut budget, &router).await;
-                let next = source.waiting.borrow_mut().runs.pop_front();
-                if let Some(run) = next {
-                    process::perform(&router, &run, limit.into(), &context).await;
+                let next = source.waiting.borrow_mut().calls.pop_front();
+                if let Some(call) = next {
+                    for run in &call.runs {
+                        process::perform(&router, &call.state, run, limit.into(), &context).await;
+                    }
                 }
             }
         });
         Self { queue, name, task }
     }
 
-    /// Runs it after those that came before.
-    pub fn run(&self, run: Run) {
+    /// Runs these scripts after those that came before.
+    pub fn run(&self, call: Call) {
         let mut waiting = self.queue.waiting.borrow_mut();
-        if waiting.runs.len() == MAX_WAITING {
-            leave_out(&self.name, &mut waiting.runs, CHANGED_SINCE);
+        if waiting.calls.len() == MAX_WAITING {
+            leave_out(&self.name, &mut waiting.calls, CHANGED_SINCE);
         }
-        waiting.runs.push_back(run);
+        waiting.calls.push_back(call);
         self.queue.changed.notify_one();
     }
 
@@ -94,9 +99,9 @@ impl Runner {
         {
             let mut waiting = self.queue.waiting.borrow_mut();
             waiting.closed = true;
-            if let Some(newest) = waiting.runs.pop_back() {
-                leave_out(&self.name, &mut waiting.runs, "the router is stopped");
-                waiting.runs.push_back(newest);
+            if let Some(newest) = waiting.calls.pop_back() {
+                leave_out(&self.name, &mut waiting.calls, "the router is stopped");
+                waiting.calls.push_back(newest);
             }
         }
         self.queue.changed.notify_one();
@@ -108,10 +113,11 @@ impl Runner {
 const CHANGED_SINCE: &str = "the router changed its state since";
 
 /// Leaves out what has been overtaken.
-fn leave_out(router: &str, runs: &mut VecDeque<Run>, reason: &'static str) {
-    if !runs.is_empty() {
-        warn!(router, scripts = runs.len(), reason, "waiting scripts skipped");
-        runs.clear();
+fn leave_out(router: &str, calls: &mut VecDeque<Call>, reason: &'static str) {
+    if !calls.is_empty() {
+        let scripts: usize = calls.iter().map(|call| call.runs.len()).sum();
+        warn!(router, scripts, reason, "waiting scripts skipped");
+        calls.clear();
     }
 }
 
@@ -122,13 +128,13 @@ impl Drop for Runner {
     }
 }
 
-impl RunQueue {
+impl CallQueue {
     /// Waits until there is something to run; `false` when there will be nothing any more.
     async fn fill(&self) -> bool {
         loop {
             {
                 let waiting = self.waiting.borrow();
-                if !waiting.runs.is_empty() {
+                if !waiting.calls.is_empty() {
                     return true;
                 }
                 if waiting.closed {
@@ -140,7 +146,7 @@ impl RunQueue {
     }
 }
 
-impl RunQueue {
+impl CallQueue {
     /// Waits until the budget allows a run. If it does not at once, only the newest is left to be run.
     async fn wait_for(&self, budget: &mut Budget, router: &str) {
         if budget.take(clock::now()) {
@@ -152,15 +158,17 @@ impl RunQueue {
             let _ = timeout(wait.into(), self.changed.notified()).await;
         }
         let mut waiting = self.waiting.borrow_mut();
-        if let Some(newest) = waiting.runs.pop_back() {
-            leave_out(router, &mut waiting.runs, CHANGED_SINCE);
-            waiting.runs.push_back(newest);
+        if let Some(newest) = waiting.calls.pop_back() {
+            leave_out(router, &mut waiting.calls, CHANGED_SINCE);
+            waiting.calls.push_back(newest);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use vrrpd_engine::script::Run;
+
     use super::*;
     use crate::lane::Lane;
     use crate::rundir::RunDir;
@@ -189,9 +197,11 @@ mod tests {
         }
     }
 
-    fn run(path: &Path, state: &str) -> Run {
-        let arguments = ["INSTANCE", "eth0/51", state, "100"].map(str::to_owned);
-        Run { path: path.to_owned(), arguments, environment: vec![("VRRP_STATE".into(), state.to_owned())] }
+    fn call(path: &Path, state: &str) -> Call {
+        let arguments = ["INSTANCE", "eth0/51", state, "100"].map(str::to_owned).to_vec();
+        let environment = vec![("VRRP_STATE".into(), state.to_owned())];
+        let run = Run { program: path.to_owned(), arguments, user: None, environment };
+        Call { state: state.to_owned().into(), runs: vec![run] }
     }
 
     fn context() -> Context {
@@ -214,8 +224,8 @@ mod tests {
             .run_until(async {
                 let runner =
                     Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()), context());
-                runner.run(run(&path, "MASTER"));
-                runner.run(run(&path, "BACKUP"));
+                runner.run(call(&path, "MASTER"));
+                runner.run(call(&path, "BACKUP"));
                 tokio::task::yield_now().await;
                 runner.finish().await;
             })
@@ -235,8 +245,8 @@ mod tests {
                 let runner =
                     Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()), context());
                 for priority in 0..MAX_WAITING + 2 {
-                    let mut next = run(&path, "MASTER");
-                    next.arguments[3] = priority.to_string();
+                    let mut next = call(&path, "MASTER");
+                    next.runs[0].arguments[3] = priority.to_string();
                     runner.run(next);
                 }
                 drop(runner);
@@ -261,8 +271,8 @@ mod tests {
                 let runner =
                     Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()), context());
                 for change in 1..=18 {
-                    let mut next = run(&path, "MASTER");
-                    next.arguments[3] = change.to_string();
+                    let mut next = call(&path, "MASTER");
+                    next.runs[0].arguments[3] = change.to_string();
                     runner.run(next);
                     while lines() < change.min(10) {
                         sleep(std::time::Duration::from_millis(1)).await;
@@ -290,7 +300,7 @@ mod tests {
                 let runner =
                     Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()), context());
                 for state in ["BACKUP", "MASTER", "FAULT"] {
-                    runner.run(run(&path, state));
+                    runner.run(call(&path, state));
                 }
                 runner.finish().await;
             })
@@ -310,7 +320,7 @@ mod tests {
             .run_until(async {
                 let runner =
                     Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()), context());
-                runner.run(run(&path, "MASTER"));
+                runner.run(call(&path, "MASTER"));
                 // The runner has tried, and found the claim taken.
                 sleep(2 * TURN).await;
                 assert!(!log.exists());
@@ -332,7 +342,7 @@ mod tests {
             .run_until(async {
                 let runner =
                     Runner::start("eth0/51".into(), Duration::from_millis(300), claim(dir.path()), context());
-                runner.run(run(&path, "MASTER"));
+                runner.run(call(&path, "MASTER"));
                 runner.finish().await;
             })
             .await;

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::document::{self, Document, Placed, Setting, Table};
 use super::mistakes::{Complaint, Mistakes};
 use super::together::{Conflict, Together};
-use super::{Configuration, Key, RouterConfig, RouterOptions, Toml, group};
+use super::{Configuration, Key, RouterConfig, RouterOptions, Script, Toml, group};
 use crate::nearest::nearest;
 use crate::script;
 use crate::trust;
@@ -127,13 +127,19 @@ impl Reader<'_> {
         let place = |key: Key| own.places.get(&key).or_else(|| defaults.places.get(&key)).cloned();
         let said = own.options.clone().or(&defaults.options);
         let name = said.name();
-        for (key, script) in [(Key::Up, &said.up), (Key::Down, &said.down)] {
-            if let Some(path) = script
-                && let Err(error) = script::check(&self.directory.join(path))
+        for key in Key::SCRIPTS {
+            if let Some(script) = said.script(key)
+                && let Err(error) = script::check(&self.directory.join(&script.program))
             {
                 let span = place(key).unwrap_or_else(header);
                 self.complaints.push(Complaint::new(span, format!("{}: {error}", key.name())));
             }
+        }
+        if let Some(user) = &said.script_user
+            && let Err(error) = script::identify(user)
+        {
+            let span = place(Key::ScriptUser).unwrap_or_else(header);
+            self.complaints.push(Complaint::new(span, format!("{}: {error}", Key::ScriptUser)));
         }
         let mut config = match said.resolve() {
             Ok(config) => config,
@@ -208,6 +214,25 @@ impl Reader<'_> {
                         complain(&one.span, error.to_string());
                     }
                 }
+            }
+            (Setting::Many(settings), Toml::Command) => {
+                let mut words = Vec::with_capacity(settings.len());
+                for one in settings {
+                    match &one.value {
+                        Setting::One(word) if word.contains('\0') => {
+                            complain(&one.span, "an argument cannot contain the character 0".to_owned());
+                        }
+                        Setting::One(word) => words.push(word.clone()),
+                        Setting::Many(_) | Setting::Other(_) => {
+                            complain(&one.span, "expected a list of strings".to_owned());
+                        }
+                    }
+                }
+                let (program, arguments) = match words.split_first() {
+                    Some((program, arguments)) if !program.is_empty() => (program, arguments),
+                    _ => return complain(&setting.span, "path of the script missing".to_owned()),
+                };
+                options.set_script(key, Script { program: program.into(), arguments: arguments.to_vec() });
             }
             (Setting::Many(_), Toml::Text | Toml::Number | Toml::Boolean) => {
                 complain(&setting.span, "expected one value, not a list".to_owned());

@@ -56,7 +56,12 @@ pub(super) fn form(
             };
             // In the one way to write it.
             let name = RouterName::parse(text).map_or_else(|_| text.clone(), |name| name.to_string());
-            match routers.iter_mut().find(|router| router.name().to_string() == name) {
+            let is_meant = |router: &&mut RouterConfig| {
+                router.name().to_string() == name || router.title.as_ref() == Some(text)
+            };
+            let found = routers.iter_mut().find(is_meant);
+            let name = found.as_ref().map_or(name, |router| router.name().to_string());
+            match found {
                 Some(router) if router.grouped => {
                     let message = format!("members: {name} is already a member of a group");
                     complain(&member.span, message);

@@ -26,8 +26,9 @@ use thiserror::Error;
 pub use vrrpd_engine::config::{
     Announce, GroupConfig, Magic, RouterConfig as Settings, VirtualAddress, VmacFallback, VmacMode, Xdp,
 };
+pub use vrrpd_engine::script::{Script, ScriptStyle, ScriptUser, Scripts};
 
-use crate::script::{self, ScriptError};
+use crate::script::{self, ScriptError, UserError};
 use crate::sys::wiping::Wiping;
 use crate::trust::{self, Trusted};
 
@@ -95,29 +96,41 @@ impl RouterConfig {
     /// Scripts are run later, when the daemon has left the user's directory: those without a slash in front are in
     /// `directory`, which is absolute.
     pub fn resolve_scripts(&mut self, directory: &Path) {
-        let settings = &mut self.settings;
-        for script in [&mut settings.up, &mut settings.down].into_iter().flatten() {
-            *script = directory.join(&script);
+        for script in self.settings.scripts.each_mut() {
+            script.resolve(directory);
         }
     }
 }
 
-/// A script of a router that may not be run.
+/// Why the scripts of a router cannot be run.
 #[derive(Debug, Error)]
-#[error("{option} {error}")]
-pub struct RefusedScript {
-    /// The option that names it.
-    pub option: &'static str,
-    /// Why.
-    pub error: ScriptError,
+pub enum RefusedScript {
+    /// One of them may not be run.
+    #[error("{option} {error}")]
+    Script {
+        /// The option that names it.
+        option: &'static str,
+        /// Why.
+        error: ScriptError,
+    },
+    /// They cannot be run as this user.
+    #[error("{option} {error}", option = Key::ScriptUser.flag())]
+    User {
+        /// Why.
+        error: UserError,
+    },
 }
 
 /// Whether the scripts of a router may be run.
 pub fn check_scripts(config: &RouterConfig) -> Result<(), RefusedScript> {
-    for (key, script) in [(Key::Up, &config.up), (Key::Down, &config.down)] {
-        if let Some(path) = script {
-            script::check(path).map_err(|error| RefusedScript { option: key.flag(), error })?;
+    let Scripts { up, down, fault, stop, notify, user, .. } = &config.scripts;
+    for (key, script) in Key::SCRIPTS.into_iter().zip([up, down, fault, stop, notify]) {
+        if let Some(script) = script {
+            script::check(&script.program)
+                .map_err(|error| RefusedScript::Script { option: key.flag(), error })?;
         }
     }
-    Ok(())
+    user.as_ref().map_or(Ok(()), |user| {
+        script::identify(user).map(|_| ()).map_err(|error| RefusedScript::User { error })
+    })
 }

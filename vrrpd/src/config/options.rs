@@ -6,13 +6,14 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use thiserror::Error;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Family, Priority, Version, Vrid};
 
-use super::{Authentication, VirtualAddress, VmacFallback, VmacMode, Xdp, value};
+use super::{
+    Authentication, Script, ScriptStyle, ScriptUser, VirtualAddress, VmacFallback, VmacMode, Xdp, value,
+};
 use crate::router_name::RouterName;
 
 /// What an option is called, where it can be written and how.
@@ -54,6 +55,8 @@ pub enum Toml {
     Boolean,
     /// An array of strings.
     List,
+    /// A string, the path of a program, or an array of strings, the path and the arguments.
+    Command,
 }
 
 /// A letter that gives an option a certain value.
@@ -191,6 +194,10 @@ macro_rules! options {
 // For each option: its help; its key in the file, its flag, what follows the flag, its type in TOML, what reads it;
 // and its field in `RouterOptions`, with the default. Tests hold defaults in the help against these.
 options! {
+    /// What scripts, logs and the state call the router [default: IF/VRID, with -ipv6 behind it for IPv6]
+    Name = "name", "--name", Value("NAME"), Text, value::title;
+    title: Option<String>;
+
     /// Interface; it needs an address of its own to send from
     Interface = "interface", "-i", Value("IF"), Text, value::interface;
     interface: Option<String>;
@@ -254,12 +261,33 @@ options! {
     magic_destination: Option<IpAddr>;
 
     /// Script to run on becoming master
-    Up = "up", "-U", Value("FILE"), Text, value::script;
-    up: Option<PathBuf>;
+    Up = "up", "-U", Value("FILE"), Command, value::script;
+    up: Option<Script>;
 
-    /// Script to run on becoming backup, at start, and when the interface fails
-    Down = "down", "-D", Value("FILE"), Text, value::script;
-    down: Option<PathBuf>;
+    /// Script to run on becoming backup, at start, when the interface fails, and when the daemon stops as master
+    Down = "down", "-D", Value("FILE"), Command, value::script;
+    down: Option<Script>;
+
+    /// Script to run, instead of that of -D, when something keeps the router from serving
+    Fault = "fault", "--fault", Value("FILE"), Command, value::script;
+    fault: Option<Script>;
+
+    /// Script to run, instead of that of -D, when the router stops, in any state
+    Stop = "stop", "--stop", Value("FILE"), Command, value::script;
+    stop: Option<Script>;
+
+    /// Script to run on every transition, after the others
+    Notify = "notify", "--notify", Value("FILE"), Command, value::script;
+    notify: Option<Script>;
+
+    /// Run the scripts as this user, and this group instead of the user's own [default: the user of the daemon]
+    ScriptUser = "script-user", "--script-user", Value("USER[:GROUP]"), Text, value::script_user;
+    script_user: Option<ScriptUser>;
+
+    /// When scripts are run: vrrpd, as above; keepalived: -D for backup alone, and only --notify receives INSTANCE NAME
+    /// STATE PRIORITY [vrrpd, keepalived; default: vrrpd]
+    ScriptStyle = "script-style", "--script-style", Value("STYLE"), Text, value::script_style;
+    script_style: Option<ScriptStyle> = ScriptStyle::Vrrpd;
 
     /// Terminate a script that runs longer [default: 60s]
     ScriptTimeout = "script-timeout", "--script-timeout", Value("SPAN"), Text, value::duration;
@@ -325,6 +353,32 @@ pub struct OptionError {
 }
 
 impl RouterOptions {
+    /// The script of this option, if it is one of scripts and has been set.
+    pub const fn script(&self, key: Key) -> Option<&Script> {
+        match key {
+            Key::Up => self.up.as_ref(),
+            Key::Down => self.down.as_ref(),
+            Key::Fault => self.fault.as_ref(),
+            Key::Stop => self.stop.as_ref(),
+            Key::Notify => self.notify.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Sets an option to a program with arguments; `false` if it is none of scripts.
+    pub fn set_script(&mut self, key: Key, script: Script) -> bool {
+        let place = match key {
+            Key::Up => &mut self.up,
+            Key::Down => &mut self.down,
+            Key::Fault => &mut self.fault,
+            Key::Stop => &mut self.stop,
+            Key::Notify => &mut self.notify,
+            _ => return false,
+        };
+        *place = Some(script);
+        true
+    }
+
     /// What the router will be called, as far as that has been said.
     pub fn name(&self) -> Option<String> {
         let family = self.addresses.first().map_or(Family::Ipv4, VirtualAddress::family);
@@ -340,6 +394,9 @@ impl Declaration {
 }
 
 impl Key {
+    /// Those whose value is a script.
+    pub const SCRIPTS: [Self; 5] = [Self::Up, Self::Down, Self::Fault, Self::Stop, Self::Notify];
+
     /// The option as the user writes it on the command line.
     pub const fn flag(self) -> &'static str {
         self.declaration().flag

@@ -9,7 +9,8 @@ use vrrpd_common::router::AnnounceTimes;
 use vrrpd_common::{Duration, Family, Interval, Version};
 
 use super::{
-    Announce, Authentication, Key, Magic, OptionError, RouterConfig, RouterOptions, Settings, VirtualAddress,
+    Announce, Authentication, Key, Magic, OptionError, RouterConfig, RouterOptions, Scripts, Settings,
+    VirtualAddress,
 };
 
 /// Most addresses that an advert can hold (RFC 9568 §5.2.5).
@@ -77,6 +78,7 @@ impl RouterOptions {
             return Err(faults.0);
         };
         let settings = Settings {
+            title: said.title,
             interface,
             vrid,
             family,
@@ -91,9 +93,16 @@ impl RouterOptions {
             vmac_fallback: said.vmac_fallback,
             lower_priority: said.lower_priority,
             raise_priority: said.raise_priority,
-            up: said.up,
-            down: said.down,
-            script_timeout,
+            scripts: Scripts {
+                up: said.up,
+                down: said.down,
+                fault: said.fault,
+                stop: said.stop,
+                notify: said.notify,
+                user: said.script_user,
+                style: said.script_style,
+                timeout: script_timeout,
+            },
             announce: Announce {
                 count: said.garp_count,
                 times: AnnounceTimes {

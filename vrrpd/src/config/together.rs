@@ -9,6 +9,8 @@ use super::{Key, RouterConfig, VmacMode, Xdp};
 #[derive(Debug, Default)]
 pub(super) struct Together {
     names: BTreeSet<String>,
+    /// What users call them.
+    titles: BTreeSet<String>,
     /// Interfaces that take a virtual MAC address.
     with_vmac: BTreeSet<String>,
     /// Addresses on an interface, with the router that has them.
@@ -32,6 +34,11 @@ impl Together {
         let conflict = |key, message| Err(Conflict { key, message });
         if !self.names.insert(name.clone()) {
             return conflict(None, format!("duplicate router {name}: a VRID must be unique on an interface"));
+        }
+        if let Some(title) = &config.title
+            && !self.titles.insert(title.clone())
+        {
+            return conflict(Some(Key::Name), format!("another router is called {title} as well"));
         }
         if config.vmac == VmacMode::Interface && !self.with_vmac.insert(interface.clone()) {
             let message = format!(

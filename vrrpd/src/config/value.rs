@@ -10,12 +10,17 @@ use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Priority, Version, Vrid};
 use vrrpd_engine::address::AddressError;
 
-use super::{Authentication, Password, VirtualAddress, VmacFallback, VmacMode, Xdp};
+use super::{
+    Authentication, Password, Script, ScriptStyle, ScriptUser, VirtualAddress, VmacFallback, VmacMode, Xdp,
+};
 use crate::ah::AuthKey;
 use crate::nearest::nearest;
 
 /// The result of reading a value.
 pub type Parsed<T> = Result<T, ValueError>;
+
+/// Longest name of a router, in characters.
+const MAX_TITLE: usize = 64;
 
 /// Longest interface name of Linux, without the terminating zero.
 const MAX_INTERFACE_NAME: usize = 15;
@@ -31,6 +36,8 @@ const _: () = assert!(MAX_PROCESSES as usize == group::MAX_PEERS + 1);
 pub enum ValueError {
     #[error("invalid interface name {0:?}: expected 1 to {MAX_INTERFACE_NAME} characters, such as eth0.190")]
     Interface(String),
+    #[error("invalid name {0:?}: expected 1 to {MAX_TITLE} printable characters without /, such as VI_1")]
+    Title(String),
     #[error("invalid VRID {0:?}: expected 1 to 255")]
     Vrid(String),
     #[error("invalid priority {0:?}: expected 1 to 255 (255: owner of the addresses)")]
@@ -47,6 +54,10 @@ pub enum ValueError {
     Boolean(String),
     #[error("path of the script missing")]
     NoScript,
+    #[error(
+        "invalid user {0:?}: expected USER or USER:GROUP, names or numbers, such as nobody or 1000:daemon"
+    )]
+    ScriptUser(String),
     #[error("invalid count {0:?}: expected 1 to 255")]
     Count(String),
     #[error("invalid {what} {text:?}: {}", choices(text, words))]
@@ -208,9 +219,34 @@ pub fn boolean(text: &str) -> Parsed<bool> {
     text.parse().map_err(|_| ValueError::Boolean(text.to_owned()))
 }
 
+/// What people call a router: printable, and not to be taken for the interface and VRID of one.
+pub fn title(text: &str) -> Parsed<String> {
+    let legal = (1..=MAX_TITLE).contains(&text.chars().count())
+        && text.trim() == text
+        && !text.contains(|c: char| c == '/' || c.is_control());
+    if legal { Ok(text.to_owned()) } else { Err(ValueError::Title(text.to_owned())) }
+}
+
 /// The path of a script.
-pub fn script(text: &str) -> Parsed<PathBuf> {
-    if text.is_empty() { Err(ValueError::NoScript) } else { Ok(PathBuf::from(text)) }
+pub fn script(text: &str) -> Parsed<Script> {
+    if text.is_empty() { Err(ValueError::NoScript) } else { Ok(Script::new(PathBuf::from(text))) }
+}
+
+/// `USER` or `USER:GROUP`, names or numbers. Whether there are such is asked when the script is looked at.
+pub fn script_user(text: &str) -> Parsed<ScriptUser> {
+    let (user, group) =
+        text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group.to_owned())));
+    let is_name = |name: &str| !name.is_empty() && !name.contains(char::is_whitespace);
+    if !is_name(user) || group.as_deref().is_some_and(|group| !is_name(group)) {
+        return Err(ValueError::ScriptUser(text.to_owned()));
+    }
+    Ok(ScriptUser { user: user.to_owned(), group })
+}
+
+/// `vrrpd` or `keepalived`
+pub fn script_style(text: &str) -> Parsed<ScriptStyle> {
+    let styles = [ScriptStyle::Vrrpd, ScriptStyle::Keepalived].map(|style| (style.name(), style));
+    choice(text, "script style", &styles)
 }
 
 /// The address of one host, without a length.

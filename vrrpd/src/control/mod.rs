@@ -21,7 +21,7 @@ pub struct Selector {
     pub interface: Option<String>,
     /// With this VRID.
     pub vrid: Option<u8>,
-    /// With one of these names, as [`RouterName`] prints them; any if there is none here.
+    /// With one of these names, as [`RouterName`] prints them or as the user calls the router; any if there is none here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routers: Vec<String>,
 }
@@ -76,11 +76,21 @@ pub enum Reply {
 }
 
 impl Selector {
-    /// Whether a router is meant.
-    pub fn matches(&self, router: &RouterName<'_>) -> bool {
+    /// Whether a router is meant, which the user may call in another way.
+    pub fn matches(&self, router: &RouterName<'_>, title: Option<&str>) -> bool {
+        let is_named = |name: &String| Some(name.as_str()) == title || *name == router.to_string();
+        self.is_of(router) && (self.routers.is_empty() || self.routers.iter().any(is_named))
+    }
+
+    /// Whether a router is meant, if it is not known what the user calls it.
+    pub fn may_match(&self, router: &RouterName<'_>) -> bool {
+        let is_title = |name: &String| RouterName::parse(name).is_err();
+        self.matches(router, None) || self.is_of(router) && self.routers.iter().any(is_title)
+    }
+
+    fn is_of(&self, router: &RouterName<'_>) -> bool {
         self.interface.as_deref().is_none_or(|wanted| wanted == router.interface)
             && self.vrid.is_none_or(|wanted| wanted == router.vrid)
-            && (self.routers.is_empty() || self.routers.contains(&router.to_string()))
     }
 
     /// That router alone.
@@ -106,13 +116,27 @@ mod tests {
 
     #[test]
     fn a_selector_without_a_word_means_all() {
-        let matches = |selector: &Selector, name| selector.matches(&RouterName::parse(name).expect("is one"));
+        let matches =
+            |selector: &Selector, name| selector.matches(&RouterName::parse(name).expect("is one"), None);
         assert!(matches(&Selector::default(), "eth0/51"));
         let both = Selector { interface: Some("eth0".into()), vrid: Some(51), ..Selector::default() };
         assert!(matches(&both, "eth0/51") && matches(&both, "eth0/51-ipv6"));
         assert!(!matches(&both, "eth0/52") && !matches(&both, "eth1/51"));
         let one = Selector::one(&RouterName::parse("eth0/51-ipv6").expect("is one"));
         assert!(matches(&one, "eth0/51-ipv6") && !matches(&one, "eth0/51"));
+    }
+
+    #[test]
+    fn a_router_is_meant_by_what_the_user_calls_it_as_well() {
+        let router = RouterName::parse("eth0/51").expect("is one");
+        let selector = Selector { routers: vec!["VI_1".to_owned()], ..Selector::default() };
+        assert!(selector.matches(&router, Some("VI_1")));
+        assert!(!selector.matches(&router, Some("VI_2")) && !selector.matches(&router, None));
+        assert!(selector.may_match(&router), "as long as its name is not known");
+        let other = Selector { routers: vec!["eth0/52".to_owned()], ..Selector::default() };
+        assert!(!other.may_match(&router));
+        let elsewhere = Selector { interface: Some("eth1".to_owned()), ..selector };
+        assert!(!elsewhere.may_match(&router));
     }
 
     #[test]

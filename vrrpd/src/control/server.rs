@@ -146,7 +146,7 @@ async fn stream(
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Some(event) if selector.matches(&event.name()) => {
+                Some(event) if selector.matches(&event.name(), Some(&event.name)) => {
                     say(client, &Reply::Event(Box::new(Rc::unwrap_or_clone(event)))).await?;
                 }
                 Some(_) => {}

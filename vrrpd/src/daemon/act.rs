@@ -6,10 +6,11 @@ use vrrpd_common::router::{Event, StateName};
 use vrrpd_engine::ledger::{Cause, Order, Outcome, Resource};
 use vrrpd_engine::pace::Announced;
 use vrrpd_engine::router::{Past, Pending};
+use vrrpd_engine::script;
 use vrrpd_engine::{Input, Output, RouterId, Ticket};
 
 use super::link::Link;
-use super::{Daemon, describe, log, scripts};
+use super::{Daemon, describe, log};
 use crate::clock;
 use crate::config::VmacFallback;
 use crate::interface::service::Request;
@@ -156,7 +157,7 @@ impl Daemon {
             Order::Release(resources) => self.released(id, &resources, &outcome),
             Order::Discard(_) => {
                 if let Some(error) = outcome.failure() {
-                    error!(router = %router.config.name(), %error, "cannot remove macvlan link");
+                    error!(router = %router.config.title(), %error, "cannot remove macvlan link");
                 }
                 router.ledger.link_discarded();
             }
@@ -196,7 +197,7 @@ impl Daemon {
             None => router.vmac_taken(),
         }
         for (address, error) in &refused.addresses {
-            error!(router = %router.config.name(), %address, %error, "cannot add virtual address");
+            error!(router = %router.config.title(), %address, %error, "cannot add virtual address");
         }
         if refused.is_decisive(or_without) {
             let event = if router.drop_promotion() { Event::AddressesRefused } else { Event::AddressesLost };
@@ -207,7 +208,7 @@ impl Daemon {
     fn released(&mut self, id: RouterId, resources: &[Resource], outcome: &Outcome) {
         let Some(router) = self.engine.router_mut(id) else { return };
         let Some(link) = self.links.get_mut(router.link) else { return };
-        let name = router.config.name().to_string();
+        let name = router.config.title().into_owned();
         let mut tell_hosts = false;
         for (resource, result) in resources.iter().zip(&outcome.results) {
             let is_given_back = router.ledger.gave_back(resource, result);
@@ -242,11 +243,11 @@ impl Daemon {
         if transition.from == StateName::Master || transition.to == StateName::Master {
             self.untold.insert(id);
         }
-        if let (Some(run), Some(runner)) = (
-            scripts::of_transition(router, transition),
+        if let (Some(call), Some(runner)) = (
+            script::of_router(router, transition),
             self.handles.get(id).and_then(|handles| handles.scripts.as_ref()),
         ) {
-            runner.run(run);
+            runner.run(call);
         }
         let report = TransitionReport::from(&past);
         self.followers.tell(|| describe::event(router, Happening::Transition(report.clone())));
@@ -264,7 +265,7 @@ impl Daemon {
         }
         let routers: Vec<_> = self.engine.routers().values().collect();
         let status = match &routers[..] {
-            [router] => format!("{}: {}", router.config.name(), router.state_told().name()),
+            [router] => format!("{}: {}", router.config.title(), router.state_told().name()),
             routers => {
                 let count = |state| routers.iter().filter(|router| router.state_told() == state).count();
                 let of = |state: StateName| format!("{} {}", count(state), state.name());

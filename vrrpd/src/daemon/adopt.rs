@@ -16,7 +16,7 @@ pub(super) fn addresses(router: &mut Router, link: &Link, journal: &Journal) {
     let Some(interface) = &link.interface else { return };
     let left = router.adopt(interface, link.marks, journal);
     for address in &left {
-        warn!(router = %router.config.name(), %address, "removing leftover virtual address");
+        warn!(router = %router.config.title(), %address, "removing leftover virtual address");
     }
     if !left.is_empty() {
         router.enqueue(Action::GiveUpAddresses);
@@ -46,7 +46,7 @@ pub(super) fn vmac(router: &mut Router, link: &Link, journal: &Journal) -> Resul
     let Some(interface) = &link.interface else { return Ok(()) };
     router.vmac.note_own(interface);
     if let Some((mac, own)) = left_vmac(router, link, journal)? {
-        warn!(router = %router.config.name(), %mac, "removing leftover virtual MAC address");
+        warn!(router = %router.config.title(), %mac, "removing leftover virtual MAC address");
         let left = router.vmac.left(interface, own);
         router.ledger.adopt_mac(left);
         router.enqueue(Action::GiveUpAddresses);

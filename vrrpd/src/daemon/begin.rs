@@ -26,8 +26,8 @@ const MIN_TTL: u8 = 255;
 /// Makes room for the descriptors that these routers take.
 pub(super) fn make_room(routers: &[RouterConfig]) {
     let interfaces: BTreeSet<&str> = routers.iter().map(|router| router.interface.as_str()).collect();
-    let with_scripts = routers.iter().filter(|router| router.up.is_some() || router.down.is_some());
-    limits::make_room(interfaces.len(), with_scripts.count());
+    let scripts = routers.iter().map(|router| router.scripts.each().count()).sum();
+    limits::make_room(interfaces.len(), scripts);
 }
 
 /// A router, which its interface knows of from now on; `None` without an interface of its name.
@@ -44,7 +44,7 @@ pub(super) fn make_router(
         && config.addresses.iter().all(|address| address.address != magic.source)
     {
         warn!(
-            router = %config.name(), source = %magic.source,
+            router = %config.title(), source = %magic.source,
             "magic source is not a virtual address of the router"
         );
     }

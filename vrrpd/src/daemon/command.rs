@@ -106,7 +106,7 @@ impl Daemon {
         self.engine
             .routers()
             .iter()
-            .filter(|(_, router)| selector.matches(&router.config.name()))
+            .filter(|(_, router)| selector.matches(&router.config.name(), router.config.title.as_deref()))
             .map(|(id, _)| id)
             .collect()
     }
@@ -152,6 +152,6 @@ impl Daemon {
 fn step(router: &mut Router, step: Step) -> Event {
     router.policy.step(step);
     let (from, to) = (router.machine.priority(), router.policy.priority());
-    info!(router = %router.config.name(), from = from.0, to = to.0, "priority changed");
+    info!(router = %router.config.title(), from = from.0, to = to.0, "priority changed");
     Event::Priority(to)
 }

@@ -15,6 +15,7 @@ use crate::report::{
 /// Something that happened to it.
 pub(super) fn event(router: &Router, happening: Happening) -> EventReport {
     EventReport {
+        name: router.config.title().into_owned(),
         interface: router.config.interface.clone(),
         vrid: router.config.vrid.get(),
         family: router.config.family.name().to_owned(),
@@ -44,8 +45,8 @@ pub(super) fn report(router: &Router, now: Instant, link: &Link, group: Option<G
     } else {
         link.datapath()
     };
-    let script = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
     RouterReport {
+        name: config.title().into_owned(),
         interface: config.interface.clone(),
         ifindex: link.interface.as_ref().map(|interface| interface.index),
         vrid: config.vrid.get(),
@@ -79,7 +80,7 @@ pub(super) fn report(router: &Router, now: Instant, link: &Link, group: Option<G
         datapath: datapath.to_owned(),
         datapath_reason,
         group,
-        scripts: ScriptsReport { up: script(&config.up), down: script(&config.down) },
+        scripts: ScriptsReport::from(&config.scripts),
         counters: Counters {
             adverts_sent: router.done.adverts_sent,
             adverts_received: received,

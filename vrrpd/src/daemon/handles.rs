@@ -9,6 +9,7 @@ use vrrpd_common::wire::vrrp::{Kind, VrrpRepr};
 use vrrpd_common::{MacAddr, Priority, Version};
 use vrrpd_engine::RouterId;
 use vrrpd_engine::router::{AdvertToSend, Router};
+use vrrpd_engine::script;
 
 use super::link::Link;
 use super::scripts;
@@ -74,7 +75,7 @@ impl Handles {
             Err(error) => {
                 if !self.magic_failed {
                     warn!(
-                        router = %router.config.name(), from = %magic.source, to = %magic.destination, %error,
+                        router = %router.config.title(), from = %magic.source, to = %magic.destination, %error,
                         "cannot send magic packet"
                     );
                 }
@@ -95,14 +96,14 @@ impl Handles {
         };
         let (from, to) = (StateName::Master, StateName::Init);
         let left = Transition { from, to, reason: Reason::Crash, cause: None };
-        let script = scripts::of_transition(router, left).map(|run| LastScript {
-            run,
-            limit_ns: router.config.script_timeout.as_nanos(),
+        let script = script::of_router(router, left).map(|call| LastScript {
+            call,
+            limit_ns: router.config.scripts.timeout.as_nanos(),
             claim: scripts::claim(&router.config),
         });
         Mastery {
             router: id,
-            name: router.config.name().to_string(),
+            name: router.config.title().into_owned(),
             interface: link.interface.as_ref().map_or(0, |interface| interface.index),
             holds: router.ledger.addresses().copied().collect(),
             marks: link.marks,

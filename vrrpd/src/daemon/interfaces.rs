@@ -234,7 +234,7 @@ impl Daemon {
             return self.take_now(id);
         }
         if let Some(more) = router.losses.admit(clock::now(), address) {
-            warn!(router = %router.config.name(), address = %lost, more, "virtual address lost, restoring");
+            warn!(router = %router.config.title(), address = %lost, more, "virtual address lost, restoring");
         }
         self.take_again(id);
     }
@@ -255,12 +255,12 @@ impl Daemon {
             return;
         }
         if !interface.admin_up {
-            warn!(router = %router.config.name(), link = interface.name, "macvlan link down, setting it up");
+            warn!(router = %router.config.title(), link = interface.name, "macvlan link down, setting it up");
             // The kernel has forgotten IPv6 addresses with that; those that it has not are found to be there.
             router.ledger.forget_addresses();
         } else if !router.vmac.is_on(interface) {
             warn!(
-                router = %router.config.name(), link = interface.name,
+                router = %router.config.title(), link = interface.name,
                 "MAC address of macvlan link changed, restoring"
             );
         } else {
@@ -274,7 +274,7 @@ impl Daemon {
         let was_master = router.is_settled_master();
         router.ledger.link_gone();
         if was_master {
-            warn!(router = %router.config.name(), "macvlan link lost, recreating");
+            warn!(router = %router.config.title(), "macvlan link lost, recreating");
             self.take_again(id);
         } else if router.waiting.is_none() && router.machine.state().name() != StateName::Init {
             // Its alias was to say how the settings of the interface below were; so it is there until we leave.
@@ -372,7 +372,7 @@ impl Daemon {
         };
         if router.is_settled_master() && router.ledger.has_lost_mac(interface) {
             warn!(
-                router = %router.config.name(), interface = interface.name,
+                router = %router.config.title(), interface = interface.name,
                 "MAC address of the interface changed, restoring"
             );
             self.take_again(id);
@@ -405,7 +405,7 @@ impl Daemon {
         if !present.is_empty() && !router.presence_said {
             let addresses: Vec<_> = present.iter().map(VirtualAddress::to_string).collect();
             warn!(
-                router = %router.config.name(), addresses = addresses.join(" "),
+                router = %router.config.title(), addresses = addresses.join(" "),
                 "virtual address present on a router that is not master"
             );
         }

@@ -124,7 +124,7 @@ impl Daemon {
             let may_say = link.may_say_rejected(now, id, reject);
             if may_say {
                 warn!(
-                    router = %config.name(), check = reject.name(), count,
+                    router = %config.title(), check = reject.name(), count,
                     "advertisements rejected by the XDP program"
                 );
             }

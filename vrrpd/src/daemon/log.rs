@@ -26,7 +26,7 @@ impl Daemon {
 
 /// Writes a line about a router to the log; what clients are told as well is returned.
 pub(super) fn write(router: &Router, line: Option<Line>) -> Option<Happening> {
-    let name = router.config.name();
+    let name = router.config.title();
     match line? {
         Line::Notice(noticed, theirs) => return notice(router, &noticed, &theirs),
         Line::Mismatch(warning) => warn_of_mismatch(&router.config, Some(warning)),
@@ -53,7 +53,7 @@ pub(super) fn write(router: &Router, line: Option<Line>) -> Option<Happening> {
 pub(super) fn transition(router: &Router, report: &TransitionReport) {
     let cause = report.cause.as_ref();
     info!(
-        router = %router.config.name(),
+        router = %router.config.title(),
         from = report.from,
         to = report.to,
         reason = report.reason,
@@ -70,7 +70,7 @@ pub(super) fn transition(router: &Router, report: &TransitionReport) {
 pub(super) fn warn_of_mismatch(config: &Settings, warning: Option<mismatch::Warning>) {
     let Some(mismatch::Warning { words, more }) = warning else { return };
     warn!(
-        router = %config.name(), check = words.check, source = %words.source, theirs = words.theirs, ours = words.ours,
+        router = %config.title(), check = words.check, source = %words.source, theirs = words.theirs, ours = words.ours,
         advice = words.advice, more, "configuration mismatch with another router"
     );
 }
@@ -78,7 +78,7 @@ pub(super) fn warn_of_mismatch(config: &Settings, warning: Option<mismatch::Warn
 /// Says what a router noticed; what clients are told as well is returned.
 fn notice(router: &Router, noticed: &Noticed, theirs: &[IpAddr]) -> Option<Happening> {
     let Noticed { notice, more: untold } = noticed;
-    let name = router.config.name();
+    let name = router.config.title();
     match notice {
         Notice::IntervalDiffers(advert) => warn!(
             router = %name, master = %advert.source, theirs = %advert.interval, ours = %router.config.interval,

@@ -316,7 +316,7 @@ impl Daemon {
                 let name = router.map(|(router, source)| {
                     let warning = router.reject(now, source, rejection);
                     log::warn_of_mismatch(&router.config, warning);
-                    router.config.name().to_string()
+                    router.config.title().into_owned()
                 });
                 link.say_rejected(now, id.map(|(id, _)| id), name.as_deref(), &rejection);
             }

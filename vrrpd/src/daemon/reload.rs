@@ -359,14 +359,13 @@ impl Daemon {
         };
         let leaves_group = router.config.grouped && !config.grouped;
         let other_priority = router.config.priority != config.priority;
-        let scripts = (router.config.up.clone(), router.config.down.clone(), router.config.script_timeout);
-        let other_scripts = scripts != (config.up.clone(), config.down.clone(), config.script_timeout);
+        let other_scripts = router.config.scripts != config.scripts;
         router.exchange(config.settings);
         handles.forget_frame();
         if other_scripts {
             scripts::finish(handles);
             if let Err(error) = scripts::start(&router.config, handles, &self.rundir, &self.scripts) {
-                error!(router = %router.config.name(), %error, "cannot run scripts");
+                error!(router = %router.config.title(), %error, "cannot run scripts");
             }
         }
         if let Some(link) = self.links.get_mut(router.link) {
@@ -424,7 +423,7 @@ impl Daemon {
                     .command(KernelCommand { slot, ..KernelCommand::default() })
                     .and_then(|()| kernel.set_virtual_addresses(slot, &[]))
             {
-                error!(router = %config.name(), %error, "cannot remove router from the XDP program");
+                error!(router = %config.title(), %error, "cannot remove router from the XDP program");
             }
             link.routers.retain(|other| *other != id);
             link.table.remove(family, vrid);

@@ -26,7 +26,7 @@ impl Daemon {
                 let Some(router) = self.engine.router_mut(id) else { continue };
                 router.sending.refused();
                 if let Some(more) = router.unsendable.admit(now, ()) {
-                    error!(router = %router.config.name(), octets, more, %error, "cannot send advertisement");
+                    error!(router = %router.config.title(), octets, more, %error, "cannot send advertisement");
                 }
             }
         }

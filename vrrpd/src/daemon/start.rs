@@ -240,7 +240,7 @@ impl Daemon {
                 && router.waiting.as_ref().is_some_and(|pending| matches!(pending.order, Order::Prepare(_)))
                 && router.config.vmac_fallback == VmacFallback::Refuse
             {
-                let (router, error) = (router.config.name().to_string(), error.clone());
+                let (router, error) = (router.config.title().into_owned(), error.clone());
                 refused = Some(StartError::NoVmac { router, error });
             }
             let ended = || io::Error::other("the netlink thread has ended");

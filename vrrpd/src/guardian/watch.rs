@@ -214,7 +214,8 @@ impl Watch {
             }
             let scripts = masters.into_values().filter_map(|mastery| Some((mastery.name, mastery.script?)));
             let scripts: Vec<_> = scripts.collect();
-            limits::make_room_for_scripts(scripts.len() + self.copies.len());
+            let runs: usize = scripts.iter().map(|(_, script)| script.call.runs.len()).sum();
+            limits::make_room_for_scripts(runs + self.copies.len());
             let claims: Vec<_> = scripts.iter().map(|(_, script)| script.claim.clone()).collect();
             let context = script::Context::new(Lane::scripts());
             let runners: Vec<_> =
@@ -337,14 +338,14 @@ async fn give_back(journal: &Journal, words: &mut LastWords) -> io::Result<()> {
     failed.map_or(Ok(()), |error| Err(io::Error::other(error)))
 }
 
-/// Runs a script. Those of the next daemon wait for it.
+/// Runs the scripts of a router. Those of the next daemon wait for it.
 fn run(
     directory: &Directory,
     (name, script): (String, LastScript),
     end: End,
     context: &script::Context,
 ) -> Option<Runner> {
-    let LastScript { run, limit_ns, mut claim } = script;
+    let LastScript { call, limit_ns, mut claim } = script;
     if end == End::Dying {
         // A daemon that has not gone still has its own.
         claim.push_str(".last");
@@ -357,6 +358,6 @@ fn run(
         }
     };
     let runner = Runner::start(name, vrrpd_common::Duration::from_nanos(limit_ns), claim, context.clone());
-    runner.run(run);
+    runner.run(call);
     Some(runner)
 }

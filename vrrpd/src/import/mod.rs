@@ -115,8 +115,6 @@ impl fmt::Display for Remark {
 /// A virtual router of the original, as the keys of a `[[router]]` with their values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Router {
-    /// What the original calls it; printed as a comment.
-    pub name: Option<String>,
     /// The keys in the order of the original, each once but those of lists.
     pub settings: Vec<(Key, String)>,
 }
@@ -133,6 +131,19 @@ impl Router {
             self.settings.retain(|(known, _)| *known != key);
         }
         self.settings.push((key, value.into()));
+    }
+
+    /// Adds a setting, if there is a value.
+    fn extend(&mut self, key: Key, value: Option<String>) {
+        if let Some(value) = value {
+            self.set(key, value);
+        }
+    }
+
+    /// Sets a script to its path and arguments.
+    fn set_script(&mut self, key: Key, words: impl IntoIterator<Item = String>) {
+        self.settings.retain(|(known, _)| *known != key);
+        self.settings.extend(words.into_iter().map(|word| (key, word)));
     }
 }
 

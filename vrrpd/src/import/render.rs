@@ -15,9 +15,6 @@ pub fn render(imported: &Imported) -> String {
         if !text.is_empty() {
             text.push('\n');
         }
-        if let Some(name) = &router.name {
-            let _ = writeln!(text, "# {}", name.escape_debug());
-        }
         text.push_str("[[router]]\n");
         render_settings(router, &mut text);
     }
@@ -34,8 +31,14 @@ pub fn render(imported: &Imported) -> String {
 fn render_settings(router: &Router, text: &mut String) {
     let (lists, others): (Vec<_>, Vec<_>) =
         router.settings.iter().partition(|(key, _)| key.declaration().toml == Toml::List);
-    for (key, value) in others {
-        let _ = writeln!(text, "{key} = {}", value_of(*key, value));
+    for words in others.chunk_by(|(one, _), (other, _)| one == other) {
+        let _ = match words {
+            [(key, value)] => writeln!(text, "{key} = {}", value_of(*key, value)),
+            [(key, _), ..] => {
+                writeln!(text, "{key} = [{}]", list(words.iter().map(|(_, word)| word.as_str())))
+            }
+            [] => Ok(()),
+        };
     }
     for chunk in lists.chunk_by(|(one, _), (other, _)| one == other) {
         let Some((key, _)) = chunk.first() else { continue };
@@ -49,12 +52,15 @@ fn value_of(key: Key, value: &str) -> String {
     match key.declaration().toml {
         Toml::Number => value.parse::<u8>().map_or_else(|_| quoted(value), |number| number.to_string()),
         Toml::Boolean => value.to_owned(),
-        Toml::Text | Toml::List => quoted(value),
+        Toml::Text | Toml::List | Toml::Command => quoted(value),
     }
 }
 
 /// The name by which a `[[group]]` calls a router.
 fn name(router: &Router) -> Option<String> {
+    if let Some(name) = router.get(Key::Name) {
+        return Some(name.to_owned());
+    }
     let interface = router.get(Key::Interface)?;
     let vrid = router.get(Key::Vrid)?.parse().ok()?;
     let is_ipv6 = router.get(Key::Addresses).is_some_and(|address| address.contains(':'));

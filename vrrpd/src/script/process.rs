@@ -1,23 +1,23 @@
 //! One run of a script: started with a clean slate, waited for, ended when it takes too long.
 
-use std::borrow::Cow;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
+use vrrpd_engine::script::Run;
 
 use super::check::check;
 use super::output::{Output, Outputs};
+use super::user::identify;
 use crate::lane::Lane;
 
 /// Where scripts find programs.
@@ -41,21 +41,9 @@ impl Context {
     }
 }
 
-/// One run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
-    /// The script.
-    pub path: PathBuf,
-    /// `TYPE NAME STATE PRIORITY`
-    pub arguments: [String; 4],
-    /// `VRRP_…`
-    pub environment: Vec<(Cow<'static, str>, String)>,
-}
-
-/// Runs a script of a router to its end, or ends it after `limit`.
-pub(super) async fn perform(router: &str, run: &Run, limit: Duration, context: &Context) {
-    let script = run.path.display();
-    let state = &run.arguments[2];
+/// Runs a script of a router for this state to its end, or ends it after `limit`.
+pub(super) async fn perform(router: &str, state: &str, run: &Run, limit: Duration, context: &Context) {
+    let script = run.program.display();
     let (mut child, output) = match timeout(limit, start(router, run, context)).await {
         Ok(Ok(started)) => started,
         Ok(Err(error)) => return error!(router, %script, state, %error, "cannot run script"),
@@ -80,7 +68,7 @@ async fn start(router: &str, run: &Run, context: &Context) -> io::Result<(Child,
         };
         if !told {
             told = true;
-            let script = run.path.display();
+            let script = run.program.display();
             warn!(router, %script, %error, "cannot start script yet, retrying");
         }
         sleep(RETRY).await;
@@ -88,9 +76,9 @@ async fn start(router: &str, run: &Run, context: &Context) -> io::Result<(Child,
 }
 
 async fn start_once(router: &str, run: &Run, context: &Context) -> io::Result<(Child, Output)> {
-    let (output, writer) = context.outputs.open(router, &run.path)?;
+    let (output, writer) = context.outputs.open(router, &run.program)?;
     let job = run.clone();
-    let what = format!("starting {} of {router}", run.path.display());
+    let what = format!("starting {} of {router}", run.program.display());
     let started = context.lane.run(what, move || spawn(&job, writer).map(Started::new)).await?;
     let child = started?.keep().ok_or_else(|| io::Error::other("it is gone"))?;
     Ok((child, output))
@@ -106,8 +94,14 @@ fn is_transient(error: &io::Error) -> bool {
 /// Starts a script that may be run. It inherits nothing but what is documented: these variables, standard input that is
 /// empty, and its output. Umask, signals and other descriptors are [put right](crate::sys::inherited) in this process.
 fn spawn(run: &Run, output: OwnedFd) -> io::Result<Child> {
-    check(&run.path).map_err(|error| io::Error::other(error.fault))?;
-    Command::new(&run.path)
+    check(&run.program).map_err(|error| io::Error::other(error.fault))?;
+    let mut command = Command::new(&run.program);
+    if let Some(user) = &run.user {
+        let identity = identify(user).map_err(io::Error::other)?;
+        // Other groups that this process is in are left as well.
+        command.uid(identity.user.as_raw()).gid(identity.group.as_raw());
+    }
+    command
         .args(&run.arguments)
         .env_clear()
         .env("PATH", PATH)

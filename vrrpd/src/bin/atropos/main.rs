@@ -12,6 +12,7 @@ use std::thread;
 
 use clap::{ArgGroup, Parser};
 use survey::{may_serve, no_answer, sockets_for};
+use vrrpd::config::value;
 use vrrpd::control::{Change, Reply, Request, Selector, client};
 use vrrpd::printable::printable;
 use vrrpd::render;
@@ -137,9 +138,18 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// A router's name in the one way to write it.
+/// A router's name in the one way to write it, or what the user calls it.
 fn router_name(text: &str) -> Result<String, NameError> {
-    RouterName::parse(text).map(|name| name.to_string())
+    match RouterName::parse(text) {
+        Ok(name) => Ok(name.to_string()),
+        Err(_) if value::title(text).is_ok() => Ok(text.to_owned()),
+        Err(error) => Err(error),
+    }
+}
+
+/// All that a router is called.
+fn names(router: &RouterReport) -> [String; 2] {
+    [router.name().to_string(), router.name.clone()]
 }
 
 impl Cli {
@@ -156,8 +166,8 @@ impl Cli {
     /// whether there is one.
     fn complain_of_unknown(&self, found: &[String], silent: &[&Path]) -> bool {
         let is_unknown = |name: &&String| {
-            let may_be_there = |name| silent.iter().any(|socket| may_serve(socket, &Selector::one(&name)));
-            !found.contains(*name) && !RouterName::parse(name).is_ok_and(may_be_there)
+            let this = Selector { routers: vec![(*name).clone()], ..Selector::default() };
+            !found.contains(*name) && !silent.iter().any(|socket| may_serve(socket, &this))
         };
         let unknown: Vec<_> = self.routers.iter().filter(is_unknown).collect();
         if unknown.is_empty() {
@@ -166,8 +176,10 @@ impl Cli {
         // A daemon that is silent has been complained of.
         let sockets = client::sockets(&self.directory()).unwrap_or_default();
         let others = sockets.iter().filter(|socket| !silent.contains(&socket.as_path()));
-        let known: Vec<_> =
+        let mut known: Vec<_> =
             others.filter_map(|socket| names_at(socket, Selector::default())).flatten().collect();
+        known.retain(|name| !name.is_empty());
+        known.dedup();
         for name in unknown {
             eprintln!("atropos: {}", UnknownRouter::new(name, &known));
         }
@@ -178,9 +190,7 @@ impl Cli {
 /// The names of the routers of a daemon that match; `None` if it does not answer.
 fn names_at(socket: &Path, selector: Selector) -> Option<Vec<String>> {
     match client::ask(socket, &Request::State(selector)) {
-        Ok(Reply::State { routers }) => {
-            Some(routers.iter().map(|router| router.name().to_string()).collect())
-        }
+        Ok(Reply::State { routers }) => Some(routers.iter().flat_map(names).collect()),
         Ok(Reply::Error { .. } | Reply::Event(_)) | Err(_) => None,
     }
 }
@@ -234,9 +244,8 @@ fn ask(cli: &Cli, sockets: &[PathBuf]) -> u8 {
     };
     // Whoever closed the pipe has read enough.
     let _ = io::stdout().write_all(text.as_bytes());
-    let of_silent = unanswered.iter().map(SilentReport::name);
-    let found: Vec<_> =
-        routers.iter().map(RouterReport::name).chain(of_silent).map(|name| name.to_string()).collect();
+    let of_silent = unanswered.iter().map(|router| router.name().to_string());
+    let found: Vec<_> = routers.iter().flat_map(names).chain(of_silent).collect();
     let has_unknown = cli.complain_of_unknown(&found, &silent);
     match (!silent.is_empty() || has_unknown && !routers.is_empty(), routers.is_empty()) {
         (true, _) => NOT_EVERY_ONE,

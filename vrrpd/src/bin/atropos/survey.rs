@@ -22,7 +22,7 @@ pub(crate) fn sockets_for(dir: &Path, selector: &Selector) -> io::Result<Vec<Pat
 /// Whether the daemon behind a socket may have a router that is meant: the socket of a daemon with one router says which.
 pub(crate) fn may_serve(socket: &Path, selector: &Selector) -> bool {
     let stem = socket.file_stem().unwrap_or_default().to_string_lossy();
-    RouterName::of_file_stem(&stem).is_none_or(|router| selector.matches(&router))
+    RouterName::of_file_stem(&stem).is_none_or(|router| selector.may_match(&router))
 }
 
 /// Why a daemon did not answer.
@@ -62,7 +62,7 @@ pub(crate) fn join_kernel<'a>(
             let known = routers.iter_mut().find(|router| router.name() == name);
             if let Some(router) = known {
                 router.kernel = router.datapath.starts_with("xdp").then_some(kernel);
-            } else if chosen.matches(&name) {
+            } else if chosen.may_match(&name) {
                 if !*has_program.get_or_insert_with(|| pinned.has_program()) {
                     kernel.without_program();
                 }

@@ -12,6 +12,8 @@ pub(super) struct Defaults {
     pub(super) is_v3: bool,
     /// `vrrp_strict`
     pub(super) is_strict: bool,
+    /// `script_user`: `USER` or `USER:GROUP`; `None`: root.
+    pub(super) script_user: Option<String>,
     /// How addresses are announced.
     pub(super) garp: Garp,
 }

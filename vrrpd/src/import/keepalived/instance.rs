@@ -6,6 +6,7 @@ use super::super::{ImportError, Imported, RemarkKind, Router};
 use super::address::Address;
 use super::defaults::{Defaults, Garp, garp};
 use super::keywords::{LEFT_OUT, NEEDS_VALUE, WITHOUT_EFFECT};
+use super::scripts::Notify;
 use super::tree::Node;
 use crate::config::{Key, value};
 
@@ -23,10 +24,7 @@ struct Instance {
     auth_type: Option<Node>,
     auth_pass: Option<Node>,
     interval: Option<Node>,
-    notify: Option<Node>,
-    notify_master: Option<Node>,
-    notify_backup: Option<Node>,
-    notify_fault: Option<Node>,
+    scripts: Notify,
     garp_repeat: Option<String>,
     garp_delay: Option<String>,
     garp_refresh: Option<String>,
@@ -39,7 +37,11 @@ pub(super) fn translate(
     imported: &mut Imported,
 ) -> Result<Option<Router>, ImportError> {
     let name = node.argument().unwrap_or_default();
-    let mut router = Router { name: Some(format!("vrrp_instance {name}")), settings: Vec::new() };
+    let mut router = Router::default();
+    match value::title(name) {
+        Ok(name) => router.set(Key::Name, name),
+        Err(error) => imported.remark(&node.place, RemarkKind::LeftOut, "vrrp_instance", error.to_string()),
+    }
     let mut instance = Instance::default();
     for line in node.children() {
         instance.line(line, &mut router, imported)?;
@@ -152,10 +154,7 @@ impl Instance {
                     line.keyword(),
                     "each time an address is announced as often as garp-count says",
                 ),
-            "notify" => self.notify = Some(line.clone()),
-            "notify_master" => self.notify_master = Some(line.clone()),
-            "notify_backup" => self.notify_backup = Some(line.clone()),
-            "notify_fault" => self.notify_fault = Some(line.clone()),
+            _ if self.scripts.take(line) => {}
             keyword if WITHOUT_EFFECT.contains(&keyword) => {}
             keyword => {
                 let reason = LEFT_OUT.iter().find(|(keywords, _)| keywords.contains(&keyword));
@@ -250,7 +249,7 @@ impl Instance {
             }
         }
         self.authentication(router, is_v3, self.is_strict(defaults), imported);
-        self.scripts(router, imported);
+        self.scripts.carry_over(router, defaults, imported);
         self.announcements(router, &defaults.garp);
     }
 
@@ -327,54 +326,6 @@ impl Instance {
                 "auth_type",
                 format!("{other:?} is neither PASS nor AH; keepalived does without authentication too"),
             ),
-        }
-    }
-
-    /// `up` and `down` are called for what keepalived has `notify_master`, `notify_backup` and `notify_fault` for.
-    fn scripts(&self, router: &mut Router, imported: &mut Imported) {
-        let backup = self.notify_backup.as_ref().or(self.notify.as_ref());
-        for (key, line) in
-            [(Key::Up, self.notify_master.as_ref().or(self.notify.as_ref())), (Key::Down, backup)]
-        {
-            let Some(line) = line else { continue };
-            let script = line.argument().unwrap_or_default();
-            if script.split_whitespace().count() != 1 || line.words.len() > 2 {
-                imported.remark(
-                    &line.place,
-                    RemarkKind::LeftOut,
-                    line.keyword(),
-                    "a script is a path, without arguments and user",
-                );
-                continue;
-            }
-            router.set(key, script);
-            imported.remark(
-                &line.place,
-                RemarkKind::Differs,
-                line.keyword(),
-                "called with INSTANCE, the name of the router here, the state and the priority, and VRRP_… variables",
-            );
-        }
-        let said = |line: &Option<Node>| line.as_ref().and_then(Node::argument).map(str::to_owned);
-        if let Some(fault) = &self.notify_fault
-            && fault.argument() != backup.and_then(Node::argument)
-        {
-            imported.remark(
-                &fault.place,
-                RemarkKind::LeftOut,
-                "notify_fault",
-                "the script of `down` is called for a fault as well, with VRRP_STATE=FAULT",
-            );
-        }
-        if let Some(notify) = &self.notify
-            && (said(&self.notify_master).is_some() || said(&self.notify_backup).is_some())
-        {
-            imported.remark(
-                &notify.place,
-                RemarkKind::LeftOut,
-                "notify",
-                "one script is called for each state: that of notify_master or notify_backup",
-            );
         }
     }
 

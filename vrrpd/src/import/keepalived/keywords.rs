@@ -62,7 +62,7 @@ pub(super) const LEFT_OUT: [(&[&str], &str); 13] = [
     ),
     (&["virtual_ipaddress_excluded"], "every address of a router is advertised"),
     (&["preempt_delay"], "a delay of preemption is not supported"),
-    (&["notify_stop", "notify_master_rx_lower_pri"], "no script is called for this"),
+    (&["notify_master_rx_lower_pri"], "no script is called for this"),
     (
         &["notify_deleted", "notify_priority_changes"],
         "FIFOs are not supported; `atropos --events` prints transitions",

@@ -5,6 +5,7 @@ mod address;
 mod defaults;
 mod instance;
 mod keywords;
+mod scripts;
 mod text;
 mod translate;
 mod tree;

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::super::{Group, ImportError, Imported, RemarkKind, SourceLine};
 use super::defaults::{Defaults, Garp, garp};
 use super::instance;
+use super::scripts;
 use super::tree::Node;
 
 /// Blocks and lines at the top that are left out, with the reason.
@@ -131,13 +132,7 @@ fn global(node: &Node, defaults: &mut Defaults, imported: &mut Imported) {
             defaults.garp = Garp { repeat: "1".to_owned(), delay: "0".to_owned(), ..defaults.garp.clone() };
         }
         "vrrp_min_garp" => {}
-        "script_user" if value == "root" => {}
-        "script_user" => imported.remark(
-            &node.place,
-            RemarkKind::LeftOut,
-            "script_user",
-            "scripts run as the user of the daemon",
-        ),
+        "script_user" => defaults.script_user = scripts::user_of(node.words.get(1..).unwrap_or_default()),
         "notification_email"
         | "notification_email_from"
         | "smtp_server"

@@ -1,0 +1,324 @@
+//! The scripts of a router or a group: which of them a transition runs, and with what.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use vrrpd_common::Duration;
+use vrrpd_common::router::{StateName, Transition};
+
+use crate::config::VirtualAddress;
+use crate::router::Router;
+
+/// A program and the arguments that the user gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// Its path.
+    pub program: PathBuf,
+    /// They come before those of the daemon.
+    pub arguments: Vec<String>,
+}
+
+/// Who scripts run as.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptUser {
+    /// A name or a number.
+    pub user: String,
+    /// `None`: the primary group of the user.
+    pub group: Option<String>,
+}
+
+/// For what scripts are run and what they are given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ScriptStyle {
+    /// `down` stands in for `fault`, and for `stop` of a Master; every script is given `TYPE NAME STATE PRIORITY`.
+    #[default]
+    Vrrpd,
+    /// Each script is run for its own state only, and `notify` alone is given `TYPE NAME STATE PRIORITY`.
+    Keepalived,
+}
+
+/// All scripts of a router or a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scripts {
+    /// `-U`: on becoming Master.
+    pub up: Option<Script>,
+    /// `-D`: on becoming Backup.
+    pub down: Option<Script>,
+    /// `--fault`: when something keeps the router from serving.
+    pub fault: Option<Script>,
+    /// `--stop`: when the router leaves.
+    pub stop: Option<Script>,
+    /// `--notify`: on every transition, after the others.
+    pub notify: Option<Script>,
+    /// `--script-user`; `None`: the user of the daemon.
+    pub user: Option<ScriptUser>,
+    /// `--script-style`
+    pub style: ScriptStyle,
+    /// `--script-timeout`
+    pub timeout: Duration,
+}
+
+/// What scripts are told about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// `INSTANCE` for a router, `GROUP` for a group.
+    pub kind: &'static str,
+    /// What the user calls it.
+    pub name: String,
+    /// The priority in force; 0 for a group.
+    pub priority: u8,
+    /// Variables beside those of the transition.
+    pub environment: Environment,
+}
+
+/// What this transition of a router runs.
+pub fn of_router(router: &Router, transition: Transition) -> Option<Call> {
+    let config = &router.config;
+    let addresses: Vec<_> = config.addresses.iter().map(VirtualAddress::to_string).collect();
+    let subject = Subject {
+        kind: "INSTANCE",
+        name: config.title().into_owned(),
+        priority: router.machine.priority().0,
+        environment: vec![
+            ("VRRP_INTERFACE".into(), config.interface.clone()),
+            ("VRRP_VRID".into(), config.vrid.to_string()),
+            ("VRRP_ADDRESSES".into(), addresses.join(" ")),
+            ("VRRP_VMAC".into(), router.vmac.mac().map(|mac| mac.to_string()).unwrap_or_default()),
+            ("VRRP_VMAC_INTERFACE".into(), router.place_of_addresses().to_owned()),
+        ],
+    };
+    config.scripts.call(transition, &subject)
+}
+
+/// `VRRP_…` and their values.
+pub type Environment = Vec<(Cow<'static, str>, String)>;
+
+/// One run of a script.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// The script.
+    pub program: PathBuf,
+    /// All its arguments.
+    pub arguments: Vec<String>,
+    /// Who it runs as; `None`: the user of the daemon.
+    pub user: Option<ScriptUser>,
+    /// All its variables but `PATH`.
+    pub environment: Environment,
+}
+
+/// What a transition runs, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// `MASTER`, `BACKUP`, `FAULT` or `STOP`
+    pub state: Cow<'static, str>,
+    /// The scripts, at least one.
+    pub runs: Vec<Run>,
+}
+
+const MASTER: &str = "MASTER";
+const BACKUP: &str = "BACKUP";
+const FAULT: &str = "FAULT";
+const STOP: &str = "STOP";
+
+impl Scripts {
+    /// No scripts; there is a limit all the same.
+    pub const fn none(timeout: Duration) -> Self {
+        let style = ScriptStyle::Vrrpd;
+        Self { up: None, down: None, fault: None, stop: None, notify: None, user: None, style, timeout }
+    }
+
+    /// Whether there are any.
+    pub fn is_empty(&self) -> bool {
+        self.each().next().is_none()
+    }
+
+    /// Those that there are.
+    pub fn each(&self) -> impl Iterator<Item = &Script> {
+        [&self.up, &self.down, &self.fault, &self.stop, &self.notify].into_iter().flatten()
+    }
+
+    /// Those that there are, to be changed.
+    pub fn each_mut(&mut self) -> impl Iterator<Item = &mut Script> {
+        let Self { up, down, fault, stop, notify, .. } = self;
+        [up, down, fault, stop, notify].into_iter().flatten()
+    }
+
+    /// What this transition runs.
+    pub fn call(&self, transition: Transition, subject: &Subject) -> Option<Call> {
+        let (script, state) = self.of_state(transition.from, transition.to);
+        let is_notify_told = transition.to == StateName::Init && transition.from != StateName::Init;
+        let word = if is_notify_told { STOP } else { state? };
+        let run = |script: &Script, state: &'static str, told: bool| {
+            let mut arguments = script.arguments.clone();
+            if told {
+                let Subject { kind, name, priority, .. } = subject;
+                arguments.extend([(*kind).to_owned(), name.clone(), state.to_owned(), priority.to_string()]);
+            }
+            let mut environment = vec![
+                ("VRRP_STATE".into(), state.to_owned()),
+                ("VRRP_PREVIOUS_STATE".into(), transition.from.name().to_uppercase()),
+                ("VRRP_PRIORITY".into(), subject.priority.to_string()),
+                ("VRRP_REASON".into(), transition.reason.name().to_owned()),
+            ];
+            environment.extend(subject.environment.iter().cloned());
+            Run { program: script.program.clone(), arguments, user: self.user.clone(), environment }
+        };
+        let own =
+            script.zip(state).map(|(script, state)| run(script, state, self.style == ScriptStyle::Vrrpd));
+        let notify = self.notify.as_ref().map(|script| run(script, word, true));
+        let runs: Vec<_> = own.into_iter().chain(notify).collect();
+        (!runs.is_empty()).then(|| Call { state: state.unwrap_or(word).into(), runs })
+    }
+
+    /// The script for the new state alone, and what the state is called.
+    fn of_state(&self, from: StateName, to: StateName) -> (Option<&Script>, Option<&'static str>) {
+        let down = self.down.as_ref().filter(|_| self.style == ScriptStyle::Vrrpd);
+        match (from, to) {
+            (_, StateName::Master) => (self.up.as_ref(), Some(MASTER)),
+            (_, StateName::Backup) => (self.down.as_ref(), Some(BACKUP)),
+            (_, StateName::Fault) => (self.fault.as_ref().or(down), Some(FAULT)),
+            (StateName::Init, StateName::Init) => (None, None),
+            (_, StateName::Init) if self.stop.is_some() => (self.stop.as_ref(), Some(STOP)),
+            (StateName::Master, StateName::Init) => (down, Some(BACKUP)),
+            (StateName::Backup | StateName::Fault, StateName::Init) => (None, None),
+        }
+    }
+}
+
+impl Script {
+    /// A script without arguments of its own.
+    pub const fn new(program: PathBuf) -> Self {
+        Self { program, arguments: Vec::new() }
+    }
+
+    /// Makes its path absolute: without a slash in front, it is in `directory`.
+    pub fn resolve(&mut self, directory: &Path) {
+        self.program = directory.join(&self.program);
+    }
+}
+
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.program.display())?;
+        self.arguments.iter().try_for_each(|argument| write!(f, " {argument}"))
+    }
+}
+
+impl ScriptStyle {
+    /// The name in options.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Vrrpd => "vrrpd",
+            Self::Keepalived => "keepalived",
+        }
+    }
+}
+
+impl fmt::Display for ScriptUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.user)?;
+        self.group.iter().try_for_each(|group| write!(f, ":{group}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vrrpd_common::router::Reason;
+
+    use super::*;
+
+    const STATES: [StateName; 4] = [StateName::Init, StateName::Backup, StateName::Master, StateName::Fault];
+
+    fn scripts(style: ScriptStyle, named: &str) -> Scripts {
+        let script = |name: &str| {
+            let script = Script { program: name.into(), arguments: vec!["own".to_owned()] };
+            named.split(' ').any(|known| known == name).then_some(script)
+        };
+        Scripts {
+            up: script("up"),
+            down: script("down"),
+            fault: script("fault"),
+            stop: script("stop"),
+            notify: script("notify"),
+            user: None,
+            style,
+            timeout: Duration::from_secs(60),
+        }
+    }
+
+    /// The scripts that are run, each with its last arguments.
+    fn called(scripts: &Scripts, from: StateName, to: StateName) -> Vec<String> {
+        let subject =
+            Subject { kind: "INSTANCE", name: "VI_1".to_owned(), priority: 150, environment: Vec::new() };
+        let call = scripts.call(Transition { from, to, reason: Reason::StartUp, cause: None }, &subject);
+        let runs = call.map(|call| call.runs).unwrap_or_default();
+        runs.iter().map(|run| format!("{} {}", run.program.display(), run.arguments.join(" "))).collect()
+    }
+
+    #[test]
+    fn down_stands_in_for_fault_and_for_stop_of_a_master() {
+        let scripts = scripts(ScriptStyle::Vrrpd, "up down");
+        let told = |from, to| called(&scripts, from, to);
+        assert_eq!(told(StateName::Backup, StateName::Master), ["up own INSTANCE VI_1 MASTER 150"]);
+        assert_eq!(told(StateName::Init, StateName::Backup), ["down own INSTANCE VI_1 BACKUP 150"]);
+        assert_eq!(told(StateName::Backup, StateName::Fault), ["down own INSTANCE VI_1 FAULT 150"]);
+        assert_eq!(told(StateName::Master, StateName::Init), ["down own INSTANCE VI_1 BACKUP 150"]);
+        assert!(told(StateName::Backup, StateName::Init).is_empty());
+        assert!(told(StateName::Fault, StateName::Init).is_empty());
+    }
+
+    #[test]
+    fn fault_and_stop_are_run_instead_of_down() {
+        let scripts = scripts(ScriptStyle::Vrrpd, "up down fault stop");
+        for from in [StateName::Backup, StateName::Master, StateName::Fault] {
+            assert_eq!(called(&scripts, from, StateName::Init), ["stop own INSTANCE VI_1 STOP 150"]);
+        }
+        assert_eq!(
+            called(&scripts, StateName::Master, StateName::Fault),
+            ["fault own INSTANCE VI_1 FAULT 150"]
+        );
+    }
+
+    #[test]
+    fn notify_is_run_on_each_transition_after_the_script_of_the_state() {
+        let scripts = scripts(ScriptStyle::Vrrpd, "up notify");
+        let told = |from, to| called(&scripts, from, to);
+        assert_eq!(
+            told(StateName::Backup, StateName::Master),
+            ["up own INSTANCE VI_1 MASTER 150", "notify own INSTANCE VI_1 MASTER 150"]
+        );
+        assert_eq!(told(StateName::Master, StateName::Backup), ["notify own INSTANCE VI_1 BACKUP 150"]);
+        for from in [StateName::Backup, StateName::Master, StateName::Fault] {
+            assert_eq!(told(from, StateName::Init), ["notify own INSTANCE VI_1 STOP 150"]);
+        }
+    }
+
+    #[test]
+    fn in_the_style_of_keepalived_each_script_has_its_state_and_notify_alone_is_told_of_it() {
+        let all = scripts(ScriptStyle::Keepalived, "up down fault stop notify");
+        assert_eq!(
+            called(&all, StateName::Backup, StateName::Master),
+            ["up own", "notify own INSTANCE VI_1 MASTER 150"]
+        );
+        assert_eq!(
+            called(&all, StateName::Master, StateName::Init),
+            ["stop own", "notify own INSTANCE VI_1 STOP 150"]
+        );
+        let few = scripts(ScriptStyle::Keepalived, "up down");
+        assert!(called(&few, StateName::Master, StateName::Fault).is_empty());
+        assert!(called(&few, StateName::Master, StateName::Init).is_empty());
+    }
+
+    #[test]
+    fn without_scripts_no_transition_calls_any() {
+        for style in [ScriptStyle::Vrrpd, ScriptStyle::Keepalived] {
+            let none = scripts(style, "");
+            assert!(none.is_empty());
+            for (from, to) in STATES.into_iter().flat_map(|from| STATES.map(|to| (from, to))) {
+                assert!(called(&none, from, to).is_empty(), "{from:?} {to:?}");
+            }
+        }
+    }
+}
