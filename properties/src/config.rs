@@ -262,6 +262,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         format!("[defaults]\npriority = 90\n{ROUTER}{ROUTER}"),
         "[[router]]\ninterface = \"eth0\"\nvrid = 5\naddresses = [\"fe80::1\", \"2001:db8::1/64\"]\n"
             .to_owned(),
+        "[[router]]\ninterface = \"eth0\"\nvrid = 5\nfamily = \"ipv4\"\n".to_owned(),
         format!(
             "{ROUTER}{}[[group]]\nname = \"edge\"\nmembers = [\"eth0/51\", \"eth1/52\"]\n",
             ROUTER.replace("eth0", "eth1").replace("51", "52").replace("10.0", "10.1")

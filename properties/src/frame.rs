@@ -163,6 +163,7 @@ fn table() -> RouterTable {
         broadcast: None,
         min_ttl: 255,
         accept_interval_mismatch: true,
+        accept_no_addresses: false,
         address_list: None,
     };
     table.set(Family::Ipv4, vrid, RouterId::FIRST, expect);

@@ -84,6 +84,7 @@ pub fn router(own_address: IpAddr, vrid: u8) -> Router {
         password: None,
         min_ttl: 255,
         takes_other_intervals: false,
+        takes_no_addresses: false,
         only_addresses: None,
         role: Role::Backup,
         priority: 100,
@@ -111,7 +112,13 @@ pub fn routers() -> Vec<Router> {
             ..router(v4, V2_STRICT)
         },
         Router { vlan: VLAN, role: Role::Init, passes_on: true, ..router(v4, TAGGED) },
-        Router { min_ttl: 2, role: Role::Master, spacing: 50_000, ..router(v4, FAR_OFF) },
+        Router {
+            min_ttl: 2,
+            takes_no_addresses: true,
+            role: Role::Master,
+            spacing: 50_000,
+            ..router(v4, FAR_OFF)
+        },
         Router { version: 2, centis: 500, priority: 1, spacing: HOUR, ..router(v4, V2_SLOW) },
         router(v6, V6),
         Router {

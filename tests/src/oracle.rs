@@ -50,6 +50,8 @@ pub struct Router {
     pub min_ttl: u8,
     /// Takes intervals other than its own in version 2.
     pub takes_other_intervals: bool,
+    /// Takes adverts without addresses.
+    pub takes_no_addresses: bool,
     /// Takes no addresses but these, unless from their owner.
     pub only_addresses: Option<Vec<IpAddr>>,
     /// What it does.
@@ -235,7 +237,7 @@ fn advert(packet: &Packet<'_>, router: &Router) -> Result<Advert, &'static str> 
     ensure(message[0] >> 4 == version, "version")?;
     ensure(message[0] & 15 == 1, "type")?;
     let (priority, count) = (message[2], usize::from(message[3]));
-    ensure(count > 0, "address_count")?;
+    ensure(count > 0 || router.takes_no_addresses, "address_count")?;
     let end_of_addresses = 8 + count * if ipv4 { 4 } else { 16 };
     let needed = if version == 2 { end_of_addresses + 8 } else { end_of_addresses };
     let payload = message;
@@ -257,9 +259,6 @@ fn advert(packet: &Packet<'_>, router: &Router) -> Result<Advert, &'static str> 
     ensure(centis != 0, "interval")?;
     ensure(packet.source != router.own_address, "loopback")?;
     let addresses = addresses(&message[8..end_of_addresses], ipv4);
-    if let IpAddr::V6(first) = addresses[0] {
-        ensure(first.is_unicast_link_local(), "address_list")?;
-    }
     let others = router.only_addresses.as_ref().is_some_and(|ours| sorted(ours) != sorted(&addresses));
     ensure(priority == 255 || !others, "address_list")?;
     ensure(is_host(packet.source) && router.broadcast.map(IpAddr::V4) != Some(packet.source), "source")?;

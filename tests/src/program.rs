@@ -289,6 +289,7 @@ pub fn config_of(router: &Router, generation: u32) -> KernelConfig {
     for (flag, is_set) in [
         (flag::PREEMPT, router.preempts),
         (flag::ACCEPT_INTERVAL_MISMATCH, router.takes_other_intervals),
+        (flag::ACCEPT_NO_ADDRESSES, router.takes_no_addresses),
         (flag::REQUIRE_ADDRESSES, router.only_addresses.is_some()),
         (flag::PASS_ON, router.passes_on),
     ] {

@@ -56,6 +56,38 @@ fn ipv6_addresses_are_usable_at_once_and_announced() {
 }
 
 #[test]
+fn router_without_addresses_takes_part_in_the_election() {
+    let lab = Lab::new();
+    let [a, b, client] = lab.hosts();
+    let capture = Capture::on(&client);
+    let empty = |host: &Host, priority| {
+        Vrrpd::on(host).vrid(51).priority(priority).args(["--family", "ipv4"]).v3("100ms")
+    };
+    let before = a.addresses("eth0");
+    let first = empty(&a, 150).start();
+    let state = first.wait_state("master", SOON);
+    assert_eq!((&state["family"], &state["addresses"]), (&"ipv4".into(), &serde_json::json!([])));
+    let (_, advert) = capture.wait_advert(SOON, "it advertises", |advert| advert.priority == 150);
+    assert_eq!(advert.addresses, Vec::<IpAddr>::new());
+    assert_eq!(a.addresses("eth0"), before);
+
+    let second = empty(&b, 100).start();
+    second.wait_state("backup", SOON);
+    wait_until(SOON, "three adverts are accepted", || second.counter("adverts_received") >= 3);
+    assert_eq!(second.state()["master"]["same_addresses"], true);
+    assert_eq!(first.terminate(), 0);
+    assert_eq!(second.wait_state("master", SOON)["reason"], "master-resigned");
+    capture.wait_advert(SOON, "a resignation", |advert| advert.priority == 0);
+
+    // It follows a router that has addresses; that one discards adverts without any (RFC 9568 §5.2.5).
+    let third = Vrrpd::usual(&a, 150).start();
+    third.wait_state("master", SOON);
+    assert_eq!(second.wait_state("backup", SOON)["mismatch"]["check"], "addresses");
+    wait_until(SOON, "its adverts were discarded", || third.counter("rejected/address_count") >= 1);
+    assert_eq!(third.state()["mismatch"]["theirs"], "no addresses");
+}
+
+#[test]
 fn address_that_was_there_before_survives() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();

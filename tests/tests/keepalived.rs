@@ -30,6 +30,17 @@ impl Setting {
         setting
     }
 
+    fn with_global_address_first(mut self) -> Self {
+        self.instance.addresses.reverse();
+        self
+    }
+
+    fn without_addresses(mut self) -> Self {
+        self.instance.addresses.clear();
+        self.arguments.extend(["--family", "ipv4"].map(str::to_owned));
+        self
+    }
+
     fn with_password(mut self) -> Self {
         self.instance = self.instance.password("secret");
         self.arguments.extend(["-a", "pw/secret"].map(str::to_owned));
@@ -201,8 +212,18 @@ fn version_3_with_several_addresses_and_keepalived_leading() {
 }
 
 #[test]
-fn version_3_over_ipv6_with_vrrpd_leading() {
-    vrrpd_leads(&Setting::v3_over_ipv6());
+fn router_without_addresses_with_vrrpd_leading() {
+    vrrpd_leads(&Setting::v2().without_addresses());
+}
+
+#[test]
+fn router_without_addresses_with_keepalived_leading() {
+    keepalived_leads(&Setting::v2().without_addresses());
+}
+
+#[test]
+fn version_3_over_ipv6_with_a_global_address_first_and_vrrpd_leading() {
+    vrrpd_leads(&Setting::v3_over_ipv6().with_global_address_first());
 }
 
 #[test]

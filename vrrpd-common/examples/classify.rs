@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         broadcast: Some(Ipv4Addr::new(10, 0, 0, 255)),
         min_ttl: 255,
         accept_interval_mismatch: false,
+        accept_no_addresses: false,
         address_list: None,
     });
     for _ in 0..times {

@@ -154,6 +154,8 @@ pub mod flag {
     pub const REQUIRE_ADDRESSES: u8 = 1 << 3;
     /// What was handled is passed on, so that others see it.
     pub const PASS_ON: u8 = 1 << 4;
+    /// Adverts without addresses are taken.
+    pub const ACCEPT_NO_ADDRESSES: u8 = 1 << 5;
 }
 
 /// What the daemon asks of the kernel.
@@ -341,6 +343,7 @@ impl KernelConfig {
                 .then_some(Ipv4Addr::from_octets(self.broadcast)),
             min_ttl: self.min_ttl,
             accept_interval_mismatch: self.has(flag::ACCEPT_INTERVAL_MISMATCH),
+            accept_no_addresses: self.has(flag::ACCEPT_NO_ADDRESSES),
             address_list: self
                 .has(flag::REQUIRE_ADDRESSES)
                 .then_some(AddressDigest::from_bits(self.addresses)),
@@ -359,6 +362,7 @@ impl KernelConfig {
         self.min_ttl = expect.min_ttl;
         self.set(flag::SOURCE, expect.source.is_some());
         self.set(flag::ACCEPT_INTERVAL_MISMATCH, expect.accept_interval_mismatch);
+        self.set(flag::ACCEPT_NO_ADDRESSES, expect.accept_no_addresses);
         self.set(flag::REQUIRE_ADDRESSES, expect.address_list.is_some());
         if let Some(addresses) = expect.address_list {
             self.addresses = addresses.to_bits();
@@ -543,6 +547,7 @@ mod tests {
                 broadcast: Some(Ipv4Addr::new(192, 0, 2, 255)),
                 min_ttl: 255,
                 accept_interval_mismatch: true,
+                accept_no_addresses: true,
                 address_list: Some(AddressDigest::from_bits(7)),
             };
             let config = KernelConfig::default().expecting(&expect);

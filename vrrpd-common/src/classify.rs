@@ -69,6 +69,8 @@ pub struct Expect {
     pub min_ttl: u8,
     /// Take an interval other than ours in version 2, where RFC 3768 §7.1 says to discard.
     pub accept_interval_mismatch: bool,
+    /// Take adverts without addresses, where RFC 9568 §5.2.5 says to discard: ours have none either.
+    pub accept_no_addresses: bool,
     /// Take this list of addresses only, unless it comes from their owner (RFC 3768 §7.1); `None` takes any.
     pub address_list: Option<AddressDigest>,
 }
@@ -314,7 +316,7 @@ fn check_message(
 ) -> Result<Advert, Rejection> {
     let family = packet.pseudo.family();
     let version = expect.version.over(family);
-    message.check(packet.message_len, version, &packet.pseudo)?;
+    message.check(packet.message_len, version, &packet.pseudo, expect.accept_no_addresses)?;
     let header = message.header();
     if version == Version::V2 {
         check_auth(header, message.auth_data(), expect.auth, packet.authenticated)?;
@@ -323,9 +325,6 @@ fn check_message(
     let source = packet.pseudo.source();
     if expect.source == Some(source) {
         return Err(Reject::Loopback.because(0, 0));
-    }
-    if family == Family::Ipv6 {
-        message.check_first_ipv6()?;
     }
     let (priority, address_count, addresses) =
         (header.priority(), header.address_count(), message.addresses());

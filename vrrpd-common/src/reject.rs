@@ -23,8 +23,7 @@ pub enum Reject {
     Interval,
     /// No address at all.
     AddressCount,
-    /// The addresses are not acceptable: the first IPv6 one is not link-local, or the list differs where equality is
-    /// asked for.
+    /// The list of addresses differs where equality is asked for.
     AddressList,
     /// An IPv4 fragment.
     Fragment,
@@ -96,7 +95,13 @@ impl Reject {
     pub const fn is_mismatch(self) -> bool {
         matches!(
             self,
-            Self::Checksum | Self::Version | Self::Auth | Self::Interval | Self::AddressList | Self::Source
+            Self::Checksum
+                | Self::Version
+                | Self::Auth
+                | Self::Interval
+                | Self::AddressCount
+                | Self::AddressList
+                | Self::Source
         )
     }
 
@@ -132,7 +137,7 @@ impl fmt::Display for Rejection {
             Reject::Interval if got == 0 => write!(f, "interval 0 (RFC 9568 §5.2.7)"),
             Reject::Interval => write!(f, "interval {got} s, ours is {wanted} s (RFC 3768 §7.1)"),
             Reject::AddressCount => write!(f, "{got} addresses, must be at least {wanted} (RFC 9568 §5.2.5)"),
-            Reject::AddressList => write!(f, "address list not acceptable (RFC 9568 §5.2.9, RFC 3768 §7.1)"),
+            Reject::AddressList => write!(f, "address list is not ours (RFC 3768 §7.1)"),
             Reject::Fragment => write!(f, "fragment at octet {got} (RFC 9568 §5.1)"),
             Reject::Loopback => write!(f, "source is our own address (RFC 9568 §7.1)"),
             Reject::Source if got == Reject::VIRTUAL_ADDRESS => {

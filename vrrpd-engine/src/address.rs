@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use vrrpd_common::Family;
 use vrrpd_common::wire::vrrp::Addresses;
 
 use crate::config::VirtualAddress;
@@ -29,8 +30,8 @@ pub enum AddressList {
 }
 
 impl AddressList {
-    /// These addresses, in their order.
-    pub fn of(addresses: &[VirtualAddress]) -> Self {
+    /// These addresses of a router, all of this family, in their order.
+    pub fn of(family: Family, addresses: &[VirtualAddress]) -> Self {
         let mut ipv4 = Vec::new();
         let mut ipv6 = Vec::new();
         for address in addresses {
@@ -39,7 +40,10 @@ impl AddressList {
                 IpAddr::V6(address) => ipv6.push(address),
             }
         }
-        if ipv6.is_empty() { Self::Ipv4(ipv4) } else { Self::Ipv6(ipv6) }
+        match family {
+            Family::Ipv4 => Self::Ipv4(ipv4),
+            Family::Ipv6 => Self::Ipv6(ipv6),
+        }
     }
 
     /// The first `count` of them; `None` if there are fewer, or more than an advert can name.

@@ -23,11 +23,11 @@ pub struct RouterConfig {
     pub interface: String,
     /// `-v`
     pub vrid: Vrid,
-    /// Of the addresses.
+    /// `--family`, or that of the addresses.
     pub family: Family,
     /// `--protocol`
     pub version: Version,
-    /// The virtual addresses, at least one, all of one family.
+    /// The virtual addresses, all of its family; there may be none.
     pub addresses: Vec<VirtualAddress>,
     /// `-p`
     pub priority: Priority,

@@ -280,6 +280,7 @@ mod tests {
             broadcast: None,
             min_ttl,
             accept_interval_mismatch: false,
+            accept_no_addresses: false,
             address_list: None,
         }
     }

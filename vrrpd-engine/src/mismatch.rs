@@ -41,6 +41,9 @@ enum Kind {
     },
 }
 
+/// What a router without addresses announces.
+const NO_ADDRESSES: &str = "no addresses";
+
 /// A mismatch in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words {
@@ -183,17 +186,17 @@ fn of_rejection(config: &RouterConfig, why: Rejection, source: IpAddr) -> Said {
             authentication(wanted).to_owned(),
             "set the same -a on all routers".to_owned(),
         ),
-        Reject::AddressList if wanted == 0 => (
+        Reject::AddressCount => (
+            NO_ADDRESSES.to_owned(),
+            addresses(config),
+            "set the same addresses on all routers".to_owned(),
+        ),
+        Reject::AddressList => (
             format!("other addresses, {got} in all"),
             addresses(config),
             "set the same addresses on all routers, another VRID if it is another cluster's, or leave out \
              --require-equal-addresses"
                 .to_owned(),
-        ),
-        Reject::AddressList => (
-            "a first address that is not link-local".to_owned(),
-            addresses(config),
-            "put a link-local address first there (RFC 9568 §5.2.9)".to_owned(),
         ),
         Reject::Source if got == Reject::VIRTUAL_ADDRESS => (
             format!("source {source}, a virtual address"),
@@ -216,7 +219,6 @@ fn of_rejection(config: &RouterConfig, why: Rejection, source: IpAddr) -> Said {
         | Reject::Ttl
         | Reject::Type
         | Reject::Truncated
-        | Reject::AddressCount
         | Reject::Fragment
         | Reject::Loopback
         | Reject::NotOurs => {
@@ -227,13 +229,17 @@ fn of_rejection(config: &RouterConfig, why: Rejection, source: IpAddr) -> Said {
 
 fn of_addresses(config: &RouterConfig, count: u8, list: &[IpAddr]) -> Said {
     let is_ours = |address: &IpAddr| config.addresses.iter().any(|ours| ours.address == *address);
-    let theirs = if list.is_empty() {
+    let theirs = if count == 0 {
+        NO_ADDRESSES.to_owned()
+    } else if list.is_empty() {
         format!("{count} addresses that are not the same")
     } else {
         list.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ")
     };
     let vrid = config.vrid;
-    let advice = if list.is_empty() {
+    let advice = if count == 0 || config.addresses.is_empty() {
+        "set the same addresses on all routers".to_owned()
+    } else if list.is_empty() {
         format!(
             "set the same addresses on all routers; if another cluster uses VRID {vrid} here, choose another VRID"
         )
@@ -246,6 +252,9 @@ fn of_addresses(config: &RouterConfig, count: u8, list: &[IpAddr]) -> Said {
 }
 
 fn addresses(config: &RouterConfig) -> String {
+    if config.addresses.is_empty() {
+        return NO_ADDRESSES.to_owned();
+    }
     config.addresses.iter().map(|ours| ours.address.to_string()).collect::<Vec<_>>().join(" ")
 }
 

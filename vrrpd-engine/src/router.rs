@@ -156,7 +156,7 @@ impl Router {
             machine: VirtualRouter::new(config.machine()),
             policy: Policy::new(config.priority, Steps::of(&config)),
             link,
-            addresses: AddressList::of(&config.addresses),
+            addresses: AddressList::of(config.family, &config.addresses),
             mismatches: Mismatches::default(),
             sending: Sending::default(),
             pace: Pace::new(&config),

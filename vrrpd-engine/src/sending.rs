@@ -75,7 +75,7 @@ pub fn gives_up_at(machine: &VirtualRouter, sending: &Sending, since: Instant) -
 /// How many addresses an advert can name where its packet of `octets` with `count` addresses of `each` octets does not fit.
 pub fn addresses_that_fit(octets: usize, count: usize, each: usize, mtu: u32) -> usize {
     let excess = octets.saturating_sub(usize::try_from(mtu).unwrap_or(usize::MAX));
-    count.saturating_sub(excess.div_ceil(each)).max(1)
+    count.saturating_sub(excess.div_ceil(each)).max(count.min(1))
 }
 
 #[cfg(test)]
@@ -104,5 +104,6 @@ mod tests {
         assert_eq!(addresses_that_fit(828, 200, 4, 827), 199);
         assert_eq!(addresses_that_fit(828, 200, 4, 576), 137);
         assert_eq!(addresses_that_fit(828, 200, 4, 20), 1);
+        assert_eq!(addresses_that_fit(28, 0, 4, 1500), 0);
     }
 }

@@ -30,7 +30,8 @@ pub fn details(router: &RouterReport) -> String {
     if router.faults.len() > 1 {
         line("faults", router.faults.join(", "));
     }
-    line("addresses", router.addresses.join(" "));
+    let addresses = if router.addresses.is_empty() { "none".to_owned() } else { router.addresses.join(" ") };
+    line("addresses", addresses);
     if !router.addresses_present.is_empty() {
         let present = router.addresses_present.join(" ");
         line("conflict", format!("{present} on {} although not master", router.interface));

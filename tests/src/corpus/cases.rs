@@ -446,18 +446,24 @@ impl Cases {
     /// With addresses that are not to be taken.
     fn addresses(&mut self) {
         let global = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
-        for (first, outcome) in [
-            (global, "discard: address_list"),
-            (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 1).into(), "discard: address_list"),
-            (Ipv6Addr::new(0xfebf, 0xffff, 0, 0, 0, 0, 0, 1).into(), "advert"),
-        ] {
-            self.change(format!("first {first}"), outcome, v6(V6), |advert| advert.addresses = vec![first]);
-        }
+        self.change("a global one first", "advert", v6(V6), |advert| advert.addresses = vec![global]);
         self.change("a global one second", "advert", v6(V6), |advert| advert.addresses.push(global));
-        self.change("the owner's, first global", "discard: address_list", v6(V6), |advert| {
-            advert.priority = 255;
-            advert.addresses = vec![global];
-        });
+        for (priority, padding) in [(0, 0), (200, 0), (200, 46)] {
+            let name =
+                format!("none, where none are taken, priority {priority}, {padding} octets of padding");
+            self.change(name, "advert", v3(FAR_OFF), |advert| {
+                (advert.priority, advert.padding) = (priority, padding);
+                advert.addresses.clear();
+            });
+        }
+        self.change(
+            "a count of none with an address, where none are taken",
+            "advert",
+            v3(FAR_OFF),
+            |advert| {
+                advert.count = Some(0);
+            },
+        );
         for (name, addresses, outcome) in [
             ("ours in another order", vec![address(1), address(0)], "advert"),
             ("one of ours", vec![address(0)], "discard: address_list"),

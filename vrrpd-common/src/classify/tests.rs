@@ -59,6 +59,7 @@ fn ours(version: Version, family: Family) -> Ours {
             broadcast: None,
             min_ttl: 255,
             accept_interval_mismatch: false,
+            accept_no_addresses: false,
             address_list: None,
         },
         virtual_addresses: &[],

@@ -24,7 +24,7 @@ mod repr;
 #[cfg(test)]
 mod tests;
 
-pub use addresses::{Addresses, AddressesError};
+pub use addresses::{Addresses, TooManyAddresses};
 pub use repr::{Kind, VrrpRepr};
 
 /// Octets before the addresses, in every version.
@@ -232,8 +232,6 @@ pub struct Message {
     complete: bool,
     /// Version 2 over IPv4: the authentication data.
     auth_data: [u8; Auth::DATA_LEN],
-    /// The first 16 bits of the first address.
-    first_prefix: u16,
     addresses: AddressDigest,
     sum: Sum,
     /// The sum over the octets behind the message that the checksum may cover.
@@ -250,7 +248,6 @@ impl Message {
             header: VrrpHeader([0; HEADER_LEN]),
             complete: false,
             auth_data: [0; Auth::DATA_LEN],
-            first_prefix: 0,
             addresses: AddressDigest::default(),
             sum: Sum::ZERO,
             trailing: Sum::ZERO,
@@ -260,10 +257,6 @@ impl Message {
             return message;
         };
         message.header = header;
-        let Some(first_prefix) = frame.u16_at(at + field::ADDRESSES) else {
-            return message;
-        };
-        message.first_prefix = first_prefix;
         let count = usize::from(header.address_count());
         let mut own_len = message_len(Version::V3, family, count);
         if family == Family::Ipv4 && header.version() == Version::V2.number() {
@@ -322,9 +315,16 @@ impl Message {
     }
 
     /// Whether this is an undamaged advertisement of `version` in a payload of `len` octets: version, type, count,
-    /// length, checksum, in this order (RFC 9568 §7.1, RFC 3768 §7.1).
+    /// length, checksum, in this order (RFC 9568 §7.1, RFC 3768 §7.1). It has an address (RFC 9568 §5.2.5), unless it
+    /// `may_be_empty`.
     #[inline(always)]
-    pub fn check(&self, len: usize, version: Version, pseudo: &PseudoHeader) -> Result<(), Rejection> {
+    pub fn check(
+        &self,
+        len: usize,
+        version: Version,
+        pseudo: &PseudoHeader,
+        may_be_empty: bool,
+    ) -> Result<(), Rejection> {
         let header = self.header;
         if len < HEADER_LEN {
             return Err(Reject::Truncated.because(number(len), number(HEADER_LEN)));
@@ -336,7 +336,7 @@ impl Message {
             let got = u32::from(header.message_type());
             return Err(Reject::Type.because(got, u32::from(TYPE_ADVERTISEMENT)));
         }
-        if header.address_count() == 0 {
+        if header.address_count() == 0 && !may_be_empty {
             return Err(Reject::AddressCount.because(0, 1));
         }
         let needed = message_len(version, pseudo.family(), usize::from(header.address_count()));
@@ -350,15 +350,6 @@ impl Message {
         }
         let with_trailing = self.sum.plus(self.trailing);
         check_sum(with_trailing, pseudo.sum(self.covered), version, family, header.checksum()).or(of_message)
-    }
-
-    /// Whether the first IPv6 address is link-local, as it must be (RFC 9568 §5.2.9).
-    #[inline(always)]
-    pub const fn check_first_ipv6(&self) -> Result<(), Rejection> {
-        if self.first_prefix & 0xffc0 != 0xfe80 {
-            return Err(Reject::AddressList.because(self.first_prefix as u32, 0xfe80));
-        }
-        Ok(())
     }
 
     /// The first eight octets.

@@ -210,6 +210,11 @@ options! {
     Addresses = "addresses", "ADDR", Positional("ADDR[/LEN]"), List, value::address;
     addresses: Vec<VirtualAddress>;
 
+    /// Address family; required for a router without addresses, which only takes part in the election [ipv4, ipv6;
+    /// default: that of the addresses]
+    Family = "family", "--family", Value("FAMILY"), Text, value::family;
+    family: Option<Family>;
+
     /// Virtual MAC address: on the interface while master, on a macvlan link (several routers on an interface), or none
     /// [interface, macvlan, none; default: interface]
     Vmac = "vmac", "--vmac", Value("MODE"), Text, value::vmac;
@@ -381,7 +386,8 @@ impl RouterOptions {
 
     /// What the router will be called, as far as that has been said.
     pub fn name(&self) -> Option<String> {
-        let family = self.addresses.first().map_or(Family::Ipv4, VirtualAddress::family);
+        let family =
+            self.addresses.first().map(VirtualAddress::family).or(self.family).unwrap_or(Family::Ipv4);
         Some(RouterName { interface: self.interface.as_deref()?, vrid: self.vrid?.get(), family }.to_string())
     }
 }

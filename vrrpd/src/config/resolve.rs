@@ -30,11 +30,10 @@ impl RouterOptions {
         let interface = faults.keep(interface);
         let vrid = said.vrid.ok_or_else(|| Key::Vrid.error("VRID missing (1 to 255)"));
         let vrid = faults.keep(vrid);
-        let family = said
-            .addresses
-            .first()
-            .map(VirtualAddress::family)
-            .ok_or_else(|| Key::Addresses.error("virtual address missing, for example 10.16.1.200/24"));
+        let family = said.family.or_else(|| said.addresses.first().map(VirtualAddress::family)).ok_or_else(|| {
+            Key::Addresses
+                .error("virtual address missing, for example 10.16.1.200/24; a router without addresses has a family")
+        });
         let family = faults.keep(family);
         let version = said.protocol.unwrap_or(match family {
             Some(Family::Ipv4) | None => Version::V2,
@@ -178,16 +177,7 @@ fn check_addresses(addresses: &[VirtualAddress], family: Family) -> Result<(), O
     if let Some(twice) = addresses.iter().find(|address| !seen.insert(address.address)) {
         return Err(Key::Addresses.error(format!("duplicate address {}", twice.address)));
     }
-    match addresses.first() {
-        // RFC 9568 §5.2.9
-        Some(VirtualAddress { address: IpAddr::V6(first), .. }) if !first.is_unicast_link_local() => {
-            Err(Key::Addresses.error(format!(
-                "{first} is not link-local; the first IPv6 address must be, like fe80::{:x} (RFC 9568 §5.2.9)",
-                first.segments()[7].max(1)
-            )))
-        }
-        Some(_) | None => Ok(()),
-    }
+    Ok(())
 }
 
 /// The magic packet: from an address to a host of the same family, or none.
@@ -269,13 +259,30 @@ mod tests {
     }
 
     #[test]
+    fn a_router_without_addresses_has_a_family() {
+        for (family, version) in [("ipv4", Version::V2), ("ipv6", Version::V3)] {
+            let words = [(Key::Interface, "eth0"), (Key::Vrid, "51"), (Key::Family, family)];
+            let config = options(&words).resolve().expect("is complete");
+            assert_eq!((config.family.name(), config.version), (family, version));
+            assert!(config.addresses.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_first_ipv6_address_may_be_any() {
+        let words = [(Key::Interface, "eth0"), (Key::Vrid, "51"), (Key::Addresses, "2001:db8::1")];
+        assert_eq!(options(&words).resolve().expect("is complete").addresses.len(), 1);
+    }
+
+    #[test]
     fn the_option_that_is_wrong_is_named() {
         let v4 = (Key::Addresses, "10.0.0.1");
         let v6 = (Key::Addresses, "fe80::1");
         assert_eq!(key_at_fault(&[]), Key::Addresses);
         assert_eq!(key_at_fault(&[v4, v6]), Key::Addresses);
         assert_eq!(key_at_fault(&[v4, v4]), Key::Addresses);
-        assert_eq!(key_at_fault(&[(Key::Addresses, "2001:db8::1")]), Key::Addresses);
+        assert_eq!(key_at_fault(&[(Key::Family, "ipv4"), v6]), Key::Addresses);
+        assert_eq!(key_at_fault(&[(Key::Family, "ipv6"), (Key::Protocol, "v2")]), Key::Protocol);
         assert_eq!(key_at_fault(&[v6, (Key::Protocol, "v2")]), Key::Protocol);
         assert_eq!(key_at_fault(&[v4, (Key::Interval, "0")]), Key::Interval);
         assert_eq!(key_at_fault(&[v4, (Key::Interval, "0.5")]), Key::Interval);

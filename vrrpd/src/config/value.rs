@@ -7,7 +7,7 @@ use thiserror::Error;
 use vrrpd_common::group;
 use vrrpd_common::params::Auth;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
-use vrrpd_common::{Duration, Priority, Version, Vrid};
+use vrrpd_common::{Duration, Family, Priority, Version, Vrid};
 use vrrpd_engine::address::AddressError;
 
 use super::{
@@ -177,6 +177,12 @@ pub fn checksum(text: &str) -> Parsed<ChecksumStyle> {
     let styles =
         [("pseudo-header", ChecksumStyle::WithPseudoHeader), ("message", ChecksumStyle::MessageOnly)];
     choice(text, "checksum style", &styles)
+}
+
+/// `ipv4`, `ipv6`.
+pub fn family(text: &str) -> Parsed<Family> {
+    let families = [Family::Ipv4, Family::Ipv6].map(|family| (family.name(), family));
+    choice(text, "address family", &families)
 }
 
 /// `auto`, `native`, `generic`, `off`.

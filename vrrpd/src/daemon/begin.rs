@@ -137,6 +137,7 @@ pub(super) fn expect(
         broadcast: source.and_then(|source| link.interface.as_ref()?.broadcast(source)),
         min_ttl: MIN_TTL,
         accept_interval_mismatch: config.accept_interval_mismatch,
+        accept_no_addresses: config.addresses.is_empty(),
         address_list: config.require_equal_addresses.then(|| config.digest()),
     };
     link.table.set(config.family, config.vrid, id, expect);

@@ -63,7 +63,10 @@ fn name(router: &Router) -> Option<String> {
     }
     let interface = router.get(Key::Interface)?;
     let vrid = router.get(Key::Vrid)?.parse().ok()?;
-    let is_ipv6 = router.get(Key::Addresses).is_some_and(|address| address.contains(':'));
+    let is_ipv6 = match router.get(Key::Addresses) {
+        Some(address) => address.contains(':'),
+        None => router.get(Key::Family) == Some(Family::Ipv6.name()),
+    };
     let family = if is_ipv6 { Family::Ipv6 } else { Family::Ipv4 };
     Some(RouterName { interface, vrid, family }.to_string())
 }

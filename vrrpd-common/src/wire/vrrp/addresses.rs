@@ -1,4 +1,4 @@
-//! The addresses of an advertisement: 1 to 255 of one family, as a configuration holds them or as they came in.
+//! The addresses of an advertisement: up to 255 of one family, as a configuration holds them or as they came in.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,7 +8,8 @@ use crate::advert::AddressDigest;
 use crate::octets::Octets;
 use crate::params::Family;
 
-/// 1 to 255 addresses of one family; of IPv6 ones the first is link-local (RFC 9568 §5.2.5, §5.2.9).
+/// Up to 255 addresses of one family. RFC 9568 asks for at least one (§5.2.5), and that the first IPv6 address is link-local
+/// (§5.2.9); a router without addresses, or without a link-local one, is advertised as keepalived does it.
 #[derive(Clone, Copy)]
 pub struct Addresses<'a> {
     count: u8,
@@ -23,37 +24,22 @@ enum List<'a> {
     Wire(Family, &'a [u8]),
 }
 
-/// Why addresses cannot be advertised together.
+/// More addresses than the count can say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AddressesError {
-    /// There is none.
-    Empty,
-    /// There are more than the count can say.
-    TooMany {
-        /// How many there are.
-        count: usize,
-    },
-    /// The first IPv6 address is not link-local.
-    FirstNotLinkLocal {
-        /// The first one.
-        first: Ipv6Addr,
-    },
+pub struct TooManyAddresses {
+    /// How many there are.
+    pub count: usize,
 }
 
 impl<'a> Addresses<'a> {
     /// IPv4 addresses, in the order they are sent in.
-    pub fn ipv4(addresses: &'a [Ipv4Addr]) -> Result<Self, AddressesError> {
+    pub fn ipv4(addresses: &'a [Ipv4Addr]) -> Result<Self, TooManyAddresses> {
         Ok(Self { count: count(addresses.len())?, list: List::Ipv4(addresses) })
     }
 
     /// IPv6 addresses, in the order they are sent in.
-    pub fn ipv6(addresses: &'a [Ipv6Addr]) -> Result<Self, AddressesError> {
-        match addresses.first() {
-            Some(first) if !first.is_unicast_link_local() => {
-                Err(AddressesError::FirstNotLinkLocal { first: *first })
-            }
-            _ => Ok(Self { count: count(addresses.len())?, list: List::Ipv6(addresses) }),
-        }
+    pub fn ipv6(addresses: &'a [Ipv6Addr]) -> Result<Self, TooManyAddresses> {
+        Ok(Self { count: count(addresses.len())?, list: List::Ipv6(addresses) })
     }
 
     /// The `count` addresses of a checked message.
@@ -88,12 +74,8 @@ impl<'a> Addresses<'a> {
 }
 
 /// The count that says it.
-fn count(addresses: usize) -> Result<u8, AddressesError> {
-    match u8::try_from(addresses) {
-        Ok(0) => Err(AddressesError::Empty),
-        Ok(count) => Ok(count),
-        Err(_) => Err(AddressesError::TooMany { count: addresses }),
-    }
+fn count(addresses: usize) -> Result<u8, TooManyAddresses> {
+    u8::try_from(addresses).map_err(|_| TooManyAddresses { count: addresses })
 }
 
 /// The addresses, in the order of the wire.
@@ -150,18 +132,10 @@ impl fmt::Debug for Addresses<'_> {
     }
 }
 
-impl fmt::Display for AddressesError {
+impl fmt::Display for TooManyAddresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("no address to advertise (RFC 9568 §5.2.5)"),
-            Self::TooMany { count } => {
-                write!(f, "{count} addresses, at most {MAX_ADDRESSES} can be advertised (RFC 9568 §5.2.5)")
-            }
-            Self::FirstNotLinkLocal { first } => {
-                write!(f, "first address {first}, must be link-local (RFC 9568 §5.2.9)")
-            }
-        }
+        write!(f, "{} addresses, at most {MAX_ADDRESSES} can be advertised (RFC 9568 §5.2.5)", self.count)
     }
 }
 
-impl core::error::Error for AddressesError {}
+impl core::error::Error for TooManyAddresses {}

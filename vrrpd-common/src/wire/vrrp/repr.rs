@@ -95,7 +95,7 @@ impl<'a> VrrpRepr<'a> {
             _ => Version::V3,
         };
         let read = Message::read(message, 0, pseudo.family(), message.len());
-        read.check(message.len(), version, pseudo)?;
+        read.check(message.len(), version, pseudo, true)?;
         let header = read.header();
         let kind = match version {
             Version::V3 => Kind::V3,
@@ -109,9 +109,6 @@ impl<'a> VrrpRepr<'a> {
             },
         };
         let interval = header.interval(version).ok_or(Reject::Interval.because(0, 1))?;
-        if pseudo.family() == Family::Ipv6 {
-            read.check_first_ipv6()?;
-        }
         let addresses = Addresses::from_message(message, pseudo.family(), header.address_count())
             .ok_or(Reject::Truncated.because(number(message.len()), number(message.len())))?;
         let vrid = header.vrid().ok_or(Reject::NotOurs.because(0, 1))?;

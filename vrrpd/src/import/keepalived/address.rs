@@ -61,10 +61,4 @@ impl Address {
     pub(super) fn is_ipv6(&self) -> bool {
         self.text.contains(':')
     }
-
-    /// Whether it is an IPv6 address of the link, as the first one of a router has to be (RFC 9568 §5.2.9).
-    pub(super) fn is_link_local(&self) -> bool {
-        let address = self.text.split('/').next().unwrap_or_default();
-        address.parse::<std::net::Ipv6Addr>().is_ok_and(|address| address.is_unicast_link_local())
-    }
 }

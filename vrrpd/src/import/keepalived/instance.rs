@@ -18,6 +18,7 @@ const PASSWORD_LEN: usize = 8;
 struct Instance {
     addresses: Vec<(Node, Address)>,
     is_master: bool,
+    is_native_ipv6: bool,
     nopreempt: Option<Node>,
     version: Option<bool>,
     is_strict: Option<bool>,
@@ -63,6 +64,11 @@ pub(super) fn translate(
         );
         return Ok(None);
     }
+    if instance.addresses.is_empty() && instance.is_v3(defaults) {
+        return Err(node.wrong(format!(
+            "vrrp_instance {name} has no virtual_ipaddress; keepalived refuses it too in version 3"
+        )));
+    }
     if !instance.addresses(node, &mut router, imported) {
         return Ok(None);
     }
@@ -101,6 +107,7 @@ impl Instance {
                 ),
             },
             "state" => self.is_master = argument == "MASTER",
+            "native_ipv6" => self.is_native_ipv6 = true,
             "nopreempt" => self.nopreempt = Some(line.clone()),
             "version" => self.version = Some(argument == "3"),
             "strict_mode" => self.is_strict = Some(!matches!(argument, "off" | "false" | "no")),
@@ -170,23 +177,9 @@ impl Instance {
     fn addresses(&self, node: &Node, router: &mut Router, imported: &mut Imported) -> bool {
         let interface = router.get(Key::Interface).unwrap_or_default().to_owned();
         let Some((_, first)) = self.addresses.first() else {
-            imported.remark(
-                &node.place,
-                RemarkKind::LeftOut,
-                "vrrp_instance",
-                "a router without addresses in virtual_ipaddress is not supported",
-            );
-            return false;
+            router.set(Key::Family, if self.is_ipv6() { "ipv6" } else { "ipv4" });
+            return true;
         };
-        if first.is_ipv6() && !first.is_link_local() {
-            imported.remark(
-                &node.place,
-                RemarkKind::LeftOut,
-                "vrrp_instance",
-                "the first IPv6 address has to be link-local (RFC 9568 §5.2.9): add one like fe80::1 in front",
-            );
-            return false;
-        }
         for (line, address) in &self.addresses {
             if address.is_ipv6() != first.is_ipv6() {
                 imported.remark(
@@ -229,8 +222,7 @@ impl Instance {
     }
 
     fn finish(&self, router: &mut Router, defaults: &Defaults, imported: &mut Imported) {
-        let is_ipv6 = self.addresses.first().is_some_and(|(_, address)| address.is_ipv6());
-        let is_v3 = is_ipv6 || self.version.unwrap_or(defaults.is_v3);
+        let is_v3 = self.is_v3(defaults);
         router.set(Key::Protocol, if is_v3 { "v3" } else { "v2" });
         if router.get(Key::Vmac).is_none() {
             router.set(Key::Vmac, "none");
@@ -251,6 +243,15 @@ impl Instance {
         self.authentication(router, is_v3, self.is_strict(defaults), imported);
         self.scripts.carry_over(router, defaults, imported);
         self.announcements(router, &defaults.garp);
+    }
+
+    /// Its family is that of the first address.
+    fn is_ipv6(&self) -> bool {
+        self.addresses.first().map_or(self.is_native_ipv6, |(_, address)| address.is_ipv6())
+    }
+
+    fn is_v3(&self, defaults: &Defaults) -> bool {
+        self.is_ipv6() || self.version.unwrap_or(defaults.is_v3)
     }
 
     fn is_strict(&self, defaults: &Defaults) -> bool {

@@ -1,8 +1,7 @@
 //! Words of a `vrrp_instance` that are left out, or decide nothing.
 
 /// Words that change nothing here, or ask for what this daemon does anyway.
-pub(super) const WITHOUT_EFFECT: [&str; 12] = [
-    "native_ipv6",
+pub(super) const WITHOUT_EFFECT: [&str; 11] = [
     "preempt",
     "accept",
     "debug",

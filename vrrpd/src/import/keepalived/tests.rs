@@ -119,6 +119,10 @@ fn what_cannot_be_read_is_refused_with_its_place() {
             "vrrp_instance V {\ninterface eth0\n}\n",
             "k.conf:1: vrrp_instance V has no valid virtual_router_id",
         ),
+        (
+            "vrrp_instance V {\ninterface eth0\nvirtual_router_id 5\nversion 3\n}\n",
+            "k.conf:1: vrrp_instance V has no virtual_ipaddress",
+        ),
         ("# nothing\n", "k.conf:1: there is no vrrp_instance"),
     ] {
         let error = of(text).expect_err(text).to_string();
