@@ -96,10 +96,13 @@ fn command_line(line: &str) {
     let _ = cli.router_option();
     let _ = cli.group_size();
     let Ok(options) = cli.router() else { return };
+    let words = options.track.clone();
     match options.resolve() {
-        Ok(router) => {
+        Ok(mut router) => {
             let _ = config::check_scripts(&router);
-            accepted(&Configuration { routers: vec![router], groups: Vec::new() });
+            let Ok((track, checks)) = config::track::on_command_line(&words, Path::new("/")) else { return };
+            router.track = track;
+            accepted(&Configuration { routers: vec![router], groups: Vec::new(), checks });
         }
         Err(errors) => assert!(!errors.is_empty()),
     }
@@ -154,6 +157,9 @@ fn accepted(configuration: &Configuration) {
         starts(router);
     }
     let names: Vec<_> = configuration.routers.iter().map(|router| router.name().to_string()).collect();
+    for tracked in configuration.routers.iter().flat_map(|router| &router.track) {
+        assert!(configuration.checks.iter().any(|check| check.name == tracked.name), "{tracked:?}");
+    }
     for group in &configuration.groups {
         assert!(group.members.iter().all(|member| names.contains(member)), "{group:?}");
     }
@@ -244,6 +250,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "accept-interval-mismatch = true\nrequire-equal-addresses = true",
         "magic-source = \"10.0.0.1\"\nmagic-destination = \"10.0.0.254\"",
         "xdp = \"auto\"\nxdp-pass = true",
+        "track = [\"process=haproxy,weight=-20\", { name = \"uplink\", weight = 300 }, \"http=http://[::1]:80/a?b\"]",
+        "track = [\"a\"]\n[[track]]\nname = \"a\"\ncommand = [\"sh\", \"-c\", \"true\"]\ntimeout = \"1ns\"\nrise = 2",
+        "track = [\"route=10.0.0.0/8\", \"tcp=[::1]:443\", \"ping=::1\", \"file=/run/weight\", \"command=sh 'x\"]",
+        "[[track]]\nname = \"a\"\nprocess = \"x\"\nquorum = 0\nquorum-max = 2\ninitially = \"failing\"\ninverted = true",
         "no_such_key = 1",
     ];
     let files = keys.map(|key| format!("{ROUTER}{key}\n"));
@@ -267,6 +277,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
             "{ROUTER}{}[[group]]\nname = \"edge\"\nmembers = [\"eth0/51\", \"eth1/52\"]\n",
             ROUTER.replace("eth0", "eth1").replace("51", "52").replace("10.0", "10.1")
         ),
+        "vrrpd -i eth0 10.16.1.200 -v 51 --track process=x,weight=-1 --track interface=eth2".to_owned(),
         "vrrpd -i eth0 10.16.1.200 -v 51 -n -U /etc/scripts/MASTER.sh 10.16.1.201/24".to_owned(),
         "vrrpd 10.16.1.200 -sn -v51 -ieth0 -M 2 -d 250ms --protocol v3".to_owned(),
         "vrrpd --config FILE --check -f /run/vrrpd --log-level debug --log-format json --foreground"

@@ -13,6 +13,7 @@ use vrrpd_common::{AddressDigest, Family, Interval, Priority, Version, Vrid};
 
 use crate::router_name::RouterName;
 use crate::script::Scripts;
+use crate::track::Tracked;
 
 /// One virtual router, as the user wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct RouterConfig {
     pub xdp_pass: bool,
     /// It is Master together with others or not at all: `-M`, or a member of a `[[group]]`.
     pub grouped: bool,
+    /// What its priority, or its being able to serve, depends on.
+    pub track: Vec<Tracked>,
 }
 
 /// How adverts of version 2 are authenticated, without the secret.
@@ -168,6 +171,7 @@ impl RouterConfig {
             require_equal_addresses: other.require_equal_addresses,
             magic: other.magic,
             grouped: other.grouped,
+            track: other.track.clone(),
             ..self.clone()
         };
         // An owner has its addresses anyway, and is begun in another way.
@@ -297,6 +301,7 @@ pub(crate) mod tests {
             xdp: Xdp::Off,
             xdp_pass: false,
             grouped: false,
+            track: Vec::new(),
         }
     }
 

@@ -24,6 +24,7 @@ pub mod router;
 pub mod router_name;
 pub mod script;
 pub mod sending;
+pub mod track;
 pub mod vmac;
 
 pub use engine::{Engine, Input, Now, Output};

@@ -41,7 +41,7 @@ pub struct Steps {
 
 /// Something that a router tracks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TrackId(pub u16);
+pub struct TrackId(pub u32);
 
 /// What a tracked thing adds to the priority, −254 to 254; 0: it decides whether the router can serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,11 @@ impl Steps {
 impl Weight {
     /// No weight: the router cannot serve while what is tracked fails.
     pub const NONE: Self = Self(0);
+
+    /// The number; 0 for [`Weight::NONE`].
+    pub const fn get(self) -> i16 {
+        self.0
+    }
 
     /// `None` outside of −254 to 254.
     pub const fn new(weight: i16) -> Option<Self> {
@@ -150,6 +155,16 @@ impl Policy {
         self.tracked.iter().filter(|(_, (weight, outcome))| outcome.is_fault(*weight)).map(|(id, _)| *id)
     }
 
+    /// What it tracks.
+    pub fn tracked(&self) -> impl Iterator<Item = (TrackId, Weight)> {
+        self.tracked.iter().map(|(id, (weight, _))| (*id, *weight))
+    }
+
+    /// Whether there is no result yet of something that decides whether the router can serve.
+    pub fn awaits_first_results(&self) -> bool {
+        self.tracked.values().any(|(weight, outcome)| *weight == Weight::NONE && *outcome == Outcome::Unknown)
+    }
+
     /// Whether the router can serve, given what its interface says: all that is wrong.
     pub fn usable<T>(&self, interface: Result<T, Faults>) -> Result<T, Faults> {
         if self.failed().next().is_none() {
@@ -164,6 +179,16 @@ impl Policy {
 }
 
 impl Outcome {
+    /// `unknown`, `fails`, `holds` or `number`, as in JSON and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Fails => "fails",
+            Self::Holds => "holds",
+            Self::Number(_) => "number",
+        }
+    }
+
     /// What it adds to the priority.
     fn adds(self, Weight(weight): Weight) -> i32 {
         let weight = i32::from(weight);
@@ -300,6 +325,7 @@ mod tests {
         policy.track(B, Weight::NONE);
         policy.observe(B, Outcome::Holds);
         assert_eq!(policy.failed().collect::<Vec<_>>(), [A]);
+        assert!(policy.awaits_first_results());
         assert_eq!(policy.usable::<()>(Err(down)), Err(down.and(Fault::TrackFailed)));
         policy.untrack(A);
         assert_eq!(policy.usable(Ok(7)), Ok(7));

@@ -28,7 +28,7 @@ const MODULES: [&str; 19] = [
     "str",
 ];
 /// What is used of `std::net`: addresses, no sockets.
-const OF_NET: [&str; 3] = ["IpAddr", "Ipv4Addr", "Ipv6Addr"];
+const OF_NET: [&str; 4] = ["IpAddr", "Ipv4Addr", "Ipv6Addr", "SocketAddr"];
 /// What is used of `std::path`, whose other types look at files when they are asked to.
 const OF_PATH: [&str; 2] = ["Path", "PathBuf"];
 /// Macros that print, and methods of paths that look at files.

@@ -109,6 +109,7 @@ impl Args for RouterArgs {
             let arg = match argument {
                 Argument::Switch(_) => arg.action(ArgAction::SetTrue),
                 Argument::Value(what) => arg.value_name(what),
+                Argument::Repeated(what) => arg.value_name(what).action(ArgAction::Append),
                 Argument::Optional(what, default) => {
                     arg.value_name(what).num_args(0..=1).require_equals(true).default_missing_value(default)
                 }

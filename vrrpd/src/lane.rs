@@ -34,6 +34,8 @@ pub struct Lane {
 pub struct Lanes {
     /// Checks and starts scripts.
     pub scripts: Lane,
+    /// Looks at what is tracked.
+    pub checks: Lane,
     /// Reads the configuration.
     pub configuration: Lane,
     /// Writes the journal and the state file.
@@ -48,6 +50,7 @@ impl Default for Lanes {
     fn default() -> Self {
         Self {
             scripts: Lane::scripts(),
+            checks: Lane::new("checks", 16),
             configuration: Lane::new("configuration", 1),
             files: Lane::new("files", 1),
             programs: Lane::new("programs", 1),

@@ -30,5 +30,6 @@ pub mod script;
 pub mod signals;
 pub mod supervisor;
 pub mod sys;
+pub mod track;
 pub mod transmit;
 pub mod trust;

@@ -12,7 +12,7 @@ use tracing::{error, warn};
 use vrrpd::background::{self, Role};
 use vrrpd::cli::{Cli, secrets_in};
 use vrrpd::config::value::ValueError;
-use vrrpd::config::{self, Configuration, FileError, GroupConfig, OptionError, RefusedScript};
+use vrrpd::config::{self, Configuration, FileError, GroupConfig, Key, OptionError, RefusedScript};
 use vrrpd::daemon::{Daemon, Source, StartError};
 use vrrpd::guardian::{Guardian, Part};
 use vrrpd::import;
@@ -230,14 +230,18 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), Wrong> {
     let size = cli.group_size().map_err(Wrong::GroupSize)?;
     let Some(path) = &cli.config else {
         let options = cli.router().map_err(|error| Wrong::Options(vec![error]))?;
+        let words = options.track.clone();
         let mut config = options.resolve().map_err(Wrong::Options)?;
+        let (tracked, checks) = config::track::on_command_line(&words, &absolute(Path::new("."))?)
+            .map_err(|message| Wrong::Options(vec![Key::Track.error(message)]))?;
+        config.track = tracked;
         for script in config.settings.scripts.each_mut() {
             script.program = absolute(&script.program)?;
         }
         config::check_scripts(&config).map_err(Wrong::Script)?;
         config.grouped = size.is_some();
         let groups = size.map(|size| GroupConfig::of_processes(size, &config)).into_iter().collect();
-        return Ok((Configuration { routers: vec![config], groups }, Source::CommandLine));
+        return Ok((Configuration { routers: vec![config], groups, checks }, Source::CommandLine));
     };
     if size.is_some() {
         return Err(Wrong::NotWithFile("-M", "use [[group]] in the file"));

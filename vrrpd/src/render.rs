@@ -71,6 +71,15 @@ pub fn details(router: &RouterReport) -> String {
     if let Some(left) = router.takeover_held_ns {
         line("held", format!("damped: next take-over in {}", span(left / 1000 * 1000)));
     }
+    for track in &router.track {
+        let result = track.number.map_or_else(|| track.result.clone(), |number| number.to_string());
+        let weight = match (track.weight, track.counts) {
+            (_, false) => ", ignored: its group has no track-weights".to_owned(),
+            (0, true) => String::new(),
+            (weight, true) => format!(", weight {weight}"),
+        };
+        line("track", format!("{} ({}) {result}{weight}", track.name, track.kind));
+    }
     if let Some(group) = &router.group {
         let name = group.name.as_ref().map_or(String::new(), |name| format!("{name}, "));
         let readiness =

@@ -8,8 +8,10 @@ use serde_json::{Map, Value};
 use vrrpd_common::router::{Cause, StateName};
 use vrrpd_common::{Advert, Duration, Instant, Interval};
 use vrrpd_engine::mismatch::Words;
+use vrrpd_engine::priority::Outcome;
 use vrrpd_engine::router::Past;
 use vrrpd_engine::script::{Script, Scripts};
+use vrrpd_engine::track::Tracked;
 
 use crate::clock;
 
@@ -55,6 +57,8 @@ pub struct RouterReport {
     pub datapath: String,
     pub datapath_reason: Option<String>,
     pub group: Option<GroupReport>,
+    #[serde(default)]
+    pub track: Vec<TrackReport>,
     pub scripts: ScriptsReport,
     pub counters: Counters,
     pub history: Vec<TransitionReport>,
@@ -147,6 +151,20 @@ pub struct GroupReport {
     pub lacking: Option<String>,
 }
 
+/// Something that a router tracks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
+pub struct TrackReport {
+    pub name: String,
+    pub kind: String,
+    pub weight: i16,
+    /// `holds`, `fails`, `unknown`, `number`
+    pub result: String,
+    pub number: Option<i32>,
+    /// False in a group whose members have no weights.
+    pub counts: bool,
+}
+
 /// The scripts of a router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
@@ -208,6 +226,7 @@ pub struct CauseReport {
 pub enum NoticeReport {
     IntervalExceedsLimit { time: String, cause: CauseReport, interval_ns: u64, max_learned_interval_ns: u64 },
     TakeOverHeld { time: String, held_ns: u64 },
+    CheckChanged { time: String, check: String, kind: String, from: String, to: String, detail: String },
 }
 
 /// What an event is about.
@@ -283,9 +302,38 @@ impl NoticeReport {
         }
     }
 
+    /// What a check of the router found counts.
+    pub fn check_changed(check: &str, kind: &str, from: Outcome, to: Outcome, detail: &str) -> Self {
+        Self::CheckChanged {
+            time: now(),
+            check: check.to_owned(),
+            kind: kind.to_owned(),
+            from: from.name().to_owned(),
+            to: to.name().to_owned(),
+            detail: detail.to_owned(),
+        }
+    }
+
     /// The take-over is held for so long.
     pub fn take_over_held(left: Duration) -> Self {
         Self::TakeOverHeld { time: now(), held_ns: left.as_nanos() }
+    }
+}
+
+impl TrackReport {
+    /// A check of this kind, with what counts of it.
+    pub fn new(tracked: &Tracked, kind: &str, outcome: Outcome) -> Self {
+        Self {
+            name: tracked.name.clone(),
+            kind: kind.to_owned(),
+            weight: tracked.weight.get(),
+            result: outcome.name().to_owned(),
+            number: match outcome {
+                Outcome::Number(number) => Some(number),
+                Outcome::Unknown | Outcome::Fails | Outcome::Holds => None,
+            },
+            counts: !tracked.is_ignored,
+        }
     }
 }
 
@@ -307,7 +355,7 @@ impl SilentReport {
 
 impl RouterReport {
     /// The keys of its object.
-    pub const KEYS: [&'static str; 34] = [
+    pub const KEYS: [&'static str; 35] = [
         "name",
         "interface",
         "ifindex",
@@ -338,6 +386,7 @@ impl RouterReport {
         "datapath",
         "datapath_reason",
         "group",
+        "track",
         "scripts",
         "counters",
         "history",

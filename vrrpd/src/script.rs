@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-pub use check::{ScriptError, check};
+pub use check::{PATH, ScriptError, check, find, place};
 pub use process::Context;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;

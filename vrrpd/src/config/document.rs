@@ -22,6 +22,8 @@ pub(super) struct Placed<T> {
 pub(super) enum Setting {
     One(String),
     Many(Vec<Placed<Self>>),
+    /// An inline table.
+    Table(Table),
     /// Something that no key can be set to, by its name in TOML.
     Other(&'static str),
 }
@@ -39,6 +41,7 @@ pub(super) struct Document {
     pub(super) defaults: Option<Table>,
     pub(super) routers: Vec<Table>,
     pub(super) groups: Vec<Table>,
+    pub(super) tracks: Vec<Table>,
     /// Whether all of it was TOML. Otherwise what seems to be missing may be there.
     pub(super) is_whole: bool,
 }
@@ -47,7 +50,7 @@ pub(super) struct Document {
 const MAX_ERRORS: usize = 50;
 
 /// Table headers that a file can have.
-const TABLES: [&str; 3] = ["defaults", "router", "group"];
+const TABLES: [&str; 4] = ["defaults", "router", "group", "track"];
 
 /// Reads a text, and complains of what has no place in it.
 pub(super) fn read(text: &str, complaints: &mut Vec<Complaint>) -> Document {
@@ -63,11 +66,12 @@ pub(super) fn read(text: &str, complaints: &mut Vec<Complaint>) -> Document {
             ("defaults", DeValue::Table(table)) => document.defaults = Some(read_table(table, value.span())),
             ("router", DeValue::Array(tables)) => document.routers = read_tables(tables, complaints),
             ("group", DeValue::Array(tables)) => document.groups = read_tables(tables, complaints),
+            ("track", DeValue::Array(tables)) => document.tracks = read_tables(tables, complaints),
             ("defaults", _) => {
                 let message = "write [defaults] with one bracket, since they are there once";
                 complaints.push(Complaint::new(header_span(text, span), message.to_owned()));
             }
-            ("router" | "group", _) => {
+            ("router" | "group" | "track", _) => {
                 let message = format!("write [[{header}]] with two brackets, since there can be several");
                 complaints.push(Complaint::new(header_span(text, span), message));
             }
@@ -178,7 +182,8 @@ fn setting(value: &Spanned<DeValue<'_>>) -> Placed<Setting> {
             Setting::One(value.map_or_else(|_| number.as_str().to_owned(), |value| value.to_string()))
         }
         DeValue::Array(settings) => Setting::Many(settings.iter().map(setting).collect()),
-        other @ (DeValue::Datetime(_) | DeValue::Table(_)) => Setting::Other(kind(other)),
+        DeValue::Table(table) => Setting::Table(read_table(table, value.span())),
+        other @ DeValue::Datetime(_) => Setting::Other(kind(other)),
     };
     Placed { value: setting, span: value.span() }
 }

@@ -6,11 +6,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use vrrpd_engine::track::Tracked;
 
 use super::document::{self, Document, Placed, Setting, Table};
 use super::mistakes::{Complaint, Mistakes};
 use super::together::{Conflict, Together};
-use super::{Configuration, Key, RouterConfig, RouterOptions, Script, Toml, group};
+use super::track::{self, Declarations};
+use super::{CheckConfig, Configuration, Key, RouterConfig, RouterOptions, Script, Toml, group};
 use crate::nearest::nearest;
 use crate::script;
 use crate::trust;
@@ -72,16 +74,26 @@ pub fn from_octets(octets: &[u8], path: &Path) -> Result<Configuration, FileErro
 fn parse(text: &str, directory: &Path) -> Result<Configuration, Vec<Complaint>> {
     let mut complaints = Vec::new();
     let document = document::read(text, &mut complaints);
-    let mut reader = Reader { directory, complaints, together: Together::default(), wrong: Vec::new() };
+    let tracks = Declarations::read(&document.tracks, directory, &mut complaints);
+    let checks = tracks.checks();
+    let mut reader = Reader {
+        directory,
+        complaints,
+        together: Together::default(),
+        wrong: Vec::new(),
+        tracks: &tracks,
+        checks,
+    };
     let routers = reader.routers(&document);
-    let Reader { mut complaints, wrong, .. } = reader;
+    let Reader { mut complaints, wrong, mut checks, .. } = reader;
     if document.routers.is_empty() && complaints.is_empty() {
         let message = "no [[router]] in the file".to_owned();
         complaints.push(Complaint::new(0..0, message));
     }
     let mut routers = routers;
-    let groups = group::form(&document.groups, &mut routers, &wrong, &mut complaints);
-    if complaints.is_empty() { Ok(Configuration { routers, groups }) } else { Err(complaints) }
+    let form = group::Form { directory, tracks: &tracks, wrong: &wrong };
+    let groups = form.groups(&document.groups, &mut routers, &mut checks, &mut complaints);
+    if complaints.is_empty() { Ok(Configuration { routers, groups, checks }) } else { Err(complaints) }
 }
 
 /// What a table says, and where.
@@ -89,6 +101,8 @@ fn parse(text: &str, directory: &Path) -> Result<Configuration, Vec<Complaint>> 
 struct Said {
     options: RouterOptions,
     places: BTreeMap<Key, Range<usize>>,
+    /// Where each of the checks stands that it tracks.
+    tracks: Vec<Range<usize>>,
     /// Keys that something is wrong with already.
     wrong: BTreeSet<Key>,
     /// Whether it has a key that is none: what seems to be missing may be that one.
@@ -101,6 +115,9 @@ struct Reader<'a> {
     together: Together,
     /// Names of routers with mistakes, as far as they are known.
     wrong: Vec<String>,
+    tracks: &'a Declarations,
+    /// The checks of the file, and those that routers say in a word.
+    checks: Vec<CheckConfig>,
 }
 
 impl Reader<'_> {
@@ -141,6 +158,7 @@ impl Reader<'_> {
             let span = place(Key::ScriptUser).unwrap_or_else(header);
             self.complaints.push(Complaint::new(span, format!("{}: {error}", Key::ScriptUser)));
         }
+        let tracked = self.tracked(own, defaults);
         let mut config = match said.resolve() {
             Ok(config) => config,
             Err(errors) => {
@@ -164,7 +182,18 @@ impl Reader<'_> {
             self.complaints.push(Complaint::new(span, format!("{key}{message}")));
         }
         config.resolve_scripts(self.directory);
+        config.track = tracked;
         Some(config)
+    }
+
+    /// What a router tracks.
+    fn tracked(&mut self, own: &Said, defaults: &Said) -> Vec<Tracked> {
+        let said = if own.options.track.is_empty() { defaults } else { own };
+        let span = |index: usize| said.tracks.get(index).cloned().unwrap_or_default();
+        let words = &said.options.track;
+        let (tracked, checks) = self.tracks.resolve(words, self.directory, span, &mut self.complaints);
+        track::add(&mut self.checks, checks);
+        tracked
     }
 
     /// What a table says.
@@ -185,6 +214,15 @@ impl Reader<'_> {
                 continue;
             }
             let before = self.complaints.len();
+            if key == Key::Track {
+                let complaints = &mut self.complaints;
+                let (tracks, places) = track::read_list(setting, complaints).into_iter().unzip();
+                (said.options.track, said.tracks) = (tracks, places);
+                if self.complaints.len() > before {
+                    said.wrong.insert(key);
+                }
+                continue;
+            }
             self.set(&mut said.options, key, setting);
             if self.complaints.len() > before {
                 said.wrong.insert(key);
@@ -223,7 +261,7 @@ impl Reader<'_> {
                             complain(&one.span, "an argument cannot contain the character 0".to_owned());
                         }
                         Setting::One(word) => words.push(word.clone()),
-                        Setting::Many(_) | Setting::Other(_) => {
+                        Setting::Many(_) | Setting::Table(_) | Setting::Other(_) => {
                             complain(&one.span, "expected a list of strings".to_owned());
                         }
                     }
@@ -236,6 +274,9 @@ impl Reader<'_> {
             }
             (Setting::Many(_), Toml::Text | Toml::Number | Toml::Boolean) => {
                 complain(&setting.span, "expected one value, not a list".to_owned());
+            }
+            (Setting::Table(_), _) => {
+                complain(&setting.span, "expected a string, number or boolean, not a table".to_owned());
             }
             (Setting::Other(kind), _) => {
                 complain(&setting.span, format!("expected a string, number or boolean, not {kind}"));

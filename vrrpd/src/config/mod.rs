@@ -12,6 +12,7 @@ mod mistakes;
 mod options;
 mod resolve;
 mod together;
+pub mod track;
 pub mod value;
 
 use std::ops::{Deref, DerefMut};
@@ -28,6 +29,8 @@ pub use vrrpd_engine::config::{
 };
 pub use vrrpd_engine::script::{Script, ScriptStyle, ScriptUser, Scripts};
 
+pub use vrrpd_engine::track::CheckConfig;
+
 use crate::script::{self, ScriptError, UserError};
 use crate::sys::wiping::Wiping;
 use crate::trust::{self, Trusted};
@@ -39,6 +42,8 @@ pub struct Configuration {
     pub routers: Vec<RouterConfig>,
     /// Those that are Master together.
     pub groups: Vec<GroupConfig>,
+    /// What can be tracked.
+    pub checks: Vec<CheckConfig>,
 }
 
 /// One virtual router, as the user wants it: all that is decided by, and the secret of its adverts, which nothing is decided by.

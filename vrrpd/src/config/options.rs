@@ -11,6 +11,7 @@ use thiserror::Error;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Family, Priority, Version, Vrid};
 
+use super::track::{self, Track};
 use super::{
     Authentication, Script, ScriptStyle, ScriptUser, VirtualAddress, VmacFallback, VmacMode, Xdp, value,
 };
@@ -38,6 +39,8 @@ pub enum Argument {
     Switch(&'static str),
     /// A value, which the help calls so.
     Value(&'static str),
+    /// A value, any number of times.
+    Repeated(&'static str),
     /// `=VALUE`, or nothing, which stands for this value.
     Optional(&'static str, &'static str),
     /// There is no flag: values stand alone.
@@ -153,7 +156,7 @@ macro_rules! options {
 
             /// Its line of the table.
             pub const fn declaration(self) -> Declaration {
-                use Argument::{Optional, Positional, Switch, Value};
+                use Argument::{Optional, Positional, Repeated, Switch, Value};
                 match self {
                     $(Self::$key => Declaration {
                         name: $name,
@@ -297,6 +300,11 @@ options! {
     /// Terminate a script that runs longer [default: 60s]
     ScriptTimeout = "script-timeout", "--script-timeout", Value("SPAN"), Text, value::duration;
     script_timeout: Option<Duration> = Duration::from_secs(60);
+
+    /// Check on which the priority depends, or whether the router serves at all: KIND=VALUE, with ,weight=N behind it;
+    /// KIND is process, command, interface, file, route, tcp, http or ping. In a file also the name of a [[track]]
+    Track = "track", "--track", Repeated("CHECK"), List, track::word;
+    track: Vec<Track>;
 
     /// VRRP version, v2 or v3 [default: v2 for IPv4, v3 for IPv6]
     Protocol = "protocol", "--protocol", Value("VERSION"), Text, value::version;

@@ -8,6 +8,7 @@ use vrrpd_common::params::IntervalError;
 use vrrpd_common::router::AnnounceTimes;
 use vrrpd_common::{Duration, Family, Interval, Version};
 
+use super::track::Track;
 use super::{
     Announce, Authentication, Key, Magic, OptionError, RouterConfig, RouterOptions, Scripts, Settings,
     VirtualAddress,
@@ -116,6 +117,7 @@ impl RouterOptions {
             xdp: said.xdp,
             xdp_pass: said.xdp_pass,
             grouped: false,
+            track: said.track.into_iter().map(Track::into_tracked).collect(),
         };
         Ok(RouterConfig { settings, authentication: said.auth })
     }

@@ -60,6 +60,22 @@ pub enum ValueError {
     ScriptUser(String),
     #[error("invalid count {0:?}: expected 1 to 255")]
     Count(String),
+    #[error("invalid weight {0:?}: expected -254 to 254")]
+    Weight(String),
+    #[error("invalid name {0:?}: expected text without = and ,")]
+    TrackName(String),
+    #[error("invalid value {text:?}: expected {expected}")]
+    Track { text: String, expected: &'static str },
+    #[error("invalid check {text:?}: expected KIND=VALUE, with one of {}", kinds.join(", "))]
+    TrackKind { text: String, kinds: &'static [&'static str] },
+    #[error("invalid count {text:?}: expected 1 to {most}")]
+    Results { text: String, most: u32 },
+    #[error("invalid status {0:?}: expected 100 to 599")]
+    Status(String),
+    #[error("invalid duration {0:?}: expected 10ms or more")]
+    TooShort(String),
+    #[error("value missing")]
+    Empty,
     #[error("invalid {what} {text:?}: {}", choices(text, words))]
     Choice { text: String, what: &'static str, words: Vec<&'static str> },
     #[error("invalid authentication: expected none, pw/TEXT or ah/0xHEX")]
@@ -204,7 +220,7 @@ pub fn vmac_fallback(text: &str) -> Parsed<VmacFallback> {
 }
 
 /// One of a few words, or which there are and the nearest of them.
-fn choice<T: Copy>(text: &str, what: &'static str, choices: &[(&'static str, T)]) -> Parsed<T> {
+pub(super) fn choice<T: Copy>(text: &str, what: &'static str, choices: &[(&'static str, T)]) -> Parsed<T> {
     if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
         return Ok(*value);
     }

@@ -125,7 +125,8 @@ impl Daemon {
             .filter_map(|id| self.engine.router(id))
             .filter_map(|router| {
                 let group = router.group.and_then(|place| self.groups.report(place));
-                Some(describe::report(router, now, self.links.get(router.link)?, group))
+                let tracks = self.tracking.report(router);
+                Some(describe::report(router, now, self.links.get(router.link)?, group, tracks))
             })
             .collect()
     }

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::config::VirtualAddress;
 use crate::report::{
     Counters, EventReport, GroupReport, Happening, MasterReport, MismatchReport, RouterReport, ScriptsReport,
-    TransitionReport,
+    TrackReport, TransitionReport,
 };
 
 /// Something that happened to it.
@@ -25,7 +25,13 @@ pub(super) fn event(router: &Router, happening: Happening) -> EventReport {
 }
 
 /// All that is told about the router.
-pub(super) fn report(router: &Router, now: Instant, link: &Link, group: Option<GroupReport>) -> RouterReport {
+pub(super) fn report(
+    router: &Router,
+    now: Instant,
+    link: &Link,
+    group: Option<GroupReport>,
+    track: Vec<TrackReport>,
+) -> RouterReport {
     let config = &router.config;
     let master = match router.machine.state() {
         State::Backup(backup) => backup.master.map(|heard| MasterReport {
@@ -80,6 +86,7 @@ pub(super) fn report(router: &Router, now: Instant, link: &Link, group: Option<G
         datapath: datapath.to_owned(),
         datapath_reason,
         group,
+        track,
         scripts: ScriptsReport::from(&config.scripts),
         counters: Counters {
             adverts_sent: router.done.adverts_sent,

@@ -29,6 +29,7 @@ const ASIDE: Duration = Duration::from_secs(1);
 impl Daemon {
     /// What the netlink thread says.
     pub(super) fn report(&mut self, report: Report) {
+        self.note_tracked(&report);
         match report {
             Report::Changed(interface) => {
                 if let Some(id) = self.router_of_link(&interface) {

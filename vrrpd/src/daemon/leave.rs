@@ -25,6 +25,7 @@ impl Daemon {
         info!("stopping");
         // Nobody begins any more.
         self.reload = Reload::default();
+        self.stop_tracking();
         self.supervisor.stopping();
         for id in self.engine.routers().ids().collect::<Vec<_>>() {
             self.event(id, Event::Shutdown, None);

@@ -26,6 +26,7 @@ mod scripts;
 mod sending;
 mod start;
 mod start_error;
+mod tracking;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -57,11 +58,13 @@ use crate::script;
 use crate::signals::{Signal, Signals};
 use crate::supervisor::Supervisor;
 use crate::sys::packet::Inbox;
+use crate::track::Found;
 use command::Changing;
 use groups::Groups;
 use handles::Handles;
 use link::{FAMILIES, KERNEL, Link};
 use reload::Reload;
+use tracking::Tracking;
 
 pub use start::Source;
 pub use start_error::StartError;
@@ -125,6 +128,7 @@ pub struct Daemon {
     /// The service manager has not been told of some transition.
     status_untold: bool,
     reload: Reload,
+    tracking: Tracking,
     /// When interfaces that could not be opened are tried again.
     open_again_at: Option<Instant>,
     /// When it was looked last whether programs are where they were put.
@@ -140,6 +144,7 @@ enum Wake {
     Command(Command),
     Signal(Signal),
     Reloaded(Result<Configuration, Vec<String>>),
+    Found(Found),
     Aside(LinkId, Aside),
 }
 
@@ -157,7 +162,7 @@ impl Daemon {
     pub async fn run(mut self) -> io::Result<()> {
         self.supervisor.ready();
         for id in self.engine.routers().ids().collect::<Vec<_>>() {
-            self.event(id, Event::Startup, None);
+            self.start_up(id);
         }
         loop {
             match self.turn().await? {
@@ -195,6 +200,7 @@ impl Daemon {
             Wake::Command(command) => self.command(command),
             Wake::Signal(caught) => signal = Some(caught),
             Wake::Reloaded(read) => self.reloaded(read),
+            Wake::Found(found) => self.found(&found),
             Wake::Aside(link, Aside::Loaded(program)) => self.loaded(link, program),
             Wake::Aside(link, Aside::OwnMac(changed)) => self.own_mac_changed(link, changed),
         }
@@ -214,6 +220,7 @@ impl Daemon {
             Some(command) = self.commands.recv() => Ok(Wake::Command(command)),
             signal = self.signals.next() => Ok(Wake::Signal(signal)),
             read = self.reload.read() => Ok(Wake::Reloaded(read)),
+            found = self.tracking.watchers.next() => Ok(Wake::Found(found)),
             Some((link, done)) = self.aside.recv() => Ok(Wake::Aside(link, done)),
         }
     }
@@ -258,6 +265,7 @@ impl Daemon {
             self.groups.deadline(),
             self.supervisor.deadline(),
             self.changes_due(),
+            self.tracking.deadline(),
             put_back,
             self.open_again_at,
             self.links.values().filter_map(|link| link.path.absence_ends_at()).min(),
@@ -350,6 +358,7 @@ impl Daemon {
         }
         self.groups.expire(now, &self.readiness);
         self.put_back(now);
+        self.expire_checks(now);
         self.engine.expire(clock::moment());
         self.perform_outputs();
         self.open_again(now);

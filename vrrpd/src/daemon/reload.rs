@@ -248,7 +248,7 @@ impl Daemon {
 
     /// Makes the routers those that are wanted, unless the start would refuse them.
     fn make_so(&mut self, wanted: Configuration) {
-        let Configuration { routers: configs, groups } = wanted;
+        let Configuration { routers: configs, groups, checks } = wanted;
         let plan = self.plan(&configs);
         if let Err(Refused { router, error }) = self.admit(&plan) {
             let file = self.reload.file.clone().unwrap_or_default();
@@ -260,6 +260,7 @@ impl Daemon {
         info!(new, left, changed, unchanged, "configuration reloaded");
         // Before anybody leaves, so that nobody is taken along.
         self.form_groups(&without(&groups, &arriving));
+        self.configure_checks(&checks, configs.iter().map(|config| &config.settings));
         for (id, config) in exchanged {
             self.exchange(id, config);
         }
@@ -341,7 +342,7 @@ impl Daemon {
         self.write_journal();
         self.keep_own_macs();
         for id in begun {
-            self.event(id, Event::Startup, None);
+            self.start_up(id);
         }
     }
 
@@ -371,8 +372,11 @@ impl Daemon {
         if let Some(link) = self.links.get_mut(router.link) {
             begin::expect(router, &handles.authentication, id, link, router.machine.source());
         }
+        self.track(id);
+        self.check_usable(id);
+        let Some(router) = self.engine.router(id) else { return };
         let priority = router.policy.priority();
-        if other_priority {
+        if other_priority || router.machine.priority() != priority {
             self.event(id, Event::Priority(priority), None);
         } else {
             // Nothing has happened to it, but the kernel may have to look at adverts in another way.
@@ -475,6 +479,9 @@ impl Daemon {
         }
         let id = self.engine.add(router);
         self.handles.put(id, handles);
+        self.track(id);
+        self.check_usable(id);
+        self.apply_priority(id);
         if let Some(refusal) = refused {
             self.give_up_kernel(link_id, refusal);
         }

@@ -20,6 +20,7 @@ use super::handles::Handles;
 use super::link::{Link, LoadedProgram};
 use super::reload::Reload;
 use super::start_error::StartError;
+use super::tracking::Tracking;
 use super::{begin, scripts};
 use crate::abandoned;
 use crate::clock::{self, Alarm, Suspension};
@@ -62,6 +63,14 @@ pub enum Source {
 }
 
 impl Source {
+    /// The file that is read again for a reload.
+    fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::CommandLine => None,
+            Self::File(path) => Some(path.clone()),
+        }
+    }
+
     /// An interface as the user named it.
     fn naming(&self, interface: &str) -> String {
         match self {
@@ -79,7 +88,7 @@ impl Daemon {
         dir: Option<&Path>,
         guardian: Guardian,
     ) -> Result<Self, StartError> {
-        let Configuration { routers: configs, groups } = configuration;
+        let Configuration { routers: configs, groups, checks } = configuration;
         let system = |what: &str| {
             let what = what.to_owned();
             move |error| StartError::System { what, error }
@@ -155,6 +164,7 @@ impl Daemon {
             aside_in,
             aside,
             own_macs_changed: BTreeMap::new(),
+            tracking: Tracking::new(lanes.checks.clone()),
             lanes,
             scripts: runners,
             followers,
@@ -171,13 +181,11 @@ impl Daemon {
             guardian,
             untold: BTreeSet::new(),
             status_untold: false,
-            reload: Reload::of(match source {
-                Source::CommandLine => None,
-                Source::File(path) => Some(path.clone()),
-            }),
+            reload: Reload::of(source.file()),
         };
         daemon.charge_guardian(&base)?;
         daemon.form_groups(&groups);
+        daemon.begin_tracking(&checks);
         match daemon.begin_serving(nobody_s, source, &base).await {
             Ok(()) => Ok(daemon),
             Err(error) => Err(daemon.take_back(error).await),

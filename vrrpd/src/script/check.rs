@@ -37,6 +37,9 @@ pub enum ScriptFault {
         /// Why.
         distrust: Distrust,
     },
+    /// No directory where programs are looked for has it.
+    #[error("not found in {PATH}")]
+    NotFound,
     /// It cannot be looked at.
     #[error("{part} cannot be run: {}", distrust.detail())]
     Unreachable {
@@ -65,6 +68,30 @@ pub enum ScriptFault {
     /// The kernel gives up.
     #[error("has more than {MAX_INTERPRETERS} interpreters, each a script itself")]
     TooManyInterpreters,
+}
+
+/// Where scripts find programs, and checks theirs.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where a program is, as the user names it: one without a slash is looked for when it is run, others are in `directory`,
+/// unless they have a slash in front.
+pub fn place(program: &Path, directory: &Path) -> PathBuf {
+    if is_bare(program) { program.to_owned() } else { directory.join(program) }
+}
+
+/// The file of a program: the first of its name in [`PATH`] if it has no slash.
+pub fn find(program: &Path) -> Result<PathBuf, ScriptError> {
+    if !is_bare(program) {
+        return Ok(program.to_owned());
+    }
+    let found =
+        PATH.split(':').map(|directory| Path::new(directory).join(program)).find(|path| path.is_file());
+    let missing = || ScriptError { path: program.to_owned(), fault: ScriptFault::NotFound.into() };
+    found.ok_or_else(missing)
+}
+
+fn is_bare(program: &Path) -> bool {
+    program.components().count() == 1 && !program.is_absolute()
 }
 
 /// Refuses what could not be run, and what others than root and we could have written or can replace: the script, every

@@ -15,13 +15,11 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 use vrrpd_engine::script::Run;
 
-use super::check::check;
+use super::check::{PATH, check};
 use super::output::{Output, Outputs};
 use super::user::identify;
 use crate::lane::Lane;
 
-/// Where scripts find programs.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long a script that is asked to end may take, before it is made to.
 const GRACE: Duration = Duration::from_secs(1);
 /// How long something is waited for that the system lacks.

@@ -9,6 +9,7 @@ pub mod inherited;
 pub mod memory;
 pub mod packet;
 pub mod pass;
+pub mod pidfd;
 pub mod records;
 pub mod secret;
 pub mod watch;

@@ -1,10 +1,12 @@
 //! File descriptors that the runtime watches for readiness.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use nix::sys::epoll::Epoll;
+use nix::sys::inotify::Inotify;
 use nix::sys::timerfd::TimerFd;
+use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
 /// Something with a file descriptor of its own.
@@ -19,6 +21,21 @@ pub fn timer(timer: TimerFd) -> io::Result<AsyncFd<Watched<TimerFd>>> {
 /// Watches a set of other descriptors.
 pub fn set(set: Epoll) -> io::Result<AsyncFd<Watched<Epoll>>> {
     register(set)
+}
+
+/// Watches the changes of files.
+pub fn files(files: Inotify) -> io::Result<AsyncFd<Watched<Inotify>>> {
+    register(files)
+}
+
+/// Watches a socket.
+pub fn socket(socket: Socket) -> io::Result<AsyncFd<Watched<Socket>>> {
+    register(socket)
+}
+
+/// Watches what is nothing but a descriptor.
+pub fn descriptor(descriptor: OwnedFd) -> io::Result<AsyncFd<Watched<OwnedFd>>> {
+    register(descriptor)
 }
 
 fn register<T: AsRaw>(inner: T) -> io::Result<AsyncFd<Watched<T>>> {
@@ -42,6 +59,24 @@ impl AsRaw for TimerFd {
 impl AsRaw for Epoll {
     fn raw(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+}
+
+impl AsRaw for Inotify {
+    fn raw(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl AsRaw for Socket {
+    fn raw(&self) -> RawFd {
+        self.as_raw_fd()
+    }
+}
+
+impl AsRaw for OwnedFd {
+    fn raw(&self) -> RawFd {
+        self.as_raw_fd()
     }
 }
 

@@ -143,11 +143,11 @@ const TWO: &str = "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"1
 #[test]
 fn members_of_a_group_are_named_as_everywhere() {
     let text = format!("{TWO}[[group]]\nname = \"edge\"\nmembers = [\"eth1/52-ipv6\", \"eth0/51\"]\n");
-    let Configuration { routers, groups } = parse(&text).expect("is right");
+    let Configuration { routers, groups, .. } = parse(&text).expect("is right");
     assert!(routers.iter().all(|router| router.grouped));
     assert_eq!((groups.len(), groups[0].name.as_deref(), groups[0].size), (1, Some("edge"), 2));
     assert_eq!(groups[0].members, ["eth1/52-ipv6", "eth0/51"]);
-    let Configuration { routers, groups } = parse(TWO).expect("is right");
+    let Configuration { routers, groups, .. } = parse(TWO).expect("is right");
     assert!(groups.is_empty() && routers.iter().all(|router| !router.grouped));
 }
 

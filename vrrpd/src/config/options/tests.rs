@@ -58,7 +58,7 @@ fn switches_stand_for_values_that_their_options_can_have() {
     for key in Key::ALL {
         let stands_for = match key.declaration().argument {
             Argument::Switch(text) | Argument::Optional(_, text) => text,
-            Argument::Value(_) | Argument::Positional(_) => continue,
+            Argument::Value(_) | Argument::Repeated(_) | Argument::Positional(_) => continue,
         };
         assert!(RouterOptions::default().set(*key, stands_for).is_ok(), "{key}");
     }
@@ -88,6 +88,7 @@ fn docs_options_md_is_the_table() {
         let option = match argument {
             Argument::Switch(value) => format!("`{flag}` (`{name} = {value}`)"),
             Argument::Value(what) => format!("`{flag} {what}`"),
+            Argument::Repeated(what) => format!("`{flag} {what}` ..."),
             Argument::Optional(what, _) => format!("`{flag}[={what}]`"),
             Argument::Positional(what) => format!("`{what}...`"),
         };

@@ -1,0 +1,172 @@
+//! The checks of a process.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use vrrpd_common::Instant;
+
+use super::{CheckConfig, Finding, Judge, Tracked};
+use crate::priority::{Outcome, TrackId};
+
+/// All checks that some router tracks.
+#[derive(Debug, Default)]
+pub struct Checks {
+    checks: BTreeMap<TrackId, Check>,
+    /// The next one's; none is used again.
+    next: u32,
+}
+
+#[derive(Debug)]
+struct Check {
+    config: CheckConfig,
+    judge: Judge,
+}
+
+/// Another outcome of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The check.
+    pub id: TrackId,
+    /// What counted before.
+    pub from: Outcome,
+    /// What counts now.
+    pub to: Outcome,
+}
+
+/// What another configuration means for what is looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Nobody looks at these any more.
+    pub stop: Vec<TrackId>,
+    /// These are looked at from now on, or in another way.
+    pub start: Vec<(TrackId, CheckConfig)>,
+}
+
+impl Checks {
+    /// Makes the checks those that are wanted, as far as something tracks them. One that was there keeps its outcome, also when
+    /// something else is looked at under its name.
+    pub fn configure(&mut self, wanted: &[CheckConfig], tracked: &BTreeSet<&str>) -> Plan {
+        let mut plan = Plan::default();
+        let wanted: Vec<_> = wanted.iter().filter(|config| tracked.contains(config.name.as_str())).collect();
+        let is_wanted = |check: &Check| wanted.iter().any(|config| config.name == check.config.name);
+        plan.stop = self.checks.extract_if(.., |_, check| !is_wanted(check)).map(|(id, _)| id).collect();
+        for config in wanted {
+            let Some(id) = self.id(&config.name) else {
+                let id = TrackId(self.next);
+                self.next += 1;
+                self.checks.insert(id, Check { config: config.clone(), judge: Judge::new(config.rules) });
+                plan.start.push((id, config.clone()));
+                continue;
+            };
+            if let Some(check) = self.checks.get_mut(&id)
+                && check.config != *config
+            {
+                check.judge.set_rules(config.rules);
+                check.config = config.clone();
+                plan.start.push((id, config.clone()));
+            }
+        }
+        plan
+    }
+
+    /// The check of this name.
+    pub fn id(&self, name: &str) -> Option<TrackId> {
+        self.checks.iter().find(|(_, check)| check.config.name == name).map(|(id, _)| *id)
+    }
+
+    /// What it was made of.
+    pub fn config(&self, id: TrackId) -> Option<&CheckConfig> {
+        self.checks.get(&id).map(|check| &check.config)
+    }
+
+    /// What counts of a check.
+    pub fn outcome(&self, id: TrackId) -> Option<Outcome> {
+        self.checks.get(&id).map(|check| check.judge.outcome())
+    }
+
+    /// Each check with its name.
+    pub fn iter(&self) -> impl Iterator<Item = (TrackId, &CheckConfig)> {
+        self.checks.iter().map(|(id, check)| (*id, &check.config))
+    }
+
+    /// Takes in a result of a check.
+    pub fn result(&mut self, now: Instant, id: TrackId, finding: Finding) -> Option<Change> {
+        let Check { judge, .. } = self.checks.get_mut(&id)?;
+        let from = judge.outcome();
+        judge.result(now, finding).then(|| Change { id, from, to: judge.outcome() })
+    }
+
+    /// When [`Checks::expire`] has something to do.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.checks.values().filter_map(|check| check.judge.deadline()).min()
+    }
+
+    /// The changes that take effect at `now`.
+    pub fn expire(&mut self, now: Instant) -> Vec<Change> {
+        let changes = self.checks.iter_mut().filter_map(|(id, Check { judge, .. })| {
+            let from = judge.outcome();
+            judge.expire(now).then(|| Change { id: *id, from, to: judge.outcome() })
+        });
+        changes.collect()
+    }
+
+    /// The checks among these that a router tracks, with what it makes of them.
+    pub fn of<'a>(&self, tracked: &'a [Tracked]) -> Vec<(TrackId, &'a Tracked)> {
+        let counting = tracked.iter().filter(|tracked| !tracked.is_ignored);
+        counting.filter_map(|tracked| Some((self.id(&tracked.name)?, tracked))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::track::{CheckKind, ProcessName, Rules};
+    use vrrpd_common::Duration;
+
+    fn check(name: &str, process: &str, rules: Rules) -> CheckConfig {
+        let process = ProcessName::new(process).expect("is legal");
+        CheckConfig { name: name.to_owned(), kind: CheckKind::Process(process), rules }
+    }
+
+    #[test]
+    fn what_nobody_tracks_is_not_looked_at_and_what_stays_keeps_its_outcome() {
+        let mut checks = Checks::default();
+        let (a, b) = (check("a", "x", Rules::default()), check("b", "y", Rules::default()));
+        let plan = checks.configure(&[a.clone(), b.clone()], &BTreeSet::from(["a"]));
+        assert_eq!(plan.start, [(TrackId(0), a.clone())]);
+        let change = checks.result(Instant::ZERO, TrackId(0), Finding::Count(1));
+        assert_eq!(change, Some(Change { id: TrackId(0), from: Outcome::Unknown, to: Outcome::Holds }));
+        let plan = checks.configure(&[a.clone(), b.clone()], &BTreeSet::from(["a", "b"]));
+        assert_eq!((plan.start, plan.stop), (vec![(TrackId(1), b.clone())], vec![]));
+        // Something else is looked at under its name.
+        let other = check("a", "z", Rules::default());
+        let plan = checks.configure(&[other.clone(), b], &BTreeSet::from(["a"]));
+        assert_eq!((plan.start, plan.stop), (vec![(TrackId(0), other)], vec![TrackId(1)]));
+        assert_eq!(checks.outcome(TrackId(0)), Some(Outcome::Holds));
+        // A result that was on its way.
+        assert_eq!(checks.result(Instant::ZERO, TrackId(1), Finding::Count(1)), None);
+        // One that comes back is another one.
+        checks.configure(&[], &BTreeSet::new());
+        let plan = checks.configure(&[a], &BTreeSet::from(["a"]));
+        assert_eq!(plan.start[0].0, TrackId(2));
+    }
+
+    #[test]
+    fn delays_of_all_checks_have_one_deadline() {
+        let mut checks = Checks::default();
+        let rules = |seconds| Rules {
+            initially: Some(true),
+            down_delay: Duration::from_secs(seconds),
+            ..Rules::default()
+        };
+        let configs = [check("a", "x", rules(3)), check("b", "y", rules(2))];
+        checks.configure(&configs, &BTreeSet::from(["a", "b"]));
+        for id in [TrackId(0), TrackId(1)] {
+            checks.result(Instant::ZERO, id, Finding::Holds);
+            assert_eq!(checks.result(Instant::ZERO, id, Finding::Fails), None);
+        }
+        let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
+        assert_eq!(checks.deadline(), Some(at(2)));
+        assert_eq!(checks.expire(at(2)).iter().map(|change| change.id).collect::<Vec<_>>(), [TrackId(1)]);
+        assert_eq!(checks.deadline(), Some(at(3)));
+    }
+}

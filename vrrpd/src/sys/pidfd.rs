@@ -1,0 +1,31 @@
+//! Descriptors of processes (`pidfd_open(2)`), which become readable when the process ends.
+
+use std::io;
+use std::os::fd::{FromRawFd as _, OwnedFd};
+
+/// A descriptor of the process, closed on exec.
+///
+/// # Errors
+/// There is no such process, or no descriptor is free.
+pub fn open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two numbers and no memory of ours.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0_u32) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let descriptor = i32::try_from(result).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just given it to us, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_there_has_a_descriptor_and_another_one_has_none() {
+        assert!(open(std::process::id()).is_ok());
+        let error = open(u32::MAX >> 1).expect_err("there is no such process");
+        assert_eq!(error.raw_os_error(), Some(libc::ESRCH));
+    }
+}

@@ -1,0 +1,126 @@
+//! A command whose exit status is the result.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Group, Pid, User};
+use tokio::process::Child;
+use tokio::time::{Instant, timeout, timeout_at};
+use vrrpd_engine::track::{Command, Finding};
+
+use super::Reporter;
+use super::poll::{no_answer, turns};
+use crate::lane::Lane;
+use crate::script;
+
+/// How long a command that is asked to end may take, before it is made to.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Runs the command each interval, one run at a time.
+pub(super) async fn watch(command: Command, reporter: Reporter, lane: Lane) {
+    let mut turns = turns(command.polling);
+    loop {
+        turns.tick().await;
+        run(&command, &reporter, &lane).await;
+    }
+}
+
+/// One run, until nothing of it is left. What takes longer than the timeout has failed at that time.
+async fn run(command: &Command, reporter: &Reporter, lane: &Lane) {
+    let until = Instant::now() + command.polling.timeout.into();
+    let too_late = || reporter.tell(Finding::Fails, no_answer(command.polling));
+    let (job, what) = (command.clone(), format!("starting {}", command.program.display()));
+    let mut starting = std::pin::pin!(lane.run(what, move || start(&job)));
+    let (started, is_late) = if let Ok(started) = timeout_at(until, &mut starting).await {
+        (started, false)
+    } else {
+        too_late();
+        (starting.await, true)
+    };
+    let mut running = match started.flatten() {
+        Ok(running) if is_late => return drop(running),
+        Ok(running) => running,
+        Err(error) if is_late => return drop(error),
+        Err(error) => return reporter.tell(Finding::Fails, format!("cannot run: {error}")),
+    };
+    match timeout_at(until, running.0.wait()).await {
+        Ok(Ok(status)) if status.success() => reporter.tell(Finding::Holds, "exit status 0"),
+        Ok(Ok(status)) => reporter.tell(Finding::Fails, in_words(status)),
+        Ok(Err(error)) => reporter.tell(Finding::Fails, error.to_string()),
+        Err(_) => {
+            too_late();
+            running.end().await;
+        }
+    }
+}
+
+/// Starts it with what scripts get: nothing but a path, in the root directory, in a process group of its own. It prints to
+/// nowhere.
+fn start(command: &Command) -> io::Result<Running> {
+    let program = script::find(&command.program).map_err(|error| io::Error::other(error.fault))?;
+    script::check(&program).map_err(|error| io::Error::other(error.fault))?;
+    let mut process = tokio::process::Command::new(program);
+    process
+        .args(&command.arguments)
+        .env_clear()
+        .env("PATH", script::PATH)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
+    let unknown = |what: &str, name: &str| io::Error::other(format!("there is no {what} {name:?}"));
+    if let Some(name) = &command.user {
+        let user = User::from_name(name)?.ok_or_else(|| unknown("user", name))?;
+        process.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    }
+    if let Some(name) = &command.group {
+        let group = Group::from_name(name)?.ok_or_else(|| unknown("group", name))?;
+        process.gid(group.gid.as_raw());
+    }
+    process.spawn().map(Running)
+}
+
+fn in_words(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("ended by signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+/// A command that runs; when nobody waits for it any more, its process group is killed.
+struct Running(Child);
+
+impl Running {
+    fn signal(&self, signal: Signal) {
+        // There is none once it has been waited for: the number may be another's by then.
+        if let Some(group) = self.0.id().and_then(|pid| i32::try_from(pid).ok()) {
+            // It may have ended just now.
+            let _ = killpg(Pid::from_raw(group), signal);
+        }
+    }
+
+    /// Asks its process group to end, then makes it.
+    async fn end(mut self) {
+        self.signal(Signal::SIGTERM);
+        let group = self.0.id().and_then(|pid| i32::try_from(pid).ok());
+        // How it ended does not matter any more.
+        let _ = timeout(GRACE, self.0.wait()).await;
+        self.signal(Signal::SIGKILL);
+        if let (None, Some(group)) = (self.0.id(), group) {
+            // What it started may not have listened.
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+        let _ = timeout(GRACE, self.0.wait()).await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+    }
+}

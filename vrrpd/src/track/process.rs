@@ -1,0 +1,155 @@
+//! Processes by their names. A pidfd of each match tells of its end at once, and costs nothing meanwhile. What starts is
+//! looked for only while a match is missing: the kernel tells of it, or where it does not, /proc is read again and again.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::sleep;
+use vrrpd_engine::track::{Finding, ProcessName};
+
+use super::Reporter;
+use super::process_events::{Subscription, Subscriptions};
+use crate::lane::Lane;
+use crate::sys::{pidfd, watch};
+
+/// How often /proc is read while a match is missing and the kernel tells nothing.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Matches of one name that are watched beyond those that are needed: of a server with a process for each connection, not all.
+const MORE: usize = 8;
+
+/// What all checks of processes share.
+#[derive(Debug)]
+pub(super) struct Processes {
+    lane: Lane,
+    subscriptions: Subscriptions,
+}
+
+/// The matches of a name that are watched.
+struct Matches {
+    watched: BTreeSet<u32>,
+    ends: FuturesUnordered<Pin<Box<dyn Future<Output = u32>>>>,
+    /// What was told last.
+    told: Option<usize>,
+}
+
+impl Processes {
+    pub(super) fn new(lane: Lane) -> Self {
+        Self { lane, subscriptions: Subscriptions::default() }
+    }
+
+    /// Tells how many processes of this name run whenever that changes: of those that are needed, and some more.
+    pub(super) async fn watch(&self, name: ProcessName, needed: usize, reporter: &Reporter) {
+        let mut matches = Matches { watched: BTreeSet::new(), ends: FuturesUnordered::new(), told: None };
+        // As long as it is there, nothing that starts is missed.
+        let mut subscription = None;
+        loop {
+            self.look(&name, needed, &mut matches).await;
+            matches.tell(reporter);
+            if matches.watched.len() >= needed {
+                subscription = None;
+                matches.ended().await;
+                continue;
+            }
+            if subscription.is_none() {
+                subscription = self.subscriptions.subscribe();
+                if subscription.is_some() {
+                    // It may have started before the kernel told.
+                    continue;
+                }
+            }
+            tokio::select! {
+                () = matches.ended(), if !matches.watched.is_empty() => {}
+                () = started(subscription.as_mut(), &name) => {}
+            }
+        }
+    }
+
+    /// Watches matches that are not watched yet.
+    async fn look(&self, name: &ProcessName, needed: usize, matches: &mut Matches) {
+        let most = needed.saturating_add(MORE);
+        if matches.watched.len() >= needed {
+            return;
+        }
+        let (wanted, known) = (name.clone(), matches.watched.clone());
+        let found = self.lane.run(format!("looking for {name}"), move || find(&wanted, &known, most)).await;
+        for (pid, pidfd) in found.flatten().unwrap_or_default() {
+            if let Ok(pidfd) = watch::descriptor(pidfd) {
+                matches.watched.insert(pid);
+                matches.ends.push(Box::pin(async move {
+                    // An error ends it as well: it is looked for again.
+                    let _ = pidfd.readable().await;
+                    pid
+                }));
+            }
+        }
+    }
+}
+
+impl Matches {
+    fn tell(&mut self, reporter: &Reporter) {
+        let count = self.watched.len();
+        if self.told.replace(count) != Some(count) {
+            let number = u32::try_from(count).unwrap_or(u32::MAX);
+            reporter.tell(Finding::Count(number), format!("{count} running"));
+        }
+    }
+
+    /// Waits until one of them has ended.
+    async fn ended(&mut self) {
+        if let Some(pid) = self.ends.next().await {
+            self.watched.remove(&pid);
+        }
+    }
+}
+
+/// Returns when a process of this name may have started.
+async fn started(subscription: Option<&mut Subscription>, name: &ProcessName) {
+    match subscription {
+        Some(subscription) => subscription.hears_of(name).await,
+        None => sleep(INTERVAL).await,
+    }
+}
+
+/// The processes of this name that are not known, at most so many, each with a descriptor that tells of its end.
+fn find(name: &ProcessName, known: &BTreeSet<u32>, most: usize) -> io::Result<Vec<(u32, OwnedFd)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        if found.len() >= most {
+            break;
+        }
+        if known.contains(&pid) || !is_called(pid, name) {
+            continue;
+        }
+        // It is looked at again: the number may have become another's in between.
+        if let Ok(pidfd) = pidfd::open(pid)
+            && is_called(pid, name)
+        {
+            found.push((pid, pidfd));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a process has this name and has not ended.
+pub(super) fn is_called(pid: u32, name: &ProcessName) -> bool {
+    let directory = PathBuf::from(format!("/proc/{pid}"));
+    let comm = fs::read(directory.join("comm")).unwrap_or_default();
+    if comm.trim_ascii_end() != name.comm() {
+        return false;
+    }
+    if name.is_long() && !fs::read(directory.join("cmdline")).is_ok_and(|line| name.is_in_command_line(&line))
+    {
+        return false;
+    }
+    let stat = fs::read(directory.join("stat")).unwrap_or_default();
+    let state = stat.rsplit(|octet| *octet == b')').next().and_then(|rest| rest.trim_ascii_start().first());
+    !matches!(state, None | Some(b'Z' | b'X' | b'x'))
+}
