@@ -10,7 +10,7 @@ use vrrpd_lab::site::{
     Connection, KINDS, SIDES, Server, Site, assert_resigns, assert_steady, failover, first_advert, repeatedly,
 };
 use vrrpd_lab::usual::{INTERVAL, SOON, TOLERANCE};
-use vrrpd_lab::{AdvertFrame, Injector, Vrrpd, stretched, timers, wait_for, wait_until};
+use vrrpd_lab::{AdvertFrame, Injector, ScriptLog, Vrrpd, stretched, timers, wait_for, wait_until};
 
 /// How soon a group gives up after what makes it.
 const AT_ONCE: Duration = Duration::from_millis(10);
@@ -181,6 +181,50 @@ fn group_shares_its_fate_with_virtual_mac_addresses_in_both_modes() {
             assert_steady(&a, &b);
         }
     }
+}
+
+#[test]
+fn scripts_of_a_group_follow_its_state_to_the_end_of_a_killed_daemon() {
+    let site = Site::set_up();
+    let log = ScriptLog::new(&["VRRP_MEMBERS", "VRRP_REASON"]);
+    let mut text = "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"none\"\n".to_owned();
+    for (interface, vrid, address) in SIDES {
+        let router = format!("interface = \"{interface}\"\nvrid = {vrid}\naddresses = [\"{address}\"]");
+        writeln!(text, "[[router]]\nname = \"on {interface}\"\n{router}").expect("writing to a string works");
+    }
+    let path = log.path();
+    writeln!(
+        text,
+        "[[group]]\nname = \"edge\"\nmembers = [\"on eth0\", \"eth1/52\"]\nup = [{path:?}, \"up\"]\nnotify = {path:?}\n\
+         script-style = \"keepalived\""
+    )
+    .expect("writing to a string works");
+    let start = || Server { host: site.a.clone(), daemons: vec![Vrrpd::on(&site.a).config(&text).start()] };
+    let told = |state: &str| log.wait_run(SOON, &format!("GROUP edge {state} 0|eth0/51 eth1/52|"));
+    let server = start();
+    told("BACKUP");
+    told("MASTER");
+    server.wait_all("master");
+    assert!(log.runs().iter().any(|run| run.starts_with("up|")), "{:?}", log.runs());
+    site.a.ip("link set eth1 down");
+    told("FAULT");
+    site.a.ip("link set eth1 up");
+    server.wait_all("master");
+    wait_until(SOON, "it is Master again", || log.runs().last().is_some_and(|run| run.contains("MASTER")));
+    let before = log.runs().len();
+    server.daemons[0].kill_daemon();
+    told("STOP");
+    assert!(log.runs()[before].ends_with("|crash"), "{:?}", log.runs());
+    assert_eq!(log.runs().len(), before + 1, "once for both members");
+    drop(server);
+
+    let server = start();
+    server.wait_all("master");
+    wait_until(SOON, "it is Master again", || log.runs().last().is_some_and(|run| run.contains("MASTER")));
+    let before = log.runs().len();
+    assert_eq!(server.daemons[0].terminate(), 0);
+    let last = "GROUP edge STOP 0|eth0/51 eth1/52|shutdown";
+    assert_eq!(log.runs()[before..], [last]);
 }
 
 #[test]

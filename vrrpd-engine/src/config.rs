@@ -246,10 +246,12 @@ pub struct GroupConfig {
     pub size: u8,
     /// The members in this process, as [`RouterConfig::name`] calls them.
     pub members: Vec<String>,
+    /// What is run when its state changes.
+    pub scripts: Scripts,
 }
 
 impl GroupConfig {
-    /// Whether it has the same members, in any order and whatever it is called.
+    /// Whether it has the same members, in any order, whatever it is called and runs.
     pub fn is_of_the_same(&self, other: &Self) -> bool {
         let set = |group: &Self| group.members.iter().cloned().collect::<BTreeSet<_>>();
         self.size == other.size && set(self) == set(other)
@@ -257,7 +259,8 @@ impl GroupConfig {
 
     /// The group of all processes with `-M`, to which this one adds a router.
     pub fn of_processes(size: u8, router: &RouterConfig) -> Self {
-        Self { name: None, size, members: vec![router.name().to_string()] }
+        let scripts = Scripts::none(router.scripts.timeout);
+        Self { name: None, size, members: vec![router.name().to_string()], scripts }
     }
 }
 
@@ -320,6 +323,7 @@ pub(crate) mod tests {
             name: name.map(str::to_owned),
             size: 2,
             members: members.map(str::to_owned).to_vec(),
+            scripts: Scripts::none(Duration::from_secs(60)),
         };
         let one = group(Some("one"), ["eth0/51", "eth1/51"]);
         assert!(one.is_of_the_same(&group(None, ["eth1/51", "eth0/51"])));

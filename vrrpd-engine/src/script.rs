@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use vrrpd_common::Duration;
 use vrrpd_common::router::{StateName, Transition};
 
-use crate::config::VirtualAddress;
+use crate::config::{GroupConfig, VirtualAddress};
 use crate::router::Router;
 
 /// A program and the arguments that the user gives it.
@@ -90,6 +90,31 @@ pub fn of_router(router: &Router, transition: Transition) -> Option<Call> {
         ],
     };
     config.scripts.call(transition, &subject)
+}
+
+/// What this transition of a group runs.
+pub fn of_group(group: &GroupConfig, transition: Transition) -> Option<Call> {
+    let name = group.name.clone().unwrap_or_default();
+    let environment =
+        vec![("VRRP_GROUP".into(), name.clone()), ("VRRP_MEMBERS".into(), group.members.join(" "))];
+    group.scripts.call(transition, &Subject { kind: "GROUP", name, priority: 0, environment })
+}
+
+/// The state of a group whose members are in these states: that of all of them, fault if one of them has it, backup if some
+/// are master and some are not. `None` while members start or leave.
+pub fn state_of_group(members: impl IntoIterator<Item = StateName>) -> Option<StateName> {
+    let mut state = None;
+    for member in members {
+        state = match (state, member) {
+            (None, first) => Some(first),
+            (Some(StateName::Init), StateName::Init) => Some(StateName::Init),
+            (Some(StateName::Init), _) | (Some(_), StateName::Init) => return None,
+            (Some(StateName::Fault), _) | (_, StateName::Fault) => Some(StateName::Fault),
+            (Some(one), other) if one == other => Some(one),
+            (Some(_), _) => Some(StateName::Backup),
+        };
+    }
+    state
 }
 
 /// `VRRP_…` and their values.
@@ -309,6 +334,38 @@ mod tests {
         let few = scripts(ScriptStyle::Keepalived, "up down");
         assert!(called(&few, StateName::Master, StateName::Fault).is_empty());
         assert!(called(&few, StateName::Master, StateName::Init).is_empty());
+    }
+
+    #[test]
+    fn a_group_is_master_with_all_its_members_and_in_fault_with_one() {
+        use StateName::{Backup, Fault, Init, Master};
+        for (members, state) in [
+            ([Master, Master], Some(Master)),
+            ([Master, Backup], Some(Backup)),
+            ([Backup, Backup], Some(Backup)),
+            ([Fault, Master], Some(Fault)),
+            ([Backup, Fault], Some(Fault)),
+            ([Init, Backup], None),
+            ([Fault, Init], None),
+            ([Init, Init], Some(Init)),
+        ] {
+            assert_eq!(state_of_group(members), state, "{members:?}");
+        }
+    }
+
+    #[test]
+    fn scripts_of_a_group_are_told_that_it_is_one() {
+        let group = GroupConfig {
+            name: Some("edge".to_owned()),
+            size: 2,
+            members: vec!["eth0/51".to_owned(), "eth1/51".to_owned()],
+            scripts: scripts(ScriptStyle::Keepalived, "notify"),
+        };
+        let (from, to) = (StateName::Backup, StateName::Master);
+        let transition = Transition { from, to, reason: Reason::Group, cause: None };
+        let call = of_group(&group, transition).expect("it has a script");
+        assert_eq!(call.runs[0].arguments, ["own", "GROUP", "edge", "MASTER", "0"]);
+        assert!(call.runs[0].environment.contains(&("VRRP_MEMBERS".into(), "eth0/51 eth1/51".to_owned())));
     }
 
     #[test]

@@ -107,11 +107,11 @@ pub struct Mastery {
     pub marks: bool,
     /// The advert with priority 0; `None` where only the daemon can make one.
     pub resignation: Option<Vec<u8>>,
-    /// Its scripts.
-    pub script: Option<LastScript>,
+    /// What it runs, and its group.
+    pub scripts: Vec<LastScript>,
 }
 
-/// The scripts of a router whose daemon has died.
+/// The scripts of a router or a group whose daemon has died.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LastScript {
     /// What to run.

@@ -6,13 +6,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use vrrpd_common::Duration;
 use vrrpd_engine::track::Tracked;
 
 use super::document::{self, Document, Placed, Setting, Table};
 use super::mistakes::{Complaint, Mistakes};
 use super::together::{Conflict, Together};
 use super::track::{self, Declarations};
-use super::{CheckConfig, Configuration, Key, RouterConfig, RouterOptions, Script, Toml, group};
+use super::{CheckConfig, Configuration, Key, RouterConfig, RouterOptions, Script, Scripts, Toml, group};
 use crate::nearest::nearest;
 use crate::script;
 use crate::trust;
@@ -85,6 +86,7 @@ fn parse(text: &str, directory: &Path) -> Result<Configuration, Vec<Complaint>> 
         checks,
     };
     let routers = reader.routers(&document);
+    let scripts: Vec<_> = document.groups.iter().map(|table| reader.scripts_of_group(table)).collect();
     let Reader { mut complaints, wrong, mut checks, .. } = reader;
     if document.routers.is_empty() && complaints.is_empty() {
         let message = "no [[router]] in the file".to_owned();
@@ -92,7 +94,7 @@ fn parse(text: &str, directory: &Path) -> Result<Configuration, Vec<Complaint>> 
     }
     let mut routers = routers;
     let form = group::Form { directory, tracks: &tracks, wrong: &wrong };
-    let groups = form.groups(&document.groups, &mut routers, &mut checks, &mut complaints);
+    let groups = form.groups(&document.groups, scripts, &mut routers, &mut checks, &mut complaints);
     if complaints.is_empty() { Ok(Configuration { routers, groups, checks }) } else { Err(complaints) }
 }
 
@@ -131,7 +133,7 @@ impl Reader<'_> {
             let name = own.options.clone().or(&defaults.options).name();
             match self.router(&own, &defaults, table, document.is_whole) {
                 Some(config) if self.complaints.len() == before => routers.push(config),
-                Some(_) | None => self.wrong.extend(name),
+                Some(_) | None => self.wrong.extend(name.into_iter().chain(own.options.title.clone())),
             }
         }
         routers
@@ -144,20 +146,7 @@ impl Reader<'_> {
         let place = |key: Key| own.places.get(&key).or_else(|| defaults.places.get(&key)).cloned();
         let said = own.options.clone().or(&defaults.options);
         let name = said.name();
-        for key in Key::SCRIPTS {
-            if let Some(script) = said.script(key)
-                && let Err(error) = script::check(&self.directory.join(&script.program))
-            {
-                let span = place(key).unwrap_or_else(header);
-                self.complaints.push(Complaint::new(span, format!("{}: {error}", key.name())));
-            }
-        }
-        if let Some(user) = &said.script_user
-            && let Err(error) = script::identify(user)
-        {
-            let span = place(Key::ScriptUser).unwrap_or_else(header);
-            self.complaints.push(Complaint::new(span, format!("{}: {error}", Key::ScriptUser)));
-        }
+        self.check_scripts(&said, |key| place(key).unwrap_or_else(header));
         let tracked = self.tracked(own, defaults);
         let mut config = match said.resolve() {
             Ok(config) => config,
@@ -194,6 +183,40 @@ impl Reader<'_> {
         let (tracked, checks) = self.tracks.resolve(words, self.directory, span, &mut self.complaints);
         track::add(&mut self.checks, checks);
         tracked
+    }
+
+    /// The scripts of a group, as far as they are right.
+    fn scripts_of_group(&mut self, table: &Table) -> Scripts {
+        let mut own = table.clone();
+        own.entries
+            .retain(|(name, _)| Key::named(&name.value).is_some_and(|key| Key::OF_GROUPS.contains(&key)));
+        let said = self.options(&own);
+        let place = |key| said.places.get(&key).cloned().unwrap_or_else(|| table.span.clone());
+        self.check_scripts(&said.options, place);
+        let mut scripts = said.options.clone().resolve_scripts().unwrap_or_else(|error| {
+            let message = format!("{}: {}", error.key, error.message);
+            self.complaints.push(Complaint::new(place(error.key), message));
+            Scripts::none(Duration::ZERO)
+        });
+        scripts.each_mut().for_each(|script| script.resolve(self.directory));
+        scripts
+    }
+
+    /// Complains of scripts that cannot be run.
+    fn check_scripts(&mut self, said: &RouterOptions, place: impl Fn(Key) -> Range<usize>) {
+        for key in Key::SCRIPTS {
+            if let Some(script) = said.script(key)
+                && let Err(error) = script::check(&self.directory.join(&script.program))
+            {
+                self.complaints.push(Complaint::new(place(key), format!("{key}: {error}")));
+            }
+        }
+        if let Some(user) = &said.script_user
+            && let Err(error) = script::identify(user)
+        {
+            let key = Key::ScriptUser;
+            self.complaints.push(Complaint::new(place(key), format!("{key}: {error}")));
+        }
     }
 
     /// What a table says.

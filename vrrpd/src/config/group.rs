@@ -10,7 +10,7 @@ use vrrpd_engine::priority::Weight;
 use super::document::{Placed, Setting, Table};
 use super::mistakes::Complaint;
 use super::track::{self, Declarations};
-use super::{CheckConfig, GroupConfig, RouterConfig, value};
+use super::{CheckConfig, GroupConfig, Key, RouterConfig, Scripts, value};
 use crate::nearest::nearest;
 use crate::router_name::{RouterName, UnknownRouter};
 
@@ -25,7 +25,7 @@ struct GroupTable<'a> {
     has_weights: bool,
 }
 
-/// The keys of a group.
+/// The keys of a group, besides [`Key::OF_GROUPS`].
 const KEYS: [&str; 4] = ["name", "members", "track", "track-weights"];
 /// Those that it has to have.
 const NEEDED: [&str; 2] = ["name", "members"];
@@ -40,11 +40,12 @@ pub(super) struct Form<'a> {
 }
 
 impl Form<'_> {
-    /// The groups of these tables; their members are told that they are, and what they track for that. What cannot be is complained
+    /// The groups of these tables, with the scripts of each; their members are told that they are, and what they track for that. What cannot be is complained
     /// of.
     pub(super) fn groups(
         &self,
         tables: &[Table],
+        scripts: Vec<Scripts>,
         routers: &mut [RouterConfig],
         checks: &mut Vec<CheckConfig>,
         complaints: &mut Vec<Complaint>,
@@ -52,9 +53,9 @@ impl Form<'_> {
         let wrong = self.wrong;
         let mut names = BTreeSet::new();
         let mut groups = Vec::with_capacity(tables.len());
-        let known: Vec<_> =
-            routers.iter().map(|router| router.name().to_string()).chain(wrong.iter().cloned()).collect();
-        for table in tables {
+        let known = routers.iter().map(|router| router.title().into_owned());
+        let known: Vec<_> = known.chain(wrong.iter().cloned()).collect();
+        for (table, scripts) in tables.iter().zip(scripts) {
             let mut complain = |span: &Range<usize>, message: String| {
                 complaints.push(Complaint::new(span.clone(), message));
             };
@@ -99,6 +100,7 @@ impl Form<'_> {
                 name: Some(name.to_owned()),
                 size,
                 members,
+                scripts,
             }));
         }
         groups
@@ -153,10 +155,12 @@ fn read<'a>(table: &'a Table, complain: &mut impl FnMut(&Range<usize>, String)) 
             }
             ("name", _) => complain(&setting.span, "name: expected a string".to_owned()),
             ("members", _) => complain(&setting.span, "members: expected a list of names".to_owned()),
+            (other, _) if Key::named(other).is_some_and(|key| Key::OF_GROUPS.contains(&key)) => {}
             (other, _) => {
-                let hint =
-                    nearest(other, KEYS).map_or_else(String::new, |near| format!("; did you mean {near}?"));
-                complain(&key.span, format!("unknown key {other:?}; a group has {}{hint}", KEYS.join(", ")));
+                let keys: Vec<_> = KEYS.into_iter().chain(Key::OF_GROUPS.map(Key::name)).collect();
+                let near = nearest(other, keys.iter().copied());
+                let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+                complain(&key.span, format!("unknown key {other:?}; a group has {}{hint}", keys.join(", ")));
                 is_told = true;
             }
         }

@@ -411,6 +411,18 @@ impl Key {
     /// Those whose value is a script.
     pub const SCRIPTS: [Self; 5] = [Self::Up, Self::Down, Self::Fault, Self::Stop, Self::Notify];
 
+    /// Those that a group has as well.
+    pub const OF_GROUPS: [Self; 8] = [
+        Self::Up,
+        Self::Down,
+        Self::Fault,
+        Self::Stop,
+        Self::Notify,
+        Self::ScriptUser,
+        Self::ScriptStyle,
+        Self::ScriptTimeout,
+    ];
+
     /// The option as the user writes it on the command line.
     pub const fn flag(self) -> &'static str {
         self.declaration().flag

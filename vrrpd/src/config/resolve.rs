@@ -8,6 +8,7 @@ use vrrpd_common::params::IntervalError;
 use vrrpd_common::router::AnnounceTimes;
 use vrrpd_common::{Duration, Family, Interval, Version};
 
+use super::options::Complete;
 use super::track::Track;
 use super::{
     Announce, Authentication, Key, Magic, OptionError, RouterConfig, RouterOptions, Scripts, Settings,
@@ -22,11 +23,36 @@ const LEARNED_INTERVALS: u16 = 10;
 /// Announcements come no closer than this.
 const GARP_SPACING: Duration = Duration::from_millis(100);
 
+impl Complete {
+    /// The scripts, of a router or a group.
+    fn scripts(&self) -> Result<Scripts, OptionError> {
+        if self.script_timeout == Duration::ZERO {
+            return Err(Key::ScriptTimeout.error("script timeout must not be 0"));
+        }
+        Ok(Scripts {
+            up: self.up.clone(),
+            down: self.down.clone(),
+            fault: self.fault.clone(),
+            stop: self.stop.clone(),
+            notify: self.notify.clone(),
+            user: self.script_user.clone(),
+            style: self.script_style,
+            timeout: self.script_timeout,
+        })
+    }
+}
+
 impl RouterOptions {
+    /// The scripts that were meant.
+    pub fn resolve_scripts(self) -> Result<Scripts, OptionError> {
+        self.complete().scripts()
+    }
+
     /// The router that was meant, or all that is missing or does not go with the rest.
     pub fn resolve(self) -> Result<RouterConfig, Vec<OptionError>> {
         let said = self.complete();
         let mut faults = Faults::default();
+        let scripts = said.scripts();
         let interface = said.interface.ok_or_else(|| Key::Interface.error("interface missing"));
         let interface = faults.keep(interface);
         let vrid = said.vrid.ok_or_else(|| Key::Vrid.error("VRID missing (1 to 255)"));
@@ -63,14 +89,12 @@ impl RouterOptions {
             }
         }
         let nonzero = |span: Duration| (span != Duration::ZERO).then_some(span);
-        let script_timeout = nonzero(said.script_timeout)
-            .ok_or_else(|| Key::ScriptTimeout.error("script timeout must not be 0"));
-        let script_timeout = faults.keep(script_timeout);
+        let scripts = faults.keep(scripts);
         let magic = family.and_then(|family| {
             faults.keep(magic(said.magic_source, said.magic_destination, family)).flatten()
         });
-        let (Some(interface), Some(vrid), Some(family), Some(interval), Some(script_timeout)) =
-            (interface, vrid, family, interval, script_timeout)
+        let (Some(interface), Some(vrid), Some(family), Some(interval), Some(scripts)) =
+            (interface, vrid, family, interval, scripts)
         else {
             return Err(faults.0);
         };
@@ -93,16 +117,7 @@ impl RouterOptions {
             vmac_fallback: said.vmac_fallback,
             lower_priority: said.lower_priority,
             raise_priority: said.raise_priority,
-            scripts: Scripts {
-                up: said.up,
-                down: said.down,
-                fault: said.fault,
-                stop: said.stop,
-                notify: said.notify,
-                user: said.script_user,
-                style: said.script_style,
-                timeout: script_timeout,
-            },
+            scripts,
             announce: Announce {
                 count: said.garp_count,
                 times: AnnounceTimes {

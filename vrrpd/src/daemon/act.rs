@@ -254,6 +254,14 @@ impl Daemon {
         if is_logged {
             log::transition(router, &report);
         }
+        if router.config.grouped {
+            let name = router.config.name().to_string();
+            let routers = self.engine.routers();
+            self.group_scripts.follow(&name, transition.reason, |member| {
+                let router = routers.values().find(|router| router.config.name().to_string() == member)?;
+                Some(router.state_told())
+            });
+        }
         self.status_untold = true;
         self.check_presence(id);
     }

@@ -252,6 +252,7 @@ impl Daemon {
             };
             self.groups.served.push(served);
         }
+        self.group_scripts.set(wanted, &self.rundir, &self.scripts);
         for router in self.engine.routers_mut() {
             router.group = None;
         }

@@ -11,6 +11,7 @@ use vrrpd_engine::RouterId;
 use vrrpd_engine::router::{AdvertToSend, Router};
 use vrrpd_engine::script;
 
+use super::group_scripts::GroupScripts;
 use super::link::Link;
 use super::scripts;
 use crate::config::Authentication;
@@ -85,7 +86,13 @@ impl Handles {
     }
 
     /// What the guardian has to know of a Master: what it would say and run on leaving.
-    pub(super) fn mastery(&mut self, router: &mut Router, id: RouterId, link: &Link) -> Mastery {
+    pub(super) fn mastery(
+        &mut self,
+        router: &mut Router,
+        id: RouterId,
+        link: &Link,
+        groups: &GroupScripts,
+    ) -> Mastery {
         let resignation = match router.source_mac(link.interface.as_ref()) {
             // Each of these has a number of its own.
             _ if router.is_verified_by_us() => None,
@@ -96,7 +103,7 @@ impl Handles {
         };
         let (from, to) = (StateName::Master, StateName::Init);
         let left = Transition { from, to, reason: Reason::Crash, cause: None };
-        let script = script::of_router(router, left).map(|call| LastScript {
+        let own = script::of_router(router, left).map(|call| LastScript {
             call,
             limit_ns: router.config.scripts.timeout.as_nanos(),
             claim: scripts::claim(&router.config),
@@ -108,7 +115,7 @@ impl Handles {
             holds: router.ledger.addresses().copied().collect(),
             marks: link.marks,
             resignation: resignation.map(|frame| frame.to_vec()),
-            script,
+            scripts: own.into_iter().chain(groups.last(&router.config.name().to_string(), left)).collect(),
         }
     }
 }

@@ -72,8 +72,8 @@ impl Daemon {
         drop(self.groups);
         drop(self.rundir);
         tell_last(&self.followers).await;
-        let scripts: Vec<_> =
-            self.handles.values_mut().filter_map(|handles| handles.scripts.take()).collect();
+        let scripts = self.handles.values_mut().filter_map(|handles| handles.scripts.take());
+        let scripts: Vec<_> = scripts.chain(self.group_scripts.into_runners()).collect();
         let finish = async {
             for runner in scripts {
                 runner.finish().await;

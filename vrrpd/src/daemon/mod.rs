@@ -14,6 +14,7 @@ mod announce;
 mod begin;
 mod command;
 mod describe;
+mod group_scripts;
 mod groups;
 mod handles;
 mod interfaces;
@@ -60,6 +61,7 @@ use crate::supervisor::Supervisor;
 use crate::sys::packet::Inbox;
 use crate::track::Found;
 use command::Changing;
+use group_scripts::GroupScripts;
 use groups::Groups;
 use handles::Handles;
 use link::{FAMILIES, KERNEL, Link};
@@ -89,6 +91,7 @@ pub struct Daemon {
     /// What the engine says is being done: what comes of that is its next input.
     is_performing: bool,
     groups: Groups,
+    group_scripts: GroupScripts,
     /// Empty, and kept for its memory, as `actions`.
     group_events: Vec<(RouterId, Event)>,
     /// When routers put back what somebody has taken away.
@@ -233,7 +236,9 @@ impl Daemon {
                 continue;
             };
             let message = match router.state_told() {
-                StateName::Master => GuardianMessage::Master(Box::new(handles.mastery(router, id, link))),
+                StateName::Master => {
+                    GuardianMessage::Master(Box::new(handles.mastery(router, id, link, &self.group_scripts)))
+                }
                 StateName::Init | StateName::Backup | StateName::Fault => GuardianMessage::Over(id),
             };
             match self.guardian.tell(&message) {

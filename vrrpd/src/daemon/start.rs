@@ -15,6 +15,7 @@ use vrrpd_engine::{Engine, LinkId, RouterId, Slots};
 
 use super::Daemon;
 use super::adopt;
+use super::group_scripts::GroupScripts;
 use super::groups::Groups;
 use super::handles::Handles;
 use super::link::{Link, LoadedProgram};
@@ -148,6 +149,7 @@ impl Daemon {
             handles,
             links,
             groups: Groups::default(),
+            group_scripts: GroupScripts::default(),
             group_events: Vec::new(),
             is_performing: false,
             alarm: Alarm::new().map_err(system("timerfd"))?,

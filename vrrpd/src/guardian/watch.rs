@@ -1,7 +1,7 @@
 //! The guardian itself: it sleeps until its daemon tells it something or dies. Then, in this order, it resigns, takes
 //! addresses off, gives back the rest, closes its copies of the daemon's sockets, and runs scripts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -212,8 +212,14 @@ impl Watch {
                     "cannot send all resignations and announcements"
                 );
             }
-            let scripts = masters.into_values().filter_map(|mastery| Some((mastery.name, mastery.script?)));
-            let scripts: Vec<_> = scripts.collect();
+            let scripts = masters.into_values().flat_map(|mastery| {
+                let name = mastery.name;
+                mastery.scripts.into_iter().map(move |script| (name.clone(), script))
+            });
+            let mut scripts: Vec<_> = scripts.collect();
+            // Each member of a group has said those of the group.
+            let mut known = BTreeSet::new();
+            scripts.retain(|(_, script)| known.insert(script.claim.clone()));
             let runs: usize = scripts.iter().map(|(_, script)| script.call.runs.len()).sum();
             limits::make_room_for_scripts(runs + self.copies.len());
             let claims: Vec<_> = scripts.iter().map(|(_, script)| script.claim.clone()).collect();

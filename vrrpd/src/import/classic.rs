@@ -52,7 +52,11 @@ pub(super) fn import(path: &Path, text: &str, release: Release) -> Result<Import
         imported.routers.push(router);
     }
     if monitored.len() > 1 {
-        imported.groups.push(Group { name: "monitored".to_owned(), members: monitored });
+        imported.groups.push(Group {
+            name: "monitored".to_owned(),
+            members: monitored,
+            settings: Router::default(),
+        });
     }
     Ok(imported)
 }

@@ -112,7 +112,7 @@ impl fmt::Display for Remark {
     }
 }
 
-/// A virtual router of the original, as the keys of a `[[router]]` with their values.
+/// A virtual router of the original, as the keys of a `[[router]]` with their values; or those keys of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Router {
     /// The keys in the order of the original, each once but those of lists.
@@ -154,6 +154,8 @@ pub struct Group {
     pub name: String,
     /// Its members, by their index in [`Imported::routers`].
     pub members: Vec<usize>,
+    /// Its other settings.
+    pub settings: Router,
 }
 
 /// The result of an import.

@@ -23,6 +23,7 @@ pub fn render(imported: &Imported) -> String {
         let members: Vec<_> = members.collect();
         let _ = writeln!(text, "\n[[group]]\nname = {}", quoted(&group.name));
         let _ = writeln!(text, "members = [{}]", list(members.iter().map(String::as_str)));
+        render_settings(&group.settings, &mut text);
     }
     text
 }

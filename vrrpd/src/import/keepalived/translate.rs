@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::super::{Group, ImportError, Imported, RemarkKind, SourceLine};
+use super::super::{Group, ImportError, Imported, RemarkKind, Router, SourceLine};
 use super::defaults::{Defaults, Garp, garp};
 use super::instance;
-use super::scripts;
+use super::scripts::{self, Notify};
 use super::tree::Node;
 
 /// Blocks and lines at the top that are left out, with the reason.
@@ -109,7 +109,7 @@ pub(super) fn translate(file: &Path, nodes: &[Node]) -> Result<Imported, ImportE
         }
     }
     for node in nodes.iter().filter(|node| node.keyword() == "vrrp_sync_group") {
-        group(node, &instances, &mut imported);
+        group(node, &instances, &defaults, &mut imported);
     }
     imported.remarks.sort_by_key(|remark| (remark.place.file.clone(), remark.place.line));
     Ok(imported)
@@ -160,9 +160,10 @@ fn global(node: &Node, defaults: &mut Defaults, imported: &mut Imported) {
     }
 }
 
-fn group(node: &Node, instances: &BTreeMap<String, usize>, imported: &mut Imported) {
+fn group(node: &Node, instances: &BTreeMap<String, usize>, defaults: &Defaults, imported: &mut Imported) {
     let name = node.argument().unwrap_or_default();
     let mut members = Vec::new();
+    let mut scripts = Notify::default();
     for child in node.children() {
         match child.keyword() {
             "group" => {
@@ -180,16 +181,14 @@ fn group(node: &Node, instances: &BTreeMap<String, usize>, imported: &mut Import
                     }
                 }
             }
+            _ if scripts.take(child) => {}
             "global_tracking" | "sync_group_tracking_weight" => {}
-            keyword => imported.remark(
-                &child.place,
-                RemarkKind::LeftOut,
-                keyword,
-                "a group has members only; its routers have scripts",
-            ),
+            keyword => imported.remark(&child.place, RemarkKind::LeftOut, keyword, "not supported"),
         }
     }
     if members.len() > 1 {
-        imported.groups.push(Group { name: name.to_owned(), members });
+        let mut settings = Router::default();
+        scripts.carry_over(&mut settings, defaults, imported);
+        imported.groups.push(Group { name: name.to_owned(), members, settings });
     }
 }
