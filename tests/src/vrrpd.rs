@@ -284,14 +284,21 @@ impl Vrrpd {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs").count()
     }
 
-    /// The classifiers that it has in the kernel, on `eth0`: links from 6.6 on, filters before.
+    /// The classifiers that are in the kernel: its links from 6.6 on, and filters of any daemon on its machine before.
     pub fn classifiers(&self) -> usize {
         let files = fs::read_dir(format!("/proc/{}/fdinfo", self.pid())).expect("it runs");
         let of_link = |text: String| text.contains("link_type:\ttcx");
         let links = files.flatten().filter(|file| fs::read_to_string(file.path()).is_ok_and(of_link));
-        let shown = self.host().run(needs::TC.require(), ["filter", "show", "dev", "eth0", "ingress"]);
-        // Each has its name more than once in its line.
-        links.count() + shown.stdout.lines().filter(|line| line.contains("own_mac")).count()
+        let tc = |arguments: &[&str]| self.host().run(needs::TC.require(), arguments).stdout;
+        let qdiscs = tc(&["qdisc", "show"]);
+        let devices = qdiscs.lines().filter_map(|line| line.strip_prefix("qdisc clsact ffff: dev "));
+        let devices = devices.filter_map(|rest| rest.split(' ').next());
+        let filters = devices.flat_map(|device| {
+            ["ingress", "egress"].map(|direction| tc(&["filter", "show", "dev", device, direction]))
+        });
+        // "VR"
+        let of_ours = |shown: String| shown.lines().filter(|line| line.contains(" handle 0x5652")).count();
+        links.count() + filters.map(of_ours).sum::<usize>()
     }
 
     fn is_its_state(&self, state: &Value) -> bool {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use vrrpd_lab::frame::virtual_router_mac;
 use vrrpd_lab::usual::{ADDRESS, CIDR, SOON, VRID};
 use vrrpd_lab::{
-    Capture, Datapath, Host, Instance, Keepalived, Lab, Pinger, Signal, Snapshot, Vrrpd, VrrpdBuilder, needs,
-    wait_until,
+    Capture, Datapath, Host, Instance, Keepalived, Lab, Pinger, Signal, Snapshot, Vrrpd, VrrpdBuilder,
+    is_alive, needs, wait_until,
 };
 
 const MODES: [&str; 2] = ["interface", "macvlan"];
@@ -771,6 +771,45 @@ fn only_the_interface_that_has_the_address_answers_arp_for_it_among_links_of_one
         wait_until(SOON, "the new link says nothing else", || claims() == [expected]);
         a.ip("link del mv2");
         assert_eq!(master.terminate(), 0);
+        before.assert_as_before(&a);
+    }
+}
+
+/// Before Linux 6.6 a classifier is a filter of the qdisc clsact, and stays when its daemon dies.
+#[test]
+fn classifiers_of_a_killed_daemon_go_with_its_guardian_and_with_the_next_start() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    a.ip("link add link eth0 name mv1 type macvlan mode bridge");
+    a.ip("link set mv1 up");
+    a.link_local("mv1");
+    // The first owns its address: `eth0` has two, one for each direction. On `mv1` each router has one.
+    let two = "[defaults]\ninterface = \"eth0\"\nprotocol = \"v3\"\ninterval = \"100ms\"\n\
+               [[router]]\nvrid = 51\npriority = 255\nvmac = \"macvlan\"\naddresses = [\"10.0.0.1/24\"]\n\
+               [[router]]\nvrid = 52\nvmac = \"none\"\naddresses = [\"10.0.0.52/24\"]\n";
+    let daemon = Vrrpd::on(&a).config(two).datapath(Datapath::Raw);
+    for has_qdisc in [false, true] {
+        if has_qdisc {
+            // Another program's stays.
+            let added = a.run(needs::TC.require(), ["qdisc", "add", "dev", "eth0", "clsact"]);
+            assert!(added.success(), "{}", added.stderr);
+        }
+        let before = Snapshot::of(&a);
+        let start = || {
+            let master = daemon.clone().start();
+            wait_until(SOON, "both are master, with their classifiers", || {
+                master.states().iter().all(|state| state["state"] == "master") && master.classifiers() == 4
+            });
+            master
+        };
+        let master = start();
+        let guardian = master.guardian().expect("it has one");
+        master.kill_daemon();
+        wait_until(SOON, "the guardian has ended", || !is_alive(guardian));
+        before.assert_as_before(&a);
+
+        start().kill();
+        assert_eq!(start().terminate(), 0);
         before.assert_as_before(&a);
     }
 }

@@ -1,11 +1,12 @@
 //! Undoing what a daemon that was killed has left on interfaces: its guardian does so, or the next start if both processes
 //! were killed. [`vrrpd_engine::ledger::Undo`] says what; this carries it out.
 
+use nix::net::if_::if_indextoname;
 use tracing::warn;
 use vrrpd_engine::Ticket;
 use vrrpd_engine::ledger::{Journal, Leftover, Undo};
 
-use crate::datapath::own_mac;
+use crate::datapath::{classifier, own_mac};
 use crate::interface::service::{Request, Service};
 use crate::rundir::Directory;
 
@@ -30,8 +31,6 @@ pub fn ask(undo: &Undo, service: &Service) -> usize {
             Leftover::Link { router, link, .. } => {
                 warn!(router, link, "removing leftover macvlan link");
             }
-            // Whether it is there shows when it is removed.
-            Leftover::Classifier { .. } => {}
         }
     }
     for order in &undo.orders {
@@ -42,9 +41,15 @@ pub fn ask(undo: &Undo, service: &Service) -> usize {
 
 /// Takes classifiers off, which are of no use any more once the interfaces have their own MAC addresses back.
 pub fn remove_classifiers(undo: &Undo) {
-    for (interface, index) in &undo.classifiers {
-        if own_mac::remove_left(interface, *index) {
+    for (interface, index) in &undo.own_mac_classifiers {
+        if own_mac::remove_left(*index) {
             warn!(interface, "leftover classifier removed");
+        }
+    }
+    if !undo.routers_with_classifiers.is_empty() {
+        for index in classifier::remove_left(&undo.routers_with_classifiers) {
+            let interface = if_indextoname(index).unwrap_or_default();
+            warn!(interface = %interface.to_string_lossy(), "leftover classifier removed");
         }
     }
 }

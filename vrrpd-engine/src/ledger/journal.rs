@@ -7,6 +7,7 @@
 //! eth0 10.0.0.100/24              a virtual address
 //! eth0 mac 02:00:00:00:00:0a      the own MAC address of an interface that gets a virtual one
 //! eth1 link eth1/52               the macvlan link of a router
+//! eth2 answers eth2/53            classifiers of a router on other interfaces of the same port
 //! ```
 //!
 //! A release reads the journal of the release before, so the lines stay as they are. Lines of a kind that it does not know
@@ -27,6 +28,8 @@ use super::Ledger;
 const MAC: &str = "mac ";
 /// How a record of a macvlan link begins.
 const LINK: &str = "link ";
+/// How a record of what other interfaces answer begins.
+const ANSWERS: &str = "answers ";
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +55,13 @@ pub enum Record {
         /// The router: `eth0/51`.
         router: String,
     },
+    /// The router corrects what other interfaces on the port of this one answer, or is to correct it.
+    Answers {
+        /// The interface.
+        interface: String,
+        /// The router: `eth0/51`.
+        router: String,
+    },
 }
 
 /// A line that is no record of a kind that this version knows.
@@ -62,9 +72,10 @@ impl Record {
     /// The interface that it is about.
     pub fn interface(&self) -> &str {
         match self {
-            Self::Address { interface, .. } | Self::Mac { interface, .. } | Self::Link { interface, .. } => {
-                interface
-            }
+            Self::Address { interface, .. }
+            | Self::Mac { interface, .. }
+            | Self::Link { interface, .. }
+            | Self::Answers { interface, .. } => interface,
         }
     }
 
@@ -88,6 +99,9 @@ impl Record {
         if config.vmac == VmacMode::Macvlan {
             records.push(Self::Link { interface: name(), router: config.name().to_string() });
         }
+        if interface.is_some_and(|interface| !interface.beside.is_empty()) {
+            records.push(Self::Answers { interface: name(), router: config.name().to_string() });
+        }
         records
     }
 }
@@ -98,6 +112,7 @@ impl fmt::Display for Record {
             Self::Address { interface, address } => write!(f, "{interface} {address}"),
             Self::Mac { interface, own } => write!(f, "{interface} {MAC}{own}"),
             Self::Link { interface, router } => write!(f, "{interface} {LINK}{router}"),
+            Self::Answers { interface, router } => write!(f, "{interface} {ANSWERS}{router}"),
         }
     }
 }
@@ -112,6 +127,8 @@ impl FromStr for Record {
             Ok(Self::Mac { interface, own: own.parse().map_err(|_| NoRecord)? })
         } else if let Some(router) = what.strip_prefix(LINK) {
             Ok(Self::Link { interface, router: router.to_owned() })
+        } else if let Some(router) = what.strip_prefix(ANSWERS) {
+            Ok(Self::Answers { interface, router: router.to_owned() })
         } else {
             Ok(Self::Address { interface, address: what.parse().map_err(|_| NoRecord)? })
         }
@@ -139,7 +156,9 @@ impl Journal {
     pub fn addresses_on<'a>(&'a self, interface: &'a str) -> impl Iterator<Item = VirtualAddress> + 'a {
         self.records.iter().filter_map(move |record| match record {
             Record::Address { interface: on, address } if on == interface => Some(*address),
-            Record::Address { .. } | Record::Mac { .. } | Record::Link { .. } => None,
+            Record::Address { .. } | Record::Mac { .. } | Record::Link { .. } | Record::Answers { .. } => {
+                None
+            }
         })
     }
 
@@ -152,8 +171,20 @@ impl Journal {
     pub fn own_mac(&self, interface: &str) -> Option<MacAddr> {
         self.records.iter().find_map(|record| match record {
             Record::Mac { interface: of, own } if of == interface => Some(*own),
-            Record::Address { .. } | Record::Mac { .. } | Record::Link { .. } => None,
+            Record::Address { .. } | Record::Mac { .. } | Record::Link { .. } | Record::Answers { .. } => {
+                None
+            }
         })
+    }
+
+    /// The routers that may have classifiers on interfaces: those with a macvlan link, whose interface may own its
+    /// addresses, and those with other interfaces on the same port.
+    pub fn routers_with_classifiers(&self) -> BTreeSet<String> {
+        let routers = self.records.iter().filter_map(|record| match record {
+            Record::Link { router, .. } | Record::Answers { router, .. } => Some(router.clone()),
+            Record::Address { .. } | Record::Mac { .. } => None,
+        });
+        routers.collect()
     }
 
     /// Whether the router of this name had a macvlan link.
@@ -202,17 +233,27 @@ mod tests {
     }
 
     #[test]
+    fn what_other_interfaces_answer_is_written_and_read_in_the_same_words() {
+        let text = "eth0 10.0.0.100/24\neth0 answers eth0/51-ipv6\n";
+        let journal = Journal::parse(text);
+        assert_eq!(Vec::from_iter(journal.routers_with_classifiers()), ["eth0/51-ipv6"]);
+        assert_eq!(Vec::from_iter(journal.interfaces()), ["eth0"]);
+        assert_eq!(journal.to_string(), text);
+    }
+
+    #[test]
     fn lines_that_are_no_record_are_skipped() {
         let journal = Journal::parse(
             "eth0 10.0.0.1/24\nnonsense\neth1 fe80::1/64\neth0 10.0.0.300/24\neth0 mac 02:00:00:00:00:0a\n\
-             eth1 mac 02\neth1 link eth1/52\neth0 224.0.0.18/32\neth0 route 192.0.2.0/24 via 10.0.0.9\n\n",
+             eth1 mac 02\neth1 link eth1/52\neth2 answers eth2/53\neth0 224.0.0.18/32\neth0 route 192.0.2.0/24 via 10.0.0.9\n\n",
         );
         assert_eq!(addresses(&journal, "eth0"), ["10.0.0.1/24"]);
         assert_eq!(addresses(&journal, "eth1"), ["fe80::1/64"]);
         assert_eq!(journal.own_mac("eth0"), Some(MacAddr([2, 0, 0, 0, 0, 10])));
         assert_eq!(journal.own_mac("eth1"), None);
         assert!(journal.has_link_of("eth1/52") && !journal.has_link_of("eth1/51"));
-        assert_eq!(journal.records().count(), 4);
+        assert_eq!(Vec::from_iter(journal.routers_with_classifiers()), ["eth1/52", "eth2/53"]);
+        assert_eq!(journal.records().count(), 5);
     }
 
     #[test]

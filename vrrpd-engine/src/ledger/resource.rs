@@ -5,7 +5,7 @@
 //! |---|---|---|---|---|
 //! | [`Mac`](Resource::Mac) | the interface gets the virtual MAC address | it gets its own back | the address is one of a virtual router, and the journal has the own one | `eth0 mac 02:00:00:00:00:0a` |
 //! | [`Link`](Resource::Link) | the macvlan link is up | it is down, and goes when the router leaves | its alias | `eth0 link eth0/51` |
-//! | [`Answers`](Resource::Answers) | classifiers on interfaces of the same port | they go, also with the process | - | - |
+//! | [`Answers`](Resource::Answers) | classifiers on interfaces of the same port | they go, from Linux 6.6 on also with the process | their name | `eth0 answers eth0/51` |
 //! | [`Address`](Resource::Address) | the address is on the interface | it is off | the mark (`IFA_PROTO`); the journal where the kernel has none | `eth0 10.0.0.1/24` |
 
 use std::net::IpAddr;

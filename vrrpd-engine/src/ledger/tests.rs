@@ -182,7 +182,7 @@ impl Router {
             router.ledger.adopt_mac(OwnMac::of(&eth0, own, mac));
         }
         let ours = |found: &Leftover| match found {
-            Leftover::Address { .. } | Leftover::Mac { .. } | Leftover::Classifier { .. } => true,
+            Leftover::Address { .. } | Leftover::Mac { .. } => true,
             Leftover::Link { .. } => mode == Mode::Macvlan,
         };
         for order in Undo::plan(journal, &machine.interfaces, machine.marks, ours).orders {

@@ -1,6 +1,8 @@
 //! What a daemon that was killed has left on interfaces, and how it is undone: by its guardian, or by the next start if both
 //! processes were killed.
 
+use std::collections::BTreeSet;
+
 use vrrpd_common::MacAddr;
 
 use crate::config::{VirtualAddress, VmacMode};
@@ -27,12 +29,6 @@ pub enum Leftover {
         /// The virtual MAC address.
         mac: MacAddr,
     },
-    /// What had the interface take in frames to its own MAC address, in kernels before 6.6. A Backup has one, too. Whether
-    /// it is there is not known.
-    Classifier {
-        /// The interface.
-        interface: String,
-    },
     /// A macvlan link of a router.
     Link {
         /// The router.
@@ -53,8 +49,11 @@ pub struct Undo {
     pub orders: Vec<Order>,
     /// Interfaces that get their own MAC address back, and that address.
     pub macs: Vec<(Interface, MacAddr)>,
-    /// Interfaces that may have a classifier, by name and number. It goes when they have their own MAC address back.
-    pub classifiers: Vec<(String, u32)>,
+    /// Interfaces that may have a classifier that takes in frames to their own MAC address, by name and number, in kernels
+    /// before 6.6. A Backup has one, too. It goes when they have their own MAC address back.
+    pub own_mac_classifiers: Vec<(String, u32)>,
+    /// Routers that may have classifiers on other interfaces or below a macvlan link, likewise.
+    pub routers_with_classifiers: BTreeSet<String>,
 }
 
 impl Undo {
@@ -66,7 +65,8 @@ impl Undo {
         marks: bool,
         stays: impl Fn(&Leftover) -> bool,
     ) -> Self {
-        let mut undo = Self::default();
+        let mut undo =
+            Self { routers_with_classifiers: journal.routers_with_classifiers(), ..Self::default() };
         for interface in interfaces {
             undo.look_at(interface, journal, marks, &stays);
         }
@@ -92,8 +92,8 @@ impl Undo {
         }
         let mut resources = Vec::new();
         let own = journal.own_mac(&interface.name);
-        if own.is_some() && !stays(&Leftover::Classifier { interface: name() }) {
-            self.classifiers.push((name(), interface.index));
+        if own.is_some() {
+            self.own_mac_classifiers.push((name(), interface.index));
         }
         let virtual_mac = interface.mac.filter(|mac| mac.is_virtual_router()).zip(own);
         let mut left_mac = None;

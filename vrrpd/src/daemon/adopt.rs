@@ -32,9 +32,6 @@ pub(super) fn is_ours(routers: &Slots<RouterId, Router>, found: &Leftover) -> bo
             routers.any(|router| router.interface == *interface && router.addresses.contains(address))
         }
         Leftover::Mac { interface, .. } => routers.any(|router| router.interface == *interface),
-        Leftover::Classifier { interface } => {
-            routers.any(|router| router.interface == *interface && router.vmac == VmacMode::Interface)
-        }
         Leftover::Link { router, noted, .. } => routers
             .find(|there| there.name().to_string() == *router)
             .map_or(!noted, |there| there.vmac == VmacMode::Macvlan),

@@ -127,6 +127,9 @@ impl Daemon {
                 self.input(Input::MaySendAgain(*id));
             }
         }
+        if has_news_beside {
+            self.write_journal();
+        }
         if other_mac {
             for id in &routers {
                 if let Some(router) = self.engine.router_mut(*id) {

@@ -5,24 +5,21 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::os::fd::AsFd as _;
 
 use aya::maps::{HashMap, MapError};
-use aya::programs::tc::SchedClassifier;
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
-use nix::errno::Errno;
 use vrrpd_common::MacAddr;
 
+use super::classifier::{self, Classifier, Direction};
 use super::program::{aside, for_want_of_rights};
 use super::refusal::Refusal;
-use crate::guardian::copies::{Keeper, Kept};
-use crate::sys::bpf::{self, Attached};
+use crate::guardian::copies::Keeper;
 
 /// The programs, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/claims.bpf.o"));
 /// What runs on each frame that the interface sends, and on each that it receives.
-const OUT: (&str, u32) = ("claims_out", bpf::TCX_EGRESS);
-const IN: (&str, u32) = ("claims_in", bpf::TCX_INGRESS);
+const OUT: (&str, Direction) = ("claims_out", Direction::Egress);
+const IN: (&str, Direction) = ("claims_in", Direction::Ingress);
 /// The addresses.
 const ADDRESSES: &str = "OWNED";
 
@@ -39,22 +36,23 @@ pub struct Claim {
     pub asks: bool,
 }
 
-/// The classifiers on one interface, for one virtual router; dropping them takes them away. If we die, the kernel does.
+/// The classifiers on one interface, for one virtual router; dropping them takes them away. If we die, the kernel does, from
+/// 6.6 on; before, they stay until [`classifier::remove_left`].
 pub struct Claims {
-    _links: Vec<Kept<Attached>>,
+    _classifiers: Vec<Classifier>,
     _ebpf: Ebpf,
 }
 
 impl Claims {
-    /// Puts them on the interface. The kernel waits for all processors with each step: call it aside.
+    /// Puts them on the interface for a router, `eth0/51`. The kernel waits for all processors with each step: call it aside.
     ///
     /// # Errors
-    /// Why that is not possible: rights are missing, or the kernel is older than 6.6.
-    pub fn attach(claim: &Claim, keeper: &Keeper) -> Result<Self, Refusal> {
-        aside(|| Self::load(claim, keeper)).map_err(for_want_of_rights)
+    /// Why that is not possible: rights are missing for one.
+    pub fn attach(router: &str, claim: &Claim, keeper: &Keeper) -> Result<Self, Refusal> {
+        aside(|| Self::load(router, claim, keeper)).map_err(for_want_of_rights)
     }
 
-    fn load(claim: &Claim, keeper: &Keeper) -> Result<Self, Refusal> {
+    fn load(router: &str, claim: &Claim, keeper: &Keeper) -> Result<Self, Refusal> {
         let [a, b, c, d, e, f] = claim.mac.0;
         let mut ebpf = EbpfLoader::new()
             // The loader has read the types of the kernel, of which this needs nothing.
@@ -68,25 +66,12 @@ impl Claims {
         for address in &claim.addresses {
             addresses.insert(key(*address), 0, 0).map_err(Refusal::library)?;
         }
-        let mut links = Vec::with_capacity(2);
-        for (name, hook) in claim.asks.then_some(IN).into_iter().chain([OUT]) {
-            let program: &mut SchedClassifier = ebpf
-                .program_mut(name)
-                .ok_or(Refusal::NoProgram(name))?
-                .try_into()
-                .map_err(Refusal::of_program)?;
-            program.load().map_err(Refusal::of_program)?;
-            let number = program.fd().map_err(Refusal::of_program)?.as_fd();
-            let link = bpf::attach(number, claim.index, hook, bpf::TCX_FIRST).map_err(|error| {
-                if error.raw_os_error() == Some(Errno::EINVAL as i32) {
-                    Refusal::NoTcx
-                } else {
-                    Refusal::of_attaching(error)
-                }
-            })?;
-            links.push(keeper.keep(link));
+        let name = classifier::name_of(router);
+        let mut classifiers = Vec::with_capacity(2);
+        for (program, direction) in claim.asks.then_some(IN).into_iter().chain([OUT]) {
+            classifiers.push(Classifier::attach(&mut ebpf, program, claim.index, direction, &name, keeper)?);
         }
-        Ok(Self { _links: links, _ebpf: ebpf })
+        Ok(Self { _classifiers: classifiers, _ebpf: ebpf })
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod attachment;
 pub mod claims;
+pub mod classifier;
 pub mod closing;
 mod clsact;
 mod commands;

@@ -2,36 +2,31 @@
 //! them in. Hosts that know the old address, or were told of it by hand, so do not lose the machine.
 
 use std::fmt;
-use std::os::fd::AsFd as _;
 
-use aya::programs::tc::{SchedClassifier, TcAttachOptions, TcAttachType};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
-use nix::errno::Errno;
 use vrrpd_common::MacAddr;
 
-use super::clsact::{self, Clsact};
+use super::classifier::{self, Classifier, Direction};
 use super::program::{aside, for_want_of_rights};
 use super::refusal::Refusal;
-use crate::guardian::copies::{Keeper, Kept};
-use crate::sys::bpf::{self, Attached};
+use crate::guardian::copies::Keeper;
 
 /// The program, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/own_mac.bpf.o"));
-const PROGRAM: &str = "own_mac";
+/// The program, and its filter in kernels before 6.6. One daemon at a time replaces the address of an interface.
+const NAME: &str = "own_mac";
 
 /// The classifier on one interface; dropping it takes it away. If we crash, the kernel does, from 6.6 on; before, it stays
 /// until [`remove_left`].
 pub struct OwnMacFrames {
-    _link: Option<Kept<Attached>>,
+    _classifier: Classifier,
     _ebpf: Ebpf,
-    /// What it hangs on in kernels before 6.6; goes after it.
-    _clsact: Option<Clsact>,
 }
 
 impl OwnMacFrames {
-    /// Has the interface of this name and number take in what is for `mac`.
+    /// Has the interface take in what is for its own MAC address.
     fn attach(wanted: &OwnMacWanted) -> Result<Self, Refusal> {
-        let OwnMacWanted { interface, index, mac, keeper } = wanted;
+        let OwnMacWanted { index, mac, keeper } = wanted;
         let [a, b, c, d, e, f] = mac.0;
         let mut ebpf = EbpfLoader::new()
             // The loader has read the types of the kernel, of which this needs nothing.
@@ -39,26 +34,8 @@ impl OwnMacFrames {
             .override_global("OWN_MAC", &[a, b, c, d, e, f, 0, 0], true)
             .load(OBJECT)
             .map_err(|error| Refusal::of_loading(&error))?;
-        let program: &mut SchedClassifier = ebpf
-            .program_mut(PROGRAM)
-            .ok_or(Refusal::NoProgram(PROGRAM))?
-            .try_into()
-            .map_err(Refusal::of_program)?;
-        program.load().map_err(Refusal::of_program)?;
-        let number = program.fd().map_err(Refusal::of_program)?.as_fd();
-        match bpf::attach(number, *index, bpf::TCX_INGRESS, bpf::TCX_FIRST) {
-            Ok(link) => Ok(Self { _link: Some(keeper.keep(link)), _ebpf: ebpf, _clsact: None }),
-            // A kernel before 6.6 does not know links of this kind.
-            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
-                let clsact = Clsact::on(interface, *index)?;
-                let filter = TcAttachOptions::Netlink(clsact.filter());
-                program
-                    .attach_with_options(interface, TcAttachType::Ingress, filter)
-                    .map_err(Refusal::of_program)?;
-                Ok(Self { _link: None, _ebpf: ebpf, _clsact: Some(clsact) })
-            }
-            Err(error) => Err(Refusal::of_attaching(error)),
-        }
+        let classifier = Classifier::attach(&mut ebpf, NAME, *index, Direction::Ingress, NAME, keeper)?;
+        Ok(Self { _classifier: classifier, _ebpf: ebpf })
     }
 }
 
@@ -74,9 +51,7 @@ pub struct OwnMacChange {
 /// What an interface is to take in.
 #[derive(Debug)]
 pub struct OwnMacWanted {
-    /// The interface's name,
-    pub interface: String,
-    /// and its number.
+    /// The interface's number.
     pub index: u32,
     /// The address of the frames.
     pub mac: MacAddr,
@@ -107,8 +82,8 @@ impl OwnMacChange {
 }
 
 /// Takes away the classifier that a killed daemon left on this interface; says whether there was one.
-pub fn remove_left(interface: &str, index: u32) -> bool {
-    clsact::remove_left(interface, index)
+pub fn remove_left(index: u32) -> bool {
+    classifier::remove_left_on(index, NAME)
 }
 
 impl fmt::Debug for OwnMacFrames {

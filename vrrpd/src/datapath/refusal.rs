@@ -75,9 +75,6 @@ pub enum Refusal {
         /// Which kernel it is.
         release: String,
     },
-    /// The kernel has no TCX links.
-    #[error("needs Linux 6.6")]
-    NoTcx,
     /// `EPERM`.
     #[error("the kernel does not permit it")]
     NotPermitted,

@@ -319,7 +319,7 @@ async fn give_back(journal: &Journal, words: &mut LastWords) -> io::Result<()> {
     let (queue, mut reports) = mpsc::unbounded_channel();
     let (service, interfaces) = Service::start(journal.interfaces(), queue, Keeper::default())?;
     let undo = Undo::plan(journal, &interfaces, service.marks_addresses(), |found| match found {
-        Leftover::Address { .. } | Leftover::Mac { .. } | Leftover::Classifier { .. } => false,
+        Leftover::Address { .. } | Leftover::Mac { .. } => false,
         Leftover::Link { noted, .. } => !noted,
     });
     let mut answers = abandoned::ask(&undo, &service);

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 /// What the kernel does when it has the thing already, or has it not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(crate) enum Manner {
     /// Makes it; refused with `EEXIST` where it is.
     Create,
     /// Makes it, or puts it in the place of the one that is there.
@@ -33,7 +33,7 @@ impl Manner {
 }
 
 /// Hands the request to the kernel before it returns; the answer can be waited for later.
-pub(super) fn ask(
+pub(crate) fn ask(
     handle: &mut Handle,
     message: RouteNetlinkMessage,
     manner: Manner,
@@ -54,7 +54,7 @@ pub(super) fn ask(
 static DUMP: Mutex<()> = Mutex::const_new(());
 
 /// Reads a table out. The kernel refuses a second one on a socket (`EBUSY`), so one waits for the other.
-pub(super) async fn dump<T, S: TryStream<Ok = T, Error = Error>>(
+pub(crate) async fn dump<T, S: TryStream<Ok = T, Error = Error>>(
     begin: impl FnOnce() -> S,
 ) -> io::Result<Vec<T>> {
     let _turn = DUMP.lock().await;
@@ -63,7 +63,7 @@ pub(super) async fn dump<T, S: TryStream<Ok = T, Error = Error>>(
 
 /// A table as the kernel has it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Dump {
+pub(crate) struct Dump {
     /// Its entries.
     pub entries: Vec<RouteNetlinkMessage>,
     /// It did not change while it was read: if it did, some entry may be missing that was there all the time.
@@ -71,7 +71,7 @@ pub(super) struct Dump {
 }
 
 /// Reads a table out, over a connection that hands on the end of it.
-pub(super) async fn read_out(handle: &mut Handle, message: RouteNetlinkMessage) -> io::Result<Dump> {
+pub(crate) async fn read_out(handle: &mut Handle, message: RouteNetlinkMessage) -> io::Result<Dump> {
     let mut request = NetlinkMessage::from(message);
     request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     gather(handle.request(request).map_err(io::Error::other)?).await
@@ -96,7 +96,7 @@ async fn gather(answers: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>>
 }
 
 /// An error of a dump, with the kernel's number where it has one.
-pub(super) fn failure(error: Error) -> io::Error {
+pub(crate) fn failure(error: Error) -> io::Error {
     match error {
         Error::NetlinkError(message) => message.to_io(),
         other => io::Error::other(other),

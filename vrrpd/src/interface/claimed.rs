@@ -34,8 +34,8 @@ impl Claimed {
         if self.claims.borrow().get(&key).is_some_and(|(known, _)| *known == claim) {
             return Ok(());
         }
-        let (wanted, keeper) = (claim.clone(), self.keeper.clone());
-        let attached = spawn_blocking(move || Claims::attach(&wanted, &keeper)).await;
+        let (router, wanted, keeper) = (key.0.clone(), claim.clone(), self.keeper.clone());
+        let attached = spawn_blocking(move || Claims::attach(&router, &wanted, &keeper)).await;
         let claims = attached
             .map_err(io::Error::other)?
             .map_err(|refusal| io::Error::new(io::ErrorKind::Unsupported, refusal))?;

@@ -4,7 +4,7 @@
 //! others may hold for long, and adverts must not wait with it.
 
 mod address;
-mod ask;
+pub(crate) mod ask;
 pub mod at_once;
 mod cache;
 mod claimed;

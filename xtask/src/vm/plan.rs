@@ -12,7 +12,7 @@ use crate::test::Datapath;
 
 /// With raw sockets; also devices that the machine's own kernel may not have.
 const RAW: [&str; 4] = ["addresses", "devices", "link", "vlan"];
-/// On one kernel only, since they take long: the newest one where frames to the own MAC address need the qdisc clsact.
+/// On one kernel only, since they take long: the newest one where classifiers need the qdisc clsact.
 const CLSACT: (Series, [&str; 1]) = (Series::V6_1, ["vmac"]);
 /// With each data path that the kernel has.
 const EVERY: [&str; 1] = ["handover"];

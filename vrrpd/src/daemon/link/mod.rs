@@ -107,12 +107,7 @@ impl Link {
     pub(super) fn keep_own_mac(&mut self, mac: Option<MacAddr>) -> Option<OwnMacChange> {
         let index = self.interface.as_ref()?.index;
         let Replacement { before, wanted } = self.own_mac.want(mac)?;
-        let wanted = wanted.map(|mac| OwnMacWanted {
-            interface: self.name.clone(),
-            index,
-            mac,
-            keeper: self.keeper.clone(),
-        });
+        let wanted = wanted.map(|mac| OwnMacWanted { index, mac, keeper: self.keeper.clone() });
         Some(OwnMacChange { before, wanted })
     }
 
