@@ -261,6 +261,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         include_str!("../../vrrpd/src/import/golden/left-out/original"),
         include_str!("../../vrrpd/src/import/golden/scripts/original"),
         include_str!("../../vrrpd/src/import/golden/strict-and-version-3/original"),
+        include_str!("../../vrrpd/src/import/golden/tracking/original"),
         include_str!("../../vrrpd/src/import/golden/two-instances/original"),
         include_str!("../../vrrpd/src/import/golden/variables/original"),
         "include /etc/*.conf\nvrrp_instance A {\n  interface eth0\n  virtual_router_id 5\n}\n",

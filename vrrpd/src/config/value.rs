@@ -70,6 +70,8 @@ pub enum ValueError {
     TrackKind { text: String, kinds: &'static [&'static str] },
     #[error("invalid count {text:?}: expected 1 to {most}")]
     Results { text: String, most: u32 },
+    #[error("invalid number of processes {0:?}: expected 0 or more")]
+    Processes(String),
     #[error("invalid status {0:?}: expected 100 to 599")]
     Status(String),
     #[error("invalid duration {0:?}: expected 10ms or more")]

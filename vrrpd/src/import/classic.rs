@@ -56,6 +56,7 @@ pub(super) fn import(path: &Path, text: &str, release: Release) -> Result<Import
             name: "monitored".to_owned(),
             members: monitored,
             settings: Router::default(),
+            has_weights: false,
         });
     }
     Ok(imported)

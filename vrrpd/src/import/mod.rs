@@ -140,6 +140,15 @@ impl Router {
         }
     }
 
+    /// Adds a check that it tracks; keepalived takes the first of two.
+    fn track(&mut self, word: String) {
+        let name = |word: &str| word.split(",weight=").next().map(str::to_owned);
+        let is_there = |(key, known): &(Key, String)| *key == Key::Track && name(known) == name(&word);
+        if !self.settings.iter().any(is_there) {
+            self.set(Key::Track, word);
+        }
+    }
+
     /// Sets a script to its path and arguments.
     fn set_script(&mut self, key: Key, words: impl IntoIterator<Item = String>) {
         self.settings.retain(|(known, _)| *known != key);
@@ -156,6 +165,28 @@ pub struct Group {
     pub members: Vec<usize>,
     /// Its other settings.
     pub settings: Router,
+    /// Weights of what members track count.
+    pub has_weights: bool,
+}
+
+/// A check of the original, as the keys of a `[[track]]` with their values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What routers and groups call it.
+    pub name: String,
+    /// The other keys.
+    pub settings: Vec<(&'static str, Setting)>,
+}
+
+/// The value of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// A text, in quotes.
+    Text(String),
+    /// A list of texts.
+    List(Vec<String>),
+    /// As it stands: a number, true or false.
+    Bare(String),
 }
 
 /// The result of an import.
@@ -163,6 +194,8 @@ pub struct Group {
 pub struct Imported {
     /// The virtual routers.
     pub routers: Vec<Router>,
+    /// What they track.
+    pub checks: Vec<Check>,
     /// The groups that they form.
     pub groups: Vec<Group>,
     /// What is left out or different, in the order of the original.

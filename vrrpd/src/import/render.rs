@@ -4,13 +4,28 @@ use std::fmt::Write as _;
 
 use vrrpd_common::Family;
 
-use super::{Imported, Router};
+use super::{Imported, Router, Setting};
 use crate::config::{Key, Toml};
 use crate::router_name::RouterName;
 
-/// A configuration file with these routers and groups.
+/// A configuration file with these checks, routers and groups.
 pub fn render(imported: &Imported) -> String {
     let mut text = String::new();
+    for check in &imported.checks {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let _ = writeln!(text, "[[track]]\nname = {}", quoted(&check.name));
+        for (key, setting) in &check.settings {
+            let _ = match setting {
+                Setting::Text(value) => writeln!(text, "{key} = {}", quoted(value)),
+                Setting::List(values) => {
+                    writeln!(text, "{key} = [{}]", list(values.iter().map(String::as_str)))
+                }
+                Setting::Bare(value) => writeln!(text, "{key} = {value}"),
+            };
+        }
+    }
     for router in &imported.routers {
         if !text.is_empty() {
             text.push('\n');
@@ -24,6 +39,9 @@ pub fn render(imported: &Imported) -> String {
         let _ = writeln!(text, "\n[[group]]\nname = {}", quoted(&group.name));
         let _ = writeln!(text, "members = [{}]", list(members.iter().map(String::as_str)));
         render_settings(&group.settings, &mut text);
+        if group.has_weights {
+            text.push_str("track-weights = true\n");
+        }
     }
     text
 }

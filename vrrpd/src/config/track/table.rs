@@ -143,12 +143,10 @@ impl<'a> Reader<'a> {
         rules.down_delay = self.value("down-delay", value::duration).unwrap_or(rules.down_delay);
         rules.up_delay = self.value("up-delay", value::duration).unwrap_or(rules.up_delay);
         if kind == "process" {
-            let least = self.value("quorum", |text| match text.parse() {
-                Ok(count) => Ok(count),
-                Err(_) => Err(ValueError::Results { text: text.to_owned(), most: u32::MAX }),
-            });
-            let most = self.value("quorum-max", count);
-            rules.quorum = (least.unwrap_or(1), most.unwrap_or(u32::MAX));
+            let processes = |text: &str| text.parse().map_err(|_| ValueError::Processes(text.to_owned()));
+            let least = self.value("quorum", processes);
+            let most = self.value("quorum-max", processes).unwrap_or(u32::MAX);
+            rules.quorum = (least.unwrap_or(most.min(1)), most);
             if rules.quorum.0 > rules.quorum.1 {
                 let span = self.key_span("quorum-max");
                 self.complain(span, "quorum-max: less than quorum".to_owned());

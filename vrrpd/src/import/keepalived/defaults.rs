@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::super::{Imported, RemarkKind};
+use super::tracking::Definitions;
 use super::tree::Node;
 
 /// The defaults of instances.
@@ -14,6 +15,8 @@ pub(super) struct Defaults {
     pub(super) is_strict: bool,
     /// `script_user`: `USER` or `USER:GROUP`; `None`: root.
     pub(super) script_user: Option<String>,
+    /// What can be tracked.
+    pub(super) tracks: Definitions,
     /// How addresses are announced.
     pub(super) garp: Garp,
 }

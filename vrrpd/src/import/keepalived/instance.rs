@@ -7,6 +7,7 @@ use super::address::Address;
 use super::defaults::{Defaults, Garp, garp};
 use super::keywords::{LEFT_OUT, NEEDS_VALUE, WITHOUT_EFFECT};
 use super::scripts::Notify;
+use super::tracking::BLOCKS;
 use super::tree::Node;
 use crate::config::{Key, value};
 
@@ -26,6 +27,7 @@ struct Instance {
     auth_pass: Option<Node>,
     interval: Option<Node>,
     scripts: Notify,
+    tracks: Vec<Node>,
     garp_repeat: Option<String>,
     garp_delay: Option<String>,
     garp_refresh: Option<String>,
@@ -162,6 +164,7 @@ impl Instance {
                     "each time an address is announced as often as garp-count says",
                 ),
             _ if self.scripts.take(line) => {}
+            keyword if BLOCKS.contains(&keyword) => self.tracks.push(line.clone()),
             keyword if WITHOUT_EFFECT.contains(&keyword) => {}
             keyword => {
                 let reason = LEFT_OUT.iter().find(|(keywords, _)| keywords.contains(&keyword));
@@ -222,6 +225,12 @@ impl Instance {
     }
 
     fn finish(&self, router: &mut Router, defaults: &Defaults, imported: &mut Imported) {
+        let interface = router.get(Key::Interface).unwrap_or_default().to_owned();
+        for block in &self.tracks {
+            for word in defaults.tracks.tracked(block, &interface, imported) {
+                router.track(word);
+            }
+        }
         let is_v3 = self.is_v3(defaults);
         router.set(Key::Protocol, if is_v3 { "v3" } else { "v2" });
         if router.get(Key::Vmac).is_none() {

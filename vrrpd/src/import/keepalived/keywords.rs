@@ -45,10 +45,7 @@ pub(super) const NEEDS_VALUE: [&str; 24] = [
 
 /// Words that are left out, with the reason.
 pub(super) const LEFT_OUT: [(&[&str], &str); 13] = [
-    (
-        &["track_script", "track_process", "track_file", "track_interface", "track_bfd"],
-        "checks that change the priority are not supported",
-    ),
+    (&["track_bfd"], "BFD is not supported"),
     (
         &["unicast_peer", "unicast_src_ip", "unicast_ttl", "check_unicast_src", "unicast_fault_no_peer"],
         "unicast is not supported",

@@ -7,6 +7,7 @@ mod instance;
 mod keywords;
 mod scripts;
 mod text;
+mod tracking;
 mod translate;
 mod tree;
 

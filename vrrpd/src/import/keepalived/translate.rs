@@ -7,17 +7,14 @@ use super::super::{Group, ImportError, Imported, RemarkKind, Router, SourceLine}
 use super::defaults::{Defaults, Garp, garp};
 use super::instance;
 use super::scripts::{self, Notify};
+use super::tracking::{self, BLOCKS, Definitions};
 use super::tree::Node;
 
 /// Blocks and lines at the top that are left out, with the reason.
-const LEFT_OUT: [(&[&str], &str); 7] = [
+const LEFT_OUT: [(&[&str], &str); 6] = [
     (
         &["virtual_server", "virtual_server_group", "SSL"],
         "IPVS load balancing is not part of this daemon; keepalived can go on doing it with this block alone",
-    ),
-    (
-        &["vrrp_script", "vrrp_track_process", "track_process", "vrrp_track_file", "track_file"],
-        "checks that change the priority are not supported",
     ),
     (
         &["static_ipaddress", "static_routes", "static_rules", "static_track_group"],
@@ -73,6 +70,7 @@ pub(super) fn translate(file: &Path, nodes: &[Node]) -> Result<Imported, ImportE
             global(child, &mut defaults, &mut imported);
         }
     }
+    defaults.tracks = Definitions::read(nodes, &defaults, &mut imported);
     let mut instances = BTreeMap::new();
     for node in nodes {
         match node.keyword() {
@@ -100,6 +98,7 @@ pub(super) fn translate(file: &Path, nodes: &[Node]) -> Result<Imported, ImportE
                     imported.routers.push(router);
                 }
             }
+            keyword if tracking::is_definition(keyword) => {}
             keyword => {
                 let reason = LEFT_OUT.iter().find(|(keywords, _)| keywords.contains(&keyword));
                 let reason =
@@ -164,6 +163,7 @@ fn group(node: &Node, instances: &BTreeMap<String, usize>, defaults: &Defaults, 
     let name = node.argument().unwrap_or_default();
     let mut members = Vec::new();
     let mut scripts = Notify::default();
+    let (mut settings, mut has_weights) = (Router::default(), false);
     for child in node.children() {
         match child.keyword() {
             "group" => {
@@ -182,13 +182,23 @@ fn group(node: &Node, instances: &BTreeMap<String, usize>, defaults: &Defaults, 
                 }
             }
             _ if scripts.take(child) => {}
-            "global_tracking" | "sync_group_tracking_weight" => {}
+            "global_tracking" => {}
+            "sync_group_tracking_weight" => has_weights = true,
+            keyword if BLOCKS.contains(&keyword) => {
+                let tracked = defaults.tracks.tracked(child, "", imported);
+                for word in tracked {
+                    settings.track(word);
+                }
+            }
             keyword => imported.remark(&child.place, RemarkKind::LeftOut, keyword, "not supported"),
         }
     }
     if members.len() > 1 {
-        let mut settings = Router::default();
         scripts.carry_over(&mut settings, defaults, imported);
-        imported.groups.push(Group { name: name.to_owned(), members, settings });
+        imported.groups.push(Group { name: name.to_owned(), members, settings, has_weights });
+    } else if let Some(router) = members.first().and_then(|index| imported.routers.get_mut(*index)) {
+        for (_, word) in settings.settings {
+            router.track(word);
+        }
     }
 }
