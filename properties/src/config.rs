@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use clap::Parser as _;
 use vrrpd::cli::Cli;
 use vrrpd::config::file::{self, FileError};
-use vrrpd::config::{self, Configuration, RouterConfig};
+use vrrpd::config::{self, Configuration, Destination, RouterConfig};
 use vrrpd::import::{self, Format, ImportError, Surroundings};
 use vrrpd_common::router::{Event, StateName, VirtualRouter};
-use vrrpd_common::wire::frame::{AdvertFrame, advert_frame_len, emit_advert, parse_advert};
+use vrrpd_common::wire::frame::{AdvertFrame, NOT_ROUTED, advert_frame_len, emit_advert, parse_advert};
 use vrrpd_common::wire::vrrp::{Addresses, Kind, VrrpRepr};
 use vrrpd_common::{Family, Instant, MacAddr, Version};
 use vrrpd_engine::ledger::{Journal, Ledger, Record};
@@ -187,7 +187,17 @@ fn says_its_addresses(router: &RouterConfig) {
     assert_eq!(usize::from(addresses.count()), router.addresses.len(), "addresses of one family");
     let advert = VrrpRepr::new(router.vrid, router.priority, router.interval, kind, addresses);
     let advert = advert.expect("an advert that can be sent");
-    let frame = AdvertFrame { source_mac: MacAddr([2; 6]), source, checksum: router.checksum, advert };
+    let frame = AdvertFrame {
+        source_mac: MacAddr([2; 6]),
+        source,
+        destination: match &router.destination {
+            Destination::Group(group) => *group,
+            Destination::Peers { peers, .. } => peers.first().expect("there is one").address,
+        },
+        ttl: NOT_ROUTED,
+        checksum: router.checksum,
+        advert,
+    };
     let mut octets = vec![0xa5; advert_frame_len(&advert)];
     assert_eq!(emit_advert(&frame, &mut octets), Some(octets.len()));
     assert_eq!(parse_advert(&octets), Some((source, advert)));
@@ -279,6 +289,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
             ROUTER.replace("eth0", "eth1").replace("51", "52").replace("10.0", "10.1")
         ),
         "vrrpd -i eth0 10.16.1.200 -v 51 --track process=x,weight=-1 --track interface=eth2".to_owned(),
+        format!(
+            "[defaults]\nmin-ttl = 254\nttl = 64\n{ROUTER}source = \"10.0.0.2\"\n\
+             peers = [\"10.0.0.3\", {{ address = \"10.0.0.4\", min-ttl = 0 }}]\n"
+        ),
+        format!("{ROUTER}multicast-group = \"239.1.2.3\"\n"),
+        "vrrpd -i eth0 10.16.1.200 -v 51 -n --peer 10.16.1.3 --peer=10.16.1.4,min-ttl=250 --ttl 9".to_owned(),
         "vrrpd -i eth0 10.16.1.200 -v 51 -n -U /etc/scripts/MASTER.sh 10.16.1.201/24".to_owned(),
         "vrrpd 10.16.1.200 -sn -v51 -ieth0 -M 2 -d 250ms --protocol v3".to_owned(),
         "vrrpd --config FILE --check -f /run/vrrpd --log-level debug --log-format json --foreground"

@@ -15,8 +15,10 @@ use vrrpd_common::abi::{KernelConfig, slot};
 use vrrpd_common::classify::{Classified, Expect, RouterKey, Routers};
 use vrrpd_common::wire::ah::HEADER_LEN;
 use vrrpd_common::wire::ethernet;
-use vrrpd_common::wire::frame::{AdvertFrame, addresses, advert_frame_len, emit_advert, parse_advert};
-use vrrpd_common::wire::vrrp::ChecksumStyle;
+use vrrpd_common::wire::frame::{
+    AdvertFrame, NOT_ROUTED, addresses, advert_frame_len, emit_advert, parse_advert,
+};
+use vrrpd_common::wire::vrrp::{ChecksumStyle, group};
 use vrrpd_common::{AddressDigest, Advert, Auth, Family, Interval, MacAddr, Reject, Version, Vrid, classify};
 use vrrpd_engine::RouterId;
 use vrrpd_lab::corpus;
@@ -141,7 +143,14 @@ fn emitted_again(frame: &[u8], opinion: &Classified) {
     let source_mac = frame[6..12].try_into().map(MacAddr).expect("a parsed frame has a whole header");
     for checksum in [ChecksumStyle::WithPseudoHeader, ChecksumStyle::MessageOnly] {
         let mut emitted = vec![0xa5; advert_frame_len(&advert)];
-        let whole = AdvertFrame { source_mac, source, checksum, advert };
+        let whole = AdvertFrame {
+            source_mac,
+            source,
+            destination: group(advert.addresses().family()),
+            ttl: NOT_ROUTED,
+            checksum,
+            advert,
+        };
         assert_eq!(emit_advert(&whole, &mut emitted), Some(emitted.len()));
         assert_eq!(parse_advert(&emitted), Some((source, advert)));
         // It goes out untagged.

@@ -33,6 +33,8 @@ pub struct AdvertFrame {
     pub destination_mac: Option<[u8; 6]>,
     /// Source of the packet; its family is the packet's.
     pub source: IpAddr,
+    /// Destination of the packet; the group where it is not to be another one.
+    pub destination: Option<IpAddr>,
     /// TTL or hop limit.
     pub ttl: u8,
     /// Flags and fragment offset of the IPv4 header.
@@ -84,6 +86,7 @@ impl AdvertFrame {
             source_mac: [0x02, 0, 0, 0, 0, 0x99],
             destination_mac: None,
             source,
+            destination: None,
             ttl: 255,
             fragment: 0,
             version: 3,
@@ -141,7 +144,7 @@ impl AdvertFrame {
         message.extend(self.auth_data.iter().flatten());
 
         let summed = if self.trailer_summed { &self.trailer[..] } else { &[] };
-        let destination = multicast(self.source);
+        let destination = self.destination();
         let mut covered = Vec::new();
         if self.version == 3 && (self.pseudo_header || self.source.is_ipv6()) {
             covered = checksum::pseudo_header(self.source, destination, message.len() + summed.len());
@@ -154,6 +157,10 @@ impl AdvertFrame {
         message
     }
 
+    fn destination(&self) -> IpAddr {
+        self.destination.unwrap_or_else(|| multicast(self.source))
+    }
+
     fn ipv4_header(&self, source: Ipv4Addr, message_len: usize) -> Vec<u8> {
         let total = u16::try_from(20 + message_len).expect("fits a packet");
         let mut header = vec![0x45, 0xc0];
@@ -162,7 +169,10 @@ impl AdvertFrame {
         header.extend(self.fragment.to_be_bytes());
         header.extend([self.ttl, PROTOCOL_VRRP, 0, 0]);
         header.extend(source.octets());
-        header.extend(MULTICAST_V4.octets());
+        match self.destination() {
+            IpAddr::V4(destination) => header.extend(destination.octets()),
+            IpAddr::V6(destination) => panic!("{destination} over IPv4"),
+        }
         let checksum = checksum::internet(&header);
         header[10..12].copy_from_slice(&checksum.to_be_bytes());
         header
@@ -174,7 +184,10 @@ impl AdvertFrame {
         header.extend(len.to_be_bytes());
         header.extend([PROTOCOL_VRRP, self.ttl]);
         header.extend(source.octets());
-        header.extend(MULTICAST_V6.octets());
+        match self.destination() {
+            IpAddr::V4(destination) => panic!("{destination} over IPv6"),
+            IpAddr::V6(destination) => header.extend(destination.octets()),
+        }
         header
     }
 }

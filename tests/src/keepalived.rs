@@ -1,6 +1,7 @@
 //! keepalived, the peer of the interoperability tests.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::Command;
@@ -34,6 +35,8 @@ pub struct Instance {
     pub vmac: bool,
     /// Virtual addresses with their lengths.
     pub addresses: Vec<String>,
+    /// `unicast_src_ip` and `unicast_peer`; none: multicast.
+    pub unicast: Option<(IpAddr, Vec<IpAddr>)>,
 }
 
 impl Instance {
@@ -48,6 +51,7 @@ impl Instance {
             authentication: None,
             vmac: false,
             addresses: vec![address.to_owned()],
+            unicast: None,
         }
     }
 
@@ -90,6 +94,12 @@ impl Instance {
         Self { vmac: true, ..self }
     }
 
+    /// From this address to these peers by unicast.
+    #[must_use]
+    pub fn unicast(self, source: IpAddr, peers: &[IpAddr]) -> Self {
+        Self { unicast: Some((source, peers.to_vec())), ..self }
+    }
+
     /// With one more address.
     #[must_use]
     pub fn address(mut self, address: &str) -> Self {
@@ -117,6 +127,13 @@ impl Instance {
                 text,
                 "    authentication {{\n        auth_type {kind}\n        auth_pass {password}\n    }}"
             )?;
+        }
+        if let Some((source, peers)) = &self.unicast {
+            writeln!(text, "    unicast_src_ip {source}\n    unicast_peer {{")?;
+            for peer in peers {
+                writeln!(text, "        {peer}")?;
+            }
+            writeln!(text, "    }}")?;
         }
         writeln!(text, "    virtual_ipaddress {{")?;
         for address in &self.addresses {

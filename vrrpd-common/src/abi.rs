@@ -19,7 +19,7 @@ use crate::reject::{Reject, Rejection};
 use crate::time::{Duration, Instant};
 
 /// Changes with every change of a layout; a set of maps of another number is not read.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 /// Virtual routers an interface can have: every VRID of both families.
 pub const SLOTS: usize = 512;
 /// Octets of the ring: an expiry of every virtual router fits, and some more.
@@ -318,7 +318,7 @@ const _: () = {
     assert!(size_of::<KernelConfig>() == 64 && align_of::<KernelConfig>() == 8);
     assert!(size_of::<KernelCommand>() == 96 && align_of::<KernelCommand>() == 8);
     assert!(size_of::<KernelAdvert>() == 48 && align_of::<KernelAdvert>() == 8);
-    assert!(size_of::<RouterRecord>() == 392 && align_of::<RouterRecord>() == 8);
+    assert!(size_of::<RouterRecord>() == 408 && align_of::<RouterRecord>() == 8);
     assert!(size_of::<KernelEvent>() == 72 && align_of::<KernelEvent>() == 8);
     // A frame that BPF_PROG_TEST_RUN takes is at least an Ethernet header.
     assert!(size_of::<KernelCommand>() >= 14);

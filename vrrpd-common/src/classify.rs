@@ -44,12 +44,41 @@ pub trait Routers {
     /// the kernel leaves registers unset, and of a verdict in the making the compiler may copy what means nothing.
     fn is_virtual(&self, router: &RouterKey, address: IpAddr) -> bool;
 
+    /// Whether a router here may take adverts that were sent to this address. In the kernel that is the group of RFC 9568
+    /// alone; user space also knows peers, which send to our own address, and other groups.
+    #[inline(always)]
+    fn is_destination(&self, destination: IpAddr) -> bool {
+        is_vrrp_group(destination)
+    }
+
+    /// Whether an advert with these addresses is for this router, one of ours, and comes from where it takes adverts.
+    #[inline(always)]
+    fn delivery(&self, _router: &RouterKey, _source: IpAddr, _destination: IpAddr) -> Delivery {
+        Delivery::Accepted { min_ttl: None }
+    }
+
     /// Whether the interface takes in frames to this address, which names one station. A packet socket has that from the
     /// kernel (`PACKET_OTHERHOST`); a program before the network stack has to know.
     #[inline(always)]
     fn receives(&self, _destination: MacAddr) -> bool {
         true
     }
+}
+
+/// How an advert came, by its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// As the router takes adverts.
+    Accepted {
+        /// The lowest TTL or hop limit from this sender; `None`: that of [`Expect`].
+        min_ttl: Option<u8>,
+    },
+    /// To an address at which this router takes none: not for it.
+    Elsewhere,
+    /// To a multicast group, while the router takes unicast only.
+    Multicast,
+    /// From an address that is none of its peers.
+    Stranger,
 }
 
 /// What an advert for one of our virtual routers has to look like.
@@ -89,7 +118,7 @@ pub struct RouterKey {
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Classified {
-    /// No VRRP message to the group: none of our business.
+    /// No VRRP message to the group, or to a router that takes unicast: none of our business.
     NotVrrp,
     /// For a virtual router that is not configured here: left to others, counted.
     NotOurs {
@@ -134,6 +163,8 @@ struct Packet {
     pseudo: PseudoHeader,
     /// Whether it came in an Authentication Header that was verified.
     authenticated: bool,
+    /// How it came.
+    delivery: Delivery,
 }
 
 /// Says what a frame is, Ethernet header first.
@@ -162,7 +193,7 @@ fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
     };
     if header.protocol() != ipv4::PROTOCOL_VRRP
         || header.version() != 4
-        || header.destination() != ipv4::VRRP_GROUP
+        || !routers.is_destination(IpAddr::V4(header.destination()))
         || is_for_another(link.destination, routers)
     {
         return Classified::NotVrrp;
@@ -175,15 +206,16 @@ fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
     if header.is_fragment() {
         return unnamed(Reject::Fragment.because(header.fragment_offset(), 0));
     }
-    let packet = Packet {
+    let mut packet = Packet {
         len: header.total_len(),
         there: frame.len().saturating_sub(at),
         message: at + header_len,
         message_len: header.total_len().saturating_sub(header_len),
         hop_limit: header.ttl(),
         mac: link.source,
-        pseudo: PseudoHeader::Ipv4 { source: header.source(), destination: ipv4::VRRP_GROUP },
+        pseudo: PseudoHeader::Ipv4 { source: header.source(), destination: header.destination() },
         authenticated: false,
+        delivery: Delivery::Elsewhere,
     };
     let router = match find_router(frame, &packet, vlan) {
         Ok(router) => router,
@@ -191,6 +223,10 @@ fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
     };
     if !routers.knows(vlan, router.family, router.vrid) {
         return not_ours(router);
+    }
+    packet.delivery = routers.delivery(&router, packet.pseudo.source(), packet.pseudo.destination());
+    if packet.delivery == Delivery::Elsewhere {
+        return Classified::NotVrrp;
     }
     let message = Message::read(frame, packet.message, Family::Ipv4, packet.message_len);
     let header_sum = header.sum(frame, at).unwrap_or_default();
@@ -217,24 +253,27 @@ fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
     };
     if header.next_header() != ipv6::NEXT_HEADER_VRRP
         || header.version() != 6
-        || header.destination() != Some(ipv6::VRRP_GROUP)
         || is_for_another(link.destination, routers)
     {
         return Classified::NotVrrp;
     }
-    let Some(source) = header.source() else {
+    let (Some(source), Some(destination)) = (header.source(), header.destination()) else {
         return Classified::NotVrrp;
     };
+    if !routers.is_destination(IpAddr::V6(destination)) {
+        return Classified::NotVrrp;
+    }
     let message_len = usize::from(header.payload_len());
-    let packet = Packet {
+    let mut packet = Packet {
         len: ipv6::HEADER_LEN + message_len,
         there: frame.len().saturating_sub(at),
         message: at + ipv6::HEADER_LEN,
         message_len,
         hop_limit: header.hop_limit(),
         mac: link.source,
-        pseudo: PseudoHeader::Ipv6 { source, destination: ipv6::VRRP_GROUP },
+        pseudo: PseudoHeader::Ipv6 { source, destination },
         authenticated: false,
+        delivery: Delivery::Elsewhere,
     };
     let router = match find_router(frame, &packet, vlan) {
         Ok(router) => router,
@@ -242,6 +281,10 @@ fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
     };
     if !routers.knows(vlan, router.family, router.vrid) {
         return not_ours(router);
+    }
+    packet.delivery = routers.delivery(&router, packet.pseudo.source(), packet.pseudo.destination());
+    if packet.delivery == Delivery::Elsewhere {
+        return Classified::NotVrrp;
     }
     let message = Message::read(frame, packet.message, Family::Ipv6, packet.message_len);
     let is_virtual = routers.is_virtual(&router, packet.pseudo.source());
@@ -294,16 +337,30 @@ fn advert(packet: &Packet, message: &Message, vrid: Vrid, expect: &Expect) -> Re
     check_message(packet, message, vrid, expect)
 }
 
-/// It is all there, and was not routed.
+/// It is all there, came from where the router takes adverts, and was not routed, or no further than its sender may be.
 #[inline(always)]
 fn check_packet(packet: &Packet, expect: &Expect) -> Result<(), Rejection> {
     if packet.there < packet.len {
         return Err(cut_short(packet));
     }
-    if packet.hop_limit < expect.min_ttl {
-        return Err(Reject::Ttl.because(u32::from(packet.hop_limit), u32::from(expect.min_ttl)));
+    let min_ttl = match packet.delivery {
+        Delivery::Accepted { min_ttl } => min_ttl.unwrap_or(expect.min_ttl),
+        Delivery::Multicast | Delivery::Elsewhere => return Err(Reject::Destination.because(0, 0)),
+        Delivery::Stranger => return Err(Reject::Peer.because(0, 0)),
+    };
+    if packet.hop_limit < min_ttl {
+        return Err(Reject::Ttl.because(u32::from(packet.hop_limit), u32::from(min_ttl)));
     }
     Ok(())
+}
+
+/// Whether an address is VRRP's group (RFC 9568 §5.1.1.2, §5.1.2.2).
+#[inline(always)]
+pub fn is_vrrp_group(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address == ipv4::VRRP_GROUP,
+        IpAddr::V6(address) => address == ipv6::VRRP_GROUP,
+    }
 }
 
 /// The message is what we expect.

@@ -31,6 +31,10 @@ pub enum Reject {
     Loopback,
     /// A source address that no other router can have.
     Source,
+    /// Sent to the multicast group, for a router that takes unicast only.
+    Destination,
+    /// By unicast from an address that is none of the router's peers.
+    Peer,
     /// A virtual router that is not configured on this interface.
     NotOurs,
 }
@@ -55,7 +59,7 @@ impl Reject {
     pub const VIRTUAL_ADDRESS: u32 = 1;
 
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Ttl,
         Self::Checksum,
         Self::Version,
@@ -68,6 +72,8 @@ impl Reject {
         Self::Fragment,
         Self::Loopback,
         Self::Source,
+        Self::Destination,
+        Self::Peer,
         Self::NotOurs,
     ];
 
@@ -86,6 +92,8 @@ impl Reject {
             Self::Fragment => "fragment",
             Self::Loopback => "loopback",
             Self::Source => "source",
+            Self::Destination => "destination",
+            Self::Peer => "peer",
             Self::NotOurs => "not_ours",
         }
     }
@@ -102,6 +110,8 @@ impl Reject {
                 | Self::AddressCount
                 | Self::AddressList
                 | Self::Source
+                | Self::Destination
+                | Self::Peer
         )
     }
 
@@ -149,6 +159,10 @@ impl fmt::Display for Rejection {
             Reject::Source => {
                 write!(f, "source is not the address of a host (RFC 1122 §3.2.1.3, RFC 4291 §2.5)")
             }
+            Reject::Destination => {
+                write!(f, "sent to the multicast group, this router takes unicast from its peers only")
+            }
+            Reject::Peer => write!(f, "source is not one of the configured peers"),
             Reject::NotOurs => write!(f, "VRID {got} is not configured on this interface (RFC 9568 §7.1)"),
         }
     }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use vrrpd_common::router::{AnnounceTimes, Config};
-use vrrpd_common::wire::vrrp::ChecksumStyle;
+use vrrpd_common::wire::vrrp::{ChecksumStyle, group};
 use vrrpd_common::{AddressDigest, Family, Interval, Priority, Version, Vrid};
 
 use crate::router_name::RouterName;
@@ -30,6 +30,10 @@ pub struct RouterConfig {
     pub version: Version,
     /// The virtual addresses, all of its family; there may be none.
     pub addresses: Vec<VirtualAddress>,
+    /// `--source`: where adverts come from; `None`: an address of the interface is chosen.
+    pub source: Option<IpAddr>,
+    /// Where adverts go, and from whom they are taken.
+    pub destination: Destination,
     /// `-p`
     pub priority: Priority,
     /// Off with `-s`.
@@ -68,6 +72,29 @@ pub struct RouterConfig {
     pub grouped: bool,
     /// What its priority, or its being able to serve, depends on.
     pub track: Vec<Tracked>,
+}
+
+/// Where the adverts of a router go, and from whom it takes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// `--multicast-group`: to this group, and from everybody who sends to it.
+    Group(IpAddr),
+    /// `--peer`: by unicast to these, and from nobody else.
+    Peers {
+        /// At least one, each of them once.
+        peers: Vec<Peer>,
+        /// `--ttl`: TTL or hop limit of what is sent, 1 to 255.
+        ttl: u8,
+    },
+}
+
+/// Another router of the same virtual router, reached by unicast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its own address, where it sends from.
+    pub address: IpAddr,
+    /// `--min-ttl`: the lowest TTL or hop limit with which its adverts are taken; 0: any.
+    pub min_ttl: u8,
 }
 
 /// How adverts of version 2 are authenticated, without the secret.
@@ -172,10 +199,37 @@ impl RouterConfig {
             magic: other.magic,
             grouped: other.grouped,
             track: other.track.clone(),
+            destination: match (&self.destination, &other.destination) {
+                (Destination::Peers { .. }, Destination::Peers { .. }) => other.destination.clone(),
+                (Destination::Group(_), _) | (_, Destination::Group(_)) => self.destination.clone(),
+            },
             ..self.clone()
         };
         // An owner has its addresses anyway, and is begun in another way.
         exchanged == *other && (self.priority == Priority::OWNER) == (other.priority == Priority::OWNER)
+    }
+
+    /// The routers that adverts go to by unicast; none: they go to a group.
+    pub fn peers(&self) -> &[Peer] {
+        match &self.destination {
+            Destination::Peers { peers, .. } => peers,
+            Destination::Group(_) => &[],
+        }
+    }
+
+    /// Whether adverts go to the group of RFC 9568 §5.1.1.2, §5.1.2.2: all that the program in the kernel knows.
+    pub fn goes_to_vrrp_group(&self) -> bool {
+        self.destination == Destination::Group(group(self.family))
+    }
+
+    /// Whether adverts may come from an address that is valid beyond the link: over IPv6 they are link-local otherwise (RFC
+    /// 9568 §5.1.2.1), and peers elsewhere could not answer.
+    pub fn reaches_beyond_link(&self) -> bool {
+        let is_beyond = |peer: &Peer| match peer.address {
+            IpAddr::V4(_) => true,
+            IpAddr::V6(address) => !address.is_unicast_link_local(),
+        };
+        self.peers().iter().any(is_beyond)
     }
 
     /// The part that the state machine needs.
@@ -282,6 +336,8 @@ pub(crate) mod tests {
             vrid: Vrid::new(51).expect("a VRID"),
             family: addresses[0].family(),
             version: Version::V3,
+            source: None,
+            destination: Destination::Group(group(addresses[0].family())),
             addresses,
             priority: Priority::DEFAULT,
             preempt: true,
@@ -315,6 +371,18 @@ pub(crate) mod tests {
         assert!(before.can_become(&with(150)));
         assert!(!before.can_become(&with(255)));
         assert!(!before.can_become(&router("192.0.2.101")));
+    }
+
+    #[test]
+    fn a_running_router_can_have_other_peers_but_not_change_between_unicast_and_multicast() {
+        let multicast = router("192.0.2.100");
+        let unicast = |address: &str, ttl| {
+            let peer = Peer { address: address.parse().expect("an address"), min_ttl: 255 };
+            RouterConfig { destination: Destination::Peers { peers: vec![peer], ttl }, ..multicast.clone() }
+        };
+        assert!(unicast("192.0.2.2", 255).can_become(&unicast("192.0.2.3", 64)));
+        assert!(!unicast("192.0.2.2", 255).can_become(&multicast));
+        assert!(!multicast.can_become(&unicast("192.0.2.2", 255)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use vrrpd_common::router::{Fault, Faults};
 use vrrpd_common::{Family, MacAddr};
 
-use crate::config::VirtualAddress;
+use crate::config::{RouterConfig, VirtualAddress};
 
 /// What an interface is like at a moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,40 +67,60 @@ pub enum Remover {
 }
 
 impl Interface {
-    /// The address to send adverts from: the first IPv4 address that is not one of `virtual_addresses` (RFC 9568
-    /// §5.1.1.1), or the link-local IPv6 address (§5.1.2.1). An owner has nothing but virtual addresses to send from.
-    pub fn primary_address(&self, family: Family, virtual_addresses: &[IpAddr]) -> Option<IpAddr> {
+    /// The address to send adverts from: what the user says, or the first IPv4 address that is not one of the virtual ones
+    /// (RFC 9568 §5.1.1.1), or the link-local IPv6 address (§5.1.2.1); to peers beyond the link one that is valid there. An
+    /// owner has nothing but virtual addresses to send from.
+    pub fn source_address(&self, config: &RouterConfig) -> Option<IpAddr> {
+        config.source.or_else(|| self.primary_address(config))
+    }
+
+    fn primary_address(&self, config: &RouterConfig) -> Option<IpAddr> {
+        let is_virtual = |address| config.addresses.iter().any(|ours| ours.address == address);
+        let is_global = config.reaches_beyond_link();
         let usable = || {
             self.addresses.iter().filter(move |candidate| {
                 !candidate.ours
                     && !candidate.tentative
-                    && match (family, candidate.address) {
+                    && match (config.family, candidate.address) {
                         (Family::Ipv4, IpAddr::V4(_)) => true,
-                        (Family::Ipv6, IpAddr::V6(address)) => address.is_unicast_link_local(),
+                        (Family::Ipv6, IpAddr::V6(address)) => address.is_unicast_link_local() != is_global,
                         (Family::Ipv4, IpAddr::V6(_)) | (Family::Ipv6, IpAddr::V4(_)) => false,
                     }
             })
         };
         usable()
-            .find(|candidate| !virtual_addresses.contains(&candidate.address))
+            .find(|candidate| !is_virtual(candidate.address))
             .or_else(|| usable().next())
             .map(|found| found.address)
     }
 
     /// The address to send adverts from, or all that keeps the interface from being used.
-    pub fn usable(&self, family: Family, virtual_addresses: &[IpAddr]) -> Result<IpAddr, Faults> {
+    pub fn usable(&self, config: &RouterConfig) -> Result<IpAddr, Faults> {
         // An interface that is set down has no carrier to speak of.
         let link = match (self.admin_up, self.carrier) {
             (false, _) => Some(Fault::AdminDown),
             (true, false) => Some(Fault::LinkDown),
             (true, true) => None,
         };
-        match (link, self.primary_address(family, virtual_addresses)) {
+        match (link, self.source_address(config)) {
             (None, Some(source)) => Ok(source),
             (Some(fault), Some(_)) => Err(Faults::of(fault)),
             (None, None) => Err(Faults::of(Fault::NoAddress)),
             (Some(fault), None) => Err(Faults::of(fault).and(Fault::NoAddress)),
         }
+    }
+
+    /// A peer that is no other host: an address of the interface itself, other than one of our virtual ones, or the broadcast
+    /// address of a subnet.
+    pub fn misplaced_peer(&self, config: &RouterConfig) -> Option<IpAddr> {
+        let is_misplaced = |peer: IpAddr| {
+            let is_its = |there: &InterfaceAddress| {
+                there.address == peer && !there.ours
+                    || self.broadcast(there.address).map(IpAddr::V4) == Some(peer)
+            };
+            self.addresses.iter().any(is_its)
+        };
+        config.peers().iter().map(|peer| peer.address).find(|peer| is_misplaced(*peer))
     }
 
     /// The subnets that are reached through it by its own addresses.
@@ -170,6 +190,8 @@ impl fmt::Display for Obstacle {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::config::tests::router;
+    use crate::config::{Destination, Peer};
 
     pub(crate) fn address(text: &str) -> InterfaceAddress {
         let (address, prefix_len) = text.split_once('/').expect("with length");
@@ -216,13 +238,32 @@ pub(crate) mod tests {
         let left_behind = InterfaceAddress { ours: true, ..address("10.0.0.99/24") };
         let eth0 =
             eth0(vec![left_behind, address("10.0.0.100/24"), address("10.0.0.1/24"), address("fe80::1/64")]);
-        assert_eq!(eth0.primary_address(Family::Ipv4, &[ip("10.0.0.100")]), Some(ip("10.0.0.1")));
+        assert_eq!(eth0.source_address(&router("10.0.0.100")), Some(ip("10.0.0.1")));
     }
 
     #[test]
     fn the_owner_sends_from_the_address_it_owns() {
         let eth0 = eth0(vec![address("10.0.0.100/24")]);
-        assert_eq!(eth0.primary_address(Family::Ipv4, &[ip("10.0.0.100")]), Some(ip("10.0.0.100")));
+        assert_eq!(eth0.source_address(&router("10.0.0.100")), Some(ip("10.0.0.100")));
+    }
+
+    #[test]
+    fn the_user_may_say_where_adverts_come_from() {
+        let eth0 = eth0(vec![address("10.0.0.1/24")]);
+        let config = RouterConfig { source: Some(ip("192.0.2.7")), ..router("10.0.0.100") };
+        assert_eq!(eth0.usable(&config), Ok(ip("192.0.2.7")));
+    }
+
+    #[test]
+    fn ipv6_peers_hear_an_address_that_is_valid_where_they_are() {
+        let eth0 = eth0(vec![address("fe80::1/64"), address("2001:db8::1/64")]);
+        let to = |peer: &str| {
+            let peer = Peer { address: ip(peer), min_ttl: 255 };
+            let destination = Destination::Peers { peers: vec![peer], ttl: 255 };
+            RouterConfig { destination, ..router("fe80::100") }
+        };
+        assert_eq!(eth0.source_address(&to("fe80::2")), Some(ip("fe80::1")));
+        assert_eq!(eth0.source_address(&to("2001:db8:1::2")), Some(ip("2001:db8::1")));
     }
 
     #[test]
@@ -230,9 +271,9 @@ pub(crate) mod tests {
         // RFC 9568 §5.1.2.1
         let tentative = InterfaceAddress { tentative: true, ..address("fe80::1/64") };
         let mut eth0 = eth0(vec![address("2001:db8::1/64"), tentative]);
-        assert_eq!(eth0.usable(Family::Ipv6, &[]), Err(Fault::NoAddress.into()));
+        assert_eq!(eth0.usable(&router("fe80::100")), Err(Fault::NoAddress.into()));
         eth0.addresses.push(address("fe80::2/64"));
-        assert_eq!(eth0.usable(Family::Ipv6, &[]), Ok(ip("fe80::2")));
+        assert_eq!(eth0.usable(&router("fe80::100")), Ok(ip("fe80::2")));
     }
 
     #[test]
@@ -267,8 +308,8 @@ pub(crate) mod tests {
     fn an_interface_that_cannot_be_used_says_why() {
         let mut eth0 = eth0(vec![address("10.0.0.1/24")]);
         eth0.carrier = false;
-        assert_eq!(eth0.usable(Family::Ipv4, &[]), Err(Fault::LinkDown.into()));
+        assert_eq!(eth0.usable(&router("10.0.0.100")), Err(Fault::LinkDown.into()));
         eth0.admin_up = false;
-        assert_eq!(eth0.usable(Family::Ipv4, &[]), Err(Fault::AdminDown.into()));
+        assert_eq!(eth0.usable(&router("10.0.0.100")), Err(Fault::AdminDown.into()));
     }
 }

@@ -13,6 +13,8 @@ use crate::rate_limit::RateLimit;
 const MINUTE: Duration = Duration::from_secs(60);
 /// The name of the mismatch that is not a [`Reject`]: a valid advert with other addresses.
 const ADDRESSES: &str = "addresses";
+/// Peers that are named in a line.
+const MAX_NAMED: usize = 8;
 
 /// The last advert for a router whose sender is set up in another way than we are.
 #[derive(Debug)]
@@ -209,6 +211,16 @@ fn of_rejection(config: &RouterConfig, why: Rejection, source: IpAddr) -> Said {
             "the address of a host".to_owned(),
             "give that router an address of its own on the interface".to_owned(),
         ),
+        Reject::Destination => (
+            "sent to the multicast group".to_owned(),
+            format!("unicast from {}", peers(config)),
+            "set peers there as well, or leave them out here".to_owned(),
+        ),
+        Reject::Peer => (
+            format!("unicast from {source}"),
+            format!("unicast from {}", peers(config)),
+            format!("add {source} to the peers here, or remove this router from the peers there"),
+        ),
         Reject::Checksum => (
             format!("checksum {got:#06x}"),
             format!("checksum {wanted:#06x}"),
@@ -225,6 +237,16 @@ fn of_rejection(config: &RouterConfig, why: Rejection, source: IpAddr) -> Said {
             (why.to_string(), config.interval.to_string(), "find out what sends such adverts".to_owned())
         }
     }
+}
+
+/// The peers of a router, as far as they fit a line.
+fn peers(config: &RouterConfig) -> String {
+    let all = config.peers();
+    let mut text: Vec<_> = all.iter().take(MAX_NAMED).map(|peer| peer.address.to_string()).collect();
+    if all.len() > MAX_NAMED {
+        text.push(format!("{} more", all.len() - MAX_NAMED));
+    }
+    text.join(", ")
 }
 
 fn of_addresses(config: &RouterConfig, count: u8, list: &[IpAddr]) -> Said {

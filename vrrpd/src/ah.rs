@@ -68,9 +68,9 @@ impl SecurityAssociation {
         Self { key: key.clone(), sent: 0, admitted: 0 }
     }
 
-    /// Gives a packet the next sequence number and its integrity check value; `now` is the time of day in seconds since
-    /// 1970. `None` when it has no Authentication Header.
-    pub fn seal(&mut self, packet: &mut [u8], now: u32) -> Option<()> {
+    /// The sequence number of the next packet; `now` is the time of day in seconds since 1970. Copies of one advert for several
+    /// peers have the same number: each hears its own copy only, and numbers grow no faster than adverts are sent.
+    pub fn next(&mut self, now: u32) -> u32 {
         let next = self.sent.max(self.admitted).checked_add(1).map_or_else(
             || {
                 self.admitted = 0;
@@ -79,7 +79,12 @@ impl SecurityAssociation {
             |next| next.max(now),
         );
         self.sent = next;
-        AhPacket::seal(packet, next, |packet| {
+        next
+    }
+
+    /// Gives a packet its sequence number and its integrity check value. `None` when it has no Authentication Header.
+    pub fn seal(&self, packet: &mut [u8], sequence: u32) -> Option<()> {
+        AhPacket::seal(packet, sequence, |packet| {
             let whole: [u8; 16] = self.mac(packet).finalize().into_bytes().into();
             let mut icv = [0; ICV_LEN];
             icv.copy_from_slice(&whole[..ICV_LEN]);
@@ -132,6 +137,14 @@ mod tests {
         0xae, 0x58, 0x2a, 0x9d, 0x8f, 0xa9, 0x37, 0x04, 0x33, 0xfa, 0xa6, 0x62,
         0x21, 0x33, 0x96, 0x02, 0x02, 0x01, 0x32, 0x00, 10, 0, 0, 100, 10, 0, 0, 101, 0, 0, 0, 0, 0, 0, 0, 0,
     ];
+    /// One that it sent to the peer 10.0.0.1: VRID 51, priority 255, sequence number 2.
+    #[rustfmt::skip]
+    const TO_A_PEER: [u8; 64] = [
+        0x45, 0xc0, 0x00, 0x40, 0x00, 0x02, 0x00, 0x00, 0xff, 0x33, 0xa6, 0xc6, 10, 0, 0, 2, 10, 0, 0, 1,
+        0x70, 0x04, 0x00, 0x00, 10, 0, 0, 2, 0, 0, 0, 2,
+        0x8f, 0x8d, 0x38, 0x88, 0xe7, 0xab, 0xdf, 0xdf, 0x73, 0x0a, 0x17, 0x6f,
+        0x21, 0x33, 0xff, 0x01, 0x02, 0x01, 0xd3, 0x65, 10, 0, 0, 100, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
     const NOW: u32 = 1_800_000_000;
 
     fn association() -> SecurityAssociation {
@@ -144,7 +157,8 @@ mod tests {
 
     fn sealed(by: &mut SecurityAssociation, now: u32) -> [u8; 68] {
         let mut packet = FROM_KEEPALIVED;
-        by.seal(&mut packet, now).expect("has the header");
+        let sequence = by.next(now);
+        by.seal(&mut packet, sequence).expect("has the header");
         packet
     }
 
@@ -163,6 +177,18 @@ mod tests {
     #[test]
     fn the_same_number_gives_the_integrity_check_value_that_keepalived_found() {
         assert_eq!(sealed(&mut association(), 0), FROM_KEEPALIVED);
+    }
+
+    #[test]
+    fn an_advert_of_keepalived_to_a_peer_is_authentic_whatever_its_ttl_is_by_now() {
+        for ttl in [255, 253, 1] {
+            let mut packet = TO_A_PEER;
+            packet[8] = ttl;
+            assert_eq!(admit(&mut association(), &packet), Ok(()), "TTL {ttl}");
+        }
+        let mut packet = TO_A_PEER;
+        association().seal(&mut packet, 2).expect("has the header");
+        assert_eq!(packet, TO_A_PEER);
     }
 
     #[test]

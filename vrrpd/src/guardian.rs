@@ -12,6 +12,7 @@
 //! [`Guardian`] is the daemon's side; [`watch`] is the process itself, and [`last_words`] what it sends.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use vrrpd_engine::script::Call;
 
 use crate::clock;
 use crate::sys::{crash, fork};
+use crate::transmit::routed::Route;
 
 pub mod copies;
 mod last_words;
@@ -106,9 +108,23 @@ pub struct Mastery {
     /// The kernel keeps our mark with addresses.
     pub marks: bool,
     /// The advert with priority 0; `None` where only the daemon can make one.
-    pub resignation: Option<Vec<u8>>,
+    pub resignation: Option<Resignation>,
     /// What it runs, and its group.
     pub scripts: Vec<LastScript>,
+}
+
+/// An advert with priority 0, as it goes out.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Resignation {
+    /// This frame from the interface.
+    Group(Vec<u8>),
+    /// A packet to each of the peers.
+    Peers {
+        /// Where they come from.
+        route: Route,
+        /// The frames, with the address that each is for.
+        packets: Vec<(IpAddr, Vec<u8>)>,
+    },
 }
 
 /// The scripts of a router or a group whose daemon has died.

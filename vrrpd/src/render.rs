@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use vrrpd_common::Duration;
 
-use crate::report::{KernelReport, MismatchReport, RouterReport, ScriptsReport, SilentReport};
+use crate::report::{KernelReport, MismatchReport, PeerReport, RouterReport, ScriptsReport, SilentReport};
 
 /// A block of lines for each router.
 pub fn states(routers: &[RouterReport]) -> String {
@@ -47,6 +47,13 @@ pub fn details(router: &RouterReport) -> String {
     let auth =
         if router.auth == "none" { String::new() } else { format!(", authentication {}", router.auth) };
     line("protocol", format!("v{}, an advert every {}{auth}", router.protocol, span(router.interval_ns)));
+    if !router.peers.is_empty() {
+        let peer = |peer: &PeerReport| {
+            let failure = peer.error.as_ref().map_or_else(String::new, |error| format!(" ({error})"));
+            format!("{}{failure}", peer.address)
+        };
+        line("peers", router.peers.iter().map(peer).collect::<Vec<_>>().join(", "));
+    }
     if let Some(master) = &router.master {
         let age = Duration::from_nanos(master.last_advert_age_ns / 1000 * 1000);
         let differs = if master.same_addresses { "" } else { ", announces other addresses" };

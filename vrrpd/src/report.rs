@@ -51,6 +51,12 @@ pub struct RouterReport {
     #[serde(default)]
     pub vmac_reason: Option<String>,
     pub auth: String,
+    #[serde(default)]
+    pub source: Option<String>,
+    #[serde(default)]
+    pub multicast_group: Option<String>,
+    #[serde(default)]
+    pub peers: Vec<PeerReport>,
     pub master: Option<MasterReport>,
     #[serde(default)]
     pub mismatch: Option<MismatchReport>,
@@ -65,6 +71,16 @@ pub struct RouterReport {
     /// What the kernel says for itself; the client reads it, not the daemon.
     #[serde(default)]
     pub kernel: Option<KernelReport>,
+}
+
+/// A router that adverts go to by unicast.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
+pub struct PeerReport {
+    pub address: String,
+    pub min_ttl: u8,
+    /// Why the last advert could not be sent to it.
+    pub error: Option<String>,
 }
 
 /// The kernel's own record of a router, past its daemon.
@@ -355,7 +371,7 @@ impl SilentReport {
 
 impl RouterReport {
     /// The keys of its object.
-    pub const KEYS: [&'static str; 35] = [
+    pub const KEYS: [&'static str; 38] = [
         "name",
         "interface",
         "ifindex",
@@ -381,6 +397,9 @@ impl RouterReport {
         "vmac_mode",
         "vmac_reason",
         "auth",
+        "source",
+        "multicast_group",
+        "peers",
         "master",
         "mismatch",
         "datapath",

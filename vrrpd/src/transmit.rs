@@ -1,6 +1,9 @@
 //! What goes out on one interface: adverts first, then announcements of addresses in batches, so that hundreds of
 //! addresses do not delay an advert.
 
+pub mod peers;
+pub mod routed;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
@@ -14,6 +17,7 @@ use vrrpd_engine::RouterId;
 
 use crate::interface::{Interface, InterfaceAddress};
 use crate::sys::packet::{BATCH, Frame, PacketSocket};
+use routed::Packet;
 
 /// How long to wait for a queue that is full, at first; doubled each time it is still full.
 const FULL_QUEUE: Duration = Duration::from_millis(1);
@@ -25,6 +29,15 @@ const ANNOUNCEMENT_DOUBLINGS: u32 = 6;
 const RESIGNATION: Duration = Duration::from_secs(1);
 /// Announcements that may wait: those of a thousand routers with a few addresses each.
 const MAX_WAITING: usize = 1 << 16;
+
+/// An advert as it goes out.
+#[derive(Clone, Debug)]
+pub enum AdvertFrames {
+    /// To a multicast group, from the interface.
+    Group(Frame),
+    /// To each of the peers.
+    Peers(Rc<[Packet]>),
+}
 
 /// The sending side of an interface.
 #[derive(Debug)]
@@ -76,6 +89,11 @@ impl BackOff {
         }
         self.until = Some(now + FULL_QUEUE.saturating_mul(1 << self.full));
         self.full = (self.full + 1).min(doublings);
+    }
+
+    /// When something may be tried again.
+    fn until(&self, now: Instant) -> Instant {
+        self.until.unwrap_or(now)
     }
 
     /// It took all.
@@ -239,9 +257,9 @@ impl<S: Sender> Transmitter<S> {
     /// When [`Transmitter::flush`] has something to do again; `None`: nothing waits.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         if !self.adverts.is_empty() {
-            return Some(self.adverts_wait.until.unwrap_or(now));
+            return Some(self.adverts_wait.until(now));
         }
-        (!self.announcements.is_empty()).then(|| self.announcements_wait.until.unwrap_or(now))
+        (!self.announcements.is_empty()).then(|| self.announcements_wait.until(now))
     }
 
     /// The queue is full.

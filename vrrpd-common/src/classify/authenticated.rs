@@ -5,9 +5,11 @@
 //! those on the message, which is where the IP stack of RFC 2402 would make them.
 
 use super::{
-    Classified, Packet, RouterKey, Routers, check_ipv4_header, check_message, check_packet, check_source,
-    find_router, is_for_another, not_ours, unnamed, verdict,
+    Classified, Delivery, Packet, RouterKey, Routers, check_ipv4_header, check_message, check_packet,
+    check_source, find_router, is_for_another, not_ours, unnamed, verdict,
 };
+use core::net::IpAddr;
+
 use crate::params::Auth;
 use crate::reject::{Reject, Rejection};
 use crate::wire::ah::{self, AhHeader, AhPacket};
@@ -34,7 +36,7 @@ pub fn classify_authenticated<A: Associations + ?Sized>(frame: &[u8], associatio
     if link.ethertype != ethernet::TYPE_IPV4
         || header.protocol() != ipv4::PROTOCOL_AH
         || header.version() != 4
-        || header.destination() != ipv4::VRRP_GROUP
+        || !associations.is_destination(IpAddr::V4(header.destination()))
         || is_for_another(link.destination, associations)
     {
         return Classified::NotVrrp;
@@ -55,20 +57,28 @@ pub fn classify_authenticated<A: Associations + ?Sized>(frame: &[u8], associatio
     }
     // Where this header says that it ends, so that one of another kind still names its virtual router.
     let before = header_len + authentication.header_len();
-    let packet = Packet {
+    let mut packet = Packet {
         len: header.total_len(),
         there,
         message: at + before,
         message_len: header.total_len().saturating_sub(before),
         hop_limit: header.ttl(),
         mac: link.source,
-        pseudo: PseudoHeader::Ipv4 { source: header.source(), destination: ipv4::VRRP_GROUP },
+        pseudo: PseudoHeader::Ipv4 { source: header.source(), destination: header.destination() },
         authenticated: true,
+        delivery: Delivery::Elsewhere,
     };
     let router = match find_router(frame, &packet, vlan) {
         Ok(router) => router,
         Err(other) => return other,
     };
+    if !associations.knows(vlan, router.family, router.vrid) {
+        return not_ours(router);
+    }
+    packet.delivery = associations.delivery(&router, packet.pseudo.source(), packet.pseudo.destination());
+    if packet.delivery == Delivery::Elsewhere {
+        return Classified::NotVrrp;
+    }
     let Some(expect) = associations.expect(vlan, router.family, router.vrid) else {
         return not_ours(router);
     };

@@ -6,13 +6,14 @@ use std::vec::Vec;
 
 use super::*;
 use crate::mac::MacAddr;
-use crate::wire::frame::{AdvertFrame, advert_frame_len, emit_advert};
+use crate::wire::frame::{AdvertFrame, NOT_ROUTED, advert_frame_len, emit_advert};
 use crate::wire::vrrp::{Addresses, ChecksumStyle, Kind, VrrpRepr};
 
 mod authenticated;
 mod boundaries;
 mod properties;
 mod rejects;
+mod unicast;
 
 /// Where the headers begin in frames without a tag.
 const IP: usize = 14;
@@ -83,7 +84,14 @@ const SENDER: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
 
 fn frame_of(source: IpAddr, checksum: ChecksumStyle, advert: VrrpRepr<'_>) -> Vec<u8> {
     let mut buffer = std::vec![0xa5; advert_frame_len(&advert)];
-    let frame = AdvertFrame { source_mac: SENDER, source, checksum, advert };
+    let frame = AdvertFrame {
+        source_mac: SENDER,
+        source,
+        destination: vrrp::group(advert.addresses().family()),
+        ttl: NOT_ROUTED,
+        checksum,
+        advert,
+    };
     assert_eq!(emit_advert(&frame, &mut buffer), Some(buffer.len()));
     buffer
 }

@@ -144,8 +144,9 @@ impl<'a> AhPacket<'a> {
     /// value and for what may change on the way: type of service, flags and fragment offset, header checksum (RFC 2402
     /// §3.3.3.1.1).
     ///
-    /// The TTL is covered as it stands, although that section counts it as mutable: an advert is not routed, and
-    /// keepalived covers it and takes nothing else. Options are covered as they stand; VRRP has none.
+    /// The TTL is covered as it stands in an advert to a multicast group, although that section counts it as mutable: it is not
+    /// routed, and keepalived covers it and takes nothing else. By unicast it may be routed, and keepalived does as the section
+    /// says. Options are covered as they stand; VRRP has none.
     pub fn covered(&self, mut take: impl FnMut(&[u8])) {
         let (ip, rest) = self.packet.split_at(self.at);
         let (fixed, options) = ip.split_at(ipv4::HEADER_LEN);
@@ -157,6 +158,9 @@ impl<'a> AhPacket<'a> {
             ipv4::field::CHECKSUM..ipv4::field::SOURCE,
         ] {
             header[mutable].fill(0);
+        }
+        if is_unicast(fixed) {
+            header[ipv4::field::TTL] = 0;
         }
         let (ah, payload) = rest.split_at(HEADER_LEN);
         take(&header);
@@ -174,10 +178,20 @@ impl<'a> AhPacket<'a> {
         compute: impl FnOnce(&AhPacket<'_>) -> [u8; ICV_LEN],
     ) -> Option<()> {
         let at = AhPacket::read(packet)?.at;
+        if is_unicast(packet) {
+            // The system puts another identification in the place of zero, which the value would not cover.
+            let identification = u16::try_from(sequence & 0xffff).unwrap_or_default().max(1);
+            put(packet, ipv4::field::ID, &identification.to_be_bytes())?;
+        }
         put(packet, at + field::SEQUENCE, &sequence.to_be_bytes())?;
         let icv = compute(&AhPacket::read(packet)?);
         put(packet, at + field::ICV, &icv)
     }
+}
+
+/// Whether a packet goes to a single host.
+fn is_unicast(packet: &[u8]) -> bool {
+    Ipv4Header::read(packet, 0).is_some_and(|header| !header.destination().is_multicast())
 }
 
 #[cfg(test)]

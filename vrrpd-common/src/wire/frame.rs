@@ -21,16 +21,20 @@ pub const GRATUITOUS_ARP_LEN: usize = ethernet::MIN_FRAME_LEN;
 pub const UNSOLICITED_NA_LEN: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + ndisc::MESSAGE_LEN;
 
 /// TTL and hop limit that prove a packet was not routed (RFC 9568 §5.1.1.3, §5.1.2.3; RFC 4861 §4.4).
-const NOT_ROUTED: u8 = 255;
+pub const NOT_ROUTED: u8 = 255;
 
 /// An advert with the headers around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdvertFrame<'a> {
     /// The Ethernet address in use: the virtual router's, or the interface's own (RFC 9568 §7.2).
     pub source_mac: MacAddr,
-    /// The primary IPv4 address or the link-local IPv6 address of the interface (RFC 9568 §5.1.1.1, §5.1.2.1); of the
-    /// same family as the addresses advertised.
+    /// The primary IPv4 address or the link-local IPv6 address of the interface (RFC 9568 §5.1.1.1, §5.1.2.1), or what the
+    /// user wants in its place; of the same family as the addresses advertised.
     pub source: IpAddr,
+    /// A multicast group, or a peer. The Ethernet address of a peer is left zero: the system finds that.
+    pub destination: IpAddr,
+    /// TTL or hop limit: [`NOT_ROUTED`] to a group (RFC 9568 §5.1.1.3, §5.1.2.3).
+    pub ttl: u8,
     /// How to sum up in version 3 over IPv4.
     pub checksum: ChecksumStyle,
     /// What it says.
@@ -52,8 +56,8 @@ fn has_ah(advert: &VrrpRepr<'_>) -> bool {
     advert.kind() == Kind::V2 { auth: Auth::Ah }
 }
 
-/// Writes the frame and says how long it is; `None` when the buffer is shorter than [`advert_frame_len`], or when the
-/// source is of another family than the addresses advertised.
+/// Writes the frame and says how long it is; `None` when the buffer is shorter than [`advert_frame_len`], or when source,
+/// destination and the addresses advertised are not of one family.
 ///
 /// An Authentication Header has the source as its Security Parameters Index, as keepalived wants it, and is not sealed
 /// yet: see [`ah::AhPacket::seal`].
@@ -65,17 +69,18 @@ pub fn emit_advert(frame: &AdvertFrame<'_>, buffer: &mut [u8]) -> Option<usize> 
         vlan: None,
         ethertype,
     };
-    let headers = match frame.source {
-        IpAddr::V4(source) => {
-            let at = link(ipv4::VRRP_GROUP_MAC, ethernet::TYPE_IPV4).emit(buffer)?;
+    let pseudo = PseudoHeader::between(frame.source, frame.destination)?;
+    let headers = match pseudo {
+        PseudoHeader::Ipv4 { source, destination } => {
+            let at = link(ipv4::mac_of(destination), ethernet::TYPE_IPV4).emit(buffer)?;
             let next_header = ipv4::PROTOCOL_VRRP;
             let authentication =
                 has_ah(&frame.advert).then_some(AhRepr { next_header, spi: source.to_bits(), sequence: 0 });
             let ip = Ipv4Repr {
                 source,
-                destination: ipv4::VRRP_GROUP,
+                destination,
                 protocol: authentication.map_or(next_header, |_| ipv4::PROTOCOL_AH),
-                ttl: NOT_ROUTED,
+                ttl: frame.ttl,
                 tos: ipv4::TOS_NETWORK_CONTROL,
                 payload_len: message_len + authentication.map_or(0, |_| ah::HEADER_LEN_U16),
             };
@@ -85,20 +90,19 @@ pub fn emit_advert(frame: &AdvertFrame<'_>, buffer: &mut [u8]) -> Option<usize> 
                 None => at,
             }
         }
-        IpAddr::V6(source) => {
-            let at = link(ipv6::VRRP_GROUP_MAC, ethernet::TYPE_IPV6).emit(buffer)?;
+        PseudoHeader::Ipv6 { source, destination } => {
+            let at = link(ipv6::mac_of(destination), ethernet::TYPE_IPV6).emit(buffer)?;
             let ip = Ipv6Repr {
                 source,
-                destination: ipv6::VRRP_GROUP,
+                destination,
                 next_header: ipv6::NEXT_HEADER_VRRP,
-                hop_limit: NOT_ROUTED,
+                hop_limit: frame.ttl,
                 traffic_class: ipv6::TRAFFIC_CLASS_NETWORK_CONTROL,
                 payload_len: message_len,
             };
             at + ip.emit(buffer.get_mut(at..)?)?
         }
     };
-    let pseudo = PseudoHeader::to_group(frame.source);
     Some(headers + frame.advert.emit(&pseudo, frame.checksum, buffer.get_mut(headers..)?)?)
 }
 

@@ -21,8 +21,12 @@ pub const PROTOCOL_AH: u8 = 51;
 pub const TOS_NETWORK_CONTROL: u8 = 0xc0;
 /// Where adverts go (RFC 9568 §5.1.1.2).
 pub const VRRP_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
-/// The Ethernet address of [`VRRP_GROUP`] (RFC 1112 §6.4).
-pub const VRRP_GROUP_MAC: MacAddr = MacAddr([0x01, 0x00, 0x5e, 0x00, 0x00, 0x12]);
+
+/// The Ethernet address of a multicast group (RFC 1112 §6.4); zero for any other address, which the neighbour cache knows.
+pub const fn mac_of(destination: Ipv4Addr) -> MacAddr {
+    let [_, b, c, d] = destination.octets();
+    if destination.is_multicast() { MacAddr([0x01, 0x00, 0x5e, b & 0x7f, c, d]) } else { MacAddr([0; 6]) }
+}
 
 /// Where the fields are (RFC 791 §3.1).
 pub mod field {

@@ -18,12 +18,16 @@ pub const NEXT_HEADER_ICMPV6: u8 = 58;
 pub const TRAFFIC_CLASS_NETWORK_CONTROL: u8 = 0xc0;
 /// Where adverts go (RFC 9568 §5.1.2.2).
 pub const VRRP_GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
-/// The Ethernet address of [`VRRP_GROUP`] (RFC 2464 §7).
-pub const VRRP_GROUP_MAC: MacAddr = MacAddr([0x33, 0x33, 0x00, 0x00, 0x00, 0x12]);
 /// All nodes of the link (RFC 4291 §2.7.1).
 pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// The Ethernet address of [`ALL_NODES`] (RFC 2464 §7).
 pub const ALL_NODES_MAC: MacAddr = MacAddr([0x33, 0x33, 0x00, 0x00, 0x00, 0x01]);
+
+/// The Ethernet address of a multicast group (RFC 2464 §7); zero for any other address, which the neighbour cache knows.
+pub const fn mac_of(destination: Ipv6Addr) -> MacAddr {
+    let [.., a, b, c, d] = destination.octets();
+    if destination.is_multicast() { MacAddr([0x33, 0x33, a, b, c, d]) } else { MacAddr([0; 6]) }
+}
 
 /// Where the fields are (RFC 8200 §3).
 pub mod field {

@@ -70,6 +70,14 @@ pub enum ChecksumStyle {
     MessageOnly,
 }
 
+/// Where adverts go, unless the user wants it otherwise (RFC 9568 §5.1.1.2, §5.1.2.2).
+pub const fn group(family: Family) -> IpAddr {
+    match family {
+        Family::Ipv4 => IpAddr::V4(ipv4::VRRP_GROUP),
+        Family::Ipv6 => IpAddr::V6(ipv6::VRRP_GROUP),
+    }
+}
+
 /// The parts of the IP header that a checksum may cover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PseudoHeader {
@@ -90,12 +98,12 @@ pub enum PseudoHeader {
 }
 
 impl PseudoHeader {
-    /// Of an advert from `source` to the group of its family (RFC 9568 §5.1.1.2, §5.1.2.2).
-    #[inline(always)]
-    pub const fn to_group(source: IpAddr) -> Self {
-        match source {
-            IpAddr::V4(source) => Self::Ipv4 { source, destination: ipv4::VRRP_GROUP },
-            IpAddr::V6(source) => Self::Ipv6 { source, destination: ipv6::VRRP_GROUP },
+    /// Of an advert from one address to another; `None` if they are not of one family.
+    pub const fn between(source: IpAddr, destination: IpAddr) -> Option<Self> {
+        match (source, destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => Some(Self::Ipv4 { source, destination }),
+            (IpAddr::V6(source), IpAddr::V6(destination)) => Some(Self::Ipv6 { source, destination }),
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
         }
     }
 
@@ -114,6 +122,15 @@ impl PseudoHeader {
         match *self {
             Self::Ipv4 { source, .. } => IpAddr::V4(source),
             Self::Ipv6 { source, .. } => IpAddr::V6(source),
+        }
+    }
+
+    /// To whom.
+    #[inline(always)]
+    pub const fn destination(&self) -> IpAddr {
+        match *self {
+            Self::Ipv4 { destination, .. } => IpAddr::V4(destination),
+            Self::Ipv6 { destination, .. } => IpAddr::V6(destination),
         }
     }
 

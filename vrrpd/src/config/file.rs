@@ -267,12 +267,15 @@ impl Reader<'_> {
             }
             (Setting::Many(settings), Toml::List) => {
                 for one in settings {
-                    let Setting::One(text) = &one.value else {
-                        complain(&one.span, "expected a list of strings".to_owned());
-                        continue;
+                    let text = match &one.value {
+                        Setting::One(text) => Ok(text.clone()),
+                        Setting::Table(table) => item(table),
+                        Setting::Many(_) | Setting::Other(_) => Err("expected a list of strings".to_owned()),
                     };
-                    if let Err(error) = options.set(key, text) {
-                        complain(&one.span, error.to_string());
+                    let set =
+                        text.and_then(|text| options.set(key, &text).map_err(|error| error.to_string()));
+                    if let Err(message) = set {
+                        complain(&one.span, message);
                     }
                 }
             }
@@ -306,6 +309,24 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// An item of a list that is a table, as the command line would write it: `{ address = "10.0.0.3", min-ttl = 250 }` is
+/// `10.0.0.3,min-ttl=250`.
+fn item(table: &Table) -> Result<String, String> {
+    let mut address = None;
+    let mut rest = String::new();
+    for (name, setting) in &table.entries {
+        let Setting::One(text) = &setting.value else {
+            return Err(format!("{}: expected one value", name.value));
+        };
+        if name.value == "address" {
+            address = Some(text);
+        } else {
+            rest = format!("{rest},{}={text}", name.value);
+        }
+    }
+    address.map(|address| format!("{address}{rest}")).ok_or_else(|| "address missing".to_owned())
 }
 
 #[cfg(test)]

@@ -25,7 +25,8 @@ pub use mistakes::Mistakes;
 pub use options::{Argument, Declaration, Key, NO_VMAC, OptionError, RouterOptions, Toml};
 use thiserror::Error;
 pub use vrrpd_engine::config::{
-    Announce, GroupConfig, Magic, RouterConfig as Settings, VirtualAddress, VmacFallback, VmacMode, Xdp,
+    Announce, AuthKind, Destination, GroupConfig, Magic, Peer, RouterConfig as Settings, VirtualAddress,
+    VmacFallback, VmacMode, Xdp,
 };
 pub use vrrpd_engine::script::{Script, ScriptStyle, ScriptUser, Scripts};
 

@@ -12,6 +12,7 @@ use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Family, Priority, Version, Vrid};
 
 use super::track::{self, Track};
+use super::value::PeerOption;
 use super::{
     Authentication, Script, ScriptStyle, ScriptUser, VirtualAddress, VmacFallback, VmacMode, Xdp, value,
 };
@@ -170,7 +171,7 @@ macro_rules! options {
         }
 
         impl RouterOptions {
-            /// Reads the text of an option as the command line and the file write it. `Addresses` adds one.
+            /// Reads the text of an option as the command line and the file write it. `Addresses` and `Peers` add one.
             pub fn set(&mut self, key: Key, text: &str) -> value::Parsed<()> {
                 match key {
                     $(Key::$key => Slot::put(&mut self.$field, $read(text)?),)+
@@ -217,6 +218,28 @@ options! {
     /// default: that of the addresses]
     Family = "family", "--family", Value("FAMILY"), Text, value::family;
     family: Option<Family>;
+
+    /// Source address of advertisements [default: the first address of the interface; over IPv6 its link-local one, or with
+    /// peers beyond the link the first other one]
+    Source = "source", "--source", Value("ADDRESS"), Text, value::host;
+    source: Option<IpAddr>;
+
+    /// Unicast: send advertisements to this router instead of the multicast group, and accept them from peers only; once
+    /// for each of the other routers. min-ttl=N replaces --min-ttl for this one
+    Peers = "peers", "--peer", Repeated("ADDRESS[,min-ttl=N]"), List, value::peer;
+    peers: Vec<PeerOption>;
+
+    /// TTL or hop limit of advertisements to peers [default: 255]
+    Ttl = "ttl", "--ttl", Value("TTL"), Number, value::ttl;
+    ttl: Option<u8>;
+
+    /// Accept advertisements of peers with this TTL or more: 255 minus the routers on the way; 0 accepts any [default: 255]
+    MinTtl = "min-ttl", "--min-ttl", Value("TTL"), Number, value::min_ttl;
+    min_ttl: Option<u8>;
+
+    /// Multicast group, on all routers of a virtual router the same [default: 224.0.0.18 or ff02::12]
+    MulticastGroup = "multicast-group", "--multicast-group", Value("GROUP"), Text, value::multicast_group;
+    multicast_group: Option<IpAddr>;
 
     /// Virtual MAC address: on the interface while master, on a macvlan link (several routers on an interface), or none
     /// [interface, macvlan, none; default: interface]

@@ -6,17 +6,21 @@ use std::net::IpAddr;
 
 use vrrpd_common::params::IntervalError;
 use vrrpd_common::router::AnnounceTimes;
-use vrrpd_common::{Duration, Family, Interval, Version};
+use vrrpd_common::wire::frame::NOT_ROUTED;
+use vrrpd_common::wire::vrrp::group;
+use vrrpd_common::{Duration, Family, Interval, Priority, Version};
 
 use super::options::Complete;
 use super::track::Track;
 use super::{
-    Announce, Authentication, Key, Magic, OptionError, RouterConfig, RouterOptions, Scripts, Settings,
-    VirtualAddress,
+    Announce, Authentication, Destination, Key, Magic, OptionError, Peer, RouterConfig, RouterOptions,
+    Scripts, Settings, VirtualAddress,
 };
 
 /// Most addresses that an advert can hold (RFC 9568 §5.2.5).
 const MAX_ADDRESSES: usize = 255;
+/// Most routers that a router sends to by unicast: as many as a virtual router can have priorities.
+const MAX_PEERS: usize = 255;
 /// The limit of what is learned from a master, unless the user sets it: the larger one of this and so many intervals.
 const LEARNED: Interval = Interval::DEFAULT.times(5);
 const LEARNED_INTERVALS: u16 = 10;
@@ -50,10 +54,10 @@ impl RouterOptions {
 
     /// The router that was meant, or all that is missing or does not go with the rest.
     pub fn resolve(self) -> Result<RouterConfig, Vec<OptionError>> {
-        let said = self.complete();
+        let mut said = self.complete();
         let mut faults = Faults::default();
         let scripts = said.scripts();
-        let interface = said.interface.ok_or_else(|| Key::Interface.error("interface missing"));
+        let interface = said.interface.take().ok_or_else(|| Key::Interface.error("interface missing"));
         let interface = faults.keep(interface);
         let vrid = said.vrid.ok_or_else(|| Key::Vrid.error("VRID missing (1 to 255)"));
         let vrid = faults.keep(vrid);
@@ -93,12 +97,20 @@ impl RouterOptions {
         let magic = family.and_then(|family| {
             faults.keep(magic(said.magic_source, said.magic_destination, family)).flatten()
         });
+        let destination = family.and_then(|family| faults.keep(destination(&said, family)));
+        if let Some(source) = said.source
+            && let Some(family) = family
+        {
+            faults.keep(check_source(source, &said, family));
+        }
         let (Some(interface), Some(vrid), Some(family), Some(interval), Some(scripts)) =
             (interface, vrid, family, interval, scripts)
         else {
             return Err(faults.0);
         };
-        let Some(max_learned_interval) = max_learned_interval.filter(|_| faults.0.is_empty()) else {
+        let (Some(max_learned_interval), Some(destination), true) =
+            (max_learned_interval, destination, faults.0.is_empty())
+        else {
             return Err(faults.0);
         };
         let settings = Settings {
@@ -108,6 +120,8 @@ impl RouterOptions {
             family,
             version,
             addresses: said.addresses,
+            source: said.source,
+            destination,
             priority: said.priority,
             preempt: said.preempt,
             interval,
@@ -197,6 +211,71 @@ fn check_addresses(addresses: &[VirtualAddress], family: Family) -> Result<(), O
     Ok(())
 }
 
+/// Where adverts go: to the peers, or to a group.
+fn destination(said: &Complete, family: Family) -> Result<Destination, OptionError> {
+    let of_family = |key: Key, address: IpAddr| {
+        if address.is_ipv4() == (family == Family::Ipv4) {
+            return Ok(());
+        }
+        Err(key.error(format!("{address} is not {family}: expected the family of the virtual addresses")))
+    };
+    if said.peers.is_empty() {
+        for (key, ttl) in [(Key::Ttl, said.ttl), (Key::MinTtl, said.min_ttl)] {
+            if ttl.is_some_and(|ttl| ttl != NOT_ROUTED) {
+                let message = "only for a router with peers; multicast has TTL 255 (RFC 9568 §5.1.1.3)";
+                return Err(key.error(message));
+            }
+        }
+        let group = said.multicast_group.unwrap_or(group(family));
+        of_family(Key::MulticastGroup, group)?;
+        return Ok(Destination::Group(group));
+    }
+    if said.multicast_group.is_some() {
+        return Err(
+            Key::MulticastGroup.error("a router with peers sends no multicast: leave out one of both")
+        );
+    }
+    let min_ttl = said.min_ttl.unwrap_or(NOT_ROUTED);
+    let mut peers: Vec<Peer> = Vec::with_capacity(said.peers.len());
+    for peer in &said.peers {
+        let address = peer.address;
+        of_family(Key::Peers, address)?;
+        if peers.iter().any(|before| before.address == address) {
+            return Err(Key::Peers.error(format!("duplicate peer {address}")));
+        }
+        if said.source == Some(address) {
+            let message = format!("{address} is the source of this router: list the other routers only");
+            return Err(Key::Peers.error(message));
+        }
+        if said.addresses.iter().any(|ours| ours.address == address) {
+            let message = format!("{address} is a virtual address: a peer is known by an address of its own");
+            return Err(Key::Peers.error(message));
+        }
+        peers.push(Peer { address, min_ttl: peer.min_ttl.unwrap_or(min_ttl) });
+    }
+    if peers.len() > MAX_PEERS {
+        return Err(Key::Peers.error(format!("{} peers: at most {MAX_PEERS}", peers.len())));
+    }
+    Ok(Destination::Peers { peers, ttl: said.ttl.unwrap_or(NOT_ROUTED) })
+}
+
+/// An address that adverts can come from.
+fn check_source(source: IpAddr, said: &Complete, family: Family) -> Result<(), OptionError> {
+    let error = |message: String| Err(Key::Source.error(message));
+    if source.is_ipv4() != (family == Family::Ipv4) {
+        return error(format!("{source} is not {family}: expected the family of the virtual addresses"));
+    }
+    if said.priority != Priority::OWNER && said.addresses.iter().any(|ours| ours.address == source) {
+        return error(format!("{source} is a virtual address: only its owner, priority 255, sends from it"));
+    }
+    match source {
+        IpAddr::V6(address) if said.peers.is_empty() && !address.is_unicast_link_local() => error(format!(
+            "{address} is not link-local, as the source of multicast over IPv6 must be (RFC 9568 §5.1.2.1)"
+        )),
+        IpAddr::V4(_) | IpAddr::V6(_) => Ok(()),
+    }
+}
+
 /// The magic packet: from an address to a host of the same family, or none.
 fn magic(
     source: Option<IpAddr>,
@@ -223,8 +302,6 @@ fn magic(
 
 #[cfg(test)]
 mod tests {
-    use vrrpd_common::Priority;
-
     use super::super::VmacMode;
     use super::*;
 
@@ -320,6 +397,45 @@ mod tests {
         }
         assert_eq!(key_at_fault(&[v4, (Key::GarpDelay, "1ns")]), Key::GarpDelay);
         assert_eq!(key_at_fault(&[v4, (Key::GarpInterval, "99ms")]), Key::GarpInterval);
+    }
+
+    #[test]
+    fn peers_that_cannot_work_are_refused() {
+        let v4 = (Key::Addresses, "10.0.0.100");
+        let peer = |text| (Key::Peers, text);
+        for text in ["2001:db8::2", "10.0.0.100"] {
+            assert_eq!(key_at_fault(&[v4, peer(text)]), Key::Peers, "{text}");
+        }
+        assert_eq!(key_at_fault(&[v4, peer("10.0.0.2"), peer("10.0.0.2,min-ttl=1")]), Key::Peers);
+        assert_eq!(key_at_fault(&[v4, peer("10.0.0.2"), (Key::Source, "10.0.0.2")]), Key::Peers);
+        let group = (Key::MulticastGroup, "224.0.0.18");
+        assert_eq!(key_at_fault(&[v4, peer("10.0.0.2"), group]), Key::MulticastGroup);
+        assert_eq!(key_at_fault(&[v4, (Key::MulticastGroup, "ff02::12")]), Key::MulticastGroup);
+        assert_eq!(key_at_fault(&[v4, (Key::Ttl, "64")]), Key::Ttl);
+        assert_eq!(key_at_fault(&[v4, (Key::MinTtl, "0")]), Key::MinTtl);
+        for source in ["10.0.0.100", "fe80::1"] {
+            assert_eq!(key_at_fault(&[v4, (Key::Source, source)]), Key::Source, "{source}");
+        }
+        let v6 = (Key::Addresses, "fe80::100");
+        assert_eq!(key_at_fault(&[v6, (Key::Source, "2001:db8::1")]), Key::Source);
+    }
+
+    #[test]
+    fn a_peer_has_the_ttl_of_its_own_or_that_of_the_router_or_255() {
+        let peers = |more: &[(Key, &str)]| {
+            let mut words = vec![
+                (Key::Interface, "eth0"),
+                (Key::Vrid, "51"),
+                (Key::Addresses, "10.0.0.100"),
+                (Key::Peers, "10.0.0.2"),
+                (Key::Peers, "10.0.0.3,min-ttl=250"),
+            ];
+            words.extend(more);
+            let config = options(&words).resolve().expect("is legal");
+            config.peers().iter().map(|peer| peer.min_ttl).collect::<Vec<_>>()
+        };
+        assert_eq!(peers(&[]), [255, 250]);
+        assert_eq!(peers(&[(Key::MinTtl, "0")]), [0, 250]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The text of one option, turned into a value or into an error that says what would be right.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -46,6 +46,16 @@ pub enum ValueError {
     GroupSize(String),
     #[error("invalid address {text:?}: {error}")]
     Address { text: String, error: AddressError },
+    #[error(
+        "invalid peer {0:?}: expected the address of a host, for example 10.16.1.3 or 10.16.1.3,min-ttl=250"
+    )]
+    Peer(String),
+    #[error("invalid TTL {0:?}: expected 1 to 255")]
+    Ttl(String),
+    #[error("invalid TTL {0:?}: expected 0 to 255 (0: any)")]
+    MinTtl(String),
+    #[error("invalid multicast group {0:?}: expected for example 224.0.0.18 or ff02::12")]
+    MulticastGroup(String),
     #[error("invalid host address {0:?}: expected for example 10.16.1.254")]
     Host(String),
     #[error("invalid duration {0:?}: expected for example 1, 0.25, 250ms or 10s")]
@@ -282,6 +292,54 @@ pub fn host(text: &str) -> Parsed<IpAddr> {
     address(text).map(|address| address.address).map_err(|_| wrong())
 }
 
+/// Another router, and the lowest TTL of its adverts if that is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerOption {
+    /// Its address.
+    pub address: IpAddr,
+    /// `min-ttl=N`
+    pub min_ttl: Option<u8>,
+}
+
+/// `10.16.1.3`, `10.16.1.3,min-ttl=250`.
+pub fn peer(text: &str) -> Parsed<PeerOption> {
+    let wrong = || ValueError::Peer(text.to_owned());
+    let mut parts = text.split(',').map(str::trim);
+    let address = host(parts.next().unwrap_or_default()).map_err(|_| wrong())?;
+    if address.is_loopback() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        return Err(wrong());
+    }
+    let mut peer = PeerOption { address, min_ttl: None };
+    for part in parts {
+        match part.split_once('=') {
+            Some(("min-ttl" | "min_ttl", number)) if peer.min_ttl.is_none() => {
+                peer.min_ttl = Some(min_ttl(number)?);
+            }
+            Some(_) | None => return Err(wrong()),
+        }
+    }
+    Ok(peer)
+}
+
+/// 1 to 255.
+pub fn ttl(text: &str) -> Parsed<u8> {
+    match text.parse() {
+        Ok(ttl @ 1..) => Ok(ttl),
+        Ok(0) | Err(_) => Err(ValueError::Ttl(text.to_owned())),
+    }
+}
+
+/// 0 to 255.
+pub fn min_ttl(text: &str) -> Parsed<u8> {
+    text.parse().map_err(|_| ValueError::MinTtl(text.to_owned()))
+}
+
+/// A multicast address.
+pub fn multicast_group(text: &str) -> Parsed<IpAddr> {
+    let group: Option<IpAddr> = text.parse().ok();
+    group.filter(IpAddr::is_multicast).ok_or_else(|| ValueError::MulticastGroup(text.to_owned()))
+}
+
 /// 1 to 255.
 pub fn garp_count(text: &str) -> Parsed<u8> {
     match text.parse() {
@@ -317,6 +375,35 @@ mod tests {
         ] {
             assert!(address(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn peer_is_a_host_with_or_without_a_ttl() {
+        let address = "10.16.1.3".parse().expect("an address");
+        assert_eq!(peer("10.16.1.3"), Ok(PeerOption { address, min_ttl: None }));
+        assert_eq!(peer("10.16.1.3,min-ttl=0"), Ok(PeerOption { address, min_ttl: Some(0) }));
+        for text in [
+            "",
+            "router2",
+            "10.16.1.3/24",
+            "224.0.0.18",
+            "255.255.255.255",
+            "127.0.0.1",
+            "::1",
+            "10.16.1.3,",
+            "10.16.1.3,min-ttl",
+            "10.16.1.3,min-ttl=256",
+            "10.16.1.3,ttl=2",
+            "10.16.1.3,min-ttl=1,min-ttl=2",
+        ] {
+            assert!(peer(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn multicast_group_is_no_host() {
+        assert!(multicast_group("224.0.0.18").is_ok() && multicast_group("ff02::12").is_ok());
+        assert!(multicast_group("10.16.1.3").is_err() && multicast_group("all").is_err());
     }
 
     #[test]

@@ -9,12 +9,12 @@ use vrrpd_engine::router::{Past, Pending};
 use vrrpd_engine::script;
 use vrrpd_engine::{Input, Output, RouterId, Ticket};
 
-use super::link::Link;
 use super::{Daemon, describe, log};
 use crate::clock;
 use crate::config::VmacFallback;
 use crate::interface::service::Request;
 use crate::report::{Happening, TransitionReport};
+use crate::transmit::AdvertFrames;
 
 impl Daemon {
     /// Does what the engine says, until nothing is left. What comes of one thing is done before the next.
@@ -77,19 +77,26 @@ impl Daemon {
         };
         if let Some(mac) = router.source_mac(link.interface.as_ref())
             && let Some(advert) = router.advert(priority, link.sure_mtu())
-            && let Some(frame) = handles.frame(router, mac, advert)
-            && let Some(frame) = link.table.seal(&router.config, frame)
-            && let Some(transmitter) = link.transmitter()
+            && let Some(frames) = handles.frames(router, mac, advert)
+            && let Some(frames) = link.table.seal(&router.config, frames)
         {
-            transmitter.advert(id, frame, priority == Priority::RESIGN);
+            let resigns = priority == Priority::RESIGN;
+            match frames {
+                AdvertFrames::Group(frame) => {
+                    if let Some(transmitter) = link.transmitter() {
+                        transmitter.advert(id, frame, resigns);
+                    }
+                }
+                AdvertFrames::Peers(packets) => link.peers.advert(id, packets, resigns),
+            }
         }
     }
 
     /// Nothing more is sent of a router that is Master no more, and what it holds is given back.
     fn give_up(&mut self, id: RouterId) {
         let Some(router) = self.engine.router_mut(id) else { return };
-        if let Some(transmitter) = self.links.get_mut(router.link).and_then(Link::transmitter) {
-            transmitter.withdraw(id);
+        if let Some(link) = self.links.get_mut(router.link) {
+            link.withdraw(id);
         }
         router.vmac.may_try_again();
         self.release(id);

@@ -51,6 +51,7 @@ pub(super) fn make_router(
     let RouterConfig { settings, authentication } = config;
     let mut router = Router::new(settings, link_id, clock::time_of_day_now());
     check_length(&router, link)?;
+    check_peers(&router.config, link)?;
     if let Some(interface) = &link.interface {
         let line = router.meet(interface);
         log::write(&router, line);
@@ -103,16 +104,26 @@ pub(super) fn check_length(router: &Router, link: &Link) -> Result<(), StartErro
     })
 }
 
+/// Refuses a router whose peer is no other host.
+pub(super) fn check_peers(config: &Settings, link: &Link) -> Result<(), StartError> {
+    let misplaced = link.interface.as_ref().and_then(|interface| interface.misplaced_peer(config));
+    misplaced.map_or(Ok(()), |peer| {
+        Err(StartError::MisplacedPeer {
+            router: config.name().to_string(),
+            interface: link.name.clone(),
+            peer,
+        })
+    })
+}
+
 /// The address that a router sends from, or all that keeps it from serving.
 pub(super) fn usable(router: &Router, link: &Link) -> Result<IpAddr, Faults> {
     router.policy.usable(usable_interface(router, link))
 }
 
 fn usable_interface(router: &Router, link: &Link) -> Result<IpAddr, Faults> {
-    let virtual_addresses: Vec<IpAddr> =
-        router.config.addresses.iter().map(|address| address.address).collect();
     let interface = link.interface.as_ref().ok_or(Fault::InterfaceRemoved)?;
-    let usable = interface.usable(router.config.family, &virtual_addresses);
+    let usable = interface.usable(&router.config);
     if router.sending.is_pausing() || !router.advert_fits(interface.mtu) {
         let unsendable = Fault::AdvertUnsendable;
         return Err(usable.map_or_else(|faults| faults.and(unsendable), |_| unsendable.into()));
@@ -141,6 +152,10 @@ pub(super) fn expect(
         address_list: config.require_equal_addresses.then(|| config.digest()),
     };
     link.table.set(config.family, config.vrid, id, expect);
+    link.table.set_destination(config.family, config.vrid, &config.destination);
+    if let Some(source) = source {
+        link.set_source(id, config, source);
+    }
 }
 
 /// What the journal says of these routers.

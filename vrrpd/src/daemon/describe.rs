@@ -6,10 +6,10 @@ use vrrpd_engine::router::Router;
 
 use super::link::Link;
 use crate::clock;
-use crate::config::VirtualAddress;
+use crate::config::{Destination, Peer, Settings, VirtualAddress};
 use crate::report::{
-    Counters, EventReport, GroupReport, Happening, MasterReport, MismatchReport, RouterReport, ScriptsReport,
-    TrackReport, TransitionReport,
+    Counters, EventReport, GroupReport, Happening, MasterReport, MismatchReport, PeerReport, RouterReport,
+    ScriptsReport, TrackReport, TransitionReport,
 };
 
 /// Something that happened to it.
@@ -48,6 +48,8 @@ pub(super) fn report(
     let (received, rejected) = link.counts(config.family, config.vrid);
     let (datapath, datapath_reason) = if router.is_verified_by_us() && link.is_in_kernel() {
         ("raw", Some("the Authentication Header is verified in user space".to_owned()))
+    } else if !config.goes_to_vrrp_group() && link.is_in_kernel() {
+        ("raw", Some("the XDP program knows the multicast group of the RFC only".to_owned()))
     } else {
         link.datapath()
     };
@@ -81,6 +83,12 @@ pub(super) fn report(
         vmac_mode: router.vmac.mode().name().to_owned(),
         vmac_reason: router.vmac.reason().map(str::to_owned),
         auth: config.auth.name().to_owned(),
+        source: router.machine.source().map(|source| source.to_string()),
+        multicast_group: match &config.destination {
+            Destination::Group(group) => Some(group.to_string()),
+            Destination::Peers { .. } => None,
+        },
+        peers: peers(config, link),
         master,
         mismatch: router.mismatches.recent(config, now).map(|words| MismatchReport::new(words, now)),
         datapath: datapath.to_owned(),
@@ -98,4 +106,15 @@ pub(super) fn report(
         history: router.history().map(TransitionReport::from).collect(),
         kernel: None,
     }
+}
+
+/// The routers that it sends to, and those among them to which it could not.
+fn peers(config: &Settings, link: &Link) -> Vec<PeerReport> {
+    let id = link.table.router(config.family, config.vrid);
+    let report = |peer: &Peer| PeerReport {
+        address: peer.address.to_string(),
+        min_ttl: peer.min_ttl,
+        error: id.and_then(|id| link.peers.failure(id, peer.address)).map(ToString::to_string),
+    };
+    config.peers().iter().map(report).collect()
 }

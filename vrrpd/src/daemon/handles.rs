@@ -1,10 +1,10 @@
 //! What a router has of the machine beside what it decides: its secret, its scripts, the frame of its adverts.
 
-use std::rc::Rc;
+use std::net::IpAddr;
 
 use tracing::warn;
 use vrrpd_common::router::{Reason, StateName, Transition};
-use vrrpd_common::wire::frame::{AdvertFrame, advert_frame_len, emit_advert};
+use vrrpd_common::wire::frame::{AdvertFrame, NOT_ROUTED, advert_frame_len, emit_advert};
 use vrrpd_common::wire::vrrp::{Kind, VrrpRepr};
 use vrrpd_common::{MacAddr, Priority, Version};
 use vrrpd_engine::RouterId;
@@ -14,11 +14,13 @@ use vrrpd_engine::script;
 use super::group_scripts::GroupScripts;
 use super::link::Link;
 use super::scripts;
-use crate::config::Authentication;
-use crate::guardian::{LastScript, Mastery};
+use crate::config::{Authentication, Destination, Peer};
+use crate::guardian::{LastScript, Mastery, Resignation};
 use crate::magic;
 use crate::script::Runner;
 use crate::sys::packet::Frame;
+use crate::transmit::AdvertFrames;
+use crate::transmit::routed::Packet;
 
 /// What is kept for a router of the engine, under the same name.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ pub(super) struct Handles {
     pub(super) scripts: Option<Runner>,
     /// A failure to send a magic packet is said once until sending works again.
     magic_failed: bool,
-    cached: Option<((MacAddr, AdvertToSend), Frame)>,
+    cached: Option<((MacAddr, AdvertToSend), AdvertFrames)>,
 }
 
 impl Handles {
@@ -41,14 +43,42 @@ impl Handles {
         self.cached = None;
     }
 
-    /// The frame of this advert, an Authentication Header not sealed yet.
-    pub(super) fn frame(&mut self, router: &Router, mac: MacAddr, advert: AdvertToSend) -> Option<Frame> {
+    /// The frames of this advert, an Authentication Header not sealed yet.
+    pub(super) fn frames(
+        &mut self,
+        router: &Router,
+        mac: MacAddr,
+        advert: AdvertToSend,
+    ) -> Option<AdvertFrames> {
         let key = (mac, advert);
-        if let Some((made_for, frame)) = &self.cached
+        if let Some((made_for, frames)) = &self.cached
             && *made_for == key
         {
-            return Some(Rc::clone(frame));
+            return Some(frames.clone());
         }
+        let frames = match &router.config.destination {
+            Destination::Group(group) => AdvertFrames::Group(self.frame(router, key, *group, NOT_ROUTED)?),
+            Destination::Peers { peers, ttl } => {
+                let packet = |peer: &Peer| {
+                    Some(Packet { to: peer.address, frame: self.frame(router, key, peer.address, *ttl)? })
+                };
+                AdvertFrames::Peers(peers.iter().map(packet).collect::<Option<_>>()?)
+            }
+        };
+        if advert.priority != Priority::RESIGN {
+            self.cached = Some((key, frames.clone()));
+        }
+        Some(frames)
+    }
+
+    /// The frame of this advert to a group or a peer.
+    fn frame(
+        &self,
+        router: &Router,
+        (source_mac, advert): (MacAddr, AdvertToSend),
+        destination: IpAddr,
+        ttl: u8,
+    ) -> Option<Frame> {
         let AdvertToSend { source, priority, addresses } = advert;
         let config = &router.config;
         let addresses = router.addresses.first(addresses)?;
@@ -58,14 +88,10 @@ impl Handles {
         };
         let advert = VrrpRepr::new(config.vrid, priority, config.interval, kind, addresses)?;
         let mut buffer = vec![0; advert_frame_len(&advert)];
-        let frame = AdvertFrame { source_mac: mac, source, checksum: config.checksum, advert };
+        let frame = AdvertFrame { source_mac, source, destination, ttl, checksum: config.checksum, advert };
         let length = emit_advert(&frame, &mut buffer)?;
         buffer.truncate(length);
-        let frame: Frame = buffer.into();
-        if priority != Priority::RESIGN {
-            self.cached = Some((key, Rc::clone(&frame)));
-        }
-        Some(frame)
+        Some(buffer.into())
     }
 
     /// Sends a magic packet, if the router has one to send.
@@ -98,9 +124,16 @@ impl Handles {
             _ if router.is_verified_by_us() => None,
             Some(mac) => router
                 .advert(Priority::RESIGN, link.sure_mtu())
-                .and_then(|resignation| self.frame(router, mac, resignation)),
+                .and_then(|resignation| self.frames(router, mac, resignation)),
             None => None,
         };
+        let resignation = resignation.and_then(|frames| match frames {
+            AdvertFrames::Group(frame) => Some(Resignation::Group(frame.to_vec())),
+            AdvertFrames::Peers(packets) => Some(Resignation::Peers {
+                route: *link.peers.route(id)?,
+                packets: packets.iter().map(|packet| (packet.to, packet.frame.to_vec())).collect(),
+            }),
+        });
         let (from, to) = (StateName::Master, StateName::Init);
         let left = Transition { from, to, reason: Reason::Crash, cause: None };
         let own = script::of_router(router, left).map(|call| LastScript {
@@ -114,7 +147,7 @@ impl Handles {
             interface: link.interface.as_ref().map_or(0, |interface| interface.index),
             holds: router.ledger.addresses().copied().collect(),
             marks: link.marks,
-            resignation: resignation.map(|frame| frame.to_vec()),
+            resignation,
             scripts: own.into_iter().chain(groups.last(&router.config.name().to_string(), left)).collect(),
         }
     }

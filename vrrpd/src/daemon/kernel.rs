@@ -70,7 +70,8 @@ impl Daemon {
     /// Notes whether adverts of a router come by the kernel now.
     pub(super) fn note_kernel(&mut self, id: RouterId) {
         if let Some(router) = self.engine.router_mut(id) {
-            router.in_kernel = self.links.get(router.link).is_some_and(Link::is_in_kernel);
+            let is_in_kernel = self.links.get(router.link).is_some_and(Link::is_in_kernel);
+            router.in_kernel = is_in_kernel && router.config.goes_to_vrrp_group();
         }
     }
 
@@ -165,7 +166,8 @@ impl Daemon {
     pub(super) fn note_subnet(&mut self, id: RouterId, source: IpAddr) {
         let Some(router) = self.engine.router(id) else { return };
         let Some(link) = self.links.get_mut(router.link) else { return };
-        if !is_on_link(link.interface.as_ref(), &router.config, source) {
+        if router.config.goes_to_vrrp_group() && !is_on_link(link.interface.as_ref(), &router.config, source)
+        {
             link.path.prolong_absence(clock::now());
         }
     }
@@ -195,7 +197,7 @@ impl Daemon {
 
     /// What the kernel has to know of a router; `None`: its adverts do not come by the kernel.
     fn to_tell(&self, id: RouterId) -> Option<Told> {
-        let router = self.engine.router(id)?;
+        let router = self.engine.router(id).filter(|router| router.config.goes_to_vrrp_group())?;
         let link = self.links.get(router.link).filter(|link| link.is_in_kernel())?;
         let expect = link.table.expected(router.config.family, router.config.vrid)?;
         let circumstances = Circumstances {

@@ -276,6 +276,11 @@ impl Daemon {
         for config in &plan.arriving {
             self.check(config).map_err(|error| refused(config, error))?;
         }
+        for (id, config) in &plan.exchanged {
+            if let Some(link) = self.engine.router(*id).and_then(|router| self.links.get(router.link)) {
+                begin::check_peers(config, link).map_err(|error| refused(config, error))?;
+            }
+        }
         let held: BTreeSet<String> =
             self.engine.routers().values().flat_map(|router| claims_of(&router.config)).collect();
         let wanted: BTreeSet<String> = plan.arriving.iter().flat_map(|config| claims_of(config)).collect();
@@ -313,6 +318,7 @@ impl Daemon {
         }
         let router = Router::new(config.settings.clone(), id, clock::time_of_day_now());
         begin::check_length(&router, link)?;
+        begin::check_peers(config, link)?;
         let gives_back = |router: &Router| {
             router.link == id && router.config.vmac == VmacMode::Interface && router.vmac.is_on(interface)
         };
@@ -430,6 +436,7 @@ impl Daemon {
                 error!(router = %config.title(), %error, "cannot remove router from the XDP program");
             }
             link.routers.retain(|other| *other != id);
+            link.peers.remove(id);
             link.table.remove(family, vrid);
             if link.routers.is_empty() {
                 let remaining = link.rest(&self.readiness);

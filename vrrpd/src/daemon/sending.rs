@@ -1,6 +1,6 @@
 //! Sending, and what follows when adverts do not go out; [`vrrpd_engine::sending`] says when a router gives up and tries again.
 
-use tracing::error;
+use tracing::{error, warn};
 use vrrpd_common::Instant;
 use vrrpd_engine::sending::gives_up_at;
 use vrrpd_engine::{Input, RouterId};
@@ -8,6 +8,7 @@ use vrrpd_engine::{Input, RouterId};
 use super::Daemon;
 use super::link::Link;
 use crate::clock;
+use crate::transmit::peers::PeerFailure;
 
 impl Daemon {
     /// Sends adverts, then announcements in batches.
@@ -15,11 +16,15 @@ impl Daemon {
         let now = clock::now();
         for link in self.links.values_mut() {
             link.flush(now);
-            if let Some(transmitter) = link.transmitter() {
-                for id in transmitter.take_sent() {
-                    let Some(router) = self.engine.router_mut(id) else { continue };
-                    router.done.adverts_sent += 1;
-                    router.sending.succeeded();
+            for id in link.take_sent() {
+                let Some(router) = self.engine.router_mut(id) else { continue };
+                router.done.adverts_sent += 1;
+                router.sending.succeeded();
+            }
+            for PeerFailure { router, peer, error } in link.peers.take_failed() {
+                let Some(router) = self.engine.router_mut(router) else { continue };
+                if let Some(more) = router.unsendable.admit(now, ()) {
+                    warn!(router = %router.config.title(), %peer, more, error, "cannot send advertisement to peer");
                 }
             }
             for (id, octets, error) in link.unsendable.drain(..) {

@@ -1,6 +1,7 @@
 //! Why a daemon, or a router of a new configuration, cannot begin.
 
 use std::io;
+use std::net::IpAddr;
 
 use thiserror::Error;
 use vrrpd_common::MacAddr;
@@ -41,6 +42,18 @@ pub enum StartError {
         interface: String,
         /// What it takes.
         mtu: u32,
+    },
+    /// A peer is another host.
+    #[error(
+        "{router}: peer {peer} is an own or a broadcast address of {interface}; list the addresses of the other routers"
+    )]
+    MisplacedPeer {
+        /// The router.
+        router: String,
+        /// The interface.
+        interface: String,
+        /// The address.
+        peer: IpAddr,
     },
     /// VRRP is defined for Ethernet here.
     #[error("{0}: not an Ethernet interface (Ethernet, VLAN, bond, bridge and veth are supported)")]

@@ -1,18 +1,14 @@
-//! Membership of VRRP's multicast group: keeps the card's filter and the switches' snooping open, however adverts are
+//! Membership of a multicast group of VRRP: keeps the card's filter and the switches' snooping open, however adverts are
 //! received.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, InterfaceIndexOrAddress, Socket, Type};
-use vrrpd_common::Family;
-use vrrpd_common::wire::{ipv4, ipv6};
 
-fn socket(family: Family) -> io::Result<Socket> {
-    let domain = match family {
-        Family::Ipv4 => Domain::IPV4,
-        Family::Ipv6 => Domain::IPV6,
-    };
+fn socket(group: IpAddr) -> io::Result<Socket> {
+    let domain = if group.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     Socket::new(domain, Type::DGRAM.cloexec(), None)
 }
 
@@ -20,14 +16,14 @@ fn socket(family: Family) -> io::Result<Socket> {
 #[derive(Debug)]
 pub struct Membership {
     socket: Socket,
-    family: Family,
+    group: IpAddr,
     index: u32,
 }
 
 impl Membership {
     /// A member to be, see [`Membership::join`].
-    pub fn new(index: u32, family: Family) -> io::Result<Self> {
-        Ok(Self { socket: socket(family)?, family, index })
+    pub fn new(index: u32, group: IpAddr) -> io::Result<Self> {
+        Ok(Self { socket: socket(group)?, group, index })
     }
 
     /// Joins the group anew: an interface that has lost the family has lost the membership with it, and the socket still
@@ -39,28 +35,28 @@ impl Membership {
     }
 
     fn leave(&self) -> io::Result<()> {
-        match self.family {
-            Family::Ipv4 => {
+        match self.group {
+            IpAddr::V4(group) => {
                 let interface = InterfaceIndexOrAddress::Index(self.index);
-                self.socket.leave_multicast_v4_n(&ipv4::VRRP_GROUP, &interface)
+                self.socket.leave_multicast_v4_n(&group, &interface)
             }
-            Family::Ipv6 => self.socket.leave_multicast_v6(&ipv6::VRRP_GROUP, self.index),
+            IpAddr::V6(group) => self.socket.leave_multicast_v6(&group, self.index),
         }
     }
 
-    /// Its family.
-    pub fn family(&self) -> Family {
-        self.family
+    /// Its group.
+    pub fn group(&self) -> IpAddr {
+        self.group
     }
 
     /// Joins the group, which an interface may forget or not allow yet; being a member already is fine.
     pub fn join(&self) -> io::Result<()> {
-        let joined = match self.family {
-            Family::Ipv4 => {
+        let joined = match self.group {
+            IpAddr::V4(group) => {
                 let interface = InterfaceIndexOrAddress::Index(self.index);
-                self.socket.join_multicast_v4_n(&ipv4::VRRP_GROUP, &interface)
+                self.socket.join_multicast_v4_n(&group, &interface)
             }
-            Family::Ipv6 => self.socket.join_multicast_v6(&ipv6::VRRP_GROUP, self.index),
+            IpAddr::V6(group) => self.socket.join_multicast_v6(&group, self.index),
         };
         match joined {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),

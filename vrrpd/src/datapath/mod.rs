@@ -26,20 +26,25 @@ pub mod tier;
 pub mod vlans;
 pub mod xdp;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use vrrpd_common::abi::KernelCounters;
-use vrrpd_common::classify::{Associations, Classified, Expect, RouterKey, Routers, classify_authenticated};
+use vrrpd_common::classify::{
+    Associations, Classified, Delivery, Expect, RouterKey, Routers, classify_authenticated, is_vrrp_group,
+};
 use vrrpd_common::wire::ah::AhPacket;
 use vrrpd_common::wire::ethernet;
+use vrrpd_common::wire::vrrp::group;
 use vrrpd_common::{Advert, Family, Reject, Rejection, Vrid, classify};
 use vrrpd_engine::RouterId;
 
 use crate::ah::SecurityAssociation;
 use crate::clock;
-use crate::config::Settings;
+use crate::config::{Destination, Settings};
 use crate::sys::packet::Frame;
+use crate::transmit::AdvertFrames;
+use crate::transmit::routed::Packet;
 
 /// What a frame was for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +83,7 @@ pub struct RouterTable {
 struct RouterEntry {
     id: RouterId,
     expect: Expect,
+    destination: Destination,
     /// In order.
     virtual_addresses: Box<[IpAddr]>,
     /// Of its Authentication Header, if it has one.
@@ -102,11 +108,21 @@ impl RouterTable {
             RouterEntry {
                 id,
                 expect,
+                destination: Destination::Group(group(family)),
                 virtual_addresses: Box::default(),
                 association: None,
                 counts: left.remove(&(family, vrid)).unwrap_or_default(),
             }
         });
+    }
+
+    /// Says where the adverts of a router go, unless that is VRRP's group.
+    pub fn set_destination(&mut self, family: Family, vrid: Vrid, destination: &Destination) {
+        if let Some(entry) = self.routers.get_mut(&(family, vrid))
+            && entry.destination != *destination
+        {
+            entry.destination.clone_from(destination);
+        }
     }
 
     /// Says which addresses are a router's virtual ones: no adverts come from them but their owner's.
@@ -158,13 +174,43 @@ impl RouterTable {
         self.routers.values().any(|entry| entry.association.is_some())
     }
 
-    /// A frame of a router as it goes out: with the next sequence number if it has an Authentication Header, else as it is.
-    pub fn seal(&mut self, config: &Settings, frame: Frame) -> Option<Frame> {
+    /// The frames of an advert as they go out: with the next sequence number if they have an Authentication Header, else as they
+    /// are.
+    pub fn seal(&mut self, config: &Settings, frames: AdvertFrames) -> Option<AdvertFrames> {
         let entry = self.routers.get_mut(&(config.family, config.vrid))?;
-        let Some(association) = &mut entry.association else { return Some(frame) };
-        let mut sealed = frame.to_vec();
-        association.seal(sealed.get_mut(ethernet::HEADER_LEN..)?, clock::time_of_day())?;
-        Some(sealed.into())
+        let Some(association) = &mut entry.association else { return Some(frames) };
+        let sequence = association.next(clock::time_of_day());
+        let seal = |frame: &Frame| {
+            let mut sealed = frame.to_vec();
+            association.seal(sealed.get_mut(ethernet::HEADER_LEN..)?, sequence)?;
+            Some(Frame::from(sealed))
+        };
+        Some(match frames {
+            AdvertFrames::Group(frame) => AdvertFrames::Group(seal(&frame)?),
+            AdvertFrames::Peers(packets) => {
+                let seal = |packet: &Packet| Some(Packet { to: packet.to, frame: seal(&packet.frame)? });
+                AdvertFrames::Peers(packets.iter().map(seal).collect::<Option<_>>()?)
+            }
+        })
+    }
+
+    /// Whether a router of this family takes adverts that are sent elsewhere than to VRRP's group.
+    pub fn serves_elsewhere(&self, family: Family) -> bool {
+        self.of(family).any(|entry| entry.destination != Destination::Group(group(family)))
+    }
+
+    /// The multicast groups of the routers of this family.
+    pub fn groups(&self, family: Family) -> BTreeSet<IpAddr> {
+        let group = |entry: &RouterEntry| match entry.destination {
+            Destination::Group(group) => Some(group),
+            Destination::Peers { .. } => None,
+        };
+        self.of(family).filter_map(group).collect()
+    }
+
+    /// The routers of a family.
+    fn of(&self, family: Family) -> impl Iterator<Item = &RouterEntry> {
+        self.routers.iter().filter(move |((served, _), _)| *served == family).map(|(_, entry)| entry)
     }
 
     /// Whether there is a router of this family.
@@ -239,8 +285,41 @@ impl Routers for RouterTable {
         vlan == 0 && self.routers.contains_key(&(family, vrid))
     }
 
+    fn is_destination(&self, destination: IpAddr) -> bool {
+        // Most are sent to the group, and none of the others come while no router wants them.
+        is_vrrp_group(destination) || self.routers.values().any(|entry| entry.is_at(destination))
+    }
+
+    fn delivery(&self, router: &RouterKey, source: IpAddr, destination: IpAddr) -> Delivery {
+        let entry = self.routers.get(&(router.family, router.vrid));
+        entry.map_or(Delivery::Elsewhere, |entry| entry.delivery(source, destination))
+    }
+
     fn is_virtual(&self, router: &RouterKey, address: IpAddr) -> bool {
         self.virtual_addresses(router.family, router.vrid).binary_search(&address).is_ok()
+    }
+}
+
+impl RouterEntry {
+    /// Whether its adverts are sent to this address.
+    fn is_at(&self, destination: IpAddr) -> bool {
+        match self.destination {
+            Destination::Group(group) => destination == group,
+            Destination::Peers { .. } => self.expect.source == Some(destination),
+        }
+    }
+
+    /// What an advert with these addresses is for it.
+    fn delivery(&self, source: IpAddr, destination: IpAddr) -> Delivery {
+        match &self.destination {
+            Destination::Peers { .. } if destination.is_multicast() => Delivery::Multicast,
+            _ if !self.is_at(destination) => Delivery::Elsewhere,
+            Destination::Group(_) => Delivery::Accepted { min_ttl: None },
+            Destination::Peers { peers, .. } => peers
+                .iter()
+                .find(|peer| peer.address == source)
+                .map_or(Delivery::Stranger, |peer| Delivery::Accepted { min_ttl: Some(peer.min_ttl) }),
+        }
     }
 }
 

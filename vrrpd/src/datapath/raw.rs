@@ -6,32 +6,59 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use libc::{BPF_ABS, BPF_B, BPF_H, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
+use libc::{
+    BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_LDX, BPF_MSH, BPF_RET, BPF_W,
+};
 use vrrpd_common::Family;
 use vrrpd_common::wire::{ethernet, ipv4, ipv6};
 
 use crate::sys::packet::{FilterInstruction, Inbox, PacketSocket, jump, statement};
 
+/// Which packets a socket takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Takes {
+    /// Adverts to VRRP's group.
+    pub group: bool,
+    /// Adverts to any other address.
+    pub elsewhere: bool,
+    /// Adverts in an Authentication Header: to the group, and elsewhere as those without.
+    pub authenticated: bool,
+}
+
+impl Takes {
+    /// Whether it takes any.
+    pub fn any(self) -> bool {
+        self != Self::default()
+    }
+
+    /// Whether it takes all that `wanted` takes.
+    const fn includes(self, wanted: Self) -> bool {
+        (self.group || !wanted.group)
+            && (self.elsewhere || !wanted.elsewhere)
+            && (self.authenticated || !wanted.authenticated)
+    }
+}
+
 /// The socket of one interface and one family.
 #[derive(Debug)]
 pub struct RawPath {
     socket: PacketSocket,
-    protocols: Vec<u8>,
+    takes: Takes,
 }
 
 impl RawPath {
-    /// Opens the socket on the interface `index` for packets of these protocols to VRRP's group.
-    pub fn open(index: u32, family: Family, protocols: &[u8]) -> io::Result<Self> {
+    /// Opens the socket on the interface `index` for these packets.
+    pub fn open(index: u32, family: Family, takes: Takes) -> io::Result<Self> {
         let socket = match family {
-            Family::Ipv4 => PacketSocket::receiver(index, ethernet::TYPE_IPV4, filter_ipv4(protocols))?,
-            Family::Ipv6 => PacketSocket::receiver(index, ethernet::TYPE_IPV6, filter_ipv6(protocols))?,
+            Family::Ipv4 => PacketSocket::receiver(index, ethernet::TYPE_IPV4, filter_ipv4(takes))?,
+            Family::Ipv6 => PacketSocket::receiver(index, ethernet::TYPE_IPV6, filter_ipv6(takes))?,
         };
-        Ok(Self { socket, protocols: protocols.to_vec() })
+        Ok(Self { socket, takes })
     }
 
-    /// Whether it takes packets of all these protocols.
-    pub fn takes(&self, protocols: &[u8]) -> bool {
-        protocols.iter().all(|protocol| self.protocols.contains(protocol))
+    /// Whether it takes all these packets.
+    pub fn takes(&self, wanted: Takes) -> bool {
+        self.takes.includes(wanted)
     }
 
     /// The frames that are there, as many as there is room for.
@@ -57,48 +84,75 @@ const fn unless(k: u32, miss: u8) -> FilterInstruction {
     jump(BPF_JMP | BPF_JEQ | BPF_K, k, 0, miss)
 }
 
-const ACCEPT: FilterInstruction = statement(BPF_RET | BPF_K, u32::MAX);
-const IGNORE: FilterInstruction = statement(BPF_RET | BPF_K, 0);
-
-/// These protocols to 224.0.0.18, nothing else.
-fn filter_ipv4(protocols: &[u8]) -> Vec<FilterInstruction> {
-    let header = ethernet::HEADER_LEN;
-    let group = [
-        load(BPF_W, header + ipv4::field::DESTINATION),
-        unless(u32::from(ipv4::VRRP_GROUP), to_ignore(protocols)),
-    ];
-    group.into_iter().chain(one_of(header + ipv4::field::PROTOCOL, protocols)).collect()
+/// Ends the filter: takes the frame, or ignores it.
+const fn verdict(takes: bool) -> FilterInstruction {
+    statement(BPF_RET | BPF_K, if takes { u32::MAX } else { 0 })
 }
 
-/// These next headers to ff02::12, nothing else.
-fn filter_ipv6(protocols: &[u8]) -> Vec<FilterInstruction> {
+/// Goes on with `then` if the octet at `at` is `protocol`, behind it if not.
+fn if_protocol(at: usize, protocol: u8, then: Vec<FilterInstruction>) -> Vec<FilterInstruction> {
+    let over = u8::try_from(then.len()).unwrap_or(u8::MAX);
+    [load(BPF_B, at), unless(u32::from(protocol), over)].into_iter().chain(then).collect()
+}
+
+/// VRRP, with or without an Authentication Header.
+fn filter_ipv4(takes: Takes) -> Vec<FilterInstruction> {
+    let header = ethernet::HEADER_LEN;
+    let to = |group, elsewhere| {
+        [
+            load(BPF_W, header + ipv4::field::DESTINATION),
+            unless(u32::from(ipv4::VRRP_GROUP), 1),
+            verdict(group),
+            verdict(elsewhere),
+        ]
+    };
+    let protocol = header + ipv4::field::PROTOCOL;
+    let mut filter = if_protocol(protocol, ipv4::PROTOCOL_VRRP, to(takes.group, takes.elsewhere).into());
+    if takes.authenticated {
+        // What is in the Authentication Header stands in its first octet, behind an IPv4 header with or without options.
+        #[expect(clippy::cast_possible_truncation, reason = "no header is that long")]
+        let next_header = [
+            statement(BPF_LDX | BPF_B | BPF_MSH, header as u32),
+            statement(BPF_LD | BPF_B | BPF_IND, header as u32),
+            jump(BPF_JMP | BPF_JEQ | BPF_K, u32::from(ipv4::PROTOCOL_VRRP), 1, 0),
+            verdict(false),
+        ];
+        let then = next_header.into_iter().chain(to(true, takes.elsewhere)).collect();
+        filter.extend(if_protocol(protocol, ipv4::PROTOCOL_AH, then));
+    }
+    filter.push(verdict(false));
+    filter
+}
+
+/// VRRP; over IPv6 it has no Authentication Header here.
+fn filter_ipv6(takes: Takes) -> Vec<FilterInstruction> {
     let header = ethernet::HEADER_LEN;
     let [first, second, .., last] = ipv6::VRRP_GROUP.segments();
     let destination = header + ipv6::field::DESTINATION;
-    let group = [
+    let to = vec![
         load(BPF_H, destination + 14),
-        unless(u32::from(last), to_ignore(protocols) + 2),
+        unless(u32::from(last), 3),
         load(BPF_W, destination),
-        unless(u32::from(first) << 16 | u32::from(second), to_ignore(protocols)),
+        unless(u32::from(first) << 16 | u32::from(second), 1),
+        verdict(takes.group),
+        verdict(takes.elsewhere),
     ];
-    group.into_iter().chain(one_of(header + ipv6::field::NEXT_HEADER, protocols)).collect()
+    let mut filter = if_protocol(header + ipv6::field::NEXT_HEADER, ipv6::NEXT_HEADER_VRRP, to);
+    filter.push(verdict(false));
+    filter
 }
 
-/// The end of a filter: takes the frame if the octet at `at` is one of `protocols`.
-fn one_of(at: usize, protocols: &[u8]) -> impl Iterator<Item = FilterInstruction> {
-    // Each jumps over those behind it and what ignores the frame.
-    let tests = (1..=count(protocols))
-        .rev()
-        .zip(protocols)
-        .map(|(over, protocol)| jump(BPF_JMP | BPF_JEQ | BPF_K, u32::from(*protocol), over, 0));
-    std::iter::once(load(BPF_B, at)).chain(tests).chain([IGNORE, ACCEPT])
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// From before [`one_of`] to what ignores the frame.
-fn to_ignore(protocols: &[u8]) -> u8 {
-    1 + count(protocols)
-}
-
-fn count(protocols: &[u8]) -> u8 {
-    u8::try_from(protocols.len()).unwrap_or(u8::MAX)
+    #[test]
+    fn a_socket_that_takes_more_is_as_good_and_one_that_takes_less_is_not() {
+        let all = Takes { group: true, elsewhere: true, authenticated: true };
+        let only = |group, elsewhere, authenticated| Takes { group, elsewhere, authenticated };
+        for less in [only(true, false, false), only(false, true, false), only(false, false, true)] {
+            assert!(all.includes(less) && !less.includes(all) && less.any());
+        }
+        assert!(!Takes::default().any());
+    }
 }

@@ -4,21 +4,26 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::thread;
 
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::RouterId;
 
-use super::Mastery;
+use super::{Mastery, Resignation};
 use crate::clock;
 use crate::sys::packet::{Frame, PacketSocket};
+use crate::transmit::peers::PeerTransmitter;
+use crate::transmit::routed::Packet;
 use crate::transmit::{Sender, Transmitter};
 
 /// What is to be sent, by interface.
 #[derive(Debug)]
 pub(super) struct LastWords<S = PacketSocket> {
     transmitters: BTreeMap<u32, Transmitter<S>>,
+    peers: PeerTransmitter,
     failed: Vec<Failed>,
 }
 
@@ -32,17 +37,28 @@ pub(super) struct Failed {
 }
 
 impl LastWords {
-    pub(super) const fn new() -> Self {
-        Self { transmitters: BTreeMap::new(), failed: Vec::new() }
+    pub(super) fn new() -> Self {
+        Self { transmitters: BTreeMap::new(), peers: PeerTransmitter::default(), failed: Vec::new() }
     }
 
     /// The adverts that a daemon sends when it leaves.
     pub(super) fn resign(&mut self, masters: &BTreeMap<RouterId, Mastery>) {
         for mastery in masters.values() {
-            if let Some(frame) = &mastery.resignation
-                && let Some(transmitter) = self.on(mastery.interface)
-            {
-                transmitter.advert(mastery.router, Rc::from(&frame[..]), true);
+            match &mastery.resignation {
+                Some(Resignation::Group(frame)) => {
+                    if let Some(transmitter) = self.on(mastery.interface) {
+                        transmitter.advert(mastery.router, Rc::from(&frame[..]), true);
+                    }
+                }
+                Some(Resignation::Peers { route, packets }) => {
+                    if let Err(error) = self.peers.set_route(mastery.router, *route) {
+                        self.failed.push(Failed { interface: mastery.interface, error });
+                    }
+                    let packet =
+                        |(to, frame): &(IpAddr, Vec<u8>)| Packet { to: *to, frame: Rc::from(&frame[..]) };
+                    self.peers.advert(mastery.router, packets.iter().map(packet).collect(), true);
+                }
+                None => {}
             }
         }
     }
@@ -72,8 +88,9 @@ impl LastWords {
     }
 
     /// The sockets, to be closed.
-    pub(super) fn into_sockets(self) -> impl Iterator<Item = PacketSocket> {
-        self.transmitters.into_values().map(Transmitter::into_sender)
+    pub(super) fn into_sockets(self) -> impl Iterator<Item = OwnedFd> {
+        let to_groups = self.transmitters.into_values().map(|one| OwnedFd::from(one.into_sender()));
+        to_groups.chain(self.peers.into_senders().map(OwnedFd::from))
     }
 }
 
@@ -92,7 +109,8 @@ impl<S: Sender> LastWords<S> {
 
     /// Sends what there is room for; says when there may be more.
     fn send_now(&mut self, now: Instant) -> Option<Instant> {
-        let mut next: Option<Instant> = None;
+        self.peers.flush(now);
+        let mut next = self.peers.deadline(now);
         for (interface, transmitter) in &mut self.transmitters {
             loop {
                 if let Err(unsent) = transmitter.flush(now) {
@@ -115,6 +133,12 @@ impl<S: Sender> LastWords<S> {
     /// Sends the rest with this patience; returns what could not be sent.
     pub(super) fn finish(&mut self, patience: Duration) -> Vec<Failed> {
         if !self.send(clock::now() + patience) {
+            let to_peers = self.peers.waiting();
+            if to_peers > 0 {
+                let error =
+                    io::Error::other(format!("adverts of {to_peers} routers with peers were not sent"));
+                self.failed.push(Failed { interface: 0, error });
+            }
             for (interface, transmitter) in &self.transmitters {
                 let count = transmitter.waiting();
                 if count > 0 {
@@ -171,7 +195,11 @@ mod tests {
             transmitter.advert(RouterId::new(router, 0), frame(), true);
             transmitter.announcement(RouterId::FIRST, frame());
         }
-        let mut words = LastWords { transmitters: [(1, transmitter)].into(), failed: Vec::new() };
+        let mut words = LastWords {
+            transmitters: [(1, transmitter)].into(),
+            peers: PeerTransmitter::default(),
+            failed: Vec::new(),
+        };
         assert!(words.finish(Duration::from_secs(60)).is_empty());
         let sent: Vec<_> =
             words.transmitters.into_values().map(|there| there.into_sender().taken.get()).collect();
@@ -182,7 +210,11 @@ mod tests {
     fn a_queue_that_is_full_for_good_is_not_waited_for_without_end() {
         let mut transmitter = Transmitter::over(FullQueue);
         transmitter.advert(RouterId::FIRST, frame(), true);
-        let mut words = LastWords { transmitters: [(7, transmitter)].into(), failed: Vec::new() };
+        let mut words = LastWords {
+            transmitters: [(7, transmitter)].into(),
+            peers: PeerTransmitter::default(),
+            failed: Vec::new(),
+        };
         let failed = words.finish(Duration::from_millis(20));
         let said: Vec<_> = failed.iter().map(|failed| (failed.interface, failed.error.to_string())).collect();
         assert_eq!(said, [(7, "1 frames were not sent: its queue is full".to_owned())]);

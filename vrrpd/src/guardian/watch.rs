@@ -226,7 +226,7 @@ impl Watch {
             let context = script::Context::new(Lane::scripts());
             let runners: Vec<_> =
                 scripts.into_iter().filter_map(|script| run(&directory, script, end, &context)).collect();
-            let sockets = words.into_sockets().map(OwnedFd::from);
+            let sockets = words.into_sockets();
             let mut closing: Vec<_> = sockets.chain(std::mem::take(&mut self.closing)).collect();
             closing.extend(std::mem::take(&mut self.copies).into_values());
             let gone = spawn_blocking(move || {

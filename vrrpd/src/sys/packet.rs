@@ -16,9 +16,9 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, sendmmsg, setsockopt, s
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
 /// Room for the frames of a thousand routers that are due at the same time; the kernel counts more than the octets.
-const BUFFER: usize = 4 << 20;
+pub(crate) const BUFFER: usize = 4 << 20;
 /// `TC_PRIO_CONTROL`: the first band of the default queueing discipline.
-const PRIORITY: u32 = 7;
+pub(crate) const PRIORITY: u32 = 7;
 /// Frames handed over in one system call.
 pub const BATCH: usize = 64;
 

@@ -25,7 +25,7 @@ const WITHOUT_XDP: [&str; 1] = ["old_kernel"];
 const MORE_RAW: [&str; 9] =
     ["ah", "election", "guardian", "leftovers", "magic", "reload", "rejects", "vmac", "wire"];
 /// these with each data path,
-const MORE_EVERY: [&str; 4] = ["auth", "control", "keepalived", "priority"];
+const MORE_EVERY: [&str; 5] = ["auth", "control", "keepalived", "priority", "unicast"];
 /// these with the two in the kernel,
 const MORE_IN_KERNEL: [&str; 2] = ["election", "link"];
 /// and these, which choose the data path themselves.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::params::{Auth, Interval, Priority, Vrid};
-use crate::wire::vrrp::Kind;
+use crate::wire::vrrp::{self, Kind};
 
 const V4: [Ipv4Addr; 1] = [Ipv4Addr::new(192, 0, 2, 1)];
 const V6: [Ipv6Addr; 2] =
@@ -51,6 +51,8 @@ fn frame(kind: Kind, source: IpAddr) -> AdvertFrame<'static> {
     AdvertFrame {
         source_mac: MacAddr::virtual_router(family, vrid),
         source,
+        destination: vrrp::group(family),
+        ttl: NOT_ROUTED,
         checksum: ChecksumStyle::WithPseudoHeader,
         advert: VrrpRepr::new(vrid, Priority(100), Interval::DEFAULT, kind, addresses).expect("legal"),
     }
@@ -95,6 +97,28 @@ fn a_version_3_advert_over_ipv4_goes_to_the_group_with_ttl_255() {
 fn a_version_3_advert_over_ipv6_goes_to_the_group_with_hop_limit_255() {
     // RFC 9568 §5.1.2, §5.2
     assert_emits(&frame(Kind::V3, FROM_V6), &IPV6_ADVERT);
+}
+
+#[test]
+fn an_advert_to_a_peer_has_its_address_in_the_checksum_and_leaves_its_ethernet_address_open() {
+    let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 12));
+    let to_peer = AdvertFrame { destination: peer, ttl: 64, ..frame(Kind::V3, FROM_V4) };
+    let mut wanted = V3_ADVERT;
+    wanted[..6].fill(0);
+    wanted[30..34].copy_from_slice(&[192, 0, 2, 12]);
+    wanted[22] = 64;
+    wanted[24..26].copy_from_slice(&[0xf5, 0x96]);
+    wanted[40..42].copy_from_slice(&[0x23, 0xd1]);
+    assert_emits(&to_peer, &wanted);
+    assert_eq!(parse_advert(&wanted), Some((FROM_V4, to_peer.advert)));
+}
+
+#[test]
+fn another_group_has_another_ethernet_address() {
+    // RFC 1112 §6.4, RFC 2464 §7
+    assert_eq!(ipv4::mac_of(Ipv4Addr::new(239, 129, 2, 3)), MacAddr([0x01, 0x00, 0x5e, 0x01, 0x02, 0x03]));
+    let group = Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0x12ff, 0x1234);
+    assert_eq!(ipv6::mac_of(group), MacAddr([0x33, 0x33, 0x12, 0xff, 0x12, 0x34]));
 }
 
 #[test]

@@ -10,9 +10,12 @@ const V4: [Ipv4Addr; 1] = [Ipv4Addr::new(192, 0, 2, 1)];
 const V6: [Ipv6Addr; 2] =
     [Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)];
 
-const FROM_V4: PseudoHeader = PseudoHeader::to_group(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 11)));
-const FROM_V6: PseudoHeader =
-    PseudoHeader::to_group(IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x0b)));
+const FROM_V4: PseudoHeader =
+    PseudoHeader::Ipv4 { source: Ipv4Addr::new(192, 0, 2, 11), destination: ipv4::VRRP_GROUP };
+const FROM_V6: PseudoHeader = PseudoHeader::Ipv6 {
+    source: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x0b),
+    destination: ipv6::VRRP_GROUP,
+};
 
 /// VRID 51, priority 100, one second, 192.0.2.1.
 const V2_NO_AUTH: &[u8] =
@@ -102,7 +105,8 @@ fn version_3_over_ipv6_always_sums_up_the_pseudo_header() {
     assert_eq!(emitted(&v3_ipv6(), &FROM_V6, ChecksumStyle::WithPseudoHeader), V3_IPV6);
     assert_eq!(emitted(&v3_ipv6(), &FROM_V6, ChecksumStyle::MessageOnly), V3_IPV6);
     assert_eq!(VrrpRepr::parse(V3_IPV6, &FROM_V6), Ok(v3_ipv6()));
-    let alone = VrrpRepr::parse(V3_IPV6, &PseudoHeader::to_group(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
+    let other = PseudoHeader::Ipv6 { source: Ipv6Addr::UNSPECIFIED, destination: ipv6::VRRP_GROUP };
+    let alone = VrrpRepr::parse(V3_IPV6, &other);
     assert_eq!(alone.map_err(|rejection| rejection.reject), Err(Reject::Checksum));
 }
 
@@ -244,7 +248,7 @@ fn signed() -> [(Vec<u8>, Vec<u8>, PseudoHeader); 2] {
         (
             vec![0x31, 0x33, 0xc8, 0x01, 0x00, 0x64, 0x44, 0x02, 0xc0, 0x00, 0x02, 0x64],
             trailer(0x1b84_bc4e_8e43_892d_c6d9_8448_f8ee_2265),
-            PseudoHeader::to_group(Ipv4Addr::new(198, 51, 100, 10).into()),
+            PseudoHeader::Ipv4 { source: Ipv4Addr::new(198, 51, 100, 10), destination: ipv4::VRRP_GROUP },
         ),
         (message_ipv6, trailer(0xc8c5_6146_ebfd_66ee_10ec_4d81_8646_1b78), ipv6),
     ]

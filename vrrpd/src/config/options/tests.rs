@@ -27,12 +27,14 @@ fn every_option_has_a_key_and_a_flag_of_its_own() {
             assert_ne!(key.name(), other.name());
             assert_ne!(key.flag(), other.flag());
         }
-        let Declaration { name, flag, argument, .. } = key.declaration();
+        let Declaration { name, flag, argument, toml, .. } = key.declaration();
         let variant: String = name.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
         assert_eq!(format!("{key:?}"), variant, "of {name}");
         let is_letter = flag.len() == 2 && key.declaration().letter().is_some();
         let is_positional = matches!(argument, Argument::Positional(_));
-        assert!(is_letter || is_positional || flag == format!("--{name}"), "{flag} of {name}");
+        // One at a time on the command line, all of them in the file.
+        let long = if toml == Toml::List { name.trim_end_matches('s') } else { name };
+        assert!(is_letter || is_positional || flag == format!("--{long}"), "{flag} of {name}");
     }
 }
 
@@ -72,7 +74,7 @@ fn manual_page_has_every_key() {
         let Declaration { name, flag, .. } = key.declaration();
         let entry = match key.declaration().letter() {
             Some(letter) => format!("\n.Cm {name}\n.Pq Fl {letter} "),
-            None if flag.starts_with("--") => format!("\n.It Fl -{name}"),
+            None if let Some(long) = flag.strip_prefix("--") => format!("\n.It Fl -{long}"),
             None => format!("\n.Cm {name} "),
         };
         assert!(page.contains(&entry), "{entry}");

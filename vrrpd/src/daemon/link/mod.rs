@@ -12,17 +12,19 @@ mod sockets;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 
 use nix::errno::Errno;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 use vrrpd_common::abi::{RouterRecord, slot};
+use vrrpd_common::wire::ipv4::{PROTOCOL_AH, PROTOCOL_VRRP};
 use vrrpd_common::{Family, Instant, MacAddr, Reject, Rejection, Vrid};
 use vrrpd_engine::RouterId;
 use vrrpd_engine::ledger::OwnMac;
 use vrrpd_engine::rate_limit::RateLimit;
 use vrrpd_engine::router::Done;
 
-use crate::config::{VirtualAddress, Xdp};
+use crate::config::{AuthKind, Settings, VirtualAddress, Xdp};
 use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged, OwnMacFrames, OwnMacWanted};
 use crate::datapath::refusal::Refusal;
 use crate::datapath::xdp::XdpPath;
@@ -30,6 +32,8 @@ use crate::datapath::{Counts, RejectCounts, RouterTable};
 use crate::guardian::copies::Keeper;
 use crate::interface::Interface;
 use crate::sys::packet::Inbox;
+use crate::transmit::peers::PeerTransmitter;
+use crate::transmit::routed::Route;
 use crate::transmit::{Transmitter, Unsent};
 use own_mac::{OwnMacState, Replacement};
 use sockets::{By, DataPath, Kernel};
@@ -58,6 +62,8 @@ pub(super) struct Link {
     /// What the user wants of the kernel.
     pub(super) xdp: Xdp,
     pub(super) xdp_pass: bool,
+    /// Sends to the peers of routers that have some.
+    pub(super) peers: PeerTransmitter,
     /// Adverts that the interface did not take.
     pub(super) unsendable: Vec<(RouterId, usize, io::Error)>,
     /// It refused an advert as longer than its MTU, which is less by now than we have been told.
@@ -84,6 +90,7 @@ impl Link {
             rejects_said: RateLimit::default(),
             xdp,
             xdp_pass,
+            peers: PeerTransmitter::default(),
             unsendable: Vec::new(),
             mtu_has_fallen: false,
             own_mac: OwnMacState::Unneeded,
@@ -287,7 +294,37 @@ impl Link {
 
     /// Routers whose last advert has not gone out, and since when none has.
     pub(super) fn unsent(&self) -> impl Iterator<Item = (RouterId, Instant)> {
-        self.path.open().into_iter().flat_map(|open| open.ports.transmitter.unsent())
+        let to_group = self.path.open().into_iter().flat_map(|open| open.ports.transmitter.unsent());
+        to_group.chain(self.peers.unsent())
+    }
+
+    /// Adverts that have gone out since this was asked last: a router for each of them.
+    pub(super) fn take_sent(&mut self) -> impl Iterator<Item = RouterId> {
+        let to_group = self.path.open_mut().into_iter().flat_map(|open| open.ports.transmitter.take_sent());
+        to_group.chain(self.peers.take_sent())
+    }
+
+    /// The router is not Master any more: nothing of it is sent but that it resigns.
+    pub(super) fn withdraw(&mut self, router: RouterId) {
+        if let Some(transmitter) = self.transmitter() {
+            transmitter.withdraw(router);
+        }
+        self.peers.withdraw(router);
+    }
+
+    /// Says where the adverts of a router come from. One that is not usable any more may still have to resign, so its socket
+    /// stays until it leaves.
+    pub(super) fn set_source(&mut self, id: RouterId, config: &Settings, source: IpAddr) {
+        let Some(interface) = self.interface.as_ref().filter(|_| !config.peers().is_empty()) else { return };
+        let route = Route {
+            source,
+            protocol: if config.auth == AuthKind::Ah { PROTOCOL_AH } else { PROTOCOL_VRRP },
+            interface: interface.index,
+            vrf: interface.vrf,
+        };
+        if let Err(error) = self.peers.set_route(id, route) {
+            error!(router = %config.title(), %error, "cannot open a socket to the peers");
+        }
     }
 
     pub(super) fn transmitter(&mut self) -> Option<&mut Transmitter> {
@@ -296,6 +333,7 @@ impl Link {
 
     /// Sends what waits.
     pub(super) fn flush(&mut self, now: Instant) {
+        self.peers.flush(now);
         let Some(open) = self.path.open_mut() else { return };
         match open.ports.transmitter.flush(now) {
             Ok(()) => self.send_failed = false,
@@ -314,6 +352,7 @@ impl Link {
 
     /// When there is more to send; `None`: all is sent.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        self.path.open().and_then(|open| open.ports.transmitter.deadline(now))
+        let to_group = self.path.open().and_then(|open| open.ports.transmitter.deadline(now));
+        to_group.into_iter().chain(self.peers.deadline(now)).min()
     }
 }

@@ -181,7 +181,7 @@ impl Link {
             return self.open(id, &interface, program, readiness).map(|()| None);
         };
         // What the others need stays, whatever comes of it.
-        Opener { id, index: open.index, table, keeper, readiness }.add(open, family)?;
+        Opener { id, index: open.index, table, keeper, readiness }.add(open)?;
         match &open.by {
             By::Raw(..) => Ok(None),
             By::Kernel(kernel) => Ok(kernel.program.prepare(slot(family, vrid), patience).err()),
@@ -201,8 +201,8 @@ impl Link {
         };
         error!(interface = self.name, reason = why.to_string(), "XDP failed, falling back to raw sockets");
         let receivers = self.opener(id, open.index, readiness).receivers()?;
-        Ok(self.path.fall_back(receivers, why).map(|Kernel { program, authenticated }| {
-            close_aside(authenticated, readiness);
+        Ok(self.path.fall_back(receivers, why).map(|Kernel { program, beside }| {
+            close_aside(beside.into_iter().flatten(), readiness);
             program
         }))
     }
@@ -228,9 +228,9 @@ impl Link {
         closing::let_go(ports.transmitter.map(Transmitter::into_sender));
         let receivers = match by {
             By::Raw(receivers, _) => receivers,
-            By::Kernel(Kernel { program, authenticated }) => {
+            By::Kernel(Kernel { program, beside }) => {
                 self.carry_over(&program);
-                [authenticated, None]
+                beside
             }
         };
         close_aside(receivers.into_iter().flatten(), readiness);

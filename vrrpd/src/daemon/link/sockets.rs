@@ -1,11 +1,11 @@
 //! What is open on an interface: packet sockets, or the program with what it needs beside it.
 
 use std::io;
+use std::net::IpAddr;
 
 use nix::errno::Errno;
 use tracing::warn;
 use vrrpd_common::Family;
-use vrrpd_common::wire::ipv4::{PROTOCOL_AH, PROTOCOL_VRRP};
 use vrrpd_engine::LinkId;
 use vrrpd_engine::ids::Id as _;
 
@@ -14,7 +14,7 @@ use crate::datapath::RouterTable;
 use crate::datapath::closing;
 use crate::datapath::membership::Membership;
 use crate::datapath::program::Loaded;
-use crate::datapath::raw::RawPath;
+use crate::datapath::raw::{RawPath, Takes};
 use crate::datapath::readiness::Readiness;
 use crate::datapath::xdp::XdpPath;
 use crate::guardian::copies::{Keeper, Kept};
@@ -32,8 +32,6 @@ const GENERATION_SHIFT: u32 = 31;
 const _: () = assert!(SOURCES <= 1 << SOURCE_BITS);
 /// The place of the kernel's events among them.
 pub(in crate::daemon) const KERNEL: usize = FAMILIES.len();
-/// The place of IPv4 among them.
-const IPV4: usize = 0;
 
 /// The number under which a source of an interface is watched.
 fn token(link: LinkId, source: usize) -> u64 {
@@ -80,11 +78,12 @@ pub(in crate::daemon) struct Ports {
     pub(super) memberships: Vec<Kept<Membership>>,
 }
 
-/// The program, and a socket beside it for what has an Authentication Header, which it cannot verify.
+/// The program, and sockets beside it for what it passes on: an Authentication Header, which it cannot verify, and what is sent
+/// elsewhere than to VRRP's group, of which it does not know.
 #[derive(Debug)]
 pub(in crate::daemon) struct Kernel {
     pub(super) program: Box<XdpPath>,
-    pub(super) authenticated: Option<Kept<RawPath>>,
+    pub(super) beside: Receivers,
 }
 
 /// What is needed to open sockets of an interface.
@@ -100,37 +99,47 @@ pub(super) struct Opener<'a> {
 impl Opener<'_> {
     /// What is needed in any case.
     pub(super) fn ports(&self) -> io::Result<Ports> {
-        let served = FAMILIES.into_iter().filter(|family| self.table.serves(*family));
-        let memberships = served.map(|family| self.membership(family)).collect::<io::Result<_>>()?;
+        let mut memberships = Vec::new();
+        self.complete_memberships(&mut memberships)?;
         Ok(Ports { transmitter: self.keeper.keep(Transmitter::open(self.index)?), memberships })
     }
 
-    fn membership(&self, family: Family) -> io::Result<Kept<Membership>> {
-        Ok(self.keeper.keep(Membership::new(self.index, family)?))
+    /// Adds the memberships that are missing.
+    fn complete_memberships(&self, memberships: &mut Vec<Kept<Membership>>) -> io::Result<()> {
+        for group in FAMILIES.into_iter().flat_map(|family| self.table.groups(family)) {
+            if !memberships.iter().any(|membership| membership.group() == group) {
+                memberships.push(self.keeper.keep(Membership::new(self.index, group)?));
+            }
+        }
+        Ok(())
     }
 
     /// A socket for each family that is served.
     pub(super) fn receivers(&self) -> io::Result<Receivers> {
         let mut receivers = [None, None];
-        self.complete(&mut receivers)?;
+        self.complete(&mut receivers, true)?;
         Ok(receivers)
     }
 
     /// The program, with what it needs beside it.
     pub(super) fn kernel(&self, program: Box<XdpPath>) -> io::Result<Kernel> {
         self.readiness.add(&*program, token(self.id, KERNEL))?;
-        Ok(Kernel { program, authenticated: self.authenticated()? })
+        let mut beside = [None, None];
+        self.complete(&mut beside, false)?;
+        Ok(Kernel { program, beside })
     }
 
-    /// Opens a socket for each family that is served and has none, or one that does not take all of its protocols.
-    fn complete(&self, receivers: &mut Receivers) -> io::Result<()> {
+    /// Opens a socket for each family that needs one and has none, or one that does not take all that it is to take. `group`:
+    /// also what the program would take.
+    fn complete(&self, receivers: &mut Receivers, group: bool) -> io::Result<()> {
         for (place, (family, open)) in FAMILIES.into_iter().zip(receivers).enumerate() {
-            let protocols: &[u8] = match family {
-                Family::Ipv4 if self.table.has_associations() => &[PROTOCOL_VRRP, PROTOCOL_AH],
-                Family::Ipv4 | Family::Ipv6 => &[PROTOCOL_VRRP],
+            let takes = Takes {
+                group: group && self.table.serves(family),
+                elsewhere: self.table.serves_elsewhere(family),
+                authenticated: family == Family::Ipv4 && self.table.has_associations(),
             };
-            if self.table.serves(family) && !open.as_ref().is_some_and(|open| open.takes(protocols)) {
-                let socket = self.keeper.keep(RawPath::open(self.index, family, protocols)?);
+            if takes.any() && !open.as_ref().is_some_and(|open| open.takes(takes)) {
+                let socket = self.keeper.keep(RawPath::open(self.index, family, takes)?);
                 self.readiness.add(&*socket, token(self.id, place))?;
                 close_aside(open.replace(socket), self.readiness);
             }
@@ -138,38 +147,21 @@ impl Opener<'_> {
         Ok(())
     }
 
-    /// For what the program passes on, since it cannot verify it.
-    fn authenticated(&self) -> io::Result<Option<Kept<RawPath>>> {
-        if !self.table.has_associations() {
-            return Ok(None);
-        }
-        let socket = self.keeper.keep(RawPath::open(self.index, Family::Ipv4, &[PROTOCOL_AH])?);
-        self.readiness.add(&*socket, token(self.id, IPV4))?;
-        Ok(Some(socket))
-    }
-
-    /// Opens beside what is open what a router of this family needs.
-    pub(super) fn add(&self, open: &mut Open, family: Family) -> io::Result<()> {
-        let memberships = &mut open.ports.memberships;
-        if !memberships.iter().any(|membership| membership.family() == family) {
-            memberships.push(self.membership(family)?);
-        }
+    /// Opens beside what is open what the routers need by now.
+    pub(super) fn add(&self, open: &mut Open) -> io::Result<()> {
+        self.complete_memberships(&mut open.ports.memberships)?;
         match &mut open.by {
-            By::Raw(receivers, _) => self.complete(receivers)?,
-            By::Kernel(kernel) => {
-                if kernel.authenticated.is_none() {
-                    kernel.authenticated = self.authenticated()?;
-                }
-            }
+            By::Raw(receivers, _) => self.complete(receivers, true),
+            By::Kernel(kernel) => self.complete(&mut kernel.beside, false),
         }
-        Ok(())
     }
 }
 
 impl Ports {
     /// Joins the group of this family anew, on an interface that has become usable for it again.
     pub(super) fn rejoin(&self, interface: &str, family: Family) {
-        for membership in self.memberships.iter().filter(|membership| membership.family() == family) {
+        let is_of = |group: IpAddr| group.is_ipv4() == (family == Family::Ipv4);
+        for membership in self.memberships.iter().filter(|membership| is_of(membership.group())) {
             if let Err(error) = membership.rejoin() {
                 warn!(interface, %error, "cannot join the VRRP multicast group");
             }
@@ -189,12 +181,11 @@ impl Ports {
 impl By {
     /// Takes the frames of a socket, by its place in [`FAMILIES`]; `false` when there are none.
     pub(super) fn receive(&self, interface: &str, place: usize, inbox: &mut Inbox) -> bool {
-        let socket = match self {
-            Self::Raw(receivers, _) => receivers.get(place).and_then(Option::as_deref),
-            Self::Kernel(kernel) if place == IPV4 => kernel.authenticated.as_deref(),
-            Self::Kernel(_) => None,
+        let receivers = match self {
+            Self::Raw(receivers, _) => receivers,
+            Self::Kernel(kernel) => &kernel.beside,
         };
-        let Some(socket) = socket else { return false };
+        let Some(socket) = receivers.get(place).and_then(Option::as_deref) else { return false };
         let received = socket.receive(inbox);
         if let Err(error) = &received {
             // Said once by the kernel when an interface goes down, which its own notification tells as well.

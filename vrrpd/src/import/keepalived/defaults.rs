@@ -17,6 +17,10 @@ pub(super) struct Defaults {
     pub(super) script_user: Option<String>,
     /// What can be tracked.
     pub(super) tracks: Definitions,
+    /// `vrrp_mcast_group4`
+    pub(super) group4: Option<Node>,
+    /// `vrrp_mcast_group6`
+    pub(super) group6: Option<Node>,
     /// How addresses are announced.
     pub(super) garp: Garp,
 }

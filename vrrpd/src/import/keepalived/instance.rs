@@ -9,6 +9,7 @@ use super::keywords::{LEFT_OUT, NEEDS_VALUE, WITHOUT_EFFECT};
 use super::scripts::Notify;
 use super::tracking::BLOCKS;
 use super::tree::Node;
+use super::unicast::Delivery;
 use crate::config::{Key, value};
 
 /// keepalived uses this many characters of `auth_pass`.
@@ -27,6 +28,7 @@ struct Instance {
     auth_pass: Option<Node>,
     interval: Option<Node>,
     scripts: Notify,
+    delivery: Delivery,
     tracks: Vec<Node>,
     garp_repeat: Option<String>,
     garp_delay: Option<String>,
@@ -56,22 +58,14 @@ pub(super) fn translate(
             );
         }
     }
-    if let Some(peers) = node.children().iter().find(|line| line.keyword() == "unicast_peer") {
-        // With multicast in place of unicast, it would not hear its peers and become a second master.
-        imported.remark(
-            &peers.place,
-            RemarkKind::LeftOut,
-            "vrrp_instance",
-            format!("{name} talks to its peers by unicast, which is not supported"),
-        );
-        return Ok(None);
-    }
     if instance.addresses.is_empty() && instance.is_v3(defaults) {
         return Err(node.wrong(format!(
             "vrrp_instance {name} has no virtual_ipaddress; keepalived refuses it too in version 3"
         )));
     }
-    if !instance.addresses(node, &mut router, imported) {
+    if !instance.addresses(node, &mut router, imported)
+        || !instance.delivery.carry_over(&mut router, instance.is_ipv6(), defaults, imported)
+    {
         return Ok(None);
     }
     if instance.is_strict(defaults) && router.get(Key::Priority) != Some("255") {
@@ -163,7 +157,7 @@ impl Instance {
                     line.keyword(),
                     "each time an address is announced as often as garp-count says",
                 ),
-            _ if self.scripts.take(line) => {}
+            _ if self.scripts.take(line) || self.delivery.take(line) => {}
             keyword if BLOCKS.contains(&keyword) => self.tracks.push(line.clone()),
             keyword if WITHOUT_EFFECT.contains(&keyword) => {}
             keyword => {

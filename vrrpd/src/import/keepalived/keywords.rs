@@ -1,7 +1,7 @@
 //! Words of a `vrrp_instance` that are left out, or decide nothing.
 
 /// Words that change nothing here, or ask for what this daemon does anyway.
-pub(super) const WITHOUT_EFFECT: [&str; 11] = [
+pub(super) const WITHOUT_EFFECT: [&str; 13] = [
     "preempt",
     "accept",
     "debug",
@@ -13,6 +13,8 @@ pub(super) const WITHOUT_EFFECT: [&str; 11] = [
     "lower_prio_no_advert",
     "higher_prio_send_advert",
     "old_unicast_checksum",
+    "check_unicast_src",
+    "unicast_fault_no_peer",
 ];
 
 /// Words behind which keepalived wants something, or does not start.
@@ -44,14 +46,9 @@ pub(super) const NEEDS_VALUE: [&str; 24] = [
 ];
 
 /// Words that are left out, with the reason.
-pub(super) const LEFT_OUT: [(&[&str], &str); 13] = [
+pub(super) const LEFT_OUT: [(&[&str], &str); 11] = [
     (&["track_bfd"], "BFD is not supported"),
-    (
-        &["unicast_peer", "unicast_src_ip", "unicast_ttl", "check_unicast_src", "unicast_fault_no_peer"],
-        "unicast is not supported",
-    ),
-    (&["mcast_src_ip", "track_src_ip"], "advertisements come from the first address of the interface"),
-    (&["mcast_dst_ip"], "advertisements go to the group of the RFC, 224.0.0.18 or ff02::12"),
+    (&["track_src_ip"], "a router is not in the state fault while its source address is missing"),
     (
         &["virtual_routes", "virtual_rules"],
         "routes and rules are not supported; a script (`up`, `down`) can set them",

@@ -10,6 +10,7 @@ mod text;
 mod tracking;
 mod translate;
 mod tree;
+mod unicast;
 
 use std::path::Path;
 

@@ -148,12 +148,8 @@ fn global(node: &Node, defaults: &mut Defaults, imported: &mut Imported) {
                 "no mail is sent; a script (`up`, `down`) or `atropos --events` can tell others of a transition",
             );
         }
-        "vrrp_mcast_group4" | "vrrp_mcast_group6" => imported.remark(
-            &node.place,
-            RemarkKind::LeftOut,
-            node.keyword(),
-            "advertisements go to the group of the RFC, 224.0.0.18 or ff02::12",
-        ),
+        "vrrp_mcast_group4" => defaults.group4 = Some(node.clone()),
+        "vrrp_mcast_group6" => defaults.group6 = Some(node.clone()),
         keyword if GLOBAL_WITHOUT_EFFECT.contains(&keyword) => {}
         keyword => imported.remark(&node.place, RemarkKind::LeftOut, keyword, "not supported"),
     }

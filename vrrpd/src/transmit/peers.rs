@@ -1,0 +1,238 @@
+//! Adverts to peers: a packet for each of them, by the system's routes.
+//!
+//! An advert has gone out when it went to one peer at least. A peer that cannot be reached does not keep it from the others,
+//! nor does it make the router give up; that none can be reached counts as an interface that takes nothing.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use vrrpd_common::Instant;
+use vrrpd_engine::RouterId;
+
+use super::routed::{Packet, Route, RoutedSocket};
+use super::{ADVERT_DOUBLINGS, BackOff, RESIGNATION};
+
+/// What sends packets by a route.
+pub trait PacketSender: Sized {
+    /// One for this route.
+    fn open(route: &Route) -> io::Result<Self>;
+
+    /// Sends as many packets as there is room for, in order, and says how many that were. An error is about the first of them.
+    fn send(&self, packets: &[Packet]) -> io::Result<usize>;
+}
+
+impl PacketSender for RoutedSocket {
+    fn open(route: &Route) -> io::Result<Self> {
+        Self::open(route)
+    }
+
+    fn send(&self, packets: &[Packet]) -> io::Result<usize> {
+        Self::send(self, packets)
+    }
+}
+
+/// The sending side of routers with peers.
+#[derive(Debug)]
+pub struct PeerTransmitter<S = RoutedSocket> {
+    routes: BTreeMap<RouterId, Route>,
+    /// One for each route that a router has.
+    sockets: BTreeMap<Route, S>,
+    adverts: Vec<QueuedAdvert>,
+    wait: BackOff,
+    /// Routers whose last advert went to no peer, and since when none did.
+    unsent: BTreeMap<RouterId, Instant>,
+    /// Routers whose adverts have gone out, once for each.
+    sent: Vec<RouterId>,
+    /// Peers to which the last advert could not be sent, and why.
+    failing: BTreeMap<(RouterId, IpAddr), io::Error>,
+    /// Those among them that are new.
+    failed: Vec<PeerFailure>,
+}
+
+#[derive(Debug)]
+struct QueuedAdvert {
+    router: RouterId,
+    packets: Rc<[Packet]>,
+    /// How many of them have been handed over or cannot be sent.
+    done: usize,
+    /// At least one was handed over.
+    has_gone: bool,
+    resigns: bool,
+}
+
+/// A peer to which nothing can be sent any more.
+#[derive(Debug)]
+pub struct PeerFailure {
+    /// The router whose peer it is.
+    pub router: RouterId,
+    /// Its address.
+    pub peer: IpAddr,
+    /// Why, in the system's words.
+    pub error: String,
+}
+
+impl<S> Default for PeerTransmitter<S> {
+    fn default() -> Self {
+        Self {
+            routes: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            adverts: Vec::new(),
+            wait: BackOff::default(),
+            unsent: BTreeMap::new(),
+            sent: Vec::new(),
+            failing: BTreeMap::new(),
+            failed: Vec::new(),
+        }
+    }
+}
+
+impl<S: PacketSender> PeerTransmitter<S> {
+    /// Says where packets of a router come from. Its socket is open from then on.
+    pub fn set_route(&mut self, router: RouterId, route: Route) -> io::Result<()> {
+        if self.routes.insert(router, route) != Some(route) {
+            self.close_unused();
+        }
+        if let Entry::Vacant(place) = self.sockets.entry(route) {
+            place.insert(S::open(&route)?);
+        }
+        Ok(())
+    }
+
+    /// Closes sockets of routes that no router has.
+    fn close_unused(&mut self) {
+        let Self { routes, sockets, .. } = self;
+        sockets.retain(|route, _| routes.values().any(|used| used == route));
+    }
+
+    /// Where packets of a router come from.
+    pub fn route(&self, router: RouterId) -> Option<&Route> {
+        self.routes.get(&router)
+    }
+
+    /// The router is not there any more.
+    pub fn remove(&mut self, router: RouterId) {
+        self.adverts.retain(|advert| advert.router != router);
+        self.unsent.remove(&router);
+        self.failing.retain(|(whose, _), _| *whose != router);
+        self.routes.remove(&router);
+        self.close_unused();
+    }
+
+    /// Sent with the next [`PeerTransmitter::flush`], in place of one of the same router that still waits.
+    pub fn advert(&mut self, router: RouterId, packets: Rc<[Packet]>, resigns: bool) {
+        let is_peer = |peer: &IpAddr| packets.iter().any(|packet| packet.to == *peer);
+        self.failing.retain(|(whose, peer), _| *whose != router || is_peer(peer));
+        self.adverts.retain(|waiting| waiting.router != router);
+        self.adverts.push(QueuedAdvert { router, packets, done: 0, has_gone: false, resigns });
+    }
+
+    /// The router is not Master any more: nothing of it is sent but that it resigns.
+    pub fn withdraw(&mut self, router: RouterId) {
+        self.adverts.retain(|advert| advert.router != router || advert.resigns);
+        self.unsent.remove(&router);
+    }
+
+    /// Sends what waits, as far as there is room.
+    pub fn flush(&mut self, now: Instant) {
+        if self.adverts.is_empty() || !self.wait.is_over(now) {
+            return;
+        }
+        let mut waiting = Vec::new();
+        for mut advert in std::mem::take(&mut self.adverts) {
+            if self.send(&mut advert) {
+                self.note_done(now, &advert);
+            } else {
+                let since = *self.unsent.entry(advert.router).or_insert(now);
+                if advert.resigns && now.saturating_since(since) >= RESIGNATION {
+                    self.unsent.remove(&advert.router);
+                } else {
+                    waiting.push(advert);
+                }
+            }
+        }
+        if waiting.is_empty() {
+            self.wait.reset();
+        } else {
+            self.wait.begin(now, 0, ADVERT_DOUBLINGS);
+        }
+        self.adverts = waiting;
+    }
+
+    /// Sends the packets of an advert; `false`: the queue is full, and some of them wait.
+    fn send(&mut self, advert: &mut QueuedAdvert) -> bool {
+        let socket = self.routes.get(&advert.router).and_then(|route| self.sockets.get(route));
+        while let Some(rest @ [first, ..]) = advert.packets.get(advert.done..) {
+            let result =
+                socket.map_or_else(|| Err(io::ErrorKind::NotConnected.into()), |socket| socket.send(rest));
+            match result {
+                Ok(0) => return false,
+                Ok(count) => {
+                    for packet in rest.iter().take(count) {
+                        self.failing.remove(&(advert.router, packet.to));
+                    }
+                    advert.done += count;
+                    advert.has_gone = true;
+                }
+                Err(error) => {
+                    let (router, peer) = (advert.router, first.to);
+                    let is_new = |before: &io::Error| before.kind() != error.kind();
+                    if self.failing.get(&(router, peer)).is_none_or(is_new) {
+                        self.failed.push(PeerFailure { router, peer, error: error.to_string() });
+                    }
+                    self.failing.insert((router, peer), error);
+                    advert.done += 1;
+                }
+            }
+        }
+        true
+    }
+
+    fn note_done(&mut self, now: Instant, advert: &QueuedAdvert) {
+        if advert.has_gone {
+            self.unsent.remove(&advert.router);
+            self.sent.push(advert.router);
+        } else if advert.resigns {
+            self.unsent.remove(&advert.router);
+        } else {
+            self.unsent.entry(advert.router).or_insert(now);
+        }
+    }
+
+    /// Routers whose last advert went to no peer, and since when none did.
+    pub fn unsent(&self) -> impl Iterator<Item = (RouterId, Instant)> {
+        self.unsent.iter().map(|(router, since)| (*router, *since))
+    }
+
+    /// Takes note of adverts that have gone out: a router for each of them.
+    pub fn take_sent(&mut self) -> impl Iterator<Item = RouterId> {
+        self.sent.drain(..)
+    }
+
+    /// Takes note of peers to which nothing can be sent any more.
+    pub fn take_failed(&mut self) -> impl Iterator<Item = PeerFailure> {
+        self.failed.drain(..)
+    }
+
+    /// Why the last advert of a router could not be sent to a peer.
+    pub fn failure(&self, router: RouterId, peer: IpAddr) -> Option<&io::Error> {
+        self.failing.get(&(router, peer))
+    }
+
+    /// When [`PeerTransmitter::flush`] has something to do again; `None`: nothing waits.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        (!self.adverts.is_empty()).then(|| self.wait.until(now))
+    }
+
+    /// Adverts that wait.
+    pub fn waiting(&self) -> usize {
+        self.adverts.len()
+    }
+
+    /// The sockets, to be closed.
+    pub fn into_senders(self) -> impl Iterator<Item = S> {
+        self.sockets.into_values()
+    }
+}
