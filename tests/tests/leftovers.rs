@@ -362,7 +362,7 @@ fn what_a_kill_left_is_given_back_by_a_start_without_a_virtual_mac() {
 }
 
 #[test]
-fn address_that_another_program_gave_up_is_given_back_by_the_start_after_a_kill() {
+fn address_that_another_program_removes_is_taken_by_the_master_and_given_back_by_the_start_after_a_kill() {
     const OTHER: &str = "10.0.0.101/32";
     let lab = Lab::new();
     let [a] = lab.hosts();
@@ -373,10 +373,11 @@ fn address_that_another_program_gave_up_is_given_back_by_the_start_after_a_kill(
     let journal = || fs::read_to_string(killed.directory().join("vrrpd_eth0_51.journal")).expect("is there");
     assert!(!journal().contains(OTHER), "it is another's: {}", journal());
     a.ip(&format!("addr del {OTHER} dev eth0"));
-    wait_until(SOON, "the journal has it", || journal().contains(OTHER));
-    // It takes what is missing when it becomes master again.
-    killed.signal(Signal::SIGUSR2);
-    wait_until(SOON, "it has taken it", || a.has_address("eth0", OTHER));
+    wait_until(SOON, "it has taken it, and the journal has it", || {
+        a.has_address("eth0", OTHER) && journal().contains(OTHER)
+    });
+    assert_eq!(killed.count_in_log("virtual address lost, restoring"), 1, "{:#?}", killed.log());
+    assert_eq!(killed.state()["state"], "master");
     killed.kill();
     let again = router(&a, 150, "none").beside(&killed).start();
     wait_until(SOON, "it is gone", || !a.has_address("eth0", OTHER));

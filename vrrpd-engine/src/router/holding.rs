@@ -44,6 +44,14 @@ impl Router {
         self.is_master() && !self.waiting.as_deref().is_some_and(gives_back)
     }
 
+    /// The virtual address, if the router has not taken it: a Master found it on the interface, where another program had put
+    /// it.
+    pub fn another_s(&self, address: IpAddr) -> Option<VirtualAddress> {
+        let is_taken = self.ledger.addresses().any(|held| held.address.address == address);
+        let known = self.config.addresses.iter().find(|known| known.address == address)?;
+        (!is_taken).then_some(*known)
+    }
+
     /// Whether the MAC address of the interface is being changed for this router.
     pub fn is_changing_mac(&self) -> bool {
         self.waiting.as_ref().is_some_and(|pending| pending.order.changes_mac())

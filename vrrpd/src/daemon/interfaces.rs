@@ -211,19 +211,18 @@ impl Daemon {
         }
     }
 
-    /// An address has gone from where a router has its addresses. If it had put it there as Master, it goes back: at once if
-    /// we have removed it ourselves, which the kernel may say when it is there again.
+    /// An address has gone from where a router has its addresses. A Master has it, so it goes back, also if another program had
+    /// put it there before: at once if we have removed it ourselves, which the kernel may say when it is there again.
     pub(super) fn address_lost(&mut self, id: RouterId, address: IpAddr, remover: Remover) {
         let Some(router) = self.engine.router_mut(id) else { return };
-        if let Some(pending) = router.waiting.as_mut().filter(|pending| pending.order.takes(address)) {
+        let pending = router.waiting.as_mut().filter(|pending| pending.order.takes(address));
+        let is_being_taken = pending.is_some();
+        if let Some(pending) = pending {
             pending.lost.push((address, remover));
         }
-        let is_virtual = router.config.addresses.iter().any(|known| known.address == address);
-        if is_virtual
-            && remover == Remover::Other
-            && router.ledger.addresses().all(|held| held.address.address != address)
-        {
-            // It was another's, and will be ours the next time.
+        let another_s = router.another_s(address).filter(|_| remover == Remover::Other);
+        if another_s.is_some() {
+            // It will be ours.
             self.write_journal();
         }
         let Some(router) = self.engine.router_mut(id) else { return };
@@ -233,7 +232,8 @@ impl Daemon {
         if router.ledger.is_owned(address) {
             return self.take_again(id);
         }
-        let Some(lost) = router.ledger.lose(address) else { return };
+        let lost = router.ledger.lose(address).or(another_s.filter(|_| !is_being_taken));
+        let Some(lost) = lost else { return };
         if remover == Remover::Us {
             return self.take_now(id);
         }
