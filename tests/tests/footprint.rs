@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Capture, Lab, Vrrpd, wait_until};
+use vrrpd_lab::{Capture, Lab, Vrrpd, needs, wait_until};
 
 /// Measurements do not disturb each other: one at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -33,6 +33,35 @@ fn one_router_takes_less_than_6_mib_of_memory() {
     let resident = field(&status, "VmRSS");
     println!("resident memory with one router: {resident} KiB");
     assert!(resident < 6 * 1024, "{resident} KiB");
+}
+
+/// A disk that is busy may take seconds to give back what the kernel has dropped.
+#[test]
+fn program_stays_in_memory_in_both_processes() {
+    let _alone = alone();
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let router = Vrrpd::usual(&a, 100).start();
+    router.wait_state("master", SOON);
+    for pid in [router.pid(), router.guardian().expect("it has one")] {
+        let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).expect("it runs");
+        let text =
+            maps.split("VmFlags:").filter(|mapping| mapping.contains(" r-xp ") && mapping.contains("/vrrpd"));
+        let kept: Vec<_> = text.map(|mapping| (field(mapping, "Rss"), field(mapping, "Locked"))).collect();
+        assert!(!kept.is_empty(), "{maps}");
+        for (resident, locked) in kept {
+            println!("text: {locked} of {resident} KiB locked");
+            assert!(resident > 0 && locked >= resident / 2, "{locked} of {resident} KiB");
+        }
+    }
+    let forbidden = ["sh", "-c", "ulimit -l 0; exec \"$@\"", "sh"];
+    let setpriv = needs::SETPRIV.require().display().to_string();
+    let bounded = [&setpriv[..], "--inh-caps", "-all", "--bounding-set", "-ipc_lock", "--"];
+    let without = Vrrpd::usual(&a, 100).args(["--log-level", "debug"]);
+    drop(router);
+    let without = without.through([&forbidden[..], &bounded].concat()).start();
+    without.wait_state("master", SOON);
+    without.wait_log(SOON, "cannot lock the program in memory");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use thiserror::Error;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 use vrrpd::background::{self, Role};
 use vrrpd::cli::{Cli, secrets_in};
 use vrrpd::config::value::ValueError;
@@ -107,6 +107,9 @@ fn main() -> ExitCode {
     if let Err(error) = logging::start(target(role), cli.log_format, &cli.log_level) {
         say(&error.to_string());
         return ExitCode::from(USAGE);
+    }
+    if let Err(error) = memory::keep_program() {
+        debug!(%error, "cannot lock the program in memory");
     }
     if let Some(warning) = warning {
         warn!(reason = warning, "configuration file readable by other users");

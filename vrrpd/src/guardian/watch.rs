@@ -34,7 +34,7 @@ use crate::limits;
 use crate::logging::LogError;
 use crate::rundir::{Claim, Directory, RunDirError};
 use crate::script::{self, Runner};
-use crate::sys::{command_line, pass};
+use crate::sys::{command_line, memory, pass};
 use crate::transmit;
 
 /// What it is called, and its command line: not like the daemon, since who ends or counts daemons by either does not
@@ -105,6 +105,8 @@ impl Watch {
             eprintln!("vrrpd: the guardian cannot begin: {error}");
             return ExitCode::FAILURE;
         }
+        // The daemon says if that is not possible.
+        let _ = memory::keep_program();
         let mut charge = None;
         let end = self.wait_for_the_end(&mut charge);
         let Some(charge) = charge.filter(|_| end != End::Farewell) else { return ExitCode::SUCCESS };
