@@ -324,7 +324,7 @@ impl Run {
         for action in actions {
             let Action::Transition(Transition { from, to, cause, reason }) = action else { continue };
             // An owner in a group only passes Backup.
-            let passes = matches!(reason, Reason::StartUp | Reason::LinkUp);
+            let passes = reason.is_beginning();
             if (*from, *to) == (StateName::Backup, StateName::Master) && !passes {
                 let (count, last) = self.take_overs;
                 let waited = self.now.saturating_since(last);

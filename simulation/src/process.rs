@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use vrrpd_common::group::{Group, Input, Key, Member, Message, Output, PeerId, Standing};
-use vrrpd_common::router::{Action, Config, Event, Reason, StateName, Transition, VirtualRouter};
+use vrrpd_common::router::{Action, Config, Event, StateName, Transition, VirtualRouter};
 use vrrpd_common::timers::master_down_interval;
 use vrrpd_common::{Advert, Duration, Family, Instant, MacAddr, Priority};
 
@@ -314,7 +314,7 @@ impl Router {
 /// Whether a router takes over; an owner whose link comes and that is in a group only passes Backup on its way.
 fn is_take_over(action: &Action) -> bool {
     let Action::Transition(Transition { from, to, reason, .. }) = action else { return false };
-    let starts = matches!(reason, Reason::StartUp | Reason::LinkUp);
+    let starts = reason.is_beginning();
     (*from, *to) == (StateName::Backup, StateName::Master) && !starts
 }
 

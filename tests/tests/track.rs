@@ -140,7 +140,9 @@ fn a_master_resigns_when_a_tracked_process_is_killed_and_takes_over_when_it_is_b
     assert_eq!(last["reason"], "master-resigned");
 
     let _service = home.serve();
-    wait_state(&first, "master");
+    let state = wait_state(&first, "master");
+    let history = state["history"].as_array().expect("a list");
+    assert!(history.iter().any(|past| past["reason"] == "track-recovered"), "{history:?}");
     wait_state(&second, "backup");
 }
 

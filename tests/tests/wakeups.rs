@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -102,6 +103,36 @@ fn backup_whose_master_is_alive_hardly_ever_wakes() {
         let received = pair.backup.counter("adverts_received") - received;
         assert!(received >= 90 * SPAN.as_secs(), "{received} adverts");
         pair.assert_undisturbed();
+    }
+}
+
+#[test]
+fn backup_that_tracks_a_hundred_processes_hardly_ever_wakes_while_they_run() {
+    let _alone = alone();
+    let home = tempfile::Builder::new().prefix("w").rand_bytes(5).tempdir().expect("a directory can be made");
+    let of_test = home.path().file_name().expect("it has a name").to_string_lossy().into_owned();
+    let names: Vec<String> = (0..100).map(|number| format!("{of_test}-{number}")).collect();
+    let services = names.iter().map(|name| {
+        let program = home.path().join(name);
+        std::os::unix::fs::symlink("/bin/sleep", &program).expect("a link can be made");
+        Command::new(program).arg("1000").spawn().expect("it can be started")
+    });
+    let mut services: Vec<_> = services.collect();
+    let arguments: Vec<_> =
+        names.iter().flat_map(|name| ["--track".to_owned(), format!("process={name}")]).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    for mode in Datapath::IN_KERNEL {
+        let pair = Pair::new(mode, &arguments);
+        assert_at_most(woken(&pair.backup), ALLOWED_A_SECOND * SPAN.as_secs(), &format!("{mode:?}"));
+        pair.assert_undisturbed();
+    }
+    let pair = Pair::new(Datapath::IN_KERNEL[0], &arguments);
+    services[99].kill().expect("it runs");
+    pair.backup.wait_state("fault", SOON);
+    for mut service in services {
+        // One of them has ended.
+        let _ = service.kill();
+        service.wait().expect("it is a child");
     }
 }
 

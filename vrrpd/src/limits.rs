@@ -11,6 +11,8 @@ const ANYHOW: u64 = 256;
 const INTERFACE: u64 = 20;
 /// Process, pipe and a share of the claim for a script.
 const SCRIPT: u64 = 4;
+/// Processes of one name that are watched, or what else a check has open.
+const CHECK: u64 = 12;
 /// Descriptors that scripts and clients leave to interfaces, the kernel and files: for two interfaces that come and what the
 /// daemon opens for a moment. At most a quarter of the limit.
 const RESERVE: u64 = 64;
@@ -18,10 +20,10 @@ const RESERVE: u64 = 64;
 /// Copies of descriptors for which room is made together.
 const COPIES: usize = 256;
 
-/// Makes room for this many interfaces and this many scripts, if there is not enough. Scripts have the same
+/// Makes room for this many interfaces, scripts and checks, if there is not enough. Scripts have the same
 /// limit, which is why it is not raised as far as it goes.
-pub fn make_room(interfaces: usize, scripts: usize) {
-    raise_to(ANYHOW + INTERFACE * interfaces as u64 + SCRIPT * scripts as u64);
+pub fn make_room(interfaces: usize, scripts: usize, checks: usize) {
+    raise_to(CHECK * checks as u64 + ANYHOW + INTERFACE * interfaces as u64 + SCRIPT * scripts as u64);
 }
 
 /// The same for a process that runs this many scripts at once, and serves nothing.

@@ -190,7 +190,7 @@ impl VirtualRouter {
 
         match self.state {
             State::Initialize => self.in_initialize(now, event, emit),
-            State::Fault(_) => self.in_fault(now, event, emit),
+            State::Fault(faults) => self.in_fault(now, faults, event, emit),
             State::Backup(backup) => self.in_backup(now, backup, event, emit),
             State::Master(master) => self.in_master(now, master, event, emit),
         }
@@ -220,11 +220,13 @@ impl VirtualRouter {
     }
 
     /// The interface cannot be used: Initialize, until it can. RFC 9568 knows no links.
-    fn in_fault(&mut self, now: Instant, event: Event, emit: &mut dyn FnMut(Action)) {
+    fn in_fault(&mut self, now: Instant, faults: Faults, event: Event, emit: &mut dyn FnMut(Action)) {
         match event {
             Event::InterfaceUp(source) => {
                 self.interface = Ok(source);
-                self.begin(now, Reason::LinkUp, emit);
+                let only_tracked = faults == Faults::of(Fault::TrackFailed);
+                let reason = if only_tracked { Reason::TrackRecovered } else { Reason::LinkUp };
+                self.begin(now, reason, emit);
             }
             Event::InterfaceDown(faults) => {
                 self.interface = Err(faults);
@@ -555,7 +557,7 @@ impl VirtualRouter {
         let cause = match &self.state {
             State::Backup(backup) => {
                 // An owner in a group only passes Backup.
-                if !matches!(reason, Reason::StartUp | Reason::LinkUp) {
+                if !reason.is_beginning() {
                     self.damping.took_over(now, self.interface.ok());
                 }
                 backup.cause.filter(|_| reason.is_another_router())

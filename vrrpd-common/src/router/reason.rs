@@ -35,6 +35,8 @@ pub enum Reason {
     AdvertUnsendable,
     /// Something that the router tracks has failed.
     TrackFailed,
+    /// All that the router tracks holds again.
+    TrackRecovered,
     /// The system refused the virtual addresses.
     AddressRefused,
     /// The machine stood still for longer than the protocol bears.
@@ -49,7 +51,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::StartUp,
         Self::MasterDownTimer,
         Self::HigherPriorityAdvert,
@@ -65,6 +67,7 @@ impl Reason {
         Self::NoAddress,
         Self::AdvertUnsendable,
         Self::TrackFailed,
+        Self::TrackRecovered,
         Self::AddressRefused,
         Self::ClockGap,
         Self::Group,
@@ -91,11 +94,17 @@ impl Reason {
             | Self::AddressRefused
             | Self::AdvertUnsendable
             | Self::TrackFailed
+            | Self::TrackRecovered
             | Self::ClockGap
             | Self::Group
             | Self::Shutdown
             | Self::Crash => false,
         }
+    }
+
+    /// Whether a router begins for this reason, at its start or after a fault.
+    pub const fn is_beginning(self) -> bool {
+        matches!(self, Self::StartUp | Self::LinkUp | Self::TrackRecovered)
     }
 
     /// The name in logs, JSON and scripts.
@@ -116,6 +125,7 @@ impl Reason {
             Self::NoAddress => "no-address",
             Self::AdvertUnsendable => "advert-unsendable",
             Self::TrackFailed => "track-failed",
+            Self::TrackRecovered => "track-recovered",
             Self::AddressRefused => "address-refused",
             Self::ClockGap => "clock-gap",
             Self::Group => "group",

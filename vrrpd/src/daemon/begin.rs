@@ -23,11 +23,11 @@ use crate::rundir::RunDir;
 /// What a Backup takes: 255 on the link (RFC 9568 §5.1.1.3).
 const MIN_TTL: u8 = 255;
 
-/// Makes room for the descriptors that these routers take.
-pub(super) fn make_room(routers: &[RouterConfig]) {
+/// Makes room for the descriptors that these routers and so many checks take.
+pub(super) fn make_room(routers: &[RouterConfig], checks: usize) {
     let interfaces: BTreeSet<&str> = routers.iter().map(|router| router.interface.as_str()).collect();
     let scripts = routers.iter().map(|router| router.scripts.each().count()).sum();
-    limits::make_room(interfaces.len(), scripts);
+    limits::make_room(interfaces.len(), scripts, checks);
 }
 
 /// A router, which its interface knows of from now on; `None` without an interface of its name.

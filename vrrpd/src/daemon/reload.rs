@@ -179,7 +179,7 @@ impl Daemon {
 
     /// Asks for all that is to be known of a new configuration, and for the programs that its interfaces will have.
     fn look(&mut self, wanted: Configuration) {
-        begin::make_room(&wanted.routers);
+        begin::make_room(&wanted.routers, wanted.checks.len());
         let plan = self.plan(&wanted.routers);
         for config in &plan.arriving {
             if self.link_named(&config.interface).is_none() {

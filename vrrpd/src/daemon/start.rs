@@ -96,7 +96,7 @@ impl Daemon {
         };
         let signals = Signals::catch().map_err(system("signals"))?;
         check_privileges()?;
-        begin::make_room(&configs);
+        begin::make_room(&configs, checks.len());
         let mut rundir = RunDir::open(dir)?;
         // Before anything is looked at that a daemon before us may be about to give back.
         let base = claim_patiently(&rundir, source, &configs)?;

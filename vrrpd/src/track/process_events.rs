@@ -223,6 +223,31 @@ mod tests {
         assert_eq!(Event::parse(&message[..52]), None);
     }
 
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_kernel_tells_of_a_program_that_starts_or_refuses_to() {
+        match Connector::open() {
+            Ok(connector) => {
+                let mut child = std::process::Command::new("/bin/true").spawn().expect("it can be started");
+                let mut buffer = [0; MAX_LEN];
+                loop {
+                    let mut ready = connector.0.readable().await.expect("the socket is open");
+                    match connector.read(&mut buffer).map(Event::parse) {
+                        Ok(Some(Event { kind: EXEC, process, .. })) if process == child.id() => break,
+                        Ok(_) => {}
+                        Err(_) => ready.clear_ready(),
+                    }
+                }
+                assert!(child.wait().expect("it is a child").success());
+            }
+            // In another namespace, or without the right to ask.
+            Err(error) => {
+                let number = error.raw_os_error().map_or(Errno::EPERM, Errno::from_raw);
+                let refusals = [Errno::EPERM, Errno::ECONNREFUSED, Errno::EAGAIN, Errno::EPROTONOSUPPORT];
+                assert!(refusals.contains(&number), "{error}");
+            }
+        }
+    }
+
     #[test]
     fn a_request_is_forty_octets() {
         let request = request(LISTEN);

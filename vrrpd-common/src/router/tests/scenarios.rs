@@ -390,6 +390,23 @@ fn a_master_whose_link_goes_gives_up_and_comes_back_as_backup() {
 }
 
 #[test]
+fn a_master_whose_check_fails_resigns_and_says_when_it_holds_again() {
+    let mut bench = Bench::master(config());
+    assert_eq!(
+        bench.event(Event::InterfaceDown(Fault::TrackFailed.into())),
+        [
+            Action::SendAdvert(Priority::RESIGN),
+            Action::GiveUpAddresses,
+            transition(StateName::Master, StateName::Fault, Reason::TrackFailed),
+        ]
+    );
+    assert_eq!(
+        bench.event(Event::InterfaceUp(OURS)),
+        [transition(StateName::Fault, StateName::Backup, Reason::TrackRecovered)]
+    );
+}
+
+#[test]
 fn a_router_without_a_usable_interface_starts_in_fault() {
     let mut bench = Bench::new(config());
     bench.event(Event::InterfaceDown(Fault::AdminDown.into()));

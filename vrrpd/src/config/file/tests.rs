@@ -270,3 +270,93 @@ fn octets_that_are_no_text_are_named_with_their_place() {
     let message = read(&path).expect_err("is wrong").to_string();
     assert!(message.contains("vrrpd.toml:2:4: ") && message.contains("UTF-8"), "{message}");
 }
+
+#[test]
+fn mistakes_in_checks_are_told_with_their_place_and_what_would_be_right() {
+    let tracked =
+        |tracks: &str, names: &str| format!("{tracks}\n{}", router("eth0", 5, &format!("track = {names}\n")));
+    for (text, line, message) in [
+        ("[[track]]\nname = \"a\"", 1, "nothing to check: one of process, command"),
+        ("[[track]]\nprocess = \"x\"", 1, "name: missing"),
+        (
+            "[[track]]\nname = \"a\"\nprocess = \"x\"\ntcp = \"1.1.1.1:1\"",
+            4,
+            "checks one thing, and this has process",
+        ),
+        ("[[track]]\nname = \"a\"\nproces = \"x\"", 3, "unknown key \"proces\""),
+        ("[[track]]\nname = \"a=b\"\nprocess = \"x\"", 2, "expected text without = and ,"),
+        ("[[track]]\nname = \"a\"\nprocess = \"/bin/x\"", 3, "expected the name of a process"),
+        (
+            "[[track]]\nname = \"a\"\nprocess = \"x\"\nfall = 2",
+            4,
+            "only for command, tcp, http and ping; use down-delay",
+        ),
+        ("[[track]]\nname = \"a\"\nprocess = \"x\"\nquorum = 3\nquorum-max = 2", 5, "less than quorum"),
+        ("[[track]]\nname = \"a\"\nfile = \"/x\"\ndown-delay = 1", 4, "all kinds but file"),
+        ("[[track]]\nname = \"a\"\nfile = \"/x\"\nweight = 300", 4, "expected -254 to 254"),
+        ("[[track]]\nname = \"a\"\ncommand = \"/bin/true\"", 3, "expected a list"),
+        ("[[track]]\nname = \"a\"\ncommand = []", 3, "the program first"),
+        ("[[track]]\nname = \"a\"\ncommand = [\"/nowhere/x\"]", 3, "cannot be run"),
+        ("[[track]]\nname = \"a\"\ncommand = [\"no-such-program\"]", 3, "not found in /usr/local/sbin"),
+        ("[[track]]\nname = \"a\"\ntcp = \"localhost:80\"", 3, "expected an address and a port"),
+        ("[[track]]\nname = \"a\"\nhttp = \"https://1.1.1.1/\"", 3, "expected http:// with an address"),
+        ("[[track]]\nname = \"a\"\nping = \"gateway\"", 3, "expected an address"),
+        ("[[track]]\nname = \"a\"\nping = \"1.1.1.1\"\ninterval = \"2 parsecs\"", 4, "invalid duration"),
+        ("[[track]]\nname = \"a\"\nping = \"1.1.1.1\"\ntimeout = \"1ms\"", 4, "expected 10ms or more"),
+        ("[[track]]\nname = \"a\"\nping = \"1.1.1.1\"\nrise = 0", 4, "expected 1 to 1000"),
+        ("[[track]]\nname = \"a\"\nroute = \"10.0.0.1/8\"", 3, "expected a prefix"),
+        ("[[track]]\nname = \"a\"\nhttp = \"http://1.1.1.1/\"\nstatus = 99", 4, "expected 100 to 599"),
+        ("[[track]]\nname = \"a\"\ninterface = \"a/b\"", 3, "invalid interface name"),
+        (
+            "[[track]]\nname = \"a\"\ninterface = \"x\"\ninitially = \"down\"",
+            4,
+            "expected failing or holding",
+        ),
+        ("[[track]]\nname = \"a\"\ninterface = \"x\"\ninverted = 1", 4, "expected true or false"),
+        (
+            "[[track]]\nname = \"a\"\ninterface = \"x\"\n[[track]]\nname = \"a\"\ninterface = \"y\"",
+            5,
+            "duplicate name",
+        ),
+        ("[track]\nname = \"a\"\ninterface = \"x\"", 1, "write [[track]] with two brackets"),
+    ] {
+        let (at, _, told) = complaint(&tracked(text, "[\"a\"]"));
+        assert!(at == line && told.contains(message), "{text}: {at}: {told}");
+    }
+    let check = "[[track]]\nname = \"haproxy\"\nprocess = \"haproxy\"\n";
+    for (names, message) in [
+        ("[\"haprxy\"]", "no [[track]] is called \"haprxy\" (there are: haproxy); did you mean haproxy?"),
+        ("[\"haproxy\", \"haproxy\"]", "\"haproxy\" twice"),
+        ("[{ weight = 3 }]", "name: missing"),
+        ("[{ name = \"haproxy\", wieght = 3 }]", "did you mean weight?"),
+        ("[{ name = \"haproxy\", weight = \"high\" }]", "expected -254 to 254"),
+        ("[[\"haproxy\"]]", "expected a name, or a table"),
+        ("[\"proces=haproxy\"]", "expected KIND=VALUE, with one of process"),
+        ("[\"haproxy,weight=x\"]", "expected -254 to 254"),
+    ] {
+        let (at, _, told) = complaint(&tracked(check, names));
+        assert!(at > 4 && told.contains(message), "{names}: {told}");
+    }
+}
+
+#[test]
+fn a_router_says_its_own_weight_of_a_check_or_takes_that_of_the_check() {
+    let text = format!(
+        "[[track]]\nname = \"a\"\nprocess = \"x\"\nweight = -5\n[[track]]\nname = \"b\"\nfile = \"weight\"\n{}",
+        router("eth0", 5, "track = [\"a\", { name = \"b\" }, \"process=y,weight=7\"]\n")
+    );
+    let Configuration { routers, checks, .. } = parse(&text).expect("is right");
+    let weights: Vec<_> =
+        routers[0].track.iter().map(|tracked| (tracked.name.as_str(), tracked.weight.get())).collect();
+    assert_eq!(weights, [("a", -5), ("b", 1), ("process=y", 7)]);
+    assert_eq!(checks.len(), 3);
+    let other = text
+        .replace("{ name = \"b\" }", "{ name = \"b\", weight = -2 }")
+        .replace("\"a\",", "\"a,weight=9\",");
+    let weights: Vec<_> = parse(&other).expect("is right").routers[0]
+        .track
+        .iter()
+        .map(|tracked| tracked.weight.get())
+        .collect();
+    assert_eq!(weights, [9, -2, 7]);
+}
