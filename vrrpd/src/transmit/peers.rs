@@ -236,3 +236,125 @@ impl<S: PacketSender> PeerTransmitter<S> {
         self.sockets.into_values()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use nix::errno::Errno;
+    use vrrpd_common::Duration;
+
+    use super::*;
+
+    thread_local! {
+        /// What the sockets of a test take.
+        static ROOM: Cell<usize> = const { Cell::new(usize::MAX) };
+        /// Peers that cannot be reached.
+        static UNREACHABLE: RefCell<Vec<IpAddr>> = const { RefCell::new(Vec::new()) };
+        static TAKEN: RefCell<Vec<IpAddr>> = const { RefCell::new(Vec::new()) };
+    }
+
+    #[derive(Debug)]
+    struct FakeSocket;
+
+    impl PacketSender for FakeSocket {
+        fn open(_: &Route) -> io::Result<Self> {
+            Ok(Self)
+        }
+
+        fn send(&self, packets: &[Packet]) -> io::Result<usize> {
+            let is_reachable = |packet: &&Packet| !UNREACHABLE.with_borrow(|all| all.contains(&packet.to));
+            let good = packets.iter().take_while(is_reachable).count();
+            if good == 0 {
+                return Err(Errno::ENETUNREACH.into());
+            }
+            let sent = good.min(ROOM.get());
+            ROOM.set(ROOM.get() - sent);
+            TAKEN.with_borrow_mut(|taken| taken.extend(packets.iter().take(sent).map(|packet| packet.to)));
+            Ok(sent)
+        }
+    }
+
+    fn peer(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(1) + Duration::from_millis(millis)
+    }
+
+    fn transmitter() -> PeerTransmitter<FakeSocket> {
+        let mut transmitter = PeerTransmitter::default();
+        let route = Route { source: peer(1), protocol: 112, interface: 2, vrf: None };
+        transmitter.set_route(RouterId::FIRST, route).expect("it opens");
+        transmitter
+    }
+
+    /// Sends an advert to the peers 2 to 4; which of them got it.
+    fn advertise(transmitter: &mut PeerTransmitter<FakeSocket>, now: u64) -> Vec<IpAddr> {
+        let packets = (2..5).map(|last| Packet { to: peer(last), frame: Rc::from([last]) }).collect();
+        transmitter.advert(RouterId::FIRST, packets, false);
+        transmitter.flush(at(now));
+        TAKEN.with_borrow_mut(std::mem::take)
+    }
+
+    #[test]
+    fn a_peer_that_cannot_be_reached_keeps_the_advert_from_nobody_else_and_is_told_once() {
+        let mut transmitter = transmitter();
+        UNREACHABLE.set(vec![peer(3)]);
+        for now in [0, 100] {
+            assert_eq!(advertise(&mut transmitter, now), [peer(2), peer(4)]);
+            assert_eq!((transmitter.take_sent().count(), transmitter.unsent().count()), (1, 0));
+        }
+        let failed: Vec<_> = transmitter.take_failed().map(|failure| failure.peer).collect();
+        assert_eq!(failed, [peer(3)]);
+        assert!(transmitter.failure(RouterId::FIRST, peer(3)).is_some());
+        UNREACHABLE.set(Vec::new());
+        assert_eq!(advertise(&mut transmitter, 200).len(), 3);
+        assert!(transmitter.failure(RouterId::FIRST, peer(3)).is_none());
+    }
+
+    #[test]
+    fn an_advert_that_reaches_no_peer_has_not_gone_out() {
+        let mut transmitter = transmitter();
+        UNREACHABLE.set(vec![peer(2), peer(3), peer(4)]);
+        for now in [0, 100] {
+            assert!(advertise(&mut transmitter, now).is_empty());
+            assert_eq!(transmitter.take_sent().count(), 0);
+            assert!(transmitter.unsent().eq([(RouterId::FIRST, at(0))]));
+        }
+        UNREACHABLE.set(vec![peer(2), peer(3)]);
+        assert_eq!(advertise(&mut transmitter, 200), [peer(4)]);
+        assert_eq!(transmitter.unsent().count(), 0);
+    }
+
+    #[test]
+    fn an_advert_waits_for_room_and_goes_on_where_it_stopped() {
+        let mut transmitter = transmitter();
+        ROOM.set(1);
+        assert_eq!(advertise(&mut transmitter, 0), [peer(2)]);
+        assert_eq!((transmitter.take_sent().count(), transmitter.waiting()), (0, 1));
+        let next = transmitter.deadline(at(0)).expect("it waits");
+        assert!(next > at(0));
+        ROOM.set(usize::MAX);
+        transmitter.flush(next);
+        assert_eq!(TAKEN.with_borrow_mut(std::mem::take), [peer(3), peer(4)]);
+        assert_eq!((transmitter.take_sent().count(), transmitter.deadline(next)), (1, None));
+    }
+
+    #[test]
+    fn a_router_that_is_master_no_more_sends_nothing_but_its_resignation() {
+        let mut transmitter = transmitter();
+        ROOM.set(0);
+        let packets: Rc<[Packet]> = Rc::from([Packet { to: peer(2), frame: Rc::from([2]) }]);
+        transmitter.advert(RouterId::FIRST, Rc::clone(&packets), false);
+        transmitter.withdraw(RouterId::FIRST);
+        assert_eq!(transmitter.waiting(), 0);
+        transmitter.advert(RouterId::FIRST, packets, true);
+        transmitter.withdraw(RouterId::FIRST);
+        assert_eq!(transmitter.waiting(), 1);
+        transmitter.flush(at(0));
+        transmitter.flush(at(1100));
+        assert_eq!(transmitter.waiting(), 0, "later nobody needs it");
+    }
+}
