@@ -1,7 +1,8 @@
 //! Scripts that run when the role changes.
 
 use std::fs;
-use std::os::unix::fs::{chown, lchown, symlink};
+use std::io::Read as _;
+use std::os::unix::fs::{OpenOptionsExt as _, chown, lchown, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -90,6 +91,41 @@ fn each_state_has_a_script_with_arguments_of_its_own_and_notify_is_told_of_all()
     assert_eq!(daemon.terminate(), 0);
     wanted.extend(both("stop", "STOP", "shutdown"));
     assert_eq!(log.runs(), wanted);
+}
+
+#[test]
+fn fifo_has_a_line_for_every_transition_also_from_the_guardian() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let home = tempfile::tempdir().expect("a temporary directory can be made");
+    let path = home.path().join("fifo");
+    let text = path.to_str().expect("a temporary directory has a name in UTF-8");
+    let start = || Vrrpd::usual(&a, 100).args(["--fifo", text, "--name", "VI 1"]).start();
+    let daemon = start();
+    daemon.wait_state("master", SOON);
+    let mut options = fs::OpenOptions::new();
+    let mut fifo =
+        options.read(true).custom_flags(libc::O_NONBLOCK).open(&path).expect("the daemon has made it");
+    let mut read = String::new();
+    let mut told = |lines: &[&str]| {
+        let lines: Vec<_> = lines.iter().map(|state| format!("INSTANCE \"VI 1\" {state} 100\n")).collect();
+        let lines = lines.concat();
+        wait_until(SOON, "the lines are there", || {
+            // Nothing is to be read yet, or somebody has written.
+            let _ = fifo.read_to_string(&mut read);
+            read == lines
+        });
+        read.clear();
+    };
+    told(&["BACKUP", "MASTER"]);
+    daemon.kill_daemon();
+    told(&["STOP"]);
+    drop(daemon);
+    let daemon = start();
+    daemon.wait_state("master", SOON);
+    assert_eq!(daemon.terminate(), 0);
+    told(&["BACKUP", "MASTER", "STOP"]);
+    assert!(path.exists(), "it was there before");
 }
 
 #[test]

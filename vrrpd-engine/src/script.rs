@@ -52,6 +52,8 @@ pub struct Scripts {
     pub stop: Option<Script>,
     /// `--notify`: on every transition, after the others.
     pub notify: Option<Script>,
+    /// `--fifo`: every transition is a line here.
+    pub fifo: Option<PathBuf>,
     /// `--script-user`; `None`: the user of the daemon.
     pub user: Option<ScriptUser>,
     /// `--script-style`
@@ -138,8 +140,19 @@ pub struct Run {
 pub struct Call {
     /// `MASTER`, `BACKUP`, `FAULT` or `STOP`
     pub state: Cow<'static, str>,
-    /// The scripts, at least one.
+    /// The scripts.
     pub runs: Vec<Run>,
+    /// What a program that reads a FIFO is told.
+    pub line: Option<FifoLine>,
+}
+
+/// A line for a FIFO.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FifoLine {
+    /// The FIFO.
+    pub path: PathBuf,
+    /// `TYPE "NAME" STATE PRIORITY` and a newline, as keepalived writes it.
+    pub text: String,
 }
 
 const MASTER: &str = "MASTER";
@@ -151,12 +164,22 @@ impl Scripts {
     /// No scripts; there is a limit all the same.
     pub const fn none(timeout: Duration) -> Self {
         let style = ScriptStyle::Vrrpd;
-        Self { up: None, down: None, fault: None, stop: None, notify: None, user: None, style, timeout }
+        Self {
+            up: None,
+            down: None,
+            fault: None,
+            stop: None,
+            notify: None,
+            fifo: None,
+            user: None,
+            style,
+            timeout,
+        }
     }
 
-    /// Whether there are any.
+    /// Whether there is nothing to be run or told.
     pub fn is_empty(&self) -> bool {
-        self.each().next().is_none()
+        self.each().next().is_none() && self.fifo.is_none()
     }
 
     /// Those that there are.
@@ -168,6 +191,14 @@ impl Scripts {
     pub fn each_mut(&mut self) -> impl Iterator<Item = &mut Script> {
         let Self { up, down, fault, stop, notify, .. } = self;
         [up, down, fault, stop, notify].into_iter().flatten()
+    }
+
+    /// Makes paths absolute: those without a slash in front are in `directory`.
+    pub fn resolve(&mut self, directory: &Path) {
+        if let Some(fifo) = &mut self.fifo {
+            *fifo = directory.join(&fifo);
+        }
+        self.each_mut().for_each(|script| script.resolve(directory));
     }
 
     /// What this transition runs.
@@ -194,7 +225,12 @@ impl Scripts {
             script.zip(state).map(|(script, state)| run(script, state, self.style == ScriptStyle::Vrrpd));
         let notify = self.notify.as_ref().map(|script| run(script, word, true));
         let runs: Vec<_> = own.into_iter().chain(notify).collect();
-        (!runs.is_empty()).then(|| Call { state: state.unwrap_or(word).into(), runs })
+        let line = self.fifo.as_ref().map(|path| {
+            let Subject { kind, name, priority, .. } = subject;
+            FifoLine { path: path.clone(), text: format!("{kind} \"{name}\" {word} {priority}\n") }
+        });
+        let is_nothing = runs.is_empty() && line.is_none();
+        (!is_nothing).then(|| Call { state: state.unwrap_or(word).into(), runs, line })
     }
 
     /// The script for the new state alone, and what the state is called.
@@ -267,6 +303,7 @@ mod tests {
             fault: script("fault"),
             stop: script("stop"),
             notify: script("notify"),
+            fifo: None,
             user: None,
             style,
             timeout: Duration::from_secs(60),
@@ -366,6 +403,26 @@ mod tests {
         let call = of_group(&group, transition).expect("it has a script");
         assert_eq!(call.runs[0].arguments, ["own", "GROUP", "edge", "MASTER", "0"]);
         assert!(call.runs[0].environment.contains(&("VRRP_MEMBERS".into(), "eth0/51 eth1/51".to_owned())));
+    }
+
+    #[test]
+    fn fifo_gets_a_line_for_each_transition_and_the_end() {
+        let all = Scripts { fifo: Some("/run/fifo".into()), ..Scripts::none(Duration::from_secs(60)) };
+        let subject =
+            Subject { kind: "INSTANCE", name: "VI_1".to_owned(), priority: 150, environment: Vec::new() };
+        let line = |from, to| {
+            let transition = Transition { from, to, reason: Reason::StartUp, cause: None };
+            all.call(transition, &subject)?.line.map(|line| line.text)
+        };
+        assert!(!all.is_empty());
+        assert_eq!(
+            line(StateName::Backup, StateName::Master).as_deref(),
+            Some("INSTANCE \"VI_1\" MASTER 150\n")
+        );
+        for from in [StateName::Backup, StateName::Master, StateName::Fault] {
+            assert_eq!(line(from, StateName::Init).as_deref(), Some("INSTANCE \"VI_1\" STOP 150\n"));
+        }
+        assert_eq!(line(StateName::Init, StateName::Init), None);
     }
 
     #[test]

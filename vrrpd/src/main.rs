@@ -238,9 +238,7 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), Wrong> {
         let (tracked, checks) = config::track::on_command_line(&words, &absolute(Path::new("."))?)
             .map_err(|message| Wrong::Options(vec![Key::Track.error(message)]))?;
         config.track = tracked;
-        for script in config.settings.scripts.each_mut() {
-            script.program = absolute(&script.program)?;
-        }
+        config.resolve_scripts(&absolute(Path::new("."))?);
         config::check_scripts(&config).map_err(Wrong::Script)?;
         config.grouped = size.is_some();
         let groups = size.map(|size| GroupConfig::of_processes(size, &config)).into_iter().collect();

@@ -4,6 +4,7 @@
 //! scripts print to the log, `user` finds who they run as.
 
 mod check;
+mod fifo;
 mod output;
 mod process;
 mod user;
@@ -40,6 +41,7 @@ const TURN: std::time::Duration = std::time::Duration::from_millis(100);
 pub struct Runner {
     queue: Rc<CallQueue>,
     name: String,
+    context: Context,
     task: JoinHandle<()>,
 }
 
@@ -62,7 +64,7 @@ impl Runner {
     /// scripts of a daemon that was here before may still run.
     pub fn start(name: String, limit: Duration, claim: Claim, context: Context) -> Self {
         let queue = Rc::new(CallQueue::default());
-        let (source, router) = (Rc::clone(&queue), name.clone());
+        let (source, router, shared) = (Rc::clone(&queue), name.clone(), context.clone());
         let task = tokio::task::spawn_local(async move {
             let mut claimed = false;
             let mut budget = Budget::new(AT_ONCE, EVERY);
@@ -80,11 +82,17 @@ impl Runner {
                 }
             }
         });
-        Self { queue, name, task }
+        Self { queue, name, context: shared, task }
     }
 
-    /// Runs these scripts after those that came before.
+    /// Runs these scripts after those that came before; what is written to a FIFO is written now.
     pub fn run(&self, call: Call) {
+        if let Some(line) = &call.line {
+            self.context.tell(&self.name, line);
+        }
+        if call.runs.is_empty() {
+            return;
+        }
         let mut waiting = self.queue.waiting.borrow_mut();
         if waiting.calls.len() == MAX_WAITING {
             leave_out(&self.name, &mut waiting.calls, CHANGED_SINCE);
@@ -201,7 +209,7 @@ mod tests {
         let arguments = ["INSTANCE", "eth0/51", state, "100"].map(str::to_owned).to_vec();
         let environment = vec![("VRRP_STATE".into(), state.to_owned())];
         let run = Run { program: path.to_owned(), arguments, user: None, environment };
-        Call { state: state.to_owned().into(), runs: vec![run] }
+        Call { state: state.to_owned().into(), runs: vec![run], line: None }
     }
 
     fn context() -> Context {

@@ -198,7 +198,7 @@ impl Reader<'_> {
             self.complaints.push(Complaint::new(place(error.key), message));
             Scripts::none(Duration::ZERO)
         });
-        scripts.each_mut().for_each(|script| script.resolve(self.directory));
+        scripts.resolve(self.directory);
         scripts
     }
 

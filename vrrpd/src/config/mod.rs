@@ -102,9 +102,7 @@ impl RouterConfig {
     /// Scripts are run later, when the daemon has left the user's directory: those without a slash in front are in
     /// `directory`, which is absolute.
     pub fn resolve_scripts(&mut self, directory: &Path) {
-        for script in self.settings.scripts.each_mut() {
-            script.resolve(directory);
-        }
+        self.settings.scripts.resolve(directory);
     }
 }
 

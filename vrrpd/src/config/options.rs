@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use thiserror::Error;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
@@ -311,6 +312,10 @@ options! {
     Notify = "notify", "--notify", Value("FILE"), Command, value::script;
     notify: Option<Script>;
 
+    /// FIFO that receives a line for every transition: INSTANCE "NAME" STATE PRIORITY; created if it is missing
+    Fifo = "fifo", "--fifo", Value("FILE"), Text, value::path;
+    fifo: Option<PathBuf>;
+
     /// Run the scripts as this user, and this group instead of the user's own [default: the user of the daemon]
     ScriptUser = "script-user", "--script-user", Value("USER[:GROUP]"), Text, value::script_user;
     script_user: Option<ScriptUser>;
@@ -435,12 +440,13 @@ impl Key {
     pub const SCRIPTS: [Self; 5] = [Self::Up, Self::Down, Self::Fault, Self::Stop, Self::Notify];
 
     /// Those that a group has as well.
-    pub const OF_GROUPS: [Self; 8] = [
+    pub const OF_GROUPS: [Self; 9] = [
         Self::Up,
         Self::Down,
         Self::Fault,
         Self::Stop,
         Self::Notify,
+        Self::Fifo,
         Self::ScriptUser,
         Self::ScriptStyle,
         Self::ScriptTimeout,

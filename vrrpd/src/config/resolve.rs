@@ -39,6 +39,7 @@ impl Complete {
             fault: self.fault.clone(),
             stop: self.stop.clone(),
             notify: self.notify.clone(),
+            fifo: self.fifo.clone(),
             user: self.script_user.clone(),
             style: self.script_style,
             timeout: self.script_timeout,

@@ -62,6 +62,8 @@ pub enum ValueError {
     Duration(String),
     #[error("invalid value {0:?}: expected true or false")]
     Boolean(String),
+    #[error("path missing")]
+    NoPath,
     #[error("path of the script missing")]
     NoScript,
     #[error(
@@ -264,6 +266,11 @@ pub fn title(text: &str) -> Parsed<String> {
 /// The path of a script.
 pub fn script(text: &str) -> Parsed<Script> {
     if text.is_empty() { Err(ValueError::NoScript) } else { Ok(Script::new(PathBuf::from(text))) }
+}
+
+/// The path of a file.
+pub fn path(text: &str) -> Parsed<PathBuf> {
+    if text.is_empty() { Err(ValueError::NoPath) } else { Ok(PathBuf::from(text)) }
 }
 
 /// `USER` or `USER:GROUP`, names or numbers. Whether there are such is asked when the script is looked at.

@@ -78,6 +78,7 @@ impl Daemon {
             for runner in scripts {
                 runner.finish().await;
             }
+            self.scripts.finish().await;
         };
         let asked_again = async { while self.signals.next().await != Signal::Leave {} };
         tokio::select! {

@@ -258,6 +258,7 @@ impl Watch {
             for runner in runners {
                 runner.finish().await;
             }
+            context.finish().await;
             drop(claimed);
             given_back
         })

@@ -13,9 +13,10 @@ use thiserror::Error;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
-use vrrpd_engine::script::Run;
+use vrrpd_engine::script::{FifoLine, Run};
 
 use super::check::{PATH, check};
+use super::fifo::Fifos;
 use super::output::{Output, Outputs};
 use super::user::identify;
 use crate::lane::Lane;
@@ -29,13 +30,24 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Context {
     outputs: Outputs,
+    fifos: Fifos,
     lane: Lane,
 }
 
 impl Context {
     /// Scripts are started in this lane.
     pub fn new(lane: Lane) -> Self {
-        Self { outputs: Outputs::default(), lane }
+        Self { outputs: Outputs::default(), fifos: Fifos::default(), lane }
+    }
+
+    /// Has a line written to a FIFO.
+    pub(super) fn tell(&self, router: &str, line: &FifoLine) {
+        self.fifos.tell(router, line, &self.lane);
+    }
+
+    /// Waits, not for long, until everything is written that FIFOs are told.
+    pub async fn finish(&self) {
+        self.fifos.finish().await;
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Defaults {
     pub(super) group4: Option<Node>,
     /// `vrrp_mcast_group6`
     pub(super) group6: Option<Node>,
+    /// `notify_fifo` or `vrrp_notify_fifo`
+    pub(super) fifo: Option<String>,
     /// How addresses are announced.
     pub(super) garp: Garp,
 }

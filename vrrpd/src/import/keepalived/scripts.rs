@@ -62,6 +62,7 @@ impl Notify {
                 Some(_) => {}
             }
         }
+        router.extend(Key::Fifo, defaults.fifo.clone());
         if has_scripts {
             router.set(Key::ScriptStyle, "keepalived");
             router.extend(Key::ScriptUser, user.filter(|user| user != "root"));

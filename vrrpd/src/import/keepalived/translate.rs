@@ -132,6 +132,15 @@ fn global(node: &Node, defaults: &mut Defaults, imported: &mut Imported) {
         }
         "vrrp_min_garp" => {}
         "script_user" => defaults.script_user = scripts::user_of(node.words.get(1..).unwrap_or_default()),
+        // That of VRRP alone goes before.
+        "vrrp_notify_fifo" => defaults.fifo = Some(value.to_owned()),
+        "notify_fifo" => defaults.fifo = defaults.fifo.take().or_else(|| Some(value.to_owned())),
+        "vrrp_notify_fifo_script" | "notify_fifo_script" => imported.remark(
+            &node.place,
+            RemarkKind::LeftOut,
+            node.keyword(),
+            "start the program that reads the FIFO as a service of its own",
+        ),
         "notification_email"
         | "notification_email_from"
         | "smtp_server"
