@@ -232,8 +232,7 @@ fn journal_reads_back(routers: &[RouterConfig]) {
     for router in routers {
         assert!(
             router
-                .addresses
-                .iter()
+                .held_addresses()
                 .all(|address| journal.addresses_on(&router.interface).any(|on| on == *address))
         );
         assert_eq!(journal.own_mac(&router.interface), Some(mac));
@@ -259,6 +258,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "garp-count = 3\ngarp-delay = 1\ngarp-interval = \"1m\"",
         "accept-interval-mismatch = true\nrequire-equal-addresses = true",
         "magic-source = \"10.0.0.1\"\nmagic-destination = \"10.0.0.254\"",
+        "extra-addresses = [\"2001:db8::9/64\", { address = \"10.0.0.9/24\", label = \"eth0:x\", scope = 200 }]",
         "xdp = \"auto\"\nxdp-pass = true",
         "track = [\"process=haproxy,weight=-20\", { name = \"uplink\", weight = 300 }, \"http=http://[::1]:80/a?b\"]",
         "track = [\"a\"]\n[[track]]\nname = \"a\"\ncommand = [\"sh\", \"-c\", \"true\"]\ntimeout = \"1ns\"\nrise = 2",

@@ -56,6 +56,65 @@ fn ipv6_addresses_are_usable_at_once_and_announced() {
 }
 
 #[test]
+fn addresses_have_words_of_ip_address_and_extra_ones_are_not_advertised() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let before = a.addresses("eth0");
+    let capture = Capture::on(&client);
+    let addresses = "10.0.8.100/24 label eth0:vip scope link broadcast 10.0.8.250";
+    let router = Vrrpd::on(&a)
+        .vrid(51)
+        .args([addresses, "10.0.8.101 peer 10.0.8.102/32"])
+        .args([
+            "--extra-address",
+            "10.0.7.1/24 brd +",
+            "--extra-address",
+            "2001:db8::7/64 preferred_lft forever",
+        ])
+        .v3("100ms");
+    let first = router.clone().start();
+    let state = first.wait_state("master", SOON);
+    assert_eq!(state["addresses"], serde_json::json!(["10.0.8.100/24", "10.0.8.101/32"]));
+    assert_eq!(state["extra_addresses"], serde_json::json!(["10.0.7.1/24", "2001:db8::7/64"]));
+    let shown = a.ip("addr show dev eth0");
+    for line in [
+        "inet 10.0.8.100/24 brd 10.0.8.250 scope link proto 112 eth0:vip",
+        "inet 10.0.8.101 peer 10.0.8.102/32 scope global",
+        "inet 10.0.7.1/24 brd 10.0.7.255 scope global",
+        "inet6 2001:db8::7/64 scope global",
+    ] {
+        let without_mark = line.replace(" proto 112", "");
+        assert!(shown.contains(line) || shown.contains(&without_mark), "{line} is not in {shown}");
+    }
+    assert!(!shown.contains("deprecated"), "{shown}");
+    let (_, advert) = capture.wait_advert(SOON, "it advertises", |advert| advert.priority == 100);
+    assert_eq!(advert.addresses, [100, 101].map(|last| IpAddr::from([10, 0, 8, last])));
+    for extra in ["10.0.7.1", "2001:db8::7"] {
+        let extra: IpAddr = extra.parse().expect("an address");
+        wait_until(SOON, "it is announced", || {
+            capture.announcements().iter().any(|(_, announced)| *announced == extra)
+        });
+    }
+    // Each is put back as it was.
+    a.ip("addr del 10.0.8.100/24 dev eth0");
+    a.ip("addr del 2001:db8::7/64 dev eth0");
+    wait_until(SOON, "they are there again", || {
+        let shown = a.ip("addr show dev eth0");
+        shown.contains("eth0:vip") && shown.contains("2001:db8::7/64") && !shown.contains("deprecated")
+    });
+    first.kill_daemon();
+    wait_until(SOON, "the guardian has given all back", || a.addresses("eth0") == before);
+
+    let second = router.clone().beside(&first).start();
+    second.wait_state("master", SOON);
+    second.kill();
+    assert_eq!(a.addresses("eth0").len(), before.len() + 4);
+    let third = Vrrpd::on(&a).vrid(51).args(["--family", "ipv4"]).v3("100ms").beside(&second).start();
+    wait_until(SOON, "the next start has given all back", || a.addresses("eth0") == before);
+    assert_eq!(third.terminate(), 0);
+}
+
+#[test]
 fn router_without_addresses_takes_part_in_the_election() {
     let lab = Lab::new();
     let [a, b, client] = lab.hosts();

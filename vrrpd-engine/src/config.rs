@@ -2,7 +2,7 @@
 //! line or in a file, is the daemon's.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -11,6 +11,7 @@ use vrrpd_common::router::{AnnounceTimes, Config};
 use vrrpd_common::wire::vrrp::{ChecksumStyle, group};
 use vrrpd_common::{AddressDigest, Family, Interval, Priority, Version, Vrid};
 
+use crate::held_address::AddressOptions;
 use crate::router_name::RouterName;
 use crate::script::Scripts;
 use crate::track::Tracked;
@@ -30,6 +31,10 @@ pub struct RouterConfig {
     pub version: Version,
     /// The virtual addresses, all of its family; there may be none.
     pub addresses: Vec<VirtualAddress>,
+    /// `--extra-address`: addresses of either family that it holds and announces, and does not advertise.
+    pub extra_addresses: Vec<VirtualAddress>,
+    /// How addresses of both lists are set on the interface, where something was said about that.
+    pub address_options: BTreeMap<IpAddr, AddressOptions>,
     /// `--source`: where adverts come from; `None`: an address of the interface is chosen.
     pub source: Option<IpAddr>,
     /// Where adverts go, and from whom they are taken.
@@ -247,6 +252,21 @@ impl RouterConfig {
         }
     }
 
+    /// All addresses that it holds as Master: those that it advertises first.
+    pub fn held_addresses(&self) -> impl Iterator<Item = &VirtualAddress> {
+        self.addresses.iter().chain(&self.extra_addresses)
+    }
+
+    /// Whether it holds this address as Master.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        self.held_addresses().any(|held| held.address == address)
+    }
+
+    /// How an address is set on the interface.
+    pub fn options_of(&self, address: &VirtualAddress) -> AddressOptions {
+        self.address_options.get(&address.address).copied().unwrap_or_default()
+    }
+
     /// The set of addresses as peers see it.
     pub fn digest(&self) -> AddressDigest {
         AddressDigest::of(self.addresses.iter().map(|address| address.address))
@@ -339,6 +359,8 @@ pub(crate) mod tests {
             source: None,
             destination: Destination::Group(group(addresses[0].family())),
             addresses,
+            extra_addresses: Vec::new(),
+            address_options: BTreeMap::new(),
             priority: Priority::DEFAULT,
             preempt: true,
             interval: Interval::DEFAULT,

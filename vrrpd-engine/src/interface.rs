@@ -75,7 +75,7 @@ impl Interface {
     }
 
     fn primary_address(&self, config: &RouterConfig) -> Option<IpAddr> {
-        let is_virtual = |address| config.addresses.iter().any(|ours| ours.address == address);
+        let is_virtual = |address| config.holds(address);
         let is_global = config.reaches_beyond_link();
         let usable = || {
             self.addresses.iter().filter(move |candidate| {

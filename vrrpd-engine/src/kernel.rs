@@ -232,7 +232,7 @@ pub fn is_on_link(interface: Option<&Interface>, config: &RouterConfig, source: 
         return true;
     }
     let own = interface.addresses.iter().map(|there| (there.address, there.prefix_len));
-    let mut subnets = own.chain(config.addresses.iter().map(|there| (there.address, there.prefix_len)));
+    let mut subnets = own.chain(config.held_addresses().map(|there| (there.address, there.prefix_len)));
     subnets.any(|(address, prefix_len)| {
         let IpAddr::V4(address) = address else { return false };
         (address.to_bits() ^ source.to_bits()).leading_zeros() >= u32::from(prefix_len)

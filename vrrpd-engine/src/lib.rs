@@ -12,6 +12,7 @@ pub mod budget;
 pub mod config;
 pub mod engine;
 pub mod group;
+pub mod held_address;
 pub mod ids;
 pub mod interface;
 pub mod kernel;

@@ -78,7 +78,7 @@ pub struct Subject {
 /// What this transition of a router runs.
 pub fn of_router(router: &Router, transition: Transition) -> Option<Call> {
     let config = &router.config;
-    let addresses: Vec<_> = config.addresses.iter().map(VirtualAddress::to_string).collect();
+    let addresses: Vec<_> = config.held_addresses().map(VirtualAddress::to_string).collect();
     let subject = Subject {
         kind: "INSTANCE",
         name: config.title().into_owned(),

@@ -188,7 +188,7 @@ impl VmacSide {
 fn owned(config: &RouterConfig, interface: &Interface) -> Vec<VirtualAddress> {
     let is_there =
         |address: &VirtualAddress| interface.address(address.address).is_some_and(|there| !there.ours);
-    config.addresses.iter().filter(|address| is_there(address)).copied().collect()
+    config.held_addresses().filter(|address| is_there(address)).copied().collect()
 }
 
 #[cfg(test)]

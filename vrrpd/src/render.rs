@@ -32,6 +32,9 @@ pub fn details(router: &RouterReport) -> String {
     }
     let addresses = if router.addresses.is_empty() { "none".to_owned() } else { router.addresses.join(" ") };
     line("addresses", addresses);
+    if !router.extra_addresses.is_empty() {
+        line("extra", router.extra_addresses.join(" "));
+    }
     if !router.addresses_present.is_empty() {
         let present = router.addresses_present.join(" ");
         line("conflict", format!("{present} on {} although not master", router.interface));

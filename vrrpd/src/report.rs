@@ -45,6 +45,8 @@ pub struct RouterReport {
     pub takeover_held_ns: Option<u64>,
     pub addresses: Vec<String>,
     #[serde(default)]
+    pub extra_addresses: Vec<String>,
+    #[serde(default)]
     pub addresses_present: Vec<String>,
     pub vmac: Option<String>,
     pub vmac_mode: String,

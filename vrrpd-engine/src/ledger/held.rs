@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use vrrpd_common::MacAddr;
 
-use crate::config::VirtualAddress;
+use crate::config::{RouterConfig, VirtualAddress};
 use crate::interface::Interface;
 
 use super::journal::Journal;
@@ -65,12 +65,16 @@ impl Ledger {
 
     /// Those of the wanted addresses that are to be taken: not those that are on `interface` without us, which are not ours
     /// to remove either.
-    pub fn missing(&self, wanted: &[VirtualAddress], interface: Option<&Interface>) -> Vec<VirtualAddress> {
+    pub fn missing<'a>(
+        &self,
+        wanted: impl IntoIterator<Item = &'a VirtualAddress>,
+        interface: Option<&Interface>,
+    ) -> Vec<VirtualAddress> {
         let is_missing = |address: &&VirtualAddress| match self.entry(address) {
             Some(entry) => entry.lost,
             None => !is_another_s(interface, address),
         };
-        wanted.iter().filter(is_missing).copied().collect()
+        wanted.into_iter().filter(is_missing).copied().collect()
     }
 
     /// The address was taken and has gone. `None`: it was not taken, or that is known.
@@ -93,7 +97,7 @@ impl Ledger {
     /// returns those.
     pub fn adopt(
         &mut self,
-        wanted: &[VirtualAddress],
+        config: &RouterConfig,
         interface: &Interface,
         marks: bool,
         journal: &Journal,
@@ -103,10 +107,11 @@ impl Ledger {
         let was_ours = |address: &&VirtualAddress| {
             interface.may_be_ours(address, marks) && (marks || is_noted(address)) && !self.has(address)
         };
-        let left: Vec<_> = wanted.iter().filter(was_ours).copied().collect();
+        let left: Vec<_> = config.held_addresses().filter(was_ours).copied().collect();
         let on = Place::Interface(interface.index);
         self.entries.extend(left.iter().map(|address| {
-            Entry::of(Resource::Address(PlacedAddress { on, address: *address, route: true }))
+            let options = config.options_of(address);
+            Entry::of(Resource::Address(PlacedAddress { on, address: *address, route: true, options }))
         }));
         left
     }

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! eth0 10.0.0.100/24              a virtual address
+//! eth0 10.0.0.1/32 peer 10.0.0.2  one of a point-to-point link
 //! eth0 mac 02:00:00:00:00:0a      the own MAC address of an interface that gets a virtual one
 //! eth1 link eth1/52               the macvlan link of a router
 //! eth2 answers eth2/53            classifiers of a router on other interfaces of the same port
@@ -15,6 +16,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use vrrpd_common::MacAddr;
@@ -26,6 +28,8 @@ use super::Ledger;
 
 /// How a record of a MAC address begins, behind the interface.
 const MAC: &str = "mac ";
+/// What is between an address and its other end.
+const PEER: &str = " peer ";
 /// How a record of a macvlan link begins.
 const LINK: &str = "link ";
 /// How a record of what other interfaces answer begins.
@@ -40,6 +44,8 @@ pub enum Record {
         interface: String,
         /// The address.
         address: VirtualAddress,
+        /// The other end, which the kernel wants named when it is removed.
+        peer: Option<IpAddr>,
     },
     /// The interface has a virtual MAC address in the place of its own, or is to have it.
     Mac {
@@ -89,12 +95,17 @@ impl Record {
     ) -> Vec<Self> {
         let name = || config.interface.clone();
         // An address that is there without us is another's, and is to survive a crash of ours.
-        let to_take = ledger.missing(&config.addresses, interface);
+        let to_take = ledger.missing(config.held_addresses(), interface);
         let held = ledger.addresses().map(|placed| placed.address).collect::<Vec<_>>();
         let to_take = to_take.into_iter().filter(|address| !held.contains(address)).collect::<Vec<_>>();
         let addresses = held.into_iter().chain(to_take);
-        let mut records: Vec<_> =
-            addresses.map(|address| Self::Address { interface: name(), address }).collect();
+        let mut records: Vec<_> = addresses
+            .map(|address| Self::Address {
+                interface: name(),
+                address,
+                peer: config.options_of(&address).peer,
+            })
+            .collect();
         records.extend(own.map(|own| Self::Mac { interface: name(), own }));
         if config.vmac == VmacMode::Macvlan {
             records.push(Self::Link { interface: name(), router: config.name().to_string() });
@@ -109,7 +120,10 @@ impl Record {
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address { interface, address } => write!(f, "{interface} {address}"),
+            Self::Address { interface, address, peer: None } => write!(f, "{interface} {address}"),
+            Self::Address { interface, address, peer: Some(peer) } => {
+                write!(f, "{interface} {address}{PEER}{peer}")
+            }
             Self::Mac { interface, own } => write!(f, "{interface} {MAC}{own}"),
             Self::Link { interface, router } => write!(f, "{interface} {LINK}{router}"),
             Self::Answers { interface, router } => write!(f, "{interface} {ANSWERS}{router}"),
@@ -130,7 +144,10 @@ impl FromStr for Record {
         } else if let Some(router) = what.strip_prefix(ANSWERS) {
             Ok(Self::Answers { interface, router: router.to_owned() })
         } else {
-            Ok(Self::Address { interface, address: what.parse().map_err(|_| NoRecord)? })
+            let (address, peer) =
+                what.split_once(PEER).map_or((what, None), |(address, peer)| (address, Some(peer)));
+            let peer = peer.map(str::parse).transpose().map_err(|_| NoRecord)?;
+            Ok(Self::Address { interface, address: address.parse().map_err(|_| NoRecord)?, peer })
         }
     }
 }
@@ -155,7 +172,17 @@ impl Journal {
     /// The addresses on the interface of this name.
     pub fn addresses_on<'a>(&'a self, interface: &'a str) -> impl Iterator<Item = VirtualAddress> + 'a {
         self.records.iter().filter_map(move |record| match record {
-            Record::Address { interface: on, address } if on == interface => Some(*address),
+            Record::Address { interface: on, address, .. } if on == interface => Some(*address),
+            Record::Address { .. } | Record::Mac { .. } | Record::Link { .. } | Record::Answers { .. } => {
+                None
+            }
+        })
+    }
+
+    /// The other end of an address on the interface of this name, if it has one.
+    pub fn peer_of(&self, interface: &str, address: &VirtualAddress) -> Option<IpAddr> {
+        self.records.iter().find_map(|record| match record {
+            Record::Address { interface: on, address: of, peer } if on == interface && of == address => *peer,
             Record::Address { .. } | Record::Mac { .. } | Record::Link { .. } | Record::Answers { .. } => {
                 None
             }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use vrrpd_common::{Family, MacAddr};
 
 use crate::config::VirtualAddress;
+use crate::held_address::AddressOptions;
 use crate::interface::{Interface, Obstacle};
 
 /// Something that a router has while it is Master.
@@ -110,6 +111,8 @@ pub struct PlacedAddress {
     pub address: VirtualAddress,
     /// Whether its subnet is reached through this interface.
     pub route: bool,
+    /// How it is set there.
+    pub options: AddressOptions,
 }
 
 /// An interface that has something.

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use vrrpd_common::MacAddr;
 
 use super::*;
-use crate::config::{VirtualAddress, VmacMode};
+use crate::config::{RouterConfig, VirtualAddress, VmacMode};
+use crate::held_address::AddressOptions;
 use crate::interface::{Interface, InterfaceAddress};
 
 const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x0a]);
@@ -21,6 +22,10 @@ fn address(text: &str) -> VirtualAddress {
 
 fn virtual_addresses() -> Vec<VirtualAddress> {
     ["10.0.0.100/24", "10.0.0.101/24", "10.9.0.1/32"].map(address).to_vec()
+}
+
+fn config() -> RouterConfig {
+    RouterConfig { addresses: virtual_addresses(), ..crate::config::tests::router("10.0.0.100") }
 }
 
 fn eth0(index: u32) -> Interface {
@@ -176,7 +181,7 @@ impl Router {
     fn start(mode: Mode, machine: &mut Machine, journal: &Journal) -> Self {
         let mut router = Self { mode, ledger: Ledger::default() };
         let eth0 = machine.eth0().clone();
-        router.ledger.adopt(&virtual_addresses(), &eth0, machine.marks, journal);
+        router.ledger.adopt(&config(), &eth0, machine.marks, journal);
         let vmac_mode = VmacMode::Interface;
         if let LeftMac::Ours { mac, own } = LeftMac::on(&eth0, VMAC, vmac_mode, journal) {
             router.ledger.adopt_mac(OwnMac::of(&eth0, own, mac));
@@ -223,7 +228,7 @@ impl Router {
         let mut records: Vec<_> = held
             .into_iter()
             .chain(missing)
-            .map(|address| Record::Address { interface: interface(), address })
+            .map(|address| Record::Address { interface: interface(), address, peer: None })
             .collect();
         match self.mode {
             Mode::None => {}
@@ -250,7 +255,7 @@ impl Router {
             Mode::None => Place::Interface(seen.index),
         };
         let missing = self.ledger.missing(&virtual_addresses(), Some(seen));
-        let placed = |address| PlacedAddress { on, address, route: true };
+        let placed = |address| PlacedAddress { on, address, route: true, options: AddressOptions::default() };
         resources.extend(missing.into_iter().map(|address| Resource::Address(placed(address))));
         let outcome = machine.perform(&Order::Take { resources: resources.clone(), or_without: false });
         if let Some(made) = outcome.made.clone() {
@@ -480,7 +485,9 @@ fn what_cannot_be_given_back_stays_in_the_ledger() {
 #[test]
 fn a_refusal_names_what_was_refused() {
     let mut router = Ledger::default();
-    let placed = PlacedAddress { on: Place::Interface(2), address: virtual_addresses()[0], route: true };
+    let options = AddressOptions::default();
+    let placed =
+        PlacedAddress { on: Place::Interface(2), address: virtual_addresses()[0], route: true, options };
     let mac = Resource::Mac(Box::new(OwnMac::of(&eth0(2), OWN, VMAC)));
     let resources = vec![mac, Resource::Address(placed)];
     let results = vec![Err(error(Cause::Unsupported)), Err(error(Cause::Other))];
@@ -535,7 +542,7 @@ fn where_the_kernel_keeps_no_marks_an_address_is_a_leftover_only_if_the_journal_
         machine.add(2, virtual_addresses()[0], false).expect("is free");
         machine.add(2, virtual_addresses()[1], true).expect("is free");
         let journal = Journal::parse("eth0 10.0.0.101/24\n");
-        let left = Ledger::default().adopt(&virtual_addresses(), machine.eth0(), marks, &journal);
+        let left = Ledger::default().adopt(&config(), machine.eth0(), marks, &journal);
         assert_eq!(left, [virtual_addresses()[1]], "{marks}");
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use vrrpd_common::MacAddr;
 
 use crate::config::{VirtualAddress, VmacMode};
+use crate::held_address::AddressOptions;
 use crate::interface::Interface;
 
 use super::journal::Journal;
@@ -113,7 +114,9 @@ impl Undo {
             {
                 self.leftovers.push(leftover);
                 let on = Place::Interface(interface.index);
-                resources.push(Resource::Address(PlacedAddress { on, address, route: true }));
+                let peer = journal.peer_of(&interface.name, &address);
+                let options = AddressOptions { peer, ..AddressOptions::default() };
+                resources.push(Resource::Address(PlacedAddress { on, address, route: true, options }));
             }
         }
         self.leftovers.extend(left_mac);

@@ -48,7 +48,7 @@ impl Router {
     /// it.
     pub fn another_s(&self, address: IpAddr) -> Option<VirtualAddress> {
         let is_taken = self.ledger.addresses().any(|held| held.address.address == address);
-        let known = self.config.addresses.iter().find(|known| known.address == address)?;
+        let known = self.config.held_addresses().find(|known| known.address == address)?;
         (!is_taken).then_some(*known)
     }
 
@@ -112,18 +112,18 @@ impl Router {
         let routed = if is_on_link { interface.subnets() } else { Vec::new() };
         let address = |address: VirtualAddress| {
             let route = !routed.iter().any(|there| there.shares_subnet_with(&address));
-            Resource::Address(PlacedAddress { on, address, route })
+            Resource::Address(PlacedAddress { on, address, route, options: self.config.options_of(&address) })
         };
         let stands = self.vmac.stands_on(interface, &self.ledger);
         let vmac = (!stands).then(|| self.vmac.wanted(&self.config, interface, &self.ledger)).flatten();
-        let missing = self.ledger.missing(&self.config.addresses, Some(interface));
+        let missing = self.ledger.missing(self.config.held_addresses(), Some(interface));
         vmac.into_iter().chain(self.answers(interface)).chain(missing.into_iter().map(address)).collect()
     }
 
     /// The interfaces that would answer for its addresses with their own MAC addresses. Over IPv6 each answers for its own
     /// addresses only.
     fn answers(&self, interface: &Interface) -> Option<Resource> {
-        let addresses = self.config.addresses.iter().map(|address| address.address);
+        let addresses = self.config.held_addresses().map(|address| address.address);
         let answers = Answers {
             router: self.config.name().to_string(),
             mac: self.vmac.mac().or(interface.mac).unwrap_or_default(),
@@ -135,7 +135,7 @@ impl Router {
 
     /// Addresses that an earlier daemon has left on the interface count as taken; returns those.
     pub fn adopt(&mut self, interface: &Interface, marks: bool, journal: &Journal) -> Vec<VirtualAddress> {
-        self.ledger.adopt(&self.config.addresses, interface, marks, journal)
+        self.ledger.adopt(&self.config, interface, marks, journal)
     }
 
     /// The virtual addresses that the interface has although the router is not Master and has not put them there: the machine
@@ -149,7 +149,7 @@ impl Router {
             // One with our mark is on its way, or is another daemon's.
             !self.ledger.has(address) && there.is_some_and(|there| !there.ours)
         };
-        self.config.addresses.iter().filter(is_present).copied().collect()
+        self.config.held_addresses().filter(is_present).copied().collect()
     }
 
     /// What its journal says.
@@ -182,7 +182,8 @@ mod tests {
         let mut router = router(VmacMode::Macvlan, VmacFallback::None);
         let placed = |on, route| {
             let address = router_address();
-            Resource::Address(PlacedAddress { on, address, route })
+            let options = crate::held_address::AddressOptions::default();
+            Resource::Address(PlacedAddress { on, address, route, options })
         };
         for (own, route) in [("10.0.0.1/24", true), ("192.0.2.1/24", false)] {
             let taken = router.to_take(&eth0(vec![address(own)]));

@@ -1,6 +1,7 @@
 //! The configuration file: `[[router]]` tables whose keys are the options of a router, `[defaults]` for all of
 //! them, and `[[group]]` for those that are Master together. Every mistake is told, with its line and column.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -265,17 +266,28 @@ impl Reader<'_> {
                     complain(&setting.span, error.to_string());
                 }
             }
-            (Setting::Many(settings), Toml::List) => {
+            (Setting::Many(settings), Toml::List | Toml::Addresses) => {
                 for one in settings {
-                    let text = match &one.value {
-                        Setting::One(text) => Ok(text.clone()),
-                        Setting::Table(table) => item(table),
-                        Setting::Many(_) | Setting::Other(_) => Err("expected a list of strings".to_owned()),
+                    let words = match (&one.value, key.declaration().toml) {
+                        (Setting::One(text), _) => Ok(Cow::Borrowed(text)),
+                        (Setting::Table(table), Toml::Addresses) => words_of_address(table).map(Cow::Owned),
+                        (Setting::Table(table), _) => {
+                            item(table).map(Cow::Owned).map_err(|message| (one.span.clone(), message))
+                        }
+                        (Setting::Many(_) | Setting::Other(_), _) => {
+                            Err((one.span.clone(), "expected a list of strings".to_owned()))
+                        }
                     };
-                    let set =
-                        text.and_then(|text| options.set(key, &text).map_err(|error| error.to_string()));
-                    if let Err(message) = set {
-                        complain(&one.span, message);
+                    let text = match words {
+                        Ok(text) => text,
+                        Err((span, message)) => {
+                            complain(&span, message);
+                            continue;
+                        }
+                    };
+                    let text = &*text;
+                    if let Err(error) = options.set(key, text) {
+                        complain(&one.span, error.to_string());
                     }
                 }
             }
@@ -327,6 +339,28 @@ fn item(table: &Table) -> Result<String, String> {
         }
     }
     address.map(|address| format!("{address}{rest}")).ok_or_else(|| "address missing".to_owned())
+}
+
+/// An address that is written as a table, in the words of the command line.
+fn words_of_address(table: &Table) -> Result<String, (Range<usize>, String)> {
+    let is_address = |(name, _): &&(Placed<String>, Placed<Setting>)| name.value == "address";
+    let first = table.entries.iter().find(is_address);
+    let first = first.ok_or_else(|| (table.span.clone(), "a table has the key \"address\"".to_owned()))?;
+    let mut words = Vec::new();
+    for (name, setting) in
+        std::iter::once(first).chain(table.entries.iter().filter(|entry| !is_address(entry)))
+    {
+        if name.value != "address" {
+            words.push(name.value.as_str());
+        }
+        match &setting.value {
+            Setting::One(text) if !text.is_empty() && !text.contains(char::is_whitespace) => words.push(text),
+            Setting::One(_) | Setting::Many(_) | Setting::Table(_) | Setting::Other(_) => {
+                return Err((setting.span.clone(), format!("{}: expected one word", name.value)));
+            }
+        }
+    }
+    Ok(words.join(" "))
 }
 
 #[cfg(test)]

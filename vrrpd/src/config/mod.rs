@@ -28,6 +28,7 @@ pub use vrrpd_engine::config::{
     Announce, AuthKind, Destination, GroupConfig, Magic, Peer, RouterConfig as Settings, VirtualAddress,
     VmacFallback, VmacMode, Xdp,
 };
+pub use vrrpd_engine::held_address::HeldAddress;
 pub use vrrpd_engine::script::{Script, ScriptStyle, ScriptUser, Scripts};
 
 pub use vrrpd_engine::track::CheckConfig;

@@ -15,7 +15,7 @@ use vrrpd_common::{Duration, Family, Priority, Version, Vrid};
 use super::track::{self, Track};
 use super::value::PeerOption;
 use super::{
-    Authentication, Script, ScriptStyle, ScriptUser, VirtualAddress, VmacFallback, VmacMode, Xdp, value,
+    Authentication, HeldAddress, Script, ScriptStyle, ScriptUser, VmacFallback, VmacMode, Xdp, value,
 };
 use crate::router_name::RouterName;
 
@@ -60,8 +60,17 @@ pub enum Toml {
     Boolean,
     /// An array of strings.
     List,
+    /// An array of strings or tables: addresses, with words of `ip address add` or the same as keys.
+    Addresses,
     /// A string, the path of a program, or an array of strings, the path and the arguments.
     Command,
+}
+
+impl Toml {
+    /// Whether each value of the list is one of the option.
+    pub const fn is_list(self) -> bool {
+        matches!(self, Self::List | Self::Addresses)
+    }
 }
 
 /// A letter that gives an option a certain value.
@@ -212,8 +221,13 @@ options! {
     vrid: Option<Vrid>;
 
     /// Virtual addresses with their prefix length, all IPv4 or all IPv6 [default length: 32 or 128]
-    Addresses = "addresses", "ADDR", Positional("ADDR[/LEN]"), List, value::address;
-    addresses: Vec<VirtualAddress>;
+    Addresses = "addresses", "ADDR", Positional("ADDR[/LEN]"), Addresses, value::held_address;
+    addresses: Vec<HeldAddress>;
+
+    /// Address of either family that a master holds and announces like the others, but does not advertise; can be
+    /// repeated
+    ExtraAddresses = "extra-addresses", "--extra-address", Repeated("ADDR[/LEN]"), Addresses, value::held_address;
+    extra_addresses: Vec<HeldAddress>;
 
     /// Address family; required for a router without addresses, which only takes part in the election [ipv4, ipv6;
     /// default: that of the addresses]
@@ -423,7 +437,7 @@ impl RouterOptions {
     /// What the router will be called, as far as that has been said.
     pub fn name(&self) -> Option<String> {
         let family =
-            self.addresses.first().map(VirtualAddress::family).or(self.family).unwrap_or(Family::Ipv4);
+            self.addresses.first().map(|held| held.address.family()).or(self.family).unwrap_or(Family::Ipv4);
         Some(RouterName { interface: self.interface.as_deref()?, vrid: self.vrid?.get(), family }.to_string())
     }
 }

@@ -13,8 +13,8 @@ use vrrpd_common::{Duration, Family, Interval, Priority, Version};
 use super::options::Complete;
 use super::track::Track;
 use super::{
-    Announce, Authentication, Destination, Key, Magic, OptionError, Peer, RouterConfig, RouterOptions,
-    Scripts, Settings, VirtualAddress,
+    Announce, Authentication, Destination, HeldAddress, Key, Magic, OptionError, Peer, RouterConfig,
+    RouterOptions, Scripts, Settings, VirtualAddress,
 };
 
 /// Most addresses that an advert can hold (RFC 9568 §5.2.5).
@@ -62,7 +62,7 @@ impl RouterOptions {
         let interface = faults.keep(interface);
         let vrid = said.vrid.ok_or_else(|| Key::Vrid.error("VRID missing (1 to 255)"));
         let vrid = faults.keep(vrid);
-        let family = said.family.or_else(|| said.addresses.first().map(VirtualAddress::family)).ok_or_else(|| {
+        let family = said.family.or_else(|| said.addresses.first().map(|held| held.address.family())).ok_or_else(|| {
             Key::Addresses
                 .error("virtual address missing, for example 10.16.1.200/24; a router without addresses has a family")
         });
@@ -71,9 +71,20 @@ impl RouterOptions {
             Some(Family::Ipv4) | None => Version::V2,
             Some(Family::Ipv6) => Version::V3,
         });
+        let addresses: Vec<_> = said.addresses.iter().map(|held| held.address).collect();
+        let extra_addresses: Vec<_> = said.extra_addresses.iter().map(|held| held.address).collect();
         if let Some(family) = family {
-            faults.keep(check_addresses(&said.addresses, family));
+            faults.keep(check_addresses(&addresses, family));
         }
+        faults.keep(check_extra_addresses(&addresses, &extra_addresses));
+        for (key, held) in [(Key::Addresses, &said.addresses), (Key::ExtraAddresses, &said.extra_addresses)] {
+            faults.keep(check_interfaces(key, held, interface.as_deref()));
+        }
+        let held = said.addresses.iter().chain(&said.extra_addresses);
+        let address_options = held
+            .filter(|held| !held.options.is_empty())
+            .map(|held| (held.address.address, held.options))
+            .collect();
         if family == Some(Family::Ipv6) && version == Version::V2 {
             faults.add(Key::Protocol.error("version 2 has no IPv6; use v3 for IPv6 addresses"));
         }
@@ -120,7 +131,9 @@ impl RouterOptions {
             vrid,
             family,
             version,
-            addresses: said.addresses,
+            addresses,
+            extra_addresses,
+            address_options,
             source: said.source,
             destination,
             priority: said.priority,
@@ -248,7 +261,7 @@ fn destination(said: &Complete, family: Family) -> Result<Destination, OptionErr
             let message = format!("{address} is the source of this router: list the other routers only");
             return Err(Key::Peers.error(message));
         }
-        if said.addresses.iter().any(|ours| ours.address == address) {
+        if said.addresses.iter().any(|ours| ours.address.address == address) {
             let message = format!("{address} is a virtual address: a peer is known by an address of its own");
             return Err(Key::Peers.error(message));
         }
@@ -266,7 +279,7 @@ fn check_source(source: IpAddr, said: &Complete, family: Family) -> Result<(), O
     if source.is_ipv4() != (family == Family::Ipv4) {
         return error(format!("{source} is not {family}: expected the family of the virtual addresses"));
     }
-    if said.priority != Priority::OWNER && said.addresses.iter().any(|ours| ours.address == source) {
+    if said.priority != Priority::OWNER && said.addresses.iter().any(|ours| ours.address.address == source) {
         return error(format!("{source} is a virtual address: only its owner, priority 255, sends from it"));
     }
     match source {
@@ -274,6 +287,26 @@ fn check_source(source: IpAddr, said: &Complete, family: Family) -> Result<(), O
             "{address} is not link-local, as the source of multicast over IPv6 must be (RFC 9568 §5.1.2.1)"
         )),
         IpAddr::V4(_) | IpAddr::V6(_) => Ok(()),
+    }
+}
+
+/// An address is held once.
+fn check_extra_addresses(addresses: &[VirtualAddress], extra: &[VirtualAddress]) -> Result<(), OptionError> {
+    let mut seen: BTreeSet<_> = addresses.iter().map(|address| address.address).collect();
+    match extra.iter().find(|address| !seen.insert(address.address)) {
+        Some(twice) => Err(Key::ExtraAddresses.error(format!("duplicate address {}", twice.address))),
+        None => Ok(()),
+    }
+}
+
+/// All addresses are on the interface of the router.
+fn check_interfaces(key: Key, held: &[HeldAddress], interface: Option<&str>) -> Result<(), OptionError> {
+    let elsewhere = |held: &&HeldAddress| held.interface.is_some() && held.interface.as_deref() != interface;
+    match held.iter().find(elsewhere) {
+        Some(HeldAddress { address, interface: Some(other), .. }) => {
+            Err(key.error(format!("{address} is on {other}: expected the interface of the router")))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

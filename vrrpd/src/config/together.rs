@@ -46,7 +46,7 @@ impl Together {
             );
             return conflict(Some(Key::Vmac), message);
         }
-        for address in &config.addresses {
+        for address in config.held_addresses() {
             let place = (interface.clone(), address.address);
             if let Some(other) = self.addresses.insert(place, name.clone()) {
                 let message = format!(

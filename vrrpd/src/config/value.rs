@@ -8,7 +8,7 @@ use vrrpd_common::group;
 use vrrpd_common::params::Auth;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Family, Priority, Version, Vrid};
-use vrrpd_engine::address::AddressError;
+use vrrpd_engine::held_address::{HeldAddress, HeldAddressError};
 
 use super::{
     Authentication, Password, Script, ScriptStyle, ScriptUser, VirtualAddress, VmacFallback, VmacMode, Xdp,
@@ -45,7 +45,7 @@ pub enum ValueError {
     #[error("invalid group size {0:?}: expected 1 to {MAX_PROCESSES} processes")]
     GroupSize(String),
     #[error("invalid address {text:?}: {error}")]
-    Address { text: String, error: AddressError },
+    Address { text: String, error: HeldAddressError },
     #[error(
         "invalid peer {0:?}: expected the address of a host, for example 10.16.1.3 or 10.16.1.3,min-ttl=250"
     )]
@@ -138,6 +138,13 @@ pub fn group_size(text: &str) -> Parsed<u8> {
 
 /// `10.16.1.200`, `10.16.1.200/24`, `fe80::1`, `2001:db8::1/64`.
 pub fn address(text: &str) -> Parsed<VirtualAddress> {
+    let wrong =
+        |error| ValueError::Address { text: text.to_owned(), error: HeldAddressError::Address(error) };
+    text.parse().map_err(wrong)
+}
+
+/// The same with words of `ip address add` behind it: `10.16.1.200/24 label eth0:vip`.
+pub fn held_address(text: &str) -> Parsed<HeldAddress> {
     text.parse().map_err(|error| ValueError::Address { text: text.to_owned(), error })
 }
 

@@ -28,9 +28,9 @@ pub(super) fn addresses(router: &mut Router, link: &Link, journal: &Journal) {
 pub(super) fn is_ours(routers: &Slots<RouterId, Router>, found: &Leftover) -> bool {
     let mut routers = routers.values().map(|router| &router.config);
     match found {
-        Leftover::Address { interface, address } => {
-            routers.any(|router| router.interface == *interface && router.addresses.contains(address))
-        }
+        Leftover::Address { interface, address } => routers.any(|router| {
+            router.interface == *interface && router.held_addresses().any(|held| held == address)
+        }),
         Leftover::Mac { interface, .. } => routers.any(|router| router.interface == *interface),
         Leftover::Link { router, noted, .. } => routers
             .find(|there| there.name().to_string() == *router)

@@ -1,15 +1,16 @@
 //! Gratuitous ARP and unsolicited neighbour advertisements: where the addresses of a router are.
 
+use std::net::IpAddr;
+
 use vrrpd_common::MacAddr;
 use vrrpd_common::wire::frame::{gratuitous_arp, unsolicited_na};
 use vrrpd_engine::RouterId;
-use vrrpd_engine::address::AddressList;
 use vrrpd_engine::pace::Announced;
 use vrrpd_engine::router::Router;
 
 use super::Daemon;
 use super::link::Link;
-use crate::config::VmacMode;
+use crate::config::{VirtualAddress, VmacMode};
 use crate::sys::packet::Frame;
 use crate::transmit::own_announcements;
 
@@ -27,9 +28,9 @@ impl Daemon {
             frames.extend(match (router.vmac.mode(), announced) {
                 (VmacMode::Interface, _) => own_announcements(interface, mac, |_| false),
                 // Hosts know what an owner owns by the virtual MAC address, and the rest by the interface's own.
-                (VmacMode::Macvlan, Announced::Own) => own_announcements(interface, mac, |address| {
-                    router.config.addresses.iter().all(|owned| owned.address != address)
-                }),
+                (VmacMode::Macvlan, Announced::Own) => {
+                    own_announcements(interface, mac, |address| !router.config.holds(address))
+                }
                 (VmacMode::Macvlan | VmacMode::None, _) => Vec::new(),
             });
         }
@@ -44,14 +45,11 @@ impl Daemon {
 
 /// The frames that announce the addresses of a router, once each.
 fn of_addresses(router: &Router, mac: MacAddr) -> Vec<Frame> {
-    match &router.addresses {
-        AddressList::Ipv4(addresses) => {
-            addresses.iter().map(|address| Frame::from(&gratuitous_arp(mac, *address)[..])).collect()
-        }
-        AddressList::Ipv6(addresses) => {
-            addresses.iter().map(|address| Frame::from(&unsolicited_na(mac, *address)[..])).collect()
-        }
-    }
+    let frame = |held: &VirtualAddress| match held.address {
+        IpAddr::V4(address) => Frame::from(&gratuitous_arp(mac, address)[..]),
+        IpAddr::V6(address) => Frame::from(&unsolicited_na(mac, address)[..]),
+    };
+    router.config.held_addresses().map(frame).collect()
 }
 
 /// Puts announcements in the queue, as often as the router wants each.

@@ -41,7 +41,7 @@ pub(super) fn make_router(
         return Ok(None);
     };
     if let Some(magic) = &config.magic
-        && config.addresses.iter().all(|address| address.address != magic.source)
+        && !config.holds(magic.source)
     {
         warn!(
             router = %config.title(), source = %magic.source,
@@ -61,7 +61,8 @@ pub(super) fn make_router(
     link.routers.push(id);
     let usable = usable(&router, link);
     expect(&router, &authentication, id, link, usable.ok());
-    let addresses = router.config.addresses.iter().map(|address| address.address);
+    let of_family = router.config.held_addresses().filter(|address| address.family() == router.config.family);
+    let addresses = of_family.map(|address| address.address);
     link.table.set_virtual_addresses(router.config.family, router.config.vrid, addresses);
     if let Some(key) = authentication.key() {
         let association = SecurityAssociation::new(key);

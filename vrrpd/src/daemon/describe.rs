@@ -74,6 +74,7 @@ pub(super) fn report(
         max_learned_interval_ns: config.max_learned_interval.as_duration().as_nanos(),
         takeover_held_ns: held.map(|until| until.saturating_since(now).as_nanos()),
         addresses: config.addresses.iter().map(VirtualAddress::to_string).collect(),
+        extra_addresses: config.extra_addresses.iter().map(VirtualAddress::to_string).collect(),
         addresses_present: router
             .addresses_present(link.interface.as_ref())
             .iter()

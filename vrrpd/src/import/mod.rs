@@ -18,7 +18,7 @@ use std::rc::Rc;
 
 use thiserror::Error;
 
-use crate::config::{Key, Toml};
+use crate::config::Key;
 
 pub use render::render;
 pub use surroundings::{Surroundings, System};
@@ -127,7 +127,7 @@ impl Router {
 
     /// Adds a setting; the last one counts where a key can have one value only.
     fn set(&mut self, key: Key, value: impl Into<String>) {
-        if key.declaration().toml != Toml::List {
+        if !key.declaration().toml.is_list() {
             self.settings.retain(|(known, _)| *known != key);
         }
         self.settings.push((key, value.into()));

@@ -49,7 +49,7 @@ pub fn render(imported: &Imported) -> String {
 /// Lists are one line, behind everything else.
 fn render_settings(router: &Router, text: &mut String) {
     let (lists, others): (Vec<_>, Vec<_>) =
-        router.settings.iter().partition(|(key, _)| key.declaration().toml == Toml::List);
+        router.settings.iter().partition(|(key, _)| key.declaration().toml.is_list());
     for words in others.chunk_by(|(one, _), (other, _)| one == other) {
         let _ = match words {
             [(key, value)] => writeln!(text, "{key} = {}", value_of(*key, value)),
@@ -71,7 +71,7 @@ fn value_of(key: Key, value: &str) -> String {
     match key.declaration().toml {
         Toml::Number => value.parse::<u8>().map_or_else(|_| quoted(value), |number| number.to_string()),
         Toml::Boolean => value.to_owned(),
-        Toml::Text | Toml::List | Toml::Command => quoted(value),
+        Toml::Text | Toml::List | Toml::Addresses | Toml::Command => quoted(value),
     }
 }
 

@@ -8,6 +8,8 @@ use rtnetlink::packet_route::address::{
 };
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use vrrpd_engine::held_address::AddressOptions;
+
 use crate::config::VirtualAddress;
 
 /// The mark on addresses that we put on an interface (`IFA_PROTO`, kernel 5.18): VRRP's own protocol number.
@@ -21,30 +23,42 @@ const PROTO: u16 = 11;
 /// mark has no octets. One that does not goes on to look for the interface.
 pub(super) fn probe_marks() -> RouteNetlinkMessage {
     let nowhere = VirtualAddress { address: IpAddr::V4(Ipv4Addr::LOCALHOST), prefix_len: 32 };
-    let mut message = message(0, &nowhere);
+    let mut message = message(0, &nowhere, None);
     message.attributes.push(AddressAttribute::Other(DefaultNla::new(PROTO, Vec::new())));
     RouteNetlinkMessage::NewAddress(message)
 }
 
 /// Puts the address on the interface, to be asked in the manner [`Create`](super::ask::Manner::Create). Without `route`
 /// its subnet is not reached through this interface.
-pub(super) fn add(index: u32, address: &VirtualAddress, route: bool) -> RouteNetlinkMessage {
-    let mut message = message(index, address);
+pub(super) fn add(
+    index: u32,
+    address: &VirtualAddress,
+    route: bool,
+    options: &AddressOptions,
+) -> RouteNetlinkMessage {
+    let mut message = message(index, address, options.peer);
     message.attributes.push(AddressAttribute::Protocol(MARK));
+    message.header.scope = options.scope.map_or(AddressScope::Universe, AddressScope::from);
+    message.attributes.extend(options.label.map(|label| AddressAttribute::Label(label.to_string())));
+    message.attributes.extend(options.broadcast.map(AddressAttribute::Broadcast));
     let mut flags = AddressFlags::empty();
     if !route {
         flags |= AddressFlags::Noprefixroute;
     }
+    let mut preferred = options.preferred_lifetime;
     if let IpAddr::V6(v6) = address.address {
         // The master has it without asking: whoever else claims it has lost the election.
         flags |= AddressFlags::Nodad;
-        if !v6.is_unicast_link_local() {
+        if !v6.is_unicast_link_local() && preferred.is_none() {
             // Deprecated from the start: reachable, and no source for connections that would end with a failover.
-            let mut lifetime = CacheInfo::default();
-            lifetime.ifa_preferred = 0;
-            lifetime.ifa_valid = FOREVER;
-            message.attributes.push(AddressAttribute::CacheInfo(lifetime));
+            preferred = Some(0);
         }
+    }
+    if let Some(preferred) = preferred {
+        let mut lifetime = CacheInfo::default();
+        lifetime.ifa_preferred = preferred;
+        lifetime.ifa_valid = FOREVER;
+        message.attributes.push(AddressAttribute::CacheInfo(lifetime));
     }
     if !flags.is_empty() {
         message.attributes.push(AddressAttribute::Flags(flags));
@@ -53,11 +67,11 @@ pub(super) fn add(index: u32, address: &VirtualAddress, route: bool) -> RouteNet
 }
 
 /// Takes the address off the interface; refused with `EADDRNOTAVAIL` where it is not.
-pub(super) fn remove(index: u32, address: &VirtualAddress) -> RouteNetlinkMessage {
-    RouteNetlinkMessage::DelAddress(message(index, address))
+pub(super) fn remove(index: u32, address: &VirtualAddress, peer: Option<IpAddr>) -> RouteNetlinkMessage {
+    RouteNetlinkMessage::DelAddress(message(index, address, peer))
 }
 
-fn message(index: u32, address: &VirtualAddress) -> AddressMessage {
+fn message(index: u32, address: &VirtualAddress, peer: Option<IpAddr>) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.index = index;
     message.header.prefix_len = address.prefix_len;
@@ -67,6 +81,6 @@ fn message(index: u32, address: &VirtualAddress) -> AddressMessage {
         IpAddr::V6(_) => AddressFamily::Inet6,
     };
     message.attributes.push(AddressAttribute::Local(address.address));
-    message.attributes.push(AddressAttribute::Address(address.address));
+    message.attributes.push(AddressAttribute::Address(peer.unwrap_or(address.address)));
     message
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 
 use nix::net::if_::if_indextoname;
 use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
@@ -26,6 +27,7 @@ const PROMOTE: Setting = Setting { family: Family::Ipv4, key: "promote_secondari
 struct There {
     interface: u32,
     address: VirtualAddress,
+    peer: Option<IpAddr>,
     ours: bool,
     /// Not the first of its subnet.
     secondary: bool,
@@ -55,7 +57,7 @@ pub fn remove(addresses: &BTreeMap<u32, Vec<VirtualAddress>>, marks: bool) -> io
         }
         // The last one first: it is secondary if there are several of a subnet, and costs no promotion.
         for there in goes.iter().rev() {
-            requests.add(address::remove(*index, &there.address))?;
+            requests.add(address::remove(*index, &there.address, there.peer))?;
         }
         if promote {
             requests.add(secondaries::promote(*index, false))?;
@@ -93,6 +95,7 @@ fn look(socket: &Socket) -> io::Result<Vec<There>> {
                     all.extend(cache::interface_address(&there).map(|address| There {
                         interface: there.header.index,
                         address: VirtualAddress { address: address.address, prefix_len: address.prefix_len },
+                        peer: cache::peer(&there),
                         ours: address.ours,
                         secondary: there.header.flags.contains(AddressHeaderFlags::Secondary),
                     }));
@@ -149,6 +152,7 @@ mod tests {
     #[test]
     fn others_are_lost_only_with_the_first_address_of_their_subnet() {
         let there = |text: &str, secondary| There {
+            peer: None,
             interface: 1,
             address: value::address(text).expect("legal"),
             ours: true,

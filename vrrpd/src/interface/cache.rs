@@ -291,6 +291,16 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
     })
 }
 
+/// The other end of a point-to-point link that the address is on.
+pub(super) fn peer(message: &AddressMessage) -> Option<IpAddr> {
+    let is_local = |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::Local(_));
+    let peer = |attribute: &AddressAttribute| match attribute {
+        AddressAttribute::Address(address) => Some(*address),
+        _ => None,
+    };
+    message.attributes.iter().any(is_local).then(|| message.attributes.iter().find_map(peer)).flatten()
+}
+
 pub(super) fn interface_address(message: &AddressMessage) -> Option<InterfaceAddress> {
     let mut local = None;
     let mut address = None;

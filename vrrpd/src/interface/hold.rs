@@ -16,7 +16,6 @@ use super::ask::{Manner, ask};
 use super::cache::InterfaceCache;
 use super::claimed::Claimed;
 use super::{address, macvlan, own_mac, secondaries};
-use crate::config::VirtualAddress;
 use crate::datapath::claims::Claim;
 
 /// Carries out an order. What the cache shows may be older than what the kernel has.
@@ -86,8 +85,8 @@ async fn take(
                 correct(&beside, claimed).await;
                 Ok(())
             }
-            Resource::Address(PlacedAddress { on, address, route }) => {
-                let message = address::add(on.number(outcome.link), &address, route);
+            Resource::Address(PlacedAddress { on, address, route, options }) => {
+                let message = address::add(on.number(outcome.link), &address, route, &options);
                 let answer = ask(handle, message, Manner::Create);
                 answers.push((outcome.results.len(), answer));
                 // Until the answer is there.
@@ -210,26 +209,26 @@ async fn remove_addresses(
     resources: &[Resource],
     outcome: &mut Outcome,
 ) {
-    let mut by_interface: BTreeMap<u32, Vec<(usize, VirtualAddress)>> = BTreeMap::new();
+    let mut by_interface: BTreeMap<u32, Vec<(usize, PlacedAddress)>> = BTreeMap::new();
     let mut link = None;
     for (place, resource) in resources.iter().enumerate() {
         match resource {
             Resource::Address(placed) => {
-                by_interface.entry(placed.on.number(None)).or_default().push((place, placed.address));
+                by_interface.entry(placed.on.number(None)).or_default().push((place, *placed));
             }
             Resource::Link(above) => link = above.made.as_ref().map(|(index, _)| *index),
             Resource::Mac(_) | Resource::Answers(_) => {}
         }
     }
     for (index, there) in by_interface {
-        let addresses: Vec<_> = there.iter().map(|(_, address)| *address).collect();
+        let addresses: Vec<_> = there.iter().map(|(_, placed)| placed.address).collect();
         // On a link of our own there are no others.
         let is_alone = link == Some(index) || !secondaries::may_follow(&addresses);
-        let results = remove(handle, index, &addresses, is_alone).await;
+        let results = remove(handle, index, &there, is_alone).await;
         let mut has_removed = false;
-        for ((place, address), result) in there.into_iter().zip(results) {
+        for ((place, placed), result) in there.into_iter().zip(results) {
             if result.is_ok() {
-                cache.borrow_mut().address_removed(index, &address);
+                cache.borrow_mut().address_removed(index, &placed.address);
                 has_removed = true;
             }
             if let Some(known) = outcome.results.get_mut(place) {
@@ -244,7 +243,7 @@ async fn remove_addresses(
 async fn remove(
     handle: &mut Handle,
     index: u32,
-    addresses: &[VirtualAddress],
+    addresses: &[(usize, PlacedAddress)],
     is_alone: bool,
 ) -> Vec<io::Result<()>> {
     // A setting that cannot be read is left alone, since it could not be restored.
@@ -255,7 +254,10 @@ async fn remove(
         switched.push(ask(handle, secondaries::promote(index, true), Manner::Change));
     }
     // The last one first: it is secondary if there are several of a subnet, and costs no promotion.
-    let removals = addresses.iter().rev().map(|address| address::remove(index, address));
+    let removals = addresses
+        .iter()
+        .rev()
+        .map(|(_, placed)| address::remove(index, &placed.address, placed.options.peer));
     let mut answers: Vec<_> = removals.map(|message| ask(handle, message, Manner::Change)).collect();
     if promote {
         switched.push(ask(handle, secondaries::promote(index, false), Manner::Change));

@@ -22,6 +22,8 @@ use super::ask::{Manner, ask, failure};
 use super::cache::InterfaceCache;
 use super::sysctl::{MACVLAN_IPV4, MACVLAN_IPV6, PARENT_IPV4, Setting};
 use super::{Interface, address, own_mac, stack};
+use vrrpd_engine::held_address::AddressOptions;
+
 use crate::config::VirtualAddress;
 use crate::datapath::claims::Claim;
 
@@ -174,7 +176,9 @@ pub(super) async fn bring_up(
 async fn own(wanted: &Macvlan, handle: &mut Handle, index: u32) -> io::Result<()> {
     for owned in &wanted.owned {
         let (owned, route) = on_link(owned);
-        match ask(handle, address::add(index, &owned, route), Manner::Create).await {
+        match ask(handle, address::add(index, &owned, route, &AddressOptions::default()), Manner::Create)
+            .await
+        {
             Err(error) if error.raw_os_error() != Some(Errno::EEXIST as i32) => return Err(error),
             Ok(()) | Err(_) => {}
         }
@@ -193,7 +197,7 @@ pub(super) async fn disown(wanted: &Macvlan, handle: &mut Handle, index: u32) {
     for owned in &wanted.owned {
         let (owned, _) = on_link(owned);
         // It may be gone with the link.
-        let _ = ask(handle, address::remove(index, &owned), Manner::Change).await;
+        let _ = ask(handle, address::remove(index, &owned, None), Manner::Change).await;
     }
 }
 

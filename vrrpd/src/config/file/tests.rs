@@ -360,3 +360,31 @@ fn a_router_says_its_own_weight_of_a_check_or_takes_that_of_the_check() {
         .collect();
     assert_eq!(weights, [9, -2, 7]);
 }
+
+#[test]
+fn an_address_can_be_a_table() {
+    let text = "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.1/24\", \
+                { label = \"eth0:v\", address = \"10.0.0.2/24\", scope = 253, interface = \"eth0\" }]\n";
+    let configuration = parse(text).expect("is right");
+    let router = &configuration.routers[0];
+    assert_eq!(
+        router.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["10.0.0.1/24", "10.0.0.2/24"]
+    );
+    let options = router.options_of(&router.addresses[1]);
+    assert_eq!(
+        (options.label.map(|label| label.to_string()), options.scope),
+        (Some("eth0:v".to_owned()), Some(253))
+    );
+    assert!(router.options_of(&router.addresses[0]).is_empty());
+    for (entry, message) in [
+        ("{ label = \"x\" }", "a table has the key \"address\""),
+        ("{ address = \"10.0.0.2\", colour = \"red\" }", "unknown word \"colour\""),
+        ("{ address = \"10.0.0.2\", label = [1] }", "label: expected one word"),
+        ("{ address = \"10.0.0.2\", interface = \"eth7\" }", "expected the interface of the router"),
+    ] {
+        let text = format!("[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [{entry}]\n");
+        let (line, _, told) = complaint(&text);
+        assert!(line == 4 && told.contains(message), "{entry}: {told}");
+    }
+}

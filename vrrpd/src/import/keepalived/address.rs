@@ -11,6 +11,8 @@ pub(super) struct Address {
     pub(super) text: String,
     /// `dev`
     pub(super) interface: Option<String>,
+    /// Words of `ip address add`.
+    pub(super) words: Vec<String>,
     /// What else the line says, each keyword with its value if it takes one.
     pub(super) others: Vec<String>,
 }
@@ -36,7 +38,8 @@ impl Address {
     pub(super) fn read(words: &[String]) -> Result<Self, AddressError> {
         let (first, rest) = words.split_first().ok_or(AddressError::Missing)?;
         value::address(first).map_err(AddressError::Address)?;
-        let mut address = Self { text: first.clone(), interface: None, others: Vec::new() };
+        let mut address =
+            Self { text: first.clone(), interface: None, words: Vec::new(), others: Vec::new() };
         let mut rest = rest.iter();
         while let Some(keyword) = rest.next() {
             if !WITH_VALUE.contains(&keyword.as_str()) {
@@ -48,13 +51,24 @@ impl Address {
             let value = rest.next().ok_or_else(|| AddressError::NoValue { keyword: keyword.clone() })?;
             match keyword.as_str() {
                 "dev" => address.interface = Some(value.clone()),
-                // What `ip address add` does without being told.
-                "brd" | "broadcast" if value == "-" => {}
-                "scope" if value == "global" => {}
-                _ => address.others.push(format!("{keyword} {value}")),
+                // What the kernel does without being told.
+                "scope" if value == "global" || address.is_ipv6() => {}
+                "brd" => address.words.push(format!("broadcast {value}")),
+                "preferred_lft" => address.words.push(format!("preferred-lifetime {value}")),
+                _ => address.words.push(format!("{keyword} {value}")),
             }
         }
+        let is_right = |word: &String| value::held_address(&format!("{first} {word}")).is_ok();
+        let (words, wrong) = address.words.into_iter().partition(is_right);
+        address.words = words;
+        address.others.extend::<Vec<_>>(wrong);
         Ok(address)
+    }
+
+    /// As our configuration has it.
+    pub(super) fn setting(&self) -> String {
+        let words = self.words.iter().map(String::as_str);
+        std::iter::once(self.text.as_str()).chain(words).collect::<Vec<_>>().join(" ")
     }
 
     /// Whether it is an IPv6 address.

@@ -19,6 +19,7 @@ const PASSWORD_LEN: usize = 8;
 #[derive(Default)]
 struct Instance {
     addresses: Vec<(Node, Address)>,
+    excluded: Vec<(Node, Address)>,
     is_master: bool,
     is_native_ipv6: bool,
     nopreempt: Option<Node>,
@@ -134,10 +135,14 @@ impl Instance {
                     }
                 }
             }
-            "virtual_ipaddress" => {
+            "virtual_ipaddress" | "virtual_ipaddress_excluded" => {
+                let list = match line.keyword() {
+                    "virtual_ipaddress" => &mut self.addresses,
+                    _ => &mut self.excluded,
+                };
                 for entry in line.children() {
                     match Address::read(&entry.words) {
-                        Ok(address) => self.addresses.push((entry.clone(), address)),
+                        Ok(address) => list.push((entry.clone(), address)),
                         Err(message) => imported.remark(
                             &entry.place,
                             RemarkKind::LeftOut,
@@ -172,41 +177,25 @@ impl Instance {
 
     /// Carries the addresses over; false if none is left that this router could have.
     fn addresses(&self, node: &Node, router: &mut Router, imported: &mut Imported) -> bool {
-        let interface = router.get(Key::Interface).unwrap_or_default().to_owned();
-        let Some((_, first)) = self.addresses.first() else {
+        if self.addresses.is_empty() {
             router.set(Key::Family, if self.is_ipv6() { "ipv6" } else { "ipv4" });
-            return true;
-        };
-        for (line, address) in &self.addresses {
-            if address.is_ipv6() != first.is_ipv6() {
-                imported.remark(
-                    &line.place,
-                    RemarkKind::LeftOut,
-                    &address.text,
-                    "the addresses of a router are of one family; keepalived does not advertise this one either",
-                );
-                continue;
-            }
-            if address.interface.as_ref().is_some_and(|other| *other != interface) {
-                imported.remark(
-                    &line.place,
-                    RemarkKind::LeftOut,
-                    &address.text,
-                    format!("addresses are put on {interface} only"),
-                );
-                continue;
-            }
-            if !address.others.is_empty() {
-                imported.remark(
-                    &line.place,
-                    RemarkKind::LeftOut,
-                    &address.others.join(" "),
-                    format!("{} is added without it", address.text),
-                );
-            }
-            router.set(Key::Addresses, address.text.clone());
         }
-        if router.get(Key::Addresses).is_none() {
+        for (line, address) in &self.addresses {
+            if address.is_ipv6() == self.is_ipv6() {
+                address_line(Key::Addresses, line, address, router, imported);
+            } else {
+                imported.remark(
+                    &line.place,
+                    RemarkKind::LeftOut,
+                    &address.text,
+                    "the addresses of a router are of one family; keepalived ignores this one too",
+                );
+            }
+        }
+        for (line, address) in &self.excluded {
+            address_line(Key::ExtraAddresses, line, address, router, imported);
+        }
+        if !self.addresses.is_empty() && router.get(Key::Addresses).is_none() {
             imported.remark(
                 &node.place,
                 RemarkKind::LeftOut,
@@ -343,6 +332,20 @@ impl Instance {
             router.set(Key::GarpInterval, refresh.clone());
         }
     }
+}
+
+/// An address of the router, as far as it can be carried over.
+fn address_line(key: Key, line: &Node, address: &Address, router: &mut Router, imported: &mut Imported) {
+    let mut leave_out =
+        |what: &str, why: String| imported.remark(&line.place, RemarkKind::LeftOut, what, why);
+    let interface = router.get(Key::Interface).unwrap_or_default();
+    if address.interface.as_ref().is_some_and(|other| other != interface) {
+        return leave_out(&address.text, format!("addresses are put on {interface} only"));
+    }
+    if !address.others.is_empty() {
+        leave_out(&address.others.join(" "), format!("{} is added without it", address.text));
+    }
+    router.set(key, address.setting());
 }
 
 /// An error where keepalived wants a value and finds none.
