@@ -259,6 +259,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "accept-interval-mismatch = true\nrequire-equal-addresses = true",
         "magic-source = \"10.0.0.1\"\nmagic-destination = \"10.0.0.254\"",
         "extra-addresses = [\"2001:db8::9/64\", { address = \"10.0.0.9/24\", label = \"eth0:x\", scope = 200 }]",
+        "routes = [\"192.0.2.0/24 via 10.0.0.9 metric 5\", \"blackhole 2001:db8::/32\"]\nrules = [\"not from 10.0.0.1 fwmark 1/2 table 7\"]",
         "xdp = \"auto\"\nxdp-pass = true",
         "track = [\"process=haproxy,weight=-20\", { name = \"uplink\", weight = 300 }, \"http=http://[::1]:80/a?b\"]",
         "track = [\"a\"]\n[[track]]\nname = \"a\"\ncommand = [\"sh\", \"-c\", \"true\"]\ntimeout = \"1ns\"\nrise = 2",

@@ -13,6 +13,7 @@ use vrrpd_common::{AddressDigest, Family, Interval, Priority, Version, Vrid};
 
 use crate::held_address::AddressOptions;
 use crate::router_name::RouterName;
+use crate::routing::{Route, Rule};
 use crate::script::Scripts;
 use crate::track::Tracked;
 
@@ -35,6 +36,10 @@ pub struct RouterConfig {
     pub extra_addresses: Vec<VirtualAddress>,
     /// How addresses of both lists are set on the interface, where something was said about that.
     pub address_options: BTreeMap<IpAddr, AddressOptions>,
+    /// `--route`: routes that it holds as Master.
+    pub routes: Vec<Route>,
+    /// `--rule`: policy rules that it holds as Master.
+    pub rules: Vec<Rule>,
     /// `--source`: where adverts come from; `None`: an address of the interface is chosen.
     pub source: Option<IpAddr>,
     /// Where adverts go, and from whom they are taken.
@@ -361,6 +366,8 @@ pub(crate) mod tests {
             addresses,
             extra_addresses: Vec::new(),
             address_options: BTreeMap::new(),
+            routes: Vec::new(),
+            rules: Vec::new(),
             priority: Priority::DEFAULT,
             preempt: true,
             interval: Interval::DEFAULT,

@@ -23,6 +23,7 @@ pub mod priority;
 pub mod rate_limit;
 pub mod router;
 pub mod router_name;
+pub mod routing;
 pub mod script;
 pub mod sending;
 pub mod track;

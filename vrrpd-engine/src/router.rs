@@ -22,7 +22,7 @@ use crate::config::{AuthKind, RouterConfig};
 use crate::group::GroupPlace;
 use crate::ids::LinkId;
 use crate::kernel::KernelSide;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Resource, SystemError};
 use crate::mismatch::{Mismatches, Warning};
 use crate::pace::Pace;
 use crate::priority::{Policy, Steps};
@@ -65,6 +65,8 @@ pub struct Router {
     pub unsendable: RateLimit<()>,
     /// Limits the lines about addresses that another process removed.
     pub losses: RateLimit<IpAddr>,
+    /// Routes and rules that the system refused the last time, and why.
+    pub refused_routing: Vec<(Resource, SystemError)>,
     /// How soon what another process takes away is put back.
     pub back_off: BackOff,
     /// What it did.
@@ -162,6 +164,7 @@ impl Router {
             pace: Pace::new(&config),
             unsendable: RateLimit::default(),
             losses: RateLimit::default(),
+            refused_routing: Vec::new(),
             back_off: BackOff::default(),
             done: Done::default(),
             kernel: KernelSide::default(),

@@ -35,6 +35,10 @@ pub fn details(router: &RouterReport) -> String {
     if !router.extra_addresses.is_empty() {
         line("extra", router.extra_addresses.join(" "));
     }
+    for route in &router.routes {
+        let missing = route.error.as_ref().map_or_else(String::new, |error| format!(" (missing: {error})"));
+        line(&route.kind, format!("{}{missing}", route.text));
+    }
     if !router.addresses_present.is_empty() {
         let present = router.addresses_present.join(" ");
         line("conflict", format!("{present} on {} although not master", router.interface));

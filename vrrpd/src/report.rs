@@ -17,6 +17,16 @@ use crate::clock;
 
 use crate::router_name::RouterName;
 
+/// A route or rule of a router.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "docs/state.md describes each")]
+pub struct RouteReport {
+    pub kind: String,
+    pub text: String,
+    pub held: bool,
+    pub error: Option<String>,
+}
+
 /// A virtual router, as one JSON object. Spans of time are nanoseconds; what is absent is null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
@@ -46,6 +56,8 @@ pub struct RouterReport {
     pub addresses: Vec<String>,
     #[serde(default)]
     pub extra_addresses: Vec<String>,
+    #[serde(default)]
+    pub routes: Vec<RouteReport>,
     #[serde(default)]
     pub addresses_present: Vec<String>,
     pub vmac: Option<String>,

@@ -48,6 +48,8 @@ pub struct Refused {
     pub vmac: Option<SystemError>,
     /// Addresses.
     pub addresses: Vec<(VirtualAddress, SystemError)>,
+    /// Routes and rules, without which the router is Master all the same.
+    pub routing: Vec<(Resource, SystemError)>,
 }
 
 impl Ledger {
@@ -141,7 +143,11 @@ impl Ledger {
     pub fn own_mac(&self) -> Option<&OwnMac> {
         self.entries.iter().find_map(|entry| match &entry.resource {
             Resource::Mac(taken) => Some(&**taken),
-            Resource::Link(_) | Resource::Answers(_) | Resource::Address(_) => None,
+            Resource::Link(_)
+            | Resource::Answers(_)
+            | Resource::Address(_)
+            | Resource::Route(_)
+            | Resource::Rule(_) => None,
         })
     }
 
@@ -149,7 +155,11 @@ impl Ledger {
     pub fn link_in_force(&self) -> Option<&Macvlan> {
         self.entries.iter().find_map(|entry| match &entry.resource {
             Resource::Link(taken) => Some(&**taken),
-            Resource::Mac(_) | Resource::Answers(_) | Resource::Address(_) => None,
+            Resource::Mac(_)
+            | Resource::Answers(_)
+            | Resource::Address(_)
+            | Resource::Route(_)
+            | Resource::Rule(_) => None,
         })
     }
 
@@ -249,6 +259,14 @@ impl Ledger {
                     self.entries.retain(|entry| !matches!(entry.resource, Resource::Answers(_)));
                     self.entries.push(Entry::of(answers));
                 }
+                (routing @ (Resource::Route(_) | Resource::Rule(_)), result) => {
+                    self.forget_routing(&routing);
+                    match result {
+                        // The same one of another is never removed: it lacks our protocol number.
+                        Err(error) if error.cause != Cause::Exists => refused.routing.push((routing, error)),
+                        Ok(()) | Err(_) => self.entries.push(Entry::of(routing)),
+                    }
+                }
                 (Resource::Address(placed), result) => {
                     let placed = PlacedAddress { on: Place::Interface(placed.on.number(link)), ..placed };
                     if let Err(error) = self.took_address(placed, result, interface, marks) {
@@ -308,9 +326,24 @@ impl Ledger {
                     self.entries.retain(|entry| !matches!(entry.resource, Resource::Answers(_)));
                 }
                 Resource::Address(placed) => self.forget_address(&placed.address),
+                Resource::Route(_) | Resource::Rule(_) => self.forget_routing(resource),
             }
         }
         is_over
+    }
+
+    /// Whether this route or rule was taken.
+    pub fn has_routing(&self, routing: &Resource) -> bool {
+        self.entries.iter().any(|entry| entry.resource == *routing)
+    }
+
+    /// Whether routes or rules were taken.
+    pub fn has_any_routing(&self) -> bool {
+        self.entries.iter().any(|entry| entry.resource.is_routing())
+    }
+
+    fn forget_routing(&mut self, routing: &Resource) {
+        self.entries.retain(|entry| entry.resource != *routing);
     }
 
     fn put_first(&mut self, vmac: Resource) {
@@ -331,7 +364,11 @@ impl Entry {
     const fn address(&self) -> Option<&PlacedAddress> {
         match &self.resource {
             Resource::Address(placed) => Some(placed),
-            Resource::Mac(_) | Resource::Link(_) | Resource::Answers(_) => None,
+            Resource::Mac(_)
+            | Resource::Link(_)
+            | Resource::Answers(_)
+            | Resource::Route(_)
+            | Resource::Rule(_) => None,
         }
     }
 }
@@ -349,7 +386,7 @@ const fn is_over(resource: &Resource, error: &SystemError) -> bool {
     match resource {
         Resource::Mac(_) | Resource::Link(_) => matches!(error.cause, Cause::NoInterface),
         Resource::Answers(_) => true,
-        Resource::Address(_) => error.is_gone(),
+        Resource::Address(_) | Resource::Route(_) | Resource::Rule(_) => error.is_gone(),
     }
 }
 

@@ -9,6 +9,8 @@
 //! eth0 mac 02:00:00:00:00:0a      the own MAC address of an interface that gets a virtual one
 //! eth1 link eth1/52               the macvlan link of a router
 //! eth2 answers eth2/53            classifiers of a router on other interfaces of the same port
+//! eth0 route default via 10.0.0.1 a route
+//! eth0 rule from 10.0.0.9 table 7 a rule
 //! ```
 //!
 //! A release reads the journal of the release before, so the lines stay as they are. Lines of a kind that it does not know
@@ -24,10 +26,16 @@ use vrrpd_common::MacAddr;
 use crate::config::{RouterConfig, VirtualAddress, VmacMode};
 use crate::interface::Interface;
 
-use super::Ledger;
+use crate::routing::{Route, Rule};
+
+use super::{Ledger, Resource};
 
 /// How a record of a MAC address begins, behind the interface.
 const MAC: &str = "mac ";
+/// How a record of a route begins.
+const ROUTE: &str = "route ";
+/// How a record of a rule begins.
+const RULE: &str = "rule ";
 /// What is between an address and its other end.
 const PEER: &str = " peer ";
 /// How a record of a macvlan link begins.
@@ -68,6 +76,20 @@ pub enum Record {
         /// The router: `eth0/51`.
         router: String,
     },
+    /// The route is in the system, or is to be.
+    Route {
+        /// The interface that the router serves.
+        interface: String,
+        /// The route.
+        route: Box<Route>,
+    },
+    /// The rule is in the system, or is to be.
+    Rule {
+        /// The interface that the router serves.
+        interface: String,
+        /// The rule.
+        rule: Box<Rule>,
+    },
 }
 
 /// A line that is no record of a kind that this version knows.
@@ -81,7 +103,9 @@ impl Record {
             Self::Address { interface, .. }
             | Self::Mac { interface, .. }
             | Self::Link { interface, .. }
-            | Self::Answers { interface, .. } => interface,
+            | Self::Answers { interface, .. }
+            | Self::Route { interface, .. }
+            | Self::Rule { interface, .. } => interface,
         }
     }
 
@@ -113,6 +137,10 @@ impl Record {
         if interface.is_some_and(|interface| !interface.beside.is_empty()) {
             records.push(Self::Answers { interface: name(), router: config.name().to_string() });
         }
+        let routes = config.routes.iter().cloned().map(Box::new);
+        records.extend(routes.map(|route| Self::Route { interface: name(), route }));
+        let rules = config.rules.iter().cloned().map(Box::new);
+        records.extend(rules.map(|rule| Self::Rule { interface: name(), rule }));
         records
     }
 }
@@ -127,6 +155,8 @@ impl fmt::Display for Record {
             Self::Mac { interface, own } => write!(f, "{interface} {MAC}{own}"),
             Self::Link { interface, router } => write!(f, "{interface} {LINK}{router}"),
             Self::Answers { interface, router } => write!(f, "{interface} {ANSWERS}{router}"),
+            Self::Route { interface, route } => write!(f, "{interface} {ROUTE}{route}"),
+            Self::Rule { interface, rule } => write!(f, "{interface} {RULE}{rule}"),
         }
     }
 }
@@ -143,6 +173,10 @@ impl FromStr for Record {
             Ok(Self::Link { interface, router: router.to_owned() })
         } else if let Some(router) = what.strip_prefix(ANSWERS) {
             Ok(Self::Answers { interface, router: router.to_owned() })
+        } else if let Some(route) = what.strip_prefix(ROUTE) {
+            Ok(Self::Route { interface, route: Box::new(route.parse().map_err(|_| NoRecord)?) })
+        } else if let Some(rule) = what.strip_prefix(RULE) {
+            Ok(Self::Rule { interface, rule: Box::new(rule.parse().map_err(|_| NoRecord)?) })
         } else {
             let (address, peer) =
                 what.split_once(PEER).map_or((what, None), |(address, peer)| (address, Some(peer)));
@@ -173,9 +207,12 @@ impl Journal {
     pub fn addresses_on<'a>(&'a self, interface: &'a str) -> impl Iterator<Item = VirtualAddress> + 'a {
         self.records.iter().filter_map(move |record| match record {
             Record::Address { interface: on, address, .. } if on == interface => Some(*address),
-            Record::Address { .. } | Record::Mac { .. } | Record::Link { .. } | Record::Answers { .. } => {
-                None
-            }
+            Record::Address { .. }
+            | Record::Mac { .. }
+            | Record::Link { .. }
+            | Record::Answers { .. }
+            | Record::Route { .. }
+            | Record::Rule { .. } => None,
         })
     }
 
@@ -183,6 +220,20 @@ impl Journal {
     pub fn peer_of(&self, interface: &str, address: &VirtualAddress) -> Option<IpAddr> {
         self.records.iter().find_map(|record| match record {
             Record::Address { interface: on, address: of, peer } if on == interface && of == address => *peer,
+            Record::Address { .. }
+            | Record::Mac { .. }
+            | Record::Link { .. }
+            | Record::Answers { .. }
+            | Record::Route { .. }
+            | Record::Rule { .. } => None,
+        })
+    }
+
+    /// The routes and rules, whatever their interfaces.
+    pub fn routing(&self) -> impl Iterator<Item = Resource> + '_ {
+        self.records.iter().filter_map(|record| match record {
+            Record::Route { route, .. } => Some(Resource::Route(route.clone())),
+            Record::Rule { rule, .. } => Some(Resource::Rule(rule.clone())),
             Record::Address { .. } | Record::Mac { .. } | Record::Link { .. } | Record::Answers { .. } => {
                 None
             }
@@ -198,9 +249,12 @@ impl Journal {
     pub fn own_mac(&self, interface: &str) -> Option<MacAddr> {
         self.records.iter().find_map(|record| match record {
             Record::Mac { interface: of, own } if of == interface => Some(*own),
-            Record::Address { .. } | Record::Mac { .. } | Record::Link { .. } | Record::Answers { .. } => {
-                None
-            }
+            Record::Address { .. }
+            | Record::Mac { .. }
+            | Record::Link { .. }
+            | Record::Answers { .. }
+            | Record::Route { .. }
+            | Record::Rule { .. } => None,
         })
     }
 
@@ -209,7 +263,7 @@ impl Journal {
     pub fn routers_with_classifiers(&self) -> BTreeSet<String> {
         let routers = self.records.iter().filter_map(|record| match record {
             Record::Link { router, .. } | Record::Answers { router, .. } => Some(router.clone()),
-            Record::Address { .. } | Record::Mac { .. } => None,
+            Record::Address { .. } | Record::Mac { .. } | Record::Route { .. } | Record::Rule { .. } => None,
         });
         routers.collect()
     }
@@ -272,7 +326,7 @@ mod tests {
     fn lines_that_are_no_record_are_skipped() {
         let journal = Journal::parse(
             "eth0 10.0.0.1/24\nnonsense\neth1 fe80::1/64\neth0 10.0.0.300/24\neth0 mac 02:00:00:00:00:0a\n\
-             eth1 mac 02\neth1 link eth1/52\neth2 answers eth2/53\neth0 224.0.0.18/32\neth0 route 192.0.2.0/24 via 10.0.0.9\n\n",
+             eth1 mac 02\neth1 link eth1/52\neth2 answers eth2/53\neth0 224.0.0.18/32\neth0 route 192.0.2.0/24 via 10.0.0.9\neth0 route x\neth0 rule x\n\n",
         );
         assert_eq!(addresses(&journal, "eth0"), ["10.0.0.1/24"]);
         assert_eq!(addresses(&journal, "eth1"), ["fe80::1/64"]);
@@ -280,7 +334,7 @@ mod tests {
         assert_eq!(journal.own_mac("eth1"), None);
         assert!(journal.has_link_of("eth1/52") && !journal.has_link_of("eth1/51"));
         assert_eq!(Vec::from_iter(journal.routers_with_classifiers()), ["eth1/52", "eth2/53"]);
-        assert_eq!(journal.records().count(), 5);
+        assert_eq!(journal.records().count(), 6);
     }
 
     #[test]

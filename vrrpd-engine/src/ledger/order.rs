@@ -15,12 +15,12 @@ pub enum Order {
     Prepare(Box<Macvlan>),
     /// Take these, in this order.
     Take {
-        /// What to take: the virtual MAC address comes before the addresses.
+        /// What to take: the virtual MAC address comes before the addresses, and these before routes and rules.
         resources: Vec<Resource>,
         /// Take the rest when the virtual MAC address is refused.
         or_without: bool,
     },
-    /// Give these back: addresses first, then the virtual MAC address. Each is listed as it was taken.
+    /// Give these back: routes and rules first, then addresses, then the virtual MAC address. Each is listed as it was taken.
     Release(Vec<Resource>),
     /// Remove the macvlan link of this number, and put the settings of the interface below back.
     Discard(u32),
@@ -33,7 +33,11 @@ impl Order {
             Self::Prepare(link) => Some(link),
             Self::Take { resources, .. } => resources.iter().find_map(|resource| match resource {
                 Resource::Link(link) => Some(&**link),
-                Resource::Mac(_) | Resource::Answers(_) | Resource::Address(_) => None,
+                Resource::Mac(_)
+                | Resource::Answers(_)
+                | Resource::Address(_)
+                | Resource::Route(_)
+                | Resource::Rule(_) => None,
             }),
             Self::Release(_) | Self::Discard(_) => None,
         }
@@ -47,6 +51,11 @@ impl Order {
             }
             Self::Prepare(_) | Self::Discard(_) => false,
         }
+    }
+
+    /// Whether it adds routes or rules.
+    pub fn takes_routing(&self) -> bool {
+        matches!(self, Self::Take { resources, .. } if resources.iter().any(Resource::is_routing))
     }
 
     /// Whether it puts this address on an interface.
@@ -115,7 +124,7 @@ pub enum Cause {
     NoInterface,
     /// It exists already (`EEXIST`).
     Exists,
-    /// It does not exist (`EADDRNOTAVAIL`).
+    /// It does not exist (`EADDRNOTAVAIL`; of a route `ESRCH`, of a rule `ENOENT`).
     Absent,
     /// The interface or the kernel does not support it, or we lack the permission: it fails each time.
     Unsupported,

@@ -7,6 +7,8 @@
 //! | [`Link`](Resource::Link) | the macvlan link is up | it is down, and goes when the router leaves | its alias | `eth0 link eth0/51` |
 //! | [`Answers`](Resource::Answers) | classifiers on interfaces of the same port | they go, from Linux 6.6 on also with the process | their name | `eth0 answers eth0/51` |
 //! | [`Address`](Resource::Address) | the address is on the interface | it is off | the mark (`IFA_PROTO`); the journal where the kernel has none | `eth0 10.0.0.1/24` |
+//! | [`Route`](Resource::Route) | the route is in its table | it is not | its protocol | `eth0 route 192.0.2.0/24 via 10.0.0.1` |
+//! | [`Rule`](Resource::Rule) | the rule is in force | it is not | its protocol | `eth0 rule from 10.0.0.100 table 10` |
 
 use std::net::IpAddr;
 
@@ -16,6 +18,7 @@ use vrrpd_common::{Family, MacAddr};
 use crate::config::VirtualAddress;
 use crate::held_address::AddressOptions;
 use crate::interface::{Interface, Obstacle};
+use crate::routing::{Route, Rule};
 
 /// Something that a router has while it is Master.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +31,10 @@ pub enum Resource {
     Answers(Box<Answers>),
     /// A virtual address.
     Address(PlacedAddress),
+    /// A route.
+    Route(Box<Route>),
+    /// A policy rule.
+    Rule(Box<Rule>),
 }
 
 /// An interface whose MAC address is replaced.
@@ -142,7 +149,21 @@ impl Resource {
     pub const fn is_vmac(&self) -> bool {
         match self {
             Self::Mac(_) | Self::Link(_) => true,
-            Self::Answers(_) | Self::Address(_) => false,
+            Self::Answers(_) | Self::Address(_) | Self::Route(_) | Self::Rule(_) => false,
         }
+    }
+
+    /// The words of a route or rule; empty for anything else.
+    pub fn routing_text(&self) -> &str {
+        match self {
+            Self::Route(route) => &route.text,
+            Self::Rule(rule) => &rule.text,
+            Self::Mac(_) | Self::Link(_) | Self::Answers(_) | Self::Address(_) => "",
+        }
+    }
+
+    /// Whether it is a route or a rule.
+    pub const fn is_routing(&self) -> bool {
+        matches!(self, Self::Route(_) | Self::Rule(_))
     }
 }

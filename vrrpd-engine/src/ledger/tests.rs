@@ -110,7 +110,7 @@ impl Machine {
                             outcome.link = Some(LINK);
                             Ok(())
                         }
-                        Resource::Answers(_) => Ok(()),
+                        Resource::Answers(_) | Resource::Route(_) | Resource::Rule(_) => Ok(()),
                         Resource::Address(placed) => {
                             self.add(placed.on.number(outcome.link), placed.address, true)
                         }
@@ -124,7 +124,9 @@ impl Machine {
                         Resource::Mac(taken) => {
                             self.interface(taken.index).map(|interface| interface.mac = Some(taken.own))
                         }
-                        Resource::Link(_) | Resource::Answers(_) => Ok(()),
+                        Resource::Link(_) | Resource::Answers(_) | Resource::Route(_) | Resource::Rule(_) => {
+                            Ok(())
+                        }
                         Resource::Address(placed) => self.remove(placed.on.number(None), placed.address),
                     };
                     outcome.results.push(result);
@@ -496,7 +498,7 @@ fn a_refusal_names_what_was_refused() {
     assert_eq!(refused.vmac, Some(error(Cause::Unsupported)));
     assert_eq!(refused.addresses, [(virtual_addresses()[0], error(Cause::Other))]);
     assert!(refused.is_decisive(true));
-    let vmac = |cause| Refused { vmac: Some(error(cause)), addresses: Vec::new() };
+    let vmac = |cause| Refused { vmac: Some(error(cause)), addresses: Vec::new(), routing: Vec::new() };
     assert!(!vmac(Cause::Unsupported).is_decisive(true));
     assert!(vmac(Cause::Unsupported).is_decisive(false));
     assert!(vmac(Cause::NoInterface).is_decisive(true));
@@ -570,4 +572,31 @@ fn what_was_on_a_link_that_others_removed_is_gone_with_it() {
     assert_eq!(router.ledger.settings_of(3), None);
     router.ledger.link_discarded();
     assert_eq!(router.ledger.settings_of(2), None);
+}
+
+#[test]
+fn a_route_that_is_refused_does_not_keep_the_router_from_being_master_and_one_that_exists_is_given_back() {
+    let routes = ["192.0.2.0/24 via 10.0.0.9", "198.51.100.0/24 via 10.0.0.9", "blackhole 203.0.113.0/24"];
+    let routes = routes.map(|text| Resource::Route(Box::new(text.parse().expect("a route"))));
+    let mut ledger = Ledger::default();
+    let results = vec![Ok(()), Err(error(Cause::Exists)), Err(error(Cause::Other))];
+    let outcome = Outcome { results, ..Outcome::default() };
+    let refused = ledger.took(routes.to_vec(), outcome, Some(&eth0(2)), true);
+    assert!(!refused.is_decisive(false));
+    assert_eq!(refused.routing, [(routes[2].clone(), error(Cause::Other))]);
+    assert_eq!(ledger.to_give_back(Some(&eth0(2)), true), routes[..2]);
+    assert!(
+        ledger.gave_back(&routes[0], &Ok(())) && ledger.gave_back(&routes[1], &Err(error(Cause::Absent)))
+    );
+    assert!(ledger.is_empty() && !ledger.has_any_routing());
+}
+
+#[test]
+fn routes_and_rules_of_the_journal_are_removed_whatever_became_of_their_interface() {
+    let text = "eth0 route 192.0.2.0/24 via 10.0.0.9\neth0 rule from 10.0.0.100 table 10\n";
+    let journal = Journal::parse(text);
+    assert_eq!(journal.to_string(), text);
+    let undo = Undo::plan(&journal, &[], true, |_| false);
+    assert_eq!(undo.orders, [Order::Release(journal.routing().collect())]);
+    assert_eq!(journal.routing().count(), 2);
 }

@@ -71,6 +71,11 @@ impl Undo {
         for interface in interfaces {
             undo.look_at(interface, journal, marks, &stays);
         }
+        // Which of them are there shows when they are removed.
+        let routing: Vec<_> = journal.routing().collect();
+        if !routing.is_empty() {
+            undo.orders.insert(0, Order::Release(routing));
+        }
         undo
     }
 

@@ -117,7 +117,22 @@ impl Router {
         let stands = self.vmac.stands_on(interface, &self.ledger);
         let vmac = (!stands).then(|| self.vmac.wanted(&self.config, interface, &self.ledger)).flatten();
         let missing = self.ledger.missing(self.config.held_addresses(), Some(interface));
-        vmac.into_iter().chain(self.answers(interface)).chain(missing.into_iter().map(address)).collect()
+        let addresses = missing.into_iter().map(address);
+        vmac.into_iter().chain(self.answers(interface)).chain(addresses).chain(self.routing()).collect()
+    }
+
+    /// Whether nothing but routes and rules has to be put in force again, of which nobody has to be told.
+    pub fn lacks_only_routing(&self, interface: &Interface) -> bool {
+        let is_untold =
+            |resource: &Resource| resource.is_routing() || matches!(resource, Resource::Answers(_));
+        self.routing().next().is_some() && self.to_take(interface).iter().all(is_untold)
+    }
+
+    /// All its routes and rules. The kernel forgets routes with an address or a link, so each order asks for all of them; it
+    /// says which are there.
+    pub fn routing(&self) -> impl Iterator<Item = Resource> + '_ {
+        let routes = self.config.routes.iter().map(|route| Resource::Route(Box::new(route.clone())));
+        routes.chain(self.config.rules.iter().map(|rule| Resource::Rule(Box::new(rule.clone()))))
     }
 
     /// The interfaces that would answer for its addresses with their own MAC addresses. Over IPv6 each answers for its own

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Family, Priority, Version, Vrid};
+use vrrpd_engine::routing::{Route, Rule};
 
 use super::track::{self, Track};
 use super::value::PeerOption;
@@ -228,6 +229,14 @@ options! {
     /// repeated
     ExtraAddresses = "extra-addresses", "--extra-address", Repeated("ADDR[/LEN]"), Addresses, value::held_address;
     extra_addresses: Vec<HeldAddress>;
+
+    /// Route that a master holds, in the words of ip route add; can be repeated
+    Routes = "routes", "--route", Repeated("ROUTE"), List, value::route;
+    routes: Vec<Route>;
+
+    /// Policy rule that a master holds, in the words of ip rule add; can be repeated
+    Rules = "rules", "--rule", Repeated("RULE"), List, value::rule;
+    rules: Vec<Rule>;
 
     /// Address family; required for a router without addresses, which only takes part in the election [ipv4, ipv6;
     /// default: that of the addresses]

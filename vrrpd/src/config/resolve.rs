@@ -71,15 +71,9 @@ impl RouterOptions {
             Some(Family::Ipv4) | None => Version::V2,
             Some(Family::Ipv6) => Version::V3,
         });
-        let addresses: Vec<_> = said.addresses.iter().map(|held| held.address).collect();
-        let extra_addresses: Vec<_> = said.extra_addresses.iter().map(|held| held.address).collect();
-        if let Some(family) = family {
-            faults.keep(check_addresses(&addresses, family));
-        }
-        faults.keep(check_extra_addresses(&addresses, &extra_addresses));
-        for (key, held) in [(Key::Addresses, &said.addresses), (Key::ExtraAddresses, &said.extra_addresses)] {
-            faults.keep(check_interfaces(key, held, interface.as_deref()));
-        }
+        let [addresses, extra_addresses] = [&said.addresses, &said.extra_addresses]
+            .map(|held| held.iter().map(|held| held.address).collect::<Vec<_>>());
+        check_all_addresses(&said, [&addresses, &extra_addresses], family, interface.as_deref(), &mut faults);
         let held = said.addresses.iter().chain(&said.extra_addresses);
         let address_options = held
             .filter(|held| !held.options.is_empty())
@@ -97,13 +91,7 @@ impl RouterOptions {
         let max_learned_interval = interval.and_then(|interval| {
             faults.keep(max_learned_interval(said.max_learned_interval, version, interval))
         });
-        for (key, span) in [(Key::GarpDelay, said.garp_delay), (Key::GarpInterval, said.garp_interval)] {
-            if span != Duration::ZERO && span < GARP_SPACING {
-                faults.add(key.error(format!(
-                    "addresses are announced no more often than every {GARP_SPACING}; 0: never"
-                )));
-            }
-        }
+        check_garp(&said, &mut faults);
         let nonzero = |span: Duration| (span != Duration::ZERO).then_some(span);
         let scripts = faults.keep(scripts);
         let magic = family.and_then(|family| {
@@ -134,6 +122,8 @@ impl RouterOptions {
             addresses,
             extra_addresses,
             address_options,
+            routes: said.routes,
+            rules: said.rules,
             source: said.source,
             destination,
             priority: said.priority,
@@ -163,6 +153,36 @@ impl RouterOptions {
             track: said.track.into_iter().map(Track::into_tracked).collect(),
         };
         Ok(RouterConfig { settings, authentication: said.auth })
+    }
+}
+
+/// What is wrong with the addresses, by themselves and together.
+fn check_all_addresses(
+    said: &Complete,
+    [addresses, extra]: [&[VirtualAddress]; 2],
+    family: Option<Family>,
+    interface: Option<&str>,
+    faults: &mut Faults,
+) {
+    if let Some(family) = family {
+        faults.keep(check_addresses(addresses, family));
+    }
+    faults.keep(check_extra_addresses(addresses, extra));
+    for (key, held) in [(Key::Addresses, &said.addresses), (Key::ExtraAddresses, &said.extra_addresses)] {
+        faults.keep(check_interfaces(key, held, interface));
+    }
+}
+
+/// Announcements come no closer than they may.
+fn check_garp(said: &Complete, faults: &mut Faults) {
+    for (key, span) in [(Key::GarpDelay, said.garp_delay), (Key::GarpInterval, said.garp_interval)] {
+        if span != Duration::ZERO && span < GARP_SPACING {
+            faults.add(
+                key.error(format!(
+                    "addresses are announced no more often than every {GARP_SPACING}; 0: never"
+                )),
+            );
+        }
     }
 }
 

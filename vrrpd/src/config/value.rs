@@ -9,6 +9,7 @@ use vrrpd_common::params::Auth;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Family, Priority, Version, Vrid};
 use vrrpd_engine::held_address::{HeldAddress, HeldAddressError};
+use vrrpd_engine::routing::{Route, Rule, WordError};
 
 use super::{
     Authentication, Password, Script, ScriptStyle, ScriptUser, VirtualAddress, VmacFallback, VmacMode, Xdp,
@@ -56,6 +57,8 @@ pub enum ValueError {
     MinTtl(String),
     #[error("invalid multicast group {0:?}: expected for example 224.0.0.18 or ff02::12")]
     MulticastGroup(String),
+    #[error("invalid {what} {text:?}: {error}")]
+    Routing { what: &'static str, text: String, error: WordError },
     #[error("invalid host address {0:?}: expected for example 10.16.1.254")]
     Host(String),
     #[error("invalid duration {0:?}: expected for example 1, 0.25, 250ms or 10s")]
@@ -141,6 +144,16 @@ pub fn address(text: &str) -> Parsed<VirtualAddress> {
     let wrong =
         |error| ValueError::Address { text: text.to_owned(), error: HeldAddressError::Address(error) };
     text.parse().map_err(wrong)
+}
+
+/// `192.0.2.0/24 via 10.0.0.1 metric 50`
+pub fn route(text: &str) -> Parsed<Route> {
+    text.parse().map_err(|error| ValueError::Routing { what: "route", text: text.to_owned(), error })
+}
+
+/// `from 10.0.0.100 table 10`
+pub fn rule(text: &str) -> Parsed<Rule> {
+    text.parse().map_err(|error| ValueError::Routing { what: "rule", text: text.to_owned(), error })
 }
 
 /// The same with words of `ip address add` behind it: `10.16.1.200/24 label eth0:vip`.

@@ -1,8 +1,8 @@
 //! Doing what the engine says, and what the system answers.
 
-use tracing::error;
-use vrrpd_common::Priority;
+use tracing::{error, warn};
 use vrrpd_common::router::{Event, StateName};
+use vrrpd_common::{Duration, Priority};
 use vrrpd_engine::ledger::{Cause, Order, Outcome, Resource};
 use vrrpd_engine::pace::Announced;
 use vrrpd_engine::router::{Past, Pending};
@@ -15,6 +15,9 @@ use crate::config::VmacFallback;
 use crate::interface::service::Request;
 use crate::report::{Happening, TransitionReport};
 use crate::transmit::AdvertFrames;
+
+/// When routes and rules that were refused are tried again.
+const ROUTING_AGAIN: Duration = Duration::from_secs(1);
 
 impl Daemon {
     /// Does what the engine says, until nothing is left. What comes of one thing is done before the next.
@@ -193,6 +196,11 @@ impl Daemon {
             // What was missing is there again, or on another link.
             self.untold.insert(id);
         }
+        for (resource, result) in resources.iter().zip(&outcome.results) {
+            if result.is_ok() && router.ledger.has_routing(resource) {
+                warn!(router = %router.config.title(), route = %resource.routing_text(), "route or rule was lost, restored");
+            }
+        }
         let refused = router.ledger.took(resources, outcome, link.interface.as_ref(), link.marks);
         match refused.vmac.clone() {
             // An interface that is gone refuses nothing; its own notification follows.
@@ -205,6 +213,15 @@ impl Daemon {
         }
         for (address, error) in &refused.addresses {
             error!(router = %router.config.title(), %address, %error, "cannot add virtual address");
+        }
+        for refusal @ (resource, error) in &refused.routing {
+            if !router.refused_routing.contains(refusal) {
+                error!(router = %router.config.title(), route = %resource.routing_text(), %error, "cannot add route or rule");
+            }
+        }
+        router.refused_routing.clone_from(&refused.routing);
+        if !refused.routing.is_empty() {
+            self.to_put_back.entry(id).or_insert_with(|| clock::now() + ROUTING_AGAIN);
         }
         if refused.is_decisive(or_without) {
             let event = if router.drop_promotion() { Event::AddressesRefused } else { Event::AddressesLost };
@@ -236,7 +253,11 @@ impl Daemon {
                 }
                 // Hosts know the addresses that the interface owns by the virtual MAC address.
                 (Resource::Link(above), _) => tell_hosts |= !above.owned.is_empty(),
-                (Resource::Address(_) | Resource::Answers(_), _) => {}
+                (Resource::Route(_) | Resource::Rule(_), Err(error)) if !is_given_back => {
+                    error!(router = %name, route = %resource.routing_text(), %error, "cannot remove route or rule");
+                }
+                (Resource::Address(_) | Resource::Answers(_) | Resource::Route(_) | Resource::Rule(_), _) => {
+                }
             }
         }
         if tell_hosts {

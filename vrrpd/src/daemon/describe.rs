@@ -2,14 +2,15 @@
 
 use vrrpd_common::Instant;
 use vrrpd_common::router::State;
+use vrrpd_engine::ledger::Resource;
 use vrrpd_engine::router::Router;
 
 use super::link::Link;
 use crate::clock;
 use crate::config::{Destination, Peer, Settings, VirtualAddress};
 use crate::report::{
-    Counters, EventReport, GroupReport, Happening, MasterReport, MismatchReport, PeerReport, RouterReport,
-    ScriptsReport, TrackReport, TransitionReport,
+    Counters, EventReport, GroupReport, Happening, MasterReport, MismatchReport, PeerReport, RouteReport,
+    RouterReport, ScriptsReport, TrackReport, TransitionReport,
 };
 
 /// Something that happened to it.
@@ -75,6 +76,7 @@ pub(super) fn report(
         takeover_held_ns: held.map(|until| until.saturating_since(now).as_nanos()),
         addresses: config.addresses.iter().map(VirtualAddress::to_string).collect(),
         extra_addresses: config.extra_addresses.iter().map(VirtualAddress::to_string).collect(),
+        routes: routes(router),
         addresses_present: router
             .addresses_present(link.interface.as_ref())
             .iter()
@@ -118,4 +120,18 @@ fn peers(config: &Settings, link: &Link) -> Vec<PeerReport> {
         error: id.and_then(|id| link.peers.failure(id, peer.address)).map(ToString::to_string),
     };
     config.peers().iter().map(report).collect()
+}
+
+/// The routes and rules, and which of them are there.
+fn routes(router: &Router) -> Vec<RouteReport> {
+    let report = |resource: Resource| {
+        let refused = router.refused_routing.iter().find(|(refused, _)| *refused == resource);
+        RouteReport {
+            kind: if matches!(resource, Resource::Rule(_)) { "rule" } else { "route" }.to_owned(),
+            text: resource.routing_text().to_owned(),
+            held: router.ledger.has_routing(&resource),
+            error: refused.filter(|_| router.is_master()).map(|(_, error)| error.to_string()),
+        }
+    };
+    router.routing().map(report).collect()
 }

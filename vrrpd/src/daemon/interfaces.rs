@@ -56,6 +56,7 @@ impl Daemon {
                 }
             }
             Report::Followed(name) => self.reload.followed(&name),
+            Report::RoutingLost => self.routing_lost(),
             Report::Done(ticket, outcome) => self.done(ticket, outcome),
         }
     }
@@ -295,6 +296,18 @@ impl Daemon {
         self.put_back(now);
     }
 
+    /// Others have removed routes or rules with our protocol number: whose, the kernel says when they are added again.
+    fn routing_lost(&mut self) {
+        let now = clock::now();
+        for id in self.engine.routers().ids().collect::<Vec<_>>() {
+            let Some(router) = self.engine.router_mut(id) else { continue };
+            if router.is_holding() && router.ledger.has_any_routing() {
+                self.to_put_back.entry(id).or_insert_with(|| router.back_off.again_at(now));
+            }
+        }
+        self.put_back(now);
+    }
+
     /// Puts back what is due.
     pub(super) fn put_back(&mut self, now: Instant) {
         let due: Vec<_> = self.to_put_back.extract_if(.., |_, at| *at <= now).map(|(id, _)| id).collect();
@@ -307,7 +320,12 @@ impl Daemon {
 
     pub(super) fn take_now(&mut self, id: RouterId) {
         let Some(router) = self.engine.router_mut(id) else { return };
-        router.take_again();
+        let interface = self.links.get(router.link).and_then(|link| link.interface.as_ref());
+        if interface.is_some_and(|interface| router.lacks_only_routing(interface)) {
+            router.enqueue(Action::TakeAddresses);
+        } else {
+            router.take_again();
+        }
         self.input(Input::Act(id));
     }
 

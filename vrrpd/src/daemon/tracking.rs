@@ -182,7 +182,7 @@ impl Daemon {
             Report::Changed(interface) | Report::Lost(interface, ..) => watchers.interface(interface),
             Report::Removed(interface) => watchers.interface_removed(&interface.name),
             Report::Followed(name) => watchers.followed(name),
-            Report::Done(..) => {}
+            Report::RoutingLost | Report::Done(..) => {}
         }
     }
 

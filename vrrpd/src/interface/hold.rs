@@ -15,7 +15,7 @@ use vrrpd_engine::ledger::{
 use super::ask::{Manner, ask};
 use super::cache::InterfaceCache;
 use super::claimed::Claimed;
-use super::{address, macvlan, own_mac, secondaries};
+use super::{address, macvlan, own_mac, routing, secondaries};
 use crate::datapath::claims::Claim;
 
 /// Carries out an order. What the cache shows may be older than what the kernel has.
@@ -47,7 +47,7 @@ fn cause(error: &io::Error) -> Cause {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENODEV) => Cause::NoInterface,
         Some(Errno::EEXIST) => Cause::Exists,
-        Some(Errno::EADDRNOTAVAIL) => Cause::Absent,
+        Some(Errno::EADDRNOTAVAIL | Errno::ESRCH | Errno::ENOENT) => Cause::Absent,
         Some(Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ENOSYS | Errno::EPERM | Errno::EACCES) => {
             Cause::Unsupported
         }
@@ -92,6 +92,17 @@ async fn take(
                 // Until the answer is there.
                 Ok(())
             }
+            Resource::Route(_) | Resource::Rule(_) => match routing::add(&resource) {
+                Ok(message) => {
+                    answers.push((outcome.results.len(), ask(handle, message, Manner::Create)));
+                    Ok(())
+                }
+                Err(error) => {
+                    // The router can be Master without it.
+                    outcome.results.push(Err(system_error(&error)));
+                    continue;
+                }
+            },
         };
         let is_refused = result.is_err();
         outcome.results.push(result.map_err(|error| system_error(&error)));
@@ -171,6 +182,7 @@ async fn release(
     resources: &[Resource],
 ) -> Outcome {
     let mut outcome = Outcome { results: vec![Ok(()); resources.len()], ..Outcome::default() };
+    remove_routing(handle, resources, &mut outcome).await;
     remove_addresses(handle, cache, resources, &mut outcome).await;
     for (place, resource) in resources.iter().enumerate().rev() {
         let result = match resource {
@@ -193,13 +205,32 @@ async fn release(
                 claimed.give_up(&beside.router).await;
                 Ok(())
             }
-            Resource::Address(_) => continue,
+            Resource::Address(_) | Resource::Route(_) | Resource::Rule(_) => continue,
         };
         if let Some(known) = outcome.results.get_mut(place) {
             *known = result.map_err(|error| system_error(&error));
         }
     }
     outcome
+}
+
+/// Removes routes and rules, the last one first.
+async fn remove_routing(handle: &mut Handle, resources: &[Resource], outcome: &mut Outcome) {
+    let mut answers = Vec::new();
+    for (place, resource) in resources.iter().enumerate().rev().filter(|(_, resource)| resource.is_routing())
+    {
+        let asked = routing::remove(resource).map(|message| ask(handle, message, Manner::Change));
+        answers.push((place, asked));
+    }
+    for (place, asked) in answers {
+        let result = match asked {
+            Ok(answer) => answer.await,
+            Err(error) => Err(error),
+        };
+        if let Some(known) = outcome.results.get_mut(place) {
+            *known = result.map_err(|error| system_error(&error));
+        }
+    }
 }
 
 /// Takes the addresses off, those of an interface together.
@@ -217,7 +248,7 @@ async fn remove_addresses(
                 by_interface.entry(placed.on.number(None)).or_default().push((place, *placed));
             }
             Resource::Link(above) => link = above.made.as_ref().map(|(index, _)| *index),
-            Resource::Mac(_) | Resource::Answers(_) => {}
+            Resource::Mac(_) | Resource::Answers(_) | Resource::Route(_) | Resource::Rule(_) => {}
         }
     }
     for (index, there) in by_interface {
@@ -301,6 +332,8 @@ mod tests {
             (Errno::ENODEV, Cause::NoInterface),
             (Errno::EEXIST, Cause::Exists),
             (Errno::EADDRNOTAVAIL, Cause::Absent),
+            (Errno::ESRCH, Cause::Absent),
+            (Errno::ENOENT, Cause::Absent),
             (Errno::EOPNOTSUPP, Cause::Unsupported),
             (Errno::EINVAL, Cause::Unsupported),
             (Errno::EPERM, Cause::Unsupported),

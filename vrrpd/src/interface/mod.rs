@@ -11,6 +11,7 @@ mod claimed;
 mod hold;
 mod macvlan;
 mod own_mac;
+mod routing;
 mod secondaries;
 pub mod service;
 mod stack;

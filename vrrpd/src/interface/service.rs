@@ -15,6 +15,7 @@ use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::packet_route::rule::RuleAttribute;
 use rtnetlink::sys::AsyncSocket;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::mpsc;
@@ -23,6 +24,7 @@ use tracing::{error, warn};
 use vrrpd_engine::Ticket;
 use vrrpd_engine::interface::Remover;
 use vrrpd_engine::ledger::{Order, Outcome};
+use vrrpd_engine::routing::PROTOCOL;
 
 use super::Interface;
 use super::address;
@@ -59,6 +61,8 @@ pub enum Report {
     Removed(Interface),
     /// The interface has lost this address, by whom, and is like this now.
     Lost(Interface, IpAddr, Remover),
+    /// Others have removed routes or rules with our protocol number.
+    RoutingLost,
     /// All that is known of the interface of this name, which is followed from now on, has been told.
     Followed(String),
     /// A request has been carried out, more or less.
@@ -143,6 +147,8 @@ struct Worker {
     /// One for what the cache reads, since on each the kernel reads out one thing at a time.
     reader: Handle,
     notifications: Messages,
+    /// What becomes of routes and rules, from the first one on that a router takes.
+    routing: Option<Messages>,
     /// When everything is to be read again, since it was not read whole.
     read_again_at: Option<Instant>,
 }
@@ -150,9 +156,7 @@ struct Worker {
 impl Worker {
     async fn new(names: Vec<String>, keeper: Keeper) -> io::Result<Self> {
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-        let (mut connection, monitor, messages) = rtnetlink::new_multicast_connection(&groups)?;
-        connection.socket_mut().socket_mut().set_rx_buf_sz(NOTIFICATIONS)?;
-        tokio::spawn(connection);
+        let notifications = subscribe(&groups)?;
         let connect = |whole| -> io::Result<(Handle, u32)> {
             let (mut connection, handle, _) = rtnetlink::new_connection()?;
             let port = connection.socket_mut().socket_mut().bind_auto()?.port_number();
@@ -162,21 +166,23 @@ impl Worker {
             tokio::spawn(connection);
             Ok((handle, port))
         };
-        // The monitor's connection ends with its handle, which therefore goes where the messages go.
-        let notifications = messages
-            .map(move |(message, _)| {
-                let _connected = &monitor;
-                message
-            })
-            .boxed();
         let cache = Rc::new(RefCell::new(InterfaceCache::new(names)));
         let (mut handle, port) = connect(false)?;
         let refused = ask(&mut handle, address::probe_marks(), Manner::Create).await;
         let marks = refused.is_err_and(|error| error.raw_os_error() == Some(Errno::ERANGE as i32));
         let (reader, _) = connect(true)?;
         let claimed = Rc::new(Claimed::new(keeper));
-        let mut worker =
-            Self { cache, claimed, handle, port, marks, reader, notifications, read_again_at: None };
+        let mut worker = Self {
+            cache,
+            claimed,
+            handle,
+            port,
+            marks,
+            reader,
+            notifications,
+            routing: None,
+            read_again_at: None,
+        };
         // Subscribed before it is read: what changes meanwhile comes as a notification.
         worker.read_all().await?;
         Ok(worker)
@@ -241,6 +247,9 @@ impl Worker {
                         reports
                     }
                     Some(Wish::Order(request)) => {
+                        if self.routing.is_none() && request.order.takes_routing() {
+                            self.follow_routing();
+                        }
                         let (handle, cache) = (self.handle.clone(), Rc::clone(&self.cache));
                         let claimed = Rc::clone(&self.claimed);
                         running.push(async move {
@@ -252,6 +261,14 @@ impl Worker {
                 },
                 Some((ticket, outcome)) = running.next() => self.performed(ticket, outcome).await,
                 () = at(self.read_again_at) => self.all_again().await,
+                message = next_of(&mut self.routing) => {
+                    if let Some(message) = message {
+                        self.routing_notified(&message)
+                    } else {
+                        self.routing = None;
+                        continue;
+                    }
+                }
                 message = self.notifications.next() => match message {
                     Some(message) => self.notified(message).await,
                     // Deaf to what becomes of its interfaces the daemon would be worse than none.
@@ -313,6 +330,36 @@ impl Worker {
         self.told(change).into_iter().collect()
     }
 
+    /// Hears from now on what becomes of routes and rules.
+    fn follow_routing(&mut self) {
+        let groups = [
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Route,
+            MulticastGroup::Ipv4Rule,
+            MulticastGroup::Ipv6Rule,
+        ];
+        match subscribe(&groups) {
+            Ok(messages) => self.routing = Some(messages),
+            Err(error) => warn!(%error, "cannot follow routes and rules: lost ones are not restored"),
+        }
+    }
+
+    /// What the daemon is told of a notification about a route or rule.
+    fn routing_notified(&self, message: &NetlinkMessage<RouteNetlinkMessage>) -> Vec<Report> {
+        let is_lost = match &message.payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelRoute(route)) => {
+                message.header.port_number != self.port && u8::from(route.header.protocol) == PROTOCOL
+            }
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelRule(rule)) => {
+                let is_ours = |attribute: &RuleAttribute| matches!(attribute, RuleAttribute::Protocol(protocol) if u8::from(*protocol) == PROTOCOL);
+                message.header.port_number != self.port && rule.attributes.iter().any(is_ours)
+            }
+            NetlinkPayload::Overrun(_) => true,
+            _ => false,
+        };
+        if is_lost { vec![Report::RoutingLost] } else { Vec::new() }
+    }
+
     /// What the daemon is told of a change.
     fn told(&self, change: Change) -> Option<Report> {
         match change {
@@ -338,6 +385,27 @@ impl Worker {
                 Vec::new()
             }
         }
+    }
+}
+
+/// Notifications of these kinds.
+fn subscribe(groups: &[MulticastGroup]) -> io::Result<Messages> {
+    let (mut connection, monitor, messages) = rtnetlink::new_multicast_connection(groups)?;
+    connection.socket_mut().socket_mut().set_rx_buf_sz(NOTIFICATIONS)?;
+    tokio::spawn(connection);
+    // The monitor's connection ends with its handle, which therefore goes where the messages go.
+    let notifications = messages.map(move |(message, _)| {
+        let _connected = &monitor;
+        message
+    });
+    Ok(notifications.boxed())
+}
+
+/// The next one; `None` in the place of the messages: never.
+async fn next_of(messages: &mut Option<Messages>) -> Option<NetlinkMessage<RouteNetlinkMessage>> {
+    match messages {
+        Some(messages) => messages.next().await,
+        None => std::future::pending().await,
     }
 }
 

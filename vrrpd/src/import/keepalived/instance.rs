@@ -152,6 +152,8 @@ impl Instance {
                     }
                 }
             }
+            "virtual_routes" => routing(Key::Routes, line, router, imported),
+            "virtual_rules" => routing(Key::Rules, line, router, imported),
             "garp_master_repeat" => self.garp_repeat = garp(line, Garp::REPEAT, imported),
             "garp_master_delay" => self.garp_delay = garp(line, Garp::SECONDS, imported),
             "garp_master_refresh" => self.garp_refresh = garp(line, Garp::SECONDS, imported),
@@ -330,6 +332,34 @@ impl Instance {
         router.set(Key::GarpDelay, delay.clone());
         if refresh != "0" {
             router.set(Key::GarpInterval, refresh.clone());
+        }
+    }
+}
+
+/// Routes or rules, whose words are those of `ip`. Words that keepalived alone has, and the protocol number, which is ours, are
+/// not among them.
+fn routing(key: Key, line: &Node, router: &mut Router, imported: &mut Imported) {
+    for entry in line.children() {
+        let mut words = Vec::new();
+        let mut rest = entry.words.iter().map(String::as_str);
+        while let Some(word) = rest.next() {
+            match word {
+                "no_track" => {}
+                "proto" | "protocol" => drop(rest.next()),
+                "gw" => words.push("via"),
+                other => words.push(other),
+            }
+        }
+        let text = words.join(" ");
+        let read = match key {
+            Key::Routes => value::route(&text).map(drop),
+            _ => value::rule(&text).map(drop),
+        };
+        match read {
+            Ok(()) => router.set(key, text),
+            Err(error) => {
+                imported.remark(&entry.place, RemarkKind::LeftOut, line.keyword(), error.to_string());
+            }
         }
     }
 }

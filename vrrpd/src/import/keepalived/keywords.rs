@@ -46,13 +46,9 @@ pub(super) const NEEDS_VALUE: [&str; 24] = [
 ];
 
 /// Words that are left out, with the reason.
-pub(super) const LEFT_OUT: [(&[&str], &str); 10] = [
+pub(super) const LEFT_OUT: [(&[&str], &str); 9] = [
     (&["track_bfd"], "BFD is not supported"),
     (&["track_src_ip"], "a router is not in the state fault while its source address is missing"),
-    (
-        &["virtual_routes", "virtual_rules"],
-        "routes and rules are not supported; a script (`up`, `down`) can set them",
-    ),
     (&["preempt_delay"], "a delay of preemption is not supported"),
     (&["notify_master_rx_lower_pri"], "no script is called for this"),
     (

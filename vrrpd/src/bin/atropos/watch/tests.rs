@@ -28,7 +28,7 @@ fn router(vrid: u8, state: &str) -> RouterReport {
         "state": state, "since": "2026-01-31T10:00:00Z", "reason": "start-up",
         "priority": 100, "effective_priority": 90, "preempt": true, "forced_backup": false,
         "interval_ns": 100_000_000, "master_interval_ns": 100_000_000,
-        "max_learned_interval_ns": 5_000_000_000_u64, "addresses": ["10.0.0.100/24"], "extra_addresses": [], "addresses_present": [],
+        "max_learned_interval_ns": 5_000_000_000_u64, "addresses": ["10.0.0.100/24"], "extra_addresses": [], "routes": [], "addresses_present": [],
         "vmac_mode": "none", "auth": "none", "master": if state == "backup" { master } else { json!(null) },
         "datapath": "xdp-native", "group": {
             "size": 2, "members": 1, "ready": false, "present": ["eth0/51"], "missing": ["eth1/52"],
