@@ -153,7 +153,7 @@ fn imported_configuration_is_printed_and_its_exit_status_says_what_is_left_out()
         "vrrp_instance V {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.9/24 }\n";
     for (name, text, code) in [
         ("whole", format!("{instance}}}\n"), 0),
-        ("part", format!("{instance}track_interface {{ eth1 }}\n}}\n"), 1),
+        ("part", format!("{instance}smtp_alert\n}}\n"), 1),
         ("wrong", instance.to_owned(), 2),
         ("script", "/usr/sbin/vrrpd -i eth0 -v 51 192.0.2.9/24 &\n".to_owned(), 0),
     ] {

@@ -253,7 +253,7 @@ fn classifying_a_frame_takes_few_instructions() {
     for (what, frame, most) in [
         ("TCP", tcp, 97),
         ("an advert for others", advert(VRID + 1).build(), 174),
-        ("an advert for us", advert(VRID).build(), 420),
+        ("an advert for us", advert(VRID).build(), 425),
     ] {
         let frame = hex(&frame);
         let each = instructions_each(&program, |times| [times, &frame]);

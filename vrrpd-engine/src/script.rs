@@ -187,18 +187,16 @@ impl Scripts {
         [&self.up, &self.down, &self.fault, &self.stop, &self.notify].into_iter().flatten()
     }
 
-    /// Those that there are, to be changed.
-    pub fn each_mut(&mut self) -> impl Iterator<Item = &mut Script> {
-        let Self { up, down, fault, stop, notify, .. } = self;
-        [up, down, fault, stop, notify].into_iter().flatten()
+    /// The paths of all programs and of the FIFO, to be changed.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let Self { up, down, fault, stop, notify, fifo, .. } = self;
+        let scripts = [up, down, fault, stop, notify].into_iter().flatten();
+        scripts.map(|script| &mut script.program).chain(fifo)
     }
 
     /// Makes paths absolute: those without a slash in front are in `directory`.
     pub fn resolve(&mut self, directory: &Path) {
-        if let Some(fifo) = &mut self.fifo {
-            *fifo = directory.join(&fifo);
-        }
-        self.each_mut().for_each(|script| script.resolve(directory));
+        self.paths_mut().for_each(|path| *path = directory.join(&path));
     }
 
     /// What this transition runs.
@@ -252,11 +250,6 @@ impl Script {
     /// A script without arguments of its own.
     pub const fn new(program: PathBuf) -> Self {
         Self { program, arguments: Vec::new() }
-    }
-
-    /// Makes its path absolute: without a slash in front, it is in `directory`.
-    pub fn resolve(&mut self, directory: &Path) {
-        self.program = directory.join(&self.program);
     }
 }
 

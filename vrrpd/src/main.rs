@@ -238,7 +238,9 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), Wrong> {
         let (tracked, checks) = config::track::on_command_line(&words, &absolute(Path::new("."))?)
             .map_err(|message| Wrong::Options(vec![Key::Track.error(message)]))?;
         config.track = tracked;
-        config.resolve_scripts(&absolute(Path::new("."))?);
+        for path in config.settings.scripts.paths_mut() {
+            *path = absolute(path)?;
+        }
         config::check_scripts(&config).map_err(Wrong::Script)?;
         config.grouped = size.is_some();
         let groups = size.map(|size| GroupConfig::of_processes(size, &config)).into_iter().collect();

@@ -385,7 +385,7 @@ impl SilentReport {
 
 impl RouterReport {
     /// The keys of its object.
-    pub const KEYS: [&'static str; 38] = [
+    pub const KEYS: [&'static str; 40] = [
         "name",
         "interface",
         "ifindex",
@@ -406,7 +406,9 @@ impl RouterReport {
         "max_learned_interval_ns",
         "takeover_held_ns",
         "addresses",
+        "extra_addresses",
         "addresses_present",
+        "routes",
         "vmac",
         "vmac_mode",
         "vmac_reason",
