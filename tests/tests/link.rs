@@ -233,7 +233,8 @@ fn master_whose_adverts_do_not_fit_into_the_mtu_any_more_resigns_and_serves_agai
 
         a.ip("link set eth0 mtu 576");
         let (_, resigned) = capture.wait_advert(SOON, "a resigns", |advert| advert.priority == 0);
-        assert_eq!(resigned.addresses.len(), 137, "as many as fit: (576 - 20 - 8) / 4");
+        // As many as fit: (576 - 20 - 8) / 4; one if the next advert is tried before the MTU is known.
+        assert!([137, 1].contains(&resigned.addresses.len()), "{mode}: {}", resigned.addresses.len());
         assert_eq!(second.wait_state("master", SOON)["reason"], "master-resigned", "{mode}");
         assert_eq!(first.wait_state("fault", SOON)["reason"], "advert-unsendable", "{mode}");
         wait_until(SOON, "no address is left", || !a.ip("addr show").contains("10.8.0."));
@@ -343,7 +344,8 @@ fn hosts_and_peers_learn_at_once_of_another_mac_address_of_the_interface() {
         let (announced, advertised) = (at(&|frame| frame[6..12] == OTHER), at(&advert));
         assert!(advertised - announced < stretched(AT_ONCE), "{family}: {:?}", advertised - announced);
 
-        // What the guardian would say is of that address as well.
+        // What the guardian would say is of that address as well. It has been told when the daemon answers again.
+        router.state();
         router.kill_daemon();
         let resigns = |frame: &[u8]| Advert::read(frame).is_some_and(|advert| advert.priority == 0);
         wait_until(SOON, "it resigns", || capture.frames().iter().any(|seen| resigns(&seen.frame)));
