@@ -235,7 +235,9 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), Wrong> {
         let options = cli.router().map_err(|error| Wrong::Options(vec![error]))?;
         let words = options.track.clone();
         let mut config = options.resolve().map_err(Wrong::Options)?;
-        let (tracked, checks) = config::track::on_command_line(&words, &absolute(Path::new("."))?)
+        // Where the user is matters only to what is tracked.
+        let directory = if words.is_empty() { PathBuf::from("/") } else { absolute(Path::new("."))? };
+        let (tracked, checks) = config::track::on_command_line(&words, &directory)
             .map_err(|message| Wrong::Options(vec![Key::Track.error(message)]))?;
         config.track = tracked;
         for path in config.settings.scripts.paths_mut() {
