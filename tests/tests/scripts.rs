@@ -111,7 +111,7 @@ fn fifo_has_a_line_for_every_transition_also_from_the_guardian() {
         let lines: Vec<_> = lines.iter().map(|state| format!("INSTANCE \"VI 1\" {state} 100\n")).collect();
         let lines = lines.concat();
         wait_until(SOON, "the lines are there", || {
-            // Nothing is to be read yet, or somebody has written.
+            // Reading fails while the FIFO is empty.
             let _ = fifo.read_to_string(&mut read);
             read == lines
         });

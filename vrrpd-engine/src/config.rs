@@ -330,7 +330,7 @@ pub struct GroupConfig {
 }
 
 impl GroupConfig {
-    /// Whether it has the same members, in any order, whatever it is called and runs.
+    /// Whether it has the same members, in any order. Its name and scripts may differ.
     pub fn is_of_the_same(&self, other: &Self) -> bool {
         let set = |group: &Self| group.members.iter().cloned().collect::<BTreeSet<_>>();
         self.size == other.size && set(self) == set(other)
