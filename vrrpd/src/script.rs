@@ -3,6 +3,7 @@
 //! [`Runner`] orders the scripts of a router, `check` says what may be run, `process` is one run, and `output` copies what
 //! scripts print to the log, `user` finds who they run as.
 
+pub mod bare;
 mod check;
 mod fifo;
 mod output;
@@ -13,7 +14,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-pub use check::{PATH, ScriptError, check, find, place};
+pub use check::{ScriptError, check, find, place};
 pub use process::Context;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;

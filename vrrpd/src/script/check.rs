@@ -71,7 +71,7 @@ pub enum ScriptFault {
 }
 
 /// Where scripts find programs, and checks theirs.
-pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Where a program is, as the user names it: one without a slash is looked for when it is run, others are in `directory`,
 /// unless they have a slash in front.

@@ -2,27 +2,24 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use thiserror::Error;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 use vrrpd_engine::script::{FifoLine, Run};
 
-use super::check::{PATH, check};
+use super::bare;
+use super::check::check;
 use super::fifo::Fifos;
 use super::output::{Output, Outputs};
 use super::user::identify;
 use crate::lane::Lane;
 
-/// How long a script that is asked to end may take, before it is made to.
-const GRACE: Duration = Duration::from_secs(1);
 /// How long something is waited for that the system lacks.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -101,11 +98,10 @@ fn is_transient(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|number| lacks.contains(&Errno::from_raw(number)))
 }
 
-/// Starts a script that may be run. It inherits nothing but what is documented: these variables, standard input that is
-/// empty, and its output. Umask, signals and other descriptors are [put right](crate::sys::inherited) in this process.
+/// Starts a script that may be run, with its variables and its output.
 fn spawn(run: &Run, output: OwnedFd) -> io::Result<Child> {
     check(&run.program).map_err(|error| io::Error::other(error.fault))?;
-    let mut command = Command::new(&run.program);
+    let mut command = bare::command(&run.program);
     if let Some(user) = &run.user {
         let identity = identify(user).map_err(io::Error::other)?;
         // Other groups that this process is in are left as well.
@@ -113,14 +109,9 @@ fn spawn(run: &Run, output: OwnedFd) -> io::Result<Child> {
     }
     command
         .args(&run.arguments)
-        .env_clear()
-        .env("PATH", PATH)
         .envs(run.environment.iter().map(|(name, value)| (name.as_ref(), value)))
-        .current_dir(Path::new("/"))
-        .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)
-        .process_group(0)
         .spawn()
 }
 
@@ -139,16 +130,11 @@ impl Started {
 
 impl Drop for Started {
     fn drop(&mut self) {
-        if let Some(group) = self.0.as_ref().and_then(group) {
+        if let Some(group) = self.0.as_ref().and_then(bare::group) {
             // It may have ended.
             let _ = killpg(group, Signal::SIGKILL);
         }
     }
-}
-
-/// The process group of a script that has not been waited for.
-fn group(child: &Child) -> Option<Pid> {
-    child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw)
 }
 
 /// Why a script has not ended by itself.
@@ -160,21 +146,12 @@ enum EndError {
     TooLong(Duration),
 }
 
-/// Waits for the end of the script, or brings it about: its whole process group is asked to end, then made to.
+/// Waits for the end of the script, or brings it about.
 async fn end(child: &mut Child, limit: Duration) -> Result<ExitStatus, EndError> {
-    let group = group(child);
     if let Ok(status) = timeout(limit, child.wait()).await {
         return Ok(status?);
     }
-    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-        if let Some(group) = group {
-            // The group may have ended by itself just now. It is made to end even when the script itself has: what it
-            // started may not have listened.
-            let _ = killpg(group, signal);
-        }
-        // How it ended does not matter any more.
-        let _ = timeout(GRACE, child.wait()).await;
-    }
+    bare::stop(child).await;
     Err(EndError::TooLong(limit))
 }
 

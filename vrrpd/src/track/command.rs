@@ -3,21 +3,17 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Group, Pid, User};
+use nix::unistd::{Group, User};
 use tokio::process::Child;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use vrrpd_engine::track::{Command, Finding};
 
 use super::Reporter;
 use super::poll::{no_answer, turns};
 use crate::lane::Lane;
-use crate::script;
-
-/// How long a command that is asked to end may take, before it is made to.
-const GRACE: Duration = Duration::from_secs(1);
+use crate::script::{self, bare};
 
 /// Runs the command each interval, one run at a time.
 pub(super) async fn watch(command: Command, reporter: Reporter, lane: Lane) {
@@ -62,16 +58,8 @@ async fn run(command: &Command, reporter: &Reporter, lane: &Lane) {
 fn start(command: &Command) -> io::Result<Running> {
     let program = script::find(&command.program).map_err(|error| io::Error::other(error.fault))?;
     script::check(&program).map_err(|error| io::Error::other(error.fault))?;
-    let mut process = tokio::process::Command::new(program);
-    process
-        .args(&command.arguments)
-        .env_clear()
-        .env("PATH", script::PATH)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0);
+    let mut process = bare::command(&program);
+    process.args(&command.arguments).stdout(Stdio::null()).stderr(Stdio::null());
     let unknown = |what: &str, name: &str| io::Error::other(format!("there is no {what} {name:?}"));
     if let Some(name) = &command.user {
         let user = User::from_name(name)?.ok_or_else(|| unknown("user", name))?;
@@ -96,31 +84,17 @@ fn in_words(status: ExitStatus) -> String {
 struct Running(Child);
 
 impl Running {
-    fn signal(&self, signal: Signal) {
-        // There is none once it has been waited for: the number may be another's by then.
-        if let Some(group) = self.0.id().and_then(|pid| i32::try_from(pid).ok()) {
-            // It may have ended just now.
-            let _ = killpg(Pid::from_raw(group), signal);
-        }
-    }
-
-    /// Asks its process group to end, then makes it.
     async fn end(mut self) {
-        self.signal(Signal::SIGTERM);
-        let group = self.0.id().and_then(|pid| i32::try_from(pid).ok());
-        // How it ended does not matter any more.
-        let _ = timeout(GRACE, self.0.wait()).await;
-        self.signal(Signal::SIGKILL);
-        if let (None, Some(group)) = (self.0.id(), group) {
-            // What it started may not have listened.
-            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-        }
-        let _ = timeout(GRACE, self.0.wait()).await;
+        bare::stop(&mut self.0).await;
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.signal(Signal::SIGKILL);
+        // There is none once it has been waited for: the number may be another's by then.
+        if let Some(group) = bare::group(&self.0) {
+            // It may have ended just now.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
     }
 }
