@@ -78,6 +78,9 @@ pub struct Subject {
 /// What this transition of a router runs.
 pub fn of_router(router: &Router, transition: Transition) -> Option<Call> {
     let config = &router.config;
+    if config.scripts.is_empty() {
+        return None;
+    }
     let addresses: Vec<_> = config.held_addresses().map(VirtualAddress::to_string).collect();
     let subject = Subject {
         kind: "INSTANCE",

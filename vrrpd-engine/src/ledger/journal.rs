@@ -205,21 +205,21 @@ impl Journal {
 
     /// The addresses on the interface of this name.
     pub fn addresses_on<'a>(&'a self, interface: &'a str) -> impl Iterator<Item = VirtualAddress> + 'a {
-        self.records.iter().filter_map(move |record| match record {
-            Record::Address { interface: on, address, .. } if on == interface => Some(*address),
-            Record::Address { .. }
-            | Record::Mac { .. }
-            | Record::Link { .. }
-            | Record::Answers { .. }
-            | Record::Route { .. }
-            | Record::Rule { .. } => None,
-        })
+        self.addresses(interface).map(|(address, _)| address)
     }
 
     /// The other end of an address on the interface of this name, if it has one.
     pub fn peer_of(&self, interface: &str, address: &VirtualAddress) -> Option<IpAddr> {
-        self.records.iter().find_map(|record| match record {
-            Record::Address { interface: on, address: of, peer } if on == interface && of == address => *peer,
+        self.addresses(interface).find_map(|(of, peer)| peer.filter(|_| of == *address))
+    }
+
+    /// The addresses on an interface, each with its other end.
+    fn addresses<'a>(
+        &'a self,
+        interface: &'a str,
+    ) -> impl Iterator<Item = (VirtualAddress, Option<IpAddr>)> + 'a {
+        self.records.iter().filter_map(move |record| match record {
+            Record::Address { interface: on, address, peer } if on == interface => Some((*address, *peer)),
             Record::Address { .. }
             | Record::Mac { .. }
             | Record::Link { .. }
@@ -229,7 +229,7 @@ impl Journal {
         })
     }
 
-    /// The routes and rules, whatever their interfaces.
+    /// The routes and rules, of all interfaces.
     pub fn routing(&self) -> impl Iterator<Item = Resource> + '_ {
         self.records.iter().filter_map(|record| match record {
             Record::Route { route, .. } => Some(Resource::Route(route.clone())),
