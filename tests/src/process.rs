@@ -165,6 +165,14 @@ impl Process {
         self.log.lines().iter().filter(|(_, line)| line.contains(text)).count()
     }
 
+    /// Asserts that so many lines contain the text, at least one. What it did can be seen before its line is read here:
+    /// waits for the last of them.
+    pub fn assert_in_log(&self, text: &str, times: usize) {
+        let what = format!("{} writes {times} lines with {text:?}", self.name);
+        wait_until(PATIENCE, &what, || self.count_in_log(text) >= times);
+        assert_eq!(self.count_in_log(text), times, "{text:?}: {:#?}", self.log());
+    }
+
     /// Waits until a line contains the text, and returns that line.
     pub fn wait_log(&self, limit: Duration, text: &str) -> String {
         wait_for(limit, &format!("{} writes a line with {text:?}", self.name), || {

@@ -162,7 +162,7 @@ fn address_that_was_there_before_survives() {
     wait_until(SOON, "what it added is gone", || !a.has_address("eth0", "10.0.0.101/24"));
     assert_eq!(a.addresses("eth0"), before);
     // As it began, and as it became backup again.
-    assert_eq!(first.count_in_log("virtual address present on a router"), 2, "{:?}", first.log());
+    first.assert_in_log("virtual address present on a router", 2);
     assert!(first.atropos(&["--state"]).stdout.contains("10.0.0.100/24 on eth0 although not master"));
     assert_eq!(second.state()["addresses_present"], serde_json::json!([]));
 

@@ -88,7 +88,7 @@ fn auto_is_native_on_a_veth() {
     let backup = router(&b, 100, Datapath::Auto).start();
     assert_eq!(datapath(&backup), ("xdp-native".to_owned(), String::new()));
     backup.wait_log(SOON, "data path selected");
-    assert_eq!(backup.count_in_log("data path selected"), 1, "one line in the log");
+    backup.assert_in_log("data path selected", 1);
     assert_serves(&lab, &backup, &master, &client);
 }
 
@@ -170,7 +170,7 @@ fn settings_that_cannot_be_made_below_proc_sys_are_told_in_one_line_with_the_rea
         assert!(line.contains(setting), "{setting} is not in {line}");
     }
     router.wait_state("master", SOON);
-    assert_eq!(router.count_in_log("read-only"), 1, "{:#?}", router.log());
+    router.assert_in_log("read-only", 1);
     assert_eq!(router.terminate(), 0);
     assert_eq!(router.count_in_log("os error"), 0, "{:#?}", router.log());
 }
@@ -196,7 +196,7 @@ fn without_a_bpf_file_system_that_can_be_mounted_there_are_no_pins_and_everythin
     let backup = router(&b, 100, Datapath::Native);
     let backup = backup.through(in_mounts_of_its_own(&become_poor)).start();
     backup.wait_log(SOON, "cannot pin maps");
-    assert_eq!(backup.count_in_log("cannot pin maps"), 1, "the log says it once");
+    backup.assert_in_log("cannot pin maps", 1);
     assert!(!b.namespace().pins("eth0").exists());
     assert_serves(&lab, &backup, &master, &client);
 }

@@ -107,7 +107,7 @@ fn vrrpd_leads(setting: &Setting) {
 
     assert_eq!(first.terminate(), 0);
     backup.wait_entered(51, "MASTER", 1, PATIENCE);
-    assert_eq!(backup.count_in_log("received priority 0"), 1, "keepalived understands the resignation");
+    backup.assert_in_log("received priority 0", 1);
     setting.wait_addresses(&b, &a);
 
     let second = builder.start();

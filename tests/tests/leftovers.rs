@@ -376,7 +376,7 @@ fn address_that_another_program_removes_is_taken_by_the_master_and_given_back_by
     wait_until(SOON, "it has taken it, and the journal has it", || {
         a.has_address("eth0", OTHER) && journal().contains(OTHER)
     });
-    assert_eq!(killed.count_in_log("virtual address lost, restoring"), 1, "{:#?}", killed.log());
+    killed.assert_in_log("virtual address lost, restoring", 1);
     assert_eq!(killed.state()["state"], "master");
     killed.kill();
     let again = router(&a, 150, "none").beside(&killed).start();

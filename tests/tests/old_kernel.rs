@@ -17,7 +17,7 @@ fn without_timers_in_the_kernel_raw_sockets_are_used_and_the_reason_is_told() {
     let reason = state["datapath_reason"].as_str().expect("it is told");
     assert!(reason.contains("the program needs Linux 5.15 for its timers, and this is 5.10"), "{reason}");
     backup.wait_log(SOON, reason);
-    assert_eq!(backup.count_in_log(reason), 1, "the log says it once");
+    backup.assert_in_log(reason, 1);
     assert_eq!(b.xdp_program("eth0"), None);
 
     wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= 5);

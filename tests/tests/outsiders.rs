@@ -172,7 +172,7 @@ fn one_forged_advert_of_40_seconds_is_followed_for_no_longer_than_the_limit() {
     assert!(shown.contains("every 40.95s (exceeds --max-learned-interval 300ms)"), "{shown}");
     let line = daemon.wait_log(SOON, "learned interval limited");
     assert!(line.contains("interval=40.95s limit=300ms"), "{line}");
-    assert_eq!(daemon.count_in_log("learned interval limited"), 1);
+    daemon.assert_in_log("learned interval limited", 1);
     events.wait_log(SOON, "\"notice\":\"interval-exceeds-limit\"");
     assert_eq!(daemon.counter("rejected/interval"), 0, "it was taken");
 

@@ -289,7 +289,7 @@ fn wait_mismatch(router: &Vrrpd, check: &str) -> Value {
     wait_until(SOON, &format!("{check} is in the state"), || mismatch()["check"] == check);
     let said = format!("configuration mismatch with another router router=eth0/51 check=\"{check}\"");
     router.wait_log(SOON, &said);
-    assert_eq!(router.count_in_log(&said), 1, "{:?}", router.log());
+    router.assert_in_log(&said, 1);
     mismatch()
 }
 

@@ -130,7 +130,7 @@ fn broken_file_changes_nothing_and_is_complained_of_with_its_place() {
     wait_state(&daemon, 51, "master");
     daemon.reload(&file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "priority = 0")]));
     daemon.wait_log(SOON, "invalid priority");
-    assert_eq!(daemon.count_in_log("vrrpd.toml:1"), 1, "line and column: {:#?}", daemon.log());
+    daemon.assert_in_log("vrrpd.toml:1", 1);
     assert_eq!(router(&daemon, 51).expect("it stays")["state"], "master");
     assert!(router(&daemon, 52).is_none());
     daemon.reload(&file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]));
@@ -151,7 +151,7 @@ fn router_that_another_process_has_changes_nothing() {
     other.wait_state("master", SOON);
     daemon.reload(&file(&[(51, "10.0.0.61", ""), (52, "10.0.0.52", "")]));
     daemon.wait_log(SOON, "is already served by another vrrpd");
-    assert_eq!(daemon.count_in_log(STAYS), 1, "{:#?}", daemon.log());
+    daemon.assert_in_log(STAYS, 1);
     assert!(other.is_master() && a.has_address("eth0", "10.0.0.51/24"));
     assert_eq!(router(&daemon, 51).expect("it stays")["counters"]["transitions"], 2);
 }
@@ -170,7 +170,7 @@ fn more_addresses_than_the_interface_takes_in_an_advert_change_nothing() {
         many.join(",")
     ));
     daemon.wait_log(SOON, STAYS);
-    assert_eq!(daemon.count_in_log("an advert with 200 addresses"), 1, "{:#?}", daemon.log());
+    daemon.assert_in_log("an advert with 200 addresses", 1);
     assert!(daemon.log().iter().any(|line| line.contains("vrrpd.toml") && line.contains("eth0/51")));
     assert_eq!(router(&daemon, 51).expect("it stays")["counters"]["transitions"], 2);
     assert!(a.has_address("eth0", "10.0.0.51/24"));
@@ -187,7 +187,7 @@ fn interface_whose_mac_another_process_has_changes_nothing() {
     other.wait_state("master", SOON);
     daemon.reload(&file(&[(51, "10.0.0.51", "vmac = \"interface\"")]));
     daemon.wait_log(SOON, STAYS);
-    assert_eq!(daemon.count_in_log("--vmac macvlan"), 1, "{:#?}", daemon.log());
+    daemon.assert_in_log("--vmac macvlan", 1);
     assert_eq!(router(&daemon, 51).expect("it stays")["counters"]["transitions"], 2);
     assert!(a.has_address("eth0", "10.0.0.51/24") && other.is_master());
 }
@@ -202,7 +202,7 @@ fn data_path_that_is_not_possible_changes_nothing() {
     wait_state(&daemon, 51, "master");
     daemon.reload(&file(&[(51, "10.2.0.51", "interface = \"br0\"\nxdp = \"native\"")]));
     daemon.wait_log(SOON, STAYS);
-    assert_eq!(daemon.count_in_log("xdp=native"), 1, "{:#?}", daemon.log());
+    daemon.assert_in_log("xdp=native", 1);
     assert_eq!(router(&daemon, 51).expect("it stays")["counters"]["transitions"], 2);
 }
 
@@ -214,7 +214,7 @@ fn interface_that_is_not_there_changes_nothing() {
     wait_state(&daemon, 51, "master");
     daemon.reload(&file(&[(51, "10.0.0.61", ""), (52, "10.0.0.52", "interface = \"eth9\"")]));
     daemon.wait_log(SOON, STAYS);
-    assert_eq!(daemon.count_in_log("interface not found"), 1, "{:#?}", daemon.log());
+    daemon.assert_in_log("interface not found", 1);
     assert!(router(&daemon, 52).is_none() && a.has_address("eth0", "10.0.0.51/24"));
     daemon.reload(&file(&[(51, "10.0.0.61", "")]));
     wait_until(SOON, "the other address is there", || a.has_address("eth0", "10.0.0.61/24"));

@@ -130,7 +130,7 @@ fn strangers_and_multicast_are_rejected_and_counted() {
     rejects("destination", &AdvertFrame { destination: None, destination_mac: None, ..right.clone() });
     rejects("ttl", &AdvertFrame { ttl: 254, ..right.clone() });
     assert_eq!(backup.counter("adverts_received"), 0);
-    assert_eq!(backup.count_in_log("advertisement rejected"), 3, "{:#?}", backup.log());
+    backup.assert_in_log("advertisement rejected", 3);
     injector.send(&right.build());
     backup.wait_state("backup", SOON);
 }
@@ -254,7 +254,7 @@ fn a_master_without_a_route_to_any_peer_gives_up_until_there_is_one() {
         state["peers"][0]["error"].as_str().is_some_and(|error| error.contains("unreachable")),
         "{state}"
     );
-    assert_eq!(master.count_in_log("cannot send advertisement to peer"), 1);
+    master.assert_in_log("cannot send advertisement to peer", 1);
     hops.a.ip("route add 10.2.0.0/24 via 10.0.0.254");
     let state = master.wait_state("master", PATIENCE);
     assert!(state["peers"][0]["error"].is_null());
@@ -355,7 +355,7 @@ impl Mixed {
         assert_eq!(theirs.entered(VRID, "MASTER"), 0, "keepalived accepts the adverts");
         assert_eq!(ours.terminate(), 0);
         theirs.wait_entered(VRID, "MASTER", 1, PATIENCE);
-        assert_eq!(theirs.count_in_log("received priority 0"), 1, "{:#?}", theirs.log());
+        theirs.assert_in_log("received priority 0", 1);
 
         let ours = vrrpd(50);
         wait_until(PATIENCE, "five adverts", || ours.counter("adverts_received") >= 5);

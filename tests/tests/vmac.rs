@@ -259,7 +259,7 @@ fn macvlan_that_cannot_be_made_is_done_without_or_refused() {
     let state = without.wait_state("master", SOON);
     assert_eq!((&state["vmac"], &state["vmac_mode"]), (&serde_json::Value::Null, &"none".into()));
     without.wait_log(SOON, "continuing without it");
-    assert_eq!(without.count_in_log("continuing without it"), 1);
+    without.assert_in_log("continuing without it", 1);
     assert!(a.has_address("eth0", CIDR));
     assert_eq!(without.terminate(), 0);
     before.assert_as_before(&a);
@@ -281,7 +281,7 @@ fn interface_whose_driver_takes_no_other_mac_is_served_without_or_not_at_all() {
     let state = without.wait_state("master", SOON);
     assert_eq!((&state["vmac"], &state["vmac_mode"]), (&serde_json::Value::Null, &"none".into()));
     without.wait_log(SOON, "continuing without it");
-    assert_eq!(without.count_in_log("continuing without it"), 1);
+    without.assert_in_log("continuing without it", 1);
     assert!(a.has_address("ifb9", "10.9.0.100/24"));
     assert_eq!(without.terminate(), 0);
 
@@ -553,7 +553,7 @@ fn routers_on_macvlan_links_go_without_a_virtual_mac_and_heal_a_split() {
         assert_eq!((&state["vmac"], &state["vmac_mode"]), (&serde_json::Value::Null, &"none".into()));
         let reason = state["vmac_reason"].as_str().expect("it is told");
         assert!(reason.contains("macvlan link"), "{reason}");
-        assert_eq!(first.count_in_log("continuing without it"), 1);
+        first.assert_in_log("continuing without it", 1);
         assert!(a.has_address("mv0", CIDR));
         let second = start(&b, "10.0.0.2/24", 100);
         second.wait_state("backup", SOON);
@@ -607,7 +607,7 @@ fn router_that_must_have_a_virtual_mac_does_not_become_master_on_a_macvlan_link(
     assert_eq!(state["state"], "backup");
     assert!(state["vmac_reason"].as_str().is_some_and(|reason| reason.contains("macvlan link")));
     assert!(!a.has_address("mv0", CIDR));
-    assert_eq!(backup.count_in_log("not becoming master"), 1);
+    backup.assert_in_log("not becoming master", 1);
 }
 
 #[test]

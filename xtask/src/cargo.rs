@@ -28,6 +28,22 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs a command, its output going where ours goes; returns whether it succeeded, and the lines of its standard output.
+pub(crate) fn run_telling(command: &mut Command) -> Result<(bool, Vec<String>)> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("{} cannot be run", shown(command)))?;
+    let output = child.stdout.take().context("its output is piped")?;
+    let mut lines = Vec::new();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        println!("{line}");
+        lines.push(line);
+    }
+    Ok((child.wait()?.success(), lines))
+}
+
 /// The command as a person would type it.
 pub(crate) fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
