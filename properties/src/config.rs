@@ -244,7 +244,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     const ROUTER: &str = "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.1/24\"]\n";
     let keys = [
         "priority = 255",
-        "preempt = false",
+        "preempt = false\ntrack-interface = false",
         "protocol = \"v3\"\ninterval = \"10ms\"",
         "protocol = \"v3\"\ninterval = 0.25\nv3-checksum = \"message\"",
         "auth = \"pw/k7Qz9x\"",

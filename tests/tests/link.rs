@@ -94,6 +94,33 @@ fn interface_that_is_set_down_and_up_is_used_again() {
 }
 
 #[test]
+fn master_that_does_not_track_its_interface_stays_master_while_that_is_down() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let router = Vrrpd::usual(&a, 150).vmac("none").args(["--no-track-interface"]).start();
+    router.wait_state("master", SOON);
+    let transitions = router.counter("transitions");
+    let capture = Capture::on(&client);
+    let sent = || router.counter("adverts_sent");
+
+    lab.port_down(&a);
+    wait_until(SOON, "the carrier is gone", || !a.has_link("eth0"));
+    let before = sent();
+    wait_until(SOON, "it goes on without a carrier", || sent() > before + 10);
+    lab.port_up(&a);
+    capture.wait_advert(SOON, "it is heard again", |advert| advert.priority == 150);
+
+    a.ip("link set eth0 down");
+    // Longer than a Master_Down_Interval, after which others give up.
+    thread::sleep(INTERVAL * 6);
+    assert!(router.is_master() && a.has_address("eth0", CIDR));
+    let before = sent();
+    a.ip("link set eth0 up");
+    wait_until(SOON, "it advertises again", || sent() > before + 3);
+    assert_eq!(router.counter("transitions"), transitions);
+}
+
+#[test]
 fn backup_whose_link_was_down_hears_the_master_first() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();

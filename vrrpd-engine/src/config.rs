@@ -48,6 +48,8 @@ pub struct RouterConfig {
     pub priority: Priority,
     /// Off with `-s`.
     pub preempt: bool,
+    /// Off with `--no-track-interface`: the interface being down, or without a carrier, is no fault.
+    pub track_interface: bool,
     /// `-d`
     pub interval: Interval,
     /// `--max-learned-interval`; version 3.
@@ -204,6 +206,7 @@ impl RouterConfig {
             announce: Announce { count: other.announce.count, times: self.announce.times },
             max_learned_interval: other.max_learned_interval,
             checksum: other.checksum,
+            track_interface: other.track_interface,
             accept_interval_mismatch: other.accept_interval_mismatch,
             require_equal_addresses: other.require_equal_addresses,
             magic: other.magic,
@@ -370,6 +373,7 @@ pub(crate) mod tests {
             rules: Vec::new(),
             priority: Priority::DEFAULT,
             preempt: true,
+            track_interface: true,
             interval: Interval::DEFAULT,
             max_learned_interval: Interval::from_centis(1000).expect("an interval"),
             auth: AuthKind::None,

@@ -102,6 +102,7 @@ impl Interface {
             (true, false) => Some(Fault::LinkDown),
             (true, true) => None,
         };
+        let link = link.filter(|_| config.track_interface);
         match (link, self.source_address(config)) {
             (None, Some(source)) => Ok(source),
             (Some(fault), Some(_)) => Err(Faults::of(fault)),
@@ -311,5 +312,17 @@ pub(crate) mod tests {
         assert_eq!(eth0.usable(&router("10.0.0.100")), Err(Fault::LinkDown.into()));
         eth0.admin_up = false;
         assert_eq!(eth0.usable(&router("10.0.0.100")), Err(Fault::AdminDown.into()));
+    }
+
+    #[test]
+    fn the_state_of_an_interface_that_is_not_tracked_is_no_fault() {
+        let mut eth0 = eth0(vec![address("10.0.0.1/24")]);
+        let config = RouterConfig { track_interface: false, ..router("10.0.0.100") };
+        for (admin_up, carrier) in [(true, false), (false, false)] {
+            (eth0.admin_up, eth0.carrier) = (admin_up, carrier);
+            assert_eq!(eth0.usable(&config), Ok(ip("10.0.0.1")));
+        }
+        eth0.addresses.clear();
+        assert_eq!(eth0.usable(&config), Err(Fault::NoAddress.into()));
     }
 }

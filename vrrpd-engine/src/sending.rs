@@ -6,9 +6,11 @@
 //! while, longer each time. The first advert after that is a trial: if it does not go out at once, nothing is announced and
 //! nobody is told that the router was Master.
 
-use vrrpd_common::router::{StateName, VirtualRouter};
+use vrrpd_common::router::StateName;
 use vrrpd_common::timers::master_down_interval;
 use vrrpd_common::{Duration, Instant};
+
+use crate::router::Router;
 
 /// What is known of sending adverts.
 #[derive(Debug, Default)]
@@ -59,13 +61,17 @@ impl Sending {
 }
 
 /// When a router gives up of whose adverts `since` is the first that did not go out: at once where that will not end by
-/// itself, or one Master_Down_Interval after the last one that did, when others have taken over. `None`: it is not Master.
-pub fn gives_up_at(machine: &VirtualRouter, sending: &Sending, since: Instant) -> Option<Instant> {
+/// itself, or one Master_Down_Interval after the last one that did, when others have taken over, unless it does not track its interface. `None`: it is not Master, or stays it.
+pub fn gives_up_at(router: &Router, since: Instant) -> Option<Instant> {
+    let Router { machine, sending, config, .. } = router;
     if machine.state().name() != StateName::Master || sending.is_pausing {
         return None;
     }
     if sending.refused {
         return Some(since);
+    }
+    if !config.track_interface {
+        return None;
     }
     let config = machine.config();
     let silence = master_down_interval(config.version, machine.priority(), config.interval);

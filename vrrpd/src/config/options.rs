@@ -279,6 +279,10 @@ options! {
     Preempt = "preempt", "-s", Switch("false"), Boolean, value::boolean;
     preempt: Option<bool> = true;
 
+    /// Ignore the state of the interface: it being down, or without a carrier, is no fault
+    TrackInterface = "track-interface", "--no-track-interface", Switch("false"), Boolean, value::boolean;
+    track_interface: Option<bool> = true;
+
     /// Authentication in version 2: none, pw/TEXT (password of up to 8 octets, sent in clear text), or ah/0xHEX (IP
     /// Authentication Header with HMAC-MD5, key of up to 64 octets; with keepalived its auth_pass in hexadecimal)
     Auth = "auth", "-a", Value("AUTH"), Text, value::auth;

@@ -128,6 +128,7 @@ impl RouterOptions {
             destination,
             priority: said.priority,
             preempt: said.preempt,
+            track_interface: said.track_interface,
             interval,
             max_learned_interval,
             auth: said.auth.kind(),

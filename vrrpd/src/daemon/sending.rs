@@ -57,7 +57,7 @@ impl Daemon {
         let unsent = self.links.values().flat_map(Link::unsent);
         unsent.filter_map(|(id, since)| {
             let router = self.engine.router(id)?;
-            Some((id, gives_up_at(&router.machine, &router.sending, since)?))
+            Some((id, gives_up_at(router, since)?))
         })
     }
 }

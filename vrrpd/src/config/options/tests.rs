@@ -34,7 +34,9 @@ fn every_option_has_a_key_and_a_flag_of_its_own() {
         let is_positional = matches!(argument, Argument::Positional(_));
         // One at a time on the command line, all of them in the file.
         let is_singular = toml.is_list() && name.starts_with(flag.trim_start_matches('-'));
-        assert!(is_letter || is_positional || is_singular || flag == format!("--{name}"), "{flag} of {name}");
+        let long =
+            if argument == Argument::Switch("false") { format!("--no-{name}") } else { format!("--{name}") };
+        assert!(is_letter || is_positional || is_singular || flag == long, "{flag} of {name}");
     }
 }
 

@@ -105,6 +105,7 @@ impl Instance {
             },
             "state" => self.is_master = argument == "MASTER",
             "native_ipv6" => self.is_native_ipv6 = true,
+            "dont_track_primary" => router.set(Key::TrackInterface, "false"),
             "nopreempt" => self.nopreempt = Some(line.clone()),
             "version" => self.version = Some(argument == "3"),
             "strict_mode" => self.is_strict = Some(!matches!(argument, "off" | "false" | "no")),
@@ -210,9 +211,11 @@ impl Instance {
     }
 
     fn finish(&self, router: &mut Router, defaults: &Defaults, imported: &mut Imported) {
-        let interface = router.get(Key::Interface).unwrap_or_default().to_owned();
+        // keepalived does not track the interface of the instance itself a second time.
+        let tracks_own = router.get(Key::TrackInterface).is_none();
+        let own = router.get(Key::Interface).filter(|_| tracks_own).unwrap_or_default().to_owned();
         for block in &self.tracks {
-            for word in defaults.tracks.tracked(block, &interface, imported) {
+            for word in defaults.tracks.tracked(block, &own, imported) {
                 router.track(word);
             }
         }

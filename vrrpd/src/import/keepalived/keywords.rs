@@ -46,7 +46,7 @@ pub(super) const NEEDS_VALUE: [&str; 24] = [
 ];
 
 /// Words that are left out, with the reason.
-pub(super) const LEFT_OUT: [(&[&str], &str); 9] = [
+pub(super) const LEFT_OUT: [(&[&str], &str); 8] = [
     (&["track_bfd"], "BFD is not supported"),
     (&["track_src_ip"], "a router is not in the state fault while its source address is missing"),
     (&["preempt_delay"], "a delay of preemption is not supported"),
@@ -57,6 +57,5 @@ pub(super) const LEFT_OUT: [(&[&str], &str); 9] = [
     ),
     (&["no_accept"], "packets to the addresses are always accepted"),
     (&["use_ipvlan", "use_vmac_addr", "vrf"], "not supported"),
-    (&["dont_track_primary"], "a router whose interface is down is in the state fault"),
     (&["smtp_alert", "smtp_alert_vrrp"], "no mail is sent; a script (`up`, `down`) can send one"),
 ];

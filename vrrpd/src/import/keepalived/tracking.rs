@@ -103,7 +103,7 @@ impl Definitions {
     }
 
     /// What a `track_…` block asks for, as the `track` of a router or group; checks that it needs are added to the file.
-    /// keepalived does not track the interface of the instance itself.
+    /// `own_interface` is not tracked.
     pub(super) fn tracked(&self, block: &Node, own_interface: &str, imported: &mut Imported) -> Vec<String> {
         let mut tracked = Vec::new();
         for line in block.children() {
