@@ -7,19 +7,30 @@
 //! Whoever drives it calls [`Engine::next_output`] until it returns `None`, after each input, and [`Engine::expire`] when
 //! [`Engine::deadline`] has passed. Inputs that come too early, twice or for a router that has left are harmless.
 
+mod acting;
 mod agenda;
+mod asking;
+mod hearing;
 mod input;
 mod output;
+mod putting_right;
+mod tickets;
+mod turn;
 
 #[cfg(test)]
 mod tests;
 
 use vrrpd_common::Instant;
-use vrrpd_common::router::{Event, StateName};
+use vrrpd_common::abi::RouterRecord;
+use vrrpd_common::router::Event;
 
-use crate::ids::{RouterId, Slots};
+use crate::ids::{LinkId, RouterId, Slots, Ticket};
+use crate::interface::Interface;
+use crate::link::Link;
 use crate::router::{Router, TimeOfDay};
-use agenda::{Agenda, Feeding, Work};
+use agenda::{Agenda, Task, Work};
+use hearing::Feeding;
+use turn::Turn;
 
 pub use input::Input;
 pub use output::{Line, Output};
@@ -33,17 +44,34 @@ pub struct Now {
     pub time_of_day: TimeOfDay,
 }
 
-/// All routers of a process, and what they wait for.
-#[derive(Debug, Default)]
+/// All routers of a process with the interfaces that they run on, and what they wait for.
+#[derive(Debug)]
 pub struct Engine {
     routers: Slots<RouterId, Router>,
+    links: Slots<LinkId, Link>,
     agenda: Agenda,
+    marks: bool,
 }
 
 impl Engine {
+    /// An engine without routers. The system keeps our mark with addresses if `marks`: what has none is not ours.
+    pub fn new(marks: bool) -> Self {
+        Self { routers: Slots::default(), links: Slots::default(), agenda: Agenda::default(), marks }
+    }
+
+    /// Whether the system keeps our mark with addresses.
+    pub const fn marks(&self) -> bool {
+        self.marks
+    }
+
     /// Every router.
     pub const fn routers(&self) -> &Slots<RouterId, Router> {
         &self.routers
+    }
+
+    /// Every router, to be changed.
+    pub fn routers_mut(&mut self) -> impl Iterator<Item = &mut Router> {
+        self.routers.values_mut()
     }
 
     /// The router of this name; `None`: it has left.
@@ -56,86 +84,108 @@ impl Engine {
         self.routers.get_mut(id)
     }
 
-    /// Every router, to be changed.
-    pub fn routers_mut(&mut self) -> impl Iterator<Item = &mut Router> {
-        self.routers.values_mut()
+    /// The same, with the interface that it runs on.
+    pub fn router_on_link(&mut self, id: RouterId) -> Option<(&mut Router, &Link)> {
+        let router = self.routers.get_mut(id)?;
+        let link = self.links.get(router.link)?;
+        Some((router, link))
     }
 
-    /// Takes in a router, under the name that [`Slots::next_id`] of the table has said.
-    pub fn add(&mut self, router: Router) -> RouterId {
-        self.routers.insert(router)
+    /// Takes in a router, under the name that [`Slots::next_id`] of the table has said. What it did before it left counts.
+    pub fn add(&mut self, mut router: Router) -> RouterId {
+        let link = router.link;
+        let key = (router.config.family, router.config.vrid);
+        let before = self.links.get(link).and_then(|link| link.left.get(&key));
+        router.done = before.copied().unwrap_or_default();
+        let id = self.routers.insert(router);
+        if let Some(link) = self.links.get_mut(link) {
+            link.routers.push(id);
+        }
+        id
     }
 
     /// The router has left. Its name is not used again.
     pub fn remove(&mut self, id: RouterId) -> Option<Router> {
         self.agenda.forget(id);
-        self.routers.remove(id)
+        let router = self.routers.remove(id)?;
+        if let Some(link) = self.links.get_mut(router.link) {
+            link.routers.retain(|other| *other != id);
+            link.left.insert((router.config.family, router.config.vrid), router.done);
+        }
+        Some(router)
+    }
+
+    /// Every interface.
+    pub const fn links(&self) -> &Slots<LinkId, Link> {
+        &self.links
+    }
+
+    /// This interface.
+    pub fn link(&self, id: LinkId) -> Option<&Link> {
+        self.links.get(id)
+    }
+
+    /// The same, to be changed.
+    pub fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.links.get_mut(id)
+    }
+
+    /// The interface of this name.
+    pub fn link_named(&self, name: &str) -> Option<LinkId> {
+        self.links.iter().find(|(_, link)| link.name == name).map(|(id, _)| id)
+    }
+
+    /// Takes in an interface.
+    pub fn add_link(&mut self, link: Link) -> LinkId {
+        self.links.insert(link)
+    }
+
+    /// What an interface is like; `None` while there is none.
+    pub fn interface(&self, id: LinkId) -> Option<&Interface> {
+        self.links.get(id)?.interface.as_ref()
+    }
+
+    /// The routers on an interface.
+    pub fn routers_on(&self, id: LinkId) -> Vec<RouterId> {
+        self.links.get(id).map(|link| link.routers.clone()).unwrap_or_default()
     }
 
     /// Takes in what happened. [`Engine::next_output`] says what is to be done.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
-        let Self { routers, agenda } = self;
-        match input {
-            Input::Event(id, event @ Event::Advert(_), frame) if agenda.is_idle() => {
-                self.event(now, (id, now.at), event, frame);
-            }
-            Input::Event(router, event, _) => {
-                agenda.incoming.push_back(Work::Event { router, at: None, event, is_heard: false });
-            }
-            Input::Record(id, record, interface) => {
-                agenda.asked_for.take_if(|asked| *asked == id);
-                if let (Some(record), Some(router)) = (record, routers.get(id))
-                    && router.kernel.has_news(record)
-                {
-                    let feeding = Feeding::new(router, record, interface, false);
-                    agenda.incoming.push_front(Work::Feed(id, Box::new(feeding)));
+        let (id, task) = match input {
+            Input::Event(id, event @ Event::Advert(_), frame) if self.agenda.is_idle() => {
+                if let Some(mut turn) = self.turn(now, id) {
+                    turn.event(now.at, event, frame);
                 }
+                return;
             }
-            Input::LastRecord(id, record, interface) => {
-                if let Some(router) = routers.get(id) {
-                    let feeding = Feeding::new(router, record, interface, true);
-                    agenda.incoming.push_back(Work::Feed(id, Box::new(feeding)));
-                }
+            Input::Record(id, record) => return self.record(id, record),
+            Input::LastRecord(id, record) => {
+                let Some(feeding) = self.feeding(id, record, true) else { return };
+                (id, Task::Feed(Box::new(feeding)))
             }
-            Input::Done(id) => {
-                if let Some(router) = routers.get_mut(id) {
-                    router.go_on();
-                }
-                agenda.incoming.push_back(Work::Act(id));
+            Input::Answered(ticket, outcome) => {
+                return self.agenda.incoming.push_back(Work::Answered(ticket, Box::new(outcome)));
             }
-            Input::Tried(id) => {
-                if let Some(router) = routers.get_mut(id) {
-                    agenda.tried(router, now, id);
-                }
-            }
-            Input::CannotSend(id) => {
-                if let Some(router) = routers.get_mut(id) {
-                    agenda.cannot_send(router, now, id);
-                }
-            }
-            Input::MaySendAgain(id) => {
-                if agenda.ends_wait_to_send(id)
-                    && let Some(router) = routers.get_mut(id)
-                {
-                    router.sending.try_again();
-                }
-            }
-            Input::Announce(id, announced) => {
-                if let Some(router) = routers.get_mut(id) {
-                    agenda.announce(router, now, id, announced);
-                }
-            }
-            Input::Act(id) => agenda.incoming.push_back(Work::Act(id)),
-            Input::Hear(id) => agenda.incoming.push_back(Work::Hear(id)),
-            Input::ListenAgain(id) => agenda.incoming.push_back(Work::ListenAgain(id)),
-            Input::Tell(id) => agenda.incoming.push_back(Work::Tell(id, Event::Timer)),
-            Input::Schedule(id) => agenda.incoming.push_back(Work::Schedule(id)),
-            Input::Unschedule(id) => {
-                if let Some(router) = routers.get_mut(id) {
-                    agenda.file(router, id, None);
-                }
-            }
-        }
+            Input::RoutingLost => return self.routing_lost(),
+            Input::CheckUsable(id) => return self.agenda.incoming.push_back(Work::CheckUsable(id)),
+            Input::Event(id, event, _) => (id, Task::Event { at: None, event, is_heard: false }),
+            Input::Tried(id) => (id, Task::Tried),
+            Input::CannotSend(id) => (id, Task::CannotSend),
+            Input::MaySendAgain(id) => (id, Task::MaySendAgain),
+            Input::Act(id) => (id, Task::Act),
+            Input::Hear(id) => (id, Task::Hear),
+            Input::ListenAgain(id) => (id, Task::ListenAgain),
+            Input::Tell(id) => (id, Task::Tell(Event::Timer)),
+            Input::Schedule(id) => (id, Task::Schedule),
+            Input::Unschedule(id) => (id, Task::Unschedule),
+            Input::AddressLost(id, address, remover) => (id, Task::AddressLost(address, remover)),
+            Input::TakeAgain(id) => (id, Task::TakeAgain),
+            Input::Prepare(id) => (id, Task::Prepare),
+            Input::Discard(id) => (id, Task::Discard),
+            Input::DiscardStranded(id) => (id, Task::DiscardStranded),
+        };
+        self.agenda.incoming.push_back(Work::Task(id, task));
     }
 
     /// Works on until something is to be done, and says what; `None`: nothing is left.
@@ -147,24 +197,27 @@ impl Engine {
             if self.agenda.asked_for.is_some() {
                 return None;
             }
-            let work = self.agenda.next_work()?;
-            self.work_on(now, work);
+            match self.agenda.next_work()? {
+                Work::Task(id, task) => {
+                    if let Some(mut turn) = self.turn(now, id) {
+                        turn.work_on(task);
+                    }
+                }
+                Work::CheckUsable(id) => self.check_usable(id),
+                Work::Answered(ticket, outcome) => {
+                    if let Some(id) = self.agenda.tickets.redeem(ticket)
+                        && let Some(mut turn) = self.turn(now, id)
+                    {
+                        turn.answered(ticket, *outcome);
+                    }
+                }
+            }
         }
     }
 
     /// Does what is due at `now`, but for what [`Engine::due`] says.
     pub fn expire(&mut self, now: Now) {
-        for id in self.agenda.due_to_catch_up(now.at) {
-            if let Some(router) = self.routers.get_mut(id) {
-                self.agenda.catch_up(router, now, id);
-            }
-        }
-        for id in self.agenda.due_to_try_sending(now.at) {
-            if let Some(router) = self.routers.get_mut(id) {
-                router.sending.try_again();
-                self.agenda.outputs.push_back(Output::CheckUsable(id));
-            }
-        }
+        self.agenda.expire(now.at);
     }
 
     /// The routers whose deadline has passed: before they get [`Event::Timer`], all that has arrived is to be heard.
@@ -177,77 +230,38 @@ impl Engine {
         self.agenda.deadline()
     }
 
-    fn work_on(&mut self, now: Now, work: Work) {
-        let Self { routers, agenda } = self;
-        match work {
-            Work::Event { router, at, event, is_heard } => {
-                if !is_heard && !matches!(event, Event::Advert(_) | Event::Timer) {
-                    // The kernel has told nothing of a master that goes on as before.
-                    agenda.work.push_front(Work::Event { router, at, event, is_heard: true });
-                    agenda.work.push_front(Work::Hear(router));
-                } else {
-                    self.event(now, (router, at.unwrap_or(now.at)), event, None);
-                }
-            }
-            Work::Hear(id) => {
-                if routers.get(id).is_some() {
-                    agenda.asked_for = Some(id);
-                    agenda.outputs.push_back(Output::ReadRecord(id));
-                }
-            }
-            Work::Feed(id, feeding) => {
-                if let Some(router) = routers.get_mut(id) {
-                    agenda.feed(router, id, feeding);
-                }
-            }
-            Work::ListenAgain(id) => {
-                // What has an Authentication Header was heard all the time.
-                let listens = |router: &Router| {
-                    router.machine.state().name() == StateName::Backup && !router.is_verified_by_us()
-                };
-                if routers.get(id).is_some_and(listens) {
-                    let event = Event::StoodStill;
-                    agenda.work.push_front(Work::Event { router: id, at: None, event, is_heard: false });
-                }
-            }
-            Work::Tell(id, event) => agenda.outputs.push_back(Output::TellKernel(id, event)),
-            Work::Schedule(id) => {
-                if let Some(router) = routers.get_mut(id) {
-                    agenda.schedule(router, id);
-                }
-            }
-            Work::Act(id) => {
-                if let Some(router) = routers.get_mut(id) {
-                    agenda.act(router, now, id);
-                }
-            }
+    /// The router that waits for this answer of the system.
+    pub fn waits_for(&self, ticket: Ticket) -> Option<&Router> {
+        self.router(self.agenda.tickets.holder(ticket)?)
+    }
+
+    /// How many requests the system has answered.
+    pub fn answers(&self) -> u64 {
+        self.agenda.tickets.answered()
+    }
+
+    fn turn(&mut self, now: Now, id: RouterId) -> Option<Turn<'_>> {
+        let Self { routers, links, agenda, marks } = self;
+        let router = routers.get_mut(id)?;
+        let link = links.get_mut(router.link)?;
+        Some(Turn { id, router, link, agenda, marks: *marks, now })
+    }
+
+    /// What the kernel path knows of a router.
+    fn record(&mut self, id: RouterId, record: Option<&RouterRecord>) {
+        self.agenda.asked_for.take_if(|asked| *asked == id);
+        let has_news = |record: &&RouterRecord| {
+            self.routers.get(id).is_some_and(|router| router.kernel.has_news(record))
+        };
+        if let Some(record) = record.filter(has_news)
+            && let Some(feeding) = self.feeding(id, record, false)
+        {
+            self.agenda.incoming.push_front(Work::Task(id, Task::Feed(Box::new(feeding))));
         }
     }
 
-    /// Hands an event to a router; what comes of it is done before anything that waits.
-    fn event(&mut self, now: Now, (id, at): (RouterId, Instant), event: Event, frame: Option<&[u8]>) {
-        let Self { routers, agenda } = self;
-        let Some(router) = routers.get_mut(id) else { return };
-        let outputs = &mut agenda.outputs;
-        if let Event::Advert(advert) = &event
-            && let Some(warning) = router.compare_addresses(at, advert, frame)
-        {
-            outputs.push_back(Output::Log(id, Line::Mismatch(warning)));
-        }
-        router.handle(at, event, &mut |noticed| {
-            let theirs = noticed.addresses(frame);
-            outputs.push_back(Output::Log(id, Line::Notice(noticed, theirs)));
-        });
-        if router.group.is_some() {
-            outputs.push_back(Output::Standing(id));
-        }
-        if router.in_kernel {
-            agenda.work.push_front(Work::Act(id));
-            agenda.work.push_front(Work::Schedule(id));
-            agenda.work.push_front(Work::Tell(id, event));
-        } else {
-            agenda.schedule(router, id);
-            agenda.act(router, now, id);
-        }
+    fn feeding(&self, id: RouterId, record: &RouterRecord, is_last: bool) -> Option<Feeding> {
+        let router = self.routers.get(id)?;
+        Some(Feeding::new(router, record, self.interface(router.link), is_last))
     }
 }

@@ -17,6 +17,7 @@ pub mod ids;
 pub mod interface;
 pub mod kernel;
 pub mod ledger;
+pub mod link;
 pub mod mismatch;
 pub mod pace;
 pub mod priority;

@@ -21,6 +21,7 @@ use crate::address::AddressList;
 use crate::config::{AuthKind, RouterConfig};
 use crate::group::GroupPlace;
 use crate::ids::LinkId;
+use crate::interface::Interface;
 use crate::kernel::KernelSide;
 use crate::ledger::{Ledger, Resource, SystemError};
 use crate::mismatch::{Mismatches, Warning};
@@ -307,6 +308,21 @@ impl Router {
         }
         self.history.push_back(past);
         Some(past)
+    }
+
+    /// The address that it sends from on this interface, or all that keeps it from serving there.
+    pub fn usable(&self, interface: Option<&Interface>) -> Result<IpAddr, Faults> {
+        self.policy.usable(self.usable_interface(interface))
+    }
+
+    fn usable_interface(&self, interface: Option<&Interface>) -> Result<IpAddr, Faults> {
+        let interface = interface.ok_or(Fault::InterfaceRemoved)?;
+        let usable = interface.usable(&self.config);
+        if self.sending.is_pausing() || !self.advert_fits(interface.mtu) {
+            let unsendable = Fault::AdvertUnsendable;
+            return Err(usable.map_or_else(|faults| faults.and(unsendable), |_| unsendable.into()));
+        }
+        usable
     }
 
     /// All that keeps the router from serving.

@@ -1,32 +1,32 @@
 //! What goes into the engine.
 
+use std::net::IpAddr;
+
 use vrrpd_common::abi::RouterRecord;
 use vrrpd_common::router::Event;
 
-use crate::ids::RouterId;
-use crate::interface::Interface;
-use crate::pace::Announced;
+use crate::ids::{RouterId, Ticket};
+use crate::interface::Remover;
+use crate::ledger::Outcome;
 
 /// What happens.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Input<'a> {
     /// Something for the state machine of a router, now. Adverts come with their frame, if it is at hand.
     Event(RouterId, Event, Option<&'a [u8]>),
-    /// The answer to [`Output::ReadRecord`]: what the kernel knows of the router; `None`: its adverts do not come by the kernel.
-    /// The interface is the one that the router runs on.
-    Record(RouterId, Option<&'a RouterRecord>, Option<&'a Interface>),
+    /// The answer to [`Output::ReadRecord`](super::Output::ReadRecord): what the kernel knows of the router; `None`: its adverts
+    /// do not come by the kernel.
+    Record(RouterId, Option<&'a RouterRecord>),
     /// What the kernel heard of a router until its program was given up.
-    LastRecord(RouterId, &'a RouterRecord, Option<&'a Interface>),
-    /// The system has done what the router's next action waited for.
-    Done(RouterId),
-    /// The answer to [`Output::TrySending`]: the advert went out, or did not.
+    LastRecord(RouterId, &'a RouterRecord),
+    /// The answer to [`Output::Ask`](super::Output::Ask). One that is late, or comes twice, is harmless.
+    Answered(Ticket, Outcome),
+    /// The answer to [`Output::TrySending`](super::Output::TrySending): the advert went out, or did not.
     Tried(RouterId),
     /// Adverts of a router cannot be sent.
     CannotSend(RouterId),
     /// What may have kept a router from sending has changed.
     MaySendAgain(RouterId),
-    /// Hosts are to be told where addresses of a router are.
-    Announce(RouterId, Announced),
     /// The router's actions were added to.
     Act(RouterId),
     /// Read what the kernel has heard of a router since.
@@ -39,4 +39,18 @@ pub enum Input<'a> {
     Schedule(RouterId),
     /// A deadline of a router has passed and is not to pass again.
     Unschedule(RouterId),
+    /// This address has gone from where a router has its addresses.
+    AddressLost(RouterId, IpAddr, Remover),
+    /// Others have removed routes or rules with our protocol number: the system says whose when they are added again.
+    RoutingLost,
+    /// What a Master has to have may not be in force any more.
+    TakeAgain(RouterId),
+    /// Whether the interface of a router can be used may have changed.
+    CheckUsable(RouterId),
+    /// A router may need a macvlan link that is not there.
+    Prepare(RouterId),
+    /// A router does not need its macvlan link any more.
+    Discard(RouterId),
+    /// A router's macvlan link may not be above its interface any more.
+    DiscardStranded(RouterId),
 }

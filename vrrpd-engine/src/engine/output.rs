@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use vrrpd_common::abi::RouterRecord;
 use vrrpd_common::router::{Event, Reason, StateName};
-use vrrpd_common::{Duration, Priority};
+use vrrpd_common::{Duration, Family, Priority};
 
-use crate::ids::RouterId;
-use crate::ledger::SystemError;
+use crate::config::VirtualAddress;
+use crate::ids::{LinkId, RouterId, Ticket};
+use crate::ledger::{Order, Resource, SystemError};
 use crate::mismatch::Warning;
 use crate::pace::Announced;
 use crate::router::{Noticed, Past, WithoutVmac};
@@ -15,7 +16,7 @@ use crate::router::{Noticed, Past, WithoutVmac};
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Read what the kernel knows of a router; the answer is [`Input::Record`].
+    /// Read what the kernel knows of a router; the answer is [`Input::Record`](super::Input::Record).
     ReadRecord(RouterId),
     /// The router has handled this event, of which the kernel may have to know: [`crate::kernel::KernelSide::tell`] says.
     TellKernel(RouterId, Event),
@@ -26,13 +27,13 @@ pub enum Output {
     HearsOtherSubnet(RouterId, IpAddr),
     /// A member of a group may stand in another way.
     Standing(RouterId),
-    /// Put the virtual MAC address and the addresses in force; [`Input::Done`] follows.
-    Take(RouterId),
-    /// Take them away; [`Input::Done`] follows.
-    Release(RouterId),
+    /// Ask the system for this; the answer is [`Input::Answered`](super::Input::Answered) with the same ticket.
+    Ask(Ticket, Order),
+    /// Do not send what still waits to be sent of a router.
+    Withdraw(RouterId),
     /// Send an advert with this priority with the next ones.
     SendAdvert(RouterId, Priority),
-    /// Send what waits now: it shows whether the router can be Master. The answer is [`Input::Tried`].
+    /// Send what waits now: it shows whether the router can be Master. The answer is [`Input::Tried`](super::Input::Tried).
     TrySending(RouterId),
     /// Tell hosts where addresses are.
     Announce(RouterId, Announced),
@@ -45,8 +46,14 @@ pub enum Output {
         /// It has a line in the log.
         is_logged: bool,
     },
-    /// Whether the router's interface can be used is to be looked at anew.
-    CheckUsable(RouterId),
+    /// Join the multicast group of this family anew on the interface, which has become usable for it.
+    Rejoin(LinkId, Family),
+    /// Adverts of other routers are to be checked as this one expects them, which sends from this address.
+    Expect(RouterId, Option<IpAddr>),
+    /// What the guardian has to do for a Master is another thing than it was told.
+    TellGuardian(RouterId),
+    /// What has to be undone after a crash may be another thing than the journal says.
+    WriteJournal,
     /// Write to the log.
     Log(RouterId, Line),
 }
@@ -62,6 +69,22 @@ pub enum Line {
     MoreTransitions(u64, StateName, Reason),
     /// The virtual MAC address was refused, and this is what becomes of the router.
     VmacRefused(WithoutVmac, SystemError),
+    /// An address of a Master was removed by others, so many times more than was said; it is put back.
+    AddressLost(VirtualAddress, u64),
+    /// The system did not add this address.
+    AddressRefused(VirtualAddress, SystemError),
+    /// A route or rule was removed by others, and was added again.
+    RoutingRestored(Resource),
+    /// The system did not add this route or rule.
+    RoutingRefused(Resource, SystemError),
+    /// The system did not remove this route or rule.
+    RoutingNotRemoved(Resource, SystemError),
+    /// The system did not remove this address.
+    AddressNotRemoved(VirtualAddress, SystemError),
+    /// The interface did not get its own MAC address back.
+    MacNotRestored(SystemError),
+    /// The macvlan link could not be removed.
+    LinkNotRemoved(SystemError),
     /// Adverts cannot be sent; that is tried again after this time.
     CannotSend(Duration),
 }

@@ -1,14 +1,19 @@
 use std::net::IpAddr;
 
 use vrrpd_common::abi::{KernelAdvert, KernelRole, RouterRecord};
-use vrrpd_common::router::{Fault, Notice, Origin};
+use vrrpd_common::router::{Action, Fault, Notice, Origin, StateName};
 use vrrpd_common::{AddressDigest, Advert, Duration, MacAddr, Priority};
 
 use super::*;
 use crate::config::tests::router as config;
-use crate::ids::LinkId;
+use crate::config::{RouterConfig, VirtualAddress, VmacFallback, VmacMode};
+use crate::held_address::AddressOptions;
+use crate::interface::Remover;
+use crate::interface::tests::{address, eth0};
+use crate::ledger::{Cause, Made, Order, Outcome, Place, PlacedAddress, Resource, SystemError};
 use crate::pace::Announced;
-use crate::router::Noticed;
+use crate::router::{Noticed, WithoutVmac};
+use crate::routing::Route;
 
 const OURS: [u8; 4] = [192, 0, 2, 1];
 const THEIRS: [u8; 4] = [192, 0, 2, 2];
@@ -18,13 +23,22 @@ struct Bench {
     engine: Engine,
     id: RouterId,
     now: Instant,
+    /// What the system was asked for last.
+    asked: Option<(Ticket, Order)>,
 }
 
 impl Bench {
     fn new() -> Self {
-        let mut engine = Engine::default();
-        let id = engine.add(Router::new(config("192.0.2.100"), LinkId::FIRST, TimeOfDay::default()));
-        let mut bench = Self { engine, id, now: Instant::ZERO + Duration::from_secs(1000) };
+        Self::of(config("192.0.2.100"))
+    }
+
+    fn of(config: RouterConfig) -> Self {
+        let mut engine = Engine::new(true);
+        let mut link = Link::new("eth0".to_owned());
+        link.interface = Some(eth0(vec![address("192.0.2.1/24")]));
+        let link = engine.add_link(link);
+        let id = engine.add(Router::new(config, link, TimeOfDay::default()));
+        let mut bench = Self { engine, id, now: Instant::ZERO + Duration::from_secs(1000), asked: None };
         assert_eq!(bench.event(Event::InterfaceUp(OURS.into())), [Output::ReadRecord(id)]);
         bench.not_in_kernel();
         bench
@@ -32,7 +46,11 @@ impl Bench {
 
     /// A router that is Backup.
     fn backup() -> Self {
-        let mut bench = Self::new();
+        Self::new().begun()
+    }
+
+    fn begun(self) -> Self {
+        let mut bench = self;
         bench.event(Event::Startup);
         let outputs = bench.not_in_kernel();
         assert!(matches!(outputs[..], [Output::Transition { .. }]), "{outputs:?}");
@@ -43,7 +61,7 @@ impl Bench {
     fn master() -> Self {
         let mut bench = Self::backup();
         bench.miss_master();
-        bench.input(Input::Done(bench.id));
+        bench.done();
         bench
     }
 
@@ -54,7 +72,40 @@ impl Bench {
     fn input(&mut self, input: Input<'_>) -> Vec<Output> {
         let now = self.time();
         self.engine.handle(now, input);
-        std::iter::from_fn(|| self.engine.next_output(now)).collect()
+        self.outputs()
+    }
+
+    /// What is to be done; what the system is asked for is noted.
+    fn outputs(&mut self) -> Vec<Output> {
+        let now = self.time();
+        let outputs: Vec<_> = std::iter::from_fn(|| self.engine.next_output(now)).collect();
+        for output in &outputs {
+            if let Output::Ask(ticket, order) = output {
+                self.asked = Some((*ticket, order.clone()));
+            }
+        }
+        outputs
+    }
+
+    /// The system has done all that it was asked for.
+    fn done(&mut self) -> Vec<Output> {
+        self.answer(|_| Ok(()))
+    }
+
+    /// The system answers for each resource.
+    fn answer(&mut self, answer: impl Fn(&Resource) -> Result<(), SystemError>) -> Vec<Output> {
+        let (ticket, order) = self.asked.take().expect("the system was asked");
+        let results = match &order {
+            Order::Take { resources, .. } | Order::Release(resources) => {
+                resources.iter().map(answer).collect()
+            }
+            Order::Prepare(_) | Order::Discard(_) => vec![Ok(())],
+        };
+        self.input(Input::Answered(ticket, Outcome { results, ..Outcome::default() }))
+    }
+
+    fn link(&mut self) -> &mut Link {
+        self.engine.link_mut(LinkId::FIRST).expect("it is there")
     }
 
     fn time(&self) -> Now {
@@ -66,11 +117,11 @@ impl Bench {
     }
 
     fn not_in_kernel(&mut self) -> Vec<Output> {
-        self.input(Input::Record(self.id, None, None))
+        self.input(Input::Record(self.id, None))
     }
 
     fn record(&mut self, record: &RouterRecord) -> Vec<Output> {
-        self.input(Input::Record(self.id, Some(record), None))
+        self.input(Input::Record(self.id, Some(record)))
     }
 
     fn miss_master(&mut self) -> Vec<Output> {
@@ -82,7 +133,7 @@ impl Bench {
     fn expire(&mut self) -> Vec<Output> {
         let now = self.time();
         self.engine.expire(now);
-        std::iter::from_fn(|| self.engine.next_output(now)).collect()
+        self.outputs()
     }
 }
 
@@ -126,6 +177,29 @@ fn record_of(at: Instant, advert: &Advert, role: KernelRole, deadline: Instant) 
     }
 }
 
+fn virtual_address() -> VirtualAddress {
+    config("192.0.2.100").addresses[0]
+}
+
+/// The virtual address on the interface of [`Bench`].
+fn resource() -> Resource {
+    let on = Place::Interface(2);
+    let options = AddressOptions::default();
+    Resource::Address(PlacedAddress { on, address: virtual_address(), route: true, options })
+}
+
+fn take(ticket: u64) -> Output {
+    Output::Ask(Ticket(ticket), Order::Take { resources: vec![resource()], or_without: true })
+}
+
+fn release(ticket: u64) -> Output {
+    Output::Ask(Ticket(ticket), Order::Release(vec![resource()]))
+}
+
+fn refused(cause: Cause) -> SystemError {
+    SystemError { cause, text: "refused".to_owned() }
+}
+
 fn transition_of(output: &Output) -> Option<(StateName, StateName)> {
     match output {
         Output::Transition { past, .. } => Some((past.transition.from, past.transition.to)),
@@ -137,9 +211,9 @@ fn transition_of(output: &Output) -> Option<(StateName, StateName)> {
 fn nothing_is_sent_or_told_before_the_addresses_are_there() {
     let mut bench = Bench::backup();
     let id = bench.id;
-    assert_eq!(bench.miss_master(), [Output::Take(id)]);
+    assert_eq!(bench.miss_master(), [take(1)]);
     assert!(bench.router().is_busy());
-    let outputs = bench.input(Input::Done(id));
+    let outputs = bench.done();
     assert_eq!(outputs[..2], [Output::SendAdvert(id, Priority(100)), Output::Announce(id, Announced::All)]);
     assert_eq!(transition_of(&outputs[2]), Some((StateName::Backup, StateName::Master)));
     assert_eq!(outputs.len(), 3);
@@ -151,10 +225,10 @@ fn nothing_is_sent_or_told_before_the_addresses_are_there() {
 fn a_promotion_that_is_overtaken_while_the_system_works_is_given_up_without_a_word() {
     let mut bench = Bench::backup();
     let id = bench.id;
-    assert_eq!(bench.miss_master(), [Output::Take(id)]);
+    assert_eq!(bench.miss_master(), [take(1)]);
     assert_eq!(bench.event(Event::Advert(advert(200))), [], "the system is still at it");
-    assert_eq!(bench.input(Input::Done(id)), [Output::Release(id)]);
-    assert_eq!(bench.input(Input::Done(id)), []);
+    assert_eq!(bench.done(), [Output::Withdraw(id), release(2)]);
+    assert_eq!(bench.done(), []);
     assert_eq!(bench.router().state_told(), StateName::Backup);
 }
 
@@ -209,11 +283,11 @@ fn what_the_kernel_heard_before_a_command_took_effect_comes_before_the_next_acti
     let outputs = bench.record(&record);
     let wanted = [
         Output::TellKernel(id, Event::Advert(advert(200))),
-        Output::Take(id),
+        take(1),
         Output::CorrectKernel(id, Box::new(record)),
     ];
     assert_eq!(outputs, wanted);
-    assert_eq!(bench.input(Input::Done(id)), [Output::Release(id)], "a better master is there by now");
+    assert_eq!(bench.done()[1], release(2), "a better master is there by now");
 }
 
 #[test]
@@ -221,19 +295,19 @@ fn adverts_of_another_subnet_are_not_believed() {
     let mut bench = Bench::backup();
     let id = bench.id;
     bench.router().in_kernel = true;
-    let mut interface = crate::interface::tests::eth0(vec![crate::interface::tests::address("10.0.0.1/24")]);
+    bench.link().interface = Some(eth0(vec![address("10.0.0.1/24")]));
     let foreign = Advert { source: [198, 51, 100, 7].into(), ..advert(200) };
     let record = record_of(bench.now, &foreign, KernelRole::Backup, bench.now);
     bench.event(Event::Resume(Origin::Operator));
-    let outputs = bench.input(Input::Record(id, Some(&record), Some(&interface)));
+    let outputs = bench.record(&record);
     assert_eq!(outputs[0], Output::HearsOtherSubnet(id, foreign.source));
     // The program is given up; the last that it heard is believed no more than that.
-    interface.addresses.clear();
+    bench.link().interface = Some(eth0(Vec::new()));
     bench.router().in_kernel = false;
     bench.now += Duration::from_secs(1);
     let record = record_of(bench.now, &advert(200), KernelRole::Backup, bench.now);
     let deadline = bench.engine.deadline();
-    bench.input(Input::LastRecord(id, &record, Some(&interface)));
+    bench.input(Input::LastRecord(id, &record));
     assert!(bench.engine.deadline() > deadline, "what it heard up to then counts");
 }
 
@@ -243,17 +317,28 @@ fn a_master_whose_trial_advert_does_not_go_out_is_none_and_tries_again_later() {
     let id = bench.id;
     bench.router().sending.give_up();
     bench.router().sending.try_again();
-    assert_eq!(bench.miss_master(), [Output::Take(id)]);
-    let outputs = bench.input(Input::Done(id));
+    assert_eq!(bench.miss_master(), [take(1)]);
+    let outputs = bench.done();
     assert_eq!(outputs, [Output::SendAdvert(id, Priority(100)), Output::TrySending(id)]);
     let pause = Duration::from_secs(2);
     let outputs = bench.input(Input::Tried(id));
-    assert_eq!(outputs, [Output::Log(id, Line::CannotSend(pause)), Output::CheckUsable(id)]);
+    let wanted = [Output::Log(id, Line::CannotSend(pause)), Output::Expect(id, None), Output::ReadRecord(id)];
+    assert_eq!(outputs, wanted);
     assert_eq!(bench.router().state_told(), StateName::Backup, "nobody was told that it was Master");
-    bench.event(Event::InterfaceDown(Fault::AdvertUnsendable.into()));
-    bench.not_in_kernel();
+    let outputs = bench.not_in_kernel();
+    let resigns = Output::SendAdvert(id, Priority::RESIGN);
+    assert_eq!(outputs[..3], [resigns, Output::Withdraw(id), release(2)], "{outputs:?}");
+    bench.done();
+    assert_eq!(bench.router().faults().collect::<Vec<_>>(), [Fault::AdvertUnsendable]);
     bench.now += pause;
-    assert_eq!(bench.expire(), [Output::CheckUsable(id)]);
+    let outputs = bench.expire();
+    let family = vrrpd_common::Family::Ipv4;
+    let wanted = [
+        Output::Rejoin(LinkId::FIRST, family),
+        Output::Expect(id, Some(OURS.into())),
+        Output::ReadRecord(id),
+    ];
+    assert_eq!(outputs, wanted);
     assert!(!bench.router().sending.is_pausing());
 }
 
@@ -264,7 +349,7 @@ fn a_trial_advert_that_goes_out_is_followed_by_the_rest() {
     bench.router().sending.give_up();
     bench.router().sending.try_again();
     bench.miss_master();
-    bench.input(Input::Done(id));
+    bench.done();
     bench.router().sending.succeeded();
     let outputs = bench.input(Input::Tried(id));
     assert_eq!(outputs[0], Output::Announce(id, Announced::All));
@@ -275,7 +360,11 @@ fn a_trial_advert_that_goes_out_is_followed_by_the_rest() {
 fn announcements_beyond_the_limit_come_when_there_is_room_again() {
     let mut bench = Bench::master();
     let id = bench.id;
-    let announced = (0..10).filter(|_| !bench.input(Input::Announce(id, Announced::Own)).is_empty()).count();
+    let mut announce = |_: &i32| {
+        bench.router().enqueue(Action::AnnounceAddresses);
+        !bench.input(Input::Act(id)).is_empty()
+    };
+    let announced = (0..10).filter(&mut announce).count();
     assert!(announced < 10);
     let due = bench.engine.deadline().expect("one was put off");
     bench.now = bench.now.max(due) + Duration::from_secs(1);
@@ -292,19 +381,25 @@ fn what_comes_for_a_router_that_has_left_is_harmless() {
         Input::Event(id, Event::Timer, None),
         Input::Event(id, Event::Shutdown, None),
         Input::Event(id, Event::Advert(advert(200)), None),
-        Input::Record(id, None, None),
-        Input::Done(id),
+        Input::Record(id, None),
+        Input::Answered(Ticket(1), Outcome::default()),
+        Input::Answered(Ticket(7), Outcome::default()),
         Input::Tried(id),
         Input::CannotSend(id),
         Input::MaySendAgain(id),
-        Input::Announce(id, Announced::All),
         Input::Act(id),
         Input::Hear(id),
         Input::ListenAgain(id),
         Input::Schedule(id),
         Input::Unschedule(id),
+        Input::AddressLost(id, OURS.into(), Remover::Other),
+        Input::TakeAgain(id),
+        Input::CheckUsable(id),
+        Input::Prepare(id),
+        Input::Discard(id),
+        Input::DiscardStranded(id),
     ] {
-        assert_eq!(bench.input(input), [], "{input:?}");
+        assert_eq!(bench.input(input.clone()), [], "{input:?}");
     }
     let next = bench.engine.add(Router::new(config("192.0.2.100"), LinkId::FIRST, TimeOfDay::default()));
     assert_eq!(bench.input(Input::Event(id, Event::Advert(advert(0)), None)), []);
@@ -324,4 +419,203 @@ fn a_master_that_announces_other_addresses_is_told_of() {
         "{outputs:?}"
     );
     assert_eq!(bench.event(Event::Advert(other)), [], "once a second at most");
+}
+
+#[test]
+fn an_answer_that_is_late_or_comes_twice_is_harmless() {
+    let mut bench = Bench::backup();
+    bench.miss_master();
+    let (ticket, _) = bench.asked.clone().expect("the system was asked");
+    assert!(bench.engine.waits_for(ticket).is_some() && bench.engine.answers() == 0);
+    bench.done();
+    assert!(bench.router().is_settled_master());
+    assert!(bench.engine.waits_for(ticket).is_none() && bench.engine.answers() == 1);
+    assert_eq!(bench.input(Input::Answered(ticket, Outcome::of(Err(refused(Cause::Other))))), []);
+    bench.event(Event::Shutdown);
+    let outputs = bench.not_in_kernel();
+    assert_eq!(outputs.last(), Some(&release(2)), "{outputs:?}");
+    assert_eq!(bench.input(Input::Answered(ticket, Outcome::default())), [], "it is another one's");
+    assert!(bench.router().is_busy());
+    let outputs = bench.done();
+    assert_eq!(transition_of(&outputs[0]), Some((StateName::Master, StateName::Init)));
+    assert!(bench.router().holds_nothing());
+}
+
+#[test]
+fn an_address_that_the_system_refuses_ends_a_promotion_before_anybody_is_told() {
+    let mut bench = Bench::backup();
+    let id = bench.id;
+    bench.miss_master();
+    let outputs = bench.answer(|_| Err(refused(Cause::Other)));
+    let line = Line::AddressRefused(virtual_address(), refused(Cause::Other));
+    assert_eq!(outputs, [Output::Log(id, line), Output::ReadRecord(id)]);
+    let outputs = bench.not_in_kernel();
+    assert_eq!(outputs, [Output::Withdraw(id)], "it has nothing to give back");
+    assert_eq!(bench.router().state_told(), StateName::Backup);
+    assert!(!bench.router().is_busy());
+}
+
+#[test]
+fn an_address_that_cannot_be_removed_is_told_of_and_still_held() {
+    let mut bench = Bench::master();
+    let id = bench.id;
+    bench.event(Event::Shutdown);
+    bench.not_in_kernel();
+    let outputs = bench.answer(|_| Err(refused(Cause::Other)));
+    let line = Line::AddressNotRemoved(virtual_address(), refused(Cause::Other));
+    assert_eq!(outputs[0], Output::Log(id, line));
+    assert!(!bench.router().holds_nothing());
+}
+
+#[test]
+fn an_address_that_others_remove_is_put_back_and_announced_less_often_if_they_go_on() {
+    let mut bench = Bench::master();
+    let id = bench.id;
+    let lost =
+        |bench: &mut Bench| bench.input(Input::AddressLost(id, [192, 0, 2, 100].into(), Remover::Other));
+    let outputs = lost(&mut bench);
+    let line = Line::AddressLost(virtual_address(), 0);
+    assert_eq!(outputs, [Output::Log(id, line), take(2)]);
+    let outputs = bench.done();
+    assert_eq!(outputs, [Output::TellGuardian(id), Output::Announce(id, Announced::All)]);
+    let mut put_off = 0;
+    for _ in 0..40 {
+        lost(&mut bench);
+        if bench.asked.is_none() {
+            put_off += 1;
+            bench.now += Duration::from_secs(1);
+            bench.expire();
+        }
+        bench.done();
+    }
+    assert!((1..40).contains(&put_off), "{put_off} of 40 were put off");
+    let known = [10, 0, 0, 1].into();
+    assert_eq!(bench.input(Input::AddressLost(id, known, Remover::Other)), [], "none of ours");
+}
+
+#[test]
+fn an_address_that_is_lost_while_it_is_put_there_is_put_there_again() {
+    let mut bench = Bench::backup();
+    let id = bench.id;
+    bench.miss_master();
+    let lost = Input::AddressLost(id, [192, 0, 2, 100].into(), Remover::Other);
+    assert_eq!(bench.input(lost), [Output::WriteJournal], "until then it was another's");
+    let outputs = bench.done();
+    assert!(outputs.contains(&take(2)), "{outputs:?}");
+    assert_eq!(bench.input(Input::AddressLost(id, [192, 0, 2, 100].into(), Remover::Us)), []);
+}
+
+#[test]
+fn a_backup_puts_nothing_back() {
+    let mut bench = Bench::backup();
+    let id = bench.id;
+    assert_eq!(bench.input(Input::TakeAgain(id)), []);
+    let lost = Input::AddressLost(id, [192, 0, 2, 100].into(), Remover::Other);
+    assert_eq!(bench.input(lost), [Output::WriteJournal], "it was another's, and will be ours");
+}
+
+fn with_macvlan(vmac_fallback: VmacFallback) -> Bench {
+    Bench::of(RouterConfig { vmac: VmacMode::Macvlan, vmac_fallback, ..config("192.0.2.100") })
+}
+
+#[test]
+fn a_macvlan_link_is_made_before_the_router_begins_and_removed_when_it_is_above_another_interface() {
+    let mut bench = with_macvlan(VmacFallback::None);
+    let id = bench.id;
+    let outputs = bench.input(Input::Prepare(id));
+    assert!(matches!(&outputs[..], [Output::Ask(Ticket(1), Order::Prepare(_))]), "{outputs:?}");
+    let made = Some(Made { index: 9, name: "vrrp4.51".to_owned(), settings: String::new() });
+    let outcome = Outcome { made, ..Outcome::of(Ok(())) };
+    assert_eq!(bench.input(Input::Answered(Ticket(1), outcome)), []);
+    assert_eq!(bench.router().ledger.link(), Some(9));
+    assert_eq!(bench.input(Input::Prepare(id)), [], "it is there");
+    assert_eq!(bench.input(Input::DiscardStranded(id)), []);
+    bench.link().interface.as_mut().expect("it is there").index += 1;
+    let outputs = bench.input(Input::DiscardStranded(id));
+    assert_eq!(outputs, [Output::Ask(Ticket(2), Order::Discard(9))]);
+    let outcome = Outcome::of(Err(refused(Cause::Other)));
+    let outputs = bench.input(Input::Answered(Ticket(2), outcome));
+    assert_eq!(outputs[0], Output::Log(id, Line::LinkNotRemoved(refused(Cause::Other))));
+    assert_eq!(bench.input(Input::Discard(id)), [], "it is not looked at again");
+}
+
+#[test]
+fn a_macvlan_link_that_cannot_be_made_is_told_of_unless_its_interface_is_gone() {
+    for (cause, fallback, lines) in [
+        (Cause::Other, VmacFallback::None, Some(WithoutVmac::GoesOn)),
+        (Cause::Other, VmacFallback::Refuse, Some(WithoutVmac::StaysBackup)),
+        (Cause::NoInterface, VmacFallback::None, None),
+    ] {
+        let mut bench = with_macvlan(fallback);
+        let id = bench.id;
+        bench.input(Input::Prepare(id));
+        let outputs = bench.input(Input::Answered(Ticket(1), Outcome::of(Err(refused(cause)))));
+        let line = lines.map(|what| Output::Log(id, Line::VmacRefused(what, refused(cause))));
+        assert_eq!(outputs, line.into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_router_hears_of_its_interface_only_when_something_has_changed_for_it() {
+    let mut bench = Bench::backup();
+    let id = bench.id;
+    assert_eq!(bench.input(Input::CheckUsable(id)), []);
+    bench.link().interface = Some(eth0(vec![address("192.0.2.7/24")]));
+    let outputs = bench.input(Input::CheckUsable(id));
+    assert_eq!(outputs, [Output::Expect(id, Some([192, 0, 2, 7].into())), Output::ReadRecord(id)]);
+    bench.not_in_kernel();
+    bench.link().interface = None;
+    assert_eq!(bench.input(Input::CheckUsable(id)), [Output::Expect(id, None), Output::ReadRecord(id)]);
+    let outputs = bench.not_in_kernel();
+    assert_eq!(transition_of(&outputs[0]), Some((StateName::Backup, StateName::Fault)));
+}
+
+#[test]
+fn what_a_router_did_before_it_left_counts_when_it_comes_back() {
+    let mut bench = Bench::master();
+    let id = bench.id;
+    let router = bench.engine.remove(id).expect("it was there");
+    assert!(router.done.transitions > 0 && bench.link().routers.is_empty());
+    let again = bench.engine.add(Router::new(config("192.0.2.100"), LinkId::FIRST, TimeOfDay::default()));
+    assert_eq!(bench.engine.router(again).map(|router| router.done), Some(router.done));
+    assert_eq!(bench.engine.routers_on(LinkId::FIRST), [again]);
+    assert_eq!(
+        (bench.engine.link_named("eth0"), bench.engine.link_named("eth1")),
+        (Some(LinkId::FIRST), None)
+    );
+}
+
+#[test]
+fn routes_that_were_refused_are_told_of_once_and_tried_again_and_lost_ones_are_put_back() {
+    let route: Route = "198.51.100.0/24 via 192.0.2.254".parse().expect("right");
+    let mut bench = Bench::of(RouterConfig { routes: vec![route.clone()], ..config("192.0.2.100") }).begun();
+    let id = bench.id;
+    let route = Resource::Route(Box::new(route));
+    bench.miss_master();
+    let refuse = |resource: &Resource| {
+        if resource.is_routing() { Err(refused(Cause::Other)) } else { Ok(()) }
+    };
+    let outputs = bench.answer(refuse);
+    let line = Line::RoutingRefused(route.clone(), refused(Cause::Other));
+    assert_eq!(outputs[0], Output::Log(id, line), "{outputs:?}");
+    assert_eq!(bench.router().state_told(), StateName::Master, "it does without");
+    bench.link().interface = Some(eth0(vec![address("192.0.2.1/24"), address("192.0.2.100/24")]));
+    bench.now += Duration::from_secs(1);
+    let again = |ticket| {
+        let resources = vec![route.clone()];
+        Output::Ask(Ticket(ticket), Order::Take { resources, or_without: true })
+    };
+    assert_eq!(bench.expire(), [again(2)]);
+    assert_eq!(bench.answer(refuse), [Output::TellGuardian(id)], "that was said");
+    assert_eq!(bench.input(Input::RoutingLost), [], "it has none that could be lost");
+    bench.now += Duration::from_secs(1);
+    assert_eq!(bench.expire(), [again(3)]);
+    assert_eq!(bench.done(), [Output::TellGuardian(id)], "nobody else has to be told of a route");
+    assert_eq!(bench.input(Input::RoutingLost), [again(4)]);
+    let outputs = bench.done();
+    assert!(outputs.contains(&Output::Log(id, Line::RoutingRestored(route.clone()))), "{outputs:?}");
+    bench.event(Event::Shutdown);
+    bench.not_in_kernel();
+    let outputs = bench.answer(|_| Err(refused(Cause::Other)));
+    assert!(outputs.contains(&Output::Log(id, Line::RoutingNotRemoved(route, refused(Cause::Other)))));
 }

@@ -334,7 +334,7 @@ impl Ledger {
 
     /// Whether this route or rule was taken.
     pub fn has_routing(&self, routing: &Resource) -> bool {
-        self.entries.iter().any(|entry| entry.resource == *routing)
+        routing.is_routing() && self.entries.iter().any(|entry| entry.resource == *routing)
     }
 
     /// Whether routes or rules were taken.

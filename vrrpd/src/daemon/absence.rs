@@ -26,8 +26,9 @@ impl Daemon {
                 continue;
             }
             let is_used = self.is_being_used(id);
+            let interface = self.engine.interface(id);
             if let Some((slots, onto)) =
-                self.links.get_mut(id).and_then(|link| link.begin_return(now, is_used))
+                self.links.get_mut(id).and_then(|link| link.begin_return(interface, now, is_used))
             {
                 self.spawn_loading(id, slots, Some(onto));
             }
@@ -47,15 +48,17 @@ impl Daemon {
         if is_used {
             return link.path.return_later(now);
         }
-        let sockets = match link.return_to_kernel(now, id, program, &self.readiness) {
-            Ok(sockets) => sockets,
-            Err(refusal) => {
-                let (again_in, reason) = (link.path.begin_absence(now), refusal.to_string());
-                warn!(interface = link.name, reason, %again_in, "cannot reattach the XDP program");
-                return;
-            }
-        };
-        let routers = link.routers.clone();
+        let sockets =
+            match link.return_to_kernel(now, id, self.engine.interface(id), program, &self.readiness) {
+                Ok(sockets) => sockets,
+                Err(refusal) => {
+                    let (again_in, reason) = (link.path.begin_absence(now), refusal.to_string());
+                    warn!(interface = link.name, reason, %again_in, "cannot reattach the XDP program");
+                    return;
+                }
+            };
+        self.note_kernel(id);
+        let routers = self.engine.routers_on(id);
         for router in &routers {
             self.forget_told(*router);
             self.tell_kernel_all(*router);
@@ -64,7 +67,6 @@ impl Daemon {
         self.drain(id, &sockets);
         for router in &routers {
             self.tell_kernel_all(*router);
-            self.note_kernel(*router);
             self.input(Input::Schedule(*router));
         }
         close_aside(sockets.into_iter().flatten(), &self.readiness);

@@ -1,23 +1,16 @@
-//! Doing what the engine says, and what the system answers.
+//! Doing what the engine says.
 
-use tracing::{error, warn};
-use vrrpd_common::router::{Event, StateName};
-use vrrpd_common::{Duration, Priority};
-use vrrpd_engine::ledger::{Cause, Order, Outcome, Resource};
-use vrrpd_engine::pace::Announced;
-use vrrpd_engine::router::{Past, Pending};
+use vrrpd_common::Priority;
+use vrrpd_common::router::StateName;
+use vrrpd_engine::router::Past;
 use vrrpd_engine::script;
-use vrrpd_engine::{Input, Output, RouterId, Ticket};
+use vrrpd_engine::{Input, Output, RouterId};
 
 use super::{Daemon, describe, log};
 use crate::clock;
-use crate::config::VmacFallback;
 use crate::interface::service::Request;
 use crate::report::{Happening, TransitionReport};
 use crate::transmit::AdvertFrames;
-
-/// When routes and rules that were refused are tried again.
-const ROUTING_AGAIN: Duration = Duration::from_secs(1);
 
 impl Daemon {
     /// Does what the engine says, until nothing is left. What comes of one thing is done before the next.
@@ -46,14 +39,21 @@ impl Daemon {
                     self.groups.note(place, &router.machine);
                 }
             }
-            Output::Take(id) => {
-                self.take(id);
-                self.go_on(id);
+            Output::Ask(ticket, order) => self.service.request(Request { ticket, order }),
+            Output::Withdraw(id) => {
+                let link = self.engine.router(id).map(|router| router.link);
+                if let Some(link) = link.and_then(|link| self.links.get_mut(link)) {
+                    link.withdraw(id);
+                }
             }
-            Output::Release(id) => {
-                self.give_up(id);
-                self.go_on(id);
+            Output::Rejoin(link, family) => {
+                if let Some(link) = self.links.get(link) {
+                    link.rejoin(family);
+                }
             }
+            Output::Expect(id, source) => self.expect(id, source),
+            Output::TellGuardian(id) => drop(self.untold.insert(id)),
+            Output::WriteJournal => self.write_journal(),
             Output::SendAdvert(id, priority) => self.send_advert(id, priority),
             Output::TrySending(id) => {
                 self.flush();
@@ -61,25 +61,17 @@ impl Daemon {
             }
             Output::Announce(id, announced) => self.announce(id, announced),
             Output::Transition { router, past, is_logged } => self.transition(router, past, is_logged),
-            Output::CheckUsable(id) => self.check_usable(id),
             Output::Log(id, line) => self.log(id, line),
         }
     }
 
-    /// The next action does not wait if nothing had to be asked.
-    fn go_on(&mut self, id: RouterId) {
-        if self.engine.router(id).is_some_and(|router| router.waiting.is_none()) {
-            self.input(Input::Done(id));
-        }
-    }
-
     fn send_advert(&mut self, id: RouterId, priority: Priority) {
-        let Some(router) = self.engine.router_mut(id) else { return };
+        let Some((router, there)) = self.engine.router_on_link(id) else { return };
         let (Some(link), Some(handles)) = (self.links.get_mut(router.link), self.handles.get_mut(id)) else {
             return;
         };
-        if let Some(mac) = router.source_mac(link.interface.as_ref())
-            && let Some(advert) = router.advert(priority, link.sure_mtu())
+        if let Some(mac) = router.source_mac(there.interface.as_ref())
+            && let Some(advert) = router.advert(priority, there.sure_mtu())
             && let Some(frames) = handles.frames(router, mac, advert)
             && let Some(frames) = link.table.seal(&router.config, frames)
         {
@@ -92,176 +84,6 @@ impl Daemon {
                 }
                 AdvertFrames::Peers(packets) => link.peers.advert(id, packets, resigns),
             }
-        }
-    }
-
-    /// Nothing more is sent of a router that is Master no more, and what it holds is given back.
-    fn give_up(&mut self, id: RouterId) {
-        let Some(router) = self.engine.router_mut(id) else { return };
-        if let Some(link) = self.links.get_mut(router.link) {
-            link.withdraw(id);
-        }
-        router.vmac.may_try_again();
-        self.release(id);
-    }
-
-    /// Puts the virtual MAC address and the addresses in force.
-    fn take(&mut self, id: RouterId) {
-        let Some(router) = self.engine.router(id) else { return };
-        let Some(link) = self.links.get(router.link) else { return };
-        let Some(interface) = &link.interface else { return };
-        let resources = router.to_take(interface);
-        if !resources.is_empty() {
-            let or_without = router.config.vmac_fallback == VmacFallback::None;
-            self.request(id, Order::Take { resources, or_without });
-        }
-    }
-
-    /// Gives back what is held, where it was put, whatever that interface is called by now.
-    fn release(&mut self, id: RouterId) {
-        let Some(router) = self.engine.router_mut(id) else { return };
-        let Some(link) = self.links.get(router.link) else { return };
-        let resources = router.ledger.to_give_back(link.interface.as_ref(), link.marks);
-        if !resources.is_empty() {
-            self.request(id, Order::Release(resources));
-        }
-    }
-
-    /// Asks the netlink thread; what the router wants next waits for the answer.
-    pub(super) fn request(&mut self, id: RouterId, order: Order) {
-        let Some(router) = self.engine.router_mut(id) else { return };
-        self.last_ticket += 1;
-        let ticket = Ticket(self.last_ticket);
-        self.tickets.insert(ticket, id);
-        router.stop();
-        router.waiting = Some(Box::new(Pending { ticket, order: order.clone(), lost: Vec::new() }));
-        self.service.request(Request { ticket, order });
-    }
-
-    /// The kernel has answered.
-    pub(super) fn done(&mut self, ticket: Ticket, mut outcome: Outcome) {
-        let Some(id) = self.tickets.remove(&ticket) else { return };
-        let Some(router) = self.engine.router_mut(id) else { return };
-        let answered = router.waiting.take_if(|pending| pending.ticket == ticket);
-        let Some(Pending { order, lost, .. }) = answered.map(|pending| *pending) else { return };
-        router.go_on();
-        if let (Some(made), Some(link)) = (outcome.made.take(), order.link()) {
-            router.ledger.prepared(made, link.parent);
-        }
-        match order {
-            Order::Prepare(_) => {
-                // An interface that is gone refuses nothing.
-                if let Some(Err(error)) = outcome.results.first()
-                    && error.cause != Cause::NoInterface
-                {
-                    let line = router.vmac_refused(error.clone());
-                    log::write(router, line);
-                }
-            }
-            Order::Take { resources, or_without } => {
-                self.took(id, resources, or_without, outcome);
-                for (address, remover) in lost {
-                    self.address_lost(id, address, remover);
-                }
-            }
-            Order::Release(resources) => self.released(id, &resources, &outcome),
-            Order::Discard(_) => {
-                if let Some(error) = outcome.failure() {
-                    error!(router = %router.config.title(), %error, "cannot remove macvlan link");
-                }
-                router.ledger.link_discarded();
-            }
-        }
-        self.check_usable(id);
-        self.input(Input::Act(id));
-        self.discard_stranded(id);
-    }
-
-    /// Takes away the link of a virtual MAC address when it is not where its router is, once nothing is on it.
-    pub(super) fn discard_stranded(&mut self, id: RouterId) {
-        let Some(router) = self.engine.router(id) else { return };
-        let Some(link) = self.links.get(router.link) else { return };
-        if router.waiting.is_none()
-            && router.ledger.is_stranded(link.interface.as_ref())
-            && let Some(made) = router.ledger.link()
-        {
-            self.request(id, Order::Discard(made));
-        }
-    }
-
-    fn took(&mut self, id: RouterId, resources: Vec<Resource>, or_without: bool, outcome: Outcome) {
-        let Some(router) = self.engine.router_mut(id) else { return };
-        let Some(link) = self.links.get(router.link) else { return };
-        if router.state_told() == StateName::Master {
-            // What was missing is there again, or on another link.
-            self.untold.insert(id);
-        }
-        for (resource, result) in resources.iter().zip(&outcome.results) {
-            if result.is_ok() && router.ledger.has_routing(resource) {
-                warn!(router = %router.config.title(), route = %resource.routing_text(), "route or rule was lost, restored");
-            }
-        }
-        let refused = router.ledger.took(resources, outcome, link.interface.as_ref(), link.marks);
-        match refused.vmac.clone() {
-            // An interface that is gone refuses nothing; its own notification follows.
-            Some(error) if error.cause == Cause::NoInterface => {}
-            Some(error) => {
-                let line = router.vmac_refused(error);
-                log::write(router, line);
-            }
-            None => router.vmac_taken(),
-        }
-        for (address, error) in &refused.addresses {
-            error!(router = %router.config.title(), %address, %error, "cannot add virtual address");
-        }
-        for refusal @ (resource, error) in &refused.routing {
-            if !router.refused_routing.contains(refusal) {
-                error!(router = %router.config.title(), route = %resource.routing_text(), %error, "cannot add route or rule");
-            }
-        }
-        router.refused_routing.clone_from(&refused.routing);
-        if !refused.routing.is_empty() {
-            self.to_put_back.entry(id).or_insert_with(|| clock::now() + ROUTING_AGAIN);
-        }
-        if refused.is_decisive(or_without) {
-            let event = if router.drop_promotion() { Event::AddressesRefused } else { Event::AddressesLost };
-            self.event(id, event, None);
-        }
-    }
-
-    fn released(&mut self, id: RouterId, resources: &[Resource], outcome: &Outcome) {
-        let Some(router) = self.engine.router_mut(id) else { return };
-        let Some(link) = self.links.get_mut(router.link) else { return };
-        let name = router.config.title().into_owned();
-        let mut tell_hosts = false;
-        for (resource, result) in resources.iter().zip(&outcome.results) {
-            let is_given_back = router.ledger.gave_back(resource, result);
-            match (resource, result) {
-                (Resource::Address(placed), Ok(())) => {
-                    link.address_is_off(placed.on.number(None), &placed.address);
-                }
-                (Resource::Address(placed), Err(error)) if !is_given_back => {
-                    let address = &placed.address;
-                    error!(router = %name, %address, %error, "cannot remove virtual address");
-                }
-                (Resource::Mac(_) | Resource::Link(_), Err(error)) if !is_given_back => {
-                    error!(router = %name, %error, "cannot restore MAC address");
-                }
-                (Resource::Mac(taken), _) => {
-                    link.own_mac_is_back(taken);
-                    tell_hosts = true;
-                }
-                // Hosts know the addresses that the interface owns by the virtual MAC address.
-                (Resource::Link(above), _) => tell_hosts |= !above.owned.is_empty(),
-                (Resource::Route(_) | Resource::Rule(_), Err(error)) if !is_given_back => {
-                    error!(router = %name, route = %resource.routing_text(), %error, "cannot remove route or rule");
-                }
-                (Resource::Address(_) | Resource::Answers(_) | Resource::Route(_) | Resource::Rule(_), _) => {
-                }
-            }
-        }
-        if tell_hosts {
-            self.input(Input::Announce(id, Announced::Own));
         }
     }
 

@@ -4,17 +4,17 @@ use tracing::warn;
 use vrrpd_common::MacAddr;
 use vrrpd_common::router::Action;
 use vrrpd_engine::ledger::{Journal, LeftMac, Leftover};
+use vrrpd_engine::link::Link;
 use vrrpd_engine::router::Router;
 use vrrpd_engine::{RouterId, Slots};
 
-use super::link::Link;
 use super::start_error::StartError;
 use crate::config::VmacMode;
 
 /// What is on an interface before we have put it there was left by a daemon that could not clean up.
-pub(super) fn addresses(router: &mut Router, link: &Link, journal: &Journal) {
+pub(super) fn addresses(router: &mut Router, link: &Link, marks: bool, journal: &Journal) {
     let Some(interface) = &link.interface else { return };
-    let left = router.adopt(interface, link.marks, journal);
+    let left = router.adopt(interface, marks, journal);
     for address in &left {
         warn!(router = %router.config.title(), %address, "removing leftover virtual address");
     }

@@ -9,7 +9,7 @@ use vrrpd_engine::pace::Announced;
 use vrrpd_engine::router::Router;
 
 use super::Daemon;
-use super::link::Link;
+use super::link::LinkIo;
 use crate::config::{VirtualAddress, VmacMode};
 use crate::sys::packet::Frame;
 use crate::transmit::own_announcements;
@@ -17,14 +17,14 @@ use crate::transmit::own_announcements;
 impl Daemon {
     /// Tells hosts where the addresses of a router are.
     pub(super) fn announce(&mut self, id: RouterId, announced: Announced) {
-        let Some(router) = self.engine.router_mut(id) else { return };
+        let Some((router, there)) = self.engine.router_on_link(id) else { return };
         let Some(link) = self.links.get_mut(router.link) else { return };
-        let Some(mac) = router.source_mac(link.interface.as_ref()) else { return };
+        let Some(mac) = router.source_mac(there.interface.as_ref()) else { return };
         let mut frames = match announced {
             Announced::All => of_addresses(router, mac),
             Announced::Own => Vec::new(),
         };
-        if let Some(interface) = &link.interface {
+        if let Some(interface) = &there.interface {
             frames.extend(match (router.vmac.mode(), announced) {
                 (VmacMode::Interface, _) => own_announcements(interface, mac, |_| false),
                 // Hosts know what an owner owns by the virtual MAC address, and the rest by the interface's own.
@@ -53,7 +53,7 @@ fn of_addresses(router: &Router, mac: MacAddr) -> Vec<Frame> {
 }
 
 /// Puts announcements in the queue, as often as the router wants each.
-fn enqueue(router: &mut Router, id: RouterId, link: &mut Link, frames: &[Frame]) {
+fn enqueue(router: &mut Router, id: RouterId, link: &mut LinkIo, frames: &[Frame]) {
     let Some(transmitter) = link.transmitter() else { return };
     for _ in 0..router.config.announce.count {
         for frame in frames {

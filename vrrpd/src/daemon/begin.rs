@@ -5,18 +5,20 @@ use std::net::IpAddr;
 
 use tracing::warn;
 use vrrpd_common::classify::Expect;
-use vrrpd_common::router::{Event, Fault, Faults};
+use vrrpd_common::router::Event;
 use vrrpd_engine::ledger::Journal;
+use vrrpd_engine::link::Link;
 use vrrpd_engine::router::Router;
 use vrrpd_engine::{Engine, LinkId, RouterId, Slots};
 
 use super::handles::Handles;
-use super::link::Link;
+use super::link::LinkIo;
 use super::start_error::StartError;
-use super::{adopt, log};
+use super::{Daemon, adopt, log};
 use crate::ah::SecurityAssociation;
 use crate::clock;
 use crate::config::{Authentication, RouterConfig, Settings, VmacMode};
+use crate::interface::Interface;
 use crate::limits;
 use crate::rundir::RunDir;
 
@@ -30,16 +32,15 @@ pub(super) fn make_room(routers: &[RouterConfig], checks: usize) {
     limits::make_room(interfaces.len(), scripts, checks);
 }
 
-/// A router, which its interface knows of from now on; `None` without an interface of its name.
+/// Makes a router on its interface; it waits for its start. `None` without an interface of its name.
 pub(super) fn make_router(
     config: RouterConfig,
-    id: RouterId,
-    links: &mut Slots<LinkId, Link>,
+    engine: &Engine,
+    links: &mut Slots<LinkId, LinkIo>,
     journal: &Journal,
 ) -> Result<Option<(Router, Handles)>, StartError> {
-    let Some((link_id, link)) = links.iter_mut().find(|(_, link)| link.name == config.interface) else {
-        return Ok(None);
-    };
+    let Some(link_id) = engine.link_named(&config.interface) else { return Ok(None) };
+    let (Some(there), Some(link)) = (engine.link(link_id), links.get_mut(link_id)) else { return Ok(None) };
     if let Some(magic) = &config.magic
         && !config.holds(magic.source)
     {
@@ -50,23 +51,23 @@ pub(super) fn make_router(
     }
     let RouterConfig { settings, authentication } = config;
     let mut router = Router::new(settings, link_id, clock::time_of_day_now());
-    check_length(&router, link)?;
-    check_peers(&router.config, link)?;
-    if let Some(interface) = &link.interface {
+    check_length(&router, there)?;
+    check_peers(&router.config, there)?;
+    if let Some(interface) = &there.interface {
         let line = router.meet(interface);
         log::write(&router, line);
     }
-    adopt::addresses(&mut router, link, journal);
-    adopt::vmac(&mut router, link, journal)?;
-    link.routers.push(id);
-    let usable = usable(&router, link);
-    expect(&router, &authentication, id, link, usable.ok());
-    let of_family = router.config.held_addresses().filter(|address| address.family() == router.config.family);
+    adopt::addresses(&mut router, there, engine.marks(), journal);
+    adopt::vmac(&mut router, there, journal)?;
+    let usable = router.usable(there.interface.as_ref());
+    let expected = expected(&router, &authentication, there.interface.as_ref(), usable.ok());
+    let (family, vrid) = (router.config.family, router.config.vrid);
+    set(&router.config, engine.routers().next_id(), (link, there.interface.as_ref()), expected);
+    let of_family = router.config.held_addresses().filter(|address| address.family() == family);
     let addresses = of_family.map(|address| address.address);
-    link.table.set_virtual_addresses(router.config.family, router.config.vrid, addresses);
+    link.table.set_virtual_addresses(family, vrid, addresses);
     if let Some(key) = authentication.key() {
-        let association = SecurityAssociation::new(key);
-        link.table.associate(router.config.family, router.config.vrid, association);
+        link.table.associate(family, vrid, SecurityAssociation::new(key));
     }
     let event = usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp);
     // Nothing is noticed before the start.
@@ -117,51 +118,56 @@ pub(super) fn check_peers(config: &Settings, link: &Link) -> Result<(), StartErr
     })
 }
 
-/// The address that a router sends from, or all that keeps it from serving.
-pub(super) fn usable(router: &Router, link: &Link) -> Result<IpAddr, Faults> {
-    router.policy.usable(usable_interface(router, link))
-}
-
-fn usable_interface(router: &Router, link: &Link) -> Result<IpAddr, Faults> {
-    let interface = link.interface.as_ref().ok_or(Fault::InterfaceRemoved)?;
-    let usable = interface.usable(&router.config);
-    if router.sending.is_pausing() || !router.advert_fits(interface.mtu) {
-        let unsendable = Fault::AdvertUnsendable;
-        return Err(usable.map_or_else(|faults| faults.and(unsendable), |_| unsendable.into()));
-    }
-    usable
-}
-
-/// Tells the interface what adverts of the router have to look like.
-pub(super) fn expect(
+/// What adverts of the router have to look like that sends from this address.
+pub(super) fn expected(
     router: &Router,
     authentication: &Authentication,
-    id: RouterId,
-    link: &mut Link,
+    interface: Option<&Interface>,
     source: Option<IpAddr>,
-) {
+) -> Expect {
     let config = &router.config;
-    let expect = Expect {
+    Expect {
         version: config.version,
         interval: config.interval,
         auth: authentication.in_message(),
         source,
-        broadcast: source.and_then(|source| link.interface.as_ref()?.broadcast(source)),
+        broadcast: source.and_then(|source| interface?.broadcast(source)),
         min_ttl: MIN_TTL,
         accept_interval_mismatch: config.accept_interval_mismatch,
         accept_no_addresses: config.addresses.is_empty(),
         address_list: config.require_equal_addresses.then(|| config.digest()),
-    };
-    link.table.set(config.family, config.vrid, id, expect);
-    link.table.set_destination(config.family, config.vrid, &config.destination);
-    if let Some(source) = source {
-        link.set_source(id, config, source);
     }
 }
 
-/// What the journal says of these routers.
-pub(super) fn journal_text(engine: &Engine, links: &Slots<LinkId, Link>) -> String {
-    let interface = |router: &Router| links.get(router.link)?.interface.as_ref();
-    let records = engine.routers().values().flat_map(|router| router.records(interface(router)));
+/// Tells the interface what adverts of the router have to look like, and where its own go.
+fn set(
+    config: &Settings,
+    id: RouterId,
+    (link, interface): (&mut LinkIo, Option<&Interface>),
+    expected: Expect,
+) {
+    let source = expected.source;
+    link.table.set(config.family, config.vrid, id, expected);
+    link.table.set_destination(config.family, config.vrid, &config.destination);
+    if let Some(source) = source {
+        link.set_source(id, config, interface, source);
+    }
+}
+
+impl Daemon {
+    /// Tells the interface what adverts of the router have to look like, which sends from this address.
+    pub(super) fn expect(&mut self, id: RouterId, source: Option<IpAddr>) {
+        let (Some(router), Some(handles)) = (self.engine.router(id), self.handles.get(id)) else { return };
+        let interface = self.engine.interface(router.link);
+        let expected = expected(router, &handles.authentication, interface, source);
+        if let Some(link) = self.links.get_mut(router.link) {
+            set(&router.config, id, (link, interface), expected);
+        }
+    }
+}
+
+/// What the journal says of the routers.
+pub(super) fn journal_text(engine: &Engine) -> String {
+    let records = engine.routers().values().flat_map(|router| router.records(engine.interface(router.link)));
     records.collect::<Journal>().to_string()
 }

@@ -126,7 +126,14 @@ impl Daemon {
             .filter_map(|router| {
                 let group = router.group.and_then(|place| self.groups.report(place));
                 let tracks = self.tracking.report(router);
-                Some(describe::report(router, now, self.links.get(router.link)?, group, tracks))
+                Some(describe::report(
+                    router,
+                    self.engine.interface(router.link),
+                    self.links.get(router.link)?,
+                    now,
+                    group,
+                    tracks,
+                ))
             })
             .collect()
     }

@@ -5,9 +5,10 @@ use vrrpd_common::router::State;
 use vrrpd_engine::ledger::Resource;
 use vrrpd_engine::router::Router;
 
-use super::link::Link;
+use super::link::LinkIo;
 use crate::clock;
 use crate::config::{Destination, Peer, Settings, VirtualAddress};
+use crate::interface::Interface;
 use crate::report::{
     Counters, EventReport, GroupReport, Happening, MasterReport, MismatchReport, PeerReport, RouteReport,
     RouterReport, ScriptsReport, TrackReport, TransitionReport,
@@ -28,8 +29,9 @@ pub(super) fn event(router: &Router, happening: Happening) -> EventReport {
 /// All that is told about the router.
 pub(super) fn report(
     router: &Router,
+    interface: Option<&Interface>,
+    link: &LinkIo,
     now: Instant,
-    link: &Link,
     group: Option<GroupReport>,
     track: Vec<TrackReport>,
 ) -> RouterReport {
@@ -57,7 +59,7 @@ pub(super) fn report(
     RouterReport {
         name: config.title().into_owned(),
         interface: config.interface.clone(),
-        ifindex: link.interface.as_ref().map(|interface| interface.index),
+        ifindex: interface.map(|interface| interface.index),
         vrid: config.vrid.get(),
         family: config.family.name().to_owned(),
         protocol: config.version.number(),
@@ -78,7 +80,7 @@ pub(super) fn report(
         extra_addresses: config.extra_addresses.iter().map(VirtualAddress::to_string).collect(),
         routes: routes(router),
         addresses_present: router
-            .addresses_present(link.interface.as_ref())
+            .addresses_present(interface)
             .iter()
             .map(VirtualAddress::to_string)
             .collect(),
@@ -112,7 +114,7 @@ pub(super) fn report(
 }
 
 /// The routers that it sends to, and those among them to which it could not.
-fn peers(config: &Settings, link: &Link) -> Vec<PeerReport> {
+fn peers(config: &Settings, link: &LinkIo) -> Vec<PeerReport> {
     let id = link.table.router(config.family, config.vrid);
     let report = |peer: &Peer| PeerReport {
         address: peer.address.to_string(),

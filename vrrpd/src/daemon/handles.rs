@@ -8,11 +8,11 @@ use vrrpd_common::wire::frame::{AdvertFrame, NOT_ROUTED, advert_frame_len, emit_
 use vrrpd_common::wire::vrrp::{Kind, VrrpRepr};
 use vrrpd_common::{MacAddr, Priority, Version};
 use vrrpd_engine::RouterId;
+use vrrpd_engine::link::Link;
 use vrrpd_engine::router::{AdvertToSend, Router};
 use vrrpd_engine::script;
 
 use super::group_scripts::GroupScripts;
-use super::link::Link;
 use super::scripts;
 use crate::config::{Authentication, Destination, Peer};
 use crate::guardian::{LastScript, Mastery, Resignation};
@@ -20,6 +20,7 @@ use crate::magic;
 use crate::script::Runner;
 use crate::sys::packet::Frame;
 use crate::transmit::AdvertFrames;
+use crate::transmit::peers::PeerTransmitter;
 use crate::transmit::routed::Packet;
 
 /// What is kept for a router of the engine, under the same name.
@@ -116,21 +117,22 @@ impl Handles {
         &mut self,
         router: &mut Router,
         id: RouterId,
-        link: &Link,
+        (there, peers): (&Link, &PeerTransmitter),
+        marks: bool,
         groups: &GroupScripts,
     ) -> Mastery {
-        let resignation = match router.source_mac(link.interface.as_ref()) {
+        let resignation = match router.source_mac(there.interface.as_ref()) {
             // Each of these has a number of its own.
             _ if router.is_verified_by_us() => None,
             Some(mac) => router
-                .advert(Priority::RESIGN, link.sure_mtu())
+                .advert(Priority::RESIGN, there.sure_mtu())
                 .and_then(|resignation| self.frames(router, mac, resignation)),
             None => None,
         };
         let resignation = resignation.and_then(|frames| match frames {
             AdvertFrames::Group(frame) => Some(Resignation::Group(frame.to_vec())),
             AdvertFrames::Peers(packets) => Some(Resignation::Peers {
-                route: *link.peers.route(id)?,
+                route: *peers.route(id)?,
                 packets: packets.iter().map(|packet| (packet.to, packet.frame.to_vec())).collect(),
             }),
         });
@@ -144,9 +146,9 @@ impl Handles {
         Mastery {
             router: id,
             name: router.config.title().into_owned(),
-            interface: link.interface.as_ref().map_or(0, |interface| interface.index),
+            interface: there.interface.as_ref().map_or(0, |interface| interface.index),
             holds: router.ledger.addresses().copied().collect(),
-            marks: link.marks,
+            marks,
             resignation,
             scripts: own.into_iter().chain(groups.last(&router.config.name().to_string(), left)).collect(),
         }

@@ -1,17 +1,14 @@
 //! What the netlink thread tells: interfaces come, change and go, and others take away what a Master has there.
 
-use std::net::IpAddr;
-
-use tracing::{error, warn};
-use vrrpd_common::router::{Action, Event, StateName};
+use tracing::{error, info, warn};
+use vrrpd_common::router::{Action, StateName};
 use vrrpd_common::{Duration, Instant};
-use vrrpd_engine::interface::Remover;
 use vrrpd_engine::router::Router;
 use vrrpd_engine::vmac::VmacSide;
 use vrrpd_engine::{Input, LinkId, RouterId};
 
 use super::link::{LoadStep, OpenStep};
-use super::{Aside, Daemon, begin, log};
+use super::{Aside, Daemon, log};
 use crate::clock;
 use crate::config::{VirtualAddress, VmacMode, Xdp};
 use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged};
@@ -34,41 +31,37 @@ impl Daemon {
             Report::Changed(interface) => {
                 if let Some(id) = self.router_of_link(&interface) {
                     self.vmac_link_changed(id, &interface);
-                } else if let Some(id) = self.link_named(&interface.name) {
+                } else if let Some(id) = self.engine.link_named(&interface.name) {
                     self.link_changed(id, &interface);
                 }
             }
             Report::Removed(interface) => {
                 if let Some(id) = self.router_of_link(&interface) {
                     self.vmac_link_removed(id);
-                } else if let Some(id) = self.link_named(&interface.name) {
+                } else if let Some(id) = self.engine.link_named(&interface.name) {
                     self.link_removed(id, &interface);
                 }
             }
             Report::Lost(interface, address, remover) => {
                 if let Some(id) = self.router_of_link(&interface) {
-                    self.address_lost(id, address, remover);
-                } else if let Some(id) = self.link_named(&interface.name) {
+                    self.input(Input::AddressLost(id, address, remover));
+                } else if let Some(id) = self.engine.link_named(&interface.name) {
                     self.link_changed(id, &interface);
-                    for router in self.links.get(id).map(|link| link.routers.clone()).unwrap_or_default() {
-                        self.address_lost(router, address, remover);
+                    for router in self.engine.routers_on(id) {
+                        self.input(Input::AddressLost(router, address, remover));
                     }
                 }
             }
             Report::Followed(name) => self.reload.followed(&name),
-            Report::RoutingLost => self.routing_lost(),
-            Report::Done(ticket, outcome) => self.done(ticket, outcome),
+            Report::RoutingLost => self.input(Input::RoutingLost),
+            Report::Done(ticket, outcome) => self.input(Input::Answered(ticket, outcome)),
         }
     }
 
-    pub(super) fn link_named(&self, name: &str) -> Option<LinkId> {
-        self.links.iter().find(|(_, link)| link.name == name).map(|(id, _)| id)
-    }
-
     pub(super) fn link_changed(&mut self, id: LinkId, interface: &Interface) {
-        let Some(link) = self.links.get_mut(id) else { return };
-        if link.routers.is_empty() {
-            link.interface = Some(interface.clone());
+        let (Some(there), Some(link)) = (self.engine.link_mut(id), self.links.get_mut(id)) else { return };
+        if there.routers.is_empty() {
+            there.interface = Some(interface.clone());
             return;
         }
         let was_open = match link.arrives(interface) {
@@ -86,36 +79,46 @@ impl Daemon {
                         link.path.failed(interface);
                         self.open_again_at = Some(clock::now() + OPEN_AGAIN);
                     }
-                    return;
+                    return self.note_kernel(id);
                 }
                 false
             }
         };
-        if link.is_in_kernel() && vlans::are_on(&link.name) {
+        let has_new_vlans = link.is_in_kernel() && vlans::are_on(&link.name);
+        if !was_open {
+            self.note_kernel(id);
+        }
+        if has_new_vlans {
             self.give_up_kernel(id, Refusal::NewVlans);
         }
-        let Some(link) = self.links.get_mut(id) else { return };
-        if was_open && link.interface.as_ref() == Some(interface) {
+        let (Some(there), Some(link)) = (self.engine.link_mut(id), self.links.get_mut(id)) else { return };
+        if was_open && there.interface.as_ref() == Some(interface) {
             return;
         }
-        let came_up = interface.admin_up && link.interface.as_ref().is_none_or(|before| !before.admin_up);
-        link.note_carrier(interface);
-        let may_send_again = link.interface.as_ref().is_none_or(|before| {
+        let came_up = interface.admin_up && there.interface.as_ref().is_none_or(|before| !before.admin_up);
+        if there.assumes_carrier(interface) {
+            info!(interface = there.name, "carrier state unknown, assuming up");
+        }
+        let may_send_again = there.interface.as_ref().is_none_or(|before| {
             before.mtu != interface.mtu
                 || interface.carrier && !before.carrier
                 || interface.admin_up && !before.admin_up
         });
-        let other_mac = link.interface.as_ref().is_none_or(|before| before.mac != interface.mac);
-        let is_link_event = link
+        let other_mac = there.interface.as_ref().is_none_or(|before| before.mac != interface.mac);
+        let is_link_event = there
             .interface
             .as_ref()
             .is_some_and(|before| before.addresses == interface.addresses && before != interface);
-        let has_news_beside = link.interface.as_ref().is_some_and(|before| before.beside != interface.beside);
-        link.interface = Some(interface.clone());
+        let has_news_beside =
+            there.interface.as_ref().is_some_and(|before| before.beside != interface.beside);
+        there.interface = Some(interface.clone());
+        let routers = there.routers.clone();
+        if may_send_again {
+            there.mtu_is_known();
+        }
         if came_up {
             link.join();
         }
-        let routers = link.routers.clone();
         for id in &routers {
             if let Some(router) = self.engine.router_mut(*id) {
                 let line = router.meet(interface);
@@ -123,7 +126,6 @@ impl Daemon {
             }
         }
         if may_send_again {
-            link.mtu_is_known();
             for id in &routers {
                 self.input(Input::MaySendAgain(*id));
             }
@@ -146,7 +148,7 @@ impl Daemon {
         self.tell_stations(id);
         for router in routers {
             self.check_vmac(router);
-            self.check_usable(router);
+            self.input(Input::CheckUsable(router));
             self.check_presence(router);
             if is_link_event || has_news_beside {
                 self.enforce_settings(router);
@@ -197,51 +199,20 @@ impl Daemon {
     }
 
     pub(super) fn link_removed(&mut self, id: LinkId, gone: &Interface) {
-        let Some(link) = self.links.get_mut(id) else { return };
+        let (Some(there), Some(link)) = (self.engine.link_mut(id), self.links.get_mut(id)) else { return };
         link.path.removed(gone.index);
-        if link.interface.as_ref().is_none_or(|interface| interface.index != gone.index) {
+        if there.interface.take_if(|interface| interface.index == gone.index).is_none() {
             return;
         }
         let remaining = link.gone(&self.readiness);
-        let routers = link.routers.clone();
+        let routers = there.routers.clone();
         self.change_own_mac(id, remaining);
+        self.note_kernel(id);
         self.forget_kernel(id);
         for router in routers {
-            self.check_usable(router);
-            self.discard_stranded(router);
+            self.input(Input::CheckUsable(router));
+            self.input(Input::DiscardStranded(router));
         }
-    }
-
-    /// An address has gone from where a router has its addresses. A Master has it, so it goes back, also if another program had
-    /// put it there before: at once if we have removed it ourselves, which the kernel may say when it is there again.
-    pub(super) fn address_lost(&mut self, id: RouterId, address: IpAddr, remover: Remover) {
-        let Some(router) = self.engine.router_mut(id) else { return };
-        let pending = router.waiting.as_mut().filter(|pending| pending.order.takes(address));
-        let is_being_taken = pending.is_some();
-        if let Some(pending) = pending {
-            pending.lost.push((address, remover));
-        }
-        let another_s = router.another_s(address).filter(|_| remover == Remover::Other);
-        if another_s.is_some() {
-            // It will be ours.
-            self.write_journal();
-        }
-        let Some(router) = self.engine.router_mut(id) else { return };
-        if !router.is_holding() {
-            return;
-        }
-        if router.ledger.is_owned(address) {
-            return self.take_again(id);
-        }
-        let lost = router.ledger.lose(address).or(another_s.filter(|_| !is_being_taken));
-        let Some(lost) = lost else { return };
-        if remover == Remover::Us {
-            return self.take_now(id);
-        }
-        if let Some(more) = router.losses.admit(clock::now(), address) {
-            warn!(router = %router.config.title(), address = %lost, more, "virtual address lost, restoring");
-        }
-        self.take_again(id);
     }
 
     /// The router whose macvlan link this is.
@@ -271,7 +242,7 @@ impl Daemon {
         } else {
             return;
         }
-        self.take_again(id);
+        self.input(Input::TakeAgain(id));
     }
 
     pub(super) fn vmac_link_removed(&mut self, id: RouterId) {
@@ -280,53 +251,11 @@ impl Daemon {
         router.ledger.link_gone();
         if was_master {
             warn!(router = %router.config.title(), "macvlan link lost, recreating");
-            self.take_again(id);
+            self.input(Input::TakeAgain(id));
         } else if router.waiting.is_none() && router.machine.state().name() != StateName::Init {
             // Its alias was to say how the settings of the interface below were; so it is there until we leave.
-            self.prepare_vmac(id);
+            self.input(Input::Prepare(id));
         }
-    }
-
-    /// Puts in force again what a Master has to have: at once, or after a while where somebody takes it away again and
-    /// again.
-    pub(super) fn take_again(&mut self, id: RouterId) {
-        let now = clock::now();
-        let Some(router) = self.engine.router_mut(id) else { return };
-        self.to_put_back.entry(id).or_insert_with(|| router.back_off.again_at(now));
-        self.put_back(now);
-    }
-
-    /// Others have removed routes or rules with our protocol number: whose, the kernel says when they are added again.
-    fn routing_lost(&mut self) {
-        let now = clock::now();
-        for id in self.engine.routers().ids().collect::<Vec<_>>() {
-            let Some(router) = self.engine.router_mut(id) else { continue };
-            if router.is_holding() && router.ledger.has_any_routing() {
-                self.to_put_back.entry(id).or_insert_with(|| router.back_off.again_at(now));
-            }
-        }
-        self.put_back(now);
-    }
-
-    /// Puts back what is due.
-    pub(super) fn put_back(&mut self, now: Instant) {
-        let due: Vec<_> = self.to_put_back.extract_if(.., |_, at| *at <= now).map(|(id, _)| id).collect();
-        for id in due {
-            if self.engine.router(id).is_some_and(Router::is_holding) {
-                self.take_now(id);
-            }
-        }
-    }
-
-    pub(super) fn take_now(&mut self, id: RouterId) {
-        let Some(router) = self.engine.router_mut(id) else { return };
-        let interface = self.links.get(router.link).and_then(|link| link.interface.as_ref());
-        if interface.is_some_and(|interface| router.lacks_only_routing(interface)) {
-            router.enqueue(Action::TakeAddresses);
-        } else {
-            router.take_again();
-        }
-        self.input(Input::Act(id));
     }
 
     /// Has interfaces that get a virtual MAC address take in frames to their own one as well.
@@ -342,7 +271,9 @@ impl Daemon {
         for (id, link) in self.links.iter_mut() {
             let of_link = |router: &&Router| router.link == id;
             let own = self.engine.routers().values().filter(of_link).find_map(|router| router.vmac.own_mac());
-            changes.extend(link.keep_own_mac(own).map(|change| (id, change)));
+            if let Some(interface) = self.engine.interface(id) {
+                changes.extend(link.keep_own_mac(interface.index, own).map(|change| (id, change)));
+            }
         }
         changes
     }
@@ -369,7 +300,7 @@ impl Daemon {
     /// That has been done.
     pub(super) fn own_mac_changed(&mut self, id: LinkId, changed: OwnMacChanged) {
         if let Some(link) = self.links.get_mut(id) {
-            let superseded = link.own_mac_changed(changed);
+            let superseded = link.own_mac_changed(self.engine.interface(id), changed);
             self.change_own_mac(id, superseded);
             self.tell_stations(id);
         }
@@ -377,8 +308,7 @@ impl Daemon {
 
     /// Whoever manages links may have set what decides who answers for the addresses on a macvlan link, and with what.
     pub(super) fn enforce_settings(&mut self, id: RouterId) {
-        let Some(router) = self.engine.router_mut(id) else { return };
-        let Some(link) = self.links.get(router.link) else { return };
+        let Some((router, link)) = self.engine.router_on_link(id) else { return };
         let has_others_beside = link.interface.as_ref().is_some_and(|there| !there.beside.is_empty());
         if router.is_settled_master() && (router.vmac.mode() == VmacMode::Macvlan || has_others_beside) {
             router.enqueue(Action::TakeAddresses);
@@ -389,19 +319,17 @@ impl Daemon {
     /// Somebody may have given the interface another MAC address while a router had the virtual one there.
     pub(super) fn check_vmac(&mut self, id: RouterId) {
         let Some(router) = self.engine.router(id) else { return };
-        let Some(interface) = self.links.get(router.link).and_then(|link| link.interface.as_ref()) else {
-            return;
-        };
+        let Some(interface) = self.engine.interface(router.link) else { return };
         if router.is_settled_master() && router.ledger.has_lost_mac(interface) {
             warn!(
                 router = %router.config.title(), interface = interface.name,
                 "MAC address of the interface changed, restoring"
             );
-            self.take_again(id);
+            self.input(Input::TakeAgain(id));
         } else if router.is_settled_master()
             && VmacSide::owns_others(&router.config, interface, &router.ledger)
         {
-            self.take_again(id);
+            self.input(Input::TakeAgain(id));
         }
     }
 
@@ -421,8 +349,7 @@ impl Daemon {
 
     /// Says once of a router that is not Master that the interface has addresses of it all the same.
     pub(super) fn check_presence(&mut self, id: RouterId) {
-        let Some(router) = self.engine.router_mut(id) else { return };
-        let Some(link) = self.links.get(router.link) else { return };
+        let Some((router, link)) = self.engine.router_on_link(id) else { return };
         let present = router.addresses_present(link.interface.as_ref());
         if !present.is_empty() && !router.presence_said {
             let addresses: Vec<_> = present.iter().map(VirtualAddress::to_string).collect();
@@ -432,31 +359,5 @@ impl Daemon {
             );
         }
         router.presence_said = !present.is_empty();
-    }
-
-    /// Tells a router when its interface has become usable or unusable, or has another address to send from.
-    pub(super) fn check_usable(&mut self, id: RouterId) {
-        let Some(router) = self.engine.router(id) else { return };
-        let Some(link) = self.links.get_mut(router.link) else { return };
-        if router.is_changing_mac() {
-            // The interface may be down for that; it is looked at when that is done.
-            return;
-        }
-        let usable = begin::usable(router, link);
-        if router.machine.interface() == usable {
-            return;
-        }
-        let family = router.config.family;
-        let is_used = |other: &RouterId| {
-            let other = self.engine.router(*other);
-            other.is_some_and(|other| other.config.family == family && other.machine.source().is_some())
-        };
-        if usable.is_ok() && !link.routers.iter().any(is_used) {
-            link.rejoin(family);
-        }
-        if let Some(handles) = self.handles.get(id) {
-            begin::expect(router, &handles.authentication, id, link, usable.ok());
-        }
-        self.event(id, usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp), None);
     }
 }

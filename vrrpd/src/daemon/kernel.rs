@@ -17,7 +17,7 @@ use vrrpd_engine::kernel::{Circumstances, KernelSide, Tell, Told, is_on_link};
 use vrrpd_engine::router::Router;
 use vrrpd_engine::{Input, LinkId, RouterId};
 
-use super::link::Link;
+use super::link::LinkIo;
 use super::{Daemon, log};
 use crate::clock;
 use crate::datapath::refusal::Refusal;
@@ -63,15 +63,14 @@ impl Daemon {
 
     /// Feeds the state machine with the adverts that the kernel has noted since.
     pub(super) fn hear_kernel(&mut self, id: RouterId) {
-        self.note_kernel(id);
         self.input(Input::Hear(id));
     }
 
-    /// Notes whether adverts of a router come by the kernel now.
-    pub(super) fn note_kernel(&mut self, id: RouterId) {
-        if let Some(router) = self.engine.router_mut(id) {
-            let is_in_kernel = self.links.get(router.link).is_some_and(Link::is_in_kernel);
-            router.in_kernel = is_in_kernel && router.config.goes_to_vrrp_group();
+    /// Notes whether adverts come by the kernel now on an interface.
+    pub(super) fn note_kernel(&mut self, link_id: LinkId) {
+        let in_kernel = self.links.get(link_id).is_some_and(LinkIo::is_in_kernel);
+        for router in self.engine.routers_mut().filter(|router| router.link == link_id) {
+            router.in_kernel = in_kernel && router.config.goes_to_vrrp_group();
         }
     }
 
@@ -87,9 +86,7 @@ impl Daemon {
         if let Some(record) = &record {
             self.say_discarded(id, now, record);
         }
-        let link = self.engine.router(id).and_then(|router| self.links.get(router.link));
-        let interface = link.and_then(|link| link.interface.as_ref());
-        self.engine.handle(clock::moment(), Input::Record(id, record.as_ref(), interface));
+        self.engine.handle(clock::moment(), Input::Record(id, record.as_ref()));
     }
 
     /// An advert that counts comes from a subnet that is not on the interface.
@@ -166,7 +163,8 @@ impl Daemon {
     pub(super) fn note_subnet(&mut self, id: RouterId, source: IpAddr) {
         let Some(router) = self.engine.router(id) else { return };
         let Some(link) = self.links.get_mut(router.link) else { return };
-        if router.config.goes_to_vrrp_group() && !is_on_link(link.interface.as_ref(), &router.config, source)
+        if router.config.goes_to_vrrp_group()
+            && !is_on_link(self.engine.interface(router.link), &router.config, source)
         {
             link.path.prolong_absence(clock::now());
         }
@@ -189,7 +187,8 @@ impl Daemon {
 
     /// Tells the kernel to which MAC addresses an interface takes in frames.
     pub(super) fn tell_stations(&mut self, link_id: LinkId) {
-        let told = self.links.get_mut(link_id).map_or(Ok(()), Link::tell_stations);
+        let Some(own) = self.engine.interface(link_id).and_then(|interface| interface.mac) else { return };
+        let told = self.links.get_mut(link_id).map_or(Ok(()), |link| link.tell_stations(own));
         if let Err(refusal) = told {
             self.give_up_kernel(link_id, refusal);
         }
@@ -213,7 +212,7 @@ impl Daemon {
         let Some(router) = self.engine.router(id) else { return };
         let number = slot(router.config.family, router.config.vrid);
         let (link_id, command) = (router.link, router.kernel.command(number, now));
-        let Some(kernel) = self.links.get_mut(link_id).and_then(Link::kernel) else { return };
+        let Some(kernel) = self.links.get_mut(link_id).and_then(LinkIo::kernel) else { return };
         match kernel.command(command) {
             Ok(()) => self.hear_kernel(id),
             Err(refusal) => self.give_up_kernel(link_id, refusal),
@@ -228,13 +227,12 @@ impl Daemon {
             error!(interface = link.name, %error, "cannot open raw sockets");
             None
         });
-        for id in link.routers.clone() {
-            self.note_kernel(id);
+        self.note_kernel(link_id);
+        for id in self.engine.routers_on(link_id) {
             let number = self.engine.router(id).map(|router| slot(router.config.family, router.config.vrid));
             let record = kernel.as_ref().zip(number).and_then(|(kernel, slot)| kernel.record(slot));
-            let interface = self.links.get(link_id).and_then(|link| link.interface.as_ref());
             if let Some(record) = record {
-                let last = Input::LastRecord(id, &record, interface);
+                let last = Input::LastRecord(id, &record);
                 self.engine.handle(clock::moment(), last);
             }
             self.engine.handle(clock::moment(), Input::Schedule(id));
@@ -255,7 +253,7 @@ impl Daemon {
             if !self.has_program(link) {
                 self.program_is_gone(link);
             }
-            for id in self.links.get(link).map(|link| link.routers.clone()).unwrap_or_default() {
+            for id in self.engine.routers_on(link) {
                 let Some(router) = self.engine.router(id) else { continue };
                 let (family, vrid) = (router.config.family, router.config.vrid);
                 let record = self.links.get(link).and_then(|link| link.kernel_record(family, vrid));
@@ -268,19 +266,18 @@ impl Daemon {
 
     /// Whether the program of an interface is on it, if it has one.
     fn has_program(&mut self, link: LinkId) -> bool {
-        let kernel = self.links.get_mut(link).and_then(Link::kernel);
+        let kernel = self.links.get_mut(link).and_then(LinkIo::kernel);
         kernel.is_none_or(|kernel| kernel.is_attached())
     }
 
     /// Nothing was heard on an interface for a time that is not known.
     fn program_is_gone(&mut self, link: LinkId) {
         // With the interface it goes as well, of which a notification follows.
-        let still_there = |link: &Link| link.interface.as_ref().is_some_and(|there| exists(there.index));
-        if !self.links.get(link).is_some_and(still_there) {
+        if !self.engine.interface(link).is_some_and(|there| exists(there.index)) {
             return;
         }
         self.give_up_kernel(link, Refusal::TakenOff);
-        for id in self.links.get(link).map(|link| link.routers.clone()).unwrap_or_default() {
+        for id in self.engine.routers_on(link) {
             self.input(Input::ListenAgain(id));
         }
     }

@@ -5,7 +5,7 @@ use std::io;
 use tracing::{error, info};
 use vrrpd_common::Duration;
 use vrrpd_common::router::Event;
-use vrrpd_engine::ledger::Order;
+use vrrpd_engine::Input;
 use vrrpd_engine::router::Router;
 
 use super::Daemon;
@@ -35,12 +35,12 @@ impl Daemon {
         let mut until = clock::now() + LEAVE;
         while self.is_busy() && clock::now() < until {
             let patience = until.saturating_since(clock::now());
-            let answered = self.answered();
+            let answered = self.engine.answers();
             match tokio::time::timeout(patience.into(), self.turn()).await {
                 Ok(turn) => drop(turn?),
                 Err(_) => break,
             }
-            if self.answered() > answered {
+            if self.engine.answers() > answered {
                 until = clock::now() + LEAVE;
             }
             // It may be the last there was to do, and nothing wakes a turn after that.
@@ -91,29 +91,22 @@ impl Daemon {
     /// Takes the links of virtual MAC addresses away, and waits until that is done.
     pub(super) async fn discard_links(&mut self) -> io::Result<()> {
         for id in self.engine.routers().ids().collect::<Vec<_>>() {
-            if let Some(made) = self.engine.router(id).and_then(|router| router.ledger.link()) {
-                self.request(id, Order::Discard(made));
-            }
+            self.input(Input::Discard(id));
         }
         let mut until = clock::now() + LEAVE;
         while self.engine.routers().values().any(|router| router.waiting.is_some()) && clock::now() < until {
             let patience = until.saturating_since(clock::now());
-            let answered = self.answered();
+            let answered = self.engine.answers();
             match tokio::time::timeout(patience.into(), self.reports.recv()).await {
                 Ok(Some(report)) => self.report(report),
                 Ok(None) => return Err(io::Error::other("the netlink thread has ended")),
                 Err(_) => error!("macvlan links not removed in time"),
             }
-            if self.answered() > answered {
+            if self.engine.answers() > answered {
                 until = clock::now() + LEAVE;
             }
         }
         Ok(())
-    }
-
-    /// How many requests the kernel has answered: with hundreds of links it takes seconds over all of them.
-    pub(super) fn answered(&self) -> u64 {
-        self.last_ticket - self.tickets.len() as u64
     }
 
     pub(super) fn is_busy(&self) -> bool {

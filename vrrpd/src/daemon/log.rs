@@ -42,6 +42,26 @@ pub(super) fn write(router: &Router, line: Option<Line>) -> Option<Happening> {
             router = %name, %error, hint = "use -n or --vmac-fallback none to continue without it",
             "cannot set virtual MAC address, not becoming master"
         ),
+        Line::AddressLost(address, more) => {
+            warn!(router = %name, %address, more, "virtual address lost, restoring");
+        }
+        Line::AddressRefused(address, error) => {
+            error!(router = %name, %address, %error, "cannot add virtual address");
+        }
+        Line::AddressNotRemoved(address, error) => {
+            error!(router = %name, %address, %error, "cannot remove virtual address");
+        }
+        Line::RoutingRestored(routing) => {
+            warn!(router = %name, route = %routing.routing_text(), "route or rule was lost, restored");
+        }
+        Line::RoutingRefused(routing, error) => {
+            error!(router = %name, route = %routing.routing_text(), %error, "cannot add route or rule");
+        }
+        Line::RoutingNotRemoved(routing, error) => {
+            error!(router = %name, route = %routing.routing_text(), %error, "cannot remove route or rule");
+        }
+        Line::MacNotRestored(error) => error!(router = %name, %error, "cannot restore MAC address"),
+        Line::LinkNotRemoved(error) => error!(router = %name, %error, "cannot remove macvlan link"),
         Line::CannotSend(pause) => {
             error!(router = %name, again_in = %pause, "advertisements cannot be sent, giving up master");
         }

@@ -29,7 +29,7 @@ mod start;
 mod start_error;
 mod tracking;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -39,7 +39,7 @@ use tracing::{error, warn};
 use vrrpd_common::router::{Event, StateName};
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::router::Router;
-use vrrpd_engine::{Engine, Input, LinkId, RouterId, Slots, Ticket};
+use vrrpd_engine::{Engine, Input, LinkId, RouterId, Slots};
 
 use crate::clock::{self, Alarm, Suspension};
 use crate::config::Configuration;
@@ -64,7 +64,7 @@ use command::Changing;
 use group_scripts::GroupScripts;
 use groups::Groups;
 use handles::Handles;
-use link::{FAMILIES, KERNEL, Link};
+use link::{FAMILIES, KERNEL, LinkIo};
 use reload::Reload;
 use tracking::Tracking;
 
@@ -87,23 +87,19 @@ pub struct Daemon {
     engine: Engine,
     /// What the routers have of the machine.
     handles: Slots<RouterId, Handles>,
-    links: Slots<LinkId, Link>,
+    links: Slots<LinkId, LinkIo>,
     /// What the engine says is being done: what comes of that is its next input.
     is_performing: bool,
     groups: Groups,
     group_scripts: GroupScripts,
     /// Empty, and kept for its memory, as `actions`.
     group_events: Vec<(RouterId, Event)>,
-    /// When routers put back what somebody has taken away.
-    to_put_back: BTreeMap<RouterId, Instant>,
     alarm: Alarm,
     readiness: Readiness,
     ready: Vec<u64>,
     signals: Signals,
     service: Service,
     reports: mpsc::UnboundedReceiver<Report>,
-    tickets: HashMap<Ticket, RouterId>,
-    last_ticket: u64,
     commands: mpsc::Receiver<Command>,
     changing: Vec<Changing>,
     /// What was done aside; kept with the other end, so that it never closes.
@@ -231,13 +227,15 @@ impl Daemon {
     /// Tells the guardian who has become Master and who is not any more; adverts have gone out by then.
     fn tell_guardian(&mut self) {
         while let Some(id) = self.untold.pop_first() {
-            let Some(router) = self.engine.router_mut(id) else { continue };
+            let marks = self.engine.marks();
+            let Some((router, there)) = self.engine.router_on_link(id) else { continue };
             let (Some(link), Some(handles)) = (self.links.get(router.link), self.handles.get_mut(id)) else {
                 continue;
             };
             let message = match router.state_told() {
                 StateName::Master => {
-                    GuardianMessage::Master(Box::new(handles.mastery(router, id, link, &self.group_scripts)))
+                    let (groups, link) = (&self.group_scripts, (there, &link.peers));
+                    GuardianMessage::Master(Box::new(handles.mastery(router, id, link, marks, groups)))
                 }
                 StateName::Init | StateName::Backup | StateName::Fault => GuardianMessage::Over(id),
             };
@@ -265,13 +263,11 @@ impl Daemon {
         let now = clock::now();
         let due = self.engine.deadline();
         let unsent = self.links.values().filter_map(|link| link.deadline(now)).min();
-        let put_back = self.to_put_back.values().min().copied();
         let other = [
             self.groups.deadline(),
             self.supervisor.deadline(),
             self.changes_due(),
             self.tracking.deadline(),
-            put_back,
             self.open_again_at,
             self.links.values().filter_map(|link| link.path.absence_ends_at()).min(),
             self.sending_due(),
@@ -362,7 +358,6 @@ impl Daemon {
             }
         }
         self.groups.expire(now, &self.readiness);
-        self.put_back(now);
         self.expire_checks(now);
         self.engine.expire(clock::moment());
         self.perform_outputs();
@@ -382,7 +377,6 @@ impl Daemon {
 
     /// Hands an event to a router and carries out what comes of it. `frame` is the one that an advert came in.
     fn event(&mut self, id: RouterId, event: Event, frame: Option<&[u8]>) {
-        self.note_kernel(id);
         self.input(Input::Event(id, event, frame));
     }
 
@@ -395,7 +389,7 @@ impl Daemon {
     /// Writes down again what has to be undone after a crash. What it says of an interface whose
     /// MAC address is replaced stays.
     fn write_journal(&mut self) {
-        let text = begin::journal_text(&self.engine, &self.links);
+        let text = begin::journal_text(&self.engine);
         if text == self.journal {
             return;
         }

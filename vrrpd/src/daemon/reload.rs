@@ -16,13 +16,14 @@ use tracing::{error, info, warn};
 use vrrpd_common::Duration;
 use vrrpd_common::abi::{KernelCommand, slot};
 use vrrpd_common::router::Event;
-use vrrpd_engine::ledger::{Journal, Order, Resource};
+use vrrpd_engine::ledger::Journal;
+use vrrpd_engine::link::Link;
 use vrrpd_engine::router::Router;
 use vrrpd_engine::{Input, LinkId, RouterId};
 
 use super::adopt;
 use super::begin;
-use super::link::Link;
+use super::link::LinkIo;
 use super::start_error::StartError;
 use super::{AGAIN, Daemon, scripts};
 use crate::clock;
@@ -182,10 +183,11 @@ impl Daemon {
         begin::make_room(&wanted.routers, wanted.checks.len());
         let plan = self.plan(&wanted.routers);
         for config in &plan.arriving {
-            if self.link_named(&config.interface).is_none() {
+            if self.engine.link_named(&config.interface).is_none() {
                 let datapath = (config.xdp, config.xdp_pass);
-                let (marks, keeper) = (self.service.marks_addresses(), self.guardian.keeper().clone());
-                self.links.insert(Link::new(config.interface.clone(), datapath, marks, keeper));
+                let link = LinkIo::new(config.interface.clone(), datapath, self.guardian.keeper().clone());
+                let id = self.engine.add_link(Link::new(config.interface.clone()));
+                self.links.put(id, link);
                 self.reload.awaited.insert(config.interface.clone());
                 self.service.follow(config.interface.clone());
             }
@@ -237,7 +239,7 @@ impl Daemon {
     /// The interfaces that no router stays on and some come to, with these.
     fn links_to_open<'a>(&self, plan: &'a Plan) -> Vec<(LinkId, Vec<&'a RouterConfig>)> {
         let mut opened = Vec::new();
-        for (id, link) in self.links.iter() {
+        for (id, link) in self.engine.links().iter() {
             let here: Vec<_> = plan.arriving.iter().filter(|config| config.interface == link.name).collect();
             if !here.is_empty() && link.routers.iter().all(|id| plan.leaving.contains(id)) {
                 opened.push((id, here));
@@ -277,7 +279,7 @@ impl Daemon {
             self.check(config).map_err(|error| refused(config, error))?;
         }
         for (id, config) in &plan.exchanged {
-            if let Some(link) = self.engine.router(*id).and_then(|router| self.links.get(router.link)) {
+            if let Some(link) = self.engine.router(*id).and_then(|router| self.engine.link(router.link)) {
                 begin::check_peers(config, link).map_err(|error| refused(config, error))?;
             }
         }
@@ -288,10 +290,12 @@ impl Daemon {
             begin::claim_router(&self.rundir, config).map_err(|error| refused(config, error))
         });
         for (id, here) in self.links_to_open(plan) {
-            let Some(link) = self.links.get_mut(id) else { continue };
+            let (interface, Some(link)) = (self.engine.interface(id), self.links.get_mut(id)) else {
+                continue;
+            };
             let named = here.iter().find(|config| matches!(config.xdp, Xdp::Native | Xdp::Generic));
             if let (Ok(()), Some(config)) = (&admitted, named)
-                && let Err(refusal) = link.try_datapath(config.xdp)
+                && let Err(refusal) = link.try_datapath(interface, config.xdp)
             {
                 admitted = Err(refused(config, StartError::no_datapath(config.xdp, refusal)));
             }
@@ -306,24 +310,24 @@ impl Daemon {
     /// What the start would refuse of a router on an interface as it is now.
     fn check(&self, config: &RouterConfig) -> Result<(), StartError> {
         let naming = || format!("interface = {:?}", config.interface);
-        let Some(id) = self.link_named(&config.interface) else { return Ok(()) };
-        let Some(link) = self.links.get(id) else { return Ok(()) };
-        let Some(interface) = &link.interface else {
+        let Some(id) = self.engine.link_named(&config.interface) else { return Ok(()) };
+        let (Some(there), Some(link)) = (self.engine.link(id), self.links.get(id)) else { return Ok(()) };
+        let Some(interface) = &there.interface else {
             // One that was there comes back.
-            let is_new = link.routers.is_empty() && !link.path.has_waiting();
+            let is_new = there.routers.is_empty() && !link.path.has_waiting();
             return if is_new { Err(StartError::NoInterface(naming())) } else { Ok(()) };
         };
         if interface.mac.is_none() {
             return Err(StartError::NotEthernet(naming()));
         }
         let router = Router::new(config.settings.clone(), id, clock::time_of_day_now());
-        begin::check_length(&router, link)?;
-        begin::check_peers(config, link)?;
+        begin::check_length(&router, there)?;
+        begin::check_peers(config, there)?;
         let gives_back = |router: &Router| {
             router.link == id && router.config.vmac == VmacMode::Interface && router.vmac.is_on(interface)
         };
         if !self.engine.routers().values().any(gives_back) {
-            adopt::left_vmac(&router, link, &Journal::default())?;
+            adopt::left_vmac(&router, there, &Journal::default())?;
         }
         Ok(())
     }
@@ -375,11 +379,10 @@ impl Daemon {
                 error!(router = %router.config.title(), %error, "cannot run scripts");
             }
         }
-        if let Some(link) = self.links.get_mut(router.link) {
-            begin::expect(router, &handles.authentication, id, link, router.machine.source());
-        }
+        let source = router.machine.source();
+        self.expect(id, source);
         self.track(id);
-        self.check_usable(id);
+        self.input(Input::CheckUsable(id));
         let Some(router) = self.engine.router(id) else { return };
         let priority = router.policy.priority();
         if other_priority || router.machine.priority() != priority {
@@ -405,15 +408,18 @@ impl Daemon {
 
     fn see_off(&mut self, id: RouterId) {
         let Some(router) = self.engine.router(id) else { return };
-        let Some(link) = self.links.get(router.link) else { return };
+        let (Some(there), Some(link)) = (self.engine.link(router.link), self.links.get(router.link)) else {
+            return;
+        };
         // With the last router the socket goes, and what waits there to be sent.
-        let last_words = link.routers.len() == 1 && link.deadline(clock::now()).is_some();
+        let last_words = there.routers.len() == 1 && link.deadline(clock::now()).is_some();
         if router.is_busy() || last_words {
             return;
         }
-        match router.ledger.link() {
-            Some(made) => self.request(id, Order::Discard(made)),
-            None => self.forget(id),
+        if router.ledger.link().is_some() {
+            self.input(Input::Discard(id));
+        } else {
+            self.forget(id);
         }
     }
 
@@ -426,7 +432,6 @@ impl Daemon {
         let (link_id, config) = (router.link, &router.config);
         let (family, vrid) = (config.family, config.vrid);
         if let Some(link) = self.links.get_mut(link_id) {
-            link.left.insert((family, vrid), router.done);
             let slot = slot(family, vrid);
             if let Some(kernel) = link.kernel()
                 && let Err(error) = kernel
@@ -435,10 +440,9 @@ impl Daemon {
             {
                 error!(router = %config.title(), %error, "cannot remove router from the XDP program");
             }
-            link.routers.retain(|other| *other != id);
             link.peers.remove(id);
             link.table.remove(family, vrid);
-            if link.routers.is_empty() {
+            if self.engine.routers_on(link_id).is_empty() {
                 let remaining = link.rest(&self.readiness);
                 self.change_own_mac(link_id, remaining);
             }
@@ -455,19 +459,18 @@ impl Daemon {
     /// Makes a router that the file has and we had not; it waits for its start. `None`: there is nothing to start.
     fn begin(&mut self, config: RouterConfig) -> Result<Option<RouterId>, StartError> {
         begin::claim_router(&self.rundir, &config)?;
-        let Some(link_id) = self.link_named(&config.interface) else { return Ok(None) };
-        let id = self.engine.routers().next_id();
+        let Some(link_id) = self.engine.link_named(&config.interface) else { return Ok(None) };
         if let Some(link) = self.links.get_mut(link_id)
-            && link.routers.is_empty()
+            && self.engine.routers_on(link_id).is_empty()
         {
             (link.xdp, link.xdp_pass) = (config.xdp, config.xdp_pass);
-            if link.interface.as_ref().is_some_and(|interface| interface.mac.is_none()) {
+            if self.engine.interface(link_id).is_some_and(|interface| interface.mac.is_none()) {
                 return Err(StartError::NotEthernet(link.name.clone()));
             }
         }
         // What was left behind on the interface by others bears our mark; there is no journal of it.
         let Some((mut router, mut handles)) =
-            begin::make_router(config, id, &mut self.links, &Journal::default())?
+            begin::make_router(config, &self.engine, &mut self.links, &Journal::default())?
         else {
             return Ok(None);
         };
@@ -476,53 +479,38 @@ impl Daemon {
         let mut refused = None;
         if let Some(link) = self.links.get_mut(link_id) {
             refused = link
-                .serve(link_id, key, &self.readiness, AGAIN)
+                .serve(link_id, self.engine.interface(link_id), key, &self.readiness, AGAIN)
                 .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
             link.join();
-            router.done = link.left.get(&key).copied().unwrap_or_default();
             if let Some(record) = link.kernel_record(key.0, key.1) {
                 router.kernel.begin_with(&record);
             }
         }
         let id = self.engine.add(router);
         self.handles.put(id, handles);
+        self.note_kernel(link_id);
         self.track(id);
-        self.check_usable(id);
+        self.input(Input::CheckUsable(id));
         self.apply_priority(id);
         if let Some(refusal) = refused {
             self.give_up_kernel(link_id, refusal);
         }
-        self.prepare_vmac(id);
+        self.input(Input::Prepare(id));
         Ok(Some(id))
     }
 
     /// Nothing remains of a router that could not begin.
     fn leave_out(&mut self, config: &RouterConfig) {
-        let is_there = |id: &RouterId| self.engine.router(*id).is_some();
-        if let Some(id) = self.link_named(&config.interface)
+        if let Some(id) = self.engine.link_named(&config.interface)
             && let Some(link) = self.links.get_mut(id)
         {
-            link.routers.retain(is_there);
             link.table.remove(config.family, config.vrid);
-            if link.routers.is_empty() {
+            if self.engine.routers_on(id).is_empty() {
                 let remaining = link.rest(&self.readiness);
                 self.change_own_mac(id, remaining);
             }
         }
         self.release_claims(config);
-    }
-
-    /// Makes the link that a router's virtual MAC address needs.
-    pub(super) fn prepare_vmac(&mut self, id: RouterId) {
-        let Some(router) = self.engine.router(id) else { return };
-        let Some(interface) = self.links.get(router.link).and_then(|link| link.interface.as_ref()) else {
-            return;
-        };
-        if let Some(Resource::Link(link)) = router.vmac.wanted(&router.config, interface, &router.ledger)
-            && link.made.is_none()
-        {
-            self.request(id, Order::Prepare(link));
-        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! Sending, and what follows when adverts do not go out; [`vrrpd_engine::sending`] says when a router gives up and tries again.
 
+use nix::errno::Errno;
 use tracing::{error, warn};
 use vrrpd_common::Instant;
 use vrrpd_engine::sending::gives_up_at;
 use vrrpd_engine::{Input, RouterId};
 
 use super::Daemon;
-use super::link::Link;
+use super::link::LinkIo;
 use crate::clock;
 use crate::transmit::peers::PeerFailure;
 
@@ -14,7 +15,7 @@ impl Daemon {
     /// Sends adverts, then announcements in batches.
     pub(super) fn flush(&mut self) {
         let now = clock::now();
-        for link in self.links.values_mut() {
+        for (link_id, link) in self.links.iter_mut() {
             link.flush(now);
             for id in link.take_sent() {
                 let Some(router) = self.engine.router_mut(id) else { continue };
@@ -28,6 +29,11 @@ impl Daemon {
                 }
             }
             for (id, octets, error) in link.unsendable.drain(..) {
+                if error.raw_os_error().map(Errno::from_raw) == Some(Errno::EMSGSIZE)
+                    && let Some(link) = self.engine.link_mut(link_id)
+                {
+                    link.mtu_has_fallen();
+                }
                 let Some(router) = self.engine.router_mut(id) else { continue };
                 router.sending.refused();
                 if let Some(more) = router.unsendable.admit(now, ()) {
@@ -54,7 +60,7 @@ impl Daemon {
 
     /// Masters whose adverts do not go out, and when they give up.
     fn unsent(&self) -> impl Iterator<Item = (RouterId, Instant)> {
-        let unsent = self.links.values().flat_map(Link::unsent);
+        let unsent = self.links.values().flat_map(LinkIo::unsent);
         unsent.filter_map(|(id, since)| {
             let router = self.engine.router(id)?;
             Some((id, gives_up_at(router, since)?))

@@ -1,24 +1,25 @@
 //! Everything that can fail before the daemon takes part in an election, so that the command the user typed can say so.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use nix::errno::Errno;
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{info, warn};
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::ledger::{Journal, Order, Undo};
+use vrrpd_engine::link::Link;
 use vrrpd_engine::router::Router;
-use vrrpd_engine::{Engine, LinkId, RouterId, Slots};
+use vrrpd_engine::{Engine, Input, LinkId, RouterId, Slots};
 
 use super::Daemon;
 use super::adopt;
 use super::group_scripts::GroupScripts;
 use super::groups::Groups;
 use super::handles::Handles;
-use super::link::{Link, LoadedProgram};
+use super::link::{LinkIo, LoadedProgram};
 use super::reload::Reload;
 use super::start_error::StartError;
 use super::tracking::Tracking;
@@ -32,6 +33,7 @@ use crate::datapath::leftovers;
 use crate::datapath::privileges;
 use crate::datapath::program::Loaded;
 use crate::datapath::readiness::Readiness;
+use crate::guardian::copies::Keeper;
 use crate::guardian::{Guardian, watch};
 use crate::interface::Interface;
 use crate::interface::service::{Report, Service};
@@ -109,18 +111,18 @@ impl Daemon {
         let (service, interfaces) =
             Service::start(&names | &journal.interfaces(), report_queue, guardian.keeper().clone())
                 .map_err(system("netlink"))?;
-        let new_link = |name: &str, datapath| {
-            Link::new(name.to_owned(), datapath, service.marks_addresses(), guardian.keeper().clone())
-        };
-        let mut links = make_links(&configs, &names, &interfaces, source, new_link)?;
-
-        let (engine, mut handles) = make_routers(configs, &mut links, &journal)?;
+        let mut engine = Engine::new(service.marks_addresses());
+        let mut links = make_links(&mut engine, &configs, &names, &interfaces, source, guardian.keeper())?;
+        let mut handles = make_routers(configs, &mut engine, &mut links, &journal)?;
 
         let readiness = Readiness::new().map_err(system("epoll"))?;
         for (id, link) in links.iter_mut() {
-            open_link(id, link, &readiness)?;
+            open_link(id, engine.interface(id), link, &readiness)?;
         }
-        if links.values().any(Link::is_in_kernel) {
+        for router in engine.routers_mut() {
+            router.in_kernel = links.get(router.link).is_some_and(LinkIo::is_in_kernel);
+        }
+        if links.values().any(LinkIo::is_in_kernel) {
             leftovers::remove();
         }
 
@@ -158,9 +160,6 @@ impl Daemon {
             signals,
             service,
             reports,
-            to_put_back: BTreeMap::new(),
-            tickets: HashMap::new(),
-            last_ticket: 0,
             commands,
             changing: Vec::new(),
             aside_in,
@@ -236,7 +235,7 @@ impl Daemon {
     /// waits for the answers about what is nobody's.
     async fn prepare(&mut self, mut nobody_s: usize) -> Result<(), StartError> {
         for id in self.engine.routers().ids().collect::<Vec<_>>() {
-            self.prepare_vmac(id);
+            self.input(Input::Prepare(id));
         }
         let mut refused = None;
         while nobody_s > 0 || self.engine.routers().values().any(|router| router.waiting.is_some()) {
@@ -246,7 +245,7 @@ impl Daemon {
             }
             if let Some(Report::Done(ticket, outcome)) = &report
                 && let Some(Err(error)) = outcome.results.first()
-                && let Some(router) = self.tickets.get(ticket).and_then(|id| self.engine.router(*id))
+                && let Some(router) = self.engine.waits_for(*ticket)
                 && router.waiting.as_ref().is_some_and(|pending| matches!(pending.order, Order::Prepare(_)))
                 && router.config.vmac_fallback == VmacFallback::Refuse
             {
@@ -267,7 +266,7 @@ impl Daemon {
     /// Writes the journal in the place of an earlier daemon's. Nothing can fail after that: a start that fails must not
     /// forget what that one has left.
     fn begin_journal(&mut self) -> Result<(), StartError> {
-        self.journal = begin::journal_text(&self.engine, &self.links);
+        self.journal = begin::journal_text(&self.engine);
         Ok(self.rundir.directory().write(&self.journal_file, 0o600, &self.journal)?)
     }
 
@@ -284,13 +283,15 @@ impl Daemon {
 
 /// The interfaces of these names, which must be there at the start.
 fn make_links(
+    engine: &mut Engine,
     configs: &[RouterConfig],
     names: &BTreeSet<String>,
     interfaces: &[Interface],
     source: &Source,
-    new_link: impl Fn(&str, (Xdp, bool)) -> Link,
-) -> Result<Slots<LinkId, Link>, StartError> {
-    let make = |name: &String| {
+    keeper: &Keeper,
+) -> Result<Slots<LinkId, LinkIo>, StartError> {
+    let mut links = Slots::with_capacity(names.len());
+    for name in names {
         let interface = interfaces
             .iter()
             .find(|interface| interface.name == *name)
@@ -298,14 +299,13 @@ fn make_links(
         if interface.mac.is_none() {
             return Err(StartError::NotEthernet(source.naming(name)));
         }
-        let mut link = new_link(name, datapath_wanted(configs, name));
-        link.note_carrier(interface);
-        link.interface = Some(interface.clone());
-        Ok(link)
-    };
-    let mut links = Slots::with_capacity(names.len());
-    for name in names {
-        links.insert(make(name)?);
+        let mut there = Link::new(name.clone());
+        if there.assumes_carrier(interface) {
+            info!(interface = name, "carrier state unknown, assuming up");
+        }
+        there.interface = Some(interface.clone());
+        let id = engine.add_link(there);
+        links.put(id, LinkIo::new(name.clone(), datapath_wanted(configs, name), keeper.clone()));
     }
     Ok(links)
 }
@@ -313,28 +313,33 @@ fn make_links(
 /// The routers of a configuration, which their interfaces know of from now on.
 fn make_routers(
     configs: Vec<RouterConfig>,
-    links: &mut Slots<LinkId, Link>,
+    engine: &mut Engine,
+    links: &mut Slots<LinkId, LinkIo>,
     journal: &Journal,
-) -> Result<(Engine, Slots<RouterId, Handles>), StartError> {
-    let (mut engine, mut handles) = (Engine::default(), Slots::with_capacity(configs.len()));
+) -> Result<Slots<RouterId, Handles>, StartError> {
+    let mut handles = Slots::with_capacity(configs.len());
     for config in configs {
-        let id = engine.routers().next_id();
-        if let Some((router, of_router)) = begin::make_router(config, id, links, journal)? {
+        if let Some((router, of_router)) = begin::make_router(config, engine, links, journal)? {
             handles.put(engine.add(router), of_router);
         }
     }
-    Ok((engine, handles))
+    Ok(handles)
 }
 
 /// Opens what adverts come and go by.
-fn open_link(id: LinkId, link: &mut Link, readiness: &Readiness) -> Result<(), StartError> {
-    let Some(interface) = link.interface.clone() else { return Ok(()) };
-    let program = match link.obstacle(&interface) {
+fn open_link(
+    id: LinkId,
+    interface: Option<&Interface>,
+    link: &mut LinkIo,
+    readiness: &Readiness,
+) -> Result<(), StartError> {
+    let Some(interface) = interface else { return Ok(()) };
+    let program = match link.obstacle(interface) {
         Some(obstacle) => Err(obstacle),
         None => Loaded::load(link.slots(), START, link.keeper().clone())
             .map(|loaded| LoadedProgram::Loaded(Box::new(loaded))),
     };
-    link.open(id, &interface, program, readiness)
+    link.open(id, interface, program, readiness)
         .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
     check_datapath(link)?;
     link.join();
@@ -362,7 +367,7 @@ fn datapath_wanted(configs: &[RouterConfig], interface: &str) -> (Xdp, bool) {
 }
 
 /// A data path that was asked for by name has to be had.
-fn check_datapath(link: &Link) -> Result<(), StartError> {
+fn check_datapath(link: &LinkIo) -> Result<(), StartError> {
     match (link.xdp, link.refused()) {
         (Xdp::Native | Xdp::Generic, Some(refusal)) if !link.is_in_kernel() => {
             Err(StartError::no_datapath(link.xdp, refusal.clone()))

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use tracing::{info, warn};
 use vrrpd_common::Instant;
 use vrrpd_common::router::{Event, StateName};
-use vrrpd_engine::RouterId;
 use vrrpd_engine::priority::{Outcome, Weight};
 use vrrpd_engine::router::Router;
 use vrrpd_engine::track::{Change, Checks};
+use vrrpd_engine::{Input, RouterId};
 
 use super::{Daemon, describe};
 use crate::clock;
@@ -75,7 +75,7 @@ impl Daemon {
         self.configure_checks(checks, routers.iter());
         for id in self.engine.routers().ids().collect::<Vec<_>>() {
             self.track(id);
-            self.check_usable(id);
+            self.input(Input::CheckUsable(id));
             self.apply_priority(id);
         }
     }
@@ -146,7 +146,7 @@ impl Daemon {
             }
         }
         for id in &tracking {
-            self.check_usable(*id);
+            self.input(Input::CheckUsable(*id));
         }
         for id in &tracking {
             self.apply_priority(*id);

@@ -10,21 +10,17 @@ mod own_mac;
 mod path;
 mod sockets;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
-use nix::errno::Errno;
 use tracing::{debug, error, info, warn};
 use vrrpd_common::abi::{RouterRecord, slot};
 use vrrpd_common::wire::ipv4::{PROTOCOL_AH, PROTOCOL_VRRP};
 use vrrpd_common::{Family, Instant, MacAddr, Reject, Rejection, Vrid};
 use vrrpd_engine::RouterId;
-use vrrpd_engine::ledger::OwnMac;
 use vrrpd_engine::rate_limit::RateLimit;
-use vrrpd_engine::router::Done;
 
-use crate::config::{AuthKind, Settings, VirtualAddress, Xdp};
+use crate::config::{AuthKind, Settings, Xdp};
 use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged, OwnMacFrames, OwnMacWanted};
 use crate::datapath::refusal::Refusal;
 use crate::datapath::xdp::XdpPath;
@@ -42,21 +38,15 @@ pub(super) use open::LoadedProgram;
 pub(super) use path::{LoadStep, OpenStep};
 pub(super) use sockets::{FAMILIES, KERNEL, close_aside, source_of};
 
+/// What an interface has of the machine: its sockets, its program, what waits to be sent.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct LinkIo {
     pub(super) name: String,
-    /// `None` while there is no such interface, or none that is open yet.
-    pub(super) interface: Option<Interface>,
     /// What is open on it, and the program that is to come.
     pub(super) path: DataPath,
     /// The numbers of the programs that it had; what is known of the interface may be as old as any of them.
     own_programs: Vec<u32>,
-    /// The kernel keeps our mark with addresses: what has none is not ours.
-    pub(super) marks: bool,
     pub(super) table: RouterTable,
-    pub(super) routers: Vec<RouterId>,
-    /// What routers that have left did, for when they come back.
-    pub(super) left: BTreeMap<(Family, Vrid), Done>,
     /// What was said of discarded adverts.
     rejects_said: RateLimit<(Option<RouterId>, Reject)>,
     /// What the user wants of the kernel.
@@ -66,8 +56,6 @@ pub(super) struct Link {
     pub(super) peers: PeerTransmitter,
     /// Adverts that the interface did not take.
     pub(super) unsendable: Vec<(RouterId, usize, io::Error)>,
-    /// It refused an advert as longer than its MTU, which is less by now than we have been told.
-    mtu_has_fallen: bool,
     /// What has it take in frames to its own MAC address while it has a virtual one.
     own_mac: OwnMacState<OwnMacFrames>,
     /// A failure to send is said once until sending works again.
@@ -76,52 +64,40 @@ pub(super) struct Link {
     keeper: Keeper,
 }
 
-impl Link {
-    pub(super) fn new(name: String, (xdp, xdp_pass): (Xdp, bool), marks: bool, keeper: Keeper) -> Self {
+impl LinkIo {
+    pub(super) fn new(name: String, (xdp, xdp_pass): (Xdp, bool), keeper: Keeper) -> Self {
         Self {
             name,
-            interface: None,
             path: DataPath::default(),
             own_programs: Vec::new(),
-            marks,
             table: RouterTable::default(),
-            routers: Vec::new(),
-            left: BTreeMap::new(),
             rejects_said: RateLimit::default(),
             xdp,
             xdp_pass,
             peers: PeerTransmitter::default(),
             unsendable: Vec::new(),
-            mtu_has_fallen: false,
             own_mac: OwnMacState::Unneeded,
             send_failed: false,
             keeper,
         }
     }
 
-    /// Says once of an interface that cannot tell whether it has a carrier that it counts as if it had.
-    pub(super) fn note_carrier(&self, interface: &Interface) {
-        let known = self.interface.as_ref().is_some_and(|before| {
-            before.index == interface.index && before.carrier_unknown && before.admin_up
-        });
-        if interface.carrier_unknown && interface.admin_up && !known {
-            info!(interface = self.name, "carrier state unknown, assuming up");
-        }
-    }
-
     /// What is to be done that the interface takes in frames to this MAC address, its own, also while it has a virtual
     /// one; no address: it never has one. `None`: nothing. What was not possible once is not tried again.
-    pub(super) fn keep_own_mac(&mut self, mac: Option<MacAddr>) -> Option<OwnMacChange> {
-        let index = self.interface.as_ref()?.index;
+    pub(super) fn keep_own_mac(&mut self, index: u32, mac: Option<MacAddr>) -> Option<OwnMacChange> {
         let Replacement { before, wanted } = self.own_mac.want(mac)?;
         let wanted = wanted.map(|mac| OwnMacWanted { index, mac, keeper: self.keeper.clone() });
         Some(OwnMacChange { before, wanted })
     }
 
     /// That has been done; returns what is to be undone, since something else is wanted by now.
-    pub(super) fn own_mac_changed(&mut self, changed: OwnMacChanged) -> Option<OwnMacChange> {
+    pub(super) fn own_mac_changed(
+        &mut self,
+        interface: Option<&Interface>,
+        changed: OwnMacChanged,
+    ) -> Option<OwnMacChange> {
         let OwnMacChanged { index, mac, frames } = changed;
-        let is_there = self.interface.as_ref().is_some_and(|interface| interface.index == index);
+        let is_there = interface.is_some_and(|interface| interface.index == index);
         let before = match frames {
             Ok(frames) if is_there => self.own_mac.done(mac, frames),
             Ok(frames) => Some(frames),
@@ -139,22 +115,6 @@ impl Link {
     /// It is not needed any more; returns what is to be undone.
     fn end_own_mac(&mut self) -> Option<OwnMacChange> {
         self.own_mac.end().map(|before| OwnMacChange { before: Some(before), wanted: None })
-    }
-
-    /// The interface has its own MAC address again, ahead of the kernel's notification.
-    pub(super) fn own_mac_is_back(&mut self, taken: &OwnMac) {
-        if let Some(interface) = self.interface.as_mut().filter(|interface| interface.index == taken.index) {
-            interface.mac = Some(taken.own);
-        }
-    }
-
-    /// This address was taken off the interface, ahead of the kernel's notification.
-    pub(super) fn address_is_off(&mut self, index: u32, address: &VirtualAddress) {
-        if let Some(interface) = self.interface.as_mut().filter(|interface| interface.index == index) {
-            interface
-                .addresses
-                .retain(|there| there.address != address.address || there.prefix_len != address.prefix_len);
-        }
     }
 
     /// The places of the routers in the program's maps.
@@ -202,9 +162,8 @@ impl Link {
         kernel.program.set_virtual_addresses(slot(family, vrid), addresses)
     }
 
-    /// Tells the kernel to which MAC addresses the interface takes in frames.
-    pub(super) fn tell_stations(&mut self) -> Result<(), Refusal> {
-        let Some(own) = self.interface.as_ref().and_then(|interface| interface.mac) else { return Ok(()) };
+    /// Tells the kernel to which MAC addresses the interface takes in frames: this one, and what it keeps.
+    pub(super) fn tell_stations(&mut self, own: MacAddr) -> Result<(), Refusal> {
         let kept = self.own_mac.kept();
         self.kernel().map_or(Ok(()), |program| program.set_stations(own, kept))
     }
@@ -277,21 +236,6 @@ impl Link {
         }
     }
 
-    /// Octets of the longest IP packet that the interface takes, as far as we have been told.
-    pub(super) fn mtu(&self) -> u32 {
-        self.interface.as_ref().map_or(u32::MAX, |interface| interface.mtu)
-    }
-
-    /// The same for a packet that has to get through and can be shortened: nothing is too short after one was refused.
-    pub(super) fn sure_mtu(&self) -> u32 {
-        if self.mtu_has_fallen { 0 } else { self.mtu() }
-    }
-
-    /// Its MTU is what we have been told.
-    pub(super) const fn mtu_is_known(&mut self) {
-        self.mtu_has_fallen = false;
-    }
-
     /// Routers whose last advert has not gone out, and since when none has.
     pub(super) fn unsent(&self) -> impl Iterator<Item = (RouterId, Instant)> {
         let to_group = self.path.open().into_iter().flat_map(|open| open.ports.transmitter.unsent());
@@ -314,8 +258,14 @@ impl Link {
 
     /// Says where the adverts of a router come from. One that is not usable any more may still have to resign, so its socket
     /// stays until it leaves.
-    pub(super) fn set_source(&mut self, id: RouterId, config: &Settings, source: IpAddr) {
-        let Some(interface) = self.interface.as_ref().filter(|_| !config.peers().is_empty()) else { return };
+    pub(super) fn set_source(
+        &mut self,
+        id: RouterId,
+        config: &Settings,
+        interface: Option<&Interface>,
+        source: IpAddr,
+    ) {
+        let Some(interface) = interface.filter(|_| !config.peers().is_empty()) else { return };
         let route = Route {
             source,
             protocol: if config.auth == AuthKind::Ah { PROTOCOL_AH } else { PROTOCOL_VRRP },
@@ -338,7 +288,6 @@ impl Link {
         match open.ports.transmitter.flush(now) {
             Ok(()) => self.send_failed = false,
             Err(Unsent::One { router, octets, error }) => {
-                self.mtu_has_fallen |= error.raw_os_error().map(Errno::from_raw) == Some(Errno::EMSGSIZE);
                 self.unsendable.push((router, octets, error));
             }
             Err(unsent @ Unsent::All { .. }) => {

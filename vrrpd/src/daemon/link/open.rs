@@ -8,7 +8,7 @@ use vrrpd_common::abi::slot;
 use vrrpd_common::{Duration, Family, Instant, Vrid};
 use vrrpd_engine::LinkId;
 
-use super::Link;
+use super::LinkIo;
 use super::path::{LoadStep, OpenStep, Program};
 use super::sockets::{By, Kernel, Open, Opener, Receivers, Sockets, close_aside};
 use crate::config::Xdp;
@@ -24,7 +24,7 @@ use crate::transmit::Transmitter;
 /// A program that is not used yet.
 pub(in crate::daemon) type LoadedProgram = Program<Sockets>;
 
-impl Link {
+impl LinkIo {
     /// Opens what the families that are served need. The program goes onto the interface before anything else, since some
     /// drivers take the link down for it.
     pub(in crate::daemon) fn open(
@@ -118,11 +118,12 @@ impl Link {
     /// The program is to be put back, if now is the time: what it needs to be loaded.
     pub(in crate::daemon) fn begin_return(
         &mut self,
+        interface: Option<&Interface>,
         now: Instant,
         is_used: bool,
     ) -> Option<(Vec<u32>, (u32, Xdp))> {
-        let Self { path, name, own_programs, xdp, interface, .. } = self;
-        let interface = interface.as_ref().filter(|interface| path.is_open_on(interface.index));
+        let Self { path, name, own_programs, xdp, .. } = self;
+        let interface = interface.filter(|interface| path.is_open_on(interface.index));
         let obstacle = || match interface {
             Some(interface) => obstacle(name, own_programs, interface, *xdp),
             None => Some(Refusal::InterfaceGone),
@@ -137,28 +138,33 @@ impl Link {
         &mut self,
         now: Instant,
         id: LinkId,
+        interface: Option<&Interface>,
         program: Result<LoadedProgram, Refusal>,
         readiness: &Readiness,
     ) -> Result<Receivers, Refusal> {
-        let interface = self.interface.clone().ok_or(Refusal::InterfaceGone)?;
-        let program = self.attach(program?, &interface, self.xdp)?;
+        let interface = interface.ok_or(Refusal::InterfaceGone)?;
+        let program = self.attach(program?, interface, self.xdp)?;
         let kernel = self.open_kernel(&self.opener(id, interface.index, readiness), program)?;
         self.path.put_back(now, kernel).ok_or(Refusal::InterfaceGone)
     }
 
     /// Whether the interface can have the data path that is asked for by name, as far as that can be told while it has
     /// another one. A program that is loaded for it is put onto it; what there is stays in use until it is opened anew.
-    pub(in crate::daemon) fn try_datapath(&mut self, wanted: Xdp) -> Result<(), Refusal> {
+    pub(in crate::daemon) fn try_datapath(
+        &mut self,
+        interface: Option<&Interface>,
+        wanted: Xdp,
+    ) -> Result<(), Refusal> {
         if let Some(kernel) = self.path.kernel() {
             let refused = kernel.program.refused().filter(|_| wanted == Xdp::Native);
             return refused.cloned().map_or(Ok(()), Err);
         }
-        let Some(interface) = self.interface.clone() else { return Ok(()) };
-        if let Some(obstacle) = self.obstacle_to(&interface, wanted) {
+        let Some(interface) = interface else { return Ok(()) };
+        if let Some(obstacle) = self.obstacle_to(interface, wanted) {
             return Err(obstacle);
         }
         if let Some(program) = self.path.take_ready() {
-            let attached = self.attach(program?, &interface, wanted)?;
+            let attached = self.attach(program?, interface, wanted)?;
             self.path.attached(attached);
         }
         Ok(())
@@ -169,16 +175,17 @@ impl Link {
     pub(in crate::daemon) fn serve(
         &mut self,
         id: LinkId,
+        interface: Option<&Interface>,
         (family, vrid): (Family, Vrid),
         readiness: &Readiness,
         patience: Duration,
     ) -> io::Result<Option<Refusal>> {
-        let Some(interface) = self.interface.clone() else { return Ok(None) };
+        let Some(interface) = interface else { return Ok(None) };
         let Self { path, table, keeper, name, own_programs, xdp, .. } = self;
         let Some(open) = path.open_mut() else {
-            let program = path.take(|| obstacle(name, own_programs, &interface, *xdp));
+            let program = path.take(|| obstacle(name, own_programs, interface, *xdp));
             let program = program.unwrap_or(Err(Refusal::NotLoaded));
-            return self.open(id, &interface, program, readiness).map(|()| None);
+            return self.open(id, interface, program, readiness).map(|()| None);
         };
         // What the others need stays, whatever comes of it.
         Opener { id, index: open.index, table, keeper, readiness }.add(open)?;
@@ -209,7 +216,6 @@ impl Link {
 
     /// The interface is gone, and its sockets with it; returns what remains to be done.
     pub(in crate::daemon) fn gone(&mut self, readiness: &Readiness) -> Option<OwnMacChange> {
-        self.interface = None;
         let open = self.path.gone();
         self.close_open(open, readiness);
         self.end_own_mac()

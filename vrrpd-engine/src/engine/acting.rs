@@ -1,0 +1,94 @@
+//! Actions of routers are carried out, and what they may not do too often is put off.
+
+use vrrpd_common::Priority;
+use vrrpd_common::router::Action;
+
+use super::agenda::{Task, Work};
+use super::turn::Turn;
+use super::{Line, Output};
+use crate::pace::{Announced, CaughtUp};
+
+impl Turn<'_> {
+    /// Begins the router's next action, unless the one before is not done.
+    pub(super) fn act(&mut self) {
+        if self.router.is_stopped() {
+            return;
+        }
+        let Some(action) = self.router.next_action() else { return };
+        if self.router.has_actions() {
+            self.next(Task::Act);
+        }
+        let id = self.id;
+        match action {
+            Action::TakeAddresses => self.take(),
+            Action::GiveUpAddresses => self.release(),
+            Action::SendAdvert(priority) => {
+                self.put_out(Output::SendAdvert(id, priority));
+                if priority != Priority::RESIGN && self.router.sending.is_on_trial() {
+                    self.router.stop();
+                    self.put_out(Output::TrySending(id));
+                }
+            }
+            Action::AnnounceAddresses => self.announce(Announced::All),
+            Action::Transition(transition) => {
+                if let Some(past) = self.router.record(self.now.time_of_day, transition) {
+                    let is_logged = self.router.pace.say_transition(self.now.at);
+                    self.put_out(Output::Transition { router: id, past, is_logged });
+                    self.put_off();
+                }
+            }
+            // Said as soon as it is known.
+            Action::Notice(_) => {}
+        }
+    }
+
+    /// Tells hosts where the addresses of the router are: now, or as soon as it may be.
+    pub(super) fn announce(&mut self, announced: Announced) {
+        if self.router.pace.announce(self.now.at) {
+            self.put_out(Output::Announce(self.id, announced));
+        }
+        self.put_off();
+    }
+
+    fn put_off(&mut self) {
+        if let Some(at) = self.router.pace.due_at() {
+            self.agenda.put_off.insert(self.id, at);
+        }
+    }
+
+    /// Does what was put off and is due.
+    pub(super) fn catch_up(&mut self) {
+        let CaughtUp { unsaid, announces } = self.router.pace.catch_up(self.now.at);
+        if unsaid > 0 {
+            let (state, reason) = (self.router.state_told(), self.router.reason_now());
+            self.log(Line::MoreTransitions(unsaid, state, reason));
+        }
+        // Of one that becomes Master or ceases to be it, the announcement follows anyway.
+        if announces && !self.router.is_busy() {
+            let announced = if self.router.is_master() { Announced::All } else { Announced::Own };
+            self.put_out(Output::Announce(self.id, announced));
+        }
+        self.put_off();
+    }
+
+    /// The advert that shows whether the router can be Master went out, or did not.
+    pub(super) fn tried(&mut self) {
+        self.router.go_on();
+        let failed = self.router.sending.is_on_trial();
+        if failed {
+            self.router.drop_promotion();
+        }
+        self.next(Task::Act);
+        if failed {
+            self.cannot_send();
+        }
+    }
+
+    /// Adverts of the router cannot be sent.
+    pub(super) fn cannot_send(&mut self) {
+        let pause = self.router.sending.give_up();
+        self.agenda.to_try_sending.insert(self.id, self.now.at + pause);
+        self.log(Line::CannotSend(pause));
+        self.agenda.work.push_front(Work::CheckUsable(self.id));
+    }
+}

@@ -1,0 +1,193 @@
+//! What the system is asked for a router, and what it answers.
+
+use vrrpd_common::Duration;
+use vrrpd_common::router::{Event, StateName};
+
+use super::agenda::{Task, Work};
+use super::turn::Turn;
+use super::{Line, Output};
+use crate::config::VmacFallback;
+use crate::ids::Ticket;
+use crate::ledger::{Cause, Order, Outcome, Resource, SystemError};
+use crate::pace::Announced;
+use crate::router::Pending;
+
+/// When routes and rules that were refused are tried again.
+const ROUTING_AGAIN: Duration = Duration::from_secs(1);
+
+impl Turn<'_> {
+    /// Asks the system; the router's next action waits for the answer.
+    fn ask(&mut self, order: Order) {
+        let ticket = self.agenda.tickets.issue(self.id);
+        self.router.stop();
+        self.router.waiting = Some(Box::new(Pending { ticket, order: order.clone(), lost: Vec::new() }));
+        self.put_out(Output::Ask(ticket, order));
+    }
+
+    /// Puts the virtual MAC address and the addresses in force.
+    pub(super) fn take(&mut self) {
+        let Some(interface) = &self.link.interface else { return };
+        let resources = self.router.to_take(interface);
+        if !resources.is_empty() {
+            let or_without = self.router.config.vmac_fallback == VmacFallback::None;
+            self.ask(Order::Take { resources, or_without });
+        }
+    }
+
+    /// Nothing more is sent of a router that is Master no more, and what it holds is given back, where it was put, whatever
+    /// that interface is called by now.
+    pub(super) fn release(&mut self) {
+        self.put_out(Output::Withdraw(self.id));
+        self.router.vmac.may_try_again();
+        let resources = self.router.ledger.to_give_back(self.link.interface.as_ref(), self.marks);
+        if !resources.is_empty() {
+            self.ask(Order::Release(resources));
+        }
+    }
+
+    /// Makes the macvlan link that the router's virtual MAC address needs.
+    pub(super) fn prepare(&mut self) {
+        let Some(interface) = &self.link.interface else { return };
+        let router = &*self.router;
+        if let Some(Resource::Link(link)) = router.vmac.wanted(&router.config, interface, &router.ledger)
+            && link.made.is_none()
+        {
+            self.ask(Order::Prepare(link));
+        }
+    }
+
+    /// Removes the macvlan link of the router, if it has one.
+    pub(super) fn discard(&mut self) {
+        if let Some(made) = self.router.ledger.link() {
+            self.ask(Order::Discard(made));
+        }
+    }
+
+    /// Removes it when it is not where the router is, once nothing is on it.
+    pub(super) fn discard_stranded(&mut self) {
+        if self.router.waiting.is_none() && self.router.ledger.is_stranded(self.link.interface.as_ref()) {
+            self.discard();
+        }
+    }
+
+    /// The system has answered.
+    pub(super) fn answered(&mut self, ticket: Ticket, mut outcome: Outcome) {
+        let answered = self.router.waiting.take_if(|pending| pending.ticket == ticket);
+        let Some(Pending { order, lost, .. }) = answered.map(|pending| *pending) else { return };
+        self.router.go_on();
+        if let (Some(made), Some(link)) = (outcome.made.take(), order.link()) {
+            self.router.ledger.prepared(made, link.parent);
+        }
+        match order {
+            Order::Prepare(_) => {
+                // An interface that is gone refuses nothing.
+                if let Some(Err(error)) = outcome.results.into_iter().next()
+                    && error.cause != Cause::NoInterface
+                {
+                    let line = self.router.vmac_refused(error);
+                    self.log(line);
+                }
+            }
+            Order::Take { resources, or_without } => {
+                self.took(resources, or_without, outcome);
+                for (address, remover) in lost {
+                    self.then(Task::AddressLost(address, remover));
+                }
+            }
+            Order::Release(resources) => self.released(&resources, &outcome),
+            Order::Discard(_) => {
+                if let Some(error) = outcome.failure() {
+                    self.log(Line::LinkNotRemoved(error.clone()));
+                }
+                self.router.ledger.link_discarded();
+            }
+        }
+        self.agenda.incoming.push_back(Work::CheckUsable(self.id));
+        self.then(Task::Act);
+        self.then(Task::DiscardStranded);
+    }
+
+    fn took(&mut self, resources: Vec<Resource>, or_without: bool, outcome: Outcome) {
+        if self.router.state_told() == StateName::Master {
+            // What was missing is there again, or on another link.
+            self.put_out(Output::TellGuardian(self.id));
+        }
+        for (resource, result) in resources.iter().zip(&outcome.results) {
+            if result.is_ok() && self.router.ledger.has_routing(resource) {
+                self.log(Line::RoutingRestored(resource.clone()));
+            }
+        }
+        let interface = self.link.interface.as_ref();
+        let refused = self.router.ledger.took(resources, outcome, interface, self.marks);
+        let is_decisive = refused.is_decisive(or_without);
+        match refused.vmac {
+            // An interface that is gone refuses nothing; its own notification follows.
+            Some(error) if error.cause == Cause::NoInterface => {}
+            Some(error) => {
+                let line = self.router.vmac_refused(error);
+                self.log(line);
+            }
+            None => self.router.vmac_taken(),
+        }
+        for (address, error) in refused.addresses {
+            self.log(Line::AddressRefused(address, error));
+        }
+        self.routing_refused(refused.routing);
+        if is_decisive {
+            let was_promoted = self.router.drop_promotion();
+            let event = if was_promoted { Event::AddressesRefused } else { Event::AddressesLost };
+            self.then(Task::Event { at: None, event, is_heard: false });
+        }
+    }
+
+    /// What was refused is said once, and tried again.
+    fn routing_refused(&mut self, refused: Vec<(Resource, SystemError)>) {
+        for refusal @ (resource, error) in &refused {
+            if !self.router.refused_routing.contains(refusal) {
+                self.log(Line::RoutingRefused(resource.clone(), error.clone()));
+            }
+        }
+        if !refused.is_empty() {
+            let at = self.now.at + ROUTING_AGAIN;
+            self.agenda.to_put_back.entry(self.id).or_insert(at);
+        }
+        self.router.refused_routing = refused;
+    }
+
+    fn released(&mut self, resources: &[Resource], outcome: &Outcome) {
+        let mut tells_hosts = false;
+        for (resource, result) in resources.iter().zip(&outcome.results) {
+            let is_given_back = self.router.ledger.gave_back(resource, result);
+            match (resource, result) {
+                (Resource::Address(placed), Ok(())) => {
+                    self.link.address_is_off(placed.on.number(None), &placed.address);
+                }
+                (Resource::Address(placed), Err(error)) if !is_given_back => {
+                    self.log(Line::AddressNotRemoved(placed.address, error.clone()));
+                }
+                (Resource::Mac(_) | Resource::Link(_), Err(error)) if !is_given_back => {
+                    self.log(Line::MacNotRestored(error.clone()));
+                }
+                (Resource::Mac(taken), _) => {
+                    self.link.own_mac_is_back(taken);
+                    tells_hosts = true;
+                }
+                // Hosts know the addresses that the interface owns by the virtual MAC address.
+                (Resource::Link(above), _) => tells_hosts |= !above.owned.is_empty(),
+                (Resource::Route(_) | Resource::Rule(_), Err(error)) if !is_given_back => {
+                    self.log(Line::RoutingNotRemoved(resource.clone(), error.clone()));
+                }
+                (Resource::Address(_) | Resource::Answers(_) | Resource::Route(_) | Resource::Rule(_), _) => {
+                }
+            }
+        }
+        if tells_hosts {
+            self.announce(Announced::Own);
+        }
+    }
+
+    /// Does this for the router behind what was queued in this turn, and before anything that waited before.
+    fn then(&mut self, task: Task) {
+        self.agenda.incoming.push_back(Work::Task(self.id, task));
+    }
+}

@@ -1,0 +1,68 @@
+//! What the kernel path has heard is handed to the state machine, in the order in which it came.
+
+use std::net::IpAddr;
+
+use vrrpd_common::abi::RouterRecord;
+use vrrpd_common::router::Event;
+
+use super::Output;
+use super::agenda::Task;
+use super::turn::Turn;
+use crate::interface::Interface;
+use crate::kernel::is_on_link;
+use crate::router::Router;
+
+/// A record that the state machine is fed with.
+#[derive(Debug)]
+pub(super) struct Feeding {
+    record: RouterRecord,
+    /// Sources in it that are in no subnet of the interface.
+    elsewhere: Vec<IpAddr>,
+    /// The machine was told of something.
+    has_fed: bool,
+    /// One of those sources counts.
+    other_subnet: Option<IpAddr>,
+    /// The program has been given up.
+    is_last: bool,
+}
+
+impl Feeding {
+    pub(super) fn new(
+        router: &Router,
+        record: &RouterRecord,
+        interface: Option<&Interface>,
+        is_last: bool,
+    ) -> Self {
+        let sources = router.kernel.unheard(&router.config, record).map(|heard| heard.advert.source);
+        let elsewhere = sources.filter(|source| !is_on_link(interface, &router.config, *source)).collect();
+        Self { record: *record, elsewhere, has_fed: false, other_subnet: None, is_last }
+    }
+}
+
+impl Turn<'_> {
+    /// Feeds the state machine with the next thing that a record holds.
+    pub(super) fn feed(&mut self, mut feeding: Box<Feeding>) {
+        let id = self.id;
+        let Some(heard) = self.router.kernel.next_advert(&self.router.config, &feeding.record) else {
+            let Feeding { record, has_fed, other_subnet, is_last, .. } = *feeding;
+            match other_subnet {
+                // Who else was heard meanwhile cannot be told.
+                Some(_) if is_last => self.next(Task::ListenAgain),
+                Some(source) => self.put_out(Output::HearsOtherSubnet(id, source)),
+                None if has_fed && !is_last => self.put_out(Output::CorrectKernel(id, Box::new(record))),
+                None => {}
+            }
+            return;
+        };
+        if feeding.elsewhere.contains(&heard.advert.source) {
+            // One that neither puts a deadline off nor makes a Master yield does no harm where it does not belong.
+            if heard.counts {
+                feeding.other_subnet = Some(heard.advert.source);
+            }
+            return self.next(Task::Feed(feeding));
+        }
+        feeding.has_fed = true;
+        self.next(Task::Feed(feeding));
+        self.next(Task::Event { at: Some(heard.at), event: Event::Advert(heard.advert), is_heard: true });
+    }
+}

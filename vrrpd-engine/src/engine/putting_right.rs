@@ -1,0 +1,102 @@
+//! What others change on interfaces while a router is Master there is put right; whether an interface can be used.
+
+use std::net::IpAddr;
+
+use vrrpd_common::router::{Action, Event};
+
+use super::agenda::{Task, Work};
+use super::turn::Turn;
+use super::{Engine, Line, Output};
+use crate::ids::RouterId;
+use crate::interface::Remover;
+use crate::router::Router;
+
+impl Turn<'_> {
+    /// An address has gone from where the router has its addresses. A Master has it, so it goes back, also if another program
+    /// had put it there before: at once if we have removed it ourselves, which the system may say when it is there again.
+    pub(super) fn address_lost(&mut self, address: IpAddr, remover: Remover) {
+        let pending = self.router.waiting.as_mut().filter(|pending| pending.order.takes(address));
+        let is_being_taken = pending.is_some();
+        if let Some(pending) = pending {
+            pending.lost.push((address, remover));
+        }
+        let another_s = self.router.another_s(address).filter(|_| remover == Remover::Other);
+        if another_s.is_some() {
+            // It will be ours.
+            self.put_out(Output::WriteJournal);
+        }
+        if !self.router.is_holding() {
+            return;
+        }
+        if self.router.ledger.is_owned(address) {
+            return self.take_again();
+        }
+        let lost = self.router.ledger.lose(address).or(another_s.filter(|_| !is_being_taken));
+        let Some(lost) = lost else { return };
+        if remover == Remover::Us {
+            return self.take_now();
+        }
+        if let Some(more) = self.router.losses.admit(self.now.at, address) {
+            self.log(Line::AddressLost(lost, more));
+        }
+        self.take_again();
+    }
+
+    /// Puts in force again what a Master has to have: at once, or after a while where others take it away again and again.
+    pub(super) fn take_again(&mut self) {
+        let Self { id, router, agenda, now, .. } = self;
+        let at = *agenda.to_put_back.entry(*id).or_insert_with(|| router.back_off.again_at(now.at));
+        if at <= now.at {
+            agenda.to_put_back.remove(id);
+            self.take_now();
+        }
+    }
+
+    /// Puts it in force now, if the router still is Master.
+    pub(super) fn take_now(&mut self) {
+        if self.router.is_holding() {
+            let interface = self.link.interface.as_ref();
+            if interface.is_some_and(|interface| self.router.lacks_only_routing(interface)) {
+                self.router.enqueue(Action::TakeAddresses);
+            } else {
+                self.router.take_again();
+            }
+            self.next(Task::Act);
+        }
+    }
+}
+
+impl Engine {
+    /// Routers that have routes or rules put them back.
+    pub(super) fn routing_lost(&mut self) {
+        let has_routing = |router: &Router| router.is_holding() && router.ledger.has_any_routing();
+        let who = self.routers.iter().filter(|(_, router)| has_routing(router));
+        self.agenda.incoming.extend(who.map(|(id, _)| Work::Task(id, Task::TakeAgain)));
+    }
+
+    /// Tells a router when its interface has become usable or unusable, or has another address to send from.
+    pub(super) fn check_usable(&mut self, id: RouterId) {
+        let Self { routers, links, agenda, .. } = self;
+        let Some(router) = routers.get(id) else { return };
+        let Some(link) = links.get(router.link) else { return };
+        if router.is_changing_mac() {
+            // The interface may be down for that; it is looked at when that is done.
+            return;
+        }
+        let usable = router.usable(link.interface.as_ref());
+        if router.machine.interface() == usable {
+            return;
+        }
+        let family = router.config.family;
+        let is_used = |other: &RouterId| {
+            let other = routers.get(*other);
+            other.is_some_and(|other| other.config.family == family && other.machine.source().is_some())
+        };
+        if usable.is_ok() && !link.routers.iter().any(is_used) {
+            agenda.outputs.push_back(Output::Rejoin(router.link, family));
+        }
+        agenda.outputs.push_back(Output::Expect(id, usable.ok()));
+        let event = usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp);
+        agenda.work.push_front(Work::Task(id, Task::Event { at: None, event, is_heard: false }));
+    }
+}

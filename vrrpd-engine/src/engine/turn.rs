@@ -1,0 +1,115 @@
+//! The turn of a router: something is done for it, and what comes of that is queued.
+
+use vrrpd_common::Instant;
+use vrrpd_common::router::{Event, StateName};
+
+use super::agenda::{Agenda, Task, Work};
+use super::{Line, Now, Output};
+use crate::ids::RouterId;
+use crate::link::Link;
+use crate::router::Router;
+
+/// A router, and what is at hand while something is done for it.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    pub(super) id: RouterId,
+    pub(super) router: &'a mut Router,
+    pub(super) link: &'a mut Link,
+    pub(super) agenda: &'a mut Agenda,
+    /// The system keeps our mark with addresses.
+    pub(super) marks: bool,
+    pub(super) now: Now,
+}
+
+impl Turn<'_> {
+    /// Does something for the router.
+    pub(super) fn work_on(&mut self, task: Task) {
+        match task {
+            Task::Event { at, event, is_heard } => {
+                if is_heard || matches!(event, Event::Advert(_) | Event::Timer) {
+                    self.event(at.unwrap_or(self.now.at), event, None);
+                } else {
+                    // The kernel has told nothing of a master that goes on as before.
+                    self.next(Task::Event { at, event, is_heard: true });
+                    self.next(Task::Hear);
+                }
+            }
+            Task::Hear => {
+                self.agenda.asked_for = Some(self.id);
+                self.put_out(Output::ReadRecord(self.id));
+            }
+            Task::Feed(feeding) => self.feed(feeding),
+            Task::ListenAgain => {
+                // What has an Authentication Header was heard all the time.
+                if self.router.machine.state().name() == StateName::Backup && !self.router.is_verified_by_us()
+                {
+                    self.next(Task::Event { at: None, event: Event::StoodStill, is_heard: false });
+                }
+            }
+            Task::Tell(event) => self.put_out(Output::TellKernel(self.id, event)),
+            Task::Schedule => self.agenda.schedule(self.router, self.id),
+            Task::Unschedule => self.agenda.file(self.router, self.id, None),
+            Task::Act => self.act(),
+            Task::Tried => self.tried(),
+            Task::CannotSend => self.cannot_send(),
+            Task::MaySendAgain => {
+                if self.agenda.to_try_sending.remove(&self.id).is_some() {
+                    self.router.sending.try_again();
+                }
+            }
+            Task::TryToSend => {
+                self.router.sending.try_again();
+                self.agenda.work.push_front(Work::CheckUsable(self.id));
+            }
+            Task::CatchUp => self.catch_up(),
+            Task::Prepare => self.prepare(),
+            Task::Discard => self.discard(),
+            Task::DiscardStranded => self.discard_stranded(),
+            Task::AddressLost(address, remover) => self.address_lost(address, remover),
+            Task::TakeAgain => self.take_again(),
+            Task::TakeNow => self.take_now(),
+        }
+    }
+
+    /// Hands an event to the router; what comes of it is done before anything that waits. `frame` is the one that an advert
+    /// came in.
+    pub(super) fn event(&mut self, at: Instant, event: Event, frame: Option<&[u8]>) {
+        if let Event::Advert(advert) = &event
+            && let Some(warning) = self.router.compare_addresses(at, advert, frame)
+        {
+            self.log(Line::Mismatch(warning));
+        }
+        let Self { id, router, agenda, .. } = self;
+        router.handle(at, event, &mut |noticed| {
+            let theirs = noticed.addresses(frame);
+            agenda.outputs.push_back(Output::Log(*id, Line::Notice(noticed, theirs)));
+        });
+        if router.group.is_some() {
+            agenda.outputs.push_back(Output::Standing(*id));
+        }
+        if router.in_kernel {
+            self.next(Task::Act);
+            self.next(Task::Schedule);
+            self.next(Task::Tell(event));
+        } else {
+            agenda.schedule(router, *id);
+            self.act();
+        }
+    }
+
+    /// Does this for the router before anything that waits.
+    pub(super) fn next(&mut self, task: Task) {
+        self.agenda.work.push_front(Work::Task(self.id, task));
+    }
+
+    /// Has something done outside.
+    pub(super) fn put_out(&mut self, output: Output) {
+        self.agenda.outputs.push_back(output);
+    }
+
+    /// Writes a line to the log.
+    pub(super) fn log(&mut self, line: impl Into<Option<Line>>) {
+        let id = self.id;
+        self.agenda.outputs.extend(line.into().map(|line| Output::Log(id, line)));
+    }
+}

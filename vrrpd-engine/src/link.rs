@@ -1,0 +1,123 @@
+//! An interface that routers of this process run on, as far as decisions depend on it.
+
+use std::collections::BTreeMap;
+
+use vrrpd_common::{Family, Vrid};
+
+use crate::config::VirtualAddress;
+use crate::ids::RouterId;
+use crate::interface::Interface;
+use crate::ledger::OwnMac;
+use crate::router::Done;
+
+/// One interface.
+#[derive(Debug)]
+pub struct Link {
+    /// Its name.
+    pub name: String,
+    /// `None` while there is no such interface, or none that is open yet.
+    pub interface: Option<Interface>,
+    /// The routers on it.
+    pub routers: Vec<RouterId>,
+    /// What routers that have left did, for when they come back.
+    pub(crate) left: BTreeMap<(Family, Vrid), Done>,
+    /// It refused an advert as longer than its MTU, which is less by now than we have been told.
+    mtu_has_fallen: bool,
+}
+
+impl Link {
+    /// An interface of which nothing is known but its name.
+    pub const fn new(name: String) -> Self {
+        Self { name, interface: None, routers: Vec::new(), left: BTreeMap::new(), mtu_has_fallen: false }
+    }
+
+    /// Octets of the longest IP packet that the interface takes, as far as we have been told.
+    pub fn mtu(&self) -> u32 {
+        self.interface.as_ref().map_or(u32::MAX, |interface| interface.mtu)
+    }
+
+    /// The same for a packet that has to get through and can be shortened: nothing is too short after one was refused.
+    pub fn sure_mtu(&self) -> u32 {
+        if self.mtu_has_fallen { 0 } else { self.mtu() }
+    }
+
+    /// It refused an advert as longer than its MTU.
+    pub const fn mtu_has_fallen(&mut self) {
+        self.mtu_has_fallen = true;
+    }
+
+    /// Its MTU is what we have been told.
+    pub const fn mtu_is_known(&mut self) {
+        self.mtu_has_fallen = false;
+    }
+
+    /// Whether it is to be said of the interface, as it is now, that its carrier counts as there since it cannot tell.
+    pub fn assumes_carrier(&self, now: &Interface) -> bool {
+        let known = self
+            .interface
+            .as_ref()
+            .is_some_and(|before| before.index == now.index && before.carrier_unknown && before.admin_up);
+        now.carrier_unknown && now.admin_up && !known
+    }
+
+    /// The interface has its own MAC address again, ahead of the system's notification.
+    pub(crate) fn own_mac_is_back(&mut self, taken: &OwnMac) {
+        if let Some(interface) = self.interface.as_mut().filter(|interface| interface.index == taken.index) {
+            interface.mac = Some(taken.own);
+        }
+    }
+
+    /// This address was taken off the interface, ahead of the system's notification.
+    pub(crate) fn address_is_off(&mut self, index: u32, address: &VirtualAddress) {
+        if let Some(interface) = self.interface.as_mut().filter(|interface| interface.index == index) {
+            interface
+                .addresses
+                .retain(|there| there.address != address.address || there.prefix_len != address.prefix_len);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interface::tests::{address, eth0};
+
+    #[test]
+    fn nothing_is_short_enough_after_an_interface_has_refused_an_advert() {
+        let mut link = Link::new("eth0".to_owned());
+        assert_eq!(link.mtu(), u32::MAX, "nothing is known of it");
+        link.interface = Some(eth0(Vec::new()));
+        assert_eq!((link.mtu(), link.sure_mtu()), (1500, 1500));
+        link.mtu_has_fallen();
+        assert_eq!((link.mtu(), link.sure_mtu()), (1500, 0));
+        link.mtu_is_known();
+        assert_eq!(link.sure_mtu(), 1500);
+    }
+
+    #[test]
+    fn an_unknown_carrier_is_told_of_once_while_the_interface_is_up() {
+        let mut link = Link::new("eth0".to_owned());
+        let mut now = eth0(Vec::new());
+        assert!(!link.assumes_carrier(&now), "it knows");
+        now.carrier_unknown = true;
+        assert!(link.assumes_carrier(&now));
+        link.interface = Some(now.clone());
+        assert!(!link.assumes_carrier(&now), "that was said");
+        now.index += 1;
+        assert!(link.assumes_carrier(&now), "it is another one");
+    }
+
+    #[test]
+    fn only_the_address_that_was_taken_off_goes_ahead_of_the_notification() {
+        let mut link = Link::new("eth0".to_owned());
+        let both = vec![address("192.0.2.1/24"), address("192.0.2.100/24")];
+        link.interface = Some(eth0(both.clone()));
+        let gone = VirtualAddress { address: both[1].address, prefix_len: 24 };
+        for (index, gone) in [(7, gone), (2, VirtualAddress { prefix_len: 32, ..gone })] {
+            link.address_is_off(index, &gone);
+            assert_eq!(link.interface.as_ref().map(|there| there.addresses.len()), Some(2));
+        }
+        link.address_is_off(2, &gone);
+        assert_eq!(link.interface.map(|there| there.addresses), Some(vec![both[0]]));
+    }
+}
