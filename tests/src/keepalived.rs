@@ -1,5 +1,6 @@
 //! keepalived, the peer of the interoperability tests.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -148,6 +149,8 @@ impl Instance {
 pub struct KeepalivedBuilder {
     host: Host,
     instances: Vec<Instance>,
+    /// The whole configuration, in place of the instances.
+    text: Option<String>,
 }
 
 /// keepalived with its own configuration and pid files. It is a [`Process`]; dropping it ends it and waits until
@@ -162,7 +165,7 @@ pub struct Keepalived {
 impl Keepalived {
     /// Begins to describe keepalived on a machine.
     pub fn on(host: &Host) -> KeepalivedBuilder {
-        KeepalivedBuilder { host: host.clone(), instances: Vec::new() }
+        KeepalivedBuilder { host: host.clone(), instances: Vec::new(), text: None }
     }
 
     /// How often the instance of this VRID has entered this state (`MASTER`, `BACKUP`), whichever its interface.
@@ -175,6 +178,16 @@ impl Keepalived {
     /// How often instances have entered this state, all together.
     pub fn entered_by_all(&self, state: &str) -> usize {
         self.process.count_in_log(&format!(") Entering {state} STATE"))
+    }
+
+    /// The state that each instance has entered last, by its name.
+    pub fn states(&self) -> BTreeMap<String, String> {
+        let entered = |line: String| {
+            let (name, state) = line.split_once(") Entering ")?;
+            let name = name.rsplit_once('(')?.1;
+            Some((name.to_owned(), state.split(' ').next()?.to_owned()))
+        };
+        self.process.log().into_iter().filter_map(entered).collect()
     }
 
     /// Waits until the instance of this VRID has entered this state so many times.
@@ -233,6 +246,11 @@ fn end(child: Option<i32>) {
 }
 
 impl KeepalivedBuilder {
+    /// With this configuration.
+    pub(crate) fn of_text(host: &Host, text: &str) -> Self {
+        Self { text: Some(text.to_owned()), ..Keepalived::on(host) }
+    }
+
     /// Adds an instance.
     #[must_use]
     pub fn instance(mut self, instance: Instance) -> Self {
@@ -268,6 +286,9 @@ impl KeepalivedBuilder {
     }
 
     fn text(&self) -> String {
+        if let Some(text) = &self.text {
+            return text.clone();
+        }
         let mut text = String::from(
             "global_defs {\n    router_id lab\n    vrrp_garp_master_delay 1\n    vrrp_garp_master_repeat 1\n}\n",
         );

@@ -14,6 +14,7 @@
 #![allow(clippy::panic, reason = "a laboratory that cannot do what a test asks for ends the test")]
 #![allow(clippy::missing_panics_doc, reason = "every helper panics, as the crate's documentation says")]
 
+mod alike;
 mod authentication;
 mod background;
 mod bystander;
@@ -54,6 +55,7 @@ pub mod usual;
 mod vrrpd;
 mod wait;
 
+pub use alike::{Role, Twins};
 pub use authentication::Authenticated;
 pub use background::Background;
 pub use bystander::{Bystander, detach_xdp};

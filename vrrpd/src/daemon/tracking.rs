@@ -126,7 +126,8 @@ impl Daemon {
         }
     }
 
-    /// What comes of another result. Those that cannot serve any more say so first.
+    /// What comes of another result. Routers that cannot serve any more say so first; those that can again begin with their
+    /// new priority.
     fn check_changed(&mut self, change: Change, detail: &str) {
         let Change { id: check, from, to } = change;
         let Some(config) = self.tracking.checks.config(check) else { return };
@@ -146,6 +147,10 @@ impl Daemon {
             }
         }
         for id in &tracking {
+            let state = self.engine.router(*id).map(|router| router.machine.state().name());
+            if state == Some(StateName::Fault) {
+                self.apply_priority(*id);
+            }
             self.input(Input::CheckUsable(*id));
         }
         for id in &tracking {

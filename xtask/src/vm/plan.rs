@@ -32,17 +32,18 @@ const MORE_IN_KERNEL: [&str; 2] = ["election", "link"];
 const MORE_XDP: [&str; 4] = ["datapath", "xdp_commands", "xdp_daemon", "xdp_reports"];
 
 /// Never: processor time, instructions, memory, hundreds of routers; how late a timer is; a million frames, minutes of
-/// computing; and what no kernel has a part in that changes. Groups are of the last kind, and their tests demand that
+/// computing; keepalived beside vrrpd through the same story, where both would have to be on time; and what no kernel has a part in that changes. Groups are of the last kind, and their tests demand that
 /// nothing flaps, which a machine that is kept from running for a Master_Down_Interval now and then cannot promise. What
 /// they hold are addresses and links as without a group.
 #[cfg(test)]
-const ELSEWHERE: [&str; 26] = [
+const ELSEWHERE: [&str; 27] = [
     "footprint",
     "guards",
     "wakeups",
     "scale",
     "xdp_timer",
     "xdp_program",
+    "alike",
     "atropos",
     "background",
     "boot",

@@ -1,5 +1,7 @@
 //! A line of `virtual_ipaddress`.
 
+use std::net::Ipv6Addr;
+
 use thiserror::Error;
 
 use crate::config::value::{self, ValueError};
@@ -57,6 +59,12 @@ impl Address {
                 "preferred_lft" => address.words.push(format!("preferred-lifetime {value}")),
                 _ => address.words.push(format!("{keyword} {value}")),
             }
+        }
+        // Without a lifetime every IPv6 address but a link-local one is deprecated here, with keepalived one of /128 is.
+        let (host, length) = first.split_once('/').unwrap_or((first, "128"));
+        let is_global = host.parse::<Ipv6Addr>().is_ok_and(|address| !address.is_unicast_link_local());
+        if is_global && length != "128" && !words.iter().any(|word| word == "preferred_lft") {
+            address.words.push("preferred-lifetime forever".to_owned());
         }
         let is_right = |word: &String| value::held_address(&format!("{first} {word}")).is_ok();
         let (words, wrong) = address.words.into_iter().partition(is_right);

@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use vrrpd_common::Family;
+use vrrpd_engine::routing::{Route, RouteKind};
+
 use super::super::{ImportError, Imported, RemarkKind, Router};
 use super::address::Address;
 use super::defaults::{Defaults, Garp, garp};
@@ -355,15 +358,25 @@ fn routing(key: Key, line: &Node, router: &mut Router, imported: &mut Imported) 
         }
         let text = words.join(" ");
         let read = match key {
-            Key::Routes => value::route(&text).map(drop),
-            _ => value::rule(&text).map(drop),
+            Key::Routes => value::route(&text).map(|route| with_scope(&route)),
+            _ => value::rule(&text).map(|_| text),
         };
         match read {
-            Ok(()) => router.set(key, text),
+            Ok(text) => router.set(key, text),
             Err(error) => {
                 imported.remark(&entry.place, RemarkKind::LeftOut, line.keyword(), error.to_string());
             }
         }
+    }
+}
+
+/// A route to what is on the link has global scope with keepalived, and link scope with `ip` and here, unless that is said.
+fn with_scope(route: &Route) -> String {
+    let is_direct = route.next_hops.iter().all(|hop| hop.via.is_none());
+    if (route.family, route.kind, route.scope) == (Family::Ipv4, RouteKind::Unicast, None) && is_direct {
+        format!("{} scope global", route.text)
+    } else {
+        route.text.clone()
     }
 }
 

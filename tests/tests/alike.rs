@@ -1,0 +1,247 @@
+//! Configurations of keepalived, run by keepalived and, imported, by vrrpd: both act alike.
+
+use vrrpd_lab::Role::{Backup, Fault, HeldBack, Master};
+use vrrpd_lab::Twins;
+
+/// What every instance here has, with the VRID to come.
+const VERSION_3: &str = "version 3\n interface eth0\n advert_int 0.2\n priority 120\n";
+
+/// Scripts for everything.
+const SCRIPTS: &str = r#"
+    notify_master "%notify master"
+    notify_backup "%notify backup 'two words'"
+    notify_fault "%notify broken"
+    notify_stop "%notify stop"
+    notify "%notify all"
+"#;
+
+/// An instance of version 3 with VRID 51.
+fn instance(lines: &str) -> String {
+    format!("vrrp_instance VI_1 {{\n {VERSION_3} virtual_router_id 51\n{lines}\n{SCRIPTS}\n}}\n")
+}
+
+/// One of version 2.
+fn instance_v2(lines: &str) -> String {
+    instance(lines).replace("version 3", "version 2").replace("advert_int 0.2", "advert_int 1")
+}
+
+fn with_globals(blocks: &str) -> String {
+    format!("global_defs {{\n script_user root\n}}\n{blocks}")
+}
+
+#[test]
+fn script_with_a_weight() {
+    let check = "vrrp_script check {\n script %home/check\n interval 1\n weight -30\n}\n";
+    let lines = "virtual_ipaddress {\n 10.0.0.100/24\n 10.0.0.101\n}\n track_script {\n check\n}";
+    let mut twins = Twins::start(&with_globals(&(check.to_owned() + &instance(lines))), &[Master(120)]);
+    twins.check_fails(&[Master(90)]);
+    twins.check_holds(&[Master(120)]);
+    twins.usual_story(&[Master(120)]);
+}
+
+#[test]
+fn script_without_a_weight() {
+    let check = "vrrp_script check {\n script %home/check\n interval 1\n fall 2\n rise 2\n}\n";
+    let lines = "virtual_ipaddress {\n 10.0.0.100/24\n}\n track_script {\n check\n}";
+    let mut twins = Twins::start(&with_globals(&(check.to_owned() + &instance(lines))), &[Master(120)]);
+    twins.check_fails(&[Fault]);
+    twins.check_holds(&[Master(120)]);
+    twins.usual_story(&[Master(120)]);
+}
+
+#[test]
+fn script_that_asks_for_a_process_and_reversed_weight() {
+    let check = "vrrp_script check {\n script \"/usr/bin/pgrep -x %service\"\n interval 1\n weight 20\n}\n\
+                 vrrp_script other {\n script %home/check\n interval 1\n weight 10 reverse\n}\n";
+    let lines = "virtual_ipaddress {\n 10.0.0.100/24\n}\n track_script {\n check\n other\n}";
+    let mut twins = Twins::start(&with_globals(&(check.to_owned() + &instance(lines))), &[Master(130)]);
+    twins.service_ends(&[Master(110)]);
+    twins.check_fails(&[Master(120)]);
+    twins.service_is_back(&[Master(140)]);
+    twins.check_holds(&[Master(130)]);
+    twins.stop();
+}
+
+#[test]
+fn interfaces_with_and_without_weights() {
+    let lines = "virtual_ipaddress {\n 10.0.0.100/24\n}\n track_interface {\n eth1 weight -20\n}";
+    let other = "vrrp_instance VI_2 {\n version 3\n interface eth0\n advert_int 0.2\n virtual_router_id 52\n\
+                 virtual_ipaddress {\n 10.0.0.102/24\n}\n track_interface {\n eth1\n}\n}\n";
+    let both = &[Master(120), Master(100)];
+    let mut twins = Twins::start(&with_globals(&(instance(lines) + other)), both);
+    twins.link_down("eth1", &[Master(100), Fault]);
+    twins.link_up("eth1", both);
+    twins.after("eth1 is set down", &[Master(100), Fault], |_, router| {
+        router.ip("link set eth1 down");
+    });
+    twins.after("eth1 is set up", both, |_, router| {
+        router.ip("link set eth1 up");
+    });
+    twins.stop();
+}
+
+#[test]
+fn file_with_a_number() {
+    let file = "vrrp_track_file number {\n file %home/number\n weight 2\n}\n";
+    let lines = "virtual_ipaddress {\n 10.0.0.100/24\n}\n track_file {\n number weight 3\n}";
+    // The priority that an instance in the state fault would have; keepalived says the last one before.
+    let differences = [("VI_1 FAULT 135", "VI_1 FAULT 1")];
+    let text = with_globals(&(file.to_owned() + &instance(lines)));
+    let mut twins = Twins::start_apart_from(&differences, &text, &[Master(120)]);
+    twins.number("-10\n", &[Master(90)]);
+    twins.number("5\n", &[Master(135)]);
+    twins.number("-100\n", &[Fault]);
+    twins.number("1000\n", &[Master(254)]);
+    twins.number("0\n", &[Master(120)]);
+    twins.stop();
+}
+
+#[test]
+fn unicast() {
+    let lines =
+        "unicast_src_ip 10.0.0.1\n unicast_peer {\n 10.0.0.2\n}\n virtual_ipaddress {\n 10.0.0.100/24\n}";
+    // A resignation that keepalived sends while the link is down waits for the neighbour, and arrives when the link is back.
+    let late = "priority 0 v3 interval 200ms auth 0 None addresses [10.0.0.100] from interface 10.0.0.1 to 10.0.0.2 \
+                ttl 255 class 0xc0 sum true";
+    Twins::start_apart_from(&[(late, "")], &with_globals(&instance(lines)), &[Master(120)])
+        .usual_story(&[Master(120)]);
+}
+
+#[test]
+fn labels_scopes_broadcast_and_excluded_addresses() {
+    let lines = "virtual_ipaddress {\n 10.0.0.100/24 label eth0:vip\n 10.7.0.1/16 brd 10.7.255.255 scope site\n\
+                 10.8.0.1/24 brd +\n 192.0.2.1\n}\n\
+                 virtual_ipaddress_excluded {\n 2001:db8::7/64\n 10.9.0.1/24\n}";
+    Twins::start(&with_globals(&instance(lines)), &[Master(120)]).usual_story(&[Master(120)]);
+}
+
+#[test]
+fn routes_and_rules() {
+    let lines = "virtual_ipaddress {\n 10.0.0.100/24\n}\n\
+                 virtual_routes {\n 192.0.2.0/24 via 10.0.0.9 dev eth0 metric 50\n 198.51.100.0/24 dev eth0 src 10.0.0.100 table 10\n\
+                 blackhole 203.0.113.0/24\n}\n\
+                 virtual_rules {\n from 10.0.0.100 table 10 priority 300\n to 192.0.2.0/24 lookup 11 preference 301\n}";
+    Twins::start(&with_globals(&instance(lines)), &[Master(120)]).usual_story(&[Master(120)]);
+}
+
+#[test]
+fn ipv6() {
+    let lines = "virtual_ipaddress {\n fe80::33/64\n 2001:db8::33/64\n 2001:db8::34\n}";
+    Twins::start(&with_globals(&instance(lines)), &[Master(120)]).usual_story(&[Master(120)]);
+}
+
+#[test]
+fn no_addresses() {
+    Twins::start(&with_globals(&instance_v2("")), &[Master(120)]).usual_story(&[Master(120)]);
+}
+
+#[test]
+fn password() {
+    let lines =
+        "authentication {\n auth_type PASS\n auth_pass ninechars\n}\n virtual_ipaddress {\n 10.0.0.100/24\n}";
+    Twins::start(&with_globals(&instance_v2(lines)), &[Master(120)]).usual_story(&[Master(120)]);
+}
+
+#[test]
+fn authentication_header() {
+    let lines =
+        "authentication {\n auth_type AH\n auth_pass geheim\n}\n virtual_ipaddress {\n 10.0.0.100/24\n}";
+    Twins::start(&with_globals(&instance_v2(lines)), &[Master(120)]).usual_story(&[Master(120)]);
+}
+
+#[test]
+fn multicast_source_and_group() {
+    let lines = "mcast_src_ip 10.0.0.77\n mcast_dst_ip 224.0.0.99\n virtual_ipaddress {\n 10.0.0.100/24\n}";
+    Twins::start(&with_globals(&instance(lines)), &[Master(120)]).usual_story(&[Master(120)]);
+}
+
+#[test]
+fn owner() {
+    let check = "vrrp_script check {\n script %home/check\n interval 1\n weight -30\n}\n";
+    let lines = "priority 255\n virtual_ipaddress {\n 10.0.0.100/24\n}\n track_script {\n check\n}";
+    // An owner whose link is back is Master at once (RFC 9568 §6.4.1); keepalived is Backup before.
+    let differences = [("all INSTANCE VI_1 BACKUP 255", ""), ("backup two words", "")];
+    let text = with_globals(&(check.to_owned() + &instance(lines)));
+    let mut twins = Twins::start_apart_from(&differences, &text, &[Master(255)]);
+    twins.check_fails(&[Master(255)]);
+    twins.check_holds(&[Master(255)]);
+    twins.rival(200, &[Master(255)]);
+    twins.rival_gone(&[Master(255)]);
+    twins.link_down("eth0", &[Fault]);
+    twins.link_up("eth0", &[Master(255)]);
+    twins.stop();
+}
+
+#[test]
+fn nopreempt() {
+    let lines = "nopreempt\n virtual_ipaddress {\n 10.0.0.100/24\n}";
+    let mut twins = Twins::start(&with_globals(&instance(lines)), &[Master(120)]);
+    twins.link_down("eth0", &[Fault]);
+    twins.rival(50, &[Fault]);
+    twins.link_up("eth0", &[Backup]);
+    twins.rival_gone(&[Master(120)]);
+    twins.rival(200, &[Backup]);
+    twins.rival(60, &[Backup]);
+    twins.rival_gone(&[Master(120)]);
+    twins.stop();
+}
+
+#[test]
+fn virtual_mac() {
+    let lines = "use_vmac\n virtual_ipaddress {\n 10.0.0.100/24\n}";
+    let differences = [
+        // The subnet stays on the interface below.
+        ("+ 10.0.0.0/24 dev vrrp.51 proto kernel scope link src 10.0.0.100", ""),
+        ("scope global noprefixroute vrrp4.51", "scope global vrrp4.51"),
+        ("vrrp.51", "vrrp4.51"),
+    ];
+    Twins::start_apart_from(&differences, &with_globals(&instance(lines)), &[Master(120)])
+        .usual_story(&[Master(120)]);
+}
+
+/// Two instances in a group, and a check that the first one tracks.
+fn group(lines: &str) -> String {
+    let check = "vrrp_script check {\n script %home/check\n interval 1\n weight -30\n}\n";
+    let first = instance("virtual_ipaddress {\n 10.0.0.100/24\n}\n track_script {\n check\n}");
+    let second = "vrrp_instance VI_2 {\n version 3\n interface eth1\n advert_int 0.2\n priority 120\n virtual_router_id 52\n\
+                  virtual_ipaddress {\n 10.1.0.100/24\n}\n}\n";
+    let group = format!(
+        "vrrp_sync_group G {{\n group {{\n VI_1\n VI_2\n}}\n{lines}\n notify_master \"%notify gmaster\"\n\
+         notify_backup \"%notify gbackup\"\n notify_fault \"%notify gfault\"\n notify_stop \"%notify gstop\"\n notify \"%notify gall\"\n}}\n"
+    );
+    format!("global_defs {{\n script_user root\n vrrp_notify_fifo %fifo\n}}\n{check}{group}{first}{second}")
+}
+
+const RESIGNATION: &str = "priority 0 v3 interval 200ms auth 0 None addresses [10.1.0.100] from interface 10.1.0.1 to \
+                           224.0.0.18 ttl 255 class 0xc0 sum true";
+
+#[test]
+fn group_ignores_weights_and_falls_together() {
+    let both = &[Master(120), Master(120)];
+    // A member that could serve is Backup here while another one is in the state fault.
+    let differences = [
+        ("all INSTANCE VI_1 FAULT 120", "all INSTANCE VI_1 BACKUP 120"),
+        ("INSTANCE \"VI_1\" FAULT 120", "INSTANCE \"VI_1\" BACKUP 120"),
+        ("backup two words", ""),
+        ("broken", ""),
+        // One that gives way because another one has to resigns.
+        (RESIGNATION, ""),
+    ];
+    let mut twins = Twins::start_apart_from(&differences, &group(""), both);
+    twins.check_fails(both);
+    twins.check_holds(both);
+    twins.link_down("eth1", &[HeldBack, Fault]);
+    twins.link_up("eth1", both);
+    twins.rival(200, &[Backup, Backup]);
+    twins.rival_gone(both);
+    twins.stop();
+}
+
+#[test]
+fn group_with_weights() {
+    let both = &[Master(120), Master(120)];
+    let mut twins = Twins::start(&group("sync_group_tracking_weight"), both);
+    twins.check_fails(&[Master(90), Master(120)]);
+    twins.check_holds(both);
+    twins.stop();
+}
