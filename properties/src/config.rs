@@ -214,10 +214,16 @@ fn starts(router: &RouterConfig) {
     for event in [Event::InterfaceUp(source), Event::Startup] {
         machine.handle(now, event, &mut |_| ());
     }
-    if let Some(deadline) = machine.deadline() {
-        assert!(deadline > now);
-        now = deadline;
-        machine.handle(now, Event::Timer, &mut |_| ());
+    // Master_Down_Timer, and the start delay.
+    for _ in 0..2 {
+        if machine.state().name() == StateName::Master {
+            break;
+        }
+        if let Some(deadline) = machine.deadline() {
+            assert!(deadline > now);
+            now = deadline;
+            machine.handle(now, Event::Timer, &mut |_| ());
+        }
     }
     let expected = if router.grouped { StateName::Backup } else { StateName::Master };
     assert_eq!(machine.state().name(), expected);
@@ -244,6 +250,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
     const ROUTER: &str = "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.1/24\"]\n";
     let keys = [
         "priority = 255",
+        "preempt = false\npreempt-below = 50",
+        "preempt-delay = \"10s\"\nstart-delay = 30.5",
         "preempt = false\ntrack-interface = false",
         "protocol = \"v3\"\ninterval = \"10ms\"",
         "protocol = \"v3\"\ninterval = 0.25\nv3-checksum = \"message\"",

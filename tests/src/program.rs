@@ -194,7 +194,7 @@ impl Program {
             version: 3,
             priority: 100,
             min_ttl: 255,
-            flags: flag::PREEMPT,
+            lowest_followed: 100,
             ..KernelConfig::default()
         };
         let deadline = now() + 36_093_750;
@@ -287,7 +287,6 @@ pub fn config_of(router: &Router, generation: u32) -> KernelConfig {
     };
     let mut flags = flag::SOURCE;
     for (flag, is_set) in [
-        (flag::PREEMPT, router.preempts),
         (flag::ACCEPT_INTERVAL_MISMATCH, router.takes_other_intervals),
         (flag::ACCEPT_NO_ADDRESSES, router.takes_no_addresses),
         (flag::REQUIRE_ADDRESSES, router.only_addresses.is_some()),
@@ -313,7 +312,8 @@ pub fn config_of(router: &Router, generation: u32) -> KernelConfig {
         auth_kind: router.password.is_some().into(),
         flags,
         max_learned_interval: router.longest_centis,
-        reserved: [0; 4],
+        lowest_followed: if router.preempts { router.priority } else { 1 },
+        reserved: [0; 3],
     }
 }
 

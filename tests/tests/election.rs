@@ -1,6 +1,6 @@
 //! Who becomes master.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use vrrpd_lab::usual::{CIDR, INTERVAL, SOON};
 use vrrpd_lab::{Capture, Lab, Vrrpd, timers, wait_until};
@@ -129,4 +129,65 @@ fn higher_priority_waits_when_preemption_is_off() {
 
     low.kill();
     high.wait_state("master", SOON);
+}
+
+#[test]
+fn a_lower_master_is_followed_for_the_delay_of_preemption_and_replaced_at_once_when_it_dies() {
+    const DELAY: Duration = Duration::from_secs(2);
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let low = Vrrpd::usual(&a, 100).start();
+    low.wait_state("master", SOON);
+    let begin = Instant::now();
+    let high = Vrrpd::usual(&b, 150).args(["--preempt-delay", "2s"]).start();
+    wait_until(SOON, "the delay runs", || high.state()["preempt_delay_left_ns"].is_u64());
+    assert_eq!(high.state()["preempt_delay_ns"], 2_000_000_000_u64);
+    assert!(low.is_master());
+    assert_eq!(high.wait_state("master", SOON + DELAY)["reason"], "preempted");
+    assert!(begin.elapsed() >= DELAY, "{:?}", begin.elapsed());
+    low.wait_state("backup", SOON);
+    drop(high);
+
+    low.wait_state("master", SOON);
+    let high = Vrrpd::usual(&b, 150).args(["--preempt-delay", "1000s"]).start();
+    wait_until(SOON, "the delay runs", || high.state()["preempt_delay_left_ns"].is_u64());
+    low.kill();
+    high.wait_state("master", SOON);
+}
+
+#[test]
+fn a_router_that_does_not_preempt_takes_over_from_a_master_below_its_limit() {
+    let lab = Lab::new();
+    let [a, b, client] = lab.hosts();
+    let low = Vrrpd::usual(&a, 100).args(["-z", "99"]).start();
+    low.wait_state("master", SOON);
+    let high = Vrrpd::usual(&b, 150).args(["-s", "--preempt-below", "100"]).start();
+    assert_eq!(high.state()["preempt_below"], 100);
+    let capture = Capture::on(&client);
+    let enough = timers::master_down_interval(INTERVAL, 150).as_millis() / INTERVAL.as_millis() + 3;
+    wait_until(SOON, "adverts for longer than Master_Down_Interval", || {
+        capture.adverts().len() as u128 > enough
+    });
+    assert!(low.is_master());
+    low.atropos(&["--reduce"]);
+    assert_eq!(high.wait_state("master", SOON)["reason"], "preempted");
+}
+
+#[test]
+fn a_router_listens_for_the_start_delay_and_an_operator_ends_it() {
+    const DELAY: Duration = Duration::from_secs(2);
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let begin = Instant::now();
+    let owner = Vrrpd::usual(&a, 255).args(["--start-delay", "2s"]).start();
+    wait_until(SOON, "its take-over is held", || owner.state()["takeover_held_by"] == "start-delay");
+    assert_eq!(owner.state()["state"], "backup");
+    owner.wait_state("master", SOON + DELAY);
+    assert!(begin.elapsed() >= DELAY, "{:?}", begin.elapsed());
+    drop(owner);
+
+    let other = Vrrpd::usual(&b, 100).args(["--start-delay", "3600s"]).start();
+    wait_until(SOON, "its take-over is held", || other.state()["takeover_held_by"] == "start-delay");
+    other.atropos(&["--master"]);
+    other.wait_state("master", SOON);
 }

@@ -217,7 +217,7 @@ fn backup_in_the_kernel_makes_no_system_call_for_an_advert() {
 fn programs_in_the_kernel_stay_small() {
     let (program, _ring) = Program::load();
     // The second number is the verifier's work, of which 1,000,000 is the kernel's limit; it differs between kernels.
-    for (name, most, most_verified) in [("vrrpd", 3850, 170_000), ("vrrpd_command", 1150, 6200)] {
+    for (name, most, most_verified) in [("vrrpd", 3850, 170_000), ("vrrpd_command", 1150, 9200)] {
         let (instructions, verified) = program.instructions(name);
         assert_at_most(instructions.into(), most, &format!("instructions of {name}"));
         assert_at_most(verified.into(), most_verified, &format!("instructions of {name} that were verified"));

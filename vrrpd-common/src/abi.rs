@@ -117,8 +117,10 @@ pub struct KernelConfig {
     pub flags: u8,
     /// The longest Master_Adver_Interval to reckon with, in centiseconds; 0: no limit.
     pub max_learned_interval: u16,
+    /// The lowest priority of a master that a Backup follows: its own if it preempts, 1 if it follows every master.
+    pub lowest_followed: u8,
     /// Zero.
-    pub reserved: [u8; 4],
+    pub reserved: [u8; 3],
 }
 
 /// The MAC addresses to which an interface takes in frames: its own, and the one that it had before it got a virtual one.
@@ -144,8 +146,6 @@ pub fn virtual_address(slot: u32, address: IpAddr) -> [u8; 20] {
 
 /// The switches of [`KernelConfig::flags`].
 pub mod flag {
-    /// Lower masters are preempted: Preempt_Mode, unless the operator told the router to stand back.
-    pub const PREEMPT: u8 = 1 << 0;
     /// [`super::KernelConfig::source`] is set.
     pub const SOURCE: u8 = 1 << 1;
     /// A version 2 interval other than ours is taken.

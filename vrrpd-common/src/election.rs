@@ -29,12 +29,13 @@ pub enum MasterVerdict {
     Assert,
 }
 
-/// What an advert of priority `advert` does to a Backup of priority `own`.
+/// What an advert of priority `advert` does to a Backup that follows masters of priority `lowest_followed` and more: its
+/// own priority if it preempts, 1 if it follows every master.
 #[inline(always)]
-pub const fn backup_verdict(advert: Priority, own: Priority, preempt_mode: bool) -> BackupVerdict {
+pub const fn backup_verdict(advert: Priority, lowest_followed: Priority) -> BackupVerdict {
     if advert.0 == Priority::RESIGN.0 {
         BackupVerdict::Resigned
-    } else if !preempt_mode || advert.0 >= own.0 {
+    } else if advert.0 >= lowest_followed.0 {
         BackupVerdict::Follow
     } else {
         BackupVerdict::Discard
@@ -79,18 +80,20 @@ mod tests {
     #[test]
     fn backup_follows_equal_and_higher_priorities() {
         // RFC 9568 §6.4.2
-        for preempt_mode in [true, false] {
-            assert_eq!(backup_verdict(Priority(100), OWN, preempt_mode), BackupVerdict::Follow);
-            assert_eq!(backup_verdict(Priority(255), OWN, preempt_mode), BackupVerdict::Follow);
-            assert_eq!(backup_verdict(Priority::RESIGN, OWN, preempt_mode), BackupVerdict::Resigned);
+        for lowest_followed in [OWN, Priority(50), Priority(1)] {
+            assert_eq!(backup_verdict(Priority(100), lowest_followed), BackupVerdict::Follow);
+            assert_eq!(backup_verdict(Priority(255), lowest_followed), BackupVerdict::Follow);
+            assert_eq!(backup_verdict(Priority::RESIGN, lowest_followed), BackupVerdict::Resigned);
         }
     }
 
     #[test]
-    fn backup_discards_a_lower_priority_only_while_preempting() {
+    fn backup_discards_only_priorities_below_the_lowest_that_it_follows() {
         // RFC 9568 §6.4.2
-        assert_eq!(backup_verdict(Priority(99), OWN, true), BackupVerdict::Discard);
-        assert_eq!(backup_verdict(Priority(99), OWN, false), BackupVerdict::Follow);
+        assert_eq!(backup_verdict(Priority(99), OWN), BackupVerdict::Discard);
+        assert_eq!(backup_verdict(Priority(1), Priority(1)), BackupVerdict::Follow);
+        assert_eq!(backup_verdict(Priority(50), Priority(50)), BackupVerdict::Follow);
+        assert_eq!(backup_verdict(Priority(49), Priority(50)), BackupVerdict::Discard);
     }
 
     #[test]

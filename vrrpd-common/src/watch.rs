@@ -111,7 +111,8 @@ impl RouterRecord {
             self.role = config.role;
             self.report_after = 0;
             self.urgent_after = 0;
-            self.unreported = 0;
+            // A delay of preemption begins with the next advert of a lower master, also where that is the one heard last.
+            self.unreported = config.lowest_followed ^ config.priority;
             self.ring_full_in_a_row = 0;
         }
         self.abi = command.abi;
@@ -212,11 +213,7 @@ impl RouterRecord {
     /// RFC 9568 §6.4.2, receipt of an advertisement; returns whether it is a resignation that counts.
     #[inline(always)]
     fn judge_as_backup(&mut self, config: &KernelConfig, family: Family, heard: KernelAdvert) -> bool {
-        let verdict = backup_verdict(
-            Priority(heard.priority),
-            Priority(config.priority),
-            config.has(crate::abi::flag::PREEMPT),
-        );
+        let verdict = backup_verdict(Priority(heard.priority), Priority(config.lowest_followed));
         let (own, version) = (Priority(config.priority), config.version(family));
         match verdict {
             BackupVerdict::Discard => false,

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use vrrpd_common::router::{AnnounceTimes, Config};
 use vrrpd_common::wire::vrrp::{ChecksumStyle, group};
-use vrrpd_common::{AddressDigest, Family, Interval, Priority, Version, Vrid};
+use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version, Vrid};
 
 use crate::held_address::AddressOptions;
 use crate::router_name::RouterName;
@@ -48,6 +48,12 @@ pub struct RouterConfig {
     pub priority: Priority,
     /// Off with `-s`.
     pub preempt: bool,
+    /// `--preempt-below`; without `preempt`.
+    pub preempt_below: Option<Priority>,
+    /// `--preempt-delay`; zero: none.
+    pub preempt_delay: Duration,
+    /// `--start-delay`; zero: none.
+    pub start_delay: Duration,
     /// Off with `--no-track-interface`: the interface being down, or without a carrier, is no fault.
     pub track_interface: bool,
     /// `-d`
@@ -205,6 +211,7 @@ impl RouterConfig {
             scripts: other.scripts.clone(),
             announce: Announce { count: other.announce.count, times: self.announce.times },
             max_learned_interval: other.max_learned_interval,
+            start_delay: other.start_delay,
             checksum: other.checksum,
             track_interface: other.track_interface,
             accept_interval_mismatch: other.accept_interval_mismatch,
@@ -252,6 +259,9 @@ impl RouterConfig {
             version: self.version,
             priority: self.priority,
             preempt_mode: self.preempt,
+            preempt_below: self.preempt_below,
+            preempt_delay: self.preempt_delay,
+            start_delay: self.start_delay,
             interval: self.interval,
             max_learned_interval: self.max_learned_interval,
             addresses: self.digest(),
@@ -348,8 +358,6 @@ impl GroupConfig {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use vrrpd_common::Duration;
-
     use super::*;
 
     /// eth0/51 with these addresses, as the defaults have it.
@@ -373,6 +381,9 @@ pub(crate) mod tests {
             rules: Vec::new(),
             priority: Priority::DEFAULT,
             preempt: true,
+            preempt_below: None,
+            preempt_delay: Duration::ZERO,
+            start_delay: Duration::ZERO,
             track_interface: true,
             interval: Interval::DEFAULT,
             max_learned_interval: Interval::from_centis(1000).expect("an interval"),

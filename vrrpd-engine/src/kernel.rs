@@ -54,8 +54,6 @@ pub struct Circumstances {
     pub is_verified_by_us: bool,
     /// It is a member of a group.
     pub is_grouped: bool,
-    /// Preempt_Mode of the configuration.
-    pub preempts: bool,
     /// Adverts that were handled are passed on.
     pub passes_on: bool,
 }
@@ -82,9 +80,9 @@ impl Told {
             role: role as u8,
             priority: machine.priority().0,
             max_learned_interval: machine.config().max_learned_interval.as_centis(),
+            lowest_followed: machine.lowest_followed().0,
             ..KernelConfig::default()
         };
-        config.set(flag::PREEMPT, circumstances.preempts && !machine.forced_backup());
         config.set(flag::PASS_ON, circumstances.passes_on);
         let deadline = match machine.state() {
             State::Backup(backup) if role == KernelRole::Backup => backup.master_down_at,
@@ -100,10 +98,14 @@ impl Told {
     /// What adverts have to look like, without what they do to whom.
     fn checks(&self) -> KernelConfig {
         let role = u8::from(self.config.role != 0);
-        let mut checks =
-            KernelConfig { role, priority: 0, report_spacing: 0, max_learned_interval: 0, ..self.config };
-        checks.set(flag::PREEMPT, false);
-        checks
+        KernelConfig {
+            role,
+            priority: 0,
+            report_spacing: 0,
+            max_learned_interval: 0,
+            lowest_followed: 0,
+            ..self.config
+        }
     }
 
     /// Whether a Backup waits for its master, with another deadline than the kernel has in this record.
@@ -243,12 +245,12 @@ pub fn is_on_link(interface: Option<&Interface>, config: &RouterConfig, source: 
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
-    use vrrpd_common::router::{AnnounceTimes, Config, Event};
+    use vrrpd_common::router::{AnnounceTimes, Config, Event, Origin};
     use vrrpd_common::{AddressDigest, Auth, Duration, Interval, MacAddr, Priority, Version, Vrid};
 
     const START: Instant = Instant::from_nanos(1_000_000_000_000);
     const ALONE: Circumstances =
-        Circumstances { is_verified_by_us: false, is_grouped: false, preempts: true, passes_on: false };
+        Circumstances { is_verified_by_us: false, is_grouped: false, passes_on: false };
 
     fn config(grouped: bool) -> Config {
         Config {
@@ -256,6 +258,9 @@ mod tests {
             version: Version::V3,
             priority: Priority(100),
             preempt_mode: true,
+            preempt_below: None,
+            preempt_delay: Duration::ZERO,
+            start_delay: Duration::ZERO,
             interval: Interval::from_centis(100).expect("an interval"),
             max_learned_interval: Interval::from_centis(4095).expect("an interval"),
             addresses: AddressDigest::default(),
@@ -344,7 +349,9 @@ mod tests {
         let first = Told::of(&machine, ALONE, &expect(255));
         side.tell(first, false);
         assert_eq!(generation(&side, first), 1);
-        let unwilling = Told::of(&machine, Circumstances { preempts: false, ..ALONE }, &expect(255));
+        let mut standing_back = machine;
+        standing_back.handle(START, Event::StandBack(Origin::Operator), &mut |_| {});
+        let unwilling = Told::of(&standing_back, ALONE, &expect(255));
         assert_eq!((side.tell(unwilling, false), generation(&side, unwilling)), (Tell::Command, 1));
         let other = Told::of(&machine, ALONE, &expect(1));
         assert_eq!((side.tell(other, false), generation(&side, other)), (Tell::Command, 2));

@@ -15,6 +15,27 @@ fn state(router: &RouterReport) -> String {
     format!("{}: {}\n{}", router.name(), router.state.to_uppercase(), details(router))
 }
 
+/// Which masters the router preempts, and when.
+fn preemption(router: &RouterReport) -> String {
+    match (router.preempt, router.preempt_below, router.preempt_delay_ns) {
+        (true, _, 0) => "preempts".to_owned(),
+        (true, _, delay) => format!("preempts after {}", Duration::from_nanos(delay)),
+        (false, None, _) => "does not preempt".to_owned(),
+        (false, Some(below), _) => format!("preempts below {below}"),
+    }
+}
+
+/// What puts a take-over off, by the name of its line.
+fn delays(router: &RouterReport) -> impl Iterator<Item = (&'static str, String)> {
+    let span = |nanos: u64| Duration::from_nanos(nanos / 1000 * 1000);
+    let why =
+        if router.takeover_held_by.as_deref() == Some("start-delay") { "start delay" } else { "damped" };
+    let held =
+        router.takeover_held_ns.map(|left| ("held", format!("{why}: next take-over in {}", span(left))));
+    let delay = router.preempt_delay_left_ns;
+    held.into_iter().chain(delay.map(|left| ("delay", format!("lower master followed for {}", span(left)))))
+}
+
 /// The lines of a router below its name.
 pub fn details(router: &RouterReport) -> String {
     let mut text = String::new();
@@ -48,7 +69,7 @@ pub fn details(router: &RouterReport) -> String {
     } else {
         format!("{} (configured {})", router.effective_priority, router.priority)
     };
-    let preempt = if router.preempt { "preempts" } else { "does not preempt" };
+    let preempt = preemption(router);
     let forced = if router.forced_backup { ", forced to backup" } else { "" };
     line("priority", format!("{priority}, {preempt}{forced}"));
     let auth =
@@ -82,8 +103,8 @@ pub fn details(router: &RouterReport) -> String {
         let MismatchReport { source, theirs, ours, advice, .. } = mismatch;
         line("mismatch", format!("{source} says {theirs}; ours: {ours}; {advice}"));
     }
-    if let Some(left) = router.takeover_held_ns {
-        line("held", format!("damped: next take-over in {}", span(left / 1000 * 1000)));
+    for (name, text) in delays(router) {
+        line(name, text);
     }
     for track in &router.track {
         let result = track.number.map_or_else(|| track.result.clone(), |number| number.to_string());

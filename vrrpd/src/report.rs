@@ -48,11 +48,22 @@ pub struct RouterReport {
     pub priority: u8,
     pub effective_priority: u8,
     pub preempt: bool,
+    #[serde(default)]
+    pub preempt_below: Option<u8>,
+    #[serde(default)]
+    pub preempt_delay_ns: u64,
+    /// What is left of a delay of preemption under way.
+    #[serde(default)]
+    pub preempt_delay_left_ns: Option<u64>,
+    #[serde(default)]
+    pub start_delay_ns: u64,
     pub forced_backup: bool,
     pub interval_ns: u64,
     pub master_interval_ns: u64,
     pub max_learned_interval_ns: u64,
     pub takeover_held_ns: Option<u64>,
+    #[serde(default)]
+    pub takeover_held_by: Option<String>,
     pub addresses: Vec<String>,
     #[serde(default)]
     pub extra_addresses: Vec<String>,

@@ -110,6 +110,8 @@ pub enum Notice {
     LowerMaster(Advert),
     /// The Master_Down timer was handled this late: the machine stood still, so we listen anew.
     ClockGap(Duration),
+    /// The router has started, and listens for this long before it may become Master.
+    StartDelay(Duration),
     /// It would take over, and has done so too often: it will after this time.
     TakeOverHeld(Duration),
 }

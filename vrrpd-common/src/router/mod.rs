@@ -32,6 +32,7 @@ use crate::params::{Interval, Priority, Version, Vrid};
 use crate::time::{Duration, Instant};
 use crate::timers::{learned_interval, master_down_interval, skew_time};
 use damping::Damping;
+use state::Preemption;
 
 /// What does not change while the router lives, but for the group and the limit of what is learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +45,12 @@ pub struct Config {
     pub priority: Priority,
     /// Preempt_Mode (RFC 9568 §6.1): take over from a master of lower priority.
     pub preempt_mode: bool,
+    /// Without `preempt_mode`: take over all the same from a master that advertises less than this.
+    pub preempt_below: Option<Priority>,
+    /// With `preempt_mode`: follow a lower master for this long, from its first advert on, before it is preempted.
+    pub preempt_delay: Duration,
+    /// Listen for this long after [`Event::Startup`] before becoming Master, an owner too.
+    pub start_delay: Duration,
     /// Our own advertisement interval.
     pub interval: Interval,
     /// The longest Master_Adver_Interval to reckon with, whatever a master advertises; version 3.
@@ -74,6 +81,10 @@ pub struct VirtualRouter {
     /// The primary address to send from, or why the router cannot serve.
     interface: Result<IpAddr, Faults>,
     damping: Damping,
+    /// When the start delay ends.
+    listens_until: Instant,
+    /// As a Backup: whether a lower master is preempted yet.
+    preemption: Preemption,
     state: State,
 }
 
@@ -98,6 +109,8 @@ impl VirtualRouter {
             forced_backup: false,
             interface: Err(Faults::of(Fault::NoAddress)),
             damping: Damping::FRESH,
+            listens_until: Instant::ZERO,
+            preemption: Preemption::Ready,
             state: State::Initialize,
         }
     }
@@ -137,11 +150,34 @@ impl VirtualRouter {
         matches!(self.state, State::Backup(Backup { waiting: Waiting::ForGroup(_), .. }))
     }
 
-    /// When [damping](damping) lets it take over; `None` unless that is what it waits for.
+    /// When [damping](damping) or the start delay lets it take over; `None` unless that is what it waits for.
     pub fn held_until(&self) -> Option<Instant> {
         match &self.state {
             State::Backup(backup) if backup.held => Some(self.takes_over_at(backup)),
             State::Initialize | State::Fault(_) | State::Backup(_) | State::Master(_) => None,
+        }
+    }
+
+    /// Whether the start delay is what puts a take-over off the longest.
+    pub fn is_in_start_delay(&self) -> bool {
+        self.listens_until > self.damping.earliest()
+    }
+
+    /// When the delay of preemption under way ends; `None`: there is none.
+    pub const fn preempts_at(&self) -> Option<Instant> {
+        match (&self.state, self.preemption) {
+            (State::Backup(_), Preemption::DelayedUntil(until)) => Some(until),
+            (State::Initialize | State::Fault(_) | State::Backup(_) | State::Master(_), _) => None,
+        }
+    }
+
+    /// The lowest priority of a master that it follows as a Backup.
+    pub fn lowest_followed(&self) -> Priority {
+        match &self.state {
+            State::Backup(_) => self.lowest_followed_by(self.preemption),
+            State::Initialize | State::Fault(_) | State::Master(_) => {
+                self.lowest_followed_by(self.first_preemption())
+            }
         }
     }
 
@@ -159,6 +195,11 @@ impl VirtualRouter {
         self.config.grouped = grouped;
     }
 
+    /// It is started in a daemon that already runs, to which the start delay does not apply.
+    pub const fn skip_start_delay(&mut self) {
+        self.config.start_delay = Duration::ZERO;
+    }
+
     /// What is learned from now on has this limit.
     pub const fn set_max_learned_interval(&mut self, limit: Interval) {
         self.config.max_learned_interval = limit;
@@ -170,7 +211,10 @@ impl VirtualRouter {
             State::Initialize
             | State::Fault(_)
             | State::Backup(Backup { waiting: Waiting::ForGroup(_), .. }) => None,
-            State::Backup(backup) => Some(self.takes_over_at(backup)),
+            State::Backup(backup) => {
+                let takes_over_at = self.takes_over_at(backup);
+                Some(self.preempts_at().map_or(takes_over_at, |at| at.min(takes_over_at)))
+            }
             State::Master(master) => {
                 Some(master.announce_at.map_or(master.advert_at, |at| at.min(master.advert_at)))
             }
@@ -199,10 +243,17 @@ impl VirtualRouter {
     /// RFC 9568 §6.4.1
     fn in_initialize(&mut self, now: Instant, event: Event, emit: &mut dyn FnMut(Action)) {
         match event {
-            Event::Startup => match self.interface {
-                Ok(_) => self.begin(now, Reason::StartUp, emit),
-                Err(faults) => self.enter(State::Fault(faults), faults.reason(), None, emit),
-            },
+            Event::Startup => {
+                let delay = self.config.start_delay;
+                if delay != Duration::ZERO {
+                    self.listens_until = now + delay;
+                    emit(Action::Notice(Notice::StartDelay(delay)));
+                }
+                match self.interface {
+                    Ok(_) => self.begin(now, Reason::StartUp, emit),
+                    Err(faults) => self.enter(State::Fault(faults), faults.reason(), None, emit),
+                }
+            }
             Event::InterfaceUp(source) => self.interface = Ok(source),
             Event::InterfaceDown(faults) => self.interface = Err(faults),
             Event::StandBack(_) => self.forced_backup = true,
@@ -252,6 +303,7 @@ impl VirtualRouter {
         match event {
             Event::Shutdown => self.enter(State::Initialize, Reason::Shutdown, None, emit),
             Event::Timer => {
+                self.preemption = self.preemption.at(now);
                 if now >= backup.master_down_at && !self.is_willing() {
                     self.master_down(now, backup, emit);
                 }
@@ -280,6 +332,9 @@ impl VirtualRouter {
             }
             Event::Priority(priority) => {
                 self.set_priority(priority);
+                if let Some(heard) = backup.master {
+                    self.delay_preemption(now, heard.advert.priority);
+                }
                 if self.is_willing() {
                     self.reconsider(now, backup);
                     return;
@@ -377,9 +432,9 @@ impl VirtualRouter {
         }
     }
 
-    /// RFC 9568 §6.4.1, on a usable interface.
+    /// RFC 9568 §6.4.1, on a usable interface. During the start delay an owner begins as Backup.
     fn begin(&mut self, now: Instant, reason: Reason, emit: &mut dyn FnMut(Action)) {
-        if self.priority == Priority::OWNER && !self.forced_backup {
+        if self.priority == Priority::OWNER && !self.forced_backup && now >= self.listens_until {
             self.may_be_master(now, reason, emit);
         } else {
             self.become_backup(now, reason, None, emit);
@@ -390,6 +445,7 @@ impl VirtualRouter {
     const fn resume(&mut self) {
         self.forced_backup = false;
         self.damping = Damping::FRESH;
+        self.listens_until = Instant::ZERO;
     }
 
     /// Who gives a router a higher priority wants it to take over.
@@ -402,7 +458,12 @@ impl VirtualRouter {
 
     /// When a Backup takes over if nothing happens.
     fn takes_over_at(&self, backup: &Backup) -> Instant {
-        if backup.held { backup.master_down_at.max(self.damping.earliest()) } else { backup.master_down_at }
+        if backup.held { backup.master_down_at.max(self.earliest()) } else { backup.master_down_at }
+    }
+
+    /// When damping and the start delay allow a take-over.
+    fn earliest(&self) -> Instant {
+        self.damping.earliest().max(self.listens_until)
     }
 
     /// The Master_Down timer fired (RFC 9568 §6.4.2).
@@ -413,10 +474,12 @@ impl VirtualRouter {
             self.state = State::Backup(self.listening_again(now, backup));
             return;
         }
-        let earliest = self.damping.earliest();
+        let earliest = self.earliest();
         if now < earliest {
             if !backup.held {
-                emit(Action::Notice(Notice::TakeOverHeld(earliest.saturating_since(now))));
+                if !self.is_in_start_delay() {
+                    emit(Action::Notice(Notice::TakeOverHeld(earliest.saturating_since(now))));
+                }
                 self.state = State::Backup(Backup { held: true, ..backup });
             }
             return;
@@ -440,7 +503,8 @@ impl VirtualRouter {
     ) {
         self.notice_differences(backup.master.map(|heard| heard.advert), &advert, emit);
         let heard = HeardAdvert { advert, at: now };
-        let next = match backup_verdict(advert.priority, self.priority, self.preempts()) {
+        self.delay_preemption(now, advert.priority);
+        let next = match backup_verdict(advert.priority, self.lowest_followed_by(self.preemption)) {
             BackupVerdict::Follow => self.following(heard),
             BackupVerdict::Resigned if self.is_willing() => Backup { master: None, ..backup },
             // The interval of the master that leaves is still the one to reckon with. Said again, it does not put off
@@ -592,6 +656,7 @@ impl VirtualRouter {
             None => self.waiting_for_silence(now, self.config.interval, None),
         };
         let cause = master.map(|heard| Cause::from(&heard.advert));
+        self.preemption = self.first_preemption();
         self.enter(State::Backup(next), reason, cause, emit);
     }
 
@@ -600,7 +665,7 @@ impl VirtualRouter {
     fn reconsider(&mut self, now: Instant, backup: Backup) {
         let Some(heard) = backup.master else { return };
         let next = self.following(heard);
-        let verdict = backup_verdict(heard.advert.priority, self.priority, self.preempts());
+        let verdict = backup_verdict(heard.advert.priority, self.lowest_followed_by(self.preemption));
         let lives = match backup.waiting {
             // Heard within the wait that is under way.
             Waiting::ToPreempt | Waiting::AfterResignation => true,
@@ -662,8 +727,38 @@ impl VirtualRouter {
         now + self.config.interval.as_duration()
     }
 
-    fn preempts(&self) -> bool {
-        self.config.preempt_mode && !self.forced_backup
+    fn lowest_followed_by(&self, preemption: Preemption) -> Priority {
+        const ANY: Priority = Priority(1);
+        let Config { preempt_mode, preempt_below, .. } = self.config;
+        match preemption {
+            Preemption::Idle | Preemption::DelayedUntil(_) => ANY,
+            Preemption::Ready if self.forced_backup => ANY,
+            Preemption::Ready if preempt_mode => self.priority,
+            Preemption::Ready => preempt_below.unwrap_or(ANY).min(self.priority),
+        }
+    }
+
+    /// Where the delay of preemption is before a lower master is heard. An owner does not wait.
+    fn first_preemption(&self) -> Preemption {
+        if self.config.preempt_delay == Duration::ZERO || self.priority == Priority::OWNER {
+            Preemption::Ready
+        } else {
+            Preemption::Idle
+        }
+    }
+
+    /// A master of this priority is heard at `now`: a lower one begins the delay of preemption, one that is not lower
+    /// resets it.
+    fn delay_preemption(&mut self, now: Instant, master: Priority) {
+        if self.config.preempt_delay == Duration::ZERO {
+            return;
+        }
+        self.preemption = match self.preemption {
+            preemption if master == Priority::RESIGN => preemption.at(now),
+            _ if master >= self.priority => self.first_preemption(),
+            Preemption::Idle => Preemption::DelayedUntil(now + self.config.preempt_delay),
+            preemption @ (Preemption::DelayedUntil(_) | Preemption::Ready) => preemption.at(now),
+        };
     }
 
     fn slept_through(&self, now: Instant, deadline: Instant) -> bool {

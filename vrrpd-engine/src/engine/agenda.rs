@@ -125,7 +125,8 @@ impl Agenda {
     pub(super) fn schedule(&mut self, router: &mut Router, id: RouterId) {
         let is_held = router.machine.held_until().is_some();
         let is_watched = router.is_watched_by_kernel();
-        let deadline = if is_watched && !is_held { None } else { router.machine.deadline() };
+        let deadline =
+            if is_watched && !is_held { router.machine.preempts_at() } else { router.machine.deadline() };
         self.file(router, id, deadline);
     }
 

@@ -23,6 +23,7 @@ pub use authentication::{Authentication, Password};
 pub use file::FileError;
 pub use mistakes::Mistakes;
 pub use options::{Argument, Declaration, Key, NO_VMAC, OptionError, RouterOptions, Toml};
+pub use resolve::{LONGEST_PREEMPT_DELAY, LONGEST_START_DELAY};
 use thiserror::Error;
 pub use vrrpd_engine::config::{
     Announce, AuthKind, Destination, GroupConfig, Magic, Peer, RouterConfig as Settings, VirtualAddress,

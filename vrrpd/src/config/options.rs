@@ -279,6 +279,18 @@ options! {
     Preempt = "preempt", "-s", Switch("false"), Boolean, value::boolean;
     preempt: Option<bool> = true;
 
+    /// With -s: take over all the same from a master with a priority below PRIO
+    PreemptBelow = "preempt-below", "--preempt-below", Value("PRIO"), Number, value::priority;
+    preempt_below: Option<Priority>;
+
+    /// Follow a master of lower priority for SPAN, up to 1000s, before preempting it [default: 0]
+    PreemptDelay = "preempt-delay", "--preempt-delay", Value("SPAN"), Text, value::duration;
+    preempt_delay: Option<Duration> = Duration::ZERO;
+
+    /// After the daemon's start, listen for SPAN, up to 3600s, before becoming master [default: 0]
+    StartDelay = "start-delay", "--start-delay", Value("SPAN"), Text, value::duration;
+    start_delay: Option<Duration> = Duration::ZERO;
+
     /// Ignore the state of the interface: it being down, or without a carrier, is no fault
     TrackInterface = "track-interface", "--no-track-interface", Switch("false"), Boolean, value::boolean;
     track_interface: Option<bool> = true;

@@ -24,6 +24,10 @@ const MAX_PEERS: usize = 255;
 /// The limit of what is learned from a master, unless the user sets it: the larger one of this and so many intervals.
 const LEARNED: Interval = Interval::DEFAULT.times(5);
 const LEARNED_INTERVALS: u16 = 10;
+/// `preempt_delay` of keepalived has the same limit.
+pub const LONGEST_PREEMPT_DELAY: Duration = Duration::from_secs(1000);
+/// `vrrp_startup_delay` of keepalived has the same limit.
+pub const LONGEST_START_DELAY: Duration = Duration::from_secs(3600);
 /// Announcements come no closer than this.
 const GARP_SPACING: Duration = Duration::from_millis(100);
 
@@ -47,6 +51,37 @@ impl Complete {
     }
 }
 
+impl Complete {
+    /// The delays, and what goes with preemption.
+    fn check_preemption(&self, faults: &mut Faults) {
+        for (key, span, longest) in [
+            (Key::PreemptDelay, self.preempt_delay, LONGEST_PREEMPT_DELAY),
+            (Key::StartDelay, self.start_delay, LONGEST_START_DELAY),
+        ] {
+            if span > longest {
+                faults.add(key.error(format!("invalid delay {span}: expected at most {longest}")));
+            }
+        }
+        if !self.preempt && self.preempt_delay != Duration::ZERO {
+            faults.add(Key::PreemptDelay.error("preemption is off; a delay needs preempt = true"));
+        }
+        if self.preempt && self.preempt_below.is_some() {
+            faults.add(Key::PreemptBelow.error("every lower master is preempted already; use it with -s"));
+        }
+    }
+
+    fn announce(&self) -> Announce {
+        let nonzero = |span: Duration| (span != Duration::ZERO).then_some(span);
+        Announce {
+            count: self.garp_count,
+            times: AnnounceTimes {
+                again_after: nonzero(self.garp_delay),
+                then_every: nonzero(self.garp_interval),
+            },
+        }
+    }
+}
+
 impl RouterOptions {
     /// The scripts that were meant.
     pub fn resolve_scripts(self) -> Result<Scripts, OptionError> {
@@ -57,6 +92,7 @@ impl RouterOptions {
     pub fn resolve(self) -> Result<RouterConfig, Vec<OptionError>> {
         let mut said = self.complete();
         let mut faults = Faults::default();
+        said.check_preemption(&mut faults);
         let scripts = said.scripts();
         let interface = said.interface.take().ok_or_else(|| Key::Interface.error("interface missing"));
         let interface = faults.keep(interface);
@@ -92,7 +128,6 @@ impl RouterOptions {
             faults.keep(max_learned_interval(said.max_learned_interval, version, interval))
         });
         check_garp(&said, &mut faults);
-        let nonzero = |span: Duration| (span != Duration::ZERO).then_some(span);
         let scripts = faults.keep(scripts);
         let magic = family.and_then(|family| {
             faults.keep(magic(said.magic_source, said.magic_destination, family)).flatten()
@@ -113,6 +148,7 @@ impl RouterOptions {
         else {
             return Err(faults.0);
         };
+        let announce = said.announce();
         let settings = Settings {
             title: said.title,
             interface,
@@ -128,6 +164,9 @@ impl RouterOptions {
             destination,
             priority: said.priority,
             preempt: said.preempt,
+            preempt_below: said.preempt_below,
+            preempt_delay: said.preempt_delay,
+            start_delay: said.start_delay,
             track_interface: said.track_interface,
             interval,
             max_learned_interval,
@@ -137,13 +176,7 @@ impl RouterOptions {
             lower_priority: said.lower_priority,
             raise_priority: said.raise_priority,
             scripts,
-            announce: Announce {
-                count: said.garp_count,
-                times: AnnounceTimes {
-                    again_after: nonzero(said.garp_delay),
-                    then_every: nonzero(said.garp_interval),
-                },
-            },
+            announce,
             checksum: said.v3_checksum,
             accept_interval_mismatch: said.accept_interval_mismatch,
             require_equal_addresses: said.require_equal_addresses,

@@ -71,11 +71,19 @@ pub(super) fn report(
         priority: config.priority.0,
         effective_priority: router.machine.priority().0,
         preempt: config.preempt,
+        preempt_below: config.preempt_below.map(|priority| priority.0),
+        preempt_delay_ns: config.preempt_delay.as_nanos(),
+        preempt_delay_left_ns: router.machine.preempts_at().map(|at| at.saturating_since(now).as_nanos()),
+        start_delay_ns: config.start_delay.as_nanos(),
         forced_backup: router.machine.forced_backup(),
         interval_ns: config.interval.as_duration().as_nanos(),
         master_interval_ns: router.machine.master_adver_interval().as_duration().as_nanos(),
         max_learned_interval_ns: config.max_learned_interval.as_duration().as_nanos(),
         takeover_held_ns: held.map(|until| until.saturating_since(now).as_nanos()),
+        takeover_held_by: held.map(|_| {
+            let by = if router.machine.is_in_start_delay() { "start-delay" } else { "damping" };
+            by.to_owned()
+        }),
         addresses: config.addresses.iter().map(VirtualAddress::to_string).collect(),
         extra_addresses: config.extra_addresses.iter().map(VirtualAddress::to_string).collect(),
         routes: routes(router),

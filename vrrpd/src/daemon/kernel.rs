@@ -202,7 +202,6 @@ impl Daemon {
         let circumstances = Circumstances {
             is_verified_by_us: router.is_verified_by_us(),
             is_grouped: router.group.is_some(),
-            preempts: router.config.preempt,
             passes_on: link.xdp_pass,
         };
         Some(Told::of(&router.machine, circumstances, &expect))

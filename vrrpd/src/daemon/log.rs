@@ -127,6 +127,9 @@ fn notice(router: &Router, noticed: &Noticed, theirs: &[IpAddr]) -> Option<Happe
         Notice::ClockGap(late) => {
             warn!(router = %name, late = %late, "timer late, listening before take-over");
         }
+        Notice::StartDelay(delay) => {
+            info!(router = %name, delay = %delay, "start delay, listening before becoming master");
+        }
         Notice::TakeOverHeld(left) => {
             warn!(
                 router = %name, left = %left, more = untold, hint = "atropos --master takes over at once",

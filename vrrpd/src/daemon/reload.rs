@@ -352,6 +352,9 @@ impl Daemon {
         self.write_journal();
         self.keep_own_macs();
         for id in begun {
+            if let Some(router) = self.engine.router_mut(id) {
+                router.machine.skip_start_delay();
+            }
             self.start_up(id);
         }
     }

@@ -34,6 +34,22 @@ pub(super) fn states() -> Vec<(&'static str, Bench)> {
     flapped.now = flapped.router.deadline().expect("has one");
     let mut held = damping::held(config());
     held.after(ms(100));
+    let delayed = Config { preempt_delay: Duration::from_secs(10), ..config() };
+    let mut delaying = Bench::started(delayed);
+    delaying.event(Event::Advert(advert(50, LOWER_ADDRESS)));
+    let mut delay_due = Bench::started(delayed);
+    delay_due.event(Event::Advert(advert(50, LOWER_ADDRESS)));
+    for _ in 0..100 {
+        delay_due.after(ms(100)).event(Event::Advert(advert(50, LOWER_ADDRESS)));
+    }
+    let selective = Config { preempt_mode: false, preempt_below: Some(Priority(51)), ..config() };
+    let mut start_delay =
+        Bench::new(Config { priority: Priority::OWNER, start_delay: Duration::from_secs(30), ..config() });
+    start_delay.event(Event::InterfaceUp(OURS));
+    let mut listening = Bench::new(*start_delay.router.config());
+    listening.event(Event::InterfaceUp(OURS));
+    listening.event(Event::Startup);
+    listening.run_to_deadline();
     let mut advert_due = Bench::master(config());
     advert_due.after(ms(100));
     let grouped = Config { grouped: true, ..config() };
@@ -61,6 +77,12 @@ pub(super) fn states() -> Vec<(&'static str, Bench)> {
         ("backup, listening again", late),
         ("backup, timer due, too often master", flapped),
         ("backup, held", held),
+        ("backup, no lower master heard, delay", Bench::started(delayed)),
+        ("backup, delaying to preempt 50", delaying),
+        ("backup, delay over", delay_due),
+        ("backup, preempting below 51", Bench::started(selective)),
+        ("init, owner, start delay", start_delay),
+        ("backup, owner, held by start delay", listening),
         ("master", Bench::master(config())),
         ("master, advert due", advert_due),
         ("member, init, owner", member_owner),
@@ -122,6 +144,7 @@ fn describe(action: &Action) -> String {
         Action::Notice(Notice::AddressesDiffer(_)) => "notice addresses".to_string(),
         Action::Notice(Notice::LowerMaster(_)) => "notice lower master".to_string(),
         Action::Notice(Notice::ClockGap(_)) => "notice clock gap".to_string(),
+        Action::Notice(Notice::StartDelay(span)) => format!("notice start delay {span}"),
         Action::Notice(Notice::TakeOverHeld(span)) => format!("notice held {span}"),
     }
 }

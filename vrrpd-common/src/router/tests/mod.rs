@@ -4,6 +4,7 @@ mod damping;
 mod golden;
 mod member;
 mod scenarios;
+mod timing;
 
 use core::net::{IpAddr, Ipv4Addr};
 use std::vec::Vec;
@@ -33,6 +34,9 @@ fn config() -> Config {
         version: Version::V3,
         priority: Priority(100),
         preempt_mode: true,
+        preempt_below: None,
+        preempt_delay: Duration::ZERO,
+        start_delay: Duration::ZERO,
         interval: Interval::from_centis(10).expect("100 ms is legal"),
         max_learned_interval: Interval::from_centis(500).expect("5 s is legal"),
         addresses: AddressDigest::from_bits(1),

@@ -45,9 +45,9 @@ fn config(role: KernelRole, preempt: bool) -> KernelConfig {
         version: 3,
         priority: OWN,
         max_learned_interval: LIMIT,
+        lowest_followed: if preempt { OWN } else { 1 },
         ..KernelConfig::default()
     };
-    config.set(flag::PREEMPT, preempt);
     config.set(flag::SOURCE, true);
     config
 }
@@ -62,6 +62,9 @@ fn started(preempt_mode: bool, grouped: bool) -> VirtualRouter {
         version: Version::V3,
         priority: Priority(OWN),
         preempt_mode,
+        preempt_below: None,
+        preempt_delay: Duration::ZERO,
+        start_delay: Duration::ZERO,
         interval: interval(10),
         max_learned_interval: interval(LIMIT),
         addresses: AddressDigest::from_bits(1),
@@ -388,4 +391,128 @@ fn an_expiry_that_finds_the_ring_full_comes_again_soon_and_less_often_the_longer
     assert_eq!(record.look_at_deadline(now), Due::Expired);
     record.ring_takes_it();
     assert_eq!(Instant::from_nanos(record.timer_at).saturating_since(now), EXPIRY_REPEAT);
+}
+
+/// The daemon and the kernel of a router with a delay of preemption, or that preempts below a priority.
+struct Both {
+    record: RouterRecord,
+    machine: VirtualRouter,
+    fed_until: u64,
+    told: KernelConfig,
+}
+
+impl Both {
+    fn new(preempt_delay: Duration, preempt_below: Option<Priority>) -> Self {
+        let mut machine = VirtualRouter::new(router::Config {
+            preempt_mode: preempt_below.is_none(),
+            preempt_below,
+            preempt_delay,
+            ..*machine(true).config()
+        });
+        let now = Instant::from_nanos(START);
+        machine.handle(now, RouterEvent::InterfaceUp(source(10)), &mut |_| {});
+        machine.handle(now, RouterEvent::Startup, &mut |_| {});
+        let told = KernelConfig::default();
+        let mut both = Self { record: RouterRecord::default(), machine, fed_until: 0, told };
+        both.tell();
+        both
+    }
+
+    fn tell(&mut self) {
+        let mut command = command(&self.machine, self.fed_until, true);
+        command.config.lowest_followed = self.machine.lowest_followed().0;
+        if command.config != self.told || command.deadline != self.record.deadline {
+            self.told = command.config;
+            self.record.obey(&command);
+        }
+    }
+
+    fn look(&mut self) {
+        feed(&mut self.machine, &self.record, &mut self.fed_until);
+        self.tell();
+    }
+
+    /// Lets the end of a delay come that is due at `now`.
+    fn run_to(&mut self, now: u64) {
+        if let Some(at) = self.machine.preempts_at().filter(|at| at.as_nanos() <= now) {
+            feed(&mut self.machine, &self.record, &mut self.fed_until);
+            self.machine.handle(at, RouterEvent::Timer, &mut |_| {});
+            self.tell();
+        }
+    }
+
+    fn take(&mut self, heard: KernelAdvert) -> bool {
+        self.record.take(&self.told, Family::Ipv4, heard).report
+    }
+}
+
+proptest! {
+    #[test]
+    fn with_delays_and_limits_of_preemption_the_kernel_and_the_state_machine_agree(
+        delay_ms in 0..400_u64,
+        below in prop::option::of(1..=255_u8),
+        adverts in prop::collection::vec(
+            (0..60_u64, prop_oneof![Just(0_u8), Just(50), Just(50), Just(OWN), 0..=255_u8], 1..20_u8),
+            1..60,
+        ),
+    ) {
+        let delay = Duration::from_millis(if below.is_some() { 0 } else { delay_ms });
+        let mut both = Both::new(delay, below.map(Priority));
+        let mut now = START;
+        for (millis, priority, from) in adverts {
+            now += 1 + millis * 1_000_000;
+            both.run_to(now);
+            if now >= both.record.deadline {
+                break;
+            }
+            if both.take(KernelAdvert::new(&advert(priority, 10, from), Instant::from_nanos(now))) {
+                both.look();
+                prop_assert_eq!(both.record.deadline, deadline(&both.machine));
+            }
+        }
+        both.look();
+        prop_assert_eq!(both.record.deadline, deadline(&both.machine));
+    }
+}
+
+#[test]
+fn a_lower_master_that_goes_on_as_before_is_taken_over_from_when_the_delay_ends() {
+    for delay_ms in [1, 250, 2_000] {
+        let delay = Duration::from_millis(delay_ms);
+        let mut both = Both::new(delay, None);
+        let (mut reports, mut now) = (0, START);
+        while now < both.record.deadline {
+            now += 100_000_000;
+            both.run_to(now);
+            if now < both.record.deadline
+                && both.take(KernelAdvert::new(&advert(50, 10, 1), Instant::from_nanos(now)))
+            {
+                reports += 1;
+                both.look();
+            }
+        }
+        let taken_over_at = Instant::from_nanos(both.record.deadline);
+        let waited = taken_over_at.saturating_since(Instant::from_nanos(START + 100_000_000));
+        // Master_Down_Interval after the last advert within the delay.
+        let last = Duration::from_millis((delay_ms - 1) / 100 * 100);
+        assert_eq!(waited, last + Duration::from_nanos(360_937_500));
+        assert_eq!(reports, 1, "its first advert; the delay needs no further ones");
+        assert_eq!(deadline(&both.machine), both.record.deadline);
+    }
+}
+
+#[test]
+fn after_a_change_of_role_the_next_advert_of_the_same_lower_master_begins_the_delay() {
+    let mut both = Both::new(Duration::from_secs(10), None);
+    let at = |millis: u64| Instant::from_nanos(START + millis * 1_000_000);
+    assert!(both.take(KernelAdvert::new(&advert(50, 10, 1), at(100))));
+    both.look();
+    both.machine.handle(at(150), RouterEvent::InterfaceDown(router::Fault::LinkDown.into()), &mut |_| {});
+    both.tell();
+    both.machine.handle(at(160), RouterEvent::InterfaceUp(source(10)), &mut |_| {});
+    both.tell();
+    assert_eq!(both.machine.preempts_at(), None);
+    assert!(both.take(KernelAdvert::new(&advert(50, 10, 1), at(200))), "it is not news, and needed");
+    both.look();
+    assert_eq!(both.machine.preempts_at(), Some(at(200) + Duration::from_secs(10)));
 }

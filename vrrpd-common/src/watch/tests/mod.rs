@@ -3,7 +3,7 @@
 mod agreement;
 
 use super::*;
-use crate::abi::{flag, slot};
+use crate::abi::slot;
 use crate::params::{Version, Vrid};
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -14,18 +14,17 @@ const SKEW: u64 = 6_093_750;
 const SPACING: u64 = 100 * MS;
 
 fn config(role: KernelRole) -> KernelConfig {
-    let mut config = KernelConfig {
+    KernelConfig {
         role: role as u8,
         version: 3,
         priority: 100,
+        lowest_followed: 100,
         interval: 1,
         report_spacing: SPACING,
         generation: 1,
         source: crate::abi::octets(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
         ..KernelConfig::default()
-    };
-    config.set(flag::PREEMPT, true);
-    config
+    }
 }
 
 fn heard(at_ms: u64, priority: u8) -> KernelAdvert {
@@ -93,13 +92,14 @@ fn a_shorter_deadline_moves_the_timer_at_once() {
 }
 
 #[test]
-fn a_lower_advert_moves_the_deadline_only_without_preemption() {
+fn a_lower_advert_moves_the_deadline_only_from_the_lowest_priority_that_is_followed() {
     // RFC 9568 §6.4.2
     let mut record = router(KernelRole::Backup);
     take(&mut record, KernelRole::Backup, heard(10, 99));
     assert_eq!((record.deadline, record.heard), (1_000 * MS, heard(10, 99)));
-    let mut config = config(KernelRole::Backup);
-    config.set(flag::PREEMPT, false);
+    let config = KernelConfig { lowest_followed: 99, ..config(KernelRole::Backup) };
+    record.take(&config, Family::Ipv4, heard(15, 98));
+    assert_eq!(record.deadline, 1_000 * MS);
     record.take(&config, Family::Ipv4, heard(20, 99));
     assert_eq!(record.deadline, 20 * MS + MASTER_DOWN);
 }

@@ -13,6 +13,8 @@ pub(super) struct Defaults {
     pub(super) is_v3: bool,
     /// `vrrp_strict`
     pub(super) is_strict: bool,
+    /// `vrrp_startup_delay`, in seconds.
+    pub(super) start_delay: Option<String>,
     /// `script_user`: `USER` or `USER:GROUP`; `None`: root.
     pub(super) script_user: Option<String>,
     /// What can be tracked.

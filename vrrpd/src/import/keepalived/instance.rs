@@ -13,7 +13,7 @@ use super::scripts::Notify;
 use super::tracking::BLOCKS;
 use super::tree::Node;
 use super::unicast::Delivery;
-use crate::config::{Key, value};
+use crate::config::{Key, LONGEST_PREEMPT_DELAY, value};
 
 /// keepalived uses this many characters of `auth_pass`.
 const PASSWORD_LEN: usize = 8;
@@ -26,6 +26,7 @@ struct Instance {
     is_master: bool,
     is_native_ipv6: bool,
     nopreempt: Option<Node>,
+    preempt_delay: Option<Node>,
     version: Option<bool>,
     is_strict: Option<bool>,
     auth_type: Option<Node>,
@@ -110,6 +111,7 @@ impl Instance {
             "native_ipv6" => self.is_native_ipv6 = true,
             "dont_track_primary" => router.set(Key::TrackInterface, "false"),
             "nopreempt" => self.nopreempt = Some(line.clone()),
+            "preempt_delay" => self.preempt_delay = Some(line.clone()),
             "version" => self.version = Some(argument == "3"),
             "strict_mode" => self.is_strict = Some(!matches!(argument, "off" | "false" | "no")),
             "advert_int" => self.interval = Some(line.clone()),
@@ -240,6 +242,10 @@ impl Instance {
                 router.set(Key::Preempt, "false");
             }
         }
+        self.preempt_delay(router, imported);
+        if let Some(delay) = &defaults.start_delay {
+            router.set(Key::StartDelay, delay.clone());
+        }
         self.authentication(router, is_v3, self.is_strict(defaults), imported);
         self.scripts.carry_over(router, defaults, imported);
         self.announcements(router, &defaults.garp);
@@ -282,6 +288,28 @@ impl Instance {
             return;
         }
         router.set(Key::Interval, text);
+    }
+
+    /// keepalived ignores it where it does not preempt, and with `state MASTER`.
+    fn preempt_delay(&self, router: &mut Router, imported: &mut Imported) {
+        let Some(line) = &self.preempt_delay else { return };
+        let mut remark = |kind, why: String| imported.remark(&line.place, kind, "preempt_delay", why);
+        let text = line.argument().unwrap_or_default();
+        match value::duration(text) {
+            _ if self.is_master => remark(
+                RemarkKind::Differs,
+                "does not count beside `state MASTER`, as with keepalived: this router preempts at once"
+                    .to_owned(),
+            ),
+            _ if self.nopreempt.is_some() => {
+                remark(RemarkKind::Differs, "does not count beside nopreempt, as with keepalived".to_owned());
+            }
+            Ok(delay) if delay <= LONGEST_PREEMPT_DELAY => router.set(Key::PreemptDelay, text),
+            Ok(_) | Err(_) => remark(
+                RemarkKind::LeftOut,
+                format!("{text:?} is not a number of seconds from 0 to 1000; keepalived ignores it too"),
+            ),
+        }
     }
 
     fn authentication(&self, router: &mut Router, is_v3: bool, is_strict: bool, imported: &mut Imported) {

@@ -46,10 +46,9 @@ pub(super) const NEEDS_VALUE: [&str; 24] = [
 ];
 
 /// Words that are left out, with the reason.
-pub(super) const LEFT_OUT: [(&[&str], &str); 8] = [
+pub(super) const LEFT_OUT: [(&[&str], &str); 7] = [
     (&["track_bfd"], "BFD is not supported"),
     (&["track_src_ip"], "a router is not in the state fault while its source address is missing"),
-    (&["preempt_delay"], "a delay of preemption is not supported"),
     (&["notify_master_rx_lower_pri"], "no script is called for this"),
     (
         &["notify_deleted", "notify_priority_changes"],

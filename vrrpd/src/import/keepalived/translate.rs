@@ -9,6 +9,7 @@ use super::instance;
 use super::scripts::{self, Notify};
 use super::tracking::{self, BLOCKS, Definitions};
 use super::tree::Node;
+use crate::config::{LONGEST_START_DELAY, value as read};
 
 /// Blocks and lines at the top that are left out, with the reason.
 const LEFT_OUT: [(&[&str], &str); 6] = [
@@ -127,6 +128,15 @@ fn global(node: &Node, defaults: &mut Defaults, imported: &mut Imported) {
         "vrrp_garp_master_repeat" => schedule(&mut defaults.garp.repeat, Garp::REPEAT),
         "vrrp_garp_master_delay" => schedule(&mut defaults.garp.delay, Garp::SECONDS),
         "vrrp_garp_master_refresh" => schedule(&mut defaults.garp.refresh, Garp::SECONDS),
+        "vrrp_startup_delay" => match read::duration(value) {
+            Ok(delay) if delay <= LONGEST_START_DELAY => defaults.start_delay = Some(value.to_owned()),
+            Ok(_) | Err(_) => imported.remark(
+                &node.place,
+                RemarkKind::LeftOut,
+                "vrrp_startup_delay",
+                format!("{value:?} is not a number of seconds from 0 to 3600; keepalived ignores it too"),
+            ),
+        },
         "vrrp_min_garp" if !matches!(value, "off" | "false" | "no") => {
             defaults.garp = Garp { repeat: "1".to_owned(), delay: "0".to_owned(), ..defaults.garp.clone() };
         }
