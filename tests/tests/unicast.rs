@@ -79,8 +79,9 @@ fn no_group_is_joined_and_nothing_answers_with_an_icmp_error() {
     let groups = |host: &Host| host.ip("maddr show dev eth0");
     let before = groups(&a);
     let capture = Capture::on(&b);
-    let master = router(&a, 200, &[&b]).start();
+    // A host without a daemon does answer.
     let backup = router(&b, 100, &[&a]).start();
+    let master = router(&a, 200, &[&b]).start();
     master.wait_state("master", SOON);
     wait_until(SOON, "five adverts", || backup.counter("adverts_received") >= 5);
     assert_eq!(groups(&a), before);

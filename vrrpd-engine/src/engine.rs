@@ -10,6 +10,7 @@
 mod acting;
 mod agenda;
 mod asking;
+mod beginning;
 mod hearing;
 mod input;
 mod output;
@@ -26,12 +27,14 @@ use vrrpd_common::router::Event;
 
 use crate::ids::{LinkId, RouterId, Slots, Ticket};
 use crate::interface::Interface;
+use crate::kernel::KernelSide;
 use crate::link::Link;
 use crate::router::{Router, TimeOfDay};
 use agenda::{Agenda, Task, Work};
 use hearing::Feeding;
 use turn::Turn;
 
+pub use beginning::Inadmissible;
 pub use input::Input;
 pub use output::{Line, Output};
 
@@ -167,9 +170,11 @@ impl Engine {
             Input::Answered(ticket, outcome) => {
                 return self.agenda.incoming.push_back(Work::Answered(ticket, Box::new(outcome)));
             }
+            Input::InKernel(link, in_kernel) => return self.in_kernel(link, in_kernel),
+            Input::KernelForgot(link) => return self.kernel_forgot(link),
             Input::RoutingLost => return self.routing_lost(),
             Input::CheckUsable(id) => return self.agenda.incoming.push_back(Work::CheckUsable(id)),
-            Input::Event(id, event, _) => (id, Task::Event { at: None, event, is_heard: false }),
+            Input::Event(id, event, _) => (id, Task::event(event)),
             Input::Tried(id) => (id, Task::Tried),
             Input::CannotSend(id) => (id, Task::CannotSend),
             Input::MaySendAgain(id) => (id, Task::MaySendAgain),
@@ -184,6 +189,12 @@ impl Engine {
             Input::Prepare(id) => (id, Task::Prepare),
             Input::Discard(id) => (id, Task::Discard),
             Input::DiscardStranded(id) => (id, Task::DiscardStranded),
+            Input::Exchange(id, config, tracked) => (id, Task::Exchange(config, tracked)),
+            Input::Track(id, tracked) => (id, Task::Track(tracked)),
+            Input::ApplyPriority(id) => (id, Task::ApplyPriority),
+            Input::Step(id, step) => (id, Task::Step(step)),
+            Input::Leave(id) => (id, Task::Leave),
+            Input::SeeOff { router, is_spoken } => (router, Task::SeeOff { is_spoken }),
         };
         self.agenda.incoming.push_back(Work::Task(id, task));
     }
@@ -245,6 +256,24 @@ impl Engine {
         let router = routers.get_mut(id)?;
         let link = links.get_mut(router.link)?;
         Some(Turn { id, router, link, agenda, marks: *marks, now })
+    }
+
+    /// Adverts of an interface come by the kernel, or do not.
+    fn in_kernel(&mut self, link: LinkId, in_kernel: bool) {
+        for id in self.routers_on(link) {
+            if let Some(router) = self.routers.get_mut(id) {
+                router.in_kernel = in_kernel && router.config.goes_to_vrrp_group();
+            }
+        }
+    }
+
+    /// The kernel has been told nothing of the routers of an interface.
+    fn kernel_forgot(&mut self, link: LinkId) {
+        for id in self.routers_on(link) {
+            if let Some(router) = self.routers.get_mut(id) {
+                router.kernel = KernelSide::default();
+            }
+        }
     }
 
     /// What the kernel path knows of a router.

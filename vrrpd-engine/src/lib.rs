@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod link;
 pub mod mismatch;
 pub mod pace;
+pub mod plan;
 pub mod priority;
 pub mod rate_limit;
 pub mod router;

@@ -26,7 +26,7 @@ use crate::kernel::KernelSide;
 use crate::ledger::{Ledger, Resource, SystemError};
 use crate::mismatch::{Mismatches, Warning};
 use crate::pace::Pace;
-use crate::priority::{Policy, Steps};
+use crate::priority::{Outcome, Policy, Steps, TrackId, Weight};
 use crate::rate_limit::{BackOff, RateLimit};
 use crate::sending::{Sending, addresses_that_fit};
 use crate::vmac::VmacSide;
@@ -102,6 +102,9 @@ pub struct Router {
     /// The address that the last advert was sent from.
     source: Option<IpAddr>,
 }
+
+/// A check that a router tracks, with its weight, and what it says now.
+pub type TrackedOutcome = (TrackId, Weight, Outcome);
 
 /// What a router has done up to now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -195,6 +198,23 @@ impl Router {
         self.machine.set_max_learned_interval(config.max_learned_interval);
         self.policy.configure(config.priority, Steps::of(&config));
         self.config = config;
+    }
+
+    /// Tracks these checks from now on. A router that takes part already is not stopped by something that is new and of which
+    /// there is no result.
+    pub fn track(&mut self, tracked: &[TrackedOutcome]) {
+        let takes_part = self.machine.state().name() != StateName::Init;
+        let before: Vec<_> = self.policy.tracked().map(|(id, _)| id).collect();
+        for id in before {
+            if tracked.iter().all(|(other, ..)| *other != id) {
+                self.policy.untrack(id);
+            }
+        }
+        for &(id, weight, outcome) in tracked {
+            let is_assumed = takes_part && weight == Weight::NONE && outcome == Outcome::Unknown;
+            self.policy.track(id, weight);
+            self.policy.observe(id, if is_assumed { Outcome::Holds } else { outcome });
+        }
     }
 
     /// It is in the configuration no more: it gives back what it holds, and goes.

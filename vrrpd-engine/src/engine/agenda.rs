@@ -9,10 +9,12 @@ use vrrpd_common::router::Event;
 use super::Output;
 use super::hearing::Feeding;
 use super::tickets::Tickets;
+use crate::config::RouterConfig;
 use crate::ids::{RouterId, Ticket};
 use crate::interface::Remover;
 use crate::ledger::Outcome;
-use crate::router::Router;
+use crate::priority::Step;
+use crate::router::{Router, TrackedOutcome};
 
 /// What still has to be done.
 #[derive(Debug, Default)]
@@ -73,6 +75,24 @@ pub(super) enum Task {
     AddressLost(IpAddr, Remover),
     TakeAgain,
     TakeNow,
+    Exchange(Box<RouterConfig>, Vec<TrackedOutcome>),
+    Exchanged {
+        has_other_priority: bool,
+    },
+    Track(Vec<TrackedOutcome>),
+    ApplyPriority,
+    Step(Step),
+    Leave,
+    SeeOff {
+        is_spoken: bool,
+    },
+}
+
+impl Task {
+    /// Hand this event, which happens now, to the state machine.
+    pub(super) const fn event(event: Event) -> Self {
+        Self::Event { at: None, event, is_heard: false }
+    }
 }
 
 impl Agenda {

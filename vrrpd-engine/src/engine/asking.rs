@@ -136,7 +136,7 @@ impl Turn<'_> {
         if is_decisive {
             let was_promoted = self.router.drop_promotion();
             let event = if was_promoted { Event::AddressesRefused } else { Event::AddressesLost };
-            self.then(Task::Event { at: None, event, is_heard: false });
+            self.then(Task::event(event));
         }
     }
 

@@ -5,9 +5,12 @@ use std::net::IpAddr;
 use vrrpd_common::abi::RouterRecord;
 use vrrpd_common::router::Event;
 
-use crate::ids::{RouterId, Ticket};
+use crate::config::RouterConfig;
+use crate::ids::{LinkId, RouterId, Ticket};
 use crate::interface::Remover;
 use crate::ledger::Outcome;
+use crate::priority::Step;
+use crate::router::TrackedOutcome;
 
 /// What happens.
 #[derive(Clone, Debug)]
@@ -45,6 +48,27 @@ pub enum Input<'a> {
     RoutingLost,
     /// What a Master has to have may not be in force any more.
     TakeAgain(RouterId),
+    /// Adverts of the routers of an interface come by the kernel now, or do not.
+    InKernel(LinkId, bool),
+    /// The kernel has forgotten what it was told of the routers of an interface.
+    KernelForgot(LinkId),
+    /// A router goes on with another configuration, which [`RouterConfig::can_become`] allows, and tracks these checks.
+    Exchange(RouterId, Box<RouterConfig>, Vec<TrackedOutcome>),
+    /// A router tracks these checks from now on.
+    Track(RouterId, Vec<TrackedOutcome>),
+    /// What a router tracks has had a result.
+    ApplyPriority(RouterId),
+    /// The operator changes the priority of a router by a step.
+    Step(RouterId, Step),
+    /// A router is in the configuration no more: it gives back what it holds, and goes.
+    Leave(RouterId),
+    /// A router that leaves may be gone by now. What waits to be sent on its interface is sent if `is_spoken`.
+    SeeOff {
+        /// The router.
+        router: RouterId,
+        /// No advert of its interface waits.
+        is_spoken: bool,
+    },
     /// Whether the interface of a router can be used may have changed.
     CheckUsable(RouterId),
     /// A router may need a macvlan link that is not there.

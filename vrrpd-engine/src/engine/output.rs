@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use vrrpd_common::abi::RouterRecord;
 use vrrpd_common::router::{Event, Reason, StateName};
-use vrrpd_common::{Duration, Family, Priority};
+use vrrpd_common::{Duration, Family, MacAddr, Priority};
 
 use crate::config::VirtualAddress;
 use crate::ids::{LinkId, RouterId, Ticket};
@@ -54,6 +54,8 @@ pub enum Output {
     TellGuardian(RouterId),
     /// What has to be undone after a crash may be another thing than the journal says.
     WriteJournal,
+    /// A router that leaves has given back all that it held: nothing of it is needed any more.
+    Forget(RouterId),
     /// Write to the log.
     Log(RouterId, Line),
 }
@@ -67,6 +69,14 @@ pub enum Line {
     Mismatch(Warning),
     /// So many transitions had no line of their own; now the router is in this state for this reason.
     MoreTransitions(u64, StateName, Reason),
+    /// The magic packet comes from this address, which is none of the router.
+    MagicSource(IpAddr),
+    /// An earlier daemon has left this address on the interface; it is removed.
+    AddressLeft(VirtualAddress),
+    /// An earlier daemon has left this virtual MAC address on the interface; it is removed.
+    MacLeft(MacAddr),
+    /// The priority is another one now.
+    PriorityChanged(Priority, Priority),
     /// The virtual MAC address was refused, and this is what becomes of the router.
     VmacRefused(WithoutVmac, SystemError),
     /// An address of a Master was removed by others, so many times more than was said; it is put back.

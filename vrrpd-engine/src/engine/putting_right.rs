@@ -97,6 +97,6 @@ impl Engine {
         }
         agenda.outputs.push_back(Output::Expect(id, usable.ok()));
         let event = usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp);
-        agenda.work.push_front(Work::Task(id, Task::Event { at: None, event, is_heard: false }));
+        agenda.work.push_front(Work::Task(id, Task::event(event)));
     }
 }

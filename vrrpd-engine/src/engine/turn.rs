@@ -43,7 +43,7 @@ impl Turn<'_> {
                 // What has an Authentication Header was heard all the time.
                 if self.router.machine.state().name() == StateName::Backup && !self.router.is_verified_by_us()
                 {
-                    self.next(Task::Event { at: None, event: Event::StoodStill, is_heard: false });
+                    self.next(Task::event(Event::StoodStill));
                 }
             }
             Task::Tell(event) => self.put_out(Output::TellKernel(self.id, event)),
@@ -68,6 +68,13 @@ impl Turn<'_> {
             Task::AddressLost(address, remover) => self.address_lost(address, remover),
             Task::TakeAgain => self.take_again(),
             Task::TakeNow => self.take_now(),
+            Task::Exchange(config, tracked) => self.exchange(*config, &tracked),
+            Task::Exchanged { has_other_priority } => self.exchanged(has_other_priority),
+            Task::Track(tracked) => self.track(&tracked),
+            Task::ApplyPriority => self.apply_priority(),
+            Task::Step(step) => self.step(step),
+            Task::Leave => self.leave(),
+            Task::SeeOff { is_spoken } => self.see_off(is_spoken),
         }
     }
 

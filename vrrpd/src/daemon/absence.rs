@@ -7,9 +7,8 @@
 
 use tracing::warn;
 use vrrpd_common::Instant;
-use vrrpd_engine::kernel::KernelSide;
 use vrrpd_engine::router::Router;
-use vrrpd_engine::{Input, LinkId, RouterId};
+use vrrpd_engine::{Input, LinkId};
 
 use super::Daemon;
 use super::link::{LoadedProgram, close_aside};
@@ -59,8 +58,8 @@ impl Daemon {
             };
         self.note_kernel(id);
         let routers = self.engine.routers_on(id);
+        self.engine.handle(clock::moment(), Input::KernelForgot(id));
         for router in &routers {
-            self.forget_told(*router);
             self.tell_kernel_all(*router);
         }
         // What came before the kernel knew the routers.
@@ -86,11 +85,5 @@ impl Daemon {
             }
         }
         self.inbox = Some(inbox);
-    }
-
-    fn forget_told(&mut self, id: RouterId) {
-        if let Some(router) = self.engine.router_mut(id) {
-            router.kernel = KernelSide::default();
-        }
     }
 }

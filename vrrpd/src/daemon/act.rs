@@ -61,6 +61,7 @@ impl Daemon {
             }
             Output::Announce(id, announced) => self.announce(id, announced),
             Output::Transition { router, past, is_logged } => self.transition(router, past, is_logged),
+            Output::Forget(id) => self.forget(id),
             Output::Log(id, line) => self.log(id, line),
         }
     }

@@ -3,18 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use tracing::warn;
 use vrrpd_common::classify::Expect;
-use vrrpd_common::router::Event;
 use vrrpd_engine::ledger::Journal;
-use vrrpd_engine::link::Link;
 use vrrpd_engine::router::Router;
-use vrrpd_engine::{Engine, LinkId, RouterId, Slots};
+use vrrpd_engine::{Engine, Input, RouterId};
 
 use super::handles::Handles;
-use super::link::LinkIo;
 use super::start_error::StartError;
-use super::{Daemon, adopt, log};
+use super::{AGAIN, Daemon, scripts};
 use crate::ah::SecurityAssociation;
 use crate::clock;
 use crate::config::{Authentication, RouterConfig, Settings, VmacMode};
@@ -30,49 +26,6 @@ pub(super) fn make_room(routers: &[RouterConfig], checks: usize) {
     let interfaces: BTreeSet<&str> = routers.iter().map(|router| router.interface.as_str()).collect();
     let scripts = routers.iter().map(|router| router.scripts.each().count()).sum();
     limits::make_room(interfaces.len(), scripts, checks);
-}
-
-/// Makes a router on its interface; it waits for its start. `None` without an interface of its name.
-pub(super) fn make_router(
-    config: RouterConfig,
-    engine: &Engine,
-    links: &mut Slots<LinkId, LinkIo>,
-    journal: &Journal,
-) -> Result<Option<(Router, Handles)>, StartError> {
-    let Some(link_id) = engine.link_named(&config.interface) else { return Ok(None) };
-    let (Some(there), Some(link)) = (engine.link(link_id), links.get_mut(link_id)) else { return Ok(None) };
-    if let Some(magic) = &config.magic
-        && !config.holds(magic.source)
-    {
-        warn!(
-            router = %config.title(), source = %magic.source,
-            "magic source is not a virtual address of the router"
-        );
-    }
-    let RouterConfig { settings, authentication } = config;
-    let mut router = Router::new(settings, link_id, clock::time_of_day_now());
-    check_length(&router, there)?;
-    check_peers(&router.config, there)?;
-    if let Some(interface) = &there.interface {
-        let line = router.meet(interface);
-        log::write(&router, line);
-    }
-    adopt::addresses(&mut router, there, engine.marks(), journal);
-    adopt::vmac(&mut router, there, journal)?;
-    let usable = router.usable(there.interface.as_ref());
-    let expected = expected(&router, &authentication, there.interface.as_ref(), usable.ok());
-    let (family, vrid) = (router.config.family, router.config.vrid);
-    set(&router.config, engine.routers().next_id(), (link, there.interface.as_ref()), expected);
-    let of_family = router.config.held_addresses().filter(|address| address.family() == family);
-    let addresses = of_family.map(|address| address.address);
-    link.table.set_virtual_addresses(family, vrid, addresses);
-    if let Some(key) = authentication.key() {
-        link.table.associate(family, vrid, SecurityAssociation::new(key));
-    }
-    let event = usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp);
-    // Nothing is noticed before the start.
-    router.handle(clock::now(), event, &mut |_| {});
-    Ok(Some((router, Handles::new(authentication))))
 }
 
 /// Claims what no other process may have as well.
@@ -91,35 +44,8 @@ pub(super) fn claim_of_mac(config: &Settings) -> String {
     format!("vmac_{}", config.interface)
 }
 
-/// Refuses a router whose advert is longer than its interface takes.
-pub(super) fn check_length(router: &Router, link: &Link) -> Result<(), StartError> {
-    let mtu = link.mtu();
-    if router.advert_fits(mtu) {
-        return Ok(());
-    }
-    Err(StartError::TooManyAddresses {
-        router: router.config.name().to_string(),
-        count: router.config.addresses.len(),
-        octets: router.packet_len(),
-        interface: link.name.clone(),
-        mtu,
-    })
-}
-
-/// Refuses a router whose peer is no other host.
-pub(super) fn check_peers(config: &Settings, link: &Link) -> Result<(), StartError> {
-    let misplaced = link.interface.as_ref().and_then(|interface| interface.misplaced_peer(config));
-    misplaced.map_or(Ok(()), |peer| {
-        Err(StartError::MisplacedPeer {
-            router: config.name().to_string(),
-            interface: link.name.clone(),
-            peer,
-        })
-    })
-}
-
 /// What adverts of the router have to look like that sends from this address.
-pub(super) fn expected(
+fn expected(
     router: &Router,
     authentication: &Authentication,
     interface: Option<&Interface>,
@@ -139,29 +65,69 @@ pub(super) fn expected(
     }
 }
 
-/// Tells the interface what adverts of the router have to look like, and where its own go.
-fn set(
-    config: &Settings,
-    id: RouterId,
-    (link, interface): (&mut LinkIo, Option<&Interface>),
-    expected: Expect,
-) {
-    let source = expected.source;
-    link.table.set(config.family, config.vrid, id, expected);
-    link.table.set_destination(config.family, config.vrid, &config.destination);
-    if let Some(source) = source {
-        link.set_source(id, config, interface, source);
-    }
-}
-
 impl Daemon {
-    /// Tells the interface what adverts of the router have to look like, which sends from this address.
+    /// Makes a router, which waits for its start. Its interface is opened for it by [`Daemon::open_for`], when it is known
+    /// which others there are: what is open depends on all of them.
+    pub(super) fn begin(&mut self, config: RouterConfig, journal: &Journal) -> Result<RouterId, StartError> {
+        let RouterConfig { settings, authentication } = config;
+        let (family, vrid) = (settings.family, settings.vrid);
+        let begun = self.engine.begin(clock::moment(), settings.clone(), journal);
+        let id = begun.map_err(|why| self.reload.inadmissible(&settings, why))?;
+        let association = authentication.key().map(SecurityAssociation::new);
+        self.handles.put(id, Handles::new(authentication));
+        self.perform_outputs();
+        let link_id = self.engine.link_named(&settings.interface);
+        if let Some((link_id, link)) = link_id.and_then(|id| Some((id, self.links.get_mut(id)?))) {
+            if self.engine.routers_on(link_id) == [id] {
+                (link.xdp, link.xdp_pass) = (settings.xdp, settings.xdp_pass);
+            }
+            let of_family = settings.held_addresses().filter(|address| address.family() == family);
+            link.table.set_virtual_addresses(family, vrid, of_family.map(|address| address.address));
+            if let Some(association) = association {
+                link.table.associate(family, vrid, association);
+            }
+        }
+        Ok(id)
+    }
+
+    /// Opens what a router that was made needs of its interface and the others did not, and starts what runs its scripts.
+    pub(super) fn open_for(&mut self, id: RouterId) -> Result<(), StartError> {
+        let Some(router) = self.engine.router(id) else { return Ok(()) };
+        let (link_id, key) = (router.link, (router.config.family, router.config.vrid));
+        if let Some(handles) = self.handles.get_mut(id) {
+            scripts::start(&router.config, handles, &self.rundir, &self.scripts)?;
+        }
+        let Some(link) = self.links.get_mut(link_id) else { return Ok(()) };
+        let refused = link
+            .serve(link_id, self.engine.interface(link_id), key, &self.readiness, AGAIN)
+            .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
+        link.join();
+        let record = link.kernel_record(key.0, key.1);
+        if let (Some(record), Some(router)) = (&record, self.engine.router_mut(id)) {
+            router.kernel.begin_with(record);
+        }
+        self.note_kernel(link_id);
+        if let Some(router) = self.engine.router(id) {
+            self.input(Input::Track(id, self.tracking.of(&router.config)));
+        }
+        if let Some(refusal) = refused {
+            self.give_up_kernel(link_id, refusal);
+        }
+        Ok(())
+    }
+
+    /// Tells the interface what adverts of the router have to look like, and where its own go. It sends from this address.
     pub(super) fn expect(&mut self, id: RouterId, source: Option<IpAddr>) {
         let (Some(router), Some(handles)) = (self.engine.router(id), self.handles.get(id)) else { return };
         let interface = self.engine.interface(router.link);
         let expected = expected(router, &handles.authentication, interface, source);
+        let config = &router.config;
         if let Some(link) = self.links.get_mut(router.link) {
-            set(&router.config, id, (link, interface), expected);
+            link.table.set(config.family, config.vrid, id, expected);
+            link.table.set_destination(config.family, config.vrid, &config.destination);
+            if let Some(source) = source {
+                link.set_source(id, config, interface, source);
+            }
         }
     }
 }

@@ -4,9 +4,9 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 use vrrpd_common::router::{Event, Origin};
 use vrrpd_common::{Duration, Instant};
-use vrrpd_engine::RouterId;
 use vrrpd_engine::priority::Step;
 use vrrpd_engine::router::Router;
+use vrrpd_engine::{Input, RouterId};
 
 use super::{Daemon, describe};
 use crate::clock;
@@ -92,14 +92,12 @@ impl Daemon {
     }
 
     fn change(&mut self, id: RouterId, change: Change, origin: Origin) {
-        let Some(router) = self.engine.router_mut(id) else { return };
-        let event = match change {
-            Change::Backup => Event::StandBack(origin),
-            Change::Master => Event::Resume(origin),
-            Change::Reduce => step(router, Step::Reduce),
-            Change::Increase => step(router, Step::Increase),
-        };
-        self.event(id, event, None);
+        self.input(match change {
+            Change::Backup => Input::Event(id, Event::StandBack(origin), None),
+            Change::Master => Input::Event(id, Event::Resume(origin), None),
+            Change::Reduce => Input::Step(id, Step::Reduce),
+            Change::Increase => Input::Step(id, Step::Increase),
+        });
     }
 
     fn chosen(&self, selector: &Selector) -> Vec<RouterId> {
@@ -154,12 +152,4 @@ impl Daemon {
             memory::give_back();
         });
     }
-}
-
-/// A step of the operator: the priority that is to be in force now.
-fn step(router: &mut Router, step: Step) -> Event {
-    router.policy.step(step);
-    let (from, to) = (router.machine.priority(), router.policy.priority());
-    info!(router = %router.config.title(), from = from.0, to = to.0, "priority changed");
-    Event::Priority(to)
 }

@@ -208,7 +208,7 @@ impl Daemon {
         let routers = there.routers.clone();
         self.change_own_mac(id, remaining);
         self.note_kernel(id);
-        self.forget_kernel(id);
+        self.engine.handle(clock::moment(), Input::KernelForgot(id));
         for router in routers {
             self.input(Input::CheckUsable(router));
             self.input(Input::DiscardStranded(router));

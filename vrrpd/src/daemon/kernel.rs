@@ -13,7 +13,7 @@ use tracing::{error, warn};
 use vrrpd_common::abi::{self, EventKind, RouterRecord, slot};
 use vrrpd_common::router::Event;
 use vrrpd_common::{Duration, Instant};
-use vrrpd_engine::kernel::{Circumstances, KernelSide, Tell, Told, is_on_link};
+use vrrpd_engine::kernel::{Circumstances, Tell, Told, is_on_link};
 use vrrpd_engine::router::Router;
 use vrrpd_engine::{Input, LinkId, RouterId};
 
@@ -69,9 +69,7 @@ impl Daemon {
     /// Notes whether adverts come by the kernel now on an interface.
     pub(super) fn note_kernel(&mut self, link_id: LinkId) {
         let in_kernel = self.links.get(link_id).is_some_and(LinkIo::is_in_kernel);
-        for router in self.engine.routers_mut().filter(|router| router.link == link_id) {
-            router.in_kernel = in_kernel && router.config.goes_to_vrrp_group();
-        }
+        self.engine.handle(clock::moment(), Input::InKernel(link_id, in_kernel));
     }
 
     /// Reads what the kernel knows of a router.
@@ -278,15 +276,6 @@ impl Daemon {
         self.give_up_kernel(link, Refusal::TakenOff);
         for id in self.engine.routers_on(link) {
             self.input(Input::ListenAgain(id));
-        }
-    }
-
-    /// The kernel has forgotten everything: its program went with the interface.
-    pub(super) fn forget_kernel(&mut self, link: LinkId) {
-        for router in self.engine.routers_mut() {
-            if router.link == link {
-                router.kernel = KernelSide::default();
-            }
         }
     }
 }

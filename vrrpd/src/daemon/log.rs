@@ -34,6 +34,15 @@ pub(super) fn write(router: &Router, line: Option<Line>) -> Option<Happening> {
             let (state, reason) = (state.name(), reason.name());
             info!(router = %name, count, state, reason, "more transitions");
         }
+        Line::MagicSource(source) => warn!(
+            router = %name, %source,
+            "magic source is not a virtual address of the router"
+        ),
+        Line::AddressLeft(address) => warn!(router = %name, %address, "removing leftover virtual address"),
+        Line::MacLeft(mac) => warn!(router = %name, %mac, "removing leftover virtual MAC address"),
+        Line::PriorityChanged(from, to) => {
+            info!(router = %name, from = from.0, to = to.0, "priority changed");
+        }
         Line::VmacRefused(WithoutVmac::GoesOn, error) => warn!(
             router = %name, %error,
             "cannot set virtual MAC address, continuing without it"

@@ -9,7 +9,6 @@
 
 mod absence;
 mod act;
-mod adopt;
 mod announce;
 mod begin;
 mod command;

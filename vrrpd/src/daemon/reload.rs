@@ -13,21 +13,21 @@ use std::path::PathBuf;
 
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
-use vrrpd_common::Duration;
 use vrrpd_common::abi::{KernelCommand, slot};
-use vrrpd_common::router::Event;
+use vrrpd_engine::engine::Inadmissible;
 use vrrpd_engine::ledger::Journal;
 use vrrpd_engine::link::Link;
+use vrrpd_engine::plan::Plan;
 use vrrpd_engine::router::Router;
 use vrrpd_engine::{Input, LinkId, RouterId};
 
-use super::adopt;
 use super::begin;
 use super::link::LinkIo;
 use super::start_error::StartError;
-use super::{AGAIN, Daemon, scripts};
+use super::{Daemon, scripts};
 use crate::clock;
 use crate::config::{self, Configuration, GroupConfig, RouterConfig, Settings, VmacMode, Xdp};
+use crate::interface::Interface;
 
 /// What is to become of the configuration. One file is done with before the next one is looked at.
 #[derive(Debug, Default)]
@@ -57,18 +57,6 @@ enum Stage {
     Changing(Vec<RouterConfig>, Vec<GroupConfig>),
 }
 
-/// What a file changes.
-#[derive(Debug, Default)]
-struct Plan {
-    leaving: Vec<RouterId>,
-    exchanged: Vec<(RouterId, RouterConfig)>,
-    arriving: Vec<RouterConfig>,
-    new: usize,
-    left: usize,
-    changed: usize,
-    unchanged: usize,
-}
-
 /// Why a file is refused, and for the sake of which router.
 struct Refused {
     router: String,
@@ -78,6 +66,19 @@ struct Refused {
 impl Reload {
     pub(super) fn of(file: Option<PathBuf>) -> Self {
         Self { file, ..Self::default() }
+    }
+
+    /// Why this router cannot begin, in the words of the command line or the file.
+    pub(super) fn inadmissible(&self, config: &Settings, why: Inadmissible) -> StartError {
+        StartError::inadmissible(config, self.naming(&config.interface), why)
+    }
+
+    /// An interface as the user named it.
+    pub(super) fn naming(&self, interface: &str) -> String {
+        match self.file {
+            None => format!("-i {interface}"),
+            Some(_) => format!("interface = {interface:?}"),
+        }
     }
 
     /// All is known of this interface.
@@ -182,17 +183,15 @@ impl Daemon {
     fn look(&mut self, wanted: Configuration) {
         begin::make_room(&wanted.routers, wanted.checks.len());
         let plan = self.plan(&wanted.routers);
-        for config in &plan.arriving {
+        for config in plan.arriving.iter().filter_map(|place| wanted.routers.get(*place)) {
             if self.engine.link_named(&config.interface).is_none() {
-                let datapath = (config.xdp, config.xdp_pass);
-                let link = LinkIo::new(config.interface.clone(), datapath, self.guardian.keeper().clone());
-                let id = self.engine.add_link(Link::new(config.interface.clone()));
-                self.links.put(id, link);
+                self.add_link(&config.interface, (config.xdp, config.xdp_pass), None);
                 self.reload.awaited.insert(config.interface.clone());
                 self.service.follow(config.interface.clone());
             }
         }
-        for (id, here) in self.links_to_open(&plan) {
+        for (id, here) in plan.links_to_open(&self.engine, &settings(&wanted.routers)) {
+            let here: Vec<_> = here.iter().filter_map(|place| wanted.routers.get(*place)).collect();
             let slots = here.iter().map(|config| slot(config.family, config.vrid)).collect();
             let wants_program = here.iter().any(|config| config.xdp != Xdp::Off);
             if wants_program && self.links.get_mut(id).is_some_and(|link| link.path.begin_loading()) {
@@ -203,97 +202,84 @@ impl Daemon {
     }
 
     /// What becomes of each router.
-    fn plan(&self, configs: &[RouterConfig]) -> Plan {
-        let mut plan = Plan::default();
-        let mut staying = BTreeSet::new();
-        for (id, router) in self.engine.routers().iter() {
-            let has_secret = |wanted: &RouterConfig| {
-                self.handles.get(id).is_some_and(|handles| handles.authentication == wanted.authentication)
-            };
-            match configs.iter().find(|config| config.name() == router.config.name()) {
-                Some(wanted) if router.config == wanted.settings && has_secret(wanted) => {
-                    plan.unchanged += 1;
-                    staying.insert(wanted.name().to_string());
-                }
-                Some(wanted) if router.config.can_become(&wanted.settings) && has_secret(wanted) => {
-                    plan.changed += 1;
-                    staying.insert(wanted.name().to_string());
-                    plan.exchanged.push((id, wanted.clone()));
-                }
-                Some(_) => {
-                    plan.changed += 1;
-                    plan.leaving.push(id);
-                }
-                None => {
-                    plan.left += 1;
-                    plan.leaving.push(id);
-                }
-            }
-        }
-        let comes = |config: &&RouterConfig| !staying.contains(&config.name().to_string());
-        plan.arriving = configs.iter().filter(comes).cloned().collect();
-        plan.new = configs.len() - plan.changed - plan.unchanged;
-        plan
+    fn plan(&self, wanted: &[RouterConfig]) -> Plan {
+        let has_secret = |id: RouterId, place: usize| {
+            let (handles, wanted) = (self.handles.get(id), wanted.get(place));
+            handles
+                .zip(wanted)
+                .is_some_and(|(handles, wanted)| handles.authentication == wanted.authentication)
+        };
+        Plan::new(&self.engine, &settings(wanted), has_secret)
     }
 
-    /// The interfaces that no router stays on and some come to, with these.
-    fn links_to_open<'a>(&self, plan: &'a Plan) -> Vec<(LinkId, Vec<&'a RouterConfig>)> {
-        let mut opened = Vec::new();
-        for (id, link) in self.engine.links().iter() {
-            let here: Vec<_> = plan.arriving.iter().filter(|config| config.interface == link.name).collect();
-            if !here.is_empty() && link.routers.iter().all(|id| plan.leaving.contains(id)) {
-                opened.push((id, here));
-            }
+    /// Looks for an interface that nothing was known of.
+    pub(super) fn add_link(
+        &mut self,
+        name: &str,
+        datapath: (Xdp, bool),
+        interface: Option<Interface>,
+    ) -> LinkId {
+        let mut there = Link::new(name.to_owned());
+        if interface.as_ref().is_some_and(|interface| there.assumes_carrier(interface)) {
+            info!(interface = name, "carrier state unknown, assuming up");
         }
-        opened
+        there.interface = interface;
+        let id = self.engine.add_link(there);
+        self.links.put(id, LinkIo::new(name.to_owned(), datapath, self.guardian.keeper().clone()));
+        id
     }
 
     /// Makes the routers those that are wanted, unless the start would refuse them.
     fn make_so(&mut self, wanted: Configuration) {
-        let Configuration { routers: configs, groups, checks } = wanted;
-        let plan = self.plan(&configs);
-        if let Err(Refused { router, error }) = self.admit(&plan) {
+        let plan = self.plan(&wanted.routers);
+        if let Err(Refused { router, error }) = self.admit(&plan, &wanted.routers) {
             let file = self.reload.file.clone().unwrap_or_default();
             error!(file = %file.display(), router, reason = %error, "reload refused");
             self.forget_programs();
             return;
         }
-        let Plan { leaving, exchanged, arriving, new, left, changed, unchanged } = plan;
+        let Configuration { routers: configs, groups, checks } = wanted;
+        let Plan { new, left, changed, unchanged, .. } = plan;
         info!(new, left, changed, unchanged, "configuration reloaded");
         // Before anybody leaves, so that nobody is taken along.
-        self.form_groups(&without(&groups, &arriving));
+        self.form_groups(&plan.groups_until_then(&groups, &settings(&configs)));
         self.configure_checks(&checks, configs.iter().map(|config| &config.settings));
-        for (id, config) in exchanged {
-            self.exchange(id, config);
+        for (id, place) in plan.exchanged {
+            if let Some(config) = configs.get(place) {
+                self.exchange(id, config.settings.clone());
+            }
         }
-        for id in leaving {
-            self.dismiss(id);
+        for id in plan.leaving {
+            self.input(Input::Leave(id));
         }
+        let arriving = plan.arriving.iter().filter_map(|place| configs.get(*place)).cloned().collect();
         self.reload.stage = Stage::Changing(arriving, groups);
     }
 
     /// Looks at all that those that come need, and claims it; if some of it is not to be had, nothing is claimed.
-    fn admit(&mut self, plan: &Plan) -> Result<(), Refused> {
+    fn admit(&mut self, plan: &Plan, configs: &[RouterConfig]) -> Result<(), Refused> {
         let refused = |config: &RouterConfig, error| Refused { router: config.name().to_string(), error };
-        for config in &plan.arriving {
-            self.check(config).map_err(|error| refused(config, error))?;
+        let arriving: Vec<_> = plan.arriving.iter().filter_map(|place| configs.get(*place)).collect();
+        for config in &arriving {
+            self.check(config, &Journal::default()).map_err(|error| refused(config, error))?;
         }
-        for (id, config) in &plan.exchanged {
-            if let Some(link) = self.engine.router(*id).and_then(|router| self.engine.link(router.link)) {
-                begin::check_peers(config, link).map_err(|error| refused(config, error))?;
-            }
+        for (id, place) in &plan.exchanged {
+            let Some(config) = configs.get(*place) else { continue };
+            let admitted = self.engine.admit_exchange(*id, config);
+            admitted.map_err(|why| refused(config, self.reload.inadmissible(config, why)))?;
         }
         let held: BTreeSet<String> =
             self.engine.routers().values().flat_map(|router| claims_of(&router.config)).collect();
-        let wanted: BTreeSet<String> = plan.arriving.iter().flat_map(|config| claims_of(config)).collect();
-        let mut admitted = plan.arriving.iter().try_for_each(|config| {
+        let wanted: BTreeSet<String> = arriving.iter().flat_map(|config| claims_of(config)).collect();
+        let mut admitted = arriving.iter().try_for_each(|config| {
             begin::claim_router(&self.rundir, config).map_err(|error| refused(config, error))
         });
-        for (id, here) in self.links_to_open(plan) {
+        for (id, here) in plan.links_to_open(&self.engine, &settings(configs)) {
             let (interface, Some(link)) = (self.engine.interface(id), self.links.get_mut(id)) else {
                 continue;
             };
-            let named = here.iter().find(|config| matches!(config.xdp, Xdp::Native | Xdp::Generic));
+            let mut here = here.iter().filter_map(|place| configs.get(*place));
+            let named = here.find(|config| matches!(config.xdp, Xdp::Native | Xdp::Generic));
             if let (Ok(()), Some(config)) = (&admitted, named)
                 && let Err(refusal) = link.try_datapath(interface, config.xdp)
             {
@@ -307,29 +293,12 @@ impl Daemon {
         admitted
     }
 
-    /// What the start would refuse of a router on an interface as it is now.
-    fn check(&self, config: &RouterConfig) -> Result<(), StartError> {
-        let naming = || format!("interface = {:?}", config.interface);
-        let Some(id) = self.engine.link_named(&config.interface) else { return Ok(()) };
-        let (Some(there), Some(link)) = (self.engine.link(id), self.links.get(id)) else { return Ok(()) };
-        let Some(interface) = &there.interface else {
-            // One that was there comes back.
-            let is_new = there.routers.is_empty() && !link.path.has_waiting();
-            return if is_new { Err(StartError::NoInterface(naming())) } else { Ok(()) };
-        };
-        if interface.mac.is_none() {
-            return Err(StartError::NotEthernet(naming()));
-        }
-        let router = Router::new(config.settings.clone(), id, clock::time_of_day_now());
-        begin::check_length(&router, there)?;
-        begin::check_peers(config, there)?;
-        let gives_back = |router: &Router| {
-            router.link == id && router.config.vmac == VmacMode::Interface && router.vmac.is_on(interface)
-        };
-        if !self.engine.routers().values().any(gives_back) {
-            adopt::left_vmac(&router, there, &Journal::default())?;
-        }
-        Ok(())
+    /// Whether a router could begin on its interface as that is now.
+    pub(super) fn check(&self, config: &Settings, journal: &Journal) -> Result<(), StartError> {
+        let link = self.engine.link_named(&config.interface).and_then(|id| self.links.get(id));
+        let is_awaited = link.is_some_and(|link| link.path.has_waiting());
+        let admitted = self.engine.admit(clock::moment(), config, is_awaited, journal);
+        admitted.map_err(|why| self.reload.inadmissible(config, why))
     }
 
     /// Begins those that come, and forms the groups.
@@ -337,20 +306,31 @@ impl Daemon {
         self.reload.claims.clear();
         let mut begun = Vec::new();
         for config in arriving {
-            let name = config.name().to_string();
-            match self.begin(config.clone()) {
-                Ok(id) => begun.extend(id),
+            let claimed = begin::claim_router(&self.rundir, &config);
+            match claimed.and_then(|()| self.begin(config.clone(), &Journal::default())) {
+                Ok(id) => begun.push(id),
                 Err(error) => {
-                    error!(router = name, %error, "cannot start router");
+                    say_not_begun(&config, &error);
                     self.leave_out(&config);
                 }
             }
         }
+        begun.retain(|id| {
+            let opened = self.open_for(*id);
+            if let (Err(error), Some(router)) = (&opened, self.engine.router(*id)) {
+                say_not_begun(&router.config, error);
+                self.forget(*id);
+            }
+            opened.is_ok()
+        });
         self.forget_programs();
         self.form_groups(groups);
         // The owner of its addresses takes them at once.
         self.write_journal();
         self.keep_own_macs();
+        for id in &begun {
+            self.input(Input::Prepare(*id));
+        }
         for id in begun {
             if let Some(router) = self.engine.router_mut(id) {
                 router.machine.skip_start_delay();
@@ -367,67 +347,30 @@ impl Daemon {
     }
 
     /// Goes on with other values.
-    fn exchange(&mut self, id: RouterId, config: RouterConfig) {
-        let (Some(router), Some(handles)) = (self.engine.router_mut(id), self.handles.get_mut(id)) else {
+    fn exchange(&mut self, id: RouterId, config: Settings) {
+        let (Some(router), Some(handles)) = (self.engine.router(id), self.handles.get_mut(id)) else {
             return;
         };
-        let leaves_group = router.config.grouped && !config.grouped;
-        let other_priority = router.config.priority != config.priority;
-        let other_scripts = router.config.scripts != config.scripts;
-        router.exchange(config.settings);
         handles.forget_frame();
-        if other_scripts {
+        if router.config.scripts != config.scripts {
             scripts::finish(handles);
-            if let Err(error) = scripts::start(&router.config, handles, &self.rundir, &self.scripts) {
-                error!(router = %router.config.title(), %error, "cannot run scripts");
+            if let Err(error) = scripts::start(&config, handles, &self.rundir, &self.scripts) {
+                error!(router = %config.title(), %error, "cannot run scripts");
             }
         }
-        let source = router.machine.source();
-        self.expect(id, source);
-        self.track(id);
-        self.input(Input::CheckUsable(id));
-        let Some(router) = self.engine.router(id) else { return };
-        let priority = router.policy.priority();
-        if other_priority || router.machine.priority() != priority {
-            self.event(id, Event::Priority(priority), None);
-        } else {
-            // Nothing has happened to it, but the kernel may have to look at adverts in another way.
-            self.hear_kernel(id);
-            self.input(Input::Tell(id));
-        }
-        if leaves_group {
-            // It may have waited for the others.
-            self.event(id, Event::GroupReady { hold: Duration::ZERO }, None);
-        }
+        let tracked = self.tracking.of(&config);
+        self.input(Input::Exchange(id, Box::new(config), tracked));
     }
 
-    /// Lets a router leave; [`Daemon::settle`] does what remains when it has given back what it held.
-    fn dismiss(&mut self, id: RouterId) {
-        if let Some(router) = self.engine.router_mut(id) {
-            router.leave();
-        }
-        self.event(id, Event::Shutdown, None);
-    }
-
+    /// Looks whether a router that leaves is gone by now.
     fn see_off(&mut self, id: RouterId) {
-        let Some(router) = self.engine.router(id) else { return };
-        let (Some(there), Some(link)) = (self.engine.link(router.link), self.links.get(router.link)) else {
-            return;
-        };
-        // With the last router the socket goes, and what waits there to be sent.
-        let last_words = there.routers.len() == 1 && link.deadline(clock::now()).is_some();
-        if router.is_busy() || last_words {
-            return;
-        }
-        if router.ledger.link().is_some() {
-            self.input(Input::Discard(id));
-        } else {
-            self.forget(id);
-        }
+        let link = self.engine.router(id).and_then(|router| self.links.get(router.link));
+        let is_spoken = link.is_none_or(|link| link.deadline(clock::now()).is_none());
+        self.input(Input::SeeOff { router: id, is_spoken });
     }
 
     /// Nothing of the router is left but its place, for another one.
-    fn forget(&mut self, id: RouterId) {
+    pub(super) fn forget(&mut self, id: RouterId) {
         if let Some(mut handles) = self.handles.remove(id) {
             scripts::finish(&mut handles);
         }
@@ -459,49 +402,6 @@ impl Daemon {
         names.for_each(|name| self.rundir.release(&name));
     }
 
-    /// Makes a router that the file has and we had not; it waits for its start. `None`: there is nothing to start.
-    fn begin(&mut self, config: RouterConfig) -> Result<Option<RouterId>, StartError> {
-        begin::claim_router(&self.rundir, &config)?;
-        let Some(link_id) = self.engine.link_named(&config.interface) else { return Ok(None) };
-        if let Some(link) = self.links.get_mut(link_id)
-            && self.engine.routers_on(link_id).is_empty()
-        {
-            (link.xdp, link.xdp_pass) = (config.xdp, config.xdp_pass);
-            if self.engine.interface(link_id).is_some_and(|interface| interface.mac.is_none()) {
-                return Err(StartError::NotEthernet(link.name.clone()));
-            }
-        }
-        // What was left behind on the interface by others bears our mark; there is no journal of it.
-        let Some((mut router, mut handles)) =
-            begin::make_router(config, &self.engine, &mut self.links, &Journal::default())?
-        else {
-            return Ok(None);
-        };
-        scripts::start(&router.config, &mut handles, &self.rundir, &self.scripts)?;
-        let key = (router.config.family, router.config.vrid);
-        let mut refused = None;
-        if let Some(link) = self.links.get_mut(link_id) {
-            refused = link
-                .serve(link_id, self.engine.interface(link_id), key, &self.readiness, AGAIN)
-                .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
-            link.join();
-            if let Some(record) = link.kernel_record(key.0, key.1) {
-                router.kernel.begin_with(&record);
-            }
-        }
-        let id = self.engine.add(router);
-        self.handles.put(id, handles);
-        self.note_kernel(link_id);
-        self.track(id);
-        self.input(Input::CheckUsable(id));
-        self.apply_priority(id);
-        if let Some(refusal) = refused {
-            self.give_up_kernel(link_id, refusal);
-        }
-        self.input(Input::Prepare(id));
-        Ok(Some(id))
-    }
-
     /// Nothing remains of a router that could not begin.
     fn leave_out(&mut self, config: &RouterConfig) {
         if let Some(id) = self.engine.link_named(&config.interface)
@@ -517,14 +417,13 @@ impl Daemon {
     }
 }
 
-/// The groups without those members that are not there yet.
-fn without(groups: &[GroupConfig], arriving: &[RouterConfig]) -> Vec<GroupConfig> {
-    let arriving: BTreeSet<String> = arriving.iter().map(|config| config.name().to_string()).collect();
-    let mut groups = groups.to_vec();
-    for group in &mut groups {
-        group.members.retain(|member| !arriving.contains(member));
-    }
-    groups
+/// What is decided by, of each router.
+fn settings(configs: &[RouterConfig]) -> Vec<&Settings> {
+    configs.iter().map(|config| &config.settings).collect()
+}
+
+fn say_not_begun(config: &Settings, error: &StartError) {
+    error!(router = %config.name(), %error, "cannot start router");
 }
 
 /// The names that no other process may have as well.

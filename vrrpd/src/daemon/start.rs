@@ -7,23 +7,21 @@ use std::thread;
 
 use nix::errno::Errno;
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::warn;
+use vrrpd_common::abi::slot;
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::ledger::{Journal, Order, Undo};
-use vrrpd_engine::link::Link;
 use vrrpd_engine::router::Router;
-use vrrpd_engine::{Engine, Input, LinkId, RouterId, Slots};
+use vrrpd_engine::{Engine, Input, RouterId, Slots};
 
 use super::Daemon;
-use super::adopt;
+use super::begin;
 use super::group_scripts::GroupScripts;
 use super::groups::Groups;
-use super::handles::Handles;
-use super::link::{LinkIo, LoadedProgram};
+use super::link::LinkIo;
 use super::reload::Reload;
 use super::start_error::StartError;
 use super::tracking::Tracking;
-use super::{begin, scripts};
 use crate::abandoned;
 use crate::clock::{self, Alarm, Suspension};
 use crate::config::{Configuration, RouterConfig, VmacFallback, Xdp};
@@ -33,7 +31,6 @@ use crate::datapath::leftovers;
 use crate::datapath::privileges;
 use crate::datapath::program::Loaded;
 use crate::datapath::readiness::Readiness;
-use crate::guardian::copies::Keeper;
 use crate::guardian::{Guardian, watch};
 use crate::interface::Interface;
 use crate::interface::service::{Report, Service};
@@ -73,14 +70,6 @@ impl Source {
             Self::File(path) => Some(path.clone()),
         }
     }
-
-    /// An interface as the user named it.
-    fn naming(&self, interface: &str) -> String {
-        match self {
-            Self::CommandLine => format!("-i {interface}"),
-            Self::File(_) => format!("interface = {interface:?}"),
-        }
-    }
 }
 
 impl Daemon {
@@ -99,7 +88,7 @@ impl Daemon {
         let signals = Signals::catch().map_err(system("signals"))?;
         check_privileges()?;
         begin::make_room(&configs, checks.len());
-        let mut rundir = RunDir::open(dir)?;
+        let rundir = RunDir::open(dir)?;
         // Before anything is looked at that a daemon before us may be about to give back.
         let base = claim_patiently(&rundir, source, &configs)?;
         wait_for_guardian(&rundir, &base)?;
@@ -111,51 +100,19 @@ impl Daemon {
         let (service, interfaces) =
             Service::start(&names | &journal.interfaces(), report_queue, guardian.keeper().clone())
                 .map_err(system("netlink"))?;
-        let mut engine = Engine::new(service.marks_addresses());
-        let mut links = make_links(&mut engine, &configs, &names, &interfaces, source, guardian.keeper())?;
-        let mut handles = make_routers(configs, &mut engine, &mut links, &journal)?;
-
-        let readiness = Readiness::new().map_err(system("epoll"))?;
-        for (id, link) in links.iter_mut() {
-            open_link(id, engine.interface(id), link, &readiness)?;
-        }
-        for router in engine.routers_mut() {
-            router.in_kernel = links.get(router.link).is_some_and(LinkIo::is_in_kernel);
-        }
-        if links.values().any(LinkIo::is_in_kernel) {
-            leftovers::remove();
-        }
-
-        let (commands_in, commands) = mpsc::channel(COMMANDS);
-        let followers = Followers::default();
-        let (aside_in, aside) = mpsc::unbounded_channel();
-        let undo = Undo::plan(&journal, &interfaces, service.marks_addresses(), |found| {
-            adopt::is_ours(engine.routers(), found)
-        });
-        let nobody_s = abandoned::ask(&undo, &service);
-        abandoned::remove_classifiers(&undo);
-        publish(&mut rundir, source, &base, engine.routers())?;
-        let socket = rundir.socket_path(&format!("{base}.sock"))?;
-        server::start(&socket, server::Daemon { commands: commands_in, followers: followers.clone() })
-            .map_err(system(&socket.display().to_string()))?;
         let lanes = Lanes::default();
-        let runners = script::Context::new(lanes.scripts.clone());
-        for (id, router) in engine.routers().iter() {
-            if let Some(handles) = handles.get_mut(id) {
-                scripts::start(&router.config, handles, &rundir, &runners)?;
-            }
-        }
-        memory::give_back();
+        let (commands_in, commands) = mpsc::channel(COMMANDS);
+        let (aside_in, aside) = mpsc::unbounded_channel();
         let mut daemon = Self {
-            engine,
-            handles,
-            links,
+            engine: Engine::new(service.marks_addresses()),
+            handles: Slots::with_capacity(configs.len()),
+            links: Slots::with_capacity(names.len()),
             groups: Groups::default(),
             group_scripts: GroupScripts::default(),
             group_events: Vec::new(),
             is_performing: false,
             alarm: Alarm::new().map_err(system("timerfd"))?,
-            readiness,
+            readiness: Readiness::new().map_err(system("epoll"))?,
             ready: Vec::new(),
             signals,
             service,
@@ -166,9 +123,9 @@ impl Daemon {
             aside,
             own_macs_changed: BTreeMap::new(),
             tracking: Tracking::new(lanes.checks.clone()),
+            scripts: script::Context::new(lanes.scripts.clone()),
             lanes,
-            scripts: runners,
-            followers,
+            followers: Followers::default(),
             inbox: Some(Inbox::default()),
             state_file: format!("{base}.state"),
             journal_file,
@@ -184,13 +141,67 @@ impl Daemon {
             status_untold: false,
             reload: Reload::of(source.file()),
         };
+        daemon.meet_interfaces(&configs, &interfaces, &journal)?;
+        daemon.configure_checks(&checks, configs.iter().map(|config| &config.settings));
+        daemon.begin_first(configs, &journal)?;
+        let undo =
+            Undo::plan(&journal, &interfaces, daemon.engine.marks(), |found| daemon.engine.sees_to(found));
+        let nobody_s = abandoned::ask(&undo, &daemon.service);
+        abandoned::remove_classifiers(&undo);
+        publish(&mut daemon.rundir, source, &base, daemon.engine.routers())?;
+        let socket = daemon.rundir.socket_path(&format!("{base}.sock"))?;
+        let followers = daemon.followers.clone();
+        server::start(&socket, server::Daemon { commands: commands_in, followers })
+            .map_err(system(&socket.display().to_string()))?;
+        memory::give_back();
         daemon.charge_guardian(&base)?;
         daemon.form_groups(&groups);
-        daemon.begin_tracking(&checks);
         match daemon.begin_serving(nobody_s, source, &base).await {
             Ok(()) => Ok(daemon),
             Err(error) => Err(daemon.take_back(error).await),
         }
+    }
+
+    /// Looks whether all that is wanted can begin on the interfaces as they are now, and loads the programs for them.
+    fn meet_interfaces(
+        &mut self,
+        configs: &[RouterConfig],
+        interfaces: &[Interface],
+        journal: &Journal,
+    ) -> Result<(), StartError> {
+        for config in configs {
+            let interface = interfaces.iter().find(|interface| interface.name == config.interface);
+            if let Some(interface) = interface
+                && self.engine.link_named(&config.interface).is_none()
+            {
+                let datapath = (config.xdp, config.xdp_pass);
+                self.add_link(&config.interface, datapath, Some(interface.clone()));
+            }
+            self.check(config, journal)?;
+        }
+        for (id, link) in self.links.iter_mut() {
+            let Some(interface) = self.engine.interface(id) else { continue };
+            if link.obstacle(interface).is_none() && link.path.begin_loading() {
+                let here = configs.iter().filter(|config| config.interface == link.name);
+                let slots = here.map(|config| slot(config.family, config.vrid));
+                // What comes of it shows when the interface is opened.
+                drop(link.loaded(Loaded::load(slots, START, link.keeper().clone())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the routers that are there from the start, and opens their interfaces.
+    fn begin_first(&mut self, configs: Vec<RouterConfig>, journal: &Journal) -> Result<(), StartError> {
+        let begun = configs.into_iter().map(|config| self.begin(config, journal));
+        for id in begun.collect::<Result<Vec<_>, _>>()? {
+            self.open_for(id)?;
+        }
+        self.links.values().try_for_each(check_datapath)?;
+        if self.links.values().any(LinkIo::is_in_kernel) {
+            leftovers::remove();
+        }
+        Ok(())
     }
 
     /// Has the guardian watch over what this process of the name `base` does from now on.
@@ -281,71 +292,6 @@ impl Daemon {
     }
 }
 
-/// The interfaces of these names, which must be there at the start.
-fn make_links(
-    engine: &mut Engine,
-    configs: &[RouterConfig],
-    names: &BTreeSet<String>,
-    interfaces: &[Interface],
-    source: &Source,
-    keeper: &Keeper,
-) -> Result<Slots<LinkId, LinkIo>, StartError> {
-    let mut links = Slots::with_capacity(names.len());
-    for name in names {
-        let interface = interfaces
-            .iter()
-            .find(|interface| interface.name == *name)
-            .ok_or_else(|| StartError::NoInterface(source.naming(name)))?;
-        if interface.mac.is_none() {
-            return Err(StartError::NotEthernet(source.naming(name)));
-        }
-        let mut there = Link::new(name.clone());
-        if there.assumes_carrier(interface) {
-            info!(interface = name, "carrier state unknown, assuming up");
-        }
-        there.interface = Some(interface.clone());
-        let id = engine.add_link(there);
-        links.put(id, LinkIo::new(name.clone(), datapath_wanted(configs, name), keeper.clone()));
-    }
-    Ok(links)
-}
-
-/// The routers of a configuration, which their interfaces know of from now on.
-fn make_routers(
-    configs: Vec<RouterConfig>,
-    engine: &mut Engine,
-    links: &mut Slots<LinkId, LinkIo>,
-    journal: &Journal,
-) -> Result<Slots<RouterId, Handles>, StartError> {
-    let mut handles = Slots::with_capacity(configs.len());
-    for config in configs {
-        if let Some((router, of_router)) = begin::make_router(config, engine, links, journal)? {
-            handles.put(engine.add(router), of_router);
-        }
-    }
-    Ok(handles)
-}
-
-/// Opens what adverts come and go by.
-fn open_link(
-    id: LinkId,
-    interface: Option<&Interface>,
-    link: &mut LinkIo,
-    readiness: &Readiness,
-) -> Result<(), StartError> {
-    let Some(interface) = interface else { return Ok(()) };
-    let program = match link.obstacle(interface) {
-        Some(obstacle) => Err(obstacle),
-        None => Loaded::load(link.slots(), START, link.keeper().clone())
-            .map(|loaded| LoadedProgram::Loaded(Box::new(loaded))),
-    };
-    link.open(id, interface, program, readiness)
-        .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
-    check_datapath(link)?;
-    link.join();
-    Ok(())
-}
-
 /// Waits until the guardian of a daemon of our name that has died has given back what that one had.
 fn wait_for_guardian(rundir: &RunDir, base: &str) -> Result<(), StartError> {
     let claim = rundir.later(&format!("{base}.{}", watch::CLAIM))?;
@@ -358,12 +304,6 @@ fn wait_for_guardian(rundir: &RunDir, base: &str) -> Result<(), StartError> {
         thread::sleep(LOOK_AGAIN);
     }
     Ok(())
-}
-
-/// What the routers of an interface want of the kernel. They agree.
-fn datapath_wanted(configs: &[RouterConfig], interface: &str) -> (Xdp, bool) {
-    let first = configs.iter().find(|config| config.interface == interface);
-    first.map(|config| (config.xdp, config.xdp_pass)).unwrap_or_default()
 }
 
 /// A data path that was asked for by name has to be had.

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use thiserror::Error;
 use vrrpd_common::MacAddr;
+use vrrpd_engine::engine::Inadmissible;
 use vrrpd_engine::ledger::SystemError;
 
-use crate::config::Xdp;
+use crate::config::{Settings, Xdp};
 use crate::datapath::refusal::Refusal;
 use crate::rundir::RunDirError;
 
@@ -134,6 +135,21 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// Why this router cannot begin on its interface, which the user named in this way.
+    pub(super) fn inadmissible(config: &Settings, naming: String, why: Inadmissible) -> Self {
+        let (router, interface) = (config.name().to_string(), config.interface.clone());
+        match why {
+            Inadmissible::NoInterface => Self::NoInterface(naming),
+            Inadmissible::NotEthernet => Self::NotEthernet(naming),
+            Inadmissible::TooManyAddresses { count, octets, mtu } => {
+                Self::TooManyAddresses { router, count, octets, interface, mtu }
+            }
+            Inadmissible::MisplacedPeer(peer) => Self::MisplacedPeer { router, interface, peer },
+            Inadmissible::VmacTaken(mac) => Self::VmacTaken { interface, holder: format!(", {mac}") },
+            Inadmissible::OwnMacUnknown(mac) => Self::OwnMacUnknown { interface, mac },
+        }
+    }
+
     /// The data path that was asked for by name is not to be had.
     pub(super) fn no_datapath(wanted: Xdp, reason: Refusal) -> Self {
         let flag = if wanted == Xdp::Native { "--xdp=native" } else { "--xdp=generic" };

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use tracing::{info, warn};
 use vrrpd_common::Instant;
 use vrrpd_common::router::{Event, StateName};
-use vrrpd_engine::priority::{Outcome, Weight};
-use vrrpd_engine::router::Router;
+use vrrpd_engine::priority::Outcome;
+use vrrpd_engine::router::{Router, TrackedOutcome};
 use vrrpd_engine::track::{Change, Checks};
 use vrrpd_engine::{Input, RouterId};
 
@@ -35,6 +35,13 @@ impl Tracking {
     /// When something is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.checks.deadline()
+    }
+
+    /// What a router with this configuration tracks, and what that says now.
+    pub(super) fn of(&self, config: &Settings) -> Vec<TrackedOutcome> {
+        let tracked = self.checks.of(&config.track).into_iter();
+        let outcome = |id| self.checks.outcome(id).unwrap_or(Outcome::Unknown);
+        tracked.map(|(id, tracked)| (id, tracked.weight, outcome(id))).collect()
     }
 
     /// What a router tracks, for people.
@@ -66,38 +73,6 @@ impl Daemon {
             if let Some(interface) = self.tracking.watchers.start(id, &config) {
                 self.service.follow(interface);
             }
-        }
-    }
-
-    /// The first checks.
-    pub(super) fn begin_tracking(&mut self, checks: &[CheckConfig]) {
-        let routers: Vec<_> = self.engine.routers().values().map(|router| router.config.clone()).collect();
-        self.configure_checks(checks, routers.iter());
-        for id in self.engine.routers().ids().collect::<Vec<_>>() {
-            self.track(id);
-            self.input(Input::CheckUsable(id));
-            self.apply_priority(id);
-        }
-    }
-
-    /// Has a router track what its configuration says. One that takes part already is not stopped by something that is new and
-    /// of which there is no result.
-    pub(super) fn track(&mut self, id: RouterId) {
-        let Some(router) = self.engine.router_mut(id) else { return };
-        let tracked = self.tracking.checks.of(&router.config.track);
-        let tracked: Vec<_> = tracked.into_iter().map(|(id, tracked)| (id, tracked.weight)).collect();
-        let takes_part = router.machine.state().name() != StateName::Init;
-        let before: Vec<_> = router.policy.tracked().map(|(id, _)| id).collect();
-        for id in &before {
-            if tracked.iter().all(|(other, _)| other != id) {
-                router.policy.untrack(*id);
-            }
-        }
-        for (id, weight) in tracked {
-            let outcome = self.tracking.checks.outcome(id).unwrap_or(Outcome::Unknown);
-            let is_assumed = takes_part && weight == Weight::NONE && outcome == Outcome::Unknown;
-            router.policy.track(id, weight);
-            router.policy.observe(id, if is_assumed { Outcome::Holds } else { outcome });
         }
     }
 
@@ -149,12 +124,12 @@ impl Daemon {
         for id in &tracking {
             let state = self.engine.router(*id).map(|router| router.machine.state().name());
             if state == Some(StateName::Fault) {
-                self.apply_priority(*id);
+                self.input(Input::ApplyPriority(*id));
             }
             self.input(Input::CheckUsable(*id));
         }
         for id in &tracking {
-            self.apply_priority(*id);
+            self.input(Input::ApplyPriority(*id));
             if self.tracking.to_start.contains(id) {
                 self.start_up(*id);
             }
@@ -167,16 +142,6 @@ impl Daemon {
                     Happening::Notice(NoticeReport::check_changed(&name, kind, from, to, detail)),
                 )
             });
-        }
-    }
-
-    /// Puts the priority in force that follows from what is tracked.
-    pub(super) fn apply_priority(&mut self, id: RouterId) {
-        let Some(router) = self.engine.router(id) else { return };
-        let (from, to) = (router.machine.priority(), router.policy.priority());
-        if from != to {
-            info!(router = %router.config.title(), from = from.0, to = to.0, "priority changed");
-            self.event(id, Event::Priority(to), None);
         }
     }
 

@@ -1,3 +1,5 @@
+mod beginning;
+
 use std::net::IpAddr;
 
 use vrrpd_common::abi::{KernelAdvert, KernelRole, RouterRecord};
