@@ -260,7 +260,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "auth = \"ah/0x736563726574\"",
         "vmac = \"macvlan\"\nvmac-fallback = \"refuse\"",
         "lower-priority = 5\nraise-priority = 200",
-        "up = \"/bin/true\"\ndown = \"notify.sh\"\nscript-timeout = \"5s\"",
+        "prepare = \"/bin/true\"\nprepare-timeout = \"1s\"\nup = \"/bin/true\"\ndown = \"notify.sh\"\nscript-timeout = \"5s\"",
         "name = \"VI_1\"\nfault = [\"/bin/echo\", \"a b\"]\nstop = [\"/bin/true\"]\nfifo = \"fifo\"\nnotify = []\nscript-user = \"nobody:0\"",
         "script-style = \"keepalived\"\nnotify = [\"/bin/true\", 1]",
         "garp-count = 3\ngarp-delay = 1\ngarp-interval = \"1m\"",

@@ -45,6 +45,7 @@ struct Plan {
     again_after_ms: Option<u16>,
     then_every_ms: Option<u16>,
     grouped: bool,
+    prepares: bool,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -92,6 +93,7 @@ enum What {
     GroupReady { hold_ms: u16 },
     GroupYields,
     Grouped(bool),
+    Prepared,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -129,6 +131,7 @@ struct Run {
     family: Family,
     now: Instant,
     has_addresses: bool,
+    is_preparing: bool,
     /// When what it may send was counted last, in nanoseconds, and adverts it may send, in intervals.
     credit_at: u64,
     credit: u64,
@@ -162,6 +165,7 @@ impl Run {
                 then_every: plan.then_every_ms.map(millis),
             },
             grouped: plan.grouped,
+            prepares: plan.prepares,
         };
         let mut router = VirtualRouter::new(config);
         let now = Instant::from_nanos(1_000_000_000);
@@ -172,6 +176,7 @@ impl Run {
             family: plan.family(),
             now,
             has_addresses: false,
+            is_preparing: false,
             credit_at: now.as_nanos(),
             credit: ADVERTS_AT_ONCE * interval_of(&router),
             take_overs: (0, now),
@@ -237,6 +242,7 @@ impl Run {
             What::StoodStill => Event::StoodStill,
             What::GroupReady { hold_ms } => Event::GroupReady { hold: Duration::from_millis(hold_ms.into()) },
             What::GroupYields => Event::GroupYields,
+            What::Prepared => Event::Prepared,
             What::Grouped(_) => return None,
         })
     }
@@ -273,6 +279,14 @@ impl Run {
         let mut resigned = false;
         for action in actions {
             match *action {
+                Action::Prepare => {
+                    assert!(!self.is_preparing, "{event:?}: prepared twice: {actions:?}");
+                    self.is_preparing = true;
+                }
+                Action::EndPreparation => {
+                    assert!(self.is_preparing, "{event:?}: nothing is being prepared: {actions:?}");
+                    self.is_preparing = false;
+                }
                 Action::TakeAddresses => {
                     assert!(!self.has_addresses, "{event:?}: addresses taken twice: {actions:?}");
                     self.has_addresses = true;
@@ -299,6 +313,10 @@ impl Run {
             }
         }
         assert_eq!(state, self.router.state().name(), "{event:?}: {actions:?}");
+        if event == Event::Prepared {
+            self.is_preparing = false;
+        }
+        assert_eq!(self.is_preparing, self.router.is_preparing(), "{event:?}: {actions:?}");
         assert_eq!(self.has_addresses, state == StateName::Master, "{event:?}: {actions:?}");
     }
 

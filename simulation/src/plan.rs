@@ -59,6 +59,7 @@ pub fn config(lan: usize, version: Version, interval: Interval) -> Config {
         addresses: AddressDigest::of([IpAddr::V4(Ipv4Addr::new(10, 16 + number, 1, 200))]),
         announce: AnnounceTimes { again_after: None, then_every: None },
         grouped: false,
+        prepares: false,
     }
 }
 

@@ -241,11 +241,17 @@ impl Router {
                 Action::SendAdvert(priority) => *priority == Priority::RESIGN,
                 Action::AnnounceAddresses => false,
                 Action::Transition(transition) => transition.to != StateName::Master,
-                Action::TakeAddresses | Action::GiveUpAddresses | Action::Notice(_) => true,
+                Action::Prepare
+                | Action::EndPreparation
+                | Action::TakeAddresses
+                | Action::GiveUpAddresses
+                | Action::Notice(_) => true,
             }),
             Action::SendAdvert(_) | Action::AnnounceAddresses if self.queue.contains(&action) => return,
             Action::Notice(_) => return,
-            Action::TakeAddresses
+            Action::Prepare
+            | Action::EndPreparation
+            | Action::TakeAddresses
             | Action::SendAdvert(_)
             | Action::AnnounceAddresses
             | Action::Transition(_) => {}
@@ -268,7 +274,12 @@ impl Router {
             match action {
                 Action::TakeAddresses if !self.held => self.ask(Operation::Add, effects),
                 Action::GiveUpAddresses if self.held => self.ask(Operation::Remove, effects),
-                Action::TakeAddresses | Action::GiveUpAddresses | Action::Notice(_) => {}
+                // No router of the simulation has a script.
+                Action::Prepare
+                | Action::EndPreparation
+                | Action::TakeAddresses
+                | Action::GiveUpAddresses
+                | Action::Notice(_) => {}
                 Action::SendAdvert(priority) => effects.extend(self.advert(priority)),
                 Action::AnnounceAddresses => effects.push(Effect::Announce(self.lan)),
                 Action::Transition(transition) => {

@@ -66,6 +66,7 @@ fn config() -> Option<Config> {
         addresses: AddressDigest::from_bits(1),
         announce: AnnounceTimes { again_after: None, then_every: None },
         grouped: false,
+        prepares: false,
     })
 }
 

@@ -267,6 +267,7 @@ impl RouterConfig {
             addresses: self.digest(),
             announce: self.announce.times,
             grouped: self.grouped,
+            prepares: self.scripts.prepare.is_some(),
         }
     }
 

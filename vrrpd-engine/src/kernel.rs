@@ -73,7 +73,8 @@ impl Told {
     /// What the kernel has to know of a router whose adverts have to look like `expect`.
     pub fn of(machine: &VirtualRouter, circumstances: Circumstances, expect: &Expect) -> Self {
         let role = role(machine, circumstances);
-        let is_urgent = circumstances.is_grouped && role == KernelRole::Master;
+        let is_member_s = circumstances.is_grouped && role == KernelRole::Master;
+        let is_urgent = is_member_s || machine.is_preparing();
         let mut config = KernelConfig {
             addresses: machine.config().addresses.to_bits(),
             report_spacing: if is_urgent { GROUP_REPORT_SPACING } else { REPORT_SPACING },
@@ -120,7 +121,7 @@ fn role(machine: &VirtualRouter, circumstances: Circumstances) -> KernelRole {
         _ if circumstances.is_verified_by_us => KernelRole::Init,
         StateName::Init | StateName::Fault => KernelRole::Init,
         // It has waited long enough, and any advert may change its mind, as with a Master.
-        StateName::Backup if machine.is_willing() => KernelRole::Master,
+        StateName::Backup if machine.has_won() => KernelRole::Master,
         StateName::Backup => KernelRole::Backup,
         StateName::Master => KernelRole::Master,
     }
@@ -265,6 +266,7 @@ mod tests {
             max_learned_interval: Interval::from_centis(4095).expect("an interval"),
             addresses: AddressDigest::default(),
             grouped,
+            prepares: false,
             announce: AnnounceTimes { again_after: None, then_every: None },
         }
     }
@@ -312,6 +314,21 @@ mod tests {
         machine.handle(due, Event::Timer, &mut |_| {});
         assert_eq!(machine.state().name(), StateName::Backup);
         let told = Told::of(&machine, Circumstances { is_grouped: true, ..ALONE }, &expect(255));
+        assert_eq!(
+            (told.config.role, told.config.report_spacing),
+            (KernelRole::Master as u8, GROUP_REPORT_SPACING)
+        );
+    }
+
+    #[test]
+    fn router_that_prepares_is_told_of_as_master_and_reported_more_often() {
+        let mut machine = VirtualRouter::new(Config { prepares: true, ..config(false) });
+        machine.handle(START, Event::InterfaceUp(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))), &mut |_| {});
+        machine.handle(START, Event::Startup, &mut |_| {});
+        let due = machine.deadline().expect("it waits for its master");
+        machine.handle(due, Event::Timer, &mut |_| {});
+        assert!(machine.is_preparing());
+        let told = Told::of(&machine, ALONE, &expect(255));
         assert_eq!(
             (told.config.role, told.config.report_spacing),
             (KernelRole::Master as u8, GROUP_REPORT_SPACING)

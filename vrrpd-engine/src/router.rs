@@ -195,6 +195,7 @@ impl Router {
     /// Goes on with a configuration that [`RouterConfig::can_become`] allows.
     pub fn exchange(&mut self, config: RouterConfig) {
         self.machine.set_grouped(config.grouped);
+        self.machine.set_prepares(config.scripts.prepare.is_some());
         self.machine.set_max_learned_interval(config.max_learned_interval);
         self.policy.configure(config.priority, Steps::of(&config));
         self.config = config;

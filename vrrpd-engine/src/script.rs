@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use vrrpd_common::Duration;
-use vrrpd_common::router::{StateName, Transition};
+use vrrpd_common::router::{Backup, State, StateName, Transition, Waiting};
 
 use crate::config::{GroupConfig, VirtualAddress};
 use crate::router::Router;
@@ -42,6 +42,10 @@ pub enum ScriptStyle {
 /// All scripts of a router or a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scripts {
+    /// `--prepare`: before the router takes its addresses; never of a group.
+    pub prepare: Option<Script>,
+    /// `--prepare-timeout`: how long that is waited for.
+    pub prepare_timeout: Duration,
     /// `-U`: on becoming Master.
     pub up: Option<Script>,
     /// `-D`: on becoming Backup.
@@ -81,8 +85,26 @@ pub fn of_router(router: &Router, transition: Transition) -> Option<Call> {
     if config.scripts.is_empty() {
         return None;
     }
+    config.scripts.call(transition, &subject_of(router))
+}
+
+/// The script that prepares a router which is about to be Master, if it has one.
+pub fn of_preparation(router: &Router) -> Option<Run> {
+    let scripts = &router.config.scripts;
+    let script = scripts.prepare.as_ref()?;
+    let State::Backup(Backup { waiting: Waiting::ForScript(reason), .. }) = router.machine.state() else {
+        return None;
+    };
+    let transition =
+        Transition { from: StateName::Backup, to: StateName::Master, reason: *reason, cause: None };
+    let is_told = scripts.style == ScriptStyle::Vrrpd;
+    Some(scripts.run(script, transition, PREPARE, is_told, &subject_of(router)))
+}
+
+fn subject_of(router: &Router) -> Subject {
+    let config = &router.config;
     let addresses: Vec<_> = config.held_addresses().map(VirtualAddress::to_string).collect();
-    let subject = Subject {
+    Subject {
         kind: "INSTANCE",
         name: config.title().into_owned(),
         priority: router.machine.priority().0,
@@ -93,8 +115,7 @@ pub fn of_router(router: &Router, transition: Transition) -> Option<Call> {
             ("VRRP_VMAC".into(), router.vmac.mac().map(|mac| mac.to_string()).unwrap_or_default()),
             ("VRRP_VMAC_INTERFACE".into(), router.place_of_addresses().to_owned()),
         ],
-    };
-    config.scripts.call(transition, &subject)
+    }
 }
 
 /// What this transition of a group runs.
@@ -158,6 +179,11 @@ pub struct FifoLine {
     pub text: String,
 }
 
+/// How long a script that prepares a router is waited for, unless the user says otherwise.
+pub const PREPARE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What the state is called for which [`Scripts::prepare`] is run.
+pub const PREPARE: &str = "PREPARE";
 const MASTER: &str = "MASTER";
 const BACKUP: &str = "BACKUP";
 const FAULT: &str = "FAULT";
@@ -168,6 +194,8 @@ impl Scripts {
     pub const fn none(timeout: Duration) -> Self {
         let style = ScriptStyle::Vrrpd;
         Self {
+            prepare: None,
+            prepare_timeout: PREPARE_TIMEOUT,
             up: None,
             down: None,
             fault: None,
@@ -187,13 +215,14 @@ impl Scripts {
 
     /// Those that there are.
     pub fn each(&self) -> impl Iterator<Item = &Script> {
-        [&self.up, &self.down, &self.fault, &self.stop, &self.notify].into_iter().flatten()
+        let of_states = [&self.up, &self.down, &self.fault, &self.stop, &self.notify];
+        std::iter::once(&self.prepare).chain(of_states).flatten()
     }
 
     /// The paths of all programs and of the FIFO, to be changed.
     pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let Self { up, down, fault, stop, notify, fifo, .. } = self;
-        let scripts = [up, down, fault, stop, notify].into_iter().flatten();
+        let Self { prepare, up, down, fault, stop, notify, fifo, .. } = self;
+        let scripts = [prepare, up, down, fault, stop, notify].into_iter().flatten();
         scripts.map(|script| &mut script.program).chain(fifo)
     }
 
@@ -208,19 +237,7 @@ impl Scripts {
         let is_notify_told = transition.to == StateName::Init && transition.from != StateName::Init;
         let word = if is_notify_told { STOP } else { state? };
         let run = |script: &Script, state: &'static str, told: bool| {
-            let mut arguments = script.arguments.clone();
-            if told {
-                let Subject { kind, name, priority, .. } = subject;
-                arguments.extend([(*kind).to_owned(), name.clone(), state.to_owned(), priority.to_string()]);
-            }
-            let mut environment = vec![
-                ("VRRP_STATE".into(), state.to_owned()),
-                ("VRRP_PREVIOUS_STATE".into(), transition.from.name().to_uppercase()),
-                ("VRRP_PRIORITY".into(), subject.priority.to_string()),
-                ("VRRP_REASON".into(), transition.reason.name().to_owned()),
-            ];
-            environment.extend(subject.environment.iter().cloned());
-            Run { program: script.program.clone(), arguments, user: self.user.clone(), environment }
+            self.run(script, transition, state, told, subject)
         };
         let own =
             script.zip(state).map(|(script, state)| run(script, state, self.style == ScriptStyle::Vrrpd));
@@ -232,6 +249,30 @@ impl Scripts {
         });
         let is_nothing = runs.is_empty() && line.is_none();
         (!is_nothing).then(|| Call { state: state.unwrap_or(word).into(), runs, line })
+    }
+
+    /// One run of a script. It is `told` what happens by arguments too.
+    fn run(
+        &self,
+        script: &Script,
+        transition: Transition,
+        state: &str,
+        told: bool,
+        subject: &Subject,
+    ) -> Run {
+        let mut arguments = script.arguments.clone();
+        if told {
+            let Subject { kind, name, priority, .. } = subject;
+            arguments.extend([(*kind).to_owned(), name.clone(), state.to_owned(), priority.to_string()]);
+        }
+        let mut environment = vec![
+            ("VRRP_STATE".into(), state.to_owned()),
+            ("VRRP_PREVIOUS_STATE".into(), transition.from.name().to_uppercase()),
+            ("VRRP_PRIORITY".into(), subject.priority.to_string()),
+            ("VRRP_REASON".into(), transition.reason.name().to_owned()),
+        ];
+        environment.extend(subject.environment.iter().cloned());
+        Run { program: script.program.clone(), arguments, user: self.user.clone(), environment }
     }
 
     /// The script for the new state alone, and what the state is called.
@@ -294,6 +335,8 @@ mod tests {
             named.split(' ').any(|known| known == name).then_some(script)
         };
         Scripts {
+            prepare: script("prepare"),
+            prepare_timeout: PREPARE_TIMEOUT,
             up: script("up"),
             down: script("down"),
             fault: script("fault"),

@@ -125,11 +125,8 @@ pub fn details(router: &RouterReport) -> String {
     line("data path", format!("{}{why}", router.datapath));
     let why = router.vmac_reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     line("vmac", format!("{}{why}", router.vmac.as_ref().unwrap_or(&router.vmac_mode)));
-    let ScriptsReport { up, down, fault, stop, notify } = &router.scripts;
-    for (name, script) in [("up", up), ("down", down), ("fault", fault), ("stop", stop), ("notify", notify)] {
-        if let Some(script) = script {
-            line(name, script.clone());
-        }
+    for (name, script) in scripts(&router.scripts) {
+        line(name, script.clone());
     }
     if let Some(kernel) = &router.kernel {
         line("kernel", in_kernel(kernel));
@@ -137,6 +134,20 @@ pub fn details(router: &RouterReport) -> String {
     line("counters", counters(router, false));
     line("pid", router.pid.to_string());
     text
+}
+
+/// The scripts of a router, each with its name.
+fn scripts(scripts: &ScriptsReport) -> impl Iterator<Item = (&'static str, &String)> {
+    let ScriptsReport { prepare, up, down, fault, stop, notify } = scripts;
+    let all = [
+        ("prepare", prepare),
+        ("up", up),
+        ("down", down),
+        ("fault", fault),
+        ("stop", stop),
+        ("notify", notify),
+    ];
+    all.into_iter().filter_map(|(name, script)| Some((name, script.as_ref()?)))
 }
 
 /// The state file: for each router the lines that Vrrpd's users look for, then the block that people read.

@@ -210,6 +210,8 @@ pub struct TrackReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct ScriptsReport {
+    /// `--prepare`
+    pub prepare: Option<String>,
     pub up: Option<String>,
     pub down: Option<String>,
     pub fault: Option<String>,
@@ -220,8 +222,15 @@ pub struct ScriptsReport {
 impl From<&Scripts> for ScriptsReport {
     fn from(scripts: &Scripts) -> Self {
         let text = |script: &Option<Script>| script.as_ref().map(Script::to_string);
-        let Scripts { up, down, fault, stop, notify, .. } = scripts;
-        Self { up: text(up), down: text(down), fault: text(fault), stop: text(stop), notify: text(notify) }
+        let Scripts { prepare, up, down, fault, stop, notify, .. } = scripts;
+        Self {
+            prepare: text(prepare),
+            up: text(up),
+            down: text(down),
+            fault: text(fault),
+            stop: text(stop),
+            notify: text(notify),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 pub use check::{ScriptError, check, find, place};
-pub use process::Context;
+pub use process::{Context, prepare};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};

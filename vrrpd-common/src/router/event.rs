@@ -43,11 +43,17 @@ pub enum Event {
     },
     /// A member of its group is not Master any more: so cease to be it.
     GroupYields,
+    /// The script that [`Action::Prepare`] asked for has ended, or is waited for no longer.
+    Prepared,
 }
 
 /// What is to be done, in the order in which it is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
+    /// Run the script that prepares the router for being Master; [`Event::Prepared`] follows.
+    Prepare,
+    /// End that script: the router does not become Master.
+    EndPreparation,
     /// Put the virtual addresses on the interface; what follows waits until they are there.
     TakeAddresses,
     /// Remove them.

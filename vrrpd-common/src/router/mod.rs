@@ -61,6 +61,8 @@ pub struct Config {
     pub announce: AnnounceTimes,
     /// It is a member of a [group](crate::group): Master only when that says so.
     pub grouped: bool,
+    /// A script is run before it takes the addresses.
+    pub prepares: bool,
 }
 
 /// When a new master repeats the announcement of its addresses.
@@ -150,6 +152,17 @@ impl VirtualRouter {
         matches!(self.state, State::Backup(Backup { waiting: Waiting::ForGroup(_), .. }))
     }
 
+    /// It has won its election, and a script prepares it for being Master. It listens and says nothing.
+    pub const fn is_preparing(&self) -> bool {
+        matches!(self.state, State::Backup(Backup { waiting: Waiting::ForScript(_), .. }))
+    }
+
+    /// A Backup that has won its election and waits for its script or its group. It has no deadline, and every advert
+    /// counts.
+    pub const fn has_won(&self) -> bool {
+        self.is_preparing() || self.is_willing()
+    }
+
     /// When [damping](damping) or the start delay lets it take over; `None` unless that is what it waits for.
     pub fn held_until(&self) -> Option<Instant> {
         match &self.state {
@@ -200,6 +213,11 @@ impl VirtualRouter {
         self.config.start_delay = Duration::ZERO;
     }
 
+    /// A script prepares it from the next take-over on, or does not any more.
+    pub const fn set_prepares(&mut self, prepares: bool) {
+        self.config.prepares = prepares;
+    }
+
     /// What is learned from now on has this limit.
     pub const fn set_max_learned_interval(&mut self, limit: Interval) {
         self.config.max_learned_interval = limit;
@@ -210,7 +228,7 @@ impl VirtualRouter {
         match &self.state {
             State::Initialize
             | State::Fault(_)
-            | State::Backup(Backup { waiting: Waiting::ForGroup(_), .. }) => None,
+            | State::Backup(Backup { waiting: Waiting::ForGroup(_) | Waiting::ForScript(_), .. }) => None,
             State::Backup(backup) => {
                 let takes_over_at = self.takes_over_at(backup);
                 Some(self.preempts_at().map_or(takes_over_at, |at| at.min(takes_over_at)))
@@ -232,11 +250,15 @@ impl VirtualRouter {
             self.become_backup(now, Reason::ClockGap, None, emit);
         }
 
+        let was_preparing = self.is_preparing();
         match self.state {
             State::Initialize => self.in_initialize(now, event, emit),
             State::Fault(faults) => self.in_fault(now, faults, event, emit),
             State::Backup(backup) => self.in_backup(now, backup, event, emit),
             State::Master(master) => self.in_master(now, master, event, emit),
+        }
+        if was_preparing && !self.is_preparing() && event != Event::Prepared {
+            emit(Action::EndPreparation);
         }
     }
 
@@ -266,7 +288,8 @@ impl VirtualRouter {
             | Event::AddressesLost
             | Event::StoodStill
             | Event::GroupReady { .. }
-            | Event::GroupYields => {}
+            | Event::GroupYields
+            | Event::Prepared => {}
         }
     }
 
@@ -294,7 +317,8 @@ impl VirtualRouter {
             | Event::AddressesLost
             | Event::StoodStill
             | Event::GroupReady { .. }
-            | Event::GroupYields => {}
+            | Event::GroupYields
+            | Event::Prepared => {}
         }
     }
 
@@ -304,7 +328,7 @@ impl VirtualRouter {
             Event::Shutdown => self.enter(State::Initialize, Reason::Shutdown, None, emit),
             Event::Timer => {
                 self.preemption = self.preemption.at(now);
-                if now >= backup.master_down_at && !self.is_willing() {
+                if now >= backup.master_down_at && !self.has_won() {
                     self.master_down(now, backup, emit);
                 }
             }
@@ -335,7 +359,7 @@ impl VirtualRouter {
                 if let Some(heard) = backup.master {
                     self.delay_preemption(now, heard.advert.priority);
                 }
-                if self.is_willing() {
+                if self.has_won() {
                     self.reconsider(now, backup);
                     return;
                 }
@@ -354,6 +378,11 @@ impl VirtualRouter {
                 let next = self.listening_again(now, backup);
                 let master_down_at = next.master_down_at.max(backup.master_down_at);
                 self.state = State::Backup(Backup { master_down_at, ..next });
+            }
+            Event::Prepared => {
+                if let Waiting::ForScript(reason) = backup.waiting {
+                    self.go_on(now, reason, emit);
+                }
             }
             Event::Startup | Event::AddressesRefused | Event::AddressesLost | Event::GroupYields => {}
         }
@@ -418,7 +447,7 @@ impl VirtualRouter {
                 emit(Action::GiveUpAddresses);
                 self.become_backup(now, Reason::ClockGap, None, emit);
             }
-            Event::Startup | Event::GroupReady { .. } => {}
+            Event::Startup | Event::GroupReady { .. } | Event::Prepared => {}
         }
     }
 
@@ -488,7 +517,7 @@ impl VirtualRouter {
             Waiting::ForSilence | Waiting::AfterGap => Reason::MasterDownTimer,
             Waiting::AfterResignation => Reason::MasterResigned,
             Waiting::ToPreempt => Reason::Preempted,
-            Waiting::ForGroup(reason) => reason,
+            Waiting::ForGroup(reason) | Waiting::ForScript(reason) => reason,
         };
         self.may_be_master(now, reason, emit);
     }
@@ -506,7 +535,7 @@ impl VirtualRouter {
         self.delay_preemption(now, advert.priority);
         let next = match backup_verdict(advert.priority, self.lowest_followed_by(self.preemption)) {
             BackupVerdict::Follow => self.following(heard),
-            BackupVerdict::Resigned if self.is_willing() => Backup { master: None, ..backup },
+            BackupVerdict::Resigned if self.has_won() => Backup { master: None, ..backup },
             // The interval of the master that leaves is still the one to reckon with. Said again, it does not put off
             // what it announced the first time.
             BackupVerdict::Resigned => Backup {
@@ -520,7 +549,9 @@ impl VirtualRouter {
             },
             BackupVerdict::Discard => match backup.waiting {
                 // Another router, already resigned, may be followed by one that we preempt: the shorter wait counts.
-                Waiting::AfterResignation | Waiting::ForGroup(_) => Backup { master: Some(heard), ..backup },
+                Waiting::AfterResignation | Waiting::ForGroup(_) | Waiting::ForScript(_) => {
+                    Backup { master: Some(heard), ..backup }
+                }
                 Waiting::ForSilence | Waiting::AfterGap | Waiting::ToPreempt => Backup {
                     waiting: Waiting::ToPreempt,
                     master: Some(heard),
@@ -599,8 +630,25 @@ impl VirtualRouter {
         }
     }
 
-    /// The election is won. A member of a group leaves it at that until all the others have won theirs.
+    /// The election is won. A script may have to prepare for what follows, while the router listens on.
     fn may_be_master(&mut self, now: Instant, reason: Reason, emit: &mut dyn FnMut(Action)) {
+        if !self.config.prepares {
+            return self.go_on(now, reason, emit);
+        }
+        if !matches!(self.state, State::Backup(_)) {
+            self.become_backup(now, reason, None, emit);
+        }
+        if let State::Backup(backup) = &mut self.state
+            && !matches!(backup.waiting, Waiting::ForScript(_) | Waiting::ForGroup(_))
+        {
+            backup.waiting = Waiting::ForScript(reason);
+            backup.held = false;
+            emit(Action::Prepare);
+        }
+    }
+
+    /// Nothing is in the way any more but the group: a member waits until all the others have won their elections.
+    fn go_on(&mut self, now: Instant, reason: Reason, emit: &mut dyn FnMut(Action)) {
         if !self.config.grouped {
             self.become_master(now, reason, Duration::ZERO, emit);
             return;
@@ -620,7 +668,7 @@ impl VirtualRouter {
     fn become_master(&mut self, now: Instant, reason: Reason, hold: Duration, emit: &mut dyn FnMut(Action)) {
         let cause = match &self.state {
             State::Backup(backup) => {
-                // An owner in a group only passes Backup.
+                // An owner in a group, or with a script that prepares it, only passes Backup.
                 if !reason.is_beginning() {
                     self.damping.took_over(now, self.interface.ok());
                 }
@@ -670,7 +718,7 @@ impl VirtualRouter {
             // Heard within the wait that is under way.
             Waiting::ToPreempt | Waiting::AfterResignation => true,
             // It may have been silent for long.
-            Waiting::ForGroup(_) => now < next.master_down_at,
+            Waiting::ForGroup(_) | Waiting::ForScript(_) => now < next.master_down_at,
             // Followed already.
             Waiting::ForSilence | Waiting::AfterGap => false,
         };
@@ -716,9 +764,11 @@ impl VirtualRouter {
 
     fn wait(&self, waiting: Waiting, interval: Interval) -> Duration {
         match waiting {
-            Waiting::ForSilence | Waiting::AfterGap | Waiting::ToPreempt | Waiting::ForGroup(_) => {
-                master_down_interval(self.config.version, self.priority, interval)
-            }
+            Waiting::ForSilence
+            | Waiting::AfterGap
+            | Waiting::ToPreempt
+            | Waiting::ForGroup(_)
+            | Waiting::ForScript(_) => master_down_interval(self.config.version, self.priority, interval),
             Waiting::AfterResignation => skew_time(self.config.version, self.priority, interval),
         }
     }
@@ -768,9 +818,11 @@ impl VirtualRouter {
     fn may_have_missed_adverts(&self, now: Instant, backup: Backup) -> bool {
         let tolerance = match backup.waiting {
             Waiting::AfterGap => CLOCK_GAP,
-            Waiting::ForSilence | Waiting::AfterResignation | Waiting::ToPreempt | Waiting::ForGroup(_) => {
-                LATE
-            }
+            Waiting::ForSilence
+            | Waiting::AfterResignation
+            | Waiting::ToPreempt
+            | Waiting::ForGroup(_)
+            | Waiting::ForScript(_) => LATE,
         };
         self.is_late_by(now, self.takes_over_at(&backup), tolerance)
     }

@@ -74,6 +74,8 @@ pub enum Waiting {
     ToPreempt,
     /// The other members of its group; it would be Master for this reason. There is no deadline.
     ForGroup(Reason),
+    /// The script that prepares it; it would be Master for this reason. There is no deadline.
+    ForScript(Reason),
 }
 
 /// An advert and when it came.

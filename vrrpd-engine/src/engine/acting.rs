@@ -20,6 +20,8 @@ impl Turn<'_> {
         }
         let id = self.id;
         match action {
+            Action::Prepare => self.put_out(Output::StartPreparation(id)),
+            Action::EndPreparation => self.put_out(Output::EndPreparation(id)),
             Action::TakeAddresses => self.take(),
             Action::GiveUpAddresses => self.release(),
             Action::SendAdvert(priority) => {

@@ -27,6 +27,10 @@ pub enum Output {
     HearsOtherSubnet(RouterId, IpAddr),
     /// A member of a group may stand in another way.
     Standing(RouterId),
+    /// Run the script that prepares a router for being Master; [`Event::Prepared`] follows.
+    StartPreparation(RouterId),
+    /// End that script.
+    EndPreparation(RouterId),
     /// Ask the system for this; the answer is [`Input::Answered`](super::Input::Answered) with the same ticket.
     Ask(Ticket, Order),
     /// Do not send what still waits to be sent of a router.

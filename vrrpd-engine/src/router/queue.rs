@@ -24,13 +24,19 @@ impl ActionQueue {
                 Action::SendAdvert(priority) => *priority == Priority::RESIGN,
                 Action::AnnounceAddresses => false,
                 Action::Transition(transition) => transition.to != StateName::Master,
-                Action::TakeAddresses | Action::GiveUpAddresses | Action::Notice(_) => true,
+                Action::Prepare
+                | Action::EndPreparation
+                | Action::TakeAddresses
+                | Action::GiveUpAddresses
+                | Action::Notice(_) => true,
             }),
             // What is missing is found when its turn comes.
             Action::TakeAddresses if self.0.back() == Some(&action) => return,
             // One advert says all that several in a row would.
             Action::SendAdvert(_) | Action::AnnounceAddresses if self.0.contains(&action) => return,
-            Action::TakeAddresses
+            Action::Prepare
+            | Action::EndPreparation
+            | Action::TakeAddresses
             | Action::SendAdvert(_)
             | Action::AnnounceAddresses
             | Action::Transition(_)

@@ -129,8 +129,8 @@ pub enum RefusedScript {
 
 /// Whether the scripts of a router may be run.
 pub fn check_scripts(config: &RouterConfig) -> Result<(), RefusedScript> {
-    let Scripts { up, down, fault, stop, notify, user, .. } = &config.scripts;
-    for (key, script) in Key::SCRIPTS.into_iter().zip([up, down, fault, stop, notify]) {
+    let Scripts { prepare, up, down, fault, stop, notify, user, .. } = &config.scripts;
+    for (key, script) in Key::SCRIPTS.into_iter().zip([prepare, up, down, fault, stop, notify]) {
         if let Some(script) = script {
             script::check(&script.program)
                 .map_err(|error| RefusedScript::Script { option: key.flag(), error })?;

@@ -12,6 +12,7 @@ use thiserror::Error;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Family, Priority, Version, Vrid};
 use vrrpd_engine::routing::{Route, Rule};
+use vrrpd_engine::script::PREPARE_TIMEOUT;
 
 use super::track::{self, Track};
 use super::value::PeerOption;
@@ -331,6 +332,14 @@ options! {
     MagicDestination = "magic-destination", "-O", Value("DST"), Text, value::host;
     magic_destination: Option<IpAddr>;
 
+    /// Script to run before becoming master: the router stays backup until it has ended
+    Prepare = "prepare", "--prepare", Value("FILE"), Command, value::script;
+    prepare: Option<Script>;
+
+    /// Terminate the script of --prepare that runs longer, and become master all the same [default: 500ms]
+    PrepareTimeout = "prepare-timeout", "--prepare-timeout", Value("SPAN"), Text, value::duration;
+    prepare_timeout: Option<Duration> = PREPARE_TIMEOUT;
+
     /// Script to run on becoming master
     Up = "up", "-U", Value("FILE"), Command, value::script;
     up: Option<Script>;
@@ -436,6 +445,7 @@ impl RouterOptions {
     /// The script of this option, if it is one of scripts and has been set.
     pub const fn script(&self, key: Key) -> Option<&Script> {
         match key {
+            Key::Prepare => self.prepare.as_ref(),
             Key::Up => self.up.as_ref(),
             Key::Down => self.down.as_ref(),
             Key::Fault => self.fault.as_ref(),
@@ -448,6 +458,7 @@ impl RouterOptions {
     /// Sets an option to a program with arguments; `false` if it is none of scripts.
     pub fn set_script(&mut self, key: Key, script: Script) -> bool {
         let place = match key {
+            Key::Prepare => &mut self.prepare,
             Key::Up => &mut self.up,
             Key::Down => &mut self.down,
             Key::Fault => &mut self.fault,
@@ -476,7 +487,8 @@ impl Declaration {
 
 impl Key {
     /// Those whose value is a script.
-    pub const SCRIPTS: [Self; 5] = [Self::Up, Self::Down, Self::Fault, Self::Stop, Self::Notify];
+    pub const SCRIPTS: [Self; 6] =
+        [Self::Prepare, Self::Up, Self::Down, Self::Fault, Self::Stop, Self::Notify];
 
     /// Those that a group has as well.
     pub const OF_GROUPS: [Self; 9] = [

@@ -37,7 +37,12 @@ impl Complete {
         if self.script_timeout == Duration::ZERO {
             return Err(Key::ScriptTimeout.error("script timeout must not be 0"));
         }
+        if self.prepare_timeout == Duration::ZERO {
+            return Err(Key::PrepareTimeout.error("prepare timeout must not be 0"));
+        }
         Ok(Scripts {
+            prepare: self.prepare.clone(),
+            prepare_timeout: self.prepare_timeout,
             up: self.up.clone(),
             down: self.down.clone(),
             fault: self.fault.clone(),

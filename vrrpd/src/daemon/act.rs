@@ -39,6 +39,8 @@ impl Daemon {
                     self.groups.note(place, &router.machine);
                 }
             }
+            Output::StartPreparation(id) => self.start_preparation(id),
+            Output::EndPreparation(id) => self.end_preparation(id),
             Output::Ask(ticket, order) => self.service.request(Request { ticket, order }),
             Output::Withdraw(id) => {
                 let link = self.engine.router(id).map(|router| router.link);

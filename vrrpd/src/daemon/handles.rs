@@ -13,6 +13,7 @@ use vrrpd_engine::router::{AdvertToSend, Router};
 use vrrpd_engine::script;
 
 use super::group_scripts::GroupScripts;
+use super::prepare::Preparation;
 use super::scripts;
 use crate::config::{Authentication, Destination, Peer};
 use crate::guardian::{LastScript, Mastery, Resignation};
@@ -29,6 +30,9 @@ pub(super) struct Handles {
     /// The secret of its adverts.
     pub(super) authentication: Authentication,
     pub(super) scripts: Option<Runner>,
+    /// The script that prepares the router for being Master, while it runs, and how many there were.
+    pub(super) preparation: Option<Preparation>,
+    pub(super) preparations: u64,
     /// A failure to send a magic packet is said once until sending works again.
     magic_failed: bool,
     cached: Option<((MacAddr, AdvertToSend), AdvertFrames)>,
@@ -36,7 +40,14 @@ pub(super) struct Handles {
 
 impl Handles {
     pub(super) const fn new(authentication: Authentication) -> Self {
-        Self { authentication, scripts: None, magic_failed: false, cached: None }
+        Self {
+            authentication,
+            scripts: None,
+            preparation: None,
+            preparations: 0,
+            magic_failed: false,
+            cached: None,
+        }
     }
 
     /// The frame of adverts is made anew: the router has another configuration.

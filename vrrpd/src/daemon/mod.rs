@@ -21,6 +21,7 @@ mod kernel;
 mod leave;
 mod link;
 mod log;
+mod prepare;
 mod reload;
 mod scripts;
 mod sending;
@@ -153,6 +154,8 @@ enum Aside {
     Loaded(Result<Loaded, Refusal>),
     /// It takes in frames to its own MAC address.
     OwnMac(OwnMacChanged),
+    /// The script of this number that prepares a router is over.
+    Prepared(RouterId, u64),
 }
 
 impl Daemon {
@@ -201,6 +204,7 @@ impl Daemon {
             Wake::Found(found) => self.found(&found),
             Wake::Aside(link, Aside::Loaded(program)) => self.loaded(link, program),
             Wake::Aside(link, Aside::OwnMac(changed)) => self.own_mac_changed(link, changed),
+            Wake::Aside(link, Aside::Prepared(id, number)) => self.prepared(link, id, number),
         }
         self.expire();
         self.answer_changes();

@@ -9,9 +9,9 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use thiserror::Error;
 use tokio::process::Child;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{error, info, warn};
-use vrrpd_engine::script::{FifoLine, Run};
+use vrrpd_engine::script::{FifoLine, PREPARE, Run};
 
 use super::bare;
 use super::check::check;
@@ -62,6 +62,40 @@ pub(super) async fn perform(router: &str, state: &str, run: &Run, limit: Duratio
         Err(error) => error!(router, %script, state, %error, "script timed out"),
     }
     output.last_words().await;
+}
+
+/// Runs the script that prepares a router for being Master. Calls `over` when it has ended, or has run for `limit` and is killed
+/// with its children; so it is when this is dropped.
+pub async fn prepare(router: &str, run: &Run, limit: Duration, over: impl FnOnce(), context: &Context) {
+    let (script, state) = (run.program.display(), PREPARE);
+    let until = Instant::now() + limit;
+    let output = match timeout_at(until, start(router, run, context)).await {
+        Ok(Ok((child, output))) => {
+            let mut started = Started::new(child);
+            match timeout_at(until, started.wait()).await {
+                Ok(Ok(status)) if status.success() => info!(router, %script, state, "script succeeded"),
+                Ok(Ok(status)) => warn!(router, %script, state, %status, "script failed"),
+                Ok(Err(error)) => error!(router, %script, state, %error, "script timed out"),
+                Err(_) => {
+                    let error = EndError::TooLong(limit);
+                    error!(router, %script, state, %error, "script timed out");
+                }
+            }
+            Some(output)
+        }
+        Ok(Err(error)) => {
+            error!(router, %script, state, %error, "cannot run script");
+            None
+        }
+        Err(_) => {
+            error!(router, %script, state, ?limit, "script start timed out");
+            None
+        }
+    };
+    over();
+    if let Some(output) = output {
+        output.last_words().await;
+    }
 }
 
 /// Starts it, aside: that takes a while, and for ever if it is on a file system that does not answer. What the system lacks
@@ -125,6 +159,14 @@ impl Started {
 
     fn keep(mut self) -> Option<Child> {
         self.0.take()
+    }
+
+    /// Waits for its end. What it has started may live on.
+    async fn wait(&mut self) -> io::Result<ExitStatus> {
+        let Some(child) = &mut self.0 else { return Err(io::Error::other("it is gone")) };
+        let ended = child.wait().await;
+        self.0 = None;
+        ended
     }
 }
 

@@ -61,6 +61,16 @@ pub(super) fn states() -> Vec<(&'static str, Bench)> {
     willing_over.event(Event::Advert(advert(50, LOWER_ADDRESS)));
     willing_over.run_to_deadline();
     willing_over.event(Event::Advert(advert(50, LOWER_ADDRESS)));
+    let prepares = Config { prepares: true, ..config() };
+    let mut prepares_owner = Bench::new(Config { priority: Priority::OWNER, ..prepares });
+    prepares_owner.event(Event::InterfaceUp(OURS));
+    let mut preparing = Bench::started(prepares);
+    preparing.run_to_deadline();
+    let mut preparing_over = Bench::started(prepares);
+    preparing_over.event(Event::Advert(advert(50, LOWER_ADDRESS)));
+    preparing_over.run_to_deadline();
+    let mut member_preparing = Bench::started(Config { prepares: true, ..grouped });
+    member_preparing.run_to_deadline();
     let mut bearing = Bench::member_that_is_master(ms(360));
     bearing.event(Event::Advert(advert(150, LOWER_ADDRESS)));
     bearing.after(ms(50));
@@ -91,6 +101,10 @@ pub(super) fn states() -> Vec<(&'static str, Bench)> {
         ("member, willing, preempting 50", willing_over),
         ("member, master, first of its group", Bench::member_that_is_master(Duration::ZERO)),
         ("member, master that bears 150", bearing),
+        ("init, owner with a script", prepares_owner),
+        ("backup, preparing", preparing),
+        ("backup, preparing, preempting 50", preparing_over),
+        ("member, preparing", member_preparing),
     ])
 }
 
@@ -117,6 +131,7 @@ pub(super) fn events() -> Vec<(&'static str, Event)> {
         ("stood still", Event::StoodStill),
         ("group ready", Event::GroupReady { hold: ms(360) }),
         ("group yields", Event::GroupYields),
+        ("prepared", Event::Prepared),
     ])
 }
 
@@ -126,11 +141,14 @@ fn row(state: &str, event: &str, bench: &Bench, actions: &[Action]) -> String {
     let wait =
         bench.router.deadline().map_or("never".to_string(), |at| at.saturating_since(bench.now).to_string());
     let willing = if bench.router.is_willing() { ", willing" } else { "" };
-    format!("{state} | {event} | {actions} | {}{willing}, timer {wait}\n", bench.state())
+    let preparing = if bench.router.is_preparing() { ", preparing" } else { "" };
+    format!("{state} | {event} | {actions} | {}{willing}{preparing}, timer {wait}\n", bench.state())
 }
 
 fn describe(action: &Action) -> String {
     match action {
+        Action::Prepare => "prepare".to_string(),
+        Action::EndPreparation => "end preparation".to_string(),
         Action::TakeAddresses => "take".to_string(),
         Action::GiveUpAddresses => "give up".to_string(),
         Action::SendAdvert(priority) => format!("advert {priority}"),

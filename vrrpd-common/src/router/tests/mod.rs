@@ -42,6 +42,7 @@ fn config() -> Config {
         addresses: AddressDigest::from_bits(1),
         announce: AnnounceTimes { again_after: Some(Duration::from_secs(5)), then_every: None },
         grouped: false,
+        prepares: false,
     }
 }
 

@@ -70,6 +70,7 @@ fn started(preempt_mode: bool, grouped: bool) -> VirtualRouter {
         addresses: AddressDigest::from_bits(1),
         announce: AnnounceTimes { again_after: None, then_every: None },
         grouped,
+        prepares: false,
     });
     let now = Instant::from_nanos(START);
     machine.handle(now, RouterEvent::InterfaceUp(source(10)), &mut |_| {});
@@ -82,7 +83,7 @@ fn command(machine: &VirtualRouter, known_until: u64, preempt: bool) -> KernelCo
     let (role, deadline) = match machine.state() {
         State::Initialize | State::Fault(_) => (KernelRole::Init, 0),
         // It has to hear of each advert that ends this, also of one that is not news.
-        State::Backup(_) if machine.is_willing() => (KernelRole::Master, 0),
+        State::Backup(_) if machine.has_won() => (KernelRole::Master, 0),
         State::Backup(backup) => (KernelRole::Backup, backup.master_down_at.as_nanos()),
         State::Master(_) => (KernelRole::Master, 0),
     };

@@ -621,3 +621,37 @@ fn routes_that_were_refused_are_told_of_once_and_tried_again_and_lost_ones_are_p
     let outputs = bench.answer(|_| Err(refused(Cause::Other)));
     assert!(outputs.contains(&Output::Log(id, Line::RoutingNotRemoved(route, refused(Cause::Other)))));
 }
+
+fn preparing() -> Bench {
+    let mut config = config("192.0.2.100");
+    config.scripts.prepare = Some(crate::script::Script::new("/bin/true".into()));
+    let mut bench = Bench::of(config);
+    bench.event(Event::Startup);
+    bench.not_in_kernel();
+    let id = bench.id;
+    assert_eq!(bench.miss_master(), [Output::StartPreparation(id)]);
+    bench
+}
+
+#[test]
+fn addresses_are_taken_when_the_script_that_prepares_the_router_is_over() {
+    let mut bench = preparing();
+    assert_eq!(bench.engine.deadline(), None, "it waits for nothing else");
+    let run = crate::script::of_preparation(bench.router()).expect("has a script");
+    assert_eq!(run.arguments, ["INSTANCE", "eth0/51", "PREPARE", "100"]);
+    assert!(run.environment.contains(&("VRRP_REASON".into(), "master-down-timer".to_owned())));
+    bench.event(Event::Prepared);
+    assert!(matches!(bench.not_in_kernel()[..], [Output::Ask(_, Order::Take { .. })]));
+    assert_eq!(crate::script::of_preparation(bench.router()), None);
+}
+
+#[test]
+fn script_that_prepares_a_router_is_ended_when_that_stays_backup() {
+    let mut bench = preparing();
+    let id = bench.id;
+    assert_eq!(bench.event(Event::Advert(advert(50))), [], "a lower one is preempted");
+    assert_eq!(bench.event(Event::Advert(advert(200))), [Output::EndPreparation(id)]);
+    bench.event(Event::Prepared);
+    assert_eq!(bench.not_in_kernel(), [], "it was over just then");
+    assert_eq!(bench.miss_master(), [Output::StartPreparation(id)], "it runs anew the next time");
+}

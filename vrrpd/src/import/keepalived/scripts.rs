@@ -33,7 +33,8 @@ impl Notify {
     /// Has a router run these scripts, as keepalived would.
     pub(super) fn carry_over(&self, router: &mut Router, defaults: &Defaults, imported: &mut Imported) {
         let Self { master, backup, fault, stop, every } = self;
-        let keys = Key::SCRIPTS.into_iter().zip([master, backup, fault, stop, every]);
+        let keys = [Key::Up, Key::Down, Key::Fault, Key::Stop, Key::Notify];
+        let keys = keys.into_iter().zip([master, backup, fault, stop, every]);
         let mut user: Option<String> = None;
         let mut has_scripts = false;
         for (key, line) in keys.filter_map(|(key, line)| Some((key, line.as_ref()?))) {
