@@ -16,6 +16,7 @@ mod input;
 mod output;
 mod putting_right;
 mod tickets;
+mod tracking;
 mod turn;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::interface::Interface;
 use crate::kernel::KernelSide;
 use crate::link::Link;
 use crate::router::{Router, TimeOfDay};
+use crate::track::Checks;
 use agenda::{Agenda, Task, Work};
 use hearing::Feeding;
 use turn::Turn;
@@ -37,6 +39,7 @@ use turn::Turn;
 pub use beginning::Inadmissible;
 pub use input::Input;
 pub use output::{Line, Output};
+pub use tracking::CheckChanged;
 
 /// The time of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,7 @@ pub struct Now {
 pub struct Engine {
     routers: Slots<RouterId, Router>,
     links: Slots<LinkId, Link>,
+    checks: Checks,
     agenda: Agenda,
     marks: bool,
 }
@@ -59,7 +63,13 @@ pub struct Engine {
 impl Engine {
     /// An engine without routers. The system keeps our mark with addresses if `marks`: what has none is not ours.
     pub fn new(marks: bool) -> Self {
-        Self { routers: Slots::default(), links: Slots::default(), agenda: Agenda::default(), marks }
+        Self {
+            routers: Slots::default(),
+            links: Slots::default(),
+            checks: Checks::default(),
+            agenda: Agenda::default(),
+            marks,
+        }
     }
 
     /// Whether the system keeps our mark with addresses.
@@ -189,9 +199,16 @@ impl Engine {
             Input::Prepare(id) => (id, Task::Prepare),
             Input::Discard(id) => (id, Task::Discard),
             Input::DiscardStranded(id) => (id, Task::DiscardStranded),
-            Input::Exchange(id, config, tracked) => (id, Task::Exchange(config, tracked)),
-            Input::Track(id, tracked) => (id, Task::Track(tracked)),
-            Input::ApplyPriority(id) => (id, Task::ApplyPriority),
+            Input::Exchange(id, config) => {
+                let tracked = self.tracked(&config);
+                (id, Task::Exchange(config, tracked))
+            }
+            Input::Track(id) => {
+                let tracked = self.router(id).map(|router| self.tracked(&router.config));
+                (id, Task::Track(tracked.unwrap_or_default()))
+            }
+            Input::StartUp(id) => (id, Task::StartUp),
+            Input::Found { check, finding, detail } => return self.found(now.at, check, finding, detail),
             Input::Step(id, step) => (id, Task::Step(step)),
             Input::Leave(id) => (id, Task::Leave),
             Input::SeeOff { router, is_spoken } => (router, Task::SeeOff { is_spoken }),
@@ -228,6 +245,7 @@ impl Engine {
 
     /// Does what is due at `now`, but for what [`Engine::due`] says.
     pub fn expire(&mut self, now: Now) {
+        self.expire_checks(now.at);
         self.agenda.expire(now.at);
     }
 
@@ -238,7 +256,7 @@ impl Engine {
 
     /// When something is due.
     pub fn deadline(&self) -> Option<Instant> {
-        self.agenda.deadline()
+        self.agenda.deadline().into_iter().chain(self.checks.deadline()).min()
     }
 
     /// The router that waits for this answer of the system.
@@ -252,7 +270,7 @@ impl Engine {
     }
 
     fn turn(&mut self, now: Now, id: RouterId) -> Option<Turn<'_>> {
-        let Self { routers, links, agenda, marks } = self;
+        let Self { routers, links, agenda, marks, .. } = self;
         let router = routers.get_mut(id)?;
         let link = links.get_mut(router.link)?;
         Some(Turn { id, router, link, agenda, marks: *marks, now })

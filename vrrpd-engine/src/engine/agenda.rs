@@ -9,6 +9,7 @@ use vrrpd_common::router::Event;
 use super::Output;
 use super::hearing::Feeding;
 use super::tickets::Tickets;
+use super::tracking::CheckChanged;
 use crate::config::RouterConfig;
 use crate::ids::{RouterId, Ticket};
 use crate::interface::Remover;
@@ -33,6 +34,8 @@ pub(super) struct Agenda {
     pub(super) put_off: BTreeMap<RouterId, Instant>,
     /// When routers put back what others have taken away.
     pub(super) to_put_back: BTreeMap<RouterId, Instant>,
+    /// Routers that take part as soon as there are first results of what they track.
+    pub(super) to_start: BTreeSet<RouterId>,
     /// When routers that gave up, since their adverts did not go out, try again.
     pub(super) to_try_sending: BTreeMap<RouterId, Instant>,
 }
@@ -81,6 +84,10 @@ pub(super) enum Task {
     },
     Track(Vec<TrackedOutcome>),
     ApplyPriority,
+    StartUp,
+    Observed,
+    Judged,
+    TellOfCheck(Box<CheckChanged>),
     Step(Step),
     Leave,
     SeeOff {
@@ -136,6 +143,7 @@ impl Agenda {
     /// The router has left.
     pub(super) fn forget(&mut self, id: RouterId) {
         self.deadlines.retain(|(_, of)| *of != id);
+        self.to_start.remove(&id);
         self.put_off.remove(&id);
         self.to_put_back.remove(&id);
         self.to_try_sending.remove(&id);

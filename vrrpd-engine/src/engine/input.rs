@@ -9,8 +9,8 @@ use crate::config::RouterConfig;
 use crate::ids::{LinkId, RouterId, Ticket};
 use crate::interface::Remover;
 use crate::ledger::Outcome;
-use crate::priority::Step;
-use crate::router::TrackedOutcome;
+use crate::priority::{Step, TrackId};
+use crate::track::Finding;
 
 /// What happens.
 #[derive(Clone, Debug)]
@@ -52,12 +52,21 @@ pub enum Input<'a> {
     InKernel(LinkId, bool),
     /// The kernel has forgotten what it was told of the routers of an interface.
     KernelForgot(LinkId),
-    /// A router goes on with another configuration, which [`RouterConfig::can_become`] allows, and tracks these checks.
-    Exchange(RouterId, Box<RouterConfig>, Vec<TrackedOutcome>),
-    /// A router tracks these checks from now on.
-    Track(RouterId, Vec<TrackedOutcome>),
-    /// What a router tracks has had a result.
-    ApplyPriority(RouterId),
+    /// A router goes on with another configuration, which [`RouterConfig::can_become`] allows.
+    Exchange(RouterId, Box<RouterConfig>),
+    /// A router tracks from now on what its configuration says.
+    Track(RouterId),
+    /// A router takes part: at once, or when there are first results of what it tracks.
+    StartUp(RouterId),
+    /// A check has looked.
+    Found {
+        /// The check.
+        check: TrackId,
+        /// What it found.
+        finding: Finding,
+        /// What was seen, in words; for people.
+        detail: &'a str,
+    },
     /// The operator changes the priority of a router by a step.
     Step(RouterId, Step),
     /// A router is in the configuration no more: it gives back what it holds, and goes.

@@ -6,6 +6,7 @@ use vrrpd_common::abi::RouterRecord;
 use vrrpd_common::router::{Event, Reason, StateName};
 use vrrpd_common::{Duration, Family, MacAddr, Priority};
 
+use super::tracking::CheckChanged;
 use crate::config::VirtualAddress;
 use crate::ids::{LinkId, RouterId, Ticket};
 use crate::ledger::{Order, Resource, SystemError};
@@ -60,6 +61,8 @@ pub enum Output {
     WriteJournal,
     /// A router that leaves has given back all that it held: nothing of it is needed any more.
     Forget(RouterId),
+    /// A check has another outcome: write that to the log.
+    CheckChanged(CheckChanged),
     /// Write to the log.
     Log(RouterId, Line),
 }
@@ -79,6 +82,8 @@ pub enum Line {
     AddressLeft(VirtualAddress),
     /// An earlier daemon has left this virtual MAC address on the interface; it is removed.
     MacLeft(MacAddr),
+    /// Something that the router tracks has another outcome: clients are told of it, the log was already.
+    CheckChanged(CheckChanged),
     /// The priority is another one now.
     PriorityChanged(Priority, Priority),
     /// The virtual MAC address was refused, and this is what becomes of the router.

@@ -6,7 +6,7 @@ use vrrpd_engine::router::Past;
 use vrrpd_engine::script;
 use vrrpd_engine::{Input, Output, RouterId};
 
-use super::{Daemon, describe, log};
+use super::{Daemon, describe, log, tracking};
 use crate::clock;
 use crate::interface::service::Request;
 use crate::report::{Happening, TransitionReport};
@@ -63,6 +63,7 @@ impl Daemon {
             }
             Output::Announce(id, announced) => self.announce(id, announced),
             Output::Transition { router, past, is_logged } => self.transition(router, past, is_logged),
+            Output::CheckChanged(changed) => tracking::log(&changed),
             Output::Forget(id) => self.forget(id),
             Output::Log(id, line) => self.log(id, line),
         }

@@ -107,9 +107,7 @@ impl Daemon {
             router.kernel.begin_with(record);
         }
         self.note_kernel(link_id);
-        if let Some(router) = self.engine.router(id) {
-            self.input(Input::Track(id, self.tracking.of(&router.config)));
-        }
+        self.input(Input::Track(id));
         if let Some(refusal) = refused {
             self.give_up_kernel(link_id, refusal);
         }

@@ -8,7 +8,7 @@ use vrrpd_engine::priority::Step;
 use vrrpd_engine::router::Router;
 use vrrpd_engine::{Input, RouterId};
 
-use super::{Daemon, describe};
+use super::{Daemon, describe, tracking};
 use crate::clock;
 use crate::control::server::Command;
 use crate::control::{Change, Reply, Request, Selector};
@@ -123,7 +123,7 @@ impl Daemon {
             .filter_map(|id| self.engine.router(id))
             .filter_map(|router| {
                 let group = router.group.and_then(|place| self.groups.report(place));
-                let tracks = self.tracking.report(router);
+                let tracks = tracking::report(self.engine.checks(), router);
                 Some(describe::report(
                     router,
                     self.engine.interface(router.link),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use tracing::{error, info, warn};
 use vrrpd_common::router::Notice;
 use vrrpd_engine::RouterId;
-use vrrpd_engine::engine::Line;
+use vrrpd_engine::engine::{CheckChanged, Line};
 use vrrpd_engine::mismatch;
 use vrrpd_engine::router::Router;
 use vrrpd_engine::router::{Noticed, WithoutVmac};
@@ -40,6 +40,9 @@ pub(super) fn write(router: &Router, line: Option<Line>) -> Option<Happening> {
         ),
         Line::AddressLeft(address) => warn!(router = %name, %address, "removing leftover virtual address"),
         Line::MacLeft(mac) => warn!(router = %name, %mac, "removing leftover virtual MAC address"),
+        Line::CheckChanged(CheckChanged { name, kind, from, to, detail }) => {
+            return Some(Happening::Notice(NoticeReport::check_changed(&name, &kind, from, to, &detail)));
+        }
         Line::PriorityChanged(from, to) => {
             info!(router = %name, from = from.0, to = to.0, "priority changed");
         }

@@ -59,14 +59,13 @@ use crate::script;
 use crate::signals::{Signal, Signals};
 use crate::supervisor::Supervisor;
 use crate::sys::packet::Inbox;
-use crate::track::Found;
+use crate::track::{Found, Watchers};
 use command::Changing;
 use group_scripts::GroupScripts;
 use groups::Groups;
 use handles::Handles;
 use link::{FAMILIES, KERNEL, LinkIo};
 use reload::Reload;
-use tracking::Tracking;
 
 pub use start::Source;
 pub use start_error::StartError;
@@ -127,7 +126,7 @@ pub struct Daemon {
     /// The service manager has not been told of some transition.
     status_untold: bool,
     reload: Reload,
-    tracking: Tracking,
+    watchers: Watchers,
     /// When interfaces that could not be opened are tried again.
     open_again_at: Option<Instant>,
     /// When it was looked last whether programs are where they were put.
@@ -163,7 +162,7 @@ impl Daemon {
     pub async fn run(mut self) -> io::Result<()> {
         self.supervisor.ready();
         for id in self.engine.routers().ids().collect::<Vec<_>>() {
-            self.start_up(id);
+            self.input(Input::StartUp(id));
         }
         loop {
             match self.turn().await? {
@@ -222,7 +221,7 @@ impl Daemon {
             Some(command) = self.commands.recv() => Ok(Wake::Command(command)),
             signal = self.signals.next() => Ok(Wake::Signal(signal)),
             read = self.reload.read() => Ok(Wake::Reloaded(read)),
-            found = self.tracking.watchers.next() => Ok(Wake::Found(found)),
+            found = self.watchers.next() => Ok(Wake::Found(found)),
             Some((link, done)) = self.aside.recv() => Ok(Wake::Aside(link, done)),
         }
     }
@@ -270,7 +269,6 @@ impl Daemon {
             self.groups.deadline(),
             self.supervisor.deadline(),
             self.changes_due(),
-            self.tracking.deadline(),
             self.open_again_at,
             self.links.values().filter_map(|link| link.path.absence_ends_at()).min(),
             self.sending_due(),
@@ -361,7 +359,6 @@ impl Daemon {
             }
         }
         self.groups.expire(now, &self.readiness);
-        self.expire_checks(now);
         self.engine.expire(clock::moment());
         self.perform_outputs();
         self.open_again(now);

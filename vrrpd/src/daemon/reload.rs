@@ -335,7 +335,7 @@ impl Daemon {
             if let Some(router) = self.engine.router_mut(id) {
                 router.machine.skip_start_delay();
             }
-            self.start_up(id);
+            self.input(Input::StartUp(id));
         }
     }
 
@@ -358,8 +358,7 @@ impl Daemon {
                 error!(router = %config.title(), %error, "cannot run scripts");
             }
         }
-        let tracked = self.tracking.of(&config);
-        self.input(Input::Exchange(id, Box::new(config), tracked));
+        self.input(Input::Exchange(id, Box::new(config)));
     }
 
     /// Looks whether a router that leaves is gone by now.

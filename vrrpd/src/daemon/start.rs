@@ -21,7 +21,6 @@ use super::groups::Groups;
 use super::link::LinkIo;
 use super::reload::Reload;
 use super::start_error::StartError;
-use super::tracking::Tracking;
 use crate::abandoned;
 use crate::clock::{self, Alarm, Suspension};
 use crate::config::{Configuration, RouterConfig, VmacFallback, Xdp};
@@ -42,6 +41,7 @@ use crate::signals::Signals;
 use crate::supervisor::Supervisor;
 use crate::sys::memory;
 use crate::sys::packet::{Inbox, PacketSocket};
+use crate::track::Watchers;
 
 /// How long the start may take while the kernel has no memory at hand.
 const START: Duration = Duration::from_secs(10);
@@ -122,7 +122,7 @@ impl Daemon {
             aside_in,
             aside,
             own_macs_changed: BTreeMap::new(),
-            tracking: Tracking::new(lanes.checks.clone()),
+            watchers: Watchers::new(lanes.checks.clone()),
             scripts: script::Context::new(lanes.scripts.clone()),
             lanes,
             followers: Followers::default(),

@@ -4,9 +4,8 @@ use super::*;
 use crate::config::{Destination, Magic, Peer};
 use crate::interface::InterfaceAddress;
 use crate::ledger::{Journal, Leftover};
-use crate::priority::{Step, TrackId, Weight};
+use crate::priority::Step;
 
-type Checked = crate::priority::Outcome;
 type Change = fn(&mut Interface);
 
 /// An engine without routers on eth0 with these addresses.
@@ -135,41 +134,25 @@ fn a_router_goes_on_with_other_values() {
     let mut bench = Bench::backup();
     let id = bench.id;
     let same = |priority| Box::new(RouterConfig { priority: Priority(priority), ..config("192.0.2.100") });
-    let expect = Output::Expect(id, Some(OURS.into()));
     let priority = bench.router().config.priority.0;
-    let outputs = bench.input(Input::Exchange(id, same(priority), Vec::new()));
-    assert_eq!(outputs, [expect.clone(), Output::ReadRecord(id)]);
+    let outputs = bench.input(Input::Exchange(id, same(priority)));
+    assert_eq!(outputs, [Output::Expect(id, Some(OURS.into())), Output::ReadRecord(id)]);
     assert_eq!(bench.not_in_kernel(), [Output::TellKernel(id, Event::Timer)]);
-    bench.input(Input::Exchange(id, same(150), Vec::new()));
+    bench.input(Input::Exchange(id, same(150)));
     bench.not_in_kernel();
     assert_eq!(bench.router().machine.priority(), Priority(150));
-    let fails = vec![(TrackId(1), Weight::NONE, Checked::Fails)];
-    assert_eq!(bench.input(Input::Exchange(id, same(150), fails))[0], expect);
-    bench.not_in_kernel();
-    bench.not_in_kernel();
-    assert_eq!(bench.router().state_told(), StateName::Fault);
 }
 
 #[test]
-fn priorities_follow_what_is_tracked_and_the_operator_and_are_told_of() {
+fn the_operator_changes_a_priority_and_is_told() {
     let mut bench = Bench::backup();
     let id = bench.id;
     let before = bench.router().machine.priority();
-    let weight = Weight::new(-30).expect("a weight");
-    let tracked = vec![(TrackId(1), weight, Checked::Fails)];
-    let outputs = bench.input(Input::Track(id, tracked.clone()));
-    let reduced = Priority(before.0 - 30);
-    assert_eq!(outputs[0], Output::Log(id, Line::PriorityChanged(before, reduced)));
-    bench.not_in_kernel();
-    assert_eq!(bench.router().machine.priority(), reduced);
-    assert_eq!(bench.input(Input::Track(id, tracked)), [], "nothing has changed");
-    bench.router().policy.observe(TrackId(1), Checked::Holds);
-    let outputs = bench.input(Input::ApplyPriority(id));
-    assert_eq!(outputs[0], Output::Log(id, Line::PriorityChanged(reduced, before)));
-    bench.not_in_kernel();
-    assert_eq!(bench.input(Input::ApplyPriority(id)), []);
     let outputs = bench.input(Input::Step(id, Step::Increase));
-    assert!(matches!(outputs[0], Output::Log(_, Line::PriorityChanged(from, _)) if from == before));
+    bench.not_in_kernel();
+    let after = bench.router().machine.priority();
+    assert!(after > before);
+    assert_eq!(outputs[0], Output::Log(id, Line::PriorityChanged(before, after)));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 mod beginning;
+mod tracking;
 
 use std::net::IpAddr;
 
