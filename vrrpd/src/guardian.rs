@@ -5,9 +5,11 @@
 //! It is forked off before there is a second thread or a configuration, so it takes some pages of memory, and it sleeps
 //! until a router becomes Master or ceases to be it. What it has to undo stands in the [journal](vrrpd_engine::ledger::journal), as
 //! for the next start, which does the same if both processes were killed; what has to be done within milliseconds, and what
-//! a dead daemon's routers would have said and run, comes by messages. It notices the end of the daemon by the end of their
-//! socket, which no death can prevent. It holds [`copies`] of what the kernel is slow to close, so that the end of the
-//! socket comes at once, and a daemon that dies of a fault [says so](crate::sys::crash) before its core is written.
+//! a dead daemon's routers would have said and run, comes by messages. It notices the end of the daemon by the end of its
+//! main [thread](crate::sys::lifeline), the only one that sends adverts, and resigns; and by the end of their socket, which no
+//! death can prevent, that no other thread is in the middle of something. It holds [`copies`] of what the kernel is slow
+//! to close, so that the end of the socket comes soon, and a daemon that dies of a fault [says so](crate::sys::crash)
+//! before its core is written.
 //!
 //! [`Guardian`] is the daemon's side; [`watch`] is the process itself, and [`last_words`] what it sends.
 
@@ -30,6 +32,7 @@ use vrrpd_engine::ledger::PlacedAddress;
 use vrrpd_engine::script::Call;
 
 use crate::clock;
+use crate::sys::lifeline::Lifeline;
 use crate::sys::{crash, fork};
 use crate::transmit::routed::Route;
 
@@ -139,13 +142,15 @@ pub struct LastScript {
 }
 
 impl Guardian {
-    /// Divides this process, which has one thread only, into the daemon and its guardian.
+    /// Divides this process, which has one thread only, into the daemon and its guardian. This thread remains the one that
+    /// sends adverts.
     pub fn divide() -> io::Result<Part> {
         let (ours, its) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        let life = Lifeline::of_this_thread()?;
         Ok(match fork::alone()? {
             ForkResult::Child => {
                 drop(ours);
-                Part::Guardian(watch::Watch::new(its))
+                Part::Guardian(watch::Watch::new(its, life))
             }
             ForkResult::Parent { child } => {
                 setsockopt(&ours, sockopt::ReceiveTimeout, &TimeVal::seconds(ANSWER))?;

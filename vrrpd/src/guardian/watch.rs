@@ -7,11 +7,14 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_blocking};
@@ -34,6 +37,7 @@ use crate::limits;
 use crate::logging::LogError;
 use crate::rundir::{Claim, Directory, RunDirError};
 use crate::script::{self, Runner};
+use crate::sys::lifeline::{Lifeline, Waited};
 use crate::sys::{command_line, memory, pass};
 use crate::transmit;
 
@@ -49,6 +53,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const BEFORE_ADDRESSES: vrrpd_common::Duration = vrrpd_common::Duration::from_millis(2);
 const BEFORE_MACS: vrrpd_common::Duration = vrrpd_common::Duration::from_millis(20);
 const BEFORE_THE_END: vrrpd_common::Duration = vrrpd_common::Duration::from_secs(1);
+/// How long the other threads of a daemon that was killed are waited for, in milliseconds, before the rest is given back. The
+/// kernel may hold one up: what it still puts on an interface is taken off after its end.
+const OTHER_THREADS_MS: u8 = 20;
+/// Octets of the stack of the thread that waits for the daemon's.
+const STACK: usize = 16 << 10;
 /// What ends or moves a daemon, but not this process: it ends with the daemon.
 const NOT_FOR_US: [Signal; 9] = [
     Signal::SIGTERM,
@@ -65,7 +74,8 @@ const NOT_FOR_US: [Signal; 9] = [
 /// A guardian that has not begun.
 #[derive(Debug)]
 pub struct Watch {
-    socket: OwnedFd,
+    socket: Arc<OwnedFd>,
+    life: Lifeline,
     /// Copies of the daemon's descriptors, by their numbers.
     copies: BTreeMap<u64, OwnedFd>,
     /// Those that are to be closed.
@@ -77,7 +87,7 @@ pub struct Watch {
 enum End {
     /// It has given everything back, or had nothing.
     Farewell,
-    /// It does nothing any more, but is not gone before its core has been written.
+    /// It says and decides nothing any more, but is not gone: its core is being written, or the kernel holds up a thread.
     Dying,
     /// It has gone.
     Dead,
@@ -94,8 +104,8 @@ struct Charge {
 }
 
 impl Watch {
-    pub(super) const fn new(socket: OwnedFd) -> Self {
-        Self { socket, copies: BTreeMap::new(), closing: Vec::new() }
+    pub(super) fn new(socket: OwnedFd, life: Lifeline) -> Self {
+        Self { socket: Arc::new(socket), life, copies: BTreeMap::new(), closing: Vec::new() }
     }
 
     /// Watches, and ends soon after the daemon. `start_log` is called when there is something to say.
@@ -107,8 +117,10 @@ impl Watch {
         }
         // The daemon says if that is not possible.
         let _ = memory::keep_program();
+        // Without it the end is heard later, by the socket.
+        let _ = end_of_thread_ends_reading(self.life, Arc::clone(&self.socket));
         let mut charge = None;
-        let end = self.wait_for_the_end(&mut charge);
+        let mut end = self.wait_for_the_end(&mut charge);
         let Some(charge) = charge.filter(|_| end != End::Farewell) else { return ExitCode::SUCCESS };
         // Before anything else: others wait for it.
         let mut words = LastWords::new();
@@ -121,6 +133,10 @@ impl Watch {
         warn!("daemon died, cleaning up");
         if let Err(error) = taken_off {
             warn!(%error, "batch removal of addresses failed, removing one by one");
+        }
+        // What they were about to put on an interface goes with the rest.
+        if end == End::Dead && !self.gone_within(OTHER_THREADS_MS.into()) {
+            end = End::Dying;
         }
         let result = self.undo(charge, words, end);
         if let Err(error) = &result {
@@ -194,10 +210,17 @@ impl Watch {
         }
     }
 
-    /// Waits until the daemon has gone.
-    fn wait_for_its_death(&mut self) {
-        let mut buffer = Vec::new();
-        while self.hear(&mut buffer).is_some() {}
+    /// Waits until the daemon has gone, with each of its threads, but not for longer; says whether it has.
+    fn gone_within(&self, patience: PollTimeout) -> bool {
+        let mut peer = [PollFd::new(self.socket.as_fd(), PollFlags::empty())];
+        loop {
+            match poll(&mut peer, patience) {
+                Err(Errno::EINTR) => {}
+                Ok(0) => return false,
+                // There is no other end to wait for where the socket cannot be asked.
+                Ok(_) | Err(_) => return true,
+            }
+        }
     }
 
     /// Gives back what is left, and runs the scripts.
@@ -234,7 +257,7 @@ impl Watch {
             let gone = spawn_blocking(move || {
                 closing::let_go_of_all(closing);
                 if end == End::Dying {
-                    self.wait_for_its_death();
+                    self.gone_within(PollTimeout::NONE);
                 }
             });
             // One that panicked is over as well.
@@ -283,6 +306,18 @@ impl Charge {
         }
         Ok(Self { directory, base, masters: BTreeMap::new(), claim })
     }
+}
+
+/// Has a thread end the reading of the socket when the daemon's main thread has ended: what was sent before is still read.
+fn end_of_thread_ends_reading(life: Lifeline, socket: Arc<OwnedFd>) -> io::Result<()> {
+    let waits = thread::Builder::new().name("lifeline".to_owned()).stack_size(STACK);
+    waits.spawn(move || {
+        if life.wait() == Waited::Ended {
+            // It has ended by itself otherwise.
+            let _ = shutdown(socket.as_raw_fd(), Shutdown::Read);
+        }
+    })?;
+    Ok(())
 }
 
 /// Leaves the user's terminal and the daemon's name and command line, and lets signals pass that are meant for the daemon.

@@ -6,6 +6,7 @@ pub mod crash;
 pub mod descriptors;
 pub mod fork;
 pub mod inherited;
+pub mod lifeline;
 pub mod memory;
 pub mod packet;
 pub mod pass;
