@@ -13,6 +13,7 @@ mod asking;
 mod beginning;
 mod hearing;
 mod input;
+mod interfaces;
 mod output;
 mod putting_right;
 mod tickets;
@@ -180,25 +181,23 @@ impl Engine {
             Input::Answered(ticket, outcome) => {
                 return self.agenda.incoming.push_back(Work::Answered(ticket, Box::new(outcome)));
             }
+            Input::LinkIs(link, interface) => return self.link_is(link, *interface),
+            Input::LinkGone(link, index) => return self.link_gone(link, index),
+            Input::MacvlanIs(id, interface) => (id, Task::MacvlanIs(interface)),
+            Input::MacvlanGone(id) => (id, Task::MacvlanGone),
             Input::InKernel(link, in_kernel) => return self.in_kernel(link, in_kernel),
             Input::KernelForgot(link) => return self.kernel_forgot(link),
             Input::RoutingLost => return self.routing_lost(),
-            Input::CheckUsable(id) => return self.agenda.incoming.push_back(Work::CheckUsable(id)),
             Input::Event(id, event, _) => (id, Task::event(event)),
             Input::Tried(id) => (id, Task::Tried),
             Input::CannotSend(id) => (id, Task::CannotSend),
-            Input::MaySendAgain(id) => (id, Task::MaySendAgain),
-            Input::Act(id) => (id, Task::Act),
             Input::Hear(id) => (id, Task::Hear),
             Input::ListenAgain(id) => (id, Task::ListenAgain),
-            Input::Tell(id) => (id, Task::Tell(Event::Timer)),
             Input::Schedule(id) => (id, Task::Schedule),
             Input::Unschedule(id) => (id, Task::Unschedule),
             Input::AddressLost(id, address, remover) => (id, Task::AddressLost(address, remover)),
-            Input::TakeAgain(id) => (id, Task::TakeAgain),
             Input::Prepare(id) => (id, Task::Prepare),
             Input::Discard(id) => (id, Task::Discard),
-            Input::DiscardStranded(id) => (id, Task::DiscardStranded),
             Input::Exchange(id, config) => {
                 let tracked = self.tracked(&config);
                 (id, Task::Exchange(config, tracked))

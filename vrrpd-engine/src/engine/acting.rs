@@ -36,6 +36,7 @@ impl Turn<'_> {
                 if let Some(past) = self.router.record(self.now.time_of_day, transition) {
                     let is_logged = self.router.pace.say_transition(self.now.at);
                     self.put_out(Output::Transition { router: id, past, is_logged });
+                    self.check_presence();
                     self.put_off();
                 }
             }

@@ -12,7 +12,7 @@ use super::tickets::Tickets;
 use super::tracking::CheckChanged;
 use crate::config::RouterConfig;
 use crate::ids::{RouterId, Ticket};
-use crate::interface::Remover;
+use crate::interface::{Interface, Remover};
 use crate::ledger::Outcome;
 use crate::priority::Step;
 use crate::router::{Router, TrackedOutcome};
@@ -78,6 +78,12 @@ pub(super) enum Task {
     AddressLost(IpAddr, Remover),
     TakeAgain,
     TakeNow,
+    MacvlanIs(Box<Interface>),
+    MacvlanGone,
+    CheckMac,
+    TellOfOtherMac,
+    EnforceSettings,
+    CheckPresence,
     Exchange(Box<RouterConfig>, Vec<TrackedOutcome>),
     Exchanged {
         has_other_priority: bool,

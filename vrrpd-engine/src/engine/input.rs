@@ -7,7 +7,7 @@ use vrrpd_common::router::Event;
 
 use crate::config::RouterConfig;
 use crate::ids::{LinkId, RouterId, Ticket};
-use crate::interface::Remover;
+use crate::interface::{Interface, Remover};
 use crate::ledger::Outcome;
 use crate::priority::{Step, TrackId};
 use crate::track::Finding;
@@ -28,16 +28,10 @@ pub enum Input<'a> {
     Tried(RouterId),
     /// Adverts of a router cannot be sent.
     CannotSend(RouterId),
-    /// What may have kept a router from sending has changed.
-    MaySendAgain(RouterId),
-    /// The router's actions were added to.
-    Act(RouterId),
     /// Read what the kernel has heard of a router since.
     Hear(RouterId),
     /// Somewhere a router's adverts were not heard for a time that is not known: a Backup hears who is there before it acts.
     ListenAgain(RouterId),
-    /// The kernel may have to know something else of a router than it was told.
-    Tell(RouterId),
     /// The kernel watches the deadline of a router, or does not any more.
     Schedule(RouterId),
     /// A deadline of a router has passed and is not to pass again.
@@ -46,8 +40,14 @@ pub enum Input<'a> {
     AddressLost(RouterId, IpAddr, Remover),
     /// Others have removed routes or rules with our protocol number: the system says whose when they are added again.
     RoutingLost,
-    /// What a Master has to have may not be in force any more.
-    TakeAgain(RouterId),
+    /// An interface is like this, and open for the routers on it.
+    LinkIs(LinkId, Box<Interface>),
+    /// The interface of this number is gone.
+    LinkGone(LinkId, u32),
+    /// The macvlan link of a router is like this.
+    MacvlanIs(RouterId, Box<Interface>),
+    /// The macvlan link of a router is gone.
+    MacvlanGone(RouterId),
     /// Adverts of the routers of an interface come by the kernel now, or do not.
     InKernel(LinkId, bool),
     /// The kernel has forgotten what it was told of the routers of an interface.
@@ -78,12 +78,8 @@ pub enum Input<'a> {
         /// No advert of its interface waits.
         is_spoken: bool,
     },
-    /// Whether the interface of a router can be used may have changed.
-    CheckUsable(RouterId),
     /// A router may need a macvlan link that is not there.
     Prepare(RouterId),
     /// A router does not need its macvlan link any more.
     Discard(RouterId),
-    /// A router's macvlan link may not be above its interface any more.
-    DiscardStranded(RouterId),
 }

@@ -51,6 +51,16 @@ pub enum Output {
         /// It has a line in the log.
         is_logged: bool,
     },
+    /// An interface cannot tell its carrier, which counts as there: write that to the log.
+    CarrierUnknown(LinkId),
+    /// Close what is open on an interface that is gone.
+    Close(LinkId),
+    /// Join the multicast groups on an interface that was set up.
+    Join(LinkId),
+    /// An interface may have to take in frames to its own MAC address beside the virtual one, or not any more.
+    KeepOwnMacs,
+    /// Tell the kernel to which MAC addresses an interface takes in frames.
+    TellStations(LinkId),
     /// Join the multicast group of this family anew on the interface, which has become usable for it.
     Rejoin(LinkId, Family),
     /// Adverts of other routers are to be checked as this one expects them, which sends from this address.
@@ -84,6 +94,16 @@ pub enum Line {
     MacLeft(MacAddr),
     /// Something that the router tracks has another outcome: clients are told of it, the log was already.
     CheckChanged(CheckChanged),
+    /// The interface of a router that is not Master has these addresses of it.
+    AddressesPresent(Vec<VirtualAddress>),
+    /// The macvlan link of this name was set down by others; it is set up again.
+    MacvlanDown(String),
+    /// The macvlan link of this name was given another MAC address by others; it gets its own one back.
+    MacvlanMacChanged(String),
+    /// The macvlan link was removed by others; it is made again.
+    MacvlanLost,
+    /// The interface of this name was given another MAC address by others; it gets the virtual one back.
+    MacChanged(String),
     /// The priority is another one now.
     PriorityChanged(Priority, Priority),
     /// The virtual MAC address was refused, and this is what becomes of the router.

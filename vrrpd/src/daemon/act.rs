@@ -53,6 +53,19 @@ impl Daemon {
                     link.rejoin(family);
                 }
             }
+            Output::CarrierUnknown(link) => {
+                if let Some(link) = self.engine.link(link) {
+                    log::carrier_unknown(&link.name);
+                }
+            }
+            Output::Close(link) => self.close(link),
+            Output::Join(link) => {
+                if let Some(link) = self.links.get(link) {
+                    link.join();
+                }
+            }
+            Output::KeepOwnMacs => self.keep_own_macs(),
+            Output::TellStations(link) => self.tell_stations(link),
             Output::Expect(id, source) => self.expect(id, source),
             Output::TellGuardian(id) => drop(self.untold.insert(id)),
             Output::WriteJournal => self.write_journal(),
@@ -117,7 +130,6 @@ impl Daemon {
             });
         }
         self.status_untold = true;
-        self.check_presence(id);
     }
 
     /// Tells the service manager, in a line, how the routers are, if that is something new.

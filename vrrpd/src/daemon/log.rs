@@ -11,7 +11,7 @@ use vrrpd_engine::router::Router;
 use vrrpd_engine::router::{Noticed, WithoutVmac};
 
 use super::{Daemon, describe};
-use crate::config::Settings;
+use crate::config::{Settings, VirtualAddress};
 use crate::report::{Happening, NoticeReport, TransitionReport};
 
 impl Daemon {
@@ -42,6 +42,21 @@ pub(super) fn write(router: &Router, line: Option<Line>) -> Option<Happening> {
         Line::MacLeft(mac) => warn!(router = %name, %mac, "removing leftover virtual MAC address"),
         Line::CheckChanged(CheckChanged { name, kind, from, to, detail }) => {
             return Some(Happening::Notice(NoticeReport::check_changed(&name, &kind, from, to, &detail)));
+        }
+        Line::AddressesPresent(present) => {
+            let addresses: Vec<_> = present.iter().map(VirtualAddress::to_string).collect();
+            warn!(
+                router = %name, addresses = addresses.join(" "),
+                "virtual address present on a router that is not master"
+            );
+        }
+        Line::MacvlanDown(link) => warn!(router = %name, link, "macvlan link down, setting it up"),
+        Line::MacvlanMacChanged(link) => {
+            warn!(router = %name, link, "MAC address of macvlan link changed, restoring");
+        }
+        Line::MacvlanLost => warn!(router = %name, "macvlan link lost, recreating"),
+        Line::MacChanged(interface) => {
+            warn!(router = %name, interface, "MAC address of the interface changed, restoring");
         }
         Line::PriorityChanged(from, to) => {
             info!(router = %name, from = from.0, to = to.0, "priority changed");
@@ -79,6 +94,11 @@ pub(super) fn write(router: &Router, line: Option<Line>) -> Option<Happening> {
         }
     }
     None
+}
+
+/// Says that the carrier of an interface counts as there.
+pub(super) fn carrier_unknown(interface: &str) {
+    info!(interface, "carrier state unknown, assuming up");
 }
 
 /// Writes a transition to the log.

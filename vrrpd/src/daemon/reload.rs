@@ -24,7 +24,7 @@ use vrrpd_engine::{Input, LinkId, RouterId};
 use super::begin;
 use super::link::LinkIo;
 use super::start_error::StartError;
-use super::{Daemon, scripts};
+use super::{Daemon, log, scripts};
 use crate::clock;
 use crate::config::{self, Configuration, GroupConfig, RouterConfig, Settings, VmacMode, Xdp};
 use crate::interface::Interface;
@@ -221,7 +221,7 @@ impl Daemon {
     ) -> LinkId {
         let mut there = Link::new(name.to_owned());
         if interface.as_ref().is_some_and(|interface| there.assumes_carrier(interface)) {
-            info!(interface = name, "carrier state unknown, assuming up");
+            log::carrier_unknown(name);
         }
         there.interface = interface;
         let id = self.engine.add_link(there);

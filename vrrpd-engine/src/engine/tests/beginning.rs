@@ -4,7 +4,6 @@ use super::*;
 use crate::config::{Destination, Magic, Peer};
 use crate::interface::InterfaceAddress;
 use crate::ledger::{Journal, Leftover};
-use crate::priority::Step;
 
 type Change = fn(&mut Interface);
 

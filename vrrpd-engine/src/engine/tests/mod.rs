@@ -1,4 +1,5 @@
 mod beginning;
+mod interfaces;
 mod tracking;
 
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use crate::interface::Remover;
 use crate::interface::tests::{address, eth0};
 use crate::ledger::{Cause, Made, Order, Outcome, Place, PlacedAddress, Resource, SystemError};
 use crate::pace::Announced;
+use crate::priority::Step;
 use crate::router::{Noticed, WithoutVmac};
 use crate::routing::Route;
 
@@ -70,6 +72,17 @@ impl Bench {
 
     fn router(&mut self) -> &mut Router {
         self.engine.router_mut(self.id).expect("it is there")
+    }
+
+    /// What comes of something that is to be done for the router.
+    fn work_on(&mut self, task: Task) -> Vec<Output> {
+        self.engine.agenda.incoming.push_back(Work::Task(self.id, task));
+        self.outputs()
+    }
+
+    fn check_usable(&mut self) -> Vec<Output> {
+        self.engine.agenda.incoming.push_back(Work::CheckUsable(self.id));
+        self.outputs()
     }
 
     fn input(&mut self, input: Input<'_>) -> Vec<Output> {
@@ -365,7 +378,7 @@ fn announcements_beyond_the_limit_come_when_there_is_room_again() {
     let id = bench.id;
     let mut announce = |_: &i32| {
         bench.router().enqueue(Action::AnnounceAddresses);
-        !bench.input(Input::Act(id)).is_empty()
+        !bench.work_on(Task::Act).is_empty()
     };
     let announced = (0..10).filter(&mut announce).count();
     assert!(announced < 10);
@@ -389,18 +402,21 @@ fn what_comes_for_a_router_that_has_left_is_harmless() {
         Input::Answered(Ticket(7), Outcome::default()),
         Input::Tried(id),
         Input::CannotSend(id),
-        Input::MaySendAgain(id),
-        Input::Act(id),
         Input::Hear(id),
         Input::ListenAgain(id),
         Input::Schedule(id),
         Input::Unschedule(id),
         Input::AddressLost(id, OURS.into(), Remover::Other),
-        Input::TakeAgain(id),
-        Input::CheckUsable(id),
+        Input::MacvlanIs(id, Box::new(eth0(Vec::new()))),
+        Input::MacvlanGone(id),
+        Input::Exchange(id, Box::new(config("192.0.2.100"))),
+        Input::Track(id),
+        Input::StartUp(id),
+        Input::Step(id, Step::Reduce),
+        Input::Leave(id),
+        Input::SeeOff { router: id, is_spoken: true },
         Input::Prepare(id),
         Input::Discard(id),
-        Input::DiscardStranded(id),
     ] {
         assert_eq!(bench.input(input.clone()), [], "{input:?}");
     }
@@ -512,7 +528,7 @@ fn an_address_that_is_lost_while_it_is_put_there_is_put_there_again() {
 fn a_backup_puts_nothing_back() {
     let mut bench = Bench::backup();
     let id = bench.id;
-    assert_eq!(bench.input(Input::TakeAgain(id)), []);
+    assert_eq!(bench.work_on(Task::TakeAgain), []);
     let lost = Input::AddressLost(id, [192, 0, 2, 100].into(), Remover::Other);
     assert_eq!(bench.input(lost), [Output::WriteJournal], "it was another's, and will be ours");
 }
@@ -532,9 +548,9 @@ fn a_macvlan_link_is_made_before_the_router_begins_and_removed_when_it_is_above_
     assert_eq!(bench.input(Input::Answered(Ticket(1), outcome)), []);
     assert_eq!(bench.router().ledger.link(), Some(9));
     assert_eq!(bench.input(Input::Prepare(id)), [], "it is there");
-    assert_eq!(bench.input(Input::DiscardStranded(id)), []);
+    assert_eq!(bench.work_on(Task::DiscardStranded), []);
     bench.link().interface.as_mut().expect("it is there").index += 1;
-    let outputs = bench.input(Input::DiscardStranded(id));
+    let outputs = bench.work_on(Task::DiscardStranded);
     assert_eq!(outputs, [Output::Ask(Ticket(2), Order::Discard(9))]);
     let outcome = Outcome::of(Err(refused(Cause::Other)));
     let outputs = bench.input(Input::Answered(Ticket(2), outcome));
@@ -562,13 +578,13 @@ fn a_macvlan_link_that_cannot_be_made_is_told_of_unless_its_interface_is_gone() 
 fn a_router_hears_of_its_interface_only_when_something_has_changed_for_it() {
     let mut bench = Bench::backup();
     let id = bench.id;
-    assert_eq!(bench.input(Input::CheckUsable(id)), []);
+    assert_eq!(bench.check_usable(), []);
     bench.link().interface = Some(eth0(vec![address("192.0.2.7/24")]));
-    let outputs = bench.input(Input::CheckUsable(id));
+    let outputs = bench.check_usable();
     assert_eq!(outputs, [Output::Expect(id, Some([192, 0, 2, 7].into())), Output::ReadRecord(id)]);
     bench.not_in_kernel();
     bench.link().interface = None;
-    assert_eq!(bench.input(Input::CheckUsable(id)), [Output::Expect(id, None), Output::ReadRecord(id)]);
+    assert_eq!(bench.check_usable(), [Output::Expect(id, None), Output::ReadRecord(id)]);
     let outputs = bench.not_in_kernel();
     assert_eq!(transition_of(&outputs[0]), Some((StateName::Backup, StateName::Fault)));
 }
