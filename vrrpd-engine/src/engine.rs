@@ -16,6 +16,7 @@ mod input;
 mod interfaces;
 mod output;
 mod putting_right;
+mod sent;
 mod tickets;
 mod tracking;
 mod turn;
@@ -27,6 +28,7 @@ use vrrpd_common::Instant;
 use vrrpd_common::abi::RouterRecord;
 use vrrpd_common::router::Event;
 
+use crate::group::GroupPlace;
 use crate::ids::{LinkId, RouterId, Slots, Ticket};
 use crate::interface::Interface;
 use crate::kernel::KernelSide;
@@ -40,6 +42,7 @@ use turn::Turn;
 pub use beginning::Inadmissible;
 pub use input::Input;
 pub use output::{Line, Output};
+pub use sent::NotSent;
 pub use tracking::CheckChanged;
 
 /// The time of an input.
@@ -81,11 +84,6 @@ impl Engine {
     /// Every router.
     pub const fn routers(&self) -> &Slots<RouterId, Router> {
         &self.routers
-    }
-
-    /// Every router, to be changed.
-    pub fn routers_mut(&mut self) -> impl Iterator<Item = &mut Router> {
-        self.routers.values_mut()
     }
 
     /// The router of this name; `None`: it has left.
@@ -181,6 +179,15 @@ impl Engine {
             Input::Answered(ticket, outcome) => {
                 return self.agenda.incoming.push_back(Work::Answered(ticket, Box::new(outcome)));
             }
+            Input::Sent(id) => return self.sent(id),
+            Input::NotSent(id, failure) => return self.not_sent(now.at, id, failure),
+            Input::NotSentToPeer { router, peer, error } => {
+                return self.not_sent_to(now.at, router, peer, error);
+            }
+            Input::Rejected { router, at, source, why } => return self.rejected(router, at, source, why),
+            Input::KernelBegins(id, record) => return self.kernel_begins(id, record),
+            Input::InGroups(places) => return self.in_groups(&places),
+            Input::SkipStartDelay(id) => return self.skip_start_delay(id),
             Input::LinkIs(link, interface) => return self.link_is(link, *interface),
             Input::LinkGone(link, index) => return self.link_gone(link, index),
             Input::MacvlanIs(id, interface) => (id, Task::MacvlanIs(interface)),
@@ -281,6 +288,32 @@ impl Engine {
             if let Some(router) = self.routers.get_mut(id) {
                 router.in_kernel = in_kernel && router.config.goes_to_vrrp_group();
             }
+        }
+    }
+
+    /// What the kernel knew of a router before that began.
+    fn kernel_begins(&mut self, id: RouterId, record: &RouterRecord) {
+        if let Some(router) = self.routers.get_mut(id) {
+            router.kernel.begin_with(record);
+        }
+    }
+
+    /// These routers are members of groups, and no others.
+    fn in_groups(&mut self, places: &[(RouterId, GroupPlace)]) {
+        for router in self.routers.values_mut() {
+            router.group = None;
+        }
+        for (id, place) in places {
+            if let Some(router) = self.routers.get_mut(*id) {
+                router.group = Some(*place);
+            }
+        }
+    }
+
+    /// The machine has not just been switched on.
+    fn skip_start_delay(&mut self, id: RouterId) {
+        if let Some(router) = self.routers.get_mut(id) {
+            router.machine.skip_start_delay();
         }
     }
 

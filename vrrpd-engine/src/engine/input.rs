@@ -4,8 +4,11 @@ use std::net::IpAddr;
 
 use vrrpd_common::abi::RouterRecord;
 use vrrpd_common::router::Event;
+use vrrpd_common::{Instant, Rejection};
 
+use super::sent::NotSent;
 use crate::config::RouterConfig;
+use crate::group::GroupPlace;
 use crate::ids::{LinkId, RouterId, Ticket};
 use crate::interface::{Interface, Remover};
 use crate::ledger::Outcome;
@@ -20,12 +23,38 @@ pub enum Input<'a> {
     /// The answer to [`Output::ReadRecord`](super::Output::ReadRecord): what the kernel knows of the router; `None`: its adverts
     /// do not come by the kernel.
     Record(RouterId, Option<&'a RouterRecord>),
+    /// What the kernel knew of a router before that began: the log has told of it.
+    KernelBegins(RouterId, &'a RouterRecord),
     /// What the kernel heard of a router until its program was given up.
     LastRecord(RouterId, &'a RouterRecord),
     /// The answer to [`Output::Ask`](super::Output::Ask). One that is late, or comes twice, is harmless.
     Answered(Ticket, Outcome),
     /// The answer to [`Output::TrySending`](super::Output::TrySending): the advert went out, or did not.
     Tried(RouterId),
+    /// An advert of a router went out.
+    Sent(RouterId),
+    /// The interface of a router did not take its advert.
+    NotSent(RouterId, NotSent),
+    /// An advert of a router did not go out to a peer.
+    NotSentToPeer {
+        /// The router.
+        router: RouterId,
+        /// The address of the peer.
+        peer: IpAddr,
+        /// The error, in the system's words.
+        error: String,
+    },
+    /// An advert for a router was discarded.
+    Rejected {
+        /// The router.
+        router: RouterId,
+        /// When it came.
+        at: Instant,
+        /// Its source.
+        source: IpAddr,
+        /// Why.
+        why: Rejection,
+    },
     /// Adverts of a router cannot be sent.
     CannotSend(RouterId),
     /// Read what the kernel has heard of a router since.
@@ -56,6 +85,10 @@ pub enum Input<'a> {
     Exchange(RouterId, Box<RouterConfig>),
     /// A router tracks from now on what its configuration says.
     Track(RouterId),
+    /// These routers are members of groups, and no others.
+    InGroups(Vec<(RouterId, GroupPlace)>),
+    /// A router begins while the daemon runs: it does not wait as after the start of the machine.
+    SkipStartDelay(RouterId),
     /// A router takes part: at once, or when there are first results of what it tracks.
     StartUp(RouterId),
     /// A check has looked.

@@ -6,6 +6,7 @@ use vrrpd_common::abi::RouterRecord;
 use vrrpd_common::router::{Event, Reason, StateName};
 use vrrpd_common::{Duration, Family, MacAddr, Priority};
 
+use super::sent::NotSent;
 use super::tracking::CheckChanged;
 use crate::config::VirtualAddress;
 use crate::ids::{LinkId, RouterId, Ticket};
@@ -124,6 +125,17 @@ pub enum Line {
     MacNotRestored(SystemError),
     /// The macvlan link could not be removed.
     LinkNotRemoved(SystemError),
+    /// An advert was not taken by the interface, nor were so many before it.
+    NotSent(NotSent, u64),
+    /// An advert did not go out to a peer.
+    NotSentToPeer {
+        /// The address of the peer.
+        peer: IpAddr,
+        /// How many more did not go out.
+        more: u64,
+        /// The error, in the system's words.
+        error: String,
+    },
     /// Adverts cannot be sent; that is tried again after this time.
     CannotSend(Duration),
 }

@@ -105,7 +105,7 @@ impl Daemon {
     }
 
     fn transition(&mut self, id: RouterId, past: Past, is_logged: bool) {
-        let Some(router) = self.engine.router_mut(id) else { return };
+        let Some(router) = self.engine.router(id) else { return };
         let transition = past.transition;
         if transition.from == StateName::Master || transition.to == StateName::Master {
             self.untold.insert(id);

@@ -103,8 +103,8 @@ impl Daemon {
             .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
         link.join();
         let record = link.kernel_record(key.0, key.1);
-        if let (Some(record), Some(router)) = (&record, self.engine.router_mut(id)) {
-            router.kernel.begin_with(record);
+        if let Some(record) = &record {
+            self.engine.handle(clock::moment(), Input::KernelBegins(id, record));
         }
         self.note_kernel(link_id);
         self.input(Input::Track(id));

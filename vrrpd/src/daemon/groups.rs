@@ -14,8 +14,8 @@ use vrrpd_common::group::{Group, Input, Key, Lacking, Member, Message, Output, P
 use vrrpd_common::router::{Event, VirtualRouter};
 use vrrpd_common::timers::master_down_interval;
 use vrrpd_common::{Duration, Instant};
-use vrrpd_engine::RouterId;
 use vrrpd_engine::group::GroupPlace;
+use vrrpd_engine::{Input as EngineInput, RouterId};
 
 use super::Daemon;
 use super::start_error::StartError;
@@ -253,16 +253,13 @@ impl Daemon {
             self.groups.served.push(served);
         }
         self.group_scripts.set(wanted, &self.rundir, &self.scripts);
-        for router in self.engine.routers_mut() {
-            router.group = None;
-        }
+        let mut places = Vec::new();
         for (group, served) in self.groups.served.iter().enumerate() {
-            for (member, own) in served.members.iter().enumerate() {
-                if let Some(router) = self.engine.router_mut(own.router) {
-                    router.group = Some(GroupPlace { group, member: Member(member) });
-                }
-            }
+            let members = served.members.iter().enumerate();
+            let place = |member| GroupPlace { group, member: Member(member) };
+            places.extend(members.map(|(member, own)| (own.router, place(member))));
         }
+        self.engine.handle(clock::moment(), EngineInput::InGroups(places));
         for router in self.engine.routers().values() {
             if let Some(place) = router.group {
                 self.groups.note(place, &router.machine);

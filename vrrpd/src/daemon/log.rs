@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use tracing::{error, info, warn};
 use vrrpd_common::router::Notice;
 use vrrpd_engine::RouterId;
-use vrrpd_engine::engine::{CheckChanged, Line};
+use vrrpd_engine::engine::{CheckChanged, Line, NotSent};
 use vrrpd_engine::mismatch;
 use vrrpd_engine::router::Router;
 use vrrpd_engine::router::{Noticed, WithoutVmac};
@@ -89,6 +89,12 @@ pub(super) fn write(router: &Router, line: Option<Line>) -> Option<Happening> {
         }
         Line::MacNotRestored(error) => error!(router = %name, %error, "cannot restore MAC address"),
         Line::LinkNotRemoved(error) => error!(router = %name, %error, "cannot remove macvlan link"),
+        Line::NotSent(NotSent { octets, error, .. }, more) => {
+            error!(router = %name, octets, more, %error, "cannot send advertisement");
+        }
+        Line::NotSentToPeer { peer, more, error } => {
+            warn!(router = %name, %peer, more, error, "cannot send advertisement to peer");
+        }
         Line::CannotSend(pause) => {
             error!(router = %name, again_in = %pause, "advertisements cannot be sent, giving up master");
         }

@@ -311,8 +311,8 @@ impl Daemon {
         self.inbox = Some(inbox);
     }
 
-    fn frame(&mut self, link: LinkId, frame: &[u8]) {
-        let Some(link) = self.links.get_mut(link) else { return };
+    fn frame(&mut self, link_id: LinkId, frame: &[u8]) {
+        let Some(link) = self.links.get_mut(link_id) else { return };
         match link.table.judge(frame) {
             Some(Arrival::Advert { router, advert }) => {
                 if link.path.absence_ends_at().is_some() {
@@ -322,13 +322,14 @@ impl Daemon {
             }
             Some(Arrival::Rejected { router: id, rejection }) => {
                 let now = clock::now();
-                let router = id.and_then(|(id, source)| Some((self.engine.router_mut(id)?, source)));
-                let name = router.map(|(router, source)| {
-                    let warning = router.reject(now, source, rejection);
-                    log::warn_of_mismatch(&router.config, warning);
-                    router.config.title().into_owned()
-                });
-                link.say_rejected(now, id.map(|(id, _)| id), name.as_deref(), &rejection);
+                if let Some((router, source)) = id {
+                    self.input(Input::Rejected { router, at: now, source, why: rejection });
+                }
+                let router = id.and_then(|(id, _)| self.engine.router(id));
+                let name = router.map(|router| router.config.title());
+                if let Some(link) = self.links.get_mut(link_id) {
+                    link.say_rejected(now, id.map(|(id, _)| id), name.as_deref(), &rejection);
+                }
             }
             None => {}
         }

@@ -332,9 +332,7 @@ impl Daemon {
             self.input(Input::Prepare(*id));
         }
         for id in begun {
-            if let Some(router) = self.engine.router_mut(id) {
-                router.machine.skip_start_delay();
-            }
+            self.input(Input::SkipStartDelay(id));
             self.input(Input::StartUp(id));
         }
     }

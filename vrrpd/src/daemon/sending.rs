@@ -1,8 +1,8 @@
 //! Sending, and what follows when adverts do not go out; [`vrrpd_engine::sending`] says when a router gives up and tries again.
 
 use nix::errno::Errno;
-use tracing::{error, warn};
 use vrrpd_common::Instant;
+use vrrpd_engine::engine::NotSent;
 use vrrpd_engine::sending::gives_up_at;
 use vrrpd_engine::{Input, RouterId};
 
@@ -14,32 +14,26 @@ use crate::transmit::peers::PeerFailure;
 impl Daemon {
     /// Sends adverts, then announcements in batches.
     pub(super) fn flush(&mut self) {
-        let now = clock::now();
-        for (link_id, link) in self.links.iter_mut() {
-            link.flush(now);
+        let now = clock::moment();
+        let mut has_failed = false;
+        for link in self.links.values_mut() {
+            link.flush(now.at);
             for id in link.take_sent() {
-                let Some(router) = self.engine.router_mut(id) else { continue };
-                router.done.adverts_sent += 1;
-                router.sending.succeeded();
+                self.engine.handle(now, Input::Sent(id));
             }
             for PeerFailure { router, peer, error } in link.peers.take_failed() {
-                let Some(router) = self.engine.router_mut(router) else { continue };
-                if let Some(more) = router.unsendable.admit(now, ()) {
-                    warn!(router = %router.config.title(), %peer, more, error, "cannot send advertisement to peer");
-                }
+                has_failed = true;
+                self.engine.handle(now, Input::NotSentToPeer { router, peer, error });
             }
             for (id, octets, error) in link.unsendable.drain(..) {
-                if error.raw_os_error().map(Errno::from_raw) == Some(Errno::EMSGSIZE)
-                    && let Some(link) = self.engine.link_mut(link_id)
-                {
-                    link.mtu_has_fallen();
-                }
-                let Some(router) = self.engine.router_mut(id) else { continue };
-                router.sending.refused();
-                if let Some(more) = router.unsendable.admit(now, ()) {
-                    error!(router = %router.config.title(), octets, more, %error, "cannot send advertisement");
-                }
+                has_failed = true;
+                let is_too_long = error.raw_os_error().map(Errno::from_raw) == Some(Errno::EMSGSIZE);
+                let failure = NotSent { octets, is_too_long, error: error.to_string() };
+                self.engine.handle(now, Input::NotSent(id, failure));
             }
+        }
+        if has_failed {
+            self.perform_outputs();
         }
     }
 

@@ -1,5 +1,6 @@
 mod beginning;
 mod interfaces;
+mod sent;
 mod tracking;
 
 use std::net::IpAddr;

@@ -1,0 +1,58 @@
+//! Adverts that went out, or did not, and adverts of others that were discarded.
+
+use std::net::IpAddr;
+
+use vrrpd_common::{Instant, Rejection};
+
+use super::{Engine, Line, Output};
+use crate::ids::RouterId;
+
+/// Why an interface did not take an advert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotSent {
+    /// Octets of the frame.
+    pub octets: usize,
+    /// It is longer than the MTU of the interface.
+    pub is_too_long: bool,
+    /// The error, in the system's words.
+    pub error: String,
+}
+
+impl Engine {
+    /// An advert of a router went out.
+    pub(super) fn sent(&mut self, id: RouterId) {
+        if let Some(router) = self.routers.get_mut(id) {
+            router.done.adverts_sent += 1;
+            router.sending.succeeded();
+        }
+    }
+
+    /// An advert of a router did not go out.
+    pub(super) fn not_sent(&mut self, now: Instant, id: RouterId, failure: NotSent) {
+        let Some(router) = self.routers.get_mut(id) else { return };
+        if failure.is_too_long
+            && let Some(link) = self.links.get_mut(router.link)
+        {
+            link.mtu_has_fallen();
+        }
+        router.sending.refused();
+        if let Some(more) = router.unsendable.admit(now, ()) {
+            self.agenda.outputs.push_back(Output::Log(id, Line::NotSent(failure, more)));
+        }
+    }
+
+    /// An advert of a router did not go out to a peer. It may have gone out to others.
+    pub(super) fn not_sent_to(&mut self, now: Instant, id: RouterId, peer: IpAddr, error: String) {
+        let Some(router) = self.routers.get_mut(id) else { return };
+        if let Some(more) = router.unsendable.admit(now, ()) {
+            self.agenda.outputs.push_back(Output::Log(id, Line::NotSentToPeer { peer, more, error }));
+        }
+    }
+
+    /// An advert for a router that came at `at` from this source was discarded.
+    pub(super) fn rejected(&mut self, id: RouterId, at: Instant, source: IpAddr, why: Rejection) {
+        let warning = self.routers.get_mut(id).and_then(|router| router.reject(at, source, why));
+        let line = warning.map(|warning| Output::Log(id, Line::Mismatch(warning)));
+        self.agenda.outputs.extend(line);
+    }
+}

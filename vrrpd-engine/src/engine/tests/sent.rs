@@ -1,0 +1,58 @@
+//! Adverts that went out, or did not, and what else the daemon tells of a router.
+
+use vrrpd_common::{Reject, Rejection};
+
+use super::*;
+use crate::group::GroupPlace;
+
+fn too_long() -> NotSent {
+    NotSent { octets: 1600, is_too_long: true, error: "message too long".to_owned() }
+}
+
+#[test]
+fn adverts_that_went_out_are_counted() {
+    let mut bench = Bench::master();
+    let before = bench.router().done.adverts_sent;
+    assert_eq!(bench.input(Input::Sent(bench.id)), []);
+    assert_eq!(bench.router().done.adverts_sent, before + 1);
+}
+
+#[test]
+fn adverts_that_did_not_go_out_are_told_of_at_a_limited_rate() {
+    let mut bench = Bench::master();
+    let id = bench.id;
+    let line = |more| Output::Log(id, Line::NotSent(too_long(), more));
+    assert_eq!(bench.input(Input::NotSent(id, too_long())), [line(0)]);
+    assert_eq!(bench.link().sure_mtu(), 0, "nothing is short enough");
+    assert_eq!(bench.input(Input::NotSent(id, too_long())), []);
+    let (peer, error) = (IpAddr::from(THEIRS), "unreachable".to_owned());
+    assert_eq!(bench.input(Input::NotSentToPeer { router: id, peer, error: error.clone() }), []);
+    bench.now += Duration::from_secs(60);
+    let outputs = bench.input(Input::NotSentToPeer { router: id, peer, error: error.clone() });
+    assert_eq!(outputs, [Output::Log(id, Line::NotSentToPeer { peer, more: 2, error })]);
+}
+
+#[test]
+fn an_advert_that_was_discarded_shows_how_its_sender_is_set_up() {
+    let mut bench = Bench::backup();
+    let (id, at) = (bench.id, bench.now);
+    let why = Rejection { reject: Reject::Interval, got: 200, wanted: 100 };
+    let rejected = |why| Input::Rejected { router: id, at, source: THEIRS.into(), why };
+    let outputs = bench.input(rejected(why));
+    assert!(matches!(outputs[..], [Output::Log(_, Line::Mismatch(_))]), "{outputs:?}");
+    assert_eq!(bench.input(rejected(why)), [], "that was said");
+}
+
+#[test]
+fn routers_are_members_of_the_groups_that_were_named_last() {
+    let mut bench = Bench::backup();
+    let id = bench.id;
+    let place = GroupPlace { group: 0, member: vrrpd_common::group::Member(1) };
+    assert_eq!(bench.input(Input::InGroups(vec![(id, place)])), []);
+    assert_eq!(bench.router().group, Some(place));
+    let outputs = bench.event(Event::StandBack(Origin::Operator));
+    assert_eq!(outputs, [Output::ReadRecord(id)]);
+    assert!(bench.not_in_kernel().contains(&Output::Standing(id)));
+    assert_eq!(bench.input(Input::InGroups(Vec::new())), []);
+    assert_eq!(bench.router().group, None);
+}
