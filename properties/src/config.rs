@@ -203,7 +203,7 @@ fn says_its_addresses(router: &RouterConfig) {
     assert_eq!(parse_advert(&octets), Some((source, advert)));
 }
 
-/// The state machine begins, and is Master when nobody is heard, unless it has to wait for its group.
+/// The state machine begins, and is Master when nobody is heard and its script is over, unless it has to wait for its group.
 fn starts(router: &RouterConfig) {
     let source = match router.family {
         Family::Ipv4 => IpAddr::from(Ipv4Addr::LOCALHOST),
@@ -224,6 +224,7 @@ fn starts(router: &RouterConfig) {
             now = deadline;
             machine.handle(now, Event::Timer, &mut |_| ());
         }
+        machine.handle(now, Event::Prepared, &mut |_| ());
     }
     let expected = if router.grouped { StateName::Backup } else { StateName::Master };
     assert_eq!(machine.state().name(), expected);
