@@ -129,6 +129,8 @@ impl Plan {
                 machine.addresses.push(address(lan, hosts.swap_remove(random.below(hosts.len()))));
             }
         }
+        // Drawn aside, so that the rest of a seed's story stays what it was.
+        delay_some(&mut Random::from_seed(random.clone().number()), &mut machines);
         // The owner of the addresses, now and then.
         if random.percent(5) {
             let owner = random.below(count);
@@ -153,9 +155,33 @@ impl Plan {
         waits.max().unwrap_or(Duration::ZERO)
     }
 
+    /// The longest time for which delays of preemption and of the start keep any router from being Master.
+    pub fn longest_delay(&self) -> Duration {
+        let routers = self.machines.iter().flat_map(|machine| &machine.routers);
+        let delays = routers.map(|config| config.preempt_delay + config.start_delay);
+        delays.max().unwrap_or(Duration::ZERO)
+    }
+
     /// The longest interval between two adverts.
     pub fn longest_interval(&self) -> Duration {
         let intervals = self.machines.iter().flat_map(|machine| &machine.routers);
         intervals.map(|config| config.interval.as_duration()).max().unwrap_or(Duration::ZERO)
+    }
+}
+
+/// Some machines have delays of preemption or of the start; some that do not preempt do so below a priority.
+fn delay_some(random: &mut Random, machines: &mut [Machine]) {
+    for machine in machines {
+        let (preempts, starts) = (random.one_of(&[0, 0, 0, 3, 12]), random.one_of(&[0, 0, 0, 6, 15]));
+        let below = random.percent(50).then(|| Priority(random.one_of(&[60, 100, 120])));
+        for router in &mut machine.routers {
+            let interval = router.interval.as_duration();
+            router.start_delay = interval.saturating_mul(starts);
+            if router.preempt_mode {
+                router.preempt_delay = interval.saturating_mul(preempts);
+            } else {
+                router.preempt_below = below;
+            }
+        }
     }
 }

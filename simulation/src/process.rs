@@ -58,7 +58,12 @@ pub enum Effect {
     /// The router on this LAN takes over: its state machine is Master, whatever follows.
     TakesOver(usize),
     /// The router on this LAN was told to resume, or has a higher priority: what it did before does not count.
-    Forgets(usize),
+    Forgets {
+        /// That LAN.
+        lan: usize,
+        /// It was told to resume: its start delay is over too.
+        is_resumed: bool,
+    },
 }
 
 impl Effect {
@@ -70,7 +75,7 @@ impl Effect {
             | Self::Ask(lan, _)
             | Self::Changed(lan, _)
             | Self::TakesOver(lan)
-            | Self::Forgets(lan) => Some(lan),
+            | Self::Forgets { lan, .. } => Some(lan),
             Self::Tell(_) => None,
         }
     }
@@ -182,7 +187,8 @@ impl Process {
         };
         router.machine.handle(now, event, &mut |action| actions.push(action));
         if forgets {
-            effects.push(Effect::Forgets(router.lan));
+            let is_resumed = matches!(event, Event::Resume(_));
+            effects.push(Effect::Forgets { lan: router.lan, is_resumed });
         }
         for action in actions {
             if is_take_over(&action) {

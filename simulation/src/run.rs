@@ -20,10 +20,11 @@
 //! | W + interval | two machines Master at once, and the one that loses does not hear it at first |
 //! | 10 W | the longest pause of a group that has failed, twice |
 //! | W | to preempt |
+//! | as configured | the delays of preemption and of the start |
 //! | ≤ 10 W | to follow a forged advert of 40.95 s, if there was one: ten intervals are learned at most |
 //!
-//! Together 2 s + 14 W, since an interval is less than W. After a single fault in peace (a link pulled, a process
-//! killed) it is [`takeover_bound`]: W, and what is late on the way. If several machines could take over, they may do it
+//! Together 2 s + 14 W and the delays, since an interval is less than W. After a single fault in peace (a link pulled, a process
+//! killed) it is [`takeover_bound`]: W, the delays, and what is late on the way. If several machines could take over, they may do it
 //! at the same moment, all give way and pause; after the fourth time in a row that is 8 W more.
 
 use std::fmt::Write as _;
@@ -38,13 +39,13 @@ use crate::world::World;
 
 /// How long it may take, whatever was before.
 pub fn bound(plan: &Plan) -> Duration {
-    Duration::from_secs(2) + plan.longest_wait().saturating_mul(14)
+    Duration::from_secs(2) + plan.longest_wait().saturating_mul(14) + plan.longest_delay()
 }
 
 /// How long it may take after a single fault in peace.
 pub fn takeover_bound(plan: &Plan, machines_left: usize) -> Duration {
     let collision = if machines_left > 1 { plan.longest_wait().saturating_mul(8) } else { Duration::ZERO };
-    plan.longest_wait() + Duration::from_millis(20) + collision
+    plan.longest_wait() + plan.longest_delay() + Duration::from_millis(20) + collision
 }
 
 /// How long take-overs may be held in all until all is well: as often as groups collide, and twice more.
@@ -154,12 +155,18 @@ fn describe(seed: u64, plan: &Plan) -> String {
         for (lan, (config, address)) in machine.routers.iter().zip(&machine.addresses).enumerate() {
             let _ = writeln!(
                 text,
-                "    {host}/{lan}: {address}, VRID {}, {}, priority {}, every {}{}",
+                "    {host}/{lan}: {address}, VRID {}, {}, priority {}, every {}{}, delays {} and {}",
                 config.vrid,
                 config.version,
                 config.priority,
                 config.interval,
-                if config.preempt_mode { "" } else { ", no preemption" }
+                match (config.preempt_mode, config.preempt_below) {
+                    (true, _) => String::new(),
+                    (false, None) => ", no preemption".to_owned(),
+                    (false, Some(below)) => format!(", preempts below {below}"),
+                },
+                config.preempt_delay,
+                config.start_delay
             );
         }
     }
@@ -353,9 +360,10 @@ fn preempts(world: &World, host: usize, other: usize) -> bool {
             return false;
         };
         let machine = &router.machine;
-        machine.config().preempt_mode
+        let (config, theirs) = (machine.config(), other.machine.priority());
+        (config.preempt_mode || config.preempt_below.is_some_and(|below| theirs < below))
             && !machine.forced_backup()
-            && machine.priority() > other.machine.priority()
+            && machine.priority() > theirs
     })
 }
 

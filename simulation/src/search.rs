@@ -307,7 +307,8 @@ impl State {
                     }
                 }
                 Effect::Tell(message) => self.tell(limits, host, slot, Some(message)),
-                Effect::Announce(_) | Effect::Changed(..) | Effect::TakesOver(_) | Effect::Forgets(_) => {}
+                Effect::Announce(_) | Effect::Changed(..) | Effect::TakesOver(_) | Effect::Forgets { .. } => {
+                }
             }
         }
         all.extend(effects.into_iter().map(|effect| (host, effect)));
@@ -446,7 +447,7 @@ fn tell_effect(effect: &Effect) -> String {
         Effect::Ask(lan, operation) => format!("{lan} {operation:?}"),
         Effect::Tell(said) => format!("tells {}, term {}", said.standing.name(), said.term),
         Effect::TakesOver(lan) => format!("{lan} takes over"),
-        Effect::Forgets(lan) => format!("{lan} forgets its take-overs"),
+        Effect::Forgets { lan, .. } => format!("{lan} forgets its take-overs"),
         Effect::Changed(lan, change) => format!("{lan} {} -> {} ({})", change.from, change.to, change.reason),
     }
 }

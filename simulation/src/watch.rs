@@ -6,6 +6,8 @@
 //! * *Rate.* A router sends no more than two adverts an interval, and a few for each change of its state or priority.
 //! * *Take-overs.* Whatever makes a router take over, it does so no more often than [damping](vrrpd_common::router::damping)
 //!   allows, and is held for no longer, nor sooner.
+//! * *Delays.* No router is Master before its start delay has passed, unless an operator ends it. None preempts a lower
+//!   master sooner after it became Backup than its delay of preemption says, nor one that it has to leave alone.
 //! * *Groups are whole.* A member is Master although another one is not for no longer than [`WHOLE_WITHIN`], if all
 //!   processes run; although the process of another one does not run, for no longer than a few leases.
 //! * *Steady.* When it was time enough after the last fault, nothing changes any more.
@@ -16,7 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use vrrpd_common::router::StateName;
+use vrrpd_common::router::{Reason, StateName, Transition};
 use vrrpd_common::{Advert, Priority};
 
 use crate::damping::TakeOvers;
@@ -86,6 +88,20 @@ struct RouterWatch {
     priority: Option<Priority>,
     promotion: Promotion,
     take_overs: TakeOvers,
+    preemption: Preemption,
+    /// By the clock of its machine.
+    listens_until: u64,
+    /// The same: since when it is Backup.
+    backup_since: u64,
+}
+
+/// What a router may preempt, and when.
+#[derive(Clone, Copy, Debug, Default)]
+struct Preemption {
+    is_on: bool,
+    below: Option<Priority>,
+    delay: u64,
+    start_delay: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,6 +122,12 @@ impl Watch {
         let router = |config: &vrrpd_common::router::Config| RouterWatch {
             credit: ADVERTS_AT_ONCE * BILLION,
             interval: config.interval.as_duration().as_nanos(),
+            preemption: Preemption {
+                is_on: config.preempt_mode,
+                below: config.preempt_below,
+                delay: config.preempt_delay.as_nanos(),
+                start_delay: config.start_delay.as_nanos(),
+            },
             ..RouterWatch::default()
         };
         let routers = plan.machines.iter().map(|machine| machine.routers.iter().map(router).collect());
@@ -163,7 +185,7 @@ impl Watch {
                 format!("{host}, process {slot} tells: {}, term {}", m.standing.name(), m.term)
             }
             Effect::TakesOver(lan) => format!("{host}/{lan} takes over"),
-            Effect::Forgets(lan) => format!("{host}/{lan} forgets its take-overs"),
+            Effect::Forgets { lan, .. } => format!("{host}/{lan} forgets its take-overs"),
             Effect::Changed(lan, t) => format!("{host}/{lan} {} -> {} ({})", t.from, t.to, t.reason),
         });
         let Some(lan) = effect.router() else { return Ok(()) };
@@ -202,6 +224,7 @@ impl Watch {
                     return Err(format!("{name} becomes {} although nothing has happened", transition.to));
                 }
                 router.allow(now, ADVERTS_AT_ONCE);
+                router.check_delays(clock, transition).map_err(|what| format!("{name} {what}"))?;
                 if transition.to == StateName::Master {
                     self.figures.promotions += 1;
                     if router.promotion != Promotion::Announced {
@@ -215,7 +238,12 @@ impl Watch {
             Effect::TakesOver(_) => {
                 router.take_overs.take_over(clock).map_err(|what| format!("{name} {what}"))?;
             }
-            Effect::Forgets(_) => router.take_overs.forget(),
+            Effect::Forgets { is_resumed, .. } => {
+                router.take_overs.forget();
+                if *is_resumed {
+                    router.listens_until = 0;
+                }
+            }
             Effect::Ask(..) | Effect::Tell(_) => {}
         }
         Ok(())
@@ -280,6 +308,34 @@ impl Watch {
 }
 
 impl RouterWatch {
+    /// Its state has changed, by the clock of its machine.
+    fn check_delays(&mut self, clock: u64, transition: &Transition) -> Result<(), &'static str> {
+        if transition.from == StateName::Init {
+            self.listens_until = clock + self.preemption.start_delay;
+        }
+        if transition.to == StateName::Backup {
+            self.backup_since = clock;
+        }
+        if transition.to != StateName::Master {
+            return Ok(());
+        }
+        if clock < self.listens_until {
+            return Err("is Master before its start delay has passed");
+        }
+        if transition.reason != Reason::Preempted || self.priority == Some(Priority::OWNER) {
+            return Ok(());
+        }
+        let Preemption { is_on, below, delay, .. } = self.preemption;
+        let theirs = transition.cause.map(|cause| cause.priority);
+        match theirs {
+            _ if clock - self.backup_since < delay => Err("preempts before its delay has passed"),
+            Some(theirs) if !is_on && below.is_none_or(|below| theirs >= below) => {
+                Err("preempts a master that it has to leave alone")
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     fn refill(&mut self, now: u64) {
         // Two an interval.
         let earned = (now - self.credit_at).saturating_mul(2 * BILLION / (self.interval / 1_000)) / 1_000;

@@ -364,7 +364,8 @@ impl World {
             self.watch.effect((now, clock), (host, slot), has_addresses, &effect)?;
             match effect {
                 Effect::Send { lan, advert } => self.send(host, lan, advert),
-                Effect::Announce(_) | Effect::Changed(..) | Effect::TakesOver(_) | Effect::Forgets(_) => {}
+                Effect::Announce(_) | Effect::Changed(..) | Effect::TakesOver(_) | Effect::Forgets { .. } => {
+                }
                 Effect::Ask(lan, operation) => {
                     let refused = operation == Operation::Add && self.hosts[host].refuses[lan];
                     let takes = self.random.between(10_000, self.weather.kernel.as_nanos());
@@ -442,9 +443,10 @@ impl World {
         }
     }
 
-    /// Whether a router that runs waits for nothing but the end of a hold.
+    /// Whether a router that runs waits for nothing but the end of a hold by damping.
     pub fn is_held(&self, host: usize, lan: usize) -> bool {
-        let held_until = self.router(host, lan).and_then(|router| router.machine.held_until());
+        let damped = self.router(host, lan).filter(|router| !router.machine.is_in_start_delay());
+        let held_until = damped.and_then(|router| router.machine.held_until());
         held_until.is_some_and(|until| until.as_nanos() > self.clock(host)) && self.lan_runs(host, lan)
     }
 
