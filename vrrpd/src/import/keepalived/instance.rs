@@ -8,7 +8,7 @@ use vrrpd_engine::routing::{Route, RouteKind};
 use super::super::{ImportError, Imported, RemarkKind, Router};
 use super::address::Address;
 use super::defaults::{Defaults, Garp, garp};
-use super::keywords::{LEFT_OUT, NEEDS_VALUE, WITHOUT_EFFECT};
+use super::keywords::{ANNOUNCED_EACH_TIME, EACH_TIME, LEFT_OUT, NEEDS_VALUE, WITHOUT_EFFECT, reason};
 use super::scripts::Notify;
 use super::tracking::BLOCKS;
 use super::tree::Node;
@@ -126,6 +126,12 @@ impl Instance {
                     );
                 }
             }
+            "vmac_xmit_base" => imported.remark(
+                &line.place,
+                RemarkKind::Differs,
+                "vmac_xmit_base",
+                "advertisements are sent from the virtual MAC address, not from that of the interface",
+            ),
             "authentication" => {
                 for child in line.children() {
                     check_value(child)?;
@@ -163,21 +169,14 @@ impl Instance {
             "garp_master_repeat" => self.garp_repeat = garp(line, Garp::REPEAT, imported),
             "garp_master_delay" => self.garp_delay = garp(line, Garp::SECONDS, imported),
             "garp_master_refresh" => self.garp_refresh = garp(line, Garp::SECONDS, imported),
-            "garp_master_refresh_repeat" | "garp_lower_prio_repeat" | "garp_lower_prio_delay" => imported
-                .remark(
-                    &line.place,
-                    RemarkKind::Differs,
-                    line.keyword(),
-                    "each time an address is announced as often as garp-count says",
-                ),
+            keyword if EACH_TIME.contains(&keyword) => {
+                imported.remark(&line.place, RemarkKind::Differs, keyword, ANNOUNCED_EACH_TIME);
+            }
             _ if self.scripts.take(line) || self.delivery.take(line) => {}
             keyword if BLOCKS.contains(&keyword) => self.tracks.push(line.clone()),
             keyword if WITHOUT_EFFECT.contains(&keyword) => {}
             keyword => {
-                let reason = LEFT_OUT.iter().find(|(keywords, _)| keywords.contains(&keyword));
-                let reason =
-                    reason.map_or("keepalived does not know this either and ignores it", |(_, why)| why);
-                imported.remark(&line.place, RemarkKind::LeftOut, keyword, reason);
+                imported.remark(&line.place, RemarkKind::LeftOut, keyword, reason(&LEFT_OUT, keyword));
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
-//! Words of a `vrrp_instance` that are left out, or decide nothing.
+//! Words of `global_defs` and of a `vrrp_instance` that are left out, or decide nothing.
 
 /// Words that change nothing here, or ask for what this daemon does anyway.
-pub(super) const WITHOUT_EFFECT: [&str; 13] = [
+pub(super) const WITHOUT_EFFECT: [&str; 12] = [
     "preempt",
     "accept",
     "debug",
@@ -9,7 +9,6 @@ pub(super) const WITHOUT_EFFECT: [&str; 13] = [
     "kernel_rx_buf_size",
     "skip_check_adv_addr",
     "promote_secondaries",
-    "vmac_xmit_base",
     "lower_prio_no_advert",
     "higher_prio_send_advert",
     "old_unicast_checksum",
@@ -45,16 +44,167 @@ pub(super) const NEEDS_VALUE: [&str; 24] = [
     "notify_stop",
 ];
 
+/// Words about how often addresses are announced in a certain case.
+pub(super) const EACH_TIME: [&str; 3] =
+    ["garp_master_refresh_repeat", "garp_lower_prio_repeat", "garp_lower_prio_delay"];
+/// What they are here.
+pub(super) const ANNOUNCED_EACH_TIME: &str = "each time an address is announced as often as garp-count says";
+
 /// Words that are left out, with the reason.
-pub(super) const LEFT_OUT: [(&[&str], &str); 7] = [
+pub(super) const LEFT_OUT: [(&[&str], &str); 9] = [
     (&["track_bfd"], "BFD is not supported"),
     (&["track_src_ip"], "a router is not in the state fault while its source address is missing"),
     (&["notify_master_rx_lower_pri"], "no script is called for this"),
     (
         &["notify_deleted", "notify_priority_changes"],
-        "FIFOs are not supported; `atropos --events` prints transitions",
+        "scripts and FIFOs are told of transitions only; `atropos --events` prints changes of the priority too",
     ),
     (&["no_accept"], "packets to the addresses are always accepted"),
     (&["use_ipvlan", "use_vmac_addr", "vrf"], "not supported"),
+    (&["garp_extra_if"], "addresses are announced on their own interface only"),
+    (&["down_timer_adverts"], "a master is given up after three advertisements, as in RFC 9568"),
     (&["smtp_alert", "smtp_alert_vrrp"], "no mail is sent; a script (`up`, `down`) can send one"),
 ];
+
+/// Words of `global_defs` that change nothing here.
+pub(super) const GLOBAL_WITHOUT_EFFECT: [&str; 38] = [
+    "router_id",
+    "enable_script_security",
+    "process_names",
+    "process_name",
+    "vrrp_process_name",
+    "checker_process_name",
+    "bfd_process_name",
+    "tmp_config_directory",
+    "config_save_dir",
+    "dynamic_interfaces",
+    "default_interface",
+    "vrrp_skip_check_adv_addr",
+    "vrrp_check_unicast_src",
+    "vrrp_lower_prio_no_advert",
+    "vrrp_higher_prio_send_advert",
+    "vrrp_iptables",
+    "vrrp_ipsets",
+    "namespace_with_ipsets",
+    "nftables",
+    "nftables_priority",
+    "nftables_counters",
+    "nftables_ifindex",
+    "vrrp_garp_interval",
+    "vrrp_gna_interval",
+    "vrrp_priority",
+    "vrrp_no_swap",
+    "vrrp_netlink_cmd_rcv_bufs",
+    "vrrp_netlink_cmd_rcv_bufs_force",
+    "vrrp_netlink_monitor_rcv_bufs",
+    "vrrp_netlink_monitor_rcv_bufs_force",
+    "vrrp_rx_bufs_policy",
+    "vrrp_rx_bufs_multiplier",
+    "process_monitor_rcv_bufs",
+    "process_monitor_rcv_bufs_force",
+    "max_auto_priority",
+    "min_auto_priority_delay",
+    "log_unknown_vrids",
+    "random_seed",
+];
+
+/// Words of `global_defs` that are left out, with the reason.
+pub(super) const GLOBAL_LEFT_OUT: [(&[&str], &str); 15] = [
+    (
+        &[
+            "notification_email",
+            "notification_email_from",
+            "smtp_server",
+            "smtp_connect_timeout",
+            "smtp_helo_name",
+            "smtp_alert",
+            "smtp_alert_vrrp",
+            "smtp_alert_checker",
+            "no_email_faults",
+        ],
+        "no mail is sent; a script (`up`, `down`) or `atropos --events` can tell others of a transition",
+    ),
+    (
+        &[
+            "lvs_sync_daemon",
+            "lvs_timeouts",
+            "lvs_flush",
+            "lvs_flush_on_stop",
+            "lvs_notify_fifo",
+            "lvs_notify_fifo_script",
+            "lvs_netlink_cmd_rcv_bufs",
+            "lvs_netlink_cmd_rcv_bufs_force",
+            "lvs_netlink_monitor_rcv_bufs",
+            "lvs_netlink_monitor_rcv_bufs_force",
+            "nftables_ipvs",
+            "nftables_ipvs_priority",
+            "nftables_ipvs_start_fwmark",
+            "rs_init_notifies",
+            "no_checker_emails",
+            "checker_log_all_failures",
+            "checker_priority",
+            "checker_no_swap",
+            "checker_rt_priority",
+            "checker_rlimit_rttime",
+            "checker_cpu_affinity",
+        ],
+        "IPVS load balancing is not part of this daemon",
+    ),
+    (
+        &["bfd_priority", "bfd_no_swap", "bfd_rt_priority", "bfd_rlimit_rttime", "bfd_cpu_affinity"],
+        "BFD is not supported",
+    ),
+    (
+        &[
+            "snmp_socket",
+            "enable_traps",
+            "enable_snmp_vrrp",
+            "enable_snmp_checker",
+            "enable_snmp_rfc",
+            "enable_snmp_rfcv2",
+            "enable_snmp_rfcv3",
+            "enable_dbus",
+            "dbus_service_name",
+        ],
+        "SNMP and D-Bus are not supported; `atropos --state --json` and `atropos --events` tell the same",
+    ),
+    (
+        &["vrrp_notify_fifo_script", "notify_fifo_script"],
+        "start the program that reads the FIFO as a service of its own",
+    ),
+    (&["fifo_write_vrrp_states_on_reload"], "a reload writes transitions only"),
+    (
+        &["vrrp_notify_priority_changes"],
+        "scripts and FIFOs are told of transitions only; `atropos --events` prints changes of the priority too",
+    ),
+    (&["vmac_prefix", "vmac_addr_prefix"], "links are called vrrp4.VRID and vrrp6.VRID"),
+    (&["vrrp_garp_extra_if"], "addresses are announced on their own interface only"),
+    (&["vrrp_down_timer_adverts"], "a master is given up after three advertisements, as in RFC 9568"),
+    (&["disable_local_igmp"], "the system joins the multicast group with IGMP"),
+    (&["net_namespace", "net_namespace_ipvs"], "start vrrpd in that namespace: ip netns exec NAME vrrpd …"),
+    (
+        &["vrrp_rt_priority", "vrrp_rlimit_rttime", "vrrp_cpu_affinity", "umask"],
+        "the unit of the service says it: CPUSchedulingPriority=, CPUAffinity=, UMask=",
+    ),
+    (
+        &["startup_script", "startup_script_timeout", "shutdown_script", "shutdown_script_timeout"],
+        "the unit of the service can run it: ExecStartPre=, ExecStopPost=",
+    ),
+    (
+        &[
+            "reload_check_config",
+            "reload_time_file",
+            "reload_repeat",
+            "reload_file",
+            "data_use_instance",
+            "include_check",
+        ],
+        "a reload is asked for with SIGHUP; a file with mistakes is not put in force",
+    ),
+];
+
+/// Why a word is left out, if keepalived knows it.
+pub(super) fn reason(lists: &[(&[&str], &'static str)], keyword: &str) -> &'static str {
+    let known = lists.iter().find(|(keywords, _)| keywords.contains(&keyword));
+    known.map_or("keepalived does not know this either and ignores it", |(_, reason)| reason)
+}

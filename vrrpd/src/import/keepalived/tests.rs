@@ -2,12 +2,15 @@
 //! said about it. `UPDATE_GOLDEN=1 cargo test -p vrrpd import` writes them anew; read the difference before it is
 //! committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::keywords::{
+    EACH_TIME, GLOBAL_LEFT_OUT, GLOBAL_WITHOUT_EFFECT, LEFT_OUT, NEEDS_VALUE, WITHOUT_EFFECT,
+};
 use crate::config;
 use crate::import::{Format, ImportError, Imported, Surroundings, import, render};
 
@@ -140,4 +143,118 @@ fn the_text_says_what_kind_of_configuration_it_is() {
     assert_eq!(kind("vrrpd -i eth0 -v 5 192.0.2.5\n").expect("is a command line").routers.len(), 1);
     let error = kind("hello\n").expect_err("is neither").to_string();
     assert!(error.contains("--import-as"), "{error}");
+}
+
+/// The keywords of keepalived.conf(5), 2.2.7, but for those of IPVS and BFD, each block with its own.
+const KEYWORDS: [(&str, &str); 7] = [
+    (
+        "",
+        "global_defs vrrp_instance vrrp_sync_group vrrp_script vrrp_track_process vrrp_track_file track_file \
+         static_ipaddress static_routes static_rules track_group garp_group interface_up_down_delays \
+         linkbeat_use_polling linkbeat_interfaces net_namespace net_namespace_ipvs instance use_pid_dir \
+         child_wait_time bfd_instance virtual_server virtual_server_group include",
+    ),
+    (
+        "global_defs",
+        "router_id process_names process_name vrrp_process_name checker_process_name bfd_process_name \
+         notification_email notification_email_from smtp_server smtp_helo_name smtp_connect_timeout smtp_alert \
+         smtp_alert_vrrp smtp_alert_checker no_email_faults random_seed startup_script startup_script_timeout \
+         shutdown_script shutdown_script_timeout dynamic_interfaces default_interface vrrp_mcast_group4 \
+         vrrp_mcast_group6 disable_local_igmp vrrp_garp_master_delay vrrp_garp_master_repeat \
+         vrrp_garp_lower_prio_delay vrrp_garp_lower_prio_repeat vrrp_garp_master_refresh \
+         vrrp_garp_master_refresh_repeat vrrp_garp_interval vrrp_gna_interval vrrp_garp_extra_if vrrp_min_garp \
+         vrrp_lower_prio_no_advert vrrp_higher_prio_send_advert vrrp_down_timer_adverts vrrp_startup_delay \
+         vrrp_version vrrp_iptables vrrp_ipsets namespace_with_ipsets nftables nftables_priority \
+         nftables_counters nftables_ifindex vrrp_check_unicast_src vrrp_skip_check_adv_addr vrrp_strict \
+         vrrp_notify_priority_changes vrrp_priority vrrp_no_swap vrrp_rt_priority vrrp_rlimit_rttime \
+         vrrp_cpu_affinity snmp_socket enable_traps enable_snmp_vrrp enable_snmp_checker enable_snmp_rfc \
+         enable_snmp_rfcv2 enable_snmp_rfcv3 enable_dbus dbus_service_name script_user enable_script_security \
+         notify_fifo notify_fifo_script vrrp_notify_fifo vrrp_notify_fifo_script \
+         fifo_write_vrrp_states_on_reload vrrp_netlink_cmd_rcv_bufs vrrp_netlink_cmd_rcv_bufs_force \
+         vrrp_netlink_monitor_rcv_bufs vrrp_netlink_monitor_rcv_bufs_force process_monitor_rcv_bufs \
+         process_monitor_rcv_bufs_force vrrp_rx_bufs_policy vrrp_rx_bufs_multiplier umask vmac_prefix \
+         vmac_addr_prefix reload_check_config reload_time_file reload_repeat reload_file data_use_instance \
+         include_check tmp_config_directory config_save_dir log_unknown_vrids max_auto_priority \
+         min_auto_priority_delay",
+    ),
+    ("vrrp_script c", "script interval timeout weight fall rise user init_fail"),
+    (
+        "vrrp_track_process c",
+        "process weight quorum quorum_max delay fork_delay terminate_delay full_command param_match",
+    ),
+    ("vrrp_track_file c", "file weight init_file"),
+    (
+        "vrrp_sync_group G",
+        "group track_interface track_script track_file track_process track_bfd notify_master notify_backup \
+         notify_fault notify_stop notify notify_deleted notify_priority_changes smtp_alert global_tracking \
+         sync_group_tracking_weight",
+    ),
+    (
+        "vrrp_instance W",
+        "state interface use_vmac vmac_xmit_base use_vmac_addr use_ipvlan vrf native_ipv6 dont_track_primary \
+         track_interface track_script track_process track_file track_bfd track_src_ip mcast_src_ip mcast_dst_ip \
+         unicast_src_ip unicast_peer unicast_ttl unicast_fault_no_peer old_unicast_checksum check_unicast_src \
+         version virtual_router_id priority advert_int authentication virtual_ipaddress \
+         virtual_ipaddress_excluded virtual_routes virtual_rules promote_secondaries nopreempt preempt \
+         preempt_delay accept no_accept skip_check_adv_addr strict_mode down_timer_adverts debug notify_master \
+         notify_backup notify_fault notify_stop notify notify_deleted notify_master_rx_lower_pri \
+         notify_priority_changes smtp_alert kernel_rx_buf_size linkbeat_use_polling garp_master_delay \
+         garp_master_repeat garp_lower_prio_delay garp_lower_prio_repeat garp_master_refresh \
+         garp_master_refresh_repeat garp_extra_if lower_prio_no_advert higher_prio_send_advert",
+    ),
+];
+
+/// What docs/keepalived.md has in its tables of keywords.
+fn documented() -> BTreeSet<&'static str> {
+    let text = include_str!("../../../../docs/keepalived.md");
+    let keywords = text.split_once("\n## Keywords").expect("has a chapter").1;
+    let code = keywords.split('`').skip(1).step_by(2);
+    code.flat_map(|code| code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')).collect()
+}
+
+#[test]
+fn every_keyword_of_keepalived_is_known_and_documented() {
+    let documented = documented();
+    for (block, keywords) in KEYWORDS {
+        for keyword in keywords.split_whitespace() {
+            assert!(documented.contains(keyword), "docs/keepalived.md lacks {keyword} of {block}");
+            let text = match block {
+                "" => format!("{keyword} x {{ }}\n{}", instance("")),
+                block => format!("{block} {{\n{keyword} 1\n}}\n{}", instance("")),
+            };
+            // What has another value than 1 is refused.
+            let remarks = of(&text).map(|imported| imported.remarks).unwrap_or_default();
+            let unknown = remarks.iter().find(|remark| remark.message.contains("does not know"));
+            assert_eq!(unknown, None, "{block} {keyword}");
+        }
+    }
+}
+
+#[test]
+fn every_keyword_of_the_lists_is_one_of_keepalived() {
+    let known: BTreeSet<_> = KEYWORDS.iter().flat_map(|(_, keywords)| keywords.split_whitespace()).collect();
+    let left_out = LEFT_OUT.iter().chain(&GLOBAL_LEFT_OUT).flat_map(|(keywords, _)| keywords.iter());
+    let without_effect = WITHOUT_EFFECT.iter().chain(&GLOBAL_WITHOUT_EFFECT);
+    let all = left_out.chain(without_effect).chain(&EACH_TIME).chain(&NEEDS_VALUE);
+    let of_others = ["lvs_", "nftables_ipvs", "checker_", "no_checker_", "rs_init_", "bfd_", "auth_"];
+    let unknown: Vec<_> = all
+        .filter(|keyword| {
+            !known.contains(**keyword) && !of_others.iter().any(|other| keyword.starts_with(other))
+        })
+        .collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn a_word_that_keepalived_does_not_know_is_said_to_be_one() {
+    for text in [
+        instance("priorty 7"),
+        format!("global_defs {{\ngarp_master_delay 1\n}}\n{}", instance("")),
+        format!("vrrp_sync_group G {{\ntrack\n}}\n{}", instance("")),
+        format!("vrrp_scrpt c {{ }}\n{}", instance("")),
+    ] {
+        let remarks = of(&text).expect("can be read").remarks;
+        let messages: Vec<_> = remarks.iter().map(|remark| remark.message.as_str()).collect();
+        assert_eq!(messages, ["keepalived does not know this either and ignores it"], "{text}");
+    }
 }

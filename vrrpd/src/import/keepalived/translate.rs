@@ -6,6 +6,7 @@ use std::path::Path;
 use super::super::{Group, ImportError, Imported, RemarkKind, Router, SourceLine};
 use super::defaults::{Defaults, Garp, garp};
 use super::instance;
+use super::keywords::{self, ANNOUNCED_EACH_TIME, EACH_TIME, GLOBAL_LEFT_OUT, GLOBAL_WITHOUT_EFFECT, reason};
 use super::scripts::{self, Notify};
 use super::tracking::{self, BLOCKS, Definitions};
 use super::tree::Node;
@@ -18,7 +19,7 @@ const LEFT_OUT: [(&[&str], &str); 6] = [
         "IPVS load balancing is not part of this daemon; keepalived can go on doing it with this block alone",
     ),
     (
-        &["static_ipaddress", "static_routes", "static_rules", "static_track_group"],
+        &["static_ipaddress", "static_routes", "static_rules", "track_group"],
         "addresses, routes and rules that do not depend on VRRP belong into the network configuration of the system",
     ),
     (&["bfd_instance"], "BFD is not supported"),
@@ -28,34 +29,6 @@ const LEFT_OUT: [(&[&str], &str); 6] = [
         &["garp_group"],
         "announcements are sent without pauses; --garp-count and --garp-delay say how many and when",
     ),
-];
-
-/// Words of `global_defs` that decide nothing about VRRP.
-const GLOBAL_WITHOUT_EFFECT: [&str; 24] = [
-    "router_id",
-    "enable_script_security",
-    "process_names",
-    "process_name",
-    "vrrp_process_name",
-    "checker_process_name",
-    "bfd_process_name",
-    "tmp_config_directory",
-    "config_save_dir",
-    "dynamic_interfaces",
-    "vrrp_skip_check_adv_addr",
-    "vrrp_lower_prio_no_advert",
-    "vrrp_iptables",
-    "vrrp_ipsets",
-    "nftables",
-    "nftables_priority",
-    "nftables_counters",
-    "nftables_ifindex",
-    "vrrp_garp_interval",
-    "vrrp_gna_interval",
-    "vrrp_priority",
-    "vrrp_no_swap",
-    "max_auto_priority",
-    "log_unknown_vrids",
 ];
 
 /// The routers and groups of a configuration.
@@ -101,10 +74,7 @@ pub(super) fn translate(file: &Path, nodes: &[Node]) -> Result<Imported, ImportE
             }
             keyword if tracking::is_definition(keyword) => {}
             keyword => {
-                let reason = LEFT_OUT.iter().find(|(keywords, _)| keywords.contains(&keyword));
-                let reason =
-                    reason.map_or("keepalived does not know this either and ignores it", |(_, why)| why);
-                imported.remark(&node.place, RemarkKind::LeftOut, keyword, reason);
+                imported.remark(&node.place, RemarkKind::LeftOut, keyword, reason(&LEFT_OUT, keyword));
             }
         }
     }
@@ -145,32 +115,15 @@ fn global(node: &Node, defaults: &mut Defaults, imported: &mut Imported) {
         // That of VRRP alone goes before.
         "vrrp_notify_fifo" => defaults.fifo = Some(value.to_owned()),
         "notify_fifo" => defaults.fifo = defaults.fifo.take().or_else(|| Some(value.to_owned())),
-        "vrrp_notify_fifo_script" | "notify_fifo_script" => imported.remark(
-            &node.place,
-            RemarkKind::LeftOut,
-            node.keyword(),
-            "start the program that reads the FIFO as a service of its own",
-        ),
-        "notification_email"
-        | "notification_email_from"
-        | "smtp_server"
-        | "smtp_connect_timeout"
-        | "smtp_helo_name"
-        | "smtp_alert"
-        | "smtp_alert_vrrp"
-        | "smtp_alert_checker"
-        | "no_email_faults" => {
-            imported.remark(
-                &node.place,
-                RemarkKind::LeftOut,
-                node.keyword(),
-                "no mail is sent; a script (`up`, `down`) or `atropos --events` can tell others of a transition",
-            );
-        }
         "vrrp_mcast_group4" => defaults.group4 = Some(node.clone()),
         "vrrp_mcast_group6" => defaults.group6 = Some(node.clone()),
         keyword if GLOBAL_WITHOUT_EFFECT.contains(&keyword) => {}
-        keyword => imported.remark(&node.place, RemarkKind::LeftOut, keyword, "not supported"),
+        keyword if EACH_TIME.contains(&keyword.trim_start_matches("vrrp_")) => {
+            imported.remark(&node.place, RemarkKind::Differs, keyword, ANNOUNCED_EACH_TIME);
+        }
+        keyword => {
+            imported.remark(&node.place, RemarkKind::LeftOut, keyword, reason(&GLOBAL_LEFT_OUT, keyword));
+        }
     }
 }
 
@@ -205,7 +158,10 @@ fn group(node: &Node, instances: &BTreeMap<String, usize>, defaults: &Defaults, 
                     settings.track(word);
                 }
             }
-            keyword => imported.remark(&child.place, RemarkKind::LeftOut, keyword, "not supported"),
+            keyword => {
+                let reason = reason(&keywords::LEFT_OUT, keyword);
+                imported.remark(&child.place, RemarkKind::LeftOut, keyword, reason);
+            }
         }
     }
     if members.len() > 1 {
