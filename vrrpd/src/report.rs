@@ -405,7 +405,7 @@ impl SilentReport {
 
 impl RouterReport {
     /// The keys of its object.
-    pub const KEYS: [&'static str; 40] = [
+    pub const KEYS: [&'static str; 45] = [
         "name",
         "interface",
         "ifindex",
@@ -420,11 +420,16 @@ impl RouterReport {
         "priority",
         "effective_priority",
         "preempt",
+        "preempt_below",
+        "preempt_delay_ns",
+        "preempt_delay_left_ns",
+        "start_delay_ns",
         "forced_backup",
         "interval_ns",
         "master_interval_ns",
         "max_learned_interval_ns",
         "takeover_held_ns",
+        "takeover_held_by",
         "addresses",
         "extra_addresses",
         "addresses_present",
