@@ -250,14 +250,14 @@ impl VirtualRouter {
             self.become_backup(now, Reason::ClockGap, None, emit);
         }
 
-        let was_preparing = self.is_preparing();
+        let may_end_preparation = self.is_preparing() && event != Event::Prepared;
         match self.state {
             State::Initialize => self.in_initialize(now, event, emit),
             State::Fault(faults) => self.in_fault(now, faults, event, emit),
             State::Backup(backup) => self.in_backup(now, backup, event, emit),
             State::Master(master) => self.in_master(now, master, event, emit),
         }
-        if was_preparing && !self.is_preparing() && event != Event::Prepared {
+        if may_end_preparation && !self.is_preparing() {
             emit(Action::EndPreparation);
         }
     }
