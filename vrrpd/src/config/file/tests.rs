@@ -2,6 +2,7 @@
 
 use super::super::mistakes::place;
 use super::*;
+use std::fmt::Write as _;
 use std::fs;
 use vrrpd_common::{Priority, Version};
 
@@ -386,5 +387,42 @@ fn an_address_can_be_a_table() {
         let text = format!("[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [{entry}]\n");
         let (line, _, told) = complaint(&text);
         assert!(line == 4 && told.contains(message), "{entry}: {told}");
+    }
+}
+
+/// The blocks of `wrong.txt`: what is wrong, and what is said of it.
+fn wrong_configurations(text: &str) -> Vec<(String, String)> {
+    let blocks = text.split("\n\n").skip(1).map(|block| {
+        let (said, wrong): (Vec<_>, Vec<_>) = block.trim().lines().partition(|line| line.starts_with("> "));
+        (wrong.join("\n"), said.join("\n"))
+    });
+    blocks.collect()
+}
+
+#[test]
+fn wrong_configurations_are_told_as_written_down() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/file/wrong.txt");
+    let golden = fs::read_to_string(path).expect("is there");
+    let mut now = golden.split("\n\n").next().expect("a file has a beginning").to_owned();
+    now.push('\n');
+    for (wrong, _) in wrong_configurations(&golden) {
+        let text = if wrong.contains("[[") {
+            wrong.clone()
+        } else {
+            format!("[[router]]\ninterface = \"eth0\"\nvrid = 51\n{wrong}")
+        };
+        writeln!(now, "\n{wrong}").expect("writing to a string works");
+        let told = parse(&text).err().unwrap_or_default();
+        for complaint in told {
+            let ((line, column), message) = (place(&text, complaint.span.start), complaint.message);
+            writeln!(now, "> {line}:{column}: {message}").expect("writing to a string works");
+        }
+    }
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(path, &now).expect("a golden file can be written");
+    }
+    assert_eq!(now, fs::read_to_string(path).expect("is there"));
+    for (wrong, said) in wrong_configurations(&now) {
+        assert!(!said.is_empty(), "nothing is said of {wrong}");
     }
 }
