@@ -159,7 +159,7 @@ fn multicast_source_and_group() {
 fn owner() {
     let check = "vrrp_script check {\n script %home/check\n interval 1\n weight -30\n}\n";
     let lines = "priority 255\n virtual_ipaddress {\n 10.0.0.100/24\n}\n track_script {\n check\n}";
-    // An owner whose link is back is Master at once (RFC 9568 §6.4.1); keepalived is Backup before.
+    // When its link comes up, an owner becomes Master at once (RFC 9568 §6.4.1); keepalived becomes Backup first.
     let differences = [("all INSTANCE VI_1 BACKUP 255", ""), ("backup two words", "")];
     let text = with_globals(&(check.to_owned() + &instance(lines)));
     let mut twins = Twins::start_apart_from(&differences, &text, &[Master(255)]);

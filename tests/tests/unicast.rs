@@ -84,7 +84,7 @@ fn no_group_is_joined_and_nothing_answers_with_an_icmp_error() {
     let backup = router(&b, 100, &[&a]).start();
     master.wait_state("master", SOON);
     backup.wait_state("backup", SOON);
-    // A host whose daemon is not there yet does answer, so nothing counts that was before.
+    // Before its daemon runs, a host answers with ICMP errors: the capture begins when both run.
     let capture = Capture::on(&b);
     let heard = backup.counter("adverts_received");
     wait_until(SOON, "five adverts", || backup.counter("adverts_received") >= heard + 5);
