@@ -55,7 +55,7 @@ pub struct Now {
 }
 
 /// All routers of a process with the interfaces that they run on, and what they wait for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     routers: Slots<RouterId, Router>,
     links: Slots<LinkId, Link>,

@@ -23,7 +23,7 @@ const REPORT_SPACING: u64 = 500_000_000;
 const GROUP_REPORT_SPACING: u64 = 10_000_000;
 
 /// What the kernel was told of a router, and what it told.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct KernelSide {
     /// Boxed: without a program in the kernel there is nothing.
     told: Option<Box<Told>>,

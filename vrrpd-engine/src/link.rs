@@ -11,7 +11,7 @@ use crate::ledger::OwnMac;
 use crate::router::Done;
 
 /// One interface.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Link {
     /// Its name.
     pub name: String,

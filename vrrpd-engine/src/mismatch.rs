@@ -17,20 +17,20 @@ const ADDRESSES: &str = "addresses";
 const MAX_NAMED: usize = 8;
 
 /// The last advert for a router whose sender is set up in another way than we are.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Mismatches {
     last: Option<Box<Mismatch>>,
     said: RateLimit<&'static str>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Mismatch {
     at: Instant,
     source: IpAddr,
     kind: Kind,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Kind {
     /// The advert was discarded.
     Rejected(Rejection),

@@ -16,7 +16,7 @@ const ANNOUNCEMENTS: u64 = 5;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// The limits of a router.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pace {
     lines: Budget,
     /// Transitions that have no line.

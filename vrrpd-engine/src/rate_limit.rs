@@ -4,13 +4,13 @@
 use vrrpd_common::{Duration, Instant};
 
 /// Admits each kind once in an interval. There are few kinds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RateLimit<K> {
     interval: Duration,
     last: Vec<Last<K>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Last<K> {
     kind: K,
     at: Instant,
@@ -18,7 +18,7 @@ struct Last<K> {
 }
 
 /// When to put back what another process takes away.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct BackOff {
     last: Option<Instant>,
     wait: Duration,

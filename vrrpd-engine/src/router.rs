@@ -44,7 +44,7 @@ const FEW: usize = 2;
 pub struct TimeOfDay(pub Duration);
 
 /// A virtual router.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Router {
     /// What the user wants.
     pub config: RouterConfig,

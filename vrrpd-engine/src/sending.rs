@@ -13,7 +13,7 @@ use vrrpd_common::{Duration, Instant};
 use crate::router::Router;
 
 /// What is known of sending adverts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Sending {
     /// How long the last pause was; zero as long as adverts go out.
     pause: Duration,

@@ -7,7 +7,7 @@ use crate::interface::{Interface, Obstacle};
 use crate::ledger::{Cause, Ledger, Macvlan, OwnMac, Resource, SystemError};
 
 /// The virtual MAC address of a router.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct VmacSide {
     mode: VmacMode,
     mac: MacAddr,

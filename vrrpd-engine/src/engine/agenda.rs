@@ -18,7 +18,7 @@ use crate::priority::Step;
 use crate::router::{Router, TrackedOutcome};
 
 /// What still has to be done.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Agenda {
     /// What comes of the first is done before the second.
     pub(super) work: VecDeque<Work>,
@@ -41,7 +41,7 @@ pub(super) struct Agenda {
 }
 
 /// Something that still has to be done.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Work {
     /// For a router.
     Task(RouterId, Task),
@@ -52,7 +52,7 @@ pub(super) enum Work {
 }
 
 /// Something that still has to be done for a router.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Task {
     /// Hand an event that happened at this time, if not now, to the state machine.
     Event {

@@ -13,7 +13,7 @@ use crate::kernel::is_on_link;
 use crate::router::Router;
 
 /// A record that the state machine is fed with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Feeding {
     record: RouterRecord,
     /// Sources in it that are in no subnet of the interface.

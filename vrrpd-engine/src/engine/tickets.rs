@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::ids::{RouterId, Ticket};
 
 /// The requests that are not answered yet.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tickets {
     last: u64,
     open: BTreeMap<Ticket, RouterId>,

@@ -13,7 +13,7 @@ use crate::interface::{Interface, Remover};
 use crate::ledger::{Answers, Journal, Order, Place, PlacedAddress, Record, Resource, SystemError};
 
 /// A request that the system has not answered yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pending {
     /// Names the request.
     pub ticket: Ticket,

@@ -8,7 +8,7 @@ use vrrpd_common::router::{Action, StateName, Transition};
 use super::FEW;
 
 /// What waits.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ActionQueue(VecDeque<Action>);
 
 impl ActionQueue {

@@ -8,14 +8,14 @@ use super::{CheckConfig, Finding, Judge, Tracked};
 use crate::priority::{Outcome, TrackId};
 
 /// All checks that some router tracks.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Checks {
     checks: BTreeMap<TrackId, Check>,
     /// The next one's; none is used again.
     next: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Check {
     config: CheckConfig,
     judge: Judge,
