@@ -11,6 +11,7 @@ mod acting;
 mod agenda;
 mod asking;
 mod beginning;
+mod grouping;
 mod hearing;
 mod input;
 mod interfaces;
@@ -28,7 +29,7 @@ use vrrpd_common::Instant;
 use vrrpd_common::abi::RouterRecord;
 use vrrpd_common::router::Event;
 
-use crate::group::GroupPlace;
+use crate::group::Groups;
 use crate::ids::{LinkId, RouterId, Slots, Ticket};
 use crate::interface::Interface;
 use crate::kernel::KernelSide;
@@ -60,6 +61,7 @@ pub struct Engine {
     routers: Slots<RouterId, Router>,
     links: Slots<LinkId, Link>,
     checks: Checks,
+    groups: Groups,
     agenda: Agenda,
     marks: bool,
 }
@@ -71,6 +73,7 @@ impl Engine {
             routers: Slots::default(),
             links: Slots::default(),
             checks: Checks::default(),
+            groups: Groups::default(),
             agenda: Agenda::default(),
             marks,
         }
@@ -186,7 +189,13 @@ impl Engine {
             }
             Input::Rejected { router, at, source, why } => return self.rejected(router, at, source, why),
             Input::KernelBegins(id, record) => return self.kernel_begins(id, record),
-            Input::InGroups(places) => return self.in_groups(&places),
+            Input::FormGroups { groups, seed } => {
+                self.agenda.incoming.push_back(Work::SettleGroups);
+                return self.agenda.incoming.push_back(Work::FormGroups(groups, seed));
+            }
+            Input::GroupPeerSaid(peer, message) => return self.groups.peer_said(peer, message),
+            Input::GroupPeerGone(peer) => return self.groups.peer_gone(peer),
+            Input::SettleGroups => return self.agenda.incoming.push_back(Work::SettleGroups),
             Input::SkipStartDelay(id) => return self.skip_start_delay(id),
             Input::LinkIs(link, interface) => return self.link_is(link, *interface),
             Input::LinkGone(link, index) => return self.link_gone(link, index),
@@ -238,6 +247,9 @@ impl Engine {
                     }
                 }
                 Work::CheckUsable(id) => self.check_usable(id),
+                Work::FormGroups(groups, seed) => self.form_groups(now, &groups, seed),
+                Work::SettleGroups => self.settle_groups(now),
+                Work::FollowGroup(id, reason) => self.follow_group(id, reason),
                 Work::Answered(ticket, outcome) => {
                     if let Some(id) = self.agenda.tickets.redeem(ticket)
                         && let Some(mut turn) = self.turn(now, id)
@@ -249,9 +261,11 @@ impl Engine {
         }
     }
 
-    /// Does what is due at `now`, but for what [`Engine::due`] says.
+    /// Does what is due at `now`, but for what [`Engine::due`] says. Before that, all that other processes of the group have
+    /// said is to be handed over; groups hear of their deadlines with [`Input::SettleGroups`].
     pub fn expire(&mut self, now: Now) {
         self.expire_checks(now.at);
+        self.groups.expire(now.at);
         self.agenda.expire(now.at);
     }
 
@@ -262,7 +276,8 @@ impl Engine {
 
     /// When something is due.
     pub fn deadline(&self) -> Option<Instant> {
-        self.agenda.deadline().into_iter().chain(self.checks.deadline()).min()
+        let others = self.checks.deadline().into_iter().chain(self.groups.deadline());
+        self.agenda.deadline().into_iter().chain(others).min()
     }
 
     /// The router that waits for this answer of the system.
@@ -276,10 +291,10 @@ impl Engine {
     }
 
     fn turn(&mut self, now: Now, id: RouterId) -> Option<Turn<'_>> {
-        let Self { routers, links, agenda, marks, .. } = self;
+        let Self { routers, links, groups, agenda, marks, .. } = self;
         let router = routers.get_mut(id)?;
         let link = links.get_mut(router.link)?;
-        Some(Turn { id, router, link, agenda, marks: *marks, now })
+        Some(Turn { id, router, link, groups, agenda, marks: *marks, now })
     }
 
     /// Adverts of an interface come by the kernel, or do not.
@@ -295,18 +310,6 @@ impl Engine {
     fn kernel_begins(&mut self, id: RouterId, record: &RouterRecord) {
         if let Some(router) = self.routers.get_mut(id) {
             router.kernel.begin_with(record);
-        }
-    }
-
-    /// These routers are members of groups, and no others.
-    fn in_groups(&mut self, places: &[(RouterId, GroupPlace)]) {
-        for router in self.routers.values_mut() {
-            router.group = None;
-        }
-        for (id, place) in places {
-            if let Some(router) = self.routers.get_mut(*id) {
-                router.group = Some(*place);
-            }
         }
     }
 

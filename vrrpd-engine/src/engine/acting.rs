@@ -36,6 +36,9 @@ impl Turn<'_> {
                 if let Some(past) = self.router.record(self.now.time_of_day, transition) {
                     let is_logged = self.router.pace.say_transition(self.now.at);
                     self.put_out(Output::Transition { router: id, past, is_logged });
+                    if self.router.config.grouped {
+                        self.agenda.work.push_front(Work::FollowGroup(id, past.transition.reason));
+                    }
                     self.check_presence();
                     self.put_off();
                 }

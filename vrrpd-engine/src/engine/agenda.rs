@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use vrrpd_common::Instant;
-use vrrpd_common::router::Event;
+use vrrpd_common::router::{Event, Reason};
 
 use super::Output;
 use super::hearing::Feeding;
 use super::tickets::Tickets;
 use super::tracking::CheckChanged;
-use crate::config::RouterConfig;
+use crate::config::{GroupConfig, RouterConfig};
 use crate::ids::{RouterId, Ticket};
 use crate::interface::{Interface, Remover};
 use crate::ledger::Outcome;
@@ -47,6 +47,12 @@ pub(super) enum Work {
     Task(RouterId, Task),
     /// Look whether a router's interface can be used.
     CheckUsable(RouterId),
+    /// Form the groups anew.
+    FormGroups(Vec<GroupConfig>, u64),
+    /// Tell groups what was noted of their members and heard of other processes.
+    SettleGroups,
+    /// Look whether the group of a router that has changed its state has done so, too.
+    FollowGroup(RouterId, Reason),
     /// Take in an answer of the system.
     Answered(Ticket, Box<Outcome>),
 }

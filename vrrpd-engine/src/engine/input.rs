@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use vrrpd_common::abi::RouterRecord;
+use vrrpd_common::group::{Message, PeerId};
 use vrrpd_common::router::Event;
 use vrrpd_common::{Instant, Rejection};
 
 use super::sent::NotSent;
-use crate::config::RouterConfig;
-use crate::group::GroupPlace;
+use crate::config::{GroupConfig, RouterConfig};
 use crate::ids::{LinkId, RouterId, Ticket};
 use crate::interface::{Interface, Remover};
 use crate::ledger::Outcome;
@@ -85,8 +85,19 @@ pub enum Input<'a> {
     Exchange(RouterId, Box<RouterConfig>),
     /// A router tracks from now on what its configuration says.
     Track(RouterId),
-    /// These routers are members of groups, and no others.
-    InGroups(Vec<(RouterId, GroupPlace)>),
+    /// The groups are these, and no others.
+    FormGroups {
+        /// What is wanted. Members that are not there yet are left out.
+        groups: Vec<GroupConfig>,
+        /// Any number that no other process of any machine has.
+        seed: u64,
+    },
+    /// Another process of the group said this.
+    GroupPeerSaid(PeerId, Message),
+    /// Another process of the group has gone.
+    GroupPeerGone(PeerId),
+    /// All that has arrived was handed over: groups hear how their members stand.
+    SettleGroups,
     /// A router begins while the daemon runs: it does not wait as after the start of the machine.
     SkipStartDelay(RouterId),
     /// A router takes part: at once, or when there are first results of what it tracks.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use vrrpd_common::abi::RouterRecord;
+use vrrpd_common::group::Message;
 use vrrpd_common::router::{Event, Reason, StateName};
 use vrrpd_common::{Duration, Family, MacAddr, Priority};
 
@@ -14,6 +15,7 @@ use crate::ledger::{Order, Resource, SystemError};
 use crate::mismatch::Warning;
 use crate::pace::Announced;
 use crate::router::{Noticed, Past, WithoutVmac};
+use crate::script::Call;
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +29,10 @@ pub enum Output {
     /// An advert that counts comes from this address, which is not in a subnet of the interface: the program may hear adverts
     /// of a VLAN.
     HearsOtherSubnet(RouterId, IpAddr),
-    /// A member of a group may stand in another way.
-    Standing(RouterId),
+    /// Tell the other processes of the group.
+    TellGroupPeers(Message),
+    /// Run these scripts of the group of this name, behind those that it runs already.
+    RunGroupScripts(String, Call),
     /// Run the script that prepares a router for being Master; [`Event::Prepared`] follows.
     StartPreparation(RouterId),
     /// End that script.

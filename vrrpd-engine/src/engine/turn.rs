@@ -5,6 +5,7 @@ use vrrpd_common::router::{Event, StateName};
 
 use super::agenda::{Agenda, Task, Work};
 use super::{Line, Now, Output};
+use crate::group::Groups;
 use crate::ids::RouterId;
 use crate::link::Link;
 use crate::router::Router;
@@ -15,6 +16,7 @@ pub(super) struct Turn<'a> {
     pub(super) id: RouterId,
     pub(super) router: &'a mut Router,
     pub(super) link: &'a mut Link,
+    pub(super) groups: &'a mut Groups,
     pub(super) agenda: &'a mut Agenda,
     /// The system keeps our mark with addresses.
     pub(super) marks: bool,
@@ -96,13 +98,13 @@ impl Turn<'_> {
         {
             self.log(Line::Mismatch(warning));
         }
-        let Self { id, router, agenda, .. } = self;
+        let Self { id, router, groups, agenda, .. } = self;
         router.handle(at, event, &mut |noticed| {
             let theirs = noticed.addresses(frame);
             agenda.outputs.push_back(Output::Log(*id, Line::Notice(noticed, theirs)));
         });
-        if router.group.is_some() {
-            agenda.outputs.push_back(Output::Standing(*id));
+        if let Some(place) = router.group {
+            groups.note(place, &router.machine);
         }
         if router.in_kernel {
             self.next(Task::Act);

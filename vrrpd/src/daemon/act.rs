@@ -32,13 +32,12 @@ impl Daemon {
             Output::TellKernel(id, after) => self.tell_kernel(id, &after),
             Output::CorrectKernel(id, record) => self.correct_kernel(id, &record),
             Output::HearsOtherSubnet(id, source) => self.hears_other_subnet(id, source),
-            Output::Standing(id) => {
-                if let Some(router) = self.engine.router(id)
-                    && let Some(place) = router.group
-                {
-                    self.groups.note(place, &router.machine);
+            Output::TellGroupPeers(message) => {
+                if let Some(peers) = &mut self.group_peers {
+                    peers.tell(message, &self.readiness);
                 }
             }
+            Output::RunGroupScripts(group, call) => self.group_runners.run(&group, call),
             Output::StartPreparation(id) => self.start_preparation(id),
             Output::EndPreparation(id) => self.end_preparation(id),
             Output::Ask(ticket, order) => self.service.request(Request { ticket, order }),
@@ -120,14 +119,6 @@ impl Daemon {
         self.followers.tell(|| describe::event(router, Happening::Transition(report.clone())));
         if is_logged {
             log::transition(router, &report);
-        }
-        if router.config.grouped {
-            let name = router.config.name().to_string();
-            let routers = self.engine.routers();
-            self.group_scripts.follow(&name, transition.reason, |member| {
-                let router = routers.values().find(|router| router.config.name().to_string() == member)?;
-                Some(router.state_told())
-            });
         }
         self.status_untold = true;
     }

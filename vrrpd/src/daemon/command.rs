@@ -122,7 +122,7 @@ impl Daemon {
             .into_iter()
             .filter_map(|id| self.engine.router(id))
             .filter_map(|router| {
-                let group = router.group.and_then(|place| self.groups.report(place));
+                let group = router.group.and_then(|place| self.group_report(place));
                 let tracks = tracking::report(self.engine.checks(), router);
                 Some(describe::report(
                     router,

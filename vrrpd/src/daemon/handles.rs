@@ -12,10 +12,10 @@ use vrrpd_engine::link::Link;
 use vrrpd_engine::router::{AdvertToSend, Router};
 use vrrpd_engine::script;
 
-use super::group_scripts::GroupScripts;
+use super::group_scripts;
 use super::prepare::Preparation;
 use super::scripts;
-use crate::config::{Authentication, Destination, Peer};
+use crate::config::{Authentication, Destination, GroupConfig, Peer};
 use crate::guardian::{LastScript, Mastery, Resignation};
 use crate::magic;
 use crate::script::Runner;
@@ -130,7 +130,7 @@ impl Handles {
         id: RouterId,
         (there, peers): (&Link, &PeerTransmitter),
         marks: bool,
-        groups: &GroupScripts,
+        group: Option<&GroupConfig>,
     ) -> Mastery {
         let resignation = match router.source_mac(there.interface.as_ref()) {
             // Each of these has a number of its own.
@@ -154,6 +154,7 @@ impl Handles {
             limit_ns: router.config.scripts.timeout.as_nanos(),
             claim: scripts::claim(&router.config),
         });
+        let of_group = group.and_then(|group| group_scripts::last(group, left));
         Mastery {
             router: id,
             name: router.config.title().into_owned(),
@@ -161,7 +162,7 @@ impl Handles {
             holds: router.ledger.addresses().copied().collect(),
             marks,
             resignation,
-            scripts: own.into_iter().chain(groups.last(&router.config.name().to_string(), left)).collect(),
+            scripts: own.into_iter().chain(of_group).collect(),
         }
     }
 }

@@ -69,11 +69,11 @@ impl Daemon {
         // From here on another daemon may serve these routers, with a program of its own in the kernel; its scripts wait
         // for ours.
         self.links.clear();
-        drop(self.groups);
+        drop(self.group_peers);
         drop(self.rundir);
         tell_last(&self.followers).await;
         let scripts = self.handles.values_mut().filter_map(|handles| handles.scripts.take());
-        let scripts: Vec<_> = scripts.chain(self.group_scripts.into_runners()).collect();
+        let scripts: Vec<_> = scripts.chain(self.group_runners.into_runners()).collect();
         let finish = async {
             for runner in scripts {
                 runner.finish().await;

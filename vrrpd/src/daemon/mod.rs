@@ -61,8 +61,7 @@ use crate::supervisor::Supervisor;
 use crate::sys::packet::Inbox;
 use crate::track::{Found, Watchers};
 use command::Changing;
-use group_scripts::GroupScripts;
-use groups::Groups;
+use group_scripts::GroupRunners;
 use handles::Handles;
 use link::{FAMILIES, KERNEL, LinkIo};
 use reload::Reload;
@@ -89,10 +88,9 @@ pub struct Daemon {
     links: Slots<LinkId, LinkIo>,
     /// What the engine says is being done: what comes of that is its next input.
     is_performing: bool,
-    groups: Groups,
-    group_scripts: GroupScripts,
-    /// Empty, and kept for its memory, as `actions`.
-    group_events: Vec<(RouterId, Event)>,
+    /// The other processes of the one group that is not of this process alone.
+    group_peers: Option<Peers>,
+    group_runners: GroupRunners,
     alarm: Alarm,
     readiness: Readiness,
     ready: Vec<u64>,
@@ -230,14 +228,21 @@ impl Daemon {
     fn tell_guardian(&mut self) {
         while let Some(id) = self.untold.pop_first() {
             let marks = self.engine.marks();
+            let of_group = self.engine.groups().with_scripts(id).cloned();
             let Some((router, there)) = self.engine.router_on_link(id) else { continue };
             let (Some(link), Some(handles)) = (self.links.get(router.link), self.handles.get_mut(id)) else {
                 continue;
             };
             let message = match router.state_told() {
                 StateName::Master => {
-                    let (groups, link) = (&self.group_scripts, (there, &link.peers));
-                    GuardianMessage::Master(Box::new(handles.mastery(router, id, link, marks, groups)))
+                    let link = (there, &link.peers);
+                    GuardianMessage::Master(Box::new(handles.mastery(
+                        router,
+                        id,
+                        link,
+                        marks,
+                        of_group.as_ref(),
+                    )))
                 }
                 StateName::Init | StateName::Backup | StateName::Fault => GuardianMessage::Over(id),
             };
@@ -266,7 +271,7 @@ impl Daemon {
         let due = self.engine.deadline();
         let unsent = self.links.values().filter_map(|link| link.deadline(now)).min();
         let other = [
-            self.groups.deadline(),
+            self.group_peers_due(),
             self.supervisor.deadline(),
             self.changes_due(),
             self.open_again_at,
@@ -284,7 +289,7 @@ impl Daemon {
                 continue;
             }
             if Peers::is_number(number) {
-                self.groups.ready(number, &self.readiness);
+                self.group_peer_ready(number);
                 continue;
             }
             match link::source_of(number) {
@@ -359,7 +364,7 @@ impl Daemon {
                 self.event(id, Event::Timer, None);
             }
         }
-        self.groups.expire(now, &self.readiness);
+        self.hear_group_peers();
         self.engine.expire(clock::moment());
         self.perform_outputs();
         self.open_again(now);

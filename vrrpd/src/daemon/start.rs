@@ -16,8 +16,7 @@ use vrrpd_engine::{Engine, Input, RouterId, Slots};
 
 use super::Daemon;
 use super::begin;
-use super::group_scripts::GroupScripts;
-use super::groups::Groups;
+use super::group_scripts::GroupRunners;
 use super::link::LinkIo;
 use super::reload::Reload;
 use super::start_error::StartError;
@@ -107,9 +106,8 @@ impl Daemon {
             engine: Engine::new(service.marks_addresses()),
             handles: Slots::with_capacity(configs.len()),
             links: Slots::with_capacity(names.len()),
-            groups: Groups::default(),
-            group_scripts: GroupScripts::default(),
-            group_events: Vec::new(),
+            group_peers: None,
+            group_runners: GroupRunners::default(),
             is_performing: false,
             alarm: Alarm::new().map_err(system("timerfd"))?,
             readiness: Readiness::new().map_err(system("epoll"))?,
@@ -237,7 +235,7 @@ impl Daemon {
             && self.engine.routers().values().any(|router| router.group.is_some())
         {
             let path = self.rundir.socket_path(&format!("{base}.{}", peers::SUFFIX))?;
-            self.groups.meet(&path, &self.readiness)?;
+            self.meet_group_peers(&path)?;
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
 mod beginning;
+mod groups;
 mod interfaces;
 mod sent;
 mod tracking;

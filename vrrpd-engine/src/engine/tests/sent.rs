@@ -3,7 +3,6 @@
 use vrrpd_common::{Reject, Rejection};
 
 use super::*;
-use crate::group::GroupPlace;
 
 fn too_long() -> NotSent {
     NotSent { octets: 1600, is_too_long: true, error: "message too long".to_owned() }
@@ -41,18 +40,4 @@ fn an_advert_that_was_discarded_shows_how_its_sender_is_set_up() {
     let outputs = bench.input(rejected(why));
     assert!(matches!(outputs[..], [Output::Log(_, Line::Mismatch(_))]), "{outputs:?}");
     assert_eq!(bench.input(rejected(why)), [], "that was said");
-}
-
-#[test]
-fn routers_are_members_of_the_groups_that_were_named_last() {
-    let mut bench = Bench::backup();
-    let id = bench.id;
-    let place = GroupPlace { group: 0, member: vrrpd_common::group::Member(1) };
-    assert_eq!(bench.input(Input::InGroups(vec![(id, place)])), []);
-    assert_eq!(bench.router().group, Some(place));
-    let outputs = bench.event(Event::StandBack(Origin::Operator));
-    assert_eq!(outputs, [Output::ReadRecord(id)]);
-    assert!(bench.not_in_kernel().contains(&Output::Standing(id)));
-    assert_eq!(bench.input(Input::InGroups(Vec::new())), []);
-    assert_eq!(bench.router().group, None);
 }

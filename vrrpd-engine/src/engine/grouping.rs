@@ -1,0 +1,56 @@
+//! Groups are formed, hear how their members stand, and have them become Master or yield.
+
+use vrrpd_common::router::Reason;
+
+use super::agenda::{Task, Work};
+use super::{Engine, Now, Output};
+use crate::config::GroupConfig;
+use crate::group::Groups;
+use crate::ids::RouterId;
+
+impl Engine {
+    /// The groups of this process.
+    pub const fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// Makes the groups those that are wanted.
+    pub(super) fn form_groups(&mut self, now: Now, wanted: &[GroupConfig], seed: u64) {
+        let places = self.groups.form(now.at, wanted, &self.routers, seed);
+        for router in self.routers.values_mut() {
+            router.group = None;
+        }
+        for (id, place) in places {
+            if let Some(router) = self.routers.get_mut(id) {
+                router.group = Some(place);
+            }
+        }
+        for router in self.routers.values() {
+            if let Some(place) = router.group {
+                self.groups.note(place, &router.machine);
+            }
+        }
+    }
+
+    /// Tells a group the next thing that was noted; what its members are to handle comes before the rest that was noted.
+    pub(super) fn settle_groups(&mut self, now: Now) {
+        let Self { groups, agenda, .. } = self;
+        let mut events = Vec::new();
+        let is_news = groups.settle_one(
+            now.at,
+            &mut |router, event| events.push(Work::Task(router, Task::event(event))),
+            &mut |message| agenda.outputs.push_back(Output::TellGroupPeers(message)),
+        );
+        if is_news {
+            agenda.work.push_front(Work::SettleGroups);
+            events.into_iter().rev().for_each(|event| agenda.work.push_front(event));
+        }
+    }
+
+    /// The state of a router was told: its group may be in another one.
+    pub(super) fn follow_group(&mut self, member: RouterId, reason: Reason) {
+        if let Some((group, call)) = self.groups.follow(member, reason, &self.routers) {
+            self.agenda.outputs.push_back(Output::RunGroupScripts(group, call));
+        }
+    }
+}

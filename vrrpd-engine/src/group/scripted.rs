@@ -1,0 +1,62 @@
+//! The scripts of groups: which of them a transition of a member runs.
+
+use vrrpd_common::router::{Reason, StateName, Transition};
+
+use super::Groups;
+use crate::config::GroupConfig;
+use crate::ids::{RouterId, Slots};
+use crate::router::Router;
+use crate::script::{Call, of_group, state_of_group};
+
+/// A group with scripts.
+#[derive(Clone, Debug)]
+pub(super) struct Scripted {
+    config: GroupConfig,
+    /// Its members, as far as they are there.
+    members: Vec<Option<RouterId>>,
+    /// The state that the scripts were told last.
+    told: StateName,
+}
+
+/// Has these groups run their scripts. One of the same name and with the same scripts goes on.
+pub(super) fn set(scripted: &mut Vec<Scripted>, wanted: &[GroupConfig], routers: &Slots<RouterId, Router>) {
+    let mut before = std::mem::take(scripted);
+    for config in wanted.iter().filter(|config| !config.scripts.is_empty()) {
+        let is_same = |one: &Scripted| one.config.name == config.name && one.config.scripts == config.scripts;
+        let same = before.iter().position(is_same).map(|place| before.swap_remove(place));
+        let id = |name: &String| {
+            let is_named = |router: &Router| router.config.name().to_string() == *name;
+            routers.iter().find(|(_, router)| is_named(router)).map(|(id, _)| id)
+        };
+        scripted.push(Scripted {
+            config: config.clone(),
+            members: config.members.iter().map(id).collect(),
+            told: same.map_or(StateName::Init, |same| same.told),
+        });
+    }
+}
+
+impl Groups {
+    /// The group with scripts that a router is a member of.
+    pub fn with_scripts(&self, member: RouterId) -> Option<&GroupConfig> {
+        let group = self.scripted.iter().find(|group| group.members.contains(&Some(member)))?;
+        Some(&group.config)
+    }
+
+    /// A router has changed its state: its group may have. Returns the name of the group and what it runs.
+    pub(crate) fn follow(
+        &mut self,
+        member: RouterId,
+        reason: Reason,
+        routers: &Slots<RouterId, Router>,
+    ) -> Option<(String, Call)> {
+        let group = self.scripted.iter_mut().find(|group| group.members.contains(&Some(member)))?;
+        let state = |id: &Option<RouterId>| {
+            id.and_then(|id| routers.get(id)).map_or(StateName::Init, Router::state_told)
+        };
+        let to = state_of_group(group.members.iter().map(state)).filter(|to| *to != group.told)?;
+        let from = std::mem::replace(&mut group.told, to);
+        let call = of_group(&group.config, Transition { from, to, reason, cause: None })?;
+        Some((group.config.name.clone()?, call))
+    }
+}
