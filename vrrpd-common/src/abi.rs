@@ -82,6 +82,7 @@ impl KernelRole {
 
 /// What the kernel has to know of a virtual router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct KernelConfig {
@@ -92,6 +93,7 @@ pub struct KernelConfig {
     /// The address our own adverts come from; IPv4 in the first four octets.
     pub source: [u8; 16],
     /// Data of authentication type 1.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub auth_data: [u8; 8],
     /// The broadcast address of our subnet; zero: it has none, or is not known.
     pub broadcast: [u8; 4],
@@ -185,6 +187,7 @@ pub struct KernelCommand {
 
 /// An advert and when it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct KernelAdvert {
@@ -208,6 +211,7 @@ pub struct KernelAdvert {
 
 /// An advert that was discarded, why, and when it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct KernelReject {
@@ -227,6 +231,7 @@ pub struct KernelReject {
 
 /// What the kernel knows of a virtual router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct RouterRecord {

@@ -7,6 +7,7 @@ use crate::params::{Interval, Priority, Vrid};
 
 /// A valid advertisement for one of our virtual routers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Advert {
     /// The virtual router it is for.
     pub vrid: Vrid,
@@ -27,6 +28,7 @@ pub struct Advert {
 /// A fingerprint of a set of addresses that does not depend on their order: enough to see that a peer announces
 /// others than we do, in constant space. Not proof against somebody who wants a collision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AddressDigest(u64);
 
 impl AddressDigest {

@@ -83,6 +83,7 @@ pub enum Delivery {
 
 /// What an advert for one of our virtual routers has to look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Expect {
     /// The version we speak. Over IPv6 it is version 3 whatever this says.
     pub version: Version,

@@ -8,11 +8,13 @@ use crate::time::Duration;
 
 /// Virtual Router Identifier, 1 to 255 (RFC 9568 §5.2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Vrid(NonZeroU8);
 
 /// Priority of a router for a virtual router (RFC 9568 §5.2.4): 0 resigns, 1 to 254 compete, 255 is the owner of
 /// the addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Priority(pub u8);
 
 /// The address family a virtual router serves; its VRIDs are a space of their own (RFC 9568 §1.1).
@@ -27,6 +29,7 @@ pub enum Family {
 
 /// Protocol version (RFC 9568 §5.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Version {
     /// VRRPv2, RFC 3768: IPv4, whole seconds, authentication field.
     V2,
@@ -37,16 +40,20 @@ pub enum Version {
 /// Advertisement interval. Counted in centiseconds: 1 to 4095 in version 3 (RFC 9568 §5.2.7), whole seconds from 1
 /// to 255 in version 2 (RFC 3768 §5.3.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "u16", into = "u16"))]
 pub struct Interval(u16);
 
 /// Authentication of version 2: its type with the data that goes with it (RFC 2338 §5.3.6, §5.3.10; RFC 3768 keeps the
 /// fields and allows type 0 only). The data is a password: no output ever shows it.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Auth {
     /// Type 0: none. Its data is zero on transmission and ignored on receipt.
     None,
     /// Type 1: a simple password of up to eight octets, zero-padded on the right.
-    Simple([u8; Auth::DATA_LEN]),
+    // A secret is in nothing that is written down.
+    Simple(#[cfg_attr(feature = "serde", serde(skip))] [u8; Auth::DATA_LEN]),
     /// Type 2: an Authentication Header before the message (RFC 2338 §5.3.6.3). The data in the message is zero on
     /// transmission and ignored on receipt.
     Ah,
@@ -241,6 +248,21 @@ impl Interval {
         }
         #[expect(clippy::cast_possible_truncation, reason = "at most 255, see above")]
         Some((self.0 / 100) as u8)
+    }
+}
+
+impl TryFrom<u16> for Interval {
+    type Error = IntervalError;
+
+    /// In centiseconds, as [`Interval::as_centis`] says it.
+    fn try_from(centis: u16) -> Result<Self, IntervalError> {
+        Self::from_stored(centis).ok_or(IntervalError::Zero)
+    }
+}
+
+impl From<Interval> for u16 {
+    fn from(interval: Interval) -> Self {
+        interval.as_centis()
     }
 }
 

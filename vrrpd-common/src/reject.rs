@@ -5,6 +5,7 @@ use core::fmt;
 
 /// A check that an advert failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[repr(u8)]
 pub enum Reject {
     /// TTL or hop limit is not 255.
@@ -41,6 +42,7 @@ pub enum Reject {
 
 /// A failed check with what was found and what was wanted, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Rejection {
     /// The check.
     pub reject: Reject,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::Family;
 use vrrpd_common::wire::vrrp::Addresses;
 
@@ -21,7 +22,7 @@ pub enum AddressError {
 }
 
 /// Virtual addresses as adverts hold them: all of one family.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AddressList {
     /// Of IPv4.
     Ipv4(Vec<Ipv4Addr>),

@@ -1,9 +1,10 @@
 //! Limits on what can be caused from outside: a few at once, and then one every so often.
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::{Duration, Instant};
 
 /// A budget of things that cost something (a token bucket, kept as the time at which it is full again).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     /// How many can be had at once.
     at_once: u64,

@@ -18,7 +18,7 @@ use crate::script::Scripts;
 use crate::track::Tracked;
 
 /// One virtual router, as the user wants it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouterConfig {
     /// `--name`: what scripts, logs and the state call it; `None`: as [`RouterConfig::name`] does.
     pub title: Option<String>,
@@ -93,7 +93,7 @@ pub struct RouterConfig {
 }
 
 /// Where the adverts of a router go, and from whom it takes them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Destination {
     /// `--multicast-group`: to this group, and from everybody who sends to it.
     Group(IpAddr),
@@ -107,7 +107,7 @@ pub enum Destination {
 }
 
 /// Another router of the same virtual router, reached by unicast.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// Its own address, where it sends from.
     pub address: IpAddr,
@@ -116,7 +116,7 @@ pub struct Peer {
 }
 
 /// How adverts of version 2 are authenticated, without the secret.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AuthKind {
     /// Not at all.
     #[default]
@@ -128,7 +128,7 @@ pub enum AuthKind {
 }
 
 /// How the virtual router MAC address (RFC 9568 §7.3) is put on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VmacMode {
     /// The interface takes it while Master, so that whatever address is put on the interface shares it.
     Interface,
@@ -139,7 +139,7 @@ pub enum VmacMode {
 }
 
 /// What becomes of a router whose interface does not take the virtual MAC address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VmacFallback {
     /// It serves the addresses with the interface's own MAC address.
     None,
@@ -148,7 +148,7 @@ pub enum VmacFallback {
 }
 
 /// The magic packet: a TCP SYN that tells a gateway's tables where an address is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Magic {
     /// `-I`: a virtual address.
     pub source: IpAddr,
@@ -157,7 +157,7 @@ pub struct Magic {
 }
 
 /// Whether adverts are handled in the kernel. One answer for an interface.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Xdp {
     /// Raw sockets.
     #[default]
@@ -180,7 +180,7 @@ pub struct VirtualAddress {
 }
 
 /// Gratuitous ARP or unsolicited neighbour advertisements of a new master.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announce {
     /// `--garp-count`: frames per address each time, 1 to 255.
     pub count: u8,
@@ -331,7 +331,7 @@ impl fmt::Display for VirtualAddress {
 }
 
 /// A group, as the user wants it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupConfig {
     /// What a file calls it; `None`: the one group of all processes with `-M`.
     pub name: Option<String>,

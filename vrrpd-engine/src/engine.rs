@@ -18,6 +18,7 @@ mod interfaces;
 mod output;
 mod putting_right;
 mod sent;
+mod snapshot;
 mod tickets;
 mod tracking;
 mod turn;
@@ -25,6 +26,7 @@ mod turn;
 #[cfg(test)]
 mod tests;
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::Instant;
 use vrrpd_common::abi::RouterRecord;
 use vrrpd_common::router::Event;
@@ -44,10 +46,11 @@ pub use beginning::Inadmissible;
 pub use input::Input;
 pub use output::{Line, Output};
 pub use sent::NotSent;
+pub use snapshot::Snapshot;
 pub use tracking::CheckChanged;
 
 /// The time of an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Now {
     /// By which everything is decided.
     pub at: Instant,
@@ -64,6 +67,8 @@ pub struct Engine {
     groups: Groups,
     agenda: Agenda,
     marks: bool,
+    /// When the last input came: all that comes of it happens then.
+    now: Now,
 }
 
 impl Engine {
@@ -76,6 +81,7 @@ impl Engine {
             groups: Groups::default(),
             agenda: Agenda::default(),
             marks,
+            now: Now::default(),
         }
     }
 
@@ -167,16 +173,17 @@ impl Engine {
 
     /// Takes in what happened. [`Engine::next_output`] says what is to be done.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
+        self.now = now;
         let (id, task) = match input {
             Input::Event(id, event @ Event::Advert(_), frame) if self.agenda.is_idle() => {
-                if let Some(mut turn) = self.turn(now, id) {
-                    turn.event(now.at, event, frame);
+                if let Some(mut turn) = self.turn(id) {
+                    turn.event(now.at, event, frame.as_deref());
                 }
                 return;
             }
-            Input::Record(id, record) => return self.record(id, record),
+            Input::Record(id, record) => return self.record(id, record.as_deref()),
             Input::LastRecord(id, record) => {
-                let Some(feeding) = self.feeding(id, record, true) else { return };
+                let Some(feeding) = self.feeding(id, &record, true) else { return };
                 (id, Task::Feed(Box::new(feeding)))
             }
             Input::Answered(ticket, outcome) => {
@@ -188,7 +195,7 @@ impl Engine {
                 return self.not_sent_to(now.at, router, peer, error);
             }
             Input::Rejected { router, at, source, why } => return self.rejected(router, at, source, why),
-            Input::KernelBegins(id, record) => return self.kernel_begins(id, record),
+            Input::KernelBegins(id, record) => return self.kernel_begins(id, &record),
             Input::FormGroups { groups, seed } => {
                 self.agenda.incoming.push_back(Work::SettleGroups);
                 return self.agenda.incoming.push_back(Work::FormGroups(groups, seed));
@@ -223,7 +230,7 @@ impl Engine {
                 (id, Task::Track(tracked.unwrap_or_default()))
             }
             Input::StartUp(id) => (id, Task::StartUp),
-            Input::Found { check, finding, detail } => return self.found(now.at, check, finding, detail),
+            Input::Found { check, finding, detail } => return self.found(now.at, check, finding, &detail),
             Input::Step(id, step) => (id, Task::Step(step)),
             Input::Leave(id) => (id, Task::Leave),
             Input::SeeOff { router, is_spoken } => (router, Task::SeeOff { is_spoken }),
@@ -231,8 +238,9 @@ impl Engine {
         self.agenda.incoming.push_back(Work::Task(id, task));
     }
 
-    /// Works on until something is to be done, and says what; `None`: nothing is left.
-    pub fn next_output(&mut self, now: Now) -> Option<Output> {
+    /// Works on until something is to be done, and says what; `None`: nothing is left. All of it happens at the time of the last
+    /// input.
+    pub fn next_output(&mut self) -> Option<Output> {
         loop {
             if let Some(output) = self.agenda.outputs.pop_front() {
                 return Some(output);
@@ -242,17 +250,17 @@ impl Engine {
             }
             match self.agenda.next_work()? {
                 Work::Task(id, task) => {
-                    if let Some(mut turn) = self.turn(now, id) {
+                    if let Some(mut turn) = self.turn(id) {
                         turn.work_on(task);
                     }
                 }
                 Work::CheckUsable(id) => self.check_usable(id),
-                Work::FormGroups(groups, seed) => self.form_groups(now, &groups, seed),
-                Work::SettleGroups => self.settle_groups(now),
+                Work::FormGroups(groups, seed) => self.form_groups(&groups, seed),
+                Work::SettleGroups => self.settle_groups(),
                 Work::FollowGroup(id, reason) => self.follow_group(id, reason),
                 Work::Answered(ticket, outcome) => {
                     if let Some(id) = self.agenda.tickets.redeem(ticket)
-                        && let Some(mut turn) = self.turn(now, id)
+                        && let Some(mut turn) = self.turn(id)
                     {
                         turn.answered(ticket, *outcome);
                     }
@@ -264,6 +272,7 @@ impl Engine {
     /// Does what is due at `now`, but for what [`Engine::due`] says. Before that, all that other processes of the group have
     /// said is to be handed over; groups hear of their deadlines with [`Input::SettleGroups`].
     pub fn expire(&mut self, now: Now) {
+        self.now = now;
         self.expire_checks(now.at);
         self.groups.expire(now.at);
         self.agenda.expire(now.at);
@@ -290,11 +299,11 @@ impl Engine {
         self.agenda.tickets.answered()
     }
 
-    fn turn(&mut self, now: Now, id: RouterId) -> Option<Turn<'_>> {
-        let Self { routers, links, groups, agenda, marks, .. } = self;
+    fn turn(&mut self, id: RouterId) -> Option<Turn<'_>> {
+        let Self { routers, links, groups, agenda, marks, now, .. } = self;
         let router = routers.get_mut(id)?;
         let link = links.get_mut(router.link)?;
-        Some(Turn { id, router, link, groups, agenda, marks: *marks, now })
+        Some(Turn { id, router, link, groups, agenda, marks: *marks, now: *now })
     }
 
     /// Adverts of an interface come by the kernel, or do not.

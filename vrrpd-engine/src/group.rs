@@ -8,6 +8,7 @@ mod scripted;
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::group::{Group, Input, Key, Lacking, Member, Message, Output, PeerId, Standing};
 use vrrpd_common::router::{Event, VirtualRouter};
 use vrrpd_common::timers::master_down_interval;
@@ -19,7 +20,7 @@ use crate::router::Router;
 use scripted::Scripted;
 
 /// A router's place in a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupPlace {
     /// The group, by its place among those of the process.
     pub group: usize,

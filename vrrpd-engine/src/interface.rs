@@ -94,6 +94,21 @@ impl Interface {
             .map(|found| found.address)
     }
 
+    /// The same without virtual addresses of other routers, which decide nothing for this one.
+    #[must_use]
+    pub fn seen_by(&self, config: &RouterConfig) -> Self {
+        let is_seen = |there: &&InterfaceAddress| !there.ours || config.holds(there.address);
+        let addresses = self.addresses.iter().filter(is_seen).copied().collect();
+        Self {
+            name: self.name.clone(),
+            vmac_of: self.vmac_of.clone(),
+            beside: self.beside.clone(),
+            obstacle: self.obstacle.clone(),
+            addresses,
+            ..*self
+        }
+    }
+
     /// The address to send adverts from, or all that keeps the interface from being used.
     pub fn usable(&self, config: &RouterConfig) -> Result<IpAddr, Faults> {
         // An interface that is set down has no carrier to speak of.

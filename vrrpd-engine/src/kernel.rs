@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::abi::{KernelCommand, KernelConfig, KernelCounters, KernelRole, RouterRecord, flag, slot};
 use vrrpd_common::classify::Expect;
 use vrrpd_common::router::{State, StateName, VirtualRouter};
@@ -23,7 +24,7 @@ const REPORT_SPACING: u64 = 500_000_000;
 const GROUP_REPORT_SPACING: u64 = 10_000_000;
 
 /// What the kernel was told of a router, and what it told.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct KernelSide {
     /// Boxed: without a program in the kernel there is nothing.
     told: Option<Box<Told>>,
@@ -38,7 +39,7 @@ pub struct KernelSide {
 }
 
 /// What a command says of a router, except for what numbers the command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     config: KernelConfig,
     /// When a Backup misses its master, in nanoseconds; 0: never.
@@ -131,6 +132,15 @@ impl KernelSide {
     /// The record is older than the router: the log has told of what was discarded before.
     pub fn begin_with(&mut self, record: &RouterRecord) {
         self.rejected = Some(Box::new(record.rejected));
+    }
+
+    /// The same without the password that adverts are compared with.
+    #[must_use]
+    pub fn without_secret(mut self) -> Self {
+        if let Some(told) = &mut self.told {
+            told.config.auth_data = Default::default();
+        }
+        self
     }
 
     /// Whether the kernel has been told of the router.

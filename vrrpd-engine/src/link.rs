@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::{Family, Vrid};
 
 use crate::config::VirtualAddress;
@@ -11,7 +12,7 @@ use crate::ledger::OwnMac;
 use crate::router::Done;
 
 /// One interface.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Link {
     /// Its name.
     pub name: String,
@@ -20,6 +21,7 @@ pub struct Link {
     /// The routers on it.
     pub routers: Vec<RouterId>,
     /// What routers that have left did, for when they come back.
+    #[serde(skip)]
     pub(crate) left: BTreeMap<(Family, Vrid), Done>,
     /// It refused an advert as longer than its MTU, which is less by now than we have been told.
     mtu_has_fallen: bool,
@@ -29,6 +31,11 @@ impl Link {
     /// An interface of which nothing is known but its name.
     pub const fn new(name: String) -> Self {
         Self { name, interface: None, routers: Vec::new(), left: BTreeMap::new(), mtu_has_fallen: false }
+    }
+
+    /// The same with these routers alone, and as they see the interface.
+    pub(crate) fn with(&self, interface: Option<Interface>, routers: Vec<RouterId>) -> Self {
+        Self { interface, routers, mtu_has_fallen: self.mtu_has_fallen, ..Self::new(self.name.clone()) }
     }
 
     /// Octets of the longest IP packet that the interface takes, as far as we have been told.

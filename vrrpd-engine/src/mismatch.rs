@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::wire::frame;
 use vrrpd_common::{AddressDigest, Advert, Duration, Instant, Reject, Rejection};
 
@@ -17,20 +18,21 @@ const ADDRESSES: &str = "addresses";
 const MAX_NAMED: usize = 8;
 
 /// The last advert for a router whose sender is set up in another way than we are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Mismatches {
     last: Option<Box<Mismatch>>,
-    said: RateLimit<&'static str>,
+    /// Each check, and `None` for addresses.
+    said: RateLimit<Option<Reject>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Mismatch {
     at: Instant,
     source: IpAddr,
     kind: Kind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Kind {
     /// The advert was discarded.
     Rejected(Rejection),
@@ -132,8 +134,12 @@ impl Mismatches {
 
 impl Mismatch {
     /// What is to be logged, each kind at most once a minute.
-    fn warning(&self, config: &RouterConfig, said: &mut RateLimit<&'static str>) -> Option<Warning> {
-        let more = said.admit(self.at, self.check())?;
+    fn warning(&self, config: &RouterConfig, said: &mut RateLimit<Option<Reject>>) -> Option<Warning> {
+        let kind = match &self.kind {
+            Kind::Rejected(rejection) => Some(rejection.reject),
+            Kind::Addresses { .. } => None,
+        };
+        let more = said.admit(self.at, kind)?;
         Some(Warning { words: self.words(config), more })
     }
 

@@ -3,6 +3,7 @@
 //! What is put off comes when there is room again: hosts are always told in the end, and the log says how many
 //! transitions it has no lines for. Take-overs are damped by the state machine, scripts have a limit of their own.
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::{Duration, Instant};
 
 use crate::budget::Budget;
@@ -16,7 +17,7 @@ const ANNOUNCEMENTS: u64 = 5;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// The limits of a router.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Pace {
     lines: Budget,
     /// Transitions that have no line.

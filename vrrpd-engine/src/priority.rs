@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::Priority;
 use vrrpd_common::router::{Fault, Faults};
 
@@ -22,7 +23,7 @@ const STEP: u8 = 10;
 const MOST: i32 = 253;
 
 /// An operator's change of the priority.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
     /// Down.
     Reduce,
@@ -31,7 +32,7 @@ pub enum Step {
 }
 
 /// Where the operator's steps lead.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Steps {
     /// The priority after [`Step::Reduce`]; `None`: 10 less than before.
     pub reduced: Option<Priority>,
@@ -40,15 +41,16 @@ pub struct Steps {
 }
 
 /// Something that a router tracks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TrackId(pub u32);
 
 /// What a tracked thing adds to the priority, −254 to 254; 0: it decides whether the router can serve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "i16", into = "i16")]
 pub struct Weight(i16);
 
 /// The last result of a tracked thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// None yet.
     Unknown,
@@ -61,7 +63,7 @@ pub enum Outcome {
 }
 
 /// The sources of a router's priority and of its faults.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// The configured priority.
     base: Priority,
@@ -90,6 +92,20 @@ impl Weight {
     /// `None` outside of −254 to 254.
     pub const fn new(weight: i16) -> Option<Self> {
         if weight.unsigned_abs() <= 254 { Some(Self(weight)) } else { None }
+    }
+}
+
+impl From<Weight> for i16 {
+    fn from(weight: Weight) -> Self {
+        weight.get()
+    }
+}
+
+impl TryFrom<i16> for Weight {
+    type Error = &'static str;
+
+    fn try_from(weight: i16) -> Result<Self, Self::Error> {
+        Self::new(weight).ok_or("a weight is -254 to 254")
     }
 }
 

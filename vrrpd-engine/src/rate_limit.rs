@@ -1,16 +1,17 @@
 //! Limits on what others can provoke: log lines, at most one of each kind in an interval, and what they take away and the
 //! daemon puts back, at once at first and then at growing intervals.
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::{Duration, Instant};
 
 /// Admits each kind once in an interval. There are few kinds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RateLimit<K> {
     interval: Duration,
     last: Vec<Last<K>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Last<K> {
     kind: K,
     at: Instant,
@@ -18,7 +19,7 @@ struct Last<K> {
 }
 
 /// When to put back what another process takes away.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct BackOff {
     last: Option<Instant>,
     wait: Duration,

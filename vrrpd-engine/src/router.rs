@@ -5,9 +5,9 @@ mod queue;
 
 use std::collections::VecDeque;
 use std::collections::vec_deque;
-use std::mem::{Discriminant, discriminant};
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::params::Auth;
 use vrrpd_common::router::{
     Action, Event, Fault, Faults, Notice, Reason, StateName, Transition, VirtualRouter,
@@ -40,11 +40,11 @@ const HISTORY: usize = 16;
 const FEW: usize = 2;
 
 /// The time of day: since 1970, as far as the machine knows it. For people; nothing is decided by it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TimeOfDay(pub Duration);
 
 /// A virtual router.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Router {
     /// What the user wants.
     pub config: RouterConfig,
@@ -88,7 +88,7 @@ pub struct Router {
     pub presence_said: bool,
     /// The deadline under which it is filed.
     pub(crate) scheduled: Option<Instant>,
-    notices: RateLimit<Discriminant<Notice>>,
+    notices: RateLimit<NoticeKind>,
     /// The next action waits: the one before is not done.
     is_stopped: bool,
     /// Actions not carried out yet, in order.
@@ -107,7 +107,7 @@ pub struct Router {
 pub type TrackedOutcome = (TrackId, Weight, Outcome);
 
 /// What a router has done up to now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// Adverts that went out.
     pub adverts_sent: u64,
@@ -119,7 +119,7 @@ pub struct Done {
 
 /// A transition that is remembered. There may be thousands of routers with `HISTORY` of them, so it is put into words only
 /// when a client asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Past {
     /// When.
     pub at: TimeOfDay,
@@ -139,12 +139,38 @@ pub struct AdvertToSend {
 }
 
 /// Something that the state machine noticed and that is to be logged now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Noticed {
     /// What it is.
     pub notice: Notice,
     /// How many of its kind were withheld since the last one.
     pub more: u64,
+}
+
+/// What a notice is about: each kind has a limit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum NoticeKind {
+    IntervalDiffers,
+    IntervalExceedsLimit,
+    AddressesDiffer,
+    LowerMaster,
+    ClockGap,
+    StartDelay,
+    TakeOverHeld,
+}
+
+impl NoticeKind {
+    const fn of(notice: &Notice) -> Self {
+        match notice {
+            Notice::IntervalDiffers(_) => Self::IntervalDiffers,
+            Notice::IntervalExceedsLimit { .. } => Self::IntervalExceedsLimit,
+            Notice::AddressesDiffer(_) => Self::AddressesDiffer,
+            Notice::LowerMaster(_) => Self::LowerMaster,
+            Notice::ClockGap(_) => Self::ClockGap,
+            Notice::StartDelay(_) => Self::StartDelay,
+            Notice::TakeOverHeld(_) => Self::TakeOverHeld,
+        }
+    }
 }
 
 impl Noticed {
@@ -234,7 +260,7 @@ impl Router {
         let Self { machine, queue, notices, .. } = self;
         machine.handle(now, event, &mut |action| match action {
             Action::Notice(new) => {
-                if let Some(more) = notices.admit(now, discriminant(&new)) {
+                if let Some(more) = notices.admit(now, NoticeKind::of(&new)) {
                     notice(Noticed { notice: new, more });
                 }
             }

@@ -12,11 +12,12 @@ use crate::config::{GroupConfig, VirtualAddress};
 use crate::router::Router;
 
 /// A program and the arguments that the user gives it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Script {
     /// Its path.
     pub program: PathBuf,
-    /// They come before those of the daemon.
+    /// They come before those of the daemon. There may be a secret in them, so they are not written down.
+    #[serde(skip)]
     pub arguments: Vec<String>,
 }
 
@@ -30,7 +31,7 @@ pub struct ScriptUser {
 }
 
 /// For what scripts are run and what they are given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ScriptStyle {
     /// `down` stands in for `fault`, and for `stop` of a Master; every script is given `TYPE NAME STATE PRIORITY`.
     #[default]
@@ -40,7 +41,7 @@ pub enum ScriptStyle {
 }
 
 /// All scripts of a router or a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scripts {
     /// `--prepare`: before the router takes its addresses; never of a group.
     pub prepare: Option<Script>,

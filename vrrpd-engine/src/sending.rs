@@ -6,6 +6,7 @@
 //! while, longer each time. The first advert after that is a trial: if it does not go out at once, nothing is announced and
 //! nobody is told that the router was Master.
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::router::StateName;
 use vrrpd_common::timers::master_down_interval;
 use vrrpd_common::{Duration, Instant};
@@ -13,7 +14,7 @@ use vrrpd_common::{Duration, Instant};
 use crate::router::Router;
 
 /// What is known of sending adverts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Sending {
     /// How long the last pause was; zero as long as adverts go out.
     pause: Duration,

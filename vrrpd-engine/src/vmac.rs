@@ -1,5 +1,6 @@
 //! The virtual MAC address of a router: how it is wanted, and what is in force.
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::{Family, MacAddr};
 
 use crate::config::{RouterConfig, VirtualAddress, VmacMode};
@@ -7,7 +8,7 @@ use crate::interface::{Interface, Obstacle};
 use crate::ledger::{Cause, Ledger, Macvlan, OwnMac, Resource, SystemError};
 
 /// The virtual MAC address of a router.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct VmacSide {
     mode: VmacMode,
     mac: MacAddr,
@@ -22,7 +23,7 @@ pub struct VmacSide {
 }
 
 /// For how long a router goes without.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Without {
     /// It cannot work on this interface, or the driver does not take it: as long as the interface is this one.
     ForGood,

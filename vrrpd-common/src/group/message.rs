@@ -5,6 +5,7 @@ use crate::time::Duration;
 
 /// How near a member is to being Master, from far to near. Of several members, the farthest speaks for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Standing {
     /// It takes no part: not started, leaving, or its interface cannot be used.
     Unusable,
@@ -21,6 +22,7 @@ pub enum Standing {
 /// What orders the members of a group, alike on every machine that serves the same virtual routers: family, VRID, and,
 /// since several LANs may have a router of the same VRID, the digest of the virtual addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Key {
     /// The family.
     pub family: Family,
@@ -32,6 +34,7 @@ pub struct Key {
 
 /// One process's part of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Message {
     /// Counts how often the group was given up. Whoever hears of a newer term gives up what it was in an older one.
     pub term: u64,

@@ -63,10 +63,12 @@ const PAUSE_DOUBLINGS: u8 = 4;
 
 /// A member of this process, by its place in the order in which they were added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Member(pub usize);
 
 /// Another process, by a number below [`MAX_PEERS`] that its connection has as long as it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PeerId(pub usize);
 
 /// What happens to a group.

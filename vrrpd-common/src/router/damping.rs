@@ -39,12 +39,14 @@ const _: () = assert!(MAX_SPACING.as_nanos() + MAX_SPACING.as_nanos() / ADDED <=
 
 /// The take-overs of a router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Damping {
     /// The last one.
     last: Instant,
     /// How many still come at once.
     free: u8,
     /// The hold, without what is added.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "hold"))]
     hold: Duration,
     earliest: Instant,
 }
@@ -78,6 +80,13 @@ impl Damping {
             self.earliest = now + self.hold + added;
         }
     }
+}
+
+/// A hold that was written down: never less than the first.
+#[cfg(feature = "serde")]
+fn hold<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let hold: Duration = serde::Deserialize::deserialize(from)?;
+    Ok(hold.clamp(MIN_SPACING, MAX_SPACING))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::{Faults, Reason, StateName};
 
 /// What happens to a router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event {
     /// Take part from now on.
     Startup,
@@ -49,6 +50,7 @@ pub enum Event {
 
 /// What is to be done, in the order in which it is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Action {
     /// Run the script that prepares the router for being Master; [`Event::Prepared`] follows.
     Prepare,
@@ -70,6 +72,7 @@ pub enum Action {
 
 /// A change of state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Transition {
     /// The state left.
     pub from: StateName,
@@ -83,6 +86,7 @@ pub struct Transition {
 
 /// A router whose advert, or whose silence after it, made another one change its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Cause {
     /// The advert's source address.
     pub source: IpAddr,
@@ -100,6 +104,7 @@ impl From<&Advert> for Cause {
 
 /// Something that a person may want to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Notice {
     /// The master's interval is not ours; in version 3 it is adopted (RFC 9568 §6.4.2).
     IntervalDiffers(Advert),
@@ -124,6 +129,7 @@ pub enum Notice {
 
 /// Who asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Origin {
     /// The client.
     Operator,

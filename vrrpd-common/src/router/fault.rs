@@ -4,6 +4,7 @@ use super::Reason;
 
 /// Something that keeps a router from serving. The order is that in which they are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Fault {
     /// The interface is gone.
     InterfaceRemoved,
@@ -21,6 +22,8 @@ pub enum Fault {
 
 /// All that keeps a router from serving: at least one fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "u8", into = "u8"))]
 pub struct Faults {
     first: Fault,
     /// A bit for each, by its place in [`Fault::ALL`].
@@ -95,6 +98,22 @@ impl Faults {
             Fault::AdvertUnsendable | Fault::TrackFailed => true,
             Fault::InterfaceRemoved | Fault::AdminDown | Fault::LinkDown | Fault::NoAddress => false,
         }
+    }
+}
+
+impl From<Faults> for u8 {
+    /// A bit for each, by its place in [`Fault::ALL`].
+    fn from(faults: Faults) -> Self {
+        faults.all
+    }
+}
+
+impl TryFrom<u8> for Faults {
+    type Error = &'static str;
+
+    fn try_from(bits: u8) -> Result<Self, Self::Error> {
+        let faults = Self::all_of(Fault::ALL.into_iter().filter(|fault| bits & fault.bit() != 0));
+        faults.filter(|faults| faults.all == bits).ok_or("not a set of faults")
     }
 }
 

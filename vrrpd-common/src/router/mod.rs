@@ -36,6 +36,7 @@ use state::Preemption;
 
 /// What does not change while the router lives, but for the group and the limit of what is learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Config {
     /// The virtual router.
     pub vrid: Vrid,
@@ -67,6 +68,7 @@ pub struct Config {
 
 /// When a new master repeats the announcement of its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AnnounceTimes {
     /// The second announcement comes this long after the first; `None`: there is no second.
     pub again_after: Option<Duration>,
@@ -76,6 +78,7 @@ pub struct AnnounceTimes {
 
 /// One virtual router on one interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct VirtualRouter {
     config: Config,
     priority: Priority,

@@ -4,6 +4,7 @@ use core::fmt;
 
 /// Why a router changed its state: one name for log, JSON and scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reason {
     /// The daemon started.
     StartUp,

@@ -10,6 +10,7 @@ use super::reason::Reason;
 
 /// State of a virtual router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum State {
     /// Not started yet, or left (RFC 9568 §6.4.1).
     Initialize,
@@ -23,6 +24,7 @@ pub enum State {
 
 /// Backup and the time at which it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Backup {
     /// When the wait began.
     pub armed_at: Instant,
@@ -42,6 +44,7 @@ pub struct Backup {
 
 /// Where a Backup is in the delay after which it preempts a lower master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) enum Preemption {
     /// No lower master was heard yet: the first advert of one begins the delay.
     Idle,
@@ -63,6 +66,7 @@ impl Preemption {
 
 /// What a Backup waits for; why it will be Master if nothing happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Waiting {
     /// Master_Down_Interval without an advert.
     ForSilence,
@@ -80,6 +84,7 @@ pub enum Waiting {
 
 /// An advert and when it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HeardAdvert {
     /// The advert.
     pub advert: Advert,
@@ -89,6 +94,7 @@ pub struct HeardAdvert {
 
 /// Master and the times of what it has to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Master {
     /// Adver_Timer.
     pub advert_at: Instant,
@@ -106,6 +112,7 @@ pub struct Master {
 
 /// A better master that a member of a group hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Rival {
     /// When it was heard first.
     pub since: Instant,
@@ -115,6 +122,7 @@ pub struct Rival {
 
 /// The name of a state, without its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum StateName {
     /// [`State::Initialize`].
     Init,

@@ -62,6 +62,7 @@ pub mod field {
 /// to RFC 5798 include a pseudo-header. Receipt takes either; over IPv6 the pseudo-header is always included, in
 /// version 2 never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ChecksumStyle {
     /// As the installed base does.
     #[default]

@@ -92,6 +92,7 @@ impl Engine {
         config: RouterConfig,
         journal: &Journal,
     ) -> Result<RouterId, Inadmissible> {
+        self.now = now;
         let id = self.link_named(&config.interface).ok_or(Inadmissible::NoInterface)?;
         let link = self.links.get(id).ok_or(Inadmissible::NoInterface)?;
         let mut router = Router::new(config, id, now.time_of_day);

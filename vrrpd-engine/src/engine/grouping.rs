@@ -3,7 +3,7 @@
 use vrrpd_common::router::Reason;
 
 use super::agenda::{Task, Work};
-use super::{Engine, Now, Output};
+use super::{Engine, Output};
 use crate::config::GroupConfig;
 use crate::group::Groups;
 use crate::ids::RouterId;
@@ -15,8 +15,8 @@ impl Engine {
     }
 
     /// Makes the groups those that are wanted.
-    pub(super) fn form_groups(&mut self, now: Now, wanted: &[GroupConfig], seed: u64) {
-        let places = self.groups.form(now.at, wanted, &self.routers, seed);
+    pub(super) fn form_groups(&mut self, wanted: &[GroupConfig], seed: u64) {
+        let places = self.groups.form(self.now.at, wanted, &self.routers, seed);
         for router in self.routers.values_mut() {
             router.group = None;
         }
@@ -33,8 +33,8 @@ impl Engine {
     }
 
     /// Tells a group the next thing that was noted; what its members are to handle comes before the rest that was noted.
-    pub(super) fn settle_groups(&mut self, now: Now) {
-        let Self { groups, agenda, .. } = self;
+    pub(super) fn settle_groups(&mut self) {
+        let Self { groups, agenda, now, .. } = self;
         let mut events = Vec::new();
         let is_news = groups.settle_one(
             now.at,

@@ -1,7 +1,9 @@
 //! What goes into the engine.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::abi::RouterRecord;
 use vrrpd_common::group::{Message, PeerId};
 use vrrpd_common::router::Event;
@@ -16,17 +18,17 @@ use crate::priority::{Step, TrackId};
 use crate::track::Finding;
 
 /// What happens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Input<'a> {
     /// Something for the state machine of a router, now. Adverts come with their frame, if it is at hand.
-    Event(RouterId, Event, Option<&'a [u8]>),
+    Event(RouterId, Event, #[serde(with = "frame")] Option<Cow<'a, [u8]>>),
     /// The answer to [`Output::ReadRecord`](super::Output::ReadRecord): what the kernel knows of the router; `None`: its adverts
     /// do not come by the kernel.
-    Record(RouterId, Option<&'a RouterRecord>),
+    Record(RouterId, Option<Cow<'a, RouterRecord>>),
     /// What the kernel knew of a router before that began: the log has told of it.
-    KernelBegins(RouterId, &'a RouterRecord),
+    KernelBegins(RouterId, Cow<'a, RouterRecord>),
     /// What the kernel heard of a router until its program was given up.
-    LastRecord(RouterId, &'a RouterRecord),
+    LastRecord(RouterId, Cow<'a, RouterRecord>),
     /// The answer to [`Output::Ask`](super::Output::Ask). One that is late, or comes twice, is harmless.
     Answered(Ticket, Outcome),
     /// The answer to [`Output::TrySending`](super::Output::TrySending): the advert went out, or did not.
@@ -109,7 +111,7 @@ pub enum Input<'a> {
         /// What it found.
         finding: Finding,
         /// What was seen, in words; for people.
-        detail: &'a str,
+        detail: Cow<'a, str>,
     },
     /// The operator changes the priority of a router by a step.
     Step(RouterId, Step),
@@ -126,4 +128,37 @@ pub enum Input<'a> {
     Prepare(RouterId),
     /// A router does not need its macvlan link any more.
     Discard(RouterId),
+}
+
+/// A frame is written down in hexadecimal.
+mod frame {
+    use std::borrow::Cow;
+    use std::fmt::Write;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde gives a reference to the field")]
+    pub(super) fn serialize<S: Serializer>(frame: &Option<Cow<'_, [u8]>>, to: S) -> Result<S::Ok, S::Error> {
+        let text = frame.as_deref().map(|octets| {
+            octets.iter().fold(String::new(), |mut text, octet| {
+                // A string takes everything.
+                let _ = write!(text, "{octet:02x}");
+                text
+            })
+        });
+        text.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, 'a, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Cow<'a, [u8]>>, D::Error> {
+        let Some(text) = Option::<String>::deserialize(from)? else { return Ok(None) };
+        let octet = |pair: &[u8]| {
+            let pair = str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+            u8::from_str_radix(pair, 16).ok()
+        };
+        let octets: Option<Vec<u8>> = text.as_bytes().chunks(2).map(octet).collect();
+        octets.map(|octets| Some(Cow::Owned(octets))).ok_or_else(|| D::Error::custom("not hexadecimal"))
+    }
 }

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::{Instant, Rejection};
 
 use super::{Engine, Line, Output};
 use crate::ids::RouterId;
 
 /// Why an interface did not take an advert.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotSent {
     /// Octets of the frame.
     pub octets: usize,

@@ -12,6 +12,18 @@ pub(super) struct Tickets {
 }
 
 impl Tickets {
+    /// So many have been issued, and these are open.
+    pub(super) fn issued(last: Ticket, open: impl IntoIterator<Item = (Ticket, RouterId)>) -> Self {
+        let open: BTreeMap<_, _> = open.into_iter().collect();
+        let last = open.keys().copied().chain([last]).max().unwrap_or(last);
+        Self { last: last.0, open }
+    }
+
+    /// The last one that was issued.
+    pub(super) const fn last(&self) -> Ticket {
+        Ticket(self.last)
+    }
+
     /// A new one, for a request of this router.
     pub(super) fn issue(&mut self, router: RouterId) -> Ticket {
         self.last += 1;

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::MacAddr;
 use vrrpd_common::router::StateName;
 
@@ -13,7 +14,7 @@ use crate::interface::{Interface, Remover};
 use crate::ledger::{Answers, Journal, Order, Place, PlacedAddress, Record, Resource, SystemError};
 
 /// A request that the system has not answered yet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Pending {
     /// Names the request.
     pub ticket: Ticket,

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::Priority;
 use vrrpd_common::router::{Action, StateName, Transition};
 
 use super::FEW;
 
 /// What waits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ActionQueue(VecDeque<Action>);
 
 impl ActionQueue {

@@ -4,12 +4,13 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::Duration;
 
 use crate::priority::Weight;
 
 /// One check, `[[track]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckConfig {
     /// What routers call it.
     pub name: String,
@@ -20,7 +21,7 @@ pub struct CheckConfig {
 }
 
 /// What is looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CheckKind {
     /// Processes of this name run.
     Process(ProcessName),
@@ -41,15 +42,16 @@ pub enum CheckKind {
 }
 
 /// The name of a process, as `pgrep -x` and `killall` match it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProcessName(String);
 
 /// A program with its arguments, executed without a shell.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// The program: a path, or a name that is looked for where scripts find programs.
     pub program: PathBuf,
-    /// Its arguments.
+    /// Its arguments. There may be a secret in them, so they are not written down.
+    #[serde(skip)]
     pub arguments: Vec<String>,
     /// The user that it runs as; `None`: that of the daemon.
     pub user: Option<String>,
@@ -60,22 +62,24 @@ pub struct Command {
 }
 
 /// An HTTP request and the answer that is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpRequest {
     /// The server.
     pub server: SocketAddr,
     /// `Host` in the request.
     pub host: String,
-    /// The path, with a slash in front, and the query.
+    /// The path, with a slash in front, and the query; not written down either.
+    #[serde(skip)]
     pub path: String,
     /// The status that is wanted; `None`: 200 to 399.
     pub status: Option<u16>,
-    /// A text that the body has to contain.
+    /// A text that the body has to contain; not written down either.
+    #[serde(skip)]
     pub text: Option<String>,
 }
 
 /// When something is looked at that nobody tells us of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Polling {
     /// From one beginning to the next.
     pub interval: Duration,
@@ -84,7 +88,7 @@ pub struct Polling {
 }
 
 /// The destination of a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoutePrefix {
     /// The network address.
     pub address: IpAddr,
@@ -93,7 +97,7 @@ pub struct RoutePrefix {
 }
 
 /// How results are judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
     /// Results in a row that make a failing check hold; at least 1.
     pub rise: u32,
@@ -112,7 +116,7 @@ pub struct Rules {
 }
 
 /// What a router tracks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tracked {
     /// The name of the check.
     pub name: String,

@@ -1,12 +1,13 @@
 //! From the results of one check to its outcome: `rise` and `fall` count results, delays bear a change for a while.
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::{Duration, Instant};
 
 use super::Rules;
 use crate::priority::Outcome;
 
 /// The result of looking once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Finding {
     /// As wanted.
     Holds,
@@ -19,7 +20,7 @@ pub enum Finding {
 }
 
 /// What has become of one check so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Judge {
     rules: Rules,
     outcome: Outcome,

@@ -2,20 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::Instant;
 
 use super::{CheckConfig, Finding, Judge, Tracked};
 use crate::priority::{Outcome, TrackId};
 
 /// All checks that some router tracks.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Checks {
     checks: BTreeMap<TrackId, Check>,
     /// The next one's; none is used again.
     next: u32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Check {
     config: CheckConfig,
     judge: Judge,
@@ -66,6 +67,14 @@ impl Checks {
             }
         }
         plan
+    }
+
+    /// Those of them that a router tracks.
+    #[must_use]
+    pub fn tracked_by(&self, tracked: &[Tracked]) -> Self {
+        let is_tracked = |check: &Check| tracked.iter().any(|tracked| tracked.name == check.config.name);
+        let checks = self.checks.iter().filter(|(_, check)| is_tracked(check));
+        Self { checks: checks.map(|(id, check)| (*id, check.clone())).collect(), next: self.next }
     }
 
     /// The check of this name.

@@ -7,7 +7,6 @@ use vrrpd_engine::script;
 use vrrpd_engine::{Input, Output, RouterId};
 
 use super::{Daemon, describe, log, tracking};
-use crate::clock;
 use crate::interface::service::Request;
 use crate::report::{Happening, TransitionReport};
 use crate::transmit::AdvertFrames;
@@ -18,10 +17,8 @@ impl Daemon {
         if std::mem::replace(&mut self.is_performing, true) {
             return;
         }
-        let mut now = clock::moment();
-        while let Some(output) = self.engine.next_output(now) {
+        while let Some(output) = self.engine.next_output() {
             self.perform(output);
-            now = clock::moment();
         }
         self.is_performing = false;
     }

@@ -7,6 +7,7 @@
 //! Cards take the tag of a VLAN out of a frame and hand it on beside it, where a program does not see it. The interface is
 //! left to raw sockets, which do, when it has VLANs, or when an advert comes from a subnet that is not on it.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use tracing::{error, warn};
@@ -84,7 +85,7 @@ impl Daemon {
         if let Some(record) = &record {
             self.say_discarded(id, now, record);
         }
-        self.engine.handle(clock::moment(), Input::Record(id, record.as_ref()));
+        self.engine.handle(clock::moment(), Input::Record(id, record.map(Cow::Owned)));
     }
 
     /// An advert that counts comes from a subnet that is not on the interface.
@@ -229,7 +230,7 @@ impl Daemon {
             let number = self.engine.router(id).map(|router| slot(router.config.family, router.config.vrid));
             let record = kernel.as_ref().zip(number).and_then(|(kernel, slot)| kernel.record(slot));
             if let Some(record) = record {
-                let last = Input::LastRecord(id, &record);
+                let last = Input::LastRecord(id, Cow::Owned(record));
                 self.engine.handle(clock::moment(), last);
             }
             self.engine.handle(clock::moment(), Input::Schedule(id));

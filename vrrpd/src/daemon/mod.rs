@@ -29,6 +29,7 @@ mod start;
 mod start_error;
 mod tracking;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -383,7 +384,7 @@ impl Daemon {
 
     /// Hands an event to a router and carries out what comes of it. `frame` is the one that an advert came in.
     fn event(&mut self, id: RouterId, event: Event, frame: Option<&[u8]>) {
-        self.input(Input::Event(id, event, frame));
+        self.input(Input::Event(id, event, frame.map(Cow::Borrowed)));
     }
 
     /// Tells the engine what happened, and does what it says.

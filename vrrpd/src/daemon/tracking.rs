@@ -1,5 +1,7 @@
 //! What is tracked is looked at; the engine decides what comes of results.
 
+use std::borrow::Cow;
+
 use tracing::{info, warn};
 use vrrpd_engine::Input;
 use vrrpd_engine::engine::CheckChanged;
@@ -56,7 +58,7 @@ impl Daemon {
     /// A check has looked.
     pub(super) fn found(&mut self, found: &Found) {
         let Found { id, finding, detail, .. } = found;
-        self.input(Input::Found { check: *id, finding: *finding, detail });
+        self.input(Input::Found { check: *id, finding: *finding, detail: Cow::Borrowed(detail) });
     }
 
     /// What the netlink thread says of interfaces that are tracked.

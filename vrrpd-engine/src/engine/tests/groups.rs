@@ -53,7 +53,7 @@ impl Grouped {
 
     fn outputs(&mut self) -> Vec<Output> {
         let mut outputs = Vec::new();
-        while let Some(output) = self.engine.next_output(self.time()) {
+        while let Some(output) = self.engine.next_output() {
             match &output {
                 Output::ReadRecord(id) => self.engine.handle(self.time(), Input::Record(*id, None)),
                 Output::Ask(ticket, Order::Take { resources, .. } | Order::Release(resources)) => {

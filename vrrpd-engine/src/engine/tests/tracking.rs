@@ -22,7 +22,7 @@ fn tracking(weight: Weight, rules: Rules) -> Bench {
 }
 
 fn found(bench: &mut Bench, finding: Finding) -> Vec<Output> {
-    bench.input(Input::Found { check: CHECK, finding, detail: "seen" })
+    bench.input(Input::Found { check: CHECK, finding, detail: "seen".into() })
 }
 
 fn changed(from: Checked, to: Checked) -> CheckChanged {

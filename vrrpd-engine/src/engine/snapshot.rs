@@ -1,0 +1,102 @@
+//! One router at a moment when nothing waits to be done for it, and an engine that goes on from there.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use vrrpd_common::Instant;
+
+use super::agenda::Agenda;
+use super::tickets::Tickets;
+use super::{Engine, Now};
+use crate::ids::{LinkId, RouterId, Slots, Ticket};
+use crate::link::Link;
+use crate::router::Router;
+use crate::track::Checks;
+
+/// A router with all that its decisions depend on. No secret is in it. What its routers on the same interface have there is
+/// left out: it decides nothing for this one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// When it was like this.
+    pub now: Now,
+    router: Router,
+    link: Link,
+    checks: Checks,
+    /// The system keeps our mark with addresses.
+    marks: bool,
+    /// When it does what was put off.
+    put_off: Option<Instant>,
+    /// When it puts back what others have taken away.
+    to_put_back: Option<Instant>,
+    /// When it tries again to send.
+    to_try_sending: Option<Instant>,
+    /// The last ticket that the engine has issued.
+    issued: Ticket,
+    /// It waits for first results of what it tracks.
+    to_start: bool,
+}
+
+impl Snapshot {
+    /// Its router.
+    pub const fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// The interface of its router.
+    pub const fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// An engine with this router alone, as the first one on the first interface.
+    pub fn restore(self) -> Engine {
+        let Self { now, mut router, link, checks, marks, .. } = self;
+        let (id, link_id) = (RouterId::FIRST, LinkId::FIRST);
+        let mut agenda = Agenda::default();
+        let waits_for = router.waiting.as_ref().map(|pending| pending.ticket);
+        agenda.tickets = Tickets::issued(self.issued, waits_for.map(|ticket| (ticket, id)));
+        let times = |at: Option<Instant>| at.map(|at| (id, at)).into_iter().collect::<BTreeMap<_, _>>();
+        agenda.put_off = times(self.put_off);
+        agenda.to_put_back = times(self.to_put_back);
+        agenda.to_try_sending = times(self.to_try_sending);
+        agenda.to_start.extend(self.to_start.then_some(id));
+        let scheduled = router.scheduled.take();
+        agenda.file(&mut router, id, scheduled);
+        router.link = link_id;
+        let mut links = Slots::default();
+        links.insert(link.with(link.interface.clone(), vec![id]));
+        let mut routers = Slots::default();
+        routers.insert(router);
+        Engine { routers, links, checks, agenda, now, ..Engine::new(marks) }
+    }
+}
+
+impl Engine {
+    /// What a router is like now; `None`: it has left, or something waits to be done.
+    pub fn snapshot(&self, now: Now, id: RouterId) -> Option<Snapshot> {
+        if !self.agenda.is_idle() || self.agenda.asked_for.is_some() {
+            return None;
+        }
+        self.snapshot_in_turn(now, id)
+    }
+
+    /// The same at a moment when nothing waits but what is recorded next.
+    pub(super) fn snapshot_in_turn(&self, now: Now, id: RouterId) -> Option<Snapshot> {
+        let router = self.routers.get(id)?;
+        let link = self.links.get(router.link)?;
+        let Agenda { put_off, to_put_back, to_try_sending, to_start, .. } = &self.agenda;
+        let mut router = router.clone();
+        router.kernel = router.kernel.without_secret();
+        Some(Snapshot {
+            now,
+            link: link.with(link.interface.as_ref().map(|there| there.seen_by(&router.config)), Vec::new()),
+            issued: self.agenda.tickets.last(),
+            checks: self.checks.tracked_by(&router.config.track),
+            marks: self.marks,
+            put_off: put_off.get(&id).copied(),
+            to_put_back: to_put_back.get(&id).copied(),
+            to_try_sending: to_try_sending.get(&id).copied(),
+            to_start: to_start.contains(&id),
+            router,
+        })
+    }
+}
