@@ -42,6 +42,7 @@ pub fn two_machines(grouping: [Grouping; 2], ranks: Ranks, interval: Interval, p
             addresses: vec![address(0, ranks.hosts[host][0]), address(1, ranks.hosts[host][1])],
             clock: 1_000_000_000_000 * (host as u64 + 1),
             seed: host as u64 * 1_000_000_007,
+            marks: true,
         }
     };
     Plan { machines: vec![machine(0), machine(1)], lans: 2 }

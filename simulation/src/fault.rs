@@ -76,6 +76,26 @@ pub enum Fault {
         /// Whether they are refused.
         on: bool,
     },
+    /// Another program takes a virtual address off a machine's interface, again and again.
+    Rob {
+        /// The machine.
+        host: usize,
+        /// The LAN.
+        lan: usize,
+        /// Between two times.
+        every: Duration,
+        /// How many more times.
+        more: u32,
+    },
+    /// Another program puts a virtual address on a machine's interface, or takes it off again.
+    Squat {
+        /// The machine.
+        host: usize,
+        /// The LAN.
+        lan: usize,
+        /// Whether it puts it there.
+        on: bool,
+    },
     /// An outsider sends two forged adverts again and again: of a higher priority, and that it resigns.
     Flap {
         /// The LAN.
@@ -123,7 +143,7 @@ impl Fault {
         let lan = random.below(plan.lans);
         let process = random.below(processes[host]);
         let other = (host + 1 + random.below(plan.machines.len() - 1)) % plan.machines.len();
-        match random.below(23) {
+        match random.below(26) {
             0..=2 => {
                 let weather = Weather::foul(random, plan.longest_interval());
                 (Self::Weather(weather), Some(Self::Weather(Weather::FAIR)))
@@ -158,6 +178,16 @@ impl Fault {
                 (Self::Flap { lan, every, more: random.one_of(&[3, 30, 300]) }, None)
             }
             20 => (Self::Slow { lan }, None),
+            23..=24 => {
+                let wait = plan.longest_wait().as_nanos();
+                let every =
+                    Duration::from_nanos(random.one_of(&[1_000_000, wait / 100, wait / 2]).max(1_000_000));
+                (Self::Rob { host, lan, every, more: random.one_of(&[0, 0, 5, 200]) }, None)
+            }
+            25 => {
+                let squat = |on| Self::Squat { host, lan, on };
+                (squat(true), Some(squat(false)))
+            }
             _ => {
                 let priority = Priority(random.one_of(&[1, 40, 90, 100, 110, 254]));
                 (Self::Operate(host, lan, Event::Priority(priority)), None)
@@ -174,6 +204,7 @@ impl Fault {
             | Self::Start(..)
             | Self::Continue(..)
             | Self::Thaw(_)
+            | Self::Squat { on: false, .. }
             | Self::Refuse { on: false, .. } => return None,
             Self::Weather(_) => "loss, delay, reordering, duplicates",
             Self::Block { .. } => "one-way partitions",
@@ -184,6 +215,8 @@ impl Fault {
             Self::Freeze { clock: true, .. } => "machines frozen with their clock",
             Self::Freeze { clock: false, .. } => "machines frozen, the clock running on",
             Self::Refuse { .. } => "addresses refused",
+            Self::Rob { .. } => "addresses taken away by others",
+            Self::Squat { .. } => "addresses added by others",
             Self::Flap { .. } => "pairs of forged adverts",
             Self::Slow { .. } => "forged adverts of 40.95 s",
             Self::Operate(_, _, Event::Priority(_)) => "priorities changed",
@@ -214,6 +247,13 @@ impl fmt::Display for Fault {
             Self::Thaw(host) => write!(f, "{host}: goes on"),
             Self::Refuse { host, lan, on: true } => write!(f, "{host}/{lan}: addresses are refused"),
             Self::Refuse { host, lan, on: false } => write!(f, "{host}/{lan}: addresses are taken again"),
+            Self::Rob { host, lan, .. } => write!(f, "{host}/{lan}: another program removes the address"),
+            Self::Squat { host, lan, on: true } => {
+                write!(f, "{host}/{lan}: another program adds the address, if it is not there")
+            }
+            Self::Squat { host, lan, on: false } => {
+                write!(f, "{host}/{lan}: another program removes the address, if it has added it")
+            }
             Self::Flap { lan, .. } => write!(f, "LAN {lan}: a forged advert and its resignation"),
             Self::Slow { lan } => write!(f, "LAN {lan}: a forged advert of 40.95 s"),
             Self::Operate(host, lan, event) => write!(f, "{host}/{lan}: {event:?}"),

@@ -1,5 +1,5 @@
-//! Machines, networks and faults in virtual time: the state machine and the groups of `vrrpd-common` as they are, in
-//! more situations than a laboratory can make.
+//! Machines, networks and faults in virtual time: the engine of the daemon as it is, in more situations than a laboratory
+//! can make. [`daemon`] drives an engine, [`kernel`] answers it, [`world`] is where they live.
 //!
 //! [`run`] has what must hold and within which time; a run is a function of its seed. [`search`] goes through every order
 //! of events instead, within narrow limits. The names of machines and routers in transcripts are numbers: `1/0` is the
@@ -13,11 +13,11 @@
 )]
 
 pub mod cases;
-mod damping;
+pub mod daemon;
 pub mod fault;
+pub mod kernel;
 pub mod many;
 pub mod plan;
-pub mod process;
 pub mod random;
 pub mod run;
 pub mod search;

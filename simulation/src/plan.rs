@@ -1,11 +1,18 @@
 //! What a seed stands for: machines with their routers, and what happens to them.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use vrrpd_common::router::{AnnounceTimes, Config};
-use vrrpd_common::{AddressDigest, Duration, Interval, Priority, Version, Vrid};
+use vrrpd_common::timers::master_down_interval;
+use vrrpd_common::wire::vrrp::{ChecksumStyle, group};
+use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version, Vrid};
+use vrrpd_engine::config::{
+    Announce, AuthKind, Destination, RouterConfig, VirtualAddress, VmacFallback, VmacMode, Xdp,
+};
+use vrrpd_engine::script::Scripts;
 
-use crate::process::longest_wait;
+use crate::kernel::{PREFIX_LEN, name};
 use crate::random::Random;
 
 /// Whether and how the routers of a machine belong together.
@@ -32,6 +39,8 @@ pub struct Machine {
     pub clock: u64,
     /// What its groups make pseudo-random numbers of.
     pub seed: u64,
+    /// Its kernel keeps a mark with addresses.
+    pub marks: bool,
 }
 
 /// Machines on LANs.
@@ -56,7 +65,7 @@ pub fn config(lan: usize, version: Version, interval: Interval) -> Config {
         start_delay: Duration::ZERO,
         interval,
         max_learned_interval: interval.times(10),
-        addresses: AddressDigest::of([IpAddr::V4(Ipv4Addr::new(10, 16 + number, 1, 200))]),
+        addresses: AddressDigest::of([virtual_address(lan)]),
         announce: AnnounceTimes { again_after: None, then_every: None },
         grouped: false,
         prepares: false,
@@ -65,6 +74,67 @@ pub fn config(lan: usize, version: Version, interval: Interval) -> Config {
 
 /// The last octet of an outsider's address.
 pub const OUTSIDER: u64 = 250;
+
+/// The last octet of the virtual address.
+const VIRTUAL: u64 = 200;
+/// The last octet of an address that another program has put on every interface.
+const OTHERS: u64 = 77;
+
+/// The virtual address of a LAN.
+pub fn virtual_address(lan: usize) -> IpAddr {
+    address(lan, VIRTUAL)
+}
+
+/// An address that another program has put on a LAN's interface.
+pub fn others_address(lan: usize) -> IpAddr {
+    address(lan, OTHERS)
+}
+
+/// The configuration of a router on a LAN whose state machine has this one.
+pub fn router_config(lan: usize, config: &Config) -> RouterConfig {
+    RouterConfig {
+        title: None,
+        interface: name(lan),
+        vrid: config.vrid,
+        family: Family::Ipv4,
+        version: config.version,
+        addresses: vec![VirtualAddress { address: virtual_address(lan), prefix_len: PREFIX_LEN }],
+        extra_addresses: Vec::new(),
+        address_options: BTreeMap::new(),
+        routes: Vec::new(),
+        rules: Vec::new(),
+        source: None,
+        destination: Destination::Group(group(Family::Ipv4)),
+        priority: config.priority,
+        preempt: config.preempt_mode,
+        preempt_below: config.preempt_below,
+        preempt_delay: config.preempt_delay,
+        start_delay: config.start_delay,
+        track_interface: true,
+        interval: config.interval,
+        max_learned_interval: config.max_learned_interval,
+        auth: AuthKind::None,
+        vmac: VmacMode::None,
+        vmac_fallback: VmacFallback::None,
+        lower_priority: None,
+        raise_priority: None,
+        scripts: Scripts::none(Duration::from_secs(60)),
+        announce: Announce { count: 1, times: config.announce },
+        checksum: ChecksumStyle::WithPseudoHeader,
+        accept_interval_mismatch: false,
+        require_equal_addresses: false,
+        magic: None,
+        xdp: Xdp::Off,
+        xdp_pass: false,
+        grouped: config.grouped,
+        track: Vec::new(),
+    }
+}
+
+/// The longest time that any router of this configuration, of whatever priority, waits for a silent master.
+pub fn longest_wait(config: &Config) -> Duration {
+    master_down_interval(config.version, Priority::LOWEST, config.interval)
+}
 
 /// An address of a machine on a LAN.
 pub fn address(lan: usize, host: u64) -> IpAddr {
@@ -120,6 +190,7 @@ impl Plan {
                     addresses: Vec::new(),
                     clock: random.between(1_000_000_000, 1_000_000_000_000_000),
                     seed: random.number(),
+                    marks: true,
                 }
             })
             .collect();
@@ -130,7 +201,11 @@ impl Plan {
             }
         }
         // Drawn aside, so that the rest of a seed's story stays what it was.
-        delay_some(&mut Random::from_seed(random.clone().number()), &mut machines);
+        let mut aside = Random::from_seed(random.clone().number());
+        delay_some(&mut aside, &mut machines);
+        for machine in &mut machines {
+            machine.marks = aside.percent(75);
+        }
         // The owner of the addresses, now and then.
         if random.percent(5) {
             let owner = random.below(count);

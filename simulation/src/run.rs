@@ -9,6 +9,8 @@
 //!   machines have groups,
 //! * no state changes.
 //!
+//! In the end all processes are told to leave: nothing of theirs is left on an interface, and no journal.
+//!
 //! # The bound
 //! With W the longest Master_Down_Interval that any router can have (lowest priority, longest interval):
 //!
@@ -50,6 +52,10 @@ pub fn takeover_bound(plan: &Plan, machines_left: usize) -> Duration {
 
 /// How long take-overs may be held in all until all is well: as often as groups collide, and twice more.
 const HELD_IN_ALL: Duration = Duration::from_secs(60);
+
+/// How long processes may take to begin, and then to give everything back.
+const BEGIN: u64 = 20_000_000;
+const END: Duration = Duration::from_millis(100);
 
 /// A time and the bound that it had to keep to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -204,7 +210,9 @@ fn play(world: &mut World, random: &mut Random, outcome: &mut Outcome) -> Result
             stay(world, 6 * wait)?;
         }
     }
-    Ok(())
+    world.heal()?;
+    world.run_until(world.now + BEGIN)?;
+    world.wind_up(END)
 }
 
 /// Faults, many or few, for some time.

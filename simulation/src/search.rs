@@ -18,18 +18,22 @@
 //! * In each state that is more than [`Limits::bound`] after the last loss, kill or start: all is well, that is, one
 //!   machine is Master of everything, and the other of nothing.
 
+mod story;
+
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use vrrpd_common::group::{Group, Message, PeerId};
-use vrrpd_common::router::{Event, StateName};
+use vrrpd_common::group::{Message, PeerId};
 use vrrpd_common::{Advert, Duration, Instant};
+use vrrpd_engine::ledger::{Journal, Order, Outcome};
+use vrrpd_engine::router::Router;
 
-use crate::plan::{Grouping, Plan};
-use crate::process::{Effect, Process, Stimulus};
-use crate::watch::describe;
+use crate::daemon::{Begin, Daemon, Effect, Stimulus};
+use crate::kernel::Kernel;
+use crate::plan::{Grouping, Plan, others_address, router_config};
 use crate::watch::format_time;
+use story::{tell_effect, tell_step};
 
 /// How far the search goes.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +82,8 @@ enum Step {
 #[derive(Clone, Debug)]
 struct State {
     now: u64,
-    hosts: Vec<Vec<Option<Process>>>,
+    /// For each machine, its processes that live.
+    hosts: Vec<Vec<Option<Known>>>,
     /// With the time by which it must have arrived, in the order in which they were sent.
     parcels: Vec<(u64, Parcel)>,
     losses: u32,
@@ -88,6 +93,9 @@ struct State {
     well_since: Option<u64>,
     way: Option<Rc<Way>>,
 }
+
+/// A process, with a fingerprint of it. States that follow from one another share those that nothing has happened to.
+type Known = (Rc<Daemon>, u64);
 
 /// How a state was reached.
 #[derive(Debug)]
@@ -175,8 +183,8 @@ impl State {
         let deadlines = || {
             let slots = self.hosts.iter().enumerate();
             slots.flat_map(|(host, slots)| {
-                let process = |(slot, process): (usize, &Option<Process>)| {
-                    Some((process.as_ref()?.deadline()?.as_nanos(), host, slot))
+                let process = |(slot, process): (usize, &Option<Known>)| {
+                    Some((process.as_ref()?.0.deadline()?.as_nanos(), host, slot))
                 };
                 slots.iter().enumerate().filter_map(process).collect::<Vec<_>>()
             })
@@ -210,13 +218,13 @@ impl State {
                 match parcel {
                     Parcel::Frame { lan, host, advert } => {
                         let slot = next.slot_of(host, lan);
-                        let event = Stimulus::Router(lan, Event::Advert(advert));
-                        next.stimulate(limits, host, slot, event, &mut effects);
+                        let advert = Stimulus::Advert(lan, advert);
+                        next.stimulate(limits, host, slot, Some(advert), &mut effects);
                     }
                     Parcel::Message { host, from, to, said } => {
                         let peer = PeerId(from);
                         let stimulus = said.map_or(Stimulus::Gone(peer), |said| Stimulus::Said(peer, said));
-                        next.stimulate(limits, host, to, stimulus, &mut effects);
+                        next.stimulate(limits, host, to, Some(stimulus), &mut effects);
                     }
                 }
             }
@@ -226,9 +234,9 @@ impl State {
                 next.disturbed_at = next.now;
             }
             Step::Wakes(host, slot) => {
-                let deadline = next.hosts[host][slot].as_ref().and_then(Process::deadline);
+                let deadline = next.hosts[host][slot].as_ref().and_then(|(process, _)| process.deadline());
                 next.now = next.now.max(deadline.map_or(0, Instant::as_nanos));
-                next.stimulate(limits, host, slot, Stimulus::Timer, &mut effects);
+                next.stimulate(limits, host, slot, None, &mut effects);
             }
             Step::Killed(host, slot) => {
                 next.kills += 1;
@@ -257,26 +265,30 @@ impl State {
         self.disturbed_at = self.now;
         let machine = &plan.machines[host];
         let size = u8::try_from(plan.lans).expect("few LANs");
-        let group = (machine.grouping != Grouping::None)
-            .then(|| Group::new(size, machine.seed.wrapping_add(slot as u64)));
+        let seed = machine.seed.wrapping_add(slot as u64);
+        let group = (machine.grouping != Grouping::None).then_some((size, seed));
         let lans: Vec<usize> =
             if self.hosts[host].len() == 1 { (0..plan.lans).collect() } else { vec![slot] };
-        let process = Process::new(lans.iter().map(|lan| (*lan, machine.routers[*lan])), group);
-        self.hosts[host][slot] = Some(process);
+        let others: Vec<_> = (0..plan.lans).map(others_address).collect();
+        let kernel = Kernel::new(&machine.addresses, &others, machine.marks);
+        let begin = Begin {
+            slot,
+            routers: lans.iter().map(|lan| (*lan, router_config(*lan, &machine.routers[*lan]))).collect(),
+            group,
+            interfaces: lans.iter().map(|lan| kernel.interface(*lan).clone()).collect(),
+            marks: machine.marks,
+            journal: Journal::default(),
+        };
+        let process = Daemon::begin(Instant::from_nanos(self.now), begin);
+        self.hosts[host][slot] = Some((Rc::new(process), 0));
         // Whoever is there says how it stands.
         for other in 0..self.hosts[host].len() {
-            let group = self.hosts[host][other].as_ref().and_then(|process| process.group.as_ref());
-            if other != slot
-                && let Some(greeting) = group.and_then(Group::greeting)
-            {
+            let process = self.hosts[host][other].as_ref().filter(|_| other != slot);
+            if let Some(greeting) = process.and_then(|(process, _)| process.greeting()) {
                 self.post(limits, Parcel::Message { host, from: other, to: slot, said: Some(greeting) });
             }
         }
-        for lan in lans {
-            let up = Event::InterfaceUp(machine.addresses[lan]);
-            self.stimulate(limits, host, slot, Stimulus::Router(lan, up), effects);
-            self.stimulate(limits, host, slot, Stimulus::Router(lan, Event::Startup), effects);
-        }
+        self.stimulate(limits, host, slot, None, effects);
     }
 
     fn stimulate(
@@ -284,31 +296,42 @@ impl State {
         limits: &Limits,
         host: usize,
         slot: usize,
-        stimulus: Stimulus,
+        stimulus: Option<Stimulus>,
         all: &mut Vec<(usize, Effect)>,
     ) {
         let now = Instant::from_nanos(self.now);
-        let mut effects = Vec::new();
-        let Some(process) = &mut self.hosts[host][slot] else { return };
-        process.handle(now, stimulus, &mut effects);
-        process.handle(now, Stimulus::Timer, &mut effects);
+        let Some((process, fingerprint)) = &mut self.hosts[host][slot] else { return };
+        let process = Rc::make_mut(process);
+        if let Some(stimulus) = stimulus {
+            process.take_in(now, stimulus);
+        }
+        let mut effects = process.finish(now);
         let mut place = 0;
-        while let Some(effect) = effects.get(place).copied() {
+        while let Some(effect) = effects.get(place) {
             place += 1;
+            if let Effect::Ask(ticket, order) = effect {
+                let results = match order {
+                    Order::Take { resources, .. } | Order::Release(resources) => resources.len(),
+                    Order::Prepare(_) | Order::Discard(_) => 1,
+                };
+                let outcome = Outcome { results: vec![Ok(()); results], ..Outcome::default() };
+                let answer = Stimulus::Answered(*ticket, Box::new((order.clone(), outcome)));
+                process.take_in(now, answer);
+                effects.extend(process.finish(now));
+            }
+        }
+        let mut hasher = DefaultHasher::new();
+        process.essence().hash(&mut hasher);
+        *fingerprint = hasher.finish();
+        for effect in &effects {
             match effect {
-                Effect::Send { lan, advert } => {
+                Effect::Send { lan, advert, is_withdrawn: false } => {
                     for to in (0..self.hosts.len()).filter(|to| *to != host) {
-                        self.post(limits, Parcel::Frame { lan, host: to, advert });
+                        self.post(limits, Parcel::Frame { lan: *lan, host: to, advert: *advert });
                     }
                 }
-                Effect::Ask(lan, _) => {
-                    if let Some(process) = &mut self.hosts[host][slot] {
-                        process.handle(now, Stimulus::Answer { lan, refused: false }, &mut effects);
-                    }
-                }
-                Effect::Tell(message) => self.tell(limits, host, slot, Some(message)),
-                Effect::Announce(_) | Effect::Changed(..) | Effect::TakesOver(_) | Effect::Forgets { .. } => {
-                }
+                Effect::Tell(message) => self.tell(limits, host, slot, Some(*message)),
+                _ => {}
             }
         }
         all.extend(effects.into_iter().map(|effect| (host, effect)));
@@ -338,8 +361,7 @@ impl State {
 
     fn is_master(&self, host: usize, lan: usize) -> bool {
         let process = self.hosts[host][self.slot_of(host, lan)].as_ref();
-        let router = process.and_then(|process| process.router(lan));
-        router.is_some_and(|router| router.machine.state().name() == StateName::Master)
+        process.and_then(|(process, _)| process.router(lan)).is_some_and(Router::is_master)
     }
 
     fn masters(&self, plan: &Plan, host: usize) -> usize {
@@ -384,8 +406,10 @@ impl State {
     /// Two states of the same are the same, but for collisions of a 64-bit hash.
     fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.now, &self.hosts, self.losses, self.kills, self.disturbed_at, self.well_since)
-            .hash(&mut hasher);
+        (self.now, self.losses, self.kills, self.disturbed_at, self.well_since).hash(&mut hasher);
+        for process in self.hosts.iter().flatten() {
+            process.as_ref().map(|(_, fingerprint)| fingerprint).hash(&mut hasher);
+        }
         // Frames overtake each other, so their order means nothing; messages stay in theirs.
         let mut frames = 0_u64;
         for (by, parcel) in &self.parcels {
@@ -417,37 +441,5 @@ impl State {
             way = here.before.as_ref();
         }
         lines.into_iter().rev().collect()
-    }
-}
-
-fn tell_step(step: &Step) -> String {
-    match step {
-        Step::Arrives(parcel) => format!("arrives: {}", tell_parcel(parcel)),
-        Step::Lost(parcel) => format!("is lost: {}", tell_parcel(parcel)),
-        Step::Wakes(host, slot) => format!("{host}, process {slot} wakes"),
-        Step::Killed(host, slot) => format!("{host}, process {slot} is killed"),
-        Step::Starts(host, slot) => format!("{host}, process {slot} starts"),
-    }
-}
-
-fn tell_parcel(parcel: &Parcel) -> String {
-    match parcel {
-        Parcel::Frame { lan, host, advert } => format!("{} at {host}/{lan}", describe(advert)),
-        Parcel::Message { host, from, to, said: Some(said) } => {
-            format!("{host}, from process {from} to {to}: {}, term {}", said.standing.name(), said.term)
-        }
-        Parcel::Message { host, from, to, said: None } => format!("{host}, {to} sees that {from} has gone"),
-    }
-}
-
-fn tell_effect(effect: &Effect) -> String {
-    match effect {
-        Effect::Send { lan, advert } => format!("{lan} {}", describe(advert)),
-        Effect::Announce(lan) => format!("{lan} announces"),
-        Effect::Ask(lan, operation) => format!("{lan} {operation:?}"),
-        Effect::Tell(said) => format!("tells {}, term {}", said.standing.name(), said.term),
-        Effect::TakesOver(lan) => format!("{lan} takes over"),
-        Effect::Forgets { lan, .. } => format!("{lan} forgets its take-overs"),
-        Effect::Changed(lan, change) => format!("{lan} {} -> {} ({})", change.from, change.to, change.reason),
     }
 }

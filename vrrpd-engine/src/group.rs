@@ -253,6 +253,11 @@ impl FormedGroup {
         self.group.greeting()
     }
 
+    /// What this process knows of it.
+    pub const fn group(&self) -> &Group {
+        &self.group
+    }
+
     /// What the user wants of it.
     pub const fn config(&self) -> &GroupConfig {
         &self.config

@@ -12,7 +12,7 @@ use crate::cargo;
 /// Changes of the code under test, each of which the simulation has to find.
 const MUTATIONS: &str = "simulation/mutations";
 /// What the simulation is built of.
-const PACKAGES: [&str; 2] = ["vrrpd-common", "simulation"];
+const PACKAGES: [&str; 3] = ["vrrpd-common", "vrrpd-engine", "simulation"];
 /// A copy of the sources, and what is built of it.
 const COPY: &str = "target/mutations";
 /// The last that any of the mutations needs to be found, with much to spare.
@@ -89,7 +89,8 @@ fn mutations() -> Result<()> {
         .with_context(|| format!("{name} does not apply any more: make it anew"))?;
         let mut build =
             cargo::cargo(&["build", "--release", "--quiet", "--offline", "--package", "vrrpd-simulation"]);
-        cargo::run(build.current_dir(&copy).env("RUSTFLAGS", "--cap-lints=allow"))?;
+        let fast = [("RUSTFLAGS", "--cap-lints=allow"), ("CARGO_PROFILE_RELEASE_LTO", "off")];
+        cargo::run(build.current_dir(&copy).envs(fast).env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"))?;
         let output = Command::new(copy.join("target/release/simulate"))
             .args(["--seeds", SEEDS])
             .output()

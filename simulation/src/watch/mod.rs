@@ -1,8 +1,11 @@
 //! What must hold, looked at after everything that happens; and what is counted and written down.
 //!
-//! * *Addresses.* Nothing waits for the kernel: a router's addresses are on the interface if and only if it is Master. An
-//!   advert that claims them never goes out before they are there.
-//! * *Promotion.* Advert, then announcement, then the change of state is told; nothing else in between.
+//! * *Addresses.* Nothing waits for the kernel: a Master's addresses are on the interface, unless others have taken them away
+//!   since; of a router that is not Master, its process has none there. An advert that claims them never goes out before they
+//!   are there.
+//! * *Counters* never go back, and no advert is counted that did not go out, or not counted.
+//! * *Promotion.* Advert, then announcement, then the change of state is told; nothing else in between. The announcement may
+//!   come later if there were many just now, and there are never more than that.
 //! * *Rate.* A router sends no more than two adverts an interval, and a few for each change of its state or priority.
 //! * *Take-overs.* Whatever makes a router take over, it does so no more often than [damping](vrrpd_common::router::damping)
 //!   allows, and is held for no longer, nor sooner.
@@ -14,17 +17,26 @@
 //!
 //! What is to hold some time after the last fault is said in [`crate::run`].
 
+mod announcements;
+mod damping;
+mod transcript;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
 
+use vrrpd_common::Priority;
 use vrrpd_common::router::{Reason, StateName, Transition};
-use vrrpd_common::{Advert, Priority};
+use vrrpd_engine::router::Done;
 
-use crate::damping::TakeOvers;
+use crate::daemon::Effect;
 use crate::fault::Fault;
 use crate::plan::Plan;
-use crate::process::Effect;
+use announcements::Announcements;
+use damping::TakeOvers;
+use transcript::describe_effect;
+
+pub(crate) use transcript::{describe, describe_order, format_time};
 
 /// A group is all Master or all not within this time of the first change, if its processes run.
 pub const WHOLE_WITHIN: u64 = 10_000_000;
@@ -62,15 +74,34 @@ pub struct Watch {
     lease: u64,
 }
 
+/// Where the addresses of a router are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// Not on its interface.
+    Absent,
+    /// On its interface.
+    Present,
+    /// Others have taken them away since they were there.
+    Robbed,
+}
+
 /// A router after something has happened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RouterView {
-    /// Its state, and whether it has its addresses; `None` while it waits for the kernel, or is not there.
-    pub(crate) settled: Option<(StateName, bool)>,
+    /// Its state; `None` while it waits for the kernel, or is not there.
+    pub(crate) settled: Option<StateName>,
+    /// Where its addresses are.
+    pub(crate) presence: Presence,
+    /// Its process has put them there.
+    pub(crate) has_put_them_there: bool,
     /// It is Master, and its process runs.
     pub(crate) is_running_master: bool,
     /// Its take-over is held.
     pub(crate) is_held: bool,
+    /// What it says that it has done.
+    pub(crate) done: Option<Done>,
+    /// The adverts that it has sent since its process began.
+    pub(crate) adverts: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -88,11 +119,16 @@ struct RouterWatch {
     priority: Option<Priority>,
     promotion: Promotion,
     take_overs: TakeOvers,
+    announcements: Announcements,
+    /// It is Master and has not announced its addresses yet.
+    owes_announcement: bool,
     preemption: Preemption,
     /// By the clock of its machine.
     listens_until: u64,
     /// The same: since when it is Backup.
     backup_since: u64,
+    /// What it said last that it has done.
+    done: Done,
 }
 
 /// What a router may preempt, and when.
@@ -160,61 +196,59 @@ impl Watch {
         self.say(now, || format!("---- {fault}"));
     }
 
-    /// A router's process starts.
-    pub(crate) fn started(&mut self, now: u64, host: usize, lan: usize) {
-        let router = &mut self.routers[host][lan];
-        router.promotion = Promotion::None;
-        router.take_overs.forget();
-        router.allow(now, ADVERTS_AT_ONCE);
+    /// A process is killed, and its guardian goes on or not.
+    pub(crate) fn killed(&mut self, is_guarded: bool) {
+        if !is_guarded {
+            *self.figures.faults.entry("guardians killed with their process").or_default() += 1;
+        }
+    }
+
+    /// A process starts, with nothing counted.
+    pub(crate) fn starts(&mut self, host: usize, lan: usize) {
+        self.routers[host][lan].done = Done::default();
     }
 
     /// Something is done by a process, by its place in a machine. `clock` is what the machine's clock shows; the router that
-    /// does it, if one does, has its addresses or not.
+    /// does it, if one does, has its addresses there.
     pub(crate) fn effect(
         &mut self,
         (now, clock): (u64, u64),
         (host, slot): (usize, usize),
-        has_addresses: bool,
+        presence: Presence,
         effect: &Effect,
     ) -> Result<(), String> {
-        self.say(now, || match effect {
-            Effect::Send { lan, advert } => format!("{host}/{lan} {}", describe(advert)),
-            Effect::Announce(lan) => format!("{host}/{lan} announces its addresses"),
-            Effect::Ask(lan, operation) => format!("{host}/{lan} asks the kernel: {operation:?}"),
-            Effect::Tell(m) => {
-                format!("{host}, process {slot} tells: {}, term {}", m.standing.name(), m.term)
-            }
-            Effect::TakesOver(lan) => format!("{host}/{lan} takes over"),
-            Effect::Forgets { lan, .. } => format!("{host}/{lan} forgets its take-overs"),
-            Effect::Changed(lan, t) => format!("{host}/{lan} {} -> {} ({})", t.from, t.to, t.reason),
-        });
+        self.say(now, || describe_effect(host, slot, effect));
         let Some(lan) = effect.router() else { return Ok(()) };
         let name = format_args!("{host}/{lan}").to_string();
         let router = &mut self.routers[host][lan];
         match effect {
-            Effect::Send { advert, .. } => {
-                self.figures.adverts += 1;
+            Effect::Send { advert, is_withdrawn, .. } => {
+                self.figures.adverts += u64::from(!is_withdrawn);
                 if advert.priority == Priority::RESIGN {
                     router.promotion = Promotion::None;
                 } else {
-                    if !has_addresses {
+                    if presence == Presence::Absent {
                         return Err(format!("{name} sends an advert without having the addresses"));
                     }
                     if router.promotion == Promotion::None {
                         router.promotion = Promotion::Advertised;
                     }
                 }
-                if router.priority.replace(advert.priority) != Some(advert.priority) {
-                    router.allow(now, ADVERTS_AT_ONCE);
+                if !is_withdrawn {
+                    if router.priority.replace(advert.priority) != Some(advert.priority) {
+                        router.allow(now, ADVERTS_AT_ONCE);
+                    }
+                    router.spend(now).map_err(|()| format!("{name} sends adverts too fast"))?;
                 }
-                router.spend(now).map_err(|()| format!("{name} sends adverts too fast"))?;
             }
-            Effect::Announce(_) => {
-                if !has_addresses || router.promotion == Promotion::None {
+            Effect::Announce { .. } => {
+                if presence == Presence::Absent || router.promotion == Promotion::None {
                     return Err(format!(
                         "{name} announces addresses before an advert, or without having them"
                     ));
                 }
+                router.announcements.announces(clock).map_err(|what| format!("{name} {what}"))?;
+                router.owes_announcement = false;
                 if router.promotion == Promotion::Advertised {
                     router.promotion = Promotion::Announced;
                 }
@@ -227,12 +261,15 @@ impl Watch {
                 router.check_delays(clock, transition).map_err(|what| format!("{name} {what}"))?;
                 if transition.to == StateName::Master {
                     self.figures.promotions += 1;
-                    if router.promotion != Promotion::Announced {
-                        return Err(format!("{name} is Master before it has advertised and announced"));
+                    // The announcement may have been put off, or others may have taken the addresses away just then.
+                    router.owes_announcement = router.promotion == Promotion::Advertised;
+                    if router.promotion == Promotion::None {
+                        return Err(format!("{name} is Master before it has advertised"));
                     }
                     router.promotion = Promotion::Told;
                 } else {
                     router.promotion = Promotion::None;
+                    router.owes_announcement = false;
                 }
             }
             Effect::TakesOver(_) => {
@@ -244,7 +281,20 @@ impl Watch {
                     router.listens_until = 0;
                 }
             }
-            Effect::Ask(..) | Effect::Tell(_) => {}
+            Effect::Begins { skips_start_delay, .. } => {
+                router.promotion = Promotion::None;
+                router.take_overs.forget();
+                router.announcements = Announcements::default();
+                router.owes_announcement = false;
+                router.allow(now, ADVERTS_AT_ONCE);
+                let delay = if *skips_start_delay { 0 } else { router.preemption.start_delay };
+                router.listens_until = clock + delay;
+            }
+            Effect::Ask(..)
+            | Effect::Tell(_)
+            | Effect::Journal { .. }
+            | Effect::Guard(..)
+            | Effect::Ends { .. } => {}
         }
         Ok(())
     }
@@ -277,17 +327,36 @@ impl Watch {
 
     /// A router, after something has happened.
     pub(crate) fn router(
-        &self,
+        &mut self,
         host: usize,
         lan: usize,
         clock: u64,
         router: RouterView,
     ) -> Result<(), String> {
-        if let Some((state, has_addresses)) = router.settled
-            && has_addresses != (state == StateName::Master)
-        {
-            let is = if has_addresses { "has" } else { "does not have" };
-            return Err(format!("{host}/{lan} {is} the addresses and is {}", state.name()));
+        match router.settled {
+            Some(StateName::Master) if router.presence == Presence::Absent => {
+                return Err(format!("{host}/{lan} does not have the addresses and is Master"));
+            }
+            Some(state) if state != StateName::Master && router.has_put_them_there => {
+                return Err(format!("{host}/{lan} has the addresses and is {}", state.name()));
+            }
+            Some(_) | None => {}
+        }
+        let is_settled_master = router.settled == Some(StateName::Master);
+        if self.steady && is_settled_master && self.routers[host][lan].owes_announcement {
+            return Err(format!("{host}/{lan} is Master and has not announced its addresses"));
+        }
+        if let Some(done) = router.done {
+            let before = std::mem::replace(&mut self.routers[host][lan].done, done);
+            if done.adverts_sent < before.adverts_sent || done.transitions < before.transitions {
+                return Err(format!("{host}/{lan}: counters go back from {before:?} to {done:?}"));
+            }
+            if done.adverts_sent != router.adverts {
+                return Err(format!(
+                    "{host}/{lan} has sent {} adverts and counts {}",
+                    router.adverts, done.adverts_sent
+                ));
+            }
         }
         if router.is_held {
             let take_overs = &self.routers[host][lan].take_overs;
@@ -310,9 +379,6 @@ impl Watch {
 impl RouterWatch {
     /// Its state has changed, by the clock of its machine.
     fn check_delays(&mut self, clock: u64, transition: &Transition) -> Result<(), &'static str> {
-        if transition.from == StateName::Init {
-            self.listens_until = clock + self.preemption.start_delay;
-        }
         if transition.to == StateName::Backup {
             self.backup_since = clock;
         }
@@ -352,19 +418,5 @@ impl RouterWatch {
         self.refill(now);
         self.credit = self.credit.checked_sub(BILLION).ok_or(())?;
         Ok(())
-    }
-}
-
-/// Seconds with nanoseconds.
-pub(crate) fn format_time(nanos: u64) -> String {
-    format!("{}.{:09}", nanos / BILLION, nanos % BILLION)
-}
-
-/// What a transcript calls an advert.
-pub(crate) fn describe(advert: &Advert) -> String {
-    if advert.priority == Priority::RESIGN {
-        format!("resigns ({})", advert.source)
-    } else {
-        format!("advert {} ({})", advert.priority, advert.source)
     }
 }

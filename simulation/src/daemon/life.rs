@@ -1,0 +1,225 @@
+//! A process starts, reads its configuration again, and leaves.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use vrrpd_common::router::Event;
+use vrrpd_common::{Duration, Instant};
+use vrrpd_engine::config::{GroupConfig, RouterConfig};
+use vrrpd_engine::interface::Interface;
+use vrrpd_engine::ledger::{Journal, Undo};
+use vrrpd_engine::link::Link;
+use vrrpd_engine::plan::Plan;
+use vrrpd_engine::router::Router;
+use vrrpd_engine::script::Scripts;
+use vrrpd_engine::{Engine, Input, RouterId, Ticket};
+
+use super::{Daemon, Effect, Place, Stage, moment};
+use crate::kernel::Cache;
+
+/// Requests about what no router has.
+pub(super) const NOBODY_S: Ticket = Ticket(0);
+/// How long the kernel may take to remove an address when a process leaves.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a process begins with.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    /// Its number among the processes of its machine.
+    pub slot: usize,
+    /// Its routers, with the LANs that they are on.
+    pub routers: Vec<(usize, RouterConfig)>,
+    /// The size of the group that they are all members of, and what it makes pseudo-random numbers of.
+    pub group: Option<(u8, u64)>,
+    /// Their interfaces, in the same order.
+    pub interfaces: Vec<Interface>,
+    /// The kernel keeps a mark with addresses.
+    pub marks: bool,
+    /// What an earlier process was to serve.
+    pub journal: Journal,
+}
+
+impl Daemon {
+    /// A process begins; [`Daemon::finish`] ends its first turn.
+    pub fn begin(now: Instant, begin: Begin) -> Self {
+        let Begin { slot, routers, group, interfaces, marks, journal } = begin;
+        let mut engine = Engine::new(marks);
+        let mut places = Vec::new();
+        for ((lan, config), interface) in routers.into_iter().zip(&interfaces) {
+            let mut link = Link::new(config.interface.clone());
+            link.interface = Some(interface.clone());
+            engine.add_link(link);
+            places.push(Place { lan, id: None, config, seen: None });
+        }
+        let members = || places.iter().map(|place: &Place| place.config.name().to_string()).collect();
+        let seed = group.map_or(0, |(_, seed)| seed);
+        let group = group.map(|(size, _)| GroupConfig {
+            name: None,
+            size,
+            members: members(),
+            scripts: Scripts::none(PATIENCE),
+        });
+        let mut daemon = Self {
+            engine,
+            slot,
+            places,
+            group,
+            seed,
+            cache: Cache::new(interfaces.clone()),
+            stage: Stage::Starting { nobody_s: 0, early: VecDeque::new() },
+            arriving: Vec::new(),
+            reads_again: false,
+            journal: String::new(),
+            untold: BTreeSet::new(),
+            effects: Vec::new(),
+            flushed: 0,
+        };
+        for place in 0..daemon.places.len() {
+            daemon.begin_router(now, place, &journal, false);
+        }
+        daemon.form_groups(now, daemon.group.clone());
+        for id in daemon.ids() {
+            daemon.input(now, Input::Prepare(id));
+        }
+        let undo = Undo::plan(&journal, &interfaces, marks, |found| daemon.engine.sees_to(found));
+        daemon.stage = Stage::Starting { nobody_s: undo.orders.len(), early: VecDeque::new() };
+        daemon.effects.extend(undo.orders.into_iter().map(|order| Effect::Ask(NOBODY_S, order)));
+        daemon
+    }
+
+    fn begin_router(&mut self, now: Instant, place: usize, journal: &Journal, skips_start_delay: bool) {
+        let Place { lan, config, .. } = &self.places[place];
+        let (lan, config) = (*lan, config.clone());
+        let id = self.engine.begin(moment(now), config, journal).expect("nothing is in its way");
+        self.places[place].id = Some(id);
+        self.places[place].seen = None;
+        self.effects.push(Effect::Begins { lan, skips_start_delay });
+        self.drain(now);
+        self.input(now, Input::Track(id));
+    }
+
+    fn form_groups(&mut self, now: Instant, groups: impl IntoIterator<Item = GroupConfig>) {
+        let groups = groups.into_iter().collect();
+        self.input(now, Input::FormGroups { groups, seed: self.seed });
+        self.seed = self.seed.wrapping_add(1_000_000);
+    }
+
+    /// What an earlier process has left is gone: the routers take part.
+    pub(super) fn serve_if_ready(&mut self, now: Instant) {
+        let is_waiting = self.engine.routers().values().any(|router| router.waiting.is_some());
+        let Stage::Starting { nobody_s: 0, early } = &mut self.stage else { return };
+        if is_waiting {
+            return;
+        }
+        let early = std::mem::take(early);
+        self.stage = Stage::Serving;
+        self.effects.extend(self.greeting().map(Effect::Tell));
+        self.write_journal(true);
+        for id in self.ids() {
+            self.input(now, Input::StartUp(id));
+        }
+        for stimulus in early {
+            self.take_in(now, stimulus);
+        }
+    }
+
+    /// Reads the configuration of a router anew.
+    pub(super) fn read(&mut self, lan: usize, config: RouterConfig) {
+        if let Some(place) = self.places.iter_mut().find(|place| place.lan == lan) {
+            place.config = config;
+            self.reads_again = true;
+        }
+    }
+
+    /// Does what can be done now to make the routers those of the file.
+    pub(super) fn settle(&mut self, now: Instant) {
+        loop {
+            let leaving: Vec<RouterId> = self
+                .engine
+                .routers()
+                .iter()
+                .filter(|(_, router)| router.is_leaving())
+                .map(|(id, _)| id)
+                .collect();
+            for router in leaving {
+                self.input(now, Input::SeeOff { router, is_spoken: true });
+            }
+            if self.engine.routers().values().any(Router::is_leaving) || !matches!(self.stage, Stage::Serving)
+            {
+                return;
+            }
+            let arriving = std::mem::take(&mut self.arriving);
+            if !arriving.is_empty() {
+                self.begin_all(now, &arriving);
+            } else if std::mem::take(&mut self.reads_again) {
+                self.make_so(now);
+            } else {
+                return;
+            }
+            self.flush(now);
+        }
+    }
+
+    fn make_so(&mut self, now: Instant) {
+        let configs: Vec<_> = self.places.iter().map(|place| place.config.clone()).collect();
+        let wanted: Vec<_> = configs.iter().collect();
+        let plan = Plan::new(&self.engine, &wanted, |_, _| true);
+        let groups: Vec<_> = self.group.clone().into_iter().collect();
+        self.form_groups(now, plan.groups_until_then(&groups, &wanted));
+        for (id, place) in plan.exchanged {
+            self.input(now, Input::Exchange(id, Box::new(configs[place].clone())));
+        }
+        for id in plan.leaving {
+            self.input(now, Input::Leave(id));
+        }
+        self.arriving = plan.arriving;
+    }
+
+    fn begin_all(&mut self, now: Instant, arriving: &[usize]) {
+        for place in arriving {
+            self.begin_router(now, *place, &Journal::default(), true);
+        }
+        self.form_groups(now, self.group.clone());
+        self.write_journal(false);
+        for place in arriving {
+            if let Some(id) = self.places[*place].id {
+                self.input(now, Input::Prepare(id));
+            }
+        }
+        for place in arriving {
+            if let Some(id) = self.places[*place].id {
+                self.input(now, Input::SkipStartDelay(id));
+                self.input(now, Input::StartUp(id));
+            }
+        }
+    }
+
+    /// Nothing of the router is left but its place.
+    pub(super) fn forget(&mut self, id: RouterId) {
+        self.engine.remove(id);
+        for place in self.places.iter_mut().filter(|place| place.id == Some(id)) {
+            place.id = None;
+        }
+    }
+
+    /// Every router hands over.
+    pub(super) fn leave(&mut self, now: Instant) {
+        self.stage = Stage::Leaving(now + PATIENCE);
+        for id in self.ids() {
+            self.input(now, Input::Event(id, Event::Shutdown, None));
+        }
+    }
+
+    /// Ends when everything has been given back, or the kernel takes too long.
+    pub(super) fn end_if_done(&mut self, now: Instant) {
+        let Stage::Leaving(until) = self.stage else { return };
+        let is_busy = self.engine.routers().values().any(|router| router.waiting.is_some());
+        if !is_busy || now >= until {
+            let is_clean = self.engine.routers().values().all(Router::holds_nothing);
+            self.effects.push(Effect::Ends { is_clean });
+        }
+    }
+
+    fn ids(&self) -> Vec<RouterId> {
+        self.engine.routers().ids().collect()
+    }
+}

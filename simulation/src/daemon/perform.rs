@@ -1,0 +1,148 @@
+//! What the engine says is done, or handed out as an [`Effect`].
+
+use vrrpd_common::router::StateName;
+use vrrpd_common::{Advert, Family, Instant, MacAddr, Priority};
+use vrrpd_engine::ledger::Journal;
+use vrrpd_engine::pace::Announced;
+use vrrpd_engine::{Input, Output, RouterId};
+
+use super::{Daemon, Effect, Mastery, moment};
+
+impl Daemon {
+    /// Does what the engine says, until nothing is left. What comes of one thing is done before the next.
+    pub(super) fn drain(&mut self, now: Instant) {
+        self.look();
+        while let Some(output) = self.engine.next_output() {
+            self.look();
+            self.perform(now, output);
+        }
+        self.look();
+    }
+
+    fn perform(&mut self, now: Instant, output: Output) {
+        match output {
+            // No adverts come by the kernel.
+            Output::ReadRecord(id) => self.engine.handle(moment(now), Input::Record(id, None)),
+            Output::TellGroupPeers(message) => self.effects.push(Effect::Tell(message)),
+            Output::Ask(ticket, order) => self.effects.push(Effect::Ask(ticket, order)),
+            Output::Withdraw(id) => self.withdraw(self.lan_of(id)),
+            Output::SendAdvert(id, priority) => {
+                let lan = self.lan_of(id);
+                let advert = self.advert(id, priority);
+                self.effects.extend(advert.map(|advert| Effect::Send { lan, advert, is_withdrawn: false }));
+            }
+            Output::TrySending(id) => {
+                self.flush(now);
+                self.engine.handle(moment(now), Input::Tried(id));
+            }
+            Output::Announce(id, Announced::All) => {
+                let lan = self.lan_of(id);
+                self.effects.push(Effect::Announce { lan, is_withdrawn: false });
+            }
+
+            Output::Transition { router, past, .. } => {
+                let (lan, transition) = (self.lan_of(router), past.transition);
+                if transition.from == StateName::Master || transition.to == StateName::Master {
+                    self.untold.insert(lan);
+                }
+                self.effects.push(Effect::Changed(lan, transition));
+            }
+            Output::TellGuardian(id) => drop(self.untold.insert(self.lan_of(id))),
+            Output::WriteJournal => self.write_journal(false),
+            Output::Forget(id) => self.forget(id),
+            // There is no virtual MAC address on an interface, no script, no program in the kernel, and nobody reads the log.
+            Output::Announce(_, Announced::Own)
+            | Output::StartPreparation(_)
+            | Output::EndPreparation(_)
+            | Output::TellKernel(..)
+            | Output::RunGroupScripts(..)
+            | Output::CorrectKernel(..)
+            | Output::HearsOtherSubnet(..)
+            | Output::CarrierUnknown(_)
+            | Output::Close(_)
+            | Output::Join(_)
+            | Output::KeepOwnMacs
+            | Output::TellStations(_)
+            | Output::Rejoin(..)
+            | Output::Expect(..)
+            | Output::CheckChanged(_)
+            | Output::Log(..) => {}
+        }
+    }
+
+    fn advert(&mut self, id: RouterId, priority: Priority) -> Option<Advert> {
+        let (router, link) = self.engine.router_on_link(id)?;
+        let sent = router.advert(priority, link.sure_mtu())?;
+        let config = router.machine.config();
+        Some(Advert {
+            vrid: config.vrid,
+            priority,
+            interval: config.interval,
+            source: sent.source,
+            mac: MacAddr::virtual_router(Family::Ipv4, config.vrid),
+            address_count: 1,
+            addresses: config.addresses,
+        })
+    }
+
+    /// What waits to be sent of a router is not sent, unless it resigns.
+    fn withdraw(&mut self, of: usize) {
+        for effect in &mut self.effects[self.flushed..] {
+            match effect {
+                Effect::Send { lan, advert, is_withdrawn } if *lan == of => {
+                    *is_withdrawn |= advert.priority != Priority::RESIGN;
+                }
+                Effect::Announce { lan, is_withdrawn } if *lan == of => *is_withdrawn = true,
+                _ => {}
+            }
+        }
+    }
+
+    /// What waits to be sent goes out.
+    pub(super) fn flush(&mut self, now: Instant) {
+        for place in self.flushed..self.effects.len() {
+            if let Effect::Send { lan, is_withdrawn: false, .. } = self.effects[place]
+                && let Some(id) = self.place(lan).and_then(|place| place.id)
+            {
+                self.input(now, Input::Sent(id));
+            }
+        }
+        self.flushed = self.effects.len();
+    }
+
+    /// Writes down what has to be undone after a crash, if that is something else than before.
+    pub(super) fn write_journal(&mut self, at_once: bool) {
+        let routers = self.engine.routers().values();
+        let records = routers.flat_map(|router| router.records(self.engine.interface(router.link)));
+        let text = records.collect::<Journal>().to_string();
+        if at_once || text != self.journal {
+            self.journal.clone_from(&text);
+            self.effects.push(Effect::Journal { text, at_once });
+        }
+    }
+
+    /// Tells the guardian who has become Master and who is not any more.
+    pub(super) fn tell_guardian(&mut self) {
+        while let Some(lan) = self.untold.pop_first() {
+            let Some(id) = self.place(lan).and_then(|place| place.id) else { continue };
+            let is_master = self.router(lan).is_some_and(|router| router.state_told() == StateName::Master);
+            let mastery = is_master.then(|| Mastery {
+                resignation: self.advert(id, Priority::RESIGN),
+                holds: self
+                    .router(lan)
+                    .into_iter()
+                    .flat_map(|router| router.ledger.addresses())
+                    .copied()
+                    .collect(),
+            });
+            self.effects.push(Effect::Guard(lan, mastery));
+        }
+    }
+
+    /// Groups hear how their members stand, once all that has arrived was handled.
+    pub(super) fn settle_groups(&mut self, now: Instant) {
+        if self.engine.groups().has_news() {
+            self.input(now, Input::SettleGroups);
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The kernel of a machine, as far as routers depend on it: the interfaces and the addresses on them. It carries out the
+//! orders of [`vrrpd_engine::ledger`], and tells what has changed.
+
+use std::net::IpAddr;
+
+use vrrpd_common::MacAddr;
+use vrrpd_engine::config::VirtualAddress;
+use vrrpd_engine::interface::{Interface, InterfaceAddress, Remover};
+use vrrpd_engine::ledger::{Cause, Order, Outcome, PlacedAddress, Resource, SystemError};
+
+/// The length of the mask of every address.
+pub const PREFIX_LEN: u8 = 24;
+/// The number of the first LAN's interface.
+const FIRST_INDEX: u32 = 2;
+
+/// Who has put an address on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// The administrator: it is the interface's own.
+    Administrator,
+    /// Another program.
+    Others,
+    /// A daemon of ours, in this slot of its machine.
+    Daemon(usize),
+}
+
+/// What the kernel tells all who listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// On the interface of this LAN.
+    pub lan: usize,
+    /// What has happened.
+    pub what: Change,
+}
+
+/// A change of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It has a carrier, or none.
+    Carrier(bool),
+    /// This address was added.
+    Added(InterfaceAddress),
+    /// This address was removed, by a daemon in this slot or by another program.
+    Removed(InterfaceAddress, Option<usize>),
+}
+
+/// The kernel of a machine.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// For each LAN.
+    interfaces: Vec<Interface>,
+    /// For each address of an interface, in the same order.
+    owners: Vec<Vec<Owner>>,
+    /// For each LAN: it does not add addresses.
+    pub refuses: Vec<bool>,
+    /// For each LAN: others have removed a virtual address that was not added again since.
+    pub robbed: Vec<bool>,
+    /// It keeps a mark with addresses (`IFA_PROTO`).
+    pub marks: bool,
+    /// A daemon has removed an address that no daemon had put there: this one, on this LAN.
+    pub wronged: Option<(usize, IpAddr)>,
+}
+
+/// The name of a LAN's interface.
+pub fn name(lan: usize) -> String {
+    format!("lan{lan}")
+}
+
+/// The number of a LAN's interface.
+fn index(lan: usize) -> u32 {
+    FIRST_INDEX + u32::try_from(lan).expect("few LANs")
+}
+
+/// The LAN of the interface with this number.
+fn lan_of(index: u32) -> usize {
+    usize::try_from(index - FIRST_INDEX).expect("few LANs")
+}
+
+impl Kernel {
+    /// A kernel whose interfaces have these addresses, and another one each that another program has put there.
+    pub fn new(own: &[IpAddr], others: &[IpAddr], marks: bool) -> Self {
+        let on_interface =
+            |address| InterfaceAddress { address, prefix_len: PREFIX_LEN, ours: false, tentative: false };
+        let interface = |(lan, address): (usize, &IpAddr)| Interface {
+            index: index(lan),
+            name: name(lan),
+            admin_up: true,
+            carrier: true,
+            mtu: 1500,
+            mac: Some(MacAddr([2, 0, 0, 0, 0, u8::try_from(lan).expect("few LANs")])),
+            permanent_mac: None,
+            carrier_unknown: false,
+            vmac_of: None,
+            below: None,
+            vrf: None,
+            beside: Vec::new(),
+            obstacle: None,
+            xdp_program: None,
+            addresses: vec![on_interface(*address), on_interface(others[lan])],
+        };
+        Self {
+            interfaces: own.iter().enumerate().map(interface).collect(),
+            owners: vec![vec![Owner::Administrator, Owner::Others]; own.len()],
+            refuses: vec![false; own.len()],
+            robbed: vec![false; own.len()],
+            marks,
+            wronged: None,
+        }
+    }
+
+    /// The interface of a LAN.
+    pub fn interface(&self, lan: usize) -> &Interface {
+        &self.interfaces[lan]
+    }
+
+    /// Every interface.
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    /// Whether a LAN's interface has this address.
+    pub fn has(&self, lan: usize, address: IpAddr) -> bool {
+        self.interfaces[lan].address(address).is_some()
+    }
+
+    /// The addresses of a LAN's interface, with who has put them there.
+    pub fn owned(&self, lan: usize) -> impl Iterator<Item = (IpAddr, Owner)> {
+        self.interfaces[lan].addresses.iter().map(|there| there.address).zip(self.owners[lan].iter().copied())
+    }
+
+    /// Who has put an address on a LAN's interface, if it is there.
+    pub fn owner(&self, lan: usize, address: IpAddr) -> Option<Owner> {
+        self.owned(lan).find(|(there, _)| *there == address).map(|(_, owner)| owner)
+    }
+
+    /// What a daemon has put on an interface, and left there.
+    pub fn left_behind(&self) -> Option<(usize, IpAddr)> {
+        (0..self.interfaces.len()).find_map(|lan| {
+            let is_left = |(_, owner): &(IpAddr, Owner)| matches!(owner, Owner::Daemon(_));
+            self.owned(lan).find(is_left).map(|(address, _)| (lan, address))
+        })
+    }
+
+    /// The carrier of an interface comes or goes.
+    pub fn set_carrier(&mut self, lan: usize, carrier: bool) -> Notification {
+        self.interfaces[lan].carrier = carrier;
+        Notification { lan, what: Change::Carrier(carrier) }
+    }
+
+    /// Another program adds an address, unless it is there.
+    pub fn others_add(&mut self, lan: usize, address: IpAddr) -> Option<Notification> {
+        self.add(lan, address, Owner::Others).ok()
+    }
+
+    /// Another program removes an address, if it is there.
+    pub fn others_remove(&mut self, lan: usize, address: IpAddr) -> Option<Notification> {
+        let gone = self.remove(lan, address, None).ok()?;
+        self.robbed[lan] = true;
+        Some(gone)
+    }
+
+    /// Another program removes an address, if it has put it there.
+    pub fn others_withdraw(&mut self, lan: usize, address: IpAddr) -> Option<Notification> {
+        (self.owner(lan, address) == Some(Owner::Others)).then(|| self.others_remove(lan, address)).flatten()
+    }
+
+    /// Carries out what the daemon in this slot asks for.
+    pub fn perform(&mut self, slot: usize, order: &Order) -> (Outcome, Vec<Notification>) {
+        let mut outcome = Outcome::default();
+        let mut notifications = Vec::new();
+        let mut note = |result: Result<Notification, SystemError>| result.map(|new| notifications.push(new));
+        match order {
+            Order::Take { resources, .. } => {
+                for resource in resources {
+                    let placed = placed(resource);
+                    let lan = lan_of(placed.on.number(None));
+                    let result = if self.refuses[lan] {
+                        Err(error(Cause::Other))
+                    } else {
+                        self.add(lan, placed.address.address, Owner::Daemon(slot))
+                    };
+                    outcome.results.push(note(result));
+                }
+            }
+            Order::Release(resources) => {
+                for resource in resources {
+                    let placed = placed(resource);
+                    let lan = lan_of(placed.on.number(None));
+                    let result = note(self.remove(lan, placed.address.address, Some(slot)));
+                    if result.is_ok() {
+                        outcome.removed_from.push(index(lan));
+                    }
+                    outcome.results.push(result);
+                }
+            }
+            Order::Prepare(_) | Order::Discard(_) => outcome.results.push(Ok(())),
+        }
+        (outcome, notifications)
+    }
+
+    /// Takes off addresses that a dead daemon had told its guardian of; where the kernel keeps marks, those that have one.
+    pub fn take_off(&mut self, slot: usize, holds: &[PlacedAddress]) -> Vec<Notification> {
+        let mut notifications = Vec::new();
+        for placed in holds {
+            let lan = lan_of(placed.on.number(None));
+            if self.interfaces[lan].may_be_ours(&placed.address, self.marks) {
+                notifications.extend(self.remove(lan, placed.address.address, Some(slot)));
+            }
+        }
+        notifications
+    }
+
+    fn add(&mut self, lan: usize, address: IpAddr, owner: Owner) -> Result<Notification, SystemError> {
+        if self.has(lan, address) {
+            return Err(error(Cause::Exists));
+        }
+        let ours = self.marks && matches!(owner, Owner::Daemon(_));
+        let new = InterfaceAddress { address, prefix_len: PREFIX_LEN, ours, tentative: false };
+        self.interfaces[lan].addresses.push(new);
+        self.owners[lan].push(owner);
+        self.robbed[lan] = false;
+        Ok(Notification { lan, what: Change::Added(new) })
+    }
+
+    fn remove(
+        &mut self,
+        lan: usize,
+        address: IpAddr,
+        by: Option<usize>,
+    ) -> Result<Notification, SystemError> {
+        let addresses = &mut self.interfaces[lan].addresses;
+        let place = addresses.iter().position(|there| there.address == address);
+        let place = place.ok_or_else(|| error(Cause::Absent))?;
+        let gone = addresses.remove(place);
+        let owner = self.owners[lan].remove(place);
+        if by.is_some() && !matches!(owner, Owner::Daemon(_)) {
+            self.wronged = Some((lan, address));
+        }
+        Ok(Notification { lan, what: Change::Removed(gone, by) })
+    }
+}
+
+/// No router of the simulation has anything but addresses.
+fn placed(resource: &Resource) -> &PlacedAddress {
+    match resource {
+        Resource::Address(placed) => placed,
+        _ => unreachable!("{resource:?}"),
+    }
+}
+
+fn error(cause: Cause) -> SystemError {
+    SystemError { cause, text: String::new() }
+}
+
+/// What a daemon has been told of its interfaces: older than what is there.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    interfaces: Vec<Interface>,
+}
+
+/// What a daemon learns of a notification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// An interface is like this.
+    Changed(Interface),
+    /// It has lost this address, and who removed it.
+    Lost(Interface, IpAddr, Remover),
+}
+
+impl Cache {
+    /// What there is at the start of a daemon.
+    pub fn new(interfaces: Vec<Interface>) -> Self {
+        Self { interfaces }
+    }
+
+    /// Takes in a notification; `slot` is the daemon's own. `None`: it says nothing new, or is about another interface.
+    pub fn notified(&mut self, slot: usize, notification: &Notification) -> Option<Report> {
+        let number = index(notification.lan);
+        let there = self.interfaces.iter_mut().find(|interface| interface.index == number)?;
+        match notification.what {
+            Change::Carrier(carrier) => there.carrier = carrier,
+            Change::Added(new) if there.addresses.contains(&new) => return None,
+            Change::Added(new) => {
+                there.addresses.retain(|known| known.address != new.address);
+                there.addresses.push(new);
+            }
+            Change::Removed(gone, by) => {
+                let before = there.addresses.len();
+                there.addresses.retain(|known| known.address != gone.address);
+                if there.addresses.len() == before {
+                    return None;
+                }
+                let remover = if by == Some(slot) { Remover::Us } else { Remover::Other };
+                return Some(Report::Lost(there.clone(), gone.address, remover));
+            }
+        }
+        Some(Report::Changed(there.clone()))
+    }
+
+    /// An order was carried out: what it has removed is no news when the kernel tells of it. Returns what is told behind the
+    /// answer.
+    pub fn answered(&mut self, order: &Order, outcome: &Outcome) -> Vec<Report> {
+        let Order::Release(resources) = order else { return Vec::new() };
+        for (resource, result) in resources.iter().zip(&outcome.results) {
+            if result.is_ok() {
+                self.forget(placed(resource).on.number(None), &placed(resource).address);
+            }
+        }
+        let is_changed = |interface: &&Interface| outcome.removed_from.contains(&interface.index);
+        self.interfaces.iter().filter(is_changed).cloned().map(Report::Changed).collect()
+    }
+
+    fn forget(&mut self, index: u32, address: &VirtualAddress) {
+        for interface in self.interfaces.iter_mut().filter(|interface| interface.index == index) {
+            interface.addresses.retain(|there| there.address != address.address);
+        }
+    }
+}

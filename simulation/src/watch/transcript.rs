@@ -1,0 +1,69 @@
+//! What a transcript says.
+
+use vrrpd_common::{Advert, Priority};
+use vrrpd_engine::ledger::{Order, Resource};
+
+use crate::daemon::Effect;
+
+/// What a process of a machine does, by its number there.
+pub(super) fn describe_effect(host: usize, slot: usize, effect: &Effect) -> String {
+    match effect {
+        Effect::Send { lan, advert, is_withdrawn } => {
+            format!("{host}/{lan} {}{}", describe(advert), withdrawn(*is_withdrawn))
+        }
+        Effect::Announce { lan, is_withdrawn } => {
+            format!("{host}/{lan} announces its addresses{}", withdrawn(*is_withdrawn))
+        }
+        Effect::Ask(_, order) => {
+            format!("{host}, process {slot} asks the kernel: {}", describe_order(order))
+        }
+        Effect::Journal { text, .. } => format!("{host}, process {slot} writes its journal: {text:?}"),
+        Effect::Guard(lan, mastery) => {
+            let what = if mastery.is_some() { "is told of a Master" } else { "is told that it is none" };
+            format!("{host}/{lan}: the guardian {what}")
+        }
+        Effect::Begins { lan, .. } => format!("{host}/{lan} begins"),
+        Effect::Ends { is_clean } => {
+            let left = if *is_clean { "" } else { ", and leaves something behind" };
+            format!("{host}, process {slot} ends{left}")
+        }
+        Effect::Tell(m) => {
+            format!("{host}, process {slot} tells: {}, term {}", m.standing.name(), m.term)
+        }
+        Effect::TakesOver(lan) => format!("{host}/{lan} takes over"),
+        Effect::Forgets { lan, .. } => format!("{host}/{lan} forgets its take-overs"),
+        Effect::Changed(lan, t) => format!("{host}/{lan} {} -> {} ({})", t.from, t.to, t.reason),
+    }
+}
+
+/// Seconds with nanoseconds.
+pub(crate) fn format_time(nanos: u64) -> String {
+    format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)
+}
+
+const fn withdrawn(is_withdrawn: bool) -> &'static str {
+    if is_withdrawn { ", which is withdrawn" } else { "" }
+}
+
+/// What a transcript says of an order.
+pub(crate) fn describe_order(order: &Order) -> String {
+    let (what, resources) = match order {
+        Order::Take { resources, .. } => ("add", resources),
+        Order::Release(resources) => ("remove", resources),
+        Order::Prepare(_) | Order::Discard(_) => return format!("{order:?}"),
+    };
+    let address = |resource: &Resource| match resource {
+        Resource::Address(placed) => format!(" {}", placed.address),
+        _ => format!(" {resource:?}"),
+    };
+    what.to_owned() + &resources.iter().map(address).collect::<String>()
+}
+
+/// What a transcript calls an advert.
+pub(crate) fn describe(advert: &Advert) -> String {
+    if advert.priority == Priority::RESIGN {
+        format!("resigns ({})", advert.source)
+    } else {
+        format!("advert {} ({})", advert.priority, advert.source)
+    }
+}

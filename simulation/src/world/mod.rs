@@ -1,0 +1,426 @@
+//! Machines, LANs and time. What is random about them comes out of one seed, so that a run can be repeated.
+//!
+//! Start reading at [`World::run_until`]: the next happening is taken from a queue, given to a process, and what the
+//! process does becomes happenings again. `turns` gives processes what arrives, `life` starts and ends them, `network`
+//! carries frames, `faults` breaks things.
+
+mod faults;
+mod life;
+mod network;
+mod turns;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+
+use vrrpd_common::{Advert, Duration};
+use vrrpd_engine::Ticket;
+use vrrpd_engine::config::RouterConfig;
+use vrrpd_engine::ledger::Order;
+use vrrpd_engine::router::Router;
+
+use crate::daemon::{Daemon, Mastery, Stimulus};
+use crate::fault::{Fault, Weather};
+use crate::kernel::{Kernel, Owner};
+use crate::plan::{Grouping, Plan, others_address, router_config, virtual_address};
+use crate::random::Random;
+use crate::watch::{Presence, RouterView, Watch};
+
+/// Everything there is.
+#[derive(Debug)]
+pub struct World {
+    /// Nanoseconds since the start.
+    pub now: u64,
+    /// The machines.
+    pub hosts: Vec<Host>,
+    /// What was planned.
+    pub plan: Plan,
+    /// What is watched and counted.
+    pub watch: Watch,
+    random: Random,
+    weather: Weather,
+    queue: BinaryHeap<Reverse<Entry>>,
+    entries: u64,
+    /// An advert of 40.95 s was forged since everything was whole.
+    pub slow_was_forged: bool,
+    /// For each LAN, sender and receiver.
+    blocked: Vec<bool>,
+}
+
+/// A machine.
+#[derive(Debug)]
+pub struct Host {
+    /// Its processes.
+    pub slots: Vec<Slot>,
+    /// For each LAN.
+    pub link: Vec<bool>,
+    /// Its interfaces.
+    pub kernel: Kernel,
+    /// For each LAN, what the configuration says.
+    configs: Vec<RouterConfig>,
+    frozen: Option<Frozen>,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Frozen {
+    since: u64,
+    clock: bool,
+}
+
+/// The place of a process.
+#[derive(Debug)]
+pub struct Slot {
+    /// It lives.
+    pub process: Option<Daemon>,
+    /// It is stopped.
+    pub paused: bool,
+    lans: Vec<usize>,
+    incarnation: u32,
+    inbox: VecDeque<Item>,
+    /// When it is to be woken.
+    wake: Option<u64>,
+    /// What arrives in order, by where it comes from.
+    last: [u64; SOURCES],
+    /// What the kernel has been asked for and has not done.
+    orders: VecDeque<(Ticket, Order)>,
+    /// The file in the run directory; `None`: there is none.
+    journal: Option<String>,
+    /// What the guardian was told.
+    masteries: BTreeMap<usize, Mastery>,
+    /// The process has died, and its guardian cleans up.
+    guardian: Option<Guardian>,
+    /// The next one waits for that.
+    is_to_start: bool,
+    /// Adverts that went out since the router began, for each LAN.
+    adverts: BTreeMap<usize, u64>,
+}
+
+/// A guardian whose process has died.
+#[derive(Debug)]
+struct Guardian {
+    /// What it was told, until that is done.
+    masteries: Option<BTreeMap<usize, Mastery>>,
+    /// What the kernel still does of what the process asked for.
+    in_flight: Option<Order>,
+}
+
+/// From where things arrive in their order.
+#[derive(Clone, Copy, Debug)]
+enum From {
+    /// Notifications of the kernel.
+    Kernel,
+    /// Orders to the kernel.
+    Orders,
+    /// Its answers.
+    Answers,
+    /// Other processes.
+    Processes,
+    /// The disk.
+    Disk,
+}
+
+const SOURCES: usize = From::Disk as usize + 1;
+
+/// What arrives at a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Item {
+    Stimulus(Stimulus),
+    /// Another process of the machine has opened a connection.
+    Hello(usize),
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: u64,
+    number: u64,
+    happening: Happening,
+}
+
+#[derive(Clone, Debug)]
+enum Happening {
+    Frame {
+        lan: usize,
+        host: usize,
+        advert: Advert,
+    },
+    Item {
+        host: usize,
+        slot: usize,
+        incarnation: u32,
+        item: Item,
+    },
+    /// The kernel does the next thing that a process has asked for.
+    Performs {
+        host: usize,
+        slot: usize,
+        incarnation: u32,
+    },
+    /// A journal is written.
+    Written {
+        host: usize,
+        slot: usize,
+        incarnation: u32,
+        text: String,
+    },
+    /// A guardian goes on.
+    Guards {
+        host: usize,
+        slot: usize,
+    },
+    Wake {
+        host: usize,
+        slot: usize,
+    },
+    Fault(Fault),
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Entry {}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl World {
+    /// A world in which nothing has been started yet.
+    pub fn new(plan: Plan, random: Random, transcript: bool) -> Self {
+        let lans = plan.lans;
+        let hosts = plan.machines.iter().map(|machine| {
+            let places: Vec<Vec<usize>> = match machine.grouping {
+                Grouping::OneProcess => vec![(0..lans).collect()],
+                Grouping::None | Grouping::Processes => (0..lans).map(|lan| vec![lan]).collect(),
+            };
+            let routers = machine.routers.iter().enumerate();
+            let others: Vec<_> = (0..lans).map(others_address).collect();
+            Host {
+                slots: places.into_iter().map(Slot::new).collect(),
+                link: vec![true; lans],
+                kernel: Kernel::new(&machine.addresses, &others, machine.marks),
+                configs: routers.map(|(lan, config)| router_config(lan, config)).collect(),
+                frozen: None,
+                clock: machine.clock,
+            }
+        });
+        Self {
+            now: 0,
+            hosts: hosts.collect(),
+            watch: Watch::new(&plan, transcript),
+            random,
+            weather: Weather::FAIR,
+            queue: BinaryHeap::new(),
+            entries: 0,
+            slow_was_forged: false,
+            blocked: vec![false; lans * plan.machines.len() * plan.machines.len()],
+            plan,
+        }
+    }
+
+    /// How many processes each machine has.
+    pub fn processes(&self) -> Vec<usize> {
+        self.hosts.iter().map(|host| host.slots.len()).collect()
+    }
+
+    /// Lets a fault happen after a while.
+    pub fn schedule(&mut self, after: Duration, fault: Fault) {
+        self.push(self.now + after.as_nanos(), Happening::Fault(fault));
+    }
+
+    /// The router of a machine on a LAN; `None` while its process does not live.
+    pub fn router(&self, host: usize, lan: usize) -> Option<&Router> {
+        self.hosts[host].slots[self.slot_of(host, lan)].process.as_ref()?.router(lan)
+    }
+
+    /// Whether it is Master.
+    pub fn is_master(&self, host: usize, lan: usize) -> bool {
+        self.router(host, lan).is_some_and(Router::is_master)
+    }
+
+    /// Whether the process of a router runs.
+    pub fn lan_runs(&self, host: usize, lan: usize) -> bool {
+        self.is_running(host, self.slot_of(host, lan))
+    }
+
+    /// Whether everything of a machine runs.
+    pub fn runs(&self, host: usize) -> bool {
+        self.hosts[host].is_awake() && self.hosts[host].slots.iter().all(|slot| !slot.paused)
+    }
+
+    /// Whether a router that runs waits for nothing but the end of a hold by damping.
+    pub fn is_held(&self, host: usize, lan: usize) -> bool {
+        let damped = self.router(host, lan).filter(|router| !router.machine.is_in_start_delay());
+        let held_until = damped.and_then(|router| router.machine.held_until());
+        held_until.is_some_and(|until| until.as_nanos() > self.clock(host)) && self.lan_runs(host, lan)
+    }
+
+    /// Lets time pass.
+    pub fn run_until(&mut self, end: u64) -> Result<(), String> {
+        while let Some(Reverse(next)) = self.queue.peek()
+            && next.at <= end
+        {
+            let Some(Reverse(Entry { at, happening, .. })) = self.queue.pop() else { break };
+            self.pass(at)?;
+            self.happen(happening)?;
+            self.look()?;
+        }
+        self.pass(end)
+    }
+
+    fn push(&mut self, at: u64, happening: Happening) {
+        self.entries += 1;
+        self.queue.push(Reverse(Entry { at, number: self.entries, happening }));
+    }
+
+    fn pass(&mut self, to: u64) -> Result<(), String> {
+        for host in 0..self.hosts.len() {
+            let (runs, is_awake) = (self.runs(host), self.hosts[host].is_awake());
+            self.watch.before(host, self.now..to, runs, is_awake)?;
+        }
+        self.watch.figures.time += to - self.now;
+        self.now = to;
+        Ok(())
+    }
+
+    fn look(&mut self) -> Result<(), String> {
+        for host in 0..self.hosts.len() {
+            if let Some((lan, address)) = self.hosts[host].kernel.wronged {
+                return Err(format!("{host}/{lan}: {address} is another's, and was removed"));
+            }
+            let is_grouped = self.plan.machines[host].grouping != Grouping::None;
+            let mut masters = 0;
+            for lan in 0..self.plan.lans {
+                let view = self.view(host, lan);
+                self.watch.router(host, lan, self.clock(host), view)?;
+                masters += usize::from(view.is_running_master);
+            }
+            let is_whole = !is_grouped || masters == 0 || masters == self.plan.lans;
+            self.watch.group(host, self.now, is_whole);
+        }
+        Ok(())
+    }
+
+    /// What the watch is to see of a router.
+    fn view(&self, host: usize, lan: usize) -> RouterView {
+        let slot = self.slot_of(host, lan);
+        let process = self.hosts[host].slots[slot].process.as_ref();
+        let router = process.and_then(|process| process.router(lan));
+        let settled = router.filter(|router| !router.is_busy() && process.is_some_and(Daemon::is_serving));
+        let kernel = &self.hosts[host].kernel;
+        let owner = settled.and_then(|_| kernel.owner(lan, virtual_address(lan)));
+        RouterView {
+            settled: settled.map(|router| router.machine.state().name()),
+            presence: self.presence(host, lan),
+            has_put_them_there: owner == Some(Owner::Daemon(slot)),
+            is_running_master: router.is_some_and(Router::is_master) && self.is_running(host, slot),
+            is_held: self.is_held(host, lan),
+            done: router.map(|router| router.done),
+            adverts: self.hosts[host].slots[slot].adverts.get(&lan).copied().unwrap_or_default(),
+        }
+    }
+
+    /// Where the addresses of a router are.
+    fn presence(&self, host: usize, lan: usize) -> Presence {
+        let kernel = &self.hosts[host].kernel;
+        if kernel.has(lan, virtual_address(lan)) {
+            Presence::Present
+        } else if kernel.robbed[lan] {
+            Presence::Robbed
+        } else {
+            Presence::Absent
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) -> Result<(), String> {
+        let is_over = |world: &Self, host: usize, slot: usize, incarnation| {
+            world.hosts[host].slots[slot].incarnation != incarnation
+        };
+        match happening {
+            Happening::Frame { lan, host, advert } => {
+                if !self.hosts[host].link[lan] {
+                    return Ok(());
+                }
+                let slot = self.slot_of(host, lan);
+                self.arrive(host, slot, Item::Stimulus(Stimulus::Advert(lan, advert)))
+            }
+            Happening::Item { host, slot, incarnation, .. }
+            | Happening::Performs { host, slot, incarnation }
+            | Happening::Written { host, slot, incarnation, .. }
+                if is_over(self, host, slot, incarnation) =>
+            {
+                Ok(())
+            }
+            Happening::Item { host, slot, item, .. } => self.arrive(host, slot, item),
+            Happening::Performs { host, slot, .. } => {
+                self.perform_order(host, slot);
+                Ok(())
+            }
+            Happening::Written { host, slot, text, .. } => {
+                self.hosts[host].slots[slot].journal = Some(text);
+                Ok(())
+            }
+            Happening::Guards { host, slot } => self.guard(host, slot),
+            Happening::Wake { host, slot } => {
+                let place = &mut self.hosts[host].slots[slot];
+                if place.wake != Some(self.now) {
+                    return Ok(());
+                }
+                place.wake = None;
+                if self.is_running(host, slot) { self.turn(host, slot, None) } else { Ok(()) }
+            }
+            Happening::Fault(fault) => self.fault(fault),
+        }
+    }
+
+    fn is_running(&self, host: usize, slot: usize) -> bool {
+        self.hosts[host].is_awake() && !self.hosts[host].slots[slot].paused
+    }
+
+    /// The process that serves a LAN.
+    fn slot_of(&self, host: usize, lan: usize) -> usize {
+        if self.hosts[host].slots.len() == 1 { 0 } else { lan }
+    }
+
+    /// What the clock of a machine shows now.
+    pub(crate) fn clock(&self, host: usize) -> u64 {
+        self.now + self.hosts[host].clock
+    }
+}
+
+impl Host {
+    /// Whether it is not frozen.
+    pub(crate) const fn is_awake(&self) -> bool {
+        self.frozen.is_none()
+    }
+}
+
+impl Slot {
+    fn new(lans: Vec<usize>) -> Self {
+        Self {
+            process: None,
+            paused: false,
+            lans,
+            incarnation: 0,
+            inbox: VecDeque::new(),
+            wake: None,
+            last: [0; SOURCES],
+            orders: VecDeque::new(),
+            journal: None,
+            masteries: BTreeMap::new(),
+            guardian: None,
+            is_to_start: false,
+            adverts: BTreeMap::new(),
+        }
+    }
+}
