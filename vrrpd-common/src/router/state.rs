@@ -42,28 +42,6 @@ pub struct Backup {
     pub held: bool,
 }
 
-/// Where a Backup is in the delay after which it preempts a lower master.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(super) enum Preemption {
-    /// No lower master was heard yet: the first advert of one begins the delay.
-    Idle,
-    /// A lower master is followed until then.
-    DelayedUntil(Instant),
-    /// The delay is over, or there is none.
-    Ready,
-}
-
-impl Preemption {
-    /// The same at `now`.
-    pub(super) fn at(self, now: Instant) -> Self {
-        match self {
-            Self::DelayedUntil(until) if now >= until => Self::Ready,
-            Self::Idle | Self::DelayedUntil(_) | Self::Ready => self,
-        }
-    }
-}
-
 /// What a Backup waits for; why it will be Master if nothing happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -1,0 +1,36 @@
+//! Deadlines that are noticed late: adverts may have been missed, so a router listens before it acts.
+
+use super::{Backup, VirtualRouter, Waiting};
+use crate::time::{Duration, Instant};
+
+/// A deadline missed by more than this (and more than a Master_Down_Interval) was missed by the whole machine.
+const CLOCK_GAP: Duration = Duration::from_secs(1);
+/// One that a Backup misses by more than this (and more than a Master_Down_Interval) may have been: what was sent
+/// meanwhile is lost if the machine stood still, and was read before the timer is handled if only the process did. So it
+/// listens once more, once: on a machine that is always late it takes over all the same.
+const LATE: Duration = Duration::from_millis(100);
+
+impl VirtualRouter {
+    /// A Master has not advertised for so long that another router may be Master by now.
+    pub(super) fn slept_through(&self, now: Instant, deadline: Instant) -> bool {
+        self.is_late_by(now, deadline, CLOCK_GAP)
+    }
+
+    /// A Backup whose time is up was late, so that adverts may have been lost.
+    pub(super) fn may_have_missed_adverts(&self, now: Instant, backup: Backup) -> bool {
+        let tolerance = match backup.waiting {
+            Waiting::AfterGap => CLOCK_GAP,
+            Waiting::ForSilence
+            | Waiting::AfterResignation
+            | Waiting::ToPreempt
+            | Waiting::ForGroup(_)
+            | Waiting::ForScript(_) => LATE,
+        };
+        self.is_late_by(now, self.takes_over_at(&backup), tolerance)
+    }
+
+    fn is_late_by(&self, now: Instant, deadline: Instant, tolerance: Duration) -> bool {
+        let patience = self.wait(Waiting::ForSilence, self.master_adver_interval());
+        now.saturating_since(deadline) > tolerance.max(patience)
+    }
+}

@@ -1,0 +1,213 @@
+//! What a Master does (RFC 9568 §6.4.3), and how a router becomes one.
+
+use super::{Action, Event, HeardAdvert, Master, Notice, Reason, State, VirtualRouter, Waiting};
+use crate::advert::Advert;
+use crate::election::{MasterVerdict, master_verdict};
+use crate::params::Priority;
+use crate::time::{Duration, Instant};
+
+/// A master says again at most this often that its addresses are here, while others claim them.
+const ANNOUNCE_SPACING: Duration = Duration::from_secs(1);
+/// How long a router at least stays Backup after the system refused it the addresses.
+const REFUSED_HOLD: Duration = Duration::from_secs(1);
+
+impl VirtualRouter {
+    /// RFC 9568 §6.4.3
+    pub(super) fn in_master(
+        &mut self,
+        now: Instant,
+        mut master: Master,
+        event: Event,
+        emit: &mut dyn FnMut(Action),
+    ) {
+        match event {
+            Event::Shutdown => {
+                emit(Action::SendAdvert(Priority::RESIGN));
+                emit(Action::GiveUpAddresses);
+                self.enter(State::Initialize, Reason::Shutdown, None, emit);
+            }
+            Event::Timer => {
+                if now >= master.advert_at {
+                    emit(Action::SendAdvert(self.priority));
+                    master.advert_sent(now, self.config.interval);
+                }
+                if master.announce_at.is_some_and(|at| now >= at) {
+                    emit(Action::AnnounceAddresses);
+                    master.announce_at = self.config.announce.then_every.map(|every| now + every);
+                }
+                self.state = State::Master(master);
+            }
+            Event::Advert(advert) => self.advert_to_master(now, master, advert, emit),
+            Event::InterfaceUp(source) => self.interface = Ok(source),
+            Event::InterfaceDown(faults) => {
+                self.interface = Err(faults);
+                if faults.allow_resignation() {
+                    emit(Action::SendAdvert(Priority::RESIGN));
+                }
+                emit(Action::GiveUpAddresses);
+                self.enter(State::Fault(faults), faults.reason(), None, emit);
+            }
+            Event::StandBack(origin) => {
+                self.forced_backup = true;
+                emit(Action::SendAdvert(Priority::RESIGN));
+                emit(Action::GiveUpAddresses);
+                self.become_backup(now, origin.reason(), None, emit);
+            }
+            Event::Resume(_) => self.resume(),
+            Event::Priority(priority) => {
+                if self.priority != priority {
+                    self.set_priority(priority);
+                    emit(Action::SendAdvert(priority));
+                    self.state = State::Master(Master { advert_at: self.next_advert(now), ..master });
+                }
+            }
+            // No advert has gone out yet, so there is nothing to resign from.
+            Event::AddressesRefused => self.do_without_addresses(now, emit),
+            Event::AddressesLost => {
+                emit(Action::SendAdvert(Priority::RESIGN));
+                self.do_without_addresses(now, emit);
+            }
+            Event::GroupYields => {
+                emit(Action::SendAdvert(Priority::RESIGN));
+                emit(Action::GiveUpAddresses);
+                self.become_backup(now, Reason::Group, None, emit);
+            }
+            // Nobody heard its adverts meanwhile.
+            Event::StoodStill => {
+                emit(Action::GiveUpAddresses);
+                self.become_backup(now, Reason::ClockGap, None, emit);
+            }
+            Event::Startup | Event::GroupReady { .. } | Event::Prepared => {}
+        }
+    }
+
+    /// RFC 9568 §6.4.3, receipt of an advertisement.
+    fn advert_to_master(
+        &mut self,
+        now: Instant,
+        mut master: Master,
+        advert: Advert,
+        emit: &mut dyn FnMut(Action),
+    ) {
+        let Ok(own) = self.interface else { return };
+        let reason = match master_verdict(advert.priority, advert.source, self.priority, own) {
+            MasterVerdict::Resigned => {
+                self.answer(now, &mut master, emit);
+                self.state = State::Master(master);
+                return;
+            }
+            MasterVerdict::Assert => {
+                self.answer(now, &mut master, emit);
+                if now >= master.announce_after {
+                    emit(Action::Notice(Notice::LowerMaster(advert)));
+                    emit(Action::AnnounceAddresses);
+                    master.announce_after = now + ANNOUNCE_SPACING;
+                    master.announce_at = Some(now + ANNOUNCE_SPACING);
+                }
+                self.state = State::Master(master);
+                return;
+            }
+            MasterVerdict::YieldToPriority | MasterVerdict::YieldToAddress
+                if master.holds_on(now, self.learned_from(&advert)) =>
+            {
+                self.state = State::Master(master);
+                return;
+            }
+            MasterVerdict::YieldToPriority => Reason::HigherPriorityAdvert,
+            MasterVerdict::YieldToAddress => Reason::EqualPriorityHigherAddress,
+        };
+        self.notice_differences(None, &advert, emit);
+        emit(Action::GiveUpAddresses);
+        self.become_backup(now, reason, Some(HeardAdvert { advert, at: now }), emit);
+    }
+
+    /// Advertises at once, since another router may hold the addresses or others wait to take over; at most once an
+    /// interval, since what is answered may be a flood.
+    fn answer(&self, now: Instant, master: &mut Master, emit: &mut dyn FnMut(Action)) {
+        if now >= master.assert_after {
+            emit(Action::SendAdvert(self.priority));
+            master.advert_at = self.next_advert(now);
+            master.assert_after = master.advert_at;
+        }
+    }
+
+    /// The election is won. A script may have to prepare for what follows, while the router listens on.
+    pub(super) fn may_be_master(&mut self, now: Instant, reason: Reason, emit: &mut dyn FnMut(Action)) {
+        if !self.config.prepares {
+            return self.go_on(now, reason, emit);
+        }
+        if !matches!(self.state, State::Backup(_)) {
+            self.become_backup(now, reason, None, emit);
+        }
+        if let State::Backup(backup) = &mut self.state
+            && !matches!(backup.waiting, Waiting::ForScript(_) | Waiting::ForGroup(_))
+        {
+            backup.waiting = Waiting::ForScript(reason);
+            backup.held = false;
+            emit(Action::Prepare);
+        }
+    }
+
+    /// Nothing is in the way any more but the group: a member waits until all the others have won their elections.
+    pub(super) fn go_on(&mut self, now: Instant, reason: Reason, emit: &mut dyn FnMut(Action)) {
+        if !self.config.grouped {
+            self.become_master(now, reason, Duration::ZERO, emit);
+            return;
+        }
+        if !matches!(self.state, State::Backup(_)) {
+            self.become_backup(now, reason, None, emit);
+        }
+        if let State::Backup(backup) = &mut self.state
+            && !matches!(backup.waiting, Waiting::ForGroup(_))
+        {
+            backup.waiting = Waiting::ForGroup(reason);
+            backup.held = false;
+        }
+    }
+
+    /// The addresses first, and nobody is told before they are there (RFC 9568 §8.1.2).
+    pub(super) fn become_master(
+        &mut self,
+        now: Instant,
+        reason: Reason,
+        hold: Duration,
+        emit: &mut dyn FnMut(Action),
+    ) {
+        let cause = match &self.state {
+            State::Backup(backup) => {
+                // An owner in a group, or with a script that prepares it, only passes Backup.
+                if !reason.is_beginning() {
+                    self.damping.took_over(now, self.interface.ok());
+                }
+                backup.cause.filter(|_| reason.is_another_router())
+            }
+            State::Initialize | State::Fault(_) | State::Master(_) => None,
+        };
+        emit(Action::TakeAddresses);
+        emit(Action::SendAdvert(self.priority));
+        emit(Action::AnnounceAddresses);
+        let next = Master {
+            advert_at: self.next_advert(now),
+            announce_at: self.config.announce.again_after.map(|after| now + after),
+            assert_after: now,
+            announce_after: now + ANNOUNCE_SPACING,
+            hold,
+            rival: None,
+        };
+        self.enter(State::Master(next), reason, cause, emit);
+    }
+
+    fn next_advert(&self, now: Instant) -> Instant {
+        now + self.config.interval.as_duration()
+    }
+
+    /// Others have their turn before the system is asked for the addresses again.
+    fn do_without_addresses(&mut self, now: Instant, emit: &mut dyn FnMut(Action)) {
+        emit(Action::GiveUpAddresses);
+        self.become_backup(now, Reason::AddressRefused, None, emit);
+        if let State::Backup(backup) = &mut self.state {
+            backup.armed_at += REFUSED_HOLD;
+            backup.master_down_at += REFUSED_HOLD;
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Whether a Backup takes over from a lower master, and when: Preempt_Mode (RFC 9568 §6.1), a delay, and a limit.
+
+use super::{Config, VirtualRouter};
+use crate::params::Priority;
+use crate::time::{Duration, Instant};
+
+/// Where a Backup is in the delay after which it preempts a lower master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(super) enum Preemption {
+    /// No lower master was heard yet: the first advert of one begins the delay.
+    Idle,
+    /// A lower master is followed until then.
+    DelayedUntil(Instant),
+    /// The delay is over, or there is none.
+    Ready,
+}
+
+impl Preemption {
+    /// The same at `now`.
+    pub(super) fn at(self, now: Instant) -> Self {
+        match self {
+            Self::DelayedUntil(until) if now >= until => Self::Ready,
+            Self::Idle | Self::DelayedUntil(_) | Self::Ready => self,
+        }
+    }
+}
+
+impl VirtualRouter {
+    pub(super) fn lowest_followed_by(&self, preemption: Preemption) -> Priority {
+        const ANY: Priority = Priority(1);
+        let Config { preempt_mode, preempt_below, .. } = self.config;
+        match preemption {
+            Preemption::Idle | Preemption::DelayedUntil(_) => ANY,
+            Preemption::Ready if self.forced_backup => ANY,
+            Preemption::Ready if preempt_mode => self.priority,
+            Preemption::Ready => preempt_below.unwrap_or(ANY).min(self.priority),
+        }
+    }
+
+    /// Where the delay of preemption is before a lower master is heard. An owner does not wait.
+    pub(super) fn first_preemption(&self) -> Preemption {
+        if self.config.preempt_delay == Duration::ZERO || self.priority == Priority::OWNER {
+            Preemption::Ready
+        } else {
+            Preemption::Idle
+        }
+    }
+
+    /// A master of this priority is heard at `now`: a lower one begins the delay of preemption, one that is not lower
+    /// resets it.
+    pub(super) fn delay_preemption(&mut self, now: Instant, master: Priority) {
+        if self.config.preempt_delay == Duration::ZERO {
+            return;
+        }
+        self.preemption = match self.preemption {
+            preemption if master == Priority::RESIGN => preemption.at(now),
+            _ if master >= self.priority => self.first_preemption(),
+            Preemption::Idle => Preemption::DelayedUntil(now + self.config.preempt_delay),
+            preemption @ (Preemption::DelayedUntil(_) | Preemption::Ready) => preemption.at(now),
+        };
+    }
+}
