@@ -4,6 +4,10 @@
 //! A new option is an entry of `options!` and a field of [`super::RouterConfig`], filled in by [`RouterOptions::resolve`],
 //! which also has the rules for options that depend on each other. Tests ask for its entry in the manual page.
 
+mod declaration;
+#[macro_use]
+mod table;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -20,192 +24,10 @@ use super::{
     Authentication, HeldAddress, Script, ScriptStyle, ScriptUser, VmacFallback, VmacMode, Xdp, value,
 };
 use crate::router_name::RouterName;
+use declaration::Shorthand;
+use table::Slot;
 
-/// What an option is called, where it can be written and how.
-#[derive(Clone, Copy, Debug)]
-pub struct Declaration {
-    /// The key in the configuration file.
-    pub name: &'static str,
-    /// The option as it is written on the command line: `-i`, `--vmac`; for addresses `ADDR`.
-    pub flag: &'static str,
-    /// What follows the flag.
-    pub argument: Argument,
-    /// How the value is written in TOML.
-    pub toml: Toml,
-    /// The text of `--help`.
-    pub help: &'static str,
-}
-
-/// What follows an option on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Argument {
-    /// Nothing: the option alone stands for this value.
-    Switch(&'static str),
-    /// A value, which the help calls so.
-    Value(&'static str),
-    /// A value, any number of times.
-    Repeated(&'static str),
-    /// `=VALUE`, or nothing, which stands for this value.
-    Optional(&'static str, &'static str),
-    /// There is no flag: values stand alone.
-    Positional(&'static str),
-}
-
-/// How the values of an option are written in TOML; any of them can be a string as well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Toml {
-    /// A string and nothing else.
-    Text,
-    /// An integer, 0 to 255.
-    Number,
-    /// true or false.
-    Boolean,
-    /// An array of strings.
-    List,
-    /// An array of strings or tables: addresses, with words of `ip address add` or the same as keys.
-    Addresses,
-    /// A string, the path of a program, or an array of strings, the path and the arguments.
-    Command,
-}
-
-impl Toml {
-    /// Whether each value of the list is one of the option.
-    pub const fn is_list(self) -> bool {
-        matches!(self, Self::List | Self::Addresses)
-    }
-}
-
-/// A letter that gives an option a certain value.
-#[derive(Clone, Copy, Debug)]
-pub struct Shorthand {
-    /// `-n`
-    pub flag: &'static str,
-    /// The option.
-    pub key: Key,
-    /// Its value.
-    pub value: &'static str,
-    /// The text of `--help`.
-    pub help: &'static str,
-}
-
-/// A place for the values of an option.
-pub(super) trait Slot: Clone {
-    type Value;
-
-    fn put(&mut self, value: Self::Value);
-
-    fn is_empty(&self) -> bool;
-}
-
-impl<T: Clone> Slot for Option<T> {
-    type Value = T;
-
-    fn put(&mut self, value: T) {
-        *self = Some(value);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.is_none()
-    }
-}
-
-impl<T: Clone> Slot for Vec<T> {
-    type Value = T;
-
-    fn put(&mut self, value: T) {
-        self.push(value);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.is_empty()
-    }
-}
-
-/// The type of an option when all has been said: without a default, the option can still be missing.
-macro_rules! complete_type {
-    ($slot:ty) => {
-        $slot
-    };
-    ($slot:ty, $default:expr) => {
-        <$slot as Slot>::Value
-    };
-}
-
-macro_rules! complete_value {
-    ($slot:expr) => {
-        $slot
-    };
-    ($slot:expr, $default:expr) => {
-        $slot.unwrap_or($default)
-    };
-}
-
-macro_rules! options {
-    ($(
-        $(#[doc = $help:literal])+
-        $key:ident = $name:literal, $flag:literal, $argument:expr, $toml:ident, $read:path;
-        $field:ident: $slot:ty $(= $default:expr)?;
-    )+) => {
-        /// An option of a virtual router.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Key {
-            $($(#[doc = $help])+ $key,)+
-        }
-
-        /// What was said about one router; what was not said is `None`.
-        #[derive(Clone, Debug, Default)]
-        pub struct RouterOptions {
-            $($(#[doc = $help])+ pub $field: $slot,)+
-        }
-
-        /// What was said about one router, and of what was not said the default, if there is one.
-        pub(super) struct Complete {
-            $(pub(super) $field: complete_type!($slot $(, $default)?),)+
-        }
-
-        impl Key {
-            /// Every option, in the order of `--help`.
-            pub const ALL: &[Self] = &[$(Self::$key),+];
-
-            /// Its line of the table.
-            pub const fn declaration(self) -> Declaration {
-                use Argument::{Optional, Positional, Repeated, Switch, Value};
-                match self {
-                    $(Self::$key => Declaration {
-                        name: $name,
-                        flag: $flag,
-                        argument: $argument,
-                        toml: Toml::$toml,
-                        help: concat!($($help),+).trim_ascii(),
-                    },)+
-                }
-            }
-        }
-
-        impl RouterOptions {
-            /// Reads the text of an option as the command line and the file write it. `Addresses` and `Peers` add one.
-            pub fn set(&mut self, key: Key, text: &str) -> value::Parsed<()> {
-                match key {
-                    $(Key::$key => Slot::put(&mut self.$field, $read(text)?),)+
-                }
-                Ok(())
-            }
-
-            /// What was said here, and where nothing was said, what `defaults` say.
-            #[must_use]
-            pub fn or(mut self, defaults: &Self) -> Self {
-                $(if Slot::is_empty(&self.$field) {
-                    self.$field.clone_from(&defaults.$field);
-                })+
-                self
-            }
-
-            pub(super) fn complete(self) -> Complete {
-                Complete { $($field: complete_value!(self.$field $(, $default)?),)+ }
-            }
-        }
-    };
-}
+pub use declaration::{Argument, Declaration, Toml};
 
 // For each option: its help; its key in the file, its flag, what follows the flag, its type in TOML, what reads it;
 // and its field in `RouterOptions`, with the default. Tests hold defaults in the help against these.
@@ -475,13 +297,6 @@ impl RouterOptions {
         let family =
             self.addresses.first().map(|held| held.address.family()).or(self.family).unwrap_or(Family::Ipv4);
         Some(RouterName { interface: self.interface.as_deref()?, vrid: self.vrid?.get(), family }.to_string())
-    }
-}
-
-impl Declaration {
-    /// The letter of an option with one hyphen.
-    pub fn letter(&self) -> Option<char> {
-        self.flag.strip_prefix('-').filter(|rest| !rest.starts_with('-'))?.chars().next()
     }
 }
 
