@@ -18,8 +18,11 @@
 //! Nothing here waits: what a peer does not read is not sent, and it gets the newest once it reads again. A peer that
 //! says what is no message, or too much, is let go.
 
+mod connection;
+mod search;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -27,13 +30,16 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use socket2::{Domain, SockAddr, Socket, Type};
-use tracing::{debug, info, warn};
+use socket2::{SockAddr, Socket};
+use tracing::{info, warn};
 use vrrpd_common::group::{MAX_PEERS, Message, PeerId};
 use vrrpd_common::{Duration, Instant};
 
 use crate::datapath::pins;
 use crate::datapath::readiness::Readiness;
+use connection::{Connection, LISTENER, MAX_PACKET, SECOND, errno, number, packet_socket};
+
+pub use connection::introduction;
 
 /// What the names of the sockets end with.
 pub const SUFFIX: &str = "group";
@@ -46,18 +52,6 @@ const BACKLOG: i32 = 64;
 const TURN: usize = 64;
 /// Packets taken from one connection before a deadline counts as missed: more than it holds.
 const DRAIN: usize = 1 << 10;
-/// A peer that says more in a second is let go; one that works well says a few things in each of its intervals, which are
-/// 10 ms or longer.
-const MAX_PER_SECOND: u32 = 1000;
-const SECOND: Duration = Duration::from_secs(1);
-/// Missing peers are looked for after a second, then after twice as long each time, up to this.
-const MAX_SEARCH: Duration = Duration::from_secs(60);
-/// Longest packet: a number, an interface, a VRID and a family.
-const MAX_PACKET: usize = 64;
-/// Under which number the listening socket is watched; the connections have those behind it. Those of interfaces are
-/// below.
-const LISTENER: u64 = 1 << 63;
-
 /// The sockets to the other processes.
 #[derive(Debug)]
 pub struct Peers {
@@ -81,22 +75,6 @@ pub struct Peers {
     found: BTreeMap<OsString, Option<String>>,
     /// What everybody has to know.
     newest: Option<Message>,
-}
-
-#[derive(Debug)]
-struct Connection {
-    socket: Socket,
-    /// The number of the process at its other end.
-    process: i32,
-    /// The socket that this process connected to; `None`: the other one made the connection.
-    made_to: Option<OsString>,
-    /// Who is there, once that has been said.
-    peer: Option<(PeerId, String)>,
-    /// What it should know did not fit into its socket.
-    behind: bool,
-    /// Packets since then.
-    counted_since: Instant,
-    count: u32,
 }
 
 /// What is heard of other processes.
@@ -134,45 +112,6 @@ impl Peers {
         };
         peers.search(now, readiness)?;
         Ok(peers)
-    }
-
-    /// Connects to all that listen in the directory, but for those that are known to be here or to be none of the group.
-    fn search(&mut self, now: Instant, readiness: &Readiness) -> io::Result<()> {
-        for entry in fs::read_dir(self.path.parent().unwrap_or(&self.path))? {
-            let other = entry?.path();
-            let Some(name) = other.file_name().filter(|_| other != self.path) else { continue };
-            let is_known = self
-                .found
-                .get(name)
-                .is_some_and(|found| found.as_ref().is_none_or(|peer| self.place_of(peer).is_some()));
-            if other.extension().is_some_and(|suffix| suffix == SUFFIX) && !is_known {
-                self.connect(&other, name, now, readiness);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether members are missing: they are looked for as long as they are.
-    pub fn expect_more(&mut self, missing: bool, now: Instant) {
-        if !missing {
-            self.search_at = None;
-            self.search_after = SECOND;
-            // Somebody else has taken their place.
-            self.missing.clear();
-        } else if self.search_at.is_none() {
-            self.search_at = Some(now + self.search_after);
-        }
-    }
-
-    fn search_again(&mut self, now: Instant, readiness: &Readiness) {
-        if self.search_at.is_none_or(|at| now < at) {
-            return;
-        }
-        self.search_after = self.search_after.saturating_mul(2).min(MAX_SEARCH);
-        self.search_at = Some(now + self.search_after);
-        if let Err(error) = self.search(now, readiness) {
-            warn!(%error, "cannot look for group peers");
-        }
     }
 
     /// Whether something of this number is watched here.
@@ -251,23 +190,6 @@ impl Peers {
         self.missing.iter().map(String::as_str)
     }
 
-    fn connect(&mut self, path: &Path, name: &OsStr, now: Instant, readiness: &Readiness) {
-        let connected = packet_socket().and_then(|socket| {
-            socket.connect(&SockAddr::unix(path)?)?;
-            Ok(socket)
-        });
-        match connected {
-            Ok(socket) => self.admit(socket, Some(name.to_owned()), now, readiness),
-            // Nobody listens there: left behind by a process that was killed, or going away right now.
-            Err(error) if matches!(errno(&error), Some(Errno::ECONNREFUSED | Errno::ENOENT)) => {
-                debug!(path = %path.display(), "stale group socket");
-            }
-            Err(error) => {
-                warn!(path = %path.display(), %error, "cannot connect to group peer");
-            }
-        }
-    }
-
     /// Hears new ones first: a peer may have connected anew before its old connection is found closed.
     fn get_to_know(&mut self, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(PeerEvent)) {
         self.accept(now, readiness);
@@ -330,15 +252,7 @@ impl Peers {
             warn!(%error, "cannot monitor group peer, disconnecting");
             return;
         }
-        let mut connection = Connection {
-            socket,
-            process: peer.pid(),
-            made_to,
-            peer: None,
-            behind: false,
-            counted_since: now,
-            count: 0,
-        };
+        let mut connection = Connection::new(socket, peer.pid(), made_to, now);
         let introduction = format!("{} {}", self.namespace, self.name);
         connection.send(introduction.as_bytes(), place, readiness);
         if let Some(message) = self.newest {
@@ -486,64 +400,15 @@ impl Peers {
     }
 }
 
-impl Connection {
-    fn name(&self) -> &str {
-        self.peer.as_ref().map_or("", |(_, name)| name)
-    }
-
-    fn send(&mut self, packet: &[u8], place: usize, readiness: &Readiness) {
-        // That a peer has gone is found when it is heard.
-        if let Err(error) = self.socket.send(packet)
-            && errno(&error) == Some(Errno::EAGAIN)
-        {
-            debug!(peer = self.name(), "group peer does not read");
-            self.behind = true;
-            if let Err(error) = readiness.also_room(&self.socket, number(place), true) {
-                warn!(peer = self.name(), %error, "cannot send to group peer");
-            }
-        }
-    }
-
-    /// Counts a packet.
-    fn floods(&mut self, now: Instant) -> bool {
-        if now.saturating_since(self.counted_since) >= SECOND {
-            (self.counted_since, self.count) = (now, 0);
-        }
-        self.count += 1;
-        self.count > MAX_PER_SECOND
-    }
-}
-
-/// A socket for whole packets that does not block, and which scripts do not inherit.
-fn packet_socket() -> io::Result<Socket> {
-    let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
-/// The network namespace and the name in the first packet of a connection; `None` if it is not such a packet.
-pub fn introduction(packet: &[u8]) -> Option<(u64, String)> {
-    let text = std::str::from_utf8(packet).ok().filter(|text| text.len() <= MAX_PACKET)?;
-    let (namespace, name) = text.split_once(' ')?;
-    let is_name = !name.is_empty() && !name.contains(char::is_control);
-    is_name.then(|| Some((namespace.parse().ok()?, name.to_owned())))?
-}
-
 /// Whether a group has a place for the process of this number.
 const fn counts(id: PeerId) -> bool {
     id.0 < MAX_PEERS
 }
 
-fn number(place: usize) -> u64 {
-    LISTENER + 1 + place as u64
-}
-
-fn errno(error: &io::Error) -> Option<Errno> {
-    error.raw_os_error().map(Errno::from_raw)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
     use vrrpd_common::group::{Key, Standing};
     use vrrpd_common::{Family, Vrid};

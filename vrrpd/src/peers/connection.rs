@@ -1,0 +1,95 @@
+//! A connection to another process of the group.
+
+use std::ffi::OsString;
+use std::io;
+
+use nix::errno::Errno;
+use socket2::{Domain, Socket, Type};
+use tracing::{debug, warn};
+use vrrpd_common::group::PeerId;
+use vrrpd_common::{Duration, Instant};
+
+use crate::datapath::readiness::Readiness;
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+/// A peer that says more in a second is let go; one that works well says a few things in each of its intervals, which are
+/// 10 ms or longer.
+const MAX_PER_SECOND: u32 = 1000;
+/// Longest packet: a number, an interface, a VRID and a family.
+pub(super) const MAX_PACKET: usize = 64;
+/// Under which number the listening socket is watched; the connections have those behind it. Those of interfaces are
+/// below.
+pub(super) const LISTENER: u64 = 1 << 63;
+
+/// A connection, whose other end may not have said its name yet.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) socket: Socket,
+    /// The number of the process at its other end.
+    pub(super) process: i32,
+    /// The socket that this process connected to; `None`: the other one made the connection.
+    pub(super) made_to: Option<OsString>,
+    /// Who is there, once that has been said.
+    pub(super) peer: Option<(PeerId, String)>,
+    /// What it should know did not fit into its socket.
+    pub(super) behind: bool,
+    /// Packets since then.
+    counted_since: Instant,
+    count: u32,
+}
+
+impl Connection {
+    /// One with nothing said on it.
+    pub(super) fn new(socket: Socket, process: i32, made_to: Option<OsString>, now: Instant) -> Self {
+        Self { socket, process, made_to, peer: None, behind: false, counted_since: now, count: 0 }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.peer.as_ref().map_or("", |(_, name)| name)
+    }
+
+    pub(super) fn send(&mut self, packet: &[u8], place: usize, readiness: &Readiness) {
+        // That a peer has gone is found when it is heard.
+        if let Err(error) = self.socket.send(packet)
+            && errno(&error) == Some(Errno::EAGAIN)
+        {
+            debug!(peer = self.name(), "group peer does not read");
+            self.behind = true;
+            if let Err(error) = readiness.also_room(&self.socket, number(place), true) {
+                warn!(peer = self.name(), %error, "cannot send to group peer");
+            }
+        }
+    }
+
+    /// Counts a packet.
+    pub(super) fn floods(&mut self, now: Instant) -> bool {
+        if now.saturating_since(self.counted_since) >= SECOND {
+            (self.counted_since, self.count) = (now, 0);
+        }
+        self.count += 1;
+        self.count > MAX_PER_SECOND
+    }
+}
+
+/// A socket for whole packets that does not block, and which scripts do not inherit.
+pub(super) fn packet_socket() -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// The network namespace and the name in the first packet of a connection; `None` if it is not such a packet.
+pub fn introduction(packet: &[u8]) -> Option<(u64, String)> {
+    let text = std::str::from_utf8(packet).ok().filter(|text| text.len() <= MAX_PACKET)?;
+    let (namespace, name) = text.split_once(' ')?;
+    let is_name = !name.is_empty() && !name.contains(char::is_control);
+    is_name.then(|| Some((namespace.parse().ok()?, name.to_owned())))?
+}
+
+pub(super) fn number(place: usize) -> u64 {
+    LISTENER + 1 + place as u64
+}
+
+pub(super) fn errno(error: &io::Error) -> Option<Errno> {
+    error.raw_os_error().map(Errno::from_raw)
+}
