@@ -19,7 +19,7 @@ pub enum BackupVerdict {
 /// What an advert does to a Master (RFC 9568 §6.4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MasterVerdict {
-    /// Another router leaves: advertise at once, so that nobody else takes over.
+    /// Another router resigns: advertise at once, so that no other router takes over.
     Resigned,
     /// A higher priority: become Backup.
     YieldToPriority,

@@ -36,7 +36,7 @@ pub struct Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Message {
-    /// Counts how often the group was given up. Whoever hears of a newer term gives up what it was in an older one.
+    /// Incremented each time the group is given up. A process that hears of a newer term leaves the older one.
     pub term: u64,
     /// The standing of its members: the farthest of all.
     pub standing: Standing,

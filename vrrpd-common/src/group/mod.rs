@@ -2,39 +2,36 @@
 //! (`[[group]]`) or in several (`-M`): inputs with their time in, outputs out.
 //!
 //! Each process has a [`Group`] with its own members, and hears from the other processes how theirs stand. It reads no
-//! clock, opens no socket and allocates nothing. Whoever drives it calls [`Group::handle`] for each input, hands on the
-//! outputs in their order, tells it how each member stands after each event that the member has handled, and calls it
-//! with [`Input::Timer`] when [`Group::deadline`] has passed. Messages of a peer must arrive in their order, and
-//! all that have arrived must be handled before the timer.
+//! clock, opens no socket and allocates nothing. The caller passes each input to [`Group::handle`], carries out the
+//! outputs in order, reports the standing of a member after each event that the member has handled, and sends
+//! [`Input::Timer`] when [`Group::deadline`] has passed. Messages of a peer must be passed in the order of their arrival,
+//! all of them before the timer.
 //!
 //! # Becoming Master
 //! A member that has won its election does not become Master but [willing](Standing::Willing). When every member of
 //! every process is, each process by itself sees it and makes its members Master.
 //!
 //! # Giving up
-//! The first member that is not ready any more takes all others along: each process that sees it makes its members yield,
-//! and begins a new *term*. Being willing in an old term counts for nothing, so nobody takes what was said before for
-//! what is true now; and whoever hears of a new term, however late, knows that the group was given up meanwhile. A
-//! process that does not answer any more, although its socket is open, counts as gone after a while: while Master, all
-//! say so now and then.
+//! When one member is not ready any more, all others yield: each process that sees it makes its members yield and begins a
+//! new *term*. A member that was willing in an old term does not count, so an old message is never taken for the present
+//! state. A process that hears of a new term, however late, knows that the group was given up meanwhile. Processes repeat
+//! their message while Master; one that is silent for too long counts as gone, although its socket is open.
 //!
 //! # Two machines Master at once
-//! After a partition of the network, or by chance, both may be Master of everything, each better on another LAN. If each
-//! yielded where it has lost, nobody would be left, and so again and again. So the *first* router of the group, by its
-//! [`Key`], decides: it yields at once; the others bear a better master for one Master_Down_Interval. Within that time
-//! the machine that has lost on the first router's LAN has left all of them. A better master that is still there
-//! belongs to no group, and then the election is lost.
+//! After a partition of the network, or by chance, two machines may be Master on all LANs, each with the higher priority on
+//! another one. If each yielded where it has lost, no Master would be left, and this would repeat. So the *first* router of
+//! the group, by its [`Key`], decides: it yields at once; the others tolerate a better master for one
+//! Master_Down_Interval. Within that time the machine that has lost on the first router's LAN gives up all of them. A
+//! better master that is still there belongs to no group, and the member yields to it.
 //!
 //! # Another configuration
-//! A group that is formed of routers which are Master already, and of others that are not, lets the others take part in
-//! their elections, and nobody yields meanwhile. If they are not willing after some time, or one of those that are Master
-//! fails before, all give up.
+//! A reload may form a group of routers of which some are Master already. The others take part in their elections, and the
+//! Masters stay Master meanwhile. If the others are not willing after some time, or a Master fails before, all give up.
 //!
-//! # When that is not enough
-//! A group that ceases to be Master soon after it became it waits for some time before it tries again, longer each time up
-//! to a limit, and not as long as others. So whatever it fails at (machines that become Master in the same millisecond,
-//! or whose groups are not the same, addresses that the system refuses) it cannot fail at without end in step with
-//! another one.
+//! # Back-off
+//! A group that loses mastership soon after it became Master pauses before it tries again, longer each time up to a limit,
+//! and for a time that differs between machines. So two groups that fail for the same cause (they become Master in the same
+//! millisecond, their members differ, the system refuses an address) do not retry in step for ever.
 
 mod message;
 #[cfg(test)]
@@ -50,15 +47,15 @@ pub const MAX_MEMBERS: usize = 64;
 /// Other processes that a group can have: with this one they are nine.
 pub const MAX_PEERS: usize = 8;
 
-/// A peer is not given up before it was silent for this long.
+/// A peer counts as gone after this much silence, or later.
 const MIN_LEASE: Duration = Duration::from_secs(1);
-/// A group fails that was Master for fewer Master_Down_Intervals than this.
+/// A group that was Master for fewer Master_Down_Intervals than this has failed.
 const LASTING: u64 = 2;
-/// How many Master_Down_Intervals those have that are not Master yet in a group of routers that are.
+/// Master_Down_Intervals within which all members must become willing when some of a new group are Master.
 const ASSEMBLY: u64 = 3;
-/// What a pause is longer than a Master_Down_Interval, which the members wait anyhow when they hear nobody, is at most one
-/// divided by this after the first failure; after each further one in a row twice as much, so often.
+/// The first pause is a Master_Down_Interval, which members wait anyhow, and up to a quarter of one (1 / `FIRST_PAUSE`).
 const FIRST_PAUSE: u64 = 4;
+/// The part added is doubled after each further failure in a row, this many times.
 const PAUSE_DOUBLINGS: u8 = 4;
 
 /// A member of this process, by its place in the order in which they were added.
@@ -86,21 +83,21 @@ pub enum Input {
     Timer,
 }
 
-/// What a group wants done, in the order in which it is said.
+/// What the caller has to do for a group, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Let the member handle this, and say how it stands then.
+    /// The member handles this event; then its standing is reported with [`Input::Member`].
     Event(Member, Event),
-    /// Tell it to every other process.
+    /// Send this to every other process.
     Tell(Message),
 }
 
-/// Why a group is not Master, the first that applies.
+/// Why a group is not Master: the first reason that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lacking {
-    /// So many members do not live, or do not answer.
+    /// This many processes are missing or silent.
     Members(u8),
-    /// Some member is no nearer than this.
+    /// The lowest standing of a member.
     Standing(Standing),
 }
 
@@ -108,18 +105,18 @@ pub enum Lacking {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Group {
     size: u8,
-    /// The next pseudo-random number is made of it.
+    /// State of the pseudo-random numbers for pauses.
     seed: u64,
     term: u64,
     /// Since when the members are Master.
     master_since: Option<Instant>,
-    /// Some are Master, since or before the first of these, and until the second the others may become it.
+    /// A new group with some Masters: since when, and until when the other members may become Master.
     assembling: Option<(Instant, Instant)>,
     members: [Option<Local>; MAX_MEMBERS],
     peers: [Option<Peer>; MAX_PEERS],
     /// Promotions that failed in a row.
     failures: u8,
-    /// No other one is tried before.
+    /// The next promotion is not tried before this.
     pausing_until: Option<Instant>,
     told: Option<Message>,
     told_at: Instant,
@@ -210,7 +207,7 @@ impl Group {
         (!standing.is_ready()).then_some(Lacking::Standing(standing))
     }
 
-    /// What another process said last; `None` when there is none of this number.
+    /// The last message of each peer; `None`: no peer has this number.
     pub fn peer(&self, id: PeerId) -> Option<&Message> {
         self.peers.get(id.0)?.as_ref().map(|peer| &peer.said)
     }
@@ -292,7 +289,7 @@ impl Group {
         }
     }
 
-    /// Somebody gave the group up and this process has not heard of it yet.
+    /// The group was given up, and this process has not heard of it yet.
     fn learn_term(&mut self, now: Instant, term: u64, emit: &mut dyn FnMut(Output)) {
         if term <= self.term {
             return;

@@ -1,4 +1,4 @@
-//! Damping: how often a router takes over, however often it is made to.
+//! Damping: limits how often a router takes over.
 //!
 //! RFC 9568 has no such limit. In version 3 two forged adverts, one of a higher priority that advertises every 10 ms and
 //! its resignation, make a Master Backup and, Skew_Time of 10 ms later, Master again: hundreds of times a second, each with
@@ -10,12 +10,12 @@
 //!   added each time, so that machines which took over in the same moment and all gave way do not do so again and again.
 //!   So routers that fail over every second are never held, and a flood gets seven take-overs in the first ten
 //!   seconds and then one in eight to ten.
-//! * After 60 s without a take-over all of this is forgotten. So it is when an operator tells the router to resume, or
-//!   gives it a higher priority.
+//! * 60 s without a take-over reset the damping. So does an operator who tells the router to resume or raises its
+//!   priority.
 //!
-//! Nothing else is held. A Master yields at once: to hold it against a higher advert would be a split brain. The hold
-//! counts from the last take-over, so no more than ten seconds after that the router takes over if nobody else serves the
-//! addresses. A Master whose link comes and goes is not held either, unless it passes Backup on its way.
+//! Nothing else is held. A Master yields at once: ignoring a higher advert would be a split brain. The hold counts from
+//! the last take-over, so the router takes over at most ten seconds after that if no other router serves the addresses. A
+//! Master whose link goes down and up is not held either, unless it becomes Backup in between.
 
 use core::net::IpAddr;
 
@@ -24,15 +24,15 @@ use crate::time::{Duration, Instant};
 
 /// Take-overs that come at once.
 const FREE: u8 = 3;
-/// Between two further ones, at first: three a second.
+/// The first hold: three take-overs a second.
 const MIN_SPACING: Duration = Duration::from_nanos(1_000_000_000_u64.div_ceil(3));
-/// And at most, but for what is added.
+/// The longest hold, without the part that is added.
 const MAX_SPACING: Duration = Duration::from_secs(8);
-/// This share of the hold is added at most.
+/// Up to 1 / `ADDED` of the hold is added.
 const ADDED: u64 = 4;
-/// What a take-over waits at most after the one before.
+/// Longest time between a take-over and the next one that is held.
 pub const MAX_HOLD: Duration = Duration::from_secs(10);
-/// Without a take-over for so long, all is forgotten.
+/// This long without a take-over resets the damping.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
 const _: () = assert!(MAX_SPACING.as_nanos() + MAX_SPACING.as_nanos() / ADDED <= MAX_HOLD.as_nanos());
@@ -43,9 +43,9 @@ const _: () = assert!(MAX_SPACING.as_nanos() + MAX_SPACING.as_nanos() / ADDED <=
 pub(super) struct Damping {
     /// The last one.
     last: Instant,
-    /// How many still come at once.
+    /// Take-overs that are still not held.
     free: u8,
-    /// The hold, without what is added.
+    /// The hold, without the part that is added.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "hold"))]
     hold: Duration,
     earliest: Instant,

@@ -64,9 +64,9 @@ pub enum Action {
     SendAdvert(Priority),
     /// Gratuitous ARP or unsolicited neighbour advertisement for each address.
     AnnounceAddresses,
-    /// The state has changed: log it, run scripts, tell who listens.
+    /// The state has changed: log it, run scripts, notify clients.
     Transition(Transition),
-    /// Worth a line in the log.
+    /// For the log.
     Notice(Notice),
 }
 
@@ -78,9 +78,9 @@ pub struct Transition {
     pub from: StateName,
     /// The state entered.
     pub to: StateName,
-    /// Why.
+    /// Its reason, as scripts and clients receive it.
     pub reason: Reason,
-    /// The other router that caused it; `None` when none did.
+    /// The other router that caused it, if one did.
     pub cause: Option<Cause>,
 }
 
@@ -90,7 +90,7 @@ pub struct Transition {
 pub struct Cause {
     /// The advert's source address.
     pub source: IpAddr,
-    /// Its priority; 0 of one that resigned.
+    /// Its priority; 0: it resigned.
     pub priority: Priority,
     /// The source MAC address of its frame.
     pub mac: MacAddr,
@@ -102,32 +102,32 @@ impl From<&Advert> for Cause {
     }
 }
 
-/// Something that a person may want to know.
+/// An observation for the log that is not a transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Notice {
     /// The master's interval is not ours; in version 3 it is adopted (RFC 9568 §6.4.2).
     IntervalDiffers(Advert),
-    /// The master's interval is longer than the one that is reckoned with at most.
+    /// The master's interval is longer than the limit, which is used instead.
     IntervalExceedsLimit {
-        /// What it says.
+        /// The master's advert.
         advert: Advert,
         /// The limit.
         limit: Interval,
     },
-    /// The master announces other addresses than we have.
+    /// The master advertises other addresses than ours.
     AddressesDiffer(Advert),
-    /// Another router of lower right sends adverts while we are Master.
+    /// Advert from a lower-priority router while Master.
     LowerMaster(Advert),
-    /// The Master_Down timer was handled this late: the machine stood still, so we listen anew.
+    /// The Master_Down timer was handled this late (the machine was suspended): the router listens once more.
     ClockGap(Duration),
-    /// The router has started, and listens for this long before it may become Master.
+    /// The start delay begins: the router listens for this long before it may become Master.
     StartDelay(Duration),
-    /// It would take over, and has done so too often: it will after this time.
+    /// Damping holds the take-over for this long.
     TakeOverHeld(Duration),
 }
 
-/// Who asked.
+/// The source of an operator's command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Origin {

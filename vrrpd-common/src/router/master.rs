@@ -72,7 +72,7 @@ impl VirtualRouter {
                 emit(Action::GiveUpAddresses);
                 self.become_backup(now, Reason::Group, None, emit);
             }
-            // Nobody heard its adverts meanwhile.
+            // Its adverts were missing meanwhile.
             Event::StoodStill => {
                 emit(Action::GiveUpAddresses);
                 self.become_backup(now, Reason::ClockGap, None, emit);
@@ -165,7 +165,7 @@ impl VirtualRouter {
         }
     }
 
-    /// The addresses first, and nobody is told before they are there (RFC 9568 §8.1.2).
+    /// Takes the addresses, and advertises only once they are there (RFC 9568 §8.1.2).
     pub(super) fn become_master(
         &mut self,
         now: Instant,

@@ -1,8 +1,8 @@
 //! The state machine of one virtual router (RFC 9568 §6.4, RFC 3768 §6.4): events with their time in, actions out.
 //!
-//! It reads no clock, opens no socket and allocates nothing. Whoever drives it calls [`VirtualRouter::handle`] for
-//! each event, carries out the actions in their order, and calls again with [`Event::Timer`] when
-//! [`VirtualRouter::deadline`] has passed. Timers that come too early or twice are harmless.
+//! It reads no clock, opens no socket and allocates nothing. The caller passes each event to [`VirtualRouter::handle`],
+//! carries out the actions in order, and sends [`Event::Timer`] when [`VirtualRouter::deadline`] has passed. A timer event
+//! that comes too early or twice is harmless.
 //!
 //! RFC 9568 says Active where this project says Master, as its users do.
 //!
@@ -58,7 +58,7 @@ pub struct Config {
     pub start_delay: Duration,
     /// Our own advertisement interval.
     pub interval: Interval,
-    /// The longest Master_Adver_Interval to reckon with, whatever a master advertises; version 3.
+    /// Upper limit of the Master_Adver_Interval that is learned from a master; version 3.
     pub max_learned_interval: Interval,
     /// The virtual addresses, to notice that a peer announces others.
     pub addresses: AddressDigest,
@@ -172,7 +172,7 @@ impl VirtualRouter {
         self.listens_until > self.damping.earliest()
     }
 
-    /// When the delay of preemption under way ends; `None`: there is none.
+    /// When the current preemption delay ends; `None`: no delay runs.
     pub const fn preempts_at(&self) -> Option<Instant> {
         match (&self.state, self.preemption) {
             (State::Backup(_), Preemption::DelayedUntil(until)) => Some(until),
@@ -199,7 +199,7 @@ impl VirtualRouter {
     }
 
     /// It is a member of a group from now on, or not any more. A Master stays Master. One that waits for a group which it
-    /// leaves is to be given [`Event::GroupReady`], for nobody else will do so.
+    /// leaves must be given [`Event::GroupReady`] by the caller.
     pub const fn set_grouped(&mut self, grouped: bool) {
         self.config.grouped = grouped;
     }
@@ -237,8 +237,8 @@ impl VirtualRouter {
 
     /// Takes in an event that happened at `now` and says through `emit` what is to be done, in this order.
     pub fn handle(&mut self, now: Instant, event: Event, emit: &mut dyn FnMut(Action)) {
-        // A machine that stood still believes what was true before. Nobody heard its adverts since, so another one
-        // may be Master now: listen before acting.
+        // The machine was suspended. Its adverts were missing meanwhile, so another router may be Master now: listen
+        // before acting.
         if let (State::Master(master), Event::Timer | Event::Advert(_)) = (&self.state, &event)
             && self.slept_through(now, master.advert_at)
         {

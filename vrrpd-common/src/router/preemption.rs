@@ -12,7 +12,7 @@ pub(super) enum Preemption {
     Idle,
     /// A lower master is followed until then.
     DelayedUntil(Instant),
-    /// The delay is over, or there is none.
+    /// The delay is over, or none is configured.
     Ready,
 }
 
