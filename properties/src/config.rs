@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 use clap::Parser as _;
 use vrrpd::cli::Cli;
 use vrrpd::config::file::{self, FileError};
-use vrrpd::config::{self, Configuration, Destination, RouterConfig};
+use vrrpd::config::{self, Configuration, Destination, RouterConfig, VirtualAddress};
 use vrrpd::import::{self, Format, ImportError, Surroundings};
 use vrrpd_common::router::{Event, StateName, VirtualRouter};
 use vrrpd_common::wire::frame::{AdvertFrame, NOT_ROUTED, advert_frame_len, emit_advert, parse_advert};
 use vrrpd_common::wire::vrrp::{Addresses, Kind, VrrpRepr};
 use vrrpd_common::{Family, Instant, MacAddr, Version};
+use vrrpd_engine::interface::OtherInterfaces;
 use vrrpd_engine::ledger::{Journal, Ledger, Record};
 
 /// How a command line begins.
@@ -232,16 +233,17 @@ fn starts(router: &RouterConfig) {
 
 fn journal_reads_back(routers: &[RouterConfig]) {
     let mac = MacAddr([2, 0, 0, 0, 0, 9]);
-    let records = routers.iter().flat_map(|router| Record::of(router, &Ledger::default(), None, Some(mac)));
+    let records = routers
+        .iter()
+        .flat_map(|router| Record::of(router, &Ledger::default(), None, &OtherInterfaces::new(), Some(mac)));
     let written = records.collect::<Journal>();
     let journal = Journal::parse(&written.to_string());
     assert_eq!(journal, written);
     for router in routers {
-        assert!(
-            router
-                .held_addresses()
-                .all(|address| journal.addresses_on(&router.interface).any(|on| on == *address))
-        );
+        let is_noted = |address: &VirtualAddress| {
+            journal.addresses_on(router.interface_of(address.address)).any(|on| on == *address)
+        };
+        assert!(router.held_addresses().all(is_noted));
         assert_eq!(journal.own_mac(&router.interface), Some(mac));
     }
 }
@@ -268,6 +270,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "accept-interval-mismatch = true\nrequire-equal-addresses = true",
         "magic-source = \"10.0.0.1\"\nmagic-destination = \"10.0.0.254\"",
         "extra-addresses = [\"2001:db8::9/64\", { address = \"10.0.0.9/24\", label = \"eth0:x\", scope = 200 }]",
+        "extra-addresses = [{ address = \"2001:db8::9/64\", interface = \"eth1\" }, \"10.0.0.9/24 dev eth0\"]",
         "routes = [\"192.0.2.0/24 via 10.0.0.9 metric 5\", \"blackhole 2001:db8::/32\"]\nrules = [\"not from 10.0.0.1 fwmark 1/2 table 7\"]",
         "xdp = \"auto\"\nxdp-pass = true",
         "track = [\"process=haproxy,weight=-20\", { name = \"uplink\", weight = 300 }, \"http=http://[::1]:80/a?b\"]",

@@ -101,6 +101,7 @@ pub fn router_config(lan: usize, config: &Config) -> RouterConfig {
         addresses: vec![VirtualAddress { address: virtual_address(lan), prefix_len: PREFIX_LEN }],
         extra_addresses: Vec::new(),
         address_options: BTreeMap::new(),
+        address_interfaces: BTreeMap::new(),
         routes: Vec::new(),
         rules: Vec::new(),
         source: None,

@@ -116,6 +116,32 @@ fn labels_scopes_broadcast_and_excluded_addresses() {
 }
 
 #[test]
+fn addresses_on_another_interface() {
+    let lines = "virtual_ipaddress {\n 10.0.0.100/24\n 10.1.0.100/24 dev eth1\n}\n\
+                 virtual_ipaddress_excluded {\n 10.9.0.1/24 dev eth1 label eth1:vip\n 2001:db8::9/64 dev eth1\n}\n\
+                 track_interface {\n eth1 weight -20\n}";
+    let other = |vrid: u8, lines: &str| {
+        format!(
+            "vrrp_instance VI_{vrid} {{\n version 3\n interface eth0\n advert_int 0.2\n virtual_router_id {vrid}\n {lines}\n}}\n"
+        )
+    };
+    let untracked = other(2, "virtual_ipaddress {\n 10.0.0.102/24\n 10.1.0.102/24 dev eth1 no_track\n}");
+    let routes = other(
+        3,
+        "virtual_ipaddress {\n 10.0.0.103/24\n}\n virtual_routes {\n 192.0.2.0/24 via 10.1.0.9 dev eth1\n}",
+    );
+    let rules = other(
+        4,
+        "virtual_ipaddress {\n 10.0.0.104/24\n}\n virtual_rules {\n iif eth1 table 10 priority 300\n}",
+    );
+    let all = &[Master(120), Master(100), Master(100), Master(100)];
+    let mut twins = Twins::start(&with_globals(&(instance(lines) + &untracked + &routes + &rules)), all);
+    twins.link_down("eth1", &[Fault, Master(100), Fault, Fault]);
+    twins.link_up("eth1", all);
+    twins.usual_story(all);
+}
+
+#[test]
 fn routes_and_rules() {
     let lines = "virtual_ipaddress {\n 10.0.0.100/24\n}\n\
                  virtual_routes {\n 192.0.2.0/24 via 10.0.0.9 dev eth0 metric 50\n 198.51.100.0/24 dev eth0 src 10.0.0.100 table 10\n\

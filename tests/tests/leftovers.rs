@@ -386,6 +386,30 @@ fn address_that_another_program_removes_is_taken_by_the_master_and_given_back_by
 }
 
 #[test]
+fn address_that_a_kill_left_on_another_interface_is_given_back_by_the_guardian_and_by_the_next_start() {
+    const OTHER: &str = "10.1.0.100/24";
+    let mut lab = Lab::new();
+    let [a] = lab.hosts();
+    let second = lab.add_network();
+    lab.join(&a, second, "eth1", "10.1.0.1/24");
+    let before = Snapshot::of(&a);
+    let start = || router(&a, 150, "none").args(["10.1.0.100/24 interface eth1"]);
+    let killed = start().start();
+    killed.wait_state("master", SOON);
+    assert!(a.has_address("eth1", OTHER));
+    killed.kill_daemon();
+    wait_until(SOON, "the guardian gives it back", || !a.has_address("eth1", OTHER));
+    let killed = start().start();
+    killed.wait_state("master", SOON);
+    killed.kill();
+    assert!(a.has_address("eth1", OTHER), "nobody is left");
+    let again = router(&a, 150, "none").beside(&killed).start();
+    wait_until(SOON, "it is gone", || !a.has_address("eth1", OTHER));
+    assert_eq!(again.terminate(), 0);
+    before.assert_as_before(&a);
+}
+
+#[test]
 fn journal_that_is_a_link_to_another_file_is_not_read() {
     let lab = Lab::new();
     let [a] = lab.hosts();

@@ -36,6 +36,8 @@ pub struct RouterConfig {
     pub extra_addresses: Vec<VirtualAddress>,
     /// How addresses of both lists are set on the interface, where something was said about that.
     pub address_options: BTreeMap<IpAddr, AddressOptions>,
+    /// The interfaces of addresses of both lists that are on another one than the router's.
+    pub address_interfaces: BTreeMap<IpAddr, String>,
     /// `--route`: routes that it holds as Master.
     pub routes: Vec<Route>,
     /// `--rule`: policy rules that it holds as Master.
@@ -281,6 +283,21 @@ impl RouterConfig {
         self.held_addresses().any(|held| held.address == address)
     }
 
+    /// The interface of an address.
+    pub fn interface_of(&self, address: IpAddr) -> &str {
+        self.address_interfaces.get(&address).map_or(&self.interface, String::as_str)
+    }
+
+    /// All addresses that it holds on this interface.
+    pub fn addresses_on<'a>(&'a self, interface: &'a str) -> impl Iterator<Item = &'a VirtualAddress> {
+        self.held_addresses().filter(move |held| self.interface_of(held.address) == interface)
+    }
+
+    /// The interfaces that have addresses of it beside its own.
+    pub fn other_interfaces(&self) -> BTreeSet<&str> {
+        self.address_interfaces.values().map(String::as_str).collect()
+    }
+
     /// How an address is set on the interface.
     pub fn options_of(&self, address: &VirtualAddress) -> AddressOptions {
         self.address_options.get(&address.address).copied().unwrap_or_default()
@@ -378,6 +395,7 @@ pub(crate) mod tests {
             addresses,
             extra_addresses: Vec::new(),
             address_options: BTreeMap::new(),
+            address_interfaces: BTreeMap::new(),
             routes: Vec::new(),
             rules: Vec::new(),
             priority: Priority::DEFAULT,

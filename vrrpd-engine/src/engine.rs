@@ -219,6 +219,7 @@ impl Engine {
             Input::Schedule(id) => (id, Task::Schedule),
             Input::Unschedule(id) => (id, Task::Unschedule),
             Input::AddressLost(id, address, remover) => (id, Task::AddressLost(address, remover)),
+            Input::OtherInterface(id, name, interface) => (id, Task::OtherInterface(name, interface)),
             Input::Prepare(id) => (id, Task::Prepare),
             Input::Discard(id) => (id, Task::Discard),
             Input::Exchange(id, config) => {

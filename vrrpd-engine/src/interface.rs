@@ -1,5 +1,6 @@
 //! What an interface is like, as the kernel tells it, and what follows for the routers on it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -43,6 +44,9 @@ pub struct Interface {
     /// Every address it has.
     pub addresses: Vec<InterfaceAddress>,
 }
+
+/// Interfaces that have addresses of a router beside its own, by name, as far as they are there.
+pub type OtherInterfaces = BTreeMap<String, Interface>;
 
 /// An address that an interface has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,6 +162,19 @@ impl Interface {
         let (IpAddr::V4(source), there) = (source, self.address(source)?) else { return None };
         let hosts = u32::MAX.checked_shr(u32::from(there.prefix_len))?;
         (hosts > 1).then(|| Ipv4Addr::from_bits(source.to_bits() | hosts))
+    }
+
+    /// This address was taken off the interface of this number, ahead of the system's notification.
+    pub(crate) fn address_is_off(&mut self, index: u32, address: &VirtualAddress) {
+        if self.index == index {
+            self.addresses
+                .retain(|there| there.address != address.address || there.prefix_len != address.prefix_len);
+        }
+    }
+
+    /// Whether frames can go out.
+    pub const fn is_up(&self) -> bool {
+        self.admin_up && self.carrier
     }
 
     /// The address as it stands on the interface, if it does.

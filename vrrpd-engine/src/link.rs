@@ -76,10 +76,8 @@ impl Link {
 
     /// This address was taken off the interface, ahead of the system's notification.
     pub(crate) fn address_is_off(&mut self, index: u32, address: &VirtualAddress) {
-        if let Some(interface) = self.interface.as_mut().filter(|interface| interface.index == index) {
-            interface
-                .addresses
-                .retain(|there| there.address != address.address || there.prefix_len != address.prefix_len);
+        if let Some(interface) = &mut self.interface {
+            interface.address_is_off(index, address);
         }
     }
 }

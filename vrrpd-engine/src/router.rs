@@ -18,10 +18,11 @@ use vrrpd_common::wire::vrrp::{Kind, VrrpRepr};
 use vrrpd_common::{Advert, Duration, Instant, Priority, Rejection, Version};
 
 use crate::address::AddressList;
-use crate::config::{AuthKind, RouterConfig};
+use crate::config::{AuthKind, RouterConfig, VirtualAddress};
 use crate::group::GroupPlace;
 use crate::ids::LinkId;
 use crate::interface::Interface;
+use crate::interface::OtherInterfaces;
 use crate::kernel::KernelSide;
 use crate::ledger::{Ledger, Resource, SystemError};
 use crate::mismatch::{Mismatches, Warning};
@@ -82,6 +83,10 @@ pub struct Router {
     pub ledger: Ledger,
     /// Its virtual MAC address.
     pub vmac: VmacSide,
+    /// The interfaces that have addresses of it beside its own.
+    pub others: OtherInterfaces,
+    /// Addresses on other interfaces that the system refused the last time, and why.
+    pub refused_elsewhere: Vec<(VirtualAddress, SystemError)>,
     /// What its actions wait for.
     pub waiting: Option<Box<Pending>>,
     /// It was said that the interface has addresses of it although it is not Master.
@@ -202,6 +207,8 @@ impl Router {
             group: None,
             ledger: Ledger::default(),
             vmac: VmacSide::new(&config),
+            others: OtherInterfaces::new(),
+            refused_elsewhere: Vec::new(),
             waiting: None,
             presence_said: false,
             scheduled: None,

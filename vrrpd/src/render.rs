@@ -56,6 +56,10 @@ pub fn details(router: &RouterReport) -> String {
     if !router.extra_addresses.is_empty() {
         line("extra", router.extra_addresses.join(" "));
     }
+    for other in &router.other_interfaces {
+        let missing = if other.exists { "" } else { " (missing)" };
+        line("elsewhere", format!("{}{missing}: {}", other.interface, other.addresses.join(" ")));
+    }
     for route in &router.routes {
         let missing = route.error.as_ref().map_or_else(String::new, |error| format!(" (missing: {error})"));
         line(&route.kind, format!("{}{missing}", route.text));

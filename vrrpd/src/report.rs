@@ -71,6 +71,9 @@ pub struct RouterReport {
     pub routes: Vec<RouteReport>,
     #[serde(default)]
     pub addresses_present: Vec<String>,
+    /// Interfaces that have addresses of it beside its own.
+    #[serde(default)]
+    pub other_interfaces: Vec<OtherInterfaceReport>,
     pub vmac: Option<String>,
     pub vmac_mode: String,
     #[serde(default)]
@@ -204,6 +207,17 @@ pub struct TrackReport {
     pub number: Option<i32>,
     /// False in a group whose members have no weights.
     pub counts: bool,
+}
+
+/// An interface that has addresses of a router beside the router's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherInterfaceReport {
+    /// Its name.
+    pub interface: String,
+    /// Whether there is such an interface.
+    pub exists: bool,
+    /// The addresses that a Master has there.
+    pub addresses: Vec<String>,
 }
 
 /// The scripts of a router.
@@ -405,7 +419,7 @@ impl SilentReport {
 
 impl RouterReport {
     /// The keys of its object.
-    pub const KEYS: [&'static str; 45] = [
+    pub const KEYS: [&'static str; 46] = [
         "name",
         "interface",
         "ifindex",
@@ -433,6 +447,7 @@ impl RouterReport {
         "addresses",
         "extra_addresses",
         "addresses_present",
+        "other_interfaces",
         "routes",
         "vmac",
         "vmac_mode",

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use vrrpd_common::router::Event;
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::config::{GroupConfig, RouterConfig};
-use vrrpd_engine::interface::Interface;
+use vrrpd_engine::interface::{Interface, OtherInterfaces};
 use vrrpd_engine::ledger::{Journal, Undo};
 use vrrpd_engine::link::Link;
 use vrrpd_engine::plan::Plan;
@@ -89,7 +89,10 @@ impl Daemon {
     fn begin_router(&mut self, now: Instant, place: usize, journal: &Journal, skips_start_delay: bool) {
         let Place { lan, config, .. } = &self.places[place];
         let (lan, config) = (*lan, config.clone());
-        let id = self.engine.begin(moment(now), config, journal).expect("nothing is in its way");
+        let id = self
+            .engine
+            .begin(moment(now), config, OtherInterfaces::new(), journal)
+            .expect("nothing is in its way");
         self.places[place].id = Some(id);
         self.places[place].seen = None;
         self.effects.push(Effect::Begins { lan, skips_start_delay });

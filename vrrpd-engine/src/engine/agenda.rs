@@ -82,6 +82,7 @@ pub(super) enum Task {
     Discard,
     DiscardStranded,
     AddressLost(IpAddr, Remover),
+    OtherInterface(String, Option<Box<Interface>>),
     TakeAgain,
     TakeNow,
     MacvlanIs(Box<Interface>),

@@ -6,18 +6,18 @@ use vrrpd_common::router::{Event, StateName};
 use super::agenda::{Task, Work};
 use super::turn::Turn;
 use super::{Line, Output};
-use crate::config::VmacFallback;
+use crate::config::{VirtualAddress, VmacFallback};
 use crate::ids::Ticket;
 use crate::ledger::{Cause, Order, Outcome, Resource, SystemError};
 use crate::pace::Announced;
-use crate::router::Pending;
+use crate::router::{Pending, Router};
 
-/// When routes and rules that were refused are tried again.
-const ROUTING_AGAIN: Duration = Duration::from_secs(1);
+/// When routes and rules, and addresses on other interfaces, that were refused are tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 impl Turn<'_> {
     /// Asks the system; the router's next action waits for the answer.
-    fn ask(&mut self, order: Order) {
+    pub(super) fn ask(&mut self, order: Order) {
         let ticket = self.agenda.tickets.issue(self.id);
         self.router.stop();
         self.router.waiting = Some(Box::new(Pending { ticket, order: order.clone(), lost: Vec::new() }));
@@ -28,6 +28,12 @@ impl Turn<'_> {
     pub(super) fn take(&mut self) {
         let Some(interface) = &self.link.interface else { return };
         let resources = self.router.to_take(interface);
+        if self.router.state_told() != StateName::Master {
+            let missing: Vec<_> = self.router.missing_interfaces().map(str::to_owned).collect();
+            for interface in missing {
+                self.log(Line::InterfaceMissing(interface));
+            }
+        }
         if !resources.is_empty() {
             let or_without = self.router.config.vmac_fallback == VmacFallback::None;
             self.ask(Order::Take { resources, or_without });
@@ -39,7 +45,8 @@ impl Turn<'_> {
     pub(super) fn release(&mut self) {
         self.put_out(Output::Withdraw(self.id));
         self.router.vmac.may_try_again();
-        let resources = self.router.ledger.to_give_back(self.link.interface.as_ref(), self.marks);
+        let Router { ledger, others, .. } = &mut *self.router;
+        let resources = ledger.to_give_back(self.link.interface.as_ref(), others, self.marks);
         if !resources.is_empty() {
             self.ask(Order::Release(resources));
         }
@@ -63,10 +70,18 @@ impl Turn<'_> {
         }
     }
 
-    /// Removes it when it is not where the router is, once nothing is on it.
+    /// Removes the link when it is not where the router is, once nothing is on it, and addresses that are not on the
+    /// interface of their name.
     pub(super) fn discard_stranded(&mut self) {
-        if self.router.waiting.is_none() && self.router.ledger.is_stranded(self.link.interface.as_ref()) {
-            self.discard();
+        if self.router.waiting.is_some() {
+            return;
+        }
+        if self.router.ledger.is_stranded(self.link.interface.as_ref()) {
+            return self.discard();
+        }
+        let stranded = self.router.stranded_addresses();
+        if !stranded.is_empty() {
+            self.ask(Order::Release(stranded));
         }
     }
 
@@ -74,6 +89,8 @@ impl Turn<'_> {
     pub(super) fn answered(&mut self, ticket: Ticket, mut outcome: Outcome) {
         let answered = self.router.waiting.take_if(|pending| pending.ticket == ticket);
         let Some(Pending { order, lost, .. }) = answered.map(|pending| *pending) else { return };
+        // What cannot be removed is not tried again at once.
+        let is_stuck = matches!(order, Order::Release(_)) && outcome.failure().is_some();
         self.router.go_on();
         if let (Some(made), Some(link)) = (outcome.made.take(), order.link()) {
             self.router.ledger.prepared(made, link.parent);
@@ -90,9 +107,6 @@ impl Turn<'_> {
             }
             Order::Take { resources, or_without } => {
                 self.took(resources, or_without, outcome);
-                for (address, remover) in lost {
-                    self.then(Task::AddressLost(address, remover));
-                }
             }
             Order::Release(resources) => self.released(&resources, &outcome),
             Order::Discard(_) => {
@@ -102,9 +116,14 @@ impl Turn<'_> {
                 self.router.ledger.link_discarded();
             }
         }
+        for (address, remover) in lost {
+            self.then(Task::AddressLost(address, remover));
+        }
         self.agenda.incoming.push_back(Work::CheckUsable(self.id));
         self.then(Task::Act);
-        self.then(Task::DiscardStranded);
+        if !is_stuck {
+            self.then(Task::DiscardStranded);
+        }
     }
 
     fn took(&mut self, resources: Vec<Resource>, or_without: bool, outcome: Outcome) {
@@ -118,7 +137,13 @@ impl Turn<'_> {
             }
         }
         let interface = self.link.interface.as_ref();
-        let refused = self.router.ledger.took(resources, outcome, interface, self.marks);
+        let Router { ledger, others, .. } = &mut *self.router;
+        let mut refused = ledger.took(resources, outcome, interface, others, self.marks);
+        let is_elsewhere = |(address, _): &mut (VirtualAddress, _)| {
+            self.router.config.address_interfaces.contains_key(&address.address)
+        };
+        // The router is Master without those.
+        let elsewhere = refused.addresses.extract_if(.., is_elsewhere).collect();
         let is_decisive = refused.is_decisive(or_without);
         match refused.vmac {
             // An interface that is gone refuses nothing; its own notification follows.
@@ -132,12 +157,28 @@ impl Turn<'_> {
         for (address, error) in refused.addresses {
             self.log(Line::AddressRefused(address, error));
         }
+        self.refused_elsewhere(elsewhere);
         self.routing_refused(refused.routing);
         if is_decisive {
             let was_promoted = self.router.drop_promotion();
             let event = if was_promoted { Event::AddressesRefused } else { Event::AddressesLost };
             self.then(Task::event(event));
         }
+    }
+
+    /// What was refused on other interfaces is said once, and tried again. One that is gone refuses nothing.
+    fn refused_elsewhere(&mut self, mut refused: Vec<(VirtualAddress, SystemError)>) {
+        refused.retain(|(_, error)| error.cause != Cause::NoInterface);
+        for refusal @ (address, error) in &refused {
+            if !self.router.refused_elsewhere.contains(refusal) {
+                self.log(Line::AddressRefused(*address, error.clone()));
+            }
+        }
+        if !refused.is_empty() {
+            let at = self.now.at + TRY_AGAIN;
+            self.agenda.to_put_back.entry(self.id).or_insert(at);
+        }
+        self.router.refused_elsewhere = refused;
     }
 
     /// What was refused is said once, and tried again.
@@ -148,7 +189,7 @@ impl Turn<'_> {
             }
         }
         if !refused.is_empty() {
-            let at = self.now.at + ROUTING_AGAIN;
+            let at = self.now.at + TRY_AGAIN;
             self.agenda.to_put_back.entry(self.id).or_insert(at);
         }
         self.router.refused_routing = refused;
@@ -160,7 +201,12 @@ impl Turn<'_> {
             let is_given_back = self.router.ledger.gave_back(resource, result);
             match (resource, result) {
                 (Resource::Address(placed), Ok(())) => {
-                    self.link.address_is_off(placed.on.number(None), &placed.address);
+                    let index = placed.on.number(None);
+                    self.link.address_is_off(index, &placed.address);
+                    self.router
+                        .others
+                        .values_mut()
+                        .for_each(|other| other.address_is_off(index, &placed.address));
                 }
                 (Resource::Address(placed), Err(error)) if !is_given_back => {
                     self.log(Line::AddressNotRemoved(placed.address, error.clone()));
@@ -183,6 +229,10 @@ impl Turn<'_> {
         }
         if tells_hosts {
             self.announce(Announced::Own);
+        }
+        if self.router.is_master() && !self.router.others.is_empty() {
+            // It was of an interface that has gone, and may be back.
+            self.then(Task::TakeNow);
         }
     }
 

@@ -10,7 +10,7 @@ use super::turn::Turn;
 use super::{Engine, Line, Now, Output};
 use crate::config::{RouterConfig, VmacMode};
 use crate::ids::RouterId;
-use crate::interface::Interface;
+use crate::interface::{Interface, OtherInterfaces};
 use crate::ledger::{Journal, LeftMac, Leftover};
 use crate::link::Link;
 use crate::priority::Step;
@@ -81,7 +81,8 @@ impl Engine {
         link.map_or(Ok(()), |link| check_peers(config, link))
     }
 
-    /// Makes a router on its interface, with what an earlier daemon has left there; it waits for its start.
+    /// Makes a router on its interface, with what an earlier daemon has left there and on `others` that have addresses of it;
+    /// it waits for its start.
     ///
     /// # Errors
     ///
@@ -90,12 +91,14 @@ impl Engine {
         &mut self,
         now: Now,
         config: RouterConfig,
+        others: OtherInterfaces,
         journal: &Journal,
     ) -> Result<RouterId, Inadmissible> {
         self.now = now;
         let id = self.link_named(&config.interface).ok_or(Inadmissible::NoInterface)?;
         let link = self.links.get(id).ok_or(Inadmissible::NoInterface)?;
         let mut router = Router::new(config, id, now.time_of_day);
+        router.others = others;
         check(&router, link)?;
         let mut lines = Vec::new();
         if let Some(magic) = &router.config.magic
@@ -133,9 +136,9 @@ impl Engine {
     pub fn sees_to(&self, found: &Leftover) -> bool {
         let mut routers = self.routers().values().map(|router| &router.config);
         match found {
-            Leftover::Address { interface, address } => routers.any(|router| {
-                router.interface == *interface && router.held_addresses().any(|held| held == address)
-            }),
+            Leftover::Address { interface, address } => {
+                routers.any(|router| router.addresses_on(interface).any(|held| held == address))
+            }
             Leftover::Mac { interface, .. } => routers.any(|router| router.interface == *interface),
             Leftover::Link { router, noted, .. } => routers
                 .find(|there| there.name().to_string() == *router)

@@ -69,6 +69,9 @@ pub enum Input<'a> {
     Unschedule(RouterId),
     /// This address has gone from where a router has its addresses.
     AddressLost(RouterId, IpAddr, Remover),
+    /// The interface of this name, which has addresses of a router beside its own, is like this; `None`: it is gone, or has
+    /// another name.
+    OtherInterface(RouterId, String, Option<Box<Interface>>),
     /// Others have removed routes or rules with our protocol number: the system says whose when they are added again.
     RoutingLost,
     /// An interface is like this, and open for the routers on it.

@@ -125,7 +125,7 @@ impl Turn<'_> {
         if !now.admin_up {
             self.log(Line::MacvlanDown(now.name.clone()));
             // The kernel has forgotten IPv6 addresses with that; those that it has not are found to be there.
-            self.router.ledger.forget_addresses();
+            self.router.ledger.forget_addresses_of_link();
         } else if !self.router.vmac.is_on(now) {
             self.log(Line::MacvlanMacChanged(now.name.clone()));
         } else {

@@ -115,6 +115,8 @@ pub enum Line {
     VmacRefused(WithoutVmac, SystemError),
     /// An address of a Master was removed by others, so many times more than was said; it is put back.
     AddressLost(VirtualAddress, u64),
+    /// An interface that is to have addresses of a Master is not there.
+    InterfaceMissing(String),
     /// The system did not add this address.
     AddressRefused(VirtualAddress, SystemError),
     /// A route or rule was removed by others, and was added again.

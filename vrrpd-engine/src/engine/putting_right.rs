@@ -8,17 +8,19 @@ use super::agenda::{Task, Work};
 use super::turn::Turn;
 use super::{Engine, Line, Output};
 use crate::ids::RouterId;
-use crate::interface::Remover;
+use crate::interface::{Interface, Remover};
 use crate::router::Router;
 
 impl Turn<'_> {
     /// An address has gone from where the router has its addresses. A Master has it, so it goes back, also if another program
     /// had put it there before: at once if we have removed it ourselves, which the system may say when it is there again.
     pub(super) fn address_lost(&mut self, address: IpAddr, remover: Remover) {
-        let pending = self.router.waiting.as_mut().filter(|pending| pending.order.takes(address));
-        let is_being_taken = pending.is_some();
-        if let Some(pending) = pending {
-            pending.lost.push((address, remover));
+        let mut is_being_taken = false;
+        if let Some(pending) = &mut self.router.waiting {
+            is_being_taken = pending.order.takes(address);
+            if is_being_taken || pending.order.leaves(address) {
+                pending.lost.push((address, remover));
+            }
         }
         let another_s = self.router.another_s(address).filter(|_| remover == Remover::Other);
         if another_s.is_some() {
@@ -40,6 +42,27 @@ impl Turn<'_> {
             self.log(Line::AddressLost(lost, more));
         }
         self.take_again();
+    }
+
+    /// An interface that has addresses of the router beside its own is like this; `None`: it is gone, or has another name.
+    pub(super) fn other_interface(&mut self, name: String, interface: Option<Interface>) {
+        let before = match interface.clone() {
+            Some(now) => self.router.others.insert(name.clone(), now),
+            None => self.router.others.remove(&name),
+        };
+        self.put_out(Output::WriteJournal);
+        if before.is_some() && interface.is_none() && self.router.is_master() {
+            self.log(Line::InterfaceMissing(name));
+        }
+        // It has them still if it has another name now.
+        self.discard_stranded();
+        let Some(now) = interface.filter(|_| self.router.is_holding()) else { return };
+        if self.router.to_take_on(&now).next().is_some() {
+            self.take_again();
+        } else if before.is_none_or(|before| now.is_up() && !before.is_up() || now.mac != before.mac) {
+            self.router.enqueue(Action::AnnounceAddresses);
+            self.next(Task::Act);
+        }
     }
 
     /// Puts in force again what a Master has to have: at once, or after a while where others take it away again and again.

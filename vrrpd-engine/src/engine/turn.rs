@@ -68,6 +68,9 @@ impl Turn<'_> {
             Task::Discard => self.discard(),
             Task::DiscardStranded => self.discard_stranded(),
             Task::AddressLost(address, remover) => self.address_lost(address, remover),
+            Task::OtherInterface(name, interface) => {
+                self.other_interface(name, interface.map(|there| *there));
+            }
             Task::TakeAgain => self.take_again(),
             Task::TakeNow => self.take_now(),
             Task::MacvlanIs(interface) => self.macvlan_is(&interface),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use vrrpd_common::MacAddr;
 
 use crate::config::{RouterConfig, VirtualAddress};
-use crate::interface::Interface;
+use crate::interface::{Interface, OtherInterfaces};
 
 use super::journal::Journal;
 use super::order::{Cause, Made, Outcome, SystemError};
@@ -89,9 +89,10 @@ impl Ledger {
         })
     }
 
-    /// What the addresses were on has gone or has forgotten them.
-    pub fn forget_addresses(&mut self) {
-        self.entries.retain(|entry| entry.address().is_none());
+    /// The macvlan link has gone or has forgotten its addresses.
+    pub fn forget_addresses_of_link(&mut self) {
+        let link = self.link().map(Place::Interface);
+        self.entries.retain(|entry| entry.address().is_none_or(|placed| Some(placed.on) != link));
     }
 
     /// Addresses that are on the interface before we have put them there were left by a daemon that could not clean up: they
@@ -109,7 +110,7 @@ impl Ledger {
         let was_ours = |address: &&VirtualAddress| {
             interface.may_be_ours(address, marks) && (marks || is_noted(address)) && !self.has(address)
         };
-        let left: Vec<_> = config.held_addresses().filter(was_ours).copied().collect();
+        let left: Vec<_> = config.addresses_on(&interface.name).filter(was_ours).copied().collect();
         let on = Place::Interface(interface.index);
         self.entries.extend(left.iter().map(|address| {
             let options = config.options_of(address);
@@ -211,11 +212,11 @@ impl Ledger {
 
     /// Others have removed the link, or the interface below it, and what was on it is gone. Its settings are remembered.
     pub fn link_gone(&mut self) {
+        self.forget_addresses_of_link();
         if let Some(link) = &mut self.link {
             link.made = None;
         }
         self.forget_vmac();
-        self.forget_addresses();
     }
 
     /// We have removed the link, and put the settings of the interface below back.
@@ -232,12 +233,13 @@ impl Ledger {
     }
 
     /// Takes in what came of an order to take resources; returns what was refused. `interface` is the one that the router
-    /// serves, and the kernel keeps our mark with addresses if `marks`.
+    /// serves, `others` have addresses of it as well, and the kernel keeps our mark with addresses if `marks`.
     pub fn took(
         &mut self,
         resources: Vec<Resource>,
         outcome: Outcome,
         interface: Option<&Interface>,
+        others: &OtherInterfaces,
         marks: bool,
     ) -> Refused {
         let mut refused = Refused::default();
@@ -269,7 +271,8 @@ impl Ledger {
                 }
                 (Resource::Address(placed), result) => {
                     let placed = PlacedAddress { on: Place::Interface(placed.on.number(link)), ..placed };
-                    if let Err(error) = self.took_address(placed, result, interface, marks) {
+                    let other = others.values().find(|other| placed.on == Place::Interface(other.index));
+                    if let Err(error) = self.took_address(placed, result, other.or(interface), marks) {
                         refused.addresses.push((placed.address, error));
                     }
                 }
@@ -306,10 +309,18 @@ impl Ledger {
 
     /// What has to be given back, as it was taken: not those addresses that others have taken away and put there for
     /// themselves, which are forgotten.
-    pub fn to_give_back(&mut self, interface: Option<&Interface>, marks: bool) -> Vec<Resource> {
+    pub fn to_give_back(
+        &mut self,
+        interface: Option<&Interface>,
+        others: &OtherInterfaces,
+        marks: bool,
+    ) -> Vec<Resource> {
         let is_theirs = |entry: &Entry| {
             let placed = entry.address().filter(|_| entry.lost && marks);
-            placed.is_some_and(|placed| is_another_s(interface, &placed.address))
+            placed.is_some_and(|placed| {
+                let other = others.values().find(|other| placed.on == Place::Interface(other.index));
+                is_another_s(other.or(interface), &placed.address)
+            })
         };
         self.entries.retain(|entry| !is_theirs(entry));
         self.entries.iter().map(|entry| entry.resource.clone()).collect()

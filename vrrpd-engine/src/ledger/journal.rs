@@ -24,7 +24,7 @@ use std::str::FromStr;
 use vrrpd_common::MacAddr;
 
 use crate::config::{RouterConfig, VirtualAddress, VmacMode};
-use crate::interface::Interface;
+use crate::interface::{Interface, OtherInterfaces};
 
 use crate::routing::{Route, Rule};
 
@@ -109,23 +109,27 @@ impl Record {
         }
     }
 
-    /// What a router has done or is about to do. `interface` is the one that it serves, as it is now, and `own` that one's own
-    /// MAC address, if the router replaces it.
+    /// What a router has done or is about to do. `interface` is the one that it serves, `others` have addresses of it as well,
+    /// as they are now, and `own` is its interface's own MAC address, if the router replaces it.
     pub fn of(
         config: &RouterConfig,
         ledger: &Ledger,
         interface: Option<&Interface>,
+        others: &OtherInterfaces,
         own: Option<MacAddr>,
     ) -> Vec<Self> {
         let name = || config.interface.clone();
         // An address that is there without us is another's, and is to survive a crash of ours.
-        let to_take = ledger.missing(config.held_addresses(), interface);
+        let mut to_take = ledger.missing(config.addresses_on(&config.interface), interface);
+        for other in config.other_interfaces() {
+            to_take.extend(ledger.missing(config.addresses_on(other), others.get(other)));
+        }
         let held = ledger.addresses().map(|placed| placed.address).collect::<Vec<_>>();
         let to_take = to_take.into_iter().filter(|address| !held.contains(address)).collect::<Vec<_>>();
         let addresses = held.into_iter().chain(to_take);
         let mut records: Vec<_> = addresses
             .map(|address| Self::Address {
-                interface: name(),
+                interface: config.interface_of(address.address).to_owned(),
                 address,
                 peer: config.options_of(&address).peer,
             })

@@ -58,10 +58,14 @@ impl Order {
         matches!(self, Self::Take { resources, .. } if resources.iter().any(Resource::is_routing))
     }
 
+    /// Whether it gives other things back than this address.
+    pub fn leaves(&self, address: IpAddr) -> bool {
+        matches!(self, Self::Release(resources) if !resources.iter().any(|resource| resource.is_address(address)))
+    }
+
     /// Whether it puts this address on an interface.
     pub fn takes(&self, address: IpAddr) -> bool {
-        let is_it = |resource: &Resource| matches!(resource, Resource::Address(placed) if placed.address.address == address);
-        matches!(self, Self::Take { resources, .. } if resources.iter().any(is_it))
+        matches!(self, Self::Take { resources, .. } if resources.iter().any(|resource| resource.is_address(address)))
     }
 }
 

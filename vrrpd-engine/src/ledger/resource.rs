@@ -153,6 +153,11 @@ impl Resource {
         }
     }
 
+    /// Whether it is this address.
+    pub fn is_address(&self, address: IpAddr) -> bool {
+        matches!(self, Self::Address(placed) if placed.address.address == address)
+    }
+
     /// The words of a route or rule; empty for anything else.
     pub fn routing_text(&self) -> &str {
         match self {

@@ -9,7 +9,7 @@ use vrrpd_common::MacAddr;
 use super::*;
 use crate::config::{RouterConfig, VirtualAddress, VmacMode};
 use crate::held_address::AddressOptions;
-use crate::interface::{Interface, InterfaceAddress};
+use crate::interface::{Interface, InterfaceAddress, OtherInterfaces};
 
 const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x0a]);
 const VMAC: MacAddr = MacAddr([0, 0, 0x5e, 0, 1, 51]);
@@ -263,11 +263,12 @@ impl Router {
         if let Some(made) = outcome.made.clone() {
             self.ledger.prepared(made, seen.index);
         }
-        self.ledger.took(resources, outcome, Some(machine.eth0()), machine.marks);
+        self.ledger.took(resources, outcome, Some(machine.eth0()), &OtherInterfaces::new(), machine.marks);
     }
 
     fn give_up(&mut self, machine: &mut Machine) {
-        let resources = self.ledger.to_give_back(Some(machine.eth0()), machine.marks);
+        let resources =
+            self.ledger.to_give_back(Some(machine.eth0()), &OtherInterfaces::new(), machine.marks);
         let outcome = machine.perform(&Order::Release(resources.clone()));
         for (resource, result) in resources.iter().zip(&outcome.results) {
             self.ledger.gave_back(resource, result);
@@ -473,11 +474,11 @@ fn an_address_that_is_lost_is_missing_and_still_to_be_given_back() {
 #[test]
 fn what_cannot_be_given_back_stays_in_the_ledger() {
     let (_, mut router) = master(Mode::Interface);
-    let resources = router.ledger.to_give_back(None, true);
+    let resources = router.ledger.to_give_back(None, &OtherInterfaces::new(), true);
     for resource in &resources {
         router.ledger.gave_back(resource, &Err(error(Cause::Other)));
     }
-    assert_eq!(router.ledger.to_give_back(None, true), resources);
+    assert_eq!(router.ledger.to_give_back(None, &OtherInterfaces::new(), true), resources);
     for resource in &resources {
         router.ledger.gave_back(resource, &Err(error(Cause::NoInterface)));
     }
@@ -494,11 +495,11 @@ fn a_refusal_names_what_was_refused() {
     let resources = vec![mac, Resource::Address(placed)];
     let results = vec![Err(error(Cause::Unsupported)), Err(error(Cause::Other))];
     let outcome = Outcome { results, ..Outcome::default() };
-    let refused = router.took(resources, outcome, None, true);
+    let refused = router.took(resources, outcome, None, &OtherInterfaces::new(), true);
     assert_eq!(refused.vmac, Some(error(Cause::Unsupported)));
     assert_eq!(refused.addresses, [(virtual_addresses()[0], error(Cause::Other))]);
     assert!(refused.is_decisive(true));
-    let vmac = |cause| Refused { vmac: Some(error(cause)), addresses: Vec::new(), routing: Vec::new() };
+    let vmac = |cause| Refused { vmac: Some(error(cause)), ..Refused::default() };
     assert!(!vmac(Cause::Unsupported).is_decisive(true));
     assert!(vmac(Cause::Unsupported).is_decisive(false));
     assert!(vmac(Cause::NoInterface).is_decisive(true));
@@ -558,7 +559,7 @@ fn an_address_that_is_put_back_is_given_back_once() {
     let seen = machine.eth0().clone();
     router.take(&mut machine, &seen);
     assert_eq!(router.ledger.missing(&virtual_addresses(), Some(machine.eth0())), []);
-    assert_eq!(router.ledger.to_give_back(Some(machine.eth0()), true).len(), 3);
+    assert_eq!(router.ledger.to_give_back(Some(machine.eth0()), &OtherInterfaces::new(), true).len(), 3);
 }
 
 #[test]
@@ -581,10 +582,10 @@ fn a_route_that_is_refused_does_not_keep_the_router_from_being_master_and_one_th
     let mut ledger = Ledger::default();
     let results = vec![Ok(()), Err(error(Cause::Exists)), Err(error(Cause::Other))];
     let outcome = Outcome { results, ..Outcome::default() };
-    let refused = ledger.took(routes.to_vec(), outcome, Some(&eth0(2)), true);
+    let refused = ledger.took(routes.to_vec(), outcome, Some(&eth0(2)), &OtherInterfaces::new(), true);
     assert!(!refused.is_decisive(false));
     assert_eq!(refused.routing, [(routes[2].clone(), error(Cause::Other))]);
-    assert_eq!(ledger.to_give_back(Some(&eth0(2)), true), routes[..2]);
+    assert_eq!(ledger.to_give_back(Some(&eth0(2)), &OtherInterfaces::new(), true), routes[..2]);
     assert!(
         ledger.gave_back(&routes[0], &Ok(())) && ledger.gave_back(&routes[1], &Err(error(Cause::Absent)))
     );

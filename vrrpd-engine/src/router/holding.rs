@@ -117,9 +117,36 @@ impl Router {
         };
         let stands = self.vmac.stands_on(interface, &self.ledger);
         let vmac = (!stands).then(|| self.vmac.wanted(&self.config, interface, &self.ledger)).flatten();
-        let missing = self.ledger.missing(self.config.held_addresses(), Some(interface));
+        let missing = self.ledger.missing(self.config.addresses_on(&self.config.interface), Some(interface));
         let addresses = missing.into_iter().map(address);
-        vmac.into_iter().chain(self.answers(interface)).chain(addresses).chain(self.routing()).collect()
+        let elsewhere = self.others.values().flat_map(|other| self.to_take_on(other));
+        let resources = vmac.into_iter().chain(self.answers(interface)).chain(addresses);
+        resources.chain(elsewhere).chain(self.routing()).collect()
+    }
+
+    /// The same on an interface that has addresses of it beside its own.
+    pub fn to_take_on<'a>(&'a self, other: &'a Interface) -> impl Iterator<Item = Resource> + 'a {
+        let on = Place::Interface(other.index);
+        let missing = self.ledger.missing(self.config.addresses_on(&other.name), Some(other));
+        missing.into_iter().map(move |address| {
+            let options = self.config.options_of(&address);
+            Resource::Address(PlacedAddress { on, address, route: true, options })
+        })
+    }
+
+    /// The other interfaces of its addresses that are not there.
+    pub fn missing_interfaces(&self) -> impl Iterator<Item = &str> {
+        self.config.other_interfaces().into_iter().filter(|name| !self.others.contains_key(*name))
+    }
+
+    /// Addresses that were taken on another interface that has gone since, or has another name.
+    pub fn stranded_addresses(&self) -> Vec<Resource> {
+        let is_stranded = |placed: &&PlacedAddress| {
+            let other = self.config.address_interfaces.get(&placed.address.address);
+            let is_in_place = |other: &Interface| placed.on == Place::Interface(other.index);
+            other.is_some_and(|name| !self.others.get(name).is_some_and(is_in_place))
+        };
+        self.ledger.addresses().filter(is_stranded).copied().map(Resource::Address).collect()
     }
 
     /// Whether nothing but routes and rules has to be put in force again, of which nobody has to be told.
@@ -139,7 +166,7 @@ impl Router {
     /// The interfaces that would answer for its addresses with their own MAC addresses. Over IPv6 each answers for its own
     /// addresses only.
     fn answers(&self, interface: &Interface) -> Option<Resource> {
-        let addresses = self.config.held_addresses().map(|address| address.address);
+        let addresses = self.config.addresses_on(&self.config.interface).map(|address| address.address);
         let answers = Answers {
             router: self.config.name().to_string(),
             mac: self.vmac.mac().or(interface.mac).unwrap_or_default(),
@@ -149,9 +176,11 @@ impl Router {
         (!answers.interfaces.is_empty()).then(|| Resource::Answers(Box::new(answers)))
     }
 
-    /// Addresses that an earlier daemon has left on the interface count as taken; returns those.
+    /// Addresses that an earlier daemon has left on its interfaces count as taken; returns those.
     pub fn adopt(&mut self, interface: &Interface, marks: bool, journal: &Journal) -> Vec<VirtualAddress> {
-        self.ledger.adopt(&self.config, interface, marks, journal)
+        let Self { ledger, config, others, .. } = self;
+        let interfaces = std::iter::once(interface).chain(others.values());
+        interfaces.flat_map(|interface| ledger.adopt(config, interface, marks, journal)).collect()
     }
 
     /// The virtual addresses that the interface has although the router is not Master and has not put them there: the machine
@@ -161,7 +190,10 @@ impl Router {
             matches!(self.state_told(), StateName::Backup | StateName::Fault) && self.waiting.is_none();
         let Some(interface) = interface.filter(|_| is_listening) else { return Vec::new() };
         let is_present = |address: &&VirtualAddress| {
-            let there = interface.address(address.address);
+            let other = self.others.get(self.config.interface_of(address.address));
+            let is_elsewhere = self.config.address_interfaces.contains_key(&address.address);
+            let interface = if is_elsewhere { other } else { Some(interface) };
+            let there = interface.and_then(|interface| interface.address(address.address));
             // One with our mark is on its way, or is another daemon's.
             !self.ledger.has(address) && there.is_some_and(|there| !there.ours)
         };
@@ -170,7 +202,7 @@ impl Router {
 
     /// What its journal says.
     pub fn records(&self, interface: Option<&Interface>) -> Vec<Record> {
-        Record::of(&self.config, &self.ledger, interface, self.vmac.own_mac())
+        Record::of(&self.config, &self.ledger, interface, &self.others, self.vmac.own_mac())
     }
 }
 

@@ -1,7 +1,7 @@
 //! From what was said about one router to the router that was meant: defaults, and the rules for options that depend on
 //! each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use vrrpd_common::params::IntervalError;
@@ -114,8 +114,9 @@ impl RouterOptions {
         });
         let [addresses, extra_addresses] = [&said.addresses, &said.extra_addresses]
             .map(|held| held.iter().map(|held| held.address).collect::<Vec<_>>());
-        check_all_addresses(&said, [&addresses, &extra_addresses], family, interface.as_deref(), &mut faults);
+        check_all_addresses([&addresses, &extra_addresses], family, &mut faults);
         let held = said.addresses.iter().chain(&said.extra_addresses);
+        let address_interfaces = address_interfaces(held.clone(), interface.as_deref());
         let address_options = held
             .filter(|held| !held.options.is_empty())
             .map(|held| (held.address.address, held.options))
@@ -163,6 +164,7 @@ impl RouterOptions {
             addresses,
             extra_addresses,
             address_options,
+            address_interfaces,
             routes: said.routes,
             rules: said.rules,
             source: said.source,
@@ -197,19 +199,23 @@ impl RouterOptions {
 
 /// What is wrong with the addresses, by themselves and together.
 fn check_all_addresses(
-    said: &Complete,
     [addresses, extra]: [&[VirtualAddress]; 2],
     family: Option<Family>,
-    interface: Option<&str>,
     faults: &mut Faults,
 ) {
     if let Some(family) = family {
         faults.keep(check_addresses(addresses, family));
     }
     faults.keep(check_extra_addresses(addresses, extra));
-    for (key, held) in [(Key::Addresses, &said.addresses), (Key::ExtraAddresses, &said.extra_addresses)] {
-        faults.keep(check_interfaces(key, held, interface));
-    }
+}
+
+/// The interfaces of addresses that are on another one than the router's.
+fn address_interfaces<'a>(
+    held: impl Iterator<Item = &'a HeldAddress>,
+    own: Option<&str>,
+) -> BTreeMap<IpAddr, String> {
+    let other = |held: &HeldAddress| held.interface.clone().filter(|other| Some(other.as_str()) != own);
+    held.filter_map(|held| Some((held.address.address, other(held)?))).collect()
 }
 
 /// Announcements come no closer than they may.
@@ -355,17 +361,6 @@ fn check_extra_addresses(addresses: &[VirtualAddress], extra: &[VirtualAddress])
     match extra.iter().find(|address| !seen.insert(address.address)) {
         Some(twice) => Err(Key::ExtraAddresses.error(format!("duplicate address {}", twice.address))),
         None => Ok(()),
-    }
-}
-
-/// All addresses are on the interface of the router.
-fn check_interfaces(key: Key, held: &[HeldAddress], interface: Option<&str>) -> Result<(), OptionError> {
-    let elsewhere = |held: &&HeldAddress| held.interface.is_some() && held.interface.as_deref() != interface;
-    match held.iter().find(elsewhere) {
-        Some(HeldAddress { address, interface: Some(other), .. }) => {
-            Err(key.error(format!("{address} is on {other}: expected the interface of the router")))
-        }
-        Some(_) | None => Ok(()),
     }
 }
 

@@ -47,7 +47,7 @@ impl Together {
             return conflict(Some(Key::Vmac), message);
         }
         for address in config.held_addresses() {
-            let place = (interface.clone(), address.address);
+            let place = (config.interface_of(address.address).to_owned(), address.address);
             if let Some(other) = self.addresses.insert(place, name.clone()) {
                 let message = format!(
                     "{} is already used by {other}: an address belongs to one router per interface",

@@ -158,7 +158,10 @@ pub fn rule(text: &str) -> Parsed<Rule> {
 
 /// The same with words of `ip address add` behind it: `10.16.1.200/24 label eth0:vip`.
 pub fn held_address(text: &str) -> Parsed<HeldAddress> {
-    text.parse().map_err(|error| ValueError::Address { text: text.to_owned(), error })
+    let wrong = |error| ValueError::Address { text: text.to_owned(), error };
+    let held: HeldAddress = text.parse().map_err(wrong)?;
+    held.interface.as_deref().map(interface).transpose()?;
+    Ok(held)
 }
 
 /// A span of time: seconds with or without a fraction (`1`, `0.25`), or a number with its unit (`250ms`, `10s`).

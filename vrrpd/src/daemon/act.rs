@@ -43,6 +43,7 @@ impl Daemon {
                 if let Some(link) = link.and_then(|link| self.links.get_mut(link)) {
                     link.withdraw(id);
                 }
+                self.others.withdraw(id);
             }
             Output::Rejoin(link, family) => {
                 if let Some(link) = self.links.get(link) {

@@ -10,7 +10,7 @@ use vrrpd_engine::router::Router;
 
 use super::Daemon;
 use super::link::LinkIo;
-use crate::config::{VirtualAddress, VmacMode};
+use crate::config::{Settings, VirtualAddress, VmacMode};
 use crate::sys::packet::Frame;
 use crate::transmit::own_announcements;
 
@@ -21,7 +21,7 @@ impl Daemon {
         let Some(link) = self.links.get_mut(router.link) else { return };
         let Some(mac) = router.source_mac(there.interface.as_ref()) else { return };
         let mut frames = match announced {
-            Announced::All => of_addresses(router, mac),
+            Announced::All => of_addresses(&router.config, &router.config.interface, mac),
             Announced::Own => Vec::new(),
         };
         if let Some(interface) = &there.interface {
@@ -35,6 +35,9 @@ impl Daemon {
             });
         }
         enqueue(router, id, link, &frames);
+        if announced == Announced::All {
+            self.others.announce(id, router);
+        }
         if announced == Announced::All
             && let Some(handles) = self.handles.get_mut(id)
         {
@@ -43,13 +46,13 @@ impl Daemon {
     }
 }
 
-/// The frames that announce the addresses of a router, once each.
-fn of_addresses(router: &Router, mac: MacAddr) -> Vec<Frame> {
+/// The frames that announce the addresses of a router on this interface, once each.
+pub(super) fn of_addresses(config: &Settings, interface: &str, mac: MacAddr) -> Vec<Frame> {
     let frame = |held: &VirtualAddress| match held.address {
         IpAddr::V4(address) => Frame::from(&gratuitous_arp(mac, address)[..]),
         IpAddr::V6(address) => Frame::from(&unsolicited_na(mac, address)[..]),
     };
-    router.config.held_addresses().map(frame).collect()
+    config.addresses_on(interface).map(frame).collect()
 }
 
 /// Puts announcements in the queue, as often as the router wants each.

@@ -72,7 +72,8 @@ impl Daemon {
     pub(super) fn begin(&mut self, config: RouterConfig, journal: &Journal) -> Result<RouterId, StartError> {
         let RouterConfig { settings, authentication } = config;
         let (family, vrid) = (settings.family, settings.vrid);
-        let begun = self.engine.begin(clock::moment(), settings.clone(), journal);
+        let others = self.others.of_router(&settings);
+        let begun = self.engine.begin(clock::moment(), settings.clone(), others, journal);
         let id = begun.map_err(|why| self.reload.inadmissible(&settings, why))?;
         let association = authentication.key().map(SecurityAssociation::new);
         self.handles.put(id, Handles::new(authentication));

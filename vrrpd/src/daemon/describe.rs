@@ -10,8 +10,8 @@ use crate::clock;
 use crate::config::{Destination, Peer, Settings, VirtualAddress};
 use crate::interface::Interface;
 use crate::report::{
-    Counters, EventReport, GroupReport, Happening, MasterReport, MismatchReport, PeerReport, RouteReport,
-    RouterReport, ScriptsReport, TrackReport, TransitionReport,
+    Counters, EventReport, GroupReport, Happening, MasterReport, MismatchReport, OtherInterfaceReport,
+    PeerReport, RouteReport, RouterReport, ScriptsReport, TrackReport, TransitionReport,
 };
 
 /// Something that happened to it.
@@ -87,6 +87,7 @@ pub(super) fn report(
         addresses: config.addresses.iter().map(VirtualAddress::to_string).collect(),
         extra_addresses: config.extra_addresses.iter().map(VirtualAddress::to_string).collect(),
         routes: routes(router),
+        other_interfaces: other_interfaces(router),
         addresses_present: router
             .addresses_present(interface)
             .iter()
@@ -144,4 +145,13 @@ fn routes(router: &Router) -> Vec<RouteReport> {
         }
     };
     router.routing().map(report).collect()
+}
+
+fn other_interfaces(router: &Router) -> Vec<OtherInterfaceReport> {
+    let report = |name: &str| OtherInterfaceReport {
+        interface: name.to_owned(),
+        exists: router.others.contains_key(name),
+        addresses: router.config.addresses_on(name).map(VirtualAddress::to_string).collect(),
+    };
+    router.config.other_interfaces().into_iter().map(report).collect()
 }

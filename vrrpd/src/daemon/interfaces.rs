@@ -25,6 +25,7 @@ impl Daemon {
     /// What the netlink thread says.
     pub(super) fn report(&mut self, report: Report) {
         self.note_tracked(&report);
+        self.note_other(&report);
         match report {
             Report::Changed(interface) => {
                 if let Some(id) = self.engine.router_of_link(&interface) {
@@ -45,7 +46,10 @@ impl Daemon {
                     self.input(Input::AddressLost(id, address, remover));
                 } else if let Some(id) = self.engine.link_named(&interface.name) {
                     self.link_changed(id, &interface);
-                    for router in self.engine.routers_on(id) {
+                    let is_its = |router: &Router| router.config.interface_of(address) == interface.name;
+                    let mut routers = self.engine.routers_on(id);
+                    routers.retain(|id| self.engine.router(*id).is_some_and(is_its));
+                    for router in routers {
                         self.input(Input::AddressLost(router, address, remover));
                     }
                 }

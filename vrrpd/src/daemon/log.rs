@@ -72,6 +72,9 @@ pub(super) fn write(router: &Router, line: Option<Line>) -> Option<Happening> {
         Line::AddressLost(address, more) => {
             warn!(router = %name, %address, more, "virtual address lost, restoring");
         }
+        Line::InterfaceMissing(interface) => {
+            warn!(router = %name, interface, "interface of virtual addresses missing");
+        }
         Line::AddressRefused(address, error) => {
             error!(router = %name, %address, %error, "cannot add virtual address");
         }

@@ -21,6 +21,7 @@ mod kernel;
 mod leave;
 mod link;
 mod log;
+mod others;
 mod prepare;
 mod reload;
 mod scripts;
@@ -65,6 +66,7 @@ use command::Changing;
 use group_scripts::GroupRunners;
 use handles::Handles;
 use link::{FAMILIES, KERNEL, LinkIo};
+use others::Others;
 use reload::Reload;
 
 pub use start::Source;
@@ -87,6 +89,7 @@ pub struct Daemon {
     /// What the routers have of the machine.
     handles: Slots<RouterId, Handles>,
     links: Slots<LinkId, LinkIo>,
+    others: Others,
     /// What the engine says is being done: what comes of that is its next input.
     is_performing: bool,
     /// The other processes of the one group that is not of this process alone.
@@ -278,6 +281,7 @@ impl Daemon {
             self.open_again_at,
             self.links.values().filter_map(|link| link.path.absence_ends_at()).min(),
             self.sending_due(),
+            self.others.deadline(now),
         ];
         self.alarm.arm(due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
     }

@@ -184,6 +184,10 @@ impl Daemon {
         begin::make_room(&wanted.routers, wanted.checks.len());
         let plan = self.plan(&wanted.routers);
         for config in plan.arriving.iter().filter_map(|place| wanted.routers.get(*place)) {
+            for other in config.other_interfaces().into_iter().filter(|name| self.others.add(name)) {
+                self.reload.awaited.insert(other.to_owned());
+                self.service.follow(other.to_owned());
+            }
             if self.engine.link_named(&config.interface).is_none() {
                 self.add_link(&config.interface, (config.xdp, config.xdp_pass), None);
                 self.reload.awaited.insert(config.interface.clone());

@@ -16,6 +16,7 @@ impl Daemon {
     pub(super) fn flush(&mut self) {
         let now = clock::moment();
         let mut has_failed = false;
+        self.others.flush(now.at);
         for link in self.links.values_mut() {
             link.flush(now.at);
             for id in link.take_sent() {

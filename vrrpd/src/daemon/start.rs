@@ -18,6 +18,7 @@ use super::Daemon;
 use super::begin;
 use super::group_scripts::GroupRunners;
 use super::link::LinkIo;
+use super::others::Others;
 use super::reload::Reload;
 use super::start_error::StartError;
 use crate::abandoned;
@@ -95,10 +96,15 @@ impl Daemon {
         let journal_file = format!("{base}.journal");
         let journal = abandoned::read_journal(rundir.directory(), &journal_file);
         let names: BTreeSet<String> = configs.iter().map(|config| config.interface.clone()).collect();
+        let others = configs.iter().flat_map(|config| config.other_interfaces()).map(str::to_owned).collect();
         let (report_queue, reports) = mpsc::unbounded_channel();
-        let (service, interfaces) =
-            Service::start(&names | &journal.interfaces(), report_queue, guardian.keeper().clone())
-                .map_err(system("netlink"))?;
+        let (service, interfaces) = Service::start(
+            &(&names | &others) | &journal.interfaces(),
+            report_queue,
+            guardian.keeper().clone(),
+        )
+        .map_err(system("netlink"))?;
+        let others = Others::of(&configs, &interfaces);
         let lanes = Lanes::default();
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (aside_in, aside) = mpsc::unbounded_channel();
@@ -126,6 +132,7 @@ impl Daemon {
             followers: Followers::default(),
             inbox: Some(Inbox::default()),
             state_file: format!("{base}.state"),
+            others,
             journal_file,
             journal: String::new(),
             written: None,

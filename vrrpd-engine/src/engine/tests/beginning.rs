@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{Destination, Magic, Peer};
-use crate::interface::InterfaceAddress;
+use crate::interface::{InterfaceAddress, OtherInterfaces};
 use crate::ledger::{Journal, Leftover};
 
 type Change = fn(&mut Interface);
@@ -26,7 +26,7 @@ impl Bench {
         let now = self.time();
         let journal = Journal::parse(journal);
         let admitted = self.engine.admit(now, &config, false, &journal);
-        let begun = self.engine.begin(now, config, &journal);
+        let begun = self.engine.begin(now, config, OtherInterfaces::new(), &journal);
         assert_eq!(admitted.err(), begun.err(), "what is admitted can begin");
         begun.map(|id| {
             self.id = id;

@@ -2,6 +2,7 @@
 
 use super::super::mistakes::place;
 use super::*;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use vrrpd_common::{Priority, Version};
@@ -378,11 +379,18 @@ fn an_address_can_be_a_table() {
         (Some("eth0:v".to_owned()), Some(253))
     );
     assert!(router.options_of(&router.addresses[0]).is_empty());
+    assert!(router.other_interfaces().is_empty(), "it is the router's own");
+    let elsewhere = text.replace("interface = \"eth0\" }", "interface = \"eth7\" }");
+    let configuration = parse(&elsewhere).expect("is right");
+    let router = &configuration.routers[0];
+    assert_eq!(router.other_interfaces(), BTreeSet::from(["eth7"]));
+    let on = |name| router.addresses_on(name).collect::<Vec<_>>();
+    assert_eq!(on("eth7"), [&router.addresses[1]]);
+    assert_eq!(on("eth0"), [&router.addresses[0]]);
     for (entry, message) in [
         ("{ label = \"x\" }", "a table has the key \"address\""),
         ("{ address = \"10.0.0.2\", colour = \"red\" }", "unknown word \"colour\""),
         ("{ address = \"10.0.0.2\", label = [1] }", "label: expected one word"),
-        ("{ address = \"10.0.0.2\", interface = \"eth7\" }", "expected the interface of the router"),
     ] {
         let text = format!("[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [{entry}]\n");
         let (line, _, told) = complaint(&text);

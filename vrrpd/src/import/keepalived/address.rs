@@ -13,6 +13,8 @@ pub(super) struct Address {
     pub(super) text: String,
     /// `dev`
     pub(super) interface: Option<String>,
+    /// `no_track`: it is not tracked.
+    pub(super) is_untracked: bool,
     /// Words of `ip address add`.
     pub(super) words: Vec<String>,
     /// What else the line says, each keyword with its value if it takes one.
@@ -33,15 +35,20 @@ pub(super) enum AddressError {
 /// Keywords of an address that take a value.
 const WITH_VALUE: [&str; 7] = ["dev", "label", "scope", "brd", "broadcast", "peer", "preferred_lft"];
 /// Keywords that change nothing here: IPv6 addresses are always added without duplicate address detection.
-const WITHOUT_EFFECT: [&str; 1] = ["-nodad"];
+const WITHOUT_EFFECT: [&str; 2] = ["-nodad", "no_track"];
 
 impl Address {
     /// Reads the words of a line.
     pub(super) fn read(words: &[String]) -> Result<Self, AddressError> {
         let (first, rest) = words.split_first().ok_or(AddressError::Missing)?;
         value::address(first).map_err(AddressError::Address)?;
-        let mut address =
-            Self { text: first.clone(), interface: None, words: Vec::new(), others: Vec::new() };
+        let mut address = Self {
+            text: first.clone(),
+            interface: None,
+            is_untracked: words.iter().any(|word| word == "no_track"),
+            words: Vec::new(),
+            others: Vec::new(),
+        };
         let mut rest = rest.iter();
         while let Some(keyword) = rest.next() {
             if !WITH_VALUE.contains(&keyword.as_str()) {

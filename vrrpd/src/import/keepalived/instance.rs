@@ -2,13 +2,11 @@
 
 use std::fmt::Write as _;
 
-use vrrpd_common::Family;
-use vrrpd_engine::routing::{Route, RouteKind};
-
 use super::super::{ImportError, Imported, RemarkKind, Router};
 use super::address::Address;
 use super::defaults::{Defaults, Garp, garp};
 use super::keywords::{ANNOUNCED_EACH_TIME, EACH_TIME, LEFT_OUT, NEEDS_VALUE, WITHOUT_EFFECT, reason};
+use super::routing::routing;
 use super::scripts::Notify;
 use super::tracking::BLOCKS;
 use super::tree::Node;
@@ -23,6 +21,8 @@ const PASSWORD_LEN: usize = 8;
 struct Instance {
     addresses: Vec<(Node, Address)>,
     excluded: Vec<(Node, Address)>,
+    /// Interfaces of routes and rules that are tracked.
+    uses: Vec<String>,
     is_master: bool,
     is_native_ipv6: bool,
     nopreempt: Option<Node>,
@@ -164,8 +164,8 @@ impl Instance {
                     }
                 }
             }
-            "virtual_routes" => routing(Key::Routes, line, router, imported),
-            "virtual_rules" => routing(Key::Rules, line, router, imported),
+            "virtual_routes" => self.uses.extend(routing(Key::Routes, line, router, imported)),
+            "virtual_rules" => self.uses.extend(routing(Key::Rules, line, router, imported)),
             "garp_master_repeat" => self.garp_repeat = garp(line, Garp::REPEAT, imported),
             "garp_master_delay" => self.garp_delay = garp(line, Garp::SECONDS, imported),
             "garp_master_refresh" => self.garp_refresh = garp(line, Garp::SECONDS, imported),
@@ -217,6 +217,16 @@ impl Instance {
     fn finish(&self, router: &mut Router, defaults: &Defaults, imported: &mut Imported) {
         // keepalived does not track the interface of the instance itself a second time.
         let tracks_own = router.get(Key::TrackInterface).is_none();
+        let addresses = self.addresses.iter().chain(&self.excluded).map(|(_, address)| address);
+        let places = addresses
+            .filter(|address| !address.is_untracked)
+            .filter_map(|address| address.interface.as_ref());
+        for interface in places.chain(&self.uses) {
+            // It comes first: a weight in `track_interface` does not count.
+            if router.get(Key::Interface) != Some(interface) && value::interface(interface).is_ok() {
+                router.track(format!("interface={interface}"));
+            }
+        }
         let own = router.get(Key::Interface).filter(|_| tracks_own).unwrap_or_default().to_owned();
         for block in &self.tracks {
             for word in defaults.tracks.tracked(block, &own, imported) {
@@ -369,56 +379,18 @@ impl Instance {
     }
 }
 
-/// Routes or rules, whose words are those of `ip`. Words that keepalived alone has, and the protocol number, which is ours, are
-/// not among them.
-fn routing(key: Key, line: &Node, router: &mut Router, imported: &mut Imported) {
-    for entry in line.children() {
-        let mut words = Vec::new();
-        let mut rest = entry.words.iter().map(String::as_str);
-        while let Some(word) = rest.next() {
-            match word {
-                "no_track" => {}
-                "proto" | "protocol" => drop(rest.next()),
-                "gw" => words.push("via"),
-                other => words.push(other),
-            }
-        }
-        let text = words.join(" ");
-        let read = match key {
-            Key::Routes => value::route(&text).map(|route| with_scope(&route)),
-            _ => value::rule(&text).map(|_| text),
-        };
-        match read {
-            Ok(text) => router.set(key, text),
-            Err(error) => {
-                imported.remark(&entry.place, RemarkKind::LeftOut, line.keyword(), error.to_string());
-            }
-        }
-    }
-}
-
-/// A route to what is on the link has global scope with keepalived, and link scope with `ip` and here, unless that is said.
-fn with_scope(route: &Route) -> String {
-    let is_direct = route.next_hops.iter().all(|hop| hop.via.is_none());
-    if (route.family, route.kind, route.scope) == (Family::Ipv4, RouteKind::Unicast, None) && is_direct {
-        format!("{} scope global", route.text)
-    } else {
-        route.text.clone()
-    }
-}
-
 /// An address of the router, as far as it can be carried over.
 fn address_line(key: Key, line: &Node, address: &Address, router: &mut Router, imported: &mut Imported) {
-    let mut leave_out =
-        |what: &str, why: String| imported.remark(&line.place, RemarkKind::LeftOut, what, why);
-    let interface = router.get(Key::Interface).unwrap_or_default();
-    if address.interface.as_ref().is_some_and(|other| other != interface) {
-        return leave_out(&address.text, format!("addresses are put on {interface} only"));
-    }
     if !address.others.is_empty() {
-        leave_out(&address.others.join(" "), format!("{} is added without it", address.text));
+        let why = format!("{} is added without it", address.text);
+        imported.remark(&line.place, RemarkKind::LeftOut, &address.others.join(" "), why);
     }
-    router.set(key, address.setting());
+    let interface = router.get(Key::Interface).unwrap_or_default();
+    let setting = match address.interface.as_deref().filter(|other| *other != interface) {
+        Some(other) => format!("{} interface {other}", address.setting()),
+        None => address.setting(),
+    };
+    router.set(key, setting);
 }
 
 /// An error where keepalived wants a value and finds none.

@@ -5,6 +5,7 @@ mod address;
 mod defaults;
 mod instance;
 mod keywords;
+mod routing;
 mod scripts;
 mod text;
 mod tracking;

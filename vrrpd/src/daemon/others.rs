@@ -1,0 +1,137 @@
+//! Interfaces that have addresses of routers which run on another one.
+
+use std::collections::BTreeMap;
+
+use tracing::error;
+use vrrpd_common::Instant;
+use vrrpd_engine::interface::OtherInterfaces;
+use vrrpd_engine::router::Router;
+use vrrpd_engine::{Input, RouterId};
+
+use super::Daemon;
+use super::announce::of_addresses;
+use crate::config::{RouterConfig, Settings};
+use crate::interface::Interface;
+use crate::interface::service::Report;
+use crate::transmit::Transmitter;
+
+/// All of them, by name.
+#[derive(Debug, Default)]
+pub(super) struct Others(BTreeMap<String, Other>);
+
+/// One of them.
+#[derive(Debug, Default)]
+struct Other {
+    interface: Option<Interface>,
+    /// What announces the addresses, and the number of the interface that it sends on.
+    transmitter: Option<(u32, Transmitter)>,
+}
+
+impl Others {
+    /// Those of these routers, as they are at the start.
+    pub(super) fn of(configs: &[RouterConfig], interfaces: &[Interface]) -> Self {
+        let names = configs.iter().flat_map(|config| config.other_interfaces());
+        let mut others = Self::default();
+        for name in names {
+            let interface = interfaces.iter().find(|interface| interface.name == name).cloned();
+            others.0.insert(name.to_owned(), Other { interface, transmitter: None });
+        }
+        others
+    }
+
+    /// Takes in one that is not known yet; `false` if it is.
+    pub(super) fn add(&mut self, name: &str) -> bool {
+        let is_new = !self.0.contains_key(name);
+        if is_new {
+            self.0.insert(name.to_owned(), Other::default());
+        }
+        is_new
+    }
+
+    /// Those of a router that are there.
+    pub(super) fn of_router(&self, config: &Settings) -> OtherInterfaces {
+        let there = |name: &str| Some((name.to_owned(), self.0.get(name)?.interface.clone()?));
+        config.other_interfaces().into_iter().filter_map(there).collect()
+    }
+
+    /// Announces the addresses of a router there, as often as it wants each.
+    pub(super) fn announce(&mut self, id: RouterId, router: &mut Router) {
+        for (name, interface) in &router.others {
+            let (Some(other), Some(mac)) = (self.0.get_mut(name), interface.mac) else { continue };
+            let Some(transmitter) = other.transmitter(interface) else { continue };
+            let frames = of_addresses(&router.config, name, mac);
+            for frame in (0..router.config.announce.count).flat_map(|_| &frames) {
+                transmitter.announcement(id, frame.clone());
+                router.done.garp_sent += 1;
+            }
+        }
+    }
+
+    /// The router is not Master any more.
+    pub(super) fn withdraw(&mut self, id: RouterId) {
+        self.transmitters().for_each(|transmitter| transmitter.withdraw(id));
+    }
+
+    /// Sends what waits.
+    pub(super) fn flush(&mut self, now: Instant) {
+        for transmitter in self.transmitters() {
+            if let Err(error) = transmitter.flush(now) {
+                error!(%error, "cannot send announcements");
+            }
+        }
+    }
+
+    /// When [`Others::flush`] has something to do again.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        let open = self.0.values().filter_map(|other| other.transmitter.as_ref());
+        open.filter_map(|(_, transmitter)| transmitter.deadline(now)).min()
+    }
+
+    fn transmitters(&mut self) -> impl Iterator<Item = &mut Transmitter> {
+        let open = self.0.values_mut().filter_map(|other| other.transmitter.as_mut());
+        open.map(|(_, transmitter)| transmitter)
+    }
+}
+
+impl Other {
+    fn transmitter(&mut self, interface: &Interface) -> Option<&mut Transmitter> {
+        if self.transmitter.as_ref().is_none_or(|(index, _)| *index != interface.index) {
+            self.transmitter = match Transmitter::open(interface.index) {
+                Ok(transmitter) => Some((interface.index, transmitter)),
+                Err(error) => {
+                    error!(interface = interface.name, %error, "cannot announce virtual addresses");
+                    None
+                }
+            };
+        }
+        self.transmitter.as_mut().map(|(_, transmitter)| transmitter)
+    }
+}
+
+impl Daemon {
+    /// What the netlink thread says of such an interface.
+    pub(super) fn note_other(&mut self, report: &Report) {
+        let (interface, is_there, lost) = match report {
+            Report::Changed(interface) => (interface, true, None),
+            Report::Removed(interface) => (interface, false, None),
+            Report::Lost(interface, address, remover) => (interface, true, Some((*address, *remover))),
+            Report::Followed(_) | Report::RoutingLost | Report::Done(..) => return,
+        };
+        let name = &interface.name;
+        let Some(other) = self.others.0.get_mut(name) else { return };
+        other.interface = is_there.then(|| interface.clone());
+        let has_some = |router: &Router| router.config.other_interfaces().contains(name.as_str());
+        let routers = self.engine.routers().iter().filter(|(_, router)| has_some(router));
+        for id in routers.map(|(id, _)| id).collect::<Vec<_>>() {
+            let there = is_there.then(|| Box::new(interface.clone()));
+            let is_its = |(address, _): &(std::net::IpAddr, _)| {
+                self.engine.router(id).is_some_and(|router| router.config.interface_of(*address) == name)
+            };
+            let lost = lost.filter(is_its);
+            if let Some((address, remover)) = lost {
+                self.input(Input::AddressLost(id, address, remover));
+            }
+            self.input(Input::OtherInterface(id, name.clone(), there));
+        }
+    }
+}
