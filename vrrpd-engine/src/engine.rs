@@ -19,6 +19,7 @@ mod output;
 mod putting_right;
 mod sent;
 mod snapshot;
+mod telling;
 mod tickets;
 mod tracking;
 mod turn;
@@ -181,7 +182,8 @@ impl Engine {
                 }
                 return;
             }
-            Input::Record(id, record) => return self.record(id, record.as_deref()),
+            Input::Record(id, record) => return self.record(now.at, id, record.as_deref()),
+            Input::Counted(id, record) => return self.discarded(now.at, id, &record),
             Input::LastRecord(id, record) => {
                 let Some(feeding) = self.feeding(id, &record, true) else { return };
                 (id, Task::Feed(Box::new(feeding)))
@@ -194,7 +196,7 @@ impl Engine {
             Input::NotSentToPeer { router, peer, error } => {
                 return self.not_sent_to(now.at, router, peer, error);
             }
-            Input::Rejected { router, at, source, why } => return self.rejected(router, at, source, why),
+            Input::Rejected { link, router, why } => return self.rejected(now.at, link, router, why),
             Input::KernelBegins(id, record) => return self.kernel_begins(id, &record),
             Input::FormGroups { groups, seed } => {
                 self.agenda.incoming.push_back(Work::SettleGroups);
@@ -215,6 +217,7 @@ impl Engine {
             Input::Tried(id) => (id, Task::Tried),
             Input::CannotSend(id) => (id, Task::CannotSend),
             Input::Hear(id) => (id, Task::Hear),
+            Input::TellKernel(id) => (id, Task::TellAll),
             Input::ListenAgain(id) => (id, Task::ListenAgain),
             Input::Schedule(id) => (id, Task::Schedule),
             Input::Unschedule(id) => (id, Task::Unschedule),
@@ -340,8 +343,17 @@ impl Engine {
     }
 
     /// What the kernel path knows of a router.
-    fn record(&mut self, id: RouterId, record: Option<&RouterRecord>) {
+    fn record(&mut self, now: Instant, id: RouterId, record: Option<&RouterRecord>) {
         self.agenda.asked_for.take_if(|asked| *asked == id);
+        if let Some(record) = record {
+            if let Some(router) = self.routers.get_mut(id) {
+                router.kernel.read(now);
+            }
+            // The newest advert may have come while the record was read.
+            let newest = record.in_order().into_iter().map(|heard| Instant::from_nanos(heard.at)).max();
+            self.now.at = newest.map_or(now, |newest| newest.max(now));
+            self.discarded(now, id, record);
+        }
         let has_news = |record: &&RouterRecord| {
             self.routers.get(id).is_some_and(|router| router.kernel.has_news(record))
         };

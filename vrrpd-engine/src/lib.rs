@@ -11,6 +11,7 @@ pub mod address;
 pub mod budget;
 pub mod config;
 pub mod engine;
+pub mod expected;
 pub mod group;
 pub mod held_address;
 pub mod ids;

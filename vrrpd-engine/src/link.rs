@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use vrrpd_common::{Family, Vrid};
+use vrrpd_common::{Family, Reject, Vrid};
 
 use crate::config::VirtualAddress;
 use crate::ids::RouterId;
 use crate::interface::Interface;
 use crate::ledger::OwnMac;
+use crate::rate_limit::RateLimit;
 use crate::router::Done;
 
 /// One interface.
@@ -23,19 +24,34 @@ pub struct Link {
     /// What routers that have left did, for when they come back.
     #[serde(skip)]
     pub(crate) left: BTreeMap<(Family, Vrid), Done>,
+    /// Limits the lines about adverts that were discarded.
+    pub(crate) rejects_said: RateLimit<(Option<RouterId>, Reject)>,
     /// It refused an advert as longer than its MTU, which is less by now than we have been told.
     mtu_has_fallen: bool,
 }
 
 impl Link {
     /// An interface of which nothing is known but its name.
-    pub const fn new(name: String) -> Self {
-        Self { name, interface: None, routers: Vec::new(), left: BTreeMap::new(), mtu_has_fallen: false }
+    pub fn new(name: String) -> Self {
+        Self {
+            name,
+            interface: None,
+            routers: Vec::new(),
+            left: BTreeMap::new(),
+            rejects_said: RateLimit::default(),
+            mtu_has_fallen: false,
+        }
     }
 
     /// The same with these routers alone, and as they see the interface.
     pub(crate) fn with(&self, interface: Option<Interface>, routers: Vec<RouterId>) -> Self {
-        Self { interface, routers, mtu_has_fallen: self.mtu_has_fallen, ..Self::new(self.name.clone()) }
+        Self {
+            interface,
+            routers,
+            rejects_said: self.rejects_said.clone(),
+            mtu_has_fallen: self.mtu_has_fallen,
+            ..Self::new(self.name.clone())
+        }
     }
 
     /// Octets of the longest IP packet that the interface takes, as far as we have been told.

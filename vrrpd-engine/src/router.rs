@@ -19,6 +19,7 @@ use vrrpd_common::{Advert, Duration, Instant, Priority, Rejection, Version};
 
 use crate::address::AddressList;
 use crate::config::{AuthKind, RouterConfig, VirtualAddress};
+use crate::expected::Expected;
 use crate::group::GroupPlace;
 use crate::ids::LinkId;
 use crate::interface::Interface;
@@ -73,6 +74,8 @@ pub struct Router {
     pub back_off: BackOff,
     /// What it did.
     pub done: Done,
+    /// What adverts of others have to look like.
+    pub expected: Expected,
     /// What the kernel was told of it, and what it told.
     pub kernel: KernelSide,
     /// Its adverts are handled in the kernel, as far as that can verify them.
@@ -202,6 +205,7 @@ impl Router {
             refused_routing: Vec::new(),
             back_off: BackOff::default(),
             done: Done::default(),
+            expected: Expected::default(),
             kernel: KernelSide::default(),
             in_kernel: false,
             group: None,

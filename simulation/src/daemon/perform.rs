@@ -22,7 +22,9 @@ impl Daemon {
     fn perform(&mut self, now: Instant, output: Output) {
         match output {
             // No adverts come by the kernel.
-            Output::ReadRecord(id) => self.engine.handle(moment(now), Input::Record(id, None)),
+            Output::ReadRecord(router) | Output::CommandKernel { router, .. } => {
+                self.engine.handle(moment(now), Input::Record(router, None));
+            }
             Output::TellGroupPeers(message) => self.effects.push(Effect::Tell(message)),
             Output::Ask(ticket, order) => self.effects.push(Effect::Ask(ticket, order)),
             Output::Withdraw(id) => self.withdraw(self.lan_of(id)),
@@ -54,9 +56,7 @@ impl Daemon {
             Output::Announce(_, Announced::Own)
             | Output::StartPreparation(_)
             | Output::EndPreparation(_)
-            | Output::TellKernel(..)
             | Output::RunGroupScripts(..)
-            | Output::CorrectKernel(..)
             | Output::HearsOtherSubnet(..)
             | Output::CarrierUnknown(_)
             | Output::Close(_)
@@ -66,6 +66,7 @@ impl Daemon {
             | Output::Rejoin(..)
             | Output::Expect(..)
             | Output::CheckChanged(_)
+            | Output::Rejected(..)
             | Output::Log(..) => {}
         }
     }

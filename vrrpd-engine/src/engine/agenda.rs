@@ -69,7 +69,10 @@ pub(super) enum Task {
     Hear,
     Feed(Box<Feeding>),
     ListenAgain,
-    Tell(Event),
+    Tell {
+        was_reported: bool,
+    },
+    TellAll,
     Schedule,
     Unschedule,
     Act,

@@ -9,6 +9,7 @@ use super::agenda::{Task, Work};
 use super::turn::Turn;
 use super::{Engine, Line, Now, Output};
 use crate::config::{RouterConfig, VmacMode};
+use crate::expected::Expected;
 use crate::ids::RouterId;
 use crate::interface::{Interface, OtherInterfaces};
 use crate::ledger::{Journal, LeftMac, Leftover};
@@ -126,6 +127,7 @@ impl Engine {
         let event = usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp);
         // Nothing is noticed before the start.
         router.handle(now.at, event, &mut |_| {});
+        router.expected = Expected::of(usable.ok(), link.interface.as_ref());
         let id = self.add(router);
         self.agenda.outputs.extend(lines.into_iter().map(|line| Output::Log(id, line)));
         self.agenda.outputs.push_back(Output::Expect(id, usable.ok()));
@@ -159,7 +161,9 @@ impl Turn<'_> {
         let leaves_group = self.router.config.grouped && !config.grouped;
         let has_other_priority = self.router.config.priority != config.priority;
         self.router.exchange(config);
-        self.put_out(Output::Expect(self.id, self.router.machine.source()));
+        let source = self.router.machine.source();
+        self.router.expected = Expected::of(source, self.link.interface.as_ref());
+        self.put_out(Output::Expect(self.id, source));
         self.router.track(tracked);
         if leaves_group {
             // It may have waited for the others.
@@ -176,7 +180,7 @@ impl Turn<'_> {
             self.next(Task::event(Event::Priority(priority)));
         } else {
             // Nothing has happened to it, but the kernel may have to look at adverts in another way.
-            self.next(Task::Tell(Event::Timer));
+            self.next(Task::Tell { was_reported: false });
             self.next(Task::Hear);
         }
     }

@@ -49,7 +49,7 @@ impl Turn<'_> {
                 // Who else was heard meanwhile cannot be told.
                 Some(_) if is_last => self.next(Task::ListenAgain),
                 Some(source) => self.put_out(Output::HearsOtherSubnet(id, source)),
-                None if has_fed && !is_last => self.put_out(Output::CorrectKernel(id, Box::new(record))),
+                None if has_fed && !is_last => self.correct_kernel(&record),
                 None => {}
             }
             return;

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use vrrpd_common::Rejection;
 use vrrpd_common::abi::RouterRecord;
 use vrrpd_common::group::{Message, PeerId};
 use vrrpd_common::router::Event;
-use vrrpd_common::{Instant, Rejection};
 
 use super::sent::NotSent;
 use crate::config::{GroupConfig, RouterConfig};
@@ -22,9 +22,12 @@ use crate::track::Finding;
 pub enum Input<'a> {
     /// Something for the state machine of a router, now. Adverts come with their frame, if it is at hand.
     Event(RouterId, Event, #[serde(with = "frame")] Option<Cow<'a, [u8]>>),
-    /// The answer to [`Output::ReadRecord`](super::Output::ReadRecord): what the kernel knows of the router; `None`: its adverts
-    /// do not come by the kernel.
+    /// The answer to [`Output::ReadRecord`](super::Output::ReadRecord) and
+    /// [`Output::CommandKernel`](super::Output::CommandKernel): what the kernel knows of the router; `None`: its adverts do not
+    /// come by the kernel, or not any more. The time is from before it was read.
     Record(RouterId, Option<Cow<'a, RouterRecord>>),
+    /// What the kernel has counted of a router, read without being asked for.
+    Counted(RouterId, Cow<'a, RouterRecord>),
     /// What the kernel knew of a router before that began: the log has told of it.
     KernelBegins(RouterId, Cow<'a, RouterRecord>),
     /// What the kernel heard of a router until its program was given up.
@@ -46,14 +49,12 @@ pub enum Input<'a> {
         /// The error, in the system's words.
         error: String,
     },
-    /// An advert for a router was discarded.
+    /// An advert was discarded.
     Rejected {
-        /// The router.
-        router: RouterId,
-        /// When it came.
-        at: Instant,
-        /// Its source.
-        source: IpAddr,
+        /// The interface that it came to.
+        link: LinkId,
+        /// Of this router, from this address; `None` when it cannot be told, or is none of ours.
+        router: Option<(RouterId, IpAddr)>,
         /// Why.
         why: Rejection,
     },
@@ -61,6 +62,8 @@ pub enum Input<'a> {
     CannotSend(RouterId),
     /// Read what the kernel has heard of a router since.
     Hear(RouterId),
+    /// The kernel is to know all of a router, whatever it was told before.
+    TellKernel(RouterId),
     /// Somewhere a router's adverts were not heard for a time that is not known: a Backup hears who is there before it acts.
     ListenAgain(RouterId),
     /// The kernel watches the deadline of a router, or does not any more.

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use vrrpd_common::abi::RouterRecord;
+use vrrpd_common::abi::KernelCommand;
 use vrrpd_common::group::Message;
-use vrrpd_common::router::{Event, Reason, StateName};
-use vrrpd_common::{Duration, Family, MacAddr, Priority};
+use vrrpd_common::router::{Reason, StateName};
+use vrrpd_common::{Duration, Family, MacAddr, Priority, Reject, Rejection};
 
 use super::sent::NotSent;
 use super::tracking::CheckChanged;
@@ -22,10 +22,16 @@ use crate::script::Call;
 pub enum Output {
     /// Read what the kernel knows of a router; the answer is [`Input::Record`](super::Input::Record).
     ReadRecord(RouterId),
-    /// The router has handled this event, of which the kernel may have to know: [`crate::kernel::KernelSide::tell`] says.
-    TellKernel(RouterId, Event),
-    /// The kernel reckons with another deadline of a Backup than this router, which has handled all that is in this record.
-    CorrectKernel(RouterId, Box<RouterRecord>),
+    /// Give the kernel a command about a router, and read what it knows of it then: the answer is
+    /// [`Input::Record`](super::Input::Record). What the kernel does not take has it given up.
+    CommandKernel {
+        /// The router.
+        router: RouterId,
+        /// The command, with zero for the secret of adverts.
+        command: Box<KernelCommand>,
+        /// The virtual addresses, which the kernel is to know before.
+        addresses: Option<Vec<IpAddr>>,
+    },
     /// An advert that counts comes from this address, which is not in a subnet of the interface: the program may hear adverts
     /// of a VLAN.
     HearsOtherSubnet(RouterId, IpAddr),
@@ -78,6 +84,8 @@ pub enum Output {
     Forget(RouterId),
     /// A check has another outcome: write that to the log.
     CheckChanged(CheckChanged),
+    /// Write to the log that an advert on an interface was discarded that is of no router of ours, nor were so many before it.
+    Rejected(LinkId, Rejection, u64),
     /// Write to the log.
     Log(RouterId, Line),
 }
@@ -89,6 +97,10 @@ pub enum Line {
     Notice(Noticed, Vec<IpAddr>),
     /// The sender of an advert is set up in another way.
     Mismatch(Warning),
+    /// An advert was discarded, and so many before it were not told of.
+    Rejected(Rejection, u64),
+    /// The program in the kernel has discarded so many adverts for this reason.
+    RejectedByKernel(Reject, u64),
     /// So many transitions had no line of their own; now the router is in this state for this reason.
     MoreTransitions(u64, StateName, Reason),
     /// The magic packet comes from this address, which is none of the router.

@@ -7,6 +7,7 @@ use vrrpd_common::router::{Action, Event};
 use super::agenda::{Task, Work};
 use super::turn::Turn;
 use super::{Engine, Line, Output};
+use crate::expected::Expected;
 use crate::ids::RouterId;
 use crate::interface::{Interface, Remover};
 use crate::router::Router;
@@ -118,7 +119,11 @@ impl Engine {
         if usable.is_ok() && !link.routers.iter().any(is_used) {
             agenda.outputs.push_back(Output::Rejoin(router.link, family));
         }
+        let expected = Expected::of(usable.ok(), link.interface.as_ref());
         agenda.outputs.push_back(Output::Expect(id, usable.ok()));
+        if let Some(router) = routers.get_mut(id) {
+            router.expected = expected;
+        }
         let event = usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp);
         agenda.work.push_front(Work::Task(id, Task::event(event)));
     }

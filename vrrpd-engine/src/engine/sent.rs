@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use vrrpd_common::{Instant, Rejection};
 
 use super::{Engine, Line, Output};
-use crate::ids::RouterId;
+use crate::ids::{LinkId, RouterId};
 
 /// Why an interface did not take an advert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,10 +50,27 @@ impl Engine {
         }
     }
 
-    /// An advert for a router that came at `at` from this source was discarded.
-    pub(super) fn rejected(&mut self, id: RouterId, at: Instant, source: IpAddr, why: Rejection) {
-        let warning = self.routers.get_mut(id).and_then(|router| router.reject(at, source, why));
-        let line = warning.map(|warning| Output::Log(id, Line::Mismatch(warning)));
-        self.agenda.outputs.extend(line);
+    /// An advert was discarded, for a router from an address or for none of ours.
+    pub(super) fn rejected(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        router: Option<(RouterId, IpAddr)>,
+        why: Rejection,
+    ) {
+        let outputs = &mut self.agenda.outputs;
+        if let Some((id, source)) = router
+            && let Some(warning) = self.routers.get_mut(id).and_then(|router| router.reject(now, source, why))
+        {
+            outputs.push_back(Output::Log(id, Line::Mismatch(warning)));
+        }
+        let id = router.map(|(id, _)| id);
+        let limit = self.links.get_mut(link).map(|link| &mut link.rejects_said);
+        if let Some(more) = limit.and_then(|limit| limit.admit(now, (id, why.reject))) {
+            outputs.push_back(match id {
+                Some(id) => Output::Log(id, Line::Rejected(why, more)),
+                None => Output::Rejected(link, why, more),
+            });
+        }
     }
 }

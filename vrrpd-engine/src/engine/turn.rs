@@ -48,7 +48,8 @@ impl Turn<'_> {
                     self.next(Task::event(Event::StoodStill));
                 }
             }
-            Task::Tell(event) => self.put_out(Output::TellKernel(self.id, event)),
+            Task::Tell { was_reported } => self.tell_kernel(was_reported),
+            Task::TellAll => self.tell_kernel_all(),
             Task::Schedule => self.agenda.schedule(self.router, self.id),
             Task::Unschedule => self.agenda.file(self.router, self.id, None),
             Task::Act => self.act(),
@@ -112,7 +113,7 @@ impl Turn<'_> {
         if router.in_kernel {
             self.next(Task::Act);
             self.next(Task::Schedule);
-            self.next(Task::Tell(event));
+            self.next(Task::Tell { was_reported: matches!(event, Event::Advert(_)) });
         } else {
             agenda.schedule(router, *id);
             self.act();

@@ -60,12 +60,12 @@ impl Daemon {
         let routers = self.engine.routers_on(id);
         self.engine.handle(clock::moment(), Input::KernelForgot(id));
         for router in &routers {
-            self.tell_kernel_all(*router);
+            self.input(Input::TellKernel(*router));
         }
         // What came before the kernel knew the routers.
         self.drain(id, &sockets);
         for router in &routers {
-            self.tell_kernel_all(*router);
+            self.input(Input::TellKernel(*router));
             self.input(Input::Schedule(*router));
         }
         close_aside(sockets.into_iter().flatten(), &self.readiness);

@@ -26,8 +26,9 @@ impl Daemon {
     fn perform(&mut self, output: Output) {
         match output {
             Output::ReadRecord(id) => self.read_record(id),
-            Output::TellKernel(id, after) => self.tell_kernel(id, &after),
-            Output::CorrectKernel(id, record) => self.correct_kernel(id, &record),
+            Output::CommandKernel { router, command, addresses } => {
+                self.command_kernel(router, *command, addresses.as_deref());
+            }
             Output::HearsOtherSubnet(id, source) => self.hears_other_subnet(id, source),
             Output::TellGroupPeers(message) => {
                 if let Some(peers) = &mut self.group_peers {
@@ -75,6 +76,11 @@ impl Daemon {
             Output::Transition { router, past, is_logged } => self.transition(router, past, is_logged),
             Output::CheckChanged(changed) => tracking::log(&changed),
             Output::Forget(id) => self.forget(id),
+            Output::Rejected(link, why, more) => {
+                if let Some(link) = self.engine.link(link) {
+                    log::rejected(&link.name, &why, more);
+                }
+            }
             Output::Log(id, line) => self.log(id, line),
         }
     }

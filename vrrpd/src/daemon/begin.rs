@@ -4,9 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use vrrpd_common::classify::Expect;
 use vrrpd_engine::ledger::Journal;
-use vrrpd_engine::router::Router;
 use vrrpd_engine::{Engine, Input, RouterId};
 
 use super::handles::Handles;
@@ -14,13 +12,9 @@ use super::start_error::StartError;
 use super::{AGAIN, Daemon, scripts};
 use crate::ah::SecurityAssociation;
 use crate::clock;
-use crate::config::{Authentication, RouterConfig, Settings, VmacMode};
-use crate::interface::Interface;
+use crate::config::{RouterConfig, Settings, VmacMode};
 use crate::limits;
 use crate::rundir::RunDir;
-
-/// What a Backup takes: 255 on the link (RFC 9568 §5.1.1.3).
-const MIN_TTL: u8 = 255;
 
 /// Makes room for the descriptors that these routers and so many checks take.
 pub(super) fn make_room(routers: &[RouterConfig], checks: usize) {
@@ -45,27 +39,6 @@ pub(super) fn claim_of_mac(config: &Settings) -> String {
     format!("vmac_{}", config.interface)
 }
 
-/// What adverts of the router have to look like that sends from this address.
-fn expected(
-    router: &Router,
-    authentication: &Authentication,
-    interface: Option<&Interface>,
-    source: Option<IpAddr>,
-) -> Expect {
-    let config = &router.config;
-    Expect {
-        version: config.version,
-        interval: config.interval,
-        auth: authentication.in_message(),
-        source,
-        broadcast: source.and_then(|source| interface?.broadcast(source)),
-        min_ttl: MIN_TTL,
-        accept_interval_mismatch: config.accept_interval_mismatch,
-        accept_no_addresses: config.addresses.is_empty(),
-        address_list: config.require_equal_addresses.then(|| config.digest()),
-    }
-}
-
 impl Daemon {
     /// Makes a router, which waits for its start. Its interface is opened for it by [`Daemon::open_for`], when it is known
     /// which others there are: what is open depends on all of them.
@@ -81,7 +54,7 @@ impl Daemon {
         let link_id = self.engine.link_named(&settings.interface);
         if let Some((link_id, link)) = link_id.and_then(|id| Some((id, self.links.get_mut(id)?))) {
             if self.engine.routers_on(link_id) == [id] {
-                (link.xdp, link.xdp_pass) = (settings.xdp, settings.xdp_pass);
+                link.xdp = settings.xdp;
             }
             let of_family = settings.held_addresses().filter(|address| address.family() == family);
             link.table.set_virtual_addresses(family, vrid, of_family.map(|address| address.address));
@@ -120,8 +93,8 @@ impl Daemon {
     pub(super) fn expect(&mut self, id: RouterId, source: Option<IpAddr>) {
         let (Some(router), Some(handles)) = (self.engine.router(id), self.handles.get(id)) else { return };
         let interface = self.engine.interface(router.link);
-        let expected = expected(router, &handles.authentication, interface, source);
         let config = &router.config;
+        let expected = router.expected.with(config, handles.authentication.in_message());
         if let Some(link) = self.links.get_mut(router.link) {
             link.table.set(config.family, config.vrid, id, expected);
             link.table.set_destination(config.family, config.vrid, &config.destination);

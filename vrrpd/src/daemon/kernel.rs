@@ -10,16 +10,15 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use tracing::{error, warn};
-use vrrpd_common::abi::{self, EventKind, RouterRecord, slot};
+use tracing::error;
+use vrrpd_common::abi::{self, EventKind, KernelCommand, slot};
 use vrrpd_common::router::Event;
 use vrrpd_common::{Duration, Instant};
-use vrrpd_engine::kernel::{Circumstances, Tell, Told, is_on_link};
-use vrrpd_engine::router::Router;
+use vrrpd_engine::kernel::is_on_link;
 use vrrpd_engine::{Input, LinkId, RouterId};
 
+use super::Daemon;
 use super::link::LinkIo;
-use super::{Daemon, log};
 use crate::clock;
 use crate::datapath::refusal::Refusal;
 
@@ -75,17 +74,33 @@ impl Daemon {
 
     /// Reads what the kernel knows of a router.
     pub(super) fn read_record(&mut self, id: RouterId) {
-        let now = clock::now();
-        let record = self.engine.router_mut(id).and_then(|router| {
+        let now = clock::moment();
+        let record = self.engine.router(id).and_then(|router| {
             let link = self.links.get(router.link)?;
-            let record = link.kernel_record(router.config.family, router.config.vrid)?;
-            router.kernel.read(now);
-            Some(record)
+            link.kernel_record(router.config.family, router.config.vrid)
         });
-        if let Some(record) = &record {
-            self.say_discarded(id, now, record);
+        self.engine.handle(now, Input::Record(id, record.map(Cow::Owned)));
+    }
+
+    /// Gives the kernel a command about a router, with the secret of its adverts, and reads what it knows then. What is in the
+    /// way has it given up.
+    pub(super) fn command_kernel(
+        &mut self,
+        id: RouterId,
+        mut command: KernelCommand,
+        addresses: Option<&[IpAddr]>,
+    ) {
+        if let (Some(router), Some(handles)) = (self.engine.router(id), self.handles.get(id))
+            && let Some(kernel) = self.links.get_mut(router.link).and_then(LinkIo::kernel)
+        {
+            command.config.auth_data = handles.authentication.in_message().data();
+            let told =
+                addresses.map_or(Ok(()), |addresses| kernel.set_virtual_addresses(command.slot, addresses));
+            if let Err(refusal) = told.and_then(|()| kernel.command(command)) {
+                self.give_up_kernel(router.link, refusal);
+            }
         }
-        self.engine.handle(clock::moment(), Input::Record(id, record.map(Cow::Owned)));
+        self.read_record(id);
     }
 
     /// An advert that counts comes from a subnet that is not on the interface.
@@ -99,65 +114,6 @@ impl Daemon {
         self.input(Input::ListenAgain(id));
     }
 
-    /// Tells the kernel the deadline of a Backup when it has another one than the state machine.
-    pub(super) fn correct_kernel(&mut self, id: RouterId, record: &RouterRecord) {
-        if let Some(now) = self.to_tell(id)
-            && now.corrects(record)
-        {
-            self.command_kernel(id, now);
-        }
-    }
-
-    /// Says how many adverts the kernel has discarded since it was said last, each reason at most once a second.
-    fn say_discarded(&mut self, id: RouterId, now: Instant, record: &RouterRecord) {
-        let Some(router) = self.engine.router_mut(id) else { return };
-        if let Some((at, source, why)) = record.refused.rejection(router.config.family) {
-            let warning = router.reject(at, source, why);
-            log::warn_of_mismatch(&router.config, warning);
-        }
-        let Some(link) = self.links.get_mut(router.link) else { return };
-        let Router { config, kernel, .. } = router;
-        kernel.discarded(&record.rejected, |reject, count| {
-            let may_say = link.may_say_rejected(now, id, reject);
-            if may_say {
-                warn!(
-                    router = %config.title(), check = reject.name(), count,
-                    "advertisements rejected by the XDP program"
-                );
-            }
-            may_say
-        });
-    }
-
-    /// Tells the kernel what has changed after the router has handled this event; what it heard meanwhile is gone through.
-    pub(super) fn tell_kernel(&mut self, id: RouterId, after: &Event) {
-        let Some(now) = self.to_tell(id) else { return };
-        let Some(router) = self.engine.router_mut(id) else { return };
-        // An advert that the kernel has reported has moved its deadline as it has moved ours.
-        match router.kernel.tell(now, matches!(after, Event::Advert(_))) {
-            Tell::Nothing => {}
-            Tell::Command => self.command_kernel(id, now),
-            Tell::All => {
-                if self.tell_virtual_addresses(id) {
-                    self.command_kernel(id, now);
-                }
-            }
-        }
-    }
-
-    /// Tells the kernel all that it has to know of a router, whatever it was told before.
-    pub(super) fn tell_kernel_all(&mut self, id: RouterId) {
-        match self.engine.router(id).map(|router| router.kernel.is_told()) {
-            Some(true) => {
-                if let Some(now) = self.to_tell(id) {
-                    self.command_kernel(id, now);
-                }
-            }
-            Some(false) => self.tell_kernel(id, &Event::Timer),
-            None => {}
-        }
-    }
-
     /// An advert came by raw sockets while the program is to be put back: not yet, if it is from another subnet.
     pub(super) fn note_subnet(&mut self, id: RouterId, source: IpAddr) {
         let Some(router) = self.engine.router(id) else { return };
@@ -169,51 +125,12 @@ impl Daemon {
         }
     }
 
-    /// Tells the kernel the virtual addresses of a router; `false`: it does not take them, and was given up.
-    fn tell_virtual_addresses(&mut self, id: RouterId) -> bool {
-        let Some(router) = self.engine.router(id) else { return false };
-        let (link_id, family, vrid) = (router.link, router.config.family, router.config.vrid);
-        let told =
-            self.links.get_mut(link_id).map_or(Ok(()), |link| link.tell_virtual_addresses(family, vrid));
-        match told {
-            Ok(()) => true,
-            Err(refusal) => {
-                self.give_up_kernel(link_id, refusal);
-                false
-            }
-        }
-    }
-
     /// Tells the kernel to which MAC addresses an interface takes in frames.
     pub(super) fn tell_stations(&mut self, link_id: LinkId) {
         let Some(own) = self.engine.interface(link_id).and_then(|interface| interface.mac) else { return };
         let told = self.links.get_mut(link_id).map_or(Ok(()), |link| link.tell_stations(own));
         if let Err(refusal) = told {
             self.give_up_kernel(link_id, refusal);
-        }
-    }
-
-    /// What the kernel has to know of a router; `None`: its adverts do not come by the kernel.
-    fn to_tell(&self, id: RouterId) -> Option<Told> {
-        let router = self.engine.router(id).filter(|router| router.config.goes_to_vrrp_group())?;
-        let link = self.links.get(router.link).filter(|link| link.is_in_kernel())?;
-        let expect = link.table.expected(router.config.family, router.config.vrid)?;
-        let circumstances = Circumstances {
-            is_verified_by_us: router.is_verified_by_us(),
-            is_grouped: router.group.is_some(),
-            passes_on: link.xdp_pass,
-        };
-        Some(Told::of(&router.machine, circumstances, &expect))
-    }
-
-    fn command_kernel(&mut self, id: RouterId, now: Told) {
-        let Some(router) = self.engine.router(id) else { return };
-        let number = slot(router.config.family, router.config.vrid);
-        let (link_id, command) = (router.link, router.kernel.command(number, now));
-        let Some(kernel) = self.links.get_mut(link_id).and_then(LinkIo::kernel) else { return };
-        match kernel.command(command) {
-            Ok(()) => self.hear_kernel(id),
-            Err(refusal) => self.give_up_kernel(link_id, refusal),
         }
     }
 
@@ -256,7 +173,7 @@ impl Daemon {
                 let (family, vrid) = (router.config.family, router.config.vrid);
                 let record = self.links.get(link).and_then(|link| link.kernel_record(family, vrid));
                 if let Some(record) = record {
-                    self.say_discarded(id, now, &record);
+                    self.input(Input::Counted(id, Cow::Owned(record)));
                 }
             }
         }

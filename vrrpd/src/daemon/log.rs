@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use vrrpd_common::router::Notice;
+use vrrpd_common::{Reject, Rejection};
 use vrrpd_engine::RouterId;
 use vrrpd_engine::engine::{CheckChanged, Line, NotSent};
 use vrrpd_engine::mismatch;
@@ -29,7 +30,14 @@ pub(super) fn write(router: &Router, line: Option<Line>) -> Option<Happening> {
     let name = router.config.title();
     match line? {
         Line::Notice(noticed, theirs) => return notice(router, &noticed, &theirs),
-        Line::Mismatch(warning) => warn_of_mismatch(&router.config, Some(warning)),
+        Line::Mismatch(warning) => warn_of_mismatch(&router.config, &warning),
+        Line::Rejected(why, more) => {
+            warn!(router = %name, check = why.reject.name(), %why, more, "advertisement rejected");
+        }
+        Line::RejectedByKernel(reject, count) => warn!(
+            router = %name, check = reject.name(), count,
+            "advertisements rejected by the XDP program"
+        ),
         Line::MoreTransitions(count, state, reason) => {
             let (state, reason) = (state.name(), reason.name());
             info!(router = %name, count, state, reason, "more transitions");
@@ -105,6 +113,17 @@ pub(super) fn write(router: &Router, line: Option<Line>) -> Option<Happening> {
     None
 }
 
+/// Says that an advert was discarded which is of no router of ours.
+pub(super) fn rejected(interface: &str, why: &Rejection, more: u64) {
+    let check = why.reject.name();
+    if why.reject == Reject::NotOurs {
+        // What is meant for others is no fault.
+        debug!(interface, check, %why, more, "advertisement for another virtual router");
+    } else {
+        warn!(interface, check, %why, more, "advertisement rejected");
+    }
+}
+
 /// Says that the carrier of an interface counts as there.
 pub(super) fn carrier_unknown(interface: &str) {
     info!(interface, "carrier state unknown, assuming up");
@@ -128,8 +147,8 @@ pub(super) fn transition(router: &Router, report: &TransitionReport) {
 }
 
 /// Says that another router does not fit to this one.
-pub(super) fn warn_of_mismatch(config: &Settings, warning: Option<mismatch::Warning>) {
-    let Some(mismatch::Warning { words, more }) = warning else { return };
+fn warn_of_mismatch(config: &Settings, warning: &mismatch::Warning) {
+    let mismatch::Warning { words, more } = warning;
     warn!(
         router = %config.title(), check = words.check, source = %words.source, theirs = words.theirs, ours = words.ours,
         advice = words.advice, more, "configuration mismatch with another router"

@@ -330,16 +330,8 @@ impl Daemon {
                 }
                 self.event(router, Event::Advert(advert), Some(frame));
             }
-            Some(Arrival::Rejected { router: id, rejection }) => {
-                let now = clock::now();
-                if let Some((router, source)) = id {
-                    self.input(Input::Rejected { router, at: now, source, why: rejection });
-                }
-                let router = id.and_then(|(id, _)| self.engine.router(id));
-                let name = router.map(|router| router.config.title());
-                if let Some(link) = self.links.get_mut(link_id) {
-                    link.say_rejected(now, id.map(|(id, _)| id), name.as_deref(), &rejection);
-                }
+            Some(Arrival::Rejected { router, rejection }) => {
+                self.input(Input::Rejected { link: link_id, router, why: rejection });
             }
             None => {}
         }

@@ -189,7 +189,7 @@ impl Daemon {
                 self.service.follow(other.to_owned());
             }
             if self.engine.link_named(&config.interface).is_none() {
-                self.add_link(&config.interface, (config.xdp, config.xdp_pass), None);
+                self.add_link(&config.interface, config.xdp, None);
                 self.reload.awaited.insert(config.interface.clone());
                 self.service.follow(config.interface.clone());
             }
@@ -217,12 +217,7 @@ impl Daemon {
     }
 
     /// Looks for an interface that nothing was known of.
-    pub(super) fn add_link(
-        &mut self,
-        name: &str,
-        datapath: (Xdp, bool),
-        interface: Option<Interface>,
-    ) -> LinkId {
+    pub(super) fn add_link(&mut self, name: &str, datapath: Xdp, interface: Option<Interface>) -> LinkId {
         let mut there = Link::new(name.to_owned());
         if interface.as_ref().is_some_and(|interface| there.assumes_carrier(interface)) {
             log::carrier_unknown(name);

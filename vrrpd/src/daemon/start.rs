@@ -179,8 +179,7 @@ impl Daemon {
             if let Some(interface) = interface
                 && self.engine.link_named(&config.interface).is_none()
             {
-                let datapath = (config.xdp, config.xdp_pass);
-                self.add_link(&config.interface, datapath, Some(interface.clone()));
+                self.add_link(&config.interface, config.xdp, Some(interface.clone()));
             }
             self.check(config, journal)?;
         }

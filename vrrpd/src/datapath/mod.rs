@@ -139,7 +139,7 @@ impl RouterTable {
     }
 
     /// The virtual addresses of a router.
-    pub fn virtual_addresses(&self, family: Family, vrid: Vrid) -> &[IpAddr] {
+    fn virtual_addresses(&self, family: Family, vrid: Vrid) -> &[IpAddr] {
         self.routers.get(&(family, vrid)).map_or(&[], |entry| &entry.virtual_addresses)
     }
 
@@ -253,11 +253,6 @@ impl RouterTable {
     /// The router of a family and VRID.
     pub fn router(&self, family: Family, vrid: Vrid) -> Option<RouterId> {
         self.routers.get(&(family, vrid)).map(|entry| entry.id)
-    }
-
-    /// What the adverts of a router have to look like.
-    pub fn expected(&self, family: Family, vrid: Vrid) -> Option<Expect> {
-        self.routers.get(&(family, vrid)).map(|entry| entry.expect)
     }
 
     /// Valid adverts that a router received.

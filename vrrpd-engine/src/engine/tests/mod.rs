@@ -3,6 +3,7 @@ mod groups;
 mod interfaces;
 mod sent;
 mod snapshot;
+mod telling;
 mod tracking;
 
 use std::borrow::Cow;
@@ -260,74 +261,6 @@ fn an_advert_that_says_nothing_new_gives_a_backup_nothing_to_do() {
         assert_eq!(bench.event(Event::Advert(advert(200))), []);
         assert!(bench.engine.deadline() > before, "the deadline moves");
     }
-}
-
-#[test]
-fn what_the_kernel_has_heard_comes_before_an_operator_s_word() {
-    let mut bench = Bench::backup();
-    let id = bench.id;
-    bench.router().in_kernel = true;
-    let heard_at = bench.now;
-    bench.now += Duration::from_millis(500);
-    assert_eq!(bench.event(Event::Resume(Origin::Operator)), [Output::ReadRecord(id)]);
-    let record = record_of(heard_at, &advert(200), KernelRole::Backup, heard_at);
-    let outputs = bench.record(&record);
-    let wanted = [
-        Output::TellKernel(id, Event::Advert(advert(200))),
-        Output::CorrectKernel(id, Box::new(record)),
-        Output::TellKernel(id, Event::Resume(Origin::Operator)),
-    ];
-    assert_eq!(outputs, wanted);
-    assert_eq!(bench.event(Event::StoodStill), [Output::ReadRecord(id)]);
-    let told_again = bench.record(&record);
-    assert_eq!(told_again, [Output::TellKernel(id, Event::StoodStill)], "it is not heard twice");
-}
-
-#[test]
-fn what_the_kernel_heard_before_a_command_took_effect_comes_before_the_next_action() {
-    let mut bench = Bench::backup();
-    let id = bench.id;
-    bench.router().in_kernel = true;
-    bench.now = bench.engine.deadline().expect("a Backup waits");
-    let now = bench.time();
-    bench.engine.handle(now, Input::Event(id, Event::Timer, None));
-    let first = bench.engine.next_output();
-    assert_eq!(first, Some(Output::TellKernel(id, Event::Timer)));
-    // The command has been given; the record is read again.
-    bench.engine.handle(now, Input::Hear(id));
-    let second = bench.engine.next_output();
-    assert_eq!(second, Some(Output::ReadRecord(id)));
-    assert_eq!(bench.engine.next_output(), None, "nothing happens before the answer");
-    let record = record_of(bench.now, &advert(200), KernelRole::Master, Instant::ZERO);
-    let outputs = bench.record(&record);
-    let wanted = [
-        Output::TellKernel(id, Event::Advert(advert(200))),
-        take(1),
-        Output::CorrectKernel(id, Box::new(record)),
-    ];
-    assert_eq!(outputs, wanted);
-    assert_eq!(bench.done()[1], release(2), "a better master is there by now");
-}
-
-#[test]
-fn adverts_of_another_subnet_are_not_believed() {
-    let mut bench = Bench::backup();
-    let id = bench.id;
-    bench.router().in_kernel = true;
-    bench.link().interface = Some(eth0(vec![address("10.0.0.1/24")]));
-    let foreign = Advert { source: [198, 51, 100, 7].into(), ..advert(200) };
-    let record = record_of(bench.now, &foreign, KernelRole::Backup, bench.now);
-    bench.event(Event::Resume(Origin::Operator));
-    let outputs = bench.record(&record);
-    assert_eq!(outputs[0], Output::HearsOtherSubnet(id, foreign.source));
-    // The program is given up; the last that it heard is believed no more than that.
-    bench.link().interface = Some(eth0(Vec::new()));
-    bench.router().in_kernel = false;
-    bench.now += Duration::from_secs(1);
-    let record = record_of(bench.now, &advert(200), KernelRole::Backup, bench.now);
-    let deadline = bench.engine.deadline();
-    bench.input(Input::LastRecord(id, Cow::Borrowed(&record)));
-    assert!(bench.engine.deadline() > deadline, "what it heard up to then counts");
 }
 
 #[test]

@@ -34,10 +34,28 @@ fn adverts_that_did_not_go_out_are_told_of_at_a_limited_rate() {
 #[test]
 fn an_advert_that_was_discarded_shows_how_its_sender_is_set_up() {
     let mut bench = Bench::backup();
-    let (id, at) = (bench.id, bench.now);
+    let id = bench.id;
     let why = Rejection { reject: Reject::Interval, got: 200, wanted: 100 };
-    let rejected = |why| Input::Rejected { router: id, at, source: THEIRS.into(), why };
+    let rejected = |why| Input::Rejected { link: LinkId::FIRST, router: Some((id, THEIRS.into())), why };
     let outputs = bench.input(rejected(why));
-    assert!(matches!(outputs[..], [Output::Log(_, Line::Mismatch(_))]), "{outputs:?}");
+    assert!(
+        matches!(&outputs[..], [Output::Log(_, Line::Mismatch(_)), Output::Log(of, Line::Rejected(said, 0))]
+            if (*of, *said) == (id, why)),
+        "{outputs:?}"
+    );
     assert_eq!(bench.input(rejected(why)), [], "that was said");
+    bench.now += Duration::from_secs(1);
+    let outputs = bench.input(rejected(why));
+    assert_eq!(outputs.last(), Some(&Output::Log(id, Line::Rejected(why, 1))));
+}
+
+#[test]
+fn adverts_that_are_of_no_router_of_ours_are_told_of_once_a_second() {
+    let mut bench = Bench::backup();
+    let (link, why) = (LinkId::FIRST, Reject::NotOurs.because(7, 0));
+    let rejected = || Input::Rejected { link, router: None, why };
+    assert_eq!(bench.input(rejected()), [Output::Rejected(link, why, 0)]);
+    assert_eq!(bench.input(rejected()), []);
+    bench.now += Duration::from_secs(1);
+    assert_eq!(bench.input(rejected()), [Output::Rejected(link, why, 1)]);
 }

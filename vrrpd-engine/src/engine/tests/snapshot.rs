@@ -97,7 +97,7 @@ impl Bench {
             Happens::CannotSend => self.input(Input::CannotSend(id)),
             Happens::Rejected => {
                 let why = Rejection { reject: Reject::Interval, got: 2, wanted: 1 };
-                self.input(Input::Rejected { router: id, at: self.now, source: THEIRS.into(), why })
+                self.input(Input::Rejected { link: LinkId::FIRST, router: Some((id, THEIRS.into())), why })
             }
             Happens::Found(holds) => {
                 let finding = if *holds { Finding::Holds } else { Finding::Fails };

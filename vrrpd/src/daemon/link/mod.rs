@@ -13,12 +13,11 @@ mod sockets;
 use std::io;
 use std::net::IpAddr;
 
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 use vrrpd_common::abi::{RouterRecord, slot};
 use vrrpd_common::wire::ipv4::{PROTOCOL_AH, PROTOCOL_VRRP};
-use vrrpd_common::{Family, Instant, MacAddr, Reject, Rejection, Vrid};
+use vrrpd_common::{Family, Instant, MacAddr, Vrid};
 use vrrpd_engine::RouterId;
-use vrrpd_engine::rate_limit::RateLimit;
 
 use crate::config::{AuthKind, Settings, Xdp};
 use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged, OwnMacFrames, OwnMacWanted};
@@ -47,11 +46,8 @@ pub(super) struct LinkIo {
     /// The numbers of the programs that it had; what is known of the interface may be as old as any of them.
     own_programs: Vec<u32>,
     pub(super) table: RouterTable,
-    /// What was said of discarded adverts.
-    rejects_said: RateLimit<(Option<RouterId>, Reject)>,
     /// What the user wants of the kernel.
     pub(super) xdp: Xdp,
-    pub(super) xdp_pass: bool,
     /// Sends to the peers of routers that have some.
     pub(super) peers: PeerTransmitter,
     /// Adverts that the interface did not take.
@@ -65,15 +61,13 @@ pub(super) struct LinkIo {
 }
 
 impl LinkIo {
-    pub(super) fn new(name: String, (xdp, xdp_pass): (Xdp, bool), keeper: Keeper) -> Self {
+    pub(super) fn new(name: String, xdp: Xdp, keeper: Keeper) -> Self {
         Self {
             name,
             path: DataPath::default(),
             own_programs: Vec::new(),
             table: RouterTable::default(),
-            rejects_said: RateLimit::default(),
             xdp,
-            xdp_pass,
             peers: PeerTransmitter::default(),
             unsendable: Vec::new(),
             own_mac: OwnMacState::Unneeded,
@@ -155,13 +149,6 @@ impl LinkIo {
         self.path.kernel_mut().map(|kernel| &mut *kernel.program)
     }
 
-    /// Tells the kernel the virtual addresses of a router.
-    pub(super) fn tell_virtual_addresses(&mut self, family: Family, vrid: Vrid) -> Result<(), Refusal> {
-        let Some(kernel) = self.path.kernel_mut() else { return Ok(()) };
-        let addresses = self.table.virtual_addresses(family, vrid);
-        kernel.program.set_virtual_addresses(slot(family, vrid), addresses)
-    }
-
     /// Tells the kernel to which MAC addresses the interface takes in frames: this one, and what it keeps.
     pub(super) fn tell_stations(&mut self, own: MacAddr) -> Result<(), Refusal> {
         let kept = self.own_mac.kept();
@@ -209,31 +196,6 @@ impl LinkIo {
     /// Takes the frames of a socket, by its place in [`FAMILIES`]; `false` when there are none.
     pub(super) fn receive(&self, place: usize, inbox: &mut Inbox) -> bool {
         self.path.open().is_some_and(|open| open.by.receive(&self.name, place, inbox))
-    }
-
-    /// Whether it is to be said now that adverts for a router were discarded for this reason.
-    pub(super) fn may_say_rejected(&mut self, now: Instant, id: RouterId, reject: Reject) -> bool {
-        self.rejects_said.admit(now, (Some(id), reject)).is_some()
-    }
-
-    /// Says that an advert was discarded; `router` is the name of the router of ours that it was for.
-    pub(super) fn say_rejected(
-        &mut self,
-        now: Instant,
-        id: Option<RouterId>,
-        router: Option<&str>,
-        why: &Rejection,
-    ) {
-        let Some(more) = self.rejects_said.admit(now, (id, why.reject)) else { return };
-        let (interface, check) = (&self.name, why.reject.name());
-        match (why.reject, router) {
-            // What is meant for others is no fault.
-            (Reject::NotOurs, _) => {
-                debug!(interface, check, %why, more, "advertisement for another virtual router");
-            }
-            (_, Some(router)) => warn!(router, check, %why, more, "advertisement rejected"),
-            (_, None) => warn!(interface, check, %why, more, "advertisement rejected"),
-        }
     }
 
     /// Routers whose last advert has not gone out, and since when none has.

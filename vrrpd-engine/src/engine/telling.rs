@@ -1,0 +1,86 @@
+//! The kernel path is told of a router, and has discarded adverts for it.
+
+use vrrpd_common::Instant;
+use vrrpd_common::abi::{RouterRecord, slot};
+
+use super::turn::Turn;
+use super::{Engine, Line, Output};
+use crate::ids::RouterId;
+use crate::kernel::{Circumstances, Tell, Told};
+use crate::router::Router;
+
+impl Turn<'_> {
+    /// Tells the kernel what has changed. `was_reported`: the router has handled an advert, which has moved the kernel's
+    /// deadline as it has moved ours.
+    pub(super) fn tell_kernel(&mut self, was_reported: bool) {
+        let Some(now) = to_tell(self.router) else { return };
+        match self.router.kernel.tell(now, was_reported) {
+            Tell::Nothing => {}
+            Tell::Command => self.command_kernel(now, false),
+            Tell::All => self.command_kernel(now, true),
+        }
+    }
+
+    /// Tells the kernel all that it has to know, whatever it was told before.
+    pub(super) fn tell_kernel_all(&mut self) {
+        if !self.router.kernel.is_told() {
+            return self.tell_kernel(false);
+        }
+        if let Some(now) = to_tell(self.router) {
+            self.command_kernel(now, false);
+        }
+    }
+
+    /// Tells the kernel the deadline of a Backup that has handled all that is in this record, if the kernel has another one.
+    pub(super) fn correct_kernel(&mut self, record: &RouterRecord) {
+        if let Some(now) = to_tell(self.router)
+            && now.corrects(record)
+        {
+            self.command_kernel(now, false);
+        }
+    }
+
+    /// What the kernel heard until the command took effect comes before anything else.
+    fn command_kernel(&mut self, now: Told, is_first: bool) {
+        let config = &self.router.config;
+        let of_family = config.held_addresses().filter(|address| address.family() == config.family);
+        let addresses = is_first.then(|| of_family.map(|address| address.address).collect());
+        let command = Box::new(self.router.kernel.command(slot(config.family, config.vrid), now));
+        self.agenda.asked_for = Some(self.id);
+        self.put_out(Output::CommandKernel { router: self.id, command, addresses });
+    }
+}
+
+impl Engine {
+    /// Tells of the adverts for a router that the kernel has discarded, each reason at most once a second.
+    pub(super) fn discarded(&mut self, now: Instant, id: RouterId, record: &RouterRecord) {
+        let Some(router) = self.routers.get_mut(id) else { return };
+        let Some(link) = self.links.get_mut(router.link) else { return };
+        let outputs = &mut self.agenda.outputs;
+        if let Some((at, source, why)) = record.refused.rejection(router.config.family) {
+            let warning = router.reject(at, source, why);
+            outputs.extend(warning.map(|warning| Output::Log(id, Line::Mismatch(warning))));
+        }
+        router.kernel.discarded(&record.rejected, |reject, count| {
+            let may_say = link.rejects_said.admit(now, (Some(id), reject)).is_some();
+            if may_say {
+                outputs.push_back(Output::Log(id, Line::RejectedByKernel(reject, count)));
+            }
+            may_say
+        });
+    }
+}
+
+/// What the kernel has to know of a router; `None`: its adverts do not come by the kernel.
+fn to_tell(router: &Router) -> Option<Told> {
+    if !router.in_kernel {
+        return None;
+    }
+    let circumstances = Circumstances {
+        is_verified_by_us: router.is_verified_by_us(),
+        is_grouped: router.group.is_some(),
+        passes_on: router.config.xdp_pass,
+    };
+    let expect = router.expected.without_secret(&router.config);
+    Some(Told::of(&router.machine, circumstances, &expect))
+}

@@ -1,0 +1,206 @@
+//! What the kernel path is told, what it has heard, and what it has discarded.
+
+use vrrpd_common::abi::{KernelCommand, slot};
+use vrrpd_common::{Auth, Reject, Version};
+
+use super::*;
+use crate::config::AuthKind;
+
+/// A Backup whose adverts come by the kernel.
+fn in_kernel() -> Bench {
+    let mut bench = Bench::backup();
+    bench.input(Input::InKernel(LinkId::FIRST, true));
+    bench
+}
+
+/// The same, of which the kernel has been told.
+fn told() -> Bench {
+    let mut bench = in_kernel();
+    let id = bench.id;
+    command(&bench.input(Input::TellKernel(id))[0]);
+    assert_eq!(bench.record(&RouterRecord::default()), []);
+    bench
+}
+
+/// The command that an output is, and the addresses with it.
+fn command(output: &Output) -> (KernelCommand, Option<Vec<IpAddr>>) {
+    let found = match output {
+        Output::CommandKernel { command, addresses, .. } => Some((**command, addresses.clone())),
+        _ => None,
+    };
+    found.expect("a command")
+}
+
+fn role(output: &Output) -> KernelRole {
+    KernelRole::from_number(command(output).0.config.role)
+}
+
+#[test]
+fn the_kernel_is_told_of_a_router_with_its_addresses_at_first_and_then_of_what_changes() {
+    let mut bench = in_kernel();
+    let id = bench.id;
+    bench.router().config.extra_addresses = ["192.0.2.101", "2001:db8::1"]
+        .map(|text| VirtualAddress { address: text.parse().expect("legal"), prefix_len: 32 })
+        .to_vec();
+    let outputs = bench.input(Input::TellKernel(id));
+    assert_eq!(outputs.len(), 1, "nothing happens before the answer: {outputs:?}");
+    let (first, addresses) = command(&outputs[0]);
+    let config = config("192.0.2.100");
+    assert_eq!(first.slot, slot(config.family, config.vrid));
+    assert_eq!(Some(first.deadline), bench.router().machine.deadline().map(Instant::as_nanos));
+    let of_family = ["192.0.2.100", "192.0.2.101"].map(|text| text.parse().expect("legal"));
+    assert_eq!(addresses, Some(of_family.to_vec()), "those of the other family are advertised by nobody");
+    bench.record(&RouterRecord::default());
+    bench.now += Duration::from_millis(10);
+    assert_eq!(bench.event(Event::StandBack(Origin::Operator)), [Output::ReadRecord(id)]);
+    let outputs = bench.record(&RouterRecord::default());
+    let (second, addresses) = command(&outputs[0]);
+    assert_eq!((second.config.lowest_followed, addresses), (1, None));
+    assert_eq!(second.config.generation, first.config.generation, "adverts have to look as before");
+    assert_eq!(second.known_until, bench.now.as_nanos(), "the record was read before");
+    bench.record(&RouterRecord::default());
+    // All of it again, whatever the kernel knows.
+    let outputs = bench.input(Input::TellKernel(id));
+    assert_eq!(command(&outputs[0]), (second, None));
+    bench.record(&RouterRecord::default());
+    // It has forgotten all of it.
+    bench.input(Input::KernelForgot(LinkId::FIRST));
+    assert!(command(&bench.input(Input::TellKernel(id))[0]).1.is_some());
+}
+
+#[test]
+fn a_router_whose_adverts_do_not_come_by_the_kernel_is_not_told_of() {
+    let mut bench = Bench::backup();
+    let id = bench.id;
+    assert_eq!(bench.input(Input::TellKernel(id)), []);
+    assert_eq!(bench.event(Event::StandBack(Origin::Operator)), [Output::ReadRecord(id)]);
+    assert_eq!(bench.not_in_kernel(), []);
+    // What the kernel does not take has it given up: there is no record then.
+    let mut bench = in_kernel();
+    command(&bench.input(Input::TellKernel(id))[0]);
+    bench.engine.handle(bench.time(), Input::InKernel(LinkId::FIRST, false));
+    bench.engine.handle(bench.time(), Input::Schedule(id));
+    assert_eq!(bench.engine.next_output(), None, "it waits for the answer");
+    assert_eq!(bench.not_in_kernel(), []);
+    assert!(bench.engine.deadline().is_some(), "its deadline is ours again");
+}
+
+#[test]
+fn no_command_holds_a_secret_and_one_without_authentication_is_not_taken_for_one() {
+    let mut bench = in_kernel();
+    let id = bench.id;
+    bench.router().config.version = Version::V2;
+    bench.router().config.auth = AuthKind::Simple;
+    let (simple, _) = command(&bench.input(Input::TellKernel(id))[0]);
+    assert_eq!(simple.config.auth_kind, Auth::Simple([0; Auth::DATA_LEN]).kind());
+    assert_eq!(simple.config.auth_data, [0; Auth::DATA_LEN]);
+    bench.record(&RouterRecord::default());
+    bench.router().config.auth = AuthKind::Ah;
+    let (verified, _) = command(&bench.input(Input::TellKernel(id))[0]);
+    assert_eq!(KernelRole::from_number(verified.config.role), KernelRole::Init, "it cannot verify them");
+    assert_eq!(verified.config.auth_kind, Auth::Ah.kind());
+}
+
+#[test]
+fn what_the_kernel_has_heard_comes_before_an_operator_s_word() {
+    let mut bench = told();
+    let id = bench.id;
+    let heard_at = bench.now + Duration::from_millis(200);
+    bench.now += Duration::from_millis(500);
+    assert_eq!(bench.event(Event::StandBack(Origin::Operator)), [Output::ReadRecord(id)]);
+    let deadline = bench.router().machine.deadline();
+    let record = record_of(heard_at, &advert(200), KernelRole::Backup, heard_at);
+    let outputs = bench.record(&record);
+    assert_eq!(outputs.len(), 1, "{outputs:?}");
+    let (corrected, _) = command(&outputs[0]);
+    assert!(Some(corrected.deadline) > deadline.map(Instant::as_nanos), "the advert has moved it");
+    assert_eq!(corrected.config.lowest_followed, 100, "the operator's word waits");
+    let outputs = bench.record(&record);
+    assert_eq!((outputs.len(), command(&outputs[0]).0.config.lowest_followed), (1, 1), "{outputs:?}");
+    assert_eq!(bench.record(&record), []);
+    assert_eq!(bench.event(Event::StoodStill), [Output::ReadRecord(id)]);
+    let outputs = bench.record(&record);
+    assert_eq!(outputs.len(), 1, "it is not heard twice: {outputs:?}");
+}
+
+#[test]
+fn an_advert_that_the_kernel_has_reported_with_its_deadline_is_told_nothing_of() {
+    let mut bench = told();
+    bench.now += Duration::from_millis(500);
+    bench.input(Input::Hear(bench.id));
+    let mut ahead = bench.router().machine;
+    ahead.handle(bench.now, Event::Advert(advert(200)), &mut |_| {});
+    let deadline = ahead.deadline().expect("a Backup waits");
+    let record = record_of(bench.now, &advert(200), KernelRole::Backup, deadline);
+    assert_eq!(bench.record(&record), []);
+    assert_eq!(bench.router().machine.deadline(), Some(deadline));
+}
+
+#[test]
+fn what_the_kernel_heard_before_a_command_took_effect_comes_before_the_next_action() {
+    let mut bench = told();
+    bench.now = bench.router().machine.deadline().expect("a Backup waits");
+    let outputs = bench.event(Event::Timer);
+    assert_eq!(outputs.len(), 1, "nothing happens before the answer: {outputs:?}");
+    assert_eq!(role(&outputs[0]), KernelRole::Master);
+    let record = record_of(bench.now, &advert(200), KernelRole::Master, Instant::ZERO);
+    let outputs = bench.record(&record);
+    assert_eq!(outputs.len(), 1, "{outputs:?}");
+    assert_eq!(role(&outputs[0]), KernelRole::Backup, "a better master is there by now");
+    assert_eq!(bench.record(&record), [take(1)]);
+    assert_eq!(bench.done()[1], release(2));
+}
+
+#[test]
+fn adverts_that_the_kernel_has_discarded_are_told_of_once_a_second() {
+    let mut bench = told();
+    let id = bench.id;
+    let counted = |count| {
+        let mut record = RouterRecord::default();
+        record.rejected[Reject::Ttl as usize] = count;
+        record
+    };
+    let line = |count| [Output::Log(id, Line::RejectedByKernel(Reject::Ttl, count))];
+    bench.input(Input::Hear(id));
+    assert_eq!(bench.record(&counted(3)), line(3));
+    assert_eq!(bench.input(Input::Counted(id, Cow::Owned(counted(3)))), []);
+    assert_eq!(bench.input(Input::Counted(id, Cow::Owned(counted(5)))), [], "it was said just now");
+    // By packet sockets or by the kernel, it is one line.
+    let why = Reject::Ttl.because(1, 255);
+    let outputs =
+        bench.input(Input::Rejected { link: LinkId::FIRST, router: Some((id, THEIRS.into())), why });
+    assert!(!outputs.contains(&Output::Log(id, Line::Rejected(why, 0))), "{outputs:?}");
+    bench.now += Duration::from_secs(1);
+    assert_eq!(bench.input(Input::Counted(id, Cow::Owned(counted(5)))), line(2));
+}
+
+#[test]
+fn adverts_of_another_subnet_are_not_believed() {
+    let mut bench = told();
+    let id = bench.id;
+    bench.link().interface = Some(eth0(vec![address("10.0.0.1/24")]));
+    let foreign = Advert { source: [198, 51, 100, 7].into(), ..advert(200) };
+    let record = record_of(bench.now, &foreign, KernelRole::Backup, bench.now);
+    bench.event(Event::Resume(Origin::Operator));
+    let outputs = bench.record(&record);
+    assert_eq!(outputs[0], Output::HearsOtherSubnet(id, foreign.source));
+    // The program is given up; the last that it heard is believed no more than that.
+    bench.link().interface = Some(eth0(Vec::new()));
+    bench.router().in_kernel = false;
+    bench.now += Duration::from_secs(1);
+    let record = record_of(bench.now, &advert(200), KernelRole::Backup, bench.now);
+    let deadline = bench.engine.deadline();
+    bench.input(Input::LastRecord(id, Cow::Borrowed(&record)));
+    assert!(bench.engine.deadline() > deadline, "what it heard up to then counts");
+}
+
+#[test]
+fn another_configuration_is_told_to_the_kernel_although_nothing_has_happened() {
+    let mut bench = told();
+    let id = bench.id;
+    let config = RouterConfig { require_equal_addresses: true, ..config("192.0.2.100") };
+    let outputs = bench.input(Input::Exchange(id, Box::new(config)));
+    assert_eq!(outputs, [Output::Expect(id, Some(OURS.into())), Output::ReadRecord(id)]);
+    let (told, _) = command(&bench.record(&RouterRecord::default())[0]);
+    assert_eq!(told.config.generation, 2, "adverts have to look otherwise");
+}
