@@ -1,4 +1,4 @@
-//! The XDP program in the kernel, on no interface: frames are given to it by `BPF_PROG_TEST_RUN`.
+//! The program in the kernel, on no interface: frames are given to it by `BPF_PROG_TEST_RUN`, as XDP or as a classifier.
 //!
 //! The object is the one that the daemon embeds: the committed one, or the one that the environment variable
 //! `VRRPD_BPF_OBJECTS` names. Each [`Program`] has maps of its own.
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
-use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{ProgramError, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use nix::time::{ClockId, clock_gettime};
 use vrrpd_common::abi::{
@@ -33,8 +33,41 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Set by `cargo xtask` to the directory of objects that are to be tested instead of the committed ones.
 const VARIABLE: &str = "VRRPD_BPF_OBJECTS";
-static OBJECT: &[u8] = include_bytes_aligned!("../../vrrpd/ebpf/vrrpd.bpf.o");
+static XDP_OBJECT: &[u8] = include_bytes_aligned!("../../vrrpd/ebpf/vrrpd.bpf.o");
+static TCX_OBJECT: &[u8] = include_bytes_aligned!("../../vrrpd/ebpf/tcx.bpf.o");
 const RECORD_WORDS: usize = size_of::<RouterRecord>() / size_of::<u64>();
+
+/// Where the program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// On frames, before or after the driver.
+    Xdp,
+    /// On packets, as a classifier.
+    Tcx,
+}
+
+impl Hook {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Xdp, Self::Tcx];
+
+    /// Whether the kernel takes a frame for a test run: of a packet the header of IP has to be there.
+    pub fn takes(self, frame: &[u8]) -> bool {
+        match (self, frame.get(12..MIN_FRAME)) {
+            (Self::Tcx, Some([0x08, 0x00])) => frame.len() >= MIN_FRAME + 20,
+            (Self::Tcx, Some([0x86, 0xdd])) => frame.len() >= MIN_FRAME + 40,
+            (Self::Tcx, Some(_)) => frame.len() > MIN_FRAME,
+            (Self::Xdp, Some(_)) => true,
+            (Self::Tcx | Self::Xdp, None) => false,
+        }
+    }
+
+    const fn object(self) -> &'static str {
+        match self {
+            Self::Xdp => "vrrpd.bpf.o",
+            Self::Tcx => "tcx.bpf.o",
+        }
+    }
+}
 
 /// What the program says of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,17 +93,22 @@ pub struct Program {
 pub struct Ring(RingBuf<MapData>);
 
 impl Program {
-    /// Loads it.
+    /// Loads it as XDP.
     pub fn load() -> (Self, Ring) {
+        Self::load_for(Hook::Xdp)
+    }
+
+    /// Loads it for a hook.
+    pub fn load_for(hook: Hook) -> (Self, Ring) {
         needs::root_for_programs();
-        let mut ebpf = object();
-        for name in ["vrrpd", "vrrpd_command"] {
-            let program: &mut Xdp = ebpf
-                .program_mut(name)
-                .expect("the object has the program")
-                .try_into()
-                .expect("it is one for XDP");
-            program.load().unwrap_or_else(|error| panic!("the kernel refuses {name}: {error:?}"));
+        let mut ebpf = object(hook);
+        for (name, program) in ebpf.programs_mut() {
+            let loaded = match program {
+                aya::programs::Program::Xdp(program) => program.load(),
+                aya::programs::Program::SchedClassifier(program) => program.load(),
+                other => panic!("{name} is {:?}", other.prog_type()),
+            };
+            loaded.unwrap_or_else(|error| panic!("the kernel refuses {name} of {hook:?}: {error:?}"));
         }
         let mut take = |name: &str| -> Map { ebpf.take_map(name).expect("the object has the map") };
         let records = Array::try_from(take("RECORDS")).expect("an array of records");
@@ -94,7 +132,8 @@ impl Program {
         self.stations.set(0, macs.map(|mac| station(MacAddr(mac))), 0).expect("it has one element");
     }
 
-    /// Gives it a frame; `None` when the kernel does not take such a frame for a test run. The frame is left alone.
+    /// Gives it a frame; `None` when the kernel does not take such a frame for a test run. The frame is left alone. That of a
+    /// classifier comes to `lo`, the MAC address of which is zero.
     pub fn try_run(&self, frame: &[u8]) -> Option<Verdict> {
         let mut after = vec![0; frame.len()];
         match self.test_run("vrrpd", frame, &mut after) {
@@ -164,12 +203,15 @@ impl Program {
 
     /// Nanoseconds that a program of the object takes for a frame, on average.
     pub fn nanos_per_run(&self, name: &str, frame: &[u8], runs: u32) -> u32 {
-        let program: &Xdp =
-            self.ebpf.program(name).expect("it is there").try_into().expect("it is one for XDP");
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
         options.repeat = runs;
-        let result = program.test_run(options).expect("a test run");
+        let result = match self.ebpf.program(name).expect("it is there") {
+            aya::programs::Program::Xdp(program) => program.test_run(options),
+            aya::programs::Program::SchedClassifier(program) => program.test_run(options),
+            other => panic!("{name} is {:?}", other.prog_type()),
+        };
+        let result = result.expect("a test run");
         u32::try_from(result.duration.as_nanos()).unwrap_or(u32::MAX)
     }
 
@@ -177,8 +219,7 @@ impl Program {
     /// went through on all ways together.
     pub fn instructions(&self, name: &str) -> (u32, u32) {
         const OCTETS: u32 = 8;
-        let program: &Xdp =
-            self.ebpf.program(name).expect("it is there").try_into().expect("it is one for XDP");
+        let program = self.ebpf.program(name).expect("it is there");
         let info = program.info().expect("the kernel tells of its programs");
         let octets = info.size_translated().expect("root may know it");
         (octets / OCTETS, info.verified_instruction_count().expect("kernel 5.16 or newer"))
@@ -208,16 +249,22 @@ impl Program {
     }
 
     fn test_run(&self, name: &str, input: &[u8], output: &mut [u8]) -> Result<Verdict, ProgramError> {
-        let program = self.ebpf.program(name).expect("it is loaded");
-        let program: &Xdp = program.try_into().expect("it is one for XDP");
+        const NEXT: u32 = u32::MAX;
         let mut options = TestRunOptions::new();
         options.data_in = Some(input);
         options.data_out = Some(output);
-        let verdict = match program.test_run(options)?.return_value {
-            0 => Verdict::Aborted,
-            1 => Verdict::Drop,
-            2 => Verdict::Pass,
-            other => panic!("{other} is no verdict of this program"),
+        let verdict = match self.ebpf.program(name).expect("it is loaded") {
+            aya::programs::Program::Xdp(program) => match program.test_run(options)?.return_value {
+                0 => Verdict::Aborted,
+                1 => Verdict::Drop,
+                2 => Verdict::Pass,
+                other => panic!("{other} is no verdict of this program"),
+            },
+            aya::programs::Program::SchedClassifier(program) => {
+                assert_eq!(program.test_run(options)?.return_value, NEXT, "TCX_NEXT");
+                Verdict::Pass
+            }
+            other => panic!("{name} is {:?}", other.prog_type()),
         };
         Ok(verdict)
     }
@@ -243,21 +290,24 @@ impl Ring {
     }
 }
 
-/// The names of the object's maps, in order.
-pub fn map_names() -> Vec<String> {
+/// The names of the maps of an object, in order.
+pub fn map_names(hook: Hook) -> Vec<String> {
     needs::root_for_programs();
-    let mut names: Vec<_> = object().maps().map(|(name, _)| name.to_owned()).collect();
+    let mut names: Vec<_> = object(hook).maps().map(|(name, _)| name.to_owned()).collect();
     names.sort();
     names
 }
 
 /// The object with its maps in the kernel, and no program yet.
-fn object() -> Ebpf {
+fn object(hook: Hook) -> Ebpf {
     let mut loader = EbpfLoader::new();
     loader.verifier_log_level(VerifierLogLevel::empty());
     let loaded = match env::var_os(VARIABLE) {
-        Some(directory) => loader.load_file(Path::new(&directory).join("vrrpd.bpf.o")),
-        None => loader.load(OBJECT),
+        Some(directory) => loader.load_file(Path::new(&directory).join(hook.object())),
+        None => loader.load(match hook {
+            Hook::Xdp => XDP_OBJECT,
+            Hook::Tcx => TCX_OBJECT,
+        }),
     };
     loaded.expect("the kernel takes the object's maps")
 }

@@ -16,7 +16,7 @@ use vrrpd_common::{Family, Instant, MacAddr, Reject, Vrid, classify};
 
 use crate::corpus::{OLD_MAC, OWN_MAC};
 use crate::oracle::{self, Judgement, Router, Watch};
-use crate::program::{Program, Ring, Verdict, config_of, counter, digest, now, slot_of};
+use crate::program::{Hook, Program, Ring, Verdict, config_of, counter, digest, now, slot_of};
 
 /// To whom frames are that are taken in.
 pub const MACS: [[u8; 6]; 2] = [OWN_MAC, OLD_MAC];
@@ -27,6 +27,9 @@ const FRAMES_IN_RING: u32 = 256;
 
 /// The program with virtual routers, and what it should have in its maps.
 pub struct Trial {
+    hook: Hook,
+    /// To whom frames are that are taken in at this hook.
+    macs: [[u8; 6]; 2],
     program: Program,
     ring: Ring,
     routers: Vec<Router>,
@@ -45,13 +48,19 @@ pub struct Trial {
 
 impl Trial {
     /// Loads the program and tells it of the routers.
-    pub fn new(routers: Vec<Router>) -> Self {
-        let (mut program, ring) = Program::load();
+    pub fn new(routers: Vec<Router>, hook: Hook) -> Self {
+        let (mut program, ring) = Program::load_for(hook);
         program.set_stations(MACS);
         for router in &routers {
             program.set_virtual_addresses(router);
         }
         let mut trial = Self {
+            hook,
+            macs: match hook {
+                Hook::Xdp => MACS,
+                // The kernel says for whom a packet is, and this one comes to `lo`.
+                Hook::Tcx => [[0; 6]; 2],
+            },
             program,
             ring,
             configs: (1..).zip(&routers).map(|(generation, router)| config_of(router, generation)).collect(),
@@ -98,8 +107,14 @@ impl Trial {
     /// Gives the kernel a frame, of which the others get only what the program can see of it.
     #[track_caller]
     pub fn frame_seen_as(&mut self, frame: &[u8], seen: &[u8]) -> Judgement {
-        let judgement = oracle::judge(seen, &MACS, &self.routers);
-        let classified = classify(seen, &Configured { routers: &self.routers, configs: &self.configs });
+        let seen = match self.hook {
+            // The kernel has taken the tag out of a packet, so one that still has some is a VLAN's.
+            Hook::Tcx if is_tagged(seen) => &[],
+            Hook::Tcx | Hook::Xdp => seen,
+        };
+        let Self { macs, routers, configs, .. } = self;
+        let judgement = oracle::judge(seen, macs, routers);
+        let classified = classify(seen, &Configured { routers, configs, macs });
         let before = now();
         let verdict = self.program.run(frame);
         let after = now();
@@ -124,7 +139,7 @@ impl Trial {
             Judgement::Discard(place, _) | Judgement::Accept(place, _) => Some(place),
         };
         let verdict_for = |place: Option<usize>| match place {
-            Some(place) if !self.routers[place].passes_on => Verdict::Drop,
+            Some(place) if self.hook == Hook::Xdp && !self.routers[place].passes_on => Verdict::Drop,
             _ => Verdict::Pass,
         };
         if verdict != verdict_for(on_host) || verdict != verdict_for(by_oracle) {
@@ -243,6 +258,7 @@ impl Trial {
 struct Configured<'a> {
     routers: &'a [Router],
     configs: &'a [KernelConfig],
+    macs: &'a [[u8; 6]],
 }
 
 impl Routers for Configured<'_> {
@@ -259,7 +275,7 @@ impl Routers for Configured<'_> {
     }
 
     fn receives(&self, destination: MacAddr) -> bool {
-        MACS.contains(&destination.0)
+        self.macs.contains(&destination.0)
     }
 }
 
@@ -274,6 +290,10 @@ fn without_timer(record: &RouterRecord) -> RouterRecord {
         ring_full_in_a_row: 0,
         ..*record
     }
+}
+
+fn is_tagged(frame: &[u8]) -> bool {
+    matches!(frame.get(12..14), Some([0x81, 0x00] | [0x88, 0xa8]))
 }
 
 fn is_heard(heard: &KernelAdvert, expected: Option<&(u64, oracle::Advert)>) -> bool {

@@ -1,4 +1,5 @@
-//! The XDP program, frame by frame: what it does is what `vrrpd_common` says on the host, and what the oracle says.
+//! The program, frame by frame: what it does as XDP and as a classifier is what `vrrpd_common` says on the host, and what the
+//! oracle says.
 //!
 //! `VRRPD_SEED` repeats a run of random frames, `VRRPD_FRAMES` sets how many there are (a million).
 //!
@@ -14,33 +15,52 @@ use vrrpd_common::Reject;
 use vrrpd_common::abi::{KernelCommand, KernelConfig, KernelCounters};
 use vrrpd_lab::AdvertFrame;
 use vrrpd_lab::corpus::{
-    self, Case, OWN_V4, PEER_V4, V3, announced_lengths, cases, flips, right_ones, truncations,
+    self, Case, OLD_MAC, OWN_MAC, OWN_V4, PEER_V4, V3, announced_lengths, cases, flips, right_ones,
+    truncations,
 };
 use vrrpd_lab::oracle::{Judgement, Role, Router};
 use vrrpd_lab::program::{
-    MAX_FRAME, MIN_FRAME, Program, Verdict, config_of, counter, map_names, now, slot_of,
+    Hook, MAX_FRAME, MIN_FRAME, Program, Verdict, config_of, counter, map_names, now, slot_of,
 };
 use vrrpd_lab::random::Frames;
 use vrrpd_lab::trial::{Trial, hex};
 
 const THREADS: u64 = 2;
 
-fn trial() -> Trial {
-    Trial::new(corpus::routers())
+fn trial(hook: Hook) -> Trial {
+    Trial::new(corpus::routers(), hook)
 }
 
 #[test]
 fn every_frame_of_the_corpus_is_judged_as_written_down() {
-    let mut trial = trial();
-    for Case { name, outcome, frame } in cases() {
-        assert_eq!(trial.frame(&frame).to_string(), outcome, "{name}: {}", hex(&frame));
-        trial.settle();
+    for hook in Hook::ALL {
+        let mut trial = trial(hook);
+        for Case { name, outcome, frame } in cases().into_iter().filter(|case| hook.takes(&case.frame)) {
+            let outcome = outcome_at(hook, &frame, outcome);
+            assert_eq!(trial.frame(&frame).to_string(), outcome, "{name}, {hook:?}: {}", hex(&frame));
+            trial.settle();
+        }
+    }
+}
+
+/// What becomes at a hook of a frame that has this outcome as XDP. A classifier in a test run gets its packets from `lo`, which
+/// has no MAC address but zero: they are for another station. One that still has a tag had two.
+fn outcome_at<'a>(hook: Hook, frame: &[u8], outcome: &'a str) -> &'a str {
+    let is_tagged = matches!(frame.get(12..14), Some([0x81, 0x00] | [0x88, 0xa8]));
+    let is_for_others = frame.starts_with(&OWN_MAC) || frame.starts_with(&OLD_MAC);
+    match hook {
+        Hook::Tcx if is_tagged || is_for_others => "not vrrp",
+        Hook::Tcx if frame.starts_with(&[0; 6]) && frame.len() > MIN_FRAME => "advert",
+        Hook::Tcx | Hook::Xdp => outcome,
     }
 }
 
 #[test]
-fn the_object_that_is_shipped_has_its_own_maps_and_none_for_a_log() {
-    assert_eq!(map_names(), ["ADDRESSES", "EVENTS", "RECORDS", "REJECTS", "ROUTERS", "STATIONS"]);
+fn the_objects_that_are_shipped_have_their_own_maps_and_none_for_a_log() {
+    let maps = ["ADDRESSES", "EVENTS", "RECORDS", "REJECTS", "ROUTERS", "STATIONS"];
+    assert_eq!(map_names(Hook::Xdp), maps);
+    let maps = ["ADDRESSES", "EVENTS", "FRAMES", "RECORDS", "REJECTS", "ROUTERS", "STATIONS"];
+    assert_eq!(map_names(Hook::Tcx), maps);
 }
 
 #[test]
@@ -88,40 +108,47 @@ fn of_a_router_with_an_authentication_header_what_has_one_is_passed_on_and_all_e
 
 #[test]
 fn frames_cut_at_each_octet_are_judged_alike() {
-    let mut trial = trial();
-    for (name, frame) in right_ones() {
-        assert_eq!(trial.frame(&frame).to_string(), "advert", "{name}");
-        for cut in truncations(&frame) {
-            let judgement = trial.frame(cut);
-            assert!(!matches!(judgement, Judgement::Accept(..)), "{name}, {} octets", cut.len());
+    for hook in Hook::ALL {
+        let mut trial = trial(hook);
+        for (name, frame) in right_ones() {
+            let outcome = outcome_at(hook, &frame, "advert");
+            assert_eq!(trial.frame(&frame).to_string(), outcome, "{name}, {hook:?}");
+            for cut in truncations(&frame).filter(|cut| hook.takes(cut)) {
+                let judgement = trial.frame(cut);
+                assert!(!matches!(judgement, Judgement::Accept(..)), "{name}, {} octets", cut.len());
+            }
         }
+        trial.settle();
     }
-    trial.settle();
 }
 
 #[test]
 fn frames_with_any_bit_flipped_are_judged_alike() {
-    let mut trial = trial();
-    for (_, frame) in right_ones() {
-        for flipped in flips(&frame) {
-            trial.frame(&flipped);
+    for hook in Hook::ALL {
+        let mut trial = trial(hook);
+        for (_, frame) in right_ones() {
+            for flipped in flips(&frame) {
+                trial.frame(&flipped);
+            }
         }
+        trial.settle();
     }
-    trial.settle();
 }
 
 #[test]
 fn packets_of_any_announced_length_are_judged_alike() {
-    let mut trial = trial();
-    for (_, frame) in right_ones() {
-        for changed in announced_lengths(&frame) {
-            trial.frame(&changed);
-            // The same with room for what is announced.
-            let padded = [&changed[..], &[0; 16]].concat();
-            trial.frame(&padded);
+    for hook in Hook::ALL {
+        let mut trial = trial(hook);
+        for (_, frame) in right_ones() {
+            for changed in announced_lengths(&frame) {
+                trial.frame(&changed);
+                // The same with room for what is announced.
+                let padded = [&changed[..], &[0; 16]].concat();
+                trial.frame(&padded);
+            }
         }
+        trial.settle();
     }
-    trial.settle();
 }
 
 #[test]
@@ -134,7 +161,10 @@ fn of_a_frame_too_long_for_a_test_run_the_program_sees_the_beginning_only() {
         AdvertFrame { addresses: (0..count).map(corpus::address_v6).collect(), ..corpus::v6(corpus::V6) }
             .build()
     };
-    let mut trial = trial();
+    for hook in Hook::ALL {
+        assert_eq!(trial(hook).frame(&advert(longest)).to_string(), "advert", "{hook:?}");
+    }
+    let mut trial = trial(Hook::Xdp);
     assert_eq!(trial.frame(&advert(longest)).to_string(), "advert");
     let too_long = advert(longest + 1);
     assert!(too_long.len() > MAX_FRAME);
@@ -148,14 +178,18 @@ fn a_million_random_frames_are_judged_alike() {
     let frames = number("VRRPD_FRAMES").unwrap_or(1_000_000);
     println!("VRRPD_SEED={seed} VRRPD_FRAMES={frames}");
     let run = |thread: u64| {
-        let mut trial = trial();
+        let (mut trial, mut classifier) = (trial(Hook::Xdp), trial(Hook::Tcx));
         let mut source = Frames::from_seed(seed.wrapping_add(thread));
         let mut outcomes = BTreeMap::<String, u64>::new();
-        for _ in 0..frames / THREADS {
+        for number in 0..frames / THREADS {
             let frame = source.frame();
             *outcomes.entry(trial.frame(&frame).to_string()).or_default() += 1;
+            if number % 4 == 0 && Hook::Tcx.takes(&frame) {
+                classifier.frame(&frame);
+            }
         }
         trial.settle();
+        classifier.settle();
         (outcomes, trial.events_seen())
     };
     let mut outcomes = BTreeMap::new();

@@ -15,45 +15,35 @@
 mod advert;
 mod atomic;
 mod command;
+mod judge;
 mod maps;
 mod packet;
+mod reading;
 mod router;
 mod timer;
-
-use core::net::IpAddr;
 
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use vrrpd_common::classify::{Classified, RouterKey, classify};
-use vrrpd_common::{Advert, Reject, Rejection};
+use vrrpd_common::abi::flag;
 
-use crate::maps::count;
+use crate::judge::judge;
 use crate::packet::Packet;
 use crate::router::{Configured, Router};
 
 /// For each frame that the interface receives.
 #[xdp]
 pub fn vrrpd(ctx: XdpContext) -> u32 {
-    let configured = Configured::new();
-    match classify(&Packet::of(&ctx), &configured) {
-        Classified::NotVrrp => XDP_PASS,
-        Classified::NotOurs { .. } => {
-            count(Reject::NotOurs);
-            XDP_PASS
-        }
-        // Too damaged to tell whose it is: if it is for others, it is theirs to judge.
-        Classified::Reject { rejection, router: None } => {
-            log(&ctx, &rejection);
-            count(rejection.reject);
-            XDP_PASS
-        }
-        Classified::Reject { rejection, router: Some((key, source)) } => {
-            log(&ctx, &rejection);
-            discard(&key, &rejection, source)
-        }
-        Classified::Advert { router: key, advert } => accept(&key, &advert, configured.generation()),
-    }
+    judge(&ctx, &Packet::of(&ctx), &Configured::new(false), XDP_PASS, |router| {
+        if passes_on(router) { XDP_PASS } else { XDP_DROP }
+    })
+}
+
+/// Whether what was handled is passed on.
+#[inline(always)]
+fn passes_on(router: &Router) -> bool {
+    // SAFETY: the element lives as long as the map.
+    unsafe { (*router.slot()).config.has(flag::PASS_ON) }
 }
 
 /// For what the daemon asks, by `BPF_PROG_TEST_RUN` on a frame that is a [`vrrpd_common::abi::KernelCommand`]. Never attached
@@ -65,44 +55,6 @@ pub fn vrrpd_command(ctx: XdpContext) -> u32 {
         None => XDP_ABORTED,
     }
 }
-
-#[inline(always)]
-fn discard(key: &RouterKey, rejection: &Rejection, source: IpAddr) -> u32 {
-    let Some(router) = Router::find(key) else { return XDP_PASS };
-    router.count(rejection.reject);
-    if rejection.reject.is_mismatch() {
-        router.refuse(rejection, source);
-    }
-    verdict(&router)
-}
-
-#[inline(always)]
-fn accept(key: &RouterKey, advert: &Advert, generation: u32) -> u32 {
-    let Some(router) = Router::find(key) else { return XDP_PASS };
-    if advert::take_in(&router, key.family, advert, generation).is_none() {
-        return XDP_PASS;
-    }
-    verdict(&router)
-}
-
-/// What becomes of a frame that was for us.
-#[inline(always)]
-fn verdict(router: &Router) -> u32 {
-    if router.passes_on() { XDP_PASS } else { XDP_DROP }
-}
-
-#[cfg(feature = "debug-log")]
-#[inline(always)]
-fn log(ctx: &XdpContext, rejection: &Rejection) {
-    let Rejection { reject, got, wanted } = *rejection;
-    // Its name would be a string of one length or another, and all that follows be verified for each.
-    let check = reject as u8;
-    aya_log_ebpf::debug!(ctx, "discarded by check {} of Reject::ALL: got {}, wanted {}", check, got, wanted);
-}
-
-#[cfg(not(feature = "debug-log"))]
-#[inline(always)]
-fn log(_: &XdpContext, _: &Rejection) {}
 
 /// For the helpers that the kernel allows to programs under a GPL-compatible licence only.
 // SAFETY: the section is one that the kernel's loaders read as a string, and nothing else is in it.

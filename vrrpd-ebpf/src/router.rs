@@ -7,7 +7,7 @@ use aya_ebpf::bindings::bpf_spin_lock;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_spin_lock as lock, bpf_spin_unlock as unlock};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use vrrpd_common::abi::{
-    EventKind, KernelReject, KernelConfig, RouterRecord, flag, slot, station, virtual_address,
+    EventKind, KernelReject, KernelConfig, RouterRecord, slot, station, virtual_address,
 };
 use vrrpd_common::classify::{Expect, RouterKey, Routers};
 use vrrpd_common::{Family, Instant, MacAddr, Reject, Rejection, Vrid};
@@ -18,13 +18,16 @@ use crate::maps::{ADDRESSES, EVENTS, RECORDS, ROUTERS, RouterSlot, STATIONS};
 /// The virtual routers of the configuration, and the generation of the one that was asked for last.
 pub struct Configured {
     generation: Cell<u32>,
+    /// The kernel has said that the frame is for this machine.
+    is_for_us: bool,
 }
 
 impl Configured {
-    /// Nothing has been asked for yet.
+    /// Nothing has been asked for yet. `is_for_us`: the kernel has said that the frame is for this machine; otherwise that is
+    /// to be told by its MAC address.
     #[inline(always)]
-    pub fn new() -> Self {
-        Self { generation: Cell::new(0) }
+    pub fn new(is_for_us: bool) -> Self {
+        Self { generation: Cell::new(0), is_for_us }
     }
 
     /// [`KernelConfig::generation`] as it was before the configuration was read by which an advert was checked.
@@ -65,6 +68,9 @@ impl Routers for Configured {
 
     #[inline(always)]
     fn receives(&self, destination: MacAddr) -> bool {
+        if self.is_for_us {
+            return true;
+        }
         let Some(stations) = STATIONS.get(0) else { return false };
         stations.contains(&station(destination))
     }
@@ -91,13 +97,6 @@ impl Router {
         let slot = ROUTERS.get_ptr_mut(number)?;
         let record = RECORDS.get_ptr_mut(number)?;
         Some(Self { number, slot, record })
-    }
-
-    /// Whether what was handled is passed on.
-    #[inline(always)]
-    pub fn passes_on(&self) -> bool {
-        // SAFETY: the element lives as long as the map.
-        unsafe { (*self.slot).config.has(flag::PASS_ON) }
     }
 
     /// Counts a discarded advert.

@@ -18,7 +18,7 @@ use crate::{cargo, setup};
 /// Where the committed objects are.
 const COMMITTED: &str = "vrrpd/ebpf";
 /// The programs; the object of each bears its name.
-const PROGRAMS: [&str; 3] = ["vrrpd", "own_mac", "claims"];
+const PROGRAMS: [&str; 4] = ["vrrpd", "tcx", "own_mac", "claims"];
 /// What they were made of.
 const SOURCES: &str = "vrrpd/ebpf/vrrpd.bpf.sources";
 /// Where the program's own build goes.

@@ -1,0 +1,87 @@
+//! What becomes of a frame.
+
+use core::net::IpAddr;
+
+use aya_ebpf::EbpfContext;
+use vrrpd_common::classify::{Classified, RouterKey, classify};
+use vrrpd_common::octets::Octets;
+use vrrpd_common::{Advert, Reject, Rejection};
+
+use crate::advert;
+use crate::maps::count;
+use crate::router::{Configured, Router};
+
+/// Judges a frame and notes what it says. Returns `pass`, or for a frame that was for a router of ours what `verdict` says.
+#[inline(always)]
+pub fn judge<F: Octets>(
+    ctx: &impl EbpfContext,
+    frame: &F,
+    configured: &Configured,
+    pass: u32,
+    verdict: impl Fn(&Router) -> u32,
+) -> u32 {
+    match classify(frame, configured) {
+        Classified::NotVrrp => pass,
+        Classified::NotOurs { .. } => {
+            count(Reject::NotOurs);
+            pass
+        }
+        // Too damaged to tell whose it is: if it is for others, it is theirs to judge.
+        Classified::Reject { rejection, router: None } => {
+            log(ctx, &rejection);
+            count(rejection.reject);
+            pass
+        }
+        Classified::Reject { rejection, router: Some((key, source)) } => {
+            log(ctx, &rejection);
+            discard(&key, &rejection, source, pass, verdict)
+        }
+        Classified::Advert { router: key, advert } => {
+            accept(&key, &advert, configured.generation(), pass, verdict)
+        }
+    }
+}
+
+#[inline(always)]
+fn discard(
+    key: &RouterKey,
+    rejection: &Rejection,
+    source: IpAddr,
+    pass: u32,
+    verdict: impl Fn(&Router) -> u32,
+) -> u32 {
+    let Some(router) = Router::find(key) else { return pass };
+    router.count(rejection.reject);
+    if rejection.reject.is_mismatch() {
+        router.refuse(rejection, source);
+    }
+    verdict(&router)
+}
+
+#[inline(always)]
+fn accept(
+    key: &RouterKey,
+    advert: &Advert,
+    generation: u32,
+    pass: u32,
+    verdict: impl Fn(&Router) -> u32,
+) -> u32 {
+    let Some(router) = Router::find(key) else { return pass };
+    if advert::take_in(&router, key.family, advert, generation).is_none() {
+        return pass;
+    }
+    verdict(&router)
+}
+
+#[cfg(feature = "debug-log")]
+#[inline(always)]
+fn log(ctx: &impl EbpfContext, rejection: &Rejection) {
+    let Rejection { reject, got, wanted } = *rejection;
+    // Its name would be a string of one length or another, and all that follows be verified for each.
+    let check = reject as u8;
+    aya_log_ebpf::debug!(ctx, "discarded by check {} of Reject::ALL: got {}, wanted {}", check, got, wanted);
+}
+
+#[cfg(not(feature = "debug-log"))]
+#[inline(always)]
+fn log(_: &impl EbpfContext, _: &Rejection) {}
