@@ -273,6 +273,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "extra-addresses = [{ address = \"2001:db8::9/64\", interface = \"eth1\" }, \"10.0.0.9/24 dev eth0\"]",
         "routes = [\"192.0.2.0/24 via 10.0.0.9 metric 5\", \"blackhole 2001:db8::/32\"]\nrules = [\"not from 10.0.0.1 fwmark 1/2 table 7\"]",
         "xdp = \"auto\"\nxdp-pass = true",
+        "datapath = \"tcx\"",
         "track = [\"process=haproxy,weight=-20\", { name = \"uplink\", weight = 300 }, \"http=http://[::1]:80/a?b\"]",
         "track = [\"a\"]\n[[track]]\nname = \"a\"\ncommand = [\"sh\", \"-c\", \"true\"]\ntimeout = \"1ns\"\nrise = 2",
         "track = [\"route=10.0.0.0/8\", \"tcp=[::1]:443\", \"ping=::1\", \"file=/run/weight\", \"command=sh 'x\"]",

@@ -107,6 +107,7 @@ fn values(said: &[u8]) {
         value::auth(text).err(),
         value::host(text).err(),
         value::xdp(text).err(),
+        value::datapath(text).err(),
         value::vmac(text).err(),
         value::vmac_fallback(text).err(),
         value::checksum(text).err(),

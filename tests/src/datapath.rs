@@ -2,7 +2,7 @@
 
 use std::env;
 
-/// Set to `raw`, `generic` or `native`: what daemons use for which a test does not say it. `cargo xtask test` runs the
+/// Set to `raw`, `generic`, `native` or `tcx`: what daemons use for which a test does not say it. `cargo xtask test` runs the
 /// tests that depend on it once with each.
 const VARIABLE: &str = "VRRPD_LAB_DATAPATH";
 
@@ -17,10 +17,12 @@ pub enum Datapath {
     Generic,
     /// `--xdp=native`
     Native,
+    /// `--datapath=tcx`
+    Tcx,
 }
 
 impl Datapath {
-    /// Both ways in which the kernel handles adverts.
+    /// Both ways in which an XDP program handles adverts.
     pub const IN_KERNEL: [Self; 2] = [Self::Generic, Self::Native];
 
     /// That of daemons for which a test says nothing else.
@@ -29,7 +31,8 @@ impl Datapath {
             Err(_) | Ok("raw") => Self::Raw,
             Ok("generic") => Self::Generic,
             Ok("native") => Self::Native,
-            Ok(other) => panic!("{VARIABLE} is {other:?}; raw, generic or native is wanted"),
+            Ok("tcx") => Self::Tcx,
+            Ok(other) => panic!("{VARIABLE} is {other:?}; raw, generic, native or tcx is wanted"),
         }
     }
 
@@ -40,16 +43,18 @@ impl Datapath {
             Self::Auto => None,
             Self::Generic => Some("xdp-generic"),
             Self::Native => Some("xdp-native"),
+            Self::Tcx => Some("tcx"),
         }
     }
 
-    /// The option's value, also that of the key `xdp` in a configuration file; `None`: the option is not given.
-    pub const fn option(self) -> Option<&'static str> {
+    /// The option, which is also the key in a configuration file, and its value; `None`: none is given.
+    pub const fn option(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Raw => None,
-            Self::Auto => Some("auto"),
-            Self::Generic => Some("generic"),
-            Self::Native => Some("native"),
+            Self::Auto => Some(("xdp", "auto")),
+            Self::Generic => Some(("xdp", "generic")),
+            Self::Native => Some(("xdp", "native")),
+            Self::Tcx => Some(("datapath", "tcx")),
         }
     }
 }

@@ -58,7 +58,7 @@ mod wait;
 pub use alike::{Role, Twins};
 pub use authentication::Authenticated;
 pub use background::Background;
-pub use bystander::{Bystander, detach_xdp};
+pub use bystander::{Bystander, classifiers, detach};
 pub use capture::{Capture, Injector, Seen};
 pub use core::dumped_memory;
 pub use datapath::Datapath;

@@ -497,7 +497,6 @@ impl VrrpdBuilder {
                 command
             }
         };
-        let xdp = self.datapath.option();
         if let Some(text) = &self.config {
             let file = self.home.path().join(CONFIG);
             write_config(&file, text, self.datapath);
@@ -512,7 +511,7 @@ impl VrrpdBuilder {
             if let Some(vrid) = self.vrid {
                 command.args(["-v", &vrid.to_string()]);
             }
-            command.args(xdp.map(|xdp| format!("--xdp={xdp}")));
+            command.args(self.datapath.option().map(|(option, value)| format!("--{option}={value}")));
         }
         command.arg("-f").arg(self.directory()).args(&self.arguments);
         command
@@ -520,8 +519,10 @@ impl VrrpdBuilder {
 }
 
 fn write_config(file: &Path, text: &str, datapath: Datapath) {
-    let xdp = datapath.option();
-    let text = xdp.map_or_else(|| text.to_owned(), |xdp| with_default(text, &format!("xdp = \"{xdp}\"")));
+    let text = match datapath.option() {
+        None => text.to_owned(),
+        Some((key, value)) => with_default(text, &format!("{key} = \"{value}\"")),
+    };
     fs::write(file, text).expect("the configuration file can be written");
     fs::set_permissions(file, fs::Permissions::from_mode(0o600)).expect("it is ours");
 }

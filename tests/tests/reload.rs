@@ -8,8 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use vrrpd_lab::usual::SOON;
 use vrrpd_lab::{
-    AdvertFrame, Capture, Datapath, Flood, Host, Lab, ScriptLog, Signal, Vrrpd, detach_xdp, stretched,
-    wait_until,
+    AdvertFrame, Capture, Datapath, Flood, Host, Lab, ScriptLog, Signal, Vrrpd, detach, stretched, wait_until,
 };
 
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -504,7 +503,7 @@ fn counters_never_go_back_while_the_daemon_lives() {
     daemon.reload(&two());
     goes_on("its return");
     if let Some(program) = a.xdp_program("eth0") {
-        detach_xdp(program);
+        detach(program);
         wait_until(SOON, "it is missed", || router(&daemon, 51).is_some_and(|it| it["datapath"] == "raw"));
         goes_on("the fall-back");
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, VRID, assert_on_time};
 use vrrpd_lab::{
-    Advert, AdvertFrame, Capture, Datapath, Flood, Host, Injector, Lab, Signal, Vrrpd, detach_xdp, timers,
+    Advert, AdvertFrame, Capture, Datapath, Flood, Host, Injector, Lab, Signal, Vrrpd, detach, timers,
     wait_until,
 };
 
@@ -118,7 +118,7 @@ fn program_that_somebody_takes_off_is_missed_before_the_router_takes_over() {
         let lab = Lab::new();
         let (backup, _master, flood) = that_was_left_alone(&lab, datapath);
         let program = backup.host().xdp_program("eth0").expect("it has one");
-        detach_xdp(program);
+        detach(program);
         let sent = flood.sent();
         wait_until(SOON, "adverts for twice Master_Down_Interval", || flood.sent() >= sent + 10);
         let state = backup.state();
@@ -141,7 +141,7 @@ fn master_whose_program_somebody_takes_off_hears_a_better_one() {
         let [router, better] = lab.hosts();
         let daemon = Vrrpd::usual(&router, 100).datapath(datapath).start();
         daemon.wait_state("master", SOON);
-        detach_xdp(router.xdp_program("eth0").expect("it has one"));
+        detach(router.xdp_program("eth0").expect("it has one"));
         let _flood = Flood::every(INTERVAL, &better, vec![advert(&better, 150)]);
         daemon.wait_state("backup", SOON);
         assert_eq!(daemon.state()["datapath"], "raw");

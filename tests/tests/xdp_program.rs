@@ -50,7 +50,7 @@ fn outcome_at<'a>(hook: Hook, frame: &[u8], outcome: &'a str) -> &'a str {
     let is_for_others = frame.starts_with(&OWN_MAC) || frame.starts_with(&OLD_MAC);
     match hook {
         Hook::Tcx if is_tagged || is_for_others => "not vrrp",
-        Hook::Tcx if frame.starts_with(&[0; 6]) && frame.len() > MIN_FRAME => "advert",
+        Hook::Tcx if frame.starts_with(&[0; 6]) && frame.get(12..14) == Some(&[0x08, 0x00]) => "advert",
         Hook::Tcx | Hook::Xdp => outcome,
     }
 }

@@ -84,8 +84,8 @@ pub struct RouterConfig {
     pub require_equal_addresses: bool,
     /// `-I`, `-O`
     pub magic: Option<Magic>,
-    /// `--xdp`
-    pub xdp: Xdp,
+    /// `--datapath`, `--xdp`
+    pub datapath: Datapath,
     /// `--xdp-pass`
     pub xdp_pass: bool,
     /// It is Master together with others or not at all: `-M`, or a member of a `[[group]]`.
@@ -158,18 +158,34 @@ pub struct Magic {
     pub destination: IpAddr,
 }
 
-/// Whether adverts are handled in the kernel. One answer for an interface.
+/// How an interface receives adverts. All its routers want the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Xdp {
-    /// Raw sockets.
+pub enum Datapath {
+    /// By raw sockets.
     #[default]
-    Off,
-    /// In the driver, else after it, else raw sockets.
+    Raw,
+    /// By a classifier (tcx), else by raw sockets.
     Auto,
-    /// In the driver, or not at all.
-    Native,
-    /// After the driver, or not at all.
-    Generic,
+    /// By a classifier, or not at all.
+    Tcx,
+    /// By XDP in the driver, else by generic XDP, else by raw sockets.
+    Xdp,
+    /// By XDP in the driver, or not at all.
+    XdpNative,
+    /// By generic XDP, or not at all.
+    XdpGeneric,
+}
+
+impl Datapath {
+    /// Whether it is this one or none.
+    pub const fn is_required(self) -> bool {
+        matches!(self, Self::Tcx | Self::XdpNative | Self::XdpGeneric)
+    }
+
+    /// Whether the program for it is a classifier.
+    pub const fn is_classifier(self) -> bool {
+        matches!(self, Self::Auto | Self::Tcx)
+    }
 }
 
 /// A virtual address and the length of its subnet mask.
@@ -420,7 +436,7 @@ pub(crate) mod tests {
             accept_interval_mismatch: false,
             require_equal_addresses: false,
             magic: None,
-            xdp: Xdp::Off,
+            datapath: Datapath::Raw,
             xdp_pass: false,
             grouped: false,
             track: Vec::new(),

@@ -210,7 +210,9 @@ impl Engine {
             Input::LinkGone(link, index) => return self.link_gone(link, index),
             Input::MacvlanIs(id, interface) => (id, Task::MacvlanIs(interface)),
             Input::MacvlanGone(id) => (id, Task::MacvlanGone),
-            Input::InKernel(link, in_kernel) => return self.in_kernel(link, in_kernel),
+            Input::InKernel { link, in_kernel, sees_tags } => {
+                return self.in_kernel(link, in_kernel, sees_tags);
+            }
             Input::KernelForgot(link) => return self.kernel_forgot(link),
             Input::RoutingLost => return self.routing_lost(),
             Input::Event(id, event, _) => (id, Task::event(event)),
@@ -311,10 +313,11 @@ impl Engine {
     }
 
     /// Adverts of an interface come by the kernel, or do not.
-    fn in_kernel(&mut self, link: LinkId, in_kernel: bool) {
+    fn in_kernel(&mut self, link: LinkId, in_kernel: bool, sees_tags: bool) {
         for id in self.routers_on(link) {
             if let Some(router) = self.routers.get_mut(id) {
                 router.in_kernel = in_kernel && router.config.goes_to_vrrp_group();
+                router.sees_tags = sees_tags;
             }
         }
     }

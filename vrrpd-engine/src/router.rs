@@ -80,6 +80,8 @@ pub struct Router {
     pub kernel: KernelSide,
     /// Its adverts are handled in the kernel, as far as that can verify them.
     pub in_kernel: bool,
+    /// The program there is told the VLAN of each advert: what it hears is the interface's own.
+    pub sees_tags: bool,
     /// Which member of which group it is, if it is one.
     pub group: Option<GroupPlace>,
     /// What it has taken from the system.
@@ -208,6 +210,7 @@ impl Router {
             expected: Expected::default(),
             kernel: KernelSide::default(),
             in_kernel: false,
+            sees_tags: false,
             group: None,
             ledger: Ledger::default(),
             vmac: VmacSide::new(&config),

@@ -39,6 +39,9 @@ const OF_EVERY_DATAPATH: [&str; 18] = [
     "wire",
 ];
 
+/// Of these, what runs with the classifier: it shares all but the way in with XDP.
+const OF_TCX: [&str; 3] = ["election", "handover", "link"];
+
 /// What of `cargo test` chooses something else than tests of the laboratory.
 const OTHER_TARGETS: [&str; 8] =
     ["-p", "--package", "--lib", "--bin", "--bins", "--doc", "--example", "--examples"];
@@ -65,6 +68,7 @@ pub(crate) enum Datapath {
     Raw,
     Generic,
     Native,
+    Tcx,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -74,7 +78,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let objects = if options.fresh_object { ebpf::fresh()? } else { None };
     let binaries = cargo::build_release(objects.as_deref())?;
     let mut failed = Vec::new();
-    for datapath in [Datapath::Raw, Datapath::Generic, Datapath::Native] {
+    for datapath in [Datapath::Raw, Datapath::Generic, Datapath::Native, Datapath::Tcx] {
         if !options.datapaths.is_empty() && !options.datapaths.contains(&datapath) {
             continue;
         }
@@ -146,6 +150,7 @@ impl Datapath {
             Self::Raw => "raw",
             Self::Generic => "generic",
             Self::Native => "native",
+            Self::Tcx => "tcx",
         }
     }
 
@@ -153,13 +158,14 @@ impl Datapath {
     fn arguments(self, chosen: &[String]) -> Option<Vec<String>> {
         match self {
             Self::Raw => Some([&["--workspace".to_owned()], chosen].concat()),
-            Self::Generic | Self::Native => depending(chosen),
+            Self::Generic | Self::Native => depending(chosen, &OF_EVERY_DATAPATH),
+            Self::Tcx => depending(chosen, &OF_TCX),
         }
     }
 }
 
 /// The user's arguments for the tests that depend on the data path, and no other tests; `None` when none was chosen.
-fn depending(chosen: &[String]) -> Option<Vec<String>> {
+fn depending(chosen: &[String], all: &[&str]) -> Option<Vec<String>> {
     let (mut tests, mut rest) = (Vec::new(), Vec::new());
     let mut words = chosen.iter();
     while let Some(word) = words.next() {
@@ -176,9 +182,10 @@ fn depending(chosen: &[String]) -> Option<Vec<String>> {
             rest.push(word.clone());
         }
     }
-    let all = tests.is_empty();
-    let tests = OF_EVERY_DATAPATH.into_iter().filter(|test| all || tests.contains(test));
-    let mut arguments: Vec<String> = tests.flat_map(|test| ["--test".to_owned(), test.to_owned()]).collect();
+    let is_chosen = |test: &&&str| tests.is_empty() || tests.contains(*test);
+    let tests = all.iter().filter(is_chosen);
+    let mut arguments: Vec<String> =
+        tests.flat_map(|test| ["--test".to_owned(), (*test).to_owned()]).collect();
     if arguments.is_empty() {
         return None;
     }
@@ -192,7 +199,7 @@ mod tests {
 
     fn depending_of(chosen: &str) -> Option<String> {
         let words: Vec<_> = chosen.split_whitespace().map(str::to_owned).collect();
-        depending(&words).map(|arguments| arguments.join(" "))
+        depending(&words, &OF_EVERY_DATAPATH).map(|arguments| arguments.join(" "))
     }
 
     #[test]

@@ -34,7 +34,9 @@ impl Feeding {
         is_last: bool,
     ) -> Self {
         let sources = router.kernel.unheard(&router.config, record).map(|heard| heard.advert.source);
-        let elsewhere = sources.filter(|source| !is_on_link(interface, &router.config, *source)).collect();
+        let may_be_of_a_vlan =
+            |source: &IpAddr| !router.sees_tags && !is_on_link(interface, &router.config, *source);
+        let elsewhere = sources.filter(may_be_of_a_vlan).collect();
         Self { record: *record, elsewhere, has_fed: false, other_subnet: None, is_last }
     }
 }

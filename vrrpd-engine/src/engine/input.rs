@@ -86,7 +86,14 @@ pub enum Input<'a> {
     /// The macvlan link of a router is gone.
     MacvlanGone(RouterId),
     /// Adverts of the routers of an interface come by the kernel now, or do not.
-    InKernel(LinkId, bool),
+    InKernel {
+        /// The interface.
+        link: LinkId,
+        /// They do.
+        in_kernel: bool,
+        /// The program there is told the VLAN of each.
+        sees_tags: bool,
+    },
     /// The kernel has forgotten what it was told of the routers of an interface.
     KernelForgot(LinkId),
     /// A router goes on with another configuration, which [`RouterConfig::can_become`] allows.

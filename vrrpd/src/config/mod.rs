@@ -26,8 +26,8 @@ pub use options::{Argument, Declaration, Key, NO_VMAC, OptionError, RouterOption
 pub use resolve::{LONGEST_PREEMPT_DELAY, LONGEST_START_DELAY};
 use thiserror::Error;
 pub use vrrpd_engine::config::{
-    Announce, AuthKind, Destination, GroupConfig, Magic, Peer, RouterConfig as Settings, VirtualAddress,
-    VmacFallback, VmacMode, Xdp,
+    Announce, AuthKind, Datapath, Destination, GroupConfig, Magic, Peer, RouterConfig as Settings,
+    VirtualAddress, VmacFallback, VmacMode,
 };
 pub use vrrpd_engine::held_address::HeldAddress;
 pub use vrrpd_engine::script::{Script, ScriptStyle, ScriptUser, Scripts};

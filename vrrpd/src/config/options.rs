@@ -21,7 +21,7 @@ use vrrpd_engine::script::PREPARE_TIMEOUT;
 use super::track::{self, Track};
 use super::value::PeerOption;
 use super::{
-    Authentication, HeldAddress, Script, ScriptStyle, ScriptUser, VmacFallback, VmacMode, Xdp, value,
+    Authentication, Datapath, HeldAddress, Script, ScriptStyle, ScriptUser, VmacFallback, VmacMode, value,
 };
 use crate::router_name::RouterName;
 use declaration::Shorthand;
@@ -225,10 +225,15 @@ options! {
     V3Checksum = "v3-checksum", "--v3-checksum", Value("STYLE"), Text, value::checksum;
     v3_checksum: Option<ChecksumStyle> = ChecksumStyle::WithPseudoHeader;
 
+    /// How adverts are received: by a classifier in the kernel (tcx), by XDP, or by raw sockets; auto tries tcx, then falls
+    /// back to raw sockets, the others are used or fail [auto, xdp-native, xdp-generic, tcx, raw; default: raw]
+    Datapath = "datapath", "--datapath", Value("PATH"), Text, value::datapath;
+    datapath: Option<Datapath>;
+
     /// Receive adverts in the kernel: auto tries the driver, then generic XDP, then falls back to raw sockets; native
     /// and generic use this mode or fail [auto, native, generic, off]
     Xdp = "xdp", "--xdp", Optional("MODE", "auto"), Text, value::xdp;
-    xdp: Option<Xdp> = Xdp::Off;
+    xdp: Option<Datapath>;
 
     /// Pass adverts on after the XDP program has handled them, so that tcpdump sees them
     XdpPass = "xdp-pass", "--xdp-pass", Switch("true"), Boolean, value::boolean;

@@ -13,8 +13,8 @@ use vrrpd_common::{Duration, Family, Interval, Priority, Version};
 use super::options::Complete;
 use super::track::Track;
 use super::{
-    Announce, Authentication, Destination, HeldAddress, Key, Magic, OptionError, Peer, RouterConfig,
-    RouterOptions, Scripts, Settings, VirtualAddress,
+    Announce, Authentication, Datapath, Destination, HeldAddress, Key, Magic, OptionError, Peer,
+    RouterConfig, RouterOptions, Scripts, Settings, VirtualAddress,
 };
 
 /// Most addresses that an advert can hold (RFC 9568 §5.2.5).
@@ -139,6 +139,7 @@ impl RouterOptions {
             faults.keep(magic(said.magic_source, said.magic_destination, family)).flatten()
         });
         let destination = family.and_then(|family| faults.keep(destination(&said, family)));
+        let datapath = faults.keep(datapath(&said)).unwrap_or_default();
         if let Some(source) = said.source
             && let Some(family) = family
         {
@@ -188,12 +189,23 @@ impl RouterOptions {
             accept_interval_mismatch: said.accept_interval_mismatch,
             require_equal_addresses: said.require_equal_addresses,
             magic,
-            xdp: said.xdp,
+            datapath,
             xdp_pass: said.xdp_pass,
             grouped: false,
             track: said.track.into_iter().map(Track::into_tracked).collect(),
         };
         Ok(RouterConfig { settings, authentication: said.auth })
+    }
+}
+
+/// How adverts are to be received.
+fn datapath(said: &Complete) -> Result<Datapath, OptionError> {
+    match (said.datapath, said.xdp) {
+        (Some(_), Some(_)) => {
+            Err(Key::Datapath.error("xdp is given too, which says the same: use one of them"))
+        }
+        (Some(wanted), None) | (None, Some(wanted)) => Ok(wanted),
+        (None, None) => Ok(Datapath::default()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{Key, RouterConfig, VmacMode, Xdp};
+use super::{Datapath, Key, RouterConfig, VmacMode};
 
 /// Routers that go together.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub(super) struct Together {
     /// Addresses on an interface, with the router that has them.
     addresses: BTreeMap<(String, IpAddr), String>,
     /// What is wanted of the kernel on an interface, with the first router that wants it.
-    datapaths: BTreeMap<String, (Xdp, bool, String)>,
+    datapaths: BTreeMap<String, (Datapath, bool, String)>,
 }
 
 /// What does not go together.
@@ -56,9 +56,15 @@ impl Together {
                 return conflict(Some(Key::Addresses), message);
             }
         }
-        let wanted = (config.xdp, config.xdp_pass, name);
-        let (xdp, xdp_pass, first) = self.datapaths.entry(interface.clone()).or_insert(wanted);
-        for (key, differs) in [(Key::Xdp, *xdp != config.xdp), (Key::XdpPass, *xdp_pass != config.xdp_pass)] {
+        let wanted = (config.datapath, config.xdp_pass, name);
+        let (datapath, xdp_pass, first) = self.datapaths.entry(interface.clone()).or_insert(wanted);
+        let key = if datapath.is_classifier() || config.datapath.is_classifier() {
+            Key::Datapath
+        } else {
+            Key::Xdp
+        };
+        let of_keys = [(key, *datapath != config.datapath), (Key::XdpPass, *xdp_pass != config.xdp_pass)];
+        for (key, differs) in of_keys {
             if differs {
                 let message = format!(
                     "{first} on {interface} has a different value: all routers of an interface share one data path"

@@ -12,7 +12,8 @@ use vrrpd_engine::held_address::{HeldAddress, HeldAddressError};
 use vrrpd_engine::routing::{Route, Rule, WordError};
 
 use super::{
-    Authentication, Password, Script, ScriptStyle, ScriptUser, VirtualAddress, VmacFallback, VmacMode, Xdp,
+    Authentication, Datapath, Password, Script, ScriptStyle, ScriptUser, VirtualAddress, VmacFallback,
+    VmacMode,
 };
 use crate::ah::AuthKey;
 use crate::nearest::nearest;
@@ -239,9 +240,26 @@ pub fn family(text: &str) -> Parsed<Family> {
 }
 
 /// `auto`, `native`, `generic`, `off`.
-pub fn xdp(text: &str) -> Parsed<Xdp> {
-    let modes = [("auto", Xdp::Auto), ("native", Xdp::Native), ("generic", Xdp::Generic), ("off", Xdp::Off)];
+pub fn xdp(text: &str) -> Parsed<Datapath> {
+    let modes = [
+        ("auto", Datapath::Xdp),
+        ("native", Datapath::XdpNative),
+        ("generic", Datapath::XdpGeneric),
+        ("off", Datapath::Raw),
+    ];
     choice(text, "XDP mode", &modes)
+}
+
+/// `auto`, `xdp-native`, `xdp-generic`, `tcx`, `raw`.
+pub fn datapath(text: &str) -> Parsed<Datapath> {
+    let paths = [
+        ("auto", Datapath::Auto),
+        ("xdp-native", Datapath::XdpNative),
+        ("xdp-generic", Datapath::XdpGeneric),
+        ("tcx", Datapath::Tcx),
+        ("raw", Datapath::Raw),
+    ];
+    choice(text, "data path", &paths)
 }
 
 /// `interface`, `macvlan`, `none`.

@@ -26,10 +26,10 @@ impl Daemon {
             }
             let is_used = self.is_being_used(id);
             let interface = self.engine.interface(id);
-            if let Some((slots, onto)) =
+            if let Some((slots, (index, wanted))) =
                 self.links.get_mut(id).and_then(|link| link.begin_return(interface, now, is_used))
             {
-                self.spawn_loading(id, slots, Some(onto));
+                self.spawn_loading(id, wanted, slots, Some(index));
             }
         }
     }

@@ -54,7 +54,7 @@ impl Daemon {
         let link_id = self.engine.link_named(&settings.interface);
         if let Some((link_id, link)) = link_id.and_then(|id| Some((id, self.links.get_mut(id)?))) {
             if self.engine.routers_on(link_id) == [id] {
-                link.xdp = settings.xdp;
+                link.wanted = settings.datapath;
             }
             let of_family = settings.held_addresses().filter(|address| address.family() == family);
             link.table.set_virtual_addresses(family, vrid, of_family.map(|address| address.address));

@@ -8,7 +8,7 @@ use vrrpd_engine::{Input, LinkId};
 use super::link::{LoadStep, OpenStep};
 use super::{Aside, Daemon};
 use crate::clock;
-use crate::config::Xdp;
+use crate::config::Datapath;
 use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged};
 use crate::datapath::program::Loaded;
 use crate::datapath::refusal::Refusal;
@@ -70,8 +70,8 @@ impl Daemon {
             OpenStep::IsOpen => true,
             OpenStep::Wait => return,
             OpenStep::Load => {
-                let (slots, wanted) = (link.slots(), link.xdp);
-                return self.spawn_loading(id, slots, Some((interface.index, wanted)));
+                let (slots, wanted) = (link.slots(), link.wanted);
+                return self.spawn_loading(id, wanted, slots, Some(interface.index));
             }
             OpenStep::Open(program) => {
                 if let Err(error) = link.open(id, interface, program, &self.readiness) {
@@ -86,7 +86,7 @@ impl Daemon {
                 false
             }
         };
-        let has_new_vlans = link.is_in_kernel() && vlans::are_on(&link.name);
+        let has_new_vlans = link.is_in_kernel() && !link.sees_tags() && vlans::are_on(&link.name);
         if !was_open {
             self.note_kernel(id);
         }
@@ -112,14 +112,14 @@ impl Daemon {
 
     /// Loads the program for an interface aside: routers on other interfaces have adverts to send. It also goes onto the
     /// interface of this number there, if one is given.
-    pub(super) fn spawn_loading(&mut self, id: LinkId, slots: Vec<u32>, onto: Option<(u32, Xdp)>) {
+    pub(super) fn spawn_loading(&mut self, id: LinkId, wanted: Datapath, slots: Vec<u32>, onto: Option<u32>) {
         let (done, lane) = (self.aside_in.clone(), self.lanes.programs.clone());
         let keeper = self.guardian.keeper().clone();
         let what =
             format!("loading the XDP program for {}", self.links.get(id).map_or("", |link| &link.name));
         let job = move || {
-            Loaded::load(slots, ASIDE, keeper).and_then(|loaded| match onto {
-                Some((index, wanted)) => loaded.onto(index, wanted),
+            Loaded::load(wanted, slots, ASIDE, keeper).and_then(|loaded| match onto {
+                Some(index) => loaded.onto(index),
                 None => Ok(loaded),
             })
         };

@@ -69,7 +69,9 @@ impl Daemon {
     /// Notes whether adverts come by the kernel now on an interface.
     pub(super) fn note_kernel(&mut self, link_id: LinkId) {
         let in_kernel = self.links.get(link_id).is_some_and(LinkIo::is_in_kernel);
-        self.engine.handle(clock::moment(), Input::InKernel(link_id, in_kernel));
+        let sees_tags = self.links.get(link_id).is_some_and(LinkIo::sees_tags);
+        let input = Input::InKernel { link: link_id, in_kernel, sees_tags };
+        self.engine.handle(clock::moment(), input);
     }
 
     /// Reads what the kernel knows of a router.
@@ -153,8 +155,9 @@ impl Daemon {
             self.engine.handle(clock::moment(), Input::Schedule(id));
         }
         self.perform_outputs();
-        if let (Some(link), Some(kernel)) = (self.links.get_mut(link_id), &kernel) {
-            link.carry_over(kernel);
+        if let (Some(link), Some(kernel)) = (self.links.get_mut(link_id), kernel) {
+            link.carry_over(&kernel);
+            kernel.end();
         }
     }
 

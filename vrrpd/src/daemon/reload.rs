@@ -26,7 +26,7 @@ use super::link::LinkIo;
 use super::start_error::StartError;
 use super::{Daemon, log, scripts};
 use crate::clock;
-use crate::config::{self, Configuration, GroupConfig, RouterConfig, Settings, VmacMode, Xdp};
+use crate::config::{self, Configuration, Datapath, GroupConfig, RouterConfig, Settings, VmacMode};
 use crate::interface::Interface;
 
 /// What is to become of the configuration. One file is done with before the next one is looked at.
@@ -189,7 +189,7 @@ impl Daemon {
                 self.service.follow(other.to_owned());
             }
             if self.engine.link_named(&config.interface).is_none() {
-                self.add_link(&config.interface, config.xdp, None);
+                self.add_link(&config.interface, config.datapath, None);
                 self.reload.awaited.insert(config.interface.clone());
                 self.service.follow(config.interface.clone());
             }
@@ -197,9 +197,10 @@ impl Daemon {
         for (id, here) in plan.links_to_open(&self.engine, &settings(&wanted.routers)) {
             let here: Vec<_> = here.iter().filter_map(|place| wanted.routers.get(*place)).collect();
             let slots = here.iter().map(|config| slot(config.family, config.vrid)).collect();
-            let wants_program = here.iter().any(|config| config.xdp != Xdp::Off);
+            let wanted = here.first().map(|config| config.datapath).unwrap_or_default();
+            let wants_program = wanted != Datapath::Raw;
             if wants_program && self.links.get_mut(id).is_some_and(|link| link.path.begin_loading()) {
-                self.spawn_loading(id, slots, None);
+                self.spawn_loading(id, wanted, slots, None);
             }
         }
         self.reload.stage = Stage::Looking(wanted);
@@ -217,14 +218,14 @@ impl Daemon {
     }
 
     /// Looks for an interface that nothing was known of.
-    pub(super) fn add_link(&mut self, name: &str, datapath: Xdp, interface: Option<Interface>) -> LinkId {
+    pub(super) fn add_link(&mut self, name: &str, wanted: Datapath, interface: Option<Interface>) -> LinkId {
         let mut there = Link::new(name.to_owned());
         if interface.as_ref().is_some_and(|interface| there.assumes_carrier(interface)) {
             log::carrier_unknown(name);
         }
         there.interface = interface;
         let id = self.engine.add_link(there);
-        self.links.put(id, LinkIo::new(name.to_owned(), datapath, self.guardian.keeper().clone()));
+        self.links.put(id, LinkIo::new(name.to_owned(), wanted, self.guardian.keeper().clone()));
         id
     }
 
@@ -278,11 +279,11 @@ impl Daemon {
                 continue;
             };
             let mut here = here.iter().filter_map(|place| configs.get(*place));
-            let named = here.find(|config| matches!(config.xdp, Xdp::Native | Xdp::Generic));
+            let named = here.find(|config| config.datapath.is_required());
             if let (Ok(()), Some(config)) = (&admitted, named)
-                && let Err(refusal) = link.try_datapath(interface, config.xdp)
+                && let Err(refusal) = link.try_datapath(interface, config.datapath)
             {
-                admitted = Err(refused(config, StartError::no_datapath(config.xdp, refusal)));
+                admitted = Err(refused(config, StartError::no_datapath(config.datapath, refusal)));
             }
         }
         match admitted {

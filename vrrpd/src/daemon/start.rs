@@ -23,7 +23,7 @@ use super::reload::Reload;
 use super::start_error::StartError;
 use crate::abandoned;
 use crate::clock::{self, Alarm, Suspension};
-use crate::config::{Configuration, RouterConfig, VmacFallback, Xdp};
+use crate::config::{Configuration, RouterConfig, VmacFallback};
 use crate::control::followers::Followers;
 use crate::control::server;
 use crate::datapath::leftovers;
@@ -179,7 +179,7 @@ impl Daemon {
             if let Some(interface) = interface
                 && self.engine.link_named(&config.interface).is_none()
             {
-                self.add_link(&config.interface, config.xdp, Some(interface.clone()));
+                self.add_link(&config.interface, config.datapath, Some(interface.clone()));
             }
             self.check(config, journal)?;
         }
@@ -189,7 +189,7 @@ impl Daemon {
                 let here = configs.iter().filter(|config| config.interface == link.name);
                 let slots = here.map(|config| slot(config.family, config.vrid));
                 // What comes of it shows when the interface is opened.
-                drop(link.loaded(Loaded::load(slots, START, link.keeper().clone())));
+                drop(link.loaded(Loaded::load(link.wanted, slots, START, link.keeper().clone())));
             }
         }
         Ok(())
@@ -312,11 +312,11 @@ fn wait_for_guardian(rundir: &RunDir, base: &str) -> Result<(), StartError> {
 
 /// A data path that was asked for by name has to be had.
 fn check_datapath(link: &LinkIo) -> Result<(), StartError> {
-    match (link.xdp, link.refused()) {
-        (Xdp::Native | Xdp::Generic, Some(refusal)) if !link.is_in_kernel() => {
-            Err(StartError::no_datapath(link.xdp, refusal.clone()))
+    match link.refused() {
+        Some(refusal) if link.wanted.is_required() && !link.is_in_kernel() => {
+            Err(StartError::no_datapath(link.wanted, refusal.clone()))
         }
-        (Xdp::Off | Xdp::Auto | Xdp::Native | Xdp::Generic, _) => Ok(()),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use vrrpd_common::MacAddr;
 use vrrpd_engine::engine::Inadmissible;
 use vrrpd_engine::ledger::SystemError;
 
-use crate::config::{Settings, Xdp};
+use crate::config::{Datapath, Settings};
 use crate::datapath::refusal::Refusal;
 use crate::rundir::RunDirError;
 
@@ -151,8 +151,12 @@ impl StartError {
     }
 
     /// The data path that was asked for by name is not to be had.
-    pub(super) fn no_datapath(wanted: Xdp, reason: Refusal) -> Self {
-        let flag = if wanted == Xdp::Native { "--xdp=native" } else { "--xdp=generic" };
+    pub(super) fn no_datapath(wanted: Datapath, reason: Refusal) -> Self {
+        let flag = match wanted {
+            Datapath::XdpNative => "--xdp=native",
+            Datapath::XdpGeneric => "--xdp=generic",
+            Datapath::Raw | Datapath::Auto | Datapath::Tcx | Datapath::Xdp => "--datapath=tcx",
+        };
         Self::NoDatapath { flag, reason }
     }
 }

@@ -1,10 +1,10 @@
-//! The place of the program on an interface: in the driver, or behind it.
+//! The place of the program on an interface: in the driver, behind it, or where packets come in.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::refusal::Refusal;
 use super::tier::Tier;
-use crate::config::Xdp as Wanted;
+use crate::config::Datapath;
 use crate::guardian::copies::{Keeper, Kept};
 use crate::sys::bpf::{self, Attached};
 
@@ -24,22 +24,23 @@ impl Attachment {
         program: BorrowedFd<'_>,
         keeper: &Keeper,
         index: u32,
-        wanted: Wanted,
+        wanted: Datapath,
     ) -> Result<Self, Refusal> {
         let tiers: &[Tier] = match wanted {
-            Wanted::Off => &[],
-            Wanted::Auto => &[Tier::Native, Tier::Generic],
-            Wanted::Native => &[Tier::Native],
-            Wanted::Generic => &[Tier::Generic],
+            Datapath::Raw => &[],
+            Datapath::Auto | Datapath::Tcx => &[Tier::Tcx],
+            Datapath::Xdp => &[Tier::Native, Tier::Generic],
+            Datapath::XdpNative => &[Tier::Native],
+            Datapath::XdpGeneric => &[Tier::Generic],
         };
         let mut refused = Vec::new();
         for tier in tiers.iter().copied() {
-            match bpf::attach(program, index, bpf::XDP, tier.flags()) {
+            match bpf::attach(program, index, tier.hook(), tier.flags()) {
                 Ok(link) => {
                     let refused = (!refused.is_empty()).then_some(Refusal::Tiers(refused));
                     return Ok(Self { index, tier, refused, link: keeper.keep(link) });
                 }
-                Err(error) => refused.push((tier, Refusal::of_attaching(error))),
+                Err(error) => refused.push((tier, tier.refusal(error))),
             }
         }
         Err(Refusal::Tiers(refused))

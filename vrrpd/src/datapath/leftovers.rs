@@ -11,12 +11,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use aya::maps::MapInfo;
 use tracing::{debug, info};
 use vrrpd_common::Duration;
 
 use super::maps::maps_in_use;
-use super::pins::{Lock, OURS, PINS};
+use super::pins::{Lock, OURS, is_nobodys, remove_pins};
 use crate::trust;
 
 /// How long others may take over their pins while the daemon starts.
@@ -50,24 +49,13 @@ pub fn remove() {
     for namespace in unknown {
         for interface in subdirectories(&namespace) {
             if is_nobodys(&interface, &used) {
-                for pin in PINS {
-                    let _ = fs::remove_file(interface.join(pin));
-                }
-                let _ = fs::remove_dir(&interface);
+                remove_pins(&interface);
                 info!(pins = %interface.display(), "leftover pins removed");
             }
         }
         // Unless there is something left.
         let _ = fs::remove_dir(&namespace);
     }
-}
-
-/// Whether every pin of an interface is there to be read and in no program's use.
-fn is_nobodys(interface: &Path, used: &BTreeSet<u32>) -> bool {
-    PINS.iter().all(|pin| match MapInfo::from_pin(interface.join(pin)) {
-        Ok(map) => !used.contains(&map.id()),
-        Err(_) => !interface.join(pin).exists(),
-    })
 }
 
 /// Every network namespace that a thread we can see is in, or that has a name.

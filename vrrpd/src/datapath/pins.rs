@@ -1,6 +1,8 @@
 //! The kernel's records, pinned so that `atropos` reads them past a daemon that does not answer:
-//! `/sys/fs/bpf/vrrpd/NETNS/INTERFACE/`, NETNS being the inode of the network namespace.
+//! `/sys/fs/bpf/vrrpd/NETNS/INTERFACE/`, NETNS being the inode of the network namespace. The classifiers of several processes can
+//! be on one interface, so theirs have the process behind it: `INTERFACE:PID`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
@@ -20,6 +22,7 @@ use vrrpd_common::{Duration, Family, Instant, Vrid};
 
 use super::RejectCounts;
 use super::maps::{maps_in_use, sum};
+use super::tier::Tier;
 use crate::clock;
 use crate::report::{KernelReport, MasterSeen};
 use crate::sys::records::Records;
@@ -29,6 +32,8 @@ const BPFFS: &str = "/sys/fs/bpf";
 pub(super) const OURS: &str = "/sys/fs/bpf/vrrpd";
 /// Its name in [`BPFFS`].
 const OUR_NAME: &str = "vrrpd";
+/// Between the interface and the process in the name of a directory of a classifier's pins. No interface has it in its name.
+const OF_PROCESS: char = ':';
 const RECORDS: &str = "records";
 const REJECTS: &str = "rejects";
 /// What is pinned of an interface.
@@ -129,15 +134,21 @@ impl fmt::Debug for Pinned {
 }
 
 impl Pins {
-    /// Pins the maps of an interface. Pins that are there already were left by a crash: whoever holds the interface's
-    /// program is us.
+    /// Pins the maps of an interface. An interface has one XDP program, so pins of one that are there already were left by a
+    /// crash; classifiers have pins for each process.
     ///
     /// # Errors
     /// See [`PinError`].
-    pub fn make(interface: &str, records: &Map, rejects: &Map) -> Result<Self, PinError> {
+    pub fn make(interface: &str, tier: Tier, records: &Map, rejects: &Map) -> Result<Self, PinError> {
         mount_bpffs().map_err(PinError::Mount)?;
         let _lock = Lock::take(PATIENCE).map_err(PinError::Locked)?;
-        let pins = Self { dir: make_directory(interface)? };
+        let _ = directory().map(|namespace| remove_left(&namespace, interface));
+        let name = match tier {
+            Tier::Native | Tier::Generic => file_name(interface),
+            // Others may have theirs on the interface too.
+            Tier::Tcx => format!("{}{OF_PROCESS}{}", file_name(interface), std::process::id()),
+        };
+        let pins = Self { dir: make_directory(&name)? };
         for (name, map) in [(RECORDS, records), (REJECTS, rejects)] {
             let path = pins.dir.join(name);
             match fs::remove_file(&path) {
@@ -269,11 +280,11 @@ pub fn namespace_of(process: i32) -> io::Result<u64> {
     Ok(fs::metadata(format!("/proc/{process}/ns/net"))?.ino())
 }
 
-/// Makes the directory of an interface: what another user has put in its place, or made a link, is refused.
-fn make_directory(interface: &str) -> Result<PathBuf, PinError> {
+/// Makes a directory for the pins of an interface: what another user has put in its place, or made a link, is refused.
+fn make_directory(name: &str) -> Result<PathBuf, PinError> {
     let namespace = namespace().map_err(PinError::Namespace)?.to_string();
     let mut dir = trust::resolve(Path::new(BPFFS))?;
-    for name in [OUR_NAME, &namespace, &file_name(interface)] {
+    for name in [OUR_NAME, &namespace, name] {
         dir = trust::make_directory(&dir, name)?;
         if !dir.is_directory() {
             return Err(PinError::NotADirectory(dir.path().to_owned()));
@@ -292,7 +303,39 @@ fn file_name(interface: &str) -> String {
 }
 
 fn interface_name(file: &str) -> String {
-    file.replace(',', ".")
+    let name = file.split_once(OF_PROCESS).map_or(file, |(name, _)| name);
+    name.replace(',', ".")
+}
+
+/// Removes what processes that are gone have left of an interface, in the directory of a namespace.
+fn remove_left(namespace: &Path, interface: &str) {
+    let Ok(dirs) = fs::read_dir(namespace) else { return };
+    let of_interface = |dir: &PathBuf| {
+        dir.file_name().is_some_and(|name| interface_name(&name.to_string_lossy()) == interface)
+    };
+    let left: Vec<_> = dirs.flatten().map(|dir| dir.path()).filter(of_interface).collect();
+    if left.is_empty() {
+        return;
+    }
+    // What cannot be told is left alone.
+    let Ok(used) = maps_in_use() else { return };
+    left.iter().filter(|dir| is_nobodys(dir, &used)).for_each(|dir| remove_pins(dir));
+}
+
+/// Whether every pin in a directory is there to be read and in no program's use.
+pub(super) fn is_nobodys(dir: &Path, used: &BTreeSet<u32>) -> bool {
+    PINS.iter().all(|pin| match MapInfo::from_pin(dir.join(pin)) {
+        Ok(map) => !used.contains(&map.id()),
+        Err(_) => !dir.join(pin).exists(),
+    })
+}
+
+/// Removes the pins in a directory, and it.
+pub(super) fn remove_pins(dir: &Path) {
+    for pin in PINS {
+        let _ = fs::remove_file(dir.join(pin));
+    }
+    let _ = fs::remove_dir(dir);
 }
 
 fn mount_bpffs() -> io::Result<()> {

@@ -9,7 +9,7 @@ use std::os::fd::AsFd as _;
 use std::{panic, thread};
 
 use aya::maps::Map;
-use aya::programs::Xdp;
+use aya::programs::{Program, ProgramFd};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use nix::errno::Errno;
 use tracing::debug;
@@ -19,12 +19,13 @@ use super::attachment::Attachment;
 use super::commands::Commands;
 use super::privileges;
 use super::refusal::{Refusal, errno};
-use crate::config::Xdp as Wanted;
+use crate::config::Datapath;
 use crate::guardian::copies::Keeper;
 use crate::sys::{bpf, memory};
 
-/// The program, built by `cargo xtask ebpf`; `build.rs` says where it is.
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/vrrpd.bpf.o"));
+/// The program for XDP, and as a classifier, built by `cargo xtask ebpf`; `build.rs` says where they are.
+static XDP_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/vrrpd.bpf.o"));
+static TCX_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/tcx.bpf.o"));
 /// What runs on each frame.
 pub(super) const PROGRAM: &str = "vrrpd";
 /// What runs when it is asked to.
@@ -32,6 +33,8 @@ const COMMANDS: &str = "vrrpd_command";
 
 /// The program with its maps.
 pub struct Loaded {
+    /// For what it was loaded.
+    wanted: Datapath,
     commands: Commands,
     /// Where it is already, if it is.
     attachment: Option<Attachment>,
@@ -41,25 +44,27 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Loads the program, and makes these slots ready. `patience` is how long the kernel's memory may be waited for.
+    /// Loads the program for a data path, and makes these slots ready. `patience` is how long the kernel's memory may be waited
+    /// for.
     pub fn load(
+        wanted: Datapath,
         slots: impl IntoIterator<Item = u32>,
         patience: Duration,
         keeper: Keeper,
     ) -> Result<Self, Refusal> {
-        let mut ebpf = aside(load).map_err(explained)?;
-        let commands = program(&mut ebpf, COMMANDS)?.fd().and_then(|fd| Ok(fd.try_clone()?));
+        let mut ebpf = aside(|| load(wanted)).map_err(explained)?;
+        let commands = fd(&mut ebpf, COMMANDS)?.try_clone();
         let timers = take(&mut ebpf, "ROUTERS")?;
-        let commands = Commands::new(commands.map_err(Refusal::of_program)?, timers);
+        let commands = Commands::new(commands?, timers);
         for slot in slots {
             commands.prepare(slot, patience)?;
         }
-        Ok(Self { commands, attachment: None, keeper, ebpf })
+        Ok(Self { wanted, commands, attachment: None, keeper, ebpf })
     }
 
     /// Puts the program on the interface of this number: drivers may take long over it.
-    pub fn onto(mut self, index: u32, wanted: Wanted) -> Result<Self, Refusal> {
-        self.attachment = Some(self.attach(index, wanted)?);
+    pub fn onto(mut self, index: u32) -> Result<Self, Refusal> {
+        self.attachment = Some(self.attach(index)?);
         Ok(self)
     }
 
@@ -79,16 +84,16 @@ impl Loaded {
     }
 
     /// Its place on the interface of this number, to which it is attached unless it is there.
-    pub(super) fn take_place(&mut self, index: u32, wanted: Wanted) -> Result<Attachment, Refusal> {
+    pub(super) fn take_place(&mut self, index: u32) -> Result<Attachment, Refusal> {
         match self.attachment.take().filter(|attachment| attachment.interface() == index) {
             Some(there) => Ok(there),
-            None => self.attach(index, wanted),
+            None => self.attach(index),
         }
     }
 
-    fn attach(&mut self, index: u32, wanted: Wanted) -> Result<Attachment, Refusal> {
-        let program = program(&mut self.ebpf, PROGRAM)?.fd().map_err(Refusal::of_program)?;
-        Attachment::make(program.as_fd(), &self.keeper, index, wanted)
+    fn attach(&mut self, index: u32) -> Result<Attachment, Refusal> {
+        let program = fd(&mut self.ebpf, PROGRAM)?;
+        Attachment::make(program.as_fd(), &self.keeper, index, self.wanted)
     }
 
     /// One of its maps, which can be had once.
@@ -116,8 +121,8 @@ pub(super) fn aside<T: Send>(load: impl FnOnce() -> T + Send) -> T {
     loaded.unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
-fn load() -> Result<Ebpf, Refusal> {
-    try_load().map_err(for_want_of_rights)
+fn load(wanted: Datapath) -> Result<Ebpf, Refusal> {
+    try_load(wanted).map_err(for_want_of_rights)
 }
 
 /// Why a program cannot be loaded, where this process is not permitted to; otherwise the reason there is. Without
@@ -140,15 +145,21 @@ pub(super) fn for_want_of_rights(refusal: Refusal) -> Refusal {
     }
 }
 
-fn try_load() -> Result<Ebpf, Refusal> {
+fn try_load(wanted: Datapath) -> Result<Ebpf, Refusal> {
+    let object = if wanted.is_classifier() { TCX_OBJECT } else { XDP_OBJECT };
     let mut ebpf = EbpfLoader::new()
         // The loader has read the types of the kernel, of which this needs nothing.
         .btf(None)
         .verifier_log_level(VerifierLogLevel::empty())
-        .load(OBJECT)
+        .load(object)
         .map_err(|error| Refusal::of_loading(&error))?;
     for name in [PROGRAM, COMMANDS] {
-        program(&mut ebpf, name)?.load().map_err(Refusal::of_program)?;
+        match program(&mut ebpf, name)? {
+            Program::Xdp(program) => program.load(),
+            Program::SchedClassifier(program) => program.load(),
+            _ => return Err(Refusal::NoProgram(name)),
+        }
+        .map_err(Refusal::of_program)?;
     }
     Ok(ebpf)
 }
@@ -170,9 +181,13 @@ fn is_too_old(release: &str) -> bool {
     matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) < (5, 15))
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Refusal> {
-    let program = ebpf.program_mut(name).ok_or(Refusal::NoProgram(name))?;
-    program.try_into().map_err(Refusal::of_program)
+fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, Refusal> {
+    ebpf.program_mut(name).ok_or(Refusal::NoProgram(name))
+}
+
+/// The descriptor of a program that was loaded.
+fn fd<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a ProgramFd, Refusal> {
+    program(ebpf, name)?.fd().map_err(Refusal::of_program)
 }
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, Refusal> {

@@ -81,6 +81,12 @@ pub enum Refusal {
     /// `EOPNOTSUPP`.
     #[error("the driver does not support it")]
     NotSupported,
+    /// The kernel does not know links of classifiers.
+    #[error("the kernel has no tcx: Linux 6.6 or newer is needed")]
+    NoTcx,
+    /// The hook has as many programs as it takes.
+    #[error("the interface has as many classifiers as the kernel allows")]
+    Full,
     /// The verifier, or what comes before it, refused the program.
     #[error("the kernel refuses the program: {0}")]
     Rejected(Arc<io::Error>),

@@ -1,12 +1,21 @@
 //! Where in the kernel the program of an interface runs.
 
-/// One of the two places.
+use std::io;
+
+use nix::errno::Errno;
+
+use super::refusal::Refusal;
+use crate::sys::bpf;
+
+/// One of the places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
     /// In the driver.
     Native,
     /// After the driver, in every kernel and on every device.
     Generic,
+    /// A classifier, behind XDP and beside other classifiers. It consumes nothing.
+    Tcx,
 }
 
 impl Tier {
@@ -15,6 +24,7 @@ impl Tier {
         match self {
             Self::Native => "xdp-native",
             Self::Generic => "xdp-generic",
+            Self::Tcx => "tcx",
         }
     }
 
@@ -22,14 +32,37 @@ impl Tier {
         match self {
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::Tcx => "tcx",
         }
     }
 
-    /// `XDP_FLAGS_DRV_MODE`, `XDP_FLAGS_SKB_MODE`.
+    /// Whether the program is told the VLAN of each packet, whatever the driver does with tags.
+    pub const fn sees_tags(self) -> bool {
+        matches!(self, Self::Tcx)
+    }
+
+    pub(super) const fn hook(self) -> u32 {
+        match self {
+            Self::Native | Self::Generic => bpf::XDP,
+            Self::Tcx => bpf::TCX_INGRESS,
+        }
+    }
+
+    /// Why the program cannot be attached there.
+    pub(super) fn refusal(self, error: io::Error) -> Refusal {
+        match (self, error.raw_os_error().map(Errno::from_raw)) {
+            (Self::Tcx, Some(Errno::EINVAL)) => Refusal::NoTcx,
+            (Self::Tcx, Some(Errno::ERANGE)) => Refusal::Full,
+            (Self::Tcx | Self::Native | Self::Generic, _) => Refusal::of_attaching(error),
+        }
+    }
+
+    /// `XDP_FLAGS_DRV_MODE`, `XDP_FLAGS_SKB_MODE`, or before all other classifiers.
     pub(super) const fn flags(self) -> u32 {
         match self {
             Self::Native => 1 << 2,
             Self::Generic => 1 << 1,
+            Self::Tcx => bpf::TCX_FIRST,
         }
     }
 }

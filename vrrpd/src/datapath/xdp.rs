@@ -1,6 +1,6 @@
-//! Adverts by the XDP program: noted and timed in the kernel, which wakes us for what changes something.
+//! Adverts by the program in the kernel, as XDP or as a classifier: noted and timed in the kernel, which wakes us for what changes something.
 //!
-//! [`XdpPath::attach`] takes a [`Loaded`] program, goes down from native to generic mode and says why;
+//! [`XdpPath::attach`] takes a [`Loaded`] program to the best place that is wanted and says why it is no better one;
 //! [`XdpPath::command`] tells the kernel of a router; [`XdpPath::record`] and [`XdpPath::event`] tell what it knows. What
 //! the figures mean is said in [`vrrpd_common::watch`].
 
@@ -20,6 +20,7 @@ use vrrpd_common::abi::{
 use vrrpd_common::{Duration, Family, MacAddr, Vrid};
 
 use super::attachment::Attachment;
+use super::closing;
 use super::commands::Commands;
 use super::maps::sum;
 use super::pins::Pins;
@@ -27,7 +28,7 @@ use super::program::{Loaded, PROGRAM};
 use super::refusal::{Cause, ForeignProgram, Refusal};
 use super::tier::Tier;
 use super::vlans;
-use crate::config::Xdp as Wanted;
+use crate::config::Datapath;
 use crate::sys::records::Records;
 
 /// A virtual address is looked for in full length.
@@ -55,9 +56,12 @@ pub struct XdpPath {
 impl XdpPath {
     /// Why a program cannot be on this interface, as far as that can be said without one. `foreign` names the program
     /// that the interface has already.
-    pub fn obstacle(name: &str, wanted: Wanted, foreign: Option<u32>) -> Option<Refusal> {
-        if wanted == Wanted::Off {
-            return Some(Refusal::NotWanted);
+    pub fn obstacle(name: &str, wanted: Datapath, foreign: Option<u32>) -> Option<Refusal> {
+        match wanted {
+            Datapath::Raw => return Some(Refusal::NotWanted),
+            // It stands beside other programs, and is told of VLANs.
+            Datapath::Auto | Datapath::Tcx => return None,
+            Datapath::Xdp | Datapath::XdpNative | Datapath::XdpGeneric => {}
         }
         if let Some(program) = foreign {
             return Some(Refusal::Foreign(foreign_program(program)));
@@ -66,11 +70,11 @@ impl XdpPath {
     }
 
     /// Attaches the program to the interface of this number and name, unless it is there.
-    pub fn attach(mut loaded: Loaded, index: u32, name: &str, wanted: Wanted) -> Result<Self, Refusal> {
-        let attachment = loaded.take_place(index, wanted)?;
+    pub fn attach(mut loaded: Loaded, index: u32, name: &str) -> Result<Self, Refusal> {
+        let attachment = loaded.take_place(index)?;
         let number = loaded.number()?;
         let (records, rejects) = (loaded.map("RECORDS")?, loaded.map("REJECTS")?);
-        let pins = Pins::make(name, &records, &rejects).map_err(|error| {
+        let pins = Pins::make(name, attachment.tier(), &records, &rejects).map_err(|error| {
             info!(interface = name, reason = error.to_string(), "cannot pin maps");
         });
         let Map::Array(data) = &records else {
@@ -96,6 +100,14 @@ impl XdpPath {
             commands: loaded.into_commands(),
             attachment,
         })
+    }
+
+    /// Takes it away. The kernel is slow to take a classifier off, which does no harm meanwhile, so nobody waits for that.
+    pub fn end(self) {
+        match self.tier() {
+            Tier::Tcx => closing::let_go(self.attachment),
+            Tier::Native | Tier::Generic => drop(self),
+        }
     }
 
     /// Where the program runs.

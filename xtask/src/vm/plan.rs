@@ -31,12 +31,12 @@ const MORE_IN_KERNEL: [&str; 2] = ["election", "link"];
 /// and these, which choose the data path themselves.
 const MORE_XDP: [&str; 4] = ["datapath", "xdp_commands", "xdp_daemon", "xdp_reports"];
 
-/// Never: processor time, instructions, memory, hundreds of routers; how late a timer is; a million frames, minutes of
+/// Never: classifiers with links, which one of these kernels has; processor time, instructions, memory, hundreds of routers; how late a timer is; a million frames, minutes of
 /// computing; keepalived beside vrrpd through the same story, where both would have to be on time; and what no kernel has a part in that changes. Groups are of the last kind, and their tests demand that
 /// nothing flaps, which a machine that is kept from running for a Master_Down_Interval now and then cannot promise. What
 /// they hold are addresses and links as without a group.
 #[cfg(test)]
-const ELSEWHERE: [&str; 27] = [
+const ELSEWHERE: [&str; 28] = [
     "footprint",
     "guards",
     "wakeups",
@@ -61,6 +61,7 @@ const ELSEWHERE: [&str; 27] = [
     "routes",
     "scripts",
     "systemd",
+    "tcx",
     "toolkit",
     "track",
     "watch",

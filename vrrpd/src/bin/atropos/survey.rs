@@ -61,7 +61,7 @@ pub(crate) fn join_kernel<'a>(
             let name = RouterName { interface: &interface, vrid: vrid.get(), family };
             let known = routers.iter_mut().find(|router| router.name() == name);
             if let Some(router) = known {
-                router.kernel = router.datapath.starts_with("xdp").then_some(kernel);
+                router.kernel = (router.datapath != "raw").then_some(kernel);
             } else if chosen.may_match(&name) {
                 if !*has_program.get_or_insert_with(|| pinned.has_program()) {
                     kernel.without_program();

@@ -204,6 +204,12 @@ fn routers_of_an_interface_that_want_different_data_paths_are_refused() {
     assert_eq!((line, column), (11, 7), "{message}");
     assert!(message.starts_with("xdp: ") && message.contains("eth0/5"), "{message}");
     assert!(parse(&format!("{}{}", router("eth0", 5, ""), router("eth1", 6, "xdp = \"auto\"\n"))).is_ok());
+    let text = format!("{}{}", router("eth0", 5, ""), router("eth0", 6, "datapath = \"tcx\"\n"));
+    let (_, _, message) = complaint(&text);
+    assert!(message.starts_with("datapath: ") && message.contains("eth0/5"), "{message}");
+    let text = router("eth0", 5, "datapath = \"raw\"\nxdp = \"off\"\n");
+    let (_, _, message) = complaint(&text);
+    assert!(message.contains("xdp is given too"), "{message}");
     let text = format!("{}{}", router("eth0", 5, "xdp-pass = true\n"), router("eth0", 6, ""));
     let (line, _, message) = complaint(&text);
     assert_eq!(line, 7, "{message}");

@@ -19,7 +19,7 @@ use vrrpd_common::wire::ipv4::{PROTOCOL_AH, PROTOCOL_VRRP};
 use vrrpd_common::{Family, Instant, MacAddr, Vrid};
 use vrrpd_engine::RouterId;
 
-use crate::config::{AuthKind, Settings, Xdp};
+use crate::config::{AuthKind, Datapath, Settings};
 use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged, OwnMacFrames, OwnMacWanted};
 use crate::datapath::refusal::Refusal;
 use crate::datapath::xdp::XdpPath;
@@ -47,7 +47,7 @@ pub(super) struct LinkIo {
     own_programs: Vec<u32>,
     pub(super) table: RouterTable,
     /// What the user wants of the kernel.
-    pub(super) xdp: Xdp,
+    pub(super) wanted: Datapath,
     /// Sends to the peers of routers that have some.
     pub(super) peers: PeerTransmitter,
     /// Adverts that the interface did not take.
@@ -61,13 +61,13 @@ pub(super) struct LinkIo {
 }
 
 impl LinkIo {
-    pub(super) fn new(name: String, xdp: Xdp, keeper: Keeper) -> Self {
+    pub(super) fn new(name: String, wanted: Datapath, keeper: Keeper) -> Self {
         Self {
             name,
             path: DataPath::default(),
             own_programs: Vec::new(),
             table: RouterTable::default(),
-            xdp,
+            wanted,
             peers: PeerTransmitter::default(),
             unsendable: Vec::new(),
             own_mac: OwnMacState::Unneeded,
@@ -142,6 +142,11 @@ impl LinkIo {
     /// Whether adverts are handled in the kernel.
     pub(super) fn is_in_kernel(&self) -> bool {
         self.path.kernel().is_some()
+    }
+
+    /// Whether the program there is told the VLAN of each advert.
+    pub(super) fn sees_tags(&self) -> bool {
+        self.path.kernel().is_some_and(|kernel| kernel.program.tier().sees_tags())
     }
 
     /// The program in the kernel, if that is how adverts arrive.

@@ -11,7 +11,7 @@ use vrrpd_engine::LinkId;
 use super::LinkIo;
 use super::path::{LoadStep, OpenStep, Program};
 use super::sockets::{By, Kernel, Open, Opener, Receivers, Sockets, close_aside};
-use crate::config::Xdp;
+use crate::config::Datapath;
 use crate::datapath::closing;
 use crate::datapath::own_mac::OwnMacChange;
 use crate::datapath::program::Loaded;
@@ -36,12 +36,12 @@ impl LinkIo {
     ) -> io::Result<()> {
         let open = self.path.close();
         self.close_open(open, readiness);
-        let attached = program.and_then(|program| self.attach(program, interface, self.xdp));
+        let attached = program.and_then(|program| self.attach(program, interface));
         let opener = self.opener(id, interface.index, readiness);
         let by = match attached {
             Ok(program) => By::Kernel(self.open_kernel(&opener, program)?),
             Err(why) => {
-                if self.xdp != Xdp::Off {
+                if self.wanted != Datapath::Raw {
                     warn!(
                         interface = self.name,
                         datapath = "raw",
@@ -69,17 +69,12 @@ impl LinkIo {
     }
 
     /// Puts a program on the interface, and notes its number.
-    fn attach(
-        &mut self,
-        program: LoadedProgram,
-        interface: &Interface,
-        wanted: Xdp,
-    ) -> Result<Box<XdpPath>, Refusal> {
+    fn attach(&mut self, program: LoadedProgram, interface: &Interface) -> Result<Box<XdpPath>, Refusal> {
         let program = match program {
             Program::Attached(program) => return Ok(program),
             Program::Loaded(program) => program,
         };
-        let mut attached = XdpPath::attach(*program, interface.index, &self.name, wanted)?;
+        let mut attached = XdpPath::attach(*program, interface.index, &self.name)?;
         self.own_programs.push(attached.number());
         if let Some(mac) = interface.mac {
             attached.set_stations(mac, None)?;
@@ -89,17 +84,17 @@ impl LinkIo {
 
     /// Why the interface cannot have a program, as far as that can be said without one.
     pub(in crate::daemon) fn obstacle(&self, interface: &Interface) -> Option<Refusal> {
-        self.obstacle_to(interface, self.xdp)
+        self.obstacle_to(interface, self.wanted)
     }
 
-    fn obstacle_to(&self, interface: &Interface, wanted: Xdp) -> Option<Refusal> {
+    fn obstacle_to(&self, interface: &Interface, wanted: Datapath) -> Option<Refusal> {
         obstacle(&self.name, &self.own_programs, interface, wanted)
     }
 
     /// The interface is there; what to do.
     pub(in crate::daemon) fn arrives(&mut self, interface: &Interface) -> OpenStep<Sockets> {
-        let Self { path, name, own_programs, xdp, .. } = self;
-        path.arrives(interface, || obstacle(name, own_programs, interface, *xdp))
+        let Self { path, name, own_programs, wanted, .. } = self;
+        path.arrives(interface, || obstacle(name, own_programs, interface, *wanted))
     }
 
     /// The program that was asked for. It may be on the interface that waits for it.
@@ -121,15 +116,15 @@ impl LinkIo {
         interface: Option<&Interface>,
         now: Instant,
         is_used: bool,
-    ) -> Option<(Vec<u32>, (u32, Xdp))> {
-        let Self { path, name, own_programs, xdp, .. } = self;
+    ) -> Option<(Vec<u32>, (u32, Datapath))> {
+        let Self { path, name, own_programs, wanted, .. } = self;
         let interface = interface.filter(|interface| path.is_open_on(interface.index));
         let obstacle = || match interface {
-            Some(interface) => obstacle(name, own_programs, interface, *xdp),
+            Some(interface) => obstacle(name, own_programs, interface, *wanted),
             None => Some(Refusal::InterfaceGone),
         };
         let returns = path.begin_return(now, is_used, obstacle);
-        let onto = interface.filter(|_| returns).map(|interface| (interface.index, *xdp))?;
+        let onto = interface.filter(|_| returns).map(|interface| (interface.index, *wanted))?;
         Some((self.slots(), onto))
     }
 
@@ -143,7 +138,7 @@ impl LinkIo {
         readiness: &Readiness,
     ) -> Result<Receivers, Refusal> {
         let interface = interface.ok_or(Refusal::InterfaceGone)?;
-        let program = self.attach(program?, interface, self.xdp)?;
+        let program = self.attach(program?, interface)?;
         let kernel = self.open_kernel(&self.opener(id, interface.index, readiness), program)?;
         self.path.put_back(now, kernel).ok_or(Refusal::InterfaceGone)
     }
@@ -153,10 +148,10 @@ impl LinkIo {
     pub(in crate::daemon) fn try_datapath(
         &mut self,
         interface: Option<&Interface>,
-        wanted: Xdp,
+        wanted: Datapath,
     ) -> Result<(), Refusal> {
         if let Some(kernel) = self.path.kernel() {
-            let refused = kernel.program.refused().filter(|_| wanted == Xdp::Native);
+            let refused = kernel.program.refused().filter(|_| wanted == Datapath::XdpNative);
             return refused.cloned().map_or(Ok(()), Err);
         }
         let Some(interface) = interface else { return Ok(()) };
@@ -164,7 +159,7 @@ impl LinkIo {
             return Err(obstacle);
         }
         if let Some(program) = self.path.take_ready() {
-            let attached = self.attach(program?, interface, wanted)?;
+            let attached = self.attach(program?, interface)?;
             self.path.attached(attached);
         }
         Ok(())
@@ -181,9 +176,9 @@ impl LinkIo {
         patience: Duration,
     ) -> io::Result<Option<Refusal>> {
         let Some(interface) = interface else { return Ok(None) };
-        let Self { path, table, keeper, name, own_programs, xdp, .. } = self;
+        let Self { path, table, keeper, name, own_programs, wanted, .. } = self;
         let Some(open) = path.open_mut() else {
-            let program = path.take(|| obstacle(name, own_programs, interface, *xdp));
+            let program = path.take(|| obstacle(name, own_programs, interface, *wanted));
             let program = program.unwrap_or(Err(Refusal::NotLoaded));
             return self.open(id, interface, program, readiness).map(|()| None);
         };
@@ -206,7 +201,12 @@ impl LinkIo {
         let Some(open) = self.path.open().filter(|open| matches!(open.by, By::Kernel(_))) else {
             return Ok(None);
         };
-        error!(interface = self.name, reason = why.to_string(), "XDP failed, falling back to raw sockets");
+        let reason = why.to_string();
+        if self.sees_tags() {
+            error!(interface = self.name, reason, "tcx failed, falling back to raw sockets");
+        } else {
+            error!(interface = self.name, reason, "XDP failed, falling back to raw sockets");
+        }
         let receivers = self.opener(id, open.index, readiness).receivers()?;
         Ok(self.path.fall_back(receivers, why).map(|Kernel { program, beside }| {
             close_aside(beside.into_iter().flatten(), readiness);
@@ -236,6 +236,7 @@ impl LinkIo {
             By::Raw(receivers, _) => receivers,
             By::Kernel(Kernel { program, beside }) => {
                 self.carry_over(&program);
+                program.end();
                 beside
             }
         };
@@ -245,7 +246,7 @@ impl LinkIo {
 
 /// Why an interface cannot have the program, as far as that can be said without it. The kernel does not tell that one of
 /// `own_programs` was taken off.
-fn obstacle(name: &str, own_programs: &[u32], interface: &Interface, wanted: Xdp) -> Option<Refusal> {
+fn obstacle(name: &str, own_programs: &[u32], interface: &Interface, wanted: Datapath) -> Option<Refusal> {
     let foreign = interface.xdp_program.filter(|program| !own_programs.contains(program));
     XdpPath::obstacle(name, wanted, foreign)
 }

@@ -1,0 +1,179 @@
+//! The program as a classifier (`--datapath tcx`): it serves like XDP, takes nothing from anybody, and knows VLANs.
+
+use std::fs;
+
+use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, VRID, assert_on_time};
+use vrrpd_lab::{
+    AdvertFrame, Capture, Datapath, Flood, Host, Injector, Lab, Vrrpd, VrrpdBuilder, classifiers, detach,
+    needs, timers, wait_until,
+};
+
+fn router(host: &Host, priority: u8, datapath: Datapath) -> VrrpdBuilder {
+    Vrrpd::usual(host, priority).datapath(datapath)
+}
+
+/// A master on raw sockets: what the others hear.
+fn master(host: &Host) -> Vrrpd {
+    let master = router(host, 150, Datapath::Raw).start();
+    master.wait_state("master", SOON);
+    master
+}
+
+/// A backup with the classifier, and what it hears.
+fn backup(host: &Host) -> Vrrpd {
+    let backup = router(host, 100, Datapath::Tcx).start();
+    let state = backup.state();
+    assert_eq!((&state["datapath"], &state["datapath_reason"]), (&"tcx".into(), &serde_json::Value::Null));
+    wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= 3);
+    backup
+}
+
+fn ours(host: &Host) -> Vec<u32> {
+    classifiers(host, "eth0", "vrrpd")
+}
+
+#[test]
+fn backup_hears_its_master_through_the_classifier_and_takes_over_on_time() {
+    let lab = Lab::new();
+    let [a, b, client] = lab.hosts();
+    let _master = master(&a);
+    let backup = backup(&b);
+    assert_eq!(ours(&b).len(), 1);
+    assert_eq!(b.xdp_program("eth0"), None);
+    assert_eq!(backup.state()["kernel"]["timer_armed"], true);
+
+    let capture = Capture::on(&client);
+    capture.wait_advert(SOON, "the master advertises", |_| true);
+    lab.port_down(&a);
+    backup.wait_state("master", SOON);
+    let adverts = capture.adverts();
+    let last = adverts.iter().rfind(|(_, advert)| advert.priority == 150).expect("it was heard");
+    let first = capture.wait_advert(SOON, "the backup advertises", |advert| advert.priority == 100);
+    assert_on_time(first.0 - last.0, timers::master_down_interval(INTERVAL, 100));
+
+    assert_eq!(backup.terminate(), 0);
+    wait_until(SOON, "the classifier is gone", || ours(&b).is_empty());
+}
+
+#[test]
+fn adverts_that_were_handled_are_seen_on_the_machine_and_do_not_wake_the_daemon() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let _master = master(&a);
+    let above = Capture::on(&b);
+    let backup = backup(&b);
+    above.clear();
+    let (received, events) = (backup.counter("adverts_received"), backup.state()["kernel"]["events"].clone());
+    wait_until(SOON, "it has heard ten", || backup.counter("adverts_received") >= received + 10);
+    wait_until(SOON, "they are seen above", || above.adverts().len() >= 10);
+    assert_eq!(backup.state()["kernel"]["events"], events, "none of them was told");
+}
+
+#[test]
+fn an_advert_of_a_vlan_is_not_taken_for_one_of_the_port_and_one_from_another_subnet_is() {
+    let lab = Lab::new();
+    let [b, client] = lab.hosts();
+    let backup = router(&b, 100, Datapath::Tcx).start();
+    backup.wait_state("master", SOON);
+    let advert = |source: [u8; 4]| {
+        let source = std::net::Ipv4Addr::from(source);
+        AdvertFrame::v3(source.into(), VRID, 200, INTERVAL, &[ADDRESS.into()]).build()
+    };
+    let mut tagged = advert([10, 0, 0, 77]);
+    tagged.splice(12..12, [0x81, 0x00, 0x00, 0x07]);
+    let injector = Injector::on(&client);
+    injector.send(&tagged);
+    // An advert of the port that came later was heard, and the master has not gone.
+    injector.send(&AdvertFrame::v3(client.ipv4().into(), VRID, 50, INTERVAL, &[ADDRESS.into()]).build());
+    wait_until(SOON, "it hears the second", || backup.counter("adverts_received") >= 1);
+    let state = backup.state();
+    assert_eq!((&state["state"], &state["counters"]["adverts_received"]), (&"master".into(), &1.into()));
+
+    // The program knows that it was sent without a tag: it counts, and the classifier stays.
+    let flood = Flood::every(INTERVAL, &client, vec![advert([198, 51, 100, 7])]);
+    let state = backup.wait_state("backup", SOON);
+    assert_eq!(state["datapath"], "tcx");
+    flood.stop();
+    backup.wait_state("master", SOON);
+}
+
+#[test]
+fn classifier_that_somebody_takes_off_is_missed_before_the_router_takes_over() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let _master = master(&a);
+    let backup = backup(&b);
+    let programs = ours(&b);
+    assert_eq!(programs.len(), 1);
+    programs.into_iter().for_each(detach);
+    backup.wait_log(SOON, "tcx failed, falling back to raw sockets");
+    let received = backup.counter("adverts_received");
+    wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= received + 10);
+    let state = backup.state();
+    assert_eq!((&state["state"], &state["counters"]["transitions"]), (&"backup".into(), &1.into()));
+    assert_eq!(state["datapath"], "raw");
+}
+
+#[test]
+fn processes_share_an_interface_each_with_its_classifier_and_pins() {
+    let lab = Lab::new();
+    let [host] = lab.hosts();
+    let start = |vrid: u8| {
+        let address = format!("10.0.0.{vrid}/24");
+        Vrrpd::on(&host).vrid(vrid).address(&address).v3("100ms").datapath(Datapath::Tcx).start()
+    };
+    let pins = || {
+        let namespace = host.namespace().pins("eth0").parent().expect("it has one").to_owned();
+        fs::read_dir(namespace).map_or(0, Iterator::count)
+    };
+    let (first, second) = (start(51), start(52));
+    first.wait_state("master", SOON);
+    second.wait_state("master", SOON);
+    assert_eq!((ours(&host).len(), pins()), (2, 2));
+    assert_eq!(second.state()["kernel"]["role"], "master");
+
+    assert_eq!(first.terminate(), 0);
+    wait_until(SOON, "one is left", || (ours(&host).len(), pins()) == (1, 1));
+    assert_eq!(second.state()["kernel"]["role"], "master");
+
+    second.kill();
+    wait_until(SOON, "the classifier is gone", || ours(&host).is_empty());
+    assert_eq!(pins(), 1, "what it knew can still be read");
+    let third = start(53);
+    assert_eq!((third.state()["datapath"].clone(), pins()), ("tcx".into(), 1));
+}
+
+#[test]
+fn auto_falls_back_to_raw_sockets_and_tcx_is_refused_where_programs_are_not_permitted() {
+    let lab = Lab::new();
+    let [host] = lab.hosts();
+    let setpriv = needs::SETPRIV.require().display().to_string();
+    let without = |path: &str| {
+        let through = [&setpriv, "--inh-caps", "-all", "--bounding-set", "-bpf,-perfmon,-sys_admin", "--"];
+        Vrrpd::on(&host)
+            .vrid(VRID)
+            .address(CIDR)
+            .v3("100ms")
+            .datapath(Datapath::Raw)
+            .args(["--datapath", path])
+            .through(through)
+    };
+    let daemon = without("auto").start();
+    let state = daemon.state();
+    assert_eq!(state["datapath"], "raw");
+    assert!(state["datapath_reason"].as_str().is_some_and(|reason| reason.contains("CAP_BPF")), "{state}");
+    assert_eq!(daemon.terminate(), 0);
+
+    let refused = without("tcx").run_in_foreground();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("--datapath=tcx: ") && refused.stderr.contains("CAP_BPF"), "{refused:?}");
+}
+
+#[test]
+fn datapath_and_xdp_together_are_refused() {
+    let lab = Lab::new();
+    let [host] = lab.hosts();
+    let both = router(&host, 100, Datapath::Tcx).args(["--xdp=native"]).run_in_foreground();
+    assert_eq!(both.code, 2, "{both:?}");
+    assert!(both.stderr.contains("--datapath: xdp is given too"), "{both:?}");
+}
