@@ -48,9 +48,10 @@ fn every_frame_of_the_corpus_is_judged_as_written_down() {
 fn outcome_at<'a>(hook: Hook, frame: &[u8], outcome: &'a str) -> &'a str {
     let is_tagged = matches!(frame.get(12..14), Some([0x81, 0x00] | [0x88, 0xa8]));
     let is_for_others = frame.starts_with(&OWN_MAC) || frame.starts_with(&OLD_MAC);
+    let is_ip = matches!(frame.get(12..14), Some([0x08, 0x00] | [0x86, 0xdd]));
     match hook {
         Hook::Tcx if is_tagged || is_for_others => "not vrrp",
-        Hook::Tcx if frame.starts_with(&[0; 6]) && frame.get(12..14) == Some(&[0x08, 0x00]) => "advert",
+        Hook::Tcx if frame.starts_with(&[0; 6]) && is_ip => "advert",
         Hook::Tcx | Hook::Xdp => outcome,
     }
 }
