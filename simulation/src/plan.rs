@@ -8,7 +8,7 @@ use vrrpd_common::timers::master_down_interval;
 use vrrpd_common::wire::vrrp::{ChecksumStyle, group};
 use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version, Vrid};
 use vrrpd_engine::config::{
-    Announce, AuthKind, Destination, RouterConfig, VirtualAddress, VmacFallback, VmacMode, Xdp,
+    Announce, AuthKind, Datapath, Destination, RouterConfig, VirtualAddress, VmacFallback, VmacMode,
 };
 use vrrpd_engine::script::Scripts;
 
@@ -125,7 +125,7 @@ pub fn router_config(lan: usize, config: &Config) -> RouterConfig {
         accept_interval_mismatch: false,
         require_equal_addresses: false,
         magic: None,
-        xdp: Xdp::Off,
+        datapath: Datapath::Raw,
         xdp_pass: false,
         grouped: config.grouped,
         track: Vec::new(),

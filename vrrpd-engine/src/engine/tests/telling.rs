@@ -9,7 +9,7 @@ use crate::config::AuthKind;
 /// A Backup whose adverts come by the kernel.
 fn in_kernel() -> Bench {
     let mut bench = Bench::backup();
-    bench.input(Input::InKernel(LinkId::FIRST, true));
+    bench.input(Input::InKernel { link: LinkId::FIRST, in_kernel: true, sees_tags: false });
     bench
 }
 
@@ -78,7 +78,9 @@ fn a_router_whose_adverts_do_not_come_by_the_kernel_is_not_told_of() {
     // What the kernel does not take has it given up: there is no record then.
     let mut bench = in_kernel();
     command(&bench.input(Input::TellKernel(id))[0]);
-    bench.engine.handle(bench.time(), Input::InKernel(LinkId::FIRST, false));
+    bench
+        .engine
+        .handle(bench.time(), Input::InKernel { link: LinkId::FIRST, in_kernel: false, sees_tags: false });
     bench.engine.handle(bench.time(), Input::Schedule(id));
     assert_eq!(bench.engine.next_output(), None, "it waits for the answer");
     assert_eq!(bench.not_in_kernel(), []);
