@@ -16,6 +16,7 @@ use vrrpd_common::group::{Key, Message, Standing};
 use vrrpd_common::{Duration, Family, MacAddr, Vrid};
 use vrrpd_engine::RouterId;
 use vrrpd_engine::ledger::Journal;
+use vrrpd_engine::recording;
 
 /// Checks all of it.
 pub fn check(octets: &[u8]) {
@@ -28,6 +29,7 @@ pub fn check(octets: &[u8]) {
         b'i' => introduction(said),
         b'j' => journal(said),
         b'l' => log_filter(said),
+        b'r' => recording(said),
         b'v' => values(said),
         _ => {}
     }
@@ -46,6 +48,16 @@ fn daemon(said: &[u8]) {
             let _ = (render::details(router), render::classic(router));
         }
         let _ = (render::states(&routers), render::stats(&routers), render::state_file(&routers));
+    }
+}
+
+/// What was recorded: it is replayed the same each time, or refused with its line.
+fn recording(said: &[u8]) {
+    let Ok(text) = str::from_utf8(said) else { return };
+    let replayed = recording::transcript(text);
+    assert_eq!(replayed, recording::transcript(text));
+    if let Err(error) = replayed {
+        assert!((1..=text.lines().count().max(1)).contains(&error.line), "{error}");
     }
 }
 
@@ -160,10 +172,16 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let requests = selectors.into_iter().flat_map(|selector| {
         let changes = [Change::Backup, Change::Master, Change::Reduce, Change::Increase];
         let changes = changes.map(|change| Request::Change { selector: selector.clone(), change });
-        [Request::State(selector.clone()), Request::Events(selector)].into_iter().chain(changes)
+        [Request::State(selector.clone()), Request::Record(selector.clone()), Request::Events(selector)]
+            .into_iter()
+            .chain(changes)
     });
     let requests = requests.map(|request| json(b'c', &request));
-    let replies = [Reply::Error { message: "no".to_owned() }, Reply::State { routers: Vec::new() }];
+    let replies = [
+        Reply::Error { message: "no".to_owned() },
+        Reply::State { routers: Vec::new() },
+        Reply::Recorded { routers: Vec::new() },
+    ];
     let replies = replies.map(|reply| json(b'd', &reply));
     let wards = [
         guardian::GuardianMessage::Charge {

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -402,4 +403,79 @@ fn what_a_daemon_says_does_nothing_to_the_terminal() {
         let is_harmful = |character: char| character.is_control() && character != '\n';
         assert!(!printed.contains(is_harmful), "{options:?}: {printed:?}");
     }
+}
+
+/// What `vrrpd --replay` says, as a user without rights.
+fn replay(file: &Path) -> Output {
+    Command::new(binary("vrrpd")).arg("--replay").arg(file).output().expect("runs")
+}
+
+#[test]
+fn a_recorded_failover_is_replayed_octet_for_octet_and_says_why() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let master = Vrrpd::usual(&a, 150).start();
+    master.wait_state("master", SOON);
+    let backup = Vrrpd::usual(&b, 100).start();
+    backup.wait_state("backup", SOON);
+    wait_until(SOON, "the master is heard", || !backup.state()["master"].is_null());
+    master.kill();
+    backup.wait_state("master", SOON);
+    let file = backup.directory().join("failover.jsonl");
+    fs::write(&file, "an older one").expect("can be written");
+    let name = file.to_str().expect("is text");
+    let recorded = backup.atropos(&["--record", name, "eth0/51"]);
+    assert!(recorded.success() && recorded.stdout.is_empty(), "{recorded:?}");
+    let mode = fs::metadata(&file).expect("was written").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let text = fs::read_to_string(&file).expect("is text");
+    assert!(text.starts_with("{\"recording\":{\"format\":1,"), "{text}");
+    let [first, second] = [replay(&file), replay(&file)];
+    assert!(first.status.success() && first.stderr.is_empty(), "{first:?}");
+    assert_eq!(first.stdout, second.stdout);
+    let transcript = String::from_utf8(first.stdout).expect("is text");
+    let expected = [
+        "eth0/51, recorded by vrrpd ",
+        "backup, master 10.0.0.1 with priority 150, last heard ",
+        " < timer\n",
+        " > ask the system: add 10.0.0.100/24\n",
+        " < the system has done it\n",
+        " > TRANSITION backup -> master: master-down-timer, caused by 10.0.0.1 (",
+        ") with priority 150; own priority 100\n",
+    ];
+    let mut rest = transcript.as_str();
+    for words in expected {
+        let found = rest.split_once(words);
+        assert!(found.is_some(), "{words} is missing behind what comes before it in {transcript}");
+        rest = found.map_or("", |(_, behind)| behind);
+    }
+    let unknown = backup.atropos(&["--record", name, "eth0/52"]);
+    assert_eq!(unknown.code, 3, "{unknown:?}");
+    let nowhere = backup.atropos(&["--record", "/nowhere/failover.jsonl"]);
+    assert_eq!(nowhere.code, 1, "{nowhere:?}");
+    assert!(nowhere.stderr.contains("/nowhere/failover.jsonl: No such file or directory"), "{nowhere:?}");
+    assert_eq!(fs::read_to_string(&file).expect("is text"), text, "the file is as it was");
+}
+
+#[test]
+fn a_recording_that_is_damaged_or_of_another_format_is_refused_with_its_line() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("recording.jsonl");
+    let head = r#"{"recording":{"format":1,"program":"vrrpd","router":"eth0/51"}}"#;
+    for (text, error) in [
+        (String::new(), "line 1: the file is empty"),
+        ("hello".to_owned(), "line 1: not a recording"),
+        (head.replace(":1,", ":99,"), "line 1: recording of format 99, this program reads format 1"),
+        (format!("{head}\n{{\"snapshot\":"), "line 2: damaged: column 12"),
+        (format!("{head}\n{{\"snapshot\":{{}}}}"), "line 2: damaged: missing field"),
+    ] {
+        fs::write(&file, text).expect("can be written");
+        let refused = replay(&file);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.starts_with("vrrpd: ") && said.contains(&format!("recording.jsonl: {error}")), "{said}");
+    }
+    let missing = replay(Path::new("/nowhere"));
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("/nowhere: No such file"), "{missing:?}");
 }

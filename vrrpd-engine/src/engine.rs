@@ -17,6 +17,7 @@ mod input;
 mod interfaces;
 mod output;
 mod putting_right;
+mod recorder;
 mod sent;
 mod snapshot;
 mod telling;
@@ -37,6 +38,7 @@ use crate::ids::{LinkId, RouterId, Slots, Ticket};
 use crate::interface::Interface;
 use crate::kernel::KernelSide;
 use crate::link::Link;
+use crate::recording::Recording;
 use crate::router::{Router, TimeOfDay};
 use crate::track::Checks;
 use agenda::{Agenda, Task, Work};
@@ -70,6 +72,10 @@ pub struct Engine {
     marks: bool,
     /// When the last input came: all that comes of it happens then.
     now: Now,
+    /// What happened to routers around their last transitions.
+    recordings: Slots<RouterId, Box<Recording>>,
+    /// It is looked from outside whether the kernel has heard something new of this router.
+    looked_at: Option<(RouterId, Now)>,
 }
 
 impl Engine {
@@ -83,6 +89,8 @@ impl Engine {
             agenda: Agenda::default(),
             marks,
             now: Now::default(),
+            recordings: Slots::default(),
+            looked_at: None,
         }
     }
 
@@ -129,6 +137,7 @@ impl Engine {
     /// The router has left. Its name is not used again.
     pub fn remove(&mut self, id: RouterId) -> Option<Router> {
         self.agenda.forget(id);
+        self.recordings.remove(id);
         let router = self.routers.remove(id)?;
         if let Some(link) = self.links.get_mut(router.link) {
             link.routers.retain(|other| *other != id);
@@ -175,6 +184,7 @@ impl Engine {
     /// Takes in what happened. [`Engine::next_output`] says what is to be done.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         self.now = now;
+        self.keep(&input);
         let (id, task) = match input {
             Input::Event(id, event @ Event::Advert(_), frame) if self.agenda.is_idle() => {
                 if let Some(mut turn) = self.turn(id) {
@@ -249,6 +259,7 @@ impl Engine {
     pub fn next_output(&mut self) -> Option<Output> {
         loop {
             if let Some(output) = self.agenda.outputs.pop_front() {
+                self.keep_output(&output);
                 return Some(output);
             }
             if self.agenda.asked_for.is_some() {
@@ -279,6 +290,7 @@ impl Engine {
     /// said is to be handed over; groups hear of their deadlines with [`Input::SettleGroups`].
     pub fn expire(&mut self, now: Now) {
         self.now = now;
+        self.keep_expired();
         self.expire_checks(now.at);
         self.groups.expire(now.at);
         self.agenda.expire(now.at);
@@ -287,6 +299,16 @@ impl Engine {
     /// The routers whose deadline has passed: before they get [`Event::Timer`], all that has arrived is to be heard.
     pub fn due(&self, now: Instant) -> Vec<RouterId> {
         self.agenda.due(now)
+    }
+
+    /// When the last input came.
+    pub(crate) const fn now(&self) -> Now {
+        self.now
+    }
+
+    /// Whether [`Output::ReadRecord`] has not been answered yet.
+    pub(crate) const fn awaits_record(&self) -> bool {
+        self.agenda.asked_for.is_some()
     }
 
     /// When something is due.

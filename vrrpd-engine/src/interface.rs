@@ -113,6 +113,24 @@ impl Interface {
         }
     }
 
+    /// Whether nothing but its addresses differs.
+    pub fn is_alike_but_for_addresses(&self, other: &Self) -> bool {
+        let Self { index, name, admin_up, carrier, mtu, mac, permanent_mac, carrier_unknown, .. } = self;
+        let Self { vmac_of, below, vrf, beside, obstacle, xdp_program, addresses: _, .. } = self;
+        (*index, *admin_up, *carrier, *mtu, *mac, *permanent_mac, *carrier_unknown)
+            == (
+                other.index,
+                other.admin_up,
+                other.carrier,
+                other.mtu,
+                other.mac,
+                other.permanent_mac,
+                other.carrier_unknown,
+            )
+            && (name, vmac_of, below, vrf) == (&other.name, &other.vmac_of, &other.below, &other.vrf)
+            && (beside, obstacle, xdp_program) == (&other.beside, &other.obstacle, &other.xdp_program)
+    }
+
     /// The address to send adverts from, or all that keeps the interface from being used.
     pub fn usable(&self, config: &RouterConfig) -> Result<IpAddr, Faults> {
         // An interface that is set down has no carrier to speak of.

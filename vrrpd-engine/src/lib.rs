@@ -24,6 +24,7 @@ pub mod pace;
 pub mod plan;
 pub mod priority;
 pub mod rate_limit;
+pub mod recording;
 pub mod router;
 pub mod router_name;
 pub mod routing;

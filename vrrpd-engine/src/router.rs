@@ -2,6 +2,7 @@
 
 mod holding;
 mod queue;
+mod steady;
 
 use std::collections::VecDeque;
 use std::collections::vec_deque;
@@ -35,6 +36,7 @@ use crate::vmac::VmacSide;
 use queue::ActionQueue;
 
 pub use holding::{Pending, WithoutVmac};
+pub use steady::SteadyState;
 
 /// Transitions that are remembered.
 const HISTORY: usize = 16;

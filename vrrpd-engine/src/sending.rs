@@ -14,7 +14,7 @@ use vrrpd_common::{Duration, Instant};
 use crate::router::Router;
 
 /// What is known of sending adverts.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sending {
     /// How long the last pause was; zero as long as adverts go out.
     pause: Duration,
@@ -38,6 +38,11 @@ impl Sending {
     /// The interface refused an advert.
     pub const fn refused(&mut self) {
         self.refused = true;
+    }
+
+    /// Whether adverts go out, and nothing was known against it.
+    pub fn is_undisturbed(&self) -> bool {
+        *self == Self::default()
     }
 
     /// Not to be tried now.

@@ -51,8 +51,20 @@ const CALLS: [&str; 16] = [
     "extern ",
 ];
 /// What it may depend on, and what that depends on in turn.
-const CRATES: [&str; 8] =
-    ["proc-macro2", "quote", "serde", "serde_core", "serde_derive", "syn", "unicode-ident", "vrrpd-common"];
+const CRATES: [&str; 12] = [
+    "itoa",
+    "memchr",
+    "proc-macro2",
+    "quote",
+    "serde",
+    "serde_core",
+    "serde_derive",
+    "serde_json",
+    "syn",
+    "unicode-ident",
+    "vrrpd-common",
+    "zmij",
+];
 
 fn sources() -> Vec<(PathBuf, String)> {
     fn collect(directory: &Path, found: &mut Vec<(PathBuf, String)>) {

@@ -20,7 +20,7 @@ use crate::import::Format;
     disable_version_flag = true,
     args_override_self = true,
     allow_negative_numbers = true,
-    override_usage = "vrrpd -i IF -v VRID [OPTIONS] ADDR[/LEN]...\n       vrrpd --config FILE [--check] [OPTIONS]\n       vrrpd --import FILE"
+    override_usage = "vrrpd -i IF -v VRID [OPTIONS] ADDR[/LEN]...\n       vrrpd --config FILE [--check] [OPTIONS]\n       vrrpd --import FILE\n       vrrpd --replay FILE"
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -46,6 +46,11 @@ pub struct Cli {
     /// Identity for keepalived's @ conditions, like keepalived's -i [default: the host name]
     #[arg(long, value_name = "ID", requires = "import")]
     pub import_id: Option<String>,
+
+    /// Replay a recording of `atropos --record`: print what happened and what the daemon decided, and exit. Exit status: 0, or 2
+    /// if FILE cannot be read or is damaged
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "check", "import"])]
+    pub replay: Option<PathBuf>,
 
     /// Group of N processes, 1 to 9: all vrrpd processes of this machine with -M are master together or not at all
     #[arg(short = 'M', value_name = "N")]

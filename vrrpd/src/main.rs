@@ -2,6 +2,8 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +22,7 @@ use vrrpd::logging::{self, Target};
 use vrrpd::printable::printable;
 use vrrpd::sys::wiping::{self, Wiping};
 use vrrpd::sys::{command_line, inherited, memory};
+use vrrpd_engine::recording;
 
 /// The command line or the configuration is wrong.
 const USAGE: u8 = 2;
@@ -37,6 +40,9 @@ fn main() -> ExitCode {
     drop(arguments);
     if let Some(path) = &cli.import {
         return import(path, &cli);
+    }
+    if let Some(path) = &cli.replay {
+        return replay(path);
     }
     let role = background::role(cli.foreground);
     if role != Role::Launcher
@@ -149,6 +155,27 @@ fn import(path: &Path, cli: &Cli) -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+/// Prints what was recorded, and what comes of it.
+fn replay(path: &Path) -> ExitCode {
+    let wrong = |error: &dyn Display| {
+        say(&format!("{}: {error}", path.display()));
+        ExitCode::from(USAGE)
+    };
+    let octets = match fs::read(path) {
+        Ok(octets) => octets,
+        Err(error) => return wrong(&error),
+    };
+    match recording::transcript(&String::from_utf8_lossy(&octets)) {
+        Ok(transcript) => {
+            let lines = transcript.lines().map(|line| printable(line) + "\n").collect::<String>();
+            // A closed output has been read enough of.
+            let _ = io::stdout().write_all(lines.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => wrong(&error),
+    }
 }
 
 /// Where the log goes.

@@ -303,6 +303,17 @@ pub enum Happening {
     Notice(NoticeReport),
 }
 
+/// What happened to a router around its last transitions, for `atropos --record`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingReport {
+    /// The router: `eth0/51`.
+    pub router: String,
+    /// What the user calls it.
+    pub name: String,
+    /// JSON, a line for each thing that happened.
+    pub lines: Vec<String>,
+}
+
 /// Something that happened to a router, as `atropos --events` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]

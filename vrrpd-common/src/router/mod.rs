@@ -21,6 +21,7 @@ mod master;
 mod preemption;
 mod reason;
 mod state;
+mod steady;
 #[cfg(test)]
 mod tests;
 

@@ -124,6 +124,24 @@ impl Agenda {
         self.work.is_empty() && self.incoming.is_empty() && self.outputs.is_empty()
     }
 
+    /// Whether nothing is left to be done for this router.
+    pub(super) fn has_nothing_of(&self, id: RouterId) -> bool {
+        let is_of = |work: &Work| match work {
+            Work::Task(of, _) | Work::CheckUsable(of) => *of == id,
+            Work::Answered(ticket, _) => self.tickets.holder(*ticket) == Some(id),
+            Work::FollowGroup(..) | Work::FormGroups(..) | Work::SettleGroups => false,
+        };
+        !self.work.iter().chain(&self.incoming).any(is_of)
+            && !self.outputs.iter().any(|output| output.router() == Some(id))
+    }
+
+    /// The routers for which something that was put off is due.
+    pub(super) fn put_off_until(&self, now: Instant) -> Vec<RouterId> {
+        let times = [&self.put_off, &self.to_put_back, &self.to_try_sending];
+        let due = times.into_iter().flatten().filter(|(_, at)| **at <= now);
+        due.map(|(id, _)| *id).collect()
+    }
+
     /// What is to be done next.
     pub(super) fn next_work(&mut self) -> Option<Work> {
         while let Some(work) = self.incoming.pop_back() {

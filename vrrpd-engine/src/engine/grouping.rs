@@ -36,14 +36,17 @@ impl Engine {
     pub(super) fn settle_groups(&mut self) {
         let Self { groups, agenda, now, .. } = self;
         let mut events = Vec::new();
-        let is_news = groups.settle_one(
-            now.at,
-            &mut |router, event| events.push(Work::Task(router, Task::event(event))),
-            &mut |message| agenda.outputs.push_back(Output::TellGroupPeers(message)),
-        );
+        let is_news =
+            groups.settle_one(now.at, &mut |router, event| events.push((router, event)), &mut |message| {
+                agenda.outputs.push_back(Output::TellGroupPeers(message));
+            });
         if is_news {
-            agenda.work.push_front(Work::SettleGroups);
-            events.into_iter().rev().for_each(|event| agenda.work.push_front(event));
+            for (id, event) in &events {
+                self.keep_of_group(*id, *event);
+            }
+            let work = events.into_iter().map(|(id, event)| Work::Task(id, Task::event(event)));
+            let work: Vec<_> = work.chain([Work::SettleGroups]).collect();
+            work.into_iter().rev().for_each(|work| self.agenda.work.push_front(work));
         }
     }
 

@@ -25,13 +25,13 @@ pub enum Input<'a> {
     /// The answer to [`Output::ReadRecord`](super::Output::ReadRecord) and
     /// [`Output::CommandKernel`](super::Output::CommandKernel): what the kernel knows of the router; `None`: its adverts do not
     /// come by the kernel, or not any more. The time is from before it was read.
-    Record(RouterId, Option<Cow<'a, RouterRecord>>),
+    Record(RouterId, Option<Box<RouterRecord>>),
     /// What the kernel has counted of a router, read without being asked for.
-    Counted(RouterId, Cow<'a, RouterRecord>),
+    Counted(RouterId, Box<RouterRecord>),
     /// What the kernel knew of a router before that began: the log has told of it.
-    KernelBegins(RouterId, Cow<'a, RouterRecord>),
+    KernelBegins(RouterId, Box<RouterRecord>),
     /// What the kernel heard of a router until its program was given up.
-    LastRecord(RouterId, Cow<'a, RouterRecord>),
+    LastRecord(RouterId, Box<RouterRecord>),
     /// The answer to [`Output::Ask`](super::Output::Ask). One that is late, or comes twice, is harmless.
     Answered(Ticket, Outcome),
     /// The answer to [`Output::TrySending`](super::Output::TrySending): the advert went out, or did not.

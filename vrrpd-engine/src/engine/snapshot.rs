@@ -10,7 +10,7 @@ use super::tickets::Tickets;
 use super::{Engine, Now};
 use crate::ids::{LinkId, RouterId, Slots, Ticket};
 use crate::link::Link;
-use crate::router::Router;
+use crate::router::{Router, SteadyState};
 use crate::track::Checks;
 
 /// A router with all that its decisions depend on. No secret is in it. What its routers on the same interface have there is
@@ -71,6 +71,17 @@ impl Snapshot {
 }
 
 impl Engine {
+    /// The first router goes on from what happened again and again.
+    pub(crate) fn go_on_from(&mut self, now: Now, state: SteadyState) {
+        self.now = now;
+        let Self { routers, agenda, .. } = self;
+        if let Some(router) = routers.get_mut(RouterId::FIRST) {
+            state.put(router);
+            agenda.schedule(router, RouterId::FIRST);
+            agenda.put_off.extend(router.pace.due_at().map(|at| (RouterId::FIRST, at)));
+        }
+    }
+
     /// What a router is like now; `None`: it has left, or something waits to be done.
     pub fn snapshot(&self, now: Now, id: RouterId) -> Option<Snapshot> {
         if !self.agenda.is_idle() || self.agenda.asked_for.is_some() {

@@ -7,10 +7,10 @@ use vrrpd_common::router::{Event, StateName};
 
 use super::agenda::{Task, Work};
 use super::turn::Turn;
-use super::{Engine, Line, Output};
+use super::{Engine, Line, Now, Output};
 use crate::config::RouterConfig;
 use crate::priority::{Outcome, TrackId};
-use crate::router::TrackedOutcome;
+use crate::router::{Router, TrackedOutcome};
 use crate::track::{Change, CheckConfig, Checks, Finding, Plan};
 
 /// A check has another outcome.
@@ -67,6 +67,12 @@ impl Engine {
         }
     }
 
+    /// The same as when [`Input::Found`](super::Input::Found) has changed the outcome of a check.
+    pub(crate) fn check_has_changed(&mut self, now: Now, change: Change, detail: &str) {
+        self.now = now;
+        self.check_changed(change, detail);
+    }
+
     /// What comes of another result. Routers that cannot serve any more say so first; those that can again begin with their
     /// new priority.
     fn check_changed(&mut self, change: Change, detail: &str) {
@@ -74,11 +80,13 @@ impl Engine {
         let Some(config) = self.checks.config(check) else { return };
         let (name, kind) = (config.name.clone(), config.kind_name().to_owned());
         let changed = CheckChanged { name, kind, from, to, detail: detail.to_owned() };
-        let mut tracking = Vec::new();
-        for (id, router) in self.routers.iter_mut() {
-            if router.policy.tracked().any(|(tracked, _)| tracked == check) {
+        let tracks = |router: &Router| router.policy.tracked().any(|(tracked, _)| tracked == check);
+        let tracking: Vec<_> =
+            self.routers.iter().filter(|(_, router)| tracks(router)).map(|(id, _)| id).collect();
+        for id in &tracking {
+            self.keep_checked(*id, change, detail);
+            if let Some(router) = self.routers.get_mut(*id) {
                 router.policy.observe(check, to);
-                tracking.push(id);
             }
         }
         let each = |task: fn() -> Task| tracking.iter().map(move |id| Work::Task(*id, task()));

@@ -72,7 +72,7 @@ impl Judge {
             }
             Some(verdict) if verdict == holds => self.against = 0,
             Some(_) => {
-                self.against += 1;
+                self.against = self.against.saturating_add(1);
                 let needed = if holds { self.rules.rise } else { self.rules.fall };
                 if self.against >= needed {
                     self.against = 0;

@@ -23,7 +23,7 @@ struct Check {
 }
 
 /// Another outcome of a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The check.
     pub id: TrackId,

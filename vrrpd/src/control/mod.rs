@@ -7,7 +7,7 @@ pub mod server;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::{EventReport, RouterReport};
+use crate::report::{EventReport, RecordingReport, RouterReport};
 use crate::router_name::RouterName;
 
 /// Longest request in octets.
@@ -41,6 +41,8 @@ pub enum Request {
     },
     /// Every transition from now on.
     Events(Selector),
+    /// What happened around the last transitions.
+    Record(Selector),
 }
 
 /// What a client can change.
@@ -65,6 +67,11 @@ pub enum Reply {
     State {
         /// The routers chosen.
         routers: Vec<RouterReport>,
+    },
+    /// To [`Request::Record`].
+    Recorded {
+        /// The routers chosen.
+        routers: Vec<RecordingReport>,
     },
     /// One for each transition, and for what else is noticed.
     Event(Box<EventReport>),

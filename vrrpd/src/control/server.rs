@@ -121,7 +121,11 @@ async fn converse(
             match answer.await {
                 Ok(reply) => {
                     place.is_awaited(true);
-                    let is_long = matches!(&reply, Reply::State { routers } if routers.len() > MANY);
+                    let is_long = match &reply {
+                        Reply::State { routers } => routers.len() > MANY,
+                        Reply::Recorded { .. } => true,
+                        Reply::Event(_) | Reply::Error { .. } => false,
+                    };
                     let said = say(&mut client, &reply).await;
                     drop(reply);
                     if is_long {

@@ -1,6 +1,5 @@
 //! How a router begins, at the start of the daemon or when a new configuration brings it.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -79,7 +78,7 @@ impl Daemon {
         link.join();
         let record = link.kernel_record(key.0, key.1);
         if let Some(record) = &record {
-            self.engine.handle(clock::moment(), Input::KernelBegins(id, Cow::Borrowed(record)));
+            self.engine.handle(clock::moment(), Input::KernelBegins(id, Box::new(*record)));
         }
         self.note_kernel(link_id);
         self.input(Input::Track(id));

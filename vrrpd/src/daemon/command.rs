@@ -5,6 +5,7 @@ use tracing::{info, warn};
 use vrrpd_common::router::{Event, Origin};
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::priority::Step;
+use vrrpd_engine::recording::{self, Recording};
 use vrrpd_engine::router::Router;
 use vrrpd_engine::{Input, RouterId};
 
@@ -13,7 +14,7 @@ use crate::clock;
 use crate::control::server::Command;
 use crate::control::{Change, Reply, Request, Selector};
 use crate::render;
-use crate::report::RouterReport;
+use crate::report::{RecordingReport, RouterReport};
 use crate::signals::Signal;
 use crate::sys::memory;
 
@@ -39,6 +40,7 @@ impl Daemon {
                 let until = clock::now() + CHANGE;
                 self.changing.push(Changing { selector, reply: command.reply, until });
             }
+            Request::Record(selector) => self.tell_recordings(&selector, command.reply),
             Request::Events(_) => {
                 let message = "events are not asked for here".to_owned();
                 // A client that left does not want to know.
@@ -74,6 +76,23 @@ impl Daemon {
         let routers = self.state(selector);
         // A client that left does not want to know.
         let _ = reply.send(Reply::State { routers });
+    }
+
+    /// Answers with recordings. They are copied here and put into words elsewhere: many are megabytes.
+    fn tell_recordings(&self, selector: &Selector, reply: oneshot::Sender<Reply>) {
+        let now = clock::moment();
+        let recording = |id: RouterId| {
+            let config = &self.engine.router(id)?.config;
+            Some((config.name().to_string(), config.title().into_owned(), self.engine.recording(now, id)?))
+        };
+        let recordings: Vec<_> = self.chosen(selector).into_iter().filter_map(recording).collect();
+        tokio::task::spawn_blocking(move || {
+            // A client that left does not want to know.
+            let _ = reply.send(written(&recordings).unwrap_or_else(|error| {
+                let message = format!("cannot write down a recording: {error}");
+                Reply::Error { message }
+            }));
+        });
     }
 
     /// Everything but [`Signal::Leave`].
@@ -152,4 +171,15 @@ impl Daemon {
             memory::give_back();
         });
     }
+}
+
+/// Recordings of routers with their names, as text.
+fn written(recordings: &[(String, String, Recording)]) -> Result<Reply, serde_json::Error> {
+    let program = concat!("vrrpd ", env!("CARGO_PKG_VERSION"));
+    let report = |(router, name, recording): &(String, String, Recording)| {
+        let text = recording::write(program, router, recording)?;
+        let lines = text.lines().map(str::to_owned).collect();
+        Ok(RecordingReport { router: router.clone(), name: name.clone(), lines })
+    };
+    recordings.iter().map(report).collect::<Result<_, _>>().map(|routers| Reply::Recorded { routers })
 }

@@ -7,7 +7,6 @@
 //! Cards take the tag of a VLAN out of a frame and hand it on beside it, where a program does not see it. The interface is
 //! left to raw sockets, which do, when it has VLANs, or when an advert comes from a subnet that is not on it.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use tracing::error;
@@ -81,7 +80,7 @@ impl Daemon {
             let link = self.links.get(router.link)?;
             link.kernel_record(router.config.family, router.config.vrid)
         });
-        self.engine.handle(now, Input::Record(id, record.map(Cow::Owned)));
+        self.engine.handle(now, Input::Record(id, record.map(Box::new)));
     }
 
     /// Gives the kernel a command about a router, with the secret of its adverts, and reads what it knows then. What is in the
@@ -149,7 +148,7 @@ impl Daemon {
             let number = self.engine.router(id).map(|router| slot(router.config.family, router.config.vrid));
             let record = kernel.as_ref().zip(number).and_then(|(kernel, slot)| kernel.record(slot));
             if let Some(record) = record {
-                let last = Input::LastRecord(id, Cow::Owned(record));
+                let last = Input::LastRecord(id, Box::new(record));
                 self.engine.handle(clock::moment(), last);
             }
             self.engine.handle(clock::moment(), Input::Schedule(id));
@@ -176,7 +175,7 @@ impl Daemon {
                 let (family, vrid) = (router.config.family, router.config.vrid);
                 let record = self.links.get(link).and_then(|link| link.kernel_record(family, vrid));
                 if let Some(record) = record {
-                    self.input(Input::Counted(id, Cow::Owned(record)));
+                    self.input(Input::Counted(id, Box::new(record)));
                 }
             }
         }

@@ -1,12 +1,12 @@
 mod beginning;
 mod groups;
 mod interfaces;
+mod recorder;
 mod sent;
 mod snapshot;
 mod telling;
 mod tracking;
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use vrrpd_common::abi::{KernelAdvert, KernelRole, RouterRecord};
@@ -141,7 +141,7 @@ impl Bench {
     }
 
     fn record(&mut self, record: &RouterRecord) -> Vec<Output> {
-        self.input(Input::Record(self.id, Some(Cow::Borrowed(record))))
+        self.input(Input::Record(self.id, Some(Box::new(*record))))
     }
 
     fn miss_master(&mut self) -> Vec<Output> {

@@ -11,7 +11,7 @@ use crate::track::{CheckConfig, CheckKind, Finding, ProcessName, Rules, Tracked}
 
 /// Something that can happen to the router of a [`Bench`].
 #[derive(Clone, Debug)]
-enum Happens {
+pub(super) enum Happens {
     Timer,
     Advert { priority: u8, other_addresses: bool },
     StandBack,
@@ -32,7 +32,7 @@ enum Happens {
     Exchange(u8),
 }
 
-fn happens() -> impl Strategy<Value = (u64, Happens)> {
+pub(super) fn happens() -> impl Strategy<Value = (u64, Happens)> {
     let what = prop_oneof![
         6 => Just(Happens::Timer),
         4 => (0..=255_u8, any::<bool>())
@@ -116,8 +116,25 @@ impl Bench {
         }
     }
 
+    /// A Backup that tracks a check.
+    pub(super) fn tracking_a_check() -> Self {
+        let weight = crate::priority::Weight::NONE;
+        let tracked = Tracked { name: "dns".to_owned(), weight, is_ignored: false };
+        let config = RouterConfig { track: vec![tracked], ..config("192.0.2.100") };
+        let mut bench = Self::of(config.clone());
+        let kind = CheckKind::Process(ProcessName::new("named").expect("is legal"));
+        let check = CheckConfig { name: "dns".to_owned(), kind, rules: Rules::default() };
+        bench.engine.configure_checks(&[check], [&config]);
+        bench.input(Input::Track(bench.id));
+        bench.not_in_kernel();
+        bench.happens_whole(0, &Happens::Found(true));
+        bench.input(Input::StartUp(bench.id));
+        bench.not_in_kernel();
+        bench
+    }
+
     /// The same, with every reading of the kernel's record answered.
-    fn happens_whole(&mut self, after: u64, what: &Happens) -> Vec<Output> {
+    pub(super) fn happens_whole(&mut self, after: u64, what: &Happens) -> Vec<Output> {
         self.now += Duration::from_millis(after);
         let mut outputs = self.happens(what);
         while self.engine.agenda.asked_for.is_some() {
@@ -141,17 +158,7 @@ proptest! {
         before in vec(happens(), 0..40),
         after in vec(happens(), 1..40),
     ) {
-        let tracked = Tracked { name: "dns".to_owned(), weight: crate::priority::Weight::NONE, is_ignored: false };
-        let config = RouterConfig { track: vec![tracked], ..config("192.0.2.100") };
-        let mut bench = Bench::of(config.clone());
-        let kind = CheckKind::Process(ProcessName::new("named").expect("is legal"));
-        let check = CheckConfig { name: "dns".to_owned(), kind, rules: Rules::default() };
-        bench.engine.configure_checks(&[check], [&config]);
-        bench.input(Input::Track(bench.id));
-        bench.not_in_kernel();
-        bench.happens_whole(0, &Happens::Found(true));
-        bench.input(Input::StartUp(bench.id));
-        bench.not_in_kernel();
+        let mut bench = Bench::tracking_a_check();
         for (wait, what) in &before {
             bench.happens_whole(*wait, what);
         }

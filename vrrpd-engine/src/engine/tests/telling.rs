@@ -165,15 +165,15 @@ fn adverts_that_the_kernel_has_discarded_are_told_of_once_a_second() {
     let line = |count| [Output::Log(id, Line::RejectedByKernel(Reject::Ttl, count))];
     bench.input(Input::Hear(id));
     assert_eq!(bench.record(&counted(3)), line(3));
-    assert_eq!(bench.input(Input::Counted(id, Cow::Owned(counted(3)))), []);
-    assert_eq!(bench.input(Input::Counted(id, Cow::Owned(counted(5)))), [], "it was said just now");
+    assert_eq!(bench.input(Input::Counted(id, Box::new(counted(3)))), []);
+    assert_eq!(bench.input(Input::Counted(id, Box::new(counted(5)))), [], "it was said just now");
     // By packet sockets or by the kernel, it is one line.
     let why = Reject::Ttl.because(1, 255);
     let outputs =
         bench.input(Input::Rejected { link: LinkId::FIRST, router: Some((id, THEIRS.into())), why });
     assert!(!outputs.contains(&Output::Log(id, Line::Rejected(why, 0))), "{outputs:?}");
     bench.now += Duration::from_secs(1);
-    assert_eq!(bench.input(Input::Counted(id, Cow::Owned(counted(5)))), line(2));
+    assert_eq!(bench.input(Input::Counted(id, Box::new(counted(5)))), line(2));
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn adverts_of_another_subnet_are_not_believed() {
     bench.now += Duration::from_secs(1);
     let record = record_of(bench.now, &advert(200), KernelRole::Backup, bench.now);
     let deadline = bench.engine.deadline();
-    bench.input(Input::LastRecord(id, Cow::Borrowed(&record)));
+    bench.input(Input::LastRecord(id, Box::new(record)));
     assert!(bench.engine.deadline() > deadline, "what it heard up to then counts");
 }
 

@@ -1,6 +1,7 @@
 //! The client `atropos`: shows and changes the state of the virtual routers of this machine.
 
 mod hangup;
+mod record;
 mod survey;
 mod watch;
 
@@ -28,9 +29,10 @@ use vrrpd::rundir;
     arg_required_else_help = true,
     override_usage = "atropos --state [--json | --watch] [ROUTER... | -i IF -v VRID] [-f DIR]\n       \
         atropos --backup | --master | --reduce | --increase [ROUTER... | -i IF -v VRID] [-f DIR]\n       \
-        atropos --stats | --events | --watch [ROUTER... | -i IF -v VRID] [-f DIR]",
+        atropos --stats | --events | --watch [ROUTER... | -i IF -v VRID] [-f DIR]\n       \
+        atropos --record FILE [ROUTER... | -i IF -v VRID] [-f DIR]",
     group = ArgGroup::new("what").required(true).multiple(true)
-        .args(["state", "backup", "master", "reduce", "increase", "stats", "events", "watch"]),
+        .args(["state", "backup", "master", "reduce", "increase", "stats", "events", "record", "watch"]),
     after_help = "Exit status: 0 every selected router answered, 1 at least one did not, 2 an option is wrong, \
         3 no such router. A closed output or terminal ends atropos with 0."
 )]
@@ -39,7 +41,7 @@ struct Cli {
     action: Action,
 
     /// Show a live view; also with --state
-    #[arg(long, conflicts_with_all = ["backup", "master", "reduce", "increase", "stats", "events"])]
+    #[arg(long, conflicts_with_all = ["backup", "master", "reduce", "increase", "stats", "events", "record"])]
     watch: bool,
 
     /// Only these routers, named as --state shows them: eth0/51, or eth0/51-ipv6
@@ -55,7 +57,7 @@ struct Cli {
     vrid: Option<u8>,
 
     /// With --state: print a JSON array
-    #[arg(long, requires = "state", conflicts_with_all = ["backup", "master", "reduce", "increase", "stats", "events"])]
+    #[arg(long, requires = "state", conflicts_with_all = ["backup", "master", "reduce", "increase", "stats", "events", "record"])]
     json: bool,
 
     /// Directory of the control sockets
@@ -93,6 +95,10 @@ struct Action {
     /// Print each transition as it happens, one JSON object a line
     #[arg(long)]
     events: bool,
+
+    /// Write to FILE what happened to each router around its last 16 transitions, for vrrpd --replay
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 const NOT_EVERY_ONE: u8 = 1;
@@ -123,7 +129,11 @@ fn main() -> ExitCode {
             return ExitCode::from(NOT_EVERY_ONE);
         }
     };
-    let code = if cli.action.events { follow(&cli, &sockets) } else { ask(&cli, &sockets) };
+    let code = match &cli.action.record {
+        Some(file) => record::write(&cli, &sockets, file),
+        None if cli.action.events => follow(&cli, &sockets),
+        None => ask(&cli, &sockets),
+    };
     if code == NONE && cli.routers.is_empty() {
         let is_anybody_there = client::sockets(&dir).is_ok_and(|all| !all.is_empty());
         // Nothing was found in its place either.
@@ -191,7 +201,7 @@ impl Cli {
 fn names_at(socket: &Path, selector: Selector) -> Option<Vec<String>> {
     match client::ask(socket, &Request::State(selector)) {
         Ok(Reply::State { routers }) => Some(routers.iter().flat_map(names).collect()),
-        Ok(Reply::Error { .. } | Reply::Event(_)) | Err(_) => None,
+        Ok(Reply::Error { .. } | Reply::Event(_) | Reply::Recorded { .. }) | Err(_) => None,
     }
 }
 
@@ -225,7 +235,7 @@ fn ask(cli: &Cli, sockets: &[PathBuf]) -> u8 {
                 continue;
             }
             Ok(Reply::Error { message }) => message,
-            Ok(Reply::Event(_)) => "answered something else".to_owned(),
+            Ok(Reply::Event(_) | Reply::Recorded { .. }) => "answered something else".to_owned(),
             Err(error) => no_answer(&error),
         };
         complain(socket, &complaint);
@@ -322,7 +332,7 @@ fn follow_one(socket: &Path, selector: &Selector) -> u8 {
                 }
             }
             Ok(Reply::Error { message }) => return missed(&message),
-            Ok(Reply::State { .. }) => return missed("answered something else"),
+            Ok(Reply::State { .. } | Reply::Recorded { .. }) => return missed("answered something else"),
             Err(error) => return missed(&no_answer(&error)),
         }
     }

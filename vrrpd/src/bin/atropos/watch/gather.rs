@@ -79,7 +79,7 @@ impl Gatherer {
             let said = match client::ask(&wanted.socket, &request) {
                 Ok(Reply::State { .. }) => "done".to_owned(),
                 Ok(Reply::Error { message }) => message,
-                Ok(Reply::Event(_)) => "answered something else".to_owned(),
+                Ok(Reply::Event(_) | Reply::Recorded { .. }) => "answered something else".to_owned(),
                 Err(error) => no_answer(&error),
             };
             // Nobody looks any more: that is fine.
@@ -133,7 +133,7 @@ fn ask(socket: &Path, chosen: Selector) -> Answer {
     match client::ask(socket, &Request::State(chosen)) {
         Ok(Reply::State { routers }) => Answer::Routers(routers),
         Ok(Reply::Error { message }) => Answer::Silence(message),
-        Ok(Reply::Event(_)) => Answer::Silence("answered something else".to_owned()),
+        Ok(Reply::Event(_) | Reply::Recorded { .. }) => Answer::Silence("answered something else".to_owned()),
         Err(error) => Answer::Silence(no_answer(&error)),
     }
 }

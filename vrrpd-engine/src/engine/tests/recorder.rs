@@ -1,0 +1,52 @@
+//! What is kept of what happens, and that it can be done again.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::snapshot::happens;
+use super::*;
+use crate::recording::{read, transcript, write};
+
+/// How a router is: all that a snapshot says, but for results of checks that were not news.
+fn state(engine: &Engine, id: RouterId, now: Now) -> Value {
+    let snapshot = engine.snapshot(now, id).expect("nothing waits");
+    let mut value = serde_json::to_value(&snapshot).expect("is data");
+    value.as_object_mut().expect("has fields").remove("checks");
+    value
+}
+
+proptest! {
+    #[test]
+    fn what_was_recorded_comes_out_as_it_did_when_it_is_done_again(all in vec(happens(), 1..100)) {
+        let mut bench = Bench::tracking_a_check();
+        for (wait, what) in &all {
+            bench.happens_whole(*wait, what);
+        }
+        let Some(recording) = bench.engine.recording(bench.time(), bench.id) else { return Ok(()) };
+        let text = write("vrrpd", "eth0/51", &recording).expect("is text");
+        let recorded = read(&text).expect("was written by us");
+        let (engine, _) = recorded[0].segments.last().expect("there is one").replay();
+        let now = bench.time();
+        prop_assert_eq!(state(&engine, RouterId::FIRST, now), state(&bench.engine, bench.id, now), "{}", text);
+        prop_assert_eq!(transcript(&text).expect("reads back"), transcript(&text).expect("reads back"));
+    }
+}
+
+#[test]
+fn nothing_is_kept_of_a_backup_whose_master_lives_nor_of_a_master_that_nobody_disturbs() {
+    let mut backup = Bench::backup();
+    let mut master = Bench::master();
+    let of_master = master.id;
+    for _ in 0..1000 {
+        backup.now += Duration::from_secs(1);
+        backup.event(Event::Advert(advert(200)));
+        master.now = master.engine.deadline().expect("it advertises");
+        master.event(Event::Timer);
+        master.input(Input::Sent(of_master));
+    }
+    assert!(backup.engine.recordings.is_empty());
+    let recording = master.engine.recording(master.time(), of_master).expect("it has become Master");
+    let kept: Vec<_> = recording.segments().map(|segment| segment.entries.len()).collect();
+    assert_eq!(kept, [5], "it starts, becomes Master, and goes on so");
+}

@@ -1,0 +1,165 @@
+//! Recordings as text: JSON, a line for each thing. A recording of several routers is one after the other.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Entry, Recording, Segment};
+use crate::engine::Snapshot;
+
+/// The version of the format. It changes with what the engine knows of a router.
+pub const FORMAT: u32 = 1;
+/// No number in a recording is higher, but for digests: so nothing that is counted overflows.
+const MAX_NUMBER: u64 = 1 << 62;
+/// Keys of digests.
+const DIGESTS: [&str; 2] = ["addresses", "digest"];
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Recording(Head),
+    Snapshot(Box<Snapshot>),
+    Happened(Entry),
+}
+
+/// What is said of a recording.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The version of the format.
+    pub format: u32,
+    /// The program that has written it, with its version.
+    pub program: String,
+    /// The router.
+    pub router: String,
+}
+
+/// A recording that was read.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// What is said of it.
+    pub head: Head,
+    /// Its segments, the oldest first.
+    pub segments: Vec<Segment>,
+}
+
+/// Text that is not a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadError {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub kind: ReadErrorKind,
+}
+
+/// What is wrong with a line of a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadErrorKind {
+    /// There is nothing.
+    Empty,
+    /// It is not what a recording has there; the text says what is wrong, and at which column.
+    Invalid(String),
+    /// It has another format.
+    Format(u64),
+    /// The first line does not say what it is.
+    NoHead,
+    /// Something happened to a router of which there is no snapshot.
+    NoSnapshot,
+    /// A number that is too high.
+    Number,
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: ", self.line)?;
+        match &self.kind {
+            ReadErrorKind::Empty => f.write_str("the file is empty"),
+            ReadErrorKind::Invalid(text) => write!(f, "damaged: {text}"),
+            ReadErrorKind::Format(format) => {
+                write!(f, "recording of format {format}, this program reads format {FORMAT}")
+            }
+            ReadErrorKind::NoHead => f.write_str("not a recording: it begins with {\"recording\":...}"),
+            ReadErrorKind::NoSnapshot => f.write_str("damaged: the snapshot before this line is missing"),
+            ReadErrorKind::Number => f.write_str("damaged: number too high"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// Writes down the recording of a router, which `program` has made.
+///
+/// # Errors
+///
+/// Something in it is not text, such as the path of a script.
+pub fn write(program: &str, router: &str, recording: &Recording) -> Result<String, serde_json::Error> {
+    let head = Head { format: FORMAT, program: program.to_owned(), router: router.to_owned() };
+    let mut text = serde_json::to_string(&Line::Recording(head))? + "\n";
+    for segment in recording.segments() {
+        text += &serde_json::to_string(&Line::Snapshot(segment.snapshot.clone()))?;
+        text.push('\n');
+        for entry in &segment.entries {
+            text += &serde_json::to_string(&Line::Happened(entry.clone()))?;
+            text.push('\n');
+        }
+    }
+    Ok(text)
+}
+
+/// Reads recordings.
+///
+/// # Errors
+///
+/// The first line that is wrong.
+pub fn read(text: &str) -> Result<Vec<Recorded>, ReadError> {
+    let mut all: Vec<Recorded> = Vec::new();
+    for (line, text) in (1..).zip(text.lines()) {
+        let wrong = |kind| ReadError { line, kind };
+        let line = read_line(text, all.is_empty()).map_err(wrong)?;
+        match (line, all.last_mut()) {
+            (Line::Recording(head), _) => all.push(Recorded { head, segments: Vec::new() }),
+            (Line::Snapshot(snapshot), Some(recorded)) => recorded.segments.push(Segment::begin(*snapshot)),
+            (Line::Happened(entry), Some(recorded)) => {
+                let segment = recorded.segments.last_mut().ok_or(wrong(ReadErrorKind::NoSnapshot))?;
+                segment.entries.push(entry);
+            }
+            (Line::Snapshot(_) | Line::Happened(_), None) => return Err(wrong(ReadErrorKind::NoHead)),
+        }
+    }
+    if all.is_empty() {
+        return Err(ReadError { line: 1, kind: ReadErrorKind::Empty });
+    }
+    Ok(all)
+}
+
+fn read_line(text: &str, is_first: bool) -> Result<Line, ReadErrorKind> {
+    let value: Value = match serde_json::from_str(text) {
+        Ok(value) => value,
+        Err(_) if is_first => return Err(ReadErrorKind::NoHead),
+        Err(error) => return Err(ReadErrorKind::Invalid(format!("column {}", error.column()))),
+    };
+    if let Some(head) = value.get("recording") {
+        match head.get("format").and_then(Value::as_u64) {
+            Some(format) if format == u64::from(FORMAT) => {}
+            Some(format) => return Err(ReadErrorKind::Format(format)),
+            None => return Err(ReadErrorKind::NoHead),
+        }
+    } else if is_first {
+        return Err(ReadErrorKind::NoHead);
+    }
+    if !has_small_numbers(&value) {
+        return Err(ReadErrorKind::Number);
+    }
+    serde_json::from_value(value).map_err(|error| ReadErrorKind::Invalid(error.to_string()))
+}
+
+fn has_small_numbers(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.as_u64().is_none_or(|number| number <= MAX_NUMBER),
+        Value::Array(values) => values.iter().all(has_small_numbers),
+        Value::Object(values) => values.iter().all(|(key, value)| {
+            value.is_u64() && DIGESTS.contains(&key.as_str()) || has_small_numbers(value)
+        }),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
+}

@@ -1,0 +1,125 @@
+//! Recordings of laboratories, a directory each: `input.jsonl` is what `atropos --record` wrote, `transcript` what comes of it.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p vrrpd-engine --test replays` writes the transcripts anew. A fault that was seen on a machine
+//! becomes another directory.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use vrrpd_engine::recording::transcript;
+
+/// The directories, in order.
+fn cases() -> Vec<PathBuf> {
+    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replays");
+    let mut cases: Vec<_> =
+        fs::read_dir(all).expect("a directory").map(|entry| entry.expect("an entry").path()).collect();
+    cases.sort();
+    assert!(cases.len() >= 3, "{cases:?}");
+    cases
+}
+
+fn input(case: &Path) -> String {
+    fs::read_to_string(case.join("input.jsonl")).expect("each case has one")
+}
+
+#[test]
+fn each_recording_gives_its_transcript_again() {
+    for case in cases() {
+        let words = transcript(&input(&case)).expect("is a recording");
+        assert!(words.contains(" > TRANSITION "), "{words}");
+        let file = case.join("transcript");
+        if env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(file, words).expect("can be written");
+            continue;
+        }
+        let before = fs::read_to_string(file).expect("each case has one");
+        assert_eq!(words, before, "{}; see the head of this file", case.display());
+    }
+}
+
+/// Damage of a recording.
+#[derive(Clone, Debug)]
+enum Damage {
+    /// It ends here.
+    Cut(usize),
+    /// This octet is another one.
+    Octet(usize, u8),
+    /// This line is missing.
+    Missing(usize),
+    /// This line is there again, behind that one.
+    Again(usize, usize),
+    /// The number that begins behind here is this one.
+    Number(usize, u64),
+}
+
+impl Damage {
+    fn of(&self, text: &str) -> String {
+        let mut lines: Vec<_> = text.lines().collect();
+        let count = lines.len();
+        match self {
+            Self::Cut(at) => text[..at % text.len()].to_owned(),
+            Self::Octet(at, octet) => {
+                let mut octets = text.as_bytes().to_vec();
+                let at = at % octets.len();
+                octets[at] = *octet;
+                String::from_utf8_lossy(&octets).into_owned()
+            }
+            Self::Missing(line) => {
+                lines.remove(line % count);
+                lines.join("\n")
+            }
+            Self::Again(line, behind) => {
+                let line = lines[line % count];
+                lines.insert(1 + behind % count, line);
+                lines.join("\n")
+            }
+            Self::Number(at, number) => {
+                let at = at % text.len();
+                let Some(start) = text[at..].find(|character: char| character.is_ascii_digit()) else {
+                    return text.to_owned();
+                };
+                let (before, behind) = text.split_at(at + start);
+                format!(
+                    "{before}{number}{}",
+                    behind.trim_start_matches(|character: char| character.is_ascii_digit())
+                )
+            }
+        }
+    }
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    prop_oneof![
+        1 => any::<usize>().prop_map(Damage::Cut),
+        2 => (any::<usize>(), 32..127_u8).prop_map(|(at, octet)| Damage::Octet(at, octet)),
+        1 => any::<usize>().prop_map(Damage::Missing),
+        1 => (any::<usize>(), any::<usize>()).prop_map(|(line, behind)| Damage::Again(line, behind)),
+        4 => (any::<usize>(), prop_oneof![any::<u64>(), 0..300_u64, Just(u64::MAX), Just(1 << 62)])
+            .prop_map(|(at, number)| Damage::Number(at, number)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn a_damaged_recording_is_replayed_or_refused_with_its_line(
+        case in any::<prop::sample::Index>(),
+        damages in proptest::collection::vec(damage(), 1..4),
+    ) {
+        let cases = cases();
+        let case: &PathBuf = case.get(&cases);
+        let mut text = input(case);
+        for damage in damages {
+            text = damage.of(&text);
+            if text.is_empty() {
+                break;
+            }
+        }
+        if let Err(error) = transcript(&text) {
+            prop_assert!((1..=text.lines().count().max(1)).contains(&error.line), "{error}");
+        }
+    }
+}
