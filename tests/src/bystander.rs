@@ -5,9 +5,10 @@ use std::os::fd::OwnedFd;
 use aya::programs::{SchedClassifier, TcAttachType};
 use nix::net::if_::if_nametoindex;
 
+use crate::program::Hook;
 use crate::{Datapath, Host, sys};
 
-/// A program on an interface that lets every frame pass. It goes when this is dropped.
+/// A program on an interface that lets every frame pass to the network stack. It goes when this is dropped.
 #[derive(Debug)]
 pub struct Bystander {
     _link: OwnedFd,
@@ -17,18 +18,21 @@ impl Bystander {
     /// The program's name, as the kernel shows it.
     pub const NAME: &str = "bystander";
 
-    /// Puts it on an interface of a machine, in generic or native mode.
+    /// Puts it on an interface of a machine: as XDP in generic or native mode, or as a classifier in front of all others, which
+    /// see nothing then, since it accepts every packet.
     pub fn on(host: &Host, interface: &str, mode: Datapath) -> Self {
         const GENERIC: u32 = 1 << 1;
         const NATIVE: u32 = 1 << 2;
-        let flags = match mode {
-            Datapath::Raw | Datapath::Auto | Datapath::Tcx => panic!("generic or native, not {mode:?}"),
-            Datapath::Generic => GENERIC,
-            Datapath::Native => NATIVE,
+        const BEFORE: u32 = 1 << 3;
+        let (hook, flags) = match mode {
+            Datapath::Raw | Datapath::Auto => panic!("generic, native or tcx, not {mode:?}"),
+            Datapath::Generic => (Hook::Xdp, GENERIC),
+            Datapath::Native => (Hook::Xdp, NATIVE),
+            Datapath::Tcx => (Hook::Tcx, BEFORE),
         };
         let link = host.namespace().enter(|| {
             let ifindex = if_nametoindex(interface).expect("the interface is there");
-            sys::attach_xdp_pass(Self::NAME, ifindex, flags)
+            sys::attach(Self::NAME, hook, ifindex, flags)
         });
         Self { _link: link.expect("a program can be put on the interface") }
     }

@@ -12,6 +12,8 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use socket2::{SockAddr, SockAddrStorage, Socket};
 
+use crate::program::Hook;
+
 /// Has the kernel kill the child when the thread that starts it ends, however it ends.
 pub(crate) fn die_with_this_thread(command: &mut Command) {
     let set = || prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from);
@@ -94,22 +96,25 @@ struct LinkCreate {
     flags: u32,
 }
 
-/// Loads a program that returns `XDP_PASS`, and puts it on an interface of this thread's namespace until what is
-/// returned is closed. The name has at most 15 characters; the flags are `XDP_FLAGS_`.
-pub(crate) fn attach_xdp_pass(name: &str, ifindex: u32, flags: u32) -> io::Result<OwnedFd> {
+/// Loads a program for a hook that returns `XDP_PASS` or `TCX_PASS`, and puts it on an interface of this thread's namespace until what is
+/// returned is closed. The name has at most 15 characters; the flags are `XDP_FLAGS_` or `BPF_F_`.
+pub(crate) fn attach(name: &str, hook: Hook, ifindex: u32, flags: u32) -> io::Result<OwnedFd> {
     const PROG_LOAD: libc::c_int = 5;
     const LINK_CREATE: libc::c_int = 28;
-    const PROG_TYPE_XDP: u32 = 6;
-    const ATTACH_TYPE_XDP: u32 = 37;
-    // r0 = XDP_PASS; exit
-    static PROGRAM: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 2, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+    // `BPF_PROG_TYPE_XDP` and `BPF_XDP`, `BPF_PROG_TYPE_SCHED_CLS` and `BPF_TCX_INGRESS`; `XDP_PASS`, `TCX_PASS`
+    let (prog_type, attach_type, verdict) = match hook {
+        Hook::Xdp => (6, 37, 2),
+        Hook::Tcx => (3, 46, 0),
+    };
+    // r0 = verdict; exit
+    let program: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, verdict, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
 
     let mut prog_name = [0; 16];
     prog_name[..name.len()].copy_from_slice(name.as_bytes());
     let load = ProgLoad {
-        prog_type: PROG_TYPE_XDP,
+        prog_type,
         insn_cnt: 2,
-        insns: PROGRAM.as_ptr().expose_provenance() as u64,
+        insns: program.as_ptr().expose_provenance() as u64,
         license: c"GPL".as_ptr().expose_provenance() as u64,
         log_level: 0,
         log_size: 0,
@@ -118,14 +123,9 @@ pub(crate) fn attach_xdp_pass(name: &str, ifindex: u32, flags: u32) -> io::Resul
         prog_flags: 0,
         prog_name,
     };
-    // SAFETY: the structure is what this command reads, and what its addresses point to is static.
+    // SAFETY: the structure is what this command reads, and what its addresses point to lives until it returns.
     let program = unsafe { bpf(PROG_LOAD, &load) }?;
-    let create = LinkCreate {
-        prog_fd: program.as_raw_fd(),
-        target_ifindex: ifindex,
-        attach_type: ATTACH_TYPE_XDP,
-        flags,
-    };
+    let create = LinkCreate { prog_fd: program.as_raw_fd(), target_ifindex: ifindex, attach_type, flags };
     // SAFETY: the structure is what this command reads, and it has no addresses.
     unsafe { bpf(LINK_CREATE, &create) }
 }

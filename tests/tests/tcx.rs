@@ -1,12 +1,17 @@
 //! The program as a classifier (`--datapath tcx`): it serves like XDP, takes nothing from anybody, and knows VLANs.
 
-use std::fs;
+use std::net::SocketAddr;
+use std::{fs, io};
 
+use socket2::{Domain, Protocol, Socket, Type};
 use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, VRID, assert_on_time};
 use vrrpd_lab::{
-    AdvertFrame, Capture, Datapath, Flood, Host, Injector, Lab, Vrrpd, VrrpdBuilder, classifiers, detach,
-    needs, timers, wait_until,
+    AdvertFrame, Bystander, Capture, Datapath, Flood, Host, Injector, Lab, Vrrpd, VrrpdBuilder, classifiers,
+    detach, needs, timers, wait_until,
 };
+
+/// Octets of an Ethernet header and one of IPv4.
+const ETHERNET_AND_IP: usize = 34;
 
 fn router(host: &Host, priority: u8, datapath: Datapath) -> VrrpdBuilder {
     Vrrpd::usual(host, priority).datapath(datapath)
@@ -112,6 +117,75 @@ fn classifier_that_somebody_takes_off_is_missed_before_the_router_takes_over() {
     let state = backup.state();
     assert_eq!((&state["state"], &state["counters"]["transitions"]), (&"backup".into(), &1.into()));
     assert_eq!(state["datapath"], "raw");
+    assert_eq!(state["datapath_reason"], "the classifier was removed from the interface");
+}
+
+#[test]
+fn advert_in_several_pieces_is_heard() {
+    let lab = Lab::new();
+    let [b, client] = lab.hosts();
+    let backup = router(&b, 100, Datapath::Tcx).start();
+    backup.wait_state("master", SOON);
+    let advert = AdvertFrame::v3(client.ipv4().into(), VRID, 200, INTERVAL, &[ADDRESS.into()]).build();
+    let (header, rest) = advert[ETHERNET_AND_IP..].split_at(8);
+    let socket = client.namespace().enter(|| {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(112)))?;
+        socket.bind_device(Some(b"eth0"))?;
+        socket.set_multicast_ttl_v4(255)?;
+        socket.connect(&SocketAddr::from(([224, 0, 0, 18], 0)).into())?;
+        io::Result::Ok(socket)
+    });
+    let socket = socket.expect("root may have one");
+    wait_until(SOON, "it hears the other master", || {
+        // The kernel puts what comes second into a page of its own.
+        socket.send_with_flags(header, libc::MSG_MORE).expect("it is sent");
+        socket.send(rest).expect("it is sent");
+        backup.state()["state"] == "backup"
+    });
+    let state = backup.state();
+    let rejected = state["counters"]["rejected"].as_object().expect("counters by reason");
+    assert!(rejected.values().all(|count| *count == 0), "{rejected:?}");
+}
+
+#[test]
+fn classifier_of_others_in_front_is_found_before_the_router_takes_over_and_one_behind_does_no_harm() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let _behind = Bystander::on(&b, "eth0", Datapath::Tcx);
+    let _master = master(&a);
+    // It goes to the front.
+    let backup = backup(&b);
+    let _in_front = Bystander::on(&b, "eth0", Datapath::Tcx);
+    backup.wait_log(SOON, "tcx failed, falling back to raw sockets");
+    let received = backup.counter("adverts_received");
+    wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= received + 10);
+    let state = backup.state();
+    assert_eq!((&state["state"], &state["counters"]["transitions"]), (&"backup".into(), &1.into()));
+    assert_eq!(state["datapath"], "raw");
+    let reason = state["datapath_reason"].as_str().expect("there is one");
+    assert!(reason.contains(Bystander::NAME) && reason.contains("in front"), "{reason}");
+}
+
+#[test]
+fn process_for_which_the_interface_has_no_room_for_a_classifier_uses_raw_sockets() {
+    const MOST: usize = 63;
+    let lab = Lab::new();
+    let [host] = lab.hosts();
+    let mut others: Vec<_> = (0..MOST).map(|_| Bystander::on(&host, "eth0", Datapath::Tcx)).collect();
+    let with = |path: &str| router(&host, 100, Datapath::Raw).args(["--datapath", path]);
+    let refused = with("tcx").run_in_foreground();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let reason = "tcx: the interface has as many classifiers as the kernel allows";
+    assert!(refused.stderr.contains(reason), "{refused:?}");
+    let daemon = with("auto").start();
+    let state = daemon.state();
+    assert_eq!((&state["datapath"], &state["datapath_reason"]), (&"raw".into(), &reason.into()));
+    daemon.wait_state("master", SOON);
+    assert_eq!(daemon.terminate(), 0);
+
+    others.pop();
+    // It has the last place.
+    router(&host, 100, Datapath::Tcx).start().wait_state("master", SOON);
 }
 
 #[test]

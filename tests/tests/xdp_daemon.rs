@@ -205,7 +205,7 @@ fn adverts_that_the_kernel_discards_are_spoken_of_when_the_daemon_is_awake() {
         }
         flood.stop();
         backup.wait_state("master", SOON);
-        let said = "advertisements rejected by the XDP program router=eth0/51 check=\"ttl\" count=";
+        let said = "advertisements rejected in the kernel router=eth0/51 check=\"ttl\" count=";
         let line = backup.wait_log(SOON, said);
         let count: u64 = line.rsplit('=').next().and_then(|count| count.parse().ok()).expect("a number");
         assert!(count > 0 && count <= 500, "{line}");

@@ -181,8 +181,11 @@ pub fn classify<F: Octets + ?Sized, R: Routers + ?Sized>(frame: &F, routers: &R)
     }
 }
 
+/// The same for a frame whose header `link` is, with an IPv4 packet at `at`. A program that knows what it has calls this or
+/// [`classify_ipv6`]: where both meet, the part of an address that IPv4 has not is in no register, and the kernel refuses that it
+/// is kept.
 #[inline(always)]
-fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
+pub fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
     frame: &F,
     link: &EthernetRepr,
     at: usize,
@@ -241,8 +244,9 @@ fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
     verdict(router, &packet, checked)
 }
 
+/// The same for a frame with an IPv6 packet at `at`.
 #[inline(always)]
-fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
+pub fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
     frame: &F,
     link: &EthernetRepr,
     at: usize,

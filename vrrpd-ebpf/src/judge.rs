@@ -3,24 +3,23 @@
 use core::net::IpAddr;
 
 use aya_ebpf::EbpfContext;
-use vrrpd_common::classify::{Classified, RouterKey, classify};
-use vrrpd_common::octets::Octets;
+use vrrpd_common::classify::{Classified, RouterKey};
 use vrrpd_common::{Advert, Reject, Rejection};
 
 use crate::advert;
 use crate::maps::count;
 use crate::router::{Configured, Router};
 
-/// Judges a frame and notes what it says. Returns `pass`, or for a frame that was for a router of ours what `verdict` says.
+/// Notes what a frame says. Returns `pass`, or for a frame that was for a router of ours what `verdict` says.
 #[inline(always)]
-pub fn judge<F: Octets>(
+pub fn note(
     ctx: &impl EbpfContext,
-    frame: &F,
+    classified: Classified,
     configured: &Configured,
     pass: u32,
     verdict: impl Fn(&Router) -> u32,
 ) -> u32 {
-    match classify(frame, configured) {
+    match classified {
         Classified::NotVrrp => pass,
         Classified::NotOurs { .. } => {
             count(Reject::NotOurs);

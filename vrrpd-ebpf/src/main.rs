@@ -26,15 +26,17 @@ use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use vrrpd_common::abi::flag;
+use vrrpd_common::classify::classify;
 
-use crate::judge::judge;
+use crate::judge::note;
 use crate::packet::Packet;
 use crate::router::{Configured, Router};
 
 /// For each frame that the interface receives.
 #[xdp]
 pub fn vrrpd(ctx: XdpContext) -> u32 {
-    judge(&ctx, &Packet::of(&ctx), &Configured::new(false), XDP_PASS, |router| {
+    let (packet, configured) = (Packet::between(ctx.data(), ctx.data_end()), Configured::new(false));
+    note(&ctx, classify(&packet, &configured), &configured, XDP_PASS, |router| {
         if passes_on(router) { XDP_PASS } else { XDP_DROP }
     })
 }

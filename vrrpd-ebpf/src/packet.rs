@@ -2,7 +2,6 @@
 
 use core::arch::asm;
 
-use aya_ebpf::programs::XdpContext;
 use vrrpd_common::octets::Octets;
 
 use crate::reading::{checked, u32_from};
@@ -14,10 +13,10 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// The frame of a context.
+    /// What is between these addresses, which the program was given.
     #[inline(always)]
-    pub fn of(ctx: &XdpContext) -> Self {
-        Self { start: ctx.data(), end: ctx.data_end() }
+    pub const fn between(start: usize, end: usize) -> Self {
+        Self { start, end }
     }
 
     /// The address of the `N` octets from `at` on; `None` unless all of them are there.

@@ -1,39 +1,30 @@
 //! A packet at the hook of classifiers, as [`Octets`]. The kernel has taken the outermost VLAN tag out of it by then, and knows
-//! for whom it is. Its octets may be in several pieces, of which a program can read the first one only, so what is VRRP is
-//! copied.
+//! for whom it is. Its octets may be in several pieces, of which a program can read the first one only, so the others are pulled
+//! in if it is VRRP.
 
 use aya_ebpf::bindings::__sk_buff;
-use aya_ebpf::btf_maps::PerCpuArray;
-use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
-use aya_ebpf::macros::btf_map;
+use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_skb_pull_data};
 use aya_ebpf::programs::TcContext;
 use vrrpd_common::octets::Octets;
 use vrrpd_common::wire::{ethernet, ipv4, ipv6};
 
-use crate::reading::{MAX_OFFSET, checked, u32_from};
+use crate::packet::Packet;
+use crate::reading::MAX_OFFSET;
 
 /// `PACKET_OTHERHOST` of `linux/if_packet.h`: the packet is for another station.
 const TO_OTHERS: u32 = 3;
 /// The part of a VLAN tag that names the VLAN; 0: it has a priority only.
 const VLAN_ID: u32 = 0x0fff;
-/// As many octets may be read at once.
-const MOST_AT_ONCE: usize = 64;
-/// As many octets are copied as an advert can have; that none behind them are read is more than the verifier sees.
-const ROOM: usize = MAX_OFFSET + MOST_AT_ONCE;
+/// No octet behind these is read of an advert.
+const MAX_READ: usize = MAX_OFFSET + 64;
 
 const PROTOCOL: usize = ethernet::HEADER_LEN + ipv4::field::PROTOCOL;
 const NEXT_HEADER: usize = ethernet::HEADER_LEN + ipv6::field::NEXT_HEADER;
 
-/// Where the copy is, by processor: no packet comes while the program has another one.
-#[btf_map]
-static FRAMES: PerCpuArray<[u8; ROOM], 1> = PerCpuArray::new();
-
 /// A packet that may be VRRP.
 pub struct Frame {
-    /// Where the copy begins, which has [`ROOM`].
-    copy: usize,
-    /// Octets of it that are set.
-    copied: usize,
+    /// What can be read of it.
+    octets: Packet,
     /// Octets of the packet.
     len: usize,
 }
@@ -55,14 +46,23 @@ pub fn vrrp(ctx: &TcContext) -> Option<Frame> {
     if !is_vrrp || kind == TO_OTHERS || tag & VLAN_ID != 0 {
         return None;
     }
-    let copy = FRAMES.get_ptr_mut(0)?;
-    let copied = checked(len).unwrap_or(MAX_OFFSET);
-    if copied == 0 {
-        return None;
+    let read = if len > MAX_READ { MAX_READ } else { len };
+    if octets(skb).len() < read {
+        // SAFETY: the kernel's context, as above. What was known of its octets is not used again.
+        let failed = unsafe { bpf_skb_pull_data(skb.cast(), read as u32) };
+        if failed != 0 {
+            return None;
+        }
     }
-    // SAFETY: the kernel writes so many octets of the packet, which has them, to where there is room for them.
-    let failed = unsafe { bpf_skb_load_bytes(skb.cast(), 0, copy.cast(), copied as u32) };
-    (failed == 0).then_some(Frame { copy: copy as usize, copied, len })
+    Some(Frame { octets: octets(skb), len })
+}
+
+/// The first piece of a packet.
+#[inline(always)]
+fn octets(skb: *mut __sk_buff) -> Packet {
+    // SAFETY: the kernel's context, as above.
+    let (start, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
+    Packet::between(start, end)
 }
 
 /// The octet of a packet at `AT`, wherever it is.
@@ -80,16 +80,6 @@ fn octet<const AT: usize>(skb: *mut __sk_buff) -> Option<u8> {
     (failed == 0).then_some(octet)
 }
 
-impl Frame {
-    /// The address of the `N` octets from `at` on; `None` unless all of them are there.
-    #[inline(always)]
-    fn locate<const N: usize>(&self, at: usize) -> Option<usize> {
-        const { assert!(N <= MOST_AT_ONCE) };
-        let offset = checked(at)?;
-        if offset + N > self.copied { None } else { Some(self.copy + offset) }
-    }
-}
-
 impl Octets for Frame {
     #[inline(always)]
     fn len(&self) -> usize {
@@ -98,15 +88,11 @@ impl Octets for Frame {
 
     #[inline(always)]
     fn get<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
-        let from = self.locate::<N>(at)?;
-        // SAFETY: all of them are there.
-        Some(unsafe { (from as *const [u8; N]).read() })
+        self.octets.get(at)
     }
 
     #[inline(always)]
     fn u32_at(&self, at: usize) -> Option<u32> {
-        let from = self.locate::<4>(at)?;
-        // SAFETY: all four are there.
-        Some(unsafe { u32_from(from) })
+        self.octets.u32_at(at)
     }
 }

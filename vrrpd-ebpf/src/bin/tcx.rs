@@ -18,6 +18,8 @@ mod command;
 mod judge;
 #[path = "../maps.rs"]
 mod maps;
+#[path = "../packet.rs"]
+mod packet;
 #[path = "../reading.rs"]
 mod reading;
 #[path = "../router.rs"]
@@ -31,9 +33,12 @@ use aya_ebpf::bindings::TC_ACT_UNSPEC;
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
+use vrrpd_common::classify::{classify_ipv4, classify_ipv6};
+use vrrpd_common::wire::ethernet::{self, EthernetRepr};
 
-use crate::judge::judge;
+use crate::judge::note;
 use crate::router::Configured;
+use crate::skb::Frame;
 
 /// `TCX_NEXT`: the next program is asked.
 const NEXT: i32 = TC_ACT_UNSPEC;
@@ -42,9 +47,26 @@ const NEXT: i32 = TC_ACT_UNSPEC;
 #[classifier]
 pub fn vrrpd(ctx: TcContext) -> i32 {
     if let Some(frame) = skb::vrrp(&ctx) {
-        judge(&ctx, &frame, &Configured::new(true), 0, |_| 0);
+        read(&ctx, &frame);
     }
     NEXT
+}
+
+/// Notes what a packet says.
+#[inline(always)]
+fn read(ctx: &TcContext, frame: &Frame) -> Option<()> {
+    let configured = Configured::new(true);
+    let (link, at) = EthernetRepr::parse(frame)?;
+    match link.ethertype {
+        ethernet::TYPE_IPV4 => {
+            note(ctx, classify_ipv4(frame, &link, at, &configured), &configured, 0, |_| 0)
+        }
+        ethernet::TYPE_IPV6 => {
+            note(ctx, classify_ipv6(frame, &link, at, &configured), &configured, 0, |_| 0)
+        }
+        _ => return None,
+    };
+    Some(())
 }
 
 /// For what the daemon asks, by `BPF_PROG_TEST_RUN` on a frame that is a [`vrrpd_common::abi::KernelCommand`]. Never attached

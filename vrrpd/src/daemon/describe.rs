@@ -52,7 +52,7 @@ pub(super) fn report(
     let (datapath, datapath_reason) = if router.is_verified_by_us() && link.is_in_kernel() {
         ("raw", Some("the Authentication Header is verified in user space".to_owned()))
     } else if !config.goes_to_vrrp_group() && link.is_in_kernel() {
-        ("raw", Some("the XDP program knows the multicast group of the RFC only".to_owned()))
+        ("raw", Some("the program in the kernel knows the multicast group of the RFC only".to_owned()))
     } else {
         link.datapath()
     };

@@ -115,8 +115,7 @@ impl Daemon {
     pub(super) fn spawn_loading(&mut self, id: LinkId, wanted: Datapath, slots: Vec<u32>, onto: Option<u32>) {
         let (done, lane) = (self.aside_in.clone(), self.lanes.programs.clone());
         let keeper = self.guardian.keeper().clone();
-        let what =
-            format!("loading the XDP program for {}", self.links.get(id).map_or("", |link| &link.name));
+        let what = format!("loading the program for {}", self.links.get(id).map_or("", |link| &link.name));
         let job = move || {
             Loaded::load(wanted, slots, ASIDE, keeper).and_then(|loaded| match onto {
                 Some(index) => loaded.onto(index),

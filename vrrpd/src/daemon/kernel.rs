@@ -39,10 +39,12 @@ impl Daemon {
             self.hear_kernel(id);
             match kind {
                 EventKind::Advert => {}
-                // Nothing was heard of the master, nor of anybody else.
-                EventKind::Expired if !self.has_program(link) => return self.program_is_gone(link),
-                // Void if an advert came after it: the machine's deadline is in the future by now.
-                EventKind::Expired => self.event(id, Event::Timer, None),
+                EventKind::Expired => match self.trouble(link) {
+                    // Nothing was heard of the master, nor of anybody else.
+                    Some(why) => return self.program_is_deaf(link, why),
+                    // Void if an advert came after it: the machine's deadline is in the future by now.
+                    None => self.event(id, Event::Timer, None),
+                },
             }
         }
     }
@@ -54,8 +56,8 @@ impl Daemon {
         // Not again, whatever comes of it.
         self.input(Input::Unschedule(id));
         self.hear_kernel(id);
-        if !self.has_program(link) {
-            return self.program_is_gone(link);
+        if let Some(why) = self.trouble(link) {
+            return self.program_is_deaf(link, why);
         }
         self.event(id, Event::Timer, None);
     }
@@ -167,8 +169,8 @@ impl Daemon {
         }
         self.programs_looked_after = now;
         for link in self.links.ids().collect::<Vec<_>>() {
-            if !self.has_program(link) {
-                self.program_is_gone(link);
+            if let Some(why) = self.trouble(link) {
+                self.program_is_deaf(link, why);
             }
             for id in self.engine.routers_on(link) {
                 let Some(router) = self.engine.router(id) else { continue };
@@ -181,19 +183,18 @@ impl Daemon {
         }
     }
 
-    /// Whether the program of an interface is on it, if it has one.
-    fn has_program(&mut self, link: LinkId) -> bool {
-        let kernel = self.links.get_mut(link).and_then(LinkIo::kernel);
-        kernel.is_none_or(|kernel| kernel.is_attached())
+    /// Why the program of an interface, if it has one, may not have heard every advert.
+    fn trouble(&mut self, link: LinkId) -> Option<Refusal> {
+        self.links.get_mut(link)?.kernel()?.trouble()
     }
 
-    /// Nothing was heard on an interface for a time that is not known.
-    fn program_is_gone(&mut self, link: LinkId) {
+    /// Adverts may have been missed on an interface for a time that is not known.
+    fn program_is_deaf(&mut self, link: LinkId, why: Refusal) {
         // With the interface it goes as well, of which a notification follows.
         if !self.engine.interface(link).is_some_and(|there| exists(there.index)) {
             return;
         }
-        self.give_up_kernel(link, Refusal::TakenOff);
+        self.give_up_kernel(link, why);
         for id in self.engine.routers_on(link) {
             self.input(Input::ListenAgain(id));
         }

@@ -36,7 +36,7 @@ pub(super) fn write(router: &Router, line: Option<Line>) -> Option<Happening> {
         }
         Line::RejectedByKernel(reject, count) => warn!(
             router = %name, check = reject.name(), count,
-            "advertisements rejected by the XDP program"
+            "advertisements rejected in the kernel"
         ),
         Line::MoreTransitions(count, state, reason) => {
             let (state, reason) = (state.name(), reason.name());

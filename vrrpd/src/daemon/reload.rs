@@ -381,7 +381,7 @@ impl Daemon {
                     .command(KernelCommand { slot, ..KernelCommand::default() })
                     .and_then(|()| kernel.set_virtual_addresses(slot, &[]))
             {
-                error!(router = %config.title(), %error, "cannot remove router from the XDP program");
+                error!(router = %config.title(), %error, "cannot remove router from the program in the kernel");
             }
             link.peers.remove(id);
             link.table.remove(family, vrid);

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::refusal::Refusal;
+use super::refusal::{ForeignProgram, Refusal};
 use super::tier::Tier;
 use crate::config::Datapath;
 use crate::guardian::copies::{Keeper, Kept};
@@ -61,9 +61,20 @@ impl Attachment {
         self.refused.as_ref()
     }
 
-    /// Whether the program is still there: other processes may detach it, and nobody is told.
-    pub(super) fn holds(&self) -> bool {
-        // What cannot be told is not held against it.
-        bpf::interface_of(self.link.as_fd()).map_or(true, |interface| interface != 0)
+    /// Why `program`, which was attached here, may not see every advert by now: other processes may detach it, or put a
+    /// classifier in front of it, and nobody is told. What cannot be found out is not held against it.
+    pub(super) fn trouble(&self, program: u32) -> Option<Refusal> {
+        if bpf::interface_of(self.link.as_fd()).is_ok_and(|interface| interface == 0) {
+            return Some(Refusal::TakenOff(self.tier));
+        }
+        match self.tier {
+            Tier::Native | Tier::Generic => None,
+            Tier::Tcx => {
+                let there = bpf::classifiers(self.index, self.tier.hook()).ok()?;
+                let place = there.iter().position(|there| *there == program)?;
+                let in_front = there.into_iter().take(place).map(ForeignProgram::of);
+                in_front.into_iter().find(ForeignProgram::may_consume).map(Refusal::Behind)
+            }
+        }
     }
 }

@@ -19,7 +19,7 @@ use crate::guardian::copies::Keeper;
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/claims.bpf.o"));
 /// What runs on each frame that the interface sends, and on each that it receives.
 const OUT: (&str, Direction) = ("claims_out", Direction::Egress);
-const IN: (&str, Direction) = ("claims_in", Direction::Ingress);
+pub(super) const IN: (&str, Direction) = ("claims_in", Direction::Ingress);
 /// The addresses.
 const ADDRESSES: &str = "OWNED";
 

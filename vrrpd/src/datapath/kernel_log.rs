@@ -51,7 +51,7 @@ impl Log for Lines {
     }
 
     fn log(&self, record: &Record<'_>) {
-        debug!(target: "vrrpd::kernel", interface = self.interface, line = %record.args(), "XDP program log");
+        debug!(target: "vrrpd::kernel", interface = self.interface, line = %record.args(), "program log");
     }
 
     fn flush(&self) {}

@@ -14,7 +14,7 @@ use crate::guardian::copies::Keeper;
 /// The program, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/own_mac.bpf.o"));
 /// The program, and its filter in kernels before 6.6. One daemon at a time replaces the address of an interface.
-const NAME: &str = "own_mac";
+pub(super) const NAME: &str = "own_mac";
 
 /// The classifier on one interface; dropping it takes it away. If we crash, the kernel does, from 6.6 on; before, it stays
 /// until [`remove_left`].

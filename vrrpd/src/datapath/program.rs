@@ -52,7 +52,7 @@ impl Loaded {
         patience: Duration,
         keeper: Keeper,
     ) -> Result<Self, Refusal> {
-        let mut ebpf = aside(|| load(wanted)).map_err(explained)?;
+        let mut ebpf = aside(|| load(wanted)).map_err(|why| explained(why, wanted))?;
         let commands = fd(&mut ebpf, COMMANDS)?.try_clone();
         let timers = take(&mut ebpf, "ROUTERS")?;
         let commands = Commands::new(commands?, timers);
@@ -138,7 +138,7 @@ pub(super) fn for_want_of_rights(refusal: Refusal) -> Refusal {
         );
     match missing {
         Some(missing) => {
-            debug!(reason = refusal.to_string(), "cannot load XDP program");
+            debug!(reason = refusal.to_string(), "cannot load program");
             missing
         }
         None => refusal,
@@ -166,19 +166,25 @@ fn try_load(wanted: Datapath) -> Result<Ebpf, Refusal> {
 
 /// The reason why the program cannot be loaded, and that the kernel is too old for it where that is so: the kernel itself
 /// only says that it does not understand.
-fn explained(why: Refusal) -> Refusal {
+fn explained(why: Refusal, wanted: Datapath) -> Refusal {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    if is_too_old(&release) {
-        Refusal::TooOld { why: Box::new(why), release: release.trim().to_owned() }
+    let (first, needs) = if wanted.is_classifier() { TCX } else { TIMERS };
+    if is_before(&release, first) {
+        Refusal::TooOld { why: Box::new(why), needs, release: release.trim().to_owned() }
     } else {
         why
     }
 }
 
-/// Whether a kernel of this release is older than timers in programs (`bpf_timer`).
-fn is_too_old(release: &str) -> bool {
+/// The release that is the first with timers in programs (`bpf_timer`), in words too.
+const TIMERS: ((u32, u32), &str) = ((5, 15), "Linux 5.15 for its timers");
+/// The first with links of classifiers.
+const TCX: ((u32, u32), &str) = ((6, 6), "Linux 6.6 for tcx");
+
+/// Whether a kernel of this release is older than the first of others.
+fn is_before(release: &str, first: (u32, u32)) -> bool {
     let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
-    matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) < (5, 15))
+    matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) < first)
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, Refusal> {
@@ -205,16 +211,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernels_before_5_15_are_too_old_for_timers() {
-        for (release, too_old) in [
-            ("5.10.0-46-cloud-amd64\n", true),
-            ("4.19.0", true),
-            ("5.15.0", false),
-            ("6.1.0-56-amd64", false),
-            ("6.12.117+deb12-cloud-amd64", false),
-            ("", false),
+    fn kernels_before_5_15_have_no_timers_and_those_before_6_6_no_tcx() {
+        for (release, no_timers, no_tcx) in [
+            ("5.10.0-46-cloud-amd64\n", true, true),
+            ("4.19.0", true, true),
+            ("5.15.0", false, true),
+            ("6.1.0-56-amd64", false, true),
+            ("6.6.0", false, false),
+            ("6.12.117+deb12-cloud-amd64", false, false),
+            ("", false, false),
         ] {
-            assert_eq!(is_too_old(release), too_old, "{release}");
+            assert_eq!(is_before(release, TIMERS.0), no_timers, "{release}");
+            assert_eq!(is_before(release, TCX.0), no_tcx, "{release}");
         }
     }
 }

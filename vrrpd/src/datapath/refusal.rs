@@ -12,13 +12,18 @@ use nix::errno::Errno;
 use tracing::debug;
 use vrrpd_common::Duration;
 
+use super::program::PROGRAM;
 use super::tier::Tier;
+use super::{claims, own_mac};
+
+/// The names of our classifiers that see what an interface receives.
+const CLASSIFIERS: [&str; 3] = [PROGRAM, own_mac::NAME, claims::IN.0];
 
 /// Why the kernel does not handle the adverts of an interface, or does not do something else that takes a program.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Refusal {
     /// The user did not ask for it.
-    #[error("--xdp is not given")]
+    #[error("neither --datapath nor --xdp asks for another")]
     NotWanted,
     /// Another program is there.
     #[error("the interface already has an XDP program: {0}")]
@@ -44,8 +49,11 @@ pub enum Refusal {
         pause: Duration,
     },
     /// Another process detached the program.
-    #[error("the XDP program was removed from the interface")]
-    TakenOff,
+    #[error("the {} was removed from the interface", .0.program())]
+    TakenOff(Tier),
+    /// A classifier of another application runs first.
+    #[error("classifier {0} runs in front of the one of vrrpd and may keep adverts from it")]
+    Behind(ForeignProgram),
     /// There is no interface to attach it to.
     #[error("the interface was removed")]
     InterfaceGone,
@@ -67,11 +75,13 @@ pub enum Refusal {
     /// There is no `bpf` system call.
     #[error("the kernel was built without BPF")]
     NoBpf,
-    /// The kernel has no timers for programs.
-    #[error("{why}; the program needs Linux 5.15 for its timers, and this is {release}")]
+    /// The kernel has no timers for programs, or no tcx.
+    #[error("{why}; the program needs {needs}, and this is {release}")]
     TooOld {
         /// What the kernel itself says.
         why: Box<Self>,
+        /// The release that has it, and for what.
+        needs: &'static str,
         /// Which kernel it is.
         release: String,
     },
@@ -82,7 +92,7 @@ pub enum Refusal {
     #[error("the driver does not support it")]
     NotSupported,
     /// The kernel does not know links of classifiers.
-    #[error("the kernel has no tcx: Linux 6.6 or newer is needed")]
+    #[error("this kernel does not have it; Linux 6.6 or newer is needed")]
     NoTcx,
     /// The hook has as many programs as it takes.
     #[error("the interface has as many classifiers as the kernel allows")]
@@ -132,7 +142,7 @@ pub enum Refusal {
     Library(Cause),
 }
 
-/// An XDP program that this process did not attach.
+/// A program that this process did not attach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignProgram {
     /// The kernel's number of it.
@@ -147,6 +157,23 @@ pub struct ForeignProgram {
 #[derive(Clone, Debug)]
 pub struct Cause(Arc<dyn Error + Send + Sync>);
 
+impl ForeignProgram {
+    /// What the kernel tells of the program of this number.
+    pub(super) fn of(id: u32) -> Self {
+        let name = aya::programs::loaded_programs()
+            .filter_map(Result::ok)
+            .find(|info| info.id() == id)
+            .and_then(|info| info.name_as_str().map(str::to_owned));
+        let is_vrrpd = name.as_deref() == Some(PROGRAM);
+        Self { id, name, is_vrrpd }
+    }
+
+    /// Whether a classifier may keep packets from those behind it. Ours, of any process, pass on everything.
+    pub(super) fn may_consume(&self) -> bool {
+        self.name.as_deref().is_some_and(|name| !CLASSIFIERS.contains(&name))
+    }
+}
+
 impl Refusal {
     /// A call about a program failed: what is missing rather than which call it was, where that is known.
     pub(super) fn of_program(error: ProgramError) -> Self {
@@ -154,7 +181,7 @@ impl Refusal {
         match (error, errno) {
             (_, Some(Errno::EPERM)) => Self::NotPermitted,
             (ProgramError::LoadError { io_error, verifier_log }, _) => {
-                debug!(log = %verifier_log, "XDP program rejected by the verifier");
+                debug!(log = %verifier_log, "program rejected by the verifier");
                 Self::Rejected(io_error.into())
             }
             (_, Some(Errno::EOPNOTSUPP)) => Self::NotSupported,
@@ -166,7 +193,6 @@ impl Refusal {
     pub(super) fn of_attaching(error: io::Error) -> Self {
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::EPERM) => Self::NotPermitted,
-            Some(Errno::EBUSY | Errno::EEXIST) => Self::Occupied,
             Some(Errno::EOPNOTSUPP) => Self::NotSupported,
             _ => Self::NotAttached(error.into()),
         }
@@ -174,7 +200,7 @@ impl Refusal {
 
     /// An object cannot be loaded; what the loader says of its own affairs goes to the log.
     pub(super) fn of_loading(error: &EbpfError) -> Self {
-        debug!(error = chain(error), "cannot load XDP program");
+        debug!(error = chain(error), "cannot load program");
         match errno(error) {
             Some(Errno::EPERM) => Self::NotPermitted,
             Some(errno) => Self::ObjectRejected(errno),
@@ -256,7 +282,7 @@ mod tests {
 
     #[test]
     fn what_each_tier_was_refused_for_is_told() {
-        let occupied = Refusal::of_attaching(Errno::EBUSY.into());
+        let occupied = Tier::Generic.refusal(Errno::EBUSY.into());
         let refused = Refusal::Tiers(vec![(Tier::Native, Refusal::NotSupported), (Tier::Generic, occupied)]);
         assert_eq!(
             refused.to_string(),
@@ -279,7 +305,6 @@ mod tests {
         let refused = |errno: Errno| Refusal::of_attaching(errno.into());
         assert!(matches!(refused(Errno::EPERM), Refusal::NotPermitted));
         assert!(matches!(refused(Errno::EOPNOTSUPP), Refusal::NotSupported));
-        assert!(matches!(refused(Errno::EEXIST), Refusal::Occupied));
         assert!(matches!(refused(Errno::ENOMEM), Refusal::NotAttached(_)));
     }
 

@@ -28,6 +28,14 @@ impl Tier {
         }
     }
 
+    /// What the program is called.
+    pub(super) const fn program(self) -> &'static str {
+        match self {
+            Self::Native | Self::Generic => "XDP program",
+            Self::Tcx => "classifier",
+        }
+    }
+
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Native => "native",
@@ -53,6 +61,7 @@ impl Tier {
         match (self, error.raw_os_error().map(Errno::from_raw)) {
             (Self::Tcx, Some(Errno::EINVAL)) => Refusal::NoTcx,
             (Self::Tcx, Some(Errno::ERANGE)) => Refusal::Full,
+            (Self::Native | Self::Generic, Some(Errno::EBUSY | Errno::EEXIST)) => Refusal::Occupied,
             (Self::Tcx | Self::Native | Self::Generic, _) => Refusal::of_attaching(error),
         }
     }
@@ -64,5 +73,24 @@ impl Tier {
             Self::Generic => 1 << 1,
             Self::Tcx => bpf::TCX_FIRST,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_program_cannot_be_attached_depends_on_the_hook() {
+        let refused = |tier: Tier, errno: Errno| tier.refusal(errno.into());
+        for tier in [Tier::Native, Tier::Generic] {
+            assert!(matches!(refused(tier, Errno::EBUSY), Refusal::Occupied));
+            assert!(matches!(refused(tier, Errno::EEXIST), Refusal::Occupied));
+            assert!(matches!(refused(tier, Errno::EINVAL), Refusal::NotAttached(_)));
+        }
+        assert!(matches!(refused(Tier::Tcx, Errno::EINVAL), Refusal::NoTcx));
+        assert!(matches!(refused(Tier::Tcx, Errno::ERANGE), Refusal::Full));
+        assert!(matches!(refused(Tier::Tcx, Errno::EEXIST), Refusal::NotAttached(_)));
+        assert!(matches!(refused(Tier::Tcx, Errno::EPERM), Refusal::NotPermitted));
     }
 }

@@ -24,7 +24,7 @@ use super::closing;
 use super::commands::Commands;
 use super::maps::sum;
 use super::pins::Pins;
-use super::program::{Loaded, PROGRAM};
+use super::program::Loaded;
 use super::refusal::{Cause, ForeignProgram, Refusal};
 use super::tier::Tier;
 use super::vlans;
@@ -64,7 +64,7 @@ impl XdpPath {
             Datapath::Xdp | Datapath::XdpNative | Datapath::XdpGeneric => {}
         }
         if let Some(program) = foreign {
-            return Some(Refusal::Foreign(foreign_program(program)));
+            return Some(Refusal::Foreign(ForeignProgram::of(program)));
         }
         vlans::are_on(name).then_some(Refusal::Vlans)
     }
@@ -125,9 +125,9 @@ impl XdpPath {
         self.attachment.refused()
     }
 
-    /// Whether the program is still on the interface: whoever may can take it off, and nobody is told.
-    pub fn is_attached(&self) -> bool {
-        self.attachment.holds()
+    /// Why the program may not see every advert by now, although it was attached.
+    pub fn trouble(&self) -> Option<Refusal> {
+        self.attachment.trouble(self.number)
     }
 
     /// Makes the slot of a router ready that comes later than the program.
@@ -200,16 +200,6 @@ impl XdpPath {
 
 fn no_records(error: io::Error) -> Refusal {
     Refusal::Unmapped("RECORDS", error.into())
-}
-
-/// What the kernel tells of a program that we did not attach.
-fn foreign_program(id: u32) -> ForeignProgram {
-    let name = aya::programs::loaded_programs()
-        .filter_map(Result::ok)
-        .find(|info| info.id() == id)
-        .and_then(|info| info.name_as_str().map(str::to_owned));
-    let is_vrrpd = name.as_deref() == Some(PROGRAM);
-    ForeignProgram { id, name, is_vrrpd }
 }
 
 impl AsFd for XdpPath {

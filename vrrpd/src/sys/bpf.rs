@@ -14,6 +14,8 @@ const MAP_CREATE: libc::c_int = 0;
 const ARRAY: u32 = 2;
 /// `BPF_PROG_TEST_RUN`
 const TEST_RUN: libc::c_int = 10;
+/// `BPF_PROG_QUERY`
+const PROG_QUERY: libc::c_int = 16;
 /// `BPF_OBJ_GET_INFO_BY_FD`
 const GET_INFO: libc::c_int = 15;
 /// `BPF_LINK_CREATE`
@@ -26,6 +28,8 @@ pub const XDP: u32 = 37;
 pub const TCX_INGRESS: u32 = 46;
 /// `BPF_TCX_EGRESS`, likewise.
 pub const TCX_EGRESS: u32 = 47;
+/// `BPF_MPROG_MAX`: as many programs are at a hook of classifiers at most.
+const MOST_CLASSIFIERS: u32 = 64;
 /// `BPF_F_BEFORE`: before all other programs there.
 pub const TCX_FIRST: u32 = 1 << 3;
 
@@ -68,6 +72,18 @@ struct GetInfo {
     info: u64,
 }
 
+/// What `union bpf_attr` holds for `BPF_PROG_QUERY`, up to where it is used here.
+#[repr(C)]
+struct ProgQuery {
+    interface: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    programs: u64,
+    count: u32,
+    reserved: u32,
+}
+
 /// What `union bpf_attr` holds for `BPF_LINK_DETACH`.
 #[repr(C)]
 struct LinkDetach {
@@ -90,6 +106,7 @@ struct LinkInfo {
 const LINK_INFO_LEN: u32 = 24;
 
 const _: () = assert!(size_of::<LinkCreate>() == 16 && size_of::<GetInfo>() == 16);
+const _: () = assert!(size_of::<ProgQuery>() == 32);
 const _: () = assert!(size_of::<LinkInfo>() == LINK_INFO_LEN as usize);
 
 /// What `union bpf_attr` holds for `BPF_MAP_CREATE`, up to where it is used here.
@@ -163,6 +180,30 @@ pub fn interface_of(link: BorrowedFd<'_>) -> io::Result<u32> {
     // than there is room for.
     let result = unsafe { libc::syscall(libc::SYS_bpf, GET_INFO, &raw mut attributes, size_of::<GetInfo>()) };
     if result == 0 { Ok(info.interface) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The kernel's numbers of the classifiers at a place of an interface, [`TCX_INGRESS`] or [`TCX_EGRESS`], in the order in which
+/// they run.
+pub fn classifiers(interface: u32, attach_type: u32) -> io::Result<Vec<u32>> {
+    let mut programs = [0_u32; MOST_CLASSIFIERS as usize];
+    let mut attributes = ProgQuery {
+        interface,
+        attach_type,
+        query_flags: 0,
+        attach_flags: 0,
+        programs: programs.as_mut_ptr().expose_provenance() as u64,
+        count: MOST_CLASSIFIERS,
+        reserved: 0,
+    };
+    // SAFETY: the kernel reads the attributes, writes how many programs there are into them, and writes no more numbers than
+    // there is room for.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, PROG_QUERY, &raw mut attributes, size_of::<ProgQuery>()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let count = usize::try_from(attributes.count).unwrap_or(usize::MAX);
+    Ok(programs.into_iter().take(count).collect())
 }
 
 /// Runs the program on a frame of these octets, and puts into `output` what it has made of them.

@@ -159,7 +159,7 @@ const EVENTS: [Event; 14] = [
         path.put_back(at(11), "back").map_or("-", |_| "drain sockets").to_owned()
     }),
     ("the program fails", |path| {
-        path.fall_back("sockets", Refusal::TakenOff).map_or("-", |_| "take off").to_owned()
+        path.fall_back("sockets", Refusal::NotLoaded).map_or("-", |_| "take off").to_owned()
     }),
     ("another one has gone", |path| {
         path.removed(OTHER);
