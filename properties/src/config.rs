@@ -255,7 +255,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "priority = 255",
         "preempt = false\npreempt-below = 50",
         "preempt-delay = \"10s\"\nstart-delay = 30.5",
-        "preempt = false\ntrack-interface = false",
+        "preempt = false\ntrack-interface = false\naccept = false",
         "protocol = \"v3\"\ninterval = \"10ms\"",
         "protocol = \"v3\"\ninterval = 0.25\nv3-checksum = \"message\"",
         "auth = \"pw/k7Qz9x\"",

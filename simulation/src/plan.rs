@@ -111,6 +111,7 @@ pub fn router_config(lan: usize, config: &Config) -> RouterConfig {
         preempt_below: config.preempt_below,
         preempt_delay: config.preempt_delay,
         start_delay: config.start_delay,
+        accept: true,
         track_interface: true,
         interval: config.interval,
         max_learned_interval: config.max_learned_interval,

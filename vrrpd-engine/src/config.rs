@@ -56,6 +56,8 @@ pub struct RouterConfig {
     pub preempt_delay: Duration,
     /// `--start-delay`; zero: none.
     pub start_delay: Duration,
+    /// Off with `--no-accept`: packets to the addresses are dropped unless it is their owner (Accept_Mode, RFC 9568 §6.1).
+    pub accept: bool,
     /// Off with `--no-track-interface`: the interface being down, or without a carrier, is no fault.
     pub track_interface: bool,
     /// `-d`
@@ -231,6 +233,7 @@ impl RouterConfig {
             max_learned_interval: other.max_learned_interval,
             start_delay: other.start_delay,
             checksum: other.checksum,
+            accept: other.accept,
             track_interface: other.track_interface,
             accept_interval_mismatch: other.accept_interval_mismatch,
             require_equal_addresses: other.require_equal_addresses,
@@ -245,6 +248,11 @@ impl RouterConfig {
         };
         // An owner has its addresses anyway, and is begun in another way.
         exchanged == *other && (self.priority == Priority::OWNER) == (other.priority == Priority::OWNER)
+    }
+
+    /// Whether packets to its addresses are dropped: never those of their owner.
+    pub fn drops_packets(&self) -> bool {
+        !self.accept && self.priority != Priority::OWNER
     }
 
     /// The routers that adverts go to by unicast; none: they go to a group.
@@ -419,6 +427,7 @@ pub(crate) mod tests {
             preempt_below: None,
             preempt_delay: Duration::ZERO,
             start_delay: Duration::ZERO,
+            accept: true,
             track_interface: true,
             interval: Interval::DEFAULT,
             max_learned_interval: Interval::from_centis(1000).expect("an interval"),

@@ -94,6 +94,8 @@ pub struct Router {
     pub others: OtherInterfaces,
     /// Addresses on other interfaces that the system refused the last time, and why.
     pub refused_elsewhere: Vec<(VirtualAddress, SystemError)>,
+    /// Why the system did not drop packets to its addresses the last time.
+    pub refused_filter: Option<SystemError>,
     /// What its actions wait for.
     pub waiting: Option<Box<Pending>>,
     /// It was said that the interface has addresses of it although it is not Master.
@@ -218,6 +220,7 @@ impl Router {
             vmac: VmacSide::new(&config),
             others: OtherInterfaces::new(),
             refused_elsewhere: Vec::new(),
+            refused_filter: None,
             waiting: None,
             presence_said: false,
             scheduled: None,

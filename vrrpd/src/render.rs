@@ -36,6 +36,25 @@ fn delays(router: &RouterReport) -> impl Iterator<Item = (&'static str, String)>
     held.into_iter().chain(delay.map(|left| ("delay", format!("lower master followed for {}", span(left)))))
 }
 
+/// What a master has beside the addresses on its own interface, by the name of its line.
+fn holdings(router: &RouterReport) -> Vec<(&str, String)> {
+    let mut lines = Vec::new();
+    if !router.accept {
+        let error = router.accept_error.as_ref();
+        let error = error.map_or_else(String::new, |error| format!(" (not in force: {error})"));
+        lines.push(("accept", format!("no, packets to the addresses are dropped{error}")));
+    }
+    for other in &router.other_interfaces {
+        let missing = if other.exists { "" } else { " (missing)" };
+        lines.push(("elsewhere", format!("{}{missing}: {}", other.interface, other.addresses.join(" "))));
+    }
+    for route in &router.routes {
+        let missing = route.error.as_ref().map_or_else(String::new, |error| format!(" (missing: {error})"));
+        lines.push((&route.kind, format!("{}{missing}", route.text)));
+    }
+    lines
+}
+
 /// The lines of a router below its name.
 pub fn details(router: &RouterReport) -> String {
     let mut text = String::new();
@@ -56,13 +75,8 @@ pub fn details(router: &RouterReport) -> String {
     if !router.extra_addresses.is_empty() {
         line("extra", router.extra_addresses.join(" "));
     }
-    for other in &router.other_interfaces {
-        let missing = if other.exists { "" } else { " (missing)" };
-        line("elsewhere", format!("{}{missing}: {}", other.interface, other.addresses.join(" ")));
-    }
-    for route in &router.routes {
-        let missing = route.error.as_ref().map_or_else(String::new, |error| format!(" (missing: {error})"));
-        line(&route.kind, format!("{}{missing}", route.text));
+    for (name, value) in holdings(router) {
+        line(name, value);
     }
     if !router.addresses_present.is_empty() {
         let present = router.addresses_present.join(" ");

@@ -70,6 +70,10 @@ pub struct RouterReport {
     #[serde(default)]
     pub routes: Vec<RouteReport>,
     #[serde(default)]
+    pub accept: bool,
+    #[serde(default)]
+    pub accept_error: Option<String>,
+    #[serde(default)]
     pub addresses_present: Vec<String>,
     /// Interfaces that have addresses of it beside its own.
     #[serde(default)]
@@ -430,7 +434,7 @@ impl SilentReport {
 
 impl RouterReport {
     /// The keys of its object.
-    pub const KEYS: [&'static str; 46] = [
+    pub const KEYS: [&'static str; 48] = [
         "name",
         "interface",
         "ifindex",
@@ -457,6 +461,8 @@ impl RouterReport {
         "takeover_held_by",
         "addresses",
         "extra_addresses",
+        "accept",
+        "accept_error",
         "addresses_present",
         "other_interfaces",
         "routes",

@@ -70,8 +70,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Removes the link when it is not where the router is, once nothing is on it, and addresses that are not on the
-    /// interface of their name.
+    /// Removes the link when it is not where the router is, once nothing is on it, addresses that are not on the interface
+    /// of their name, and a filter that is not wanted any more.
     pub(super) fn discard_stranded(&mut self) {
         if self.router.waiting.is_some() {
             return;
@@ -79,9 +79,10 @@ impl Turn<'_> {
         if self.router.ledger.is_stranded(self.link.interface.as_ref()) {
             return self.discard();
         }
-        let stranded = self.router.stranded_addresses();
-        if !stranded.is_empty() {
-            self.ask(Order::Release(stranded));
+        let mut unwanted = self.router.stranded_addresses();
+        unwanted.extend(self.router.unwanted_filter());
+        if !unwanted.is_empty() {
+            self.ask(Order::Release(unwanted));
         }
     }
 
@@ -157,6 +158,7 @@ impl Turn<'_> {
         for (address, error) in refused.addresses {
             self.log(Line::AddressRefused(address, error));
         }
+        self.filter_refused(refused.filter);
         self.refused_elsewhere(elsewhere);
         self.routing_refused(refused.routing);
         if is_decisive {
@@ -164,6 +166,18 @@ impl Turn<'_> {
             let event = if was_promoted { Event::AddressesRefused } else { Event::AddressesLost };
             self.then(Task::event(event));
         }
+    }
+
+    /// What was refused is said once, and tried again: until then packets to the addresses are accepted.
+    fn filter_refused(&mut self, refused: Option<SystemError>) {
+        if let Some(error) = &refused {
+            if self.router.refused_filter.as_ref() != Some(error) {
+                self.log(Line::FilterRefused(error.clone()));
+            }
+            let at = self.now.at + TRY_AGAIN;
+            self.agenda.to_put_back.entry(self.id).or_insert(at);
+        }
+        self.router.refused_filter = refused;
     }
 
     /// What was refused on other interfaces is said once, and tried again. One that is gone refuses nothing.
@@ -223,8 +237,17 @@ impl Turn<'_> {
                 (Resource::Route(_) | Resource::Rule(_), Err(error)) if !is_given_back => {
                     self.log(Line::RoutingNotRemoved(resource.clone(), error.clone()));
                 }
-                (Resource::Address(_) | Resource::Answers(_) | Resource::Route(_) | Resource::Rule(_), _) => {
+                (Resource::Filter(_), Err(error)) if !is_given_back => {
+                    self.log(Line::FilterNotRemoved(error.clone()));
                 }
+                (
+                    Resource::Address(_)
+                    | Resource::Answers(_)
+                    | Resource::Filter(_)
+                    | Resource::Route(_)
+                    | Resource::Rule(_),
+                    _,
+                ) => {}
             }
         }
         if tells_hosts {

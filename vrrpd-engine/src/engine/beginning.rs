@@ -170,6 +170,12 @@ impl Turn<'_> {
             self.next(Task::event(Event::GroupReady { hold: Duration::ZERO }));
         }
         self.next(Task::Exchanged { has_other_priority });
+        if self.router.is_holding() {
+            // Packets to its addresses are dropped from now on, or no more.
+            self.router.enqueue(Action::TakeAddresses);
+            self.next(Task::Act);
+        }
+        self.next(Task::DiscardStranded);
         self.agenda.work.push_front(Work::CheckUsable(self.id));
     }
 

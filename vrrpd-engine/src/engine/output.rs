@@ -131,6 +131,10 @@ pub enum Line {
     InterfaceMissing(String),
     /// The system did not add this address.
     AddressRefused(VirtualAddress, SystemError),
+    /// Packets to the addresses are accepted, since the system does not drop them.
+    FilterRefused(SystemError),
+    /// Packets to the addresses are still dropped.
+    FilterNotRemoved(SystemError),
     /// A route or rule was removed by others, and was added again.
     RoutingRestored(Resource),
     /// The system did not add this route or rule.

@@ -10,7 +10,7 @@ use crate::interface::{Interface, OtherInterfaces};
 
 use super::journal::Journal;
 use super::order::{Cause, Made, Outcome, SystemError};
-use super::resource::{Macvlan, OwnMac, Place, PlacedAddress, Resource};
+use super::resource::{Filter, Macvlan, OwnMac, Place, PlacedAddress, Resource};
 
 /// What a router has taken and has to give back. A Backup has at most a macvlan link, which is down.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,8 @@ struct PreparedLink {
 pub struct Refused {
     /// The virtual MAC address.
     pub vmac: Option<SystemError>,
+    /// The filter, without which the router is Master all the same.
+    pub filter: Option<SystemError>,
     /// Addresses.
     pub addresses: Vec<(VirtualAddress, SystemError)>,
     /// Routes and rules, without which the router is Master all the same.
@@ -123,6 +125,23 @@ impl Ledger {
         self.entries.iter().find(|entry| entry.address().is_some_and(|placed| placed.address == *address))
     }
 
+    /// What keeps the system from accepting packets to the addresses.
+    pub fn filter(&self) -> Option<&Filter> {
+        self.entries.iter().find_map(|entry| match &entry.resource {
+            Resource::Filter(taken) => Some(&**taken),
+            Resource::Mac(_)
+            | Resource::Link(_)
+            | Resource::Answers(_)
+            | Resource::Address(_)
+            | Resource::Route(_)
+            | Resource::Rule(_) => None,
+        })
+    }
+
+    fn forget_filter(&mut self) {
+        self.entries.retain(|entry| !matches!(entry.resource, Resource::Filter(_)));
+    }
+
     // The virtual MAC address.
 
     /// The virtual MAC address in force: on the interface, or on a macvlan link that is up.
@@ -146,6 +165,7 @@ impl Ledger {
             Resource::Mac(taken) => Some(&**taken),
             Resource::Link(_)
             | Resource::Answers(_)
+            | Resource::Filter(_)
             | Resource::Address(_)
             | Resource::Route(_)
             | Resource::Rule(_) => None,
@@ -158,6 +178,7 @@ impl Ledger {
             Resource::Link(taken) => Some(&**taken),
             Resource::Mac(_)
             | Resource::Answers(_)
+            | Resource::Filter(_)
             | Resource::Address(_)
             | Resource::Route(_)
             | Resource::Rule(_) => None,
@@ -261,6 +282,12 @@ impl Ledger {
                     self.entries.retain(|entry| !matches!(entry.resource, Resource::Answers(_)));
                     self.entries.push(Entry::of(answers));
                 }
+                (filter @ Resource::Filter(_), Ok(())) => {
+                    self.forget_filter();
+                    self.entries.push(Entry::of(filter));
+                }
+                // What was there before is still there.
+                (Resource::Filter(_), Err(error)) => refused.filter = Some(error),
                 (routing @ (Resource::Route(_) | Resource::Rule(_)), result) => {
                     self.forget_routing(&routing);
                     match result {
@@ -336,6 +363,7 @@ impl Ledger {
                 Resource::Answers(_) => {
                     self.entries.retain(|entry| !matches!(entry.resource, Resource::Answers(_)));
                 }
+                Resource::Filter(_) => self.forget_filter(),
                 Resource::Address(placed) => self.forget_address(&placed.address),
                 Resource::Route(_) | Resource::Rule(_) => self.forget_routing(resource),
             }
@@ -378,6 +406,7 @@ impl Entry {
             Resource::Mac(_)
             | Resource::Link(_)
             | Resource::Answers(_)
+            | Resource::Filter(_)
             | Resource::Route(_)
             | Resource::Rule(_) => None,
         }
@@ -397,7 +426,9 @@ const fn is_over(resource: &Resource, error: &SystemError) -> bool {
     match resource {
         Resource::Mac(_) | Resource::Link(_) => matches!(error.cause, Cause::NoInterface),
         Resource::Answers(_) => true,
-        Resource::Address(_) | Resource::Route(_) | Resource::Rule(_) => error.is_gone(),
+        Resource::Filter(_) | Resource::Address(_) | Resource::Route(_) | Resource::Rule(_) => {
+            error.is_gone()
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use crate::interface::{Interface, OtherInterfaces};
 
 use crate::routing::{Route, Rule};
 
-use super::{Ledger, Resource};
+use super::{Filter, Ledger, Resource};
 
 /// How a record of a MAC address begins, behind the interface.
 const MAC: &str = "mac ";
@@ -40,6 +40,8 @@ const RULE: &str = "rule ";
 const PEER: &str = " peer ";
 /// How a record of a macvlan link begins.
 const LINK: &str = "link ";
+/// How a record of a filter begins.
+const FILTER: &str = "filter ";
 /// How a record of what other interfaces answer begins.
 const ANSWERS: &str = "answers ";
 
@@ -76,6 +78,13 @@ pub enum Record {
         /// The router: `eth0/51`.
         router: String,
     },
+    /// Packets to the addresses of the router are dropped, or are to be.
+    Filter {
+        /// The interface.
+        interface: String,
+        /// The router: `eth0/51`.
+        router: String,
+    },
     /// The route is in the system, or is to be.
     Route {
         /// The interface that the router serves.
@@ -104,6 +113,7 @@ impl Record {
             | Self::Mac { interface, .. }
             | Self::Link { interface, .. }
             | Self::Answers { interface, .. }
+            | Self::Filter { interface, .. }
             | Self::Route { interface, .. }
             | Self::Rule { interface, .. } => interface,
         }
@@ -141,6 +151,9 @@ impl Record {
         if interface.is_some_and(|interface| !interface.beside.is_empty()) {
             records.push(Self::Answers { interface: name(), router: config.name().to_string() });
         }
+        if config.drops_packets() {
+            records.push(Self::Filter { interface: name(), router: config.name().to_string() });
+        }
         let routes = config.routes.iter().cloned().map(Box::new);
         records.extend(routes.map(|route| Self::Route { interface: name(), route }));
         let rules = config.rules.iter().cloned().map(Box::new);
@@ -159,6 +172,7 @@ impl fmt::Display for Record {
             Self::Mac { interface, own } => write!(f, "{interface} {MAC}{own}"),
             Self::Link { interface, router } => write!(f, "{interface} {LINK}{router}"),
             Self::Answers { interface, router } => write!(f, "{interface} {ANSWERS}{router}"),
+            Self::Filter { interface, router } => write!(f, "{interface} {FILTER}{router}"),
             Self::Route { interface, route } => write!(f, "{interface} {ROUTE}{route}"),
             Self::Rule { interface, rule } => write!(f, "{interface} {RULE}{rule}"),
         }
@@ -177,6 +191,8 @@ impl FromStr for Record {
             Ok(Self::Link { interface, router: router.to_owned() })
         } else if let Some(router) = what.strip_prefix(ANSWERS) {
             Ok(Self::Answers { interface, router: router.to_owned() })
+        } else if let Some(router) = what.strip_prefix(FILTER) {
+            Ok(Self::Filter { interface, router: router.to_owned() })
         } else if let Some(route) = what.strip_prefix(ROUTE) {
             Ok(Self::Route { interface, route: Box::new(route.parse().map_err(|_| NoRecord)?) })
         } else if let Some(rule) = what.strip_prefix(RULE) {
@@ -228,6 +244,7 @@ impl Journal {
             | Record::Mac { .. }
             | Record::Link { .. }
             | Record::Answers { .. }
+            | Record::Filter { .. }
             | Record::Route { .. }
             | Record::Rule { .. } => None,
         })
@@ -238,9 +255,11 @@ impl Journal {
         self.records.iter().filter_map(|record| match record {
             Record::Route { route, .. } => Some(Resource::Route(route.clone())),
             Record::Rule { rule, .. } => Some(Resource::Rule(rule.clone())),
-            Record::Address { .. } | Record::Mac { .. } | Record::Link { .. } | Record::Answers { .. } => {
-                None
-            }
+            Record::Address { .. }
+            | Record::Mac { .. }
+            | Record::Link { .. }
+            | Record::Answers { .. }
+            | Record::Filter { .. } => None,
         })
     }
 
@@ -257,6 +276,7 @@ impl Journal {
             | Record::Mac { .. }
             | Record::Link { .. }
             | Record::Answers { .. }
+            | Record::Filter { .. }
             | Record::Route { .. }
             | Record::Rule { .. } => None,
         })
@@ -267,9 +287,28 @@ impl Journal {
     pub fn routers_with_classifiers(&self) -> BTreeSet<String> {
         let routers = self.records.iter().filter_map(|record| match record {
             Record::Link { router, .. } | Record::Answers { router, .. } => Some(router.clone()),
-            Record::Address { .. } | Record::Mac { .. } | Record::Route { .. } | Record::Rule { .. } => None,
+            Record::Address { .. }
+            | Record::Mac { .. }
+            | Record::Filter { .. }
+            | Record::Route { .. }
+            | Record::Rule { .. } => None,
         });
         routers.collect()
+    }
+
+    /// The filters of routers.
+    pub fn filters(&self) -> impl Iterator<Item = Resource> + '_ {
+        self.records.iter().filter_map(|record| match record {
+            Record::Filter { router, .. } => {
+                Some(Resource::Filter(Box::new(Filter { router: router.clone(), addresses: Vec::new() })))
+            }
+            Record::Address { .. }
+            | Record::Mac { .. }
+            | Record::Link { .. }
+            | Record::Answers { .. }
+            | Record::Route { .. }
+            | Record::Rule { .. } => None,
+        })
     }
 
     /// Whether the router of this name had a macvlan link.

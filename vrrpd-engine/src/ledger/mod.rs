@@ -15,7 +15,7 @@ pub mod undo;
 pub use held::{Entry, Ledger, Refused};
 pub use journal::{Journal, Record};
 pub use order::{Cause, Made, Order, Outcome, SystemError};
-pub use resource::{Answers, Macvlan, OwnMac, Place, PlacedAddress, Resource};
+pub use resource::{Answers, Filter, Macvlan, OwnMac, Place, PlacedAddress, Resource};
 pub use undo::{LeftMac, Leftover, Undo};
 
 #[cfg(test)]

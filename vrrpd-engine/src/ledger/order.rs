@@ -15,12 +15,12 @@ pub enum Order {
     Prepare(Box<Macvlan>),
     /// Take these, in this order.
     Take {
-        /// What to take: the virtual MAC address comes before the addresses, and these before routes and rules.
+        /// What to take: the virtual MAC address and the filter come before the addresses, and these before routes and rules.
         resources: Vec<Resource>,
         /// Take the rest when the virtual MAC address is refused.
         or_without: bool,
     },
-    /// Give these back: routes and rules first, then addresses, then the virtual MAC address. Each is listed as it was taken.
+    /// Give these back: routes and rules first, then addresses, then the filter and the virtual MAC address. Each is listed as it was taken.
     Release(Vec<Resource>),
     /// Remove the macvlan link of this number, and put the settings of the interface below back.
     Discard(u32),
@@ -35,6 +35,7 @@ impl Order {
                 Resource::Link(link) => Some(&**link),
                 Resource::Mac(_)
                 | Resource::Answers(_)
+                | Resource::Filter(_)
                 | Resource::Address(_)
                 | Resource::Route(_)
                 | Resource::Rule(_) => None,

@@ -6,6 +6,7 @@
 //! | [`Mac`](Resource::Mac) | the interface gets the virtual MAC address | it gets its own back | the address is one of a virtual router, and the journal has the own one | `eth0 mac 02:00:00:00:00:0a` |
 //! | [`Link`](Resource::Link) | the macvlan link is up | it is down, and goes when the router leaves | its alias | `eth0 link eth0/51` |
 //! | [`Answers`](Resource::Answers) | classifiers on interfaces of the same port | they go, from Linux 6.6 on also with the process | their name | `eth0 answers eth0/51` |
+//! | [`Filter`](Resource::Filter) | packets to the addresses are dropped, before they are taken | they are not, after they are given back; with the last of daemon and guardian from Linux 5.12 on | the name of its nf_tables table | `eth0 filter eth0/51` |
 //! | [`Address`](Resource::Address) | the address is on the interface | it is off | the mark (`IFA_PROTO`); the journal where the kernel has none | `eth0 10.0.0.1/24` |
 //! | [`Route`](Resource::Route) | the route is in its table | it is not | its protocol | `eth0 route 192.0.2.0/24 via 10.0.0.1` |
 //! | [`Rule`](Resource::Rule) | the rule is in force | it is not | its protocol | `eth0 rule from 10.0.0.100 table 10` |
@@ -29,6 +30,8 @@ pub enum Resource {
     Link(Box<Macvlan>),
     /// What other interfaces on the same port say of the addresses.
     Answers(Box<Answers>),
+    /// What keeps the system from accepting packets to the addresses.
+    Filter(Box<Filter>),
     /// A virtual address.
     Address(PlacedAddress),
     /// A route.
@@ -109,6 +112,16 @@ pub struct Answers {
     pub interfaces: Vec<u32>,
 }
 
+/// Packets to the addresses of a router that is not their owner are dropped (Accept_Mode of RFC 9568 §6.1), whatever interface
+/// they come by, except for neighbour solicitations and advertisements and for what the machine sends to itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filter {
+    /// The router.
+    pub router: String,
+    /// The addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
 /// An address, and the interface that has it or is to have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacedAddress {
@@ -149,7 +162,7 @@ impl Resource {
     pub const fn is_vmac(&self) -> bool {
         match self {
             Self::Mac(_) | Self::Link(_) => true,
-            Self::Answers(_) | Self::Address(_) | Self::Route(_) | Self::Rule(_) => false,
+            Self::Answers(_) | Self::Filter(_) | Self::Address(_) | Self::Route(_) | Self::Rule(_) => false,
         }
     }
 
@@ -163,7 +176,7 @@ impl Resource {
         match self {
             Self::Route(route) => &route.text,
             Self::Rule(rule) => &rule.text,
-            Self::Mac(_) | Self::Link(_) | Self::Answers(_) | Self::Address(_) => "",
+            Self::Mac(_) | Self::Link(_) | Self::Answers(_) | Self::Filter(_) | Self::Address(_) => "",
         }
     }
 

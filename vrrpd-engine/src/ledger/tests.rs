@@ -110,7 +110,10 @@ impl Machine {
                             outcome.link = Some(LINK);
                             Ok(())
                         }
-                        Resource::Answers(_) | Resource::Route(_) | Resource::Rule(_) => Ok(()),
+                        Resource::Answers(_)
+                        | Resource::Filter(_)
+                        | Resource::Route(_)
+                        | Resource::Rule(_) => Ok(()),
                         Resource::Address(placed) => {
                             self.add(placed.on.number(outcome.link), placed.address, true)
                         }
@@ -124,9 +127,11 @@ impl Machine {
                         Resource::Mac(taken) => {
                             self.interface(taken.index).map(|interface| interface.mac = Some(taken.own))
                         }
-                        Resource::Link(_) | Resource::Answers(_) | Resource::Route(_) | Resource::Rule(_) => {
-                            Ok(())
-                        }
+                        Resource::Link(_)
+                        | Resource::Answers(_)
+                        | Resource::Filter(_)
+                        | Resource::Route(_)
+                        | Resource::Rule(_) => Ok(()),
                         Resource::Address(placed) => self.remove(placed.on.number(None), placed.address),
                     };
                     outcome.results.push(result);

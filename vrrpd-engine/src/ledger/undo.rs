@@ -76,6 +76,11 @@ impl Undo {
         if !routing.is_empty() {
             undo.orders.insert(0, Order::Release(routing));
         }
+        // They stand until the addresses are off.
+        let filters: Vec<_> = journal.filters().collect();
+        if !filters.is_empty() {
+            undo.orders.push(Order::Release(filters));
+        }
         undo
     }
 

@@ -290,6 +290,7 @@ fn resource(resource: &Resource) -> String {
         Resource::Mac(mac) => format!("MAC address {} on {}", mac.vmac, mac.name),
         Resource::Link(link) => format!("macvlan link {}", link.name),
         Resource::Answers(_) => "ARP filter".to_owned(),
+        Resource::Filter(filter) => format!("filter of {}", list(&filter.addresses)),
         Resource::Address(placed) => placed.address.to_string(),
         Resource::Route(route) => format!("route {}", route.text),
         Resource::Rule(rule) => format!("rule {}", rule.text),
@@ -354,6 +355,8 @@ fn log(line: &Line) -> Option<String> {
         }
         Line::AddressLost(address, more) => format!("address {address} lost{}", unsaid(*more)),
         Line::InterfaceMissing(interface) => format!("interface {interface} missing"),
+        Line::FilterRefused(error) => format!("cannot drop packets to the addresses: {error}"),
+        Line::FilterNotRemoved(error) => format!("cannot stop dropping packets to the addresses: {error}"),
         Line::AddressRefused(address, error) => format!("cannot add {address}: {error}"),
         Line::RoutingRestored(routing) => format!("restored {}", routing.routing_text()),
         Line::RoutingRefused(routing, error) => format!("cannot add {}: {error}", routing.routing_text()),

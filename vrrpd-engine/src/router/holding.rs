@@ -11,7 +11,7 @@ use crate::config::{VirtualAddress, VmacFallback, VmacMode};
 use crate::engine::Line;
 use crate::ids::Ticket;
 use crate::interface::{Interface, Remover};
-use crate::ledger::{Answers, Journal, Order, Place, PlacedAddress, Record, Resource, SystemError};
+use crate::ledger::{Answers, Filter, Journal, Order, Place, PlacedAddress, Record, Resource, SystemError};
 
 /// A request that the system has not answered yet.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -120,8 +120,27 @@ impl Router {
         let missing = self.ledger.missing(self.config.addresses_on(&self.config.interface), Some(interface));
         let addresses = missing.into_iter().map(address);
         let elsewhere = self.others.values().flat_map(|other| self.to_take_on(other));
-        let resources = vmac.into_iter().chain(self.answers(interface)).chain(addresses);
+        let before = vmac.into_iter().chain(self.answers(interface)).chain(self.missing_filter());
+        let resources = before.chain(addresses);
         resources.chain(elsewhere).chain(self.routing()).collect()
+    }
+
+    /// What is to keep the system from accepting packets to its addresses.
+    fn filter(&self) -> Option<Filter> {
+        let addresses = self.config.held_addresses().map(|held| held.address).collect::<Vec<_>>();
+        (self.config.drops_packets() && !addresses.is_empty())
+            .then(|| Filter { router: self.config.name().to_string(), addresses })
+    }
+
+    fn missing_filter(&self) -> Option<Resource> {
+        let filter = self.filter().filter(|filter| self.ledger.filter() != Some(filter))?;
+        Some(Resource::Filter(Box::new(filter)))
+    }
+
+    /// The filter that it has and is not to have any more.
+    pub fn unwanted_filter(&self) -> Option<Resource> {
+        let held = self.ledger.filter().filter(|_| !self.config.drops_packets())?;
+        Some(Resource::Filter(Box::new(held.clone())))
     }
 
     /// The same on an interface that has addresses of it beside its own.
@@ -149,11 +168,13 @@ impl Router {
         self.ledger.addresses().filter(is_stranded).copied().map(Resource::Address).collect()
     }
 
-    /// Whether nothing but routes and rules has to be put in force again, of which nobody has to be told.
+    /// Whether nothing but filter, routes and rules has to be put in force again, of which nobody has to be told.
     pub fn lacks_only_routing(&self, interface: &Interface) -> bool {
-        let is_untold =
-            |resource: &Resource| resource.is_routing() || matches!(resource, Resource::Answers(_));
-        self.routing().next().is_some() && self.to_take(interface).iter().all(is_untold)
+        let is_untold = |resource: &Resource| {
+            resource.is_routing() || matches!(resource, Resource::Answers(_) | Resource::Filter(_))
+        };
+        (self.routing().next().is_some() || self.missing_filter().is_some())
+            && self.to_take(interface).iter().all(is_untold)
     }
 
     /// All its routes and rules. The kernel forgets routes with an address or a link, so each order asks for all of them; it

@@ -114,6 +114,10 @@ options! {
     StartDelay = "start-delay", "--start-delay", Value("SPAN"), Text, value::duration;
     start_delay: Option<Duration> = Duration::ZERO;
 
+    /// Drop packets to the addresses unless owner, except for neighbour discovery; forward those to the virtual MAC address
+    Accept = "accept", "--no-accept", Switch("false"), Boolean, value::boolean;
+    accept: Option<bool> = true;
+
     /// Ignore the state of the interface: it being down, or without a carrier, is no fault
     TrackInterface = "track-interface", "--no-track-interface", Switch("false"), Boolean, value::boolean;
     track_interface: Option<bool> = true;

@@ -9,6 +9,7 @@ use vrrpd_common::router::AnnounceTimes;
 use vrrpd_common::wire::frame::NOT_ROUTED;
 use vrrpd_common::wire::vrrp::group;
 use vrrpd_common::{Duration, Family, Interval, Priority, Version};
+use vrrpd_engine::held_address::AddressOptions;
 
 use super::options::Complete;
 use super::track::Track;
@@ -117,10 +118,7 @@ impl RouterOptions {
         check_all_addresses([&addresses, &extra_addresses], family, &mut faults);
         let held = said.addresses.iter().chain(&said.extra_addresses);
         let address_interfaces = address_interfaces(held.clone(), interface.as_deref());
-        let address_options = held
-            .filter(|held| !held.options.is_empty())
-            .map(|held| (held.address.address, held.options))
-            .collect();
+        let address_options = address_options(held);
         if family == Some(Family::Ipv6) && version == Version::V2 {
             faults.add(Key::Protocol.error("version 2 has no IPv6; use v3 for IPv6 addresses"));
         }
@@ -175,6 +173,7 @@ impl RouterOptions {
             preempt_below: said.preempt_below,
             preempt_delay: said.preempt_delay,
             start_delay: said.start_delay,
+            accept: said.accept,
             track_interface: said.track_interface,
             interval,
             max_learned_interval,
@@ -219,6 +218,12 @@ fn check_all_addresses(
         faults.keep(check_addresses(addresses, family));
     }
     faults.keep(check_extra_addresses(addresses, extra));
+}
+
+/// How addresses are set on their interfaces, where something was said about that.
+fn address_options<'a>(held: impl Iterator<Item = &'a HeldAddress>) -> BTreeMap<IpAddr, AddressOptions> {
+    let held = held.filter(|held| !held.options.is_empty());
+    held.map(|held| (held.address.address, held.options)).collect()
 }
 
 /// The interfaces of addresses that are on another one than the router's.

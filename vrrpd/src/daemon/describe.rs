@@ -88,6 +88,8 @@ pub(super) fn report(
         extra_addresses: config.extra_addresses.iter().map(VirtualAddress::to_string).collect(),
         routes: routes(router),
         other_interfaces: other_interfaces(router),
+        accept: !config.drops_packets(),
+        accept_error: router.refused_filter.as_ref().map(ToString::to_string),
         addresses_present: router
             .addresses_present(interface)
             .iter()

@@ -80,6 +80,12 @@ pub(super) fn write(router: &Router, line: Option<Line>) -> Option<Happening> {
         Line::AddressLost(address, more) => {
             warn!(router = %name, %address, more, "virtual address lost, restoring");
         }
+        Line::FilterRefused(error) => {
+            error!(router = %name, %error, "cannot drop packets to virtual addresses, accepting them");
+        }
+        Line::FilterNotRemoved(error) => {
+            error!(router = %name, %error, "cannot stop dropping packets to virtual addresses");
+        }
         Line::InterfaceMissing(interface) => {
             warn!(router = %name, interface, "interface of virtual addresses missing");
         }

@@ -15,6 +15,7 @@ use vrrpd_engine::ledger::{
 use super::ask::{Manner, ask};
 use super::cache::InterfaceCache;
 use super::claimed::Claimed;
+use super::filter::Filters;
 use super::{address, macvlan, own_mac, routing, secondaries};
 use crate::datapath::claims::Claim;
 
@@ -23,14 +24,15 @@ pub(super) async fn perform(
     mut handle: Handle,
     cache: &RefCell<InterfaceCache>,
     claimed: &Claimed,
+    filters: &Filters,
     order: Order,
 ) -> Outcome {
     match order {
         Order::Prepare(link) => prepare(&mut handle, cache, &link).await,
         Order::Take { resources, or_without } => {
-            take(&mut handle, cache, claimed, resources, or_without).await
+            take(&mut handle, cache, (claimed, filters), resources, or_without).await
         }
-        Order::Release(resources) => release(&mut handle, cache, claimed, &resources).await,
+        Order::Release(resources) => release(&mut handle, cache, (claimed, filters), &resources).await,
         Order::Discard(link) => discard(&mut handle, cache, claimed, link).await,
     }
 }
@@ -65,7 +67,7 @@ async fn prepare(handle: &mut Handle, cache: &RefCell<InterfaceCache>, link: &Ma
 async fn take(
     handle: &mut Handle,
     cache: &RefCell<InterfaceCache>,
-    claimed: &Claimed,
+    (claimed, filters): (&Claimed, &Filters),
     resources: Vec<Resource>,
     or_without: bool,
 ) -> Outcome {
@@ -84,6 +86,11 @@ async fn take(
             Resource::Answers(beside) => {
                 correct(&beside, claimed).await;
                 Ok(())
+            }
+            // The router can be Master without it.
+            Resource::Filter(filter) => {
+                outcome.results.push(filters.set(&filter).map_err(|error| system_error(&error)));
+                continue;
             }
             Resource::Address(PlacedAddress { on, address, route, options }) => {
                 let message = address::add(on.number(outcome.link), &address, route, &options);
@@ -178,7 +185,7 @@ async fn bring_up(
 async fn release(
     handle: &mut Handle,
     cache: &RefCell<InterfaceCache>,
-    claimed: &Claimed,
+    (claimed, filters): (&Claimed, &Filters),
     resources: &[Resource],
 ) -> Outcome {
     let mut outcome = Outcome { results: vec![Ok(()); resources.len()], ..Outcome::default() };
@@ -205,6 +212,7 @@ async fn release(
                 claimed.give_up(&beside.router).await;
                 Ok(())
             }
+            Resource::Filter(filter) => filters.remove(filter),
             Resource::Address(_) | Resource::Route(_) | Resource::Rule(_) => continue,
         };
         if let Some(known) = outcome.results.get_mut(place) {
@@ -248,7 +256,11 @@ async fn remove_addresses(
                 by_interface.entry(placed.on.number(None)).or_default().push((place, *placed));
             }
             Resource::Link(above) => link = above.made.as_ref().map(|(index, _)| *index),
-            Resource::Mac(_) | Resource::Answers(_) | Resource::Route(_) | Resource::Rule(_) => {}
+            Resource::Mac(_)
+            | Resource::Answers(_)
+            | Resource::Filter(_)
+            | Resource::Route(_)
+            | Resource::Rule(_) => {}
         }
     }
     for (index, there) in by_interface {

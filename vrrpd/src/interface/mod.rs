@@ -8,6 +8,7 @@ pub(crate) mod ask;
 pub mod at_once;
 mod cache;
 mod claimed;
+mod filter;
 mod hold;
 mod macvlan;
 mod own_mac;

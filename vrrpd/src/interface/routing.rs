@@ -27,9 +27,11 @@ pub(super) fn add(resource: &Resource) -> io::Result<RouteNetlinkMessage> {
     match resource {
         Resource::Rule(rule) => Ok(RouteNetlinkMessage::NewRule(rule_message(rule))),
         Resource::Route(route) => Ok(RouteNetlinkMessage::NewRoute(route_message(route)?)),
-        Resource::Mac(_) | Resource::Link(_) | Resource::Answers(_) | Resource::Address(_) => {
-            Err(Errno::EINVAL.into())
-        }
+        Resource::Mac(_)
+        | Resource::Link(_)
+        | Resource::Answers(_)
+        | Resource::Filter(_)
+        | Resource::Address(_) => Err(Errno::EINVAL.into()),
     }
 }
 

@@ -31,6 +31,7 @@ use super::address;
 use super::ask::{Dump, Manner, ask, read_out};
 use super::cache::{Change, InterfaceCache};
 use super::claimed::Claimed;
+use super::filter::Filters;
 use super::hold;
 use crate::guardian::copies::Keeper;
 
@@ -138,6 +139,7 @@ type Messages = futures_util::stream::BoxStream<'static, NetlinkMessage<RouteNet
 struct Worker {
     cache: Rc<RefCell<InterfaceCache>>,
     claimed: Rc<Claimed>,
+    filters: Rc<Filters>,
     /// Its own connection: replies must not be lost when notifications overrun their socket.
     handle: Handle,
     /// The port of that connection, which the kernel's notifications about our requests name.
@@ -171,10 +173,12 @@ impl Worker {
         let refused = ask(&mut handle, address::probe_marks(), Manner::Create).await;
         let marks = refused.is_err_and(|error| error.raw_os_error() == Some(Errno::ERANGE as i32));
         let (reader, _) = connect(true)?;
-        let claimed = Rc::new(Claimed::new(keeper));
+        let claimed = Rc::new(Claimed::new(keeper.clone()));
+        let filters = Rc::new(Filters::new(keeper));
         let mut worker = Self {
             cache,
             claimed,
+            filters,
             handle,
             port,
             marks,
@@ -252,8 +256,9 @@ impl Worker {
                         }
                         let (handle, cache) = (self.handle.clone(), Rc::clone(&self.cache));
                         let claimed = Rc::clone(&self.claimed);
+                        let filters = Rc::clone(&self.filters);
                         running.push(async move {
-                            (request.ticket, hold::perform(handle, &cache, &claimed, request.order).await)
+                            (request.ticket, hold::perform(handle, &cache, &claimed, &filters, request.order).await)
                         });
                         continue;
                     }

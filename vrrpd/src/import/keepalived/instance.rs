@@ -25,6 +25,7 @@ struct Instance {
     uses: Vec<String>,
     is_master: bool,
     is_native_ipv6: bool,
+    accept: Option<bool>,
     nopreempt: Option<Node>,
     preempt_delay: Option<Node>,
     version: Option<bool>,
@@ -73,13 +74,8 @@ pub(super) fn translate(
     {
         return Ok(None);
     }
-    if instance.is_strict(defaults) && router.get(Key::Priority) != Some("255") {
-        imported.remark(
-            &node.place,
-            RemarkKind::LeftOut,
-            "vrrp_strict",
-            format!("packets to the addresses of {name} are accepted; keepalived drops them"),
-        );
+    if !instance.accepts(defaults) {
+        router.set(Key::Accept, "false");
     }
     instance.finish(&mut router, defaults, imported);
     Ok(Some(router))
@@ -109,6 +105,8 @@ impl Instance {
             },
             "state" => self.is_master = argument == "MASTER",
             "native_ipv6" => self.is_native_ipv6 = true,
+            "accept" => self.accept = Some(true),
+            "no_accept" => self.accept = Some(false),
             "dont_track_primary" => router.set(Key::TrackInterface, "false"),
             "nopreempt" => self.nopreempt = Some(line.clone()),
             "preempt_delay" => self.preempt_delay = Some(line.clone()),
@@ -212,6 +210,12 @@ impl Instance {
             return false;
         }
         true
+    }
+
+    /// Whether packets to the addresses are accepted; strict version 2 never does.
+    fn accepts(&self, defaults: &Defaults) -> bool {
+        let is_strict = self.is_strict(defaults);
+        self.accept.unwrap_or(!is_strict) && (!is_strict || self.is_v3(defaults))
     }
 
     fn finish(&self, router: &mut Router, defaults: &Defaults, imported: &mut Imported) {

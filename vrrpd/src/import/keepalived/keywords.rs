@@ -1,9 +1,8 @@
 //! Words of `global_defs` and of a `vrrp_instance` that are left out, or decide nothing.
 
 /// Words that change nothing here, or ask for what this daemon does anyway.
-pub(super) const WITHOUT_EFFECT: [&str; 12] = [
+pub(super) const WITHOUT_EFFECT: [&str; 11] = [
     "preempt",
-    "accept",
     "debug",
     "linkbeat_use_polling",
     "kernel_rx_buf_size",
@@ -51,7 +50,7 @@ pub(super) const EACH_TIME: [&str; 3] =
 pub(super) const ANNOUNCED_EACH_TIME: &str = "each time an address is announced as often as garp-count says";
 
 /// Words that are left out, with the reason.
-pub(super) const LEFT_OUT: [(&[&str], &str); 9] = [
+pub(super) const LEFT_OUT: [(&[&str], &str); 8] = [
     (&["track_bfd"], "BFD is not supported"),
     (&["track_src_ip"], "a router is not in the state fault while its source address is missing"),
     (&["notify_master_rx_lower_pri"], "no script is called for this"),
@@ -59,7 +58,6 @@ pub(super) const LEFT_OUT: [(&[&str], &str); 9] = [
         &["notify_deleted", "notify_priority_changes"],
         "scripts and FIFOs are told of transitions only; `atropos --events` prints changes of the priority too",
     ),
-    (&["no_accept"], "packets to the addresses are always accepted"),
     (&["use_ipvlan", "use_vmac_addr", "vrf"], "not supported"),
     (&["garp_extra_if"], "addresses are announced on their own interface only"),
     (&["down_timer_adverts"], "a master is given up after three advertisements, as in RFC 9568"),
