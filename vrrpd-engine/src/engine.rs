@@ -109,11 +109,6 @@ impl Engine {
         self.routers.get(id)
     }
 
-    /// The same, to be changed.
-    pub fn router_mut(&mut self, id: RouterId) -> Option<&mut Router> {
-        self.routers.get_mut(id)
-    }
-
     /// The same, with the interface that it runs on.
     pub fn router_on_link(&mut self, id: RouterId) -> Option<(&mut Router, &Link)> {
         let router = self.routers.get_mut(id)?;
@@ -154,11 +149,6 @@ impl Engine {
     /// This interface.
     pub fn link(&self, id: LinkId) -> Option<&Link> {
         self.links.get(id)
-    }
-
-    /// The same, to be changed.
-    pub fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
-        self.links.get_mut(id)
     }
 
     /// The interface of this name.

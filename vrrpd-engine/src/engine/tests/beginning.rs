@@ -186,3 +186,22 @@ fn routers_of_an_interface_are_in_the_kernel_unless_they_have_peers_and_are_forg
     assert_eq!(bench.input(Input::KernelForgot(LinkId::FIRST)), []);
     assert!(!bench.engine.router(id).expect("it is there").kernel.is_told());
 }
+
+#[test]
+fn a_router_that_begins_while_the_daemon_runs_does_not_wait_as_after_the_start_of_the_machine() {
+    let delayed = || {
+        let start_delay = Duration::from_secs(60);
+        Bench::of(RouterConfig { start_delay, ..config("192.0.2.100") })
+    };
+    let mut waits = delayed();
+    waits.event(Event::Startup);
+    waits.not_in_kernel();
+    assert!(waits.router().machine.is_in_start_delay());
+    let mut skips = delayed();
+    assert_eq!(skips.input(Input::SkipStartDelay(skips.id)), []);
+    skips.event(Event::Startup);
+    skips.not_in_kernel();
+    assert!(!skips.router().machine.is_in_start_delay());
+    assert_eq!(skips.miss_master(), [take(1)]);
+    assert!(!waits.miss_master().contains(&take(1)), "its delay is not over");
+}

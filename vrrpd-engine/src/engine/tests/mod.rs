@@ -76,7 +76,7 @@ impl Bench {
     }
 
     fn router(&mut self) -> &mut Router {
-        self.engine.router_mut(self.id).expect("it is there")
+        self.engine.routers.get_mut(self.id).expect("it is there")
     }
 
     /// What comes of something that is to be done for the router.
@@ -125,7 +125,7 @@ impl Bench {
     }
 
     fn link(&mut self) -> &mut Link {
-        self.engine.link_mut(LinkId::FIRST).expect("it is there")
+        self.engine.links.get_mut(LinkId::FIRST).expect("it is there")
     }
 
     fn time(&self) -> Now {
