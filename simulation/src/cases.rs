@@ -43,6 +43,7 @@ pub fn two_machines(grouping: [Grouping; 2], ranks: Ranks, interval: Interval, p
             clock: 1_000_000_000_000 * (host as u64 + 1),
             seed: host as u64 * 1_000_000_007,
             marks: true,
+            check: None,
         }
     };
     Plan { machines: vec![machine(0), machine(1)], lans: 2 }

@@ -65,6 +65,8 @@ pub enum Fault {
         /// Its clock stops too.
         clock: bool,
     },
+    /// A machine is suspended: its clock stands still, and processes learn of it afterwards.
+    Suspend(usize),
     /// A machine goes on.
     Thaw(usize),
     /// The kernel refuses a router's addresses, or does not any more.
@@ -95,6 +97,33 @@ pub enum Fault {
         lan: usize,
         /// Whether it puts it there.
         on: bool,
+    },
+    /// What a machine's router on a LAN tracks fails, or holds again.
+    Check {
+        /// The machine.
+        host: usize,
+        /// The LAN.
+        lan: usize,
+        /// Whether it holds.
+        holds: bool,
+    },
+    /// A router is configured in another way, with which it cannot go on: it leaves and comes back.
+    Reconfigure {
+        /// The machine.
+        host: usize,
+        /// The LAN.
+        lan: usize,
+        /// Whether it preempts.
+        preempt: bool,
+    },
+    /// An outsider sends forged adverts of the lowest priority again and again, with other addresses.
+    Flood {
+        /// The LAN.
+        lan: usize,
+        /// Between two.
+        every: Duration,
+        /// How many more come.
+        more: u32,
     },
     /// An outsider sends two forged adverts again and again: of a higher priority, and that it resigns.
     Flap {
@@ -143,7 +172,7 @@ impl Fault {
         let lan = random.below(plan.lans);
         let process = random.below(processes[host]);
         let other = (host + 1 + random.below(plan.machines.len() - 1)) % plan.machines.len();
-        match random.below(26) {
+        match random.below(32) {
             0..=2 => {
                 let weather = Weather::foul(random, plan.longest_interval());
                 (Self::Weather(weather), Some(Self::Weather(Weather::FAIR)))
@@ -184,6 +213,16 @@ impl Fault {
                     Duration::from_nanos(random.one_of(&[1_000_000, wait / 100, wait / 2]).max(1_000_000));
                 (Self::Rob { host, lan, every, more: random.one_of(&[0, 0, 5, 200]) }, None)
             }
+            26 => (Self::Suspend(host), Some(Self::Thaw(host))),
+            27..=28 => {
+                let check = |holds| Self::Check { host, lan, holds };
+                (check(false), Some(check(true)))
+            }
+            29..=30 => (Self::Reconfigure { host, lan, preempt: random.percent(50) }, None),
+            31 => {
+                let every = Duration::from_millis(random.one_of(&[1, 7, 100]));
+                (Self::Flood { lan, every, more: random.one_of(&[30, 300, 1500]) }, None)
+            }
             25 => {
                 let squat = |on| Self::Squat { host, lan, on };
                 (squat(true), Some(squat(false)))
@@ -205,6 +244,7 @@ impl Fault {
             | Self::Continue(..)
             | Self::Thaw(_)
             | Self::Squat { on: false, .. }
+            | Self::Check { holds: true, .. }
             | Self::Refuse { on: false, .. } => return None,
             Self::Weather(_) => "loss, delay, reordering, duplicates",
             Self::Block { .. } => "one-way partitions",
@@ -217,6 +257,10 @@ impl Fault {
             Self::Refuse { .. } => "addresses refused",
             Self::Rob { .. } => "addresses taken away by others",
             Self::Squat { .. } => "addresses added by others",
+            Self::Suspend(_) => "machines suspended",
+            Self::Check { .. } => "checks that failed",
+            Self::Reconfigure { .. } => "reloads that change more than the priority",
+            Self::Flood { .. } => "forged adverts of the lowest priority",
             Self::Flap { .. } => "pairs of forged adverts",
             Self::Slow { .. } => "forged adverts of 40.95 s",
             Self::Operate(_, _, Event::Priority(_)) => "priorities changed",
@@ -244,6 +288,14 @@ impl fmt::Display for Fault {
             Self::Continue(host, process) => write!(f, "{host}, process {process}: goes on"),
             Self::Freeze { host, clock: true } => write!(f, "{host}: frozen with its clock"),
             Self::Freeze { host, clock: false } => write!(f, "{host}: frozen, the clock runs on"),
+            Self::Suspend(host) => write!(f, "{host}: suspended"),
+            Self::Check { host, lan, holds } => {
+                write!(f, "{host}/{lan}: the check {}", if *holds { "holds" } else { "fails" })
+            }
+            Self::Reconfigure { host, lan, preempt } => {
+                write!(f, "{host}/{lan}: configured with preemption {}", if *preempt { "on" } else { "off" })
+            }
+            Self::Flood { lan, .. } => write!(f, "LAN {lan}: a forged advert of the lowest priority"),
             Self::Thaw(host) => write!(f, "{host}: goes on"),
             Self::Refuse { host, lan, on: true } => write!(f, "{host}/{lan}: addresses are refused"),
             Self::Refuse { host, lan, on: false } => write!(f, "{host}/{lan}: addresses are taken again"),

@@ -240,6 +240,16 @@ impl Kernel {
     }
 }
 
+/// The LANs on whose interfaces an order puts addresses.
+pub(crate) fn taken_on(order: &Order) -> Vec<usize> {
+    match order {
+        Order::Take { resources, .. } => {
+            resources.iter().map(|resource| lan_of(placed(resource).on.number(None))).collect()
+        }
+        Order::Prepare(_) | Order::Release(_) | Order::Discard(_) => Vec::new(),
+    }
+}
+
 /// No router of the simulation has anything but addresses.
 fn placed(resource: &Resource) -> &PlacedAddress {
     match resource {

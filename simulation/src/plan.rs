@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 
 use vrrpd_common::router::{AnnounceTimes, Config};
 use vrrpd_common::timers::master_down_interval;
@@ -10,7 +11,9 @@ use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version,
 use vrrpd_engine::config::{
     Announce, AuthKind, Datapath, Destination, RouterConfig, VirtualAddress, VmacFallback, VmacMode,
 };
-use vrrpd_engine::script::Scripts;
+use vrrpd_engine::priority::Weight;
+use vrrpd_engine::script::{Script, Scripts};
+use vrrpd_engine::track::{CheckConfig, CheckKind, Rules, Tracked};
 
 use crate::kernel::{PREFIX_LEN, name};
 use crate::random::Random;
@@ -41,6 +44,8 @@ pub struct Machine {
     pub seed: u64,
     /// Its kernel keeps a mark with addresses.
     pub marks: bool,
+    /// Each of its routers tracks a check of its own with this weight.
+    pub check: Option<Weight>,
 }
 
 /// Machines on LANs.
@@ -75,6 +80,12 @@ pub fn config(lan: usize, version: Version, interval: Interval) -> Config {
 /// The last octet of an outsider's address.
 pub const OUTSIDER: u64 = 250;
 
+/// So many results in a row make another outcome of a check.
+pub const LOOKS: u32 = 2;
+/// How long it takes at most until a check is looked at again.
+pub const LOOK: Duration = Duration::from_millis(40);
+/// How long a script takes at most that prepares a router.
+pub const PREPARES: Duration = Duration::from_millis(50);
 /// The last octet of the virtual address.
 const VIRTUAL: u64 = 200;
 /// The last octet of an address that another program has put on every interface.
@@ -90,8 +101,21 @@ pub fn others_address(lan: usize) -> IpAddr {
     address(lan, OTHERS)
 }
 
-/// The configuration of a router on a LAN whose state machine has this one.
-pub fn router_config(lan: usize, config: &Config) -> RouterConfig {
+/// The check that the router of a LAN may track.
+pub fn check(lan: usize) -> CheckConfig {
+    CheckConfig {
+        name: format!("check{lan}"),
+        kind: CheckKind::File(PathBuf::new()),
+        rules: Rules { rise: LOOKS, fall: LOOKS, ..Rules::default() },
+    }
+}
+
+/// The configuration of a router of a machine on a LAN.
+pub fn router_config(machine: &Machine, lan: usize) -> RouterConfig {
+    let config = &machine.routers[lan];
+    let tracked = |weight| Tracked { name: check(lan).name, weight, is_ignored: false };
+    let program = config.prepares.then(PathBuf::new);
+    let prepare = program.map(|program| Script { program, arguments: Vec::new() });
     RouterConfig {
         title: None,
         interface: name(lan),
@@ -120,7 +144,7 @@ pub fn router_config(lan: usize, config: &Config) -> RouterConfig {
         vmac_fallback: VmacFallback::None,
         lower_priority: None,
         raise_priority: None,
-        scripts: Scripts::none(Duration::from_secs(60)),
+        scripts: Scripts { prepare, ..Scripts::none(Duration::from_secs(60)) },
         announce: Announce { count: 1, times: config.announce },
         checksum: ChecksumStyle::WithPseudoHeader,
         accept_interval_mismatch: false,
@@ -129,7 +153,7 @@ pub fn router_config(lan: usize, config: &Config) -> RouterConfig {
         datapath: Datapath::Raw,
         xdp_pass: false,
         grouped: config.grouped,
-        track: Vec::new(),
+        track: machine.check.map(tracked).into_iter().collect(),
     }
 }
 
@@ -193,6 +217,7 @@ impl Plan {
                     clock: random.between(1_000_000_000, 1_000_000_000_000_000),
                     seed: random.number(),
                     marks: true,
+                    check: None,
                 }
             })
             .collect();
@@ -207,6 +232,11 @@ impl Plan {
         delay_some(&mut aside, &mut machines);
         for machine in &mut machines {
             machine.marks = aside.percent(75);
+            let weights = if machine.grouping == Grouping::None { &[0, -60][..] } else { &[0] };
+            let weight = Weight::new(aside.one_of(weights));
+            machine.check = weight.filter(|_| aside.percent(30));
+            let prepares = machine.grouping == Grouping::None && aside.percent(30);
+            machine.routers.iter_mut().for_each(|router| router.prepares = prepares);
         }
         // The owner of the addresses, now and then.
         if random.percent(5) {
@@ -232,11 +262,18 @@ impl Plan {
         waits.max().unwrap_or(Duration::ZERO)
     }
 
-    /// The longest time for which delays of preemption and of the start keep any router from being Master.
+    /// The longest time for which delays of preemption and of the start, a script or checks keep any router from being Master.
     pub fn longest_delay(&self) -> Duration {
-        let routers = self.machines.iter().flat_map(|machine| &machine.routers);
-        let delays = routers.map(|config| config.preempt_delay + config.start_delay);
-        delays.max().unwrap_or(Duration::ZERO)
+        let delay = |(machine, config): (&Machine, &Config)| {
+            let looks =
+                if machine.check.is_some() { LOOK.saturating_mul(u64::from(LOOKS)) } else { Duration::ZERO };
+            let script = if config.prepares { PREPARES } else { Duration::ZERO };
+            config.preempt_delay + config.start_delay + script + looks
+        };
+        let machines = self.machines.iter();
+        let routers =
+            machines.flat_map(|machine| machine.routers.iter().map(move |config| (machine, config)));
+        routers.map(delay).max().unwrap_or(Duration::ZERO)
     }
 
     /// The longest interval between two adverts.

@@ -3,6 +3,7 @@
 //! # What must hold after the last fault
 //! Everything is made whole, but for what stays broken: links without carrier, processes that are dead. Within
 //! [`bound`], and for ever after,
+//! * every router has the priority of its configuration and of what it tracks, and every Master its addresses,
 //! * a machine whose routers are a group is Master of everything or of nothing; of everything only if all of its links
 //!   and processes are there,
 //! * if a whole machine is there, there is exactly one Master on each LAN, and all of them are of one machine where all
@@ -232,7 +233,7 @@ fn chaos(world: &mut World, random: &mut Random, wait: u64) -> Result<(), String
     world.run_until(world.now + time)
 }
 
-/// What stays broken: a link, a process, or one of each machine. Only where all machines have a group, or none: a group
+/// What stays broken: a link, a process, a check, or one of each machine. Only where all machines have a group, or none: a group
 /// does not take what another machine, which has none, leaves to it.
 fn break_something(world: &mut World, random: &mut Random) -> Result<(), String> {
     let grouped = world.plan.machines.iter().filter(|machine| machine.grouping != Grouping::None).count();
@@ -243,7 +244,10 @@ fn break_something(world: &mut World, random: &mut Random) -> Result<(), String>
     let one = random.below(world.hosts.len());
     for host in 0..world.hosts.len() {
         if host == one || (many && random.percent(70)) {
-            if random.percent(60) {
+            if random.percent(20) && world.plan.machines[host].check.is_some() {
+                let lan = random.below(world.plan.lans);
+                world.fault(Fault::Check { host, lan, holds: false })?;
+            } else if random.percent(60) {
                 world.fault(Fault::Link { host, lan: random.below(world.plan.lans), up: false })?;
             } else {
                 let slots = world.hosts[host].slots.len();
@@ -328,6 +332,11 @@ pub fn stay(world: &mut World, time: u64) -> Result<(), String> {
 fn judge(world: &World) -> Result<(), String> {
     let grouped = |host: &usize| world.plan.machines[*host].grouping != Grouping::None;
     let hosts = || 0..world.hosts.len();
+    for host in hosts() {
+        for lan in 0..world.plan.lans {
+            world.is_as_configured(host, lan)?;
+        }
+    }
     for host in hosts().filter(grouped) {
         let masters = (0..world.plan.lans).filter(|lan| world.is_master(host, *lan)).count();
         if masters > 0 && !is_whole(world, host) {
@@ -342,7 +351,9 @@ fn judge(world: &World) -> Result<(), String> {
             if grouped(&host) {
                 is_whole(world, host)
             } else {
-                world.hosts[host].link[lan] && world.router(host, lan).is_some()
+                world.hosts[host].link[lan]
+                    && world.router(host, lan).is_some()
+                    && !world.check_fails(host, lan)
             }
         });
         let masters: Vec<_> = masters(world, lan).collect();
@@ -380,10 +391,11 @@ fn masters(world: &World, lan: usize) -> impl Iterator<Item = usize> {
     (0..world.hosts.len()).filter(move |host| world.is_master(*host, lan))
 }
 
-/// Whether all links and processes of a machine are there.
+/// Whether all links and processes of a machine are there, and what decides whether its routers can serve holds.
 fn is_whole(world: &World, host: usize) -> bool {
     world.hosts[host].link.iter().all(|up| *up)
         && world.hosts[host].slots.iter().all(|slot| slot.process.is_some())
+        && (0..world.plan.lans).all(|lan| !world.check_fails(host, lan))
 }
 
 impl Worst {

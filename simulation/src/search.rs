@@ -273,10 +273,11 @@ impl State {
         let kernel = Kernel::new(&machine.addresses, &others, machine.marks);
         let begin = Begin {
             slot,
-            routers: lans.iter().map(|lan| (*lan, router_config(*lan, &machine.routers[*lan]))).collect(),
+            routers: lans.iter().map(|lan| (*lan, router_config(machine, *lan))).collect(),
             group,
             interfaces: lans.iter().map(|lan| kernel.interface(*lan).clone()).collect(),
             marks: machine.marks,
+            checks: Vec::new(),
             journal: Journal::default(),
         };
         let process = Daemon::begin(Instant::from_nanos(self.now), begin);

@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use vrrpd_simulation::many::seeds;
 use vrrpd_simulation::run::{run, transcript};
 
-const FIXED: u64 = 150;
-const OTHERS: u64 = 100;
+const FIXED: u64 = 100;
+const OTHERS: u64 = 60;
 const THREADS: usize = 2;
 
 #[test]

@@ -11,6 +11,7 @@ use vrrpd_engine::link::Link;
 use vrrpd_engine::plan::Plan;
 use vrrpd_engine::router::Router;
 use vrrpd_engine::script::Scripts;
+use vrrpd_engine::track::CheckConfig;
 use vrrpd_engine::{Engine, Input, RouterId, Ticket};
 
 use super::{Daemon, Effect, Place, Stage, moment};
@@ -34,6 +35,8 @@ pub struct Begin {
     pub interfaces: Vec<Interface>,
     /// The kernel keeps a mark with addresses.
     pub marks: bool,
+    /// What its routers track.
+    pub checks: Vec<CheckConfig>,
     /// What an earlier process was to serve.
     pub journal: Journal,
 }
@@ -41,15 +44,16 @@ pub struct Begin {
 impl Daemon {
     /// A process begins; [`Daemon::finish`] ends its first turn.
     pub fn begin(now: Instant, begin: Begin) -> Self {
-        let Begin { slot, routers, group, interfaces, marks, journal } = begin;
+        let Begin { slot, routers, group, interfaces, marks, checks, journal } = begin;
         let mut engine = Engine::new(marks);
         let mut places = Vec::new();
         for ((lan, config), interface) in routers.into_iter().zip(&interfaces) {
             let mut link = Link::new(config.interface.clone());
             link.interface = Some(interface.clone());
             engine.add_link(link);
-            places.push(Place { lan, id: None, config, seen: None });
+            places.push(Place { lan, id: None, config, preparations: (0, false), seen: None });
         }
+        engine.configure_checks(&checks, places.iter().map(|place: &Place| &place.config));
         let members = || places.iter().map(|place: &Place| place.config.name().to_string()).collect();
         let seed = group.map_or(0, |(_, seed)| seed);
         let group = group.map(|(size, _)| GroupConfig {
@@ -89,13 +93,14 @@ impl Daemon {
     fn begin_router(&mut self, now: Instant, place: usize, journal: &Journal, skips_start_delay: bool) {
         let Place { lan, config, .. } = &self.places[place];
         let (lan, config) = (*lan, config.clone());
+        let machine = Box::new(config.machine());
         let id = self
             .engine
             .begin(moment(now), config, OtherInterfaces::new(), journal)
             .expect("nothing is in its way");
         self.places[place].id = Some(id);
         self.places[place].seen = None;
-        self.effects.push(Effect::Begins { lan, skips_start_delay });
+        self.effects.push(Effect::Begins { lan, config: machine, skips_start_delay });
         self.drain(now);
         self.input(now, Input::Track(id));
     }
@@ -201,6 +206,7 @@ impl Daemon {
         self.engine.remove(id);
         for place in self.places.iter_mut().filter(|place| place.id == Some(id)) {
             place.id = None;
+            place.preparations.1 = false;
         }
     }
 

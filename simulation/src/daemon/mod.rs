@@ -8,16 +8,19 @@ mod life;
 mod perform;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::mem::Discriminant;
 
 use vrrpd_common::group::{Message, PeerId};
-use vrrpd_common::router::{Event, State, Transition, VirtualRouter, Waiting};
+use vrrpd_common::router::{Config, Event, Notice, State, StateName, Transition, VirtualRouter, Waiting};
 use vrrpd_common::{Advert, Duration, Instant, Priority};
 use vrrpd_engine::config::{GroupConfig, RouterConfig};
 use vrrpd_engine::ledger::{Order, Outcome, PlacedAddress};
 use vrrpd_engine::router::{Done, Router, TimeOfDay};
+use vrrpd_engine::track::Finding;
 use vrrpd_engine::{Engine, Input, Now, RouterId, Ticket};
 
 use crate::kernel::{Cache, Notification, Report};
+use crate::plan;
 
 pub use life::Begin;
 
@@ -38,6 +41,12 @@ pub enum Stimulus {
     Said(PeerId, Message),
     /// Another process of this machine has gone.
     Gone(PeerId),
+    /// The check that the router on this LAN tracks was looked at: whether it holds.
+    Found(usize, bool),
+    /// The script of this number that prepares the router on this LAN has ended.
+    Prepared(usize, u64),
+    /// The machine was suspended.
+    Slept,
     /// The process is told to leave.
     Leave,
 }
@@ -69,11 +78,15 @@ pub enum Effect {
     Begins {
         /// The LAN.
         lan: usize,
+        /// What its state machine has.
+        config: Box<Config>,
         /// It does not wait as after the start of the machine.
         skips_start_delay: bool,
     },
     /// The router on this LAN has changed its state, and its addresses have followed.
     Changed(usize, Transition),
+    /// The router on this LAN is Backup: its state machine is, whatever follows.
+    StandsBy(usize),
     /// The router on this LAN takes over: its state machine is Master, whatever follows.
     TakesOver(usize),
     /// The router on this LAN was told to resume, or has a higher priority: what it did before does not count.
@@ -83,6 +96,12 @@ pub enum Effect {
         /// It was told to resume: its start delay is over too.
         is_resumed: bool,
     },
+    /// Runs the script of this number that prepares the router on this LAN.
+    Prepares(usize, u64),
+    /// That script has ended, or was ended: whether the router may go on.
+    Prepared(usize, bool),
+    /// Writes a line of this kind about the router on this LAN to the log; there is a limit on it.
+    Log(usize, LineKind),
     /// Writes the journal: at once, or in a thread for that.
     Journal {
         /// The text of the file.
@@ -97,6 +116,17 @@ pub enum Effect {
         /// Everything has been given back.
         is_clean: bool,
     },
+}
+
+/// A line of the log of which outsiders could cause many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LineKind {
+    /// What the state machine noticed.
+    Notice(Discriminant<Notice>),
+    /// Others have taken an address away.
+    AddressLost,
+    /// A change of state.
+    Transition,
 }
 
 /// What a guardian does for a Master whose process dies.
@@ -117,7 +147,11 @@ impl Effect {
             | Self::Begins { lan, .. }
             | Self::Changed(lan, _)
             | Self::TakesOver(lan)
+            | Self::StandsBy(lan)
             | Self::Forgets { lan, .. }
+            | Self::Prepares(lan, _)
+            | Self::Prepared(lan, _)
+            | Self::Log(lan, _)
             | Self::Guard(lan, _) => Some(lan),
             Self::Ask(..) | Self::Tell(_) | Self::Journal { .. } | Self::Ends { .. } => None,
         }
@@ -157,6 +191,8 @@ struct Place {
     id: Option<RouterId>,
     /// As the file has it.
     config: RouterConfig,
+    /// How many scripts that prepare it have been started, and whether the last one runs.
+    preparations: (u64, bool),
     /// What its state machine was when that was looked at last.
     seen: Option<(State, Priority)>,
 }
@@ -179,7 +215,12 @@ impl Daemon {
         if let Stage::Starting { early, .. } = &mut self.stage
             && matches!(
                 stimulus,
-                Stimulus::Advert(..) | Stimulus::Operate(..) | Stimulus::Reload(..) | Stimulus::Leave
+                Stimulus::Advert(..)
+                    | Stimulus::Operate(..)
+                    | Stimulus::Reload(..)
+                    | Stimulus::Found(..)
+                    | Stimulus::Slept
+                    | Stimulus::Leave
             )
         {
             early.push_back(stimulus);
@@ -208,6 +249,22 @@ impl Daemon {
             }
             Stimulus::Said(peer, message) => self.input(now, Input::GroupPeerSaid(peer, message)),
             Stimulus::Gone(peer) => self.input(now, Input::GroupPeerGone(peer)),
+            Stimulus::Found(lan, holds) => self.found(now, lan, holds),
+            Stimulus::Prepared(lan, number) => {
+                let mut places = self.places.iter_mut();
+                if let Some(place) =
+                    places.find(|place| place.lan == lan && place.preparations == (number, true))
+                {
+                    place.preparations.1 = false;
+                    self.effects.push(Effect::Prepared(lan, true));
+                    self.event(now, lan, Event::Prepared);
+                }
+            }
+            Stimulus::Slept => {
+                for lan in self.places.iter().map(|place| place.lan).collect::<Vec<_>>() {
+                    self.event(now, lan, Event::StoodStill);
+                }
+            }
             Stimulus::Leave => self.leave(now),
         }
     }
@@ -317,6 +374,13 @@ impl Daemon {
         self.input(now, Input::Answered(ticket, outcome));
     }
 
+    fn found(&mut self, now: Instant, lan: usize, holds: bool) {
+        if let Some(check) = self.engine.checks().id(&plan::check(lan).name) {
+            let finding = if holds { Finding::Holds } else { Finding::Fails };
+            self.input(now, Input::Found { check, finding, detail: "".into() });
+        }
+    }
+
     fn report(&mut self, now: Instant, report: Option<Report>) {
         let Some(report) = report else { return };
         let interface = match &report {
@@ -347,6 +411,9 @@ impl Daemon {
             let Some((before, priority_before)) = place.seen.replace((state, priority)) else { continue };
             if priority > priority_before {
                 self.effects.push(Effect::Forgets { lan: place.lan, is_resumed: false });
+            }
+            if state.name() == StateName::Backup && before.name() != StateName::Backup {
+                self.effects.push(Effect::StandsBy(place.lan));
             }
             if takes_over(&before, &state) {
                 self.effects.push(Effect::TakesOver(place.lan));

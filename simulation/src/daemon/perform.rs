@@ -1,12 +1,15 @@
 //! What the engine says is done, or handed out as an [`Effect`].
 
+use std::mem::discriminant;
+
 use vrrpd_common::router::StateName;
 use vrrpd_common::{Advert, Family, Instant, MacAddr, Priority};
+use vrrpd_engine::engine::Line;
 use vrrpd_engine::ledger::Journal;
 use vrrpd_engine::pace::Announced;
 use vrrpd_engine::{Input, Output, RouterId};
 
-use super::{Daemon, Effect, Mastery, moment};
+use super::{Daemon, Effect, LineKind, Mastery, Place, moment};
 
 impl Daemon {
     /// Does what the engine says, until nothing is left. What comes of one thing is done before the next.
@@ -42,20 +45,40 @@ impl Daemon {
                 self.effects.push(Effect::Announce { lan, is_withdrawn: false });
             }
 
-            Output::Transition { router, past, .. } => {
+            Output::StartPreparation(id) => {
+                let place = self.place_of(id);
+                place.preparations = (place.preparations.0 + 1, true);
+                let effect = Effect::Prepares(place.lan, place.preparations.0);
+                self.effects.push(effect);
+            }
+            Output::EndPreparation(id) => {
+                let place = self.place_of(id);
+                place.preparations.1 = false;
+                let lan = place.lan;
+                self.effects.push(Effect::Prepared(lan, false));
+            }
+            Output::Log(id, line) => {
+                let kind = match line {
+                    Line::Notice(noticed, _) => LineKind::Notice(discriminant(&noticed.notice)),
+                    Line::AddressLost(..) => LineKind::AddressLost,
+                    _ => return,
+                };
+                let lan = self.lan_of(id);
+                self.effects.push(Effect::Log(lan, kind));
+            }
+            Output::Transition { router, past, is_logged } => {
                 let (lan, transition) = (self.lan_of(router), past.transition);
                 if transition.from == StateName::Master || transition.to == StateName::Master {
                     self.untold.insert(lan);
                 }
                 self.effects.push(Effect::Changed(lan, transition));
+                self.effects.extend(is_logged.then_some(Effect::Log(lan, LineKind::Transition)));
             }
             Output::TellGuardian(id) => drop(self.untold.insert(self.lan_of(id))),
             Output::WriteJournal => self.write_journal(false),
             Output::Forget(id) => self.forget(id),
-            // There is no virtual MAC address on an interface, no script, no program in the kernel, and nobody reads the log.
+            // There is no virtual MAC address on an interface, no program in the kernel, and no script but those that prepare.
             Output::Announce(_, Announced::Own)
-            | Output::StartPreparation(_)
-            | Output::EndPreparation(_)
             | Output::RunGroupScripts(..)
             | Output::HearsOtherSubnet(..)
             | Output::CarrierUnknown(_)
@@ -66,9 +89,13 @@ impl Daemon {
             | Output::Rejoin(..)
             | Output::Expect(..)
             | Output::CheckChanged(_)
-            | Output::Rejected(..)
-            | Output::Log(..) => {}
+            | Output::Rejected(..) => {}
         }
+    }
+
+    fn place_of(&mut self, id: RouterId) -> &mut Place {
+        let place = self.places.iter_mut().find(|place| place.id == Some(id));
+        place.expect("every router has a place")
     }
 
     fn advert(&mut self, id: RouterId, priority: Priority) -> Option<Advert> {

@@ -6,19 +6,23 @@
 //! * *Counters* never go back, and no advert is counted that did not go out, or not counted.
 //! * *Promotion.* Advert, then announcement, then the change of state is told; nothing else in between. The announcement may
 //!   come later if there were many just now, and there are never more than that.
+//! * *Scripts.* A router that a script prepares does not take over before that has ended.
+//! * *Limits.* Announcements, lines of the log and what is put back have [limits], whatever outsiders do.
 //! * *Rate.* A router sends no more than two adverts an interval, and a few for each change of its state or priority.
 //! * *Take-overs.* Whatever makes a router take over, it does so no more often than [damping](vrrpd_common::router::damping)
 //!   allows, and is held for no longer, nor sooner.
 //! * *Delays.* No router is Master before its start delay has passed, unless an operator ends it. None preempts a lower
 //!   master sooner after it became Backup than its delay of preemption says, nor one that it has to leave alone.
 //! * *Groups are whole.* A member is Master although another one is not for no longer than [`WHOLE_WITHIN`], if all
-//!   processes run; although the process of another one does not run, for no longer than a few leases.
+//!   processes run; although the process of another one does not run, for no longer than a few leases. So it is while a member
+//!   comes back with another configuration.
 //! * *Steady.* When it was time enough after the last fault, nothing changes any more.
 //!
 //! What is to hold some time after the last fault is said in [`crate::run`].
 
-mod announcements;
 mod damping;
+mod limits;
+mod router;
 mod transcript;
 
 use std::collections::BTreeMap;
@@ -26,14 +30,15 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use vrrpd_common::Priority;
-use vrrpd_common::router::{Reason, StateName, Transition};
+use vrrpd_common::router::{Config, StateName};
 use vrrpd_engine::router::Done;
 
 use crate::daemon::Effect;
 use crate::fault::Fault;
+use crate::kernel::taken_on;
 use crate::plan::Plan;
-use announcements::Announcements;
-use damping::TakeOvers;
+use limits::Limits;
+use router::{Preemption, Promotion, RouterWatch};
 use transcript::describe_effect;
 
 pub(crate) use transcript::{describe, describe_order, format_time};
@@ -43,6 +48,8 @@ pub const WHOLE_WITHIN: u64 = 10_000_000;
 /// Messages of a process that does not run any more are believed for a lease: a second, or its Master_Down_Interval; some
 /// of which may have to begin anew.
 const MIN_LEASE: u64 = 1_000_000_000;
+/// A group of which some are Master and some come back waits for these for three leases, and some of it may begin anew.
+const ASSEMBLY: u64 = 5;
 /// Adverts of a router that are always allowed, and for each change.
 const ADVERTS_AT_ONCE: u64 = 4;
 const BILLION: u64 = 1_000_000_000;
@@ -71,6 +78,8 @@ pub struct Watch {
     routers: Vec<Vec<RouterWatch>>,
     /// For each machine: since when its group is neither all Master nor all not, and how long that was while it ran.
     torn: Vec<Option<Torn>>,
+    /// For each machine: until then members that stay may be Master while those come back that are configured in another way.
+    assembles_until: Vec<u64>,
     lease: u64,
 }
 
@@ -110,60 +119,12 @@ struct Torn {
     running: u64,
 }
 
-#[derive(Clone, Debug, Default)]
-struct RouterWatch {
-    /// Adverts in billionths that it may send at once.
-    credit: u64,
-    credit_at: u64,
-    interval: u64,
-    priority: Option<Priority>,
-    promotion: Promotion,
-    take_overs: TakeOvers,
-    announcements: Announcements,
-    /// It is Master and has not announced its addresses yet.
-    owes_announcement: bool,
-    preemption: Preemption,
-    /// By the clock of its machine.
-    listens_until: u64,
-    /// The same: since when it is Backup.
-    backup_since: u64,
-    /// What it said last that it has done.
-    done: Done,
-}
-
-/// What a router may preempt, and when.
-#[derive(Clone, Copy, Debug, Default)]
-struct Preemption {
-    is_on: bool,
-    below: Option<Priority>,
-    delay: u64,
-    start_delay: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Promotion {
-    /// Neither is it Master nor has it said so.
-    #[default]
-    None,
-    /// It has sent its first advert.
-    Advertised,
-    /// It has announced its addresses.
-    Announced,
-    /// It has told that it is Master.
-    Told,
-}
-
 impl Watch {
     pub(crate) fn new(plan: &Plan, transcript: bool) -> Self {
-        let router = |config: &vrrpd_common::router::Config| RouterWatch {
+        let router = |config: &Config| RouterWatch {
             credit: ADVERTS_AT_ONCE * BILLION,
             interval: config.interval.as_duration().as_nanos(),
-            preemption: Preemption {
-                is_on: config.preempt_mode,
-                below: config.preempt_below,
-                delay: config.preempt_delay.as_nanos(),
-                start_delay: config.start_delay.as_nanos(),
-            },
+            preemption: Preemption::of(config),
             ..RouterWatch::default()
         };
         let routers = plan.machines.iter().map(|machine| machine.routers.iter().map(router).collect());
@@ -173,6 +134,7 @@ impl Watch {
             transcript: transcript.then(String::new),
             routers: routers.collect(),
             torn: vec![None; plan.machines.len()],
+            assembles_until: vec![0; plan.machines.len()],
             lease: plan.longest_wait().as_nanos().max(MIN_LEASE),
         }
     }
@@ -203,6 +165,11 @@ impl Watch {
         }
     }
 
+    /// A machine reads a configuration with which some routers cannot go on.
+    pub(crate) fn reloads(&mut self, host: usize, now: u64) {
+        self.assembles_until[host] = now + ASSEMBLY * self.lease;
+    }
+
     /// A process starts, with nothing counted.
     pub(crate) fn starts(&mut self, host: usize, lan: usize) {
         self.routers[host][lan].done = Done::default();
@@ -218,6 +185,14 @@ impl Watch {
         effect: &Effect,
     ) -> Result<(), String> {
         self.say(now, || describe_effect(host, slot, effect));
+        if let Effect::Ask(_, order) = effect {
+            for lan in taken_on(order) {
+                let router = &mut self.routers[host][lan];
+                if router.promotion == Promotion::Told {
+                    router.limits.puts_back(clock).map_err(|what| format!("{host}/{lan} {what}"))?;
+                }
+            }
+        }
         let Some(lan) = effect.router() else { return Ok(()) };
         let name = format_args!("{host}/{lan}").to_string();
         let router = &mut self.routers[host][lan];
@@ -247,7 +222,7 @@ impl Watch {
                         "{name} announces addresses before an advert, or without having them"
                     ));
                 }
-                router.announcements.announces(clock).map_err(|what| format!("{name} {what}"))?;
+                router.limits.announces(clock).map_err(|what| format!("{name} {what}"))?;
                 router.owes_announcement = false;
                 if router.promotion == Promotion::Advertised {
                     router.promotion = Promotion::Announced;
@@ -272,7 +247,16 @@ impl Watch {
                     router.owes_announcement = false;
                 }
             }
+            Effect::StandsBy(_) => router.backup_since = clock,
+            Effect::Prepares(..) => router.script_has_ended = false,
+            Effect::Prepared(_, may_go_on) => router.script_has_ended = *may_go_on,
+            Effect::Log(_, kind) => {
+                router.limits.logs(clock, kind).map_err(|what| format!("{name} {what}"))?;
+            }
             Effect::TakesOver(_) => {
+                if router.preemption.prepares && !std::mem::take(&mut router.script_has_ended) {
+                    return Err(format!("{name} takes over before its script has ended"));
+                }
                 router.take_overs.take_over(clock).map_err(|what| format!("{name} {what}"))?;
             }
             Effect::Forgets { is_resumed, .. } => {
@@ -281,10 +265,12 @@ impl Watch {
                     router.listens_until = 0;
                 }
             }
-            Effect::Begins { skips_start_delay, .. } => {
+            Effect::Begins { config, skips_start_delay, .. } => {
+                router.preemption = Preemption::of(config);
+                router.script_has_ended = false;
                 router.promotion = Promotion::None;
                 router.take_overs.forget();
-                router.announcements = Announcements::default();
+                router.limits = Limits::default();
                 router.owes_announcement = false;
                 router.allow(now, ADVERTS_AT_ONCE);
                 let delay = if *skips_start_delay { 0 } else { router.preemption.start_delay };
@@ -308,6 +294,9 @@ impl Watch {
         is_awake: bool,
     ) -> Result<(), String> {
         let Some(torn) = &mut self.torn[host] else { return Ok(()) };
+        if span.end < self.assembles_until[host] {
+            return Ok(());
+        }
         let passes = span.end - span.start;
         if runs {
             torn.running += passes;
@@ -373,50 +362,5 @@ impl Watch {
             (false, None) => *torn = Some(Torn { since: now, running: 0 }),
             (false, Some(_)) => {}
         }
-    }
-}
-
-impl RouterWatch {
-    /// Its state has changed, by the clock of its machine.
-    fn check_delays(&mut self, clock: u64, transition: &Transition) -> Result<(), &'static str> {
-        if transition.to == StateName::Backup {
-            self.backup_since = clock;
-        }
-        if transition.to != StateName::Master {
-            return Ok(());
-        }
-        if clock < self.listens_until {
-            return Err("is Master before its start delay has passed");
-        }
-        if transition.reason != Reason::Preempted || self.priority == Some(Priority::OWNER) {
-            return Ok(());
-        }
-        let Preemption { is_on, below, delay, .. } = self.preemption;
-        let theirs = transition.cause.map(|cause| cause.priority);
-        match theirs {
-            _ if clock - self.backup_since < delay => Err("preempts before its delay has passed"),
-            Some(theirs) if !is_on && below.is_none_or(|below| theirs >= below) => {
-                Err("preempts a master that it has to leave alone")
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    fn refill(&mut self, now: u64) {
-        // Two an interval.
-        let earned = (now - self.credit_at).saturating_mul(2 * BILLION / (self.interval / 1_000)) / 1_000;
-        self.credit = (self.credit + earned).min(2 * ADVERTS_AT_ONCE * BILLION);
-        self.credit_at = now;
-    }
-
-    fn allow(&mut self, now: u64, adverts: u64) {
-        self.refill(now);
-        self.credit += adverts * BILLION;
-    }
-
-    fn spend(&mut self, now: u64) -> Result<(), ()> {
-        self.refill(now);
-        self.credit = self.credit.checked_sub(BILLION).ok_or(())?;
-        Ok(())
     }
 }

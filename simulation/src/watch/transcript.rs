@@ -22,6 +22,10 @@ pub(super) fn describe_effect(host: usize, slot: usize, effect: &Effect) -> Stri
             let what = if mastery.is_some() { "is told of a Master" } else { "is told that it is none" };
             format!("{host}/{lan}: the guardian {what}")
         }
+        Effect::Prepares(lan, _) => format!("{host}/{lan}: a script prepares it"),
+        Effect::Prepared(lan, true) => format!("{host}/{lan}: the script has ended"),
+        Effect::Prepared(lan, false) => format!("{host}/{lan}: the script is ended"),
+        Effect::Log(lan, kind) => format!("{host}/{lan} logs: {kind:?}"),
         Effect::Begins { lan, .. } => format!("{host}/{lan} begins"),
         Effect::Ends { is_clean } => {
             let left = if *is_clean { "" } else { ", and leaves something behind" };
@@ -30,6 +34,7 @@ pub(super) fn describe_effect(host: usize, slot: usize, effect: &Effect) -> Stri
         Effect::Tell(m) => {
             format!("{host}, process {slot} tells: {}, term {}", m.standing.name(), m.term)
         }
+        Effect::StandsBy(lan) => format!("{host}/{lan} stands by"),
         Effect::TakesOver(lan) => format!("{host}/{lan} takes over"),
         Effect::Forgets { lan, .. } => format!("{host}/{lan} forgets its take-overs"),
         Effect::Changed(lan, t) => format!("{host}/{lan} {} -> {} ({})", t.from, t.to, t.reason),

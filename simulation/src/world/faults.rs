@@ -8,7 +8,7 @@ use vrrpd_common::{Interval, Priority};
 use super::{Frozen, Happening, Item, World};
 use crate::daemon::{Daemon, Stimulus};
 use crate::fault::{Fault, Weather};
-use crate::plan::virtual_address;
+use crate::plan::{Grouping, virtual_address};
 
 impl World {
     /// Something goes wrong, or right again.
@@ -43,7 +43,28 @@ impl World {
                 }
             }
             Fault::Freeze { host, clock } => {
-                self.hosts[host].frozen = Some(Frozen { since: self.now, clock });
+                self.hosts[host].frozen = Some(Frozen { since: self.now, clock, is_suspension: false });
+            }
+            Fault::Suspend(host) => {
+                self.hosts[host].frozen = Some(Frozen { since: self.now, clock: true, is_suspension: true });
+            }
+            Fault::Check { host, lan, holds } => {
+                self.hosts[host].checks[lan] = holds;
+                self.look_at(host, lan);
+            }
+            Fault::Reconfigure { host, lan, preempt } => {
+                self.watch.reloads(host, self.now);
+                let config = &mut self.hosts[host].configs[lan];
+                config.preempt = preempt;
+                let stimulus = Stimulus::Reload(lan, Box::new(config.clone()));
+                let slot = self.slot_of(host, lan);
+                self.arrive(host, slot, Item::Stimulus(stimulus))?;
+            }
+            Fault::Flood { lan, every, more } => {
+                self.forge(lan, Priority::LOWEST, self.plan.machines[0].routers[lan].interval);
+                if more > 0 {
+                    self.schedule(every, Fault::Flood { lan, every, more: more - 1 });
+                }
             }
             Fault::Thaw(host) => self.thaw(host)?,
             Fault::Refuse { host, lan, on } => self.hosts[host].kernel.refuses[lan] = on,
@@ -105,6 +126,7 @@ impl World {
             for lan in 0..self.plan.lans {
                 self.hosts[host].kernel.refuses[lan] = false;
                 self.fault(Fault::Squat { host, lan, on: false })?;
+                self.fault(Fault::Check { host, lan, holds: true })?;
                 self.fault(Fault::Link { host, lan, up: true })?;
             }
             for slot in 0..self.hosts[host].slots.len() {
@@ -119,8 +141,11 @@ impl World {
     }
 
     fn thaw(&mut self, host: usize) -> Result<(), String> {
-        if let Some(Frozen { since, clock: true }) = self.hosts[host].frozen.take() {
+        if let Some(Frozen { since, clock: true, is_suspension }) = self.hosts[host].frozen.take() {
             self.hosts[host].clock -= self.now - since;
+            for slot in &mut self.hosts[host].slots {
+                slot.has_slept |= is_suspension && slot.process.is_some();
+            }
         }
         for slot in 0..self.hosts[host].slots.len() {
             if self.is_running(host, slot) {
@@ -145,7 +170,7 @@ impl World {
             }
             Fault::Pause(host, slot) => !self.hosts[host].slots[slot].paused,
             Fault::Continue(host, slot) => self.hosts[host].slots[slot].paused,
-            Fault::Freeze { host, .. } => self.hosts[host].frozen.is_none(),
+            Fault::Freeze { host, .. } | Fault::Suspend(host) => self.hosts[host].frozen.is_none(),
             Fault::Thaw(host) => self.hosts[host].frozen.is_some(),
             Fault::Refuse { host, lan, on } => self.hosts[host].kernel.refuses[lan] != on,
             // Without marks, what is in the journal counts as ours.
@@ -156,7 +181,15 @@ impl World {
             Fault::Rob { host, lan, more, .. } => {
                 more > 0 || self.hosts[host].kernel.has(lan, virtual_address(lan))
             }
-            Fault::Flap { .. } | Fault::Slow { .. } | Fault::Operate(..) => true,
+            Fault::Check { host, lan, holds } => {
+                self.plan.machines[host].check.is_some() && self.hosts[host].checks[lan] != holds
+            }
+            // Processes that are told on their command line what to do read no file.
+            Fault::Reconfigure { host, lan, preempt } => {
+                let is_read = self.plan.machines[host].grouping != Grouping::Processes;
+                is_read && self.hosts[host].configs[lan].preempt != preempt
+            }
+            Fault::Flap { .. } | Fault::Flood { .. } | Fault::Slow { .. } | Fault::Operate(..) => true,
         }
     }
 }

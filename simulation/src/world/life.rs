@@ -6,7 +6,7 @@ use vrrpd_engine::ledger::{Journal, Leftover, Undo};
 
 use super::{From, Guardian, Happening, Item, World};
 use crate::daemon::{Begin, Daemon, Stimulus};
-use crate::plan::Grouping;
+use crate::plan::{Grouping, check};
 
 /// How long it takes until another process knows that one has come or gone.
 const SEEN: u64 = 20_000;
@@ -32,6 +32,7 @@ impl World {
             group: (machine.grouping != Grouping::None).then_some((size, seed)),
             interfaces: lans.iter().map(|lan| there.kernel.interface(*lan).clone()).collect(),
             marks: there.kernel.marks,
+            checks: lans.iter().map(|lan| check(*lan)).collect(),
             journal: Journal::parse(there.slots[slot].journal.as_deref().unwrap_or_default()),
         };
         let process = Daemon::begin(now, begin);
@@ -51,7 +52,11 @@ impl World {
                 }
             }
         }
-        self.turn(host, slot, None)
+        self.turn(host, slot, None)?;
+        for lan in self.hosts[host].slots[slot].lans.clone() {
+            self.look_at(host, lan);
+        }
+        Ok(())
     }
 
     /// A process is killed: its guardian goes on, or is killed with it.
@@ -63,6 +68,7 @@ impl World {
         let masteries = std::mem::take(&mut place.masteries);
         place.process = None;
         place.inbox.clear();
+        place.has_slept = false;
         place.orders.clear();
         place.wake = None;
         place.incarnation += 1;

@@ -2,9 +2,10 @@
 //!
 //! Start reading at [`World::run_until`]: the next happening is taken from a queue, given to a process, and what the
 //! process does becomes happenings again. `turns` gives processes what arrives, `life` starts and ends them, `network`
-//! carries frames, `faults` breaks things.
+//! carries frames, `faults` breaks things, `judge` says what there is.
 
 mod faults;
+mod judge;
 mod life;
 mod network;
 mod turns;
@@ -20,10 +21,10 @@ use vrrpd_engine::router::Router;
 
 use crate::daemon::{Daemon, Mastery, Stimulus};
 use crate::fault::{Fault, Weather};
-use crate::kernel::{Kernel, Owner};
-use crate::plan::{Grouping, Plan, others_address, router_config, virtual_address};
+use crate::kernel::Kernel;
+use crate::plan::{Grouping, Plan, others_address, router_config};
 use crate::random::Random;
-use crate::watch::{Presence, RouterView, Watch};
+use crate::watch::Watch;
 
 /// Everything there is.
 #[derive(Debug)]
@@ -56,7 +57,9 @@ pub struct Host {
     /// Its interfaces.
     pub kernel: Kernel,
     /// For each LAN, what the configuration says.
-    configs: Vec<RouterConfig>,
+    pub(crate) configs: Vec<RouterConfig>,
+    /// For each LAN, whether what its router tracks holds.
+    pub(crate) checks: Vec<bool>,
     frozen: Option<Frozen>,
     clock: u64,
 }
@@ -65,6 +68,8 @@ pub struct Host {
 struct Frozen {
     since: u64,
     clock: bool,
+    /// Processes learn of it.
+    is_suspension: bool,
 }
 
 /// The place of a process.
@@ -77,6 +82,8 @@ pub struct Slot {
     lans: Vec<usize>,
     incarnation: u32,
     inbox: VecDeque<Item>,
+    /// Its machine was suspended since it ran.
+    has_slept: bool,
     /// When it is to be woken.
     wake: Option<u64>,
     /// What arrives in order, by where it comes from.
@@ -115,6 +122,8 @@ enum From {
     Answers,
     /// Other processes.
     Processes,
+    /// What looks at what is tracked.
+    Checks,
     /// The disk.
     Disk,
 }
@@ -203,13 +212,13 @@ impl World {
                 Grouping::OneProcess => vec![(0..lans).collect()],
                 Grouping::None | Grouping::Processes => (0..lans).map(|lan| vec![lan]).collect(),
             };
-            let routers = machine.routers.iter().enumerate();
             let others: Vec<_> = (0..lans).map(others_address).collect();
             Host {
                 slots: places.into_iter().map(Slot::new).collect(),
                 link: vec![true; lans],
                 kernel: Kernel::new(&machine.addresses, &others, machine.marks),
-                configs: routers.map(|(lan, config)| router_config(lan, config)).collect(),
+                configs: (0..lans).map(|lan| router_config(machine, lan)).collect(),
+                checks: vec![true; lans],
                 frozen: None,
                 clock: machine.clock,
             }
@@ -311,37 +320,6 @@ impl World {
         Ok(())
     }
 
-    /// What the watch is to see of a router.
-    fn view(&self, host: usize, lan: usize) -> RouterView {
-        let slot = self.slot_of(host, lan);
-        let process = self.hosts[host].slots[slot].process.as_ref();
-        let router = process.and_then(|process| process.router(lan));
-        let settled = router.filter(|router| !router.is_busy() && process.is_some_and(Daemon::is_serving));
-        let kernel = &self.hosts[host].kernel;
-        let owner = settled.and_then(|_| kernel.owner(lan, virtual_address(lan)));
-        RouterView {
-            settled: settled.map(|router| router.machine.state().name()),
-            presence: self.presence(host, lan),
-            has_put_them_there: owner == Some(Owner::Daemon(slot)),
-            is_running_master: router.is_some_and(Router::is_master) && self.is_running(host, slot),
-            is_held: self.is_held(host, lan),
-            done: router.map(|router| router.done),
-            adverts: self.hosts[host].slots[slot].adverts.get(&lan).copied().unwrap_or_default(),
-        }
-    }
-
-    /// Where the addresses of a router are.
-    fn presence(&self, host: usize, lan: usize) -> Presence {
-        let kernel = &self.hosts[host].kernel;
-        if kernel.has(lan, virtual_address(lan)) {
-            Presence::Present
-        } else if kernel.robbed[lan] {
-            Presence::Robbed
-        } else {
-            Presence::Absent
-        }
-    }
-
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
         let is_over = |world: &Self, host: usize, slot: usize, incarnation| {
             world.hosts[host].slots[slot].incarnation != incarnation
@@ -413,6 +391,7 @@ impl Slot {
             lans,
             incarnation: 0,
             inbox: VecDeque::new(),
+            has_slept: false,
             wake: None,
             last: [0; SOURCES],
             orders: VecDeque::new(),

@@ -7,6 +7,7 @@ use vrrpd_common::router::StateName;
 use super::{From, Happening, Item, World};
 use crate::daemon::{Daemon, Effect, Stimulus};
 use crate::kernel::Notification;
+use crate::plan::{LOOK, LOOKS, PREPARES};
 use crate::watch::Presence;
 
 /// Frames that wait for a process that does not run.
@@ -34,6 +35,7 @@ impl World {
     /// A turn of a process's loop: something that has arrived, then what is due.
     pub(super) fn turn(&mut self, host: usize, slot: usize, item: Option<Item>) -> Result<(), String> {
         let now = Instant::from_nanos(self.clock(host));
+        self.tell_of_sleep(host, slot, now);
         if let Some(item) = item {
             self.hand_in(host, slot, now, item);
         }
@@ -42,6 +44,12 @@ impl World {
         self.carry_out(host, slot, effects)?;
         self.set_alarm(host, slot);
         Ok(())
+    }
+
+    fn tell_of_sleep(&mut self, host: usize, slot: usize, now: Instant) {
+        if std::mem::take(&mut self.hosts[host].slots[slot].has_slept) {
+            self.hand_in(host, slot, now, Item::Stimulus(Stimulus::Slept));
+        }
     }
 
     fn hand_in(&mut self, host: usize, slot: usize, now: Instant, item: Item) {
@@ -75,6 +83,7 @@ impl World {
         if self.random.percent(50) {
             (first, rest) = first.into_iter().partition(before_timers);
         }
+        self.tell_of_sleep(host, slot, now);
         for item in first {
             self.hand_in(host, slot, now, item);
         }
@@ -117,6 +126,12 @@ impl World {
                     let (at, incarnation) = self.in_order(host, slot, From::Disk, takes);
                     self.push(at, Happening::Written { host, slot, incarnation, text });
                 }
+                Effect::Prepares(lan, number) => {
+                    let takes = self.random.between(100_000, PREPARES.as_nanos());
+                    let incarnation = place.incarnation;
+                    let item = Item::Stimulus(Stimulus::Prepared(lan, number));
+                    self.push(self.now + takes, Happening::Item { host, slot, incarnation, item });
+                }
                 Effect::Guard(lan, Some(mastery)) => drop(place.masteries.insert(lan, mastery)),
                 Effect::Guard(lan, None) => drop(place.masteries.remove(&lan)),
                 Effect::Ends { is_clean } => self.ends(host, slot, is_clean)?,
@@ -124,7 +139,10 @@ impl World {
                 | Effect::Announce { .. }
                 | Effect::Begins { .. }
                 | Effect::Changed(..)
+                | Effect::Prepared(..)
+                | Effect::Log(..)
                 | Effect::TakesOver(_)
+                | Effect::StandsBy(_)
                 | Effect::Forgets { .. } => {}
             }
         }
@@ -148,6 +166,17 @@ impl World {
             let takes = self.random.between(10_000, 2_000_000);
             let item = Item::Stimulus(Stimulus::Notified(notification));
             self.post(host, slot, From::Kernel, takes, item);
+        }
+    }
+
+    /// What the router of a LAN tracks is looked at as often as it takes.
+    pub(super) fn look_at(&mut self, host: usize, lan: usize) {
+        if self.plan.machines[host].check.is_some() {
+            let (slot, holds) = (self.slot_of(host, lan), self.hosts[host].checks[lan]);
+            for look in 1..=u64::from(LOOKS) {
+                let found = Item::Stimulus(Stimulus::Found(lan, holds));
+                self.post(host, slot, From::Checks, look * LOOK.as_nanos() / 2, found);
+            }
         }
     }
 
