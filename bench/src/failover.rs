@@ -8,10 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use vrrpd_lab::{Capture, Flood, Injector, Lab, Pinger, message, wait_for, wait_until};
+use vrrpd_lab::{Capture, Flood, Host, Injector, Lab, Pinger, message, wait_for, wait_until};
 
 use super::record::{Figure, Goal, Metric, Record, count};
-use super::subject::{Routers, Running, Subject, Vmac};
+use super::subject::{Routers, Running, Subject, Unicast, Vmac};
 use super::{Effort, generator, lateness};
 
 /// The name of this scenario.
@@ -70,6 +70,7 @@ pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
         }
     }
     for subject in Subject::ALL {
+        unicast(record, subject, &Routers::new(1, SHORT), times)?;
         failovers(record, subject, &Routers::new(usize::try_from(times)?, LONG), 1)?;
     }
     for _ in 0..effort.times(LOSSES) {
@@ -102,28 +103,52 @@ fn losses(record: &mut Record) -> Result<()> {
     Ok(())
 }
 
+/// By multicast.
 fn failovers(record: &mut Record, subject: Subject, routers: &Routers, times: u32) -> Result<()> {
     let lab = Lab::new();
-    let [host, client, master] = lab.hosts();
+    let hosts = lab.hosts();
+    failovers_between(record, subject, routers, times, &lab, &hosts)
+}
+
+/// Two routers advertise to each other alone, on a network that shows all frames to the third machine.
+fn unicast(record: &mut Record, subject: Subject, routers: &Routers, times: u32) -> Result<()> {
+    let lab = Lab::new();
+    let hosts = lab.hosts();
+    lab.show_all_frames();
+    let [host, _, master] = &hosts;
+    let routers = Routers { unicast: Some(Unicast::between(host, master)), ..*routers };
+    failovers_between(record, subject, &routers, times, &lab, &hosts)
+}
+
+/// A router of the first machine takes over from the third one, as the second one sees it.
+fn failovers_between(
+    record: &mut Record,
+    subject: Subject,
+    routers: &Routers,
+    times: u32,
+    lab: &Lab,
+    [host, client, master]: &[Host; 3],
+) -> Result<()> {
     let own = IpAddr::from(host.ipv4());
-    let capture = Capture::on(&client);
-    let frames = routers.masters(&master, 0);
-    let resignations = routers.adverts(&master, 0, 0);
-    let injector = Injector::on(&master);
-    let running = subject.start(&host, routers);
+    let capture = Capture::on(client);
+    let frames = routers.masters(master, 0);
+    let resignations = routers.adverts(master, 0, 0);
+    let injector = Injector::on(master);
+    let running = subject.start(host, routers);
     for fault in Fault::ALL {
         let case = match routers.vmac {
+            Vmac::Nobody if routers.unicast.is_some() => format!("{}, unicast", fault.case(routers.interval)),
             Vmac::Nobody => fault.case(routers.interval),
             other => format!("{}, {}", fault.case(routers.interval), other.case()),
         };
         for _ in 0..times {
-            let flood = Flood::spread_over(routers.interval, &master, frames.clone());
+            let flood = Flood::spread_over(routers.interval, master, frames.clone());
             wait_quiet(&capture, own, routers.interval);
             capture.clear();
             // Each has been heard once more.
             thread::sleep((routers.interval + MOMENT).max(APART));
             if fault == Fault::LinkDown {
-                lab.port_down(&master);
+                lab.port_down(master);
             }
             generator::stop([flood])?;
             if fault == Fault::Leaves {
@@ -141,7 +166,7 @@ fn failovers(record: &mut Record, subject: Subject, routers: &Routers, times: u3
                 record.add(&case, LATE, subject.column(), late);
             }
             if fault == Fault::LinkDown {
-                lab.port_up(&master);
+                lab.port_up(master);
                 wait_until(PATIENCE, "the link is back", || master.has_link("eth0"));
             }
         }

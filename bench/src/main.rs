@@ -22,6 +22,7 @@ mod steady;
 mod subject;
 mod table;
 mod take_over;
+mod tracked;
 
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
@@ -78,7 +79,7 @@ struct Scenario {
     run: fn(&mut Record, Effort) -> Result<()>,
 }
 
-const SCENARIOS: [Scenario; 13] = [
+const SCENARIOS: [Scenario; 14] = [
     Scenario {
         name: "backup-steady",
         one_of: 1,
@@ -108,6 +109,12 @@ const SCENARIOS: [Scenario; 13] = [
         one_of: 3,
         about: "a master is killed (SIGKILL): until its guardian has resigned for it and taken its addresses off",
         run: killed::run,
+    },
+    Scenario {
+        name: "tracked",
+        one_of: 3,
+        about: "a process that the master tracks is killed: until the master has resigned, and the other router is master",
+        run: tracked::run,
     },
     Scenario {
         name: "take-over-200",

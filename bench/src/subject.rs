@@ -132,12 +132,32 @@ pub(crate) struct Routers {
     /// Virtual addresses of each.
     pub(crate) addresses: u8,
     pub(crate) vmac: Vmac,
+    /// `None`: by multicast.
+    pub(crate) unicast: Option<Unicast>,
+}
+
+/// Two routers that advertise to each other alone, on `eth0`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unicast {
+    /// The one that is measured.
+    own: Ipv4Addr,
+    own_mac: [u8; 6],
+    peer: Ipv4Addr,
+}
+
+impl Unicast {
+    /// Between these machines. The first one knows the MAC address of the other: nobody answers for one whose link is down.
+    pub(crate) fn between(host: &Host, peer: &Host) -> Self {
+        let mac = peer.mac("eth0").map(|octet| format!("{octet:02x}")).join(":");
+        host.ip(&format!("neigh replace {} lladdr {mac} dev eth0 nud permanent", peer.ipv4()));
+        Self { own: host.ipv4(), own_mac: host.mac("eth0"), peer: peer.ipv4() }
+    }
 }
 
 impl Routers {
     /// As backup, with an address each, and without virtual MAC addresses.
     pub(crate) const fn new(count: usize, interval: Duration) -> Self {
-        Self { count, interval, priority: 100, addresses: 1, vmac: Vmac::Nobody }
+        Self { count, interval, priority: 100, addresses: 1, vmac: Vmac::Nobody, unicast: None }
     }
 
     /// The interfaces that they are on.
@@ -167,7 +187,12 @@ impl Routers {
         let source = from.ipv4_of(&name(interface)).into();
         let frame = |vrid| {
             let addresses: Vec<_> = self.addresses(interface, vrid).map(IpAddr::V4).collect();
-            AdvertFrame::v3(source, vrid, priority, self.interval, &addresses).build()
+            let mut frame = AdvertFrame::v3(source, vrid, priority, self.interval, &addresses);
+            if let Some(unicast) = self.unicast {
+                frame.destination = Some(unicast.own.into());
+                frame.destination_mac = Some(unicast.own_mac);
+            }
+            frame.build()
         };
         self.vrids(interface).map(frame).collect()
     }
@@ -184,6 +209,9 @@ impl Routers {
             self.priority,
             self.vmac.key()
         );
+        if let Some(unicast) = self.unicast {
+            let _ = writeln!(text, "peers = [\"{}\"]", unicast.peer);
+        }
         for (interface, vrid) in self.all() {
             let addresses: Vec<_> =
                 self.addresses(interface, vrid).map(|address| format!("\"{address}/32\"")).collect();
@@ -205,6 +233,10 @@ impl Routers {
             let first = addresses.next().unwrap_or_default();
             let instance = Instance::v3(vrid, &first, routers.interval).on(&name(interface));
             let instance = if routers.vmac == Vmac::Macvlan { instance.vmac() } else { instance };
+            let instance = match routers.unicast {
+                Some(unicast) => instance.unicast(unicast.own.into(), &[unicast.peer.into()]),
+                None => instance,
+            };
             addresses
                 .fold(instance.priority(routers.priority), |instance, address| instance.address(&address))
         })

@@ -43,7 +43,9 @@ struct Plan {
     learned_centis: u16,
     own: u8,
     again_after_ms: Option<u16>,
-    then_every_ms: Option<u16>,
+    refresh_every_ms: Option<u16>,
+    down_multiplier: u8,
+    after_lower_ms: Option<u16>,
     grouped: bool,
     prepares: bool,
 }
@@ -159,10 +161,12 @@ impl Run {
             start_delay: Duration::ZERO,
             interval: interval(plan.centis).expect("within the limits"),
             max_learned_interval: interval(plan.learned_centis).expect("within the limits"),
+            down_multiplier: plan.down_multiplier.clamp(1, 100),
             addresses: AddressDigest::of([address(plan.family(), 100)]),
             announce: AnnounceTimes {
                 again_after: plan.again_after_ms.map(millis),
-                then_every: plan.then_every_ms.map(millis),
+                refresh_every: plan.refresh_every_ms.map(millis),
+                after_lower: plan.after_lower_ms.map(millis),
             },
             grouped: plan.grouped,
             prepares: plan.prepares,
@@ -301,7 +305,7 @@ impl Run {
                     resigned = priority == Priority::RESIGN;
                     assert!(resigned || priority == self.router.priority(), "{event:?}: {actions:?}");
                 }
-                Action::AnnounceAddresses => {
+                Action::AnnounceAddresses(_) => {
                     assert!(self.has_addresses, "{event:?}: announced without the addresses: {actions:?}");
                 }
                 Action::Transition(transition) => {
@@ -386,7 +390,8 @@ impl Run {
         assert_eq!(actions, [], "{event:?}: a deadline that has not come");
         assert_eq!(timed, self.router, "{event:?}: a deadline that has not come");
         // Master_Down_Interval of the longest interval, with the second after which refused addresses are tried again.
-        let longest = Duration::from_secs(4 * 255 + 1);
+        let intervals = u64::from(self.router.config().down_multiplier) + 1;
+        let longest = Duration::from_secs(intervals * 255 + 1);
         assert!(deadline.saturating_since(self.now) <= longest, "{event:?}: {deadline:?}");
     }
 }

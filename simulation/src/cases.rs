@@ -32,7 +32,8 @@ pub fn two_machines(grouping: [Grouping; 2], ranks: Ranks, interval: Interval, p
             grouped: grouping[host] != Grouping::None,
             announce: AnnounceTimes {
                 again_after: Some(interval.as_duration().saturating_mul(5)),
-                then_every: None,
+                refresh_every: None,
+                after_lower: Some(Duration::from_secs(1)),
             },
             ..config(lan, Version::V3, interval)
         };

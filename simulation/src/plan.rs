@@ -9,7 +9,7 @@ use vrrpd_common::timers::master_down_interval;
 use vrrpd_common::wire::vrrp::{ChecksumStyle, group};
 use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version, Vrid};
 use vrrpd_engine::config::{
-    Announce, AuthKind, Datapath, Destination, RouterConfig, VirtualAddress, VmacFallback, VmacMode,
+    Announce, AuthKind, Datapath, Destination, Pauses, RouterConfig, VirtualAddress, VmacFallback, VmacMode,
 };
 use vrrpd_engine::priority::Weight;
 use vrrpd_engine::script::{Script, Scripts};
@@ -70,8 +70,9 @@ pub fn config(lan: usize, version: Version, interval: Interval) -> Config {
         start_delay: Duration::ZERO,
         interval,
         max_learned_interval: interval.times(10),
+        down_multiplier: 3,
         addresses: AddressDigest::of([virtual_address(lan)]),
-        announce: AnnounceTimes { again_after: None, then_every: None },
+        announce: AnnounceTimes { again_after: None, refresh_every: None, after_lower: None },
         grouped: false,
         prepares: false,
     }
@@ -139,13 +140,20 @@ pub fn router_config(machine: &Machine, lan: usize) -> RouterConfig {
         track_interface: true,
         interval: config.interval,
         max_learned_interval: config.max_learned_interval,
+        down_multiplier: config.down_multiplier,
         auth: AuthKind::None,
         vmac: VmacMode::None,
         vmac_fallback: VmacFallback::None,
         lower_priority: None,
         raise_priority: None,
         scripts: Scripts { prepare, ..Scripts::none(Duration::from_secs(60)) },
-        announce: Announce { count: 1, times: config.announce },
+        announce: Announce {
+            count: 1,
+            refresh_count: 1,
+            lower_count: 1,
+            pauses: Pauses::default(),
+            times: config.announce,
+        },
         checksum: ChecksumStyle::WithPseudoHeader,
         accept_interval_mismatch: false,
         require_equal_addresses: false,
@@ -159,7 +167,7 @@ pub fn router_config(machine: &Machine, lan: usize) -> RouterConfig {
 
 /// The longest time that any router of this configuration, of whatever priority, waits for a silent master.
 pub fn longest_wait(config: &Config) -> Duration {
-    master_down_interval(config.version, Priority::LOWEST, config.interval)
+    master_down_interval(config.version, Priority::LOWEST, config.interval, config.down_multiplier)
 }
 
 /// An address of a machine on a LAN.
@@ -185,7 +193,8 @@ impl Plan {
                 let interval = Interval::from_stored(centis).expect("not 0");
                 let announce = AnnounceTimes {
                     again_after: random.percent(50).then(|| interval.as_duration().saturating_mul(5)),
-                    then_every: None,
+                    refresh_every: None,
+                    after_lower: Some(Duration::from_secs(1)),
                 };
                 Config { announce, ..config(lan, version, interval) }
             })

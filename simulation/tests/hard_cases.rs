@@ -130,7 +130,7 @@ impl Story {
 /// What B waits at most for a master that has fallen silent.
 fn wait_of_b(story: &Story) -> Duration {
     let config = &story.world.plan.machines[B].routers[0];
-    master_down_interval(config.version, config.priority, config.interval)
+    master_down_interval(config.version, config.priority, config.interval, config.down_multiplier)
 }
 
 #[test]

@@ -28,6 +28,8 @@ use crate::{
 /// How long a step may take: an election in version 2, behind a check that has to fail.
 const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
+/// Announcements that are closer together belong together.
+const BURST: Duration = Duration::from_millis(500);
 /// The Ethernet address of the other router.
 const RIVAL: [u8; 6] = [0x02, 0, 0, 0, 0, 0x99];
 /// The password in configurations with `auth_type AH`.
@@ -228,6 +230,35 @@ impl Twins {
             side.rival = None;
         }
         self.settle("rival gone", roles);
+    }
+
+    /// Both announce this address in such bursts, from the start on: so many frames each time. A burst is over when there is
+    /// nothing for half a second.
+    #[track_caller]
+    pub fn announced(&self, address: &str, wanted: &[usize]) {
+        let address: IpAddr = address.parse().expect("it is an address");
+        let (start, limit) = (Instant::now(), stretched(PATIENCE));
+        loop {
+            let found = self.sides.each_ref().map(|side| side.bursts(address));
+            let is_over = |(bursts, last): &(Vec<usize>, Option<Instant>)| {
+                bursts.len() > wanted.len() || last.is_some_and(|last| last.elapsed() > BURST)
+            };
+            if found.iter().all(|found| found.0.starts_with(wanted) && is_over(found)) {
+                return;
+            }
+            assert!(
+                start.elapsed() < limit,
+                "announcements of {address}: wanted {wanted:?}, found {found:?}"
+            );
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Another router of lower priority advertises once for every instance.
+    pub fn lower_advert(&self) {
+        for side in &self.sides {
+            side.lower_advert();
+        }
     }
 
     /// What happens to every configuration: link down, link up beside a router of lower priority, a router of higher priority,
@@ -485,6 +516,33 @@ impl Side {
             spoken.push(Spoken { injector, frame, sequence, interval: advert.interval });
         }
         self.rival = Some(Rival::start(spoken));
+    }
+
+    /// Has another router advertise once with a low priority.
+    fn lower_advert(&self) {
+        let last: BTreeMap<_, _> = self
+            .adverts()
+            .into_iter()
+            .map(|(interface, advert, _)| (advert.vrid, (interface, advert)))
+            .collect();
+        for (interface, advert) in last.into_values() {
+            Injector::on_interface(&self.peer, interface).send(&self.reply(interface, &advert, 1).build());
+        }
+    }
+
+    /// How many frames announced the address each time, and when the last one did.
+    fn bursts(&self, address: IpAddr) -> (Vec<usize>, Option<Instant>) {
+        let (mut bursts, mut last) = (Vec::new(), None);
+        for (_, capture) in &self.captures {
+            for (at, _) in capture.announcements().into_iter().filter(|(_, announced)| *announced == address)
+            {
+                match (last.replace(at), bursts.last_mut()) {
+                    (Some(before), Some(count)) if at < before + BURST => *count += 1,
+                    _ => bursts.push(1),
+                }
+            }
+        }
+        (bursts, last)
     }
 
     /// A text in which nothing differs because it is this machine.

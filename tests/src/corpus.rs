@@ -81,6 +81,7 @@ pub fn router(own_address: IpAddr, vrid: u8) -> Router {
         version: 3,
         centis: 100,
         longest_centis: 1000,
+        down_multiplier: 3,
         password: None,
         min_ttl: 255,
         takes_other_intervals: false,
@@ -101,7 +102,14 @@ pub fn routers() -> Vec<Router> {
     let password = Some(*b"secret\0\0");
     vec![
         router(v4, V3),
-        Router { version: 2, password, preempts: false, spacing: 20_000, ..router(v4, V2_PASSWORD) },
+        Router {
+            version: 2,
+            password,
+            preempts: false,
+            spacing: 20_000,
+            down_multiplier: 100,
+            ..router(v4, V2_PASSWORD)
+        },
         Router {
             version: 2,
             takes_other_intervals: true,

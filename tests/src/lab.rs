@@ -145,6 +145,11 @@ impl Lab {
         }
     }
 
+    /// Shows every frame of the first network to all machines on it, as a hub does.
+    pub fn show_all_frames(&self) {
+        self.switch.ip("link set lan0 type bridge ageing_time 0");
+    }
+
     /// The namespace of the bridges.
     pub const fn switch(&self) -> &Namespace {
         &self.switch

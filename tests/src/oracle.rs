@@ -44,6 +44,8 @@ pub struct Router {
     pub centis: u16,
     /// The longest interval of a master that it reckons with in version 3.
     pub longest_centis: u16,
+    /// How many intervals of silence make a master lost.
+    pub down_multiplier: u8,
     /// Data of simple text authentication.
     pub password: Option<[u8; 8]>,
     /// The lowest TTL it takes.
@@ -409,7 +411,8 @@ impl Watch {
         }
         if advert.priority >= router.priority || !router.preempts {
             self.master_centis = if is_v2 { router.centis } else { advert.centis.min(router.longest_centis) };
-            self.deadline = at + 3 * u64::from(self.master_centis) * CENTI + skew(self.master_centis);
+            let silence = u64::from(router.down_multiplier) * u64::from(self.master_centis) * CENTI;
+            self.deadline = at + silence + skew(self.master_centis);
             self.followed = Some((at, advert));
         }
         false

@@ -363,7 +363,8 @@ pub fn config_of(router: &Router, generation: u32) -> KernelConfig {
         flags,
         max_learned_interval: router.longest_centis,
         lowest_followed: if router.preempts { router.priority } else { 1 },
-        reserved: [0; 3],
+        down_multiplier: router.down_multiplier,
+        reserved: [0; 2],
     }
 }
 

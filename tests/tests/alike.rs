@@ -97,6 +97,44 @@ fn file_with_a_number() {
 }
 
 #[test]
+fn tracked_processes_and_a_multiplier() {
+    let processes = "vrrp_track_process service {\n process %service\n weight -30\n terminate_delay 0.5\n}\n\
+                     vrrp_track_process needed {\n process %service\n}\n";
+    let lines =
+        "down_timer_adverts 5\n virtual_ipaddress {\n 10.0.0.100/24\n}\n track_process {\n service\n}";
+    let other = "vrrp_instance VI_2 {\n version 3\n interface eth0\n advert_int 0.2\n virtual_router_id 52\n\
+                 down_timer_adverts 2\n virtual_ipaddress {\n 10.0.0.102/24\n}\n track_process {\n needed\n}\n}\n";
+    let both = &[Master(120), Master(100)];
+    let mut twins = Twins::start(&with_globals(&(processes.to_owned() + &instance(lines) + other)), both);
+    twins.service_ends(&[Master(90), Fault]);
+    twins.service_is_back(both);
+    twins.usual_story(both);
+}
+
+#[test]
+fn announcements_and_a_delay_of_preemption() {
+    let lines = "preempt_delay 3\n garp_master_repeat 2\n garp_master_delay 1\n garp_master_refresh 3\n\
+                 garp_master_refresh_repeat 3\n garp_lower_prio_repeat 4\n garp_lower_prio_delay 1\n\
+                 virtual_ipaddress {\n 10.0.0.100/24\n}\n virtual_ipaddress_excluded {\n 2001:db8::7/64\n}";
+    let mut twins = Twins::start(&with_globals(&instance(lines)), &[Master(120)]);
+    // On becoming master, a second later, and every three seconds.
+    for address in ["10.0.0.100", "2001:db8::7"] {
+        twins.announced(address, &[2, 2, 3, 3]);
+    }
+    twins.lower_advert();
+    for address in ["10.0.0.100", "2001:db8::7"] {
+        twins.announced(address, &[2, 2, 3, 3, 4, 4]);
+    }
+    // A router of lower priority is followed for three seconds.
+    twins.link_down("eth0", &[Fault]);
+    twins.rival(50, &[Fault]);
+    twins.link_up("eth0", &[Backup]);
+    twins.after("the delay is over", &[Master(120)], |_, _| {});
+    twins.rival_gone(&[Master(120)]);
+    twins.stop();
+}
+
+#[test]
 fn unicast() {
     let lines =
         "unicast_src_ip 10.0.0.1\n unicast_peer {\n 10.0.0.2\n}\n virtual_ipaddress {\n 10.0.0.100/24\n}";

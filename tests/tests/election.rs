@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use vrrpd_lab::usual::{CIDR, INTERVAL, SOON};
-use vrrpd_lab::{Capture, Lab, Vrrpd, timers, wait_until};
+use vrrpd_lab::usual::{CIDR, INTERVAL, SOON, assert_on_time};
+use vrrpd_lab::{AdvertFrame, Capture, Injector, Lab, Vrrpd, timers, wait_until};
 
 #[test]
 fn master_is_elected_by_priority() {
@@ -190,4 +190,35 @@ fn a_router_listens_for_the_start_delay_and_an_operator_ends_it() {
     wait_until(SOON, "its take-over is held", || other.state()["takeover_held_by"] == "start-delay");
     other.atropos(&["--master"]);
     other.wait_state("master", SOON);
+}
+
+#[test]
+fn a_master_is_given_up_after_as_many_intervals_as_the_down_multiplier_says() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let capture = Capture::on(&client);
+    let interval = Duration::from_millis(300);
+    let cases = [(51, 1, "10.0.0.100"), (52, 3, "10.0.0.101"), (53, 7, "10.0.0.102")];
+    let routers = cases.map(|(vrid, multiplier, address)| {
+        let multiplier: u8 = multiplier;
+        let router = Vrrpd::on(&a).vrid(vrid).address(address).args(["--vmac", "none"]).v3("300ms");
+        router.args(["--down-multiplier", &multiplier.to_string()]).start()
+    });
+    for router in &routers {
+        router.wait_state("master", SOON);
+    }
+    let injector = Injector::on(&client);
+    for (vrid, _, address) in cases {
+        let address = address.parse().expect("an address");
+        injector.send(&AdvertFrame::v3(client.ipv4().into(), vrid, 150, interval, &[address]).build());
+    }
+    for ((vrid, multiplier, _), router) in cases.into_iter().zip(&routers) {
+        wait_until(SOON, "it is master again", || router.state()["counters"]["transitions"] == 4);
+        assert_eq!(router.state()["down_multiplier"], multiplier);
+        let adverts: Vec<_> =
+            capture.adverts().into_iter().filter(|(_, advert)| advert.vrid == vrid).collect();
+        let heard = adverts.iter().position(|(_, advert)| advert.priority == 150).expect("it was sent");
+        let taken = adverts[heard + 1].0 - adverts[heard].0;
+        assert_on_time(taken, interval * multiplier.into() + timers::skew_time(interval, 100));
+    }
 }

@@ -100,6 +100,78 @@ fn master_answers_a_lower_advert_at_once_with_an_advert_and_announces_again() {
     wait_until(SOON * 2, "it announces the address", || !capture.announcements().is_empty());
 }
 
+/// The time of each announcement of an address, in milliseconds after the first one of all.
+fn announced(capture: &Capture, address: IpAddr) -> Vec<u128> {
+    let announcements = capture.announcements();
+    let Some((start, _)) = announcements.first() else { return Vec::new() };
+    let of_address = announcements.iter().filter(|(_, seen)| *seen == address);
+    of_address.map(|(at, _)| (*at - *start).as_millis()).collect()
+}
+
+/// How many announcements there are at each time: those within a tenth of a second are one time.
+fn bursts(times: &[u128]) -> Vec<(u128, usize)> {
+    let mut bursts: Vec<(u128, usize)> = Vec::new();
+    for time in times {
+        match bursts.last_mut() {
+            Some((first, count)) if time - *first < 100 => *count += 1,
+            _ => bursts.push((*time, 1)),
+        }
+    }
+    bursts
+}
+
+#[test]
+fn addresses_are_announced_as_often_as_the_occasion_wants_and_with_the_pauses_that_are_set() {
+    let lab = Lab::new();
+    let [a, b, client] = lab.hosts();
+    let capture = Capture::on(&client);
+    let schedule = "--garp-count 2 --garp-delay 700ms --garp-interval 1500ms --garp-refresh-count 3 \
+                    --garp-lower-count 4 --garp-lower-delay 400ms";
+    let router = Vrrpd::usual(&a, 255).args(schedule.split_whitespace()).start();
+    let times = |count: usize| {
+        wait_until(SOON * 2, "announcements", || announced(&capture, ADDRESS.into()).len() >= count);
+        bursts(&announced(&capture, ADDRESS.into()))
+    };
+    // On becoming master, a second time, and then for hosts that forget.
+    times(7);
+    let third_burst = capture.announcements()[6].0;
+    wait_until(SOON, "some adverts later", || {
+        capture.adverts().last().is_some_and(|(at, _)| *at - third_burst > Duration::from_millis(300))
+    });
+    let lower = AdvertFrame::v3(client.ipv4().into(), 51, 100, INTERVAL, &[ADDRESS.into()]);
+    Injector::on(&client).send(&lower.build());
+    let seen = times(7 + 4 + 4 + 3);
+    let counts: Vec<_> = seen.iter().map(|(_, count)| *count).collect();
+    assert_eq!(counts, [2, 2, 3, 4, 4, 3], "{seen:?}");
+    for (index, wanted) in [(1, 700), (2, 1500), (5, 3000)] {
+        // The first one waits for the addresses.
+        assert!((wanted - 200..wanted + 300).contains(&seen[index].0), "{seen:?}");
+    }
+    let between = seen[4].0 - seen[3].0;
+    assert!((300..700).contains(&between), "{seen:?}");
+    assert_eq!(router.counter("garp_sent"), 18);
+    drop(router);
+
+    // Of both families, which do not wait for each other.
+    let capture = Capture::on(&client);
+    let others = ["10.0.0.102/24", "--extra-address", "2001:db8::1/64", "--extra-address", "2001:db8::2/64"];
+    let pauses = "--garp-count 2 --garp-delay 0 --garp-pause 150ms --na-pause 250ms";
+    let _router = Vrrpd::usual(&b, 255).args(others).args(pauses.split_whitespace()).start();
+    for (first, second, pause) in [
+        (IpAddr::V4(ADDRESS), "10.0.0.102".parse().expect("an address"), 150),
+        ("2001:db8::1".parse().expect("an address"), "2001:db8::2".parse().expect("an address"), 250),
+    ] {
+        wait_until(SOON, "all announcements", || announced(&capture, second).len() == 2);
+        let mut times = announced(&capture, first);
+        times.extend(announced(&capture, second));
+        times.sort_unstable();
+        assert_eq!(times.len(), 4, "{times:?}");
+        let between: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(between.iter().all(|span| (pause - 20..pause + 200).contains(span)), "{between:?}");
+        assert!(announced(&capture, first)[1] < times[3], "one round follows the other");
+    }
+}
+
 #[test]
 fn backup_announces_nothing() {
     let lab = Lab::new();

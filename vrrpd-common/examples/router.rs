@@ -63,8 +63,9 @@ fn config() -> Option<Config> {
         start_delay: Duration::ZERO,
         interval: Interval::from_centis(1).ok()?,
         max_learned_interval: Interval::from_centis(500).ok()?,
+        down_multiplier: 3,
         addresses: AddressDigest::from_bits(1),
-        announce: AnnounceTimes { again_after: None, then_every: None },
+        announce: AnnounceTimes { again_after: None, refresh_every: None, after_lower: None },
         grouped: false,
         prepares: false,
     })

@@ -121,8 +121,10 @@ pub struct KernelConfig {
     pub max_learned_interval: u16,
     /// The lowest priority of a master that a Backup follows: its own if it preempts, 1 if it follows every master.
     pub lowest_followed: u8,
+    /// How many intervals of silence make a master lost, besides Skew_Time.
+    pub down_multiplier: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
 }
 
 /// The MAC addresses to which an interface takes in frames: its own, and the one that it had before it got a virtual one.

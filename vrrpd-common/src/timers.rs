@@ -29,10 +29,18 @@ pub const fn skew_time(version: Version, priority: Priority, interval: Interval)
     Duration::from_nanos((256 - priority.0 as u64) * unit.as_nanos() / 256)
 }
 
-/// How long a backup hears nothing before it takes over: `3 × interval + Skew_Time` (RFC 9568 §6.1, RFC 3768 §6.1).
-/// The interval is the master's in version 3 and our own in version 2.
-pub const fn master_down_interval(version: Version, priority: Priority, interval: Interval) -> Duration {
-    let silence = interval.as_duration().saturating_mul(3).as_nanos();
+/// How many adverts in a row a backup misses before it takes over, unless it is configured otherwise (RFC 9568 §6.1).
+pub const DOWN_MULTIPLIER: u8 = 3;
+
+/// How long a backup hears nothing before it takes over: `multiplier × interval + Skew_Time`, where RFC 9568 §6.1 and
+/// RFC 3768 §6.1 have a multiplier of 3. The interval is the master's in version 3 and our own in version 2.
+pub const fn master_down_interval(
+    version: Version,
+    priority: Priority,
+    interval: Interval,
+    multiplier: u8,
+) -> Duration {
+    let silence = interval.as_duration().as_nanos() * multiplier as u64;
     Duration::from_nanos(silence + skew_time(version, priority, interval).as_nanos())
 }
 
@@ -53,8 +61,12 @@ mod tests {
     fn master_down_interval_of_10_ms_and_priority_100_is_36_09_ms() {
         // RFC 9568 §6.1
         assert_eq!(
-            master_down_interval(Version::V3, Priority(100), TEN_MS),
+            master_down_interval(Version::V3, Priority(100), TEN_MS, 3),
             Duration::from_nanos(36_093_750)
+        );
+        assert_eq!(
+            master_down_interval(Version::V3, Priority(100), TEN_MS, 100),
+            Duration::from_nanos(1_006_093_750)
         );
     }
 
@@ -64,7 +76,7 @@ mod tests {
         let five = Interval::from_seconds(5).expect("5 s is legal");
         assert_eq!(skew_time(Version::V2, Priority(0), five), Duration::from_secs(1));
         assert_eq!(
-            master_down_interval(Version::V2, Priority(100), five),
+            master_down_interval(Version::V2, Priority(100), five, 3),
             Duration::from_nanos(15_609_375_000)
         );
     }
@@ -82,8 +94,8 @@ mod tests {
     fn a_higher_priority_always_waits_less() {
         for version in [Version::V2, Version::V3] {
             for priority in 0..255 {
-                let longer = master_down_interval(version, Priority(priority), TEN_MS);
-                let shorter = master_down_interval(version, Priority(priority + 1), TEN_MS);
+                let longer = master_down_interval(version, Priority(priority), TEN_MS, 3);
+                let shorter = master_down_interval(version, Priority(priority + 1), TEN_MS, 3);
                 assert!(shorter < longer, "{version} {priority}");
             }
         }

@@ -223,7 +223,7 @@ impl RouterRecord {
                 let (ours, theirs) = (stored(config.interval), stored(heard.interval));
                 self.master_interval =
                     learned_interval(version, ours, theirs, config.max_learned_interval()).as_centis();
-                let wait = master_down_interval(version, own, self.master_interval());
+                let wait = master_down_interval(version, own, self.master_interval(), config.down_multiplier);
                 self.deadline = heard.at.saturating_add(wait.as_nanos());
                 false
             }

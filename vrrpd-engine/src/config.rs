@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use vrrpd_common::router::{AnnounceTimes, Config};
+use vrrpd_common::router::{AnnounceTimes, Config, Occasion};
 use vrrpd_common::wire::vrrp::{ChecksumStyle, group};
 use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version, Vrid};
 
@@ -64,6 +64,8 @@ pub struct RouterConfig {
     pub interval: Interval,
     /// `--max-learned-interval`; version 3.
     pub max_learned_interval: Interval,
+    /// `--down-multiplier`: intervals without an advert, 1 to 100.
+    pub down_multiplier: u8,
     /// `-a`; the secret is known to the daemon alone.
     pub auth: AuthKind,
     /// `--vmac`; `-n` is none
@@ -202,10 +204,36 @@ pub struct VirtualAddress {
 /// Gratuitous ARP or unsolicited neighbour advertisements of a new master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announce {
-    /// `--garp-count`: frames per address each time, 1 to 255.
+    /// `--garp-count`: frames per address on becoming Master, and the second time; 1 to 255.
     pub count: u8,
+    /// `--garp-refresh-count`: frames per address when they are refreshed, 1 to 255.
+    pub refresh_count: u8,
+    /// `--garp-lower-count`: frames per address upon an advert of lower priority; 0: none.
+    pub lower_count: u8,
+    /// Between two frames.
+    pub pauses: Pauses,
     /// When it is repeated.
     pub times: AnnounceTimes,
+}
+
+/// Pauses between announcements on an interface; zero: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pauses {
+    /// `--garp-pause`: between two frames of gratuitous ARP.
+    pub arp: Duration,
+    /// `--na-pause`: between two unsolicited neighbour advertisements.
+    pub na: Duration,
+}
+
+impl Announce {
+    /// Frames per address on this occasion.
+    pub const fn count_on(&self, occasion: Occasion) -> u8 {
+        match occasion {
+            Occasion::TakeOver => self.count,
+            Occasion::Refresh => self.refresh_count,
+            Occasion::LowerMaster => self.lower_count,
+        }
+    }
 }
 
 impl RouterConfig {
@@ -229,7 +257,7 @@ impl RouterConfig {
             raise_priority: other.raise_priority,
             title: other.title.clone(),
             scripts: other.scripts.clone(),
-            announce: Announce { count: other.announce.count, times: self.announce.times },
+            announce: Announce { times: self.announce.times, ..other.announce },
             max_learned_interval: other.max_learned_interval,
             start_delay: other.start_delay,
             checksum: other.checksum,
@@ -290,6 +318,7 @@ impl RouterConfig {
             start_delay: self.start_delay,
             interval: self.interval,
             max_learned_interval: self.max_learned_interval,
+            down_multiplier: self.down_multiplier,
             addresses: self.digest(),
             announce: self.announce.times,
             grouped: self.grouped,
@@ -431,6 +460,7 @@ pub(crate) mod tests {
             track_interface: true,
             interval: Interval::DEFAULT,
             max_learned_interval: Interval::from_centis(1000).expect("an interval"),
+            down_multiplier: 3,
             auth: AuthKind::None,
             vmac: VmacMode::None,
             vmac_fallback: VmacFallback::None,
@@ -439,7 +469,14 @@ pub(crate) mod tests {
             scripts: Scripts::none(Duration::from_secs(60)),
             announce: Announce {
                 count: 1,
-                times: AnnounceTimes { again_after: Some(Duration::from_secs(5)), then_every: None },
+                refresh_count: 1,
+                lower_count: 1,
+                pauses: Pauses::default(),
+                times: AnnounceTimes {
+                    again_after: Some(Duration::from_secs(5)),
+                    refresh_every: None,
+                    after_lower: Some(Duration::from_secs(1)),
+                },
             },
             checksum: ChecksumStyle::WithPseudoHeader,
             accept_interval_mismatch: false,

@@ -115,7 +115,9 @@ impl Groups {
         let standing = Standing::of(router);
         let formed = self.formed.get_mut(place.group);
         let Some(member) = formed.and_then(|formed| formed.members.get_mut(place.member.0)) else { return };
-        let wait = master_down_interval(router.config().version, router.priority(), router.config().interval);
+        let config = router.config();
+        let wait =
+            master_down_interval(config.version, router.priority(), config.interval, config.down_multiplier);
         if member.master_down_interval != wait {
             member.master_down_interval = wait;
             self.inputs.push_back((place.group, Input::MasterDownInterval(place.member, wait)));
@@ -205,8 +207,8 @@ impl FormedGroup {
         let mut members = Vec::with_capacity(config.members.len());
         let mut is_master = false;
         for (id, router) in routers.iter().filter(|(_, router)| !router.is_leaving()) {
-            let RouterConfig { version, priority, interval, .. } = router.config;
-            let master_down_interval = master_down_interval(version, priority, interval);
+            let RouterConfig { version, priority, interval, down_multiplier, .. } = router.config;
+            let master_down_interval = master_down_interval(version, priority, interval, down_multiplier);
             if config.members.contains(&router.config.name().to_string())
                 && group.add(key(&router.config), master_down_interval).is_some()
             {

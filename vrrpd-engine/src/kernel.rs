@@ -83,6 +83,7 @@ impl Told {
             priority: machine.priority().0,
             max_learned_interval: machine.config().max_learned_interval.as_centis(),
             lowest_followed: machine.lowest_followed().0,
+            down_multiplier: machine.config().down_multiplier,
             ..KernelConfig::default()
         };
         config.set(flag::PASS_ON, circumstances.passes_on);
@@ -106,6 +107,7 @@ impl Told {
             report_spacing: 0,
             max_learned_interval: 0,
             lowest_followed: 0,
+            down_multiplier: 0,
             ..self.config
         }
     }
@@ -274,10 +276,11 @@ mod tests {
             start_delay: Duration::ZERO,
             interval: Interval::from_centis(100).expect("an interval"),
             max_learned_interval: Interval::from_centis(4095).expect("an interval"),
+            down_multiplier: 3,
             addresses: AddressDigest::default(),
             grouped,
             prepares: false,
-            announce: AnnounceTimes { again_after: None, then_every: None },
+            announce: AnnounceTimes { again_after: None, refresh_every: None, after_lower: None },
         }
     }
 

@@ -30,6 +30,7 @@ pub mod router_name;
 pub mod routing;
 pub mod script;
 pub mod sending;
+pub mod spaced;
 pub mod track;
 pub mod vmac;
 

@@ -4,6 +4,7 @@
 //! transitions it has no lines for. Take-overs are damped by the state machine, scripts have a limit of their own.
 
 use serde::{Deserialize, Serialize};
+use vrrpd_common::router::Occasion;
 use vrrpd_common::{Duration, Instant};
 
 use crate::budget::Budget;
@@ -23,15 +24,15 @@ pub struct Pace {
     /// Transitions that have no line.
     unsaid: u64,
     announcements: Budget,
-    /// One was put off.
-    owes_announcement: bool,
+    /// The most urgent one that was put off.
+    owed: Option<Occasion>,
 }
 
 /// Of which addresses hosts are told where they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Announced {
     /// The virtual ones, and the interface's own where they share a MAC address.
-    All,
+    All(Occasion),
     /// The interface's own: its MAC address is back.
     Own,
 }
@@ -41,27 +42,30 @@ pub enum Announced {
 pub struct CaughtUp {
     /// So many transitions are summed up in a line; 0: no line.
     pub unsaid: u64,
-    /// The addresses are announced.
-    pub announces: bool,
+    /// The addresses are announced, on this occasion.
+    pub announces: Option<Occasion>,
 }
 
 impl Pace {
     /// Nothing has been said yet.
     pub fn new(config: &RouterConfig) -> Self {
         // What the user asked for is not held back.
-        let repeated = config.announce.times.then_every.unwrap_or(EVERY);
+        let times = &config.announce.times;
+        let asked_for = times.refresh_every.into_iter().chain(times.after_lower).min().unwrap_or(EVERY);
         Self {
             lines: Budget::new(LINES, EVERY),
             unsaid: 0,
-            announcements: Budget::new(ANNOUNCEMENTS, EVERY.min(repeated)),
-            owes_announcement: false,
+            announcements: Budget::new(ANNOUNCEMENTS, EVERY.min(asked_for)),
+            owed: None,
         }
     }
 
     /// Whether the addresses may be announced now; otherwise that is put off.
-    pub fn announce(&mut self, now: Instant) -> bool {
-        let may = !self.owes_announcement && self.announcements.take(now);
-        self.owes_announcement |= !may;
+    pub fn announce(&mut self, now: Instant, occasion: Occasion) -> bool {
+        let may = self.owed.is_none() && self.announcements.take(now);
+        if !may {
+            self.owed = self.owed.max(Some(occasion));
+        }
         may
     }
 
@@ -75,14 +79,14 @@ impl Pace {
     /// When something that was put off is due.
     pub fn due_at(&self) -> Option<Instant> {
         let line = (self.unsaid > 0).then(|| self.lines.next_at());
-        line.into_iter().chain(self.owes_announcement.then(|| self.announcements.next_at())).min()
+        line.into_iter().chain(self.owed.map(|_| self.announcements.next_at())).min()
     }
 
     /// What of that is done now.
     pub fn catch_up(&mut self, now: Instant) -> CaughtUp {
         let says = self.unsaid > 0 && self.lines.take(now);
-        let announces = self.owes_announcement && self.announcements.take(now);
-        self.owes_announcement &= !announces;
+        let Self { owed, announcements, .. } = self;
+        let announces = owed.take_if(|_| announcements.take(now));
         CaughtUp { unsaid: if says { std::mem::take(&mut self.unsaid) } else { 0 }, announces }
     }
 }
@@ -97,13 +101,16 @@ mod tests {
     }
 
     #[test]
-    fn announcements_beyond_the_limit_are_put_off_and_come_as_one() {
+    fn announcements_beyond_the_limit_are_put_off_and_come_as_one_of_the_most_urgent() {
         let mut pace = Pace::new(&router("192.0.2.100"));
-        let announced: Vec<_> = (0..8).map(|_| pace.announce(at(0))).collect();
+        let mut occasions =
+            [Occasion::LowerMaster, Occasion::TakeOver, Occasion::Refresh].into_iter().cycle();
+        let announced: Vec<_> =
+            occasions.by_ref().take(8).map(|occasion| pace.announce(at(0), occasion)).collect();
         assert_eq!(announced, [true, true, true, true, true, false, false, false]);
         assert_eq!(pace.due_at(), Some(at(1000)));
-        assert_eq!(pace.catch_up(at(999)), CaughtUp { unsaid: 0, announces: false });
-        assert_eq!(pace.catch_up(at(1000)), CaughtUp { unsaid: 0, announces: true });
+        assert_eq!(pace.catch_up(at(999)), CaughtUp { unsaid: 0, announces: None });
+        assert_eq!(pace.catch_up(at(1000)), CaughtUp { unsaid: 0, announces: Some(Occasion::TakeOver) });
         assert_eq!(pace.due_at(), None);
     }
 
@@ -113,7 +120,7 @@ mod tests {
         let said = (0..100).filter(|_| pace.say_transition(at(0))).count();
         assert_eq!(said, 10);
         assert!(!pace.say_transition(at(1500)), "those that were not said come first");
-        assert_eq!(pace.catch_up(at(1500)), CaughtUp { unsaid: 91, announces: false });
+        assert_eq!(pace.catch_up(at(1500)), CaughtUp { unsaid: 91, announces: None });
         assert!(pace.say_transition(at(2500)));
     }
 }

@@ -80,7 +80,8 @@ pub fn gives_up_at(router: &Router, since: Instant) -> Option<Instant> {
         return None;
     }
     let config = machine.config();
-    let silence = master_down_interval(config.version, machine.priority(), config.interval);
+    let silence =
+        master_down_interval(config.version, machine.priority(), config.interval, config.down_multiplier);
     Some(since + (silence - config.interval.as_duration()))
 }
 

@@ -61,6 +61,9 @@ pub struct RouterReport {
     pub interval_ns: u64,
     pub master_interval_ns: u64,
     pub max_learned_interval_ns: u64,
+    /// 0: a daemon that does not say so, for which it is 3.
+    #[serde(default)]
+    pub down_multiplier: u8,
     pub takeover_held_ns: Option<u64>,
     #[serde(default)]
     pub takeover_held_by: Option<String>,
@@ -434,7 +437,7 @@ impl SilentReport {
 
 impl RouterReport {
     /// The keys of its object.
-    pub const KEYS: [&'static str; 48] = [
+    pub const KEYS: [&'static str; 49] = [
         "name",
         "interface",
         "ifindex",
@@ -457,6 +460,7 @@ impl RouterReport {
         "interval_ns",
         "master_interval_ns",
         "max_learned_interval_ns",
+        "down_multiplier",
         "takeover_held_ns",
         "takeover_held_by",
         "addresses",

@@ -14,6 +14,8 @@ use nix::errno::Errno;
 use vrrpd_common::wire::frame::{gratuitous_arp, unsolicited_na};
 use vrrpd_common::{Duration, Instant, MacAddr};
 use vrrpd_engine::RouterId;
+use vrrpd_engine::config::Pauses;
+use vrrpd_engine::spaced::{Kind, Spaced};
 
 use crate::interface::{Interface, InterfaceAddress};
 use crate::sys::packet::{BATCH, Frame, PacketSocket};
@@ -45,6 +47,8 @@ pub struct Transmitter<S = PacketSocket> {
     socket: S,
     adverts: Vec<QueuedAdvert>,
     announcements: VecDeque<(RouterId, Frame)>,
+    /// Announcements with pauses between them.
+    spaced: Spaced<Frame>,
     /// Routers whose last advert has not gone out, and since when none has.
     unsent: BTreeMap<RouterId, Instant>,
     /// Routers whose adverts have gone out, once for each.
@@ -152,6 +156,7 @@ impl<S: Sender> Transmitter<S> {
             socket,
             adverts: Vec::new(),
             announcements: VecDeque::new(),
+            spaced: Spaced::default(),
             unsent: BTreeMap::new(),
             sent: Vec::new(),
             adverts_wait: BackOff::default(),
@@ -195,10 +200,33 @@ impl<S: Sender> Transmitter<S> {
         }
     }
 
+    /// The addresses of a router, each as often as `count` says and with the pauses that it wants. Returns how many frames that
+    /// are.
+    pub fn announce(&mut self, router: RouterId, frames: &[Frame], count: u8, pauses: Pauses) -> usize {
+        let mut taken = 0;
+        for (kind, pause) in [(Kind::Arp, pauses.arp), (Kind::NeighbourAdvert, pauses.na)] {
+            let of_kind: Vec<Frame> =
+                frames.iter().filter(|frame| kind_of(frame) == kind).map(Frame::clone).collect();
+            if of_kind.is_empty() {
+                continue;
+            }
+            if pause == Duration::ZERO {
+                for frame in (0..count).flat_map(|_| &of_kind) {
+                    self.announcement(router, Frame::clone(frame));
+                }
+                taken += of_kind.len() * usize::from(count);
+            } else {
+                taken += self.spaced.push(router, kind, &of_kind, count, pause);
+            }
+        }
+        taken
+    }
+
     /// The router is not Master any more: nothing of it is sent but that it resigns.
     pub fn withdraw(&mut self, router: RouterId) {
         self.adverts.retain(|advert| advert.router != router || advert.resigns);
         self.announcements.retain(|(whose, _)| *whose != router);
+        self.spaced.withdraw(router);
         self.unsent.remove(&router);
     }
 
@@ -233,12 +261,15 @@ impl<S: Sender> Transmitter<S> {
         }
         let batch: Vec<Frame> =
             self.announcements.iter().take(BATCH).map(|(_, frame)| Rc::clone(frame)).collect();
-        if batch.is_empty() {
+        if batch.is_empty() && self.spaced.is_empty() {
             self.announcements_wait.reset();
             return Ok(());
         }
         if !self.announcements_wait.is_over(now) {
             return Ok(());
+        }
+        if batch.is_empty() {
+            return self.flush_spaced(now);
         }
         match self.socket.send(&batch) {
             Ok(sent) => {
@@ -254,12 +285,33 @@ impl<S: Sender> Transmitter<S> {
         }
     }
 
+    /// Sends the announcement of each kind whose pause is over.
+    fn flush_spaced(&mut self, now: Instant) -> Result<(), Unsent> {
+        let due: Vec<(Kind, Frame)> =
+            self.spaced.due(now).map(|(kind, frame)| (kind, Frame::clone(frame))).collect();
+        for (kind, frame) in due {
+            match self.socket.send(&[frame]) {
+                Ok(0) => {
+                    self.announcements_wait.begin(now, 0, ANNOUNCEMENT_DOUBLINGS);
+                    return Ok(());
+                }
+                Ok(_) => self.spaced.sent(now, kind),
+                Err(error) => return Err(self.drop_all(now, error)),
+            }
+        }
+        self.announcements_wait.reset();
+        Ok(())
+    }
+
     /// When [`Transmitter::flush`] has something to do again; `None`: nothing waits.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         if !self.adverts.is_empty() {
             return Some(self.adverts_wait.until(now));
         }
-        (!self.announcements.is_empty()).then(|| self.announcements_wait.until(now))
+        if !self.announcements.is_empty() {
+            return Some(self.announcements_wait.until(now));
+        }
+        self.spaced.due_at().map(|due_at| due_at.max(self.announcements_wait.until(now)))
     }
 
     /// The queue is full.
@@ -286,7 +338,7 @@ impl<S: Sender> Transmitter<S> {
 
     /// Frames that wait.
     pub fn waiting(&self) -> usize {
-        self.adverts.len() + self.announcements.len()
+        self.adverts.len() + self.announcements.len() + self.spaced.len()
     }
 
     fn drop_all(&mut self, now: Instant, error: io::Error) -> Unsent {
@@ -295,6 +347,7 @@ impl<S: Sender> Transmitter<S> {
             self.note_failed(now, &advert);
         }
         self.announcements.clear();
+        self.spaced.clear();
         Unsent::All { count, error }
     }
 }
@@ -313,6 +366,14 @@ pub fn own_announcements(
         IpAddr::V6(address) => Frame::from(&unsolicited_na(mac, address)[..]),
     })
     .collect()
+}
+
+/// What an announcement of an address is, by its EtherType.
+fn kind_of(frame: &Frame) -> Kind {
+    match frame.get(12..14) {
+        Some([0x86, 0xdd]) => Kind::NeighbourAdvert,
+        Some(_) | None => Kind::Arp,
+    }
 }
 
 /// Whether it is this frame that the interface does not take, rather than any.
@@ -407,6 +468,22 @@ mod tests {
         let next = transmitter.deadline(at(500)).expect("they wait");
         transmitter.flush(next).expect("there is room for one");
         assert_eq!(transmitter.deadline(next), Some(next + FULL_QUEUE));
+    }
+
+    #[test]
+    fn adverts_and_announcements_without_a_pause_do_not_wait_for_those_with_one() {
+        let mut transmitter = Transmitter::over(FakeSocket::default());
+        transmitter.socket.room.set(100);
+        let frame = |number: u8| Frame::from([[number; 12].as_slice(), &[0x08, 0x06]].concat());
+        let pauses = Pauses { arp: Duration::from_millis(100), na: Duration::ZERO };
+        assert_eq!(transmitter.announce(RouterId::FIRST, &[frame(3), frame(4)], 2, pauses), 4);
+        transmitter.announcement(RouterId::FIRST, Frame::from([ANNOUNCEMENT]));
+        transmitter.advert(RouterId::FIRST, Frame::from([ADVERT]), false);
+        run(&mut transmitter, 0, 250);
+        assert_eq!(transmitter.socket.taken.borrow()[..], [ADVERT, ANNOUNCEMENT, 3, 4, 3]);
+        assert_eq!(transmitter.deadline(at(250)), Some(at(300)));
+        transmitter.withdraw(RouterId::FIRST);
+        assert_eq!((transmitter.waiting(), transmitter.deadline(at(250))), (0, None));
     }
 
     fn unsent(transmitter: &Transmitter<FakeSocket>) -> Vec<(u32, Instant)> {

@@ -40,7 +40,7 @@ impl Daemon {
                 self.flush(now);
                 self.engine.handle(moment(now), Input::Tried(id));
             }
-            Output::Announce(id, Announced::All) => {
+            Output::Announce(id, Announced::All(_)) => {
                 let lan = self.lan_of(id);
                 self.effects.push(Effect::Announce { lan, is_withdrawn: false });
             }

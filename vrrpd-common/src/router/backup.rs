@@ -1,6 +1,8 @@
 //! What a Backup does (RFC 9568 §6.4.2): it follows a master, and takes over when that is silent, resigns or is to be preempted.
 
-use super::{Action, Backup, Cause, Event, HeardAdvert, Notice, Reason, State, VirtualRouter, Waiting};
+use super::{
+    Action, Backup, Cause, Config, Event, HeardAdvert, Notice, Reason, State, VirtualRouter, Waiting,
+};
 use crate::advert::Advert;
 use crate::election::{BackupVerdict, MasterVerdict, backup_verdict, master_verdict};
 use crate::params::Interval;
@@ -214,7 +216,10 @@ impl VirtualRouter {
             | Waiting::AfterGap
             | Waiting::ToPreempt
             | Waiting::ForGroup(_)
-            | Waiting::ForScript(_) => master_down_interval(self.config.version, self.priority, interval),
+            | Waiting::ForScript(_) => {
+                let Config { version, down_multiplier, .. } = self.config;
+                master_down_interval(version, self.priority, interval, down_multiplier)
+            }
             Waiting::AfterResignation => skew_time(self.config.version, self.priority, interval),
         }
     }

@@ -63,11 +63,23 @@ pub enum Action {
     /// Send an advert with this priority.
     SendAdvert(Priority),
     /// Gratuitous ARP or unsolicited neighbour advertisement for each address.
-    AnnounceAddresses,
+    AnnounceAddresses(Occasion),
     /// The state has changed: log it, run scripts, notify clients.
     Transition(Transition),
     /// For the log.
     Notice(Notice),
+}
+
+/// Why the addresses are announced; the most urgent occasion is the greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Occasion {
+    /// So that hosts and switches do not forget them.
+    Refresh,
+    /// A router of lower priority advertised, and may have announced them as well.
+    LowerMaster,
+    /// The router has become Master, or what the addresses depend on has changed.
+    TakeOver,
 }
 
 /// A change of state.

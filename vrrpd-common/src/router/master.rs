@@ -1,6 +1,6 @@
 //! What a Master does (RFC 9568 §6.4.3), and how a router becomes one.
 
-use super::{Action, Event, HeardAdvert, Master, Notice, Reason, State, VirtualRouter, Waiting};
+use super::{Action, Event, HeardAdvert, Master, Notice, Occasion, Reason, State, VirtualRouter, Waiting};
 use crate::advert::Advert;
 use crate::election::{MasterVerdict, master_verdict};
 use crate::params::Priority;
@@ -31,9 +31,8 @@ impl VirtualRouter {
                     emit(Action::SendAdvert(self.priority));
                     master.advert_sent(now, self.config.interval);
                 }
-                if master.announce_at.is_some_and(|at| now >= at) {
-                    emit(Action::AnnounceAddresses);
-                    master.announce_at = self.config.announce.then_every.map(|every| now + every);
+                if let Some(occasion) = master.announces(now, &self.config.announce) {
+                    emit(Action::AnnounceAddresses(occasion));
                 }
                 self.state = State::Master(master);
             }
@@ -100,15 +99,17 @@ impl VirtualRouter {
                 self.answer(now, &mut master, emit);
                 if now >= master.announce_after {
                     emit(Action::Notice(Notice::LowerMaster(advert)));
-                    emit(Action::AnnounceAddresses);
+                    emit(Action::AnnounceAddresses(Occasion::LowerMaster));
                     master.announce_after = now + ANNOUNCE_SPACING;
-                    master.announce_at = Some(now + ANNOUNCE_SPACING);
+                    if let Some(after) = self.config.announce.after_lower {
+                        master.after_lower_at = Some(now + after);
+                    }
                 }
                 self.state = State::Master(master);
                 return;
             }
             MasterVerdict::YieldToPriority | MasterVerdict::YieldToAddress
-                if master.holds_on(now, self.learned_from(&advert)) =>
+                if master.holds_on(now, self.learned_from(&advert), self.config.down_multiplier) =>
             {
                 self.state = State::Master(master);
                 return;
@@ -185,10 +186,13 @@ impl VirtualRouter {
         };
         emit(Action::TakeAddresses);
         emit(Action::SendAdvert(self.priority));
-        emit(Action::AnnounceAddresses);
+        emit(Action::AnnounceAddresses(Occasion::TakeOver));
+        let announce = &self.config.announce;
         let next = Master {
             advert_at: self.next_advert(now),
-            announce_at: self.config.announce.again_after.map(|after| now + after),
+            announce_again_at: announce.again_after.map(|after| now + after),
+            refresh_at: announce.refresh_every.map(|every| now + every),
+            after_lower_at: None,
             assert_after: now,
             announce_after: now + ANNOUNCE_SPACING,
             hold,

@@ -27,7 +27,7 @@ mod tests;
 
 use core::net::IpAddr;
 
-pub use event::{Action, Cause, Event, Notice, Origin, Transition};
+pub use event::{Action, Cause, Event, Notice, Occasion, Origin, Transition};
 pub use fault::{Fault, Faults};
 pub use reason::Reason;
 pub use state::{Backup, HeardAdvert, Master, Rival, State, StateName, Waiting};
@@ -61,6 +61,8 @@ pub struct Config {
     pub interval: Interval,
     /// Upper limit of the Master_Adver_Interval that is learned from a master; version 3.
     pub max_learned_interval: Interval,
+    /// How many intervals of silence make a master lost, besides Skew_Time; 1 to 100, RFC 9568 §6.1 has 3.
+    pub down_multiplier: u8,
     /// The virtual addresses, to notice that a peer announces others.
     pub addresses: AddressDigest,
     /// When gratuitous ARP or unsolicited neighbour advertisements are repeated.
@@ -77,8 +79,10 @@ pub struct Config {
 pub struct AnnounceTimes {
     /// The second announcement comes this long after the first; `None`: there is no second.
     pub again_after: Option<Duration>,
-    /// Further ones come at this interval; `None`: there are no further ones.
-    pub then_every: Option<Duration>,
+    /// From the first one on, further ones come at this interval; `None`: there are no further ones.
+    pub refresh_every: Option<Duration>,
+    /// After an announcement upon an advert of lower priority, another one comes after this time; `None`: there is no other.
+    pub after_lower: Option<Duration>,
 }
 
 /// One virtual router on one interface.
@@ -231,7 +235,7 @@ impl VirtualRouter {
                 Some(self.preempts_at().map_or(takes_over_at, |at| at.min(takes_over_at)))
             }
             State::Master(master) => {
-                Some(master.announce_at.map_or(master.advert_at, |at| at.min(master.advert_at)))
+                Some(master.announce_at().map_or(master.advert_at, |at| at.min(master.advert_at)))
             }
         }
     }

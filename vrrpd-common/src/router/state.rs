@@ -4,7 +4,8 @@ use crate::advert::Advert;
 use crate::params::Interval;
 use crate::time::{Duration, Instant};
 
-use super::event::Cause;
+use super::AnnounceTimes;
+use super::event::{Cause, Occasion};
 use super::fault::Faults;
 use super::reason::Reason;
 
@@ -76,8 +77,12 @@ pub struct HeardAdvert {
 pub struct Master {
     /// Adver_Timer.
     pub advert_at: Instant,
-    /// When the addresses are announced again; `None`: not again.
-    pub announce_at: Option<Instant>,
+    /// When the addresses are announced a second time; `None`: not any more.
+    pub announce_again_at: Option<Instant>,
+    /// When they are announced for hosts that may forget them; `None`: never.
+    pub refresh_at: Option<Instant>,
+    /// When they are announced once more after an advert of lower priority; `None`: not any more.
+    pub after_lower_at: Option<Instant>,
     /// The next lower advert or resignation is answered from this time on.
     pub assert_after: Instant,
     /// A lower advert makes the addresses be announced again from this time on.
@@ -134,13 +139,30 @@ impl Master {
 }
 
 impl Master {
+    /// When the addresses are announced next; `None`: never.
+    pub fn announce_at(&self) -> Option<Instant> {
+        [self.announce_again_at, self.refresh_at, self.after_lower_at].into_iter().flatten().min()
+    }
+
+    /// The most urgent occasion to announce the addresses at `now`, if there is one. It stands for the others that are due.
+    pub(super) fn announces(&mut self, now: Instant, times: &AnnounceTimes) -> Option<Occasion> {
+        let is_due = |at: &mut Instant| now >= *at;
+        let again = self.announce_again_at.take_if(is_due).map(|_| Occasion::TakeOver);
+        let after_lower = self.after_lower_at.take_if(is_due).map(|_| Occasion::LowerMaster);
+        let refresh = self.refresh_at.take_if(is_due).map(|_| Occasion::Refresh);
+        if refresh.is_some() {
+            self.refresh_at = times.refresh_every.map(|every| now + every);
+        }
+        again.max(after_lower).max(refresh)
+    }
+
     /// Whether a better master that advertises at this interval, heard at `now`, is borne for some more time. One that
-    /// was silent for as long as three of its adverts take has gone meanwhile.
-    pub(super) fn holds_on(&mut self, now: Instant, interval: Interval) -> bool {
+    /// was silent for as long as so many of its adverts take has gone meanwhile.
+    pub(super) fn holds_on(&mut self, now: Instant, interval: Interval, down_multiplier: u8) -> bool {
         if self.hold == Duration::ZERO {
             return false;
         }
-        let silence = interval.as_duration().saturating_mul(3);
+        let silence = interval.as_duration().saturating_mul(down_multiplier.into());
         let since = match self.rival {
             Some(rival) if now.saturating_since(rival.heard_at) <= silence => rival.since,
             Some(_) | None => now,

@@ -1,7 +1,7 @@
 //! Actions of routers are carried out, and what they may not do too often is put off.
 
 use vrrpd_common::Priority;
-use vrrpd_common::router::Action;
+use vrrpd_common::router::{Action, Occasion};
 
 use super::agenda::{Task, Work};
 use super::turn::Turn;
@@ -31,7 +31,11 @@ impl Turn<'_> {
                     self.put_out(Output::TrySending(id));
                 }
             }
-            Action::AnnounceAddresses => self.announce(Announced::All),
+            Action::AnnounceAddresses(occasion) => {
+                if self.router.config.announce.count_on(occasion) > 0 {
+                    self.announce(Announced::All(occasion));
+                }
+            }
             Action::Transition(transition) => {
                 if let Some(past) = self.router.record(self.now.time_of_day, transition) {
                     let is_logged = self.router.pace.say_transition(self.now.at);
@@ -50,7 +54,11 @@ impl Turn<'_> {
 
     /// Tells hosts where the addresses of the router are: now, or as soon as it may be.
     pub(super) fn announce(&mut self, announced: Announced) {
-        if self.router.pace.announce(self.now.at) {
+        let occasion = match announced {
+            Announced::All(occasion) => occasion,
+            Announced::Own => Occasion::TakeOver,
+        };
+        if self.router.pace.announce(self.now.at, occasion) {
             self.put_out(Output::Announce(self.id, announced));
         }
         self.put_off();
@@ -70,8 +78,8 @@ impl Turn<'_> {
             self.log(Line::MoreTransitions(unsaid, state, reason));
         }
         // Of one that becomes Master or ceases to be it, the announcement follows anyway.
-        if announces && !self.router.is_busy() {
-            let announced = if self.router.is_master() { Announced::All } else { Announced::Own };
+        if let Some(occasion) = announces.filter(|_| !self.router.is_busy()) {
+            let announced = if self.router.is_master() { Announced::All(occasion) } else { Announced::Own };
             self.put_out(Output::Announce(self.id, announced));
         }
         self.put_off();

@@ -1,6 +1,6 @@
 //! Interfaces change, come and go: what that means for the routers on them.
 
-use vrrpd_common::router::{Action, StateName};
+use vrrpd_common::router::{Action, Occasion, StateName};
 
 use super::agenda::{Task, Work};
 use super::turn::Turn;
@@ -169,7 +169,7 @@ impl Turn<'_> {
         }
         let priority = self.router.machine.priority();
         self.router.enqueue(Action::SendAdvert(priority));
-        self.router.enqueue(Action::AnnounceAddresses);
+        self.router.enqueue(Action::AnnounceAddresses(Occasion::TakeOver));
         // The guardian would resign with the old one.
         self.put_out(Output::TellGuardian(self.id));
         self.next(Task::Act);

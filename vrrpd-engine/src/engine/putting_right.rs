@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use vrrpd_common::router::{Action, Event};
+use vrrpd_common::router::{Action, Event, Occasion};
 
 use super::agenda::{Task, Work};
 use super::turn::Turn;
@@ -61,7 +61,7 @@ impl Turn<'_> {
         if self.router.to_take_on(&now).next().is_some() {
             self.take_again();
         } else if before.is_none_or(|before| now.is_up() && !before.is_up() || now.mac != before.mac) {
-            self.router.enqueue(Action::AnnounceAddresses);
+            self.router.enqueue(Action::AnnounceAddresses(Occasion::TakeOver));
             self.next(Task::Act);
         }
     }

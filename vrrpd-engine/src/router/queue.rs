@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 use vrrpd_common::Priority;
-use vrrpd_common::router::{Action, StateName, Transition};
+use vrrpd_common::router::{Action, Occasion, StateName, Transition};
 
 use super::FEW;
 
@@ -23,7 +23,7 @@ impl ActionQueue {
             // A promotion that has been overtaken must not be announced any more.
             Action::GiveUpAddresses => self.0.retain(|waiting| match waiting {
                 Action::SendAdvert(priority) => *priority == Priority::RESIGN,
-                Action::AnnounceAddresses => false,
+                Action::AnnounceAddresses(_) => false,
                 Action::Transition(transition) => transition.to != StateName::Master,
                 Action::Prepare
                 | Action::EndPreparation
@@ -34,12 +34,12 @@ impl ActionQueue {
             // What is missing is found when its turn comes.
             Action::TakeAddresses if self.0.back() == Some(&action) => return,
             // One advert says all that several in a row would.
-            Action::SendAdvert(_) | Action::AnnounceAddresses if self.0.contains(&action) => return,
+            Action::SendAdvert(_) | Action::AnnounceAddresses(_) if self.0.contains(&action) => return,
             Action::Prepare
             | Action::EndPreparation
             | Action::TakeAddresses
             | Action::SendAdvert(_)
-            | Action::AnnounceAddresses
+            | Action::AnnounceAddresses(_)
             | Action::Transition(_)
             | Action::Notice(_) => {}
         }
@@ -57,9 +57,9 @@ impl ActionQueue {
     /// What a Master has to have is taken again, and then announced. An announcement that waits already would come before
     /// that.
     pub(super) fn take_again(&mut self) {
-        self.0.retain(|action| *action != Action::AnnounceAddresses);
+        self.0.retain(|action| !matches!(action, Action::AnnounceAddresses(_)));
         self.push(Action::TakeAddresses);
-        self.push(Action::AnnounceAddresses);
+        self.push(Action::AnnounceAddresses(Occasion::TakeOver));
     }
 
     /// Forgets the promotion that waits, if one does, with what comes before it.
@@ -101,7 +101,7 @@ mod tests {
         let mut queue = with([
             Action::TakeAddresses,
             Action::SendAdvert(Priority(100)),
-            Action::AnnounceAddresses,
+            Action::AnnounceAddresses(Occasion::TakeOver),
             to_master,
             Action::SendAdvert(Priority::RESIGN),
             Action::GiveUpAddresses,
@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn adverts_and_announcements_that_wait_are_not_repeated() {
-        let (advert, announcement) = (Action::SendAdvert(Priority(100)), Action::AnnounceAddresses);
+        let (advert, announcement) =
+            (Action::SendAdvert(Priority(100)), Action::AnnounceAddresses(Occasion::TakeOver));
         let mut queue =
             with([advert, announcement, advert, announcement, Action::TakeAddresses, Action::TakeAddresses]);
         assert_eq!(waiting(&mut queue), [advert, announcement, Action::TakeAddresses]);
@@ -129,8 +130,8 @@ mod tests {
         assert!(!queue.drop_promotion());
         queue.push(Action::SendAdvert(Priority(100)));
         queue.push(Action::Transition(transition(StateName::Backup, StateName::Master)));
-        queue.push(Action::AnnounceAddresses);
+        queue.push(Action::AnnounceAddresses(Occasion::TakeOver));
         assert!(queue.drop_promotion());
-        assert_eq!(waiting(&mut queue), [Action::AnnounceAddresses]);
+        assert_eq!(waiting(&mut queue), [Action::AnnounceAddresses(Occasion::TakeOver)]);
     }
 }

@@ -26,7 +26,7 @@ pub use options::{Argument, Declaration, Key, NO_VMAC, OptionError, RouterOption
 pub use resolve::{LONGEST_PREEMPT_DELAY, LONGEST_START_DELAY};
 use thiserror::Error;
 pub use vrrpd_engine::config::{
-    Announce, AuthKind, Datapath, Destination, GroupConfig, Magic, Peer, RouterConfig as Settings,
+    Announce, AuthKind, Datapath, Destination, GroupConfig, Magic, Pauses, Peer, RouterConfig as Settings,
     VirtualAddress, VmacFallback, VmacMode,
 };
 pub use vrrpd_engine::held_address::HeldAddress;

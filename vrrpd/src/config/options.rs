@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use thiserror::Error;
+use vrrpd_common::timers::DOWN_MULTIPLIER;
 use vrrpd_common::wire::vrrp::ChecksumStyle;
 use vrrpd_common::{Duration, Family, Priority, Version, Vrid};
 use vrrpd_engine::routing::{Route, Rule};
@@ -141,6 +142,11 @@ options! {
         "max-learned-interval", "--max-learned-interval", Value("SPAN"), Text, value::duration;
     max_learned_interval: Option<Duration>;
 
+    /// Advertisements in a row that a backup misses before it takes over, 1 to 100, on all routers of a virtual router the
+    /// same: Master_Down_Interval is COUNT intervals and Skew_Time [default: 3, as RFC 9568 has it]
+    DownMultiplier = "down-multiplier", "--down-multiplier", Value("COUNT"), Number, value::down_multiplier;
+    down_multiplier: Option<u8> = DOWN_MULTIPLIER;
+
     /// Priority after SIGTTIN or atropos --reduce, instead of 10 less
     LowerPriority = "lower-priority", "-z", Value("PRIO"), Number, value::priority;
     lower_priority: Option<Priority>;
@@ -212,7 +218,7 @@ options! {
     Protocol = "protocol", "--protocol", Value("VERSION"), Text, value::version;
     protocol: Option<Version>;
 
-    /// Gratuitous ARP or neighbour advertisements for each address at a time [default: 1]
+    /// Gratuitous ARP or neighbour advertisements for each address, on becoming master and after the delay [default: 1]
     GarpCount = "garp-count", "--garp-count", Value("COUNT"), Number, value::garp_count;
     garp_count: Option<u8> = 1;
 
@@ -220,9 +226,30 @@ options! {
     GarpDelay = "garp-delay", "--garp-delay", Value("SPAN"), Text, value::duration;
     garp_delay: Option<Duration> = Duration::from_secs(5);
 
-    /// Then announce the addresses every SPAN; 0 disables it [default: 0]
+    /// As master, announce the addresses every SPAN; 0 disables it [default: 0]
     GarpInterval = "garp-interval", "--garp-interval", Value("SPAN"), Text, value::duration;
     garp_interval: Option<Duration> = Duration::ZERO;
+
+    /// Announcements of each address every --garp-interval [default: those of --garp-count]
+    GarpRefreshCount = "garp-refresh-count", "--garp-refresh-count", Value("COUNT"), Number, value::garp_count;
+    garp_refresh_count: Option<u8>;
+
+    /// Announcements of each address on an advertisement of lower priority while master; 0 disables them [default: those
+    /// of --garp-count]
+    GarpLowerCount = "garp-lower-count", "--garp-lower-count", Value("COUNT"), Number, value::garp_lower_count;
+    garp_lower_count: Option<u8>;
+
+    /// Announce the addresses once more SPAN after an advertisement of lower priority; 0 disables it [default: 1s]
+    GarpLowerDelay = "garp-lower-delay", "--garp-lower-delay", Value("SPAN"), Text, value::duration;
+    garp_lower_delay: Option<Duration> = Duration::from_secs(1);
+
+    /// Pause between two gratuitous ARP packets on the interface, for hosts and switches that lose bursts [default: 0]
+    GarpPause = "garp-pause", "--garp-pause", Value("SPAN"), Text, value::duration;
+    garp_pause: Option<Duration> = Duration::ZERO;
+
+    /// Pause between two unsolicited neighbour advertisements on the interface [default: 0]
+    NaPause = "na-pause", "--na-pause", Value("SPAN"), Text, value::duration;
+    na_pause: Option<Duration> = Duration::ZERO;
 
     /// Checksum of adverts sent in version 3 over IPv4: with pseudo-header as most routers do, or over the message only
     /// as RFC 9568 specifies; both are accepted [pseudo-header, message; default: pseudo-header]

@@ -14,7 +14,7 @@ use vrrpd_engine::held_address::AddressOptions;
 use super::options::Complete;
 use super::track::Track;
 use super::{
-    Announce, Authentication, Datapath, Destination, HeldAddress, Key, Magic, OptionError, Peer,
+    Announce, Authentication, Datapath, Destination, HeldAddress, Key, Magic, OptionError, Pauses, Peer,
     RouterConfig, RouterOptions, Scripts, Settings, VirtualAddress,
 };
 
@@ -80,9 +80,13 @@ impl Complete {
         let nonzero = |span: Duration| (span != Duration::ZERO).then_some(span);
         Announce {
             count: self.garp_count,
+            refresh_count: self.garp_refresh_count.unwrap_or(self.garp_count),
+            lower_count: self.garp_lower_count.unwrap_or(self.garp_count),
+            pauses: Pauses { arp: self.garp_pause, na: self.na_pause },
             times: AnnounceTimes {
                 again_after: nonzero(self.garp_delay),
-                then_every: nonzero(self.garp_interval),
+                refresh_every: nonzero(self.garp_interval),
+                after_lower: nonzero(self.garp_lower_delay),
             },
         }
     }
@@ -153,8 +157,8 @@ impl RouterOptions {
         else {
             return Err(faults.0);
         };
-        let announce = said.announce();
         let settings = Settings {
+            announce: said.announce(),
             title: said.title,
             interface,
             vrid,
@@ -177,13 +181,13 @@ impl RouterOptions {
             track_interface: said.track_interface,
             interval,
             max_learned_interval,
+            down_multiplier: said.down_multiplier,
             auth: said.auth.kind(),
             vmac: said.vmac,
             vmac_fallback: said.vmac_fallback,
             lower_priority: said.lower_priority,
             raise_priority: said.raise_priority,
             scripts,
-            announce,
             checksum: said.v3_checksum,
             accept_interval_mismatch: said.accept_interval_mismatch,
             require_equal_addresses: said.require_equal_addresses,
@@ -237,7 +241,11 @@ fn address_interfaces<'a>(
 
 /// Announcements come no closer than they may.
 fn check_garp(said: &Complete, faults: &mut Faults) {
-    for (key, span) in [(Key::GarpDelay, said.garp_delay), (Key::GarpInterval, said.garp_interval)] {
+    for (key, span) in [
+        (Key::GarpDelay, said.garp_delay),
+        (Key::GarpInterval, said.garp_interval),
+        (Key::GarpLowerDelay, said.garp_lower_delay),
+    ] {
         if span != Duration::ZERO && span < GARP_SPACING {
             faults.add(
                 key.error(format!(
@@ -502,6 +510,7 @@ mod tests {
         }
         assert_eq!(key_at_fault(&[v4, (Key::GarpDelay, "1ns")]), Key::GarpDelay);
         assert_eq!(key_at_fault(&[v4, (Key::GarpInterval, "99ms")]), Key::GarpInterval);
+        assert_eq!(key_at_fault(&[v4, (Key::GarpLowerDelay, "99ms")]), Key::GarpLowerDelay);
     }
 
     #[test]

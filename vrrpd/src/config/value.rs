@@ -76,6 +76,10 @@ pub enum ValueError {
     ScriptUser(String),
     #[error("invalid count {0:?}: expected 1 to 255")]
     Count(String),
+    #[error("invalid count {0:?}: expected 0 to 255")]
+    CountOrNone(String),
+    #[error("invalid multiplier {0:?}: expected 1 to 100")]
+    DownMultiplier(String),
     #[error("invalid weight {0:?}: expected -254 to 254")]
     Weight(String),
     #[error("invalid name {0:?}: expected text without = and ,")]
@@ -394,6 +398,19 @@ pub fn garp_count(text: &str) -> Parsed<u8> {
         Ok(count @ 1..) => Ok(count),
         Ok(0) | Err(_) => Err(ValueError::Count(text.to_owned())),
     }
+}
+
+/// 1 to 100, as keepalived has it.
+pub fn down_multiplier(text: &str) -> Parsed<u8> {
+    match text.parse() {
+        Ok(count @ 1..=100) => Ok(count),
+        Ok(_) | Err(_) => Err(ValueError::DownMultiplier(text.to_owned())),
+    }
+}
+
+/// Announcements of an address on an occasion on which there may be none: 0 to 255.
+pub fn garp_lower_count(text: &str) -> Parsed<u8> {
+    text.parse().map_err(|_| ValueError::CountOrNone(text.to_owned()))
 }
 
 #[cfg(test)]

@@ -3,13 +3,12 @@
 use std::net::IpAddr;
 
 use vrrpd_common::MacAddr;
+use vrrpd_common::router::Occasion;
 use vrrpd_common::wire::frame::{gratuitous_arp, unsolicited_na};
 use vrrpd_engine::RouterId;
 use vrrpd_engine::pace::Announced;
-use vrrpd_engine::router::Router;
 
 use super::Daemon;
-use super::link::LinkIo;
 use crate::config::{Settings, VirtualAddress, VmacMode};
 use crate::sys::packet::Frame;
 use crate::transmit::own_announcements;
@@ -21,7 +20,7 @@ impl Daemon {
         let Some(link) = self.links.get_mut(router.link) else { return };
         let Some(mac) = router.source_mac(there.interface.as_ref()) else { return };
         let mut frames = match announced {
-            Announced::All => of_addresses(&router.config, &router.config.interface, mac),
+            Announced::All(_) => of_addresses(&router.config, &router.config.interface, mac),
             Announced::Own => Vec::new(),
         };
         if let Some(interface) = &there.interface {
@@ -34,11 +33,19 @@ impl Daemon {
                 (VmacMode::Macvlan | VmacMode::None, _) => Vec::new(),
             });
         }
-        enqueue(router, id, link, &frames);
-        if announced == Announced::All {
-            self.others.announce(id, router);
+        let occasion = match announced {
+            Announced::All(occasion) => occasion,
+            Announced::Own => Occasion::TakeOver,
+        };
+        let announce = &router.config.announce;
+        if let Some(transmitter) = link.transmitter() {
+            let taken = transmitter.announce(id, &frames, announce.count_on(occasion), announce.pauses);
+            router.done.garp_sent += taken as u64;
         }
-        if announced == Announced::All
+        if matches!(announced, Announced::All(_)) {
+            self.others.announce(id, router, occasion);
+        }
+        if matches!(announced, Announced::All(_))
             && let Some(handles) = self.handles.get_mut(id)
         {
             handles.send_magic(router);
@@ -53,15 +60,4 @@ pub(super) fn of_addresses(config: &Settings, interface: &str, mac: MacAddr) -> 
         IpAddr::V6(address) => Frame::from(&unsolicited_na(mac, address)[..]),
     };
     config.addresses_on(interface).map(frame).collect()
-}
-
-/// Puts announcements in the queue, as often as the router wants each.
-fn enqueue(router: &mut Router, id: RouterId, link: &mut LinkIo, frames: &[Frame]) {
-    let Some(transmitter) = link.transmitter() else { return };
-    for _ in 0..router.config.announce.count {
-        for frame in frames {
-            transmitter.announcement(id, frame.clone());
-            router.done.garp_sent += 1;
-        }
-    }
 }

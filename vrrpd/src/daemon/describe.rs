@@ -79,6 +79,7 @@ pub(super) fn report(
         interval_ns: config.interval.as_duration().as_nanos(),
         master_interval_ns: router.machine.master_adver_interval().as_duration().as_nanos(),
         max_learned_interval_ns: config.max_learned_interval.as_duration().as_nanos(),
+        down_multiplier: config.down_multiplier,
         takeover_held_ns: held.map(|until| until.saturating_since(now).as_nanos()),
         takeover_held_by: held.map(|_| {
             let by = if router.machine.is_in_start_delay() { "start-delay" } else { "damping" };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tracing::error;
 use vrrpd_common::Instant;
+use vrrpd_common::router::Occasion;
 use vrrpd_engine::interface::OtherInterfaces;
 use vrrpd_engine::router::Router;
 use vrrpd_engine::{Input, RouterId};
@@ -54,16 +55,15 @@ impl Others {
         config.other_interfaces().into_iter().filter_map(there).collect()
     }
 
-    /// Announces the addresses of a router there, as often as it wants each.
-    pub(super) fn announce(&mut self, id: RouterId, router: &mut Router) {
+    /// Announces the addresses of a router there, as often as it wants on this occasion.
+    pub(super) fn announce(&mut self, id: RouterId, router: &mut Router, occasion: Occasion) {
+        let announce = router.config.announce;
         for (name, interface) in &router.others {
             let (Some(other), Some(mac)) = (self.0.get_mut(name), interface.mac) else { continue };
             let Some(transmitter) = other.transmitter(interface) else { continue };
             let frames = of_addresses(&router.config, name, mac);
-            for frame in (0..router.config.announce.count).flat_map(|_| &frames) {
-                transmitter.announcement(id, frame.clone());
-                router.done.garp_sent += 1;
-            }
+            let taken = transmitter.announce(id, &frames, announce.count_on(occasion), announce.pauses);
+            router.done.garp_sent += taken as u64;
         }
     }
 

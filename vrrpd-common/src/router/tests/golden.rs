@@ -152,7 +152,9 @@ fn describe(action: &Action) -> String {
         Action::TakeAddresses => "take".to_string(),
         Action::GiveUpAddresses => "give up".to_string(),
         Action::SendAdvert(priority) => format!("advert {priority}"),
-        Action::AnnounceAddresses => "announce".to_string(),
+        Action::AnnounceAddresses(Occasion::TakeOver) => "announce".to_string(),
+        Action::AnnounceAddresses(Occasion::LowerMaster) => "announce upon lower".to_string(),
+        Action::AnnounceAddresses(Occasion::Refresh) => "announce to refresh".to_string(),
         Action::Transition(Transition { from, to, reason, cause }) => {
             let cause = cause.map(|cause| format!(", {} of {}", cause.source, cause.priority));
             format!("{from} -> {to} ({reason}{})", cause.unwrap_or_default())

@@ -39,8 +39,13 @@ fn config() -> Config {
         start_delay: Duration::ZERO,
         interval: Interval::from_centis(10).expect("100 ms is legal"),
         max_learned_interval: Interval::from_centis(500).expect("5 s is legal"),
+        down_multiplier: 3,
         addresses: AddressDigest::from_bits(1),
-        announce: AnnounceTimes { again_after: Some(Duration::from_secs(5)), then_every: None },
+        announce: AnnounceTimes {
+            again_after: Some(Duration::from_secs(5)),
+            refresh_every: None,
+            after_lower: Some(Duration::from_secs(1)),
+        },
         grouped: false,
         prepares: false,
     }
@@ -146,7 +151,7 @@ fn promotion(reason: Reason) -> [Action; 4] {
     [
         Action::TakeAddresses,
         Action::SendAdvert(Priority(100)),
-        Action::AnnounceAddresses,
+        Action::AnnounceAddresses(Occasion::TakeOver),
         transition(StateName::Backup, StateName::Master, reason),
     ]
 }

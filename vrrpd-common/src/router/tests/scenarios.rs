@@ -24,7 +24,7 @@ fn the_owner_is_master_at_once() {
         [
             Action::TakeAddresses,
             Action::SendAdvert(Priority::OWNER),
-            Action::AnnounceAddresses,
+            Action::AnnounceAddresses(Occasion::TakeOver),
             transition(StateName::Init, StateName::Master, Reason::StartUp),
         ]
     );
@@ -38,6 +38,19 @@ fn backup_waits_anew_after_each_advert_of_its_master() {
         bench.after(ms(300));
         assert_eq!(bench.event(Event::Advert(advert(100, LOWER_ADDRESS))), []);
         assert_eq!(bench.wait(), Duration::from_nanos(360_937_500));
+    }
+}
+
+#[test]
+fn backup_waits_for_as_many_intervals_as_it_is_told_and_after_a_resignation_for_skew_time_alone() {
+    for (down_multiplier, wait) in [(1, 160_937_500), (3, 360_937_500), (100, 10_060_937_500)] {
+        let mut bench = Bench::started(Config { down_multiplier, ..config() });
+        assert_eq!(bench.wait(), Duration::from_nanos(wait));
+        bench.after(ms(50));
+        bench.event(Event::Advert(advert(100, HIGHER_ADDRESS)));
+        assert_eq!(bench.wait(), Duration::from_nanos(wait));
+        bench.event(Event::Advert(advert(0, HIGHER_ADDRESS)));
+        assert_eq!(bench.wait(), Duration::from_nanos(60_937_500));
     }
 }
 
@@ -209,7 +222,7 @@ fn master_answers_a_lower_advert_at_once_and_a_flood_of_them_at_its_own_pace() {
         [
             Action::SendAdvert(Priority(100)),
             Action::Notice(Notice::LowerMaster(lower)),
-            Action::AnnounceAddresses,
+            Action::AnnounceAddresses(Occasion::LowerMaster),
         ]
     );
     let mut adverts = 0;
@@ -219,7 +232,7 @@ fn master_answers_a_lower_advert_at_once_and_a_flood_of_them_at_its_own_pace() {
         for action in bench.event(Event::Advert(lower)) {
             match action {
                 Action::SendAdvert(_) => adverts += 1,
-                Action::AnnounceAddresses => announcements += 1,
+                Action::AnnounceAddresses(_) => announcements += 1,
                 _ => {}
             }
         }
@@ -252,18 +265,72 @@ fn master_resigns_before_it_gives_up() {
     assert_eq!(bench.router.deadline(), None);
 }
 
-#[test]
-fn master_announces_again_after_a_while_and_then_at_its_interval() {
-    let announce = AnnounceTimes { again_after: Some(ms(250)), then_every: Some(ms(1_000)) };
+/// What a master announces in the three seconds after it has become master, with the time.
+fn announced(announce: AnnounceTimes, lower_after: Option<Duration>) -> Vec<(Duration, Occasion)> {
     let mut bench = Bench::master(Config { announce, ..config() });
     let since = bench.now;
     let mut announced = vec![];
+    let mut note = |now: Instant, actions: &[Action]| {
+        announced.extend(actions.iter().filter_map(|action| match action {
+            Action::AnnounceAddresses(occasion) => Some((now.saturating_since(since), *occasion)),
+            _ => None,
+        }));
+    };
+    let mut lower_at = lower_after.map(|after| since + after);
     while bench.now.saturating_since(since) < ms(3_000) {
-        if bench.run_to_deadline().contains(&Action::AnnounceAddresses) {
-            announced.push(bench.now.saturating_since(since));
-        }
+        let deadline = bench.router.deadline().expect("a master has one");
+        let actions = match lower_at.take_if(|at| *at <= deadline) {
+            Some(at) => {
+                bench.now = at;
+                bench.event(Event::Advert(advert(50, LOWER_ADDRESS)))
+            }
+            None => bench.run_to_deadline(),
+        };
+        note(bench.now, &actions);
     }
-    assert_eq!(announced, [ms(250), ms(1_250), ms(2_250)]);
+    announced
+}
+
+#[test]
+fn master_announces_a_second_time_and_from_the_first_time_on_at_its_interval() {
+    use Occasion::{Refresh, TakeOver};
+    let times = |again: Option<u64>, every: Option<u64>| AnnounceTimes {
+        again_after: again.map(ms),
+        refresh_every: every.map(ms),
+        after_lower: Some(ms(1_000)),
+    };
+    for (times, wanted) in [
+        (times(None, None), &[][..]),
+        (times(Some(250), None), &[(ms(250), TakeOver)]),
+        (times(None, Some(1_100)), &[(ms(1_100), Refresh), (ms(2_200), Refresh)]),
+        (
+            times(Some(250), Some(1_000)),
+            &[(ms(250), TakeOver), (ms(1_000), Refresh), (ms(2_000), Refresh), (ms(3_000), Refresh)],
+        ),
+        // One announcement of addresses is enough at a time.
+        (times(Some(2_000), Some(2_000)), &[(ms(2_000), TakeOver)]),
+    ] {
+        assert_eq!(announced(times, None), wanted, "{times:?}");
+    }
+}
+
+#[test]
+fn master_announces_upon_a_lower_advert_and_once_more_later_whatever_else_is_due() {
+    use Occasion::{LowerMaster, Refresh, TakeOver};
+    let times = |after_lower: Option<u64>| AnnounceTimes {
+        again_after: Some(ms(600)),
+        refresh_every: Some(ms(1_000)),
+        after_lower: after_lower.map(ms),
+    };
+    let others = [(ms(600), TakeOver), (ms(1_000), Refresh), (ms(2_000), Refresh), (ms(3_000), Refresh)];
+    for (after_lower, lower) in [
+        (None, &[(ms(1_050), LowerMaster)][..]),
+        (Some(300), &[(ms(1_050), LowerMaster), (ms(1_350), LowerMaster)]),
+    ] {
+        let mut wanted: Vec<_> = others.iter().chain(lower).copied().collect();
+        wanted.sort();
+        assert_eq!(announced(times(after_lower), Some(ms(1_050))), wanted, "{after_lower:?}");
+    }
 }
 
 #[test]

@@ -14,6 +14,8 @@ const START: u64 = 1_000_000_000_000;
 const OWN: u8 = 100;
 /// Some adverts have a longer interval than is reckoned with.
 const LIMIT: u16 = 100;
+/// Not that of the RFC, so that both have to use it.
+const MULTIPLIER: u8 = 4;
 const SPACING: u64 = 500_000_000;
 
 fn source(last: u8) -> std::net::IpAddr {
@@ -45,6 +47,7 @@ fn config(role: KernelRole, preempt: bool) -> KernelConfig {
         version: 3,
         priority: OWN,
         max_learned_interval: LIMIT,
+        down_multiplier: MULTIPLIER,
         lowest_followed: if preempt { OWN } else { 1 },
         ..KernelConfig::default()
     };
@@ -67,8 +70,9 @@ fn started(preempt_mode: bool, grouped: bool) -> VirtualRouter {
         start_delay: Duration::ZERO,
         interval: interval(10),
         max_learned_interval: interval(LIMIT),
+        down_multiplier: MULTIPLIER,
         addresses: AddressDigest::from_bits(1),
-        announce: AnnounceTimes { again_after: None, then_every: None },
+        announce: AnnounceTimes { again_after: None, refresh_every: None, after_lower: None },
         grouped,
         prepares: false,
     });
@@ -496,7 +500,7 @@ fn a_lower_master_that_goes_on_as_before_is_taken_over_from_when_the_delay_ends(
         let waited = taken_over_at.saturating_since(Instant::from_nanos(START + 100_000_000));
         // Master_Down_Interval after the last advert within the delay.
         let last = Duration::from_millis((delay_ms - 1) / 100 * 100);
-        assert_eq!(waited, last + Duration::from_nanos(360_937_500));
+        assert_eq!(waited, last + Duration::from_nanos(460_937_500));
         assert_eq!(reports, 1, "its first advert; the delay needs no further ones");
         assert_eq!(deadline(&both.machine), both.record.deadline);
     }

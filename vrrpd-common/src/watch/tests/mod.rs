@@ -23,6 +23,7 @@ fn config(role: KernelRole) -> KernelConfig {
         report_spacing: SPACING,
         generation: 1,
         source: crate::abi::octets(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
+        down_multiplier: 3,
         ..KernelConfig::default()
     }
 }

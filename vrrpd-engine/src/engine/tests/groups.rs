@@ -283,6 +283,7 @@ fn a_priority_that_changes_is_told_to_the_group() {
         vrrpd_common::Version::V3,
         Priority(90),
         config("192.0.2.100").interval,
+        3,
     );
     assert_eq!(told.last().map(|message| message.master_down_interval), Some(wait));
 }

@@ -87,7 +87,7 @@ fn a_master_without_virtual_mac_address_announces_another_one_of_its_interface()
             Output::TellStations(LINK),
             Output::TellGuardian(id),
             Output::SendAdvert(id, priority),
-            Output::Announce(id, Announced::All),
+            Output::Announce(id, Announced::All(Occasion::TakeOver)),
         ]
     );
     let mut bench = Bench::backup();

@@ -10,7 +10,7 @@ mod tracking;
 use std::net::IpAddr;
 
 use vrrpd_common::abi::{KernelAdvert, KernelRole, RouterRecord};
-use vrrpd_common::router::{Action, Fault, Notice, Origin, StateName};
+use vrrpd_common::router::{Action, Fault, Notice, Occasion, Origin, StateName};
 use vrrpd_common::{AddressDigest, Advert, Duration, MacAddr, Priority};
 
 use super::*;
@@ -234,7 +234,10 @@ fn nothing_is_sent_or_told_before_the_addresses_are_there() {
     assert_eq!(bench.miss_master(), [take(1)]);
     assert!(bench.router().is_busy());
     let outputs = bench.done();
-    assert_eq!(outputs[..2], [Output::SendAdvert(id, Priority(100)), Output::Announce(id, Announced::All)]);
+    assert_eq!(
+        outputs[..2],
+        [Output::SendAdvert(id, Priority(100)), Output::Announce(id, Announced::All(Occasion::TakeOver))]
+    );
     assert_eq!(transition_of(&outputs[2]), Some((StateName::Backup, StateName::Master)));
     assert_eq!(outputs.len(), 3);
     assert!(!bench.router().is_busy());
@@ -304,7 +307,7 @@ fn a_trial_advert_that_goes_out_is_followed_by_the_rest() {
     bench.done();
     bench.router().sending.succeeded();
     let outputs = bench.input(Input::Tried(id));
-    assert_eq!(outputs[0], Output::Announce(id, Announced::All));
+    assert_eq!(outputs[0], Output::Announce(id, Announced::All(Occasion::TakeOver)));
     assert_eq!(transition_of(&outputs[1]), Some((StateName::Backup, StateName::Master)));
 }
 
@@ -313,14 +316,14 @@ fn announcements_beyond_the_limit_come_when_there_is_room_again() {
     let mut bench = Bench::master();
     let id = bench.id;
     let mut announce = |_: &i32| {
-        bench.router().enqueue(Action::AnnounceAddresses);
+        bench.router().enqueue(Action::AnnounceAddresses(Occasion::TakeOver));
         !bench.work_on(Task::Act).is_empty()
     };
     let announced = (0..10).filter(&mut announce).count();
     assert!(announced < 10);
     let due = bench.engine.deadline().expect("one was put off");
     bench.now = bench.now.max(due) + Duration::from_secs(1);
-    assert_eq!(bench.expire(), [Output::Announce(id, Announced::All)]);
+    assert_eq!(bench.expire(), [Output::Announce(id, Announced::All(Occasion::TakeOver))]);
 }
 
 #[test]
@@ -432,7 +435,7 @@ fn an_address_that_others_remove_is_put_back_and_announced_less_often_if_they_go
     let line = Line::AddressLost(virtual_address(), 0);
     assert_eq!(outputs, [Output::Log(id, line), take(2)]);
     let outputs = bench.done();
-    assert_eq!(outputs, [Output::TellGuardian(id), Output::Announce(id, Announced::All)]);
+    assert_eq!(outputs, [Output::TellGuardian(id), Output::Announce(id, Announced::All(Occasion::TakeOver))]);
     let mut put_off = 0;
     for _ in 0..40 {
         lost(&mut bench);

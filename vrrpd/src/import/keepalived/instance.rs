@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use super::super::{ImportError, Imported, RemarkKind, Router};
 use super::address::Address;
-use super::defaults::{Defaults, Garp, garp};
-use super::keywords::{ANNOUNCED_EACH_TIME, EACH_TIME, LEFT_OUT, NEEDS_VALUE, WITHOUT_EFFECT, reason};
+use super::announcements::Garp;
+use super::defaults::Defaults;
+use super::keywords::{LEFT_OUT, NEEDS_VALUE, WITHOUT_EFFECT, reason};
 use super::routing::routing;
 use super::scripts::Notify;
 use super::tracking::BLOCKS;
@@ -36,9 +37,7 @@ struct Instance {
     scripts: Notify,
     delivery: Delivery,
     tracks: Vec<Node>,
-    garp_repeat: Option<String>,
-    garp_delay: Option<String>,
-    garp_refresh: Option<String>,
+    garp: Garp,
 }
 
 /// The router, or `None` where nothing of it can run here.
@@ -113,6 +112,11 @@ impl Instance {
             "version" => self.version = Some(argument == "3"),
             "strict_mode" => self.is_strict = Some(!matches!(argument, "off" | "false" | "no")),
             "advert_int" => self.interval = Some(line.clone()),
+            "down_timer_adverts" => {
+                if let Some(count) = down_multiplier(line, imported) {
+                    router.set(Key::DownMultiplier, count);
+                }
+            }
             "use_vmac" => {
                 router.set(Key::Vmac, "macvlan");
                 if !argument.is_empty() {
@@ -164,13 +168,7 @@ impl Instance {
             }
             "virtual_routes" => self.uses.extend(routing(Key::Routes, line, router, imported)),
             "virtual_rules" => self.uses.extend(routing(Key::Rules, line, router, imported)),
-            "garp_master_repeat" => self.garp_repeat = garp(line, Garp::REPEAT, imported),
-            "garp_master_delay" => self.garp_delay = garp(line, Garp::SECONDS, imported),
-            "garp_master_refresh" => self.garp_refresh = garp(line, Garp::SECONDS, imported),
-            keyword if EACH_TIME.contains(&keyword) => {
-                imported.remark(&line.place, RemarkKind::Differs, keyword, ANNOUNCED_EACH_TIME);
-            }
-            _ if self.scripts.take(line) || self.delivery.take(line) => {}
+            _ if self.scripts.take(line) || self.delivery.take(line) || self.garp.take(line, imported) => {}
             keyword if BLOCKS.contains(&keyword) => self.tracks.push(line.clone()),
             keyword if WITHOUT_EFFECT.contains(&keyword) => {}
             keyword => {
@@ -256,12 +254,17 @@ impl Instance {
             }
         }
         self.preempt_delay(router, imported);
+        if let Some(count) = &defaults.down_multiplier
+            && router.get(Key::DownMultiplier).is_none()
+        {
+            router.set(Key::DownMultiplier, count.clone());
+        }
         if let Some(delay) = &defaults.start_delay {
             router.set(Key::StartDelay, delay.clone());
         }
         self.authentication(router, is_v3, self.is_strict(defaults), imported);
         self.scripts.carry_over(router, defaults, imported);
-        self.announcements(router, &defaults.garp);
+        self.garp.carry_over(&defaults.garp, router);
     }
 
     /// Its family is that of the first address.
@@ -370,17 +373,17 @@ impl Instance {
             ),
         }
     }
+}
 
-    fn announcements(&self, router: &mut Router, defaults: &Garp) {
-        let repeat = self.garp_repeat.as_ref().unwrap_or(&defaults.repeat);
-        let delay = self.garp_delay.as_ref().unwrap_or(&defaults.delay);
-        let refresh = self.garp_refresh.as_ref().unwrap_or(&defaults.refresh);
-        router.set(Key::GarpCount, repeat.clone());
-        router.set(Key::GarpDelay, delay.clone());
-        if refresh != "0" {
-            router.set(Key::GarpInterval, refresh.clone());
-        }
+/// How many advertisements are missed before a master is given up.
+pub(super) fn down_multiplier(line: &Node, imported: &mut Imported) -> Option<String> {
+    let text = line.argument().unwrap_or_default();
+    if value::down_multiplier(text).is_ok() {
+        return Some(text.to_owned());
     }
+    let why = format!("{text:?} is not a number from 1 to 100; keepalived ignores it too");
+    imported.remark(&line.place, RemarkKind::LeftOut, line.keyword(), why);
+    None
 }
 
 /// An address of the router, as far as it can be carried over.

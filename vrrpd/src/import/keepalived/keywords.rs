@@ -16,7 +16,7 @@ pub(super) const WITHOUT_EFFECT: [&str; 11] = [
 ];
 
 /// Words behind which keepalived wants something, or does not start.
-pub(super) const NEEDS_VALUE: [&str; 24] = [
+pub(super) const NEEDS_VALUE: [&str; 25] = [
     "interface",
     "virtual_router_id",
     "priority",
@@ -28,6 +28,7 @@ pub(super) const NEEDS_VALUE: [&str; 24] = [
     "unicast_src_ip",
     "unicast_ttl",
     "preempt_delay",
+    "down_timer_adverts",
     "auth_type",
     "auth_pass",
     "garp_master_delay",
@@ -43,14 +44,8 @@ pub(super) const NEEDS_VALUE: [&str; 24] = [
     "notify_stop",
 ];
 
-/// Words about how often addresses are announced in a certain case.
-pub(super) const EACH_TIME: [&str; 3] =
-    ["garp_master_refresh_repeat", "garp_lower_prio_repeat", "garp_lower_prio_delay"];
-/// What they are here.
-pub(super) const ANNOUNCED_EACH_TIME: &str = "each time an address is announced as often as garp-count says";
-
 /// Words that are left out, with the reason.
-pub(super) const LEFT_OUT: [(&[&str], &str); 8] = [
+pub(super) const LEFT_OUT: [(&[&str], &str); 7] = [
     (&["track_bfd"], "BFD is not supported"),
     (&["track_src_ip"], "a router is not in the state fault while its source address is missing"),
     (&["notify_master_rx_lower_pri"], "no script is called for this"),
@@ -60,12 +55,11 @@ pub(super) const LEFT_OUT: [(&[&str], &str); 8] = [
     ),
     (&["use_ipvlan", "use_vmac_addr", "vrf"], "not supported"),
     (&["garp_extra_if"], "addresses are announced on their own interface only"),
-    (&["down_timer_adverts"], "a master is given up after three advertisements, as in RFC 9568"),
     (&["smtp_alert", "smtp_alert_vrrp"], "no mail is sent; a script (`up`, `down`) can send one"),
 ];
 
 /// Words of `global_defs` that change nothing here.
-pub(super) const GLOBAL_WITHOUT_EFFECT: [&str; 38] = [
+pub(super) const GLOBAL_WITHOUT_EFFECT: [&str; 36] = [
     "router_id",
     "enable_script_security",
     "process_names",
@@ -88,8 +82,6 @@ pub(super) const GLOBAL_WITHOUT_EFFECT: [&str; 38] = [
     "nftables_priority",
     "nftables_counters",
     "nftables_ifindex",
-    "vrrp_garp_interval",
-    "vrrp_gna_interval",
     "vrrp_priority",
     "vrrp_no_swap",
     "vrrp_netlink_cmd_rcv_bufs",
@@ -107,7 +99,7 @@ pub(super) const GLOBAL_WITHOUT_EFFECT: [&str; 38] = [
 ];
 
 /// Words of `global_defs` that are left out, with the reason.
-pub(super) const GLOBAL_LEFT_OUT: [(&[&str], &str); 15] = [
+pub(super) const GLOBAL_LEFT_OUT: [(&[&str], &str); 14] = [
     (
         &[
             "notification_email",
@@ -177,7 +169,6 @@ pub(super) const GLOBAL_LEFT_OUT: [(&[&str], &str); 15] = [
     ),
     (&["vmac_prefix", "vmac_addr_prefix"], "links are called vrrp4.VRID and vrrp6.VRID"),
     (&["vrrp_garp_extra_if"], "addresses are announced on their own interface only"),
-    (&["vrrp_down_timer_adverts"], "a master is given up after three advertisements, as in RFC 9568"),
     (&["disable_local_igmp"], "the system joins the multicast group with IGMP"),
     (&["net_namespace", "net_namespace_ipvs"], "start vrrpd in that namespace: ip netns exec NAME vrrpd …"),
     (

@@ -2,6 +2,7 @@
 //! [`translate`] says what each keyword is here.
 
 mod address;
+mod announcements;
 mod defaults;
 mod instance;
 mod keywords;

@@ -8,9 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::keywords::{
-    EACH_TIME, GLOBAL_LEFT_OUT, GLOBAL_WITHOUT_EFFECT, LEFT_OUT, NEEDS_VALUE, WITHOUT_EFFECT,
-};
+use super::keywords::{GLOBAL_LEFT_OUT, GLOBAL_WITHOUT_EFFECT, LEFT_OUT, NEEDS_VALUE, WITHOUT_EFFECT};
 use crate::config;
 use crate::import::{Format, ImportError, Imported, Surroundings, import, render};
 
@@ -146,7 +144,7 @@ fn the_text_says_what_kind_of_configuration_it_is() {
 }
 
 /// The keywords of keepalived.conf(5), 2.2.7, but for those of IPVS and BFD, each block with its own.
-const KEYWORDS: [(&str, &str); 7] = [
+const KEYWORDS: [(&str, &str); 8] = [
     (
         "",
         "global_defs vrrp_instance vrrp_sync_group vrrp_script vrrp_track_process vrrp_track_file track_file \
@@ -177,6 +175,7 @@ const KEYWORDS: [(&str, &str); 7] = [
          include_check tmp_config_directory config_save_dir log_unknown_vrids max_auto_priority \
          min_auto_priority_delay",
     ),
+    ("garp_group", "garp_interval gna_interval interface interfaces"),
     ("vrrp_script c", "script interval timeout weight fall rise user init_fail"),
     (
         "vrrp_track_process c",
@@ -235,7 +234,7 @@ fn every_keyword_of_the_lists_is_one_of_keepalived() {
     let known: BTreeSet<_> = KEYWORDS.iter().flat_map(|(_, keywords)| keywords.split_whitespace()).collect();
     let left_out = LEFT_OUT.iter().chain(&GLOBAL_LEFT_OUT).flat_map(|(keywords, _)| keywords.iter());
     let without_effect = WITHOUT_EFFECT.iter().chain(&GLOBAL_WITHOUT_EFFECT);
-    let all = left_out.chain(without_effect).chain(&EACH_TIME).chain(&NEEDS_VALUE);
+    let all = left_out.chain(without_effect).chain(&NEEDS_VALUE);
     let of_others = ["lvs_", "nftables_ipvs", "checker_", "no_checker_", "rs_init_", "bfd_", "auth_"];
     let unknown: Vec<_> = all
         .filter(|keyword| {

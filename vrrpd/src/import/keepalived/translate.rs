@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::super::{Group, ImportError, Imported, RemarkKind, Router, SourceLine};
-use super::defaults::{Defaults, Garp, garp};
+use super::defaults::Defaults;
 use super::instance;
-use super::keywords::{self, ANNOUNCED_EACH_TIME, EACH_TIME, GLOBAL_LEFT_OUT, GLOBAL_WITHOUT_EFFECT, reason};
+use super::keywords::{self, GLOBAL_LEFT_OUT, GLOBAL_WITHOUT_EFFECT, reason};
 use super::scripts::{self, Notify};
 use super::tracking::{self, BLOCKS, Definitions};
 use super::tree::Node;
 use crate::config::{LONGEST_START_DELAY, value as read};
 
 /// Blocks and lines at the top that are left out, with the reason.
-const LEFT_OUT: [(&[&str], &str); 6] = [
+const LEFT_OUT: [(&[&str], &str); 5] = [
     (
         &["virtual_server", "virtual_server_group", "SSL"],
         "IPVS load balancing is not part of this daemon; keepalived can go on doing it with this block alone",
@@ -25,10 +25,6 @@ const LEFT_OUT: [(&[&str], &str); 6] = [
     (&["bfd_instance"], "BFD is not supported"),
     (&["net_namespace", "net_namespace_ipvs"], "start vrrpd in that namespace: ip netns exec NAME vrrpd …"),
     (&["interface_up_down_delays"], "a link that goes down counts at once"),
-    (
-        &["garp_group"],
-        "announcements are sent without pauses; --garp-count and --garp-delay say how many and when",
-    ),
 ];
 
 /// The routers and groups of a configuration.
@@ -44,12 +40,16 @@ pub(super) fn translate(file: &Path, nodes: &[Node]) -> Result<Imported, ImportE
             global(child, &mut defaults, &mut imported);
         }
     }
+    for node in nodes.iter().filter(|node| node.keyword() == "garp_group") {
+        defaults.garp.take_group(node, &mut imported);
+    }
     defaults.tracks = Definitions::read(nodes, &defaults, &mut imported);
     let mut instances = BTreeMap::new();
     for node in nodes {
         match node.keyword() {
             "global_defs"
             | "vrrp_sync_group"
+            | "garp_group"
             | "linkbeat_use_polling"
             | "linkbeat_interfaces"
             | "instance"
@@ -87,17 +87,9 @@ pub(super) fn translate(file: &Path, nodes: &[Node]) -> Result<Imported, ImportE
 
 fn global(node: &Node, defaults: &mut Defaults, imported: &mut Imported) {
     let value = node.argument().unwrap_or_default();
-    let mut schedule = |to: &mut String, range| {
-        if let Some(value) = garp(node, range, imported) {
-            *to = value;
-        }
-    };
     match node.keyword() {
         "vrrp_version" => defaults.is_v3 = value == "3",
         "vrrp_strict" => defaults.is_strict = true,
-        "vrrp_garp_master_repeat" => schedule(&mut defaults.garp.repeat, Garp::REPEAT),
-        "vrrp_garp_master_delay" => schedule(&mut defaults.garp.delay, Garp::SECONDS),
-        "vrrp_garp_master_refresh" => schedule(&mut defaults.garp.refresh, Garp::SECONDS),
         "vrrp_startup_delay" => match read::duration(value) {
             Ok(delay) if delay <= LONGEST_START_DELAY => defaults.start_delay = Some(value.to_owned()),
             Ok(_) | Err(_) => imported.remark(
@@ -107,20 +99,18 @@ fn global(node: &Node, defaults: &mut Defaults, imported: &mut Imported) {
                 format!("{value:?} is not a number of seconds from 0 to 3600; keepalived ignores it too"),
             ),
         },
-        "vrrp_min_garp" if !matches!(value, "off" | "false" | "no") => {
-            defaults.garp = Garp { repeat: "1".to_owned(), delay: "0".to_owned(), ..defaults.garp.clone() };
+        "vrrp_down_timer_adverts" => {
+            defaults.down_multiplier =
+                instance::down_multiplier(node, imported).or(defaults.down_multiplier.take());
         }
-        "vrrp_min_garp" => {}
         "script_user" => defaults.script_user = scripts::user_of(node.words.get(1..).unwrap_or_default()),
         // That of VRRP alone goes before.
         "vrrp_notify_fifo" => defaults.fifo = Some(value.to_owned()),
         "notify_fifo" => defaults.fifo = defaults.fifo.take().or_else(|| Some(value.to_owned())),
         "vrrp_mcast_group4" => defaults.group4 = Some(node.clone()),
         "vrrp_mcast_group6" => defaults.group6 = Some(node.clone()),
+        _ if defaults.garp.take_global(node, imported) => {}
         keyword if GLOBAL_WITHOUT_EFFECT.contains(&keyword) => {}
-        keyword if EACH_TIME.contains(&keyword.trim_start_matches("vrrp_")) => {
-            imported.remark(&node.place, RemarkKind::Differs, keyword, ANNOUNCED_EACH_TIME);
-        }
         keyword => {
             imported.remark(&node.place, RemarkKind::LeftOut, keyword, reason(&GLOBAL_LEFT_OUT, keyword));
         }
