@@ -51,9 +51,11 @@ const CALLS: [&str; 16] = [
     "extern ",
 ];
 /// What it may depend on, and what that depends on in turn.
-const CRATES: [&str; 12] = [
+const CRATES: [&str; 16] = [
+    "cobs",
     "itoa",
     "memchr",
+    "postcard",
     "proc-macro2",
     "quote",
     "serde",
@@ -61,6 +63,8 @@ const CRATES: [&str; 12] = [
     "serde_derive",
     "serde_json",
     "syn",
+    "thiserror",
+    "thiserror-impl",
     "unicode-ident",
     "vrrpd-common",
     "zmij",

@@ -45,7 +45,7 @@ impl Engine {
         let router = self.routers.get(id)?;
         match self.recordings.get(id) {
             Some(recording) => Some(recording.until(now, router)),
-            None => self.snapshot(now, id).map(Recording::of),
+            None => self.snapshot(now, id).as_ref().map(Recording::of),
         }
     }
 
@@ -182,7 +182,7 @@ impl Engine {
                 self.recordings.put(id, Box::default());
             }
             if let Some(recording) = self.recordings.get_mut(id) {
-                recording.begin(snapshot);
+                recording.begin(&snapshot);
             }
         }
         if let (Some(router), Some(recording)) = (self.routers.get(id), self.recordings.get_mut(id)) {

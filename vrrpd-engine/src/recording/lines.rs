@@ -96,10 +96,10 @@ pub fn write(program: &str, router: &str, recording: &Recording) -> Result<Strin
     let head = Head { format: FORMAT, program: program.to_owned(), router: router.to_owned() };
     let mut text = serde_json::to_string(&Line::Recording(head))? + "\n";
     for segment in recording.segments() {
-        text += &serde_json::to_string(&Line::Snapshot(segment.snapshot.clone()))?;
+        text += &serde_json::to_string(&Line::Snapshot(segment.snapshot))?;
         text.push('\n');
-        for entry in &segment.entries {
-            text += &serde_json::to_string(&Line::Happened(entry.clone()))?;
+        for entry in segment.entries {
+            text += &serde_json::to_string(&Line::Happened(entry))?;
             text.push('\n');
         }
     }

@@ -8,6 +8,7 @@
 //! forgotten when no transition has come of it. Which inputs are kept is decided in `engine/recorder`.
 
 mod lines;
+mod packed;
 mod replay;
 mod words;
 
@@ -20,6 +21,7 @@ use vrrpd_common::{Duration, Instant};
 use crate::engine::{Input, Now, Snapshot};
 use crate::router::{Router, SteadyState};
 use crate::track::Change;
+use packed::PackedSegment;
 
 pub use lines::{FORMAT, Head, ReadError, ReadErrorKind, Recorded, read, write};
 pub use replay::{replay, transcript};
@@ -40,7 +42,7 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 /// The recording of one router.
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
-    segments: VecDeque<Segment>,
+    segments: VecDeque<PackedSegment>,
     steady: Steady,
     /// Outputs for the router since the last entry, without those of what happens again and again.
     outputs: u32,
@@ -53,7 +55,6 @@ pub struct Segment {
     pub snapshot: Box<Snapshot>,
     /// What happened to it, in order.
     pub entries: Vec<Entry>,
-    transitions: usize,
 }
 
 /// Something that happened to a router.
@@ -125,19 +126,19 @@ impl Steady {
 impl Segment {
     /// One in which nothing has happened.
     fn begin(snapshot: Snapshot) -> Self {
-        Self { snapshot: Box::new(snapshot), entries: Vec::new(), transitions: 0 }
+        Self { snapshot: Box::new(snapshot), entries: Vec::new() }
     }
 }
 
 impl Recording {
     /// Its segments, the oldest first. What happened between two is not known.
-    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
-        self.segments.iter()
+    pub fn segments(&self) -> impl Iterator<Item = Segment> {
+        self.segments.iter().filter_map(PackedSegment::unpack)
     }
 
     /// A router to which nothing has happened.
-    pub(crate) fn of(snapshot: Snapshot) -> Self {
-        Self { segments: [Segment::begin(snapshot)].into(), ..Self::default() }
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        Self { segments: PackedSegment::begin(snapshot).into_iter().collect(), ..Self::default() }
     }
 
     /// The same with what has happened again and again up to now: the last entry is the state of this router.
@@ -173,19 +174,19 @@ impl Recording {
     pub(crate) fn wants_snapshot(&self, now: Instant) -> bool {
         self.segments.back().is_none_or(|segment| {
             let is_over = segment.transitions == 0 && now.saturating_since(self.last_at()) > FORGOTTEN;
-            is_over || segment.transitions >= OF_A_SEGMENT || segment.entries.len() >= INPUTS
+            is_over || segment.transitions >= OF_A_SEGMENT || segment.len() >= INPUTS
         })
     }
 
     /// Begins another segment.
-    pub(crate) fn begin(&mut self, snapshot: Snapshot) {
+    pub(crate) fn begin(&mut self, snapshot: &Snapshot) {
         self.segments.pop_back_if(|segment| segment.transitions == 0);
         while self.segments.len() >= MAX_SEGMENTS
             || self.transitions() - self.segments.front().map_or(0, |first| first.transitions) >= TRANSITIONS
         {
             self.segments.pop_front();
         }
-        self.segments.push_back(Segment::begin(snapshot));
+        self.segments.extend(PackedSegment::begin(snapshot));
         *self = Self { segments: std::mem::take(&mut self.segments), ..Self::default() };
     }
 
@@ -195,11 +196,7 @@ impl Recording {
         self.keep_steady(now, router);
         let after = more_waits.then_some(std::mem::take(&mut self.outputs));
         let Some(segment) = self.segments.back_mut() else { return false };
-        if segment.entries.len() >= MAX_INPUTS {
-            return false;
-        }
-        segment.entries.push(Entry { now, after, what });
-        true
+        segment.len() < MAX_INPUTS && segment.push(&Entry { now, after, what }).is_some()
     }
 
     fn keep_steady(&mut self, now: Now, router: &Router) {
@@ -208,9 +205,15 @@ impl Recording {
             && steady != Steady::default()
         {
             let again = Again { steady, state: SteadyState::of(router) };
-            segment.entries.push(Entry { now, after: None, what: Step::Steady(Box::new(again)) });
+            segment.push(&Entry { now, after: None, what: Step::Steady(Box::new(again)) });
             self.outputs = 0;
         }
+    }
+
+    /// Octets of its segments in memory.
+    #[cfg(test)]
+    pub(crate) fn octets(&self) -> usize {
+        self.segments.iter().map(PackedSegment::octets).sum()
     }
 
     fn transitions(&self) -> usize {
@@ -218,9 +221,6 @@ impl Recording {
     }
 
     fn last_at(&self) -> Instant {
-        let last = self.segments.back();
-        last.map_or(Instant::ZERO, |segment| {
-            segment.entries.last().map_or(segment.snapshot.now, |entry| entry.now).at
-        })
+        self.segments.back().map_or(Instant::ZERO, PackedSegment::last_at)
     }
 }

@@ -50,3 +50,31 @@ fn nothing_is_kept_of_a_backup_whose_master_lives_nor_of_a_master_that_nobody_di
     let kept: Vec<_> = recording.segments().map(|segment| segment.entries.len()).collect();
     assert_eq!(kept, [5], "it starts, becomes Master, and goes on so");
 }
+
+#[test]
+fn a_recording_of_many_transitions_takes_a_few_kibibytes() {
+    let mut bench = Bench::master();
+    let id = bench.id;
+    for _ in 0..100 {
+        for _ in 0..10 {
+            bench.now = bench.engine.deadline().expect("it advertises");
+            bench.event(Event::Timer);
+            bench.input(Input::Sent(id));
+        }
+        bench.event(Event::Advert(advert(200)));
+        bench.done();
+        for _ in 0..10 {
+            bench.now += Duration::from_secs(1);
+            bench.event(Event::Advert(advert(200)));
+        }
+        while bench.asked.is_none() {
+            bench.miss_master();
+        }
+        bench.done();
+        bench.input(Input::Sent(id));
+    }
+    let recording = bench.engine.recording(bench.time(), bench.id).expect("it was Master and Backup");
+    let kept: usize = recording.segments().map(|segment| segment.entries.len()).sum();
+    assert!(kept >= 3 * 16, "{kept}");
+    assert!(recording.octets() < 8 << 10, "{} octets for {kept} entries", recording.octets());
+}
