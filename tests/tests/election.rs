@@ -198,27 +198,35 @@ fn a_master_is_given_up_after_as_many_intervals_as_the_down_multiplier_says() {
     let [a, client] = lab.hosts();
     let capture = Capture::on(&client);
     let interval = Duration::from_millis(300);
-    let cases = [(51, 1, "10.0.0.100"), (52, 3, "10.0.0.101"), (53, 7, "10.0.0.102")];
-    let routers = cases.map(|(vrid, multiplier, address)| {
-        let multiplier: u8 = multiplier;
-        let router = Vrrpd::on(&a).vrid(vrid).address(address).args(["--vmac", "none"]).v3("300ms");
-        router.args(["--down-multiplier", &multiplier.to_string()]).start()
-    });
-    for router in &routers {
-        router.wait_state("master", SOON);
+    let cases = [(51, 1_u32, "10.0.0.100"), (52, 3, "10.0.0.101"), (53, 7, "10.0.0.102")];
+    let mut config =
+        "[defaults]\ninterface = \"eth0\"\nprotocol = \"v3\"\ninterval = \"300ms\"\nvmac = \"none\"\n"
+            .to_owned();
+    for (vrid, multiplier, address) in cases {
+        config += &format!(
+            "[[router]]\nvrid = {vrid}\naddresses = [\"{address}\"]\ndown-multiplier = {multiplier}\n"
+        );
+    }
+    let daemon = Vrrpd::on(&a).config(&config).start();
+    let state = |vrid: u8| {
+        let states = daemon.states();
+        states.into_iter().find(|state| state["vrid"] == vrid).expect("it runs")
+    };
+    for (vrid, ..) in cases {
+        wait_until(SOON, "it is master", || state(vrid)["state"] == "master");
     }
     let injector = Injector::on(&client);
     for (vrid, _, address) in cases {
         let address = address.parse().expect("an address");
         injector.send(&AdvertFrame::v3(client.ipv4().into(), vrid, 150, interval, &[address]).build());
     }
-    for ((vrid, multiplier, _), router) in cases.into_iter().zip(&routers) {
-        wait_until(SOON, "it is master again", || router.state()["counters"]["transitions"] == 4);
-        assert_eq!(router.state()["down_multiplier"], multiplier);
+    for (vrid, multiplier, _) in cases {
+        wait_until(SOON, "it is master again", || state(vrid)["counters"]["transitions"] == 4);
+        assert_eq!(state(vrid)["down_multiplier"], multiplier);
         let adverts: Vec<_> =
             capture.adverts().into_iter().filter(|(_, advert)| advert.vrid == vrid).collect();
         let heard = adverts.iter().position(|(_, advert)| advert.priority == 150).expect("it was sent");
         let taken = adverts[heard + 1].0 - adverts[heard].0;
-        assert_on_time(taken, interval * multiplier.into() + timers::skew_time(interval, 100));
+        assert_on_time(taken, interval * multiplier + timers::skew_time(interval, 100));
     }
 }
