@@ -97,18 +97,12 @@ fn file_with_a_number() {
 }
 
 #[test]
-fn tracked_processes_and_a_multiplier() {
-    let processes = "vrrp_track_process service {\n process %service\n weight -30\n terminate_delay 0.5\n}\n\
-                     vrrp_track_process needed {\n process %service\n}\n";
-    let lines =
-        "down_timer_adverts 5\n virtual_ipaddress {\n 10.0.0.100/24\n}\n track_process {\n service\n}";
+fn down_multipliers() {
+    let lines = "down_timer_adverts 5\n virtual_ipaddress {\n 10.0.0.100/24\n}";
     let other = "vrrp_instance VI_2 {\n version 3\n interface eth0\n advert_int 0.2\n virtual_router_id 52\n\
-                 down_timer_adverts 2\n virtual_ipaddress {\n 10.0.0.102/24\n}\n track_process {\n needed\n}\n}\n";
+                 down_timer_adverts 2\n virtual_ipaddress {\n 10.0.0.102/24\n}\n}\n";
     let both = &[Master(120), Master(100)];
-    let mut twins = Twins::start(&with_globals(&(processes.to_owned() + &instance(lines) + other)), both);
-    twins.service_ends(&[Master(90), Fault]);
-    twins.service_is_back(both);
-    twins.usual_story(both);
+    Twins::start(&with_globals(&(instance(lines) + other)), both).usual_story(both);
 }
 
 #[test]

@@ -307,10 +307,11 @@ fn asked_for(command: &[String]) -> Option<&str> {
     is_name.then_some(*name)
 }
 
-/// `vrrp_track_process`
+/// `vrrp_track_process`. Without a weight, keepalived's instances are in the state fault while it fails, although its manual
+/// says that the default is 1.
 fn process(node: &Node, imported: &mut Imported) -> Read {
     let mut settings = Vec::new();
-    let mut said = Weight { number: 1, is_reversed: false };
+    let mut said = Weight { number: 0, is_reversed: false };
     let (mut up, mut down) = (None, None);
     let mut name = None;
     for line in node.children() {
