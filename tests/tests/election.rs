@@ -199,14 +199,12 @@ fn a_master_is_given_up_after_as_many_intervals_as_the_down_multiplier_says() {
     let capture = Capture::on(&client);
     let interval = Duration::from_millis(300);
     let cases = [(51, 1_u32, "10.0.0.100"), (52, 3, "10.0.0.101"), (53, 7, "10.0.0.102")];
-    let mut config =
-        "[defaults]\ninterface = \"eth0\"\nprotocol = \"v3\"\ninterval = \"300ms\"\nvmac = \"none\"\n"
-            .to_owned();
-    for (vrid, multiplier, address) in cases {
-        config += &format!(
-            "[[router]]\nvrid = {vrid}\naddresses = [\"{address}\"]\ndown-multiplier = {multiplier}\n"
-        );
-    }
+    let defaults =
+        "[defaults]\ninterface = \"eth0\"\nprotocol = \"v3\"\ninterval = \"300ms\"\nvmac = \"none\"\n";
+    let routers = cases.map(|(vrid, multiplier, address)| {
+        format!("[[router]]\nvrid = {vrid}\naddresses = [\"{address}\"]\ndown-multiplier = {multiplier}\n")
+    });
+    let config = defaults.to_owned() + &routers.concat();
     let daemon = Vrrpd::on(&a).config(&config).start();
     let state = |vrid: u8| {
         let states = daemon.states();

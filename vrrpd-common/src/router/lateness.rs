@@ -30,7 +30,7 @@ impl VirtualRouter {
     }
 
     fn is_late_by(&self, now: Instant, deadline: Instant, tolerance: Duration) -> bool {
-        let patience = self.wait(Waiting::ForSilence, self.master_adver_interval());
-        now.saturating_since(deadline) > tolerance.max(patience)
+        let late = now.saturating_since(deadline);
+        late > tolerance && late > self.wait(Waiting::ForSilence, self.master_adver_interval())
     }
 }

@@ -1,5 +1,6 @@
 //! What a Master does (RFC 9568 §6.4.3), and how a router becomes one.
 
+use super::state::{NEVER, after};
 use super::{Action, Event, HeardAdvert, Master, Notice, Occasion, Reason, State, VirtualRouter, Waiting};
 use crate::advert::Advert;
 use crate::election::{MasterVerdict, master_verdict};
@@ -101,9 +102,7 @@ impl VirtualRouter {
                     emit(Action::Notice(Notice::LowerMaster(advert)));
                     emit(Action::AnnounceAddresses(Occasion::LowerMaster));
                     master.announce_after = now + ANNOUNCE_SPACING;
-                    if let Some(after) = self.config.announce.after_lower {
-                        master.after_lower_at = Some(now + after);
-                    }
+                    master.after_lower_at = after(now, self.config.announce.after_lower);
                 }
                 self.state = State::Master(master);
                 return;
@@ -190,9 +189,9 @@ impl VirtualRouter {
         let announce = &self.config.announce;
         let next = Master {
             advert_at: self.next_advert(now),
-            announce_again_at: announce.again_after.map(|after| now + after),
-            refresh_at: announce.refresh_every.map(|every| now + every),
-            after_lower_at: None,
+            announce_again_at: after(now, announce.again_after),
+            refresh_at: after(now, announce.refresh_every),
+            after_lower_at: NEVER,
             assert_after: now,
             announce_after: now + ANNOUNCE_SPACING,
             hold,

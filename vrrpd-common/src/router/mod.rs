@@ -30,7 +30,7 @@ use core::net::IpAddr;
 pub use event::{Action, Cause, Event, Notice, Occasion, Origin, Transition};
 pub use fault::{Fault, Faults};
 pub use reason::Reason;
-pub use state::{Backup, HeardAdvert, Master, Rival, State, StateName, Waiting};
+pub use state::{Backup, HeardAdvert, Master, NEVER, Rival, State, StateName, Waiting};
 
 use crate::advert::{AddressDigest, Advert};
 use crate::params::{Interval, Priority, Version, Vrid};
@@ -234,9 +234,7 @@ impl VirtualRouter {
                 let takes_over_at = self.takes_over_at(backup);
                 Some(self.preempts_at().map_or(takes_over_at, |at| at.min(takes_over_at)))
             }
-            State::Master(master) => {
-                Some(master.announce_at().map_or(master.advert_at, |at| at.min(master.advert_at)))
-            }
+            State::Master(master) => Some(master.advert_at.min(master.announce_at())),
         }
     }
 

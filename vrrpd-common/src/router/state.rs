@@ -77,12 +77,15 @@ pub struct HeardAdvert {
 pub struct Master {
     /// Adver_Timer.
     pub advert_at: Instant,
-    /// When the addresses are announced a second time; `None`: not any more.
-    pub announce_again_at: Option<Instant>,
-    /// When they are announced for hosts that may forget them; `None`: never.
-    pub refresh_at: Option<Instant>,
-    /// When they are announced once more after an advert of lower priority; `None`: not any more.
-    pub after_lower_at: Option<Instant>,
+    /// When the addresses are announced a second time, or [`NEVER`].
+    #[cfg_attr(feature = "serde", serde(with = "or_never"))]
+    pub announce_again_at: Instant,
+    /// When they are announced for hosts that may forget them, or [`NEVER`].
+    #[cfg_attr(feature = "serde", serde(with = "or_never"))]
+    pub refresh_at: Instant,
+    /// When they are announced once more after an advert of lower priority, or [`NEVER`].
+    #[cfg_attr(feature = "serde", serde(with = "or_never"))]
+    pub after_lower_at: Instant,
     /// The next lower advert or resignation is answered from this time on.
     pub assert_after: Instant,
     /// A lower advert makes the addresses be announced again from this time on.
@@ -117,6 +120,31 @@ pub enum StateName {
     Master,
 }
 
+/// A moment that does not come: cheaper than an `Option` for what each advert of a Master looks at.
+pub const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
+/// The moment this long after `now`, or [`NEVER`].
+pub(super) fn after(now: Instant, wait: Option<Duration>) -> Instant {
+    wait.map_or(NEVER, |wait| now + wait)
+}
+
+/// [`NEVER`] is written as a moment that is not there.
+#[cfg(feature = "serde")]
+mod or_never {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Instant, NEVER};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    pub(super) fn serialize<S: Serializer>(at: &Instant, to: S) -> Result<S::Ok, S::Error> {
+        (*at != NEVER).then_some(*at).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Instant, D::Error> {
+        Ok(Option::deserialize(from)?.unwrap_or(NEVER))
+    }
+}
+
 impl State {
     /// The name.
     pub const fn name(&self) -> StateName {
@@ -139,21 +167,30 @@ impl Master {
 }
 
 impl Master {
-    /// When the addresses are announced next; `None`: never.
-    pub fn announce_at(&self) -> Option<Instant> {
-        [self.announce_again_at, self.refresh_at, self.after_lower_at].into_iter().flatten().min()
+    /// When the addresses are announced next, or [`NEVER`].
+    pub fn announce_at(&self) -> Instant {
+        self.announce_again_at.min(self.refresh_at).min(self.after_lower_at)
     }
 
     /// The most urgent occasion to announce the addresses at `now`, if there is one. It stands for the others that are due.
     pub(super) fn announces(&mut self, now: Instant, times: &AnnounceTimes) -> Option<Occasion> {
-        let is_due = |at: &mut Instant| now >= *at;
-        let again = self.announce_again_at.take_if(is_due).map(|_| Occasion::TakeOver);
-        let after_lower = self.after_lower_at.take_if(is_due).map(|_| Occasion::LowerMaster);
-        let refresh = self.refresh_at.take_if(is_due).map(|_| Occasion::Refresh);
-        if refresh.is_some() {
-            self.refresh_at = times.refresh_every.map(|every| now + every);
+        if now < self.announce_at() {
+            return None;
         }
-        again.max(after_lower).max(refresh)
+        let mut due = None;
+        if now >= self.announce_again_at {
+            self.announce_again_at = NEVER;
+            due = Some(Occasion::TakeOver);
+        }
+        if now >= self.after_lower_at {
+            self.after_lower_at = NEVER;
+            due = due.max(Some(Occasion::LowerMaster));
+        }
+        if now >= self.refresh_at {
+            self.refresh_at = after(now, times.refresh_every);
+            due = due.max(Some(Occasion::Refresh));
+        }
+        due
     }
 
     /// Whether a better master that advertises at this interval, heard at `now`, is borne for some more time. One that
