@@ -18,7 +18,7 @@ pub(super) const STRIP: Program = Program { name: "strip", package: "binutils" }
 pub(super) const XZ: Program = Program { name: "xz", package: "xz-utils" };
 
 /// The kernel's modules that tests use. They are all loaded at the start, so nothing in the guest has to find one.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 13] = [
     "veth",
     "bridge",
     "macvlan",
@@ -31,6 +31,7 @@ const MODULES: [&str; 12] = [
     "sch_netem",
     "sch_ingress",
     "cls_bpf",
+    "nf_tables",
 ];
 
 /// Users and groups that programs ask for by name.
