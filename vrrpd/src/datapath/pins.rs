@@ -309,9 +309,13 @@ fn interface_name(file: &str) -> String {
 
 /// Removes what processes that are gone have left of an interface, in the directory of a namespace.
 fn remove_left(namespace: &Path, interface: &str) {
+    if !is_our_directory(namespace) {
+        return;
+    }
     let Ok(dirs) = fs::read_dir(namespace) else { return };
     let of_interface = |dir: &PathBuf| {
-        dir.file_name().is_some_and(|name| interface_name(&name.to_string_lossy()) == interface)
+        let name = dir.file_name().map(|name| interface_name(&name.to_string_lossy()));
+        name.is_some_and(|name| name == interface) && is_our_directory(dir)
     };
     let left: Vec<_> = dirs.flatten().map(|dir| dir.path()).filter(of_interface).collect();
     if left.is_empty() {
@@ -320,6 +324,12 @@ fn remove_left(namespace: &Path, interface: &str) {
     // What cannot be told is left alone.
     let Ok(used) = maps_in_use() else { return };
     left.iter().filter(|dir| is_nobodys(dir, &used)).for_each(|dir| remove_pins(dir));
+}
+
+/// Whether it is a directory, no link to one, of this process's user: in others nothing is removed.
+fn is_our_directory(path: &Path) -> bool {
+    let us = nix::unistd::geteuid().as_raw();
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == us)
 }
 
 /// Whether every pin in a directory is there to be read and in no program's use.
