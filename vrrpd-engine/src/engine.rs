@@ -166,6 +166,11 @@ impl Engine {
         self.links.get(id)?.interface.as_ref()
     }
 
+    /// The routers that leave and still hold something or have something to send.
+    pub fn leaving(&self) -> Vec<RouterId> {
+        self.routers.iter().filter(|(_, router)| router.is_leaving()).map(|(id, _)| id).collect()
+    }
+
     /// The routers on an interface.
     pub fn routers_on(&self, id: LinkId) -> Vec<RouterId> {
         self.links.get(id).map(|link| link.routers.clone()).unwrap_or_default()

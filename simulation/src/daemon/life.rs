@@ -141,14 +141,7 @@ impl Daemon {
     /// Does what can be done now to make the routers those of the file.
     pub(super) fn settle(&mut self, now: Instant) {
         loop {
-            let leaving: Vec<RouterId> = self
-                .engine
-                .routers()
-                .iter()
-                .filter(|(_, router)| router.is_leaving())
-                .map(|(id, _)| id)
-                .collect();
-            for router in leaving {
+            for router in self.engine.leaving() {
                 self.input(now, Input::SeeOff { router, is_spoken: true });
             }
             if self.engine.routers().values().any(Router::is_leaving) || !matches!(self.stage, Stage::Serving)

@@ -85,9 +85,9 @@ pub enum Effect {
     },
     /// The router on this LAN has changed its state, and its addresses have followed.
     Changed(usize, Transition),
-    /// The router on this LAN is Backup: its state machine is, whatever follows.
+    /// The state machine of the router on this LAN has become Backup; the addresses may follow later.
     StandsBy(usize),
-    /// The router on this LAN takes over: its state machine is Master, whatever follows.
+    /// The state machine of the router on this LAN has become Master; the addresses may follow later.
     TakesOver(usize),
     /// The router on this LAN was told to resume, or has a higher priority: what it did before does not count.
     Forgets {

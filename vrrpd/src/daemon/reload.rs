@@ -145,14 +145,7 @@ impl Daemon {
             if let Stage::Changing(..) = self.reload.stage {
                 // Once all is sent, nothing may wake us any more.
                 self.flush();
-                let leaving: Vec<_> = self
-                    .engine
-                    .routers()
-                    .iter()
-                    .filter(|(_, router)| router.is_leaving())
-                    .map(|(id, _)| id)
-                    .collect();
-                for id in leaving {
+                for id in self.engine.leaving() {
                     self.see_off(id);
                 }
             }
