@@ -11,12 +11,14 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::advert::{AddressDigest, Advert};
+use crate::advert::AddressDigest;
 use crate::classify::Expect;
 use crate::mac::MacAddr;
-use crate::params::{Auth, Family, Interval, Priority, Version, Vrid};
-use crate::reject::{Reject, Rejection};
-use crate::time::{Duration, Instant};
+use crate::params::{Auth, Family, Interval, Version, Vrid};
+
+mod record;
+
+pub use record::{EventKind, KernelAdvert, KernelCounters, KernelEvent, KernelReject, RouterRecord};
 
 /// Changes with every change of a layout; a set of maps of another number is not read.
 pub const ABI_VERSION: u32 = 4;
@@ -187,150 +189,11 @@ pub struct KernelCommand {
     pub config: KernelConfig,
 }
 
-/// An advert and when it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
-#[repr(C)]
-pub struct KernelAdvert {
-    /// When; 0: there was none.
-    pub at: u64,
-    /// Digest of the addresses it announced.
-    pub addresses: u64,
-    /// From whom; IPv4 in the first four octets.
-    pub source: [u8; 16],
-    /// Its interval in centiseconds.
-    pub interval: u16,
-    /// Its priority.
-    pub priority: u8,
-    /// How many addresses it announced.
-    pub address_count: u8,
-    /// The source MAC address of its frame.
-    pub mac: [u8; 6],
-    /// Zero.
-    pub reserved: [u8; 6],
-}
-
-/// An advert that was discarded, why, and when it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
-#[repr(C)]
-pub struct KernelReject {
-    /// When; 0: there was none.
-    pub at: u64,
-    /// From whom; IPv4 in the first four octets.
-    pub source: [u8; 16],
-    /// [`Rejection::got`].
-    pub got: u32,
-    /// [`Rejection::wanted`].
-    pub wanted: u32,
-    /// A [`Reject`].
-    pub reject: u8,
-    /// Zero.
-    pub reserved: [u8; 7],
-}
-
-/// What the kernel knows of a virtual router.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
-#[repr(C)]
-pub struct RouterRecord {
-    /// Odd while the record changes. Who reads it without a lock reads it again when this was odd or is another one
-    /// afterwards.
-    pub sequence: u64,
-    /// [`ABI_VERSION`] of the last command; 0: there was none. It stays in this place in every version.
-    pub abi: u32,
-    /// [`KernelConfig::generation`] of the last command.
-    pub generation: u32,
-    /// Backup: when Master_Down_Timer runs out.
-    pub deadline: u64,
-    /// When the kernel's timer looks at the deadline next; never later than the deadline. 0: it is not armed.
-    pub timer_at: u64,
-    /// Nothing that is not urgent is reported before.
-    pub report_after: u64,
-    /// Nothing that is urgent is reported before.
-    pub urgent_after: u64,
-    /// The last advert of a master that we follow or yield to.
-    pub followed: KernelAdvert,
-    /// The last resignation that counted: of a Backup's the first one since it followed a master, and any that brought
-    /// its deadline forward.
-    pub resigned: KernelAdvert,
-    /// The last advert.
-    pub heard: KernelAdvert,
-    /// Master_Adver_Interval in centiseconds.
-    pub master_interval: u16,
-    /// The [`KernelRole`] of the last command.
-    pub role: u8,
-    /// Something was not reported because it was too early: the next advert is.
-    pub unreported: u8,
-    /// How often in a row an expiry found the ring full.
-    pub ring_full_in_a_row: u8,
-    /// Zero.
-    pub reserved: [u8; 3],
-    /// Valid adverts.
-    pub adverts: u64,
-    /// Master_Down_Timer ran out; repetitions included.
-    pub expiries: u64,
-    /// Times the kernel's timer ran.
-    pub timer_runs: u64,
-    /// Events put into the ring.
-    pub events: u64,
-    /// Events not put there to keep the spacing.
-    pub events_withheld: u64,
-    /// Events for which the ring had no room.
-    pub events_lost: u64,
-    /// The last advert that was discarded because its sender is not set up as we are ([`Reject::is_mismatch`]).
-    pub refused: KernelReject,
-    /// Discarded adverts that named this virtual router, by [`Reject`].
-    pub rejected: KernelCounters,
-}
-
-/// A counter for each [`Reject`].
-pub type KernelCounters = [u64; Reject::ALL.len()];
-
-/// Something that the daemon should know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
-#[repr(C)]
-pub struct KernelEvent {
-    /// When.
-    pub at: u64,
-    /// [`KernelConfig::generation`] at that time.
-    pub generation: u32,
-    /// The virtual router.
-    pub slot: u16,
-    /// An [`EventKind`].
-    pub kind: u8,
-    /// A [`KernelRole`].
-    pub role: u8,
-    /// [`RouterRecord::deadline`] at that time.
-    pub deadline: u64,
-    /// [`RouterRecord::heard`] at that time.
-    pub heard: KernelAdvert,
-}
-
-/// What an [`KernelEvent`] is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum EventKind {
-    /// An advert that may change something: [`KernelEvent::heard`].
-    Advert = 1,
-    /// Master_Down_Timer ran out. Void if the record's deadline is a later one by now.
-    Expired = 2,
-}
-
 const _: () = {
     assert!(size_of::<KernelConfig>() == 64 && align_of::<KernelConfig>() == 8);
     assert!(size_of::<KernelCommand>() == 96 && align_of::<KernelCommand>() == 8);
-    assert!(size_of::<KernelAdvert>() == 48 && align_of::<KernelAdvert>() == 8);
-    assert!(size_of::<RouterRecord>() == 408 && align_of::<RouterRecord>() == 8);
-    assert!(size_of::<KernelEvent>() == 72 && align_of::<KernelEvent>() == 8);
     // A frame that BPF_PROG_TEST_RUN takes is at least an Ethernet header.
     assert!(size_of::<KernelCommand>() >= 14);
-    // Eight octets of header in the ring for each event; it is never quite full.
-    assert!((size_of::<KernelEvent>() + 8) * SLOTS < RING_LEN);
 };
 
 impl KernelConfig {
@@ -409,102 +272,6 @@ impl KernelConfig {
     pub const fn version(&self, family: Family) -> Version {
         let version = if self.version == Version::V2.number() { Version::V2 } else { Version::V3 };
         version.over(family)
-    }
-}
-
-impl KernelAdvert {
-    /// An advert that came at `at`.
-    #[inline(always)]
-    pub fn new(advert: &Advert, at: Instant) -> Self {
-        Self {
-            at: at.as_nanos(),
-            addresses: advert.addresses.to_bits(),
-            source: octets(advert.source),
-            interval: advert.interval.as_centis(),
-            priority: advert.priority.0,
-            address_count: advert.address_count,
-            mac: advert.mac.0,
-            reserved: [0; 6],
-        }
-    }
-
-    /// The advert with its time, for the virtual router at `slot`; `None` when there was none.
-    pub fn advert(&self, slot: u32) -> Option<(Instant, Advert)> {
-        let (family, vrid) = router_at(slot)?;
-        if self.at == 0 {
-            return None;
-        }
-        let advert = Advert {
-            vrid,
-            priority: Priority(self.priority),
-            interval: Interval::from_stored(self.interval)?,
-            source: address(family, self.source),
-            mac: MacAddr(self.mac),
-            address_count: self.address_count,
-            addresses: AddressDigest::from_bits(self.addresses),
-        };
-        Some((Instant::from_nanos(self.at), advert))
-    }
-
-    /// Whether it says what `other` says, whenever that was.
-    #[inline(always)]
-    pub fn says_the_same_as(&self, other: &Self) -> bool {
-        self.priority == other.priority
-            && self.interval == other.interval
-            && self.addresses == other.addresses
-            && words(self.source) == words(other.source)
-    }
-}
-
-impl KernelReject {
-    /// A discarded advert that came at `at`.
-    #[inline(always)]
-    pub fn new(rejection: &Rejection, source: IpAddr, at: Instant) -> Self {
-        Self {
-            at: at.as_nanos(),
-            source: octets(source),
-            got: rejection.got,
-            wanted: rejection.wanted,
-            reject: rejection.reject as u8,
-            reserved: [0; 7],
-        }
-    }
-
-    /// When it came, from whom, and why it was discarded; `None` when there was none.
-    pub fn rejection(&self, family: Family) -> Option<(Instant, IpAddr, Rejection)> {
-        let reject = *Reject::ALL.get(usize::from(self.reject))?;
-        let rejection = reject.because(self.got, self.wanted);
-        (self.at != 0).then(|| (Instant::from_nanos(self.at), address(family, self.source), rejection))
-    }
-}
-
-impl RouterRecord {
-    /// What was heard, in the order in which it came; what is the last of its kind in more than one way comes as often.
-    pub fn in_order(&self) -> [KernelAdvert; 3] {
-        let mut heard = [self.followed, self.resigned, self.heard];
-        heard.sort_unstable_by_key(|heard| heard.at);
-        heard
-    }
-
-    /// How long ago the last advert came; `None` when there was none.
-    pub fn last_advert_age(&self, now: Instant) -> Option<Duration> {
-        (self.heard.at != 0).then(|| now.saturating_since(Instant::from_nanos(self.heard.at)))
-    }
-
-    /// Whether the kernel waits for the master to fall silent.
-    pub const fn timer_armed(&self) -> bool {
-        self.deadline != 0 && self.timer_at != 0
-    }
-}
-
-impl KernelEvent {
-    /// What it is about; `None` for a number that this version does not know.
-    pub const fn kind(&self) -> Option<EventKind> {
-        match self.kind {
-            1 => Some(EventKind::Advert),
-            2 => Some(EventKind::Expired),
-            _ => None,
-        }
     }
 }
 

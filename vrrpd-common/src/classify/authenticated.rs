@@ -4,9 +4,9 @@
 //! The checks are those of [`classify()`](super::classify()), with the header's own between those on the packet and
 //! those on the message, which is where the IP stack of RFC 2402 would make them.
 
+use super::checks::{check_ipv4_header, check_message, check_packet, check_source};
 use super::{
-    Classified, Delivery, Packet, RouterKey, Routers, check_ipv4_header, check_message, check_packet,
-    check_source, find_router, is_for_another, not_ours, unnamed, verdict,
+    Classified, Delivery, Packet, RouterKey, Routers, find_router, is_for_another, not_ours, unnamed, verdict,
 };
 use core::net::IpAddr;
 

@@ -6,6 +6,8 @@ use std::vec::Vec;
 
 use super::*;
 use crate::mac::MacAddr;
+use crate::params::Priority;
+use crate::wire::checksum::Sum;
 use crate::wire::frame::{AdvertFrame, NOT_ROUTED, advert_frame_len, emit_advert};
 use crate::wire::vrrp::{Addresses, ChecksumStyle, Kind, VrrpRepr};
 
