@@ -21,6 +21,7 @@ pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
             for (datapath, column) in [
                 (Datapath::Native, Column::Native),
                 (Datapath::Generic, Column::Generic),
+                (Datapath::Tcx, Column::Tcx),
                 (Datapath::Raw, Column::Raw),
             ] {
                 let doomed = Doomed::new(interfaces, datapath, vmac);

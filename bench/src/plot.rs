@@ -192,7 +192,7 @@ fn panel(area: &Area<'_>, title: &str, rows: &[Row<'_>]) -> Result<()> {
 /// One colour for ours in the kernel, one for ours in user space, and one for all others.
 const fn colour(column: Column) -> RGBColor {
     match column {
-        Column::Native | Column::Generic => RGBColor(0x1f, 0x77, 0xb4),
+        Column::Native | Column::Generic | Column::Tcx => RGBColor(0x1f, 0x77, 0xb4),
         Column::Raw => RGBColor(0x7f, 0xb8, 0xe0),
         Column::PassAlone | Column::Keepalived | Column::NoProgram => RGBColor(0xb0, 0xb0, 0xb0),
     }

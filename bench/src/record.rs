@@ -12,6 +12,8 @@ pub(crate) enum Column {
     Native,
     /// The same behind the driver.
     Generic,
+    /// The same by a classifier.
+    Tcx,
     /// Ours, with raw sockets.
     Raw,
     /// A program of two instructions in the place of ours.
@@ -82,6 +84,7 @@ impl Column {
         match self {
             Self::Native => "vrrpd --xdp",
             Self::Generic => "vrrpd --xdp=generic",
+            Self::Tcx => "vrrpd --datapath=tcx",
             Self::Raw => "vrrpd",
             Self::PassAlone => "XDP_PASS alone",
             Self::Keepalived => "keepalived",
@@ -103,7 +106,7 @@ impl Metric {
 
     /// One whose goal is meant for ours, whichever the data path.
     pub(crate) const fn judged(name: &'static str, unit: &'static str, goal: Goal) -> Self {
-        Self { name, unit, goal, judged: &[Column::Native, Column::Generic, Column::Raw] }
+        Self { name, unit, goal, judged: &[Column::Native, Column::Generic, Column::Tcx, Column::Raw] }
     }
 
     /// One whose goal is meant for ours where the kernel handles adverts, and out of reach of raw sockets.

@@ -13,7 +13,9 @@ use std::time::Duration;
 use vrrpd_lab::program::{Hook, Program};
 use vrrpd_lab::trial::hex;
 use vrrpd_lab::usual::{ADDRESS, CIDR, SOON, VRID};
-use vrrpd_lab::{AdvertFrame, Capture, Datapath, Flood, Host, Lab, Strace, Vrrpd, callgrind, wait_until};
+use vrrpd_lab::{
+    AdvertFrame, Capture, Datapath, Flood, Host, Lab, Strace, Vrrpd, callgrind, classifiers, wait_until,
+};
 
 const INTERVAL: Duration = Duration::from_millis(10);
 /// Adverts over which something is counted.
@@ -64,41 +66,55 @@ fn raw_backup_makes_few_system_calls_for_an_advert() {
 /// The verifier takes longer over the program than a Backup waits for adverts that come every 10 ms: those of routers on
 /// other interfaces go out meanwhile.
 #[test]
-fn program_for_an_interface_that_comes_is_loaded_by_another_thread_than_the_loops() {
+fn program_for_an_interface_that_comes_is_loaded_and_attached_by_another_thread_than_the_loops() {
     let _alone = alone();
-    let mut lab = Lab::new();
-    let [host] = lab.hosts();
-    let other = lab.add_network();
-    lab.join(&host, other, "eth1", "10.0.1.1/24");
-    let defaults = "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"none\"\n";
-    let router = |interface: &str, vrid| {
-        format!("[[router]]\ninterface = {interface:?}\nvrid = {vrid}\naddresses = [\"10.9.0.{vrid}\"]\n")
-    };
-    let text = format!("{defaults}{}", router("eth0", 51));
-    let daemon = Vrrpd::on(&host).vrid(51).config(&text).datapath(Datapath::Native).start();
-    daemon.wait_state("master", SOON);
-    let of_one = |vrid| {
-        let states = daemon.states();
-        states.into_iter().find(|state| state["vrid"] == vrid).unwrap_or_default()
-    };
+    for (datapath, kind) in
+        [(Datapath::Native, "BPF_PROG_TYPE_XDP"), (Datapath::Tcx, "BPF_PROG_TYPE_SCHED_CLS")]
+    {
+        let mut lab = Lab::new();
+        let [host] = lab.hosts();
+        let other = lab.add_network();
+        lab.join(&host, other, "eth1", "10.0.1.1/24");
+        let defaults = "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"none\"\n";
+        let router = |interface: &str, vrid| {
+            format!("[[router]]\ninterface = {interface:?}\nvrid = {vrid}\naddresses = [\"10.9.0.{vrid}\"]\n")
+        };
+        let text = format!("{defaults}{}", router("eth0", 51));
+        let daemon = Vrrpd::on(&host).vrid(51).config(&text).datapath(datapath).start();
+        daemon.wait_state("master", SOON);
+        let of_one = |vrid| {
+            let states = daemon.states();
+            states.into_iter().find(|state| state["vrid"] == vrid).unwrap_or_default()
+        };
 
-    let strace = Strace::calls_of(&host, daemon.pid(), "bpf");
-    host.ip("link del eth0");
-    daemon.wait_state("fault", SOON);
-    lab.join(&host, 0, "eth0", "10.0.0.1/24");
-    daemon.wait_state("master", SOON);
-    assert_eq!(of_one(51)["datapath"], "xdp-native");
-    let lines = strace.lines();
-    // Some drivers are over the second for longer than the verifier over the first.
-    for what in ["BPF_PROG_TYPE_XDP", "BPF_LINK_CREATE"] {
-        assert_not_by_the_loop(&daemon, &lines, what);
+        let strace = Strace::calls_of(&host, daemon.pid(), "bpf");
+        host.ip("link del eth0");
+        daemon.wait_state("fault", SOON);
+        lab.join(&host, 0, "eth0", "10.0.0.1/24");
+        daemon.wait_state("master", SOON);
+        assert_eq!(of_one(51)["datapath"], datapath.name().expect("it has one"));
+        let lines = strace.lines();
+        // Some drivers are over the second for longer than the verifier over the first.
+        for what in [kind, "BPF_LINK_CREATE"] {
+            assert_not_by_the_loop(&daemon, &lines, what);
+        }
+
+        let strace = Strace::calls_of(&host, daemon.pid(), "bpf");
+        daemon.reload(&format!("{text}{}", router("eth1", 52)));
+        wait_until(SOON, "the new router is master", || of_one(52)["state"] == "master");
+        assert_eq!(of_one(52)["datapath"], datapath.name().expect("it has one"));
+        let lines = strace.lines();
+        for what in [kind, "BPF_LINK_CREATE"] {
+            assert_not_by_the_loop(&daemon, &lines, what);
+        }
+
+        if datapath == Datapath::Tcx {
+            let strace = Strace::calls_of(&host, daemon.pid(), "bpf");
+            daemon.reload(&text);
+            wait_until(SOON, "it is gone", || classifiers(&host, "eth1", "vrrpd").is_empty());
+            assert_not_by_the_loop(&daemon, &strace.lines(), "BPF_LINK_DETACH");
+        }
     }
-
-    let strace = Strace::calls_of(&host, daemon.pid(), "bpf");
-    daemon.reload(&format!("{text}{}", router("eth1", 52)));
-    wait_until(SOON, "the new router is master", || of_one(52)["state"] == "master");
-    assert_eq!(of_one(52)["datapath"], "xdp-native");
-    assert_not_by_the_loop(&daemon, &strace.lines(), "BPF_PROG_TYPE_XDP");
 }
 
 /// The kernel waits for all processors when a classifier comes onto an interface, and when it goes.

@@ -113,15 +113,39 @@ impl Daemon {
     /// Loads the program for an interface aside: routers on other interfaces have adverts to send. It also goes onto the
     /// interface of this number there, if one is given.
     pub(super) fn spawn_loading(&mut self, id: LinkId, wanted: Datapath, slots: Vec<u32>, onto: Option<u32>) {
-        let (done, lane) = (self.aside_in.clone(), self.lanes.programs.clone());
         let keeper = self.guardian.keeper().clone();
-        let what = format!("loading the program for {}", self.links.get(id).map_or("", |link| &link.name));
-        let job = move || {
+        self.spawn_program(id, "loading", move || {
             Loaded::load(wanted, slots, ASIDE, keeper).and_then(|loaded| match onto {
                 Some(index) => loaded.onto(index),
                 None => Ok(loaded),
             })
-        };
+        });
+    }
+
+    /// Puts programs that were loaded for routers which are to come onto their interfaces, aside, of the data paths that `of`
+    /// names; whether there are any.
+    pub(super) fn attach_programs(&mut self, of: impl Fn(Datapath) -> bool) -> bool {
+        let engine = &self.engine;
+        let attaching = self.links.iter_mut().filter_map(|(id, link)| {
+            link.begin_attaching(engine.interface(id), &of).map(|program| (id, program))
+        });
+        let attaching: Vec<_> = attaching.collect();
+        let are_some = !attaching.is_empty();
+        for (id, (loaded, index)) in attaching {
+            self.spawn_program(id, "attaching", move || loaded.onto(index));
+        }
+        are_some
+    }
+
+    /// Does something about the program for an interface aside.
+    fn spawn_program(
+        &self,
+        id: LinkId,
+        doing: &str,
+        job: impl FnOnce() -> Result<Loaded, Refusal> + Send + 'static,
+    ) {
+        let (done, lane) = (self.aside_in.clone(), self.lanes.programs.clone());
+        let what = format!("{doing} the program for {}", self.links.get(id).map_or("", |link| &link.name));
         tokio::task::spawn_local(async move {
             let loaded = lane.run(what, job).await.unwrap_or_else(|error| Err(error.into()));
             // Nobody listens when the daemon leaves.

@@ -158,7 +158,6 @@ impl Daemon {
         self.perform_outputs();
         if let (Some(link), Some(kernel)) = (self.links.get_mut(link_id), kernel) {
             link.carry_over(&kernel);
-            kernel.end();
         }
     }
 

@@ -163,10 +163,18 @@ impl Daemon {
                     self.forget_programs();
                     self.look(newer);
                 }
+                (Stage::Looking(wanted), None) if self.attach_programs(Datapath::is_required) => {
+                    self.reload.stage = Stage::Looking(wanted);
+                }
                 (Stage::Looking(wanted), None) => self.make_so(wanted),
                 (Stage::Changing(arriving, groups), newer) => {
                     self.reload.read = newer;
-                    self.begin_all(arriving, &groups);
+                    // No router is Master there now.
+                    if self.attach_programs(|_| true) {
+                        self.reload.stage = Stage::Changing(arriving, groups);
+                    } else {
+                        self.begin_all(arriving, &groups);
+                    }
                 }
             }
         }

@@ -2,20 +2,24 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::closing;
 use super::refusal::{ForeignProgram, Refusal};
 use super::tier::Tier;
 use crate::config::Datapath;
 use crate::guardian::copies::{Keeper, Kept};
 use crate::sys::bpf::{self, Attached};
 
-/// The program's place on an interface. Dropping it takes the program off; if we crash, the kernel does.
+/// The program's place on an interface. Dropping it takes the program off; if we crash, the kernel does. The kernel takes ten
+/// milliseconds for that. Nobody waits for a classifier, which takes nothing from others meanwhile; an XDP program is off when
+/// this returns, since it takes adverts from the sockets that come after it, and leaves no place for another one.
 #[derive(Debug)]
 pub(super) struct Attachment {
     index: u32,
     tier: Tier,
     /// Why it is not a better tier.
     refused: Option<Refusal>,
-    link: Kept<Attached>,
+    /// `None`: it goes.
+    link: Option<Kept<Attached>>,
 }
 
 impl Attachment {
@@ -38,7 +42,7 @@ impl Attachment {
             match bpf::attach(program, index, tier.hook(), tier.flags()) {
                 Ok(link) => {
                     let refused = (!refused.is_empty()).then_some(Refusal::Tiers(refused));
-                    return Ok(Self { index, tier, refused, link: keeper.keep(link) });
+                    return Ok(Self { index, tier, refused, link: Some(keeper.keep(link)) });
                 }
                 Err(error) => refused.push((tier, tier.refusal(error))),
             }
@@ -64,7 +68,9 @@ impl Attachment {
     /// Why `program`, which was attached here, may not see every advert by now: other processes may detach it, or put a
     /// classifier in front of it, and nobody is told. What cannot be found out is not held against it.
     pub(super) fn trouble(&self, program: u32) -> Option<Refusal> {
-        if bpf::interface_of(self.link.as_fd()).is_ok_and(|interface| interface == 0) {
+        let is_off =
+            |link: &Kept<Attached>| bpf::interface_of(link.as_fd()).is_ok_and(|interface| interface == 0);
+        if self.link.as_ref().is_some_and(is_off) {
             return Some(Refusal::TakenOff(self.tier));
         }
         match self.tier {
@@ -75,6 +81,16 @@ impl Attachment {
                 let in_front = there.into_iter().take(place).map(ForeignProgram::of);
                 in_front.into_iter().find(ForeignProgram::may_consume).map(Refusal::Behind)
             }
+        }
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        let link = self.link.take();
+        match self.tier {
+            Tier::Tcx => closing::let_go(link),
+            Tier::Native | Tier::Generic => drop(link),
         }
     }
 }

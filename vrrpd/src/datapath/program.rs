@@ -68,6 +68,11 @@ impl Loaded {
         Ok(self)
     }
 
+    /// For which data path it was loaded.
+    pub const fn wanted(&self) -> Datapath {
+        self.wanted
+    }
+
     /// The number of the interface that it is on.
     pub fn interface(&self) -> Option<u32> {
         self.attachment.as_ref().map(Attachment::interface)

@@ -20,7 +20,6 @@ use vrrpd_common::abi::{
 use vrrpd_common::{Duration, Family, MacAddr, Vrid};
 
 use super::attachment::Attachment;
-use super::closing;
 use super::commands::Commands;
 use super::maps::sum;
 use super::pins::Pins;
@@ -100,14 +99,6 @@ impl XdpPath {
             commands: loaded.into_commands(),
             attachment,
         })
-    }
-
-    /// Takes it away. The kernel is slow to take a classifier off, which does no harm meanwhile, so nobody waits for that.
-    pub fn end(self) {
-        match self.tier() {
-            Tier::Tcx => closing::let_go(self.attachment),
-            Tier::Native | Tier::Generic => drop(self),
-        }
     }
 
     /// Where the program runs.

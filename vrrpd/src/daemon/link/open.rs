@@ -143,8 +143,26 @@ impl LinkIo {
         self.path.put_back(now, kernel).ok_or(Refusal::InterfaceGone)
     }
 
+    /// Hands out the program for routers that are to come, to be put onto the interface of this number aside; `of` says for
+    /// which data path. While another program is there, it waits until that has gone.
+    pub(in crate::daemon) fn begin_attaching(
+        &mut self,
+        interface: Option<&Interface>,
+        of: impl FnOnce(Datapath) -> bool,
+    ) -> Option<(Loaded, u32)> {
+        let interface = interface.filter(|_| !self.is_in_kernel())?;
+        let Self { path, name, own_programs, .. } = self;
+        let attaching = path.begin_attaching(interface.index, |loaded| {
+            let wanted = loaded.wanted();
+            loaded.interface() != Some(interface.index)
+                && of(wanted)
+                && obstacle(name, own_programs, interface, wanted).is_none()
+        });
+        attaching.map(|loaded| (*loaded, interface.index))
+    }
+
     /// Whether the interface can have the data path that is asked for by name, as far as that can be told while it has
-    /// another one. A program that is loaded for it is put onto it; what there is stays in use until it is opened anew.
+    /// another one. A program that is loaded for it is on it; what there is stays in use until it is opened anew.
     pub(in crate::daemon) fn try_datapath(
         &mut self,
         interface: Option<&Interface>,
@@ -236,7 +254,6 @@ impl LinkIo {
             By::Raw(receivers, _) => receivers,
             By::Kernel(Kernel { program, beside }) => {
                 self.carry_over(&program);
-                program.end();
                 beside
             }
         };

@@ -71,8 +71,8 @@ enum Next<P: Parts> {
 /// What a program is loaded for.
 #[derive(Debug)]
 enum Purpose {
-    /// For routers that are to come.
-    Routers,
+    /// For routers that are to come; it is put onto the interface of this number.
+    Routers(Option<u32>),
     /// For this interface, which is opened then.
     Open(Interface),
     /// To be put back in the place of packet sockets.
@@ -225,7 +225,7 @@ impl<P: Parts> DataPath<P> {
     /// Routers are to come that need a program; whether it is to be loaded now.
     pub(in crate::daemon) fn begin_loading(&mut self) -> bool {
         let (next, begins) = match std::mem::replace(&mut self.next, Next::Nothing) {
-            Next::Nothing => (Next::Loading(Purpose::Routers), true),
+            Next::Nothing => (Next::Loading(Purpose::Routers(None)), true),
             Next::OpenAgain(interface) => (Next::Loading(Purpose::Open(interface)), true),
             other @ (Next::Loading(_) | Next::Ready(_)) => (other, false),
         };
@@ -238,7 +238,8 @@ impl<P: Parts> DataPath<P> {
         match &self.next {
             Next::Loading(Purpose::Open(interface)) => interface.index == index,
             Next::Loading(Purpose::Return) => self.is_open_on(index),
-            Next::Loading(Purpose::Routers) | Next::Nothing | Next::Ready(_) | Next::OpenAgain(_) => false,
+            Next::Loading(Purpose::Routers(onto)) => *onto == Some(index),
+            Next::Nothing | Next::Ready(_) | Next::OpenAgain(_) => false,
         }
     }
 
@@ -251,7 +252,7 @@ impl<P: Parts> DataPath<P> {
                 self.next = Next::Ready(program);
                 LoadStep::Open(interface)
             }
-            Next::Loading(Purpose::Routers) | Next::Nothing | Next::Ready(_) | Next::OpenAgain(_) => {
+            Next::Loading(Purpose::Routers(_)) | Next::Nothing | Next::Ready(_) | Next::OpenAgain(_) => {
                 self.next = Next::Ready(program);
                 LoadStep::Keep
             }
@@ -262,6 +263,25 @@ impl<P: Parts> DataPath<P> {
     pub(in crate::daemon) fn take_ready(&mut self) -> Option<Result<Program<P>, Refusal>> {
         match std::mem::replace(&mut self.next, Next::Nothing) {
             Next::Ready(program) => Some(program),
+            other => {
+                self.next = other;
+                None
+            }
+        }
+    }
+
+    /// Hands out a program that is ready, to be put onto the interface of this number before the routers come that need it, if
+    /// `fits` says so.
+    pub(in crate::daemon) fn begin_attaching(
+        &mut self,
+        index: u32,
+        fits: impl FnOnce(&P::Loaded) -> bool,
+    ) -> Option<P::Loaded> {
+        match std::mem::replace(&mut self.next, Next::Nothing) {
+            Next::Ready(Ok(Program::Loaded(program))) if fits(&program) => {
+                self.next = Next::Loading(Purpose::Routers(Some(index)));
+                Some(program)
+            }
             other => {
                 self.next = other;
                 None
@@ -358,7 +378,7 @@ impl<P: Parts> DataPath<P> {
     pub(in crate::daemon) fn rest(&mut self) -> Option<Open<P>> {
         self.absence = Absence::default();
         if matches!(self.next, Next::Loading(Purpose::Return)) {
-            self.next = Next::Loading(Purpose::Routers);
+            self.next = Next::Loading(Purpose::Routers(None));
         }
         self.open.take()
     }
@@ -377,7 +397,7 @@ impl<P: Parts> DataPath<P> {
             return;
         };
         if which(interface) {
-            self.next = if self.is_loading() { Next::Loading(Purpose::Routers) } else { Next::Nothing };
+            self.next = if self.is_loading() { Next::Loading(Purpose::Routers(None)) } else { Next::Nothing };
         }
     }
 }

@@ -55,9 +55,10 @@ fn ways() -> [Option<By<Words>>; 3] {
 
 /// Every state. With packet sockets a program that was given up is to be put back after ten seconds.
 fn states() -> Vec<Path> {
-    let next: [fn() -> Next<Words>; 8] = [
+    let next: [fn() -> Next<Words>; 9] = [
         || Next::Nothing,
-        || Next::Loading(Purpose::Routers),
+        || Next::Loading(Purpose::Routers(None)),
+        || Next::Loading(Purpose::Routers(Some(HERE))),
         || Next::Loading(Purpose::Open(interface(OTHER))),
         || Next::Ready(Ok(Program::Loaded("new"))),
         || Next::Ready(Ok(Program::Attached("new"))),
@@ -96,7 +97,8 @@ fn describe(path: &Path) -> String {
     };
     let next = match &path.next {
         Next::Nothing => String::new(),
-        Next::Loading(Purpose::Routers) => ", loading".to_owned(),
+        Next::Loading(Purpose::Routers(None)) => ", loading".to_owned(),
+        Next::Loading(Purpose::Routers(Some(index))) => format!(", loading onto {index}"),
         Next::Loading(Purpose::Open(interface)) => format!(", loading for {}", interface.index),
         Next::Loading(Purpose::Return) => ", loading to return".to_owned(),
         Next::Ready(Ok(Program::Loaded(_))) => ", loaded".to_owned(),
@@ -142,11 +144,14 @@ fn closes(open: Option<Open<Words>>) -> String {
 type Event = (&'static str, fn(&mut Path) -> String);
 
 /// Every event, with what is to be done.
-const EVENTS: [Event; 14] = [
+const EVENTS: [Event; 15] = [
     ("the interface is there", |path| arrives(path, HERE, None)),
     ("another one takes its place", |path| arrives(path, OTHER, None)),
     ("the same, and it has VLANs", |path| arrives(path, OTHER, Some(Refusal::Vlans))),
     ("routers are to come", |path| (if path.begin_loading() { "load" } else { "-" }).to_owned()),
+    ("the others have left", |path| {
+        path.begin_attaching(HERE, |_| true).map_or("-", |_| "attach").to_owned()
+    }),
     ("the program is loaded", |path| loaded(path, Ok("new"))),
     ("it cannot be loaded", |path| loaded(path, Err(Refusal::NotPermitted))),
     ("the program may return", |path| {
@@ -198,9 +203,9 @@ fn golden_every_state_goes_where_the_table_says() {
 fn what_is_loaded_is_attached_only_to_the_interface_that_waits_for_it() {
     for path in states() {
         let waits_for_other = matches!(path.next, Next::Loading(Purpose::Open(_)));
-        let returns = matches!(path.next, Next::Loading(Purpose::Return));
+        let is_here = matches!(path.next, Next::Loading(Purpose::Return | Purpose::Routers(Some(HERE))));
         assert_eq!(path.is_awaited_on(OTHER), waits_for_other, "{}", describe(&path));
-        assert_eq!(path.is_awaited_on(HERE), returns, "{}", describe(&path));
+        assert_eq!(path.is_awaited_on(HERE), is_here, "{}", describe(&path));
     }
 }
 
