@@ -29,6 +29,8 @@ const READY: Duration = Duration::from_secs(10);
 /// How long it may take to answer a question.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// The name of the program of the data path.
+const DATAPATH_PROGRAM: &str = "vrrpd";
 /// The configuration file of a daemon that has one.
 const CONFIG: &str = "vrrpd.toml";
 
@@ -284,10 +286,19 @@ impl Vrrpd {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs").count()
     }
 
-    /// The classifiers that are in the kernel: its links from 6.6 on, and filters of any daemon on its machine before.
+    /// The classifiers that are in the kernel beside that of the data path: its links from 6.6 on, and filters of any daemon
+    /// on its machine before.
     pub fn classifiers(&self) -> usize {
         let files = fs::read_dir(format!("/proc/{}/fdinfo", self.pid())).expect("it runs");
-        let of_link = |text: String| text.contains("link_type:\ttcx");
+        let programs = || aya::programs::loaded_programs().filter_map(Result::ok);
+        let of_datapath: Vec<_> = programs()
+            .filter(|program| program.name_as_str() == Some(DATAPATH_PROGRAM))
+            .map(|program| format!("prog_id:\t{}", program.id()))
+            .collect();
+        let of_link = |text: String| {
+            text.contains("link_type:\ttcx")
+                && !text.lines().any(|line| of_datapath.iter().any(|program| line == program))
+        };
         let links = files.flatten().filter(|file| fs::read_to_string(file.path()).is_ok_and(of_link));
         let tc = |arguments: &[&str]| self.host().run(needs::TC.require(), arguments).stdout;
         let qdiscs = tc(&["qdisc", "show"]);

@@ -238,9 +238,12 @@ fn auto_falls_back_to_raw_sockets_and_tcx_is_refused_where_programs_are_not_perm
     assert!(state["datapath_reason"].as_str().is_some_and(|reason| reason.contains("CAP_BPF")), "{state}");
     assert_eq!(daemon.terminate(), 0);
 
-    let refused = without("tcx").run_in_foreground();
-    assert_eq!(refused.code, 1, "{refused:?}");
-    assert!(refused.stderr.contains("--datapath=tcx: ") && refused.stderr.contains("CAP_BPF"), "{refused:?}");
+    for path in ["tcx", "xdp-native", "xdp-generic"] {
+        let refused = without(path).run_in_foreground();
+        assert_eq!(refused.code, 1, "{refused:?}");
+        let said = format!("--datapath={path}: not possible: ");
+        assert!(refused.stderr.contains(&said) && refused.stderr.contains("CAP_BPF"), "{refused:?}");
+    }
 }
 
 #[test]

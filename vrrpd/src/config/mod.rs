@@ -56,6 +56,30 @@ pub struct RouterConfig {
     pub settings: Settings,
     /// `-a`
     pub authentication: Authentication,
+    /// The option that says the data path.
+    pub datapath_option: DatapathOption,
+}
+
+/// The options that say how adverts are received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DatapathOption {
+    /// `--datapath`
+    #[default]
+    Datapath,
+    /// `--xdp`
+    Xdp,
+}
+
+impl DatapathOption {
+    /// The option with the value that means this, as the user writes it on the command line.
+    pub fn saying(self, wanted: Datapath) -> String {
+        let (key, values) = match self {
+            Self::Datapath => (Key::Datapath, value::DATAPATHS),
+            Self::Xdp => (Key::Xdp, value::XDP_MODES),
+        };
+        let value = values.iter().find(|(_, means)| *means == wanted).map_or("", |(value, _)| value);
+        format!("{}={value}", key.flag())
+    }
 }
 
 impl Deref for RouterConfig {

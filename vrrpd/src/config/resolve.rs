@@ -14,8 +14,8 @@ use vrrpd_engine::held_address::AddressOptions;
 use super::options::Complete;
 use super::track::Track;
 use super::{
-    Announce, Authentication, Datapath, Destination, HeldAddress, Key, Magic, OptionError, Pauses, Peer,
-    RouterConfig, RouterOptions, Scripts, Settings, VirtualAddress,
+    Announce, Authentication, Datapath, DatapathOption, Destination, HeldAddress, Key, Magic, OptionError,
+    Pauses, Peer, RouterConfig, RouterOptions, Scripts, Settings, VirtualAddress,
 };
 
 /// Most addresses that an advert can hold (RFC 9568 §5.2.5).
@@ -141,7 +141,7 @@ impl RouterOptions {
             faults.keep(magic(said.magic_source, said.magic_destination, family)).flatten()
         });
         let destination = family.and_then(|family| faults.keep(destination(&said, family)));
-        let datapath = faults.keep(datapath(&said)).unwrap_or_default();
+        let (datapath, datapath_option) = faults.keep(datapath(&said)).unwrap_or_default();
         if let Some(source) = said.source
             && let Some(family) = family
         {
@@ -197,18 +197,19 @@ impl RouterOptions {
             grouped: false,
             track: said.track.into_iter().map(Track::into_tracked).collect(),
         };
-        Ok(RouterConfig { settings, authentication: said.auth })
+        Ok(RouterConfig { settings, authentication: said.auth, datapath_option })
     }
 }
 
-/// How adverts are to be received.
-fn datapath(said: &Complete) -> Result<Datapath, OptionError> {
+/// How adverts are to be received, and which option says so.
+fn datapath(said: &Complete) -> Result<(Datapath, DatapathOption), OptionError> {
     match (said.datapath, said.xdp) {
         (Some(_), Some(_)) => {
             Err(Key::Datapath.error("xdp is given too, which says the same: use one of them"))
         }
-        (Some(wanted), None) | (None, Some(wanted)) => Ok(wanted),
-        (None, None) => Ok(Datapath::default()),
+        (Some(wanted), None) => Ok((wanted, DatapathOption::Datapath)),
+        (None, Some(wanted)) => Ok((wanted, DatapathOption::Xdp)),
+        (None, None) => Ok((Datapath::default(), DatapathOption::default())),
     }
 }
 

@@ -243,27 +243,30 @@ pub fn family(text: &str) -> Parsed<Family> {
     choice(text, "address family", &families)
 }
 
-/// `auto`, `native`, `generic`, `off`.
+/// The values of `--xdp`.
+pub const XDP_MODES: &[(&str, Datapath)] = &[
+    ("auto", Datapath::Xdp),
+    ("native", Datapath::XdpNative),
+    ("generic", Datapath::XdpGeneric),
+    ("off", Datapath::Raw),
+];
+/// The values of `--datapath`.
+pub const DATAPATHS: &[(&str, Datapath)] = &[
+    ("auto", Datapath::Auto),
+    ("xdp-native", Datapath::XdpNative),
+    ("xdp-generic", Datapath::XdpGeneric),
+    ("tcx", Datapath::Tcx),
+    ("raw", Datapath::Raw),
+];
+
+/// One of [`XDP_MODES`].
 pub fn xdp(text: &str) -> Parsed<Datapath> {
-    let modes = [
-        ("auto", Datapath::Xdp),
-        ("native", Datapath::XdpNative),
-        ("generic", Datapath::XdpGeneric),
-        ("off", Datapath::Raw),
-    ];
-    choice(text, "XDP mode", &modes)
+    choice(text, "XDP mode", XDP_MODES)
 }
 
-/// `auto`, `xdp-native`, `xdp-generic`, `tcx`, `raw`.
+/// One of [`DATAPATHS`].
 pub fn datapath(text: &str) -> Parsed<Datapath> {
-    let paths = [
-        ("auto", Datapath::Auto),
-        ("xdp-native", Datapath::XdpNative),
-        ("xdp-generic", Datapath::XdpGeneric),
-        ("tcx", Datapath::Tcx),
-        ("raw", Datapath::Raw),
-    ];
-    choice(text, "data path", &paths)
+    choice(text, "data path", DATAPATHS)
 }
 
 /// `interface`, `macvlan`, `none`.

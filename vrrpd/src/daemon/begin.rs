@@ -42,7 +42,7 @@ impl Daemon {
     /// Makes a router, which waits for its start. Its interface is opened for it by [`Daemon::open_for`], when it is known
     /// which others there are: what is open depends on all of them.
     pub(super) fn begin(&mut self, config: RouterConfig, journal: &Journal) -> Result<RouterId, StartError> {
-        let RouterConfig { settings, authentication } = config;
+        let RouterConfig { settings, authentication, datapath_option } = config;
         let (family, vrid) = (settings.family, settings.vrid);
         let others = self.others.of_router(&settings);
         let begun = self.engine.begin(clock::moment(), settings.clone(), others, journal);
@@ -54,6 +54,7 @@ impl Daemon {
         if let Some((link_id, link)) = link_id.and_then(|id| Some((id, self.links.get_mut(id)?))) {
             if self.engine.routers_on(link_id) == [id] {
                 link.wanted = settings.datapath;
+                link.datapath_option = datapath_option;
             }
             let of_family = settings.held_addresses().filter(|address| address.family() == family);
             link.table.set_virtual_addresses(family, vrid, of_family.map(|address| address.address));

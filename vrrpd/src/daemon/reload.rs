@@ -284,7 +284,8 @@ impl Daemon {
             if let (Ok(()), Some(config)) = (&admitted, named)
                 && let Err(refusal) = link.try_datapath(interface, config.datapath)
             {
-                admitted = Err(refused(config, StartError::no_datapath(config.datapath, refusal)));
+                let error = StartError::no_datapath(config.datapath_option, config.datapath, refusal);
+                admitted = Err(refused(config, error));
             }
         }
         match admitted {

@@ -314,7 +314,7 @@ fn wait_for_guardian(rundir: &RunDir, base: &str) -> Result<(), StartError> {
 fn check_datapath(link: &LinkIo) -> Result<(), StartError> {
     match link.refused() {
         Some(refusal) if link.wanted.is_required() && !link.is_in_kernel() => {
-            Err(StartError::no_datapath(link.wanted, refusal.clone()))
+            Err(StartError::no_datapath(link.datapath_option, link.wanted, refusal.clone()))
         }
         Some(_) | None => Ok(()),
     }

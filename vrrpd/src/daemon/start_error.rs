@@ -8,7 +8,7 @@ use vrrpd_common::MacAddr;
 use vrrpd_engine::engine::Inadmissible;
 use vrrpd_engine::ledger::SystemError;
 
-use crate::config::{Datapath, Settings};
+use crate::config::{Datapath, DatapathOption, Settings};
 use crate::datapath::refusal::Refusal;
 use crate::rundir::RunDirError;
 
@@ -60,10 +60,10 @@ pub enum StartError {
     #[error("{0}: not an Ethernet interface (Ethernet, VLAN, bond, bridge and veth are supported)")]
     NotEthernet(String),
     /// The data path that was asked for is not to be had.
-    #[error("{flag}: not possible: {reason}")]
+    #[error("{option}: not possible: {reason}")]
     NoDatapath {
-        /// The option.
-        flag: &'static str,
+        /// The option with its value.
+        option: String,
         /// Why.
         reason: Refusal,
     },
@@ -151,12 +151,7 @@ impl StartError {
     }
 
     /// The data path that was asked for by name is not to be had.
-    pub(super) fn no_datapath(wanted: Datapath, reason: Refusal) -> Self {
-        let flag = match wanted {
-            Datapath::XdpNative => "--xdp=native",
-            Datapath::XdpGeneric => "--xdp=generic",
-            Datapath::Raw | Datapath::Auto | Datapath::Tcx | Datapath::Xdp => "--datapath=tcx",
-        };
-        Self::NoDatapath { flag, reason }
+    pub(super) fn no_datapath(option: DatapathOption, wanted: Datapath, reason: Refusal) -> Self {
+        Self::NoDatapath { option: option.saying(wanted), reason }
     }
 }

@@ -19,7 +19,7 @@ use vrrpd_common::wire::ipv4::{PROTOCOL_AH, PROTOCOL_VRRP};
 use vrrpd_common::{Family, Instant, MacAddr, Vrid};
 use vrrpd_engine::RouterId;
 
-use crate::config::{AuthKind, Datapath, Settings};
+use crate::config::{AuthKind, Datapath, DatapathOption, Settings};
 use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged, OwnMacFrames, OwnMacWanted};
 use crate::datapath::refusal::Refusal;
 use crate::datapath::xdp::XdpPath;
@@ -48,6 +48,8 @@ pub(super) struct LinkIo {
     pub(super) table: RouterTable,
     /// What the user wants of the kernel.
     pub(super) wanted: Datapath,
+    /// What says so.
+    pub(super) datapath_option: DatapathOption,
     /// Sends to the peers of routers that have some.
     pub(super) peers: PeerTransmitter,
     /// Adverts that the interface did not take.
@@ -68,6 +70,7 @@ impl LinkIo {
             own_programs: Vec::new(),
             table: RouterTable::default(),
             wanted,
+            datapath_option: DatapathOption::default(),
             peers: PeerTransmitter::default(),
             unsendable: Vec::new(),
             own_mac: OwnMacState::Unneeded,
