@@ -4,34 +4,31 @@
 //! addresses, routes and rules of all interfaces, calls of scripts, lines of a FIFO, and advertisements. What was
 //! called and sent is compared from the start, so nothing in between goes unseen.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{self, Write as _};
-use std::io::Read as _;
-use std::net::IpAddr;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
-use std::{fs, io};
+mod files;
+mod outcome;
+mod rival;
+mod side;
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use files::{Service, write_script};
+use outcome::{Outcome, differences};
+use side::{Daemon, Side};
 use tempfile::TempDir;
 
-use crate::keepalived::KeepalivedBuilder;
-use crate::{
-    Advert, AdvertFrame, Authenticated, Capture, Host, Injector, Keepalived, Lab, ScriptLog, Vrrpd, binary,
-    stretched,
-};
+use crate::{Host, Lab, stretched};
 
 /// How long a step may take: an election in version 2, behind a check that has to fail.
 const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
 /// Announcements that are closer together belong together.
 const BURST: Duration = Duration::from_millis(500);
-/// The Ethernet address of the other router.
-const RIVAL: [u8; 6] = [0x02, 0, 0, 0, 0, 0x99];
 /// The password in configurations with `auth_type AH`.
 const AH_KEY: &[u8] = b"geheim";
 
@@ -70,62 +67,6 @@ pub struct Twins {
     service: Option<Service>,
     /// What is no difference, and whether it was seen.
     differences: Vec<(Difference, bool)>,
-}
-
-/// One of the two with its network.
-#[derive(Debug)]
-struct Side {
-    daemon: Option<Daemon>,
-    lab: Lab,
-    router: Host,
-    peer: Host,
-    notify: ScriptLog,
-    home: TempDir,
-    fifo: Option<Fifo>,
-    /// Of both networks, on the other machine.
-    captures: [(&'static str, Capture); 2],
-    rival: Option<Rival>,
-    /// What differs between two machines, and what stands for it.
-    own: Vec<(String, &'static str)>,
-    /// The machine before the start.
-    before: BTreeSet<String>,
-}
-
-#[derive(Debug)]
-enum Daemon {
-    Keepalived(Keepalived),
-    Vrrpd(Vrrpd),
-}
-
-/// A process that can be tracked.
-#[derive(Debug)]
-struct Service(Child);
-
-/// A FIFO and what was read from it.
-#[derive(Debug)]
-struct Fifo {
-    file: fs::File,
-    read: String,
-}
-
-/// Another router, as its advertisements.
-#[derive(Debug)]
-struct Rival {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// All that a step is judged by.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Outcome {
-    /// What has come (+) and gone (-) since before the start.
-    machine: BTreeSet<String>,
-    /// Calls of the script, by its first argument.
-    calls: BTreeMap<String, Vec<String>>,
-    /// Lines of the FIFO, by what they are about.
-    fifo: BTreeMap<String, Vec<String>>,
-    /// Advertisements of each router.
-    wire: BTreeMap<u8, Vec<String>>,
 }
 
 impl Twins {
@@ -303,14 +244,7 @@ impl Twins {
     }
 
     fn service_starts(&mut self) {
-        let program = self.file(&service_name(self.home.path()));
-        if !program.exists() {
-            // By another process: what a child of another test has open for writing cannot be run.
-            let copied = Command::new("/bin/cp").arg("/bin/sleep").arg(&program).status();
-            assert!(copied.is_ok_and(|status| status.success()), "there is a sleep");
-        }
-        let child = Command::new(program).arg("1000").spawn().expect("it can be started");
-        self.service = Some(Service(child));
+        self.service = Some(Service::start(self.home.path()));
     }
 
     #[track_caller]
@@ -353,344 +287,6 @@ impl Twins {
     }
 }
 
-impl Side {
-    fn new() -> Self {
-        let mut lab = Lab::new();
-        let [router, peer] = lab.hosts();
-        let second = lab.add_network();
-        lab.join(&router, second, "eth1", "10.1.0.1/24");
-        lab.join(&peer, second, "eth1", "10.1.0.2/24");
-        let captures = ["eth0", "eth1"].map(|name| (name, Capture::on_interface(&peer, name)));
-        let own = [("eth0", "LINK-LOCAL-0"), ("eth1", "LINK-LOCAL-1")];
-        let own = own.map(|(name, word)| (router.link_local(name).to_string(), word));
-        let home = tempfile::tempdir().expect("a temporary directory can be made");
-        let mut side = Self {
-            daemon: None,
-            lab,
-            router,
-            peer,
-            notify: ScriptLog::new(&[]),
-            home,
-            fifo: None,
-            captures,
-            rival: None,
-            own: own.to_vec(),
-            before: BTreeSet::new(),
-        };
-        side.before = side.machine();
-        side
-    }
-
-    /// The configuration for this machine.
-    fn text(&mut self, configuration: &str, home: &Path) -> String {
-        let fifo = self.home.path().join("fifo");
-        if configuration.contains("%fifo") {
-            self.fifo = Some(Fifo::new(&fifo));
-        }
-        let path = |path: &Path| path.to_str().expect("temporary directories have names in UTF-8").to_owned();
-        configuration
-            .replace("%notify", &path(&self.notify.path()))
-            .replace("%fifo", &path(&fifo))
-            .replace("%service", &service_name(home))
-            .replace("%home", &path(home))
-    }
-
-    fn start_keepalived(&mut self, text: &str) {
-        self.daemon = Some(Daemon::Keepalived(KeepalivedBuilder::of_text(&self.router, text).start()));
-    }
-
-    /// Imports the file, of which nothing may be left out, and starts what it becomes.
-    fn start_vrrpd(&mut self, text: &str) {
-        let file = self.home.path().join("keepalived.conf");
-        fs::write(&file, text).expect("it can be written");
-        let imported = self.router.run(binary("vrrpd"), ["--import".as_ref(), file.as_os_str()]);
-        assert!(imported.success(), "vrrpd --import ends with {}: {}", imported.code, imported.stderr);
-        self.daemon = Some(Daemon::Vrrpd(Vrrpd::on(&self.router).config(&imported.stdout).start()));
-    }
-
-    /// The advertisements of this router or of its rivals up to now, with the interface, and the sequence number of those
-    /// with an Authentication Header.
-    fn adverts(&self) -> Vec<(&'static str, Advert, Option<u32>)> {
-        let mut adverts = Vec::new();
-        for (interface, capture) in &self.captures {
-            for seen in capture.frames() {
-                if let Some(advert) = Advert::read(&seen.frame) {
-                    adverts.push((*interface, advert, None));
-                } else if let Some(packet) = Authenticated::read(&seen.frame, AH_KEY) {
-                    adverts.push((*interface, packet.advert, Some(packet.sequence)));
-                }
-            }
-        }
-        adverts
-    }
-
-    /// The roles of the instances; `None` without a state, or for a Master that has not advertised.
-    fn roles(&self, instances: &[Instance]) -> Vec<Option<Role>> {
-        let ours = self.adverts().into_iter().filter(|(_, advert, _)| advert.source_mac != RIVAL);
-        let priorities: BTreeMap<_, _> = ours.map(|(_, advert, _)| (advert.vrid, advert.priority)).collect();
-        let states = self.states();
-        let role = |instance: &Instance| match states.get(&instance.name)?.as_str() {
-            "MASTER" => priorities.get(&instance.vrid).copied().map(Role::Master),
-            "BACKUP" => Some(Role::Backup),
-            "FAULT" => Some(Role::Fault),
-            _ => None,
-        };
-        instances.iter().map(role).collect()
-    }
-
-    fn outcome(&mut self) -> Outcome {
-        let mut outcome = Outcome::default();
-        let macs = BTreeMap::from(["eth0", "eth1"].map(|name| (name, self.router.mac(name))));
-        for (interface, advert, _) in self.adverts() {
-            if advert.source_mac != RIVAL {
-                let line = self.alike(&described(&advert, macs[interface]));
-                outcome.wire.entry(advert.vrid).or_default().push(line);
-            }
-        }
-        let now = self.machine();
-        outcome.machine.extend(now.difference(&self.before).map(|line| format!("+ {line}")));
-        outcome.machine.extend(self.before.difference(&now).map(|line| format!("- {line}")));
-        for call in self.notify.runs() {
-            let tag = call.split(' ').next().unwrap_or_default().to_owned();
-            outcome.calls.entry(tag).or_default().push(call);
-        }
-        for line in self.fifo.as_mut().map(Fifo::lines).unwrap_or_default() {
-            let about = line.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
-            outcome.fifo.entry(about).or_default().push(line);
-        }
-        outcome
-    }
-
-    /// The state of each instance that runs.
-    fn states(&self) -> BTreeMap<String, String> {
-        match &self.daemon {
-            Some(Daemon::Keepalived(keepalived)) if keepalived.is_running() => keepalived.states(),
-            Some(Daemon::Vrrpd(vrrpd)) if vrrpd.is_running() => {
-                let text = |state: &serde_json::Value, key: &str| Some(state[key].as_str()?.to_owned());
-                let states = vrrpd.states();
-                let named = states
-                    .iter()
-                    .filter_map(|state| Some((text(state, "name")?, text(state, "state")?.to_uppercase())));
-                named.collect()
-            }
-            _ => BTreeMap::new(),
-        }
-    }
-
-    /// Addresses, routes and rules, without what differs between two machines or two daemons of the same configuration.
-    fn machine(&self) -> BTreeSet<String> {
-        let mut lines = BTreeSet::new();
-        for what in [
-            "-oneline addr show",
-            "-4 route show table all",
-            "-6 route show table all",
-            "-4 rule show",
-            "-6 rule show",
-        ] {
-            for line in self.router.ip(what).lines() {
-                let line = self.alike(line);
-                // The index of an interface.
-                let line = if what.contains("addr") {
-                    line.split_once(": ").map_or("", |line| line.1)
-                } else {
-                    &line
-                };
-                let words: Vec<_> = line.split_whitespace().filter(|word| *word != "\\").collect();
-                lines.insert(words.join(" ").replace("proto keepalived", "proto 112"));
-            }
-        }
-        lines
-    }
-
-    /// Has another router advertise what this one has advertised, with another priority.
-    fn rival(&mut self, priority: u8) {
-        let last: BTreeMap<_, _> = self
-            .adverts()
-            .into_iter()
-            .map(|(interface, advert, sequence)| (advert.vrid, (interface, advert, sequence)))
-            .collect();
-        let mut spoken = Vec::new();
-        for (interface, advert, sequence) in last.into_values() {
-            let frame = self.reply(interface, &advert, priority);
-            let injector = Injector::on_interface(&self.peer, interface);
-            spoken.push(Spoken { injector, frame, sequence, interval: advert.interval });
-        }
-        self.rival = Some(Rival::start(spoken));
-    }
-
-    /// Has another router advertise once with a low priority.
-    fn lower_advert(&self) {
-        let last: BTreeMap<_, _> = self
-            .adverts()
-            .into_iter()
-            .map(|(interface, advert, _)| (advert.vrid, (interface, advert)))
-            .collect();
-        for (interface, advert) in last.into_values() {
-            Injector::on_interface(&self.peer, interface).send(&self.reply(interface, &advert, 1).build());
-        }
-    }
-
-    /// How many frames announced the address each time, and when the last one did.
-    fn bursts(&self, address: IpAddr) -> (Vec<usize>, Option<Instant>) {
-        let (mut bursts, mut last) = (Vec::new(), None);
-        for (_, capture) in &self.captures {
-            for (at, _) in capture.announcements().into_iter().filter(|(_, announced)| *announced == address)
-            {
-                match (last.replace(at), bursts.last_mut()) {
-                    (Some(before), Some(count)) if at < before + BURST => *count += 1,
-                    _ => bursts.push(1),
-                }
-            }
-        }
-        (bursts, last)
-    }
-
-    /// A text in which nothing differs because it is this machine.
-    fn alike(&self, text: &str) -> String {
-        self.own.iter().fold(text.to_owned(), |text, (own, word)| text.replace(own, word))
-    }
-
-    /// The same advertisement of another router.
-    fn reply(&self, interface: &str, advert: &Advert, priority: u8) -> AdvertFrame {
-        let source = match advert.source {
-            IpAddr::V4(_) => IpAddr::from(self.peer.ipv4_of(interface)),
-            IpAddr::V6(_) => self.peer.link_local(interface).into(),
-        };
-        let mut frame = AdvertFrame::v3(source, advert.vrid, priority, advert.interval, &advert.addresses);
-        if advert.version == 2 {
-            let seconds = u8::try_from(advert.interval.as_secs()).expect("it was read as an octet");
-            frame.version = 2;
-            frame.interval = [advert.auth_type, seconds];
-            frame.auth_data = advert.auth_data;
-        }
-        frame.source_mac = RIVAL;
-        if advert.destination.is_multicast() {
-            frame.destination = Some(advert.destination);
-            frame.destination_mac = Some(advert.destination_mac);
-        } else {
-            frame.destination = Some(advert.source);
-            frame.destination_mac = Some(self.router.mac(interface));
-        }
-        frame
-    }
-}
-
-impl Outcome {
-    fn lines(&self) -> impl Iterator<Item = &String> {
-        let lists = self.calls.values().chain(self.fifo.values()).chain(self.wire.values());
-        self.machine.iter().chain(lists.flatten())
-    }
-
-    /// Without these differences. One line is left of several in a row that are the same, of advertisements and where a
-    /// difference made them the same.
-    fn without(self, differences: &[Difference]) -> Self {
-        let alike = |line: &str| {
-            differences.iter().fold(line.to_owned(), |line, (known, word)| line.replace(known, word))
-        };
-        let list = |lines: Vec<String>, repeats: bool| {
-            let mut kept: Vec<(String, bool)> = Vec::new();
-            for line in lines {
-                let now = alike(&line);
-                let is_changed = now != line;
-                let repeated = kept
-                    .last_mut()
-                    .filter(|(last, was_changed)| *last == now && (is_changed || *was_changed || !repeats));
-                match repeated {
-                    Some((_, was_changed)) => *was_changed |= is_changed,
-                    None if now.is_empty() => {}
-                    None => kept.push((now, is_changed)),
-                }
-            }
-            kept.into_iter().map(|(line, _)| line).collect::<Vec<_>>()
-        };
-        let lists = |lists: BTreeMap<String, Vec<String>>| {
-            let lists = lists.into_iter().map(|(name, lines)| (name, list(lines, true)));
-            lists.filter(|(_, lines)| !lines.is_empty()).collect()
-        };
-        Self {
-            machine: self.machine.iter().map(|line| alike(line)).filter(|line| !line.is_empty()).collect(),
-            calls: lists(self.calls),
-            fifo: lists(self.fifo),
-            wire: self.wire.into_iter().map(|(vrid, lines)| (vrid, list(lines, false))).collect(),
-        }
-    }
-}
-
-/// What a rival sends.
-#[derive(Debug)]
-struct Spoken {
-    injector: Injector,
-    frame: AdvertFrame,
-    /// The last sequence number, with an Authentication Header: those of all routers go on from another.
-    sequence: Option<u32>,
-    interval: Duration,
-}
-
-impl Rival {
-    fn start(mut spoken: Vec<Spoken>) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let end = Arc::clone(&stop);
-        let interval = spoken.iter().map(|spoken| spoken.interval).min().expect("there were advertisements");
-        let thread = thread::spawn(move || {
-            let mut next = Instant::now();
-            while !end.load(Ordering::Relaxed) {
-                if Instant::now() < next {
-                    thread::sleep(POLL);
-                    continue;
-                }
-                next += interval;
-                for Spoken { injector, frame, sequence, .. } in &mut spoken {
-                    injector.send(&match sequence {
-                        Some(sequence) => {
-                            *sequence += 1;
-                            frame.clone().build_authenticated(AH_KEY, *sequence)
-                        }
-                        None => frame.build(),
-                    });
-                }
-            }
-        });
-        Self { stop, thread: Some(thread) }
-    }
-}
-
-impl Drop for Rival {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // It can only have panicked; saying so from a destructor would hide what the test says.
-            drop(thread.join());
-        }
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Fifo {
-    fn new(path: &Path) -> Self {
-        nix::unistd::mkfifo(path, nix::sys::stat::Mode::from_bits_truncate(0o600)).expect("it can be made");
-        let mut options = fs::OpenOptions::new();
-        let file = options.read(true).custom_flags(libc::O_NONBLOCK).open(path).expect("it can be read");
-        Self { file, read: String::new() }
-    }
-
-    /// The lines up to now.
-    fn lines(&mut self) -> Vec<String> {
-        match self.file.read_to_string(&mut self.read) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => panic!("the FIFO cannot be read: {error}"),
-        }
-        self.read.lines().map(str::to_owned).collect()
-    }
-}
-
 /// The instances of a configuration.
 fn instances(configuration: &str) -> Vec<Instance> {
     let mut instances = Vec::new();
@@ -708,59 +304,4 @@ fn instances(configuration: &str) -> Vec<Instance> {
         }
     }
     instances
-}
-
-/// What an advertisement says, and how it is sent. `mac` is that of the interface.
-fn described(advert: &Advert, mac: [u8; 6]) -> String {
-    let from =
-        if advert.source_mac == mac { "interface".to_owned() } else { format!("{:02x?}", advert.source_mac) };
-    format!(
-        "priority {} v{} interval {:?} auth {} {:?} addresses {:?} from {from} {} to {} ttl {} class {:#x} sum {}",
-        advert.priority,
-        advert.version,
-        advert.interval,
-        advert.auth_type,
-        advert.auth_data,
-        advert.addresses,
-        advert.source,
-        advert.destination,
-        advert.ttl,
-        advert.traffic_class,
-        advert.checksum_is_right
-    )
-}
-
-/// The name of the process that is tracked: that of the directory, of at most 15 characters.
-fn service_name(home: &Path) -> String {
-    home.file_name().expect("it has a name").to_string_lossy().replace('.', "")
-}
-
-/// Has another process write it: a file that is open for writing in a child of another test cannot be run.
-fn write_script(path: &Path, commands: &str) {
-    let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" >"$0""#]).arg(path).arg(commands);
-    assert!(shell.status().is_ok_and(|status| status.success()), "the script can be written");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
-}
-
-fn differences([keepalived, vrrpd]: &[Outcome; 2]) -> String {
-    let mut text = String::new();
-    if keepalived.machine != vrrpd.machine {
-        compare("machine", &keepalived.machine, &vrrpd.machine, &mut text);
-    }
-    if keepalived.calls != vrrpd.calls {
-        compare("calls", &keepalived.calls, &vrrpd.calls, &mut text);
-    }
-    if keepalived.fifo != vrrpd.fifo {
-        compare("FIFO", &keepalived.fifo, &vrrpd.fifo, &mut text);
-    }
-    if keepalived.wire != vrrpd.wire {
-        compare("advertisements", &keepalived.wire, &vrrpd.wire, &mut text);
-    }
-    text
-}
-
-fn compare(what: &str, keepalived: &dyn fmt::Debug, vrrpd: &dyn fmt::Debug, text: &mut String) {
-    writeln!(text, "{what} of keepalived: {keepalived:#?}\n{what} of vrrpd: {vrrpd:#?}")
-        .expect("writing to a string works");
 }

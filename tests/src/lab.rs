@@ -209,6 +209,13 @@ impl Host {
         self.set_up("br0", address);
     }
 
+    /// Makes the macvlan link `mv0` above `eth0`, which gets the address instead of it, as container networks do.
+    pub fn add_macvlan(&self, mode: &str, address: &str) {
+        self.ip("addr flush dev eth0");
+        self.ip(&format!("link add link eth0 name mv0 type macvlan mode {mode}"));
+        self.set_up("mv0", address);
+    }
+
     /// Gives an interface an address, sets it up, and waits until it can be used.
     fn set_up(&self, interface: &str, address: &str) {
         self.ip(&format!("addr add {address} dev {interface}"));

@@ -7,6 +7,8 @@ use crate::{Host, Vrrpd, VrrpdBuilder, stretched};
 
 /// Its VRID.
 pub const VRID: u8 = 51;
+/// Its virtual MAC address with IPv4 (RFC 9568 §7.3).
+pub const VMAC: &str = "00:00:5e:00:01:33";
 /// Its address.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 /// Its address with the length.

@@ -269,7 +269,7 @@ fn a_router_with_the_header_and_one_without_share_an_interface() {
     );
     let daemon = Vrrpd::on(&a).config(&text).vrid(51).in_user_space().start();
     daemon.wait_state("master", PATIENCE);
-    let other = || daemon.states().into_iter().find(|state| state["vrid"] == 52).expect("is there");
+    let other = || daemon.state_of(52);
     let (with, without) = (daemon.state(), other());
     assert_eq!((&with["auth"], &without["auth"]), (&"ah".into(), &"none".into()));
     if let Some(wanted) = Datapath::usual().name() {

@@ -153,134 +153,17 @@ fn router_that_is_not_there_is_told_with_the_nearest_name_and_those_that_are() {
 }
 
 #[test]
-fn events_are_of_one_router_or_of_all() {
-    let lab = Lab::new();
-    let [a] = lab.hosts();
-    let (first, _second) = two(&a);
-    let all = first.start_atropos(&["--events"]);
-    let one = first.start_atropos(&["--events", "-v", "52"]);
-    // Until both listen nobody hears of what happens; each time something does.
-    let happens = || {
-        assert_eq!(first.atropos(&["--backup"]).code, 0);
-        assert_eq!(first.atropos(&["--master"]).code, 0);
-    };
-    wait_until(SOON, "both print transitions", || {
-        happens();
-        all.count_in_log("\"vrid\":51") > 0
-            && all.count_in_log("\"vrid\":52") > 0
-            && one.count_in_log("\"vrid\":52") > 0
-    });
-    assert_eq!(one.count_in_log("\"vrid\":51"), 0);
-}
-
-#[test]
-fn events_of_a_daemon_that_hangs_are_not_waited_for() {
-    let lab = Lab::new();
-    let [a] = lab.hosts();
-    let (first, second) = two(&a);
-    second.pause();
-    let finished = first.atropos(&["--events", "-v", "52"]);
-    assert_eq!(finished.code, 1, "{finished:?}");
-    assert!(finished.stderr.contains("vrrpd_eth0_52.sock: the daemon does not answer"), "{finished:?}");
-    // Others are followed meanwhile.
-    let events = first.start_atropos(&["--events"]);
-    wait_until(SOON, "the other one is followed", || {
-        assert_eq!(first.atropos(&["--backup", "-v", "51"]).code, 0);
-        assert_eq!(first.atropos(&["--master", "-v", "51"]).code, 0);
-        events.count_in_log("\"vrid\":51") > 0
-    });
-    events.wait_log(SOON, "the daemon does not answer");
-    assert_eq!(first.terminate(), 0);
-    assert_eq!(events.wait(), 1);
-    second.resume();
-}
-
-/// Runs the client with a standard output that nobody reads, and returns its exit code. It has to end by itself.
-fn code_without_a_reader(router: &Vrrpd, option: &str) -> String {
-    let command = r#"{ "$0" "$1" -f "$2"; echo "$?" >&2; } | true"#;
-    let (program, directory) = (binary("atropos"), router.directory());
-    let arguments = [&program, Path::new(option), &directory].map(|argument| argument.display().to_string());
-    let finished = router.host().run("sh", [&["-c".to_owned(), command.to_owned()], &arguments[..]].concat());
-    finished.stderr.trim().to_owned()
-}
-
-#[test]
-fn events_end_with_their_reader_though_nothing_happens() {
-    let lab = Lab::new();
-    let [a] = lab.hosts();
-    let router = Vrrpd::usual(&a, 100).start();
-    router.wait_state("master", SOON);
-    assert_eq!(code_without_a_reader(&router, "--events"), "0");
-}
-
-#[test]
 fn state_that_nobody_reads_does_not_wait_for_a_daemon_that_hangs_and_a_change_does() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let router = Vrrpd::usual(&a, 100).start();
     router.pause();
     for option in ["--state", "--stats"] {
-        assert_eq!(code_without_a_reader(&router, option), "0", "{option}");
+        assert_eq!(router.atropos_without_reader(option), "0", "{option}");
     }
-    let said = code_without_a_reader(&router, "--backup");
+    let said = router.atropos_without_reader("--backup");
     assert!(said.contains("the daemon does not answer") && said.ends_with('1'), "{said}");
     router.resume();
-}
-
-#[test]
-fn events_end_with_their_daemon_however_that_ends() {
-    let lab = Lab::new();
-    let [a] = lab.hosts();
-    let router = Vrrpd::usual(&a, 100).start();
-    let events = router.start_atropos(&["--events"]);
-    wait_until(SOON, "the client hears of transitions", || {
-        assert_eq!(router.atropos(&["--backup"]).code, 0);
-        assert_eq!(router.atropos(&["--master"]).code, 0);
-        events.count_in_log("operator") > 0
-    });
-    router.kill_daemon();
-    assert_eq!(events.wait(), 0);
-}
-
-#[test]
-fn events_tell_of_a_router_that_leaves_also_when_it_has_nothing_to_give_back() {
-    let lab = Lab::new();
-    let [a] = lab.hosts();
-    // It stays backup for three seconds.
-    let router = Vrrpd::on(&a).vrid(51).address(CIDR).start();
-    let events = router.start_atropos(&["--events"]);
-    wait_until(SOON, "the client hears of transitions", || {
-        lab.port_down(&a);
-        router.wait_state("fault", SOON);
-        lab.port_up(&a);
-        router.wait_state("backup", SOON);
-        events.count_in_log("link-up") > 0
-    });
-    assert_eq!(router.terminate(), 0);
-    events.wait_log(SOON, "\"to\":\"init\"");
-    assert_eq!(events.wait(), 0);
-}
-
-#[test]
-fn events_are_all_told_when_hundreds_of_routers_change_at_once() {
-    let lab = Lab::new();
-    let [a] = lab.hosts();
-    let of_ipv4 = (1..=255).map(|vrid| (vrid, format!("10.0.1.{vrid}/24")));
-    let of_ipv6 = (1..=45).map(|vrid| (vrid, format!("fe80::{vrid}/64")));
-    let text = of_ipv4.chain(of_ipv6).fold(String::new(), |text, (vrid, address)| {
-        text + &format!("[[router]]\ninterface = \"eth0\"\nvrid = {vrid}\naddresses = [\"{address}\"]\n")
-    });
-    let daemon = Vrrpd::on(&a).config(&format!("[defaults]\nvmac = \"none\"\ninterval = 20\n{text}")).start();
-    let events = daemon.start_atropos(&["--events"]);
-    wait_until(SOON, "the client hears of transitions", || {
-        lab.port_down(&a);
-        daemon.atropos(&["--state"]);
-        lab.port_up(&a);
-        events.count_in_log("\"to\":\"fault\"") >= 300
-    });
-    assert_eq!(daemon.terminate(), 0);
-    wait_until(SOON, "all have left", || events.count_in_log("\"to\":\"init\"") == 300);
-    assert_eq!(events.wait(), 0);
 }
 
 #[test]
@@ -405,9 +288,9 @@ fn what_a_daemon_says_does_nothing_to_the_terminal() {
     }
 }
 
-/// What `vrrpd --replay` says, as a user without rights.
-fn replay(file: &Path) -> Output {
-    Command::new(binary("vrrpd")).arg("--replay").arg(file).output().expect("runs")
+/// What a program says to `--replay`.
+fn replay(program: &str, file: &Path) -> Output {
+    Command::new(binary(program)).arg("--replay").arg(file).output().expect("runs")
 }
 
 #[test]
@@ -430,7 +313,7 @@ fn a_recorded_failover_is_replayed_octet_for_octet_and_says_why() {
     assert_eq!(mode & 0o777, 0o600);
     let text = fs::read_to_string(&file).expect("is text");
     assert!(text.starts_with("{\"recording\":{\"format\":1,"), "{text}");
-    let [first, second] = [replay(&file), replay(&file)];
+    let [first, second] = ["vrrpd", "atropos"].map(|program| replay(program, &file));
     assert!(first.status.success() && first.stderr.is_empty(), "{first:?}");
     assert_eq!(first.stdout, second.stdout);
     let transcript = String::from_utf8(first.stdout).expect("is text");
@@ -470,12 +353,15 @@ fn a_recording_that_is_damaged_or_of_another_format_is_refused_with_its_line() {
         (format!("{head}\n{{\"snapshot\":{{}}}}"), "line 2: damaged: missing field"),
     ] {
         fs::write(&file, text).expect("can be written");
-        let refused = replay(&file);
+        let refused = replay("vrrpd", &file);
         let said = String::from_utf8_lossy(&refused.stderr);
         assert_eq!(refused.status.code(), Some(2), "{said}");
-        assert!(said.starts_with("vrrpd: ") && said.contains(&format!("recording.jsonl: {error}")), "{said}");
+        assert!(
+            said.starts_with("atropos: ") && said.contains(&format!("recording.jsonl: {error}")),
+            "{said}"
+        );
     }
-    let missing = replay(Path::new("/nowhere"));
+    let missing = replay("vrrpd", Path::new("/nowhere"));
     assert_eq!(missing.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&missing.stderr).contains("/nowhere: No such file"), "{missing:?}");
 }

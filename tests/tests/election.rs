@@ -206,10 +206,7 @@ fn a_master_is_given_up_after_as_many_intervals_as_the_down_multiplier_says() {
     });
     let config = defaults.to_owned() + &routers.concat();
     let daemon = Vrrpd::on(&a).config(&config).start();
-    let state = |vrid: u8| {
-        let states = daemon.states();
-        states.into_iter().find(|state| state["vrid"] == vrid).expect("it runs")
-    };
+    let state = |vrid: u8| daemon.state_of(vrid);
     for (vrid, ..) in cases {
         wait_until(SOON, "it is master", || state(vrid)["state"] == "master");
     }

@@ -166,10 +166,7 @@ fn interface_that_takes_the_name_of_one_that_is_gone_serves_the_routers_of_that_
         };
         let file = router("eth0", 51, CIDR) + &router("eth1", 52, OTHER);
         let daemon = Vrrpd::on(&a).config(&file).vrid(51).start();
-        let state_of = |vrid: u8| {
-            let states = daemon.states();
-            states.into_iter().find(|state| state["vrid"] == vrid).expect("it is configured")
-        };
+        let state_of = |vrid: u8| daemon.state_of(vrid);
         wait_until(SOON, "both are master", || {
             [51, 52].into_iter().all(|vrid| state_of(vrid)["state"] == "master")
         });

@@ -1,15 +1,11 @@
 //! SIGHUP: the configuration is read again, and the difference applied.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::time::Duration;
 
 use serde_json::Value;
 use vrrpd_lab::usual::SOON;
-use vrrpd_lab::{
-    AdvertFrame, Capture, Datapath, Flood, Host, Lab, ScriptLog, Signal, Vrrpd, detach, stretched, wait_until,
-};
+use vrrpd_lab::{AdvertFrame, Capture, Flood, Host, Lab, ScriptLog, Vrrpd, detach, stretched, wait_until};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -24,17 +20,6 @@ fn file(routers: &[(u8, &str, &str)]) -> String {
     text
 }
 
-fn router(daemon: &Vrrpd, vrid: u8) -> Option<Value> {
-    daemon.states().into_iter().find(|state| state["vrid"] == vrid)
-}
-
-fn wait_state(daemon: &Vrrpd, vrid: u8, state: &str) -> Value {
-    wait_until(SOON, &format!("router {vrid} is {state}"), || {
-        router(daemon, vrid).is_some_and(|router| router["state"] == state)
-    });
-    router(daemon, vrid).expect("it is there")
-}
-
 fn start(host: &Host, text: &str) -> Vrrpd {
     Vrrpd::on(host).config(text).start()
 }
@@ -46,19 +31,19 @@ fn routers_that_did_not_change_miss_no_advert_while_others_come_and_go() {
     let network = lab.add_network();
     lab.join(&a, network, "eth1", "10.1.0.1/24");
     let daemon = start(&a, &file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]));
-    wait_state(&daemon, 51, "master");
-    wait_state(&daemon, 52, "master");
+    daemon.wait_state_of(51, "master", SOON);
+    daemon.wait_state_of(52, "master", SOON);
     let capture = Capture::on(&client);
     let elsewhere = "interface = \"eth1\"";
     daemon.reload(&file(&[(51, "10.0.0.51", ""), (53, "10.0.0.53", ""), (54, "10.1.0.54", elsewhere)]));
-    wait_state(&daemon, 53, "master");
-    wait_state(&daemon, 54, "master");
-    wait_until(SOON, "the router that left is gone", || router(&daemon, 52).is_none());
+    daemon.wait_state_of(53, "master", SOON);
+    daemon.wait_state_of(54, "master", SOON);
+    wait_until(SOON, "the router that left is gone", || daemon.find(52).is_none());
     assert!(!a.has_address("eth0", "10.0.0.52/24"));
     assert!(a.has_address("eth0", "10.0.0.53/24") && a.has_address("eth1", "10.1.0.54/24"));
     capture.wait_advert(SOON, "it resigns", |advert| advert.vrid == 52 && advert.priority == 0);
 
-    assert_eq!(router(&daemon, 51).expect("it stays")["counters"]["transitions"], 2);
+    assert_eq!(daemon.state_of(51)["counters"]["transitions"], 2);
     let adverts = capture.adverts();
     let times: Vec<_> = adverts.iter().filter(|(_, advert)| advert.vrid == 51).map(|(at, _)| *at).collect();
     let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max().expect("several adverts");
@@ -73,15 +58,15 @@ fn other_priority_and_scripts_are_taken_without_leaving() {
     let [a, b] = lab.hosts();
     let script = ScriptLog::new(&[]);
     let first = start(&a, &file(&[(51, "10.0.0.51", "priority = 150")]));
-    wait_state(&first, 51, "master");
+    first.wait_state_of(51, "master", SOON);
     let second = start(&b, &file(&[(51, "10.0.0.51", "priority = 100")]));
-    wait_state(&second, 51, "backup");
+    second.wait_state_of(51, "backup", SOON);
     let up = format!("priority = 200\nup = \"{}\"", script.path().display());
     second.reload(&file(&[(51, "10.0.0.51", &up)]));
-    wait_state(&second, 51, "master");
-    wait_state(&first, 51, "backup");
+    second.wait_state_of(51, "master", SOON);
+    first.wait_state_of(51, "backup", SOON);
     script.wait_run(SOON, "MASTER 200");
-    assert_eq!(router(&second, 51).expect("it is there")["counters"]["transitions"], 2);
+    assert_eq!(second.state_of(51)["counters"]["transitions"], 2);
 }
 
 #[test]
@@ -89,7 +74,7 @@ fn other_addresses_are_served_after_a_reload() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
-    wait_state(&daemon, 51, "master");
+    daemon.wait_state_of(51, "master", SOON);
     daemon.reload(&file(&[(51, "10.0.0.61", "")]));
     wait_until(SOON, "the other address is there", || a.has_address("eth0", "10.0.0.61/24"));
     assert!(!a.has_address("eth0", "10.0.0.51/24"));
@@ -103,7 +88,7 @@ fn virtual_mac_comes_and_goes_with_a_reload() {
     let [a] = lab.hosts();
     let own = a.mac("eth0");
     let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
-    wait_state(&daemon, 51, "master");
+    daemon.wait_state_of(51, "master", SOON);
     for (mode, is_there) in [
         (
             "interface",
@@ -114,119 +99,11 @@ fn virtual_mac_comes_and_goes_with_a_reload() {
     ] {
         daemon.reload(&file(&[(51, "10.0.0.51", &format!("vmac = \"{mode}\""))]));
         wait_until(SOON, &format!("the virtual MAC is there as {mode} has it"), || {
-            is_there(&a) && router(&daemon, 51).is_some_and(|router| router["state"] == "master")
+            is_there(&a) && daemon.find(51).is_some_and(|router| router["state"] == "master")
         });
     }
     assert_eq!(a.mac("eth0"), own);
     assert_eq!(daemon.terminate(), 0);
-}
-
-#[test]
-fn broken_file_changes_nothing_and_is_complained_of_with_its_place() {
-    let lab = Lab::new();
-    let [a] = lab.hosts();
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
-    wait_state(&daemon, 51, "master");
-    daemon.reload(&file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "priority = 0")]));
-    daemon.wait_log(SOON, "invalid priority");
-    daemon.assert_in_log("vrrpd.toml:1", 1);
-    assert_eq!(router(&daemon, 51).expect("it stays")["state"], "master");
-    assert!(router(&daemon, 52).is_none());
-    daemon.reload(&file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]));
-    wait_state(&daemon, 52, "master");
-}
-
-/// What a daemon says when it has refused a file that it read again.
-const STAYS: &str = "reload refused";
-
-#[test]
-fn router_that_another_process_has_changes_nothing() {
-    let lab = Lab::new();
-    let [a] = lab.hosts();
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
-    wait_state(&daemon, 51, "master");
-    let other = Vrrpd::on(&a).vrid(52).address("10.0.0.52/24").v3("100ms").datapath(Datapath::Raw);
-    let other = other.beside(&daemon).start();
-    other.wait_state("master", SOON);
-    daemon.reload(&file(&[(51, "10.0.0.61", ""), (52, "10.0.0.52", "")]));
-    daemon.wait_log(SOON, "is already served by another vrrpd");
-    daemon.assert_in_log(STAYS, 1);
-    assert!(other.is_master() && a.has_address("eth0", "10.0.0.51/24"));
-    assert_eq!(router(&daemon, 51).expect("it stays")["counters"]["transitions"], 2);
-}
-
-#[test]
-fn more_addresses_than_the_interface_takes_in_an_advert_change_nothing() {
-    let lab = Lab::new();
-    let [a] = lab.hosts();
-    a.ip("link set eth0 mtu 576");
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
-    wait_state(&daemon, 51, "master");
-    let many: Vec<String> = (1..=200).map(|host| format!("\"10.1.1.{host}\"")).collect();
-    let text = "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"none\"\n";
-    daemon.reload(&format!(
-        "{text}[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [{}]\n",
-        many.join(",")
-    ));
-    daemon.wait_log(SOON, STAYS);
-    daemon.assert_in_log("an advert with 200 addresses", 1);
-    assert!(daemon.log().iter().any(|line| line.contains("vrrpd.toml") && line.contains("eth0/51")));
-    assert_eq!(router(&daemon, 51).expect("it stays")["counters"]["transitions"], 2);
-    assert!(a.has_address("eth0", "10.0.0.51/24"));
-}
-
-#[test]
-fn interface_whose_mac_another_process_has_changes_nothing() {
-    let lab = Lab::new();
-    let [a] = lab.hosts();
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
-    wait_state(&daemon, 51, "master");
-    let other = Vrrpd::on(&a).vrid(52).address("10.0.0.52/24").v3("100ms").vmac("interface");
-    let other = other.datapath(Datapath::Raw).beside(&daemon).start();
-    other.wait_state("master", SOON);
-    daemon.reload(&file(&[(51, "10.0.0.51", "vmac = \"interface\"")]));
-    daemon.wait_log(SOON, STAYS);
-    daemon.assert_in_log("--vmac macvlan", 1);
-    assert_eq!(router(&daemon, 51).expect("it stays")["counters"]["transitions"], 2);
-    assert!(a.has_address("eth0", "10.0.0.51/24") && other.is_master());
-}
-
-#[test]
-fn data_path_that_is_not_possible_changes_nothing() {
-    let lab = Lab::new();
-    let [a] = lab.hosts();
-    a.add_bridge("10.2.0.1/24");
-    let on_bridge = "interface = \"br0\"\nxdp = \"off\"";
-    let daemon = Vrrpd::on(&a).config(&file(&[(51, "10.2.0.51", on_bridge)])).datapath(Datapath::Raw).start();
-    wait_state(&daemon, 51, "master");
-    daemon.reload(&file(&[(51, "10.2.0.51", "interface = \"br0\"\nxdp = \"native\"")]));
-    daemon.wait_log(SOON, STAYS);
-    daemon.assert_in_log("xdp=native", 1);
-    assert_eq!(router(&daemon, 51).expect("it stays")["counters"]["transitions"], 2);
-}
-
-#[test]
-fn interface_that_is_not_there_changes_nothing() {
-    let lab = Lab::new();
-    let [a] = lab.hosts();
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
-    wait_state(&daemon, 51, "master");
-    daemon.reload(&file(&[(51, "10.0.0.61", ""), (52, "10.0.0.52", "interface = \"eth9\"")]));
-    daemon.wait_log(SOON, STAYS);
-    daemon.assert_in_log("interface not found", 1);
-    assert!(router(&daemon, 52).is_none() && a.has_address("eth0", "10.0.0.51/24"));
-    daemon.reload(&file(&[(51, "10.0.0.61", "")]));
-    wait_until(SOON, "the other address is there", || a.has_address("eth0", "10.0.0.61/24"));
-}
-
-#[test]
-fn router_of_the_command_line_says_that_there_is_nothing_to_read() {
-    let lab = Lab::new();
-    let [a] = lab.hosts();
-    let router = Vrrpd::usual(&a, 100).start();
-    router.signal(Signal::SIGHUP);
-    router.wait_log(SOON, "no configuration file");
-    router.wait_state("master", SOON);
 }
 
 #[test]
@@ -236,7 +113,7 @@ fn nothing_begins_when_the_end_comes_while_the_file_is_read() {
     for _ in 0..5 {
         let stays = (50, "10.0.0.50", "");
         let daemon = start(&a, &file(&[stays, (51, "10.0.0.51", "vmac = \"macvlan\"")]));
-        wait_state(&daemon, 51, "master");
+        daemon.wait_state_of(51, "master", SOON);
         let owner = "vmac = \"macvlan\"\npriority = 255";
         daemon.reload(&file(&[stays, (52, "10.0.0.52", owner), (53, "10.0.0.53", "priority = 255")]));
         assert_eq!(daemon.terminate(), 0);
@@ -253,7 +130,7 @@ fn owner_that_is_taken_out_resigns_although_it_has_nothing_to_give_back() {
     let owner = "priority = 255";
     let elsewhere = "interface = \"eth1\"";
     let daemon = start(&a, &file(&[(51, "10.0.0.1", owner), (54, "10.1.0.54", elsewhere)]));
-    wait_state(&daemon, 51, "master");
+    daemon.wait_state_of(51, "master", SOON);
     let capture = Capture::on(&client);
     daemon.reload(&file(&[(54, "10.1.0.54", elsewhere)]));
     capture.wait_advert(SOON, "it resigns", |advert| advert.vrid == 51 && advert.priority == 0);
@@ -265,34 +142,11 @@ fn frames_to_the_own_mac_are_no_exception_when_there_is_no_virtual_one_any_more(
     let [a] = lab.hosts();
     let with = file(&[(51, "10.0.0.51", "vmac = \"interface\""), (52, "10.0.0.52", "")]);
     let daemon = start(&a, &with);
-    wait_state(&daemon, 51, "master");
+    daemon.wait_state_of(51, "master", SOON);
     assert_eq!(daemon.classifiers(), 1);
     daemon.reload(&file(&[(52, "10.0.0.52", "")]));
-    wait_until(SOON, "the router is gone", || router(&daemon, 51).is_none());
+    wait_until(SOON, "the router is gone", || daemon.find(51).is_none());
     wait_until(SOON, "the classifier is gone", || daemon.classifiers() == 0);
-}
-
-#[test]
-fn router_that_is_refused_is_free_for_another_process() {
-    let mut lab = Lab::new();
-    let [a] = lab.hosts();
-    let network = lab.add_network();
-    lab.join(&a, network, "eth1", "10.1.0.1/24");
-    a.ip("link set eth1 mtu 576");
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
-    wait_state(&daemon, 51, "master");
-    let many: Vec<String> = (1..=200).map(|host| format!("\"10.1.1.{host}\"")).collect();
-    let text = format!(
-        "{}[[router]]\ninterface = \"eth1\"\nvrid = 54\naddresses = [{}]\n",
-        file(&[(51, "10.0.0.51", "")]),
-        many.join(",")
-    );
-    daemon.reload(&text);
-    daemon.wait_log(SOON, STAYS);
-    assert!(router(&daemon, 54).is_none());
-    let other = Vrrpd::on(&a).interface("eth1").vrid(54).address("10.1.0.54/24").v3("100ms");
-    let other = other.beside(&daemon).start();
-    other.wait_state("master", SOON);
 }
 
 #[test]
@@ -302,18 +156,18 @@ fn what_comes_back_changed_is_no_leftover_and_a_new_interface_is_no_fault() {
     let network = lab.add_network();
     lab.join(&a, network, "eth1", "10.1.0.1/24");
     let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
-    wait_state(&daemon, 51, "master");
+    daemon.wait_state_of(51, "master", SOON);
     for interval in ["200ms", "100ms", "200ms", "100ms"] {
         let changed = format!("interval = \"{interval}\"");
         daemon.reload(&file(&[(51, "10.0.0.51", &changed), (54, "10.1.0.54", "interface = \"eth1\"")]));
         wait_until(SOON, "it is another one", || {
-            router(&daemon, 51).is_some_and(|router| {
+            daemon.find(51).is_some_and(|router| {
                 router["interval_ns"] == if interval == "200ms" { 200_000_000 } else { 100_000_000 }
                     && router["state"] == "master"
             })
         });
     }
-    wait_state(&daemon, 54, "master");
+    daemon.wait_state_of(54, "master", SOON);
     for leftover in ["leftover virtual", "leftover macvlan", "leftover classifier"] {
         assert_eq!(daemon.count_in_log(leftover), 0, "{:#?}", daemon.log());
     }
@@ -335,12 +189,12 @@ fn members_of_a_group_stay_as_they_are_when_it_is_renamed_ordered_anew_or_gets_a
     let two = file(&[(51, "10.0.0.51", ""), (52, "10.1.0.52", elsewhere)]);
     let three = file(&[(51, "10.0.0.51", ""), (52, "10.1.0.52", elsewhere), (53, "10.0.0.53", "")]);
     let daemon = start(&a, &(two.clone() + &group("edge", &["eth0/51", "eth1/52"])));
-    wait_state(&daemon, 51, "master");
-    wait_state(&daemon, 52, "master");
+    daemon.wait_state_of(51, "master", SOON);
+    daemon.wait_state_of(52, "master", SOON);
     let capture = Capture::on(&client);
     let has_group = |vrid: u8, name: &str, size: u8| {
         wait_until(SOON, &format!("router {vrid} is in {name} of {size}"), || {
-            router(&daemon, vrid).is_some_and(|router| {
+            daemon.find(vrid).is_some_and(|router| {
                 let group = &router["group"];
                 group["name"] == name
                     && group["size"] == size
@@ -357,13 +211,11 @@ fn members_of_a_group_stay_as_they_are_when_it_is_renamed_ordered_anew_or_gets_a
     }
     daemon.reload(&(two.clone() + &group("rim", &["eth1/52", "eth0/51"])));
     has_group(52, "rim", 2);
-    wait_until(SOON, "the router that left is gone", || router(&daemon, 53).is_none());
+    wait_until(SOON, "the router that left is gone", || daemon.find(53).is_none());
     daemon.reload(&two);
-    wait_until(SOON, "there is no group", || {
-        router(&daemon, 51).is_some_and(|router| router["group"].is_null())
-    });
+    wait_until(SOON, "there is no group", || daemon.find(51).is_some_and(|router| router["group"].is_null()));
     for vrid in [51, 52] {
-        assert_eq!(wait_state(&daemon, vrid, "master")["counters"]["transitions"], 2, "router {vrid}");
+        assert_eq!(daemon.wait_state_of(vrid, "master", SOON)["counters"]["transitions"], 2, "router {vrid}");
     }
     let adverts = capture.adverts();
     let times: Vec<_> = adverts.iter().filter(|(_, advert)| advert.vrid == 51).map(|(at, _)| *at).collect();
@@ -376,84 +228,23 @@ fn new_member_that_does_not_become_master_takes_the_others_along_in_the_end() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let better = start(&b, &file(&[(53, "10.0.0.53", "priority = 200")]));
-    wait_state(&better, 53, "master");
+    better.wait_state_of(53, "master", SOON);
     let two = file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]);
     let daemon = start(&a, &(two + &group("edge", &["eth0/51", "eth0/52"])));
-    wait_state(&daemon, 51, "master");
+    daemon.wait_state_of(51, "master", SOON);
     let three = file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", ""), (53, "10.0.0.53", "")]);
     daemon.reload(&(three.clone() + &group("edge", &["eth0/51", "eth0/52", "eth0/53"])));
-    wait_state(&daemon, 53, "backup");
-    wait_state(&daemon, 51, "backup");
-    wait_state(&daemon, 52, "backup");
+    daemon.wait_state_of(53, "backup", SOON);
+    daemon.wait_state_of(51, "backup", SOON);
+    daemon.wait_state_of(52, "backup", SOON);
     // A member that waits for the others serves when it is one no more.
     daemon.reload(&(three + &group("edge", &["eth0/52", "eth0/53"])));
-    wait_state(&daemon, 51, "master");
-}
-
-#[test]
-fn file_that_another_user_could_have_written_is_not_applied_before_it_is_put_right() {
-    let lab = Lab::new();
-    let [a] = lab.hosts();
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
-    wait_state(&daemon, 51, "master");
-    let config = daemon.config_file();
-    let set_mode = |mode| fs::set_permissions(&config, fs::Permissions::from_mode(mode)).expect("it is ours");
-    fs::write(&config, file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")])).expect("it can be written");
-    let path = config.display();
-
-    chown(&config, Some(65534), None).expect("root can");
-    daemon.signal(Signal::SIGHUP);
-    let line = daemon.wait_log(SOON, "uid 65534");
-    assert!(line.contains(&format!("chown root {path}")), "{line}");
-    chown(&config, Some(0), None).expect("root can");
-    set_mode(0o666);
-    daemon.signal(Signal::SIGHUP);
-    daemon.wait_log(SOON, &format!("chmod go-w {path}"));
-    assert_eq!(daemon.states().len(), 1);
-
-    set_mode(0o600);
-    daemon.signal(Signal::SIGHUP);
-    wait_state(&daemon, 52, "master");
-}
-
-#[test]
-fn file_with_a_secret_that_others_can_read_is_warned_of() {
-    let lab = Lab::new();
-    let [a] = lab.hosts();
-    let secret = "protocol = \"v2\"\ninterval = 1\nauth = \"pw/hush1234\"";
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", secret)]));
-    let config = daemon.config_file();
-    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).expect("it is ours");
-    let home = config.parent().expect("it is in a directory");
-    fs::set_permissions(home, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    daemon.signal(Signal::SIGHUP);
-    daemon.wait_log(SOON, &format!("chmod go-r {}", config.display()));
-    assert_eq!(daemon.count_in_log("hush1234"), 0);
-}
-
-#[test]
-fn file_that_is_no_regular_file_is_refused_and_holds_up_nothing() {
-    let lab = Lab::new();
-    let [a] = lab.hosts();
-    let script = ScriptLog::new(&[]);
-    let up = format!("up = {:?}", script.path());
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", &up)]));
-    script.wait_run(SOON, "MASTER");
-    let config = daemon.config_file();
-    fs::remove_file(&config).expect("it is there");
-    nix::unistd::mkfifo(&config, nix::sys::stat::Mode::S_IRWXU).expect("it can be made");
-    daemon.signal(Signal::SIGHUP);
-    daemon.wait_log(SOON, "is not a regular file");
-    daemon.signal(Signal::SIGHUP);
-    daemon.atropos(&["--backup"]);
-    daemon.atropos(&["--master"]);
-    wait_until(SOON, "the script runs again", || script.runs().len() == 2);
-    assert_eq!(daemon.terminate(), 0);
+    daemon.wait_state_of(51, "master", SOON);
 }
 
 /// What was counted of router 51, and not only now.
 fn counters(daemon: &Vrrpd) -> Option<Vec<(String, u64)>> {
-    let counters = router(daemon, 51)?["counters"].take();
+    let counters = daemon.find(51)?["counters"].take();
     let all = [
         "/adverts_sent",
         "/adverts_received",
@@ -474,13 +265,13 @@ fn counters_never_go_back_while_the_daemon_lives() {
     let [a, b] = lab.hosts();
     let two = || file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]);
     let daemon = start(&a, &two());
-    wait_state(&daemon, 51, "master");
+    daemon.wait_state_of(51, "master", SOON);
     let advert = |ttl| {
         let advert = AdvertFrame::v3(b.ipv4().into(), 51, 200, INTERVAL, &[[10, 0, 0, 51].into()]);
         AdvertFrame { ttl, ..advert }
     };
     let flood = Flood::every(INTERVAL, &b, vec![advert(255).build(), advert(7).build()]);
-    wait_state(&daemon, 51, "backup");
+    daemon.wait_state_of(51, "backup", SOON);
     wait_until(SOON, "both kinds are counted", || {
         counters(&daemon).is_some_and(|all| all[1].1 > 3 && all[4].1 > 3)
     });
@@ -499,16 +290,16 @@ fn counters_never_go_back_while_the_daemon_lives() {
     daemon.reload(&file(&[(51, "10.0.0.61", ""), (52, "10.0.0.52", "")]));
     goes_on("another address");
     daemon.reload(&file(&[(52, "10.0.0.52", "")]));
-    wait_until(SOON, "it has left", || router(&daemon, 51).is_none());
+    wait_until(SOON, "it has left", || daemon.find(51).is_none());
     daemon.reload(&two());
     goes_on("its return");
     if let Some(program) = a.xdp_program("eth0") {
         detach(program);
-        wait_until(SOON, "it is missed", || router(&daemon, 51).is_some_and(|it| it["datapath"] == "raw"));
+        wait_until(SOON, "it is missed", || daemon.find(51).is_some_and(|it| it["datapath"] == "raw"));
         goes_on("the fall-back");
     }
     a.ip("link del eth0");
-    wait_state(&daemon, 51, "fault");
+    daemon.wait_state_of(51, "fault", SOON);
     lab.join(&a, 0, "eth0", "10.0.0.1/24");
     goes_on("the return of the interface");
     drop(flood);

@@ -89,7 +89,7 @@ fn start(host: &Host, text: &str) -> Vrrpd {
 
 /// The router of VRID 51.
 fn router(daemon: &Vrrpd) -> Value {
-    daemon.states().into_iter().find(|state| state["vrid"] == 51).expect("it is there")
+    daemon.state_of(51)
 }
 
 #[track_caller]
@@ -172,7 +172,7 @@ fn a_process_that_is_replaced_or_restarted_within_the_delay_is_no_failure() {
     drop(new);
     let state = wait_state(&daemon, "fault");
     assert_eq!(state["effective_priority"], 90);
-    let patient = daemon.states().into_iter().find(|state| state["vrid"] == 52).expect("it is there");
+    let patient = daemon.state_of(52);
     assert_eq!((&patient["state"], &patient["track"][0]["result"]), (&"master".into(), &"holds".into()));
 }
 

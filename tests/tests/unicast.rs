@@ -152,7 +152,7 @@ fn a_router_without_peers_does_not_hear_unicast() {
         b.ipv4()
     );
     let both = Vrrpd::on(&a).vrid(52).config(&text).in_user_space().start();
-    let of = |vrid: u64| both.states().into_iter().find(|state| state["vrid"] == vrid).expect("it is there");
+    let of = |vrid: u8| both.state_of(vrid);
     let is_master = |vrid| of(vrid)["state"] == "master";
     wait_until(SOON, "both are master", || is_master(51) && is_master(52));
     let unicast = |vrid, ttl| AdvertFrame {

@@ -2,11 +2,10 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fmt::Display;
-use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{self, Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use clap::Parser;
 use thiserror::Error;
@@ -22,7 +21,6 @@ use vrrpd::logging::{self, Target};
 use vrrpd::printable::printable;
 use vrrpd::sys::wiping::{self, Wiping};
 use vrrpd::sys::{command_line, inherited, memory};
-use vrrpd_engine::recording;
 
 /// The command line or the configuration is wrong.
 const USAGE: u8 = 2;
@@ -157,25 +155,15 @@ fn import(path: &Path, cli: &Cli) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Prints what was recorded, and what comes of it.
+/// Becomes `atropos --replay`: the code for it is not in this program, which is locked in memory.
 fn replay(path: &Path) -> ExitCode {
-    let wrong = |error: &dyn Display| {
-        say(&format!("{}: {error}", path.display()));
-        ExitCode::from(USAGE)
-    };
-    let octets = match fs::read(path) {
-        Ok(octets) => octets,
-        Err(error) => return wrong(&error),
-    };
-    match recording::transcript(&String::from_utf8_lossy(&octets)) {
-        Ok(transcript) => {
-            let lines = transcript.lines().map(|line| printable(line) + "\n").collect::<String>();
-            // A closed output has been read enough of.
-            let _ = io::stdout().write_all(lines.as_bytes());
-            ExitCode::SUCCESS
-        }
-        Err(error) => wrong(&error),
-    }
+    let beside = env::current_exe().map(|own| own.with_file_name("atropos")).ok();
+    let atropos = beside.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("atropos"));
+    let mut option = OsString::from("--replay=");
+    option.push(path);
+    let error = Command::new(&atropos).arg(option).exec();
+    say(&format!("cannot run {}, which replays recordings: {error}", atropos.display()));
+    ExitCode::from(USAGE)
 }
 
 /// Where the log goes.

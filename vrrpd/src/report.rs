@@ -9,12 +9,12 @@ use vrrpd_common::router::{Cause, StateName};
 use vrrpd_common::{Advert, Duration, Instant, Interval};
 use vrrpd_engine::mismatch::Words;
 use vrrpd_engine::priority::Outcome;
+use vrrpd_engine::recording::PackedRecording;
 use vrrpd_engine::router::Past;
 use vrrpd_engine::script::{Script, Scripts};
 use vrrpd_engine::track::Tracked;
 
 use crate::clock;
-
 use crate::router_name::RouterName;
 
 /// A route or rule of a router.
@@ -317,8 +317,13 @@ pub struct RecordingReport {
     pub router: String,
     /// What the user calls it.
     pub name: String,
-    /// JSON, a line for each thing that happened.
-    pub lines: Vec<String>,
+    /// What happened.
+    pub recording: PackedRecording,
+}
+
+impl RecordingReport {
+    /// The program that records: a client of another version cannot read what the daemon hands out.
+    pub const PROGRAM: &str = concat!("vrrpd ", env!("CARGO_PKG_VERSION"));
 }
 
 /// Something that happened to a router, as `atropos --events` prints it.

@@ -18,7 +18,7 @@ const THREADS: &str = "4";
 const MOST_RUN_AGAIN: usize = 5;
 
 /// The tests of the laboratory in which it matters how adverts arrive.
-const OF_EVERY_DATAPATH: [&str; 18] = [
+const OF_EVERY_DATAPATH: [&str; 21] = [
     "addresses",
     "ah",
     "auth",
@@ -34,8 +34,11 @@ const OF_EVERY_DATAPATH: [&str; 18] = [
     "priority",
     "rejects",
     "reload",
+    "reload_refused",
     "scale",
     "vmac",
+    "vmac_interfaces",
+    "vmac_owner",
     "wire",
 ];
 

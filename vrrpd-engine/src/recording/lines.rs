@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Entry, Recording, Segment};
+use super::{Entry, Segment};
 use crate::engine::Snapshot;
 
 /// The version of the format. It changes with what the engine knows of a router.
@@ -87,15 +87,14 @@ impl fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
-/// Writes down the recording of a router, which `program` has made.
+/// Writes down the recording of a router.
 ///
 /// # Errors
 ///
 /// Something in it is not text, such as the path of a script.
-pub fn write(program: &str, router: &str, recording: &Recording) -> Result<String, serde_json::Error> {
-    let head = Head { format: FORMAT, program: program.to_owned(), router: router.to_owned() };
-    let mut text = serde_json::to_string(&Line::Recording(head))? + "\n";
-    for segment in recording.segments() {
+pub(super) fn write(head: &Head, segments: Vec<Segment>) -> Result<String, serde_json::Error> {
+    let mut text = serde_json::to_string(&Line::Recording(head.clone()))? + "\n";
+    for segment in segments {
         text += &serde_json::to_string(&Line::Snapshot(segment.snapshot))?;
         text.push('\n');
         for entry in segment.entries {

@@ -23,7 +23,8 @@ use crate::router::{Router, SteadyState};
 use crate::track::Change;
 use packed::PackedSegment;
 
-pub use lines::{FORMAT, Head, ReadError, ReadErrorKind, Recorded, read, write};
+pub use lines::{FORMAT, Head, ReadError, ReadErrorKind, Recorded, read};
+pub use packed::{PackedRecording, UnpackError};
 pub use replay::{replay, transcript};
 
 /// Transitions that a recording goes back at least.
@@ -131,11 +132,6 @@ impl Segment {
 }
 
 impl Recording {
-    /// Its segments, the oldest first. What happened between two is not known.
-    pub fn segments(&self) -> impl Iterator<Item = Segment> {
-        self.segments.iter().filter_map(PackedSegment::unpack)
-    }
-
     /// A router to which nothing has happened.
     pub(crate) fn of(snapshot: &Snapshot) -> Self {
         Self { segments: PackedSegment::begin(snapshot).into_iter().collect(), ..Self::default() }

@@ -1,10 +1,13 @@
 //! A segment as it is kept in memory: a thousand routers may have a recording each, and its types are many times as large as
-//! what they say.
+//! what they say. The daemon never unpacks one: a client does, so that the code for it is not in the daemon's memory.
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 use vrrpd_common::Instant;
 
-use super::{Entry, Segment};
+use super::lines::{FORMAT, Head, write};
+use super::{Entry, Recording, Segment};
 use crate::engine::Snapshot;
 
 /// The snapshot and the entries of a [`Segment`], one behind the other.
@@ -48,18 +51,93 @@ impl PackedSegment {
     pub(super) const fn octets(&self) -> usize {
         self.octets.capacity()
     }
+}
 
-    /// The segment; `None`: it was not written by this program.
-    pub(super) fn unpack(&self) -> Option<Segment> {
-        let (snapshot, mut rest) = postcard::take_from_bytes(&self.octets).ok()?;
-        let mut segment = Segment::begin(snapshot);
-        for _ in 0..self.entries {
-            let (entry, behind) = postcard::take_from_bytes(rest).ok()?;
-            segment.entries.push(entry);
-            rest = behind;
+/// A recording as the daemon hands it out. Only a program of the same version can unpack it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackedRecording {
+    /// What is said of it.
+    pub head: Head,
+    /// The octets of its segments in hexadecimal, the oldest first.
+    segments: Vec<String>,
+}
+
+/// Why a recording cannot be unpacked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnpackError {
+    /// Another program has packed it: this one, in this format.
+    Other(String, u32),
+    /// Its octets are not those of a recording.
+    Damaged,
+}
+
+impl fmt::Display for UnpackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other(program, format) => {
+                write!(f, "recorded by {program} in format {format}: only the same version can write it down")
+            }
+            Self::Damaged => f.write_str("damaged recording"),
         }
-        Some(segment)
     }
+}
+
+impl std::error::Error for UnpackError {}
+
+impl Recording {
+    /// The recording of a router, for a client of this version of `program`.
+    pub fn pack(&self, program: &str, router: &str) -> PackedRecording {
+        let head = Head { format: FORMAT, program: program.to_owned(), router: router.to_owned() };
+        let segments = self.segments.iter().map(|segment| to_hex(&segment.octets)).collect();
+        PackedRecording { head, segments }
+    }
+}
+
+impl PackedRecording {
+    /// The recording as text: JSON lines. `program` is the version of this program.
+    ///
+    /// # Errors
+    ///
+    /// It was packed by another version, or is damaged.
+    pub fn write(&self, program: &str) -> Result<String, UnpackError> {
+        let Head { format, program: packed_by, .. } = &self.head;
+        if *format != FORMAT || packed_by != program {
+            return Err(UnpackError::Other(packed_by.clone(), *format));
+        }
+        let segments = self.segments().ok_or(UnpackError::Damaged)?;
+        write(&self.head, segments).map_err(|_| UnpackError::Damaged)
+    }
+
+    /// Its segments, the oldest first. What happened between two is not known. `None`: it is damaged.
+    pub(crate) fn segments(&self) -> Option<Vec<Segment>> {
+        self.segments.iter().map(|segment| unpack(&from_hex(segment)?)).collect()
+    }
+}
+
+/// The segment; `None`: these octets are not one.
+fn unpack(octets: &[u8]) -> Option<Segment> {
+    let (snapshot, mut rest) = postcard::take_from_bytes(octets).ok()?;
+    let mut segment = Segment::begin(snapshot);
+    while !rest.is_empty() {
+        let (entry, behind) = postcard::take_from_bytes(rest).ok()?;
+        segment.entries.push(entry);
+        rest = behind;
+    }
+    Some(segment)
+}
+
+fn to_hex(octets: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default();
+    octets.iter().flat_map(|octet| [digit(octet >> 4), digit(octet & 0xf)]).collect()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let pair = |pair: &[u8]| match pair {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    };
+    text.as_bytes().chunks(2).map(pair).collect()
 }
 
 /// Appends what is said of `value`, or nothing.
@@ -67,4 +145,36 @@ fn append(octets: &mut Vec<u8>, value: &impl Serialize) -> Option<()> {
     let written = postcard::to_allocvec(value).ok()?;
     octets.extend_from_slice(&written);
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octets_come_back_from_hexadecimal() {
+        let octets: Vec<u8> = (0..=255).collect();
+        assert_eq!(from_hex(&to_hex(&octets)), Some(octets));
+        for damaged in ["0", "0g", "000", "\u{e4}"] {
+            assert_eq!(from_hex(damaged), None, "{damaged}");
+        }
+    }
+
+    #[test]
+    fn a_recording_of_another_version_or_format_is_refused() {
+        let head = Head { format: FORMAT, program: "vrrpd 1".to_owned(), router: "eth0/51".to_owned() };
+        let packed = |head, segment: &str| PackedRecording { head, segments: vec![segment.to_owned()] };
+        let other = Head { format: FORMAT + 1, ..head.clone() };
+        let refused = packed(other, "").write("vrrpd 1");
+        assert_eq!(refused, Err(UnpackError::Other("vrrpd 1".to_owned(), FORMAT + 1)));
+        let refused = packed(head.clone(), "").write("vrrpd 2");
+        assert_eq!(refused, Err(UnpackError::Other("vrrpd 1".to_owned(), FORMAT)));
+        for segment in ["", "00", "ff", "x"] {
+            assert_eq!(
+                packed(head.clone(), segment).write("vrrpd 1"),
+                Err(UnpackError::Damaged),
+                "{segment}"
+            );
+        }
+    }
 }

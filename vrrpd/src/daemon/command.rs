@@ -5,7 +5,7 @@ use tracing::{info, warn};
 use vrrpd_common::router::{Event, Origin};
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::priority::Step;
-use vrrpd_engine::recording::{self, Recording};
+use vrrpd_engine::recording::Recording;
 use vrrpd_engine::router::Router;
 use vrrpd_engine::{Input, RouterId};
 
@@ -78,7 +78,7 @@ impl Daemon {
         let _ = reply.send(Reply::State { routers });
     }
 
-    /// Answers with recordings. They are copied here and put into words elsewhere: many are megabytes.
+    /// Answers with recordings. They are copied here and made ready elsewhere: many are megabytes.
     fn tell_recordings(&self, selector: &Selector, reply: oneshot::Sender<Reply>) {
         let now = clock::moment();
         let recording = |id: RouterId| {
@@ -87,11 +87,13 @@ impl Daemon {
         };
         let recordings: Vec<_> = self.chosen(selector).into_iter().filter_map(recording).collect();
         tokio::task::spawn_blocking(move || {
+            let packed = |(router, name, recording): (String, String, Recording)| RecordingReport {
+                recording: recording.pack(RecordingReport::PROGRAM, &router),
+                router,
+                name,
+            };
             // A client that left does not want to know.
-            let _ = reply.send(written(&recordings).unwrap_or_else(|error| {
-                let message = format!("cannot write down a recording: {error}");
-                Reply::Error { message }
-            }));
+            let _ = reply.send(Reply::Recorded { routers: recordings.into_iter().map(packed).collect() });
         });
     }
 
@@ -171,15 +173,4 @@ impl Daemon {
             memory::give_back();
         });
     }
-}
-
-/// Recordings of routers with their names, as text.
-fn written(recordings: &[(String, String, Recording)]) -> Result<Reply, serde_json::Error> {
-    let program = concat!("vrrpd ", env!("CARGO_PKG_VERSION"));
-    let report = |(router, name, recording): &(String, String, Recording)| {
-        let text = recording::write(program, router, recording)?;
-        let lines = text.lines().map(str::to_owned).collect();
-        Ok(RecordingReport { router: router.clone(), name: name.clone(), lines })
-    };
-    recordings.iter().map(report).collect::<Result<_, _>>().map(|routers| Reply::Recorded { routers })
 }

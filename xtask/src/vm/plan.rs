@@ -13,7 +13,7 @@ use crate::test::Datapath;
 /// With raw sockets; also devices that the machine's own kernel may not have.
 const RAW: [&str; 4] = ["addresses", "devices", "link", "vlan"];
 /// On one kernel only, since they take long: the newest one where classifiers need the qdisc clsact.
-const CLSACT: (Series, [&str; 1]) = (Series::V6_1, ["vmac"]);
+const CLSACT: (Series, [&str; 3]) = (Series::V6_1, ["vmac", "vmac_interfaces", "vmac_owner"]);
 /// With each data path that the kernel has.
 const EVERY: [&str; 1] = ["handover"];
 /// Where the kernel has timers for programs: tests that choose the data path themselves.
@@ -22,8 +22,20 @@ const XDP: [&str; 1] = ["vlan_xdp"];
 const WITHOUT_XDP: [&str; 1] = ["old_kernel"];
 
 /// When all is asked for, also these with raw sockets,
-const MORE_RAW: [&str; 9] =
-    ["ah", "election", "guardian", "leftovers", "magic", "reload", "rejects", "vmac", "wire"];
+const MORE_RAW: [&str; 12] = [
+    "ah",
+    "election",
+    "guardian",
+    "leftovers",
+    "magic",
+    "reload",
+    "reload_refused",
+    "rejects",
+    "vmac",
+    "vmac_interfaces",
+    "vmac_owner",
+    "wire",
+];
 /// these with each data path,
 const MORE_EVERY: [&str; 5] = ["auth", "control", "keepalived", "priority", "unicast"];
 /// these with the two in the kernel,
@@ -36,7 +48,7 @@ const MORE_XDP: [&str; 4] = ["datapath", "xdp_commands", "xdp_daemon", "xdp_repo
 /// nothing flaps, which a machine that is kept from running for a Master_Down_Interval now and then cannot promise. What
 /// they hold are addresses and links as without a group.
 #[cfg(test)]
-const ELSEWHERE: [&str; 28] = [
+const ELSEWHERE: [&str; 30] = [
     "footprint",
     "guards",
     "wakeups",
@@ -51,6 +63,7 @@ const ELSEWHERE: [&str; 28] = [
     "config",
     "dist",
     "drop_in",
+    "events",
     "files",
     "group",
     "group_processes",
@@ -59,6 +72,7 @@ const ELSEWHERE: [&str; 28] = [
     "monitor",
     "outsiders",
     "routes",
+    "script_processes",
     "scripts",
     "systemd",
     "tcx",

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::snapshot::happens;
 use super::*;
-use crate::recording::{read, transcript, write};
+use crate::recording::{read, transcript};
 
 /// How a router is: all that a snapshot says, but for results of checks that were not news.
 fn state(engine: &Engine, id: RouterId, now: Now) -> Value {
@@ -24,7 +24,7 @@ proptest! {
             bench.happens_whole(*wait, what);
         }
         let Some(recording) = bench.engine.recording(bench.time(), bench.id) else { return Ok(()) };
-        let text = write("vrrpd", "eth0/51", &recording).expect("is text");
+        let text = recording.pack("vrrpd", "eth0/51").write("vrrpd").expect("is text");
         let recorded = read(&text).expect("was written by us");
         let (engine, _) = recorded[0].segments.last().expect("there is one").replay();
         let now = bench.time();
@@ -47,7 +47,8 @@ fn nothing_is_kept_of_a_backup_whose_master_lives_nor_of_a_master_that_nobody_di
     }
     assert!(backup.engine.recordings.is_empty());
     let recording = master.engine.recording(master.time(), of_master).expect("it has become Master");
-    let kept: Vec<_> = recording.segments().map(|segment| segment.entries.len()).collect();
+    let segments = recording.pack("vrrpd", "eth0/51").segments().expect("are ours");
+    let kept: Vec<_> = segments.iter().map(|segment| segment.entries.len()).collect();
     assert_eq!(kept, [5], "it starts, becomes Master, and goes on so");
 }
 
@@ -74,7 +75,8 @@ fn a_recording_of_many_transitions_takes_a_few_kibibytes() {
         bench.input(Input::Sent(id));
     }
     let recording = bench.engine.recording(bench.time(), bench.id).expect("it was Master and Backup");
-    let kept: usize = recording.segments().map(|segment| segment.entries.len()).sum();
+    let segments = recording.pack("vrrpd", "eth0/51").segments().expect("are ours");
+    let kept: usize = segments.iter().map(|segment| segment.entries.len()).sum();
     assert!(kept >= 3 * 16, "{kept}");
     assert!(recording.octets() < 8 << 10, "{} octets for {kept} entries", recording.octets());
 }

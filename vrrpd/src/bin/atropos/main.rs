@@ -21,7 +21,7 @@ use vrrpd::report::{RouterReport, SilentReport};
 use vrrpd::router_name::{NameError, RouterName, UnknownRouter};
 use vrrpd::rundir;
 
-/// Shows and changes the state of the virtual routers of this machine. Must run as root.
+/// Shows and changes the state of the virtual routers of this machine. Must run as root, but for --replay.
 #[derive(Debug, Parser)]
 #[command(
     name = "atropos",
@@ -30,9 +30,10 @@ use vrrpd::rundir;
     override_usage = "atropos --state [--json | --watch] [ROUTER... | -i IF -v VRID] [-f DIR]\n       \
         atropos --backup | --master | --reduce | --increase [ROUTER... | -i IF -v VRID] [-f DIR]\n       \
         atropos --stats | --events | --watch [ROUTER... | -i IF -v VRID] [-f DIR]\n       \
-        atropos --record FILE [ROUTER... | -i IF -v VRID] [-f DIR]",
+        atropos --record FILE [ROUTER... | -i IF -v VRID] [-f DIR]\n       \
+        atropos --replay FILE",
     group = ArgGroup::new("what").required(true).multiple(true)
-        .args(["state", "backup", "master", "reduce", "increase", "stats", "events", "record", "watch"]),
+        .args(["state", "backup", "master", "reduce", "increase", "stats", "events", "record", "replay", "watch"]),
     after_help = "Exit status: 0 every selected router answered, 1 at least one did not, 2 an option is wrong, \
         3 no such router. A closed output or terminal ends atropos with 0."
 )]
@@ -41,7 +42,7 @@ struct Cli {
     action: Action,
 
     /// Show a live view; also with --state
-    #[arg(long, conflicts_with_all = ["backup", "master", "reduce", "increase", "stats", "events", "record"])]
+    #[arg(long, conflicts_with_all = ["backup", "master", "reduce", "increase", "stats", "events", "record", "replay"])]
     watch: bool,
 
     /// Only these routers, named as --state shows them: eth0/51, or eth0/51-ipv6
@@ -96,9 +97,14 @@ struct Action {
     #[arg(long)]
     events: bool,
 
-    /// Write to FILE what happened to each router around its last 16 transitions, for vrrpd --replay
+    /// Write to FILE what happened to each router around its last 16 transitions, for --replay
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+
+    /// Print what a FILE of --record holds and what the daemon decided; on any machine, by any user. Exit status: 0, or 2 if
+    /// FILE cannot be read or is damaged
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["routers", "interface", "vrid", "directory"])]
+    replay: Option<PathBuf>,
 }
 
 const NOT_EVERY_ONE: u8 = 1;
@@ -107,6 +113,9 @@ const NONE: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(file) = &cli.action.replay {
+        return ExitCode::from(record::replay(file));
+    }
     let dir = cli.directory.clone().unwrap_or_else(default_directory);
     let selector = cli.selector();
     if cli.watch && cli.json {

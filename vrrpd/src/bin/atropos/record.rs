@@ -1,4 +1,6 @@
-//! `--record`: what happened to routers, in a file.
+//! `--record`: what happened to routers, in a file; `--replay`: what is in such a file, in words.
+//!
+//! The daemon hands out octets; what reads and writes JSON is here, since the daemon's program is locked in memory.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -7,10 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use vrrpd::control::{Reply, Request, client};
+use vrrpd::printable::printable;
 use vrrpd::report::RecordingReport;
+use vrrpd_engine::recording;
 
 use super::survey::no_answer;
-use super::{Cli, NONE, NOT_EVERY_ONE, complain};
+use super::{Cli, NONE, NOT_EVERY_ONE, USAGE, complain};
 
 /// Asks every daemon, writes the file, and tells how the command ends.
 pub(crate) fn write(cli: &Cli, sockets: &[PathBuf], file: &Path) -> u8 {
@@ -35,13 +39,44 @@ pub(crate) fn write(cli: &Cli, sockets: &[PathBuf], file: &Path) -> u8 {
     if routers.is_empty() {
         return if silent.is_empty() { NONE } else { NOT_EVERY_ONE };
     }
-    let lines = routers.iter().flat_map(|router| &router.lines);
-    let text: String = lines.flat_map(|line| [line.as_str(), "\n"]).collect();
+    let mut text = String::new();
+    for RecordingReport { router, recording, .. } in &routers {
+        match recording.write(RecordingReport::PROGRAM) {
+            Ok(lines) => text += &lines,
+            Err(error) => {
+                eprintln!("atropos: {router}: {error}");
+                return NOT_EVERY_ONE;
+            }
+        }
+    }
     if let Err(error) = write_whole(file, &text) {
         complain(file, &error.to_string());
         return NOT_EVERY_ONE;
     }
     if silent.is_empty() && !has_unknown { 0 } else { NOT_EVERY_ONE }
+}
+
+/// Prints what was recorded and what the daemon decided, and tells how the command ends.
+pub(crate) fn replay(file: &Path) -> u8 {
+    let octets = match fs::read(file) {
+        Ok(octets) => octets,
+        Err(error) => {
+            complain(file, &error.to_string());
+            return USAGE;
+        }
+    };
+    match recording::transcript(&String::from_utf8_lossy(&octets)) {
+        Ok(transcript) => {
+            let lines = transcript.lines().map(|line| printable(line) + "\n").collect::<String>();
+            // A closed output has been read enough of.
+            let _ = io::stdout().write_all(lines.as_bytes());
+            0
+        }
+        Err(error) => {
+            complain(file, &error.to_string());
+            USAGE
+        }
+    }
 }
 
 /// Writes a file that only its owner can read. It is there whole, or as it was.

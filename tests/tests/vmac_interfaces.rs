@@ -1,0 +1,192 @@
+//! Which interfaces can have a virtual MAC address, and what becomes of a router on one that cannot.
+
+use std::fs;
+
+use vrrpd_lab::usual::{CIDR, SOON, VMAC};
+use vrrpd_lab::{Datapath, Host, Lab, Snapshot, Vrrpd, VrrpdBuilder, wait_until};
+
+const MODES: [&str; 2] = ["interface", "macvlan"];
+
+fn router(host: &Host, priority: u8, mode: &str) -> VrrpdBuilder {
+    Vrrpd::usual(host, priority).vmac(mode)
+}
+
+#[test]
+fn start_that_fails_after_a_link_was_made_takes_it_away_again() {
+    let mut lab = Lab::new();
+    let [a] = lab.hosts();
+    let network = lab.add_network();
+    lab.join(&a, network, "eth1", "10.1.0.1/24");
+    // A port of a bridge cannot have macvlan links.
+    a.ip("link add br0 type bridge");
+    a.ip("link set eth1 master br0");
+    let router = |interface: &str, address: &str| {
+        format!("[[router]]\ninterface = \"{interface}\"\nvrid = 51\naddresses = [\"{address}\"]\n")
+    };
+    let defaults = "[defaults]\nprotocol = \"v3\"\nvmac = \"macvlan\"\nvmac-fallback = \"refuse\"\n";
+    let file = [defaults, &router("eth0", CIDR), &router("eth1", "10.1.0.100/24")].concat();
+    let builder = Vrrpd::on(&a).config(&file);
+    fs::create_dir(builder.directory()).expect("it can be made");
+    let before = Snapshot::with_files(&a, &builder.directory());
+    let refused = builder.run_in_foreground();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("eth1/51") && refused.stderr.contains("--vmac macvlan"), "{refused:?}");
+    before.assert_as_before(&a);
+}
+
+#[test]
+fn macvlan_that_cannot_be_made_is_done_without_or_refused() {
+    let lab = Lab::new();
+    let [a, _b] = lab.hosts();
+    // A port of a bridge cannot have macvlan links.
+    a.ip("link add br0 type bridge");
+    a.ip("link set eth0 master br0");
+    let before = Snapshot::of(&a);
+    let refused = router(&a, 100, "macvlan").args(["--vmac-fallback", "refuse"]).run_in_foreground();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("--vmac macvlan") && refused.stderr.contains("-n"), "{refused:?}");
+    before.assert_as_before(&a);
+
+    let without = router(&a, 100, "macvlan").start();
+    let state = without.wait_state("master", SOON);
+    assert_eq!((&state["vmac"], &state["vmac_mode"]), (&serde_json::Value::Null, &"none".into()));
+    without.wait_log(SOON, "continuing without it");
+    without.assert_in_log("continuing without it", 1);
+    assert!(a.has_address("eth0", CIDR));
+    assert_eq!(without.terminate(), 0);
+    before.assert_as_before(&a);
+}
+
+#[test]
+fn interface_whose_driver_takes_no_other_mac_is_served_without_or_not_at_all() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    // Its driver has one MAC address and no way to change it.
+    a.ip("link add ifb9 type ifb");
+    a.ip("link set ifb9 up");
+    a.ip("addr add 10.9.0.1/24 dev ifb9");
+    let router = || {
+        let router = Vrrpd::on(&a).interface("ifb9").vrid(51).address("10.9.0.100/24").v3("100ms");
+        router.datapath(Datapath::Raw).vmac("interface")
+    };
+    let without = router().start();
+    let state = without.wait_state("master", SOON);
+    assert_eq!((&state["vmac"], &state["vmac_mode"]), (&serde_json::Value::Null, &"none".into()));
+    without.wait_log(SOON, "continuing without it");
+    without.assert_in_log("continuing without it", 1);
+    assert!(a.has_address("ifb9", "10.9.0.100/24"));
+    assert_eq!(without.terminate(), 0);
+
+    let refusing = router().args(["--vmac-fallback", "refuse"]).start();
+    refusing.wait_log(SOON, "-n or --vmac-fallback none to continue without it");
+    assert_eq!(refusing.state()["state"], "backup");
+    assert!(!a.has_address("ifb9", "10.9.0.100/24"));
+}
+
+#[test]
+fn second_virtual_mac_on_an_interface_is_refused_with_a_way_out() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let first = router(&a, 150, "interface").start();
+    first.wait_state("master", SOON);
+    // The kernel's data path of an interface is the first process's.
+    let other = || Vrrpd::on(&a).vrid(52).address("10.0.0.101/24").v3("100ms").datapath(Datapath::Raw);
+    // In the directory of the first the name is taken, in another one the address is seen.
+    for second in [other().vmac("interface").beside(&first), other().vmac("interface")] {
+        let refused = second.run_in_foreground();
+        assert_eq!(refused.code, 1, "{refused:?}");
+        assert!(refused.stderr.contains("-i eth0") && refused.stderr.contains("macvlan"), "{refused:?}");
+    }
+    let with_macvlan = other().vmac("macvlan").beside(&first).start();
+    with_macvlan.wait_state("master", SOON);
+    assert!(a.has_address("vrrp4.52", "10.0.0.101/24"));
+    assert!(a.has_address("eth0", CIDR), "the first one still serves");
+}
+
+#[test]
+fn routers_on_macvlan_links_go_without_a_virtual_mac_and_heal_a_split() {
+    for mode in MODES {
+        let lab = Lab::new();
+        let [a, b] = lab.hosts();
+        let start = |host: &Host, address: &str, priority: u8| {
+            host.add_macvlan("bridge", address);
+            // A macvlan link has no native mode.
+            router(host, priority, mode).interface("mv0").datapath(Datapath::Raw).start()
+        };
+        let first = start(&a, "10.0.0.1/24", 150);
+        let state = first.wait_state("master", SOON);
+        assert_eq!((&state["vmac"], &state["vmac_mode"]), (&serde_json::Value::Null, &"none".into()));
+        let reason = state["vmac_reason"].as_str().expect("it is told");
+        assert!(reason.contains("macvlan link"), "{reason}");
+        first.assert_in_log("continuing without it", 1);
+        assert!(a.has_address("mv0", CIDR));
+        let second = start(&b, "10.0.0.2/24", 100);
+        second.wait_state("backup", SOON);
+        lab.split(&[&a, &b]);
+        second.wait_state("master", SOON);
+        lab.heal(&[&a, &b]);
+        second.wait_state("backup", SOON);
+        assert!(first.is_master(), "{mode}");
+    }
+}
+
+#[test]
+fn routers_on_passthru_macvlan_links_have_a_virtual_mac_and_heal_a_split() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let start = |host: &Host, address: &str, priority: u8| {
+        host.add_macvlan("passthru", address);
+        router(host, priority, "interface").interface("mv0").datapath(Datapath::Raw).start()
+    };
+    let first = start(&a, "10.0.0.1/24", 150);
+    let state = first.wait_state("master", SOON);
+    assert_eq!((&state["vmac"], &state["vmac_reason"]), (&VMAC.into(), &serde_json::Value::Null));
+    let second = start(&b, "10.0.0.2/24", 100);
+    second.wait_state("backup", SOON);
+    lab.split(&[&a, &b]);
+    second.wait_state("master", SOON);
+    lab.heal(&[&a, &b]);
+    second.wait_state("backup", SOON);
+    assert!(first.is_master());
+}
+
+#[test]
+fn router_that_must_have_a_virtual_mac_does_not_become_master_on_a_macvlan_link() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    a.add_macvlan("bridge", "10.0.0.1/24");
+    let refusing = |mode: &str| {
+        let router = router(&a, 150, mode).interface("mv0").datapath(Datapath::Raw);
+        router.args(["--vmac-fallback", "refuse"])
+    };
+    let refused = refusing("macvlan").run_in_foreground();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("--vmac macvlan") && refused.stderr.contains("passthru"), "{refused:?}");
+
+    let backup = refusing("interface").start();
+    let master = Vrrpd::usual(&b, 100).start();
+    master.wait_state("master", SOON);
+    // It would preempt: its timer has expired more than once by then.
+    wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= 20);
+    let state = backup.state();
+    assert_eq!(state["state"], "backup");
+    assert!(state["vmac_reason"].as_str().is_some_and(|reason| reason.contains("macvlan link")));
+    assert!(!a.has_address("mv0", CIDR));
+    backup.assert_in_log("not becoming master", 1);
+}
+
+#[test]
+fn interface_that_comes_back_as_another_kind_is_looked_at_again() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    a.add_macvlan("bridge", "10.0.0.1/24");
+    let router = router(&a, 150, "interface").interface("mv0").datapath(Datapath::Raw).start();
+    router.wait_state("master", SOON);
+    assert_eq!(router.state()["vmac"], serde_json::Value::Null);
+    a.ip("link del mv0");
+    wait_until(SOON, "it knows that the interface is gone", || router.state()["ifindex"].is_null());
+    lab.join(&a, 0, "mv0", "10.0.0.1/24");
+    router.wait_state("master", SOON);
+    assert_eq!(router.state()["vmac"], VMAC);
+    assert_eq!(router.state()["vmac_reason"], serde_json::Value::Null);
+}
