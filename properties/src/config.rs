@@ -121,6 +121,10 @@ impl Surroundings for OneFile<'_> {
         vec![PATH.into()]
     }
 
+    fn absolute(&self, directory: &Path) -> PathBuf {
+        Path::new("/").join(directory)
+    }
+
     fn variable(&self, name: &str) -> Option<String> {
         (name == "HOME").then(|| "/root".to_owned())
     }

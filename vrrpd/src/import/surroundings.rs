@@ -13,6 +13,9 @@ pub trait Surroundings {
     /// The files that match an absolute shell pattern, sorted.
     fn matching(&self, pattern: &str) -> Vec<PathBuf>;
 
+    /// A directory as it is called from the root; the empty path is the current one.
+    fn absolute(&self, directory: &Path) -> PathBuf;
+
     /// A variable of the environment.
     fn variable(&self, name: &str) -> Option<String>;
 
@@ -44,6 +47,11 @@ impl Surroundings for System {
 
     fn matching(&self, pattern: &str) -> Vec<PathBuf> {
         glob::glob(pattern).map(|paths| paths.flatten().collect()).unwrap_or_default()
+    }
+
+    fn absolute(&self, directory: &Path) -> PathBuf {
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned())
     }
 
     fn variable(&self, name: &str) -> Option<String> {

@@ -1,8 +1,9 @@
-//! keepalived.conf: [`text`] resolves comments, conditions, variables and includes, [`tree`] finds the blocks,
-//! [`translate`] says what each keyword is here.
+//! keepalived.conf: [`text`] resolves conditions, variables and includes, [`block`] repeats lines, [`words`] takes them
+//! apart, [`tree`] finds the blocks, [`translate`] says what each keyword is here.
 
 mod address;
 mod announcements;
+mod block;
 mod defaults;
 mod instance;
 mod keywords;
@@ -13,6 +14,7 @@ mod tracking;
 mod translate;
 mod tree;
 mod unicast;
+mod words;
 
 use std::path::Path;
 
@@ -34,9 +36,9 @@ pub(super) fn import(
     text: &str,
     surroundings: &dyn Surroundings,
 ) -> Result<Imported, ImportError> {
-    let lines = text::lines(path, text, surroundings)?;
+    let (lines, remarks) = text::lines(path, text, surroundings)?;
     let nodes = tree::nodes(&lines)?;
-    translate::translate(path, &nodes)
+    translate::translate(path, &nodes, remarks)
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Notify {
         let mut user: Option<String> = None;
         let mut has_scripts = false;
         for (key, line) in keys.filter_map(|(key, line)| Some((key, line.as_ref()?))) {
-            let script = words(line.argument().unwrap_or_default());
+            let script = words(line.script());
             if script.first().is_none_or(|program| !program.starts_with('/')) {
                 imported.remark(
                     &line.place,
@@ -50,7 +50,7 @@ impl Notify {
             }
             router.set_script(key, script);
             has_scripts = true;
-            let own = own_user(line).or_else(|| defaults.script_user.clone());
+            let own = user_of(line.behind_script()).or_else(|| defaults.script_user.clone());
             let own = own.unwrap_or_else(|| "root".to_owned());
             match &user {
                 None => user = Some(own),
@@ -69,11 +69,6 @@ impl Notify {
             router.extend(Key::ScriptUser, user.filter(|user| user != "root"));
         }
     }
-}
-
-/// `USER:GROUP` of a line that says it behind its first argument.
-pub(super) fn own_user(line: &Node) -> Option<String> {
-    user_of(line.words.get(2..).unwrap_or_default())
 }
 
 /// `USER:GROUP` of words that may be `USER` and `GROUP`.

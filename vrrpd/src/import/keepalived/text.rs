@@ -5,27 +5,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use thiserror::Error;
-
-use super::super::{ImportError, SourceLine, Surroundings};
+use super::super::{ImportError, Remark, RemarkKind, SourceLine, Surroundings};
+use super::block::{Block, BlockError, MAX_LINES};
+use super::words::{Token, tokens, without_comment};
 
 /// Files that include each other deeper than this are taken for a circle.
 const MAX_INCLUDES: usize = 32;
+/// Braces of an `include` stand for at most this many patterns.
+const MAX_PATTERNS: usize = 1000;
 /// Variables that refer to each other deeper than this are taken for a circle.
 const MAX_SUBSTITUTIONS: usize = 64;
-/// `~SEQ` and `~LST` blocks yield at most this many lines.
-const MAX_LINES: usize = 100_000;
-
-/// A word, or a brace that stands outside quotes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Token {
-    /// A word without its quotes.
-    Word(String),
-    /// `{`
-    Open,
-    /// `}`
-    Close,
-}
 
 /// What is left of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,21 +23,34 @@ pub(super) struct Line {
     pub(super) tokens: Vec<Token>,
 }
 
-/// The lines of a file and of those that it includes.
+/// The lines of a file and of those that it includes, and what is left out or different.
 pub(super) fn lines(
     path: &Path,
     text: &str,
     surroundings: &dyn Surroundings,
-) -> Result<Vec<Line>, ImportError> {
-    let mut reader = Reader { surroundings, variables: BTreeMap::new(), lines: Vec::new(), depth: 0 };
+) -> Result<(Vec<Line>, Vec<Remark>), ImportError> {
+    let character = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut reader = Reader {
+        surroundings,
+        variables: [
+            character("_HASH", "#"),
+            character("_BANG", "!"),
+            character("_INSTANCE", surroundings.config_id()),
+        ]
+        .into(),
+        lines: Vec::new(),
+        remarks: Vec::new(),
+        depth: 0,
+    };
     reader.file(path, text)?;
-    Ok(reader.lines)
+    Ok((reader.lines, reader.remarks))
 }
 
 struct Reader<'a> {
     surroundings: &'a dyn Surroundings,
     variables: BTreeMap<String, String>,
     lines: Vec<Line>,
+    remarks: Vec<Remark>,
     /// Of includes.
     depth: usize,
 }
@@ -56,18 +58,20 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn file(&mut self, path: &Path, text: &str) -> Result<(), ImportError> {
         let file: Rc<Path> = path.into();
-        let directory = path.parent().map_or_else(String::new, |directory| directory.display().to_string());
-        self.variables
-            .insert("_PWD".to_owned(), if directory.is_empty() { ".".to_owned() } else { directory });
+        let directory = self.surroundings.absolute(path.parent().unwrap_or(Path::new("")));
+        self.variables.insert("_PWD".to_owned(), directory.display().to_string());
         let mut numbered = text.lines().enumerate();
         while let Some((index, line)) = numbered.next() {
             let place = SourceLine { file: Rc::clone(&file), line: index + 1 };
+            let (first, mut goes_on) = continued(line);
             let mut line = without_comment(line).to_owned();
-            // The value of a variable goes on as long as lines end with a backslash.
+            // The value of a variable goes on as long as lines end with a backslash, even in a comment.
             if definition(line.trim_start()).is_some() {
-                while let Some(head) = line.trim_end().strip_suffix('\\') {
-                    let Some((_, more)) = numbered.next() else { break };
-                    line = format!("{}\n{}", head.trim_end(), without_comment(more));
+                first.clone_into(&mut line);
+                while goes_on && let Some((_, next)) = numbered.next() {
+                    let (next, is_continued) = continued(next);
+                    line = format!("{}\n{next}", line.trim_end());
+                    goes_on = is_continued;
                 }
             }
             self.line(&place, line.trim(), 0)?;
@@ -100,7 +104,26 @@ impl Reader<'_> {
             self.variables.insert(name.to_owned(), value.trim_start().to_owned());
             return Ok(());
         }
-        if let Some(block) = Block::read(line).map_err(|error| wrong(&error.to_string()))? {
+        // Variables of the block itself; those of the line behind it have their turn later.
+        let substituted = match line.split_once(')').filter(|_| line.starts_with('~')) {
+            Some((block, rest)) => format!("{}{rest}", self.substitute(place, &format!("{block})"))),
+            None => line.to_owned(),
+        };
+        let block = match Block::read(&substituted) {
+            Ok(block) => block,
+            Err(error @ BlockError::Endless(_)) => return Err(wrong(&error.to_string())),
+            Err(error) => {
+                let keyword = line.split('(').next().unwrap_or_default();
+                self.remark(
+                    place,
+                    RemarkKind::LeftOut,
+                    keyword,
+                    format!("{error}; keepalived ignores it too"),
+                );
+                return Ok(());
+            }
+        };
+        if let Some(block) = block {
             for values in &block.values {
                 for (name, value) in block.names.iter().zip(values) {
                     self.variables.insert(name.clone(), value.clone());
@@ -114,27 +137,37 @@ impl Reader<'_> {
         {
             return self.include(place, pattern.trim());
         }
-        let substituted = self.substitute(line);
+        let substituted = self.substitute(place, line);
         if substituted != line {
             for line in substituted.lines() {
                 self.line(place, line, depth + 1)?;
             }
             return Ok(());
         }
-        let tokens = tokens(&line.replace("${_HASH}", "#").replace("${_BANG}", "!"))
-            .map_err(|error| wrong(&error.to_string()))?;
+        // A value, as ${_HASH}, can begin a comment.
+        let tokens = tokens(without_comment(line)).map_err(|error| wrong(&error.to_string()))?;
         self.lines.push(Line { place: place.clone(), tokens });
         Ok(())
     }
 
+    fn remark(&mut self, place: &SourceLine, kind: RemarkKind, keyword: &str, message: String) {
+        let keyword = keyword.to_owned();
+        let remark = Remark { place: place.clone(), kind, keyword, message };
+        // A line that is repeated has the same remark each time.
+        if self.remarks.last() != Some(&remark) {
+            self.remarks.push(remark);
+        }
+    }
+
     /// Each known variable replaced once; a value that has variables is substituted when its turn comes.
-    fn substitute(&self, line: &str) -> String {
+    fn substitute(&mut self, place: &SourceLine, line: &str) -> String {
         let mut result = String::with_capacity(line.len());
         let mut rest = line;
         while let Some(at) = rest.find('$') {
             let (before, from) = rest.split_at(at);
             result.push_str(before);
-            let (value, length) = self.reference(from).unwrap_or_else(|| ("$".to_owned(), 1));
+            let reference = self.random(place, from).or_else(|| self.reference(from));
+            let (value, length) = reference.unwrap_or_else(|| ("$".to_owned(), 1));
             result.push_str(&value);
             rest = &from[length..];
         }
@@ -142,23 +175,39 @@ impl Reader<'_> {
         result
     }
 
-    /// The value of the variable that a text begins with, and the octets that name it.
+    /// The value of the variable that a text begins with, and the octets that name it. A value of several lines
+    /// counts at the end of a line only.
     fn reference(&self, text: &str) -> Option<(String, usize)> {
         let after = text.strip_prefix('$')?;
-        if let Some(inner) = after.strip_prefix('{') {
+        let (value, length) = if let Some(inner) = after.strip_prefix('{') {
             let end = inner.find('}')?;
             let name = &inner[..end];
             let value = match name.strip_prefix("_ENV ") {
                 Some(variable) => self.surroundings.variable(variable.trim()),
-                None if name == "_INSTANCE" => Some(self.surroundings.config_id().to_owned()),
                 None => self.variables.get(name).cloned(),
             };
-            return value.map(|value| (value, end + 3));
-        }
-        let length = after.find(|c: char| !is_name(c)).unwrap_or(after.len());
-        let (name, behind) = after.split_at(length);
-        let ends = behind.is_empty() || behind.starts_with(char::is_whitespace);
-        self.variables.get(name).filter(|_| ends).map(|value| (value.clone(), length + 1))
+            (value?, end + 3)
+        } else {
+            let length = after.find(|c: char| !is_name(c)).unwrap_or(after.len());
+            let (name, behind) = after.split_at(length);
+            let ends = |c: char| c.is_whitespace() || matches!(c, ',' | ')');
+            let value = self.variables.get(name).filter(|_| behind.is_empty() || behind.starts_with(ends));
+            (value?.clone(), length + 1)
+        };
+        (length == text.len() || !value.contains('\n')).then_some((value, length))
+    }
+
+    /// `${_RANDOM [MIN [MAX]]}` at the beginning of a text: the least number, and the octets of the reference.
+    fn random(&mut self, place: &SourceLine, text: &str) -> Option<(String, usize)> {
+        let (inner, _) = text.strip_prefix("${_RANDOM")?.split_once('}')?;
+        let least = inner.split_whitespace().next().unwrap_or("0").to_owned();
+        self.remark(
+            place,
+            RemarkKind::Differs,
+            "_RANDOM",
+            format!("keepalived draws a number at each start; here it is {least}"),
+        );
+        Some((least, "${_RANDOM".len() + inner.len() + 1))
     }
 
     fn include(&mut self, place: &SourceLine, pattern: &str) -> Result<(), ImportError> {
@@ -167,11 +216,13 @@ impl Reader<'_> {
             return Err(wrong(format!("files include each other more than {MAX_INCLUDES} deep")));
         }
         let directory = place.file.parent().unwrap_or(Path::new(""));
-        let pattern = directory.join(pattern.trim_matches('"'));
-        let pattern = pattern.to_string_lossy();
-        let files = self.surroundings.matching(&pattern);
+        let mut files = Vec::new();
+        for pattern in alternatives(pattern) {
+            files.extend(self.surroundings.matching(&directory.join(pattern).to_string_lossy()));
+        }
         if files.is_empty() && !pattern.contains(['*', '?', '[', '{']) {
-            return Err(wrong(format!("{pattern} is included and cannot be found")));
+            let message = format!("{pattern} cannot be found; keepalived goes on without it too");
+            self.remark(place, RemarkKind::LeftOut, "include", message);
         }
         let own = self.variables.get("_PWD").cloned();
         for path in files {
@@ -189,107 +240,13 @@ impl Reader<'_> {
     }
 }
 
-/// What is wrong with a line.
-#[derive(Debug, Error)]
-enum TextError {
-    #[error("~{0} has no closing parenthesis")]
-    Open(String),
-    #[error("~{kind} takes a name and numbers, not {inner:?}")]
-    NotNumbers { kind: String, inner: String },
-    #[error("~{kind} takes a name and one to three numbers, not {inner:?}")]
-    NumberCount { kind: String, inner: String },
-    #[error("~{0} has step 0 and would never end")]
-    StepZero(String),
-    #[error("~{0} yields more than {MAX_LINES} lines")]
-    Endless(String),
-    #[error("~{0}: the numbers are too large")]
-    Overflow(String),
-    #[error("~LST needs as many values as names each time, not {0:?}")]
-    UnequalLists(String),
-    #[error("a quote ({0}) is not closed on this line")]
-    Quote(char),
-}
-
-/// `~SEQ(var, start, step, end) rest` or `~LST(var, value, …) rest`.
-struct Block<'a> {
-    names: Vec<String>,
-    values: Vec<Vec<String>>,
-    rest: &'a str,
-}
-
-impl<'a> Block<'a> {
-    fn read(line: &'a str) -> Result<Option<Self>, TextError> {
-        let Some(behind) = line.strip_prefix('~') else { return Ok(None) };
-        let Some((kind, behind)) = behind.split_once('(') else { return Ok(None) };
-        let (inner, rest) = behind.split_once(')').ok_or_else(|| TextError::Open(kind.to_owned()))?;
-        match kind {
-            "SEQ" | "SEQx" => {
-                let mut parts = inner.split(',').map(str::trim);
-                let name = parts.next().unwrap_or_default().to_owned();
-                let numbers = parts.map(number).collect::<Option<Vec<_>>>();
-                let named = || kind.to_owned();
-                let numbers = numbers
-                    .ok_or_else(|| TextError::NotNumbers { kind: named(), inner: inner.to_owned() })?;
-                let (start, step, end) = match numbers[..] {
-                    [end] => (if end > 0 { 1 } else { -1 }, None, end),
-                    [start, end] => (start, None, end),
-                    [start, step, end] => (start, Some(step), end),
-                    _ => return Err(TextError::NumberCount { kind: named(), inner: inner.to_owned() }),
-                };
-                let step = step.unwrap_or(if end >= start { 1 } else { -1 });
-                if step == 0 {
-                    return Err(TextError::StepZero(named()));
-                }
-                let mut values = Vec::new();
-                let mut next = start;
-                while if step > 0 { next <= end } else { next >= end } {
-                    values.push(vec![if kind == "SEQx" { format!("{next:x}") } else { next.to_string() }]);
-                    if values.len() > MAX_LINES {
-                        return Err(TextError::Endless(named()));
-                    }
-                    next = next.checked_add(step).ok_or_else(|| TextError::Overflow(named()))?;
-                }
-                Ok(Some(Self { names: vec![name], values, rest }))
-            }
-            "LST" => {
-                let mut parts = braced(inner).into_iter();
-                let names = parts.next().unwrap_or_default();
-                let values: Vec<_> = parts.collect();
-                if names.is_empty() || values.iter().any(|values| values.len() != names.len()) {
-                    return Err(TextError::UnequalLists(inner.to_owned()));
-                }
-                Ok(Some(Self { names, values, rest }))
-            }
-            _ => Ok(None),
-        }
+/// A line without its comment and the backslash at its end, and whether there is one, be it in the comment.
+fn continued(line: &str) -> (&str, bool) {
+    let text = without_comment(line).trim_end();
+    match text.strip_suffix('\\') {
+        Some(text) => (text, true),
+        None => (text, line.trim_end().ends_with('\\')),
     }
-}
-
-/// Splits at commas outside braces; what stands in braces is a list.
-fn braced(text: &str) -> Vec<Vec<String>> {
-    let mut items = Vec::new();
-    let mut rest = text.trim();
-    while !rest.is_empty() {
-        let (item, behind) = if let Some(inner) = rest.strip_prefix('{') {
-            let (inner, behind) = inner.split_once('}').unwrap_or((inner, ""));
-            (inner.split(',').map(|part| part.trim().to_owned()).collect(), behind)
-        } else {
-            let end = rest.find(',').unwrap_or(rest.len());
-            (vec![rest[..end].trim().to_owned()], &rest[end..])
-        };
-        items.push(item);
-        rest = behind.trim_start().strip_prefix(',').unwrap_or("").trim_start();
-    }
-    items
-}
-
-fn number(text: &str) -> Option<i64> {
-    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
-    let value = match digits.strip_prefix("0x") {
-        Some(hexadecimal) => i64::from_str_radix(hexadecimal, 16).ok()?,
-        None => digits.parse().ok()?,
-    };
-    Some(if negative { -value } else { value })
 }
 
 /// `$NAME=VALUE`
@@ -303,97 +260,165 @@ fn is_name(character: char) -> bool {
     character.is_ascii_alphanumeric() || character == '_'
 }
 
-/// What stands before a `#` or `!` outside quotes.
-fn without_comment(line: &str) -> &str {
-    let mut quote = None;
-    let mut escaped = false;
-    for (at, character) in line.char_indices() {
-        match (character, quote) {
-            _ if escaped => escaped = false,
-            ('\\', _) => escaped = true,
-            ('"' | '\'', None) => quote = Some(character),
-            (_, Some(open)) if open == character => quote = None,
-            ('#' | '!', None) => return &line[..at],
+/// The patterns that braces stand for: `a{b,c{d,e}}` is `ab`, `acd` and `ace`. Too many of them: the pattern itself.
+fn alternatives(pattern: &str) -> Vec<String> {
+    let mut done = Vec::new();
+    let mut open = vec![pattern.to_owned()];
+    while let Some(next) = open.pop() {
+        match choices(&next) {
+            Some(choices) => open.extend(choices.into_iter().rev()),
+            None => done.push(next),
+        }
+        if done.len() + open.len() > MAX_PATTERNS {
+            return vec![pattern.to_owned()];
+        }
+    }
+    done
+}
+
+/// A pattern with each choice of its first braces; `None` without braces.
+fn choices(pattern: &str) -> Option<Vec<String>> {
+    let (before, behind) = pattern.split_once('{')?;
+    let mut depth = 1;
+    let mut begin = 0;
+    let mut choices = Vec::new();
+    for (at, character) in behind.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
             _ => {}
         }
-    }
-    line
-}
-
-/// The words and braces of a line. `$` and `{` of a variable that is not defined stay in their word.
-fn tokens(line: &str) -> Result<Vec<Token>, TextError> {
-    let mut tokens = Vec::new();
-    let mut word: Option<String> = None;
-    let mut characters = line.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            quote @ ('"' | '\'') => {
-                let word = word.get_or_insert_default();
-                loop {
-                    match characters.next() {
-                        Some(closing) if closing == quote => break,
-                        Some('\\') => word.extend(escaped(&mut characters)),
-                        Some(other) => word.push(other),
-                        None => return Err(TextError::Quote(quote)),
-                    }
-                }
-            }
-            '\\' => word.get_or_insert_default().extend(escaped(&mut characters)),
-            '$' if characters.peek() == Some(&'{') => {
-                let word = word.get_or_insert_default();
-                word.push('$');
-                for inner in characters.by_ref() {
-                    word.push(inner);
-                    if inner == '}' {
-                        break;
-                    }
-                }
-            }
-            '{' | '}' => {
-                tokens.extend(word.take().map(Token::Word));
-                tokens.push(if character == '{' { Token::Open } else { Token::Close });
-            }
-            space if space.is_whitespace() => tokens.extend(word.take().map(Token::Word)),
-            other => word.get_or_insert_default().push(other),
+        if depth == 0 || depth == 1 && character == ',' {
+            choices.push(&behind[begin..at]);
+            begin = at + 1;
+        }
+        if depth == 0 {
+            let rest = &behind[begin..];
+            return Some(choices.iter().map(|choice| format!("{before}{choice}{rest}")).collect());
         }
     }
-    tokens.extend(word.take().map(Token::Word));
-    Ok(tokens)
+    None
 }
 
-/// The character that stands behind a backslash, as in a shell's `$'…'`.
-fn escaped(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char> {
-    Some(match characters.next()? {
-        'a' => '\x07',
-        'b' => '\x08',
-        'E' => '\x1b',
-        'f' => '\x0c',
-        'n' => '\n',
-        'r' => '\r',
-        't' => '\t',
-        'v' => '\x0b',
-        'c' => char::from_u32(u32::from(characters.next()?) & 0x1f)?,
-        'x' => char::from(number_of_digits(characters, 0, 16, usize::MAX)),
-        first @ '0'..='7' => {
-            let first = u32::from(first) - u32::from('0');
-            char::from(number_of_digits(characters, first, 8, 2))
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A host called `me` with three files.
+    struct Host;
+
+    impl Surroundings for Host {
+        fn read(&self, path: &Path) -> io::Result<String> {
+            Ok(format!("in {}\n", path.display()))
         }
-        other => other,
-    })
-}
 
-/// The low octet of a number that goes on with at most this many digits.
-fn number_of_digits(
-    characters: &mut std::iter::Peekable<std::str::Chars<'_>>,
-    first: u32,
-    radix: u32,
-    most: usize,
-) -> u8 {
-    let mut value = first;
-    for _ in 0..most {
-        let Some(digit) = characters.peek().and_then(|character| character.to_digit(radix)) else { break };
-        characters.next();
-        value = (value * radix + digit) & 0xff;
+        fn matching(&self, pattern: &str) -> Vec<PathBuf> {
+            let known = ["a.conf", "b.conf", "c"].into_iter().filter(|name| *name == pattern);
+            known.map(PathBuf::from).collect()
+        }
+
+        fn absolute(&self, _: &Path) -> PathBuf {
+            "/etc/keepalived".into()
+        }
+
+        fn variable(&self, _: &str) -> Option<String> {
+            None
+        }
+
+        fn config_id(&self) -> &'static str {
+            "me"
+        }
     }
-    value.to_le_bytes()[0]
+
+    /// The words of all lines, and the remarks.
+    fn read(text: &str) -> (Vec<String>, Vec<String>) {
+        let (lines, remarks) = lines(Path::new("k.conf"), text, &Host).expect("is read");
+        let words = lines.iter().flat_map(|line| &line.tokens).map(|token| match token {
+            Token::Words(words) => words.plain.join("|"),
+            Token::Open => "{".to_owned(),
+            Token::Close => "}".to_owned(),
+        });
+        (words.collect(), remarks.iter().map(ToString::to_string).collect())
+    }
+
+    /// Each case as keepalived 2.2.7 does it, which says the words that it does not know with `-t`.
+    #[test]
+    fn variables_blocks_and_conditions_are_resolved_as_keepalived_does_it() {
+        const NET: &str = "$NET=10.0.0\n";
+        for (text, wanted) in [
+            ("$NET\n", &["10.0.0"][..]),
+            ("a $NET\n", &["a|10.0.0"]),
+            ("$NET.0.1\n", &["$NET.0.1"]),
+            ("${NET}.0.1\n", &["10.0.0.0.1"]),
+            ("$NET/24 $NET; $NET: $NET- $NETX\n", &["$NET/24|$NET;|$NET:|$NET-|$NETX"]),
+            ("$NET, $NET) x$NET\n", &["10.0.0,|10.0.0)|x10.0.0"]),
+            ("\"$NET\" \"$NET \" \"${NET}\"\n", &["$NET|10.0.0 |10.0.0"]),
+            ("$NONE ${NONE}\n", &["$NONE|${NONE}"]),
+            ("$A.B=x\n", &["$A.B=x"]),
+            ("$SPACE = x\n", &["$SPACE|=|x"]),
+            ("$9A=x\n", &["$9A=x"]),
+            ("$A= x  \n${A}y\n", &["xy"]),
+            ("$A=\n${A}y\n", &["y"]),
+            ("$A=${NET}.${B}\n$B=1\n$A\n", &["10.0.0.1"]),
+            ("$A=x y\n$A z\n", &["x|y|z"]),
+            ("$A=x # y\n${A}\n", &["x"]),
+            ("$A=\"x # y\"\n$A\n", &["x # y"]),
+            ("$A=x \\\n y # c \\\n z\nb $A\n", &["b|x", "y", "z"]),
+            ("$A=x \\ # c\n y\n$A\n", &["x", "y"]),
+            ("$A=x \\\n y\n$A z\n${A}z\n", &["$A|z", "${A}z"]),
+            ("$A=x \\\n\n y\n$A\n", &["y", "x"]),
+            ("x${_HASH}y ${_BANG}\n\"${_HASH}${_BANG}\"\n", &["x", "#!"]),
+            ("$_INSTANCE ${_PWD}/x\n", &["me|/etc/keepalived/x"]),
+            ("@me a\n@^me b\n@^other c\n@ d\n", &["a", "c"]),
+            ("@me $A=1\n@^me $A=2\n$A\n", &["1"]),
+            ("~SEQ(A,3) ${A}\n", &["1", "2", "3"]),
+            ("~SEQ(A,0) ${A}\n", &["1", "0"]),
+            ("~SEQ(A,-2) ${A}\n", &["-1", "-2"]),
+            ("~SEQ(A, 5, 3) ${A}\n", &["5", "4", "3"]),
+            ("~SEQ(A,1,2,6)x$A\n", &["x1", "x3", "x5"]),
+            ("~SEQx(A,8,0x0a) $A\n", &["8", "9", "a"]),
+            ("$N=2\n~SEQ(A,1,$N) a$A\n~SEQ(A,${N}) b$A\n", &["a1", "a2", "b1", "b2"]),
+            ("$F=~SEQ(A,1,2) $A\n$F\n", &["1", "2"]),
+            ("~SEQ(A,1,2) ~LST(B,x,,y) ${A}-${B}\n", &["1-x", "1-", "1-y", "2-x", "2-", "2-y"]),
+            ("~LST({A,B},{x,1},{y}) ${A}-${B}\n", &["x-1", "y-"]),
+            ("include {a,b}.conf\n@me include c\n", &["in|a.conf", "in|b.conf", "in|c"]),
+        ] {
+            let (words, remarks) = read(&format!("{NET}{text}"));
+            assert_eq!(words, wanted, "{text}");
+            assert!(remarks.is_empty(), "{text}: {remarks:?}");
+        }
+    }
+
+    #[test]
+    fn braces_stand_for_each_choice_unless_there_are_too_many() {
+        assert_eq!(alternatives("a{b,c{d,}}e"), ["abe", "acde", "ace"]);
+        assert_eq!(alternatives("a{b,c"), ["a{b,c"]);
+        let many = "{a,b}".repeat(20);
+        assert_eq!(alternatives(&many), std::slice::from_ref(&many));
+    }
+
+    #[test]
+    fn what_keepalived_ignores_is_left_out_with_its_place() {
+        for (text, remark) in [
+            ("include none\n", "k.conf:1: left out: include: none cannot be found; "),
+            ("$D=a\ninclude $D.conf\n", "k.conf:2: left out: include: $D.conf cannot be found; "),
+            ("include \"c\"\n", "k.conf:1: left out: include: \"c\" cannot be found; "),
+            ("~SEQ(A,1,x) y\n", "k.conf:1: left out: ~SEQ: ~SEQ takes a name and numbers"),
+            ("~SEQ(A,1,0,2) y\n", "k.conf:1: left out: ~SEQ: ~SEQ has step 0 "),
+            ("~SEQ(A,3,1,1) y\n", "k.conf:1: left out: ~SEQ: ~SEQ has step 1 "),
+            ("~LST(A) y\n", "k.conf:1: left out: ~LST: ~LST takes "),
+            ("~LST(A,x y) y\n", "k.conf:1: left out: ~LST: ~LST takes "),
+            ("~LST({A,B},{1,2,3}) y\n", "k.conf:1: left out: ~LST: ~LST takes "),
+        ] {
+            let (words, remarks) = read(text);
+            assert!(words.is_empty(), "{text}: {words:?}");
+            assert!(remarks.len() == 1 && remarks[0].starts_with(remark), "{text}: {remarks:?}");
+        }
+        let (words, remarks) = read("x${_RANDOM 5 9}${_RANDOM}\n");
+        assert_eq!(words, ["x50"]);
+        assert!(remarks[0].starts_with("k.conf:1: differs: _RANDOM: "), "{remarks:?}");
+    }
 }

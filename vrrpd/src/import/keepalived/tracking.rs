@@ -226,10 +226,9 @@ fn script(node: &Node, defaults: &Defaults, imported: &mut Imported) -> Read {
     let mut said = Weight { number: 0, is_reversed: false };
     let mut is_failing = false;
     for line in node.children() {
-        let value = line.argument().unwrap_or_default();
         match line.keyword() {
             // What follows the first word is not used.
-            "script" => command = words(value),
+            "script" => command = words(line.script()),
             "interval" => interval = positive(line, imported),
             "timeout" => timeout = Some(positive(line, imported)),
             "rise" => rise = positive(line, imported),

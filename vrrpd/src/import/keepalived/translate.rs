@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::super::{Group, ImportError, Imported, RemarkKind, Router, SourceLine};
+use super::super::{Group, ImportError, Imported, Remark, RemarkKind, Router, SourceLine};
 use super::defaults::Defaults;
 use super::instance;
 use super::keywords::{self, GLOBAL_LEFT_OUT, GLOBAL_WITHOUT_EFFECT, reason};
@@ -27,13 +27,13 @@ const LEFT_OUT: [(&[&str], &str); 5] = [
     (&["interface_up_down_delays"], "a link that goes down counts at once"),
 ];
 
-/// The routers and groups of a configuration.
-pub(super) fn translate(file: &Path, nodes: &[Node]) -> Result<Imported, ImportError> {
+/// The routers and groups of a configuration, beside what there was to say about its text.
+pub(super) fn translate(file: &Path, nodes: &[Node], remarks: Vec<Remark>) -> Result<Imported, ImportError> {
     if nodes.iter().all(|node| node.keyword() != "vrrp_instance") {
         let place = SourceLine { file: file.into(), line: 1 };
         return Err(ImportError::Wrong { place, message: "there is no vrrp_instance".to_owned() });
     }
-    let mut imported = Imported::default();
+    let mut imported = Imported { remarks, ..Imported::default() };
     let mut defaults = Defaults::default();
     for node in nodes.iter().filter(|node| node.keyword() == "global_defs") {
         for child in node.children() {

@@ -1,7 +1,8 @@
 //! The blocks of keepalived.conf.
 
 use super::super::{ImportError, SourceLine};
-use super::text::{Line, Token};
+use super::text::Line;
+use super::words::Token;
 
 /// A line of keepalived.conf with the block that it opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +10,8 @@ pub(super) struct Node {
     pub(super) place: SourceLine,
     /// The keyword and what follows it; never empty.
     pub(super) words: Vec<String>,
+    /// The same as lines that name scripts have them.
+    quoted: Vec<String>,
     /// What stands between its braces; `None` without braces.
     pub(super) block: Option<Vec<Node>>,
 }
@@ -22,6 +25,16 @@ impl Node {
     /// The first word behind the keyword.
     pub(super) fn argument(&self) -> Option<&str> {
         self.words.get(1).map(String::as_str)
+    }
+
+    /// The command of a line that names a script, in one word.
+    pub(super) fn script(&self) -> &str {
+        self.quoted.get(1).map_or("", String::as_str)
+    }
+
+    /// The words behind the command of a line that names a script.
+    pub(super) fn behind_script(&self) -> &[String] {
+        self.quoted.get(2..).unwrap_or_default()
     }
 
     /// What stands in its block.
@@ -43,33 +56,24 @@ pub(super) fn nodes(lines: &[Line]) -> Result<Vec<Node>, ImportError> {
     for line in lines {
         let wrong =
             |message: &str| ImportError::Wrong { place: line.place.clone(), message: message.to_owned() };
-        let mut words = Vec::new();
-        let mut tokens = line.tokens.iter();
-        loop {
-            let token = tokens.next();
-            if let Some(Token::Word(word)) = token {
-                words.push(word.clone());
-                continue;
-            }
+        for token in &line.tokens {
             let siblings = open.last_mut().map_or(&mut top, |(_, siblings)| siblings);
-            if !words.is_empty() {
-                siblings.push(Node {
-                    place: line.place.clone(),
-                    words: std::mem::take(&mut words),
-                    block: None,
-                });
-            }
             match token {
-                Some(Token::Open) => match siblings.pop() {
+                Token::Words(words) => siblings.push(Node {
+                    place: line.place.clone(),
+                    words: words.plain.clone(),
+                    quoted: words.quoted.clone(),
+                    block: None,
+                }),
+                Token::Open => match siblings.pop() {
                     Some(owner) if owner.block.is_none() => open.push((owner, Vec::new())),
                     Some(_) | None => return Err(wrong("a block without a keyword in front of its {")),
                 },
-                Some(Token::Close) => {
+                Token::Close => {
                     let (owner, block) = open.pop().ok_or_else(|| wrong("a } without its {"))?;
                     let siblings = open.last_mut().map_or(&mut top, |(_, siblings)| siblings);
                     siblings.push(Node { block: Some(block), ..owner });
                 }
-                Some(Token::Word(_)) | None => break,
             }
         }
     }
