@@ -4,7 +4,6 @@
 use std::io;
 use std::time::SystemTime;
 
-use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use tokio::io::unix::AsyncFd;
@@ -116,46 +115,55 @@ impl Alarm {
         Ok(Self { timer: watch::timer(timer)?, armed: None })
     }
 
-    /// Wakes at `at`, or never. Costs a system call only when that changes.
-    pub fn arm(&mut self, at: Option<Instant>) -> io::Result<()> {
-        if self.armed == at {
+    /// Wakes at `at`, or earlier: a backup's deadline moves with each advert, and a system call for each would cost more than
+    /// the advert. Without `at`, it may still wake once.
+    pub fn arm(&mut self, now: Instant, at: Option<Instant>) -> io::Result<()> {
+        let Some(at) = at.filter(|at| !self.armed.is_some_and(|armed| is_soon_enough(now, armed, *at))) else {
             return Ok(());
-        }
-        let timer = &self.timer.get_ref().0;
-        match at {
-            // Zero would disarm; a time long past fires at once.
-            Some(at) => {
-                let span = TimeSpec::from_duration(std::time::Duration::from_nanos(at.as_nanos().max(1)));
-                timer.set(Expiration::OneShot(span), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
-            }
-            None => timer.unset()?,
-        }
-        self.armed = at;
+        };
+        // Zero would disarm; a time long past fires at once.
+        let span = TimeSpec::from_duration(std::time::Duration::from_nanos(at.as_nanos().max(1)));
+        self.timer.get_ref().0.set(Expiration::OneShot(span), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+        self.armed = Some(at);
         Ok(())
     }
 
     /// Returns when the timer has fired; it is not armed then.
     pub async fn fired(&mut self) -> io::Result<()> {
-        loop {
-            let mut ready = self.timer.readable().await?;
-            match ready.get_inner().0.wait() {
-                Ok(()) => {
-                    // It is empty now, and tells anew when it fires again.
-                    ready.clear_ready();
-                    self.armed = None;
-                    return Ok(());
-                }
-                Err(Errno::EAGAIN) => ready.clear_ready(),
-                Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        // Nothing has to be read: arming the timer again forgets that it has fired.
+        self.timer.readable().await?.clear_ready();
+        self.armed = None;
+        Ok(())
     }
+}
+
+/// Whether a timer that is armed for `armed` may stay so although it is needed at `at` only. Late moves save system calls. A
+/// third of the time is longer than the interval of adverts, of which a backup waits for three; so while they come, the timer
+/// does not fire.
+fn is_soon_enough(now: Instant, armed: Instant, at: Instant) -> bool {
+    let (left, wanted) = (armed.saturating_since(now), at.saturating_since(now));
+    armed == at || (armed < at && left.as_nanos() >= wanted.as_nanos() / 3)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn timer_of_a_backup_is_moved_with_every_third_advert_and_does_not_fire() {
+        let (interval, wait) = (Duration::from_millis(10), Duration::from_millis(36));
+        let start = Instant::from_nanos(1);
+        let (mut armed, mut moves) = (start + wait, 0);
+        for advert in 1..=30 {
+            let now = start + Duration::from_nanos(interval.as_nanos() * advert);
+            assert!(armed > now, "it does not fire");
+            if !is_soon_enough(now, armed, now + wait) {
+                (armed, moves) = (now + wait, moves + 1);
+            }
+        }
+        assert_eq!(moves, 10);
+        assert!(!is_soon_enough(start, start + wait, start + interval), "an earlier deadline moves it at once");
+    }
 
     #[test]
     fn a_clock_that_runs_on_tells_of_a_suspension_once() {

@@ -15,7 +15,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -194,6 +194,11 @@ impl Guardian {
         self.ends_within(LAST_MOMENT);
     }
 
+    /// Its socket, which can be read when it has ended.
+    pub fn socket(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.socket)
+    }
+
     /// Lets it go: there is nothing left to undo. One that stands still, by SIGSTOP for one, is killed.
     pub fn dismiss(self) {
         crash::say_nothing();
@@ -217,12 +222,6 @@ impl Guardian {
     }
 }
 
-impl AsFd for Guardian {
-    /// Its socket, which can be read when it has ended.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -36,7 +36,7 @@ use vrrpd_common::group::{MAX_PEERS, Message, PeerId};
 use vrrpd_common::{Duration, Instant};
 
 use crate::datapath::pins;
-use crate::datapath::readiness::Readiness;
+use crate::datapath::readiness::{Readiness, Source};
 use connection::{Connection, LISTENER, MAX_PACKET, SECOND, errno, number, packet_socket};
 
 pub use connection::introduction;
@@ -59,7 +59,7 @@ pub struct Peers {
     name: String,
     /// The network namespace that it is in, by the kernel's number: others are other machines.
     namespace: u64,
-    listener: Socket,
+    listener: Source<Socket>,
     /// Where it listens.
     path: PathBuf,
     /// When connections are accepted again: it failed, for want of file descriptors most likely.
@@ -96,7 +96,7 @@ impl Peers {
         // Others must be able to connect before this process looks for them: one of two that start together finds the
         // other one.
         listener.listen(BACKLOG)?;
-        readiness.add(&listener, LISTENER)?;
+        let listener = readiness.watch(listener, LISTENER)?;
         let mut peers = Self {
             name,
             namespace: pins::namespace()?,
@@ -129,7 +129,7 @@ impl Peers {
     ) {
         self.get_to_know(now, readiness, tell);
         if let Some(place) = number.checked_sub(LISTENER + 1).and_then(|place| usize::try_from(place).ok()) {
-            self.catch_up(place, readiness);
+            self.catch_up(place);
             self.hear(place, TURN, now, tell);
         }
     }
@@ -144,12 +144,10 @@ impl Peers {
     }
 
     /// Tells everybody.
-    pub fn tell(&mut self, message: Message, readiness: &Readiness) {
+    pub fn tell(&mut self, message: Message) {
         self.newest = Some(message);
-        for (place, connection) in self.connections.iter_mut().enumerate() {
-            if let Some(connection) = connection.as_mut().filter(|connection| !connection.behind) {
-                connection.send(&message.to_octets(), place, readiness);
-            }
+        for connection in self.connections.iter_mut().flatten().filter(|connection| !connection.behind) {
+            connection.send(&message.to_octets());
         }
     }
 
@@ -205,11 +203,7 @@ impl Peers {
         if self.accept_at.is_some_and(|at| now < at) {
             return;
         }
-        if self.accept_at.take().is_some()
-            && let Err(error) = readiness.add(&self.listener, LISTENER)
-        {
-            warn!(%error, "cannot accept group peers");
-        }
+        self.accept_at = None;
         for _ in 0..MAX_CONNECTIONS {
             let accepted = self.listener.accept().and_then(|(socket, _)| {
                 socket.set_nonblocking(true)?;
@@ -220,17 +214,17 @@ impl Peers {
                 Err(error)
                     if matches!(errno(&error), Some(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED)) =>
                 {
+                    self.listener.was_read(errno(&error) == Some(Errno::EAGAIN));
                     return;
                 }
                 Err(error) => {
                     warn!(%error, "cannot accept group peer, retrying");
                     self.accept_at = Some(now + SECOND);
-                    // It would be ready without end. That it is not watched any more cannot fail.
-                    let _ = readiness.remove(&self.listener);
                     return;
                 }
             }
         }
+        self.listener.was_read(false);
     }
 
     /// Takes a connection on, from root or ourselves, and says who and how we are.
@@ -248,15 +242,18 @@ impl Peers {
             warn!("too many group peers, disconnecting one");
             return;
         };
-        if let Err(error) = readiness.add(&socket, number(place)) {
-            warn!(%error, "cannot monitor group peer, disconnecting");
-            return;
-        }
+        let socket = match readiness.watch_both_ways(socket, number(place)) {
+            Ok(socket) => socket,
+            Err(error) => {
+                warn!(%error, "cannot monitor group peer, disconnecting");
+                return;
+            }
+        };
         let mut connection = Connection::new(socket, peer.pid(), made_to, now);
         let introduction = format!("{} {}", self.namespace, self.name);
-        connection.send(introduction.as_bytes(), place, readiness);
+        connection.send(introduction.as_bytes());
         if let Some(message) = self.newest {
-            connection.send(&message.to_octets(), place, readiness);
+            connection.send(&message.to_octets());
         }
         if let Some(free) = self.connections.get_mut(place) {
             *free = Some(connection);
@@ -264,17 +261,13 @@ impl Peers {
     }
 
     /// Says the newest to a peer that reads again.
-    fn catch_up(&mut self, place: usize, readiness: &Readiness) {
+    fn catch_up(&mut self, place: usize) {
         if let Some(Some(connection)) = self.connections.get_mut(place)
             && connection.behind
             && let Some(message) = self.newest
         {
             connection.behind = false;
-            connection.send(&message.to_octets(), place, readiness);
-            if !connection.behind {
-                // If it stays, the loop looks at this connection more often than it has to, until it is closed.
-                let _ = readiness.also_room(&connection.socket, number(place), false);
-            }
+            connection.send(&message.to_octets());
         }
     }
 
@@ -311,9 +304,12 @@ impl Peers {
         let mut buffer = [0; MAX_PACKET + 1];
         for _ in 0..most {
             let Some(Some(connection)) = self.connections.get_mut(place) else { return true };
-            let packet = match (&connection.socket).read(&mut buffer) {
+            let packet = match (&*connection.socket).read(&mut buffer) {
                 Ok(length @ 1..) => buffer.get(..length).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    connection.socket.was_read(true);
+                    return true;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Ok(0) | Err(_) => return false,
             };
@@ -345,6 +341,9 @@ impl Peers {
                     }
                 }
             }
+        }
+        if let Some(Some(connection)) = self.connections.get(place) {
+            connection.socket.was_read(false);
         }
         true
     }
@@ -448,11 +447,11 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let dir = tempfile::tempdir().expect("a temporary directory");
-            let readiness = Readiness::new().expect("there is epoll");
+            let readiness = Readiness::default();
             let open = |name: &str, file: &str| {
                 let opened = Peers::open(name.to_owned(), &dir.path().join(file), NOW, &readiness);
                 let mut peers = opened.expect("a socket");
-                peers.tell(message(0), &readiness);
+                peers.tell(message(0));
                 peers
             };
             let (first, second) = (open("eth0/51", "one.group"), open("eth1/52", "two.group"));
@@ -502,7 +501,7 @@ mod tests {
                     assert_eq!(peers.present().map(|(_, name)| name).collect::<Vec<_>>(), [other]);
                     assert_eq!(peers.connections.iter().flatten().count(), 1);
                 }
-                first.tell(message(7), &readiness);
+                first.tell(message(7));
                 assert_eq!(heard(&mut second, &readiness), [PeerEvent::Message(PeerId(0), message(7))]);
                 drop(first);
                 assert_eq!(heard_until_gone(&mut second, &readiness), [PeerEvent::Gone(PeerId(0))]);
@@ -518,7 +517,7 @@ mod tests {
                 let path = dir.path().join(format!("{number}.group"));
                 let mut peers =
                     Peers::open(format!("eth2/{number}"), &path, NOW, &readiness).expect("a socket");
-                peers.tell(message(0), &readiness);
+                peers.tell(message(0));
                 peers
             };
             let mut others: Vec<_> = (0..MAX_PEERS)
@@ -554,7 +553,7 @@ mod tests {
             fs::rename(&one, &hidden).expect("it has left its socket");
             fs::rename(dir.path().join("two.group"), dir.path().join("two")).expect("it listens");
             let mut again = Peers::open("eth0/51".into(), &one, NOW, &readiness).expect("a socket");
-            again.tell(message(0), &readiness);
+            again.tell(message(0));
             fs::rename(&one, &hidden).expect("it listens");
             heard(&mut again, &readiness);
             assert_eq!(again.present().count(), 0, "it has found nobody");
@@ -591,7 +590,7 @@ mod tests {
         with_pair(|Pair { readiness, mut first, mut second, .. }| {
             heard(&mut first, &readiness);
             for term in 1..=900 {
-                first.tell(message(term), &readiness);
+                first.tell(message(term));
             }
             let last = |heard: Vec<PeerEvent>| heard.last().copied();
             let before = last(heard(&mut second, &readiness));

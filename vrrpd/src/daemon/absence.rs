@@ -68,7 +68,7 @@ impl Daemon {
             self.input(Input::TellKernel(*router));
             self.input(Input::Schedule(*router));
         }
-        close_aside(sockets.into_iter().flatten(), &self.readiness);
+        close_aside(sockets.into_iter().flatten());
     }
 
     /// Handles all frames that are in sockets which are not those of the interface any more.

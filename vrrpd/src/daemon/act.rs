@@ -32,7 +32,7 @@ impl Daemon {
             Output::HearsOtherSubnet(id, source) => self.hears_other_subnet(id, source),
             Output::TellGroupPeers(message) => {
                 if let Some(peers) = &mut self.group_peers {
-                    peers.tell(message, &self.readiness);
+                    peers.tell(message);
                 }
             }
             Output::RunGroupScripts(group, call) => self.group_runners.run(&group, call),

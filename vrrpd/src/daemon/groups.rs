@@ -62,7 +62,7 @@ impl Daemon {
             }
         })?;
         if let Some(greeting) = group.greeting() {
-            peers.tell(greeting, readiness);
+            peers.tell(greeting);
         }
         *group_peers = Some(peers);
         Ok(())

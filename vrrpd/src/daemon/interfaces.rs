@@ -173,7 +173,7 @@ impl Daemon {
     /// Closes an interface that is gone. With it the kernel forgets what it was told of the routers there.
     pub(super) fn close(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(id) else { return };
-        let remaining = link.gone(&self.readiness);
+        let remaining = link.gone();
         self.change_own_mac(id, remaining);
         self.note_kernel(id);
         self.engine.handle(clock::moment(), Input::KernelForgot(id));

@@ -17,7 +17,7 @@ use vrrpd_engine::kernel::is_on_link;
 use vrrpd_engine::{Input, LinkId, RouterId};
 
 use super::Daemon;
-use super::link::LinkIo;
+use super::link::{KERNEL, LinkIo};
 use crate::clock;
 use crate::datapath::refusal::Refusal;
 
@@ -28,10 +28,18 @@ const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 impl Daemon {
     /// Handles what the kernel reports of an interface.
-    pub(super) fn kernel_reports(&mut self, link: LinkId) {
+    pub(super) fn kernel_reports(&mut self, link_id: LinkId) {
+        let all = self.take_kernel_events(link_id);
+        if let Some(link) = self.links.get(link_id) {
+            link.was_read(KERNEL, all);
+        }
+    }
+
+    /// Handles at most [`MAX_EVENTS`] of them; whether there are no more.
+    fn take_kernel_events(&mut self, link: LinkId) -> bool {
         for _ in 0..MAX_EVENTS {
             let Some(event) = self.links.get_mut(link).and_then(|link| link.kernel()?.event()) else {
-                return;
+                return true;
             };
             let router = abi::router_at(event.slot.into())
                 .and_then(|(family, vrid)| self.links.get(link)?.table.router(family, vrid));
@@ -41,12 +49,16 @@ impl Daemon {
                 EventKind::Advert => {}
                 EventKind::Expired => match self.trouble(link) {
                     // Nothing was heard of the master, nor of anybody else.
-                    Some(why) => return self.program_is_deaf(link, why),
+                    Some(why) => {
+                        self.program_is_deaf(link, why);
+                        return false;
+                    }
                     // Void if an advert came after it: the machine's deadline is in the future by now.
                     None => self.event(id, Event::Timer, None),
                 },
             }
         }
+        false
     }
 
     /// The take-over of a Backup was held although the kernel had said that its time is up, and is not any more.

@@ -33,7 +33,9 @@ mod tracking;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -50,7 +52,7 @@ use crate::control::server::Command;
 use crate::datapath::Arrival;
 use crate::datapath::own_mac::OwnMacChanged;
 use crate::datapath::program::Loaded;
-use crate::datapath::readiness::Readiness;
+use crate::datapath::readiness::{self, Readiness};
 use crate::datapath::refusal::Refusal;
 use crate::guardian::{Guardian, GuardianMessage};
 use crate::interface::service::{Report, Service};
@@ -123,6 +125,8 @@ pub struct Daemon {
     rundir: RunDir,
     supervisor: Supervisor,
     guardian: Guardian,
+    /// Its socket, which can be read when it has ended.
+    guardian_ends: Option<readiness::Source<Arc<OwnedFd>>>,
     /// Routers whose role the guardian has not been told of yet.
     untold: BTreeSet<RouterId>,
     /// The service manager has not been told of some transition.
@@ -215,7 +219,7 @@ impl Daemon {
 
     async fn wait(&mut self) -> io::Result<Wake> {
         tokio::select! {
-            ready = self.readiness.ready(&mut self.ready) => ready.map(|()| Wake::Frames),
+            () = self.readiness.ready(&mut self.ready) => Ok(Wake::Frames),
             fired = self.alarm.fired() => fired.map(|()| Wake::Timer),
             report = self.reports.recv() => {
                 report.map(Wake::Report).ok_or_else(|| io::Error::other("the netlink thread has ended"))
@@ -264,7 +268,7 @@ impl Daemon {
     }
 
     fn guardian_lost(&mut self) {
-        if self.readiness.remove(&self.guardian).is_ok() {
+        if self.guardian_ends.take().is_some() {
             self.guardian.see_off();
             error!("guardian process lost: after a crash, addresses stay until the next start");
         }
@@ -283,7 +287,7 @@ impl Daemon {
             self.sending_due(),
             self.others.deadline(now),
         ];
-        self.alarm.arm(due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
+        self.alarm.arm(now, due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
     }
 
     fn receive_ready(&mut self) {
@@ -308,17 +312,18 @@ impl Daemon {
     /// Handles about `most` frames of a socket, or all that are there.
     fn receive(&mut self, link: LinkId, place: usize, most: usize) {
         let Some(mut inbox) = self.inbox.take() else { return };
-        let mut taken = 0;
-        while taken < most && self.links.get(link).is_some_and(|link| link.receive(place, &mut inbox)) {
+        let (mut taken, mut all) = (0, false);
+        while taken < most && !all && self.links.get(link).is_some_and(|link| link.receive(place, &mut inbox)) {
             for frame in inbox.frames() {
                 taken += 1;
                 self.frame(link, frame);
             }
-            if !inbox.is_full() {
-                break;
-            }
+            all = !inbox.is_full();
         }
         self.inbox = Some(inbox);
+        if let Some(link) = self.links.get(link) {
+            link.was_read(place, all);
+        }
     }
 
     fn frame(&mut self, link_id: LinkId, frame: &[u8]) {

@@ -388,7 +388,7 @@ impl Daemon {
             link.peers.remove(id);
             link.table.remove(family, vrid);
             if self.engine.routers_on(link_id).is_empty() {
-                let remaining = link.rest(&self.readiness);
+                let remaining = link.rest();
                 self.change_own_mac(link_id, remaining);
             }
         }
@@ -408,7 +408,7 @@ impl Daemon {
         {
             link.table.remove(config.family, config.vrid);
             if self.engine.routers_on(id).is_empty() {
-                let remaining = link.rest(&self.readiness);
+                let remaining = link.rest();
                 self.change_own_mac(id, remaining);
             }
         }

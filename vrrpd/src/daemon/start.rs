@@ -116,7 +116,8 @@ impl Daemon {
             group_runners: GroupRunners::default(),
             is_performing: false,
             alarm: Alarm::new().map_err(system("timerfd"))?,
-            readiness: Readiness::new().map_err(system("epoll"))?,
+            readiness: Readiness::default(),
+            guardian_ends: None,
             ready: Vec::new(),
             signals,
             service,
@@ -209,11 +210,12 @@ impl Daemon {
     }
 
     /// Has the guardian watch over what this process of the name `base` does from now on.
-    fn charge_guardian(&self, base: &str) -> Result<(), StartError> {
-        self.guardian
-            .charge(self.rundir.path(), base)
-            .and_then(|()| self.readiness.add(&self.guardian, super::GUARDIAN))
-            .map_err(|error| StartError::System { what: "guardian".to_owned(), error })
+    fn charge_guardian(&mut self, base: &str) -> Result<(), StartError> {
+        let failed = |error| StartError::System { what: "guardian".to_owned(), error };
+        self.guardian.charge(self.rundir.path(), base).map_err(failed)?;
+        let ends = self.readiness.watch(self.guardian.socket(), super::GUARDIAN).map_err(failed)?;
+        self.guardian_ends = Some(ends);
+        Ok(())
     }
 
     /// All that is undone when some of it fails.

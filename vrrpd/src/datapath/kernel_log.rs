@@ -2,14 +2,16 @@
 //!
 //! For those who work on the program; the daemon that is shipped has neither this nor the map that it reads.
 
+use std::os::fd::AsFd as _;
+
 use aya::Ebpf;
 use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
 use tokio::task::{self, AbortHandle};
 use tracing::debug;
 
-use super::readiness::Readiness;
 use super::refusal::{Cause, Refusal};
+use crate::sys::watch;
 
 /// Reads the log of the program on one interface until it is dropped.
 #[derive(Debug)]
@@ -26,12 +28,11 @@ impl KernelLog {
         let lines = Lines { interface: interface.to_owned() };
         let mut logger =
             EbpfLogger::init_with_logger(ebpf, lines).map_err(|error| Refusal::Log(Cause::of(error)))?;
-        let readiness = Readiness::new().map_err(|error| Refusal::Log(Cause::of(error)))?;
-        readiness.add(&logger, 0).map_err(|error| Refusal::Log(Cause::of(error)))?;
+        let lines = logger.as_fd().try_clone_to_owned().and_then(watch::descriptor);
+        let lines = lines.map_err(|error| Refusal::Log(Cause::of(error)))?;
         let reading = task::spawn_local(async move {
-            let mut ready = Vec::new();
-            while readiness.ready(&mut ready).await.is_ok() {
-                ready.clear();
+            while let Ok(mut ready) = lines.readable().await {
+                ready.clear_ready();
                 logger.flush();
             }
         });

@@ -12,6 +12,7 @@ use libc::{
 use vrrpd_common::Family;
 use vrrpd_common::wire::{ethernet, ipv4, ipv6};
 
+use super::readiness::{Readiness, Source};
 use crate::sys::packet::{FilterInstruction, Inbox, PacketSocket, jump, statement};
 
 /// Which packets a socket takes.
@@ -42,18 +43,23 @@ impl Takes {
 /// The socket of one interface and one family.
 #[derive(Debug)]
 pub struct RawPath {
-    socket: PacketSocket,
+    socket: Source<PacketSocket>,
     takes: Takes,
 }
 
 impl RawPath {
-    /// Opens the socket on the interface `index` for these packets.
-    pub fn open(index: u32, family: Family, takes: Takes) -> io::Result<Self> {
+    /// Opens the socket on the interface `index` for these packets, and watches it under this number.
+    pub fn open(
+        index: u32,
+        family: Family,
+        takes: Takes,
+        (readiness, number): (&Readiness, u64),
+    ) -> io::Result<Self> {
         let socket = match family {
             Family::Ipv4 => PacketSocket::receiver(index, ethernet::TYPE_IPV4, filter_ipv4(takes))?,
             Family::Ipv6 => PacketSocket::receiver(index, ethernet::TYPE_IPV6, filter_ipv6(takes))?,
         };
-        Ok(Self { socket, takes })
+        Ok(Self { socket: readiness.watch(socket, number)?, takes })
     }
 
     /// Whether it takes all these packets.
@@ -64,6 +70,11 @@ impl RawPath {
     /// The frames that are there, as many as there is room for.
     pub fn receive(&self, inbox: &mut Inbox) -> io::Result<()> {
         self.socket.receive(inbox)
+    }
+
+    /// Says whether all frames were taken; if not, the socket is ready again.
+    pub fn was_read(&self, all: bool) {
+        self.socket.was_read(all);
     }
 }
 

@@ -1,58 +1,228 @@
-//! Waiting for any of many sockets at once.
+//! Waiting for any of many sockets at once, with one system call.
+//!
+//! Each [`Source`] is in the runtime's own set of descriptors. When something arrives, the runtime wakes the waker of that source,
+//! which notes its number; so the loop looks at those sockets alone that have something, however many there are.
+//!
+//! The kernel tells once that something has arrived. Who reads a source says by [`Source::was_read`] whether something is left.
 
+use std::future::poll_fn;
 use std::io;
-use std::os::fd::AsFd;
+use std::mem;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::sys::watch::{self, Watched};
+use crate::sys::watch::{self, Owner, Watched};
 
-/// Sockets that answer in one call.
-const AT_ONCE: usize = 64;
+/// Which sources have something to read.
+#[derive(Debug, Default)]
+pub struct Readiness(Arc<Shared>);
 
-/// A set of sockets with a number each.
+#[derive(Debug, Default)]
+struct Shared(Mutex<Woken>);
+
+#[derive(Debug, Default)]
+struct Woken {
+    /// The sources that are ready, in order; one may be there twice.
+    numbers: Vec<u64>,
+    /// The loop, while it waits.
+    waiting: Option<Waker>,
+}
+
+/// A descriptor that is watched until this is dropped.
 #[derive(Debug)]
-pub struct Readiness(AsyncFd<Watched<Epoll>>);
+pub struct Source<T: Owner> {
+    watched: AsyncFd<Watched<T>>,
+    bell: Arc<Bell>,
+}
+
+/// Notes that a source is ready.
+#[derive(Debug)]
+struct Bell {
+    number: u64,
+    shared: Arc<Shared>,
+}
 
 impl Readiness {
-    /// An empty set.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self(watch::set(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?)?))
+    /// Watches a descriptor under this number for something to read.
+    ///
+    /// # Errors
+    /// The descriptor cannot be watched, or is being watched already.
+    pub fn watch<T: Owner>(&self, inner: T, number: u64) -> io::Result<Source<T>> {
+        self.watch_for(inner, number, Interest::READABLE)
     }
 
-    /// Adds a socket. It leaves the set when it is closed.
-    pub fn add(&self, socket: impl AsFd, number: u64) -> io::Result<()> {
-        Ok(self.0.get_ref().0.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, number))?)
+    /// Watches a descriptor also for room to write, which [`Source::wants_room`] asks for.
+    ///
+    /// # Errors
+    /// As for [`Readiness::watch`].
+    pub fn watch_both_ways<T: Owner>(&self, inner: T, number: u64) -> io::Result<Source<T>> {
+        self.watch_for(inner, number, Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Also says of a socket in the set, or does not any more, when there is room to write.
-    pub fn also_room(&self, socket: impl AsFd, number: u64, also: bool) -> io::Result<()> {
-        let room = if also { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
-        Ok(self.0.get_ref().0.modify(socket, &mut EpollEvent::new(EpollFlags::EPOLLIN | room, number))?)
+    fn watch_for<T: Owner>(&self, inner: T, number: u64, interest: Interest) -> io::Result<Source<T>> {
+        let watched = watch::register_for(inner, interest)?;
+        let source = Source { watched, bell: Arc::new(Bell { number, shared: Arc::clone(&self.0) }) };
+        source.wait_to_read();
+        Ok(source)
     }
 
-    /// Takes a socket out of the set that stays open.
-    pub fn remove(&self, socket: impl AsFd) -> io::Result<()> {
-        Ok(self.0.get_ref().0.delete(socket)?)
-    }
-
-    /// Waits until something can be read, and says the numbers of the sockets where.
-    pub async fn ready(&self, numbers: &mut Vec<u64>) -> io::Result<()> {
-        let mut events = [EpollEvent::empty(); AT_ONCE];
-        loop {
-            let mut guard = self.0.readable().await?;
-            let count = match guard.get_inner().0.wait(&mut events, EpollTimeout::ZERO) {
-                Ok(count) => count,
-                Err(Errno::EINTR) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if count > 0 {
-                numbers.extend(events.iter().take(count).map(EpollEvent::data));
-                return Ok(());
+    /// Waits until something can be read, and adds the numbers of the sources where to `numbers`. A number may be that of a
+    /// source that is gone.
+    pub async fn ready(&self, numbers: &mut Vec<u64>) {
+        poll_fn(|context| {
+            let mut woken = self.0.woken();
+            if woken.numbers.is_empty() {
+                woken.waiting = Some(context.waker().clone());
+                return Poll::Pending;
             }
-            guard.clear_ready();
+            numbers.append(&mut woken.numbers);
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
+
+impl<T: Owner> Source<T> {
+    /// Says that this was read, and whether all was taken that was there. If something is left, the source is ready again.
+    pub fn was_read(&self, all: bool) {
+        let waker = self.waker();
+        if all && let Poll::Ready(Ok(mut ready)) = self.watched.poll_read_ready(&mut Context::from_waker(&waker)) {
+            ready.clear_ready();
         }
+        self.wait_to_read();
+    }
+
+    /// Is ready as well when there is room to write again, which there was not just now.
+    pub fn wants_room(&self) {
+        let waker = self.waker();
+        let mut context = Context::from_waker(&waker);
+        if let Poll::Ready(Ok(mut ready)) = self.watched.poll_write_ready(&mut context) {
+            ready.clear_ready();
+        }
+        if self.watched.poll_write_ready(&mut context).is_ready() {
+            self.bell.ring();
+        }
+    }
+
+    /// Has the bell ring when there is something to read; at once if there is.
+    fn wait_to_read(&self) {
+        if self.watched.poll_read_ready(&mut Context::from_waker(&self.waker())).is_ready() {
+            self.bell.ring();
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.bell))
+    }
+}
+
+impl<T: Owner> Deref for Source<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.watched.get_ref().0
+    }
+}
+
+impl Bell {
+    fn ring(&self) {
+        let mut woken = self.shared.woken();
+        woken.numbers.push(self.number);
+        let waiting = mem::take(&mut woken.waiting);
+        drop(woken);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}
+
+impl Shared {
+    fn woken(&self) -> MutexGuard<'_, Woken> {
+        // Nothing here is left half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+
+    use socket2::{Domain, Socket, Type};
+    use tokio::time::{Duration, timeout};
+
+    fn pair() -> [Socket; 2] {
+        let (one, other) = Socket::pair(Domain::UNIX, Type::DGRAM.nonblocking(), None).expect("sockets");
+        [one, other]
+    }
+
+    /// What is ready by now. The runtime looks at its descriptors while this waits.
+    async fn ready_now(readiness: &Readiness) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        let _ = timeout(Duration::from_millis(20), readiness.ready(&mut numbers)).await;
+        numbers
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn only_sources_with_something_to_read_are_ready() {
+        let readiness = Readiness::default();
+        let [watched, mut sender] = pair();
+        let [silent, _kept] = pair();
+        let source = readiness.watch(watched, 1).expect("is watched");
+        let _silent = readiness.watch(silent, 2).expect("is watched");
+        assert_eq!(ready_now(&readiness).await, []);
+        for _ in 0..2 {
+            sender.write_all(b"one").expect("writes");
+            assert_eq!(ready_now(&readiness).await, [1]);
+            assert_eq!((&*source).read(&mut [0; 8]).expect("reads"), 3);
+            source.was_read(true);
+            assert_eq!(ready_now(&readiness).await, []);
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn source_that_was_not_read_to_its_end_is_ready_again() {
+        let readiness = Readiness::default();
+        let [watched, mut sender] = pair();
+        sender.write_all(b"before it is watched").expect("writes");
+        let source = readiness.watch(watched, 1).expect("is watched");
+        sender.write_all(b"two").expect("writes");
+        assert_eq!(ready_now(&readiness).await, [1]);
+        assert!((&*source).read(&mut [0; 32]).is_ok());
+        source.was_read(false);
+        assert_eq!(ready_now(&readiness).await, [1]);
+        assert!((&*source).read(&mut [0; 32]).is_ok());
+        source.was_read(true);
+        assert_eq!(ready_now(&readiness).await, []);
+        drop(source);
+        sender.write_all(b"nobody reads").expect_err("the other end is closed");
+        assert_eq!(ready_now(&readiness).await, []);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn source_that_wants_room_is_ready_when_the_other_side_has_read() {
+        let readiness = Readiness::default();
+        let [watched, mut reader] = pair();
+        let source = readiness.watch_both_ways(watched, 1).expect("is watched");
+        assert_eq!(ready_now(&readiness).await, [], "room is not asked for");
+        while (&*source).write(&[0; 1024]).is_ok() {}
+        source.wants_room();
+        assert_eq!(ready_now(&readiness).await, []);
+        while reader.read(&mut [0; 1024]).is_ok() {}
+        assert_eq!(ready_now(&readiness).await, [1]);
     }
 }

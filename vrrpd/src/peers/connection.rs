@@ -5,11 +5,11 @@ use std::io;
 
 use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
-use tracing::{debug, warn};
+use tracing::debug;
 use vrrpd_common::group::PeerId;
 use vrrpd_common::{Duration, Instant};
 
-use crate::datapath::readiness::Readiness;
+use crate::datapath::readiness::Source;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// A peer that says more in a second is let go; one that works well says a few things in each of its intervals, which are
@@ -24,7 +24,7 @@ pub(super) const LISTENER: u64 = 1 << 63;
 /// A connection, whose other end may not have said its name yet.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) socket: Socket,
+    pub(super) socket: Source<Socket>,
     /// The number of the process at its other end.
     pub(super) process: i32,
     /// The socket that this process connected to; `None`: the other one made the connection.
@@ -40,7 +40,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// One with nothing said on it.
-    pub(super) fn new(socket: Socket, process: i32, made_to: Option<OsString>, now: Instant) -> Self {
+    pub(super) fn new(socket: Source<Socket>, process: i32, made_to: Option<OsString>, now: Instant) -> Self {
         Self { socket, process, made_to, peer: None, behind: false, counted_since: now, count: 0 }
     }
 
@@ -48,16 +48,14 @@ impl Connection {
         self.peer.as_ref().map_or("", |(_, name)| name)
     }
 
-    pub(super) fn send(&mut self, packet: &[u8], place: usize, readiness: &Readiness) {
+    pub(super) fn send(&mut self, packet: &[u8]) {
         // That a peer has gone is found when it is heard.
         if let Err(error) = self.socket.send(packet)
             && errno(&error) == Some(Errno::EAGAIN)
         {
             debug!(peer = self.name(), "group peer does not read");
             self.behind = true;
-            if let Err(error) = readiness.also_room(&self.socket, number(place), true) {
-                warn!(peer = self.name(), %error, "cannot send to group peer");
-            }
+            self.socket.wants_room();
         }
     }
 

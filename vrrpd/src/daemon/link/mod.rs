@@ -206,6 +206,13 @@ impl LinkIo {
         self.path.open().is_some_and(|open| open.by.receive(&self.name, place, inbox))
     }
 
+    /// Says whether all was taken of a source that was read: a socket, by its place in [`FAMILIES`], or [`KERNEL`].
+    pub(super) fn was_read(&self, source: usize, all: bool) {
+        if let Some(open) = self.path.open() {
+            open.by.was_read(source, all);
+        }
+    }
+
     /// Routers whose last advert has not gone out, and since when none has.
     pub(super) fn unsent(&self) -> impl Iterator<Item = (RouterId, Instant)> {
         let to_group = self.path.open().into_iter().flat_map(|open| open.ports.transmitter.unsent());

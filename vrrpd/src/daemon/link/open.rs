@@ -35,7 +35,7 @@ impl LinkIo {
         readiness: &Readiness,
     ) -> io::Result<()> {
         let open = self.path.close();
-        self.close_open(open, readiness);
+        self.close_open(open);
         let attached = program.and_then(|program| self.attach(program, interface));
         let opener = self.opener(id, interface.index, readiness);
         let by = match attached {
@@ -226,38 +226,38 @@ impl LinkIo {
             error!(interface = self.name, reason, "XDP failed, falling back to raw sockets");
         }
         let receivers = self.opener(id, open.index, readiness).receivers()?;
-        Ok(self.path.fall_back(receivers, why).map(|Kernel { program, beside }| {
-            close_aside(beside.into_iter().flatten(), readiness);
+        Ok(self.path.fall_back(receivers, why).map(|Kernel { program, beside, .. }| {
+            close_aside(beside.into_iter().flatten());
             program
         }))
     }
 
     /// The interface is gone, and its sockets with it; returns what remains to be done.
-    pub(in crate::daemon) fn gone(&mut self, readiness: &Readiness) -> Option<OwnMacChange> {
+    pub(in crate::daemon) fn gone(&mut self) -> Option<OwnMacChange> {
         let open = self.path.gone();
-        self.close_open(open, readiness);
+        self.close_open(open);
         self.end_own_mac()
     }
 
     /// No router needs the interface any more; returns what remains to be done.
-    pub(in crate::daemon) fn rest(&mut self, readiness: &Readiness) -> Option<OwnMacChange> {
+    pub(in crate::daemon) fn rest(&mut self) -> Option<OwnMacChange> {
         let open = self.path.rest();
-        self.close_open(open, readiness);
+        self.close_open(open);
         self.end_own_mac()
     }
 
     /// Closes what was open, and waits for none of it.
-    fn close_open(&mut self, open: Option<Open>, readiness: &Readiness) {
+    fn close_open(&mut self, open: Option<Open>) {
         let Some(Open { ports, by, .. }) = open else { return };
         closing::let_go(ports.transmitter.map(Transmitter::into_sender));
         let receivers = match by {
             By::Raw(receivers, _) => receivers,
-            By::Kernel(Kernel { program, beside }) => {
+            By::Kernel(Kernel { program, beside, .. }) => {
                 self.carry_over(&program);
                 beside
             }
         };
-        close_aside(receivers.into_iter().flatten(), readiness);
+        close_aside(receivers.into_iter().flatten());
     }
 }
 

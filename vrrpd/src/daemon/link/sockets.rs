@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::errno::Errno;
 use tracing::warn;
@@ -15,7 +16,7 @@ use crate::datapath::closing;
 use crate::datapath::membership::Membership;
 use crate::datapath::program::Loaded;
 use crate::datapath::raw::{RawPath, Takes};
-use crate::datapath::readiness::Readiness;
+use crate::datapath::readiness::{Readiness, Source};
 use crate::datapath::xdp::XdpPath;
 use crate::guardian::copies::{Keeper, Kept};
 use crate::sys::packet::Inbox;
@@ -83,6 +84,8 @@ pub(in crate::daemon) struct Ports {
 #[derive(Debug)]
 pub(in crate::daemon) struct Kernel {
     pub(super) program: Box<XdpPath>,
+    /// Its events.
+    pub(super) events: Source<OwnedFd>,
     pub(super) beside: Receivers,
 }
 
@@ -123,10 +126,11 @@ impl Opener<'_> {
 
     /// The program, with what it needs beside it.
     pub(super) fn kernel(&self, program: Box<XdpPath>) -> io::Result<Kernel> {
-        self.readiness.add(&*program, token(self.id, KERNEL))?;
+        let events = program.as_fd().try_clone_to_owned()?;
+        let events = self.readiness.watch(events, token(self.id, KERNEL))?;
         let mut beside = [None, None];
         self.complete(&mut beside, false)?;
-        Ok(Kernel { program, beside })
+        Ok(Kernel { program, events, beside })
     }
 
     /// Opens a socket for each family that needs one and has none, or one that does not take all that it is to take. `group`:
@@ -139,9 +143,9 @@ impl Opener<'_> {
                 authenticated: family == Family::Ipv4 && self.table.has_associations(),
             };
             if takes.any() && !open.as_ref().is_some_and(|open| open.takes(takes)) {
-                let socket = self.keeper.keep(RawPath::open(self.index, family, takes)?);
-                self.readiness.add(&*socket, token(self.id, place))?;
-                close_aside(open.replace(socket), self.readiness);
+                let watched = (self.readiness, token(self.id, place));
+                let socket = self.keeper.keep(RawPath::open(self.index, family, takes, watched)?);
+                close_aside(open.replace(socket));
             }
         }
         Ok(())
@@ -179,13 +183,30 @@ impl Ports {
 }
 
 impl By {
-    /// Takes the frames of a socket, by its place in [`FAMILIES`]; `false` when there are none.
-    pub(super) fn receive(&self, interface: &str, place: usize, inbox: &mut Inbox) -> bool {
+    /// The socket of a family, by its place in [`FAMILIES`].
+    fn socket(&self, place: usize) -> Option<&RawPath> {
         let receivers = match self {
             Self::Raw(receivers, _) => receivers,
             Self::Kernel(kernel) => &kernel.beside,
         };
-        let Some(socket) = receivers.get(place).and_then(Option::as_deref) else { return false };
+        receivers.get(place).and_then(Option::as_deref)
+    }
+
+    /// Says whether all was taken of a source that was read: a socket, by its place in [`FAMILIES`], or [`KERNEL`].
+    pub(super) fn was_read(&self, source: usize, all: bool) {
+        match self {
+            Self::Kernel(kernel) if source == KERNEL => kernel.events.was_read(all),
+            Self::Raw(..) | Self::Kernel(_) => {
+                if let Some(socket) = self.socket(source) {
+                    socket.was_read(all);
+                }
+            }
+        }
+    }
+
+    /// Takes the frames of a socket, by its place in [`FAMILIES`]; `false` when there are none.
+    pub(super) fn receive(&self, interface: &str, place: usize, inbox: &mut Inbox) -> bool {
+        let Some(socket) = self.socket(place) else { return false };
         let received = socket.receive(inbox);
         if let Err(error) = &received {
             // Said once by the kernel when an interface goes down, which its own notification tells as well.
@@ -197,16 +218,9 @@ impl By {
     }
 }
 
-/// Closes sockets that nobody is to be woken for any more.
-pub(in crate::daemon) fn close_aside(
-    receivers: impl IntoIterator<Item = Kept<RawPath>>,
-    readiness: &Readiness,
-) {
-    for receiver in receivers {
-        // Until it is closed it would be ready without end. That it leaves the set cannot fail.
-        let _ = readiness.remove(&*receiver);
-        closing::let_go(receiver);
-    }
+/// Closes sockets without waiting for it.
+pub(in crate::daemon) fn close_aside(receivers: impl IntoIterator<Item = Kept<RawPath>>) {
+    receivers.into_iter().for_each(closing::let_go);
 }
 
 #[cfg(test)]
