@@ -118,7 +118,8 @@ impl Alarm {
     /// Wakes at `at`, or earlier: a backup's deadline moves with each advert, and a system call for each would cost more than
     /// the advert. Without `at`, it may still wake once.
     pub fn arm(&mut self, now: Instant, at: Option<Instant>) -> io::Result<()> {
-        let Some(at) = at.filter(|at| !self.armed.is_some_and(|armed| is_soon_enough(now, armed, *at))) else {
+        let Some(at) = at.filter(|at| !self.armed.is_some_and(|armed| is_soon_enough(now, armed, *at)))
+        else {
             return Ok(());
         };
         // Zero would disarm; a time long past fires at once.
@@ -162,7 +163,10 @@ mod tests {
             }
         }
         assert_eq!(moves, 10);
-        assert!(!is_soon_enough(start, start + wait, start + interval), "an earlier deadline moves it at once");
+        assert!(
+            !is_soon_enough(start, start + wait, start + interval),
+            "an earlier deadline moves it at once"
+        );
     }
 
     #[test]

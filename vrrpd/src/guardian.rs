@@ -222,7 +222,6 @@ impl Guardian {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -76,8 +76,9 @@ impl Daemon {
         let Some(mut inbox) = self.inbox.take() else { return };
         for socket in sockets.iter().flatten() {
             while socket.receive(&mut inbox).is_ok() {
+                let now = clock::moment();
                 for frame in inbox.frames() {
-                    self.frame(id, frame);
+                    self.frame(now, id, frame);
                 }
                 if !inbox.is_full() {
                     break;

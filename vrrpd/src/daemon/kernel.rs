@@ -54,7 +54,7 @@ impl Daemon {
                         return false;
                     }
                     // Void if an advert came after it: the machine's deadline is in the future by now.
-                    None => self.event(id, Event::Timer, None),
+                    None => self.event(id, Event::Timer),
                 },
             }
         }
@@ -71,7 +71,7 @@ impl Daemon {
         if let Some(why) = self.trouble(link) {
             return self.program_is_deaf(link, why);
         }
-        self.event(id, Event::Timer, None);
+        self.event(id, Event::Timer);
     }
 
     /// Feeds the state machine with the adverts that the kernel has noted since.

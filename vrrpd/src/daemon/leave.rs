@@ -28,7 +28,7 @@ impl Daemon {
         self.stop_tracking();
         self.supervisor.stopping();
         for id in self.engine.routers().ids().collect::<Vec<_>>() {
-            self.event(id, Event::Shutdown, None);
+            self.event(id, Event::Shutdown);
         }
         self.settle_groups();
         self.flush();

@@ -43,7 +43,7 @@ use tracing::{error, warn};
 use vrrpd_common::router::{Event, StateName};
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::router::Router;
-use vrrpd_engine::{Engine, Input, LinkId, RouterId, Slots};
+use vrrpd_engine::{Engine, Input, LinkId, Now, RouterId, Slots};
 
 use crate::clock::{self, Alarm, Suspension};
 use crate::config::Configuration;
@@ -313,10 +313,12 @@ impl Daemon {
     fn receive(&mut self, link: LinkId, place: usize, most: usize) {
         let Some(mut inbox) = self.inbox.take() else { return };
         let (mut taken, mut all) = (0, false);
-        while taken < most && !all && self.links.get(link).is_some_and(|link| link.receive(place, &mut inbox)) {
+        while taken < most && !all && self.links.get(link).is_some_and(|link| link.receive(place, &mut inbox))
+        {
+            let now = clock::moment();
             for frame in inbox.frames() {
                 taken += 1;
-                self.frame(link, frame);
+                self.frame(now, link, frame);
             }
             all = !inbox.is_full();
         }
@@ -326,17 +328,17 @@ impl Daemon {
         }
     }
 
-    fn frame(&mut self, link_id: LinkId, frame: &[u8]) {
+    fn frame(&mut self, now: Now, link_id: LinkId, frame: &[u8]) {
         let Some(link) = self.links.get_mut(link_id) else { return };
         match link.table.judge(frame) {
             Some(Arrival::Advert { router, advert }) => {
                 if link.path.absence_ends_at().is_some() {
                     self.note_subnet(router, advert.source);
                 }
-                self.event(router, Event::Advert(advert), Some(frame));
+                self.input_at(now, Input::Event(router, Event::Advert(advert), Some(Cow::Borrowed(frame))));
             }
             Some(Arrival::Rejected { router, rejection }) => {
-                self.input(Input::Rejected { link: link_id, router, why: rejection });
+                self.input_at(now, Input::Rejected { link: link_id, router, why: rejection });
             }
             None => {}
         }
@@ -363,7 +365,7 @@ impl Daemon {
             if self.engine.router(id).is_some_and(Router::is_watched_by_kernel) {
                 self.hold_is_over(id);
             } else {
-                self.event(id, Event::Timer, None);
+                self.event(id, Event::Timer);
             }
         }
         self.hear_group_peers();
@@ -379,18 +381,22 @@ impl Daemon {
         let Some(slept) = self.suspension.end() else { return };
         warn!(%slept, "resumed from suspend, listening before take-over");
         for id in self.engine.routers().ids().collect::<Vec<_>>() {
-            self.event(id, Event::StoodStill, None);
+            self.event(id, Event::StoodStill);
         }
     }
 
-    /// Hands an event to a router and carries out what comes of it. `frame` is the one that an advert came in.
-    fn event(&mut self, id: RouterId, event: Event, frame: Option<&[u8]>) {
-        self.input(Input::Event(id, event, frame.map(Cow::Borrowed)));
+    /// Hands an event to a router and carries out what comes of it.
+    fn event(&mut self, id: RouterId, event: Event) {
+        self.input(Input::Event(id, event, None));
     }
 
     /// Tells the engine what happened, and does what it says.
     fn input(&mut self, input: Input<'_>) {
-        self.engine.handle(clock::moment(), input);
+        self.input_at(clock::moment(), input);
+    }
+
+    fn input_at(&mut self, now: Now, input: Input<'_>) {
+        self.engine.handle(now, input);
         self.perform_outputs();
     }
 

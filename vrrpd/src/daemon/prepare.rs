@@ -58,7 +58,7 @@ impl Daemon {
         if let Some(handles) = self.handles.get_mut(id)
             && handles.preparation.take_if(|preparation| preparation.number == number).is_some()
         {
-            self.event(id, Event::Prepared, None);
+            self.event(id, Event::Prepared);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! and tells only what changes something. Exactly one of them is there for an interface at a time.
 
 mod attachment;
+mod by_slot;
 pub mod claims;
 pub mod classifier;
 pub mod closing;
@@ -39,6 +40,8 @@ use vrrpd_common::wire::vrrp::group;
 use vrrpd_common::{Advert, Family, Reject, Rejection, Vrid, classify};
 use vrrpd_engine::RouterId;
 
+use by_slot::BySlot;
+
 use crate::ah::SecurityAssociation;
 use crate::clock;
 use crate::config::{Destination, Settings};
@@ -72,7 +75,7 @@ pub struct RejectCounts([u64; Reject::ALL.len()]);
 /// The routers of one interface, and what was counted there.
 #[derive(Debug, Default)]
 pub struct RouterTable {
-    routers: BTreeMap<(Family, Vrid), RouterEntry>,
+    routers: BySlot<RouterEntry>,
     /// Rejects that belong to no router of ours.
     rejected: RejectCounts,
     /// What was counted of routers that have left: counters never go back.
@@ -103,22 +106,25 @@ pub struct Counts {
 impl RouterTable {
     /// Adds a router, or changes what its adverts have to look like.
     pub fn set(&mut self, family: Family, vrid: Vrid, id: RouterId, expect: Expect) {
-        let left = &mut self.left;
-        self.routers.entry((family, vrid)).and_modify(|entry| entry.expect = expect).or_insert_with(|| {
-            RouterEntry {
-                id,
-                expect,
-                destination: Destination::Group(group(family)),
-                virtual_addresses: Box::default(),
-                association: None,
-                counts: left.remove(&(family, vrid)).unwrap_or_default(),
-            }
-        });
+        let key = (family, vrid);
+        if let Some(entry) = self.routers.get_mut(key) {
+            entry.expect = expect;
+            return;
+        }
+        let entry = RouterEntry {
+            id,
+            expect,
+            destination: Destination::Group(group(family)),
+            virtual_addresses: Box::default(),
+            association: None,
+            counts: self.left.remove(&key).unwrap_or_default(),
+        };
+        self.routers.insert(key, entry);
     }
 
     /// Says where the adverts of a router go, unless that is VRRP's group.
     pub fn set_destination(&mut self, family: Family, vrid: Vrid, destination: &Destination) {
-        if let Some(entry) = self.routers.get_mut(&(family, vrid))
+        if let Some(entry) = self.routers.get_mut((family, vrid))
             && entry.destination != *destination
         {
             entry.destination.clone_from(destination);
@@ -132,7 +138,7 @@ impl RouterTable {
         vrid: Vrid,
         addresses: impl Iterator<Item = IpAddr>,
     ) {
-        if let Some(entry) = self.routers.get_mut(&(family, vrid)) {
+        if let Some(entry) = self.routers.get_mut((family, vrid)) {
             entry.virtual_addresses = addresses.collect();
             entry.virtual_addresses.sort_unstable();
         }
@@ -140,19 +146,19 @@ impl RouterTable {
 
     /// The virtual addresses of a router.
     fn virtual_addresses(&self, family: Family, vrid: Vrid) -> &[IpAddr] {
-        self.routers.get(&(family, vrid)).map_or(&[], |entry| &entry.virtual_addresses)
+        self.routers.get((family, vrid)).map_or(&[], |entry| &entry.virtual_addresses)
     }
 
     /// Gives a router the key of its Authentication Header.
     pub fn associate(&mut self, family: Family, vrid: Vrid, association: SecurityAssociation) {
-        if let Some(entry) = self.routers.get_mut(&(family, vrid)) {
+        if let Some(entry) = self.routers.get_mut((family, vrid)) {
             entry.association = Some(Box::new(association));
         }
     }
 
     /// The router is ours no more. If it comes back, what was counted goes on.
     pub fn remove(&mut self, family: Family, vrid: Vrid) {
-        if let Some(entry) = self.routers.remove(&(family, vrid)) {
+        if let Some(entry) = self.routers.remove((family, vrid)) {
             self.left.insert((family, vrid), entry.counts);
         }
     }
@@ -163,7 +169,7 @@ impl RouterTable {
             self.rejected = self.rejected.plus(&counted.rejected);
             return;
         };
-        let entry = self.routers.get_mut(&key).map(|entry| &mut entry.counts);
+        let entry = self.routers.get_mut(key).map(|entry| &mut entry.counts);
         let counts = entry.unwrap_or_else(|| self.left.entry(key).or_default());
         counts.received += counted.received;
         counts.rejected = counts.rejected.plus(&counted.rejected);
@@ -177,7 +183,7 @@ impl RouterTable {
     /// The frames of an advert as they go out: with the next sequence number if they have an Authentication Header, else as they
     /// are.
     pub fn seal(&mut self, config: &Settings, frames: AdvertFrames) -> Option<AdvertFrames> {
-        let entry = self.routers.get_mut(&(config.family, config.vrid))?;
+        let entry = self.routers.get_mut((config.family, config.vrid))?;
         let Some(association) = &mut entry.association else { return Some(frames) };
         let sequence = association.next(clock::time_of_day());
         let seal = |frame: &Frame| {
@@ -215,7 +221,7 @@ impl RouterTable {
 
     /// Whether there is a router of this family.
     pub fn serves(&self, family: Family) -> bool {
-        self.routers.keys().any(|(served, _)| *served == family)
+        self.of(family).next().is_some()
     }
 
     /// Says what a frame is and counts it; `None` for what is no VRRP at all.
@@ -232,13 +238,13 @@ impl RouterTable {
                 Some(Arrival::Rejected { router: None, rejection })
             }
             Classified::Reject { rejection, router } => {
-                let entry = router.and_then(|(key, _)| self.routers.get_mut(&(key.family, key.vrid)));
+                let entry = router.and_then(|(key, _)| self.routers.get_mut((key.family, key.vrid)));
                 let router = entry.as_ref().zip(router).map(|(entry, (_, source))| (entry.id, source));
                 entry.map_or(&mut self.rejected, |entry| &mut entry.counts.rejected).add(rejection.reject);
                 Some(Arrival::Rejected { router, rejection })
             }
             Classified::Advert { router, advert } => {
-                let entry = self.routers.get_mut(&(router.family, router.vrid))?;
+                let entry = self.routers.get_mut((router.family, router.vrid))?;
                 entry.counts.received += 1;
                 Some(Arrival::Advert { router: entry.id, advert })
             }
@@ -247,22 +253,22 @@ impl RouterTable {
 
     /// Every router.
     pub fn routers(&self) -> impl Iterator<Item = (Family, Vrid)> {
-        self.routers.keys().copied()
+        self.routers.iter().map(|(key, _)| key)
     }
 
     /// The router of a family and VRID.
     pub fn router(&self, family: Family, vrid: Vrid) -> Option<RouterId> {
-        self.routers.get(&(family, vrid)).map(|entry| entry.id)
+        self.routers.get((family, vrid)).map(|entry| entry.id)
     }
 
     /// Valid adverts that a router received.
     pub fn received(&self, family: Family, vrid: Vrid) -> u64 {
-        self.routers.get(&(family, vrid)).map_or(0, |entry| entry.counts.received)
+        self.routers.get((family, vrid)).map_or(0, |entry| entry.counts.received)
     }
 
     /// Rejects of a router, with those of its interface that no router can be named for.
     pub fn rejected(&self, family: Family, vrid: Vrid) -> RejectCounts {
-        let own = self.routers.get(&(family, vrid)).map(|entry| entry.counts.rejected).unwrap_or_default();
+        let own = self.routers.get((family, vrid)).map(|entry| entry.counts.rejected).unwrap_or_default();
         own.plus(&self.rejected)
     }
 }
@@ -273,11 +279,11 @@ impl Routers for RouterTable {
         if vlan != 0 {
             return None;
         }
-        self.routers.get(&(family, vrid)).map(|entry| entry.expect)
+        self.routers.get((family, vrid)).map(|entry| entry.expect)
     }
 
     fn knows(&self, vlan: u16, family: Family, vrid: Vrid) -> bool {
-        vlan == 0 && self.routers.contains_key(&(family, vrid))
+        vlan == 0 && self.routers.get((family, vrid)).is_some()
     }
 
     fn is_destination(&self, destination: IpAddr) -> bool {
@@ -286,7 +292,7 @@ impl Routers for RouterTable {
     }
 
     fn delivery(&self, router: &RouterKey, source: IpAddr, destination: IpAddr) -> Delivery {
-        let entry = self.routers.get(&(router.family, router.vrid));
+        let entry = self.routers.get((router.family, router.vrid));
         entry.map_or(Delivery::Elsewhere, |entry| entry.delivery(source, destination))
     }
 
@@ -320,7 +326,7 @@ impl RouterEntry {
 
 impl Associations for RouterTable {
     fn admit(&mut self, router: RouterKey, packet: &AhPacket<'_>) -> Result<(), Rejection> {
-        match self.routers.get_mut(&(router.family, router.vrid)) {
+        match self.routers.get_mut((router.family, router.vrid)) {
             Some(RouterEntry { association: Some(association), .. }) => association.admit(packet),
             Some(RouterEntry { association: None, .. }) | None => Err(Reject::Auth.because(0, 0)),
         }
