@@ -84,8 +84,8 @@ impl Column {
         match self {
             Self::Native => "vrrpd --xdp",
             Self::Generic => "vrrpd --xdp=generic",
-            Self::Tcx => "vrrpd --datapath=tcx",
-            Self::Raw => "vrrpd",
+            Self::Tcx => "vrrpd",
+            Self::Raw => "vrrpd --datapath=raw",
             Self::PassAlone => "XDP_PASS alone",
             Self::Keepalived => "keepalived",
             Self::NoProgram => "no program",

@@ -25,7 +25,9 @@ impl Bystander {
         const NATIVE: u32 = 1 << 2;
         const BEFORE: u32 = 1 << 3;
         let (hook, flags) = match mode {
-            Datapath::Raw | Datapath::Auto => panic!("generic, native or tcx, not {mode:?}"),
+            Datapath::Default | Datapath::Raw | Datapath::Auto => {
+                panic!("generic, native or tcx, not {mode:?}")
+            }
             Datapath::Generic => (Hook::Xdp, GENERIC),
             Datapath::Native => (Hook::Xdp, NATIVE),
             Datapath::Tcx => (Hook::Tcx, BEFORE),

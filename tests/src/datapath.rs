@@ -9,7 +9,9 @@ const VARIABLE: &str = "VRRPD_LAB_DATAPATH";
 /// How a daemon is to receive adverts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Datapath {
-    /// Without `--xdp`: by raw sockets.
+    /// Without an option.
+    Default,
+    /// `--datapath=raw`
     Raw,
     /// `--xdp`: whatever is to be had.
     Auto,
@@ -40,7 +42,7 @@ impl Datapath {
     pub const fn name(self) -> Option<&'static str> {
         match self {
             Self::Raw => Some("raw"),
-            Self::Auto => None,
+            Self::Default | Self::Auto => None,
             Self::Generic => Some("xdp-generic"),
             Self::Native => Some("xdp-native"),
             Self::Tcx => Some("tcx"),
@@ -50,7 +52,8 @@ impl Datapath {
     /// The option, which is also the key in a configuration file, and its value; `None`: none is given.
     pub const fn option(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::Raw => None,
+            Self::Default => None,
+            Self::Raw => Some(("datapath", "raw")),
             Self::Auto => Some(("xdp", "auto")),
             Self::Generic => Some(("xdp", "generic")),
             Self::Native => Some(("xdp", "native")),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use vrrpd_lab::usual::SOON;
-use vrrpd_lab::{Finished, Host, Lab, ScriptLog, Vrrpd, wait_until};
+use vrrpd_lab::{Datapath, Finished, Host, Lab, ScriptLog, Vrrpd, wait_until};
 
 const TWO_ROUTERS: &str = r#"
 [defaults]
@@ -26,7 +26,7 @@ preempt = false
 
 /// What `--check` says of a file.
 fn check(host: &Host, text: &str) -> Finished {
-    Vrrpd::on(host).config(text).args(["--check"]).run()
+    Vrrpd::on(host).config(text).datapath(Datapath::Default).args(["--check"]).run()
 }
 
 #[test]
@@ -152,7 +152,8 @@ fn check_tells_every_mistake_at_once_with_its_line_and_the_nearest_right_name() 
 fn wrong_file_is_refused_at_start_too() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let (finished, _daemon) = Vrrpd::on(&a).config("[[router]]\nvrid = 0\n").start_in_background();
+    let wrong = Vrrpd::on(&a).config("[[router]]\nvrid = 0\n").datapath(Datapath::Default);
+    let (finished, _daemon) = wrong.start_in_background();
     assert!(matches!(finished.code, 1 | 2), "{finished:?}");
     assert!(finished.stderr.contains("vrrpd.toml:2:8"), "{}", finished.stderr);
 }

@@ -273,7 +273,7 @@ fn reload_that_wants_the_kernel_to_take_the_adverts_has_it_do_so() {
              interval = \"100ms\"\nvmac = \"none\"\nxdp = \"{xdp}\"\n"
         )
     };
-    let daemon = Vrrpd::on(&a).config(&file("off")).datapath(Datapath::Raw).start();
+    let daemon = Vrrpd::on(&a).config(&file("off")).datapath(Datapath::Default).start();
     daemon.wait_state("master", SOON);
     daemon.reload(&file("generic"));
     wait_until(SOON, "the kernel takes its adverts", || {

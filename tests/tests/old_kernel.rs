@@ -1,5 +1,5 @@
-//! A kernel whose programs have no timers (before 5.15): adverts come by raw sockets, whatever was asked for, and the
-//! reason is told.
+//! A kernel whose programs have no timers (before 5.15): adverts come by raw sockets, also with `--xdp`, and the reason is
+//! told.
 
 use vrrpd_lab::usual::SOON;
 use vrrpd_lab::{Datapath, Lab, Vrrpd, wait_until};

@@ -98,7 +98,8 @@ fn data_path_that_is_not_possible_changes_nothing() {
     let [a] = lab.hosts();
     a.add_bridge("10.2.0.1/24");
     let on_bridge = "interface = \"br0\"\nxdp = \"off\"";
-    let daemon = Vrrpd::on(&a).config(&file(&[(51, "10.2.0.51", on_bridge)])).datapath(Datapath::Raw).start();
+    let config = file(&[(51, "10.2.0.51", on_bridge)]);
+    let daemon = Vrrpd::on(&a).config(&config).datapath(Datapath::Default).start();
     daemon.wait_state_of(51, "master", SOON);
     daemon.reload(&file(&[(51, "10.2.0.51", "interface = \"br0\"\nxdp = \"native\"")]));
     daemon.wait_log(SOON, STAYS);

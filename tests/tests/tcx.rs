@@ -172,7 +172,7 @@ fn process_for_which_the_interface_has_no_room_for_a_classifier_uses_raw_sockets
     let lab = Lab::new();
     let [host] = lab.hosts();
     let mut others: Vec<_> = (0..MOST).map(|_| Bystander::on(&host, "eth0", Datapath::Tcx)).collect();
-    let with = |path: &str| router(&host, 100, Datapath::Raw).args(["--datapath", path]);
+    let with = |path: &str| router(&host, 100, Datapath::Default).args(["--datapath", path]);
     let refused = with("tcx").run_in_foreground();
     assert_eq!(refused.code, 1, "{refused:?}");
     let reason = "tcx: the interface has as many classifiers as the kernel allows";
@@ -218,28 +218,64 @@ fn processes_share_an_interface_each_with_its_classifier_and_pins() {
 }
 
 #[test]
-fn auto_falls_back_to_raw_sockets_and_tcx_is_refused_where_programs_are_not_permitted() {
+fn classifier_is_used_without_an_option_and_raw_sockets_where_xdp_is_off() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let file = |line: &str| {
+        format!(
+            "[[router]]\ninterface = \"eth0\"\nvrid = {VRID}\naddresses = [{CIDR:?}]\nprotocol = \"v3\"\n\
+             interval = \"100ms\"\nvmac = \"none\"\n{line}\n"
+        )
+    };
+    let master = router(&a, 150, Datapath::Default).start();
+    let state = master.wait_state("master", SOON);
+    assert_eq!((&state["datapath"], &state["datapath_reason"]), (&"tcx".into(), &serde_json::Value::Null));
+    let backup = Vrrpd::on(&b).config(&file("")).datapath(Datapath::Default).start();
+    wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= 3);
+    assert_eq!(backup.state()["datapath"], "tcx");
+    assert_eq!((ours(&a).len(), ours(&b).len()), (1, 1));
+
+    for (line, reason) in [("xdp = \"off\"", "as configured"), ("datapath = \"raw\"", "as configured")] {
+        backup.reload(&file(line));
+        wait_until(SOON, "raw sockets receive", || backup.state()["datapath"] == "raw");
+        assert_eq!(backup.state()["datapath_reason"], reason);
+        wait_until(SOON, "the classifier is gone", || ours(&b).is_empty());
+        backup.reload(&file(""));
+        wait_until(SOON, "the classifier receives", || backup.state()["datapath"] == "tcx");
+    }
+    backup.assert_in_log("WARN", 0);
+    assert_eq!(master.terminate(), 0);
+    backup.wait_state("master", SOON);
+}
+
+#[test]
+fn raw_sockets_are_used_without_an_option_and_tcx_is_refused_where_programs_are_not_permitted() {
     let lab = Lab::new();
     let [host] = lab.hosts();
     let setpriv = needs::SETPRIV.require().display().to_string();
-    let without = |path: &str| {
+    let without = |options: &[&str]| {
         let through = [&setpriv, "--inh-caps", "-all", "--bounding-set", "-bpf,-perfmon,-sys_admin", "--"];
-        Vrrpd::on(&host)
-            .vrid(VRID)
-            .address(CIDR)
-            .v3("100ms")
-            .datapath(Datapath::Raw)
-            .args(["--datapath", path])
-            .through(through)
+        let router = Vrrpd::on(&host).vrid(VRID).address(CIDR).v3("100ms").datapath(Datapath::Default);
+        router.args(options.iter().copied()).through(through)
     };
-    let daemon = without("auto").start();
-    let state = daemon.state();
-    assert_eq!(state["datapath"], "raw");
-    assert!(state["datapath_reason"].as_str().is_some_and(|reason| reason.contains("CAP_BPF")), "{state}");
-    assert_eq!(daemon.terminate(), 0);
+    for options in [&[][..], &["--datapath=auto"]] {
+        let daemon = without(options).start();
+        let state = daemon.wait_state("master", SOON);
+        assert_eq!(state["datapath"], "raw");
+        let reason = state["datapath_reason"].as_str().expect("there is one");
+        assert!(reason.contains("CAP_BPF"), "{reason}");
+        daemon.assert_in_log(
+            &format!("INFO data path selected interface=\"eth0\" datapath=\"raw\" reason={reason:?}"),
+            1,
+        );
+        for level in ["WARN", "ERROR"] {
+            daemon.assert_in_log(level, 0);
+        }
+        assert_eq!(daemon.terminate(), 0);
+    }
 
     for path in ["tcx", "xdp-native", "xdp-generic"] {
-        let refused = without(path).run_in_foreground();
+        let refused = without(&["--datapath", path]).run_in_foreground();
         assert_eq!(refused.code, 1, "{refused:?}");
         let said = format!("--datapath={path}: not possible: ");
         assert!(refused.stderr.contains(&said) && refused.stderr.contains("CAP_BPF"), "{refused:?}");

@@ -166,9 +166,9 @@ pub struct Magic {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Datapath {
     /// By raw sockets.
-    #[default]
     Raw,
     /// By a classifier (tcx), else by raw sockets.
+    #[default]
     Auto,
     /// By a classifier, or not at all.
     Tcx,

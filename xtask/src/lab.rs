@@ -161,7 +161,7 @@ fn router(host: &Host, priority: u8, options: &Options) -> Vrrpd {
     let interval = options.interval.as_deref().unwrap_or(default);
     let words = ["--protocol", &options.protocol, "-d", interval, "10.0.0.100/24"];
     let datapath = match options.xdp {
-        None => Datapath::Raw,
+        None => Datapath::Default,
         Some(Xdp::Auto) => Datapath::Auto,
         Some(Xdp::Native) => Datapath::Native,
         Some(Xdp::Generic) => Datapath::Generic,

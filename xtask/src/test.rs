@@ -42,8 +42,8 @@ const OF_EVERY_DATAPATH: [&str; 21] = [
     "wire",
 ];
 
-/// Of these, what runs with the classifier: it shares all but the way in with XDP.
-const OF_TCX: [&str; 3] = ["election", "handover", "link"];
+/// Of these, what runs with generic XDP: it is the program of native XDP at another place.
+const OF_GENERIC: [&str; 5] = ["election", "handover", "link", "outsiders", "rejects"];
 
 /// What of `cargo test` chooses something else than tests of the laboratory.
 const OTHER_TARGETS: [&str; 8] =
@@ -161,8 +161,8 @@ impl Datapath {
     fn arguments(self, chosen: &[String]) -> Option<Vec<String>> {
         match self {
             Self::Raw => Some([&["--workspace".to_owned()], chosen].concat()),
-            Self::Generic | Self::Native => depending(chosen, &OF_EVERY_DATAPATH),
-            Self::Tcx => depending(chosen, &OF_TCX),
+            Self::Native | Self::Tcx => depending(chosen, &OF_EVERY_DATAPATH),
+            Self::Generic => depending(chosen, &OF_GENERIC),
         }
     }
 }

@@ -73,12 +73,20 @@ pub enum DatapathOption {
 impl DatapathOption {
     /// The option with the value that means this, as the user writes it on the command line.
     pub fn saying(self, wanted: Datapath) -> String {
-        let (key, values) = match self {
-            Self::Datapath => (Key::Datapath, value::DATAPATHS),
-            Self::Xdp => (Key::Xdp, value::XDP_MODES),
+        let values = match self {
+            Self::Datapath => value::DATAPATHS,
+            Self::Xdp => value::XDP_MODES,
         };
         let value = values.iter().find(|(_, means)| *means == wanted).map_or("", |(value, _)| value);
-        format!("{}={value}", key.flag())
+        format!("{}={value}", self.key().flag())
+    }
+
+    /// Its name.
+    pub const fn key(self) -> Key {
+        match self {
+            Self::Datapath => Key::Datapath,
+            Self::Xdp => Key::Xdp,
+        }
     }
 }
 

@@ -257,7 +257,7 @@ options! {
     v3_checksum: Option<ChecksumStyle> = ChecksumStyle::WithPseudoHeader;
 
     /// How adverts are received: by a classifier in the kernel (tcx), by XDP, or by raw sockets; auto tries tcx, then falls
-    /// back to raw sockets, the others are used or fail [auto, xdp-native, xdp-generic, tcx, raw; default: raw]
+    /// back to raw sockets, the others are used or fail [auto, xdp-native, xdp-generic, tcx, raw; default: auto]
     Datapath = "datapath", "--datapath", Value("PATH"), Text, value::datapath;
     datapath: Option<Datapath>;
 

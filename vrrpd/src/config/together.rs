@@ -58,12 +58,10 @@ impl Together {
         }
         let wanted = (config.datapath, config.xdp_pass, name);
         let (datapath, xdp_pass, first) = self.datapaths.entry(interface.clone()).or_insert(wanted);
-        let key = if datapath.is_classifier() || config.datapath.is_classifier() {
-            Key::Datapath
-        } else {
-            Key::Xdp
-        };
-        let of_keys = [(key, *datapath != config.datapath), (Key::XdpPass, *xdp_pass != config.xdp_pass)];
+        let of_keys = [
+            (config.datapath_option.key(), *datapath != config.datapath),
+            (Key::XdpPass, *xdp_pass != config.xdp_pass),
+        ];
         for (key, differs) in of_keys {
             if differs {
                 let message = format!(

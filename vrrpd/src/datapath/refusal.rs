@@ -22,8 +22,8 @@ const CLASSIFIERS: [&str; 3] = [PROGRAM, own_mac::NAME, claims::IN.0];
 /// Why the kernel does not handle the adverts of an interface, or does not do something else that takes a program.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The user did not ask for it.
-    #[error("neither --datapath nor --xdp asks for another")]
+    /// The user asked for raw sockets.
+    #[error("as configured")]
     NotWanted,
     /// Another program is there.
     #[error("the interface already has an XDP program: {0}")]

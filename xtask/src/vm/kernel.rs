@@ -47,6 +47,11 @@ impl Series {
         !matches!(self, Self::V5_10)
     }
 
+    /// Whether it has tcx, which 6.6 brought.
+    pub(super) const fn has_tcx(self) -> bool {
+        matches!(self, Self::V6_12)
+    }
+
     /// The suite of Debian whose own kernel it is: there it is kept for longest.
     const fn suite(self) -> &'static str {
         match self {

@@ -20,6 +20,11 @@ const EVERY: [&str; 1] = ["handover"];
 const XDP: [&str; 1] = ["vlan_xdp"];
 /// Where it has none.
 const WITHOUT_XDP: [&str; 1] = ["old_kernel"];
+/// Where the kernel has tcx: about it alone, and with it on devices that the machine's own kernel may not have.
+const TCX: [&str; 1] = ["tcx"];
+const WITH_TCX: [&str; 1] = ["vlan"];
+/// Where it has none.
+const WITHOUT_TCX: [&str; 1] = ["without_tcx"];
 
 /// When all is asked for, also these with raw sockets,
 const MORE_RAW: [&str; 12] = [
@@ -43,12 +48,12 @@ const MORE_IN_KERNEL: [&str; 2] = ["election", "link"];
 /// and these, which choose the data path themselves.
 const MORE_XDP: [&str; 4] = ["datapath", "xdp_commands", "xdp_daemon", "xdp_reports"];
 
-/// Never: classifiers with links, which one of these kernels has; processor time, instructions, memory, hundreds of routers; how late a timer is; a million frames, minutes of
+/// Never: processor time, instructions, memory, hundreds of routers; how late a timer is; a million frames, minutes of
 /// computing; keepalived beside vrrpd through the same story, where both would have to be on time; and what no kernel has a part in that changes. Groups are of the last kind, and their tests demand that
 /// nothing flaps, which a machine that is kept from running for a Master_Down_Interval now and then cannot promise. What
 /// they hold are addresses and links as without a group.
 #[cfg(test)]
-const ELSEWHERE: [&str; 30] = [
+const ELSEWHERE: [&str; 29] = [
     "footprint",
     "guards",
     "wakeups",
@@ -75,7 +80,6 @@ const ELSEWHERE: [&str; 30] = [
     "script_processes",
     "scripts",
     "systemd",
-    "tcx",
     "toolkit",
     "track",
     "watch",
@@ -112,16 +116,20 @@ impl Choice {
         let (clsact, files) = CLSACT;
         let slow = if series == clsact && !all { &files[..] } else { &[] };
         let raw = [&RAW[..], slow, &every, more(&MORE_RAW)].concat();
-        let runs = if series.has_xdp() {
-            let in_kernel = [&every[..], more(&MORE_IN_KERNEL)].concat();
+        let tcx = if series.has_tcx() { &TCX[..] } else { &WITHOUT_TCX };
+        let in_kernel = [&every[..], more(&MORE_IN_KERNEL)].concat();
+        let mut runs = if series.has_xdp() {
             vec![
-                (Datapath::Raw, [&raw[..], &XDP, more(&MORE_XDP)].concat()),
+                (Datapath::Raw, [&raw[..], &XDP, more(&MORE_XDP), tcx].concat()),
                 (Datapath::Generic, in_kernel.clone()),
-                (Datapath::Native, in_kernel),
+                (Datapath::Native, in_kernel.clone()),
             ]
         } else {
-            vec![(Datapath::Raw, [&raw[..], &WITHOUT_XDP].concat())]
+            vec![(Datapath::Raw, [&raw[..], &WITHOUT_XDP, tcx].concat())]
         };
+        if series.has_tcx() {
+            runs.push((Datapath::Tcx, [&in_kernel[..], &WITH_TCX].concat()));
+        }
         let jobs = runs.into_iter().flat_map(|(datapath, files)| {
             files.into_iter().map(move |test| Job { datapath, test, arguments: self.arguments.clone() })
         });
@@ -164,6 +172,9 @@ mod tests {
             &EVERY,
             &XDP,
             &WITHOUT_XDP,
+            &TCX,
+            &WITH_TCX,
+            &WITHOUT_TCX,
             &MORE_RAW,
             &MORE_EVERY,
             &MORE_IN_KERNEL,

@@ -41,13 +41,12 @@ impl LinkIo {
         let by = match attached {
             Ok(program) => By::Kernel(self.open_kernel(&opener, program)?),
             Err(why) => {
-                if self.wanted != Datapath::Raw {
-                    warn!(
-                        interface = self.name,
-                        datapath = "raw",
-                        reason = why.to_string(),
-                        "data path selected"
-                    );
+                let (interface, reason) = (&self.name, why.to_string());
+                match self.wanted {
+                    Datapath::Raw => {}
+                    // Nothing else was asked for.
+                    Datapath::Auto => info!(interface, datapath = "raw", reason, "data path selected"),
+                    _ => warn!(interface, datapath = "raw", reason, "data path selected"),
                 }
                 By::Raw(opener.receivers()?, why)
             }
