@@ -100,8 +100,8 @@ fn command_line(line: &str) {
     let words = options.track.clone();
     match options.resolve() {
         Ok(mut router) => {
-            let _ = config::check_scripts(&router);
-            let Ok((track, checks)) = config::track::on_command_line(&words, Path::new("/")) else { return };
+            let _ = config::refused_scripts(&router);
+            let Ok((track, checks)) = config::track::on_command_line(&words) else { return };
             router.track = track;
             accepted(&Configuration { routers: vec![router], groups: Vec::new(), checks });
         }

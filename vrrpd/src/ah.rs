@@ -1,21 +1,21 @@
 //! What two ends of an Authentication Header share: the key, and where the sequence numbers stand.
 //!
 //! # Sequence numbers
-//! All routers of a virtual router share one key, and so one row of numbers: each number is greater than every one that
-//! its sender has sent or heard before, whoever it heard it from. A packet is admitted when its number is greater than
-//! that of every packet admitted before, so none is admitted twice and none out of the past. Nor may it be lower than
-//! what we have sent ourselves, so that what was recorded before that is of no use against a master which never heard it.
+//! All routers of a virtual router share one key and one series of numbers: each number is greater than all that its sender
+//! has sent before, or heard from any router. A packet is admitted if its number is greater than those of all packets
+//! admitted before, so no packet is admitted twice. It must not be lower than our own last number either, so a packet that
+//! was recorded before that number cannot be repeated to a master that never heard it.
 //! The same number is good enough there: two masters that begin to hear each other may well have sent the same one.
 //! keepalived does the same, but for this last point.
 //!
-//! Nothing of this outlives the daemon. So that it is not taken for somebody who repeats the past when it comes back, a
-//! number is never lower than the time of day in seconds since 1970, which adverts, about one a second at most, hardly
-//! overtake: a daemon that starts again within a second may lose its first advert. keepalived begins with 1, and is
-//! heard again once it has heard somebody.
+//! The numbers are lost when the daemon ends. To be admitted after a restart, it never sends a number lower than the time of
+//! day in seconds since 1970. Adverts, about one a second at most, hardly overtake that: a daemon that starts again within
+//! a second may have its first advert rejected. keepalived begins with 1, and is admitted again once it has heard another
+//! router.
 //!
-//! What remains possible to somebody without the key: to hold a packet back that has not been heard yet and deliver it
-//! later, until one with a higher number was heard or sent; and to repeat recorded packets, each once and in their order,
-//! to a backup that was started after they were recorded and has heard nobody since.
+//! An attacker without the key can still hold a packet back and deliver it later, until a higher number was heard or sent;
+//! and repeat recorded packets, each once and in order, to a backup that was started after they were recorded and has not
+//! heard any router since.
 //!
 //! After 2³²−1, which the time of day reaches in 2106, numbers begin anew from the time of day, and what was heard before
 //! is forgotten.

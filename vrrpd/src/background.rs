@@ -46,7 +46,7 @@ pub fn launch(auth: Option<&str>) -> io::Result<ExitCode> {
     // A lock of the caller's, for one, would last as long as the daemon.
     descriptors::close_on_exec()?;
     let mut command = Command::new(std::env::current_exe()?);
-    // Whoever manages the service of the user's shell does not mean this one.
+    // These variables are for the service that the user's shell belongs to.
     for variable in supervisor::VARIABLES {
         command.env_remove(variable);
     }

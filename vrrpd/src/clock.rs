@@ -1,5 +1,5 @@
 //! The one clock: `CLOCK_MONOTONIC` in nanoseconds, the same as the kernel's `bpf_ktime_get_ns`, and the one timer
-//! that wakes the daemon for whatever is due next.
+//! that wakes the daemon for the next deadline.
 
 use std::io;
 use std::time::SystemTime;

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd as _};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 
-/// What a process has open whatever it serves, its clients included.
+/// Descriptors of a process without routers, its clients included.
 const ANYHOW: u64 = 256;
 /// Sockets, programs and maps of an interface.
 const INTERFACE: u64 = 20;

@@ -25,7 +25,7 @@ use crate::printable::printable;
 
 /// Lines that may wait to be written. A channel of this size would take the memory for all of them at once.
 const QUEUE: usize = 4096;
-/// How long whoever ends waits for its last lines to be written.
+/// How long a process that ends waits for its last lines to be written.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Where the system's log daemon listens.
 const SYSLOG: &str = "/dev/log";
@@ -95,7 +95,7 @@ pub fn flush() {
     let Some(queue) = QUEUE_IN_USE.get() else { return };
     let (written, done) = sync_channel(1);
     if queue.entries.send(QueueItem::Flush(written)).is_ok() {
-        // Whoever does not read the log is not waited for.
+        // If the log is not read, its lines are lost.
         let _ = done.recv_timeout(LAST_WORDS);
     }
 }
@@ -173,7 +173,7 @@ impl Drop for LineWriter<'_> {
     }
 }
 
-/// A formatted event as one line that does nothing to a terminal, whatever is in its fields.
+/// A formatted event as one line without control characters, which its fields may contain.
 fn one_line(text: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(text);
     let mut line = printable(text.strip_suffix('\n').unwrap_or(&text)).into_owned();
@@ -209,7 +209,7 @@ impl Sink {
 
     fn write(&mut self, line: &Line) {
         match self.target {
-            // Whoever closed stderr does not want to read it.
+            // A closed stderr is not an error.
             Target::Stderr => drop(io::stderr().write_all(&line.text)),
             Target::Syslog => self.write_syslog(line),
         }

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tracing::{debug, error, warn};
 use vrrpd::background::{self, Role};
 use vrrpd::cli::{Cli, secrets_in};
+use vrrpd::config::track::Track;
 use vrrpd::config::value::ValueError;
 use vrrpd::config::{self, Configuration, FileError, GroupConfig, Key, OptionError, RefusedScript};
 use vrrpd::daemon::{Daemon, Source, StartError};
@@ -95,7 +96,7 @@ fn main() -> ExitCode {
         }
         let count = configuration.routers.len();
         let routers = if count == 1 { "router" } else { "routers" };
-        // Whoever closed the pipe has seen enough.
+        // A closed pipe is not an error: its reader has seen enough.
         let _ = writeln!(io::stdout(), "configuration valid: {count} virtual {routers}");
         return ExitCode::SUCCESS;
     }
@@ -124,7 +125,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let message = error.to_string();
-            // In the background nobody sees the one, in the foreground nobody wants to see it twice.
+            // In the background stderr may not be seen; in the foreground the log goes to stderr as well.
             if role == Role::Background {
                 error!(error = message, "cannot run");
                 logging::flush();
@@ -174,7 +175,7 @@ const fn target(role: Role) -> Target {
     }
 }
 
-/// Tells the user what is wrong; that nobody can read it changes nothing.
+/// Tells the user what is wrong, if stderr can be written to.
 fn say(message: &str) {
     let _ = writeln!(io::stderr(), "vrrpd: {}", printable(message));
 }
@@ -186,7 +187,7 @@ enum Wrong {
     /// This option does not go with `--config`, and what the file has for it.
     NotWithFile(&'static str, &'static str),
     Path(PathError),
-    Script(RefusedScript),
+    Scripts(Vec<RefusedScript>),
     Options(Vec<OptionError>),
     File(FileError),
 }
@@ -225,7 +226,7 @@ impl Wrong {
                 say(&format!("{flag}: cannot be combined with --config; {instead}"));
             }
             Self::Path(error) => say(&error.to_string()),
-            Self::Script(error) => say(&error.to_string()),
+            Self::Scripts(errors) => errors.iter().for_each(|error| say(&error.to_string())),
             Self::Options(errors) => errors.iter().for_each(|error| say(&error.to_string())),
             Self::File(error) => {
                 let stderr = io::stderr();
@@ -248,17 +249,21 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), Wrong> {
     let size = cli.group_size().map_err(Wrong::GroupSize)?;
     let Some(path) = &cli.config else {
         let options = cli.router().map_err(|error| Wrong::Options(vec![error]))?;
-        let words = options.track.clone();
+        let mut words = options.track.clone();
         let mut config = options.resolve().map_err(Wrong::Options)?;
-        // Where the user is matters only to what is tracked.
-        let directory = if words.is_empty() { PathBuf::from("/") } else { absolute(Path::new("."))? };
-        let (tracked, checks) = config::track::on_command_line(&words, &directory)
+        for path in words.iter_mut().filter_map(Track::program_mut) {
+            *path = absolute(path)?;
+        }
+        let (tracked, checks) = config::track::on_command_line(&words)
             .map_err(|message| Wrong::Options(vec![Key::Track.error(message)]))?;
         config.track = tracked;
         for path in config.settings.scripts.paths_mut() {
             *path = absolute(path)?;
         }
-        config::check_scripts(&config).map_err(Wrong::Script)?;
+        let refused = config::refused_scripts(&config);
+        if !refused.is_empty() {
+            return Err(Wrong::Scripts(refused));
+        }
         config.grouped = size.is_some();
         let groups = size.map(|size| GroupConfig::of_processes(size, &config)).into_iter().collect();
         return Ok((Configuration { routers: vec![config], groups, checks }, Source::CommandLine));
@@ -274,7 +279,7 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), Wrong> {
     Ok((config::load(&path).map_err(Wrong::File)?, Source::File(path)))
 }
 
-/// The user's path for somebody who is elsewhere. Where the user is matters only if it is relative.
+/// A path of the user for a process in another directory. The current directory is asked for only if the path is relative.
 fn absolute(path: &Path) -> Result<PathBuf, PathError> {
     path::absolute(path).map_err(|error| PathError { path: path.to_owned(), error })
 }

@@ -1,13 +1,12 @@
 //! The other processes of a group (`-M`): a socket to each, over which each tells how its members stand.
 //!
 //! Every process listens at `DIR/vrrpd_IF_VRID.group` and, when it starts, connects to all others that do; so each pair
-//! is connected, whoever came first. What goes over a connection are packets: first the network namespace and the name of
+//! is connected in any order of starts. A connection carries packets: first the network namespace and the name of
 //! the router that the process serves, then [`Message`]s, of which only the newest matters. A process that ends, however it ends, closes
 //! its sockets, and that is how the others learn of it. A socket left behind by one that was killed refuses
 //! connections, so it is no member; the next process of that name removes it.
 //!
-//! While members are missing, whoever listens is connected to again, now and then: a connection may have failed, or a
-//! peer may have been let go.
+//! While members are missing, connecting is tried again from time to time: a connection may have failed or been closed.
 //!
 //! Two processes that start at the same time connect to each other. Both then keep the connection that the one with
 //! the lesser name made.
@@ -67,13 +66,13 @@ pub struct Peers {
     connections: [Option<Connection>; MAX_CONNECTIONS],
     /// Names of those that have been here and are not any more.
     missing: BTreeSet<String>,
-    /// When missing ones are looked for; `None`: nobody is missing.
+    /// When missing members are looked for next; `None`: none is missing.
     search_at: Option<Instant>,
     /// How long after that again.
     search_after: Duration,
-    /// Who has been found at which socket; `None`: somebody who is none of the group.
+    /// The name found at each socket; `None`: not a member of the group.
     found: BTreeMap<OsString, Option<String>>,
-    /// What everybody has to know.
+    /// What every member is told.
     newest: Option<Message>,
 }
 

@@ -41,7 +41,7 @@ fn ticks(stat: &str) -> Option<u64> {
     fields.get(19).filter(|_| runs)?.parse().ok()
 }
 
-/// Whether somebody listens at a socket.
+/// Whether a process listens at a socket.
 pub fn answers(path: &Path) -> bool {
     if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
         return false;

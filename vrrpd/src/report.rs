@@ -1,20 +1,19 @@
 //! What the daemon tells about its routers: the JSON of `atropos --state --json` and `--events`, shared by both ends.
 
-use std::collections::BTreeMap;
-use std::time::SystemTime;
+mod events;
 
+use std::collections::BTreeMap;
+
+pub use events::{CauseReport, EventReport, Happening, NoticeReport, TransitionReport};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use vrrpd_common::router::{Cause, StateName};
-use vrrpd_common::{Advert, Duration, Instant, Interval};
+use vrrpd_common::Instant;
 use vrrpd_engine::mismatch::Words;
 use vrrpd_engine::priority::Outcome;
 use vrrpd_engine::recording::PackedRecording;
-use vrrpd_engine::router::Past;
 use vrrpd_engine::script::{Script, Scripts};
 use vrrpd_engine::track::Tracked;
 
-use crate::clock;
 use crate::router_name::RouterName;
 
 /// A route or rule of a router.
@@ -150,7 +149,7 @@ pub struct MasterSeen {
     pub last_advert_age_ns: u64,
 }
 
-/// A router whose daemon does not answer: only the kernel tells of it.
+/// A router of a daemon that does not answer, as the kernel knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct SilentReport {
@@ -161,6 +160,7 @@ pub struct SilentReport {
     pub state: Option<String>,
     pub kernel: KernelReport,
 }
+
 /// The master that a Backup hears.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
@@ -175,7 +175,7 @@ pub struct MasterReport {
     pub same_addresses: bool,
 }
 
-/// An advert whose sender is not set up as we are.
+/// An advert of a router with another configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct MismatchReport {
@@ -267,49 +267,6 @@ pub struct Counters {
     pub rejected: BTreeMap<String, u64>,
 }
 
-/// A change of state, in the history of a router.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
-pub struct TransitionReport {
-    pub time: String,
-    pub from: String,
-    pub to: String,
-    pub reason: String,
-    /// The address of the master heard last; null for ourselves or nobody.
-    pub master: Option<String>,
-    pub cause: Option<CauseReport>,
-}
-
-/// Another router that caused a change of state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
-pub struct CauseReport {
-    pub address: String,
-    /// 0 of one that resigned.
-    pub priority: u8,
-    pub mac: String,
-}
-
-/// Something else that happened to a router.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "notice", rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
-pub enum NoticeReport {
-    IntervalExceedsLimit { time: String, cause: CauseReport, interval_ns: u64, max_learned_interval_ns: u64 },
-    TakeOverHeld { time: String, held_ns: u64 },
-    CheckChanged { time: String, check: String, kind: String, from: String, to: String, detail: String },
-}
-
-/// What an event is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Happening {
-    /// It has changed its state.
-    Transition(TransitionReport),
-    /// It has noticed something.
-    Notice(NoticeReport),
-}
-
 /// What happened to a router around its last transitions, for `atropos --record`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingReport {
@@ -326,43 +283,6 @@ impl RecordingReport {
     pub const PROGRAM: &str = concat!("vrrpd ", env!("CARGO_PKG_VERSION"));
 }
 
-/// Something that happened to a router, as `atropos --events` prints it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
-pub struct EventReport {
-    #[serde(default)]
-    pub name: String,
-    pub interface: String,
-    pub vrid: u8,
-    pub family: String,
-    pub priority: u8,
-    #[serde(flatten)]
-    pub happening: Happening,
-}
-
-impl From<&Past> for TransitionReport {
-    fn from(past: &Past) -> Self {
-        let Past { at, transition } = past;
-        let cause = transition.cause;
-        Self {
-            time: humantime::format_rfc3339_millis(clock::system_time(*at)).to_string(),
-            from: transition.from.name().to_owned(),
-            to: transition.to.name().to_owned(),
-            reason: transition.reason.name().to_owned(),
-            master: cause
-                .filter(|_| transition.to == StateName::Backup)
-                .map(|cause| cause.source.to_string()),
-            cause: cause.map(CauseReport::from),
-        }
-    }
-}
-
-impl From<Cause> for CauseReport {
-    fn from(cause: Cause) -> Self {
-        Self { address: cause.source.to_string(), priority: cause.priority.0, mac: cause.mac.to_string() }
-    }
-}
-
 impl MismatchReport {
     /// The words for it at `now`.
     pub fn new(words: Words, now: Instant) -> Self {
@@ -375,35 +295,6 @@ impl MismatchReport {
             advice,
             last_advert_age_ns: now.saturating_since(at).as_nanos(),
         }
-    }
-}
-
-impl NoticeReport {
-    /// The advert of a master has a longer interval than is reckoned with.
-    pub fn interval_exceeds_limit(advert: &Advert, limit: Interval) -> Self {
-        Self::IntervalExceedsLimit {
-            time: now(),
-            cause: Cause::from(advert).into(),
-            interval_ns: advert.interval.as_duration().as_nanos(),
-            max_learned_interval_ns: limit.as_duration().as_nanos(),
-        }
-    }
-
-    /// What a check of the router found counts.
-    pub fn check_changed(check: &str, kind: &str, from: Outcome, to: Outcome, detail: &str) -> Self {
-        Self::CheckChanged {
-            time: now(),
-            check: check.to_owned(),
-            kind: kind.to_owned(),
-            from: from.name().to_owned(),
-            to: to.name().to_owned(),
-            detail: detail.to_owned(),
-        }
-    }
-
-    /// The take-over is held for so long.
-    pub fn take_over_held(left: Duration) -> Self {
-        Self::TakeOverHeld { time: now(), held_ns: left.as_nanos() }
     }
 }
 
@@ -422,10 +313,6 @@ impl TrackReport {
             counts: !tracked.is_ignored,
         }
     }
-}
-
-fn now() -> String {
-    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
 impl SilentReport {
@@ -501,13 +388,6 @@ impl RouterReport {
 }
 
 impl SilentReport {
-    /// What the router is called.
-    pub fn name(&self) -> RouterName<'_> {
-        RouterName::of_report(&self.interface, self.vrid, &self.family)
-    }
-}
-
-impl EventReport {
     /// What the router is called.
     pub fn name(&self) -> RouterName<'_> {
         RouterName::of_report(&self.interface, self.vrid, &self.family)

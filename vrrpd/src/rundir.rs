@@ -1,7 +1,7 @@
 //! The directory of pid files, control sockets and state files, and who may use which name in it.
 //!
-//! It belongs to root alone, so nobody else can put a link or a file in our way; files are written aside and renamed, in the
-//! [`Directory`] that was opened at the start.
+//! It belongs to root alone, so no other user can put a link or a file in the way. Files are written aside and renamed, in
+//! the [`Directory`] that was opened at the start.
 //! Names are claimed by locks on one file: the kernel gives them back when a process ends, however it ends.
 
 mod directory;
@@ -62,13 +62,13 @@ pub enum RunDirError {
     /// Something else than a directory.
     #[error("{0}: is not a directory; choose another one with -f")]
     NotADirectory(PathBuf),
-    /// Whoever made the link decides where our files go.
+    /// The maker of the link would decide where our files go.
     #[error("{0}: is a symbolic link; name the directory itself with -f")]
     Link(PathBuf),
-    /// Nobody but us makes this file, and we make no link.
+    /// A daemon makes this file, and never as a link.
     #[error("{0}: is a symbolic link; remove it")]
     LinkedLock(PathBuf),
-    /// Nobody could connect to it.
+    /// No client could connect to it.
     #[error(
         "{0}: has more than the {MAX_SOCKET_PATH} octets of a socket's path; choose a shorter directory with -f"
     )]
@@ -187,8 +187,7 @@ impl RunDir {
         process::is_daemon(pid, written).then_some(pid)
     }
 
-    /// Refuses a name that nobody has a lock for, and which another daemon uses all the same: the file with the locks may
-    /// have been removed.
+    /// Refuses a name that another daemon uses without a lock: the file with the locks may have been removed.
     pub fn vacant(&self, name: &str) -> Result<(), RunDirError> {
         let file = format!("{name}.pid");
         if let Some(pid) = self.daemon_named_in(&file) {
@@ -241,7 +240,7 @@ impl Claim {
         Ok(Self { locks: directory.open_for_locks(LOCK)?, name: name.to_owned() })
     }
 
-    /// Claims the name; `false` when another process has it. On a file system without locks nobody else can have it.
+    /// Claims the name; `false` when another process has it. A file system without locks gives it to every process.
     pub fn take(&self) -> bool {
         lock(&self.locks, &self.name).unwrap_or(true)
     }
@@ -275,11 +274,11 @@ impl Drop for RunDir {
             let pid = self.directory.read(&pid_file(name)).ok();
             pid.is_none_or(|pid| pid.trim() == std::process::id().to_string())
         };
-        // The pid files say whose the others are, and go last.
+        // The pid files go last, since they name the owner of the others.
         let mut ours: Vec<_> = self.created.iter().filter(|name| is_ours(name)).collect();
         ours.sort_by_key(|name| **name == pid_file(name));
         for name in ours {
-            // Nothing can be done about a file that does not go, and nobody is there any more to be told.
+            // A file that cannot be removed stays; the log is closed by now.
             let _ = self.directory.remove(name);
         }
     }

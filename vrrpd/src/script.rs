@@ -14,13 +14,13 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-pub use check::{ScriptError, check, find, place};
+pub use check::{ScriptError, check, find, is_bare, place};
 pub use process::{Context, prepare};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
-pub use user::{UserError, identify};
+pub use user::{UserError, identify, user_of};
 use vrrpd_common::Duration;
 use vrrpd_engine::budget::Budget;
 use vrrpd_engine::script::Call;
@@ -28,8 +28,8 @@ use vrrpd_engine::script::Call;
 use crate::clock;
 use crate::rundir::Claim;
 
-/// Calls that may wait behind a script that takes its time. When there are more, only the newest is of use to anybody:
-/// what the others would set up or take down has been overtaken.
+/// Calls that may wait behind a script that takes its time. When there are more, only the newest matters:
+/// what the others would set up or take down is out of date.
 const MAX_WAITING: usize = 16;
 /// Calls that come as fast as the router changes its state; then there is one in so long, of the newest state.
 const AT_ONCE: u64 = 10;
@@ -56,7 +56,7 @@ struct CallQueue {
 #[derive(Debug, Default)]
 struct Waiting {
     calls: VecDeque<Call>,
-    /// Nobody asks for more.
+    /// No call will be added.
     closed: bool,
 }
 

@@ -33,7 +33,7 @@ struct Watchdog {
 }
 
 impl Supervisor {
-    /// The one that the environment names; nobody at all without, or when it cannot be reached.
+    /// The service manager that the environment names. Without one, or if it cannot be reached, nothing is reported.
     pub fn from_environment(now: Instant) -> Self {
         let Some(name) = env::var_os(SOCKET).filter(|name| !name.is_empty()) else { return Self::default() };
         let socket = match connect(&name) {
@@ -65,12 +65,12 @@ impl Supervisor {
         self.say(&format!("STATUS={status}"));
     }
 
-    /// Whether anybody listens.
+    /// Whether there is a service manager to report to.
     pub fn listens(&self) -> bool {
         self.socket.is_some()
     }
 
-    /// When the watchdog wants to hear of us; `None` when there is none.
+    /// When the next report to the watchdog is due; `None`: no watchdog.
     pub fn deadline(&self) -> Option<Instant> {
         self.watchdog.as_ref().map(|watchdog| watchdog.due)
     }

@@ -27,7 +27,7 @@ const FULL_QUEUE: Duration = Duration::from_millis(1);
 const ADVERT_DOUBLINGS: u32 = 2;
 /// How often for announcements: to 64 ms.
 const ANNOUNCEMENT_DOUBLINGS: u32 = 6;
-/// How long a resignation may wait for a queue that is full: later nobody needs it.
+/// How long a resignation may wait for a queue that is full: later it is of no use.
 const RESIGNATION: Duration = Duration::from_secs(1);
 /// Announcements that may wait: those of a thousand routers with a few addresses each.
 const MAX_WAITING: usize = 1 << 16;

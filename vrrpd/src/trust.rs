@@ -1,15 +1,15 @@
-//! Paths that nobody but root and this process's user can change.
+//! Paths that only root and this process's user can change.
 //!
 //! A script that runs as root, or the file that names it, is as safe as the weakest directory and symbolic link on the
 //! way to it. [`resolve`] walks the way one component after the other, each opened relative to the one before, and
 //! follows symbolic links itself, so that every directory and every link is looked at, not the last component alone.
 //!
-//! A component is trusted if root or this process's user owns it, and if nobody else can write to it. A directory that
+//! A component is trusted if root or this process's user owns it, and if no one else can write to it. A directory that
 //! others can write to is trusted if it is sticky (`/tmp`): what root owns in it stays where it is. The permissions of a
 //! symbolic link mean nothing; its owner does. So the links of a merged `/usr` and of `/var/run` are trusted.
 //!
-//! Nobody else can change a trusted path. So it may be used by its name after the check, until its owner changes it: there
-//! is no race to win between check and use.
+//! Only these two can change a trusted path, so it may be used by its name after the check: there is no race between check
+//! and use.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -80,7 +80,7 @@ impl Distrust {
 }
 
 impl From<Distrust> for io::Error {
-    /// Without the path, which whoever has named it knows.
+    /// Without the path, which the caller adds.
     fn from(distrust: Distrust) -> Self {
         Self::new(distrust.kind().unwrap_or(io::ErrorKind::Other), distrust.detail())
     }
@@ -105,7 +105,7 @@ pub struct Trusted {
 /// Walks a path, relative to the current directory if it does not begin with a slash, and follows symbolic links.
 ///
 /// # Errors
-/// What cannot be opened, and what is not trusted.
+/// A path that cannot be opened or is not trusted.
 pub fn resolve(path: &Path) -> Result<Trusted, Distrust> {
     let mut walk = Walk { asked: path, at: PathBuf::from("/") };
     let absolute = path::absolute(path).map_err(|error| walk.failed(error))?;
@@ -216,8 +216,8 @@ impl Trusted {
         is(&self.stat, SFlag::S_IFDIR)
     }
 
-    /// Whether nobody but its owner can write to it. A sticky directory may be trusted and not be private: what is in it can
-    /// be anybody's.
+    /// Whether only its owner can write to it. A sticky directory may be trusted without being private: any user may have
+    /// files in it.
     pub fn is_private(&self) -> bool {
         self.mode() & WRITABLE == 0
     }

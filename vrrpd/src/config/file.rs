@@ -14,9 +14,11 @@ use super::document::{self, Document, Placed, Setting, Table};
 use super::mistakes::{Complaint, Mistakes};
 use super::together::{Conflict, Together};
 use super::track::{self, Declarations};
-use super::{CheckConfig, Configuration, Key, RouterConfig, RouterOptions, Script, Scripts, Toml, group};
+use super::{
+    CheckConfig, Configuration, Key, RefusedScript, RouterConfig, RouterOptions, Script, Scripts, Toml,
+    group, refused,
+};
 use crate::nearest::nearest;
-use crate::script;
 use crate::trust;
 
 /// Why a file is no configuration.
@@ -83,18 +85,19 @@ fn parse(text: &str, directory: &Path) -> Result<Configuration, Vec<Complaint>> 
         complaints,
         together: Together::default(),
         wrong: Vec::new(),
+        has_nameless: false,
         tracks: &tracks,
         checks,
     };
     let routers = reader.routers(&document);
     let scripts: Vec<_> = document.groups.iter().map(|table| reader.scripts_of_group(table)).collect();
-    let Reader { mut complaints, wrong, mut checks, .. } = reader;
+    let Reader { mut complaints, wrong, has_nameless, mut checks, .. } = reader;
     if document.routers.is_empty() && complaints.is_empty() {
         let message = "no [[router]] in the file".to_owned();
         complaints.push(Complaint::new(0..0, message));
     }
     let mut routers = routers;
-    let form = group::Form { directory, tracks: &tracks, wrong: &wrong };
+    let form = group::Form { directory, tracks: &tracks, wrong: &wrong, has_nameless };
     let groups = form.groups(&document.groups, scripts, &mut routers, &mut checks, &mut complaints);
     if complaints.is_empty() { Ok(Configuration { routers, groups, checks }) } else { Err(complaints) }
 }
@@ -118,6 +121,8 @@ struct Reader<'a> {
     together: Together,
     /// Names of routers with mistakes, as far as they are known.
     wrong: Vec<String>,
+    /// There is a router with a mistake in its name.
+    has_nameless: bool,
     tracks: &'a Declarations,
     /// The checks of the file, and those that routers say in a word.
     checks: Vec<CheckConfig>,
@@ -134,7 +139,10 @@ impl Reader<'_> {
             let name = own.options.clone().or(&defaults.options).name();
             match self.router(&own, &defaults, table, document.is_whole) {
                 Some(config) if self.complaints.len() == before => routers.push(config),
-                Some(_) | None => self.wrong.extend(name.into_iter().chain(own.options.title.clone())),
+                Some(_) | None => {
+                    self.has_nameless |= name.is_none();
+                    self.wrong.extend(name.into_iter().chain(own.options.title.clone()));
+                }
             }
         }
         routers
@@ -205,18 +213,10 @@ impl Reader<'_> {
 
     /// Complains of scripts that cannot be run.
     fn check_scripts(&mut self, said: &RouterOptions, place: impl Fn(Key) -> Range<usize>) {
-        for key in Key::SCRIPTS {
-            if let Some(script) = said.script(key)
-                && let Err(error) = script::check(&self.directory.join(&script.program))
-            {
-                self.complaints.push(Complaint::new(place(key), format!("{key}: {error}")));
-            }
-        }
-        if let Some(user) = &said.script_user
-            && let Err(error) = script::identify(user)
-        {
-            let key = Key::ScriptUser;
-            self.complaints.push(Complaint::new(place(key), format!("{key}: {error}")));
+        let program = |key: Key| Some((key, self.directory.join(&said.script(key)?.program)));
+        let programs = Key::SCRIPTS.into_iter().filter_map(program);
+        for RefusedScript { key, fault } in refused(programs, said.script_user.as_ref()) {
+            self.complaints.push(Complaint::new(place(key), format!("{key}: {fault}")));
         }
     }
 
@@ -226,8 +226,13 @@ impl Reader<'_> {
         for (name, setting) in &table.entries {
             let Some(key) = Key::named(&name.value) else {
                 let names: Vec<_> = Key::names().collect();
-                let message = format!("unknown key {:?}; a router has {}", name.value, names.join(", "));
-                let near = nearest(&name.value, names);
+                let near = nearest(&name.value, names.iter().copied());
+                let known = if near.is_some() {
+                    String::new()
+                } else {
+                    format!("; a router has {}", names.join(", "))
+                };
+                let message = format!("unknown key {:?}{known}", name.value);
                 self.complaints.push(Complaint::new(name.span.clone(), message).meant(near));
                 said.has_unknown = true;
                 continue;

@@ -37,6 +37,8 @@ pub(super) struct Form<'a> {
     pub(super) tracks: &'a Declarations,
     /// Names of routers with mistakes of their own.
     pub(super) wrong: &'a [String],
+    /// There are routers with a mistake in their names, so a member may be one of them.
+    pub(super) has_nameless: bool,
 }
 
 impl Form<'_> {
@@ -89,7 +91,7 @@ impl Form<'_> {
                         complain(&member.span, message);
                     }
                     Some(router) => router.grouped = true,
-                    None if wrong.contains(&name) => {}
+                    None if self.has_nameless || wrong.contains(&name) => {}
                     None => complain(&member.span, format!("members: {}", UnknownRouter::new(&name, &known))),
                 }
                 members.push(name);

@@ -16,7 +16,7 @@ pub mod track;
 pub mod value;
 
 use std::ops::{Deref, DerefMut};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 pub use authentication::{Authentication, Password};
@@ -140,35 +140,42 @@ impl RouterConfig {
     }
 }
 
-/// Why the scripts of a router cannot be run.
+/// An option of scripts that cannot be run.
 #[derive(Debug, Error)]
-pub enum RefusedScript {
-    /// One of them may not be run.
-    #[error("{option} {error}")]
-    Script {
-        /// The option that names it.
-        option: &'static str,
-        /// Why.
-        error: ScriptError,
-    },
-    /// They cannot be run as this user.
-    #[error("{option} {error}", option = Key::ScriptUser.flag())]
-    User {
-        /// Why.
-        error: UserError,
-    },
+#[error("{} {fault}", .key.flag())]
+pub struct RefusedScript {
+    /// The option.
+    pub key: Key,
+    /// Why.
+    pub fault: ScriptRefusal,
 }
 
-/// Whether the scripts of a router may be run.
-pub fn check_scripts(config: &RouterConfig) -> Result<(), RefusedScript> {
+/// Why scripts cannot be run.
+#[derive(Debug, Error)]
+#[error(transparent)]
+pub enum ScriptRefusal {
+    /// The program may not be run.
+    Program(ScriptError),
+    /// They cannot be run as this user.
+    User(UserError),
+}
+
+/// The scripts of a router that cannot be run; their paths are absolute.
+pub fn refused_scripts(config: &RouterConfig) -> Vec<RefusedScript> {
     let Scripts { prepare, up, down, fault, stop, notify, user, .. } = &config.scripts;
-    for (key, script) in Key::SCRIPTS.into_iter().zip([prepare, up, down, fault, stop, notify]) {
-        if let Some(script) = script {
-            script::check(&script.program)
-                .map_err(|error| RefusedScript::Script { option: key.flag(), error })?;
-        }
-    }
-    user.as_ref().map_or(Ok(()), |user| {
-        script::identify(user).map(|_| ()).map_err(|error| RefusedScript::User { error })
-    })
+    let scripts = Key::SCRIPTS.into_iter().zip([prepare, up, down, fault, stop, notify]);
+    refused(scripts.filter_map(|(key, script)| Some((key, script.as_ref()?.program.clone()))), user.as_ref())
+}
+
+/// Those of these programs that cannot be run as this user.
+fn refused(programs: impl Iterator<Item = (Key, PathBuf)>, user: Option<&ScriptUser>) -> Vec<RefusedScript> {
+    let of_program = |(key, program): (Key, PathBuf)| {
+        let fault = ScriptRefusal::Program(script::check(&program).err()?);
+        Some(RefusedScript { key, fault })
+    };
+    let of_user = |user: &ScriptUser| {
+        let fault = ScriptRefusal::User(script::identify(user).err()?);
+        Some(RefusedScript { key: Key::ScriptUser, fault })
+    };
+    programs.filter_map(of_program).chain(user.and_then(of_user)).collect()
 }

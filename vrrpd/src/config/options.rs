@@ -337,7 +337,7 @@ impl RouterOptions {
 }
 
 impl Key {
-    /// Those whose value is a script.
+    /// The options that take a script.
     pub const SCRIPTS: [Self; 6] =
         [Self::Prepare, Self::Up, Self::Down, Self::Fault, Self::Stop, Self::Notify];
 

@@ -43,6 +43,19 @@ pub enum TrackOf {
 }
 
 impl Track {
+    /// The program of a command in a word, if it is a path.
+    pub fn program_mut(&mut self) -> Option<&mut PathBuf> {
+        match &mut self.of {
+            TrackOf::Check(check) => match &mut check.kind {
+                CheckKind::Command(command) if !script::is_bare(&command.program) => {
+                    Some(&mut command.program)
+                }
+                _ => None,
+            },
+            TrackOf::Name(_) => None,
+        }
+    }
+
     /// The name of the check with what was said of its weight. What a `[[track]]` says is not known yet: that comes with
     /// [`Declarations::resolve`].
     pub(super) fn into_tracked(self) -> Tracked {
@@ -134,7 +147,7 @@ fn command(words: Vec<String>, polling: Polling) -> Option<CheckKind> {
     Some(CheckKind::Command(Command { program, arguments, user: None, group: None, polling }))
 }
 
-/// A prefix whose host part is 0.
+/// A prefix; its host part is 0.
 fn route(text: &str) -> Option<RoutePrefix> {
     let (address, len) = text.split_once('/')?;
     let (address, len): (IpAddr, u8) = (address.parse().ok()?, len.parse().ok()?);
@@ -169,6 +182,9 @@ fn check_program(check: &mut CheckConfig, directory: &Path) -> Result<(), String
         command.program = script::place(&command.program, directory);
         let program = script::find(&command.program).map_err(|error| error.to_string())?;
         script::check(&program).map_err(|error| error.to_string())?;
+        if let Some(user) = script::user_of(command) {
+            script::identify(&user).map_err(|error| error.to_string())?;
+        }
     }
     Ok(())
 }
@@ -245,11 +261,9 @@ impl Declarations {
     }
 }
 
-/// What a router on the command line tracks, with the checks. The error names the one that is wrong.
-pub fn on_command_line(
-    words: &[Track],
-    directory: &Path,
-) -> Result<(Vec<Tracked>, Vec<CheckConfig>), String> {
+/// What a router on the command line tracks, with the checks; paths of commands are absolute. The error names the one that
+/// is wrong.
+pub fn on_command_line(words: &[Track]) -> Result<(Vec<Tracked>, Vec<CheckConfig>), String> {
     if let Some(name) = words.iter().find_map(|track| match &track.of {
         TrackOf::Name(name) => Some(name),
         TrackOf::Check(_) => None,
@@ -257,7 +271,7 @@ pub fn on_command_line(
         return Err(ValueError::TrackKind { text: name.clone(), kinds: &KINDS }.to_string());
     }
     let mut complaints = Vec::new();
-    let resolved = Declarations::default().resolve(words, directory, |_| 0..0, &mut complaints);
+    let resolved = Declarations::default().resolve(words, Path::new("/"), |_| 0..0, &mut complaints);
     match complaints.into_iter().next() {
         None => Ok(resolved),
         Some(complaint) => {

@@ -55,7 +55,7 @@ pub fn follow(
     Ok(replies)
 }
 
-/// A reply in which every text can be printed, whatever the daemon has put there.
+/// A reply without control characters, which could move the cursor of a terminal.
 fn understand(line: &str) -> io::Result<Reply> {
     let line = line.trim_end();
     // Mostly there is nothing to escape.
@@ -84,7 +84,7 @@ struct Replies {
 fn open(socket: &Path, request: &Request) -> io::Result<Replies> {
     let connection = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;
     connection.set_read_timeout(Some(PATIENCE))?;
-    // Connecting waits as well, while the daemon accepts nobody.
+    // Connecting waits as well while the daemon does not accept clients.
     connection.set_write_timeout(Some(PATIENCE))?;
     connection.connect(&SockAddr::unix(socket)?)?;
     let mut stream = UnixStream::from(OwnedFd::from(connection));

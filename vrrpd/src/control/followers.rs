@@ -1,5 +1,5 @@
-//! Those who follow the transitions: each has what it has not read yet waiting for itself, and nobody costs anything while
-//! there is none of them.
+//! Clients that follow the transitions. Each has a queue of the events that it has not read yet; without clients, events
+//! cost nothing.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -21,7 +21,7 @@ pub struct Selector {
     pub interface: Option<String>,
     /// With this VRID.
     pub vrid: Option<u8>,
-    /// With one of these names, as [`RouterName`] prints them or as the user calls the router; any if there is none here.
+    /// With one of these names, as [`RouterName`] prints them or as the user calls the router; empty: any router.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routers: Vec<String>,
 }

@@ -108,7 +108,7 @@ async fn converse(
                 let message = format!("{MAX_FOLLOWERS} clients follow the transitions already");
                 return say(&mut client, &Reply::Error { message }).await;
             };
-            // It stays for as long as it likes, so it must not take the place of one that asks.
+            // It may stay for long, so it must not take the place of a client that asks.
             drop(place);
             let events = daemon.followers.follow();
             stream(&mut client, &selector, events).await

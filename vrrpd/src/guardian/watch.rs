@@ -335,7 +335,7 @@ fn withdraw(role: Role) -> io::Result<()> {
     nix::unistd::chdir("/")?;
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     nix::unistd::dup2_stdin(&null)?;
-    // The command that started the daemon reads until nobody writes there any more.
+    // The command that started the daemon reads until the last writer has closed it.
     nix::unistd::dup2_stdout(&null)?;
     if role == Role::Background {
         nix::unistd::dup2_stderr(&null)?;

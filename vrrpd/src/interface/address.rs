@@ -47,7 +47,7 @@ pub(super) fn add(
     }
     let mut preferred = options.preferred_lifetime;
     if let IpAddr::V6(v6) = address.address {
-        // The master has it without asking: whoever else claims it has lost the election.
+        // No duplicate address detection: the master won the election, so the address is its own.
         flags |= AddressFlags::Nodad;
         if !v6.is_unicast_link_local() && preferred.is_none() {
             // Deprecated from the start: reachable, and no source for connections that would end with a failover.

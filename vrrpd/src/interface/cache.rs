@@ -169,7 +169,7 @@ impl InterfaceCache {
                 *old = new;
                 Change::Changed(index)
             }
-            // Of another process; of what is on it nobody here wants to know.
+            // The link of another process: its addresses do not matter here.
             None if new.vmac_of.is_some() && !self.names.contains(&new.name) => {
                 let index = new.index;
                 self.interfaces.insert(index, new);

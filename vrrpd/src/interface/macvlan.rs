@@ -1,8 +1,8 @@
 //! The macvlan link of a virtual router: it has the virtual MAC address, and the virtual addresses while the router is
 //! Master. On a Backup it is down, so the machine answers nothing for them and takes no frame to that MAC address.
 //!
-//! The link's alias says whose it is and what the settings of the interface below were before. So whoever finds it,
-//! after a crash too, can put everything back.
+//! The link's alias names its owner and the previous settings of the interface below, so the next start can restore
+//! everything after a crash.
 
 use std::cell::RefCell;
 use std::io;
@@ -53,7 +53,7 @@ impl Found {
     }
 }
 
-/// Whose link this is, by its alias; `None` for one that no daemon of ours has made.
+/// The owner of a link, by its alias; `None`: not made by a daemon of ours.
 pub(super) fn owner(alias: &str) -> Option<&str> {
     alias.strip_prefix(MARK)?.split(' ').next()
 }
@@ -85,7 +85,7 @@ pub(super) async fn make(
     let alias = format!("{MARK}{} {settings}", wanted.router);
     let named = LinkUnspec::new_with_index(index).alias(alias).build();
     if let Err(error) = ask(handle, RouteNetlinkMessage::SetLink(named), Manner::Change).await {
-        // Without its mark nobody would ever remove it.
+        // Without its mark it would never be removed.
         remove(handle, index).await?;
         return Err(error);
     }
@@ -160,7 +160,7 @@ pub(super) async fn bring_up(
     {
         up = up.mtu(mtu);
     }
-    // Somebody may have given it another one.
+    // Another process may have changed it.
     let is_to_change = cache.borrow().get(index).is_some_and(|link| link.mac != Some(wanted.mac));
     if is_to_change {
         up = up.address(wanted.mac.0.to_vec());
@@ -241,8 +241,8 @@ fn on_link(owned: &VirtualAddress) -> (VirtualAddress, bool) {
     }
 }
 
-/// Takes the link away, and puts the settings of the interface below, whatever that is called by now, back unless
-/// another link of ours needs them.
+/// Removes the link, and restores the settings of the interface below, which may have been renamed, unless another link
+/// of ours needs them.
 pub(super) async fn discard(
     handle: &mut Handle,
     cache: &RefCell<InterfaceCache>,

@@ -131,7 +131,7 @@ async fn set_while_down(
     }
     ask(handle, link(false), Manner::Change).await?;
     let changed = ask(handle, message, Manner::Change).await;
-    // Whatever came of it, the interface must not stay down.
+    // The interface must not stay down, also after an error.
     ask(handle, link(true), Manner::Change).await?;
     for address in addresses {
         put_back(handle, RouteNetlinkMessage::NewAddress(address), &interface.name, "address").await;
@@ -213,7 +213,7 @@ async fn put_back(handle: &mut Handle, message: RouteNetlinkMessage, interface: 
     }
 }
 
-/// Neighbours that somebody entered by hand: the kernel forgets them too when the MAC address changes.
+/// Permanent neighbour entries, made by an administrator: the kernel forgets them too when the MAC address changes.
 async fn permanent_neighbours(handle: &Handle, index: u32) -> io::Result<Vec<NeighbourMessage>> {
     let mut request = handle.neighbours().get();
     request.message_mut().attributes.push(NeighbourAttribute::IfIndex(index));

@@ -123,7 +123,7 @@ impl Service {
     /// Asks for something; a [`Report::Done`] follows. Requests are begun in their order, and what one waits for does not
     /// hold up the others: who needs one behind another asks when the first has been reported.
     pub fn request(&self, request: Request) {
-        // The thread lives as long as this handle; without it there is nobody to report either.
+        // The thread lives as long as this handle.
         let _ = self.requests.send(Wish::Order(Box::new(request)));
     }
 

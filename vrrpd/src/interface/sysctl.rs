@@ -25,8 +25,8 @@ const fn ipv6(key: &'static str, value: &'static str) -> Setting {
     Setting { family: Family::Ipv6, key, value }
 }
 
-/// Of a macvlan link with virtual IPv4 addresses: it answers ARP for its own addresses and no others, whatever way the
-/// kernel would choose for the answer, and accepts what came by that way.
+/// Of a macvlan link with virtual IPv4 addresses: it answers ARP for its own addresses and no others, also if the
+/// answer would take another route, and accepts packets that arrive by that route.
 pub(super) const MACVLAN_IPV4: [Setting; 6] = [
     ipv4("arp_ignore", "1"),
     ipv4("arp_announce", "2"),

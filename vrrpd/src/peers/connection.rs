@@ -21,7 +21,7 @@ pub(super) const MAX_PACKET: usize = 64;
 /// below.
 pub(super) const LISTENER: u64 = 1 << 63;
 
-/// A connection, whose other end may not have said its name yet.
+/// A connection; the other end may not have sent its name yet.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) socket: Source<Socket>,

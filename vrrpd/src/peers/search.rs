@@ -39,7 +39,7 @@ impl Peers {
         if !missing {
             self.search_at = None;
             self.search_after = SECOND;
-            // Somebody else has taken their place.
+            // Other processes have taken their place.
             self.missing.clear();
         } else if self.search_at.is_none() {
             self.search_at = Some(now + self.search_after);
@@ -64,7 +64,7 @@ impl Peers {
         });
         match connected {
             Ok(socket) => self.admit(socket, Some(name.to_owned()), now, readiness),
-            // Nobody listens there: left behind by a process that was killed, or going away right now.
+            // No process listens: the socket is left over from one that was killed, or that is ending.
             Err(error) if matches!(errno(&error), Some(Errno::ECONNREFUSED | Errno::ENOENT)) => {
                 debug!(path = %path.display(), "stale group socket");
             }

@@ -1,7 +1,7 @@
-//! The run directory itself: opened once, and worked on by that descriptor, whatever becomes of its path.
+//! The run directory itself: opened once, then used by its descriptor, so a changed path has no effect.
 //!
-//! Control sockets alone are bound and connected by path, since Unix sockets have no other way. Nobody else can change that
-//! path: [`trust`] has looked at every component of it.
+//! Control sockets alone are bound and connected by path, since Unix sockets have no other way. No other user can change
+//! that path: [`trust`] has checked each of its components.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -21,7 +21,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::RunDirError;
 use crate::trust;
 
-/// A directory of this process's user that nobody else can write to.
+/// A directory that only this process's user can write to.
 #[derive(Clone, Debug)]
 pub struct Directory {
     path: Arc<Path>,
@@ -118,7 +118,7 @@ impl Directory {
             .and_then(|mut file| file.write_all(contents.as_bytes()))
             .and_then(|()| Ok(renameat(&self.descriptor, aside.as_str(), &self.descriptor, name)?));
         written.map_err(|error| {
-            // What was begun is of no use to anybody; that it may not exist is fine.
+            // The unfinished file is of no use; it may not exist.
             let _ = self.remove(&aside);
             at(&self.join(name), error)
         })

@@ -54,7 +54,7 @@ pub enum ScriptFault {
         /// Which of them.
         part: String,
     },
-    /// Nobody may execute it.
+    /// No user may execute it.
     #[error("{part} is not executable (mode {mode:04o}); chmod +x makes it so")]
     NotExecutable {
         /// Which of them.
@@ -90,7 +90,8 @@ pub fn find(program: &Path) -> Result<PathBuf, ScriptError> {
     found.ok_or_else(missing)
 }
 
-fn is_bare(program: &Path) -> bool {
+/// Whether a program has no slash, so that it is looked for when it is run.
+pub fn is_bare(program: &Path) -> bool {
     program.components().count() == 1 && !program.is_absolute()
 }
 

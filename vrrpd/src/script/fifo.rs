@@ -1,6 +1,6 @@
 //! FIFOs that a program of the user reads transitions from: a line each, as keepalived writes them.
 //!
-//! A FIFO is open for reading as well as for writing. So opening it waits for nobody, and lines that are written while no
+//! A FIFO is open for reading as well as for writing. So opening it does not wait, and lines that are written while no
 //! program reads stay until one does, up to what the kernel keeps for a pipe.
 
 use std::cell::RefCell;
@@ -65,7 +65,7 @@ impl Fifos {
     }
 }
 
-/// Writes the lines as they come, until nobody has more.
+/// Writes the lines as they come, until the last sender is gone.
 async fn write_all(path: PathBuf, mut lines: Receiver<String>, lane: Lane) {
     let place = path.clone();
     let opened = lane.run(format!("opening {}", path.display()), move || open(&place)).await;

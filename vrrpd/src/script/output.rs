@@ -1,8 +1,8 @@
 //! What scripts print, copied to the log line by line.
 //!
 //! A script has one pipe for standard output and standard error, and so has everything that it leaves running. While
-//! something holds the pipe of a script, the next run of that script writes to the same one: however often it runs, and
-//! whatever it leaves behind, the daemon has one descriptor for each script of each router. The pipe is read for as long as
+//! something holds the pipe of a script, the next run of that script writes to the same one: however often it runs and
+//! leaves processes behind, the daemon has one descriptor for each script of each router. The pipe is read for as long as
 //! the daemon lives, since to close it would be to kill what writes to it.
 
 use std::cell::RefCell;
@@ -102,7 +102,7 @@ fn keep_reserve(descriptor: OwnedFd) -> io::Result<OwnedFd> {
     if limits::is_reserved(&descriptor) { Err(Errno::EMFILE.into()) } else { Ok(descriptor) }
 }
 
-/// Reads until nobody can write any more.
+/// Reads until the last writer has closed the pipe.
 async fn copy(pipe: &Receiver, router: &str, script: &str) {
     let mut lines = Lines::new(Instant::now());
     let mut chunk = vec![0; CHUNK];

@@ -137,9 +137,7 @@ fn spawn(run: &Run, output: OwnedFd) -> io::Result<Child> {
     check(&run.program).map_err(|error| io::Error::other(error.fault))?;
     let mut command = bare::command(&run.program);
     if let Some(user) = &run.user {
-        let identity = identify(user).map_err(io::Error::other)?;
-        // Other groups that this process is in are left as well.
-        command.uid(identity.user.as_raw()).gid(identity.group.as_raw());
+        identify(user).map_err(io::Error::other)?.apply(&mut command);
     }
     command
         .args(&run.arguments)
@@ -149,7 +147,7 @@ fn spawn(run: &Run, output: OwnedFd) -> io::Result<Child> {
         .spawn()
 }
 
-/// A script that has just been started; killed when nobody wants it any more, since its turn is over.
+/// A script that has just been started. Dropped, it is killed.
 struct Started(Option<Child>);
 
 impl Started {

@@ -2,7 +2,9 @@
 
 use nix::unistd::{Gid, Group, Uid, User};
 use thiserror::Error;
+use tokio::process::Command;
 use vrrpd_engine::script::ScriptUser;
+use vrrpd_engine::track;
 
 /// The numbers of a user and a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +33,24 @@ pub enum UserError {
         /// Why not.
         error: nix::Error,
     },
-    /// Only root can run scripts as somebody else.
+    /// Only root can run scripts as another user.
     #[error("only root can run scripts as {0}; this daemon has uid {1}")]
     NotRoot(String, u32),
+}
+
+impl Identity {
+    /// Has a command run as this user, without other groups that this process is in.
+    pub fn apply(self, command: &mut Command) {
+        command.uid(self.user.as_raw()).gid(self.group.as_raw());
+    }
+}
+
+/// The user that a tracked command runs as; `None`: that of the daemon.
+pub fn user_of(command: &track::Command) -> Option<ScriptUser> {
+    let track::Command { user, group, .. } = command;
+    let own = || nix::unistd::geteuid().to_string();
+    (user.is_some() || group.is_some())
+        .then(|| ScriptUser { user: user.clone().unwrap_or_else(own), group: group.clone() })
 }
 
 /// The numbers of this user and its group.
@@ -71,6 +88,8 @@ pub fn identify(wanted: &ScriptUser) -> Result<Identity, UserError> {
 
 #[cfg(test)]
 mod tests {
+    use vrrpd_common::Duration;
+
     use super::*;
 
     fn identity(user: &str, group: Option<&str>) -> Result<Identity, UserError> {
@@ -98,5 +117,22 @@ mod tests {
         assert!(number.contains("3999999999:GROUP"), "{number}");
         let both = identity("3999999999", Some("7")).expect("needs no entry");
         assert_eq!((both.user.as_raw(), both.group.as_raw()), (3_999_999_999, 7));
+    }
+    #[test]
+    fn a_tracked_command_has_a_user_a_group_or_both_by_name_or_number() {
+        let whom = |user: Option<&str>, group: Option<&str>| {
+            let polling = track::Polling { interval: Duration::ZERO, timeout: Duration::ZERO };
+            let [user, group] = [user, group].map(|name| name.map(str::to_owned));
+            let command =
+                track::Command { program: "true".into(), arguments: Vec::new(), user, group, polling };
+            user_of(&command)
+                .map(|user| identify(&user).map(|found| (found.user.as_raw(), found.group.as_raw())))
+        };
+        let found = |user, group| whom(user, group).expect("is another").expect("is there");
+        assert!(whom(None, None).is_none());
+        assert_eq!(found(Some("root"), None), (0, 0));
+        assert_eq!(found(Some("3999999999"), Some("7")), (3_999_999_999, 7));
+        assert_eq!(found(None, Some("7")), (0, 7), "the daemon's user");
+        assert!(whom(Some("no-such-user"), None).is_some_and(|found| found.is_err()));
     }
 }

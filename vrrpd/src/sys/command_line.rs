@@ -14,7 +14,7 @@ use super::fork;
 const START: usize = 45;
 
 /// Puts one word in the place of the arguments that this process was started with, cut off where they were shorter. This
-/// process has none from then on: whoever asks for them gets that word and empty ones. It must have one thread only.
+/// process has none from then on: it reads that word and empty arguments. It must have one thread only.
 pub fn replace(word: &CStr) -> io::Result<()> {
     let (start, length) = arguments()?;
     // If the last octet were not 0, the kernel would go on with what comes behind it.
@@ -22,7 +22,7 @@ pub fn replace(word: &CStr) -> io::Result<()> {
     // SAFETY: there the kernel has put the arguments, on the stack of this process, which can be written; as long as they
     // are nothing else is there. Who has pointers to them, which are the C library and the standard one, reads strings
     // from there, and finds strings that end within the same octets; nobody does meanwhile, since there is no other thread.
-    // `word` is elsewhere: what is borrowed from the arguments is copied by whoever asks for them.
+    // `word` is elsewhere: the standard library copies the arguments that it hands out.
     unsafe {
         ptr::write_bytes(start, 0, length);
         ptr::copy_nonoverlapping(word.as_ptr().cast(), start, kept);
@@ -30,8 +30,8 @@ pub fn replace(word: &CStr) -> io::Result<()> {
     Ok(())
 }
 
-/// Overwrites the secrets among the arguments with asterisks, for others and for this process: whoever asks for its arguments
-/// from now on gets those. `secrets` are octets of the arguments, one behind the other with a 0 behind each. It must have one
+/// Overwrites the secrets among the arguments with asterisks, for others and for this process, which reads the asterisks
+/// from now on. `secrets` are octets of the arguments, one behind the other with a 0 behind each. It must have one
 /// thread only.
 pub fn hide(secrets: &[Range<usize>]) -> io::Result<()> {
     if secrets.is_empty() {

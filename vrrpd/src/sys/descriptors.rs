@@ -1,4 +1,4 @@
-//! Files that whoever started this process has open.
+//! Open files inherited from the process that started this one.
 
 use std::fs;
 use std::io;

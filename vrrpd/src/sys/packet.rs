@@ -1,7 +1,7 @@
 //! Packet sockets of one interface: whole Ethernet frames in and out, past the IP stack and its filters.
 //!
 //! A receiving socket takes one EtherType and only what its filter lets through, so traffic that is not VRRP costs
-//! a few instructions of compiled filter and never wakes anybody. A sending socket receives nothing.
+//! a few instructions of compiled filter and never wakes the daemon. A sending socket receives nothing.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::size_of;
@@ -44,9 +44,9 @@ pub const fn jump(code: u32, k: u32, jt: u8, jf: u8) -> FilterInstruction {
     SockFilter::new(code as u16, jt, jf, k)
 }
 
-/// In front of every filter: ignores what is not for this machine, or not from this very interface. When the frames of a
-/// VLAN come here their tag is gone, and nothing else tells them from those of the port: they are somebody else's if there
-/// is no interface for the VLAN, and that interface's if there is one.
+/// At the start of every filter: ignores frames for other machines and frames of other interfaces. Frames of a VLAN arrive
+/// here without their tag, and only their interface tells them from those of the port. They belong to the interface of the
+/// VLAN, or, if the VLAN has none, to no router here.
 const fn of_this_interface(index: u32) -> [FilterInstruction; 5] {
     [
         load_extra(SKF_AD_PKTTYPE),

@@ -1,5 +1,5 @@
-//! An allocator that overwrites what is freed while secrets are read: the command line, a configuration file. Whatever copied
-//! them meanwhile, parsers for one, leaves nothing behind.
+//! An allocator that overwrites freed memory while secrets are read from the command line or a configuration file, so that
+//! parsers leave no copies of them.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::mem::MaybeUninit;

@@ -1,11 +1,10 @@
-//! A command whose exit status is the result.
+//! A command: its exit status is the result.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Group, User};
 use tokio::process::Child;
 use tokio::time::{Instant, timeout_at};
 use vrrpd_engine::track::{Command, Finding};
@@ -60,14 +59,8 @@ fn start(command: &Command) -> io::Result<Running> {
     script::check(&program).map_err(|error| io::Error::other(error.fault))?;
     let mut process = bare::command(&program);
     process.args(&command.arguments).stdout(Stdio::null()).stderr(Stdio::null());
-    let unknown = |what: &str, name: &str| io::Error::other(format!("there is no {what} {name:?}"));
-    if let Some(name) = &command.user {
-        let user = User::from_name(name)?.ok_or_else(|| unknown("user", name))?;
-        process.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-    }
-    if let Some(name) = &command.group {
-        let group = Group::from_name(name)?.ok_or_else(|| unknown("group", name))?;
-        process.gid(group.gid.as_raw());
+    if let Some(user) = script::user_of(command) {
+        script::identify(&user).map_err(io::Error::other)?.apply(&mut process);
     }
     process.spawn().map(Running)
 }
@@ -80,7 +73,7 @@ fn in_words(status: ExitStatus) -> String {
     }
 }
 
-/// A command that runs; when nobody waits for it any more, its process group is killed.
+/// A command that runs. Dropped, its process group is killed.
 struct Running(Child);
 
 impl Running {

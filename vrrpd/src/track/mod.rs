@@ -222,7 +222,7 @@ impl Watchers {
 
 impl Reporter {
     fn tell(&self, finding: Finding, detail: impl Into<String>) {
-        // Nobody listens when the daemon leaves.
+        // The receiver is gone when the daemon leaves.
         let _ = self.told.send(Found { id: self.id, finding, detail: detail.into(), run: self.run });
     }
 }

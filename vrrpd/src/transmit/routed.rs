@@ -37,7 +37,7 @@ pub struct Packet {
 }
 
 /// A raw IP socket, non-blocking, closed on exec. It receives nothing, but while it is there the system does not answer
-/// packets of its protocol to its address with an ICMP error, as it does for a protocol that nobody listens to.
+/// packets of its protocol to its address with an ICMP error, as it does for a protocol without a socket.
 #[derive(Debug)]
 pub struct RoutedSocket {
     socket: Socket,

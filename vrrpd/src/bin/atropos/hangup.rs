@@ -1,5 +1,5 @@
-//! Ends a client that nobody reads any more: its pipe is closed, its terminal is gone. A thread of its own sleeps until then,
-//! since the others wait for daemons, or write to a terminal that takes nothing.
+//! Ends the client when its output is no longer read: the pipe is closed or the terminal gone. A separate thread sleeps
+//! until then, since the others wait for daemons, or write to a terminal that takes nothing.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -21,7 +21,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Exit code of a command whose reader has gone: it has read enough.
 const READ_ENOUGH: i32 = 0;
 
-/// Ends this process as soon as nobody can read its standard output any more, also while there is nothing to write.
+/// Ends this process as soon as its standard output cannot be read any more, also while there is nothing to write.
 pub(crate) fn end_with_reader() -> io::Result<()> {
     start(|| {
         while !has_hung_up(&mut [silent(&io::stdout())], PollTimeout::NONE) {}

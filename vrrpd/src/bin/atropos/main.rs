@@ -73,7 +73,7 @@ struct Action {
     #[arg(long)]
     state: bool,
 
-    /// Go to backup and stay there while another master is heard, whatever its priority
+    /// Go to backup and stay there while another master is heard, also one of lower priority
     #[arg(long)]
     backup: bool,
 
@@ -144,13 +144,13 @@ fn main() -> ExitCode {
         None => ask(&cli, &sockets),
     };
     if code == NONE && cli.routers.is_empty() {
-        let is_anybody_there = client::sockets(&dir).is_ok_and(|all| !all.is_empty());
+        let is_any_there = client::sockets(&dir).is_ok_and(|all| !all.is_empty());
         // Nothing was found in its place either.
         let usual = cli.directory.as_deref().unwrap_or(Path::new(rundir::DEFAULT));
-        let dir = if is_anybody_there { &dir } else { usual };
+        let dir = if is_any_there { &dir } else { usual };
         eprintln!(
             "atropos: no virtual router {}in {}",
-            if is_anybody_there { "chosen " } else { "" },
+            if is_any_there { "chosen " } else { "" },
             dir.display()
         );
     }
@@ -261,7 +261,7 @@ fn ask(cli: &Cli, sockets: &[PathBuf]) -> u8 {
     } else {
         render::changed(&routers)
     };
-    // Whoever closed the pipe has read enough.
+    // A closed pipe is not an error: its reader has read enough.
     let _ = io::stdout().write_all(text.as_bytes());
     let of_silent = unanswered.iter().map(|router| router.name().to_string());
     let found: Vec<_> = routers.iter().flat_map(names).chain(of_silent).collect();
@@ -322,7 +322,7 @@ fn follow_one(socket: &Path, selector: &Selector) -> u8 {
         complain(socket, message);
         NOT_EVERY_ONE
     };
-    // Somebody who waits for the events of a router that is not there, or of a daemon that hangs, would wait for ever.
+    // The events of a router that does not exist, or of a daemon that hangs, would be waited for in vain.
     match client::ask(socket, &Request::State(selector.clone())) {
         Ok(Reply::State { routers }) if routers.is_empty() => return NONE,
         Ok(_) => {}

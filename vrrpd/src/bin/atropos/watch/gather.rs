@@ -82,7 +82,7 @@ impl Gatherer {
                 Ok(Reply::Event(_) | Reply::Recorded { .. }) => "answered something else".to_owned(),
                 Err(error) => no_answer(&error),
             };
-            // Nobody looks any more: that is fine.
+            // The view may have ended.
             let _ = sender.send(News::Said(said));
         });
     }

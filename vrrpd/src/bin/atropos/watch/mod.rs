@@ -1,8 +1,7 @@
 //! The live view: `atropos --watch`.
 //!
 //! `gather` asks daemons and kernel in threads of its own and yields surveys; `model` is what is shown and what keys do,
-//! pure; `view` draws it. Here the three are put together with a terminal, which is given back as it was whatever
-//! happens.
+//! pure; `view` draws it. Here the three are put together with a terminal, which is always restored.
 
 mod gather;
 mod model;
