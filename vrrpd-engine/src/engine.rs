@@ -18,6 +18,7 @@ mod interfaces;
 mod output;
 mod putting_right;
 mod recorder;
+mod returning;
 mod sent;
 mod snapshot;
 mod telling;
@@ -33,6 +34,7 @@ use vrrpd_common::Instant;
 use vrrpd_common::abi::RouterRecord;
 use vrrpd_common::router::Event;
 
+use crate::absence::Absence;
 use crate::group::Groups;
 use crate::ids::{LinkId, RouterId, Slots, Ticket};
 use crate::interface::Interface;
@@ -136,6 +138,9 @@ impl Engine {
         let router = self.routers.remove(id)?;
         if let Some(link) = self.links.get_mut(router.link) {
             link.routers.retain(|other| *other != id);
+            if link.routers.is_empty() {
+                link.absence = Absence::default();
+            }
             link.left.insert((router.config.family, router.config.vrid), router.done);
         }
         Some(router)
@@ -219,6 +224,9 @@ impl Engine {
                 return self.in_kernel(link, in_kernel, sees_tags);
             }
             Input::KernelForgot(link) => return self.kernel_forgot(link),
+            Input::ReturnLater(link) => return self.return_later(now.at, link),
+            Input::Returned(link) => return self.returned(now.at, link),
+            Input::NotReturned(link, reason) => return self.not_returned(now.at, link, reason),
             Input::RoutingLost => return self.routing_lost(),
             Input::Event(id, event, _) => (id, Task::event(event)),
             Input::Tried(id) => (id, Task::Tried),
@@ -288,6 +296,7 @@ impl Engine {
         self.keep_expired();
         self.expire_checks(now.at);
         self.groups.expire(now.at);
+        self.end_absences(now.at);
         self.agenda.expire(now.at);
     }
 
@@ -308,8 +317,8 @@ impl Engine {
 
     /// When something is due.
     pub fn deadline(&self) -> Option<Instant> {
-        let others = self.checks.deadline().into_iter().chain(self.groups.deadline());
-        self.agenda.deadline().into_iter().chain(others).min()
+        let others = [self.checks.deadline(), self.groups.deadline(), self.absence_ends_at()];
+        self.agenda.deadline().into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// The router that waits for this answer of the system.

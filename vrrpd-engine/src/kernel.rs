@@ -240,7 +240,7 @@ pub struct Heard {
 
 /// Whether adverts from this address may be expected on the interface: it is in a subnet of the interface, or of the
 /// router's addresses. Nothing is known of an interface without addresses, nor of IPv6, where all have link-local ones.
-pub fn is_on_link(interface: Option<&Interface>, config: &RouterConfig, source: IpAddr) -> bool {
+pub(crate) fn is_on_link(interface: Option<&Interface>, config: &RouterConfig, source: IpAddr) -> bool {
     let IpAddr::V4(source) = source else { return true };
     let Some(interface) = interface else { return true };
     if !interface.addresses.iter().any(|there| there.address.is_ipv4()) {

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod absence;
 pub mod address;
 pub mod budget;
 pub mod config;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use vrrpd_common::{Family, Reject, Vrid};
 
+use crate::absence::Absence;
 use crate::config::VirtualAddress;
 use crate::ids::RouterId;
 use crate::interface::Interface;
@@ -26,6 +27,9 @@ pub struct Link {
     pub(crate) left: BTreeMap<(Family, Vrid), Done>,
     /// Limits the lines about adverts that were discarded.
     pub(crate) rejects_said: RateLimit<(Option<RouterId>, Reject)>,
+    /// How long it is left to packet sockets, since adverts came from another subnet.
+    #[serde(default)]
+    pub(crate) absence: Absence,
     /// It refused an advert as longer than its MTU, which is less by now than we have been told.
     mtu_has_fallen: bool,
 }
@@ -39,6 +43,7 @@ impl Link {
             routers: Vec::new(),
             left: BTreeMap::new(),
             rejects_said: RateLimit::default(),
+            absence: Absence::default(),
             mtu_has_fallen: false,
         }
     }
@@ -49,6 +54,7 @@ impl Link {
             interface,
             routers,
             rejects_said: self.rejects_said.clone(),
+            absence: self.absence.clone(),
             mtu_has_fallen: self.mtu_has_fallen,
             ..Self::new(self.name.clone())
         }

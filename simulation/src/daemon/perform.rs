@@ -80,7 +80,9 @@ impl Daemon {
             // There is no virtual MAC address on an interface, no program in the kernel, and no script but those that prepare.
             Output::Announce(_, Announced::Own)
             | Output::RunGroupScripts(..)
-            | Output::HearsOtherSubnet(..)
+            | Output::GiveUpProgram { .. }
+            | Output::ReturnProgram(_)
+            | Output::NotReturned { .. }
             | Output::CarrierUnknown(_)
             | Output::Close(_)
             | Output::Join(_)

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use vrrpd_common::abi::RouterRecord;
 use vrrpd_common::router::Event;
 
-use super::Output;
 use super::agenda::Task;
 use super::turn::Turn;
 use crate::interface::Interface;
@@ -44,13 +43,12 @@ impl Feeding {
 impl Turn<'_> {
     /// Feeds the state machine with the next thing that a record holds.
     pub(super) fn feed(&mut self, mut feeding: Box<Feeding>) {
-        let id = self.id;
         let Some(heard) = self.router.kernel.next_advert(&self.router.config, &feeding.record) else {
             let Feeding { record, has_fed, other_subnet, is_last, .. } = *feeding;
             match other_subnet {
                 // Who else was heard meanwhile cannot be told.
                 Some(_) if is_last => self.next(Task::ListenAgain),
-                Some(source) => self.put_out(Output::HearsOtherSubnet(id, source)),
+                Some(source) => self.leave_to_sockets(source),
                 None if has_fed && !is_last => self.correct_kernel(&record),
                 None => {}
             }

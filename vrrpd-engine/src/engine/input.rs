@@ -96,6 +96,12 @@ pub enum Input<'a> {
     },
     /// The kernel has forgotten what it was told of the routers of an interface.
     KernelForgot(LinkId),
+    /// The program of an interface cannot be put back now, since another one is on its way.
+    ReturnLater(LinkId),
+    /// The program of an interface is back.
+    Returned(LinkId),
+    /// The program of an interface could not be put back, for this reason.
+    NotReturned(LinkId, String),
     /// A router goes on with another configuration, which [`RouterConfig::can_become`] allows.
     Exchange(RouterId, Box<RouterConfig>),
     /// A router tracks from now on what its configuration says.

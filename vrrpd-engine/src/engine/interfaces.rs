@@ -5,6 +5,7 @@ use vrrpd_common::router::{Action, Occasion, StateName};
 use super::agenda::{Task, Work};
 use super::turn::Turn;
 use super::{Engine, Line, Output};
+use crate::absence::Absence;
 use crate::config::VmacMode;
 use crate::ids::{LinkId, RouterId};
 use crate::interface::Interface;
@@ -108,6 +109,7 @@ impl Engine {
         if link.interface.take_if(|interface| interface.index == index).is_none() {
             return;
         }
+        link.absence = Absence::default();
         self.agenda.outputs.push_back(Output::Close(id));
         for id in link.routers.clone() {
             self.agenda.incoming.push_back(Work::CheckUsable(id));

@@ -32,9 +32,27 @@ pub enum Output {
         /// The virtual addresses, which the kernel is to know before.
         addresses: Option<Vec<IpAddr>>,
     },
-    /// An advert that counts comes from this address, which is not in a subnet of the interface: the program may hear adverts
-    /// of a VLAN.
-    HearsOtherSubnet(RouterId, IpAddr),
+    /// Leave an interface to packet sockets: an advert that counts comes from an address which is not in a subnet of the
+    /// interface, so the program may hear adverts of a VLAN.
+    GiveUpProgram {
+        /// The router that heard it.
+        router: RouterId,
+        /// The source of the advert.
+        source: IpAddr,
+        /// For so long at least.
+        pause: Duration,
+    },
+    /// Load the program of an interface that was left to packet sockets, and put it back.
+    ReturnProgram(LinkId),
+    /// Write to the log that it could not be put back.
+    NotReturned {
+        /// The interface.
+        link: LinkId,
+        /// Why.
+        reason: String,
+        /// When that is tried again.
+        again_in: Duration,
+    },
     /// Tell the other processes of the group.
     TellGroupPeers(Message),
     /// Run these scripts of the group of this name, behind those that it runs already.

@@ -242,7 +242,10 @@ fn concerns(engine: &Engine, input: &Input<'_>) -> Concerns {
         Input::LinkIs(link, _)
         | Input::LinkGone(link, _)
         | Input::InKernel { link, .. }
-        | Input::KernelForgot(link) => Concerns::Link(*link),
+        | Input::KernelForgot(link)
+        | Input::ReturnLater(link)
+        | Input::Returned(link)
+        | Input::NotReturned(link, _) => Concerns::Link(*link),
         Input::RoutingLost => Concerns::All,
         Input::Found { .. }
         | Input::Rejected { router: None, .. }
@@ -319,6 +322,9 @@ fn of_one(input: &Input<'_>) -> Input<'static> {
             Input::InKernel { link, in_kernel: *in_kernel, sees_tags: *sees_tags }
         }
         Input::KernelForgot(_) => Input::KernelForgot(link),
+        Input::ReturnLater(_) => Input::ReturnLater(link),
+        Input::Returned(_) => Input::Returned(link),
+        Input::NotReturned(_, reason) => Input::NotReturned(link, reason.clone()),
         Input::Exchange(_, config) => Input::Exchange(router, config.clone()),
         Input::Track(_) => Input::Track(router),
         Input::FormGroups { groups, seed } => Input::FormGroups { groups: groups.clone(), seed: *seed },
@@ -396,7 +402,7 @@ impl Output {
         match self {
             Self::ReadRecord(id)
             | Self::CommandKernel { router: id, .. }
-            | Self::HearsOtherSubnet(id, _)
+            | Self::GiveUpProgram { router: id, .. }
             | Self::StartPreparation(id)
             | Self::EndPreparation(id)
             | Self::Withdraw(id)
@@ -419,6 +425,8 @@ impl Output {
             | Self::Rejected(..)
             | Self::TellGroupPeers(_)
             | Self::RunGroupScripts(..)
+            | Self::ReturnProgram(_)
+            | Self::NotReturned { .. }
             | Self::CheckChanged(_) => None,
         }
     }

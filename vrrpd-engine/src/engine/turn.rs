@@ -97,10 +97,11 @@ impl Turn<'_> {
     /// Hands an event to the router; what comes of it is done before anything that waits. `frame` is the one that an advert
     /// came in.
     pub(super) fn event(&mut self, at: Instant, event: Event, frame: Option<&[u8]>) {
-        if let Event::Advert(advert) = &event
-            && let Some(warning) = self.router.compare_addresses(at, advert, frame)
-        {
-            self.log(Line::Mismatch(warning));
+        if let Event::Advert(advert) = &event {
+            self.note_subnet(advert);
+            if let Some(warning) = self.router.compare_addresses(at, advert, frame) {
+                self.log(Line::Mismatch(warning));
+            }
         }
         let Self { id, router, groups, agenda, .. } = self;
         router.handle(at, event, &mut |noticed| {

@@ -191,6 +191,9 @@ pub(super) fn input(input: &Input<'_>, now: Instant) -> Option<String> {
         Input::InKernel { in_kernel: true, .. } => "adverts are received by the kernel program".to_owned(),
         Input::InKernel { in_kernel: false, .. } => "adverts are received by packet sockets".to_owned(),
         Input::KernelForgot(_) => "the kernel program is new".to_owned(),
+        Input::ReturnLater(_) => "the kernel program cannot be put back yet".to_owned(),
+        Input::Returned(_) => "the kernel program is back".to_owned(),
+        Input::NotReturned(_, reason) => format!("the kernel program cannot be put back: {reason}"),
         Input::Exchange(..) => "configuration changed".to_owned(),
         Input::Track(_) => "tracks what the configuration says".to_owned(),
         Input::SkipStartDelay(_) => "no start delay".to_owned(),
@@ -256,7 +259,11 @@ pub(super) fn output(output: &Output, router: &Router) -> Option<String> {
         | Output::Expect(..) => return None,
         Output::TellGroupPeers(_) => "tell the other processes of the group".to_owned(),
         Output::RunGroupScripts(group, _) => format!("run the scripts of group {group}"),
-        Output::HearsOtherSubnet(_, source) => format!("advert from another subnet, {source}"),
+        Output::GiveUpProgram { source, pause, .. } => {
+            format!("advert from another subnet, {source}: use packet sockets for {pause}")
+        }
+        Output::ReturnProgram(_) => "put the kernel program back".to_owned(),
+        Output::NotReturned { again_in, .. } => format!("put the kernel program back in {again_in}"),
         Output::StartPreparation(_) => "run the prepare script".to_owned(),
         Output::EndPreparation(_) => "end the prepare script".to_owned(),
         Output::Ask(_, order) => format!("ask the system: {}", ask(order)),

@@ -1,61 +1,41 @@
-//! Putting the program back onto an interface that was left to raw sockets because adverts came from another subnet.
-//!
-//! They may have been of a VLAN whose tag the program does not see, or forged. Raw sockets see tags, so they hear of the
-//! former no more: the program is put back after a pause, which grows each time, so that nobody who forges such adverts
-//! makes it come and go. An advert from another subnet that raw sockets do hear begins the pause anew. While a router of the
-//! interface is Master it is not put back: some drivers take the link down for it.
+//! Putting the program back onto an interface that was left to raw sockets because adverts came from another subnet. The
+//! engine says when.
 
-use tracing::warn;
-use vrrpd_common::Instant;
-use vrrpd_engine::router::Router;
 use vrrpd_engine::{Input, LinkId};
 
 use super::Daemon;
-use super::link::{LoadedProgram, close_aside};
+use super::link::{LoadedProgram, ReturnStep, close_aside};
 use crate::clock;
 use crate::datapath::raw::RawPath;
 use crate::datapath::refusal::Refusal;
 use crate::guardian::copies::Kept;
 
 impl Daemon {
-    /// Has the programs loaded that are to be put back.
-    pub(super) fn put_programs_back(&mut self, now: Instant) {
-        for id in self.links.ids().collect::<Vec<_>>() {
-            if self.links.get(id).and_then(|link| link.path.absence_ends_at()).is_none_or(|at| at > now) {
-                continue;
-            }
-            let is_used = self.is_being_used(id);
-            let interface = self.engine.interface(id);
-            if let Some((slots, (index, wanted))) =
-                self.links.get_mut(id).and_then(|link| link.begin_return(interface, now, is_used))
-            {
+    /// Has the program of an interface loaded, to be put back.
+    pub(super) fn return_program(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let Some(interface) = self.engine.interface(id) else { return };
+        match link.begin_return(interface) {
+            ReturnStep::Load => {
+                let (wanted, slots, index) = (link.wanted, link.slots(), interface.index);
                 self.spawn_loading(id, wanted, slots, Some(index));
             }
+            ReturnStep::Later => self.input(Input::ReturnLater(id)),
+            ReturnStep::Stay => {}
         }
-    }
-
-    /// Whether a router of the interface is Master, or about to become something else.
-    fn is_being_used(&self, id: LinkId) -> bool {
-        let is_used = |router: &Router| router.is_master() || router.is_busy();
-        self.engine.routers().values().any(|router| router.link == id && is_used(router))
     }
 
     /// The program that is to be put back is loaded, and on the interface; it knows no router yet, and passes everything on.
     pub(super) fn put_program_back(&mut self, id: LinkId, program: Result<LoadedProgram, Refusal>) {
-        let (now, is_used) = (clock::now(), self.is_being_used(id));
-        let Some(link) = self.links.get_mut(id) else { return };
-        if is_used {
-            return link.path.return_later(now);
+        if self.engine.is_in_use(id) {
+            return self.input(Input::ReturnLater(id));
         }
-        let sockets =
-            match link.return_to_kernel(now, id, self.engine.interface(id), program, &self.readiness) {
-                Ok(sockets) => sockets,
-                Err(refusal) => {
-                    let (again_in, reason) = (link.path.begin_absence(now), refusal.to_string());
-                    warn!(interface = link.name, reason, %again_in, "cannot reattach the XDP program");
-                    return;
-                }
-            };
+        let Some(link) = self.links.get_mut(id) else { return };
+        let sockets = match link.return_to_kernel(id, self.engine.interface(id), program, &self.readiness) {
+            Ok(sockets) => sockets,
+            Err(refusal) => return self.input(Input::NotReturned(id, refusal.to_string())),
+        };
+        self.input(Input::Returned(id));
         self.note_kernel(id);
         let routers = self.engine.routers_on(id);
         self.engine.handle(clock::moment(), Input::KernelForgot(id));

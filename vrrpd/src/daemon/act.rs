@@ -7,6 +7,7 @@ use vrrpd_engine::script;
 use vrrpd_engine::{Input, Output, RouterId};
 
 use super::{Daemon, describe, log, tracking};
+use crate::datapath::refusal::Refusal;
 use crate::interface::service::Request;
 use crate::report::{Happening, TransitionReport};
 use crate::transmit::AdvertFrames;
@@ -29,7 +30,17 @@ impl Daemon {
             Output::CommandKernel { router, command, addresses } => {
                 self.command_kernel(router, *command, addresses.as_deref());
             }
-            Output::HearsOtherSubnet(id, source) => self.hears_other_subnet(id, source),
+            Output::GiveUpProgram { router, source, pause } => {
+                if let Some(router) = self.engine.router(router) {
+                    self.give_up_kernel(router.link, Refusal::OtherSubnet { source_address: source, pause });
+                }
+            }
+            Output::ReturnProgram(link) => self.return_program(link),
+            Output::NotReturned { link, reason, again_in } => {
+                if let Some(link) = self.engine.link(link) {
+                    log::not_returned(&link.name, &reason, again_in);
+                }
+            }
             Output::TellGroupPeers(message) => {
                 if let Some(peers) = &mut self.group_peers {
                     peers.tell(message);

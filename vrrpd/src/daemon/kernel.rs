@@ -13,7 +13,6 @@ use tracing::error;
 use vrrpd_common::abi::{self, EventKind, KernelCommand, slot};
 use vrrpd_common::router::Event;
 use vrrpd_common::{Duration, Instant};
-use vrrpd_engine::kernel::is_on_link;
 use vrrpd_engine::{Input, LinkId, RouterId};
 
 use super::Daemon;
@@ -116,28 +115,6 @@ impl Daemon {
             }
         }
         self.read_record(id);
-    }
-
-    /// An advert that counts comes from a subnet that is not on the interface.
-    pub(super) fn hears_other_subnet(&mut self, id: RouterId, source: IpAddr) {
-        let Some(router) = self.engine.router(id) else { return };
-        let link_id = router.link;
-        let Some(link) = self.links.get_mut(link_id) else { return };
-        let pause = link.path.begin_absence(clock::now());
-        self.give_up_kernel(link_id, Refusal::OtherSubnet { source_address: source, pause });
-        // Who else was heard meanwhile cannot be told.
-        self.input(Input::ListenAgain(id));
-    }
-
-    /// An advert came by raw sockets while the program is to be put back: not yet, if it is from another subnet.
-    pub(super) fn note_subnet(&mut self, id: RouterId, source: IpAddr) {
-        let Some(router) = self.engine.router(id) else { return };
-        let Some(link) = self.links.get_mut(router.link) else { return };
-        if router.config.goes_to_vrrp_group()
-            && !is_on_link(self.engine.interface(router.link), &router.config, source)
-        {
-            link.path.prolong_absence(clock::now());
-        }
     }
 
     /// Tells the kernel to which MAC addresses an interface takes in frames.

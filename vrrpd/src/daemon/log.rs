@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use tracing::{debug, error, info, warn};
 use vrrpd_common::router::Notice;
-use vrrpd_common::{Reject, Rejection};
+use vrrpd_common::{Duration, Reject, Rejection};
 use vrrpd_engine::RouterId;
 use vrrpd_engine::engine::{CheckChanged, Line, NotSent};
 use vrrpd_engine::mismatch;
@@ -117,6 +117,11 @@ pub(super) fn write(router: &Router, line: Option<Line>) -> Option<Happening> {
         }
     }
     None
+}
+
+/// Says that the program of an interface could not be put back.
+pub(super) fn not_returned(interface: &str, reason: &str, again_in: Duration) {
+    warn!(interface, reason, %again_in, "cannot reattach the XDP program");
 }
 
 /// Says that an advert was discarded which is of no router of ours.

@@ -283,7 +283,6 @@ impl Daemon {
             self.supervisor.deadline(),
             self.changes_due(),
             self.open_again_at,
-            self.links.values().filter_map(|link| link.path.absence_ends_at()).min(),
             self.sending_due(),
             self.others.deadline(now),
         ];
@@ -332,9 +331,6 @@ impl Daemon {
         let Some(link) = self.links.get_mut(link_id) else { return };
         match link.table.judge(frame) {
             Some(Arrival::Advert { router, advert }) => {
-                if link.path.absence_ends_at().is_some() {
-                    self.note_subnet(router, advert.source);
-                }
                 self.input_at(now, Input::Event(router, Event::Advert(advert), Some(Cow::Borrowed(frame))));
             }
             Some(Arrival::Rejected { router, rejection }) => {
@@ -373,7 +369,6 @@ impl Daemon {
         self.perform_outputs();
         self.open_again(now);
         self.look_after_programs(now);
-        self.put_programs_back(now);
     }
 
     /// After the machine was suspended, what was true before is not to be believed.

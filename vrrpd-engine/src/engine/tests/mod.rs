@@ -2,6 +2,7 @@ mod beginning;
 mod groups;
 mod interfaces;
 mod recorder;
+mod returning;
 mod sent;
 mod snapshot;
 mod telling;

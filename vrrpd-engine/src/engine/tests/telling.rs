@@ -177,22 +177,13 @@ fn adverts_that_the_kernel_has_discarded_are_told_of_once_a_second() {
 }
 
 #[test]
-fn adverts_of_another_subnet_are_not_believed() {
+fn what_the_kernel_heard_until_its_program_was_given_up_counts() {
     let mut bench = told();
-    let id = bench.id;
-    bench.link().interface = Some(eth0(vec![address("10.0.0.1/24")]));
-    let foreign = Advert { source: [198, 51, 100, 7].into(), ..advert(200) };
-    let record = record_of(bench.now, &foreign, KernelRole::Backup, bench.now);
-    bench.event(Event::Resume(Origin::Operator));
-    let outputs = bench.record(&record);
-    assert_eq!(outputs[0], Output::HearsOtherSubnet(id, foreign.source));
-    // The program is given up; the last that it heard is believed no more than that.
-    bench.link().interface = Some(eth0(Vec::new()));
-    bench.router().in_kernel = false;
+    bench.input(Input::InKernel { link: LinkId::FIRST, in_kernel: false, sees_tags: false });
     bench.now += Duration::from_secs(1);
     let record = record_of(bench.now, &advert(200), KernelRole::Backup, bench.now);
     let deadline = bench.engine.deadline();
-    bench.input(Input::LastRecord(id, Box::new(record)));
+    assert_eq!(bench.input(Input::LastRecord(bench.id, Box::new(record))), []);
     assert!(bench.engine.deadline() > deadline, "what it heard up to then counts");
 }
 

@@ -1,10 +1,8 @@
 //! One interface that routers of this process run on: its sockets and what the kernel says of it.
 //!
 //! `path` is the data path as a state machine, without I/O; `open` opens and closes what it is made of, which `sockets` lists.
-//! `absence` says how long a program that was given up stays away, `own_mac` what has the interface take in frames to its own
-//! MAC address.
+//! `own_mac` says what has the interface take in frames to its own MAC address.
 
-mod absence;
 mod open;
 mod own_mac;
 mod path;
@@ -34,7 +32,7 @@ use own_mac::{OwnMacState, Replacement};
 use sockets::{By, DataPath, Kernel};
 
 pub(super) use open::LoadedProgram;
-pub(super) use path::{LoadStep, OpenStep};
+pub(super) use path::{LoadStep, OpenStep, ReturnStep};
 pub(super) use sockets::{FAMILIES, KERNEL, close_aside, source_of};
 
 /// What an interface has of the machine: its sockets, its program, what waits to be sent.

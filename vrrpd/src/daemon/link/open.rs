@@ -5,11 +5,11 @@ use std::io;
 
 use tracing::{error, info, warn};
 use vrrpd_common::abi::slot;
-use vrrpd_common::{Duration, Family, Instant, Vrid};
+use vrrpd_common::{Duration, Family, Vrid};
 use vrrpd_engine::LinkId;
 
 use super::LinkIo;
-use super::path::{LoadStep, OpenStep, Program};
+use super::path::{LoadStep, OpenStep, Program, ReturnStep};
 use super::sockets::{By, Kernel, Open, Opener, Receivers, Sockets, close_aside};
 use crate::config::Datapath;
 use crate::datapath::closing;
@@ -109,28 +109,23 @@ impl LinkIo {
         self.path.loaded(program.map(Box::new))
     }
 
-    /// The program is to be put back, if now is the time: what it needs to be loaded.
-    pub(in crate::daemon) fn begin_return(
-        &mut self,
-        interface: Option<&Interface>,
-        now: Instant,
-        is_used: bool,
-    ) -> Option<(Vec<u32>, (u32, Datapath))> {
+    /// The program is to be put back in the place of packet sockets.
+    pub(in crate::daemon) fn begin_return(&mut self, interface: &Interface) -> ReturnStep {
         let Self { path, name, own_programs, wanted, .. } = self;
-        let interface = interface.filter(|interface| path.is_open_on(interface.index));
-        let obstacle = || match interface {
-            Some(interface) => obstacle(name, own_programs, interface, *wanted),
-            None => Some(Refusal::InterfaceGone),
+        let is_there = path.is_open_on(interface.index);
+        let obstacle = || {
+            if is_there {
+                obstacle(name, own_programs, interface, *wanted)
+            } else {
+                Some(Refusal::InterfaceGone)
+            }
         };
-        let returns = path.begin_return(now, is_used, obstacle);
-        let onto = interface.filter(|_| returns).map(|interface| (interface.index, *wanted))?;
-        Some((self.slots(), onto))
+        path.begin_return(obstacle)
     }
 
     /// Goes on with the program that was loaded, instead of packet sockets; returns these, in which there may be frames.
     pub(in crate::daemon) fn return_to_kernel(
         &mut self,
-        now: Instant,
         id: LinkId,
         interface: Option<&Interface>,
         program: Result<LoadedProgram, Refusal>,
@@ -139,7 +134,7 @@ impl LinkIo {
         let interface = interface.ok_or(Refusal::InterfaceGone)?;
         let program = self.attach(program?, interface)?;
         let kernel = self.open_kernel(&self.opener(id, interface.index, readiness), program)?;
-        self.path.put_back(now, kernel).ok_or(Refusal::InterfaceGone)
+        self.path.put_back(kernel).ok_or(Refusal::InterfaceGone)
     }
 
     /// Hands out the program for routers that are to come, to be put onto the interface of this number aside; `of` says for

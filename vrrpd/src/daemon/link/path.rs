@@ -10,9 +10,6 @@
 
 use std::fmt;
 
-use vrrpd_common::{Duration, Instant};
-
-use super::absence::Absence;
 use crate::datapath::refusal::Refusal;
 use crate::interface::Interface;
 
@@ -35,7 +32,6 @@ pub(in crate::daemon) trait Parts {
 pub(in crate::daemon) struct DataPath<P: Parts> {
     open: Option<Open<P>>,
     next: Next<P>,
-    absence: Absence,
 }
 
 /// What is open.
@@ -112,9 +108,20 @@ pub(in crate::daemon) enum LoadStep<P: Parts> {
     PutBack(Result<Program<P>, Refusal>),
 }
 
+/// What to do about a program that is to be put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::daemon) enum ReturnStep {
+    /// Load it.
+    Load,
+    /// Try again later: another one is on its way.
+    Later,
+    /// Nothing: there are no packet sockets to replace, or the interface cannot have it.
+    Stay,
+}
+
 impl<P: Parts> Default for DataPath<P> {
     fn default() -> Self {
-        Self { open: None, next: Next::Nothing, absence: Absence::default() }
+        Self { open: None, next: Next::Nothing }
     }
 }
 
@@ -301,54 +308,26 @@ impl<P: Parts> DataPath<P> {
         }
     }
 
-    /// The program is to be given up since adverts come from another subnet, at `now`; returns how long it stays away.
-    pub(in crate::daemon) fn begin_absence(&mut self, now: Instant) -> Duration {
-        self.absence.begin(now)
-    }
-
-    /// What the program was given up for was heard again.
-    pub(in crate::daemon) fn prolong_absence(&mut self, now: Instant) {
-        self.absence.prolong(now);
-    }
-
-    /// When the program is to be put back.
-    pub(in crate::daemon) fn absence_ends_at(&self) -> Option<Instant> {
-        self.absence.deadline()
-    }
-
-    /// Whether the program is to be loaded and put back now. While a router of the interface is Master, or a program is there
-    /// for another purpose, that is tried later.
+    /// Whether the program is to be loaded now and put back. `obstacle` as above.
     pub(in crate::daemon) fn begin_return(
         &mut self,
-        now: Instant,
-        is_used: bool,
         obstacle: impl FnOnce() -> Option<Refusal>,
-    ) -> bool {
-        if !self.absence.ends(now) {
-            return false;
-        }
-        if is_used || !matches!(self.next, Next::Nothing) {
-            self.absence.try_later(now);
-            return false;
+    ) -> ReturnStep {
+        if !matches!(self.next, Next::Nothing) {
+            return ReturnStep::Later;
         }
         let is_raw = matches!(self.open, Some(Open { by: By::Raw(..), .. }));
-        let returns = is_raw && obstacle().is_none();
-        if returns {
-            self.next = Next::Loading(Purpose::Return);
+        if !is_raw || obstacle().is_some() {
+            return ReturnStep::Stay;
         }
-        returns
-    }
-
-    /// The program that was to be put back is not, since a router has become Master meanwhile.
-    pub(in crate::daemon) fn return_later(&mut self, now: Instant) {
-        self.absence.try_later(now);
+        self.next = Next::Loading(Purpose::Return);
+        ReturnStep::Load
     }
 
     /// The program is put back; returns the packet sockets. Without any nothing changes.
-    pub(in crate::daemon) fn put_back(&mut self, now: Instant, kernel: P::Kernel) -> Option<P::Raw> {
+    pub(in crate::daemon) fn put_back(&mut self, kernel: P::Kernel) -> Option<P::Raw> {
         let open = self.open.as_mut().filter(|open| matches!(open.by, By::Raw(..)))?;
         let before = std::mem::replace(&mut open.by, By::Kernel(kernel));
-        self.absence.over(now);
         match before {
             By::Raw(raw, _) => Some(raw),
             By::Kernel(_) => None,
@@ -376,7 +355,6 @@ impl<P: Parts> DataPath<P> {
 
     /// No router needs the interface any more: what is to be closed.
     pub(in crate::daemon) fn rest(&mut self) -> Option<Open<P>> {
-        self.absence = Absence::default();
         if matches!(self.next, Next::Loading(Purpose::Return)) {
             self.next = Next::Loading(Purpose::Routers(None));
         }

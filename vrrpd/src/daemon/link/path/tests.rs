@@ -44,16 +44,12 @@ fn interface(index: u32) -> Interface {
     }
 }
 
-fn at(seconds: u64) -> Instant {
-    Instant::ZERO + Duration::from_secs(seconds)
-}
-
 /// The ways in which adverts may arrive; `None`: nothing is open.
 fn ways() -> [Option<By<Words>>; 3] {
     [None, Some(By::Raw("sockets", Refusal::NotSupported)), Some(By::Kernel("program"))]
 }
 
-/// Every state. With packet sockets a program that was given up is to be put back after ten seconds.
+/// Every state.
 fn states() -> Vec<Path> {
     let next: [fn() -> Next<Words>; 9] = [
         || Next::Nothing,
@@ -79,11 +75,7 @@ fn states() -> Vec<Path> {
             if !is_raw && open.is_some() && matches!(next, Next::Ready(Ok(Program::Attached(_)))) {
                 continue;
             }
-            let mut absence = Absence::default();
-            if is_raw {
-                absence.begin(at(0));
-            }
-            states.push(Path { open, next, absence });
+            states.push(Path { open, next });
         }
     }
     states
@@ -106,10 +98,7 @@ fn describe(path: &Path) -> String {
         Next::Ready(Err(_)) => ", refused".to_owned(),
         Next::OpenAgain(interface) => format!(", to open {} again", interface.index),
     };
-    let returns = path
-        .absence_ends_at()
-        .map_or(String::new(), |at| format!(", back at {}", at.as_nanos() / 1_000_000_000));
-    format!("{open}{next}{returns}")
+    format!("{open}{next}")
 }
 
 fn program(program: &Result<Program<Words>, Refusal>) -> &'static str {
@@ -137,6 +126,15 @@ fn loaded(path: &mut Path, program_: Result<&'static str, Refusal>) -> String {
     }
 }
 
+fn returns(path: &mut Path, obstacle: Option<Refusal>) -> String {
+    let does = match path.begin_return(|| obstacle) {
+        ReturnStep::Load => "load",
+        ReturnStep::Later => "later",
+        ReturnStep::Stay => "-",
+    };
+    does.to_owned()
+}
+
 fn closes(open: Option<Open<Words>>) -> String {
     open.map_or("-", |_| "close").to_owned()
 }
@@ -154,15 +152,9 @@ const EVENTS: [Event; 15] = [
     }),
     ("the program is loaded", |path| loaded(path, Ok("new"))),
     ("it cannot be loaded", |path| loaded(path, Err(Refusal::NotPermitted))),
-    ("the program may return", |path| {
-        (if path.begin_return(at(10), false, || None) { "load" } else { "-" }).to_owned()
-    }),
-    ("it may, but for a Master", |path| {
-        (if path.begin_return(at(10), true, || None) { "load" } else { "-" }).to_owned()
-    }),
-    ("the program is put back", |path| {
-        path.put_back(at(11), "back").map_or("-", |_| "drain sockets").to_owned()
-    }),
+    ("the program may return", |path| returns(path, None)),
+    ("it may, but there are VLANs", |path| returns(path, Some(Refusal::Vlans))),
+    ("the program is put back", |path| path.put_back("back").map_or("-", |_| "drain sockets").to_owned()),
     ("the program fails", |path| {
         path.fall_back("sockets", Refusal::NotLoaded).map_or("-", |_| "take off").to_owned()
     }),

@@ -1,10 +1,11 @@
 //! How long the program of an interface stays away that was given up because adverts came from another subnet.
 
+use serde::{Deserialize, Serialize};
 use vrrpd_common::{Duration, Instant};
 
 /// When the program of an interface is put back.
-#[derive(Debug, Default)]
-pub(super) struct Absence {
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Absence {
     pause: Duration,
     at: Option<Instant>,
     /// When it was put back last.
@@ -18,7 +19,7 @@ impl Absence {
 
     /// The program was given up, or could not be put back; returns the pause. If it has been there for the longest pause, the
     /// pauses begin anew.
-    pub(super) fn begin(&mut self, now: Instant) -> Duration {
+    pub(crate) fn begin(&mut self, now: Instant) -> Duration {
         let was_there_long =
             self.back_at.take().is_some_and(|at| now.saturating_since(at) >= Self::MAX_PAUSE);
         let doubled = if was_there_long { Duration::ZERO } else { self.pause.saturating_mul(2) };
@@ -28,27 +29,29 @@ impl Absence {
     }
 
     /// What the program was given up for was heard again.
-    pub(super) fn prolong(&mut self, now: Instant) {
+    pub(crate) fn prolong(&mut self, now: Instant) {
         if self.at.is_some() {
             self.at = Some(now + self.pause);
         }
     }
 
     /// When the program is to be put back.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.at
     }
 
     /// Whether it is to be put back now, which is tried once.
-    pub(super) fn ends(&mut self, now: Instant) -> bool {
+    pub(crate) fn ends(&mut self, now: Instant) -> bool {
         self.at.take_if(|at| *at <= now).is_some()
     }
 
-    pub(super) fn try_later(&mut self, now: Instant) {
+    /// It cannot be put back now.
+    pub(crate) fn try_later(&mut self, now: Instant) {
         self.at = Some(now + Self::MIN_PAUSE);
     }
 
-    pub(super) fn over(&mut self, now: Instant) {
+    /// It is back.
+    pub(crate) fn over(&mut self, now: Instant) {
         self.at = None;
         self.back_at = Some(now);
     }
