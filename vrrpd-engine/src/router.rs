@@ -196,6 +196,9 @@ impl Noticed {
 }
 
 impl Router {
+    /// Actions that wait at most.
+    pub const MAX_ACTIONS: usize = ActionQueue::MAX;
+
     /// A router that does nothing before [`Event::Startup`].
     pub fn new(config: RouterConfig, link: LinkId, now: TimeOfDay) -> Self {
         Self {
@@ -344,6 +347,11 @@ impl Router {
     /// Whether actions wait.
     pub fn has_actions(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    /// How many actions wait. There are never more than [`Router::MAX_ACTIONS`], however long the system takes.
+    pub fn waiting_actions(&self) -> usize {
+        self.queue.len()
     }
 
     /// What a Master has to have is taken again, and then announced. An announcement that waits already would come before

@@ -7,7 +7,8 @@
 //! * *Promotion.* Advert, then announcement, then the change of state is told; nothing else in between. The announcement may
 //!   come later if there were many just now, and there are never more than that.
 //! * *Scripts.* A router that a script prepares does not take over before that has ended.
-//! * *Limits.* Announcements, lines of the log and what is put back have [limits], whatever outsiders do.
+//! * *Limits.* Announcements, lines of the log and what is put back have [limits], whatever outsiders do. So have the actions
+//!   that wait for the kernel.
 //! * *Rate.* A router sends no more than two adverts an interval, and a few for each change of its state or priority.
 //! * *Take-overs.* Whatever makes a router take over, it does so no more often than [damping](vrrpd_common::router::damping)
 //!   allows, and is held for no longer, nor sooner.
@@ -52,6 +53,9 @@ const MIN_LEASE: u64 = 1_000_000_000;
 const ASSEMBLY: u64 = 5;
 /// Adverts of a router that are always allowed, and for each change.
 const ADVERTS_AT_ONCE: u64 = 4;
+/// Actions that may wait for the kernel: two for the addresses, two for the script, two adverts, three announcements, and the
+/// changes of state that are remembered.
+const WAITING: usize = 25;
 const BILLION: u64 = 1_000_000_000;
 
 /// What was counted in a run.
@@ -111,6 +115,8 @@ pub(crate) struct RouterView {
     pub(crate) done: Option<Done>,
     /// The adverts that it has sent since its process began.
     pub(crate) adverts: u64,
+    /// Actions that wait for the kernel.
+    pub(crate) waiting: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -346,6 +352,9 @@ impl Watch {
                     router.adverts, done.adverts_sent
                 ));
             }
+        }
+        if router.waiting > WAITING {
+            return Err(format!("{host}/{lan} has {} actions waiting for the kernel", router.waiting));
         }
         if router.is_held {
             let take_overs = &self.routers[host][lan].take_overs;

@@ -46,6 +46,7 @@ impl World {
             is_running_master: router.is_some_and(Router::is_master) && self.is_running(host, slot),
             is_held: self.is_held(host, lan),
             done: router.map(|router| router.done),
+            waiting: router.map_or(0, Router::waiting_actions),
             adverts: self.hosts[host].slots[slot].adverts.get(&lan).copied().unwrap_or_default(),
         }
     }

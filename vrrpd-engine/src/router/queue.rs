@@ -1,4 +1,7 @@
 //! The actions of a router that are not carried out yet, in order.
+//!
+//! While the kernel works on the addresses, actions wait, and outsiders can make the state machine change its state again
+//! and again. The queue stays short all the same: an action that a later one makes pointless is dropped.
 
 use std::collections::VecDeque;
 
@@ -6,13 +9,17 @@ use serde::{Deserialize, Serialize};
 use vrrpd_common::Priority;
 use vrrpd_common::router::{Action, Occasion, StateName, Transition};
 
-use super::FEW;
+use super::{FEW, HISTORY};
 
 /// What waits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ActionQueue(VecDeque<Action>);
 
 impl ActionQueue {
+    /// Actions that wait at most: one of each kind (an announcement for each occasion), and as many transitions as are
+    /// remembered.
+    pub(super) const MAX: usize = 6 + 3 + HISTORY;
+
     pub(super) fn new() -> Self {
         Self(VecDeque::with_capacity(FEW))
     }
@@ -20,30 +27,74 @@ impl ActionQueue {
     /// Takes in an action, behind those that wait.
     pub(super) fn push(&mut self, action: Action) {
         match action {
-            // A promotion that has been overtaken must not be announced any more.
-            Action::GiveUpAddresses => self.0.retain(|waiting| match waiting {
-                Action::SendAdvert(priority) => *priority == Priority::RESIGN,
-                Action::AnnounceAddresses(_) => false,
-                Action::Transition(transition) => transition.to != StateName::Master,
-                Action::Prepare
-                | Action::EndPreparation
-                | Action::TakeAddresses
-                | Action::GiveUpAddresses
-                | Action::Notice(_) => true,
-            }),
-            // What is missing is found when its turn comes.
-            Action::TakeAddresses if self.0.back() == Some(&action) => return,
-            // One advert says all that several in a row would.
-            Action::SendAdvert(_) | Action::AnnounceAddresses(_) if self.0.contains(&action) => return,
-            Action::Prepare
-            | Action::EndPreparation
-            | Action::TakeAddresses
-            | Action::SendAdvert(_)
-            | Action::AnnounceAddresses(_)
-            | Action::Transition(_)
-            | Action::Notice(_) => {}
+            // All that is missing is taken when the first take has its turn. Giving up drops the takes before it, so one that
+            // waits comes after that.
+            Action::Prepare | Action::TakeAddresses | Action::AnnounceAddresses(_)
+                if self.0.contains(&action) =>
+            {
+                return;
+            }
+            // A script that was not started does not have to be ended.
+            Action::EndPreparation => {
+                self.0.retain(|waiting| *waiting != Action::Prepare);
+                if self.0.contains(&action) {
+                    return;
+                }
+            }
+            Action::GiveUpAddresses => {
+                self.0.retain(|waiting| match waiting {
+                    // Addresses that were not taken do not have to be given back, and a promotion that has been overtaken must
+                    // not be announced any more.
+                    Action::TakeAddresses | Action::AnnounceAddresses(_) => false,
+                    Action::SendAdvert(priority) => *priority == Priority::RESIGN,
+                    Action::Transition(transition) => transition.to != StateName::Master,
+                    Action::Prepare
+                    | Action::EndPreparation
+                    | Action::GiveUpAddresses
+                    | Action::Notice(_) => true,
+                });
+                if self.0.contains(&action) {
+                    return;
+                }
+            }
+            // The newest advert says all that is to be said.
+            Action::SendAdvert(priority) => {
+                let resigns = |priority: Priority| priority == Priority::RESIGN;
+                let same = |waiting: &&mut Action| match waiting {
+                    Action::SendAdvert(before) => resigns(*before) == resigns(priority),
+                    _ => false,
+                };
+                if let Some(waiting) = self.0.iter_mut().find(same) {
+                    *waiting = action;
+                    return;
+                }
+            }
+            Action::Transition(transition) => {
+                let mut waiting = self.0.iter().enumerate().filter_map(|(place, waiting)| match waiting {
+                    Action::Transition(before) => Some((place, before.to)),
+                    _ => None,
+                });
+                let first = waiting.next();
+                let last = waiting.clone().next_back().or(first);
+                // It would not be told: the router is in that state then.
+                if last.is_some_and(|(_, to)| to == transition.to) {
+                    return;
+                }
+                // Later transitions are told from the state that was told before.
+                if let Some((place, _)) = first
+                    && waiting.count() + 1 >= HISTORY
+                {
+                    self.0.remove(place);
+                }
+            }
+            Action::Prepare | Action::TakeAddresses | Action::AnnounceAddresses(_) | Action::Notice(_) => {}
         }
         self.0.push_back(action);
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn next(&mut self) -> Option<Action> {
@@ -76,6 +127,7 @@ impl ActionQueue {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use vrrpd_common::router::{Cause, Reason};
 
     use super::*;
@@ -107,9 +159,56 @@ mod tests {
             Action::GiveUpAddresses,
             to_backup,
         ]);
-        let wanted =
-            [Action::TakeAddresses, Action::SendAdvert(Priority::RESIGN), Action::GiveUpAddresses, to_backup];
+        let wanted = [Action::SendAdvert(Priority::RESIGN), Action::GiveUpAddresses, to_backup];
         assert_eq!(waiting(&mut queue), wanted);
+    }
+
+    #[test]
+    fn what_was_not_begun_and_is_given_up_cancels_out() {
+        let mut queue = with([]);
+        for reason in [Reason::Preempted, Reason::MasterDownTimer] {
+            let transition =
+                |to| Action::Transition(Transition { reason, ..transition(StateName::Init, to) });
+            let promotion = [
+                Action::Prepare,
+                Action::EndPreparation,
+                Action::TakeAddresses,
+                Action::SendAdvert(Priority(100)),
+                Action::AnnounceAddresses(Occasion::TakeOver),
+                transition(StateName::Master),
+            ];
+            let demotion = [Action::GiveUpAddresses, transition(StateName::Backup)];
+            promotion.into_iter().chain(demotion).for_each(|action| queue.push(action));
+        }
+        queue.push(Action::TakeAddresses);
+        let wanted = [
+            Action::EndPreparation,
+            Action::GiveUpAddresses,
+            Action::Transition(Transition {
+                reason: Reason::Preempted,
+                ..transition(StateName::Init, StateName::Backup)
+            }),
+            Action::TakeAddresses,
+        ];
+        assert_eq!(waiting(&mut queue), wanted);
+    }
+
+    #[test]
+    fn the_newest_priority_is_sent_in_the_place_of_the_first_advert() {
+        let [low, high] = [100, 150].map(|priority| Action::SendAdvert(Priority(priority)));
+        let announcement = Action::AnnounceAddresses(Occasion::TakeOver);
+        let mut queue = with([Action::SendAdvert(Priority::RESIGN), low, announcement, high]);
+        assert_eq!(waiting(&mut queue), [Action::SendAdvert(Priority::RESIGN), high, announcement]);
+    }
+
+    #[test]
+    fn the_oldest_transitions_that_wait_are_forgotten() {
+        let (fault, backup) = (StateName::Fault, StateName::Backup);
+        let states = [fault, backup].into_iter().cycle().take(2 * HISTORY + 1);
+        let mut queue = with(states.map(|to| Action::Transition(transition(StateName::Init, to))));
+        let waiting = waiting(&mut queue);
+        assert_eq!(waiting.len(), HISTORY);
+        assert_eq!(waiting.last(), Some(&Action::Transition(transition(StateName::Init, fault))));
     }
 
     #[test]
@@ -133,5 +232,116 @@ mod tests {
         queue.push(Action::AnnounceAddresses(Occasion::TakeOver));
         assert!(queue.drop_promotion());
         assert_eq!(waiting(&mut queue), [Action::AnnounceAddresses(Occasion::TakeOver)]);
+    }
+
+    /// What comes of actions for a router that has not begun any of them.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct Effects {
+        holds: bool,
+        is_preparing: bool,
+        told: StateName,
+        /// Since the addresses were given up last: the last advert that went out while they were held.
+        advertised: Option<Priority>,
+        has_announced: bool,
+    }
+
+    fn effects(mut effects: Effects, actions: &[Action]) -> Effects {
+        for action in actions {
+            match action {
+                Action::Prepare => effects.is_preparing = true,
+                Action::EndPreparation => effects.is_preparing = false,
+                Action::TakeAddresses => effects.holds = true,
+                Action::GiveUpAddresses => {
+                    effects = Effects { holds: false, advertised: None, has_announced: false, ..effects };
+                }
+                Action::SendAdvert(Priority::RESIGN) | Action::Notice(_) => {}
+                Action::SendAdvert(priority) => {
+                    assert!(effects.holds, "an advert claims what is not there: {actions:?}");
+                    effects.advertised = Some(*priority);
+                }
+                Action::AnnounceAddresses(_) => {
+                    assert!(effects.holds, "what is not there is announced: {actions:?}");
+                    effects.has_announced = true;
+                }
+                Action::Transition(transition) => effects.told = transition.to,
+            }
+        }
+        effects
+    }
+
+    /// What a state machine does at one go.
+    fn turns() -> impl Strategy<Value = Vec<Vec<Action>>> {
+        let to = |to| Action::Transition(transition(StateName::Init, to));
+        let promotion = vec![
+            Action::EndPreparation,
+            Action::TakeAddresses,
+            Action::SendAdvert(Priority(100)),
+            Action::AnnounceAddresses(Occasion::TakeOver),
+            to(StateName::Master),
+        ];
+        let demotions = [StateName::Backup, StateName::Fault, StateName::Init]
+            .map(|state| vec![Action::SendAdvert(Priority::RESIGN), Action::GiveUpAddresses, to(state)]);
+        let as_master = (1..=255_u8).prop_map(|priority| vec![Action::SendAdvert(Priority(priority))]);
+        let occasions = [Occasion::Refresh, Occasion::LowerMaster, Occasion::TakeOver];
+        let announcement = proptest::sample::select(occasions.to_vec())
+            .prop_map(|occasion| vec![Action::AnnounceAddresses(occasion)]);
+        let turn = prop_oneof![
+            4 => Just(promotion),
+            2 => proptest::sample::select(demotions.to_vec()),
+            1 => Just(vec![Action::Prepare]),
+            1 => Just(vec![Action::TakeAddresses]),
+            1 => Just(vec![to(StateName::Fault)]),
+            1 => Just(vec![to(StateName::Backup)]),
+            2 => as_master,
+            1 => announcement,
+        ];
+        proptest::collection::vec(turn, 0..60).prop_map(as_a_machine_does)
+    }
+
+    /// The turns without those that no state machine has then: a Master advertises, and nobody else.
+    fn as_a_machine_does(mut turns: Vec<Vec<Action>>) -> Vec<Vec<Action>> {
+        let mut is_master = false;
+        turns.retain(|turn| {
+            let is_of_master = turn.iter().any(|action| match action {
+                Action::SendAdvert(_) | Action::AnnounceAddresses(_) | Action::TakeAddresses => true,
+                Action::Prepare
+                | Action::EndPreparation
+                | Action::GiveUpAddresses
+                | Action::Transition(_)
+                | Action::Notice(_) => false,
+            });
+            let is_promotion = turn.len() == 5;
+            let is_possible = is_of_master == is_master && !is_promotion || is_promotion && !is_master;
+            is_master = if is_possible { is_promotion || is_master && turn.len() != 3 } else { is_master };
+            is_possible
+        });
+        turns
+    }
+
+    proptest! {
+        #[test]
+        fn what_comes_of_the_queue_is_the_same_as_if_nothing_was_dropped(
+            turns in turns(),
+            holds in any::<bool>(),
+            begun in 0..3_usize,
+        ) {
+            let told = StateName::Init;
+            let before = Effects { holds, is_preparing: false, told, advertised: None, has_announced: false };
+            let mut queue = with([]);
+            let (mut all, mut done) = (Vec::new(), Vec::new());
+            for (number, turn) in turns.iter().enumerate() {
+                for action in turn {
+                    queue.push(*action);
+                    all.push(*action);
+                    prop_assert!(queue.len() <= ActionQueue::MAX, "{queue:?}");
+                }
+                // Some are carried out, as when the kernel answers.
+                if number % 7 == 6 {
+                    done.extend((0..begun).filter_map(|_| queue.next()));
+                }
+            }
+            done.extend(waiting(&mut queue));
+            prop_assert_eq!(effects(before, &done), effects(before, &all), "{:?}", all);
+        }
     }
 }
