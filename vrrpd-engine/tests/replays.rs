@@ -2,13 +2,18 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p vrrpd-engine --test replays` writes the transcripts anew. A fault that was seen on a machine
 //! becomes another directory.
+//!
+//! `input.jsonl` is never changed: recordings of earlier programs stay readable, as `FORMAT` says. `replays.keys` has the keys of a
+//! recording.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use vrrpd_engine::recording::transcript;
+use serde_json::Value;
+use vrrpd_engine::recording::{FORMAT, read, transcript};
 
 /// The directories, in order.
 fn cases() -> Vec<PathBuf> {
@@ -37,6 +42,72 @@ fn each_recording_gives_its_transcript_again() {
         let before = fs::read_to_string(file).expect("each case has one");
         assert_eq!(words, before, "{}; see the head of this file", case.display());
     }
+}
+
+/// The keys that lead to each value.
+fn collect_keys(value: &Value, path: &str, keys: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(values) => {
+            for (key, value) in values {
+                collect_keys(value, &format!("{path}.{key}"), keys);
+            }
+        }
+        Value::Array(values) => {
+            for value in values {
+                collect_keys(value, &format!("{path}[]"), keys);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            keys.insert(path.to_owned());
+        }
+    }
+}
+
+#[test]
+fn what_is_recorded_changes_with_the_format_or_by_fields_that_have_a_default() {
+    let mut keys = BTreeSet::new();
+    for case in cases() {
+        for segment in read(&input(&case)).expect("is a recording").into_iter().flat_map(|one| one.segments) {
+            let snapshot = serde_json::to_value(&segment.snapshot).expect("can be written");
+            collect_keys(&snapshot, "snapshot", &mut keys);
+            for entry in segment.entries {
+                collect_keys(&serde_json::to_value(entry).expect("can be written"), "happened", &mut keys);
+            }
+        }
+    }
+    let keys = format!("format {FORMAT}\n") + &keys.into_iter().map(|key| key + "\n").collect::<String>();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replays.keys");
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(file, keys).expect("can be written");
+        return;
+    }
+    let before = fs::read_to_string(file).expect("it is there");
+    assert_eq!(
+        keys, before,
+        "a field that is new needs a default, anything else another FORMAT: see recording/lines"
+    );
+}
+
+#[test]
+fn a_recording_of_another_program_is_refused_with_the_version_that_can_replay_it() {
+    let text = input(&cases()[0]);
+    let error = |text: &str| transcript(text).expect_err("is refused").to_string();
+    let other_format = text.replacen(&format!("\"format\":{FORMAT}"), "\"format\":99", 1);
+    let program = read(&text).expect("is a recording").remove(0).head.program;
+    assert_eq!(
+        error(&other_format),
+        format!(
+            "line 1: written by {program} in format 99, this program reads format {FORMAT}: replay it with the version \
+             that wrote it"
+        )
+    );
+    let newer = text.replacen("{\"snapshot\":{", "{\"snapshot\":{\"mood\":3,", 1);
+    assert_eq!(
+        error(&newer),
+        format!(
+            "line 2: unknown key snapshot.mood, written by {program}: replay it with the version that wrote it"
+        )
+    );
 }
 
 /// Damage of a recording.

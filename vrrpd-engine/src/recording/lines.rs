@@ -8,7 +8,12 @@ use serde_json::Value;
 use super::{Entry, Segment};
 use crate::engine::Snapshot;
 
-/// The version of the format. It changes with what the engine knows of a router.
+/// The version of the format.
+///
+/// A recording can be replayed by each later program of the same format. So a field that is new in what is recorded has
+/// `#[serde(default)]`, and its default is what the engine did without the field. Where no default says that, or a field is
+/// removed, renamed or means something else, the format is another one. `tests/replays` has the keys of a recording, and fails
+/// when they change.
 pub const FORMAT: u32 = 1;
 /// No number in a recording is higher, but for digests: so nothing that is counted overflows.
 const MAX_NUMBER: u64 = 1 << 62;
@@ -59,8 +64,20 @@ pub enum ReadErrorKind {
     Empty,
     /// It is not what a recording has there; the text says what is wrong, and at which column.
     Invalid(String),
-    /// It has another format.
-    Format(u64),
+    /// The program that wrote it uses another format.
+    Format {
+        /// That format.
+        format: u64,
+        /// That program.
+        program: String,
+    },
+    /// The program that wrote it records this key, which is unknown here.
+    UnknownKey {
+        /// The key, with those that lead to it.
+        key: String,
+        /// That program.
+        program: String,
+    },
     /// The first line does not say what it is.
     NoHead,
     /// Something happened to a router of which there is no snapshot.
@@ -75,8 +92,13 @@ impl fmt::Display for ReadError {
         match &self.kind {
             ReadErrorKind::Empty => f.write_str("the file is empty"),
             ReadErrorKind::Invalid(text) => write!(f, "damaged: {text}"),
-            ReadErrorKind::Format(format) => {
-                write!(f, "recording of format {format}, this program reads format {FORMAT}")
+            ReadErrorKind::Format { format, program } => write!(
+                f,
+                "written by {program} in format {format}, this program reads format {FORMAT}: replay it with the version \
+                 that wrote it"
+            ),
+            ReadErrorKind::UnknownKey { key, program } => {
+                write!(f, "unknown key {key}, written by {program}: replay it with the version that wrote it")
             }
             ReadErrorKind::NoHead => f.write_str("not a recording: it begins with {\"recording\":...}"),
             ReadErrorKind::NoSnapshot => f.write_str("damaged: the snapshot before this line is missing"),
@@ -114,7 +136,8 @@ pub fn read(text: &str) -> Result<Vec<Recorded>, ReadError> {
     let mut all: Vec<Recorded> = Vec::new();
     for (line, text) in (1..).zip(text.lines()) {
         let wrong = |kind| ReadError { line, kind };
-        let line = read_line(text, all.is_empty()).map_err(wrong)?;
+        let program = all.last().map(|recorded: &Recorded| recorded.head.program.as_str());
+        let line = read_line(text, program).map_err(wrong)?;
         match (line, all.last_mut()) {
             (Line::Recording(head), _) => all.push(Recorded { head, segments: Vec::new() }),
             (Line::Snapshot(snapshot), Some(recorded)) => recorded.segments.push(Segment::begin(*snapshot)),
@@ -131,7 +154,9 @@ pub fn read(text: &str) -> Result<Vec<Recorded>, ReadError> {
     Ok(all)
 }
 
-fn read_line(text: &str, is_first: bool) -> Result<Line, ReadErrorKind> {
+/// Reads a line of a recording that `program` has written; `None`: it is the first one.
+fn read_line(text: &str, program: Option<&str>) -> Result<Line, ReadErrorKind> {
+    let is_first = program.is_none();
     let value: Value = match serde_json::from_str(text) {
         Ok(value) => value,
         Err(_) if is_first => return Err(ReadErrorKind::NoHead),
@@ -140,7 +165,11 @@ fn read_line(text: &str, is_first: bool) -> Result<Line, ReadErrorKind> {
     if let Some(head) = value.get("recording") {
         match head.get("format").and_then(Value::as_u64) {
             Some(format) if format == u64::from(FORMAT) => {}
-            Some(format) => return Err(ReadErrorKind::Format(format)),
+            Some(format) => {
+                let program =
+                    head.get("program").and_then(Value::as_str).unwrap_or("another program").to_owned();
+                return Err(ReadErrorKind::Format { format, program });
+            }
             None => return Err(ReadErrorKind::NoHead),
         }
     } else if is_first {
@@ -149,7 +178,27 @@ fn read_line(text: &str, is_first: bool) -> Result<Line, ReadErrorKind> {
     if !has_small_numbers(&value) {
         return Err(ReadErrorKind::Number);
     }
-    serde_json::from_value(value).map_err(|error| ReadErrorKind::Invalid(error.to_string()))
+    let invalid = |error: serde_json::Error| ReadErrorKind::Invalid(error.to_string());
+    let line = Line::deserialize(&value).map_err(invalid)?;
+    let known = serde_json::to_value(&line).map_err(invalid)?;
+    match (unknown_key(&value, &known), program) {
+        (Some(key), Some(program)) => Err(ReadErrorKind::UnknownKey { key, program: program.to_owned() }),
+        (Some(_), None) | (None, _) => Ok(line),
+    }
+}
+
+/// A key of `value` that is not in `known`, with those that lead to it.
+fn unknown_key(value: &Value, known: &Value) -> Option<String> {
+    match (value, known) {
+        (Value::Object(values), Value::Object(known)) => values.iter().find_map(|(key, value)| {
+            let Some(known) = known.get(key) else { return Some(key.clone()) };
+            unknown_key(value, known).map(|inner| format!("{key}.{inner}"))
+        }),
+        (Value::Array(values), Value::Array(known)) => {
+            values.iter().zip(known).find_map(|(value, known)| unknown_key(value, known))
+        }
+        _ => None,
+    }
 }
 
 fn has_small_numbers(value: &Value) -> bool {
