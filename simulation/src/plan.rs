@@ -1,16 +1,12 @@
 //! What a seed stands for: machines with their routers, and what happens to them.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use vrrpd_common::router::{AnnounceTimes, Config};
 use vrrpd_common::timers::master_down_interval;
-use vrrpd_common::wire::vrrp::{ChecksumStyle, group};
-use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version, Vrid};
-use vrrpd_engine::config::{
-    Announce, AuthKind, Datapath, Destination, Pauses, RouterConfig, VirtualAddress, VmacFallback, VmacMode,
-};
+use vrrpd_common::{AddressDigest, Duration, Interval, Priority, Version, Vrid};
+use vrrpd_engine::config::{Announce, RouterConfig, VirtualAddress};
 use vrrpd_engine::priority::Weight;
 use vrrpd_engine::script::{Script, Scripts};
 use vrrpd_engine::track::{CheckConfig, CheckKind, Rules, Tracked};
@@ -117,51 +113,23 @@ pub fn router_config(machine: &Machine, lan: usize) -> RouterConfig {
     let tracked = |weight| Tracked { name: check(lan).name, weight, is_ignored: false };
     let program = config.prepares.then(PathBuf::new);
     let prepare = program.map(|program| Script { program, arguments: Vec::new() });
+    let address = VirtualAddress { address: virtual_address(lan), prefix_len: PREFIX_LEN };
+    let defaults = RouterConfig::with_defaults(name(lan), config.vrid, vec![address]);
     RouterConfig {
-        title: None,
-        interface: name(lan),
-        vrid: config.vrid,
-        family: Family::Ipv4,
         version: config.version,
-        addresses: vec![VirtualAddress { address: virtual_address(lan), prefix_len: PREFIX_LEN }],
-        extra_addresses: Vec::new(),
-        address_options: BTreeMap::new(),
-        address_interfaces: BTreeMap::new(),
-        routes: Vec::new(),
-        rules: Vec::new(),
-        source: None,
-        destination: Destination::Group(group(Family::Ipv4)),
         priority: config.priority,
         preempt: config.preempt_mode,
         preempt_below: config.preempt_below,
         preempt_delay: config.preempt_delay,
         start_delay: config.start_delay,
-        accept: true,
-        track_interface: true,
         interval: config.interval,
         max_learned_interval: config.max_learned_interval,
         down_multiplier: config.down_multiplier,
-        auth: AuthKind::None,
-        vmac: VmacMode::None,
-        vmac_fallback: VmacFallback::None,
-        lower_priority: None,
-        raise_priority: None,
-        scripts: Scripts { prepare, ..Scripts::none(Duration::from_secs(60)) },
-        announce: Announce {
-            count: 1,
-            refresh_count: 1,
-            lower_count: 1,
-            pauses: Pauses::default(),
-            times: config.announce,
-        },
-        checksum: ChecksumStyle::WithPseudoHeader,
-        accept_interval_mismatch: false,
-        require_equal_addresses: false,
-        magic: None,
-        datapath: Datapath::Raw,
-        xdp_pass: false,
+        scripts: Scripts { prepare, ..defaults.scripts },
+        announce: Announce { times: config.announce, ..defaults.announce },
         grouped: config.grouped,
         track: machine.check.map(tracked).into_iter().collect(),
+        ..defaults
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the user wants of a router or a group, checked: nothing in it has to be checked again. How it is said, on the command
 //! line or in a file, is the daemon's.
 
+mod defaults;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -437,56 +439,7 @@ pub(crate) mod tests {
             .split(' ')
             .map(|text| VirtualAddress { address: text.parse().expect("an address"), prefix_len: 24 })
             .collect();
-        RouterConfig {
-            title: None,
-            interface: "eth0".to_owned(),
-            vrid: Vrid::new(51).expect("a VRID"),
-            family: addresses[0].family(),
-            version: Version::V3,
-            source: None,
-            destination: Destination::Group(group(addresses[0].family())),
-            addresses,
-            extra_addresses: Vec::new(),
-            address_options: BTreeMap::new(),
-            address_interfaces: BTreeMap::new(),
-            routes: Vec::new(),
-            rules: Vec::new(),
-            priority: Priority::DEFAULT,
-            preempt: true,
-            preempt_below: None,
-            preempt_delay: Duration::ZERO,
-            start_delay: Duration::ZERO,
-            accept: true,
-            track_interface: true,
-            interval: Interval::DEFAULT,
-            max_learned_interval: Interval::from_centis(1000).expect("an interval"),
-            down_multiplier: 3,
-            auth: AuthKind::None,
-            vmac: VmacMode::None,
-            vmac_fallback: VmacFallback::None,
-            lower_priority: None,
-            raise_priority: None,
-            scripts: Scripts::none(Duration::from_secs(60)),
-            announce: Announce {
-                count: 1,
-                refresh_count: 1,
-                lower_count: 1,
-                pauses: Pauses::default(),
-                times: AnnounceTimes {
-                    again_after: Some(Duration::from_secs(5)),
-                    refresh_every: None,
-                    after_lower: Some(Duration::from_secs(1)),
-                },
-            },
-            checksum: ChecksumStyle::WithPseudoHeader,
-            accept_interval_mismatch: false,
-            require_equal_addresses: false,
-            magic: None,
-            datapath: Datapath::Raw,
-            xdp_pass: false,
-            grouped: false,
-            track: Vec::new(),
-        }
+        RouterConfig::with_defaults("eth0".to_owned(), Vrid::new(51).expect("a VRID"), addresses)
     }
 
     #[test]
