@@ -192,6 +192,22 @@ fn init_script_waits_for_the_scripts_of_a_daemon_that_leaves() {
 }
 
 #[test]
+fn init_script_without_routers_says_so() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    // As if each line of the file were a router.
+    for defaults in ["", "ROUTERS='\n# -i eth0 -v 51\n'", "-i eth0 10.16.1.200/24 -v 51"] {
+        let init = Init::new(&a, defaults);
+        for action in ["start", "restart"] {
+            let finished = init.run(action);
+            assert_eq!(finished.code, 6, "{defaults:?}: {finished:?}");
+            assert!(finished.stderr.contains("/defaults has no line"), "{finished:?}");
+        }
+        assert_eq!((init.run("status").code, init.run("stop").code), (3, 0));
+    }
+}
+
+#[test]
 fn init_script_has_its_headers_and_no_mistake_that_shellcheck_finds() {
     let script = shipped("init.d/vrrpd");
     let finished = run(SHELLCHECK.require(), &[Path::new("--shell=dash"), &script]);
