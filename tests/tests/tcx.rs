@@ -290,3 +290,22 @@ fn datapath_and_xdp_together_are_refused() {
     assert_eq!(both.code, 2, "{both:?}");
     assert!(both.stderr.contains("--datapath: xdp is given too"), "{both:?}");
 }
+
+#[test]
+fn classifier_stands_beside_an_xdp_program_of_others() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let _in_front = Bystander::on(&b, "eth0", Datapath::Generic);
+    let theirs = b.xdp_program("eth0");
+    assert!(theirs.is_some());
+    let master = master(&a);
+    let backup = router(&b, 100, Datapath::Default).start();
+    assert_eq!(backup.state()["datapath"], "tcx");
+    wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= 3);
+    assert_eq!((b.xdp_program("eth0"), backup.state()["state"].clone()), (theirs, "backup".into()));
+
+    master.kill();
+    backup.wait_state("master", SOON);
+    assert_eq!(backup.terminate(), 0);
+    assert_eq!(b.xdp_program("eth0"), theirs);
+}

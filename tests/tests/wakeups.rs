@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use vrrpd_lab::usual::{ADDRESS, CIDR, SOON, VRID};
 use vrrpd_lab::{AdvertFrame, Datapath, Flood, Host, Lab, Signal, Vrrpd, needs, wait_until};
 
+/// The default, and what takes adverts from the kernel before anything else does. Generic XDP is the latter's program.
+const MODES: [Datapath; 2] = [Datapath::Tcx, Datapath::Native];
 /// The shortest interval there is: a hundred adverts a second.
 const INTERVAL: Duration = Duration::from_millis(10);
 /// How long is counted.
@@ -96,7 +98,7 @@ fn assert_at_most(woken: u64, most: u64, what: &str) {
 #[test]
 fn backup_whose_master_is_alive_hardly_ever_wakes() {
     let _alone = alone();
-    for mode in Datapath::IN_KERNEL {
+    for mode in MODES {
         let pair = Pair::new(mode, &[]);
         let received = pair.backup.counter("adverts_received");
         assert_at_most(woken(&pair.backup), ALLOWED_A_SECOND * SPAN.as_secs(), &format!("{mode:?}"));
@@ -121,12 +123,12 @@ fn backup_that_tracks_a_hundred_processes_hardly_ever_wakes_while_they_run() {
     let arguments: Vec<_> =
         names.iter().flat_map(|name| ["--track".to_owned(), format!("process={name}")]).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    for mode in Datapath::IN_KERNEL {
+    for mode in MODES {
         let pair = Pair::new(mode, &arguments);
         assert_at_most(woken(&pair.backup), ALLOWED_A_SECOND * SPAN.as_secs(), &format!("{mode:?}"));
         pair.assert_undisturbed();
     }
-    let pair = Pair::new(Datapath::IN_KERNEL[0], &arguments);
+    let pair = Pair::new(MODES[0], &arguments);
     services[99].kill().expect("it runs");
     pair.backup.wait_state("fault", SOON);
     for mut service in services {
@@ -139,7 +141,7 @@ fn backup_that_tracks_a_hundred_processes_hardly_ever_wakes_while_they_run() {
 #[test]
 fn backup_of_255_masters_hardly_ever_wakes() {
     let _alone = alone();
-    for mode in Datapath::IN_KERNEL {
+    for mode in MODES {
         let lab = Lab::new();
         let [b, client] = lab.hosts();
         let mut text =
@@ -179,7 +181,7 @@ fn backup_of_255_masters_hardly_ever_wakes() {
 #[test]
 fn flood_of_malformed_and_foreign_adverts_changes_nothing_and_wakes_nobody() {
     let _alone = alone();
-    for mode in Datapath::IN_KERNEL {
+    for mode in MODES {
         let pair = Pair::new(mode, &[]);
         // Some of it is spoiled for the backup only.
         pair.lab.split(&[pair.master.host(), &pair.intruder]);
@@ -225,7 +227,7 @@ fn rejected(router: &Vrrpd) -> u64 {
 #[test]
 fn lower_adverts_of_the_own_router_beside_the_master_change_nothing_and_are_reported_at_a_limited_rate() {
     let _alone = alone();
-    for mode in Datapath::IN_KERNEL {
+    for mode in MODES {
         // A preempting backup ignores them; the other one follows them as well.
         for (priority, arguments) in [(50, &[][..]), (50, &["-s"])] {
             let pair = Pair::new(mode, arguments);
@@ -247,7 +249,7 @@ fn lower_adverts_of_the_own_router_beside_the_master_change_nothing_and_are_repo
 #[test]
 fn role_that_changes_while_adverts_arrive_at_10_000_a_second_ends_as_the_right_one() {
     let _alone = alone();
-    for mode in Datapath::IN_KERNEL {
+    for mode in MODES {
         let lab = Lab::new();
         let [b, client] = lab.hosts();
         let router = Vrrpd::on(&b).vrid(VRID).address(CIDR).v3("10ms").datapath(mode);

@@ -20,10 +20,7 @@ const EVERY: [&str; 1] = ["handover"];
 const XDP: [&str; 1] = ["vlan_xdp"];
 /// Where it has none.
 const WITHOUT_XDP: [&str; 1] = ["old_kernel"];
-/// Where the kernel has tcx: about it alone, and with it on devices that the machine's own kernel may not have.
-const TCX: [&str; 1] = ["tcx"];
-const WITH_TCX: [&str; 1] = ["vlan"];
-/// Where it has none.
+/// Where it has no tcx.
 const WITHOUT_TCX: [&str; 1] = ["without_tcx"];
 
 /// When all is asked for, also these with raw sockets,
@@ -43,10 +40,13 @@ const MORE_RAW: [&str; 12] = [
 ];
 /// these with each data path,
 const MORE_EVERY: [&str; 5] = ["auth", "control", "keepalived", "priority", "unicast"];
-/// these with the two in the kernel,
+/// these with each in the kernel,
 const MORE_IN_KERNEL: [&str; 2] = ["election", "link"];
-/// and these, which choose the data path themselves.
+/// this with tcx, on devices that the machine's own kernel may not have,
+const MORE_WITH_TCX: [&str; 1] = ["vlan"];
+/// and these, which choose the data path themselves: of XDP, and where the kernel has tcx.
 const MORE_XDP: [&str; 4] = ["datapath", "xdp_commands", "xdp_daemon", "xdp_reports"];
+const MORE_TCX: [&str; 1] = ["tcx"];
 
 /// Never: processor time, instructions, memory, hundreds of routers; how late a timer is; a million frames, minutes of
 /// computing; keepalived beside vrrpd through the same story, where both would have to be on time; and what no kernel has a part in that changes. Groups are of the last kind, and their tests demand that
@@ -116,7 +116,7 @@ impl Choice {
         let (clsact, files) = CLSACT;
         let slow = if series == clsact && !all { &files[..] } else { &[] };
         let raw = [&RAW[..], slow, &every, more(&MORE_RAW)].concat();
-        let tcx = if series.has_tcx() { &TCX[..] } else { &WITHOUT_TCX };
+        let tcx = if series.has_tcx() { more(&MORE_TCX) } else { &WITHOUT_TCX };
         let in_kernel = [&every[..], more(&MORE_IN_KERNEL)].concat();
         let mut runs = if series.has_xdp() {
             vec![
@@ -128,7 +128,7 @@ impl Choice {
             vec![(Datapath::Raw, [&raw[..], &WITHOUT_XDP, tcx].concat())]
         };
         if series.has_tcx() {
-            runs.push((Datapath::Tcx, [&in_kernel[..], &WITH_TCX].concat()));
+            runs.push((Datapath::Tcx, [&in_kernel[..], more(&MORE_WITH_TCX)].concat()));
         }
         let jobs = runs.into_iter().flat_map(|(datapath, files)| {
             files.into_iter().map(move |test| Job { datapath, test, arguments: self.arguments.clone() })
@@ -172,9 +172,9 @@ mod tests {
             &EVERY,
             &XDP,
             &WITHOUT_XDP,
-            &TCX,
-            &WITH_TCX,
             &WITHOUT_TCX,
+            &MORE_WITH_TCX,
+            &MORE_TCX,
             &MORE_RAW,
             &MORE_EVERY,
             &MORE_IN_KERNEL,
