@@ -1,5 +1,7 @@
 //! What the daemon asks.
 
+use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS};
+use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use vrrpd_common::abi::{ABI_VERSION, KernelCommand, KernelConfig};
 
@@ -7,9 +9,19 @@ use crate::atomic;
 use crate::router::Router;
 use crate::timer;
 
+/// For what the daemon asks, by `BPF_PROG_TEST_RUN` on a frame that is a [`KernelCommand`]. Never attached
+/// to an interface.
+#[xdp]
+pub fn vrrpd_command(ctx: XdpContext) -> u32 {
+    match carry_out(&ctx) {
+        Some(()) => XDP_PASS,
+        None => XDP_ABORTED,
+    }
+}
+
 /// Carries out the command that the frame is, and writes the result into it; `None` when it is none.
 #[inline(always)]
-pub fn carry_out(ctx: &XdpContext) -> Option<()> {
+fn carry_out(ctx: &XdpContext) -> Option<()> {
     let (start, end) = (ctx.data(), ctx.data_end());
     if start + size_of::<KernelCommand>() > end {
         return None;

@@ -5,6 +5,9 @@
 #![no_std]
 #![no_main]
 
+#[path = "../object.rs"]
+mod object;
+
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::bpf_csum_diff;
 use aya_ebpf::macros::{classifier, map};
@@ -148,16 +151,4 @@ fn virtual_mac() -> [u8; 6] {
     // SAFETY: a static of this program. Volatile, since the daemon's value is not the one that the compiler sees.
     let [a, b, c, d, e, f, _, _] = unsafe { core::ptr::read_volatile(&raw const VIRTUAL_MAC) };
     [a, b, c, d, e, f]
-}
-
-/// For the helper that the kernel allows to programs under a GPL-compatible licence only.
-// SAFETY: the section is one that the kernel's loaders read as a string, and nothing else is in it.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-
-/// Nothing here can panic; the language wants a handler all the same.
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
 }

@@ -3,6 +3,9 @@
 #![no_std]
 #![no_main]
 
+#[path = "../object.rs"]
+mod object;
+
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
@@ -29,8 +32,7 @@ pub fn own_mac(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn is_for_own_mac(skb: *const __sk_buff) -> bool {
     // SAFETY: the kernel's context, which the verifier lets be read while the program runs.
-    let (kind, data, end) =
-        unsafe { ((*skb).pkt_type, (*skb).data as usize, (*skb).data_end as usize) };
+    let (kind, data, end) = unsafe { ((*skb).pkt_type, (*skb).data as usize, (*skb).data_end as usize) };
     if kind != TO_OTHERS || data + 6 > end {
         return false;
     }
@@ -39,16 +41,4 @@ fn is_for_own_mac(skb: *const __sk_buff) -> bool {
     // SAFETY: a static of this program. Volatile, since the daemon's value is not the one that the compiler sees.
     let [a, b, c, d, e, f, _, _] = unsafe { core::ptr::read_volatile(&raw const OWN_MAC) };
     destination == [a, b, c, d, e, f]
-}
-
-/// For the helper that the kernel allows to programs under a GPL-compatible licence only.
-// SAFETY: the section is one that the kernel's loaders read as a string, and nothing else is in it.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-
-/// Nothing here can panic; the language wants a handler all the same.
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
 }

@@ -18,6 +18,8 @@ mod command;
 mod judge;
 #[path = "../maps.rs"]
 mod maps;
+#[path = "../object.rs"]
+mod object;
 #[path = "../packet.rs"]
 mod packet;
 #[path = "../reading.rs"]
@@ -30,9 +32,8 @@ mod skb;
 mod timer;
 
 use aya_ebpf::bindings::TC_ACT_UNSPEC;
-use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS};
-use aya_ebpf::macros::{classifier, xdp};
-use aya_ebpf::programs::{TcContext, XdpContext};
+use aya_ebpf::macros::classifier;
+use aya_ebpf::programs::TcContext;
 use vrrpd_common::classify::{classify_ipv4, classify_ipv6};
 use vrrpd_common::wire::ethernet::{self, EthernetRepr};
 
@@ -58,35 +59,9 @@ fn read(ctx: &TcContext, frame: &Frame) -> Option<()> {
     let configured = Configured::new(true);
     let (link, at) = EthernetRepr::parse(frame)?;
     match link.ethertype {
-        ethernet::TYPE_IPV4 => {
-            note(ctx, classify_ipv4(frame, &link, at, &configured), &configured, 0, |_| 0)
-        }
-        ethernet::TYPE_IPV6 => {
-            note(ctx, classify_ipv6(frame, &link, at, &configured), &configured, 0, |_| 0)
-        }
+        ethernet::TYPE_IPV4 => note(ctx, classify_ipv4(frame, &link, at, &configured), &configured, 0, |_| 0),
+        ethernet::TYPE_IPV6 => note(ctx, classify_ipv6(frame, &link, at, &configured), &configured, 0, |_| 0),
         _ => return None,
     };
     Some(())
-}
-
-/// For what the daemon asks, by `BPF_PROG_TEST_RUN` on a frame that is a [`vrrpd_common::abi::KernelCommand`]. Never attached
-/// to an interface.
-#[xdp]
-pub fn vrrpd_command(ctx: XdpContext) -> u32 {
-    match command::carry_out(&ctx) {
-        Some(()) => XDP_PASS,
-        None => XDP_ABORTED,
-    }
-}
-
-/// For the helpers that the kernel allows to programs under a GPL-compatible licence only.
-// SAFETY: the section is one that the kernel's loaders read as a string, and nothing else is in it.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-
-/// Nothing here can panic; the language wants a handler all the same.
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
 }
