@@ -270,7 +270,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "prepare = \"/bin/true\"\nprepare-timeout = \"1s\"\nup = \"/bin/true\"\ndown = \"notify.sh\"\nscript-timeout = \"5s\"",
         "name = \"VI_1\"\nfault = [\"/bin/echo\", \"a b\"]\nstop = [\"/bin/true\"]\nfifo = \"fifo\"\nnotify = []\nscript-user = \"nobody:0\"",
         "script-style = \"keepalived\"\nnotify = [\"/bin/true\", 1]",
-        "garp-count = 3\ngarp-delay = 1\ngarp-interval = \"1m\"\ngarp-refresh-count = 1\ngarp-lower-count = 0\ngarp-lower-delay = 0",
+        "garp-count = 3\ngarp-delay = 1\ngarp-interval = \"1m\"\ngarp-elsewhere-interval = 9\ngarp-refresh-count = 1\ngarp-lower-count = 0\ngarp-lower-delay = 0",
         "garp-pause = \"1ms\"\nna-pause = 0.5\ndown-multiplier = 100",
         "accept-interval-mismatch = true\nrequire-equal-addresses = true",
         "magic-source = \"10.0.0.1\"\nmagic-destination = \"10.0.0.254\"",

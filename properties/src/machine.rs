@@ -166,6 +166,7 @@ impl Run {
             announce: AnnounceTimes {
                 again_after: plan.again_after_ms.map(millis),
                 refresh_every: plan.refresh_every_ms.map(millis),
+                elsewhere_every: plan.after_lower_ms.map(millis),
                 after_lower: plan.after_lower_ms.map(millis),
             },
             grouped: plan.grouped,

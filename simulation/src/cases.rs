@@ -33,6 +33,7 @@ pub fn two_machines(grouping: [Grouping; 2], ranks: Ranks, interval: Interval, p
             announce: AnnounceTimes {
                 again_after: Some(interval.as_duration().saturating_mul(5)),
                 refresh_every: None,
+                elsewhere_every: None,
                 after_lower: Some(Duration::from_secs(1)),
             },
             ..config(lan, Version::V3, interval)

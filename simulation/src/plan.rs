@@ -68,7 +68,12 @@ pub fn config(lan: usize, version: Version, interval: Interval) -> Config {
         max_learned_interval: interval.times(10),
         down_multiplier: 3,
         addresses: AddressDigest::of([virtual_address(lan)]),
-        announce: AnnounceTimes { again_after: None, refresh_every: None, after_lower: None },
+        announce: AnnounceTimes {
+            again_after: None,
+            refresh_every: None,
+            elsewhere_every: None,
+            after_lower: None,
+        },
         grouped: false,
         prepares: false,
     }
@@ -162,6 +167,7 @@ impl Plan {
                 let announce = AnnounceTimes {
                     again_after: random.percent(50).then(|| interval.as_duration().saturating_mul(5)),
                     refresh_every: None,
+                    elsewhere_every: None,
                     after_lower: Some(Duration::from_secs(1)),
                 };
                 Config { announce, ..config(lan, version, interval) }

@@ -224,6 +224,33 @@ fn router_with_two_interfaces(host: &Host, vmac: &str) -> Vrrpd {
 }
 
 #[test]
+fn addresses_on_another_interface_are_announced_there_as_often_as_is_asked_for() {
+    let mut lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let second = lab.add_network();
+    lab.join(&a, second, "eth1", "10.1.0.1/24");
+    lab.join(&b, second, "eth1", "10.1.0.2/24");
+    let (first, other) = (Capture::on(&b), Capture::on_interface(&b, "eth1"));
+    let addresses = [CIDR, "10.1.0.100/24 interface eth1", "--extra-address", "2001:db8::9/64 dev eth1"];
+    let schedule = ["--garp-count", "2", "--garp-delay", "0", "--garp-elsewhere-interval", "400ms"];
+    let router = Vrrpd::on(&a).vrid(51).vmac("none").args(addresses).args(schedule).v3("100ms").start();
+    router.wait_state("master", SOON);
+    let times = |capture: &Capture, address: &str| {
+        let address: IpAddr = address.parse().expect("an address");
+        let announcements = capture.announcements();
+        announcements.iter().filter(|(_, seen)| *seen == address).map(|(at, _)| *at).collect::<Vec<_>>()
+    };
+    for address in ["10.1.0.100", "2001:db8::9"] {
+        wait_until(SOON, "it is announced again", || times(&other, address).len() >= 5);
+        let seen = times(&other, address);
+        // Twice on becoming master, then once each time.
+        let between: Vec<_> = seen.windows(2).skip(1).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+        assert!(between.iter().all(|span| *span > 250), "{address}: {between:?}");
+    }
+    assert_eq!(times(&first, "10.0.0.100").len(), 2, "where the adverts go, it is announced no more");
+}
+
+#[test]
 fn address_on_another_interface_is_announced_there_put_back_and_survives_that_interface() {
     const OTHER: &str = "10.1.0.100/24";
     let mut lab = Lab::new();

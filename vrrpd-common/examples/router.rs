@@ -65,7 +65,12 @@ fn config() -> Option<Config> {
         max_learned_interval: Interval::from_centis(500).ok()?,
         down_multiplier: 3,
         addresses: AddressDigest::from_bits(1),
-        announce: AnnounceTimes { again_after: None, refresh_every: None, after_lower: None },
+        announce: AnnounceTimes {
+            again_after: None,
+            refresh_every: None,
+            elsewhere_every: None,
+            after_lower: None,
+        },
         grouped: false,
         prepares: false,
     })

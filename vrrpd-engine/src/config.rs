@@ -232,6 +232,7 @@ impl Announce {
     pub const fn count_on(&self, occasion: Occasion) -> u8 {
         match occasion {
             Occasion::TakeOver => self.count,
+            Occasion::Elsewhere => 1,
             Occasion::Refresh => self.refresh_count,
             Occasion::LowerMaster => self.lower_count,
         }

@@ -280,7 +280,12 @@ mod tests {
             addresses: AddressDigest::default(),
             grouped,
             prepares: false,
-            announce: AnnounceTimes { again_after: None, refresh_every: None, after_lower: None },
+            announce: AnnounceTimes {
+                again_after: None,
+                refresh_every: None,
+                elsewhere_every: None,
+                after_lower: None,
+            },
         }
     }
 

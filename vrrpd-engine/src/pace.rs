@@ -51,7 +51,8 @@ impl Pace {
     pub fn new(config: &RouterConfig) -> Self {
         // What the user asked for is not held back.
         let times = &config.announce.times;
-        let asked_for = times.refresh_every.into_iter().chain(times.after_lower).min().unwrap_or(EVERY);
+        let asked_for = [times.refresh_every, times.elsewhere_every, times.after_lower];
+        let asked_for = asked_for.into_iter().flatten().min().unwrap_or(EVERY);
         Self {
             lines: Budget::new(LINES, EVERY),
             unsaid: 0,

@@ -74,6 +74,8 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Occasion {
+    /// So that the switches of other interfaces, where no adverts are sent, do not forget them.
+    Elsewhere,
     /// So that hosts and switches do not forget them.
     Refresh,
     /// A router of lower priority advertised, and may have announced them as well.

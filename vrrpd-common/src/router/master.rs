@@ -191,6 +191,7 @@ impl VirtualRouter {
             advert_at: self.next_advert(now),
             announce_again_at: after(now, announce.again_after),
             refresh_at: after(now, announce.refresh_every),
+            elsewhere_at: after(now, announce.elsewhere_every),
             after_lower_at: NEVER,
             assert_after: now,
             announce_after: now + ANNOUNCE_SPACING,

@@ -81,6 +81,8 @@ pub struct AnnounceTimes {
     pub again_after: Option<Duration>,
     /// From the first one on, further ones come at this interval; `None`: there are no further ones.
     pub refresh_every: Option<Duration>,
+    /// From the first one on, those on other interfaces come at this interval as well; `None`: they do not.
+    pub elsewhere_every: Option<Duration>,
     /// After an announcement upon an advert of lower priority, another one comes after this time; `None`: there is no other.
     pub after_lower: Option<Duration>,
 }

@@ -83,6 +83,9 @@ pub struct Master {
     /// When they are announced for hosts that may forget them, or [`NEVER`].
     #[cfg_attr(feature = "serde", serde(with = "or_never"))]
     pub refresh_at: Instant,
+    /// When those on other interfaces are, or [`NEVER`].
+    #[cfg_attr(feature = "serde", serde(with = "or_never", default = "or_never::never"))]
+    pub elsewhere_at: Instant,
     /// When they are announced once more after an advert of lower priority, or [`NEVER`].
     #[cfg_attr(feature = "serde", serde(with = "or_never"))]
     pub after_lower_at: Instant,
@@ -135,6 +138,10 @@ mod or_never {
 
     use super::{Instant, NEVER};
 
+    pub(super) const fn never() -> Instant {
+        NEVER
+    }
+
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
     pub(super) fn serialize<S: Serializer>(at: &Instant, to: S) -> Result<S::Ok, S::Error> {
         (*at != NEVER).then_some(*at).serialize(to)
@@ -169,7 +176,7 @@ impl Master {
 impl Master {
     /// When the addresses are announced next, or [`NEVER`].
     pub fn announce_at(&self) -> Instant {
-        self.announce_again_at.min(self.refresh_at).min(self.after_lower_at)
+        self.announce_again_at.min(self.refresh_at).min(self.elsewhere_at).min(self.after_lower_at)
     }
 
     /// The most urgent occasion to announce the addresses at `now`, if there is one. It stands for the others that are due.
@@ -189,6 +196,10 @@ impl Master {
         if now >= self.refresh_at {
             self.refresh_at = after(now, times.refresh_every);
             due = due.max(Some(Occasion::Refresh));
+        }
+        if now >= self.elsewhere_at {
+            self.elsewhere_at = after(now, times.elsewhere_every);
+            due = due.max(Some(Occasion::Elsewhere));
         }
         due
     }

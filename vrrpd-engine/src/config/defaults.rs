@@ -55,6 +55,7 @@ impl RouterConfig {
                 times: AnnounceTimes {
                     again_after: Some(Duration::from_secs(5)),
                     refresh_every: None,
+                    elsewhere_every: None,
                     after_lower: Some(Duration::from_secs(1)),
                 },
             },

@@ -234,6 +234,11 @@ options! {
     GarpRefreshCount = "garp-refresh-count", "--garp-refresh-count", Value("COUNT"), Number, value::garp_count;
     garp_refresh_count: Option<u8>;
 
+    /// As master, announce the addresses on other interfaces every SPAN, for switches that see no advertisements there; 0
+    /// disables it [default: 0]
+    GarpElsewhereInterval = "garp-elsewhere-interval", "--garp-elsewhere-interval", Value("SPAN"), Text, value::duration;
+    garp_elsewhere_interval: Option<Duration> = Duration::ZERO;
+
     /// Announcements of each address on an advertisement of lower priority while master; 0 disables them [default: those
     /// of --garp-count]
     GarpLowerCount = "garp-lower-count", "--garp-lower-count", Value("COUNT"), Number, value::garp_lower_count;

@@ -76,7 +76,8 @@ impl Complete {
         }
     }
 
-    fn announce(&self) -> Announce {
+    /// When and how often addresses are announced; `has_others` says whether some are on other interfaces.
+    fn announce(&self, has_others: bool) -> Announce {
         let nonzero = |span: Duration| (span != Duration::ZERO).then_some(span);
         Announce {
             count: self.garp_count,
@@ -86,6 +87,7 @@ impl Complete {
             times: AnnounceTimes {
                 again_after: nonzero(self.garp_delay),
                 refresh_every: nonzero(self.garp_interval),
+                elsewhere_every: nonzero(self.garp_elsewhere_interval).filter(|_| has_others),
                 after_lower: nonzero(self.garp_lower_delay),
             },
         }
@@ -158,7 +160,7 @@ impl RouterOptions {
             return Err(faults.0);
         };
         let settings = Settings {
-            announce: said.announce(),
+            announce: said.announce(!address_interfaces.is_empty()),
             title: said.title,
             interface,
             vrid,
@@ -245,6 +247,7 @@ fn check_garp(said: &Complete, faults: &mut Faults) {
     for (key, span) in [
         (Key::GarpDelay, said.garp_delay),
         (Key::GarpInterval, said.garp_interval),
+        (Key::GarpElsewhereInterval, said.garp_elsewhere_interval),
         (Key::GarpLowerDelay, said.garp_lower_delay),
     ] {
         if span != Duration::ZERO && span < GARP_SPACING {
@@ -512,6 +515,7 @@ mod tests {
         assert_eq!(key_at_fault(&[v4, (Key::GarpDelay, "1ns")]), Key::GarpDelay);
         assert_eq!(key_at_fault(&[v4, (Key::GarpInterval, "99ms")]), Key::GarpInterval);
         assert_eq!(key_at_fault(&[v4, (Key::GarpLowerDelay, "99ms")]), Key::GarpLowerDelay);
+        assert_eq!(key_at_fault(&[v4, (Key::GarpElsewhereInterval, "99ms")]), Key::GarpElsewhereInterval);
     }
 
     #[test]

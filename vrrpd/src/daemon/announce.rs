@@ -17,6 +17,9 @@ impl Daemon {
     /// Tells hosts where the addresses of a router are.
     pub(super) fn announce(&mut self, id: RouterId, announced: Announced) {
         let Some((router, there)) = self.engine.router_on_link(id) else { return };
+        if announced == Announced::All(Occasion::Elsewhere) {
+            return self.others.announce(id, router, Occasion::Elsewhere);
+        }
         let Some(link) = self.links.get_mut(router.link) else { return };
         let Some(mac) = router.source_mac(there.interface.as_ref()) else { return };
         let mut frames = match announced {

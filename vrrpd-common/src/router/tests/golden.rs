@@ -154,6 +154,7 @@ fn describe(action: &Action) -> String {
         Action::SendAdvert(priority) => format!("advert {priority}"),
         Action::AnnounceAddresses(Occasion::TakeOver) => "announce".to_string(),
         Action::AnnounceAddresses(Occasion::LowerMaster) => "announce upon lower".to_string(),
+        Action::AnnounceAddresses(Occasion::Elsewhere) => "announce elsewhere".to_string(),
         Action::AnnounceAddresses(Occasion::Refresh) => "announce to refresh".to_string(),
         Action::Transition(Transition { from, to, reason, cause }) => {
             let cause = cause.map(|cause| format!(", {} of {}", cause.source, cause.priority));

@@ -44,6 +44,7 @@ fn config() -> Config {
         announce: AnnounceTimes {
             again_after: Some(Duration::from_secs(5)),
             refresh_every: None,
+            elsewhere_every: None,
             after_lower: Some(Duration::from_secs(1)),
         },
         grouped: false,

@@ -297,6 +297,7 @@ fn master_announces_a_second_time_and_from_the_first_time_on_at_its_interval() {
     let times = |again: Option<u64>, every: Option<u64>| AnnounceTimes {
         again_after: again.map(ms),
         refresh_every: every.map(ms),
+        elsewhere_every: None,
         after_lower: Some(ms(1_000)),
     };
     for (times, wanted) in [
@@ -315,11 +316,26 @@ fn master_announces_a_second_time_and_from_the_first_time_on_at_its_interval() {
 }
 
 #[test]
+fn master_announces_addresses_on_other_interfaces_at_an_interval_of_their_own() {
+    use Occasion::{Elsewhere, Refresh, TakeOver};
+    let times = AnnounceTimes {
+        again_after: Some(ms(700)),
+        refresh_every: Some(ms(2_100)),
+        elsewhere_every: Some(ms(700)),
+        after_lower: None,
+    };
+    // Who announces all addresses announces those on other interfaces, too.
+    let wanted = [(ms(700), TakeOver), (ms(1_400), Elsewhere), (ms(2_100), Refresh), (ms(2_800), Elsewhere)];
+    assert_eq!(announced(times, None), wanted);
+}
+
+#[test]
 fn master_announces_upon_a_lower_advert_and_once_more_later_whatever_else_is_due() {
     use Occasion::{LowerMaster, Refresh, TakeOver};
     let times = |after_lower: Option<u64>| AnnounceTimes {
         again_after: Some(ms(600)),
         refresh_every: Some(ms(1_000)),
+        elsewhere_every: None,
         after_lower: after_lower.map(ms),
     };
     let others = [(ms(600), TakeOver), (ms(1_000), Refresh), (ms(2_000), Refresh), (ms(3_000), Refresh)];

@@ -72,7 +72,12 @@ fn started(preempt_mode: bool, grouped: bool) -> VirtualRouter {
         max_learned_interval: interval(LIMIT),
         down_multiplier: MULTIPLIER,
         addresses: AddressDigest::from_bits(1),
-        announce: AnnounceTimes { again_after: None, refresh_every: None, after_lower: None },
+        announce: AnnounceTimes {
+            again_after: None,
+            refresh_every: None,
+            elsewhere_every: None,
+            after_lower: None,
+        },
         grouped,
         prepares: false,
     });

@@ -11,6 +11,8 @@ use crate::config::{Key, value};
 const MOST: u32 = 255;
 /// Seconds that keepalived takes.
 const SECONDS: RangeInclusive<u32> = 0..=4294;
+/// Seconds that keepalived takes between announcements on other interfaces.
+const MOST_ELSEWHERE: u32 = 86_400;
 /// Seconds of a pause that keepalived takes.
 const PAUSE: RangeInclusive<f64> = 0.000_001..=4_294.967_295;
 
@@ -29,6 +31,8 @@ pub(super) struct Garp {
     lower_repeat: Option<String>,
     /// Seconds until the second time after that; 0: no second time.
     lower_delay: Option<String>,
+    /// Seconds between announcements on the other interfaces of addresses; 0: none.
+    elsewhere: Option<String>,
     /// The pauses on each interface, unless it has its own.
     pauses: Pauses,
     /// Those of interfaces in a `garp_group`.
@@ -57,6 +61,7 @@ impl Garp {
             "garp_master_delay" => (&mut self.delay, seconds(line, imported)),
             "garp_master_refresh" => (&mut self.refresh, seconds(line, imported)),
             "garp_lower_prio_delay" => (&mut self.lower_delay, seconds(line, imported)),
+            "garp_extra_if" => (&mut self.elsewhere, elsewhere(line, imported)),
             _ => return false,
         };
         if read.is_some() {
@@ -132,6 +137,8 @@ impl Garp {
             router.set(Key::GarpLowerCount, lower_repeat);
         }
         router.set(Key::GarpLowerDelay, lower_delay);
+        let elsewhere = self.elsewhere.as_ref().or(defaults.elsewhere.as_ref());
+        router.extend(Key::GarpElsewhereInterval, elsewhere.filter(|seconds| *seconds != "0").cloned());
         let group = router.get(Key::Interface).and_then(|interface| defaults.groups.get(interface));
         let pauses = &defaults.pauses;
         for (key, own, other) in [
@@ -186,6 +193,24 @@ fn seconds(line: &Node, imported: &mut Imported) -> Option<String> {
     let (least, most) = (SECONDS.start(), SECONDS.end());
     left_out(line, &format!("{text:?} is not a whole number of seconds from {least} to {most}"), imported);
     None
+}
+
+/// Seconds of `garp_extra_if [all] SECONDS`. Without `all`, keepalived announces on virtual MAC interfaces of addresses
+/// only, which addresses do not have here.
+fn elsewhere(line: &Node, imported: &mut Imported) -> Option<String> {
+    let (is_all, text) = match line.words.get(1..).unwrap_or_default() {
+        [all, text, ..] if all == "all" => (true, text.as_str()),
+        words => (false, words.first().map_or("", String::as_str)),
+    };
+    match text.parse() {
+        Ok(0..=MOST_ELSEWHERE) if !is_all => Some("0".to_owned()),
+        Ok(seconds @ 0..=MOST_ELSEWHERE) => Some(seconds.to_string()),
+        _ => {
+            let why = format!("{text:?} is not a whole number of seconds up to {MOST_ELSEWHERE}");
+            left_out(line, &why, imported);
+            None
+        }
+    }
 }
 
 fn left_out(line: &Node, why: &str, imported: &mut Imported) {

@@ -16,7 +16,7 @@ pub(super) const WITHOUT_EFFECT: [&str; 11] = [
 ];
 
 /// Words behind which keepalived wants something, or does not start.
-pub(super) const NEEDS_VALUE: [&str; 25] = [
+pub(super) const NEEDS_VALUE: [&str; 26] = [
     "interface",
     "virtual_router_id",
     "priority",
@@ -33,6 +33,7 @@ pub(super) const NEEDS_VALUE: [&str; 25] = [
     "auth_pass",
     "garp_master_delay",
     "garp_master_repeat",
+    "garp_extra_if",
     "garp_master_refresh",
     "garp_master_refresh_repeat",
     "garp_lower_prio_delay",
@@ -45,7 +46,7 @@ pub(super) const NEEDS_VALUE: [&str; 25] = [
 ];
 
 /// Words that are left out, with the reason.
-pub(super) const LEFT_OUT: [(&[&str], &str); 7] = [
+pub(super) const LEFT_OUT: [(&[&str], &str); 6] = [
     (&["track_bfd"], "BFD is not supported"),
     (&["track_src_ip"], "a router is not in the state fault while its source address is missing"),
     (&["notify_master_rx_lower_pri"], "no script is called for this"),
@@ -54,7 +55,6 @@ pub(super) const LEFT_OUT: [(&[&str], &str); 7] = [
         "scripts and FIFOs are told of transitions only; `atropos --events` prints changes of the priority too",
     ),
     (&["use_ipvlan", "use_vmac_addr", "vrf"], "not supported"),
-    (&["garp_extra_if"], "addresses are announced on their own interface only"),
     (&["smtp_alert", "smtp_alert_vrrp"], "no mail is sent; a script (`up`, `down`) can send one"),
 ];
 
@@ -99,7 +99,7 @@ pub(super) const GLOBAL_WITHOUT_EFFECT: [&str; 36] = [
 ];
 
 /// Words of `global_defs` that are left out, with the reason.
-pub(super) const GLOBAL_LEFT_OUT: [(&[&str], &str); 14] = [
+pub(super) const GLOBAL_LEFT_OUT: [(&[&str], &str); 13] = [
     (
         &[
             "notification_email",
@@ -168,7 +168,6 @@ pub(super) const GLOBAL_LEFT_OUT: [(&[&str], &str); 14] = [
         "scripts and FIFOs are told of transitions only; `atropos --events` prints changes of the priority too",
     ),
     (&["vmac_prefix", "vmac_addr_prefix"], "links are called vrrp4.VRID and vrrp6.VRID"),
-    (&["vrrp_garp_extra_if"], "addresses are announced on their own interface only"),
     (&["disable_local_igmp"], "the system joins the multicast group with IGMP"),
     (&["net_namespace", "net_namespace_ipvs"], "start vrrpd in that namespace: ip netns exec NAME vrrpd …"),
     (
