@@ -221,6 +221,12 @@ impl Plan {
             let prepares = machine.grouping == Grouping::None && aside.percent(30);
             machine.routers.iter_mut().for_each(|router| router.prepares = prepares);
         }
+        for lan in 0..lans {
+            let multiplier = aside.one_of(&[3, 3, 3, 2, 5]);
+            for machine in &mut machines {
+                machine.routers[lan].down_multiplier = multiplier;
+            }
+        }
         // The owner of the addresses, now and then.
         if random.percent(5) {
             let owner = random.below(count);
