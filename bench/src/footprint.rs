@@ -26,7 +26,9 @@ const SIZE: Metric = Metric::judged("program, stripped", "MiB", Goal::AtMost(6.0
 pub(crate) fn run(record: &mut Record, _: Effort) -> Result<()> {
     let linked_statically = cargo::build_static()?.join("vrrpd");
     for (case, program) in [("dynamic", binary("vrrpd")), ("static", linked_statically)] {
-        for (datapath, column) in [(Datapath::Native, Column::Native), (Datapath::Raw, Column::Raw)] {
+        for (datapath, column) in
+            [(Datapath::Native, Column::Native), (Datapath::Tcx, Column::Tcx), (Datapath::Raw, Column::Raw)]
+        {
             add_memory(record, case, column, &memory_of(&program, datapath));
         }
         let size = fs::metadata(&program).with_context(|| program.display().to_string())?.len();

@@ -1,5 +1,6 @@
 //! Packets forwarded through a namespace, with and without a program where they arrive.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::thread;
 use std::time::Duration;
@@ -13,8 +14,13 @@ use super::{Effort, generator};
 const SETTLE: Duration = Duration::from_millis(300);
 /// Each is measured first, second and third in two of them.
 const ROUNDS: u32 = 6;
-/// In the order of the first round. Two programs, and none to compare with.
-const COLUMNS: [Column; 3] = [Column::Native, Column::PassAlone, Column::NoProgram];
+/// Where the program is, and what is measured there, in the order of the first round: ours, for XDP one that does nothing, and
+/// none to compare with.
+const CASES: [(Datapath, &str, &[Column]); 3] = [
+    (Datapath::Native, "native", &[Column::Native, Column::PassAlone, Column::NoProgram]),
+    (Datapath::Generic, "generic", &[Column::Native, Column::PassAlone, Column::NoProgram]),
+    (Datapath::Tcx, "tcx", &[Column::Tcx, Column::NoProgram]),
+];
 
 const RATE: Metric = Metric::told("forwarded", "packets a second");
 /// Against what was measured without a program in the same round.
@@ -25,18 +31,24 @@ const OF_PASS: Metric = Metric::judged("forwarded, of what is with XDP_PASS alon
 pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
     let wire = Wire::new();
     let flood = Flood::without_pause(&wire.client, vec![wire.datagram(); 64]);
-    for (mode, case) in [(Datapath::Native, "native"), (Datapath::Generic, "generic")] {
+    for (mode, case, columns) in CASES {
         for round in 0..effort.times(ROUNDS) {
-            let mut rates = [0.0; COLUMNS.len()];
-            for step in 0..COLUMNS.len() {
-                let place = (step + usize::try_from(round)?) % COLUMNS.len();
-                rates[place] = wire.rate_with(COLUMNS[place], mode, effort.seconds(1))?;
-                record.add(case, RATE, COLUMNS[place], rates[place]);
+            let mut rates = BTreeMap::new();
+            for step in 0..columns.len() {
+                let column = columns[(step + usize::try_from(round)?) % columns.len()];
+                let rate = wire.rate_with(column, mode, effort.seconds(1))?;
+                record.add(case, RATE, column, rate);
+                rates.insert(column, rate);
             }
-            let [ours, pass, without] = rates;
-            record.add(case, OF_ALL, Column::Native, ours * 100.0 / without);
-            record.add(case, OF_ALL, Column::PassAlone, pass * 100.0 / without);
-            record.add(case, OF_PASS, Column::Native, ours * 100.0 / pass);
+            let part_of = |column, reference| Some(rates.get(&column)? * 100.0 / rates.get(&reference)?);
+            for &column in columns.iter().filter(|column| **column != Column::NoProgram) {
+                if let Some(part) = part_of(column, Column::NoProgram) {
+                    record.add(case, OF_ALL, column, part);
+                }
+            }
+            if let Some(part) = part_of(Column::Native, Column::PassAlone) {
+                record.add(case, OF_PASS, Column::Native, part);
+            }
         }
     }
     generator::stop([flood])
@@ -67,7 +79,7 @@ impl Wire {
 
     /// Packets a second that come through while this is on the router's interface.
     fn rate_with(&self, column: Column, mode: Datapath, span: Duration) -> Result<f64> {
-        let daemon = (column == Column::Native).then(|| {
+        let daemon = matches!(column, Column::Native | Column::Tcx).then(|| {
             let daemon = Vrrpd::on(&self.router).vrid(51).address("10.0.0.100/24").v3("1s");
             daemon.datapath(mode).start()
         });

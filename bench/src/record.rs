@@ -111,7 +111,7 @@ impl Metric {
 
     /// One whose goal is meant for ours where the kernel handles adverts, and out of reach of raw sockets.
     pub(crate) const fn judged_in_kernel(name: &'static str, unit: &'static str, goal: Goal) -> Self {
-        Self { name, unit, goal, judged: &[Column::Native] }
+        Self { name, unit, goal, judged: &[Column::Native, Column::Tcx] }
     }
 
     /// As a person reads it.

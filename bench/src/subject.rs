@@ -14,20 +14,23 @@ const PER_INTERFACE: usize = 255;
 /// A program, with what it is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
-    /// Ours, adverts handled in the kernel.
+    /// Ours, adverts handled in the driver.
     Native,
+    /// Ours without an option: adverts handled by a classifier.
+    Tcx,
     /// Ours, with raw sockets.
     Raw,
     Keepalived,
 }
 
 impl Subject {
-    pub(crate) const ALL: [Self; 3] = [Self::Native, Self::Raw, Self::Keepalived];
+    pub(crate) const ALL: [Self; 4] = [Self::Native, Self::Tcx, Self::Raw, Self::Keepalived];
 
     /// Where its figures go.
     pub(crate) const fn column(self) -> Column {
         match self {
             Self::Native => Column::Native,
+            Self::Tcx => Column::Tcx,
             Self::Raw => Column::Raw,
             Self::Keepalived => Column::Keepalived,
         }
@@ -39,6 +42,7 @@ impl Subject {
             |datapath| Running::Vrrpd(Vrrpd::on(host).config(&routers.toml()).datapath(datapath).start());
         match self {
             Self::Native => vrrpd(Datapath::Native),
+            Self::Tcx => vrrpd(Datapath::Tcx),
             Self::Raw => vrrpd(Datapath::Raw),
             Self::Keepalived => {
                 Running::Keepalived(Keepalived::on(host).instances(routers.instances()).start())
@@ -118,7 +122,7 @@ impl Vmac {
     pub(crate) const fn subjects(self) -> &'static [Subject] {
         match self {
             Self::Nobody | Self::Macvlan => &Subject::ALL,
-            Self::Interface => &[Subject::Native, Subject::Raw],
+            Self::Interface => &[Subject::Native, Subject::Tcx, Subject::Raw],
         }
     }
 }
