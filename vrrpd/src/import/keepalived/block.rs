@@ -111,10 +111,9 @@ fn braced(text: &str) -> Vec<Vec<String>> {
 }
 
 fn number(text: &str) -> Option<i64> {
-    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
-    let value = match digits.strip_prefix("0x") {
-        Some(hexadecimal) => i64::from_str_radix(hexadecimal, 16).ok()?,
-        None => digits.parse().ok()?,
-    };
-    Some(if negative { -value } else { value })
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+    let (radix, digits) = digits.strip_prefix("0x").map_or((10, digits), |digits| (16, digits));
+    // `from_str_radix` would take another sign.
+    let value = (!digits.starts_with('-')).then(|| i64::from_str_radix(digits, radix).ok())?;
+    value?.checked_mul(sign)
 }

@@ -113,7 +113,9 @@ fn what_cannot_be_read_is_refused_with_its_place() {
         ("\n{\n", "k.conf:2: a block without a keyword"),
         ("router_id \"x\n", "k.conf:1: a quote (\") is not closed"),
         ("$A=x $A\n$A\n", "k.conf:2: the variables refer to each other"),
+        ("$A=${A}${A}\n${A}\n", "k.conf:2: the line has more than 65536 characters"),
         ("~SEQ(A,1,1000000) x\n", "k.conf:1: ~SEQ yields more than 100000 lines"),
+        ("~SEQ(A,1,1000) ~SEQ(B,1,1000) @other x\n", "k.conf:1: the blocks yield more than 100000 lines"),
         (&instance("notify_master 'x"), "k.conf:4: a quote (') is not closed"),
         (&instance("virtual_router_id 0"), "k.conf:4: "),
         (&instance("interface a/b"), "k.conf:4: "),
@@ -127,6 +129,7 @@ fn what_cannot_be_read_is_refused_with_its_place() {
             "k.conf:1: vrrp_instance V has no virtual_ipaddress",
         ),
         ("# nothing\n", "k.conf:1: there is no vrrp_instance"),
+        ("~SEQ(A,--9223372036854775808,1) x\n", "k.conf:1: there is no vrrp_instance"),
     ] {
         let error = of(text).expect_err(text).to_string();
         assert!(error.starts_with(message), "{text:?}: {error}");

@@ -15,6 +15,8 @@ const MAX_INCLUDES: usize = 32;
 const MAX_PATTERNS: usize = 1000;
 /// Variables that refer to each other deeper than this are taken for a circle.
 const MAX_SUBSTITUTIONS: usize = 64;
+/// Octets of a line with its variables replaced.
+const MAX_LINE: usize = 1 << 16;
 
 /// What is left of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,7 @@ pub(super) fn lines(
         ]
         .into(),
         lines: Vec::new(),
+        repeated: 0,
         remarks: Vec::new(),
         depth: 0,
     };
@@ -50,6 +53,8 @@ struct Reader<'a> {
     surroundings: &'a dyn Surroundings,
     variables: BTreeMap<String, String>,
     lines: Vec<Line>,
+    /// Lines that blocks yielded, those without words included.
+    repeated: usize,
     remarks: Vec<Remark>,
     /// Of includes.
     depth: usize,
@@ -85,7 +90,10 @@ impl Reader<'_> {
         if depth > MAX_SUBSTITUTIONS {
             return Err(wrong("the variables refer to each other in a circle"));
         }
-        if self.lines.len() > MAX_LINES {
+        if line.len() > MAX_LINE {
+            return Err(wrong("the line has more than 65536 characters with its variables replaced"));
+        }
+        if self.repeated > MAX_LINES {
             return Err(wrong("the blocks yield more than 100000 lines"));
         }
         let line = line.trim();
@@ -128,6 +136,7 @@ impl Reader<'_> {
                 for (name, value) in block.names.iter().zip(values) {
                     self.variables.insert(name.clone(), value.clone());
                 }
+                self.repeated += 1;
                 self.line(place, block.rest, depth + 1)?;
             }
             return Ok(());
@@ -154,16 +163,19 @@ impl Reader<'_> {
         let keyword = keyword.to_owned();
         let remark = Remark { place: place.clone(), kind, keyword, message };
         // A line that is repeated has the same remark each time.
-        if self.remarks.last() != Some(&remark) {
+        if !self.remarks.contains(&remark) {
             self.remarks.push(remark);
         }
     }
 
-    /// Each known variable replaced once; a value that has variables is substituted when its turn comes.
+    /// Each known variable replaced once; a value that has variables is substituted when its turn comes. A line that gets too
+    /// long ends early.
     fn substitute(&mut self, place: &SourceLine, line: &str) -> String {
         let mut result = String::with_capacity(line.len());
         let mut rest = line;
-        while let Some(at) = rest.find('$') {
+        while result.len() <= MAX_LINE
+            && let Some(at) = rest.find('$')
+        {
             let (before, from) = rest.split_at(at);
             result.push_str(before);
             let reference = self.random(place, from).or_else(|| self.reference(from));
@@ -200,6 +212,9 @@ impl Reader<'_> {
     /// `${_RANDOM [MIN [MAX]]}` at the beginning of a text: the least number, and the octets of the reference.
     fn random(&mut self, place: &SourceLine, text: &str) -> Option<(String, usize)> {
         let (inner, _) = text.strip_prefix("${_RANDOM")?.split_once('}')?;
+        if !inner.is_empty() && !inner.starts_with(char::is_whitespace) {
+            return None;
+        }
         let least = inner.split_whitespace().next().unwrap_or("0").to_owned();
         self.remark(
             place,
