@@ -63,6 +63,12 @@ struct Refused {
     error: StartError,
 }
 
+impl Refused {
+    fn of(config: &RouterConfig, error: StartError) -> Self {
+        Self { router: config.name().to_string(), error }
+    }
+}
+
 impl Reload {
     pub(super) fn of(file: Option<PathBuf>) -> Self {
         Self { file, ..Self::default() }
@@ -163,10 +169,7 @@ impl Daemon {
                     self.forget_programs();
                     self.look(newer);
                 }
-                (Stage::Looking(wanted), None) if self.attach_programs(Datapath::is_required) => {
-                    self.reload.stage = Stage::Looking(wanted);
-                }
-                (Stage::Looking(wanted), None) => self.make_so(wanted),
+                (Stage::Looking(wanted), None) => self.try_out(wanted),
                 (Stage::Changing(arriving, groups), newer) => {
                     self.reload.read = newer;
                     // No router is Master there now.
@@ -231,14 +234,29 @@ impl Daemon {
     }
 
     /// Makes the routers those that are wanted, unless the start would refuse them.
-    fn make_so(&mut self, wanted: Configuration) {
+    fn try_out(&mut self, wanted: Configuration) {
         let plan = self.plan(&wanted.routers);
-        if let Err(Refused { router, error }) = self.admit(&plan, &wanted.routers) {
-            let file = self.reload.file.clone().unwrap_or_default();
-            error!(file = %file.display(), router, reason = %error, "reload refused");
-            self.forget_programs();
+        if let Err(refused) = self.check_all(&plan, &wanted.routers) {
+            return self.refuse(&refused);
+        }
+        // Last, since some drivers take the link down for it.
+        if self.attach_programs(Datapath::is_required) {
+            self.reload.stage = Stage::Looking(wanted);
             return;
         }
+        match self.admit(&plan, &wanted.routers) {
+            Ok(()) => self.make_so(plan, wanted),
+            Err(refused) => self.refuse(&refused),
+        }
+    }
+
+    fn refuse(&mut self, Refused { router, error }: &Refused) {
+        let file = self.reload.file.clone().unwrap_or_default();
+        error!(file = %file.display(), router, reason = %error, "reload refused");
+        self.forget_programs();
+    }
+
+    fn make_so(&mut self, plan: Plan, wanted: Configuration) {
         let Configuration { routers: configs, groups, checks } = wanted;
         let Plan { new, left, changed, unchanged, .. } = plan;
         info!(new, left, changed, unchanged, "configuration reloaded");
@@ -257,23 +275,27 @@ impl Daemon {
         self.reload.stage = Stage::Changing(arriving, groups);
     }
 
-    /// Looks at all that those that come need, and claims it; if some of it is not to be had, nothing is claimed.
-    fn admit(&mut self, plan: &Plan, configs: &[RouterConfig]) -> Result<(), Refused> {
-        let refused = |config: &RouterConfig, error| Refused { router: config.name().to_string(), error };
-        let arriving: Vec<_> = plan.arriving.iter().filter_map(|place| configs.get(*place)).collect();
-        for config in &arriving {
-            self.check(config, &Journal::default()).map_err(|error| refused(config, error))?;
+    /// Whether all routers could be as they are wanted, as far as that can be told without changing anything.
+    fn check_all(&self, plan: &Plan, configs: &[RouterConfig]) -> Result<(), Refused> {
+        for config in plan.arriving.iter().filter_map(|place| configs.get(*place)) {
+            self.check(config, &Journal::default()).map_err(|error| Refused::of(config, error))?;
         }
         for (id, place) in &plan.exchanged {
             let Some(config) = configs.get(*place) else { continue };
             let admitted = self.engine.admit_exchange(*id, config);
-            admitted.map_err(|why| refused(config, self.reload.inadmissible(config, why)))?;
+            admitted.map_err(|why| Refused::of(config, self.reload.inadmissible(config, why)))?;
         }
+        Ok(())
+    }
+
+    /// Claims all that those that come need; if some of it is not to be had, nothing is claimed.
+    fn admit(&mut self, plan: &Plan, configs: &[RouterConfig]) -> Result<(), Refused> {
+        let arriving: Vec<_> = plan.arriving.iter().filter_map(|place| configs.get(*place)).collect();
         let held: BTreeSet<String> =
             self.engine.routers().values().flat_map(|router| claims_of(&router.config)).collect();
         let wanted: BTreeSet<String> = arriving.iter().flat_map(|config| claims_of(config)).collect();
         let mut admitted = arriving.iter().try_for_each(|config| {
-            begin::claim_router(&self.rundir, config).map_err(|error| refused(config, error))
+            begin::claim_router(&self.rundir, config).map_err(|error| Refused::of(config, error))
         });
         for (id, here) in plan.links_to_open(&self.engine, &settings(configs)) {
             let (interface, Some(link)) = (self.engine.interface(id), self.links.get_mut(id)) else {
@@ -285,7 +307,7 @@ impl Daemon {
                 && let Err(refusal) = link.try_datapath(interface, config.datapath)
             {
                 let error = StartError::no_datapath(config.datapath_option, config.datapath, refusal);
-                admitted = Err(refused(config, error));
+                admitted = Err(Refused::of(config, error));
             }
         }
         match admitted {
