@@ -12,7 +12,7 @@ use super::record::{Column, Goal, Metric, Record, count};
 use super::{Effort, generator};
 
 const SETTLE: Duration = Duration::from_millis(300);
-/// Each is measured first, second and third in two of them.
+/// Each column is measured in each place of the order equally often.
 const ROUNDS: u32 = 6;
 /// Where the program is, and what is measured there, in the order of the first round: ours, for XDP one that does nothing, and
 /// none to compare with.

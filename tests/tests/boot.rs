@@ -201,7 +201,7 @@ fn init_script_without_routers_says_so() {
         for action in ["start", "restart"] {
             let finished = init.run(action);
             assert_eq!(finished.code, 6, "{defaults:?}: {finished:?}");
-            assert!(finished.stderr.contains("/defaults has no line"), "{finished:?}");
+            assert!(finished.stderr.contains("/defaults is empty"), "{finished:?}");
         }
         assert_eq!((init.run("status").code, init.run("stop").code), (3, 0));
     }

@@ -181,8 +181,10 @@ impl Engine {
         self.links.get(id).map(|link| link.routers.clone()).unwrap_or_default()
     }
 
-    /// Takes in what happened. [`Engine::next_output`] says what is to be done.
+    /// Takes in what happened. [`Engine::next_output`] says what is to be done. Frames that were read together have the time of
+    /// the first; if something else happened since, they are taken to have come then.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
+        let now = Now { at: now.at.max(self.now.at), ..now };
         self.now = now;
         self.keep(&input);
         let (id, task) = match input {

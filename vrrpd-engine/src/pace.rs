@@ -31,10 +31,21 @@ pub struct Pace {
 /// Of which addresses hosts are told where they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Announced {
-    /// The virtual ones, and the interface's own where they share a MAC address.
+    /// The virtual ones, and the interface's own where they share a MAC address. [`Occasion::Elsewhere`]: the virtual ones on
+    /// other interfaces alone.
     All(Occasion),
     /// The interface's own: its MAC address is back.
     Own,
+}
+
+impl Announced {
+    /// The occasion, by which it is decided how often and how soon they are told.
+    pub const fn occasion(self) -> Occasion {
+        match self {
+            Self::All(occasion) => occasion,
+            Self::Own => Occasion::TakeOver,
+        }
+    }
 }
 
 /// What was put off and is due.

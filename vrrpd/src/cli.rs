@@ -43,12 +43,12 @@ pub struct Cli {
     #[arg(long, value_name = "FORMAT", requires = "import")]
     pub import_as: Option<Format>,
 
-    /// Identity for keepalived's @ conditions, like keepalived's -i [default: the host name]
+    /// Identity for keepalived's @ conditions, like keepalived's -i [default: the first label of the host name]
     #[arg(long, value_name = "ID", requires = "import")]
     pub import_id: Option<String>,
 
-    /// Replay a recording of `atropos --record`: print what happened and what the daemon decided, and exit. Exit status: 0, or 2
-    /// if FILE cannot be read or is damaged
+    /// Run `atropos --replay FILE`: print what a recording holds and what the daemon decided, and exit. Exit status: 0, or 2 if
+    /// FILE cannot be read, is damaged or has another format, or atropos is not installed
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "check", "import"])]
     pub replay: Option<PathBuf>,
 

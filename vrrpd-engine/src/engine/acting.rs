@@ -54,11 +54,7 @@ impl Turn<'_> {
 
     /// Tells hosts where the addresses of the router are: now, or as soon as it may be.
     pub(super) fn announce(&mut self, announced: Announced) {
-        let occasion = match announced {
-            Announced::All(occasion) => occasion,
-            Announced::Own => Occasion::TakeOver,
-        };
-        if self.router.pace.announce(self.now.at, occasion) {
+        if self.router.pace.announce(self.now.at, announced.occasion()) {
             self.put_out(Output::Announce(self.id, announced));
         }
         self.put_off();
@@ -78,10 +74,13 @@ impl Turn<'_> {
             self.log(Line::MoreTransitions(unsaid, state, reason));
         }
         // Of one that becomes Master or ceases to be it, the announcement follows anyway.
-        if let Some(occasion) = announces.filter(|_| !self.router.is_busy()) {
-            let announced = if self.router.is_master() { Announced::All(occasion) } else { Announced::Own };
-            self.put_out(Output::Announce(self.id, announced));
-        }
+        let announced = match announces.filter(|_| !self.router.is_busy()) {
+            Some(occasion) if self.router.is_master() => Some(Announced::All(occasion)),
+            // What was put off was about addresses that the router has given back.
+            Some(Occasion::Elsewhere) | None => None,
+            Some(_) => Some(Announced::Own),
+        };
+        self.agenda.outputs.extend(announced.map(|announced| Output::Announce(self.id, announced)));
         self.put_off();
     }
 

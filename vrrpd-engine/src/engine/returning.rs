@@ -1,8 +1,8 @@
 //! An interface is left to packet sockets for a while when adverts come from another subnet.
 //!
-//! They may have been of a VLAN whose tag the program does not see, or forged. Packet sockets see tags, so they hear of the
-//! former no more: the program is put back after a pause, which grows each time, so that nobody who forges such adverts
-//! makes it come and go. An advert from another subnet that packet sockets do hear begins the pause anew. While a router of
+//! They may have been of a VLAN whose tag the program does not see, or forged. Packet sockets see tags, so they take no
+//! adverts of a VLAN. The program is put back after a pause, which grows each time, so that forged adverts cannot make it
+//! come and go. An advert from another subnet that packet sockets do hear begins the pause anew. While a router of
 //! the interface is Master it is not put back: some drivers take the link down for it.
 
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use crate::kernel::is_on_link;
 use crate::router::Router;
 
 impl Turn<'_> {
-    /// The program may hear adverts of a VLAN, as this one. Who else was heard meanwhile cannot be told.
+    /// This advert may be one of a VLAN, and so may others that the program has heard.
     pub(super) fn leave_to_sockets(&mut self, source: IpAddr) {
         let pause = self.link.absence.begin(self.now.at);
         self.put_out(Output::GiveUpProgram { router: self.id, source, pause });

@@ -267,7 +267,7 @@ options! {
     datapath: Option<Datapath>;
 
     /// Receive adverts in the kernel: auto tries the driver, then generic XDP, then falls back to raw sockets; native
-    /// and generic use this mode or fail [auto, native, generic, off]
+    /// and generic use this mode or fail; off uses raw sockets [auto, native, generic, off]
     Xdp = "xdp", "--xdp", Optional("MODE", "auto"), Text, value::xdp;
     xdp: Option<Datapath>;
 

@@ -21,6 +21,7 @@ impl Daemon {
                 self.spawn_loading(id, wanted, slots, Some(index));
             }
             ReturnStep::Later => self.input(Input::ReturnLater(id)),
+            ReturnStep::Refused(why) => self.input(Input::NotReturned(id, why.to_string())),
             ReturnStep::Stay => {}
         }
     }

@@ -36,10 +36,7 @@ impl Daemon {
                 (VmacMode::Macvlan | VmacMode::None, _) => Vec::new(),
             });
         }
-        let occasion = match announced {
-            Announced::All(occasion) => occasion,
-            Announced::Own => Occasion::TakeOver,
-        };
+        let occasion = announced.occasion();
         let announce = &router.config.announce;
         if let Some(transmitter) = link.transmitter() {
             let taken = transmitter.announce(id, &frames, announce.count_on(occasion), announce.pauses);

@@ -3,7 +3,10 @@
 //! Each [`Source`] is in the runtime's own set of descriptors. When something arrives, the runtime wakes the waker of that source,
 //! which notes its number; so the loop looks at those sockets alone that have something, however many there are.
 //!
-//! The kernel tells once that something has arrived. Who reads a source says by [`Source::was_read`] whether something is left.
+//! The kernel tells once that something has arrived. After reading a source, call [`Source::was_read`]: only then is it ready
+//! again. What arrives after the last read is not lost, since the runtime asks the kernel only while the loop waits: the
+//! runtime has one thread, and nothing between a read and `was_read` waits. A source may be ready although nothing has
+//! arrived.
 
 use std::future::poll_fn;
 use std::io;
@@ -70,8 +73,8 @@ impl Readiness {
         Ok(source)
     }
 
-    /// Waits until something can be read, and adds the numbers of the sources where to `numbers`. A number may be that of a
-    /// source that is gone.
+    /// Waits until something can be read, and adds the numbers of the ready sources to `numbers`. A number may be
+    /// that of a source that is gone.
     pub async fn ready(&self, numbers: &mut Vec<u64>) {
         poll_fn(|context| {
             let mut woken = self.0.woken();

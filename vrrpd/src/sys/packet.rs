@@ -159,7 +159,7 @@ impl PacketSocket {
             buffers.chunks_mut(Inbox::MAX_FRAME).map(|buffer| [IoSliceMut::new(buffer)]).collect();
         match recvmmsg(self.0.as_raw_fd(), &mut headers, &mut slices, MsgFlags::MSG_DONTWAIT, None) {
             Ok(frames) => lengths.extend(frames.map(|frame| frame.bytes)),
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {}
             Err(error) => return Err(error.into()),
         }
         Ok(())

@@ -40,20 +40,24 @@ pub(crate) fn write(cli: &Cli, sockets: &[PathBuf], file: &Path) -> u8 {
         return if silent.is_empty() { NONE } else { NOT_EVERY_ONE };
     }
     let mut text = String::new();
+    let mut is_whole = silent.is_empty() && !has_unknown;
     for RecordingReport { router, recording, .. } in &routers {
         match recording.write(RecordingReport::PROGRAM) {
             Ok(lines) => text += &lines,
             Err(error) => {
                 eprintln!("atropos: {router}: {error}");
-                return NOT_EVERY_ONE;
+                is_whole = false;
             }
         }
+    }
+    if text.is_empty() {
+        return NOT_EVERY_ONE;
     }
     if let Err(error) = write_whole(file, &text) {
         complain(file, &error.to_string());
         return NOT_EVERY_ONE;
     }
-    if silent.is_empty() && !has_unknown { 0 } else { NOT_EVERY_ONE }
+    if is_whole { 0 } else { NOT_EVERY_ONE }
 }
 
 /// Prints what was recorded and what the daemon decided, and tells how the command ends.

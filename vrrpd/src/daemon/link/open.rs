@@ -112,15 +112,7 @@ impl LinkIo {
     /// The program is to be put back in the place of packet sockets.
     pub(in crate::daemon) fn begin_return(&mut self, interface: &Interface) -> ReturnStep {
         let Self { path, name, own_programs, wanted, .. } = self;
-        let is_there = path.is_open_on(interface.index);
-        let obstacle = || {
-            if is_there {
-                obstacle(name, own_programs, interface, *wanted)
-            } else {
-                Some(Refusal::InterfaceGone)
-            }
-        };
-        path.begin_return(obstacle)
+        path.begin_return(interface.index, || obstacle(name, own_programs, interface, *wanted))
     }
 
     /// Goes on with the program that was loaded, instead of packet sockets; returns these, in which there may be frames.

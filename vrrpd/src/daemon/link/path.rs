@@ -109,13 +109,15 @@ pub(in crate::daemon) enum LoadStep<P: Parts> {
 }
 
 /// What to do about a program that is to be put back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(in crate::daemon) enum ReturnStep {
     /// Load it.
     Load,
     /// Try again later: another one is on its way.
     Later,
-    /// Nothing: there are no packet sockets to replace, or the interface cannot have it.
+    /// Try again later, and say why the interface cannot have it now.
+    Refused(Refusal),
+    /// Nothing: there are no packet sockets to replace.
     Stay,
 }
 
@@ -308,17 +310,20 @@ impl<P: Parts> DataPath<P> {
         }
     }
 
-    /// Whether the program is to be loaded now and put back. `obstacle` as above.
+    /// Whether the program is to be loaded now and put back onto the interface of this number. `obstacle` as above.
     pub(in crate::daemon) fn begin_return(
         &mut self,
+        index: u32,
         obstacle: impl FnOnce() -> Option<Refusal>,
     ) -> ReturnStep {
         if !matches!(self.next, Next::Nothing) {
             return ReturnStep::Later;
         }
-        let is_raw = matches!(self.open, Some(Open { by: By::Raw(..), .. }));
-        if !is_raw || obstacle().is_some() {
+        if !self.is_open_on(index) || !matches!(self.open, Some(Open { by: By::Raw(..), .. })) {
             return ReturnStep::Stay;
+        }
+        if let Some(obstacle) = obstacle() {
+            return ReturnStep::Refused(obstacle);
         }
         self.next = Next::Loading(Purpose::Return);
         ReturnStep::Load

@@ -207,12 +207,17 @@ impl By {
     /// Takes the frames of a socket, by its place in [`FAMILIES`]; `false` when there are none.
     pub(super) fn receive(&self, interface: &str, place: usize, inbox: &mut Inbox) -> bool {
         let Some(socket) = self.socket(place) else { return false };
-        let received = socket.receive(inbox);
+        let mut received = socket.receive(inbox);
+        // The kernel reports once that the interface was down, before it hands out what arrived since. Its notification tells
+        // of that as well.
+        let is_over = |error: &io::Error| {
+            matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENETDOWN | Errno::EINTR))
+        };
+        if received.as_ref().is_err_and(is_over) {
+            received = socket.receive(inbox);
+        }
         if let Err(error) = &received {
-            // Said once by the kernel when an interface goes down, which its own notification tells as well.
-            if Errno::from_raw(error.raw_os_error().unwrap_or(0)) != Errno::ENETDOWN {
-                warn!(interface, %error, "cannot receive");
-            }
+            warn!(interface, %error, "cannot receive");
         }
         received.is_ok()
     }

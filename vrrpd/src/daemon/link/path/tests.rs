@@ -127,9 +127,10 @@ fn loaded(path: &mut Path, program_: Result<&'static str, Refusal>) -> String {
 }
 
 fn returns(path: &mut Path, obstacle: Option<Refusal>) -> String {
-    let does = match path.begin_return(|| obstacle) {
+    let does = match path.begin_return(HERE, || obstacle) {
         ReturnStep::Load => "load",
         ReturnStep::Later => "later",
+        ReturnStep::Refused(_) => "refused",
         ReturnStep::Stay => "-",
     };
     does.to_owned()
