@@ -1,4 +1,4 @@
-//! Programs of others: one of somebody else, and ours in the hands of somebody else.
+//! Programs on interfaces that do not belong to the daemon under test.
 
 use std::os::fd::OwnedFd;
 

@@ -13,7 +13,7 @@ pub enum Datapath {
     Default,
     /// `--datapath=raw`
     Raw,
-    /// `--xdp`: whatever is to be had.
+    /// `--xdp`: the best mode that works.
     Auto,
     /// `--xdp=generic`
     Generic,

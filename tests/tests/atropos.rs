@@ -348,7 +348,7 @@ fn a_recording_that_is_damaged_or_of_another_format_is_refused_with_its_line() {
     for (text, error) in [
         (String::new(), "line 1: the file is empty"),
         ("hello".to_owned(), "line 1: not a recording"),
-        (head.replace(":1,", ":99,"), "line 1: recording of format 99, this program reads format 1"),
+        (head.replace(":1,", ":99,"), "line 1: written by vrrpd in format 99, this program reads format 1"),
         (format!("{head}\n{{\"snapshot\":"), "line 2: damaged: column 12"),
         (format!("{head}\n{{\"snapshot\":{{}}}}"), "line 2: damaged: missing field"),
     ] {

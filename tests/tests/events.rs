@@ -20,7 +20,7 @@ fn events_are_of_one_router_or_of_all() {
     let (first, _second) = two(&a);
     let all = first.start_atropos(&["--events"]);
     let one = first.start_atropos(&["--events", "-v", "52"]);
-    // Until both listen nobody hears of what happens; each time something does.
+    // Events before both clients listen are lost, so something happens in each round.
     let happens = || {
         assert_eq!(first.atropos(&["--backup"]).code, 0);
         assert_eq!(first.atropos(&["--master"]).code, 0);

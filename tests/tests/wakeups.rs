@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use vrrpd_lab::usual::{ADDRESS, CIDR, SOON, VRID};
 use vrrpd_lab::{AdvertFrame, Datapath, Flood, Host, Lab, Signal, Vrrpd, needs, wait_until};
 
-/// The default, and what takes adverts from the kernel before anything else does. Generic XDP is the latter's program.
+/// The default, and native XDP. Generic XDP runs the same program as native XDP.
 const MODES: [Datapath; 2] = [Datapath::Tcx, Datapath::Native];
 /// The shortest interval there is: a hundred adverts a second.
 const INTERVAL: Duration = Duration::from_millis(10);

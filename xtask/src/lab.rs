@@ -37,7 +37,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FAULT", default_value = "power")]
     fault: Fault,
 
-    /// Handle adverts in the kernel, as `vrrpd --xdp` does
+    /// Receive adverts by XDP, as `vrrpd --xdp` does, instead of the default
     #[arg(
         long,
         value_name = "MODE",

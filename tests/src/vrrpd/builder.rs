@@ -34,7 +34,7 @@ pub struct VrrpdBuilder {
     arguments: Vec<OsString>,
     config: Option<String>,
     datapath: Datapath,
-    /// Whether its adverts are handled in user space whatever the data path of its interface.
+    /// Whether its adverts are handled in user space with any data path of its interface.
     in_user_space: bool,
     /// A program that runs the daemon, with its arguments.
     through: Vec<OsString>,
@@ -138,7 +138,7 @@ impl VrrpdBuilder {
         self
     }
 
-    /// `-a ah/…` with this key, whose adverts are handled in user space whatever the data path.
+    /// `-a ah/…` with this key, whose adverts are handled in user space with any data path.
     #[must_use]
     pub fn ah(self, key: &[u8]) -> Self {
         let mut value = String::from("ah/0x");
