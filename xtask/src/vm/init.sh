@@ -17,6 +17,11 @@ ip link set lo up
 echo "vm: kernel $(uname -r), up $(cut -d ' ' -f 1 /proc/uptime) s"
 job=0
 while read -r datapath file arguments; do
+    # FIRST_JOB comes from the kernel's command line.
+    if [ "$job" -lt "$FIRST_JOB" ]; then
+        job=$((job + 1))
+        continue
+    fi
     echo "vm: job $job: $file, data path $datapath"
     # Arguments have no spaces in them: they are names of tests, and options.
     # shellcheck disable=SC2086

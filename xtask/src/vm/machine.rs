@@ -22,16 +22,30 @@ const COMMAND_LINE: &str = "rdinit=/init console=ttyS0 loglevel=5 panic=-1 oops=
 const TIMED_OUT: i32 = 124;
 /// Lines of the kernel's log that are shown when a machine has died.
 const LAST_LINES: usize = 30;
+/// What the kernel says of a breakpoint that it has not set.
+const BREAKPOINT: &str = "int3: 0000";
 
-/// Runs a machine to its end and hands each line of its second serial port to `line`. The kernel's own log is in
-/// `console`. An error when it had to be ended, or ended without having said [`super::END`].
+/// How a machine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// All jobs were run.
+    Over,
+    /// By a fault of the emulator. The kernel changes its own instructions while other processors run them, by a breakpoint that
+    /// is there for a moment; QEMU may run a processor into it after the kernel has removed it, and the kernel panics.
+    StaleBreakpoint,
+}
+
+/// Runs a machine to its end, its jobs from `first` on, and hands each line of its second serial port to `line`. The kernel's
+/// own log is in `console`. An error when it had to be ended, or ended without having said [`super::END`], unless that is
+/// the emulator's fault.
 pub(super) fn run(
     image: &Path,
     initramfs: &Path,
     console: &Path,
+    first: usize,
     limit: Duration,
     mut line: impl FnMut(&str),
-) -> Result<()> {
+) -> Result<End> {
     // Ends the machine also when we have been ended ourselves.
     let mut command = Command::new("timeout");
     command.args(["--foreground", "--kill-after=5", &limit.as_secs().to_string()]);
@@ -40,7 +54,8 @@ pub(super) fn run(
     // What the emulation has of a newer processor costs time for nothing: the fifth level of page tables, and PCID.
     command.args(["-cpu", "max,-la57,-pcid"]);
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
-    command.arg("-kernel").arg(image).arg("-initrd").arg(initramfs).args(["-append", COMMAND_LINE]);
+    command.arg("-kernel").arg(image).arg("-initrd").arg(initramfs);
+    command.args(["-append", &format!("{COMMAND_LINE} FIRST_JOB={first}")]);
     command.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
     let errors = console.with_extension("errors");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&errors)?);
@@ -68,9 +83,12 @@ pub(super) fn run(
             eprintln!("{line}");
         }
         eprint!("{}", fs::read_to_string(&errors).unwrap_or_default());
+        if log.contains(BREAKPOINT) {
+            return Ok(End::StaleBreakpoint);
+        }
         let panicked = lines.iter().find(|line| line.contains("Kernel panic"));
         bail!("the machine died before its tests were over: {}", panicked.unwrap_or(&"it gives no reason"));
     }
     ensure!(status.success(), "QEMU failed ({status}): {}", fs::read_to_string(&errors).unwrap_or_default());
-    Ok(())
+    Ok(End::Over)
 }
