@@ -69,8 +69,11 @@ pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
             failovers(record, *subject, &Routers { vmac, ..Routers::new(1, SHORT) }, times)?;
         }
     }
-    for subject in Subject::ALL {
+    // Routers with peers have raw sockets.
+    for subject in [Subject::Raw, Subject::Keepalived] {
         unicast(record, subject, &Routers::new(1, SHORT), times)?;
+    }
+    for subject in Subject::ALL {
         failovers(record, subject, &Routers::new(usize::try_from(times)?, LONG), 1)?;
     }
     for _ in 0..effort.times(LOSSES) {
