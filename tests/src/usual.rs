@@ -1,14 +1,17 @@
 //! The virtual router that most tests use: VRID 51 with one address, version 3, ten adverts a second.
 
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::{Host, Vrrpd, VrrpdBuilder, stretched};
+use crate::{Datapath, Host, Vrrpd, VrrpdBuilder, stretched};
 
 /// Its VRID.
 pub const VRID: u8 = 51;
 /// Its virtual MAC address with IPv4 (RFC 9568 §7.3).
 pub const VMAC: &str = "00:00:5e:00:01:33";
+/// The ways to have that address.
+pub const VMAC_MODES: [&str; 2] = ["interface", "macvlan"];
 /// Its address.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 /// Its address with the length.
@@ -29,9 +32,41 @@ pub fn assert_on_time(took: Duration, demanded: Duration) {
     assert!(took + early >= demanded && took <= demanded + late, "{took:?}, {demanded:?} demanded");
 }
 
+/// A configuration file with these routers on `eth0`: VRID, address, and further lines for each. They advertise as the usual
+/// router does, without a virtual MAC address.
+pub fn routers_file(routers: &[(u8, &str, &str)]) -> String {
+    let mut text = "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"none\"\n".to_owned();
+    for (vrid, address, more) in routers {
+        let interface = if more.contains("interface = ") { "" } else { "interface = \"eth0\"\n" };
+        write!(text, "[[router]]\n{interface}vrid = {vrid}\naddresses = [\"{address}/24\"]\n{more}\n")
+            .expect("writing to a string works");
+    }
+    text
+}
+
+/// Two daemons with a router each on one interface, sharing a directory, both master.
+pub fn two_masters(host: &Host) -> (Vrrpd, Vrrpd) {
+    let first = Vrrpd::usual(host, 100).datapath(Datapath::Raw).start();
+    let second = Vrrpd::on(host).vrid(52).address("10.0.0.101/24").v3("100ms").datapath(Datapath::Raw);
+    let second = second.beside(&first).start();
+    first.wait_state("master", SOON);
+    second.wait_state("master", SOON);
+    (first, second)
+}
+
 impl Vrrpd {
     /// Begins to describe the usual router, with this priority.
     pub fn usual(host: &Host, priority: u8) -> VrrpdBuilder {
         Self::on(host).vrid(VRID).priority(priority).address(CIDR).v3("100ms")
+    }
+
+    /// Begins to describe the usual router, with this priority and way to have its virtual MAC address.
+    pub fn usual_with_vmac(host: &Host, priority: u8, mode: &str) -> VrrpdBuilder {
+        Self::usual(host, priority).vmac(mode)
+    }
+
+    /// Starts the routers of a configuration file.
+    pub fn of_file(host: &Host, text: &str) -> Self {
+        Self::on(host).config(text).start()
     }
 }

@@ -9,18 +9,8 @@ use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vrrpd_lab::usual::{CIDR, SOON, TOLERANCE};
-use vrrpd_lab::{Capture, Datapath, Host, Lab, Vrrpd, binary, needs, timers, wait_until};
-
-/// Two daemons with a router each on one interface, sharing a directory, both master.
-fn two(host: &Host) -> (Vrrpd, Vrrpd) {
-    let first = Vrrpd::usual(host, 100).datapath(Datapath::Raw).start();
-    let second = Vrrpd::on(host).vrid(52).address("10.0.0.101/24").v3("100ms").datapath(Datapath::Raw);
-    let second = second.beside(&first).start();
-    first.wait_state("master", SOON);
-    second.wait_state("master", SOON);
-    (first, second)
-}
+use vrrpd_lab::usual::{CIDR, SOON, TOLERANCE, two_masters};
+use vrrpd_lab::{Capture, Lab, Vrrpd, binary, needs, timers, wait_until};
 
 /// Runs it with an option, first for VRID 52 alone, then for all; `value` tells what it has changed of a router.
 #[track_caller]
@@ -31,7 +21,7 @@ fn assert_changes_one_then_all<T: PartialEq + std::fmt::Debug>(
 ) {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let (first, second) = two(&a);
+    let (first, second) = two_masters(&a);
     let one = first.atropos(&[option, "-i", "eth0", "-v", "52"]);
     assert_eq!(one.code, 0, "{one:?}");
     assert!(one.stdout.contains("eth0/52: ") && !one.stdout.contains("eth0/51: "), "{}", one.stdout);
@@ -69,7 +59,7 @@ fn backup_makes_one_router_or_all_stand_back() {
 fn master_ends_that_for_one_router_or_for_all() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let (first, second) = two(&a);
+    let (first, second) = two_masters(&a);
     assert_eq!(first.atropos(&["--backup"]).code, 0);
     assert!(stands_back(&first) && stands_back(&second));
     assert_eq!(first.atropos(&["--master", "-v", "52"]).code, 0);
@@ -82,7 +72,7 @@ fn master_ends_that_for_one_router_or_for_all() {
 fn state_and_stats_show_one_router_or_all() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let (first, _second) = two(&a);
+    let (first, _second) = two_masters(&a);
     for option in ["--state", "--stats"] {
         let all = first.atropos(&[option]).stdout;
         assert!(all.contains("eth0/51: ") && all.contains("eth0/52: "), "{all}");

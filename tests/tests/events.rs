@@ -1,23 +1,13 @@
 //! `atropos --events`: what it tells, of which routers, and when it ends.
 
-use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Datapath, Host, Lab, Vrrpd, wait_until};
-
-/// Two daemons with a router each on one interface, sharing a directory, both master.
-fn two(host: &Host) -> (Vrrpd, Vrrpd) {
-    let first = Vrrpd::usual(host, 100).datapath(Datapath::Raw).start();
-    let second = Vrrpd::on(host).vrid(52).address("10.0.0.101/24").v3("100ms").datapath(Datapath::Raw);
-    let second = second.beside(&first).start();
-    first.wait_state("master", SOON);
-    second.wait_state("master", SOON);
-    (first, second)
-}
+use vrrpd_lab::usual::{CIDR, SOON, two_masters};
+use vrrpd_lab::{Lab, Vrrpd, wait_until};
 
 #[test]
 fn events_are_of_one_router_or_of_all() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let (first, _second) = two(&a);
+    let (first, _second) = two_masters(&a);
     let all = first.start_atropos(&["--events"]);
     let one = first.start_atropos(&["--events", "-v", "52"]);
     // Events before both clients listen are lost, so something happens in each round.
@@ -38,7 +28,7 @@ fn events_are_of_one_router_or_of_all() {
 fn events_of_a_daemon_that_hangs_are_not_waited_for() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let (first, second) = two(&a);
+    let (first, second) = two_masters(&a);
     second.pause();
     let finished = first.atropos(&["--events", "-v", "52"]);
     assert_eq!(finished.code, 1, "{finished:?}");

@@ -1,4 +1,4 @@
-//! A kernel whose programs have no timers (before 5.15): adverts come by raw sockets, also with `--xdp`, and the reason is
+//! Before Linux 5.15 programs in the kernel have no timers: adverts come by raw sockets, also with `--xdp`, and the reason is
 //! told.
 
 use vrrpd_lab::usual::SOON;

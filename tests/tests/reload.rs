@@ -1,28 +1,12 @@
 //! SIGHUP: the configuration is read again, and the difference applied.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::Value;
-use vrrpd_lab::usual::SOON;
+use vrrpd_lab::usual::{SOON, routers_file};
 use vrrpd_lab::{AdvertFrame, Capture, Flood, Host, Lab, ScriptLog, Vrrpd, detach, stretched, wait_until};
 
 const INTERVAL: Duration = Duration::from_millis(100);
-
-/// A file with these routers on `eth0`: VRID, address, and what else is said of each.
-fn file(routers: &[(u8, &str, &str)]) -> String {
-    let mut text = "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"none\"\n".to_owned();
-    for (vrid, address, more) in routers {
-        let interface = if more.contains("interface = ") { "" } else { "interface = \"eth0\"\n" };
-        write!(text, "[[router]]\n{interface}vrid = {vrid}\naddresses = [\"{address}/24\"]\n{more}\n")
-            .expect("writing to a string works");
-    }
-    text
-}
-
-fn start(host: &Host, text: &str) -> Vrrpd {
-    Vrrpd::on(host).config(text).start()
-}
 
 #[test]
 fn routers_that_did_not_change_miss_no_advert_while_others_come_and_go() {
@@ -30,12 +14,16 @@ fn routers_that_did_not_change_miss_no_advert_while_others_come_and_go() {
     let [a, client] = lab.hosts();
     let network = lab.add_network();
     lab.join(&a, network, "eth1", "10.1.0.1/24");
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]));
+    let daemon = Vrrpd::of_file(&a, &routers_file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]));
     daemon.wait_state_of(51, "master", SOON);
     daemon.wait_state_of(52, "master", SOON);
     let capture = Capture::on(&client);
     let elsewhere = "interface = \"eth1\"";
-    daemon.reload(&file(&[(51, "10.0.0.51", ""), (53, "10.0.0.53", ""), (54, "10.1.0.54", elsewhere)]));
+    daemon.reload(&routers_file(&[
+        (51, "10.0.0.51", ""),
+        (53, "10.0.0.53", ""),
+        (54, "10.1.0.54", elsewhere),
+    ]));
     daemon.wait_state_of(53, "master", SOON);
     daemon.wait_state_of(54, "master", SOON);
     wait_until(SOON, "the router that left is gone", || daemon.find(52).is_none());
@@ -57,12 +45,12 @@ fn other_priority_and_scripts_are_taken_without_leaving() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let script = ScriptLog::new(&[]);
-    let first = start(&a, &file(&[(51, "10.0.0.51", "priority = 150")]));
+    let first = Vrrpd::of_file(&a, &routers_file(&[(51, "10.0.0.51", "priority = 150")]));
     first.wait_state_of(51, "master", SOON);
-    let second = start(&b, &file(&[(51, "10.0.0.51", "priority = 100")]));
+    let second = Vrrpd::of_file(&b, &routers_file(&[(51, "10.0.0.51", "priority = 100")]));
     second.wait_state_of(51, "backup", SOON);
     let up = format!("priority = 200\nup = \"{}\"", script.path().display());
-    second.reload(&file(&[(51, "10.0.0.51", &up)]));
+    second.reload(&routers_file(&[(51, "10.0.0.51", &up)]));
     second.wait_state_of(51, "master", SOON);
     first.wait_state_of(51, "backup", SOON);
     script.wait_run(SOON, "MASTER 200");
@@ -73,9 +61,9 @@ fn other_priority_and_scripts_are_taken_without_leaving() {
 fn other_addresses_are_served_after_a_reload() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    let daemon = Vrrpd::of_file(&a, &routers_file(&[(51, "10.0.0.51", "")]));
     daemon.wait_state_of(51, "master", SOON);
-    daemon.reload(&file(&[(51, "10.0.0.61", "")]));
+    daemon.reload(&routers_file(&[(51, "10.0.0.61", "")]));
     wait_until(SOON, "the other address is there", || a.has_address("eth0", "10.0.0.61/24"));
     assert!(!a.has_address("eth0", "10.0.0.51/24"));
     assert_eq!(daemon.terminate(), 0);
@@ -87,7 +75,7 @@ fn virtual_mac_comes_and_goes_with_a_reload() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let own = a.mac("eth0");
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    let daemon = Vrrpd::of_file(&a, &routers_file(&[(51, "10.0.0.51", "")]));
     daemon.wait_state_of(51, "master", SOON);
     for (mode, is_there) in [
         (
@@ -97,7 +85,7 @@ fn virtual_mac_comes_and_goes_with_a_reload() {
         ("macvlan", |host: &Host| host.ip("addr show").contains("scope global noprefixroute vrrp4.51")),
         ("none", |host: &Host| !host.ip("link show").contains("00:00:5e:00:01:33")),
     ] {
-        daemon.reload(&file(&[(51, "10.0.0.51", &format!("vmac = \"{mode}\""))]));
+        daemon.reload(&routers_file(&[(51, "10.0.0.51", &format!("vmac = \"{mode}\""))]));
         wait_until(SOON, &format!("the virtual MAC is there as {mode} has it"), || {
             is_there(&a) && daemon.find(51).is_some_and(|router| router["state"] == "master")
         });
@@ -112,10 +100,10 @@ fn nothing_begins_when_the_end_comes_while_the_file_is_read() {
     let [a] = lab.hosts();
     for _ in 0..5 {
         let stays = (50, "10.0.0.50", "");
-        let daemon = start(&a, &file(&[stays, (51, "10.0.0.51", "vmac = \"macvlan\"")]));
+        let daemon = Vrrpd::of_file(&a, &routers_file(&[stays, (51, "10.0.0.51", "vmac = \"macvlan\"")]));
         daemon.wait_state_of(51, "master", SOON);
         let owner = "vmac = \"macvlan\"\npriority = 255";
-        daemon.reload(&file(&[stays, (52, "10.0.0.52", owner), (53, "10.0.0.53", "priority = 255")]));
+        daemon.reload(&routers_file(&[stays, (52, "10.0.0.52", owner), (53, "10.0.0.53", "priority = 255")]));
         assert_eq!(daemon.terminate(), 0);
         assert!(!a.has_address("eth0", "10.0.0.53/24") && !a.ip("link show").contains("vrrp4"));
     }
@@ -129,10 +117,10 @@ fn owner_that_is_taken_out_resigns_although_it_has_nothing_to_give_back() {
     lab.join(&a, network, "eth1", "10.1.0.1/24");
     let owner = "priority = 255";
     let elsewhere = "interface = \"eth1\"";
-    let daemon = start(&a, &file(&[(51, "10.0.0.1", owner), (54, "10.1.0.54", elsewhere)]));
+    let daemon = Vrrpd::of_file(&a, &routers_file(&[(51, "10.0.0.1", owner), (54, "10.1.0.54", elsewhere)]));
     daemon.wait_state_of(51, "master", SOON);
     let capture = Capture::on(&client);
-    daemon.reload(&file(&[(54, "10.1.0.54", elsewhere)]));
+    daemon.reload(&routers_file(&[(54, "10.1.0.54", elsewhere)]));
     capture.wait_advert(SOON, "it resigns", |advert| advert.vrid == 51 && advert.priority == 0);
 }
 
@@ -140,11 +128,11 @@ fn owner_that_is_taken_out_resigns_although_it_has_nothing_to_give_back() {
 fn frames_to_the_own_mac_are_no_exception_when_there_is_no_virtual_one_any_more() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let with = file(&[(51, "10.0.0.51", "vmac = \"interface\""), (52, "10.0.0.52", "")]);
-    let daemon = start(&a, &with);
+    let with = routers_file(&[(51, "10.0.0.51", "vmac = \"interface\""), (52, "10.0.0.52", "")]);
+    let daemon = Vrrpd::of_file(&a, &with);
     daemon.wait_state_of(51, "master", SOON);
     assert_eq!(daemon.classifiers(), 1);
-    daemon.reload(&file(&[(52, "10.0.0.52", "")]));
+    daemon.reload(&routers_file(&[(52, "10.0.0.52", "")]));
     wait_until(SOON, "the router is gone", || daemon.find(51).is_none());
     wait_until(SOON, "the classifier is gone", || daemon.classifiers() == 0);
 }
@@ -155,11 +143,12 @@ fn what_comes_back_changed_is_no_leftover_and_a_new_interface_is_no_fault() {
     let [a] = lab.hosts();
     let network = lab.add_network();
     lab.join(&a, network, "eth1", "10.1.0.1/24");
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    let daemon = Vrrpd::of_file(&a, &routers_file(&[(51, "10.0.0.51", "")]));
     daemon.wait_state_of(51, "master", SOON);
     for interval in ["200ms", "100ms", "200ms", "100ms"] {
         let changed = format!("interval = \"{interval}\"");
-        daemon.reload(&file(&[(51, "10.0.0.51", &changed), (54, "10.1.0.54", "interface = \"eth1\"")]));
+        daemon
+            .reload(&routers_file(&[(51, "10.0.0.51", &changed), (54, "10.1.0.54", "interface = \"eth1\"")]));
         wait_until(SOON, "it is another one", || {
             daemon.find(51).is_some_and(|router| {
                 router["interval_ns"] == if interval == "200ms" { 200_000_000 } else { 100_000_000 }
@@ -186,9 +175,9 @@ fn members_of_a_group_stay_as_they_are_when_it_is_renamed_ordered_anew_or_gets_a
     let network = lab.add_network();
     lab.join(&a, network, "eth1", "10.1.0.1/24");
     let elsewhere = "interface = \"eth1\"";
-    let two = file(&[(51, "10.0.0.51", ""), (52, "10.1.0.52", elsewhere)]);
-    let three = file(&[(51, "10.0.0.51", ""), (52, "10.1.0.52", elsewhere), (53, "10.0.0.53", "")]);
-    let daemon = start(&a, &(two.clone() + &group("edge", &["eth0/51", "eth1/52"])));
+    let two = routers_file(&[(51, "10.0.0.51", ""), (52, "10.1.0.52", elsewhere)]);
+    let three = routers_file(&[(51, "10.0.0.51", ""), (52, "10.1.0.52", elsewhere), (53, "10.0.0.53", "")]);
+    let daemon = Vrrpd::of_file(&a, &(two.clone() + &group("edge", &["eth0/51", "eth1/52"])));
     daemon.wait_state_of(51, "master", SOON);
     daemon.wait_state_of(52, "master", SOON);
     let capture = Capture::on(&client);
@@ -227,12 +216,12 @@ fn members_of_a_group_stay_as_they_are_when_it_is_renamed_ordered_anew_or_gets_a
 fn new_member_that_does_not_become_master_takes_the_others_along_in_the_end() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
-    let better = start(&b, &file(&[(53, "10.0.0.53", "priority = 200")]));
+    let better = Vrrpd::of_file(&b, &routers_file(&[(53, "10.0.0.53", "priority = 200")]));
     better.wait_state_of(53, "master", SOON);
-    let two = file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]);
-    let daemon = start(&a, &(two + &group("edge", &["eth0/51", "eth0/52"])));
+    let two = routers_file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]);
+    let daemon = Vrrpd::of_file(&a, &(two + &group("edge", &["eth0/51", "eth0/52"])));
     daemon.wait_state_of(51, "master", SOON);
-    let three = file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", ""), (53, "10.0.0.53", "")]);
+    let three = routers_file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", ""), (53, "10.0.0.53", "")]);
     daemon.reload(&(three.clone() + &group("edge", &["eth0/51", "eth0/52", "eth0/53"])));
     daemon.wait_state_of(53, "backup", SOON);
     daemon.wait_state_of(51, "backup", SOON);
@@ -263,8 +252,8 @@ fn counters(daemon: &Vrrpd) -> Option<Vec<(String, u64)>> {
 fn counters_never_go_back_while_the_daemon_lives() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
-    let two = || file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]);
-    let daemon = start(&a, &two());
+    let two = || routers_file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]);
+    let daemon = Vrrpd::of_file(&a, &two());
     daemon.wait_state_of(51, "master", SOON);
     let advert = |ttl| {
         let advert = AdvertFrame::v3(b.ipv4().into(), 51, 200, INTERVAL, &[[10, 0, 0, 51].into()]);
@@ -287,9 +276,9 @@ fn counters_never_go_back_while_the_daemon_lives() {
             more
         });
     };
-    daemon.reload(&file(&[(51, "10.0.0.61", ""), (52, "10.0.0.52", "")]));
+    daemon.reload(&routers_file(&[(51, "10.0.0.61", ""), (52, "10.0.0.52", "")]));
     goes_on("another address");
-    daemon.reload(&file(&[(52, "10.0.0.52", "")]));
+    daemon.reload(&routers_file(&[(52, "10.0.0.52", "")]));
     wait_until(SOON, "it has left", || daemon.find(51).is_none());
     daemon.reload(&two());
     goes_on("its return");
@@ -309,11 +298,11 @@ fn counters_never_go_back_while_the_daemon_lives() {
 fn routers_that_come_and_go_again_and_again_cost_no_memory() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let few = file(&[(51, "10.0.0.51", "")]);
+    let few = routers_file(&[(51, "10.0.0.51", "")]);
     let come: Vec<_> = (100..120).map(|vrid| (vrid, format!("10.1.0.{vrid}"))).collect();
     let many: Vec<_> = come.iter().map(|(vrid, address)| (*vrid, address.as_str(), "")).collect();
-    let many = file(&[&[(51, "10.0.0.51", "")], &many[..]].concat());
-    let daemon = start(&a, &few);
+    let many = routers_file(&[&[(51, "10.0.0.51", "")], &many[..]].concat());
+    let daemon = Vrrpd::of_file(&a, &few);
     let mut reloads = 0;
     let mut come_and_go = || {
         for text in [&many, &few] {

@@ -1,39 +1,23 @@
 //! SIGHUP with a file that cannot be applied: nothing changes, and the log says why.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 
-use vrrpd_lab::usual::SOON;
-use vrrpd_lab::{Datapath, Host, Lab, ScriptLog, Signal, Vrrpd, wait_until};
-
-/// A file with these routers on `eth0`: VRID, address, and what else is said of each.
-fn file(routers: &[(u8, &str, &str)]) -> String {
-    let mut text = "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"none\"\n".to_owned();
-    for (vrid, address, more) in routers {
-        let interface = if more.contains("interface = ") { "" } else { "interface = \"eth0\"\n" };
-        write!(text, "[[router]]\n{interface}vrid = {vrid}\naddresses = [\"{address}/24\"]\n{more}\n")
-            .expect("writing to a string works");
-    }
-    text
-}
-
-fn start(host: &Host, text: &str) -> Vrrpd {
-    Vrrpd::on(host).config(text).start()
-}
+use vrrpd_lab::usual::{SOON, routers_file};
+use vrrpd_lab::{Datapath, Lab, ScriptLog, Signal, Vrrpd, wait_until};
 
 #[test]
 fn broken_file_changes_nothing_and_is_complained_of_with_its_place() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    let daemon = Vrrpd::of_file(&a, &routers_file(&[(51, "10.0.0.51", "")]));
     daemon.wait_state_of(51, "master", SOON);
-    daemon.reload(&file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "priority = 0")]));
+    daemon.reload(&routers_file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "priority = 0")]));
     daemon.wait_log(SOON, "invalid priority");
     daemon.assert_in_log("vrrpd.toml:1", 1);
     assert_eq!(daemon.state_of(51)["state"], "master");
     assert!(daemon.find(52).is_none());
-    daemon.reload(&file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]));
+    daemon.reload(&routers_file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]));
     daemon.wait_state_of(52, "master", SOON);
 }
 
@@ -44,12 +28,12 @@ const STAYS: &str = "reload refused";
 fn router_that_another_process_has_changes_nothing() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    let daemon = Vrrpd::of_file(&a, &routers_file(&[(51, "10.0.0.51", "")]));
     daemon.wait_state_of(51, "master", SOON);
     let other = Vrrpd::on(&a).vrid(52).address("10.0.0.52/24").v3("100ms").datapath(Datapath::Raw);
     let other = other.beside(&daemon).start();
     other.wait_state("master", SOON);
-    daemon.reload(&file(&[(51, "10.0.0.61", ""), (52, "10.0.0.52", "")]));
+    daemon.reload(&routers_file(&[(51, "10.0.0.61", ""), (52, "10.0.0.52", "")]));
     daemon.wait_log(SOON, "is already served by another vrrpd");
     daemon.assert_in_log(STAYS, 1);
     assert!(other.is_master() && a.has_address("eth0", "10.0.0.51/24"));
@@ -61,7 +45,7 @@ fn more_addresses_than_the_interface_takes_in_an_advert_change_nothing() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     a.ip("link set eth0 mtu 576");
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    let daemon = Vrrpd::of_file(&a, &routers_file(&[(51, "10.0.0.51", "")]));
     daemon.wait_state_of(51, "master", SOON);
     let many: Vec<String> = (1..=200).map(|host| format!("\"10.1.1.{host}\"")).collect();
     let text = "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"none\"\n";
@@ -80,12 +64,12 @@ fn more_addresses_than_the_interface_takes_in_an_advert_change_nothing() {
 fn interface_whose_mac_another_process_has_changes_nothing() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    let daemon = Vrrpd::of_file(&a, &routers_file(&[(51, "10.0.0.51", "")]));
     daemon.wait_state_of(51, "master", SOON);
     let other = Vrrpd::on(&a).vrid(52).address("10.0.0.52/24").v3("100ms").vmac("interface");
     let other = other.datapath(Datapath::Raw).beside(&daemon).start();
     other.wait_state("master", SOON);
-    daemon.reload(&file(&[(51, "10.0.0.51", "vmac = \"interface\"")]));
+    daemon.reload(&routers_file(&[(51, "10.0.0.51", "vmac = \"interface\"")]));
     daemon.wait_log(SOON, STAYS);
     daemon.assert_in_log("--vmac macvlan", 1);
     assert_eq!(daemon.state_of(51)["counters"]["transitions"], 2);
@@ -98,10 +82,10 @@ fn data_path_that_is_not_possible_changes_nothing() {
     let [a] = lab.hosts();
     a.add_bridge("10.2.0.1/24");
     let on_bridge = "interface = \"br0\"\nxdp = \"off\"";
-    let config = file(&[(51, "10.2.0.51", on_bridge)]);
+    let config = routers_file(&[(51, "10.2.0.51", on_bridge)]);
     let daemon = Vrrpd::on(&a).config(&config).datapath(Datapath::Default).start();
     daemon.wait_state_of(51, "master", SOON);
-    daemon.reload(&file(&[(51, "10.2.0.51", "interface = \"br0\"\nxdp = \"native\"")]));
+    daemon.reload(&routers_file(&[(51, "10.2.0.51", "interface = \"br0\"\nxdp = \"native\"")]));
     daemon.wait_log(SOON, STAYS);
     daemon.assert_in_log("xdp=native", 1);
     assert_eq!(daemon.state_of(51)["counters"]["transitions"], 2);
@@ -111,13 +95,13 @@ fn data_path_that_is_not_possible_changes_nothing() {
 fn interface_that_is_not_there_changes_nothing() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    let daemon = Vrrpd::of_file(&a, &routers_file(&[(51, "10.0.0.51", "")]));
     daemon.wait_state_of(51, "master", SOON);
-    daemon.reload(&file(&[(51, "10.0.0.61", ""), (52, "10.0.0.52", "interface = \"eth9\"")]));
+    daemon.reload(&routers_file(&[(51, "10.0.0.61", ""), (52, "10.0.0.52", "interface = \"eth9\"")]));
     daemon.wait_log(SOON, STAYS);
     daemon.assert_in_log("interface not found", 1);
     assert!(daemon.find(52).is_none() && a.has_address("eth0", "10.0.0.51/24"));
-    daemon.reload(&file(&[(51, "10.0.0.61", "")]));
+    daemon.reload(&routers_file(&[(51, "10.0.0.61", "")]));
     wait_until(SOON, "the other address is there", || a.has_address("eth0", "10.0.0.61/24"));
 }
 
@@ -138,12 +122,12 @@ fn router_that_is_refused_is_free_for_another_process() {
     let network = lab.add_network();
     lab.join(&a, network, "eth1", "10.1.0.1/24");
     a.ip("link set eth1 mtu 576");
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    let daemon = Vrrpd::of_file(&a, &routers_file(&[(51, "10.0.0.51", "")]));
     daemon.wait_state_of(51, "master", SOON);
     let many: Vec<String> = (1..=200).map(|host| format!("\"10.1.1.{host}\"")).collect();
     let text = format!(
         "{}[[router]]\ninterface = \"eth1\"\nvrid = 54\naddresses = [{}]\n",
-        file(&[(51, "10.0.0.51", "")]),
+        routers_file(&[(51, "10.0.0.51", "")]),
         many.join(",")
     );
     daemon.reload(&text);
@@ -158,11 +142,12 @@ fn router_that_is_refused_is_free_for_another_process() {
 fn file_that_another_user_could_have_written_is_not_applied_before_it_is_put_right() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", "")]));
+    let daemon = Vrrpd::of_file(&a, &routers_file(&[(51, "10.0.0.51", "")]));
     daemon.wait_state_of(51, "master", SOON);
     let config = daemon.config_file();
     let set_mode = |mode| fs::set_permissions(&config, fs::Permissions::from_mode(mode)).expect("it is ours");
-    fs::write(&config, file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")])).expect("it can be written");
+    fs::write(&config, routers_file(&[(51, "10.0.0.51", ""), (52, "10.0.0.52", "")]))
+        .expect("it can be written");
     let path = config.display();
 
     chown(&config, Some(65534), None).expect("root can");
@@ -185,7 +170,7 @@ fn file_with_a_secret_that_others_can_read_is_warned_of() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let secret = "protocol = \"v2\"\ninterval = 1\nauth = \"pw/hush1234\"";
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", secret)]));
+    let daemon = Vrrpd::of_file(&a, &routers_file(&[(51, "10.0.0.51", secret)]));
     let config = daemon.config_file();
     fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).expect("it is ours");
     let home = config.parent().expect("it is in a directory");
@@ -201,7 +186,7 @@ fn file_that_is_no_regular_file_is_refused_and_holds_up_nothing() {
     let [a] = lab.hosts();
     let script = ScriptLog::new(&[]);
     let up = format!("up = {:?}", script.path());
-    let daemon = start(&a, &file(&[(51, "10.0.0.51", &up)]));
+    let daemon = Vrrpd::of_file(&a, &routers_file(&[(51, "10.0.0.51", &up)]));
     script.wait_run(SOON, "MASTER");
     let config = daemon.config_file();
     fs::remove_file(&config).expect("it is there");

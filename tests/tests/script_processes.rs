@@ -183,7 +183,7 @@ fn script_inherits_nothing_but_what_is_documented_from_daemon_and_guardian_alike
     }
 }
 
-/// Ends the processes whose numbers a script has written down.
+/// Ends the processes that a script has listed by number.
 struct LeftBehind<'a>(&'a ScriptLog);
 
 impl Drop for LeftBehind<'_> {

@@ -6,18 +6,13 @@ use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 use vrrpd_lab::frame::virtual_router_mac;
-use vrrpd_lab::usual::{ADDRESS, CIDR, SOON, VMAC, VRID};
+use vrrpd_lab::usual::{ADDRESS, CIDR, SOON, VMAC, VMAC_MODES, VRID};
 use vrrpd_lab::{
     Capture, Datapath, Host, Instance, Keepalived, Lab, Pinger, Signal, Snapshot, Vrrpd, VrrpdBuilder,
     wait_until,
 };
 
-const MODES: [&str; 2] = ["interface", "macvlan"];
 const ADDRESS_V6: &str = "2001:db8::33";
-
-fn router(host: &Host, priority: u8, mode: &str) -> VrrpdBuilder {
-    Vrrpd::usual(host, priority).vmac(mode)
-}
 
 fn router_v6(host: &Host, priority: u8, mode: &str) -> VrrpdBuilder {
     let addresses = ["fe80::33/64", "2001:db8::33/64"];
@@ -35,13 +30,13 @@ fn has_link(host: &Host, name: &str) -> bool {
 
 #[test]
 fn client_sees_one_mac_before_during_and_after_a_failover() {
-    for mode in MODES {
+    for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a, b, client] = lab.hosts();
         let capture = Capture::on(&client);
-        let first = router(&a, 150, mode).start();
+        let first = Vrrpd::usual_with_vmac(&a, 150, mode).start();
         first.wait_state("master", SOON);
-        let second = router(&b, 100, mode).start();
+        let second = Vrrpd::usual_with_vmac(&b, 100, mode).start();
         let pinger = Pinger::start(&client, ADDRESS, Duration::from_millis(5));
         pinger.wait_answers(20, SOON);
         assert_eq!(client.neighbour(ADDRESS.into()).as_deref(), Some(VMAC), "{mode}");
@@ -71,7 +66,7 @@ fn client_sees_one_mac_before_during_and_after_a_failover() {
 #[test]
 fn client_sees_one_mac_over_ipv6() {
     let address: IpAddr = ADDRESS_V6.parse().expect("an address");
-    for mode in MODES {
+    for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a, b, client] = lab.hosts();
         client.ip("addr add 2001:db8::9/64 dev eth0 nodad");
@@ -104,11 +99,11 @@ fn client_sees_one_mac_over_ipv6() {
 #[test]
 fn adverts_come_from_the_virtual_mac() {
     // RFC 9568 §7.2
-    for mode in MODES {
+    for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a, client] = lab.hosts();
         let capture = Capture::on(&client);
-        let master = router(&a, 100, mode).start();
+        let master = Vrrpd::usual_with_vmac(&a, 100, mode).start();
         master.wait_state("master", SOON);
         assert_eq!(master.terminate(), 0);
         capture.wait_advert(SOON, "it resigns", |advert| advert.priority == 0);
@@ -119,11 +114,11 @@ fn adverts_come_from_the_virtual_mac() {
 
 #[test]
 fn state_and_scripts_name_the_virtual_mac_and_where_it_is() {
-    for mode in MODES {
+    for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a] = lab.hosts();
         let script = vrrpd_lab::ScriptLog::new(&["VRRP_VMAC", "VRRP_VMAC_INTERFACE"]);
-        let master = router(&a, 100, mode).args(["-U".into(), script.path()]).start();
+        let master = Vrrpd::usual_with_vmac(&a, 100, mode).args(["-U".into(), script.path()]).start();
         let state = master.wait_state("master", SOON);
         assert_eq!((&state["vmac"], &state["vmac_mode"]), (&VMAC.into(), &mode.into()));
         script.wait_run(SOON, &format!("|{VMAC}|{}", place(mode)));
@@ -132,7 +127,7 @@ fn state_and_scripts_name_the_virtual_mac_and_where_it_is() {
 
 #[test]
 fn everything_is_as_before_after_sigterm() {
-    for mode in MODES {
+    for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a, b] = lab.hosts();
         for (key, value) in [("arp_ignore", "0"), ("rp_filter", "1"), ("arp_announce", "1")] {
@@ -140,12 +135,12 @@ fn everything_is_as_before_after_sigterm() {
         }
         a.ip("neigh add 10.0.0.77 lladdr 02:00:00:00:00:77 dev eth0 nud permanent");
         a.ip("route add 192.0.2.0/24 via 10.0.0.9 dev eth0");
-        let first = router(&a, 150, mode);
+        let first = Vrrpd::usual_with_vmac(&a, 150, mode);
         let before = Snapshot::with_files(&a, &first.directory());
         let first = first.start();
         first.wait_state("master", SOON);
         assert!(!before.differences(&Snapshot::of(&a)).is_empty(), "a master changes something");
-        let second = router(&b, 100, mode).start();
+        let second = Vrrpd::usual_with_vmac(&b, 100, mode).start();
         second.wait_state("backup", SOON);
         assert_eq!(first.terminate(), 0);
         before.assert_as_before(&a);
@@ -154,13 +149,13 @@ fn everything_is_as_before_after_sigterm() {
 
 #[test]
 fn backup_leaves_everything_as_before() {
-    for mode in MODES {
+    for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a, b] = lab.hosts();
         let before = Snapshot::of(&b);
-        let first = router(&a, 150, mode).start();
+        let first = Vrrpd::usual_with_vmac(&a, 150, mode).start();
         first.wait_state("master", SOON);
-        let second = router(&b, 100, mode).start();
+        let second = Vrrpd::usual_with_vmac(&b, 100, mode).start();
         second.wait_state("backup", SOON);
         assert!(!b.ip("link show up").contains(VMAC), "{mode}: it takes no frame to the virtual MAC");
         assert_eq!(has_link(&b, "vrrp4.51"), mode == "macvlan");
@@ -171,10 +166,10 @@ fn backup_leaves_everything_as_before() {
 
 #[test]
 fn next_start_puts_back_what_a_kill_left() {
-    for mode in MODES {
+    for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a] = lab.hosts();
-        let router = router(&a, 150, mode);
+        let router = Vrrpd::usual_with_vmac(&a, 150, mode);
         let before = Snapshot::with_files(&a, &router.directory());
         let killed = router.clone().start();
         killed.wait_state("master", SOON);
@@ -190,13 +185,13 @@ fn next_start_puts_back_what_a_kill_left() {
 
 #[test]
 fn failed_start_leaves_everything_as_before() {
-    for mode in MODES {
+    for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a] = lab.hosts();
-        let first = router(&a, 150, mode).start();
+        let first = Vrrpd::usual_with_vmac(&a, 150, mode).start();
         first.wait_state("master", SOON);
         let before = Snapshot::of(&a);
-        let taken = router(&a, 150, mode).beside(&first).run_in_foreground();
+        let taken = Vrrpd::usual_with_vmac(&a, 150, mode).beside(&first).run_in_foreground();
         assert_eq!(taken.code, 1, "{taken:?}");
         before.assert_as_before(&a);
     }
@@ -206,7 +201,7 @@ fn failed_start_leaves_everything_as_before() {
 fn start_that_fails_at_its_group_takes_its_link_away_again() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let builder = router(&a, 150, "macvlan").args(["-M", "2"]);
+    let builder = Vrrpd::usual_with_vmac(&a, 150, "macvlan").args(["-M", "2"]);
     // In the way of the socket of the group, which is the last thing that is made.
     let socket = builder.directory().join("vrrpd_eth0_51.group");
     fs::create_dir_all(&socket).expect("it can be made");
@@ -224,7 +219,7 @@ fn any_number_of_macvlan_routers_share_an_interface_and_the_last_one_puts_its_se
     let network = lab.add_network();
     lab.join(&a, network, "eth1", "10.1.0.1/24");
     let before = Snapshot::of(&a);
-    let first = router(&a, 150, "macvlan").start();
+    let first = Vrrpd::usual_with_vmac(&a, 150, "macvlan").start();
     // The kernel's data path of an interface is the first process's.
     let second = Vrrpd::on(&a).vrid(52).address("10.0.0.101/24").v3("100ms").datapath(Datapath::Raw);
     let second = second.vmac("macvlan").beside(&first).start();
@@ -256,10 +251,10 @@ fn hosts_learn_the_real_mac_again_from_a_new_backup() {
     let lab = Lab::new();
     let [a, b, client] = lab.hosts();
     let own = a.mac("eth0");
-    let first = router(&a, 100, "interface").start();
+    let first = Vrrpd::usual_with_vmac(&a, 100, "interface").start();
     first.wait_state("master", SOON);
     let capture = Capture::on(&client);
-    let second = router(&b, 150, "interface").start();
+    let second = Vrrpd::usual_with_vmac(&b, 150, "interface").start();
     second.wait_state("master", SOON);
     first.wait_state("backup", SOON);
     wait_until(SOON, "its own address is announced", || capture.claims(a.ipv4().into()).contains(&own));
@@ -275,7 +270,7 @@ fn frames_to_the_interface_s_own_mac_are_accepted_while_it_has_the_virtual_one()
     let own = a.ip("-oneline link show dev eth0");
     let own = own.split_whitespace().skip_while(|word| *word != "link/ether").nth(1).expect("a MAC address");
     client.ip(&format!("neigh replace {} lladdr {own} dev eth0 nud permanent", a.ipv4()));
-    let master = router(&a, 150, "interface").start();
+    let master = Vrrpd::usual_with_vmac(&a, 150, "interface").start();
     master.wait_state("master", SOON);
     assert_eq!(a.mac("eth0"), virtual_router_mac(ADDRESS.into(), VRID));
     let pinger = Pinger::start(&client, a.ipv4(), Duration::from_millis(5));
@@ -293,7 +288,7 @@ fn aliases_of_the_script_share_the_virtual_mac() {
     );
     let down = vrrpd_lab::ScriptLog::running("ip addr del 192.168.14.2/24 dev $VRRP_INTERFACE; echo down");
     let scripts = ["-U".into(), up.path().into_os_string(), "-D".into(), down.path().into_os_string()];
-    let master = router(&a, 150, "interface").args(scripts).start();
+    let master = Vrrpd::usual_with_vmac(&a, 150, "interface").args(scripts).start();
     master.wait_state("master", SOON);
     up.wait_run(SOON, "up");
     let alias = "192.168.14.2".parse().expect("an address");
@@ -304,11 +299,11 @@ fn aliases_of_the_script_share_the_virtual_mac() {
 
 #[test]
 fn somebody_else_s_changes_are_undone_while_master() {
-    for mode in MODES {
+    for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a, client] = lab.hosts();
         let before = Snapshot::of(&a);
-        let master = router(&a, 150, mode).start();
+        let master = Vrrpd::usual_with_vmac(&a, 150, mode).start();
         master.wait_state("master", SOON);
         let interface = place(mode);
         a.ip(&format!("addr del {CIDR} dev {interface}"));
@@ -344,12 +339,12 @@ fn somebody_else_s_changes_are_undone_while_master() {
 
 #[test]
 fn virtual_mac_is_there_again_when_the_interface_is() {
-    for mode in MODES {
+    for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a, b] = lab.hosts();
-        let first = router(&a, 150, mode).start();
+        let first = Vrrpd::usual_with_vmac(&a, 150, mode).start();
         first.wait_state("master", SOON);
-        let second = router(&b, 100, mode).start();
+        let second = Vrrpd::usual_with_vmac(&b, 100, mode).start();
         a.ip("link del eth0");
         wait_until(SOON, "it says that the interface is gone", || {
             first.state()["reason"] == "interface-removed"
@@ -366,13 +361,13 @@ fn virtual_mac_is_there_again_when_the_interface_is() {
 
 #[test]
 fn a_stopped_master_that_was_replaced_does_not_answer_for_the_address() {
-    for mode in MODES {
+    for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a, b] = lab.hosts();
         // It does not preempt: it stays backup for as long as the other one is master.
-        let first = router(&a, 150, mode).args(["-s"]).start();
+        let first = Vrrpd::usual_with_vmac(&a, 150, mode).args(["-s"]).start();
         first.wait_state("master", SOON);
-        let second = router(&b, 100, mode).start();
+        let second = Vrrpd::usual_with_vmac(&b, 100, mode).start();
         second.wait_state("backup", SOON);
         first.signal(Signal::SIGUSR2);
         second.wait_state("master", SOON);
@@ -385,7 +380,7 @@ fn a_stopped_master_that_was_replaced_does_not_answer_for_the_address() {
 #[test]
 fn keepalived_with_use_vmac_and_vrrpd_hand_one_mac_to_each_other() {
     const PATIENCE: Duration = Duration::from_secs(15);
-    for mode in MODES {
+    for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a, b, client] = lab.hosts();
         // keepalived leaves it to its users to keep the interface below from answering, and from asking.
@@ -422,12 +417,12 @@ fn keepalived_with_use_vmac_and_vrrpd_hand_one_mac_to_each_other() {
 
 #[test]
 fn two_masters_after_a_split_hear_each_other_although_they_have_the_same_mac() {
-    for mode in MODES {
+    for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a, b] = lab.hosts();
-        let first = router(&a, 150, mode).start();
+        let first = Vrrpd::usual_with_vmac(&a, 150, mode).start();
         first.wait_state("master", SOON);
-        let second = router(&b, 100, mode).start();
+        let second = Vrrpd::usual_with_vmac(&b, 100, mode).start();
         lab.split(&[&a, &b]);
         second.wait_state("master", SOON);
         lab.heal(&[&a, &b]);

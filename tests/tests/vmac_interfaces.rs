@@ -2,14 +2,8 @@
 
 use std::fs;
 
-use vrrpd_lab::usual::{CIDR, SOON, VMAC};
-use vrrpd_lab::{Datapath, Host, Lab, Snapshot, Vrrpd, VrrpdBuilder, wait_until};
-
-const MODES: [&str; 2] = ["interface", "macvlan"];
-
-fn router(host: &Host, priority: u8, mode: &str) -> VrrpdBuilder {
-    Vrrpd::usual(host, priority).vmac(mode)
-}
+use vrrpd_lab::usual::{CIDR, SOON, VMAC, VMAC_MODES};
+use vrrpd_lab::{Datapath, Host, Lab, Snapshot, Vrrpd, wait_until};
 
 #[test]
 fn start_that_fails_after_a_link_was_made_takes_it_away_again() {
@@ -42,12 +36,13 @@ fn macvlan_that_cannot_be_made_is_done_without_or_refused() {
     a.ip("link add br0 type bridge");
     a.ip("link set eth0 master br0");
     let before = Snapshot::of(&a);
-    let refused = router(&a, 100, "macvlan").args(["--vmac-fallback", "refuse"]).run_in_foreground();
+    let refused =
+        Vrrpd::usual_with_vmac(&a, 100, "macvlan").args(["--vmac-fallback", "refuse"]).run_in_foreground();
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.stderr.contains("--vmac macvlan") && refused.stderr.contains("-n"), "{refused:?}");
     before.assert_as_before(&a);
 
-    let without = router(&a, 100, "macvlan").start();
+    let without = Vrrpd::usual_with_vmac(&a, 100, "macvlan").start();
     let state = without.wait_state("master", SOON);
     assert_eq!((&state["vmac"], &state["vmac_mode"]), (&serde_json::Value::Null, &"none".into()));
     without.wait_log(SOON, "continuing without it");
@@ -87,7 +82,7 @@ fn interface_whose_driver_takes_no_other_mac_is_served_without_or_not_at_all() {
 fn second_virtual_mac_on_an_interface_is_refused_with_a_way_out() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let first = router(&a, 150, "interface").start();
+    let first = Vrrpd::usual_with_vmac(&a, 150, "interface").start();
     first.wait_state("master", SOON);
     // The kernel's data path of an interface is the first process's.
     let other = || Vrrpd::on(&a).vrid(52).address("10.0.0.101/24").v3("100ms").datapath(Datapath::Raw);
@@ -105,13 +100,13 @@ fn second_virtual_mac_on_an_interface_is_refused_with_a_way_out() {
 
 #[test]
 fn routers_on_macvlan_links_go_without_a_virtual_mac_and_heal_a_split() {
-    for mode in MODES {
+    for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a, b] = lab.hosts();
         let start = |host: &Host, address: &str, priority: u8| {
             host.add_macvlan("bridge", address);
             // A macvlan link has no native mode.
-            router(host, priority, mode).interface("mv0").datapath(Datapath::Raw).start()
+            Vrrpd::usual_with_vmac(host, priority, mode).interface("mv0").datapath(Datapath::Raw).start()
         };
         let first = start(&a, "10.0.0.1/24", 150);
         let state = first.wait_state("master", SOON);
@@ -136,7 +131,7 @@ fn routers_on_passthru_macvlan_links_have_a_virtual_mac_and_heal_a_split() {
     let [a, b] = lab.hosts();
     let start = |host: &Host, address: &str, priority: u8| {
         host.add_macvlan("passthru", address);
-        router(host, priority, "interface").interface("mv0").datapath(Datapath::Raw).start()
+        Vrrpd::usual_with_vmac(host, priority, "interface").interface("mv0").datapath(Datapath::Raw).start()
     };
     let first = start(&a, "10.0.0.1/24", 150);
     let state = first.wait_state("master", SOON);
@@ -156,7 +151,7 @@ fn router_that_must_have_a_virtual_mac_does_not_become_master_on_a_macvlan_link(
     let [a, b] = lab.hosts();
     a.add_macvlan("bridge", "10.0.0.1/24");
     let refusing = |mode: &str| {
-        let router = router(&a, 150, mode).interface("mv0").datapath(Datapath::Raw);
+        let router = Vrrpd::usual_with_vmac(&a, 150, mode).interface("mv0").datapath(Datapath::Raw);
         router.args(["--vmac-fallback", "refuse"])
     };
     let refused = refusing("macvlan").run_in_foreground();
@@ -180,7 +175,8 @@ fn interface_that_comes_back_as_another_kind_is_looked_at_again() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     a.add_macvlan("bridge", "10.0.0.1/24");
-    let router = router(&a, 150, "interface").interface("mv0").datapath(Datapath::Raw).start();
+    let router =
+        Vrrpd::usual_with_vmac(&a, 150, "interface").interface("mv0").datapath(Datapath::Raw).start();
     router.wait_state("master", SOON);
     assert_eq!(router.state()["vmac"], serde_json::Value::Null);
     a.ip("link del mv0");

@@ -7,8 +7,8 @@
 //! * *Promotion.* Advert, then announcement, then the change of state is told; nothing else in between. The announcement may
 //!   come later if there were many just now, and there are never more than that.
 //! * *Scripts.* A router that a script prepares does not take over before that has ended.
-//! * *Limits.* Announcements, lines of the log and what is put back have [limits], whatever outsiders do. So have the actions
-//!   that wait for the kernel.
+//! * *Limits.* Announcements, lines of the log and addresses that are put back have [limits], with any input from outside. The
+//!   number of actions that wait for the kernel is limited as well.
 //! * *Rate.* A router sends no more than two adverts an interval, and a few for each change of its state or priority.
 //! * *Take-overs.* Whatever makes a router take over, it does so no more often than [damping](vrrpd_common::router::damping)
 //!   allows, and is held for no longer, nor sooner.

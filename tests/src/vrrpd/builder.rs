@@ -138,7 +138,7 @@ impl VrrpdBuilder {
         self
     }
 
-    /// `-a ah/…` with this key, whose adverts are handled in user space with any data path.
+    /// `-a ah/…` with this key. Its adverts are handled in user space, with any data path.
     #[must_use]
     pub fn ah(self, key: &[u8]) -> Self {
         let mut value = String::from("ah/0x");

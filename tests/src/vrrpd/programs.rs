@@ -58,7 +58,7 @@ pub fn left_files(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Runs the client on a machine, for the daemons whose files are in `directory`.
+/// Runs the client on a machine, for the daemons with their files in `directory`.
 pub fn atropos(host: &Host, directory: &Path, arguments: &[&str]) -> Finished {
     let mut all: Vec<OsString> = arguments.iter().map(OsString::from).collect();
     all.extend(["-f".into(), directory.into()]);
