@@ -1,4 +1,4 @@
-//! Virtual addresses: how they are read, and which of them are in one subnet.
+//! Virtual addresses: parsing, lists as adverts carry them, and subnet comparison.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,18 +10,18 @@ use vrrpd_common::wire::vrrp::Addresses;
 
 use crate::config::VirtualAddress;
 
-/// Text that is no virtual address.
+/// Text that is not a virtual address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressError {
-    /// It is no IP address.
+    /// Not an IP address.
     Syntax,
-    /// The mask length is not 1 to this.
+    /// The prefix length is not between 1 and this maximum.
     MaskLength(u8),
-    /// It is not the address of a host.
+    /// Not a unicast address.
     NotUnicast,
 }
 
-/// Virtual addresses as adverts hold them: all of one family.
+/// Virtual addresses as an advert carries them, all of one family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AddressList {
     /// Of IPv4.
@@ -31,7 +31,7 @@ pub enum AddressList {
 }
 
 impl AddressList {
-    /// These addresses of a router, all of this family, in their order.
+    /// Those of `addresses` that are of this family, in their order.
     pub fn of(family: Family, addresses: &[VirtualAddress]) -> Self {
         let mut ipv4 = Vec::new();
         let mut ipv6 = Vec::new();
@@ -47,7 +47,7 @@ impl AddressList {
         }
     }
 
-    /// The first `count` of them; `None` if there are fewer, or more than an advert can name.
+    /// The first `count` addresses; `None` if there are fewer, or more than an advert can carry.
     pub fn first(&self, count: usize) -> Option<Addresses<'_>> {
         match self {
             Self::Ipv4(all) => Addresses::ipv4(all.get(..count)?).ok(),
@@ -57,7 +57,7 @@ impl AddressList {
 }
 
 impl fmt::Display for AddressError {
-    /// What is expected instead of the text.
+    /// States the expected value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Syntax => f.write_str("expected for example 10.16.1.200, 10.16.1.200/24 or fe80::1/64"),
@@ -72,7 +72,8 @@ impl std::error::Error for AddressError {}
 impl FromStr for VirtualAddress {
     type Err = AddressError;
 
-    /// Reads `10.16.1.200`, `10.16.1.200/24`, `fe80::1`, `2001:db8::1/64`. Without a length it is that of a host.
+    /// Reads `10.16.1.200`, `10.16.1.200/24`, `fe80::1`, `2001:db8::1/64`. Without a prefix length it is a host address
+    /// (/32, /128).
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let (address, length) =
             text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
@@ -102,8 +103,8 @@ const fn is_unicast_v6(address: Ipv6Addr) -> bool {
 }
 
 impl VirtualAddress {
-    /// Whether both are in one subnet, with one mask. Link-local addresses are in none: every interface needs the route of its
-    /// own.
+    /// Whether both have the same subnet and prefix length. Link-local addresses share no subnet: every interface needs
+    /// its own route for them.
     pub fn shares_subnet_with(&self, other: &Self) -> bool {
         self.prefix_len == other.prefix_len
             && match (self.address, other.address) {

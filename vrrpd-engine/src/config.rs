@@ -1,5 +1,5 @@
-//! What the user wants of a router or a group, checked: nothing in it has to be checked again. How it is said, on the command
-//! line or in a file, is the daemon's.
+//! The validated configuration of a router or group. The daemon parses it, from the command line or a file; the engine
+//! does not check it again.
 
 mod defaults;
 
@@ -19,58 +19,60 @@ use crate::routing::{Route, Rule};
 use crate::script::Scripts;
 use crate::track::Tracked;
 
-/// One virtual router, as the user wants it.
+/// The configuration of one virtual router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouterConfig {
-    /// `--name`: what scripts, logs and the state call it; `None`: as [`RouterConfig::name`] does.
+    /// `--name`: the name in scripts, logs and state; `None`: [`RouterConfig::name`].
     pub title: Option<String>,
     /// `-i`
     pub interface: String,
     /// `-v`
     pub vrid: Vrid,
-    /// `--family`, or that of the addresses.
+    /// `--family`, or the family of the addresses.
     pub family: Family,
     /// `--protocol`
     pub version: Version,
-    /// The virtual addresses, all of its family; there may be none.
+    /// The virtual addresses, all of `family`; may be empty.
     pub addresses: Vec<VirtualAddress>,
-    /// `--extra-address`: addresses of either family that it holds and announces, and does not advertise.
+    /// `--extra-address`: addresses of either family that the router holds and announces but does not advertise.
     pub extra_addresses: Vec<VirtualAddress>,
-    /// How addresses of both lists are set on the interface, where something was said about that.
+    /// Label, scope, broadcast, peer and lifetime of addresses of both lists, where configured.
     pub address_options: BTreeMap<IpAddr, AddressOptions>,
-    /// The interfaces of addresses of both lists that are on another one than the router's.
+    /// The interface of each address (of both lists) that is not on the router's own interface.
     pub address_interfaces: BTreeMap<IpAddr, String>,
-    /// `--route`: routes that it holds as Master.
+    /// `--route`: routes that a Master holds.
     pub routes: Vec<Route>,
-    /// `--rule`: policy rules that it holds as Master.
+    /// `--rule`: policy rules that a Master holds.
     pub rules: Vec<Rule>,
-    /// `--source`: where adverts come from; `None`: an address of the interface is chosen.
+    /// `--source`: source address of adverts; `None`: an address of the interface.
     pub source: Option<IpAddr>,
-    /// Where adverts go, and from whom they are taken.
+    /// Destination of adverts, and the sources they are accepted from.
     pub destination: Destination,
     /// `-p`
     pub priority: Priority,
     /// Off with `-s`.
     pub preempt: bool,
-    /// `--preempt-below`; without `preempt`.
+    /// `--preempt-below`: without `preempt`, Masters that advertise less than this are preempted all the same.
     pub preempt_below: Option<Priority>,
     /// `--preempt-delay`; zero: none.
     pub preempt_delay: Duration,
     /// `--start-delay`; zero: none.
     pub start_delay: Duration,
-    /// Off with `--no-accept`: packets to the addresses are dropped unless it is their owner (Accept_Mode, RFC 9568 §6.1).
+    /// `--accept`, off with `--no-accept`: packets to the addresses are dropped unless the router owns them
+    /// (Accept_Mode, RFC 9568 §6.1).
     pub accept: bool,
-    /// Off with `--no-track-interface`: the interface being down, or without a carrier, is no fault.
+    /// `--track-interface`, off with `--no-track-interface`: then an interface that is down or has no carrier is not a
+    /// fault.
     pub track_interface: bool,
     /// `-d`
     pub interval: Interval,
     /// `--max-learned-interval`; version 3.
     pub max_learned_interval: Interval,
-    /// `--down-multiplier`: intervals without an advert, 1 to 100.
+    /// `--down-multiplier`: missed intervals until the Master counts as down, 1 to 100.
     pub down_multiplier: u8,
-    /// `-a`; the secret is known to the daemon alone.
+    /// `-a`; only the daemon has the secret.
     pub auth: AuthKind,
-    /// `--vmac`; `-n` is none
+    /// `--vmac`; `-n` is `none`
     pub vmac: VmacMode,
     /// `--vmac-fallback`
     pub vmac_fallback: VmacFallback,
@@ -78,9 +80,9 @@ pub struct RouterConfig {
     pub lower_priority: Option<Priority>,
     /// `-x`: the priority after SIGTTOU; `None`: 10 more.
     pub raise_priority: Option<Priority>,
-    /// What is run when its state changes.
+    /// Scripts run on a state change.
     pub scripts: Scripts,
-    /// How the addresses are announced.
+    /// How often and how fast the addresses are announced.
     pub announce: Announce,
     /// `--v3-checksum`
     pub checksum: ChecksumStyle,
@@ -94,68 +96,68 @@ pub struct RouterConfig {
     pub datapath: Datapath,
     /// `--xdp-pass`
     pub xdp_pass: bool,
-    /// It is Master together with others or not at all: `-M`, or a member of a `[[group]]`.
+    /// The router is Master together with others or not at all: `-M`, or member of a `[[group]]`.
     pub grouped: bool,
-    /// What its priority, or its being able to serve, depends on.
+    /// Checks that change the priority or cause a fault.
     pub track: Vec<Tracked>,
 }
 
-/// Where the adverts of a router go, and from whom it takes them.
+/// Destination of a router's adverts, and the sources it accepts adverts from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Destination {
-    /// `--multicast-group`: to this group, and from everybody who sends to it.
+    /// `--multicast-group`: sent to this group, accepted from any source.
     Group(IpAddr),
-    /// `--peer`: by unicast to these, and from nobody else.
+    /// `--peer`: sent by unicast to these peers, accepted from them only.
     Peers {
-        /// At least one, each of them once.
+        /// At least one, without duplicates.
         peers: Vec<Peer>,
-        /// `--ttl`: TTL or hop limit of what is sent, 1 to 255.
+        /// `--ttl`: TTL or hop limit of sent adverts, 1 to 255.
         ttl: u8,
     },
 }
 
-/// Another router of the same virtual router, reached by unicast.
+/// A router of the same virtual router that is reached by unicast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
-    /// Its own address, where it sends from.
+    /// The source address of its adverts.
     pub address: IpAddr,
-    /// `--min-ttl`: the lowest TTL or hop limit with which its adverts are taken; 0: any.
+    /// `--min-ttl`: the lowest TTL or hop limit accepted from this peer; 0: any.
     pub min_ttl: u8,
 }
 
-/// How adverts of version 2 are authenticated, without the secret.
+/// Authentication of version 2, without the secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AuthKind {
-    /// Not at all.
+    /// No authentication.
     #[default]
     None,
-    /// By a password in the message.
+    /// Password in the message.
     Simple,
-    /// By an Authentication Header.
+    /// Authentication Header.
     Ah,
 }
 
-/// How the virtual router MAC address (RFC 9568 §7.3) is put on the wire.
+/// How the virtual router MAC address (RFC 9568 §7.3) is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VmacMode {
-    /// The interface takes it while Master, so that whatever address is put on the interface shares it.
+    /// The interface takes it while Master, so all addresses of the interface share it.
     Interface,
-    /// A macvlan link above the interface has it; any number of virtual routers.
+    /// A macvlan link on the interface has it; for any number of virtual routers.
     Macvlan,
-    /// Not at all: the addresses are announced with the interface's own.
+    /// Not used: addresses are announced with the interface's own MAC address.
     None,
 }
 
-/// What becomes of a router whose interface does not take the virtual MAC address.
+/// What a router does if its interface cannot take the virtual MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VmacFallback {
-    /// It serves the addresses with the interface's own MAC address.
+    /// It becomes Master with the interface's own MAC address.
     None,
     /// It does not become Master.
     Refuse,
 }
 
-/// The magic packet: a TCP SYN that tells a gateway's tables where an address is.
+/// The magic packet: a TCP SYN from which a gateway learns the port of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Magic {
     /// `-I`: a virtual address.
@@ -164,64 +166,64 @@ pub struct Magic {
     pub destination: IpAddr,
 }
 
-/// How an interface receives adverts. All its routers want the same.
+/// The data path of an interface: how it receives adverts. All routers of an interface have the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Datapath {
-    /// By raw sockets.
+    /// Raw sockets.
     Raw,
-    /// By a classifier (tcx), else by raw sockets.
+    /// A classifier (tcx), else raw sockets.
     #[default]
     Auto,
-    /// By a classifier, or not at all.
+    /// A classifier only.
     Tcx,
-    /// By XDP in the driver, else by generic XDP, else by raw sockets.
+    /// Native XDP, else generic XDP, else raw sockets.
     Xdp,
-    /// By XDP in the driver, or not at all.
+    /// Native XDP only.
     XdpNative,
-    /// By generic XDP, or not at all.
+    /// Generic XDP only.
     XdpGeneric,
 }
 
 impl Datapath {
-    /// Whether it is this one or none.
+    /// Whether there is no fallback.
     pub const fn is_required(self) -> bool {
         matches!(self, Self::Tcx | Self::XdpNative | Self::XdpGeneric)
     }
 
-    /// Whether the program for it is a classifier.
+    /// Whether its BPF program is a classifier (tcx).
     pub const fn is_classifier(self) -> bool {
         matches!(self, Self::Auto | Self::Tcx)
     }
 }
 
-/// A virtual address and the length of its subnet mask.
+/// A virtual address with its prefix length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct VirtualAddress {
     /// The address.
     pub address: IpAddr,
-    /// 1 to 32 or 128.
+    /// 1 to 32, or 1 to 128.
     pub prefix_len: u8,
 }
 
-/// Gratuitous ARP or unsolicited neighbour advertisements of a new master.
+/// How gratuitous ARP or unsolicited neighbour advertisements are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announce {
-    /// `--garp-count`: frames per address on becoming Master, and the second time; 1 to 255.
+    /// `--garp-count`: frames per address on becoming Master, and for the delayed repetition; 1 to 255.
     pub count: u8,
-    /// `--garp-refresh-count`: frames per address when they are refreshed, 1 to 255.
+    /// `--garp-refresh-count`: frames per address for each periodic refresh, 1 to 255.
     pub refresh_count: u8,
-    /// `--garp-lower-count`: frames per address upon an advert of lower priority; 0: none.
+    /// `--garp-lower-count`: frames per address upon a lower-priority advert; 0: none.
     pub lower_count: u8,
-    /// Between two frames.
+    /// Minimum pauses between two frames.
     pub pauses: Pauses,
-    /// When it is repeated.
+    /// When the announcement is repeated.
     pub times: AnnounceTimes,
 }
 
-/// Pauses between announcements on an interface; zero: none.
+/// Minimum pauses between announcements on an interface; zero: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pauses {
-    /// `--garp-pause`: between two frames of gratuitous ARP.
+    /// `--garp-pause`: between two gratuitous ARP frames.
     pub arp: Duration,
     /// `--na-pause`: between two unsolicited neighbour advertisements.
     pub na: Duration,
@@ -240,18 +242,18 @@ impl Announce {
 }
 
 impl RouterConfig {
-    /// What identifies the router, in files and messages of daemons.
+    /// The identifier of the router in files and in messages between daemons.
     pub fn name(&self) -> RouterName<'_> {
         RouterName { interface: &self.interface, vrid: self.vrid.get(), family: self.family }
     }
 
-    /// What people call it.
+    /// The name of the router for people: `--name`, else [`RouterConfig::name`].
     pub fn title(&self) -> Cow<'_, str> {
         self.title.as_deref().map_or_else(|| self.name().to_string().into(), Cow::Borrowed)
     }
 
-    /// Whether a running router can go on with `other`: what differs is nothing that its state depends on, or only its
-    /// priority.
+    /// Whether a running router can change to `other` without a restart: nothing that its state depends on differs,
+    /// except its priority.
     #[must_use]
     pub fn can_become(&self, other: &Self) -> bool {
         let exchanged = Self {
@@ -277,16 +279,16 @@ impl RouterConfig {
             },
             ..self.clone()
         };
-        // An owner has its addresses anyway, and is begun in another way.
+        // An owner starts as Master, so changing from or to an owner needs a restart.
         exchanged == *other && (self.priority == Priority::OWNER) == (other.priority == Priority::OWNER)
     }
 
-    /// Whether packets to its addresses are dropped: never those of their owner.
+    /// Whether packets to the addresses are dropped; never for the owner.
     pub fn drops_packets(&self) -> bool {
         !self.accept && self.priority != Priority::OWNER
     }
 
-    /// The routers that adverts go to by unicast; none: they go to a group.
+    /// The unicast peers; empty if adverts go to a group.
     pub fn peers(&self) -> &[Peer] {
         match &self.destination {
             Destination::Peers { peers, .. } => peers,
@@ -294,13 +296,13 @@ impl RouterConfig {
         }
     }
 
-    /// Whether adverts go to the group of RFC 9568 §5.1.1.2, §5.1.2.2: all that the program in the kernel knows.
+    /// Whether adverts go to the group of RFC 9568 §5.1.1.2, §5.1.2.2, the only one that the BPF programs know.
     pub fn goes_to_vrrp_group(&self) -> bool {
         self.destination == Destination::Group(group(self.family))
     }
 
-    /// Whether adverts may come from an address that is valid beyond the link: over IPv6 they are link-local otherwise (RFC
-    /// 9568 §5.1.2.1), and peers elsewhere could not answer.
+    /// Whether the source of adverts may be an address that is valid beyond the link. Otherwise IPv6 adverts have a
+    /// link-local source (RFC 9568 §5.1.2.1), which peers beyond a router cannot reach.
     pub fn reaches_beyond_link(&self) -> bool {
         let is_beyond = |peer: &Peer| match peer.address {
             IpAddr::V4(_) => true,
@@ -309,7 +311,7 @@ impl RouterConfig {
         self.peers().iter().any(is_beyond)
     }
 
-    /// The part that the state machine needs.
+    /// The configuration of the state machine.
     pub fn machine(&self) -> Config {
         Config {
             vrid: self.vrid,
@@ -329,12 +331,12 @@ impl RouterConfig {
         }
     }
 
-    /// All addresses that it holds as Master: those that it advertises first.
+    /// All addresses that a Master holds, the advertised ones first.
     pub fn held_addresses(&self) -> impl Iterator<Item = &VirtualAddress> {
         self.addresses.iter().chain(&self.extra_addresses)
     }
 
-    /// Whether it holds this address as Master.
+    /// Whether a Master holds this address.
     pub fn holds(&self, address: IpAddr) -> bool {
         self.held_addresses().any(|held| held.address == address)
     }
@@ -344,22 +346,22 @@ impl RouterConfig {
         self.address_interfaces.get(&address).map_or(&self.interface, String::as_str)
     }
 
-    /// All addresses that it holds on this interface.
+    /// All addresses that a Master holds on this interface.
     pub fn addresses_on<'a>(&'a self, interface: &'a str) -> impl Iterator<Item = &'a VirtualAddress> {
         self.held_addresses().filter(move |held| self.interface_of(held.address) == interface)
     }
 
-    /// The interfaces that have addresses of it beside its own.
+    /// The interfaces, other than the router's own, that have addresses of the router.
     pub fn other_interfaces(&self) -> BTreeSet<&str> {
         self.address_interfaces.values().map(String::as_str).collect()
     }
 
-    /// How an address is set on the interface.
+    /// How an address is added to its interface.
     pub fn options_of(&self, address: &VirtualAddress) -> AddressOptions {
         self.address_options.get(&address.address).copied().unwrap_or_default()
     }
 
-    /// The set of addresses as peers see it.
+    /// The digest of the advertised address set, as peers compute it.
     pub fn digest(&self) -> AddressDigest {
         AddressDigest::of(self.addresses.iter().map(|address| address.address))
     }
@@ -403,27 +405,27 @@ impl fmt::Display for VirtualAddress {
     }
 }
 
-/// A group, as the user wants it.
+/// The configuration of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupConfig {
-    /// What a file calls it; `None`: the one group of all processes with `-M`.
+    /// The name in the configuration file; `None`: the group of all processes with `-M`.
     pub name: Option<String>,
-    /// How many members it has to have, those of other processes included.
+    /// Number of members, including those of other processes.
     pub size: u8,
-    /// The members in this process, as [`RouterConfig::name`] calls them.
+    /// The members in this process, by [`RouterConfig::name`].
     pub members: Vec<String>,
-    /// What is run when its state changes.
+    /// Scripts run on a state change.
     pub scripts: Scripts,
 }
 
 impl GroupConfig {
-    /// Whether it has the same members, in any order. Its name and scripts may differ.
+    /// Whether both have the same members, in any order. Name and scripts may differ.
     pub fn is_of_the_same(&self, other: &Self) -> bool {
         let set = |group: &Self| group.members.iter().cloned().collect::<BTreeSet<_>>();
         self.size == other.size && set(self) == set(other)
     }
 
-    /// The group of all processes with `-M`, to which this one adds a router.
+    /// The group of all processes with `-M`, of which `router` is the member of this process.
     pub fn of_processes(size: u8, router: &RouterConfig) -> Self {
         let scripts = Scripts::none(router.scripts.timeout);
         Self { name: None, size, members: vec![router.name().to_string()], scripts }
@@ -434,7 +436,7 @@ impl GroupConfig {
 pub(crate) mod tests {
     use super::*;
 
-    /// eth0/51 with these addresses, as the defaults have it.
+    /// eth0/51 with these addresses and defaults otherwise.
     pub(crate) fn router(addresses: &str) -> RouterConfig {
         let addresses: Vec<_> = addresses
             .split(' ')

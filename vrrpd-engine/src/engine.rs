@@ -1,11 +1,11 @@
-//! The engine: what happens to routers goes in with its time, what is to be done comes out, in order.
+//! The engine: timed inputs go in, outputs come out, in order.
 //!
-//! There is one queue and no recursion. [`Engine::handle`] takes in what happened; [`Engine::next_output`] works on until there
-//! is something to be done, and hands that out. What comes of it is the next input, before anything that still waits:
-//! so an advert that the kernel has heard meanwhile is known to the router before its next action.
+//! There is one queue and no recursion. [`Engine::handle`] takes an input. [`Engine::next_output`] works until there is
+//! an output, and returns it. Inputs that follow from an output are handled before older work, so a router knows the
+//! adverts that the kernel has heard before it takes its next action.
 //!
-//! Whoever drives it calls [`Engine::next_output`] until it returns `None`, after each input, and [`Engine::expire`] when
-//! [`Engine::deadline`] has passed. Inputs that come too early, twice or for a router that has left are harmless.
+//! The driver calls [`Engine::next_output`] after each input until it returns `None`, and [`Engine::expire`] when
+//! [`Engine::deadline`] has passed. Inputs that come early, twice, or for a router that has left are harmless.
 
 mod acting;
 mod agenda;
@@ -57,13 +57,13 @@ pub use tracking::CheckChanged;
 /// The time of an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Now {
-    /// By which everything is decided.
+    /// Monotonic time, used for all decisions.
     pub at: Instant,
-    /// By which people are told.
+    /// Wall-clock time, used in state and logs.
     pub time_of_day: TimeOfDay,
 }
 
-/// All routers of a process with the interfaces that they run on, and what they wait for.
+/// All routers and interfaces of a process, with their pending work and deadlines.
 #[derive(Clone, Debug)]
 pub struct Engine {
     routers: Slots<RouterId, Router>,
@@ -72,16 +72,17 @@ pub struct Engine {
     groups: Groups,
     agenda: Agenda,
     marks: bool,
-    /// When the last input came: all that comes of it happens then.
+    /// Time of the last input; everything that follows from it happens at this time.
     now: Now,
-    /// What happened to routers around their last transitions.
+    /// Recordings of what happened to each router around its last transitions.
     recordings: Slots<RouterId, Box<Recording>>,
-    /// It is looked from outside whether the kernel has heard something new of this router.
+    /// The router whose kernel record is being read, and the time of that read.
     looked_at: Option<(RouterId, Now)>,
 }
 
 impl Engine {
-    /// An engine without routers. The system keeps our mark with addresses if `marks`: what has none is not ours.
+    /// An engine without routers. `marks`: whether the system stores our mark with addresses; if so, an address without
+    /// it is not ours.
     pub fn new(marks: bool) -> Self {
         Self {
             routers: Slots::default(),
@@ -96,29 +97,30 @@ impl Engine {
         }
     }
 
-    /// Whether the system keeps our mark with addresses.
+    /// Whether the system stores our mark with addresses.
     pub const fn marks(&self) -> bool {
         self.marks
     }
 
-    /// Every router.
+    /// All routers.
     pub const fn routers(&self) -> &Slots<RouterId, Router> {
         &self.routers
     }
 
-    /// The router of this name; `None`: it has left.
+    /// The router with this identifier; `None` after it has left.
     pub fn router(&self, id: RouterId) -> Option<&Router> {
         self.routers.get(id)
     }
 
-    /// The same, with the interface that it runs on.
+    /// The router with this identifier, with its interface.
     pub fn router_on_link(&mut self, id: RouterId) -> Option<(&mut Router, &Link)> {
         let router = self.routers.get_mut(id)?;
         let link = self.links.get(router.link)?;
         Some((router, link))
     }
 
-    /// Takes in a router, under the name that [`Slots::next_id`] of the table has said. What it did before it left counts.
+    /// Adds a router under the identifier that [`Slots::next_id`] of the table returned. Its events before that are
+    /// kept.
     pub fn add(&mut self, mut router: Router) -> RouterId {
         let link = router.link;
         let key = (router.config.family, router.config.vrid);
@@ -131,7 +133,7 @@ impl Engine {
         id
     }
 
-    /// The router has left. Its name is not used again.
+    /// Removes a router that has left. Its identifier is not used again.
     pub fn remove(&mut self, id: RouterId) -> Option<Router> {
         self.agenda.forget(id);
         self.recordings.remove(id);
@@ -146,32 +148,32 @@ impl Engine {
         Some(router)
     }
 
-    /// Every interface.
+    /// All interfaces.
     pub const fn links(&self) -> &Slots<LinkId, Link> {
         &self.links
     }
 
-    /// This interface.
+    /// The interface with this identifier.
     pub fn link(&self, id: LinkId) -> Option<&Link> {
         self.links.get(id)
     }
 
-    /// The interface of this name.
+    /// The identifier of the interface with this name.
     pub fn link_named(&self, name: &str) -> Option<LinkId> {
         self.links.iter().find(|(_, link)| link.name == name).map(|(id, _)| id)
     }
 
-    /// Takes in an interface.
+    /// Adds an interface.
     pub fn add_link(&mut self, link: Link) -> LinkId {
         self.links.insert(link)
     }
 
-    /// What an interface is like; `None` while there is none.
+    /// State of an interface; `None` while it does not exist.
     pub fn interface(&self, id: LinkId) -> Option<&Interface> {
         self.links.get(id)?.interface.as_ref()
     }
 
-    /// The routers that leave and still hold something or have something to send.
+    /// Routers that are leaving and still hold something or have something to send.
     pub fn leaving(&self) -> Vec<RouterId> {
         self.routers.iter().filter(|(_, router)| router.is_leaving()).map(|(id, _)| id).collect()
     }
@@ -181,8 +183,8 @@ impl Engine {
         self.links.get(id).map(|link| link.routers.clone()).unwrap_or_default()
     }
 
-    /// Takes in what happened. [`Engine::next_output`] says what is to be done. Frames that were read together have the time of
-    /// the first; if something else happened since, they are taken to have come then.
+    /// Takes an input. Call [`Engine::next_output`] afterwards. Frames that were read in one batch have the time of the
+    /// first one, or of a later input if one came in between.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         let now = Now { at: now.at.max(self.now.at), ..now };
         self.now = now;
@@ -259,8 +261,8 @@ impl Engine {
         self.agenda.incoming.push_back(Work::Task(id, task));
     }
 
-    /// Works on until something is to be done, and says what; `None`: nothing is left. All of it happens at the time of the last
-    /// input.
+    /// Works until there is an output, and returns it; `None` when nothing is left. All of it happens at the time of
+    /// the last input.
     pub fn next_output(&mut self) -> Option<Output> {
         loop {
             if let Some(output) = self.agenda.outputs.pop_front() {
@@ -291,8 +293,8 @@ impl Engine {
         }
     }
 
-    /// Does what is due at `now`, but for what [`Engine::due`] says. Before that, all that other processes of the group have
-    /// said is to be handed over; groups hear of their deadlines with [`Input::SettleGroups`].
+    /// Handles every deadline that has passed, except those of [`Engine::due`]. Messages of other processes of the
+    /// group must be handed over before; groups handle their deadlines in [`Input::SettleGroups`].
     pub fn expire(&mut self, now: Now) {
         self.now = now;
         self.keep_expired();
@@ -302,33 +304,34 @@ impl Engine {
         self.agenda.expire(now.at);
     }
 
-    /// The routers whose deadline has passed: before they get [`Event::Timer`], all that has arrived is to be heard.
+    /// Routers whose deadline has passed. Everything that has arrived must be handed over before they get
+    /// [`Event::Timer`].
     pub fn due(&self, now: Instant) -> Vec<RouterId> {
         self.agenda.due(now)
     }
 
-    /// When the last input came.
+    /// Time of the last input.
     pub(crate) const fn now(&self) -> Now {
         self.now
     }
 
-    /// Whether [`Output::ReadRecord`] has not been answered yet.
+    /// Whether an [`Output::ReadRecord`] is unanswered.
     pub(crate) const fn awaits_record(&self) -> bool {
         self.agenda.asked_for.is_some()
     }
 
-    /// When something is due.
+    /// The next deadline.
     pub fn deadline(&self) -> Option<Instant> {
         let others = [self.checks.deadline(), self.groups.deadline(), self.absence_ends_at()];
         self.agenda.deadline().into_iter().chain(others.into_iter().flatten()).min()
     }
 
-    /// The router that waits for this answer of the system.
+    /// The router that waits for the answer to this request.
     pub fn waits_for(&self, ticket: Ticket) -> Option<&Router> {
         self.router(self.agenda.tickets.holder(ticket)?)
     }
 
-    /// How many requests the system has answered.
+    /// Number of requests that the system has answered.
     pub fn answers(&self) -> u64 {
         self.agenda.tickets.answered()
     }
@@ -340,7 +343,7 @@ impl Engine {
         Some(Turn { id, router, link, groups, agenda, marks: *marks, now: *now })
     }
 
-    /// Adverts of an interface come by the kernel, or do not.
+    /// Switches the adverts of an interface to the kernel data path or back.
     fn in_kernel(&mut self, link: LinkId, in_kernel: bool, sees_tags: bool) {
         for id in self.routers_on(link) {
             if let Some(router) = self.routers.get_mut(id) {
@@ -350,21 +353,21 @@ impl Engine {
         }
     }
 
-    /// What the kernel knew of a router before that began.
+    /// Takes over what the kernel had counted before the data path was switched.
     fn kernel_begins(&mut self, id: RouterId, record: &RouterRecord) {
         if let Some(router) = self.routers.get_mut(id) {
             router.kernel.begin_with(record);
         }
     }
 
-    /// The machine has not just been switched on.
+    /// Skips the start delay, since the machine was not just booted.
     fn skip_start_delay(&mut self, id: RouterId) {
         if let Some(router) = self.routers.get_mut(id) {
             router.machine.skip_start_delay();
         }
     }
 
-    /// The kernel has been told nothing of the routers of an interface.
+    /// The kernel lost the commands for the routers of an interface.
     fn kernel_forgot(&mut self, link: LinkId) {
         for id in self.routers_on(link) {
             if let Some(router) = self.routers.get_mut(id) {
@@ -373,14 +376,14 @@ impl Engine {
         }
     }
 
-    /// What the kernel path knows of a router.
+    /// Handles the kernel's record of a router.
     fn record(&mut self, now: Instant, id: RouterId, record: Option<&RouterRecord>) {
         self.agenda.asked_for.take_if(|asked| *asked == id);
         if let Some(record) = record {
             if let Some(router) = self.routers.get_mut(id) {
                 router.kernel.read(now);
             }
-            // The newest advert may have come while the record was read.
+            // The newest advert may be later than `now`, since it may have arrived while the record was read.
             let newest = record.in_order().into_iter().map(|heard| Instant::from_nanos(heard.at)).max();
             self.now.at = newest.map_or(now, |newest| newest.max(now));
             self.discarded(now, id, record);

@@ -1,8 +1,8 @@
-//! The groups of this process: of routers of its own (`[[group]]`), or one with those of other processes (`-M`).
+//! The groups of this process: of its own routers (`[[group]]`), or one group with other processes (`-M`).
 //!
-//! [`vrrpd_common::group`] decides for one group. A router that has handled an event notes how it stands; a group is told of
-//! that when all that has arrived was handled, so that it does not hear that a member is willing while an advert that ends
-//! that waits to be read.
+//! [`vrrpd_common::group`] decides for one group. After an event, a router notes its standing; the group is told once
+//! all that has arrived was handled, so that it does not hear that a member is willing while an unread advert makes
+//! that obsolete.
 
 mod scripted;
 
@@ -22,9 +22,9 @@ use scripted::Scripted;
 /// A router's place in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupPlace {
-    /// The group, by its place among those of the process.
+    /// Index of the group in this process.
     pub group: usize,
-    /// Which of its members the router is.
+    /// The member that the router is.
     pub member: Member,
 }
 
@@ -32,13 +32,13 @@ pub struct GroupPlace {
 #[derive(Clone, Debug, Default)]
 pub struct Groups {
     formed: Vec<FormedGroup>,
-    /// What the groups have not been told yet, in order.
+    /// Changes that the groups have not been told, in order.
     inputs: VecDeque<(usize, Input)>,
-    /// Those with scripts.
+    /// The groups with scripts.
     scripted: Vec<Scripted>,
 }
 
-/// A group with those of its members that are in this process.
+/// A group with its members of this process.
 #[derive(Clone, Debug)]
 pub struct FormedGroup {
     config: GroupConfig,
@@ -50,7 +50,7 @@ pub struct FormedGroup {
 #[derive(Clone, Debug)]
 struct Own {
     router: RouterId,
-    /// What was noted last.
+    /// The last standing noted.
     standing: Standing,
     master_down_interval: Duration,
 }
@@ -58,28 +58,28 @@ struct Own {
 /// Why a process cannot join the others of its group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotAdmitted {
-    /// Another process was told of another size.
+    /// Another process was configured with another group size.
     Size {
-        /// What this process was told.
+        /// Group size of this process.
         ours: u8,
-        /// The other process.
+        /// Name of the other process.
         peer: String,
-        /// What that was told.
+        /// Group size of the other process.
         theirs: u8,
     },
-    /// All members of the group are there.
+    /// The group has all its members.
     Full {
-        /// How many it has.
+        /// Size of the group.
         size: u8,
-        /// The other processes whose names are known.
+        /// The other processes with known names.
         members: Vec<String>,
     },
 }
 
 impl Groups {
-    /// Makes the groups those that are wanted, and returns the places of all members. One that is there with the members that
-    /// are wanted, whatever it is called, stays, if it has every router that it had. Of another one, members that are Master
-    /// stay it while the others take part in their elections. `seed` is any number that no other process has.
+    /// Sets the groups to `wanted` and returns the places of all members. A group with the same members stays as it is,
+    /// even under another name, if none of its routers was replaced. In other groups, members that are Master stay
+    /// Master while the others take part in their elections. `seed` is a random number, unique among all processes.
     pub(crate) fn form(
         &mut self,
         now: Instant,
@@ -110,7 +110,7 @@ impl Groups {
         places
     }
 
-    /// Notes how a member stands that has handled an event.
+    /// Notes the standing of a member that has handled an event.
     pub(crate) fn note(&mut self, place: GroupPlace, router: &VirtualRouter) {
         let standing = Standing::of(router);
         let formed = self.formed.get_mut(place.group);
@@ -126,7 +126,7 @@ impl Groups {
             return;
         }
         member.standing = standing;
-        // That it was ready for a moment is of no use to anybody; that it was not has to be said.
+        // A member that was ready for a moment need not be reported; one that was not ready must be.
         let waiting = self.inputs.iter_mut().rev().find_map(|(group, input)| match input {
             Input::Member(member, standing) if (*group, *member) == (place.group, place.member) => {
                 Some(standing)
@@ -143,17 +143,17 @@ impl Groups {
         }
     }
 
-    /// Another process of the group said this. A process with such a group has no other.
+    /// Handles a message from another process of the group. A process in such a group has no other group.
     pub(crate) fn peer_said(&mut self, peer: PeerId, message: Message) {
         self.inputs.push_back((0, Input::Message(peer, message)));
     }
 
-    /// Another process of the group has gone.
+    /// Handles that another process of the group has ended.
     pub(crate) fn peer_gone(&mut self, peer: PeerId) {
         self.inputs.push_back((0, Input::Gone(peer)));
     }
 
-    /// Notes which deadlines have passed.
+    /// Notes which deadlines of groups have passed.
     pub(crate) fn expire(&mut self, now: Instant) {
         for (place, formed) in self.formed.iter().enumerate() {
             if formed.group.deadline().is_some_and(|at| at <= now) {
@@ -162,8 +162,8 @@ impl Groups {
         }
     }
 
-    /// Tells a group the next thing that was noted. What its members are to handle goes to `event`, what other processes are
-    /// to know to `tell`. `false`: nothing was left.
+    /// Tells a group the next noted change. Events for its members go to `event`, messages for other processes to
+    /// `tell`. Returns false if nothing was left.
     pub(crate) fn settle_one(
         &mut self,
         now: Instant,
@@ -183,13 +183,13 @@ impl Groups {
         true
     }
 
-    /// Whether something was noted that the groups have not been told.
+    /// Whether groups have not been told of a noted change.
     pub fn has_news(&self) -> bool {
         !self.inputs.is_empty()
     }
 
-    /// When a deadline of a group passes. Before [`Engine::expire`](crate::Engine::expire), all that other processes have said
-    /// is to be handed over.
+    /// The next deadline of a group. Messages of other processes must be handed over before
+    /// [`Engine::expire`](crate::Engine::expire).
     pub fn deadline(&self) -> Option<Instant> {
         self.formed.iter().filter_map(|formed| formed.group.deadline()).min()
     }
@@ -201,7 +201,7 @@ impl Groups {
 }
 
 impl FormedGroup {
-    /// A group of those of its members that are here and do not leave.
+    /// A group with those of its members that exist in this process and are not leaving.
     fn new(now: Instant, config: &GroupConfig, routers: &Slots<RouterId, Router>, seed: u64) -> Self {
         let mut group = Group::new(config.size, seed);
         let mut members = Vec::with_capacity(config.members.len());
@@ -222,12 +222,12 @@ impl FormedGroup {
         Self { config: config.clone(), group, members }
     }
 
-    /// Whether this process can join the others of the group: `others` are those whose names are known, with what they have
-    /// said, and so many are `silent`.
+    /// Whether this process can join the group. `others` are the processes with known names and their last message;
+    /// `silent` is the number of other processes.
     ///
     /// # Errors
     ///
-    /// Why it cannot.
+    /// The reason why it cannot.
     pub fn admit(
         &self,
         name: &str,
@@ -240,7 +240,7 @@ impl FormedGroup {
             let peer = (*peer).to_owned();
             return Err(NotAdmitted::Size { ours: size, peer, theirs: message.size });
         }
-        // Of those that begin together, the first by name come first.
+        // Among processes that start together, the order of their names decides.
         let comes_first = others.iter().filter(|(peer, said)| said.is_some() || *peer < name);
         let mut members: Vec<_> = comes_first.map(|(peer, _)| (*peer).to_owned()).collect();
         if members.len() + silent + self.members.len() > usize::from(size) {
@@ -250,42 +250,42 @@ impl FormedGroup {
         Ok(())
     }
 
-    /// What another process that has just come has to know.
+    /// The message for a process that has just connected.
     pub fn greeting(&self) -> Option<Message> {
         self.group.greeting()
     }
 
-    /// What this process knows of it.
+    /// The state of the group.
     pub const fn group(&self) -> &Group {
         &self.group
     }
 
-    /// What the user wants of it.
+    /// The configuration of the group.
     pub const fn config(&self) -> &GroupConfig {
         &self.config
     }
 
-    /// The members in this process, and how they stand.
+    /// The members in this process, with their standing.
     pub fn members(&self) -> impl Iterator<Item = (RouterId, Standing)> {
         self.members.iter().map(|own| (own.router, own.standing))
     }
 
-    /// How another process stands; `None`: it has not said.
+    /// The standing of another process; `None`: it has not sent one.
     pub fn peer(&self, peer: PeerId) -> Option<Standing> {
         self.group.peer(peer).map(|said| said.standing)
     }
 
-    /// How many members it has to have.
+    /// Number of members that the group needs.
     pub fn size(&self) -> u8 {
         self.group.size()
     }
 
-    /// How many members live and answer.
+    /// Number of members that live and answer.
     pub fn live(&self) -> u8 {
         self.group.live()
     }
 
-    /// Why it cannot be Master now.
+    /// Why the group cannot be Master now.
     pub fn lacking(&self) -> Option<Lacking> {
         self.group.lacking()
     }

@@ -1,4 +1,4 @@
-//! An address that a router holds, in the words of `ip address add`: `10.0.0.100/24 label eth0:vip scope link`.
+//! An address with options as in `ip address add`: `10.0.0.100/24 label eth0:vip scope link`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,32 +9,32 @@ use serde::{Deserialize, Serialize};
 use crate::address::AddressError;
 use crate::config::VirtualAddress;
 
-/// Longest name of an interface or label, without the terminating zero.
+/// Maximum length of the name of an interface or label, without the terminating NUL.
 const MAX_NAME: usize = 15;
 
-/// A virtual address with everything that was said about it.
+/// A virtual address with its interface and options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldAddress {
-    /// The address. With a peer, the prefix length is the peer's.
+    /// The address. With a peer, the prefix length is that of the peer.
     pub address: VirtualAddress,
-    /// The interface that gets it; `None`: the router's.
+    /// The interface of the address; `None`: the router's.
     pub interface: Option<String>,
-    /// How it is set on the interface.
+    /// How the address is added to the interface.
     pub options: AddressOptions,
 }
 
-/// How an address is set on its interface; what is `None` is up to the kernel.
+/// Options of an address on its interface; `None` leaves a value to the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AddressOptions {
     /// IPv4: the label.
     pub label: Option<Label>,
-    /// IPv4: the scope, as the kernel numbers it.
+    /// IPv4: the scope, by its number in the kernel.
     pub scope: Option<u8>,
     /// IPv4: the broadcast address.
     pub broadcast: Option<Ipv4Addr>,
     /// The other end of a point-to-point link.
     pub peer: Option<IpAddr>,
-    /// Preferred lifetime in seconds; `u32::MAX` is for ever.
+    /// Preferred lifetime in seconds; `u32::MAX`: forever.
     pub preferred_lifetime: Option<u32>,
 }
 
@@ -42,24 +42,24 @@ pub struct AddressOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Label([u8; MAX_NAME]);
 
-/// Text that is no address with its words.
+/// Text that is not an address with options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeldAddressError {
-    /// The address, or that of its peer.
+    /// The address or the peer is invalid.
     Address(AddressError),
-    /// No word of an address.
+    /// Unknown option.
     Unknown(String),
-    /// Nothing behind this word.
+    /// This option has no value.
     NoValue(&'static str),
-    /// Something else than this is expected behind this word.
+    /// The value of this option is not what is expected.
     Value(&'static str, &'static str),
-    /// The word was there before.
+    /// The option was given twice.
     Twice(&'static str),
-    /// A word of IPv4 for an IPv6 address.
+    /// An IPv4 option for an IPv6 address.
     NotIpv6(&'static str),
 }
 
-/// Words with their value, and what else they can be called.
+/// Options with a value, and their aliases.
 const WORDS: [(&str, &[&str]); 6] = [
     ("interface", &["dev"]),
     ("label", &[]),
@@ -74,7 +74,7 @@ const SCOPES: [(&str, u8); 5] =
     [("global", 0), ("site", 200), ("link", 253), ("host", 254), ("nowhere", 255)];
 
 impl AddressOptions {
-    /// Whether nothing was said.
+    /// Whether no option is set.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -159,7 +159,7 @@ fn scope(text: &str) -> Option<u8> {
     named.or_else(|| text.parse().ok())
 }
 
-/// The address, or that of the subnet with all host bits set (`+`) or none (`-`).
+/// The address, or the subnet's with all host bits set (`+`) or clear (`-`).
 fn broadcast(address: &VirtualAddress, text: &str) -> Option<Ipv4Addr> {
     let IpAddr::V4(of) = address.address else { return None };
     let hosts = u32::MAX.checked_shr(u32::from(address.prefix_len)).unwrap_or(0);
@@ -171,7 +171,7 @@ fn broadcast(address: &VirtualAddress, text: &str) -> Option<Ipv4Addr> {
 }
 
 impl Label {
-    /// A label of this text, if it can be one.
+    /// A label; `None` if the text is not a valid one.
     pub fn new(text: &str) -> Option<Self> {
         if text.is_empty() || text.contains(|c: char| c.is_control() || c.is_whitespace()) {
             return None;

@@ -1,4 +1,4 @@
-//! What an interface is like, as the kernel tells it, and what follows for the routers on it.
+//! State of an interface as the kernel reports it, and its consequences for routers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,70 +10,71 @@ use vrrpd_common::{Family, MacAddr};
 
 use crate::config::{RouterConfig, VirtualAddress};
 
-/// What an interface is like at a moment.
+/// State of an interface at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
-    /// Its number, which never comes again in this namespace.
+    /// Interface index, never reused in a network namespace.
     pub index: u32,
     /// Its name.
     pub name: String,
-    /// Set up by an administrator.
+    /// Administratively up (IFF_UP).
     pub admin_up: bool,
-    /// There is a carrier, as far as the interface can tell.
+    /// Has a carrier, or cannot report one.
     pub carrier: bool,
-    /// Octets of the longest IP packet that it takes.
+    /// MTU in octets.
     pub mtu: u32,
-    /// Its hardware address; `None` where it is no Ethernet.
+    /// Hardware address; `None` if not Ethernet.
     pub mac: Option<MacAddr>,
-    /// The hardware address that its maker gave it, where it tells.
+    /// Permanent hardware address, if the driver reports one.
     pub permanent_mac: Option<MacAddr>,
-    /// It does not know whether it has a carrier, and counts as if it had.
+    /// The driver does not report a carrier, which is assumed present.
     pub carrier_unknown: bool,
-    /// The virtual router whose macvlan link it is, if a daemon of ours made it.
+    /// The virtual router that it is the macvlan link of, if our daemon created it.
     pub vmac_of: Option<String>,
-    /// The number of the interface that it is above.
+    /// Index of the interface below it.
     pub below: Option<u32>,
-    /// The number of the VRF that it is a port of.
+    /// Index of the VRF that it is a port of.
     pub vrf: Option<u32>,
-    /// The numbers of other interfaces on the same port, which get the same broadcasts: macvlan links, and what they are above.
+    /// Indexes of other interfaces on the same port, which receive the same broadcasts: macvlan links and their lower
+    /// interfaces.
     pub beside: Vec<u32>,
-    /// Why a virtual MAC address cannot work on it, if that is so.
+    /// Why it cannot have a virtual MAC address, if so.
     pub obstacle: Option<Obstacle>,
-    /// The XDP program that it has, by the kernel's number.
+    /// ID of its XDP program.
     pub xdp_program: Option<u32>,
-    /// Every address it has.
+    /// All its addresses.
     pub addresses: Vec<InterfaceAddress>,
 }
 
-/// Interfaces that have addresses of a router beside its own, by name, as far as they are there.
+/// Existing other interfaces with addresses of a router, by name.
 pub type OtherInterfaces = BTreeMap<String, Interface>;
 
-/// An address that an interface has.
+/// An address of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceAddress {
     /// The address.
     pub address: IpAddr,
-    /// The length of its mask.
+    /// Prefix length.
     pub prefix_len: u8,
-    /// It carries our mark, so a daemon of ours put it there.
+    /// It has our mark, so our daemon added it.
     pub ours: bool,
-    /// Duplicate address detection is not through, or has failed.
+    /// Duplicate address detection has not finished, or failed.
     pub tentative: bool,
 }
 
-/// Who has removed an address from an interface.
+/// Which process removed an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Remover {
     /// This process.
     Us,
-    /// Another process, or one that is not known.
+    /// Another or an unknown process.
     Other,
 }
 
 impl Interface {
-    /// The address to send adverts from: what the user says, or the first IPv4 address that is not one of the virtual ones
-    /// (RFC 9568 §5.1.1.1), or the link-local IPv6 address (§5.1.2.1); to peers beyond the link one that is valid there. An
-    /// owner has nothing but virtual addresses to send from.
+    /// The source address of adverts: the configured one; or the first IPv4 address that is not a virtual one (RFC 9568
+    /// §5.1.1.1); or the link-local IPv6 address (§5.1.2.1). For peers beyond the link, an address that is valid there.
+    /// An owner has only virtual addresses to send from.
     pub fn source_address(&self, config: &RouterConfig) -> Option<IpAddr> {
         config.source.or_else(|| self.primary_address(config))
     }
@@ -98,7 +99,7 @@ impl Interface {
             .map(|found| found.address)
     }
 
-    /// The same without virtual addresses of other routers, which decide nothing for this one.
+    /// The interface without virtual addresses of other routers, which do not affect this one.
     #[must_use]
     pub fn seen_by(&self, config: &RouterConfig) -> Self {
         let is_seen = |there: &&InterfaceAddress| !there.ours || config.holds(there.address);
@@ -113,7 +114,7 @@ impl Interface {
         }
     }
 
-    /// Whether nothing but its addresses differs.
+    /// Whether only the addresses differ.
     pub fn is_alike_but_for_addresses(&self, other: &Self) -> bool {
         let Self { index, name, admin_up, carrier, mtu, mac, permanent_mac, carrier_unknown, .. } = self;
         let Self { vmac_of, below, vrf, beside, obstacle, xdp_program, addresses: _, .. } = self;
@@ -131,9 +132,9 @@ impl Interface {
             && (beside, obstacle, xdp_program) == (&other.beside, &other.obstacle, &other.xdp_program)
     }
 
-    /// The address to send adverts from, or all that keeps the interface from being used.
+    /// The source address of adverts, or all faults of the interface.
     pub fn usable(&self, config: &RouterConfig) -> Result<IpAddr, Faults> {
-        // An interface that is set down has no carrier to speak of.
+        // The carrier of an interface that is down is not reported.
         let link = match (self.admin_up, self.carrier) {
             (false, _) => Some(Fault::AdminDown),
             (true, false) => Some(Fault::LinkDown),
@@ -148,8 +149,8 @@ impl Interface {
         }
     }
 
-    /// A peer that is no other host: an address of the interface itself, other than one of our virtual ones, or the broadcast
-    /// address of a subnet.
+    /// A peer that is not another host: an address of the interface itself other than our virtual ones, or the
+    /// broadcast address of a subnet.
     pub fn misplaced_peer(&self, config: &RouterConfig) -> Option<IpAddr> {
         let is_misplaced = |peer: IpAddr| {
             let is_its = |there: &InterfaceAddress| {
@@ -161,28 +162,28 @@ impl Interface {
         config.peers().iter().map(|peer| peer.address).find(|peer| is_misplaced(*peer))
     }
 
-    /// The subnets that are reached through it by its own addresses.
+    /// The subnets of its own addresses.
     pub fn subnets(&self) -> Vec<VirtualAddress> {
         let own = self.addresses.iter().filter(|there| !there.ours);
         own.map(|there| VirtualAddress { address: there.address, prefix_len: there.prefix_len }).collect()
     }
 
-    /// Whether the address is there and may be one that a daemon of ours has put there: where the kernel keeps our `marks`
-    /// with addresses, it has one.
+    /// Whether the interface has the address and our daemon may have added it: with `marks`, the address must have our
+    /// mark.
     pub fn may_be_ours(&self, address: &VirtualAddress, marks: bool) -> bool {
         let there = self.address(address.address).filter(|there| there.prefix_len == address.prefix_len);
         there.is_some_and(|there| there.ours || !marks)
     }
 
-    /// The broadcast address of the subnet that `source` is in, an address of the interface, if that has one (RFC 3021:
-    /// not with a mask of 31 bits).
+    /// The broadcast address of the subnet of `source`, an address of the interface; `None` for a prefix length of 31
+    /// (RFC 3021) or 32.
     pub fn broadcast(&self, source: IpAddr) -> Option<Ipv4Addr> {
         let (IpAddr::V4(source), there) = (source, self.address(source)?) else { return None };
         let hosts = u32::MAX.checked_shr(u32::from(there.prefix_len))?;
         (hosts > 1).then(|| Ipv4Addr::from_bits(source.to_bits() | hosts))
     }
 
-    /// This address was taken off the interface of this number, ahead of the system's notification.
+    /// Removes an address of the interface with this index before the notification arrives.
     pub(crate) fn address_is_off(&mut self, index: u32, address: &VirtualAddress) {
         if self.index == index {
             self.addresses
@@ -190,32 +191,32 @@ impl Interface {
         }
     }
 
-    /// Whether frames can go out.
+    /// Whether frames can be sent.
     pub const fn is_up(&self) -> bool {
         self.admin_up && self.carrier
     }
 
-    /// The address as it stands on the interface, if it does.
+    /// The address with its prefix length and flags, if the interface has it.
     pub fn address(&self, address: IpAddr) -> Option<&InterfaceAddress> {
         self.addresses.iter().find(|there| there.address == address)
     }
 }
 
-/// Why a virtual MAC address cannot work on an interface.
+/// Why an interface cannot have a virtual MAC address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Obstacle {
-    /// How it shares a port.
+    /// The kind of shared port.
     pub shares: Sharing,
-    /// The interface that does, where it is below the one in question.
+    /// The lower interface that shares a port, if not the interface itself.
     pub below: Option<String>,
 }
 
-/// How an interface shares the port below with others.
+/// How an interface shares its port with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sharing {
-    /// A macvlan link that is not in passthru mode.
+    /// A macvlan link not in passthru mode.
     Macvlan,
-    /// The same for macvtap.
+    /// A macvtap link not in passthru mode.
     Macvtap,
     /// An ipvlan link.
     Ipvlan,

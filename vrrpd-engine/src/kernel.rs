@@ -1,9 +1,9 @@
-//! What the kernel path is told of a router, and which of what it tells is news.
+//! What the kernel data path is told of a router, and what is new in its records.
 //!
-//! The state machine and [`vrrpd_common::watch`] in the kernel reckon by the same rules. The kernel is told of each change of
-//! role, priority or deadline, and of what adverts have to look like; an advert that it has reported has moved its deadline
-//! already. The configuration gets another generation when the checks of adverts change, so that the kernel notices an
-//! advert that was checked by half of each.
+//! The state machine and [`vrrpd_common::watch`] in the kernel use the same rules. The kernel is told each change of
+//! role, priority, deadline, and checks of adverts; for an advert that it reported, it has set its deadline already.
+//! The configuration gets a new generation when the checks change, so that the kernel notices an advert that was
+//! checked while they changed.
 
 use std::net::IpAddr;
 
@@ -16,62 +16,62 @@ use vrrpd_common::{Advert, Instant, Reject};
 use crate::config::RouterConfig;
 use crate::interface::Interface;
 
-/// Nanoseconds between two reports of the kernel about one router that are not urgent: bounds what a flood of changing or
-/// lower adverts costs. The record holds the newest state anyway.
+/// Minimum nanoseconds between two non-urgent reports of the kernel about one router; limits the cost of a flood of
+/// changing or lower-priority adverts. The record always holds the newest state.
 const REPORT_SPACING: u64 = 500_000_000;
-/// The same for a member of a group that is Master, or would be: the shortest interval of adverts. It may have to bear a
-/// better master for some time, and to know at every advert whether that is still there.
+/// The minimum for a group member that is Master or would be: the shortest advertisement interval. Such a member may
+/// tolerate a better master for some time, and needs to see each of its adverts.
 const GROUP_REPORT_SPACING: u64 = 10_000_000;
 
-/// What the kernel was told of a router, and what it told.
+/// What the kernel was told of a router, and what of its record was handled.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct KernelSide {
-    /// Boxed: without a program in the kernel there is nothing.
+    /// Boxed, since it is absent without a program in the kernel.
     told: Option<Box<Told>>,
-    /// Counts changes of what adverts have to look like.
+    /// Incremented when the checks of adverts change.
     generation: u32,
-    /// The newest advert of a record that the state machine has seen, in nanoseconds.
+    /// Time of the newest advert that the state machine has handled, in nanoseconds.
     fed_until: u64,
-    /// When the record was read last, in nanoseconds.
+    /// Time of the last read of the record, in nanoseconds.
     read_at: u64,
-    /// Discarded adverts that the log has told of. Boxed: mostly there are none.
+    /// Discarded adverts that were logged. Boxed, since it is mostly absent.
     rejected: Option<Box<KernelCounters>>,
 }
 
-/// What a command says of a router, except for what numbers the command.
+/// A command for a router, without its generation and slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     config: KernelConfig,
-    /// When a Backup misses its master, in nanoseconds; 0: never.
+    /// Master-down deadline of a Backup in nanoseconds; 0: none.
     deadline: u64,
-    /// In centiseconds.
+    /// Interval of the master in centiseconds.
     master_interval: u16,
 }
 
-/// What decides beside the state machine what the kernel has to know.
+/// Conditions outside the state machine that affect what the kernel is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Circumstances {
-    /// It has an Authentication Header, which the kernel cannot verify.
+    /// Adverts have an Authentication Header, which only the daemon can verify.
     pub is_verified_by_us: bool,
-    /// It is a member of a group.
+    /// The router is a member of a group.
     pub is_grouped: bool,
-    /// Adverts that were handled are passed on.
+    /// Handled adverts are passed on to other receivers.
     pub passes_on: bool,
 }
 
 /// What to tell the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tell {
-    /// It knows.
+    /// The kernel is up to date.
     Nothing,
-    /// The virtual addresses, then the command: it does not know the router yet.
+    /// The virtual addresses, then the command: the kernel does not know the router yet.
     All,
-    /// The command.
+    /// The command only.
     Command,
 }
 
 impl Told {
-    /// What the kernel has to know of a router whose adverts have to look like `expect`.
+    /// What the kernel is told of a router whose adverts are checked against `expect`.
     pub fn of(machine: &VirtualRouter, circumstances: Circumstances, expect: &Expect) -> Self {
         let role = role(machine, circumstances);
         let is_member_s = circumstances.is_grouped && role == KernelRole::Master;
@@ -98,7 +98,7 @@ impl Told {
         }
     }
 
-    /// What adverts have to look like, without what they do to whom.
+    /// The part that says how adverts are checked.
     fn checks(&self) -> KernelConfig {
         let role = u8::from(self.config.role != 0);
         KernelConfig {
@@ -112,7 +112,7 @@ impl Told {
         }
     }
 
-    /// Whether a Backup waits for its master, with another deadline than the kernel has in this record.
+    /// Whether the router is a Backup whose deadline differs from the one in this record.
     pub fn corrects(&self, record: &RouterRecord) -> bool {
         let is_backup = |role: u8| KernelRole::from_number(role) == KernelRole::Backup;
         is_backup(record.role) && is_backup(self.config.role) && self.deadline != record.deadline
@@ -123,7 +123,7 @@ fn role(machine: &VirtualRouter, circumstances: Circumstances) -> KernelRole {
     match machine.state().name() {
         _ if circumstances.is_verified_by_us => KernelRole::Init,
         StateName::Init | StateName::Fault => KernelRole::Init,
-        // It has waited long enough, and any advert may change its mind, as with a Master.
+        // It only waits for its group, so each advert matters, as to a Master.
         StateName::Backup if machine.has_won() => KernelRole::Master,
         StateName::Backup => KernelRole::Backup,
         StateName::Master => KernelRole::Master,
@@ -131,12 +131,12 @@ fn role(machine: &VirtualRouter, circumstances: Circumstances) -> KernelRole {
 }
 
 impl KernelSide {
-    /// The record is older than the router: the log has told of what was discarded before.
+    /// Takes over the counters of a record that is older than the router; they have been logged.
     pub fn begin_with(&mut self, record: &RouterRecord) {
         self.rejected = Some(Box::new(record.rejected));
     }
 
-    /// The same without the password that adverts are compared with.
+    /// Without the password that adverts are compared with.
     #[must_use]
     pub fn without_secret(mut self) -> Self {
         if let Some(told) = &mut self.told {
@@ -145,13 +145,13 @@ impl KernelSide {
         self
     }
 
-    /// Whether the kernel has been told of the router.
+    /// Whether the kernel was told of the router.
     pub const fn is_told(&self) -> bool {
         self.told.is_some()
     }
 
-    /// The kernel has to know this; says what to tell it. `was_reported`: the advert that led to this came from the kernel,
-    /// and has moved its deadline as it has moved ours.
+    /// Notes what the kernel has to know, and returns what to tell it. `was_reported`: this follows from an advert that
+    /// the kernel reported, so it has set its own deadline already.
     pub fn tell(&mut self, now: Told, was_reported: bool) -> Tell {
         let before = self.told.as_deref().copied();
         **self.told.get_or_insert_with(|| Box::new(now)) = now;
@@ -165,7 +165,7 @@ impl KernelSide {
         }
     }
 
-    /// The command that tells this of the router at `slot`.
+    /// The command for the router at `slot`.
     pub fn command(&self, slot: u32, now: Told) -> KernelCommand {
         KernelCommand {
             slot,
@@ -177,12 +177,12 @@ impl KernelSide {
         }
     }
 
-    /// The record is read now.
+    /// Notes that the record is read now.
     pub const fn read(&mut self, now: Instant) {
         self.read_at = now.as_nanos();
     }
 
-    /// Whether an advert that came at `at`, in nanoseconds, is new; it is not the next time.
+    /// Whether an advert received at `at`, in nanoseconds, is new; marks it as handled.
     pub const fn is_new(&mut self, at: u64) -> bool {
         let is_new = at > self.fed_until;
         if is_new {
@@ -191,8 +191,8 @@ impl KernelSide {
         is_new
     }
 
-    /// The kernel has discarded so many adverts up to now. `tell` is given each reason with more of them than the log has told
-    /// of, and returns whether it tells of them.
+    /// Handles the counters of discarded adverts. `tell` gets each reason with its number of unlogged adverts, and
+    /// returns whether it logged them.
     pub fn discarded(&mut self, counted: &KernelCounters, mut tell: impl FnMut(Reject, u64) -> bool) {
         if *counted == self.rejected.as_deref().copied().unwrap_or_default() {
             return;
@@ -205,7 +205,7 @@ impl KernelSide {
         }
     }
 
-    /// The adverts of a record that the state machine has not been fed with, in the order in which they came.
+    /// The adverts of a record that the state machine has not handled, in order of arrival.
     pub fn unheard(&self, config: &RouterConfig, record: &RouterRecord) -> impl Iterator<Item = Heard> {
         let (number, fed_until) = (slot(config.family, config.vrid), self.fed_until);
         let count = [record.followed.at, record.resigned.at];
@@ -215,31 +215,31 @@ impl KernelSide {
         })
     }
 
-    /// Whether there are any.
+    /// Whether the record holds such adverts.
     pub fn has_news(&self, record: &RouterRecord) -> bool {
         record.in_order().into_iter().any(|heard| heard.at > self.fed_until)
     }
 
-    /// The next one of them, which it is fed with now.
+    /// The next such advert; marks it as handled.
     pub fn next_advert(&mut self, config: &RouterConfig, record: &RouterRecord) -> Option<Heard> {
         let next = self.unheard(config, record).next()?;
         self.is_new(next.at.as_nanos()).then_some(next)
     }
 }
 
-/// An advert that the kernel has heard.
+/// An advert that the kernel has received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard {
-    /// When it came.
+    /// When it arrived.
     pub at: Instant,
     /// What it says.
     pub advert: Advert,
-    /// It put the kernel's deadline off, or makes a Master yield.
+    /// It reset the kernel's deadline, or displaces a Master.
     pub counts: bool,
 }
 
-/// Whether adverts from this address may be expected on the interface: it is in a subnet of the interface, or of the
-/// router's addresses. Nothing is known of an interface without addresses, nor of IPv6, where all have link-local ones.
+/// Whether adverts from this address can be expected on the interface: it is in a subnet of the interface or of the
+/// router's addresses. True for an interface without addresses and for IPv6, where nothing can be concluded.
 pub(crate) fn is_on_link(interface: Option<&Interface>, config: &RouterConfig, source: IpAddr) -> bool {
     let IpAddr::V4(source) = source else { return true };
     let Some(interface) = interface else { return true };

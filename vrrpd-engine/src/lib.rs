@@ -1,9 +1,9 @@
-//! What the daemon decides above the protocol, as pure code: no clock, no descriptor, no thread, no file.
+//! The daemon's decisions above the protocol, as pure code: no clock, descriptors, threads or files.
 //!
-//! Time is an argument. What is asked of the system, and what the system answers, is data. `tests/no_io.rs` proves that
-//! nothing else is used: it lists what the sources import and what the crate depends on.
+//! Time is an argument. Requests to the system and its answers are data. `tests/no_io.rs` proves that nothing else is
+//! used: it checks the imports of the sources and the dependencies of the crate.
 //!
-//! [`vrrpd_common`] decides for one virtual router and one group; this crate decides what becomes of that on a machine.
+//! [`vrrpd_common`] decides for one virtual router and one group; this crate applies that to a machine.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! What keeps the routers of a network from agreeing, in words: whose adverts do not fit, what they say, what we say, and
-//! what to set. No secret is in them.
+//! Configuration mismatches between routers, in words: whose adverts differ, their value, our value, and what to set.
+//! They contain no secrets.
 
 use std::net::IpAddr;
 
@@ -10,18 +10,18 @@ use vrrpd_common::{AddressDigest, Advert, Duration, Instant, Reject, Rejection};
 use crate::config::RouterConfig;
 use crate::rate_limit::RateLimit;
 
-/// A mismatch is logged at most this often, and not in the state any more when no such advert came for as long.
+/// Minimum interval of log lines about one kind of mismatch, and how long the state shows the last one.
 const MINUTE: Duration = Duration::from_secs(60);
-/// The name of the mismatch that is not a [`Reject`]: a valid advert with other addresses.
+/// Name of the mismatch that is not a [`Reject`]: a valid advert with other addresses.
 const ADDRESSES: &str = "addresses";
-/// Peers that are named in a line.
+/// Maximum number of peers named in a line.
 const MAX_NAMED: usize = 8;
 
-/// The last advert for a router whose sender is set up in another way than we are.
+/// The last advert for a router whose sender has a different configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Mismatches {
     last: Option<Box<Mismatch>>,
-    /// Each check, and `None` for addresses.
+    /// Per check; `None` stands for addresses.
     said: RateLimit<Option<Reject>>,
 }
 
@@ -36,41 +36,41 @@ struct Mismatch {
 enum Kind {
     /// The advert was discarded.
     Rejected(Rejection),
-    /// It was valid, and announces other addresses than ours.
+    /// The advert was valid, but with other addresses than ours.
     Addresses {
         digest: AddressDigest,
         count: u8,
-        /// Empty where the kernel's program has seen them alone.
+        /// Empty if only the kernel has seen the addresses.
         list: Vec<IpAddr>,
     },
 }
 
-/// What a router without addresses announces.
+/// For an advert without addresses.
 const NO_ADDRESSES: &str = "no addresses";
 
 /// A mismatch in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words {
-    /// When the advert came.
+    /// When the advert was received.
     pub at: Instant,
-    /// Its sender.
+    /// Its source address.
     pub source: IpAddr,
-    /// The name of the check that it failed: of a [`Reject`], or `addresses`.
+    /// The failed check: the name of a [`Reject`], or `addresses`.
     pub check: &'static str,
-    /// What it says.
+    /// The value in the advert.
     pub theirs: String,
-    /// What we say.
+    /// Our value.
     pub ours: String,
     /// What to set.
     pub advice: String,
 }
 
-/// A mismatch that is to be logged now.
+/// A mismatch to log now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// What it is.
     pub words: Words,
-    /// How many of its kind were not logged since the last one.
+    /// Number of unlogged mismatches of this kind since the last line.
     pub more: u64,
 }
 
@@ -81,7 +81,7 @@ impl Default for Mismatches {
 }
 
 impl Mismatches {
-    /// An advert that came at `at` was discarded. Returns what is to be logged.
+    /// Handles an advert, received at `at`, that was discarded. Returns what to log.
     pub fn rejected(
         &mut self,
         config: &RouterConfig,
@@ -96,8 +96,8 @@ impl Mismatches {
         }
     }
 
-    /// A valid advert came at `at` that announces other addresses than ours; `frame` is the one it came in, if it is at hand.
-    /// Returns what is to be logged.
+    /// Handles a valid advert, received at `at`, with other addresses than ours; `frame` is its frame, if available.
+    /// Returns what to log.
     pub fn other_addresses(
         &mut self,
         config: &RouterConfig,
@@ -125,7 +125,7 @@ impl Mismatches {
         warning
     }
 
-    /// The last one, if it is not long ago.
+    /// The last mismatch, if it is recent.
     pub fn recent(&self, config: &RouterConfig, now: Instant) -> Option<Words> {
         let last = self.last.as_ref().filter(|last| now.saturating_since(last.at) <= MINUTE)?;
         Some(last.words(config))
@@ -133,7 +133,7 @@ impl Mismatches {
 }
 
 impl Mismatch {
-    /// What is to be logged, each kind at most once a minute.
+    /// What to log, each kind at most once a minute.
     fn warning(&self, config: &RouterConfig, said: &mut RateLimit<Option<Reject>>) -> Option<Warning> {
         let kind = match &self.kind {
             Kind::Rejected(rejection) => Some(rejection.reject),
@@ -159,7 +159,7 @@ impl Mismatch {
     }
 }
 
-/// What they say, what we say, and what to do about it.
+/// Their value, our value, and the advice.
 type Said = (String, String, String);
 
 fn of_rejection(config: &RouterConfig, why: Rejection, source: IpAddr) -> Said {
@@ -232,7 +232,7 @@ fn of_rejection(config: &RouterConfig, why: Rejection, source: IpAddr) -> Said {
             format!("checksum {wanted:#06x}"),
             "look for what damages frames on the way, checksum offloading included".to_owned(),
         ),
-        // Nothing is set wrongly where these are found, but by a program that is wrong.
+        // These errors come from a faulty implementation, not from configuration.
         Reject::Interval
         | Reject::Ttl
         | Reject::Type
@@ -245,7 +245,7 @@ fn of_rejection(config: &RouterConfig, why: Rejection, source: IpAddr) -> Said {
     }
 }
 
-/// The peers of a router, as far as they fit a line.
+/// The peers of a router, up to [`MAX_NAMED`].
 fn peers(config: &RouterConfig) -> String {
     let all = config.peers();
     let mut text: Vec<_> = all.iter().take(MAX_NAMED).map(|peer| peer.address.to_string()).collect();

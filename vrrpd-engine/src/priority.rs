@@ -1,13 +1,13 @@
-//! Priority policy: what the priority of a router is, and what keeps it from serving besides its interface.
+//! Priority policy: the priority of a router, and the faults that do not come from its interface.
 //!
-//! The configured priority, what an operator's steps have made of it, and the weights of what is tracked give the
-//! priority in force, 1 to 254. The rules for weights are those of keepalived:
+//! The configured priority, changed by the operator's steps and the weights of checks, gives the effective priority, 1
+//! to 254. Weights work as in keepalived:
 //!
-//! * A weight below 0 is added while the tracked thing fails, one above 0 while it holds.
-//! * Without a weight the router cannot serve while it fails, nor before its first result.
-//! * A number that is tracked is multiplied by the weight; below −253 the router cannot serve. Without a weight any
+//! * A weight below 0 is added while the check fails, one above 0 while it holds.
+//! * A check without a weight is a fault while it fails, and before its first result.
+//! * The number of a tracked file is multiplied by the weight; a result below −253 is a fault. Without a weight, any
 //!   number but 0 is a failure.
-//! * An owner of its addresses, priority 255, ignores weights.
+//! * An owner of its addresses (priority 255) ignores weights.
 
 use std::collections::BTreeMap;
 
@@ -17,79 +17,79 @@ use vrrpd_common::router::{Fault, Faults};
 
 use crate::config::RouterConfig;
 
-/// What a step of the operator changes, unless the configuration says to which priority it leads.
+/// Default change of the priority by one step.
 const STEP: u8 = 10;
-/// What one tracked thing can add or take away at most.
+/// Maximum change of the priority by one check.
 const MOST: i32 = 253;
 
-/// An operator's change of the priority.
+/// A change of the priority by the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
-    /// Down.
+    /// Lower the priority.
     Reduce,
-    /// Up.
+    /// Raise the priority.
     Increase,
 }
 
-/// Where the operator's steps lead.
+/// The priorities after steps of the operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Steps {
-    /// The priority after [`Step::Reduce`]; `None`: 10 less than before.
+    /// After [`Step::Reduce`]; `None`: 10 lower than before.
     pub reduced: Option<Priority>,
-    /// The priority after [`Step::Increase`]; `None`: 10 more than before.
+    /// After [`Step::Increase`]; `None`: 10 higher than before.
     pub increased: Option<Priority>,
 }
 
-/// Something that a router tracks.
+/// Identifier of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TrackId(pub u32);
 
-/// What a tracked thing adds to the priority, −254 to 254; 0: it decides whether the router can serve.
+/// Change of the priority by a check, −254 to 254; 0: the check decides whether the router can serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "i16", into = "i16")]
 pub struct Weight(i16);
 
-/// The last result of a tracked thing.
+/// The last result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// None yet.
+    /// No result yet.
     Unknown,
-    /// It fails.
+    /// The check fails.
     Fails,
-    /// It holds.
+    /// The check holds.
     Holds,
-    /// It is a number, for instance that in a file.
+    /// A number, for example from a file.
     Number(i32),
 }
 
-/// The sources of a router's priority and of its faults.
+/// Everything that determines a router's priority, and its faults from checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// The configured priority.
     base: Priority,
     steps: Steps,
-    /// The base after the operator's steps.
+    /// The priority after steps of the operator.
     stepped: Priority,
     tracked: BTreeMap<TrackId, (Weight, Outcome)>,
 }
 
 impl Steps {
-    /// What the configuration says of them.
+    /// From the configuration.
     pub const fn of(config: &RouterConfig) -> Self {
         Self { reduced: config.lower_priority, increased: config.raise_priority }
     }
 }
 
 impl Weight {
-    /// No weight: the router cannot serve while what is tracked fails.
+    /// No weight: the router cannot serve while the check fails.
     pub const NONE: Self = Self(0);
 
-    /// The number; 0 for [`Weight::NONE`].
+    /// The value; 0 for [`Weight::NONE`].
     pub const fn get(self) -> i16 {
         self.0
     }
 
-    /// `None` outside of −254 to 254.
+    /// `None` outside −254 to 254.
     pub const fn new(weight: i16) -> Option<Self> {
         if weight.unsigned_abs() <= 254 { Some(Self(weight)) } else { None }
     }
@@ -110,12 +110,12 @@ impl TryFrom<i16> for Weight {
 }
 
 impl Policy {
-    /// A router with this priority that tracks nothing.
+    /// A router with this priority and no checks.
     pub const fn new(base: Priority, steps: Steps) -> Self {
         Self { base, steps, stepped: base, tracked: BTreeMap::new() }
     }
 
-    /// Takes over a new configuration. Another priority ends what the operator's steps have made of the old one.
+    /// Applies a new configuration. If the priority changes, the operator's steps are undone.
     pub fn configure(&mut self, base: Priority, steps: Steps) {
         if base != self.base {
             self.stepped = base;
@@ -124,10 +124,10 @@ impl Policy {
         self.steps = steps;
     }
 
-    /// A step of the operator.
+    /// Applies a step of the operator.
     pub fn step(&mut self, step: Step) {
         let Priority(now) = self.stepped;
-        // An owner that was reduced owns its addresses again.
+        // A reduced owner can become owner again.
         let is_owner = self.is_owner() || self.stepped == Priority::OWNER;
         let highest = if is_owner { Priority::OWNER } else { Priority::HIGHEST };
         self.stepped = match step {
@@ -138,24 +138,24 @@ impl Policy {
         };
     }
 
-    /// Tracks one thing more, or with another weight. What is new has no result yet.
+    /// Adds a check, or changes its weight. A new check has no result yet.
     pub fn track(&mut self, id: TrackId, weight: Weight) {
         self.tracked.entry(id).or_insert((weight, Outcome::Unknown)).0 = weight;
     }
 
-    /// Tracks it no more.
+    /// Removes a check.
     pub fn untrack(&mut self, id: TrackId) {
         self.tracked.remove(&id);
     }
 
-    /// A result of something that is tracked; of anything else it is ignored.
+    /// Handles a result; unknown checks are ignored.
     pub fn observe(&mut self, id: TrackId, outcome: Outcome) {
         if let Some((_, last)) = self.tracked.get_mut(&id) {
             *last = outcome;
         }
     }
 
-    /// The priority in force.
+    /// The effective priority.
     pub fn priority(&self) -> Priority {
         if self.is_owner() || self.stepped == Priority::OWNER {
             return self.stepped;
@@ -166,22 +166,22 @@ impl Policy {
         u8::try_from(within).map_or(self.stepped, Priority)
     }
 
-    /// The tracked things that keep the router from serving.
+    /// The checks that keep the router from serving.
     pub fn failed(&self) -> impl Iterator<Item = TrackId> {
         self.tracked.iter().filter(|(_, (weight, outcome))| outcome.is_fault(*weight)).map(|(id, _)| *id)
     }
 
-    /// What it tracks.
+    /// The checks with their weights.
     pub fn tracked(&self) -> impl Iterator<Item = (TrackId, Weight)> {
         self.tracked.iter().map(|(id, (weight, _))| (*id, *weight))
     }
 
-    /// Whether there is no result yet of something that decides whether the router can serve.
+    /// Whether a check without a weight has no result yet.
     pub fn awaits_first_results(&self) -> bool {
         self.tracked.values().any(|(weight, outcome)| *weight == Weight::NONE && *outcome == Outcome::Unknown)
     }
 
-    /// Whether the router can serve, given what its interface says: all that is wrong.
+    /// Whether the router can serve: all faults of the interface and of the checks.
     pub fn usable<T>(&self, interface: Result<T, Faults>) -> Result<T, Faults> {
         if self.failed().next().is_none() {
             return interface;
@@ -205,7 +205,7 @@ impl Outcome {
         }
     }
 
-    /// What it adds to the priority.
+    /// The change of the priority.
     fn adds(self, Weight(weight): Weight) -> i32 {
         let weight = i32::from(weight);
         match self {
@@ -245,7 +245,7 @@ mod tests {
         Policy::new(Priority(base), Steps::default())
     }
 
-    /// Priority and faults of a router of priority 100 that tracks one thing.
+    /// Priority and faults of a router of priority 100 with one check.
     fn with(weight: Weight, outcome: Outcome) -> (u8, Option<Faults>) {
         let mut policy = policy(100);
         policy.track(A, weight);

@@ -1,4 +1,4 @@
-//! A router with the defaults of its options, for tests and simulations.
+//! A router configuration with default options, for tests and simulations.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use super::{
 use crate::script::Scripts;
 
 impl RouterConfig {
-    /// A router of VRRP version 3 of which only this is said, with raw sockets and without a virtual MAC address; it announces
-    /// its addresses once each time. The family is that of the first address, IPv4 without one.
+    /// A VRRP version 3 router with defaults, except: raw sockets, no virtual MAC address, and each announcement sent
+    /// once. The family is that of the first address, or IPv4.
     pub fn with_defaults(interface: String, vrid: Vrid, addresses: Vec<VirtualAddress>) -> Self {
         let family = addresses.first().map_or(Family::Ipv4, VirtualAddress::family);
         let interval = Interval::DEFAULT;

@@ -1,4 +1,4 @@
-//! Actions of routers are carried out, and what they may not do too often is put off.
+//! Executes the actions of routers, and delays those that are rate-limited.
 
 use vrrpd_common::Priority;
 use vrrpd_common::router::{Action, Occasion};
@@ -9,7 +9,7 @@ use super::{Line, Output};
 use crate::pace::{Announced, CaughtUp};
 
 impl Turn<'_> {
-    /// Begins the router's next action, unless the one before is not done.
+    /// Starts the router's next action, unless one is still in progress.
     pub(super) fn act(&mut self) {
         if self.router.is_stopped() {
             return;
@@ -47,12 +47,12 @@ impl Turn<'_> {
                     self.put_off();
                 }
             }
-            // Said as soon as it is known.
+            // Reported when it was queued.
             Action::Notice(_) => {}
         }
     }
 
-    /// Tells hosts where the addresses of the router are: now, or as soon as it may be.
+    /// Announces the addresses of the router, now or as soon as the rate limit allows.
     pub(super) fn announce(&mut self, announced: Announced) {
         if self.router.pace.announce(self.now.at, announced.occasion()) {
             self.put_out(Output::Announce(self.id, announced));
@@ -66,17 +66,17 @@ impl Turn<'_> {
         }
     }
 
-    /// Does what was put off and is due.
+    /// Executes delayed work that is due.
     pub(super) fn catch_up(&mut self) {
         let CaughtUp { unsaid, announces } = self.router.pace.catch_up(self.now.at);
         if unsaid > 0 {
             let (state, reason) = (self.router.state_told(), self.router.reason_now());
             self.log(Line::MoreTransitions(unsaid, state, reason));
         }
-        // Of one that becomes Master or ceases to be it, the announcement follows anyway.
+        // A router in transition to or from Master announces afterwards anyway.
         let announced = match announces.filter(|_| !self.router.is_busy()) {
             Some(occasion) if self.router.is_master() => Some(Announced::All(occasion)),
-            // What was put off was about addresses that the router has given back.
+            // The delayed announcement was for addresses that the router has given back.
             Some(Occasion::Elsewhere) | None => None,
             Some(_) => Some(Announced::Own),
         };
@@ -84,7 +84,7 @@ impl Turn<'_> {
         self.put_off();
     }
 
-    /// The advert that shows whether the router can be Master went out, or did not.
+    /// Handles the result of the advert that probes whether the router can send as Master.
     pub(super) fn tried(&mut self) {
         self.router.go_on();
         let failed = self.router.sending.is_on_trial();
@@ -97,7 +97,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Adverts of the router cannot be sent.
+    /// Handles that adverts of the router cannot be sent.
     pub(super) fn cannot_send(&mut self) {
         let pause = self.router.sending.give_up();
         self.agenda.to_try_sending.insert(self.id, self.now.at + pause);

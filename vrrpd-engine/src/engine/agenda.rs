@@ -1,4 +1,4 @@
-//! What the routers of an engine wait for: what still has to be done, in order, and when something is due.
+//! The pending work of an engine's routers, in order, and their deadlines.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -17,50 +17,50 @@ use crate::ledger::Outcome;
 use crate::priority::Step;
 use crate::router::{Router, TrackedOutcome};
 
-/// What still has to be done.
+/// Pending work and deadlines.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Agenda {
-    /// What comes of the first is done before the second.
+    /// Work in order; each item's consequences are handled before the next item.
     pub(super) work: VecDeque<Work>,
-    /// What has come of an output, or happened: it is done before what waits.
+    /// Consequences and new inputs, handled before `work`.
     pub(super) incoming: VecDeque<Work>,
     pub(super) outputs: VecDeque<Output>,
-    /// What the system was asked for.
+    /// Unanswered requests to the system.
     pub(super) tickets: Tickets,
-    /// Nothing is done before the record of this router is there.
+    /// The router whose record is awaited; no other work is done until it arrives.
     pub(super) asked_for: Option<RouterId>,
     deadlines: BTreeSet<(Instant, RouterId)>,
-    /// When routers do what was put off, since they do it too often.
+    /// When rate-limited actions of routers may be executed.
     pub(super) put_off: BTreeMap<RouterId, Instant>,
-    /// When routers put back what others have taken away.
+    /// When routers restore what other programs removed.
     pub(super) to_put_back: BTreeMap<RouterId, Instant>,
-    /// Routers that take part as soon as there are first results of what they track.
+    /// Routers that start as soon as their checks have first results.
     pub(super) to_start: BTreeSet<RouterId>,
-    /// When routers that gave up, since their adverts did not go out, try again.
+    /// When routers that gave up because of unsendable adverts try again.
     pub(super) to_try_sending: BTreeMap<RouterId, Instant>,
 }
 
-/// Something that still has to be done.
+/// A unit of pending work.
 #[derive(Clone, Debug)]
 pub(super) enum Work {
-    /// For a router.
+    /// For one router.
     Task(RouterId, Task),
-    /// Look whether a router's interface can be used.
+    /// Check whether a router's interface is usable.
     CheckUsable(RouterId),
-    /// Form the groups anew.
+    /// Form the groups again, from this configuration and seed.
     FormGroups(Vec<GroupConfig>, u64),
-    /// Tell groups what was noted of their members and heard of other processes.
+    /// Hand to groups the changes of their members and the messages of other processes.
     SettleGroups,
-    /// Look whether the group of a router that has changed its state has done so, too.
+    /// Check whether the group of a router changed its state with the router.
     FollowGroup(RouterId, Reason),
-    /// Take in an answer of the system.
+    /// Handle an answer of the system.
     Answered(Ticket, Box<Outcome>),
 }
 
-/// Something that still has to be done for a router.
+/// A unit of pending work of one router.
 #[derive(Clone, Debug)]
 pub(super) enum Task {
-    /// Hand an event that happened at this time, if not now, to the state machine.
+    /// Hand an event to the state machine, with its time if that is not now.
     Event {
         at: Option<Instant>,
         event: Event,
@@ -112,19 +112,19 @@ pub(super) enum Task {
 }
 
 impl Task {
-    /// Hand this event, which happens now, to the state machine.
+    /// Hand this event to the state machine, with the current time.
     pub(super) const fn event(event: Event) -> Self {
         Self::Event { at: None, event, is_heard: false }
     }
 }
 
 impl Agenda {
-    /// Whether nothing is left to be done.
+    /// Whether no work is pending.
     pub(super) fn is_idle(&self) -> bool {
         self.work.is_empty() && self.incoming.is_empty() && self.outputs.is_empty()
     }
 
-    /// Whether nothing is left to be done for this router.
+    /// Whether no work is pending for this router.
     pub(super) fn has_nothing_of(&self, id: RouterId) -> bool {
         let is_of = |work: &Work| match work {
             Work::Task(of, _) | Work::CheckUsable(of) => *of == id,
@@ -135,14 +135,14 @@ impl Agenda {
             && !self.outputs.iter().any(|output| output.router() == Some(id))
     }
 
-    /// The routers for which something that was put off is due.
+    /// Removes and returns the routers whose delayed action is due.
     pub(super) fn put_off_until(&self, now: Instant) -> Vec<RouterId> {
         let times = [&self.put_off, &self.to_put_back, &self.to_try_sending];
         let due = times.into_iter().flatten().filter(|(_, at)| **at <= now);
         due.map(|(id, _)| *id).collect()
     }
 
-    /// What is to be done next.
+    /// The next unit of work.
     pub(super) fn next_work(&mut self) -> Option<Work> {
         while let Some(work) = self.incoming.pop_back() {
             self.work.push_front(work);
@@ -155,7 +155,7 @@ impl Agenda {
         self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
     }
 
-    /// When something is due.
+    /// The next deadline.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let of_routers = self.deadlines.first().map(|(at, _)| *at);
         let others = [&self.put_off, &self.to_put_back, &self.to_try_sending];
@@ -163,7 +163,7 @@ impl Agenda {
         of_routers.into_iter().chain(others).min()
     }
 
-    /// Has done what is due, but for what [`Agenda::due`] says: what others have taken away is put back first.
+    /// Handles what is due, except [`Agenda::due`]. What other programs removed is restored first.
     pub(super) fn expire(&mut self, now: Instant) {
         let due = |times: &mut BTreeMap<RouterId, Instant>| -> Vec<_> {
             times.extract_if(.., |_, at| *at <= now).map(|(id, _)| id).collect()
@@ -174,7 +174,7 @@ impl Agenda {
             .extend(due(&mut self.to_try_sending).into_iter().map(|id| Work::Task(id, Task::TryToSend)));
     }
 
-    /// The router has left.
+    /// Forgets a router that has left.
     pub(super) fn forget(&mut self, id: RouterId) {
         self.deadlines.retain(|(_, of)| *of != id);
         self.to_start.remove(&id);
@@ -183,7 +183,7 @@ impl Agenda {
         self.to_try_sending.remove(&id);
     }
 
-    /// Files the router under its deadline, unless the kernel watches that; it knows nothing of a take-over that is held.
+    /// Sets the router's deadline, unless the kernel monitors it. The kernel does not know of a held take-over.
     pub(super) fn schedule(&mut self, router: &mut Router, id: RouterId) {
         let is_held = router.machine.held_until().is_some();
         let is_watched = router.is_watched_by_kernel();
@@ -192,7 +192,7 @@ impl Agenda {
         self.file(router, id, deadline);
     }
 
-    /// Files the router under this deadline.
+    /// Sets this deadline of the router.
     pub(super) fn file(&mut self, router: &mut Router, id: RouterId, deadline: Option<Instant>) {
         if deadline == router.scheduled {
             return;

@@ -1,4 +1,4 @@
-//! What the system is asked for a router, and what it answers.
+//! Requests to the system for a router, and its answers.
 
 use vrrpd_common::Duration;
 use vrrpd_common::router::{Event, StateName};
@@ -12,11 +12,11 @@ use crate::ledger::{Cause, Order, Outcome, Resource, SystemError};
 use crate::pace::Announced;
 use crate::router::{Pending, Router};
 
-/// When routes and rules, and addresses on other interfaces, that were refused are tried again.
+/// Interval of retries for refused routes, rules, and addresses on other interfaces.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 impl Turn<'_> {
-    /// Asks the system; the router's next action waits for the answer.
+    /// Sends a request to the system; the router's next action waits for the answer.
     pub(super) fn ask(&mut self, order: Order) {
         let ticket = self.agenda.tickets.issue(self.id);
         self.router.stop();
@@ -24,7 +24,7 @@ impl Turn<'_> {
         self.put_out(Output::Ask(ticket, order));
     }
 
-    /// Puts the virtual MAC address and the addresses in force.
+    /// Sets the virtual MAC address and adds the addresses.
     pub(super) fn take(&mut self) {
         let Some(interface) = &self.link.interface else { return };
         let resources = self.router.to_take(interface);
@@ -40,8 +40,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Nothing more is sent of a router that is Master no more, and what it holds is given back, where it was put, whatever
-    /// that interface is called by now.
+    /// Stops sending for a router that is no longer Master, and gives back what it holds, by interface index, since the
+    /// interface may have been renamed.
     pub(super) fn release(&mut self) {
         self.put_out(Output::Withdraw(self.id));
         self.router.vmac.may_try_again();
@@ -52,7 +52,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Makes the macvlan link that the router's virtual MAC address needs.
+    /// Creates the macvlan link that the router's virtual MAC address needs.
     pub(super) fn prepare(&mut self) {
         let Some(interface) = &self.link.interface else { return };
         let router = &*self.router;
@@ -70,8 +70,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Removes the link when it is not where the router is, once nothing is on it, addresses that are not on the interface
-    /// of their name, and a filter that is not wanted any more.
+    /// Removes what is in the wrong place or no longer wanted: an unused macvlan link that is not on the router's
+    /// interface, addresses on an interface that was renamed, and an unwanted packet filter.
     pub(super) fn discard_stranded(&mut self) {
         if self.router.waiting.is_some() {
             return;
@@ -86,11 +86,11 @@ impl Turn<'_> {
         }
     }
 
-    /// The system has answered.
+    /// Handles an answer of the system.
     pub(super) fn answered(&mut self, ticket: Ticket, mut outcome: Outcome) {
         let answered = self.router.waiting.take_if(|pending| pending.ticket == ticket);
         let Some(Pending { order, lost, .. }) = answered.map(|pending| *pending) else { return };
-        // What cannot be removed is not tried again at once.
+        // What cannot be removed is not retried at once.
         let is_stuck = matches!(order, Order::Release(_)) && outcome.failure().is_some();
         self.router.go_on();
         if let (Some(made), Some(link)) = (outcome.made.take(), order.link()) {
@@ -98,7 +98,7 @@ impl Turn<'_> {
         }
         match order {
             Order::Prepare(_) => {
-                // An interface that is gone refuses nothing.
+                // A missing interface is not an error here.
                 if let Some(Err(error)) = outcome.results.into_iter().next()
                     && error.cause != Cause::NoInterface
                 {
@@ -129,7 +129,7 @@ impl Turn<'_> {
 
     fn took(&mut self, resources: Vec<Resource>, or_without: bool, outcome: Outcome) {
         if self.router.state_told() == StateName::Master {
-            // What was missing is there again, or on another link.
+            // Something missing was restored, possibly on another link.
             self.put_out(Output::TellGuardian(self.id));
         }
         for (resource, result) in resources.iter().zip(&outcome.results) {
@@ -143,11 +143,11 @@ impl Turn<'_> {
         let is_elsewhere = |(address, _): &mut (VirtualAddress, _)| {
             self.router.config.address_interfaces.contains_key(&address.address)
         };
-        // The router is Master without those.
+        // The router is Master without addresses on other interfaces.
         let elsewhere = refused.addresses.extract_if(.., is_elsewhere).collect();
         let is_decisive = refused.is_decisive(or_without);
         match refused.vmac {
-            // An interface that is gone refuses nothing; its own notification follows.
+            // Not an error: the notification of the removed interface follows.
             Some(error) if error.cause == Cause::NoInterface => {}
             Some(error) => {
                 let line = self.router.vmac_refused(error);
@@ -168,7 +168,8 @@ impl Turn<'_> {
         }
     }
 
-    /// What was refused is said once, and tried again: until then packets to the addresses are accepted.
+    /// Logs a refused packet filter once, and schedules a retry; until it succeeds, packets to the addresses are
+    /// accepted.
     fn filter_refused(&mut self, refused: Option<SystemError>) {
         if let Some(error) = &refused {
             if self.router.refused_filter.as_ref() != Some(error) {
@@ -180,7 +181,7 @@ impl Turn<'_> {
         self.router.refused_filter = refused;
     }
 
-    /// What was refused on other interfaces is said once, and tried again. One that is gone refuses nothing.
+    /// Logs refused addresses on other interfaces once, and schedules a retry. A missing interface is not an error.
     fn refused_elsewhere(&mut self, mut refused: Vec<(VirtualAddress, SystemError)>) {
         refused.retain(|(_, error)| error.cause != Cause::NoInterface);
         for refusal @ (address, error) in &refused {
@@ -195,7 +196,7 @@ impl Turn<'_> {
         self.router.refused_elsewhere = refused;
     }
 
-    /// What was refused is said once, and tried again.
+    /// Logs refused routes and rules once, and schedules a retry.
     fn routing_refused(&mut self, refused: Vec<(Resource, SystemError)>) {
         for refusal @ (resource, error) in &refused {
             if !self.router.refused_routing.contains(refusal) {
@@ -232,7 +233,7 @@ impl Turn<'_> {
                     self.link.own_mac_is_back(taken);
                     tells_hosts = true;
                 }
-                // Hosts know the addresses that the interface owns by the virtual MAC address.
+                // Hosts use the virtual MAC address for addresses that the interface owns.
                 (Resource::Link(above), _) => tells_hosts |= !above.owned.is_empty(),
                 (Resource::Route(_) | Resource::Rule(_), Err(error)) if !is_given_back => {
                     self.log(Line::RoutingNotRemoved(resource.clone(), error.clone()));
@@ -254,12 +255,12 @@ impl Turn<'_> {
             self.announce(Announced::Own);
         }
         if self.router.is_master() && !self.router.others.is_empty() {
-            // It was of an interface that has gone, and may be back.
+            // The answer concerned an interface that has gone and may be back.
             self.then(Task::TakeNow);
         }
     }
 
-    /// Does this for the router behind what was queued in this turn, and before anything that waited before.
+    /// Queues a task for the router, after those queued in this turn and before older ones.
     fn then(&mut self, task: Task) {
         self.agenda.incoming.push_back(Work::Task(self.id, task));
     }

@@ -1,4 +1,4 @@
-//! Routers come and leave: what one has to find on its interface, how it begins, and when it is gone.
+//! Routers come and leave: whether one can run on its interface, how it starts, and when it has left.
 
 use std::net::IpAddr;
 
@@ -17,37 +17,37 @@ use crate::link::Link;
 use crate::priority::Step;
 use crate::router::{Router, TrackedOutcome};
 
-/// Why a router cannot begin on its interface.
+/// Why a router cannot run on its interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inadmissible {
-    /// There is no such interface.
+    /// The interface does not exist.
     NoInterface,
-    /// VRRP is defined for Ethernet here.
+    /// The interface is not Ethernet.
     NotEthernet,
-    /// An advert is not divided.
+    /// The advert exceeds the MTU; adverts must not be fragmented.
     TooManyAddresses {
-        /// Its addresses.
+        /// Number of addresses.
         count: usize,
-        /// Octets of the IP packet.
+        /// Length of the IP packet in octets.
         octets: usize,
-        /// What the interface takes.
+        /// MTU of the interface in octets.
         mtu: u32,
     },
-    /// A peer is another host.
+    /// The peer address belongs to this machine.
     MisplacedPeer(IpAddr),
     /// The interface has the virtual MAC address of another router.
     VmacTaken(MacAddr),
-    /// A crash has left the virtual MAC address, and what the interface had before is not known.
+    /// A crash left the virtual MAC address, and the interface's own one is not known.
     OwnMacUnknown(MacAddr),
 }
 
 impl Engine {
-    /// Whether a router could begin on its interface as that is now, once those have left that leave. An interface that is
-    /// not there is one that comes back if it `is_awaited`, or if routers are on it.
+    /// Whether a router could run on its interface in its present state, once the leaving routers have left. A missing
+    /// interface is accepted if it `is_awaited` or routers are on it.
     ///
     /// # Errors
     ///
-    /// Why it could not.
+    /// The reason why it cannot.
     pub fn admit(
         &self,
         now: Now,
@@ -72,22 +72,22 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether a router can go on with this configuration.
+    /// Whether a running router can change to this configuration.
     ///
     /// # Errors
     ///
-    /// Why it cannot.
+    /// The reason why it cannot.
     pub fn admit_exchange(&self, id: RouterId, config: &RouterConfig) -> Result<(), Inadmissible> {
         let link = self.router(id).and_then(|router| self.link(router.link));
         link.map_or(Ok(()), |link| check_peers(config, link))
     }
 
-    /// Makes a router on its interface, with what an earlier daemon has left there and on `others` that have addresses of it;
-    /// it waits for its start.
+    /// Creates a router on its interface, adopting what an earlier daemon left there and on `others`, the other
+    /// interfaces with its addresses. The router waits for its start.
     ///
     /// # Errors
     ///
-    /// Why it cannot be. Nothing has changed then.
+    /// The reason why it cannot run; nothing has changed then.
     pub fn begin(
         &mut self,
         now: Now,
@@ -125,7 +125,7 @@ impl Engine {
         }
         let usable = router.usable(link.interface.as_ref());
         let event = usable.map_or_else(Event::InterfaceDown, Event::InterfaceUp);
-        // Nothing is noticed before the start.
+        // Nothing is reported before the start.
         router.handle(now.at, event, &mut |_| {});
         router.expected = Expected::of(usable.ok(), link.interface.as_ref());
         let id = self.add(router);
@@ -134,7 +134,7 @@ impl Engine {
         Ok(id)
     }
 
-    /// Whether a router has what an earlier daemon may have left behind, and sees to it itself.
+    /// Whether a router handles this leftover of an earlier daemon itself.
     pub fn sees_to(&self, found: &Leftover) -> bool {
         let mut routers = self.routers().values().map(|router| &router.config);
         match found {
@@ -150,13 +150,13 @@ impl Engine {
 }
 
 impl Turn<'_> {
-    /// The router gives back what it holds, and goes.
+    /// The router gives back what it holds, and leaves.
     pub(super) fn leave(&mut self) {
         self.router.leave();
         self.next(Task::event(Event::Shutdown));
     }
 
-    /// The router goes on with a configuration that [`RouterConfig::can_become`] allows, and tracks these checks.
+    /// The router changes to a configuration that [`RouterConfig::can_become`] allows, with these checks.
     pub(super) fn exchange(&mut self, config: RouterConfig, tracked: &[TrackedOutcome]) {
         let leaves_group = self.router.config.grouped && !config.grouped;
         let has_other_priority = self.router.config.priority != config.priority;
@@ -166,12 +166,12 @@ impl Turn<'_> {
         self.put_out(Output::Expect(self.id, source));
         self.router.track(tracked);
         if leaves_group {
-            // It may have waited for the others.
+            // The router may have waited for the other members.
             self.next(Task::event(Event::GroupReady { hold: Duration::ZERO }));
         }
         self.next(Task::Exchanged { has_other_priority });
         if self.router.is_holding() {
-            // Packets to its addresses are dropped from now on, or no more.
+            // Turns the packet filter on or off.
             self.router.enqueue(Action::TakeAddresses);
             self.next(Task::Act);
         }
@@ -179,26 +179,26 @@ impl Turn<'_> {
         self.agenda.work.push_front(Work::CheckUsable(self.id));
     }
 
-    /// The priority that follows from the new configuration is put in force.
+    /// Applies the priority of the new configuration.
     pub(super) fn exchanged(&mut self, has_other_priority: bool) {
         let priority = self.router.policy.priority();
         if has_other_priority || self.router.machine.priority() != priority {
             self.next(Task::event(Event::Priority(priority)));
         } else {
-            // Nothing has happened to it, but the kernel may have to look at adverts in another way.
+            // The state did not change, but the kernel may need new parameters for adverts.
             self.next(Task::Tell { was_reported: false });
             self.next(Task::Hear);
         }
     }
 
-    /// The router tracks these checks from now on.
+    /// Sets the checks of the router.
     pub(super) fn track(&mut self, tracked: &[TrackedOutcome]) {
         self.router.track(tracked);
         self.next(Task::ApplyPriority);
         self.agenda.work.push_front(Work::CheckUsable(self.id));
     }
 
-    /// The priority that follows from what is tracked is put in force.
+    /// Applies the priority that results from the checks.
     pub(super) fn apply_priority(&mut self) {
         let (from, to) = (self.router.machine.priority(), self.router.policy.priority());
         if from != to {
@@ -217,8 +217,8 @@ impl Turn<'_> {
         self.next(Task::event(Event::Priority(to)));
     }
 
-    /// The router is gone if it and has nothing left to do. With the last one the sockets of its interface go, and
-    /// what waits there to be sent: not before its last words are `spoken`.
+    /// Removes a leaving router that has nothing left to do. With the last router its interface's sockets close and
+    /// queued frames are lost, so that waits until the final adverts are sent (`is_spoken`).
     pub(super) fn see_off(&mut self, is_spoken: bool) {
         let is_last = self.link.routers.len() == 1;
         if !self.router.is_leaving() || self.router.is_busy() || is_last && !is_spoken {
@@ -249,7 +249,7 @@ fn check_peers(config: &RouterConfig, link: &Link) -> Result<(), Inadmissible> {
     misplaced.map_or(Ok(()), |peer| Err(Inadmissible::MisplacedPeer(peer)))
 }
 
-/// A virtual MAC address on the interface that is the router's to give back, and the interface's own one.
+/// The virtual MAC address that the router must remove from the interface, and the interface's own one.
 fn left_mac(
     router: &Router,
     interface: &Interface,

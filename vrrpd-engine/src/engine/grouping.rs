@@ -1,4 +1,4 @@
-//! Groups are formed, hear how their members stand, and have them become Master or yield.
+//! Groups: forming them, telling them the state of their members, and applying their decisions.
 
 use vrrpd_common::router::Reason;
 
@@ -14,7 +14,7 @@ impl Engine {
         &self.groups
     }
 
-    /// Makes the groups those that are wanted.
+    /// Forms the groups of this configuration.
     pub(super) fn form_groups(&mut self, wanted: &[GroupConfig], seed: u64) {
         let places = self.groups.form(self.now.at, wanted, &self.routers, seed);
         for router in self.routers.values_mut() {
@@ -32,7 +32,7 @@ impl Engine {
         }
     }
 
-    /// Tells a group the next thing that was noted; what its members are to handle comes before the rest that was noted.
+    /// Hands the next noted change to its group; what its members must handle comes before further changes.
     pub(super) fn settle_groups(&mut self) {
         let Self { groups, agenda, now, .. } = self;
         let mut events = Vec::new();
@@ -50,7 +50,7 @@ impl Engine {
         }
     }
 
-    /// The state of a router was told: its group may be in another one.
+    /// Handles a reported transition of a router, which may have changed the state of its group.
     pub(super) fn follow_group(&mut self, member: RouterId, reason: Reason) {
         if let Some((group, call)) = self.groups.follow(member, reason, &self.routers) {
             self.agenda.outputs.push_back(Output::RunGroupScripts(group, call));

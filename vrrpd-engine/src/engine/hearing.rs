@@ -1,4 +1,4 @@
-//! What the kernel path has heard is handed to the state machine, in the order in which it came.
+//! Hands what the kernel has recorded to the state machine, in order of arrival.
 
 use std::net::IpAddr;
 
@@ -11,17 +11,17 @@ use crate::interface::Interface;
 use crate::kernel::is_on_link;
 use crate::router::Router;
 
-/// A record that the state machine is fed with.
+/// A kernel record that is being handed to the state machine.
 #[derive(Clone, Debug)]
 pub(super) struct Feeding {
     record: RouterRecord,
-    /// Sources in it that are in no subnet of the interface.
+    /// Source addresses in the record that are in no subnet of the interface.
     elsewhere: Vec<IpAddr>,
-    /// The machine was told of something.
+    /// The state machine was given an event.
     has_fed: bool,
-    /// One of those sources counts.
+    /// One of the `elsewhere` sources counts.
     other_subnet: Option<IpAddr>,
-    /// The program has been given up.
+    /// The kernel data path has been given up.
     is_last: bool,
 }
 
@@ -41,12 +41,12 @@ impl Feeding {
 }
 
 impl Turn<'_> {
-    /// Feeds the state machine with the next thing that a record holds.
+    /// Hands the next item of a record to the state machine.
     pub(super) fn feed(&mut self, mut feeding: Box<Feeding>) {
         let Some(heard) = self.router.kernel.next_advert(&self.router.config, &feeding.record) else {
             let Feeding { record, has_fed, other_subnet, is_last, .. } = *feeding;
             match other_subnet {
-                // Who else was heard meanwhile cannot be told.
+                // Adverts of other routers since then are unknown.
                 Some(_) if is_last => self.next(Task::ListenAgain),
                 Some(source) => self.leave_to_sockets(source),
                 None if has_fed && !is_last => self.correct_kernel(&record),
@@ -55,7 +55,7 @@ impl Turn<'_> {
             return;
         };
         if feeding.elsewhere.contains(&heard.advert.source) {
-            // One that neither puts a deadline off nor makes a Master yield does no harm where it does not belong.
+            // Other adverts neither reset a timer nor displace a Master, so they are harmless.
             if heard.counts {
                 feeding.other_subnet = Some(heard.advert.source);
             }

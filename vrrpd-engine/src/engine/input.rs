@@ -1,4 +1,4 @@
-//! What goes into the engine.
+//! Inputs of the engine.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -17,139 +17,140 @@ use crate::ledger::Outcome;
 use crate::priority::{Step, TrackId};
 use crate::track::Finding;
 
-/// What happens.
+/// An input.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Input<'a> {
-    /// Something for the state machine of a router, now. Adverts come with their frame, if it is at hand.
+    /// An event for the state machine of a router, now. Adverts come with their frame, if it is available.
     Event(RouterId, Event, #[serde(with = "frame")] Option<Cow<'a, [u8]>>),
     /// The answer to [`Output::ReadRecord`](super::Output::ReadRecord) and
-    /// [`Output::CommandKernel`](super::Output::CommandKernel): what the kernel knows of the router; `None`: its adverts do not
-    /// come by the kernel, or not any more. The time is from before it was read.
+    /// [`Output::CommandKernel`](super::Output::CommandKernel): the kernel's record of the router; `None`: its adverts
+    /// do not come through the kernel data path (any more). The time of the input is from before the record was read.
     Record(RouterId, Option<Box<RouterRecord>>),
-    /// What the kernel has counted of a router, read without being asked for.
+    /// The kernel's record of a router, read for its counters without a request of the engine.
     Counted(RouterId, Box<RouterRecord>),
-    /// What the kernel knew of a router before that began: the log has told of it.
+    /// The kernel's record of a router from before the data path was selected; its counters have been logged.
     KernelBegins(RouterId, Box<RouterRecord>),
-    /// What the kernel heard of a router until its program was given up.
+    /// The kernel's last record of a router before the data path was given up.
     LastRecord(RouterId, Box<RouterRecord>),
-    /// The answer to [`Output::Ask`](super::Output::Ask). One that is late, or comes twice, is harmless.
+    /// The answer to [`Output::Ask`](super::Output::Ask). A late or repeated answer is harmless.
     Answered(Ticket, Outcome),
-    /// The answer to [`Output::TrySending`](super::Output::TrySending): the advert went out, or did not.
+    /// The answer to [`Output::TrySending`](super::Output::TrySending): whether the advert was sent.
     Tried(RouterId),
-    /// An advert of a router went out.
+    /// An advert of a router was sent.
     Sent(RouterId),
-    /// The interface of a router did not take its advert.
+    /// An advert of a router could not be sent on its interface.
     NotSent(RouterId, NotSent),
-    /// An advert of a router did not go out to a peer.
+    /// An advert of a router could not be sent to a peer.
     NotSentToPeer {
         /// The router.
         router: RouterId,
         /// The address of the peer.
         peer: IpAddr,
-        /// The error, in the system's words.
+        /// The error of the system.
         error: String,
     },
     /// An advert was discarded.
     Rejected {
-        /// The interface that it came to.
+        /// The interface that received it.
         link: LinkId,
-        /// Of this router, from this address; `None` when it cannot be told, or is none of ours.
+        /// The router of ours that it is for, and its source address; `None` if unknown, or if it is for no router of
+        /// ours.
         router: Option<(RouterId, IpAddr)>,
-        /// Why.
+        /// The reason.
         why: Rejection,
     },
     /// Adverts of a router cannot be sent.
     CannotSend(RouterId),
-    /// Read what the kernel has heard of a router since.
+    /// The kernel's record of a router has to be read.
     Hear(RouterId),
-    /// The kernel is to know all of a router, whatever it was told before.
+    /// The kernel has to be told all parameters of a router again.
     TellKernel(RouterId),
-    /// Somewhere a router's adverts were not heard for a time that is not known: a Backup hears who is there before it acts.
+    /// A router did not hear adverts for an unknown time: a Backup listens before it acts.
     ListenAgain(RouterId),
-    /// The kernel watches the deadline of a router, or does not any more.
+    /// The kernel has started or stopped monitoring the deadline of a router.
     Schedule(RouterId),
-    /// A deadline of a router has passed and is not to pass again.
+    /// A router's deadline has passed and is to be removed.
     Unschedule(RouterId),
-    /// This address has gone from where a router has its addresses.
+    /// An address was removed from an interface that has addresses of the router.
     AddressLost(RouterId, IpAddr, Remover),
-    /// The interface of this name, which has addresses of a router beside its own, is like this; `None`: it is gone, or has
-    /// another name.
+    /// State of another interface with addresses of a router, by name; `None`: it is gone or was renamed.
     OtherInterface(RouterId, String, Option<Box<Interface>>),
-    /// Others have removed routes or rules with our protocol number: the system says whose when they are added again.
+    /// Routes or rules with our protocol number were removed by others. The answers to adding them again tell which
+    /// ones.
     RoutingLost,
-    /// An interface is like this, and open for the routers on it.
+    /// State of an interface that is open for its routers.
     LinkIs(LinkId, Box<Interface>),
-    /// The interface of this number is gone.
+    /// The interface with this index is gone.
     LinkGone(LinkId, u32),
-    /// The macvlan link of a router is like this.
+    /// State of a router's macvlan link.
     MacvlanIs(RouterId, Box<Interface>),
-    /// The macvlan link of a router is gone.
+    /// A router's macvlan link is gone.
     MacvlanGone(RouterId),
-    /// Adverts of the routers of an interface come by the kernel now, or do not.
+    /// Whether adverts for an interface come through the kernel data path.
     InKernel {
         /// The interface.
         link: LinkId,
         /// They do.
         in_kernel: bool,
-        /// The program there is told the VLAN of each.
+        /// The program sees the VLAN tag of each advert.
         sees_tags: bool,
     },
-    /// The kernel has forgotten what it was told of the routers of an interface.
+    /// The kernel lost the commands for the routers of an interface.
     KernelForgot(LinkId),
-    /// The program of an interface cannot be put back now, since another one is on its way.
+    /// The program of an interface cannot be attached now, since it is being replaced.
     ReturnLater(LinkId),
-    /// The program of an interface is back.
+    /// The program of an interface is attached again.
     Returned(LinkId),
-    /// The program of an interface could not be put back, for this reason.
+    /// The program of an interface could not be attached again, for this reason.
     NotReturned(LinkId, String),
-    /// A router goes on with another configuration, which [`RouterConfig::can_become`] allows.
+    /// A router changes to another configuration, which [`RouterConfig::can_become`] allows.
     Exchange(RouterId, Box<RouterConfig>),
-    /// A router tracks from now on what its configuration says.
+    /// A router starts to use the checks of its configuration.
     Track(RouterId),
-    /// The groups are these, and no others.
+    /// Replaces all groups.
     FormGroups {
-        /// What is wanted. Members that are not there yet are left out.
+        /// Their configuration. Members that do not exist yet are left out.
         groups: Vec<GroupConfig>,
-        /// Any number that no other process of any machine has.
+        /// A random number, unique among all processes and machines.
         seed: u64,
     },
-    /// Another process of the group said this.
+    /// A message from another process of the group.
     GroupPeerSaid(PeerId, Message),
-    /// Another process of the group has gone.
+    /// Another process of the group has ended.
     GroupPeerGone(PeerId),
-    /// All that has arrived was handed over: groups hear how their members stand.
+    /// All messages that have arrived were handed over: groups evaluate the state of their members.
     SettleGroups,
-    /// A router begins while the daemon runs: it does not wait as after the start of the machine.
+    /// A router is added while the daemon runs: its start delay is skipped.
     SkipStartDelay(RouterId),
-    /// A router takes part: at once, or when there are first results of what it tracks.
+    /// A router starts, at once or when its checks have first results.
     StartUp(RouterId),
-    /// A check has looked.
+    /// Result of a check.
     Found {
         /// The check.
         check: TrackId,
-        /// What it found.
+        /// The result.
         finding: Finding,
-        /// What was seen, in words; for people.
+        /// Details for people.
         detail: Cow<'a, str>,
     },
-    /// The operator changes the priority of a router by a step.
+    /// The operator changes the priority of a router by one step.
     Step(RouterId, Step),
-    /// A router is in the configuration no more: it gives back what it holds, and goes.
+    /// A router was removed from the configuration: it gives back what it holds, and leaves.
     Leave(RouterId),
-    /// A router that leaves may be gone by now. What waits to be sent on its interface is sent if `is_spoken`.
+    /// A leaving router may have finished. If not `is_spoken`, queued adverts of its interface are sent first.
     SeeOff {
         /// The router.
         router: RouterId,
-        /// No advert of its interface waits.
+        /// No advert is queued on its interface.
         is_spoken: bool,
     },
-    /// A router may need a macvlan link that is not there.
+    /// A router may need a macvlan link that does not exist.
     Prepare(RouterId),
     /// A router does not need its macvlan link any more.
     Discard(RouterId),
 }
 
-/// A frame is written down in hexadecimal.
+/// Serializes a frame in hexadecimal.
 mod frame {
     use std::borrow::Cow;
     use std::fmt::Write;
@@ -161,7 +162,7 @@ mod frame {
     pub(super) fn serialize<S: Serializer>(frame: &Option<Cow<'_, [u8]>>, to: S) -> Result<S::Ok, S::Error> {
         let text = frame.as_deref().map(|octets| {
             octets.iter().fold(String::new(), |mut text, octet| {
-                // A string takes everything.
+                // Writing to a string cannot fail.
                 let _ = write!(text, "{octet:02x}");
                 text
             })

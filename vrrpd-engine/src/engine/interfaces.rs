@@ -1,4 +1,4 @@
-//! Interfaces change, come and go: what that means for the routers on them.
+//! Interfaces change, appear and disappear: the consequences for their routers.
 
 use vrrpd_common::router::{Action, Occasion, StateName};
 
@@ -11,18 +11,18 @@ use crate::ids::{LinkId, RouterId};
 use crate::interface::Interface;
 use crate::vmac::VmacSide;
 
-/// What another state of an interface means for the routers on it.
+/// The changes of an interface that matter to its routers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LinkNews {
-    /// It was set up.
+    /// The interface was set up.
     came_up: bool,
-    /// What may have kept routers from sending has changed.
+    /// A possible obstacle to sending has changed.
     may_send_again: bool,
-    /// It has another MAC address.
+    /// Its MAC address has changed.
     other_mac: bool,
     /// Something other than its addresses has changed.
     is_link_event: bool,
-    /// Others on the same port have come or gone.
+    /// Other interfaces on the same port have appeared or disappeared.
     has_news_beside: bool,
 }
 
@@ -41,7 +41,7 @@ impl LinkNews {
 }
 
 impl Engine {
-    /// The router whose macvlan link this interface is.
+    /// The router that this interface is the macvlan link of.
     pub fn router_of_link(&self, interface: &Interface) -> Option<RouterId> {
         interface.vmac_of.as_ref()?;
         self.routers
@@ -50,7 +50,7 @@ impl Engine {
             .map(|(id, _)| id)
     }
 
-    /// An interface is like this now.
+    /// Handles the new state of an interface.
     pub(super) fn link_is(&mut self, id: LinkId, now: Interface) {
         let Some(link) = self.links.get_mut(id) else { return };
         if link.routers.is_empty() {
@@ -103,7 +103,7 @@ impl Engine {
         }
     }
 
-    /// An interface is gone, if it is the one of this number.
+    /// Handles that an interface is gone, if it has this index.
     pub(super) fn link_gone(&mut self, id: LinkId, index: u32) {
         let Some(link) = self.links.get_mut(id) else { return };
         if link.interface.take_if(|interface| interface.index == index).is_none() {
@@ -119,14 +119,14 @@ impl Engine {
 }
 
 impl Turn<'_> {
-    /// The router's macvlan link is like this now: others may have set it down, or given it another MAC address.
+    /// Handles the new state of the router's macvlan link: it may be down or have another MAC address.
     pub(super) fn macvlan_is(&mut self, now: &Interface) {
         if !self.router.is_settled_master() {
             return;
         }
         if !now.admin_up {
             self.log(Line::MacvlanDown(now.name.clone()));
-            // The kernel has forgotten IPv6 addresses with that; those that it has not are found to be there.
+            // The kernel removes IPv6 addresses of a link that is set down; those that remain are found again.
             self.router.ledger.forget_addresses_of_link();
         } else if !self.router.vmac.is_on(now) {
             self.log(Line::MacvlanMacChanged(now.name.clone()));
@@ -136,7 +136,7 @@ impl Turn<'_> {
         self.take_again();
     }
 
-    /// The router's macvlan link is gone.
+    /// Handles that the router's macvlan link is gone.
     pub(super) fn macvlan_gone(&mut self) {
         let was_master = self.router.is_settled_master();
         self.router.ledger.link_gone();
@@ -144,12 +144,14 @@ impl Turn<'_> {
             self.log(Line::MacvlanLost);
             self.take_again();
         } else if self.router.waiting.is_none() && self.router.machine.state().name() != StateName::Init {
-            // Its alias was to say how the settings of the interface below were; so it is there until we leave.
+            // The link's alias stores the original settings of the interface below it, so the link exists until the
+            // router leaves.
             self.prepare();
         }
     }
 
-    /// Others may have given the interface another MAC address while the router had the virtual one there.
+    /// Handles that another program changed the MAC address of the interface while the router had the virtual one
+    /// there.
     pub(super) fn check_mac(&mut self) {
         let Some(interface) = &self.link.interface else { return };
         if !self.router.is_settled_master() {
@@ -164,7 +166,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Hosts and peers learn at once of another MAC address of the interface that a Master without a virtual one answers with.
+    /// A Master without a virtual MAC address announces a changed MAC address of its interface at once, to hosts and
+    /// peers.
     pub(super) fn tell_of_other_mac(&mut self) {
         if !self.router.is_holding() || self.router.ledger.vmac().is_some() {
             return;
@@ -172,12 +175,12 @@ impl Turn<'_> {
         let priority = self.router.machine.priority();
         self.router.enqueue(Action::SendAdvert(priority));
         self.router.enqueue(Action::AnnounceAddresses(Occasion::TakeOver));
-        // The guardian would resign with the old one.
+        // The guardian would resign with the old MAC address.
         self.put_out(Output::TellGuardian(self.id));
         self.next(Task::Act);
     }
 
-    /// What manages links may have set what decides who answers for the addresses on a macvlan link, and with what.
+    /// Sets again the sysctls for ARP on a macvlan link, which a network manager may have changed.
     pub(super) fn enforce_settings(&mut self) {
         let has_others_beside = self.link.interface.as_ref().is_some_and(|there| !there.beside.is_empty());
         let is_macvlan = self.router.vmac.mode() == VmacMode::Macvlan;
@@ -187,7 +190,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Says once of a router that is not Master that the interface has addresses of it all the same.
+    /// Logs, once, virtual addresses that are on the interface although the router is not Master.
     pub(super) fn check_presence(&mut self) {
         let present = self.router.addresses_present(self.link.interface.as_ref());
         let was_said = std::mem::replace(&mut self.router.presence_said, !present.is_empty());

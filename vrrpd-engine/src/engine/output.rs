@@ -1,4 +1,4 @@
-//! What comes out of the engine.
+//! Outputs of the engine.
 
 use std::net::IpAddr;
 
@@ -17,165 +17,168 @@ use crate::pace::Announced;
 use crate::router::{Noticed, Past, WithoutVmac};
 use crate::script::Call;
 
-/// What is to be done.
+/// What the daemon is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Read what the kernel knows of a router; the answer is [`Input::Record`](super::Input::Record).
+    /// Read the kernel's record of a router; the answer is [`Input::Record`](super::Input::Record).
     ReadRecord(RouterId),
-    /// Give the kernel a command about a router, and read what it knows of it then: the answer is
-    /// [`Input::Record`](super::Input::Record). What the kernel does not take has it given up.
+    /// Send the kernel a command for a router, then read its record: the answer is
+    /// [`Input::Record`](super::Input::Record). If the kernel refuses the command, the kernel data path is given up.
     CommandKernel {
         /// The router.
         router: RouterId,
-        /// The command, with zero for the secret of adverts.
+        /// The command, with the secret of adverts set to zero.
         command: Box<KernelCommand>,
-        /// The virtual addresses, which the kernel is to know before.
+        /// The virtual addresses, to be sent to the kernel first.
         addresses: Option<Vec<IpAddr>>,
     },
-    /// Leave an interface to packet sockets: an advert that counts comes from an address which is not in a subnet of the
-    /// interface, so the program may hear adverts of a VLAN.
+    /// Switch an interface to raw sockets: an advert that counts has a source address in no subnet of the interface, so
+    /// the program may receive adverts of a VLAN.
     GiveUpProgram {
-        /// The router that heard it.
+        /// The router that the advert is for.
         router: RouterId,
         /// The source of the advert.
         source: IpAddr,
-        /// For so long at least.
+        /// Minimum time until the program is attached again.
         pause: Duration,
     },
-    /// Load the program of an interface that was left to packet sockets, and put it back.
+    /// Attach again the program of an interface that was switched to raw sockets.
     ReturnProgram(LinkId),
-    /// Write to the log that it could not be put back.
+    /// Log that the program could not be attached again.
     NotReturned {
         /// The interface.
         link: LinkId,
         /// Why.
         reason: String,
-        /// When that is tried again.
+        /// Time until the next attempt.
         again_in: Duration,
     },
-    /// Tell the other processes of the group.
+    /// Send a message to the other processes of the group.
     TellGroupPeers(Message),
-    /// Run these scripts of the group of this name, behind those that it runs already.
+    /// Queue these scripts of the group of this name.
     RunGroupScripts(String, Call),
-    /// Run the script that prepares a router for being Master; [`Event::Prepared`] follows.
+    /// Run the `prepare` script of a router; [`Event::Prepared`] follows.
     StartPreparation(RouterId),
-    /// End that script.
+    /// End the `prepare` script.
     EndPreparation(RouterId),
-    /// Ask the system for this; the answer is [`Input::Answered`](super::Input::Answered) with the same ticket.
+    /// Request something from the system; the answer is [`Input::Answered`](super::Input::Answered) with the same
+    /// ticket.
     Ask(Ticket, Order),
-    /// Do not send what still waits to be sent of a router.
+    /// Drop the queued frames of a router.
     Withdraw(RouterId),
-    /// Send an advert with this priority with the next ones.
+    /// Queue an advert with this priority.
     SendAdvert(RouterId, Priority),
-    /// Send what waits now: it shows whether the router can be Master. The answer is [`Input::Tried`](super::Input::Tried).
+    /// Send queued frames now, which shows whether the router can be Master. The answer is
+    /// [`Input::Tried`](super::Input::Tried).
     TrySending(RouterId),
-    /// Tell hosts where addresses are.
+    /// Announce addresses to hosts.
     Announce(RouterId, Announced),
-    /// The router's state has changed, for all to be told.
+    /// Report a transition of the router.
     Transition {
         /// The router.
         router: RouterId,
-        /// The change.
+        /// The transition.
         past: Past,
-        /// It has a line in the log.
+        /// Whether to log it.
         is_logged: bool,
     },
-    /// An interface cannot tell its carrier, which counts as there: write that to the log.
+    /// Log that the carrier of an interface is unknown and assumed up.
     CarrierUnknown(LinkId),
-    /// Close what is open on an interface that is gone.
+    /// Close the sockets of an interface that is gone.
     Close(LinkId),
     /// Join the multicast groups on an interface that was set up.
     Join(LinkId),
-    /// An interface may have to take in frames to its own MAC address beside the virtual one, or not any more.
+    /// Check whether an interface with the virtual MAC address has to accept frames to its own one as well.
     KeepOwnMacs,
-    /// Tell the kernel to which MAC addresses an interface takes in frames.
+    /// Tell the kernel data path the MAC addresses that an interface accepts.
     TellStations(LinkId),
-    /// Join the multicast group of this family anew on the interface, which has become usable for it.
+    /// Join again the multicast group of this family on an interface, which has become usable for it.
     Rejoin(LinkId, Family),
-    /// Adverts of other routers are to be checked as this one expects them, which sends from this address.
+    /// Validate adverts of other routers against this router, which sends from this address.
     Expect(RouterId, Option<IpAddr>),
-    /// What the guardian has to do for a Master is another thing than it was told.
+    /// Update the guardian's instructions for a Master.
     TellGuardian(RouterId),
-    /// What has to be undone after a crash may be another thing than the journal says.
+    /// Update the journal, since what has to be undone after a crash may have changed.
     WriteJournal,
-    /// A router that leaves has given back all that it held: nothing of it is needed any more.
+    /// A leaving router has given back everything: remove it.
     Forget(RouterId),
-    /// A check has another outcome: write that to the log.
+    /// Log that the result of a check has changed.
     CheckChanged(CheckChanged),
-    /// Write to the log that an advert on an interface was discarded that is of no router of ours, nor were so many before it.
+    /// Log that an advert on an interface was discarded that is for no router of ours, and the number of unlogged ones
+    /// before it.
     Rejected(LinkId, Rejection, u64),
-    /// Write to the log.
+    /// Write a line to the log.
     Log(RouterId, Line),
 }
 
-/// A line of the log about a router.
+/// A log line about a router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
-    /// The state machine noticed something. With it, the addresses that an advert announces, if they are at hand.
+    /// A notice of the state machine. With the addresses of the advert, if they are available.
     Notice(Noticed, Vec<IpAddr>),
-    /// The sender of an advert is set up in another way.
+    /// The sender of an advert has a different configuration.
     Mismatch(Warning),
-    /// An advert was discarded, and so many before it were not told of.
+    /// An advert was discarded, with the number of unlogged ones before it.
     Rejected(Rejection, u64),
-    /// The program in the kernel has discarded so many adverts for this reason.
+    /// The kernel has discarded this number of adverts for this reason.
     RejectedByKernel(Reject, u64),
-    /// So many transitions had no line of their own; now the router is in this state for this reason.
+    /// This number of transitions had no line of their own; the state and reason are the last ones.
     MoreTransitions(u64, StateName, Reason),
-    /// The magic packet comes from this address, which is none of the router.
+    /// The source of magic packets is not an address of the router.
     MagicSource(IpAddr),
-    /// An earlier daemon has left this address on the interface; it is removed.
+    /// An earlier daemon left this address on the interface; it is removed.
     AddressLeft(VirtualAddress),
-    /// An earlier daemon has left this virtual MAC address on the interface; it is removed.
+    /// An earlier daemon left this virtual MAC address on the interface; it is removed.
     MacLeft(MacAddr),
-    /// Something that the router tracks has another outcome: clients are told of it, the log was already.
+    /// The result of a check has changed: notify clients (it is logged already).
     CheckChanged(CheckChanged),
-    /// The interface of a router that is not Master has these addresses of it.
+    /// The router is not Master, but its interface has these virtual addresses.
     AddressesPresent(Vec<VirtualAddress>),
-    /// The macvlan link of this name was set down by others; it is set up again.
+    /// The macvlan link of this name was set down; it is set up again.
     MacvlanDown(String),
-    /// The macvlan link of this name was given another MAC address by others; it gets its own one back.
+    /// The MAC address of the macvlan link of this name was changed; it is restored.
     MacvlanMacChanged(String),
-    /// The macvlan link was removed by others; it is made again.
+    /// The macvlan link was removed; it is created again.
     MacvlanLost,
-    /// The interface of this name was given another MAC address by others; it gets the virtual one back.
+    /// The MAC address of the interface of this name was changed; the virtual one is restored.
     MacChanged(String),
-    /// The priority is another one now.
+    /// The priority has changed, from and to these values.
     PriorityChanged(Priority, Priority),
-    /// The virtual MAC address was refused, and this is what becomes of the router.
+    /// The virtual MAC address was refused, and the consequence.
     VmacRefused(WithoutVmac, SystemError),
-    /// An address of a Master was removed by others, so many times more than was said; it is put back.
+    /// An address of a Master was removed by others, with the number of unlogged times before; it is restored.
     AddressLost(VirtualAddress, u64),
-    /// An interface that is to have addresses of a Master is not there.
+    /// An interface that is to have addresses of a Master does not exist.
     InterfaceMissing(String),
-    /// The system did not add this address.
+    /// The system refused this address.
     AddressRefused(VirtualAddress, SystemError),
-    /// Packets to the addresses are accepted, since the system does not drop them.
+    /// The system refused the packet filter, so packets to the addresses are accepted.
     FilterRefused(SystemError),
-    /// Packets to the addresses are still dropped.
+    /// The packet filter could not be removed, so packets to the addresses are still dropped.
     FilterNotRemoved(SystemError),
-    /// A route or rule was removed by others, and was added again.
+    /// A route or rule was removed by others, and was restored.
     RoutingRestored(Resource),
-    /// The system did not add this route or rule.
+    /// The system refused this route or rule.
     RoutingRefused(Resource, SystemError),
-    /// The system did not remove this route or rule.
+    /// This route or rule could not be removed.
     RoutingNotRemoved(Resource, SystemError),
-    /// The system did not remove this address.
+    /// This address could not be removed.
     AddressNotRemoved(VirtualAddress, SystemError),
-    /// The interface did not get its own MAC address back.
+    /// The MAC address of the interface could not be restored.
     MacNotRestored(SystemError),
     /// The macvlan link could not be removed.
     LinkNotRemoved(SystemError),
-    /// An advert was not taken by the interface, nor were so many before it.
+    /// An advert could not be sent, with the number of unlogged ones before it.
     NotSent(NotSent, u64),
-    /// An advert did not go out to a peer.
+    /// An advert could not be sent to a peer.
     NotSentToPeer {
         /// The address of the peer.
         peer: IpAddr,
-        /// How many more did not go out.
+        /// Number of unlogged ones before it.
         more: u64,
-        /// The error, in the system's words.
+        /// The error of the system.
         error: String,
     },
-    /// Adverts cannot be sent; that is tried again after this time.
+    /// Adverts cannot be sent; the next attempt is after this time.
     CannotSend(Duration),
 }

@@ -1,4 +1,4 @@
-//! What others change on interfaces while a router is Master there is put right; whether an interface can be used.
+//! Restores what other programs remove or change while a router is Master, and checks whether interfaces are usable.
 
 use std::net::IpAddr;
 
@@ -13,8 +13,9 @@ use crate::interface::{Interface, Remover};
 use crate::router::Router;
 
 impl Turn<'_> {
-    /// An address has gone from where the router has its addresses. A Master has it, so it goes back, also if another program
-    /// had put it there before: at once if we have removed it ourselves, which the system may say when it is there again.
+    /// Handles that an address was removed from an interface with addresses of the router. A Master restores it, even
+    /// if another program had added it; at once if we removed it ourselves, since that notification may arrive after we
+    /// added the address again.
     pub(super) fn address_lost(&mut self, address: IpAddr, remover: Remover) {
         let mut is_being_taken = false;
         if let Some(pending) = &mut self.router.waiting {
@@ -25,7 +26,7 @@ impl Turn<'_> {
         }
         let another_s = self.router.another_s(address).filter(|_| remover == Remover::Other);
         if another_s.is_some() {
-            // It will be ours.
+            // The address becomes ours.
             self.put_out(Output::WriteJournal);
         }
         if !self.router.is_holding() {
@@ -45,7 +46,7 @@ impl Turn<'_> {
         self.take_again();
     }
 
-    /// An interface that has addresses of the router beside its own is like this; `None`: it is gone, or has another name.
+    /// Handles the state of another interface with addresses of the router; `None`: it is gone or was renamed.
     pub(super) fn other_interface(&mut self, name: String, interface: Option<Interface>) {
         let before = match interface.clone() {
             Some(now) => self.router.others.insert(name.clone(), now),
@@ -55,7 +56,7 @@ impl Turn<'_> {
         if before.is_some() && interface.is_none() && self.router.is_master() {
             self.log(Line::InterfaceMissing(name));
         }
-        // It has them still if it has another name now.
+        // A renamed interface still has the addresses.
         self.discard_stranded();
         let Some(now) = interface.filter(|_| self.router.is_holding()) else { return };
         if self.router.to_take_on(&now).next().is_some() {
@@ -66,7 +67,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Puts in force again what a Master has to have: at once, or after a while where others take it away again and again.
+    /// Restores everything that a Master holds: at once, or with backoff if it is removed repeatedly.
     pub(super) fn take_again(&mut self) {
         let Self { id, router, agenda, now, .. } = self;
         let at = *agenda.to_put_back.entry(*id).or_insert_with(|| router.back_off.again_at(now.at));
@@ -76,7 +77,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Puts it in force now, if the router still is Master.
+    /// Restores it now, if the router is still Master.
     pub(super) fn take_now(&mut self) {
         if self.router.is_holding() {
             let interface = self.link.interface.as_ref();
@@ -91,20 +92,20 @@ impl Turn<'_> {
 }
 
 impl Engine {
-    /// Routers that have routes or rules put them back.
+    /// Lets routers restore their routes and rules.
     pub(super) fn routing_lost(&mut self) {
         let has_routing = |router: &Router| router.is_holding() && router.ledger.has_any_routing();
         let who = self.routers.iter().filter(|(_, router)| has_routing(router));
         self.agenda.incoming.extend(who.map(|(id, _)| Work::Task(id, Task::TakeAgain)));
     }
 
-    /// Tells a router when its interface has become usable or unusable, or has another address to send from.
+    /// Tells a router that its interface has become usable or unusable, or has another source address.
     pub(super) fn check_usable(&mut self, id: RouterId) {
         let Self { routers, links, agenda, .. } = self;
         let Some(router) = routers.get(id) else { return };
         let Some(link) = links.get(router.link) else { return };
         if router.is_changing_mac() {
-            // The interface may be down for that; it is looked at when that is done.
+            // Setting the MAC address may have taken the interface down; it is checked again after that.
             return;
         }
         let usable = router.usable(link.interface.as_ref());

@@ -1,7 +1,7 @@
-//! What is kept of what happens to a router: [`Recording`] says why.
+//! What is kept for recordings; see [`Recording`].
 //!
-//! A recording begins when something happens that can lead to a transition. What happens meanwhile otherwise is kept only in
-//! a recording that has begun: the next snapshot holds what came of it.
+//! A recording begins with an input that can lead to a transition. Other inputs are kept only in a recording that has
+//! begun: the next snapshot includes their effects.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -18,29 +18,31 @@ use crate::recording::{Recording, Step};
 use crate::router::Router;
 use crate::track::Change;
 
-/// Whether a recording begins with something that happens.
+/// Whether an input begins a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Begins {
-    /// It is kept in one that has begun.
+    /// It does not, but is kept in a recording that has begun.
     No,
-    /// If there is none: it can lead to a transition.
+    /// It does, if there is none: it can lead to a transition.
     Yes,
-    /// Where one has begun, it goes on with another snapshot: this depends on what was set up before, of which nobody was told.
+    /// A recording that has begun continues with a new snapshot, since the input depends on setup that was not an
+    /// input.
     Anew,
 }
 
-/// To whom something happens.
+/// The routers that an input concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Concerns {
     Router(RouterId),
     Link(LinkId),
     All,
-    /// What comes of it is kept where it comes to routers.
+    /// None directly: its effects are kept where they reach routers.
     Nobody,
 }
 
 impl Engine {
-    /// What is kept of a router: at least how it is. `None`: it has left, or something waits and nothing is kept.
+    /// The recording of a router, at least its present state. `None`: it has left, or work is pending and nothing was
+    /// kept.
     pub fn recording(&self, now: Now, id: RouterId) -> Option<Recording> {
         let router = self.routers.get(id)?;
         match self.recordings.get(id) {
@@ -49,7 +51,7 @@ impl Engine {
         }
     }
 
-    /// Keeps an input, if it has to be kept.
+    /// Keeps an input, if necessary.
     pub(super) fn keep(&mut self, input: &Input<'_>) {
         match input {
             Input::Event(id, event @ (Event::Advert(_) | Event::Timer), _) => {
@@ -66,7 +68,7 @@ impl Engine {
                 }
             }
             Input::Hear(id) if self.agenda.is_idle() => {
-                // Mostly there is nothing new.
+                // The record mostly holds nothing new.
                 self.looked_at = Some((*id, self.now));
                 return;
             }
@@ -84,7 +86,7 @@ impl Engine {
                         Step::Input(Input::Hear(RouterId::FIRST))
                     });
                     self.now = now;
-                    // It was handed out meanwhile.
+                    // The output was handed out in between.
                     self.note_output(*id, false);
                 }
             }
@@ -105,19 +107,19 @@ impl Engine {
         }
     }
 
-    /// Keeps that something which was put off is due.
+    /// Keeps that a delayed action is due.
     pub(super) fn keep_expired(&mut self) {
         for id in self.agenda.put_off_until(self.now.at) {
             self.keep_step(id, Begins::Yes, || Step::Expired);
         }
     }
 
-    /// Keeps that a check of a router has another outcome.
+    /// Keeps that the result of a check of a router has changed.
     pub(super) fn keep_checked(&mut self, id: RouterId, change: Change, detail: &str) {
         self.keep_step(id, Begins::Yes, || Step::Checked { change, detail: detail.to_owned() });
     }
 
-    /// Keeps that the group of a router has it do something.
+    /// Keeps an event that a router's group caused.
     pub(super) fn keep_of_group(&mut self, id: RouterId, event: Event) {
         self.keep_step(id, Begins::Yes, || Step::Input(Input::Event(RouterId::FIRST, event, None)));
     }
@@ -167,7 +169,7 @@ impl Engine {
         }
     }
 
-    /// Keeps something that happens to a router.
+    /// Keeps a step of a router.
     fn keep_step(&mut self, id: RouterId, begins: Begins, step: impl FnOnce() -> Step) {
         let now = self.now;
         let wants_snapshot = match self.recordings.get(id) {
@@ -194,13 +196,13 @@ impl Engine {
     }
 }
 
-/// Whether this is a transition because of which a recording is kept: not that from the start to Backup.
+/// Whether this is a transition that recordings are for; the one from Init to Backup is not.
 fn is_change(output: &Output) -> bool {
     let Output::Transition { past, .. } = output else { return false };
     (past.transition.from, past.transition.to) != (StateName::Init, StateName::Backup)
 }
 
-/// To whom an input happens.
+/// The routers that an input concerns.
 fn concerns(engine: &Engine, input: &Input<'_>) -> Concerns {
     match input {
         Input::Answered(ticket, _) => {
@@ -257,7 +259,7 @@ fn concerns(engine: &Engine, input: &Input<'_>) -> Concerns {
     }
 }
 
-/// Whether a recording begins with an input.
+/// Whether an input begins a recording of this router.
 fn begins(engine: &Engine, id: RouterId, input: &Input<'_>) -> Begins {
     match input {
         Input::Record(_, Some(record)) => {
@@ -282,7 +284,7 @@ fn begins(engine: &Engine, id: RouterId, input: &Input<'_>) -> Begins {
     }
 }
 
-/// The input as it happens to the first router on the first interface of an engine.
+/// The input, for an engine whose only router and interface have the first identifiers.
 fn of_one(input: &Input<'_>) -> Input<'static> {
     let (router, link) = (RouterId::FIRST, LinkId::FIRST);
     match input {
@@ -344,7 +346,7 @@ fn of_one(input: &Input<'_>) -> Input<'static> {
     }
 }
 
-/// The frame of an advert that announces the same addresses without a password.
+/// The frame of an advert with the same addresses, without a password.
 fn without_secret(octets: &[u8]) -> Option<Cow<'static, [u8]>> {
     let (source, advert) = parse_advert(octets)?;
     let kind = match advert.kind() {
@@ -369,9 +371,9 @@ fn without_secret(octets: &[u8]) -> Option<Cow<'static, [u8]>> {
 /// What has changed of an interface.
 #[derive(Debug)]
 enum Changed {
-    /// Nothing but these addresses, which daemons of ours have put there.
+    /// Only these addresses, which our daemons added or removed.
     Ours(Vec<IpAddr>),
-    /// More than that.
+    /// Something else.
     More,
 }
 
@@ -397,7 +399,7 @@ impl Changed {
 }
 
 impl Output {
-    /// The router that this is about.
+    /// The router that the input concerns.
     pub const fn router(&self) -> Option<RouterId> {
         match self {
             Self::ReadRecord(id)

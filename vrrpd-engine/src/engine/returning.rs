@@ -1,9 +1,9 @@
-//! An interface is left to packet sockets for a while when adverts come from another subnet.
+//! Switches an interface to raw sockets for a while when adverts come from another subnet.
 //!
-//! They may have been of a VLAN whose tag the program does not see, or forged. Packet sockets see tags, so they take no
-//! adverts of a VLAN. The program is put back after a pause, which grows each time, so that forged adverts cannot make it
-//! come and go. An advert from another subnet that packet sockets do hear begins the pause anew. While a router of
-//! the interface is Master it is not put back: some drivers take the link down for it.
+//! Such adverts may be forged, or belong to a VLAN whose tag the program does not see. Packet sockets see tags, so they
+//! ignore adverts of a VLAN. The program is attached again after a pause that grows each time (backoff), so forged
+//! adverts cannot cause frequent switches. An advert from another subnet that packet sockets accept restarts the pause.
+//! The program is not attached while a router of the interface is Master, since some drivers take the link down for it.
 
 use std::net::IpAddr;
 
@@ -17,14 +17,14 @@ use crate::kernel::is_on_link;
 use crate::router::Router;
 
 impl Turn<'_> {
-    /// This advert may be one of a VLAN, and so may others that the program has heard.
+    /// Gives up the program, since this advert, and others that the program has received, may be of a VLAN.
     pub(super) fn leave_to_sockets(&mut self, source: IpAddr) {
         let pause = self.link.absence.begin(self.now.at);
         self.put_out(Output::GiveUpProgram { router: self.id, source, pause });
         self.next(Task::ListenAgain);
     }
 
-    /// An advert came by packet sockets while the program is to be put back: not yet, if it is from another subnet.
+    /// Handles an advert that packet sockets received during the pause: one from another subnet restarts the pause.
     pub(super) fn note_subnet(&mut self, advert: &Advert) {
         let config = &self.router.config;
         if self.link.absence.deadline().is_some()
@@ -37,12 +37,12 @@ impl Turn<'_> {
 }
 
 impl Engine {
-    /// When the program of an interface is to be put back.
+    /// When the next pause ends.
     pub(super) fn absence_ends_at(&self) -> Option<Instant> {
         self.links.values().filter_map(|link| link.absence.deadline()).min()
     }
 
-    /// Has programs put back whose time has come.
+    /// Attaches the programs whose pause has ended.
     pub(super) fn end_absences(&mut self, now: Instant) {
         if self.absence_ends_at().is_none_or(|at| now < at) {
             return;
@@ -60,7 +60,7 @@ impl Engine {
         }
     }
 
-    /// Whether a router of the interface is Master, or about to become something else: then its program is not put back.
+    /// Whether a router of the interface is Master or has actions pending; then its program is not attached.
     pub fn is_in_use(&self, id: LinkId) -> bool {
         let is_used = |router: &Router| router.is_master() || router.is_busy();
         self.links
@@ -68,21 +68,21 @@ impl Engine {
             .is_some_and(|link| link.routers.iter().filter_map(|id| self.routers.get(*id)).any(is_used))
     }
 
-    /// The program of an interface cannot be put back now.
+    /// Handles that the program of an interface cannot be attached now.
     pub(super) fn return_later(&mut self, now: Instant, id: LinkId) {
         if let Some(link) = self.links.get_mut(id) {
             link.absence.try_later(now);
         }
     }
 
-    /// The program of an interface is back.
+    /// Handles that the program of an interface is attached again.
     pub(super) fn returned(&mut self, now: Instant, id: LinkId) {
         if let Some(link) = self.links.get_mut(id) {
             link.absence.over(now);
         }
     }
 
-    /// The program of an interface could not be put back.
+    /// Handles that the program of an interface could not be attached.
     pub(super) fn not_returned(&mut self, now: Instant, id: LinkId, reason: String) {
         let Some(link) = self.links.get_mut(id) else { return };
         let again_in = link.absence.begin(now);

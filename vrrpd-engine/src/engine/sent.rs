@@ -1,4 +1,4 @@
-//! Adverts that went out, or did not, and adverts of others that were discarded.
+//! Results of sending adverts, and discarded adverts of others.
 
 use std::net::IpAddr;
 
@@ -8,19 +8,19 @@ use vrrpd_common::{Instant, Rejection};
 use super::{Engine, Line, Output};
 use crate::ids::{LinkId, RouterId};
 
-/// Why an interface did not take an advert.
+/// Why an advert could not be sent on an interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotSent {
-    /// Octets of the frame.
+    /// Length of the frame in octets.
     pub octets: usize,
-    /// It is longer than the MTU of the interface.
+    /// The packet exceeds the MTU of the interface.
     pub is_too_long: bool,
-    /// The error, in the system's words.
+    /// The error of the system.
     pub error: String,
 }
 
 impl Engine {
-    /// An advert of a router went out.
+    /// Handles that an advert of a router was sent.
     pub(super) fn sent(&mut self, id: RouterId) {
         if let Some(router) = self.routers.get_mut(id) {
             router.done.adverts_sent += 1;
@@ -28,7 +28,7 @@ impl Engine {
         }
     }
 
-    /// An advert of a router did not go out.
+    /// Handles that an advert of a router could not be sent.
     pub(super) fn not_sent(&mut self, now: Instant, id: RouterId, failure: NotSent) {
         let Some(router) = self.routers.get_mut(id) else { return };
         if failure.is_too_long
@@ -42,7 +42,7 @@ impl Engine {
         }
     }
 
-    /// An advert of a router did not go out to a peer. It may have gone out to others.
+    /// Handles that an advert of a router could not be sent to a peer. It may have been sent to others.
     pub(super) fn not_sent_to(&mut self, now: Instant, id: RouterId, peer: IpAddr, error: String) {
         let Some(router) = self.routers.get_mut(id) else { return };
         if let Some(more) = router.unsendable.admit(now, ()) {
@@ -50,7 +50,7 @@ impl Engine {
         }
     }
 
-    /// An advert was discarded, for a router from an address or for none of ours.
+    /// Handles a discarded advert, for a router from an address or for no router of ours.
     pub(super) fn rejected(
         &mut self,
         now: Instant,

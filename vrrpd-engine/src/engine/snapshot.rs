@@ -1,4 +1,4 @@
-//! One router at a moment when nothing waits to be done for it, and an engine that goes on from there.
+//! Snapshot of one router while no work is pending for it, and an engine that continues from it.
 
 use std::collections::BTreeMap;
 
@@ -13,41 +13,41 @@ use crate::link::Link;
 use crate::router::{Router, SteadyState};
 use crate::track::Checks;
 
-/// A router with all that its decisions depend on. No secret is in it. What its routers on the same interface have there is
-/// left out: it decides nothing for this one.
+/// A router with everything that its decisions depend on. It contains no secret. Other routers on the same interface
+/// are left out, since they do not affect it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// When it was like this.
+    /// Time of the snapshot.
     pub now: Now,
     router: Router,
     link: Link,
     checks: Checks,
-    /// The system keeps our mark with addresses.
+    /// The system stores our mark with addresses.
     marks: bool,
-    /// When it does what was put off.
+    /// When delayed actions are due.
     put_off: Option<Instant>,
-    /// When it puts back what others have taken away.
+    /// When it restores what other programs removed.
     to_put_back: Option<Instant>,
     /// When it tries again to send.
     to_try_sending: Option<Instant>,
     /// The last ticket that the engine has issued.
     issued: Ticket,
-    /// It waits for first results of what it tracks.
+    /// The router waits for first results of its checks.
     to_start: bool,
 }
 
 impl Snapshot {
-    /// Its router.
+    /// The router.
     pub const fn router(&self) -> &Router {
         &self.router
     }
 
-    /// The interface of its router.
+    /// The interface of the router.
     pub const fn link(&self) -> &Link {
         &self.link
     }
 
-    /// An engine with this router alone, as the first one on the first interface.
+    /// An engine with only this router, as the first one on the first interface.
     pub fn restore(self) -> Engine {
         let Self { now, mut router, link, checks, marks, .. } = self;
         let (id, link_id) = (RouterId::FIRST, LinkId::FIRST);
@@ -71,7 +71,7 @@ impl Snapshot {
 }
 
 impl Engine {
-    /// The first router goes on from what happened again and again.
+    /// Sets the first router to the state after a number of repeated inputs.
     pub(crate) fn go_on_from(&mut self, now: Now, state: SteadyState) {
         self.now = now;
         let Self { routers, agenda, .. } = self;
@@ -82,7 +82,7 @@ impl Engine {
         }
     }
 
-    /// What a router is like now; `None`: it has left, or something waits to be done.
+    /// Snapshot of a router; `None`: it has left, or work is pending for it.
     pub fn snapshot(&self, now: Now, id: RouterId) -> Option<Snapshot> {
         if !self.agenda.is_idle() || self.agenda.asked_for.is_some() {
             return None;
@@ -90,7 +90,7 @@ impl Engine {
         self.snapshot_in_turn(now, id)
     }
 
-    /// The same at a moment when nothing waits but what is recorded next.
+    /// Snapshot at a moment when the only pending work is what is recorded next.
     pub(super) fn snapshot_in_turn(&self, now: Now, id: RouterId) -> Option<Snapshot> {
         let router = self.routers.get(id)?;
         let link = self.links.get(router.link)?;

@@ -1,4 +1,4 @@
-//! The kernel path is told of a router, and has discarded adverts for it.
+//! Commands for the kernel data path, and the adverts that it has discarded.
 
 use vrrpd_common::Instant;
 use vrrpd_common::abi::{RouterRecord, slot};
@@ -10,8 +10,8 @@ use crate::kernel::{Circumstances, Tell, Told};
 use crate::router::Router;
 
 impl Turn<'_> {
-    /// Tells the kernel what has changed. `was_reported`: the router has handled an advert, which has moved the kernel's
-    /// deadline as it has moved ours.
+    /// Tells the kernel what has changed for the router. `was_reported`: the router handled an advert that the kernel
+    /// reported, so the kernel has set its own deadline already.
     pub(super) fn tell_kernel(&mut self, was_reported: bool) {
         let Some(now) = to_tell(self.router) else { return };
         match self.router.kernel.tell(now, was_reported) {
@@ -21,7 +21,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Tells the kernel all that it has to know, whatever it was told before.
+    /// Tells the kernel everything about the router again.
     pub(super) fn tell_kernel_all(&mut self) {
         if !self.router.kernel.is_told() {
             return self.tell_kernel(false);
@@ -31,7 +31,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Tells the kernel the deadline of a Backup that has handled all that is in this record, if the kernel has another one.
+    /// Corrects the kernel's deadline of a Backup that has handled everything in this record, if it differs.
     pub(super) fn correct_kernel(&mut self, record: &RouterRecord) {
         if let Some(now) = to_tell(self.router)
             && now.corrects(record)
@@ -40,7 +40,7 @@ impl Turn<'_> {
         }
     }
 
-    /// What the kernel heard until the command took effect comes before anything else.
+    /// Adverts that the kernel heard before the command took effect are handled first.
     fn command_kernel(&mut self, now: Told, is_first: bool) {
         let config = &self.router.config;
         let of_family = config.held_addresses().filter(|address| address.family() == config.family);
@@ -52,7 +52,7 @@ impl Turn<'_> {
 }
 
 impl Engine {
-    /// Tells of the adverts for a router that the kernel has discarded, each reason at most once a second.
+    /// Logs the adverts that the kernel has discarded for a router, at most once a second for each reason.
     pub(super) fn discarded(&mut self, now: Instant, id: RouterId, record: &RouterRecord) {
         let Some(router) = self.routers.get_mut(id) else { return };
         let Some(link) = self.links.get_mut(router.link) else { return };
@@ -71,7 +71,7 @@ impl Engine {
     }
 }
 
-/// What the kernel has to know of a router; `None`: its adverts do not come by the kernel.
+/// What the kernel has to know of a router; `None`: its adverts do not come through the kernel data path.
 fn to_tell(router: &Router) -> Option<Told> {
     if !router.in_kernel {
         return None;

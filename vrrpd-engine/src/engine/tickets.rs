@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::ids::{RouterId, Ticket};
 
-/// The requests that are not answered yet.
+/// Requests that have not been answered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tickets {
     last: u64,
@@ -12,19 +12,19 @@ pub(super) struct Tickets {
 }
 
 impl Tickets {
-    /// So many have been issued, and these are open.
+    /// Continues after `last`, with these requests unanswered.
     pub(super) fn issued(last: Ticket, open: impl IntoIterator<Item = (Ticket, RouterId)>) -> Self {
         let open: BTreeMap<_, _> = open.into_iter().collect();
         let last = open.keys().copied().chain([last]).max().unwrap_or(last);
         Self { last: last.0, open }
     }
 
-    /// The last one that was issued.
+    /// The last ticket issued.
     pub(super) const fn last(&self) -> Ticket {
         Ticket(self.last)
     }
 
-    /// A new one, for a request of this router.
+    /// Issues a ticket for a request of this router.
     pub(super) fn issue(&mut self, router: RouterId) -> Ticket {
         self.last += 1;
         let ticket = Ticket(self.last);
@@ -32,17 +32,17 @@ impl Tickets {
         ticket
     }
 
-    /// The request is answered: whose it was. `None`: it was answered before, or is none of ours.
+    /// Marks a request as answered and returns its router. `None`: it was answered before, or the ticket is unknown.
     pub(super) fn redeem(&mut self, ticket: Ticket) -> Option<RouterId> {
         self.open.remove(&ticket)
     }
 
-    /// Whose request it is, as long as it is not answered.
+    /// The router of an unanswered request.
     pub(super) fn holder(&self, ticket: Ticket) -> Option<RouterId> {
         self.open.get(&ticket).copied()
     }
 
-    /// How many requests have been answered.
+    /// Number of answered requests.
     pub(super) fn answered(&self) -> u64 {
         self.last - self.open.len() as u64
     }

@@ -1,4 +1,4 @@
-//! What is tracked: results of checks go to the routers that track them.
+//! Hands results of checks to the routers that use them.
 
 use std::collections::BTreeSet;
 
@@ -13,28 +13,28 @@ use crate::priority::{Outcome, TrackId};
 use crate::router::{Router, TrackedOutcome};
 use crate::track::{Change, CheckConfig, Checks, Finding, Plan};
 
-/// A check has another outcome.
+/// The result of a check has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckChanged {
     /// The name of the check.
     pub name: String,
     /// The kind of the check.
     pub kind: String,
-    /// What counted before.
+    /// The previous result.
     pub from: Outcome,
-    /// What counts now.
+    /// The new result.
     pub to: Outcome,
-    /// What was seen, in words; for people.
+    /// Details for people.
     pub detail: String,
 }
 
 impl Engine {
-    /// All that is tracked.
+    /// All checks.
     pub const fn checks(&self) -> &Checks {
         &self.checks
     }
 
-    /// Makes the checks those that these routers track. Returns what is to be looked at now, and what no more.
+    /// Sets the checks to those that these routers use. Returns which to start and which to stop.
     pub fn configure_checks<'a>(
         &mut self,
         checks: &[CheckConfig],
@@ -46,35 +46,35 @@ impl Engine {
         self.checks.configure(checks, &tracked)
     }
 
-    /// What a router with this configuration tracks, and what that says now.
+    /// The checks of a router with this configuration, and their present results.
     pub(super) fn tracked(&self, config: &RouterConfig) -> Vec<TrackedOutcome> {
         let tracked = self.checks.of(&config.track).into_iter();
         let outcome = |id| self.checks.outcome(id).unwrap_or(Outcome::Unknown);
         tracked.map(|(id, tracked)| (id, tracked.weight, outcome(id))).collect()
     }
 
-    /// A check has looked.
+    /// Handles a result of a check.
     pub(super) fn found(&mut self, now: Instant, check: TrackId, finding: Finding, detail: &str) {
         if let Some(change) = self.checks.result(now, check, finding) {
             self.check_changed(change, detail);
         }
     }
 
-    /// Delays of checks are over.
+    /// Handles rise and fall delays of checks that have ended.
     pub(super) fn expire_checks(&mut self, now: Instant) {
         for change in self.checks.expire(now) {
             self.check_changed(change, "for longer than the delay");
         }
     }
 
-    /// The same as when [`Input::Found`](super::Input::Found) has changed the outcome of a check.
+    /// Handles a changed result of a check as [`Input::Found`](super::Input::Found) does.
     pub(crate) fn check_has_changed(&mut self, now: Now, change: Change, detail: &str) {
         self.now = now;
         self.check_changed(change, detail);
     }
 
-    /// What comes of another result. Routers that cannot serve any more say so first; those that can again begin with their
-    /// new priority.
+    /// Applies a changed result. Routers that must stop serving do so first; those that can serve again begin with
+    /// their new priority.
     fn check_changed(&mut self, change: Change, detail: &str) {
         let Change { id: check, from, to } = change;
         let Some(config) = self.checks.config(check) else { return };
@@ -99,7 +99,7 @@ impl Engine {
 }
 
 impl Turn<'_> {
-    /// Lets the router take part: now, or when there are first results of what it tracks.
+    /// Starts the router, now or when its checks have first results.
     pub(super) fn start_up(&mut self) {
         if self.router.policy.awaits_first_results() {
             self.agenda.to_start.insert(self.id);
@@ -109,7 +109,7 @@ impl Turn<'_> {
         self.next(Task::event(Event::Startup));
     }
 
-    /// Something that the router tracks has had a result: whether it can serve.
+    /// Applies to the router whether its checks allow it to serve.
     pub(super) fn observed(&mut self) {
         self.agenda.work.push_front(Work::CheckUsable(self.id));
         if self.router.machine.state().name() == StateName::Fault {
@@ -117,7 +117,7 @@ impl Turn<'_> {
         }
     }
 
-    /// The same: with which priority it serves, and whether that was what it waited for.
+    /// Applies to the router the priority of its checks, and starts it if it waited for them.
     pub(super) fn judged(&mut self) {
         if self.agenda.to_start.contains(&self.id) {
             self.next(Task::StartUp);
@@ -125,7 +125,7 @@ impl Turn<'_> {
         self.apply_priority();
     }
 
-    /// Tells clients of a result.
+    /// Notifies clients of a changed result.
     pub(super) fn tell_of_check(&mut self, changed: CheckChanged) {
         self.log(Line::CheckChanged(changed));
     }

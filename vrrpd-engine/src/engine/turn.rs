@@ -1,4 +1,4 @@
-//! The turn of a router: something is done for it, and what comes of that is queued.
+//! The turn of a router: one task is done for it, and what follows is queued.
 
 use vrrpd_common::Instant;
 use vrrpd_common::router::{Event, StateName};
@@ -10,7 +10,7 @@ use crate::ids::RouterId;
 use crate::link::Link;
 use crate::router::Router;
 
-/// A router, and what is at hand while something is done for it.
+/// A router, and what a task can access.
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
     pub(super) id: RouterId,
@@ -18,20 +18,20 @@ pub(super) struct Turn<'a> {
     pub(super) link: &'a mut Link,
     pub(super) groups: &'a mut Groups,
     pub(super) agenda: &'a mut Agenda,
-    /// The system keeps our mark with addresses.
+    /// The system stores our mark with addresses.
     pub(super) marks: bool,
     pub(super) now: Now,
 }
 
 impl Turn<'_> {
-    /// Does something for the router.
+    /// Does a task of the router.
     pub(super) fn work_on(&mut self, task: Task) {
         match task {
             Task::Event { at, event, is_heard } => {
                 if is_heard || matches!(event, Event::Advert(_) | Event::Timer) {
                     self.event(at.unwrap_or(self.now.at), event, None);
                 } else {
-                    // The kernel has told nothing of a master that goes on as before.
+                    // The kernel does not report a master that continues as before.
                     self.next(Task::Event { at, event, is_heard: true });
                     self.next(Task::Hear);
                 }
@@ -42,7 +42,7 @@ impl Turn<'_> {
             }
             Task::Feed(feeding) => self.feed(feeding),
             Task::ListenAgain => {
-                // What has an Authentication Header was heard all the time.
+                // Adverts with an Authentication Header never go through the kernel.
                 if self.router.machine.state().name() == StateName::Backup && !self.router.is_verified_by_us()
                 {
                     self.next(Task::event(Event::StoodStill));
@@ -94,8 +94,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Hands an event to the router; what comes of it is done before anything that waits. `frame` is the one that an advert
-    /// came in.
+    /// Hands an event to the router; what follows from it is done before older work. `frame` is the frame of an advert.
     pub(super) fn event(&mut self, at: Instant, event: Event, frame: Option<&[u8]>) {
         if let Event::Advert(advert) = &event {
             self.note_subnet(advert);
@@ -121,12 +120,12 @@ impl Turn<'_> {
         }
     }
 
-    /// Does this for the router before anything that waits.
+    /// Queues a task of the router before older work.
     pub(super) fn next(&mut self, task: Task) {
         self.agenda.work.push_front(Work::Task(self.id, task));
     }
 
-    /// Has something done outside.
+    /// Queues an output.
     pub(super) fn put_out(&mut self, output: Output) {
         self.agenda.outputs.push_back(output);
     }

@@ -1,4 +1,4 @@
-//! The scripts of groups: which of them a transition of a member runs.
+//! The scripts of groups: which of them to run upon a transition of a member.
 
 use vrrpd_common::router::{Reason, StateName, Transition};
 
@@ -12,13 +12,13 @@ use crate::script::{Call, of_group, state_of_group};
 #[derive(Clone, Debug)]
 pub(super) struct Scripted {
     config: GroupConfig,
-    /// Its members, as far as they are there.
+    /// The members that exist.
     members: Vec<Option<RouterId>>,
-    /// The state that the scripts were told last.
+    /// The last state passed to the scripts.
     told: StateName,
 }
 
-/// Has these groups run their scripts. One of the same name and with the same scripts goes on.
+/// Sets the groups with scripts. A group with the same name and scripts continues.
 pub(super) fn set(scripted: &mut Vec<Scripted>, wanted: &[GroupConfig], routers: &Slots<RouterId, Router>) {
     let mut before = std::mem::take(scripted);
     for config in wanted.iter().filter(|config| !config.scripts.is_empty()) {
@@ -37,13 +37,14 @@ pub(super) fn set(scripted: &mut Vec<Scripted>, wanted: &[GroupConfig], routers:
 }
 
 impl Groups {
-    /// The group with scripts that a router is a member of.
+    /// The group with scripts that has this router as a member.
     pub fn with_scripts(&self, member: RouterId) -> Option<&GroupConfig> {
         let group = self.scripted.iter().find(|group| group.members.contains(&Some(member)))?;
         Some(&group.config)
     }
 
-    /// A router has changed its state: its group may have. Returns the name of the group and what it runs.
+    /// Handles a transition of a router, which may change the state of its group. Returns the name of the group and the
+    /// scripts to run.
     pub(crate) fn follow(
         &mut self,
         member: RouterId,

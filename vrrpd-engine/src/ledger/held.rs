@@ -1,4 +1,4 @@
-//! What one router has taken from the system.
+//! What one router holds of the system's resources.
 
 use std::net::IpAddr;
 
@@ -12,10 +12,10 @@ use super::journal::Journal;
 use super::order::{Cause, Made, Outcome, SystemError};
 use super::resource::{Filter, Macvlan, OwnMac, Place, PlacedAddress, Resource};
 
-/// What a router has taken and has to give back. A Backup has at most a macvlan link, which is down.
+/// What a router has taken and has to give back. A Backup has at most a macvlan link, set down.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
-    /// In the order in which they were taken. There is at most one of each kind, but for addresses.
+    /// In the order in which they were taken; at most one of each kind, except addresses, routes and rules.
     entries: Vec<Entry>,
     link: Option<Box<PreparedLink>>,
 }
@@ -25,39 +25,38 @@ pub struct Ledger {
 pub struct Entry {
     /// The resource.
     pub resource: Resource,
-    /// We were told that it has gone. That may have been before we took it the last time, so it is ours to give back all the
-    /// same.
+    /// A notification said that it is gone. That may be older than our last take, so it is given back all the same.
     pub lost: bool,
 }
 
 /// The macvlan link of the router, from its start to its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct PreparedLink {
-    /// Its number and name; `None`: others have removed it.
+    /// Index and name; `None`: another program removed it.
     made: Option<(u32, String)>,
-    /// The interface below.
+    /// Index of the interface below.
     parent: u32,
-    /// The settings of that interface before there was a link of ours.
+    /// Original settings of that interface.
     settings: String,
 }
 
-/// What the system refused of an order to take resources.
+/// What the system refused of a request for resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refused {
     /// The virtual MAC address.
     pub vmac: Option<SystemError>,
-    /// The filter, without which the router is Master all the same.
+    /// The packet filter; the router is Master without it.
     pub filter: Option<SystemError>,
     /// Addresses.
     pub addresses: Vec<(VirtualAddress, SystemError)>,
-    /// Routes and rules, without which the router is Master all the same.
+    /// Routes and rules; the router is Master without them.
     pub routing: Vec<(Resource, SystemError)>,
 }
 
 impl Ledger {
     // Addresses.
 
-    /// The addresses that were taken and have to be given back, those included that have gone.
+    /// The addresses that were taken, including lost ones.
     pub fn addresses(&self) -> impl Iterator<Item = &PlacedAddress> {
         self.entries.iter().filter_map(|entry| entry.address())
     }
@@ -67,8 +66,8 @@ impl Ledger {
         self.addresses().any(|placed| placed.address == *address)
     }
 
-    /// Those of the wanted addresses that are to be taken: not those that are on `interface` without us, which are not ours
-    /// to remove either.
+    /// The wanted addresses that are to be taken: without those that another program has put on `interface`, which we
+    /// must not remove either.
     pub fn missing<'a>(
         &self,
         wanted: impl IntoIterator<Item = &'a VirtualAddress>,
@@ -81,7 +80,7 @@ impl Ledger {
         wanted.into_iter().filter(is_missing).copied().collect()
     }
 
-    /// The address was taken and has gone. `None`: it was not taken, or that is known.
+    /// Marks an address as lost. `None`: it was not taken, or is marked already.
     pub fn lose(&mut self, address: IpAddr) -> Option<VirtualAddress> {
         let entries = self.entries.iter_mut().filter(|entry| !entry.lost);
         entries.into_iter().find_map(|entry| {
@@ -91,15 +90,15 @@ impl Ledger {
         })
     }
 
-    /// The macvlan link has gone or has forgotten its addresses.
+    /// The macvlan link was removed or has lost its addresses.
     pub fn forget_addresses_of_link(&mut self) {
         let link = self.link().map(Place::Interface);
         self.entries.retain(|entry| entry.address().is_none_or(|placed| Some(placed.on) != link));
     }
 
-    /// Addresses that are on the interface before we have put them there were left by a daemon that could not clean up: they
-    /// have our mark, or stand in the journal where the kernel keeps no `marks`. They are given back as if we had taken them;
-    /// returns those.
+    /// Adopts addresses that are on the interface before we added any: a daemon that could not clean up left them. They
+    /// have our mark, or are in the journal if the kernel stores no `marks`. They are given back as if we had taken
+    /// them. Returns these.
     pub fn adopt(
         &mut self,
         config: &RouterConfig,
@@ -125,7 +124,7 @@ impl Ledger {
         self.entries.iter().find(|entry| entry.address().is_some_and(|placed| placed.address == *address))
     }
 
-    /// What keeps the system from accepting packets to the addresses.
+    /// The packet filter that was taken.
     pub fn filter(&self) -> Option<&Filter> {
         self.entries.iter().find_map(|entry| match &entry.resource {
             Resource::Filter(taken) => Some(&**taken),
@@ -144,22 +143,22 @@ impl Ledger {
 
     // The virtual MAC address.
 
-    /// The virtual MAC address in force: on the interface, or on a macvlan link that is up.
+    /// The virtual MAC address in effect: on the interface, or on a macvlan link that is up.
     pub fn vmac(&self) -> Option<&Resource> {
         self.entries.iter().map(|entry| &entry.resource).find(|resource| resource.is_vmac())
     }
 
-    /// The MAC address that the addresses are announced with, if it is not the interface's own.
+    /// The MAC address for announcements, if not the interface's own.
     pub fn vmac_address(&self) -> Option<MacAddr> {
         self.own_mac().map(|taken| taken.vmac).or_else(|| self.link_in_force().map(|link| link.mac))
     }
 
-    /// Whether this is one of the addresses of the interface below that the macvlan link has as well.
+    /// Whether the macvlan link also has this address of the interface below it.
     pub fn is_owned(&self, address: IpAddr) -> bool {
         self.link_in_force().is_some_and(|link| link.owned.iter().any(|owned| owned.address == address))
     }
 
-    /// The interface whose MAC address is replaced.
+    /// The interface whose MAC address was replaced.
     pub fn own_mac(&self) -> Option<&OwnMac> {
         self.entries.iter().find_map(|entry| match &entry.resource {
             Resource::Mac(taken) => Some(&**taken),
@@ -172,7 +171,7 @@ impl Ledger {
         })
     }
 
-    /// The macvlan link that is up.
+    /// The macvlan link, if up.
     pub fn link_in_force(&self) -> Option<&Macvlan> {
         self.entries.iter().find_map(|entry| match &entry.resource {
             Resource::Link(taken) => Some(&**taken),
@@ -185,53 +184,54 @@ impl Ledger {
         })
     }
 
-    /// An earlier daemon has left the virtual MAC address on the interface.
+    /// Adopts a virtual MAC address that an earlier daemon left on the interface.
     pub fn adopt_mac(&mut self, left: OwnMac) {
         self.forget_vmac();
         self.entries.insert(0, Entry::of(Resource::Mac(Box::new(left))));
     }
 
-    /// Others have taken the virtual MAC address from the interface of this number.
+    /// Whether another program has replaced the virtual MAC address of this interface.
     pub fn has_lost_mac(&self, interface: &Interface) -> bool {
         self.own_mac()
             .is_some_and(|taken| taken.index == interface.index && interface.mac != Some(taken.vmac))
     }
 
-    /// The virtual MAC address is not in force any more.
+    /// The virtual MAC address is no longer in effect.
     pub fn forget_vmac(&mut self) {
         self.entries.retain(|entry| !entry.resource.is_vmac());
     }
 
     // The macvlan link.
 
-    /// The link that was made, by number.
+    /// Index of the link that was created.
     pub fn link(&self) -> Option<u32> {
         self.made().map(|(index, _)| *index)
     }
 
-    /// The link that was made, by number and name.
+    /// Index and name of the link that was created.
     pub fn made(&self) -> Option<&(u32, String)> {
         self.link.as_ref()?.made.as_ref()
     }
 
-    /// Whether the link that was made is not above this interface: that has another name by now, or is another one.
+    /// Whether the link is not on this interface, which was renamed or replaced.
     pub fn is_stranded(&self, interface: Option<&Interface>) -> bool {
         self.link.as_ref().is_some_and(|link| {
             link.made.is_some() && interface.is_none_or(|interface| interface.index != link.parent)
         })
     }
 
-    /// The settings of the interface of this number before it had a link of ours, if it had one of this router.
+    /// The original settings of the interface with this index, if this router created a link on it.
     pub fn settings_of(&self, parent: u32) -> Option<&str> {
         self.link.as_ref().filter(|link| link.parent == parent).map(|link| link.settings.as_str())
     }
 
-    /// The link is there, above the interface of this number.
+    /// Notes that the link was created on the interface with this index.
     pub fn prepared(&mut self, Made { index, name, settings }: Made, parent: u32) {
         self.link = Some(Box::new(PreparedLink { made: Some((index, name)), parent, settings }));
     }
 
-    /// Others have removed the link, or the interface below it, and what was on it is gone. Its settings are remembered.
+    /// Notes that the link, or the interface below it, was removed by another program, with everything on it. The
+    /// settings are kept.
     pub fn link_gone(&mut self) {
         self.forget_addresses_of_link();
         if let Some(link) = &mut self.link {
@@ -240,7 +240,7 @@ impl Ledger {
         self.forget_vmac();
     }
 
-    /// We have removed the link, and put the settings of the interface below back.
+    /// Notes that we removed the link and restored the settings of the interface below.
     pub fn link_discarded(&mut self) {
         self.link = None;
         self.forget_vmac();
@@ -248,13 +248,13 @@ impl Ledger {
 
     // All of them.
 
-    /// Whether all that was taken has been given back. The macvlan link, which is down, does not count.
+    /// Whether everything was given back, except a macvlan link that is down.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Takes in what came of an order to take resources; returns what was refused. `interface` is the one that the router
-    /// serves, `others` have addresses of it as well, and the kernel keeps our mark with addresses if `marks`.
+    /// Handles the answer to a request for resources; returns what was refused. `interface` is the router's, `others`
+    /// are further interfaces with its addresses; `marks`: the kernel stores our mark with addresses.
     pub fn took(
         &mut self,
         resources: Vec<Resource>,
@@ -272,12 +272,12 @@ impl Ledger {
                     self.put_first(Resource::Mac(taken));
                 }
                 (Resource::Link(mut taken), Ok(())) => {
-                    // The link may be newer than the order.
+                    // The link may be newer than the request.
                     taken.made = self.made().cloned();
                     self.put_first(Resource::Link(taken));
                 }
                 (Resource::Mac(_) | Resource::Link(_), Err(error)) => refused.vmac = Some(error),
-                // What other interfaces say is corrected as far as that is possible.
+                // The ARP answers of other interfaces are corrected as far as possible.
                 (answers @ Resource::Answers(_), Ok(()) | Err(_)) => {
                     self.entries.retain(|entry| !matches!(entry.resource, Resource::Answers(_)));
                     self.entries.push(Entry::of(answers));
@@ -286,12 +286,12 @@ impl Ledger {
                     self.forget_filter();
                     self.entries.push(Entry::of(filter));
                 }
-                // What was there before is still there.
+                // The old filter is still in place.
                 (Resource::Filter(_), Err(error)) => refused.filter = Some(error),
                 (routing @ (Resource::Route(_) | Resource::Rule(_)), result) => {
                     self.forget_routing(&routing);
                     match result {
-                        // The same one of another is never removed: it lacks our protocol number.
+                        // An equal one of another program is never removed, since it lacks our protocol number.
                         Err(error) if error.cause != Cause::Exists => refused.routing.push((routing, error)),
                         Ok(()) | Err(_) => self.entries.push(Entry::of(routing)),
                     }
@@ -317,8 +317,8 @@ impl Ledger {
     ) -> Result<(), SystemError> {
         let is_ours = match result {
             Ok(()) => true,
-            // One that a daemon of ours left behind, or that had not gone after all, or another's, who keeps it. On a link of
-            // our own everything is ours.
+            // Left behind by our daemon, not yet gone, or added by another program, which keeps it. On our own link,
+            // every address is ours.
             Err(error) if error.cause == Cause::Exists => {
                 let was_ours = self.entry(&placed.address).is_some_and(|entry| entry.lost);
                 let there = interface.and_then(|interface| interface.address(placed.address.address));
@@ -334,8 +334,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// What has to be given back, as it was taken: not those addresses that others have taken away and put there for
-    /// themselves, which are forgotten.
+    /// What has to be given back, as it was taken. Addresses that another program removed and added for itself are
+    /// forgotten.
     pub fn to_give_back(
         &mut self,
         interface: Option<&Interface>,
@@ -353,8 +353,8 @@ impl Ledger {
         self.entries.iter().map(|entry| entry.resource.clone()).collect()
     }
 
-    /// Takes in what came of giving one of them back, and says whether it is given back. What has gone is; another error
-    /// leaves it to be given back later.
+    /// Handles the result of giving one resource back, and returns whether that is done. A missing resource is done;
+    /// after another error it is given back later.
     pub fn gave_back(&mut self, resource: &Resource, result: &Result<(), SystemError>) -> bool {
         let is_over = result.as_ref().err().is_none_or(|error| is_over(resource, error));
         if is_over {
@@ -414,14 +414,14 @@ impl Entry {
 }
 
 impl Refused {
-    /// Whether something is missing without which the router cannot be Master.
+    /// Whether the router cannot be Master because something is missing.
     pub fn is_decisive(&self, or_without: bool) -> bool {
         let vmac = self.vmac.as_ref().is_some_and(|error| !or_without || error.cause == Cause::NoInterface);
         vmac || !self.addresses.is_empty()
     }
 }
 
-/// Whether there is nothing left to give back after this error.
+/// Whether this error means that nothing is left to give back.
 const fn is_over(resource: &Resource, error: &SystemError) -> bool {
     match resource {
         Resource::Mac(_) | Resource::Link(_) => matches!(error.cause, Cause::NoInterface),
@@ -432,7 +432,7 @@ const fn is_over(resource: &Resource, error: &SystemError) -> bool {
     }
 }
 
-/// Whether an address is on the interface without our mark.
+/// Whether the interface has the address without our mark.
 fn is_another_s(interface: Option<&Interface>, address: &VirtualAddress) -> bool {
     let there = interface.and_then(|interface| interface.address(address.address));
     there.is_some_and(|there| !there.ours)

@@ -1,7 +1,7 @@
-//! The journal: what a daemon may have put on interfaces, written down before it does. A daemon that is killed leaves it to
-//! its guardian and to the next start, which undo it.
+//! The journal: what a daemon may have put on interfaces, written before it does so. After the daemon was killed, the
+//! guardian or the next start undoes it.
 //!
-//! It has a line for each [`Record`]: the name of the interface, a space, and what is there.
+//! Each line is a [`Record`]: the name of the interface, a space, and the resource.
 //!
 //! ```text
 //! eth0 10.0.0.100/24              a virtual address
@@ -13,7 +13,7 @@
 //! eth0 rule from 10.0.0.9 table 7 a rule
 //! ```
 //!
-//! A release reads the journal of the release before, so the lines stay as they are. Lines of a kind that it does not know
+//! A release reads the journal of the previous release, so the format of existing lines must not change. Unknown lines
 //! are skipped.
 
 use std::collections::BTreeSet;
@@ -30,83 +30,83 @@ use crate::routing::{Route, Rule};
 
 use super::{Filter, Ledger, Resource};
 
-/// How a record of a MAC address begins, behind the interface.
+/// Prefix of a MAC address, after the interface.
 const MAC: &str = "mac ";
-/// How a record of a route begins.
+/// Prefix of a route.
 const ROUTE: &str = "route ";
-/// How a record of a rule begins.
+/// Prefix of a rule.
 const RULE: &str = "rule ";
-/// What is between an address and its other end.
+/// Separator of an address and its peer.
 const PEER: &str = " peer ";
-/// How a record of a macvlan link begins.
+/// Prefix of a macvlan link.
 const LINK: &str = "link ";
-/// How a record of a filter begins.
+/// Prefix of a packet filter.
 const FILTER: &str = "filter ";
-/// How a record of what other interfaces answer begins.
+/// Prefix of ARP answers on other interfaces.
 const ANSWERS: &str = "answers ";
 
-/// One line.
+/// A line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// The address is on the interface, or is to be.
+    /// The address is on the interface, or is about to be added.
     Address {
         /// The interface.
         interface: String,
         /// The address.
         address: VirtualAddress,
-        /// The other end, which the kernel wants named when it is removed.
+        /// The peer of the address, which the kernel needs to remove it.
         peer: Option<IpAddr>,
     },
-    /// The interface has a virtual MAC address in the place of its own, or is to have it.
+    /// The interface has a virtual MAC address instead of its own one, or is about to.
     Mac {
         /// The interface.
         interface: String,
         /// Its own MAC address.
         own: MacAddr,
     },
-    /// The router has a macvlan link above the interface, or is to have it.
+    /// The router has a macvlan link on the interface, or is about to create it.
     Link {
         /// The interface.
         interface: String,
         /// The router: `eth0/51`.
         router: String,
     },
-    /// The router corrects what other interfaces on the port of this one answer, or is to correct it.
+    /// The router corrects the ARP answers of other interfaces on the same port, or is about to.
     Answers {
         /// The interface.
         interface: String,
         /// The router: `eth0/51`.
         router: String,
     },
-    /// Packets to the addresses of the router are dropped, or are to be.
+    /// Packets to the addresses of the router are dropped, or are about to be.
     Filter {
         /// The interface.
         interface: String,
         /// The router: `eth0/51`.
         router: String,
     },
-    /// The route is in the system, or is to be.
+    /// The route was added, or is about to be.
     Route {
-        /// The interface that the router serves.
+        /// The interface of the router.
         interface: String,
         /// The route.
         route: Box<Route>,
     },
-    /// The rule is in the system, or is to be.
+    /// The rule was added, or is about to be.
     Rule {
-        /// The interface that the router serves.
+        /// The interface of the router.
         interface: String,
         /// The rule.
         rule: Box<Rule>,
     },
 }
 
-/// A line that is no record of a kind that this version knows.
+/// A line that this version does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRecord;
 
 impl Record {
-    /// The interface that it is about.
+    /// The interface of the record.
     pub fn interface(&self) -> &str {
         match self {
             Self::Address { interface, .. }
@@ -119,8 +119,8 @@ impl Record {
         }
     }
 
-    /// What a router has done or is about to do. `interface` is the one that it serves, `others` have addresses of it as well,
-    /// as they are now, and `own` is its interface's own MAC address, if the router replaces it.
+    /// The records of what a router holds or is about to take. `interface` is the router's; `others` are the states of
+    /// further interfaces with its addresses; `own` is the interface's own MAC address, if the router replaces it.
     pub fn of(
         config: &RouterConfig,
         ledger: &Ledger,
@@ -129,7 +129,7 @@ impl Record {
         own: Option<MacAddr>,
     ) -> Vec<Self> {
         let name = || config.interface.clone();
-        // An address that is there without us is another's, and is to survive a crash of ours.
+        // An address that another program added must survive a crash of ours.
         let mut to_take = ledger.missing(config.addresses_on(&config.interface), interface);
         for other in config.other_interfaces() {
             to_take.extend(ledger.missing(config.addresses_on(other), others.get(other)));
@@ -206,34 +206,34 @@ impl FromStr for Record {
     }
 }
 
-/// What a daemon was to serve, and on what.
+/// All records of a daemon.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Journal {
     records: Vec<Record>,
 }
 
 impl Journal {
-    /// Reads the text of a journal. Lines that are no record are skipped.
+    /// Parses the text of a journal; unknown lines are skipped.
     pub fn parse(text: &str) -> Self {
         text.split('\n').filter_map(|line| line.parse().ok()).collect()
     }
 
-    /// Its records, in their order.
+    /// The records, in order.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         self.records.iter()
     }
 
-    /// The addresses on the interface of this name.
+    /// The addresses on this interface.
     pub fn addresses_on<'a>(&'a self, interface: &'a str) -> impl Iterator<Item = VirtualAddress> + 'a {
         self.addresses(interface).map(|(address, _)| address)
     }
 
-    /// The other end of an address on the interface of this name, if it has one.
+    /// The peer of an address on this interface, if it has one.
     pub fn peer_of(&self, interface: &str, address: &VirtualAddress) -> Option<IpAddr> {
         self.addresses(interface).find_map(|(of, peer)| peer.filter(|_| of == *address))
     }
 
-    /// The addresses on an interface, each with its other end.
+    /// The addresses on an interface, each with its peer.
     fn addresses<'a>(
         &'a self,
         interface: &'a str,
@@ -250,7 +250,7 @@ impl Journal {
         })
     }
 
-    /// The routes and rules, of all interfaces.
+    /// The routes and rules of all interfaces.
     pub fn routing(&self) -> impl Iterator<Item = Resource> + '_ {
         self.records.iter().filter_map(|record| match record {
             Record::Route { route, .. } => Some(Resource::Route(route.clone())),
@@ -263,12 +263,12 @@ impl Journal {
         })
     }
 
-    /// The interfaces that it names.
+    /// All interfaces that occur.
     pub fn interfaces(&self) -> BTreeSet<String> {
         self.records.iter().map(|record| record.interface().to_owned()).collect()
     }
 
-    /// The own MAC address of the interface of this name.
+    /// The own MAC address of this interface.
     pub fn own_mac(&self, interface: &str) -> Option<MacAddr> {
         self.records.iter().find_map(|record| match record {
             Record::Mac { interface: of, own } if of == interface => Some(*own),
@@ -282,8 +282,8 @@ impl Journal {
         })
     }
 
-    /// The routers that may have classifiers on interfaces: those with a macvlan link, whose interface may own its
-    /// addresses, and those with other interfaces on the same port.
+    /// The routers that may have classifiers: those with a macvlan link on an interface that may own the addresses, and
+    /// those with other interfaces on the same port.
     pub fn routers_with_classifiers(&self) -> BTreeSet<String> {
         let routers = self.records.iter().filter_map(|record| match record {
             Record::Link { router, .. } | Record::Answers { router, .. } => Some(router.clone()),
@@ -296,7 +296,7 @@ impl Journal {
         routers.collect()
     }
 
-    /// The filters of routers.
+    /// The packet filters of routers.
     pub fn filters(&self) -> impl Iterator<Item = Resource> + '_ {
         self.records.iter().filter_map(|record| match record {
             Record::Filter { router, .. } => {
@@ -311,7 +311,7 @@ impl Journal {
         })
     }
 
-    /// Whether the router of this name had a macvlan link.
+    /// Whether this router had a macvlan link.
     pub fn has_link_of(&self, router: &str) -> bool {
         self.records
             .iter()
@@ -336,7 +336,7 @@ impl fmt::Display for Journal {
 mod tests {
     use super::*;
 
-    /// As version 0.1.0 writes it.
+    /// As written by version 0.1.0.
     const GOLDEN: &str = include_str!("journal-0.1.0.txt");
 
     fn addresses(journal: &Journal, interface: &str) -> Vec<String> {

@@ -1,10 +1,10 @@
-//! What was done to the system, as data, and how it is undone.
+//! Changes to the system, as data, and how they are undone.
 //!
-//! * [`resource`]: the kinds of things that a router takes from the system, in one table.
-//! * [`Ledger`]: what one router has taken. It says what is missing, what has to be given back, and what is another's.
-//! * [`order`]: what the system is asked for, and what it answers. `vrrpd::interface` carries it out.
-//! * [`journal`]: what a daemon may have taken, on disk, for those who come after a crash.
-//! * [`undo`]: what a dead daemon has left. Its guardian and the next start both use it.
+//! * [`resource`]: the kinds of resources that a router takes from the system, in one table.
+//! * [`Ledger`]: what one router has taken, what is missing, what has to be given back, and what belongs to others.
+//! * [`order`]: requests to the system, and its answers. `vrrpd::interface` executes them.
+//! * [`journal`]: what a daemon may have taken, on disk, for cleaning up after a crash.
+//! * [`undo`]: what a dead daemon left behind. The guardian and the next start both use it.
 
 mod held;
 pub mod journal;

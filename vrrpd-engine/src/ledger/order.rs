@@ -1,4 +1,4 @@
-//! What the system is asked to do, and what it answers: plain data, so that another process can carry it out.
+//! Requests to the system and its answers: plain data, so that another process can execute them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,26 +8,27 @@ use vrrpd_common::MacAddr;
 
 use super::resource::{Macvlan, Resource};
 
-/// What to do for a router. The answer is one [`Outcome`].
+/// A request for a router, answered by one [`Outcome`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    /// Make the macvlan link that the router needs before it can be Master, and leave it down.
+    /// Create the macvlan link of the router, and leave it down.
     Prepare(Box<Macvlan>),
-    /// Take these, in this order.
+    /// Take these resources, in this order.
     Take {
-        /// What to take: the virtual MAC address and the filter come before the addresses, and these before routes and rules.
+        /// The virtual MAC address and the packet filter come before the addresses, and these before routes and rules.
         resources: Vec<Resource>,
-        /// Take the rest when the virtual MAC address is refused.
+        /// Take the rest even if the virtual MAC address is refused.
         or_without: bool,
     },
-    /// Give these back: routes and rules first, then addresses, then the filter and the virtual MAC address. Each is listed as it was taken.
+    /// Give these resources back: routes and rules first, then addresses, then the packet filter and the virtual MAC
+    /// address. Each is as it was taken.
     Release(Vec<Resource>),
-    /// Remove the macvlan link of this number, and put the settings of the interface below back.
+    /// Remove the macvlan link with this index, and restore the settings of the interface below.
     Discard(u32),
 }
 
 impl Order {
-    /// The macvlan link that it makes or sets up.
+    /// The macvlan link that the request creates or sets up.
     pub fn link(&self) -> Option<&Macvlan> {
         match self {
             Self::Prepare(link) => Some(link),
@@ -44,7 +45,7 @@ impl Order {
         }
     }
 
-    /// Whether it changes the MAC address of an interface, which may be down for that.
+    /// Whether it changes the MAC address of an interface, which may go down for that.
     pub fn changes_mac(&self) -> bool {
         match self {
             Self::Take { resources, .. } | Self::Release(resources) => {
@@ -59,91 +60,91 @@ impl Order {
         matches!(self, Self::Take { resources, .. } if resources.iter().any(Resource::is_routing))
     }
 
-    /// Whether it gives other things back than this address.
+    /// Whether it gives back addresses, but not this one.
     pub fn leaves(&self, address: IpAddr) -> bool {
         matches!(self, Self::Release(resources) if !resources.iter().any(|resource| resource.is_address(address)))
     }
 
-    /// Whether it puts this address on an interface.
+    /// Whether it adds this address.
     pub fn takes(&self, address: IpAddr) -> bool {
         matches!(self, Self::Take { resources, .. } if resources.iter().any(|resource| resource.is_address(address)))
     }
 }
 
-/// What came of an order.
+/// The answer to a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// One result for each resource of the order, in its order. Shorter when the rest was not tried, since the virtual MAC
-    /// address was refused.
+    /// One result for each resource, in order. The list ends early if the virtual MAC address was refused and the rest
+    /// was not tried.
     pub results: Vec<Result<(), SystemError>>,
-    /// The macvlan link that was made.
+    /// The macvlan link that was created.
     pub made: Option<Made>,
-    /// The macvlan link that is up, by number: where the order has [`Place::Link`](super::Place::Link).
+    /// Index of the macvlan link that is up, for [`Place::Link`](super::Place::Link).
     pub link: Option<u32>,
-    /// The interface with this number has this MAC address now; notifications that say so follow.
+    /// The new MAC address of the interface with this index, ahead of the notification.
     pub mac: Option<(u32, MacAddr)>,
-    /// How the kernel made link-local addresses on that interface before it got the virtual MAC address.
+    /// The `addr_gen_mode` of that interface before it got the virtual MAC address.
     pub addr_gen_mode: Option<String>,
-    /// The interfaces from which addresses were removed; notifications that say so follow.
+    /// The interfaces from which addresses were removed, ahead of the notifications.
     pub removed_from: Vec<u32>,
-    /// The interface was down meanwhile, since its driver changes the MAC address only then.
+    /// The interface was taken down for a moment, since its driver changes the MAC address only then.
     pub restarted: bool,
 }
 
 impl Outcome {
-    /// The outcome of an order that consists of one step.
+    /// The answer to a request of one step.
     pub fn of(result: Result<(), SystemError>) -> Self {
         Self { results: vec![result], ..Self::default() }
     }
 
-    /// The first result that is an error, except for what was gone already.
+    /// The first error, except for resources that were gone already.
     pub fn failure(&self) -> Option<&SystemError> {
         self.results.iter().filter_map(|result| result.as_ref().err()).find(|error| !error.is_gone())
     }
 }
 
-/// A macvlan link that was made.
+/// A macvlan link that was created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
-    /// Its number.
+    /// Interface index.
     pub index: u32,
     /// Its name.
     pub name: String,
-    /// The settings of the interface below before it had a link of ours: `KEY=VALUE`, separated by spaces.
+    /// The original settings of the interface below: `KEY=VALUE`, separated by spaces.
     pub settings: String,
 }
 
-/// Why the system did not do something.
+/// An error of the system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SystemError {
-    /// What follows from it.
+    /// Its kind.
     pub cause: Cause,
-    /// As people read it.
+    /// Its text for people.
     pub text: String,
 }
 
-/// What follows from an error.
+/// The kind of an error, by its consequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
-    /// The interface does not exist any more (`ENODEV`). Its own notification follows.
+    /// The interface does not exist any more (`ENODEV`). Its notification follows.
     NoInterface,
-    /// It exists already (`EEXIST`).
+    /// The resource exists already (`EEXIST`).
     Exists,
-    /// It does not exist (`EADDRNOTAVAIL`; of a route `ESRCH`, of a rule `ENOENT`).
+    /// The resource does not exist (`EADDRNOTAVAIL`; of a route `ESRCH`, of a rule `ENOENT`).
     Absent,
-    /// The interface or the kernel does not support it, or we lack the permission: it fails each time.
+    /// Not supported by the interface or kernel, or not permitted: permanent.
     Unsupported,
-    /// Anything else: it may succeed later.
+    /// Any other error, which may be temporary.
     Other,
 }
 
 impl SystemError {
-    /// An error that is the same each time.
+    /// A permanent error.
     pub const fn unsupported(text: String) -> Self {
         Self { cause: Cause::Unsupported, text }
     }
 
-    /// Whether there is nothing left to give back.
+    /// Whether nothing is left to give back.
     pub const fn is_gone(&self) -> bool {
         matches!(self.cause, Cause::NoInterface | Cause::Absent)
     }

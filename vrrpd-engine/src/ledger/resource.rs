@@ -1,15 +1,15 @@
-//! The kinds of things that a router takes from the system, in one table. A new kind is a variant of [`Resource`], its
-//! entry in the journal one of [`Record`](super::Record), and how it is taken and given back is in `vrrpd::interface::hold`.
+//! The kinds of resources that a router takes from the system. A new kind needs a variant of [`Resource`], one of
+//! [`Record`](super::Record) for the journal, and code in `vrrpd::interface::hold` to take it and give it back.
 //!
-//! | kind | taken | given back | ours is told by | journal |
+//! | kind | taken | given back | recognised as ours by | journal |
 //! |---|---|---|---|---|
-//! | [`Mac`](Resource::Mac) | the interface gets the virtual MAC address | it gets its own back | the address is one of a virtual router, and the journal has the own one | `eth0 mac 02:00:00:00:00:0a` |
-//! | [`Link`](Resource::Link) | the macvlan link is up | it is down, and goes when the router leaves | its alias | `eth0 link eth0/51` |
-//! | [`Answers`](Resource::Answers) | classifiers on interfaces of the same port | they go, from Linux 6.6 on also with the process | their name | `eth0 answers eth0/51` |
-//! | [`Filter`](Resource::Filter) | packets to the addresses are dropped, before they are taken | they are not, after they are given back; with the last of daemon and guardian from Linux 5.12 on | the name of its nf_tables table | `eth0 filter eth0/51` |
-//! | [`Address`](Resource::Address) | the address is on the interface | it is off | the mark (`IFA_PROTO`); the journal where the kernel has none | `eth0 10.0.0.1/24` |
-//! | [`Route`](Resource::Route) | the route is in its table | it is not | its protocol | `eth0 route 192.0.2.0/24 via 10.0.0.1` |
-//! | [`Rule`](Resource::Rule) | the rule is in force | it is not | its protocol | `eth0 rule from 10.0.0.100 table 10` |
+//! | [`Mac`](Resource::Mac) | virtual MAC address set on the interface | own MAC address restored | it is a virtual router MAC address, and the journal has the own one | `eth0 mac 02:00:00:00:00:0a` |
+//! | [`Link`](Resource::Link) | macvlan link set up | set down; removed when the router leaves | its alias | `eth0 link eth0/51` |
+//! | [`Answers`](Resource::Answers) | classifiers on interfaces of the same port | removed; from Linux 6.6 on also with the process | their name | `eth0 answers eth0/51` |
+//! | [`Filter`](Resource::Filter) | packets to the addresses dropped, set before the addresses | removed after the addresses; from Linux 5.12 on also when daemon and guardian have ended | the name of its nf_tables table | `eth0 filter eth0/51` |
+//! | [`Address`](Resource::Address) | address added | removed | the mark (`IFA_PROTO`); the journal if the kernel has none | `eth0 10.0.0.1/24` |
+//! | [`Route`](Resource::Route) | route added | removed | its protocol | `eth0 route 192.0.2.0/24 via 10.0.0.1` |
+//! | [`Rule`](Resource::Rule) | rule added | removed | its protocol | `eth0 rule from 10.0.0.100 table 10` |
 
 use std::net::IpAddr;
 
@@ -21,16 +21,16 @@ use crate::held_address::AddressOptions;
 use crate::interface::{Interface, Obstacle};
 use crate::routing::{Route, Rule};
 
-/// Something that a router has while it is Master.
+/// A resource that a Master holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Resource {
     /// The virtual MAC address, on the interface itself.
     Mac(Box<OwnMac>),
     /// The virtual MAC address, on a macvlan link that is up.
     Link(Box<Macvlan>),
-    /// What other interfaces on the same port say of the addresses.
+    /// ARP answers of other interfaces on the same port for the addresses.
     Answers(Box<Answers>),
-    /// What keeps the system from accepting packets to the addresses.
+    /// The packet filter that drops packets to the addresses.
     Filter(Box<Filter>),
     /// A virtual address.
     Address(PlacedAddress),
@@ -40,25 +40,25 @@ pub enum Resource {
     Rule(Box<Rule>),
 }
 
-/// An interface whose MAC address is replaced.
+/// An interface whose MAC address is replaced by the virtual one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnMac {
-    /// Its number.
+    /// Interface index.
     pub index: u32,
     /// Its name.
     pub name: String,
     /// Its own MAC address.
     pub own: MacAddr,
-    /// The one of the virtual router.
+    /// The virtual router MAC address.
     pub vmac: MacAddr,
-    /// Why a virtual MAC address cannot work there.
+    /// Why the interface cannot have a virtual MAC address, if so.
     pub obstacle: Option<Obstacle>,
-    /// How the kernel made link-local addresses there before; `None` while nothing was changed, and without IPv6.
+    /// Its `addr_gen_mode` before the change; `None` before that, or without IPv6.
     pub addr_gen_mode: Option<String>,
 }
 
 impl OwnMac {
-    /// An interface as it is before anything is changed.
+    /// From the state of an interface before the change.
     pub fn of(interface: &Interface, own: MacAddr, vmac: MacAddr) -> Self {
         Self {
             index: interface.index,
@@ -74,46 +74,46 @@ impl OwnMac {
 /// The macvlan link of a virtual router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Macvlan {
-    /// What the router is called: `eth0/51`.
+    /// The router: `eth0/51`.
     pub router: String,
     /// Its family.
     pub family: Family,
-    /// What the link is to be called, if nobody is yet: at most 11 characters.
+    /// Name for a new link, if it is free: at most 11 characters.
     pub name: String,
     /// The virtual router MAC address.
     pub mac: MacAddr,
-    /// Virtual addresses that the interface below has anyhow: its owner's. The link answers for them as well.
+    /// Virtual addresses that the interface below has permanently, as the owner's. The link answers for them too.
     pub owned: Vec<VirtualAddress>,
-    /// The interface below.
+    /// Index of the interface below.
     pub parent: u32,
-    /// Its name.
+    /// Name of the interface below.
     pub parent_name: String,
-    /// The number of the VRF that it is a port of, where the link belongs as well.
+    /// Index of the VRF of that interface, which the link joins.
     pub vrf: Option<u32>,
-    /// Why a virtual MAC address cannot work there.
+    /// Why that interface cannot have a virtual MAC address, if so.
     pub obstacle: Option<Obstacle>,
-    /// Its settings before there was a link of ours, where they are remembered from one that is gone.
+    /// The original settings of that interface, if known from an earlier link.
     pub settings: Option<String>,
-    /// The link that was made, by number and name.
+    /// Index and name of the link that was created.
     pub made: Option<(u32, String)>,
 }
 
-/// Other interfaces on the port of the one that has the addresses. They would answer ARP for them, with their own MAC
-/// addresses.
+/// Other interfaces on the port of the interface with the addresses. Without correction they would answer ARP with
+/// their own MAC addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answers {
     /// The router.
     pub router: String,
-    /// Where the addresses are reached.
+    /// The MAC address that the addresses are reached by.
     pub mac: MacAddr,
-    /// The addresses, as far as other interfaces answer for them: IPv4 ones.
+    /// The IPv4 addresses, for which other interfaces would answer.
     pub addresses: Vec<IpAddr>,
-    /// The interfaces, by number.
+    /// Indexes of the other interfaces.
     pub interfaces: Vec<u32>,
 }
 
-/// Packets to the addresses of a router that is not their owner are dropped (Accept_Mode of RFC 9568 §6.1), whatever interface
-/// they come by, except for neighbour solicitations and advertisements and for what the machine sends to itself.
+/// A packet filter for a router that does not own its addresses (Accept_Mode, RFC 9568 §6.1): drops packets to them on
+/// every interface, except neighbour solicitations and advertisements and packets of the machine itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
     /// The router.
@@ -122,33 +122,33 @@ pub struct Filter {
     pub addresses: Vec<IpAddr>,
 }
 
-/// An address, and the interface that has it or is to have it.
+/// An address and its interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacedAddress {
     /// The interface.
     pub on: Place,
     /// The address.
     pub address: VirtualAddress,
-    /// Whether its subnet is reached through this interface.
+    /// Whether the interface gets a route to the subnet of the address.
     pub route: bool,
-    /// How it is set there.
+    /// Its options.
     pub options: AddressOptions,
 }
 
-/// An interface that has something.
+/// The interface that gets an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
-    /// The one of this number.
+    /// The interface with this index.
     Interface(u32),
-    /// The macvlan link that comes before in the same order; if it is refused, the interface of this number.
+    /// The macvlan link taken before in the same request; if it was refused, the interface `below`.
     Link {
-        /// The interface below the link.
+        /// Index of the interface below the link.
         below: u32,
     },
 }
 
 impl Place {
-    /// The number of the interface, where the macvlan link of the order has the number `link`.
+    /// The index of the interface, given the index of the macvlan link of the request.
     pub const fn number(self, link: Option<u32>) -> u32 {
         match (self, link) {
             (Self::Link { .. }, Some(link)) => link,
@@ -158,7 +158,7 @@ impl Place {
 }
 
 impl Resource {
-    /// Whether it is the virtual MAC address, wherever that is.
+    /// Whether it is the virtual MAC address, on an interface or macvlan link.
     pub const fn is_vmac(&self) -> bool {
         match self {
             Self::Mac(_) | Self::Link(_) => true,
@@ -171,7 +171,7 @@ impl Resource {
         matches!(self, Self::Address(placed) if placed.address.address == address)
     }
 
-    /// The words of a route or rule; empty for anything else.
+    /// The text of a route or rule; empty for other resources.
     pub fn routing_text(&self) -> &str {
         match self {
             Self::Route(route) => &route.text,

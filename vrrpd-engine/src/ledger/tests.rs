@@ -1,4 +1,4 @@
-//! A machine, others on it, and a router whose daemon may be killed at any time: what is left in the end.
+//! A machine with other programs, and a router whose daemon may be killed at any time: checks what is left in the end.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -45,9 +45,9 @@ const fn error(cause: Cause) -> SystemError {
 #[derive(Clone, Debug)]
 struct Machine {
     interfaces: Vec<Interface>,
-    /// Whether it keeps marks with addresses.
+    /// Whether it stores our mark with addresses.
     marks: bool,
-    /// The addresses that we have put there, by the number of the interface.
+    /// The addresses that we have added, by interface index.
     ours: BTreeSet<(u32, IpAddr)>,
 }
 
@@ -156,7 +156,7 @@ impl Machine {
         Made { index: LINK, name: link.name.clone(), settings: "arp_ignore=0".into() }
     }
 
-    /// Undoes what a dead daemon has left; returns how much that was.
+    /// Undoes what a dead daemon has left behind; returns the number of leftovers.
     fn undo(&mut self, journal: &Journal) -> usize {
         let not_noted = |found: &Leftover| matches!(found, Leftover::Link { noted: false, .. });
         let undo = Undo::plan(journal, &self.interfaces, self.marks, not_noted);
@@ -168,7 +168,7 @@ impl Machine {
     }
 }
 
-/// How the virtual MAC address is put on the wire.
+/// How the virtual MAC address is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     None,
@@ -176,7 +176,7 @@ enum Mode {
     Macvlan,
 }
 
-/// A router of a daemon, as `vrrpd` drives it.
+/// A router of a daemon, driven as in `vrrpd`.
 #[derive(Debug)]
 struct Router {
     mode: Mode,
@@ -184,7 +184,7 @@ struct Router {
 }
 
 impl Router {
-    /// A daemon starts, and finds what one before it has left.
+    /// Starts a daemon, which finds what the one before has left.
     fn start(mode: Mode, machine: &mut Machine, journal: &Journal) -> Self {
         let mut router = Self { mode, ledger: Ledger::default() };
         let eth0 = machine.eth0().clone();
@@ -227,7 +227,7 @@ impl Router {
         }
     }
 
-    /// What the daemon writes down before it does anything.
+    /// The journal that the daemon writes before a change.
     fn journal(&self, machine: &Machine) -> Journal {
         let interface = || "eth0".to_owned();
         let held: Vec<_> = self.ledger.addresses().map(|placed| placed.address).collect();
@@ -243,11 +243,11 @@ impl Router {
             Mode::Macvlan => records.push(Record::Link { interface: interface(), router: ROUTER.into() }),
         }
         let journal: Journal = records.into_iter().collect();
-        // It is read from a file.
+        // As read from a file.
         Journal::parse(&journal.to_string())
     }
 
-    /// Takes what is missing, as the daemon sees the interface.
+    /// Takes what is missing according to `seen`, the daemon's view of the interface.
     fn take(&mut self, machine: &mut Machine, seen: &Interface) {
         let mut resources = Vec::new();
         let on = match self.mode {
@@ -285,16 +285,16 @@ impl Router {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Take,
-    /// The daemon has seen the interface before what others did last.
+    /// Take with a view from before the last change by others.
     TakeLate,
     GiveUp,
     OthersRemove(usize),
     OthersAdd(usize),
-    /// The interface is deleted and made anew, as Master or not.
+    /// The interface is deleted and created again, with the router as Master or not.
     Anew,
-    /// Both processes are killed; the guardian does nothing, and a daemon is started.
+    /// Both processes are killed, and a new daemon is started.
     KillBoth,
-    /// The daemon is killed, its guardian undoes everything, and a daemon is started.
+    /// The daemon is killed, its guardian undoes everything, and a new daemon is started.
     Kill,
 }
 
@@ -315,8 +315,8 @@ fn mode() -> impl Strategy<Value = Mode> {
     prop_oneof![Just(Mode::None), Just(Mode::Interface), Just(Mode::Macvlan)]
 }
 
-/// Goes through a story, and says what is there in the end: addresses of others that went though they did not remove them,
-/// and addresses of ours that are left.
+/// Runs a sequence of steps. The machine returned tells which addresses of others are missing though they did not
+/// remove them, and which of ours are left.
 fn tell(mode: Mode, steps: &[Step], others_meddle: bool, marks: bool) -> Machine {
     let mut machine = Machine::new(marks);
     let mut theirs = BTreeSet::from([ip("10.0.0.1")]);

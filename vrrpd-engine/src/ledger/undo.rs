@@ -1,5 +1,4 @@
-//! What a daemon that was killed has left on interfaces, and how it is undone: by its guardian, or by the next start if both
-//! processes were killed.
+//! What a killed daemon left on interfaces, and how the guardian, or the next start if both were killed, undoes it.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +12,10 @@ use super::journal::Journal;
 use super::order::Order;
 use super::resource::{OwnMac, Place, PlacedAddress, Resource};
 
-/// Something that is there although its daemon is dead.
+/// Something that a dead daemon left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leftover {
-    /// An address of the journal.
+    /// An address in the journal.
     Address {
         /// The interface that has it.
         interface: String,
@@ -36,30 +35,30 @@ pub enum Leftover {
         router: String,
         /// The link.
         link: String,
-        /// Whether the journal has it.
+        /// Whether it is in the journal.
         noted: bool,
     },
 }
 
-/// What is to be done about it.
+/// The plan of a clean-up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Undo {
     /// What is undone, in the order in which it was found.
     pub leftovers: Vec<Leftover>,
-    /// What the system is asked for.
+    /// Requests to the system.
     pub orders: Vec<Order>,
-    /// Interfaces that get their own MAC address back, and that address.
+    /// Interfaces whose own MAC address is restored, with that address.
     pub macs: Vec<(Interface, MacAddr)>,
-    /// Interfaces that may have a classifier that takes in frames to their own MAC address, by name and number, in kernels
-    /// before 6.6. A Backup has one, too. It goes when they have their own MAC address back.
+    /// Name and index of interfaces that may have a classifier for frames to their own MAC address, on kernels before
+    /// 6.6. A Backup has one, too. It is removed after their own MAC address was restored.
     pub own_mac_classifiers: Vec<(String, u32)>,
-    /// Routers that may have classifiers on other interfaces or below a macvlan link, likewise.
+    /// Routers that may have classifiers on other interfaces or below a macvlan link, on kernels before 6.6.
     pub routers_with_classifiers: BTreeSet<String>,
 }
 
 impl Undo {
-    /// Looks for what `journal` says on these interfaces. Where the kernel keeps our `marks` with addresses, an address
-    /// without one is another's that has come since. What `stays` accepts is not touched.
+    /// Looks for the leftovers of `journal` on these interfaces. With `marks`, an address without our mark was added
+    /// later by another program. Leftovers that `stays` accepts are not touched.
     pub fn plan(
         journal: &Journal,
         interfaces: &[Interface],
@@ -71,12 +70,12 @@ impl Undo {
         for interface in interfaces {
             undo.look_at(interface, journal, marks, &stays);
         }
-        // Which of them are there shows when they are removed.
+        // Removing them shows which of them exist.
         let routing: Vec<_> = journal.routing().collect();
         if !routing.is_empty() {
             undo.orders.insert(0, Order::Release(routing));
         }
-        // They stand until the addresses are off.
+        // Removed after the addresses.
         let filters: Vec<_> = journal.filters().collect();
         if !filters.is_empty() {
             undo.orders.push(Order::Release(filters));
@@ -136,34 +135,33 @@ impl Undo {
     }
 }
 
-/// A virtual MAC address that is on an interface before a router of ours has put it there.
+/// A virtual MAC address on an interface before our router has set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeftMac {
-    /// There is none, or it does not concern the router.
+    /// None, or it does not concern the router.
     None,
-    /// A crash has left it. The interface gets its own MAC address back.
+    /// A crash left it. The interface's own MAC address is restored.
     Ours {
         /// The virtual MAC address.
         mac: MacAddr,
         /// The interface's own one.
         own: MacAddr,
     },
-    /// It is another router's.
+    /// Another router uses it.
     Taken(MacAddr),
-    /// A crash has left it, and the interface's own MAC address is not known.
+    /// A crash left it, and the interface's own MAC address is not known.
     OwnUnknown(MacAddr),
 }
 
 impl LeftMac {
-    /// Looks at the interface of a router whose virtual MAC address is `vmac`.
+    /// Evaluates the interface of a router with this virtual MAC address.
     pub fn on(interface: &Interface, vmac: MacAddr, mode: VmacMode, journal: &Journal) -> Self {
         let Some(mac) = interface.mac.filter(|mac| mac.is_virtual_router()) else { return Self::None };
         let noted = journal.own_mac(&interface.name);
         let permanent = interface.permanent_mac.filter(|mac| !mac.is_virtual_router());
         let own = match (mac == vmac, mode) {
             (true, _) => noted.or(permanent),
-            // Nobody else has it, since the interface is ours to give a MAC address to: another router of an earlier daemon of
-            // our name has left it.
+            // Only this daemon sets the MAC address of the interface, so a router of an earlier run left it.
             (false, VmacMode::Interface) if noted.is_some() => noted,
             (false, VmacMode::Interface) => return Self::Taken(mac),
             (false, VmacMode::Macvlan | VmacMode::None) => return Self::None,

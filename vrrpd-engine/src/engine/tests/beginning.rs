@@ -1,4 +1,4 @@
-//! Routers that come, go on with other values and leave.
+//! Routers that start, change their configuration and leave.
 
 use super::*;
 use crate::config::{Destination, Magic, Peer};

@@ -1,4 +1,4 @@
-//! Groups of routers of one process, and of several.
+//! Groups within one process and across processes.
 
 use vrrpd_common::group::{Key, Lacking, Message, PeerId, Standing};
 use vrrpd_common::router::Reason;
@@ -10,7 +10,7 @@ use crate::script::{Script, Scripts};
 
 const PEER: PeerId = PeerId(0);
 
-/// An engine with a router on each of some interfaces, all of them members of one group.
+/// An engine with one router on each interface, all members of one group.
 struct Grouped {
     engine: Engine,
     routers: Vec<RouterId>,
@@ -18,7 +18,7 @@ struct Grouped {
 }
 
 impl Grouped {
-    /// The routers are Backup; the group has to have so many members.
+    /// All routers are Backup; the group has this size.
     fn new(interfaces: &[&str], size: u8) -> Self {
         let (engine, now) = (Engine::new(true), Instant::ZERO + Duration::from_secs(1000));
         let mut grouped = Self { engine, routers: Vec::new(), now };
@@ -45,7 +45,7 @@ impl Grouped {
         Now { at: self.now, time_of_day: TimeOfDay::default() }
     }
 
-    /// What is to be done. No adverts come by the kernel, and the system does all that it is asked for.
+    /// The outputs of an input. There is no kernel data path, and the system grants every request.
     fn input(&mut self, input: Input<'_>) -> Vec<Output> {
         self.engine.handle(self.time(), input);
         self.outputs()
@@ -77,7 +77,7 @@ impl Grouped {
         outputs
     }
 
-    /// No router has heard a master for long enough.
+    /// The master-down timers of all routers expire.
     fn miss_masters(&mut self) -> Vec<Output> {
         self.now = self.engine.deadline().expect("a Backup waits for its master");
         let due = self.engine.due(self.now);
@@ -100,7 +100,7 @@ fn with_scripts(interfaces: &[&str]) -> GroupConfig {
     group
 }
 
-/// What another process with one member says.
+/// A message from another process with one member.
 fn said(term: u64, standing: Standing) -> Message {
     let config = config("192.0.2.100");
     let first = Key { family: config.family, vrid: config.vrid, addresses: u64::MAX };
@@ -225,7 +225,7 @@ fn scripts_of_a_group_run_once_for_each_state_of_all_members() {
     let last = outputs.iter().rposition(|output| transition_of(output).is_some()).expect("two transitions");
     let run = calls(&outputs);
     assert_eq!(run.last(), Some(&(last + 1, "lan".to_owned(), arguments("MASTER"))), "behind the transition");
-    // One of the same name and with the same scripts goes on: its scripts know that it is Master.
+    // A group with the same name and scripts continues: its scripts know that it is Master.
     both.input(Input::FormGroups { groups, seed: 8 });
     let first = both.routers[0];
     let outputs = both.input(Input::LinkGone(LinkId::FIRST, eth0(Vec::new()).index));
@@ -259,7 +259,7 @@ fn a_group_that_is_formed_again_with_the_same_members_goes_on_and_others_begin_a
     assert_eq!(both.settle(), []);
     assert_eq!(both.engine.groups().get(0).map(FormedGroup::config), Some(&same));
     assert_eq!(both.states(), [StateName::Master; 2]);
-    // Those that are Master stay it for some time while a new one takes part in its election.
+    // Masters stay Master for a while, until the new member has won its election.
     let groups = vec![group(&["eth0"], 2)];
     both.input(Input::FormGroups { groups, seed: 7 });
     both.settle();

@@ -1,4 +1,4 @@
-//! Interfaces that change, come and go.
+//! Interfaces that change, appear and disappear.
 
 use super::*;
 use crate::interface::InterfaceAddress;
@@ -6,7 +6,7 @@ use crate::interface::InterfaceAddress;
 const LINK: LinkId = LinkId::FIRST;
 
 impl Bench {
-    /// The interface as it is, but for a change.
+    /// The interface in its present state, with a change.
     fn link_is(&mut self, change: impl FnOnce(&mut Interface)) -> Vec<Output> {
         let mut interface = self.link().interface.clone().expect("it is there");
         change(&mut interface);

@@ -29,12 +29,12 @@ use crate::routing::Route;
 const OURS: [u8; 4] = [192, 0, 2, 1];
 const THEIRS: [u8; 4] = [192, 0, 2, 2];
 
-/// An engine with one router, whose interface can be used.
+/// An engine with one router on a usable interface.
 struct Bench {
     engine: Engine,
     id: RouterId,
     now: Instant,
-    /// What the system was asked for last.
+    /// The last request to the system.
     asked: Option<(Ticket, Order)>,
 }
 
@@ -55,7 +55,7 @@ impl Bench {
         bench
     }
 
-    /// A router that is Backup.
+    /// A router in state Backup.
     fn backup() -> Self {
         Self::new().begun()
     }
@@ -68,7 +68,7 @@ impl Bench {
         bench
     }
 
-    /// A router that is Master, with all done that belongs to it.
+    /// A router in state Master whose actions are all done.
     fn master() -> Self {
         let mut bench = Self::backup();
         bench.miss_master();
@@ -80,7 +80,7 @@ impl Bench {
         self.engine.routers.get_mut(self.id).expect("it is there")
     }
 
-    /// What comes of something that is to be done for the router.
+    /// The outputs of a task of the router.
     fn work_on(&mut self, task: Task) -> Vec<Output> {
         self.engine.agenda.incoming.push_back(Work::Task(self.id, task));
         self.outputs()
@@ -97,7 +97,7 @@ impl Bench {
         self.outputs()
     }
 
-    /// What is to be done; what the system is asked for is noted.
+    /// All outputs; a request to the system is noted.
     fn outputs(&mut self) -> Vec<Output> {
         let outputs: Vec<_> = std::iter::from_fn(|| self.engine.next_output()).collect();
         for output in &outputs {
@@ -108,12 +108,12 @@ impl Bench {
         outputs
     }
 
-    /// The system has done all that it was asked for.
+    /// The system grants the whole request.
     fn done(&mut self) -> Vec<Output> {
         self.answer(|_| Ok(()))
     }
 
-    /// The system answers for each resource.
+    /// The system answers for each resource of the request.
     fn answer(&mut self, answer: impl Fn(&Resource) -> Result<(), SystemError>) -> Vec<Output> {
         let (ticket, order) = self.asked.take().expect("the system was asked");
         let results = match &order {
@@ -171,7 +171,7 @@ fn advert(priority: u8) -> Advert {
     }
 }
 
-/// A record of the kernel that holds an advert which came at this time.
+/// A kernel record with an advert that was received at this time.
 fn record_of(at: Instant, advert: &Advert, role: KernelRole, deadline: Instant) -> RouterRecord {
     let octets_of = |source: IpAddr| match source {
         IpAddr::V4(source) => Some(source.octets()),
@@ -613,7 +613,7 @@ fn script_that_prepares_a_router_is_ended_when_that_stays_backup() {
     assert_eq!(bench.miss_master(), [Output::StartPreparation(id)], "it runs anew the next time");
 }
 
-/// A router with an address on eth1, and the order that takes that address there.
+/// A router with an address on eth1, and the resources it takes there.
 fn with_another_interface() -> (RouterConfig, Interface, Vec<Resource>) {
     let mut config = config("192.0.2.100 198.51.100.1");
     let elsewhere = config.addresses[1];
@@ -666,7 +666,7 @@ fn addresses_that_come_to_another_interface_after_that_was_renamed_are_given_bac
     assert!(!outputs.iter().any(|output| matches!(output, Output::Ask(..))), "{outputs:?}");
     let outputs = bench.done();
     assert!(asks_for(&outputs, &Order::Release(resources)), "{outputs:?}");
-    // What is lost meanwhile on its own interface is put back behind that.
+    // An address lost meanwhile on the router's own interface is restored after that.
     let lost = config.addresses[0];
     bench.input(Input::AddressLost(id, lost.address, Remover::Other));
     let outputs = bench.done();

@@ -1,4 +1,4 @@
-//! What is kept of what happens, and that it can be done again.
+//! What is recorded, and that replaying it gives the same result.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use super::snapshot::happens;
 use super::*;
 use crate::recording::{read, transcript};
 
-/// How a router is: all that a snapshot says, but for results of checks that were not news.
+/// State of a router: its snapshot without results of checks that changed nothing.
 fn state(engine: &Engine, id: RouterId, now: Now) -> Value {
     let snapshot = engine.snapshot(now, id).expect("nothing waits");
     let mut value = serde_json::to_value(&snapshot).expect("is data");

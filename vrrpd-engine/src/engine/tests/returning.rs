@@ -1,4 +1,4 @@
-//! Interfaces that are left to packet sockets for a while, since adverts came from another subnet.
+//! Interfaces that are switched to raw sockets for a while, since adverts came from another subnet.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn foreign() -> Advert {
     Advert { source: [198, 51, 100, 7].into(), ..advert(200) }
 }
 
-/// A Backup whose program in the kernel has been given up.
+/// A Backup whose program in the kernel was given up.
 fn left_to_sockets() -> Bench {
     let mut bench = Bench::backup();
     let id = bench.id;
@@ -20,7 +20,7 @@ fn left_to_sockets() -> Bench {
     let source = foreign().source;
     let output = bench.engine.next_output();
     assert_eq!(output, Some(Output::GiveUpProgram { router: id, source, pause: PAUSE }));
-    // What it has heard at last is not believed either.
+    // The last record of that program is not trusted either.
     bench.engine.handle(bench.time(), Input::InKernel { link: LINK, in_kernel: false, sees_tags: false });
     bench.engine.handle(bench.time(), Input::LastRecord(id, Box::new(record)));
     bench.engine.handle(bench.time(), Input::Schedule(id));

@@ -1,4 +1,4 @@
-//! Adverts that went out, or did not, and what else the daemon tells of a router.
+//! Results of sending adverts, and other lines logged for a router.
 
 use vrrpd_common::{Reject, Rejection};
 

@@ -1,4 +1,4 @@
-//! A snapshot, written down and read again, gives an engine that goes on as the one it was taken of.
+//! A snapshot, serialized and deserialized, gives an engine that continues as the original one.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use crate::engine::{NotSent, Snapshot};
 use crate::priority::TrackId;
 use crate::track::{CheckConfig, CheckKind, Finding, ProcessName, Rules, Tracked};
 
-/// Something that can happen to the router of a [`Bench`].
+/// An input for the router of a [`Bench`].
 #[derive(Clone, Debug)]
 pub(super) enum Happens {
     Timer,
@@ -116,7 +116,7 @@ impl Bench {
         }
     }
 
-    /// A Backup that tracks a check.
+    /// A Backup with a check.
     pub(super) fn tracking_a_check() -> Self {
         let weight = crate::priority::Weight::NONE;
         let tracked = Tracked { name: "dns".to_owned(), weight, is_ignored: false };
@@ -133,7 +133,7 @@ impl Bench {
         bench
     }
 
-    /// The same, with every reading of the kernel's record answered.
+    /// Like `happens`, with every request for the kernel record answered.
     pub(super) fn happens_whole(&mut self, after: u64, what: &Happens) -> Vec<Output> {
         self.now += Duration::from_millis(after);
         let mut outputs = self.happens(what);

@@ -1,4 +1,4 @@
-//! What the kernel path is told, what it has heard, and what it has discarded.
+//! Commands to the kernel data path, and adverts that it heard or discarded.
 
 use vrrpd_common::abi::{KernelCommand, slot};
 use vrrpd_common::{Auth, Reject, Version};
@@ -6,14 +6,14 @@ use vrrpd_common::{Auth, Reject, Version};
 use super::*;
 use crate::config::AuthKind;
 
-/// A Backup whose adverts come by the kernel.
+/// A Backup with a kernel data path.
 fn in_kernel() -> Bench {
     let mut bench = Bench::backup();
     bench.input(Input::InKernel { link: LinkId::FIRST, in_kernel: true, sees_tags: false });
     bench
 }
 
-/// The same, of which the kernel has been told.
+/// The same, after the kernel was told everything.
 fn told() -> Bench {
     let mut bench = in_kernel();
     let id = bench.id;
@@ -22,7 +22,7 @@ fn told() -> Bench {
     bench
 }
 
-/// The command that an output is, and the addresses with it.
+/// The command in an output, and its addresses.
 fn command(output: &Output) -> (KernelCommand, Option<Vec<IpAddr>>) {
     let found = match output {
         Output::CommandKernel { command, addresses, .. } => Some((**command, addresses.clone())),
@@ -59,11 +59,11 @@ fn the_kernel_is_told_of_a_router_with_its_addresses_at_first_and_then_of_what_c
     assert_eq!(second.config.generation, first.config.generation, "adverts have to look as before");
     assert_eq!(second.known_until, bench.now.as_nanos(), "the record was read before");
     bench.record(&RouterRecord::default());
-    // All of it again, whatever the kernel knows.
+    // Everything is sent again, even what the kernel knows.
     let outputs = bench.input(Input::TellKernel(id));
     assert_eq!(command(&outputs[0]), (second, None));
     bench.record(&RouterRecord::default());
-    // It has forgotten all of it.
+    // The kernel has lost everything.
     bench.input(Input::KernelForgot(LinkId::FIRST));
     assert!(command(&bench.input(Input::TellKernel(id))[0]).1.is_some());
 }
@@ -75,7 +75,7 @@ fn a_router_whose_adverts_do_not_come_by_the_kernel_is_not_told_of() {
     assert_eq!(bench.input(Input::TellKernel(id)), []);
     assert_eq!(bench.event(Event::StandBack(Origin::Operator)), [Output::ReadRecord(id)]);
     assert_eq!(bench.not_in_kernel(), []);
-    // What the kernel does not take has it given up: there is no record then.
+    // If the kernel refuses a command, the data path is given up: there is no record then.
     let mut bench = in_kernel();
     command(&bench.input(Input::TellKernel(id))[0]);
     bench
@@ -167,7 +167,7 @@ fn adverts_that_the_kernel_has_discarded_are_told_of_once_a_second() {
     assert_eq!(bench.record(&counted(3)), line(3));
     assert_eq!(bench.input(Input::Counted(id, Box::new(counted(3)))), []);
     assert_eq!(bench.input(Input::Counted(id, Box::new(counted(5)))), [], "it was said just now");
-    // By packet sockets or by the kernel, it is one line.
+    // A reject is logged once, whether packet sockets or the kernel found it.
     let why = Reject::Ttl.because(1, 255);
     let outputs =
         bench.input(Input::Rejected { link: LinkId::FIRST, router: Some((id, THEIRS.into())), why });

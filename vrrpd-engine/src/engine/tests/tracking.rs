@@ -1,4 +1,4 @@
-//! Results of checks, and the routers that track them.
+//! Results of checks, and the routers that use them.
 
 use super::*;
 use crate::priority::{Outcome as Checked, TrackId, Weight};
@@ -6,7 +6,7 @@ use crate::track::{CheckConfig, CheckKind, Finding, ProcessName, Rules, Tracked}
 
 const CHECK: TrackId = TrackId(0);
 
-/// A router that tracks a process with this weight, under these rules.
+/// A router that tracks a process with this weight and rules.
 fn tracking(weight: Weight, rules: Rules) -> Bench {
     let tracked = Tracked { name: "dns".to_owned(), weight, is_ignored: false };
     let config = RouterConfig { track: vec![tracked], ..config("192.0.2.100") };
