@@ -1,24 +1,24 @@
-//! How long the program of an interface stays away that was given up because adverts came from another subnet.
+//! How long an interface stays on raw sockets after its program was given up because of adverts from another subnet.
 
 use serde::{Deserialize, Serialize};
 use vrrpd_common::{Duration, Instant};
 
-/// When the program of an interface is put back.
+/// When the program of an interface is attached again.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Absence {
     pause: Duration,
     at: Option<Instant>,
-    /// When it was put back last.
+    /// When it was last attached again.
     back_at: Option<Instant>,
 }
 
 impl Absence {
-    /// The first pause, doubled each time up to the longest.
+    /// The first pause; doubled each time up to the maximum.
     const MIN_PAUSE: Duration = Duration::from_secs(10);
     const MAX_PAUSE: Duration = Duration::from_secs(3600);
 
-    /// The program was given up, or could not be put back; returns the pause. If it has been there for the longest pause, the
-    /// pauses begin anew.
+    /// Handles that the program was given up, or could not be attached; returns the pause. If it was attached for at
+    /// least the longest pause, pauses start from the first again.
     pub(crate) fn begin(&mut self, now: Instant) -> Duration {
         let was_there_long =
             self.back_at.take().is_some_and(|at| now.saturating_since(at) >= Self::MAX_PAUSE);
@@ -28,29 +28,29 @@ impl Absence {
         self.pause
     }
 
-    /// What the program was given up for was heard again.
+    /// Handles another advert from another subnet: restarts the pause.
     pub(crate) fn prolong(&mut self, now: Instant) {
         if self.at.is_some() {
             self.at = Some(now + self.pause);
         }
     }
 
-    /// When the program is to be put back.
+    /// When the program is attached again.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.at
     }
 
-    /// Whether it is to be put back now, which is tried once.
+    /// Whether the pause has ended; true once.
     pub(crate) fn ends(&mut self, now: Instant) -> bool {
         self.at.take_if(|at| *at <= now).is_some()
     }
 
-    /// It cannot be put back now.
+    /// Handles that the program cannot be attached now.
     pub(crate) fn try_later(&mut self, now: Instant) {
         self.at = Some(now + Self::MIN_PAUSE);
     }
 
-    /// It is back.
+    /// Handles that the program is attached again.
     pub(crate) fn over(&mut self, now: Instant) {
         self.at = None;
         self.back_at = Some(now);

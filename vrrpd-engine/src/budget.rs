@@ -1,25 +1,25 @@
-//! Limits on what can be caused from outside: a few at once, and then one every so often.
+//! Rate limits for what can be caused from outside: a burst, then one at a time.
 
 use serde::{Deserialize, Serialize};
 use vrrpd_common::{Duration, Instant};
 
-/// A budget of things that cost something (a token bucket, kept as the time at which it is full again).
+/// A token bucket, stored as the time at which it is full again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
-    /// How many can be had at once.
+    /// Burst size.
     at_once: u64,
-    /// After how long there is one more.
+    /// Time until one more token.
     every: Duration,
     full_at: Instant,
 }
 
 impl Budget {
-    /// A full one.
+    /// A full bucket.
     pub const fn new(at_once: u64, every: Duration) -> Self {
         Self { at_once, every, full_at: Instant::ZERO }
     }
 
-    /// Takes one at `now`, if there is one.
+    /// Takes a token at `now`, if there is one.
     pub fn take(&mut self, now: Instant) -> bool {
         if now < self.next_at() {
             return false;
@@ -28,7 +28,7 @@ impl Budget {
         true
     }
 
-    /// From when on there is one.
+    /// When the next token is available.
     pub fn next_at(&self) -> Instant {
         let others = self.every.saturating_mul(self.at_once.saturating_sub(1));
         Instant::from_nanos(self.full_at.as_nanos().saturating_sub(others.as_nanos()))
@@ -45,7 +45,7 @@ mod tests {
         let mut budget = Budget::new(3, Duration::from_millis(100));
         let mut taken = Vec::new();
         for millis in 0..1000 {
-            // The next time is right each time.
+            // `next_at` agrees with `take`.
             assert_eq!(at(millis) >= budget.next_at(), budget.clone().take(at(millis)));
             if budget.take(at(millis)) {
                 taken.push(millis);

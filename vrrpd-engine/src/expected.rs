@@ -1,4 +1,4 @@
-//! What adverts of other routers have to look like, but for the secret, which the daemon alone knows.
+//! How adverts of other routers are checked, without the secret, which only the daemon has.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,10 +9,10 @@ use vrrpd_common::classify::Expect;
 use crate::config::{AuthKind, RouterConfig};
 use crate::interface::Interface;
 
-/// What a Backup takes: 255 on the link (RFC 9568 §5.1.1.3).
+/// TTL required on the link (RFC 9568 §5.1.1.3).
 const MIN_TTL: u8 = 255;
 
-/// What of it depends on where the router sends from.
+/// The part of the checks that depends on the router's own source address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expected {
     source: Option<IpAddr>,
@@ -20,12 +20,12 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// Of a router that sends from this address on this interface.
+    /// For a router that sends from this address on this interface.
     pub fn of(source: Option<IpAddr>, interface: Option<&Interface>) -> Self {
         Self { source, broadcast: source.and_then(|source| interface?.broadcast(source)) }
     }
 
-    /// What adverts have to look like for a router of this configuration, whose message holds `auth`.
+    /// The checks for a router with this configuration, whose messages contain `auth`.
     pub fn with(self, config: &RouterConfig, auth: Auth) -> Expect {
         Expect {
             version: config.version,
@@ -40,7 +40,7 @@ impl Expected {
         }
     }
 
-    /// The same with zero for the secret, as far as there is one.
+    /// The same with the secret set to zero.
     pub fn without_secret(self, config: &RouterConfig) -> Expect {
         let auth = match config.auth {
             AuthKind::None => Auth::None,

@@ -1,19 +1,19 @@
-//! Names of what comes and goes while the daemon runs, and the tables that they belong to.
+//! Identifiers of routers, interfaces and requests, and the tables they belong to.
 //!
-//! A place in a table is used again, its name is not: with each use it has another generation. So the name of a router that
-//! has left, in a message that is still on its way, finds no router, and never the next one in that place.
+//! A slot of a table is reused with another generation, so an identifier is never reused. An identifier in a late
+//! message finds no entry if its router has left, and never the next one in that slot.
 
 use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
 
-/// The name of an entry in a [`Slots`].
+/// Identifier of an entry in a [`Slots`].
 pub trait Id: Copy + Eq {
-    /// The name of the entry in this place, with this generation.
+    /// The identifier for this slot and generation.
     fn new(place: u32, generation: u32) -> Self;
-    /// The place in the table.
+    /// Index of the slot.
     fn place(self) -> u32;
-    /// How often the place was used before.
+    /// How often the slot was used before.
     fn generation(self) -> u32;
 }
 
@@ -41,7 +41,7 @@ macro_rules! id {
         }
 
         impl $name {
-            /// The first entry of a table.
+            /// The identifier of the first entry of a table.
             pub const FIRST: Self = Self { place: 0, generation: 0 };
         }
     };
@@ -52,26 +52,26 @@ id! {
     RouterId
 }
 id! {
-    /// An interface that routers of this process run on.
+    /// An interface with routers of this process.
     LinkId
 }
 
-/// Names a request to the kernel, so that its answer is told from others. Counted up, and never used again.
+/// Identifies a request to the system and its answer. Counted up, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Ticket(pub u64);
 
-/// A table whose entries have names of the type `I`.
+/// A table whose entries have identifiers of type `I`.
 #[derive(Clone, Debug)]
 pub struct Slots<I, T> {
     places: Vec<Slot<T>>,
-    /// How many are taken.
+    /// Number of used slots.
     taken: usize,
     names: PhantomData<I>,
 }
 
 #[derive(Clone, Debug)]
 struct Slot<T> {
-    /// Of the entry, or of the next one.
+    /// Generation of the entry, or of the next one.
     generation: u32,
     entry: Option<T>,
 }
@@ -83,18 +83,18 @@ impl<I, T> Default for Slots<I, T> {
 }
 
 impl<I: Id, T> Slots<I, T> {
-    /// An empty table with room for so many.
+    /// An empty table with this capacity.
     pub fn with_capacity(capacity: usize) -> Self {
         Self { places: Vec::with_capacity(capacity), ..Self::default() }
     }
 
-    /// The name that the next entry will have: in the first free place.
+    /// The identifier that the next entry will get: the first free slot.
     pub fn next_id(&self) -> I {
         let place = self.free_place();
         I::new(number(place), self.places.get(place).map_or(0, |slot| slot.generation))
     }
 
-    /// Takes in an entry, under the name that [`Slots::next_id`] has said.
+    /// Adds an entry, under the identifier that [`Slots::next_id`] returned.
     pub fn insert(&mut self, entry: T) -> I {
         let id = self.next_id();
         self.taken += 1;
@@ -105,8 +105,8 @@ impl<I: Id, T> Slots<I, T> {
         id
     }
 
-    /// Takes in an entry under a name that another table has given, which this one stands beside. Returns the one that was
-    /// in its place.
+    /// Adds an entry under an identifier of another table, for tables used in parallel. Returns the previous entry of
+    /// that slot.
     pub fn put(&mut self, id: I, entry: T) -> Option<T> {
         let place = id.place() as usize;
         while self.places.len() <= place {
@@ -119,7 +119,7 @@ impl<I: Id, T> Slots<I, T> {
         before
     }
 
-    /// Takes an entry out. Its name is not used again.
+    /// Removes an entry. Its identifier is not reused.
     pub fn remove(&mut self, id: I) -> Option<T> {
         let slot =
             self.places.get_mut(id.place() as usize).filter(|slot| slot.generation == id.generation())?;
@@ -129,7 +129,7 @@ impl<I: Id, T> Slots<I, T> {
         Some(entry)
     }
 
-    /// The entry of this name; `None`: it has been taken out.
+    /// The entry with this identifier; `None`: it was removed.
     pub fn get(&self, id: I) -> Option<&T> {
         self.places
             .get(id.place() as usize)
@@ -137,7 +137,7 @@ impl<I: Id, T> Slots<I, T> {
             .and_then(|slot| slot.entry.as_ref())
     }
 
-    /// The same, to change it.
+    /// Like [`Slots::get`], mutable.
     pub fn get_mut(&mut self, id: I) -> Option<&mut T> {
         self.places
             .get_mut(id.place() as usize)
@@ -145,7 +145,7 @@ impl<I: Id, T> Slots<I, T> {
             .and_then(|slot| slot.entry.as_mut())
     }
 
-    /// Every entry with its name, in the order of places.
+    /// All entries with identifiers, by slot.
     pub fn iter(&self) -> impl Iterator<Item = (I, &T)> {
         (0..).zip(&self.places).filter_map(|(place, slot)| {
             let id = I::new(place, slot.generation);
@@ -153,7 +153,7 @@ impl<I: Id, T> Slots<I, T> {
         })
     }
 
-    /// Every entry with its name, to be changed.
+    /// All entries with identifiers, mutable.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (I, &mut T)> {
         (0..).zip(&mut self.places).filter_map(|(place, slot)| {
             let id = I::new(place, slot.generation);
@@ -161,22 +161,22 @@ impl<I: Id, T> Slots<I, T> {
         })
     }
 
-    /// The names of all entries.
+    /// The identifiers of all entries.
     pub fn ids(&self) -> impl Iterator<Item = I> {
         self.iter().map(|(id, _)| id)
     }
 
-    /// Every entry.
+    /// All entries.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.places.iter().filter_map(|slot| slot.entry.as_ref())
     }
 
-    /// Every entry, to be changed.
+    /// All entries, mutable.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.places.iter_mut().filter_map(|slot| slot.entry.as_mut())
     }
 
-    /// How many entries there are.
+    /// Number of entries.
     pub const fn len(&self) -> usize {
         self.taken
     }
@@ -186,7 +186,7 @@ impl<I: Id, T> Slots<I, T> {
         self.taken == 0
     }
 
-    /// Takes all entries out. Their names are not used again.
+    /// Removes all entries. Their identifiers are not reused.
     pub fn clear(&mut self) {
         for slot in &mut self.places {
             if slot.entry.take().is_some() {
@@ -204,7 +204,7 @@ impl<I: Id, T> Slots<I, T> {
     }
 }
 
-/// A table has no more than 2^32 places: each entry takes more than an octet.
+/// A table has at most 2^32 slots, since each takes more than one octet.
 fn number(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(u32::MAX)
 }

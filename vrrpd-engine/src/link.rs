@@ -1,4 +1,4 @@
-//! An interface that routers of this process run on, as far as decisions depend on it.
+//! An interface with routers of this process: what decisions depend on.
 
 use std::collections::BTreeMap;
 
@@ -18,24 +18,25 @@ use crate::router::Done;
 pub struct Link {
     /// Its name.
     pub name: String,
-    /// `None` while there is no such interface, or none that is open yet.
+    /// `None` while the interface does not exist or is not open.
     pub interface: Option<Interface>,
     /// The routers on it.
     pub routers: Vec<RouterId>,
-    /// What routers that have left did, for when they come back.
+    /// Counters and history of routers that have left, by family and VRID, in case they come back.
     #[serde(skip)]
     pub(crate) left: BTreeMap<(Family, Vrid), Done>,
-    /// Limits the lines about adverts that were discarded.
+    /// Rate limit of log lines about discarded adverts.
     pub(crate) rejects_said: RateLimit<(Option<RouterId>, Reject)>,
-    /// How long it is left to packet sockets, since adverts came from another subnet.
+    /// How long it stays on raw sockets, since adverts came from another subnet.
     #[serde(default)]
     pub(crate) absence: Absence,
-    /// It refused an advert as longer than its MTU, which is less by now than we have been told.
+    /// The interface refused an advert as longer than its MTU, so the MTU has fallen and the notification has not
+    /// arrived.
     mtu_has_fallen: bool,
 }
 
 impl Link {
-    /// An interface of which nothing is known but its name.
+    /// An interface of which only the name is known.
     pub fn new(name: String) -> Self {
         Self {
             name,
@@ -48,7 +49,7 @@ impl Link {
         }
     }
 
-    /// The same with these routers alone, and as they see the interface.
+    /// A copy with this state of the interface and only these routers.
     pub(crate) fn with(&self, interface: Option<Interface>, routers: Vec<RouterId>) -> Self {
         Self {
             interface,
@@ -60,27 +61,27 @@ impl Link {
         }
     }
 
-    /// Octets of the longest IP packet that the interface takes, as far as we have been told.
+    /// MTU in octets, as last notified.
     pub fn mtu(&self) -> u32 {
         self.interface.as_ref().map_or(u32::MAX, |interface| interface.mtu)
     }
 
-    /// The same for a packet that has to get through and can be shortened: nothing is too short after one was refused.
+    /// MTU in octets for a packet that can be shortened and must not fail; 0 after a packet was refused as too long.
     pub fn sure_mtu(&self) -> u32 {
         if self.mtu_has_fallen { 0 } else { self.mtu() }
     }
 
-    /// It refused an advert as longer than its MTU.
+    /// Notes that the interface refused an advert as longer than its MTU.
     pub const fn mtu_has_fallen(&mut self) {
         self.mtu_has_fallen = true;
     }
 
-    /// Its MTU is what we have been told.
+    /// Notes that the notified MTU is correct.
     pub const fn mtu_is_known(&mut self) {
         self.mtu_has_fallen = false;
     }
 
-    /// Whether it is to be said of the interface, as it is now, that its carrier counts as there since it cannot tell.
+    /// Whether to log that the carrier of the interface is unknown and assumed up.
     pub fn assumes_carrier(&self, now: &Interface) -> bool {
         let known = self
             .interface
@@ -89,14 +90,14 @@ impl Link {
         now.carrier_unknown && now.admin_up && !known
     }
 
-    /// The interface has its own MAC address again, ahead of the system's notification.
+    /// Restores the interface's own MAC address ahead of the notification.
     pub(crate) fn own_mac_is_back(&mut self, taken: &OwnMac) {
         if let Some(interface) = self.interface.as_mut().filter(|interface| interface.index == taken.index) {
             interface.mac = Some(taken.own);
         }
     }
 
-    /// This address was taken off the interface, ahead of the system's notification.
+    /// Removes an address of the interface ahead of the notification.
     pub(crate) fn address_is_off(&mut self, index: u32, address: &VirtualAddress) {
         if let Some(interface) = &mut self.interface {
             interface.address_is_off(index, address);

@@ -1,7 +1,7 @@
-//! How often a router announces its addresses and has its transitions in the log: limits that hold for any cause.
+//! Rate limits of a router's announcements and logged transitions, for any cause.
 //!
-//! What is put off comes when there is room again: hosts are always told in the end, and the log says how many
-//! transitions it has no lines for. Take-overs are damped by the state machine, scripts have a limit of their own.
+//! What exceeds them is delayed, not lost: hosts are always told in the end, and the log states the number of
+//! transitions without a line. The state machine damps take-overs; scripts have their own limit.
 
 use serde::{Deserialize, Serialize};
 use vrrpd_common::router::Occasion;
@@ -10,36 +10,36 @@ use vrrpd_common::{Duration, Instant};
 use crate::budget::Budget;
 use crate::config::RouterConfig;
 
-/// Transitions with a line each, at once.
+/// Burst of logged transitions.
 const LINES: u64 = 10;
-/// Announcements of all addresses at once.
+/// Burst of announcements.
 const ANNOUNCEMENTS: u64 = 5;
-/// Then one of each comes this often.
+/// Interval of one more, after the burst.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The limits of a router.
+/// The rate limits of a router.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Pace {
     lines: Budget,
-    /// Transitions that have no line.
+    /// Number of transitions without a line.
     unsaid: u64,
     announcements: Budget,
-    /// The most urgent one that was put off.
+    /// The most urgent delayed announcement.
     owed: Option<Occasion>,
 }
 
-/// Of which addresses hosts are told where they are.
+/// Which addresses are announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Announced {
-    /// The virtual ones, and the interface's own where they share a MAC address. [`Occasion::Elsewhere`]: the virtual ones on
-    /// other interfaces alone.
+    /// The virtual addresses, and those of the interface if they share a MAC address. [`Occasion::Elsewhere`]: only the
+    /// virtual addresses on other interfaces.
     All(Occasion),
-    /// The interface's own: its MAC address is back.
+    /// The addresses of the interface, whose own MAC address was restored.
     Own,
 }
 
 impl Announced {
-    /// The occasion, by which it is decided how often and how soon they are told.
+    /// The occasion, which determines count and urgency.
     pub const fn occasion(self) -> Occasion {
         match self {
             Self::All(occasion) => occasion,
@@ -48,19 +48,19 @@ impl Announced {
     }
 }
 
-/// What was put off and is due.
+/// Delayed actions that are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CaughtUp {
-    /// So many transitions are summed up in a line; 0: no line.
+    /// Number of transitions to sum up in a line; 0: no line.
     pub unsaid: u64,
-    /// The addresses are announced, on this occasion.
+    /// Announce the addresses, on this occasion.
     pub announces: Option<Occasion>,
 }
 
 impl Pace {
-    /// Nothing has been said yet.
+    /// With all limits unused.
     pub fn new(config: &RouterConfig) -> Self {
-        // What the user asked for is not held back.
+        // Announcements that the user configured are not limited.
         let times = &config.announce.times;
         let asked_for = [times.refresh_every, times.elsewhere_every, times.after_lower];
         let asked_for = asked_for.into_iter().flatten().min().unwrap_or(EVERY);
@@ -72,7 +72,7 @@ impl Pace {
         }
     }
 
-    /// Whether the addresses may be announced now; otherwise that is put off.
+    /// Whether the addresses may be announced now; otherwise the announcement is delayed.
     pub fn announce(&mut self, now: Instant, occasion: Occasion) -> bool {
         let may = self.owed.is_none() && self.announcements.take(now);
         if !may {
@@ -81,20 +81,20 @@ impl Pace {
         may
     }
 
-    /// Whether a transition has a line in the log now; otherwise it is counted.
+    /// Whether a transition may be logged now; otherwise it is counted.
     pub fn say_transition(&mut self, now: Instant) -> bool {
         let may = self.unsaid == 0 && self.lines.take(now);
         self.unsaid += u64::from(!may);
         may
     }
 
-    /// When something that was put off is due.
+    /// When a delayed action is due.
     pub fn due_at(&self) -> Option<Instant> {
         let line = (self.unsaid > 0).then(|| self.lines.next_at());
         line.into_iter().chain(self.owed.map(|_| self.announcements.next_at())).min()
     }
 
-    /// What of that is done now.
+    /// Takes the delayed actions that are due now.
     pub fn catch_up(&mut self, now: Instant) -> CaughtUp {
         let says = self.unsaid > 0 && self.lines.take(now);
         let Self { owed, announcements, .. } = self;

@@ -1,4 +1,4 @@
-//! The difference of two configurations: what becomes of each router. The start is the plan from nothing.
+//! The difference of two configurations: what happens to each router. A start is a plan from an empty configuration.
 
 use std::collections::BTreeSet;
 
@@ -6,28 +6,28 @@ use crate::config::{GroupConfig, RouterConfig};
 use crate::engine::Engine;
 use crate::ids::{LinkId, RouterId};
 
-/// What a configuration changes. Routers that it has are named by their place in it.
+/// The changes to a new configuration. A router of the new configuration is given by its index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// These leave: they are not in the configuration, or come back as new ones.
+    /// Routers that leave: removed from the configuration, or restarted.
     pub leaving: Vec<RouterId>,
-    /// These go on with other values.
+    /// Routers that change their configuration while running.
     pub exchanged: Vec<(RouterId, usize)>,
-    /// These are begun when all that leave have given back what they held.
+    /// Routers that start once all leaving ones have given back what they held.
     pub arriving: Vec<usize>,
-    /// How many routers the configuration adds.
+    /// Number of routers added by the configuration.
     pub new: usize,
-    /// How many it has no more.
+    /// Number of routers removed.
     pub left: usize,
-    /// How many it changes.
+    /// Number of routers changed.
     pub changed: usize,
-    /// How many stay as they are.
+    /// Number of routers unchanged.
     pub unchanged: usize,
 }
 
 impl Plan {
-    /// What becomes of the routers of an engine. `has_secret` says whether a router has the secret that the configuration has
-    /// in this place: no router goes on with another one.
+    /// Plans the changes for the routers of an engine. `has_secret` says whether a router has the secret of the
+    /// configuration at this index: a running router cannot change its secret.
     pub fn new(
         engine: &Engine,
         wanted: &[&RouterConfig],
@@ -59,7 +59,7 @@ impl Plan {
         plan
     }
 
-    /// The interfaces that no router stays on and some come to, with these.
+    /// The interfaces that only new routers use, with the indexes of these.
     pub fn links_to_open(&self, engine: &Engine, wanted: &[&RouterConfig]) -> Vec<(LinkId, Vec<usize>)> {
         let mut opened = Vec::new();
         for (id, link) in engine.links().iter() {
@@ -73,7 +73,7 @@ impl Plan {
         opened
     }
 
-    /// The groups without those members that are not there yet.
+    /// The groups, without members that have not started.
     pub fn groups_until_then(&self, groups: &[GroupConfig], wanted: &[&RouterConfig]) -> Vec<GroupConfig> {
         let arriving = self.arriving.iter().filter_map(|place| wanted.get(*place));
         let arriving: BTreeSet<String> = arriving.map(|config| config.name().to_string()).collect();

@@ -1,10 +1,10 @@
-//! Limits on what others can provoke: log lines, at most one of each kind in an interval, and what they take away and the
-//! daemon puts back, at once at first and then at growing intervals.
+//! Rate limits for what others can cause: log lines, at most one of each kind per interval; and restoring what others
+//! remove, at once at first, then with backoff.
 
 use serde::{Deserialize, Serialize};
 use vrrpd_common::{Duration, Instant};
 
-/// Admits each kind once in an interval. There are few kinds.
+/// Admits each kind once per interval, for a small number of kinds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RateLimit<K> {
     interval: Duration,
@@ -18,7 +18,7 @@ struct Last<K> {
     withheld: u64,
 }
 
-/// When to put back what another process takes away.
+/// Backoff for restoring what another process removes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct BackOff {
     last: Option<Instant>,
@@ -26,13 +26,13 @@ pub struct BackOff {
 }
 
 impl BackOff {
-    /// The wait after the first time, doubled each time up to `MAX_WAIT`.
+    /// The delay after the first loss, doubled each time up to `MAX_WAIT`.
     const MIN_WAIT: Duration = Duration::from_millis(10);
     const MAX_WAIT: Duration = Duration::from_secs(1);
-    /// After so long without a loss the waits begin anew.
+    /// The backoff is reset after this time without a loss.
     const FORGOTTEN: Duration = Duration::from_secs(5);
 
-    /// When to put back what was taken away at `now`.
+    /// When to restore what was removed at `now`.
     pub fn again_at(&mut self, now: Instant) -> Instant {
         let at = match self.last {
             Some(last) if now.saturating_since(last) < Self::FORGOTTEN => {
@@ -57,14 +57,14 @@ impl<K> Default for RateLimit<K> {
 }
 
 impl<K> RateLimit<K> {
-    /// Each kind at most once in this interval.
+    /// Admits each kind at most once per interval.
     pub const fn every(interval: Duration) -> Self {
         Self { interval, last: Vec::new() }
     }
 }
 
 impl<K: PartialEq> RateLimit<K> {
-    /// Whether this kind is admitted now: if so, how many of it were withheld since the last one.
+    /// Whether this kind is admitted now; if so, the number of rejected ones since the last.
     pub fn admit(&mut self, now: Instant, kind: K) -> Option<u64> {
         let interval = self.interval;
         match self.last.iter_mut().find(|last| last.kind == kind) {

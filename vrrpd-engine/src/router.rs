@@ -1,4 +1,4 @@
-//! One virtual router while it runs: its state machine, the actions that wait, and what is told about it.
+//! A running virtual router: its state machine, its queued actions, and its reported state.
 
 mod holding;
 mod queue;
@@ -38,12 +38,12 @@ use queue::ActionQueue;
 pub use holding::{Pending, WithoutVmac};
 pub use steady::SteadyState;
 
-/// Transitions that are remembered.
+/// Number of transitions kept in the history.
 const HISTORY: usize = 16;
-/// Actions and transitions that a Backup has room for without asking for more: it mostly needs no others.
+/// Initial capacity for actions and transitions, enough for a Backup in most cases.
 const FEW: usize = 2;
 
-/// The time of day: since 1970, as far as the machine knows it. For people; nothing is decided by it.
+/// Wall-clock time since 1970. For people only; no decision uses it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TimeOfDay(pub Duration);
 
@@ -54,114 +54,114 @@ pub struct Router {
     pub config: RouterConfig,
     /// Its state machine.
     pub machine: VirtualRouter,
-    /// Where its priority and its faults come from.
+    /// Priority, and faults that checks cause.
     pub policy: Policy,
-    /// The interface it runs on.
+    /// The interface of the router.
     pub link: LinkId,
-    /// Its virtual addresses, as adverts hold them.
+    /// The virtual addresses, as adverts carry them.
     pub addresses: AddressList,
-    /// Whose adverts do not fit.
+    /// The last configuration mismatch of another router.
     pub mismatches: Mismatches,
     /// Whether adverts can be sent.
     pub sending: Sending,
-    /// How often it announces its addresses and has a line in the log.
+    /// Rate limits of announcements and logged transitions.
     pub pace: Pace,
-    /// Limits the lines about adverts that could not be sent.
+    /// Rate limit of log lines about adverts that could not be sent.
     pub unsendable: RateLimit<()>,
-    /// Limits the lines about addresses that another process removed.
+    /// Rate limit of log lines about addresses that another process removed.
     pub losses: RateLimit<IpAddr>,
-    /// Routes and rules that the system refused the last time, and why.
+    /// Routes and rules that the system last refused, with the error.
     pub refused_routing: Vec<(Resource, SystemError)>,
-    /// How soon what another process takes away is put back.
+    /// Backoff for restoring what other processes remove.
     pub back_off: BackOff,
-    /// What it did.
+    /// Counters.
     pub done: Done,
-    /// What adverts of others have to look like.
+    /// How adverts of others are checked.
     pub expected: Expected,
-    /// What the kernel was told of it, and what it told.
+    /// What the kernel was told, and what of its records was handled.
     pub kernel: KernelSide,
-    /// Its adverts are handled in the kernel, as far as that can verify them.
+    /// The kernel handles its adverts, as far as it can verify them.
     pub in_kernel: bool,
-    /// The program there is told the VLAN of each advert: what it hears is the interface's own.
+    /// The program sees VLAN tags, so adverts of VLANs are not taken for those of the interface.
     pub sees_tags: bool,
-    /// Which member of which group it is, if it is one.
+    /// The router's place in a group, if any.
     pub group: Option<GroupPlace>,
-    /// What it has taken from the system.
+    /// Resources taken from the system.
     pub ledger: Ledger,
-    /// Its virtual MAC address.
+    /// The virtual MAC address.
     pub vmac: VmacSide,
-    /// The interfaces that have addresses of it beside its own.
+    /// Other interfaces with addresses of the router.
     pub others: OtherInterfaces,
-    /// Addresses on other interfaces that the system refused the last time, and why.
+    /// Addresses on other interfaces that the system last refused, with the error.
     pub refused_elsewhere: Vec<(VirtualAddress, SystemError)>,
-    /// Why the system did not drop packets to its addresses the last time.
+    /// The error if the system last refused the packet filter.
     pub refused_filter: Option<SystemError>,
-    /// What its actions wait for.
+    /// The request that its actions wait for.
     pub waiting: Option<Box<Pending>>,
-    /// It was said that the interface has addresses of it although it is not Master.
+    /// It was logged that the interface has virtual addresses although the router is not Master.
     pub presence_said: bool,
-    /// The deadline under which it is filed.
+    /// The deadline noted in the agenda.
     pub(crate) scheduled: Option<Instant>,
     notices: RateLimit<NoticeKind>,
-    /// The next action waits: the one before is not done.
+    /// The next action waits for the end of the current one.
     is_stopped: bool,
-    /// Actions not carried out yet, in order.
+    /// Queued actions.
     queue: ActionQueue,
     is_leaving: bool,
-    /// The state that was told: the machine's is ahead of it while the system works on the addresses.
+    /// The reported state; the state machine is ahead of it while the system works on the addresses.
     told: StateName,
     since: TimeOfDay,
     reason: Reason,
     history: VecDeque<Past>,
-    /// The address that the last advert was sent from.
+    /// Source address of the last advert.
     source: Option<IpAddr>,
 }
 
-/// A check that a router tracks, with its weight, and what it says now.
+/// A check of a router, with its weight and present result.
 pub type TrackedOutcome = (TrackId, Weight, Outcome);
 
-/// What a router has done up to now.
+/// Counters of a router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
-    /// Adverts that went out.
+    /// Adverts sent.
     pub adverts_sent: u64,
-    /// Gratuitous ARP and unsolicited neighbour advertisements, of each address.
+    /// Gratuitous ARP and unsolicited neighbour advertisements sent.
     pub garp_sent: u64,
-    /// Changes of state that were told.
+    /// Reported transitions.
     pub transitions: u64,
 }
 
-/// A transition that is remembered. There may be thousands of routers with `HISTORY` of them, so it is put into words only
-/// when a client asks.
+/// A transition in the history. Thousands of routers may have `HISTORY` of them, so text is made only when a client
+/// asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Past {
     /// When.
     pub at: TimeOfDay,
-    /// From the state told before.
+    /// The transition, from the previously reported state.
     pub transition: Transition,
 }
 
-/// An advert to be sent: what its frame depends on while the router runs.
+/// An advert to be sent: the variable part of its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdvertToSend {
     /// Its source address.
     pub source: IpAddr,
     /// 0: the router resigns.
     pub priority: Priority,
-    /// How many of the virtual addresses it names, from the first on.
+    /// Number of virtual addresses in it, from the first.
     pub addresses: usize,
 }
 
-/// Something that the state machine noticed and that is to be logged now.
+/// A notice of the state machine that is to be logged now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Noticed {
     /// What it is.
     pub notice: Notice,
-    /// How many of its kind were withheld since the last one.
+    /// Number of unlogged notices of this kind since the last one.
     pub more: u64,
 }
 
-/// What a notice is about: each kind has a limit of its own.
+/// The kind of a notice; each kind has its own rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum NoticeKind {
     IntervalDiffers,
@@ -188,7 +188,7 @@ impl NoticeKind {
 }
 
 impl Noticed {
-    /// The addresses that the advert in this frame announces, where they are what was noticed.
+    /// The addresses of the advert in this frame, if the notice is about addresses.
     pub fn addresses(&self, frame: Option<&[u8]>) -> Vec<IpAddr> {
         let frame = frame.filter(|_| matches!(self.notice, Notice::AddressesDiffer(_)));
         frame.and_then(frame::addresses).map(|list| list.iter().collect()).unwrap_or_default()
@@ -196,10 +196,10 @@ impl Noticed {
 }
 
 impl Router {
-    /// Actions that wait at most.
+    /// Maximum number of queued actions.
     pub const MAX_ACTIONS: usize = ActionQueue::MAX;
 
-    /// A router that does nothing before [`Event::Startup`].
+    /// A router that is idle until [`Event::Startup`].
     pub fn new(config: RouterConfig, link: LinkId, now: TimeOfDay) -> Self {
         Self {
             machine: VirtualRouter::new(config.machine()),
@@ -240,7 +240,7 @@ impl Router {
         }
     }
 
-    /// Goes on with a configuration that [`RouterConfig::can_become`] allows.
+    /// Changes to a configuration that [`RouterConfig::can_become`] allows.
     pub fn exchange(&mut self, config: RouterConfig) {
         self.machine.set_grouped(config.grouped);
         self.machine.set_prepares(config.scripts.prepare.is_some());
@@ -249,8 +249,7 @@ impl Router {
         self.config = config;
     }
 
-    /// Tracks these checks from now on. A router that takes part already is not stopped by something that is new and of which
-    /// there is no result.
+    /// Sets the checks. A new check without a result does not stop a router that has started.
     pub fn track(&mut self, tracked: &[TrackedOutcome]) {
         let takes_part = self.machine.state().name() != StateName::Init;
         let before: Vec<_> = self.policy.tracked().map(|(id, _)| id).collect();
@@ -266,18 +265,18 @@ impl Router {
         }
     }
 
-    /// It is in the configuration no more: it gives back what it holds, and goes.
+    /// Marks the router as leaving: it was removed from the configuration, gives back what it holds, and is then
+    /// removed.
     pub const fn leave(&mut self) {
         self.is_leaving = true;
     }
 
-    /// Whether it leaves.
+    /// Whether the router is leaving.
     pub const fn is_leaving(&self) -> bool {
         self.is_leaving
     }
 
-    /// Hands an event to the state machine. What it wants done is queued, in order; what it noticed and is to be logged now
-    /// goes to `notice`.
+    /// Hands an event to the state machine. Its actions are queued; notices to be logged now go to `notice`.
     pub fn handle(&mut self, now: Instant, event: Event, notice: &mut dyn FnMut(Noticed)) {
         let Self { machine, queue, notices, .. } = self;
         machine.handle(now, event, &mut |action| match action {
@@ -290,8 +289,8 @@ impl Router {
         });
     }
 
-    /// A valid advert came at `at`. Returns what is to be logged if it announces other addresses than ours; `frame` is the one
-    /// it came in, if it is at hand.
+    /// Handles a valid advert received at `at`. Returns what to log if its addresses differ from ours; `frame` is its
+    /// frame, if available.
     pub fn compare_addresses(
         &mut self,
         at: Instant,
@@ -304,27 +303,27 @@ impl Router {
         self.mismatches.other_addresses(&self.config, at, advert, frame)
     }
 
-    /// An advert of this source that came at `at` was discarded. Returns what is to be logged.
+    /// Handles a discarded advert from this source, received at `at`. Returns what to log.
     pub fn reject(&mut self, at: Instant, source: IpAddr, why: Rejection) -> Option<Warning> {
         self.mismatches.rejected(&self.config, at, source, why)
     }
 
-    /// Takes in an action, behind those that wait.
+    /// Queues an action.
     pub fn enqueue(&mut self, action: Action) {
         self.queue.push(action);
     }
 
-    /// The next action, to be carried out now.
+    /// Takes the next action for execution.
     pub fn next_action(&mut self) -> Option<Action> {
         self.queue.next()
     }
 
-    /// The next action waits until [`Router::go_on`]: the system works on something.
+    /// The next action waits for [`Router::go_on`]: the system works on a request.
     pub const fn stop(&mut self) {
         self.is_stopped = true;
     }
 
-    /// That is done.
+    /// The request is done: the next action may be taken.
     pub const fn go_on(&mut self) {
         self.is_stopped = false;
     }
@@ -334,39 +333,39 @@ impl Router {
         self.is_stopped
     }
 
-    /// Something that was decided has not been done yet.
+    /// Whether something was decided but has not been done.
     pub fn is_busy(&self) -> bool {
         self.is_stopped || self.has_actions()
     }
 
-    /// Whether the kernel watches its deadline.
+    /// Whether the kernel monitors its deadline.
     pub fn is_watched_by_kernel(&self) -> bool {
         self.in_kernel && self.machine.state().name() == StateName::Backup && !self.is_verified_by_us()
     }
 
-    /// Whether actions wait.
+    /// Whether actions are queued.
     pub fn has_actions(&self) -> bool {
         !self.queue.is_empty()
     }
 
-    /// How many actions wait. There are never more than [`Router::MAX_ACTIONS`], however long the system takes.
+    /// Number of queued actions; at most [`Router::MAX_ACTIONS`], however long the system takes.
     pub fn waiting_actions(&self) -> usize {
         self.queue.len()
     }
 
-    /// What a Master has to have is taken again, and then announced. An announcement that waits already would come before
-    /// that.
+    /// Queues taking everything that a Master holds, then announcing it. A queued announcement is dropped, since it
+    /// would come too early.
     pub fn take_again(&mut self) {
         self.queue.take_again();
     }
 
-    /// Forgets the promotion that waits, if one does: the system refused the addresses it began with, or the advert.
+    /// Drops the queued promotion, if any: the system refused its addresses or its advert.
     pub fn drop_promotion(&mut self) -> bool {
         self.queue.drop_promotion()
     }
 
-    /// Remembers a change of state, as seen from the state told before; `None` when it is none, since what was between
-    /// never came to be.
+    /// Adds a transition to the history, from the reported state; `None` if that is the new state, since the states in
+    /// between were never reported.
     pub fn record(&mut self, now: TimeOfDay, transition: Transition) -> Option<Past> {
         let transition = Transition { from: self.told, ..transition };
         if transition.from == transition.to {
@@ -384,7 +383,7 @@ impl Router {
         Some(past)
     }
 
-    /// The address that it sends from on this interface, or all that keeps it from serving there.
+    /// The source address on this interface, or all faults.
     pub fn usable(&self, interface: Option<&Interface>) -> Result<IpAddr, Faults> {
         self.policy.usable(self.usable_interface(interface))
     }
@@ -399,12 +398,12 @@ impl Router {
         usable
     }
 
-    /// All that keeps the router from serving.
+    /// All faults of the router.
     pub fn faults(&self) -> impl Iterator<Item = Fault> {
         self.machine.interface().err().into_iter().flat_map(Faults::iter)
     }
 
-    /// Why the router is in its state: of a fault, what is wrong now rather than what was at first.
+    /// The reason of the state; in state Fault the present fault, not the first one.
     pub fn reason_now(&self) -> Reason {
         match (self.told, self.machine.interface()) {
             (StateName::Fault, Err(faults)) => faults.reason(),
@@ -412,34 +411,33 @@ impl Router {
         }
     }
 
-    /// The state that was told.
+    /// The reported state.
     pub const fn state_told(&self) -> StateName {
         self.told
     }
 
-    /// Since when.
+    /// Time of the last reported transition.
     pub const fn since(&self) -> TimeOfDay {
         self.since
     }
 
-    /// The last transitions, the oldest first.
+    /// The last transitions, oldest first.
     pub fn history(&self) -> vec_deque::Iter<'_, Past> {
         self.history.iter()
     }
 
-    /// Whether its state machine is Master.
+    /// Whether the state machine is in state Master.
     pub fn is_master(&self) -> bool {
         self.machine.state().name() == StateName::Master
     }
 
-    /// Whether adverts come past the kernel's program, which cannot verify them.
+    /// Whether adverts bypass the program in the kernel, which cannot verify them.
     pub fn is_verified_by_us(&self) -> bool {
         self.config.auth == AuthKind::Ah
     }
 
-    /// The advert with this priority; `None` while there is no address to send from. A resignation is made also when the
-    /// interface has just become unusable, and names no more addresses than fit into `mtu` octets: that the master leaves does
-    /// not depend on them.
+    /// The advert with this priority; `None` without a source address. A resignation is sent even if the interface has
+    /// just become unusable, with only as many addresses as fit into `mtu` octets, since receivers do not check them.
     pub fn advert(&mut self, priority: Priority, mtu: u32) -> Option<AdvertToSend> {
         let resigns = priority == Priority::RESIGN;
         let source = self.machine.source().or_else(|| self.source.filter(|_| resigns))?;
@@ -453,14 +451,14 @@ impl Router {
         Some(AdvertToSend { source, priority, addresses })
     }
 
-    /// Octets of the IP packet that an advert is.
+    /// Length of an advert's IP packet in octets.
     pub fn packet_len(&self) -> usize {
         let config = &self.config;
         let addresses = self.addresses.first(config.addresses.len());
         let kind = match (config.version, config.auth) {
             (Version::V3, _) => Kind::V3,
             (Version::V2, AuthKind::None) => Kind::V2 { auth: Auth::None },
-            // As long as any other password.
+            // All passwords have the same length.
             (Version::V2, AuthKind::Simple) => Kind::V2 { auth: Auth::Simple([0; Auth::DATA_LEN]) },
             (Version::V2, AuthKind::Ah) => Kind::V2 { auth: Auth::Ah },
         };
@@ -470,7 +468,7 @@ impl Router {
         advert.map_or(0, |advert| advert_frame_len(&advert) - ethernet::HEADER_LEN)
     }
 
-    /// Whether an advert fits into an IP packet of `mtu` octets.
+    /// Whether an advert fits into `mtu` octets.
     pub fn advert_fits(&self, mtu: u32) -> bool {
         u32::try_from(self.packet_len()).is_ok_and(|octets| octets <= mtu)
     }
@@ -550,7 +548,7 @@ mod tests {
         };
         for millis in 0..1001 {
             let now = start + Duration::from_millis(millis);
-            // Each time others than before.
+            // The addresses change each time.
             let others = IpAddr::from([192, 0, 2, if millis % 2 == 0 { 8 } else { 9 }]);
             let advert = Advert { addresses: vrrpd_common::AddressDigest::of([others]), ..advert };
             router.handle(now, Event::Advert(advert), &mut |new| noticed.push(new));

@@ -1,12 +1,11 @@
-//! What virtual routers are called, by the daemon, its client and the configuration file alike, and what the files of a
-//! router are called.
+//! Names of virtual routers, used by daemon, client and configuration file, and the names of their files.
 
 use std::error::Error;
 use std::fmt;
 
 use vrrpd_common::{Family, Vrid};
 
-/// The name of a virtual router: `eth0/51`, and `eth0/51-ipv6` for IPv6, whose VRIDs are a space of their own.
+/// The name of a virtual router: `eth0/51`, or `eth0/51-ipv6` for IPv6, whose VRIDs are separate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RouterName<'a> {
     /// The interface.
@@ -17,23 +16,23 @@ pub struct RouterName<'a> {
     pub family: Family,
 }
 
-/// What follows the VRID of an IPv6 router, in names and in names of files.
+/// Suffix of IPv6 routers, in names of routers and files.
 const IPV6: &str = "-ipv6";
 const IPV6_FILE: &str = "_ipv6";
 
-/// How files of a router begin.
+/// Prefix of files of a router.
 const FILE: &str = "vrrpd_";
 
 /// Why a text is not the name of a router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NameError {
-    /// It has no interface or no slash.
+    /// No interface or no slash.
     Form(String),
-    /// What follows the slash is not 1 to 255, with `-ipv6` or without.
+    /// The part after the slash is not 1 to 255, optionally with `-ipv6`.
     Vrid {
         /// The whole text.
         name: String,
-        /// Its end.
+        /// The part after the slash.
         vrid: String,
     },
 }
@@ -56,7 +55,7 @@ impl fmt::Display for NameError {
 impl Error for NameError {}
 
 impl<'a> RouterName<'a> {
-    /// Reads a name; the error says what one is.
+    /// Parses a name; the error says what is expected.
     pub fn parse(text: &'a str) -> Result<Self, NameError> {
         let parts = text.rsplit_once('/').filter(|(interface, _)| !interface.is_empty());
         let (interface, rest) = parts.ok_or_else(|| NameError::Form(text.to_owned()))?;
@@ -66,7 +65,7 @@ impl<'a> RouterName<'a> {
         Ok(Self { interface, vrid: vrid.get(), family })
     }
 
-    /// What the files of the router are called, without what comes behind the dot: `vrrpd_eth0_51_ipv6`.
+    /// The base name of the router's files, without extension: `vrrpd_eth0_51_ipv6`.
     pub fn file_stem(&self) -> String {
         let suffix = match self.family {
             Family::Ipv4 => "",
@@ -75,7 +74,7 @@ impl<'a> RouterName<'a> {
         format!("{FILE}{}_{}{suffix}", self.interface, self.vrid)
     }
 
-    /// The router that files of this name belong to; `None`: a daemon with any number of routers.
+    /// The router of files with this base name; `None`: a daemon with a configuration file.
     pub fn of_file_stem(stem: &'a str) -> Option<Self> {
         let name = stem.strip_prefix(FILE)?;
         let (name, family) = without_suffix(name, IPV6_FILE);
@@ -83,7 +82,7 @@ impl<'a> RouterName<'a> {
         Some(Self { interface, vrid: vrid.parse().ok().and_then(Vrid::new)?.get(), family })
     }
 
-    /// The name of a router that a report is about; any family but `ipv6` is IPv4.
+    /// The name of the router in a report; any family but `ipv6` means IPv4.
     pub fn of_report(interface: &'a str, vrid: u8, family: &str) -> Self {
         let family = if family == Family::Ipv6.name() { Family::Ipv6 } else { Family::Ipv4 };
         Self { interface, vrid, family }
@@ -100,7 +99,7 @@ impl fmt::Display for RouterName<'_> {
     }
 }
 
-/// What is in front of the suffix of IPv6, and the family that it means.
+/// The text without the IPv6 suffix, and the family.
 fn without_suffix<'a>(text: &'a str, suffix: &str) -> (&'a str, Family) {
     text.strip_suffix(suffix).map_or((text, Family::Ipv4), |rest| (rest, Family::Ipv6))
 }

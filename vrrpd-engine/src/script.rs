@@ -1,4 +1,4 @@
-//! The scripts of a router or a group: which of them a transition runs, and with what.
+//! The scripts of a router or group: which of them a transition runs, with arguments and environment.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,53 +11,54 @@ use vrrpd_common::router::{Backup, State, StateName, Transition, Waiting};
 use crate::config::{GroupConfig, VirtualAddress};
 use crate::router::Router;
 
-/// A program and the arguments that the user gives it.
+/// A program with configured arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Script {
     /// Its path.
     pub program: PathBuf,
-    /// They come before those of the daemon. There may be a secret in them, so they are not written down.
+    /// Passed before the daemon's own arguments. They may contain a secret, so they are not recorded.
     #[serde(skip)]
     pub arguments: Vec<String>,
 }
 
-/// Who scripts run as.
+/// The user that scripts run as.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScriptUser {
-    /// A name or a number.
+    /// Name or number.
     pub user: String,
-    /// `None`: the primary group of the user.
+    /// Name or number; `None`: the primary group of the user.
     pub group: Option<String>,
 }
 
-/// For what scripts are run and what they are given.
+/// When scripts are run, and with which arguments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ScriptStyle {
-    /// `down` stands in for `fault`, and for `stop` of a Master; every script is given `TYPE NAME STATE PRIORITY`.
+    /// `down` replaces a missing `fault`, and a missing `stop` of a Master; every script gets `TYPE NAME STATE
+    /// PRIORITY`.
     #[default]
     Vrrpd,
-    /// Each script is run for its own state only, and `notify` alone is given `TYPE NAME STATE PRIORITY`.
+    /// Each script is run for its own state only, and only `notify` gets `TYPE NAME STATE PRIORITY`.
     Keepalived,
 }
 
-/// All scripts of a router or a group.
+/// All scripts of a router or group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scripts {
-    /// `--prepare`: before the router takes its addresses; never of a group.
+    /// `--prepare`: before the router takes its addresses; not for groups.
     pub prepare: Option<Script>,
-    /// `--prepare-timeout`: how long that is waited for.
+    /// `--prepare-timeout`: maximum wait for `prepare`.
     pub prepare_timeout: Duration,
     /// `-U`: on becoming Master.
     pub up: Option<Script>,
     /// `-D`: on becoming Backup.
     pub down: Option<Script>,
-    /// `--fault`: when something keeps the router from serving.
+    /// `--fault`: upon a fault.
     pub fault: Option<Script>,
     /// `--stop`: when the router leaves.
     pub stop: Option<Script>,
     /// `--notify`: on every transition, after the others.
     pub notify: Option<Script>,
-    /// `--fifo`: every transition is a line here.
+    /// `--fifo`: gets a line for every transition.
     pub fifo: Option<PathBuf>,
     /// `--script-user`; `None`: the user of the daemon.
     pub user: Option<ScriptUser>,
@@ -67,20 +68,20 @@ pub struct Scripts {
     pub timeout: Duration,
 }
 
-/// What scripts are told about.
+/// The router or group that scripts are called for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// `INSTANCE` for a router, `GROUP` for a group.
     pub kind: &'static str,
-    /// What the user calls it.
+    /// Its name for people.
     pub name: String,
-    /// The priority in force; 0 for a group.
+    /// The effective priority; 0 for a group.
     pub priority: u8,
-    /// Variables beside those of the transition.
+    /// Variables in addition to those of the transition.
     pub environment: Environment,
 }
 
-/// What this transition of a router runs.
+/// The scripts to run for this transition of a router.
 pub fn of_router(router: &Router, transition: Transition) -> Option<Call> {
     let config = &router.config;
     if config.scripts.is_empty() {
@@ -89,7 +90,7 @@ pub fn of_router(router: &Router, transition: Transition) -> Option<Call> {
     config.scripts.call(transition, &subject_of(router))
 }
 
-/// The script that prepares a router which is about to be Master, if it has one.
+/// The `prepare` script of a router that is about to become Master, if configured.
 pub fn of_preparation(router: &Router) -> Option<Run> {
     let scripts = &router.config.scripts;
     let script = scripts.prepare.as_ref()?;
@@ -119,7 +120,7 @@ fn subject_of(router: &Router) -> Subject {
     }
 }
 
-/// What this transition of a group runs.
+/// The scripts to run for this transition of a group.
 pub fn of_group(group: &GroupConfig, transition: Transition) -> Option<Call> {
     let name = group.name.clone().unwrap_or_default();
     let environment =
@@ -127,8 +128,8 @@ pub fn of_group(group: &GroupConfig, transition: Transition) -> Option<Call> {
     group.scripts.call(transition, &Subject { kind: "GROUP", name, priority: 0, environment })
 }
 
-/// The state of a group whose members are in these states: that of all of them, fault if one of them has it, backup if some
-/// are master and some are not. `None` while members start or leave.
+/// The state of a group whose members are in these states: their common state; Fault if any is in Fault; Backup if only
+/// some are Master. `None` while members start or leave.
 pub fn state_of_group(members: impl IntoIterator<Item = StateName>) -> Option<StateName> {
     let mut state = None;
     for member in members {
@@ -144,7 +145,7 @@ pub fn state_of_group(members: impl IntoIterator<Item = StateName>) -> Option<St
     state
 }
 
-/// `VRRP_…` and their values.
+/// Environment variables `VRRP_…`.
 pub type Environment = Vec<(Cow<'static, str>, String)>;
 
 /// One run of a script.
@@ -160,14 +161,14 @@ pub struct Run {
     pub environment: Environment,
 }
 
-/// What a transition runs, one after the other.
+/// The scripts to run for a transition, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
     /// `MASTER`, `BACKUP`, `FAULT` or `STOP`
     pub state: Cow<'static, str>,
     /// The scripts.
     pub runs: Vec<Run>,
-    /// What a program that reads a FIFO is told.
+    /// The line for the FIFO, if configured.
     pub line: Option<FifoLine>,
 }
 
@@ -180,10 +181,10 @@ pub struct FifoLine {
     pub text: String,
 }
 
-/// How long a script that prepares a router is waited for, unless the user says otherwise.
+/// Default of `prepare_timeout`.
 pub const PREPARE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What the state is called for which [`Scripts::prepare`] is run.
+/// State name passed to [`Scripts::prepare`].
 pub const PREPARE: &str = "PREPARE";
 const MASTER: &str = "MASTER";
 const BACKUP: &str = "BACKUP";
@@ -191,7 +192,7 @@ const FAULT: &str = "FAULT";
 const STOP: &str = "STOP";
 
 impl Scripts {
-    /// No scripts; there is a limit all the same.
+    /// No scripts, with this timeout.
     pub const fn none(timeout: Duration) -> Self {
         let style = ScriptStyle::Vrrpd;
         Self {
@@ -209,30 +210,30 @@ impl Scripts {
         }
     }
 
-    /// Whether there is nothing to be run or told.
+    /// Whether there is no script and no FIFO.
     pub fn is_empty(&self) -> bool {
         self.each().next().is_none() && self.fifo.is_none()
     }
 
-    /// Those that there are.
+    /// All configured scripts.
     pub fn each(&self) -> impl Iterator<Item = &Script> {
         let of_states = [&self.up, &self.down, &self.fault, &self.stop, &self.notify];
         std::iter::once(&self.prepare).chain(of_states).flatten()
     }
 
-    /// The paths of all programs and of the FIFO, to be changed.
+    /// The paths of all programs and of the FIFO, mutable.
     pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let Self { prepare, up, down, fault, stop, notify, fifo, .. } = self;
         let scripts = [prepare, up, down, fault, stop, notify].into_iter().flatten();
         scripts.map(|script| &mut script.program).chain(fifo)
     }
 
-    /// Makes paths absolute: those without a slash in front are in `directory`.
+    /// Makes relative paths absolute, starting from `directory`.
     pub fn resolve(&mut self, directory: &Path) {
         self.paths_mut().for_each(|path| *path = directory.join(&path));
     }
 
-    /// What this transition runs.
+    /// The scripts to run for this transition.
     pub fn call(&self, transition: Transition, subject: &Subject) -> Option<Call> {
         let (script, state) = self.of_state(transition.from, transition.to);
         let is_notify_told = transition.to == StateName::Init && transition.from != StateName::Init;
@@ -252,7 +253,7 @@ impl Scripts {
         (!is_nothing).then(|| Call { state: state.unwrap_or(word).into(), runs, line })
     }
 
-    /// One run of a script. It is `told` what happens by arguments too.
+    /// One run of a script. `told`: with the daemon's arguments.
     fn run(
         &self,
         script: &Script,
@@ -276,7 +277,7 @@ impl Scripts {
         Run { program: script.program.clone(), arguments, user: self.user.clone(), environment }
     }
 
-    /// The script for the new state alone, and what the state is called.
+    /// The script of the new state, and the name of that state.
     fn of_state(&self, from: StateName, to: StateName) -> (Option<&Script>, Option<&'static str>) {
         let down = self.down.as_ref().filter(|_| self.style == ScriptStyle::Vrrpd);
         match (from, to) {
@@ -350,7 +351,7 @@ mod tests {
         }
     }
 
-    /// The scripts that are run, each with its last arguments.
+    /// The scripts that are run, each with its last argument.
     fn called(scripts: &Scripts, from: StateName, to: StateName) -> Vec<String> {
         let subject =
             Subject { kind: "INSTANCE", name: "VI_1".to_owned(), priority: 150, environment: Vec::new() };

@@ -1,10 +1,9 @@
-//! Whether adverts of a router can be sent at all, and when that is tried again.
+//! Whether a router can send adverts, and when it tries again.
 //!
-//! An advert that is longer than the interface's MTU cannot; that is known without trying, and ends with the MTU. Other
-//! causes show when sending fails: a frame that the interface refuses as such, or none that went out for a
-//! Master_Down_Interval, after which another router is Master in any case. Then the router gives up and tries again after a
-//! while, longer each time. The first advert after that is a trial: if it does not go out at once, nothing is announced and
-//! nobody is told that the router was Master.
+//! An advert longer than the MTU cannot be sent, which is known without trying. Other causes show when sending fails:
+//! the interface refuses a frame as invalid, or no frame was sent for a Master_Down_Interval, after which another
+//! router is Master anyway. Then the router gives up and tries again with backoff. The first advert after that is a
+//! probe: if it is not sent at once, nothing is announced and the router is not reported as Master.
 
 use serde::{Deserialize, Serialize};
 use vrrpd_common::router::StateName;
@@ -13,13 +12,13 @@ use vrrpd_common::{Duration, Instant};
 
 use crate::router::Router;
 
-/// What is known of sending adverts.
+/// State of sending.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sending {
-    /// How long the last pause was; zero as long as adverts go out.
+    /// The last pause; zero while adverts are sent.
     pause: Duration,
     is_pausing: bool,
-    /// The interface refused an advert as such: the next one would be refused as well.
+    /// The interface refused an advert as invalid, so the next one would be refused too.
     refused: bool,
 }
 
@@ -27,7 +26,7 @@ impl Sending {
     const MIN_PAUSE: Duration = Duration::from_secs(1);
     const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-    /// Adverts cannot be sent: how long to wait before that is tried again.
+    /// Gives up, and returns the pause until the next attempt.
     pub fn give_up(&mut self) -> Duration {
         self.is_pausing = true;
         self.refused = false;
@@ -35,39 +34,40 @@ impl Sending {
         self.pause
     }
 
-    /// The interface refused an advert.
+    /// Notes that the interface refused an advert.
     pub const fn refused(&mut self) {
         self.refused = true;
     }
 
-    /// Whether adverts go out, and nothing was known against it.
+    /// Whether there is no pause and no refusal.
     pub fn is_undisturbed(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Not to be tried now.
+    /// Whether the router is waiting for the next attempt.
     pub const fn is_pausing(&self) -> bool {
         self.is_pausing
     }
 
-    /// The pause is over, or something has changed that may have been the cause.
+    /// Ends the pause: it is over, or a possible cause has changed.
     pub const fn try_again(&mut self) {
         self.is_pausing = false;
     }
 
-    /// The next advert shows whether they can be sent again.
+    /// Whether the next advert is a probe.
     pub fn is_on_trial(&self) -> bool {
         self.pause > Duration::ZERO
     }
 
-    /// An advert went out.
+    /// Notes that an advert was sent.
     pub fn succeeded(&mut self) {
         *self = Self::default();
     }
 }
 
-/// When a router gives up of whose adverts `since` is the first that did not go out: at once where that will not end by
-/// itself, or one Master_Down_Interval after the last one that did, when others have taken over, unless it does not track its interface. `None`: it is not Master, or stays it.
+/// When a router gives up whose first unsent advert was at `since`: at once if the interface refuses adverts; otherwise
+/// one Master_Down_Interval after the last sent advert, when others have taken over, unless `track_interface` is off.
+/// `None`: it is not Master, or stays Master.
 pub fn gives_up_at(router: &Router, since: Instant) -> Option<Instant> {
     let Router { machine, sending, config, .. } = router;
     if machine.state().name() != StateName::Master || sending.is_pausing {
@@ -85,7 +85,8 @@ pub fn gives_up_at(router: &Router, since: Instant) -> Option<Instant> {
     Some(since + (silence - config.interval.as_duration()))
 }
 
-/// How many addresses an advert can name where its packet of `octets` with `count` addresses of `each` octets does not fit.
+/// How many addresses an advert may have so that its packet fits into `mtu`; with `count` addresses of `each` octets
+/// the packet has `octets` octets.
 pub fn addresses_that_fit(octets: usize, count: usize, each: usize, mtu: u32) -> usize {
     let excess = octets.saturating_sub(usize::try_from(mtu).unwrap_or(usize::MAX));
     count.saturating_sub(excess.div_ceil(each)).max(count.min(1))

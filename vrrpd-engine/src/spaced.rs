@@ -1,5 +1,5 @@
-//! Announcements with a pause between any two of a kind on an interface, so that a host or switch that forgets frames in a
-//! burst hears all of them.
+//! Announcements with a minimum pause between two of a kind on an interface, for hosts and switches that drop frames of
+//! a burst.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use vrrpd_common::{Duration, Instant};
 
 use crate::RouterId;
 
-/// What kinds of announcements there are; each has pauses of its own.
+/// Kinds of announcements; each has its own pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Gratuitous ARP.
@@ -16,7 +16,7 @@ pub enum Kind {
     NeighbourAdvert,
 }
 
-/// The announcements of an interface that wait for their turn, in order.
+/// The queued announcements of an interface.
 #[derive(Debug)]
 pub struct Spaced<T> {
     lanes: [Lane<T>; 2],
@@ -25,7 +25,7 @@ pub struct Spaced<T> {
 #[derive(Debug)]
 struct Lane<T> {
     waiting: VecDeque<Waiting<T>>,
-    /// The pause after the last one is over.
+    /// End of the pause after the last one.
     free_at: Instant,
 }
 
@@ -49,8 +49,8 @@ impl<T> Default for Spaced<T> {
 }
 
 impl<T: Clone> Spaced<T> {
-    /// Takes in the announcements of a router, one for each of its addresses, `count` times, with this pause after each. If
-    /// two such rounds of the router wait already, hosts will be told soon enough. Returns how many were taken in.
+    /// Queues the announcements of a router, one for each of its addresses, `count` times, with this pause after each.
+    /// If two rounds of the router are queued already, nothing is added. Returns the number added.
     pub fn push(&mut self, router: RouterId, kind: Kind, frames: &[T], count: u8, pause: Duration) -> usize {
         let waiting = &mut self.lanes[kind as usize].waiting;
         let all = frames.len() * usize::from(count);
@@ -63,17 +63,17 @@ impl<T: Clone> Spaced<T> {
         all
     }
 
-    /// Whether nothing waits.
+    /// Whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.lanes.iter().all(|lane| lane.waiting.is_empty())
     }
 
-    /// How many wait.
+    /// Length of the queue.
     pub fn len(&self) -> usize {
         self.lanes.iter().map(|lane| lane.waiting.len()).sum()
     }
 
-    /// What is to be sent at `now`: at most one of each kind.
+    /// The announcements to send at `now`: at most one of each kind.
     pub fn due(&self, now: Instant) -> impl Iterator<Item = (Kind, &T)> {
         [Kind::Arp, Kind::NeighbourAdvert].into_iter().filter_map(move |kind| {
             let lane = &self.lanes[kind as usize];
@@ -82,7 +82,7 @@ impl<T: Clone> Spaced<T> {
         })
     }
 
-    /// The first of this kind was sent at `now`.
+    /// Notes that the first of this kind was sent at `now`.
     pub fn sent(&mut self, now: Instant, kind: Kind) {
         let lane = &mut self.lanes[kind as usize];
         if let Some(sent) = lane.waiting.pop_front() {
@@ -90,20 +90,20 @@ impl<T: Clone> Spaced<T> {
         }
     }
 
-    /// When the next one is due; `None`: nothing waits.
+    /// When the next one is due; `None`: the queue is empty.
     pub fn due_at(&self) -> Option<Instant> {
         let waiting = self.lanes.iter().filter(|lane| !lane.waiting.is_empty());
         waiting.map(|lane| lane.free_at).min()
     }
 
-    /// Those of this router are not sent any more.
+    /// Drops the announcements of this router.
     pub fn withdraw(&mut self, router: RouterId) {
         for lane in &mut self.lanes {
             lane.waiting.retain(|waiting| waiting.router != router);
         }
     }
 
-    /// Nothing waits any more.
+    /// Empties the queue.
     pub fn clear(&mut self) {
         for lane in &mut self.lanes {
             lane.waiting.clear();
@@ -124,7 +124,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// Sends whatever is due until nothing waits: with the milliseconds since the start.
+    /// Sends everything as it becomes due, with milliseconds since the start.
     fn sent(spaced: &mut Spaced<char>) -> Vec<(u64, char)> {
         let mut sent = Vec::new();
         while let Some(due_at) = spaced.due_at() {

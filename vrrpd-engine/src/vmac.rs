@@ -1,4 +1,4 @@
-//! The virtual MAC address of a router: how it is wanted, and what is in force.
+//! The virtual MAC address of a router, as configured and as in effect.
 
 use serde::{Deserialize, Serialize};
 use vrrpd_common::{Family, MacAddr};
@@ -12,22 +12,22 @@ use crate::ledger::{Cause, Ledger, Macvlan, OwnMac, Resource, SystemError};
 pub struct VmacSide {
     mode: VmacMode,
     mac: MacAddr,
-    /// The router serves without.
+    /// The router serves without it.
     without: Option<Without>,
-    /// Why it cannot be had, when the last attempt failed or none can succeed.
+    /// Why the router has none: the error of the last attempt, or the permanent obstacle.
     reason: Option<Box<str>>,
-    /// The interface that was looked at, by number, and why none can work there.
+    /// Index of the last evaluated interface, and its obstacle.
     met: Option<(u32, Option<Obstacle>)>,
-    /// The interface's own MAC address, as seen last without the virtual one.
+    /// The interface's own MAC address, as last seen without the virtual one.
     own: Option<MacAddr>,
 }
 
-/// For how long a router goes without.
+/// How long a router goes without the virtual MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Without {
-    /// It cannot work on this interface, or the driver does not take it: as long as the interface is this one.
+    /// Permanently on this interface: it has an obstacle, or the driver refuses.
     ForGood,
-    /// Something was in the way: until it gives up what it has.
+    /// Until the router gives back what it holds; then it tries again.
     ForNow,
 }
 
@@ -41,7 +41,7 @@ impl Without {
 }
 
 impl VmacSide {
-    /// As it is wanted; nothing is in force.
+    /// As configured; not in effect yet.
     pub fn new(config: &RouterConfig) -> Self {
         Self {
             mode: config.vmac,
@@ -58,36 +58,35 @@ impl VmacSide {
         if self.without.is_some() { VmacMode::None } else { self.mode }
     }
 
-    /// The virtual router MAC address, unless the router goes without.
+    /// The virtual router MAC address; `None` if the router goes without.
     pub fn mac(&self) -> Option<MacAddr> {
         (self.mode() != VmacMode::None).then_some(self.mac)
     }
 
-    /// The virtual router MAC address, also of a router that goes without.
+    /// The virtual router MAC address, even if the router goes without.
     pub const fn address(&self) -> MacAddr {
         self.mac
     }
 
-    /// Looks at the interface, if it is another one than before or made of something else. Says why no virtual MAC address can
-    /// work on it.
+    /// Evaluates the interface if it is new or changed its kind. Returns the new obstacle, if any.
     pub fn meet(&mut self, interface: &Interface) -> Option<Obstacle> {
         let now = (interface.index, interface.obstacle.clone());
         if self.mode == VmacMode::None || self.met.as_ref() == Some(&now) {
             return None;
         }
         self.met = Some(now);
-        // What was refused was refused by another interface.
+        // The refusal was by another interface.
         self.without = None;
         self.reason = None;
         interface.obstacle.clone()
     }
 
-    /// Why the router is without the virtual MAC address that it was to have, or cannot become Master.
+    /// Why the router has no virtual MAC address, or cannot become Master.
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
 
-    /// What is to be taken, on this interface, beside what the ledger has.
+    /// What is to be taken on this interface in addition to the ledger.
     pub fn wanted(&self, config: &RouterConfig, interface: &Interface, ledger: &Ledger) -> Option<Resource> {
         match self.mode() {
             VmacMode::None => None,
@@ -104,7 +103,7 @@ impl VmacSide {
         }
     }
 
-    /// The macvlan link that is to be made or set up above this interface.
+    /// The macvlan link to be created or set up on this interface.
     fn macvlan(&self, config: &RouterConfig, interface: &Interface, ledger: &Ledger) -> Macvlan {
         let family = match config.family {
             Family::Ipv4 => 4,
@@ -125,23 +124,23 @@ impl VmacSide {
         }
     }
 
-    /// Whether the interface has other virtual addresses of its own than when the router became Master.
+    /// Whether the interface's own virtual addresses have changed since the router became Master.
     pub fn owns_others(config: &RouterConfig, interface: &Interface, ledger: &Ledger) -> bool {
         ledger.link_in_force().is_some_and(|link| link.owned != owned(config, interface))
     }
 
-    /// Whether it is on the interface already, so that nothing has to be done for it.
+    /// Whether the interface has it already, so that nothing is to be done.
     pub fn stands_on(&self, interface: &Interface, ledger: &Ledger) -> bool {
         ledger.own_mac().is_some_and(|taken| taken.index == interface.index) && self.is_on(interface)
     }
 
-    /// A virtual MAC address that an earlier daemon has left on the interface, whose own one is this.
+    /// A virtual MAC address that an earlier daemon left on the interface with this own one.
     pub fn left(&mut self, interface: &Interface, own: MacAddr) -> OwnMac {
         self.own = Some(own);
         OwnMac::of(interface, own, self.mac)
     }
 
-    /// Learns the interface's own MAC address, whoever gave it that.
+    /// Learns the interface's own MAC address, including changes by other programs.
     pub fn note_own(&mut self, interface: &Interface) {
         let is_to_change = self.mode == VmacMode::Interface && self.without != Some(Without::ForGood);
         if is_to_change && !self.is_on(interface) {
@@ -154,12 +153,12 @@ impl VmacSide {
         interface.mac == Some(self.mac)
     }
 
-    /// It is in force.
+    /// The virtual MAC address is in effect.
     pub fn taken(&mut self) {
         self.reason = None;
     }
 
-    /// It was refused with this error. Says whether that is something new.
+    /// Handles a refusal; returns whether the error is new.
     pub fn refused(&mut self, error: &SystemError) -> bool {
         let reason = error.to_string().into_boxed_str();
         let is_new = self.reason.as_ref() != Some(&reason);
@@ -167,25 +166,25 @@ impl VmacSide {
         is_new
     }
 
-    /// The router serves without it, since it was refused with this error.
+    /// The router serves without it after this refusal.
     pub const fn go_without(&mut self, error: &SystemError) {
         self.without = Some(Without::after(error));
     }
 
-    /// The router gives up what it has; what was in the way may be gone when it is Master again.
+    /// Handles that the router gives back what it holds; a temporary obstacle may be gone by the next time.
     pub fn may_try_again(&mut self) {
         if self.without.take_if(|without| *without == Without::ForNow).is_some() {
             self.reason = None;
         }
     }
 
-    /// The interface's own MAC address; `None` where it is not touched.
+    /// The interface's own MAC address; `None` if it is not changed.
     pub const fn own_mac(&self) -> Option<MacAddr> {
         self.own
     }
 }
 
-/// The virtual addresses that the interface has anyhow: those of an owner (RFC 9568 §6.1).
+/// The virtual addresses that the interface has permanently, as the owner's (RFC 9568 §6.1).
 fn owned(config: &RouterConfig, interface: &Interface) -> Vec<VirtualAddress> {
     let is_there =
         |address: &VirtualAddress| interface.address(address.address).is_some_and(|there| !there.ours);
@@ -200,7 +199,7 @@ mod tests {
     fn only_what_a_driver_does_not_do_is_given_up_for_good() {
         for (cause, without) in [
             (Cause::Unsupported, Without::ForGood),
-            // The driver does not take this MAC address.
+            // The driver refuses this MAC address.
             (Cause::Absent, Without::ForGood),
             (Cause::NoInterface, Without::ForNow),
             (Cause::Exists, Without::ForNow),

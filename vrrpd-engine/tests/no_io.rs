@@ -1,4 +1,4 @@
-//! The engine does no I/O: what its sources import, and what it depends on, has none.
+//! The engine does no I/O: checks the imports of its sources and its dependencies.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,11 +27,11 @@ const MODULES: [&str; 19] = [
     "slice",
     "str",
 ];
-/// What is used of `std::net`: addresses, no sockets.
+/// Types of `std::net` in use: addresses, no sockets.
 const OF_NET: [&str; 4] = ["IpAddr", "Ipv4Addr", "Ipv6Addr", "SocketAddr"];
-/// What is used of `std::path`, whose other types look at files when they are asked to.
+/// Types of `std::path` in use; some methods of them read the file system and are forbidden below.
 const OF_PATH: [&str; 2] = ["Path", "PathBuf"];
-/// Macros that print, and methods of paths that look at files.
+/// Forbidden macros and methods: printing, and reading the file system.
 const CALLS: [&str; 16] = [
     "print!",
     "println!",
@@ -50,7 +50,7 @@ const CALLS: [&str; 16] = [
     ".symlink_metadata(",
     "extern ",
 ];
-/// What it may depend on, and what that depends on in turn.
+/// Allowed dependencies, direct and indirect.
 const CRATES: [&str; 16] = [
     "cobs",
     "itoa",
@@ -94,7 +94,7 @@ fn code(text: &str) -> String {
     lines.map(|line| line.split(" // ").next().unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
-/// What is named behind each `prefix::`: one word, or several in braces.
+/// The names after each `prefix::`: one, or several in braces.
 fn named_behind<'a>(code: &'a str, prefix: &str) -> Vec<&'a str> {
     let is_part_of_a_word = |character: char| character.is_alphanumeric() || character == '_';
     let path = format!("{prefix}::");

@@ -1,10 +1,11 @@
-//! Recordings of laboratories, a directory each: `input.jsonl` is what `atropos --record` wrote, `transcript` what comes of it.
+//! Recordings from laboratories, a directory each: `input.jsonl` is the output of `atropos --record`, `transcript` its
+//! replay.
 //!
-//! `UPDATE_GOLDEN=1 cargo test -p vrrpd-engine --test replays` writes the transcripts anew. A fault that was seen on a machine
-//! becomes another directory.
+//! `UPDATE_GOLDEN=1 cargo test -p vrrpd-engine --test replays` rewrites the transcripts. A fault that was seen on a
+//! machine becomes another directory.
 //!
-//! `input.jsonl` is never changed: recordings of earlier programs stay readable, as `FORMAT` says. `replays.keys` has the keys of a
-//! recording.
+//! `input.jsonl` is never changed: recordings of earlier programs stay readable (see `FORMAT`). `replays.keys` has the
+//! keys of a recording.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -44,7 +45,7 @@ fn each_recording_gives_its_transcript_again() {
     }
 }
 
-/// The keys that lead to each value.
+/// The paths of all keys.
 fn collect_keys(value: &Value, path: &str, keys: &mut BTreeSet<String>) {
     match value {
         Value::Object(values) => {
@@ -113,15 +114,15 @@ fn a_recording_of_another_program_is_refused_with_the_version_that_can_replay_it
 /// Damage of a recording.
 #[derive(Clone, Debug)]
 enum Damage {
-    /// It ends here.
+    /// Truncated here.
     Cut(usize),
-    /// This octet is another one.
+    /// This octet is replaced.
     Octet(usize, u8),
-    /// This line is missing.
+    /// This line is removed.
     Missing(usize),
-    /// This line is there again, behind that one.
+    /// This line is repeated after that one.
     Again(usize, usize),
-    /// The number that begins behind here is this one.
+    /// The number after this position is replaced.
     Number(usize, u64),
 }
 

@@ -1,4 +1,4 @@
-//! Recordings as text: JSON, a line for each thing. A recording of several routers is one after the other.
+//! Recordings as text: JSON lines. The recordings of several routers follow each other.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use serde_json::Value;
 use super::{Entry, Segment};
 use crate::engine::Snapshot;
 
-/// The version of the format.
+/// The format version.
 ///
-/// A recording can be replayed by each later program of the same format. So a field that is new in what is recorded has
-/// `#[serde(default)]`, and its default is what the engine did without the field. Where no default says that, or a field is
-/// removed, renamed or means something else, the format is another one. `tests/replays` has the keys of a recording, and fails
-/// when they change.
+/// A later program of the same format can replay a recording. So a new field of recorded data has `#[serde(default)]`,
+/// and its default means what the engine did before it had the field. If no default can mean that, or a field is
+/// removed, renamed or changes its meaning, the format version changes. `tests/replays` has the keys of a recording,
+/// and fails when they change.
 pub const FORMAT: u32 = 1;
-/// No number in a recording is higher, but for digests: so nothing that is counted overflows.
+/// Maximum of numbers in a recording, except digests, so that no addition overflows.
 const MAX_NUMBER: u64 = 1 << 62;
 /// Keys of digests.
 const DIGESTS: [&str; 2] = ["addresses", "digest"];
@@ -28,61 +28,61 @@ enum Line {
     Happened(Entry),
 }
 
-/// What is said of a recording.
+/// The head of a recording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// The version of the format.
+    /// The format version.
     pub format: u32,
-    /// The program that has written it, with its version.
+    /// Name and version of the program that wrote it.
     pub program: String,
-    /// The router.
+    /// Name of the router.
     pub router: String,
 }
 
-/// A recording that was read.
+/// A parsed recording.
 #[derive(Clone, Debug)]
 pub struct Recorded {
     /// What is said of it.
     pub head: Head,
-    /// Its segments, the oldest first.
+    /// Segments, oldest first.
     pub segments: Vec<Segment>,
 }
 
-/// Text that is not a recording.
+/// A parse error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadError {
-    /// The line, from 1.
+    /// Line number, from 1.
     pub line: usize,
     /// What is wrong with it.
     pub kind: ReadErrorKind,
 }
 
-/// What is wrong with a line of a recording.
+/// The kind of a parse error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadErrorKind {
-    /// There is nothing.
+    /// The text is empty.
     Empty,
-    /// It is not what a recording has there; the text says what is wrong, and at which column.
+    /// A syntax or type error, with its column.
     Invalid(String),
     /// The program that wrote it uses another format.
     Format {
-        /// That format.
+        /// The format of that program.
         format: u64,
-        /// That program.
+        /// Name and version of that program.
         program: String,
     },
-    /// The program that wrote it records this key, which is unknown here.
+    /// The program that wrote it records a key that is unknown here.
     UnknownKey {
-        /// The key, with those that lead to it.
+        /// The path of the key.
         key: String,
-        /// That program.
+        /// Name and version of that program.
         program: String,
     },
-    /// The first line does not say what it is.
+    /// The first line is not a head.
     NoHead,
-    /// Something happened to a router of which there is no snapshot.
+    /// An entry without a snapshot before it.
     NoSnapshot,
-    /// A number that is too high.
+    /// A number above the maximum.
     Number,
 }
 
@@ -109,11 +109,11 @@ impl fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
-/// Writes down the recording of a router.
+/// Serializes the recording of a router.
 ///
 /// # Errors
 ///
-/// Something in it is not text, such as the path of a script.
+/// A value is not valid text, such as the path of a script.
 pub(super) fn write(head: &Head, segments: Vec<Segment>) -> Result<String, serde_json::Error> {
     let mut text = serde_json::to_string(&Line::Recording(head.clone()))? + "\n";
     for segment in segments {
@@ -127,11 +127,11 @@ pub(super) fn write(head: &Head, segments: Vec<Segment>) -> Result<String, serde
     Ok(text)
 }
 
-/// Reads recordings.
+/// Parses recordings.
 ///
 /// # Errors
 ///
-/// The first line that is wrong.
+/// The first invalid line.
 pub fn read(text: &str) -> Result<Vec<Recorded>, ReadError> {
     let mut all: Vec<Recorded> = Vec::new();
     for (line, text) in (1..).zip(text.lines()) {
@@ -154,7 +154,7 @@ pub fn read(text: &str) -> Result<Vec<Recorded>, ReadError> {
     Ok(all)
 }
 
-/// Reads a line of a recording that `program` has written; `None`: it is the first one.
+/// Parses a line of a recording that `program` has written; `None`: the first line.
 fn read_line(text: &str, program: Option<&str>) -> Result<Line, ReadErrorKind> {
     let is_first = program.is_none();
     let value: Value = match serde_json::from_str(text) {
@@ -187,7 +187,7 @@ fn read_line(text: &str, program: Option<&str>) -> Result<Line, ReadErrorKind> {
     }
 }
 
-/// A key of `value` that is not in `known`, with those that lead to it.
+/// The path of a key in `value` that `known` does not have.
 fn unknown_key(value: &Value, known: &Value) -> Option<String> {
     match (value, known) {
         (Value::Object(values), Value::Object(known)) => values.iter().find_map(|(key, value)| {

@@ -1,11 +1,11 @@
-//! What happened to a router around its last transitions, so that it can be done again: a recording.
+//! Recordings: what happened to a router around its last transitions, for replay.
 //!
-//! A recording is made of segments. Each begins with a [`Snapshot`] of the router, followed by everything that happened to it
-//! from then on; what happens again and again while nothing changes is counted, and the state that came of it is kept instead.
-//! So [`replay`] does the same as the daemon did. No secret is in a recording.
+//! A recording consists of segments. Each begins with a [`Snapshot`] of the router, followed by all its inputs. Inputs
+//! that repeat without a change are only counted, and the resulting state is stored. So [`replay`] repeats what the
+//! daemon did. Recordings contain no secrets.
 //!
-//! Nothing is kept of a router to which nothing happens: a segment begins when something other than that happens, and is
-//! forgotten when no transition has come of it. Which inputs are kept is decided in `engine/recorder`.
+//! A segment begins with an input other than the repeating ones, and is dropped if no transition follows, so an idle
+//! router has no recording. `engine/recorder` decides which inputs are kept.
 
 mod lines;
 mod packed;
@@ -27,17 +27,17 @@ pub use lines::{FORMAT, Head, ReadError, ReadErrorKind, Recorded, read};
 pub use packed::{PackedRecording, UnpackError};
 pub use replay::{replay, transcript};
 
-/// Transitions that a recording goes back at least.
+/// Minimum number of transitions in a recording.
 const TRANSITIONS: usize = 16;
-/// Transitions after which a segment is followed by another one.
+/// Transitions after which the next segment begins.
 const OF_A_SEGMENT: usize = 8;
-/// Inputs after which a segment is followed by another one, as soon as nothing waits.
+/// Inputs after which the next segment begins, as soon as no work is pending.
 const INPUTS: usize = 128;
-/// Inputs of a segment that are too many to be kept: something waits all the time.
+/// Inputs after which a segment is dropped as too long, because work is always pending.
 const MAX_INPUTS: usize = 4 * INPUTS;
-/// Segments at most.
+/// Maximum number of segments.
 const MAX_SEGMENTS: usize = 4;
-/// A segment without a transition is forgotten when nothing happens for so long.
+/// A segment without a transition is dropped after this time without inputs.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// The recording of one router.
@@ -45,16 +45,16 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 pub struct Recording {
     segments: VecDeque<PackedSegment>,
     steady: Steady,
-    /// Outputs for the router since the last entry, without those of what happens again and again.
+    /// Number of outputs for the router since the last entry, except those of repeating inputs.
     outputs: u32,
 }
 
-/// A router, and what happened to it from then on.
+/// A snapshot of a router and the following inputs.
 #[derive(Clone, Debug)]
 pub struct Segment {
     /// The router before the first entry.
     pub snapshot: Box<Snapshot>,
-    /// What happened to it, in order.
+    /// The inputs, in order.
     pub entries: Vec<Entry>,
 }
 
@@ -63,51 +63,51 @@ pub struct Segment {
 pub struct Entry {
     /// When.
     pub now: Now,
-    /// How many outputs for the router had been handed out since the entry before, if more of it waited: what comes of an
-    /// output happens before the next one. `None`: nothing waited.
+    /// Number of outputs for the router since the entry before, if more were pending: consequences of an output are
+    /// handled before the next output. `None`: nothing was pending.
     pub after: Option<u32>,
     /// What.
     pub what: Step,
 }
 
-/// What happened to a router.
+/// Something that happened to a router.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    /// An input of the engine. Its identifiers are those of the first router on the first interface.
+    /// An input of the engine. Its identifiers are those of the first router and interface.
     Input(Input<'static>),
-    /// A deadline other than that of the state machine passed: something that was put off was due.
+    /// A delayed action was due.
     Expired,
-    /// A check has another outcome.
+    /// The result of a check has changed.
     Checked {
-        /// Which.
+        /// The change.
         change: Change,
-        /// What was seen, in words.
+        /// Details for people.
         detail: String,
     },
-    /// What happens again and again happened, and this is what came of it.
+    /// Repeating inputs, with the resulting state.
     Steady(Box<Again>),
 }
 
-/// What happened again and again, and the state that came of it.
+/// Repeating inputs, with the resulting state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Again {
-    /// How often, since when and until when.
+    /// Their number and times.
     pub steady: Steady,
-    /// What came of it.
+    /// The resulting state.
     pub state: SteadyState,
 }
 
-/// How often what happens again and again happened.
+/// Number and times of repeating inputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Steady {
-    /// Adverts that said nothing new.
+    /// Number of adverts that changed nothing.
     pub adverts: u64,
-    /// Timers of a Master that went on advertising, or that came too early.
+    /// Number of advert timers of a Master, and of timers that fired early.
     pub timers: u64,
-    /// The first.
+    /// Time of the first.
     pub since: Instant,
-    /// The last.
+    /// Time of the last.
     pub until: Instant,
 }
 
@@ -125,19 +125,19 @@ impl Steady {
 }
 
 impl Segment {
-    /// One in which nothing has happened.
+    /// A segment without entries.
     fn begin(snapshot: Snapshot) -> Self {
         Self { snapshot: Box::new(snapshot), entries: Vec::new() }
     }
 }
 
 impl Recording {
-    /// A router to which nothing has happened.
+    /// An empty recording of a router.
     pub(crate) fn of(snapshot: &Snapshot) -> Self {
         Self { segments: PackedSegment::begin(snapshot).into_iter().collect(), ..Self::default() }
     }
 
-    /// The same with what has happened again and again up to now: the last entry is the state of this router.
+    /// A copy that includes the repeating inputs up to now: the last entry has the state of this router.
     #[must_use]
     pub fn until(&self, now: Now, router: &Router) -> Self {
         let mut recording = self.clone();
@@ -145,18 +145,18 @@ impl Recording {
         recording
     }
 
-    /// What happens again and again has happened. Returns whether nothing of the recording is worth keeping.
+    /// Counts a repeating input. Returns whether the recording can be dropped.
     pub(crate) fn note_steady(&mut self, now: Instant, event: &Event) -> bool {
         self.steady.note(now, event);
         self.transitions() == 0 && now.saturating_since(self.last_at()) > FORGOTTEN
     }
 
-    /// Whether nothing but that has happened since the last entry.
+    /// Whether there were only repeating inputs since the last entry.
     pub(crate) fn is_steady(&self) -> bool {
         self.steady != Steady::default()
     }
 
-    /// An output for the router is handed out.
+    /// Counts an output for the router.
     pub(crate) fn note_output(&mut self, is_transition: bool) {
         if !self.is_steady() {
             self.outputs = self.outputs.saturating_add(1);
@@ -166,7 +166,7 @@ impl Recording {
         }
     }
 
-    /// Whether the next entry belongs behind another snapshot.
+    /// Whether the next entry should begin a new segment.
     pub(crate) fn wants_snapshot(&self, now: Instant) -> bool {
         self.segments.back().is_none_or(|segment| {
             let is_over = segment.transitions == 0 && now.saturating_since(self.last_at()) > FORGOTTEN;
@@ -174,7 +174,7 @@ impl Recording {
         })
     }
 
-    /// Begins another segment.
+    /// Begins a new segment.
     pub(crate) fn begin(&mut self, snapshot: &Snapshot) {
         self.segments.pop_back_if(|segment| segment.transitions == 0);
         while self.segments.len() >= MAX_SEGMENTS
@@ -186,8 +186,8 @@ impl Recording {
         *self = Self { segments: std::mem::take(&mut self.segments), ..Self::default() };
     }
 
-    /// Something happens to the router, which is like this before. `more_waits`: what came of something before is not done.
-    /// Returns whether there was room for it.
+    /// Adds an entry; `router` is the state before it. `more_waits`: work of an earlier input is pending. Returns
+    /// whether there was room.
     pub(crate) fn keep(&mut self, now: Now, router: &Router, what: Step, more_waits: bool) -> bool {
         self.keep_steady(now, router);
         let after = more_waits.then_some(std::mem::take(&mut self.outputs));
@@ -206,7 +206,7 @@ impl Recording {
         }
     }
 
-    /// Octets of its segments in memory.
+    /// Size of the segments in memory, in octets.
     #[cfg(test)]
     pub(crate) fn octets(&self) -> usize {
         self.segments.iter().map(PackedSegment::octets).sum()

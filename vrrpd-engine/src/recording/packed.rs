@@ -1,5 +1,5 @@
-//! A segment as it is kept in memory: a thousand routers may have a recording each, and its types are many times as large as
-//! what they say. The daemon never unpacks one: a client does, so that the code for it is not in the daemon's memory.
+//! A segment, serialized in memory: a thousand routers may each have a recording, and the deserialized types are many
+//! times larger. Only the client deserializes segments, so the daemon's memory does not contain the code for it.
 
 use std::fmt;
 
@@ -10,25 +10,25 @@ use super::lines::{FORMAT, Head, write};
 use super::{Entry, Recording, Segment};
 use crate::engine::Snapshot;
 
-/// The snapshot and the entries of a [`Segment`], one behind the other.
+/// The serialized snapshot and entries of a [`Segment`].
 #[derive(Clone, Debug)]
 pub(super) struct PackedSegment {
     octets: Vec<u8>,
     entries: usize,
-    /// Transitions in it.
+    /// Number of transitions.
     pub(super) transitions: usize,
     last_at: Instant,
 }
 
 impl PackedSegment {
-    /// One in which nothing has happened; `None`: something in the snapshot cannot be written down.
+    /// A segment without entries; `None`: the snapshot cannot be serialized.
     pub(super) fn begin(snapshot: &Snapshot) -> Option<Self> {
         let mut octets = Vec::new();
         append(&mut octets, snapshot)?;
         Some(Self { octets, entries: 0, transitions: 0, last_at: snapshot.now.at })
     }
 
-    /// Adds an entry; `None`: something in it cannot be written down.
+    /// Appends an entry; `None`: it cannot be serialized.
     pub(super) fn push(&mut self, entry: &Entry) -> Option<()> {
         append(&mut self.octets, entry)?;
         self.entries += 1;
@@ -36,38 +36,38 @@ impl PackedSegment {
         Some(())
     }
 
-    /// The number of entries.
+    /// Number of entries.
     pub(super) const fn len(&self) -> usize {
         self.entries
     }
 
-    /// When the last thing happened.
+    /// Time of the last entry or repeating input.
     pub(super) const fn last_at(&self) -> Instant {
         self.last_at
     }
 
-    /// Octets in memory.
+    /// Size in memory, in octets.
     #[cfg(test)]
     pub(super) const fn octets(&self) -> usize {
         self.octets.capacity()
     }
 }
 
-/// A recording as the daemon hands it out. Only a program of the same version can unpack it.
+/// A recording as the daemon sends it to the client. Only the same version of the program can unpack it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackedRecording {
-    /// What is said of it.
+    /// The head of the recording.
     pub head: Head,
-    /// The octets of its segments in hexadecimal, the oldest first.
+    /// Segments in hexadecimal, oldest first.
     segments: Vec<String>,
 }
 
 /// Why a recording cannot be unpacked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnpackError {
-    /// Another program has packed it: this one, in this format.
+    /// Packed by this other program version, in this format.
     Other(String, u32),
-    /// Its octets are not those of a recording.
+    /// Invalid data.
     Damaged,
 }
 
@@ -85,7 +85,7 @@ impl fmt::Display for UnpackError {
 impl std::error::Error for UnpackError {}
 
 impl Recording {
-    /// The recording of a router, for a client of this version of `program`.
+    /// Packs the recording of a router for a client of the same version of `program`.
     pub fn pack(&self, program: &str, router: &str) -> PackedRecording {
         let head = Head { format: FORMAT, program: program.to_owned(), router: router.to_owned() };
         let segments = self.segments.iter().map(|segment| to_hex(&segment.octets)).collect();
@@ -94,11 +94,11 @@ impl Recording {
 }
 
 impl PackedRecording {
-    /// The recording as text: JSON lines. `program` is the version of this program.
+    /// The recording as JSON lines. `program` is the version of this program.
     ///
     /// # Errors
     ///
-    /// It was packed by another version, or is damaged.
+    /// It was packed by another version, or the data is invalid.
     pub fn write(&self, program: &str) -> Result<String, UnpackError> {
         let Head { format, program: packed_by, .. } = &self.head;
         if *format != FORMAT || packed_by != program {
@@ -108,13 +108,13 @@ impl PackedRecording {
         write(&self.head, segments).map_err(|_| UnpackError::Damaged)
     }
 
-    /// Its segments, the oldest first. What happened between two is not known. `None`: it is damaged.
+    /// The segments, oldest first. Gaps between them are possible. `None`: the data is invalid.
     pub(crate) fn segments(&self) -> Option<Vec<Segment>> {
         self.segments.iter().map(|segment| unpack(&from_hex(segment)?)).collect()
     }
 }
 
-/// The segment; `None`: these octets are not one.
+/// Deserializes a segment; `None`: the data is invalid.
 fn unpack(octets: &[u8]) -> Option<Segment> {
     let (snapshot, mut rest) = postcard::take_from_bytes(octets).ok()?;
     let mut segment = Segment::begin(snapshot);
@@ -140,7 +140,7 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     text.as_bytes().chunks(2).map(pair).collect()
 }
 
-/// Appends what is said of `value`, or nothing.
+/// Appends the serialized `value`; on error, appends nothing.
 fn append(octets: &mut Vec<u8>, value: &impl Serialize) -> Option<()> {
     let written = postcard::to_allocvec(value).ok()?;
     octets.extend_from_slice(&written);

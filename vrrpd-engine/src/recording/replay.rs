@@ -1,4 +1,4 @@
-//! Doing again what was recorded.
+//! Replay of recordings.
 
 use std::fmt::Write;
 
@@ -8,14 +8,14 @@ use super::{Again, Entry, Segment, Step};
 use crate::engine::{Engine, Input, Now, Output, Snapshot};
 use crate::ids::RouterId;
 
-/// Outputs that come of one input at most. More come of a damaged recording only.
+/// Maximum number of outputs of one input. Only a damaged recording exceeds it.
 const MAX_OUTPUTS: usize = 10_000;
 
-/// What was recorded, in words: what happened, and what the engine made of it. The same text gives the same words.
+/// The transcript of a recording: its inputs and the engine's outputs, in words. It depends on the text alone.
 ///
 /// # Errors
 ///
-/// The first line that is wrong.
+/// The first invalid line.
 pub fn transcript(text: &str) -> Result<String, ReadError> {
     let mut words = String::new();
     for recorded in read(text)? {
@@ -27,7 +27,7 @@ pub fn transcript(text: &str) -> Result<String, ReadError> {
     Ok(words)
 }
 
-/// The same of one router.
+/// The transcript of one router's recording.
 pub fn replay(recorded: &Recorded) -> String {
     let Recorded { head, segments } = recorded;
     let mut text = format!("{}, recorded by {}\n", head.router, head.program);
@@ -39,7 +39,7 @@ pub fn replay(recorded: &Recorded) -> String {
 }
 
 impl Segment {
-    /// The engine after all that happened, and all of it in words.
+    /// The engine at the end of the recording, and the transcript.
     pub(crate) fn replay(&self) -> (Engine, String) {
         let mut replay = Replay::begin(&self.snapshot);
         let mut entries = self.entries.iter().peekable();
@@ -65,7 +65,7 @@ impl Replay {
         replay
     }
 
-    /// Something happens to the router.
+    /// Handles an entry.
     fn happens(&mut self, entry: &Entry) {
         let Entry { now, what, .. } = entry;
         match what {
@@ -92,7 +92,7 @@ impl Replay {
         }
     }
 
-    /// What comes of it, up to the next thing that happened before all was done.
+    /// Takes outputs until the engine is idle, or until the point where the next entry came in between.
     fn drain(&mut self, next: Option<&Entry>) {
         let next_after = next.and_then(|next| next.after);
         let is_record = next.is_some_and(|next| matches!(next.what, Step::Input(Input::Record(..))));
@@ -105,7 +105,7 @@ impl Replay {
                 if !self.engine.awaits_record() || is_record && next_after == Some(taken) {
                     return;
                 }
-                // What was read brought nothing new, so it was not kept.
+                // Entries leave out records without news, so the time of the engine is kept.
                 let now = self.engine.now();
                 self.engine.handle(now, Input::Record(RouterId::FIRST, None));
                 continue;
@@ -115,7 +115,7 @@ impl Replay {
         }
     }
 
-    /// An answer of the system belongs to what the router waits for here.
+    /// The ticket of an answer is replaced by that of the pending request.
     fn with_ticket(&self, input: Input<'static>) -> Input<'static> {
         let router = self.engine.router(RouterId::FIRST);
         match (input, router.and_then(|router| router.waiting.as_ref())) {
@@ -132,7 +132,7 @@ impl Replay {
     }
 
     fn say(&mut self, now: Now, sign: &str, words: &str) {
-        // A string takes everything.
+        // Writing to a string cannot fail.
         let _ = writeln!(self.text, "{} {sign} {words}", clock(now));
     }
 }

@@ -1,5 +1,4 @@
-//! What happens to a router, and what comes of it, in words. The words of the log are those of the daemon; here are those of a
-//! transcript.
+//! Texts of a transcript: inputs and outputs in words. Log lines are worded by the daemon instead.
 
 use std::net::IpAddr;
 
@@ -18,18 +17,18 @@ use crate::priority::Step;
 use crate::router::{Noticed, Router, SteadyState, WithoutVmac};
 use crate::track::Change;
 
-/// Nanoseconds of a day and of a second.
+/// Nanoseconds of a day.
 const DAY: u64 = 86_400 * SECOND;
 const SECOND: u64 = 1_000_000_000;
 
-/// The time of day, in microseconds.
+/// Time of day, to microseconds.
 pub(super) fn clock(now: Now) -> String {
     let nanos = now.time_of_day.0.as_nanos() % DAY;
     let (seconds, micros) = (nanos / SECOND, nanos % SECOND / 1000);
     format!("{:02}:{:02}:{:02}.{micros:06}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-/// The day, of the Gregorian calendar in UTC.
+/// Date in UTC (Gregorian calendar).
 pub(super) fn date(now: Now) -> String {
     let mut days = now.time_of_day.0.as_nanos() / DAY;
     let is_leap = |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
@@ -49,7 +48,7 @@ pub(super) fn date(now: Now) -> String {
     format!("{year}-{month:02}-{:02}", days + 1)
 }
 
-/// How a router is.
+/// State of a router.
 pub(super) fn snapshot(router: &Router, now: Instant) -> String {
     let addresses: Vec<_> = router.config.addresses.iter().map(VirtualAddress::to_string).collect();
     let machine = &router.machine;
@@ -57,7 +56,7 @@ pub(super) fn snapshot(router: &Router, now: Instant) -> String {
     format!("priority {}, {addresses}; {}", machine.priority(), state(machine, now))
 }
 
-/// The state of a state machine.
+/// State of a state machine.
 fn state(machine: &VirtualRouter, now: Instant) -> String {
     match machine.state() {
         State::Initialize => "init".to_owned(),
@@ -131,7 +130,7 @@ fn event(event: &Event) -> String {
     }
 }
 
-/// Something that happened; `None`: nobody has to know.
+/// An input; `None` if it is not worth a line.
 pub(super) fn input(input: &Input<'_>, now: Instant) -> Option<String> {
     Some(match input {
         Input::Event(_, happened, _) => event(happened),
@@ -144,7 +143,7 @@ pub(super) fn input(input: &Input<'_>, now: Instant) -> Option<String> {
         | Input::Unschedule(_)
         | Input::KernelBegins(..)
         | Input::SeeOff { .. }
-        // What comes of it for a member is told as its event.
+        // The resulting event of a member has a line.
         | Input::FormGroups { .. }
         | Input::SettleGroups
         | Input::GroupPeerSaid(..)
@@ -226,12 +225,12 @@ fn answer(outcome: &Outcome) -> String {
     }
 }
 
-/// Another outcome of a check.
+/// A changed result of a check.
 pub(super) fn checked(change: &Change, detail: &str) -> String {
     format!("check {}: {} -> {} ({detail})", change.id.0, change.from.name(), change.to.name())
 }
 
-/// What happened again and again.
+/// Repeating inputs.
 pub(super) fn steady(steady: &Steady, after: &SteadyState, now: Instant) -> String {
     let Steady { adverts, timers, until, .. } = steady;
     let mut words = Vec::new();
@@ -246,7 +245,7 @@ pub(super) fn steady(steady: &Steady, after: &SteadyState, now: Instant) -> Stri
     format!("{}, the last {}; {}", words.join(", "), when(*until, now), state(after.machine(), now))
 }
 
-/// What is to be done; `None`: nobody has to know.
+/// An output; `None` if it is not worth a line.
 pub(super) fn output(output: &Output, router: &Router) -> Option<String> {
     Some(match output {
         Output::ReadRecord(_)
@@ -343,7 +342,7 @@ fn log(line: &Line) -> Option<String> {
         Line::MagicSource(source) => format!("magic source {source} is not a virtual address"),
         Line::AddressLeft(address) => format!("leftover address {address}"),
         Line::MacLeft(mac) => format!("leftover virtual MAC address {mac}"),
-        // The output before said it.
+        // The output before it has a line.
         Line::CheckChanged(_) => return None,
         Line::AddressesPresent(present) => {
             let present: Vec<_> = present.iter().map(|address| address.address).collect();

@@ -1,4 +1,4 @@
-//! What a router takes from the system as Master, and what it has of that.
+//! What a Master takes from the system, and what it holds.
 
 use std::net::IpAddr;
 
@@ -13,69 +13,68 @@ use crate::ids::Ticket;
 use crate::interface::{Interface, Remover};
 use crate::ledger::{Answers, Filter, Journal, Order, Place, PlacedAddress, Record, Resource, SystemError};
 
-/// A request that the system has not answered yet.
+/// A request that the system has not answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Pending {
-    /// Names the request.
+    /// Identifies the request.
     pub ticket: Ticket,
-    /// What was asked for.
+    /// The request.
     pub order: Order,
-    /// What was removed while it was put there, and by whom.
+    /// Addresses removed while the request was pending, and by which process.
     pub lost: Vec<(IpAddr, Remover)>,
 }
 
-/// What becomes of a router whose virtual MAC address was refused.
+/// Consequence of a refused virtual MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WithoutVmac {
-    /// It goes on with the interface's own.
+    /// It becomes Master with the interface's own one.
     GoesOn,
     /// It does not become Master.
     StaysBackup,
 }
 
 impl Router {
-    /// Master, and not about to become something else.
+    /// Master without a queued change of state.
     pub fn is_settled_master(&self) -> bool {
         self.is_master() && self.waiting.is_none()
     }
 
-    /// Master, and not giving back what it has.
+    /// Master, or not giving back yet.
     pub fn is_holding(&self) -> bool {
         let gives_back = |pending: &Pending| matches!(pending.order, Order::Release(_));
         self.is_master() && !self.waiting.as_deref().is_some_and(gives_back)
     }
 
-    /// The virtual address, if the router has not taken it: a Master found it on the interface, where another program had put
-    /// it.
+    /// The virtual address, if another program added it before this Master could.
     pub fn another_s(&self, address: IpAddr) -> Option<VirtualAddress> {
         let is_taken = self.ledger.addresses().any(|held| held.address.address == address);
         let known = self.config.held_addresses().find(|known| known.address == address)?;
         (!is_taken).then_some(*known)
     }
 
-    /// Whether the MAC address of the interface is being changed for this router.
+    /// Whether a pending request changes the MAC address of the interface.
     pub fn is_changing_mac(&self) -> bool {
         self.waiting.as_ref().is_some_and(|pending| pending.order.changes_mac())
     }
 
-    /// Whether all that was taken has been given back.
+    /// Whether everything taken was given back.
     pub fn holds_nothing(&self) -> bool {
         self.waiting.is_none() && self.ledger.is_empty()
     }
 
-    /// The MAC address that adverts and announcements come from: the virtual one where it is in force (RFC 9568 §7.2).
+    /// The source MAC address of adverts and announcements: the virtual one if in effect (RFC 9568 §7.2).
     pub fn source_mac(&self, interface: Option<&Interface>) -> Option<MacAddr> {
         self.ledger.vmac_address().or_else(|| interface?.mac)
     }
 
-    /// Looks at an interface that came, or is made of something else: a virtual MAC address may not work on it. Returns what
-    /// is to be logged then.
+    /// Evaluates an interface that appeared or changed its kind: it may not support a virtual MAC address. Returns what
+    /// to log.
     pub fn meet(&mut self, interface: &Interface) -> Option<Line> {
         let obstacle = self.vmac.meet(interface)?;
         self.vmac_refused(SystemError::unsupported(obstacle.to_string()))
     }
 
-    /// The interface does not take the virtual MAC address. Returns what is to be logged.
+    /// Handles a refused virtual MAC address. Returns what to log.
     pub fn vmac_refused(&mut self, error: SystemError) -> Option<Line> {
         let is_new = self.vmac.refused(&error);
         match self.config.vmac_fallback {
@@ -88,20 +87,20 @@ impl Router {
         }
     }
 
-    /// The virtual MAC address was not refused.
+    /// Handles an accepted virtual MAC address.
     pub fn vmac_taken(&mut self) {
         if self.ledger.vmac().is_some() {
             self.vmac.taken();
         }
     }
 
-    /// The interface that has the addresses of a Master.
+    /// The interface with the addresses of a Master.
     pub fn place_of_addresses(&self) -> &str {
         let made = self.ledger.made().filter(|_| self.vmac.mode() == VmacMode::Macvlan);
         made.map_or(&self.config.interface, |(_, name)| name)
     }
 
-    /// What is to be taken now that the router is Master on this interface, or is to be put right again.
+    /// The resources to take when the router becomes Master on this interface, or to restore.
     pub fn to_take(&self, interface: &Interface) -> Vec<Resource> {
         let is_on_link = self.vmac.mode() == VmacMode::Macvlan;
         let on = if is_on_link {
@@ -109,7 +108,7 @@ impl Router {
         } else {
             Place::Interface(interface.index)
         };
-        // What the interface below reaches is reached through it.
+        // Subnets of the interface below get a route through the link.
         let routed = if is_on_link { interface.subnets() } else { Vec::new() };
         let address = |address: VirtualAddress| {
             let route = !routed.iter().any(|there| there.shares_subnet_with(&address));
@@ -125,7 +124,7 @@ impl Router {
         resources.chain(elsewhere).chain(self.routing()).collect()
     }
 
-    /// What is to keep the system from accepting packets to its addresses.
+    /// The packet filter that the router needs, if any.
     fn filter(&self) -> Option<Filter> {
         let addresses = self.config.held_addresses().map(|held| held.address).collect::<Vec<_>>();
         (self.config.drops_packets() && !addresses.is_empty())
@@ -137,13 +136,13 @@ impl Router {
         Some(Resource::Filter(Box::new(filter)))
     }
 
-    /// The filter that it has and is not to have any more.
+    /// The packet filter that it holds but does not need any more.
     pub fn unwanted_filter(&self) -> Option<Resource> {
         let held = self.ledger.filter().filter(|_| !self.config.drops_packets())?;
         Some(Resource::Filter(Box::new(held.clone())))
     }
 
-    /// The same on an interface that has addresses of it beside its own.
+    /// The resources to take on another interface.
     pub fn to_take_on<'a>(&'a self, other: &'a Interface) -> impl Iterator<Item = Resource> + 'a {
         let on = Place::Interface(other.index);
         let missing = self.ledger.missing(self.config.addresses_on(&other.name), Some(other));
@@ -153,12 +152,12 @@ impl Router {
         })
     }
 
-    /// The other interfaces of its addresses that are not there.
+    /// Other interfaces of its addresses that do not exist.
     pub fn missing_interfaces(&self) -> impl Iterator<Item = &str> {
         self.config.other_interfaces().into_iter().filter(|name| !self.others.contains_key(*name))
     }
 
-    /// Addresses that were taken on another interface that has gone since, or has another name.
+    /// Addresses taken on another interface that was removed or renamed.
     pub fn stranded_addresses(&self) -> Vec<Resource> {
         let is_stranded = |placed: &&PlacedAddress| {
             let other = self.config.address_interfaces.get(&placed.address.address);
@@ -168,7 +167,7 @@ impl Router {
         self.ledger.addresses().filter(is_stranded).copied().map(Resource::Address).collect()
     }
 
-    /// Whether nothing but filter, routes and rules has to be put in force again, of which nobody has to be told.
+    /// Whether only packet filter, routes or rules are missing, for which no announcement is needed.
     pub fn lacks_only_routing(&self, interface: &Interface) -> bool {
         let is_untold = |resource: &Resource| {
             resource.is_routing() || matches!(resource, Resource::Answers(_) | Resource::Filter(_))
@@ -177,15 +176,15 @@ impl Router {
             && self.to_take(interface).iter().all(is_untold)
     }
 
-    /// All its routes and rules. The kernel forgets routes with an address or a link, so each order asks for all of them; it
-    /// says which are there.
+    /// All routes and rules. The kernel removes routes together with an address or link, so each request contains all
+    /// of them; the answer tells which exist.
     pub fn routing(&self) -> impl Iterator<Item = Resource> + '_ {
         let routes = self.config.routes.iter().map(|route| Resource::Route(Box::new(route.clone())));
         routes.chain(self.config.rules.iter().map(|rule| Resource::Rule(Box::new(rule.clone()))))
     }
 
-    /// The interfaces that would answer for its addresses with their own MAC addresses. Over IPv6 each answers for its own
-    /// addresses only.
+    /// The interfaces that would answer ARP for the addresses with their own MAC addresses. Not needed for IPv6, where
+    /// an interface answers for its own addresses only.
     fn answers(&self, interface: &Interface) -> Option<Resource> {
         let addresses = self.config.addresses_on(&self.config.interface).map(|address| address.address);
         let answers = Answers {
@@ -197,14 +196,14 @@ impl Router {
         (!answers.interfaces.is_empty()).then(|| Resource::Answers(Box::new(answers)))
     }
 
-    /// Addresses that an earlier daemon has left on its interfaces count as taken; returns those.
+    /// Adopts addresses that an earlier daemon left on the interface; returns these.
     pub fn adopt(&mut self, interface: &Interface, marks: bool, journal: &Journal) -> Vec<VirtualAddress> {
         let Self { ledger, config, others, .. } = self;
         let interfaces = std::iter::once(interface).chain(others.values());
         interfaces.flat_map(|interface| ledger.adopt(config, interface, marks, journal)).collect()
     }
 
-    /// The virtual addresses that the interface has although the router is not Master and has not put them there: the machine
+    /// Virtual addresses that the interface has although the router is not Master and did not add them: the machine
     /// answers for them beside the master.
     pub fn addresses_present(&self, interface: Option<&Interface>) -> Vec<VirtualAddress> {
         let is_listening =
@@ -215,13 +214,13 @@ impl Router {
             let is_elsewhere = self.config.address_interfaces.contains_key(&address.address);
             let interface = if is_elsewhere { other } else { Some(interface) };
             let there = interface.and_then(|interface| interface.address(address.address));
-            // One with our mark is on its way, or is another daemon's.
+            // An address with our mark was just removed by this daemon, or belongs to another one of ours.
             !self.ledger.has(address) && there.is_some_and(|there| !there.ours)
         };
         self.config.held_addresses().filter(is_present).copied().collect()
     }
 
-    /// What its journal says.
+    /// Its records for the journal.
     pub fn records(&self, interface: Option<&Interface>) -> Vec<Record> {
         Record::of(&self.config, &self.ledger, interface, &self.others, self.vmac.own_mac())
     }

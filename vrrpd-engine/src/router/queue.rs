@@ -1,7 +1,7 @@
-//! The actions of a router that are not carried out yet, in order.
+//! The queued actions of a router.
 //!
-//! While the kernel works on the addresses, actions wait, and outsiders can make the state machine change its state again
-//! and again. The queue stays short all the same: an action that a later one makes pointless is dropped.
+//! While the kernel works on the addresses, actions wait, and outsiders can cause any number of state changes. The
+//! queue stays short, because an action that a later one makes pointless is dropped.
 
 use std::collections::VecDeque;
 
@@ -11,30 +11,29 @@ use vrrpd_common::router::{Action, Occasion, StateName, Transition};
 
 use super::{FEW, HISTORY};
 
-/// What waits.
+/// The queue.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ActionQueue(VecDeque<Action>);
 
 impl ActionQueue {
-    /// Actions that wait at most: one of each kind (an announcement for each occasion), and as many transitions as are
-    /// remembered.
+    /// Maximum length: one action of each kind (an announcement for each occasion), and the transitions of a history.
     pub(super) const MAX: usize = 6 + 3 + HISTORY;
 
     pub(super) fn new() -> Self {
         Self(VecDeque::with_capacity(FEW))
     }
 
-    /// Takes in an action, behind those that wait.
+    /// Appends an action.
     pub(super) fn push(&mut self, action: Action) {
         match action {
-            // All that is missing is taken when the first take has its turn. Giving up drops the takes before it, so one that
-            // waits comes after that.
+            // The first take takes everything that is missing. A give-up drops earlier takes, so a queued take comes
+            // after it.
             Action::Prepare | Action::TakeAddresses | Action::AnnounceAddresses(_)
                 if self.0.contains(&action) =>
             {
                 return;
             }
-            // A script that was not started does not have to be ended.
+            // A script that was not started need not be ended.
             Action::EndPreparation => {
                 self.0.retain(|waiting| *waiting != Action::Prepare);
                 if self.0.contains(&action) {
@@ -43,8 +42,8 @@ impl ActionQueue {
             }
             Action::GiveUpAddresses => {
                 self.0.retain(|waiting| match waiting {
-                    // Addresses that were not taken do not have to be given back, and a promotion that has been overtaken must
-                    // not be announced any more.
+                    // Addresses that were not taken need not be given back, and an obsolete promotion must not be
+                    // reported.
                     Action::TakeAddresses | Action::AnnounceAddresses(_) => false,
                     Action::SendAdvert(priority) => *priority == Priority::RESIGN,
                     Action::Transition(transition) => transition.to != StateName::Master,
@@ -57,7 +56,7 @@ impl ActionQueue {
                     return;
                 }
             }
-            // The newest advert says all that is to be said.
+            // The newest advert replaces a queued one.
             Action::SendAdvert(priority) => {
                 let resigns = |priority: Priority| priority == Priority::RESIGN;
                 let same = |waiting: &&mut Action| match waiting {
@@ -76,11 +75,11 @@ impl ActionQueue {
                 });
                 let first = waiting.next();
                 let last = waiting.clone().next_back().or(first);
-                // It would not be told: the router is in that state then.
+                // The router would be in that state already.
                 if last.is_some_and(|(_, to)| to == transition.to) {
                     return;
                 }
-                // Later transitions are told from the state that was told before.
+                // The next transition then starts from the state reported before.
                 if let Some((place, _)) = first
                     && waiting.count() + 1 >= HISTORY
                 {
@@ -92,7 +91,7 @@ impl ActionQueue {
         self.0.push_back(action);
     }
 
-    /// How many wait.
+    /// Number of queued actions.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -105,15 +104,15 @@ impl ActionQueue {
         self.0.is_empty()
     }
 
-    /// What a Master has to have is taken again, and then announced. An announcement that waits already would come before
-    /// that.
+    /// Queues taking everything that a Master holds, then announcing it. A queued announcement is dropped, since it
+    /// would come too early.
     pub(super) fn take_again(&mut self) {
         self.0.retain(|action| !matches!(action, Action::AnnounceAddresses(_)));
         self.push(Action::TakeAddresses);
         self.push(Action::AnnounceAddresses(Occasion::TakeOver));
     }
 
-    /// Forgets the promotion that waits, if one does, with what comes before it.
+    /// Drops the queued promotion, if any, with all actions before it.
     pub(super) fn drop_promotion(&mut self) -> bool {
         let is_promotion =
             |action: &Action| matches!(action, Action::Transition(Transition { to: StateName::Master, .. }));
@@ -234,13 +233,13 @@ mod tests {
         assert_eq!(waiting(&mut queue), [Action::AnnounceAddresses(Occasion::TakeOver)]);
     }
 
-    /// What comes of actions for a router that has not begun any of them.
+    /// The effect of actions on a router.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     struct Effects {
         holds: bool,
         is_preparing: bool,
         told: StateName,
-        /// Since the addresses were given up last: the last advert that went out while they were held.
+        /// The last advert sent while holding the addresses, since the last give-up.
         advertised: Option<Priority>,
         has_announced: bool,
     }
@@ -269,7 +268,7 @@ mod tests {
         effects
     }
 
-    /// What a state machine does at one go.
+    /// Actions of a state machine, in turns.
     fn turns() -> impl Strategy<Value = Vec<Vec<Action>>> {
         let to = |to| Action::Transition(transition(StateName::Init, to));
         let promotion = vec![
@@ -298,7 +297,7 @@ mod tests {
         proptest::collection::vec(turn, 0..60).prop_map(as_a_machine_does)
     }
 
-    /// The turns without those that no state machine has then: a Master advertises, and nobody else.
+    /// The turns without actions that a state machine never takes in that state: only a Master advertises.
     fn as_a_machine_does(mut turns: Vec<Vec<Action>>) -> Vec<Vec<Action>> {
         let mut is_master = false;
         turns.retain(|turn| {
@@ -335,7 +334,7 @@ mod tests {
                     all.push(*action);
                     prop_assert!(queue.len() <= ActionQueue::MAX, "{queue:?}");
                 }
-                // Some are carried out, as when the kernel answers.
+                // Some actions are executed, as when the kernel answers.
                 if number % 7 == 6 {
                     done.extend((0..begun).filter_map(|_| queue.next()));
                 }

@@ -1,4 +1,4 @@
-//! What changes of a router while nothing happens to it.
+//! What repeating inputs change in a router.
 
 use serde::{Deserialize, Serialize};
 use vrrpd_common::router::VirtualRouter;
@@ -9,7 +9,7 @@ use crate::pace::Pace;
 use crate::rate_limit::RateLimit;
 use crate::sending::Sending;
 
-/// What adverts that say nothing new, and its own adverts, change of a router.
+/// The part of a router that changes with adverts without news and with its own adverts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SteadyState {
     machine: VirtualRouter,
@@ -21,7 +21,7 @@ pub struct SteadyState {
 }
 
 impl SteadyState {
-    /// As it is now.
+    /// The present state of a router.
     pub fn of(router: &Router) -> Self {
         Self {
             machine: router.machine,
@@ -33,7 +33,7 @@ impl SteadyState {
         }
     }
 
-    /// Makes the router like this.
+    /// Sets the router to this state.
     pub fn put(self, router: &mut Router) {
         let Self { machine, mismatches, notices, sending, pace, done } = self;
         (router.machine, router.mismatches, router.notices) = (machine, mismatches, notices);

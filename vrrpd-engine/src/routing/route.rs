@@ -10,63 +10,63 @@ use vrrpd_common::Family;
 use super::MAIN_TABLE;
 use super::words::{Prefix, WordError, Words, family, table};
 
-/// What becomes of packets.
+/// The type of a route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RouteKind {
-    /// They are forwarded.
+    /// Packets are forwarded.
     #[default]
     Unicast,
-    /// They are delivered here.
+    /// Packets are delivered locally.
     Local,
-    /// They are dropped.
+    /// Packets are dropped.
     Blackhole,
-    /// They are dropped, and the sender is told that the host is unreachable.
+    /// Packets are dropped with an ICMP host unreachable error.
     Unreachable,
-    /// They are dropped, and the sender is told that this is prohibited.
+    /// Packets are dropped with an ICMP prohibited error.
     Prohibit,
-    /// The look-up goes on with the next rule.
+    /// The look-up continues with the next rule.
     Throw,
 }
 
-/// Where packets go next.
+/// A next hop.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextHop {
     /// The gateway, of either family.
     pub via: Option<IpAddr>,
     /// The name of the interface.
     pub device: Option<String>,
-    /// The gateway is reached through the interface although no route says so.
+    /// The gateway is on the link even if no route covers it.
     pub onlink: bool,
-    /// 1 to 256: its share of the packets.
+    /// Relative weight, 1 to 256.
     pub weight: u16,
 }
 
-/// A route as the user wrote it, understood.
+/// A parsed route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
-    /// The words, with one space between them.
+    /// The text of the route, with single spaces.
     pub text: String,
     /// Its family.
     pub family: Family,
     /// What becomes of packets.
     pub kind: RouteKind,
-    /// Where they go to; `None`: anywhere.
+    /// `None`: the default route.
     pub destination: Option<Prefix>,
-    /// The next hops: several share the packets. None for kinds that drop them.
+    /// One or more next hops, which share the packets. Empty for types that drop packets.
     pub next_hops: Vec<NextHop>,
     /// The routing table.
     pub table: u32,
-    /// The metric; the kernel has a default for IPv6.
+    /// The metric; `None`: the kernel's default.
     pub metric: Option<u32>,
-    /// The source of packets that this machine sends.
+    /// Preferred source address.
     pub source: Option<IpAddr>,
-    /// The scope, where one was said.
+    /// The scope, if given.
     pub scope: Option<u8>,
     /// The type of service.
     pub tos: u8,
     /// The path MTU in octets.
     pub mtu: Option<u32>,
-    /// The MSS that is announced to TCP peers.
+    /// The advertised MSS.
     pub advmss: Option<u32>,
 }
 
@@ -166,7 +166,7 @@ impl FromStr for Route {
     }
 }
 
-/// The family that the words agree on.
+/// The family that all parts of the text agree on.
 #[derive(Default)]
 struct Families(Option<Family>);
 
@@ -182,7 +182,7 @@ impl Families {
 }
 
 impl NextHop {
-    /// The words behind `nexthop`.
+    /// Parses the words after `nexthop`.
     fn read(words: &mut Words<'_>, families: &mut Families) -> Result<Self, WordError> {
         let mut hop = Self { weight: 1, ..Self::default() };
         while let Some(word @ ("via" | "dev" | "onlink" | "weight")) = words.peek() {
@@ -198,7 +198,7 @@ impl NextHop {
     fn word(&mut self, word: &str, words: &mut Words<'_>, families: &mut Families) -> Result<(), WordError> {
         match word {
             "via" => {
-                // `via inet6 fe80::1` for an IPv4 route, which the gateway's family does not tell then.
+                // `via inet6 fe80::1` for an IPv4 route: the gateway's family is not that of the route.
                 let other_family = matches!(words.peek(), Some("inet" | "inet6"));
                 if other_family {
                     words.next();

@@ -8,25 +8,25 @@ use vrrpd_common::Family;
 
 use super::words::{Prefix, WordError, Words, number, table};
 
-/// The preference of a rule that has none: just before the main table (32766). The kernel would choose another one each time.
+/// The default preference: just before the main table (32766). The kernel would choose a different one each time.
 const PREFERENCE: u32 = 32765;
 
-/// What becomes of packets that a rule matches.
+/// The action of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RuleAction {
-    /// They are looked up in this table.
+    /// Look up this table.
     Table(u32),
-    /// The rules from this preference on decide.
+    /// Continue with the rule of this preference.
     Goto(u32),
-    /// They are dropped.
+    /// Drop packets.
     Blackhole,
-    /// They are dropped, and the sender is told that the host is unreachable.
+    /// Drop packets with an ICMP host unreachable error.
     Unreachable,
-    /// They are dropped, and the sender is told that this is prohibited.
+    /// Drop packets with an ICMP prohibited error.
     Prohibit,
 }
 
-/// Ports from the first to the last.
+/// A range of ports, inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortRange {
     /// The first.
@@ -35,34 +35,34 @@ pub struct PortRange {
     pub last: u16,
 }
 
-/// A rule as the user wrote it, understood.
+/// A parsed rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
-    /// The words, with one space between them.
+    /// The text of the rule, with single spaces.
     pub text: String,
     /// Its family.
     pub family: Family,
-    /// It matches what it would not match.
+    /// The match is inverted (`not`).
     pub inverted: bool,
-    /// The source of packets.
+    /// Source prefix.
     pub from: Option<Prefix>,
-    /// Their destination.
+    /// Destination prefix.
     pub to: Option<Prefix>,
-    /// The interface that they came from.
+    /// Incoming interface.
     pub iif: Option<String>,
-    /// The interface that a socket is bound to.
+    /// Outgoing interface, for packets of sockets bound to it.
     pub oif: Option<String>,
-    /// Their mark, and the bits of it that count.
+    /// Firewall mark and its mask.
     pub mark: Option<(u32, u32)>,
-    /// Their type of service.
+    /// Type of service.
     pub tos: u8,
-    /// Their protocol.
+    /// IP protocol number.
     pub protocol: Option<u8>,
-    /// Their source port.
+    /// Source ports.
     pub source_ports: Option<PortRange>,
-    /// Their destination port.
+    /// Destination ports.
     pub destination_ports: Option<PortRange>,
-    /// Its place among the rules.
+    /// The preference.
     pub preference: u32,
     /// What becomes of them.
     pub action: RuleAction,

@@ -1,4 +1,4 @@
-//! The words of a route or rule, with their columns.
+//! The words of a route or rule, with their columns, for parsing.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,30 +6,30 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use vrrpd_common::Family;
 
-/// Addresses that begin alike.
+/// An address prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Prefix {
-    /// The first of them.
+    /// The network address.
     pub address: IpAddr,
-    /// Bits that all have.
+    /// Prefix length.
     pub len: u8,
 }
 
-/// A word that is wrong.
+/// A parse error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WordError {
-    /// Where it is, from 1.
+    /// Column, from 1.
     pub column: usize,
     /// What is wrong with it.
     pub message: String,
 }
 
-/// The words of a text that are left.
+/// The remaining words of a text.
 #[derive(Clone, Debug)]
 pub(super) struct Words<'a> {
     text: &'a str,
     at: usize,
-    /// Where the last word began.
+    /// Start of the last word.
     last: usize,
 }
 
@@ -38,13 +38,13 @@ impl<'a> Words<'a> {
         Self { text, at: 0, last: 0 }
     }
 
-    /// The word behind this one.
+    /// The word after this one.
     pub(super) fn value(&mut self, of: &str) -> Result<&'a str, WordError> {
         let wrong = self.wrong(format!("{of} has no value"));
         self.next().ok_or(wrong)
     }
 
-    /// The value behind this word, read by `read`.
+    /// The value after this word, parsed by `read`.
     pub(super) fn read<T>(
         &mut self,
         of: &str,
@@ -55,18 +55,18 @@ impl<'a> Words<'a> {
         read(word).ok_or_else(|| self.wrong(format!("invalid {of} {word:?}: expected {expected}")))
     }
 
-    /// A number behind this word, also in hexadecimal.
+    /// The number after this word, decimal or hexadecimal.
     pub(super) fn number(&mut self, of: &str) -> Result<u32, WordError> {
         self.read(of, "a number", number)
     }
 
-    /// The last word is wrong.
+    /// An error at the last word.
     pub(super) fn wrong(&self, message: impl Into<String>) -> WordError {
         let before = self.text.get(..self.last).unwrap_or_default();
         WordError { column: before.chars().count() + 1, message: message.into() }
     }
 
-    /// The next word, left where it is.
+    /// The next word, without consuming it.
     pub(super) fn peek(&self) -> Option<&'a str> {
         self.clone().next()
     }
@@ -104,7 +104,7 @@ pub(super) fn table(text: &str) -> Option<u32> {
 }
 
 impl Prefix {
-    /// Reads `192.0.2.0/24`, `192.0.2.1`, `2001:db8::/32`. Bits behind the prefix have to be zero.
+    /// Parses `192.0.2.0/24`, `192.0.2.1`, `2001:db8::/32`. Host bits must be zero.
     pub fn read(text: &str) -> Option<Self> {
         let (address, len) = text.split_once('/').map_or((text, None), |(address, len)| (address, Some(len)));
         let address: IpAddr = address.parse().ok()?;

@@ -1,4 +1,4 @@
-//! What the user wants to have checked.
+//! Configuration of checks.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -9,35 +9,35 @@ use vrrpd_common::Duration;
 
 use crate::priority::Weight;
 
-/// One check, `[[track]]`.
+/// One check (`[[track]]`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckConfig {
     /// What routers call it.
     pub name: String,
-    /// What is looked at.
+    /// What is checked.
     pub kind: CheckKind,
     /// How results are judged.
     pub rules: Rules,
 }
 
-/// What is looked at.
+/// What is checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CheckKind {
-    /// Processes of this name run.
+    /// Processes with this name are running.
     Process(ProcessName),
     /// A command exits with status 0.
     Command(Command),
-    /// The interface of this name is up and running.
+    /// This interface is up and running.
     Interface(String),
-    /// The number in this file. Without the file it is 0.
+    /// The number in this file; 0 if the file does not exist.
     File(PathBuf),
     /// The main routing table has a route to exactly this prefix.
     Route(RoutePrefix),
     /// A TCP connection is accepted.
     Tcp(SocketAddr, Polling),
-    /// An HTTP request is answered as wanted.
+    /// An HTTP request gets the expected answer.
     Http(HttpRequest, Polling),
-    /// A host answers to ICMP echo requests.
+    /// A host answers ICMP echo requests.
     Ping(IpAddr, Polling),
 }
 
@@ -48,42 +48,42 @@ pub struct ProcessName(String);
 /// A program with its arguments, executed without a shell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
-    /// The program: a path, or a name that is looked for where scripts find programs.
+    /// The program: a path, or a name to look up in the `PATH` of scripts.
     pub program: PathBuf,
-    /// Its arguments. There may be a secret in them, so they are not written down.
+    /// Its arguments. They may contain a secret, so they are not recorded.
     #[serde(skip)]
     pub arguments: Vec<String>,
-    /// The user that it runs as; `None`: that of the daemon.
+    /// The user that it runs as; `None`: the daemon's.
     pub user: Option<String>,
-    /// The group that it runs as; `None`: that of the user.
+    /// The group that it runs as; `None`: the user's.
     pub group: Option<String>,
-    /// When it runs.
+    /// Interval and timeout.
     pub polling: Polling,
 }
 
-/// An HTTP request and the answer that is wanted.
+/// An HTTP request and its expected answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpRequest {
     /// The server.
     pub server: SocketAddr,
-    /// `Host` in the request.
+    /// The `Host` header.
     pub host: String,
-    /// The path, with a slash in front, and the query; not written down either.
+    /// Absolute path and query; not recorded.
     #[serde(skip)]
     pub path: String,
-    /// The status that is wanted; `None`: 200 to 399.
+    /// The expected status; `None`: 200 to 399.
     pub status: Option<u16>,
-    /// A text that the body has to contain; not written down either.
+    /// Text that the body must contain; not recorded.
     #[serde(skip)]
     pub text: Option<String>,
 }
 
-/// When something is looked at that nobody tells us of.
+/// Times of a check that polls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Polling {
-    /// From one beginning to the next.
+    /// From one start to the next.
     pub interval: Duration,
-    /// After this time without a result it fails.
+    /// The check fails without a result within this time.
     pub timeout: Duration,
 }
 
@@ -92,42 +92,42 @@ pub struct Polling {
 pub struct RoutePrefix {
     /// The network address.
     pub address: IpAddr,
-    /// The length of its mask, 0 to 32 or 128.
+    /// Prefix length, 0 to 32 or 0 to 128.
     pub len: u8,
 }
 
-/// How results are judged.
+/// How results become an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
-    /// Results in a row that make a failing check hold; at least 1.
+    /// Consecutive good results after which a failing check holds; at least 1.
     pub rise: u32,
-    /// Results in a row that make a holding check fail; at least 1.
+    /// Consecutive bad results after which a holding check fails; at least 1.
     pub fall: u32,
-    /// What counts before the first result, which counts alone; `None`: nothing is known before it.
+    /// Outcome before the first result, if configured; the first result then counts alone. `None`: unknown until then.
     pub initially: Option<bool>,
-    /// It fails where it would hold.
+    /// Results are inverted.
     pub is_inverted: bool,
-    /// How long a failure is borne.
+    /// How long a failure is ignored (debounce).
     pub down_delay: Duration,
-    /// How long it has to hold again before that counts.
+    /// How long the check must hold again until that counts (debounce).
     pub up_delay: Duration,
-    /// Processes that have to run, and how many may at most.
+    /// Minimum and maximum number of processes.
     pub quorum: (u32, u32),
 }
 
-/// What a router tracks.
+/// A check as used by a router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tracked {
     /// The name of the check.
     pub name: String,
     /// Its weight for this router.
     pub weight: Weight,
-    /// The router is a member of a group whose members have no weights, so the check does not count.
+    /// The check is ignored: the router is in a group without `track-weights`.
     pub is_ignored: bool,
 }
 
 impl CheckConfig {
-    /// What it looks at, as the key of the configuration calls it.
+    /// The configuration key of its kind.
     pub const fn kind_name(&self) -> &'static str {
         match self.kind {
             CheckKind::Process(_) => "process",
@@ -157,10 +157,10 @@ impl Default for Rules {
 }
 
 impl ProcessName {
-    /// The longest name that the kernel keeps for a process.
+    /// Maximum length of a process name in the kernel.
     pub const COMM_LEN: usize = 15;
 
-    /// `None` for a name that no process can have: empty, or with a slash or a control character.
+    /// `None` if no process can have the name: empty, or with a slash or control character.
     pub fn new(name: &str) -> Option<Self> {
         let is_legal =
             !name.is_empty() && !name.contains(|character: char| character == '/' || character.is_control());
@@ -172,19 +172,19 @@ impl ProcessName {
         &self.0
     }
 
-    /// What the kernel says of a process of this name: its first 15 octets.
+    /// The name as the kernel shortens it: the first 15 octets.
     pub fn comm(&self) -> &[u8] {
         let octets = self.0.as_bytes();
         octets.get(..Self::COMM_LEN).unwrap_or(octets)
     }
 
-    /// Whether the kernel's name of a process does not say all.
+    /// Whether the kernel shortens the name.
     pub fn is_long(&self) -> bool {
         self.0.len() > Self::COMM_LEN
     }
 
-    /// Whether a process of which [`ProcessName::comm`] is true has this command line, arguments with a 0 behind each: a
-    /// program of that name, or a script of that name behind its interpreter.
+    /// Whether a process that matches [`ProcessName::comm`] has this name by its command line, NUL-terminated
+    /// arguments: as the program, or as a script after its interpreter.
     pub fn is_in_command_line(&self, command_line: &[u8]) -> bool {
         let mut arguments = command_line.split(|octet| *octet == 0);
         let mut is_called_so = || {

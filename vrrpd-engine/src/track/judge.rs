@@ -1,4 +1,4 @@
-//! From the results of one check to its outcome: `rise` and `fall` count results, delays bear a change for a while.
+//! From results of one check to its outcome: `rise` and `fall` count results, delays debounce changes.
 
 use serde::{Deserialize, Serialize};
 use vrrpd_common::{Duration, Instant};
@@ -6,56 +6,56 @@ use vrrpd_common::{Duration, Instant};
 use super::Rules;
 use crate::priority::Outcome;
 
-/// The result of looking once.
+/// The result of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Finding {
-    /// As wanted.
+    /// Good.
     Holds,
-    /// Not as wanted.
+    /// Bad.
     Fails,
-    /// So many of what is looked for are there.
+    /// This number of processes was found.
     Count(u32),
-    /// A number, which is the outcome.
+    /// A number, which is itself the outcome.
     Number(i32),
 }
 
-/// What has become of one check so far.
+/// The state of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Judge {
     rules: Rules,
     outcome: Outcome,
-    /// What `rise` and `fall` have made of the results; `None`: there was none.
+    /// The verdict after `rise` and `fall`; `None`: no result yet.
     verdict: Option<bool>,
-    /// Results in a row that are not as the verdict.
+    /// Consecutive results against the verdict.
     against: u32,
     /// When the verdict becomes the outcome.
     takes_effect_at: Option<Instant>,
 }
 
 impl Judge {
-    /// Of a check that nothing is known of.
+    /// A check without results.
     pub fn new(rules: Rules) -> Self {
         let outcome = rules.initially.map_or(Outcome::Unknown, outcome_of);
         Self { rules, outcome, verdict: None, against: 0, takes_effect_at: None }
     }
 
-    /// What counts now.
+    /// The present outcome.
     pub const fn outcome(&self) -> Outcome {
         self.outcome
     }
 
-    /// When [`Judge::expire`] has something to do.
+    /// When [`Judge::expire`] is due.
     pub const fn deadline(&self) -> Option<Instant> {
         self.takes_effect_at
     }
 
-    /// Judges by other rules from now on. What counts goes on to do so until there are results.
+    /// Sets other rules. The outcome is kept until the next results.
     pub const fn set_rules(&mut self, rules: Rules) {
         self.rules = rules;
         self.against = 0;
     }
 
-    /// Takes in a result; `true` if another outcome counts now.
+    /// Handles a result; returns whether the outcome has changed.
     pub fn result(&mut self, now: Instant, finding: Finding) -> bool {
         let (least, most) = self.rules.quorum;
         let holds = match finding {
@@ -84,7 +84,7 @@ impl Judge {
         false
     }
 
-    /// Does what is due at `now`; `true` if another outcome counts now.
+    /// Handles delays that have ended at `now`; returns whether the outcome has changed.
     pub fn expire(&mut self, now: Instant) -> bool {
         match (self.takes_effect_at, self.verdict) {
             (Some(at), Some(verdict)) if at <= now => self.set(outcome_of(verdict)),
@@ -92,11 +92,11 @@ impl Judge {
         }
     }
 
-    /// The verdict has changed.
+    /// Handles a change of the verdict.
     fn decide(&mut self, now: Instant, holds: bool) -> bool {
         let delay = if holds { self.rules.up_delay } else { self.rules.down_delay };
         if outcome_of(holds) == self.outcome || delay == Duration::ZERO {
-            // It may be as it was, before the change took effect.
+            // The verdict may have returned to the outcome before the delay ended.
             return self.set(outcome_of(holds));
         }
         self.takes_effect_at = Some(now + delay);
@@ -130,7 +130,7 @@ mod tests {
         Rules { rise: 3, fall: 2, ..Rules::default() }
     }
 
-    /// The outcomes after each of these results, `+` for one as wanted and `-` for another.
+    /// The outcomes after each result, `+` good and `-` bad.
     fn told(judge: &mut Judge, results: &str) -> String {
         let mut told = String::new();
         for result in results.chars() {

@@ -1,9 +1,10 @@
-//! What the priority of routers, or their being able to serve, depends on: processes, commands, interfaces, files, other hosts.
+//! Tracking: checks of processes, commands, interfaces, files and other hosts that change a router's priority or cause
+//! a fault.
 //!
-//! Looking is the daemon's; here is what follows from it. A [`CheckConfig`] says what is looked at and how results are judged,
-//! [`Judge`] makes an [`Outcome`](crate::priority::Outcome) of the results of one check, and [`Checks`] is the table of all
-//! checks of a process: routers that track the same thing share one. The effect of outcomes on a router is in
-//! [`crate::priority`].
+//! The daemon performs the checks; this module evaluates the results. A [`CheckConfig`] says what is checked and how
+//! results are evaluated, [`Judge`] turns the results of one check into an [`Outcome`](crate::priority::Outcome), and
+//! [`Checks`] is the table of all checks of a process, shared by its routers. [`crate::priority`] applies outcomes to a
+//! router.
 
 mod config;
 mod judge;

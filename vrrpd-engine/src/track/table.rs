@@ -8,11 +8,11 @@ use vrrpd_common::Instant;
 use super::{CheckConfig, Finding, Judge, Tracked};
 use crate::priority::{Outcome, TrackId};
 
-/// All checks that some router tracks.
+/// All checks that a router uses.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Checks {
     checks: BTreeMap<TrackId, Check>,
-    /// The next one's; none is used again.
+    /// The next identifier; never reused.
     next: u32,
 }
 
@@ -22,29 +22,29 @@ struct Check {
     judge: Judge,
 }
 
-/// Another outcome of a check.
+/// A changed outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The check.
     pub id: TrackId,
-    /// What counted before.
+    /// The previous outcome.
     pub from: Outcome,
-    /// What counts now.
+    /// The new outcome.
     pub to: Outcome,
 }
 
-/// What another configuration means for what is looked at.
+/// Changes to the checks after a new configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Nobody looks at these any more.
+    /// Checks to stop.
     pub stop: Vec<TrackId>,
-    /// These are looked at from now on, or in another way.
+    /// Checks to start or to restart with another configuration.
     pub start: Vec<(TrackId, CheckConfig)>,
 }
 
 impl Checks {
-    /// Makes the checks those that are wanted, as far as something tracks them. One that was there keeps its outcome, also when
-    /// something else is looked at under its name.
+    /// Sets the checks to those of `wanted` that are `tracked`. A check with a known name keeps its outcome, even if it
+    /// checks something else now.
     pub fn configure(&mut self, wanted: &[CheckConfig], tracked: &BTreeSet<&str>) -> Plan {
         let mut plan = Plan::default();
         let wanted: Vec<_> = wanted.iter().filter(|config| tracked.contains(config.name.as_str())).collect();
@@ -69,7 +69,7 @@ impl Checks {
         plan
     }
 
-    /// Those of them that a router tracks.
+    /// Only the checks that a router uses.
     #[must_use]
     pub fn tracked_by(&self, tracked: &[Tracked]) -> Self {
         let is_tracked = |check: &Check| tracked.iter().any(|tracked| tracked.name == check.config.name);
@@ -82,29 +82,29 @@ impl Checks {
         self.checks.iter().find(|(_, check)| check.config.name == name).map(|(id, _)| *id)
     }
 
-    /// What it was made of.
+    /// Its configuration.
     pub fn config(&self, id: TrackId) -> Option<&CheckConfig> {
         self.checks.get(&id).map(|check| &check.config)
     }
 
-    /// What counts of a check.
+    /// Its outcome.
     pub fn outcome(&self, id: TrackId) -> Option<Outcome> {
         self.checks.get(&id).map(|check| check.judge.outcome())
     }
 
-    /// Each check with its name.
+    /// All checks.
     pub fn iter(&self) -> impl Iterator<Item = (TrackId, &CheckConfig)> {
         self.checks.iter().map(|(id, check)| (*id, &check.config))
     }
 
-    /// Takes in a result of a check.
+    /// Handles a result of a check.
     pub fn result(&mut self, now: Instant, id: TrackId, finding: Finding) -> Option<Change> {
         let Check { judge, .. } = self.checks.get_mut(&id)?;
         let from = judge.outcome();
         judge.result(now, finding).then(|| Change { id, from, to: judge.outcome() })
     }
 
-    /// When [`Checks::expire`] has something to do.
+    /// When [`Checks::expire`] is due.
     pub fn deadline(&self) -> Option<Instant> {
         self.checks.values().filter_map(|check| check.judge.deadline()).min()
     }
@@ -118,7 +118,7 @@ impl Checks {
         changes.collect()
     }
 
-    /// The checks among these that a router tracks, with what it makes of them.
+    /// The checks among these that exist, with their use by the router.
     pub fn of<'a>(&self, tracked: &'a [Tracked]) -> Vec<(TrackId, &'a Tracked)> {
         let counting = tracked.iter().filter(|tracked| !tracked.is_ignored);
         counting.filter_map(|tracked| Some((self.id(&tracked.name)?, tracked))).collect()
@@ -146,14 +146,14 @@ mod tests {
         assert_eq!(change, Some(Change { id: TrackId(0), from: Outcome::Unknown, to: Outcome::Holds }));
         let plan = checks.configure(&[a.clone(), b.clone()], &BTreeSet::from(["a", "b"]));
         assert_eq!((plan.start, plan.stop), (vec![(TrackId(1), b.clone())], vec![]));
-        // Something else is looked at under its name.
+        // Something else is checked under the same name.
         let other = check("a", "z", Rules::default());
         let plan = checks.configure(&[other.clone(), b], &BTreeSet::from(["a"]));
         assert_eq!((plan.start, plan.stop), (vec![(TrackId(0), other)], vec![TrackId(1)]));
         assert_eq!(checks.outcome(TrackId(0)), Some(Outcome::Holds));
-        // A result that was on its way.
+        // A late result.
         assert_eq!(checks.result(Instant::ZERO, TrackId(1), Finding::Count(1)), None);
-        // One that comes back is another one.
+        // A check that comes back has a new identifier.
         checks.configure(&[], &BTreeSet::new());
         let plan = checks.configure(&[a], &BTreeSet::from(["a"]));
         assert_eq!(plan.start[0].0, TrackId(2));
