@@ -173,6 +173,16 @@ impl Twins {
         self.settle("rival gone", roles);
     }
 
+    /// Of both, these addresses answer a ping from another machine, and those do not.
+    #[track_caller]
+    pub fn answer(&self, answering: &[&str], silent: &[&str]) {
+        for (side, daemon) in self.sides.iter().zip(["keepalived", "vrrpd"]) {
+            let answers = |address: &&&str| side.peer.can_ping(address);
+            let found: Vec<_> = answering.iter().chain(silent).filter(answers).copied().collect();
+            assert_eq!(found, answering, "what {daemon} answers for, of {answering:?} and {silent:?}");
+        }
+    }
+
     /// Both announce this address in such bursts, from the start on: so many frames each time. A burst is over when there is
     /// nothing for half a second.
     #[track_caller]

@@ -287,6 +287,11 @@ impl Host {
         words.nth(1).map(str::to_owned)
     }
 
+    /// Whether an address answers a ping from here within a second.
+    pub fn can_ping(&self, address: &str) -> bool {
+        self.run("ping", ["-q", "-c1", "-W1", address]).success()
+    }
+
     /// A link-local address that may be used: not one whose duplicate address detection still runs.
     fn find_link_local(&self, interface: &str) -> Option<Ipv6Addr> {
         const TENTATIVE: u8 = 0x40;

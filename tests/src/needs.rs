@@ -1,7 +1,7 @@
 //! What a laboratory needs of the machine, said in one sentence when it is missing.
 
-use std::env;
 use std::path::PathBuf;
+use std::{env, fs};
 
 /// A program that tests run and the Debian package that has it.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +67,14 @@ impl Program {
             panic!("`{}` is missing: `cargo xtask setup` installs the package {}", self.name, self.package)
         })
     }
+}
+
+/// Whether the kernel that runs is this version or a later one.
+#[must_use]
+pub fn kernel_is_at_least(version: (u32, u32)) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel has one");
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    numbers.next().zip(numbers.next()).expect("two numbers") >= version
 }
 
 /// Whether this process may make network namespaces.

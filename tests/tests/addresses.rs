@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use vrrpd_lab::needs::IP;
+use vrrpd_lab::needs::{IP, kernel_is_at_least};
 use vrrpd_lab::usual::{CIDR, SOON};
 use vrrpd_lab::{Capture, Datapath, Host, Lab, Monitor, Signal, Vrrpd, signal_to, wait_until};
 
@@ -320,79 +320,6 @@ fn router_becomes_master_without_the_other_interface_and_a_reload_moves_an_addre
     });
 }
 
-/// Whether a host answers within a moment, sent to with these options of ping.
-fn answers(from: &Host, address: &str) -> bool {
-    from.run("ping", ["-q", "-c1", "-W1", address]).code == 0
-}
-
-#[test]
-fn packets_to_the_addresses_are_dropped_without_accept_and_are_not_for_an_owner_or_once_that_is_over() {
-    const VIP: &str = "10.0.0.100";
-    const VIP6: &str = "2001:db8::9";
-    let mut lab = Lab::new();
-    let [a, client] = lab.hosts();
-    let second = lab.add_network();
-    lab.join(&a, second, "eth1", "10.1.0.1/24");
-    for host in [&a, &client] {
-        let own = if host.name() == a.name() { "2001:db8::1/64" } else { "2001:db8::2/64" };
-        host.ip(&format!("addr add {own} dev eth0 nodad"));
-    }
-    let text = |priority: u8, accept: bool| {
-        format!(
-            "[[router]]\ninterface = \"eth0\"\nvrid = 51\nprotocol = \"v3\"\ninterval = \"100ms\"\npriority = {priority}\n\
-             accept = {accept}\naddresses = [\"{CIDR}\"]\nextra-addresses = [\"{VIP6}/64\"]\n"
-        )
-    };
-    let router = Vrrpd::on(&a).config(&text(100, false)).start();
-    router.wait_state("master", SOON);
-    assert!(!answers(&client, VIP) && !answers(&client, VIP6), "dropped");
-    assert!(answers(&client, "10.0.0.1") && answers(&client, "2001:db8::1"), "its own addresses are not");
-    assert!(answers(&a, VIP), "nor what it sends to itself");
-    let neighbours = client.ip("neigh show dev eth0");
-    let vmac = "00:00:5e:00:01:33";
-    assert!(neighbours.contains(&format!("{VIP} lladdr {vmac}")), "ARP is answered: {neighbours}");
-    assert!(neighbours.contains(&format!("{VIP6} lladdr {vmac}")), "and neighbours are: {neighbours}");
-    client.ip(&format!("route add 10.1.0.0/24 via {VIP}"));
-    assert!(answers(&client, "10.1.0.1"), "it routes");
-
-    router.reload(&text(100, true));
-    wait_until(SOON, "accepted", || answers(&client, VIP) && answers(&client, VIP6));
-    router.reload(&text(100, false));
-    wait_until(SOON, "dropped again", || !answers(&client, VIP) && !answers(&client, VIP6));
-    assert_eq!(router.counter("transitions"), 2, "it goes on");
-    assert!(router.atropos(&["--state"]).stdout.contains("accept     no"));
-
-    let is_gone = |how: &str| {
-        a.ip(&format!("addr add {VIP}/24 dev eth0"));
-        wait_until(SOON, how, || {
-            // The virtual MAC address goes as well.
-            client.ip("neigh flush dev eth0");
-            answers(&client, VIP)
-        });
-        a.ip(&format!("addr del {VIP}/24 dev eth0"));
-    };
-    assert_eq!(router.terminate(), 0);
-    is_gone("nothing is left by SIGTERM");
-    let killed = Vrrpd::on(&a).config(&text(100, false)).start();
-    killed.wait_state("master", SOON);
-    killed.kill_daemon();
-    wait_until(SOON, "the guardian gives it back", || !a.has_address("eth0", CIDR));
-    is_gone("nothing is left by the guardian");
-    let killed = Vrrpd::on(&a).config(&text(100, false)).start();
-    killed.wait_state("master", SOON);
-    assert!(!answers(&client, VIP));
-    killed.kill();
-    if kernel_is_at_least((5, 12)) {
-        wait_until(SOON, "nothing is left by a kill of both", || answers(&client, VIP));
-    } else {
-        assert!(!answers(&client, VIP), "the table has no owner: the next start removes it");
-    }
-    a.ip(&format!("addr del {CIDR} dev eth0"));
-    let owner = Vrrpd::on(&a).config(&text(255, false)).beside(&killed).start();
-    owner.wait_state("master", SOON);
-    assert!(answers(&client, VIP), "an owner accepts");
-}
-
 /// Takes an address away whenever it is there; stops when it is told to, and says how often it was there.
 fn thief(host: &Host, stop: &AtomicBool) -> u32 {
     let mut stolen = 0;
@@ -464,12 +391,6 @@ fn address_that_has_not_gone_after_all_goes_with_the_role() {
 /// Whether the kernel keeps with an address who has put it there, as it does from 5.18 on.
 fn addresses_have_marks() -> bool {
     kernel_is_at_least((5, 18))
-}
-
-fn kernel_is_at_least(version: (u32, u32)) -> bool {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel has one");
-    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
-    numbers.next().zip(numbers.next()).expect("two numbers") >= version
 }
 
 #[test]

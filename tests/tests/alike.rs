@@ -152,11 +152,6 @@ fn addresses_on_another_interface() {
     let lines = "virtual_ipaddress {\n 10.0.0.100/24\n 10.1.0.100/24 dev eth1\n}\n\
                  virtual_ipaddress_excluded {\n 10.9.0.1/24 dev eth1 label eth1:vip\n 2001:db8::9/64 dev eth1\n}\n\
                  track_interface {\n eth1 weight -20\n}";
-    let other = |vrid: u8, lines: &str| {
-        format!(
-            "vrrp_instance VI_{vrid} {{\n version 3\n interface eth0\n advert_int 0.2\n virtual_router_id {vrid}\n {lines}\n}}\n"
-        )
-    };
     let untracked = other(2, "virtual_ipaddress {\n 10.0.0.102/24\n 10.1.0.102/24 dev eth1 no_track\n}");
     let routes = other(
         3,
@@ -255,6 +250,40 @@ fn virtual_mac() {
     ];
     Twins::start_apart_from(&differences, &with_globals(&instance(lines)), &[Master(120)])
         .usual_story(&[Master(120)]);
+}
+
+/// More instances of version 3 on the same interface.
+fn other(vrid: u8, lines: &str) -> String {
+    format!(
+        "vrrp_instance VI_{vrid} {{\n version 3\n interface eth0\n advert_int 0.2\n virtual_router_id {vrid}\n{lines}\n}}\n"
+    )
+}
+
+#[test]
+fn accept_mode() {
+    let text = instance("no_accept\n virtual_ipaddress {\n 10.0.0.100/24\n}")
+        + &other(52, "no_accept\n virtual_ipaddress {\n fe80::33/64\n}")
+        + &other(53, "virtual_ipaddress {\n 10.0.0.101/24\n}");
+    let all = &[Master(120), Master(100), Master(100)];
+    let mut twins = Twins::start(&with_globals(&text), all);
+    let (answering, silent) = (["10.0.0.1", "10.0.0.101"], ["10.0.0.100", "fe80::33%eth0"]);
+    twins.answer(&answering, &silent);
+    twins.rival(200, &[Backup, Backup, Backup]);
+    twins.rival_gone(all);
+    twins.answer(&answering, &silent);
+    twins.stop();
+}
+
+#[test]
+fn accept_mode_of_strict_routers() {
+    let text = instance("virtual_ipaddress {\n 10.0.0.100/24\n}")
+        + &other(52, "accept\n virtual_ipaddress {\n 10.0.0.101/24\n}")
+        + &other(53, "priority 255\n virtual_ipaddress {\n 10.0.0.102/24\n}");
+    let all = [Master(120), Master(100), Master(255)];
+    let text = with_globals(&text).replace("global_defs {", "global_defs {\n vrrp_strict");
+    let twins = Twins::start(&text, &all);
+    twins.answer(&["10.0.0.1", "10.0.0.101", "10.0.0.102"], &["10.0.0.100"]);
+    twins.stop();
 }
 
 /// Two instances in a group, and a check that the first one tracks.

@@ -2,6 +2,9 @@
 //! nf_tables for each router, with a chain at the input hook. Packets that are forwarded, also after their destination was
 //! translated, do not pass it.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -182,6 +185,8 @@ fn table(filter: &Filter, flags: TableFlags) -> Vec<(NfTablesMessage, u16)> {
     messages.push(rule(
         &name,
         [
+            meta(MetaKey::Nfproto),
+            is(vec![NFPROTO_IPV6]),
             meta(MetaKey::L4Proto),
             is(vec![ICMPV6]),
             payload(TRANSPORT_HEADER, 0, 1),
@@ -225,9 +230,11 @@ fn families(addresses: &[IpAddr]) -> impl Iterator<Item = Family> {
 }
 
 /// The addresses of a family, and what drops packets to them.
-fn drop_of(table: &str, id: u32, family: Family) -> [(NfTablesMessage, u16); 3] {
+fn drop_of(table: &str, id: u32, family: Family) -> Vec<(NfTablesMessage, u16)> {
     /// What `nft` prints the elements as (`TYPE_IPADDR`, `TYPE_IP6ADDR`).
     const TYPES: u32 = 7;
+    /// Elements in one message. The length of an attribute has 16 bits, and an element has 28 octets at most.
+    const TOGETHER: usize = 1024;
     let Family { set, protocol, offset, len, addresses } = family;
     let set = set.to_owned();
     let made = NfTablesMessage::NewSet(SetMessage {
@@ -240,22 +247,25 @@ fn drop_of(table: &str, id: u32, family: Family) -> [(NfTablesMessage, u16); 3] 
             SetAttribute::Id(id),
         ],
     });
-    let element =
-        |octets| ListAttribute::Element(vec![SetElementAttribute::Key(DataAttribute::Value(octets))]);
-    let filled = NfTablesMessage::NewSetElement(SetElementMessage {
-        attributes: vec![
+    let element = |octets: &Vec<u8>| {
+        ListAttribute::Element(vec![SetElementAttribute::Key(DataAttribute::Value(octets.clone()))])
+    };
+    let mut messages = vec![(made, NLM_F_CREATE)];
+    messages.extend(addresses.chunks(TOGETHER).map(|addresses| {
+        let attributes = vec![
             SetElementList::Table(table.to_owned()),
             SetElementList::Set(set.clone()),
             SetElementList::SetId(id),
-            SetElementList::Elements(addresses.into_iter().map(element).collect()),
-        ],
-    });
+            SetElementList::Elements(addresses.iter().map(element).collect()),
+        ];
+        (NfTablesMessage::NewSetElement(SetElementMessage { attributes }), NLM_F_CREATE)
+    }));
     let lookup = Expressions::Lookup(vec![
         Lookup::SourceRegister(Register::Reg1),
         Lookup::Set(set),
         Lookup::SetId(id),
     ]);
-    let dropped = rule(
+    messages.push(rule(
         table,
         [
             meta(MetaKey::Nfproto),
@@ -264,8 +274,8 @@ fn drop_of(table: &str, id: u32, family: Family) -> [(NfTablesMessage, u16); 3] 
             lookup,
             verdict(DROP),
         ],
-    );
-    [(made, NLM_F_CREATE), (filled, NLM_F_CREATE), dropped]
+    ));
+    messages
 }
 
 fn rule<const N: usize>(table: &str, expressions: [Expressions; N]) -> (NfTablesMessage, u16) {

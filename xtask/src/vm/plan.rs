@@ -11,7 +11,7 @@ use super::kernel::Series;
 use crate::test::Datapath;
 
 /// With raw sockets; also devices that the machine's own kernel may not have.
-const RAW: [&str; 4] = ["addresses", "devices", "link", "vlan"];
+const RAW: [&str; 5] = ["accept", "addresses", "devices", "link", "vlan"];
 /// On one kernel only, since they take long: the newest one where classifiers need the qdisc clsact.
 const CLSACT: (Series, [&str; 3]) = (Series::V6_1, ["vmac", "vmac_interfaces", "vmac_owner"]);
 /// With each data path that the kernel has.
