@@ -4,10 +4,9 @@ use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::{OpenOptionsExt as _, chown, lchown, symlink};
 use std::path::Path;
-use std::time::Duration;
 
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Capture, Lab, ScriptLog, Vrrpd, is_alive, wait_until};
+use vrrpd_lab::{Lab, ScriptLog, Vrrpd, wait_until};
 
 /// Any user but root.
 const NOBODY: Option<u32> = Some(65534);
@@ -86,86 +85,6 @@ fn each_state_has_a_script_with_arguments_of_its_own_and_notify_is_told_of_all()
     assert_eq!(daemon.terminate(), 0);
     wanted.extend(both("stop", "STOP", "shutdown"));
     assert_eq!(log.runs(), wanted);
-}
-
-/// A script that says with its own process number that it runs, and goes on for a while.
-fn preparation(home: &Path, seconds: &str) -> (String, impl Fn() -> Vec<i32> + use<>) {
-    let pids = home.join("pids");
-    let text = format!("echo $$ >>{0}; sleep {seconds} & echo $! >>{0}; wait", pids.display());
-    let read = move || {
-        let text = fs::read_to_string(&pids).unwrap_or_default();
-        text.lines().filter_map(|line| line.parse().ok()).collect()
-    };
-    (text, read)
-}
-
-fn prepared_by(script: &str, more: &str) -> String {
-    format!(
-        "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"{CIDR}\"]\nprotocol = \"v3\"\n\
-         interval = \"100ms\"\nvmac = \"none\"\nprepare = [\"/bin/sh\", \"-c\", {script:?}]\n{more}"
-    )
-}
-
-#[test]
-fn router_waits_for_the_script_that_prepares_it_and_is_silent_meanwhile() {
-    let lab = Lab::new();
-    let [a, client] = lab.hosts();
-    let log = ScriptLog::new(&["VRRP_STATE", "VRRP_REASON", "VRRP_PREVIOUS_STATE"]);
-    let capture = Capture::on(&client);
-    let go = log.path().with_file_name("go");
-    // It ends when the test says so.
-    let script = format!(
-        "{} \"$@\"; until [ -e {} ]; do sleep 0.01; done; exit 3",
-        log.path().display(),
-        go.display()
-    );
-    let text = prepared_by(&script, "prepare-timeout = \"60s\"\n");
-    let router = Vrrpd::on(&a).config(&text.replace("]\nprepare-", ", \"own\"]\nprepare-")).start();
-    let run = log.wait_run(SOON, "PREPARE");
-    assert_eq!(run, "INSTANCE eth0/51 PREPARE 100|PREPARE|master-down-timer|BACKUP");
-    // Three times as long as a Master_Down_Interval.
-    std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(router.state()["state"], "backup");
-    assert!(!a.has_address("eth0", CIDR));
-    assert_eq!(capture.adverts().len(), 0, "it says nothing");
-    fs::write(&go, "").expect("the directory is ours");
-    router.wait_state("master", SOON);
-    assert!(a.has_address("eth0", CIDR));
-    // A script that fails is no reason to serve nobody.
-    router.wait_log(SOON, "script failed");
-    assert_eq!(log.runs().len(), 1);
-}
-
-#[test]
-fn advert_that_keeps_a_router_backup_ends_the_script_that_prepares_it() {
-    let lab = Lab::new();
-    let [a, b] = lab.hosts();
-    let home = tempfile::tempdir().expect("a temporary directory can be made");
-    let (script, pids) = preparation(home.path(), "1000");
-    let router = Vrrpd::on(&a).config(&prepared_by(&script, "prepare-timeout = \"60s\"\n")).start();
-    wait_until(SOON, "the script runs", || pids().len() == 2);
-    let higher = Vrrpd::usual(&b, 150).start();
-    router.wait_log(SOON, "preparation ended");
-    wait_until(SOON, "script and child are gone", || !pids().into_iter().any(is_alive));
-    assert_eq!((router.state()["state"].as_str(), pids().len()), (Some("backup"), 2));
-    assert_eq!(router.counter("transitions"), 1, "nothing happened but the start");
-    assert_eq!(higher.terminate(), 0);
-    wait_until(SOON, "the script runs anew", || pids().len() == 4);
-    assert_eq!(router.terminate(), 0);
-    wait_until(SOON, "script and child are gone", || !pids().into_iter().any(is_alive));
-}
-
-#[test]
-fn router_becomes_master_without_the_script_that_takes_too_long() {
-    let lab = Lab::new();
-    let [a] = lab.hosts();
-    let home = tempfile::tempdir().expect("a temporary directory can be made");
-    let (script, pids) = preparation(home.path(), "1000");
-    let router = Vrrpd::on(&a).config(&prepared_by(&script, "prepare-timeout = \"200ms\"\n")).start();
-    router.wait_state("master", SOON);
-    router.wait_log(SOON, "script timed out");
-    wait_until(SOON, "script and child are gone", || !pids().into_iter().any(is_alive));
-    assert_eq!(pids().len(), 2);
 }
 
 #[test]

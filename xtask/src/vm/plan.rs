@@ -53,7 +53,7 @@ const MORE_TCX: [&str; 1] = ["tcx"];
 /// nothing flaps, which a machine that is kept from running for a Master_Down_Interval now and then cannot promise. What
 /// they hold are addresses and links as without a group.
 #[cfg(test)]
-const ELSEWHERE: [&str; 29] = [
+const ELSEWHERE: [&str; 30] = [
     "footprint",
     "guards",
     "wakeups",
@@ -76,6 +76,7 @@ const ELSEWHERE: [&str; 29] = [
     "man",
     "monitor",
     "outsiders",
+    "prepare",
     "routes",
     "script_processes",
     "scripts",

@@ -1,5 +1,7 @@
 //! What the rules do to packets, as the kernel carries them out.
 
+#![expect(clippy::panic, reason = "a rule that this test does not know has to be shown")]
+
 use netlink_packet_netfilter::NetfilterMessageInner;
 use netlink_packet_netfilter::nftables::ExpressionAttribute;
 
