@@ -1,9 +1,9 @@
-//! Which objects of programs in the kernel the daemon embeds: decided when it is built, never when it runs.
+//! Selects the BPF objects that the daemon embeds, at build time.
 
 use std::env;
 use std::path::Path;
 
-/// Names another directory than that of the committed ones: `cargo xtask ci` tests those that it has just built.
+/// Overrides the directory of the committed objects: `cargo xtask ci` tests the ones it has just built.
 const OBJECTS: &str = "VRRPD_BPF_OBJECTS";
 /// Set by cargo with the feature `debug-log`.
 const DEBUG_LOG: &str = "CARGO_FEATURE_DEBUG_LOG";

@@ -1,5 +1,5 @@
-//! Undoing what a daemon that was killed has left on interfaces: its guardian does so, or the next start if both processes
-//! were killed. [`vrrpd_engine::ledger::Undo`] says what; this carries it out.
+//! Undoes what a killed daemon left on interfaces, in its guardian or, if both processes were killed, at the next
+//! start. [`vrrpd_engine::ledger::Undo`] is the plan; this module executes it.
 
 use nix::net::if_::if_indextoname;
 use tracing::warn;
@@ -10,15 +10,15 @@ use crate::datapath::{classifier, own_mac};
 use crate::interface::service::{Request, Service};
 use crate::rundir::Directory;
 
-/// The requests about what no router of ours has.
+/// The ticket of requests that belong to no router.
 pub const TICKET: Ticket = Ticket(0);
 
-/// Reads the journal of this name, which a daemon that ended well has removed.
+/// Reads the journal of this name; a daemon that ended normally has removed it.
 pub fn read_journal(directory: &Directory, name: &str) -> Journal {
     Journal::parse(&directory.read(name).unwrap_or_default())
 }
 
-/// Says what is undone and asks for it; returns how many answers come, all with [`TICKET`].
+/// Logs what is undone and requests it; returns the number of answers to expect, all with [`TICKET`].
 pub fn ask(undo: &Undo, service: &Service) -> usize {
     for leftover in &undo.leftovers {
         match leftover {
@@ -39,7 +39,7 @@ pub fn ask(undo: &Undo, service: &Service) -> usize {
     undo.orders.len()
 }
 
-/// Takes classifiers off, which are of no use any more once the interfaces have their own MAC addresses back.
+/// Removes classifiers, which are not needed once the interfaces have their own MAC addresses again.
 pub fn remove_classifiers(undo: &Undo) {
     for (interface, index) in &undo.own_mac_classifiers {
         if own_mac::remove_left(*index) {

@@ -1,24 +1,23 @@
-//! What two ends of an Authentication Header share: the key, and where the sequence numbers stand.
+//! The shared state of an Authentication Header: the key and the sequence numbers.
 //!
 //! # Sequence numbers
-//! All routers of a virtual router share one key and one series of numbers: each number is greater than all that its sender
-//! has sent before, or heard from any router. A packet is admitted if its number is greater than those of all packets
-//! admitted before, so no packet is admitted twice. It must not be lower than our own last number either, so a packet that
-//! was recorded before that number cannot be repeated to a master that never heard it.
-//! The same number is good enough there: two masters that begin to hear each other may well have sent the same one.
-//! keepalived does the same, but for this last point.
+//! All routers of a virtual router share one key and one number space: each number is greater than all numbers that its
+//! sender has sent before, or heard from any router. A packet is admitted if its number is greater than those of all
+//! packets admitted before, so no packet is admitted twice. It must also be at least our own last number, so a packet
+//! recorded earlier cannot be replayed to a master that never heard it. An equal number is accepted there, since two
+//! masters that begin to hear each other may have sent the same one. keepalived does the same, except for this last
+//! rule.
 //!
-//! The numbers are lost when the daemon ends. To be admitted after a restart, it never sends a number lower than the time of
-//! day in seconds since 1970. Adverts, about one a second at most, hardly overtake that: a daemon that starts again within
-//! a second may have its first advert rejected. keepalived begins with 1, and is admitted again once it has heard another
-//! router.
+//! The numbers are lost when the daemon ends. To be admitted after a restart, the daemon never sends a number lower
+//! than the time of day in seconds since 1970. At about one advert a second, numbers hardly exceed that; a daemon that
+//! restarts within a second may have its first advert rejected. keepalived starts with 1, and is admitted again once it
+//! has heard another router.
 //!
-//! An attacker without the key can still hold a packet back and deliver it later, until a higher number was heard or sent;
-//! and repeat recorded packets, each once and in order, to a backup that was started after they were recorded and has not
-//! heard any router since.
+//! An attacker without the key can still delay a packet until a higher number was heard or sent, and can replay
+//! recorded packets, each once and in order, to a backup that started later and has not heard any router since.
 //!
-//! After 2³²−1, which the time of day reaches in 2106, numbers begin anew from the time of day, and what was heard before
-//! is forgotten.
+//! After 2³²−1, which the time of day reaches in 2106, numbers start again from the time of day, and heard numbers are
+//! forgotten.
 
 use std::fmt;
 
@@ -31,16 +30,16 @@ use vrrpd_common::wire::ah::{AhPacket, ICV_LEN};
 
 use crate::sys::secret::{self, Secret};
 
-/// A key of 1 to [`AuthKey::MAX_LEN`] octets, filled up with zeros, which HMAC does with a shorter key anyhow (RFC 2104 §2). No
-/// output ever shows it.
+/// A key of 1 to [`AuthKey::MAX_LEN`] octets, padded with zeros, as HMAC pads shorter keys anyway (RFC 2104 §2). No
+/// output shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuthKey(Secret);
 
 impl AuthKey {
-    /// A block of MD5: a longer key would be replaced by its hash, which is no better.
+    /// The block size of MD5: a longer key would be replaced by its hash, which is not stronger.
     pub const MAX_LEN: usize = secret::MAX_LEN;
 
-    /// `None` when it is empty or too long.
+    /// `None` if empty or too long.
     pub fn new(octets: &[u8]) -> Option<Self> {
         if octets.is_empty() { None } else { Secret::new(octets).map(Self) }
     }
@@ -54,22 +53,23 @@ impl fmt::Debug for AuthKey {
 
 /// A key and the sequence numbers under it.
 pub struct SecurityAssociation {
-    /// What HMAC makes of it is computed for each packet anew: it is as good as the key.
+    /// The HMAC state is computed for each packet again, since it is as sensitive as the key.
     key: AuthKey,
-    /// The last number that we have sent.
+    /// The last number sent.
     sent: u32,
     /// The highest number admitted.
     admitted: u32,
 }
 
 impl SecurityAssociation {
-    /// Nothing sent and nothing heard yet.
+    /// No number sent or admitted yet.
     pub fn new(key: &AuthKey) -> Self {
         Self { key: key.clone(), sent: 0, admitted: 0 }
     }
 
-    /// The sequence number of the next packet; `now` is the time of day in seconds since 1970. Copies of one advert for several
-    /// peers have the same number: each hears its own copy only, and numbers grow no faster than adverts are sent.
+    /// The sequence number of the next packet; `now` is the time of day in seconds since 1970. Copies of one advert for
+    /// several peers have the same number: each peer hears only its own copy, and numbers grow no faster than adverts
+    /// are sent.
     pub fn next(&mut self, now: u32) -> u32 {
         let next = self.sent.max(self.admitted).checked_add(1).map_or_else(
             || {
@@ -82,7 +82,7 @@ impl SecurityAssociation {
         next
     }
 
-    /// Gives a packet its sequence number and its integrity check value. `None` when it has no Authentication Header.
+    /// Sets the sequence number and the integrity check value of a packet. `None` if it has no Authentication Header.
     pub fn seal(&self, packet: &mut [u8], sequence: u32) -> Option<()> {
         AhPacket::seal(packet, sequence, |packet| {
             let whole: [u8; 16] = self.mac(packet).finalize().into_bytes().into();
@@ -92,10 +92,10 @@ impl SecurityAssociation {
         })
     }
 
-    /// Whether a packet is authentic and new; if so, it is not any more.
+    /// Whether a packet is authentic and new; marks its number as used.
     pub fn admit(&mut self, packet: &AhPacket<'_>) -> Result<(), Rejection> {
         let ours = u32::from(Auth::Ah.kind());
-        // Takes the same time wherever the difference is.
+        // Constant-time comparison.
         if self.mac(packet).verify_truncated_left(&packet.header().icv()).is_err() {
             return Err(Reject::Auth.because(ours, ours));
         }
@@ -107,7 +107,7 @@ impl SecurityAssociation {
         Ok(())
     }
 
-    /// HMAC-MD5 over what the integrity check value covers (RFC 2403).
+    /// HMAC-MD5 over the octets that the integrity check value covers (RFC 2403).
     fn mac(&self, packet: &AhPacket<'_>) -> Hmac<Md5> {
         let mut mac = Hmac::<Md5>::new(self.key.0.expose().into());
         packet.covered(|piece| mac.update(piece));
@@ -137,7 +137,7 @@ mod tests {
         0xae, 0x58, 0x2a, 0x9d, 0x8f, 0xa9, 0x37, 0x04, 0x33, 0xfa, 0xa6, 0x62,
         0x21, 0x33, 0x96, 0x02, 0x02, 0x01, 0x32, 0x00, 10, 0, 0, 100, 10, 0, 0, 101, 0, 0, 0, 0, 0, 0, 0, 0,
     ];
-    /// One that it sent to the peer 10.0.0.1: VRID 51, priority 255, sequence number 2.
+    /// An advert that it sent to the peer 10.0.0.1: VRID 51, priority 255, sequence number 2.
     #[rustfmt::skip]
     const TO_A_PEER: [u8; 64] = [
         0x45, 0xc0, 0x00, 0x40, 0x00, 0x02, 0x00, 0x00, 0xff, 0x33, 0xa6, 0xc6, 10, 0, 0, 2, 10, 0, 0, 1,
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(sequence(&sealed(&mut ours, 0)), 1);
         assert_eq!(sequence(&sealed(&mut ours, NOW)), NOW);
         assert_eq!(sequence(&sealed(&mut ours, NOW)), NOW + 1);
-        // The clock was put back.
+        // The clock was set back.
         assert_eq!(sequence(&sealed(&mut ours, NOW - 3600)), NOW + 2);
         let mut ahead = association();
         assert_eq!(admit(&mut ours, &sealed(&mut ahead, NOW + 3600)), Ok(()));
@@ -279,7 +279,7 @@ mod tests {
         let first = sealed(&mut one, NOW);
         assert_eq!(sequence(&first), NOW);
         assert_eq!(admit(&mut other, &first), REPLAYED);
-        // The other one misses its master and sends.
+        // The other router misses its master and sends.
         assert_eq!(sequence(&sealed(&mut other, NOW)), NOW);
         assert_eq!(admit(&mut other, &sealed(&mut one, NOW)), Ok(()));
     }

@@ -1,8 +1,8 @@
-//! Going to the background after everything that can fail has been done.
+//! Starts the daemon in the background, once everything that can fail has been done.
 //!
-//! The command that the user typed starts the same program once more, and stays until that one says through its
-//! standard output that it is ready, or ends. Errors appear on the user's terminal, since standard error is still the
-//! same until then. No fork of a running program is involved.
+//! The user's command starts the same program again, and waits until that process reports on its standard output that
+//! it is ready, or ends. Errors appear on the user's terminal, since both share standard error until then. A running
+//! program is never forked.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,22 +12,22 @@ use std::process::{Command, ExitCode, Stdio};
 use crate::supervisor;
 use crate::sys::descriptors;
 
-/// Tells the program that it is the one in the background.
+/// Environment variable that marks the background process.
 pub const MARK: &str = "VRRPD_IN_BACKGROUND";
 const READY: &[u8] = b"ready\n";
 
-/// The part of this process.
+/// The role of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It does the work in sight of the user.
+    /// Works in the foreground.
     Foreground,
-    /// It does the work, and says so through standard output.
+    /// Works in the background, and reports readiness on standard output.
     Background,
-    /// It starts the one in the background and waits until that one is ready.
+    /// Starts the background process and waits until it is ready.
     Launcher,
 }
 
-/// The part of this process, from what the user wants.
+/// The role of this process.
 pub fn role(foreground: bool) -> Role {
     if foreground {
         Role::Foreground
@@ -38,15 +38,15 @@ pub fn role(foreground: bool) -> Role {
     }
 }
 
-/// Starts the program again with the same arguments, in the background; returns how the command ends. What `-a` says goes
-/// through a pipe, since others see arguments.
+/// Starts the program again with the same arguments, in the background; returns the exit status of the command. The
+/// value of `-a` is passed through a pipe, since arguments are visible to other users.
 pub fn launch(auth: Option<&str>) -> io::Result<ExitCode> {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| "vrrpd".into());
-    // A lock of the caller's, for one, would last as long as the daemon.
+    // Otherwise the daemon would keep, for example, a lock of the caller.
     descriptors::close_on_exec()?;
     let mut command = Command::new(std::env::current_exe()?);
-    // These variables are for the service that the user's shell belongs to.
+    // These variables belong to the service of the user's shell.
     for variable in supervisor::VARIABLES {
         command.env_remove(variable);
     }
@@ -58,7 +58,7 @@ pub fn launch(auth: Option<&str>) -> io::Result<ExitCode> {
         .stdout(Stdio::piped())
         .spawn()?;
     if let Some((mut pipe, auth)) = child.stdin.take().zip(auth) {
-        // One that has ended says why itself.
+        // If the process has ended, it has printed the reason.
         let _ = pipe.write_all(auth.as_bytes());
     }
     let mut word = Vec::new();
@@ -72,7 +72,7 @@ pub fn launch(auth: Option<&str>) -> io::Result<ExitCode> {
     Ok(code.filter(|code| *code != 0).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-/// What the command that started this program tells it of `-a`. Nothing is left to read from standard input then.
+/// Reads the value of `-a` from the launching command. Standard input is empty afterwards.
 pub fn auth() -> io::Result<String> {
     let mut auth = String::new();
     io::stdin().lock().read_to_string(&mut auth)?;
@@ -80,13 +80,13 @@ pub fn auth() -> io::Result<String> {
     Ok(auth)
 }
 
-/// Leaves the session of the user, so that closing the terminal does not end the daemon.
+/// Leaves the user's session, so that closing the terminal does not end the daemon.
 pub fn detach() -> io::Result<()> {
     nix::unistd::setsid()?;
     Ok(())
 }
 
-/// Tells the waiting command that all is well, and lets go of the user's terminal and directory.
+/// Reports readiness to the waiting command, and releases the user's terminal and directory.
 pub fn ready() -> io::Result<()> {
     nix::unistd::chdir("/")?;
     let mut stdout = io::stdout();

@@ -1,4 +1,4 @@
-//! The command line of `vrrpd`: the options of Advanced Vrrpd, in any order, and those that came after it.
+//! The command line of `vrrpd`: the options of Advanced Vrrpd, in any order, and newer ones.
 
 use std::ffi::OsStr;
 use std::ops::Range;
@@ -90,17 +90,17 @@ pub enum LogFormat {
     Json,
 }
 
-/// The options of a router as the user wrote them; `config` reads their texts, from here as from a file.
+/// The options of a router as text; `config` parses them, as it does for a file.
 #[derive(Debug, Default)]
 struct RouterArgs {
     given: Vec<Given>,
 }
 
-/// An option that was given, with its text.
+/// A given option and its text.
 #[derive(Debug)]
 struct Given {
     key: Key,
-    /// As it is written: the option or a shorthand of it.
+    /// The option or shorthand as written.
     flag: &'static str,
     text: String,
 }
@@ -136,7 +136,7 @@ impl Args for RouterArgs {
     }
 }
 
-/// An argument with its letter or its long name; a positional one has neither.
+/// An argument with its letter or long name; a positional argument has neither.
 fn written(arg: Arg, flag: &'static str) -> Arg {
     match (flag.strip_prefix("--"), flag.strip_prefix('-').and_then(|letter| letter.chars().next())) {
         (Some(long), _) => arg.long(long),
@@ -170,8 +170,8 @@ impl FromArgMatches for RouterArgs {
     }
 }
 
-/// The octets of the arguments, one behind the other with a 0 behind each, that are passwords or keys: what is behind `pw/` or
-/// `ah/` in the value of `-a`, and all of a value of another form.
+/// Positions of passwords and keys in the arguments, joined and NUL-terminated: the part after `pw/` or `ah/` in the
+/// value of `-a`, and the whole value if it has another form.
 pub fn secrets_in<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Vec<Range<usize>> {
     let mut secrets = Vec::new();
     let mut start = 0;
@@ -179,7 +179,7 @@ pub fn secrets_in<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Vec<Ran
     for argument in arguments {
         let octets = argument.as_bytes();
         let value = if is_value { Some(0) } else { value_of_auth(octets) };
-        // The value is the next argument where none is left in this one.
+        // If the argument ends here, the value is the next one.
         is_value = !is_value && value == Some(octets.len());
         if let Some(value) = value {
             let open =
@@ -194,7 +194,7 @@ pub fn secrets_in<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Vec<Ran
     secrets
 }
 
-/// Where the value of `-a` begins in an argument that has this option, alone or behind flags.
+/// Where the value of `-a` begins in an argument that contains it, alone or after flags.
 fn value_of_auth(argument: &[u8]) -> Option<usize> {
     let letters = argument.strip_prefix(b"-")?;
     let flags = letters.iter().take_while(|letter| has_no_value(char::from(**letter))).count();
@@ -205,7 +205,7 @@ fn value_of_auth(argument: &[u8]) -> Option<usize> {
     Some(if argument.get(value) == Some(&b'=') { value + 1 } else { value })
 }
 
-/// Whether an option with this letter has no value, so that others can follow at once.
+/// Whether the option with this letter has no value, so that others may follow in the same argument.
 fn has_no_value(letter: char) -> bool {
     let is_switch = |key: Key| matches!(key.declaration().argument, Argument::Switch(_));
     matches!(letter, 'h' | 'V')
@@ -214,13 +214,13 @@ fn has_no_value(letter: char) -> bool {
 }
 
 impl Cli {
-    /// What `-a` says, taken out.
+    /// Takes the value of `-a` out.
     pub fn take_auth(&mut self) -> Option<Zeroizing<String>> {
         let auth = self.router.given.extract_if(.., |given| given.key == Key::Auth).last();
         auth.map(|given| Zeroizing::new(given.text))
     }
 
-    /// What `-a` says, for a command line in which it was overwritten.
+    /// Sets the value of `-a`, for a command line in which it was overwritten.
     pub fn set_auth(&mut self, auth: String) {
         drop(self.take_auth());
         self.router.given.push(Given { key: Key::Auth, flag: Key::Auth.flag(), text: auth });
@@ -231,7 +231,7 @@ impl Cli {
         self.router.given.iter().any(|given| given.key == Key::Auth)
     }
 
-    /// What the command line says of a router; an option that cannot be read is named.
+    /// The options of a router on the command line; an error names the option.
     pub fn router(&self) -> Result<RouterOptions, OptionError> {
         let mut options = RouterOptions::default();
         for Given { key, text, .. } in &self.router.given {
@@ -250,7 +250,7 @@ impl Cli {
         self.monitor.as_deref().map(value::group_size).transpose()
     }
 
-    /// The first option of a router on the command line, which has no place beside `--config`.
+    /// The first router option on the command line; none is allowed with `--config`.
     pub fn router_option(&self) -> Option<&'static str> {
         self.router.given.first().map(|given| given.flag)
     }
@@ -270,7 +270,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// What is left of a command line when its secrets are overwritten.
+    /// A command line with its secrets overwritten.
     fn hidden(line: &str) -> String {
         let mut octets = line.as_bytes().to_vec();
         for secret in secrets_in(line.split(' ').map(OsStr::new)) {
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn options_and_addresses_come_in_any_order() {
-        // The lines of the users of Vrrpd.
+        // Command lines of Vrrpd users.
         let first = router("vrrpd -i eth0 10.16.1.200 -v 51 -n -U /etc/scripts/MASTER.sh 10.16.1.201/24")
             .expect("legal");
         assert_eq!(first.addresses.len(), 2);

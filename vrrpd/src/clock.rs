@@ -1,5 +1,5 @@
-//! The one clock: `CLOCK_MONOTONIC` in nanoseconds, the same as the kernel's `bpf_ktime_get_ns`, and the one timer
-//! that wakes the daemon for the next deadline.
+//! The clock, `CLOCK_MONOTONIC` in nanoseconds as the kernel's `bpf_ktime_get_ns`, and the timer that wakes the daemon
+//! for the next deadline.
 
 use std::io;
 use std::time::SystemTime;
@@ -13,34 +13,34 @@ use vrrpd_engine::router::TimeOfDay;
 
 use crate::sys::watch::{self, Watched};
 
-/// A suspension shorter than this is taken for a clock that was read late.
+/// A shorter difference is taken for a delay between the two readings.
 const MIN_SUSPENSION: Duration = Duration::from_millis(100);
-/// How often two clocks are read until they were read without a pause in between.
+/// Number of readings of both clocks; the one with the least delay in between counts.
 const READINGS: usize = 3;
 
-/// Now, by both clocks: the one to decide by, and the time of day.
+/// The current monotonic and wall-clock time.
 pub fn moment() -> Now {
     Now { at: now(), time_of_day: time_of_day_now() }
 }
 
-/// The time of day as the engine takes it.
+/// Wall-clock time for the engine.
 pub fn time_of_day_now() -> TimeOfDay {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     TimeOfDay(Duration::from_nanos(u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX)))
 }
 
-/// The same as people read it.
+/// Wall-clock time for output.
 pub fn system_time(TimeOfDay(since_1970): TimeOfDay) -> SystemTime {
     SystemTime::UNIX_EPOCH + std::time::Duration::from(since_1970)
 }
 
-/// Now.
+/// The current monotonic time.
 pub fn now() -> Instant {
-    // The kernel has this clock since 2.6.
+    // The kernel has had this clock since 2.6.
     read(nix::time::ClockId::CLOCK_MONOTONIC)
 }
 
-/// A call that cannot fail with a constant and a place on the stack.
+/// The call cannot fail with these arguments.
 fn read(clock: nix::time::ClockId) -> Instant {
     nix::time::clock_gettime(clock).map_or(Instant::ZERO, |now| {
         let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
@@ -49,22 +49,22 @@ fn read(clock: nix::time::ClockId) -> Instant {
     })
 }
 
-/// Notices that the machine was suspended: `CLOCK_BOOTTIME` runs on then, and [`now`] does not.
+/// Detects that the machine was suspended: `CLOCK_BOOTTIME` continues then, and [`now`] does not.
 #[derive(Debug)]
 pub struct Suspension {
-    /// How far the one is ahead of the other.
+    /// Difference of the clocks.
     ahead: Duration,
 }
 
 impl Suspension {
-    /// From now on.
+    /// Starts detection.
     pub fn watch() -> Self {
         Self { ahead: ahead() }
     }
 
-    /// For how long the machine was suspended since this was asked last; `None`: it was not.
+    /// How long the machine was suspended since the last call; `None`: it was not.
     pub fn end(&mut self) -> Option<Duration> {
-        // Who is kept from running between the two readings sees too much.
+        // A delay between the two readings makes the difference too large.
         for _ in 1..READINGS {
             if self.slept(ahead()) < MIN_SUSPENSION {
                 return None;
@@ -87,20 +87,20 @@ impl Suspension {
     }
 }
 
-/// How far `CLOCK_BOOTTIME` is ahead.
+/// Difference between `CLOCK_BOOTTIME` and [`now`].
 fn ahead() -> Duration {
     let now = now();
     read(nix::time::ClockId::CLOCK_BOOTTIME).saturating_since(now)
 }
 
-/// The time of day in seconds since 1970, which may go back; 0 before that, and no more than 32 bits hold.
+/// Wall-clock time in seconds since 1970, which may go back; 0 before 1970, at most `u32::MAX`.
 pub fn time_of_day() -> u32 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
 }
 
-/// One timer, armed for one point in time with the precision of the kernel's high resolution timers (the runtime's
-/// own timers count in milliseconds).
+/// A one-shot timer with the precision of the kernel's high-resolution timers (the runtime's own timers count
+/// milliseconds).
 #[derive(Debug)]
 pub struct Alarm {
     timer: AsyncFd<Watched<TimerFd>>,
@@ -115,32 +115,32 @@ impl Alarm {
         Ok(Self { timer: watch::timer(timer)?, armed: None })
     }
 
-    /// Wakes at `at`, or earlier: a backup's deadline moves with each advert, and a system call for each would cost more than
-    /// the advert. Without `at`, it may still wake once.
+    /// Arms the timer for `at` or earlier: the deadline of a backup moves with each advert, and a system call for each
+    /// would cost more than the advert. Without `at`, it may still fire once.
     pub fn arm(&mut self, now: Instant, at: Option<Instant>) -> io::Result<()> {
         let Some(at) = at.filter(|at| !self.armed.is_some_and(|armed| is_soon_enough(now, armed, *at)))
         else {
             return Ok(());
         };
-        // Zero would disarm; a time long past fires at once.
+        // Zero would disarm; a time in the past fires at once.
         let span = TimeSpec::from_duration(std::time::Duration::from_nanos(at.as_nanos().max(1)));
         self.timer.get_ref().0.set(Expiration::OneShot(span), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
         self.armed = Some(at);
         Ok(())
     }
 
-    /// Returns when the timer has fired; it is not armed then.
+    /// Returns when the timer has fired; it is disarmed then.
     pub async fn fired(&mut self) -> io::Result<()> {
-        // Nothing has to be read: arming the timer again forgets that it has fired.
+        // No read is needed: arming the timer again resets it.
         self.timer.readable().await?.clear_ready();
         self.armed = None;
         Ok(())
     }
 }
 
-/// Whether a timer that is armed for `armed` may stay so although it is needed at `at` only. Late moves save system calls. A
-/// third of the time is longer than the interval of adverts, of which a backup waits for three; so while they come, the timer
-/// does not fire.
+/// Whether a timer armed for `armed` may stay so although the deadline is `at`. Moving it rarely saves system calls. A
+/// third of the remaining time is longer than the advertisement interval, since a backup waits for three intervals; so
+/// the timer does not fire while adverts arrive.
 fn is_soon_enough(now: Instant, armed: Instant, at: Instant) -> bool {
     let (left, wanted) = (armed.saturating_since(now), at.saturating_since(now));
     armed == at || (armed < at && left.as_nanos() >= wanted.as_nanos() / 3)

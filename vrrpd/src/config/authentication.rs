@@ -1,4 +1,4 @@
-//! `-a`: how adverts of version 2 are authenticated.
+//! `-a`: authentication of version 2.
 
 use std::fmt;
 
@@ -8,30 +8,30 @@ use vrrpd_engine::config::AuthKind;
 use crate::ah::AuthKey;
 use crate::sys::secret::Secret;
 
-/// The password of an advert of version 2, zero-padded. It stands in each advert as it is.
+/// The password of version 2 adverts, zero-padded. Each advert contains it in clear text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Password(Secret);
 
 impl Password {
-    /// `None` when it is empty or too long.
+    /// `None` if empty or too long.
     pub fn new(octets: &[u8]) -> Option<Self> {
         if (1..=Auth::DATA_LEN).contains(&octets.len()) { Secret::new(octets).map(Self) } else { None }
     }
 }
 
-/// What `-a` says. No output ever shows more than [`Authentication::kind`].
+/// The value of `-a`. No output shows more than [`Authentication::kind`].
 #[derive(Clone, PartialEq, Eq)]
 pub enum Authentication {
-    /// Not at all.
+    /// No authentication.
     None,
-    /// By a password in the message, zero-padded.
+    /// A password in the message, zero-padded.
     Simple(Password),
-    /// By an Authentication Header, with this key.
+    /// An Authentication Header with this key.
     Ah(AuthKey),
 }
 
 impl Authentication {
-    /// As the message says it.
+    /// The authentication data in the message.
     pub fn in_message(&self) -> Auth {
         match self {
             Self::None => Auth::None,
@@ -52,7 +52,7 @@ impl Authentication {
         }
     }
 
-    /// What is known of it without the secret.
+    /// The kind, without the secret.
     pub const fn kind(&self) -> AuthKind {
         match self {
             Self::None => AuthKind::None,

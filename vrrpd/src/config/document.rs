@@ -1,5 +1,5 @@
-//! The TOML of a configuration file, with the place of each key and value. What is no TOML is complained of, and the rest is
-//! read all the same.
+//! The TOML of a configuration file, with the position of each key and value. Invalid parts are reported, and the rest
+//! is still read.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -10,25 +10,25 @@ use toml::de::{DeTable, DeValue};
 use super::mistakes::Complaint;
 use crate::nearest::nearest;
 
-/// Something with its place in the file, in octets.
+/// A value with its position in the file, in octets.
 #[derive(Clone, Debug)]
 pub(super) struct Placed<T> {
     pub(super) value: T,
     pub(super) span: Range<usize>,
 }
 
-/// What a key is set to. Every scalar is as the command line would write it.
+/// The value of a key. Scalars have the text that the command line would have.
 #[derive(Clone, Debug)]
 pub(super) enum Setting {
     One(String),
     Many(Vec<Placed<Self>>),
     /// An inline table.
     Table(Table),
-    /// Something that no key can be set to, by its name in TOML.
+    /// A TOML type that no key accepts, by name.
     Other(&'static str),
 }
 
-/// A table, its keys in the order of the file.
+/// A table with its keys in the order of the file.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
     pub(super) entries: Vec<(Placed<String>, Placed<Setting>)>,
@@ -42,17 +42,17 @@ pub(super) struct Document {
     pub(super) routers: Vec<Table>,
     pub(super) groups: Vec<Table>,
     pub(super) tracks: Vec<Table>,
-    /// Whether all of it was TOML. Otherwise what seems to be missing may be there.
+    /// Whether the whole file was valid TOML. Otherwise something that seems to be missing may be in an invalid part.
     pub(super) is_whole: bool,
 }
 
-/// After so many places that are no TOML no more are looked for.
+/// Maximum number of invalid places that are reported.
 const MAX_ERRORS: usize = 50;
 
-/// Table headers that a file can have.
+/// Known table headers.
 const TABLES: [&str; 4] = ["defaults", "router", "group", "track"];
 
-/// Reads a text, and complains of what has no place in it.
+/// Parses a text, and reports what has no place in it.
 pub(super) fn read(text: &str, complaints: &mut Vec<Complaint>) -> Document {
     let before = complaints.len();
     let Some(toml) = only_toml(text, complaints) else { return Document::default() };
@@ -84,11 +84,11 @@ pub(super) fn read(text: &str, complaints: &mut Vec<Complaint>) -> Document {
     document
 }
 
-/// The text with blanks in the place of what is no TOML, which is complained of, so that the rest can be read and keeps its
-/// places: of a line, of a value from its key on, of a header with all that belongs to it. `None` if that does not help.
+/// The text with invalid TOML replaced by blanks and reported, so that the rest can be parsed at its positions: a line,
+/// a value with its key, or a header with its whole table. `None` if the rest is still invalid.
 fn only_toml<'a>(text: &'a str, complaints: &mut Vec<Complaint>) -> Option<Cow<'a, str>> {
     let mut toml = Cow::Borrowed(text);
-    // Where the last one ended. What follows at once is the rest of it.
+    // The end of the last error. An error right after it belongs to the same mistake.
     let mut last = None;
     for _ in 0..MAX_ERRORS {
         let (_, errors) = DeTable::parse_recoverable(&toml);
@@ -113,7 +113,7 @@ fn only_toml<'a>(text: &'a str, complaints: &mut Vec<Complaint>) -> Option<Cow<'
     None
 }
 
-/// The lines that an error at an octet is in.
+/// The lines to blank out for an error at an octet.
 fn wrong_lines(text: &str, at: usize, message: &str) -> Range<usize> {
     let begin = |at: usize| text[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let end = |from: usize| text[from..].find('\n').map_or(text.len(), |newline| from + newline);
@@ -128,7 +128,7 @@ fn wrong_lines(text: &str, at: usize, message: &str) -> Range<usize> {
     } else if (!has_key || message.contains("array"))
         && let Some(above) = text[..from].rfind('=')
     {
-        // In a list that began above, and perhaps should have ended there.
+        // The error is in an array that began above and may lack its end.
         if has_key {
             to = from.saturating_sub(1);
         }
@@ -137,7 +137,7 @@ fn wrong_lines(text: &str, at: usize, message: &str) -> Range<usize> {
     from..to
 }
 
-/// From the brackets in front of a name, where there are some.
+/// Extends the span of a name to the brackets of its header, if any.
 fn header_span(text: &str, name: Range<usize>) -> Range<usize> {
     let before = text.get(..name.start).unwrap_or_default();
     before.trim_end_matches(['[', ' ', '\t']).len()..name.end
@@ -188,7 +188,7 @@ fn setting(value: &Spanned<DeValue<'_>>) -> Placed<Setting> {
     Placed { value: setting, span: value.span() }
 }
 
-/// What a value is, with its article.
+/// The TOML type of a value, with its article.
 const fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",

@@ -1,5 +1,5 @@
-//! The configuration file: `[[router]]` tables whose keys are the options of a router, `[defaults]` for all of
-//! them, and `[[group]]` for those that are Master together. Every mistake is told, with its line and column.
+//! The configuration file: `[[router]]` tables whose keys are the options of a router, `[defaults]` for all of them,
+//! and `[[group]]` for those that are Master together. Every mistake is reported with its line and column.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,22 +21,22 @@ use super::{
 use crate::nearest::nearest;
 use crate::trust;
 
-/// Why a file is no configuration.
+/// Why a file is not a valid configuration.
 #[derive(Debug, Error)]
 pub enum FileError {
-    /// It cannot be read, or others than root and we could have written it.
+    /// It cannot be opened, or users other than root or ourselves could have changed it.
     #[error(transparent)]
     Untrusted(#[from] trust::Distrust),
     /// Reading it failed.
     #[error("{}: cannot be read", .0.display())]
     Unread(PathBuf),
-    /// Something in it is wrong.
+    /// It contains mistakes.
     #[error(transparent)]
     Wrong(#[from] Mistakes),
 }
 
 impl FileError {
-    /// A line for each mistake, for logs.
+    /// One line per mistake, for logs.
     pub fn lines(&self) -> Vec<String> {
         match self {
             Self::Wrong(mistakes) => mistakes.lines(),
@@ -44,7 +44,7 @@ impl FileError {
         }
     }
 
-    /// Each mistake for people, with its line of the file.
+    /// Each mistake for people, with the line of the file.
     pub fn shown(&self, colour: bool) -> Vec<String> {
         match self {
             Self::Wrong(mistakes) => mistakes.shown(colour),
@@ -53,13 +53,12 @@ impl FileError {
     }
 }
 
-/// Reads a file: at least one router, no router twice, and the groups that they form. Looks at the scripts it names.
+/// Reads a file: at least one router, no duplicates, and their groups. Checks the scripts as well.
 pub fn read(path: &Path) -> Result<Configuration, FileError> {
     from_octets(&trust::resolve(path)?.read()?, path)
 }
 
-/// The same for the octets of a file. `path` is for errors, and its directory is where scripts are that have no slash in
-/// front.
+/// Parses the contents of a file. `path` is for error messages; relative paths of scripts start at its directory.
 pub fn from_octets(octets: &[u8], path: &Path) -> Result<Configuration, FileError> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     let (text, parsed) = match str::from_utf8(octets) {
@@ -74,7 +73,7 @@ pub fn from_octets(octets: &[u8], path: &Path) -> Result<Configuration, FileErro
     parsed.map_err(|complaints| Mistakes::new(path, text, complaints).into())
 }
 
-/// `directory` is where scripts are that have no slash in front.
+/// Relative paths of scripts start at `directory`.
 fn parse(text: &str, directory: &Path) -> Result<Configuration, Vec<Complaint>> {
     let mut complaints = Vec::new();
     let document = document::read(text, &mut complaints);
@@ -102,16 +101,16 @@ fn parse(text: &str, directory: &Path) -> Result<Configuration, Vec<Complaint>> 
     if complaints.is_empty() { Ok(Configuration { routers, groups, checks }) } else { Err(complaints) }
 }
 
-/// What a table says, and where.
+/// The options of a table, with their positions.
 #[derive(Default)]
 struct Said {
     options: RouterOptions,
     places: BTreeMap<Key, Range<usize>>,
-    /// Where each of the checks stands that it tracks.
+    /// Positions of its checks.
     tracks: Vec<Range<usize>>,
-    /// Keys that something is wrong with already.
+    /// Keys with a reported mistake.
     wrong: BTreeSet<Key>,
-    /// Whether it has a key that is none: what seems to be missing may be that one.
+    /// It has an unknown key, which may be a misspelled required one.
     has_unknown: bool,
 }
 
@@ -119,17 +118,17 @@ struct Reader<'a> {
     directory: &'a Path,
     complaints: Vec<Complaint>,
     together: Together,
-    /// Names of routers with mistakes, as far as they are known.
+    /// Known names of routers with mistakes.
     wrong: Vec<String>,
-    /// There is a router with a mistake in its name.
+    /// A router has a mistake in its name.
     has_nameless: bool,
     tracks: &'a Declarations,
-    /// The checks of the file, and those that routers say in a word.
+    /// The checks of the file, including those given inline by routers.
     checks: Vec<CheckConfig>,
 }
 
 impl Reader<'_> {
-    /// The routers that are right; of the others it is complained.
+    /// The valid routers; mistakes of the others are reported.
     fn routers(&mut self, document: &Document) -> Vec<RouterConfig> {
         let defaults = document.defaults.as_ref().map(|table| self.options(table)).unwrap_or_default();
         let mut routers = Vec::with_capacity(document.routers.len());
@@ -148,8 +147,8 @@ impl Reader<'_> {
         routers
     }
 
-    /// The router of a table, as far as it is right by itself. What does not go with others before it, and scripts that cannot
-    /// be run, are complained of.
+    /// The router of a table, if valid on its own. Conflicts with earlier routers, and scripts that cannot be run, are
+    /// reported.
     fn router(&mut self, own: &Said, defaults: &Said, table: &Table, is_whole: bool) -> Option<RouterConfig> {
         let header = || table.span.clone();
         let place = |key: Key| own.places.get(&key).or_else(|| defaults.places.get(&key)).cloned();
@@ -184,7 +183,7 @@ impl Reader<'_> {
         Some(config)
     }
 
-    /// What a router tracks.
+    /// The checks of a router.
     fn tracked(&mut self, own: &Said, defaults: &Said) -> Vec<Tracked> {
         let said = if own.options.track.is_empty() { defaults } else { own };
         let span = |index: usize| said.tracks.get(index).cloned().unwrap_or_default();
@@ -194,7 +193,7 @@ impl Reader<'_> {
         tracked
     }
 
-    /// The scripts of a group, as far as they are right.
+    /// The valid scripts of a group.
     fn scripts_of_group(&mut self, table: &Table) -> Scripts {
         let mut own = table.clone();
         own.entries
@@ -211,7 +210,7 @@ impl Reader<'_> {
         scripts
     }
 
-    /// Complains of scripts that cannot be run.
+    /// Reports scripts that cannot be run.
     fn check_scripts(&mut self, said: &RouterOptions, place: impl Fn(Key) -> Range<usize>) {
         let program = |key: Key| Some((key, self.directory.join(&said.script(key)?.program)));
         let programs = Key::SCRIPTS.into_iter().filter_map(program);
@@ -220,7 +219,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What a table says.
+    /// The options of a table.
     fn options(&mut self, table: &Table) -> Said {
         let mut said = Said::default();
         for (name, setting) in &table.entries {
@@ -260,7 +259,7 @@ impl Reader<'_> {
         said
     }
 
-    /// Sets an option to what the file says.
+    /// Sets an option to the value in the file.
     fn set(&mut self, options: &mut RouterOptions, key: Key, setting: &Placed<Setting>) {
         let mut complain = |span: &Range<usize>, message: String| {
             self.complaints.push(Complaint::new(span.clone(), format!("{}: {message}", key.name())));
@@ -328,7 +327,7 @@ impl Reader<'_> {
     }
 }
 
-/// An item of a list that is a table, as the command line would write it: `{ address = "10.0.0.3", min-ttl = 250 }` is
+/// A list item written as a table, in command-line syntax: `{ address = "10.0.0.3", min-ttl = 250 }` is
 /// `10.0.0.3,min-ttl=250`.
 fn item(table: &Table) -> Result<String, String> {
     let mut address = None;
@@ -346,7 +345,7 @@ fn item(table: &Table) -> Result<String, String> {
     address.map(|address| format!("{address}{rest}")).ok_or_else(|| "address missing".to_owned())
 }
 
-/// An address that is written as a table, in the words of the command line.
+/// An address written as a table, in command-line syntax.
 fn words_of_address(table: &Table) -> Result<String, (Range<usize>, String)> {
     let is_address = |(name, _): &&(Placed<String>, Placed<Setting>)| name.value == "address";
     let first = table.entries.iter().find(is_address);

@@ -19,31 +19,31 @@ use crate::router_name::{RouterName, UnknownRouter};
 struct GroupTable<'a> {
     name: Option<(&'a str, &'a Range<usize>)>,
     members: Option<(&'a [Placed<Setting>], &'a Range<usize>)>,
-    /// What all members track.
+    /// The checks that all members use.
     track: Option<&'a Placed<Setting>>,
-    /// Weights of what members track count.
+    /// Weights of the members' checks are used.
     has_weights: bool,
 }
 
-/// The keys of a group, besides [`Key::OF_GROUPS`].
+/// The keys of a group, in addition to [`Key::OF_GROUPS`].
 const KEYS: [&str; 4] = ["name", "members", "track", "track-weights"];
-/// Those that it has to have.
+/// The required keys.
 const NEEDED: [&str; 2] = ["name", "members"];
 
-/// What groups are formed of, besides their tables and routers.
+/// Input for groups other than their tables and routers.
 pub(super) struct Form<'a> {
     pub(super) directory: &'a Path,
     /// The checks of the file.
     pub(super) tracks: &'a Declarations,
-    /// Names of routers with mistakes of their own.
+    /// Names of routers with mistakes.
     pub(super) wrong: &'a [String],
-    /// There are routers with a mistake in their names, so a member may be one of them.
+    /// A router has a mistake in its name, so an unknown member may be that one.
     pub(super) has_nameless: bool,
 }
 
 impl Form<'_> {
-    /// The groups of these tables, with the scripts of each; their members are told that they are, and what they track for that. What cannot be is complained
-    /// of.
+    /// The groups of these tables, with their scripts; marks their members, and adds the group's checks to them.
+    /// Mistakes are reported.
     pub(super) fn groups(
         &self,
         tables: &[Table],
@@ -78,7 +78,7 @@ impl Form<'_> {
                     complain(&member.span, "members: expected a list of names".to_owned());
                     continue;
                 };
-                // In the one way to write it.
+                // The canonical name.
                 let name = RouterName::parse(text).map_or_else(|_| text.clone(), |name| name.to_string());
                 let is_meant = |router: &&mut RouterConfig| {
                     router.name().to_string() == name || router.title.as_ref() == Some(text)
@@ -108,7 +108,7 @@ impl Form<'_> {
         groups
     }
 
-    /// Members track what their group does, and without `track-weights` nothing that has a weight.
+    /// Members use the checks of their group; without `track-weights`, their weighted checks are ignored.
     fn track(
         &self,
         said: &GroupTable<'_>,
@@ -139,7 +139,7 @@ impl Form<'_> {
     }
 }
 
-/// What a table says of a group.
+/// Reads the table of a group.
 fn read<'a>(table: &'a Table, complain: &mut impl FnMut(&Range<usize>, String)) -> GroupTable<'a> {
     let mut said = GroupTable::default();
     let mut is_told = false;

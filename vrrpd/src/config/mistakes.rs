@@ -1,5 +1,5 @@
-//! What is wrong with a configuration file, and how that is told: in one line each for programs and logs, and with the line of
-//! the file and what is wrong in it for people. No secret of the file is shown.
+//! Mistakes of a configuration file and their output: one line each for programs and logs, and with the marked line of
+//! the file for people. Secrets in the file are never shown.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,15 +11,15 @@ use super::Key;
 use crate::nearest::nearest;
 use crate::printable::printable;
 
-/// Mistakes that are told; behind them only how many more there are.
+/// Maximum number of mistakes shown; for the others only their number.
 const MAX_TOLD: usize = 50;
 
-/// One mistake.
+/// A mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Complaint {
-    /// Where, in octets of the file.
+    /// Position in the file, in octets.
     pub(super) span: Range<usize>,
-    /// What is wrong and what would be right.
+    /// What is wrong and what is expected.
     pub(super) message: String,
     /// What was probably meant.
     meant: Option<String>,
@@ -30,37 +30,37 @@ impl Complaint {
         Self { span, message, meant: None }
     }
 
-    /// Adds what was probably meant.
+    /// Adds a suggestion.
     pub(super) fn meant(mut self, word: Option<&str>) -> Self {
         self.meant = word.map(str::to_owned);
         self
     }
 }
 
-/// All that is wrong with a file, at least one mistake.
+/// All mistakes of a file, at least one.
 #[derive(Debug)]
 pub struct Mistakes {
     path: PathBuf,
-    /// The text of the file, with its secrets overwritten.
+    /// The text of the file, with secrets overwritten.
     text: String,
     complaints: Vec<Complaint>,
 }
 
 impl Mistakes {
     pub(super) fn new(path: &Path, text: &str, mut complaints: Vec<Complaint>) -> Self {
-        // What is wrong with the defaults is wrong with each router that takes them.
+        // A mistake in the defaults appears once for each router that uses them.
         let mut seen = std::collections::BTreeSet::new();
         complaints.retain(|complaint| seen.insert((complaint.span.start, complaint.message.clone())));
         Self { path: path.to_owned(), text: without_secrets(text), complaints }
     }
 
-    /// A line for each mistake: `FILE:LINE:COLUMN: MESSAGE`.
+    /// One line per mistake: `FILE:LINE:COLUMN: MESSAGE`.
     pub fn lines(&self) -> Vec<String> {
         let told = self.complaints.iter().take(MAX_TOLD).map(|complaint| self.line(complaint));
         told.chain(self.rest()).collect()
     }
 
-    /// For people: each mistake with its line of the file.
+    /// Each mistake for people, with the line of the file.
     pub fn shown(&self, colour: bool) -> Vec<String> {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let told = self.complaints.iter().take(MAX_TOLD).map(|complaint| {
@@ -82,13 +82,13 @@ impl Mistakes {
         printable(&line).into_owned()
     }
 
-    /// The line where a mistake begins, and a mark below what is wrong in it.
+    /// The line of a mistake, with the position marked.
     fn snippet(&self, complaint: &Complaint, renderer: &Renderer) -> String {
         let start = self.text.floor_char_boundary(complaint.span.start);
         let from = self.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let to = self.text[start..].find('\n').map_or(self.text.len(), |newline| start + newline);
         let end = self.text.floor_char_boundary(complaint.span.end).clamp(start, to);
-        // Nothing that a terminal obeys, and as wide as in the file, so that the mark stands where it should.
+        // Without control characters, and as wide as in the file, so that the mark is in the right place.
         let plain = |character: char| {
             if printable(character.encode_utf8(&mut [0; 4])) == character.to_string() {
                 character
@@ -125,15 +125,15 @@ pub(super) fn place(text: &str, at: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-/// The text with an asterisk for each octet of what may be a password or a key: the rest of a line behind a key that is, or
-/// sounds like, the one of authentication, and behind `pw/` and `ah/` wherever they are. The text need not be TOML.
+/// The text with asterisks for each octet that may be a password or key: the rest of a line after a key that resembles
+/// the one for authentication, and after `pw/` or `ah/` anywhere. The text need not be valid TOML.
 fn without_secrets(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut in_long_text = false;
     for line in text.split_inclusive('\n') {
         let longs = line.matches("\"\"\"").count() + line.matches("'''").count();
         let secret = if in_long_text { Some(0) } else { secret_in(line) };
-        // Of a text of several lines nothing is shown but where it begins.
+        // Of a multi-line string, only the first line is shown.
         if longs % 2 == 1 {
             in_long_text = !in_long_text;
         }
@@ -150,9 +150,9 @@ fn without_secrets(text: &str) -> String {
     plain
 }
 
-/// Where in a line a secret may begin.
+/// Where a secret may begin in a line.
 fn secret_in(line: &str) -> Option<usize> {
-    // A comment may be an old password.
+    // A comment may contain an old password.
     let by_value = ["pw/", "ah/"].iter().filter_map(|word| Some(line.find(word)? + word.len())).min();
     let mut by_name = None;
     let mut from = 0;

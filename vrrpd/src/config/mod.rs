@@ -1,8 +1,7 @@
-//! What the user wants, checked: the same types whether it came from the command line or from a file.
+//! The validated configuration, with the same types for command line and file.
 //!
-//! `options` has the table of all options of a router. [`value`] turns the text of one option into a value,
-//! [`RouterOptions`] collects what was said about one router, and [`RouterOptions::resolve`] makes a [`RouterConfig`] of
-//! it, in which nothing has to be checked again.
+//! `options` has the table of all options of a router. [`value`] parses the text of one option, [`RouterOptions`]
+//! collects the options of one router, and [`RouterOptions::resolve`] turns them into a valid [`RouterConfig`].
 
 mod authentication;
 mod document;
@@ -38,29 +37,29 @@ use crate::script::{self, ScriptError, UserError};
 use crate::sys::wiping::Wiping;
 use crate::trust::{self, Trusted};
 
-/// All that the user wants of a process.
+/// The configuration of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configuration {
     /// The virtual routers, at least one.
     pub routers: Vec<RouterConfig>,
-    /// Those that are Master together.
+    /// The groups.
     pub groups: Vec<GroupConfig>,
-    /// What can be tracked.
+    /// The checks.
     pub checks: Vec<CheckConfig>,
 }
 
-/// One virtual router, as the user wants it: all that is decided by, and the secret of its adverts, which nothing is decided by.
+/// The configuration of one virtual router: the engine's settings, and the secret, which the engine does not need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouterConfig {
-    /// All but the secret.
+    /// Everything but the secret.
     pub settings: Settings,
     /// `-a`
     pub authentication: Authentication,
-    /// The option that says the data path.
+    /// The option that the data path was given with.
     pub datapath_option: DatapathOption,
 }
 
-/// The options that say how adverts are received.
+/// The options for the data path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DatapathOption {
     /// `--datapath`
@@ -71,7 +70,7 @@ pub enum DatapathOption {
 }
 
 impl DatapathOption {
-    /// The option with the value that means this, as the user writes it on the command line.
+    /// The option with its value on the command line.
     pub fn saying(self, wanted: Datapath) -> String {
         let values = match self {
             Self::Datapath => value::DATAPATHS,
@@ -81,7 +80,7 @@ impl DatapathOption {
         format!("{}={value}", self.key().flag())
     }
 
-    /// Its name.
+    /// Its key.
     pub const fn key(self) -> Key {
         match self {
             Self::Datapath => Key::Datapath,
@@ -105,18 +104,18 @@ impl DerefMut for RouterConfig {
 }
 
 impl RouterConfig {
-    /// Whether a running router can go on with `other`; not with another secret.
+    /// Whether a running router can change to `other`; not to another secret.
     #[must_use]
     pub fn can_become(&self, other: &Self) -> bool {
         self.authentication == other.authentication && self.settings.can_become(&other.settings)
     }
 }
 
-/// Reads a configuration file, whose path is absolute, and looks at the scripts it names; those without a slash in front are
-/// looked for where the file is.
+/// Reads a configuration file with an absolute path, and checks its scripts; relative paths of scripts start at the
+/// directory of the file.
 ///
-/// It is read in a thread, and what it says is copied. What thousands of routers are parsed from lies between them in
-/// memory; the allocator gives threads memory of their own, so all of that goes back to the system.
+/// A thread reads it, and the result is copied. Otherwise the parsed text of thousands of routers would fragment the
+/// heap; memory of a thread's own arena goes back to the system.
 pub fn load(path: &Path) -> Result<Configuration, FileError> {
     let _wiping = Wiping::begin();
     let read = thread::scope(|scope| scope.spawn(|| file::read(path)).join());
@@ -124,7 +123,7 @@ pub fn load(path: &Path) -> Result<Configuration, FileError> {
     Ok(read.map_err(ended)??.clone())
 }
 
-/// What is to be said of a file that holds a secret and that other users can read.
+/// A warning if the file contains a secret and other users can read it.
 pub fn exposed_secret(path: &Path, configuration: &Configuration) -> Option<String> {
     let has_secret = configuration.routers.iter().any(|router| router.authentication != Authentication::None);
     let exposed = has_secret.then(|| trust::resolve(path).ok()).flatten().filter(Trusted::is_exposed)?;
@@ -133,20 +132,20 @@ pub fn exposed_secret(path: &Path, configuration: &Configuration) -> Option<Stri
 }
 
 impl RouterConfig {
-    /// Scripts are run later, when the daemon has left the user's directory: those without a slash in front are in
-    /// `directory`, which is absolute.
+    /// Makes relative paths of scripts absolute, starting from `directory`, since the daemon leaves the user's
+    /// directory.
     pub fn resolve_scripts(&mut self, directory: &Path) {
         self.settings.scripts.resolve(directory);
     }
 }
 
-/// An option of scripts that cannot be run.
+/// A script option that cannot be used.
 #[derive(Debug, Error)]
 #[error("{} {fault}", .key.flag())]
 pub struct RefusedScript {
     /// The option.
     pub key: Key,
-    /// Why.
+    /// The reason.
     pub fault: ScriptRefusal,
 }
 
@@ -154,9 +153,9 @@ pub struct RefusedScript {
 #[derive(Debug, Error)]
 #[error(transparent)]
 pub enum ScriptRefusal {
-    /// The program may not be run.
+    /// The program must not be run.
     Program(ScriptError),
-    /// They cannot be run as this user.
+    /// The user is unknown or not permitted.
     User(UserError),
 }
 
@@ -167,7 +166,7 @@ pub fn refused_scripts(config: &RouterConfig) -> Vec<RefusedScript> {
     refused(scripts.filter_map(|(key, script)| Some((key, script.as_ref()?.program.clone()))), user.as_ref())
 }
 
-/// Those of these programs that cannot be run as this user.
+/// The programs among these that cannot be run as this user.
 fn refused(programs: impl Iterator<Item = (Key, PathBuf)>, user: Option<&ScriptUser>) -> Vec<RefusedScript> {
     let of_program = |(key, program): (Key, PathBuf)| {
         let fault = ScriptRefusal::Program(script::check(&program).err()?);

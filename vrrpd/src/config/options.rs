@@ -1,8 +1,8 @@
-//! The options of a virtual router: one table that the command line with its help, the configuration file, imports and
-//! docs/options.md are made from.
+//! The options of a virtual router: one table for the command line and its help, the configuration file, imports and
+//! docs/options.md.
 //!
-//! A new option is an entry of `options!` and a field of [`super::RouterConfig`], filled in by [`RouterOptions::resolve`],
-//! which also has the rules for options that depend on each other. Tests ask for its entry in the manual page.
+//! A new option needs an entry in `options!` and a field of [`super::RouterConfig`], set in [`RouterOptions::resolve`],
+//! which also checks options that depend on each other. Tests require its entry in the manual page.
 
 mod declaration;
 #[macro_use]
@@ -30,8 +30,8 @@ use table::Slot;
 
 pub use declaration::{Argument, Declaration, Toml};
 
-// For each option: its help; its key in the file, its flag, what follows the flag, its type in TOML, what reads it;
-// and its field in `RouterOptions`, with the default. Tests hold defaults in the help against these.
+// For each option: its help; its configuration key, flag, argument, TOML type and parser; its field in `RouterOptions`,
+// with the default. Tests check defaults in the help against these.
 options! {
     /// What scripts, logs and the state call the router [default: IF/VRID, with -ipv6 behind it for IPv6]
     Name = "name", "--name", Value("NAME"), Text, value::title;
@@ -286,7 +286,7 @@ options! {
     require_equal_addresses: Option<bool> = false;
 }
 
-/// `-n`, which is older than `--vmac`.
+/// `-n`, older than `--vmac`.
 pub const NO_VMAC: Shorthand = Shorthand {
     flag: "-n",
     key: Key::Vmac,
@@ -294,18 +294,18 @@ pub const NO_VMAC: Shorthand = Shorthand {
     help: "No virtual MAC address; same as --vmac none",
 };
 
-/// An option that is missing or does not go with the others.
+/// A missing option, or one that conflicts with others.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}: {message}", key.flag())]
 pub struct OptionError {
     /// The option to change.
     pub key: Key,
-    /// What is wrong and what would be right.
+    /// What is wrong and what is expected.
     pub message: String,
 }
 
 impl RouterOptions {
-    /// The script of this option, if it is one of scripts and has been set.
+    /// The script of this option, if it is a script option and set.
     pub const fn script(&self, key: Key) -> Option<&Script> {
         match key {
             Key::Prepare => self.prepare.as_ref(),
@@ -318,7 +318,7 @@ impl RouterOptions {
         }
     }
 
-    /// Sets an option to a program with arguments; `false` if it is none of scripts.
+    /// Sets a script option; `false` if the option is not one.
     pub fn set_script(&mut self, key: Key, script: Script) -> bool {
         let place = match key {
             Key::Prepare => &mut self.prepare,
@@ -333,7 +333,7 @@ impl RouterOptions {
         true
     }
 
-    /// What the router will be called, as far as that has been said.
+    /// The name that the router will have, if known.
     pub fn name(&self) -> Option<String> {
         let family =
             self.addresses.first().map(|held| held.address.family()).or(self.family).unwrap_or(Family::Ipv4);
@@ -342,11 +342,11 @@ impl RouterOptions {
 }
 
 impl Key {
-    /// The options that take a script.
+    /// The script options.
     pub const SCRIPTS: [Self; 6] =
         [Self::Prepare, Self::Up, Self::Down, Self::Fault, Self::Stop, Self::Notify];
 
-    /// Those that a group has as well.
+    /// The options that groups have as well.
     pub const OF_GROUPS: [Self; 9] = [
         Self::Up,
         Self::Down,
@@ -359,12 +359,12 @@ impl Key {
         Self::ScriptTimeout,
     ];
 
-    /// The option as the user writes it on the command line.
+    /// The option on the command line.
     pub const fn flag(self) -> &'static str {
         self.declaration().flag
     }
 
-    /// The option as a key of the configuration file.
+    /// The key in the configuration file.
     pub const fn name(self) -> &'static str {
         self.declaration().name
     }
@@ -374,18 +374,18 @@ impl Key {
         Self::ALL.iter().map(|key| key.name())
     }
 
-    /// The option with this key; an underscore is as good as a hyphen.
+    /// The option with this key; an underscore may replace a hyphen.
     pub fn named(key: &str) -> Option<Self> {
         let key = key.replace('_', "-");
         Self::ALL.iter().find(|known| known.name() == key).copied()
     }
 
-    /// The option with this letter on the command line.
+    /// The option with this letter.
     pub fn with_letter(letter: char) -> Option<Self> {
         Self::ALL.iter().find(|known| known.declaration().letter() == Some(letter)).copied()
     }
 
-    /// This option is wrong.
+    /// An error about this option.
     pub fn error(self, message: impl Into<String>) -> OptionError {
         OptionError { key: self, message: message.into() }
     }

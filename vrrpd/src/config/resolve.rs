@@ -1,5 +1,4 @@
-//! From what was said about one router to the router that was meant: defaults, and the rules for options that depend on
-//! each other.
+//! From the options of one router to its configuration: defaults, and checks of options that depend on each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,22 +17,22 @@ use super::{
     Pauses, Peer, RouterConfig, RouterOptions, Scripts, Settings, VirtualAddress,
 };
 
-/// Most addresses that an advert can hold (RFC 9568 §5.2.5).
+/// Maximum number of addresses in an advert (RFC 9568 §5.2.5).
 const MAX_ADDRESSES: usize = 255;
-/// Most routers that a router sends to by unicast: as many as a virtual router can have priorities.
+/// Maximum number of unicast peers: the number of priorities of a virtual router.
 const MAX_PEERS: usize = 255;
-/// The limit of what is learned from a master, unless the user sets it: the larger one of this and so many intervals.
+/// Default of `--max-learned-interval`: the larger of this and ten intervals.
 const LEARNED: Interval = Interval::DEFAULT.times(5);
 const LEARNED_INTERVALS: u16 = 10;
-/// `preempt_delay` of keepalived has the same limit.
+/// As keepalived's `preempt_delay`.
 pub const LONGEST_PREEMPT_DELAY: Duration = Duration::from_secs(1000);
-/// `vrrp_startup_delay` of keepalived has the same limit.
+/// As keepalived's `vrrp_startup_delay`.
 pub const LONGEST_START_DELAY: Duration = Duration::from_secs(3600);
-/// Announcements come no closer than this.
+/// Minimum interval of announcements.
 const GARP_SPACING: Duration = Duration::from_millis(100);
 
 impl Complete {
-    /// The scripts, of a router or a group.
+    /// The scripts of a router or group.
     fn scripts(&self) -> Result<Scripts, OptionError> {
         if self.script_timeout == Duration::ZERO {
             return Err(Key::ScriptTimeout.error("script timeout must not be 0"));
@@ -58,7 +57,7 @@ impl Complete {
 }
 
 impl Complete {
-    /// The delays, and what goes with preemption.
+    /// Checks the delays and the options of preemption.
     fn check_preemption(&self, faults: &mut Faults) {
         for (key, span, longest) in [
             (Key::PreemptDelay, self.preempt_delay, LONGEST_PREEMPT_DELAY),
@@ -76,7 +75,7 @@ impl Complete {
         }
     }
 
-    /// When and how often addresses are announced; `has_others` says whether some are on other interfaces.
+    /// The announcements; `has_others` says whether there are addresses on other interfaces.
     fn announce(&self, has_others: bool) -> Announce {
         let nonzero = |span: Duration| (span != Duration::ZERO).then_some(span);
         Announce {
@@ -95,12 +94,12 @@ impl Complete {
 }
 
 impl RouterOptions {
-    /// The scripts that were meant.
+    /// The scripts, with defaults applied.
     pub fn resolve_scripts(self) -> Result<Scripts, OptionError> {
         self.complete().scripts()
     }
 
-    /// The router that was meant, or all that is missing or does not go with the rest.
+    /// The configuration of the router, or all missing or conflicting options.
     pub fn resolve(self) -> Result<RouterConfig, Vec<OptionError>> {
         let mut said = self.complete();
         let mut faults = Faults::default();
@@ -203,7 +202,7 @@ impl RouterOptions {
     }
 }
 
-/// How adverts are to be received, and which option says so.
+/// The data path, and the option that it was given with.
 fn datapath(said: &Complete) -> Result<(Datapath, DatapathOption), OptionError> {
     match (said.datapath, said.xdp) {
         (Some(_), Some(_)) => {
@@ -215,7 +214,7 @@ fn datapath(said: &Complete) -> Result<(Datapath, DatapathOption), OptionError> 
     }
 }
 
-/// What is wrong with the addresses, by themselves and together.
+/// Checks each address, and the list as a whole.
 fn check_all_addresses(
     [addresses, extra]: [&[VirtualAddress]; 2],
     family: Option<Family>,
@@ -227,13 +226,13 @@ fn check_all_addresses(
     faults.keep(check_extra_addresses(addresses, extra));
 }
 
-/// How addresses are set on their interfaces, where something was said about that.
+/// The options of addresses that have any.
 fn address_options<'a>(held: impl Iterator<Item = &'a HeldAddress>) -> BTreeMap<IpAddr, AddressOptions> {
     let held = held.filter(|held| !held.options.is_empty());
     held.map(|held| (held.address.address, held.options)).collect()
 }
 
-/// The interfaces of addresses that are on another one than the router's.
+/// The interfaces of addresses that are not on the router's own interface.
 fn address_interfaces<'a>(
     held: impl Iterator<Item = &'a HeldAddress>,
     own: Option<&str>,
@@ -242,7 +241,7 @@ fn address_interfaces<'a>(
     held.filter_map(|held| Some((held.address.address, other(held)?))).collect()
 }
 
-/// Announcements come no closer than they may.
+/// Checks the minimum interval of announcements.
 fn check_garp(said: &Complete, faults: &mut Faults) {
     for (key, span) in [
         (Key::GarpDelay, said.garp_delay),
@@ -260,7 +259,7 @@ fn check_garp(said: &Complete, faults: &mut Faults) {
     }
 }
 
-/// What is wrong with a router, in the order in which it was found.
+/// The mistakes of a router, in the order in which they were found.
 #[derive(Default)]
 struct Faults(Vec<OptionError>);
 
@@ -269,7 +268,7 @@ impl Faults {
         self.0.push(error);
     }
 
-    /// The value that is right, for what follows from it.
+    /// The value, if valid; otherwise notes the mistake.
     fn keep<T>(&mut self, result: Result<T, OptionError>) -> Option<T> {
         result.map_err(|error| self.add(error)).ok()
     }
@@ -283,8 +282,8 @@ fn interval_error(version: Version, error: IntervalError) -> String {
     }
 }
 
-/// The longest interval to learn from a master: what the user says, or the larger of five seconds and ten intervals of ours.
-/// Version 2 learns none.
+/// The maximum learned interval: as configured, or the larger of five seconds and ten intervals of the router. Not used
+/// by version 2.
 fn max_learned_interval(
     said: Option<Duration>,
     version: Version,
@@ -319,7 +318,7 @@ fn check_addresses(addresses: &[VirtualAddress], family: Family) -> Result<(), O
     Ok(())
 }
 
-/// Where adverts go: to the peers, or to a group.
+/// The destination of adverts: peers or a group.
 fn destination(said: &Complete, family: Family) -> Result<Destination, OptionError> {
     let of_family = |key: Key, address: IpAddr| {
         if address.is_ipv4() == (family == Family::Ipv4) {
@@ -367,7 +366,7 @@ fn destination(said: &Complete, family: Family) -> Result<Destination, OptionErr
     Ok(Destination::Peers { peers, ttl: said.ttl.unwrap_or(NOT_ROUTED) })
 }
 
-/// An address that adverts can come from.
+/// Checks the source address of adverts.
 fn check_source(source: IpAddr, said: &Complete, family: Family) -> Result<(), OptionError> {
     let error = |message: String| Err(Key::Source.error(message));
     if source.is_ipv4() != (family == Family::Ipv4) {
@@ -384,7 +383,7 @@ fn check_source(source: IpAddr, said: &Complete, family: Family) -> Result<(), O
     }
 }
 
-/// An address is held once.
+/// Checks that no address is listed twice.
 fn check_extra_addresses(addresses: &[VirtualAddress], extra: &[VirtualAddress]) -> Result<(), OptionError> {
     let mut seen: BTreeSet<_> = addresses.iter().map(|address| address.address).collect();
     match extra.iter().find(|address| !seen.insert(address.address)) {
@@ -393,7 +392,7 @@ fn check_extra_addresses(addresses: &[VirtualAddress], extra: &[VirtualAddress])
     }
 }
 
-/// The magic packet: from an address to a host of the same family, or none.
+/// The magic packet, from an address to a host of the same family; `None` if not configured.
 fn magic(
     source: Option<IpAddr>,
     destination: Option<IpAddr>,

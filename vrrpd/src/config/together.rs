@@ -1,34 +1,34 @@
-//! What routers of one process cannot have together, each of which is right by itself.
+//! Conflicts between the routers of one process that are valid on their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{Datapath, Key, RouterConfig, VmacMode};
 
-/// Routers that go together.
+/// Routers without conflicts.
 #[derive(Debug, Default)]
 pub(super) struct Together {
     names: BTreeSet<String>,
-    /// What users call them.
+    /// Their configured names.
     titles: BTreeSet<String>,
-    /// Interfaces that take a virtual MAC address.
+    /// Interfaces with a virtual MAC address on the interface itself.
     with_vmac: BTreeSet<String>,
-    /// Addresses on an interface, with the router that has them.
+    /// Addresses on an interface, with their router.
     addresses: BTreeMap<(String, IpAddr), String>,
-    /// What is wanted of the kernel on an interface, with the first router that wants it.
+    /// Data path of an interface, with the first router that uses it.
     datapaths: BTreeMap<String, (Datapath, bool, String)>,
 }
 
-/// What does not go together.
+/// A conflict.
 pub(super) struct Conflict {
-    /// The option to change; `None`: the whole router.
+    /// The option to change; `None`: the router as a whole.
     pub(super) key: Option<Key>,
-    /// What is wrong and what would be right.
+    /// What is wrong and what is expected.
     pub(super) message: String,
 }
 
 impl Together {
-    /// Adds a router that goes with those before.
+    /// Adds a router, or returns its conflict with those before.
     pub(super) fn add(&mut self, config: &RouterConfig) -> Result<(), Conflict> {
         let (name, interface) = (config.name().to_string(), &config.interface);
         let conflict = |key, message| Err(Conflict { key, message });

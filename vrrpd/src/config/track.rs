@@ -1,5 +1,4 @@
-//! Checks: the `track` option of a router, which names a `[[track]]` or says in a word what to check. `table` reads the
-//! `[[track]]` tables.
+//! Checks: the `track` option of a router, which names a `[[track]]` table or gives a check inline.
 
 mod table;
 
@@ -20,30 +19,30 @@ use super::value::{self, Parsed, ValueError};
 use crate::nearest::{list, nearest};
 use crate::script;
 
-/// How often something is looked at, unless the user says.
+/// Default interval of polling.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// The keys that say what is looked at.
+/// The keys for the kinds of checks.
 const KINDS: [&str; 8] = ["process", "command", "interface", "file", "route", "tcp", "http", "ping"];
-/// What a router says that it tracks.
+/// A value of `track`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Track {
     /// The check.
     pub of: TrackOf,
-    /// Instead of the weight of the check.
+    /// Overrides the weight of the check.
     pub weight: Option<Weight>,
 }
 
-/// The check that a router tracks.
+/// The check of a `track` value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrackOf {
-    /// A `[[track]]` of this name.
+    /// The `[[track]]` with this name.
     Name(String),
-    /// This one, said in a word.
+    /// A check given inline.
     Check(Box<CheckConfig>),
 }
 
 impl Track {
-    /// The program of a command in a word, if it is a path.
+    /// The program of an inline command, if it is a path.
     pub fn program_mut(&mut self) -> Option<&mut PathBuf> {
         match &mut self.of {
             TrackOf::Check(check) => match &mut check.kind {
@@ -56,7 +55,7 @@ impl Track {
         }
     }
 
-    /// The name of the check with what was said of its weight. What a `[[track]]` says is not known yet: that comes with
+    /// The name of the check, with its weight if given here. The weight in `[[track]]` is applied by
     /// [`Declarations::resolve`].
     pub(super) fn into_tracked(self) -> Tracked {
         let name = match self.of {
@@ -67,18 +66,18 @@ impl Track {
     }
 }
 
-/// A check of the file, with the weight it has for routers that say no other.
+/// A check of the file, with its default weight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Declared {
     pub(super) check: CheckConfig,
     weight: Weight,
 }
 
-/// The checks of a configuration by name; `None` for one that something is wrong with.
+/// The checks of a configuration by name; `None` for one with a mistake.
 #[derive(Debug, Default)]
 pub(super) struct Declarations(BTreeMap<String, Option<Declared>>);
 
-/// `NAME` or `KIND=VALUE`, either with `,weight=N` behind.
+/// Parses `NAME` or `KIND=VALUE`, optionally with `,weight=N`.
 pub fn word(text: &str) -> Parsed<Track> {
     let (what, weight) = match text.rsplit_once(",weight=") {
         Some((what, number)) => (what, Some(weight(number)?)),
@@ -104,7 +103,7 @@ fn name(text: &str) -> Parsed<String> {
     if is_legal { Ok(text.to_owned()) } else { Err(ValueError::TrackName(text.to_owned())) }
 }
 
-/// What a text says of a check of this kind.
+/// Parses the value of a check of this kind.
 fn kind_of(kind: &str, text: &str) -> Parsed<CheckKind> {
     let polling = Polling { interval: INTERVAL, timeout: INTERVAL };
     let wrong = |expected| ValueError::Track { text: text.to_owned(), expected };
@@ -147,7 +146,7 @@ fn command(words: Vec<String>, polling: Polling) -> Option<CheckKind> {
     Some(CheckKind::Command(Command { program, arguments, user: None, group: None, polling }))
 }
 
-/// A prefix; its host part is 0.
+/// A prefix; host bits are cleared.
 fn route(text: &str) -> Option<RoutePrefix> {
     let (address, len) = text.split_once('/')?;
     let (address, len): (IpAddr, u8) = (address.parse().ok()?, len.parse().ok()?);
@@ -176,7 +175,7 @@ fn http(text: &str) -> Option<HttpRequest> {
     Some(HttpRequest { server, host: host.to_owned(), path, status: None, text: None })
 }
 
-/// The program of a command as it is found from `directory`, and whether it may be run.
+/// Resolves the program of a command, starting from `directory`, and checks whether it may be run.
 fn check_program(check: &mut CheckConfig, directory: &Path) -> Result<(), String> {
     if let CheckKind::Command(command) = &mut check.kind {
         command.program = script::place(&command.program, directory);
@@ -207,12 +206,12 @@ impl Declarations {
         declarations
     }
 
-    /// All that are right.
+    /// All valid checks.
     pub(super) fn checks(&self) -> Vec<CheckConfig> {
         self.0.values().flatten().map(|declared| declared.check.clone()).collect()
     }
 
-    /// What a router tracks, and the checks among that which have no table. `span` is where each stands.
+    /// The checks of a router, and those among them that are given inline. `span` is the position of each.
     pub(super) fn resolve(
         &self,
         words: &[Track],
@@ -261,8 +260,7 @@ impl Declarations {
     }
 }
 
-/// What a router on the command line tracks, with the checks; paths of commands are absolute. The error names the one that
-/// is wrong.
+/// The checks of a router on the command line, with absolute paths of commands. The error names the wrong one.
 pub fn on_command_line(words: &[Track]) -> Result<(Vec<Tracked>, Vec<CheckConfig>), String> {
     if let Some(name) = words.iter().find_map(|track| match &track.of {
         TrackOf::Name(name) => Some(name),
@@ -281,7 +279,7 @@ pub fn on_command_line(words: &[Track]) -> Result<(Vec<Tracked>, Vec<CheckConfig
     }
 }
 
-/// Adds checks that are not there yet.
+/// Adds checks that are not in the list yet.
 pub(super) fn add(checks: &mut Vec<CheckConfig>, more: Vec<CheckConfig>) {
     for check in more {
         if checks.iter().all(|known| known.name != check.name) {
@@ -290,7 +288,7 @@ pub(super) fn add(checks: &mut Vec<CheckConfig>, more: Vec<CheckConfig>) {
     }
 }
 
-/// The value of `track`: a list of words, or of tables with a name and a weight; each with its place.
+/// Reads the value of `track`: a list of strings, or of tables with a name and weight, with positions.
 pub(super) fn read_list(
     setting: &Placed<Setting>,
     complaints: &mut Vec<Complaint>,
@@ -349,7 +347,7 @@ fn in_table(table: &Table, complain: &mut impl FnMut(&Range<usize>, String)) -> 
     track.map(|track| Track { weight: weight_said.or(track.weight), ..track })
 }
 
-/// The weight of a check that says none: a number in a file is a weight itself.
+/// The default weight of a check; the number in a file is multiplied by 1.
 fn default_weight(kind: &CheckKind) -> Weight {
     let of_file = Weight::new(1).unwrap_or(Weight::NONE);
     if matches!(kind, CheckKind::File(_)) { of_file } else { Weight::NONE }

@@ -1,4 +1,4 @@
-//! The text of one option, turned into a value or into an error that says what would be right.
+//! Parsers for the text of one option; errors say what is expected.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -18,21 +18,21 @@ use super::{
 use crate::ah::AuthKey;
 use crate::nearest::nearest;
 
-/// The result of reading a value.
+/// The result of parsing a value.
 pub type Parsed<T> = Result<T, ValueError>;
 
-/// Longest name of a router, in characters.
+/// Maximum length of a router's name, in characters.
 const MAX_TITLE: usize = 64;
 
-/// Longest interface name of Linux, without the terminating zero.
+/// Maximum length of an interface name in Linux, without the terminating NUL.
 const MAX_INTERFACE_NAME: usize = 15;
 
-/// Processes that a group can have.
+/// Maximum size of a group.
 const MAX_PROCESSES: u8 = 9;
 const _: () = assert!(MAX_PROCESSES as usize == group::MAX_PEERS + 1);
 
-/// Why a text is not the value of an option: a sentence without the option's name. What was written is in it, unless it may
-/// be a secret.
+/// Why a text is not a valid value: a sentence without the option's name. It quotes the text, unless that may be a
+/// secret.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[expect(missing_docs, reason = "each says in words what it is")]
 pub enum ValueError {
@@ -114,7 +114,7 @@ pub enum ValueError {
     KeyLen(usize),
 }
 
-/// An interface name as Linux has them.
+/// An interface name that Linux accepts.
 pub fn interface(text: &str) -> Parsed<String> {
     let legal = (1..=MAX_INTERFACE_NAME).contains(&text.len())
         && text != "."
@@ -136,7 +136,7 @@ pub fn priority(text: &str) -> Parsed<Priority> {
     }
 }
 
-/// Processes in a group: 1 to 9.
+/// The size of a group: 1 to 9.
 pub fn group_size(text: &str) -> Parsed<u8> {
     match text.parse() {
         Ok(size) if (1..=MAX_PROCESSES).contains(&size) => Ok(size),
@@ -161,7 +161,7 @@ pub fn rule(text: &str) -> Parsed<Rule> {
     text.parse().map_err(|error| ValueError::Routing { what: "rule", text: text.to_owned(), error })
 }
 
-/// The same with words of `ip address add` behind it: `10.16.1.200/24 label eth0:vip`.
+/// An address with optional `ip address add` options: `10.16.1.200/24 label eth0:vip`.
 pub fn held_address(text: &str) -> Parsed<HeldAddress> {
     let wrong = |error| ValueError::Address { text: text.to_owned(), error };
     let held: HeldAddress = text.parse().map_err(wrong)?;
@@ -169,7 +169,7 @@ pub fn held_address(text: &str) -> Parsed<HeldAddress> {
     Ok(held)
 }
 
-/// A span of time: seconds with or without a fraction (`1`, `0.25`), or a number with its unit (`250ms`, `10s`).
+/// A time span: seconds, optionally with a fraction (`1`, `0.25`), or a number with its unit (`250ms`, `10s`).
 pub fn duration(text: &str) -> Parsed<Duration> {
     let wrong = || ValueError::Duration(text.to_owned());
     if let Some(seconds) = decimal_seconds(text) {
@@ -179,7 +179,7 @@ pub fn duration(text: &str) -> Parsed<Duration> {
     u64::try_from(span.as_nanos()).map(Duration::from_nanos).map_err(|_| wrong())
 }
 
-/// A plain decimal number of seconds, to the nanosecond and without a detour through floating point.
+/// Parses a decimal number of seconds exactly, to the nanosecond, without floating point.
 fn decimal_seconds(text: &str) -> Option<Duration> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |part: &str| part.bytes().all(|octet| octet.is_ascii_digit());
@@ -192,7 +192,7 @@ fn decimal_seconds(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds) + Duration::from_nanos(nanos))
 }
 
-/// `v2`, `v3`; the bare number as well.
+/// `v2`, `v3`; also the number alone.
 pub fn version(text: &str) -> Parsed<Version> {
     match text {
         "2" => Ok(Version::V2),
@@ -201,9 +201,9 @@ pub fn version(text: &str) -> Parsed<Version> {
     }
 }
 
-/// `none`; `pw/` with up to 8 octets, which go over the wire as they stand; `ah/0x` with up to 64 octets in hexadecimal.
+/// `none`; `pw/` with up to 8 octets, sent as written; `ah/0x` with up to 64 octets in hexadecimal.
 ///
-/// What was written is a secret: no message repeats it.
+/// Errors do not quote the text, which is a secret.
 pub fn auth(text: &str) -> Parsed<Authentication> {
     match (text, text.split_once('/')) {
         ("none", _) => Ok(Authentication::None),
@@ -281,7 +281,7 @@ pub fn vmac_fallback(text: &str) -> Parsed<VmacFallback> {
     choice(text, "virtual MAC fallback", &ways)
 }
 
-/// One of a few words, or which there are and the nearest of them.
+/// One of a few words; the error lists them and suggests the nearest one.
 pub(super) fn choice<T: Copy>(text: &str, what: &'static str, choices: &[(&'static str, T)]) -> Parsed<T> {
     if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
         return Ok(*value);
@@ -298,12 +298,12 @@ fn choices(text: &str, words: &[&str]) -> String {
     format!("expected {} or {last}{hint}", others.join(", "))
 }
 
-/// true or false.
+/// `true` or `false`.
 pub fn boolean(text: &str) -> Parsed<bool> {
     text.parse().map_err(|_| ValueError::Boolean(text.to_owned()))
 }
 
-/// What people call a router: printable, and not to be taken for the interface and VRID of one.
+/// A configured name: printable, and not of the form INTERFACE/VRID.
 pub fn title(text: &str) -> Parsed<String> {
     let legal = (1..=MAX_TITLE).contains(&text.chars().count())
         && text.trim() == text
@@ -321,7 +321,7 @@ pub fn path(text: &str) -> Parsed<PathBuf> {
     if text.is_empty() { Err(ValueError::NoPath) } else { Ok(PathBuf::from(text)) }
 }
 
-/// `USER` or `USER:GROUP`, names or numbers. Whether there are such is asked when the script is looked at.
+/// `USER` or `USER:GROUP`, names or numbers. Their existence is checked with the script.
 pub fn script_user(text: &str) -> Parsed<ScriptUser> {
     let (user, group) =
         text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group.to_owned())));
@@ -338,7 +338,7 @@ pub fn script_style(text: &str) -> Parsed<ScriptStyle> {
     choice(text, "script style", &styles)
 }
 
-/// The address of one host, without a length.
+/// The address of a host, without prefix length.
 pub fn host(text: &str) -> Parsed<IpAddr> {
     let wrong = || ValueError::Host(text.to_owned());
     if text.contains('/') {
@@ -347,7 +347,7 @@ pub fn host(text: &str) -> Parsed<IpAddr> {
     address(text).map(|address| address.address).map_err(|_| wrong())
 }
 
-/// Another router, and the lowest TTL of its adverts if that is said.
+/// A peer, and the minimum TTL of its adverts if given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerOption {
     /// Its address.
@@ -403,7 +403,7 @@ pub fn garp_count(text: &str) -> Parsed<u8> {
     }
 }
 
-/// 1 to 100, as keepalived has it.
+/// 1 to 100, as in keepalived.
 pub fn down_multiplier(text: &str) -> Parsed<u8> {
     match text.parse() {
         Ok(count @ 1..=100) => Ok(count),
@@ -411,7 +411,7 @@ pub fn down_multiplier(text: &str) -> Parsed<u8> {
     }
 }
 
-/// Announcements of an address on an occasion on which there may be none: 0 to 255.
+/// Announcements of an address upon a lower-priority advert: 0 to 255.
 pub fn garp_lower_count(text: &str) -> Parsed<u8> {
     text.parse().map_err(|_| ValueError::CountOrNone(text.to_owned()))
 }

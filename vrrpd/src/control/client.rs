@@ -1,4 +1,4 @@
-//! The client's end: plain blocking sockets with a limit on how long an answer may take.
+//! The client side: blocking sockets with a timeout.
 
 use std::borrow::Cow;
 use std::fs;
@@ -15,15 +15,15 @@ use super::{Reply, Request};
 use crate::printable::printable;
 use crate::trust;
 
-/// A daemon that does not answer for this long does not answer.
+/// Timeout of an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The control sockets in a directory, in order of their names.
+/// The control sockets in a directory, sorted by name.
 pub fn sockets(dir: &Path) -> io::Result<Vec<PathBuf>> {
     if fs::symlink_metadata(dir)?.is_symlink() {
         return Err(io::Error::other("is a symbolic link; name the directory itself with -f"));
     }
-    // Another user's program would answer in the place of a daemon.
+    // Otherwise another user's program could answer instead of the daemon.
     if !trust::resolve(dir)?.is_private() {
         return Err(io::Error::other("can be written by others than its owner, so no daemon uses it"));
     }
@@ -39,13 +39,13 @@ pub fn sockets(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(sockets)
 }
 
-/// Asks one daemon.
+/// Sends a request to one daemon, and returns its reply.
 pub fn ask(socket: &Path, request: &Request) -> io::Result<Reply> {
     let mut replies = open(socket, request)?;
     replies.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))
 }
 
-/// Asks one daemon for all that it will say, for as long as it takes.
+/// Sends a request to one daemon, and handles all its replies until it ends.
 pub fn follow(
     socket: &Path,
     request: &Request,
@@ -55,10 +55,10 @@ pub fn follow(
     Ok(replies)
 }
 
-/// A reply without control characters, which could move the cursor of a terminal.
+/// Parses a reply, without control characters, which could affect a terminal.
 fn understand(line: &str) -> io::Result<Reply> {
     let line = line.trim_end();
-    // Mostly there is nothing to escape.
+    // In most replies there is nothing to escape.
     if !line.contains('\\') && matches!(printable(line), Cow::Borrowed(_)) {
         return Ok(serde_json::from_str(line)?);
     }
@@ -84,7 +84,7 @@ struct Replies {
 fn open(socket: &Path, request: &Request) -> io::Result<Replies> {
     let connection = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;
     connection.set_read_timeout(Some(PATIENCE))?;
-    // Connecting waits as well while the daemon does not accept clients.
+    // The timeout also applies to connecting, which blocks while the daemon does not accept clients.
     connection.set_write_timeout(Some(PATIENCE))?;
     connection.connect(&SockAddr::unix(socket)?)?;
     let mut stream = UnixStream::from(OwnedFd::from(connection));

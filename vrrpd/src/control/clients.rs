@@ -1,4 +1,5 @@
-//! Clients that are served at the same time: so many, and the one that has kept us waiting for longest makes room for another.
+//! Limits the number of concurrent clients: when all places are taken, the client that has been waited for longest is
+//! disconnected.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -7,16 +8,16 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 
-/// Clients that are served at the same time, besides those that follow the transitions.
+/// Maximum number of concurrent clients, not counting followers of events.
 const MAX_CLIENTS: usize = 64;
 
-/// All of them.
+/// All clients.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clients(Rc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// By their numbers, which are in the order in which they came.
+    /// By number, in order of connection.
     served: RefCell<BTreeMap<u64, Client>>,
     next: Cell<u64>,
     left: Notify,
@@ -24,12 +25,12 @@ struct Shared {
 
 #[derive(Debug)]
 struct Client {
-    /// Whether the client is waited for.
+    /// The daemon waits for this client.
     is_awaited: bool,
     task: Option<AbortHandle>,
 }
 
-/// The place of one client, which is free when this is dropped.
+/// The place of one client, released on drop.
 #[derive(Debug)]
 pub(super) struct ClientSlot {
     clients: Clients,
@@ -37,7 +38,8 @@ pub(super) struct ClientSlot {
 }
 
 impl Clients {
-    /// A place for one more, as soon as there is one. The client that has been waited for longest is let go for it.
+    /// Waits for a place for another client. If none is free, the client that has been waited for longest is
+    /// disconnected.
     pub(super) async fn place(&self) -> ClientSlot {
         while self.0.served.borrow().len() >= MAX_CLIENTS && !self.let_one_go() {
             self.0.left.notified().await;
@@ -48,7 +50,7 @@ impl Clients {
         ClientSlot { clients: self.clone(), number }
     }
 
-    /// Says which task serves the client at a place, so that it can be ended.
+    /// Sets the task that serves the client at a place, so that it can be aborted.
     pub(super) fn serve(&self, number: u64, task: &JoinHandle<()>) {
         if let Some(served) = self.0.served.borrow_mut().get_mut(&number) {
             served.task = Some(task.abort_handle());
@@ -61,7 +63,7 @@ impl Clients {
         let Some(gone) = oldest.map(|(number, _)| *number).and_then(|number| served.remove(&number)) else {
             return false;
         };
-        // Ended at its next turn, outside of this one.
+        // The task ends at its next turn, not within this one.
         gone.task.inspect(AbortHandle::abort);
         true
     }
@@ -72,7 +74,7 @@ impl ClientSlot {
         self.number
     }
 
-    /// Notes whether the client is waited for now, for its request or until it has read its answer.
+    /// Notes whether the daemon waits for the client, for its request or for it to read its answer.
     pub(super) fn is_awaited(&self, is_awaited: bool) {
         if let Some(served) = self.clients.0.served.borrow_mut().get_mut(&self.number) {
             served.is_awaited = is_awaited;
@@ -92,7 +94,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// Serves one more client, which is never heard of again.
+    /// Adds a client that never sends anything.
     async fn serve(clients: &Clients, is_awaited: bool) -> (u64, JoinHandle<()>) {
         let place = clients.place().await;
         let number = place.number();

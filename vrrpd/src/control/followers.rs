@@ -1,5 +1,4 @@
-//! Clients that follow the transitions. Each has a queue of the events that it has not read yet; without clients, events
-//! cost nothing.
+//! Clients that follow events. Each has a queue of unread events; without such clients, events cost nothing.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -8,22 +7,22 @@ use tokio::sync::mpsc;
 
 use crate::report::EventReport;
 
-/// Events that may wait for one who does not read: those of thousands of routers that change twice at once.
+/// Maximum number of unread events of a client: enough for thousands of routers that change twice at once.
 const MAX_WAITING: usize = 16 << 10;
 
-/// All of them.
+/// All followers.
 #[derive(Clone, Debug, Default)]
 pub struct Followers(Rc<RefCell<Vec<mpsc::Sender<Rc<EventReport>>>>>);
 
 impl Followers {
-    /// One more: it gets what comes from now on. Its channel ends when more has come than it has read in time.
+    /// Adds a follower, which gets all further events. Its channel closes when its queue overflows.
     pub fn follow(&self) -> mpsc::Receiver<Rc<EventReport>> {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
         self.0.borrow_mut().push(sender);
         receiver
     }
 
-    /// Tells all of them. Who has left, or has missed something, is told nothing more.
+    /// Sends an event to all followers. A follower that has left or missed an event is removed.
     pub fn tell(&self, event: impl FnOnce() -> EventReport) {
         let mut followers = self.0.borrow_mut();
         if followers.is_empty() {
@@ -33,7 +32,7 @@ impl Followers {
         followers.retain(|follower| follower.try_send(Rc::clone(&event)).is_ok());
     }
 
-    /// Whether they have taken all that they were told.
+    /// Whether all queues are empty.
     pub fn have_heard_all(&self) -> bool {
         let followers = self.0.borrow();
         followers

@@ -1,4 +1,4 @@
-//! The control socket: one JSON object a line, a request from the client and its reply from the daemon.
+//! The control socket: JSON lines, a request of the client and the reply of the daemon.
 
 pub mod client;
 mod clients;
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::report::{EventReport, RecordingReport, RouterReport};
 use crate::router_name::RouterName;
 
-/// Longest request in octets.
+/// Maximum length of a request in octets.
 const MAX_REQUEST: u64 = 4096;
 
-/// Which routers are meant: those that match all that is said.
+/// Selects the routers that match all given criteria.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Selector {
@@ -21,37 +21,37 @@ pub struct Selector {
     pub interface: Option<String>,
     /// With this VRID.
     pub vrid: Option<u8>,
-    /// With one of these names, as [`RouterName`] prints them or as the user calls the router; empty: any router.
+    /// One of these names, in the form of [`RouterName`] or as configured; empty: any router.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routers: Vec<String>,
 }
 
-/// What a client asks.
+/// A request of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "request")]
 pub enum Request {
-    /// How the routers are.
+    /// State of the routers.
     State(Selector),
     /// Change something.
     Change {
-        /// On these.
+        /// The routers to change.
         selector: Selector,
-        /// This.
+        /// The change.
         change: Change,
     },
-    /// Every transition from now on.
+    /// Every event from now on.
     Events(Selector),
-    /// What happened around the last transitions.
+    /// Recordings of the routers.
     Record(Selector),
 }
 
-/// What a client can change.
+/// A change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
-    /// Stand back.
+    /// Go to Backup and stay there.
     Backup,
-    /// Take part again.
+    /// End that.
     Master,
     /// Lower the priority.
     Reduce,
@@ -59,37 +59,37 @@ pub enum Change {
     Increase,
 }
 
-/// What the daemon answers.
+/// A reply of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "reply")]
 pub enum Reply {
     /// To [`Request::State`], and after a change.
     State {
-        /// The routers chosen.
+        /// The selected routers.
         routers: Vec<RouterReport>,
     },
     /// To [`Request::Record`].
     Recorded {
-        /// The routers chosen.
+        /// The selected routers.
         routers: Vec<RecordingReport>,
     },
-    /// One for each transition, and for what else is noticed.
+    /// A transition or notice.
     Event(Box<EventReport>),
-    /// The request was not understood or not allowed.
+    /// The request was not understood or not permitted.
     Error {
-        /// Why.
+        /// The reason.
         message: String,
     },
 }
 
 impl Selector {
-    /// Whether a router is meant, which the user may call in another way.
+    /// Whether a router with this name, and this configured name, is selected.
     pub fn matches(&self, router: &RouterName<'_>, title: Option<&str>) -> bool {
         let is_named = |name: &String| Some(name.as_str()) == title || *name == router.to_string();
         self.is_of(router) && (self.routers.is_empty() || self.routers.iter().any(is_named))
     }
 
-    /// Whether a router is meant, if it is not known what the user calls it.
+    /// Whether a router may be selected whose configured name is unknown.
     pub fn may_match(&self, router: &RouterName<'_>) -> bool {
         let is_title = |name: &String| RouterName::parse(name).is_err();
         self.matches(router, None) || self.is_of(router) && self.routers.iter().any(is_title)
@@ -100,7 +100,7 @@ impl Selector {
             && self.vrid.is_none_or(|wanted| wanted == router.vrid)
     }
 
-    /// That router alone.
+    /// Selects only this router.
     pub fn one(router: &RouterName<'_>) -> Self {
         Self { routers: vec![router.to_string()], ..Self::default() }
     }

@@ -1,4 +1,4 @@
-//! The daemon's end: each client has a task of its own, so that none can hold up the daemon or another client.
+//! The daemon side: each client has its own task, so that none can block the daemon or another client.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -19,35 +19,35 @@ use crate::limits;
 use crate::report::EventReport;
 use crate::sys::memory;
 
-/// A client that has not sent its request by then is let go.
+/// A client that has not sent its request within this time is disconnected.
 const REQUEST: Duration = Duration::from_secs(1);
-/// A client that does not read its answer for this long is let go.
+/// A client that does not read its answer within this time is disconnected.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Clients that follow the transitions at the same time, besides those.
+/// Maximum number of followers of events, in addition to the clients.
 const MAX_FOLLOWERS: usize = 64;
 
-/// Routers in an answer from which on it leaves megabytes behind.
+/// Number of routers from which an answer leaves megabytes of free memory behind, to be returned to the system.
 const MANY: usize = 255;
 
-/// A request on its way to the daemon's loop.
+/// A request, sent to the event loop.
 #[derive(Debug)]
 pub struct Command {
-    /// What is asked.
+    /// The request.
     pub request: Request,
-    /// Where the answer goes.
+    /// Channel for the reply.
     pub reply: oneshot::Sender<Reply>,
 }
 
-/// What the server needs of the daemon.
+/// The daemon, as seen by the server.
 #[derive(Clone, Debug)]
 pub struct Daemon {
-    /// Takes requests.
+    /// Channel for requests.
     pub commands: mpsc::Sender<Command>,
-    /// Who is told of transitions.
+    /// Followers of events.
     pub followers: Followers,
 }
 
-/// Listens at `path`, which does not exist yet, for root and ourselves.
+/// Listens at `path`, which must not exist yet; only root and our own user may connect.
 pub fn start(path: &Path, daemon: Daemon) -> io::Result<()> {
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
@@ -74,11 +74,11 @@ async fn serve(listener: UnixListener, daemon: Daemon) {
                     }
                 });
                 clients.serve(number, &task);
-                // Those who have sent their request are heard before the next ones are let in.
+                // Clients that have sent their request are served before new ones are accepted.
                 tokio::task::yield_now().await;
             }
             Err(error) => {
-                // Out of file descriptors, most likely: give others time to close theirs.
+                // Most likely out of file descriptors: give other clients time to disconnect.
                 warn!(%error, "cannot accept control clients");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
@@ -108,7 +108,7 @@ async fn converse(
                 let message = format!("{MAX_FOLLOWERS} clients follow the transitions already");
                 return say(&mut client, &Reply::Error { message }).await;
             };
-            // It may stay for long, so it must not take the place of a client that asks.
+            // A follower may stay for long, so it must not occupy the place of a client with a request.
             drop(place);
             let events = daemon.followers.follow();
             stream(&mut client, &selector, events).await
@@ -140,7 +140,7 @@ async fn converse(
     }
 }
 
-/// Sends transitions until the client leaves, does not read, or has missed some.
+/// Sends events until the client disconnects, does not read, or has missed some.
 async fn stream(
     client: &mut UnixStream,
     selector: &Selector,
@@ -159,7 +159,7 @@ async fn stream(
                     return say(client, &Reply::Error { message }).await;
                 }
             },
-            // A client has nothing more to say; this is how its end is seen.
+            // The client sends nothing more; reading detects that it disconnects.
             read = client.read(&mut nothing) => if read? == 0 {
                 return Ok(());
             },

@@ -1,5 +1,5 @@
-//! Putting the program back onto an interface that was left to raw sockets because adverts came from another subnet. The
-//! engine says when.
+//! Attaches the program again to an interface that was switched to raw sockets because adverts came from another
+//! subnet. The engine decides when.
 
 use vrrpd_engine::{Input, LinkId};
 
@@ -11,7 +11,7 @@ use crate::datapath::refusal::Refusal;
 use crate::guardian::copies::Kept;
 
 impl Daemon {
-    /// Has the program of an interface loaded, to be put back.
+    /// Loads the program of an interface, to be attached again.
     pub(super) fn return_program(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(id) else { return };
         let Some(interface) = self.engine.interface(id) else { return };
@@ -26,7 +26,7 @@ impl Daemon {
         }
     }
 
-    /// The program that is to be put back is loaded, and on the interface; it knows no router yet, and passes everything on.
+    /// Takes the loaded and attached program into use; it knows no router yet, and passes everything on.
     pub(super) fn put_program_back(&mut self, id: LinkId, program: Result<LoadedProgram, Refusal>) {
         if self.engine.is_in_use(id) {
             return self.input(Input::ReturnLater(id));
@@ -43,7 +43,7 @@ impl Daemon {
         for router in &routers {
             self.input(Input::TellKernel(*router));
         }
-        // What came before the kernel knew the routers.
+        // These frames arrived before the kernel knew the routers.
         self.drain(id, &sockets);
         for router in &routers {
             self.input(Input::TellKernel(*router));
@@ -52,7 +52,7 @@ impl Daemon {
         close_aside(sockets.into_iter().flatten());
     }
 
-    /// Handles all frames that are in sockets which are not those of the interface any more.
+    /// Handles all frames left in sockets that the interface does not use any more.
     fn drain(&mut self, id: LinkId, sockets: &[Option<Kept<RawPath>>]) {
         let Some(mut inbox) = self.inbox.take() else { return };
         for socket in sockets.iter().flatten() {

@@ -1,4 +1,4 @@
-//! Doing what the engine says.
+//! Executes the outputs of the engine.
 
 use vrrpd_common::Priority;
 use vrrpd_common::router::StateName;
@@ -13,7 +13,8 @@ use crate::report::{Happening, TransitionReport};
 use crate::transmit::AdvertFrames;
 
 impl Daemon {
-    /// Does what the engine says, until nothing is left. What comes of one thing is done before the next.
+    /// Executes the outputs of the engine until none is left. The consequences of one output are handled before the
+    /// next one.
     pub(super) fn perform_outputs(&mut self) {
         if std::mem::replace(&mut self.is_performing, true) {
             return;
@@ -138,7 +139,7 @@ impl Daemon {
         self.status_untold = true;
     }
 
-    /// Tells the service manager, in a line, how the routers are, if that is something new.
+    /// Reports the state of the routers to the service manager, in a line, if it has changed.
     pub(super) fn say_status(&mut self) {
         if !std::mem::take(&mut self.status_untold) || !self.supervisor.listens() {
             return;

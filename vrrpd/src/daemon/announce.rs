@@ -1,4 +1,4 @@
-//! Gratuitous ARP and unsolicited neighbour advertisements: where the addresses of a router are.
+//! Gratuitous ARP and unsolicited neighbour advertisements for the addresses of a router.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ use crate::sys::packet::Frame;
 use crate::transmit::own_announcements;
 
 impl Daemon {
-    /// Tells hosts where the addresses of a router are.
+    /// Announces the addresses of a router.
     pub(super) fn announce(&mut self, id: RouterId, announced: Announced) {
         let Some((router, there)) = self.engine.router_on_link(id) else { return };
         if announced == Announced::All(Occasion::Elsewhere) {
@@ -29,7 +29,8 @@ impl Daemon {
         if let Some(interface) = &there.interface {
             frames.extend(match (router.vmac.mode(), announced) {
                 (VmacMode::Interface, _) => own_announcements(interface, mac, |_| false),
-                // Hosts know what an owner owns by the virtual MAC address, and the rest by the interface's own.
+                // Hosts know an owner's own addresses by the virtual MAC address, and others by the interface's own
+                // one.
                 (VmacMode::Macvlan, Announced::Own) => {
                     own_announcements(interface, mac, |address| !router.config.holds(address))
                 }
@@ -53,7 +54,7 @@ impl Daemon {
     }
 }
 
-/// The frames that announce the addresses of a router on this interface, once each.
+/// The frames that announce the addresses of a router on this interface, one for each address.
 pub(super) fn of_addresses(config: &Settings, interface: &str, mac: MacAddr) -> Vec<Frame> {
     let frame = |held: &VirtualAddress| match held.address {
         IpAddr::V4(address) => Frame::from(&gratuitous_arp(mac, address)[..]),

@@ -1,4 +1,4 @@
-//! How a router begins, at the start of the daemon or when a new configuration brings it.
+//! Starting a router, at the start of the daemon or by a reload.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,14 +15,14 @@ use crate::config::{RouterConfig, Settings, VmacMode};
 use crate::limits;
 use crate::rundir::RunDir;
 
-/// Makes room for the descriptors that these routers and so many checks take.
+/// Raises the limit of open files for these routers and this number of checks.
 pub(super) fn make_room(routers: &[RouterConfig], checks: usize) {
     let interfaces: BTreeSet<&str> = routers.iter().map(|router| router.interface.as_str()).collect();
     let scripts = routers.iter().map(|router| router.scripts.each().count()).sum();
     limits::make_room(interfaces.len(), scripts, checks);
 }
 
-/// Claims what no other process may have as well.
+/// Claims the names that only one process may have.
 pub(super) fn claim_router(rundir: &RunDir, config: &RouterConfig) -> Result<(), StartError> {
     let what = format!("-i {} -v {}: this virtual router", config.interface, config.vrid);
     rundir.require(&config.name().file_stem(), &what)?;
@@ -33,14 +33,14 @@ pub(super) fn claim_router(rundir: &RunDir, config: &RouterConfig) -> Result<(),
     Ok(())
 }
 
-/// What is claimed for the MAC address of a router's interface.
+/// The claim for the MAC address of a router's interface.
 pub(super) fn claim_of_mac(config: &Settings) -> String {
     format!("vmac_{}", config.interface)
 }
 
 impl Daemon {
-    /// Makes a router, which waits for its start. Its interface is opened for it by [`Daemon::open_for`], when it is known
-    /// which others there are: what is open depends on all of them.
+    /// Creates a router, which waits for its start. [`Daemon::open_for`] opens its interface later, once all routers
+    /// are known, since the sockets depend on all of them.
     pub(super) fn begin(&mut self, config: RouterConfig, journal: &Journal) -> Result<RouterId, StartError> {
         let RouterConfig { settings, authentication, datapath_option } = config;
         let (family, vrid) = (settings.family, settings.vrid);
@@ -65,7 +65,7 @@ impl Daemon {
         Ok(id)
     }
 
-    /// Opens what a router that was made needs of its interface and the others did not, and starts what runs its scripts.
+    /// Opens the sockets that only this router needs on its interface, and starts its script runner.
     pub(super) fn open_for(&mut self, id: RouterId) -> Result<(), StartError> {
         let Some(router) = self.engine.router(id) else { return Ok(()) };
         let (link_id, key) = (router.link, (router.config.family, router.config.vrid));
@@ -89,7 +89,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// Tells the interface what adverts of the router have to look like, and where its own go. It sends from this address.
+    /// Sets how adverts of the router are validated, and the destination of its own. `source` is its own source
+    /// address.
     pub(super) fn expect(&mut self, id: RouterId, source: Option<IpAddr>) {
         let (Some(router), Some(handles)) = (self.engine.router(id), self.handles.get(id)) else { return };
         let interface = self.engine.interface(router.link);
@@ -105,7 +106,7 @@ impl Daemon {
     }
 }
 
-/// What the journal says of the routers.
+/// The journal for all routers.
 pub(super) fn journal_text(engine: &Engine) -> String {
     let records = engine.routers().values().flat_map(|router| router.records(engine.interface(router.link)));
     records.collect::<Journal>().to_string()

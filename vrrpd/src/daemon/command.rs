@@ -1,4 +1,4 @@
-//! What clients and signals ask for.
+//! Requests of clients, and signals.
 
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -18,10 +18,10 @@ use crate::report::{RecordingReport, RouterReport};
 use crate::signals::Signal;
 use crate::sys::memory;
 
-/// How long a client waits for the kernel to carry out what it asked for; it waits for an answer a little longer.
+/// Maximum time until a client gets the reply to a change; the client's timeout is a little longer.
 const CHANGE: Duration = Duration::from_secs(2);
 
-/// A client that asked for a change.
+/// A client that requested a change.
 #[derive(Debug)]
 pub(super) struct Changing {
     selector: Selector,
@@ -43,18 +43,18 @@ impl Daemon {
             Request::Record(selector) => self.tell_recordings(&selector, command.reply),
             Request::Events(_) => {
                 let message = "events are not asked for here".to_owned();
-                // A client that left does not want to know.
+                // The client may have disconnected.
                 let _ = command.reply.send(Reply::Error { message });
             }
         }
     }
 
-    /// Answers those who asked for a change that has been carried out, addresses and all, or takes too long.
+    /// Replies to clients whose change was executed completely or takes too long.
     pub(super) fn answer_changes(&mut self) {
         if self.changing.is_empty() {
             return;
         }
-        // What came of it for the others of a group.
+        // The consequences for other members of a group.
         self.settle_groups();
         let now = clock::now();
         for changing in std::mem::take(&mut self.changing) {
@@ -67,18 +67,18 @@ impl Daemon {
         }
     }
 
-    /// When somebody is answered who waits for a change.
+    /// When the next client gets its reply at the latest.
     pub(super) fn changes_due(&self) -> Option<Instant> {
         self.changing.iter().map(|changing| changing.until).min()
     }
 
     fn tell(&mut self, selector: &Selector, reply: oneshot::Sender<Reply>) {
         let routers = self.state(selector);
-        // A client that left does not want to know.
+        // The client may have disconnected.
         let _ = reply.send(Reply::State { routers });
     }
 
-    /// Answers with recordings. They are copied here and made ready elsewhere: many are megabytes.
+    /// Replies with recordings. They are copied here and serialized in another thread, since they may be megabytes.
     fn tell_recordings(&self, selector: &Selector, reply: oneshot::Sender<Reply>) {
         let now = clock::moment();
         let recording = |id: RouterId| {
@@ -92,12 +92,12 @@ impl Daemon {
                 router,
                 name,
             };
-            // A client that left does not want to know.
+            // The client may have disconnected.
             let _ = reply.send(Reply::Recorded { routers: recordings.into_iter().map(packed).collect() });
         });
     }
 
-    /// Everything but [`Signal::Leave`].
+    /// Handles every signal except [`Signal::Leave`].
     pub(super) fn signal(&mut self, signal: Signal) {
         let change = match signal {
             Signal::Leave => return,
@@ -132,11 +132,11 @@ impl Daemon {
 
     fn state(&mut self, selector: &Selector) -> Vec<RouterReport> {
         let chosen = self.chosen(selector);
-        // What the kernel did not wake us for belongs to the state all the same.
+        // The kernel's records may hold state that it did not report.
         for id in &chosen {
             self.hear_kernel(*id);
         }
-        // And what came of a change.
+        // The consequences of a change.
         self.settle_groups();
         let now = clock::now();
         chosen
@@ -157,7 +157,7 @@ impl Daemon {
             .collect()
     }
 
-    /// Writes the state file. What Vrrpd's users look for goes to the log as well, where they look for it too.
+    /// Writes the state file. The lines of Vrrpd are also logged, as Vrrpd does.
     fn write_state(&mut self) {
         let routers = self.state(&Selector::default());
         for line in routers.iter().map(render::classic).collect::<String>().lines() {

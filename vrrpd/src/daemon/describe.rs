@@ -1,4 +1,4 @@
-//! What clients are told of a router.
+//! Reports for clients.
 
 use vrrpd_common::Instant;
 use vrrpd_common::router::State;
@@ -14,7 +14,7 @@ use crate::report::{
     PeerReport, RouteReport, RouterReport, ScriptsReport, TrackReport, TransitionReport,
 };
 
-/// Something that happened to it.
+/// The report of an event.
 pub(super) fn event(router: &Router, happening: Happening) -> EventReport {
     EventReport {
         name: router.config.title().into_owned(),
@@ -26,7 +26,7 @@ pub(super) fn event(router: &Router, happening: Happening) -> EventReport {
     }
 }
 
-/// All that is told about the router.
+/// The full report of a router.
 pub(super) fn report(
     router: &Router,
     interface: Option<&Interface>,
@@ -125,7 +125,7 @@ pub(super) fn report(
     }
 }
 
-/// The routers that it sends to, and those among them to which it could not.
+/// The peers of a router, with the errors of sending to them.
 fn peers(config: &Settings, link: &LinkIo) -> Vec<PeerReport> {
     let id = link.table.router(config.family, config.vrid);
     let report = |peer: &Peer| PeerReport {
@@ -136,7 +136,7 @@ fn peers(config: &Settings, link: &LinkIo) -> Vec<PeerReport> {
     config.peers().iter().map(report).collect()
 }
 
-/// The routes and rules, and which of them are there.
+/// Routes and rules, and whether they are held.
 fn routes(router: &Router) -> Vec<RouteReport> {
     let report = |resource: Resource| {
         let refused = router.refused_routing.iter().find(|(refused, _)| *refused == resource);

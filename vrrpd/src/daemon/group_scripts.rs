@@ -1,4 +1,4 @@
-//! What runs the scripts of groups. [`vrrpd_engine::group`] says when.
+//! Runners for scripts of groups. [`vrrpd_engine::group`] decides when to run them.
 
 use tracing::error;
 use vrrpd_common::router::Transition;
@@ -10,7 +10,7 @@ use crate::router_name::RouterName;
 use crate::rundir::RunDir;
 use crate::script::{Context, Runner};
 
-/// A runner for each group with scripts.
+/// The runner of each group with scripts.
 #[derive(Debug, Default)]
 pub(super) struct GroupRunners(Vec<GroupRunner>);
 
@@ -22,7 +22,7 @@ struct GroupRunner {
 }
 
 impl GroupRunners {
-    /// Has a runner for each of these groups. That of a group of the same name and with the same scripts goes on.
+    /// Sets the runners to these groups. The runner of a group with the same name and scripts continues.
     pub(super) fn set(&mut self, wanted: &[GroupConfig], rundir: &RunDir, context: &Context) {
         let mut before = std::mem::take(&mut self.0);
         for config in wanted.iter().filter(|config| !config.scripts.is_empty()) {
@@ -53,13 +53,13 @@ impl GroupRunners {
         }
     }
 
-    /// What still runs scripts.
+    /// The runners that may still run scripts.
     pub(super) fn into_runners(self) -> impl Iterator<Item = Runner> {
         self.0.into_iter().map(|group| group.runner)
     }
 }
 
-/// What a group runs if the daemon is killed while a member is Master.
+/// The scripts of a group for the case that the daemon is killed while a member is Master.
 pub(super) fn last(config: &GroupConfig, left: Transition) -> Option<LastScript> {
     Some(LastScript {
         call: of_group(config, left)?,
@@ -68,7 +68,7 @@ pub(super) fn last(config: &GroupConfig, left: Transition) -> Option<LastScript>
     })
 }
 
-/// What orders the scripts of a group and those of the daemon before or after this one. A router is in one group.
+/// The claim that orders the scripts of a group across daemons. A router is in one group.
 fn claim(config: &GroupConfig) -> Option<String> {
     let first = RouterName::parse(config.members.first()?).ok()?;
     Some(format!("{}.group.scripts", first.file_stem()))

@@ -1,4 +1,4 @@
-//! The other processes of the group (`-M`), whose sockets are in [`crate::peers`], and what people are told about groups.
+//! The other processes of the group (`-M`), connected by [`crate::peers`], and reports about groups.
 //! [`vrrpd_engine::group`] decides.
 
 use std::collections::BTreeMap;
@@ -18,13 +18,13 @@ use crate::config::GroupConfig;
 use crate::peers::{PeerEvent, Peers};
 use crate::report::GroupReport;
 
-/// How long processes that are there may take to say how they stand, and how often they are listened to.
+/// How long existing processes may take to send their standing, and the polling interval meanwhile.
 const ACQUAINTANCE: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
 
 impl Daemon {
-    /// Looks for the other processes of the group, and listens at `path` for those that come later. They count on us
-    /// once we have told them how we stand, which we do not if the group is not the one that we were told of.
+    /// Connects to the other processes of the group, and listens at `path` for later ones. They count this process once
+    /// it has sent its standing, so nothing is sent if the group differs from the configured one.
     pub(super) fn meet_group_peers(&mut self, path: &Path) -> Result<(), StartError> {
         let Self { engine, readiness, group_peers, .. } = self;
         let Some(name) = engine.groups().get(0).and_then(|group| first_member(engine, group)) else {
@@ -42,7 +42,7 @@ impl Daemon {
                 }
                 engine.handle(clock::moment(), input(heard));
             });
-            // Others that begin right now say no more than their names; nor does one that is stopped say anything.
+            // Processes that are just starting send only their names, and a stopped process sends nothing.
             let all_have_spoken =
                 peers.all_are_known() && peers.present().all(|(id, _)| said.contains_key(&id));
             if all_have_spoken || clock::now() >= until {
@@ -68,37 +68,37 @@ impl Daemon {
         Ok(())
     }
 
-    /// Makes the groups those that are wanted.
+    /// Sets the groups.
     pub(super) fn form_groups(&mut self, wanted: &[GroupConfig]) {
         let seed = RandomState::new().hash_one(std::process::id());
         self.input(Input::FormGroups { groups: wanted.to_vec(), seed });
         self.group_runners.set(wanted, &self.rundir, &self.scripts);
     }
 
-    /// Tells the groups what was noted, and carries out what comes of it, until there is nothing more.
+    /// Hands noted changes to the groups and executes the outputs, until nothing is left.
     pub(super) fn settle_groups(&mut self) {
         if self.engine.groups().has_news() {
             self.input(Input::SettleGroups);
         }
-        // While members are missing, they are looked for.
+        // Looks for missing members.
         if let (Some(peers), Some(group)) = (&mut self.group_peers, self.engine.groups().get(0)) {
             peers.expect_more(group.live() < group.size(), clock::now());
         }
     }
 
-    /// Something can be read at the socket of this number to another process.
+    /// Handles data from the group peer with this number.
     pub(super) fn group_peer_ready(&mut self, number: u64) {
         let Self { group_peers: Some(peers), engine, readiness, .. } = self else { return };
         let now = clock::moment();
         peers.ready(number, now.at, readiness, &mut |heard| engine.handle(now, input(heard)));
     }
 
-    /// When other processes are looked for again, or listened to.
+    /// When to look for group peers again, or to read from them.
     pub(super) fn group_peers_due(&self) -> Option<Instant> {
         self.group_peers.as_ref().and_then(Peers::deadline)
     }
 
-    /// Before groups hear of a deadline that has passed, all that other processes have said is handed over.
+    /// Hands over all messages of other processes before groups handle a deadline.
     pub(super) fn hear_group_peers(&mut self) {
         let now = clock::moment();
         let due = self.engine.groups().deadline().into_iter().chain(self.group_peers_due()).min();
@@ -109,7 +109,7 @@ impl Daemon {
         }
     }
 
-    /// What is told about the group of a router.
+    /// The report about the group of a router.
     pub(super) fn group_report(&self, place: GroupPlace) -> Option<GroupReport> {
         let group = self.engine.groups().get(place.group)?;
         let peers = self.group_peers.as_ref();
@@ -137,7 +137,7 @@ impl Daemon {
     }
 }
 
-/// The name of the first member in this process, which others know the process by.
+/// The name of the first member in this process, by which other processes know it.
 fn first_member(engine: &Engine, group: &FormedGroup) -> Option<String> {
     let (id, _) = group.members().next()?;
     Some(engine.router(id)?.config.name().to_string())
@@ -150,7 +150,7 @@ const fn input(heard: PeerEvent) -> Input<'static> {
     }
 }
 
-/// Why a group is not ready: who is missing, and who stands in another way than it takes.
+/// Why a group is not ready, in words: missing members, and members with an insufficient standing.
 fn in_words(lacking: Lacking, present: &[(String, Standing)], missing: &[&str]) -> String {
     let mut words = Vec::new();
     if let Lacking::Members(count) = lacking {
@@ -164,7 +164,7 @@ fn in_words(lacking: Lacking, present: &[(String, Standing)], missing: &[&str]) 
     let not_ready = present.iter().filter(|(_, standing)| !standing.is_ready());
     words.extend(not_ready.map(|(name, standing)| format!("{name} {}", standing.name())));
     if let (Lacking::Standing(standing), true) = (lacking, words.is_empty()) {
-        // It is nobody's own: the group pauses, or waits for word that is newer.
+        // No single member is the cause: the group pauses, or waits for a newer message.
         words.push(standing.name().to_owned());
     }
     words.join(", ")

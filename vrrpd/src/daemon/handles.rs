@@ -1,4 +1,4 @@
-//! What a router has of the machine beside what it decides: its secret, its scripts, the frame of its adverts.
+//! What a router needs besides the engine's part: its secret, its scripts, its sockets and the frame of its adverts.
 
 use std::net::IpAddr;
 
@@ -24,16 +24,16 @@ use crate::transmit::AdvertFrames;
 use crate::transmit::peers::PeerTransmitter;
 use crate::transmit::routed::Packet;
 
-/// What is kept for a router of the engine, under the same name.
+/// Resources of the router with the same identifier in the engine.
 #[derive(Debug)]
 pub(super) struct Handles {
-    /// The secret of its adverts.
+    /// The secret.
     pub(super) authentication: Authentication,
     pub(super) scripts: Option<Runner>,
-    /// The script that prepares the router for being Master, while it runs, and how many there were.
+    /// The running `prepare` script, and its number.
     pub(super) preparation: Option<Preparation>,
     pub(super) preparations: u64,
-    /// A failure to send a magic packet is said once until sending works again.
+    /// A failed magic packet is logged once until sending succeeds again.
     magic_failed: bool,
     cached: Option<((MacAddr, AdvertToSend), AdvertFrames)>,
 }
@@ -50,12 +50,12 @@ impl Handles {
         }
     }
 
-    /// The frame of adverts is made anew: the router has another configuration.
+    /// Discards the cached frame after a change of the configuration.
     pub(super) fn forget_frame(&mut self) {
         self.cached = None;
     }
 
-    /// The frames of this advert, an Authentication Header not sealed yet.
+    /// The frames of this advert; an Authentication Header is not sealed yet.
     pub(super) fn frames(
         &mut self,
         router: &Router,
@@ -83,7 +83,7 @@ impl Handles {
         Some(frames)
     }
 
-    /// The frame of this advert to a group or a peer.
+    /// The frame of this advert to a group or peer.
     fn frame(
         &self,
         router: &Router,
@@ -106,7 +106,7 @@ impl Handles {
         Some(buffer.into())
     }
 
-    /// Sends a magic packet, if the router has one to send.
+    /// Sends a magic packet, if configured.
     pub(super) fn send_magic(&mut self, router: &Router) {
         let Some(magic) = &router.config.magic else { return };
         match magic::send(magic, router.place_of_addresses()) {
@@ -123,7 +123,7 @@ impl Handles {
         }
     }
 
-    /// What the guardian has to know of a Master: what it would say and run on leaving.
+    /// What the guardian needs for a Master: its resignation and its scripts.
     pub(super) fn mastery(
         &mut self,
         router: &mut Router,
@@ -133,7 +133,7 @@ impl Handles {
         group: Option<&GroupConfig>,
     ) -> Mastery {
         let resignation = match router.source_mac(there.interface.as_ref()) {
-            // Each of these has a number of its own.
+            // Each such advert has its own sequence number.
             _ if router.is_verified_by_us() => None,
             Some(mac) => router
                 .advert(Priority::RESIGN, there.sure_mtu())

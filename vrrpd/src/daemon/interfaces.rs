@@ -1,4 +1,5 @@
-//! What the netlink thread tells: interfaces come, change and go, and others take away what a Master has there.
+//! Reports of the netlink thread: interfaces appear, change and disappear, and other programs remove what a Master has
+//! there.
 
 use tracing::error;
 use vrrpd_common::{Duration, Instant};
@@ -16,13 +17,13 @@ use crate::datapath::vlans;
 use crate::interface::Interface;
 use crate::interface::service::Report;
 
-/// When an interface that could not be opened is tried again.
+/// Interval of attempts to open an interface.
 const OPEN_AGAIN: Duration = Duration::from_secs(1);
-/// How long an interface that comes may wait for the kernel to have memory at hand.
+/// How long opening a new interface may wait for kernel memory.
 const ASIDE: Duration = Duration::from_secs(1);
 
 impl Daemon {
-    /// What the netlink thread says.
+    /// Handles a report of the netlink thread.
     pub(super) fn report(&mut self, report: Report) {
         self.note_tracked(&report);
         self.note_other(&report);
@@ -60,7 +61,7 @@ impl Daemon {
         }
     }
 
-    /// An interface is like this now: it is opened first, if routers need it.
+    /// Handles the state of an interface; opens it first if routers need it.
     pub(super) fn link_changed(&mut self, id: LinkId, interface: &Interface) {
         if self.engine.routers_on(id).is_empty() {
             return self.input(Input::LinkIs(id, Box::new(interface.clone())));
@@ -75,7 +76,7 @@ impl Daemon {
             }
             OpenStep::Open(program) => {
                 if let Err(error) = link.open(id, interface, program, &self.readiness) {
-                    // Gone again already: its own notification follows.
+                    // The interface is gone again; its notification follows.
                     if error.raw_os_error() != Some(libc::ENODEV) {
                         error!(interface = link.name, %error, "cannot open interface, retrying");
                         link.path.failed(interface);
@@ -98,7 +99,7 @@ impl Daemon {
         }
     }
 
-    /// Opens interfaces that could not be opened before: something was lacking that may be there by now.
+    /// Opens interfaces that could not be opened before; a temporary obstacle may be gone.
     pub(super) fn open_again(&mut self, now: Instant) {
         if self.open_again_at.take_if(|at| *at <= now).is_none() {
             return;
@@ -110,8 +111,8 @@ impl Daemon {
         }
     }
 
-    /// Loads the program for an interface aside: routers on other interfaces have adverts to send. It also goes onto the
-    /// interface of this number there, if one is given.
+    /// Loads the program of an interface in another thread, so that routers on other interfaces can send meanwhile.
+    /// Also attaches it to the interface with this index, if given.
     pub(super) fn spawn_loading(&mut self, id: LinkId, wanted: Datapath, slots: Vec<u32>, onto: Option<u32>) {
         let keeper = self.guardian.keeper().clone();
         self.spawn_program(id, "loading", move || {
@@ -122,8 +123,8 @@ impl Daemon {
         });
     }
 
-    /// Puts programs that were loaded for routers which are to come onto their interfaces, aside, of the data paths that `of`
-    /// names; whether there are any.
+    /// Attaches, in another thread, programs that were loaded for new routers, for the data paths that `of` accepts;
+    /// returns whether there are any.
     pub(super) fn attach_programs(&mut self, of: impl Fn(Datapath) -> bool) -> bool {
         let engine = &self.engine;
         let attaching = self.links.iter_mut().filter_map(|(id, link)| {
@@ -137,7 +138,7 @@ impl Daemon {
         are_some
     }
 
-    /// Does something about the program for an interface aside.
+    /// Does something with the program of an interface in another thread.
     fn spawn_program(
         &self,
         id: LinkId,
@@ -148,12 +149,12 @@ impl Daemon {
         let what = format!("{doing} the program for {}", self.links.get(id).map_or("", |link| &link.name));
         tokio::task::spawn_local(async move {
             let loaded = lane.run(what, job).await.unwrap_or_else(|error| Err(error.into()));
-            // Nobody listens when the daemon leaves.
+            // The receiver is gone when the daemon ends.
             let _ = done.send((id, Aside::Loaded(loaded)));
         });
     }
 
-    /// The program for an interface is there.
+    /// Handles a loaded program.
     pub(super) fn loaded(&mut self, id: LinkId, program: Result<Loaded, Refusal>) {
         let Some(link) = self.links.get_mut(id) else { return };
         match link.loaded(program) {
@@ -170,7 +171,7 @@ impl Daemon {
         self.input(Input::LinkGone(id, index));
     }
 
-    /// Closes an interface that is gone. With it the kernel forgets what it was told of the routers there.
+    /// Closes an interface that is gone. The kernel then loses its commands for the routers there.
     pub(super) fn close(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(id) else { return };
         let remaining = link.gone();
@@ -179,14 +180,14 @@ impl Daemon {
         self.engine.handle(clock::moment(), Input::KernelForgot(id));
     }
 
-    /// Has interfaces that get a virtual MAC address take in frames to their own one as well.
+    /// Makes interfaces that get a virtual MAC address accept frames to their own one as well.
     pub(super) fn keep_own_macs(&mut self) {
         for (id, change) in self.own_mac_changes() {
             self.change_own_mac(id, Some(change));
         }
     }
 
-    /// What is to be done for that.
+    /// The changes that this needs.
     pub(super) fn own_mac_changes(&mut self) -> Vec<(LinkId, OwnMacChange)> {
         let mut changes = Vec::new();
         for (id, link) in self.links.iter_mut() {
@@ -199,26 +200,26 @@ impl Daemon {
         changes
     }
 
-    /// Does it aside, behind what was to be done before.
+    /// Makes the change in another thread, after earlier ones.
     pub(super) fn change_own_mac(&mut self, id: LinkId, change: Option<OwnMacChange>) {
         let Some(change) = change else { return };
         let (before, done) = (self.own_macs_changed.remove(&id), self.aside_in.clone());
         let (lane, name) = (self.lanes.macs.clone(), self.links.get(id).map_or("", |link| &link.name));
         let what = format!("having {name} take in frames to its own MAC address");
         let changing = tokio::task::spawn_local(async move {
-            // One that panicked is over as well.
+            // An earlier change that panicked has ended, too.
             if let Some(before) = before {
                 let _ = before.await;
             }
             if let Ok(Some(changed)) = lane.run(what, move || change.carry_out()).await {
-                // Nobody listens when the daemon leaves.
+                // The receiver is gone when the daemon ends.
                 let _ = done.send((id, Aside::OwnMac(changed)));
             }
         });
         self.own_macs_changed.insert(id, changing);
     }
 
-    /// That has been done.
+    /// Handles the result of such a change.
     pub(super) fn own_mac_changed(&mut self, id: LinkId, changed: OwnMacChanged) {
         if let Some(link) = self.links.get_mut(id) {
             let superseded = link.own_mac_changed(self.engine.interface(id), changed);

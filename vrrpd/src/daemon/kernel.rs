@@ -1,11 +1,11 @@
-//! Routers whose adverts are handled in the kernel: commands to it, and its records. [`vrrpd_engine::kernel`] says what it has
-//! to know and what a record means.
+//! Routers with a kernel data path: commands to the kernel, and its records. [`vrrpd_engine::kernel`] decides what the
+//! kernel is told and what a record means.
 //!
-//! The kernel watches the deadline of a Backup, and no timer of ours runs for it. While its master lives the kernel says
-//! nothing, so the state machine is told what was heard before anything else happens to it.
+//! The kernel monitors the master-down deadline of a Backup, without a timer in the daemon. The kernel reports nothing
+//! while the master lives, so the adverts in its record are handed to the state machine before any other event.
 //!
-//! Cards take the tag of a VLAN out of a frame and hand it on beside it, where a program does not see it. The interface is
-//! left to raw sockets, which do, when it has VLANs, or when an advert comes from a subnet that is not on it.
+//! Network cards may take the VLAN tag out of the frame, and the program does not see it then. So an interface uses raw
+//! sockets, which see the tag, if it has VLANs, or for a while after an advert from another subnet.
 
 use std::net::IpAddr;
 
@@ -20,13 +20,14 @@ use super::link::{KERNEL, LinkIo};
 use crate::clock;
 use crate::datapath::refusal::Refusal;
 
-/// Events taken at one go; an expiry of every router of an interface fits into the ring, and comes again if it must.
+/// Maximum number of events taken at once. The ring buffer has room for an expiry of every router of an interface, and
+/// lost expiries are repeated.
 const MAX_EVENTS: usize = 1024;
-/// How often it is looked whether programs are where they were put, while the daemon is awake for something else.
+/// Interval of checks whether programs are still attached, made only when the daemon is awake anyway.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 impl Daemon {
-    /// Handles what the kernel reports of an interface.
+    /// Handles the events of the kernel for an interface.
     pub(super) fn kernel_reports(&mut self, link_id: LinkId) {
         let all = self.take_kernel_events(link_id);
         if let Some(link) = self.links.get(link_id) {
@@ -34,7 +35,7 @@ impl Daemon {
         }
     }
 
-    /// Handles at most [`MAX_EVENTS`] of them; whether there are no more.
+    /// Handles up to [`MAX_EVENTS`] events; returns whether there are no more.
     fn take_kernel_events(&mut self, link: LinkId) -> bool {
         for _ in 0..MAX_EVENTS {
             let Some(event) = self.links.get_mut(link).and_then(|link| link.kernel()?.event()) else {
@@ -47,12 +48,12 @@ impl Daemon {
             match kind {
                 EventKind::Advert => {}
                 EventKind::Expired => match self.trouble(link) {
-                    // Nothing was heard of the master, nor of anybody else.
+                    // No advert was heard, neither of the master nor of others.
                     Some(why) => {
                         self.program_is_deaf(link, why);
                         return false;
                     }
-                    // Void if an advert came after it: the machine's deadline is in the future by now.
+                    // Has no effect if an advert came later, since the deadline is in the future then.
                     None => self.event(id, Event::Timer),
                 },
             }
@@ -60,11 +61,11 @@ impl Daemon {
         false
     }
 
-    /// The take-over of a Backup was held although the kernel had said that its time is up, and is not any more.
+    /// Handles the end of a held take-over: the kernel had already reported that the master-down timer expired.
     pub(super) fn hold_is_over(&mut self, id: RouterId) {
         let Some(router) = self.engine.router(id) else { return };
         let link = router.link;
-        // Not again, whatever comes of it.
+        // Once only, whatever follows.
         self.input(Input::Unschedule(id));
         self.hear_kernel(id);
         if let Some(why) = self.trouble(link) {
@@ -73,12 +74,12 @@ impl Daemon {
         self.event(id, Event::Timer);
     }
 
-    /// Feeds the state machine with the adverts that the kernel has noted since.
+    /// Hands the adverts that the kernel has recorded to the state machine.
     pub(super) fn hear_kernel(&mut self, id: RouterId) {
         self.input(Input::Hear(id));
     }
 
-    /// Notes whether adverts come by the kernel now on an interface.
+    /// Notes whether adverts of an interface come through the kernel now.
     pub(super) fn note_kernel(&mut self, link_id: LinkId) {
         let in_kernel = self.links.get(link_id).is_some_and(LinkIo::is_in_kernel);
         let sees_tags = self.links.get(link_id).is_some_and(LinkIo::sees_tags);
@@ -86,7 +87,7 @@ impl Daemon {
         self.engine.handle(clock::moment(), input);
     }
 
-    /// Reads what the kernel knows of a router.
+    /// Reads the kernel's record of a router.
     pub(super) fn read_record(&mut self, id: RouterId) {
         let now = clock::moment();
         let record = self.engine.router(id).and_then(|router| {
@@ -96,8 +97,8 @@ impl Daemon {
         self.engine.handle(now, Input::Record(id, record.map(Box::new)));
     }
 
-    /// Gives the kernel a command about a router, with the secret of its adverts, and reads what it knows then. What is in the
-    /// way has it given up.
+    /// Sends the kernel a command for a router, with the secret of its adverts, then reads its record. On an error the
+    /// kernel data path is given up.
     pub(super) fn command_kernel(
         &mut self,
         id: RouterId,
@@ -117,7 +118,7 @@ impl Daemon {
         self.read_record(id);
     }
 
-    /// Tells the kernel to which MAC addresses an interface takes in frames.
+    /// Tells the kernel the MAC addresses that an interface accepts.
     pub(super) fn tell_stations(&mut self, link_id: LinkId) {
         let Some(own) = self.engine.interface(link_id).and_then(|interface| interface.mac) else { return };
         let told = self.links.get_mut(link_id).map_or(Ok(()), |link| link.tell_stations(own));
@@ -126,8 +127,8 @@ impl Daemon {
         }
     }
 
-    /// Has adverts of an interface come to user space, since the kernel cannot be relied on. What it has heard up to now
-    /// counts.
+    /// Switches an interface to raw sockets, since the kernel data path is unreliable. Adverts that it has heard until
+    /// now count.
     pub(super) fn give_up_kernel(&mut self, link_id: LinkId, why: Refusal) {
         let Some(link) = self.links.get_mut(link_id) else { return };
         let kernel = link.fall_back(link_id, why, &self.readiness).unwrap_or_else(|error| {
@@ -150,7 +151,7 @@ impl Daemon {
         }
     }
 
-    /// Looks from time to time whether programs are still where they were put, and what they have discarded.
+    /// Checks from time to time whether programs are still attached, and logs what they have discarded.
     pub(super) fn look_after_programs(&mut self, now: Instant) {
         if now < self.programs_looked_after + LOOK_AFTER {
             return;
@@ -171,14 +172,14 @@ impl Daemon {
         }
     }
 
-    /// Why the program of an interface, if it has one, may not have heard every advert.
+    /// Why the program of an interface may have missed adverts, if so.
     fn trouble(&mut self, link: LinkId) -> Option<Refusal> {
         self.links.get_mut(link)?.kernel()?.trouble()
     }
 
-    /// Adverts may have been missed on an interface for a time that is not known.
+    /// Handles that adverts may have been missed on an interface for an unknown time.
     fn program_is_deaf(&mut self, link: LinkId, why: Refusal) {
-        // With the interface it goes as well, of which a notification follows.
+        // The program also disappears with the interface, whose notification follows.
         if !self.engine.interface(link).is_some_and(|there| exists(there.index)) {
             return;
         }
@@ -189,7 +190,7 @@ impl Daemon {
     }
 }
 
-/// Whether there is an interface of this number in our network namespace.
+/// Whether our network namespace has an interface with this index.
 fn exists(index: u32) -> bool {
     nix::net::if_::if_indextoname(index).is_ok()
 }

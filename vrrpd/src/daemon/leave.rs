@@ -1,4 +1,4 @@
-//! The end: every router hands over, everything is given back, and the last scripts run.
+//! The end of the daemon: every router hands over and gives everything back, and the last scripts run.
 
 use std::io;
 
@@ -14,16 +14,16 @@ use crate::clock;
 use crate::control::followers::Followers;
 use crate::signals::Signal;
 
-/// How long the kernel may take to remove an address or a link when the daemon leaves.
+/// How long the kernel may take to remove addresses and links at the end.
 const LEAVE: Duration = Duration::from_secs(2);
-/// How long clients that follow the transitions may take to be told of the last ones.
+/// How long followers may take to receive the last events.
 const LAST_EVENTS: Duration = Duration::from_millis(100);
 
 impl Daemon {
     /// Hands every router over, gives everything back, and waits until that is done.
     pub(super) async fn leave(mut self) -> io::Result<()> {
         info!("stopping");
-        // Nobody begins any more.
+        // No router starts any more.
         self.reload = Reload::default();
         self.stop_tracking();
         self.supervisor.stopping();
@@ -43,7 +43,7 @@ impl Daemon {
             if self.engine.answers() > answered {
                 until = clock::now() + LEAVE;
             }
-            // It may be the last there was to do, and nothing wakes a turn after that.
+            // These may be the last frames, and nothing would start another turn.
             self.flush();
         }
         if self.is_busy() {
@@ -51,23 +51,23 @@ impl Daemon {
         }
         self.discard_links().await?;
         if let Some(written) = self.written.take() {
-            // What is written later would stay behind.
+            // A journal written later would remain.
             let _ = tokio::time::timeout(LEAVE.into(), written).await;
         }
         if self.engine.routers().values().all(Router::holds_nothing) {
-            // Removed with the others; what could not be given back is left to the guardian, or to the next daemon.
+            // Removed with the other files; the guardian or the next daemon handles what could not be given back.
             self.rundir.keep_until_the_end(&self.journal_file);
             self.guardian.dismiss();
         }
         let changed = async {
             for changing in self.own_macs_changed.into_values() {
-                // What comes of it goes with us, and is not left on an interface.
+                // Its result is lost with the process and must not remain on an interface.
                 let _ = changing.await;
             }
         };
         let _ = tokio::time::timeout(LEAVE.into(), changed).await;
-        // From here on another daemon may serve these routers, with a program of its own in the kernel; its scripts wait
-        // for ours.
+        // From here on another daemon may serve these routers with its own program in the kernel; its scripts wait for
+        // ours.
         self.links.clear();
         drop(self.group_peers);
         drop(self.rundir);
@@ -88,7 +88,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Takes the links of virtual MAC addresses away, and waits until that is done.
+    /// Removes the macvlan links, and waits until that is done.
     pub(super) async fn discard_links(&mut self) -> io::Result<()> {
         for id in self.engine.routers().ids().collect::<Vec<_>>() {
             self.input(Input::Discard(id));
@@ -116,8 +116,8 @@ impl Daemon {
     }
 }
 
-/// Waits until those who follow the transitions have been told of all, or do not read: with nothing to give back, no task
-/// but this one would have its turn before the end.
+/// Waits until followers have received all events or do not read: without anything to give back, their tasks would not
+/// run before the end.
 async fn tell_last(followers: &Followers) {
     let until = clock::now() + LAST_EVENTS;
     while !followers.have_heard_all() && clock::now() < until {

@@ -1,4 +1,4 @@
-//! What the log says of routers.
+//! Log lines about routers.
 
 use std::net::IpAddr;
 
@@ -16,7 +16,7 @@ use crate::config::{Settings, VirtualAddress};
 use crate::report::{Happening, NoticeReport, TransitionReport};
 
 impl Daemon {
-    /// Writes a line about a router to the log. Of some things that it noticed clients are told as well.
+    /// Logs a line about a router. Some lines are also sent to clients.
     pub(super) fn log(&mut self, id: RouterId, line: Line) {
         let Some(router) = self.engine.router(id) else { return };
         if let Some(happening) = write(router, Some(line)) {
@@ -25,7 +25,7 @@ impl Daemon {
     }
 }
 
-/// Writes a line about a router to the log; what clients are told as well is returned.
+/// Logs a line about a router; returns the event for clients, if any.
 pub(super) fn write(router: &Router, line: Option<Line>) -> Option<Happening> {
     let name = router.config.title();
     match line? {
@@ -119,28 +119,28 @@ pub(super) fn write(router: &Router, line: Option<Line>) -> Option<Happening> {
     None
 }
 
-/// Says that the program of an interface could not be put back.
+/// Logs that the program of an interface could not be attached again.
 pub(super) fn not_returned(interface: &str, reason: &str, again_in: Duration) {
     warn!(interface, reason, %again_in, "cannot reattach the XDP program");
 }
 
-/// Says that an advert was discarded which is of no router of ours.
+/// Logs a discarded advert that is for no router of ours.
 pub(super) fn rejected(interface: &str, why: &Rejection, more: u64) {
     let check = why.reject.name();
     if why.reject == Reject::NotOurs {
-        // What is meant for others is no fault.
+        // Not a fault: it is for another router.
         debug!(interface, check, %why, more, "advertisement for another virtual router");
     } else {
         warn!(interface, check, %why, more, "advertisement rejected");
     }
 }
 
-/// Says that the carrier of an interface counts as there.
+/// Logs that the carrier of an interface is unknown and assumed up.
 pub(super) fn carrier_unknown(interface: &str) {
     info!(interface, "carrier state unknown, assuming up");
 }
 
-/// Writes a transition to the log.
+/// Logs a transition.
 pub(super) fn transition(router: &Router, report: &TransitionReport) {
     let cause = report.cause.as_ref();
     info!(
@@ -157,7 +157,7 @@ pub(super) fn transition(router: &Router, report: &TransitionReport) {
     );
 }
 
-/// Says that another router does not fit to this one.
+/// Logs a configuration mismatch with another router.
 fn warn_of_mismatch(config: &Settings, warning: &mismatch::Warning) {
     let mismatch::Warning { words, more } = warning;
     warn!(
@@ -166,7 +166,7 @@ fn warn_of_mismatch(config: &Settings, warning: &mismatch::Warning) {
     );
 }
 
-/// Says what a router noticed; what clients are told as well is returned.
+/// Logs a notice of a router; returns the event for clients, if any.
 fn notice(router: &Router, noticed: &Noticed, theirs: &[IpAddr]) -> Option<Happening> {
     let Noticed { notice, more: untold } = noticed;
     let name = router.config.title();

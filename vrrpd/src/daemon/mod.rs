@@ -1,11 +1,11 @@
-//! The only event loop: what arrives becomes events of the routers, and their actions become frames, requests to the
-//! kernel, scripts and lines of the log.
+//! The event loop: inputs become events of the routers, and their outputs become frames, requests to the kernel,
+//! scripts and log lines.
 //!
-//! Nothing here waits for anybody but the kernel's readiness: frames go to sockets that do not block, requests about
-//! addresses to the netlink thread, scripts and clients to tasks of their own.
+//! Nothing in it blocks: frames go to non-blocking sockets, requests about addresses to the netlink thread, scripts and
+//! clients to their own tasks.
 //!
-//! Start reading at [`Daemon::run`]; `act` carries out actions, `command` answers clients and signals, `interfaces` hears of
-//! links and addresses, `leave` ends it.
+//! Start reading at [`Daemon::run`]; `act` executes outputs, `command` handles clients and signals, `interfaces`
+//! handles links and addresses, `leave` ends the daemon.
 
 mod absence;
 mod act;
@@ -74,27 +74,27 @@ use reload::Reload;
 pub use start::Source;
 pub use start_error::StartError;
 
-/// Frames taken from one socket before others have their turn.
+/// Maximum number of frames taken from one socket before others get their turn.
 const TURN: usize = 256;
-/// Frames taken from one socket before a deadline counts as missed: more than its buffer holds.
+/// Number of frames taken from one socket before a deadline counts as missed: more than its buffer holds.
 const DRAIN: usize = 1 << 14;
-/// How long the loop may stand still when a router comes and the kernel has no memory at hand.
+/// How long the loop may block for kernel memory when a router is added.
 const AGAIN: Duration = Duration::from_millis(20);
-/// The number under which the guardian is watched: that of no link and of no other process.
+/// Event number of the guardian; no link or process has it.
 const GUARDIAN: u64 = u64::MAX;
 
 /// All routers of this process.
 #[derive(Debug)]
 pub struct Daemon {
-    /// What it decides, and the routers.
+    /// The engine, with the routers.
     engine: Engine,
-    /// What the routers have of the machine.
+    /// The resources of the routers.
     handles: Slots<RouterId, Handles>,
     links: Slots<LinkId, LinkIo>,
     others: Others,
-    /// What the engine says is being done: what comes of that is its next input.
+    /// An output is being executed; its consequences are the next inputs.
     is_performing: bool,
-    /// The other processes of the one group that is not of this process alone.
+    /// The other processes of the `-M` group.
     group_peers: Option<Peers>,
     group_runners: GroupRunners,
     alarm: Alarm,
@@ -105,37 +105,37 @@ pub struct Daemon {
     reports: mpsc::UnboundedReceiver<Report>,
     commands: mpsc::Receiver<Command>,
     changing: Vec<Changing>,
-    /// What was done aside; kept with the other end, so that it never closes.
+    /// Results of other threads; the sender is kept so that the channel never closes.
     aside_in: mpsc::UnboundedSender<(LinkId, Aside)>,
     aside: mpsc::UnboundedReceiver<(LinkId, Aside)>,
-    /// The last change of what interfaces take in; they come one after the other.
+    /// The last change of the MAC addresses that an interface accepts; changes are made one after the other.
     own_macs_changed: BTreeMap<LinkId, JoinHandle<()>>,
     lanes: Lanes,
-    /// What the scripts of all routers share.
+    /// Shared by the scripts of all routers.
     scripts: script::Context,
     followers: Followers,
-    /// Elsewhere while it is read.
+    /// Taken out while it is read.
     inbox: Option<Inbox>,
     state_file: String,
     journal_file: String,
-    /// What stands there, or is written now.
+    /// Content of the journal file, written or being written.
     journal: String,
-    /// The last file that was to be written; they are written one after the other.
+    /// The last file to be written; files are written one after the other.
     written: Option<JoinHandle<()>>,
     rundir: RunDir,
     supervisor: Supervisor,
     guardian: Guardian,
-    /// Its socket, which can be read when it has ended.
+    /// Its socket, readable when it has ended.
     guardian_ends: Option<readiness::Source<Arc<OwnedFd>>>,
-    /// Routers whose role the guardian has not been told of yet.
+    /// Routers whose role was not sent to the guardian yet.
     untold: BTreeSet<RouterId>,
-    /// The service manager has not been told of some transition.
+    /// A transition was not reported to the service manager yet.
     status_untold: bool,
     reload: Reload,
     watchers: Watchers,
-    /// When interfaces that could not be opened are tried again.
+    /// When to try again to open interfaces.
     open_again_at: Option<Instant>,
-    /// When it was looked last whether programs are where they were put.
+    /// Time of the last check of attached programs.
     programs_looked_after: Instant,
     suspension: Suspension,
 }
@@ -152,19 +152,19 @@ enum Wake {
     Aside(LinkId, Aside),
 }
 
-/// What was done for an interface outside the loop, since the kernel takes its time over it.
+/// Results of work for an interface in another thread, since the kernel is slow.
 #[derive(Debug)]
 enum Aside {
-    /// The program is loaded, or why it is not.
+    /// The program was loaded, or the reason why not.
     Loaded(Result<Loaded, Refusal>),
-    /// It takes in frames to its own MAC address.
+    /// The interface accepts frames to its own MAC address.
     OwnMac(OwnMacChanged),
-    /// The script of this number that prepares a router is over.
+    /// The `prepare` script with this number has ended.
     Prepared(RouterId, u64),
 }
 
 impl Daemon {
-    /// Runs until a signal ends it, or something breaks that nothing works without.
+    /// Runs until a signal ends it, or an essential part fails.
     pub async fn run(mut self) -> io::Result<()> {
         self.supervisor.ready();
         for id in self.engine.routers().ids().collect::<Vec<_>>() {
@@ -180,7 +180,8 @@ impl Daemon {
         self.leave().await
     }
 
-    /// Waits for something, handles it and all that is due, and sends what came of it. Signals are left to the caller.
+    /// Waits for an input, handles it and everything that is due, and sends the resulting frames. Signals are returned
+    /// to the caller.
     async fn turn(&mut self) -> io::Result<Option<Signal>> {
         self.settle_groups();
         self.flush();
@@ -188,7 +189,8 @@ impl Daemon {
             self.settle_groups();
             self.flush();
         }
-        // Behind that: a router that leaves is gone when its last words have been sent, and nothing else may wake us then.
+        // After that: a leaving router is removed when its last frames have been sent, and nothing else may wake the
+        // loop then.
         if self.settle() {
             self.settle_groups();
             self.flush();
@@ -232,7 +234,7 @@ impl Daemon {
         }
     }
 
-    /// Tells the guardian who has become Master and who is not any more; adverts have gone out by then.
+    /// Tells the guardian which routers became Master or ceased to be; their adverts have been sent by then.
     fn tell_guardian(&mut self) {
         while let Some(id) = self.untold.pop_first() {
             let marks = self.engine.marks();
@@ -257,11 +259,11 @@ impl Daemon {
             match self.guardian.tell(&message) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // It has heard more by the next turn.
+                    // The socket has room again at the next turn.
                     self.untold.insert(id);
                     return;
                 }
-                // That it has ended is said when its socket says so.
+                // The end of the guardian is logged when its socket reports it.
                 Err(_) => self.untold.clear(),
             }
         }
@@ -308,7 +310,7 @@ impl Daemon {
         self.ready = ready;
     }
 
-    /// Handles about `most` frames of a socket, or all that are there.
+    /// Handles about `most` frames of a socket, or all that have arrived.
     fn receive(&mut self, link: LinkId, place: usize, most: usize) {
         let Some(mut inbox) = self.inbox.take() else { return };
         let (mut taken, mut all) = (0, false);
@@ -340,8 +342,8 @@ impl Daemon {
         }
     }
 
-    /// Handles every deadline that has passed. Before a router may miss its master, all that has arrived is heard: a
-    /// process that was kept from running must not declare a live master dead.
+    /// Handles every deadline that has passed. Everything that has arrived is handled before a master counts as down,
+    /// so that a process that was not running does not take over from a live master.
     fn expire(&mut self) {
         let now = clock::now();
         let listening: BTreeSet<LinkId> = self
@@ -371,7 +373,7 @@ impl Daemon {
         self.look_after_programs(now);
     }
 
-    /// After the machine was suspended, what was true before is not to be believed.
+    /// After a suspension, the state from before is not trusted.
     fn notice_suspension(&mut self) {
         let Some(slept) = self.suspension.end() else { return };
         warn!(%slept, "resumed from suspend, listening before take-over");
@@ -380,12 +382,12 @@ impl Daemon {
         }
     }
 
-    /// Hands an event to a router and carries out what comes of it.
+    /// Hands an event to a router and executes the outputs.
     fn event(&mut self, id: RouterId, event: Event) {
         self.input(Input::Event(id, event, None));
     }
 
-    /// Tells the engine what happened, and does what it says.
+    /// Hands an input to the engine and executes the outputs.
     fn input(&mut self, input: Input<'_>) {
         self.input_at(clock::moment(), input);
     }
@@ -395,8 +397,7 @@ impl Daemon {
         self.perform_outputs();
     }
 
-    /// Writes down again what has to be undone after a crash. What it says of an interface whose
-    /// MAC address is replaced stays.
+    /// Writes the journal again. The records of an interface whose MAC address is replaced are kept.
     fn write_journal(&mut self) {
         let text = begin::journal_text(&self.engine);
         if text == self.journal {
@@ -410,8 +411,8 @@ impl Daemon {
         });
     }
 
-    /// Writes a file whole, in a thread for that and behind those that were to be written before: the newest is to stand
-    /// there in the end, and a full or slow disk must not delay an advert. `then` is told how it went.
+    /// Writes a file atomically, in another thread and after earlier writes, so that the newest version remains and a
+    /// full or slow disk does not delay an advert. `then` gets the result.
     fn write_behind(
         &mut self,
         name: String,
@@ -422,7 +423,7 @@ impl Daemon {
         let (before, files) = (self.written.take(), self.lanes.files.clone());
         let directory = self.rundir.directory().clone();
         self.written = Some(tokio::task::spawn_local(async move {
-            // One that panicked is over as well.
+            // An earlier write that panicked has ended, too.
             if let Some(before) = before {
                 let _ = before.await;
             }

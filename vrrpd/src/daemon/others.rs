@@ -1,4 +1,4 @@
-//! Interfaces that have addresses of routers which run on another one.
+//! Other interfaces with addresses of routers.
 
 use std::collections::BTreeMap;
 
@@ -20,16 +20,16 @@ use crate::transmit::Transmitter;
 #[derive(Debug, Default)]
 pub(super) struct Others(BTreeMap<String, Other>);
 
-/// One of them.
+/// Such an interface.
 #[derive(Debug, Default)]
 struct Other {
     interface: Option<Interface>,
-    /// What announces the addresses, and the number of the interface that it sends on.
+    /// The transmitter for announcements, and the interface index that it sends on.
     transmitter: Option<(u32, Transmitter)>,
 }
 
 impl Others {
-    /// Those of these routers, as they are at the start.
+    /// The other interfaces of these routers, in their state at start.
     pub(super) fn of(configs: &[RouterConfig], interfaces: &[Interface]) -> Self {
         let names = configs.iter().flat_map(|config| config.other_interfaces());
         let mut others = Self::default();
@@ -40,7 +40,7 @@ impl Others {
         others
     }
 
-    /// Takes in one that is not known yet; `false` if it is.
+    /// Adds an interface; `false` if it is known already.
     pub(super) fn add(&mut self, name: &str) -> bool {
         let is_new = !self.0.contains_key(name);
         if is_new {
@@ -49,13 +49,13 @@ impl Others {
         is_new
     }
 
-    /// Those of a router that are there.
+    /// The existing other interfaces of a router.
     pub(super) fn of_router(&self, config: &Settings) -> OtherInterfaces {
         let there = |name: &str| Some((name.to_owned(), self.0.get(name)?.interface.clone()?));
         config.other_interfaces().into_iter().filter_map(there).collect()
     }
 
-    /// Announces the addresses of a router there, as often as it wants on this occasion.
+    /// Announces the addresses of a router there, as configured for this occasion.
     pub(super) fn announce(&mut self, id: RouterId, router: &mut Router, occasion: Occasion) {
         let announce = router.config.announce;
         for (name, interface) in &router.others {
@@ -67,12 +67,12 @@ impl Others {
         }
     }
 
-    /// The router is not Master any more.
+    /// Stops announcements of a router that is no longer Master.
     pub(super) fn withdraw(&mut self, id: RouterId) {
         self.transmitters().for_each(|transmitter| transmitter.withdraw(id));
     }
 
-    /// Sends what waits.
+    /// Sends what is due.
     pub(super) fn flush(&mut self, now: Instant) {
         for transmitter in self.transmitters() {
             if let Err(error) = transmitter.flush(now) {
@@ -81,7 +81,7 @@ impl Others {
         }
     }
 
-    /// When [`Others::flush`] has something to do again.
+    /// When [`Others::flush`] is due again.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let open = self.0.values().filter_map(|other| other.transmitter.as_ref());
         open.filter_map(|(_, transmitter)| transmitter.deadline(now)).min()
@@ -109,7 +109,7 @@ impl Other {
 }
 
 impl Daemon {
-    /// What the netlink thread says of such an interface.
+    /// Handles a report of the netlink thread about such an interface.
     pub(super) fn note_other(&mut self, report: &Report) {
         let (interface, is_there, lost) = match report {
             Report::Changed(interface) => (interface, true, None),

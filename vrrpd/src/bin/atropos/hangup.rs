@@ -1,5 +1,5 @@
-//! Ends the client when its output is no longer read: the pipe is closed or the terminal gone. A separate thread sleeps
-//! until then, since the others wait for daemons, or write to a terminal that takes nothing.
+//! Ends the client when its output is no longer read: the pipe is closed or the terminal gone. A separate thread waits
+//! for that, since other threads wait for daemons or block while writing to a terminal.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -15,13 +15,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
-/// How long a view that a signal ends has to give its terminal back.
+/// Time that a view has to restore its terminal after a signal.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Exit code of a command whose reader has gone: it has read enough.
+/// Exit status when the reader of the output has gone.
 const READ_ENOUGH: i32 = 0;
 
-/// Ends this process as soon as its standard output cannot be read any more, also while there is nothing to write.
+/// Ends this process as soon as the reader of its standard output is gone, even while there is nothing to write.
 pub(crate) fn end_with_reader() -> io::Result<()> {
     start(|| {
         while !has_hung_up(&mut [silent(&io::stdout())], PollTimeout::NONE) {}
@@ -29,8 +29,8 @@ pub(crate) fn end_with_reader() -> io::Result<()> {
     })
 }
 
-/// Ends this process as soon as its terminal is gone. What is returned becomes true when a signal asks it to end; it has to
-/// give its terminal back then and end, for which it has a second.
+/// Ends this process as soon as its terminal is gone. The returned flag becomes true on a terminating signal; the
+/// process then has a second to restore its terminal and exit.
 pub(crate) fn end_with_terminal() -> io::Result<Arc<AtomicBool>> {
     let asked = Arc::new(AtomicBool::new(false));
     let (signals, signalled) = UnixStream::pair()?;
@@ -44,7 +44,7 @@ pub(crate) fn end_with_terminal() -> io::Result<Arc<AtomicBool>> {
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let timeout = left.map_or(PollTimeout::NONE, |left| left.try_into().unwrap_or(PollTimeout::MAX));
-            // Once a signal is there it stays to be read, and need not be heard of again.
+            // A pending signal remains readable and need not be polled again.
             let wanted = if deadline.is_none() { PollFlags::POLLIN } else { PollFlags::empty() };
             let mut watched = [silent(&stdin), silent(&stdout), PollFd::new(signalled.as_fd(), wanted)];
             if has_hung_up(&mut watched, timeout) || left.is_some_and(|left| left.is_zero()) {
@@ -63,12 +63,12 @@ fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name("hangup".into()).spawn(work).map(drop)
 }
 
-/// A descriptor of which only that it hangs up, or fails, is told.
+/// A descriptor polled for hang-up and errors only.
 fn silent(descriptor: &impl AsFd) -> PollFd<'_> {
     PollFd::new(descriptor.as_fd(), PollFlags::empty())
 }
 
-/// Waits until something happens, and says whether it is that one of the descriptors has hung up.
+/// Waits for an event; returns whether one of the descriptors has hung up.
 fn has_hung_up(watched: &mut [PollFd<'_>], timeout: PollTimeout) -> bool {
     let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
     match poll(watched, timeout) {

@@ -125,7 +125,7 @@ fn main() -> ExitCode {
     if cli.watch {
         return watch::run(&dir, &selector);
     }
-    // A change is made all the same.
+    // Changes are made despite a silent daemon.
     let only_reads = cli.action.state || cli.action.stats || cli.action.events;
     if only_reads && let Err(error) = hangup::end_with_reader() {
         eprintln!("atropos: cannot watch standard output: {error}");
@@ -145,7 +145,7 @@ fn main() -> ExitCode {
     };
     if code == NONE && cli.routers.is_empty() {
         let is_any_there = client::sockets(&dir).is_ok_and(|all| !all.is_empty());
-        // Nothing was found in its place either.
+        // Nothing was found in the default directory either.
         let usual = cli.directory.as_deref().unwrap_or(Path::new(rundir::DEFAULT));
         let dir = if is_any_there { &dir } else { usual };
         eprintln!(
@@ -157,7 +157,7 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// A router's name in the one way to write it, or what the user calls it.
+/// The canonical name of a router, or its configured name.
 fn router_name(text: &str) -> Result<String, NameError> {
     match RouterName::parse(text) {
         Ok(name) => Ok(name.to_string()),
@@ -166,13 +166,13 @@ fn router_name(text: &str) -> Result<String, NameError> {
     }
 }
 
-/// All that a router is called.
+/// All names of a router.
 fn names(router: &RouterReport) -> [String; 2] {
     [router.name().to_string(), router.name.clone()]
 }
 
 impl Cli {
-    /// Which routers are meant.
+    /// The selected routers.
     fn selector(&self) -> Selector {
         Selector { interface: self.interface.clone(), vrid: self.vrid, routers: self.routers.clone() }
     }
@@ -181,8 +181,8 @@ impl Cli {
         self.directory.clone().unwrap_or_else(default_directory)
     }
 
-    /// Complains of each router that was named and is none of those found, nor perhaps of a daemon that is silent. Returns
-    /// whether there is one.
+    /// Prints an error for each named router that was not found, unless a silent daemon may have it. Returns whether
+    /// there is such a router.
     fn complain_of_unknown(&self, found: &[String], silent: &[&Path]) -> bool {
         let is_unknown = |name: &&String| {
             let this = Selector { routers: vec![(*name).clone()], ..Selector::default() };
@@ -192,7 +192,7 @@ impl Cli {
         if unknown.is_empty() {
             return false;
         }
-        // A daemon that is silent has been complained of.
+        // A silent daemon was reported already.
         let sockets = client::sockets(&self.directory()).unwrap_or_default();
         let others = sockets.iter().filter(|socket| !silent.contains(&socket.as_path()));
         let mut known: Vec<_> =
@@ -214,14 +214,14 @@ fn names_at(socket: &Path, selector: Selector) -> Option<Vec<String>> {
     }
 }
 
-/// Where a daemon without `-f` is, or would be: not in a directory that is a link to another one, as `/var/run` mostly is.
+/// The directory of daemons without `-f`. It must not be a symbolic link, so `/run` instead of `/var/run`.
 fn default_directory() -> PathBuf {
     let [default, fallback] = [rundir::DEFAULT, rundir::FALLBACK].map(PathBuf::from);
     let is_used = |path: &Path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
     if !default.is_dir() && is_used(&fallback) { fallback } else { default }
 }
 
-/// Asks every daemon, prints what the routers say, and tells how the command ends.
+/// Asks every daemon, prints the answers, and returns the exit status.
 fn ask(cli: &Cli, sockets: &[PathBuf]) -> u8 {
     let (action, selector) = (&cli.action, cli.selector());
     let changes = [
@@ -273,7 +273,7 @@ fn ask(cli: &Cli, sockets: &[PathBuf]) -> u8 {
     }
 }
 
-/// Adds what the kernel says to each router that it handles, and returns those whose daemon is one of the silent ones.
+/// Adds the kernel's records to the routers, and returns those of silent daemons.
 fn ask_kernel(routers: &mut [RouterReport], silent: &[&Path], cli: &Cli) -> Vec<SilentReport> {
     let chosen = cli.selector();
     let complain = |reason: &str| eprintln!("atropos: {}", printable(reason));
@@ -286,7 +286,7 @@ fn ask_kernel(routers: &mut [RouterReport], silent: &[&Path], cli: &Cli) -> Vec<
 }
 
 fn json(routers: &[RouterReport], silent: &[SilentReport]) -> String {
-    // Reports are made of texts and numbers, which JSON can always say.
+    // Serializing text and numbers cannot fail.
     let values =
         routers.iter().map(serde_json::to_value).chain(silent.iter().map(|router| Ok(router.to_json())));
     let values: Vec<_> = values.filter_map(Result::ok).collect();
@@ -316,13 +316,13 @@ fn follow(cli: &Cli, sockets: &[PathBuf]) -> u8 {
     }
 }
 
-/// How the command would end if this were the only daemon.
+/// Follows one daemon; returns its exit status.
 fn follow_one(socket: &Path, selector: &Selector) -> u8 {
     let missed = |message: &str| {
         complain(socket, message);
         NOT_EVERY_ONE
     };
-    // The events of a router that does not exist, or of a daemon that hangs, would be waited for in vain.
+    // Waiting for events of a missing router or of a daemon that hangs would never end.
     match client::ask(socket, &Request::State(selector.clone())) {
         Ok(Reply::State { routers }) if routers.is_empty() => return NONE,
         Ok(_) => {}

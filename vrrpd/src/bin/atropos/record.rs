@@ -1,6 +1,6 @@
-//! `--record`: what happened to routers, in a file; `--replay`: what is in such a file, in words.
+//! `--record` writes what happened to routers to a file; `--replay` prints such a file in words.
 //!
-//! The daemon hands out octets; what reads and writes JSON is here, since the daemon's program is locked in memory.
+//! The daemon sends packed data; the JSON code is only here, since the daemon's program is locked in memory.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use vrrpd_engine::recording;
 use super::survey::no_answer;
 use super::{Cli, NONE, NOT_EVERY_ONE, USAGE, complain};
 
-/// Asks every daemon, writes the file, and tells how the command ends.
+/// Asks every daemon, writes the file, and returns the exit status.
 pub(crate) fn write(cli: &Cli, sockets: &[PathBuf], file: &Path) -> u8 {
     let mut routers: Vec<RecordingReport> = Vec::new();
     let mut silent = Vec::new();
@@ -60,7 +60,7 @@ pub(crate) fn write(cli: &Cli, sockets: &[PathBuf], file: &Path) -> u8 {
     if is_whole { 0 } else { NOT_EVERY_ONE }
 }
 
-/// Prints what was recorded and what the daemon decided, and tells how the command ends.
+/// Prints the transcript of a recording, and returns the exit status.
 pub(crate) fn replay(file: &Path) -> u8 {
     let octets = match fs::read(file) {
         Ok(octets) => octets,
@@ -72,7 +72,7 @@ pub(crate) fn replay(file: &Path) -> u8 {
     match recording::transcript(&String::from_utf8_lossy(&octets)) {
         Ok(transcript) => {
             let lines = transcript.lines().map(|line| printable(line) + "\n").collect::<String>();
-            // A closed output has been read enough of.
+            // A closed pipe is not an error: its reader has read enough.
             let _ = io::stdout().write_all(lines.as_bytes());
             0
         }
@@ -83,7 +83,7 @@ pub(crate) fn replay(file: &Path) -> u8 {
     }
 }
 
-/// Writes a file that only its owner can read. It is there whole, or as it was.
+/// Writes a file that only its owner can read. It is replaced atomically.
 fn write_whole(file: &Path, text: &str) -> io::Result<()> {
     let name = file.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     let mut beside = name.to_owned();
@@ -95,7 +95,7 @@ fn write_whole(file: &Path, text: &str) -> io::Result<()> {
         fs::rename(&beside, file)
     });
     if written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists) {
-        // That is what the error is about.
+        // The write error is the one to report.
         let _ = fs::remove_file(&beside);
     }
     written

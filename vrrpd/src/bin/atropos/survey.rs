@@ -1,4 +1,4 @@
-//! What is asked of daemons and of the kernel, for one look and for a live view alike.
+//! Queries of daemons and of the kernel, used by the one-time output and by the live view.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use vrrpd::printable::printable;
 use vrrpd::report::{RouterReport, SilentReport};
 use vrrpd::router_name::RouterName;
 
-/// The control sockets of daemons that may have a router that is meant; none where there is no directory.
+/// The control sockets of daemons that may have a selected router; empty if the directory does not exist.
 pub(crate) fn sockets_for(dir: &Path, selector: &Selector) -> io::Result<Vec<PathBuf>> {
     match client::sockets(dir) {
         Ok(sockets) => Ok(sockets.into_iter().filter(|socket| may_serve(socket, selector)).collect()),
@@ -19,7 +19,8 @@ pub(crate) fn sockets_for(dir: &Path, selector: &Selector) -> io::Result<Vec<Pat
     }
 }
 
-/// Whether the daemon behind a socket may have a router that is meant: the socket of a daemon with one router says which.
+/// Whether the daemon of a socket may have a selected router: the socket name of a daemon with one router contains its
+/// name.
 pub(crate) fn may_serve(socket: &Path, selector: &Selector) -> bool {
     let stem = socket.file_stem().unwrap_or_default().to_string_lossy();
     RouterName::of_file_stem(&stem).is_none_or(|router| selector.may_match(&router))
@@ -37,8 +38,8 @@ pub(crate) fn no_answer(error: &io::Error) -> String {
     }
 }
 
-/// Adds what the kernel says to each router that it handles, and returns those of the chosen ones that are not among
-/// them. What cannot be read is said through `complain`.
+/// Adds the kernel's records to the routers, and returns the selected records without such a router. Errors go to
+/// `complain`.
 pub(crate) fn join_kernel<'a>(
     routers: impl Iterator<Item = &'a mut RouterReport>,
     chosen: &Selector,

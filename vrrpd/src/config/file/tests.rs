@@ -1,4 +1,4 @@
-//! What a file says, and each mistake with its place.
+//! Parsing a configuration file, and the position of each mistake.
 
 use super::super::mistakes::place;
 use super::*;
@@ -19,7 +19,7 @@ fn complaints(text: &str) -> Vec<(usize, usize, String)> {
     parse(text).expect_err("is wrong").into_iter().map(placed).collect()
 }
 
-/// The first one.
+/// The first mistake.
 fn complaint(text: &str) -> (usize, usize, String) {
     complaints(text).into_iter().next().expect("there is one")
 }
@@ -44,7 +44,7 @@ fn what_is_no_toml_does_not_hide_what_else_is_wrong() {
     let found = complaints(&text);
     assert_eq!(found.len(), 2, "{found:#?}");
     assert_eq!((found[0].0, found[1].0, found[1].1), (6, 12, 1), "{found:#?}");
-    // What is not closed takes the lines below along, and is told once.
+    // An unclosed bracket or string swallows the lines below it, and is reported once.
     for open in ["addresses = [\"10.0.0.1\"", "addresses = [\n  \"10.0.0.1\",\n  10.0.0.2,\n]", "up = \"a"] {
         let text =
             format!("[[router]]\n{open}\npriority = 150\nvmac = \"none\"\n{}", router("eth0", 6, "x = 1\n"));
@@ -399,7 +399,7 @@ fn an_address_can_be_a_table() {
     }
 }
 
-/// The blocks of `wrong.txt`: what is wrong, and what is said of it.
+/// The cases of `wrong.txt`: a configuration and the expected messages.
 fn wrong_configurations(text: &str) -> Vec<(String, String)> {
     let blocks = text.split("\n\n").skip(1).map(|block| {
         let (said, wrong): (Vec<_>, Vec<_>) = block.trim().lines().partition(|line| line.starts_with("> "));

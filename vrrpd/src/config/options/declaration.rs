@@ -1,41 +1,41 @@
-//! What is known of an option beside its value.
+//! Properties of an option other than its value.
 
 use super::Key;
 
-/// What an option is called, where it can be written and how.
+/// How an option is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Declaration {
     /// The key in the configuration file.
     pub name: &'static str,
     /// The option as it is written on the command line: `-i`, `--vmac`; for addresses `ADDR`.
     pub flag: &'static str,
-    /// What follows the flag.
+    /// The argument after the flag.
     pub argument: Argument,
-    /// How the value is written in TOML.
+    /// The type in TOML.
     pub toml: Toml,
     /// The text of `--help`.
     pub help: &'static str,
 }
 
-/// What follows an option on the command line.
+/// The argument of an option on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argument {
-    /// Nothing: the option alone stands for this value.
+    /// None: the flag stands for this value.
     Switch(&'static str),
-    /// A value, which the help calls so.
+    /// A value, with its name in the help.
     Value(&'static str),
-    /// A value, any number of times.
+    /// A value; the option can be repeated.
     Repeated(&'static str),
-    /// `=VALUE`, or nothing, which stands for this value.
+    /// Optional `=VALUE`: its name in the help, and the value if it is missing.
     Optional(&'static str, &'static str),
-    /// There is no flag: values stand alone.
+    /// No flag: a positional argument.
     Positional(&'static str),
 }
 
-/// How the values of an option are written in TOML; any of them can be a string as well.
+/// TOML types of options; a string is always accepted too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Toml {
-    /// A string and nothing else.
+    /// Only a string.
     Text,
     /// An integer, 0 to 255.
     Number,
@@ -43,20 +43,20 @@ pub enum Toml {
     Boolean,
     /// An array of strings.
     List,
-    /// An array of strings or tables: addresses, with words of `ip address add` or the same as keys.
+    /// An array of strings or tables: addresses with options as in `ip address add`, or with these as keys.
     Addresses,
-    /// A string, the path of a program, or an array of strings, the path and the arguments.
+    /// A string (path of a program), or an array of strings (path and arguments).
     Command,
 }
 
 impl Toml {
-    /// Whether each value of the list is one of the option.
+    /// Whether each item of a list is a value of the option.
     pub const fn is_list(self) -> bool {
         matches!(self, Self::List | Self::Addresses)
     }
 }
 
-/// A letter that gives an option a certain value.
+/// A flag that sets an option to a fixed value.
 #[derive(Clone, Copy, Debug)]
 pub struct Shorthand {
     /// `-n`

@@ -1,6 +1,6 @@
-//! How the table of options becomes types and functions.
+//! Macros that turn the table of options into types and functions.
 
-/// A place for the values of an option.
+/// Storage for the values of an option.
 pub(in crate::config) trait Slot: Clone {
     type Value;
 
@@ -33,7 +33,7 @@ impl<T: Clone> Slot for Vec<T> {
     }
 }
 
-/// The type of an option when all has been said: without a default, the option can still be missing.
+/// The type of an option after defaults were applied; an option without a default may still be missing.
 macro_rules! complete_type {
     ($slot:ty) => {
         $slot
@@ -64,13 +64,13 @@ macro_rules! options {
             $($(#[doc = $help])+ $key,)+
         }
 
-        /// What was said about one router; what was not said is `None`.
+        /// The given options of one router; `None` if not given.
         #[derive(Clone, Debug, Default)]
         pub struct RouterOptions {
             $($(#[doc = $help])+ pub $field: $slot,)+
         }
 
-        /// What was said about one router, and of what was not said the default, if there is one.
+        /// The options of one router, with defaults applied.
         pub(super) struct Complete {
             $(pub(super) $field: complete_type!($slot $(, $default)?),)+
         }
@@ -79,7 +79,7 @@ macro_rules! options {
             /// Every option, in the order of `--help`.
             pub const ALL: &[Self] = &[$(Self::$key),+];
 
-            /// Its line of the table.
+            /// Its entry in the table.
             pub const fn declaration(self) -> Declaration {
                 use Argument::{Optional, Positional, Repeated, Switch, Value};
                 match self {
@@ -95,7 +95,7 @@ macro_rules! options {
         }
 
         impl RouterOptions {
-            /// Reads the text of an option as the command line and the file write it. `Addresses` and `Peers` add one.
+            /// Parses the text of an option, in command-line syntax. `Addresses` and `Peers` append a value.
             pub fn set(&mut self, key: Key, text: &str) -> value::Parsed<()> {
                 match key {
                     $(Key::$key => Slot::put(&mut self.$field, $read(text)?),)+
@@ -103,7 +103,7 @@ macro_rules! options {
                 Ok(())
             }
 
-            /// What was said here, and where nothing was said, what `defaults` say.
+            /// These options, with missing ones taken from `defaults`.
             #[must_use]
             pub fn or(mut self, defaults: &Self) -> Self {
                 $(if Slot::is_empty(&self.$field) {

@@ -1,4 +1,4 @@
-//! The table agrees with itself, and the documentation with the table.
+//! Consistency of the table, and of the documentation with it.
 
 use std::fmt::Write as _;
 use std::{env, fs};
@@ -14,7 +14,7 @@ An option is written on the command line, or under its key in the tables `[[rout
 |---|---|---|
 ";
 
-/// The default that the help tells, if the text behind `default: ` is a value.
+/// The default in the help, if the text after `default: ` is a value.
 fn told_default(key: Key) -> Option<&'static str> {
     let (_, rest) = key.declaration().help.split_once("default: ")?;
     rest.strip_suffix(']').filter(|text| RouterOptions::default().set(key, text).is_ok())
@@ -32,7 +32,7 @@ fn every_option_has_a_key_and_a_flag_of_its_own() {
         assert_eq!(format!("{key:?}"), variant, "of {name}");
         let is_letter = flag.len() == 2 && key.declaration().letter().is_some();
         let is_positional = matches!(argument, Argument::Positional(_));
-        // One at a time on the command line, all of them in the file.
+        // One value on the command line, a list in the file.
         let is_singular = toml.is_list() && name.starts_with(flag.trim_start_matches('-'));
         let long =
             if argument == Argument::Switch("false") { format!("--no-{name}") } else { format!("--{name}") };
@@ -83,7 +83,7 @@ fn manual_page_has_every_key() {
     }
 }
 
-/// `UPDATE_GOLDEN=1 cargo test -p vrrpd options` writes the page anew.
+/// `UPDATE_GOLDEN=1 cargo test -p vrrpd options` rewrites the page.
 #[test]
 fn docs_options_md_is_the_table() {
     let mut page = HEADER.to_owned();

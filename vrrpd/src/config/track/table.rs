@@ -12,12 +12,12 @@ use crate::config::mistakes::Complaint;
 use crate::config::value::{self, Parsed, ValueError};
 use crate::nearest::nearest;
 
-/// A shorter interval is a mistake: nothing is done in it.
+/// The shortest interval allowed.
 const SHORTEST: Duration = Duration::from_millis(10);
-/// Results in a row, at most.
+/// Maximum of `rise` and `fall`.
 const MAX_RESULTS: u32 = 1000;
 
-/// The other keys of a `[[track]]`.
+/// The other keys of a `[[track]]` table.
 const OTHERS: [&str; 16] = [
     "name",
     "weight",
@@ -37,7 +37,7 @@ const OTHERS: [&str; 16] = [
     "text",
 ];
 
-/// Reads one `[[track]]`.
+/// Reads one `[[track]]` table.
 pub(super) struct Reader<'a> {
     pub(super) table: &'a Table,
     pub(super) directory: &'a Path,
@@ -45,7 +45,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Its name, where that was said, and the check.
+    /// The name, if given, and the check.
     pub(super) fn read(&mut self) -> (Option<(String, Range<usize>)>, Option<Declared>) {
         for (key, _) in &self.table.entries {
             let known = KINDS.iter().chain(&OTHERS).copied();
@@ -155,7 +155,7 @@ impl<'a> Reader<'a> {
         rules
     }
 
-    /// What a kind has besides its value.
+    /// Reads the keys that this kind has in addition to its value.
     fn details(&mut self, kind: &mut CheckKind) {
         match kind {
             CheckKind::Command(command) => {
@@ -178,7 +178,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The timeout is the interval unless it is said.
+    /// The timeout defaults to the interval.
     fn polling(&mut self) -> Polling {
         let span = |text: &str| {
             let span = value::duration(text)?;
@@ -188,7 +188,7 @@ impl<'a> Reader<'a> {
         Polling { interval, timeout: self.value("timeout", span).unwrap_or(interval) }
     }
 
-    /// Complains of keys that mean nothing for this kind.
+    /// Reports keys that do not apply to this kind.
     fn misplaced(&mut self, kind: &str) {
         let is_polled = matches!(kind, "command" | "tcp" | "http" | "ping");
         for key in OTHERS {
@@ -209,7 +209,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What a key is set to, where that is right.
+    /// The value of a key, if valid.
     fn value<T>(&mut self, key: &str, read: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
         let setting = self.find(key)?;
         let Setting::One(text) = &setting.value else {
@@ -239,7 +239,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// An underscore is as good as a hyphen.
+/// Whether this is the key; an underscore may replace a hyphen.
 fn is_key(written: &str, key: &str) -> bool {
     written.replace('_', "-") == key
 }

@@ -1,4 +1,4 @@
-//! Asks daemons and kernel again and again, so that the terminal waits for none of them.
+//! Polls daemons and kernel in threads, so that the terminal never waits for them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -11,28 +11,28 @@ use vrrpd::report::{RouterReport, SilentReport};
 
 use crate::survey::{join_kernel, no_answer, sockets_for};
 
-/// From one survey to the next.
+/// Time between two surveys.
 const PERIOD: Duration = Duration::from_millis(250);
-/// Daemons that need longer for an answer are in a later survey.
+/// Time to wait for answers; slower daemons appear in a later survey.
 const PROMPT: Duration = Duration::from_millis(50);
 
-/// What a daemon answered last.
+/// The last answer of a daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// Its routers.
     Routers(Vec<RouterReport>),
-    /// Why there are none.
+    /// The reason for no answer.
     Silence(String),
 }
 
-/// All that is known at one moment.
+/// All answers at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Survey {
-    /// By control socket. One that has not answered yet is not here.
+    /// By control socket; daemons that have not answered yet are missing.
     pub(super) daemons: BTreeMap<PathBuf, Answer>,
-    /// Routers that the kernel knows and no daemon speaks for.
+    /// Routers known to the kernel without a daemon that answers.
     pub(super) kernel: Vec<SilentReport>,
-    /// Why the directory cannot be read.
+    /// The error of reading the directory.
     pub(super) trouble: Option<String>,
 }
 
@@ -44,11 +44,11 @@ pub(super) struct Wanted {
     pub(super) change: Change,
 }
 
-/// Something to show.
+/// An update for the view.
 #[derive(Debug)]
 pub(super) enum News {
     Survey(Survey),
-    /// What came of a change.
+    /// The result of a change.
     Said(String),
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Gatherer {
 }
 
 impl Gatherer {
-    /// Begins to ask the daemons of a directory. It ends with the process.
+    /// Starts polling the daemons of a directory. Polling ends with the process.
     pub(super) fn start(dir: PathBuf, chosen: Selector) -> Self {
         let (sender, news) = channel();
         let to = sender.clone();
@@ -66,12 +66,12 @@ impl Gatherer {
         Self { news, sender }
     }
 
-    /// What has come since, in order.
+    /// The next update, if any.
     pub(super) fn news(&self) -> Option<News> {
         self.news.try_recv().ok()
     }
 
-    /// Has a change made, and its outcome told.
+    /// Requests a change; its result follows as an update.
     pub(super) fn change(&self, wanted: Wanted) {
         let sender = self.sender.clone();
         thread::spawn(move || {
@@ -91,7 +91,7 @@ impl Gatherer {
 fn gather(dir: &Path, chosen: &Selector, news: &Sender<News>) {
     let (answers, answered) = channel();
     let mut survey = Survey::default();
-    // A daemon that does not answer holds up its own thread only, and is not asked twice at once.
+    // A daemon that does not answer blocks only its own thread, and has at most one request at a time.
     let mut asked = HashSet::new();
     loop {
         let (sockets, trouble) = match sockets_for(dir, chosen) {

@@ -1,7 +1,7 @@
 //! The live view: `atropos --watch`.
 //!
-//! `gather` asks daemons and kernel in threads of its own and yields surveys; `model` is what is shown and what keys do,
-//! pure; `view` draws it. Here the three are put together with a terminal, which is always restored.
+//! `gather` queries daemons and kernel in threads and yields surveys; `model` is the pure state with the effect of
+//! keys; `view` draws it. This module runs them on a terminal, which is always restored.
 
 mod gather;
 mod model;
@@ -32,10 +32,10 @@ use gather::Gatherer;
 use model::{Model, Step};
 use view::Theme;
 
-/// How long a key, a survey or a signal waits at most.
+/// Maximum latency of a key, survey or signal.
 const TURN: Duration = Duration::from_millis(50);
 
-/// Shows the routers chosen until the user has seen enough.
+/// Shows the selected routers until the user quits.
 pub(crate) fn run(dir: &Path, chosen: &Selector) -> ExitCode {
     match check_terminal().and_then(|()| Ok(watch(dir, chosen)?)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -46,7 +46,7 @@ pub(crate) fn run(dir: &Path, chosen: &Selector) -> ExitCode {
     }
 }
 
-/// Why there is no view.
+/// Why the view cannot run.
 #[derive(Debug, Error)]
 enum WatchError {
     #[error("needs a terminal; --state shows the state once, --events follows it for programs")]
@@ -69,7 +69,7 @@ fn check_terminal() -> Result<(), WatchError> {
 }
 
 fn watch(dir: &Path, chosen: &Selector) -> io::Result<()> {
-    // Of a terminal that is gone, crossterm reads without end.
+    // On a terminal that is gone, crossterm would read forever.
     let leave = hangup::end_with_terminal()?;
     let theme = Theme::from_environment();
     let gatherer = Gatherer::start(dir.to_owned(), chosen.clone());
@@ -89,7 +89,7 @@ fn watch(dir: &Path, chosen: &Selector) -> io::Result<()> {
                     Step::Leave => return Ok(()),
                     Step::Change(wanted) => gatherer.change(wanted),
                 },
-                // Drawn anew in any case.
+                // The view is redrawn in any case.
                 Event::Resize(..)
                 | Event::FocusGained
                 | Event::FocusLost
@@ -105,7 +105,7 @@ fn watch(dir: &Path, chosen: &Selector) -> io::Result<()> {
     Ok(())
 }
 
-/// The terminal while it is ours.
+/// The terminal in alternate-screen mode.
 struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
 }
@@ -118,7 +118,7 @@ impl Screen {
             before(info);
         }));
         enable_raw_mode()?;
-        // From here on the terminal is given back, also when this fails.
+        // From here on the terminal is restored by drop, even if this fails.
         let screen = Self { terminal: Terminal::new(CrosstermBackend::new(io::stdout()))? };
         execute!(io::stdout(), EnterAlternateScreen, cursor::Hide)?;
         Ok(screen)
@@ -131,7 +131,7 @@ impl Drop for Screen {
     }
 }
 
-/// Leaves the terminal as it was. A terminal that has gone does not mind.
+/// Restores the terminal. Errors of a terminal that is gone do not matter.
 fn give_back() {
     let _ = execute!(io::stdout(), cursor::Show, LeaveAlternateScreen);
     let _ = disable_raw_mode();

@@ -1,4 +1,4 @@
-//! What the live view shows and what its keys do. No terminal, no clock, no daemon.
+//! State of the live view and the effect of its keys. No terminal, clock or daemon.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,19 +17,19 @@ fn name((interface, vrid, family): &Key) -> RouterName<'_> {
     RouterName::of_report(interface, *vrid, family)
 }
 
-/// A router as it is known.
+/// A known router.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Row {
-    /// What its daemon said last.
+    /// The last report of its daemon.
     pub(super) report: Option<RouterReport>,
-    /// What the kernel says.
+    /// The kernel's record.
     pub(super) kernel: Option<KernelReport>,
-    /// Why its daemon says nothing now.
+    /// Why its daemon does not answer.
     pub(super) trouble: Option<String>,
     socket: PathBuf,
 }
 
-/// What has to be done about a key.
+/// What to do upon a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Stay,
@@ -37,22 +37,22 @@ pub(super) enum Step {
     Change(Wanted),
 }
 
-/// All that is shown.
+/// The state of the view.
 #[derive(Debug)]
 pub(super) struct Model {
     rows: BTreeMap<Key, Row>,
     selected: Option<Key>,
-    /// A change that waits for a yes.
+    /// A change that waits for confirmation.
     pending: Option<Wanted>,
-    /// Which routers are meant, and where.
+    /// The selected routers and the directory.
     scope: String,
-    /// The last line: a question, an answer, or a trouble.
+    /// The last line: a question, an answer, or an error.
     said: Option<String>,
     trouble: Option<String>,
-    /// Daemons without a known router that do not answer.
+    /// Daemons that do not answer and have no known router.
     mute: Vec<String>,
     heard: bool,
-    /// The first row that is shown, and how many are; the view knows.
+    /// The first visible row, and the number of visible rows; set by the view.
     pub(super) offset: usize,
     pub(super) page: usize,
 }
@@ -79,30 +79,30 @@ impl Model {
         }
     }
 
-    /// The routers in their order, with their names.
+    /// The routers in order, with their names.
     pub(super) fn rows(&self) -> impl ExactSizeIterator<Item = (String, &Row)> {
         self.rows.iter().map(|(key, row)| (name(key).to_string(), row))
     }
 
-    /// The place of the chosen one.
+    /// Index of the selected router.
     pub(super) fn selected(&self) -> usize {
         let place = |key| self.rows.keys().position(|known| known == key);
         self.selected.as_ref().and_then(place).unwrap_or(0)
     }
 
-    /// Which routers are meant, and where.
+    /// The selected routers and the directory.
     pub(super) fn scope(&self) -> &str {
         &self.scope
     }
 
-    /// The question that waits for a yes or no.
+    /// The question that waits for yes or no.
     pub(super) fn question(&self) -> Option<String> {
         let wanted = self.pending.as_ref()?;
         let what = if wanted.change == Change::Backup { "stand back" } else { "take part again" };
         Some(format!("{}: {what}? y/n", wanted.selector.routers.join(" and ")))
     }
 
-    /// What else there is to say.
+    /// Other text for the last line.
     pub(super) fn remark(&self) -> Option<String> {
         let mute = || (!self.mute.is_empty()).then(|| self.mute.join("; "));
         let none = || {
@@ -112,7 +112,7 @@ impl Model {
         self.trouble.clone().or_else(|| self.said.clone()).or_else(mute).or_else(none)
     }
 
-    /// Takes in what came.
+    /// Handles an update.
     pub(super) fn hear(&mut self, news: News) {
         match news {
             News::Survey(survey) => self.survey(survey),
@@ -156,14 +156,14 @@ impl Model {
             });
             row.kernel = Some(kernel);
         }
-        // What only the kernel knew goes with its record.
+        // A router that only the kernel knew is removed with its record.
         self.rows.retain(|_, row| row.report.is_some() || row.kernel.is_some());
         if self.selected.as_ref().is_none_or(|key| !self.rows.contains_key(key)) {
             self.selected = self.rows.keys().next().cloned();
         }
     }
 
-    /// What a key does.
+    /// Handles a key.
     pub(super) fn key(&mut self, key: KeyEvent) -> Step {
         if key.kind == KeyEventKind::Release {
             return Step::Stay;
@@ -202,7 +202,7 @@ impl Model {
         self.selected = self.rows.keys().nth(place.min(last)).cloned();
     }
 
-    /// Prepares a change of the chosen router; nothing happens before the user has said yes.
+    /// Prepares a change of the selected router, which the user must confirm.
     fn ask(&mut self, change: Change) {
         let Some((key, row)) = self.selected.as_ref().and_then(|key| self.rows.get_key_value(key)) else {
             return;

@@ -1,4 +1,4 @@
-//! What the live view shows for given reports, and what its keys do. The terminal is a buffer.
+//! The output of the live view for given reports, and the effect of its keys. The terminal is a buffer.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -17,7 +17,7 @@ use super::view::{self, Theme};
 
 const DIR: &str = "/run/vrrpd";
 
-/// A router as its daemon tells of it: as backup it has heard its master 420 ms ago.
+/// The report of a router; a backup heard its master 420 ms ago.
 fn router(vrid: u8, state: &str) -> RouterReport {
     let master = json!({
         "address": "10.0.0.2", "priority": 150, "mac": "00:00:5e:00:01:33", "interval_ns": 100_000_000,
@@ -66,7 +66,7 @@ fn forty() -> Model {
     model(routers((1..=40).map(|vrid| router(vrid, "backup"))))
 }
 
-/// Two hours and three minutes after every router has come to its state.
+/// Two hours and three minutes after the last transition of every router.
 fn now() -> SystemTime {
     humantime::parse_rfc3339("2026-01-31T12:03:00Z").expect("a time")
 }
@@ -77,7 +77,7 @@ fn terminal(model: &mut Model, width: u16, height: u16, colour: bool) -> Termina
     terminal
 }
 
-/// The lines of a terminal of this size, without blanks at their ends.
+/// The lines drawn on a terminal of this size, without trailing blanks.
 fn drawn(model: &mut Model, width: u16, height: u16) -> Vec<String> {
     let terminal = terminal(model, width, height, true);
     let cells = terminal.backend().buffer().content();
@@ -184,7 +184,7 @@ fn kernel_tells_of_the_master_while_the_daemon_is_silent() {
     let lines = drawn(&mut model, 80, 24);
     assert!(lines[2].starts_with(">eth0/51         silent "), "{}", lines[2]);
     assert!(lines[2].contains(" 10.0.0.9        77ms"), "{}", lines[2]);
-    // Nothing is left of it when its record has gone too.
+    // The router is gone once its record has gone too.
     model.hear(survey([]));
     assert_eq!(model.rows().len(), 0);
 }

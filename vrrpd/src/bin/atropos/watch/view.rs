@@ -1,4 +1,4 @@
-//! How the live view looks: plain characters and the eight colours that every terminal has, from 80 columns on.
+//! Layout of the live view: plain characters and the eight basic colours, from 80 columns.
 
 use std::env;
 use std::time::{Duration, SystemTime};
@@ -13,13 +13,13 @@ use vrrpd::report::{RouterReport, TransitionReport};
 
 use super::model::{Model, Row};
 
-/// Lines for the chosen router, at least, and how many of them for its transitions.
+/// Minimum number of lines for the selected router, and how many of them show its transitions.
 const DETAILS: u16 = 12;
 const TRANSITIONS: usize = 3;
-/// Columns from which on names and addresses have more room.
+/// Columns from which names and addresses get more room.
 const WIDE: u16 = 110;
 
-/// Colours, or none where the user wants none (<https://no-color.org>).
+/// Colours, or none (<https://no-color.org>).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Theme {
     colour: bool,
@@ -45,11 +45,11 @@ impl Theme {
     }
 }
 
-/// Draws it all.
+/// Draws the view.
 pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model, theme: Theme, now: SystemTime) {
     let area = frame.area();
     let count = u16::try_from(model.rows().len()).unwrap_or(u16::MAX);
-    // The title, the table's head, the name of the chosen router and the last line.
+    // The title, the table head, the name of the selected router and the last line.
     let free = area.height.saturating_sub(4);
     let details = if free > DETAILS + 3 { DETAILS.max(free.saturating_sub(count)) } else { 0 };
     let [title, table, chosen, detail, last] = Layout::vertical([
@@ -61,7 +61,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model, theme: Theme, now: 
     ])
     .areas(area);
     draw_table(frame, model, theme, now, table);
-    // Behind the table, which decides which routers are in sight.
+    // After the table, which determines the visible routers.
     frame.render_widget(Line::from(headline(model)).style(Modifier::REVERSED), title);
     if details > 0
         && let Some((name, row)) = model.rows().nth(model.selected())
@@ -91,7 +91,7 @@ fn headline(model: &Model) -> String {
 
 fn draw_table(frame: &mut Frame<'_>, model: &mut Model, theme: Theme, now: SystemTime, area: Rect) {
     model.page = usize::from(area.height.saturating_sub(1));
-    // When the terminal has grown, no line stays empty while there are routers above.
+    // After the terminal has grown, no line is empty while there are routers above.
     let last = model.rows().len().saturating_sub(model.page);
     model.offset = model.offset.min(last);
     let (names, addresses) = if area.width < WIDE { (15, 15) } else { (24, 28) };
@@ -123,7 +123,7 @@ fn draw_table(frame: &mut Frame<'_>, model: &mut Model, theme: Theme, now: Syste
     model.offset = position.offset();
 }
 
-/// What the router is, as far as is known.
+/// The state of the router, if known.
 fn state(row: &Row) -> &'static str {
     if row.trouble.is_some() {
         return "silent";
@@ -137,7 +137,7 @@ fn state(row: &Row) -> &'static str {
     }
 }
 
-/// Who the master is, and how long ago it was heard; the kernel knows it best.
+/// Address of the master and age of its last advert; the kernel has the newest value.
 fn master(row: &Row) -> (String, String) {
     let is = |state: &str| row.report.as_ref().is_some_and(|router| router.state == state);
     let reported = row.report.as_ref().filter(|_| row.trouble.is_none());
@@ -171,7 +171,7 @@ fn group(router: &RouterReport) -> String {
     })
 }
 
-/// Adverts discarded that were meant for this router, by reason.
+/// Discarded adverts for this router, by reason.
 fn rejects(router: &RouterReport) -> impl Iterator<Item = (&str, u64)> {
     let of_others = |reason: &str| reason == "not_ours";
     let rejected =
@@ -179,7 +179,7 @@ fn rejects(router: &RouterReport) -> impl Iterator<Item = (&str, u64)> {
     rejected.map(|(reason, count)| (reason.as_str(), *count))
 }
 
-/// What fits into `height` lines about the chosen router: its transitions, the newest first, then what it is.
+/// The details of the selected router that fit into `height` lines: transitions, newest first, then other values.
 fn detail_of(row: &Row, theme: Theme, height: usize) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     if let Some(trouble) = &row.trouble {
@@ -230,7 +230,7 @@ fn last_line(model: &Model, theme: Theme) -> Line<'static> {
     )
 }
 
-/// A span of time in at most seven characters.
+/// A time span in at most seven characters.
 pub(super) fn short(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
