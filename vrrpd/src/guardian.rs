@@ -1,14 +1,14 @@
-//! A second, small process that outlives the daemon by some milliseconds: when the daemon is killed, or dies of a fault of
-//! its own, it resigns in the place of every Master, gives back addresses, MAC addresses and links, and runs the scripts
-//! for that. Without it they would stay: the machine would go on answering for addresses that another router has by then.
+//! The guardian: a second, small process that outlives the daemon by some milliseconds. When the daemon is killed or
+//! crashes, it resigns for every Master, gives back addresses, MAC addresses and links, and runs the scripts for that.
+//! Without it they would remain, and the machine would still answer for addresses that another router has taken.
 //!
-//! It is forked off before there is a second thread or a configuration, so it takes some pages of memory, and it sleeps
-//! until a router becomes Master or ceases to be it. What it has to undo stands in the [journal](vrrpd_engine::ledger::journal), as
-//! for the next start, which does the same if both processes were killed; what has to be done within milliseconds, and what
-//! a dead daemon's routers would have said and run, comes by messages. It notices the end of the daemon by the end of its
-//! main [thread](crate::sys::lifeline), the only one that sends adverts, and resigns; and by the end of their socket, which no
-//! death can prevent, that no other thread is in the middle of something. It holds [`copies`] of what the kernel is slow
-//! to close, so that the end of the socket comes soon, and a daemon that dies of a fault [says so](crate::sys::crash)
+//! It is forked before there is a second thread or a configuration, so it takes only some pages of memory, and it
+//! sleeps until a router becomes Master or ceases to be it. What it has to undo is in the
+//! [journal](vrrpd_engine::ledger::journal), which the next start uses if both processes were killed. What has to be
+//! done within milliseconds, the resignations and scripts, is sent to it in messages. It resigns at the end of the
+//! daemon's main [thread](crate::sys::lifeline), the only one that sends adverts. The end of their socket, which
+//! follows every death, shows that no other thread is still working. It holds [`copies`] of descriptors that the kernel
+//! is slow to close, so that the end of the socket comes soon; a daemon that crashes [says so](crate::sys::crash)
 //! before its core is written.
 //!
 //! [`Guardian`] is the daemon's side; [`watch`] is the process itself, and [`last_words`] what it sends.
@@ -42,18 +42,18 @@ pub mod watch;
 
 use copies::Keeper;
 
-/// What it says when it watches; everything else is why it does not.
+/// Its message when it watches; any other text is an error.
 const READY: &[u8] = b"ready";
-/// How long it may take to say that it is there, in seconds.
+/// Timeout of that message, in seconds.
 const ANSWER: i64 = 5;
-/// How long it may take to end once it has been let go: milliseconds, unless it stands still.
+/// How long it may take to end after its dismissal: normally milliseconds.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// How long the daemon may stand still for one that has ended but for its last moment, and how often it is looked after.
+/// How long the daemon may block for a guardian that is about to end, and the polling interval.
 const LAST_MOMENT: Duration = Duration::from_millis(10);
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
-/// Octets of messages that may wait: those of thousands of routers that become Master at once.
+/// Octets of messages that may be queued: enough for thousands of routers that become Master at once.
 const BUFFER: usize = 8 << 20;
-/// [`GuardianMessage::Dying`], as it is sent.
+/// [`GuardianMessage::Dying`], serialized.
 const DYING: &[u8] = b"\"Dying\"";
 
 /// The guardian, seen from the daemon.
@@ -64,86 +64,86 @@ pub struct Guardian {
     process: Pid,
 }
 
-/// The two processes that there are from then on.
+/// The two processes after the fork.
 #[derive(Debug)]
 pub enum Part {
-    /// This is the daemon.
+    /// The daemon.
     Daemon(Guardian),
-    /// This is the guardian.
+    /// The guardian.
     Guardian(watch::Watch),
 }
 
-/// What the guardian is told.
+/// Messages to the guardian.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum GuardianMessage {
-    /// From now on there may be something to undo: what stands in the journal of this name in this directory.
+    /// From now on there may be something to undo, as recorded in the journal of this name in this directory.
     Charge {
         /// The run directory.
         directory: PathBuf,
-        /// What the files of the daemon are called.
+        /// Base name of the daemon's files.
         base: String,
     },
     /// A router is Master.
     Master(Box<Mastery>),
     /// The router is not Master any more.
     Over(RouterId),
-    /// Hold the descriptor that comes with this, under this number.
+    /// Hold the attached descriptor under this number.
     Hold(u64),
-    /// Close the one of this number.
+    /// Close the descriptor with this number.
     LetGo(u64),
-    /// The daemon dies of a fault: it does nothing any more, and ends when its core has been written.
+    /// The daemon crashes: it does nothing more, and ends when its core has been written.
     Dying,
     /// Everything has been given back.
     Farewell,
 }
 
-/// What a Master would say and run if it could do so before its death.
+/// The resignation and scripts of a Master in case its daemon dies.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Mastery {
     /// The router.
     pub router: RouterId,
     /// Its name, for the log.
     pub name: String,
-    /// The interface it sends on.
+    /// Index of the interface that it sends on.
     pub interface: u32,
-    /// The addresses that it has put on interfaces.
+    /// Its addresses on interfaces.
     pub holds: Vec<PlacedAddress>,
-    /// The kernel keeps our mark with addresses.
+    /// The kernel stores our mark with addresses.
     pub marks: bool,
-    /// The advert with priority 0; `None` where only the daemon can make one.
+    /// The advert with priority 0; `None` if only the daemon can create it.
     pub resignation: Option<Resignation>,
-    /// What it runs, and its group.
+    /// Its scripts, and those of its group.
     pub scripts: Vec<LastScript>,
 }
 
-/// An advert with priority 0, as it goes out.
+/// An advert with priority 0, ready to send.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Resignation {
-    /// This frame from the interface.
+    /// A frame for the interface.
     Group(Vec<u8>),
     /// A packet to each of the peers.
     Peers {
-        /// Where they come from.
+        /// Their source.
         route: Route,
-        /// The frames, with the address that each is for.
+        /// The frames, each with its destination.
         packets: Vec<(IpAddr, Vec<u8>)>,
     },
 }
 
-/// The scripts of a router or a group whose daemon has died.
+/// The scripts of a router or group for the case that the daemon dies.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LastScript {
-    /// What to run.
+    /// The scripts.
     pub call: Call,
-    /// How long each may run, in nanoseconds.
+    /// Timeout of each script in nanoseconds.
     pub limit_ns: u64,
-    /// What orders the scripts of this router and of the daemon that comes.
+    /// The claim that orders these scripts before those of the next daemon.
     pub claim: String,
 }
 
 impl Guardian {
-    /// Divides this process, which has one thread only, into the daemon and its guardian. This thread remains the one that
-    /// sends adverts.
+    /// Forks this process, which must have only one thread, into the daemon and its guardian. This thread remains the
+    /// one that sends adverts.
     pub fn divide() -> io::Result<Part> {
         let (ours, its) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         let life = Lifeline::of_this_thread()?;
@@ -154,7 +154,7 @@ impl Guardian {
             }
             ForkResult::Parent { child } => {
                 setsockopt(&ours, sockopt::ReceiveTimeout, &TimeVal::seconds(ANSWER))?;
-                // Past the system's limit if we may.
+                // Beyond the system's limit, if permitted.
                 if setsockopt(&ours, sockopt::SndBufForce, &BUFFER).is_err() {
                     setsockopt(&ours, sockopt::SndBuf, &BUFFER)?;
                 }
@@ -165,7 +165,7 @@ impl Guardian {
         })
     }
 
-    /// Has it watch over what stands in the journal of this name, and waits until it does.
+    /// Makes it watch over the journal of this name, and waits until it does.
     pub fn charge(&self, directory: &Path, base: &str) -> io::Result<()> {
         self.tell(&GuardianMessage::Charge { directory: directory.to_owned(), base: base.to_owned() })?;
         let mut answer = [0; 1024];
@@ -177,39 +177,39 @@ impl Guardian {
         }
     }
 
-    /// Tells it something; `WouldBlock` when it has not yet listened to what came before.
+    /// Sends a message; `WouldBlock` if its socket is full.
     pub fn tell(&self, message: &GuardianMessage) -> io::Result<()> {
         self.keeper.catch_up();
         message.send(&self.socket, None)
     }
 
-    /// What has it hold copies of descriptors.
+    /// Makes the guardian hold copies of descriptors.
     pub fn keeper(&self) -> &Keeper {
         &self.keeper
     }
 
-    /// Sees it off, now that its socket says that it has ended.
+    /// Handles that its socket reports its end.
     pub fn see_off(&self) {
-        // If it was stopped in its last moment, this is done when the daemon leaves.
+        // If it was stopped at the last moment, this is repeated when the daemon ends.
         self.ends_within(LAST_MOMENT);
     }
 
-    /// Its socket, which can be read when it has ended.
+    /// Its socket, readable when it has ended.
     pub fn socket(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.socket)
     }
 
-    /// Lets it go: there is nothing left to undo. One that stands still, by SIGSTOP for one, is killed.
+    /// Dismisses it: nothing is left to undo. A guardian that does not end, for example after SIGSTOP, is killed.
     pub fn dismiss(self) {
         crash::say_nothing();
         let patience = self.tell(&GuardianMessage::Farewell).map_or(Duration::ZERO, |()| FAREWELL);
-        // Its number is its own until it has been waited for.
+        // The pid is valid until it has been waited for.
         if !self.ends_within(patience) && kill(self.process, Signal::SIGKILL).is_ok() {
             self.ends_within(FAREWELL);
         }
     }
 
-    /// Waits for its end, but not longer than this; says whether it has ended, now or before.
+    /// Waits up to this time for its end; returns whether it has ended.
     fn ends_within(&self, patience: Duration) -> bool {
         let until = clock::now() + patience;
         loop {

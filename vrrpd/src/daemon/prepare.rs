@@ -1,4 +1,4 @@
-//! The script that prepares a router for being Master, beside those that changes of its state run.
+//! The `prepare` script, run before a router becomes Master.
 
 use tokio::task::AbortHandle;
 use tracing::info;
@@ -10,16 +10,16 @@ use super::link::FAMILIES;
 use super::{Aside, DRAIN, Daemon};
 use crate::script::prepare;
 
-/// A script that runs.
+/// A running script.
 #[derive(Debug)]
 pub(super) struct Preparation {
-    /// Tells it from those before it.
+    /// Distinguishes it from earlier ones.
     number: u64,
     task: AbortHandle,
 }
 
 impl Daemon {
-    /// Runs the script of a router; [`Aside::Prepared`] follows.
+    /// Runs the `prepare` script of a router; [`Aside::Prepared`] follows.
     pub(super) fn start_preparation(&mut self, id: RouterId) {
         let (Some(router), Some(handles)) = (self.engine.router(id), self.handles.get_mut(id)) else {
             return;
@@ -29,18 +29,18 @@ impl Daemon {
         let (name, limit) = (router.config.title().into_owned(), router.config.scripts.prepare_timeout);
         let (run, context) = (script::of_preparation(router), self.scripts.clone());
         let task = tokio::task::spawn_local(async move {
-            // Nobody listens when the daemon leaves.
+            // The receiver is gone when the daemon ends.
             let over = || drop(done.send((link, Aside::Prepared(id, number))));
             match run {
                 Some(run) => prepare(&name, &run, limit.into(), over, &context).await,
-                // A reload has taken the script away.
+                // A reload has removed the script.
                 None => over(),
             }
         });
         handles.preparation = Some(Preparation { number, task: task.abort_handle() });
     }
 
-    /// Ends the script of a router, if it still runs.
+    /// Ends the `prepare` script of a router, if it still runs.
     pub(super) fn end_preparation(&mut self, id: RouterId) {
         if let (Some(router), Some(handles)) = (self.engine.router(id), self.handles.get_mut(id))
             && let Some(preparation) = handles.preparation.take()
@@ -50,7 +50,7 @@ impl Daemon {
         }
     }
 
-    /// A script is over. Before its router becomes Master, all that has arrived is heard.
+    /// Handles the end of a `prepare` script. Everything that has arrived is handled before the router becomes Master.
     pub(super) fn prepared(&mut self, link: LinkId, id: RouterId, number: u64) {
         for place in 0..FAMILIES.len() {
             self.receive(link, place, DRAIN);

@@ -1,12 +1,12 @@
-//! SIGHUP: the configuration file is read again, and the difference applied. Routers that did not change miss no advert
-//! and change no state.
+//! SIGHUP: reads the configuration file again and applies the difference. Unchanged routers miss no advert and keep
+//! their state.
 //!
-//! A router that is not in the file any more leaves as at the end of the process. One that has changed in what can be
-//! exchanged while it runs goes on with the new values; one that has changed otherwise leaves and comes back as a new
-//! one. New ones are begun when all that leave have given back what they held.
+//! A router that is not in the file any more leaves as at the end of the process. A router continues if only options
+//! differ that can change while it runs; otherwise it leaves and is created again. New routers start when all leaving
+//! ones have given back what they held.
 //!
-//! Nobody leaves for a file that the start would refuse: first all is looked at, and claimed, that those that come need.
-//! If some of it is not to be had, the configuration stays as it was.
+//! No router leaves for a file that a start would refuse: everything that new routers need is checked and claimed
+//! first. If that fails, the configuration stays as it was.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -29,35 +29,35 @@ use crate::clock;
 use crate::config::{self, Configuration, Datapath, GroupConfig, RouterConfig, Settings, VmacMode};
 use crate::interface::Interface;
 
-/// What is to become of the configuration. One file is done with before the next one is looked at.
+/// The state of a reload. One file is applied completely before the next one is read.
 #[derive(Debug, Default)]
 pub(super) struct Reload {
     /// The file; `None`: the routers are on the command line.
     pub(super) file: Option<PathBuf>,
     reading: Option<JoinHandle<Result<Configuration, Vec<String>>>>,
-    /// It has been asked for again while it was read.
+    /// Another reload was requested while the file was read.
     again: bool,
-    /// Read, and not looked at yet.
+    /// Read, but not checked yet.
     read: Option<Configuration>,
     stage: Stage,
-    /// New interfaces of which nothing has been told yet.
+    /// New interfaces whose state is not known yet.
     awaited: BTreeSet<String>,
-    /// Names that routers which are to be begun have been promised.
+    /// Claims for routers that will start.
     claims: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
 enum Stage {
-    /// There is nothing to do.
+    /// Nothing to do.
     #[default]
     Idle,
-    /// Interfaces and programs have been asked for that it needs.
+    /// Waiting for the interfaces and programs that it needs.
     Looking(Configuration),
-    /// Somebody leaves. These are to be begun when nobody does any more, and then these groups to be formed.
+    /// Routers are leaving. When they have left, these routers start and these groups are formed.
     Changing(Vec<RouterConfig>, Vec<GroupConfig>),
 }
 
-/// Why a file is refused, and for the sake of which router.
+/// Why a file is refused, and for which router.
 struct Refused {
     router: String,
     error: StartError,
@@ -74,12 +74,12 @@ impl Reload {
         Self { file, ..Self::default() }
     }
 
-    /// Why this router cannot begin, in the words of the command line or the file.
+    /// Why this router cannot start, in terms of the command line or the file.
     pub(super) fn inadmissible(&self, config: &Settings, why: Inadmissible) -> StartError {
         StartError::inadmissible(config, self.naming(&config.interface), why)
     }
 
-    /// An interface as the user named it.
+    /// An interface as named by the user.
     pub(super) fn naming(&self, interface: &str) -> String {
         match self.file {
             None => format!("-i {interface}"),
@@ -87,12 +87,12 @@ impl Reload {
         }
     }
 
-    /// All is known of this interface.
+    /// Handles that the state of this interface is known.
     pub(super) fn followed(&mut self, interface: &str) {
         self.awaited.remove(interface);
     }
 
-    /// The file as it is now, once it has been asked for and read.
+    /// The configuration, once a requested file has been read.
     pub(super) async fn read(&mut self) -> Result<Configuration, Vec<String>> {
         let Some(reading) = &mut self.reading else { return std::future::pending().await };
         let read = reading.await;
@@ -102,7 +102,7 @@ impl Reload {
 }
 
 impl Daemon {
-    /// Reads the file, in a thread for that. Asked again meanwhile, it is read once more when that is done.
+    /// Reads the file in another thread. A request during that reads it once more afterwards.
     pub(super) fn reload(&mut self) {
         let Some(file) = self.reload.file.clone() else {
             warn!("reload ignored: no configuration file");
@@ -126,7 +126,7 @@ impl Daemon {
         }));
     }
 
-    /// Takes what was read for the configuration to come.
+    /// Handles the configuration that was read.
     pub(super) fn reloaded(&mut self, read: Result<Configuration, Vec<String>>) {
         if std::mem::take(&mut self.reload.again) {
             return self.reload();
@@ -141,7 +141,7 @@ impl Daemon {
         }
     }
 
-    /// Does what can be done now to make the routers those of the file; `true` when that was something.
+    /// Continues the reload as far as possible now; returns whether there was something to do.
     pub(super) fn settle(&mut self) -> bool {
         if matches!((&self.reload.stage, &self.reload.read), (Stage::Idle, None)) {
             return false;
@@ -149,7 +149,7 @@ impl Daemon {
         let mut has_done = false;
         loop {
             if let Stage::Changing(..) = self.reload.stage {
-                // Once all is sent, nothing may wake us any more.
+                // Once everything is sent, nothing may wake the loop any more.
                 self.flush();
                 for id in self.engine.leaving() {
                     self.see_off(id);
@@ -183,7 +183,7 @@ impl Daemon {
         }
     }
 
-    /// Asks for all that is to be known of a new configuration, and for the programs that its interfaces will have.
+    /// Requests everything that is to be known for a new configuration, and the programs of its interfaces.
     fn look(&mut self, wanted: Configuration) {
         begin::make_room(&wanted.routers, wanted.checks.len());
         let plan = self.plan(&wanted.routers);
@@ -210,7 +210,7 @@ impl Daemon {
         self.reload.stage = Stage::Looking(wanted);
     }
 
-    /// What becomes of each router.
+    /// The changes to the running routers.
     fn plan(&self, wanted: &[RouterConfig]) -> Plan {
         let has_secret = |id: RouterId, place: usize| {
             let (handles, wanted) = (self.handles.get(id), wanted.get(place));
@@ -221,7 +221,7 @@ impl Daemon {
         Plan::new(&self.engine, &settings(wanted), has_secret)
     }
 
-    /// Looks for an interface that nothing was known of.
+    /// Adds an interface that was unknown.
     pub(super) fn add_link(&mut self, name: &str, wanted: Datapath, interface: Option<Interface>) -> LinkId {
         let mut there = Link::new(name.to_owned());
         if interface.as_ref().is_some_and(|interface| there.assumes_carrier(interface)) {
@@ -233,7 +233,7 @@ impl Daemon {
         id
     }
 
-    /// Makes the routers those that are wanted, unless the start would refuse them.
+    /// Applies the configuration, unless a start would refuse it.
     fn try_out(&mut self, wanted: Configuration) {
         let plan = self.plan(&wanted.routers);
         if let Err(refused) = self.check_all(&plan, &wanted.routers) {
@@ -260,7 +260,7 @@ impl Daemon {
         let Configuration { routers: configs, groups, checks } = wanted;
         let Plan { new, left, changed, unchanged, .. } = plan;
         info!(new, left, changed, unchanged, "configuration reloaded");
-        // Before anybody leaves, so that nobody is taken along.
+        // Before any router leaves, so that it does not affect other members of its group.
         self.form_groups(&plan.groups_until_then(&groups, &settings(&configs)));
         self.configure_checks(&checks, configs.iter().map(|config| &config.settings));
         for (id, place) in plan.exchanged {
@@ -275,7 +275,7 @@ impl Daemon {
         self.reload.stage = Stage::Changing(arriving, groups);
     }
 
-    /// Whether all routers could be as they are wanted, as far as that can be told without changing anything.
+    /// Checks whether all routers could run, without changing anything.
     fn check_all(&self, plan: &Plan, configs: &[RouterConfig]) -> Result<(), Refused> {
         for config in plan.arriving.iter().filter_map(|place| configs.get(*place)) {
             self.check(config, &Journal::default()).map_err(|error| Refused::of(config, error))?;
@@ -288,7 +288,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Claims all that those that come need; if some of it is not to be had, nothing is claimed.
+    /// Claims everything that new routers need, or nothing.
     fn admit(&mut self, plan: &Plan, configs: &[RouterConfig]) -> Result<(), Refused> {
         let arriving: Vec<_> = plan.arriving.iter().filter_map(|place| configs.get(*place)).collect();
         let held: BTreeSet<String> =
@@ -317,7 +317,7 @@ impl Daemon {
         admitted
     }
 
-    /// Whether a router could begin on its interface as that is now.
+    /// Checks whether a router could run on its interface in its present state.
     pub(super) fn check(&self, config: &Settings, journal: &Journal) -> Result<(), StartError> {
         let link = self.engine.link_named(&config.interface).and_then(|id| self.links.get(id));
         let is_awaited = link.is_some_and(|link| link.path.has_waiting());
@@ -325,7 +325,7 @@ impl Daemon {
         admitted.map_err(|why| self.reload.inadmissible(config, why))
     }
 
-    /// Begins those that come, and forms the groups.
+    /// Starts the new routers, and forms the groups.
     fn begin_all(&mut self, arriving: Vec<RouterConfig>, groups: &[GroupConfig]) {
         self.reload.claims.clear();
         let mut begun = Vec::new();
@@ -361,14 +361,14 @@ impl Daemon {
         }
     }
 
-    /// Lets go of programs that were loaded for an interface and are not needed now.
+    /// Releases programs that were loaded for an interface and are not needed now.
     fn forget_programs(&mut self) {
         for link in self.links.values_mut().filter(|link| !link.path.has_waiting()) {
             link.path.forget();
         }
     }
 
-    /// Goes on with other values.
+    /// Changes the configuration of a running router.
     fn exchange(&mut self, id: RouterId, config: Settings) {
         let (Some(router), Some(handles)) = (self.engine.router(id), self.handles.get_mut(id)) else {
             return;
@@ -383,14 +383,14 @@ impl Daemon {
         self.input(Input::Exchange(id, Box::new(config)));
     }
 
-    /// Looks whether a router that leaves is gone by now.
+    /// Removes a leaving router if it has finished.
     fn see_off(&mut self, id: RouterId) {
         let link = self.engine.router(id).and_then(|router| self.links.get(router.link));
         let is_spoken = link.is_none_or(|link| link.deadline(clock::now()).is_none());
         self.input(Input::SeeOff { router: id, is_spoken });
     }
 
-    /// Nothing of the router is left but its place, for another one.
+    /// Removes everything of the router but its slot.
     pub(super) fn forget(&mut self, id: RouterId) {
         if let Some(mut handles) = self.handles.remove(id) {
             scripts::finish(&mut handles);
@@ -417,13 +417,13 @@ impl Daemon {
         self.release_claims(config);
     }
 
-    /// Gives back what was claimed for a router, unless another one has been promised it.
+    /// Releases the claims of a router, unless a new router needs them.
     fn release_claims(&self, config: &Settings) {
         let names = claims_of(config).filter(|name| !self.reload.claims.contains(name));
         names.for_each(|name| self.rundir.release(&name));
     }
 
-    /// Nothing remains of a router that could not begin.
+    /// Removes a router that could not start.
     fn leave_out(&mut self, config: &RouterConfig) {
         if let Some(id) = self.engine.link_named(&config.interface)
             && let Some(link) = self.links.get_mut(id)
@@ -438,7 +438,7 @@ impl Daemon {
     }
 }
 
-/// What is decided by, of each router.
+/// The engine's settings of each router.
 fn settings(configs: &[RouterConfig]) -> Vec<&Settings> {
     configs.iter().map(|config| &config.settings).collect()
 }
@@ -447,7 +447,7 @@ fn say_not_begun(config: &Settings, error: &StartError) {
     error!(router = %config.name(), %error, "cannot start router");
 }
 
-/// The names that no other process may have as well.
+/// The names that only one process may have.
 fn claims_of(config: &Settings) -> impl Iterator<Item = String> + use<> {
     let mac = (config.vmac == VmacMode::Interface).then(|| begin::claim_of_mac(config));
     std::iter::once(config.name().file_stem()).chain(mac)

@@ -1,11 +1,11 @@
-//! What runs the scripts of routers.
+//! The runners for scripts of routers.
 
 use super::handles::Handles;
 use crate::config::Settings;
 use crate::rundir::{RunDir, RunDirError};
 use crate::script::{Context, Runner};
 
-/// Starts what runs the scripts of a router, if it has any.
+/// Starts the script runner of a router, if it has scripts.
 pub(super) fn start(
     config: &Settings,
     handles: &mut Handles,
@@ -20,14 +20,14 @@ pub(super) fn start(
     Ok(())
 }
 
-/// Scripts that wait are run to their end, and nobody waits for that.
+/// Queued scripts are run to their end, without waiting for them.
 pub(super) fn finish(handles: &mut Handles) {
     if let Some(runner) = handles.scripts.take() {
         tokio::task::spawn_local(runner.finish());
     }
 }
 
-/// What orders the scripts of a router and those of the daemon before or after this one.
+/// The claim that orders the scripts of a router across daemons.
 pub(super) fn claim(config: &Settings) -> String {
     format!("{}.scripts", config.name().file_stem())
 }

@@ -1,4 +1,5 @@
-//! Sending, and what follows when adverts do not go out; [`vrrpd_engine::sending`] says when a router gives up and tries again.
+//! Sending, and handling of adverts that are not sent; [`vrrpd_engine::sending`] decides when a router gives up and
+//! tries again.
 
 use nix::errno::Errno;
 use vrrpd_common::Instant;
@@ -38,7 +39,7 @@ impl Daemon {
         }
     }
 
-    /// Masters whose adverts cannot be sent give up; `true` if there was one.
+    /// Masters whose adverts cannot be sent give up; returns whether there was one.
     pub(super) fn give_up_unsendable(&mut self) -> bool {
         let now = clock::now();
         let due: Vec<_> = self.unsent().filter(|(_, at)| *at <= now).map(|(id, _)| id).collect();
@@ -48,12 +49,12 @@ impl Daemon {
         !due.is_empty()
     }
 
-    /// When [`Daemon::give_up_unsendable`] has something to do.
+    /// When [`Daemon::give_up_unsendable`] is due.
     pub(super) fn sending_due(&self) -> Option<Instant> {
         self.unsent().map(|(_, at)| at).min()
     }
 
-    /// Masters whose adverts do not go out, and when they give up.
+    /// Masters whose adverts are not sent, with the time at which they give up.
     fn unsent(&self) -> impl Iterator<Item = (RouterId, Instant)> {
         let unsent = self.links.values().flat_map(LinkIo::unsent);
         unsent.filter_map(|(id, since)| {

@@ -1,4 +1,4 @@
-//! Everything that can fail before the daemon takes part in an election, so that the command the user typed can say so.
+//! Everything that can fail before the daemon takes part in an election, so that the user's command can report it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -43,27 +43,27 @@ use crate::sys::memory;
 use crate::sys::packet::{Inbox, PacketSocket};
 use crate::track::Watchers;
 
-/// How long the start may take while the kernel has no memory at hand.
+/// How long the start may wait for kernel memory.
 const START: Duration = Duration::from_secs(10);
-/// How long the guardian of a daemon before us may take, and how often it is looked after.
+/// How long the guardian of an earlier daemon may take, and the polling interval.
 const GUARDIAN: Duration = Duration::from_secs(5);
-/// How long a process may take to end that was killed.
+/// How long a killed process may take to end.
 const DYING: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(2);
-/// Requests of clients that wait.
+/// Maximum number of queued requests of clients.
 const COMMANDS: usize = 16;
 
-/// Where the routers come from; it decides how the files are called.
+/// Where the routers come from; determines the names of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// One router from the command line.
+    /// One router on the command line.
     CommandLine,
-    /// Any number from this file.
+    /// Any number of routers in this file.
     File(PathBuf),
 }
 
 impl Source {
-    /// The file that is read again for a reload.
+    /// The file that a reload reads.
     fn file(&self) -> Option<PathBuf> {
         match self {
             Self::CommandLine => None,
@@ -73,7 +73,7 @@ impl Source {
 }
 
 impl Daemon {
-    /// Opens all that is needed. The daemon is not heard of on the network before [`Daemon::run`].
+    /// Opens everything that is needed. The daemon sends nothing before [`Daemon::run`].
     pub async fn start(
         configuration: Configuration,
         source: &Source,
@@ -89,7 +89,7 @@ impl Daemon {
         check_privileges()?;
         begin::make_room(&configs, checks.len());
         let rundir = RunDir::open(dir)?;
-        // Before anything is looked at that a daemon before us may be about to give back.
+        // First of all, since an earlier daemon may be about to give things back.
         let base = claim_patiently(&rundir, source, &configs)?;
         wait_for_guardian(&rundir, &base)?;
 
@@ -168,7 +168,7 @@ impl Daemon {
         }
     }
 
-    /// Looks whether all that is wanted can begin on the interfaces as they are now, and loads the programs for them.
+    /// Checks whether all routers can run on the interfaces in their present state, and loads their programs.
     fn meet_interfaces(
         &mut self,
         configs: &[RouterConfig],
@@ -189,14 +189,14 @@ impl Daemon {
             if link.obstacle(interface).is_none() && link.path.begin_loading() {
                 let here = configs.iter().filter(|config| config.interface == link.name);
                 let slots = here.map(|config| slot(config.family, config.vrid));
-                // What comes of it shows when the interface is opened.
+                // A failure shows when the interface is opened.
                 drop(link.loaded(Loaded::load(link.wanted, slots, START, link.keeper().clone())));
             }
         }
         Ok(())
     }
 
-    /// Makes the routers that are there from the start, and opens their interfaces.
+    /// Creates the routers of the start, and opens their interfaces.
     fn begin_first(&mut self, configs: Vec<RouterConfig>, journal: &Journal) -> Result<(), StartError> {
         let begun = configs.into_iter().map(|config| self.begin(config, journal));
         for id in begun.collect::<Result<Vec<_>, _>>()? {
@@ -209,7 +209,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Has the guardian watch over what this process of the name `base` does from now on.
+    /// Makes the guardian watch over this process, whose files are named `base`, from now on.
     fn charge_guardian(&mut self, base: &str) -> Result<(), StartError> {
         let failed = |error| StartError::System { what: "guardian".to_owned(), error };
         self.guardian.charge(self.rundir.path(), base).map_err(failed)?;
@@ -218,7 +218,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// All that is undone when some of it fails.
+    /// The part that is undone if any of it fails.
     async fn begin_serving(
         &mut self,
         nobody_s: usize,
@@ -228,7 +228,7 @@ impl Daemon {
         self.prepare(nobody_s).await?;
         self.meet_group(source, base)?;
         self.begin_journal()?;
-        // Nobody waits for us yet.
+        // No router is running yet, so blocking is harmless.
         for (id, change) in self.own_mac_changes() {
             if let Some(changed) = change.carry_out() {
                 self.own_mac_changed(id, changed);
@@ -237,7 +237,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Joins the other processes with `-M`, late: they count on one that is there.
+    /// Joins the other processes of `-M`, as a late step, since they then count on this one.
     fn meet_group(&mut self, source: &Source, base: &str) -> Result<(), StartError> {
         if *source == Source::CommandLine
             && self.engine.routers().values().any(|router| router.group.is_some())
@@ -248,8 +248,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// Makes the links that virtual MAC addresses need, so that whoever starts us is told when that is not possible, and
-    /// waits for the answers about what is nobody's.
+    /// Creates the macvlan links, so that a failure is reported to the user, and waits for the answers to requests that
+    /// belong to no router.
     async fn prepare(&mut self, mut nobody_s: usize) -> Result<(), StartError> {
         for id in self.engine.routers().ids().collect::<Vec<_>>() {
             self.input(Input::Prepare(id));
@@ -280,15 +280,15 @@ impl Daemon {
         }
     }
 
-    /// Writes the journal in the place of an earlier daemon's. Nothing can fail after that: a start that fails must not
-    /// forget what that one has left.
+    /// Replaces the journal of an earlier daemon. This is the last step that can fail, since a failed start must not
+    /// lose the earlier journal.
     fn begin_journal(&mut self) -> Result<(), StartError> {
         self.journal = begin::journal_text(&self.engine);
         Ok(self.rundir.directory().write(&self.journal_file, 0o600, &self.journal)?)
     }
 
-    /// Takes the links away that were made, since the start fails with this error, or with one in doing so. The journal is
-    /// still that of an earlier daemon.
+    /// Removes the links that were created, since the start fails with this error; returns it, or an error of the
+    /// removal. The journal is still the earlier one.
     async fn take_back(mut self, failure: StartError) -> StartError {
         if let Err(error) = self.discard_links().await {
             return StartError::System { what: "netlink".to_owned(), error };
@@ -298,7 +298,7 @@ impl Daemon {
     }
 }
 
-/// Waits until the guardian of a daemon of our name that has died has given back what that one had.
+/// Waits until the guardian of a dead daemon with our name has given everything back.
 fn wait_for_guardian(rundir: &RunDir, base: &str) -> Result<(), StartError> {
     let claim = rundir.later(&format!("{base}.{}", watch::CLAIM))?;
     let until = clock::now() + GUARDIAN;
@@ -312,7 +312,7 @@ fn wait_for_guardian(rundir: &RunDir, base: &str) -> Result<(), StartError> {
     Ok(())
 }
 
-/// A data path that was asked for by name has to be had.
+/// Checks that a data path without fallback is in use.
 fn check_datapath(link: &LinkIo) -> Result<(), StartError> {
     match link.refused() {
         Some(refusal) if link.wanted.is_required() && !link.is_in_kernel() => {
@@ -322,7 +322,7 @@ fn check_datapath(link: &LinkIo) -> Result<(), StartError> {
     }
 }
 
-/// One clear sentence instead of whatever would fail first.
+/// Reports missing capabilities in one sentence, before a system call fails.
 fn check_privileges() -> Result<(), StartError> {
     if let Some(missing) = privileges::missing_to_start() {
         return Err(StartError::NotPermitted { because: missing });
@@ -337,8 +337,8 @@ fn check_privileges() -> Result<(), StartError> {
     }
 }
 
-/// Claims what no other process may have as well, with patience for a daemon that was killed just now, whose locks have gone
-/// before it has.
+/// Claims the names that only one process may have; waits for a daemon that was just killed, whose locks are released
+/// before it has ended.
 fn claim_patiently(rundir: &RunDir, source: &Source, configs: &[RouterConfig]) -> Result<String, StartError> {
     let until = clock::now() + DYING;
     loop {
@@ -353,7 +353,7 @@ fn claim_patiently(rundir: &RunDir, source: &Source, configs: &[RouterConfig]) -
     }
 }
 
-/// Claims every router, and returns what the files of this process are called.
+/// Claims every router, and returns the base name of this process's files.
 fn claim(rundir: &RunDir, source: &Source, configs: &[RouterConfig]) -> Result<String, StartError> {
     configs.iter().try_for_each(|config| begin::claim_router(rundir, config))?;
     match (source, configs) {
@@ -377,7 +377,7 @@ fn publish(
     let pid = format!("{}\n", std::process::id());
     if let (Source::CommandLine, Some(router)) = (source, routers.values().next()) {
         let short = format!("vrrpd_{}", router.config.interface);
-        // The first process on an interface has the short name, which Vrrpd's users know.
+        // The first process on an interface gets the short name, known from Vrrpd.
         if rundir.claim(&short)? && rundir.vacant(&short).is_ok() {
             rundir.write(&format!("{short}.pid"), 0o644, &pid)?;
         }

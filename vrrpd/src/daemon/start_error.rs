@@ -1,4 +1,4 @@
-//! Why a daemon, or a router of a new configuration, cannot begin.
+//! Why a daemon, or a router of a new configuration, cannot start.
 
 use std::io;
 use std::net::IpAddr;
@@ -15,19 +15,19 @@ use crate::rundir::RunDirError;
 /// Why the daemon cannot start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// Sockets and addresses are root's.
+    /// A capability is missing.
     #[error("must run as root, or with CAP_NET_ADMIN and CAP_NET_RAW: {because}")]
     NotPermitted {
-        /// What is missing.
+        /// The missing one.
         because: String,
     },
-    /// The directory or a name in it is not to be had.
+    /// The run directory, or a name in it, cannot be used.
     #[error(transparent)]
     RunDir(#[from] RunDirError),
-    /// There is no such interface.
+    /// The interface does not exist.
     #[error("{0}: interface not found")]
     NoInterface(String),
-    /// An advert is not divided.
+    /// The advert exceeds the MTU; adverts must not be fragmented.
     #[error(
         "{router}: an advert with {count} addresses is {octets} octets long, but the MTU of \
          {interface} is {mtu}; divide the addresses among several routers"
@@ -35,16 +35,16 @@ pub enum StartError {
     TooManyAddresses {
         /// The router.
         router: String,
-        /// Its addresses.
+        /// Number of addresses.
         count: usize,
-        /// Octets of the IP packet.
+        /// Length of the IP packet in octets.
         octets: usize,
         /// The interface.
         interface: String,
-        /// What it takes.
+        /// MTU in octets.
         mtu: u32,
     },
-    /// A peer is another host.
+    /// The peer address belongs to this machine.
     #[error(
         "{router}: peer {peer} is an own or a broadcast address of {interface}; list the addresses of the other routers"
     )]
@@ -56,18 +56,18 @@ pub enum StartError {
         /// The address.
         peer: IpAddr,
     },
-    /// VRRP is defined for Ethernet here.
+    /// The interface is not Ethernet.
     #[error("{0}: not an Ethernet interface (Ethernet, VLAN, bond, bridge and veth are supported)")]
     NotEthernet(String),
-    /// The data path that was asked for is not to be had.
+    /// The requested data path is not available.
     #[error("{option}: not possible: {reason}")]
     NoDatapath {
         /// The option with its value.
         option: String,
-        /// Why.
+        /// The reason.
         reason: Refusal,
     },
-    /// Two virtual MAC addresses for one interface.
+    /// Another virtual router has set its virtual MAC address on the interface.
     #[error(
         "-i {interface}: has the virtual MAC address of another virtual router{holder}; use --vmac macvlan for several on \
          one interface, or -n"
@@ -75,10 +75,10 @@ pub enum StartError {
     VmacTaken {
         /// The interface.
         interface: String,
-        /// What is known of it: `, 00:00:5e:00:01:34`, or empty.
+        /// For the message: `, 00:00:5e:00:01:34`, or empty.
         holder: String,
     },
-    /// A crash has left the virtual MAC address, and what the interface had before is not known.
+    /// A crash left the virtual MAC address, and the interface's own one is not known.
     #[error(
         "-i {interface}: has a leftover virtual MAC address {mac}, and its own address is unknown; \
          set it with `ip link set {interface} address`"
@@ -86,10 +86,10 @@ pub enum StartError {
     OwnMacUnknown {
         /// The interface.
         interface: String,
-        /// The virtual one.
+        /// The virtual MAC address.
         mac: MacAddr,
     },
-    /// There is to be a virtual MAC address or nothing.
+    /// The virtual MAC address is required, and its macvlan link cannot be created.
     #[error(
         "--vmac macvlan: {router}: cannot create macvlan link: {error}; \
          use -n or --vmac-fallback none to continue without it"
@@ -97,45 +97,45 @@ pub enum StartError {
     NoVmac {
         /// The router.
         router: String,
-        /// Why.
+        /// The error.
         error: SystemError,
     },
-    /// Another process was told another size of the group.
+    /// Another process was configured with another group size.
     #[error(
         "-M {ours}: {peer} was started with -M {theirs}; all processes of the machine must use the same \
          number"
     )]
     GroupSize {
-        /// What this one was told.
+        /// Group size of this process.
         ours: u8,
-        /// The other one.
+        /// Name of the other process.
         peer: String,
-        /// What that one was told.
+        /// Group size of the other process.
         theirs: u8,
     },
-    /// All members of the group are there.
+    /// The group has all its members.
     #[error(
         "-M {size}: the group is complete: {members}; for more processes restart all of them with a \
          higher number"
     )]
     GroupFull {
-        /// How many members it has.
+        /// Size of the group.
         size: u8,
-        /// Who they are.
+        /// Names of the members.
         members: String,
     },
     /// A system call failed.
     #[error("{what}: {error}")]
     System {
-        /// What it was for.
+        /// Its purpose.
         what: String,
-        /// With this error.
+        /// The error.
         error: io::Error,
     },
 }
 
 impl StartError {
-    /// Why this router cannot begin on its interface, which the user named in this way.
+    /// Why this router cannot run on its interface; `naming` is the interface as named by the user.
     pub(super) fn inadmissible(config: &Settings, naming: String, why: Inadmissible) -> Self {
         let (router, interface) = (config.name().to_string(), config.interface.clone());
         match why {
@@ -150,7 +150,7 @@ impl StartError {
         }
     }
 
-    /// The data path that was asked for by name is not to be had.
+    /// The requested data path is not available.
     pub(super) fn no_datapath(option: DatapathOption, wanted: Datapath, reason: Refusal) -> Self {
         Self::NoDatapath { option: option.saying(wanted), reason }
     }

@@ -1,4 +1,4 @@
-//! What is tracked is looked at; the engine decides what comes of results.
+//! Runs the checks; the engine evaluates the results.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use crate::interface::service::Report;
 use crate::report::TrackReport;
 use crate::track::{Found, Watchers};
 
-/// What a router tracks, for people.
+/// The checks of a router, for reports.
 pub(super) fn report(checks: &Checks, router: &Router) -> Vec<TrackReport> {
     let report = router.config.track.iter().map(|tracked| {
         let id = checks.id(&tracked.name);
@@ -26,7 +26,7 @@ pub(super) fn report(checks: &Checks, router: &Router) -> Vec<TrackReport> {
     report.collect()
 }
 
-/// Writes another outcome of a check to the log.
+/// Logs a changed result of a check.
 pub(super) fn log(changed: &CheckChanged) {
     let CheckChanged { name, kind, from, to, detail } = changed;
     let (from, is_failure, to) = (from.name(), *to == Outcome::Fails, to.name());
@@ -38,7 +38,7 @@ pub(super) fn log(changed: &CheckChanged) {
 }
 
 impl Daemon {
-    /// Makes the checks those that these routers track; every start of a check goes through here.
+    /// Sets the checks to those of these routers; checks are started only here.
     pub(super) fn configure_checks<'a>(
         &mut self,
         checks: &[CheckConfig],
@@ -55,13 +55,13 @@ impl Daemon {
         }
     }
 
-    /// A check has looked.
+    /// Handles a result of a check.
     pub(super) fn found(&mut self, found: &Found) {
         let Found { id, finding, detail, .. } = found;
         self.input(Input::Found { check: *id, finding: *finding, detail: Cow::Borrowed(detail) });
     }
 
-    /// What the netlink thread says of interfaces that are tracked.
+    /// Handles a report of the netlink thread about tracked interfaces.
     pub(super) fn note_tracked(&mut self, report: &Report) {
         match report {
             Report::Changed(interface) | Report::Lost(interface, ..) => self.watchers.interface(interface),
@@ -71,7 +71,7 @@ impl Daemon {
         }
     }
 
-    /// Nothing is looked at any more.
+    /// Stops all checks.
     pub(super) fn stop_tracking(&mut self) {
         self.engine.configure_checks(&[], []);
         self.watchers = Watchers::new(self.lanes.checks.clone());

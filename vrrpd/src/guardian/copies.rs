@@ -1,7 +1,7 @@
-//! Descriptors whose closing takes the kernel time: packet sockets and programs on interfaces wait for every processor to
-//! have passed by, some ten milliseconds each, one after the other when a process dies. The end of the daemon's socket to
-//! its guardian, by which the guardian hears of the death, would come behind all of them. So the guardian holds a copy of
-//! each, and what a dying daemon closes is never the last one.
+//! Copies of descriptors that are slow to close: for packet sockets and attached programs the kernel waits for an RCU
+//! grace period, some ten milliseconds each, one after the other when a process dies. The daemon's socket to its
+//! guardian, by which the guardian notices the death, would be closed after all of them. So the guardian holds a copy
+//! of each, and a dying daemon never closes the last one.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::GuardianMessage;
 use crate::sys::pass;
 
-/// Has the guardian hold copies. Handles are cheap, and may be used from any thread.
+/// Makes the guardian hold copies. Cheap to clone, and usable from any thread.
 #[derive(Clone, Debug, Default)]
 pub struct Keeper(Option<Arc<Inner>>);
 
@@ -26,7 +26,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     last: u64,
-    /// What the guardian has not been told yet, in order: its socket was full.
+    /// Messages not sent yet, in order, since the socket was full.
     waiting: VecDeque<Wish>,
 }
 
@@ -36,14 +36,14 @@ enum Wish {
     LetGo(u64),
 }
 
-/// Something of which the guardian holds a copy for as long as this lives. It is closed first, while that copy is there,
-/// so that closing it takes no time.
+/// A descriptor of which the guardian holds a copy during its lifetime. It is closed before the copy, so that closing
+/// it takes no time.
 pub struct Kept<T> {
     inner: T,
     copy: Option<Copy>,
 }
 
-/// A copy, by its number.
+/// A copy, by number.
 #[derive(Debug)]
 struct Copy {
     keeper: Arc<Inner>,
@@ -55,14 +55,13 @@ impl Keeper {
         Self(Some(Arc::new(Inner { socket, state: Mutex::default() })))
     }
 
-    /// Has the guardian hold a copy of the descriptor of `inner`. Without a guardian there is none, and all else is the
-    /// same.
+    /// Makes the guardian hold a copy of the descriptor of `inner`. Without a guardian there is no copy.
     pub fn keep<T: AsFd>(&self, inner: T) -> Kept<T> {
         let copy = self.0.as_ref().and_then(|keeper| keeper.hold(&inner));
         Kept { inner, copy }
     }
 
-    /// Tells the guardian what it had no room for before.
+    /// Sends messages that did not fit before.
     pub fn catch_up(&self) {
         if let Some(keeper) = &self.0 {
             let mut state = keeper.state();
@@ -75,12 +74,12 @@ impl Keeper {
 
 impl Inner {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        // Nothing here is left half done.
+        // The state is consistent after every statement.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hold(self: &Arc<Self>, what: &impl AsFd) -> Option<Copy> {
-        // Of one that waits, there has to be something to send later.
+        // A queued message needs its own descriptor.
         let descriptor = what.as_fd().try_clone_to_owned().ok()?;
         let mut state = self.state();
         state.last += 1;
@@ -107,14 +106,14 @@ impl Inner {
                 Wish::LetGo(number) => (GuardianMessage::LetGo(*number), None),
             };
             match message.send(&self.socket, descriptor) {
-                // As many are on their way as may be; it has heard more by the next turn.
+                // The socket is full; it has room again by the next turn.
                 Err(error)
                     if error.kind() == io::ErrorKind::WouldBlock
                         || error.raw_os_error() == Some(libc::ETOOMANYREFS) =>
                 {
                     return;
                 }
-                // That it has ended is said when its socket says so.
+                // The end of the guardian is logged when its socket reports it.
                 Ok(()) | Err(_) => drop(state.waiting.pop_front()),
             }
         }
@@ -122,7 +121,7 @@ impl Inner {
 }
 
 impl GuardianMessage {
-    /// Sends it; `WouldBlock` when the guardian has not yet listened to what came before.
+    /// Sends a message; `WouldBlock` if the guardian's socket is full.
     pub(super) fn send(
         &self,
         socket: &OwnedFd,
@@ -159,7 +158,7 @@ impl<T: fmt::Debug> fmt::Debug for Kept<T> {
 }
 
 impl<T> Kept<T> {
-    /// Something else of the same descriptor.
+    /// Converts the value, keeping the copy of its descriptor.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Kept<U> {
         Kept { inner: change(self.inner), copy: self.copy }
     }

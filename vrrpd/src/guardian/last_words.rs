@@ -1,5 +1,5 @@
-//! What the guardian sends in the place of a daemon: resignations, then announcements. All of it is sent, in as many goes
-//! as queues that are full make it.
+//! What the guardian sends for a dead daemon: resignations, then announcements. Everything is sent, in several steps if
+//! queues are full.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -19,7 +19,7 @@ use crate::transmit::peers::PeerTransmitter;
 use crate::transmit::routed::Packet;
 use crate::transmit::{Sender, Transmitter};
 
-/// What is to be sent, by interface.
+/// Frames to send, by interface.
 #[derive(Debug)]
 pub(super) struct LastWords<S = PacketSocket> {
     transmitters: BTreeMap<u32, Transmitter<S>>,
@@ -27,12 +27,12 @@ pub(super) struct LastWords<S = PacketSocket> {
     failed: Vec<Failed>,
 }
 
-/// An interface that did not take all.
+/// An interface on which not everything could be sent.
 #[derive(Debug)]
 pub(super) struct Failed {
-    /// Its number.
+    /// Its index.
     pub(super) interface: u32,
-    /// Why.
+    /// The error.
     pub(super) error: io::Error,
 }
 
@@ -41,7 +41,7 @@ impl LastWords {
         Self { transmitters: BTreeMap::new(), peers: PeerTransmitter::default(), failed: Vec::new() }
     }
 
-    /// The adverts that a daemon sends when it leaves.
+    /// Queues the adverts that a daemon sends at its end.
     pub(super) fn resign(&mut self, masters: &BTreeMap<RouterId, Mastery>) {
         for mastery in masters.values() {
             match &mastery.resignation {
@@ -63,7 +63,7 @@ impl LastWords {
         }
     }
 
-    /// Frames that tell hosts something.
+    /// Queues announcements.
     pub(super) fn announce(&mut self, interface: u32, frames: Vec<Frame>) {
         if let Some(transmitter) = self.on(interface) {
             for frame in frames {
@@ -72,8 +72,8 @@ impl LastWords {
         }
     }
 
-    /// What sends on this interface. Its socket stays open: the kernel takes longer to close one than everything else does
-    /// together.
+    /// The transmitter of this interface. Its socket stays open, since closing it would take longer than everything
+    /// else together.
     fn on(&mut self, interface: u32) -> Option<&mut Transmitter> {
         match self.transmitters.entry(interface) {
             Entry::Occupied(open) => Some(open.into_mut()),
@@ -95,7 +95,7 @@ impl LastWords {
 }
 
 impl<S: Sender> LastWords<S> {
-    /// Sends what there is room for, and waits for more until this time; says whether that is all.
+    /// Sends until this time as queues permit; returns whether everything was sent.
     pub(super) fn send(&mut self, until: Instant) -> bool {
         loop {
             let now = clock::now();
@@ -107,7 +107,7 @@ impl<S: Sender> LastWords<S> {
         }
     }
 
-    /// Sends what there is room for; says when there may be more.
+    /// Sends what fits into the queues; returns when to try again.
     fn send_now(&mut self, now: Instant) -> Option<Instant> {
         self.peers.flush(now);
         let mut next = self.peers.deadline(now);
@@ -130,7 +130,7 @@ impl<S: Sender> LastWords<S> {
         next
     }
 
-    /// Sends the rest with this patience; returns what could not be sent.
+    /// Sends the rest within this time; returns what could not be sent.
     pub(super) fn finish(&mut self, patience: Duration) -> Vec<Failed> {
         if !self.send(clock::now() + patience) {
             let to_peers = self.peers.waiting();
@@ -159,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a few frames a call, and none in every other one.
+    /// Accepts a few frames per call, and none in every other call.
     #[derive(Default)]
     struct Slow {
         calls: Cell<usize>,
@@ -175,7 +175,7 @@ mod tests {
         }
     }
 
-    /// A queue that is full for good.
+    /// A queue that stays full.
     struct FullQueue;
 
     impl Sender for FullQueue {

@@ -1,5 +1,5 @@
-//! The guardian itself: it sleeps until its daemon tells it something or dies. Then, in this order, it resigns, takes
-//! addresses off, gives back the rest, closes its copies of the daemon's sockets, and runs scripts.
+//! The guardian process: it sleeps until its daemon sends a message or dies. Then, in this order, it resigns, removes
+//! addresses, gives back the rest, closes its copies of the daemon's sockets, and runs scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
@@ -41,24 +41,24 @@ use crate::sys::lifeline::{Lifeline, Waited};
 use crate::sys::{command_line, memory, pass};
 use crate::transmit;
 
-/// What it is called, and its command line: not like the daemon, since who ends or counts daemons by either does not
-/// mean it.
+/// Its process name and command line: different from the daemon's, so that programs that count or end daemons by name
+/// do not mean it.
 const NAME: &std::ffi::CStr = c"vrrp-guard";
-/// The name of the claim that a guardian has while there may be something that it undoes.
+/// The claim of a guardian while there may be something that it has to undo.
 pub const CLAIM: &str = "guardian";
-/// How long the kernel may take for one answer.
+/// Timeout of one answer of the kernel.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long queues that are full may keep addresses on interfaces, then MAC addresses, and then scripts and the next
-/// daemon: who is to hear of it waits as well.
+/// How long full queues may delay removing addresses, then MAC addresses, then scripts and the next daemon: the
+/// receivers are not ready either.
 const BEFORE_ADDRESSES: vrrpd_common::Duration = vrrpd_common::Duration::from_millis(2);
 const BEFORE_MACS: vrrpd_common::Duration = vrrpd_common::Duration::from_millis(20);
 const BEFORE_THE_END: vrrpd_common::Duration = vrrpd_common::Duration::from_secs(1);
-/// How long the other threads of a daemon that was killed are waited for, in milliseconds, before the rest is given back. The
-/// kernel may hold one up: what it still puts on an interface is taken off after its end.
+/// How long to wait for the other threads of a killed daemon, in milliseconds, before the rest is given back. The
+/// kernel may block one; what it still adds to an interface is removed after its end.
 const OTHER_THREADS_MS: u8 = 20;
-/// Octets of the stack of the thread that waits for the daemon's.
+/// Stack size of the thread that waits for the daemon's main thread, in octets.
 const STACK: usize = 16 << 10;
-/// What ends or moves a daemon, but not this process: it ends with the daemon.
+/// Signals for a daemon that the guardian ignores: it ends with the daemon.
 const NOT_FOR_US: [Signal; 9] = [
     Signal::SIGTERM,
     Signal::SIGINT,
@@ -71,14 +71,14 @@ const NOT_FOR_US: [Signal; 9] = [
     Signal::SIGTSTP,
 ];
 
-/// A guardian that has not begun.
+/// A guardian before it runs.
 #[derive(Debug)]
 pub struct Watch {
     socket: Arc<OwnedFd>,
     life: Lifeline,
-    /// Copies of the daemon's descriptors, by their numbers.
+    /// Copies of the daemon's descriptors, by number.
     copies: BTreeMap<u64, OwnedFd>,
-    /// Those that are to be closed.
+    /// Copies to be closed.
     closing: Vec<OwnedFd>,
 }
 
@@ -87,9 +87,9 @@ pub struct Watch {
 enum End {
     /// It has given everything back, or had nothing.
     Farewell,
-    /// It says and decides nothing any more, but is not gone: its core is being written, or the kernel holds up a thread.
+    /// It does nothing more, but still exists: its core is being written, or the kernel blocks a thread.
     Dying,
-    /// It has gone.
+    /// It has ended.
     Dead,
 }
 
@@ -99,7 +99,7 @@ struct Charge {
     directory: Directory,
     base: String,
     masters: BTreeMap<RouterId, Mastery>,
-    /// Held until everything is given back: the next daemon waits for that.
+    /// Held until everything is given back, since the next daemon waits for that.
     claim: Claim,
 }
 
@@ -108,33 +108,33 @@ impl Watch {
         Self { socket: Arc::new(socket), life, copies: BTreeMap::new(), closing: Vec::new() }
     }
 
-    /// Watches, and ends soon after the daemon. `start_log` is called when there is something to say.
+    /// Runs until shortly after the end of the daemon. `start_log` is called when there is something to log.
     pub fn run(mut self, role: Role, start_log: impl FnOnce() -> Result<(), LogError>) -> ExitCode {
         if let Err(error) = withdraw(role) {
-            // The daemon learns of it when it waits for an answer.
+            // The daemon notices while it waits for the answer.
             eprintln!("vrrpd: the guardian cannot begin: {error}");
             return ExitCode::FAILURE;
         }
-        // The daemon says if that is not possible.
+        // The daemon logs it if that is not possible.
         let _ = memory::keep_program();
-        // Without it the end is heard later, by the socket.
+        // Otherwise the end is noticed later, by the socket.
         let _ = end_of_thread_ends_reading(self.life, Arc::clone(&self.socket));
         let mut charge = None;
         let mut end = self.wait_for_the_end(&mut charge);
         let Some(charge) = charge.filter(|_| end != End::Farewell) else { return ExitCode::SUCCESS };
-        // Before anything else: others wait for it.
+        // Before anything else: other routers wait for it.
         let mut words = LastWords::new();
         words.resign(&charge.masters);
         words.send(clock::now() + BEFORE_ADDRESSES);
         let taken_off = take_off_addresses(&charge.masters);
         words.send(clock::now() + BEFORE_MACS);
-        // Without a log everything is given back all the same.
+        // Everything is given back even without a log.
         let _ = start_log();
         warn!("daemon died, cleaning up");
         if let Err(error) = taken_off {
             warn!(%error, "batch removal of addresses failed, removing one by one");
         }
-        // What they were about to put on an interface goes with the rest.
+        // What those threads were about to add is given back as well.
         if end == End::Dead && !self.gone_within(OTHER_THREADS_MS.into()) {
             end = End::Dying;
         }
@@ -146,7 +146,7 @@ impl Watch {
         if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    /// Listens as long as the daemon lives, and notes what it is in charge of.
+    /// Listens as long as the daemon lives, and keeps its messages.
     fn wait_for_the_end(&mut self, charge: &mut Option<Charge>) -> End {
         let mut buffer = Vec::new();
         loop {
@@ -181,7 +181,7 @@ impl Watch {
         }
     }
 
-    /// The next message, and what came with it; `None` when there are no more.
+    /// The next message with its descriptor, if any; `None` when there are no more.
     fn hear(&mut self, buffer: &mut Vec<u8>) -> Option<(GuardianMessage, Option<OwnedFd>)> {
         let length = self.next_length()?;
         buffer.resize(length, 0);
@@ -193,14 +193,14 @@ impl Watch {
         Some((message, descriptor))
     }
 
-    /// Octets of the next message. While it has to be waited for, a thread closes what is to be closed: who waits for the
-    /// kernel does not hear of a death.
+    /// Length of the next message in octets. While waiting for it, another thread closes what is to be closed, since a
+    /// thread that waits for the kernel cannot notice a death.
     fn next_length(&mut self) -> Option<usize> {
         loop {
             let waiting = if self.closing.is_empty() { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
             let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC | waiting;
             match recv(self.socket.as_raw_fd(), &mut [], flags) {
-                // No message is empty.
+                // Messages are never empty.
                 Ok(0) => return None,
                 Ok(length) => return Some(length),
                 Err(Errno::EINTR) => {}
@@ -210,14 +210,14 @@ impl Watch {
         }
     }
 
-    /// Waits until the daemon has gone, with each of its threads, but not for longer; says whether it has.
+    /// Waits up to this time until the daemon has ended with all its threads; returns whether it has.
     fn gone_within(&self, patience: PollTimeout) -> bool {
         let mut peer = [PollFd::new(self.socket.as_fd(), PollFlags::empty())];
         loop {
             match poll(&mut peer, patience) {
                 Err(Errno::EINTR) => {}
                 Ok(0) => return false,
-                // There is no other end to wait for where the socket cannot be asked.
+                // If the socket cannot be polled, no other end is known.
                 Ok(_) | Err(_) => return true,
             }
         }
@@ -242,7 +242,7 @@ impl Watch {
                 mastery.scripts.into_iter().map(move |script| (name.clone(), script))
             });
             let mut scripts: Vec<_> = scripts.collect();
-            // Each member of a group has said those of the group.
+            // Each member of a group has sent the scripts of the group.
             let mut known = BTreeSet::new();
             scripts.retain(|(_, script)| known.insert(script.claim.clone()));
             let runs: usize = scripts.iter().map(|(_, script)| script.call.runs.len()).sum();
@@ -260,23 +260,23 @@ impl Watch {
                     self.gone_within(PollTimeout::NONE);
                 }
             });
-            // One that panicked is over as well.
+            // A task that panicked has ended, too.
             let _ = gone.await;
             let mut claimed = Vec::new();
             if end == End::Dying {
-                // Its other threads may have been in the middle of something.
+                // Its other threads may have been at work until now.
                 given_back = give_back(&journal, &mut LastWords::new()).await;
-                // The scripts of the next daemon wait for ours, which have begun without them.
+                // The scripts of the next daemon wait for ours.
                 claimed.extend(claims.iter().filter_map(|name| Claim::of(&directory, name).ok()));
                 for claim in &claimed {
                     claim.take();
                 }
             }
             if given_back.is_ok() {
-                // That it is not there is as good.
+                // It may not exist.
                 let _ = directory.remove(&file);
             }
-            // The next daemon may begin.
+            // The next daemon may start.
             drop(claim);
             for runner in runners {
                 runner.finish().await;
@@ -308,24 +308,25 @@ impl Charge {
     }
 }
 
-/// Has a thread end the reading of the socket when the daemon's main thread has ended: what was sent before is still read.
+/// Starts a thread that shuts down reading of the socket when the daemon's main thread has ended; earlier messages are
+/// still read.
 fn end_of_thread_ends_reading(life: Lifeline, socket: Arc<OwnedFd>) -> io::Result<()> {
     let waits = thread::Builder::new().name("lifeline".to_owned()).stack_size(STACK);
     waits.spawn(move || {
         if life.wait() == Waited::Ended {
-            // It has ended by itself otherwise.
+            // Otherwise it has ended already.
             let _ = shutdown(socket.as_raw_fd(), Shutdown::Read);
         }
     })?;
     Ok(())
 }
 
-/// Leaves the user's terminal and the daemon's name and command line, and lets signals pass that are meant for the daemon.
+/// Leaves the user's terminal and the daemon's name and command line, and ignores signals for the daemon.
 fn withdraw(role: Role) -> io::Result<()> {
     nix::sys::prctl::set_name(NAME)?;
-    // It watches all the same under the daemon's.
+    // Under the daemon's name it still works.
     let _ = command_line::replace(NAME);
-    // A leader of a group already: it is as good.
+    // An error means that it leads a group already.
     let _ = nix::unistd::setsid();
     let mut signals = SigSet::empty();
     for signal in NOT_FOR_US {
@@ -335,7 +336,7 @@ fn withdraw(role: Role) -> io::Result<()> {
     nix::unistd::chdir("/")?;
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     nix::unistd::dup2_stdin(&null)?;
-    // The command that started the daemon reads until the last writer has closed it.
+    // The command that started the daemon reads until the last writer has closed the pipe.
     nix::unistd::dup2_stdout(&null)?;
     if role == Role::Background {
         nix::unistd::dup2_stderr(&null)?;
@@ -343,7 +344,7 @@ fn withdraw(role: Role) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes off the addresses that the daemon has told of.
+/// Removes the addresses that the daemon has sent.
 fn take_off_addresses(masters: &BTreeMap<RouterId, Mastery>) -> io::Result<()> {
     let mut addresses: BTreeMap<u32, Vec<VirtualAddress>> = BTreeMap::new();
     for placed in masters.values().flat_map(|mastery| &mastery.holds) {
@@ -352,7 +353,7 @@ fn take_off_addresses(masters: &BTreeMap<RouterId, Mastery>) -> io::Result<()> {
     at_once::remove(&addresses, masters.values().all(|mastery| mastery.marks))
 }
 
-/// Has the kernel take off what a dead daemon has put on interfaces, and says of their own addresses where they are.
+/// Undoes on interfaces what a dead daemon has left, and announces the interfaces' own addresses.
 async fn give_back(journal: &Journal, words: &mut LastWords) -> io::Result<()> {
     let (queue, mut reports) = mpsc::unbounded_channel();
     let (service, interfaces) = Service::start(journal.interfaces(), queue, Keeper::default())?;
@@ -382,7 +383,7 @@ async fn give_back(journal: &Journal, words: &mut LastWords) -> io::Result<()> {
     failed.map_or(Ok(()), |error| Err(io::Error::other(error)))
 }
 
-/// Runs the scripts of a router. Those of the next daemon wait for it.
+/// Runs the scripts of a router. Those of the next daemon wait for them.
 fn run(
     directory: &Directory,
     (name, script): (String, LastScript),
@@ -391,7 +392,7 @@ fn run(
 ) -> Option<Runner> {
     let LastScript { call, limit_ns, mut claim } = script;
     if end == End::Dying {
-        // A daemon that has not gone still has its own.
+        // A daemon that still exists holds its own claim.
         claim.push_str(".last");
     }
     let claim = match Claim::of(directory, &claim) {

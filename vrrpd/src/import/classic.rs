@@ -1,7 +1,7 @@
-//! CommandLine lines of Vrrpd in scripts and lists: each becomes a router.
+//! Imports `vrrpd` command lines of Vrrpd from scripts and lists: each becomes a router.
 //!
-//! Lines are split as a shell does, with quotes, comments and a backslash at the end. Variables and substitutions are
-//! not evaluated: a command line that has them is refused with its place.
+//! Lines are split as in a shell, with quotes, comments and continuation lines. Variables and substitutions are not
+//! evaluated: a command line with them is refused, with its line number.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::{Group, ImportError, Imported, RemarkKind, Router, SourceLine};
 use crate::config::{Argument, Key, RouterOptions, value};
 
-/// Whose command line it is.
+/// The version of Vrrpd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Release {
     /// 1.10 to 1.14
@@ -18,7 +18,7 @@ pub enum Release {
     V115,
 }
 
-/// Whether a text has a command line of Vrrpd.
+/// Whether a text contains a command line of Vrrpd.
 pub(super) fn has_command_line(text: &str) -> bool {
     commands(text)
         .iter()
@@ -82,7 +82,7 @@ fn router(
         };
         let mut letters = letters.chars();
         while let Some(letter) = letters.next() {
-            // Our letters are those of Vrrpd.
+            // vrrpd has the same letters as Vrrpd.
             let option = Key::with_letter(letter).map(|key| (key, key.declaration().argument));
             if let Some((key, Argument::Value(_))) = option {
                 let attached = letters.as_str();
@@ -139,12 +139,12 @@ fn router(
 /// A `vrrpd` command with its arguments.
 #[derive(Debug)]
 struct CommandLine {
-    /// From 1: where it begins.
+    /// Line number, from 1.
     line: usize,
     words: Vec<String>,
 }
 
-/// The `vrrpd` commands of a shell script, one behind another on a line too.
+/// The `vrrpd` commands of a shell script, also several in a line.
 fn commands(text: &str) -> Vec<CommandLine> {
     let mut commands = Vec::new();
     let mut lines = text.lines().enumerate();

@@ -1,11 +1,11 @@
-//! Configurations of other daemons, read and written down as one of ours: `vrrpd --import FILE`.
+//! Import of other daemons' configurations: `vrrpd --import FILE`.
 //!
 //! [`keepalived`] reads keepalived.conf, [`classic`] reads scripts and lists with `vrrpd` command lines. Both produce
 //! [`Router`]s and [`Remark`]s; [`render`] prints the result as a configuration file. Reading other files and the
 //! environment goes through [`Surroundings`], so everything here is pure.
 //!
-//! An import never guesses: each word of the original is either carried over, known to have no effect here, or
-//! reported with its place.
+//! An import never guesses: each word of the original is translated, known to have no effect here, or reported with its
+//! line.
 
 pub mod classic;
 pub mod keepalived;
@@ -23,12 +23,12 @@ use crate::config::Key;
 pub use render::render;
 pub use surroundings::{Surroundings, System};
 
-/// A line of a file that is imported.
+/// A line of an imported file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceLine {
-    /// The file, as the user or an `include` names it.
+    /// The file, as named by the user or an `include`.
     pub file: Rc<Path>,
-    /// From 1.
+    /// Line number, from 1.
     pub line: usize,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for SourceLine {
     }
 }
 
-/// Why nothing can be imported.
+/// Why an import fails.
 #[derive(Debug, Error)]
 pub enum ImportError {
     /// The file, or one that it includes, cannot be read.
@@ -46,18 +46,18 @@ pub enum ImportError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         error: std::io::Error,
     },
-    /// The file cannot be understood, or its own daemon refuses it.
+    /// The file is invalid, or its own daemon refuses it.
     #[error("{place}: {message}")]
     Wrong {
-        /// Where.
+        /// The line.
         place: SourceLine,
-        /// What is wrong, and what would be right.
+        /// What is wrong and what is expected.
         message: String,
     },
-    /// The text belongs to neither kind of daemon.
+    /// The text is of neither daemon.
     #[error(
         "{}: found neither a vrrp_instance of keepalived nor a vrrpd command line; --import-as keepalived, vrrpd or \
          vrrpd-1.15 says which it is", path.display()
@@ -68,7 +68,7 @@ pub enum ImportError {
     },
 }
 
-/// What kind of configuration is imported.
+/// The format of an imported file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// keepalived.conf
@@ -80,25 +80,25 @@ pub enum Format {
     Vrrpd115,
 }
 
-/// What an import has to say about one line of the original.
+/// A remark about a line of the original.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
     /// The line.
     pub place: SourceLine,
-    /// Whether something of the original is missing in the result.
+    /// Whether something is missing in the result.
     pub kind: RemarkKind,
     /// The keyword or option.
     pub keyword: String,
-    /// Why it is left out, or what is different here.
+    /// Why it is left out, or what differs.
     pub message: String,
 }
 
-/// How much a [`Remark`] matters.
+/// The kind of a [`Remark`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemarkKind {
     /// Not carried over.
     LeftOut,
-    /// Carried over, and means something slightly different here.
+    /// Carried over with a slightly different meaning.
     Differs,
 }
 
@@ -112,10 +112,10 @@ impl fmt::Display for Remark {
     }
 }
 
-/// A virtual router of the original, as the keys of a `[[router]]` with their values; or those keys of a group.
+/// A virtual router of the original, as keys and values of a `[[router]]` table; also used for such keys of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Router {
-    /// The keys in the order of the original, each once but those of lists.
+    /// The keys in the order of the original, without duplicates except for lists.
     pub settings: Vec<(Key, String)>,
 }
 
@@ -125,7 +125,7 @@ impl Router {
         self.settings.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str())
     }
 
-    /// Adds a setting; the last one counts where a key can have one value only.
+    /// Adds a setting; replaces an earlier value of a key that is not a list.
     fn set(&mut self, key: Key, value: impl Into<String>) {
         if !key.declaration().toml.is_list() {
             self.settings.retain(|(known, _)| *known != key);
@@ -140,7 +140,7 @@ impl Router {
         }
     }
 
-    /// Adds a check that it tracks; keepalived takes the first of two.
+    /// Adds a check; as in keepalived, the first of two counts.
     fn track(&mut self, word: String) {
         let name = |word: &str| word.split(",weight=").next().map(str::to_owned);
         let is_there = |(key, known): &(Key, String)| *key == Key::Track && name(known) == name(&word);
@@ -156,20 +156,20 @@ impl Router {
     }
 }
 
-/// Routers that are Master together.
+/// A group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// Its name.
     pub name: String,
-    /// Its members, by their index in [`Imported::routers`].
+    /// Its members, as indexes in [`Imported::routers`].
     pub members: Vec<usize>,
     /// Its other settings.
     pub settings: Router,
-    /// Weights of what members track count.
+    /// Weights of the members' checks are used (`track-weights`).
     pub has_weights: bool,
 }
 
-/// A check of the original, as the keys of a `[[track]]` with their values.
+/// A check of the original, as keys and values of a `[[track]]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// What routers and groups call it.
@@ -181,11 +181,11 @@ pub struct Check {
 /// The value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Setting {
-    /// A text, in quotes.
+    /// A string, in quotes.
     Text(String),
-    /// A list of texts.
+    /// An array of strings.
     List(Vec<String>),
-    /// As it stands: a number, true or false.
+    /// A number or boolean, without quotes.
     Bare(String),
 }
 
@@ -198,12 +198,12 @@ pub struct Imported {
     pub checks: Vec<Check>,
     /// The groups that they form.
     pub groups: Vec<Group>,
-    /// What is left out or different, in the order of the original.
+    /// What is left out or differs, in the order of the original.
     pub remarks: Vec<Remark>,
 }
 
 impl Imported {
-    /// Whether everything has been carried over.
+    /// Whether nothing was left out.
     pub fn is_complete(&self) -> bool {
         self.remarks.iter().all(|remark| remark.kind != RemarkKind::LeftOut)
     }
@@ -217,7 +217,7 @@ impl Imported {
     }
 }
 
-/// Imports a file. Without a `format`, the text says what it is.
+/// Imports a file. Without a `format`, it is detected.
 pub fn import(
     path: &Path,
     format: Option<Format>,

@@ -1,4 +1,4 @@
-//! The result of an import as a configuration file.
+//! Prints the result of an import as a configuration file.
 
 use std::fmt::Write as _;
 
@@ -46,7 +46,7 @@ pub fn render(imported: &Imported) -> String {
     text
 }
 
-/// Lists are one line, behind everything else.
+/// Lists take one line, after everything else.
 fn render_settings(router: &Router, text: &mut String) {
     let (lists, others): (Vec<_>, Vec<_>) =
         router.settings.iter().partition(|(key, _)| key.declaration().toml.is_list());
@@ -66,7 +66,8 @@ fn render_settings(router: &Router, text: &mut String) {
     }
 }
 
-/// Numbers and booleans stand bare where the key holds nothing else. A number is written anew: TOML has no leading zeros.
+/// Numbers and booleans have no quotes if the key accepts nothing else. Numbers are printed again, since TOML does not
+/// allow leading zeros.
 fn value_of(key: Key, value: &str) -> String {
     match key.declaration().toml {
         Toml::Number => value.parse::<u8>().map_or_else(|_| quoted(value), |number| number.to_string()),
@@ -75,7 +76,7 @@ fn value_of(key: Key, value: &str) -> String {
     }
 }
 
-/// The name by which a `[[group]]` calls a router.
+/// The name of a router for a `[[group]]`.
 fn name(router: &Router) -> Option<String> {
     if let Some(name) = router.get(Key::Name) {
         return Some(name.to_owned());
@@ -94,7 +95,7 @@ fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
     items.map(quoted).collect::<Vec<_>>().join(", ")
 }
 
-/// A basic string of TOML.
+/// A TOML basic string.
 fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');

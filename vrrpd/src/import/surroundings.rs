@@ -1,25 +1,25 @@
-//! What an import may ask of the machine it runs on.
+//! What an import reads from its machine.
 
 use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Files that a configuration includes, and what its conditions and variables refer to.
+/// Included files, and the values of conditions and variables.
 pub trait Surroundings {
-    /// The text of a file; octets that are not UTF-8 are replaced, for they stand in comments.
+    /// The text of a file; invalid UTF-8, which may occur in comments, is replaced.
     fn read(&self, path: &Path) -> io::Result<String>;
 
     /// The files that match an absolute shell pattern, sorted.
     fn matching(&self, pattern: &str) -> Vec<PathBuf>;
 
-    /// A directory as it is called from the root; the empty path is the current one.
+    /// The absolute path of a directory; the empty path is the current one.
     fn absolute(&self, directory: &Path) -> PathBuf;
 
-    /// A variable of the environment.
+    /// An environment variable.
     fn variable(&self, name: &str) -> Option<String>;
 
-    /// What `@` conditions are compared with: the first label of the host's name, or what `--import-id` says.
+    /// The identity for `@` conditions: `--import-id`, or the first label of the host name.
     fn config_id(&self) -> &str;
 }
 
@@ -30,7 +30,7 @@ pub struct System {
 }
 
 impl System {
-    /// With this configuration id, or the first label of the host's name.
+    /// With this identity, or the first label of the host name.
     pub fn new(config_id: Option<String>) -> Self {
         let host = || {
             let name = nix::unistd::gethostname().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Requests that put a virtual address on an interface and take it off.
+//! Netlink requests that add and remove virtual addresses.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,15 +12,15 @@ use vrrpd_engine::held_address::AddressOptions;
 
 use crate::config::VirtualAddress;
 
-/// The mark on addresses that we put on an interface (`IFA_PROTO`, kernel 5.18): VRRP's own protocol number.
+/// The mark of our addresses (`IFA_PROTO`, Linux 5.18): VRRP's IP protocol number.
 pub(super) const MARK: AddressProtocol = AddressProtocol::Other(112);
 
 const FOREVER: u32 = u32::MAX;
 /// `IFA_PROTO`
 const PROTO: u16 = 11;
 
-/// A request that no kernel carries out, since there is no interface 0. One that knows marks refuses it with `ERANGE`: the
-/// mark has no octets. One that does not goes on to look for the interface.
+/// A request that fails on every kernel, since there is no interface 0. A kernel with marks refuses it with `ERANGE`,
+/// because the mark is empty. One without looks for the interface.
 pub(super) fn probe_marks() -> RouteNetlinkMessage {
     let nowhere = VirtualAddress { address: IpAddr::V4(Ipv4Addr::LOCALHOST), prefix_len: 32 };
     let mut message = message(0, &nowhere, None);
@@ -28,8 +28,8 @@ pub(super) fn probe_marks() -> RouteNetlinkMessage {
     RouteNetlinkMessage::NewAddress(message)
 }
 
-/// Puts the address on the interface, to be asked in the manner [`Create`](super::ask::Manner::Create). Without `route`
-/// its subnet is not reached through this interface.
+/// Adds the address to the interface; to be sent with [`Create`](super::ask::Manner::Create). Without `route`, no route
+/// to its subnet is added.
 pub(super) fn add(
     index: u32,
     address: &VirtualAddress,
@@ -50,7 +50,7 @@ pub(super) fn add(
         // No duplicate address detection: the master won the election, so the address is its own.
         flags |= AddressFlags::Nodad;
         if !v6.is_unicast_link_local() && preferred.is_none() {
-            // Deprecated from the start: reachable, and no source for connections that would end with a failover.
+            // Deprecated from the start: reachable, but not a source for connections, which would end with a failover.
             preferred = Some(0);
         }
     }
@@ -66,7 +66,7 @@ pub(super) fn add(
     RouteNetlinkMessage::NewAddress(message)
 }
 
-/// Takes the address off the interface; refused with `EADDRNOTAVAIL` where it is not.
+/// Removes the address; fails with `EADDRNOTAVAIL` if it does not exist.
 pub(super) fn remove(index: u32, address: &VirtualAddress, peer: Option<IpAddr>) -> RouteNetlinkMessage {
     RouteNetlinkMessage::DelAddress(message(index, address, peer))
 }

@@ -1,4 +1,4 @@
-//! One request to the kernel and its answer, or a table and whether it is whole.
+//! One netlink request and its answer, or a consistent dump.
 
 use std::io;
 
@@ -11,14 +11,14 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::{Error, Handle};
 use tokio::sync::Mutex;
 
-/// What the kernel does when it has the thing already, or has it not.
+/// What the kernel does if the object exists already, or does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// Makes it; refused with `EEXIST` where it is.
+    /// Creates it; fails with `EEXIST` if it exists.
     Create,
-    /// Makes it, or puts it in the place of the one that is there.
+    /// Creates or replaces it.
     Replace,
-    /// Changes or removes what is there.
+    /// Changes or removes an existing one.
     Change,
 }
 
@@ -32,7 +32,7 @@ impl Manner {
     }
 }
 
-/// Hands the request to the kernel before it returns; the answer can be waited for later.
+/// Sends the request before it returns; the answer can be awaited later.
 pub(crate) fn ask(
     handle: &mut Handle,
     message: RouteNetlinkMessage,
@@ -50,10 +50,10 @@ pub(crate) fn ask(
     }
 }
 
-/// Whose turn it is to read a table.
+/// Serializes dumps.
 static DUMP: Mutex<()> = Mutex::const_new(());
 
-/// Reads a table out. The kernel refuses a second one on a socket (`EBUSY`), so one waits for the other.
+/// Reads a dump. The kernel refuses a second one on the same socket (`EBUSY`), so dumps wait for each other.
 pub(crate) async fn dump<T, S: TryStream<Ok = T, Error = Error>>(
     begin: impl FnOnce() -> S,
 ) -> io::Result<Vec<T>> {
@@ -61,16 +61,16 @@ pub(crate) async fn dump<T, S: TryStream<Ok = T, Error = Error>>(
     begin().try_collect().await.map_err(failure)
 }
 
-/// A table as the kernel has it.
+/// A dump of the kernel.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Dump {
     /// Its entries.
     pub entries: Vec<RouteNetlinkMessage>,
-    /// It did not change while it was read: if it did, some entry may be missing that was there all the time.
+    /// The dump is consistent; otherwise it may lack entries that existed all the time.
     pub whole: bool,
 }
 
-/// Reads a table out, over a connection that hands on the end of it.
+/// Reads a dump, on a connection that passes on its final message.
 pub(crate) async fn read_out(handle: &mut Handle, message: RouteNetlinkMessage) -> io::Result<Dump> {
     let mut request = NetlinkMessage::from(message);
     request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
@@ -95,7 +95,7 @@ async fn gather(answers: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>>
     Err(io::Error::other("the kernel's answer was lost"))
 }
 
-/// An error of a dump, with the kernel's number where it has one.
+/// The error of a dump, with the kernel's errno if it has one.
 pub(crate) fn failure(error: Error) -> io::Error {
     match error {
         Error::NetlinkError(message) => message.to_io(),

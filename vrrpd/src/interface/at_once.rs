@@ -1,4 +1,4 @@
-//! Takes addresses off at once: all of them in one message to the kernel, and before it one look at what is there.
+//! Removes addresses quickly: one dump, then all requests in one message.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,14 +16,14 @@ use super::sysctl::Setting;
 use super::{address, cache, secondaries};
 use crate::config::VirtualAddress;
 
-/// Octets of requests that go to the kernel together; it takes several times as many.
+/// Octets of requests sent together; the kernel accepts several times as many.
 const TOGETHER: usize = 32 << 10;
-/// Requests begin at multiples of this.
+/// Alignment of requests.
 const ALIGNMENT: usize = 4;
-/// While it is on, no other address of a subnet goes with the first one.
+/// While it is on, removing the first address of a subnet keeps the others.
 const PROMOTE: Setting = Setting { family: Family::Ipv4, key: "promote_secondaries", value: "1" };
 
-/// An address that is on an interface.
+/// An address on an interface.
 struct There {
     interface: u32,
     address: VirtualAddress,
@@ -33,15 +33,15 @@ struct There {
     secondary: bool,
 }
 
-/// Takes these addresses off the interfaces of these numbers, and no others with them; the kernel has done so when this
-/// returns. Where the kernel keeps our `marks` with addresses, one without is another's by now, and stays.
+/// Removes these addresses from the interfaces with these indexes, and no others; it is done when this returns. With
+/// `marks`, an address without our mark belongs to another program and stays.
 pub fn remove(addresses: &BTreeMap<u32, Vec<VirtualAddress>>, marks: bool) -> io::Result<()> {
     if addresses.is_empty() {
         return Ok(());
     }
     let mut requests = Requests { socket: Socket::new(NETLINK_ROUTE)?, octets: Vec::new() };
     let mut there = look(&requests.socket)?;
-    // As they came to be there.
+    // In the order in which they were added.
     there.sort_by_key(|there| there.interface);
     for interface in there.chunk_by(|one, next| one.interface == next.interface) {
         let Some((index, wanted)) =
@@ -55,7 +55,7 @@ pub fn remove(addresses: &BTreeMap<u32, Vec<VirtualAddress>>, marks: bool) -> io
         if promote {
             requests.add(secondaries::promote(*index, true))?;
         }
-        // The last one first: it is secondary if there are several of a subnet, and costs no promotion.
+        // In reverse order: a secondary address costs no promotion.
         for there in goes.iter().rev() {
             requests.add(address::remove(*index, &there.address, there.peer))?;
         }
@@ -66,7 +66,7 @@ pub fn remove(addresses: &BTreeMap<u32, Vec<VirtualAddress>>, marks: bool) -> io
     requests.send()
 }
 
-/// Whether the first address of a subnet goes and another one stays.
+/// Whether the first address of a subnet is removed and another one stays.
 fn is_followed(goes: &[&There], stays: &[&There]) -> bool {
     let first = goes.iter().filter(|there| !there.secondary && there.address.address.is_ipv4());
     first
@@ -74,7 +74,7 @@ fn is_followed(goes: &[&There], stays: &[&There]) -> bool {
         .any(|(first, there)| there.address.shares_subnet_with(&first.address))
 }
 
-/// All addresses that there are.
+/// All addresses of the machine.
 fn look(socket: &Socket) -> io::Result<Vec<There>> {
     let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetAddress(AddressMessage::default()));
     request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
@@ -109,14 +109,14 @@ fn look(socket: &Socket) -> io::Result<Vec<There>> {
     }
 }
 
-/// Whether the kernel removes the other addresses of a subnet with the first. A setting that cannot be read is left alone,
-/// since it could not be restored.
+/// Whether the kernel removes the other addresses of a subnet with the first. A setting that cannot be read is not
+/// changed, since it could not be restored.
 fn are_lost_with_the_first(index: u32) -> bool {
     let name = if_indextoname(index).ok().and_then(|name| name.into_string().ok());
     name.and_then(|name| PROMOTE.read(&name)).is_some_and(|value| value == "0")
 }
 
-/// Requests that go to the kernel together.
+/// Requests sent together.
 struct Requests {
     socket: Socket,
     octets: Vec<u8>,

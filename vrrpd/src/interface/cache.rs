@@ -1,4 +1,4 @@
-//! The daemon's picture of the interfaces it uses, kept by the kernel's notifications.
+//! The state of the interfaces in use, updated by netlink notifications.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,35 +14,35 @@ use super::stack::{self, Stack};
 use super::{Interface, InterfaceAddress, macvlan};
 use crate::config::VirtualAddress;
 
-/// The interfaces that matter, by index.
+/// The followed interfaces, by index.
 #[derive(Debug)]
 pub(super) struct InterfaceCache {
     names: Vec<String>,
     interfaces: BTreeMap<u32, Interface>,
 }
 
-/// What a notification meant.
+/// The meaning of a notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Nothing that matters.
+    /// Nothing of interest.
     None,
     /// This interface has changed.
     Changed(u32),
-    /// This interface is gone, or has another name now.
+    /// This interface was removed or renamed.
     Removed(Interface),
-    /// This interface has lost this address, by whom.
+    /// This address was removed from this interface, and by which process.
     Lost(u32, IpAddr, Remover),
-    /// An interface got a name that matters; its addresses were not followed before, so all is to be read again.
+    /// An interface was renamed to a followed name; its addresses are unknown, so everything must be read again.
     Unknown,
 }
 
 impl InterfaceCache {
-    /// Follows the interfaces of these names.
+    /// Follows the interfaces with these names.
     pub(super) fn new(names: Vec<String>) -> Self {
         Self { names, interfaces: BTreeMap::new() }
     }
 
-    /// Follows one more.
+    /// Follows another interface.
     pub(super) fn follow(&mut self, name: String) {
         if !self.names.contains(&name) {
             self.names.push(name);
@@ -57,35 +57,35 @@ impl InterfaceCache {
         self.interfaces.values()
     }
 
-    /// Takes in a link that we have made: the kernel does not tell of a mark on a link that is down.
+    /// Adds a link that we have created, since notifications of a link that is down do not contain its mark.
     pub(super) fn made(&mut self, link: Interface) {
         self.interfaces.insert(link.index, link);
     }
 
-    /// The links of ours that are this router's.
+    /// Our links of this router.
     pub(super) fn links_of(&self, router: &str) -> Vec<u32> {
         let links = self.interfaces().filter(|link| link.vmac_of.as_deref() == Some(router));
         links.map(|link| link.index).collect()
     }
 
-    /// The links of ours that are above this interface. One of another process that has not been up yet may be missing: it
-    /// has not needed anything of the interface.
+    /// Our links on this interface. A link of another process that has not been up may be missing; it has not needed
+    /// anything of the interface yet.
     pub(super) fn links_above(&self, parent: u32) -> Vec<u32> {
         let links = self.interfaces().filter(|link| link.vmac_of.is_some() && link.below == Some(parent));
         links.map(|link| link.index).collect()
     }
 
-    /// It has one of the names, or it is the link of a virtual MAC address.
+    /// Whether it has a followed name, or is the link of a virtual MAC address.
     fn matters(&self, interface: &Interface) -> bool {
         interface.vmac_of.is_some() || self.names.contains(&interface.name)
     }
 
-    /// Takes in a complete dump; says what is gone since the last one, interfaces first.
+    /// Applies a complete dump; returns what was removed since the last one, interfaces first.
     pub(super) fn replace(&mut self, links: &[LinkMessage], addresses: &[AddressMessage]) -> Vec<Change> {
         self.read(links, addresses, true)
     }
 
-    /// Takes in a dump in which something may be missing that is there.
+    /// Applies a dump that may be incomplete.
     pub(super) fn update(&mut self, links: &[LinkMessage], addresses: &[AddressMessage]) -> Vec<Change> {
         self.read(links, addresses, false)
     }
@@ -112,7 +112,7 @@ impl InterfaceCache {
             match self.interfaces.get_mut(&interface.index) {
                 None if is_gone => gone.push(Change::Removed(interface)),
                 None => drop(self.interfaces.insert(interface.index, interface)),
-                // Who followed it under the name that it had has lost it. A link of ours is known by its number.
+                // Followers of its old name have lost it. Our links are identified by index.
                 Some(now) if now.name != interface.name && interface.vmac_of.is_none() => {
                     gone.push(Change::Removed(interface));
                 }
@@ -133,14 +133,14 @@ impl InterfaceCache {
         gone
     }
 
-    /// We have changed the MAC address of an interface; the kernel says so as well, some time later.
+    /// Sets the MAC address of an interface that we have changed, ahead of the notification.
     pub(super) fn set_mac(&mut self, index: u32, mac: MacAddr) {
         if let Some(interface) = self.interfaces.get_mut(&index) {
             interface.mac = Some(mac);
         }
     }
 
-    /// We have removed an address; the kernel says so as well, some time later.
+    /// Removes an address that we have removed, ahead of the notification.
     pub(super) fn address_removed(&mut self, index: u32, removed: &VirtualAddress) {
         if let Some(interface) = self.interfaces.get_mut(&index) {
             let is_it = |there: &InterfaceAddress| {
@@ -158,7 +158,7 @@ impl InterfaceCache {
         match self.interfaces.get_mut(&new.index) {
             Some(old) if old.name == new.name => {
                 let addresses = std::mem::take(&mut old.addresses);
-                // What it is made of is known of a whole dump.
+                // What it consists of is known from a complete dump.
                 let new = Interface {
                     addresses,
                     obstacle: old.obstacle.take(),
@@ -177,9 +177,9 @@ impl InterfaceCache {
             }
             Some(_) | None if wanted => Change::Unknown,
             Some(_) => self.interfaces.remove(&new.index).map_or(Change::None, Change::Removed),
-            // It answers for the addresses of the interface as well.
+            // It answers ARP for the addresses of the interface as well.
             None if answers_too => Change::Unknown,
-            // What is on top of an interface may matter to it: VLANs do.
+            // Interfaces on top of another one matter to it, as VLANs do.
             None => below(link)
                 .filter(|below| self.interfaces.contains_key(below))
                 .map_or(Change::None, Change::Changed),
@@ -219,14 +219,14 @@ impl InterfaceCache {
     }
 }
 
-/// Whether a link is on the same port as an interface that does not know of it.
+/// Whether a link has appeared on the same port as this interface.
 fn is_news_beside(there: &Interface, link: &LinkMessage) -> bool {
-    // A macvlan link knows of what it is above; below a VLAN is another port.
+    // A macvlan link knows its lower interface; below a VLAN is another port.
     let port = there.below.filter(|below| there.beside.contains(below));
     stack::is_beside(link, there.index, port) && !there.beside.contains(&link.header.index)
 }
 
-/// The interface that this one is on top of.
+/// The interface below this one.
 fn below(link: &LinkMessage) -> Option<u32> {
     link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Link(index) => Some(*index),
@@ -234,7 +234,8 @@ fn below(link: &LinkMessage) -> Option<u32> {
     })
 }
 
-/// A bridge tells in the same words of its ports, which may well go on as interfaces.
+/// Whether a notification is about the interface itself; a bridge sends similar ones about its ports, which continue to
+/// exist.
 fn is_about_the_interface(link: &LinkMessage) -> bool {
     link.header.interface_family == AddressFamily::Unspec
 }
@@ -291,7 +292,7 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
     })
 }
 
-/// The other end of a point-to-point link that the address is on.
+/// The peer of an address on a point-to-point link.
 pub(super) fn peer(message: &AddressMessage) -> Option<IpAddr> {
     let is_local = |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::Local(_));
     let peer = |attribute: &AddressAttribute| match attribute {
@@ -313,7 +314,7 @@ pub(super) fn interface_address(message: &AddressMessage) -> Option<InterfaceAdd
             _ => {}
         }
     }
-    // On a point-to-point interface the address is the peer's and only the local one is ours; IPv6 has no local one.
+    // On a point-to-point interface, `address` is the peer's and `local` is ours; IPv6 has no `local`.
     let address: IpAddr = local.or(address)?;
     let unfinished = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed;
     let flags = message.header.flags;
@@ -380,7 +381,7 @@ mod tests {
         let gone = cache.replace(&[link(3, "eth0", up)], none);
         assert!(matches!(&gone[..], [Change::Removed(old)] if old.name == "eth1"), "{gone:?}");
         assert_eq!(cache.interfaces().map(|interface| &interface.name[..]).collect::<Vec<_>>(), ["eth0"]);
-        // Two that exchange their names between one look and the next.
+        // The two exchange their names between two dumps.
         cache.replace(&[link(3, "eth0", up), link(4, "eth1", up)], none);
         let gone = cache.replace(&[link(3, "eth1", up), link(4, "eth0", up)], none);
         assert!(matches!(&gone[..], [Change::Removed(_), Change::Removed(_)]), "{gone:?}");

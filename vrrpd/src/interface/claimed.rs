@@ -1,5 +1,4 @@
-//! What interfaces have to say of addresses that are reached at another MAC address than their own, while a router of ours
-//! is Master.
+//! Classifiers that correct what interfaces say of addresses with another MAC address, while our router is Master.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,7 +9,7 @@ use tokio::task::spawn_blocking;
 use crate::datapath::claims::{Claim, Claims};
 use crate::guardian::copies::Keeper;
 
-/// What is claimed, by router and interface.
+/// The classifiers, by router and interface.
 #[derive(Debug)]
 pub(super) struct Claimed {
     keeper: Keeper,
@@ -18,12 +17,12 @@ pub(super) struct Claimed {
 }
 
 impl Claimed {
-    /// Nothing yet.
+    /// None yet.
     pub(super) const fn new(keeper: Keeper) -> Self {
         Self { keeper, claims: RefCell::new(BTreeMap::new()) }
     }
 
-    /// Has this claimed for a router; without addresses nothing.
+    /// Loads the classifiers of a router; none without addresses.
     pub(super) async fn claim(&self, router: &str, claim: Claim) -> io::Result<()> {
         let key = (router.to_owned(), claim.index);
         if claim.addresses.is_empty() {
@@ -44,7 +43,7 @@ impl Claimed {
         Ok(())
     }
 
-    /// Ends what is claimed for a router.
+    /// Removes the classifiers of a router.
     pub(super) async fn give_up(&self, router: &str) {
         let claims: Vec<_> =
             self.claims.borrow_mut().extract_if(.., |(whose, _), _| whose == router).collect();
@@ -52,11 +51,11 @@ impl Claimed {
     }
 }
 
-/// The kernel waits for all processors.
+/// Blocks, since the kernel waits for all processors.
 async fn let_go<T: Send + 'static>(claims: impl IntoIterator<Item = T>) {
     let claims: Vec<T> = claims.into_iter().collect();
     if !claims.is_empty() {
-        // One that panicked is over as well.
+        // A task that panicked has ended, too.
         let _ = spawn_blocking(move || drop(claims)).await;
     }
 }

@@ -1,6 +1,5 @@
-//! Filters that keep the system from accepting packets to the addresses of a router (Accept_Mode, RFC 9568 §6.1): a table of
-//! nf_tables for each router, with a chain at the input hook. Packets that are forwarded, also after their destination was
-//! translated, do not pass it.
+//! Packet filters that drop packets to the addresses of a router (Accept_Mode, RFC 9568 §6.1): an nf_tables table for
+//! each router, with a chain at the input hook. Forwarded packets, also after destination NAT, do not pass this hook.
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +27,7 @@ use crate::guardian::copies::{Keeper, Kept};
 /// Messages of nf_tables (`NFNL_SUBSYS_NFTABLES`).
 const NFTABLES: u16 = 10;
 const CHAIN: &str = "input";
-/// -1, before the filters of others (`NF_IP_PRI_FILTER` is 0).
+/// -1, before other filters (`NF_IP_PRI_FILTER` is 0).
 const PRIORITY: u32 = u32::MAX;
 const DROP: u32 = 0;
 const ACCEPT: u32 = 1;
@@ -40,44 +39,44 @@ const ICMPV6: u8 = 58;
 /// Types of neighbour solicitations and advertisements (RFC 4861 §4.3, §4.4).
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
-/// Headers that offsets count from (`NFT_PAYLOAD_…`).
+/// Base headers of offsets (`NFT_PAYLOAD_…`).
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 
-/// The filters of a process. Its socket is opened with the first one.
+/// The packet filters of a process. The socket is opened with the first one.
 #[derive(Debug)]
 pub(super) struct Filters {
     keeper: Keeper,
     socket: RefCell<Option<Kept<Socket>>>,
 }
 
-/// A family of addresses in a table.
+/// An address family in a table.
 struct Family {
     set: &'static str,
     protocol: u8,
-    /// Where the destination is in the header.
+    /// Offset of the destination in the header.
     offset: u32,
     len: u32,
     addresses: Vec<Vec<u8>>,
 }
 
 impl Filters {
-    /// Nothing yet.
+    /// Without filters.
     pub(super) const fn new(keeper: Keeper) -> Self {
         Self { keeper, socket: RefCell::new(None) }
     }
 
-    /// Drops packets to these addresses from now on, and to no others of this router.
+    /// Drops packets to these addresses, replacing an earlier filter of the router.
     pub(super) fn set(&self, filter: &Filter) -> io::Result<()> {
         let owned = self.commit(table(filter, TableFlags::Owner));
         match owned.as_ref().err().and_then(io::Error::raw_os_error).map(Errno::from_raw) {
-            // Before Linux 5.12 a table has no owner.
+            // Before Linux 5.12, tables cannot have an owner.
             Some(Errno::EINVAL | Errno::EOPNOTSUPP) => self.commit(table(filter, TableFlags::empty())),
             _ => owned,
         }
     }
 
-    /// Accepts packets to the addresses of this router. One of another process goes with that.
+    /// Removes the filter of this router, so that packets are accepted. Also removes one that another process left.
     pub(super) fn remove(&self, filter: &Filter) -> io::Result<()> {
         let delete = NfTablesMessage::DeleteTable(TableMessage { attributes: vec![table_name(filter)] });
         match self.commit(vec![(delete, 0)]) {
@@ -86,7 +85,7 @@ impl Filters {
         }
     }
 
-    /// Has the kernel do all of this or nothing.
+    /// Sends a batch, which the kernel executes completely or not at all.
     fn commit(&self, messages: Vec<(NfTablesMessage, u16)>) -> io::Result<()> {
         let mut open = self.socket.borrow_mut();
         let socket = match &mut *open {
@@ -101,12 +100,12 @@ impl Filters {
 fn bound() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind_auto()?;
-    // The kernel has answered when the request was sent.
+    // The kernel has answered by the time the request was sent.
     socket.set_non_blocking(true)?;
     Ok(socket)
 }
 
-/// Reads what the kernel says of the batch: errors only, the first of which says why.
+/// Reads the answers to a batch: only errors, of which the first is the cause.
 fn answers(socket: &Socket) -> io::Result<()> {
     let mut result = Ok(());
     loop {
@@ -151,7 +150,7 @@ fn batch(messages: Vec<(NfTablesMessage, u16)>) -> Vec<u8> {
     octets
 }
 
-/// `eth0/51` has the table `vrrpd-eth0/51`.
+/// The table of `eth0/51` is `vrrpd-eth0/51`.
 fn name(filter: &Filter) -> String {
     format!("vrrpd-{}", filter.router)
 }
@@ -160,7 +159,7 @@ fn table_name(filter: &Filter) -> TableAttribute {
     TableAttribute::Name(name(filter))
 }
 
-/// Makes the table, in the place of one that is there.
+/// Creates the table, replacing an existing one.
 fn table(filter: &Filter, flags: TableFlags) -> Vec<(NfTablesMessage, u16)> {
     let name = name(filter);
     let made = || {
@@ -229,9 +228,9 @@ fn families(addresses: &[IpAddr]) -> impl Iterator<Item = Family> {
     families.into_iter().filter(|family| !family.addresses.is_empty())
 }
 
-/// The addresses of a family, and what drops packets to them.
+/// The set of addresses of a family, and the rule that drops packets to them.
 fn drop_of(table: &str, id: u32, family: Family) -> Vec<(NfTablesMessage, u16)> {
-    /// What `nft` prints the elements as (`TYPE_IPADDR`, `TYPE_IP6ADDR`).
+    /// Types by which `nft` prints the elements (`TYPE_IPADDR`, `TYPE_IP6ADDR`).
     const TYPES: u32 = 7;
     /// Elements in one message. The length of an attribute has 16 bits, and an element has 28 octets at most.
     const TOGETHER: usize = 1024;

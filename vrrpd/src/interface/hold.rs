@@ -1,5 +1,5 @@
-//! Carries out what the engine orders: the virtual MAC address and the addresses of a router, taken in this order, given
-//! back in the reverse one. Each kind of [`Resource`] has its arm in `take` and `release`.
+//! Executes the engine's requests: takes the virtual MAC address and the addresses of a router in order, and gives them
+//! back in reverse. `take` and `release` have an arm for each kind of [`Resource`].
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use super::filter::Filters;
 use super::{address, macvlan, own_mac, routing, secondaries};
 use crate::datapath::claims::Claim;
 
-/// Carries out an order. What the cache shows may be older than what the kernel has.
+/// Executes a request. The cache may be older than the state of the kernel.
 pub(super) async fn perform(
     mut handle: Handle,
     cache: &RefCell<InterfaceCache>,
@@ -37,7 +37,7 @@ pub(super) async fn perform(
     }
 }
 
-/// An error of the kernel as the engine has it.
+/// Converts an error of the kernel.
 pub(super) fn system_error(error: &io::Error) -> SystemError {
     SystemError { cause: cause(error), text: error.to_string() }
 }
@@ -72,7 +72,7 @@ async fn take(
     or_without: bool,
 ) -> Outcome {
     let mut outcome = Outcome::default();
-    // There may be hundreds: the kernel is asked for all before the first answer is waited for.
+    // There may be hundreds: all requests are sent before the first answer is awaited.
     let mut answers = Vec::new();
     for resource in resources {
         let result = match resource {
@@ -87,7 +87,7 @@ async fn take(
                 correct(&beside, claimed).await;
                 Ok(())
             }
-            // The router can be Master without it.
+            // Not required to be Master.
             Resource::Filter(filter) => {
                 outcome.results.push(filters.set(&filter).map_err(|error| system_error(&error)));
                 continue;
@@ -96,7 +96,7 @@ async fn take(
                 let message = address::add(on.number(outcome.link), &address, route, &options);
                 let answer = ask(handle, message, Manner::Create);
                 answers.push((outcome.results.len(), answer));
-                // Until the answer is there.
+                // Placeholder until the answer arrives.
                 Ok(())
             }
             Resource::Route(_) | Resource::Rule(_) => match routing::add(&resource) {
@@ -105,7 +105,7 @@ async fn take(
                     Ok(())
                 }
                 Err(error) => {
-                    // The router can be Master without it.
+                    // Not required to be Master.
                     outcome.results.push(Err(system_error(&error)));
                     continue;
                 }
@@ -143,7 +143,8 @@ async fn take_link(
     }
     let there = outcome.made.as_ref().map(|made| made.index).or(link.made.as_ref().map(|(index, _)| *index));
     if let (Err(_), Some(index)) = (&up, there) {
-        // Half of it is worse than nothing. What went wrong is told; this may fail for the same reason.
+        // Undone, since a partial result is worse than none. The original error is reported; this one may have the same
+        // cause.
         macvlan::disown(link, handle, index).await;
         let _ = macvlan::take_down(handle, index).await;
     }
@@ -151,7 +152,7 @@ async fn take_link(
     Ok(())
 }
 
-/// Has other interfaces on the same port tell hosts where the addresses are.
+/// Loads classifiers that correct the ARP answers of other interfaces on the same port.
 async fn correct(beside: &Answers, claimed: &Claimed) {
     for index in &beside.interfaces {
         let claim =
@@ -165,7 +166,8 @@ async fn correct(beside: &Answers, claimed: &Claimed) {
     }
 }
 
-/// The link, up; made anew if others have removed it. What was made is there also when it cannot be set up.
+/// Sets the link up, and creates it again if another program removed it. A created link is reported even if it cannot
+/// be set up.
 async fn bring_up(
     link: &Macvlan,
     handle: &mut Handle,
@@ -222,7 +224,7 @@ async fn release(
     outcome
 }
 
-/// Removes routes and rules, the last one first.
+/// Removes routes and rules in reverse order.
 async fn remove_routing(handle: &mut Handle, resources: &[Resource], outcome: &mut Outcome) {
     let mut answers = Vec::new();
     for (place, resource) in resources.iter().enumerate().rev().filter(|(_, resource)| resource.is_routing())
@@ -241,7 +243,7 @@ async fn remove_routing(handle: &mut Handle, resources: &[Resource], outcome: &m
     }
 }
 
-/// Takes the addresses off, those of an interface together.
+/// Removes addresses, interface by interface.
 async fn remove_addresses(
     handle: &mut Handle,
     cache: &RefCell<InterfaceCache>,
@@ -265,7 +267,7 @@ async fn remove_addresses(
     }
     for (index, there) in by_interface {
         let addresses: Vec<_> = there.iter().map(|(_, placed)| placed.address).collect();
-        // On a link of our own there are no others.
+        // Our own link has no other addresses.
         let is_alone = link == Some(index) || !secondaries::may_follow(&addresses);
         let results = remove(handle, index, &there, is_alone).await;
         let mut has_removed = false;
@@ -282,21 +284,21 @@ async fn remove_addresses(
     }
 }
 
-/// Takes addresses off an interface, and no others with them; one result for each.
+/// Removes addresses from an interface, and no others with them; one result each.
 async fn remove(
     handle: &mut Handle,
     index: u32,
     addresses: &[(usize, PlacedAddress)],
     is_alone: bool,
 ) -> Vec<io::Result<()>> {
-    // A setting that cannot be read is left alone, since it could not be restored.
+    // A setting that cannot be read is not changed, since it could not be restored.
     let promote = !is_alone && !secondaries::are_promoted(handle, index).await.unwrap_or(true);
-    // Nothing is awaited from here on: what another router asks must not come between.
+    // No await from here on, so that no other router's request comes in between.
     let mut switched = Vec::new();
     if promote {
         switched.push(ask(handle, secondaries::promote(index, true), Manner::Change));
     }
-    // The last one first: it is secondary if there are several of a subnet, and costs no promotion.
+    // In reverse order: a secondary address costs no promotion.
     let removals = addresses
         .iter()
         .rev()

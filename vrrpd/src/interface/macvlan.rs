@@ -1,5 +1,6 @@
-//! The macvlan link of a virtual router: it has the virtual MAC address, and the virtual addresses while the router is
-//! Master. On a Backup it is down, so the machine answers nothing for them and takes no frame to that MAC address.
+//! The macvlan link of a virtual router: it has the virtual MAC address and, while the router is Master, the virtual
+//! addresses. On a Backup it is down, so the machine answers nothing for the addresses and accepts no frame to that MAC
+//! address.
 //!
 //! The link's alias names its owner and the previous settings of the interface below, so the next start can restore
 //! everything after a crash.
@@ -27,16 +28,16 @@ use vrrpd_engine::held_address::AddressOptions;
 use crate::config::VirtualAddress;
 use crate::datapath::claims::Claim;
 
-/// How the alias of every such link begins.
+/// Prefix of the alias of such links.
 const MARK: &str = "vrrpd ";
-/// Whose turn it is to set a link down or to remove one. The kernel waits for all processors in the request itself, some
-/// 20 ms, and what is asked meanwhile waits as well: so one after the other, and what others ask comes in between.
+/// Serializes setting links down and removing them. The kernel waits for all processors within such a request, some 20
+/// ms, and other requests wait as well; one at a time, other requests come in between.
 static TURN: Mutex<()> = Mutex::const_new(());
 
-/// Links of one interface that may be called alike but for a number.
+/// Maximum number of links whose names differ only in the number.
 const NAMES: u32 = 1000;
 
-/// A link of ours as the kernel has it.
+/// A link of ours in the kernel.
 struct Found {
     name: String,
     parent: Option<u32>,
@@ -44,7 +45,7 @@ struct Found {
 }
 
 impl Found {
-    /// The settings of the interface below before there was a link of ours.
+    /// The original settings of the interface below.
     fn settings(&self) -> &str {
         self.alias
             .strip_prefix(MARK)
@@ -53,12 +54,12 @@ impl Found {
     }
 }
 
-/// The owner of a link, by its alias; `None`: not made by a daemon of ours.
+/// The owner in the alias of a link; `None`: not created by our daemon.
 pub(super) fn owner(alias: &str) -> Option<&str> {
     alias.strip_prefix(MARK)?.split(' ').next()
 }
 
-/// Makes the link, down. One that an earlier daemon has left is removed first.
+/// Creates the link, down, after removing one of an earlier daemon.
 pub(super) async fn make(
     wanted: &Macvlan,
     handle: &mut Handle,
@@ -67,13 +68,13 @@ pub(super) async fn make(
     if let Some(obstacle) = &wanted.obstacle {
         return Err(stack::refusal(obstacle));
     }
-    // Before anything is waited for: another router may set them.
+    // Before the first await, since another router may set them.
     let now = describe_parent(wanted);
     let left = cache.borrow().links_of(&wanted.router);
     let settings = if let Some(known) = &wanted.settings {
         known.clone()
     } else {
-        // Another link of ours on the interface knows how it was before the first of them came.
+        // Another link of ours on the interface has its original settings.
         let others = cache.borrow().links_above(wanted.parent);
         let one = one_above(handle, wanted.parent, left.iter().chain(&others)).await?;
         one.map_or(now, |found| found.settings().to_owned())
@@ -93,7 +94,7 @@ pub(super) async fn make(
     Ok(Made { index, name, settings })
 }
 
-/// The link as it has just been made.
+/// The state of a link just created.
 fn link(wanted: &Macvlan, index: u32, name: String) -> Interface {
     Interface {
         index,
@@ -143,7 +144,7 @@ async fn create(wanted: &Macvlan, handle: &mut Handle) -> io::Result<(u32, Strin
     Err(Errno::EEXIST.into())
 }
 
-/// Makes link and interface answer as they must, and the link ready for the addresses.
+/// Prepares link and interface for the addresses, and sets the link up.
 pub(super) async fn bring_up(
     wanted: &Macvlan,
     handle: &mut Handle,
@@ -152,9 +153,10 @@ pub(super) async fn bring_up(
     name: &str,
 ) -> io::Result<()> {
     enforce(wanted, name);
-    // Addresses go into the table of the VRF that the link is in by then. Nothing happens where it is in already.
+    // Before the addresses, since their routes go into the table of the link's VRF. No effect if it is in the VRF
+    // already.
     let mut up = LinkUnspec::new_with_index(index).controller(wanted.vrf.unwrap_or(0)).up();
-    // The kernel makes it smaller together with the one of the interface below, and not larger.
+    // The kernel lowers its MTU together with that of the interface below, but does not raise it.
     if let Some(mtu) = cache.borrow().get(wanted.parent).map(|parent| parent.mtu)
         && cache.borrow().get(index).is_some_and(|link| link.mtu != mtu)
     {
@@ -172,7 +174,7 @@ pub(super) async fn bring_up(
     own(wanted, handle, index).await
 }
 
-/// Has the link accept and answer what is for the addresses that the interface below has.
+/// Adds the addresses that the interface below has, so that the link accepts packets to them and answers for them.
 async fn own(wanted: &Macvlan, handle: &mut Handle, index: u32) -> io::Result<()> {
     for owned in &wanted.owned {
         let (owned, route) = on_link(owned);
@@ -186,22 +188,22 @@ async fn own(wanted: &Macvlan, handle: &mut Handle, index: u32) -> io::Result<()
     Ok(())
 }
 
-/// What the interface below has to say of them.
+/// The classifiers that the interface below needs for these addresses.
 pub(super) fn claim(wanted: &Macvlan) -> Claim {
     let addresses = wanted.owned.iter().map(|owned| owned.address).collect();
     Claim { index: wanted.parent, mac: wanted.mac, addresses, asks: true }
 }
 
-/// Takes those addresses off the link.
+/// Removes these addresses from the link.
 pub(super) async fn disown(wanted: &Macvlan, handle: &mut Handle, index: u32) {
     for owned in &wanted.owned {
         let (owned, _) = on_link(owned);
-        // It may be gone with the link.
+        // They may be gone with the link.
         let _ = ask(handle, address::remove(index, &owned, None), Manner::Change).await;
     }
 }
 
-/// Sets what decides who answers for the addresses; also after others have changed it.
+/// Sets the sysctls for ARP, also after others have changed them.
 fn enforce(wanted: &Macvlan, name: &str) {
     let (own, parent): (&'static [Setting], &'static [Setting]) = match wanted.family {
         Family::Ipv4 => (&MACVLAN_IPV4, &PARENT_IPV4),
@@ -222,7 +224,7 @@ fn enforce(wanted: &Macvlan, name: &str) {
     }
 }
 
-/// The settings of the interface that are changed, as they are.
+/// The present values of the interface's settings that will be changed.
 fn describe_parent(wanted: &Macvlan) -> String {
     let settings: Vec<_> = PARENT_IPV4
         .iter()
@@ -231,8 +233,8 @@ fn describe_parent(wanted: &Macvlan) -> String {
     settings.join(" ")
 }
 
-/// An address of the interface below as it stands on the link, and whether with the route of its subnet: what the interface
-/// below reaches is reached through it, but each interface needs the route of its link-local addresses.
+/// An address of the interface below as added to the link, and whether with a subnet route: subnets stay reachable
+/// through the interface below, but each interface needs its own link-local route.
 fn on_link(owned: &VirtualAddress) -> (VirtualAddress, bool) {
     match owned.address {
         IpAddr::V4(_) => (VirtualAddress { prefix_len: 32, ..*owned }, false),
@@ -251,8 +253,8 @@ pub(super) async fn discard(
     let Some(this) = find(handle, index).await? else { return Ok(()) };
     remove(handle, index).await?;
     if let Some(parent) = this.parent {
-        // Asked behind that: two that leave at once must not each leave it to the other. The newest first, since they go
-        // in the order in which they came.
+        // After the removal, so that of two links removed at once the last one restores the settings. The newest first,
+        // since they are removed in order of creation.
         let others = cache.borrow().links_above(parent);
         let others = others.iter().rev().filter(|other| **other != index);
         if one_above(handle, parent, others).await?.is_some() {
@@ -271,7 +273,7 @@ pub(super) async fn discard(
     Ok(())
 }
 
-/// What an interface is called; `None` when it is gone.
+/// The name of an interface; `None` if it is gone.
 async fn name_of(handle: &Handle, index: Option<u32>) -> Option<String> {
     let mut links = handle.link().get().match_index(index?).execute();
     let link = links.try_next().await.ok()??;
@@ -290,15 +292,15 @@ async fn remove(handle: &mut Handle, index: u32) -> io::Result<()> {
     }
 }
 
-/// Sets the link down: the machine has nothing to do with its MAC address any more.
+/// Sets the link down, so that the machine does not use its MAC address any more.
 pub(super) async fn take_down(handle: &mut Handle, index: u32) -> io::Result<()> {
     let _turn = TURN.lock().await;
     let down = LinkUnspec::new_with_index(index).down().build();
     ask(handle, RouteNetlinkMessage::SetLink(down), Manner::Change).await
 }
 
-/// The first of these links that the kernel has, above this interface. There may be hundreds: one is looked up, and not all
-/// are read.
+/// The first of these links that exists on this interface. There may be hundreds, so single ones are looked up instead
+/// of a dump.
 async fn one_above(
     handle: &Handle,
     parent: u32,
@@ -313,7 +315,7 @@ async fn one_above(
     Ok(None)
 }
 
-/// The link of this number, if it has our mark.
+/// The link with this index, if it has our mark.
 async fn find(handle: &Handle, index: u32) -> io::Result<Option<Found>> {
     let link = match handle.link().get().match_index(index).execute().try_next().await.map_err(failure) {
         Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => None,

@@ -1,7 +1,7 @@
-//! The interfaces of the machine: what they are like, and the virtual addresses that the daemon puts on them.
+//! The interfaces of the machine: their state, and the virtual addresses that the daemon adds.
 //!
-//! All of it goes through rtnetlink in a thread of its own ([`service`]): a request waits in the kernel for a lock that
-//! others may hold for long, and adverts must not wait with it.
+//! All of it uses rtnetlink in its own thread ([`service`]): a request may wait in the kernel for a lock for long, and
+//! adverts must not wait with it.
 
 mod address;
 pub(crate) mod ask;

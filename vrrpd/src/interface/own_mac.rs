@@ -1,7 +1,7 @@
-//! The interface's own MAC address, and another one in its place for as long as a router is Master.
+//! Replaces the interface's own MAC address by the virtual one while a router is Master.
 //!
-//! Most drivers change it on the fly. One that does not is set down for it and up again, and gets back what the kernel
-//! forgets meanwhile: routes, IPv6 addresses, permanent neighbours.
+//! Most drivers change it while the interface is up. Otherwise the interface is set down and up again, and what the
+//! kernel removes meanwhile is restored: routes, IPv6 addresses, permanent neighbours.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -27,11 +27,11 @@ use super::sysctl::Setting;
 /// How long a link that was set down and up again may take to have a carrier.
 const CARRIER: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// While the interface has a virtual MAC address, the kernel must not make a link-local address of it.
+/// With a virtual MAC address, the kernel must not derive a link-local address from it.
 const NO_ADDRESS_OF_THE_MAC: Setting = Setting { family: Family::Ipv6, key: "addr_gen_mode", value: "1" };
 
-/// Gives the interface the virtual MAC address; frames to its own one are still taken in. If it has another one in the
-/// end, that is undone and an error. Notes whether it was set down for that.
+/// Sets the virtual MAC address; frames to the interface's own one are still accepted. If the interface has a different
+/// one afterwards, the change is undone and an error. Notes whether the interface was set down.
 pub(super) async fn replace(
     interface: &mut OwnMac,
     handle: &mut Handle,
@@ -40,7 +40,7 @@ pub(super) async fn replace(
     if let Some(obstacle) = &interface.obstacle {
         return Err(stack::refusal(obstacle));
     }
-    // Not what we have set ourselves: the virtual one may have been taken away by others.
+    // A value that we have set ourselves is not kept: another program may have removed only the virtual address.
     if interface.addr_gen_mode.is_none() {
         interface.addr_gen_mode = NO_ADDRESS_OF_THE_MAC.read(&interface.name);
     }
@@ -48,18 +48,18 @@ pub(super) async fn replace(
         undo(interface, handle, restarted).await;
         return Err(error);
     }
-    // A driver that filters nothing needs no exception.
+    // A driver without a MAC filter needs no exception.
     let _ = ask(handle, RouteNetlinkMessage::NewNeighbour(exception(interface)), Manner::Create).await;
     Ok(())
 }
 
-/// Gives the interface its own MAC address back. Notes whether it was set down for that.
+/// Restores the interface's own MAC address. Notes whether the interface was set down.
 pub(super) async fn restore(interface: &OwnMac, handle: &mut Handle, restarted: &mut bool) -> io::Result<()> {
     let _ = ask(handle, RouteNetlinkMessage::DelNeighbour(exception(interface)), Manner::Change).await;
     set(interface, handle, interface.own, restarted).await
 }
 
-/// A change to the virtual MAC address that did not succeed may have gone half of the way.
+/// Undoes a change that failed and may have been made in part.
 async fn undo(interface: &OwnMac, handle: &mut Handle, restarted: &mut bool) {
     let undone = match mac(handle, interface.index).await {
         Ok(now) if now == Some(interface.own) => Ok(()),
@@ -74,7 +74,7 @@ async fn undo(interface: &OwnMac, handle: &mut Handle, restarted: &mut bool) {
     }
 }
 
-/// The MAC address in the driver's filter of frames to take in.
+/// The own MAC address as an entry in the driver's MAC filter.
 fn exception(interface: &OwnMac) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
     message.header.family = AddressFamily::Bridge;
@@ -85,7 +85,7 @@ fn exception(interface: &OwnMac) -> NeighbourMessage {
     message
 }
 
-/// Changes the MAC address, and makes sure of it: a driver may say yes and keep what it has, as a bond with
+/// Changes the MAC address and verifies it: a driver may report success and keep the old one, as a bond with
 /// `fail_over_mac` does.
 async fn set(interface: &OwnMac, handle: &mut Handle, mac: MacAddr, restarted: &mut bool) -> io::Result<()> {
     let neighbours = permanent_neighbours(handle, interface.index).await?;
@@ -100,7 +100,7 @@ async fn set(interface: &OwnMac, handle: &mut Handle, mac: MacAddr, restarted: &
         }
         result => result,
     };
-    // The kernel forgets them also where nothing came of it.
+    // The kernel removes them even if the change fails.
     put_back_neighbours(interface, handle, neighbours).await;
     changed?;
     verify(handle, interface.index, mac).await
@@ -112,7 +112,7 @@ async fn put_back_neighbours(interface: &OwnMac, handle: &mut Handle, neighbours
     }
 }
 
-/// For a driver that wants the interface down.
+/// For drivers that require the interface to be down.
 async fn set_while_down(
     interface: &OwnMac,
     handle: &mut Handle,
@@ -131,7 +131,7 @@ async fn set_while_down(
     }
     ask(handle, link(false), Manner::Change).await?;
     let changed = ask(handle, message, Manner::Change).await;
-    // The interface must not stay down, also after an error.
+    // The interface must not stay down, even after an error.
     ask(handle, link(true), Manner::Change).await?;
     for address in addresses {
         put_back(handle, RouteNetlinkMessage::NewAddress(address), &interface.name, "address").await;
@@ -146,7 +146,7 @@ async fn set_while_down(
     wait_for_carrier(interface, handle).await
 }
 
-/// Has the kernel make link-local addresses as before.
+/// Restores `addr_gen_mode`.
 fn put_back_generation(interface: &OwnMac) {
     if let Some(before) = &interface.addr_gen_mode
         && let Err(error) = NO_ADDRESS_OF_THE_MAC.set(&interface.name, before)
@@ -177,7 +177,7 @@ async fn wait_for_carrier(interface: &OwnMac, handle: &Handle) -> io::Result<()>
     Ok(())
 }
 
-/// An error unless the interface has this MAC address.
+/// Returns an error unless the interface has this MAC address.
 pub(super) async fn verify(handle: &Handle, index: u32, wanted: MacAddr) -> io::Result<()> {
     match mac(handle, index).await? {
         Some(now) if now == wanted => Ok(()),
@@ -186,13 +186,13 @@ pub(super) async fn verify(handle: &Handle, index: u32, wanted: MacAddr) -> io::
     }
 }
 
-/// The error for an interface that has another MAC address than the one that it was given.
+/// The error for an interface that has a different MAC address than was set.
 pub(super) fn kept(wanted: MacAddr, now: MacAddr) -> io::Error {
     let text = format!("the driver reports success for MAC address {wanted}, but the interface has {now}");
     io::Error::new(io::ErrorKind::Unsupported, text)
 }
 
-/// The MAC address of an interface as the kernel has it now.
+/// The present MAC address of an interface in the kernel.
 async fn mac(handle: &Handle, index: u32) -> io::Result<Option<MacAddr>> {
     let mut link = handle.link().get().match_index(index).execute();
     let link = link.try_next().await.map_err(failure)?.ok_or(Errno::ENODEV)?;
@@ -213,7 +213,7 @@ async fn put_back(handle: &mut Handle, message: RouteNetlinkMessage, interface: 
     }
 }
 
-/// Permanent neighbour entries, made by an administrator: the kernel forgets them too when the MAC address changes.
+/// Permanent neighbour entries, which the kernel removes when the MAC address changes.
 async fn permanent_neighbours(handle: &Handle, index: u32) -> io::Result<Vec<NeighbourMessage>> {
     let mut request = handle.neighbours().get();
     request.message_mut().attributes.push(NeighbourAttribute::IfIndex(index));
@@ -237,7 +237,7 @@ async fn permanent_neighbours(handle: &Handle, index: u32) -> io::Result<Vec<Nei
         .collect())
 }
 
-/// The routes through an interface, but for those that the kernel makes by itself.
+/// The routes of an interface, except those that the kernel creates itself.
 async fn routes(handle: &Handle, index: u32) -> io::Result<Vec<RouteMessage>> {
     let mut found = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
@@ -254,14 +254,14 @@ async fn routes(handle: &Handle, index: u32) -> io::Result<Vec<RouteMessage>> {
         }));
     }
     for route in &mut found {
-        // What the kernel reports of a route and does not take with one.
+        // Attributes that the kernel reports but does not accept.
         route.header.flags = RouteFlags::empty();
-        // A nexthop object goes with the link for good; what it said is told beside its number.
+        // A nexthop object is lost with the link; its content is reported beside its ID.
         route
             .attributes
             .retain(|attribute| !matches!(attribute, RouteAttribute::CacheInfo(_) | RouteAttribute::NhId(_)));
     }
-    // Gateways are reached by routes that must be there first.
+    // Gateways are reached by routes that must be added first.
     found.sort_by_key(|route| {
         route.attributes.iter().any(|attribute| {
             matches!(
@@ -273,7 +273,7 @@ async fn routes(handle: &Handle, index: u32) -> io::Result<Vec<RouteMessage>> {
     Ok(found)
 }
 
-/// The permanent IPv6 addresses of an interface, which the kernel forgets when it goes down.
+/// The permanent IPv6 addresses of an interface, which the kernel removes when it goes down.
 async fn ipv6_addresses(handle: &Handle, index: u32) -> io::Result<Vec<AddressMessage>> {
     let all = dump(|| handle.address().get().set_link_index_filter(index).execute()).await?;
     let flags = |message: &AddressMessage| {
@@ -298,7 +298,7 @@ async fn ipv6_addresses(handle: &Handle, index: u32) -> io::Result<Vec<AddressMe
                         | AddressAttribute::Protocol(_)
                 )
             });
-            // It has been tried on this link.
+            // Duplicate address detection has been done on this link.
             message.attributes.push(AddressAttribute::Flags(kept | AddressFlags::Nodad));
             message
         })
@@ -313,7 +313,7 @@ mod tests {
 
     use nix::sched::{CloneFlags, unshare};
 
-    /// Runs `ip` in the namespace of this thread.
+    /// Runs `ip` in the network namespace of this thread.
     fn ip(arguments: &str) -> String {
         let output = Command::new("ip").args(arguments.split_whitespace()).output();
         let output = output.expect("iproute2 is needed: apt-get install iproute2");
@@ -322,7 +322,7 @@ mod tests {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// All that goes with an interface, but for its MAC address.
+    /// Everything that belongs to an interface, except its MAC address.
     fn belongings() -> BTreeSet<String> {
         let shown = [
             "-oneline addr show dev eth0",
@@ -332,7 +332,7 @@ mod tests {
             "-4 route show table all 198.51.100.0/24",
         ]
         .map(|what| {
-            // An address that comes back is not tried for duplicates again.
+            // A restored address has no duplicate address detection.
             let shown = ip(what).replace(" nodad", "");
             shown.lines().map(|line| format!("{what}: {}", line.trim())).collect::<Vec<_>>()
         });
@@ -373,10 +373,10 @@ mod tests {
         }
     }
 
-    /// No driver at hand refuses to change its MAC address while it is up, so this begins behind that refusal.
+    /// No driver at hand requires its interface to be down, so this starts after that refusal.
     #[test]
     fn interface_that_was_down_for_its_mac_has_everything_back() {
-        // In a thread of its own, since a namespace is entered for good.
+        // In another thread, since entering a namespace is permanent.
         let checked = std::thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("network namespaces need root");
             for setting in ["all", "default"] {
@@ -429,7 +429,7 @@ mod tests {
                         .expect("a veth takes it");
                     put_back_neighbours(&eth0, &mut handle, neighbours).await;
                     assert!(ip("link show dev eth0").contains(&mac.to_string()));
-                    // The kernel makes the local routes of IPv6 addresses in a thread of its own.
+                    // The kernel adds the local routes of IPv6 addresses asynchronously.
                     let until = Instant::now() + Duration::from_secs(5);
                     while belongings() != before && Instant::now() < until {
                         tokio::time::sleep(LOOK_AGAIN).await;

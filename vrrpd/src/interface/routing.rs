@@ -1,4 +1,4 @@
-//! Requests that add and remove routes and policy rules of a Master.
+//! Netlink requests that add and remove routes and policy rules.
 
 use std::io;
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ use vrrpd_engine::routing::{NextHop, PROTOCOL, PortRange, Prefix, Route, RouteKi
 const SCOPE_LINK: u8 = 253;
 const SCOPE_HOST: u8 = 254;
 
-/// Adds it, to be asked in the manner [`Create`](super::ask::Manner::Create). `ENODEV` if an interface is not there.
+/// Adds it; to be sent with [`Create`](super::ask::Manner::Create). `ENODEV` if an interface does not exist.
 pub(super) fn add(resource: &Resource) -> io::Result<RouteNetlinkMessage> {
     match resource {
         Resource::Rule(rule) => Ok(RouteNetlinkMessage::NewRule(rule_message(rule))),
@@ -35,7 +35,7 @@ pub(super) fn add(resource: &Resource) -> io::Result<RouteNetlinkMessage> {
     }
 }
 
-/// Removes it, if it has our protocol number; refused with `ESRCH` or `ENOENT` where it is not.
+/// Removes it, if it has our protocol number; fails with `ESRCH` or `ENOENT` if it does not exist.
 pub(super) fn remove(resource: &Resource) -> io::Result<RouteNetlinkMessage> {
     Ok(match add(resource)? {
         RouteNetlinkMessage::NewRoute(route) => RouteNetlinkMessage::DelRoute(route),
@@ -51,7 +51,7 @@ const fn family(family: Family) -> AddressFamily {
     }
 }
 
-/// The number of a table, as far as the header has room for it.
+/// The table number in the header, if it fits.
 fn small_table(table: u32) -> u8 {
     u8::try_from(table).unwrap_or(0)
 }
@@ -122,7 +122,7 @@ fn next_hop(family: Family, hop: &NextHop) -> io::Result<RouteNextHop> {
     Ok(message)
 }
 
-/// The gateway. One of the other family has an attribute of its own.
+/// The gateway. One of the other family has a different attribute.
 fn gateway(of: Family, hop: &NextHop) -> Option<RouteAttribute> {
     Some(match (of, hop.via?) {
         (Family::Ipv4, IpAddr::V6(via)) => RouteAttribute::Via(RouteVia::Inet6(via)),

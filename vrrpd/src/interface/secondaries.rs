@@ -1,9 +1,9 @@
-//! IPv4 addresses of one subnet on an interface: the first of them is its primary address, the others are secondary. With a
-//! primary address the kernel removes the secondary ones of its subnet, unless the interface's setting
-//! `promote_secondaries` is on: then the next one becomes primary, and none is missing for a moment.
+//! IPv4 addresses of one subnet on an interface: the first is the primary address, the others are secondary. When a
+//! primary address is removed, the kernel removes the secondary ones of its subnet, unless the interface's sysctl
+//! `promote_secondaries` is on: then the next one becomes primary, without a gap.
 //!
-//! So the setting is on while addresses of ours are removed. Switching it on and off and the removals between go to the
-//! kernel as one sequence, by netlink: nothing has to be remembered, and it works where `/proc/sys` is read-only.
+//! So it is switched on while our addresses are removed. Switching it on, the removals and switching it off are one
+//! sequence of netlink requests: no state has to be kept, and it works where `/proc/sys` is read-only.
 
 use std::io;
 
@@ -23,15 +23,15 @@ const INET_CONF: u16 = 1;
 const PROMOTE_SECONDARIES: u16 = 20;
 /// Octets of an attribute with one setting.
 const SETTING: usize = 8;
-/// A subnet of this length has one address.
+/// A subnet of this prefix length has one address.
 const HOST: u8 = 32;
 
-/// Whether others may be removed with one of these addresses: it is in a subnet that has room for more.
+/// Whether removing one of these addresses may remove others: its subnet can have more.
 pub(super) fn may_follow(addresses: &[VirtualAddress]) -> bool {
     addresses.iter().any(|address| address.address.is_ipv4() && address.prefix_len < HOST)
 }
 
-/// Whether the next secondary address becomes primary on this interface. One that is gone has none.
+/// Whether the next secondary address becomes primary on this interface. An interface that is gone has no addresses.
 pub(super) async fn are_promoted(handle: &Handle, index: u32) -> io::Result<bool> {
     match handle.link().get().match_index(index).execute().try_next().await.map_err(failure) {
         Ok(link) => Ok(link.is_none_or(|link| setting(&link) != Some(0))),
@@ -55,9 +55,9 @@ fn setting(link: &LinkMessage) -> Option<i32> {
     })
 }
 
-/// Switches the setting on or off.
+/// Switches `promote_secondaries` on or off.
 pub(super) fn promote(index: u32, on: bool) -> RouteNetlinkMessage {
-    // The library leaves out what is 0.
+    // The library omits zeros.
     let mut setting = vec![0; SETTING];
     DefaultNla::new(PROMOTE_SECONDARIES, u32::from(on).to_ne_bytes().to_vec()).emit(&mut setting);
     let settings = AfSpecInet::Other(DefaultNla::new(INET_CONF | NLA_F_NESTED, setting));

@@ -1,4 +1,4 @@
-//! The thread that talks to the kernel about interfaces: requests in, reports out, never a wait for either side.
+//! The netlink thread for interfaces: requests in, reports out; neither side blocks.
 
 use std::cell::RefCell;
 use std::io;
@@ -35,49 +35,49 @@ use super::filter::Filters;
 use super::hold;
 use crate::guardian::copies::Keeper;
 
-/// Octets of notifications that may wait: those of a thousand interfaces that change at once. The kernel gives what it
-/// allows.
+/// Socket buffer for notifications in octets: enough for a thousand interfaces that change at once. The kernel may
+/// limit it.
 const NOTIFICATIONS: u32 = 4 << 20;
-/// In which notifications that the kernel has sent arrive here.
+/// Time in which notifications that the kernel has sent arrive here.
 const SETTLE: Duration = Duration::from_millis(2);
-/// How often everything is read in a row until it does not change meanwhile, and when again if it did each time.
+/// How often everything is read in a row until the dump is consistent, and the delay if it never was.
 const READINGS: usize = 5;
 const READ_AGAIN: Duration = Duration::from_millis(100);
 
-/// What the daemon asks for.
+/// A request of the daemon.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Comes back with the report.
+    /// Returned in the report.
     pub ticket: Ticket,
-    /// What to do.
+    /// The request.
     pub order: Order,
 }
 
-/// What the daemon is told.
+/// Reports to the daemon.
 #[derive(Debug)]
 pub enum Report {
-    /// The interface is like this now.
+    /// New state of an interface.
     Changed(Interface),
-    /// The interface is gone, or has another name.
+    /// The interface was removed or renamed.
     Removed(Interface),
-    /// The interface has lost this address, by whom, and is like this now.
+    /// An address was removed from the interface, with its new state and the process that removed it.
     Lost(Interface, IpAddr, Remover),
-    /// Others have removed routes or rules with our protocol number.
+    /// Routes or rules with our protocol number were removed by others.
     RoutingLost,
-    /// All that is known of the interface of this name, which is followed from now on, has been told.
+    /// The present state of the interface with this name was reported, and it is followed from now on.
     Followed(String),
-    /// A request has been carried out, more or less.
+    /// The answer to a request.
     Done(Ticket, Outcome),
 }
 
-/// The thread, from outside. It ends when this is dropped.
+/// Handle of the thread. The thread ends when this is dropped.
 #[derive(Debug)]
 pub struct Service {
     requests: mpsc::UnboundedSender<Wish>,
     marks: bool,
 }
 
-/// What goes to the thread.
+/// Messages to the thread.
 #[derive(Debug)]
 enum Wish {
     Order(Box<Request>),
@@ -85,7 +85,7 @@ enum Wish {
 }
 
 impl Service {
-    /// Starts following the interfaces of these names; returns those that are there.
+    /// Starts following the interfaces with these names; returns those that exist.
     pub fn start(
         names: impl IntoIterator<Item = String>,
         reports: mpsc::UnboundedSender<Report>,
@@ -115,19 +115,20 @@ impl Service {
         Ok((Self { requests, marks }, interfaces))
     }
 
-    /// Whether the kernel keeps our mark with addresses (`IFA_PROTO`, 5.18): then one without it is not ours.
+    /// Whether the kernel stores our mark with addresses (`IFA_PROTO`, Linux 5.18); then an address without it is not
+    /// ours.
     pub const fn marks_addresses(&self) -> bool {
         self.marks
     }
 
-    /// Asks for something; a [`Report::Done`] follows. Requests are begun in their order, and what one waits for does not
-    /// hold up the others: who needs one behind another asks when the first has been reported.
+    /// Sends a request; a [`Report::Done`] follows. Requests are started in order, and one that waits does not delay
+    /// others. For two in sequence, send the second after the first was reported.
     pub fn request(&self, request: Request) {
         // The thread lives as long as this handle.
         let _ = self.requests.send(Wish::Order(Box::new(request)));
     }
 
-    /// Tells of the interface of this name, too, from now on; what it is like, and then [`Report::Followed`], comes first.
+    /// Follows the interface with this name, too; its state is reported first, and then [`Report::Followed`].
     pub fn follow(&self, name: String) {
         // As above.
         let _ = self.requests.send(Wish::Follow(name));
@@ -140,18 +141,18 @@ struct Worker {
     cache: Rc<RefCell<InterfaceCache>>,
     claimed: Rc<Claimed>,
     filters: Rc<Filters>,
-    /// Its own connection: replies must not be lost when notifications overrun their socket.
+    /// A separate connection, so that replies are not lost when notifications overrun their socket.
     handle: Handle,
-    /// The port of that connection, which the kernel's notifications about our requests name.
+    /// The port of that connection, by which notifications name the cause of a change.
     port: u32,
-    /// The kernel keeps our mark with addresses.
+    /// The kernel stores our mark with addresses.
     marks: bool,
-    /// One for what the cache reads, since on each the kernel reads out one thing at a time.
+    /// A separate connection for the cache, since the kernel makes one dump at a time on each.
     reader: Handle,
     notifications: Messages,
-    /// What becomes of routes and rules, from the first one on that a router takes.
+    /// Notifications about routes and rules, from the first one on that a router takes.
     routing: Option<Messages>,
-    /// When everything is to be read again, since it was not read whole.
+    /// When everything is read again, since the dump was inconsistent.
     read_again_at: Option<Instant>,
 }
 
@@ -162,7 +163,7 @@ impl Worker {
         let connect = |whole| -> io::Result<(Handle, u32)> {
             let (mut connection, handle, _) = rtnetlink::new_connection()?;
             let port = connection.socket_mut().socket_mut().bind_auto()?.port_number();
-            // An answer that does not come must not look like success, nor half of it like all.
+            // A missing or truncated answer must not look like success.
             connection.set_forward_ack(true);
             connection.set_forward_done(whole);
             tokio::spawn(connection);
@@ -187,20 +188,20 @@ impl Worker {
             routing: None,
             read_again_at: None,
         };
-        // Subscribed before it is read: what changes meanwhile comes as a notification.
+        // Subscribed before reading, so that changes in between arrive as notifications.
         worker.read_all().await?;
         Ok(worker)
     }
 
-    /// Those that matter, as they were when last heard of.
+    /// The followed interfaces in their last known state.
     fn interfaces(&self) -> Vec<Interface> {
         self.cache.borrow().interfaces().cloned().collect()
     }
 
-    /// Reads all interfaces and addresses; returns what is gone. If they change all the time, what is missing counts as
-    /// there until they have been read again.
+    /// Reads all interfaces and addresses; returns what was removed. If no dump is consistent, missing ones count as
+    /// present until the next reading.
     async fn read_all(&mut self) -> io::Result<Vec<Change>> {
-        // Until all has gone well.
+        // Until everything has succeeded.
         self.read_again_at = Some(Instant::now() + READ_AGAIN);
         let mut read = self.read_once().await?;
         for _ in 1..READINGS {
@@ -224,7 +225,7 @@ impl Worker {
         Ok(if read.whole { cache.replace(&links, &addresses) } else { cache.update(&links, &addresses) })
     }
 
-    /// Both tables, one behind the other.
+    /// Both dumps, one after the other.
     async fn read_once(&mut self) -> io::Result<Dump> {
         let links = RouteNetlinkMessage::GetLink(LinkMessage::default());
         let addresses = RouteNetlinkMessage::GetAddress(AddressMessage::default());
@@ -276,7 +277,7 @@ impl Worker {
                 }
                 message = self.notifications.next() => match message {
                     Some(message) => self.notified(message).await,
-                    // Deaf to what becomes of its interfaces the daemon would be worse than none.
+                    // Without notifications the daemon would be worse than none.
                     None => return error!("netlink notifications ended"),
                 },
             };
@@ -288,14 +289,14 @@ impl Worker {
         }
     }
 
-    /// What is told of a request that has been carried out. When the interface was down for it, that is over by now, and
-    /// the notifications that say otherwise are not passed on.
+    /// The reports after an executed request. If the interface was down for it, that is over, and the notifications
+    /// about it are not passed on.
     async fn performed(&mut self, ticket: Ticket, outcome: Outcome) -> Vec<Report> {
         if let Some((index, mac)) = outcome.mac {
             self.cache.borrow_mut().set_mac(index, mac);
         }
         if !outcome.restarted {
-            // What was removed is no news to the cache when the kernel tells of it.
+            // The cache has removed these addresses, so the notifications change nothing.
             let changed = outcome.removed_from.iter().filter_map(|index| self.told(Change::Changed(*index)));
             let is_ours = |report: &Report| matches!(report, Report::Changed(link) if link.vmac_of.is_some());
             let changed: Vec<_> = changed.filter(|report| !is_ours(report)).collect();
@@ -335,7 +336,7 @@ impl Worker {
         self.told(change).into_iter().collect()
     }
 
-    /// Hears from now on what becomes of routes and rules.
+    /// Subscribes to notifications about routes and rules.
     fn follow_routing(&mut self) {
         let groups = [
             MulticastGroup::Ipv4Route,
@@ -349,7 +350,7 @@ impl Worker {
         }
     }
 
-    /// What the daemon is told of a notification about a route or rule.
+    /// The reports for a notification about a route or rule.
     fn routing_notified(&self, message: &NetlinkMessage<RouteNetlinkMessage>) -> Vec<Report> {
         let is_lost = match &message.payload {
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelRoute(route)) => {
@@ -365,7 +366,7 @@ impl Worker {
         if is_lost { vec![Report::RoutingLost] } else { Vec::new() }
     }
 
-    /// What the daemon is told of a change.
+    /// The report for a change.
     fn told(&self, change: Change) -> Option<Report> {
         match change {
             Change::None | Change::Unknown => None,
@@ -378,7 +379,7 @@ impl Worker {
         }
     }
 
-    /// Reads everything, and tells it.
+    /// Reads everything, and returns the reports.
     async fn all_again(&mut self) -> Vec<Report> {
         match self.read_all().await {
             Ok(gone) => {
@@ -393,12 +394,12 @@ impl Worker {
     }
 }
 
-/// Notifications of these kinds.
+/// Subscribes to these groups of notifications.
 fn subscribe(groups: &[MulticastGroup]) -> io::Result<Messages> {
     let (mut connection, monitor, messages) = rtnetlink::new_multicast_connection(groups)?;
     connection.socket_mut().socket_mut().set_rx_buf_sz(NOTIFICATIONS)?;
     tokio::spawn(connection);
-    // The monitor's connection ends with its handle, which therefore goes where the messages go.
+    // The monitor's connection ends with its handle, so the handle is moved into the stream.
     let notifications = messages.map(move |(message, _)| {
         let _connected = &monitor;
         message
@@ -406,7 +407,7 @@ fn subscribe(groups: &[MulticastGroup]) -> io::Result<Messages> {
     Ok(notifications.boxed())
 }
 
-/// The next one; `None` in the place of the messages: never.
+/// The next message; pending forever without a subscription.
 async fn next_of(messages: &mut Option<Messages>) -> Option<NetlinkMessage<RouteNetlinkMessage>> {
     match messages {
         Some(messages) => messages.next().await,
@@ -414,7 +415,7 @@ async fn next_of(messages: &mut Option<Messages>) -> Option<NetlinkMessage<Route
     }
 }
 
-/// Waits until then; `None`: for ever.
+/// Waits until this time; `None`: forever.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,

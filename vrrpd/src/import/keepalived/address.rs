@@ -6,22 +6,22 @@ use thiserror::Error;
 
 use crate::config::value::{self, ValueError};
 
-/// An address of a Master, as keepalived writes it.
+/// A virtual address in the syntax of keepalived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Address {
     /// `10.0.0.1`, `10.0.0.1/24`, `fe80::1/64`
     pub(super) text: String,
     /// `dev`
     pub(super) interface: Option<String>,
-    /// `no_track`: it is not tracked.
+    /// `no_track`: its interface is not tracked.
     pub(super) is_untracked: bool,
-    /// Words of `ip address add`.
+    /// Options as in `ip address add`.
     pub(super) words: Vec<String>,
-    /// What else the line says, each keyword with its value if it takes one.
+    /// Other keywords of the line, each with its value if it has one.
     pub(super) others: Vec<String>,
 }
 
-/// What is wrong with a line.
+/// Why a line is invalid.
 #[derive(Debug, Error)]
 pub(super) enum AddressError {
     #[error("an address is missing")]
@@ -32,13 +32,13 @@ pub(super) enum AddressError {
     NoValue { keyword: String },
 }
 
-/// Keywords of an address that take a value.
+/// Keywords with a value.
 const WITH_VALUE: [&str; 7] = ["dev", "label", "scope", "brd", "broadcast", "peer", "preferred_lft"];
-/// Keywords that change nothing here: IPv6 addresses are always added without duplicate address detection.
+/// Keywords without effect here: IPv6 addresses are always added without duplicate address detection.
 const WITHOUT_EFFECT: [&str; 2] = ["-nodad", "no_track"];
 
 impl Address {
-    /// Reads the words of a line.
+    /// Parses the words of a line.
     pub(super) fn read(words: &[String]) -> Result<Self, AddressError> {
         let (first, rest) = words.split_first().ok_or(AddressError::Missing)?;
         value::address(first).map_err(AddressError::Address)?;
@@ -60,14 +60,15 @@ impl Address {
             let value = rest.next().ok_or_else(|| AddressError::NoValue { keyword: keyword.clone() })?;
             match keyword.as_str() {
                 "dev" => address.interface = Some(value.clone()),
-                // What the kernel does without being told.
+                // This is the kernel's default.
                 "scope" if value == "global" || address.is_ipv6() => {}
                 "brd" => address.words.push(format!("broadcast {value}")),
                 "preferred_lft" => address.words.push(format!("preferred-lifetime {value}")),
                 _ => address.words.push(format!("{keyword} {value}")),
             }
         }
-        // Without a lifetime every IPv6 address but a link-local one is deprecated here, with keepalived one of /128 is.
+        // Without a lifetime, vrrpd deprecates every IPv6 address but a link-local one; keepalived deprecates /128
+        // only.
         let (host, length) = first.split_once('/').unwrap_or((first, "128"));
         let is_global = host.parse::<Ipv6Addr>().is_ok_and(|address| !address.is_unicast_link_local());
         if is_global && length != "128" && !words.iter().any(|word| word == "preferred_lft") {
@@ -80,7 +81,7 @@ impl Address {
         Ok(address)
     }
 
-    /// As our configuration has it.
+    /// The address in the syntax of vrrpd.
     pub(super) fn setting(&self) -> String {
         let words = self.words.iter().map(String::as_str);
         std::iter::once(self.text.as_str()).chain(words).collect::<Vec<_>>().join(" ")

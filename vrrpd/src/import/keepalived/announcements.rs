@@ -1,4 +1,4 @@
-//! keepalived's schedule of gratuitous ARP and neighbour advertisements.
+//! keepalived's settings for gratuitous ARP and neighbour advertisements.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -7,35 +7,35 @@ use super::super::{Imported, RemarkKind, Router};
 use super::tree::Node;
 use crate::config::{Key, value};
 
-/// Announcements each time that can be configured here.
+/// Maximum number of announcements at a time in vrrpd.
 const MOST: u32 = 255;
-/// Seconds that keepalived takes.
+/// Seconds that keepalived accepts.
 const SECONDS: RangeInclusive<u32> = 0..=4294;
-/// Seconds that keepalived takes between announcements on other interfaces.
+/// Maximum seconds that keepalived accepts between announcements on other interfaces.
 const MOST_ELSEWHERE: u32 = 86_400;
-/// Seconds of a pause that keepalived takes.
+/// Seconds that keepalived accepts for a pause.
 const PAUSE: RangeInclusive<f64> = 0.000_001..=4_294.967_295;
 
-/// What an instance says, or `global_defs` for all. A number that is not there has not been said.
+/// The settings of an instance, or of `global_defs` for all instances. A missing value was not given.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Garp {
-    /// Announcements of an address at a time.
+    /// Announcements of an address each time.
     repeat: Option<String>,
-    /// Seconds until the second time; 0: no second time.
+    /// Seconds until the repetition; 0: none.
     delay: Option<String>,
-    /// Seconds between further times; 0: none.
+    /// Seconds between refreshes; 0: none.
     refresh: Option<String>,
-    /// Announcements of an address at each of the further times.
+    /// Announcements of an address for each refresh.
     refresh_repeat: Option<String>,
-    /// Announcements of an address upon an advertisement of lower priority.
+    /// Announcements of an address upon a lower-priority advert.
     lower_repeat: Option<String>,
-    /// Seconds until the second time after that; 0: no second time.
+    /// Seconds until the repetition after that; 0: none.
     lower_delay: Option<String>,
-    /// Seconds between announcements on the other interfaces of addresses; 0: none.
+    /// Seconds between announcements on other interfaces; 0: none.
     elsewhere: Option<String>,
-    /// The pauses on each interface, unless it has its own.
+    /// Pauses on interfaces without their own.
     pauses: Pauses,
-    /// Those of interfaces in a `garp_group`.
+    /// Pauses of interfaces in a `garp_group`.
     groups: BTreeMap<String, Pauses>,
 }
 
@@ -47,12 +47,12 @@ struct Pauses {
 }
 
 impl Garp {
-    /// Takes a line of an instance; false: it is another one.
+    /// Handles a line of an instance; false: another kind of line.
     pub(super) fn take(&mut self, line: &Node, imported: &mut Imported) -> bool {
         self.take_as(line.keyword(), line, imported)
     }
 
-    /// The same with the keyword as an instance has it.
+    /// The same, with the keyword that instances use.
     fn take_as(&mut self, keyword: &str, line: &Node, imported: &mut Imported) -> bool {
         let (place, read) = match keyword {
             "garp_master_repeat" => (&mut self.repeat, count(line, 1, imported)),
@@ -70,7 +70,7 @@ impl Garp {
         true
     }
 
-    /// Takes a line of `global_defs`; false: it is another one.
+    /// Handles a line of `global_defs`; false: another kind of line.
     pub(super) fn take_global(&mut self, line: &Node, imported: &mut Imported) -> bool {
         let Some(keyword) = line.keyword().strip_prefix("vrrp_") else { return false };
         match keyword {
@@ -85,7 +85,7 @@ impl Garp {
         }
     }
 
-    /// Takes a `garp_group`.
+    /// Handles a `garp_group`.
     pub(super) fn take_group(&mut self, group: &Node, imported: &mut Imported) {
         let mut pauses = Pauses::default();
         let mut interfaces: Vec<String> = Vec::new();
@@ -113,8 +113,8 @@ impl Garp {
         self.groups.extend(interfaces.into_iter().map(|interface| (interface, pauses.clone())));
     }
 
-    /// What the router gets, where `defaults` say what the instance does not. What is said for all of the answer to an
-    /// advertisement of lower priority goes before what the instance says of becoming master, as with keepalived.
+    /// Sets the options of the router; `defaults` apply where the instance has no value. As in keepalived, the global
+    /// values for lower-priority adverts precede the instance's values for becoming master.
     pub(super) fn carry_over(&self, defaults: &Self, router: &mut Router) {
         let choose = |said: [&Option<String>; 3], else_: &str| -> String {
             said.into_iter().flatten().next().map_or_else(|| else_.to_owned(), Clone::clone)
@@ -153,7 +153,7 @@ impl Garp {
 }
 
 impl Pauses {
-    /// Takes `garp_interval` or `gna_interval`; false: it is another line.
+    /// Handles `garp_interval` or `gna_interval`; false: another kind of line.
     fn take(&mut self, keyword: &str, line: &Node, imported: &mut Imported) -> bool {
         let place = match keyword {
             "garp_interval" => &mut self.arp,
@@ -171,7 +171,7 @@ impl Pauses {
     }
 }
 
-/// How often something is announced; less than `least` is `least`, as with keepalived.
+/// A number of announcements; less than `least` becomes `least`, as in keepalived.
 fn count(line: &Node, least: u32, imported: &mut Imported) -> Option<String> {
     let text = line.argument().unwrap_or_default();
     let Ok(number) = text.parse::<u32>() else {
@@ -195,8 +195,8 @@ fn seconds(line: &Node, imported: &mut Imported) -> Option<String> {
     None
 }
 
-/// Seconds of `garp_extra_if [all] SECONDS`. Without `all`, keepalived announces on virtual MAC interfaces of addresses
-/// only, which addresses do not have here.
+/// The seconds of `garp_extra_if [all] SECONDS`. Without `all`, keepalived announces only on virtual MAC interfaces of
+/// addresses, which do not exist here.
 fn elsewhere(line: &Node, imported: &mut Imported) -> Option<String> {
     let (is_all, text) = match line.words.get(1..).unwrap_or_default() {
         [all, text, ..] if all == "all" => (true, text.as_str()),

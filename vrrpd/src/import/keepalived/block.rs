@@ -1,11 +1,11 @@
-//! `~SEQ` and `~LST`: a line of keepalived.conf that is repeated with other values of a variable.
+//! `~SEQ` and `~LST`: a line of keepalived.conf that is repeated with different values of a variable.
 
 use thiserror::Error;
 
-/// A block yields at most this many lines.
+/// Maximum number of lines of a block.
 pub(super) const MAX_LINES: usize = 100_000;
 
-/// What is wrong with a block; keepalived ignores such a line.
+/// Why a block is invalid; keepalived ignores such a line.
 #[derive(Debug, Error)]
 pub(super) enum BlockError {
     #[error("~{0} has no closing parenthesis")]
@@ -29,14 +29,14 @@ pub(super) enum BlockError {
 /// `~SEQ(var, start, step, end) rest` or `~LST(var, value, …) rest`.
 pub(super) struct Block<'a> {
     pub(super) names: Vec<String>,
-    /// The values of all names, for each time.
+    /// The values of all names, for each repetition.
     pub(super) values: Vec<Vec<String>>,
-    /// The line that is repeated.
+    /// The repeated line.
     pub(super) rest: &'a str,
 }
 
 impl<'a> Block<'a> {
-    /// `None` if the line is no block.
+    /// Parses a block; `None` if the line is not one.
     pub(super) fn read(line: &'a str) -> Result<Option<Self>, BlockError> {
         let Some(behind) = line.strip_prefix('~') else { return Ok(None) };
         let Some((kind, behind)) = behind.split_once('(') else { return Ok(None) };
@@ -81,7 +81,7 @@ impl<'a> Block<'a> {
                 if names.is_empty() || values.is_empty() || values.iter().any(is_wrong) {
                     return Err(BlockError::Lists(inner.to_owned()));
                 }
-                // As with keepalived, a name without a value is empty.
+                // As in keepalived, a name without a value is empty.
                 for values in &mut values {
                     values.resize(names.len(), String::new());
                 }
@@ -92,7 +92,7 @@ impl<'a> Block<'a> {
     }
 }
 
-/// Splits at commas outside braces; what stands in braces is a list.
+/// Splits at commas outside braces; braces contain a list.
 fn braced(text: &str) -> Vec<Vec<String>> {
     let mut items = Vec::new();
     let mut rest = text.trim();
@@ -113,7 +113,7 @@ fn braced(text: &str) -> Vec<Vec<String>> {
 fn number(text: &str) -> Option<i64> {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
     let (radix, digits) = digits.strip_prefix("0x").map_or((10, digits), |digits| (16, digits));
-    // `from_str_radix` would take another sign.
+    // `from_str_radix` would accept another sign.
     let value = (!digits.starts_with('-')).then(|| i64::from_str_radix(digits, radix).ok())?;
     value?.checked_mul(sign)
 }

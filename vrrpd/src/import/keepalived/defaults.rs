@@ -1,4 +1,4 @@
-//! What `global_defs` says for all instances.
+//! Defaults from `global_defs`.
 
 use super::announcements::Garp;
 use super::tracking::Definitions;
@@ -17,7 +17,7 @@ pub(super) struct Defaults {
     pub(super) down_multiplier: Option<String>,
     /// `script_user`: `USER` or `USER:GROUP`; `None`: root.
     pub(super) script_user: Option<String>,
-    /// What can be tracked.
+    /// The checks that instances can use.
     pub(super) tracks: Definitions,
     /// `vrrp_mcast_group4`
     pub(super) group4: Option<Node>,
@@ -25,6 +25,6 @@ pub(super) struct Defaults {
     pub(super) group6: Option<Node>,
     /// `notify_fifo` or `vrrp_notify_fifo`
     pub(super) fifo: Option<String>,
-    /// How addresses are announced.
+    /// Announcements.
     pub(super) garp: Garp,
 }

@@ -1,4 +1,4 @@
-//! A `vrrp_instance` as a router.
+//! Translates a `vrrp_instance` to a router.
 
 use std::fmt::Write as _;
 
@@ -14,15 +14,15 @@ use super::tree::Node;
 use super::unicast::Delivery;
 use crate::config::{Key, LONGEST_PREEMPT_DELAY, value};
 
-/// keepalived uses this many characters of `auth_pass`.
+/// Number of characters of `auth_pass` that keepalived uses.
 const PASSWORD_LEN: usize = 8;
 
-/// What the lines of an instance say, as far as it depends on more than one of them.
+/// Settings of an instance that several lines determine.
 #[derive(Default)]
 struct Instance {
     addresses: Vec<(Node, Address)>,
     excluded: Vec<(Node, Address)>,
-    /// Interfaces of routes and rules that are tracked.
+    /// Tracked interfaces of routes and rules.
     uses: Vec<String>,
     is_master: bool,
     is_native_ipv6: bool,
@@ -40,7 +40,7 @@ struct Instance {
     garp: Garp,
 }
 
-/// The router, or `None` where nothing of it can run here.
+/// The router; `None` if it cannot run here.
 pub(super) fn translate(
     node: &Node,
     defaults: &Defaults,
@@ -178,7 +178,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Carries the addresses over; false if none is left that this router could have.
+    /// Translates the addresses; false if none is left that this router could have.
     fn addresses(&self, node: &Node, router: &mut Router, imported: &mut Imported) -> bool {
         if self.addresses.is_empty() {
             router.set(Key::Family, if self.is_ipv6() { "ipv6" } else { "ipv4" });
@@ -210,21 +210,21 @@ impl Instance {
         true
     }
 
-    /// Whether packets to the addresses are accepted; strict version 2 never does.
+    /// Whether packets to the addresses are accepted; never in strict version 2.
     fn accepts(&self, defaults: &Defaults) -> bool {
         let is_strict = self.is_strict(defaults);
         self.accept.unwrap_or(!is_strict) && (!is_strict || self.is_v3(defaults))
     }
 
     fn finish(&self, router: &mut Router, defaults: &Defaults, imported: &mut Imported) {
-        // keepalived does not track the interface of the instance itself a second time.
+        // keepalived does not track the instance's own interface twice.
         let tracks_own = router.get(Key::TrackInterface).is_none();
         let addresses = self.addresses.iter().chain(&self.excluded).map(|(_, address)| address);
         let places = addresses
             .filter(|address| !address.is_untracked)
             .filter_map(|address| address.interface.as_ref());
         for interface in places.chain(&self.uses) {
-            // It comes first: a weight in `track_interface` does not count.
+            // Before `track_interface`, whose weights do not count then.
             if router.get(Key::Interface) != Some(interface) && value::interface(interface).is_ok() {
                 router.track(format!("interface={interface}"));
             }
@@ -267,7 +267,7 @@ impl Instance {
         self.garp.carry_over(&defaults.garp, router);
     }
 
-    /// Its family is that of the first address.
+    /// The family is that of the first address.
     fn is_ipv6(&self) -> bool {
         self.addresses.first().map_or(self.is_native_ipv6, |(_, address)| address.is_ipv6())
     }
@@ -306,7 +306,7 @@ impl Instance {
         router.set(Key::Interval, text);
     }
 
-    /// keepalived ignores it where it does not preempt, and with `state MASTER`.
+    /// keepalived ignores it without preemption, and with `state MASTER`.
     fn preempt_delay(&self, router: &mut Router, imported: &mut Imported) {
         let Some(line) = &self.preempt_delay else { return };
         let mut remark = |kind, why: String| imported.remark(&line.place, kind, "preempt_delay", why);
@@ -375,7 +375,7 @@ impl Instance {
     }
 }
 
-/// How many advertisements are missed before a master is given up.
+/// The number of missed adverts until a master counts as down.
 pub(super) fn down_multiplier(line: &Node, imported: &mut Imported) -> Option<String> {
     let text = line.argument().unwrap_or_default();
     if value::down_multiplier(text).is_ok() {
@@ -386,7 +386,7 @@ pub(super) fn down_multiplier(line: &Node, imported: &mut Imported) -> Option<St
     None
 }
 
-/// An address of the router, as far as it can be carried over.
+/// Translates an address of the router.
 fn address_line(key: Key, line: &Node, address: &Address, router: &mut Router, imported: &mut Imported) {
     if !address.others.is_empty() {
         let why = format!("{} is added without it", address.text);
@@ -400,7 +400,7 @@ fn address_line(key: Key, line: &Node, address: &Address, router: &mut Router, i
     router.set(key, setting);
 }
 
-/// An error where keepalived wants a value and finds none.
+/// An error if keepalived requires a value and there is none.
 fn check_value(line: &Node) -> Result<(), ImportError> {
     if line.argument().is_none() && NEEDS_VALUE.contains(&line.keyword()) {
         return Err(line.wrong(format!("{} has no value; keepalived refuses it too", line.keyword())));

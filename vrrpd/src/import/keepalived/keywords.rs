@@ -1,6 +1,6 @@
-//! Words of `global_defs` and of a `vrrp_instance` that are left out, or decide nothing.
+//! Keywords of `global_defs` and `vrrp_instance` that are left out or have no effect.
 
-/// Words that change nothing here, or ask for what this daemon does anyway.
+/// Keywords without effect here, or for the default behaviour of vrrpd.
 pub(super) const WITHOUT_EFFECT: [&str; 11] = [
     "preempt",
     "debug",
@@ -15,7 +15,7 @@ pub(super) const WITHOUT_EFFECT: [&str; 11] = [
     "unicast_fault_no_peer",
 ];
 
-/// Words behind which keepalived wants something, or does not start.
+/// Keywords whose value keepalived requires.
 pub(super) const NEEDS_VALUE: [&str; 26] = [
     "interface",
     "virtual_router_id",
@@ -45,7 +45,7 @@ pub(super) const NEEDS_VALUE: [&str; 26] = [
     "notify_stop",
 ];
 
-/// Words that are left out, with the reason.
+/// Keywords that are left out, with the reason.
 pub(super) const LEFT_OUT: [(&[&str], &str); 6] = [
     (&["track_bfd"], "BFD is not supported"),
     (&["track_src_ip"], "a router is not in the state fault while its source address is missing"),
@@ -58,7 +58,7 @@ pub(super) const LEFT_OUT: [(&[&str], &str); 6] = [
     (&["smtp_alert", "smtp_alert_vrrp"], "no mail is sent; a script (`up`, `down`) can send one"),
 ];
 
-/// Words of `global_defs` that change nothing here.
+/// Keywords of `global_defs` without effect here.
 pub(super) const GLOBAL_WITHOUT_EFFECT: [&str; 36] = [
     "router_id",
     "enable_script_security",
@@ -98,7 +98,7 @@ pub(super) const GLOBAL_WITHOUT_EFFECT: [&str; 36] = [
     "random_seed",
 ];
 
-/// Words of `global_defs` that are left out, with the reason.
+/// Keywords of `global_defs` that are left out, with the reason.
 pub(super) const GLOBAL_LEFT_OUT: [(&[&str], &str); 13] = [
     (
         &[
@@ -191,7 +191,7 @@ pub(super) const GLOBAL_LEFT_OUT: [(&[&str], &str); 13] = [
     ),
 ];
 
-/// Why a word is left out, if keepalived knows it.
+/// Why a keyword is left out, if keepalived knows it.
 pub(super) fn reason(lists: &[(&[&str], &'static str)], keyword: &str) -> &'static str {
     let known = lists.iter().find(|(keywords, _)| keywords.contains(&keyword));
     known.map_or("keepalived does not know this either and ignores it", |(_, reason)| reason)

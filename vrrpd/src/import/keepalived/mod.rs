@@ -1,5 +1,5 @@
-//! keepalived.conf: [`text`] resolves conditions, variables and includes, [`block`] repeats lines, [`words`] takes them
-//! apart, [`tree`] finds the blocks, [`translate`] says what each keyword is here.
+//! keepalived.conf: [`text`] resolves conditions, variables and includes, [`block`] repeats lines, [`words`] splits
+//! them, [`tree`] finds the blocks, [`translate`] translates each keyword.
 
 mod address;
 mod announcements;
@@ -30,7 +30,7 @@ pub(super) fn is_likely(text: &str) -> bool {
     })
 }
 
-/// Imports a file with this text.
+/// Imports this text of a file.
 pub(super) fn import(
     path: &Path,
     text: &str,

@@ -7,8 +7,8 @@ use super::super::{Imported, RemarkKind, Router};
 use super::tree::Node;
 use crate::config::{Key, value};
 
-/// Routes or rules, whose words are those of `ip`. Words that keepalived alone has, and the protocol number, which is ours, are
-/// not among them. Returns the interfaces that keepalived tracks because of them.
+/// Routes or rules, in the syntax of `ip`. Keywords that only keepalived has are removed, and so is the protocol
+/// number, which is ours. Returns the interfaces that keepalived tracks for them.
 pub(super) fn routing(key: Key, line: &Node, router: &mut Router, imported: &mut Imported) -> Vec<String> {
     let mut tracked = Vec::new();
     for entry in line.children() {
@@ -40,7 +40,7 @@ pub(super) fn routing(key: Key, line: &Node, router: &mut Router, imported: &mut
     tracked
 }
 
-/// The interfaces of a route or rule that keepalived tracks: not those of several next hops.
+/// The interfaces of a route or rule that keepalived tracks; not those of multipath routes.
 fn interfaces(words: &[String]) -> Vec<String> {
     if words.iter().any(|word| word == "no_track" || word == "nexthop") {
         return Vec::new();
@@ -50,7 +50,7 @@ fn interfaces(words: &[String]) -> Vec<String> {
     named.map(|(_, interface)| interface.clone()).collect()
 }
 
-/// A route to what is on the link has global scope with keepalived, and link scope with `ip` and here, unless that is said.
+/// An on-link route has global scope in keepalived, and link scope in `ip` and here, unless given.
 fn with_scope(route: &Route) -> String {
     let is_direct = route.next_hops.iter().all(|hop| hop.via.is_none());
     if (route.family, route.kind, route.scope) == (Family::Ipv4, RouteKind::Unicast, None) && is_direct {

@@ -1,11 +1,11 @@
-//! Scripts on changes of state, and the users that they run as.
+//! Scripts for transitions, and their users.
 
 use super::super::{Imported, RemarkKind, Router};
 use super::defaults::Defaults;
 use super::tree::Node;
 use crate::config::Key;
 
-/// The lines of an instance or a group that name scripts.
+/// The lines of an instance or group that name scripts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Notify {
     master: Option<Node>,
@@ -16,7 +16,7 @@ pub(super) struct Notify {
 }
 
 impl Notify {
-    /// Takes in a line; `false` if it is none of these.
+    /// Handles a line; `false`: another kind of line.
     pub(super) fn take(&mut self, line: &Node) -> bool {
         let place = match line.keyword() {
             "notify_master" => &mut self.master,
@@ -30,7 +30,7 @@ impl Notify {
         true
     }
 
-    /// Has a router run these scripts, as keepalived would.
+    /// Sets the scripts of a router, with keepalived's behaviour.
     pub(super) fn carry_over(&self, router: &mut Router, defaults: &Defaults, imported: &mut Imported) {
         let Self { master, backup, fault, stop, every } = self;
         let keys = [Key::Up, Key::Down, Key::Fault, Key::Stop, Key::Notify];
@@ -71,7 +71,7 @@ impl Notify {
     }
 }
 
-/// `USER:GROUP` of words that may be `USER` and `GROUP`.
+/// `USER:GROUP` from the words `USER` and `GROUP`.
 pub(super) fn user_of(words: &[String]) -> Option<String> {
     match words {
         [] => None,
@@ -80,8 +80,8 @@ pub(super) fn user_of(words: &[String]) -> Option<String> {
     }
 }
 
-/// The program and the arguments of a command, as keepalived takes them apart without a shell: quotes keep blanks, a
-/// backslash keeps the character behind it.
+/// Program and arguments of a command, split as keepalived does without a shell: quotes keep blanks, a backslash keeps
+/// the next character.
 pub(super) fn words(command: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

@@ -1,6 +1,5 @@
-//! Golden cases: each directory of `golden/` has an original, the configuration file that it becomes, and what is
-//! said about it. `UPDATE_GOLDEN=1 cargo test -p vrrpd import` writes them anew; read the difference before it is
-//! committed.
+//! Golden cases: each directory of `golden/` has an original, the resulting configuration file, and the remarks.
+//! `UPDATE_GOLDEN=1 cargo test -p vrrpd import` rewrites them; review the difference before committing it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,7 +11,7 @@ use super::keywords::{GLOBAL_LEFT_OUT, GLOBAL_WITHOUT_EFFECT, LEFT_OUT, NEEDS_VA
 use crate::config;
 use crate::import::{Format, ImportError, Imported, Surroundings, import, render};
 
-/// Files in memory, on a host called `main`.
+/// Files in memory, on a host named `main`.
 #[derive(Default)]
 struct Files(BTreeMap<PathBuf, String>);
 
@@ -83,7 +82,7 @@ fn golden_cases_come_out_as_written_down_and_are_configurations() {
             assert_eq!(now, golden, "{}", path.display());
         }
         let path = case.path().join("vrrpd.toml");
-        // Scripts of the original are not on this machine.
+        // The scripts of the original do not exist on this machine.
         let mistakes = config::file::read(&path).map_or_else(|error| error.lines(), |_| Vec::new());
         let others: Vec<_> = mistakes.iter().filter(|line| !line.contains("No such file")).collect();
         assert!(others.is_empty(), "{}: {others:?}", path.display());
@@ -171,7 +170,7 @@ fn the_text_says_what_kind_of_configuration_it_is() {
     assert!(error.contains("--import-as"), "{error}");
 }
 
-/// The keywords of keepalived.conf(5), 2.2.7, but for those of IPVS and BFD, each block with its own.
+/// The keywords of keepalived.conf(5), 2.2.7, except IPVS and BFD, by block.
 const KEYWORDS: [(&str, &str); 8] = [
     (
         "",
@@ -231,7 +230,7 @@ const KEYWORDS: [(&str, &str); 8] = [
     ),
 ];
 
-/// What docs/keepalived.md has in its tables of keywords.
+/// The keywords in the tables of docs/keepalived.md.
 fn documented() -> BTreeSet<&'static str> {
     let text = include_str!("../../../../docs/keepalived.md");
     let keywords = text.split_once("\n## Keywords").expect("has a chapter").1;
@@ -249,7 +248,7 @@ fn every_keyword_of_keepalived_is_known_and_documented() {
                 "" => format!("{keyword} x {{ }}\n{}", instance("")),
                 block => format!("{block} {{\n{keyword} 1\n}}\n{}", instance("")),
             };
-            // What has another value than 1 is refused.
+            // Values other than 1 are refused.
             let remarks = of(&text).map(|imported| imported.remarks).unwrap_or_default();
             let unknown = remarks.iter().find(|remark| remark.message.contains("does not know"));
             assert_eq!(unknown, None, "{block} {keyword}");

@@ -9,23 +9,23 @@ use super::super::{ImportError, Remark, RemarkKind, SourceLine, Surroundings};
 use super::block::{Block, BlockError, MAX_LINES};
 use super::words::{Token, tokens, without_comment};
 
-/// Files that include each other deeper than this are taken for a circle.
+/// Deeper nested includes count as a cycle.
 const MAX_INCLUDES: usize = 32;
-/// Braces of an `include` stand for at most this many patterns.
+/// Maximum number of patterns from the braces of an `include`.
 const MAX_PATTERNS: usize = 1000;
-/// Variables that refer to each other deeper than this are taken for a circle.
+/// Deeper nested variables count as a cycle.
 const MAX_SUBSTITUTIONS: usize = 64;
-/// Octets of a line with its variables replaced.
+/// Maximum length of a line with its variables replaced, in octets.
 const MAX_LINE: usize = 1 << 16;
 
-/// What is left of a line.
+/// A resulting line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) place: SourceLine,
     pub(super) tokens: Vec<Token>,
 }
 
-/// The lines of a file and of those that it includes, and what is left out or different.
+/// The lines of a file and its includes, and the remarks.
 pub(super) fn lines(
     path: &Path,
     text: &str,
@@ -53,10 +53,10 @@ struct Reader<'a> {
     surroundings: &'a dyn Surroundings,
     variables: BTreeMap<String, String>,
     lines: Vec<Line>,
-    /// Lines that blocks yielded, those without words included.
+    /// Lines produced by blocks, including empty ones.
     repeated: usize,
     remarks: Vec<Remark>,
-    /// Of includes.
+    /// Depth of includes.
     depth: usize,
 }
 
@@ -70,7 +70,7 @@ impl Reader<'_> {
             let place = SourceLine { file: Rc::clone(&file), line: index + 1 };
             let (first, mut goes_on) = continued(line);
             let mut line = without_comment(line).to_owned();
-            // The value of a variable goes on as long as lines end with a backslash, even in a comment.
+            // The value of a variable continues while lines end with a backslash, even in a comment.
             if definition(line.trim_start()).is_some() {
                 first.clone_into(&mut line);
                 while goes_on && let Some((_, next)) = numbered.next() {
@@ -84,7 +84,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A line without its comment. `depth` counts the substitutions that led here.
+    /// Handles a line without its comment. `depth` is the depth of substitutions.
     fn line(&mut self, place: &SourceLine, line: &str, depth: usize) -> Result<(), ImportError> {
         let wrong = |message: &str| ImportError::Wrong { place: place.clone(), message: message.to_owned() };
         if depth > MAX_SUBSTITUTIONS {
@@ -112,7 +112,7 @@ impl Reader<'_> {
             self.variables.insert(name.to_owned(), value.trim_start().to_owned());
             return Ok(());
         }
-        // Variables of the block itself; those of the line behind it have their turn later.
+        // Variables of the block itself; those of the repeated line are replaced later.
         let substituted = match line.split_once(')').filter(|_| line.starts_with('~')) {
             Some((block, rest)) => format!("{}{rest}", self.substitute(place, &format!("{block})"))),
             None => line.to_owned(),
@@ -153,7 +153,7 @@ impl Reader<'_> {
             }
             return Ok(());
         }
-        // A value, as ${_HASH}, can begin a comment.
+        // A value such as ${_HASH} can begin a comment.
         let tokens = tokens(without_comment(line)).map_err(|error| wrong(&error.to_string()))?;
         self.lines.push(Line { place: place.clone(), tokens });
         Ok(())
@@ -162,14 +162,14 @@ impl Reader<'_> {
     fn remark(&mut self, place: &SourceLine, kind: RemarkKind, keyword: &str, message: String) {
         let keyword = keyword.to_owned();
         let remark = Remark { place: place.clone(), kind, keyword, message };
-        // A line that is repeated has the same remark each time.
+        // A repeated line has the same remark each time.
         if !self.remarks.contains(&remark) {
             self.remarks.push(remark);
         }
     }
 
-    /// Each known variable replaced once; a value that has variables is substituted when its turn comes. A line that gets too
-    /// long ends early.
+    /// Replaces each known variable once; variables in a value are replaced in a later pass. A line that gets too long
+    /// is truncated.
     fn substitute(&mut self, place: &SourceLine, line: &str) -> String {
         let mut result = String::with_capacity(line.len());
         let mut rest = line;
@@ -187,8 +187,8 @@ impl Reader<'_> {
         result
     }
 
-    /// The value of the variable that a text begins with, and the octets that name it. A value of several lines
-    /// counts at the end of a line only.
+    /// The value of the variable at the start of a text, and the length of its reference in octets. A multi-line value
+    /// is allowed only at the end of a line.
     fn reference(&self, text: &str) -> Option<(String, usize)> {
         let after = text.strip_prefix('$')?;
         let (value, length) = if let Some(inner) = after.strip_prefix('{') {
@@ -209,7 +209,7 @@ impl Reader<'_> {
         (length == text.len() || !value.contains('\n')).then_some((value, length))
     }
 
-    /// `${_RANDOM [MIN [MAX]]}` at the beginning of a text: the least number, and the octets of the reference.
+    /// `${_RANDOM [MIN [MAX]]}` at the start of a text: the minimum, and the length of the reference in octets.
     fn random(&mut self, place: &SourceLine, text: &str) -> Option<(String, usize)> {
         let (inner, _) = text.strip_prefix("${_RANDOM")?.split_once('}')?;
         if !inner.is_empty() && !inner.starts_with(char::is_whitespace) {
@@ -255,7 +255,7 @@ impl Reader<'_> {
     }
 }
 
-/// A line without its comment and the backslash at its end, and whether there is one, be it in the comment.
+/// A line without its comment and continuation backslash, and whether it had one, even in the comment.
 fn continued(line: &str) -> (&str, bool) {
     let text = without_comment(line).trim_end();
     match text.strip_suffix('\\') {
@@ -275,7 +275,8 @@ fn is_name(character: char) -> bool {
     character.is_ascii_alphanumeric() || character == '_'
 }
 
-/// The patterns that braces stand for: `a{b,c{d,e}}` is `ab`, `acd` and `ace`. Too many of them: the pattern itself.
+/// The patterns that braces expand to: `a{b,c{d,e}}` is `ab`, `acd` and `ace`. If there are too many, the pattern
+/// itself.
 fn alternatives(pattern: &str) -> Vec<String> {
     let mut done = Vec::new();
     let mut open = vec![pattern.to_owned()];
@@ -291,7 +292,7 @@ fn alternatives(pattern: &str) -> Vec<String> {
     done
 }
 
-/// A pattern with each choice of its first braces; `None` without braces.
+/// A pattern with each alternative of its first braces; `None` without braces.
 fn choices(pattern: &str) -> Option<Vec<String>> {
     let (before, behind) = pattern.split_once('{')?;
     let mut depth = 1;
@@ -322,7 +323,7 @@ mod tests {
 
     use super::*;
 
-    /// A host called `me` with three files.
+    /// A host named `me` with three files.
     struct Host;
 
     impl Surroundings for Host {
@@ -359,7 +360,7 @@ mod tests {
         (words.collect(), remarks.iter().map(ToString::to_string).collect())
     }
 
-    /// Each case as keepalived 2.2.7 does it, which says the words that it does not know with `-t`.
+    /// Each case as in keepalived 2.2.7, which reports unknown words with `-t`.
     #[test]
     fn variables_blocks_and_conditions_are_resolved_as_keepalived_does_it() {
         const NET: &str = "$NET=10.0.0\n";

@@ -1,7 +1,7 @@
-//! `vrrp_script`, `vrrp_track_process`, `track_file`, and what tracks them: checks here, with what keepalived makes of them.
+//! Translates `vrrp_script`, `vrrp_track_process` and `track_file`, and their users, to checks with the same behaviour.
 //!
-//! A script that only asks whether a process runs becomes a check of that process. `fall` failures in a row, an interval
-//! apart, are how long a failure is borne.
+//! A script that only tests whether a process runs becomes a check of that process. keepalived's `fall` failures, an
+//! interval apart, become a delay.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use super::scripts::{user_of, words};
 use super::tree::Node;
 use crate::config::value;
 
-/// The greatest weight here; keepalived's priorities end there as well.
+/// Maximum weight here; keepalived's priorities have the same range.
 const MAX_WEIGHT: i32 = 254;
-/// Blocks that say what an instance or a group tracks.
+/// Blocks with the checks of an instance or group.
 pub(super) const BLOCKS: [&str; 4] = ["track_script", "track_process", "track_file", "track_interface"];
 
-/// What can be tracked.
+/// Kinds of checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Script,
@@ -24,21 +24,21 @@ enum Kind {
     File,
 }
 
-/// All that can be tracked, by its name.
+/// All definitions, by name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Definitions(BTreeMap<(Kind, String), Definition>);
 
-/// A check as keepalived has it.
+/// The definition of a check in keepalived.
 #[derive(Clone, Debug)]
 struct Definition {
-    /// Its name here.
+    /// Its name in vrrpd.
     name: String,
-    /// The keys of a `[[track]]`, without name, weight and `inverted`.
+    /// The keys of its `[[track]]` table, without name, weight and `inverted`.
     settings: Vec<(&'static str, Setting)>,
     weight: Weight,
 }
 
-/// A weight; reversed, it has the other sign, and 0 asks for a failure.
+/// A weight; reversed, it has the opposite sign, and 0 requires a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Weight {
     number: i32,
@@ -46,7 +46,7 @@ struct Weight {
 }
 
 impl Kind {
-    /// The kind that a block at the top defines.
+    /// The kind that a top-level block defines.
     fn of(keyword: &str) -> Option<Self> {
         match keyword {
             "vrrp_script" => Some(Self::Script),
@@ -57,7 +57,7 @@ impl Kind {
     }
 }
 
-/// Whether a block at the top defines something to be tracked.
+/// Whether a top-level block defines a check.
 pub(super) fn is_definition(keyword: &str) -> bool {
     Kind::of(keyword).is_some()
 }
@@ -90,7 +90,7 @@ impl Definitions {
         definitions
     }
 
-    /// A name that no other check has, without what has a meaning here.
+    /// A name that no other check has, without characters with a meaning here.
     fn free_name(&self, wanted: &str) -> String {
         let mut name: String = wanted
             .chars()
@@ -102,8 +102,8 @@ impl Definitions {
         name
     }
 
-    /// What a `track_…` block asks for, as the `track` of a router or group; checks that it needs are added to the file.
-    /// `own_interface` is not tracked.
+    /// Translates a `track_…` block to the `track` option of a router or group; adds the checks that it needs.
+    /// `own_interface` is left out.
     pub(super) fn tracked(&self, block: &Node, own_interface: &str, imported: &mut Imported) -> Vec<String> {
         let mut tracked = Vec::new();
         for line in block.children() {
@@ -129,7 +129,7 @@ impl Definitions {
     }
 }
 
-/// A check as something tracks it.
+/// A check with the weight of its use.
 struct Used {
     check: Check,
     word: String,
@@ -157,14 +157,14 @@ impl Definition {
 }
 
 impl Weight {
-    /// Its number here, where a reversed check is inverted and its weight has the other sign.
+    /// The weight in vrrpd; for an inverted check with the opposite sign.
     fn here(self) -> i32 {
         let number = self.number.clamp(-MAX_WEIGHT, MAX_WEIGHT);
         if self.is_reversed { -number } else { number }
     }
 }
 
-/// `weight N [reverse]` among words; a number that is none counts as keepalived reads it.
+/// `weight N [reverse]` among words; an invalid number is read as in keepalived.
 fn weight(words: &[String], line: &Node, imported: &mut Imported) -> Option<Weight> {
     let [keyword, number, rest @ ..] = words else { return None };
     if keyword != "weight" {
@@ -175,7 +175,7 @@ fn weight(words: &[String], line: &Node, imported: &mut Imported) -> Option<Weig
     Some(Weight { number: whole(number), is_reversed })
 }
 
-/// The whole number that a text begins with, as keepalived reads it.
+/// The leading integer of a text, as keepalived reads it.
 fn whole(text: &str) -> i32 {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let end = digits.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(digits.len());
@@ -227,7 +227,7 @@ fn script(node: &Node, defaults: &Defaults, imported: &mut Imported) -> Read {
     let mut is_failing = false;
     for line in node.children() {
         match line.keyword() {
-            // What follows the first word is not used.
+            // Further words are not used.
             "script" => command = words(line.script()),
             "interval" => interval = positive(line, imported),
             "timeout" => timeout = Some(positive(line, imported)),
@@ -277,7 +277,7 @@ fn script(node: &Node, defaults: &Defaults, imported: &mut Imported) -> Read {
     Some((settings, said))
 }
 
-/// A number of at least 1; what keepalived does not take it replaces by 1.
+/// A number of at least 1; like keepalived, replaces invalid ones by 1.
 fn positive(line: &Node, imported: &mut Imported) -> u32 {
     let text = line.argument().unwrap_or_default();
     let number = whole(text);
@@ -289,7 +289,7 @@ fn positive(line: &Node, imported: &mut Imported) -> u32 {
     u32::try_from(number.max(1)).unwrap_or(1)
 }
 
-/// The process that a command asks for, if that is all it does.
+/// The process that a command tests for, if that is all it does.
 fn asked_for(command: &[String]) -> Option<&str> {
     let (program, arguments) = command.split_first()?;
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -306,8 +306,8 @@ fn asked_for(command: &[String]) -> Option<&str> {
     is_name.then_some(*name)
 }
 
-/// `vrrp_track_process`. Without a weight, keepalived's instances are in the state fault while it fails, although its manual
-/// says that the default is 1.
+/// `vrrp_track_process`. Without a weight, keepalived's instances are in state fault while it fails, although its
+/// manual says that the default is 1.
 fn process(node: &Node, imported: &mut Imported) -> Read {
     let mut settings = Vec::new();
     let mut said = Weight { number: 0, is_reversed: false };

@@ -1,4 +1,4 @@
-//! What the blocks of keepalived.conf are here.
+//! Translates the blocks of keepalived.conf.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::tracking::{self, BLOCKS, Definitions};
 use super::tree::Node;
 use crate::config::{LONGEST_START_DELAY, value as read};
 
-/// Blocks and lines at the top that are left out, with the reason.
+/// Top-level blocks and lines that are left out, with the reason.
 const LEFT_OUT: [(&[&str], &str); 5] = [
     (
         &["virtual_server", "virtual_server_group", "SSL"],
@@ -27,7 +27,7 @@ const LEFT_OUT: [(&[&str], &str); 5] = [
     (&["interface_up_down_delays"], "a link that goes down counts at once"),
 ];
 
-/// The routers and groups of a configuration, beside what there was to say about its text.
+/// The routers and groups of a configuration; `remarks` are those about its text.
 pub(super) fn translate(file: &Path, nodes: &[Node], remarks: Vec<Remark>) -> Result<Imported, ImportError> {
     if nodes.iter().all(|node| node.keyword() != "vrrp_instance") {
         let place = SourceLine { file: file.into(), line: 1 };
@@ -104,7 +104,7 @@ fn global(node: &Node, defaults: &mut Defaults, imported: &mut Imported) {
                 instance::down_multiplier(node, imported).or(defaults.down_multiplier.take());
         }
         "script_user" => defaults.script_user = scripts::user_of(node.words.get(1..).unwrap_or_default()),
-        // That of VRRP alone goes before.
+        // The one for VRRP only takes precedence.
         "vrrp_notify_fifo" => defaults.fifo = Some(value.to_owned()),
         "notify_fifo" => defaults.fifo = defaults.fifo.take().or_else(|| Some(value.to_owned())),
         "vrrp_mcast_group4" => defaults.group4 = Some(node.clone()),

@@ -4,15 +4,15 @@ use super::super::{ImportError, SourceLine};
 use super::text::Line;
 use super::words::Token;
 
-/// A line of keepalived.conf with the block that it opens.
+/// A line of keepalived.conf, with its block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node {
     pub(super) place: SourceLine,
-    /// The keyword and what follows it; never empty.
+    /// The keyword and its arguments; never empty.
     pub(super) words: Vec<String>,
-    /// The same as lines that name scripts have them.
+    /// The same, split as in lines that name scripts.
     quoted: Vec<String>,
-    /// What stands between its braces; `None` without braces.
+    /// The content of its braces; `None` without braces.
     pub(super) block: Option<Vec<Node>>,
 }
 
@@ -22,36 +22,36 @@ impl Node {
         self.words.first().map_or("", String::as_str)
     }
 
-    /// The first word behind the keyword.
+    /// The first argument.
     pub(super) fn argument(&self) -> Option<&str> {
         self.words.get(1).map(String::as_str)
     }
 
-    /// The command of a line that names a script, in one word.
+    /// The command of a line that names a script, as one word.
     pub(super) fn script(&self) -> &str {
         self.quoted.get(1).map_or("", String::as_str)
     }
 
-    /// The words behind the command of a line that names a script.
+    /// The words after the command of a line that names a script.
     pub(super) fn behind_script(&self) -> &[String] {
         self.quoted.get(2..).unwrap_or_default()
     }
 
-    /// What stands in its block.
+    /// The content of its block.
     pub(super) fn children(&self) -> &[Self] {
         self.block.as_deref().unwrap_or_default()
     }
 
-    /// A complaint about this line.
+    /// An error about this line.
     pub(super) fn wrong(&self, message: impl Into<String>) -> ImportError {
         ImportError::Wrong { place: self.place.clone(), message: message.into() }
     }
 }
 
-/// The blocks that lines form. A brace may stand on the line of its keyword or on one of its own.
+/// The blocks of the lines. A brace may be on the line of its keyword or on its own line.
 pub(super) fn nodes(lines: &[Line]) -> Result<Vec<Node>, ImportError> {
     let mut top = Vec::new();
-    // The blocks that are open, each with the nodes that it has so far.
+    // The open blocks, each with its nodes so far.
     let mut open: Vec<(Node, Vec<Node>)> = Vec::new();
     for line in lines {
         let wrong =

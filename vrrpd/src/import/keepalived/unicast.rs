@@ -1,4 +1,4 @@
-//! Where advertisements come from and where they go: `unicast_peer` and its relatives, `mcast_src_ip`, `mcast_dst_ip`.
+//! Sources and destinations of adverts: `unicast_peer` and related keywords, `mcast_src_ip`, `mcast_dst_ip`.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use super::tree::Node;
 use crate::config::value::{self, Parsed};
 use crate::config::{Key, VirtualAddress};
 
-/// What an instance says about it.
+/// The lines of an instance about them.
 #[derive(Default)]
 pub(super) struct Delivery {
     source: Option<Node>,
@@ -18,10 +18,10 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// Takes a line that belongs here; false if it does not.
+    /// Handles such a line; false: another kind of line.
     pub(super) fn take(&mut self, line: &Node) -> bool {
         match line.keyword() {
-            // Of two the last one counts, as with keepalived.
+            // The last one counts, as in keepalived.
             "unicast_src_ip" | "mcast_src_ip" => self.source = Some(line.clone()),
             "mcast_dst_ip" => self.group = Some(line.clone()),
             "unicast_ttl" => self.ttl = Some(line.clone()),
@@ -31,7 +31,7 @@ impl Delivery {
         true
     }
 
-    /// Carries it over to a router that has its addresses; false if it would have peers, and none can be carried over.
+    /// Applies them to a router with addresses; false if it would have peers, and none can be carried over.
     pub(super) fn carry_over(
         &self,
         router: &mut Router,
@@ -72,7 +72,7 @@ impl Delivery {
             router.set(Key::Peers, format!("{address}{min_ttl}"));
         }
         if router.get(Key::Peers).is_none() {
-            // With multicast in place of unicast it would not hear its peers, and become a second master.
+            // With multicast instead of unicast it would not hear its peers, and there would be two masters.
             imported.remark(
                 &block.place,
                 RemarkKind::LeftOut,
@@ -81,7 +81,7 @@ impl Delivery {
             );
             return false;
         }
-        // keepalived looks at the TTL of a peer only if it is told to.
+        // keepalived checks the TTL of a peer only if configured.
         router.set(Key::MinTtl, "0");
         let ttl = self.ttl.as_ref().and_then(|line| {
             let ttl = value::ttl(line.argument().unwrap_or_default()).map_err(|error| error.to_string());
@@ -92,12 +92,12 @@ impl Delivery {
     }
 }
 
-/// The value, or the remark that it is left out.
+/// The value; if invalid, notes a remark.
 fn keep<T>(line: &Node, checked: Result<T, String>, imported: &mut Imported) -> Option<T> {
     checked.map_err(|why| imported.remark(&line.place, RemarkKind::LeftOut, line.keyword(), why)).ok()
 }
 
-/// An address of the family of the router.
+/// An address of the router's family.
 fn of_family(
     text: Option<&str>,
     is_ipv6: bool,
@@ -115,7 +115,7 @@ fn virtual_addresses(router: &Router) -> impl Iterator<Item = IpAddr> {
     texts.filter_map(|(_, text)| text.parse::<VirtualAddress>().ok()).map(|address| address.address)
 }
 
-/// The bounds of a peer's TTL: there is a lower one here.
+/// The TTL limits of a peer; vrrpd has only a lower one.
 fn min_ttl(line: &Node, imported: &mut Imported) -> Option<u8> {
     let mut words = line.words.iter().skip(1);
     let mut min_ttl = None;

@@ -1,9 +1,9 @@
-//! The words of a line of keepalived.conf. keepalived takes most lines apart by blanks, double quotes and braces
-//! alone; lines that name scripts have single quotes and backslashes too.
+//! The words of a line of keepalived.conf. In most lines only blanks, double quotes and braces are special; lines that
+//! name scripts have single quotes and backslashes too.
 
 use thiserror::Error;
 
-/// What a line consists of.
+/// A part of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     /// The words between braces, at least one.
@@ -14,27 +14,27 @@ pub(super) enum Token {
     Close,
 }
 
-/// The words of a line, in both ways of reading them.
+/// The words of a line, split in both ways.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Words {
-    /// As most keywords have them: a `'` or a backslash is a character like others.
+    /// As for most keywords: `'` and backslash are ordinary characters.
     pub(super) plain: Vec<String>,
-    /// As lines that name scripts have them.
+    /// As for lines that name scripts.
     pub(super) quoted: Vec<String>,
 }
 
-/// A quote that is not closed.
+/// An unclosed quote.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("a quote ({0}) is not closed on this line")]
 pub(super) struct OpenQuote(char);
 
-/// What stands before a `#` or `!` outside double quotes.
+/// The part before a `#` or `!` outside double quotes.
 pub(super) fn without_comment(line: &str) -> &str {
     let mut is_quoted = false;
     let mut is_escaped = false;
     for (at, character) in line.char_indices() {
         match character {
-            // keepalived drops the backslash as well.
+            // keepalived removes the backslash as well.
             '#' | '!' if !is_quoted => return &line[..at - usize::from(is_escaped)],
             _ if is_escaped => is_escaped = false,
             '\\' => is_escaped = true,
@@ -45,8 +45,7 @@ pub(super) fn without_comment(line: &str) -> &str {
     line
 }
 
-/// The words and braces of a line without its comment. `$` and `{` of a variable that is not defined stay in their
-/// word.
+/// The words and braces of a line without its comment. `$` and `{` of an undefined variable stay in their word.
 pub(super) fn tokens(line: &str) -> Result<Vec<Token>, OpenQuote> {
     let mut tokens = Vec::new();
     let mut begin = 0;
@@ -71,8 +70,8 @@ pub(super) fn tokens(line: &str) -> Result<Vec<Token>, OpenQuote> {
     Ok(tokens)
 }
 
-/// The words of a part of a line without braces, if there are any. A double quote that is not closed is right where
-/// it is behind a backslash or within single quotes and the line names a script.
+/// The words of a part without braces, if any. An unclosed double quote is allowed in a line that names a script, after
+/// a backslash or within single quotes.
 fn words(part: &str) -> Result<Option<Token>, OpenQuote> {
     let (plain, is_open) = plain(part);
     let names_script =
@@ -85,7 +84,7 @@ fn words(part: &str) -> Result<Option<Token>, OpenQuote> {
     Ok((!plain.is_empty()).then_some(Token::Words(Words { plain, quoted })))
 }
 
-/// Words between blanks and double quotes, and whether the last quote is not closed.
+/// Words separated by blanks and double quotes, and whether a quote is unclosed.
 fn plain(part: &str) -> (Vec<String>, bool) {
     let mut words = Vec::new();
     let mut pieces = part.split('"');
@@ -100,11 +99,11 @@ fn plain(part: &str) -> (Vec<String>, bool) {
         }
         is_quoted = !is_quoted;
     }
-    // Each quote turns the state over.
+    // Each quote toggles the state.
     (words, !is_quoted)
 }
 
-/// Words with single and double quotes, and with escapes.
+/// Words with single and double quotes and with escapes.
 fn quoted(part: &str) -> Result<Vec<String>, OpenQuote> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -131,7 +130,7 @@ fn quoted(part: &str) -> Result<Vec<String>, OpenQuote> {
     Ok(words)
 }
 
-/// The character that stands behind a backslash, as in a shell's `$'…'`.
+/// The character for an escape after a backslash, as in a shell's `$'…'`.
 fn escaped(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char> {
     Some(match characters.next()? {
         'a' => '\x07',
@@ -152,7 +151,7 @@ fn escaped(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<
     })
 }
 
-/// The low octet of a number that goes on with at most this many digits.
+/// The low octet of a number with up to this many further digits.
 fn number_of_digits(
     characters: &mut std::iter::Peekable<std::str::Chars<'_>>,
     first: u32,
