@@ -3,16 +3,26 @@
 /// Words of a list that are told; behind them only how many more there are.
 const MAX_LISTED: usize = 30;
 
+/// Letters of an abbreviation, at least.
+const SHORTEST: usize = 3;
+
 /// The candidate that was most likely meant: the one with the fewest letters changed, added, left out or exchanged, if these
-/// are no more than a third. Case, `_` and `-` make no difference.
+/// are no more than a third; otherwise the only one that begins like this. Case, `_` and `-` make no difference.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace('_', "-");
     let word = plain(word);
     let most = word.chars().count().max(3) / 3;
     let distances =
         candidates.into_iter().map(|candidate| (strsim::osa_distance(&word, &plain(candidate)), candidate));
-    let best = distances.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance);
-    best.map(|(_, candidate)| candidate)
+    let distances: Vec<_> = distances.collect();
+    let near = distances.iter().filter(|(distance, _)| *distance <= most);
+    let best = near.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| *candidate);
+    best.or_else(|| {
+        let mut longer = distances.iter().map(|(_, candidate)| *candidate);
+        let is_short_for = |candidate: &&str| plain(candidate).starts_with(&word);
+        let first = longer.find(|candidate| word.len() >= SHORTEST && is_short_for(candidate))?;
+        (!longer.any(|other| is_short_for(&other))).then_some(first)
+    })
 }
 
 /// `what: a, b, c`, cut off where there are very many; `what: none`.
@@ -41,6 +51,9 @@ mod tests {
             ("vird", Some("vrid")),
             ("ip", Some("up")),
             ("gateway", None),
+            ("prio", Some("priority")),
+            ("inter", None),
+            ("pr", None),
             ("", None),
         ] {
             assert_eq!(nearest(word, keys), near, "{word}");

@@ -7,6 +7,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::foreign;
 use super::mistakes::Complaint;
 use crate::nearest::nearest;
 
@@ -54,6 +55,11 @@ const TABLES: [&str; 4] = ["defaults", "router", "group", "track"];
 
 /// Parses a text, and reports what has no place in it.
 pub(super) fn read(text: &str, complaints: &mut Vec<Complaint>) -> Document {
+    if let Some(span) = foreign::keepalived_conf(text) {
+        let message = "this is a configuration of keepalived: vrrpd --import FILE translates it".to_owned();
+        complaints.push(Complaint::new(span, message));
+        return Document::default();
+    }
     let before = complaints.len();
     let Some(toml) = only_toml(text, complaints) else { return Document::default() };
     let (tree, _) = DeTable::parse_recoverable(&toml);
@@ -100,7 +106,7 @@ fn only_toml<'a>(text: &'a str, complaints: &mut Vec<Complaint>) -> Option<Cow<'
         let wrong = wrong_lines(&toml, span.start, error.message());
         let is_rest = last == Some(wrong.start) && !toml[wrong.clone()].contains('=');
         if !is_rest {
-            complaints.push(Complaint::new(span, error.message().to_owned()));
+            complaints.push(Complaint::new(span.clone(), explained(&toml, span, error.message())));
         }
         let blank: String =
             toml[wrong.clone()].bytes().map(|octet| if octet == b'\n' { '\n' } else { ' ' }).collect();
@@ -111,6 +117,30 @@ fn only_toml<'a>(text: &'a str, complaints: &mut Vec<Complaint>) -> Option<Cow<'
         toml.to_mut().replace_range(wrong, &blank);
     }
     None
+}
+
+/// An error of TOML, with the key that it is about and what would be right. The value may be a secret.
+fn explained(text: &str, span: Range<usize>, message: &str) -> String {
+    let at = text.floor_char_boundary(span.start);
+    let begin = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
+    let line = text[begin..end].trim();
+    let Some((key, value)) = line.split_once('=').map(|(key, value)| (key.trim(), value.trim())) else {
+        let is_header = line.starts_with('[');
+        return if is_header || line.is_empty() {
+            message.to_owned()
+        } else {
+            format!("{message}; a line is KEY = VALUE")
+        };
+    };
+    let is_bare = value.starts_with(|first: char| first.is_alphanumeric() || "/-_.".contains(first));
+    if message.contains("duplicate") {
+        format!("duplicate key {key}")
+    } else if is_bare && at >= begin + key.len() && !key.starts_with('#') {
+        format!("{key}: expected a number, true, false, or a text in quotes")
+    } else {
+        format!("{key}: {message}")
+    }
 }
 
 /// The lines to blank out for an error at an octet.

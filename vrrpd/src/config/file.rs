@@ -16,7 +16,7 @@ use super::together::{Conflict, Together};
 use super::track::{self, Declarations};
 use super::{
     CheckConfig, Configuration, Key, RefusedScript, RouterConfig, RouterOptions, Script, Scripts, Toml,
-    group, refused,
+    foreign, group, refused,
 };
 use crate::nearest::nearest;
 use crate::trust;
@@ -215,7 +215,8 @@ impl Reader<'_> {
         let program = |key: Key| Some((key, self.directory.join(&said.script(key)?.program)));
         let programs = Key::SCRIPTS.into_iter().filter_map(program);
         for RefusedScript { key, fault } in refused(programs, said.script_user.as_ref()) {
-            self.complaints.push(Complaint::new(place(key), format!("{key}: {fault}")));
+            let words = said.script(key).map_or_else(String::new, |script| words_of(&script.program));
+            self.complaints.push(Complaint::new(place(key), format!("{key}: {fault}{words}")));
         }
     }
 
@@ -225,7 +226,8 @@ impl Reader<'_> {
         for (name, setting) in &table.entries {
             let Some(key) = Key::named(&name.value) else {
                 let names: Vec<_> = Key::names().collect();
-                let near = nearest(&name.value, names.iter().copied());
+                let near =
+                    foreign::of_router(&name.value).or_else(|| nearest(&name.value, names.iter().copied()));
                 let known = if near.is_some() {
                     String::new()
                 } else {
@@ -324,6 +326,18 @@ impl Reader<'_> {
                 complain(&setting.span, format!("expected a string, number or boolean, not {kind}"));
             }
         }
+    }
+}
+
+/// What to write for a program that was given with its arguments, as a shell takes it.
+fn words_of(program: &Path) -> String {
+    let text = program.to_string_lossy();
+    let words: Vec<_> = text.split_whitespace().collect();
+    match words[..] {
+        [first, _, ..] if !program.exists() && Path::new(first).exists() => {
+            format!("; with arguments it is a list: {words:?}")
+        }
+        _ => String::new(),
     }
 }
 

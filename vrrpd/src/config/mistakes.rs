@@ -35,6 +35,12 @@ impl Complaint {
         self.meant = word.map(str::to_owned);
         self
     }
+
+    /// What is told of it behind its place.
+    pub(super) fn text(&self) -> String {
+        let hint = self.meant.as_ref().map_or_else(String::new, |word| format!("; did you mean {word}?"));
+        format!("{}{hint}", self.message)
+    }
 }
 
 /// All mistakes of a file, at least one.
@@ -75,10 +81,9 @@ impl Mistakes {
         Some(format!("{}: {more} more mistakes", printable(&self.path.to_string_lossy())))
     }
 
-    fn line(&self, Complaint { span, message, meant }: &Complaint) -> String {
-        let (line, column) = place(&self.text, span.start);
-        let hint = meant.as_ref().map_or_else(String::new, |word| format!("; did you mean {word}?"));
-        let line = format!("{}:{line}:{column}: {message}{hint}", self.path.display());
+    fn line(&self, complaint: &Complaint) -> String {
+        let (line, column) = place(&self.text, complaint.span.start);
+        let line = format!("{}:{line}:{column}: {}", self.path.display(), complaint.text());
         printable(&line).into_owned()
     }
 

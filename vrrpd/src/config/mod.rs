@@ -6,6 +6,7 @@
 mod authentication;
 mod document;
 pub mod file;
+mod foreign;
 mod group;
 mod mistakes;
 mod options;

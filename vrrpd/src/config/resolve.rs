@@ -71,7 +71,10 @@ impl Complete {
             faults.add(Key::PreemptDelay.error("preemption is off; a delay needs preempt = true"));
         }
         if self.preempt && self.preempt_below.is_some() {
-            faults.add(Key::PreemptBelow.error("every lower master is preempted already; use it with -s"));
+            faults.add(
+                Key::PreemptBelow
+                    .error("every lower master is preempted already; use it with preempt = false (-s)"),
+            );
         }
     }
 
@@ -105,7 +108,8 @@ impl RouterOptions {
         let mut faults = Faults::default();
         said.check_preemption(&mut faults);
         let scripts = said.scripts();
-        let interface = said.interface.take().ok_or_else(|| Key::Interface.error("interface missing"));
+        let interface =
+            said.interface.take().ok_or_else(|| Key::Interface.error("interface missing, for example eth0"));
         let interface = faults.keep(interface);
         let vrid = said.vrid.ok_or_else(|| Key::Vrid.error("VRID missing (1 to 255)"));
         let vrid = faults.keep(vrid);

@@ -194,7 +194,7 @@ impl Declarations {
         let mut declarations = Self::default();
         for table in tables {
             let before = complaints.len();
-            let mut reader = table::Reader { table, directory, complaints };
+            let mut reader = table::Reader { table, directory, complaints, has_unknown: false };
             let (said, declared) = reader.read();
             let declared = declared.filter(|_| complaints.len() == before);
             let Some((name, span)) = said else { continue };
@@ -232,6 +232,8 @@ impl Declarations {
                         let names = self.0.keys().map(String::as_str);
                         let near = nearest(name, names.clone());
                         let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+                        let right = "; add one, or say what is checked, as in process=haproxy";
+                        let hint = if hint.is_empty() { right } else { &hint };
                         complain(format!(
                             "no [[track]] is called {name:?} ({}){hint}",
                             list("there are", names)

@@ -86,6 +86,13 @@ fn numbers_are_read_as_on_the_command_line() {
 }
 
 #[test]
+fn configuration_of_keepalived_is_known_as_one_and_nothing_else_is_said_of_it() {
+    let told = parse("! main\nvrrp_instance VI_1 {\n  interface eth0\n}\n").expect_err("is none of ours");
+    let told: Vec<_> = told.iter().map(Complaint::text).collect();
+    assert_eq!(told, ["this is a configuration of keepalived: vrrpd --import FILE translates it"]);
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_place() {
     let (line, column, message) = complaint("[[router]]\ninterface = \"eth0\"\n  intervall = 1\n");
     assert_eq!((line, column), (3, 3));
@@ -423,8 +430,8 @@ fn wrong_configurations_are_told_as_written_down() {
         writeln!(now, "\n{wrong}").expect("writing to a string works");
         let told = parse(&text).err().unwrap_or_default();
         for complaint in told {
-            let ((line, column), message) = (place(&text, complaint.span.start), complaint.message);
-            writeln!(now, "> {line}:{column}: {message}").expect("writing to a string works");
+            let (line, column) = place(&text, complaint.span.start);
+            writeln!(now, "> {line}:{column}: {}", complaint.text()).expect("writing to a string works");
         }
     }
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

@@ -8,6 +8,7 @@ use vrrpd_engine::track::{CheckConfig, CheckKind, Polling, Rules};
 
 use super::{Declared, INTERVAL, KINDS, check_program, command, default_weight, kind_of, name, weight};
 use crate::config::document::{Placed, Setting, Table};
+use crate::config::foreign;
 use crate::config::mistakes::Complaint;
 use crate::config::value::{self, Parsed, ValueError};
 use crate::nearest::nearest;
@@ -42,23 +43,27 @@ pub(super) struct Reader<'a> {
     pub(super) table: &'a Table,
     pub(super) directory: &'a Path,
     pub(super) complaints: &'a mut Vec<Complaint>,
+    /// Whether it has a key that is none.
+    pub(super) has_unknown: bool,
 }
 
 impl<'a> Reader<'a> {
     /// The name, if given, and the check.
     pub(super) fn read(&mut self) -> (Option<(String, Range<usize>)>, Option<Declared>) {
         for (key, _) in &self.table.entries {
-            let known = KINDS.iter().chain(&OTHERS).copied();
-            if !known.clone().any(|known| is_key(&key.value, known)) {
-                let message = format!(
-                    "unknown key {:?}; a [[track]] has one of {} and {}",
-                    key.value,
-                    KINDS.join(", "),
-                    OTHERS.join(", ")
-                );
-                let near = nearest(&key.value, known);
-                self.complaints.push(Complaint::new(key.span.clone(), message).meant(near));
+            let mut known = KINDS.iter().chain(&OTHERS).copied();
+            if known.clone().any(|known| is_key(&key.value, known)) {
+                continue;
             }
+            self.has_unknown = true;
+            let near = foreign::of_track(&key.value).or_else(|| nearest(&key.value, &mut known));
+            let known = if near.is_some() {
+                String::new()
+            } else {
+                format!("; a [[track]] has one of {} and {}", KINDS.join(", "), OTHERS.join(", "))
+            };
+            let message = format!("unknown key {:?}{known}", key.value);
+            self.complaints.push(Complaint::new(key.span.clone(), message).meant(near));
         }
         let has_name = self.find("name").is_some();
         let said = self.value("name", name);
@@ -74,6 +79,8 @@ impl<'a> Reader<'a> {
         let kinds: Vec<_> = KINDS.into_iter().filter(|kind| self.find(kind).is_some()).collect();
         let kind = match kinds[..] {
             [kind] => kind,
+            // The key that seems to be missing may be the unknown one.
+            [] if self.has_unknown => return None,
             [] => {
                 let message = format!("nothing to check: one of {} is missing", KINDS.join(", "));
                 self.complain(self.table.span.clone(), message);
