@@ -1,8 +1,8 @@
-//! Work that may have to wait for a disk, a file server or a lock of the kernel, out of the event loop's way.
+//! Work that may block on a disk, a file server or a kernel lock, outside the event loop.
 //!
-//! Each kind of work has a [`Lane`] of its own, so that none waits for another kind. A job has a thread of its own, which
-//! ends with it: an idle daemon has none. What takes longer than [`SLOW`] is told by name and gives up its turn, so that the
-//! jobs behind it go on; one that never ends costs one thread, and [`MAX_STUCK`] of them are the end of that lane.
+//! Each kind of work has its own [`Lane`], so that no kind waits for another. Each job has its own thread, so an idle
+//! daemon has none. A job that takes longer than [`SLOW`] is logged by name and gives up its turn, so that the jobs
+//! after it continue; a job that never ends costs one thread, and with [`MAX_STUCK`] of them the lane accepts no more.
 
 use std::cell::Cell;
 use std::io;
@@ -15,9 +15,9 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-/// How long a job may take before it is told of.
+/// Time after which a job is logged as slow.
 pub const SLOW: Duration = Duration::from_secs(1);
-/// Jobs of one lane that may be slow at the same time.
+/// Maximum number of slow jobs of a lane.
 const MAX_STUCK: usize = 64;
 
 /// One kind of work.
@@ -34,15 +34,15 @@ pub struct Lane {
 pub struct Lanes {
     /// Checks and starts scripts.
     pub scripts: Lane,
-    /// Looks at what is tracked.
+    /// Runs checks.
     pub checks: Lane,
     /// Reads the configuration.
     pub configuration: Lane,
     /// Writes the journal and the state file.
     pub files: Lane,
-    /// Loads programs into the kernel.
+    /// Loads BPF programs.
     pub programs: Lane,
-    /// Has interfaces take in frames to their own MAC address.
+    /// Makes interfaces accept frames to their own MAC address.
     pub macs: Lane,
 }
 
@@ -60,21 +60,21 @@ impl Default for Lanes {
 }
 
 impl Lane {
-    /// A lane that carries out this many jobs at the same time, besides slow ones.
+    /// A lane that runs this many jobs concurrently, not counting slow ones.
     pub fn new(name: &'static str, at_once: usize) -> Self {
         Self { name, turns: Rc::new(Semaphore::new(at_once)), stuck: Rc::default() }
     }
 
-    /// The lane that starts scripts. Those of several routers may be on a file system that hangs.
+    /// The lane that starts scripts. Scripts of several routers may be on a file system that hangs.
     pub fn scripts() -> Self {
         Self::new("scripts", 16)
     }
 
-    /// Carries out a job in a thread, in the context of the current runtime. `what` names it: "reading FILE". If the future
-    /// is dropped the job goes on, and its result is dropped.
+    /// Runs a job in a thread, in the context of the current runtime. `what` names it in messages: "reading FILE". If
+    /// the future is dropped the job goes on, and its result is dropped.
     ///
     /// # Errors
-    /// There can be no thread, too many jobs of this lane are slow, or the job panicked.
+    /// No thread can be created, too many jobs of this lane are slow, or the job panicked.
     pub async fn run<T: Send + 'static>(
         &self,
         what: String,
@@ -90,7 +90,7 @@ impl Lane {
         let runtime = Handle::current();
         thread::Builder::new().name(self.name.to_owned()).spawn(move || {
             let _context = runtime.enter();
-            // The one who asked for it may have lost patience.
+            // The receiver may have given up.
             drop(done.send(job()));
         })?;
         if let Ok(result) = timeout(SLOW, &mut result).await {

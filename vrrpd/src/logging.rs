@@ -1,7 +1,7 @@
-//! The log: tracing to stderr in the foreground, to syslog facility local1 in the background.
+//! Logging: tracing to stderr in the foreground, to syslog facility local1 in the background.
 //!
-//! Lines are written by a thread of their own behind a bounded queue: a stuck terminal, pipe or syslog daemon costs
-//! lines, which are counted, and never an advert.
+//! A thread writes the lines from a bounded queue: a stuck terminal, pipe or syslog daemon costs lines, which are
+//! counted, but delays no advert.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -23,25 +23,25 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::cli::LogFormat;
 use crate::printable::printable;
 
-/// Lines that may wait to be written. A channel of this size would take the memory for all of them at once.
+/// Maximum number of lines in the queue. A channel of this size would allocate memory for all of them at once.
 const QUEUE: usize = 4096;
 /// How long a process that ends waits for its last lines to be written.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// Where the system's log daemon listens.
+/// Socket of the system's log daemon.
 const SYSLOG: &str = "/dev/log";
 /// `LOG_LOCAL1`
 const FACILITY: u8 = 17;
 
-/// Where lines go.
+/// Destination of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// With time and level in front.
+    /// With time and level.
     Stderr,
-    /// With a priority; the daemon adds the time.
+    /// With a priority; the log daemon adds the time.
     Syslog,
 }
 
-/// Why nothing can be logged.
+/// Why logging cannot start.
 #[derive(Debug, Error)]
 pub enum LogError {
     /// `--log-level`
@@ -50,19 +50,19 @@ pub enum LogError {
          or for example info,vrrpd::datapath=debug"
     )]
     Filter(String),
-    /// There can be no thread for it.
+    /// The thread cannot be created.
     #[error("cannot start the log thread: {0}")]
     Thread(#[from] io::Error),
 }
 
-/// Starts logging. `filter` is what the user wrote behind `--log-level`.
+/// Starts logging. `filter` is the value of `--log-level`.
 ///
 /// # Errors
 /// See [`LogError`].
 pub fn start(target: Target, format: LogFormat, filter: &str) -> Result<(), LogError> {
     let filter = parse_filter(filter)?;
     let queue = LineQueue::start(target)?;
-    // Escaped is the whole line, in each format alike, by `one_line`.
+    // `one_line` escapes the whole line, in either format.
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(queue)
         .with_ansi(false)
@@ -77,10 +77,10 @@ pub fn start(target: Target, format: LogFormat, filter: &str) -> Result<(), LogE
     Ok(())
 }
 
-/// Reads what the user wrote behind `--log-level`. An unknown word would be taken for a target, and silence the rest.
+/// Parses the value of `--log-level`. An unknown word would count as a target and silence everything else.
 ///
 /// # Errors
-/// [`LogError::Filter`] says what one is.
+/// [`LogError::Filter`] lists the valid values.
 pub fn parse_filter(text: &str) -> Result<Targets, LogError> {
     let wrong = || LogError::Filter(text.to_owned());
     let legal = text.split(',').all(|directive| match directive.split_once('=') {
@@ -90,12 +90,12 @@ pub fn parse_filter(text: &str) -> Result<Targets, LogError> {
     if legal { text.parse().map_err(|_| wrong()) } else { Err(wrong()) }
 }
 
-/// Waits, not for long, until what was logged is written: for those who are about to end.
+/// Waits a short time until logged lines are written; for processes that are about to end.
 pub fn flush() {
     let Some(queue) = QUEUE_IN_USE.get() else { return };
     let (written, done) = sync_channel(1);
     if queue.entries.send(QueueItem::Flush(written)).is_ok() {
-        // If the log is not read, its lines are lost.
+        // If the log is not read, the lines are lost.
         let _ = done.recv_timeout(LAST_WORDS);
     }
 }
@@ -120,7 +120,7 @@ struct LineQueue {
     lost: Arc<AtomicU64>,
 }
 
-/// One line being written; it is handed over when it is dropped.
+/// A line that is being written; queued on drop.
 struct LineWriter<'a> {
     queue: &'a LineQueue,
     line: Line,
@@ -173,7 +173,7 @@ impl Drop for LineWriter<'_> {
     }
 }
 
-/// A formatted event as one line without control characters, which its fields may contain.
+/// A formatted event as one line; escapes control characters, which its fields may contain.
 fn one_line(text: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(text);
     let mut line = printable(text.strip_suffix('\n').unwrap_or(&text)).into_owned();
@@ -196,7 +196,7 @@ impl Sink {
                     self.waiting.fetch_sub(1, Ordering::Relaxed);
                     self.write(&line);
                 }
-                // Who asked may have lost patience.
+                // The caller may have given up.
                 QueueItem::Flush(written) => drop(written.try_send(())),
             }
             let lost = self.lost.swap(0, Ordering::Relaxed);
@@ -226,7 +226,7 @@ impl Sink {
         // Writing to a String cannot fail.
         let _ = write!(datagram, "<{}>vrrpd[{}]: ", FACILITY << 3 | severity, std::process::id());
         datagram.push_str(String::from_utf8_lossy(&line.text).trim_end());
-        // A log daemon that was restarted has a new socket: try once more with that.
+        // A restarted log daemon has a new socket, so try again once.
         for _ in 0..2 {
             if self.syslog.is_none() {
                 self.syslog = UnixDatagram::unbound().and_then(|s| s.connect(SYSLOG).map(|()| s)).ok();

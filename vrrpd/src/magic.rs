@@ -1,6 +1,6 @@
-//! The magic packet: a TCP SYN from a virtual address to port 1100 of the gateway, whose answer, and the question for
-//! the gateway's MAC address before it, tell every table on the way where the virtual address is now. For networks
-//! where a virtual MAC address cannot be used and gratuitous ARP is not enough.
+//! The magic packet: a TCP SYN from a virtual address to port 1100 of the gateway. The answer, and the ARP or neighbour
+//! request before it, update all tables on the path with the location of the virtual address. For networks where a
+//! virtual MAC address cannot be used and gratuitous ARP is not enough.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,20 +10,20 @@ use vrrpd_common::wire::checksum::Sum;
 
 use crate::config::Magic;
 
-/// Where Vrrpd sends it.
+/// Destination port, as in Vrrpd.
 const PORT: u16 = 1100;
-/// Where it comes from: a port of the dynamic range; nothing is ever received on it.
+/// Source port, from the dynamic range; nothing is ever received on it.
 const SOURCE_PORT: u16 = 51100;
 const HEADER_LEN: u8 = 20;
 const SYN: u8 = 0x02;
-/// Its number among the protocols of IP.
+/// IP protocol number of TCP.
 const TCP: u16 = 6;
 const WINDOW: u16 = 0xffff;
 const CHECKSUM: std::ops::Range<usize> = 16..18;
 
-/// Hands one packet to the kernel, which finds the way through this interface, the one that has the virtual address: over
-/// another one it would say another MAC address, and link-local addresses are none without an interface. Where the interface
-/// has no way there, a macvlan link and IPv6, any other one has to do. Never waits.
+/// Sends one packet through the interface with the virtual address: another one would show another MAC address, and
+/// link-local addresses need an interface. If that interface has no route, as a macvlan link with IPv6, any other one
+/// is used. Never blocks.
 pub fn send(magic: &Magic, interface: &str) -> io::Result<()> {
     match send_through(Some(interface), magic) {
         Err(error) if error.kind() == io::ErrorKind::NetworkUnreachable => {
@@ -50,7 +50,7 @@ fn segment(magic: &Magic) -> [u8; HEADER_LEN as usize] {
     let mut segment = [0; HEADER_LEN as usize];
     segment[0..2].copy_from_slice(&SOURCE_PORT.to_be_bytes());
     segment[2..4].copy_from_slice(&PORT.to_be_bytes());
-    // Sequence and acknowledgement number stay 0: there will be no connection.
+    // Sequence and acknowledgement number stay 0, since there will be no connection.
     segment[12] = (HEADER_LEN / 4) << 4;
     segment[13] = SYN;
     segment[14..16].copy_from_slice(&WINDOW.to_be_bytes());
@@ -61,10 +61,10 @@ fn segment(magic: &Magic) -> [u8; HEADER_LEN as usize] {
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             Sum::ZERO.plus_octets(&source.octets()).plus_octets(&destination.octets())
         }
-        // The configuration has one family for both.
+        // The configuration has the same family for both.
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => Sum::ZERO,
     };
-    // The pseudo-header of either family adds up to the same (RFC 9293 §3.1, RFC 8200 §8.1).
+    // The pseudo-headers of both families have the same sum (RFC 9293 §3.1, RFC 8200 §8.1).
     let sum = addresses.plus_u16(TCP).plus_u16(u16::from(HEADER_LEN)).plus_octets(&segment);
     segment[CHECKSUM].copy_from_slice(&sum.checksum().to_be_bytes());
     segment

@@ -23,7 +23,7 @@ use vrrpd::printable::printable;
 use vrrpd::sys::wiping::{self, Wiping};
 use vrrpd::sys::{command_line, inherited, memory};
 
-/// The command line or the configuration is wrong.
+/// Exit status for an invalid command line or configuration.
 const USAGE: u8 = 2;
 
 #[global_allocator]
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let wiping = Wiping::begin();
     let mut cli = Cli::parse();
     let arguments: Vec<_> = env::args_os().collect();
-    // Where the system does not say where they are, they stay as they are.
+    // If their position in memory is unknown, they stay.
     let _ = command_line::hide(&secrets_in(arguments.iter().map(OsString::as_os_str)));
     drop(arguments);
     if let Some(path) = &cli.import {
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         say(&format!("cannot reset inherited descriptors and signals: {error}"));
         return ExitCode::FAILURE;
     }
-    // As long as there is little in memory, and one thread.
+    // Before there is a second thread or much memory.
     let guardian = match role {
         Role::Foreground | Role::Background if !cli.check => match Guardian::divide() {
             Ok(Part::Daemon(guardian)) => Some(guardian),
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
         }
         let count = configuration.routers.len();
         let routers = if count == 1 { "router" } else { "routers" };
-        // A closed pipe is not an error: its reader has seen enough.
+        // A closed pipe is not an error: its reader has read enough.
         let _ = writeln!(io::stdout(), "configuration valid: {count} virtual {routers}");
         return ExitCode::SUCCESS;
     }
@@ -125,7 +125,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let message = error.to_string();
-            // In the background stderr may not be seen; in the foreground the log goes to stderr as well.
+            // In the background stderr may be closed; in the foreground the log goes there too.
             if role == Role::Background {
                 error!(error = message, "cannot run");
                 logging::flush();
@@ -136,7 +136,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints another daemon's configuration as one of ours.
+/// Prints another daemon's configuration translated to ours.
 fn import(path: &Path, cli: &Cli) -> ExitCode {
     let system = import::System::new(cli.import_id.clone());
     let imported = match import::import(path, cli.import_as, &system) {
@@ -156,7 +156,7 @@ fn import(path: &Path, cli: &Cli) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Becomes `atropos --replay`: the code for it is not in this program, which is locked in memory.
+/// Executes `atropos --replay`; its code is not in this program, which is locked in memory.
 fn replay(path: &Path) -> ExitCode {
     let beside = env::current_exe().map(|own| own.with_file_name("atropos")).ok();
     let atropos = beside.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("atropos"));
@@ -167,7 +167,7 @@ fn replay(path: &Path) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// Where the log goes.
+/// Destination of the log.
 const fn target(role: Role) -> Target {
     match role {
         Role::Background => Target::Syslog,
@@ -175,16 +175,16 @@ const fn target(role: Role) -> Target {
     }
 }
 
-/// Tells the user what is wrong, if stderr can be written to.
+/// Prints an error, if stderr can be written to.
 fn say(message: &str) {
     let _ = writeln!(io::stderr(), "vrrpd: {}", printable(message));
 }
 
-/// What is wrong with the command line or the file.
+/// Mistakes of the command line or the file.
 enum Wrong {
     /// `-M`
     GroupSize(ValueError),
-    /// This option does not go with `--config`, and what the file has for it.
+    /// This option is not allowed with `--config`, and the key that replaces it.
     NotWithFile(&'static str, &'static str),
     Path(PathError),
     Scripts(Vec<RefusedScript>),
@@ -192,7 +192,7 @@ enum Wrong {
     File(FileError),
 }
 
-/// A path of the user that is relative to a directory which cannot be told.
+/// A relative path, and the current directory is unknown.
 #[derive(Debug, Error)]
 #[error("{}: the current directory: {error}", path.display())]
 struct PathError {
@@ -200,7 +200,7 @@ struct PathError {
     error: io::Error,
 }
 
-/// Why the daemon has not run, or has ended.
+/// Why the daemon did not run, or has ended.
 #[derive(Debug, Error)]
 enum RunError {
     #[error("cannot leave the session: {0}")]
@@ -218,7 +218,7 @@ enum RunError {
 }
 
 impl Wrong {
-    /// Tells the user.
+    /// Prints the error.
     fn tell(&self) {
         match self {
             Self::GroupSize(error) => say(&format!("-M: {error}")),
@@ -231,7 +231,7 @@ impl Wrong {
             Self::File(error) => {
                 let stderr = io::stderr();
                 for mistake in error.shown(stderr.is_terminal()) {
-                    // Each has lines of its own, in which nothing is left to be escaped.
+                    // Each mistake has its own lines, already escaped.
                     let _ = writeln!(&stderr, "vrrpd: {mistake}");
                 }
             }
@@ -274,12 +274,13 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), Wrong> {
     if let Some(flag) = cli.router_option() {
         return Err(Wrong::NotWithFile(flag, "the file says what routers there are"));
     }
-    // It is read again after the daemon has left this directory.
+    // A reload reads it after the daemon has left this directory.
     let path = absolute(path)?;
     Ok((config::load(&path).map_err(Wrong::File)?, Source::File(path)))
 }
 
-/// A path of the user for a process in another directory. The current directory is asked for only if the path is relative.
+/// The absolute form of a path, for a process in another directory. The current directory is needed only for a relative
+/// path.
 fn absolute(path: &Path) -> Result<PathBuf, PathError> {
     path::absolute(path).map_err(|error| PathError { path: path.to_owned(), error })
 }

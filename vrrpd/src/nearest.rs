@@ -1,6 +1,6 @@
-//! The right word for one that was mistyped.
+//! Suggestions for mistyped words.
 
-/// Words of a list that are told; behind them only how many more there are.
+/// Maximum number of words listed; for the others only their number.
 const MAX_LISTED: usize = 30;
 
 /// Letters of an abbreviation, at least.
@@ -25,7 +25,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     })
 }
 
-/// `what: a, b, c`, cut off where there are very many; `what: none`.
+/// `what: a, b, c`, truncated if there are many; `what: none`.
 pub fn list<'a>(what: &str, words: impl IntoIterator<Item = &'a str>) -> String {
     let words: Vec<_> = words.into_iter().collect();
     let told = words.get(..MAX_LISTED).unwrap_or(&words).join(", ");

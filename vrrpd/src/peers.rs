@@ -1,21 +1,23 @@
-//! The other processes of a group (`-M`): a socket to each, over which each tells how its members stand.
+//! The other processes of a group (`-M`): a socket to each, over which the processes send each other the standing of
+//! their members.
 //!
-//! Every process listens at `DIR/vrrpd_IF_VRID.group` and, when it starts, connects to all others that do; so each pair
-//! is connected in any order of starts. A connection carries packets: first the network namespace and the name of
-//! the router that the process serves, then [`Message`]s, of which only the newest matters. A process that ends, however it ends, closes
-//! its sockets, and that is how the others learn of it. A socket left behind by one that was killed refuses
-//! connections, so it is no member; the next process of that name removes it.
+//! Every process listens at `DIR/vrrpd_IF_VRID.group` and, at its start, connects to all others that listen; so each
+//! pair is connected in any order of starts. A connection carries packets: first the network namespace and the name of
+//! the router, then [`Message`]s, of which only the newest matters. The end of a process closes its sockets, by which
+//! the others notice it. A socket left by a killed process refuses connections, so it is no member; the next process of
+//! that name removes it.
 //!
-//! While members are missing, connecting is tried again from time to time: a connection may have failed or been closed.
+//! While members are missing, connecting is repeated from time to time, since a connection may have failed or been
+//! closed.
 //!
-//! Two processes that start at the same time connect to each other. Both then keep the connection that the one with
-//! the lesser name made.
+//! Two processes that start at the same time connect to each other. Both then keep the connection made by the one with
+//! the lesser name.
 //!
-//! A group that is complete knows those who come in vain as well, by numbers that it does not count, so that they hear from
-//! all of it that they are too many.
+//! A complete group also knows surplus processes, by numbers that it does not count, so that each of these hears from
+//! the whole group.
 //!
-//! Nothing here waits: what a peer does not read is not sent, and it gets the newest once it reads again. A peer that
-//! says what is no message, or too much, is let go.
+//! Sending never blocks: what a peer does not read is dropped, and it gets the newest message once it reads again. A
+//! peer that sends an invalid message, or too many, is disconnected.
 
 mod connection;
 mod search;
@@ -40,60 +42,59 @@ use connection::{Connection, LISTENER, MAX_PACKET, SECOND, errno, number, packet
 
 pub use connection::introduction;
 
-/// What the names of the sockets end with.
+/// Extension of the sockets.
 pub const SUFFIX: &str = "group";
 
-/// Connections, those included that have not said their name yet, are there twice or are one process too many.
+/// Maximum number of connections, including those without a name yet, duplicates and surplus processes.
 const MAX_CONNECTIONS: usize = 2 * MAX_PEERS;
-/// Connections that wait to be accepted.
+/// Maximum number of connections waiting to be accepted.
 const BACKLOG: i32 = 64;
-/// Packets taken from one connection before others have their turn.
+/// Maximum number of packets taken from one connection before others get their turn.
 const TURN: usize = 64;
-/// Packets taken from one connection before a deadline counts as missed: more than it holds.
+/// Packets taken from one connection before a deadline counts as missed: more than it can hold.
 const DRAIN: usize = 1 << 10;
 /// The sockets to the other processes.
 #[derive(Debug)]
 pub struct Peers {
-    /// What this process calls itself.
+    /// Name of this process.
     name: String,
-    /// The network namespace that it is in, by the kernel's number: others are other machines.
+    /// Inode of its network namespace; processes in others count as other machines.
     namespace: u64,
     listener: Source<Socket>,
-    /// Where it listens.
+    /// Path of its socket.
     path: PathBuf,
-    /// When connections are accepted again: it failed, for want of file descriptors most likely.
+    /// When to accept connections again after a failure, mostly for lack of descriptors.
     accept_at: Option<Instant>,
     connections: [Option<Connection>; MAX_CONNECTIONS],
-    /// Names of those that have been here and are not any more.
+    /// Names of members that were present before.
     missing: BTreeSet<String>,
     /// When missing members are looked for next; `None`: none is missing.
     search_at: Option<Instant>,
-    /// How long after that again.
+    /// The delay after that.
     search_after: Duration,
     /// The name found at each socket; `None`: not a member of the group.
     found: BTreeMap<OsString, Option<String>>,
-    /// What every member is told.
+    /// The last message to all members.
     newest: Option<Message>,
 }
 
-/// What is heard of other processes.
+/// An event of another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerEvent {
-    /// It said this.
+    /// A message.
     Message(PeerId, Message),
-    /// It has gone.
+    /// The process has ended.
     Gone(PeerId),
 }
 
 impl Peers {
-    /// Listens at `path`, where nothing is, and connects to all that listen in the same directory. They are told our name,
-    /// and the rest by [`Peers::tell`].
+    /// Listens at `path`, which must not exist, and connects to all processes that listen in the same directory. They
+    /// get our name now, and messages by [`Peers::tell`].
     pub fn open(name: String, path: &Path, now: Instant, readiness: &Readiness) -> io::Result<Self> {
         let listener = packet_socket()?;
         listener.bind(&SockAddr::unix(path)?)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        // Others must be able to connect before this process looks for them: one of two that start together finds the
-        // other one.
+        // Before looking for others: of two that start together, one must find the other.
         listener.listen(BACKLOG)?;
         let listener = readiness.watch(listener, LISTENER)?;
         let mut peers = Self {
@@ -113,12 +114,12 @@ impl Peers {
         Ok(peers)
     }
 
-    /// Whether something of this number is watched here.
+    /// Whether an event number belongs to these sockets.
     pub const fn is_number(number: u64) -> bool {
         number >= LISTENER
     }
 
-    /// Something can be read, or written again, at the socket of this number.
+    /// Handles that the socket with this event number is readable or writable.
     pub fn ready(
         &mut self,
         number: u64,
@@ -133,7 +134,7 @@ impl Peers {
         }
     }
 
-    /// Hears all that has arrived.
+    /// Handles everything that has arrived.
     pub fn hear_all(&mut self, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(PeerEvent)) {
         self.search_again(now, readiness);
         self.get_to_know(now, readiness, tell);
@@ -142,7 +143,7 @@ impl Peers {
         }
     }
 
-    /// Tells everybody.
+    /// Sends a message to all.
     pub fn tell(&mut self, message: Message) {
         self.newest = Some(message);
         for connection in self.connections.iter_mut().flatten().filter(|connection| !connection.behind) {
@@ -155,23 +156,23 @@ impl Peers {
         [self.accept_at, self.search_at].into_iter().flatten().min()
     }
 
-    /// Who is here.
+    /// The present members.
     pub fn present(&self) -> impl Iterator<Item = (PeerId, &str)> {
         let named = self.connections.iter().flatten().filter_map(|connection| connection.peer.as_ref());
         named.map(|(id, name)| (*id, name.as_str()))
     }
 
-    /// Whether everybody has said a name.
+    /// Whether all connections have sent a name.
     pub fn all_are_known(&self) -> bool {
         self.connections.iter().flatten().all(|connection| connection.peer.is_some())
     }
 
-    /// The numbers of processes that listen and have not said who they are: they stand still. Those of other network
-    /// namespaces are none of the group.
+    /// Pids of processes that listen and have not sent a name, since they are stopped. Processes in other network
+    /// namespaces do not belong to the group.
     pub fn silent(&self) -> BTreeSet<i32> {
         let (known, unknown): (Vec<_>, Vec<_>) =
             self.connections.iter().flatten().partition(|connection| connection.peer.is_some());
-        // Two that connected to each other may be known by one of the two connections yet.
+        // Of two mutual connections, perhaps only one has sent a name yet.
         let is_known = |process: i32| known.iter().any(|connection| connection.process == process);
         let listening = unknown.into_iter().filter(|connection| connection.made_to.is_some());
         let processes = listening.map(|connection| connection.process);
@@ -182,12 +183,12 @@ impl Peers {
         pins::namespace_of(process).is_ok_and(|namespace| namespace != self.namespace)
     }
 
-    /// Who has been here and is not any more.
+    /// Members that were present before.
     pub fn missing(&self) -> impl Iterator<Item = &str> {
         self.missing.iter().map(String::as_str)
     }
 
-    /// Hears new ones first: a peer may have connected anew before its old connection is found closed.
+    /// Accepts new connections first: a peer may have connected again before its old connection is found closed.
     fn get_to_know(&mut self, now: Instant, readiness: &Readiness, tell: &mut dyn FnMut(PeerEvent)) {
         self.accept(now, readiness);
         for place in 0..MAX_CONNECTIONS {
@@ -226,7 +227,7 @@ impl Peers {
         self.listener.was_read(false);
     }
 
-    /// Takes a connection on, from root or ourselves, and says who and how we are.
+    /// Accepts a connection from root or our own user, and sends our name and last message.
     fn admit(&mut self, socket: Socket, made_to: Option<OsString>, now: Instant, readiness: &Readiness) {
         let peer = getsockopt(&socket, PeerCredentials);
         let of_ours = |uid: u32| uid == 0 || uid == nix::unistd::geteuid().as_raw();
@@ -234,7 +235,7 @@ impl Peers {
             warn!(uid = ?peer.map(|peer| peer.uid()), "group peer of another user rejected");
             return;
         };
-        // One that does not say its name makes room.
+        // A connection without a name makes room.
         let place = (self.connections.iter().position(Option::is_none))
             .or_else(|| self.connections.iter().flatten().position(|connection| connection.peer.is_none()));
         let Some(place) = place else {
@@ -259,7 +260,7 @@ impl Peers {
         }
     }
 
-    /// Says the newest to a peer that reads again.
+    /// Sends the last message to a peer that reads again.
     fn catch_up(&mut self, place: usize) {
         if let Some(Some(connection)) = self.connections.get_mut(place)
             && connection.behind
@@ -270,7 +271,7 @@ impl Peers {
         }
     }
 
-    /// Hears up to `most` packets of a connection.
+    /// Handles up to `most` packets of a connection.
     fn hear(&mut self, place: usize, most: usize, now: Instant, tell: &mut dyn FnMut(PeerEvent)) {
         if self.listen(place, most, now, tell) {
             return;
@@ -286,7 +287,7 @@ impl Peers {
         }
     }
 
-    /// There is room: who was one too many comes again, and counts then.
+    /// There is room again: a surplus process is disconnected, connects again, and counts then.
     fn let_go_of_surplus(&mut self, tell: &mut dyn FnMut(PeerEvent)) {
         for place in &mut self.connections {
             let surplus = place.take_if(|there| there.peer.as_ref().is_some_and(|(id, _)| !counts(*id)));
@@ -297,9 +298,9 @@ impl Peers {
         }
     }
 
-    /// The same; `false` when the connection is to be closed.
+    /// The same; returns false when the connection is to be closed.
     fn listen(&mut self, place: usize, most: usize, now: Instant, tell: &mut dyn FnMut(PeerEvent)) -> bool {
-        // Room for more than the longest packet, so that a longer one is not taken for one.
+        // More than the longest packet, to detect a longer one.
         let mut buffer = [0; MAX_PACKET + 1];
         for _ in 0..most {
             let Some(Some(connection)) = self.connections.get_mut(place) else { return true };
@@ -347,7 +348,7 @@ impl Peers {
         true
     }
 
-    /// The peer of this connection has said its name; `false` when the connection is to be closed.
+    /// Handles the name of a peer; returns false when the connection is to be closed.
     fn introduce(
         &mut self,
         place: usize,
@@ -359,7 +360,7 @@ impl Peers {
             if self.listen(before, DRAIN, now, tell) && self.is_kept(before, place, &name) {
                 return false;
             }
-            // It has not gone: this connection takes the place of the other one.
+            // The peer has not gone: this connection replaces the other one.
             let replaced = self.connections.get_mut(before).and_then(Option::take);
             replaced.and_then(|connection| connection.peer).map(|(id, _)| id)
         } else {
@@ -378,8 +379,7 @@ impl Peers {
         true
     }
 
-    /// Whether of two connections to the same peer the one that was there before is kept. The peer comes to the same
-    /// answer.
+    /// Whether to keep the older of two connections to the same peer. The peer comes to the same result.
     fn is_kept(&self, before: usize, new: usize, name: &str) -> bool {
         let ours = |place: usize| {
             self.connections
@@ -398,7 +398,7 @@ impl Peers {
     }
 }
 
-/// Whether a group has a place for the process of this number.
+/// Whether a group counts the process with this number.
 const fn counts(id: PeerId) -> bool {
     id.0 < MAX_PEERS
 }
@@ -433,7 +433,7 @@ mod tests {
         }
     }
 
-    /// Two processes that have found each other, in a directory.
+    /// Two processes in a directory that are connected to each other.
     struct Pair {
         dir: tempfile::TempDir,
         readiness: Readiness,
@@ -441,7 +441,7 @@ mod tests {
         second: Peers,
     }
 
-    /// Runs a test where sockets can be watched.
+    /// Runs a test in an environment where sockets can be watched.
     fn with_pair(test: impl FnOnce(Pair)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
@@ -464,8 +464,8 @@ mod tests {
         all
     }
 
-    /// What is heard until somebody has gone. That is heard once the last process has let go of the socket, and a script
-    /// that another test is about to start may have a copy.
+    /// The events until a process has ended. It ends when the last copy of the socket is closed, and a script that
+    /// another test is about to start may have one.
     fn heard_until_gone(peers: &mut Peers, readiness: &Readiness) -> Vec<PeerEvent> {
         let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
         let mut all = Vec::new();
@@ -484,7 +484,7 @@ mod tests {
         for later in [false, true] {
             with_pair(|Pair { dir, readiness, mut first, mut second }| {
                 if later {
-                    // The first connection has been used for some time.
+                    // The first connection has been in use for some time.
                     heard(&mut first, &readiness);
                     heard(&mut second, &readiness);
                 }
@@ -527,7 +527,7 @@ mod tests {
                 })
                 .collect();
             let mut surplus = others.pop().expect("several");
-            // It hears how the first one stands, and that that one stays.
+            // It gets the first process's message, and keeps its connection.
             assert_eq!(heard(&mut surplus, &readiness), [PeerEvent::Message(PeerId(0), message(0))]);
             let numbers: Vec<_> = first.present().map(|(id, _)| id).collect();
             assert!(numbers.contains(&PeerId(MAX_PEERS)), "{numbers:?}");
@@ -575,7 +575,7 @@ mod tests {
             assert_eq!(second.present().map(|(_, name)| name).collect::<Vec<_>>(), ["eth0/51"]);
             assert_eq!(again.present().map(|(_, name)| name).collect::<Vec<_>>(), ["eth1/52"]);
 
-            // Somebody else is missing: those who are here are left alone.
+            // Another member is missing: present ones are not affected.
             now = second.deadline().expect("somebody is missing");
             second.hear_all(now, &readiness, &mut |_| {});
             assert_eq!(second.connections.iter().flatten().count(), 1);

@@ -1,10 +1,11 @@
-//! What others say (scripts, peers, daemons, names in files), so that it is one line and does nothing to a terminal.
+//! Escapes text from others (scripts, peers, daemons, names in files), so that it is one line and has no effect on a
+//! terminal.
 
 use std::borrow::Cow;
 
-/// The text with every character escaped that ends a line, moves a cursor or changes the direction of writing: C0 and C1
-/// controls, DEL, the separators of lines and paragraphs, marks of direction, and tags. The escapes are those of JSON
-/// (`\n`, `\r`, `\t`, `\u001b`), so a line of JSON is still one afterwards.
+/// Escapes every character that ends a line, moves a cursor or changes the writing direction: C0 and C1 controls, DEL,
+/// line and paragraph separators, directional formatting characters, and tags. The escapes are those of JSON (`\n`,
+/// `\r`, `\t`, `\u001b`), so JSON remains valid.
 pub fn printable(text: &str) -> Cow<'_, str> {
     let Some(first) = text.find(is_unprintable) else { return Cow::Borrowed(text) };
     let (before, rest) = text.split_at(first);
@@ -29,11 +30,11 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Whether a character is more than its picture.
+/// Whether a character has an effect other than its glyph.
 fn is_unprintable(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            // Separators of lines and paragraphs; marks, embeddings and isolates of direction; invisible operators.
+            // Line and paragraph separators; directional marks, embeddings and isolates; invisible operators.
             '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }

@@ -1,4 +1,4 @@
-//! Other processes of this program on the machine: whether one that a file names is there.
+//! Other processes of this program: whether one named by a file is running.
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
@@ -8,21 +8,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// What a daemon is called; its guardian is called otherwise.
+/// Process name of a daemon; its guardian has another one.
 const NAME: &str = "vrrpd";
-/// Ticks in a second, as the kernel tells them on every machine that we run on.
+/// Clock ticks per second, which the kernel reports on every supported machine.
 const TICKS: u64 = 100;
-/// How much younger than it seems a process may be: the kernel counts in hundredths, and file systems in ticks.
+/// Tolerance of a process's start time: the kernel counts hundredths of a second, and file systems ticks.
 const LEEWAY: Duration = Duration::from_secs(1);
 
-/// Whether the process that a pid file names is a daemon that runs, neither this one nor the command that started it, and can
-/// have written the file then: a process that is younger has got the number of the one that wrote it.
+/// Whether the process in a pid file is a running daemon, other than this one and its launcher, that can have written
+/// the file: a younger process has reused the pid.
 pub fn is_daemon(pid: i32, written: SystemTime) -> bool {
     let ours = [nix::unistd::getpid(), nix::unistd::getppid()].map(nix::unistd::Pid::as_raw);
     !ours.contains(&pid) && started(pid).is_some_and(|started| started <= written + LEEWAY)
 }
 
-/// When a daemon of this number was started; `None` if none runs.
+/// Start time of the daemon with this pid; `None` if none is running.
 fn started(pid: i32) -> Option<SystemTime> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let since_boot = Duration::from_millis(ticks(&stat)?.checked_mul(1000 / TICKS)?);
@@ -31,13 +31,13 @@ fn started(pid: i32) -> Option<SystemTime> {
     Some(UNIX_EPOCH + Duration::from_secs(boot) + since_boot)
 }
 
-/// When a daemon was started, in ticks since the machine was; `None` for another process, and for one that has ended.
+/// Start time of a daemon in ticks since boot; `None` for another process, and for one that has ended.
 fn ticks(stat: &str) -> Option<u64> {
     let (_, named) = stat.split_once('(')?;
     let (name, rest) = named.rsplit_once(") ")?;
     let fields: Vec<_> = rest.split(' ').collect();
     let runs = name == NAME && !matches!(fields.first(), Some(&"Z" | &"X" | &"x"));
-    // The 22nd field, of which the first two are cut off.
+    // Field 22; the first two are cut off.
     fields.get(19).filter(|_| runs)?.parse().ok()
 }
 
@@ -52,7 +52,7 @@ pub fn answers(path: &Path) -> bool {
         socket.connect(&SockAddr::unix(path)?)
     };
     match connect().map_err(|error| error.raw_os_error().map(Errno::from_raw)) {
-        // One that does not accept right now, and one for packets.
+        // A socket whose queue is full, and one for packets.
         Ok(()) | Err(Some(Errno::EAGAIN | Errno::EPROTOTYPE)) => true,
         Err(_) => false,
     }

@@ -1,4 +1,4 @@
-//! The state of routers as text for people.
+//! State of routers as text.
 
 use std::fmt::Write as _;
 
@@ -25,7 +25,7 @@ fn preemption(router: &RouterReport) -> String {
     }
 }
 
-/// What puts a take-over off, by the name of its line.
+/// What delays a take-over, by the name of its line.
 fn delays(router: &RouterReport) -> impl Iterator<Item = (&'static str, String)> {
     let span = |nanos: u64| Duration::from_nanos(nanos / 1000 * 1000);
     let why =
@@ -36,7 +36,7 @@ fn delays(router: &RouterReport) -> impl Iterator<Item = (&'static str, String)>
     held.into_iter().chain(delay.map(|left| ("delay", format!("lower master followed for {}", span(left)))))
 }
 
-/// What a master has beside the addresses on its own interface, by the name of its line.
+/// What a master holds besides the addresses on its own interface, by the name of its line.
 fn holdings(router: &RouterReport) -> Vec<(&str, String)> {
     let mut lines = Vec::new();
     if !router.accept {
@@ -168,7 +168,7 @@ fn scripts(scripts: &ScriptsReport) -> impl Iterator<Item = (&'static str, &Stri
     all.into_iter().filter_map(|(name, script)| Some((name, script.as_ref()?)))
 }
 
-/// The state file: for each router the lines that Vrrpd's users look for, then the block that people read.
+/// The state file: for each router the lines of Vrrpd, then the block of `atropos --state`.
 pub fn state_file(routers: &[RouterReport]) -> String {
     routers
         .iter()
@@ -177,7 +177,7 @@ pub fn state_file(routers: &[RouterReport]) -> String {
         .join("\n")
 }
 
-/// A router in the words of Vrrpd, where a router is master or backup and nothing else.
+/// A router in the lines of Vrrpd, which has only the states MASTER and BACKUP.
 pub fn classic(router: &RouterReport) -> String {
     let on = |on: bool| if on { "on" } else { "off" };
     let script = |script: &Option<String>| script.clone().unwrap_or_default();
@@ -226,7 +226,7 @@ pub fn silent(routers: &[SilentReport]) -> String {
     routers.iter().map(block).collect::<Vec<_>>().join("\n")
 }
 
-/// What the kernel says of a router, in one line.
+/// The kernel's record of a router, in one line.
 pub fn in_kernel(kernel: &KernelReport) -> String {
     let span = |nanos: u64| Duration::from_nanos(nanos / 1000 * 1000).to_string();
     let heard = kernel.master.as_ref().map_or("no advert heard".to_owned(), |master| {
@@ -250,7 +250,7 @@ pub fn in_kernel(kernel: &KernelReport) -> String {
     text
 }
 
-/// Every counter of each router, one router to a line.
+/// Every counter, one router per line.
 pub fn stats(routers: &[RouterReport]) -> String {
     lines(routers, |router| format!("{}: {}", router.name(), counters(router, true)))
 }
@@ -268,7 +268,7 @@ fn counters(router: &RouterReport, zeros: bool) -> String {
     text
 }
 
-/// How each router is after a change, one to a line.
+/// The state of each router after a change, one per line.
 pub fn changed(routers: &[RouterReport]) -> String {
     lines(routers, |router| {
         format!("{}: {}, priority {}", router.name(), router.state, router.effective_priority)

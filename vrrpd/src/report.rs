@@ -1,4 +1,4 @@
-//! What the daemon tells about its routers: the JSON of `atropos --state --json` and `--events`, shared by both ends.
+//! Reports about routers: the JSON of `atropos --state --json` and `--events`, shared by daemon and client.
 
 mod events;
 
@@ -26,11 +26,11 @@ pub struct RouteReport {
     pub error: Option<String>,
 }
 
-/// A virtual router, as one JSON object. Spans of time are nanoseconds; what is absent is null.
+/// A virtual router, as one JSON object. Time spans are in nanoseconds; absent values are null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct RouterReport {
-    /// What the user calls it; empty from a daemon that does not know names.
+    /// The configured name; empty from a daemon without names.
     #[serde(default)]
     pub name: String,
     pub interface: String,
@@ -51,7 +51,7 @@ pub struct RouterReport {
     pub preempt_below: Option<u8>,
     #[serde(default)]
     pub preempt_delay_ns: u64,
-    /// What is left of a delay of preemption under way.
+    /// Remaining time of a preemption delay.
     #[serde(default)]
     pub preempt_delay_left_ns: Option<u64>,
     #[serde(default)]
@@ -60,7 +60,7 @@ pub struct RouterReport {
     pub interval_ns: u64,
     pub master_interval_ns: u64,
     pub max_learned_interval_ns: u64,
-    /// 0: a daemon that does not say so, for which it is 3.
+    /// 0 from a daemon that does not report it and uses 3.
     #[serde(default)]
     pub down_multiplier: u8,
     pub takeover_held_ns: Option<u64>,
@@ -77,7 +77,7 @@ pub struct RouterReport {
     pub accept_error: Option<String>,
     #[serde(default)]
     pub addresses_present: Vec<String>,
-    /// Interfaces that have addresses of it beside its own.
+    /// Other interfaces with addresses of the router.
     #[serde(default)]
     pub other_interfaces: Vec<OtherInterfaceReport>,
     pub vmac: Option<String>,
@@ -102,22 +102,22 @@ pub struct RouterReport {
     pub scripts: ScriptsReport,
     pub counters: Counters,
     pub history: Vec<TransitionReport>,
-    /// What the kernel says for itself; the client reads it, not the daemon.
+    /// The kernel's record, which the client reads itself.
     #[serde(default)]
     pub kernel: Option<KernelReport>,
 }
 
-/// A router that adverts go to by unicast.
+/// A unicast peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct PeerReport {
     pub address: String,
     pub min_ttl: u8,
-    /// Why the last advert could not be sent to it.
+    /// The error if the last advert could not be sent to it.
     pub error: Option<String>,
 }
 
-/// The kernel's own record of a router, past its daemon.
+/// The kernel's record of a router, without its daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct KernelReport {
@@ -134,12 +134,12 @@ pub struct KernelReport {
     pub rejected: BTreeMap<String, u64>,
 }
 
-/// What a report says that is older than the key.
+/// Default of keys that older reports do not have.
 const fn yes() -> bool {
     true
 }
 
-/// The last advert that the kernel has seen.
+/// The last advert that the kernel has received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct MasterSeen {
@@ -149,29 +149,29 @@ pub struct MasterSeen {
     pub last_advert_age_ns: u64,
 }
 
-/// A router of a daemon that does not answer, as the kernel knows it.
+/// A router in the kernel whose daemon does not answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct SilentReport {
     pub interface: String,
     pub vrid: u8,
     pub family: String,
-    /// Always null: only the daemon knows.
+    /// Always null: only the daemon knows it.
     pub state: Option<String>,
     pub kernel: KernelReport,
 }
 
-/// The master that a Backup hears.
+/// The master that a Backup follows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct MasterReport {
     pub address: String,
     pub priority: u8,
     pub mac: String,
-    /// What it advertises; [`RouterReport::master_interval_ns`] is what is reckoned with.
+    /// As advertised; [`RouterReport::master_interval_ns`] is the one in use.
     pub interval_ns: u64,
     pub last_advert_age_ns: u64,
-    /// Whether it announces the addresses that we have.
+    /// Whether it advertises our addresses.
     pub same_addresses: bool,
 }
 
@@ -191,7 +191,7 @@ pub struct MismatchReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct GroupReport {
-    /// Of a `[[group]]`; null for that of `-M`.
+    /// Of a `[[group]]`; null with `-M`.
     pub name: Option<String>,
     pub size: u8,
     pub members: u8,
@@ -202,7 +202,7 @@ pub struct GroupReport {
     pub lacking: Option<String>,
 }
 
-/// Something that a router tracks.
+/// A check of a router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct TrackReport {
@@ -212,16 +212,16 @@ pub struct TrackReport {
     /// `holds`, `fails`, `unknown`, `number`
     pub result: String,
     pub number: Option<i32>,
-    /// False in a group whose members have no weights.
+    /// False if its weight is ignored, in a group without `track-weights`.
     pub counts: bool,
 }
 
-/// An interface that has addresses of a router beside the router's own.
+/// Another interface with addresses of a router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OtherInterfaceReport {
     /// Its name.
     pub interface: String,
-    /// Whether there is such an interface.
+    /// Whether the interface exists.
     pub exists: bool,
     /// The addresses that a Master has there.
     pub addresses: Vec<String>,
@@ -255,7 +255,7 @@ impl From<&Scripts> for ScriptsReport {
     }
 }
 
-/// What was counted since the start.
+/// Counters since the start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct Counters {
@@ -263,28 +263,28 @@ pub struct Counters {
     pub adverts_received: u64,
     pub garp_sent: u64,
     pub transitions: u64,
-    /// By the name of the check that failed.
+    /// By the name of the failed check.
     pub rejected: BTreeMap<String, u64>,
 }
 
-/// What happened to a router around its last transitions, for `atropos --record`.
+/// The recording of a router, for `atropos --record`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingReport {
     /// The router: `eth0/51`.
     pub router: String,
-    /// What the user calls it.
+    /// The configured name.
     pub name: String,
     /// What happened.
     pub recording: PackedRecording,
 }
 
 impl RecordingReport {
-    /// The program that records: a client of another version cannot read what the daemon hands out.
+    /// Program and version in recordings: a client of another version cannot unpack them.
     pub const PROGRAM: &str = concat!("vrrpd ", env!("CARGO_PKG_VERSION"));
 }
 
 impl MismatchReport {
-    /// The words for it at `now`.
+    /// The report at `now`.
     pub fn new(words: Words, now: Instant) -> Self {
         let Words { at, source, check, theirs, ours, advice } = words;
         Self {
@@ -299,7 +299,7 @@ impl MismatchReport {
 }
 
 impl TrackReport {
-    /// A check of this kind, with what counts of it.
+    /// The report of a check with its present outcome.
     pub fn new(tracked: &Tracked, kind: &str, outcome: Outcome) -> Self {
         Self {
             name: tracked.name.clone(),
@@ -316,7 +316,7 @@ impl TrackReport {
 }
 
 impl SilentReport {
-    /// Every key of a router, null where only the daemon could tell.
+    /// All keys of a router, null where only the daemon has the value.
     pub fn to_json(&self) -> Value {
         let mut object: Map<String, Value> =
             RouterReport::KEYS.into_iter().map(|key| (key.to_owned(), Value::Null)).collect();
@@ -328,7 +328,7 @@ impl SilentReport {
 }
 
 impl RouterReport {
-    /// The keys of its object.
+    /// The keys of the JSON object.
     pub const KEYS: [&'static str; 49] = [
         "name",
         "interface",
@@ -381,14 +381,14 @@ impl RouterReport {
         "kernel",
     ];
 
-    /// What the router is called.
+    /// The name of the router.
     pub fn name(&self) -> RouterName<'_> {
         RouterName::of_report(&self.interface, self.vrid, &self.family)
     }
 }
 
 impl SilentReport {
-    /// What the router is called.
+    /// The name of the router.
     pub fn name(&self) -> RouterName<'_> {
         RouterName::of_report(&self.interface, self.vrid, &self.family)
     }

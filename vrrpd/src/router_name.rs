@@ -1,4 +1,4 @@
-//! What virtual routers are called, and what to say of a name that none has.
+//! Names of virtual routers, and errors about unknown ones.
 
 use std::error::Error;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::nearest::{list, nearest};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownRouter {
     name: String,
-    /// The one that was probably meant.
+    /// The name that was probably meant.
     near: Option<String>,
     known: Vec<String>,
 }
@@ -19,10 +19,10 @@ pub struct UnknownRouter {
 impl Error for UnknownRouter {}
 
 impl UnknownRouter {
-    /// A name that is none of those known.
+    /// For a name that is not among the known ones.
     pub fn new(name: &str, known: &[String]) -> Self {
         let wanted = RouterName::parse(name).ok();
-        // The other family of the same VRID is nearer than any other name.
+        // The same VRID of the other family is more likely than any other name.
         let twin = known.iter().find(|other| {
             let other = RouterName::parse(other).ok();
             wanted.zip(other).is_some_and(|(a, b)| (a.interface, a.vrid) == (b.interface, b.vrid))

@@ -1,8 +1,8 @@
-//! The directory of pid files, control sockets and state files, and who may use which name in it.
+//! The run directory for pid files, control sockets and state files, and claims of names in it.
 //!
-//! It belongs to root alone, so no other user can put a link or a file in the way. Files are written aside and renamed, in
-//! the [`Directory`] that was opened at the start.
-//! Names are claimed by locks on one file: the kernel gives them back when a process ends, however it ends.
+//! Only root can write to it, so no other user can plant a link or a file. Files are written atomically, in the
+//! [`Directory`] that was opened at the start. Claims are locks on one file, which the kernel releases when a process
+//! ends.
 
 mod directory;
 
@@ -18,25 +18,25 @@ pub use self::directory::Directory;
 use crate::process;
 use crate::trust::Distrust;
 
-/// Where it is unless the user says otherwise.
+/// The default path.
 pub const DEFAULT: &str = "/run/vrrpd";
-/// Where it is on a system without `/run`.
+/// The default path on a system without `/run`.
 pub const FALLBACK: &str = "/var/run";
 
-/// What the files of a process with any number of routers are called.
+/// Base name of files of a process with a configuration file.
 pub const PROCESS: &str = "vrrpd";
 
 const LOCK: &str = "vrrpd.lock";
 
-/// Longest path of a socket (unix(7)), without the terminating zero.
+/// Maximum length of a socket path (unix(7)), without the terminating NUL.
 const MAX_SOCKET_PATH: usize = 107;
 
-/// The directory, open for this process.
+/// The run directory, opened.
 #[derive(Debug)]
 pub struct RunDir {
     directory: Directory,
     locks: File,
-    /// Files to remove when the process leaves, as long as they are ours.
+    /// Files to remove at the end, if this process owns their claims.
     created: Vec<String>,
 }
 
@@ -46,26 +46,26 @@ pub enum RunDirError {
     /// A system call failed.
     #[error("{path}: {error}")]
     Io {
-        /// On this file.
+        /// Its file.
         path: PathBuf,
-        /// With this error.
+        /// Its error.
         error: io::Error,
     },
-    /// There is nowhere to make it.
+    /// The parent directory does not exist.
     #[error("-f {path}: parent directory {parent} does not exist")]
     NoParent {
-        /// What is to be made.
+        /// The run directory.
         path: PathBuf,
-        /// Where.
+        /// Its parent.
         parent: PathBuf,
     },
-    /// Something else than a directory.
+    /// Not a directory.
     #[error("{0}: is not a directory; choose another one with -f")]
     NotADirectory(PathBuf),
-    /// The maker of the link would decide where our files go.
+    /// Refused, since the owner of the link would decide where our files go.
     #[error("{0}: is a symbolic link; name the directory itself with -f")]
     Link(PathBuf),
-    /// A daemon makes this file, and never as a link.
+    /// Refused, since a daemon never creates this file as a link.
     #[error("{0}: is a symbolic link; remove it")]
     LinkedLock(PathBuf),
     /// No client could connect to it.
@@ -73,10 +73,10 @@ pub enum RunDirError {
         "{0}: has more than the {MAX_SOCKET_PATH} octets of a socket's path; choose a shorter directory with -f"
     )]
     TooLong(PathBuf),
-    /// Others could put another directory in its place.
+    /// Other users could replace the directory.
     #[error(transparent)]
     Untrusted(#[from] Distrust),
-    /// Others could put links or files there.
+    /// Other users could plant links or files.
     #[error(
         "{path}: must belong to root and be writable only by root (mode {mode:04o}, uid {uid}); \
          correct this or choose another directory with -f"
@@ -89,29 +89,29 @@ pub enum RunDirError {
         /// Its owner.
         uid: u32,
     },
-    /// Another daemon has it.
+    /// Another daemon has the claim.
     #[error("{what} is already served by another vrrpd{holder}")]
     Taken {
-        /// What is wanted twice.
+        /// What is claimed.
         what: String,
-        /// Who has it: ` (pid 812)`, or empty.
+        /// Its holder: ` (pid 812)`, or empty.
         holder: String,
     },
-    /// Another daemon seems to have it, though not the lock.
+    /// Another daemon seems to use the name, but without a lock.
     #[error("{file}: names pid {pid}, a running vrrpd; stop it, or remove the file if it is stale")]
     Living {
         /// Its pid file.
         file: PathBuf,
-        /// Its number.
+        /// Its pid.
         pid: i32,
     },
-    /// Another daemon has it, though neither lock nor pid file.
+    /// Another daemon uses the name, without lock or pid file.
     #[error("{0}: another vrrpd answers there; stop it first")]
     Answers(PathBuf),
 }
 
 impl RunDir {
-    /// Opens `path`, or the default directory, and makes it where it does not exist.
+    /// Opens `path`, or the default directory; creates it if necessary.
     pub fn open(path: Option<&Path>) -> Result<Self, RunDirError> {
         match path {
             Some(path) => Self::open_at(path).map_err(|error| match error {
@@ -141,7 +141,7 @@ impl RunDir {
         Ok(Self { locks: directory.open_for_locks(LOCK)?, directory, created: Vec::new() })
     }
 
-    /// The directory, as it is open.
+    /// The opened directory.
     pub fn directory(&self) -> &Directory {
         &self.directory
     }
@@ -151,23 +151,23 @@ impl RunDir {
         self.directory.path()
     }
 
-    /// Claims a name for as long as this is open; `false` when another process has it.
+    /// Claims a name until this is dropped; `false` if another process has it.
     pub fn claim(&self, name: &str) -> Result<bool, RunDirError> {
         lock(&self.locks, name).map_err(|error| at(&self.directory.join(LOCK), error))
     }
 
-    /// A claim that can be made later, and is held for as long as it lives, also when this has been closed.
+    /// A claim to be taken later; it is held as long as the claim lives, even after this is dropped.
     pub fn later(&self, name: &str) -> Result<Claim, RunDirError> {
         Claim::of(&self.directory, name)
     }
 
-    /// Gives a claim back.
+    /// Releases a claim.
     pub fn release(&self, name: &str) {
-        // Nothing can be done about a claim that does not go; it ends with the process.
+        // A claim that cannot be released ends with the process.
         let _ = fcntl(&self.locks, FcntlArg::F_OFD_SETLK(&lock_of(name, libc::F_UNLCK)));
     }
 
-    /// Claims a name that this process cannot do without, for `what`. Its pid file tells who has it.
+    /// Claims a required name; `what` describes it in the error. The error names the holder from its pid file.
     pub fn require(&self, name: &str, what: &str) -> Result<(), RunDirError> {
         if self.claim(name)? {
             return Ok(());
@@ -180,14 +180,14 @@ impl RunDir {
         Err(RunDirError::Taken { what: what.to_owned(), holder })
     }
 
-    /// The daemon that a pid file names, if it runs.
+    /// The running daemon that a pid file names.
     fn daemon_named_in(&self, file: &str) -> Option<i32> {
         let (pid, written) = self.directory.read_dated(file).ok()?;
         let pid = pid.trim().parse().ok()?;
         process::is_daemon(pid, written).then_some(pid)
     }
 
-    /// Refuses a name that another daemon uses without a lock: the file with the locks may have been removed.
+    /// Refuses a name that another daemon uses without a lock: the lock file may have been removed.
     pub fn vacant(&self, name: &str) -> Result<(), RunDirError> {
         let file = format!("{name}.pid");
         if let Some(pid) = self.daemon_named_in(&file) {
@@ -197,20 +197,20 @@ impl RunDir {
         if process::answers(&socket) { Err(RunDirError::Answers(socket)) } else { Ok(()) }
     }
 
-    /// Writes a file whole or not at all; it is removed when the process leaves.
+    /// Writes a file atomically; it is removed at the end of the process.
     pub fn write(&mut self, name: &str, mode: u32, contents: &str) -> Result<(), RunDirError> {
         self.keep_until_the_end(name);
         self.directory.write(name, mode, contents)
     }
 
-    /// Removes a file of this name when the process leaves.
+    /// Removes the file with this name at the end of the process.
     pub fn keep_until_the_end(&mut self, name: &str) {
         if !self.created.iter().any(|created| created == name) {
             self.created.push(name.to_owned());
         }
     }
 
-    /// Makes room for a socket of this name, which we have claimed: one left behind is removed.
+    /// The path for a socket with this claimed name; removes a leftover one.
     pub fn socket_path(&mut self, name: &str) -> Result<PathBuf, RunDirError> {
         let path = self.directory.join(name);
         if path.as_os_str().len() > MAX_SOCKET_PATH {
@@ -227,7 +227,7 @@ impl RunDir {
     }
 }
 
-/// A name that may be claimed.
+/// A claim on a name.
 #[derive(Debug)]
 pub struct Claim {
     locks: File,
@@ -235,18 +235,18 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// A name in a directory that is open in another process.
+    /// A claim on a name in a directory that another process has opened.
     pub fn of(directory: &Directory, name: &str) -> Result<Self, RunDirError> {
         Ok(Self { locks: directory.open_for_locks(LOCK)?, name: name.to_owned() })
     }
 
-    /// Claims the name; `false` when another process has it. A file system without locks gives it to every process.
+    /// Takes the claim; `false` if another process has it. On a file system without locks it always succeeds.
     pub fn take(&self) -> bool {
         lock(&self.locks, &self.name).unwrap_or(true)
     }
 }
 
-/// Locks the place of a name until the file is closed; `false` when another open file has the lock.
+/// Locks the offset of a name until the file is closed; `false` if another open file has the lock.
 fn lock(locks: &File, name: &str) -> io::Result<bool> {
     match fcntl(locks, FcntlArg::F_OFD_SETLK(&lock_of(name, libc::F_WRLCK))) {
         Ok(_) => Ok(true),
@@ -255,7 +255,7 @@ fn lock(locks: &File, name: &str) -> io::Result<bool> {
     }
 }
 
-/// What the kernel is told of a name's place.
+/// The lock request for a name.
 #[expect(clippy::cast_possible_truncation, reason = "the kernel's constants fit its structure")]
 fn lock_of(name: &str, kind: libc::c_int) -> libc::flock {
     libc::flock {
@@ -274,18 +274,18 @@ impl Drop for RunDir {
             let pid = self.directory.read(&pid_file(name)).ok();
             pid.is_none_or(|pid| pid.trim() == std::process::id().to_string())
         };
-        // The pid files go last, since they name the owner of the others.
+        // Pid files are removed last, since they name the owner of the others.
         let mut ours: Vec<_> = self.created.iter().filter(|name| is_ours(name)).collect();
         ours.sort_by_key(|name| **name == pid_file(name));
         for name in ours {
-            // A file that cannot be removed stays; the log is closed by now.
+            // Errors cannot be reported, since the log is closed by now.
             let _ = self.directory.remove(name);
         }
     }
 }
 
-/// A place in the lock file for each name: FNV-1a, the same in every version of this program. Two names with the same
-/// place would refuse each other; there are 2^63 places.
+/// The offset of a name in the lock file: FNV-1a, the same in every version of this program. Two names with the same
+/// offset would exclude each other; there are 2^63 offsets.
 fn place(name: &str) -> i64 {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
         (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3)

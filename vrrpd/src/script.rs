@@ -1,7 +1,7 @@
-//! Scripts on changes of state: run directly, one after the other, in order, never in the way of the protocol.
+//! Scripts for transitions: executed directly, one after the other, in order, without delaying the protocol.
 //!
-//! [`Runner`] orders the scripts of a router, `check` says what may be run, `process` is one run, and `output` copies what
-//! scripts print to the log, `user` finds who they run as.
+//! [`Runner`] queues the scripts of a router, `check` decides what may be run, `process` is one run, `output` copies
+//! their output to the log, and `user` finds the user that they run as.
 
 pub mod bare;
 mod check;
@@ -28,16 +28,15 @@ use vrrpd_engine::script::Call;
 use crate::clock;
 use crate::rundir::Claim;
 
-/// Calls that may wait behind a script that takes its time. When there are more, only the newest matters:
-/// what the others would set up or take down is out of date.
+/// Maximum number of calls in the queue. Beyond that only the newest counts, since the others are obsolete.
 const MAX_WAITING: usize = 16;
-/// Calls that come as fast as the router changes its state; then there is one in so long, of the newest state.
+/// Burst of calls; after that calls are limited to one per interval, with the newest state.
 const AT_ONCE: u64 = 10;
 const EVERY: Duration = Duration::from_secs(1);
-/// How often the scripts of a daemon that has left are looked after, while ours wait for them.
+/// Polling interval for the end of an earlier daemon's scripts.
 const TURN: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// The scripts of one router. When this is dropped, what waits is still run.
+/// The scripts of one router. After it is dropped, queued scripts are still run.
 #[derive(Debug)]
 pub struct Runner {
     queue: Rc<CallQueue>,
@@ -46,7 +45,7 @@ pub struct Runner {
     task: JoinHandle<()>,
 }
 
-/// Calls that wait, shared by those who ask for them and the task that performs them.
+/// The queued calls, shared by callers and the task that performs them.
 #[derive(Debug, Default)]
 struct CallQueue {
     waiting: RefCell<Waiting>,
@@ -56,13 +55,13 @@ struct CallQueue {
 #[derive(Debug, Default)]
 struct Waiting {
     calls: VecDeque<Call>,
-    /// No call will be added.
+    /// No more calls will be queued.
     closed: bool,
 }
 
 impl Runner {
-    /// A runner on the current runtime that ends a script after `limit`, and runs none before it has the claim: the
-    /// scripts of a daemon that was here before may still run.
+    /// A runner on the current runtime, with this timeout of a script. It starts none before it has the claim, since
+    /// scripts of an earlier daemon may still run.
     pub fn start(name: String, limit: Duration, claim: Claim, context: Context) -> Self {
         let queue = Rc::new(CallQueue::default());
         let (source, router, shared) = (Rc::clone(&queue), name.clone(), context.clone());
@@ -86,7 +85,7 @@ impl Runner {
         Self { queue, name, context: shared, task }
     }
 
-    /// Runs these scripts after those that came before; what is written to a FIFO is written now.
+    /// Queues these scripts; a FIFO line is written at once.
     pub fn run(&self, call: Call) {
         if let Some(line) = &call.line {
             self.context.tell(&self.name, line);
@@ -102,8 +101,8 @@ impl Runner {
         self.queue.changed.notify_one();
     }
 
-    /// Returns when the script that runs and the newest one that waits have ended: this router has left, and what it
-    /// was in between matters no more.
+    /// Returns when the running script and the newest queued one have ended; calls in between are dropped, since the
+    /// router has left.
     pub async fn finish(mut self) {
         {
             let mut waiting = self.queue.waiting.borrow_mut();
@@ -114,14 +113,14 @@ impl Runner {
             }
         }
         self.queue.changed.notify_one();
-        // A runner that panicked has said so already.
+        // The panic was logged.
         let _ = (&mut self.task).await;
     }
 }
 
 const CHANGED_SINCE: &str = "the router changed its state since";
 
-/// Leaves out what has been overtaken.
+/// Drops obsolete calls.
 fn leave_out(router: &str, calls: &mut VecDeque<Call>, reason: &'static str) {
     if !calls.is_empty() {
         let scripts: usize = calls.iter().map(|call| call.runs.len()).sum();
@@ -138,7 +137,7 @@ impl Drop for Runner {
 }
 
 impl CallQueue {
-    /// Waits until there is something to run; `false` when there will be nothing any more.
+    /// Waits for a call; `false` if there will be none.
     async fn fill(&self) -> bool {
         loop {
             {
@@ -156,14 +155,14 @@ impl CallQueue {
 }
 
 impl CallQueue {
-    /// Waits until the budget allows a run. If it does not at once, only the newest is left to be run.
+    /// Waits until the rate limit allows a call. If that takes time, only the newest call is kept.
     async fn wait_for(&self, budget: &mut Budget, router: &str) {
         if budget.take(clock::now()) {
             return;
         }
         while !self.waiting.borrow().closed && !budget.take(clock::now()) {
             let wait = budget.next_at().saturating_since(clock::now());
-            // More runs wake it as well, and the end.
+            // Further calls, or the end of the queue, wake it as well.
             let _ = timeout(wait.into(), self.changed.notified()).await;
         }
         let mut waiting = self.waiting.borrow_mut();
@@ -185,8 +184,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::{Path, PathBuf};
 
-    /// A script, written by another process: while this one has a file open for writing, a child that another test
-    /// starts has it open too, and what is open for writing cannot be run.
+    /// Another process writes the script: while this one has a file open for writing, a child that another test starts
+    /// has it open too, and a file open for writing cannot be executed.
     fn script(dir: &Path, text: &str, mode: u32) -> PathBuf {
         let path = dir.join("script");
         let mut shell = std::process::Command::new("/bin/sh");
@@ -217,7 +216,7 @@ mod tests {
         Context::new(Lane::scripts())
     }
 
-    /// A claim that nobody else has.
+    /// A claim that no other process has.
     fn claim(dir: &Path) -> Claim {
         RunDir::open(Some(&dir.join("run"))).expect("opens").later("vrrpd_eth0_51.scripts").expect("opens")
     }
@@ -330,7 +329,7 @@ mod tests {
                 let runner =
                     Runner::start("eth0/51".into(), Duration::from_secs(10), claim(dir.path()), context());
                 runner.run(call(&path, "MASTER"));
-                // The runner has tried, and found the claim taken.
+                // By now the runner has found the claim taken.
                 sleep(2 * TURN).await;
                 assert!(!log.exists());
                 drop(before);
@@ -362,7 +361,7 @@ mod tests {
                 stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
             })
         };
-        // It has been killed, and dies when it has its turn.
+        // It was killed, and dies when it is scheduled.
         let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
         while !is_gone() {
             assert!(std::time::Instant::now() < until, "the child of the script still runs");

@@ -1,10 +1,10 @@
-//! The signals that Vrrpd's users send.
+//! The signals, as in Vrrpd.
 
 use std::io;
 
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-/// What a signal asks for.
+/// The meaning of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM, SIGINT: leave.
@@ -21,7 +21,7 @@ pub enum Signal {
     Increase,
 }
 
-/// All of them, caught from the moment this is made.
+/// All of them, caught from its creation on.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Stream,
@@ -34,7 +34,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Catches them.
+    /// Installs the handlers.
     pub fn catch() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -47,7 +47,7 @@ impl Signals {
         })
     }
 
-    /// The next one.
+    /// The next signal.
     pub async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.terminate.recv() => Signal::Leave,

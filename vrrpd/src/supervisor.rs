@@ -1,6 +1,6 @@
-//! The service manager that started us, if it wants to hear of us: systemd's notification protocol.
+//! The service manager that started the daemon: systemd's notification protocol.
 //!
-//! What it does not take at once is not said: nothing here waits.
+//! Messages are sent without blocking, and dropped if the socket is full.
 
 use std::env;
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use tracing::warn;
 use vrrpd_common::{Duration, Instant};
 
-/// What it tells us by, and what scripts must not inherit.
+/// Its environment variables, which scripts must not inherit.
 pub const VARIABLES: [&str; 3] = [SOCKET, WATCHDOG_USEC, WATCHDOG_PID];
 
 const SOCKET: &str = "NOTIFY_SOCKET";
@@ -33,7 +33,7 @@ struct Watchdog {
 }
 
 impl Supervisor {
-    /// The service manager that the environment names. Without one, or if it cannot be reached, nothing is reported.
+    /// The service manager named by the environment. Without one, or if it cannot be reached, nothing is reported.
     pub fn from_environment(now: Instant) -> Self {
         let Some(name) = env::var_os(SOCKET).filter(|name| !name.is_empty()) else { return Self::default() };
         let socket = match connect(&name) {
@@ -50,22 +50,22 @@ impl Supervisor {
         Self { socket: Some(socket), watchdog }
     }
 
-    /// The daemon does its work.
+    /// Reports readiness.
     pub fn ready(&self) {
         self.say("READY=1");
     }
 
-    /// It leaves.
+    /// Reports that the daemon is stopping.
     pub fn stopping(&self) {
         self.say("STOPPING=1\nSTATUS=leaving");
     }
 
-    /// One line about how things are.
+    /// Reports a status line.
     pub fn status(&self, status: &str) {
         self.say(&format!("STATUS={status}"));
     }
 
-    /// Whether there is a service manager to report to.
+    /// Whether there is a service manager.
     pub fn listens(&self) -> bool {
         self.socket.is_some()
     }
@@ -75,7 +75,7 @@ impl Supervisor {
         self.watchdog.as_ref().map(|watchdog| watchdog.due)
     }
 
-    /// Tells the watchdog, if it is time, that the loop turns.
+    /// Reports to the watchdog, if due, that the event loop is running.
     pub fn turned(&mut self, now: Instant) {
         if let Some(watchdog) = self.watchdog.as_mut().filter(|watchdog| watchdog.due <= now) {
             watchdog.due = now + watchdog.every;
@@ -85,7 +85,7 @@ impl Supervisor {
 
     fn say(&self, message: &str) {
         if let Some(socket) = &self.socket {
-            // A manager that does not listen, or is behind, misses it.
+            // Lost if the manager does not listen or its queue is full.
             let _ = socket.send(message.as_bytes());
         }
     }
@@ -98,7 +98,7 @@ fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// Where it listens: a path, or behind an `@` a name of the abstract namespace.
+/// Its address: a path, or after `@` a name in the abstract namespace.
 fn address(name: &OsStr) -> io::Result<SocketAddr> {
     match name.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name),
@@ -106,8 +106,7 @@ fn address(name: &OsStr) -> io::Result<SocketAddr> {
     }
 }
 
-/// How often the watchdog is to hear of us: twice in the time after which it takes us for hung. `None` when there is none,
-/// or it waits for another process.
+/// Interval of reports to the watchdog: half its timeout. `None` without a watchdog, or if it is for another process.
 fn watchdog_every(microseconds: Option<&str>, pid: Option<&str>) -> Option<Duration> {
     let ours = pid.is_none_or(|pid| pid.parse() == Ok(std::process::id()));
     let microseconds: u64 = microseconds?.parse().ok()?;

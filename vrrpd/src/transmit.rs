@@ -1,5 +1,5 @@
-//! What goes out on one interface: adverts first, then announcements of addresses in batches, so that hundreds of
-//! addresses do not delay an advert.
+//! The transmit side of one interface: adverts first, then announcements in batches, so that hundreds of addresses do
+//! not delay an advert.
 
 pub mod peers;
 pub mod routed;
@@ -21,46 +21,47 @@ use crate::interface::{Interface, InterfaceAddress};
 use crate::sys::packet::{BATCH, Frame, PacketSocket};
 use routed::Packet;
 
-/// How long to wait for a queue that is full, at first; doubled each time it is still full.
+/// Initial backoff after a full queue; doubled while it is still full.
 const FULL_QUEUE: Duration = Duration::from_millis(1);
-/// How often it is doubled for adverts, of which the next ones are due soon: to 4 ms.
+/// Doublings for adverts, of which the next ones are due soon: up to 4 ms.
 const ADVERT_DOUBLINGS: u32 = 2;
-/// How often for announcements: to 64 ms.
+/// Doublings for announcements: up to 64 ms.
 const ANNOUNCEMENT_DOUBLINGS: u32 = 6;
-/// How long a resignation may wait for a queue that is full: later it is of no use.
+/// How long a resignation may wait for a full queue; later it is of no use.
 const RESIGNATION: Duration = Duration::from_secs(1);
-/// Announcements that may wait: those of a thousand routers with a few addresses each.
+/// Maximum number of queued announcements: a thousand routers with a few addresses each.
 const MAX_WAITING: usize = 1 << 16;
 
-/// An advert as it goes out.
+/// The frames of an advert.
 #[derive(Clone, Debug)]
 pub enum AdvertFrames {
-    /// To a multicast group, from the interface.
+    /// To a multicast group.
     Group(Frame),
     /// To each of the peers.
     Peers(Rc<[Packet]>),
 }
 
-/// The sending side of an interface.
+/// The transmit side of an interface.
 #[derive(Debug)]
 pub struct Transmitter<S = PacketSocket> {
     socket: S,
     adverts: Vec<QueuedAdvert>,
     announcements: VecDeque<(RouterId, Frame)>,
-    /// Announcements with pauses between them.
+    /// Announcements with pauses.
     spaced: Spaced<Frame>,
-    /// Routers whose last advert has not gone out, and since when none has.
+    /// Routers whose last advert was not sent, with the time of their first unsent one.
     unsent: BTreeMap<RouterId, Instant>,
-    /// Routers whose adverts have gone out, once for each.
+    /// Routers of sent adverts, one entry per advert.
     sent: Vec<RouterId>,
-    /// Adverts do not wait as long as announcements may have to.
+    /// Separate, since adverts wait less than announcements.
     adverts_wait: BackOff,
     announcements_wait: BackOff,
 }
 
-/// What takes frames.
+/// A socket that frames are sent on.
 pub trait Sender {
-    /// Sends as many frames as there is room for, in order, and says how many that were. An error is about the first of them.
+    /// Sends frames in order, as far as the queue takes them, and returns their number. An error concerns the first
+    /// one.
     fn send(&self, frames: &[Frame]) -> io::Result<usize>;
 }
 
@@ -70,23 +71,23 @@ impl Sender for PacketSocket {
     }
 }
 
-/// Waits for a queue that is full.
+/// Backoff for a full queue.
 #[derive(Debug, Default)]
 struct BackOff {
-    /// How often in a row it was full.
+    /// Number of times in a row that it was full.
     full: u32,
-    /// Nothing is tried before this time.
+    /// No attempt before this time.
     until: Option<Instant>,
 }
 
 impl BackOff {
-    /// Whether something may be tried.
+    /// Whether an attempt may be made.
     fn is_over(&mut self, now: Instant) -> bool {
         self.until.take_if(|until| *until <= now);
         self.until.is_none()
     }
 
-    /// The queue took `sent` frames and no more.
+    /// Handles that the queue was full after `sent` frames.
     fn begin(&mut self, now: Instant, sent: usize, doublings: u32) {
         if sent > 0 {
             self.full = 0;
@@ -95,12 +96,12 @@ impl BackOff {
         self.full = (self.full + 1).min(doublings);
     }
 
-    /// When something may be tried again.
+    /// Time of the next attempt.
     fn until(&self, now: Instant) -> Instant {
         self.until.unwrap_or(now)
     }
 
-    /// It took all.
+    /// Handles that the queue took all frames.
     fn reset(&mut self) {
         *self = Self::default();
     }
@@ -116,28 +117,28 @@ struct QueuedAdvert {
 /// Frames that could not be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Unsent {
-    /// The interface takes nothing.
+    /// The interface accepts no frames.
     #[error("{count} frames were not sent: {error}")]
     All {
-        /// How many there were.
+        /// Number of frames.
         count: usize,
-        /// Why.
+        /// The error.
         error: io::Error,
     },
-    /// It does not take this one.
+    /// The interface refuses this frame.
     #[error("a frame of {octets} octets was not sent: {error}")]
     One {
-        /// Whose it was.
+        /// Its router.
         router: RouterId,
-        /// How long it was.
+        /// Its length in octets.
         octets: usize,
-        /// Why.
+        /// The error.
         error: io::Error,
     },
 }
 
 impl Transmitter {
-    /// Sends on the interface `index`.
+    /// A transmitter for the interface `index`.
     pub fn open(index: u32) -> io::Result<Self> {
         Ok(Self::over(PacketSocket::sender(index)?))
     }
@@ -150,7 +151,7 @@ impl AsFd for Transmitter {
 }
 
 impl<S: Sender> Transmitter<S> {
-    /// Sends by this.
+    /// A transmitter for this socket.
     pub(crate) fn over(socket: S) -> Self {
         Self {
             socket,
@@ -164,12 +165,12 @@ impl<S: Sender> Transmitter<S> {
         }
     }
 
-    /// Gives up what waits, for what it was to be sent by.
+    /// Drops all queued frames, and returns the socket.
     pub fn into_sender(self) -> S {
         self.socket
     }
 
-    /// Sent with the next [`Transmitter::flush`]. One that still waits is out of date.
+    /// Queues an advert for the next [`Transmitter::flush`]. Replaces any queued advert of this router.
     pub fn advert(&mut self, router: RouterId, frame: Frame, resigns: bool) {
         let advert = QueuedAdvert { router, frame, resigns };
         match self.adverts.iter_mut().find(|waiting| waiting.router == router) {
@@ -183,25 +184,25 @@ impl<S: Sender> Transmitter<S> {
         }
     }
 
-    /// Routers whose last advert has not gone out, and since when none has.
+    /// Routers whose last advert was not sent, with the time of their first unsent one.
     pub fn unsent(&self) -> impl Iterator<Item = (RouterId, Instant)> {
         self.unsent.iter().map(|(router, since)| (*router, *since))
     }
 
-    /// Takes note of adverts that have gone out: a router for each of them.
+    /// Takes the routers of sent adverts, one entry per advert.
     pub fn take_sent(&mut self) -> impl Iterator<Item = RouterId> {
         self.sent.drain(..)
     }
 
-    /// Sent some time after the adverts.
+    /// Queues an announcement, sent after the adverts.
     pub fn announcement(&mut self, router: RouterId, frame: Frame) {
         if self.announcements.len() < MAX_WAITING {
             self.announcements.push_back((router, frame));
         }
     }
 
-    /// The addresses of a router, each as often as `count` says and with the pauses that it wants. Returns how many frames that
-    /// are.
+    /// Queues announcements for the addresses of a router, `count` times each, with these pauses. Returns the number of
+    /// frames.
     pub fn announce(&mut self, router: RouterId, frames: &[Frame], count: u8, pauses: Pauses) -> usize {
         let mut taken = 0;
         for (kind, pause) in [(Kind::Arp, pauses.arp), (Kind::NeighbourAdvert, pauses.na)] {
@@ -222,7 +223,7 @@ impl<S: Sender> Transmitter<S> {
         taken
     }
 
-    /// The router is not Master any more: nothing of it is sent but that it resigns.
+    /// Drops the queued frames of a router that is no longer Master, except its resignation.
     pub fn withdraw(&mut self, router: RouterId) {
         self.adverts.retain(|advert| advert.router != router || advert.resigns);
         self.announcements.retain(|(whose, _)| *whose != router);
@@ -230,7 +231,7 @@ impl<S: Sender> Transmitter<S> {
         self.unsent.remove(&router);
     }
 
-    /// Sends the adverts and one batch of announcements, which wait as long as there are adverts.
+    /// Sends the adverts, then one batch of announcements if no advert is left.
     pub fn flush(&mut self, now: Instant) -> Result<(), Unsent> {
         while !self.adverts.is_empty() {
             if !self.adverts_wait.is_over(now) {
@@ -303,7 +304,7 @@ impl<S: Sender> Transmitter<S> {
         Ok(())
     }
 
-    /// When [`Transmitter::flush`] has something to do again; `None`: nothing waits.
+    /// When [`Transmitter::flush`] is due again; `None`: nothing is queued.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         if !self.adverts.is_empty() {
             return Some(self.adverts_wait.until(now));
@@ -314,7 +315,7 @@ impl<S: Sender> Transmitter<S> {
         self.spaced.due_at().map(|due_at| due_at.max(self.announcements_wait.until(now)))
     }
 
-    /// The queue is full.
+    /// Notes that the queue is full.
     fn note_waiting(&mut self, now: Instant) {
         let unsent = &mut self.unsent;
         self.adverts.retain(|advert| {
@@ -327,7 +328,7 @@ impl<S: Sender> Transmitter<S> {
         });
     }
 
-    /// This advert is not tried again.
+    /// Notes that this advert failed; it is not sent again.
     fn note_failed(&mut self, now: Instant, advert: &QueuedAdvert) {
         if advert.resigns {
             self.unsent.remove(&advert.router);
@@ -336,7 +337,7 @@ impl<S: Sender> Transmitter<S> {
         }
     }
 
-    /// Frames that wait.
+    /// Number of queued frames.
     pub fn waiting(&self) -> usize {
         self.adverts.len() + self.announcements.len() + self.spaced.len()
     }
@@ -352,8 +353,8 @@ impl<S: Sender> Transmitter<S> {
     }
 }
 
-/// What tells hosts with which MAC address an interface answers for its own addresses. Before kernel 5.18 nothing on an
-/// address says that it is a virtual one: `is_virtual` does.
+/// Announcements of an interface's own addresses with its own MAC address. Before Linux 5.18, addresses have no mark,
+/// so `is_virtual` excludes the virtual ones.
 pub fn own_announcements(
     interface: &Interface,
     mac: MacAddr,
@@ -368,7 +369,7 @@ pub fn own_announcements(
     .collect()
 }
 
-/// What an announcement of an address is, by its EtherType.
+/// The kind of an announcement, by its EtherType.
 fn kind_of(frame: &Frame) -> Kind {
     match frame.get(12..14) {
         Some([0x86, 0xdd]) => Kind::NeighbourAdvert,
@@ -376,7 +377,7 @@ fn kind_of(frame: &Frame) -> Kind {
     }
 }
 
-/// Whether it is this frame that the interface does not take, rather than any.
+/// Whether the error concerns this frame only.
 fn is_the_frame_s(error: &io::Error) -> bool {
     matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMSGSIZE | Errno::EINVAL))
 }
@@ -389,7 +390,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes as many frames as there is room for, or refuses all.
+    /// Takes as many frames as there is room for, or fails.
     #[derive(Default)]
     struct FakeSocket {
         room: Cell<usize>,
@@ -425,7 +426,7 @@ mod tests {
         transmitter
     }
 
-    /// Flushes whenever it is due, until this time.
+    /// Flushes whenever due, until this time.
     fn run(transmitter: &mut Transmitter<FakeSocket>, from: u64, to: u64) -> u64 {
         let mut flushes = 0;
         let mut now = at(from);

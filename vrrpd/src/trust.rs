@@ -1,15 +1,15 @@
 //! Paths that only root and this process's user can change.
 //!
-//! A script that runs as root, or the file that names it, is as safe as the weakest directory and symbolic link on the
-//! way to it. [`resolve`] walks the way one component after the other, each opened relative to the one before, and
-//! follows symbolic links itself, so that every directory and every link is looked at, not the last component alone.
+//! A script that runs as root, or the file that names it, is as safe as the weakest directory and symbolic link of its
+//! path. [`resolve`] opens one component after the other, relative to the one before, and follows symbolic links
+//! itself, so that every directory and link is checked, not just the last component.
 //!
-//! A component is trusted if root or this process's user owns it, and if no one else can write to it. A directory that
-//! others can write to is trusted if it is sticky (`/tmp`): what root owns in it stays where it is. The permissions of a
-//! symbolic link mean nothing; its owner does. So the links of a merged `/usr` and of `/var/run` are trusted.
+//! A component is trusted if root or this process's user owns it and no other user can write to it. A directory that
+//! others can write to is trusted if it is sticky (`/tmp`), since root's entries cannot be replaced there. Of a
+//! symbolic link only the owner counts, not the permissions. So the links of a merged `/usr` and of `/var/run` are
+//! trusted.
 //!
-//! Only these two can change a trusted path, so it may be used by its name after the check: there is no race between check
-//! and use.
+//! Only these two users can change a trusted path, so its name may be used after the check without a race.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -23,20 +23,20 @@ use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
 use thiserror::Error;
 
-/// Symbolic links on one path, as in the kernel (path_resolution(7)).
+/// Maximum number of symbolic links of one path, as in the kernel (path_resolution(7)).
 const MAX_LINKS: usize = 40;
-/// Others than the owner may write.
+/// Users other than the owner may write.
 const WRITABLE: u32 = 0o022;
-/// Only the owner of an entry, of the directory, and root may rename or remove the entry.
+/// Only root and the owner of an entry or of the directory may rename or remove the entry.
 const STICKY: u32 = 0o1000;
 
 /// Why a path is not trusted.
 #[derive(Debug, Error)]
 #[error("{}: {}", path.display(), self.detail())]
 pub struct Distrust {
-    /// The path that was asked for.
+    /// The path.
     path: PathBuf,
-    /// The component at fault, after the links before it.
+    /// The component at fault, with links before it resolved.
     at: PathBuf,
     reason: Reason,
 }
@@ -55,7 +55,7 @@ enum Reason {
     NotAFile,
 }
 
-/// Who may own a component, in words that `chown` takes.
+/// The permitted owners, in the syntax of `chown`.
 fn owners() -> String {
     match nix::unistd::geteuid().as_raw() {
         0 => "root".to_owned(),
@@ -64,13 +64,13 @@ fn owners() -> String {
 }
 
 impl Distrust {
-    /// What is wrong, behind the component at fault if that is not the path itself.
+    /// What is wrong, preceded by the component at fault if that is not the path itself.
     pub fn detail(&self) -> String {
         let Self { path, at, reason } = self;
         if path == at { reason.to_string() } else { format!("{}: {reason}", at.display()) }
     }
 
-    /// The kind of the system's error, if that is what stands in the way.
+    /// The kind of the system error, if there was one.
     pub fn kind(&self) -> Option<io::ErrorKind> {
         match &self.reason {
             Reason::Io(error) => Some(error.kind()),
@@ -86,26 +86,26 @@ impl From<Distrust> for io::Error {
     }
 }
 
-/// What a trusted path leads to.
+/// The target of a trusted path.
 #[derive(Debug)]
 pub struct Trusted {
-    /// Where it is, without symbolic links.
+    /// Its path without symbolic links.
     path: PathBuf,
-    /// The directory that it is in, opened with `O_PATH`; the root directory is in itself.
+    /// Its directory, opened with `O_PATH`; that of the root directory is itself.
     directory: OwnedFd,
     /// Its name there.
     name: OsString,
-    /// The object, opened with `O_PATH`.
+    /// The file, opened with `O_PATH`.
     object: OwnedFd,
     stat: FileStat,
     /// Every user can reach it.
     exposed: bool,
 }
 
-/// Walks a path, relative to the current directory if it does not begin with a slash, and follows symbolic links.
+/// Resolves a path, relative to the current directory if it has no leading slash, and follows symbolic links.
 ///
 /// # Errors
-/// A path that cannot be opened or is not trusted.
+/// The path cannot be opened or is not trusted.
 pub fn resolve(path: &Path) -> Result<Trusted, Distrust> {
     let mut walk = Walk { asked: path, at: PathBuf::from("/") };
     let absolute = path::absolute(path).map_err(|error| walk.failed(error))?;
@@ -146,13 +146,13 @@ pub fn resolve(path: &Path) -> Result<Trusted, Distrust> {
     Ok(Trusted { path: walk.at, directory, name, object, stat, exposed })
 }
 
-/// The names on a path; what `.` and repeated slashes say is nothing.
+/// The names in a path, without `.` and repeated slashes.
 fn components(path: &Path) -> impl Iterator<Item = OsString> {
     let named = |component: &Component<'_>| matches!(component, Component::Normal(_) | Component::ParentDir);
     path.components().filter(named).map(|component| component.as_os_str().to_owned())
 }
 
-/// How far the way has been walked.
+/// The state of resolving a path.
 struct Walk<'a> {
     asked: &'a Path,
     at: PathBuf,
@@ -191,12 +191,12 @@ impl Walk<'_> {
 }
 
 impl Trusted {
-    /// Where it is, without symbolic links.
+    /// Its path without symbolic links.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its permissions, without its type.
+    /// Its permissions, without the file type.
     pub fn mode(&self) -> u32 {
         self.stat.st_mode & 0o7777
     }
@@ -216,20 +216,20 @@ impl Trusted {
         is(&self.stat, SFlag::S_IFDIR)
     }
 
-    /// Whether only its owner can write to it. A sticky directory may be trusted without being private: any user may have
-    /// files in it.
+    /// Whether only its owner can write to it. A sticky directory may be trusted without being private, since any user
+    /// may have files in it.
     pub fn is_private(&self) -> bool {
         self.mode() & WRITABLE == 0
     }
 
-    /// Whether users other than its owner can read it: by its permissions, and by those of the directories on the way. A
-    /// group counts unless it is root's.
+    /// Whether users other than its owner can read it, by its permissions and those of the directories of its path. Any
+    /// group other than root's counts.
     pub fn is_exposed(&self) -> bool {
         let by_group = self.mode() & 0o040 != 0 && self.stat.st_gid != 0;
         self.exposed && (self.mode() & 0o004 != 0 || by_group)
     }
 
-    /// Reads a regular file. Nothing else is opened: that might wait for ever, or do something.
+    /// Reads a regular file. Other types are not opened, since that could block or have an effect.
     ///
     /// # Errors
     /// It is not a regular file, or cannot be read.
@@ -252,7 +252,7 @@ impl Trusted {
 }
 
 impl AsFd for Trusted {
-    /// The object, as a place to start from: by this descriptor it can be neither read nor written.
+    /// The `O_PATH` descriptor, which can be neither read nor written.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.object.as_fd()
     }
@@ -264,10 +264,10 @@ fn read_all(mut file: File) -> io::Result<Vec<u8>> {
     Ok(octets)
 }
 
-/// Makes a directory in a trusted one unless it is there, and opens it.
+/// Opens a directory in a trusted one, and creates it if necessary.
 ///
 /// # Errors
-/// It cannot be made, is not a directory, or is not trusted.
+/// It cannot be created, is not a directory, or is not trusted.
 pub fn make_directory(parent: &Trusted, name: &str) -> Result<Trusted, Distrust> {
     let path = parent.path.join(name);
     match mkdirat(&parent.object, name, Mode::S_IRWXU) {
@@ -283,8 +283,7 @@ const fn directory_flags() -> OFlag {
     OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC)
 }
 
-/// Opens an entry of a directory, and the link itself where there is one. It is asked for as a directory first, which
-/// mounts what is to be mounted there (autofs).
+/// Opens an entry of a directory without following a link. First as a directory, which triggers an automount (autofs).
 fn open(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     let opened = match openat(directory, name, directory_flags(), Mode::empty()) {
         Err(Errno::ENOTDIR) => {
@@ -310,7 +309,7 @@ mod tests {
     struct TestDirectory(tempfile::TempDir);
 
     impl TestDirectory {
-        /// A directory of ours alone with a file `home/file`.
+        /// A private directory with a file `home/file`.
         fn new() -> Self {
             let place = Self(tempfile::tempdir().expect("a directory"));
             place.set_mode(".", 0o700);
@@ -356,7 +355,7 @@ mod tests {
         for name in ["relative", "absolute", "home/up/up/file"] {
             assert_eq!(resolve(&place.path(name)).expect(name).read().expect(name), b"text");
         }
-        // Those of a merged /usr, if it is one.
+        // The links of a merged /usr, if it is one.
         assert!(resolve(Path::new("/bin/sh")).expect("is there").is_file());
         assert!(resolve(Path::new("/var/run")).expect("is there").is_directory());
         assert!(resolve(Path::new("/")).expect("is there").is_directory());
@@ -422,7 +421,7 @@ mod tests {
         let place = TestDirectory::new();
         nix::unistd::mkfifo(&place.path("fifo"), Mode::S_IRWXU).expect("is made");
         for path in [place.path("fifo"), place.path("home"), "/dev/null".into()] {
-            // Everybody may write to /dev/null.
+            // Every user may write to /dev/null.
             let read = resolve(&path).and_then(|trusted| trusted.read());
             let said = read.expect_err("is no file").to_string();
             assert!(said.contains("not a regular file") || said.contains("mode 0666"), "{said}");

@@ -1,8 +1,8 @@
-//! What an interface is, what it is made of, and what it belongs to, as far as that matters to a virtual MAC address.
+//! The structure of interfaces, as far as it matters to a virtual MAC address.
 //!
-//! On some interfaces such an address cannot work, although the driver may take it: they share a port with others, and the
-//! kernel decides by the MAC address which of them gets a frame. A frame from the interface's own MAC address counts as one
-//! that it has sent itself: two masters of a virtual router send from the same address and would never hear each other.
+//! Some interfaces cannot have one although the driver accepts it, since they share a port with others and the kernel
+//! decides by the MAC address which of them gets a frame. A frame from the interface's own MAC address counts as sent
+//! by itself: two masters of a virtual router would send from the same address and never hear each other.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,36 +16,36 @@ use vrrpd_engine::interface::{Obstacle, Sharing};
 
 use super::own_mac;
 
-/// Interfaces are not stacked higher than this (`MAX_NEST_DEV` of the kernel).
+/// Maximum depth of stacked interfaces (`MAX_NEST_DEV` of the kernel).
 const LAYERS: usize = 8;
 
-/// What a request for a virtual MAC address ends with there.
+/// The error of a request for a virtual MAC address there.
 pub fn refusal(obstacle: &Obstacle) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, obstacle.to_string())
 }
 
-/// The links of a dump, to look at what an interface is made of.
+/// The links of a dump, for looking at the structure of an interface.
 #[derive(Debug)]
 pub(super) struct Stack<'a> {
     links: BTreeMap<u32, &'a LinkMessage>,
 }
 
 impl<'a> Stack<'a> {
-    /// All links that there are.
+    /// From all links.
     pub(super) fn of(links: &'a [LinkMessage]) -> Self {
         Self { links: links.iter().map(|link| (link.header.index, link)).collect() }
     }
 
-    /// Why a virtual MAC address cannot work on the interface of this number, if that is so: what it is, or what it is
-    /// made of. A VLAN is above another interface; a bridge and a bond have ports.
+    /// Why the interface with this index cannot have a virtual MAC address, if so: because of itself, or of an
+    /// interface that it consists of. A VLAN is on top of another interface; a bridge and a bond have ports.
     pub(super) fn obstacle(&self, index: u32) -> Option<Obstacle> {
         let link = self.links.get(&index)?;
         let of_itself = sharing(link).map(|shares| Obstacle { shares, below: None });
         of_itself.or_else(|| self.obstacle_below(link, LAYERS))
     }
 
-    /// Other interfaces that get the broadcasts of the port of this one, and answer ARP for its addresses: macvlan links
-    /// above it, or those beside it and the interface below. Links of virtual routers are left out.
+    /// Other interfaces that receive the broadcasts of this one's port, and answer ARP for its addresses: macvlan links
+    /// on top of it, or those beside it and their lower interface. Links of virtual routers are left out.
     pub(super) fn beside(&self, index: u32) -> Vec<u32> {
         let Some(link) = self.links.get(&index) else { return Vec::new() };
         let below = below(link).filter(|_| is_macvlan(link));
@@ -64,10 +64,9 @@ impl<'a> Stack<'a> {
         })
     }
 
-    /// What a link is made of: the one that it is above, and its ports.
+    /// The interfaces that a link consists of: the lower one, and its ports.
     fn parts(&self, link: &LinkMessage) -> impl Iterator<Item = &'a LinkMessage> {
-        // The ends of a veth pair say that each is above the other, and the master of a VRF's port is no interface that is
-        // made of it.
+        // The ends of a veth pair name each other as lower interface; a VRF does not consist of its ports.
         let below = below(link).filter(|_| kind(link) != Some(&InfoKind::Veth));
         let has_ports = matches!(kind(link), Some(InfoKind::Bridge | InfoKind::Bond | InfoKind::Team));
         let index = link.header.index;
@@ -76,7 +75,7 @@ impl<'a> Stack<'a> {
     }
 }
 
-/// The interface that this one is above; numbers of another namespace's interfaces mean nothing here.
+/// The lower interface; indexes in other namespaces are ignored.
 fn below(link: &LinkMessage) -> Option<u32> {
     let is_elsewhere =
         link.attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::LinkNetNsId(_)));
@@ -90,8 +89,8 @@ fn is_macvlan(link: &LinkMessage) -> bool {
     matches!(kind(link), Some(InfoKind::MacVlan | InfoKind::MacVtap))
 }
 
-/// Whether a link is a macvlan link on the port of the interface of this number, which is itself above `below`. The link of a
-/// virtual router, ours or another program's, answers for its own addresses only, and is none.
+/// Whether a link is a macvlan link on the port of the interface with this index, whose lower interface is `below`. The
+/// link of a virtual router, ours or another program's, answers only for its own addresses and does not count.
 pub(super) fn is_beside(link: &LinkMessage, index: u32, below: Option<u32>) -> bool {
     let is_virtual = own_mac::mac_of(link).is_some_and(MacAddr::is_virtual_router);
     let above = self::below(link);
@@ -106,13 +105,13 @@ fn master(link: &LinkMessage) -> Option<u32> {
     })
 }
 
-/// The VRF that this link is a port of; other masters, as a bridge, are none.
+/// The VRF that this link is a port of; other kinds, such as bridges, do not count.
 pub(super) fn vrf(link: &LinkMessage) -> Option<u32> {
     let is_port = info(link).any(|info| matches!(info, LinkInfo::PortKind(InfoPortKind::Vrf)));
     master(link).filter(|_| is_port)
 }
 
-/// What a link is, for those that are no hardware.
+/// The kind of a virtual link.
 fn kind(link: &LinkMessage) -> Option<&InfoKind> {
     info(link).find_map(|info| match info {
         LinkInfo::Kind(kind) => Some(kind),
@@ -212,7 +211,7 @@ mod tests {
         );
         let port = with(macvlan(2, MacVlanMode::Bridge), LinkAttribute::Controller(5));
         assert_eq!(shares(&[port.clone(), link(5, Some(InfoKind::Bond), None)], 5), Some(Sharing::Macvlan));
-        // Ports of a VRF are interfaces of their own.
+        // Ports of a VRF are independent interfaces.
         assert_eq!(shares(&[port, link(5, Some(InfoKind::Vrf), None)], 5), None);
     }
 

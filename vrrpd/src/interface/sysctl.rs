@@ -1,4 +1,4 @@
-//! Settings of an interface below `/proc/sys/net`, read and written as the text they are.
+//! Sysctls of an interface below `/proc/sys/net`.
 
 use std::fs;
 use std::io;
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use vrrpd_common::Family;
 
-/// A setting of an interface.
+/// A sysctl of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Setting {
-    /// The half of the kernel that has it.
+    /// Part of the kernel that it belongs to.
     pub family: Family,
     /// Its name.
     pub key: &'static str,
-    /// What it is to be.
+    /// The required value.
     pub value: &'static str,
 }
 
@@ -25,19 +25,19 @@ const fn ipv6(key: &'static str, value: &'static str) -> Setting {
     Setting { family: Family::Ipv6, key, value }
 }
 
-/// Of a macvlan link with virtual IPv4 addresses: it answers ARP for its own addresses and no others, also if the
-/// answer would take another route, and accepts packets that arrive by that route.
+/// For a macvlan link with virtual IPv4 addresses: it answers ARP for its own addresses only, even if the answer takes
+/// another route, and accepts packets that arrive that way.
 pub(super) const MACVLAN_IPV4: [Setting; 6] = [
     ipv4("arp_ignore", "1"),
     ipv4("arp_announce", "2"),
     ipv4("arp_filter", "0"),
-    // Loose, not off: the larger of this and of what holds for all interfaces counts, and off loses against strict.
+    // Loose, not off: the maximum of this and the setting for all interfaces counts, and strict is greater than off.
     ipv4("rp_filter", "2"),
     ipv4("accept_local", "1"),
     ipv6("disable_ipv6", "1"),
 ];
 
-/// Of a macvlan link with virtual IPv6 addresses: it has these addresses and makes none of its own.
+/// For a macvlan link with virtual IPv6 addresses: it has these and no automatic ones.
 pub(super) const MACVLAN_IPV6: [Setting; 7] = [
     ipv6("disable_ipv6", "0"),
     ipv6("addr_gen_mode", "1"),
@@ -48,11 +48,11 @@ pub(super) const MACVLAN_IPV6: [Setting; 7] = [
     ipv6("dad_transmits", "0"),
 ];
 
-/// Of the interface below such a link with IPv4 addresses: it would otherwise answer ARP for them, and ask others in
-/// their name, with its own MAC address.
+/// For the interface below such a link with IPv4 addresses: otherwise it would answer and send ARP for them with its
+/// own MAC address.
 pub(super) const PARENT_IPV4: [Setting; 2] = [ipv4("arp_ignore", "1"), ipv4("arp_announce", "2")];
 
-/// Why a setting cannot be made, in words that say what to do about it.
+/// Why a sysctl cannot be set, and what to do.
 fn why(error: &io::Error, path: &Path) -> String {
     match error.kind() {
         io::ErrorKind::ReadOnlyFilesystem => READ_ONLY.to_owned(),
@@ -65,7 +65,7 @@ const READ_ONLY: &str = "/proc/sys is read-only, as in a container that is not p
 const NOT_PERMITTED: &str = "writing to /proc/sys/net is not permitted: it takes root of the namespace, or CAP_NET_ADMIN and CAP_DAC_OVERRIDE";
 
 impl Setting {
-    /// The setting of an interface as `sysctl` writes it.
+    /// The assignment in the syntax of `sysctl`.
     pub(super) fn assignment(&self, interface: &str) -> String {
         let family = self.family.name();
         format!("net.{family}.conf.{}.{}={}", interface.replace('.', "/"), self.key, self.value)
@@ -79,17 +79,18 @@ impl Setting {
         PathBuf::from(format!("/proc/sys/net/{family}/conf/{interface}/{}", self.key))
     }
 
-    /// What it is; `None` where the kernel has no such setting.
+    /// The present value; `None` if the kernel has no such sysctl.
     pub(super) fn read(&self, interface: &str) -> Option<String> {
         fs::read_to_string(self.path(interface)).ok().map(|text| text.trim().to_owned())
     }
 
-    /// Makes it what it is to be, unless it is.
+    /// Sets the required value, if it differs.
     pub(super) fn enforce(&self, interface: &str) -> io::Result<()> {
         self.set(interface, self.value)
     }
 
-    /// Gives it this value, unless it has it, and makes sure of it. A kernel without the setting, as without IPv6, has nothing to be set.
+    /// Sets this value, if it differs, and verifies it. Does nothing if the kernel does not have the sysctl, as without
+    /// IPv6.
     pub(super) fn set(&self, interface: &str, value: &str) -> io::Result<()> {
         match self.read(interface) {
             None => Ok(()),

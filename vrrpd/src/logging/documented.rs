@@ -9,22 +9,22 @@ use std::str::Chars;
 use vrrpd_common::Reject;
 use vrrpd_common::router::Reason;
 
-/// The macros that log.
+/// The logging macros.
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
-/// The names of an event's fields, by its words and level.
+/// Names of an event's fields, by its text and level.
 type Events = BTreeMap<(String, String), BTreeSet<String>>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
     /// A name, keyword or number.
     Word(String),
-    /// What a string literal stands for.
+    /// The value of a string literal.
     Text(String),
     Sign(char),
 }
 
-/// The tokens of a source, without comments and characters.
+/// The tokens of a source, without comments and character literals.
 fn tokens(source: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut rest = source.chars().peekable();
@@ -51,7 +51,7 @@ fn is_of_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
-/// The text of a string literal after its first quotation mark. A backslash joins lines.
+/// The value of a string literal after its opening quotation mark. A backslash at the end of a line joins lines.
 fn text(rest: &mut Peekable<Chars<'_>>) -> String {
     let mut text = String::new();
     while let Some(next) = rest.next() {
@@ -67,7 +67,7 @@ fn text(rest: &mut Peekable<Chars<'_>>) -> String {
     text
 }
 
-/// The text of a raw string literal after its prefix; `None` if the word is something else.
+/// The value of a raw string literal after its prefix; `None` if the word is something else.
 fn raw_text(prefix: &str, rest: &mut Peekable<Chars<'_>>) -> Option<String> {
     let mut ahead = rest.clone();
     let mut end = String::from('"');
@@ -85,11 +85,11 @@ fn raw_text(prefix: &str, rest: &mut Peekable<Chars<'_>>) -> Option<String> {
     text.strip_suffix(&end).map(str::to_owned)
 }
 
-/// Skips a character literal after its first quotation mark; a lifetime has none behind it.
+/// Skips a character literal after its opening quotation mark; a lifetime has no closing one.
 fn skip_character(rest: &mut Peekable<Chars<'_>>) {
     let mut ahead = rest.clone();
     match (ahead.next(), ahead.next()) {
-        // An escape may be a quotation mark itself.
+        // An escape may be a quotation mark.
         (Some('\\'), Some(_)) => {
             for _ in ahead.by_ref().take_while(|next| *next != '\'') {}
             *rest = ahead;
@@ -99,7 +99,7 @@ fn skip_character(rest: &mut Peekable<Chars<'_>>) {
     }
 }
 
-/// The arguments of a macro, whose first tokens these are.
+/// The arguments of a macro, from its first tokens.
 fn arguments(tokens: &[Token]) -> Vec<&[Token]> {
     let (mut depth, mut start, mut found) = (0, 0, Vec::new());
     for (at, token) in tokens.iter().enumerate() {
@@ -158,7 +158,7 @@ fn add_logged(source: &str, events: &mut Events) {
     }
 }
 
-/// Adds the Rust files in a directory and below.
+/// Adds the Rust files in a directory, recursively.
 fn add_sources(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("it is a directory") {
         let path = entry.expect("it can be read").path();
@@ -174,7 +174,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The rows of the tables in a chapter of the document: their cells, without the ticks of code.
+/// The rows of the tables in a chapter of the document: their cells, without backquotes.
 fn rows(chapter: &str) -> Vec<Vec<String>> {
     let document = fs::read_to_string(root().join("../docs/events.md")).expect("there is a document");
     let mut chapters = document.split("\n## ");

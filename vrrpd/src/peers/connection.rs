@@ -12,34 +12,33 @@ use vrrpd_common::{Duration, Instant};
 use crate::datapath::readiness::Source;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
-/// A peer that says more in a second is let go; one that works well says a few things in each of its intervals, which are
-/// 10 ms or longer.
+/// Maximum number of packets per second; a correct peer sends a few in each of its intervals, which are 10 ms or
+/// longer.
 const MAX_PER_SECOND: u32 = 1000;
-/// Longest packet: a number, an interface, a VRID and a family.
+/// Maximum length of a packet: a number, an interface, a VRID and a family.
 pub(super) const MAX_PACKET: usize = 64;
-/// Under which number the listening socket is watched; the connections have those behind it. Those of interfaces are
-/// below.
+/// Event number of the listening socket, followed by those of the connections. Those of interfaces are lower.
 pub(super) const LISTENER: u64 = 1 << 63;
 
-/// A connection; the other end may not have sent its name yet.
+/// A connection; its peer may not have sent a name yet.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) socket: Source<Socket>,
-    /// The number of the process at its other end.
+    /// Pid of the peer.
     pub(super) process: i32,
-    /// The socket that this process connected to; `None`: the other one made the connection.
+    /// The socket that this process connected to; `None`: the peer made the connection.
     pub(super) made_to: Option<OsString>,
-    /// Who is there, once that has been said.
+    /// The peer, once it has sent its name.
     pub(super) peer: Option<(PeerId, String)>,
-    /// What it should know did not fit into its socket.
+    /// The last message did not fit into the socket.
     pub(super) behind: bool,
-    /// Packets since then.
+    /// Start of the second in which packets are counted.
     counted_since: Instant,
     count: u32,
 }
 
 impl Connection {
-    /// One with nothing said on it.
+    /// A connection without packets yet.
     pub(super) fn new(socket: Source<Socket>, process: i32, made_to: Option<OsString>, now: Instant) -> Self {
         Self { socket, process, made_to, peer: None, behind: false, counted_since: now, count: 0 }
     }
@@ -49,7 +48,7 @@ impl Connection {
     }
 
     pub(super) fn send(&mut self, packet: &[u8]) {
-        // That a peer has gone is found when it is heard.
+        // The end of a peer is found when reading.
         if let Err(error) = self.socket.send(packet)
             && errno(&error) == Some(Errno::EAGAIN)
         {
@@ -59,7 +58,7 @@ impl Connection {
         }
     }
 
-    /// Counts a packet.
+    /// Counts a packet; returns whether there are too many.
     pub(super) fn floods(&mut self, now: Instant) -> bool {
         if now.saturating_since(self.counted_since) >= SECOND {
             (self.counted_since, self.count) = (now, 0);
@@ -69,14 +68,14 @@ impl Connection {
     }
 }
 
-/// A socket for whole packets that does not block, and which scripts do not inherit.
+/// A non-blocking, close-on-exec packet socket.
 pub(super) fn packet_socket() -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
-/// The network namespace and the name in the first packet of a connection; `None` if it is not such a packet.
+/// The network namespace and name in the first packet of a connection; `None` if it is not such a packet.
 pub fn introduction(packet: &[u8]) -> Option<(u64, String)> {
     let text = std::str::from_utf8(packet).ok().filter(|text| text.len() <= MAX_PACKET)?;
     let (namespace, name) = text.split_once(' ')?;

@@ -1,4 +1,4 @@
-//! Connecting to the other processes of a group, and again while members are missing.
+//! Connects to the other processes of a group, repeatedly while members are missing.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,11 +14,11 @@ use super::connection::{SECOND, errno, packet_socket};
 use super::{Peers, SUFFIX};
 use crate::datapath::readiness::Readiness;
 
-/// Missing peers are looked for after a second, then after twice as long each time, up to this.
+/// Maximum delay until missing peers are looked for again: starts at a second, doubled each time.
 const MAX_SEARCH: Duration = Duration::from_secs(60);
 
 impl Peers {
-    /// Connects to all that listen in the directory, but for those that are known to be here or to be none of the group.
+    /// Connects to all processes that listen in the directory, except those known to be present or not in the group.
     pub(super) fn search(&mut self, now: Instant, readiness: &Readiness) -> io::Result<()> {
         for entry in fs::read_dir(self.path.parent().unwrap_or(&self.path))? {
             let other = entry?.path();
@@ -34,12 +34,12 @@ impl Peers {
         Ok(())
     }
 
-    /// Whether members are missing: they are looked for as long as they are.
+    /// Starts or stops looking for missing members.
     pub fn expect_more(&mut self, missing: bool, now: Instant) {
         if !missing {
             self.search_at = None;
             self.search_after = SECOND;
-            // Other processes have taken their place.
+            // Other processes have replaced them.
             self.missing.clear();
         } else if self.search_at.is_none() {
             self.search_at = Some(now + self.search_after);
@@ -64,7 +64,7 @@ impl Peers {
         });
         match connected {
             Ok(socket) => self.admit(socket, Some(name.to_owned()), now, readiness),
-            // No process listens: the socket is left over from one that was killed, or that is ending.
+            // No process listens: the socket was left by a killed process, or its process is ending.
             Err(error) if matches!(errno(&error), Some(Errno::ECONNREFUSED | Errno::ENOENT)) => {
                 debug!(path = %path.display(), "stale group socket");
             }

@@ -1,4 +1,4 @@
-//! What happens to a router: the history of its state, and the lines of `atropos --events`.
+//! Events of a router: transitions in its history, and the lines of `atropos --events`.
 
 use std::time::SystemTime;
 
@@ -11,7 +11,7 @@ use vrrpd_engine::router::Past;
 use crate::clock;
 use crate::router_name::RouterName;
 
-/// A change of state, in the history of a router.
+/// A transition in the history of a router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct TransitionReport {
@@ -19,22 +19,22 @@ pub struct TransitionReport {
     pub from: String,
     pub to: String,
     pub reason: String,
-    /// The address of the master heard last; null: this router itself, or none.
+    /// Address of the master; null: the router itself, or none.
     pub master: Option<String>,
     pub cause: Option<CauseReport>,
 }
 
-/// Another router that caused a change of state.
+/// The router that caused a transition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct CauseReport {
     pub address: String,
-    /// 0 of one that resigned.
+    /// 0 if it resigned.
     pub priority: u8,
     pub mac: String,
 }
 
-/// Something else that happened to a router.
+/// A notice: an event other than a transition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "notice", rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
@@ -44,7 +44,7 @@ pub enum NoticeReport {
     CheckChanged { time: String, check: String, kind: String, from: String, to: String, detail: String },
 }
 
-/// What an event is about.
+/// The kind of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Happening {
@@ -54,7 +54,7 @@ pub enum Happening {
     Notice(NoticeReport),
 }
 
-/// Something that happened to a router, as `atropos --events` prints it.
+/// An event of a router, as printed by `atropos --events`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation: docs/state.md describes each")]
 pub struct EventReport {
@@ -92,7 +92,7 @@ impl From<Cause> for CauseReport {
 }
 
 impl NoticeReport {
-    /// The advert of a master has a longer interval than is reckoned with.
+    /// A master advertises an interval above the limit.
     pub fn interval_exceeds_limit(advert: &Advert, limit: Interval) -> Self {
         Self::IntervalExceedsLimit {
             time: now(),
@@ -102,7 +102,7 @@ impl NoticeReport {
         }
     }
 
-    /// What a check of the router found counts.
+    /// The outcome of a check has changed.
     pub fn check_changed(check: &str, kind: &str, from: Outcome, to: Outcome, detail: &str) -> Self {
         Self::CheckChanged {
             time: now(),
@@ -114,14 +114,14 @@ impl NoticeReport {
         }
     }
 
-    /// The take-over is held for so long.
+    /// The take-over is held for this time.
     pub fn take_over_held(left: Duration) -> Self {
         Self::TakeOverHeld { time: now(), held_ns: left.as_nanos() }
     }
 }
 
 impl EventReport {
-    /// What the router is called.
+    /// The name of the router.
     pub fn name(&self) -> RouterName<'_> {
         RouterName::of_report(&self.interface, self.vrid, &self.family)
     }

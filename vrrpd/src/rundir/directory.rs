@@ -1,7 +1,7 @@
-//! The run directory itself: opened once, then used by its descriptor, so a changed path has no effect.
+//! The run directory: opened once, then used by its descriptor, so that a changed path has no effect.
 //!
-//! Control sockets alone are bound and connected by path, since Unix sockets have no other way. No other user can change
-//! that path: [`trust`] has checked each of its components.
+//! Only control sockets are bound and connected by path, since Unix sockets require that. No other user can change that
+//! path: [`trust`] has checked each component.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -29,9 +29,9 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Opens the directory, and makes it if its parent is there.
+    /// Opens the directory; creates it if only its parent exists.
     pub fn make(path: &Path) -> Result<Self, RunDirError> {
-        // A slash at the end would have the kernel follow a link.
+        // With a trailing slash the kernel would follow a link.
         let path = &path.components().collect::<PathBuf>();
         let (parent, name) = match (path.parent(), path.file_name()) {
             (Some(parent), Some(name)) => (parent, name),
@@ -67,17 +67,17 @@ impl Directory {
         Ok(Self { path: path.into(), descriptor: Arc::new(descriptor) })
     }
 
-    /// Its path, as the user named it.
+    /// The path as named by the user.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of a file in it, for sockets and for people.
+    /// The path of a file in it, for sockets and messages.
     pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Opens a file in it for writing, and makes it if it is not there; no link is followed.
+    /// Opens a file in it for writing, and creates it if necessary; does not follow links.
     pub(super) fn open_for_locks(&self, name: &str) -> Result<File, RunDirError> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT;
         self.open(name, flags, 0o600).map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
@@ -86,15 +86,15 @@ impl Directory {
         })
     }
 
-    /// Reads a file: one of ours, and no link to another one.
+    /// Reads a file of ours; does not follow links.
     ///
     /// # Errors
-    /// Also for what is no regular file, or is not UTF-8.
+    /// Not a regular file, or not UTF-8, among others.
     pub fn read(&self, name: &str) -> io::Result<String> {
         Ok(self.read_dated(name)?.0)
     }
 
-    /// The same, with the time at which it was written.
+    /// Reads a file, with its modification time.
     pub fn read_dated(&self, name: &str) -> io::Result<(String, SystemTime)> {
         let mut file = self.open(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0)?;
         let metadata = file.metadata()?;
@@ -106,10 +106,9 @@ impl Directory {
         Ok((text, metadata.modified()?))
     }
 
-    /// Writes a file beside where it belongs and renames it, so that it is there whole or not at all, and no link is
-    /// followed.
+    /// Writes a file atomically, by renaming a temporary one; does not follow links.
     pub fn write(&self, name: &str, mode: u32, contents: &str) -> Result<(), RunDirError> {
-        /// Files that were begun: two threads may write the same one.
+        /// Number of temporary files, since two threads may write the same file.
         static WRITTEN: AtomicU64 = AtomicU64::new(0);
         let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
         let aside = format!(".{name}.{}.{number}", std::process::id());
@@ -118,7 +117,7 @@ impl Directory {
             .and_then(|mut file| file.write_all(contents.as_bytes()))
             .and_then(|()| Ok(renameat(&self.descriptor, aside.as_str(), &self.descriptor, name)?));
         written.map_err(|error| {
-            // The unfinished file is of no use; it may not exist.
+            // Removes the incomplete file, which may not exist.
             let _ = self.remove(&aside);
             at(&self.join(name), error)
         })
@@ -127,7 +126,7 @@ impl Directory {
     /// Removes a file.
     ///
     /// # Errors
-    /// Also if it is not there.
+    /// The file does not exist, among others.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         Ok(unlinkat(&self.descriptor, name, UnlinkatFlags::NoRemoveDir)?)
     }

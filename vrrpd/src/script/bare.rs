@@ -1,4 +1,4 @@
-//! A program that inherits nothing but what is documented, in a process group of its own.
+//! Starts a program that inherits only what is documented, in its own process group.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -11,11 +11,11 @@ use tokio::time::timeout;
 
 use super::check::PATH;
 
-/// How long a program that is asked to end may take, before it is made to.
+/// How long a program may take to end after SIGTERM, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A program with `PATH` alone in its environment, an empty standard input, in the root directory. Umask, signals and other
-/// descriptors are [put right](crate::sys::inherited) in this process.
+/// A program with only `PATH` in its environment, an empty standard input, in the root directory. Umask, signals and
+/// other descriptors of this process are [reset](crate::sys::inherited) at start.
 pub fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", PATH).current_dir("/").stdin(Stdio::null()).process_group(0);
@@ -27,16 +27,16 @@ pub fn group(child: &Child) -> Option<Pid> {
     child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw)
 }
 
-/// Ends a program that has not been waited for: its whole process group is asked to end, then made to.
+/// Ends a program that has not been waited for: sends SIGTERM, then SIGKILL, to its process group.
 pub async fn stop(child: &mut Child) {
     let group = group(child);
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         if let Some(group) = group {
-            // The group may have ended by itself just now. It is made to end even when the program itself has: what it
-            // started may not have listened.
+            // The group may have just ended. SIGKILL is sent even if the program itself has ended, since its children
+            // may have ignored SIGTERM.
             let _ = killpg(group, signal);
         }
-        // How it ended does not matter any more.
+        // The exit status does not matter.
         let _ = timeout(GRACE, child.wait()).await;
     }
 }

@@ -9,12 +9,12 @@ use thiserror::Error;
 
 use crate::trust::{self, Distrust, Trusted};
 
-/// Interpreters that are scripts themselves, one run by the other, in Linux.
+/// Maximum depth of interpreters that are scripts themselves, in Linux.
 const MAX_INTERPRETERS: usize = 5;
-/// How much of a script the kernel looks at for its interpreter.
+/// Number of octets that the kernel reads for the interpreter.
 const INTERPRETER_LINE: usize = 256;
 
-/// Why a file is no script for us.
+/// Why a file may not be run as a script.
 #[derive(Debug, Error)]
 #[error("{}: {fault}", path.display())]
 pub struct ScriptError {
@@ -23,63 +23,63 @@ pub struct ScriptError {
     pub fault: Box<ScriptFault>,
 }
 
-/// What is wrong with a file that is to be run as a script. `part` is the script itself or its interpreter.
+/// What is wrong with a script. `part` is the script itself or its interpreter.
 #[derive(Debug, Error)]
 pub enum ScriptFault {
-    /// Others than root and we can replace the script.
+    /// Users other than root and ourselves can replace the script.
     #[error("{}", .0.detail())]
     Distrust(Distrust),
-    /// Others can replace its interpreter.
+    /// Other users can replace its interpreter.
     #[error("{part}: {}", distrust.detail())]
     DistrustOf {
         /// The interpreter.
         part: String,
-        /// Why.
+        /// The reason.
         distrust: Distrust,
     },
-    /// No directory where programs are looked for has it.
+    /// Not found in `PATH`.
     #[error("not found in {PATH}")]
     NotFound,
-    /// It cannot be looked at.
+    /// It cannot be accessed.
     #[error("{part} cannot be run: {}", distrust.detail())]
     Unreachable {
-        /// Which of them.
+        /// Script or interpreter.
         part: String,
-        /// Why.
+        /// The error.
         distrust: Distrust,
     },
-    /// It is a directory, a device or the like.
+    /// Not a regular file.
     #[error("{part} is not a file")]
     NotAFile {
-        /// Which of them.
+        /// Script or interpreter.
         part: String,
     },
-    /// No user may execute it.
+    /// Not executable for anyone.
     #[error("{part} is not executable (mode {mode:04o}); chmod +x makes it so")]
     NotExecutable {
-        /// Which of them.
+        /// Script or interpreter.
         part: String,
-        /// Its permissions.
+        /// Its mode.
         mode: u32,
     },
-    /// The kernel would not know how to run it.
+    /// The kernel would not know how to execute it.
     #[error("the script does not begin with #! and its interpreter, as in #!/bin/sh")]
     NoInterpreter,
-    /// The kernel gives up.
+    /// More than the kernel allows.
     #[error("has more than {MAX_INTERPRETERS} interpreters, each a script itself")]
     TooManyInterpreters,
 }
 
-/// Where scripts find programs, and checks theirs.
+/// `PATH` of scripts and commands.
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Where a program is, as the user names it: one without a slash is looked for when it is run, others are in `directory`,
-/// unless they have a slash in front.
+/// The absolute path of a program: a name without a slash stays and is looked up when it is run; other relative paths
+/// start at `directory`.
 pub fn place(program: &Path, directory: &Path) -> PathBuf {
     if is_bare(program) { program.to_owned() } else { directory.join(program) }
 }
 
-/// The file of a program: the first of its name in [`PATH`] if it has no slash.
+/// The file of a program: without a slash the first match in [`PATH`].
 pub fn find(program: &Path) -> Result<PathBuf, ScriptError> {
     if !is_bare(program) {
         return Ok(program.to_owned());
@@ -90,13 +90,13 @@ pub fn find(program: &Path) -> Result<PathBuf, ScriptError> {
     found.ok_or_else(missing)
 }
 
-/// Whether a program has no slash, so that it is looked for when it is run.
+/// Whether a program has no slash, so that it is looked up when it is run.
 pub fn is_bare(program: &Path) -> bool {
     program.components().count() == 1 && !program.is_absolute()
 }
 
-/// Refuses what could not be run, and what others than root and we could have written or can replace: the script, every
-/// directory and link on the way to it, and its interpreter.
+/// Refuses a script that cannot be run, or that users other than root and ourselves could have written or can replace:
+/// checks the script, every directory and link of its path, and its interpreter.
 pub fn check(path: &Path) -> Result<(), ScriptError> {
     find_fault(path).map_err(|fault| ScriptError { path: path.to_owned(), fault: fault.into() })
 }
@@ -120,7 +120,7 @@ fn find_fault(path: &Path) -> Result<(), ScriptFault> {
             return Err(ScriptFault::NotExecutable { part, mode: trusted.mode() });
         }
         let Some(next) = interpreter(&trusted)? else { return Ok(()) };
-        // A carriage return in it is to be seen.
+        // Quoted, to make a carriage return visible.
         part = format!("the script's interpreter {:?}", next.to_string_lossy());
         // Scripts run in the root directory.
         program = Path::new("/").join(next);
@@ -128,7 +128,7 @@ fn find_fault(path: &Path) -> Result<(), ScriptFault> {
     Err(ScriptFault::TooManyInterpreters)
 }
 
-/// The interpreter of a script; `None` for a program, which needs none, and for what can be executed but not read.
+/// The interpreter of a script; `None` for a binary, and for a file that can be executed but not read.
 fn interpreter(program: &Trusted) -> Result<Option<PathBuf>, ScriptFault> {
     let mut beginning = Vec::with_capacity(INTERPRETER_LINE);
     let read = program.open().and_then(|file| file.take(INTERPRETER_LINE as u64).read_to_end(&mut beginning));

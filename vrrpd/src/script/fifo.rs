@@ -1,7 +1,7 @@
-//! FIFOs that a program of the user reads transitions from: a line each, as keepalived writes them.
+//! FIFOs from which a user's program reads transitions, a line each in keepalived's format.
 //!
-//! A FIFO is open for reading as well as for writing. So opening it does not wait, and lines that are written while no
-//! program reads stay until one does, up to what the kernel keeps for a pipe.
+//! A FIFO is opened for reading and writing. So opening it does not block, and lines written without a reader stay in
+//! the pipe, up to its size.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -23,11 +23,11 @@ use vrrpd_engine::script::FifoLine;
 use crate::lane::Lane;
 use crate::trust;
 
-/// Lines that wait until the FIFO is open.
+/// Maximum number of lines that wait until the FIFO is open.
 const MAX_WAITING: usize = 256;
-/// How long the last lines may take to be written.
+/// How long writing the last lines may take.
 const LAST_LINES: Duration = Duration::from_millis(500);
-/// Only we may read and write what we make.
+/// Mode of a created FIFO.
 const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
 /// The FIFOs of a process.
@@ -41,7 +41,7 @@ struct Fifo {
 }
 
 impl Fifos {
-    /// Has a line written, after those before it. Nothing waits for that.
+    /// Queues a line, without waiting for it to be written.
     pub(super) fn tell(&self, router: &str, line: &FifoLine, lane: &Lane) {
         let mut fifos = self.0.borrow_mut();
         let fifo = fifos.entry(line.path.clone()).or_insert_with(|| {
@@ -54,18 +54,18 @@ impl Fifos {
         }
     }
 
-    /// Waits, not for long, until all lines are written. A FIFO that was made here is gone then.
+    /// Waits a short time until all lines are written. A FIFO that was created here is removed then.
     pub(super) async fn finish(&self) {
         let fifos: Vec<_> = self.0.borrow_mut().drain().map(|(_, fifo)| fifo).collect();
         for Fifo { lines, task } in fifos {
             drop(lines);
-            // One that takes longer hangs.
+            // If it takes longer, it hangs.
             let _ = timeout(LAST_LINES, task).await;
         }
     }
 }
 
-/// Writes the lines as they come, until the last sender is gone.
+/// Writes lines as they come, until the last sender is gone.
 async fn write_all(path: PathBuf, mut lines: Receiver<String>, lane: Lane) {
     let place = path.clone();
     let opened = lane.run(format!("opening {}", path.display()), move || open(&place)).await;
@@ -73,7 +73,7 @@ async fn write_all(path: PathBuf, mut lines: Receiver<String>, lane: Lane) {
         Ok(opened) => opened,
         Err(error) => {
             error!(fifo = %path.display(), %error, "cannot open FIFO");
-            // Later lines are not written either.
+            // Further lines are dropped.
             while lines.recv().await.is_some() {}
             return;
         }
@@ -95,7 +95,7 @@ async fn write_all(path: PathBuf, mut lines: Receiver<String>, lane: Lane) {
     }
 }
 
-/// Opens the FIFO, and makes it if there is none; says whether it was made.
+/// Opens the FIFO, and creates it if necessary; returns whether it was created.
 fn open(path: &Path) -> io::Result<(File, bool)> {
     trust::resolve(path.parent().unwrap_or(Path::new("/")))
         .map_err(|error| io::Error::other(error.to_string()))?;

@@ -1,9 +1,9 @@
-//! What scripts print, copied to the log line by line.
+//! Copies the output of scripts to the log, line by line.
 //!
-//! A script has one pipe for standard output and standard error, and so has everything that it leaves running. While
-//! something holds the pipe of a script, the next run of that script writes to the same one: however often it runs and
-//! leaves processes behind, the daemon has one descriptor for each script of each router. The pipe is read for as long as
-//! the daemon lives, since to close it would be to kill what writes to it.
+//! A script and everything that it leaves running share one pipe for standard output and standard error. While a
+//! process holds the pipe of a script, the next run of that script gets the same one; so the daemon has at most one
+//! descriptor for each script of each router. The pipe is read as long as the daemon lives, since closing it would kill
+//! its writers (SIGPIPE).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -22,36 +22,36 @@ use tracing::{info, warn};
 
 use crate::limits;
 
-/// The next script waits this long for the last words of one that has ended.
+/// How long the next script waits for the last output of one that has ended.
 const LAST_WORDS: Duration = Duration::from_millis(100);
-/// Octets in one line of the log; a longer line becomes several.
+/// Maximum length of a log line in octets; a longer line is split.
 const MAX_LINE: usize = 1024;
-/// Lines of one pipe that are logged at once, and lines a second after that. What prints without end must not fill the log.
+/// Burst of logged lines of a pipe, and lines per second after that, so that endless output does not fill the log.
 const BURST: u32 = 1000;
 const LINES_A_SECOND: u32 = 100;
-/// Octets that are read in one go, and the pause after that: what prints without end must not keep the loop from its turn.
+/// Octets read at once, followed by a pause, so that endless output does not block the event loop.
 const AT_ONCE: usize = 32 << 10;
 const PAUSE: Duration = Duration::from_millis(5);
 const CHUNK: usize = 8 << 10;
-/// How often it is told how many lines were left out.
+/// Interval of log lines about omitted lines.
 const SUMMARY: Duration = Duration::from_secs(1);
 
-/// The pipes of a process that something still holds, by router and script.
+/// The pipes that are still held, by router and script.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outputs(Rc<RefCell<HashMap<(String, PathBuf), Output>>>);
 
 #[derive(Clone, Debug)]
 pub(super) struct Output {
-    /// Its reader has the pipe until the last writer is gone.
+    /// The reader holds the pipe until the last writer is gone.
     pipe: Weak<Receiver>,
     ended: Rc<Notify>,
 }
 
 impl Outputs {
-    /// The pipe of a script, and an end to write to.
+    /// The pipe of a script, and a writing end.
     ///
     /// # Errors
-    /// `EMFILE` also when only the descriptors are left that the protocol may need.
+    /// `EMFILE` also if only the descriptors reserved for the protocol are left.
     pub(super) fn open(&self, router: &str, script: &Path) -> io::Result<(Output, OwnedFd)> {
         let mut outputs = self.0.borrow_mut();
         outputs.retain(|_, output| output.is_open());
@@ -82,17 +82,17 @@ impl Output {
         self.pipe.strong_count() > 0
     }
 
-    /// Another end to write to.
+    /// Another writing end.
     fn writer(&self) -> Option<OwnedFd> {
         let pipe = self.pipe.upgrade()?;
         let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
         OpenOptions::new().write(true).open(path).ok().map(OwnedFd::from)
     }
 
-    /// Waits, not for long, until everything is read that a script has written which has ended.
+    /// Waits a short time until the output of an ended script was read.
     pub(super) async fn last_words(&self) {
         if self.is_open() {
-            // Something that it has left behind may hold the pipe for ever.
+            // A process that it left running may hold the pipe forever.
             let _ = timeout(LAST_WORDS, self.ended.notified()).await;
         }
     }
@@ -143,14 +143,14 @@ async fn copy(pipe: &Receiver, router: &str, script: &str) {
     summary(&mut lines);
 }
 
-/// Makes lines of what is read, as many as may be logged.
+/// Splits output into lines, within the rate limit.
 #[derive(Debug)]
 struct Lines {
     begun: Vec<u8>,
-    /// What comes up to the next newline belongs to a line that is left out.
+    /// The rest of the line is omitted.
     leaves_out: bool,
     allowed: u32,
-    /// When the allowance was last reckoned.
+    /// When the rate limit was last updated.
     at: Instant,
     left_out: u64,
 }
@@ -197,7 +197,7 @@ impl Lines {
         }
     }
 
-    /// The line that was begun is over.
+    /// Ends the current line.
     fn end(&mut self, mut log: impl FnMut(&str)) {
         if self.begun.is_empty() {
             return;

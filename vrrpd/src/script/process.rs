@@ -1,4 +1,4 @@
-//! One run of a script: started with a clean slate, waited for, ended when it takes too long.
+//! One run of a script: started in a clean environment, waited for, and ended after its timeout.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -20,10 +20,10 @@ use super::output::{Output, Outputs};
 use super::user::identify;
 use crate::lane::Lane;
 
-/// How long something is waited for that the system lacks.
+/// Retry interval while the system lacks a resource.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What all scripts of a process share.
+/// Shared by all scripts of a process.
 #[derive(Clone, Debug)]
 pub struct Context {
     outputs: Outputs,
@@ -37,18 +37,18 @@ impl Context {
         Self { outputs: Outputs::default(), fifos: Fifos::default(), lane }
     }
 
-    /// Has a line written to a FIFO.
+    /// Writes a line to a FIFO.
     pub(super) fn tell(&self, router: &str, line: &FifoLine) {
         self.fifos.tell(router, line, &self.lane);
     }
 
-    /// Waits, not for long, until everything is written that FIFOs are told.
+    /// Waits a short time until all FIFO lines are written.
     pub async fn finish(&self) {
         self.fifos.finish().await;
     }
 }
 
-/// Runs a script of a router for this state to its end, or ends it after `limit`.
+/// Runs a script of a router for this state until it ends, or until its timeout.
 pub(super) async fn perform(router: &str, state: &str, run: &Run, limit: Duration, context: &Context) {
     let script = run.program.display();
     let (mut child, output) = match timeout(limit, start(router, run, context)).await {
@@ -64,8 +64,8 @@ pub(super) async fn perform(router: &str, state: &str, run: &Run, limit: Duratio
     output.last_words().await;
 }
 
-/// Runs the script that prepares a router for being Master. Calls `over` when it has ended, or has run for `limit` and is killed
-/// with its children; so it is when this is dropped.
+/// Runs the `prepare` script. Calls `over` when it has ended, or was killed with its children after `limit`. It is also
+/// killed when this is dropped.
 pub async fn prepare(router: &str, run: &Run, limit: Duration, over: impl FnOnce(), context: &Context) {
     let (script, state) = (run.program.display(), PREPARE);
     let until = Instant::now() + limit;
@@ -98,8 +98,8 @@ pub async fn prepare(router: &str, run: &Run, limit: Duration, over: impl FnOnce
     }
 }
 
-/// Starts it, aside: that takes a while, and for ever if it is on a file system that does not answer. What the system lacks
-/// for the moment is waited for.
+/// Starts it in another thread, since that takes a while, and forever on a file system that hangs. Waits for resources
+/// that the system temporarily lacks.
 async fn start(router: &str, run: &Run, context: &Context) -> io::Result<(Child, Output)> {
     let mut told = false;
     loop {
@@ -125,14 +125,13 @@ async fn start_once(router: &str, run: &Run, context: &Context) -> io::Result<(C
     Ok((child, output))
 }
 
-/// Whether it is something that the system may have again in a moment: descriptors, processes, memory, or the file, which
-/// is being written.
+/// Whether the error is temporary: descriptors, processes or memory exhausted, or the file is being written.
 fn is_transient(error: &io::Error) -> bool {
     let lacks = [Errno::EMFILE, Errno::ENFILE, Errno::EAGAIN, Errno::ENOMEM, Errno::ETXTBSY];
     error.raw_os_error().is_some_and(|number| lacks.contains(&Errno::from_raw(number)))
 }
 
-/// Starts a script that may be run, with its variables and its output.
+/// Starts a checked script with its environment and output.
 fn spawn(run: &Run, output: OwnedFd) -> io::Result<Child> {
     check(&run.program).map_err(|error| io::Error::other(error.fault))?;
     let mut command = bare::command(&run.program);
@@ -147,7 +146,7 @@ fn spawn(run: &Run, output: OwnedFd) -> io::Result<Child> {
         .spawn()
 }
 
-/// A script that has just been started. Dropped, it is killed.
+/// A script that was just started. It is killed on drop.
 struct Started(Option<Child>);
 
 impl Started {
@@ -159,7 +158,7 @@ impl Started {
         self.0.take()
     }
 
-    /// Waits for its end. What it has started may live on.
+    /// Waits for its end; processes that it started may live on.
     async fn wait(&mut self) -> io::Result<ExitStatus> {
         let Some(child) = &mut self.0 else { return Err(io::Error::other("it is gone")) };
         let ended = child.wait().await;
@@ -177,7 +176,7 @@ impl Drop for Started {
     }
 }
 
-/// Why a script has not ended by itself.
+/// Why a script did not end normally.
 #[derive(Debug, Error)]
 enum EndError {
     #[error(transparent)]
@@ -186,7 +185,7 @@ enum EndError {
     TooLong(Duration),
 }
 
-/// Waits for the end of the script, or brings it about.
+/// Waits for the end of the script, and ends it after the timeout.
 async fn end(child: &mut Child, limit: Duration) -> Result<ExitStatus, EndError> {
     if let Ok(status) = timeout(limit, child.wait()).await {
         return Ok(status?);

@@ -1,4 +1,4 @@
-//! Who a script runs as.
+//! The user that a script runs as.
 
 use nix::unistd::{Gid, Group, Uid, User};
 use thiserror::Error;
@@ -6,7 +6,7 @@ use tokio::process::Command;
 use vrrpd_engine::script::ScriptUser;
 use vrrpd_engine::track;
 
-/// The numbers of a user and a group.
+/// A numeric user and group ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub(super) user: Uid,
@@ -16,21 +16,21 @@ pub struct Identity {
 /// Why scripts cannot run as a user.
 #[derive(Debug, Error)]
 pub enum UserError {
-    /// There is none of this name.
+    /// Unknown user.
     #[error("no user {0:?} on this system")]
     NoUser(String),
-    /// The same.
+    /// Unknown group.
     #[error("no group {0:?} on this system")]
     NoGroup(String),
-    /// A number that no name belongs to has no primary group.
+    /// A numeric user without a name has no primary group.
     #[error("no user has the number {0}, so its group is not known: expected {0}:GROUP")]
     NoPrimaryGroup(u32),
-    /// The system does not answer.
+    /// The look-up failed.
     #[error("user {user}: {error}")]
     Unknown {
-        /// Who was asked for.
+        /// The name.
         user: String,
-        /// Why not.
+        /// The error.
         error: nix::Error,
     },
     /// Only root can run scripts as another user.
@@ -39,13 +39,13 @@ pub enum UserError {
 }
 
 impl Identity {
-    /// Has a command run as this user, without other groups that this process is in.
+    /// Runs a command as this user, without this process's supplementary groups.
     pub fn apply(self, command: &mut Command) {
         command.uid(self.user.as_raw()).gid(self.group.as_raw());
     }
 }
 
-/// The user that a tracked command runs as; `None`: that of the daemon.
+/// The user of a tracked command; `None`: the daemon's.
 pub fn user_of(command: &track::Command) -> Option<ScriptUser> {
     let track::Command { user, group, .. } = command;
     let own = || nix::unistd::geteuid().to_string();
@@ -53,10 +53,10 @@ pub fn user_of(command: &track::Command) -> Option<ScriptUser> {
         .then(|| ScriptUser { user: user.clone().unwrap_or_else(own), group: group.clone() })
 }
 
-/// The numbers of this user and its group.
+/// The numeric IDs of this user and group.
 ///
 /// # Errors
-/// There is no such user or group, or this process may not become that user.
+/// The user or group is unknown, or this process may not become that user.
 pub fn identify(wanted: &ScriptUser) -> Result<Identity, UserError> {
     let ScriptUser { user, group } = wanted;
     let unknown = |error| UserError::Unknown { user: wanted.to_string(), error };

@@ -1,8 +1,8 @@
-//! What is asked of the kernel about a program beyond what aya does: to run it once, on octets of ours, to put it on an
-//! interface and take it off, and whether it is still there.
+//! BPF system calls that aya does not offer, or only with its own copy of a program: test run, attach and detach, and
+//! queries.
 //!
-//! aya can do most of that as well, but only through what it keeps of a program once it is loaded: its instructions, and
-//! all that is known of their types and lines. It does not tell where a program is.
+//! aya keeps a loaded program's instructions with all type and line information. It does not report where a program is
+//! attached.
 
 use std::io;
 use std::mem::size_of;
@@ -28,12 +28,12 @@ pub const XDP: u32 = 37;
 pub const TCX_INGRESS: u32 = 46;
 /// `BPF_TCX_EGRESS`, likewise.
 pub const TCX_EGRESS: u32 = 47;
-/// `BPF_MPROG_MAX`: as many programs are at a hook of classifiers at most.
+/// `BPF_MPROG_MAX`: maximum number of classifiers at a hook.
 const MOST_CLASSIFIERS: u32 = 64;
-/// `BPF_F_BEFORE`: before all other programs there.
+/// `BPF_F_BEFORE`: before all other programs.
 pub const TCX_FIRST: u32 = 1 << 3;
 
-/// What `union bpf_attr` holds for that command, up to where Linux 5.15 had it.
+/// `union bpf_attr` of that command, as of Linux 5.15.
 #[repr(C)]
 #[derive(Default)]
 struct TestRun {
@@ -55,7 +55,7 @@ struct TestRun {
 
 const _: () = assert!(size_of::<TestRun>() == 72);
 
-/// What `union bpf_attr` holds for `BPF_LINK_CREATE`, up to where it is used here.
+/// `union bpf_attr` of `BPF_LINK_CREATE`, the part in use.
 #[repr(C)]
 struct LinkCreate {
     program: u32,
@@ -64,7 +64,7 @@ struct LinkCreate {
     flags: u32,
 }
 
-/// What `union bpf_attr` holds for `BPF_OBJ_GET_INFO_BY_FD`.
+/// `union bpf_attr` of `BPF_OBJ_GET_INFO_BY_FD`.
 #[repr(C)]
 struct GetInfo {
     fd: u32,
@@ -72,7 +72,7 @@ struct GetInfo {
     info: u64,
 }
 
-/// What `union bpf_attr` holds for `BPF_PROG_QUERY`, up to where it is used here.
+/// `union bpf_attr` of `BPF_PROG_QUERY`, the part in use.
 #[repr(C)]
 struct ProgQuery {
     interface: u32,
@@ -84,13 +84,13 @@ struct ProgQuery {
     reserved: u32,
 }
 
-/// What `union bpf_attr` holds for `BPF_LINK_DETACH`.
+/// `union bpf_attr` of `BPF_LINK_DETACH`.
 #[repr(C)]
 struct LinkDetach {
     link: u32,
 }
 
-/// `struct bpf_link_info` of a program on an interface.
+/// `struct bpf_link_info` of an attached program.
 #[repr(C)]
 #[derive(Default)]
 struct LinkInfo {
@@ -102,14 +102,14 @@ struct LinkInfo {
     reserved_behind: u32,
 }
 
-/// Octets of it.
+/// Its length in octets.
 const LINK_INFO_LEN: u32 = 24;
 
 const _: () = assert!(size_of::<LinkCreate>() == 16 && size_of::<GetInfo>() == 16);
 const _: () = assert!(size_of::<ProgQuery>() == 32);
 const _: () = assert!(size_of::<LinkInfo>() == LINK_INFO_LEN as usize);
 
-/// What `union bpf_attr` holds for `BPF_MAP_CREATE`, up to where it is used here.
+/// `union bpf_attr` of `BPF_MAP_CREATE`, the part in use.
 #[repr(C)]
 struct MapCreate {
     kind: u32,
@@ -118,15 +118,15 @@ struct MapCreate {
     max_entries: u32,
 }
 
-/// Whether this process may have maps, by making one: each program of ours has some.
+/// Checks whether this process may create maps, by creating one; each of our programs has maps.
 pub fn may_create_maps() -> io::Result<()> {
     let attributes = MapCreate { kind: ARRAY, key_size: 4, value_size: 4, max_entries: 1 };
-    // SAFETY: the kernel reads as many octets of the attributes as they have.
+    // SAFETY: the kernel reads the attributes up to their given size.
     let fd =
         unsafe { libc::syscall(libc::SYS_bpf, MAP_CREATE, &raw const attributes, size_of::<MapCreate>()) };
     match RawFd::try_from(fd) {
         Ok(fd) if fd >= 0 => {
-            // SAFETY: the kernel has just opened it for us.
+            // SAFETY: the kernel just returned this descriptor, and it has no other owner.
             drop(unsafe { OwnedFd::from_raw_fd(fd) });
             Ok(())
         }
@@ -134,8 +134,8 @@ pub fn may_create_maps() -> io::Result<()> {
     }
 }
 
-/// A program on an interface; dropping this takes it off. When the process dies, the kernel does so with the last copy of
-/// the descriptor.
+/// An attached program; detached on drop. When the process dies, the kernel detaches it with the last copy of the
+/// descriptor.
 #[derive(Debug)]
 pub struct Attached(OwnedFd);
 
@@ -148,27 +148,27 @@ impl AsFd for Attached {
 impl Drop for Attached {
     fn drop(&mut self) {
         let attributes = LinkDetach { link: self.0.as_raw_fd().cast_unsigned() };
-        // SAFETY: the kernel reads as many octets of the attributes as they have. What it cannot take off goes with the
-        // descriptor.
+        // SAFETY: the kernel reads the attributes up to their given size. On an error, closing the descriptor detaches
+        // it.
         unsafe { libc::syscall(libc::SYS_bpf, LINK_DETACH, &raw const attributes, size_of::<LinkDetach>()) };
     }
 }
 
-/// Puts a program at a place of an interface, [`XDP`] or [`TCX_INGRESS`].
+/// Attaches a program to an interface at [`XDP`] or [`TCX_INGRESS`].
 pub fn attach(program: BorrowedFd<'_>, interface: u32, attach_type: u32, flags: u32) -> io::Result<Attached> {
     let attributes =
         LinkCreate { program: program.as_raw_fd().cast_unsigned(), interface, attach_type, flags };
-    // SAFETY: the kernel reads as many octets of the attributes as they have.
+    // SAFETY: the kernel reads the attributes up to their given size.
     let fd =
         unsafe { libc::syscall(libc::SYS_bpf, LINK_CREATE, &raw const attributes, size_of::<LinkCreate>()) };
     match RawFd::try_from(fd) {
-        // SAFETY: the kernel has just opened it for us.
+        // SAFETY: the kernel just returned this descriptor, and it has no other owner.
         Ok(fd) if fd >= 0 => Ok(Attached(unsafe { OwnedFd::from_raw_fd(fd) })),
         Ok(_) | Err(_) => Err(io::Error::last_os_error()),
     }
 }
 
-/// The number of the interface that the program of a link is on; 0: it was taken off, or the interface is gone.
+/// The index of the interface that a link is attached to; 0 if it was detached or the interface is gone.
 pub fn interface_of(link: BorrowedFd<'_>) -> io::Result<u32> {
     let mut info = LinkInfo::default();
     let mut attributes = GetInfo {
@@ -176,14 +176,13 @@ pub fn interface_of(link: BorrowedFd<'_>) -> io::Result<u32> {
         len: LINK_INFO_LEN,
         info: (&raw mut info).expose_provenance() as u64,
     };
-    // SAFETY: the kernel reads the attributes, writes how long the information is into them, and writes no more of that
-    // than there is room for.
+    // SAFETY: the kernel reads the attributes, writes the length of the information into them, and writes no more
+    // information than there is room for.
     let result = unsafe { libc::syscall(libc::SYS_bpf, GET_INFO, &raw mut attributes, size_of::<GetInfo>()) };
     if result == 0 { Ok(info.interface) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The kernel's numbers of the classifiers at a place of an interface, [`TCX_INGRESS`] or [`TCX_EGRESS`], in the order in which
-/// they run.
+/// The IDs of the classifiers of an interface at [`TCX_INGRESS`] or [`TCX_EGRESS`], in the order in which they run.
 pub fn classifiers(interface: u32, attach_type: u32) -> io::Result<Vec<u32>> {
     let mut programs = [0_u32; MOST_CLASSIFIERS as usize];
     let mut attributes = ProgQuery {
@@ -195,7 +194,7 @@ pub fn classifiers(interface: u32, attach_type: u32) -> io::Result<Vec<u32>> {
         count: MOST_CLASSIFIERS,
         reserved: 0,
     };
-    // SAFETY: the kernel reads the attributes, writes how many programs there are into them, and writes no more numbers than
+    // SAFETY: the kernel reads the attributes, writes the number of programs into them, and writes no more IDs than
     // there is room for.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, PROG_QUERY, &raw mut attributes, size_of::<ProgQuery>()) };
@@ -206,7 +205,7 @@ pub fn classifiers(interface: u32, attach_type: u32) -> io::Result<Vec<u32>> {
     Ok(programs.into_iter().take(count).collect())
 }
 
-/// Runs the program on a frame of these octets, and puts into `output` what it has made of them.
+/// Runs the program on a frame with these octets, and stores the resulting frame in `output`.
 pub fn run(program: BorrowedFd<'_>, input: &[u8], output: &mut [u8]) -> io::Result<()> {
     let too_long = |_| io::Error::from(io::ErrorKind::InvalidInput);
     let mut attributes = TestRun {
@@ -218,8 +217,8 @@ pub fn run(program: BorrowedFd<'_>, input: &[u8], output: &mut [u8]) -> io::Resu
         repeat: 1,
         ..TestRun::default()
     };
-    // SAFETY: the kernel reads as many octets of the attributes as they have; it reads `input` and writes `output`, both
-    // of which live until it returns, as far as their lengths.
+    // SAFETY: the kernel reads the attributes up to their given size, reads `input` and writes `output` up to their
+    // lengths; both live until it returns.
     let result = unsafe { libc::syscall(libc::SYS_bpf, TEST_RUN, &raw mut attributes, size_of::<TestRun>()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -1,4 +1,4 @@
-//! The command line that others see of this process, in `/proc/PID/cmdline`.
+//! The command line of this process that others see in `/proc/PID/cmdline`.
 
 use std::env;
 use std::ffi::CStr;
@@ -9,20 +9,19 @@ use std::ptr;
 
 use super::fork;
 
-/// The field of `/proc/PID/stat` that says where the command line begins, counted from the one behind the name; where it
-/// ends is in the next one.
+/// Field of `/proc/PID/stat` with the start of the command line, counted after the name; the next field is its end.
 const START: usize = 45;
 
-/// Puts one word in the place of the arguments that this process was started with, cut off where they were shorter. This
-/// process has none from then on: it reads that word and empty arguments. It must have one thread only.
+/// Replaces the arguments of this process by one word, truncated to their length. From then on this process reads that
+/// word and empty arguments itself. The process must have one thread only.
 pub fn replace(word: &CStr) -> io::Result<()> {
     let (start, length) = arguments()?;
-    // If the last octet were not 0, the kernel would go on with what comes behind it.
+    // If the last octet were not 0, the kernel would continue with what follows.
     let kept = word.count_bytes().min(length.saturating_sub(1));
-    // SAFETY: there the kernel has put the arguments, on the stack of this process, which can be written; as long as they
-    // are nothing else is there. Who has pointers to them, which are the C library and the standard one, reads strings
-    // from there, and finds strings that end within the same octets; nobody does meanwhile, since there is no other thread.
-    // `word` is elsewhere: the standard library copies the arguments that it hands out.
+    // SAFETY: the kernel has put the arguments there, on the writable stack of this process; within their length there
+    // is nothing else. The C library and the standard library have pointers to them and read strings there, which still
+    // end within these octets; no other thread exists that could read meanwhile. `word` does not overlap: the standard
+    // library copies the arguments that it returns.
     unsafe {
         ptr::write_bytes(start, 0, length);
         ptr::copy_nonoverlapping(word.as_ptr().cast(), start, kept);
@@ -30,9 +29,8 @@ pub fn replace(word: &CStr) -> io::Result<()> {
     Ok(())
 }
 
-/// Overwrites the secrets among the arguments with asterisks, for others and for this process, which reads the asterisks
-/// from now on. `secrets` are octets of the arguments, one behind the other with a 0 behind each. It must have one
-/// thread only.
+/// Overwrites secrets in the arguments with asterisks, for other processes and for this one. `secrets` are ranges in
+/// the arguments, joined and NUL-terminated. The process must have one thread only.
 pub fn hide(secrets: &[Range<usize>]) -> io::Result<()> {
     if secrets.is_empty() {
         return Ok(());
@@ -40,28 +38,28 @@ pub fn hide(secrets: &[Range<usize>]) -> io::Result<()> {
     let (start, length) = arguments()?;
     for secret in secrets {
         let length = secret.end.min(length).saturating_sub(secret.start);
-        // SAFETY: inside the arguments, as in `replace`. The octets that end them are left, so strings stay strings.
+        // SAFETY: within the arguments, as in `replace`. The terminating NULs are kept, so strings stay valid.
         unsafe { ptr::write_bytes(start.add(secret.start), b'*', length) };
     }
     Ok(())
 }
 
-/// Where the kernel has put the arguments, and how many octets they are.
+/// Address and length of the arguments, in octets.
 fn arguments() -> io::Result<(*mut u8, usize)> {
     if !fork::is_alone()? {
         return Err(io::Error::other("another thread may be reading the arguments"));
     }
     let length = env::args_os().map(|argument| argument.len() + 1).sum();
     let stat = fs::read_to_string("/proc/self/stat")?;
-    // They may have been put elsewhere, by what brings processes back from a file for one.
+    // They may have been moved, for example when a process was restored from a checkpoint.
     let elsewhere = || io::Error::other("the arguments are not where the kernel says they are");
     let start = start_of(&stat, length).ok_or_else(elsewhere)?;
     Ok((ptr::with_exposed_provenance_mut(start), length))
 }
 
-/// Where a command line of this length begins, by the text of `/proc/PID/stat`; `None` where it has another one.
+/// The start of a command line with this length, from the text of `/proc/PID/stat`; `None` if the length differs.
 fn start_of(stat: &str, length: usize) -> Option<usize> {
-    // There may be anything in the name, and nothing like it behind it.
+    // The name may contain anything, but what follows it does not contain this.
     let (_, rest) = stat.rsplit_once(") ")?;
     let mut fields = rest.split_whitespace().skip(START);
     let [start, end]: [usize; 2] = [fields.next()?.parse().ok()?, fields.next()?.parse().ok()?];

@@ -1,5 +1,5 @@
-//! A process that dies of a fault says so before its core is written: that can take a slow disk or a slow program minutes,
-//! in which the process keeps all that it has open.
+//! A process that crashes reports it before its core is written: writing may take minutes with a slow disk or program,
+//! and the process keeps everything open meanwhile.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
@@ -22,43 +22,43 @@ const FATAL: [Signal; 9] = [
 /// No socket.
 const NONE: i32 = -1;
 
-/// Where it is said.
+/// The socket for the report.
 static SOCKET: AtomicI32 = AtomicI32::new(NONE);
-/// The process that says it: not a child of it that has not executed its program yet.
+/// The process that reports; a child that has not executed its program yet must not.
 static PROCESS: AtomicI32 = AtomicI32::new(0);
-/// What is said.
+/// The message.
 static WORDS: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 static LENGTH: AtomicUsize = AtomicUsize::new(0);
 
-/// From now on a fault of this process sends these words over the socket, which stays open until [`say_nothing`].
+/// From now on a crash of this process sends this message over the socket, which must stay open until [`say_nothing`].
 pub fn say(words: &'static [u8], socket: BorrowedFd<'_>) -> io::Result<()> {
     WORDS.store(words.as_ptr().cast_mut(), Ordering::Relaxed);
     LENGTH.store(words.len(), Ordering::Relaxed);
     PROCESS.store(nix::unistd::getpid().as_raw(), Ordering::Relaxed);
     SOCKET.store(socket.as_raw_fd(), Ordering::Release);
-    // Once: the second time the signal does what it does by itself. On the stack that threads have for it, since theirs
-    // may be what has run out.
+    // The handler runs once; then the signal has its default action. On the threads' alternate signal stack, since a
+    // stack overflow may be the cause.
     let flags = SaFlags::SA_RESETHAND | SaFlags::SA_ONSTACK;
     let action = SigAction::new(SigHandler::Handler(dying), flags, SigSet::empty());
     for signal in FATAL {
-        // SAFETY: the handler makes system calls only that may be made in one, and touches nothing but atomics.
+        // SAFETY: the handler makes only async-signal-safe system calls, and accesses only atomics.
         unsafe { sigaction(signal, &action) }?;
     }
     Ok(())
 }
 
-/// The socket is about to be closed.
+/// Stops reporting, before the socket is closed.
 pub fn say_nothing() {
     SOCKET.store(NONE, Ordering::Release);
 }
 
 extern "C" fn dying(signal: libc::c_int) {
     let socket = SOCKET.load(Ordering::Acquire);
-    // SAFETY: takes nothing.
+    // SAFETY: no arguments.
     let process = unsafe { libc::getpid() };
     if socket != NONE && process == PROCESS.load(Ordering::Relaxed) {
         let words = WORDS.load(Ordering::Relaxed).cast_const().cast();
-        // SAFETY: the words are static, of this length; a socket that takes nothing is not waited for.
+        // SAFETY: the message is static and has this length; sending does not block.
         unsafe {
             libc::send(
                 socket,
@@ -68,6 +68,6 @@ extern "C" fn dying(signal: libc::c_int) {
             );
         }
     }
-    // SAFETY: sends this thread a signal that is blocked until this returns; it has its default effect then.
+    // SAFETY: sends this thread a signal that is blocked until this returns; it has its default action then.
     unsafe { libc::raise(signal) };
 }

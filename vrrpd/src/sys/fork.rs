@@ -1,16 +1,16 @@
-//! A second process with the memory of this one.
+//! Forks this process.
 
 use std::fs;
 use std::io;
 
 use nix::unistd::{ForkResult, fork};
 
-/// Forks a process that has one thread only; what the other one goes on with is as sound as it was before.
+/// Forks a process that has one thread only, so the child is in a consistent state.
 pub fn alone() -> io::Result<ForkResult> {
     if !is_alone()? {
         return Err(io::Error::other("cannot fork with several threads"));
     }
-    // SAFETY: there is no other thread that could hold a lock or be in the middle of something.
+    // SAFETY: there is no other thread that could hold a lock or be in the middle of a change.
     Ok(unsafe { fork() }?)
 }
 

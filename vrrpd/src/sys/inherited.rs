@@ -1,4 +1,4 @@
-//! What a process inherits from the one that executed it, and hands on to each program that it executes itself.
+//! What this process inherits from its parent and would pass on to its children.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -9,13 +9,13 @@ use nix::sys::stat::{Mode, umask};
 
 use super::descriptors;
 
-/// What files of ours may not be: writable by others.
+/// Minimum umask: files are not writable by others.
 const UMASK: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
-/// The highest number of a signal (signal(7)).
+/// The highest signal number (signal(7)).
 const LAST_SIGNAL: libc::c_int = 64;
 
-/// Does away with what a caller may have set up for itself: its umask, blocked and ignored signals, and open files, which no
-/// program that is executed from now on inherits. Ignored SIGCHLD, for one, would make every script seem to fail.
+/// Resets what the parent may have changed: umask, blocked and ignored signals, and close-on-exec of inherited
+/// descriptors. With SIGCHLD ignored, for example, every script would seem to fail.
 ///
 /// # Errors
 /// `/proc` cannot be read, or the system refuses a signal mask.
@@ -26,17 +26,18 @@ pub fn put_right() -> io::Result<()> {
     descriptors::close_on_exec()
 }
 
-/// Gives an ignored signal its default action. SIGPIPE is ignored by the standard library, which undoes that for programs
-/// that it executes; what is caught gets its default action there anyway.
+/// Gives an ignored signal its default action. The standard library ignores SIGPIPE and resets it for children; caught
+/// signals are reset by exec anyway.
 fn stop_ignoring(signal: libc::c_int) {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: there is room for an action, and none is set. It fails for the numbers that the C library keeps for itself.
+    // SAFETY: only reads the action, into a place large enough for it. Fails for the signals that the C library
+    // reserves.
     if unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) } != 0 {
         return;
     }
-    // SAFETY: the call above has succeeded and written it.
+    // SAFETY: the successful call above has initialised it.
     if unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN {
-        // SAFETY: the default action runs no code of ours.
+        // SAFETY: the default action runs none of our code.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }

@@ -1,35 +1,35 @@
-//! The end of a thread of another process, heard at once: a robust mutex that both processes share, which the thread holds
-//! as long as it lives. The kernel gives it to who waits for it before it takes apart the memory of the thread's process and
-//! closes its files, which takes milliseconds where that is much.
+//! Notices the end of another process's thread at once: a robust mutex in shared memory, which the thread holds as long
+//! as it lives. The kernel passes it to the waiter before it frees the memory of the process and closes its files,
+//! which takes milliseconds if they are large.
 
 use std::io;
 use std::ptr::{NonNull, null_mut};
 
 use libc::{c_int, pthread_mutex_t};
 
-/// The mutex, in memory that is shared over `fork` and stays.
+/// The mutex, in shared memory that is never unmapped.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifeline(NonNull<pthread_mutex_t>);
 
-// SAFETY: a mutex that is shared by processes may be used by any thread; the memory stays.
+// SAFETY: a process-shared mutex may be used by any thread, and the memory stays mapped.
 unsafe impl Send for Lifeline {}
 // SAFETY: as above.
 unsafe impl Sync for Lifeline {}
 
-/// What the wait for a thread has ended with.
+/// The result of waiting for a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
     /// The thread has ended.
     Ended,
-    /// It cannot be said: the C library does not know the end of a holder.
+    /// Unknown: the C library does not support robust mutexes.
     Unknown,
 }
 
 impl Lifeline {
-    /// One that this thread holds until its end. What is forked off now can wait for that. Its memory, one page, is not given
-    /// back: the thread holds the mutex to the last.
+    /// A mutex that this thread holds until its end. Processes forked from now on can wait for that. Its memory, one
+    /// page, is never freed, since the thread holds the mutex to the end.
     pub fn of_this_thread() -> io::Result<Self> {
-        // SAFETY: a new mapping, at a place that the kernel chooses.
+        // SAFETY: a new mapping at an address that the kernel chooses.
         let page = unsafe {
             libc::mmap(
                 null_mut(),
@@ -44,10 +44,10 @@ impl Lifeline {
             return Err(io::Error::last_os_error());
         }
         let mutex = NonNull::new(page.cast::<pthread_mutex_t>()).ok_or(io::ErrorKind::OutOfMemory)?;
-        // SAFETY: zeros are a value of this type, and it is initialised before it is used.
+        // SAFETY: zeros are a valid value of this type, and it is initialised before use.
         let mut attributes: libc::pthread_mutexattr_t = unsafe { std::mem::zeroed() };
-        // SAFETY: both are places of their types that nothing else uses yet; the attributes are initialised first, and the
-        // mutex before it is locked.
+        // SAFETY: both are valid, unaliased places of their types; the attributes are initialised first, and the mutex
+        // before it is locked.
         unsafe {
             succeeded(libc::pthread_mutexattr_init(&raw mut attributes))?;
             succeeded(libc::pthread_mutexattr_setpshared(&raw mut attributes, libc::PTHREAD_PROCESS_SHARED))?;
@@ -59,7 +59,7 @@ impl Lifeline {
         Ok(Self(mutex))
     }
 
-    /// Waits until the thread has ended that holds it. For a thread of another process.
+    /// Waits until the thread that holds it has ended. For a thread of another process.
     pub fn wait(&self) -> Waited {
         // SAFETY: the mutex is initialised, and its memory stays.
         match unsafe { libc::pthread_mutex_lock(self.0.as_ptr()) } {

@@ -1,35 +1,35 @@
-//! Memory that is needed for a moment only, and memory that must not go.
+//! Memory to be returned to the system, and memory to be locked.
 
 use std::fs;
 use std::io;
 
-/// Gives back to the system what the allocator keeps for later: loading the program takes some megabytes once, and so does
-/// telling a client of thousands of routers.
+/// Returns free memory of the allocator to the system: loading a program needs some megabytes once, and so does
+/// reporting thousands of routers to a client.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: no preconditions; it moves nothing that is in use.
+    // SAFETY: no preconditions; memory in use is not affected.
     unsafe {
         libc::malloc_trim(0);
     }
 }
 
-/// Has the allocator keep no more than a little for later. By itself it comes to keep as much as the largest piece that was
-/// freed, and what a thread has freed it gives back only on this account.
+/// Limits the free memory that the allocator keeps. Otherwise its threshold grows to the largest freed block, and it
+/// applies to memory freed by other threads as well.
 pub fn keep_little() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: no preconditions; both values are legal.
+    // SAFETY: no preconditions; both values are valid.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 128 << 10);
     }
 }
 
-/// Keeps the program in memory, as far as it has been used or will be: its text, its constants and those of its libraries.
-/// Under pressure the kernel drops pages that it can read again, and a disk that is busy may take seconds for that.
-/// The lock is not inherited over `fork`.
+/// Locks the program in memory as far as it is used now or later: code and constants, including those of libraries.
+/// Under memory pressure the kernel drops pages that it can read again, which may take seconds with a busy disk. The
+/// lock is not inherited over `fork`.
 pub fn keep_program() -> io::Result<()> {
     for (start, end) in fs::read_to_string("/proc/self/maps")?.lines().filter_map(of_file) {
-        // SAFETY: the range is one that the kernel has just told of, and a lock changes nothing in it.
+        // SAFETY: the kernel has just reported this range, and a lock does not change its contents.
         let result = unsafe { libc::syscall(libc::SYS_mlock2, start, end - start, libc::MLOCK_ONFAULT) };
         if result != 0 {
             return Err(io::Error::last_os_error());
@@ -38,7 +38,7 @@ pub fn keep_program() -> io::Result<()> {
     Ok(())
 }
 
-/// The range of a line of `maps`, if it is one of a file that is read and not written.
+/// The range of a line of `maps`, if it is a read-only mapping of a file.
 fn of_file(line: &str) -> Option<(usize, usize)> {
     let mut words = line.split_whitespace();
     let (start, end) = words.next()?.split_once('-')?;

@@ -1,4 +1,4 @@
-//! What needs `unsafe` of the system's interface, and nothing else.
+//! The parts of the system interface that need `unsafe`.
 
 pub mod bpf;
 pub mod command_line;

@@ -1,7 +1,7 @@
-//! Packet sockets of one interface: whole Ethernet frames in and out, past the IP stack and its filters.
+//! Packet sockets of one interface: whole Ethernet frames, received and sent outside the IP stack and its filters.
 //!
-//! A receiving socket takes one EtherType and only what its filter lets through, so traffic that is not VRRP costs
-//! a few instructions of compiled filter and never wakes the daemon. A sending socket receives nothing.
+//! A receiving socket gets one EtherType and only what its BPF filter accepts, so other traffic costs a few
+//! instructions and never wakes the daemon. A sending socket receives nothing.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::size_of;
@@ -15,38 +15,39 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, sendmmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
-/// Room for the frames of a thousand routers that are due at the same time; the kernel counts more than the octets.
+/// Buffer size in octets for the frames of a thousand routers due at the same time; the kernel also counts its
+/// overhead.
 pub(crate) const BUFFER: usize = 4 << 20;
-/// `TC_PRIO_CONTROL`: the first band of the default queueing discipline.
+/// `TC_PRIO_CONTROL`: the first band of the default qdisc.
 pub(crate) const PRIORITY: u32 = 7;
-/// Frames handed over in one system call.
+/// Maximum number of frames in one system call.
 pub const BATCH: usize = 64;
 
 /// A complete Ethernet frame to send.
 pub type Frame = Rc<[u8]>;
 
-/// A packet socket, non-blocking, closed on exec.
+/// A packet socket, non-blocking, close-on-exec.
 #[derive(Debug)]
 pub struct PacketSocket(Socket);
 
 /// One instruction of a classic BPF filter.
 pub type FilterInstruction = SockFilter;
 
-/// An instruction that does not jump.
+/// An instruction without a jump.
 pub const fn statement(code: u32, k: u32) -> FilterInstruction {
     jump(code, k, 0, 0)
 }
 
-/// An instruction that jumps over `jt` further ones where it holds, over `jf` where not.
+/// A conditional jump over `jt` instructions if true, `jf` if false.
 pub const fn jump(code: u32, k: u32, jt: u8, jf: u8) -> FilterInstruction {
     // The kernel's opcodes are 16 bits wide; libc declares their parts as 32.
     #[expect(clippy::cast_possible_truncation, reason = "every opcode is below 256")]
     SockFilter::new(code as u16, jt, jf, k)
 }
 
-/// At the start of every filter: ignores frames for other machines and frames of other interfaces. Frames of a VLAN arrive
-/// here without their tag, and only their interface tells them from those of the port. They belong to the interface of the
-/// VLAN, or, if the VLAN has none, to no router here.
+/// Start of every filter: ignores frames for other machines and frames of other interfaces. Frames of a VLAN arrive
+/// here without their tag, so only their interface distinguishes them from untagged ones. They belong to the VLAN
+/// interface, or, if there is none, to no router here.
 const fn of_this_interface(index: u32) -> [FilterInstruction; 5] {
     [
         load_extra(SKF_AD_PKTTYPE),
@@ -57,31 +58,31 @@ const fn of_this_interface(index: u32) -> [FilterInstruction; 5] {
     ]
 }
 
-/// Loads what the kernel knows of a frame beside its octets.
+/// Loads metadata of a frame.
 const fn load_extra(what: i32) -> FilterInstruction {
     statement(BPF_LD | BPF_W | BPF_ABS, (SKF_AD_OFF + what).cast_unsigned())
 }
 
-/// Room for frames that arrive together.
+/// Buffers for frames received together.
 #[derive(Debug)]
 pub struct Inbox {
-    /// One behind the other; what was never needed takes no memory.
+    /// One after the other; unused pages take no memory.
     buffers: Vec<u8>,
     lengths: Vec<usize>,
 }
 
 impl Inbox {
-    /// Frames that are taken in one system call.
+    /// Maximum number of frames received in one system call.
     const ROOM: usize = 32;
-    /// The longest frame that can hold an advert with 255 IPv6 addresses, with room for every header. A longer one is cut.
+    /// Enough for an advert with 255 IPv6 addresses and all headers. A longer frame is truncated.
     const MAX_FRAME: usize = 8 << 10;
 
-    /// Whether more frames may be there than there was room for.
+    /// Whether all buffers were used, so that more frames may be waiting.
     pub fn is_full(&self) -> bool {
         self.lengths.len() == Self::ROOM
     }
 
-    /// The frames, in the order in which they came.
+    /// The frames, in order of arrival.
     pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
         self.buffers
             .chunks(Self::MAX_FRAME)
@@ -97,17 +98,17 @@ impl Default for Inbox {
 }
 
 impl PacketSocket {
-    /// Receives frames of `ethertype` for this machine from the interface `index` that pass `filter`, without a tag.
+    /// Receives untagged frames of `ethertype` for this machine on the interface `index` that pass `filter`.
     pub fn receiver(
         index: u32,
         ethertype: u16,
         filter: impl IntoIterator<Item = FilterInstruction>,
     ) -> io::Result<Self> {
-        // Created for no protocol, so that nothing arrives before the filter stands and the interface is chosen.
+        // Created without a protocol, so that nothing arrives before it has its filter and interface.
         let socket = Self::open()?;
         let filter: Vec<_> = of_this_interface(index).into_iter().chain(filter).collect();
         socket.0.attach_filter(&filter)?;
-        // Past the system's limit if we may, up to it if not.
+        // Beyond the system's limit, if permitted.
         if setsockopt(&socket.0, sockopt::RcvBufForce, &BUFFER).is_err() {
             socket.0.set_recv_buffer_size(BUFFER)?;
         }
@@ -139,18 +140,19 @@ impl PacketSocket {
     fn bind(&self, index: u32, ethertype: u16) -> io::Result<()> {
         let index = i32::try_from(index).map_err(|_| io::Error::from(Errno::ENODEV))?;
         let mut storage = SockAddrStorage::zeroed();
-        // SAFETY: a sockaddr_ll is one of the kernel's socket addresses, for which the storage is large enough and
-        // suitably aligned, and any of whose octets may be zero.
+        // SAFETY: sockaddr_ll is a socket address, for which the storage is large and aligned enough, and zeros are
+        // valid for all its fields.
         let link = unsafe { storage.view_as::<libc::sockaddr_ll>() };
         link.sll_family = libc::AF_PACKET as u16;
         link.sll_protocol = ethertype.to_be();
         link.sll_ifindex = index;
-        // SAFETY: the storage holds an initialised address of AF_PACKET of this length.
+        // SAFETY: the storage holds an initialised AF_PACKET address of this length.
         let address = unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) };
         self.0.bind(&address)
     }
 
-    /// Takes as many frames as there are and `inbox` has room for. If that is not full then, there are no more.
+    /// Receives as many frames as are waiting and `inbox` has buffers for. If `inbox` is not full afterwards, no more
+    /// are waiting.
     pub fn receive(&self, inbox: &mut Inbox) -> io::Result<()> {
         let Inbox { buffers, lengths } = inbox;
         lengths.clear();
@@ -165,8 +167,8 @@ impl PacketSocket {
         Ok(())
     }
 
-    /// Sends as many of `frames`, at most [`BATCH`], as the queue takes, in order, and says how many that were. An error
-    /// is about the first of them.
+    /// Sends `frames` in order, at most [`BATCH`], as far as the queue takes them, and returns their number. An error
+    /// concerns the first one.
     pub fn send<F: AsRef<[u8]>>(&self, frames: &[F]) -> io::Result<usize> {
         let frames = frames.get(..BATCH).unwrap_or(frames);
         let mut headers = MultiHeaders::<()>::preallocate(frames.len(), None);

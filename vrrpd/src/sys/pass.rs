@@ -1,11 +1,11 @@
-//! Descriptors handed to another process over a Unix socket (`SCM_RIGHTS`).
+//! Passing descriptors to another process over a Unix socket (`SCM_RIGHTS`).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
-/// Sends a message, and a copy of `descriptor` with it. Does not block.
+/// Sends a message with a copy of `descriptor`; does not block.
 pub fn send(socket: BorrowedFd<'_>, message: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let descriptors: Vec<RawFd> = descriptor.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&descriptors)];
@@ -15,19 +15,18 @@ pub fn send(socket: BorrowedFd<'_>, message: &[u8], descriptor: Option<BorrowedF
     Ok(())
 }
 
-/// Receives a message that fits into `buffer`: its length, and the descriptor that came with it. That one is closed on
-/// exec.
+/// Receives a message into `buffer`: its length, and its descriptor if any. The descriptor is close-on-exec.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
     let mut control = nix::cmsg_space!(RawFd);
     let mut parts = [IoSliceMut::new(buffer)];
     let message =
         recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
     let mut received = None;
-    // Control data that was cut for want of descriptors holds none.
+    // Control data truncated for lack of descriptors contains none.
     for part in message.cmsgs().into_iter().flatten() {
         if let ControlMessageOwned::ScmRights(descriptors) = part {
             for descriptor in descriptors {
-                // SAFETY: the kernel has just opened it for this process, and nothing else knows of it.
+                // SAFETY: the kernel just opened it for this process, and it has no other owner.
                 received = Some(unsafe { OwnedFd::from_raw_fd(descriptor) });
             }
         }

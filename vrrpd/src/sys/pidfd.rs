@@ -1,20 +1,20 @@
-//! Descriptors of processes (`pidfd_open(2)`), which become readable when the process ends.
+//! Pidfds (`pidfd_open(2)`), which become readable when the process ends.
 
 use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 
-/// A descriptor of the process, closed on exec.
+/// A pidfd of the process, close-on-exec.
 ///
 /// # Errors
-/// There is no such process, or no descriptor is free.
+/// The process does not exist, or no descriptor is free.
 pub fn open(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: the call takes two numbers and no memory of ours.
+    // SAFETY: the call takes two numbers and no pointer.
     let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0_u32) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
     let descriptor = i32::try_from(result).map_err(io::Error::other)?;
-    // SAFETY: the kernel has just given it to us, and nobody else has it.
+    // SAFETY: the kernel just returned it, and it has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 

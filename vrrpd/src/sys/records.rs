@@ -8,22 +8,22 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use vrrpd_common::abi::{RouterRecord, SLOTS};
 
-/// How often a record that changes under our eyes is read again. The kernel changes one within a microsecond.
+/// How often a record that changes during the read is read again. The kernel changes one within a microsecond.
 const ATTEMPTS: usize = 10_000;
 
-/// Records that are mapped together. Most interfaces have a few routers, and each page that is mapped delays the end of a
-/// killed process.
+/// Records mapped together. Most interfaces have a few routers, and each mapped page delays the end of a killed
+/// process.
 const BLOCK: usize = 16;
 const BLOCKS: usize = SLOTS.div_ceil(BLOCK);
 
-/// The records of an interface, read without a system call once they are mapped.
+/// The records of an interface, read without system calls once mapped.
 #[derive(Debug)]
 pub struct Records {
     map: OwnedFd,
     blocks: [OnceCell<Block>; BLOCKS],
 }
 
-/// [`BLOCK`] records, with what else is on their pages.
+/// [`BLOCK`] records, with the rest of their pages.
 #[derive(Debug)]
 struct Block {
     pages: NonNull<u8>,
@@ -33,7 +33,7 @@ struct Block {
 }
 
 impl Records {
-    /// The records behind `map`, which must be an array of [`SLOTS`] of them that may be mapped.
+    /// The records in `map`, which must be a mappable array of [`SLOTS`] records.
     pub fn of(map: BorrowedFd<'_>) -> io::Result<Self> {
         Ok(Self { map: map.try_clone_to_owned()?, blocks: [const { OnceCell::new() }; BLOCKS] })
     }
@@ -58,15 +58,17 @@ impl Records {
         Ok(unsafe { block.pages.add(block.offset).cast::<RouterRecord>().add(place) })
     }
 
-    /// The record at `slot`, whole; `None` where there is none, or it cannot be mapped, or changes all the time.
+    /// A consistent copy of the record at `slot`; `None` if it is not mapped, cannot be mapped, or changes all the
+    /// time.
     pub fn read(&self, slot: u32) -> Option<RouterRecord> {
         let record = self.record(slot).ok()?;
-        // SAFETY: the sequence is inside that record, aligned, and the kernel changes it by atomic operations only.
+        // SAFETY: the sequence is within that record and aligned, and the kernel changes it atomically only.
         let sequence = unsafe { AtomicU64::from_ptr((&raw const (*record.as_ptr()).sequence).cast_mut()) };
         let mut attempts = 0;
         loop {
             let before = sequence.load(Ordering::Acquire);
-            // SAFETY: inside the mapping; any octets are a record, and one that changed meanwhile is not used.
+            // SAFETY: within the mapping; any octets are a valid record, and one that changed during the read is not
+            // used.
             let copy = unsafe { record.as_ptr().read_volatile() };
             fence(Ordering::Acquire);
             attempts += 1;
@@ -82,7 +84,7 @@ impl Records {
 }
 
 impl Block {
-    /// Maps the records from `first` on.
+    /// Maps the block starting with the record `first`.
     fn map(map: BorrowedFd<'_>, first: usize) -> io::Result<Self> {
         let page = page_size();
         let (begin, end) =
@@ -90,7 +92,7 @@ impl Block {
         let from = begin - begin % page;
         let len = end.next_multiple_of(page) - from;
         let position = libc::off_t::try_from(from).map_err(|_| io::ErrorKind::InvalidInput)?;
-        // SAFETY: a new mapping at a place that the kernel chooses; nothing else is changed.
+        // SAFETY: a new mapping at an address that the kernel chooses.
         let pages = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -112,7 +114,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: the mapping made in `map`, which nobody refers to any more. That it fails is of no consequence.
+        // SAFETY: the mapping made in `map`, to which there are no references any more. An error has no consequence.
         unsafe { libc::munmap(self.pages.as_ptr().cast(), self.len) };
     }
 }

@@ -1,5 +1,4 @@
-//! Memory for passwords and keys: in no core file, not swapped out where the system allows that, and overwritten when it is not
-//! needed any more.
+//! Memory for passwords and keys: excluded from core files, not swapped out if permitted, and overwritten after use.
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::fmt;
@@ -8,49 +7,49 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use zeroize::Zeroize;
 
-/// Octets of a secret at most.
+/// Maximum length of a secret in octets.
 pub const MAX_LEN: usize = 64;
-/// Octets that are taken from the system at once.
+/// Octets requested from the system at once.
 const PIECE: usize = 4096;
 
 type Octets = [u8; MAX_LEN];
 
-/// A secret of at most [`MAX_LEN`] octets, filled up with zeros. Clones share the one place where it is.
+/// A secret of at most [`MAX_LEN`] octets, padded with zeros. Clones share the same memory.
 #[derive(Clone)]
 pub struct Secret(Arc<Locked>);
 
-/// A place in memory of that kind, which nobody else has.
+/// A block of such memory with one owner.
 struct Locked(NonNull<Octets>);
 
-// SAFETY: the place is written before anybody else sees it and when nobody does any more; in between it is only read.
+// SAFETY: the block is written only before it is shared and after the last share is gone; in between it is only read.
 unsafe impl Send for Locked {}
 // SAFETY: as above.
 unsafe impl Sync for Locked {}
 
-/// A place that is free, and filled with zeros.
+/// A free block, filled with zeros.
 struct Free(NonNull<Octets>);
 
-// SAFETY: whoever takes it has it alone.
+// SAFETY: a block has one owner.
 unsafe impl Send for Free {}
 
-/// Places that are free. What was taken from the system stays.
+/// Free blocks; memory is never returned to the system.
 static FREE: Mutex<Vec<Free>> = Mutex::new(Vec::new());
 
 impl Secret {
-    /// Copies a secret; `None` when it is too long.
+    /// Copies a secret; `None` if it is too long.
     pub fn new(octets: &[u8]) -> Option<Self> {
         if octets.len() > MAX_LEN {
             return None;
         }
         let place = Locked::take();
-        // SAFETY: there are so many octets at the place, which nobody else has, and `octets` are elsewhere.
+        // SAFETY: the block has this many octets and one owner, and does not overlap `octets`.
         unsafe { ptr::copy_nonoverlapping(octets.as_ptr(), place.0.as_ptr().cast(), octets.len()) };
         Some(Self(Arc::new(place)))
     }
 
-    /// The secret, for as long as it takes to use it.
+    /// The secret, for the duration of its use.
     pub fn expose(&self) -> &Octets {
-        // SAFETY: the place is initialised, is only read while there is a secret at it, and stays mapped.
+        // SAFETY: the block is initialised, is only read while it holds a secret, and stays mapped.
         unsafe { self.0.0.as_ref() }
     }
 }
@@ -70,7 +69,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Locked {
-    /// A place that is filled with zeros.
+    /// Takes a block filled with zeros.
     fn take() -> Self {
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Free(place)) = free.pop() {
@@ -78,7 +77,7 @@ impl Locked {
         }
         let piece = map();
         for number in 1..PIECE / MAX_LEN {
-            // SAFETY: inside the piece.
+            // SAFETY: within the mapping.
             free.push(Free(unsafe { piece.add(number) }));
         }
         Self(piece)
@@ -87,23 +86,23 @@ impl Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // SAFETY: nobody else has the place.
+        // SAFETY: the block has no other owner.
         unsafe { self.0.as_mut() }.zeroize();
         FREE.lock().unwrap_or_else(PoisonError::into_inner).push(Free(self.0));
     }
 }
 
-/// A piece of memory that core files leave out.
+/// Maps memory that core files exclude.
 fn map() -> NonNull<Octets> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: a new mapping at a place that the kernel chooses; nothing else is changed.
+    // SAFETY: a new mapping at an address that the kernel chooses.
     let start =
         unsafe { libc::mmap(ptr::null_mut(), PIECE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
     let Some(piece) = NonNull::new(start).filter(|start| start.as_ptr() != libc::MAP_FAILED) else {
         handle_alloc_error(Layout::new::<[u8; PIECE]>());
     };
-    // SAFETY: both are about the mapping made above, whose contents they do not change. Where the second is not permitted
-    // the secret may be swapped out.
+    // SAFETY: both concern the mapping made above, and do not change its contents. If the second is not permitted, the
+    // secret may be swapped out.
     unsafe {
         libc::madvise(start, PIECE, libc::MADV_DONTDUMP);
         libc::mlock(start, PIECE);
@@ -126,7 +125,7 @@ mod tests {
         drop(clone);
         let free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(free.iter().any(|free| free.0 == place));
-        // SAFETY: it stays mapped, and nobody takes it while the list is locked.
+        // SAFETY: it stays mapped, and no other thread can take it while the list is locked.
         assert_eq!(unsafe { place.as_ref() }, &[0; MAX_LEN]);
         drop(free);
         assert_eq!(Secret::new(&[1; MAX_LEN + 1]), None);

@@ -1,4 +1,4 @@
-//! File descriptors that the runtime watches for readiness.
+//! File descriptors that the runtime polls for readiness.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::packet::PacketSocket;
 
-/// Something with a file descriptor of its own.
+/// An owner of a file descriptor.
 #[derive(Debug)]
 pub struct Watched<T>(pub T);
 
@@ -22,7 +22,7 @@ pub fn timer(timer: TimerFd) -> io::Result<AsyncFd<Watched<TimerFd>>> {
     register(timer)
 }
 
-/// Watches the changes of files.
+/// Watches an inotify instance.
 pub fn files(files: Inotify) -> io::Result<AsyncFd<Watched<Inotify>>> {
     register(files)
 }
@@ -41,17 +41,17 @@ fn register<T: Owner>(inner: T) -> io::Result<AsyncFd<Watched<T>>> {
     register_for(inner, Interest::READABLE | Interest::WRITABLE)
 }
 
-/// Watches an owner of a descriptor for these kinds of readiness.
+/// Watches the owner of a descriptor for these kinds of readiness.
 pub fn register_for<T: Owner>(inner: T, interest: Interest) -> io::Result<AsyncFd<Watched<T>>> {
-    // SAFETY: an `Owner` gives out the same open descriptor until it is dropped, and `AsyncFd` drops it only after it has let
-    // go of that descriptor.
+    // SAFETY: an `Owner` returns the same open descriptor until it is dropped, and `AsyncFd` drops it after
+    // deregistering that descriptor.
     unsafe { AsyncFd::register_with_interest(Watched(inner), interest) }.map_err(io::Error::from)
 }
 
-/// A type that owns a descriptor.
+/// The owner of a descriptor.
 ///
 /// # Safety
-/// `raw` returns the same descriptor for as long as the value lives, and that descriptor stays open.
+/// `raw` returns the same open descriptor for the lifetime of the value.
 pub unsafe trait Owner {
     /// The descriptor.
     fn raw(&self) -> RawFd;

@@ -1,5 +1,5 @@
-//! An allocator that overwrites freed memory while secrets are read from the command line or a configuration file, so that
-//! parsers leave no copies of them.
+//! An allocator that overwrites freed memory while secrets are parsed from the command line or a configuration file, so
+//! that parsers leave no copies.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::mem::MaybeUninit;
@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use zeroize::Zeroize;
 
-/// Those who read secrets at the moment.
+/// Number of current readers of secrets.
 static READERS: AtomicUsize = AtomicUsize::new(0);
 
-/// While there is one, freed memory is overwritten.
+/// While one exists, freed memory is overwritten.
 #[derive(Debug)]
 pub struct Wiping(());
 
 impl Wiping {
-    /// From now on.
+    /// Starts overwriting.
     pub fn begin() -> Self {
         READERS.fetch_add(1, Ordering::SeqCst);
         Self(())
@@ -30,7 +30,7 @@ impl Drop for Wiping {
     }
 }
 
-/// The system's allocator, but for that.
+/// The system's allocator, with overwriting.
 #[derive(Debug)]
 pub struct Allocator;
 
@@ -40,7 +40,8 @@ impl Allocator {
     }
 }
 
-// SAFETY: it hands out and takes back what the system's allocator does, with the same layouts, and changes only what is freed.
+// SAFETY: passes all calls to the system's allocator with the same layouts, and writes only to memory that is being
+// freed.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promises.
@@ -54,7 +55,7 @@ unsafe impl GlobalAlloc for Allocator {
 
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
         if Self::is_wiping() {
-            // SAFETY: the caller gives these octets up, and nobody else has them; they need not be initialised.
+            // SAFETY: the caller gives these octets up, and they have no other owner; they need not be initialised.
             unsafe { slice::from_raw_parts_mut(start.cast::<MaybeUninit<u8>>(), layout.size()) }.zeroize();
         }
         // SAFETY: as the caller promises.
@@ -66,10 +67,10 @@ unsafe impl GlobalAlloc for Allocator {
             // SAFETY: as the caller promises.
             return unsafe { System.realloc(start, layout, size) };
         }
-        // SAFETY: the caller promises that a layout of this size and alignment is legal.
+        // SAFETY: the caller promises that a layout with this size and alignment is valid.
         let new = unsafe { System.alloc(Layout::from_size_align_unchecked(size, layout.align())) };
         if !new.is_null() {
-            // SAFETY: both have at least so many octets, and the new ones are nobody's yet. The old ones are given up.
+            // SAFETY: both have at least this many octets, and they do not overlap. The old ones are being freed.
             unsafe {
                 ptr::copy_nonoverlapping(start, new, layout.size().min(size));
                 self.dealloc(start, layout);
@@ -87,8 +88,7 @@ mod tests {
     fn what_grows_while_secrets_are_read_keeps_its_contents() {
         let wiping = Wiping::begin();
         let layout = Layout::from_size_align(16, 8).expect("it is legal");
-        // SAFETY: the layout has a size, what is handed out is given back with the layout that it has then, and only what was
-        // written is read.
+        // SAFETY: the layout is not empty, memory is freed with its present layout, and only written octets are read.
         unsafe {
             let start = Allocator.alloc(layout);
             start.write_bytes(7, 16);

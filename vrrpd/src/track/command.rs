@@ -1,4 +1,4 @@
-//! A command: its exit status is the result.
+//! Command check: the exit status is the result.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
@@ -14,7 +14,7 @@ use super::poll::{no_answer, turns};
 use crate::lane::Lane;
 use crate::script::{self, bare};
 
-/// Runs the command each interval, one run at a time.
+/// Runs the command every interval, one run at a time.
 pub(super) async fn watch(command: Command, reporter: Reporter, lane: Lane) {
     let mut turns = turns(command.polling);
     loop {
@@ -23,7 +23,7 @@ pub(super) async fn watch(command: Command, reporter: Reporter, lane: Lane) {
     }
 }
 
-/// One run, until nothing of it is left. What takes longer than the timeout has failed at that time.
+/// One run, until all its processes have ended. It fails when the timeout has passed.
 async fn run(command: &Command, reporter: &Reporter, lane: &Lane) {
     let until = Instant::now() + command.polling.timeout.into();
     let too_late = || reporter.tell(Finding::Fails, no_answer(command.polling));
@@ -52,8 +52,8 @@ async fn run(command: &Command, reporter: &Reporter, lane: &Lane) {
     }
 }
 
-/// Starts it with what scripts get: nothing but a path, in the root directory, in a process group of its own. It prints to
-/// nowhere.
+/// Starts it in the environment of scripts: only a `PATH`, in the root directory, in its own process group. Its output
+/// is discarded.
 fn start(command: &Command) -> io::Result<Running> {
     let program = script::find(&command.program).map_err(|error| io::Error::other(error.fault))?;
     script::check(&program).map_err(|error| io::Error::other(error.fault))?;
@@ -73,7 +73,7 @@ fn in_words(status: ExitStatus) -> String {
     }
 }
 
-/// A command that runs. Dropped, its process group is killed.
+/// A running command. Its process group is killed on drop.
 struct Running(Child);
 
 impl Running {
@@ -84,9 +84,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // There is none once it has been waited for: the number may be another's by then.
+        // None once it has been waited for, since the pid may be reused then.
         if let Some(group) = bare::group(&self.0) {
-            // It may have ended just now.
+            // It may have just ended.
             let _ = killpg(group, Signal::SIGKILL);
         }
     }

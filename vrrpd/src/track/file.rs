@@ -1,4 +1,4 @@
-//! A number in a file, which inotify tells of.
+//! File check: a number in a file, watched with inotify.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,12 +14,13 @@ use super::Reporter;
 use crate::lane::Lane;
 use crate::sys::watch::{self, Watched};
 
-/// How often a directory is looked for that is not there, or cannot be watched.
+/// Retry interval for a directory that does not exist or cannot be watched.
 const AGAIN: Duration = Duration::from_secs(1);
-/// A number has no more digits.
+/// Maximum length of a number.
 const MAX_LEN: usize = 64;
 
-/// Tells the number in the file whenever it may have changed. Without the file it is 0. What is no number changes nothing.
+/// Reports the number in the file whenever it may have changed. Without the file it is 0. Text that is not a number
+/// changes nothing.
 pub(super) async fn watch(path: PathBuf, reporter: Reporter, lane: Lane) {
     let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
     let name = path.file_name().unwrap_or_default().to_owned();
@@ -32,13 +33,13 @@ pub(super) async fn watch(path: PathBuf, reporter: Reporter, lane: Lane) {
                 }
             }
         }
-        // The directory is not there, or has gone.
+        // The directory does not exist, or was removed.
         read(&path, &reporter, &lane).await;
         sleep(AGAIN).await;
     }
 }
 
-/// The directory is watched, since a file is often replaced by a rename.
+/// Watches the directory, since a file is often replaced by a rename.
 async fn subscribe(directory: &Path, lane: &Lane) -> io::Result<AsyncFd<Watched<Inotify>>> {
     let (directory, what) = (directory.to_owned(), format!("watching {}", directory.display()));
     let inotify = lane.run(what, move || -> io::Result<Inotify> {
@@ -56,7 +57,7 @@ async fn subscribe(directory: &Path, lane: &Lane) -> io::Result<AsyncFd<Watched<
     watch::files(inotify.await??)
 }
 
-/// Waits for changes of the directory: whether the file is among them, or `None` when the directory has gone.
+/// Waits for changes of the directory: whether the file is among them, or `None` if the directory was removed.
 async fn changed(changes: &AsyncFd<Watched<Inotify>>, name: &OsStr) -> io::Result<Option<bool>> {
     loop {
         let mut ready = changes.readable().await?;
@@ -100,14 +101,14 @@ async fn read(path: &Path, reporter: &Reporter, lane: &Lane) {
 fn read_start(path: &Path) -> io::Result<String> {
     use std::io::Read as _;
     use std::os::unix::fs::OpenOptionsExt as _;
-    // A FIFO would wait for a writer.
+    // Opening a FIFO would wait for a writer.
     let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let mut text = String::new();
     file.take(MAX_LEN as u64).read_to_string(&mut text)?;
     Ok(text)
 }
 
-/// The number that a text begins with, cut to what weights can make of it.
+/// The number at the start of a text, limited to the range of weights.
 fn number(text: &str) -> Option<i32> {
     let text = text.trim();
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);

@@ -1,4 +1,4 @@
-//! A GET over plain HTTP/1.1, and as much of the answer as is looked at.
+//! HTTP check: a GET over plain HTTP/1.1.
 
 use std::io;
 
@@ -8,10 +8,10 @@ use vrrpd_engine::track::HttpRequest;
 
 use super::poll::connect;
 
-/// Octets of an answer that are looked at.
+/// Maximum number of octets of an answer that are read.
 const MAX_LEN: u64 = 64 << 10;
 
-/// Why an answer is not as wanted.
+/// Why an answer is not the expected one.
 #[derive(Debug, Error)]
 pub(super) enum HttpError {
     #[error(transparent)]
@@ -24,7 +24,7 @@ pub(super) enum HttpError {
     Text(u16),
 }
 
-/// Asks once. The server closes the connection behind its answer.
+/// Makes one request; the server closes the connection after its answer.
 pub(super) async fn get(request: &HttpRequest) -> Result<(), HttpError> {
     let mut stream = connect(request.server).await?;
     let HttpRequest { host, path, .. } = request;
@@ -36,7 +36,7 @@ pub(super) async fn get(request: &HttpRequest) -> Result<(), HttpError> {
     if request.text.is_some() {
         stream.take(MAX_LEN).read_to_end(&mut answer).await?;
     } else {
-        // The status is enough.
+        // Only the status is needed.
         while !answer.contains(&b'\n') && answer.len() < 1024 && stream.read_buf(&mut answer).await? > 0 {}
     }
     judge(request, &answer)

@@ -1,8 +1,7 @@
-//! Looking at what is tracked: a task for each check, which reports what it finds; what follows from that is the engine's
-//! ([`vrrpd_engine::track`]).
+//! Tracking: a task for each check, which reports its results; the engine evaluates them ([`vrrpd_engine::track`]).
 //!
-//! No check waits for another one, and the loop for none. Where the kernel tells of changes nothing is polled: processes are
-//! watched by pidfds, files by inotify, interfaces and routes by netlink.
+//! No check waits for another one, and the event loop waits for none. Where the kernel has notifications, nothing is
+//! polled: processes use pidfds, files inotify, interfaces and routes netlink.
 
 mod command;
 mod file;
@@ -25,55 +24,55 @@ use vrrpd_engine::track::{CheckConfig, CheckKind, Finding};
 use crate::lane::Lane;
 use process::Processes;
 
-/// What a check has found.
+/// A result of a check.
 #[derive(Debug)]
 pub struct Found {
     /// The check.
     pub id: TrackId,
-    /// What counts.
+    /// The result.
     pub finding: Finding,
-    /// What was seen, in words; for people.
+    /// Details for people.
     pub detail: String,
-    /// Of which start of the check.
+    /// The start of the check that it belongs to.
     run: u64,
 }
 
-/// Everything that looks.
+/// All running checks.
 #[derive(Debug)]
 pub struct Watchers {
     running: BTreeMap<TrackId, Running>,
-    /// Interfaces as they were told, by name.
+    /// Last known state of interfaces, by name.
     interfaces: BTreeMap<String, Link>,
     processes: Rc<Processes>,
     lane: Lane,
-    /// Kept with the other end, so that it never closes.
+    /// The sender, kept so that the channel never closes.
     told: mpsc::UnboundedSender<Found>,
     found: mpsc::UnboundedReceiver<Found>,
     last_run: u64,
 }
 
-/// A check that is looked at.
+/// A running check.
 #[derive(Debug)]
 struct Running {
     run: u64,
-    /// The interface, of a check that has no task of its own.
+    /// The interface, for a check without a task.
     interface: Option<String>,
     task: Option<JoinHandle<()>>,
 }
 
-/// What is known of an interface.
+/// State of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
-    /// Nothing yet.
+    /// Not known yet.
     Unknown,
-    /// It is not there.
+    /// It does not exist.
     Missing,
     Down,
     NoCarrier,
     Running,
 }
 
-/// Where a check tells what it finds.
+/// The channel for the results of a check.
 #[derive(Clone, Debug)]
 struct Reporter {
     id: TrackId,
@@ -90,7 +89,7 @@ impl Drop for Running {
 }
 
 impl Watchers {
-    /// Nothing is looked at yet.
+    /// Without checks.
     pub fn new(lane: Lane) -> Self {
         let (told, found) = mpsc::unbounded_channel();
         let processes = Rc::new(Processes::new(lane.clone()));
@@ -105,10 +104,10 @@ impl Watchers {
         }
     }
 
-    /// Looks at this from now on, in place of what was looked at for the same check. If an interface is to be followed for it,
-    /// its name is returned; [`Watchers::interface`] and [`Watchers::followed`] have to be told.
+    /// Starts a check, replacing an earlier one with the same identifier. If an interface must be followed for it,
+    /// returns its name; [`Watchers::interface`] and [`Watchers::followed`] must be called for it.
     pub fn start(&mut self, id: TrackId, config: &CheckConfig) -> Option<String> {
-        // Before the new one begins.
+        // Before the new one starts.
         self.stop(id);
         self.last_run += 1;
         let reporter = Reporter { id, run: self.last_run, told: self.told.clone() };
@@ -122,7 +121,7 @@ impl Watchers {
             CheckKind::Process(name) => {
                 let processes = Rc::clone(&self.processes);
                 let (least, most) = config.rules.quorum;
-                // With a limit each one counts.
+                // With a maximum, every process counts.
                 let needed =
                     if most == u32::MAX { usize::try_from(least).unwrap_or(usize::MAX) } else { usize::MAX };
                 Some(spawn(async move { processes.watch(name, needed, &reporter).await }))
@@ -154,7 +153,7 @@ impl Watchers {
         Some(name)
     }
 
-    /// Looks no more.
+    /// Stops a check.
     pub fn stop(&mut self, id: TrackId) {
         drop(self.running.remove(&id));
         let followed: BTreeSet<_> =
@@ -162,10 +161,10 @@ impl Watchers {
         self.interfaces.retain(|name, _| followed.contains(name));
     }
 
-    /// What was found next.
+    /// The next result.
     pub async fn next(&mut self) -> Found {
         loop {
-            // The other end is in `self`.
+            // `self` has a sender.
             let Some(found) = self.found.recv().await else { return std::future::pending().await };
             if self.running.get(&found.id).is_some_and(|running| running.run == found.run) {
                 return found;
@@ -173,7 +172,7 @@ impl Watchers {
         }
     }
 
-    /// An interface is like this now.
+    /// Handles the state of an interface.
     pub fn interface(&mut self, interface: &Interface) {
         let link = match (interface.admin_up, interface.carrier) {
             (false, _) => Link::Down,
@@ -183,12 +182,12 @@ impl Watchers {
         self.set_interface(&interface.name, link);
     }
 
-    /// The interface of this name is gone.
+    /// Handles that the interface with this name is gone.
     pub fn interface_removed(&mut self, name: &str) {
         self.set_interface(name, Link::Missing);
     }
 
-    /// All that is known of the interface of this name has been told.
+    /// Handles that the present state of the interface with this name was reported.
     pub fn followed(&mut self, name: &str) {
         if self.interfaces.get(name) == Some(&Link::Unknown) {
             self.set_interface(name, Link::Missing);

@@ -1,4 +1,4 @@
-//! ICMP echo, over IPv4 and IPv6.
+//! Ping check: ICMP echo, over IPv4 and IPv6.
 
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
@@ -8,15 +8,15 @@ use vrrpd_common::wire::checksum::Sum;
 
 use crate::sys::watch;
 
-/// Types of messages: request and reply.
+/// Message types: request and reply.
 const V4: (u8, u8) = (8, 0);
 const V6: (u8, u8) = (128, 129);
 const MAX_LEN: usize = 1500;
 
 /// Sends an echo request, and waits for the reply.
 ///
-/// The socket is raw: one for ICMP only is forbidden unless the system allows it to a group of the process. It is connected,
-/// so it hears nothing but that host.
+/// The socket is raw, since an ICMP socket requires a system setting that permits it. It is connected, so it receives
+/// packets of that host only.
 pub(super) async fn ping(host: IpAddr, sequence: u16) -> io::Result<()> {
     let (domain, protocol, (request, reply)) = match host {
         IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4, V4),
@@ -25,7 +25,7 @@ pub(super) async fn ping(host: IpAddr, sequence: u16) -> io::Result<()> {
     let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
     socket.set_nonblocking(true)?;
     socket.connect(&SocketAddr::new(host, 0).into())?;
-    // Both are arbitrary: they tell our replies from those to others.
+    // Arbitrary values that distinguish our replies from others.
     let echo = [std::process::id().to_be_bytes()[2..].try_into().unwrap_or_default(), sequence.to_be_bytes()];
     socket.send(&message(request, echo))?;
     let socket = watch::socket(socket)?;
@@ -43,7 +43,7 @@ pub(super) async fn ping(host: IpAddr, sequence: u16) -> io::Result<()> {
     }
 }
 
-/// Type, code, checksum, identifier and sequence number. Of ICMPv6 the kernel computes the checksum.
+/// Type, code, checksum, identifier and sequence number. The kernel computes the checksum of ICMPv6.
 fn message(kind: u8, [identifier, sequence]: [[u8; 2]; 2]) -> [u8; 8] {
     let mut message = [kind, 0, 0, 0, identifier[0], identifier[1], sequence[0], sequence[1]];
     let sum = Sum::ZERO.plus_octets(&message);
@@ -52,7 +52,7 @@ fn message(kind: u8, [identifier, sequence]: [[u8; 2]; 2]) -> [u8; 8] {
     message
 }
 
-/// IPv4 comes with its header.
+/// IPv4 packets include their header.
 fn is_reply(host: IpAddr, packet: &[u8], kind: u8, [identifier, sequence]: [[u8; 2]; 2]) -> bool {
     let header = match (host, packet.first()) {
         (IpAddr::V4(_), Some(first)) => usize::from(first & 0x0f) * 4,

@@ -1,4 +1,4 @@
-//! What has to be asked again and again.
+//! Checks that poll.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,8 @@ use vrrpd_engine::track::{Finding, Polling};
 
 use super::Reporter;
 
-/// Asks each interval. What takes longer than the timeout has failed; what takes longer than the interval is not asked twice.
+/// Runs a check every interval. It fails after its timeout; a run that takes longer than the interval is not started
+/// twice.
 pub(super) async fn poll<E: ToString>(
     polling: Polling,
     reporter: Reporter,
@@ -26,14 +27,14 @@ pub(super) async fn poll<E: ToString>(
     }
 }
 
-/// When it is asked: at once, and then each interval; a turn that comes while it is still asked is left out.
+/// The times of runs: at once, then every interval; times during a run are skipped.
 pub(super) fn turns(polling: Polling) -> tokio::time::Interval {
     let mut turns = interval(polling.interval.into());
     turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
     turns
 }
 
-/// The timeout has passed.
+/// The text for a timeout.
 pub(super) fn no_answer(polling: Polling) -> String {
     format!("no answer within {}", polling.timeout)
 }

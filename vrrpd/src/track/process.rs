@@ -1,5 +1,6 @@
-//! Processes by their names. A pidfd of each match tells of its end at once, and costs nothing meanwhile. What starts is
-//! looked for only while a match is missing: the kernel tells of it, or where it does not, /proc is read again and again.
+//! Process check: processes by name. A pidfd of each match reports its end at once, and costs nothing meanwhile. Starts
+//! are watched only while a match is missing: by the process connector of the kernel, or by polling /proc if that is
+//! not available.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,23 +20,24 @@ use super::process_events::{Subscription, Subscriptions};
 use crate::lane::Lane;
 use crate::sys::{pidfd, watch};
 
-/// How often /proc is read while a match is missing and the kernel tells nothing.
+/// Polling interval of /proc while a match is missing.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Matches of one name that are watched beyond those that are needed: of a server with a process for each connection, not all.
+/// Number of watched matches beyond the required ones, to limit the cost for a server with a process for each
+/// connection.
 const MORE: usize = 8;
 
-/// What all checks of processes share.
+/// Shared by all process checks.
 #[derive(Debug)]
 pub(super) struct Processes {
     lane: Lane,
     subscriptions: Subscriptions,
 }
 
-/// The matches of a name that are watched.
+/// The watched matches of a name.
 struct Matches {
     watched: BTreeSet<u32>,
     ends: FuturesUnordered<Pin<Box<dyn Future<Output = u32>>>>,
-    /// What was told last.
+    /// The last reported number.
     told: Option<usize>,
 }
 
@@ -44,10 +46,10 @@ impl Processes {
         Self { lane, subscriptions: Subscriptions::default() }
     }
 
-    /// Tells how many processes of this name run whenever that changes: of those that are needed, and some more.
+    /// Reports the number of processes with this name whenever it changes, up to the required number and some more.
     pub(super) async fn watch(&self, name: ProcessName, needed: usize, reporter: &Reporter) {
         let mut matches = Matches { watched: BTreeSet::new(), ends: FuturesUnordered::new(), told: None };
-        // As long as it is there, nothing that starts is missed.
+        // While it exists, no start is missed.
         let mut subscription = None;
         loop {
             self.look(&name, needed, &mut matches).await;
@@ -60,7 +62,7 @@ impl Processes {
             if subscription.is_none() {
                 subscription = self.subscriptions.subscribe();
                 if subscription.is_some() {
-                    // It may have started before the kernel told.
+                    // It may have started before the subscription.
                     continue;
                 }
             }
@@ -71,7 +73,7 @@ impl Processes {
         }
     }
 
-    /// Watches matches that are not watched yet.
+    /// Watches further matches.
     async fn look(&self, name: &ProcessName, needed: usize, matches: &mut Matches) {
         let most = needed.saturating_add(MORE);
         if matches.watched.len() >= needed {
@@ -83,7 +85,7 @@ impl Processes {
             if let Ok(pidfd) = watch::descriptor(pidfd) {
                 matches.watched.insert(pid);
                 matches.ends.push(Box::pin(async move {
-                    // An error ends it as well: it is looked for again.
+                    // An error counts as the end: it is looked for again.
                     let _ = pidfd.readable().await;
                     pid
                 }));
@@ -109,7 +111,7 @@ impl Matches {
     }
 }
 
-/// Returns when a process of this name may have started.
+/// Returns when a process with this name may have started.
 async fn started(subscription: Option<&mut Subscription>, name: &ProcessName) {
     match subscription {
         Some(subscription) => subscription.hears_of(name).await,
@@ -117,7 +119,7 @@ async fn started(subscription: Option<&mut Subscription>, name: &ProcessName) {
     }
 }
 
-/// The processes of this name that are not known, at most so many, each with a descriptor that tells of its end.
+/// Up to `most` processes with this name that are not known, each with its pidfd.
 fn find(name: &ProcessName, known: &BTreeSet<u32>, most: usize) -> io::Result<Vec<(u32, OwnedFd)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -128,7 +130,7 @@ fn find(name: &ProcessName, known: &BTreeSet<u32>, most: usize) -> io::Result<Ve
         if known.contains(&pid) || !is_called(pid, name) {
             continue;
         }
-        // It is looked at again: the number may have become another's in between.
+        // Checked again, since the pid may have been reused in between.
         if let Ok(pidfd) = pidfd::open(pid)
             && is_called(pid, name)
         {

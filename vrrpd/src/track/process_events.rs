@@ -1,5 +1,5 @@
-//! The process connector: the kernel tells of programs that start. It tells of all of the machine, and only in the initial
-//! network and process namespaces, so it is asked only while a process is missing.
+//! The process connector: notifications of the kernel about started programs. It reports those of the whole machine,
+//! and only in the initial network and pid namespaces, so it is used only while a process is missing.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read as _};
@@ -21,34 +21,34 @@ use crate::sys::watch::{self, Watched};
 
 /// `NETLINK_CONNECTOR`
 const CONNECTOR: i32 = 11;
-/// `CN_IDX_PROC`, as the group to listen to and as part of the messages' address.
+/// `CN_IDX_PROC`, as multicast group and as part of the address of messages.
 const PROC: u32 = 1;
 /// `PROC_CN_MCAST_LISTEN`, `PROC_CN_MCAST_IGNORE`
 const LISTEN: u32 = 1;
 const IGNORE: u32 = 2;
-/// Kinds of events: the answer to our request, a program that was started, another name of a process.
+/// Kinds of events: acknowledgement, exec, change of the process name.
 const ACK: u32 = 0;
 const EXEC: u32 = 2;
 const COMM: u32 = 0x200;
-/// Where an event has its kind: behind the headers of netlink (16 octets) and of the connector (20).
+/// Offset of an event's kind, after the headers of netlink (16 octets) and the connector (20).
 const KIND_AT: usize = 36;
-/// Where it has the process, and where the answer to a request has its error.
+/// Offset of its process, or of the error in an acknowledgement.
 const ERROR_AT: usize = 52;
 const PROCESS_AT: usize = 56;
-/// An event with its headers is shorter.
+/// Maximum length of an event with its headers.
 const MAX_LEN: usize = 256;
-/// Starts of programs that may wait until they have been looked at; when there are more, /proc is read.
+/// Maximum number of queued starts; on overflow /proc is read.
 const WAITING: usize = 256;
 
-/// The subscription that all checks share, while there is one.
+/// The subscription shared by all checks, while it exists.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     feed: RefCell<Weak<Feed>>,
-    /// The kernel does not tell this process.
+    /// The kernel refused the subscription.
     is_refused: Cell<bool>,
 }
 
-/// As long as there is one, the kernel tells.
+/// A subscription, active while it exists.
 #[derive(Debug)]
 pub(super) struct Subscription {
     started: broadcast::Receiver<u32>,
@@ -68,7 +68,7 @@ impl Drop for Feed {
 }
 
 impl Subscriptions {
-    /// Has the kernel tell of programs that start; `None` where it does not.
+    /// Subscribes to started programs; `None` if the kernel refuses.
     pub(super) fn subscribe(&self) -> Option<Subscription> {
         if self.is_refused.get() {
             return None;
@@ -89,7 +89,7 @@ impl Subscriptions {
 }
 
 impl Subscription {
-    /// Returns when a process of this name has started, or may have.
+    /// Returns when a process with this name has started or may have.
     pub(super) async fn hears_of(&mut self, name: &ProcessName) {
         while let Ok(pid) = self.started.recv().await {
             if is_called(pid, name) {
@@ -105,12 +105,12 @@ async fn pass_on(connector: Connector, told: broadcast::Sender<u32>) {
         match connector.read(&mut buffer) {
             Ok(message) => {
                 if let Some(Event { kind: EXEC | COMM, process, .. }) = Event::parse(message) {
-                    // Without a receiver this ends soon.
+                    // Without receivers this task ends soon.
                     let _ = told.send(process);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-            // Events were lost: all look again.
+            // Events were lost: all checks look again.
             Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
                 for _ in 0..=WAITING {
                     let _ = told.send(0);
@@ -126,7 +126,7 @@ async fn pass_on(connector: Connector, told: broadcast::Sender<u32>) {
 struct Connector(AsyncFd<Watched<Socket>>);
 
 impl Connector {
-    /// Subscribes. The kernel's answer is there when the request has been sent, or never comes.
+    /// Subscribes. The kernel's acknowledgement has arrived when the request was sent, or never comes.
     fn open() -> io::Result<Self> {
         let socket =
             Socket::new(Domain::from(libc::AF_NETLINK), Type::DGRAM, Some(Protocol::from(CONNECTOR)))?;
@@ -157,12 +157,12 @@ impl Connector {
 
 impl Drop for Connector {
     fn drop(&mut self) {
-        // Older kernels count listeners by what they say, not by sockets.
+        // Older kernels count listeners by these requests, not by sockets.
         let _ = self.say(IGNORE);
     }
 }
 
-/// What is said to the connector: a message of netlink with one of the connector with a number in it.
+/// A request to the connector: a netlink message with a connector message with a number.
 fn request(what: u32) -> Vec<u8> {
     const LEN: u32 = 16 + 20 + 4;
     const DONE: u32 = 3;
@@ -172,12 +172,12 @@ fn request(what: u32) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
-/// Two numbers of 16 bits, one behind the other, as a word.
+/// Two 16-bit numbers as one word in memory order.
 const fn native_pair(first: u32, second: u32) -> u32 {
     if cfg!(target_endian = "little") { first | second << 16 } else { first << 16 | second }
 }
 
-/// Lets only events of these kinds through. A filter reads words in the order of the network.
+/// A filter for events of these kinds. It reads words in network byte order.
 fn only(kinds: [u32; 3]) -> [socket2::SockFilter; 6] {
     const OFFSET: u32 = 36;
     let [ack, exec, comm] = kinds.map(u32::to_be);
@@ -191,13 +191,13 @@ fn only(kinds: [u32; 3]) -> [socket2::SockFilter; 6] {
     ]
 }
 
-/// What the kernel tells.
+/// A message of the connector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Event {
     kind: u32,
-    /// Of the answer to a request.
+    /// For an acknowledgement.
     error: u32,
-    /// The process (not the thread) of other events.
+    /// The process, not the thread, for other events.
     process: u32,
 }
 
@@ -239,7 +239,7 @@ mod tests {
                 }
                 assert!(child.wait().expect("it is a child").success());
             }
-            // In another namespace, or without the right to ask.
+            // In another namespace, or without the capability.
             Err(error) => {
                 let number = error.raw_os_error().map_or(Errno::EPERM, Errno::from_raw);
                 let refusals = [Errno::EPERM, Errno::ECONNREFUSED, Errno::EAGAIN, Errno::EPROTONOSUPPORT];

@@ -1,4 +1,4 @@
-//! A route in the main table, which netlink tells of.
+//! Route check: a route in the main table, watched by netlink.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,10 +17,10 @@ use vrrpd_engine::track::{Finding, RoutePrefix};
 use super::Reporter;
 use crate::lane::Lane;
 
-/// When the routes are read again after the kernel refused it.
+/// Retry interval after the kernel refused a dump.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Tells whether there is a route to this prefix, whenever one of them changes.
+/// Reports whether there is a route to this prefix, whenever that may have changed.
 pub(super) async fn watch(prefix: RoutePrefix, reporter: Reporter, lane: Lane) {
     loop {
         if let Err(error) = follow(prefix, &reporter, &lane).await {
@@ -31,16 +31,16 @@ pub(super) async fn watch(prefix: RoutePrefix, reporter: Reporter, lane: Lane) {
 }
 
 async fn follow(prefix: RoutePrefix, reporter: &Reporter, lane: &Lane) -> io::Result<()> {
-    // Of routes that go with their interface or its address the kernel tells nothing.
+    // The kernel does not report routes that are removed with their interface or its address.
     let groups = match prefix.address {
         IpAddr::V4(_) => [MulticastGroup::Link, MulticastGroup::Ipv4Route, MulticastGroup::Ipv4Ifaddr],
         IpAddr::V6(_) => [MulticastGroup::Link, MulticastGroup::Ipv6Route, MulticastGroup::Ipv6Ifaddr],
     };
     let (connection, _handle, mut changes) = new_multicast_connection(&groups)?;
     let _connection = AbortOnDrop(tokio::spawn(connection));
-    // Subscribed before it is read: what changes meanwhile comes as a notification.
+    // Subscribed before reading, so that changes in between arrive as notifications.
     loop {
-        // The kernel may hold up a request, so it has a thread.
+        // In a thread, since the kernel may block the request.
         let routes = lane.run(format!("reading routes to {prefix}"), move || read(prefix)).await??;
         if routes.is_empty() {
             reporter.tell(Finding::Fails, "no such route");
@@ -63,7 +63,7 @@ async fn follow(prefix: RoutePrefix, reporter: &Reporter, lane: &Lane) -> io::Re
     }
 }
 
-/// Whether there may be other routes to the prefix after this notification; `routes` are the interfaces of those there were.
+/// Whether a notification may change the routes to the prefix; `routes` are the interfaces of the present ones.
 fn concerns(message: &RouteNetlinkMessage, prefix: RoutePrefix, routes: &BTreeSet<u32>) -> bool {
     match message {
         RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => is_to(route, prefix),
@@ -76,7 +76,7 @@ fn concerns(message: &RouteNetlinkMessage, prefix: RoutePrefix, routes: &BTreeSe
     }
 }
 
-/// The interfaces of the routes to a prefix, 0 for one without, in a thread that may wait.
+/// The interfaces of the routes to a prefix, 0 for a route without; may block.
 fn read(prefix: RoutePrefix) -> io::Result<BTreeSet<u32>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -98,7 +98,7 @@ fn read(prefix: RoutePrefix) -> io::Result<BTreeSet<u32>> {
     })
 }
 
-/// The interfaces of a route and of its next hops.
+/// The interfaces of a route and its next hops.
 fn interfaces(route: &RouteMessage) -> Vec<u32> {
     let mut interfaces = Vec::new();
     for attribute in &route.attributes {

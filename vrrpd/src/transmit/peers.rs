@@ -1,7 +1,7 @@
-//! Adverts to peers: a packet for each of them, by the system's routes.
+//! Adverts to peers: a packet for each, by the system's routes.
 //!
-//! An advert has gone out when it went to one peer at least. A peer that cannot be reached does not keep it from the others,
-//! nor does it make the router give up; that none can be reached counts as an interface that takes nothing.
+//! An advert counts as sent if it was sent to at least one peer. An unreachable peer neither affects the others nor
+//! makes the router give up; if all are unreachable, that counts as an interface that accepts no frames.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -15,12 +15,13 @@ use vrrpd_engine::RouterId;
 use super::routed::{Packet, Route, RoutedSocket};
 use super::{ADVERT_DOUBLINGS, BackOff, RESIGNATION};
 
-/// What sends packets by a route.
+/// A socket that packets of a route are sent on.
 pub trait PacketSender: Sized {
-    /// One for this route.
+    /// Opens a socket for this route.
     fn open(route: &Route) -> io::Result<Self>;
 
-    /// Sends as many packets as there is room for, in order, and says how many that were. An error is about the first of them.
+    /// Sends packets in order, as far as the queue takes them, and returns their number. An error concerns the first
+    /// one.
     fn send(&self, packets: &[Packet]) -> io::Result<usize>;
 }
 
@@ -34,21 +35,21 @@ impl PacketSender for RoutedSocket {
     }
 }
 
-/// The sending side of routers with peers.
+/// The transmit side of routers with peers.
 #[derive(Debug)]
 pub struct PeerTransmitter<S = RoutedSocket> {
     routes: BTreeMap<RouterId, Route>,
-    /// One for each route that a router has.
+    /// A socket for each route in use.
     sockets: BTreeMap<Route, S>,
     adverts: Vec<QueuedAdvert>,
     wait: BackOff,
-    /// Routers whose last advert went to no peer, and since when none did.
+    /// Routers whose last advert was sent to no peer, with the time of their first such advert.
     unsent: BTreeMap<RouterId, Instant>,
-    /// Routers whose adverts have gone out, once for each.
+    /// Routers of sent adverts, one entry per advert.
     sent: Vec<RouterId>,
-    /// Peers to which the last advert could not be sent, and why.
+    /// Peers to which the last advert could not be sent, with the error.
     failing: BTreeMap<(RouterId, IpAddr), io::Error>,
-    /// Those among them that are new.
+    /// New ones among them.
     failed: Vec<PeerFailure>,
 }
 
@@ -56,21 +57,21 @@ pub struct PeerTransmitter<S = RoutedSocket> {
 struct QueuedAdvert {
     router: RouterId,
     packets: Rc<[Packet]>,
-    /// How many of them have been handed over or cannot be sent.
+    /// Number of packets that were sent or failed.
     done: usize,
-    /// At least one was handed over.
+    /// At least one was sent.
     has_gone: bool,
     resigns: bool,
 }
 
-/// A peer to which nothing can be sent any more.
+/// A peer that has become unreachable.
 #[derive(Debug)]
 pub struct PeerFailure {
-    /// The router whose peer it is.
+    /// Its router.
     pub router: RouterId,
     /// Its address.
     pub peer: IpAddr,
-    /// Why, in the system's words.
+    /// The error of the system.
     pub error: String,
 }
 
@@ -90,7 +91,7 @@ impl<S> Default for PeerTransmitter<S> {
 }
 
 impl<S: PacketSender> PeerTransmitter<S> {
-    /// Says where packets of a router come from. Its socket is open from then on.
+    /// Sets the route of a router, and opens its socket.
     pub fn set_route(&mut self, router: RouterId, route: Route) -> io::Result<()> {
         if self.routes.insert(router, route) != Some(route) {
             self.close_unused();
@@ -101,18 +102,18 @@ impl<S: PacketSender> PeerTransmitter<S> {
         Ok(())
     }
 
-    /// Closes sockets of routes that no router has.
+    /// Closes sockets of unused routes.
     fn close_unused(&mut self) {
         let Self { routes, sockets, .. } = self;
         sockets.retain(|route, _| routes.values().any(|used| used == route));
     }
 
-    /// Where packets of a router come from.
+    /// The route of a router.
     pub fn route(&self, router: RouterId) -> Option<&Route> {
         self.routes.get(&router)
     }
 
-    /// The router is not there any more.
+    /// Removes a router.
     pub fn remove(&mut self, router: RouterId) {
         self.adverts.retain(|advert| advert.router != router);
         self.unsent.remove(&router);
@@ -121,7 +122,7 @@ impl<S: PacketSender> PeerTransmitter<S> {
         self.close_unused();
     }
 
-    /// Sent with the next [`PeerTransmitter::flush`], in place of one of the same router that still waits.
+    /// Queues an advert for the next [`PeerTransmitter::flush`]; replaces any queued advert of this router.
     pub fn advert(&mut self, router: RouterId, packets: Rc<[Packet]>, resigns: bool) {
         let is_peer = |peer: &IpAddr| packets.iter().any(|packet| packet.to == *peer);
         self.failing.retain(|(whose, peer), _| *whose != router || is_peer(peer));
@@ -129,13 +130,13 @@ impl<S: PacketSender> PeerTransmitter<S> {
         self.adverts.push(QueuedAdvert { router, packets, done: 0, has_gone: false, resigns });
     }
 
-    /// The router is not Master any more: nothing of it is sent but that it resigns.
+    /// Drops the queued advert of a router that is no longer Master, except its resignation.
     pub fn withdraw(&mut self, router: RouterId) {
         self.adverts.retain(|advert| advert.router != router || advert.resigns);
         self.unsent.remove(&router);
     }
 
-    /// Sends what waits, as far as there is room.
+    /// Sends queued adverts, as far as the queue takes them.
     pub fn flush(&mut self, now: Instant) {
         if self.adverts.is_empty() || !self.wait.is_over(now) {
             return;
@@ -161,7 +162,7 @@ impl<S: PacketSender> PeerTransmitter<S> {
         self.adverts = waiting;
     }
 
-    /// Sends the packets of an advert; `false`: the queue is full, and some of them wait.
+    /// Sends the packets of an advert; `false`: the queue is full, and some remain.
     fn send(&mut self, advert: &mut QueuedAdvert) -> bool {
         let socket = self.routes.get(&advert.router).and_then(|route| self.sockets.get(route));
         while let Some(rest @ [first, ..]) = advert.packets.get(advert.done..) {
@@ -201,32 +202,32 @@ impl<S: PacketSender> PeerTransmitter<S> {
         }
     }
 
-    /// Routers whose last advert went to no peer, and since when none did.
+    /// Routers whose last advert was sent to no peer, with the time of their first such advert.
     pub fn unsent(&self) -> impl Iterator<Item = (RouterId, Instant)> {
         self.unsent.iter().map(|(router, since)| (*router, *since))
     }
 
-    /// Takes note of adverts that have gone out: a router for each of them.
+    /// Takes the routers of sent adverts, one entry per advert.
     pub fn take_sent(&mut self) -> impl Iterator<Item = RouterId> {
         self.sent.drain(..)
     }
 
-    /// Takes note of peers to which nothing can be sent any more.
+    /// Takes the peers that have become unreachable.
     pub fn take_failed(&mut self) -> impl Iterator<Item = PeerFailure> {
         self.failed.drain(..)
     }
 
-    /// Why the last advert of a router could not be sent to a peer.
+    /// The error if the last advert of a router could not be sent to a peer.
     pub fn failure(&self, router: RouterId, peer: IpAddr) -> Option<&io::Error> {
         self.failing.get(&(router, peer))
     }
 
-    /// When [`PeerTransmitter::flush`] has something to do again; `None`: nothing waits.
+    /// When [`PeerTransmitter::flush`] is due again; `None`: nothing is queued.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         (!self.adverts.is_empty()).then(|| self.wait.until(now))
     }
 
-    /// Adverts that wait.
+    /// Number of queued adverts.
     pub fn waiting(&self) -> usize {
         self.adverts.len()
     }
@@ -247,9 +248,9 @@ mod tests {
     use super::*;
 
     thread_local! {
-        /// What the sockets of a test take.
+        /// Room in the sockets of a test.
         static ROOM: Cell<usize> = const { Cell::new(usize::MAX) };
-        /// Peers that cannot be reached.
+        /// Unreachable peers.
         static UNREACHABLE: RefCell<Vec<IpAddr>> = const { RefCell::new(Vec::new()) };
         static TAKEN: RefCell<Vec<IpAddr>> = const { RefCell::new(Vec::new()) };
     }
@@ -290,7 +291,7 @@ mod tests {
         transmitter
     }
 
-    /// Sends an advert to the peers 2 to 4; which of them got it.
+    /// Sends an advert to the peers 2 to 4; returns which of them got it.
     fn advertise(transmitter: &mut PeerTransmitter<FakeSocket>, now: u64) -> Vec<IpAddr> {
         let packets = (2..5).map(|last| Packet { to: peer(last), frame: Rc::from([last]) }).collect();
         transmitter.advert(RouterId::FIRST, packets, false);

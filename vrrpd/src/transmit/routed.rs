@@ -1,4 +1,4 @@
-//! Raw IP sockets: packets with their IP header go to hosts anywhere, by the system's routes and neighbours.
+//! Raw IP sockets: packets with their IP header, sent by the system's routes and neighbour tables.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -14,20 +14,20 @@ use vrrpd_common::wire::ethernet;
 
 use crate::sys::packet::{BATCH, BUFFER, Frame, PRIORITY, statement};
 
-/// Where packets come from, and which routes they go by.
+/// Source and routing of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Route {
     /// Their source address.
     pub source: IpAddr,
-    /// The protocol in their IP header.
+    /// IP protocol number.
     pub protocol: u8,
-    /// The number of the interface that link-local addresses are on.
+    /// Index of the interface for link-local destinations.
     pub interface: u32,
-    /// The number of the VRF that has the routes; `None`: the system's own.
+    /// Index of the VRF with the routes; `None`: the main table.
     pub vrf: Option<u32>,
 }
 
-/// A packet for one host: an Ethernet frame, of which the system replaces the Ethernet header.
+/// A packet for one host: an Ethernet frame whose Ethernet header the system replaces.
 #[derive(Clone, Debug)]
 pub struct Packet {
     /// The destination in its IP header.
@@ -36,8 +36,8 @@ pub struct Packet {
     pub frame: Frame,
 }
 
-/// A raw IP socket, non-blocking, closed on exec. It receives nothing, but while it is there the system does not answer
-/// packets of its protocol to its address with an ICMP error, as it does for a protocol without a socket.
+/// A raw IP socket, non-blocking, close-on-exec. It receives nothing, but its presence keeps the system from answering
+/// packets of its protocol with an ICMP error.
 #[derive(Debug)]
 pub struct RoutedSocket {
     socket: Socket,
@@ -45,12 +45,12 @@ pub struct RoutedSocket {
 }
 
 impl RoutedSocket {
-    /// A socket for packets of this route. The source need not be there yet.
+    /// Opens a socket for this route. The source address need not exist yet.
     pub fn open(route: &Route) -> io::Result<Self> {
         let domain = if route.source.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
         let protocol = Protocol::from(i32::from(route.protocol));
         let socket = Socket::new(domain, Type::RAW.nonblocking().cloexec(), Some(protocol))?;
-        // Before it is bound, so that nothing arrives.
+        // Before it is bound, so that nothing is received.
         socket.attach_filter(&[statement(BPF_RET | BPF_K, 0)])?;
         if setsockopt(&socket, sockopt::SndBufForce, &BUFFER).is_err() {
             socket.set_send_buffer_size(BUFFER)?;
@@ -70,8 +70,8 @@ impl RoutedSocket {
         Ok(Self { socket, interface: route.interface })
     }
 
-    /// Sends as many of `packets`, at most [`BATCH`], as the queue takes, in order, and says how many that were. An error
-    /// is about the first of them.
+    /// Sends `packets` in order, at most [`BATCH`], as far as the queue takes them, and returns their number. An error
+    /// concerns the first one.
     pub fn send(&self, packets: &[Packet]) -> io::Result<usize> {
         let packets = packets.get(..BATCH).unwrap_or(packets);
         let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(packets.len(), None);
@@ -95,7 +95,7 @@ impl From<RoutedSocket> for OwnedFd {
     }
 }
 
-/// An address as sockets take it: a link-local one names its interface.
+/// A socket address; a link-local one includes its interface.
 fn address(address: IpAddr, interface: u32) -> SocketAddr {
     match address {
         IpAddr::V4(address) => SocketAddr::V4(SocketAddrV4::new(address, 0)),
