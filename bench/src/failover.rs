@@ -1,7 +1,7 @@
-//! How long it takes beyond what the protocol demands until a backup is master.
+//! Delay of a failover beyond the time that the protocol requires.
 //!
-//! The master is the load generator: what a backup takes is measured, not how a master dies, and the same backup fails
-//! over again and again. How many packets a client loses is measured with a pair of the same program.
+//! The load generator is the master, so that the same backup fails over again and again, and only its own delay is
+//! measured. The packets that a client loses are measured with a pair of the same program.
 
 use std::net::IpAddr;
 use std::thread;
@@ -14,42 +14,42 @@ use super::record::{Figure, Goal, Metric, Record, count};
 use super::subject::{Routers, Running, Subject, Unicast, Vmac};
 use super::{Effort, generator, lateness};
 
-/// The name of this scenario.
+/// Name of this scenario.
 pub(crate) const NAME: &str = "failover";
-/// The plot of the README: the figures that [`is_in_readme`] selects.
+/// The plot of the README, with the figures that [`is_in_readme`] selects.
 pub(crate) const README_PLOT: &str = "failover-10ms.svg";
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(10);
 const LONG: Duration = Duration::from_secs(1);
-/// What comes at an interval has come after the interval and this.
+/// Tolerance after an interval within which a periodic frame has arrived.
 const MOMENT: Duration = Duration::from_millis(30);
-/// Between two take-overs of a router: ours takes over three times at once, and would then be held by its damping if it had
-/// to do so more often than every two thirds of a second.
+/// Time between two take-overs of a router. vrrpd's damping allows three take-overs at once, and then one every two
+/// thirds of a second.
 const APART: Duration = Duration::from_millis(750);
-/// Failovers of each kind.
+/// Number of failovers of each kind.
 const TIMES: u32 = 30;
-/// How often a client's loss is counted.
+/// How often a client's loss is measured.
 const LOSSES: u32 = 3;
 
 const LATE: Metric = Metric::judged("beyond the protocol", "ms", Goal::Late { median: 1.0, p99: 3.0 });
 const LOST: Metric = Metric::told("packets lost, one every ms", "");
 
-/// How a master is lost.
+/// How the master fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// Silence from one moment to the next.
+    /// It falls silent at once.
     Killed,
     /// Its link goes down.
     LinkDown,
-    /// It resigns, as upon SIGTERM.
+    /// It resigns, as after SIGTERM.
     Leaves,
 }
 
 impl Fault {
     const ALL: [Self; 3] = [Self::Killed, Self::LinkDown, Self::Leaves];
 
-    /// As part of the name of a case.
+    /// The fault as part of the name of a case.
     fn case(self, interval: Duration) -> String {
         let name = match self {
             Self::Killed => "kill -9",
@@ -62,14 +62,14 @@ impl Fault {
 
 pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
     let times = effort.times(TIMES);
-    // One router thirty times; at an advert a second, thirty routers at once, whose adverts are spread over the second.
-    // What a virtual MAC address takes does not depend on the interval.
+    // One router thirty times; with an advert a second, thirty routers at once, with adverts spread over the second.
+    // The cost of a virtual MAC address does not depend on the interval.
     for vmac in Vmac::ALL {
         for subject in vmac.subjects() {
             failovers(record, *subject, &Routers { vmac, ..Routers::new(1, SHORT) }, times)?;
         }
     }
-    // Routers with peers have raw sockets.
+    // Routers with peers use raw sockets.
     for subject in [Subject::Raw, Subject::Keepalived] {
         unicast(record, subject, &Routers::new(1, SHORT), times)?;
     }
@@ -87,13 +87,13 @@ pub(crate) fn is_in_readme(figure: &Figure) -> bool {
     figure.metric.title() == LATE.title() && Fault::ALL.iter().any(|fault| fault.case(SHORT) == figure.case)
 }
 
-/// What clients lose, each kind once.
+/// The losses of clients, once for each kind.
 fn losses(record: &mut Record) -> Result<()> {
     let kinds = || Fault::ALL.into_iter().flat_map(|fault| Subject::ALL.map(|subject| (fault, subject)));
     for (fault, subject) in kinds() {
         record.add(&fault.case(SHORT), LOST, subject.column(), lost(subject, fault, SHORT)?);
     }
-    // Here it is seconds, and some milliseconds do not matter: so all at the same time.
+    // The losses last seconds, so running all at once does not distort them.
     let losses: Vec<_> = thread::scope(|scope| {
         let start = |(fault, subject)| (fault, subject, scope.spawn(move || lost(subject, fault, LONG)));
         let threads: Vec<_> = kinds().map(start).collect();
@@ -106,14 +106,14 @@ fn losses(record: &mut Record) -> Result<()> {
     Ok(())
 }
 
-/// By multicast.
+/// With multicast.
 fn failovers(record: &mut Record, subject: Subject, routers: &Routers, times: u32) -> Result<()> {
     let lab = Lab::new();
     let hosts = lab.hosts();
     failovers_between(record, subject, routers, times, &lab, &hosts)
 }
 
-/// Two routers advertise to each other alone, on a network that shows all frames to the third machine.
+/// Two unicast peers, on a network whose third machine sees all frames.
 fn unicast(record: &mut Record, subject: Subject, routers: &Routers, times: u32) -> Result<()> {
     let lab = Lab::new();
     let hosts = lab.hosts();
@@ -123,7 +123,7 @@ fn unicast(record: &mut Record, subject: Subject, routers: &Routers, times: u32)
     failovers_between(record, subject, &routers, times, &lab, &hosts)
 }
 
-/// A router of the first machine takes over from the third one, as the second one sees it.
+/// A router of the first machine takes over from the third one, as captured on the second one.
 fn failovers_between(
     record: &mut Record,
     subject: Subject,
@@ -148,14 +148,14 @@ fn failovers_between(
             let flood = Flood::spread_over(routers.interval, master, frames.clone());
             wait_quiet(&capture, own, routers.interval);
             capture.clear();
-            // Each has been heard once more.
+            // Each master was heard once more.
             thread::sleep((routers.interval + MOMENT).max(APART));
             if fault == Fault::LinkDown {
                 lab.port_down(master);
             }
             generator::stop([flood])?;
             if fault == Fault::Leaves {
-                // One after the other, so that each take-over is one by itself here as well.
+                // One after the other, so that take-overs do not overlap.
                 for resignation in &resignations {
                     injector.send(resignation);
                     thread::sleep(routers.interval / u32::try_from(routers.count)?);
@@ -178,7 +178,7 @@ fn failovers_between(
     Ok(())
 }
 
-/// Waits until a backup has stopped sending.
+/// Waits until a backup sends nothing.
 fn wait_quiet(capture: &Capture, own: IpAddr, interval: Duration) {
     wait_until(PATIENCE, "it is backup", || {
         capture.clear();
@@ -188,7 +188,8 @@ fn wait_quiet(capture: &Capture, own: IpAddr, interval: Duration) {
     });
 }
 
-/// What a client loses that sends to the virtual address every millisecond, between two of the same program.
+/// Number of packets lost by a client that sends to the virtual address every millisecond, between two routers of the
+/// same program.
 fn lost(subject: Subject, fault: Fault, interval: Duration) -> Result<f64> {
     let lab = Lab::new();
     let [a, b, client] = lab.hosts();
@@ -201,7 +202,7 @@ fn lost(subject: Subject, fault: Fault, interval: Duration) -> Result<f64> {
     let pinger = Pinger::start(&client, address, Duration::from_millis(1));
     pinger.wait_answers(200, PATIENCE);
     match fault {
-        // The machine keeps the address, and answers on: a master that loses power is one whose link goes down.
+        // The machine keeps the address and still answers; a power failure is represented by the link failure.
         Fault::Killed => first.kill(),
         Fault::LinkDown => lab.port_down(&a),
         Fault::Leaves => first.leave(),

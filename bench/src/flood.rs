@@ -1,4 +1,4 @@
-//! A backup whose master is alive, while somebody sends what is to do nothing.
+//! A backup with a live master during a flood of frames that must have no effect.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
@@ -13,7 +13,7 @@ use super::{Effort, generator};
 
 const INTERVAL: Duration = Duration::from_millis(10);
 const SETTLE: Duration = Duration::from_millis(500);
-/// The address of a machine that is there in no other way.
+/// Source address of the flood; no machine has it.
 const INTRUDER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 77);
 
 const FALSE_FAILOVERS: Metric = Metric::judged("false failovers", "", Goal::Never(0.0));
@@ -27,7 +27,7 @@ pub(crate) fn malformed_and_foreign(record: &mut Record, effort: Effort) -> Resu
 
 pub(crate) fn lower_priority(record: &mut Record, effort: Effort) -> Result<()> {
     let frame = AdvertFrame { priority: 50, ..right() }.build();
-    // Two at a time, a thousand times a second.
+    // Two frames at a time, a thousand times a second.
     let frames = vec![frame.clone(), frame];
     let every = Duration::from_millis(1);
     under(record, effort.seconds(4), |intruder| Flood::every(every, intruder, frames.clone()))
@@ -57,12 +57,12 @@ fn under(record: &mut Record, span: Duration, flood: impl Fn(&Host) -> Flood) ->
     Ok(())
 }
 
-/// An advert that the backup would take.
+/// An advert that the backup would accept.
 fn right() -> AdvertFrame {
     AdvertFrame::v3(INTRUDER.into(), 1, 200, INTERVAL, &[IpAddr::V4(Ipv4Addr::new(10, 100, 0, 1))])
 }
 
-/// Adverts with a mistake each, adverts for others, and beginnings of one.
+/// Invalid adverts with one error each, adverts for other routers, and truncated ones.
 fn useless_frames() -> Vec<Vec<u8>> {
     let frames = [
         AdvertFrame { ttl: 64, ..right() },

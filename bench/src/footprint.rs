@@ -1,4 +1,4 @@
-//! What one router takes.
+//! Memory and descriptors of one router.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::record::{Column, Goal, Metric, Record, count};
 use super::subject::{Routers, Subject};
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// After the start, so that what it took has been given back.
+/// After this time the daemon has released what only the start needed.
 const SETTLE: Duration = Duration::from_secs(5);
 const KIB_IN_MIB: f64 = 1024.0;
 

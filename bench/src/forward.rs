@@ -1,4 +1,4 @@
-//! Packets forwarded through a namespace, with and without a program where they arrive.
+//! Forwarding rate of a namespace, with and without a BPF program on the receiving interface.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -12,10 +12,10 @@ use super::record::{Column, Goal, Metric, Record, count};
 use super::{Effort, generator};
 
 const SETTLE: Duration = Duration::from_millis(300);
-/// Each column is measured in each place of the order equally often.
+/// Number of rounds; each column has each position in the order equally often.
 const ROUNDS: u32 = 6;
-/// Where the program is, and what is measured there, in the order of the first round: ours, for XDP one that does nothing, and
-/// none to compare with.
+/// Where the program is attached, and the columns measured there, in the order of the first round: ours, for XDP also
+/// one that only passes, and none.
 const CASES: [(Datapath, &str, &[Column]); 3] = [
     (Datapath::Native, "native", &[Column::Native, Column::PassAlone, Column::NoProgram]),
     (Datapath::Generic, "generic", &[Column::Native, Column::PassAlone, Column::NoProgram]),
@@ -23,9 +23,9 @@ const CASES: [(Datapath, &str, &[Column]); 3] = [
 ];
 
 const RATE: Metric = Metric::told("forwarded", "packets a second");
-/// Against what was measured without a program in the same round.
+/// Relative to the rate without a program in the same round.
 const OF_ALL: Metric = Metric::judged("forwarded, of what is without a program", "%", Goal::AtLeast(99.0));
-/// Against a program that does nothing: what ours does, without what the driver does for any program.
+/// Relative to a program that only passes: the cost of our program, without what the driver does for any program.
 const OF_PASS: Metric = Metric::judged("forwarded, of what is with XDP_PASS alone", "%", Goal::AtLeast(99.0));
 
 pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
@@ -54,7 +54,7 @@ pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
     generator::stop([flood])
 }
 
-/// A client, a server behind it, and the router between them.
+/// A client, a server, and the router between them.
 struct Wire {
     client: Host,
     router: Host,
@@ -71,13 +71,13 @@ impl Wire {
         let server = lab.host("server", "10.0.2.9/24");
         lab.join(&server, network, "eth1", "10.0.1.9/24");
         router.namespace().sysctl("ipv4/conf/all/forwarding", "1");
-        // Told once: a question in between would take packets.
+        // Requested once, since ARP in between would take packets.
         let mac = server.mac("eth1").map(|octet| format!("{octet:02x}")).join(":");
         router.ip(&format!("neigh replace 10.0.1.9 lladdr {mac} dev eth1 nud permanent"));
         Self { client, router, server, _lab: lab }
     }
 
-    /// Packets a second that come through while this is on the router's interface.
+    /// Forwarded packets per second with this on the router's interface.
     fn rate_with(&self, column: Column, mode: Datapath, span: Duration) -> Result<f64> {
         let daemon = matches!(column, Column::Native | Column::Tcx).then(|| {
             let daemon = Vrrpd::on(&self.router).vrid(51).address("10.0.0.100/24").v3("1s");
@@ -95,7 +95,7 @@ impl Wire {
         Ok(count(forwarded) / span.as_secs_f64())
     }
 
-    /// A UDP datagram without data from the client to the server, by way of the router.
+    /// An empty UDP datagram from the client to the server, via the router.
     fn datagram(&self) -> Vec<u8> {
         let mut ipv4 = vec![0x45, 0, 0, 28, 0, 1, 0x40, 0, 64, 17, 0, 0];
         ipv4.extend(Ipv4Addr::new(10, 0, 0, 2).octets());
@@ -110,7 +110,7 @@ impl Wire {
     }
 }
 
-/// Packets that have come in on `eth1` up to now.
+/// Packets received on `eth1` so far.
 fn received(host: &Host) -> Result<u64> {
     let devices = host.namespace().enter(|| std::fs::read_to_string("/proc/thread-self/net/dev"))?;
     let line = devices.lines().find_map(|line| line.trim().strip_prefix("eth1:"));

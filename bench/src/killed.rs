@@ -1,4 +1,5 @@
-//! The daemon is killed while it is Master on one, 17 or 64 interfaces: how long its machine goes on as if it lived.
+//! The daemon is killed while it is Master on 1, 17 or 64 interfaces: time until its machine has resigned and stopped
+//! answering.
 
 use anyhow::Result;
 use vrrpd_lab::Datapath;
@@ -8,7 +9,7 @@ use super::Effort;
 use super::record::{Column, Goal, Metric, Record};
 
 const INTERFACES: [u8; 3] = [1, 17, 64];
-/// Kills of each kind.
+/// Number of kills of each kind.
 const TIMES: u32 = 20;
 
 const RESIGNED: Metric = Metric::judged("last router resigned", "ms", Goal::AtMost(5.0));

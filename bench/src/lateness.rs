@@ -1,4 +1,4 @@
-//! How late backups are master beyond what the protocol demands, as a third machine sees it.
+//! Lateness of take-overs beyond the time that the protocol requires, as captured on a third machine.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,9 +9,9 @@ use vrrpd_lab::{Capture, timers};
 use super::record::millis_from;
 use super::subject::Routers;
 
-/// For each virtual router that `own` has taken over: milliseconds from when its first advert was due until it came,
-/// negative if it came too early. It is due a Master_Down_Interval after the last advert of the master before, and
-/// Skew_Time after that has resigned, whichever is sooner: a resignation may be late.
+/// For each virtual router that `own` has taken over: milliseconds between the time when its first advert was due and
+/// its arrival; negative if early. It is due a Master_Down_Interval after the last advert of the former master, or
+/// Skew_Time after its resignation, whichever is earlier: a resignation may be late.
 pub(crate) fn of_take_overs(capture: &Capture, own: IpAddr, routers: &Routers) -> HashMap<u8, f64> {
     let down = timers::master_down_interval(routers.interval, routers.priority);
     let skew = timers::skew_time(routers.interval, routers.priority);

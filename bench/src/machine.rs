@@ -1,4 +1,4 @@
-//! What the figures were measured on.
+//! The machine that the figures were measured on.
 
 use std::fmt;
 use std::fs;
@@ -8,7 +8,7 @@ use std::thread;
 use serde_json::{Value, json};
 use vrrpd_lab::{binary, needs};
 
-/// The machine, the versions of what is compared, and what else the machine had to do.
+/// The machine, the versions of the compared programs, and other load.
 #[derive(Debug)]
 pub(crate) struct Machine {
     kernel: String,
@@ -53,7 +53,7 @@ impl fmt::Display for Machine {
     }
 }
 
-/// What else the machine has to do now.
+/// Present load of the machine.
 pub(crate) fn load() -> String {
     read("/proc/loadavg").split_whitespace().take(3).collect::<Vec<_>>().join(" ")
 }
@@ -62,7 +62,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(path).map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
 }
 
-/// The first line that a program prints, wherever it prints it, up to a parenthesis.
+/// The first line of a program's output, on stdout or stderr, up to a parenthesis.
 fn said(command: &mut Command) -> String {
     let Ok(output) = command.output() else { return "unknown".to_owned() };
     let text = [output.stdout, output.stderr].concat();

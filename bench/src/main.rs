@@ -1,8 +1,8 @@
-//! What the daemon costs and how late it is, beside keepalived in the same laboratories: the figures of
-//! docs/performance.md. `cargo xtask bench` runs it.
+//! Benchmarks: cost and lateness of the daemon, beside keepalived in the same laboratories, for docs/performance.md.
+//! `cargo xtask bench` runs it.
 //!
-//! Each scenario has a file of its own, or a function in one, and puts its figures into a [`record::Record`]; what becomes of them
-//! there, `table` and `plot` show. Start reading at [`SCENARIOS`]; `subject` says who is measured.
+//! Each scenario has its own file or function, and adds its figures to a [`record::Record`]; `table` and `plot` present
+//! them. Start reading at [`SCENARIOS`]; `subject` has the measured programs.
 
 mod failover;
 mod flood;
@@ -69,10 +69,10 @@ struct Options {
     plots: Option<PathBuf>,
 }
 
-/// One thing that is measured.
+/// A benchmark.
 struct Scenario {
     name: &'static str,
-    /// It takes part in one of so many runs: more than 1 for what takes long and varies little.
+    /// It is part of one of this many runs; more than 1 for a scenario that takes long and varies little.
     one_of: usize,
     about: &'static str,
     /// Runs it once.
@@ -166,7 +166,7 @@ const SCENARIOS: [Scenario; 14] = [
     },
 ];
 
-/// How much of it.
+/// How thoroughly to measure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
     quick: bool,
@@ -175,13 +175,13 @@ pub(crate) struct Effort {
 impl Effort {
     const SHARE: u32 = 5;
 
-    /// How long something is watched.
+    /// Duration of a measurement.
     pub(crate) fn seconds(self, seconds: u64) -> Duration {
         let span = Duration::from_secs(seconds);
         if self.quick { span / Self::SHARE } else { span }
     }
 
-    /// How often something is done.
+    /// Number of repetitions.
     pub(crate) const fn times(self, times: u32) -> u32 {
         if self.quick { times.div_ceil(Self::SHARE) } else { times }
     }
@@ -213,7 +213,7 @@ fn run(options: &Options) -> Result<()> {
         record.begin(scenario.name, scenario.about);
         for run in (1..=options.runs).step_by(scenario.one_of) {
             eprintln!("bench: {}, run {run} of {}", scenario.name, options.runs);
-            // The others are worth their time all the same.
+            // A failed scenario does not end the others.
             if let Err(error) = scenario.once(&mut record, Effort { quick: options.quick }) {
                 eprintln!("bench: {}: {error:#}", scenario.name);
                 failed.push(scenario.name);
@@ -245,7 +245,7 @@ fn run(options: &Options) -> Result<()> {
 
 impl Scenario {
     fn once(&self, record: &mut Record, effort: Effort) -> Result<()> {
-        // The laboratory panics when it cannot go on; here that is an error like any other.
+        // The laboratory panics when it cannot go on; here that is an ordinary error.
         let result = panic::catch_unwind(AssertUnwindSafe(|| (self.run)(record, effort)));
         result.unwrap_or_else(|panic| Err(anyhow!("{}", message(panic.as_ref()))))
     }

@@ -1,4 +1,4 @@
-//! What a master costs, and how late its adverts are.
+//! Cost of a master, and lateness of its adverts.
 
 use std::collections::HashMap;
 use std::thread;
@@ -18,9 +18,9 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 const CPU: Metric = Metric::judged("CPU", "ms a second", Goal::PartOf(0.5));
 const WAKE_UPS: Metric = Metric::told("wake-ups", "a second");
-/// Behind the schedule, which is what is left of it when its drift is taken out.
+/// Delay behind the schedule, after its drift was removed.
 const LATE: Metric = Metric::judged("behind its schedule, p99", "ms", Goal::AtMost(1.0));
-/// By how much the schedule of a router falls behind the interval; the middle one of all routers.
+/// How much the schedule of a router falls behind; the median of all routers.
 const DRIFT: Metric = Metric::told("drift of the schedule", "ms a second");
 const ADVERTS: Metric = Metric::told("adverts", "a second");
 
@@ -37,7 +37,7 @@ pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
         thread::sleep(span);
         let usage = running.usage().since(&before);
 
-        // Taking every frame costs as much as sending it, so it is not done meanwhile.
+        // Capturing every frame costs as much as sending it, so it is done separately.
         let span_of_capture = effort.seconds(3);
         let capture = Capture::on(&client);
         thread::sleep(span_of_capture);
@@ -55,12 +55,12 @@ pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
     Ok(())
 }
 
-/// What a third machine has seen of the adverts of all routers; each list in order of size.
+/// The adverts of all routers as captured on a third machine; both lists are sorted.
 #[derive(Default)]
 struct Seen {
-    /// Of each advert: milliseconds behind the schedule of its router.
+    /// For each advert: milliseconds behind the schedule of its router.
     late: Vec<f64>,
-    /// Of each router: milliseconds by which its schedule falls behind in a second.
+    /// For each router: milliseconds by which its schedule falls behind per second.
     drifts: Vec<f64>,
 }
 
@@ -79,8 +79,8 @@ impl Seen {
         seen
     }
 
-    /// Adverts of one router. Advert n was due n intervals after the schedule's beginning, and n times the drift. Where the
-    /// schedule is, the least late adverts say, those of the first half and those of the second.
+    /// Adds the adverts of one router. Advert n is due at the start of the schedule plus n intervals plus n times the
+    /// drift. The least late adverts of each half determine the schedule.
     fn add(&mut self, times: &[Instant]) {
         let Some(first) = times.first() else { return };
         let interval = INTERVAL.as_secs_f64() * 1e3;
@@ -99,7 +99,7 @@ impl Seen {
     }
 }
 
-/// The least value that this share of a hundred does not exceed.
+/// A percentile of sorted values.
 fn share(sorted: &[f64], share: usize) -> f64 {
     sorted.get(sorted.len() * share / 100).copied().unwrap_or(f64::NAN)
 }
@@ -108,7 +108,7 @@ fn share(sorted: &[f64], share: usize) -> f64 {
 mod tests {
     use super::*;
 
-    /// What is seen of a router whose advert n comes `late(n)` ms after n times `interval` ms.
+    /// The result for a router whose advert n comes `late(n)` ms after n times `interval` ms.
     fn seen(interval: f64, late: impl Fn(u32) -> f64) -> Seen {
         let start = Instant::now();
         let at = |n| start + Duration::from_secs_f64((f64::from(n) * interval + late(n)) / 1e3);
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn lateness_that_stays_is_seen() {
-        // A gap from one advert to the next would be late once.
+        // Measured by gaps between adverts, this would count as late once only.
         let seen = seen(10.0, |n| if (100..250).contains(&n) { 3.0 } else { 0.0 });
         assert_near(share(&seen.late, 40), 0.0);
         assert_near(share(&seen.late, 60), 3.0);

@@ -1,4 +1,4 @@
-//! What the XDP program takes for a frame.
+//! Time of the XDP program per frame.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
     let (program, _ring) = Program::load();
     program.follow(VRID);
     let runs = effort.times(RUNS);
-    // Too short for a command: the other program of the object returns after one comparison.
+    // Too short for a command: the object's other program returns after one comparison.
     let bare = f64::from(program.nanos_per_run("vrrpd_command", &[0; 60], runs));
     ensure!(bare > 0.0, "the kernel has not told how long a program ran");
     record.add("bare program", BARE, Column::Native, bare);
@@ -43,7 +43,7 @@ fn advert(vrid: u8) -> Vec<u8> {
     AdvertFrame::v3(master, vrid, 150, Duration::from_millis(10), &addresses).build()
 }
 
-/// A TCP segment without data, from one host to another.
+/// A TCP segment without data between two hosts.
 fn tcp() -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00];
     frame.extend([0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);

@@ -1,5 +1,5 @@
-//! The figures of a scenario as a drawing: a bar for the median of each subject, and a line from minimum to maximum.
-//! The file is [`shortened`]: it is read by people who review a change, too.
+//! The figures of a scenario as an SVG: a bar for the median of each subject, and a line from minimum to maximum. The
+//! file is [`shortened`], since people review its changes, too.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ use super::table::number;
 const WIDTH: u32 = 900;
 const HEAD: u32 = 70;
 const FOOT: u32 = 24;
-/// Of a panel, beside its bars.
+/// Height of a panel without its bars.
 const FRAME: u32 = 90;
 const BAR: u32 = 26;
 const LABELS: u32 = 330;
@@ -33,7 +33,7 @@ struct Row<'a> {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Draws the wanted figures, each metric in a panel of its own.
+/// Draws the selected figures, each metric in its own panel.
 pub(crate) fn draw(
     figures: &Figures,
     machine: &Machine,
@@ -60,7 +60,7 @@ pub(crate) fn draw(
     fs::write(file, shortened(&svg)).with_context(|| file.display().to_string())
 }
 
-/// The same drawing with a line for each element, and without what SVG assumes anyway.
+/// The same drawing with a line for each element, and without default attributes.
 fn shortened(svg: &str) -> String {
     let mut short = String::with_capacity(svg.len());
     for line in svg.lines() {
@@ -78,7 +78,7 @@ fn shortened(svg: &str) -> String {
     short
 }
 
-/// Appends an element, or its opening tag, without attributes that say the default.
+/// Appends an element, or its opening tag, without attributes that have their default.
 fn shorten(element: &str, short: &mut String) {
     const DEFAULTS: [(&str, &str); 4] =
         [("opacity", "1"), ("stroke", "none"), ("stroke-width", "1"), ("text-anchor", "start")];
@@ -86,7 +86,7 @@ fn shorten(element: &str, short: &mut String) {
     let is_drawing = name == "<svg";
     short.push_str(name);
     if is_drawing {
-        // All texts inherit it.
+        // Inherited by all texts.
         let _ = write!(short, " font-family=\"{FONT}\"");
     }
     while let Some((attribute, value, behind)) = attribute(rest) {
@@ -105,7 +105,7 @@ fn shorten(element: &str, short: &mut String) {
     short.push_str(rest);
 }
 
-/// The first attribute of a tag, its value, and what is behind it.
+/// The first attribute of a tag, its value, and the rest of the tag.
 fn attribute(tag: &str) -> Option<(&str, &str, &str)> {
     let (name, rest) = tag.split_once("=\"").filter(|(name, _)| !name.contains('>'))?;
     let (value, rest) = rest.split_once('"')?;
@@ -189,7 +189,7 @@ fn panel(area: &Area<'_>, title: &str, rows: &[Row<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// One colour for ours in the kernel, one for ours in user space, and one for all others.
+/// One colour for vrrpd in the kernel, one for vrrpd in user space, and one for the others.
 const fn colour(column: Column) -> RGBColor {
     match column {
         Column::Native | Column::Generic | Column::Tcx => RGBColor(0x1f, 0x77, 0xb4),
@@ -198,7 +198,7 @@ const fn colour(column: Column) -> RGBColor {
     }
 }
 
-/// The library's errors borrow what they are about.
+/// The library's errors borrow, so they are converted to text.
 fn said(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("{error}")
 }

@@ -1,58 +1,58 @@
-//! The figures, as they come, and whether each is what it is to be.
+//! The figures, and whether each meets its goal.
 
 use std::fmt;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
-/// A column of the table: who a figure is of.
+/// A column of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Column {
-    /// Ours, adverts handled in the kernel.
+    /// vrrpd with native XDP.
     Native,
-    /// The same behind the driver.
+    /// vrrpd with generic XDP.
     Generic,
-    /// The same by a classifier.
+    /// vrrpd with tcx.
     Tcx,
-    /// Ours, with raw sockets.
+    /// vrrpd with raw sockets.
     Raw,
-    /// A program of two instructions in the place of ours.
+    /// A program of two instructions instead of ours.
     PassAlone,
     Keepalived,
     NoProgram,
 }
 
-/// Something that is measured.
+/// A measured quantity.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Metric {
     pub(crate) name: &'static str,
     pub(crate) unit: &'static str,
     pub(crate) goal: Goal,
-    /// Whose figures are judged.
+    /// The columns with a goal.
     judged: &'static [Column],
 }
 
-/// What a figure is to be.
+/// The goal of a figure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Goal {
-    /// Told, not judged.
+    /// No goal.
     None,
-    /// The median is no more than this.
+    /// The median is at most this.
     AtMost(f64),
     /// No sample is more than this.
     Never(f64),
-    /// Milliseconds after a deadline: none before it.
+    /// Milliseconds after a deadline: none is negative.
     NotEarly,
-    /// Milliseconds after a deadline: the median, and 99 of 100 samples; and none before it.
+    /// Milliseconds after a deadline: maximum of the median and of the 99th percentile; none is negative.
     Late { median: f64, p99: f64 },
-    /// The median, as a part of the reference's.
+    /// Maximum of the median relative to the reference.
     PartOf(f64),
-    /// The median is no less than this.
+    /// The median is at least this.
     AtLeast(f64),
 }
 
-/// By so many milliseconds a capture on a third machine can take something for early that was not: the frame that a
-/// deadline counts from and the one that is judged are stamped there, each after a way of its own.
+/// By up to this many milliseconds a capture on a third machine can show something too early: both the frame that a
+/// deadline counts from and the measured frame are stamped there, each after its own path.
 const SEEN_EARLY: f64 = 0.25;
 
 /// All figures.
@@ -67,7 +67,7 @@ pub(crate) struct Figures {
     pub(crate) all: Vec<Figure>,
 }
 
-/// A metric in one case, for each column in their order.
+/// A metric in one case, with samples for each column.
 #[derive(Debug)]
 pub(crate) struct Figure {
     pub(crate) case: String,
@@ -75,7 +75,7 @@ pub(crate) struct Figure {
     pub(crate) columns: Vec<(Column, Samples)>,
 }
 
-/// What was measured, in order of size.
+/// Sorted samples.
 #[derive(Debug, Default)]
 pub(crate) struct Samples(Vec<f64>);
 
@@ -99,29 +99,29 @@ impl Column {
 }
 
 impl Metric {
-    /// One without a goal.
+    /// A metric without a goal.
     pub(crate) const fn told(name: &'static str, unit: &'static str) -> Self {
         Self { name, unit, goal: Goal::None, judged: &[] }
     }
 
-    /// One whose goal is meant for ours, whichever the data path.
+    /// A metric with a goal for vrrpd with every data path.
     pub(crate) const fn judged(name: &'static str, unit: &'static str, goal: Goal) -> Self {
         Self { name, unit, goal, judged: &[Column::Native, Column::Generic, Column::Tcx, Column::Raw] }
     }
 
-    /// One whose goal is meant for ours where the kernel handles adverts, and out of reach of raw sockets.
+    /// A metric with a goal for vrrpd with adverts handled in the kernel, which raw sockets cannot meet.
     pub(crate) const fn judged_in_kernel(name: &'static str, unit: &'static str, goal: Goal) -> Self {
         Self { name, unit, goal, judged: &[Column::Native, Column::Tcx] }
     }
 
-    /// As a person reads it.
+    /// Text for people.
     pub(crate) fn title(&self) -> String {
         if self.unit.is_empty() { self.name.to_owned() } else { format!("{} ({})", self.name, self.unit) }
     }
 }
 
 impl Record {
-    /// What is added from now on belongs to this scenario.
+    /// Starts a scenario; further samples belong to it.
     pub(crate) fn begin(&mut self, name: &'static str, about: &'static str) {
         self.0.push(Figures { name, about, all: Vec::new() });
     }
@@ -143,7 +143,7 @@ impl Record {
         columns[place].1.add(sample);
     }
 
-    /// The scenario begun last.
+    /// The last scenario started.
     pub(crate) fn last(&self) -> Option<&Figures> {
         self.0.last()
     }
@@ -200,7 +200,8 @@ impl Figure {
         self.columns.iter().find(|(known, _)| *known == column).map(|(_, samples)| samples)
     }
 
-    /// A column's median as a part of the reference's; `None` for the reference itself, and where there is none or it is 0.
+    /// The median of a column relative to the reference; `None` for the reference itself, and if there is none or it is
+    /// 0.
     pub(crate) fn ratio(&self, column: Column) -> Option<f64> {
         let (_, reference) = self.columns.iter().find(|(column, _)| column.is_reference())?;
         if column.is_reference() || reference.median() == 0.0 {
@@ -209,10 +210,10 @@ impl Figure {
         Some(self.of(column)?.median() / reference.median())
     }
 
-    /// Whether a column meets the goal; `None` where it is not judged.
+    /// Whether a column meets the goal; `None` without one.
     pub(crate) fn met(&self, column: Column) -> Option<bool> {
         let samples = self.of(column).filter(|_| self.metric.judged.contains(&column))?;
-        // What could not be computed is no number, and compares as false.
+        // NaN, if something could not be computed, compares as false.
         match self.metric.goal {
             Goal::None => None,
             Goal::AtMost(most) => Some(samples.median() <= most),
@@ -245,12 +246,12 @@ impl Samples {
         self.0.last().copied().unwrap_or_default()
     }
 
-    /// 99 of 100 are no more than this; of fewer than a hundred the greatest.
+    /// The 99th percentile; with fewer than a hundred samples the maximum.
     pub(crate) fn p99(&self) -> f64 {
         self.at(99)
     }
 
-    /// The least value that this share of a hundred does not exceed.
+    /// A percentile.
     fn at(&self, share: usize) -> f64 {
         let place = (self.0.len() * share).div_ceil(100).saturating_sub(1);
         self.0.get(place).copied().unwrap_or_default()
@@ -277,7 +278,7 @@ pub(crate) fn count(number: u64) -> f64 {
     number as f64
 }
 
-/// Milliseconds from one moment to another, negative when that came before: what is too early is not hidden.
+/// Milliseconds between two times; negative if `at` is earlier, so that early events are visible.
 pub(crate) fn millis_from(due: Instant, at: Instant) -> f64 {
     let late = at.saturating_duration_since(due).as_secs_f64();
     let early = due.saturating_duration_since(at).as_secs_f64();

@@ -1,4 +1,4 @@
-//! What changes with the number of routers in one process.
+//! Growth with the number of routers in one process.
 
 use std::net::IpAddr;
 use std::thread;
@@ -15,13 +15,13 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_mins(1);
 const SETTLE: Duration = Duration::from_secs(1);
 const NUMBERS: [usize; 5] = [1, 16, 255, 1000, 4000];
-/// More than this keepalived is not given: its start alone takes minutes.
+/// keepalived is not measured with more: its start alone takes minutes.
 const MAX_FOR_KEEPALIVED: usize = 1000;
-/// With a link each for the virtual MAC address.
+/// With a macvlan link for each virtual MAC address.
 const WITH_MACVLAN: usize = 255;
-/// From one of these numbers to the next it is judged how fast something grows.
+/// Growth is evaluated between these numbers.
 const GROWTH: [usize; 3] = [255, 1000, 4000];
-/// Linear, and what two measurements of the same can differ.
+/// Linear growth, with the variation of measurements.
 const LINEAR: f64 = 1.1;
 
 const MEMORY: Metric =
@@ -33,7 +33,7 @@ const CPU: Metric = Metric::told("CPU", "ms a second");
 const FIRST: Metric = Metric::judged("all fail over, first advert", "ms after its deadline", Goal::NotEarly);
 const LAST: Metric = Metric::told("all fail over, last advert", "ms after its deadline");
 
-/// Times as much, for so many times as many routers: a figure of 1 is linear growth.
+/// Growth relative to that of the number of routers; 1 is linear.
 const MEMORY_GROWTH: Metric = growth("growth of own memory");
 const START_GROWTH: Metric = growth("growth of start");
 const CPU_GROWTH: Metric = growth("growth of CPU");
@@ -43,7 +43,7 @@ const fn growth(name: &'static str) -> Metric {
     Metric::judged(name, "1: linear", Goal::AtMost(LINEAR))
 }
 
-/// What was measured of one number of routers.
+/// The measurements for one number of routers.
 #[derive(Clone, Copy, Debug)]
 struct Measured {
     start: f64,
@@ -105,7 +105,7 @@ fn note_growth(record: &mut Record, subject: Subject, known: &[(usize, Measured)
             (CPU_GROWTH, before.cpu, after.cpu),
             (LAST_GROWTH, before.last, after.last),
         ] {
-            // Of nothing there is no multiple.
+            // There is no ratio to 0.
             if before > 0.0 {
                 record.add(&case, metric, subject.column(), after / before / times);
             }
@@ -156,7 +156,7 @@ fn send(routers: &Routers, masters: &Host) -> Vec<Flood> {
     routers.interfaces().map(on).collect()
 }
 
-/// All masters fall silent; how many milliseconds after its deadline each router sends its first advert.
+/// All masters fall silent; milliseconds from each router's deadline to its first advert.
 fn fail_over(
     routers: &Routers,
     captures: &[(Capture, IpAddr)],
@@ -166,7 +166,7 @@ fn fail_over(
     ensure!(running.times_master() == 0, "a router took over while its master was alive");
     generator::stop(adverts)?;
     wait_until(PATIENCE, "every router takes over", || running.times_master() >= routers.count);
-    // What was sent by then has been captured then.
+    // Everything sent until then has been captured.
     thread::sleep(Duration::from_millis(200));
     let late = captures.iter().map(|(capture, own)| lateness::of_take_overs(capture, *own, routers));
     let late: Vec<f64> = late.flat_map(std::collections::HashMap::into_values).collect();

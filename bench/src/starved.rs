@@ -1,6 +1,6 @@
-//! Backups on a machine that has too much to do.
+//! Backups on an overloaded machine.
 //!
-//! All subjects run at the same time, each with a virtual router of its own, so that they have the same to suffer.
+//! All subjects run at the same time, each with its own virtual router, so that they have the same conditions.
 
 use std::fs::{self, File};
 use std::io::{Seek as _, Write as _};
@@ -19,16 +19,16 @@ use super::{Effort, generator};
 
 const INTERVAL: Duration = Duration::from_millis(10);
 const SETTLE: Duration = Duration::from_secs(1);
-/// Threads for each core that do nothing but run.
+/// Busy threads per core.
 const SPINNING: usize = 2;
-/// Octets that are written before each sync.
+/// Octets written before each sync.
 const WRITTEN: usize = 1 << 20;
 
 const FALSE_FAILOVERS: Metric = Metric::judged("false failovers", "in 20 s", Goal::Never(0.0));
 
 pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
     let routers = Routers::new(1, INTERVAL);
-    // A network for each, so that nobody hears the others.
+    // Separate networks, so that they do not hear each other.
     let labs: Vec<_> = Subject::ALL.map(|subject| (subject, Lab::new())).into_iter().collect();
     let running: Vec<_> = labs
         .iter()
@@ -49,7 +49,7 @@ pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
     Ok(())
 }
 
-/// Keeps every core busy, and the disk.
+/// Keeps every core and the disk busy.
 fn load(span: Duration, path: &Path) -> Result<()> {
     let end = AtomicBool::new(false);
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -65,7 +65,7 @@ fn load(span: Duration, path: &Path) -> Result<()> {
         end.store(true, Ordering::Relaxed);
         written
     });
-    // What matters is what the writing said.
+    // Only the result of writing matters.
     drop(fs::remove_file(path));
     written.with_context(|| path.display().to_string())
 }

@@ -1,4 +1,4 @@
-//! What a backup costs while its masters are alive.
+//! Cost of a backup with live masters.
 
 use std::thread;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use super::subject::{Routers, Subject};
 use super::{Effort, generator};
 
 const ROUTERS: usize = 255;
-/// How long a start has its after-effects.
+/// Time until a start has no more effect.
 const SETTLE: Duration = Duration::from_secs(1);
 
 const WAKE_UPS: Metric = Metric::judged_in_kernel("wake-ups", "a second", Goal::AtMost(2.0));
-/// Of the whole machine, without what the generator and the delivery of its frames take when nobody listens.
+/// Busy time of the whole machine, minus that of the generator and of the delivery of its frames without a receiver.
 const BUSY: Metric = Metric::judged_in_kernel("busy time of the machine", "ms a second", Goal::PartOf(0.25));
 const FALSE_FAILOVERS: Metric = Metric::judged("false failovers", "", Goal::Never(0.0));
 
@@ -25,8 +25,8 @@ pub(crate) fn hundred_adverts_a_second(record: &mut Record, effort: Effort) -> R
 }
 
 pub(crate) fn one_advert_a_second(record: &mut Record, effort: Effort) -> Result<()> {
-    // Spread over the second, as masters that were started at different times; at a hundred a second that would be more
-    // work for the generator than for whom it is about.
+    // Spread over the second, as with masters started at different times; at a hundred a second that would cost the
+    // generator more than the subjects.
     let cpu = Metric::told("CPU", "ms a second");
     run(record, effort, Duration::from_secs(1), cpu, Flood::spread_over)
 }
@@ -60,7 +60,7 @@ fn run(record: &mut Record, effort: Effort, interval: Duration, cpu: Metric, sen
     Ok(())
 }
 
-/// Busy seconds of the machine in a second.
+/// Busy time of the machine in seconds per second.
 fn busy_during(span: Duration) -> f64 {
     let before = busy_time();
     thread::sleep(span);

@@ -1,4 +1,4 @@
-//! Who is measured, and the routers that are given to each.
+//! The measured programs and their routers.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -8,17 +8,17 @@ use vrrpd_lab::{AdvertFrame, Datapath, Host, Instance, Keepalived, Usage, Vrrpd}
 
 use super::record::Column;
 
-/// VRIDs of an interface.
+/// Maximum number of VRIDs on an interface.
 const PER_INTERFACE: usize = 255;
 
-/// A program, with what it is asked for.
+/// A program with its options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
-    /// Ours, adverts handled in the driver.
+    /// vrrpd with native XDP.
     Native,
-    /// Ours without an option: adverts handled by a classifier.
+    /// vrrpd with default options: adverts handled by a classifier.
     Tcx,
-    /// Ours, with raw sockets.
+    /// vrrpd with raw sockets.
     Raw,
     Keepalived,
 }
@@ -26,7 +26,7 @@ pub(crate) enum Subject {
 impl Subject {
     pub(crate) const ALL: [Self; 4] = [Self::Native, Self::Tcx, Self::Raw, Self::Keepalived];
 
-    /// Where its figures go.
+    /// The column of its figures.
     pub(crate) const fn column(self) -> Column {
         match self {
             Self::Native => Column::Native,
@@ -51,7 +51,7 @@ impl Subject {
     }
 }
 
-/// One that runs.
+/// A running program.
 #[derive(Debug)]
 pub(crate) enum Running {
     Vrrpd(Vrrpd),
@@ -66,7 +66,7 @@ impl Running {
         }
     }
 
-    /// How often a router of it became master.
+    /// How often its routers became master.
     pub(crate) fn times_master(&self) -> usize {
         match self {
             Self::Vrrpd(vrrpd) => vrrpd.count_in_log("to=\"master\""),
@@ -74,7 +74,7 @@ impl Running {
         }
     }
 
-    /// Ends it from one moment to the next.
+    /// Kills it.
     pub(crate) fn kill(&self) {
         match self {
             Self::Vrrpd(vrrpd) => vrrpd.kill(),
@@ -82,7 +82,7 @@ impl Running {
         }
     }
 
-    /// Asks it to leave.
+    /// Terminates it.
     pub(crate) fn leave(&self) {
         match self {
             Self::Vrrpd(vrrpd) => drop(vrrpd.terminate()),
@@ -91,13 +91,13 @@ impl Running {
     }
 }
 
-/// Who has the virtual MAC address.
+/// Where the virtual MAC address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Vmac {
     Nobody,
-    /// The interface, of which a virtual router then has one for itself. The daemon's default; keepalived has no such thing.
+    /// On the interface, with only one virtual router there.
     Interface,
-    /// A link above it; keepalived calls it `use_vmac`.
+    /// On a macvlan link; `use_vmac` in keepalived.
     Macvlan,
 }
 
@@ -118,7 +118,7 @@ impl Vmac {
         format!("vmac {}", self.key())
     }
 
-    /// Who can do it.
+    /// The programs that support it.
     pub(crate) const fn subjects(self) -> &'static [Subject] {
         match self {
             Self::Nobody | Self::Macvlan => &Subject::ALL,
@@ -127,30 +127,31 @@ impl Vmac {
     }
 }
 
-/// Virtual routers of version 3 over IPv4, 255 on `eth0`, the next on `eth1`…
+/// Virtual routers of version 3 over IPv4, 255 on `eth0`, the next on `eth1`, and so on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Routers {
     pub(crate) count: usize,
     pub(crate) interval: Duration,
     pub(crate) priority: u8,
-    /// Virtual addresses of each.
+    /// Number of virtual addresses of each.
     pub(crate) addresses: u8,
     pub(crate) vmac: Vmac,
-    /// `None`: by multicast.
+    /// `None`: multicast.
     pub(crate) unicast: Option<Unicast>,
 }
 
-/// Two routers that advertise to each other alone, on `eth0`.
+/// Two unicast peers on `eth0`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unicast {
-    /// The one that is measured.
+    /// The measured one.
     own: Ipv4Addr,
     own_mac: [u8; 6],
     peer: Ipv4Addr,
 }
 
 impl Unicast {
-    /// Between these machines. The first one knows the MAC address of the other: nobody answers for one whose link is down.
+    /// Between these machines. The first one has a static neighbour entry for the other, which does not answer while
+    /// its link is down.
     pub(crate) fn between(host: &Host, peer: &Host) -> Self {
         let mac = peer.mac("eth0").map(|octet| format!("{octet:02x}")).join(":");
         host.ip(&format!("neigh replace {} lladdr {mac} dev eth0 nud permanent", peer.ipv4()));
@@ -159,12 +160,12 @@ impl Unicast {
 }
 
 impl Routers {
-    /// As backup, with an address each, and without virtual MAC addresses.
+    /// As backups, with one address each, and without virtual MAC addresses.
     pub(crate) const fn new(count: usize, interval: Duration) -> Self {
         Self { count, interval, priority: 100, addresses: 1, vmac: Vmac::Nobody, unicast: None }
     }
 
-    /// The interfaces that they are on.
+    /// Their interfaces.
     pub(crate) fn interfaces(&self) -> impl Iterator<Item = usize> + use<> {
         0..self.count.div_ceil(PER_INTERFACE)
     }
@@ -175,7 +176,7 @@ impl Routers {
         (1..=u8::MAX).take(rest)
     }
 
-    /// The virtual addresses of a router. None is in a network of the laboratory.
+    /// The virtual addresses of a router. They are in no network of the laboratory.
     pub(crate) fn addresses(self, interface: usize, vrid: u8) -> impl Iterator<Item = Ipv4Addr> {
         let network = u8::try_from(100 + interface).unwrap_or(u8::MAX);
         (0..self.addresses).map(move |address| Ipv4Addr::new(10, network, address, vrid))

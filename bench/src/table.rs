@@ -1,14 +1,14 @@
-//! The figures of a scenario as a table in Markdown, which docs/performance.md takes as it is.
+//! The figures of a scenario as a Markdown table for docs/performance.md.
 
 use std::fmt::Write as _;
 
 use super::record::{Column, Figure, Figures, Goal, Samples};
 
-/// Behind a figure that is judged: whether it is what it is to be.
+/// Mark of a figure that meets its goal.
 const MET: &str = " ✓";
 const MISSED: &str = " ✗";
 
-/// The table, with a line that says what it is about.
+/// The table, after a line that introduces it.
 pub(crate) fn of(figures: Option<&Figures>) -> String {
     let Some(figures) = figures else { return String::new() };
     let mut columns: Vec<Column> =
@@ -39,7 +39,7 @@ fn padded(row: &[String], widths: &[usize]) -> String {
     cells.join(" | ")
 }
 
-/// A figure, with a cell for each column; the ratios to the reference are in the order of the columns.
+/// A figure, with a cell for each column and the ratios to the reference, in order of columns.
 fn row(figure: &Figure, columns: &[Column]) -> Vec<String> {
     let mut row = vec![figure.case.clone(), figure.metric.title()];
     row.extend(columns.iter().map(|column| {
@@ -53,7 +53,7 @@ fn row(figure: &Figure, columns: &[Column]) -> Vec<String> {
     row
 }
 
-/// Median (minimum to maximum), and how late one of a hundred is where a goal asks for it.
+/// Median (minimum to maximum), and the 99th percentile if a goal needs it.
 fn cell(samples: &Samples, goal: Goal) -> String {
     let median = number(samples.median());
     let (minimum, maximum) = (number(samples.minimum()), number(samples.maximum()));
@@ -73,7 +73,7 @@ fn cell(samples: &Samples, goal: Goal) -> String {
     }
 }
 
-/// Two or three digits that count.
+/// A number with two or three significant digits.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 || value == 0.0 => format!("{value:.0}"),

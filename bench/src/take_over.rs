@@ -1,4 +1,4 @@
-//! A router with two hundred addresses takes over: until hosts have been told of the last one.
+//! A router with two hundred addresses takes over: time until the last one is announced.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! A process that a master tracks is killed: until the master has resigned, and until the other router is master.
+//! A process that a master tracks is killed: time until the master has resigned, and until the other router is master.
 
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -12,7 +12,7 @@ use super::record::{Column, Goal, Metric, Record, millis_from};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two failovers, so that the routers take over without being held by their damping.
+/// Time between two failovers, so that damping does not hold them.
 const APART: Duration = Duration::from_millis(750);
 /// How often the process is killed.
 const TIMES: u32 = 30;
@@ -59,14 +59,14 @@ fn failovers(record: &mut Record, datapath: Datapath, column: Column, times: u32
     Ok(())
 }
 
-/// A process with a name that no other one has.
+/// A process with a unique name.
 struct Service {
     name: String,
     process: Child,
 }
 
 impl Service {
-    /// A shell that has named itself so and waits.
+    /// A shell that renames itself and waits.
     fn start() -> Result<Self> {
         let name = format!("bench-{}", std::process::id());
         let waits = format!("echo {name} > /proc/$$/comm; while :; do read -r line || exit; done");
@@ -78,7 +78,7 @@ impl Service {
         Ok(Self { name, process })
     }
 
-    /// Kills it, and says when.
+    /// Kills it, and returns the time.
     fn kill(&mut self) -> Result<Instant> {
         let killed = Instant::now();
         self.process.kill().context("the process cannot be killed")?;
@@ -89,7 +89,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // One that was killed is gone already.
+        // It may have been killed already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,10 +1,10 @@
-//! What a user writes: a configuration file; when it begins with `vrrpd `, a command line; when it begins with
-//! `#import `, what another daemon's configuration is imported from.
+//! Input from a user: a configuration file; a command line, if it begins with `vrrpd `; or the configuration of another
+//! daemon to import, if it begins with `#import `.
 //!
-//! * An error names a line of the file, and tells no password.
-//! * What is accepted can be carried out: each router has addresses of one family and an advert that says them, the state
-//!   machine starts, and the journal reads back as it was written.
-//! * What is imported is TOML, and each remark names a line of the original.
+//! * An error names a line of the file, and contains no password.
+//! * A valid configuration can be executed: each router has addresses of one family and an advert that fits them, the
+//!   state machine starts, and the journal is parsed as it was written.
+//! * The result of an import is TOML, and each remark names a line of the original.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -22,17 +22,17 @@ use vrrpd_common::{Family, Instant, MacAddr, Version};
 use vrrpd_engine::interface::OtherInterfaces;
 use vrrpd_engine::ledger::{Journal, Ledger, Record};
 
-/// How a command line begins.
+/// Prefix of a command line.
 const COMMAND_LINE: &str = "vrrpd ";
-/// Where the file is said to be. What it names is looked at, never opened for writing.
+/// The path of the file. Paths in it are looked at, but never opened for writing.
 const PATH: &str = "/nonexistent/vrrpd.toml";
 
-/// A password that some of the seeds have.
+/// A password in some of the seeds.
 const SECRET: &str = "k7Qz9x";
-/// How an original of another daemon begins.
+/// Prefix of a configuration of another daemon.
 const ORIGINAL: &str = "#import ";
 
-/// Checks all of it.
+/// Checks these properties.
 pub fn check(octets: &[u8]) {
     match str::from_utf8(octets) {
         Ok(line) if line.starts_with(COMMAND_LINE) => command_line(line),
@@ -60,7 +60,7 @@ fn file(octets: &[u8]) {
     }
 }
 
-/// A mistake begins with the place where it is; behind many of them is how many more there are.
+/// A mistake starts with its position; after many mistakes their number follows.
 fn names_its_place(octets: &[u8], mistake: &str) {
     assert!(!mistake.contains(char::is_control), "{mistake:?}");
     let rest = mistake.strip_prefix(PATH).and_then(|rest| rest.strip_prefix(':'));
@@ -75,7 +75,7 @@ fn names_its_place(octets: &[u8], mistake: &str) {
     is_in_the_file(octets, line, column);
 }
 
-/// A password of the file is in no message, unless the file has that text elsewhere, too.
+/// A password of the file occurs in no message, unless the file contains the text elsewhere, too.
 fn keeps_the_secret(octets: &[u8], told: &str) {
     let text = String::from_utf8_lossy(octets);
     let is_password = |(at, _): (usize, &str)| text[..at].ends_with("pw/");
@@ -84,7 +84,7 @@ fn keeps_the_secret(octets: &[u8], told: &str) {
     }
 }
 
-/// Line and column, from 1; an error at the end of a line or of the file is behind its last character.
+/// Line and column, from 1; an error at the end of a line or of the file is after its last character.
 fn is_in_the_file(octets: &[u8], line: usize, column: usize) {
     let text = String::from_utf8_lossy(octets);
     let found = line.checked_sub(1).and_then(|number| text.split('\n').nth(number));
@@ -171,7 +171,7 @@ fn accepted(configuration: &Configuration) {
     journal_reads_back(&configuration.routers);
 }
 
-/// The advert of this router can be emitted, and read by others.
+/// The advert of this router can be emitted, and parsed by others.
 fn says_its_addresses(router: &RouterConfig) {
     let kind = match router.version {
         Version::V2 => Kind::V2 { auth: router.authentication.in_message() },
@@ -208,7 +208,8 @@ fn says_its_addresses(router: &RouterConfig) {
     assert_eq!(parse_advert(&octets), Some((source, advert)));
 }
 
-/// The state machine begins, and is Master when nobody is heard and its script is over, unless it has to wait for its group.
+/// The state machine starts, and is Master when no advert was heard and its script has ended, unless it has to wait for
+/// its group.
 fn starts(router: &RouterConfig) {
     let source = match router.family {
         Family::Ipv4 => IpAddr::from(Ipv4Addr::LOCALHOST),

@@ -1,7 +1,8 @@
-//! What other processes and older files say. The first octet chooses who speaks, the rest is what is said.
+//! Input from other processes and from files of older versions. The first octet selects the source, the rest is the
+//! input.
 //!
-//! * What is understood is understood as the same after it was said again.
-//! * What is not understood is answered with a reason.
+//! * What can be parsed gives the same after it was serialized and parsed again.
+//! * What cannot be parsed is answered with a reason.
 
 use std::fmt::Debug;
 
@@ -18,7 +19,7 @@ use vrrpd_engine::RouterId;
 use vrrpd_engine::ledger::Journal;
 use vrrpd_engine::recording;
 
-/// Checks all of it.
+/// Checks these properties.
 pub fn check(octets: &[u8]) {
     let Some((speaker, said)) = octets.split_first() else { return };
     match speaker {
@@ -40,7 +41,7 @@ fn client(said: &[u8]) {
     reads_back::<Request>(said);
 }
 
-/// What a daemon answers, and how it looks to people.
+/// A reply of a daemon, and its output for people.
 fn daemon(said: &[u8]) {
     let Some(reply) = reads_back::<Reply>(said) else { return };
     if let Reply::State { routers } = reply {
@@ -51,7 +52,7 @@ fn daemon(said: &[u8]) {
     }
 }
 
-/// What was recorded: it is replayed the same each time, or refused with its line.
+/// A recording: each replay gives the same result, or it is refused with its line.
 fn recording(said: &[u8]) {
     let Ok(text) = str::from_utf8(said) else { return };
     let replayed = recording::transcript(text);
@@ -61,7 +62,7 @@ fn recording(said: &[u8]) {
     }
 }
 
-/// What a guardian is told by its daemon.
+/// A message from the daemon to its guardian.
 fn ward(said: &[u8]) {
     let Ok(message) = serde_json::from_slice::<guardian::GuardianMessage>(said) else { return };
     let again = serde_json::to_string(&message).expect("can be said");
@@ -69,7 +70,7 @@ fn ward(said: &[u8]) {
     assert_eq!(format!("{understood:?}"), format!("{message:?}"));
 }
 
-/// What a process of a group tells the others.
+/// A message between processes of a group.
 fn member(said: &[u8]) {
     let Some(message) = Message::from_octets(said) else { return };
     assert_eq!(message.to_octets(), said);
@@ -83,7 +84,7 @@ fn introduction(said: &[u8]) {
     }
 }
 
-/// What an earlier daemon has left.
+/// A journal of an earlier daemon.
 fn journal(said: &[u8]) {
     let Ok(text) = str::from_utf8(said) else { return };
     let journal = Journal::parse(text);
@@ -159,7 +160,7 @@ fn reads_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(said: &[u8]) 
     }
 }
 
-/// Something of every speaker, all of it understood.
+/// Valid inputs from every source.
 pub fn seeds() -> Vec<Vec<u8>> {
     let selectors = [
         Selector::default(),

@@ -1,10 +1,10 @@
-//! A frame as it arrives.
+//! A received frame.
 //!
-//! * The parser and the tests' oracle, which share no code, have the same opinion of it; also of the frame with its
-//!   checksums made right, which brings the checks behind them within reach.
-//! * What follows the packet in the frame changes nothing.
-//! * An advert that can be parsed is parsed as the same after it was emitted; an accepted one is accepted again.
-//! * Without the key no Authentication Header is accepted; a sealed advert is accepted once at most.
+//! * The parser and the tests' oracle, which share no code, give the same result for it, and for the frame with
+//!   corrected checksums, which gives access to the checks after them.
+//! * Octets after the packet in the frame change nothing.
+//! * A parsed advert is parsed as the same after it was emitted; an accepted one is accepted again.
+//! * Without the key no Authentication Header is accepted; a sealed advert is accepted at most once.
 
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -26,14 +26,14 @@ use vrrpd_lab::oracle::{self, Judgement, Router};
 use vrrpd_lab::program::{config_of, slot_of};
 use vrrpd_lab::trial::MACS;
 
-/// Octets behind the packet.
+/// Octets after the packet.
 const PADDING: [u8; 46] = [0xa5; 46];
 /// The key of the router with an Authentication Header.
 const KEY: &[u8] = b"known to nobody";
 /// The router with an Authentication Header.
 const AUTHENTICATED: u8 = corpus::V2_STRICT;
 
-/// The routers of the tests' corpus, as the oracle and as the parser are told of them.
+/// The routers of the tests' corpus, for the oracle and for the parser.
 struct Ours {
     routers: Vec<Router>,
     configs: Vec<KernelConfig>,
@@ -68,7 +68,7 @@ impl Routers for Ours {
     }
 }
 
-/// Checks all of it.
+/// Checks these properties.
 pub fn check(frame: &[u8]) {
     let opinion = agreed(frame);
     let packet = &frame[..end_of_packet(frame)];
@@ -91,7 +91,7 @@ pub fn check(frame: &[u8]) {
     authenticated(frame);
 }
 
-/// What the frame is, on which parser and oracle agree.
+/// The classification of the frame, in which parser and oracle agree.
 fn agreed(frame: &[u8]) -> Classified {
     let classified = classify(frame, &*OURS);
     let judgement = oracle::judge(frame, &MACS, &OURS.routers);
@@ -121,18 +121,18 @@ fn says_the_same(advert: &Advert, judged: &oracle::Advert) -> bool {
         && advert.addresses == AddressDigest::of(judged.addresses.iter().copied())
 }
 
-/// Where the packet ends, as its header says; the end of the frame if that is nearer or there is no such header.
+/// The end of the packet according to its header; at most the end of the frame, also without such a header.
 fn end_of_packet(frame: &[u8]) -> usize {
     let announced = corpus::ip_header(frame).and_then(|ip| {
         let (field, more) = if frame[ip] >> 4 == 4 { (ip + 2, 0) } else { (ip + 4, 40) };
         let len = u16::from_be_bytes([*frame.get(field)?, *frame.get(field + 1)?]);
-        // What an IPv4 header announces may end inside the header, which is read as a whole.
+        // A length in an IPv4 header may end inside the header, which is read completely.
         Some((ip + usize::from(len) + more).max(ip + 60))
     });
     announced.map_or(frame.len(), |end| end.min(frame.len()))
 }
 
-/// What can be parsed is parsed as the same after it was emitted, and what was accepted is accepted again.
+/// A parsed advert is parsed as the same after it was emitted, and an accepted one is accepted again.
 fn emitted_again(frame: &[u8], opinion: &Classified) {
     let parsed = parse_advert(frame);
     if let Classified::Advert { advert, .. } = opinion {
@@ -153,14 +153,14 @@ fn emitted_again(frame: &[u8], opinion: &Classified) {
         };
         assert_eq!(emit_advert(&whole, &mut emitted), Some(emitted.len()));
         assert_eq!(parse_advert(&emitted), Some((source, advert)));
-        // It goes out untagged.
+        // Adverts are sent untagged.
         if let Classified::Advert { router: RouterKey { vlan: 0, .. }, .. } = opinion {
             assert_eq!(classify(&emitted[..], &*OURS), *opinion);
         }
     }
 }
 
-/// A router that takes adverts with an Authentication Header alone.
+/// A router that accepts only adverts with an Authentication Header.
 fn table() -> RouterTable {
     let vrid = Vrid::new(AUTHENTICATED).expect("a VRID");
     let mut table = RouterTable::default();
@@ -209,7 +209,7 @@ fn authenticated(frame: &[u8]) {
     }
 }
 
-/// Makes the checksum of a message behind an Authentication Header right.
+/// Corrects the checksum of a message after an Authentication Header.
 fn repair_message_behind_ah(frame: &mut [u8]) {
     let Some(ip) = corpus::ip_header(frame) else { return };
     let header = ip + usize::from(frame[ip] & 15) * 4;
@@ -222,7 +222,7 @@ fn repair_message_behind_ah(frame: &mut [u8]) {
     frame[message..].copy_from_slice(&plain[header..]);
 }
 
-/// The corpus of the tests: right adverts and wrong ones of every kind, and adverts with an Authentication Header.
+/// The corpus of the tests: valid adverts, invalid ones of every kind, and adverts with an Authentication Header.
 pub fn seeds() -> Vec<Vec<u8>> {
     let right = corpus::right_ones().into_iter().map(|(_, frame)| frame);
     let cases = corpus::cases().into_iter().map(|case| case.frame);

@@ -1,8 +1,8 @@
-//! What must hold for every input that comes from outside: from the network, a file, a user or another process.
+//! Properties that must hold for every input from outside: from the network, a file, a user or another process.
 //!
-//! Each module has a function `check`, which takes any octets and panics when a property does not hold, and a function
-//! `seeds`, which makes inputs to begin with. The crate in `fuzz/` runs the checks under a coverage-guided fuzzer
-//! (`cargo xtask fuzz`); `tests/replay.rs` runs them over the committed inputs in every `cargo test`.
+//! Each module has a function `check`, which accepts any octets and panics if a property does not hold, and a function
+//! `seeds`, which creates initial inputs. The crate in `fuzz/` runs the checks under a coverage-guided fuzzer (`cargo
+//! xtask fuzz`); `tests/replay.rs` runs them over the committed inputs in every `cargo test`.
 //!
 //! Start reading at [`TARGETS`].
 #![allow(clippy::panic, reason = "a property that does not hold ends the run")]
@@ -13,14 +13,14 @@ pub mod control;
 pub mod frame;
 pub mod machine;
 
-/// Something that takes input from outside.
+/// An input from outside with its properties.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// The name, on the command line and of its directories.
+    /// Name on the command line and of its directories.
     pub name: &'static str,
-    /// Panics when a property does not hold for this input.
+    /// Panics if a property does not hold for this input.
     pub check: fn(&[u8]),
-    /// Inputs to begin with.
+    /// Initial inputs.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 

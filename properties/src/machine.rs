@@ -1,14 +1,15 @@
-//! What happens to one virtual router, in any order and at any time.
+//! Events of one virtual router, in any order and at any time.
 //!
-//! * The addresses are there if and only if it is Master, and are neither taken nor given up twice.
-//! * Transitions follow each other: each leaves the state that the one before entered.
-//! * Adverts are sent by a Master only, but for the last one, which resigns; two an interval at most, and a few for each
-//!   change of state or priority.
-//! * After a deadline was handled the next one is in the future, and not further away than the longest interval allows.
+//! * The addresses are held if and only if it is Master, and are neither taken nor given up twice.
+//! * Each transition leaves the state that the one before entered.
+//! * Only a Master sends adverts, except for a final resignation; two per interval at most, and a few for each change
+//!   of state or priority.
+//! * After a deadline was handled, the next one is in the future, and no further away than the longest interval allows.
 //! * A deadline that is handled too early changes nothing.
-//! * A Master outside a group yields at once to a higher priority, and to no lower one; the transition names who did it.
-//! * After three take-overs a router waits for a third of a second before the next, unless it has begun anew, was told to
-//!   resume or given a higher priority, or the last one was a minute ago.
+//! * A Master outside a group yields at once to a higher priority, and never to a lower one; the transition names the
+//!   cause.
+//! * After three take-overs a router waits for a third of a second before the next one, unless it has started anew, was
+//!   told to resume or given a higher priority, or the last one was a minute ago.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -21,16 +22,16 @@ use vrrpd_common::{
     AddressDigest, Advert, Duration, Family, Instant, Interval, MacAddr, Priority, Version, Vrid,
 };
 
-/// Events of one run; more say nothing new.
+/// Maximum number of events of a run.
 const MAX_STEPS: usize = 500;
-/// Actions that one event can cause.
+/// Maximum number of actions that one event causes.
 const MAX_ACTIONS: usize = 12;
 /// Adverts that are always allowed, and for each change of state or priority.
 const ADVERTS_AT_ONCE: u64 = 4;
 /// Take-overs without a pause, and the shortest pause before another one.
 const TAKE_OVERS_AT_ONCE: u32 = 3;
 const MIN_HOLD: Duration = Duration::from_millis(333);
-/// Without a take-over for so long, those before do not count.
+/// After this time without a take-over, earlier ones do not count.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// The router.
@@ -57,7 +58,7 @@ enum PlannedVersion {
     V3Ipv6,
 }
 
-/// An event and when it happens.
+/// An event and its time.
 #[derive(Arbitrary, Debug)]
 struct Step {
     when: When,
@@ -66,7 +67,7 @@ struct Step {
 
 #[derive(Arbitrary, Debug)]
 enum When {
-    /// At the time of the event before.
+    /// At the time of the previous event.
     Now,
     /// Some time before the deadline.
     Before { micros: u16 },
@@ -74,7 +75,7 @@ enum When {
     Due,
     /// After the deadline.
     Late { micros: u32 },
-    /// Some time after the event before.
+    /// Some time after the previous event.
     After { micros: u32 },
 }
 
@@ -108,7 +109,7 @@ enum PlannedFault {
     TrackFailed,
 }
 
-/// Runs the events that the octets stand for.
+/// Runs the events that the octets encode.
 pub fn check(octets: &[u8]) {
     let mut source = Unstructured::new(octets);
     let Ok(plan) = Plan::arbitrary(&mut source) else { return };
@@ -122,22 +123,22 @@ pub fn check(octets: &[u8]) {
     }
 }
 
-/// Inputs that come from nowhere else: the state machine is not told octets.
+/// Initial inputs; the encoding is used only here.
 pub fn seeds() -> Vec<Vec<u8>> {
     vec![vec![0; 64], (0..=255).collect()]
 }
 
-/// A router, and what was seen of it.
+/// A router, and its observed behaviour.
 struct Run {
     router: VirtualRouter,
     family: Family,
     now: Instant,
     has_addresses: bool,
     is_preparing: bool,
-    /// When what it may send was counted last, in nanoseconds, and adverts it may send, in intervals.
+    /// When the allowed adverts were counted last, in nanoseconds, and their number, in intervals.
     credit_at: u64,
     credit: u64,
-    /// Take-overs since they were forgotten, and the last one.
+    /// Take-overs that count, and the last one.
     take_overs: (u32, Instant),
 }
 
@@ -174,7 +175,7 @@ impl Run {
         };
         let mut router = VirtualRouter::new(config);
         let now = Instant::from_nanos(1_000_000_000);
-        // Most of what can happen happens to a router that has begun.
+        // Most events happen to a router that has started.
         router.handle(now, Event::InterfaceUp(address(plan.family(), plan.own)), &mut |_| ());
         Self {
             router,
@@ -210,7 +211,7 @@ impl Run {
         }
     }
 
-    /// `None` for what is no event.
+    /// `None`: not a valid event.
     fn event(&self, what: &What) -> Option<Event> {
         let origin = |signal: bool| if signal { Origin::Signal } else { Origin::Operator };
         Some(match *what {
@@ -252,7 +253,7 @@ impl Run {
         })
     }
 
-    /// What the parser can have read from a frame.
+    /// An interval that the parser can return.
     fn interval_heard(&self, centis: u16) -> Interval {
         let interval = match self.router.config().version {
             Version::V2 => Interval::from_seconds(u8::try_from(centis % 255).unwrap_or_default() + 1),
@@ -279,7 +280,7 @@ impl Run {
         self.deadline_is_sane(event);
     }
 
-    /// Carries out the actions, each of which has to be possible.
+    /// Executes the actions, each of which must be possible.
     fn follow(&mut self, mut state: StateName, event: Event, actions: &[Action]) {
         let mut resigned = false;
         for action in actions {
@@ -325,7 +326,7 @@ impl Run {
         assert_eq!(self.has_addresses, state == StateName::Master, "{event:?}: {actions:?}");
     }
 
-    /// Two adverts an interval, and some for each change.
+    /// Two adverts per interval, and some for each change.
     fn limit_adverts(&mut self, before: &VirtualRouter, actions: &[Action]) {
         let interval = interval_of(&self.router);
         let now = self.now.as_nanos();
@@ -342,14 +343,14 @@ impl Run {
     }
 
     fn limit_take_overs(&mut self, before: &VirtualRouter, event: Event, actions: &[Action]) {
-        // What begins anew is not held: an owner in a group is ready at once.
+        // A router that starts anew is not held: an owner in a group is ready at once.
         let begins = matches!(before.state(), State::Initialize | State::Fault(_));
         if begins || matches!(event, Event::Resume(_)) || self.router.priority() > before.priority() {
             self.take_overs = (0, self.now);
         }
         for action in actions {
             let Action::Transition(Transition { from, to, cause, reason }) = action else { continue };
-            // An owner in a group only passes Backup.
+            // An owner in a group only passes through Backup.
             let passes = reason.is_beginning();
             if (*from, *to) == (StateName::Backup, StateName::Master) && !passes {
                 let (count, last) = self.take_overs;
@@ -367,7 +368,7 @@ impl Run {
     fn yields_rightly(&self, before: &VirtualRouter, advert: &Advert) {
         let State::Master(master) = before.state() else { return };
         let is_master = matches!(self.router.state(), State::Master(_));
-        // A Master of a group may bear a better one for some time.
+        // A Master in a group may tolerate a better one for some time.
         if advert.priority > before.priority() && master.hold == Duration::ZERO {
             assert!(!is_master, "it goes on beside a higher priority");
         }
@@ -390,7 +391,7 @@ impl Run {
         };
         assert_eq!(actions, [], "{event:?}: a deadline that has not come");
         assert_eq!(timed, self.router, "{event:?}: a deadline that has not come");
-        // Master_Down_Interval of the longest interval, with the second after which refused addresses are tried again.
+        // Master_Down_Interval of the longest interval, plus the second after which refused addresses are tried again.
         let intervals = u64::from(self.router.config().down_multiplier) + 1;
         let longest = Duration::from_secs(intervals * 255 + 1);
         assert!(deadline.saturating_since(self.now) <= longest, "{event:?}: {deadline:?}");

@@ -1,4 +1,4 @@
-//! Writes the seeds of every target into `DIRECTORY/TARGET/`.
+//! Writes the seeds of every target to `DIRECTORY/TARGET/`.
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -1,16 +1,16 @@
-//! The properties hold for every input that is kept: seeds, the fuzzer's corpus, and what it has found before.
+//! Checks the properties for every kept input: seeds, the fuzzer's corpus, and its earlier findings.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use vrrpd_properties::{TARGETS, Target};
 
-/// Octets of the whole corpus, so that it stays small.
+/// Maximum size of the whole corpus in octets.
 const MAX_OCTETS: u64 = 300 << 10;
 
 fn inputs(kind: &str, target: &Target) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz").join(kind).join(target.name);
-    // There is no directory for a target of which nothing is kept.
+    // A target without kept inputs has no directory.
     let mut files: Vec<_> = fs::read_dir(directory).into_iter().flatten().flatten().collect();
     files.sort_by_key(fs::DirEntry::file_name);
     files.into_iter().map(|file| file.path()).collect()

@@ -10,17 +10,17 @@ use crate::search::Limits;
 /// Priorities of two machines on two LANs, and the last octets of their addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ranks {
-    /// For each machine, for each LAN.
+    /// By machine and LAN.
     pub priorities: [[u8; 2]; 2],
-    /// For each machine, for each LAN.
+    /// By machine and LAN.
     pub hosts: [[u64; 2]; 2],
 }
 
-/// The first machine is better on both LANs.
+/// The first machine has the higher priority on both LANs.
 pub const RANKED: Ranks = Ranks { priorities: [[150, 150], [100, 100]], hosts: [[1, 1], [2, 2]] };
-/// The first machine is better on the first LAN, the second one on the second.
+/// The first machine has the higher priority on the first LAN, the second one on the second.
 pub const CROSSED: Ranks = Ranks { priorities: [[150, 100], [100, 150]], hosts: [[1, 1], [2, 2]] };
-/// Only the addresses differ, and they are crossed.
+/// Equal priorities, with crossed addresses.
 pub const EQUAL: Ranks = Ranks { priorities: [[100; 2]; 2], hosts: [[1, 2], [2, 1]] };
 
 /// Two such machines, version 3.
@@ -51,7 +51,7 @@ pub fn two_machines(grouping: [Grouping; 2], ranks: Ranks, interval: Interval, p
     Plan { machines: vec![machine(0), machine(1)], lans: 2 }
 }
 
-/// What to search: with a name, and whether it takes minutes.
+/// The searches, each with a name and whether it takes minutes.
 pub fn searches() -> Vec<(String, bool, Plan, Limits)> {
     let mut all = Vec::new();
     for (grouping, kind) in [(Grouping::OneProcess, "one process"), (Grouping::Processes, "processes")] {
@@ -64,7 +64,7 @@ pub fn searches() -> Vec<(String, bool, Plan, Limits)> {
                     (Grouping::Processes, _) => kills > 0 || losses > 1,
                     (Grouping::OneProcess | Grouping::None, _) => losses + kills > 1,
                 };
-                // Hours, and more memory than most machines have.
+                // Takes hours, and more memory than most machines have.
                 let too_deep = grouping == Grouping::Processes
                     && (losses + kills > 1 || (ranks == EQUAL && losses + kills > 0));
                 if too_deep {

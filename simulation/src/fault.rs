@@ -1,4 +1,4 @@
-//! What goes wrong, and what operators do.
+//! Faults, and actions of operators.
 
 use std::fmt;
 
@@ -8,27 +8,27 @@ use vrrpd_common::{Duration, Priority};
 use crate::plan::Plan;
 use crate::random::Random;
 
-/// How the network treats frames, and machines their processes.
+/// Disturbances of the network and of machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weather {
-    /// Frames lost, in a hundred.
+    /// Percentage of lost frames.
     pub loss: u64,
-    /// Frames delivered twice, in a hundred.
+    /// Percentage of duplicated frames.
     pub duplicates: u64,
-    /// The longest delay of a frame. The shortest is a microsecond, so this is jitter, and reorders.
+    /// Maximum delay of a frame. The minimum is a microsecond, so this is jitter and reorders frames.
     pub delay: Duration,
-    /// How late timers go off at most.
+    /// Maximum lateness of timers.
     pub lateness: Duration,
-    /// How long the kernel takes at most to add or remove addresses.
+    /// Maximum time of the kernel to add or remove addresses.
     pub kernel: Duration,
 }
 
-/// Something that is done to the world at once.
+/// A fault, or its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The network changes.
+    /// Changes the weather.
     Weather(Weather),
-    /// Frames from one machine to another are all lost on a LAN, or are not any more.
+    /// All frames from one machine to another on a LAN are lost, or no longer.
     Block {
         /// The LAN.
         lan: usize,
@@ -39,13 +39,13 @@ pub enum Fault {
         /// Whether they are lost.
         on: bool,
     },
-    /// A machine's link on a LAN goes, or comes.
+    /// The link of a machine on a LAN goes down or up.
     Link {
         /// The machine.
         host: usize,
         /// The LAN.
         lan: usize,
-        /// Whether there is one.
+        /// Whether it is up.
         up: bool,
     },
     /// A process starts.
@@ -54,22 +54,22 @@ pub enum Fault {
     Kill(usize, usize),
     /// A process is told to leave.
     Leave(usize, usize),
-    /// A process is stopped.
+    /// A process is stopped (SIGSTOP).
     Pause(usize, usize),
-    /// A process goes on.
+    /// A process continues.
     Continue(usize, usize),
-    /// A machine stands still; its clock with it, or not.
+    /// A machine stops, with its clock or without.
     Freeze {
         /// The machine.
         host: usize,
         /// Its clock stops too.
         clock: bool,
     },
-    /// A machine is suspended: its clock stands still, and processes learn of it afterwards.
+    /// A machine is suspended: its clock stops, and its processes notice afterwards.
     Suspend(usize),
-    /// A machine goes on.
+    /// A machine continues.
     Thaw(usize),
-    /// The kernel refuses a router's addresses, or does not any more.
+    /// The kernel refuses a router's addresses, or no longer.
     Refuse {
         /// The machine.
         host: usize,
@@ -78,27 +78,27 @@ pub enum Fault {
         /// Whether they are refused.
         on: bool,
     },
-    /// Another program takes a virtual address off a machine's interface, again and again.
+    /// Another program removes a virtual address of a machine repeatedly.
     Rob {
         /// The machine.
         host: usize,
         /// The LAN.
         lan: usize,
-        /// Between two times.
+        /// Interval.
         every: Duration,
-        /// How many more times.
+        /// Remaining number.
         more: u32,
     },
-    /// Another program puts a virtual address on a machine's interface, or takes it off again.
+    /// Another program adds a virtual address on a machine, or removes it again.
     Squat {
         /// The machine.
         host: usize,
         /// The LAN.
         lan: usize,
-        /// Whether it puts it there.
+        /// Whether it adds the address.
         on: bool,
     },
-    /// What a machine's router on a LAN tracks fails, or holds again.
+    /// The check of a machine's router on a LAN fails, or holds again.
     Check {
         /// The machine.
         host: usize,
@@ -107,7 +107,7 @@ pub enum Fault {
         /// Whether it holds.
         holds: bool,
     },
-    /// A router is configured in another way, with which it cannot go on: it leaves and comes back.
+    /// A configuration that requires a restart of a router: it leaves and comes back.
     Reconfigure {
         /// The machine.
         host: usize,
@@ -116,35 +116,35 @@ pub enum Fault {
         /// Whether it preempts.
         preempt: bool,
     },
-    /// An outsider sends forged adverts of the lowest priority again and again, with other addresses.
+    /// An outsider repeatedly sends forged adverts of the lowest priority with other addresses.
     Flood {
         /// The LAN.
         lan: usize,
-        /// Between two.
+        /// Interval.
         every: Duration,
-        /// How many more come.
+        /// Remaining number.
         more: u32,
     },
-    /// An outsider sends two forged adverts again and again: of a higher priority, and that it resigns.
+    /// An outsider repeatedly sends two forged adverts: one of a higher priority, and its resignation.
     Flap {
         /// The LAN.
         lan: usize,
-        /// Between two pairs.
+        /// Interval.
         every: Duration,
-        /// How many more come.
+        /// Remaining number.
         more: u32,
     },
-    /// An outsider sends one forged advert: of a higher priority that advertises every 40.95 s.
+    /// An outsider sends one forged advert: of a higher priority, with an interval of 40.95 s.
     Slow {
         /// The LAN.
         lan: usize,
     },
-    /// An operator tells a router something.
+    /// An operator's event for a router.
     Operate(usize, usize, Event),
 }
 
 impl Weather {
-    /// A network that works: nothing lost, a millisecond at most.
+    /// A healthy network: no losses, at most a millisecond of delay.
     pub const FAIR: Self = Self {
         loss: 0,
         duplicates: 0,
@@ -166,7 +166,7 @@ impl Weather {
 }
 
 impl Fault {
-    /// A fault of a random kind, and, for most, how long it lasts and what ends it.
+    /// A random fault with, for most kinds, a duration and the fault that ends it.
     pub(crate) fn random(random: &mut Random, plan: &Plan, processes: &[usize]) -> (Self, Option<Self>) {
         let host = random.below(plan.machines.len());
         let lan = random.below(plan.lans);
@@ -234,7 +234,7 @@ impl Fault {
         }
     }
 
-    /// What kind of fault it is; what ends one is none.
+    /// The kind of fault; `None` for one that ends another.
     pub const fn kind(&self) -> Option<&'static str> {
         Some(match self {
             Self::Weather(Weather { loss: 0, .. })

@@ -1,5 +1,5 @@
-//! The kernel of a machine, as far as routers depend on it: the interfaces and the addresses on them. It carries out the
-//! orders of [`vrrpd_engine::ledger`], and tells what has changed.
+//! Model of a machine's kernel: its interfaces and addresses. It executes the requests of [`vrrpd_engine::ledger`], and
+//! sends notifications of changes.
 
 use std::net::IpAddr;
 
@@ -8,56 +8,56 @@ use vrrpd_engine::config::VirtualAddress;
 use vrrpd_engine::interface::{Interface, InterfaceAddress, Remover};
 use vrrpd_engine::ledger::{Cause, Order, Outcome, PlacedAddress, Resource, SystemError};
 
-/// The length of the mask of every address.
+/// Prefix length of every address.
 pub const PREFIX_LEN: u8 = 24;
-/// The number of the first LAN's interface.
+/// Index of the first LAN's interface.
 const FIRST_INDEX: u32 = 2;
 
-/// Who has put an address on an interface.
+/// The program that added an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Owner {
-    /// The administrator: it is the interface's own.
+    /// The administrator: an interface's own address.
     Administrator,
     /// Another program.
     Others,
-    /// A daemon of ours, in this slot of its machine.
+    /// Our daemon in this slot of the machine.
     Daemon(usize),
 }
 
-/// What the kernel tells all who listen.
+/// A notification of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notification {
-    /// On the interface of this LAN.
+    /// The LAN of the interface.
     pub lan: usize,
-    /// What has happened.
+    /// The change.
     pub what: Change,
 }
 
 /// A change of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It has a carrier, or none.
+    /// Carrier up or down.
     Carrier(bool),
     /// This address was added.
     Added(InterfaceAddress),
-    /// This address was removed, by a daemon in this slot or by another program.
+    /// This address was removed, by the daemon in this slot or by another program.
     Removed(InterfaceAddress, Option<usize>),
 }
 
 /// The kernel of a machine.
 #[derive(Clone, Debug)]
 pub struct Kernel {
-    /// For each LAN.
+    /// By LAN.
     interfaces: Vec<Interface>,
-    /// For each address of an interface, in the same order.
+    /// By address of an interface, in the same order.
     owners: Vec<Vec<Owner>>,
-    /// For each LAN: it does not add addresses.
+    /// By LAN: it refuses addresses.
     pub refuses: Vec<bool>,
-    /// For each LAN: others have removed a virtual address that was not added again since.
+    /// By LAN: others have removed a virtual address, which was not added again since.
     pub robbed: Vec<bool>,
-    /// It keeps a mark with addresses (`IFA_PROTO`).
+    /// It stores our mark with addresses (`IFA_PROTO`).
     pub marks: bool,
-    /// A daemon has removed an address that no daemon had put there: this one, on this LAN.
+    /// A daemon has removed an address that no daemon had added: this one, on this LAN.
     pub wronged: Option<(usize, IpAddr)>,
 }
 
@@ -66,18 +66,18 @@ pub fn name(lan: usize) -> String {
     format!("lan{lan}")
 }
 
-/// The number of a LAN's interface.
+/// The index of a LAN's interface.
 fn index(lan: usize) -> u32 {
     FIRST_INDEX + u32::try_from(lan).expect("few LANs")
 }
 
-/// The LAN of the interface with this number.
+/// The LAN of the interface with this index.
 fn lan_of(index: u32) -> usize {
     usize::try_from(index - FIRST_INDEX).expect("few LANs")
 }
 
 impl Kernel {
-    /// A kernel whose interfaces have these addresses, and another one each that another program has put there.
+    /// A kernel whose interfaces have these own addresses, and one address each of another program.
     pub fn new(own: &[IpAddr], others: &[IpAddr], marks: bool) -> Self {
         let on_interface =
             |address| InterfaceAddress { address, prefix_len: PREFIX_LEN, ours: false, tentative: false };
@@ -123,17 +123,17 @@ impl Kernel {
         self.interfaces[lan].address(address).is_some()
     }
 
-    /// The addresses of a LAN's interface, with who has put them there.
+    /// The addresses of a LAN's interface, with their owners.
     pub fn owned(&self, lan: usize) -> impl Iterator<Item = (IpAddr, Owner)> {
         self.interfaces[lan].addresses.iter().map(|there| there.address).zip(self.owners[lan].iter().copied())
     }
 
-    /// Who has put an address on a LAN's interface, if it is there.
+    /// The owner of an address on a LAN's interface, if it exists.
     pub fn owner(&self, lan: usize, address: IpAddr) -> Option<Owner> {
         self.owned(lan).find(|(there, _)| *there == address).map(|(_, owner)| owner)
     }
 
-    /// What a daemon has put on an interface, and left there.
+    /// An address that a daemon has left on an interface.
     pub fn left_behind(&self) -> Option<(usize, IpAddr)> {
         (0..self.interfaces.len()).find_map(|lan| {
             let is_left = |(_, owner): &(IpAddr, Owner)| matches!(owner, Owner::Daemon(_));
@@ -141,30 +141,30 @@ impl Kernel {
         })
     }
 
-    /// The carrier of an interface comes or goes.
+    /// Sets the carrier of an interface.
     pub fn set_carrier(&mut self, lan: usize, carrier: bool) -> Notification {
         self.interfaces[lan].carrier = carrier;
         Notification { lan, what: Change::Carrier(carrier) }
     }
 
-    /// Another program adds an address, unless it is there.
+    /// Another program adds an address, unless it exists.
     pub fn others_add(&mut self, lan: usize, address: IpAddr) -> Option<Notification> {
         self.add(lan, address, Owner::Others).ok()
     }
 
-    /// Another program removes an address, if it is there.
+    /// Another program removes an address, if it exists.
     pub fn others_remove(&mut self, lan: usize, address: IpAddr) -> Option<Notification> {
         let gone = self.remove(lan, address, None).ok()?;
         self.robbed[lan] = true;
         Some(gone)
     }
 
-    /// Another program removes an address, if it has put it there.
+    /// Another program removes an address, if it had added it.
     pub fn others_withdraw(&mut self, lan: usize, address: IpAddr) -> Option<Notification> {
         (self.owner(lan, address) == Some(Owner::Others)).then(|| self.others_remove(lan, address)).flatten()
     }
 
-    /// Carries out what the daemon in this slot asks for.
+    /// Executes a request of the daemon in this slot.
     pub fn perform(&mut self, slot: usize, order: &Order) -> (Outcome, Vec<Notification>) {
         let mut outcome = Outcome::default();
         let mut notifications = Vec::new();
@@ -198,7 +198,7 @@ impl Kernel {
         (outcome, notifications)
     }
 
-    /// Takes off addresses that a dead daemon had told its guardian of; where the kernel keeps marks, those that have one.
+    /// Removes addresses in a guardian's instructions; with marks, only those that have one.
     pub fn take_off(&mut self, slot: usize, holds: &[PlacedAddress]) -> Vec<Notification> {
         let mut notifications = Vec::new();
         for placed in holds {
@@ -240,7 +240,7 @@ impl Kernel {
     }
 }
 
-/// The LANs on whose interfaces an order puts addresses.
+/// The LANs on whose interfaces a request adds addresses.
 pub(crate) fn taken_on(order: &Order) -> Vec<usize> {
     match order {
         Order::Take { resources, .. } => {
@@ -250,7 +250,7 @@ pub(crate) fn taken_on(order: &Order) -> Vec<usize> {
     }
 }
 
-/// No router of the simulation has anything but addresses.
+/// Routers of the simulation take only addresses.
 fn placed(resource: &Resource) -> &PlacedAddress {
     match resource {
         Resource::Address(placed) => placed,
@@ -262,28 +262,28 @@ fn error(cause: Cause) -> SystemError {
     SystemError { cause, text: String::new() }
 }
 
-/// What a daemon has been told of its interfaces: older than what is there.
+/// A daemon's view of its interfaces, which may be outdated.
 #[derive(Clone, Debug)]
 pub struct Cache {
     interfaces: Vec<Interface>,
 }
 
-/// What a daemon learns of a notification.
+/// What a daemon learns from a notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// An interface is like this.
+    /// State of an interface.
     Changed(Interface),
-    /// It has lost this address, and who removed it.
+    /// An address was removed from an interface, by whom.
     Lost(Interface, IpAddr, Remover),
 }
 
 impl Cache {
-    /// What there is at the start of a daemon.
+    /// The state at the start of a daemon.
     pub fn new(interfaces: Vec<Interface>) -> Self {
         Self { interfaces }
     }
 
-    /// Takes in a notification; `slot` is the daemon's own. `None`: it says nothing new, or is about another interface.
+    /// Applies a notification; `slot` is the daemon's own. `None`: nothing new, or about another interface.
     pub fn notified(&mut self, slot: usize, notification: &Notification) -> Option<Report> {
         let number = index(notification.lan);
         let there = self.interfaces.iter_mut().find(|interface| interface.index == number)?;
@@ -307,8 +307,8 @@ impl Cache {
         Some(Report::Changed(there.clone()))
     }
 
-    /// An order was carried out: what it has removed is no news when the kernel tells of it. Returns what is told behind the
-    /// answer.
+    /// Applies the answer to a request, so that notifications of removed addresses are nothing new. Returns the reports
+    /// that follow the answer.
     pub fn answered(&mut self, order: &Order, outcome: &Outcome) -> Vec<Report> {
         let Order::Release(resources) = order else { return Vec::new() };
         for (resource, result) in resources.iter().zip(&outcome.results) {

@@ -1,9 +1,9 @@
-//! Machines, networks and faults in virtual time: the engine of the daemon as it is, in more situations than a laboratory
-//! can make. [`daemon`] drives an engine, [`kernel`] answers it, [`world`] is where they live.
+//! Simulation of machines, networks and faults in virtual time around the daemon's engine, for more situations than a
+//! laboratory can create. [`daemon`] drives an engine, [`kernel`] answers it, [`world`] contains them.
 //!
-//! [`run`] has what must hold and within which time; a run is a function of its seed. [`search`] goes through every order
-//! of events instead, within narrow limits. The names of machines and routers in transcripts are numbers: `1/0` is the
-//! router of machine 1 on LAN 0.
+//! [`run`] has the properties and their time limits; a run is a function of its seed. [`search`] tries every order of
+//! events instead, within narrow limits. Transcripts name machines and routers by number: `1/0` is the router of
+//! machine 1 on LAN 0.
 //!
 //! Start reading at [`run::run`].
 #![forbid(unsafe_code)]

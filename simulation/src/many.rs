@@ -1,4 +1,4 @@
-//! Many seeds, on several threads.
+//! Runs many seeds on several threads.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::run::{Failure, Outcome, run};
 
-/// Runs seeds from `first` on, `count` of them; ends with the first that fails.
+/// Runs `count` seeds starting with `first`; stops at the first that fails.
 pub fn seeds(first: u64, count: u64, threads: usize) -> Result<Outcome, Box<Failure>> {
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);

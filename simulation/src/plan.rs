@@ -1,4 +1,4 @@
-//! What a seed stands for: machines with their routers, and what happens to them.
+//! The machines and routers of a seed, and their faults.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -14,33 +14,33 @@ use vrrpd_engine::track::{CheckConfig, CheckKind, Rules, Tracked};
 use crate::kernel::{PREFIX_LEN, name};
 use crate::random::Random;
 
-/// Whether and how the routers of a machine belong together.
+/// How the routers of a machine are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grouping {
-    /// Each for itself, in a process of its own.
+    /// Not grouped, each in its own process.
     None,
     /// `[[group]]`: one process.
     OneProcess,
-    /// `-M`: a process each.
+    /// `-M`: one process each.
     Processes,
 }
 
 /// A machine and its routers, one on each LAN.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// How its routers belong together.
+    /// How its routers are grouped.
     pub grouping: Grouping,
-    /// For each LAN, the router's configuration.
+    /// Router configuration by LAN.
     pub routers: Vec<Config>,
-    /// For each LAN, the address to send from.
+    /// Own address by LAN.
     pub addresses: Vec<IpAddr>,
-    /// What its clock shows when the simulation starts, in nanoseconds.
+    /// Its clock at the start of the simulation, in nanoseconds.
     pub clock: u64,
-    /// What its groups make pseudo-random numbers of.
+    /// Seed of its groups.
     pub seed: u64,
-    /// Its kernel keeps a mark with addresses.
+    /// Its kernel stores our mark with addresses.
     pub marks: bool,
-    /// Each of its routers tracks a check of its own with this weight.
+    /// Each of its routers has its own check with this weight.
     pub check: Option<Weight>,
 }
 
@@ -49,11 +49,11 @@ pub struct Machine {
 pub struct Plan {
     /// The machines.
     pub machines: Vec<Machine>,
-    /// How many LANs there are.
+    /// Number of LANs.
     pub lans: usize,
 }
 
-/// A configuration for the LAN of this number, with priority 100 and preemption.
+/// A configuration for the LAN with this number, with priority 100 and preemption.
 pub fn config(lan: usize, version: Version, interval: Interval) -> Config {
     let number = u8::try_from(lan).expect("few LANs");
     Config {
@@ -82,15 +82,15 @@ pub fn config(lan: usize, version: Version, interval: Interval) -> Config {
 /// The last octet of an outsider's address.
 pub const OUTSIDER: u64 = 250;
 
-/// So many results in a row make another outcome of a check.
+/// Consecutive results that change the outcome of a check.
 pub const LOOKS: u32 = 2;
-/// How long it takes at most until a check is looked at again.
+/// Maximum time until a check runs again.
 pub const LOOK: Duration = Duration::from_millis(40);
-/// How long a script takes at most that prepares a router.
+/// Maximum duration of a `prepare` script.
 pub const PREPARES: Duration = Duration::from_millis(50);
 /// The last octet of the virtual address.
 const VIRTUAL: u64 = 200;
-/// The last octet of an address that another program has put on every interface.
+/// The last octet of the address that another program has added to every interface.
 const OTHERS: u64 = 77;
 
 /// The virtual address of a LAN.
@@ -98,12 +98,12 @@ pub fn virtual_address(lan: usize) -> IpAddr {
     address(lan, VIRTUAL)
 }
 
-/// An address that another program has put on a LAN's interface.
+/// The address that another program has added to a LAN's interface.
 pub fn others_address(lan: usize) -> IpAddr {
     address(lan, OTHERS)
 }
 
-/// The check that the router of a LAN may track.
+/// The check of a LAN's router.
 pub fn check(lan: usize) -> CheckConfig {
     CheckConfig {
         name: format!("check{lan}"),
@@ -138,7 +138,7 @@ pub fn router_config(machine: &Machine, lan: usize) -> RouterConfig {
     }
 }
 
-/// The longest time that any router of this configuration, of whatever priority, waits for a silent master.
+/// The longest time that any router of this configuration, with any priority, waits for a silent master.
 pub fn longest_wait(config: &Config) -> Duration {
     master_down_interval(config.version, Priority::LOWEST, config.interval, config.down_multiplier)
 }
@@ -210,7 +210,7 @@ impl Plan {
                 machine.addresses.push(address(lan, hosts.swap_remove(random.below(hosts.len()))));
             }
         }
-        // Drawn aside, so that the rest of a seed's story stays what it was.
+        // From a separate generator, so that the rest of a seed's run stays the same.
         let mut aside = Random::from_seed(random.clone().number());
         delay_some(&mut aside, &mut machines);
         for machine in &mut machines {
@@ -227,7 +227,7 @@ impl Plan {
                 machine.routers[lan].down_multiplier = multiplier;
             }
         }
-        // The owner of the addresses, now and then.
+        // Sometimes the owner of the addresses.
         if random.percent(5) {
             let owner = random.below(count);
             for router in &mut machines[owner].routers {
@@ -237,13 +237,13 @@ impl Plan {
         Self { machines, lans }
     }
 
-    /// The longest Master_Down_Interval that any router can have.
+    /// The longest Master_Down_Interval of any router.
     pub fn longest_wait(&self) -> Duration {
         let waits = self.machines.iter().flat_map(|machine| &machine.routers).map(longest_wait);
         waits.max().unwrap_or(Duration::ZERO)
     }
 
-    /// The longest time that any router follows a master which says how slowly it advertises and is not heard again.
+    /// The longest time that any router follows a silent master that advertised a long interval.
     pub fn longest_followed(&self) -> Duration {
         let slowest =
             |config: &Config| longest_wait(&Config { interval: config.max_learned_interval, ..*config });
@@ -251,7 +251,7 @@ impl Plan {
         waits.max().unwrap_or(Duration::ZERO)
     }
 
-    /// The longest time for which delays of preemption and of the start, a script or checks keep any router from being Master.
+    /// The longest time that delays of preemption and start, a script or checks keep any router from being Master.
     pub fn longest_delay(&self) -> Duration {
         let delay = |(machine, config): (&Machine, &Config)| {
             let looks =
@@ -272,7 +272,7 @@ impl Plan {
     }
 }
 
-/// Some machines have delays of preemption or of the start; some that do not preempt do so below a priority.
+/// Some machines get delays of preemption or start; some that do not preempt do so below a priority.
 fn delay_some(random: &mut Random, machines: &mut [Machine]) {
     for machine in machines {
         let (preempts, starts) = (random.one_of(&[0, 0, 0, 3, 12]), random.one_of(&[0, 0, 0, 6, 15]));

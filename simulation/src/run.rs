@@ -1,34 +1,34 @@
-//! A seed, from the start to the end: faults, then peace, again and again.
+//! A run of a seed: faults, then peace, repeatedly.
 //!
-//! # What must hold after the last fault
-//! Everything is made whole, but for what stays broken: links without carrier, processes that are dead. Within
-//! [`bound`], and for ever after,
-//! * every router has the priority of its configuration and of what it tracks, and every Master its addresses,
-//! * a machine whose routers are a group is Master of everything or of nothing; of everything only if all of its links
-//!   and processes are there,
-//! * if a whole machine is there, there is exactly one Master on each LAN, and all of them are of one machine where all
-//!   machines have groups,
+//! # Properties after the last fault
+//! Everything is repaired, except what stays broken: links without carrier, dead processes. Within [`bound`], and from
+//! then on:
+//! * every router has the priority that results from its configuration and checks, and every Master its addresses,
+//! * a machine with a group is Master of everything or of nothing; of everything only if all of its links and processes
+//!   work,
+//! * if at least one machine works completely, there is exactly one Master on each LAN, and all of them are on one
+//!   machine if all machines have groups,
 //! * no state changes.
 //!
-//! In the end all processes are told to leave: nothing of theirs is left on an interface, and no journal.
+//! At the end all processes are told to leave: they leave nothing on an interface, and no journal.
 //!
 //! # The bound
-//! With W the longest Master_Down_Interval that any router can have (lowest priority, longest interval):
+//! W is the longest Master_Down_Interval of any router (lowest priority, longest interval):
 //!
 //! | time | for |
 //! |---|---|
-//! | 1 s | a lease of what a stopped process said; addresses refused once more |
-//! | 1 s | a clock that has jumped: a gap is seen after that |
-//! | W | to hear nobody |
-//! | W + interval | two machines Master at once, and the one that loses does not hear it at first |
-//! | 10 W | the longest pause of a group that has failed, twice |
+//! | 1 s | the lease of a stopped process's messages; a retry of refused addresses |
+//! | 1 s | a jump of the clock, noticed after that |
+//! | W | until no advert was heard |
+//! | W + interval | two machines Master at once, and the loser misses an advert |
+//! | 10 W | the longest pause of a failed group, twice |
 //! | W | to preempt |
 //! | as configured | the delays of preemption and of the start |
-//! | ≤ 10 W | to follow a forged advert of 40.95 s, if there was one: ten intervals are learned at most |
+//! | ≤ 10 W | after a forged advert of 40.95 s: at most ten intervals are learned |
 //!
-//! Together 2 s + 14 W and the delays, since an interval is less than W. After a single fault in peace (a link pulled, a process
-//! killed) it is [`takeover_bound`]: W, the delays, and what is late on the way. If several machines could take over, they may do it
-//! at the same moment, all give way and pause; after the fourth time in a row that is 8 W more.
+//! Together 2 s + 14 W and the delays, since an interval is shorter than W. After a single fault in peace (a link
+//! failure, a killed process) it is [`takeover_bound`]: W, the delays, and latencies. If several machines can take
+//! over, they may do it at the same moment, all give way and pause; after the fourth time in a row that is 8 W more.
 
 use std::fmt::Write as _;
 
@@ -40,54 +40,55 @@ use crate::random::Random;
 use crate::watch::Figures;
 use crate::world::World;
 
-/// How long it may take, whatever was before.
+/// The time limit after any faults.
 pub fn bound(plan: &Plan) -> Duration {
     Duration::from_secs(2) + plan.longest_wait().saturating_mul(14) + plan.longest_delay()
 }
 
-/// How long it may take after a single fault in peace.
+/// The time limit after a single fault in peace.
 pub fn takeover_bound(plan: &Plan, machines_left: usize) -> Duration {
     let collision = if machines_left > 1 { plan.longest_wait().saturating_mul(8) } else { Duration::ZERO };
     plan.longest_wait() + plan.longest_delay() + Duration::from_millis(20) + collision
 }
 
-/// How long take-overs may be held in all until all is well: as often as groups collide, and twice more.
+/// How long damping may hold take-overs in total until the state is correct: as often as groups collide, and twice
+/// more.
 const HELD_IN_ALL: Duration = Duration::from_secs(60);
 
-/// How long processes may take to begin, and then to give everything back.
+/// How long processes may take to start, and then to give everything back.
 const BEGIN: u64 = 20_000_000;
 const END: Duration = Duration::from_millis(100);
 
-/// A time and the bound that it had to keep to.
+/// A duration and its limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Worst {
     /// Nanoseconds.
     pub took: u64,
-    /// The bound.
+    /// Nanoseconds.
     pub bound: u64,
 }
 
-/// What was nearest to its bound.
+/// The durations closest to their limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Nearest {
-    /// Until all was well.
+    /// Until the state was correct.
     pub took: Worst,
     /// A LAN without a Master.
     pub no_master: Worst,
-    /// A LAN with two.
+    /// A LAN with two Masters.
     pub two_masters: Worst,
 }
 
-/// What became of a seed.
+/// The result of a seed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Counted.
+    /// Counters.
     pub figures: Figures,
-    /// What was nearest to its bound after many faults.
+    /// Durations closest to their limits after many faults.
     pub many_faults: Nearest,
-    /// The same after one.
+    /// The same after one fault.
     pub single_fault: Nearest,
-    /// Single faults.
+    /// Number of single faults.
     pub single_faults: u64,
 }
 
@@ -96,13 +97,13 @@ pub struct Outcome {
 pub struct Failure {
     /// The seed.
     pub seed: u64,
-    /// What did not hold.
+    /// The property that does not hold.
     pub what: String,
-    /// All that happened until then.
+    /// Everything that happened until then.
     pub transcript: String,
 }
 
-/// Runs a seed; if it fails, once more for the transcript.
+/// Runs a seed; if it fails, again with a transcript.
 pub fn run(seed: u64) -> Result<Outcome, Box<Failure>> {
     let mut random = Random::from_seed(seed);
     let plan = Plan::from_random(&mut random);
@@ -119,7 +120,7 @@ pub fn run(seed: u64) -> Result<Outcome, Box<Failure>> {
     })
 }
 
-/// The transcript of a seed, whatever becomes of it.
+/// The transcript of a seed, whether it fails or not.
 pub fn transcript(seed: u64) -> String {
     let mut random = Random::from_seed(seed);
     let plan = Plan::from_random(&mut random);
@@ -233,8 +234,8 @@ fn chaos(world: &mut World, random: &mut Random, wait: u64) -> Result<(), String
     world.run_until(world.now + time)
 }
 
-/// What stays broken: a link, a process, a check, or one of each machine. Only where all machines have a group, or none: a group
-/// does not take what another machine, which has none, leaves to it.
+/// Breaks a link, a process or a check permanently, on one or on each machine. Only if all machines have a group, or
+/// none: a group does not take over from a machine without a group that still serves one LAN.
 fn break_something(world: &mut World, random: &mut Random) -> Result<(), String> {
     let grouped = world.plan.machines.iter().filter(|machine| machine.grouping != Grouping::None).count();
     if grouped != 0 && grouped != world.plan.machines.len() {
@@ -258,18 +259,18 @@ fn break_something(world: &mut World, random: &mut Random) -> Result<(), String>
     Ok(())
 }
 
-/// How long what was wrong after the last fault.
+/// Durations of incorrect states after the last fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// Until all was well.
+    /// Until the state was correct.
     pub took: Duration,
-    /// A LAN had no Master though a whole machine was there.
+    /// A LAN had no Master although a machine worked completely.
     pub no_master: Duration,
-    /// A LAN had two.
+    /// A LAN had two Masters.
     pub two_masters: Duration,
 }
 
-/// Runs for as long as it may take until all is well; then it must be.
+/// Runs for the time limit; then the state must be correct.
 pub fn settle(world: &mut World, bound: Duration) -> Result<Settled, String> {
     let (start, bound) = (world.now, bound.as_nanos());
     let mut end = start + bound;
@@ -319,7 +320,7 @@ fn note(now: u64, is_so: bool, since: &mut Option<u64>, longest: &mut u64) {
     }
 }
 
-/// Nothing changes any more.
+/// Runs for this time, in which nothing may change.
 pub fn stay(world: &mut World, time: u64) -> Result<(), String> {
     world.watch.steady = true;
     let result = world.run_until(world.now + time);
@@ -328,7 +329,7 @@ pub fn stay(world: &mut World, time: u64) -> Result<(), String> {
     judge(world)
 }
 
-/// Whether all is as it must be some time after the last fault.
+/// Whether the state is correct some time after the last fault.
 fn judge(world: &World) -> Result<(), String> {
     let grouped = |host: &usize| world.plan.machines[*host].grouping != Grouping::None;
     let hosts = || 0..world.hosts.len();
@@ -386,12 +387,12 @@ fn preempts(world: &World, host: usize, other: usize) -> bool {
     })
 }
 
-/// The machines that are Master on a LAN, as those on it see it.
+/// The machines that are Master on a LAN and connected to it.
 fn masters(world: &World, lan: usize) -> impl Iterator<Item = usize> {
     (0..world.hosts.len()).filter(move |host| world.is_master(*host, lan))
 }
 
-/// Whether all links and processes of a machine are there, and what decides whether its routers can serve holds.
+/// Whether a machine works completely: links, processes, and checks that are required to serve.
 fn is_whole(world: &World, host: usize) -> bool {
     world.hosts[host].link.iter().all(|up| *up)
         && world.hosts[host].slots.iter().all(|slot| slot.process.is_some())
@@ -399,7 +400,7 @@ fn is_whole(world: &World, host: usize) -> bool {
 }
 
 impl Worst {
-    /// Keeps the one that is nearer to its bound.
+    /// Keeps the one closer to its limit.
     fn merge(&mut self, other: Self) {
         let product = |one: u64, other: u64| u128::from(one) * u128::from(other);
         if self.bound == 0 || product(other.took, self.bound) > product(self.took, other.bound) {
@@ -426,7 +427,7 @@ impl Nearest {
 }
 
 impl Outcome {
-    /// Adds another seed's.
+    /// Adds the results of another seed.
     pub fn merge(&mut self, other: &Self) {
         for (kind, count) in &other.figures.faults {
             *self.figures.faults.entry(kind).or_default() += count;

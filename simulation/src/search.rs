@@ -1,22 +1,22 @@
-//! Every order of events within limits, for two machines with two routers each: deliveries, losses, timers that are late,
-//! processes killed and started again, all over the same processes that the simulation runs.
+//! Every order of events within limits, for two machines with two routers each: deliveries, losses, late timers,
+//! processes killed and started again, with the same process model as the simulation.
 //!
-//! # What is covered
-//! A state is what the processes know, what is on its way between them, and the time. From each state the search goes to
-//! all that can be next:
-//! * any frame on its way arrives, whichever was sent first, or is lost (up to [`Limits::losses`]);
-//! * the oldest message from one process of a machine to another one arrives;
-//! * a process is woken at its deadline, or later by up to [`Limits::late`] so that another one goes first;
-//! * a process is killed (up to [`Limits::kills`]), or one that was killed starts again.
+//! # Coverage
+//! A state consists of the state of the processes, the messages in transit, and the time. From each state the search
+//! visits all possible next states:
+//! * any frame in transit arrives, in any order, or is lost (up to [`Limits::losses`]);
+//! * the oldest message from one process of a machine to another arrives;
+//! * a process is woken at its deadline, or up to [`Limits::late`] later so that another one goes first;
+//! * a process is killed (up to [`Limits::kills`]), or a killed one starts again.
 //!
-//! Time moves on from deadline to deadline. No deadline passes while something is on its way for longer than
-//! [`Limits::delay`]. So every order of deliveries and deadlines is covered that delays up to this allow; what arrives
+//! Time advances from deadline to deadline. No deadline passes while something is in transit for longer than
+//! [`Limits::delay`]. So every order of deliveries and deadlines is covered that these delays allow; what arrives
 //! between two deadlines arrives at the time of the first of them. Addresses are added and removed at once.
 //!
-//! # What must hold
-//! * In each state in which no message between processes of a machine is on its way: its group is whole.
-//! * In each state that is more than [`Limits::bound`] after the last loss, kill or start: all is well, that is, one
-//!   machine is Master of everything, and the other of nothing.
+//! # Properties
+//! * In each state without messages in transit between processes of a machine, its group is whole.
+//! * In each state more than [`Limits::bound`] after the last loss, kill or start, the state is correct: one machine is
+//!   Master of everything, the other of nothing.
 
 mod story;
 
@@ -35,35 +35,35 @@ use crate::plan::{Grouping, Plan, others_address, router_config};
 use crate::watch::format_time;
 use story::{tell_effect, tell_step};
 
-/// How far the search goes.
+/// The limits of a search.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Frames lost.
+    /// Number of lost frames.
     pub losses: u32,
-    /// Processes killed.
+    /// Number of killed processes.
     pub kills: u32,
-    /// How long a frame or message is on its way at most.
+    /// Maximum time of a frame or message in transit.
     pub delay: Duration,
-    /// How late a deadline is seen at most, if another one goes first.
+    /// Maximum lateness of a deadline, if another one goes first.
     pub late: Duration,
-    /// When all must be well, after the last loss, kill or start.
+    /// Time limit for a correct state after the last loss, kill or start.
     pub bound: Duration,
-    /// How long all has to be well until nothing more is looked for.
+    /// A path ends after the state was correct for this time.
     pub enough: Duration,
-    /// Give up after so many states.
+    /// Maximum number of states.
     pub states: usize,
 }
 
-/// What was searched.
+/// Size of a search.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Searched {
-    /// Different states.
+    /// Number of different states.
     pub states: usize,
-    /// Ways from one to the next.
+    /// Number of steps between them.
     pub steps: usize,
 }
 
-/// What is on its way.
+/// A message in transit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Parcel {
     Frame { lan: usize, host: usize, advert: Advert },
@@ -82,19 +82,19 @@ enum Step {
 #[derive(Clone, Debug)]
 struct State {
     now: u64,
-    /// For each machine, its processes that live.
+    /// The live processes of each machine.
     hosts: Vec<Vec<Option<Known>>>,
-    /// With the time by which it must have arrived, in the order in which they were sent.
+    /// With the latest time of arrival, in the order in which they were sent.
     parcels: Vec<(u64, Parcel)>,
     losses: u32,
     kills: u32,
-    /// The last loss, kill or start.
+    /// Time of the last loss, kill or start.
     disturbed_at: u64,
     well_since: Option<u64>,
     way: Option<Rc<Way>>,
 }
 
-/// A process, with a fingerprint of it. States that follow from one another share those that nothing has happened to.
+/// A process with its fingerprint. Successive states share unchanged processes.
 type Known = (Rc<Daemon>, u64);
 
 /// How a state was reached.
@@ -106,7 +106,7 @@ struct Way {
     before: Option<Rc<Way>>,
 }
 
-/// Searches through all that can happen when the machines of a plan start together.
+/// Searches everything that can happen when the machines of a plan start together.
 pub fn search(plan: &Plan, limits: &Limits) -> Result<Searched, String> {
     let mut seen = HashSet::new();
     let mut searched = Searched::default();
@@ -157,13 +157,13 @@ impl State {
         state
     }
 
-    /// All that can be next.
+    /// All possible next steps.
     fn steps(&self, limits: &Limits) -> Vec<Step> {
         let mut steps = Vec::new();
         for (place, (_, parcel)) in self.parcels.iter().enumerate() {
             match *parcel {
                 Parcel::Frame { .. } => {
-                    // The same as one that was looked at already.
+                    // Equal to one that was tried already.
                     if self.parcels[..place].iter().any(|(_, other)| other == parcel) {
                         continue;
                     }
@@ -282,7 +282,7 @@ impl State {
         };
         let process = Daemon::begin(Instant::from_nanos(self.now), begin);
         self.hosts[host][slot] = Some((Rc::new(process), 0));
-        // Whoever is there says how it stands.
+        // Existing processes send their standing.
         for other in 0..self.hosts[host].len() {
             let process = self.hosts[host][other].as_ref().filter(|_| other != slot);
             if let Some(greeting) = process.and_then(|(process, _)| process.greeting()) {
@@ -404,14 +404,14 @@ impl State {
         Ok(())
     }
 
-    /// Two states of the same are the same, but for collisions of a 64-bit hash.
+    /// Equal states have the same fingerprint; different ones differ except for collisions of a 64-bit hash.
     fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.now, self.losses, self.kills, self.disturbed_at, self.well_since).hash(&mut hasher);
         for process in self.hosts.iter().flatten() {
             process.as_ref().map(|(_, fingerprint)| fingerprint).hash(&mut hasher);
         }
-        // Frames overtake each other, so their order means nothing; messages stay in theirs.
+        // Frames overtake each other, so their order has no meaning; messages keep theirs.
         let mut frames = 0_u64;
         for (by, parcel) in &self.parcels {
             match parcel {

@@ -1,5 +1,5 @@
-//! Two machines and two LANs, in the cases in which groups could go wrong. Each runs with both kinds of group and with
-//! many seeds, so that it does not depend on who is a microsecond earlier.
+//! Two machines and two LANs, in cases that are difficult for groups. Each case runs with both kinds of group and many
+//! seeds, so that it does not depend on microseconds.
 #![expect(clippy::panic, reason = "the story of what failed is longer than an assertion's message")]
 
 use vrrpd_common::router::{Event, Origin};
@@ -15,7 +15,7 @@ use vrrpd_simulation::world::World;
 const A: usize = 0;
 const B: usize = 1;
 const SEEDS: u64 = 10;
-/// What may be late on the way: netlink, the kernel, the wire, a timer.
+/// Allowance for latencies: netlink, kernel, wire, timer.
 const LATE: Duration = Duration::from_millis(20);
 
 fn interval() -> Interval {
@@ -26,7 +26,7 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// For each kind of group and many seeds: a world of two machines with groups.
+/// Runs a case with each kind of group and many seeds, in a world of two machines with groups.
 fn each(ranks: Ranks, preempt_mode: bool, story: impl Fn(&mut Story)) {
     for grouping in [Grouping::OneProcess, Grouping::Processes] {
         for seed in 0..SEEDS {
@@ -36,12 +36,12 @@ fn each(ranks: Ranks, preempt_mode: bool, story: impl Fn(&mut Story)) {
     }
 }
 
-/// A is better on both LANs.
+/// A has the higher priority on both LANs.
 fn ranked(story: impl Fn(&mut Story)) {
     each(RANKED, true, story);
 }
 
-/// A is better on the first LAN, B on the second.
+/// A has the higher priority on the first LAN, B on the second.
 fn crossed(story: impl Fn(&mut Story)) {
     each(CROSSED, true, story);
 }
@@ -63,7 +63,7 @@ impl Story {
         self
     }
 
-    /// A is Master of everything, B stands by.
+    /// A is Master of everything, B of nothing.
     fn settled(&mut self) -> &mut Self {
         self.start(A).wait(ms(600));
         self.start(B).wait(ms(2_000));
@@ -81,7 +81,7 @@ impl Story {
         self.fault(Fault::Link { host, lan, up })
     }
 
-    /// Nobody hears anybody on a LAN, or all do again.
+    /// Divides a LAN so that no machine hears another, or ends that.
     fn divide(&mut self, lan: usize, on: bool) -> &mut Self {
         self.fault(Fault::Block { lan, from: A, to: B, on }).fault(Fault::Block { lan, from: B, to: A, on })
     }
@@ -92,7 +92,7 @@ impl Story {
         self
     }
 
-    /// All is well within the time, and stays so.
+    /// The state is correct within the time, and stays so.
     fn settles_within(&mut self, time: Duration) -> Settled {
         let result = settle(&mut self.world, time);
         let settled = self.check(result);
@@ -127,7 +127,7 @@ impl Story {
     }
 }
 
-/// What B waits at most for a master that has fallen silent.
+/// The longest time that B waits for a silent master.
 fn wait_of_b(story: &Story) -> Duration {
     let config = &story.world.plan.machines[B].routers[0];
     master_down_interval(config.version, config.priority, config.interval, config.down_multiplier)

@@ -1,4 +1,4 @@
-//! Some seeds, the same each time and others. `VRRPD_SEED` chooses the first of the others; `cargo xtask sim` runs many.
+//! Some fixed seeds and some new ones. `VRRPD_SEED` selects the first new one; `cargo xtask sim` runs many.
 #![expect(clippy::panic, reason = "the story of what failed is longer than an assertion's message")]
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,6 +1,6 @@
-//! Packages of Debian suites that the machine itself does not use, from the mirror that it does use: `apt-get` and
-//! `apt-cache` with a configuration and package lists of their own under `target/`. apt checks signatures and checksums;
-//! the machine's sources and lists stay as they are.
+//! Packages of Debian suites that the machine itself does not use, from its mirror: runs `apt-get` and `apt-cache` with
+//! a separate configuration and package lists under `target/`. apt checks signatures and checksums; the machine's
+//! sources and lists are not changed.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,24 +11,24 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{cargo, setup};
 
-/// The archives, as `apt-get indextargets` labels them.
+/// Label of the archives in `apt-get indextargets`.
 const MAIN: &str = "Debian";
 const SECURITY: &str = "Debian-Security";
 
-/// `apt-get` and `apt-cache` with other sources than those of the machine.
+/// `apt-get` and `apt-cache` with their own sources.
 #[derive(Debug)]
 pub(crate) struct Apt {
     config: PathBuf,
 }
 
 impl Apt {
-    /// With one suite of the security archive and nothing else.
+    /// With only this suite of the security archive.
     pub(crate) fn of_security(suite: &str, directory: &Path) -> Result<Self> {
         let (address, _) = mirror(SECURITY)?;
         Self::with(&source(&address, suite), "Dir::Etc::SourceParts \"-\";\n", directory)
     }
 
-    /// With the machine's sources and its backports, whose suite is given back.
+    /// With the machine's sources and its backports; also returns the suite of the backports.
     pub(crate) fn with_backports(directory: &Path) -> Result<(Self, String)> {
         let (address, suite) = mirror(MAIN)?;
         let backports = format!("{suite}-backports");
@@ -37,12 +37,12 @@ impl Apt {
         Ok((Self::with(&sources, "", directory)?, backports))
     }
 
-    /// With these sources and settings; the lists are fetched into `directory`.
+    /// With these sources and settings; the lists are downloaded to `directory`.
     fn with(sources: &str, settings: &str, directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory.join("lists/partial"))?;
         fs::write(directory.join("sources.list"), sources)?;
         let place = directory.display();
-        // The directory need not be open to apt's own user.
+        // Downloads as root, since apt's own user may have no access to the directory.
         let config = format!(
             "Dir::Etc::SourceList \"{place}/sources.list\";\n{settings}Dir::State::Lists \"{place}/lists\";\n\
              Dir::Cache::pkgcache \"\";\nDir::Cache::srcpkgcache \"\";\nAPT::Sandbox::User \"root\";\n"
@@ -60,13 +60,13 @@ impl Apt {
         command
     }
 
-    /// The names of all packages that begin so.
+    /// The names of all packages with this prefix.
     pub(crate) fn names(&self, prefix: &str) -> Result<Vec<String>> {
         let names = output(self.command("apt-cache").args(["pkgnames", prefix]))?;
         Ok(names.lines().map(str::to_owned).collect())
     }
 
-    /// Downloads a package and unpacks it into a directory that it makes, whole or not at all; nothing is installed.
+    /// Downloads a package and unpacks it into a new directory, completely or not at all; nothing is installed.
     pub(crate) fn unpack(&self, package: &str, directory: &Path) -> Result<()> {
         let aside = directory.with_extension("part");
         if aside.exists() {
@@ -89,7 +89,7 @@ fn source(address: &str, suite: &str) -> String {
     format!("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {address} {suite} main\n")
 }
 
-/// The address of the machine's mirror of an archive, and the first suite that the machine uses of it.
+/// The URL of the machine's mirror of an archive, and the first suite that the machine uses from it.
 fn mirror(label: &str) -> Result<(String, String)> {
     setup::update_missing_lists()?;
     let mut command = Command::new("apt-get");
@@ -102,7 +102,7 @@ fn mirror(label: &str) -> Result<(String, String)> {
     Ok((address.to_owned(), suite.to_owned()))
 }
 
-/// What a command prints.
+/// The output of a command.
 fn output(command: &mut Command) -> Result<String> {
     let output = command.stderr(Stdio::inherit()).output();
     let output = output.with_context(|| format!("{} cannot be run", cargo::shown(command)))?;

@@ -1,4 +1,4 @@
-//! The measurements, which are a crate of their own.
+//! Runs the benchmarks, which are a separate crate.
 
 use anyhow::Result;
 use clap::Args;

@@ -15,20 +15,20 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// The root of the workspace.
+/// The root directory of the workspace.
 pub fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here)
 }
 
-/// Runs a command, its output going where ours goes; an error unless it succeeds.
+/// Runs a command with inherited output; an error unless it succeeds.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("{} cannot be run", shown(command)))?;
     ensure!(status.success(), "{} failed ({status})", shown(command));
     Ok(())
 }
 
-/// Runs a command, its output going where ours goes; returns whether it succeeded, and the lines of its standard output.
+/// Runs a command with inherited output; returns whether it succeeded, and the lines of its standard output.
 pub(crate) fn run_telling(command: &mut Command) -> Result<(bool, Vec<String>)> {
     let mut child = command
         .stdout(Stdio::piped())
@@ -44,29 +44,27 @@ pub(crate) fn run_telling(command: &mut Command) -> Result<(bool, Vec<String>)> 
     Ok((child.wait()?.success(), lines))
 }
 
-/// The command as a person would type it.
+/// The command as typed in a shell.
 pub(crate) fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words = std::iter::once(program).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// Names the directory of the objects for the kernel that are to be built in and tested, instead of the committed ones: to the
-/// build of the daemon, and to the laboratory.
+/// Directory of BPF objects to use instead of the committed ones, for the build of the daemon and for the laboratory.
 pub(crate) const BPF_OBJECTS: &str = "VRRPD_BPF_OBJECTS";
 
 const RELEASE: [&str; 5] = ["build", "--release", "--package", "vrrpd", "--bins"];
 
-/// Builds the daemon and its client as they are shipped, and returns the directory they are in. `objects` is for
+/// Builds the release version of the daemon and its client, and returns their directory. `objects` is for
 /// [`BPF_OBJECTS`].
 pub fn build_release(objects: Option<&Path>) -> Result<PathBuf> {
     directory_of(build(cargo(&RELEASE).envs(objects.map(|objects| (BPF_OBJECTS, objects))))?)
 }
 
-/// Builds them with the C library in them, at a fixed address: they need no other file, and the kernel reads them as they
-/// are, without relocations. Returns the directory they are in.
+/// Builds them statically linked, at a fixed address, without relocations. Returns their directory.
 pub fn build_static() -> Result<PathBuf> {
-    // With a target, even the machine's own, programs that run during the build are built as always.
+    // With an explicit target, build scripts are built as usual.
     let target = target()?;
     let mut command = cargo(&RELEASE);
     command.args(["--target", &target]);
@@ -94,7 +92,7 @@ pub(crate) fn build_tests(package: &str) -> Result<Vec<(String, PathBuf)>> {
     build(&mut cargo(&["test", "--no-run", "--package", package, "--tests"]))
 }
 
-/// Runs a command of cargo that builds, and returns the executables by the names of their targets.
+/// Runs a cargo command that builds, and returns the executables by target name.
 fn build(command: &mut Command) -> Result<Vec<(String, PathBuf)>> {
     command.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
     let mut child = command.spawn().context("cargo cannot be run")?;

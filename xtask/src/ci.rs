@@ -1,4 +1,4 @@
-//! What must hold before a change is merged.
+//! Everything that must hold before a change is merged.
 
 use std::process::Stdio;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::cargo;
 
-/// Runs every step, stopping at the first that fails.
+/// Runs every step; stops at the first that fails.
 pub(crate) fn run() -> Result<()> {
     if is_there("fmt") {
         step(&["fmt", "--all", "--check"])?;
@@ -17,7 +17,7 @@ pub(crate) fn run() -> Result<()> {
     }
     step(&["xtask", "ebpf", "--check"])?;
     step(&["xtask", "test", "--fresh-object"])?;
-    // What a longer run finds is no reason that a change of something else fails.
+    // A fixed seed and time, so that new findings do not fail unrelated changes.
     step(&["xtask", "fuzz", "--time", "60s", "--seed", "1"])?;
     step(&["xtask", "lab"])?;
     step(&["xtask", "vm-test"])?;
@@ -34,7 +34,7 @@ fn step(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Whether a component of the toolchain is installed; a fresh machine may not have it.
+/// Whether a component of the toolchain is installed.
 fn is_there(component: &str) -> bool {
     let mut command = cargo::cargo(&[component, "--version"]);
     let found =

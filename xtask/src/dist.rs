@@ -1,4 +1,4 @@
-//! What is given to those who do not build: programs that need no other file, with what belongs to them, in one archive.
+//! The archive for users who do not build: static programs with documentation and units.
 
 use std::env;
 use std::fs;
@@ -10,10 +10,10 @@ use vrrpd_lab::needs;
 
 use crate::{cargo, setup};
 
-/// Where the archive goes, below the root.
+/// Directory of the archive, below the root.
 const TARGET: &str = "target/dist";
 const PROGRAMS: [&str; 2] = ["vrrpd", "atropos"];
-/// What goes with the programs, each where it is in the repository, so that the commands of the README hold for both.
+/// Files added to the programs, with their paths in the repository, so that the README's commands work for both.
 const WITH_THEM: [&str; 6] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "dist", "docs"];
 
 pub(crate) fn run() -> Result<()> {
@@ -37,7 +37,7 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Copies a file, or a directory with all that is in it.
+/// Copies a file or a directory, recursively.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     if from.is_dir() {
         for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
@@ -53,7 +53,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the archive of a directory: the same octets whenever and by whomever the same files are packed.
+/// Creates a reproducible archive of a directory.
 fn pack(target: &Path, name: &str) -> Result<PathBuf> {
     let archive = target.join(format!("{name}.tar.gz"));
     let mut command = Command::new("tar");
@@ -65,7 +65,7 @@ fn pack(target: &Path, name: &str) -> Result<PathBuf> {
     Ok(archive)
 }
 
-/// When the newest commit was made, in seconds since 1970; `SOURCE_DATE_EPOCH` where that is set.
+/// Time of the newest commit in seconds since 1970, or `SOURCE_DATE_EPOCH`.
 fn time_of_sources() -> u64 {
     let commit = || {
         let mut command = Command::new("git");
@@ -76,7 +76,7 @@ fn time_of_sources() -> u64 {
     time.and_then(|time| time.trim().parse().ok()).unwrap_or(0)
 }
 
-/// The programs run as they are, and route.
+/// Checks that the packed programs run and route.
 fn test(directory: &Path) -> Result<()> {
     for program in PROGRAMS {
         let output = Command::new(directory.join(program)).arg("--version").output()?;

@@ -1,7 +1,6 @@
-//! The programs in the kernel: built with a toolchain of their own, and committed, so that everybody else needs none.
+//! The BPF programs: built with a separate toolchain and committed, so that other builds do not need one.
 //!
-//! `vrrpd/ebpf` has the objects that the daemon embeds, and in `vrrpd.bpf.sources` the hash of the sources they came
-//! from.
+//! `vrrpd/ebpf` has the objects that the daemon embeds, and in `vrrpd.bpf.sources` the hash of their sources.
 
 use std::env;
 use std::fmt::Write as _;
@@ -15,21 +14,21 @@ use sha2::{Digest, Sha256};
 
 use crate::{cargo, setup};
 
-/// Where the committed objects are.
+/// Directory of the committed objects.
 const COMMITTED: &str = "vrrpd/ebpf";
-/// The programs; the object of each bears its name.
+/// The programs, one object each.
 const PROGRAMS: [&str; 4] = ["vrrpd", "tcx", "own_mac", "claims"];
-/// What they were made of.
+/// File with the hash of the sources.
 const SOURCES: &str = "vrrpd/ebpf/vrrpd.bpf.sources";
-/// Where the program's own build goes.
+/// Target directory of the BPF build.
 const TARGET: &str = "target/ebpf";
-/// The objects that a build leaves there, and the variant that logs, where `vrrpd/build.rs` looks for them.
+/// Directory of the resulting objects, including the logging variant, where `vrrpd/build.rs` looks for them.
 const BUILT: &str = "objects";
 const BUILT_WITH_LOG: &str = "objects-debug-log";
-/// The version that knows the LLVM of Debian's compiler.
+/// The version that supports the LLVM of Debian's compiler.
 const LINKER_VERSION: &str = "0.13.0";
 const LLVM: &str = "/usr/lib/llvm-22";
-/// Debian's own toolchain, which has the sources of `core`, and what the linker is built with.
+/// Debian's toolchain, with the sources of `core`, and what is needed to build the linker.
 const PACKAGES: [&str; 8] = [
     "rustc-web",
     "cargo-web",
@@ -41,10 +40,10 @@ const PACKAGES: [&str; 8] = [
     "libxml2-dev",
 ];
 
-/// What to do about the object.
+/// Options of `cargo xtask ebpf`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only say whether the committed object belongs to the sources as they are
+    /// Only check whether the committed objects match the sources
     #[arg(long, conflicts_with = "debug_log")]
     check: bool,
 
@@ -53,11 +52,11 @@ pub(crate) struct Options {
     debug_log: bool,
 }
 
-/// A compiler that can build `core` for the kernel.
+/// A compiler that can build `core` for BPF.
 enum Toolchain {
-    /// A nightly of rustup's with its sources, under this directory.
+    /// rustup's nightly, with its sources in this directory.
     Nightly(PathBuf),
-    /// Debian's, told that it may, with its sources under this directory.
+    /// Debian's compiler with unstable features allowed, with its sources in this directory.
     Debian(PathBuf),
 }
 
@@ -85,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// An error unless the committed object was made of the sources as they are.
+/// An error unless the committed objects match the sources.
 pub(crate) fn check() -> Result<()> {
     let recorded = fs::read_to_string(cargo::root().join(SOURCES)).with_context(|| SOURCES.to_owned())?;
     ensure!(
@@ -96,13 +95,13 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// The object of a program.
+/// The path of a program's object.
 fn object(directory: &Path, program: &str) -> PathBuf {
     directory.join(format!("{program}.bpf.o"))
 }
 
-/// Builds the objects anew where a toolchain is there, and returns where they are if they are others than the
-/// committed ones. The same compiler makes the same octets, wherever the sources are.
+/// Builds the objects if there is a toolchain; returns their directory if they differ from the committed ones. Builds
+/// are reproducible with the same compiler, wherever the sources are.
 pub(crate) fn fresh() -> Result<Option<PathBuf>> {
     if !can_build() {
         println!(
@@ -136,12 +135,12 @@ pub(crate) fn fresh() -> Result<Option<PathBuf>> {
     Ok(Some(built))
 }
 
-/// Whether a toolchain for it is there.
+/// Whether there is a toolchain.
 fn can_build() -> bool {
     linker().is_some() && toolchain().is_some()
 }
 
-/// Builds the objects, without debugging information, and returns the directory where they are.
+/// Builds the objects without debugging information, and returns their directory.
 fn build(debug_log: bool) -> Result<PathBuf> {
     let Some(linker) = linker() else {
         bail!("bpf-linker is missing; `cargo xtask setup --ebpf` installs it")
@@ -175,7 +174,7 @@ fn build(debug_log: bool) -> Result<PathBuf> {
         "-Clink-arg=--btf".to_owned(),
         "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
     ];
-    // The paths of this machine have no place in the object.
+    // Objects must not contain paths of this machine.
     let mut remap =
         |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
     remap(root, "/vrrpd");
@@ -198,8 +197,8 @@ fn build(debug_log: bool) -> Result<PathBuf> {
     Ok(objects)
 }
 
-/// Leaves out what only a debugger wants, and what depends on where the sources are. BTF stays: the kernel wants it for
-/// timers and locks.
+/// Removes debugging information, and what depends on the location of the sources. BTF is kept, since the kernel needs
+/// it for timers and locks.
 fn finish(built: &Path, object: &Path) -> Result<()> {
     let listed = llvm("llvm-nm").arg("--format=just-symbols").arg(built).output().context("llvm-nm")?;
     ensure!(listed.status.success(), "llvm-nm: {}", String::from_utf8_lossy(&listed.stderr).trim());
@@ -213,8 +212,8 @@ fn finish(built: &Path, object: &Path) -> Result<()> {
     cargo::run(copy.arg(built).arg(object))
 }
 
-/// The name of a Rust symbol without the hashes of its crates, into which cargo mixes their directories; `None` where
-/// there is none.
+/// The name of a Rust symbol without the hashes of its crates, which depend on their directories; `None` if it has
+/// none.
 fn without_disambiguators(symbol: &str) -> Option<String> {
     let mut parts = symbol.strip_prefix("_R")?.split("Cs");
     let mut name = format!("_R{}", parts.next()?);
@@ -226,13 +225,13 @@ fn without_disambiguators(symbol: &str) -> Option<String> {
     (name != symbol).then_some(name)
 }
 
-/// One of LLVM's tools.
+/// A tool of LLVM.
 fn llvm(tool: &str) -> Command {
     let debian = Path::new(LLVM).join("bin").join(tool);
     if debian.exists() { Command::new(debian) } else { Command::new(tool) }
 }
 
-/// Installs a toolchain from Debian's packages, and the linker.
+/// Installs the Debian packages of the toolchain, and the linker.
 pub(crate) fn install_toolchain() -> Result<()> {
     if can_build() {
         println!("setup: a toolchain for the program in the kernel is there");
@@ -269,7 +268,7 @@ fn toolchain() -> Option<Toolchain> {
     sources_of(nightly).map(Toolchain::Nightly).or_else(|| debian().map(Toolchain::Debian))
 }
 
-/// A hash over every file that the object is made of, by name and content. Tests are not part of it.
+/// A hash of every source file of the objects, by name and content. Tests are excluded.
 fn hash_of_sources() -> Result<String> {
     let root = cargo::root();
     let mut files = vec![root.join("vrrpd-ebpf/Cargo.toml"), root.join("vrrpd-ebpf/Cargo.lock")];

@@ -1,6 +1,6 @@
-//! Coverage-guided fuzzing of what comes from outside: the targets of `fuzz/`, built by cargo-fuzz.
+//! Coverage-guided fuzzing of inputs from outside: the targets of `fuzz/`, built by cargo-fuzz.
 //!
-//! Inputs that reach new code are added to `target/fuzz/corpus`. An input for which a property does not hold goes to
+//! Inputs that reach new code are added to `target/fuzz/corpus`. An input that violates a property goes to
 //! `fuzz/crashes`, where `cargo test` replays it.
 
 use std::env;
@@ -13,29 +13,29 @@ use clap::{Args, ValueEnum};
 
 use crate::{cargo, setup};
 
-/// Newer versions may have other options.
+/// Pinned, since newer versions may have other options.
 const CARGO_FUZZ_VERSION: &str = "0.13.2";
 /// The crate of the fuzzer.
 const CRATE: &str = "fuzz";
-/// Committed: inputs that reach all the code that was ever reached, and those for which a property did not hold.
+/// Committed inputs: those that reach all code ever reached, and those that violated a property.
 const CORPUS: &str = "fuzz/corpus";
 const CRASHES: &str = "fuzz/crashes";
 /// Builds, logs, seeds and the growing corpus.
 const BUILT: &str = "target/fuzz";
-/// Lines of the log of a failed run that are shown.
+/// Number of log lines shown of a failed run.
 const SHOWN: usize = 60;
 
-/// What to fuzz, and for how long.
+/// Options of `cargo xtask fuzz`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Fuzz this target only
     target: Option<Target>,
 
-    /// Time in all, divided among the targets: 90s, 15m, 1h
+    /// Total time, divided among the targets: 90s, 15m, 1h
     #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = seconds)]
     time: u64,
 
-    /// Where the fuzzer's random numbers begin; 0: elsewhere each time
+    /// Seed of the fuzzer's random numbers; 0: a random one
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     seed: u32,
 
@@ -69,7 +69,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for target in targets {
         match target.fuzz(each, options.seed)? {
             Some(done) => println!("fuzz: {}: {done}", target.name()),
-            // The others are run all the same.
+            // The other targets still run.
             None => failed.push(target.name()),
         }
     }
@@ -96,7 +96,7 @@ impl Target {
         }
     }
 
-    /// The fuzzer, with options that every run has.
+    /// The fuzzer with common options.
     fn program(self) -> Result<Command> {
         let release = Path::new(&cargo::target()?).join("release");
         let mut command = Command::new(at("").join(release).join(self.name()));
@@ -114,7 +114,7 @@ impl Target {
         Ok(directories)
     }
 
-    /// Runs for some seconds and says what was done; `None` when a property does not hold.
+    /// Runs for some seconds and returns a summary; `None` if a property was violated.
     fn fuzz(self, seconds: u64, seed: u32) -> Result<Option<String>> {
         let crashes = cargo::root().join(CRASHES).join(self.name());
         fs::create_dir_all(&crashes)?;
@@ -131,7 +131,7 @@ impl Target {
         command.args(self.inputs()?).stdout(log.try_clone()?).stderr(log);
         let status = command.status().with_context(|| format!("{} cannot be run", cargo::shown(&command)))?;
         let told = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
-        // Git keeps no empty directory, nor is one wanted.
+        // Git does not track empty directories.
         let _ = fs::remove_dir(&crashes);
         if !status.success() {
             let lines: Vec<_> = told.lines().collect();
@@ -149,7 +149,7 @@ impl Target {
         }
         fs::create_dir_all(&aside)?;
         let mut command = self.program()?;
-        // Which code is reached counts, not how often.
+        // Coverage counts, not the number of executions.
         command.args(["-set_cover_merge=1", "-use_counters=0"]).arg(&aside).args(self.inputs()?);
         let output = command.output().with_context(|| format!("{} cannot be run", cargo::shown(&command)))?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -167,12 +167,12 @@ impl Target {
     }
 }
 
-/// A path among what is built.
+/// A path in the build directory.
 fn at(name: &str) -> PathBuf {
     cargo::root().join(BUILT).join(name)
 }
 
-/// What a run has done, from the fuzzer's log.
+/// The summary in the fuzzer's log.
 fn summary(log: &str) -> Option<String> {
     let figure = |name: &str| {
         let line = log.lines().rev().find_map(|line| line.strip_prefix(&format!("stat::{name}:")))?;
@@ -192,13 +192,13 @@ fn summary(log: &str) -> Option<String> {
 /// Builds every target, instrumented. The instrumentation is an unstable option of the stable compiler.
 fn build() -> Result<()> {
     let mut command = Command::new(cargo_fuzz().context("cargo-fuzz is not installed")?);
-    // The code under test has no `unsafe`, or none that inputs reach: a sanitizer would only make it slow.
+    // The tested code has no `unsafe` that inputs reach, so a sanitizer would only make it slow.
     command.args(["build", "--sanitizer", "none", "--fuzz-dir", CRATE, "--target-dir", BUILT]);
     command.current_dir(cargo::root()).env("RUSTC_BOOTSTRAP", "1");
     cargo::run(&mut command)
 }
 
-/// Installs cargo-fuzz and a C++ compiler for the fuzzer's runtime, where they are missing.
+/// Installs cargo-fuzz and a C++ compiler for the fuzzer's runtime, if missing.
 fn install() -> Result<()> {
     if !Path::new("/usr/bin/c++").exists() {
         setup::install_packages(&["g++"])?;
@@ -218,7 +218,7 @@ fn cargo_fuzz() -> Option<PathBuf> {
     directories.map(|directory| directory.join("cargo-fuzz")).find(|file| file.is_file())
 }
 
-/// A span of time on the command line, in seconds.
+/// Parses a time span, in seconds.
 fn seconds(text: &str) -> Result<u64, String> {
     let units = [("s", 1), ("m", 60), ("h", 3600)];
     let split = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)));

@@ -1,4 +1,4 @@
-//! A failover to look at: two routers and a client joined by a bridge, all in network namespaces of this process.
+//! Demonstrates a failover: two routers and a client on a bridge, all in network namespaces of this process.
 
 use std::net::Ipv4Addr;
 use std::panic;
@@ -17,12 +17,12 @@ const VRID: u8 = 51;
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 const PRIORITY_OF_A: u8 = 150;
 const PRIORITY_OF_B: u8 = 100;
-/// How much later than the protocol demands something may be on a busy machine.
+/// Allowed lateness on a busy machine.
 const TOLERANCE: Duration = Duration::from_millis(100);
 /// Longer than three intervals of ten seconds.
 const PATIENCE: Duration = Duration::from_secs(45);
 
-/// What the failover is to look like.
+/// Options of `cargo xtask lab`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Advertisement interval, as `vrrpd -d` takes it [default: 100ms in v3, 1 in v2]
@@ -37,7 +37,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FAULT", default_value = "power")]
     fault: Fault,
 
-    /// Receive adverts by XDP, as `vrrpd --xdp` does, instead of the default
+    /// Receive adverts by XDP, as with `vrrpd --xdp`, instead of the default
     #[arg(
         long,
         value_name = "MODE",
@@ -54,7 +54,7 @@ pub(crate) struct Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Xdp {
-    /// The best mode that works
+    /// The best mode available
     Auto,
     /// In the driver
     Native,
@@ -64,24 +64,24 @@ enum Xdp {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Fault {
-    /// kill -9, and the cable is pulled: the whole machine is gone
+    /// kill -9 and link failure, as if the machine lost power
     Power,
-    /// kill -9 of the daemon alone: its machine still has the address and answers
+    /// kill -9 of the daemon only: its machine keeps the address and answers
     Kill,
     /// SIGTERM: it resigns
     Leave,
 }
 
-/// What was measured.
+/// A measured failover.
 struct Failover {
-    /// When it happened.
+    /// Time of the fault.
     fault: Instant,
     /// The old master's last advert.
     last: Instant,
     /// The new master's first advert.
     taken: Instant,
     pings: PingReport,
-    /// What the protocol demands between the two adverts.
+    /// The time between the two adverts that the protocol requires.
     demanded: Demand,
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     setup::see_to(&[needs::IP])?;
     println!("lab: building vrrpd");
     use_binaries_in(cargo::build_release(None)?);
-    // The laboratory panics when it cannot go on; here that is an error like any other.
+    // The laboratory panics when it cannot go on; here that is an ordinary error.
     panic::set_hook(Box::new(|_| ()));
     let result = panic::catch_unwind(|| show(options));
     drop(panic::take_hook());
@@ -169,7 +169,7 @@ fn router(host: &Host, priority: u8, options: &Options) -> Vrrpd {
     Vrrpd::on(host).vrid(VRID).priority(priority).args(words).datapath(datapath).start()
 }
 
-/// Which data path a daemon uses, and why not a better one.
+/// The data path of a daemon, and why not a better one.
 fn datapath(name: &str, daemon: &Vrrpd) -> String {
     let state = daemon.state();
     let path = state["datapath"].as_str().unwrap_or_default();
@@ -193,7 +193,7 @@ impl Fault {
     fn strike(self, lab: &Lab, host: &Host, daemon: &Vrrpd) {
         match self {
             Self::Power => {
-                // Cable first: not even an answer to a ping comes out any more, as when the power fails.
+                // The link first: not even a reply to a ping is sent any more, as after a power failure.
                 lab.port_down(host);
                 daemon.kill();
             }
@@ -217,7 +217,7 @@ impl Fault {
 }
 
 impl Failover {
-    /// Prints it; an error when it was not what the protocol demands.
+    /// Prints the result; an error if it is not what the protocol requires.
     fn report(&self) -> Result<()> {
         let took = self.taken - self.last;
         let Demand { name, span } = self.demanded;

@@ -1,7 +1,7 @@
-//! `cargo xtask`: what a developer runs by hand and what continuous integration runs, written once.
+//! `cargo xtask`: the commands for developers and continuous integration.
 //!
-//! The measurements of `cargo xtask bench` are a crate of their own, which uses [`cargo`] and [`setup`], so that the
-//! other commands do not wait until it is built.
+//! The benchmarks of `cargo xtask bench` are a separate crate, which uses [`cargo`] and [`setup`], so that other
+//! commands do not wait for its build.
 
 mod apt;
 mod bench;
@@ -30,19 +30,19 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Install the programs that the tests run, where they are missing
+    /// Install missing programs that the tests run
     Setup(setup::Options),
-    /// Build the program that runs in the kernel, or check that the committed one belongs to its sources
+    /// Build the BPF programs, or check that the committed ones match their sources
     Ebpf(ebpf::Options),
     /// Show a failover: two routers and a client in network namespaces (needs root)
     Lab(lab::Options),
-    /// Measure what the daemon costs and how late it is, beside keepalived: the figures of docs/performance.md (needs root)
+    /// Measure cost and lateness of the daemon, beside keepalived, for docs/performance.md (needs root)
     Bench(bench::Options),
-    /// Make an archive of programs that need no other file, with manual pages, units and licences, and test them
+    /// Make an archive of static programs with manual pages, units and licences, and test it
     Dist,
     /// Simulate machines, networks and faults in virtual time
     Sim(sim::Options),
-    /// Look for inputs from outside for which a property does not hold, guided by coverage
+    /// Fuzz: look for inputs from outside that violate a property, guided by coverage
     Fuzz(fuzz::Options),
     /// Build the daemon and run every test (needs root)
     Test(test::Options),
@@ -52,7 +52,7 @@ enum Command {
     Ci,
 }
 
-/// Runs the command that the command line names.
+/// Runs the given command.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Setup(options) => setup::run(&options),

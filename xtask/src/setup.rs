@@ -1,7 +1,7 @@
-//! Programs that the tests run and that a machine may lack.
+//! Installs the programs that the tests run, if missing.
 //!
-//! Installing keepalived starts no service: its unit and its init script do nothing without
-//! `/etc/keepalived/keepalived.conf`, which the package does not bring. The tests give it files of their own.
+//! Installing keepalived starts no service: its unit and its init script require `/etc/keepalived/keepalived.conf`,
+//! which the package does not contain. The tests use their own configuration files.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,10 +16,10 @@ use clap::Args;
 use crate::apt::Apt;
 use crate::{cargo, ebpf};
 
-/// What else to install.
+/// Options of `cargo xtask setup`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Also what builds the program in the kernel: Debian's compiler with its sources, LLVM and bpf-linker
+    /// Also install the toolchain of the BPF programs: Debian's compiler with its sources, LLVM and bpf-linker
     #[arg(long)]
     ebpf: bool,
 }
@@ -32,12 +32,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Sees to every program that the tests run.
+/// Installs all missing programs that the tests run.
 pub(crate) fn everything() -> Result<()> {
     see_to(&[&needs::ALL[..], &needs::ON_THIS_MACHINE].concat())
 }
 
-/// Installs the packages of those programs that are missing, with apt-get.
+/// Installs the packages of missing programs with apt-get.
 pub fn see_to(programs: &[Program]) -> Result<()> {
     let missing: Vec<_> = programs.iter().filter(|program| program.find().is_none()).collect();
     if missing.is_empty() {
@@ -69,23 +69,23 @@ pub fn see_to(programs: &[Program]) -> Result<()> {
     Ok(())
 }
 
-/// Installs packages with apt-get; nothing is removed for them.
+/// Installs packages with apt-get, without removing others.
 pub(crate) fn install_packages(packages: &[&str]) -> Result<()> {
     update_missing_lists()?;
     let install = [&["install", "--yes", "--no-install-recommends", "--no-remove"], packages].concat();
     let Err(error) = cargo::run(&mut apt_get(&install)) else { return Ok(()) };
-    // The lists may be older than what the mirror still has.
+    // The package lists may be outdated.
     println!("setup: {error}; once more with new package lists");
     cargo::run(&mut apt_get(&["update"]))?;
     let Err(error) = cargo::run(&mut apt_get(&install)) else { return Ok(()) };
-    // Packages from backports that are there already may go together with others of their kind only.
+    // Installed packages from backports may require further packages from backports.
     println!("setup: {error}; once more with backports");
     let (apt, backports) = Apt::with_backports(&cargo::root().join("target/apt"))?;
     let from_backports = [&install[..], &["--target-release", &backports]].concat();
     cargo::run(never_asking(apt.command("apt-get")).args(from_backports))
 }
 
-/// Fetches the machine's package lists where there are none yet.
+/// Downloads the machine's package lists if there are none.
 pub(crate) fn update_missing_lists() -> Result<()> {
     if lists_are_missing() { cargo::run(&mut apt_get(&["update"])) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! The simulation, and the proof that it finds faults.
+//! Runs the simulation, and checks with mutations that it finds faults.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,35 +9,35 @@ use clap::Args;
 
 use crate::cargo;
 
-/// Changes of the code under test, each of which the simulation has to find.
+/// Patches of the code under test; the simulation must detect each.
 const MUTATIONS: &str = "simulation/mutations";
-/// What the simulation is built of.
+/// Packages that the simulation consists of.
 const PACKAGES: [&str; 3] = ["vrrpd-common", "vrrpd-engine", "simulation"];
-/// A copy of the sources, and what is built of it.
+/// Directory for the copy of the sources and its build.
 const COPY: &str = "target/mutations";
-/// The last that any of the mutations needs to be found, with much to spare.
+/// Maximum number of seeds to detect a mutation, with a large margin.
 const SEEDS: &str = "3000";
 
-/// What to simulate.
+/// Options of `cargo xtask sim`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Run so many seeds; end with the first that fails, and print its transcript
+    /// Run this many seeds; stop at the first that fails, and print its transcript
     #[arg(long, value_name = "N", conflicts_with_all = ["search", "mutations"])]
     seeds: Option<u64>,
 
-    /// Begin with this one; without --seeds run it alone, and print its transcript
+    /// Start with this seed; without --seeds run only this one, and print its transcript
     #[arg(long, value_name = "S", conflicts_with_all = ["search", "mutations"])]
     seed: Option<u64>,
 
-    /// Run so many at once, instead of one for each processor
+    /// Number of threads [default: one per processor]
     #[arg(long, value_name = "T", conflicts_with_all = ["search", "mutations"])]
     threads: Option<usize>,
 
-    /// Search through every order of events instead, within limits that take some minutes
+    /// Search every order of events instead, within limits that take some minutes
     #[arg(long, conflicts_with = "mutations")]
     search: bool,
 
-    /// Apply each of the patches in simulation/mutations to a copy of the sources, and see that the simulation finds it
+    /// Apply each patch of simulation/mutations to a copy of the sources, and check that the simulation finds it
     #[arg(long)]
     mutations: bool,
 }
@@ -104,7 +104,7 @@ fn mutations() -> Result<()> {
     Ok(())
 }
 
-/// A workspace of what the simulation is built of. What was built of it before stays, so that it is built fast.
+/// Creates a workspace with what the simulation needs. Earlier build results are kept, so that it builds fast.
 fn copy_sources(copy: &Path) -> Result<()> {
     for package in PACKAGES {
         let to = copy.join(package);
@@ -143,7 +143,7 @@ fn copy_directory(from: &Path, to: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// What a hunk wants to find: its lines but for those that it adds.
+    /// The lines that a hunk must match: all but those that it adds.
     fn found_by(hunk: &str) -> String {
         let lines = hunk.lines().skip(1).filter(|line| !line.starts_with('+'));
         let lines: Vec<_> = lines.map(|line| line.get(1..).unwrap_or_default()).collect();

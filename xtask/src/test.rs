@@ -1,4 +1,4 @@
-//! Every test, against the daemon as it is shipped; those that depend on the data path with each.
+//! Runs every test with the release version of the daemon; tests that depend on the data path run with each.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,14 +10,15 @@ use vrrpd_lab::needs;
 
 use crate::{cargo, ebpf, setup};
 
-/// Tests in a laboratory mostly wait for timers, so more of them run at once than there are cores; more than this,
-/// and the machines of a laboratory begin to be late.
+/// Number of tests at once, more than cores, since tests in a laboratory mostly wait for timers; with more, the
+/// machines of a laboratory become late.
 const THREADS: &str = "4";
 
-/// A test that a busy machine makes late passes when it runs alone. More failures than this have another cause.
+/// A test that fails because of a busy machine passes when it runs alone. With more failures than this, another cause
+/// is likely.
 const MOST_RUN_AGAIN: usize = 5;
 
-/// The tests of the laboratory in which it matters how adverts arrive.
+/// Laboratory test files that depend on the data path.
 const OF_EVERY_DATAPATH: [&str; 21] = [
     "addresses",
     "ah",
@@ -42,21 +43,21 @@ const OF_EVERY_DATAPATH: [&str; 21] = [
     "wire",
 ];
 
-/// Of these, what runs with generic XDP: it is the program of native XDP at another place.
+/// The ones to run with generic XDP, which uses the same program as native XDP.
 const OF_GENERIC: [&str; 5] = ["election", "handover", "link", "outsiders", "rejects"];
 
-/// What of `cargo test` chooses something else than tests of the laboratory.
+/// Options of `cargo test` that select something other than laboratory tests.
 const OTHER_TARGETS: [&str; 8] =
     ["-p", "--package", "--lib", "--bin", "--bins", "--doc", "--example", "--examples"];
 
-/// How to run the tests.
+/// Options of `cargo xtask test`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// With this data path only: raw runs every test, the others those that depend on it; again for a second one
+    /// Run with this data path only (repeatable): raw runs every test, the others those that depend on it
     #[arg(long = "datapath", value_name = "PATH")]
     datapaths: Vec<Datapath>,
 
-    /// Build the program in the kernel anew, where its toolchain is there, and test that
+    /// Build the BPF programs first, if there is a toolchain, and test these
     #[arg(long)]
     fresh_object: bool,
 
@@ -65,7 +66,7 @@ pub(crate) struct Options {
     arguments: Vec<String>,
 }
 
-/// How the daemons of the tests are to receive adverts.
+/// The data path of the tests' daemons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Datapath {
     Raw,
@@ -87,7 +88,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         let Some(arguments) = datapath.arguments(&options.arguments) else { continue };
         let began = Instant::now();
-        // The others are run all the same: what fails with one data path alone says where to look.
+        // The other data paths still run: a failure with only one of them is informative.
         let result = run_with(datapath, &arguments, &binaries, objects.as_deref());
         println!("cargo xtask test: data path {}: {} s", datapath.name(), began.elapsed().as_secs());
         if let Err(error) = result {
@@ -128,7 +129,7 @@ fn run_with(datapath: Datapath, arguments: &[String], binaries: &Path, objects: 
     Ok(())
 }
 
-/// The tests that failed, by name; none where a test program ended without its result, whose tests are not known.
+/// The names of failed tests; empty if a test program ended without a result.
 fn failed_in(said: &[String]) -> Vec<String> {
     let of = |start: &str| said.iter().filter(|line| line.starts_with(start)).count();
     if of("running ") != of("test result: ") {
@@ -138,7 +139,7 @@ fn failed_in(said: &[String]) -> Vec<String> {
     failed.map(str::to_owned).collect()
 }
 
-/// The same run of cargo with these tests alone, one after the other.
+/// The same cargo command with only these tests, one after the other.
 fn alone(all: &Command, tests: &[String]) -> Command {
     let mut command = cargo::cargo(&[]);
     command.args(all.get_args().take_while(|word| *word != "--"));
@@ -157,7 +158,7 @@ impl Datapath {
         }
     }
 
-    /// What `cargo test` is to run, among what the user has chosen; `None`: nothing.
+    /// The arguments of `cargo test` within the user's choice; `None`: nothing to run.
     fn arguments(self, chosen: &[String]) -> Option<Vec<String>> {
         match self {
             Self::Raw => Some([&["--workspace".to_owned()], chosen].concat()),
@@ -167,7 +168,7 @@ impl Datapath {
     }
 }
 
-/// The user's arguments for the tests that depend on the data path, and no other tests; `None` when none was chosen.
+/// The user's arguments, restricted to tests that depend on the data path; `None` if that leaves none.
 fn depending(chosen: &[String], all: &[&str]) -> Option<Vec<String>> {
     let (mut tests, mut rest) = (Vec::new(), Vec::new());
     let mut words = chosen.iter();

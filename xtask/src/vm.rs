@@ -1,8 +1,7 @@
-//! Tests as root on other kernels: each kernel in a virtual machine that has nothing but the tests, emulated by QEMU, so
-//! that it works wherever QEMU does.
+//! Runs tests as root on other kernels, each in a virtual machine emulated by QEMU, which needs no hardware support.
 //!
-//! [`plan`] says what runs where; [`kernel`] fetches kernels; [`guest`] puts a machine's file system together;
-//! [`machine`] runs it. What the guest does is in `vm/init.sh`.
+//! [`plan`] selects the tests of each kernel; [`kernel`] downloads kernels; [`guest`] creates a machine's file system;
+//! [`machine`] runs it. The guest runs `vm/init.sh`.
 
 mod guest;
 mod initramfs;
@@ -27,33 +26,33 @@ use kernel::Series;
 use machine::End;
 use plan::{Choice, Job};
 
-/// Kernels, and what is made for the guests.
+/// Directory of kernels and guests.
 const CACHE: &str = "target/vm";
-/// Machines that run at the same time: they wait as much as they compute.
+/// Number of machines that run at once: they wait as much as they compute.
 const AT_ONCE: usize = 2;
 /// The guest's last line.
 const END: &str = "vm: end";
 
-/// Which tests to run, and on which kernels.
+/// Options of `cargo xtask vm-test`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// On this kernel only; again for a second one
+    /// Run on this kernel only (repeatable)
     #[arg(long = "kernel", value_name = "SERIES")]
     kernels: Vec<Series>,
 
-    /// Every test that makes sense on another kernel, instead of those that continuous integration runs
+    /// Run every test suitable for other kernels, instead of the selection of continuous integration
     #[arg(long)]
     all: bool,
 
-    /// Tests of this file only; again for a second one
+    /// Run this test file only (repeatable)
     #[arg(long = "test", value_name = "NAME")]
     tests: Vec<String>,
 
-    /// With this data path only; again for a second one
+    /// Run with this data path only (repeatable)
     #[arg(long = "datapath", value_name = "PATH")]
     datapaths: Vec<Datapath>,
 
-    /// After this many seconds a machine is ended
+    /// Timeout of a machine in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     limit: u64,
 
@@ -112,7 +111,7 @@ fn install_what_is_missing() -> Result<()> {
     setup::see_to(&[machine::QEMU, guest::BUSYBOX, guest::STRIP, guest::XZ])
 }
 
-/// All that a machine needs to run.
+/// A prepared machine.
 struct Machine {
     series: Series,
     image: PathBuf,
@@ -132,7 +131,7 @@ impl Machine {
         self.cache.join(format!("{}.{kind}", self.series.name()))
     }
 
-    /// Runs it to its end; gives back what failed.
+    /// Runs it to its end; returns the failures.
     fn run(self, limit: Duration) -> Vec<String> {
         let start = Instant::now();
         let name = self.series.name();
@@ -157,7 +156,7 @@ impl Machine {
         failed
     }
 
-    /// Runs its jobs from this one on, and notes the exit code of each.
+    /// Runs its jobs from `first` on, and stores the exit code of each.
     fn run_from(&self, first: usize, limit: Duration, results: &mut [Option<i32>]) -> Result<End> {
         let name = self.series.name();
         machine::run(&self.image, &self.file("cpio"), &self.file("log"), first, limit, |line| {
@@ -171,7 +170,7 @@ impl Machine {
     }
 }
 
-/// The number of a job and its exit code, from the line that the guest writes when it has ended.
+/// The number of a job and its exit code, from a line of the guest.
 fn result(line: &str) -> Option<(usize, i32)> {
     let (job, rest) = line.strip_prefix("vm: job ")?.split_once(" ended with ")?;
     Some((job.parse().ok()?, rest.split(' ').next()?.parse().ok()?))

@@ -1,4 +1,4 @@
-//! A process starts, reads its configuration again, and leaves.
+//! Start, reload and end of a process.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -17,32 +17,32 @@ use vrrpd_engine::{Engine, Input, RouterId, Ticket};
 use super::{Daemon, Effect, Place, Stage, moment};
 use crate::kernel::Cache;
 
-/// Requests about what no router has.
+/// Ticket of requests that belong to no router.
 pub(super) const NOBODY_S: Ticket = Ticket(0);
-/// How long the kernel may take to remove an address when a process leaves.
+/// How long the kernel may take to remove addresses at the end of a process.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What a process begins with.
+/// The initial state of a process.
 #[derive(Clone, Debug)]
 pub struct Begin {
-    /// Its number among the processes of its machine.
+    /// Index of the process in its machine.
     pub slot: usize,
-    /// Its routers, with the LANs that they are on.
+    /// Its routers, with their LANs.
     pub routers: Vec<(usize, RouterConfig)>,
-    /// The size of the group that they are all members of, and what it makes pseudo-random numbers of.
+    /// Size of the group of all its routers, and the seed of the group.
     pub group: Option<(u8, u64)>,
     /// Their interfaces, in the same order.
     pub interfaces: Vec<Interface>,
-    /// The kernel keeps a mark with addresses.
+    /// The kernel stores our mark with addresses.
     pub marks: bool,
-    /// What its routers track.
+    /// The checks of its routers.
     pub checks: Vec<CheckConfig>,
-    /// What an earlier process was to serve.
+    /// The journal of an earlier process.
     pub journal: Journal,
 }
 
 impl Daemon {
-    /// A process begins; [`Daemon::finish`] ends its first turn.
+    /// Starts a process; [`Daemon::finish`] ends its first turn.
     pub fn begin(now: Instant, begin: Begin) -> Self {
         let Begin { slot, routers, group, interfaces, marks, checks, journal } = begin;
         let mut engine = Engine::new(marks);
@@ -111,7 +111,7 @@ impl Daemon {
         self.seed = self.seed.wrapping_add(1_000_000);
     }
 
-    /// What an earlier process has left is gone: the routers take part.
+    /// Starts the routers when the leftovers of an earlier process are gone.
     pub(super) fn serve_if_ready(&mut self, now: Instant) {
         let is_waiting = self.engine.routers().values().any(|router| router.waiting.is_some());
         let Stage::Starting { nobody_s: 0, early } = &mut self.stage else { return };
@@ -130,7 +130,7 @@ impl Daemon {
         }
     }
 
-    /// Reads the configuration of a router anew.
+    /// Reads the configuration of a router again.
     pub(super) fn read(&mut self, lan: usize, config: RouterConfig) {
         if let Some(place) = self.places.iter_mut().find(|place| place.lan == lan) {
             place.config = config;
@@ -138,7 +138,7 @@ impl Daemon {
         }
     }
 
-    /// Does what can be done now to make the routers those of the file.
+    /// Continues a reload as far as possible now.
     pub(super) fn settle(&mut self, now: Instant) {
         loop {
             for router in self.engine.leaving() {
@@ -194,7 +194,7 @@ impl Daemon {
         }
     }
 
-    /// Nothing of the router is left but its place.
+    /// Removes everything of the router but its slot.
     pub(super) fn forget(&mut self, id: RouterId) {
         self.engine.remove(id);
         for place in self.places.iter_mut().filter(|place| place.id == Some(id)) {

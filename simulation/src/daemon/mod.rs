@@ -1,8 +1,8 @@
-//! A process of the daemon: the engine itself, and around it what `vrrpd/src/daemon` does of what the engine says. There is
-//! nothing to decide here.
+//! A process of the daemon: the engine itself, with a model of what `vrrpd/src/daemon` does around it. It makes no
+//! decisions.
 //!
-//! The owner of a [`Daemon`] hands in what arrives by [`Daemon::take_in`], ends each turn of the loop by
-//! [`Daemon::finish`], and carries out what that returns.
+//! The owner of a [`Daemon`] hands in inputs with [`Daemon::take_in`], ends each turn of the loop with
+//! [`Daemon::finish`], and executes the returned effects.
 
 mod life;
 mod perform;
@@ -24,26 +24,26 @@ use crate::plan;
 
 pub use life::Begin;
 
-/// What happens to a process.
+/// An input of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stimulus {
     /// An advert for the router on this LAN.
     Advert(usize, Advert),
-    /// An operator tells the router on this LAN something.
+    /// An operator's event for the router on this LAN.
     Operate(usize, Event),
-    /// The configuration of the router on this LAN is another one now, and the process is told to read it.
+    /// The process is told to reload; the router on this LAN has this new configuration.
     Reload(usize, Box<RouterConfig>),
-    /// The kernel tells of a change.
+    /// A notification of the kernel.
     Notified(Notification),
-    /// The kernel has done what it was asked for, or refused it.
+    /// The kernel's answer to a request.
     Answered(Ticket, Box<(Order, Outcome)>),
-    /// Another process of this machine said this.
+    /// A message from another process of this machine.
     Said(PeerId, Message),
-    /// Another process of this machine has gone.
+    /// Another process of this machine has ended.
     Gone(PeerId),
-    /// The check that the router on this LAN tracks was looked at: whether it holds.
+    /// Result of the check of the router on this LAN: whether it holds.
     Found(usize, bool),
-    /// The script of this number that prepares the router on this LAN has ended.
+    /// The `prepare` script with this number of the router on this LAN has ended.
     Prepared(usize, u64),
     /// The machine was suspended.
     Slept,
@@ -51,95 +51,95 @@ pub enum Stimulus {
     Leave,
 }
 
-/// What a process does.
+/// An effect of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Sends an advert.
     Send {
-        /// Into this LAN.
+        /// Its LAN.
         lan: usize,
         /// This one.
         advert: Advert,
-        /// It was withdrawn before it went out.
+        /// It was dropped before it was sent.
         is_withdrawn: bool,
     },
     /// Announces the addresses on this LAN.
     Announce {
         /// The LAN.
         lan: usize,
-        /// That was withdrawn before it went out.
+        /// The announcement was dropped before it was sent.
         is_withdrawn: bool,
     },
-    /// Asks the kernel.
+    /// Sends the kernel a request.
     Ask(Ticket, Order),
-    /// Tells it to the other processes of the machine.
+    /// Sends a message to the other processes of the machine.
     Tell(Message),
-    /// The router on this LAN has begun.
+    /// The router on this LAN starts.
     Begins {
         /// The LAN.
         lan: usize,
-        /// What its state machine has.
+        /// Configuration of its state machine.
         config: Box<Config>,
-        /// It does not wait as after the start of the machine.
+        /// It skips its start delay.
         skips_start_delay: bool,
     },
-    /// The router on this LAN has changed its state, and its addresses have followed.
+    /// The router on this LAN has changed its state, with its addresses.
     Changed(usize, Transition),
-    /// The state machine of the router on this LAN has become Backup; the addresses may follow later.
+    /// The state machine of the router on this LAN has become Backup; its addresses may follow later.
     StandsBy(usize),
-    /// The state machine of the router on this LAN has become Master; the addresses may follow later.
+    /// The state machine of the router on this LAN has become Master; its addresses may follow later.
     TakesOver(usize),
-    /// The router on this LAN was told to resume, or has a higher priority: what it did before does not count.
+    /// The router on this LAN was told to resume or given a higher priority, so earlier take-overs do not count.
     Forgets {
         /// That LAN.
         lan: usize,
-        /// It was told to resume: its start delay is over too.
+        /// It was told to resume, which also ends its start delay.
         is_resumed: bool,
     },
-    /// Runs the script of this number that prepares the router on this LAN.
+    /// Starts the `prepare` script of the router on this LAN, with this number.
     Prepares(usize, u64),
-    /// That script has ended, or was ended: whether the router may go on.
+    /// That script has ended or was ended; whether the router may go on.
     Prepared(usize, bool),
-    /// Writes a line of this kind about the router on this LAN to the log; there is a limit on it.
+    /// Logs a line of this kind about the router on this LAN; lines have a rate limit.
     Log(usize, LineKind),
-    /// Writes the journal: at once, or in a thread for that.
+    /// Writes the journal, synchronously or in another thread.
     Journal {
         /// The text of the file.
         text: String,
         /// Before anything else happens.
         at_once: bool,
     },
-    /// Tells the guardian what it has to do for the router on this LAN if the process dies.
+    /// Sends the guardian its instructions for the router on this LAN in case the process dies.
     Guard(usize, Option<Mastery>),
-    /// Has left. Nothing is held any more if it is clean.
+    /// The process has ended. Nothing is held any more if `is_clean`.
     Ends {
         /// Everything has been given back.
         is_clean: bool,
     },
 }
 
-/// A line of the log of which outsiders could cause many.
+/// Kinds of log lines that outsiders could cause in large numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LineKind {
-    /// What the state machine noticed.
+    /// A notice of the state machine.
     Notice(Discriminant<Notice>),
-    /// Others have taken an address away.
+    /// An address was removed by others.
     AddressLost,
-    /// A change of state.
+    /// A transition.
     Transition,
 }
 
 /// What a guardian does for a Master whose process dies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mastery {
-    /// What it sends.
+    /// The advert that it sends.
     pub resignation: Option<Advert>,
-    /// What it takes off interfaces.
+    /// The addresses that it removes.
     pub holds: Vec<PlacedAddress>,
 }
 
 impl Effect {
-    /// The LAN of the router that it is of; `None`: it is of the whole process.
+    /// The LAN of the router; `None` if it concerns the whole process.
     pub(crate) const fn router(&self) -> Option<usize> {
         match *self {
             Self::Send { lan, .. }
@@ -162,24 +162,24 @@ impl Effect {
 #[derive(Clone, Debug)]
 pub struct Daemon {
     engine: Engine,
-    /// Its number among the processes of its machine.
+    /// Index of the process in its machine.
     slot: usize,
     places: Vec<Place>,
     group: Option<GroupConfig>,
-    /// What the next group makes pseudo-random numbers of.
+    /// Seed of the next group.
     seed: u64,
     cache: Cache,
     stage: Stage,
-    /// Routers that are to be begun when none leaves any more.
+    /// Routers that start when no router is leaving any more.
     arriving: Vec<usize>,
-    /// The file was to be read again meanwhile.
+    /// Another reload was requested meanwhile.
     reads_again: bool,
-    /// What was written last.
+    /// The last journal.
     journal: String,
-    /// Of these the guardian has to be told.
+    /// Routers whose role must be sent to the guardian.
     untold: BTreeSet<usize>,
     effects: Vec<Effect>,
-    /// So many of these have been done already.
+    /// Number of effects already sent.
     flushed: usize,
 }
 
@@ -189,28 +189,28 @@ struct Place {
     lan: usize,
     /// `None`: it has left, and comes back.
     id: Option<RouterId>,
-    /// As the file has it.
+    /// From the configuration file.
     config: RouterConfig,
-    /// How many scripts that prepare it have been started, and whether the last one runs.
+    /// Number of `prepare` scripts started, and whether the last one is running.
     preparations: (u64, bool),
-    /// What its state machine was when that was looked at last.
+    /// The last observed state of its state machine.
     seen: Option<(State, Priority)>,
 }
 
 #[derive(Clone, Debug)]
 enum Stage {
-    /// It waits for so many answers about what an earlier daemon has left.
+    /// Waits for this many answers about leftovers of an earlier daemon.
     Starting {
         nobody_s: usize,
         early: VecDeque<Stimulus>,
     },
     Serving,
-    /// Until then the kernel may take.
+    /// Deadline for the kernel.
     Leaving(Instant),
 }
 
 impl Daemon {
-    /// Something happens at `now` by the machine's clock.
+    /// Takes an input at `now`, by the machine's clock.
     pub fn take_in(&mut self, now: Instant, stimulus: Stimulus) {
         if let Stage::Starting { early, .. } = &mut self.stage
             && matches!(
@@ -269,7 +269,7 @@ impl Daemon {
         }
     }
 
-    /// The end of a turn: what is due, what comes of it for the group, and what has to be done outside.
+    /// Ends a turn: handles deadlines and the group, and returns the effects.
     pub fn finish(&mut self, now: Instant) -> Vec<Effect> {
         if let Stage::Starting { .. } = self.stage {
             self.serve_if_ready(now);
@@ -288,7 +288,7 @@ impl Daemon {
         std::mem::take(&mut self.effects)
     }
 
-    /// When it wants to be woken.
+    /// The next deadline.
     pub fn deadline(&self) -> Option<Instant> {
         let leaving = match self.stage {
             Stage::Starting { .. } => return None,
@@ -298,7 +298,7 @@ impl Daemon {
         self.engine.deadline().into_iter().chain(leaving).min()
     }
 
-    /// The router on a LAN; `None` while it is not there.
+    /// The router on a LAN; `None` while it does not exist.
     pub fn router(&self, lan: usize) -> Option<&Router> {
         self.engine.router(self.place(lan)?.id?)
     }
@@ -308,12 +308,12 @@ impl Daemon {
         self.router(lan).map(|router| &router.machine)
     }
 
-    /// What the router on a LAN has done.
+    /// Counters of the router on a LAN.
     pub fn done(&self, lan: usize) -> Option<Done> {
         self.router(lan).map(|router| router.done)
     }
 
-    /// Whether it takes part: not before what an earlier daemon left is gone.
+    /// Whether it is serving: leftovers of an earlier daemon are gone.
     pub fn is_serving(&self) -> bool {
         !matches!(self.stage, Stage::Starting { .. })
     }
@@ -323,13 +323,13 @@ impl Daemon {
         matches!(self.stage, Stage::Leaving(_))
     }
 
-    /// What another process of its group that has just come has to know.
+    /// The message for another process of its group that has just connected.
     pub fn greeting(&self) -> Option<Message> {
         self.engine.groups().get(0).filter(|_| self.is_serving())?.greeting()
     }
 
-    /// All that decisions depend on while nothing waits for the kernel: counters, limits of announcements and the history of
-    /// routers do not count.
+    /// Everything that decisions depend on while no request is pending; without counters, rate limits of announcements,
+    /// and histories.
     pub(crate) fn essence(&self) -> impl std::hash::Hash {
         let routers = self.places.iter().map(|place| {
             let router = self.router(place.lan);
@@ -397,13 +397,13 @@ impl Daemon {
         }
     }
 
-    /// Tells the engine what happened, and does what it says.
+    /// Hands an input to the engine, and executes the outputs.
     fn input(&mut self, now: Instant, input: Input<'_>) {
         self.engine.handle(moment(now), input);
         self.drain(now);
     }
 
-    /// What state machines have done since that was looked at last.
+    /// Reports changes of state machines since the last look.
     fn look(&mut self) {
         for place in &mut self.places {
             let Some(router) = place.id.and_then(|id| self.engine.router(id)) else { continue };
@@ -422,7 +422,7 @@ impl Daemon {
     }
 }
 
-/// Whether a router takes over; an owner that begins only passes Backup on its way.
+/// Whether a router takes over; an owner that starts only passes through Backup.
 fn takes_over(before: &State, now: &State) -> bool {
     let (State::Backup(backup), State::Master(_)) = (before, now) else { return false };
     match backup.waiting {
@@ -431,7 +431,7 @@ fn takes_over(before: &State, now: &State) -> bool {
     }
 }
 
-/// The time of day is the machine's clock: nothing is decided by it.
+/// The time of day is the machine's clock; no decision uses it.
 fn moment(now: Instant) -> Now {
     Now { at: now, time_of_day: TimeOfDay(Duration::from_nanos(now.as_nanos())) }
 }

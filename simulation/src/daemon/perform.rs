@@ -1,4 +1,4 @@
-//! What the engine says is done, or handed out as an [`Effect`].
+//! Executes the engine's outputs, or returns them as [`Effect`]s.
 
 use std::mem::discriminant;
 
@@ -12,7 +12,8 @@ use vrrpd_engine::{Input, Output, RouterId};
 use super::{Daemon, Effect, LineKind, Mastery, Place, moment};
 
 impl Daemon {
-    /// Does what the engine says, until nothing is left. What comes of one thing is done before the next.
+    /// Executes the outputs of the engine until none is left. The consequences of one output are handled before the
+    /// next one.
     pub(super) fn drain(&mut self, now: Instant) {
         self.look();
         while let Some(output) = self.engine.next_output() {
@@ -24,7 +25,7 @@ impl Daemon {
 
     fn perform(&mut self, now: Instant, output: Output) {
         match output {
-            // No adverts come by the kernel.
+            // There is no kernel data path.
             Output::ReadRecord(router) | Output::CommandKernel { router, .. } => {
                 self.engine.handle(moment(now), Input::Record(router, None));
             }
@@ -77,7 +78,7 @@ impl Daemon {
             Output::TellGuardian(id) => drop(self.untold.insert(self.lan_of(id))),
             Output::WriteJournal => self.write_journal(false),
             Output::Forget(id) => self.forget(id),
-            // There is no virtual MAC address on an interface, no program in the kernel, and no script but those that prepare.
+            // There is no virtual MAC address on an interface, no program in the kernel, and no script but `prepare`.
             Output::Announce(_, Announced::Own)
             | Output::RunGroupScripts(..)
             | Output::GiveUpProgram { .. }
@@ -115,7 +116,7 @@ impl Daemon {
         })
     }
 
-    /// What waits to be sent of a router is not sent, unless it resigns.
+    /// Drops the queued frames of a router, except a resignation.
     fn withdraw(&mut self, of: usize) {
         for effect in &mut self.effects[self.flushed..] {
             match effect {
@@ -128,7 +129,7 @@ impl Daemon {
         }
     }
 
-    /// What waits to be sent goes out.
+    /// Sends queued frames.
     pub(super) fn flush(&mut self, now: Instant) {
         for place in self.flushed..self.effects.len() {
             if let Effect::Send { lan, is_withdrawn: false, .. } = self.effects[place]
@@ -140,7 +141,7 @@ impl Daemon {
         self.flushed = self.effects.len();
     }
 
-    /// Writes down what has to be undone after a crash, if that is something else than before.
+    /// Writes the journal, if it has changed.
     pub(super) fn write_journal(&mut self, at_once: bool) {
         let routers = self.engine.routers().values();
         let records = routers.flat_map(|router| router.records(self.engine.interface(router.link)));
@@ -151,7 +152,7 @@ impl Daemon {
         }
     }
 
-    /// Tells the guardian who has become Master and who is not any more.
+    /// Tells the guardian which routers became Master or ceased to be.
     pub(super) fn tell_guardian(&mut self) {
         while let Some(lan) = self.untold.pop_first() {
             let Some(id) = self.place(lan).and_then(|place| place.id) else { continue };
@@ -169,7 +170,7 @@ impl Daemon {
         }
     }
 
-    /// Groups hear how their members stand, once all that has arrived was handled.
+    /// Groups evaluate their members, once all inputs were handled.
     pub(super) fn settle_groups(&mut self, now: Instant) {
         if self.engine.groups().has_news() {
             self.input(now, Input::SettleGroups);

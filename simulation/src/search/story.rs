@@ -1,4 +1,4 @@
-//! The way to a state, in words.
+//! The path to a state, in words.
 
 use super::{Parcel, Step};
 use crate::daemon::Effect;

@@ -1,32 +1,32 @@
-//! How often a router takes over, as the watch sees it: by rules of its own, looser than those of the router.
+//! Limits for take-overs of a router, checked by separate rules that are looser than the router's own.
 //!
-//! Times are those of the router's machine, whose clock may stand still.
+//! Times are those of the router's machine, whose clock may stop.
 
 use std::collections::VecDeque;
 
 /// Take-overs that may come at once.
 const FREE: usize = 3;
 const SECOND: u64 = 1_000_000_000;
-/// Without a take-over for so long, all is forgotten.
+/// After this time without a take-over, earlier ones do not count.
 const FORGOTTEN: u64 = 60 * SECOND;
-/// A take-over is put off until so long after the one before at most.
+/// Maximum time for which a take-over is held.
 const MAX_HOLD: u64 = 10 * SECOND;
-/// Take-overs in ten seconds, at whatever pace they are provoked.
+/// Maximum number of take-overs in ten seconds, however they are provoked.
 const IN_TEN_SECONDS: usize = 17;
 
-/// The take-overs of a router since it was started, told to resume or given a higher priority.
+/// The take-overs of a router since it started, was told to resume or was given a higher priority.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TakeOvers {
     last: VecDeque<u64>,
 }
 
 impl TakeOvers {
-    /// It is started, told to resume, or given a higher priority.
+    /// The router starts, is told to resume, or gets a higher priority.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
     }
 
-    /// It takes over.
+    /// The router takes over.
     pub(crate) fn take_over(&mut self, at: u64) -> Result<(), &'static str> {
         let since = self.last.back().map(|last| at.saturating_sub(*last));
         if since.is_some_and(|since| since >= FORGOTTEN) {

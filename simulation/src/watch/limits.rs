@@ -1,20 +1,20 @@
-//! What outsiders can provoke stays within limits, as the watch sees it: by rules of its own, looser than those of the router.
-//! Times are those of the router's machine.
+//! Limits for what outsiders can provoke, checked by separate rules that are looser than the router's own. Times are
+//! those of the router's machine.
 
 use std::collections::VecDeque;
 
 use crate::daemon::LineKind;
 
 const SECOND: u64 = 1_000_000_000;
-/// Announcements that may come at once; then one comes a second.
+/// Announcements that may come at once, then one a second.
 const ANNOUNCEMENTS: usize = 5;
-/// Changes of state with a line each at once; then one comes a second.
+/// Transitions that may be logged at once, then one a second.
 const TRANSITIONS: usize = 10;
-/// How often addresses that are taken away again and again are put back at once: the waits after that double from 10 ms to a
-/// second, and begin anew when five seconds have passed.
+/// Maximum burst of restoring addresses that are removed repeatedly: the delays double from 10 ms to a second, and
+/// start again after five seconds.
 const PUT_BACK: usize = 12;
 
-/// What a router has done since it began.
+/// The actions of a router since it started.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Limits {
     announcements: Recent,
@@ -23,12 +23,12 @@ pub(super) struct Limits {
     lines: Vec<(LineKind, u64)>,
 }
 
-/// When something was done lately.
+/// Times of recent actions.
 #[derive(Clone, Debug, Default)]
 struct Recent(VecDeque<u64>);
 
 impl Recent {
-    /// It is done again; `Err` when it was done more than twice `at_once` times while there was time for one a second.
+    /// Adds an action; `Err` if there were more than twice `at_once` at a rate of more than one a second.
     fn add(&mut self, at: u64, at_once: usize) -> Result<(), ()> {
         self.0.push_back(at);
         let most = 2 * at_once + 1;
@@ -42,17 +42,17 @@ impl Recent {
 }
 
 impl Limits {
-    /// It announces its addresses.
+    /// The router announces its addresses.
     pub(super) fn announces(&mut self, at: u64) -> Result<(), &'static str> {
         self.announcements.add(at, ANNOUNCEMENTS).map_err(|()| "announces its addresses too often")
     }
 
-    /// It asks for addresses that it had as Master.
+    /// The router restores addresses that it had as Master.
     pub(super) fn puts_back(&mut self, at: u64) -> Result<(), &'static str> {
         self.put_back.add(at, PUT_BACK).map_err(|()| "puts its addresses back too often")
     }
 
-    /// It writes a line to the log.
+    /// The router logs a line.
     pub(super) fn logs(&mut self, at: u64, kind: &LineKind) -> Result<(), &'static str> {
         if *kind == LineKind::Transition {
             return self.transitions.add(at, TRANSITIONS).map_err(|()| "logs changes of its state too often");

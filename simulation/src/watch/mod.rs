@@ -1,25 +1,25 @@
-//! What must hold, looked at after everything that happens; and what is counted and written down.
+//! Properties that are checked after every event; also counters and the transcript.
 //!
-//! * *Addresses.* Nothing waits for the kernel: a Master's addresses are on the interface, unless others have taken them away
-//!   since; of a router that is not Master, its process has none there. An advert that claims them never goes out before they
-//!   are there.
-//! * *Counters* never go back, and no advert is counted that did not go out, or not counted.
-//! * *Promotion.* Advert, then announcement, then the change of state is told; nothing else in between. The announcement may
-//!   come later if there were many just now, and there are never more than that.
-//! * *Scripts.* A router that a script prepares does not take over before that has ended.
-//! * *Limits.* Announcements, lines of the log and addresses that are put back have [limits], with any input from outside. The
-//!   number of actions that wait for the kernel is limited as well.
-//! * *Rate.* A router sends no more than two adverts an interval, and a few for each change of its state or priority.
-//! * *Take-overs.* Whatever makes a router take over, it does so no more often than [damping](vrrpd_common::router::damping)
-//!   allows, and is held for no longer, nor sooner.
-//! * *Delays.* No router is Master before its start delay has passed, unless an operator ends it. None preempts a lower
-//!   master sooner after it became Backup than its delay of preemption says, nor one that it has to leave alone.
-//! * *Groups are whole.* A member is Master although another one is not for no longer than [`WHOLE_WITHIN`], if all
-//!   processes run; although the process of another one does not run, for no longer than a few leases. So it is while a member
-//!   comes back with another configuration.
-//! * *Steady.* When it was time enough after the last fault, nothing changes any more.
+//! * *Addresses.* While no request is pending: a Master's addresses are on the interface, unless others have removed
+//!   them; the process of a router that is not Master has none there. An advert that claims them is never sent before
+//!   they are there.
+//! * *Counters* never decrease, and count exactly the adverts that were sent.
+//! * *Promotion.* Advert, then announcement, then the report of the transition, with nothing else in between. The
+//!   announcement may come later after a burst of announcements.
+//! * *Scripts.* A router with a `prepare` script does not take over before the script has ended.
+//! * *Limits.* Announcements, log lines and restored addresses have [limits], with any input from outside. So has the
+//!   number of queued actions.
+//! * *Rate.* A router sends at most two adverts per interval, and a few for each change of its state or priority.
+//! * *Take-overs.* A router takes over no more often than [damping](vrrpd_common::router::damping) allows, whatever the
+//!   cause, and is neither held longer nor without need.
+//! * *Delays.* No router is Master before its start delay has passed, unless an operator ends it. A backup preempts a
+//!   lower master only after its preemption delay, and never one that it has to leave alone.
+//! * *Groups are whole.* A group is partly Master for no longer than [`WHOLE_WITHIN`], if all its processes run; if
+//!   some do not, for no longer than a few leases. The same applies while a member comes back with another
+//!   configuration.
+//! * *Steady.* Some time after the last fault, nothing changes any more.
 //!
-//! What is to hold some time after the last fault is said in [`crate::run`].
+//! [`crate::run`] has the properties after the last fault.
 
 mod damping;
 mod limits;
@@ -46,24 +46,24 @@ pub(crate) use transcript::{describe, describe_order, format_time};
 
 /// A group is all Master or all not within this time of the first change, if its processes run.
 pub const WHOLE_WITHIN: u64 = 10_000_000;
-/// Messages of a process that does not run any more are believed for a lease: a second, or its Master_Down_Interval; some
-/// of which may have to begin anew.
+/// Minimum lease, in nanoseconds: messages of a stopped process are valid for a second or its Master_Down_Interval;
+/// some leases may start again.
 const MIN_LEASE: u64 = 1_000_000_000;
-/// A group of which some are Master and some come back waits for these for three leases, and some of it may begin anew.
+/// Number of leases that a group with leaving and returning members may take.
 const ASSEMBLY: u64 = 5;
 /// Adverts of a router that are always allowed, and for each change.
 const ADVERTS_AT_ONCE: u64 = 4;
-/// Actions that may wait for the kernel: two for the addresses, two for the script, two adverts, three announcements, and the
-/// changes of state that are remembered.
+/// Maximum number of queued actions: two for the addresses, two for the script, two adverts, three announcements, and
+/// the transitions in the history.
 const WAITING: usize = 25;
 const BILLION: u64 = 1_000_000_000;
 
-/// What was counted in a run.
+/// Counters of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Faults by kind.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Routers that became Master.
+    /// Number of routers that became Master.
     pub promotions: u64,
     /// Adverts sent.
     pub adverts: u64,
@@ -74,15 +74,15 @@ pub struct Figures {
 /// The watch.
 #[derive(Debug)]
 pub struct Watch {
-    /// What was counted.
+    /// The counters.
     pub figures: Figures,
     /// Nothing may change any more.
     pub steady: bool,
     transcript: Option<String>,
     routers: Vec<Vec<RouterWatch>>,
-    /// For each machine: since when its group is neither all Master nor all not, and how long that was while it ran.
+    /// By machine: since when its group is partly Master, and how long that was while it ran.
     torn: Vec<Option<Torn>>,
-    /// For each machine: until then members that stay may be Master while those come back that are configured in another way.
+    /// By machine: until then members that stay may be Master while reconfigured ones come back.
     assembles_until: Vec<u64>,
     lease: u64,
 }
@@ -94,28 +94,28 @@ pub(crate) enum Presence {
     Absent,
     /// On its interface.
     Present,
-    /// Others have taken them away since they were there.
+    /// Others have removed them since they were there.
     Robbed,
 }
 
-/// A router after something has happened.
+/// The observed state of a router after an event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RouterView {
-    /// Its state; `None` while it waits for the kernel, or is not there.
+    /// Its state; `None` while a request is pending, or if it does not exist.
     pub(crate) settled: Option<StateName>,
     /// Where its addresses are.
     pub(crate) presence: Presence,
-    /// Its process has put them there.
+    /// Its process has added them.
     pub(crate) has_put_them_there: bool,
     /// It is Master, and its process runs.
     pub(crate) is_running_master: bool,
     /// Its take-over is held.
     pub(crate) is_held: bool,
-    /// What it says that it has done.
+    /// Its counters.
     pub(crate) done: Option<Done>,
-    /// The adverts that it has sent since its process began.
+    /// Number of adverts sent since its process started.
     pub(crate) adverts: u64,
-    /// Actions that wait for the kernel.
+    /// Number of queued actions.
     pub(crate) waiting: usize,
 }
 
@@ -145,12 +145,12 @@ impl Watch {
         }
     }
 
-    /// Takes the transcript away.
+    /// Takes the transcript.
     pub fn take_transcript(&mut self) -> Option<String> {
         self.transcript.take()
     }
 
-    /// Writes a line into the transcript, if there is one.
+    /// Adds a line to the transcript, if there is one.
     pub fn say(&mut self, now: u64, line: impl FnOnce() -> String) {
         if let Some(transcript) = &mut self.transcript {
             let _ = writeln!(transcript, "{:>16} {}", format_time(now), line());
@@ -164,25 +164,25 @@ impl Watch {
         self.say(now, || format!("---- {fault}"));
     }
 
-    /// A process is killed, and its guardian goes on or not.
+    /// A process is killed, with or without its guardian.
     pub(crate) fn killed(&mut self, is_guarded: bool) {
         if !is_guarded {
             *self.figures.faults.entry("guardians killed with their process").or_default() += 1;
         }
     }
 
-    /// A machine reads a configuration with which some routers cannot go on.
+    /// A machine reloads a configuration that restarts some routers.
     pub(crate) fn reloads(&mut self, host: usize, now: u64) {
         self.assembles_until[host] = now + ASSEMBLY * self.lease;
     }
 
-    /// A process starts, with nothing counted.
+    /// A process starts, with counters at zero.
     pub(crate) fn starts(&mut self, host: usize, lan: usize) {
         self.routers[host][lan].done = Done::default();
     }
 
-    /// Something is done by a process, by its place in a machine. `clock` is what the machine's clock shows; the router that
-    /// does it, if one does, has its addresses there.
+    /// An effect of a process, given by its index in a machine. `clock` is the machine's clock; `presence` is the state
+    /// of the addresses of the router, if the effect is of one.
     pub(crate) fn effect(
         &mut self,
         (now, clock): (u64, u64),
@@ -242,7 +242,7 @@ impl Watch {
                 router.check_delays(clock, transition).map_err(|what| format!("{name} {what}"))?;
                 if transition.to == StateName::Master {
                     self.figures.promotions += 1;
-                    // The announcement may have been put off, or others may have taken the addresses away just then.
+                    // The announcement may have been delayed, or others may have just removed the addresses.
                     router.owes_announcement = router.promotion == Promotion::Advertised;
                     if router.promotion == Promotion::None {
                         return Err(format!("{name} is Master before it has advertised"));
@@ -307,7 +307,7 @@ impl Watch {
         if runs {
             torn.running += passes;
         }
-        // A lease may be renewed just before a process is stopped, and once more by one that was late itself.
+        // A lease may be renewed just before a process is stopped, and once more by a late process.
         if !is_awake {
             torn.since += passes;
         }
@@ -320,7 +320,7 @@ impl Watch {
         Ok(())
     }
 
-    /// A router, after something has happened.
+    /// Checks a router after an event.
     pub(crate) fn router(
         &mut self,
         host: usize,
@@ -363,7 +363,7 @@ impl Watch {
         Ok(())
     }
 
-    /// The group of a machine, after something has happened: all of it is Master or none, or it has no group.
+    /// Checks the group of a machine after an event: `is_whole` if all or no members are Master, or it has no group.
     pub(crate) fn group(&mut self, host: usize, now: u64, is_whole: bool) {
         let torn = &mut self.torn[host];
         match (is_whole, &torn) {

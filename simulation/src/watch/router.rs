@@ -1,4 +1,4 @@
-//! What is known of a router: what it may do, and what it has done.
+//! The state of a router for the checks.
 
 use vrrpd_common::Priority;
 use vrrpd_common::router::{Config, Reason, StateName, Transition};
@@ -10,7 +10,7 @@ use super::{ADVERTS_AT_ONCE, BILLION};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct RouterWatch {
-    /// Adverts in billionths that it may send at once.
+    /// Adverts that it may send at once, in billionths.
     pub(super) credit: u64,
     pub(super) credit_at: u64,
     pub(super) interval: u64,
@@ -23,11 +23,11 @@ pub(super) struct RouterWatch {
     pub(super) preemption: Preemption,
     /// By the clock of its machine.
     pub(super) listens_until: u64,
-    /// The same: since when it is Backup.
+    /// Since when it is Backup, by the clock of its machine.
     pub(super) backup_since: u64,
-    /// The script that prepares it has ended, and it may take over.
+    /// Its `prepare` script has ended, and it may take over.
     pub(super) script_has_ended: bool,
-    /// What it said last that it has done.
+    /// Its last counters.
     pub(super) done: Done,
 }
 
@@ -38,20 +38,20 @@ pub(super) struct Preemption {
     pub(super) below: Option<Priority>,
     pub(super) delay: u64,
     pub(super) start_delay: u64,
-    /// A script prepares it.
+    /// It has a `prepare` script.
     pub(super) prepares: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Promotion {
-    /// Neither is it Master nor has it said so.
+    /// It is not Master and has not reported so.
     #[default]
     None,
     /// It has sent its first advert.
     Advertised,
     /// It has announced its addresses.
     Announced,
-    /// It has told that it is Master.
+    /// It has reported that it is Master.
     Told,
 }
 
@@ -68,7 +68,7 @@ impl Preemption {
 }
 
 impl RouterWatch {
-    /// Its state has changed, by the clock of its machine.
+    /// Its state has changed, at `clock` of its machine.
     pub(super) fn check_delays(&mut self, clock: u64, transition: &Transition) -> Result<(), &'static str> {
         if transition.to != StateName::Master {
             return Ok(());
@@ -91,7 +91,7 @@ impl RouterWatch {
     }
 
     pub(super) fn refill(&mut self, now: u64) {
-        // Two an interval.
+        // Two per interval.
         let earned = (now - self.credit_at).saturating_mul(2 * BILLION / (self.interval / 1_000)) / 1_000;
         self.credit = (self.credit + earned).min(2 * ADVERTS_AT_ONCE * BILLION);
         self.credit_at = now;

@@ -1,11 +1,11 @@
-//! What a transcript says.
+//! Texts of transcripts.
 
 use vrrpd_common::{Advert, Priority};
 use vrrpd_engine::ledger::{Order, Resource};
 
 use crate::daemon::Effect;
 
-/// What a process of a machine does, by its number there.
+/// An effect of a process, given by its index in a machine.
 pub(super) fn describe_effect(host: usize, slot: usize, effect: &Effect) -> String {
     match effect {
         Effect::Send { lan, advert, is_withdrawn } => {
@@ -41,7 +41,7 @@ pub(super) fn describe_effect(host: usize, slot: usize, effect: &Effect) -> Stri
     }
 }
 
-/// Seconds with nanoseconds.
+/// Seconds with nine decimals.
 pub(crate) fn format_time(nanos: u64) -> String {
     format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)
 }
@@ -50,7 +50,7 @@ const fn withdrawn(is_withdrawn: bool) -> &'static str {
     if is_withdrawn { ", which is withdrawn" } else { "" }
 }
 
-/// What a transcript says of an order.
+/// The text for a request.
 pub(crate) fn describe_order(order: &Order) -> String {
     let (what, resources) = match order {
         Order::Take { resources, .. } => ("add", resources),
@@ -64,7 +64,7 @@ pub(crate) fn describe_order(order: &Order) -> String {
     what.to_owned() + &resources.iter().map(address).collect::<String>()
 }
 
-/// What a transcript calls an advert.
+/// The text for an advert.
 pub(crate) fn describe(advert: &Advert) -> String {
     if advert.priority == Priority::RESIGN {
         format!("resigns ({})", advert.source)

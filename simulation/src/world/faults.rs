@@ -1,4 +1,4 @@
-//! What goes wrong, or right again.
+//! Faults and repairs.
 
 use std::cmp::Reverse;
 
@@ -11,7 +11,7 @@ use crate::fault::{Fault, Weather};
 use crate::plan::{Grouping, virtual_address};
 
 impl World {
-    /// Something goes wrong, or right again.
+    /// Applies a fault, or its end.
     pub fn fault(&mut self, fault: Fault) -> Result<(), String> {
         if !self.changes_something(&fault) {
             return Ok(());
@@ -115,7 +115,7 @@ impl World {
         self.look()
     }
 
-    /// Makes everything whole again: what is broken, stopped or dead. What operators said stays.
+    /// Repairs everything that is broken, stopped or dead. Operators' commands stay in effect.
     pub fn heal(&mut self) -> Result<(), String> {
         self.watch.say(self.now, || "everything is made whole".to_owned());
         self.queue.retain(|Reverse(entry)| !matches!(entry.happening, Happening::Fault(_)));
@@ -173,7 +173,7 @@ impl World {
             Fault::Freeze { host, .. } | Fault::Suspend(host) => self.hosts[host].frozen.is_none(),
             Fault::Thaw(host) => self.hosts[host].frozen.is_some(),
             Fault::Refuse { host, lan, on } => self.hosts[host].kernel.refuses[lan] != on,
-            // Without marks, what is in the journal counts as ours.
+            // Without marks, addresses in the journal count as ours.
             Fault::Squat { host, lan, on } => {
                 let kernel = &self.hosts[host].kernel;
                 kernel.marks && on != kernel.has(lan, virtual_address(lan))
@@ -184,7 +184,7 @@ impl World {
             Fault::Check { host, lan, holds } => {
                 self.plan.machines[host].check.is_some() && self.hosts[host].checks[lan] != holds
             }
-            // Processes that are told on their command line what to do read no file.
+            // Processes with options on the command line read no file.
             Fault::Reconfigure { host, lan, preempt } => {
                 let is_read = self.plan.machines[host].grouping != Grouping::Processes;
                 is_read && self.hosts[host].configs[lan].preempt != preempt

@@ -1,4 +1,4 @@
-//! How routers and their addresses are, for those who judge.
+//! The state of routers and their addresses, for the checks.
 
 use vrrpd_common::Priority;
 use vrrpd_engine::priority::Weight;
@@ -11,12 +11,12 @@ use crate::plan::virtual_address;
 use crate::watch::{Presence, RouterView};
 
 impl World {
-    /// Whether what a router tracks fails, and it cannot serve because of that.
+    /// Whether a router's check fails and keeps it from serving.
     pub fn check_fails(&self, host: usize, lan: usize) -> bool {
         self.plan.machines[host].check == Some(Weight::NONE) && !self.hosts[host].checks[lan]
     }
 
-    /// Whether a router has the priority that it has to have, and a Master its addresses.
+    /// Whether a router has the expected priority, and a Master its addresses.
     pub fn is_as_configured(&self, host: usize, lan: usize) -> Result<(), String> {
         let Some(router) = self.router(host, lan) else { return Ok(()) };
         let base = self.hosts[host].configs[lan].priority;
@@ -31,7 +31,7 @@ impl World {
         Ok(())
     }
 
-    /// What the watch is to see of a router.
+    /// The observed state of a router.
     pub(super) fn view(&self, host: usize, lan: usize) -> RouterView {
         let slot = self.slot_of(host, lan);
         let process = self.hosts[host].slots[slot].process.as_ref();
@@ -51,7 +51,7 @@ impl World {
         }
     }
 
-    /// Where the addresses of a router are.
+    /// State of the addresses of a router.
     pub(super) fn presence(&self, host: usize, lan: usize) -> Presence {
         let kernel = &self.hosts[host].kernel;
         if kernel.has(lan, virtual_address(lan)) {
@@ -64,7 +64,7 @@ impl World {
     }
 }
 
-/// The priority of a router of which something with this weight fails.
+/// The priority of a router with a failed check of this weight.
 fn with_weight(base: Priority, weight: Option<Weight>) -> Priority {
     let sum = i16::from(base.0) + weight.map_or(0, |weight| weight.get().min(0));
     if base == Priority::OWNER { base } else { Priority(u8::try_from(sum.clamp(1, 254)).expect("in range")) }

@@ -1,4 +1,4 @@
-//! Processes start and end, and guardians clean up.
+//! Start and end of processes, and clean-up by guardians.
 
 use vrrpd_common::group::PeerId;
 use vrrpd_common::{Duration, Instant};
@@ -8,13 +8,13 @@ use super::{From, Guardian, Happening, Item, World};
 use crate::daemon::{Begin, Daemon, Stimulus};
 use crate::plan::{Grouping, check};
 
-/// How long it takes until another process knows that one has come or gone.
+/// Time until another process notices the start or end of one.
 const SEEN: u64 = 20_000;
-/// How long a guardian takes at most until it has undone what the journal says.
+/// Maximum time until a guardian has undone the journal.
 const UNDOES: u64 = 5_000_000;
 
 impl World {
-    /// Starts a process, or lets it wait for its machine, or for the guardian of the one before.
+    /// Starts a process, now or after its machine continues or the previous guardian has finished.
     pub(super) fn start(&mut self, host: usize, slot: usize) -> Result<(), String> {
         if !self.hosts[host].is_awake() || self.hosts[host].slots[slot].guardian.is_some() {
             self.hosts[host].slots[slot].is_to_start = true;
@@ -59,9 +59,9 @@ impl World {
         Ok(())
     }
 
-    /// A process is killed: its guardian goes on, or is killed with it.
+    /// Kills a process, with or without its guardian.
     pub(super) fn kill(&mut self, host: usize, slot: usize, is_guarded: bool) -> Result<(), String> {
-        // What the kernel has begun to do it does.
+        // The kernel finishes the request that it has started.
         let in_flight = self.hosts[host].slots[slot].orders.pop_front().map(|(_, order)| order);
         let in_flight = in_flight.filter(|_| self.random.percent(50));
         let place = &mut self.hosts[host].slots[slot];
@@ -92,7 +92,7 @@ impl World {
         Ok(())
     }
 
-    /// Tells every process to leave, which they have done after this time, and looks whether anything was left behind.
+    /// Tells every process to leave, which must be done within this time, and checks that nothing was left behind.
     pub fn wind_up(&mut self, time: Duration) -> Result<(), String> {
         for host in 0..self.hosts.len() {
             for slot in 0..self.hosts[host].slots.len() {
@@ -115,7 +115,7 @@ impl World {
         Ok(())
     }
 
-    /// A process has left. What it could not give back its guardian does.
+    /// A process has ended. Its guardian gives back what it could not.
     pub(super) fn ends(&mut self, host: usize, slot: usize, is_clean: bool) -> Result<(), String> {
         if is_clean {
             self.hosts[host].slots[slot].journal = None;
@@ -124,10 +124,10 @@ impl World {
         self.kill(host, slot, !is_clean)
     }
 
-    /// A guardian resigns and takes addresses off at once, and then undoes what stands in the journal.
+    /// A guardian resigns and removes addresses at once, and then undoes the journal.
     pub(super) fn guard(&mut self, host: usize, slot: usize) -> Result<(), String> {
         if !self.hosts[host].is_awake() {
-            // It goes on with its machine.
+            // It continues with its machine.
             return Ok(());
         }
         let Some(guardian) = &mut self.hosts[host].slots[slot].guardian else { return Ok(()) };

@@ -1,8 +1,8 @@
-//! Machines, LANs and time. What is random about them comes out of one seed, so that a run can be repeated.
+//! Machines, LANs and virtual time. All randomness comes from one seed, so that a run can be repeated.
 //!
-//! Start reading at [`World::run_until`]: the next happening is taken from a queue, given to a process, and what the
-//! process does becomes happenings again. `turns` gives processes what arrives, `life` starts and ends them, `network`
-//! carries frames, `faults` breaks things, `judge` says what there is.
+//! Start reading at [`World::run_until`]: it takes the next event from a queue and hands it to a process, whose effects
+//! become events again. `turns` delivers inputs to processes, `life` starts and ends them, `network` carries frames,
+//! `faults` breaks things, `judge` reports the state.
 
 mod faults;
 mod judge;
@@ -26,7 +26,7 @@ use crate::plan::{Grouping, Plan, others_address, router_config};
 use crate::random::Random;
 use crate::watch::Watch;
 
-/// Everything there is.
+/// The simulated world.
 #[derive(Debug)]
 pub struct World {
     /// Nanoseconds since the start.
@@ -35,15 +35,15 @@ pub struct World {
     pub hosts: Vec<Host>,
     /// What was planned.
     pub plan: Plan,
-    /// What is watched and counted.
+    /// The checks and counters.
     pub watch: Watch,
     random: Random,
     weather: Weather,
     queue: BinaryHeap<Reverse<Entry>>,
     entries: u64,
-    /// An advert of 40.95 s was forged since everything was whole.
+    /// An advert with an interval of 40.95 s was forged since the last repair.
     pub slow_was_forged: bool,
-    /// For each LAN, sender and receiver.
+    /// By LAN, sender and receiver.
     blocked: Vec<bool>,
 }
 
@@ -52,13 +52,13 @@ pub struct World {
 pub struct Host {
     /// Its processes.
     pub slots: Vec<Slot>,
-    /// For each LAN.
+    /// By LAN.
     pub link: Vec<bool>,
     /// Its interfaces.
     pub kernel: Kernel,
-    /// For each LAN, what the configuration says.
+    /// The configuration by LAN.
     pub(crate) configs: Vec<RouterConfig>,
-    /// For each LAN, whether what its router tracks holds.
+    /// By LAN: whether the router's check holds.
     pub(crate) checks: Vec<bool>,
     frozen: Option<Frozen>,
     clock: u64,
@@ -68,50 +68,50 @@ pub struct Host {
 struct Frozen {
     since: u64,
     clock: bool,
-    /// Processes learn of it.
+    /// Processes notice it.
     is_suspension: bool,
 }
 
-/// The place of a process.
+/// The slot of a process.
 #[derive(Debug)]
 pub struct Slot {
-    /// It lives.
+    /// The live process.
     pub process: Option<Daemon>,
     /// It is stopped.
     pub paused: bool,
     lans: Vec<usize>,
     incarnation: u32,
     inbox: VecDeque<Item>,
-    /// Its machine was suspended since it ran.
+    /// Its machine was suspended since it last ran.
     has_slept: bool,
-    /// When it is to be woken.
+    /// Its next deadline.
     wake: Option<u64>,
-    /// What arrives in order, by where it comes from.
+    /// Time of the last delivery from each source, for in-order delivery.
     last: [u64; SOURCES],
-    /// What the kernel has been asked for and has not done.
+    /// Requests that the kernel has not executed.
     orders: VecDeque<(Ticket, Order)>,
-    /// The file in the run directory; `None`: there is none.
+    /// The journal file; `None`: it does not exist.
     journal: Option<String>,
-    /// What the guardian was told.
+    /// Instructions of the guardian.
     masteries: BTreeMap<usize, Mastery>,
     /// The process has died, and its guardian cleans up.
     guardian: Option<Guardian>,
-    /// The next one waits for that.
+    /// The next process waits for that.
     is_to_start: bool,
-    /// Adverts that went out since the router began, for each LAN.
+    /// Adverts sent since the router started, by LAN.
     adverts: BTreeMap<usize, u64>,
 }
 
 /// A guardian whose process has died.
 #[derive(Debug)]
 struct Guardian {
-    /// What it was told, until that is done.
+    /// Its instructions, until they are executed.
     masteries: Option<BTreeMap<usize, Mastery>>,
-    /// What the kernel still does of what the process asked for.
+    /// The request that the kernel is still executing.
     in_flight: Option<Order>,
 }
 
-/// From where things arrive in their order.
+/// Sources with in-order delivery.
 #[derive(Clone, Copy, Debug)]
 enum From {
     /// Notifications of the kernel.
@@ -122,7 +122,7 @@ enum From {
     Answers,
     /// Other processes.
     Processes,
-    /// What looks at what is tracked.
+    /// Checks.
     Checks,
     /// The disk.
     Disk,
@@ -130,7 +130,7 @@ enum From {
 
 const SOURCES: usize = From::Disk as usize + 1;
 
-/// What arrives at a process.
+/// An input in transit to a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Item {
     Stimulus(Stimulus),
@@ -158,7 +158,7 @@ enum Happening {
         incarnation: u32,
         item: Item,
     },
-    /// The kernel does the next thing that a process has asked for.
+    /// The kernel executes the next request of a process.
     Performs {
         host: usize,
         slot: usize,
@@ -171,7 +171,7 @@ enum Happening {
         incarnation: u32,
         text: String,
     },
-    /// A guardian goes on.
+    /// A guardian continues.
     Guards {
         host: usize,
         slot: usize,
@@ -204,7 +204,7 @@ impl PartialOrd for Entry {
 }
 
 impl World {
-    /// A world in which nothing has been started yet.
+    /// A world without started processes.
     pub fn new(plan: Plan, random: Random, transcript: bool) -> Self {
         let lans = plan.lans;
         let hosts = plan.machines.iter().map(|machine| {
@@ -237,17 +237,17 @@ impl World {
         }
     }
 
-    /// How many processes each machine has.
+    /// Number of processes of each machine.
     pub fn processes(&self) -> Vec<usize> {
         self.hosts.iter().map(|host| host.slots.len()).collect()
     }
 
-    /// Lets a fault happen after a while.
+    /// Schedules a fault.
     pub fn schedule(&mut self, after: Duration, fault: Fault) {
         self.push(self.now + after.as_nanos(), Happening::Fault(fault));
     }
 
-    /// The router of a machine on a LAN; `None` while its process does not live.
+    /// The router of a machine on a LAN; `None` without a live process.
     pub fn router(&self, host: usize, lan: usize) -> Option<&Router> {
         self.hosts[host].slots[self.slot_of(host, lan)].process.as_ref()?.router(lan)
     }
@@ -267,14 +267,14 @@ impl World {
         self.hosts[host].is_awake() && self.hosts[host].slots.iter().all(|slot| !slot.paused)
     }
 
-    /// Whether a router that runs waits for nothing but the end of a hold by damping.
+    /// Whether a running router waits only for the end of a hold by damping.
     pub fn is_held(&self, host: usize, lan: usize) -> bool {
         let damped = self.router(host, lan).filter(|router| !router.machine.is_in_start_delay());
         let held_until = damped.and_then(|router| router.machine.held_until());
         held_until.is_some_and(|until| until.as_nanos() > self.clock(host)) && self.lan_runs(host, lan)
     }
 
-    /// Lets time pass.
+    /// Advances time.
     pub fn run_until(&mut self, end: u64) -> Result<(), String> {
         while let Some(Reverse(next)) = self.queue.peek()
             && next.at <= end
@@ -365,12 +365,12 @@ impl World {
         self.hosts[host].is_awake() && !self.hosts[host].slots[slot].paused
     }
 
-    /// The process that serves a LAN.
+    /// The process of a LAN's router.
     fn slot_of(&self, host: usize, lan: usize) -> usize {
         if self.hosts[host].slots.len() == 1 { 0 } else { lan }
     }
 
-    /// What the clock of a machine shows now.
+    /// The clock of a machine.
     pub(crate) fn clock(&self, host: usize) -> u64 {
         self.now + self.hosts[host].clock
     }

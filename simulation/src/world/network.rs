@@ -24,7 +24,7 @@ impl World {
         }
     }
 
-    /// An outsider's advert reaches everybody on the LAN.
+    /// An outsider's advert reaches all machines on the LAN.
     pub(super) fn forge(&mut self, lan: usize, priority: Priority, interval: Interval) {
         let advert = Advert {
             vrid: self.plan.machines[0].routers[lan].vrid,

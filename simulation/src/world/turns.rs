@@ -1,4 +1,4 @@
-//! What arrives at a process, its turns, and what comes of them.
+//! Inputs of processes, their turns, and their effects.
 
 use vrrpd_common::Instant;
 use vrrpd_common::group::PeerId;
@@ -10,13 +10,13 @@ use crate::kernel::Notification;
 use crate::plan::{LOOK, LOOKS, PREPARES};
 use crate::watch::Presence;
 
-/// Frames that wait for a process that does not run.
+/// Capacity for frames of a process that does not run.
 const SOCKET: usize = 200;
-/// Frames that wait for a machine that does not run.
+/// Capacity for frames of a machine that does not run.
 const RING: usize = 16;
-/// How long a message between two processes of a machine takes at most.
+/// Maximum delay of a message between two processes of a machine.
 const LOCAL: u64 = 1_000_000;
-/// How long it takes to write a file at most.
+/// Maximum time to write a file.
 const DISK: u64 = 2_000_000;
 
 impl World {
@@ -32,7 +32,7 @@ impl World {
         Ok(())
     }
 
-    /// A turn of a process's loop: something that has arrived, then what is due.
+    /// A turn of a process's loop: an input, if any, then what is due.
     pub(super) fn turn(&mut self, host: usize, slot: usize, item: Option<Item>) -> Result<(), String> {
         let now = Instant::from_nanos(self.clock(host));
         self.tell_of_sleep(host, slot, now);
@@ -63,8 +63,8 @@ impl World {
         }
     }
 
-    /// A process that did not run handles what has arrived meanwhile: deadlines first or last, but what other processes
-    /// have said, and adverts that a Backup with a deadline waits for, always before that.
+    /// A stopped process handles what has arrived meanwhile: deadlines first or last, but always after messages of
+    /// other processes and after adverts that a Backup with a deadline waits for.
     pub(super) fn catch_up(&mut self, host: usize, slot: usize) -> Result<(), String> {
         let items: Vec<Item> = self.hosts[host].slots[slot].inbox.drain(..).collect();
         let now = Instant::from_nanos(self.clock(host));
@@ -149,7 +149,7 @@ impl World {
         Ok(())
     }
 
-    /// The kernel does the next thing that a process has asked for, and says so.
+    /// The kernel executes the next request of a process and answers it.
     pub(super) fn perform_order(&mut self, host: usize, slot: usize) {
         let Some((ticket, order)) = self.hosts[host].slots[slot].orders.pop_front() else { return };
         let (outcome, notifications) = self.hosts[host].kernel.perform(slot, &order);
@@ -159,7 +159,7 @@ impl World {
         self.post(host, slot, From::Answers, takes, answer);
     }
 
-    /// The kernel tells all processes that listen.
+    /// The kernel notifies all listening processes.
     pub(super) fn notify(&mut self, host: usize, notifications: impl IntoIterator<Item = Notification>) {
         for notification in notifications {
             let slot = self.slot_of(host, notification.lan);
@@ -169,7 +169,7 @@ impl World {
         }
     }
 
-    /// What the router of a LAN tracks is looked at as often as it takes.
+    /// Schedules results of a LAN's check as often as an outcome needs.
     pub(super) fn look_at(&mut self, host: usize, lan: usize) {
         if self.plan.machines[host].check.is_some() {
             let (slot, holds) = (self.slot_of(host, lan), self.hosts[host].checks[lan]);
@@ -187,13 +187,13 @@ impl World {
         }
     }
 
-    /// What is not a frame is never lost.
+    /// Only frames can be lost.
     pub(super) fn post(&mut self, host: usize, slot: usize, from: From, takes: u64, item: Item) {
         let (at, incarnation) = self.in_order(host, slot, from, takes);
         self.push(at, Happening::Item { host, slot, incarnation, item });
     }
 
-    /// When something is there that takes so long, and not before what came earlier from there.
+    /// Time of arrival after this delay, but not before earlier items of the same source.
     fn in_order(&mut self, host: usize, slot: usize, from: From, takes: u64) -> (u64, u32) {
         let place = &mut self.hosts[host].slots[slot];
         let last = &mut place.last[from as usize];

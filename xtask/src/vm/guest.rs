@@ -1,4 +1,4 @@
-//! What is in a guest: the programs under test, the tests, what these run, and nothing else.
+//! The content of a guest: the programs under test, the tests, and the programs that these run.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ pub(super) const BUSYBOX: Program = Program { name: "busybox", package: "busybox
 pub(super) const STRIP: Program = Program { name: "strip", package: "binutils" };
 pub(super) const XZ: Program = Program { name: "xz", package: "xz-utils" };
 
-/// The kernel's modules that tests use. They are all loaded at the start, so nothing in the guest has to find one.
+/// The kernel modules that tests use. They are all loaded at start, so nothing has to be found later.
 const MODULES: [&str; 13] = [
     "veth",
     "bridge",
@@ -34,7 +34,7 @@ const MODULES: [&str; 13] = [
     "nf_tables",
 ];
 
-/// Users and groups that programs ask for by name.
+/// Users and groups by name.
 const FILES: [(&str, &str); 4] = [
     ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
     ("etc/group", "root:x:0:\nnogroup:x:65534:\n"),
@@ -42,16 +42,16 @@ const FILES: [(&str, &str); 4] = [
     ("init", include_str!("init.sh")),
 ];
 
-/// Programs with the libraries they are linked to, without what only a debugger reads.
+/// Programs with their shared libraries, without debugging information.
 #[derive(Debug)]
 pub(super) struct Programs {
-    /// Where in the guest, and where here.
+    /// Path in the guest, and path here.
     files: Vec<(String, PathBuf)>,
 }
 
 impl Programs {
-    /// Gathers the programs in `binaries` and these tests (name and executable), and whatever tests run. Copies are made
-    /// below `directory`.
+    /// Collects the programs in `binaries`, these tests (name and executable), and the programs that tests run. Copies
+    /// are made below `directory`.
     pub(super) fn gather(binaries: &Path, tests: &[(String, PathBuf)], directory: &Path) -> Result<Self> {
         let copies = directory.join("tests");
         fs::create_dir_all(&copies)?;
@@ -100,7 +100,7 @@ impl Programs {
     }
 }
 
-/// Copies an executable without its debugging information, which is most of it, unless the copy is newer.
+/// Copies an executable without its debugging information, unless the copy is newer.
 fn strip(executable: &Path, copy: &Path) -> Result<()> {
     let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified());
     if modified(copy).is_ok_and(|made| modified(executable).is_ok_and(|built| built < made)) {
@@ -112,13 +112,13 @@ fn strip(executable: &Path, copy: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The shared libraries of an executable, and what loads them.
+/// The shared libraries of an executable, and its loader.
 fn libraries_of(executable: &Path) -> Result<Vec<PathBuf>> {
     let mut command = Command::new("ldd");
     command.arg(executable);
     let finished = command.output().context("ldd cannot be run")?;
     let said = String::from_utf8_lossy(&finished.stdout).into_owned();
-    // It fails for what is linked statically, which needs none.
+    // Fails for static executables, which need none.
     let words = said.split_whitespace().filter(|word| word.starts_with('/') && word.contains(".so"));
     ensure!(!said.contains("not found"), "a library of {} is missing: {said}", executable.display());
     Ok(words.map(PathBuf::from).collect())

@@ -1,4 +1,4 @@
-//! The archive that is a machine's whole file system: cpio in the format "newc", see
+//! The initramfs of a machine, its whole file system: cpio in the format "newc", see
 //! `Documentation/driver-api/early-userspace/buffer-format.rst` of the kernel.
 
 use std::collections::BTreeSet;
@@ -8,10 +8,10 @@ use std::path::{Component, Path};
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 
-/// Writes an archive; [`Initramfs::finish`] ends it.
+/// Writes an archive, to be ended by [`Initramfs::finish`].
 pub(super) struct Initramfs<W> {
     to: W,
-    /// Directories that are there.
+    /// Directories added.
     directories: BTreeSet<String>,
     entries: u32,
 }
@@ -21,7 +21,7 @@ impl<W: Write> Initramfs<W> {
         Self { to, directories: BTreeSet::new(), entries: 0 }
     }
 
-    /// Adds an empty directory, and those above it.
+    /// Adds an empty directory, with its parents.
     pub(super) fn directory(&mut self, path: &str) -> io::Result<()> {
         let mut above = String::new();
         for part in Path::new(path).components() {
@@ -37,7 +37,7 @@ impl<W: Write> Initramfs<W> {
         Ok(())
     }
 
-    /// Adds a file that can be read and executed, with the directories above it.
+    /// Adds a readable and executable file, with its parent directories.
     pub(super) fn file(&mut self, path: &str, content: &[u8]) -> io::Result<()> {
         let path = path.trim_start_matches('/');
         if let Some((directory, _)) = path.rsplit_once('/') {
@@ -65,7 +65,7 @@ impl<W: Write> Initramfs<W> {
         self.padded(content)
     }
 
-    /// Names and contents end at a multiple of four octets, as their headers begin at one.
+    /// Names and contents are padded to a multiple of four octets.
     fn padded(&mut self, octets: &[u8]) -> io::Result<()> {
         self.to.write_all(octets)?;
         self.to.write_all(&[0; 3][..octets.len().wrapping_neg() % 4])

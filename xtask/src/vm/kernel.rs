@@ -1,4 +1,4 @@
-//! Kernels of Debian, as packages of the machine's own mirror: unpacked, not installed.
+//! Debian kernels, from packages of the machine's mirror, unpacked but not installed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use clap::ValueEnum;
 
 use crate::apt::Apt;
 
-/// A line of stable kernels.
+/// A series of stable kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Series {
     #[value(name = "5.10")]
@@ -21,17 +21,17 @@ pub(super) enum Series {
     V6_12,
 }
 
-/// A kernel's files.
+/// The files of a kernel.
 #[derive(Debug)]
 pub(super) struct Kernel {
     root: PathBuf,
-    /// Modules by name, as the kernel has it, with underscores.
+    /// Modules by name, with underscores as in the kernel.
     modules: BTreeMap<String, PathBuf>,
     built_in: BTreeSet<String>,
 }
 
 impl Series {
-    /// Those with the most tests first.
+    /// The ones with the most tests first.
     pub(super) const ALL: [Self; 3] = [Self::V6_12, Self::V6_1, Self::V5_10];
 
     pub(super) const fn name(self) -> &'static str {
@@ -42,17 +42,17 @@ impl Series {
         }
     }
 
-    /// Whether the program in the kernel can be loaded there: it needs `bpf_timer`, which 5.15 brought.
+    /// Whether it can load the XDP program, which needs `bpf_timer` (Linux 5.15).
     pub(super) const fn has_xdp(self) -> bool {
         !matches!(self, Self::V5_10)
     }
 
-    /// Whether it has tcx, which 6.6 brought.
+    /// Whether it has tcx (Linux 6.6).
     pub(super) const fn has_tcx(self) -> bool {
         matches!(self, Self::V6_12)
     }
 
-    /// The suite of Debian whose own kernel it is: there it is kept for longest.
+    /// The Debian suite with this kernel, which keeps it for longest.
     const fn suite(self) -> &'static str {
         match self {
             Self::V5_10 => "bullseye-security",
@@ -61,13 +61,13 @@ impl Series {
         }
     }
 
-    /// Whether a package is a kernel of this line, in the variant for virtual machines: it is the smallest one.
+    /// Whether a package is a kernel of this series, in the variant for virtual machines, the smallest one.
     fn is_package(self, package: &str) -> bool {
         let version = package.strip_prefix("linux-image-").and_then(|rest| rest.strip_prefix(self.name()));
         version.is_some_and(|rest| rest.starts_with(['.', '-']) && rest.ends_with("-cloud-amd64"))
     }
 
-    /// The newest kernel of this line; downloaded into `cache`, unless there is one of an earlier run.
+    /// The newest kernel of this series, downloaded to `cache` unless an earlier run did.
     pub(super) fn kernel(self, cache: &Path) -> Result<Kernel> {
         let there = names_in(cache)?;
         let name = match newest(there.into_iter().filter(|name| self.is_package(name))) {
@@ -91,7 +91,7 @@ impl Series {
 
 impl Kernel {
     fn in_directory(root: PathBuf) -> Result<Self> {
-        // A directory of `lib/modules` bears the kernel's whole version.
+        // A directory in `lib/modules` has the full version of the kernel as its name.
         let all = ["lib/modules", "usr/lib/modules"].map(|place| root.join(place));
         let all = all.into_iter().find(|place| place.is_dir()).context("the package has no modules")?;
         let version = names_in(&all)?.pop().context("the package has no modules")?;
@@ -102,15 +102,15 @@ impl Kernel {
         Ok(Self { root, modules, built_in })
     }
 
-    /// The compressed image, which QEMU starts as it is.
+    /// The compressed image, which QEMU boots directly.
     pub(super) fn image(&self) -> Result<PathBuf> {
         let boot = self.root.join("boot");
         let name = names_in(&boot)?.into_iter().find(|name| name.starts_with("vmlinuz-"));
         Ok(boot.join(name.with_context(|| format!("{} has no kernel", boot.display()))?))
     }
 
-    /// The content of these modules and of all that they depend on, in the order in which they can be loaded. What is
-    /// part of the kernel itself is left out.
+    /// The content of these modules and their dependencies, in the order of loading. Modules that are built in are left
+    /// out.
     pub(super) fn modules(&self, wanted: &[&str]) -> Result<Vec<(String, Vec<u8>)>> {
         let mut found = Vec::new();
         for name in wanted {
@@ -135,7 +135,7 @@ impl Kernel {
     }
 }
 
-/// The package of the highest version: the numbers in the names are compared.
+/// The package with the highest version, by the numbers in the names.
 fn newest(names: impl Iterator<Item = String>) -> Option<String> {
     names.max_by_key(|name| -> Vec<u64> {
         name.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
@@ -159,7 +159,7 @@ fn find_modules(directory: &Path, modules: &mut BTreeMap<String, PathBuf>) -> Re
     Ok(())
 }
 
-/// `8021q` of `kernel/net/8021q/8021q.ko.xz`.
+/// `8021q` for `kernel/net/8021q/8021q.ko.xz`.
 fn module_name(path: &Path) -> Option<String> {
     let (name, rest) = path.file_name()?.to_str()?.split_once(".ko")?;
     matches!(rest, "" | ".xz").then(|| name.replace('-', "_"))
@@ -175,7 +175,7 @@ fn read_module(path: &Path) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// What a module says that it needs: in its section `.modinfo` there are texts `key=value`, each ended by a zero.
+/// The dependencies of a module: its section `.modinfo` has NUL-terminated texts `key=value`.
 fn dependencies(module: &[u8]) -> Vec<String> {
     const KEY: &[u8] = b"\0depends=";
     let Some(at) = module.windows(KEY.len()).position(|octets| octets == KEY) else { return Vec::new() };

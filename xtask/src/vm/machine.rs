@@ -1,4 +1,4 @@
-//! A virtual machine without hardware acceleration, which is not to be had in every place where tests run.
+//! A virtual machine without hardware acceleration, which is not available everywhere.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -11,33 +11,33 @@ use vrrpd_lab::needs::Program;
 
 pub(super) const QEMU: Program = Program { name: "qemu-system-x86_64", package: "qemu-system-x86" };
 
-/// Processors of the guest: races between them are part of what is tested.
+/// Number of processors of the guest; more than one, to test races between them.
 const PROCESSORS: &str = "2";
 const MEMORY: &str = "1024";
-/// A panic ends the machine at once, and an oops is one; nothing asks the emulated hardware for what it does slowly;
-/// without a second seed of entropy there would be a wait for it.
+/// A panic ends the machine at once, and an oops is a panic; slow probing of emulated hardware is disabled; the
+/// processor's random numbers are trusted, since waiting for entropy would take long.
 const COMMAND_LINE: &str = "rdinit=/init console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off nokaslr \
      no_timer_check tsc=reliable random.trust_cpu=on audit=0 apparmor=0 cryptomgr.notests";
-/// What `timeout` ends with when it had to end the program.
+/// Exit code of `timeout` when it had to end the program.
 const TIMED_OUT: i32 = 124;
-/// Lines of the kernel's log that are shown when a machine has died.
+/// Number of kernel log lines shown when a machine has died.
 const LAST_LINES: usize = 30;
-/// What the kernel says of a breakpoint that it has not set.
+/// The kernel's message for a breakpoint that it has not set.
 const BREAKPOINT: &str = "int3: 0000";
 
 /// How a machine ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// All jobs were run.
+    /// All jobs have run.
     Over,
-    /// By a fault of the emulator. The kernel changes its own instructions while other processors run them, by a breakpoint that
-    /// is there for a moment; QEMU may run a processor into it after the kernel has removed it, and the kernel panics.
+    /// A bug of the emulator. The kernel patches its own code while other processors run, with a temporary breakpoint;
+    /// QEMU may let a processor run into it after it was removed, and the kernel panics.
     StaleBreakpoint,
 }
 
-/// Runs a machine to its end, its jobs from `first` on, and hands each line of its second serial port to `line`. The kernel's
-/// own log is in `console`. An error when it had to be ended, or ended without having said [`super::END`], unless that is
-/// the emulator's fault.
+/// Runs a machine with its jobs from `first` on, and hands each line of its second serial port to `line`. The kernel
+/// log is in `console`. An error if it had to be ended, or ended without [`super::END`], unless the emulator's bug
+/// caused that.
 pub(super) fn run(
     image: &Path,
     initramfs: &Path,
@@ -46,12 +46,12 @@ pub(super) fn run(
     limit: Duration,
     mut line: impl FnMut(&str),
 ) -> Result<End> {
-    // Ends the machine also when we have been ended ourselves.
+    // Ends the machine even if this process is killed.
     let mut command = Command::new("timeout");
     command.args(["--foreground", "--kill-after=5", &limit.as_secs().to_string()]);
     command.arg(QEMU.require());
     command.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-smp", PROCESSORS, "-m", MEMORY]);
-    // What the emulation has of a newer processor costs time for nothing: the fifth level of page tables, and PCID.
+    // Features of newer processors that only cost time in emulation: five-level page tables, and PCID.
     command.args(["-cpu", "max,-la57,-pcid"]);
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
     command.arg("-kernel").arg(image).arg("-initrd").arg(initramfs);

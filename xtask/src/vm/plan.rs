@@ -1,29 +1,29 @@
-//! Which tests run on which kernel.
+//! Selects the tests of each kernel.
 //!
-//! A guest is many times slower than the machine it runs on, and what it is there for is another kernel. So the tests of
-//! what a kernel has a part in belong here: packets, addresses, links, devices, the program in the kernel. Loading that
-//! program takes a second or two there, since the verifier computes, so continuous integration runs fewer tests with it.
-//! A file that is in [`ELSEWHERE`] does not run.
+//! A guest is many times slower than the machine it runs on, and its purpose is to test another kernel. So tests belong
+//! here if the kernel matters to them: packets, addresses, links, devices, BPF programs. Loading a BPF program takes a
+//! second or two in the verifier, so continuous integration runs fewer tests with it. The files in [`ELSEWHERE`] do not
+//! run here.
 
 use std::fmt;
 
 use super::kernel::Series;
 use crate::test::Datapath;
 
-/// With raw sockets; also devices that the machine's own kernel may not have.
+/// With raw sockets; includes devices that the host kernel may lack.
 const RAW: [&str; 5] = ["accept", "addresses", "devices", "link", "vlan"];
-/// On one kernel only, since they take long: the newest one where classifiers need the qdisc clsact.
+/// On one kernel only, since they take long: the newest one that needs the clsact qdisc for classifiers.
 const CLSACT: (Series, [&str; 3]) = (Series::V6_1, ["vmac", "vmac_interfaces", "vmac_owner"]);
-/// With each data path that the kernel has.
+/// With each data path of the kernel.
 const EVERY: [&str; 1] = ["handover"];
-/// Where the kernel has timers for programs: tests that choose the data path themselves.
+/// On kernels with BPF timers; these tests choose the data path themselves.
 const XDP: [&str; 1] = ["vlan_xdp"];
-/// Where it has none.
+/// On kernels without BPF timers.
 const WITHOUT_XDP: [&str; 1] = ["old_kernel"];
-/// Where it has no tcx.
+/// On kernels without tcx.
 const WITHOUT_TCX: [&str; 1] = ["without_tcx"];
 
-/// When all is asked for, also these with raw sockets,
+/// With `--all`: also these with raw sockets,
 const MORE_RAW: [&str; 12] = [
     "ah",
     "election",
@@ -40,18 +40,19 @@ const MORE_RAW: [&str; 12] = [
 ];
 /// these with each data path,
 const MORE_EVERY: [&str; 5] = ["auth", "control", "keepalived", "priority", "unicast"];
-/// these with each in the kernel,
+/// these with each kernel data path,
 const MORE_IN_KERNEL: [&str; 2] = ["election", "link"];
-/// this with tcx, on devices that the machine's own kernel may not have,
+/// this one with tcx, on devices that the host kernel may lack,
 const MORE_WITH_TCX: [&str; 1] = ["vlan"];
-/// and these, which choose the data path themselves: of XDP, and where the kernel has tcx.
+/// and these, which choose the data path themselves: of XDP, and on kernels with tcx.
 const MORE_XDP: [&str; 4] = ["datapath", "xdp_commands", "xdp_daemon", "xdp_reports"];
 const MORE_TCX: [&str; 1] = ["tcx"];
 
-/// Never: processor time, instructions, memory, hundreds of routers; how late a timer is; a million frames, minutes of
-/// computing; keepalived beside vrrpd through the same story, where both would have to be on time; and what no kernel has a part in that changes. Groups are of the last kind, and their tests demand that
-/// nothing flaps, which a machine that is kept from running for a Master_Down_Interval now and then cannot promise. What
-/// they hold are addresses and links as without a group.
+/// Never run here: tests of processor time, instructions, memory, or hundreds of routers; of timer lateness; with a
+/// million frames or minutes of computing; of keepalived beside vrrpd, where both would have to be on time; and tests
+/// to which the kernel does not matter. Groups belong to the last kind, and their tests require that nothing flaps,
+/// which a machine that stalls for a Master_Down_Interval at times cannot promise. Their addresses and links are the
+/// same as without a group.
 #[cfg(test)]
 const ELSEWHERE: [&str; 30] = [
     "footprint",
@@ -86,10 +87,10 @@ const ELSEWHERE: [&str; 30] = [
     "watch",
 ];
 
-/// What was chosen.
+/// The user's choice.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Choice {
-    /// Everything rather than the selection for continuous integration.
+    /// Everything instead of the selection for continuous integration.
     pub(super) all: bool,
     /// These files only.
     pub(super) tests: Vec<String>,
@@ -108,9 +109,9 @@ pub(super) struct Job {
 }
 
 impl Choice {
-    /// What runs on a kernel, in this order.
+    /// The jobs on a kernel, in order.
     pub(super) fn jobs(&self, series: Series) -> Vec<Job> {
-        // A file that was asked for by name need not be in the selection.
+        // A file given by name need not be in the selection.
         let all = self.all || !self.tests.is_empty();
         let more = |files: &'static [&'static str]| if all { files } else { &[] };
         let every = [&EVERY[..], more(&MORE_EVERY)].concat();
@@ -150,7 +151,7 @@ impl fmt::Display for Job {
 }
 
 impl Job {
-    /// As the guest's first process reads it. What is ignored elsewhere needs such a kernel.
+    /// The line for the guest's init. Tests marked `#[ignore]` need such a kernel.
     pub(super) fn line(&self) -> String {
         let arguments = self.arguments.join(" ");
         format!("{} {} --include-ignored {arguments}\n", self.datapath.name(), self.test)
