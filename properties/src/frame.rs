@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use vrrpd::ah::{AuthKey, SecurityAssociation};
 use vrrpd::datapath::{Arrival, RouterTable};
 use vrrpd_common::abi::{KernelConfig, slot};
-use vrrpd_common::classify::{Classified, Expect, RouterKey, Routers};
+use vrrpd_common::classify::{AddressUse, Classified, Delivery, Expect, RouterKey, Routers};
 use vrrpd_common::wire::ah::HEADER_LEN;
 use vrrpd_common::wire::ethernet;
 use vrrpd_common::wire::frame::{
@@ -23,7 +23,7 @@ use vrrpd_common::{AddressDigest, Advert, Auth, Family, Interval, MacAddr, Rejec
 use vrrpd_engine::RouterId;
 use vrrpd_lab::corpus;
 use vrrpd_lab::oracle::{self, Judgement, Router};
-use vrrpd_lab::program::{config_of, slot_of};
+use vrrpd_lab::program::{config_of, is_destination, slot_of, use_of};
 use vrrpd_lab::trial::MACS;
 
 /// Octets after the packet.
@@ -58,9 +58,18 @@ impl Routers for Ours {
         config.expect(family).filter(|_| config.vlan == vlan)
     }
 
-    fn is_virtual(&self, router: &RouterKey, address: IpAddr) -> bool {
+    fn use_of(&self, router: &RouterKey, address: IpAddr) -> AddressUse {
         let router = self.place(*router).and_then(|place| self.routers.get(place));
-        router.is_some_and(|router| router.virtual_addresses.contains(&address))
+        router.map(|router| use_of(router, address)).unwrap_or_default()
+    }
+
+    fn is_destination(&self, destination: IpAddr) -> bool {
+        is_destination(&self.routers, destination)
+    }
+
+    fn delivery(&self, router: &RouterKey, sender: AddressUse, destination: IpAddr) -> Delivery {
+        let config = self.place(*router).and_then(|place| self.configs.get(place));
+        config.map_or(Delivery::Elsewhere, |config| config.delivery(sender, destination))
     }
 
     fn receives(&self, destination: MacAddr) -> bool {
@@ -143,16 +152,27 @@ fn emitted_again(frame: &[u8], opinion: &Classified) {
     let source_mac = frame[6..12].try_into().map(MacAddr).expect("a parsed frame has a whole header");
     for checksum in [ChecksumStyle::WithPseudoHeader, ChecksumStyle::MessageOnly] {
         let mut emitted = vec![0xa5; advert_frame_len(&advert)];
+        // Its receiver has peers, or takes multicast.
+        let receiver = match opinion {
+            Classified::Advert { router, .. } => {
+                OURS.place(*router).and_then(|place| OURS.routers.get(place))
+            }
+            _ => None,
+        };
+        let own = receiver.filter(|router| router.peers.is_some()).map(|router| router.own_address);
         let whole = AdvertFrame {
             source_mac,
             source,
-            destination: group(advert.addresses().family()),
+            destination: own.unwrap_or_else(|| group(advert.addresses().family())),
             ttl: NOT_ROUTED,
             checksum,
             advert,
         };
         assert_eq!(emit_advert(&whole, &mut emitted), Some(emitted.len()));
         assert_eq!(parse_advert(&emitted), Some((source, advert)));
+        if own.is_some() {
+            emitted[..6].copy_from_slice(&corpus::OWN_MAC);
+        }
         // Adverts are sent untagged.
         if let Classified::Advert { router: RouterKey { vlan: 0, .. }, .. } = opinion {
             assert_eq!(classify(&emitted[..], &*OURS), *opinion);
@@ -170,6 +190,7 @@ fn table() -> RouterTable {
         auth: Auth::Ah,
         source: Some(IpAddr::V4(corpus::OWN_V4)),
         broadcast: None,
+        from_peers: false,
         min_ttl: 255,
         accept_interval_mismatch: true,
         accept_no_addresses: false,

@@ -29,6 +29,8 @@ pub const OLD_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x78];
 pub const PEER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 /// That of another one, greater than ours.
 pub const PEER_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99);
+/// That of a peer in another network.
+pub const DISTANT_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 /// The password of [`V2_PASSWORD`].
 pub const PASSWORD: &str = "secret";
 /// The VLAN of [`TAGGED`].
@@ -50,6 +52,12 @@ pub const V2_SLOW: u8 = 1;
 pub const V6: u8 = 51;
 /// VRID, IPv6: Master, takes [`address_v6`] 0 and 1 only.
 pub const V6_STRICT: u8 = 52;
+/// VRID, IPv4: version 3, Backup, takes unicast from [`PEER_V4`], and from [`DISTANT_V4`] with a TTL of 64.
+pub const V3_PEERS: u8 = 60;
+/// VRID, IPv4: version 2 with a password, Master, takes unicast from [`PEER_V4`] with any TTL.
+pub const V2_PEERS: u8 = 61;
+/// VRID, IPv6: Backup, takes unicast from [`PEER_V6`], and from its first virtual address.
+pub const V6_PEERS: u8 = 60;
 /// A VRID that is not ours.
 pub const FOREIGN: u8 = 77;
 
@@ -84,6 +92,7 @@ pub fn router(own_address: IpAddr, vrid: u8) -> Router {
         down_multiplier: 3,
         password: None,
         min_ttl: 255,
+        peers: None,
         takes_other_intervals: false,
         takes_no_addresses: false,
         only_addresses: None,
@@ -135,6 +144,15 @@ pub fn routers() -> Vec<Router> {
             passes_on: true,
             ..router(v6, V6_STRICT)
         },
+        Router { peers: Some(vec![(PEER_V4.into(), 255), (DISTANT_V4.into(), 64)]), ..router(v4, V3_PEERS) },
+        Router {
+            version: 2,
+            password,
+            role: Role::Master,
+            peers: Some(vec![(PEER_V4.into(), 0)]),
+            ..router(v4, V2_PEERS)
+        },
+        Router { peers: Some(vec![(PEER_V6.into(), 255), (address_v6(0), 255)]), ..router(v6, V6_PEERS) },
     ]
 }
 
@@ -184,6 +202,17 @@ pub fn v6_strict() -> AdvertFrame {
     AdvertFrame { addresses: vec![address_v6(1), address_v6(0)], ..v6(V6_STRICT) }
 }
 
+/// One that [`V3_PEERS`] takes from another network.
+pub fn distant() -> AdvertFrame {
+    AdvertFrame { source: DISTANT_V4.into(), ttl: 64, ..v3(V3_PEERS) }
+}
+
+/// One by unicast, for a router with peers.
+pub fn unicast(advert: AdvertFrame) -> AdvertFrame {
+    let own = if advert.source.is_ipv4() { OWN_V4.into() } else { OWN_V6.into() };
+    AdvertFrame { destination: Some(own), destination_mac: Some(OWN_MAC), ..advert }
+}
+
 /// One right advert for each virtual router, as it arrives.
 pub fn right_ones() -> Vec<(&'static str, Vec<u8>)> {
     vec![
@@ -196,6 +225,10 @@ pub fn right_ones() -> Vec<(&'static str, Vec<u8>)> {
         ("version 2, slow", AdvertFrame { interval: [0, 5], ..v2(V2_SLOW) }.build()),
         ("IPv6", v6(V6).build()),
         ("IPv6, strict", v6_strict().build()),
+        ("unicast", unicast(v3(V3_PEERS)).build()),
+        ("unicast from afar", unicast(distant()).build()),
+        ("unicast of version 2", unicast(v2(V2_PEERS).with_password(PASSWORD)).build()),
+        ("unicast over IPv6", unicast(v6(V6_PEERS)).build()),
         ("IPv4 with options", with_options(&v3(V3).build(), 3)),
         ("twenty addresses", AdvertFrame { addresses: (0..20).map(address).collect(), ..v3(V3) }.build()),
         (

@@ -50,6 +50,8 @@ pub struct Router {
     pub password: Option<[u8; 8]>,
     /// The lowest TTL it takes.
     pub min_ttl: u8,
+    /// Takes unicast to its address instead of multicast, from these with this TTL or more.
+    pub peers: Option<Vec<(IpAddr, u8)>>,
     /// Takes intervals other than its own in version 2.
     pub takes_other_intervals: bool,
     /// Takes adverts without addresses.
@@ -107,7 +109,7 @@ impl fmt::Display for Judgement {
     }
 }
 
-/// A packet with protocol 112 to the group's address.
+/// A packet with protocol 112.
 struct Packet<'a> {
     source: IpAddr,
     destination: IpAddr,
@@ -125,9 +127,13 @@ struct Packet<'a> {
 /// Says what a frame is to an interface that takes in frames to these MAC addresses, beside those to groups.
 pub fn judge(frame: &[u8], macs: &[[u8; 6]], routers: &[Router]) -> Judgement {
     let Some((vlan, ethertype, payload)) = ethernet(frame) else { return Judgement::NotVrrp };
+    let is_wanted = |destination: IpAddr| {
+        is_group(destination)
+            || routers.iter().any(|router| router.peers.is_some() && router.own_address == destination)
+    };
     let packet = match ethertype {
-        0x0800 => ipv4(payload),
-        0x86dd => ipv6(payload),
+        0x0800 => ipv4(payload, is_wanted),
+        0x86dd => ipv6(payload, is_wanted),
         _ => Err(Judgement::NotVrrp),
     };
     // IEEE 802.3 §3.2.3: the first bit on the wire says whether it is for a group.
@@ -147,10 +153,19 @@ pub fn judge(frame: &[u8], macs: &[[u8; 6]], routers: &[Router]) -> Judgement {
             && vrid != 0
     });
     let Some(place) = found else { return Judgement::Stray("not_ours") };
-    match advert(&packet, &routers[place]) {
+    // Another router's address, or multicast only.
+    let router = &routers[place];
+    if !is_group(packet.destination) && (router.peers.is_none() || packet.destination != router.own_address) {
+        return Judgement::NotVrrp;
+    }
+    match advert(&packet, router) {
         Ok(advert) => Judgement::Accept(place, Advert { mac: sender(frame), ..advert }),
         Err(reason) => Judgement::Discard(place, reason),
     }
+}
+
+fn is_group(address: IpAddr) -> bool {
+    address == IpAddr::V4(MULTICAST_V4) || address == IpAddr::V6(MULTICAST_V6)
 }
 
 /// The source MAC address of a frame that has a header.
@@ -173,13 +188,13 @@ fn ethernet(frame: &[u8]) -> Option<(u16, u16, &[u8])> {
 }
 
 /// RFC 791, RFC 9568 §5.1.1.
-fn ipv4(packet: &[u8]) -> Result<Packet<'_>, Judgement> {
+fn ipv4(packet: &[u8], is_wanted: impl Fn(IpAddr) -> bool) -> Result<Packet<'_>, Judgement> {
     if packet.len() < 20 {
         return Err(Judgement::NotVrrp);
     }
     let source: [u8; 4] = packet[12..16].try_into().expect("four octets");
     let destination: [u8; 4] = packet[16..20].try_into().expect("four octets");
-    if packet[0] >> 4 != 4 || packet[9] != 112 || destination != MULTICAST_V4.octets() {
+    if packet[0] >> 4 != 4 || packet[9] != 112 || !is_wanted(Ipv4Addr::from(destination).into()) {
         return Err(Judgement::NotVrrp);
     }
     let header_len = usize::from(packet[0] & 15) * 4;
@@ -205,13 +220,13 @@ fn ipv4(packet: &[u8]) -> Result<Packet<'_>, Judgement> {
 }
 
 /// RFC 8200 §3, RFC 9568 §5.1.2.
-fn ipv6(packet: &[u8]) -> Result<Packet<'_>, Judgement> {
+fn ipv6(packet: &[u8], is_wanted: impl Fn(IpAddr) -> bool) -> Result<Packet<'_>, Judgement> {
     if packet.len() < 40 {
         return Err(Judgement::NotVrrp);
     }
     let source: [u8; 16] = packet[8..24].try_into().expect("sixteen octets");
     let destination: [u8; 16] = packet[24..40].try_into().expect("sixteen octets");
-    if packet[0] >> 4 != 6 || packet[6] != 112 || destination != MULTICAST_V6.octets() {
+    if packet[0] >> 4 != 6 || packet[6] != 112 || !is_wanted(Ipv6Addr::from(destination).into()) {
         return Err(Judgement::NotVrrp);
     }
     let announced = usize::from(be16(packet, 4).expect("it is there"));
@@ -233,7 +248,12 @@ fn advert(packet: &Packet<'_>, router: &Router) -> Result<Advert, &'static str> 
     let version = if ipv4 { router.version } else { 3 };
     ensure(packet.header_is_right, "checksum")?;
     ensure(packet.is_whole, "truncated")?;
-    ensure(packet.ttl >= router.min_ttl, "ttl")?;
+    let min_ttl = match &router.peers {
+        None => router.min_ttl,
+        Some(_) if is_group(packet.destination) => return Err("destination"),
+        Some(peers) => peers.iter().find(|(peer, _)| *peer == packet.source).ok_or("peer")?.1,
+    };
+    ensure(packet.ttl >= min_ttl, "ttl")?;
     ensure(packet.announced >= 8, "truncated")?;
     let message = packet.message;
     ensure(message[0] >> 4 == version, "version")?;

@@ -15,9 +15,10 @@ use aya::programs::{ProgramError, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use nix::time::{ClockId, clock_gettime};
 use vrrpd_common::abi::{
-    ABI_VERSION, KernelCommand, KernelConfig, KernelCounters, KernelEvent, RouterRecord, Stations, flag,
-    octets, station, virtual_address,
+    ABI_VERSION, KernelCommand, KernelConfig, KernelCounters, KernelEvent, RouterRecord, Stations,
+    address_key, flag, octets, station,
 };
+use vrrpd_common::classify::{AddressUse, is_vrrp_group};
 use vrrpd_common::{AddressDigest, MacAddr, Reject};
 
 use crate::oracle::{self, Router};
@@ -119,10 +120,17 @@ impl Program {
         (Self { ebpf, records, rejects, addresses, stations }, Ring(ring))
     }
 
-    /// Tells it the virtual addresses of a router.
-    pub fn set_virtual_addresses(&mut self, router: &Router) {
-        for address in &router.virtual_addresses {
-            let key = Key::new(160, virtual_address(slot_of(router), *address));
+    /// Tells it the virtual addresses of a router and its peers.
+    pub fn set_addresses(&mut self, router: &Router) {
+        let slot = slot_of(router);
+        let peers = router.peers.iter().flatten().map(|(peer, _)| peer);
+        for address in router.virtual_addresses.iter().chain(peers) {
+            let key = Key::new(160, address_key(slot, *address));
+            self.addresses.insert(&key, use_of(router, *address).to_bits(), 0).expect("there is room");
+        }
+        if router.peers.is_some() {
+            let any_router = if router.own_address.is_ipv4() { 0 } else { 256 };
+            let key = Key::new(160, address_key(any_router, router.own_address));
             self.addresses.insert(&key, 0, 0).expect("there is room");
         }
     }
@@ -328,6 +336,18 @@ pub fn slot_of(router: &Router) -> u32 {
     u32::from(router.vrid) + if router.own_address.is_ipv4() { 0 } else { 256 }
 }
 
+/// What an address is to a router.
+pub fn use_of(router: &Router, address: IpAddr) -> AddressUse {
+    let peer = router.peers.iter().flatten().find(|(peer, _)| *peer == address);
+    AddressUse::new(router.virtual_addresses.contains(&address), peer.map(|(_, min_ttl)| *min_ttl))
+}
+
+/// Whether one of the routers takes adverts that were sent to an address.
+pub fn is_destination<'a>(routers: impl IntoIterator<Item = &'a Router>, address: IpAddr) -> bool {
+    let is_own = |router: &Router| router.peers.is_some() && router.own_address == address;
+    is_vrrp_group(address) || routers.into_iter().any(is_own)
+}
+
 /// A router as the kernel is told of it.
 pub fn config_of(router: &Router, generation: u32) -> KernelConfig {
     let role = match router.role {
@@ -341,6 +361,7 @@ pub fn config_of(router: &Router, generation: u32) -> KernelConfig {
         (flag::ACCEPT_NO_ADDRESSES, router.takes_no_addresses),
         (flag::REQUIRE_ADDRESSES, router.only_addresses.is_some()),
         (flag::PASS_ON, router.passes_on),
+        (flag::PEERS, router.peers.is_some()),
     ] {
         if is_set {
             flags |= flag;

@@ -11,12 +11,14 @@ use vrrpd_common::abi::{
     ABI_VERSION, EventKind, KernelAdvert, KernelCommand, KernelConfig, KernelCounters, KernelEvent,
     KernelReject, RouterRecord, octets, slot,
 };
-use vrrpd_common::classify::{Classified, Expect, RouterKey, Routers};
+use vrrpd_common::classify::{AddressUse, Classified, Delivery, Expect, RouterKey, Routers};
 use vrrpd_common::{Family, Instant, MacAddr, Reject, Vrid, classify};
 
 use crate::corpus::{OLD_MAC, OWN_MAC};
 use crate::oracle::{self, Judgement, Router, Watch};
-use crate::program::{Hook, Program, Ring, Verdict, config_of, counter, digest, now, slot_of};
+use crate::program::{
+    Hook, Program, Ring, Verdict, config_of, counter, digest, is_destination, now, slot_of, use_of,
+};
 
 /// To whom frames are that are taken in.
 pub const MACS: [[u8; 6]; 2] = [OWN_MAC, OLD_MAC];
@@ -29,7 +31,7 @@ const FRAMES_IN_RING: u32 = 256;
 pub struct Trial {
     hook: Hook,
     /// To whom frames are that are taken in at this hook.
-    macs: [[u8; 6]; 2],
+    macs: Vec<[u8; 6]>,
     program: Program,
     ring: Ring,
     routers: Vec<Router>,
@@ -52,14 +54,14 @@ impl Trial {
         let (mut program, ring) = Program::load_for(hook);
         program.set_stations(MACS);
         for router in &routers {
-            program.set_virtual_addresses(router);
+            program.set_addresses(router);
         }
         let mut trial = Self {
             hook,
             macs: match hook {
-                Hook::Xdp => MACS,
-                // The kernel says for whom a packet is, and this one comes to `lo`.
-                Hook::Tcx => [[0; 6]; 2],
+                Hook::Xdp => MACS.to_vec(),
+                // Packets of a test run come to `lo`: the kernel says of those to its MAC address that they are for us.
+                Hook::Tcx => [&MACS[..], &[[0; 6]]].concat(),
             },
             program,
             ring,
@@ -261,17 +263,30 @@ struct Configured<'a> {
     macs: &'a [[u8; 6]],
 }
 
+impl Configured<'_> {
+    fn place(&self, router: RouterKey) -> Option<usize> {
+        let slot = slot(router.family, router.vrid);
+        self.routers.iter().position(|router| slot_of(router) == slot)
+    }
+}
+
 impl Routers for Configured<'_> {
     fn expect(&self, vlan: u16, family: Family, vrid: Vrid) -> Option<Expect> {
-        let slot = slot(family, vrid);
-        let place = self.routers.iter().position(|router| slot_of(router) == slot)?;
+        let place = self.place(RouterKey { vlan, family, vrid })?;
         self.configs[place].expect(family).filter(|_| self.configs[place].vlan == vlan)
     }
 
-    fn is_virtual(&self, router: &RouterKey, address: IpAddr) -> bool {
-        let slot = slot(router.family, router.vrid);
-        let ours = self.routers.iter().filter(|router| slot_of(router) == slot);
-        ours.flat_map(|router| &router.virtual_addresses).any(|known| *known == address)
+    fn use_of(&self, router: &RouterKey, address: IpAddr) -> AddressUse {
+        self.place(*router).map(|place| use_of(&self.routers[place], address)).unwrap_or_default()
+    }
+
+    fn is_destination(&self, destination: IpAddr) -> bool {
+        is_destination(self.routers, destination)
+    }
+
+    fn delivery(&self, router: &RouterKey, sender: AddressUse, destination: IpAddr) -> Delivery {
+        let config = self.place(*router).map(|place| &self.configs[place]);
+        config.map_or(Delivery::Elsewhere, |config| config.delivery(sender, destination))
     }
 
     fn receives(&self, destination: MacAddr) -> bool {

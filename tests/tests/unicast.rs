@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use vrrpd_lab::frame::{MULTICAST_V4, MULTICAST_V6};
-use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, VRID, assert_on_time};
+use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, VRID, assert_on_time, routers_file};
 use vrrpd_lab::{
-    Advert, AdvertFrame, Capture, Datapath, Host, Injector, Instance, Keepalived, Lab, Vrrpd, VrrpdBuilder,
+    Advert, AdvertFrame, Capture, Flood, Host, Injector, Instance, Keepalived, Lab, Vrrpd, VrrpdBuilder,
     timers, wait_until,
 };
 
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// The usual router with these peers.
 fn router(host: &Host, priority: u8, peers: &[&Host]) -> VrrpdBuilder {
     let peers = peers.iter().map(|peer| format!("--peer={}", peer.ipv4()));
-    Vrrpd::usual(host, priority).args(peers).in_user_space()
+    Vrrpd::usual(host, priority).args(peers)
 }
 
 /// Two machines on a bridge that passes no multicast on. Over IPv6 neighbours are found by multicast, so they are told.
@@ -44,7 +44,8 @@ fn failover_works_where_all_multicast_is_dropped() {
     let capture = Capture::on(&b);
     let master = router(&a, 200, &[&b]).start();
     master.wait_state("master", SOON);
-    let backup = router(&b, 100, &[&a]).start();
+    // The program passes on what it handles, so that the capture has it.
+    let backup = router(&b, 100, &[&a]).args(["--xdp-pass"]).start();
     let state = backup.wait_state("backup", SOON);
     wait_until(SOON, "five adverts", || backup.counter("adverts_received") >= 5);
     assert_eq!(backup.state()["master"]["address"], a.ipv4().to_string());
@@ -115,15 +116,10 @@ fn each_of_three_hears_the_master_and_a_dead_peer_delays_nobody() {
 fn strangers_and_multicast_are_rejected_and_counted() {
     let lab = Lab::new();
     let [a, b, c] = lab.hosts();
-    // Beside the program the kernel counts what is sent to its group: it is not ours, since it knows no such router.
-    let backup = router(&a, 100, &[&b]).datapath(Datapath::Raw).start();
+    let backup = router(&a, 100, &[&b]).start();
     backup.wait_state("master", SOON);
     let injector = Injector::on(&c);
-    let right = AdvertFrame {
-        destination: Some(a.ipv4().into()),
-        destination_mac: Some(a.mac("eth0")),
-        ..AdvertFrame::v3(b.ipv4().into(), VRID, 200, INTERVAL, &[ADDRESS.into()])
-    };
+    let right = unicast(&b, &a, a.mac("eth0"), VRID);
     let rejects = |reason: &str, frame: &AdvertFrame| {
         let before = backup.counter(&format!("rejected/{reason}"));
         injector.send(&frame.build());
@@ -135,9 +131,37 @@ fn strangers_and_multicast_are_rejected_and_counted() {
     rejects("destination", &AdvertFrame { destination: None, destination_mac: None, ..right.clone() });
     rejects("ttl", &AdvertFrame { ttl: 254, ..right.clone() });
     assert_eq!(backup.counter("adverts_received"), 0);
-    backup.assert_in_log("advertisement rejected", 3);
+    if backup.state()["datapath"] == "raw" {
+        backup.assert_in_log("advertisement rejected", 3);
+    }
     injector.send(&right.build());
     backup.wait_state("backup", SOON);
+}
+
+/// An advert of the usual interval by unicast.
+fn unicast(from: &Host, to: &Host, mac: [u8; 6], vrid: u8) -> AdvertFrame {
+    AdvertFrame {
+        destination: Some(to.ipv4().into()),
+        destination_mac: Some(mac),
+        ..AdvertFrame::v3(from.ipv4().into(), vrid, 200, INTERVAL, &[ADDRESS.into()])
+    }
+}
+
+#[test]
+fn a_master_with_the_virtual_mac_hears_peers_that_send_to_the_interface_s_own_mac() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let own = a.mac("eth0");
+    let master = router(&a, 100, &[&b]).vmac("interface").start();
+    master.wait_state("master", SOON);
+    assert_ne!(a.mac("eth0"), own);
+    let injector = Injector::on(&b);
+    // It is taken in a moment after the interface has the other one.
+    wait_until(SOON, "it yields", || {
+        injector.send(&unicast(&b, &a, own, VRID).build());
+        master.state()["state"] == "backup"
+    });
+    assert_eq!(master.counter("transitions"), 3, "{}", master.state()["history"]);
 }
 
 #[test]
@@ -151,20 +175,14 @@ fn a_router_without_peers_does_not_hear_unicast() {
          peers = [{{ address = \"{}\", min-ttl = 250 }}]\n",
         b.ipv4()
     );
-    let both = Vrrpd::on(&a).vrid(52).config(&text).in_user_space().start();
+    let both = Vrrpd::on(&a).vrid(52).config(&text).start();
     let of = |vrid: u8| both.state_of(vrid);
     let is_master = |vrid| of(vrid)["state"] == "master";
     wait_until(SOON, "both are master", || is_master(51) && is_master(52));
-    let unicast = |vrid, ttl| AdvertFrame {
-        destination: Some(a.ipv4().into()),
-        destination_mac: Some(a.mac("eth0")),
-        ttl,
-        ..AdvertFrame::v3(b.ipv4().into(), vrid, 200, INTERVAL, &[ADDRESS.into()])
-    };
     let injector = Injector::on(&b);
-    injector.send(&unicast(51, 255).build());
+    injector.send(&unicast(&b, &a, a.mac("eth0"), 51).build());
     // Behind it, so that the first one has been looked at.
-    injector.send(&unicast(52, 250).build());
+    injector.send(&AdvertFrame { ttl: 250, ..unicast(&b, &a, a.mac("eth0"), 52) }.build());
     wait_until(SOON, "the one with a peer yields", || of(52)["counters"]["adverts_received"] == 1);
     assert_eq!((&of(51)["counters"]["adverts_received"], &of(51)["state"]), (&0.into(), &"master".into()));
 }
@@ -229,7 +247,7 @@ fn two_routers_on_the_way_lower_the_ttl_by_two() {
     ] {
         let start = |host: &Host, priority, peer: &str, min_ttl: &str| {
             let router = Vrrpd::on(host).vrid(VRID).priority(priority).v3("100ms").args(addresses);
-            router.args(["--peer", peer, "--min-ttl", min_ttl]).in_user_space().start()
+            router.args(["--peer", peer, "--min-ttl", min_ttl]).start()
         };
         let master = start(&hops.a, 200, peers[0], "253");
         master.wait_state("master", SOON);
@@ -250,7 +268,7 @@ fn two_routers_on_the_way_lower_the_ttl_by_two() {
 fn a_master_without_a_route_to_any_peer_gives_up_until_there_is_one() {
     let hops = TwoHops::set_up();
     let router = Vrrpd::on(&hops.a).vrid(VRID).priority(200).v3("100ms").address("192.0.2.100/32");
-    let master = router.args(["--peer=10.2.0.2,min-ttl=0"]).in_user_space().start();
+    let master = router.args(["--peer=10.2.0.2,min-ttl=0"]).start();
     master.wait_state("master", SOON);
     hops.a.ip("route del 10.2.0.0/24");
     let state = master.wait_state("fault", SOON);
@@ -275,7 +293,7 @@ fn a_reload_adds_a_peer_without_a_change_of_state() {
              interval = \"100ms\"\nvmac = \"none\"\npriority = 200\npeers = [{peers}]\n"
         )
     };
-    let master = Vrrpd::on(&a).config(&text(&format!("\"{}\"", b.ipv4()))).in_user_space().start();
+    let master = Vrrpd::on(&a).config(&text(&format!("\"{}\"", b.ipv4()))).start();
     master.wait_state("master", SOON);
     let transitions = master.counter("transitions");
     let capture = Capture::on(&c);
@@ -286,6 +304,62 @@ fn a_reload_adds_a_peer_without_a_change_of_state() {
     master.reload(&text(&own));
     wait_until(SOON, "the own address is refused", || master.count_in_log("reload refused") == 1);
     assert_eq!(master.state()["peers"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn a_peer_that_a_reload_removes_is_not_heard_any_more() {
+    let lab = Lab::new();
+    let [a, b, c] = lab.hosts();
+    let text = |peer: &Host| routers_file(&[(VRID, "10.0.0.100", &format!("peers = [\"{}\"]", peer.ipv4()))]);
+    let backup = Vrrpd::of_file(&a, &text(&b));
+    backup.wait_state("master", SOON);
+    let of_b = Flood::every(INTERVAL, &b, vec![unicast(&b, &a, a.mac("eth0"), VRID).build()]);
+    backup.wait_state("backup", SOON);
+
+    backup.reload(&text(&c));
+    backup.wait_state("master", SOON);
+    let (received, rejected) = (backup.counter("adverts_received"), backup.counter("rejected/peer"));
+    wait_until(SOON, "five are discarded", || backup.counter("rejected/peer") >= rejected + 5);
+    assert_eq!(backup.counter("adverts_received"), received);
+    of_b.stop();
+    Injector::on(&c).send(&unicast(&c, &a, a.mac("eth0"), VRID).build());
+    backup.wait_state("backup", SOON);
+}
+
+#[test]
+fn unicast_is_heard_while_any_router_of_the_source_address_has_peers() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let with_peers = format!("peers = [\"{}\"]", b.ipv4());
+    let [first, second] = [(51, "10.0.0.51", &*with_peers), (52, "10.0.0.52", &*with_peers)];
+    let multicast = (53, "10.0.0.53", "");
+    let daemon = Vrrpd::of_file(&a, &routers_file(&[first, second, multicast]));
+    let injector = Injector::on(&b);
+    let send = |vrid| injector.send(&unicast(&b, &a, a.mac("eth0"), vrid).build());
+    for vrid in [51, 52, 53] {
+        daemon.wait_state_of(vrid, "master", SOON);
+    }
+    let received = |vrid: u8| daemon.state_of(vrid)["counters"]["adverts_received"].as_u64();
+    let not_ours = || daemon.state_of(53)["counters"]["rejected"]["not_ours"].as_u64();
+    send(51);
+    send(52);
+    wait_until(SOON, "both hear one", || (received(51), received(52)) == (Some(1), Some(1)));
+    let before = not_ours().expect("a number");
+
+    daemon.reload(&routers_file(&[first, multicast]));
+    wait_until(SOON, "one has left", || daemon.find(52).is_none());
+    send(52);
+    send(51);
+    wait_until(SOON, "the other one hears another", || received(51) == Some(2));
+    assert_eq!(not_ours(), Some(before + 1));
+
+    daemon.reload(&routers_file(&[multicast]));
+    wait_until(SOON, "both have left", || daemon.find(51).is_none());
+    send(51);
+    let to_group = AdvertFrame { destination: None, destination_mac: None, ..unicast(&b, &a, [0; 6], 54) };
+    injector.send(&to_group.build());
+    wait_until(SOON, "multicast for others is counted", || not_ours() >= Some(before + 2));
+    assert_eq!(not_ours(), Some(before + 2), "unicast is nobody's here any more");
 }
 
 #[test]
@@ -318,17 +392,19 @@ fn source_and_group_are_as_the_user_says() {
 struct Mixed {
     instance: Instance,
     arguments: Vec<String>,
+    is_authenticated: bool,
 }
 
 impl Mixed {
     fn v2() -> Self {
-        Self { instance: Instance::v2(VRID, CIDR), arguments: Vec::new() }
+        Self { instance: Instance::v2(VRID, CIDR), arguments: Vec::new(), is_authenticated: false }
     }
 
     fn v3(addresses: &[&str]) -> Self {
         let mut instance = Instance::v3(VRID, CIDR, Duration::from_millis(200));
         instance.addresses = addresses.iter().map(|address| (*address).to_owned()).collect();
-        Self { instance, arguments: ["--protocol", "v3", "-d", "200ms"].map(str::to_owned).to_vec() }
+        let arguments = ["--protocol", "v3", "-d", "200ms"].map(str::to_owned).to_vec();
+        Self { instance, arguments, is_authenticated: false }
     }
 
     /// Each of the two is master and backup.
@@ -346,7 +422,8 @@ impl Mixed {
             let router = Vrrpd::on(&a).vrid(VRID).priority(priority).args(&self.arguments);
             let router =
                 router.args(&self.instance.addresses).args([format!("--peer={their},min-ttl={min_ttl}")]);
-            router.in_user_space().start()
+            let router = if self.is_authenticated { router.in_user_space() } else { router };
+            router.start()
         };
         let keepalived = |priority| {
             let instance = self.instance.clone().priority(priority).unicast(their, &[our]);
@@ -390,6 +467,7 @@ fn version_2_with_a_password_and_keepalived() {
 fn version_2_with_an_authentication_header_and_keepalived() {
     let mut mixed = Mixed::v2();
     mixed.instance = mixed.instance.ah("secret");
+    mixed.is_authenticated = true;
     mixed.arguments.extend(["-a", "ah/0x736563726574"].map(str::to_owned));
     mixed.works();
 }

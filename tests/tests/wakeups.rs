@@ -179,6 +179,32 @@ fn backup_of_255_masters_hardly_ever_wakes() {
 }
 
 #[test]
+fn backup_that_hears_its_peer_by_unicast_hardly_ever_wakes() {
+    let _alone = alone();
+    for mode in MODES {
+        let lab = Lab::new();
+        let [b, peer] = lab.hosts();
+        let advert = AdvertFrame {
+            destination: Some(b.ipv4().into()),
+            destination_mac: Some(b.mac("eth0")),
+            ttl: 250,
+            ..AdvertFrame::v3(peer.ipv4().into(), VRID, 150, INTERVAL, &[ADDRESS.into()])
+        };
+        let flood = Flood::every(INTERVAL, &peer, vec![advert.build()]);
+        let backup = Vrrpd::on(&b).vrid(VRID).address(CIDR).v3("10ms").datapath(mode);
+        let backup = backup.args([format!("--peer={},min-ttl=250", peer.ipv4())]).start();
+        settle(&backup, 100);
+        let received = backup.counter("adverts_received");
+        assert_at_most(woken(&backup), ALLOWED_A_SECOND * SPAN.as_secs(), &format!("unicast, {mode:?}"));
+        let received = backup.counter("adverts_received") - received;
+        assert!(received >= 90 * SPAN.as_secs(), "{received} adverts");
+        assert_eq!((backup.state()["state"].as_str(), backup.counter("transitions")), (Some("backup"), 1));
+        flood.stop();
+        backup.wait_state("master", SOON);
+    }
+}
+
+#[test]
 fn flood_of_malformed_and_foreign_adverts_changes_nothing_and_wakes_nobody() {
     let _alone = alone();
     for mode in MODES {

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 
-use vrrpd_common::classify::{Expect, RouterKey, Routers};
+use vrrpd_common::classify::{AddressUse, Expect, RouterKey, Routers};
 use vrrpd_common::{Auth, Family, Interval, Version, Vrid, classify};
 
 /// An interface with the one virtual router 51, of version 3 over IPv4.
@@ -20,8 +20,8 @@ impl Routers for One {
         family == Family::Ipv4 && vrid.get() == 51
     }
 
-    fn is_virtual(&self, _: &RouterKey, address: IpAddr) -> bool {
-        address == IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100))
+    fn use_of(&self, _: &RouterKey, address: IpAddr) -> AddressUse {
+        AddressUse::new(address == IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100)), None)
     }
 }
 
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         auth: Auth::None,
         source: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
         broadcast: Some(Ipv4Addr::new(10, 0, 0, 255)),
+        from_peers: false,
         min_ttl: 255,
         accept_interval_mismatch: false,
         accept_no_addresses: false,

@@ -2,9 +2,9 @@
 //!
 //! Each interface has a set of maps of its own, pinned under `/sys/fs/bpf/vrrpd/`, a directory per network namespace
 //! and interface. A virtual router's place in them is its [`slot`]. The daemon writes nothing into the maps: it sends a
-//! [`KernelCommand`], which the kernel carries out under the router's lock. Two maps are the exception, since nothing in them
-//! depends on anything else: [`virtual_address`]es and [`Stations`]. The daemon reads [`RouterRecord`]s, which it maps into
-//! memory, and takes [`KernelEvent`]s from the ring. What the figures mean and who changes them is said in [`crate::watch`].
+//! [`KernelCommand`], which the kernel carries out under the router's lock. Two maps are the exception, since nothing in
+//! them depends on anything else: addresses, see [`address_key`], and [`Stations`]. The daemon reads [`RouterRecord`]s, which
+//! it maps into memory, and takes [`KernelEvent`]s from the ring. What the figures mean and who changes them is said in [`crate::watch`].
 //!
 //! Every type here is plain old data without padding; times are nanoseconds of `CLOCK_MONOTONIC`, 0 meaning never;
 //! numbers are in the machine's order, addresses in that of the wire.
@@ -12,7 +12,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::advert::AddressDigest;
-use crate::classify::Expect;
+use crate::classify::{AddressUse, Delivery, Expect, is_vrrp_group};
 use crate::mac::MacAddr;
 use crate::params::{Auth, Family, Interval, Version, Vrid};
 
@@ -24,6 +24,8 @@ pub use record::{EventKind, KernelAdvert, KernelCounters, KernelEvent, KernelRej
 pub const ABI_VERSION: u32 = 4;
 /// Virtual routers an interface can have: every VRID of both families.
 pub const SLOTS: usize = 512;
+/// Maximum number of peers of a virtual router.
+pub const MAX_PEERS: usize = 255;
 /// Octets of the ring: an expiry of every virtual router fits, and some more.
 pub const RING_LEN: usize = 64 * 1024;
 
@@ -140,9 +142,19 @@ pub const fn station(mac: MacAddr) -> u64 {
     u64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
 
-/// A virtual address, with the [`slot`] of its virtual router before it: what an advert for that router cannot come from.
+/// Stands for all virtual routers of a family in an [`address_key`]: the [`slot`] that VRID 0 would have.
 #[inline(always)]
-pub fn virtual_address(slot: u32, address: IpAddr) -> [u8; 20] {
+pub const fn any_router(family: Family) -> u32 {
+    match family {
+        Family::Ipv4 => 0,
+        Family::Ipv6 => 256,
+    }
+}
+
+/// Key of the map of addresses: the [`slot`] of a virtual router, then an address. The value is an [`AddressUse`]. With
+/// [`any_router`] the address is one that peers send to.
+#[inline(always)]
+pub fn address_key(slot: u32, address: IpAddr) -> [u8; 20] {
     let mut key = [0; 20];
     let (before, behind) = key.split_at_mut(4);
     before.copy_from_slice(&slot.to_be_bytes());
@@ -162,6 +174,8 @@ pub mod flag {
     pub const PASS_ON: u8 = 1 << 4;
     /// Adverts without addresses are taken.
     pub const ACCEPT_NO_ADDRESSES: u8 = 1 << 5;
+    /// Only unicast adverts from peers to [`super::KernelConfig::source`] are accepted.
+    pub const PEERS: u8 = 1 << 6;
 }
 
 /// What the daemon asks of the kernel.
@@ -209,6 +223,7 @@ impl KernelConfig {
                 _ => Auth::Ah,
             },
             source: self.has(flag::SOURCE).then(|| address(family, self.source)),
+            from_peers: self.has(flag::PEERS),
             broadcast: (u32::from_ne_bytes(self.broadcast) != 0)
                 .then_some(Ipv4Addr::from_octets(self.broadcast)),
             min_ttl: self.min_ttl,
@@ -231,6 +246,7 @@ impl KernelConfig {
         self.broadcast = expect.broadcast.map_or([0; 4], |broadcast| broadcast.octets());
         self.min_ttl = expect.min_ttl;
         self.set(flag::SOURCE, expect.source.is_some());
+        self.set(flag::PEERS, expect.from_peers);
         self.set(flag::ACCEPT_INTERVAL_MISMATCH, expect.accept_interval_mismatch);
         self.set(flag::ACCEPT_NO_ADDRESSES, expect.accept_no_addresses);
         self.set(flag::REQUIRE_ADDRESSES, expect.address_list.is_some());
@@ -238,6 +254,18 @@ impl KernelConfig {
             self.addresses = addresses.to_bits();
         }
         self
+    }
+
+    /// Whether the router accepts an advert from this sender to `destination`.
+    #[inline(always)]
+    pub fn delivery(&self, sender: AddressUse, destination: IpAddr) -> Delivery {
+        let is_to_group = is_vrrp_group(destination);
+        if self.has(flag::PEERS) {
+            let is_to_us = self.has(flag::SOURCE) && words(self.source) == words(octets(destination));
+            Delivery::to_peer(is_to_group, is_to_us, sender)
+        } else {
+            Delivery::to_group(is_to_group)
+        }
     }
 
     /// Whether a [`flag`] is set.
@@ -319,6 +347,7 @@ mod tests {
                 auth,
                 source: Some(Ipv4Addr::new(192, 0, 2, 11).into()),
                 broadcast: Some(Ipv4Addr::new(192, 0, 2, 255)),
+                from_peers: true,
                 min_ttl: 255,
                 accept_interval_mismatch: true,
                 accept_no_addresses: true,

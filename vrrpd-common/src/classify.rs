@@ -23,11 +23,13 @@ use crate::wire::vrrp::{self, Message, PseudoHeader, number};
 
 mod authenticated;
 mod checks;
+mod delivery;
 #[cfg(test)]
 mod tests;
 
 pub use authenticated::{Associations, classify_authenticated};
 use checks::{advert, check_ipv4_header, check_source, cut_short};
+pub use delivery::{AddressUse, Delivery};
 
 /// Which virtual routers an interface has.
 pub trait Routers {
@@ -37,25 +39,26 @@ pub trait Routers {
 
     /// Whether anything is expected for it, if that can be said with less effort. It is asked before the message is read.
     #[inline(always)]
-    fn knows(&self, _vlan: u16, _family: Family, _vrid: Vrid) -> bool {
-        true
+    fn knows(&self, vlan: u16, family: Family, vrid: Vrid) -> bool {
+        self.expect(vlan, family, vrid).is_some()
     }
 
-    /// Whether `address` is a virtual address of one of our virtual routers. It is asked before anything is judged: a call of
-    /// the kernel leaves registers unset, and of a verdict in the making the compiler may copy what means nothing.
-    fn is_virtual(&self, router: &RouterKey, address: IpAddr) -> bool;
+    /// What one of our virtual routers uses `address`, the source of an advert, for. Called before any check: in the kernel a
+    /// call clobbers registers, and the compiler might copy parts of an unfinished verdict that are not initialised.
+    fn use_of(&self, router: &RouterKey, address: IpAddr) -> AddressUse;
 
-    /// Whether a router here may take adverts that were sent to this address. In the kernel that is the group of RFC 9568
-    /// alone; user space also knows peers, which send to our own address, and other groups.
+    /// Whether a router here accepts adverts to this address: its group, or its own address if it has peers.
+    /// [`classify()`] asks this only about packets that name none of our routers, and before any check.
     #[inline(always)]
     fn is_destination(&self, destination: IpAddr) -> bool {
         is_vrrp_group(destination)
     }
 
-    /// Whether an advert with these addresses is for this router, one of ours, and comes from where it takes adverts.
+    /// Whether `router`, one of ours, accepts an advert to this address. `sender` is what [`Routers::use_of`] returned for the
+    /// source. The kernel knows VRRP's group and peers; user space knows other groups as well.
     #[inline(always)]
-    fn delivery(&self, _router: &RouterKey, _source: IpAddr, _destination: IpAddr) -> Delivery {
-        Delivery::Accepted { min_ttl: None }
+    fn delivery(&self, _router: &RouterKey, _sender: AddressUse, destination: IpAddr) -> Delivery {
+        Delivery::to_group(is_vrrp_group(destination))
     }
 
     /// Whether the interface takes in frames to this address, which names one station. A packet socket has that from the
@@ -64,22 +67,6 @@ pub trait Routers {
     fn receives(&self, _destination: MacAddr) -> bool {
         true
     }
-}
-
-/// How an advert came, by its addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// As the router takes adverts.
-    Accepted {
-        /// The lowest TTL or hop limit from this sender; `None`: that of [`Expect`].
-        min_ttl: Option<u8>,
-    },
-    /// To an address at which this router takes none: not for it.
-    Elsewhere,
-    /// To a multicast group, while the router takes unicast only.
-    Multicast,
-    /// From an address that is none of its peers.
-    Stranger,
 }
 
 /// What an advert for one of our virtual routers has to look like.
@@ -96,7 +83,9 @@ pub struct Expect {
     pub source: Option<IpAddr>,
     /// The broadcast address of the subnet that it is in, if that has one: nobody's own address.
     pub broadcast: Option<Ipv4Addr>,
-    /// The lowest TTL or hop limit to take: 255 on a link (RFC 9568 §5.1.1.3).
+    /// Accept only unicast adverts from peers to `source`, each peer with a lowest TTL of its own; otherwise multicast.
+    pub from_peers: bool,
+    /// The lowest TTL or hop limit of multicast: 255 on a link (RFC 9568 §5.1.1.3).
     pub min_ttl: u8,
     /// Take an interval other than ours in version 2, where RFC 3768 §7.1 says to discard.
     pub accept_interval_mismatch: bool,
@@ -198,18 +187,20 @@ pub fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
     };
     if header.protocol() != ipv4::PROTOCOL_VRRP
         || header.version() != 4
-        || !routers.is_destination(IpAddr::V4(header.destination()))
         || is_for_another(link.destination, routers)
     {
         return Classified::NotVrrp;
     }
-    let header_len = header.header_len();
+    let (header_len, destination) = (header.header_len(), IpAddr::V4(header.destination()));
+    let is_for_us = || routers.is_destination(destination);
     if header_len < ipv4::HEADER_LEN {
-        return unnamed(Reject::Truncated.because(number(header_len), number(ipv4::HEADER_LEN)));
+        return unnamed(is_for_us, || {
+            Reject::Truncated.because(number(header_len), number(ipv4::HEADER_LEN))
+        });
     }
     // Before anything is read from the payload: in a later fragment it does not begin with a VRRP header.
     if header.is_fragment() {
-        return unnamed(Reject::Fragment.because(header.fragment_offset(), 0));
+        return unnamed(is_for_us, || Reject::Fragment.because(header.fragment_offset(), 0));
     }
     let mut packet = Packet {
         len: header.total_len(),
@@ -222,26 +213,25 @@ pub fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
         authenticated: false,
         delivery: Delivery::Elsewhere,
     };
-    let router = match find_router(frame, &packet, vlan) {
-        Ok(router) => router,
-        Err(other) => return other,
+    let Some(router) = find_router(frame, &packet, vlan) else {
+        return no_router(is_for_us, frame, &packet, vlan);
     };
     if !routers.knows(vlan, router.family, router.vrid) {
-        return not_ours(router);
-    }
-    packet.delivery = routers.delivery(&router, packet.pseudo.source(), packet.pseudo.destination());
-    if packet.delivery == Delivery::Elsewhere {
-        return Classified::NotVrrp;
+        return if is_for_us() { not_ours(router) } else { Classified::NotVrrp };
     }
     let message = Message::read(frame, packet.message, Family::Ipv4, packet.message_len);
     let header_sum = header.sum(frame, at).unwrap_or_default();
-    let is_virtual = routers.is_virtual(&router, packet.pseudo.source());
+    let sender = routers.use_of(&router, packet.pseudo.source());
+    packet.delivery = routers.delivery(&router, sender, packet.pseudo.destination());
+    if packet.delivery == Delivery::Elsewhere {
+        return Classified::NotVrrp;
+    }
     let Some(expect) = routers.expect(vlan, router.family, router.vrid) else {
         return not_ours(router);
     };
     let checked = check_ipv4_header(&header, header_sum)
         .and_then(|()| advert(&packet, &message, router.vrid, &expect))
-        .and_then(|advert| check_source(advert, &expect, is_virtual));
+        .and_then(|advert| check_source(advert, &expect, sender.is_virtual()));
     verdict(router, &packet, checked)
 }
 
@@ -266,9 +256,6 @@ pub fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
     let (Some(source), Some(destination)) = (header.source(), header.destination()) else {
         return Classified::NotVrrp;
     };
-    if !routers.is_destination(IpAddr::V6(destination)) {
-        return Classified::NotVrrp;
-    }
     let message_len = usize::from(header.payload_len());
     let mut packet = Packet {
         len: ipv6::HEADER_LEN + message_len,
@@ -281,24 +268,24 @@ pub fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
         authenticated: false,
         delivery: Delivery::Elsewhere,
     };
-    let router = match find_router(frame, &packet, vlan) {
-        Ok(router) => router,
-        Err(other) => return other,
+    let is_for_us = || routers.is_destination(destination.into());
+    let Some(router) = find_router(frame, &packet, vlan) else {
+        return no_router(is_for_us, frame, &packet, vlan);
     };
     if !routers.knows(vlan, router.family, router.vrid) {
-        return not_ours(router);
+        return if is_for_us() { not_ours(router) } else { Classified::NotVrrp };
     }
-    packet.delivery = routers.delivery(&router, packet.pseudo.source(), packet.pseudo.destination());
+    let message = Message::read(frame, packet.message, Family::Ipv6, packet.message_len);
+    let sender = routers.use_of(&router, packet.pseudo.source());
+    packet.delivery = routers.delivery(&router, sender, packet.pseudo.destination());
     if packet.delivery == Delivery::Elsewhere {
         return Classified::NotVrrp;
     }
-    let message = Message::read(frame, packet.message, Family::Ipv6, packet.message_len);
-    let is_virtual = routers.is_virtual(&router, packet.pseudo.source());
     let Some(expect) = routers.expect(vlan, router.family, router.vrid) else {
         return not_ours(router);
     };
     let checked = advert(&packet, &message, router.vrid, &expect)
-        .and_then(|advert| check_source(advert, &expect, is_virtual));
+        .and_then(|advert| check_source(advert, &expect, sender.is_virtual()));
     verdict(router, &packet, checked)
 }
 
@@ -308,21 +295,36 @@ fn is_for_another<R: Routers + ?Sized>(destination: MacAddr, routers: &R) -> boo
     !destination.is_group() && !routers.receives(destination)
 }
 
-/// The virtual router that a packet names, ours or not, or what the frame is if there is none. Only the VRID is read,
-/// and only from inside the packet.
+/// The virtual router that a packet names, ours or not. Only the VRID is read, and only from inside the packet.
 #[inline(always)]
-fn find_router<F: Octets + ?Sized>(frame: &F, packet: &Packet, vlan: u16) -> Result<RouterKey, Classified> {
+fn find_router<F: Octets + ?Sized>(frame: &F, packet: &Packet, vlan: u16) -> Option<RouterKey> {
     if packet.message_len <= vrrp::field::VRID {
-        let rejection = Reject::Truncated.because(number(packet.message_len), number(vrrp::HEADER_LEN));
-        return Err(unnamed(rejection));
+        return None;
     }
-    let Some(number) = frame.u8_at(packet.message + vrrp::field::VRID) else {
-        return Err(unnamed(cut_short(packet)));
-    };
-    let family = packet.pseudo.family();
-    match Vrid::new(number) {
-        Some(vrid) => Ok(RouterKey { vlan, family, vrid }),
-        None => Err(Classified::NotOurs { vlan, family, vrid_number: number }),
+    let vrid = Vrid::new(frame.u8_at(packet.message + vrrp::field::VRID)?)?;
+    Some(RouterKey { vlan, family: packet.pseudo.family(), vrid })
+}
+
+/// The verdict on a packet without a VRID.
+#[inline(always)]
+fn no_router<F: Octets + ?Sized>(
+    is_for_us: impl Fn() -> bool,
+    frame: &F,
+    packet: &Packet,
+    vlan: u16,
+) -> Classified {
+    if packet.message_len <= vrrp::field::VRID {
+        return unnamed(is_for_us, || {
+            Reject::Truncated.because(number(packet.message_len), number(vrrp::HEADER_LEN))
+        });
+    }
+    if frame.u8_at(packet.message + vrrp::field::VRID).is_none() {
+        return unnamed(is_for_us, || cut_short(packet));
+    }
+    if is_for_us() {
+        Classified::NotOurs { vlan, family: packet.pseudo.family(), vrid_number: 0 }
+    } else {
+        Classified::NotVrrp
     }
 }
 
@@ -341,9 +343,15 @@ const fn not_ours(router: RouterKey) -> Classified {
     Classified::NotOurs { vlan: router.vlan, family: router.family, vrid_number: router.vrid.get() }
 }
 
+/// The verdict on a packet that names no router of ours: not VRRP, unless it was sent to an address of one of them. The
+/// address is looked up here, not first, so that the kernel's verifier follows the reading of a message only once.
 #[inline(always)]
-const fn unnamed(rejection: Rejection) -> Classified {
-    Classified::Reject { rejection, router: None }
+fn unnamed(is_for_us: impl Fn() -> bool, rejection: impl FnOnce() -> Rejection) -> Classified {
+    if is_for_us() {
+        Classified::Reject { rejection: rejection(), router: None }
+    } else {
+        Classified::NotVrrp
+    }
 }
 
 #[inline(always)]

@@ -14,7 +14,10 @@ pub fn take_in(router: &Router, family: Family, advert: &Advert, generation: u32
     let now = Instant::from_nanos(unsafe { bpf_ktime_get_ns() });
     let heard = KernelAdvert::new(advert, now);
     let deferred = router.locked(|config, record| {
-        (config.generation == generation).then(|| record.take(config, family, heard))
+        if config.generation != generation {
+            return None;
+        }
+        Some(record.take(config, family, heard))
     })?;
     if deferred.arm {
         timer::set(router);

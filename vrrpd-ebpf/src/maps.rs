@@ -4,7 +4,9 @@ use aya_ebpf::bindings::{BPF_F_MMAPABLE, bpf_spin_lock, bpf_timer};
 use aya_ebpf::btf_maps::{Array, LpmTrie, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use vrrpd_common::Reject;
-use vrrpd_common::abi::{KernelCounters, KernelEvent, RING_LEN, KernelConfig, RouterRecord, SLOTS, Stations};
+use vrrpd_common::abi::{
+    KernelConfig, KernelCounters, KernelEvent, MAX_PEERS, RING_LEN, RouterRecord, SLOTS, Stations,
+};
 use vrrpd_common::wire::vrrp::MAX_ADDRESSES;
 
 /// What of a virtual router only the kernel touches: user space could neither map a timer nor a lock.
@@ -32,9 +34,10 @@ pub static RECORDS: Array<RouterRecord, SLOTS, { BPF_F_MMAPABLE as usize }> = Ar
 #[btf_map]
 pub static REJECTS: PerCpuArray<KernelCounters, 1> = PerCpuArray::new();
 
-/// The virtual addresses of all virtual routers, each in full length: a trie takes memory for those that are there only.
+/// The virtual addresses and peers of all virtual routers, and the addresses that peers send to, each in full length: a trie
+/// needs memory only for entries that exist.
 #[btf_map]
-pub static ADDRESSES: LpmTrie<[u8; 20], u32, { SLOTS * MAX_ADDRESSES }> = LpmTrie::new();
+pub static ADDRESSES: LpmTrie<[u8; 20], u32, { SLOTS * (MAX_ADDRESSES + MAX_PEERS + 1) }> = LpmTrie::new();
 
 /// To whom frames are that the interface takes in.
 #[btf_map]

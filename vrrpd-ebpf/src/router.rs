@@ -7,9 +7,9 @@ use aya_ebpf::bindings::bpf_spin_lock;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_spin_lock as lock, bpf_spin_unlock as unlock};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use vrrpd_common::abi::{
-    EventKind, KernelReject, KernelConfig, RouterRecord, slot, station, virtual_address,
+    EventKind, KernelConfig, KernelReject, RouterRecord, address_key, any_router, slot, station,
 };
-use vrrpd_common::classify::{Expect, RouterKey, Routers};
+use vrrpd_common::classify::{AddressUse, Delivery, Expect, RouterKey, Routers, is_vrrp_group};
 use vrrpd_common::{Family, Instant, MacAddr, Reject, Rejection, Vrid};
 
 use crate::atomic;
@@ -23,8 +23,8 @@ pub struct Configured {
 }
 
 impl Configured {
-    /// Nothing has been asked for yet. `is_for_us`: the kernel has said that the frame is for this machine; otherwise that is
-    /// to be told by its MAC address.
+    /// `is_for_us`: the kernel has said that the frame is for this machine; otherwise its MAC address is looked up in
+    /// [`STATIONS`].
     #[inline(always)]
     pub fn new(is_for_us: bool) -> Self {
         Self { generation: Cell::new(0), is_for_us }
@@ -43,6 +43,8 @@ impl Routers for Configured {
         let Some(slot) = ROUTERS.get_ptr(slot(family, vrid)) else { return false };
         // SAFETY: the element lives as long as the map.
         let config = unsafe { &raw const (*slot).config };
+        // SAFETY: as above. What a command changes from here on is noticed by this.
+        self.generation.set(unsafe { (&raw const (*config).generation).read_volatile() });
         // SAFETY: as above.
         unsafe { (*config).role != 0 && (*config).vlan == vlan }
     }
@@ -50,9 +52,7 @@ impl Routers for Configured {
     #[inline(always)]
     fn expect(&self, vlan: u16, family: Family, vrid: Vrid) -> Option<Expect> {
         let slot = ROUTERS.get_ptr(slot(family, vrid))?;
-        // SAFETY: the element lives as long as the map. What a command changes from here on is noticed by this.
-        self.generation.set(unsafe { (&raw const (*slot).config.generation).read_volatile() });
-        // SAFETY: as above.
+        // SAFETY: the element lives as long as the map.
         let config = unsafe { &(*slot).config };
         if config.role == 0 || config.vlan != vlan {
             return None;
@@ -61,9 +61,21 @@ impl Routers for Configured {
     }
 
     #[inline(always)]
-    fn is_virtual(&self, router: &RouterKey, address: IpAddr) -> bool {
-        let address = virtual_address(slot(router.family, router.vrid), address);
-        ADDRESSES.get(&Key::new(8 * size_of_val(&address) as u32, address)).is_some()
+    fn use_of(&self, router: &RouterKey, address: IpAddr) -> AddressUse {
+        AddressUse::from_bits(look_up(slot(router.family, router.vrid), address).unwrap_or_default())
+    }
+
+    #[inline(always)]
+    fn is_destination(&self, destination: IpAddr) -> bool {
+        let family = if destination.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+        is_vrrp_group(destination) || look_up(any_router(family), destination).is_some()
+    }
+
+    #[inline(always)]
+    fn delivery(&self, router: &RouterKey, sender: AddressUse, destination: IpAddr) -> Delivery {
+        let Some(slot) = ROUTERS.get_ptr(slot(router.family, router.vrid)) else { return Delivery::Elsewhere };
+        // SAFETY: the element lives as long as the map.
+        unsafe { &(*slot).config }.delivery(sender, destination)
     }
 
     #[inline(always)]
@@ -74,6 +86,13 @@ impl Routers for Configured {
         let Some(stations) = STATIONS.get(0) else { return false };
         stations.contains(&station(destination))
     }
+}
+
+/// The entry of an address in the map.
+#[inline(always)]
+fn look_up(slot: u32, address: IpAddr) -> Option<u32> {
+    let key = address_key(slot, address);
+    ADDRESSES.get(&Key::new(8 * size_of_val(&key) as u32, key)).copied()
 }
 
 /// A virtual router's place in the maps.

@@ -1,5 +1,5 @@
-//! A packet at the hook of classifiers, as [`Octets`]. The kernel has taken the outermost VLAN tag out of it by then, and knows
-//! for whom it is. Its octets may be in several pieces, of which a program can read the first one only, so the others are pulled
+//! A packet at the hook of classifiers, as [`Octets`]. The kernel has taken the outermost VLAN tag out of it by then, and has
+//! compared its destination with the interface's MAC address. Its octets may be in several pieces, of which a program can read the first one only, so the others are pulled
 //! in if it is VRRP.
 
 use aya_ebpf::bindings::__sk_buff;
@@ -11,7 +11,7 @@ use vrrpd_common::wire::{ethernet, ipv4, ipv6};
 use crate::packet::Packet;
 use crate::reading::MAX_OFFSET;
 
-/// `PACKET_OTHERHOST` of `linux/if_packet.h`: the packet is for another station.
+/// `PACKET_OTHERHOST` of `linux/if_packet.h`: the packet is not for the MAC address that the interface has now.
 const TO_OTHERS: u32 = 3;
 /// The part of a VLAN tag that names the VLAN; 0: it has a priority only.
 const VLAN_ID: u32 = 0x0fff;
@@ -27,9 +27,11 @@ pub struct Frame {
     octets: Packet,
     /// Octets of the packet.
     len: usize,
+    /// Whether it is for the MAC address that the interface has now, or for a group.
+    pub is_for_us: bool,
 }
 
-/// The packet, if it is VRRP for this machine and for no VLAN. Mostly it is not, which takes a few instructions.
+/// The packet, if it is VRRP and for no VLAN. Mostly it is not, which takes a few instructions.
 #[inline(always)]
 pub fn vrrp(ctx: &TcContext) -> Option<Frame> {
     let skb = ctx.skb.skb;
@@ -43,7 +45,7 @@ pub fn vrrp(ctx: &TcContext) -> Option<Frame> {
     // SAFETY: as above.
     let (kind, tag, len) = unsafe { ((*skb).pkt_type, (*skb).vlan_tci, (*skb).len as usize) };
     // Without a tag there is 0.
-    if !is_vrrp || kind == TO_OTHERS || tag & VLAN_ID != 0 {
+    if !is_vrrp || tag & VLAN_ID != 0 {
         return None;
     }
     let read = if len > MAX_READ { MAX_READ } else { len };
@@ -54,7 +56,7 @@ pub fn vrrp(ctx: &TcContext) -> Option<Frame> {
             return None;
         }
     }
-    Some(Frame { octets: octets(skb), len })
+    Some(Frame { octets: octets(skb), len, is_for_us: kind != TO_OTHERS })
 }
 
 /// The first piece of a packet.

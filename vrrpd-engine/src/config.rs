@@ -296,9 +296,13 @@ impl RouterConfig {
         }
     }
 
-    /// Whether adverts go to the group of RFC 9568 §5.1.1.2, §5.1.2.2, the only one that the BPF programs know.
-    pub fn goes_to_vrrp_group(&self) -> bool {
-        self.destination == Destination::Group(group(self.family))
+    /// Whether the BPF programs handle the router's adverts: those to the group of RFC 9568 §5.1.1.2, §5.1.2.2, or from
+    /// peers.
+    pub fn is_for_program(&self) -> bool {
+        match self.destination {
+            Destination::Group(to) => to == group(self.family),
+            Destination::Peers { .. } => true,
+        }
     }
 
     /// Whether the source of adverts may be an address that is valid beyond the link. Otherwise IPv6 adverts have a

@@ -347,7 +347,7 @@ impl Engine {
     fn in_kernel(&mut self, link: LinkId, in_kernel: bool, sees_tags: bool) {
         for id in self.routers_on(link) {
             if let Some(router) = self.routers.get_mut(id) {
-                router.in_kernel = in_kernel && router.config.goes_to_vrrp_group();
+                router.in_kernel = in_kernel && router.config.is_for_program();
                 router.sees_tags = sees_tags;
             }
         }

@@ -9,7 +9,7 @@ use vrrpd_common::classify::Expect;
 use crate::config::{AuthKind, RouterConfig};
 use crate::interface::Interface;
 
-/// TTL required on the link (RFC 9568 §5.1.1.3).
+/// TTL required of multicast, on the link (RFC 9568 §5.1.1.3).
 const MIN_TTL: u8 = 255;
 
 /// The part of the checks that depends on the router's own source address.
@@ -33,6 +33,7 @@ impl Expected {
             auth,
             source: self.source,
             broadcast: self.broadcast,
+            from_peers: !config.peers().is_empty(),
             min_ttl: MIN_TTL,
             accept_interval_mismatch: config.accept_interval_mismatch,
             accept_no_addresses: config.addresses.is_empty(),

@@ -64,9 +64,7 @@ pub struct Circumstances {
 pub enum Tell {
     /// The kernel is up to date.
     Nothing,
-    /// The virtual addresses, then the command: the kernel does not know the router yet.
-    All,
-    /// The command only.
+    /// The command.
     Command,
 }
 
@@ -145,6 +143,11 @@ impl KernelSide {
         self
     }
 
+    /// Has the kernel told of the router again, as at first.
+    pub fn tell_again(&mut self) {
+        self.told = None;
+    }
+
     /// Whether the kernel was told of the router.
     pub const fn is_told(&self) -> bool {
         self.told.is_some()
@@ -159,9 +162,8 @@ impl KernelSide {
             self.generation = self.generation.wrapping_add(1);
         }
         match before {
-            None => Tell::All,
             Some(before) if before == now || was_reported && before.config == now.config => Tell::Nothing,
-            Some(_) => Tell::Command,
+            None | Some(_) => Tell::Command,
         }
     }
 
@@ -239,8 +241,12 @@ pub struct Heard {
 }
 
 /// Whether adverts from this address can be expected on the interface: it is in a subnet of the interface or of the
-/// router's addresses. True for an interface without addresses and for IPv6, where nothing can be concluded.
+/// router's addresses, or belongs to a peer. True for an interface without addresses and for IPv6, where nothing can be
+/// concluded.
 pub(crate) fn is_on_link(interface: Option<&Interface>, config: &RouterConfig, source: IpAddr) -> bool {
+    if config.peers().iter().any(|peer| peer.address == source) {
+        return true;
+    }
     let IpAddr::V4(source) = source else { return true };
     let Some(interface) = interface else { return true };
     if !interface.addresses.iter().any(|there| there.address.is_ipv4()) {
@@ -303,6 +309,7 @@ mod tests {
             auth: Auth::None,
             source: None,
             broadcast: None,
+            from_peers: false,
             min_ttl,
             accept_interval_mismatch: false,
             accept_no_addresses: false,
@@ -358,7 +365,7 @@ mod tests {
         let (mut machine, mut side) = (backup(false), KernelSide::default());
         let told = Told::of(&machine, ALONE, &expect(255));
         assert!(!side.is_told());
-        assert_eq!(side.tell(told, false), Tell::All);
+        assert_eq!(side.tell(told, false), Tell::Command);
         assert!(side.is_told());
         assert_eq!(side.tell(told, false), Tell::Nothing);
         let advert = Advert {

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
-    BROADCAST, Case, FAR_OFF, FOREIGN, OLD_MAC, OWN_MAC, OWN_V4, OWN_V6, PEER_V4, TAGGED, V2_STRICT, V3, V6,
-    VLAN, address, address_v6, ip_header, most_ipv6_addresses, repair_header, right_ones, tagged, v2,
-    v2_password, v2_strict, v3, v6, v6_strict, with_options,
+    BROADCAST, Case, DISTANT_V4, FAR_OFF, FOREIGN, OLD_MAC, OWN_MAC, OWN_V4, OWN_V6, PASSWORD, PEER_V4,
+    PEER_V6, TAGGED, V2_PEERS, V2_STRICT, V3, V3_PEERS, V6, V6_PEERS, VLAN, address, address_v6, distant,
+    ip_header, most_ipv6_addresses, repair_header, right_ones, tagged, unicast, v2, v2_password, v2_strict,
+    v3, v6, v6_strict, with_options,
 };
 use crate::AdvertFrame;
 use crate::checksum;
@@ -16,6 +17,7 @@ pub fn cases() -> Vec<Case> {
     let mut cases = Cases(Vec::new());
     cases.right();
     cases.others();
+    cases.unicast();
     cases.ip_header();
     cases.message();
     cases.content();
@@ -215,6 +217,81 @@ impl Cases {
             self.add("ours in another VLAN", "stray: not_ours", tagged(&v3(TAGGED).build(), protocol, 99));
         }
         self.add("ours without its VLAN", "stray: not_ours", v3(TAGGED).build());
+    }
+
+    /// To one host.
+    fn unicast(&mut self) {
+        let v2 = || v2(V2_PEERS).with_password(PASSWORD);
+        for (name, advert) in [("IPv4", v3(V3_PEERS)), ("version 2", v2()), ("IPv6", v6(V6_PEERS))] {
+            self.add(format!("{name}, multicast"), "discard: destination", advert.build());
+            for mac in [OLD_MAC, [0xff; 6]] {
+                self.change(format!("{name}, to {mac:x?}"), "advert", unicast(advert.clone()), |advert| {
+                    advert.destination_mac = Some(mac);
+                });
+            }
+            self.change(format!("{name}, to a guest"), "not vrrp", unicast(advert.clone()), |advert| {
+                advert.destination_mac = Some([0x02, 0, 0, 0, 0, 0x01]);
+            });
+            self.change(format!("{name}, passing through"), "not vrrp", unicast(advert.clone()), |advert| {
+                advert.destination = Some(advert.source);
+            });
+            self.change(format!("{name}, damaged"), "discard: checksum", unicast(advert.clone()), |advert| {
+                advert.checksum_flip = 1;
+            });
+            self.change(format!("{name}, for others"), "stray: not_ours", unicast(advert), |advert| {
+                advert.vrid = FOREIGN;
+            });
+        }
+        for (source, outcome) in [
+            (PEER_V4.into(), "advert"),
+            (Ipv4Addr::new(192, 0, 2, 10).into(), "discard: peer"),
+            (address(0), "discard: peer"),
+            (OWN_V4.into(), "discard: peer"),
+            (DISTANT_V4.into(), "advert"),
+        ] {
+            self.change(format!("unicast from {source}"), outcome, unicast(v3(V3_PEERS)), |advert| {
+                advert.source = source;
+            });
+        }
+        // A peer that owns the address may send from it.
+        for (source, priority, outcome) in [
+            (PEER_V6.into(), 200, "advert"),
+            (address_v6(0), 200, "discard: source"),
+            (address_v6(0), 255, "advert"),
+            (address_v6(1), 255, "discard: peer"),
+            (OWN_V6.into(), 255, "discard: peer"),
+        ] {
+            let name = format!("unicast from {source}, priority {priority}");
+            self.change(name, outcome, unicast(v6(V6_PEERS)), |advert| {
+                (advert.source, advert.priority) = (source, priority);
+            });
+        }
+        for (ttl, near, far) in [
+            (0, "discard: ttl", "discard: ttl"),
+            (63, "discard: ttl", "discard: ttl"),
+            (64, "discard: ttl", "advert"),
+            (254, "discard: ttl", "advert"),
+            (255, "advert", "advert"),
+        ] {
+            for (advert, outcome) in
+                [(v3(V3_PEERS), near), (v6(V6_PEERS), near), (distant(), far), (v2(), "advert")]
+            {
+                self.change(format!("unicast, TTL {ttl}"), outcome, unicast(advert), |a| a.ttl = ttl);
+            }
+        }
+        // To where routers here take unicast, but not these.
+        for advert in [v3(V3), v2_strict(), v6(V6)] {
+            self.add("unicast to a router without peers", "not vrrp", unicast(advert).build());
+        }
+        self.change("a fragment by unicast", "stray: fragment", unicast(v3(FOREIGN)), |a| a.fragment = 1);
+        self.change("a fragment that passes through", "not vrrp", unicast(v3(V3_PEERS)), |advert| {
+            (advert.fragment, advert.destination) = (1, Some(DISTANT_V4.into()));
+        });
+        self.patch("no message, by unicast", "stray: truncated", &unicast(v3(V3_PEERS)), |frame| {
+            frame[17] = 20;
+        });
+        let tagged = tagged(&unicast(v3(V3_PEERS)).build(), 0x8100, VLAN);
+        self.add("unicast in a VLAN", "stray: not_ours", tagged);
     }
 
     /// Wrong in the IP header.

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use super::{RING_LEN, SLOTS, address, octets, router_at, words};
+use super::{RING_LEN, SLOTS, address, octets, router_at};
 use crate::advert::{AddressDigest, Advert};
 use crate::mac::MacAddr;
 use crate::params::{Family, Interval, Priority};
@@ -191,7 +191,7 @@ impl KernelAdvert {
         self.priority == other.priority
             && self.interval == other.interval
             && self.addresses == other.addresses
-            && words(self.source) == words(other.source)
+            && u128::from_ne_bytes(self.source) == u128::from_ne_bytes(other.source)
     }
 }
 

@@ -6,7 +6,8 @@
 
 use super::checks::{check_ipv4_header, check_message, check_packet, check_source};
 use super::{
-    Classified, Delivery, Packet, RouterKey, Routers, find_router, is_for_another, not_ours, unnamed, verdict,
+    Classified, Delivery, Packet, RouterKey, Routers, find_router, is_for_another, no_router, not_ours,
+    unnamed, verdict,
 };
 use core::net::IpAddr;
 
@@ -36,21 +37,25 @@ pub fn classify_authenticated<A: Associations + ?Sized>(frame: &[u8], associatio
     if link.ethertype != ethernet::TYPE_IPV4
         || header.protocol() != ipv4::PROTOCOL_AH
         || header.version() != 4
-        || !associations.is_destination(IpAddr::V4(header.destination()))
         || is_for_another(link.destination, associations)
     {
         return Classified::NotVrrp;
     }
-    let header_len = header.header_len();
+    let (header_len, destination) = (header.header_len(), IpAddr::V4(header.destination()));
+    let is_for_us = || associations.is_destination(destination);
     if header_len < ipv4::HEADER_LEN {
-        return unnamed(Reject::Truncated.because(number(header_len), number(ipv4::HEADER_LEN)));
+        return unnamed(is_for_us, || {
+            Reject::Truncated.because(number(header_len), number(ipv4::HEADER_LEN))
+        });
     }
     if header.is_fragment() {
-        return unnamed(Reject::Fragment.because(header.fragment_offset(), 0));
+        return unnamed(is_for_us, || Reject::Fragment.because(header.fragment_offset(), 0));
     }
     let there = frame.len().saturating_sub(at);
     let Some(authentication) = AhHeader::read(frame, at + header_len) else {
-        return unnamed(Reject::Truncated.because(number(there), number(header_len + ah::HEADER_LEN)));
+        return unnamed(is_for_us, || {
+            Reject::Truncated.because(number(there), number(header_len + ah::HEADER_LEN))
+        });
     };
     if authentication.next_header() != ipv4::PROTOCOL_VRRP {
         return Classified::NotVrrp;
@@ -68,14 +73,14 @@ pub fn classify_authenticated<A: Associations + ?Sized>(frame: &[u8], associatio
         authenticated: true,
         delivery: Delivery::Elsewhere,
     };
-    let router = match find_router(frame, &packet, vlan) {
-        Ok(router) => router,
-        Err(other) => return other,
+    let Some(router) = find_router(frame, &packet, vlan) else {
+        return no_router(is_for_us, frame, &packet, vlan);
     };
     if !associations.knows(vlan, router.family, router.vrid) {
-        return not_ours(router);
+        return if is_for_us() { not_ours(router) } else { Classified::NotVrrp };
     }
-    packet.delivery = associations.delivery(&router, packet.pseudo.source(), packet.pseudo.destination());
+    let sender = associations.use_of(&router, packet.pseudo.source());
+    packet.delivery = associations.delivery(&router, sender, destination);
     if packet.delivery == Delivery::Elsewhere {
         return Classified::NotVrrp;
     }
@@ -92,10 +97,9 @@ pub fn classify_authenticated<A: Associations + ?Sized>(frame: &[u8], associatio
                 Err(Reject::Auth.because(Auth::Ah.kind().into(), expect.auth.kind().into()))
             }
         });
-    let is_virtual = associations.is_virtual(&router, packet.pseudo.source());
     let message = Message::read(frame, packet.message, router.family, packet.message_len);
     let checked = checked
         .and_then(|()| check_message(&packet, &message, router.vrid, &expect))
-        .and_then(|advert| check_source(advert, &expect, is_virtual));
+        .and_then(|advert| check_source(advert, &expect, sender.is_virtual()));
     verdict(router, &packet, checked)
 }

@@ -41,8 +41,8 @@ impl Routers for Ours {
         (RouterKey { vlan, family, vrid } == self.key).then_some(self.expect)
     }
 
-    fn is_virtual(&self, router: &RouterKey, address: IpAddr) -> bool {
-        *router == self.key && self.virtual_addresses.contains(&address)
+    fn use_of(&self, router: &RouterKey, address: IpAddr) -> AddressUse {
+        AddressUse::new(*router == self.key && self.virtual_addresses.contains(&address), None)
     }
 
     fn receives(&self, destination: MacAddr) -> bool {
@@ -60,6 +60,7 @@ fn ours(version: Version, family: Family) -> Ours {
             auth: Auth::None,
             source: None,
             broadcast: None,
+            from_peers: false,
             min_ttl: 255,
             accept_interval_mismatch: false,
             accept_no_addresses: false,

@@ -56,7 +56,7 @@ pub fn vrrpd(ctx: TcContext) -> i32 {
 /// Notes what a packet says.
 #[inline(always)]
 fn read(ctx: &TcContext, frame: &Frame) -> Option<()> {
-    let configured = Configured::new(true);
+    let configured = Configured::new(frame.is_for_us);
     let (link, at) = EthernetRepr::parse(frame)?;
     match link.ethertype {
         ethernet::TYPE_IPV4 => note(ctx, classify_ipv4(frame, &link, at, &configured), &configured, 0, |_| 0),

@@ -160,6 +160,9 @@ impl Turn<'_> {
     pub(super) fn exchange(&mut self, config: RouterConfig, tracked: &[TrackedOutcome]) {
         let leaves_group = self.router.config.grouped && !config.grouped;
         let has_other_priority = self.router.config.priority != config.priority;
+        if self.router.config.peers() != config.peers() {
+            self.router.kernel.tell_again();
+        }
         self.router.exchange(config);
         let source = self.router.machine.source();
         self.router.expected = Expected::of(source, self.link.interface.as_ref());

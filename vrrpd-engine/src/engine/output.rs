@@ -22,15 +22,13 @@ use crate::script::Call;
 pub enum Output {
     /// Read the kernel's record of a router; the answer is [`Input::Record`](super::Input::Record).
     ReadRecord(RouterId),
-    /// Send the kernel a command for a router, then read its record: the answer is
-    /// [`Input::Record`](super::Input::Record). If the kernel refuses the command, the kernel data path is given up.
+    /// Send the kernel the virtual addresses and peers of a router and a command for it, then read its record: the answer
+    /// is [`Input::Record`](super::Input::Record). If the kernel refuses, the kernel data path is given up.
     CommandKernel {
         /// The router.
         router: RouterId,
         /// The command, with the secret of adverts set to zero.
         command: Box<KernelCommand>,
-        /// The virtual addresses, to be sent to the kernel first.
-        addresses: Option<Vec<IpAddr>>,
     },
     /// Switch an interface to raw sockets: an advert that counts has a source address in no subnet of the interface, so
     /// the program may receive adverts of a VLAN.

@@ -28,7 +28,7 @@ impl Turn<'_> {
     pub(super) fn note_subnet(&mut self, advert: &Advert) {
         let config = &self.router.config;
         if self.link.absence.deadline().is_some()
-            && config.goes_to_vrrp_group()
+            && config.is_for_program()
             && !is_on_link(self.link.interface.as_ref(), config, advert.source)
         {
             self.link.absence.prolong(self.now.at);

@@ -16,8 +16,7 @@ impl Turn<'_> {
         let Some(now) = to_tell(self.router) else { return };
         match self.router.kernel.tell(now, was_reported) {
             Tell::Nothing => {}
-            Tell::Command => self.command_kernel(now, false),
-            Tell::All => self.command_kernel(now, true),
+            Tell::Command => self.command_kernel(now),
         }
     }
 
@@ -27,7 +26,7 @@ impl Turn<'_> {
             return self.tell_kernel(false);
         }
         if let Some(now) = to_tell(self.router) {
-            self.command_kernel(now, false);
+            self.command_kernel(now);
         }
     }
 
@@ -36,18 +35,16 @@ impl Turn<'_> {
         if let Some(now) = to_tell(self.router)
             && now.corrects(record)
         {
-            self.command_kernel(now, false);
+            self.command_kernel(now);
         }
     }
 
     /// Adverts that the kernel heard before the command took effect are handled first.
-    fn command_kernel(&mut self, now: Told, is_first: bool) {
+    fn command_kernel(&mut self, now: Told) {
         let config = &self.router.config;
-        let of_family = config.held_addresses().filter(|address| address.family() == config.family);
-        let addresses = is_first.then(|| of_family.map(|address| address.address).collect());
         let command = Box::new(self.router.kernel.command(slot(config.family, config.vrid), now));
         self.agenda.asked_for = Some(self.id);
-        self.put_out(Output::CommandKernel { router: self.id, command, addresses });
+        self.put_out(Output::CommandKernel { router: self.id, command });
     }
 }
 

@@ -28,9 +28,7 @@ impl Daemon {
     fn perform(&mut self, output: Output) {
         match output {
             Output::ReadRecord(id) => self.read_record(id),
-            Output::CommandKernel { router, command, addresses } => {
-                self.command_kernel(router, *command, addresses.as_deref());
-            }
+            Output::CommandKernel { router, command } => self.command_kernel(router, *command),
             Output::GiveUpProgram { router, source, pause } => {
                 if let Some(router) = self.engine.router(router) {
                     self.give_up_kernel(router.link, Refusal::OtherSubnet { source_address: source, pause });

@@ -51,8 +51,11 @@ pub(super) fn report(
     let (received, rejected) = link.counts(config.family, config.vrid);
     let (datapath, datapath_reason) = if router.is_verified_by_us() && link.is_in_kernel() {
         ("raw", Some("the Authentication Header is verified in user space".to_owned()))
-    } else if !config.goes_to_vrrp_group() && link.is_in_kernel() {
-        ("raw", Some("the program in the kernel knows the multicast group of the RFC only".to_owned()))
+    } else if !config.is_for_program() && link.is_in_kernel() {
+        (
+            "raw",
+            Some("the program in the kernel knows the multicast group of the RFC and peers only".to_owned()),
+        )
     } else {
         link.datapath()
     };

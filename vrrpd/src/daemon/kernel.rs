@@ -7,8 +7,6 @@
 //! Network cards may take the VLAN tag out of the frame, and the program does not see it then. So an interface uses raw
 //! sockets, which see the tag, if it has VLANs, or for a while after an advert from another subnet.
 
-use std::net::IpAddr;
-
 use tracing::error;
 use vrrpd_common::abi::{self, EventKind, KernelCommand, slot};
 use vrrpd_common::router::Event;
@@ -97,21 +95,16 @@ impl Daemon {
         self.engine.handle(now, Input::Record(id, record.map(Box::new)));
     }
 
-    /// Sends the kernel a command for a router, with the secret of its adverts, then reads its record. On an error the
-    /// kernel data path is given up.
-    pub(super) fn command_kernel(
-        &mut self,
-        id: RouterId,
-        mut command: KernelCommand,
-        addresses: Option<&[IpAddr]>,
-    ) {
+    /// Sends the kernel the addresses of a router and a command with the secret of its adverts, then reads its record. On
+    /// an error the kernel data path is given up.
+    pub(super) fn command_kernel(&mut self, id: RouterId, mut command: KernelCommand) {
         if let (Some(router), Some(handles)) = (self.engine.router(id), self.handles.get(id))
-            && let Some(kernel) = self.links.get_mut(router.link).and_then(LinkIo::kernel)
+            && let Some(link) = self.links.get_mut(router.link)
         {
             command.config.auth_data = handles.authentication.in_message().data();
-            let told =
-                addresses.map_or(Ok(()), |addresses| kernel.set_virtual_addresses(command.slot, addresses));
-            if let Err(refusal) = told.and_then(|()| kernel.command(command)) {
+            let told = link.set_known_addresses(router.config.family, router.config.vrid);
+            let told = told.and_then(|()| link.kernel().map_or(Ok(()), |kernel| kernel.command(command)));
+            if let Err(refusal) = told {
                 self.give_up_kernel(router.link, refusal);
             }
         }

@@ -27,6 +27,7 @@ use super::start_error::StartError;
 use super::{Daemon, log, scripts};
 use crate::clock;
 use crate::config::{self, Configuration, Datapath, GroupConfig, RouterConfig, Settings, VmacMode};
+use crate::datapath::xdp::KnownAddresses;
 use crate::interface::Interface;
 
 /// The state of a reload. One file is applied completely before the next one is read.
@@ -403,7 +404,7 @@ impl Daemon {
             if let Some(kernel) = link.kernel()
                 && let Err(error) = kernel
                     .command(KernelCommand { slot, ..KernelCommand::default() })
-                    .and_then(|()| kernel.set_virtual_addresses(slot, &[]))
+                    .and_then(|()| kernel.set_addresses(slot, KnownAddresses::default()))
             {
                 error!(router = %config.title(), %error, "cannot remove router from the program in the kernel");
             }

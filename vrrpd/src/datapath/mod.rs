@@ -32,7 +32,8 @@ use std::net::IpAddr;
 
 use vrrpd_common::abi::KernelCounters;
 use vrrpd_common::classify::{
-    Associations, Classified, Delivery, Expect, RouterKey, Routers, classify_authenticated, is_vrrp_group,
+    AddressUse, Associations, Classified, Delivery, Expect, RouterKey, Routers, classify_authenticated,
+    is_vrrp_group,
 };
 use vrrpd_common::wire::ah::AhPacket;
 use vrrpd_common::wire::ethernet;
@@ -40,11 +41,12 @@ use vrrpd_common::wire::vrrp::group;
 use vrrpd_common::{Advert, Family, Reject, Rejection, Vrid, classify};
 use vrrpd_engine::RouterId;
 
+use self::xdp::KnownAddresses;
 use by_slot::BySlot;
 
 use crate::ah::SecurityAssociation;
 use crate::clock;
-use crate::config::{Destination, Settings};
+use crate::config::{Destination, Peer, Settings};
 use crate::sys::packet::Frame;
 use crate::transmit::AdvertFrames;
 use crate::transmit::routed::Packet;
@@ -144,9 +146,9 @@ impl RouterTable {
         }
     }
 
-    /// The virtual addresses of a router.
-    fn virtual_addresses(&self, family: Family, vrid: Vrid) -> &[IpAddr] {
-        self.routers.get((family, vrid)).map_or(&[], |entry| &entry.virtual_addresses)
+    /// The addresses that the kernel has to know of a router.
+    pub fn known_addresses(&self, family: Family, vrid: Vrid) -> KnownAddresses {
+        self.routers.get((family, vrid)).map(RouterEntry::known_addresses).unwrap_or_default()
     }
 
     /// Gives a router the key of its Authentication Header.
@@ -200,9 +202,14 @@ impl RouterTable {
         })
     }
 
-    /// Whether a router of this family takes adverts that are sent elsewhere than to VRRP's group.
-    pub fn serves_elsewhere(&self, family: Family) -> bool {
-        self.of(family).any(|entry| entry.destination != Destination::Group(group(family)))
+    /// Whether a router of this family takes adverts that are sent to another group than VRRP's.
+    pub fn serves_other_groups(&self, family: Family) -> bool {
+        self.groups(family).iter().any(|served| *served != group(family))
+    }
+
+    /// Whether a router of this family has peers.
+    pub fn serves_peers(&self, family: Family) -> bool {
+        self.of(family).any(|entry| matches!(entry.destination, Destination::Peers { .. }))
     }
 
     /// The multicast groups of the routers of this family.
@@ -291,13 +298,14 @@ impl Routers for RouterTable {
         is_vrrp_group(destination) || self.routers.values().any(|entry| entry.is_at(destination))
     }
 
-    fn delivery(&self, router: &RouterKey, source: IpAddr, destination: IpAddr) -> Delivery {
+    fn delivery(&self, router: &RouterKey, sender: AddressUse, destination: IpAddr) -> Delivery {
         let entry = self.routers.get((router.family, router.vrid));
-        entry.map_or(Delivery::Elsewhere, |entry| entry.delivery(source, destination))
+        entry.map_or(Delivery::Elsewhere, |entry| entry.delivery(sender, destination))
     }
 
-    fn is_virtual(&self, router: &RouterKey, address: IpAddr) -> bool {
-        self.virtual_addresses(router.family, router.vrid).binary_search(&address).is_ok()
+    fn use_of(&self, router: &RouterKey, address: IpAddr) -> AddressUse {
+        let entry = self.routers.get((router.family, router.vrid));
+        entry.map(|entry| entry.use_of(address)).unwrap_or_default()
     }
 }
 
@@ -310,17 +318,37 @@ impl RouterEntry {
         }
     }
 
-    /// What an advert with these addresses is for it.
-    fn delivery(&self, source: IpAddr, destination: IpAddr) -> Delivery {
-        match &self.destination {
-            Destination::Peers { .. } if destination.is_multicast() => Delivery::Multicast,
-            _ if !self.is_at(destination) => Delivery::Elsewhere,
-            Destination::Group(_) => Delivery::Accepted { min_ttl: None },
-            Destination::Peers { peers, .. } => peers
-                .iter()
-                .find(|peer| peer.address == source)
-                .map_or(Delivery::Stranger, |peer| Delivery::Accepted { min_ttl: Some(peer.min_ttl) }),
+    /// What an advert from such a sender to this address is for it.
+    fn delivery(&self, sender: AddressUse, destination: IpAddr) -> Delivery {
+        let is_at = self.is_at(destination);
+        match self.destination {
+            Destination::Group(_) => Delivery::to_group(is_at),
+            Destination::Peers { .. } => Delivery::to_peer(is_vrrp_group(destination), is_at, sender),
         }
+    }
+
+    /// The addresses that the kernel has to know.
+    fn known_addresses(&self) -> KnownAddresses {
+        let peers: &[Peer] = match &self.destination {
+            Destination::Group(_) => &[],
+            Destination::Peers { peers, .. } => peers,
+        };
+        let addresses = self.virtual_addresses.iter().copied().chain(peers.iter().map(|peer| peer.address));
+        KnownAddresses {
+            uses: addresses.map(|address| (address, self.use_of(address))).collect(),
+            from_peers: self.expect.source.filter(|_| !peers.is_empty()),
+        }
+    }
+
+    /// What an address is to it.
+    fn use_of(&self, address: IpAddr) -> AddressUse {
+        let min_ttl = match &self.destination {
+            Destination::Group(_) => None,
+            Destination::Peers { peers, .. } => {
+                peers.iter().find(|peer| peer.address == address).map(|peer| peer.min_ttl)
+            }
+        };
+        AddressUse::new(self.virtual_addresses.binary_search(&address).is_ok(), min_ttl)
     }
 }
 

@@ -7,7 +7,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use libc::{
-    BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_LDX, BPF_MSH, BPF_RET, BPF_W,
+    BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_LDX, BPF_MSH,
+    BPF_RET, BPF_W,
 };
 use vrrpd_common::Family;
 use vrrpd_common::wire::{ethernet, ipv4, ipv6};
@@ -20,9 +21,11 @@ use crate::sys::packet::{FilterInstruction, Inbox, PacketSocket, jump, statement
 pub struct Takes {
     /// Adverts to VRRP's group.
     pub group: bool,
-    /// Adverts to any other address.
-    pub elsewhere: bool,
-    /// Adverts in an Authentication Header: to the group, and elsewhere as those without.
+    /// Adverts to other groups.
+    pub other_groups: bool,
+    /// Adverts by unicast.
+    pub unicast: bool,
+    /// Adverts in an Authentication Header, to any address.
     pub authenticated: bool,
 }
 
@@ -35,7 +38,8 @@ impl Takes {
     /// Whether it takes all that `wanted` takes.
     const fn includes(self, wanted: Self) -> bool {
         (self.group || !wanted.group)
-            && (self.elsewhere || !wanted.elsewhere)
+            && (self.other_groups || !wanted.other_groups)
+            && (self.unicast || !wanted.unicast)
             && (self.authenticated || !wanted.authenticated)
     }
 }
@@ -109,16 +113,18 @@ fn if_protocol(at: usize, protocol: u8, then: Vec<FilterInstruction>) -> Vec<Fil
 /// VRRP, with or without an Authentication Header.
 fn filter_ipv4(takes: Takes) -> Vec<FilterInstruction> {
     let header = ethernet::HEADER_LEN;
-    let to = |group, elsewhere| {
-        [
-            load(BPF_W, header + ipv4::field::DESTINATION),
-            unless(u32::from(ipv4::VRRP_GROUP), 1),
-            verdict(group),
-            verdict(elsewhere),
-        ]
-    };
+    let to = vec![
+        load(BPF_W, header + ipv4::field::DESTINATION),
+        unless(u32::from(ipv4::VRRP_GROUP), 1),
+        verdict(takes.group),
+        // 224.0.0.0/4
+        statement(BPF_ALU | BPF_AND | BPF_K, 0xf000_0000),
+        unless(0xe000_0000, 1),
+        verdict(takes.other_groups),
+        verdict(takes.unicast),
+    ];
     let protocol = header + ipv4::field::PROTOCOL;
-    let mut filter = if_protocol(protocol, ipv4::PROTOCOL_VRRP, to(takes.group, takes.elsewhere).into());
+    let mut filter = if_protocol(protocol, ipv4::PROTOCOL_VRRP, to);
     if takes.authenticated {
         // What is in the Authentication Header stands in its first octet, behind an IPv4 header with or without options.
         #[expect(clippy::cast_possible_truncation, reason = "no header is that long")]
@@ -127,9 +133,9 @@ fn filter_ipv4(takes: Takes) -> Vec<FilterInstruction> {
             statement(BPF_LD | BPF_B | BPF_IND, header as u32),
             jump(BPF_JMP | BPF_JEQ | BPF_K, u32::from(ipv4::PROTOCOL_VRRP), 1, 0),
             verdict(false),
+            verdict(true),
         ];
-        let then = next_header.into_iter().chain(to(true, takes.elsewhere)).collect();
-        filter.extend(if_protocol(protocol, ipv4::PROTOCOL_AH, then));
+        filter.extend(if_protocol(protocol, ipv4::PROTOCOL_AH, next_header.into()));
     }
     filter.push(verdict(false));
     filter
@@ -146,7 +152,11 @@ fn filter_ipv6(takes: Takes) -> Vec<FilterInstruction> {
         load(BPF_W, destination),
         unless(u32::from(first) << 16 | u32::from(second), 1),
         verdict(takes.group),
-        verdict(takes.elsewhere),
+        // ff00::/8
+        load(BPF_B, destination),
+        unless(0xff, 1),
+        verdict(takes.other_groups),
+        verdict(takes.unicast),
     ];
     let mut filter = if_protocol(header + ipv6::field::NEXT_HEADER, ipv6::NEXT_HEADER_VRRP, to);
     filter.push(verdict(false));
@@ -155,13 +165,105 @@ fn filter_ipv6(takes: Takes) -> Vec<FilterInstruction> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+    use std::os::unix::net::UnixDatagram;
+
+    use socket2::SockRef;
+
     use super::*;
+
+    /// Whether the kernel lets a packet of this protocol to this address through: it filters what comes to any socket.
+    fn passes(takes: Takes, to: &str, protocol: u8, payload: &[u8]) -> bool {
+        let (sender, receiver) = UnixDatagram::pair().expect("two sockets");
+        receiver.set_nonblocking(true).expect("it is open");
+        let mut frame = vec![0; ethernet::HEADER_LEN];
+        let filter = match to.parse().expect("an address") {
+            IpAddr::V4(to) => {
+                frame.extend([0x45, 0, 0, 0, 0, 0, 0, 0, 255, protocol, 0, 0, 192, 0, 2, 1]);
+                frame.extend(to.octets());
+                filter_ipv4(takes)
+            }
+            IpAddr::V6(to) => {
+                frame.extend([0x60, 0, 0, 0, 0, 0, protocol, 255]);
+                frame.extend([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+                frame.extend(to.octets());
+                filter_ipv6(takes)
+            }
+        };
+        frame.extend(payload);
+        SockRef::from(&receiver).attach_filter(&filter).expect("the kernel takes the filter");
+        sender.send(&frame).expect("it is sent");
+        let mut buffer = [0; 256];
+        match receiver.recv(&mut buffer) {
+            Ok(len) => {
+                assert_eq!(buffer.get(..len), Some(&*frame), "all of it");
+                true
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn a_filter_passes_vrrp_to_the_addresses_that_are_asked_for_and_nothing_else() {
+        let asked = [
+            (Takes { group: true, ..Takes::default() }, 0),
+            (Takes { other_groups: true, ..Takes::default() }, 1),
+            (Takes { unicast: true, ..Takes::default() }, 2),
+        ];
+        for (takes, own) in asked {
+            let to = [
+                ("224.0.0.18", 0),
+                ("224.0.0.19", 1),
+                ("239.1.2.3", 1),
+                ("192.0.2.2", 2),
+                ("240.0.0.18", 2),
+                ("ff02::12", 0),
+                ("ff02::13", 1),
+                ("ff05::12", 1),
+                ("fe80::12", 2),
+                ("2001:db8::12", 2),
+            ];
+            for (to, kind) in to {
+                assert_eq!(
+                    passes(takes, to, ipv4::PROTOCOL_VRRP, &[0x31; 16]),
+                    kind == own,
+                    "{to}, {takes:?}"
+                );
+                for other in [6, ipv4::PROTOCOL_AH] {
+                    assert!(
+                        !passes(takes, to, other, &[ipv4::PROTOCOL_VRRP; 16]),
+                        "{other} to {to}, {takes:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_filter_passes_vrrp_in_an_authentication_header_to_any_ipv4_address() {
+        let takes = Takes { authenticated: true, ..Takes::default() };
+        for to in ["224.0.0.18", "224.0.0.19", "192.0.2.2"] {
+            assert!(passes(takes, to, ipv4::PROTOCOL_AH, &[ipv4::PROTOCOL_VRRP; 40]), "{to}");
+            assert!(!passes(takes, to, ipv4::PROTOCOL_AH, &[6; 40]), "TCP in it to {to}");
+            assert!(
+                !passes(takes, to, ipv4::PROTOCOL_VRRP, &[ipv4::PROTOCOL_VRRP; 40]),
+                "without one to {to}"
+            );
+        }
+    }
 
     #[test]
     fn a_socket_that_takes_more_is_as_good_and_one_that_takes_less_is_not() {
-        let all = Takes { group: true, elsewhere: true, authenticated: true };
-        let only = |group, elsewhere, authenticated| Takes { group, elsewhere, authenticated };
-        for less in [only(true, false, false), only(false, true, false), only(false, false, true)] {
+        let all = Takes { group: true, other_groups: true, unicast: true, authenticated: true };
+        for less in [
+            Takes { group: true, ..Takes::default() },
+            Takes { other_groups: true, ..Takes::default() },
+            Takes { unicast: true, ..Takes::default() },
+            Takes { authenticated: true, ..Takes::default() },
+        ] {
             assert!(all.includes(less) && !less.includes(all) && less.any());
         }
         assert!(!Takes::default().any());

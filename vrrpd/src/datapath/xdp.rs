@@ -14,9 +14,10 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, RingBuf};
 use tracing::info;
 use vrrpd_common::abi::{
-    KernelCommand, KernelCounters, KernelEvent, RouterRecord, SLOTS, Stations, router_at, station,
-    virtual_address,
+    KernelCommand, KernelCounters, KernelEvent, RouterRecord, SLOTS, Stations, address_key, any_router,
+    family_of, router_at, station,
 };
+use vrrpd_common::classify::AddressUse;
 use vrrpd_common::{Duration, Family, MacAddr, Vrid};
 
 use super::attachment::Attachment;
@@ -30,8 +31,17 @@ use super::vlans;
 use crate::config::Datapath;
 use crate::sys::records::Records;
 
-/// A virtual address is looked for in full length.
+/// An address is looked for in full length.
 const ADDRESS_BITS: u32 = 160;
+
+/// The addresses that the kernel has to know of a router.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownAddresses {
+    /// Virtual addresses and peers.
+    pub uses: BTreeMap<IpAddr, AddressUse>,
+    /// The router's own address, if it has peers: they send to it.
+    pub from_peers: Option<IpAddr>,
+}
 
 /// The program on one interface. Dropping it takes the program and its pins away; if we crash, the kernel does so with
 /// the program. Of the object it was loaded from nothing is kept: that is some hundred KiB.
@@ -43,7 +53,7 @@ pub struct XdpPath {
     rejects: PerCpuArray<MapData, KernelCounters>,
     addresses: LpmTrie<MapData, [u8; 20], u32>,
     /// What is in there, by slot.
-    addresses_set: BTreeMap<u32, Box<[IpAddr]>>,
+    addresses_set: BTreeMap<u32, KnownAddresses>,
     stations: Array<MapData, Stations>,
     stations_set: Stations,
     _pins: Option<Pins>,
@@ -132,19 +142,32 @@ impl XdpPath {
         self.commands.carry_out(command)
     }
 
-    /// Tells the kernel the virtual addresses of the router at `slot`, instead of those that it was told before.
-    pub fn set_virtual_addresses(&mut self, slot: u32, addresses: &[IpAddr]) -> Result<(), Refusal> {
+    /// Replaces the addresses that the kernel knows of the router at `slot`.
+    pub fn set_addresses(&mut self, slot: u32, wanted: KnownAddresses) -> Result<(), Refusal> {
         let set = self.addresses_set.remove(&slot).unwrap_or_default();
-        let key = |address: &IpAddr| Key::new(ADDRESS_BITS, virtual_address(slot, *address));
         let refusal = |error: MapError| Refusal::Map("ADDRESSES", Cause::of(error));
-        for gone in set.iter().filter(|address| !addresses.contains(address)) {
-            self.addresses.remove(&key(gone)).map_err(refusal)?;
+        for address in set.uses.keys().filter(|address| !wanted.uses.contains_key(address)) {
+            self.addresses.remove(&key(slot, *address)).map_err(refusal)?;
         }
-        for new in addresses.iter().filter(|address| !set.contains(address)) {
-            self.addresses.insert(&key(new), 0, 0).map_err(refusal)?;
+        for (address, used) in
+            wanted.uses.iter().filter(|(address, used)| set.uses.get(address) != Some(used))
+        {
+            self.addresses.insert(&key(slot, *address), used.to_bits(), 0).map_err(refusal)?;
         }
-        if !addresses.is_empty() {
-            self.addresses_set.insert(slot, addresses.into());
+        if set.from_peers != wanted.from_peers {
+            let family = any_router(family_of(slot));
+            // Other routers may have peers that send to the same address.
+            let is_used =
+                |own: &IpAddr| self.addresses_set.values().any(|other| other.from_peers == Some(*own));
+            if let Some(own) = set.from_peers.filter(|own| !is_used(own)) {
+                self.addresses.remove(&key(family, own)).map_err(refusal)?;
+            }
+            if let Some(own) = wanted.from_peers {
+                self.addresses.insert(&key(family, own), 0, 0).map_err(refusal)?;
+            }
+        }
+        if wanted != KnownAddresses::default() {
+            self.addresses_set.insert(slot, wanted);
         }
         Ok(())
     }
@@ -187,6 +210,11 @@ impl XdpPath {
     pub fn rejects(&self) -> KernelCounters {
         sum(&self.rejects)
     }
+}
+
+/// The key of an address in the map.
+fn key(slot: u32, address: IpAddr) -> Key<[u8; 20]> {
+    Key::new(ADDRESS_BITS, address_key(slot, address))
 }
 
 fn no_records(error: io::Error) -> Refusal {

@@ -25,8 +25,8 @@ impl Routers for Association {
         self.ours.expect(vlan, family, vrid)
     }
 
-    fn is_virtual(&self, router: &RouterKey, address: IpAddr) -> bool {
-        self.ours.is_virtual(router, address)
+    fn use_of(&self, router: &RouterKey, address: IpAddr) -> AddressUse {
+        self.ours.use_of(router, address)
     }
 
     fn receives(&self, destination: MacAddr) -> bool {

@@ -127,8 +127,8 @@ impl Routers for Everything {
         Some(self.0)
     }
 
-    fn is_virtual(&self, _: &RouterKey, _: IpAddr) -> bool {
-        false
+    fn use_of(&self, _: &RouterKey, _: IpAddr) -> AddressUse {
+        AddressUse::default()
     }
 }
 

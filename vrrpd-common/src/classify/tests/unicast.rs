@@ -14,22 +14,19 @@ impl Routers for Elsewhere {
         Some(Expect { source: Some(US.into()), ..ours(Version::V3, family).expect })
     }
 
-    fn is_virtual(&self, _: &RouterKey, _: IpAddr) -> bool {
-        false
+    fn use_of(&self, router: &RouterKey, address: IpAddr) -> AddressUse {
+        AddressUse::new(false, (router.vrid.get() == 51 && address == PEER).then_some(64))
     }
 
     fn is_destination(&self, destination: IpAddr) -> bool {
         is_vrrp_group(destination) || destination == US || destination == GROUP
     }
 
-    fn delivery(&self, router: &RouterKey, source: IpAddr, destination: IpAddr) -> Delivery {
+    fn delivery(&self, router: &RouterKey, sender: AddressUse, to: IpAddr) -> Delivery {
         match router.vrid.get() {
-            51 if is_vrrp_group(destination) => Delivery::Multicast,
-            51 if destination == US && source == PEER => Delivery::Accepted { min_ttl: Some(64) },
-            51 if destination == US => Delivery::Stranger,
-            52 if destination == GROUP => Delivery::Accepted { min_ttl: None },
-            53 if is_vrrp_group(destination) => Delivery::Accepted { min_ttl: None },
-            _ => Delivery::Elsewhere,
+            51 => Delivery::to_peer(is_vrrp_group(to), to == US, sender),
+            52 => Delivery::to_group(to == GROUP),
+            _ => Delivery::to_group(is_vrrp_group(to)),
         }
     }
 }

@@ -174,12 +174,16 @@ fn a_router_that_leaves_is_forgotten_when_it_has_given_back_all_and_said_its_las
 }
 
 #[test]
-fn routers_of_an_interface_are_in_the_kernel_unless_they_have_peers_and_are_forgotten_there_with_it() {
+fn routers_of_an_interface_are_in_the_kernel_unless_they_have_another_group_and_are_forgotten_there_with_it()
+{
     let mut bench = Bench::backup();
     let id = bench.id;
     assert_eq!(bench.input(Input::InKernel { link: LinkId::FIRST, in_kernel: true, sees_tags: false }), []);
     assert!(bench.router().in_kernel);
     bench.router().config.destination = Destination::Peers { peers: Vec::new(), ttl: 255 };
+    bench.input(Input::InKernel { link: LinkId::FIRST, in_kernel: true, sees_tags: false });
+    assert!(bench.router().in_kernel);
+    bench.router().config.destination = Destination::Group("239.1.2.3".parse().expect("legal"));
     bench.input(Input::InKernel { link: LinkId::FIRST, in_kernel: true, sees_tags: false });
     assert!(!bench.router().in_kernel);
     bench.router().kernel.begin_with(&RouterRecord::default());

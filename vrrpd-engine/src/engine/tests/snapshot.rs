@@ -182,6 +182,7 @@ fn no_password_is_in_a_snapshot() {
         auth: vrrpd_common::Auth::Simple(*b"Pa55w0rd"),
         source: None,
         broadcast: None,
+        from_peers: false,
         min_ttl: 255,
         accept_interval_mismatch: false,
         accept_no_addresses: false,

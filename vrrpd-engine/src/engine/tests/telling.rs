@@ -22,50 +22,45 @@ fn told() -> Bench {
     bench
 }
 
-/// The command in an output, and its addresses.
-fn command(output: &Output) -> (KernelCommand, Option<Vec<IpAddr>>) {
+/// The command in an output.
+fn command(output: &Output) -> KernelCommand {
     let found = match output {
-        Output::CommandKernel { command, addresses, .. } => Some((**command, addresses.clone())),
+        Output::CommandKernel { command, .. } => Some(**command),
         _ => None,
     };
     found.expect("a command")
 }
 
 fn role(output: &Output) -> KernelRole {
-    KernelRole::from_number(command(output).0.config.role)
+    KernelRole::from_number(command(output).config.role)
 }
 
 #[test]
-fn the_kernel_is_told_of_a_router_with_its_addresses_at_first_and_then_of_what_changes() {
+fn the_kernel_is_told_of_a_router_and_then_of_what_changes() {
     let mut bench = in_kernel();
     let id = bench.id;
-    bench.router().config.extra_addresses = ["192.0.2.101", "2001:db8::1"]
-        .map(|text| VirtualAddress { address: text.parse().expect("legal"), prefix_len: 32 })
-        .to_vec();
     let outputs = bench.input(Input::TellKernel(id));
     assert_eq!(outputs.len(), 1, "nothing happens before the answer: {outputs:?}");
-    let (first, addresses) = command(&outputs[0]);
+    let first = command(&outputs[0]);
     let config = config("192.0.2.100");
     assert_eq!(first.slot, slot(config.family, config.vrid));
     assert_eq!(Some(first.deadline), bench.router().machine.deadline().map(Instant::as_nanos));
-    let of_family = ["192.0.2.100", "192.0.2.101"].map(|text| text.parse().expect("legal"));
-    assert_eq!(addresses, Some(of_family.to_vec()), "those of the other family are advertised by nobody");
     bench.record(&RouterRecord::default());
     bench.now += Duration::from_millis(10);
     assert_eq!(bench.event(Event::StandBack(Origin::Operator)), [Output::ReadRecord(id)]);
     let outputs = bench.record(&RouterRecord::default());
-    let (second, addresses) = command(&outputs[0]);
-    assert_eq!((second.config.lowest_followed, addresses), (1, None));
+    let second = command(&outputs[0]);
+    assert_eq!(second.config.lowest_followed, 1);
     assert_eq!(second.config.generation, first.config.generation, "adverts have to look as before");
     assert_eq!(second.known_until, bench.now.as_nanos(), "the record was read before");
     bench.record(&RouterRecord::default());
     // Everything is sent again, even what the kernel knows.
     let outputs = bench.input(Input::TellKernel(id));
-    assert_eq!(command(&outputs[0]), (second, None));
+    assert_eq!(command(&outputs[0]), second);
     bench.record(&RouterRecord::default());
     // The kernel has lost everything.
     bench.input(Input::KernelForgot(LinkId::FIRST));
-    assert!(command(&bench.input(Input::TellKernel(id))[0]).1.is_some());
+    assert_eq!(command(&bench.input(Input::TellKernel(id))[0]).config.generation, 1);
 }
 
 #[test]
@@ -93,12 +88,12 @@ fn no_command_holds_a_secret_and_one_without_authentication_is_not_taken_for_one
     let id = bench.id;
     bench.router().config.version = Version::V2;
     bench.router().config.auth = AuthKind::Simple;
-    let (simple, _) = command(&bench.input(Input::TellKernel(id))[0]);
+    let simple = command(&bench.input(Input::TellKernel(id))[0]);
     assert_eq!(simple.config.auth_kind, Auth::Simple([0; Auth::DATA_LEN]).kind());
     assert_eq!(simple.config.auth_data, [0; Auth::DATA_LEN]);
     bench.record(&RouterRecord::default());
     bench.router().config.auth = AuthKind::Ah;
-    let (verified, _) = command(&bench.input(Input::TellKernel(id))[0]);
+    let verified = command(&bench.input(Input::TellKernel(id))[0]);
     assert_eq!(KernelRole::from_number(verified.config.role), KernelRole::Init, "it cannot verify them");
     assert_eq!(verified.config.auth_kind, Auth::Ah.kind());
 }
@@ -114,11 +109,11 @@ fn what_the_kernel_has_heard_comes_before_an_operator_s_word() {
     let record = record_of(heard_at, &advert(200), KernelRole::Backup, heard_at);
     let outputs = bench.record(&record);
     assert_eq!(outputs.len(), 1, "{outputs:?}");
-    let (corrected, _) = command(&outputs[0]);
+    let corrected = command(&outputs[0]);
     assert!(Some(corrected.deadline) > deadline.map(Instant::as_nanos), "the advert has moved it");
     assert_eq!(corrected.config.lowest_followed, 100, "the operator's word waits");
     let outputs = bench.record(&record);
-    assert_eq!((outputs.len(), command(&outputs[0]).0.config.lowest_followed), (1, 1), "{outputs:?}");
+    assert_eq!((outputs.len(), command(&outputs[0]).config.lowest_followed), (1, 1), "{outputs:?}");
     assert_eq!(bench.record(&record), []);
     assert_eq!(bench.event(Event::StoodStill), [Output::ReadRecord(id)]);
     let outputs = bench.record(&record);
@@ -194,6 +189,6 @@ fn another_configuration_is_told_to_the_kernel_although_nothing_has_happened() {
     let config = RouterConfig { require_equal_addresses: true, ..config("192.0.2.100") };
     let outputs = bench.input(Input::Exchange(id, Box::new(config)));
     assert_eq!(outputs, [Output::Expect(id, Some(OURS.into())), Output::ReadRecord(id)]);
-    let (told, _) = command(&bench.record(&RouterRecord::default())[0]);
+    let told = command(&bench.record(&RouterRecord::default())[0]);
     assert_eq!(told.config.generation, 2, "adverts have to look otherwise");
 }

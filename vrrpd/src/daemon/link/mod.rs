@@ -155,6 +155,12 @@ impl LinkIo {
         self.path.kernel_mut().map(|kernel| &mut *kernel.program)
     }
 
+    /// Tells the kernel the virtual addresses and peers of a router, as they are in the table.
+    pub(super) fn set_known_addresses(&mut self, family: Family, vrid: Vrid) -> Result<(), Refusal> {
+        let known = self.table.known_addresses(family, vrid);
+        self.kernel().map_or(Ok(()), |program| program.set_addresses(slot(family, vrid), known))
+    }
+
     /// Tells the kernel to which MAC addresses the interface takes in frames: this one, and what it keeps.
     pub(super) fn tell_stations(&mut self, own: MacAddr) -> Result<(), Refusal> {
         let kept = self.own_mac.kept();

@@ -80,7 +80,7 @@ pub(in crate::daemon) struct Ports {
 }
 
 /// The program, and sockets beside it for what it passes on: an Authentication Header, which it cannot verify, and what is sent
-/// elsewhere than to VRRP's group, of which it does not know.
+/// to other groups than VRRP's, of which it does not know.
 #[derive(Debug)]
 pub(in crate::daemon) struct Kernel {
     pub(super) program: Box<XdpPath>,
@@ -133,13 +133,14 @@ impl Opener<'_> {
         Ok(Kernel { program, events, beside })
     }
 
-    /// Opens a socket for each family that needs one and has none, or one that does not take all that it is to take. `group`:
-    /// also what the program would take.
-    fn complete(&self, receivers: &mut Receivers, group: bool) -> io::Result<()> {
+    /// Opens a socket for each family that needs one and has none, or one that does not take all that it is to take.
+    /// `by_program`: also what the program would take.
+    fn complete(&self, receivers: &mut Receivers, by_program: bool) -> io::Result<()> {
         for (place, (family, open)) in FAMILIES.into_iter().zip(receivers).enumerate() {
             let takes = Takes {
-                group: group && self.table.serves(family),
-                elsewhere: self.table.serves_elsewhere(family),
+                group: by_program && self.table.serves(family),
+                other_groups: self.table.serves_other_groups(family),
+                unicast: by_program && self.table.serves_peers(family),
                 authenticated: family == Family::Ipv4 && self.table.has_associations(),
             };
             if takes.any() && !open.as_ref().is_some_and(|open| open.takes(takes)) {
