@@ -120,6 +120,33 @@ fn script_for_a_backup_runs_once_for_a_master_that_was_killed() {
 }
 
 #[test]
+fn guardian_says_and_runs_nothing_for_a_router_that_a_reload_has_removed() {
+    let lab = Lab::new();
+    let [a, client] = lab.hosts();
+    let down = ScriptLog::new(&["VRRP_VRID", "VRRP_REASON"]);
+    let common = format!(
+        "interface = \"eth0\"\ninterval = \"100ms\"\nprotocol = \"v3\"\nvmac = \"none\"\ndown = {:?}",
+        down.path()
+    );
+    let stays = format!("[defaults]\n{common}\n[[router]]\nvrid = 51\naddresses = [\"10.0.0.51\"]\n");
+    // Without addresses it has nothing to give back, so it is gone at once.
+    let leaves = "[[router]]\nvrid = 52\nfamily = \"ipv4\"\n";
+    let daemon = Vrrpd::of_file(&a, &format!("{stays}{leaves}"));
+    daemon.wait_state_of(51, "master", SOON);
+    daemon.wait_state_of(52, "master", SOON);
+    let capture = Capture::on(&client);
+    daemon.reload(&stays);
+    capture.wait_advert(SOON, "it resigns", |advert| advert.vrid == 52 && advert.priority == 0);
+    down.wait_run(SOON, "|52|");
+    daemon.kill_daemon();
+    down.wait_run(SOON, "|51|crash");
+    let resignations =
+        capture.adverts().into_iter().filter(|(_, advert)| (advert.vrid, advert.priority) == (52, 0));
+    assert_eq!(resignations.count(), 1);
+    assert!(down.runs().iter().all(|run| !run.ends_with("|52|crash")), "{:?}", down.runs());
+}
+
+#[test]
 fn scripts_of_more_masters_than_files_may_be_open_unless_asked_all_run() {
     let lab = Lab::new();
     let [a] = lab.hosts();

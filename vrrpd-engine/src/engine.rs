@@ -21,6 +21,7 @@ mod recorder;
 mod returning;
 mod sent;
 mod snapshot;
+mod speaking;
 mod telling;
 mod tickets;
 mod tracking;
@@ -29,10 +30,12 @@ mod turn;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use vrrpd_common::Instant;
 use vrrpd_common::abi::RouterRecord;
-use vrrpd_common::router::Event;
+use vrrpd_common::router::{Event, StateName};
 
 use crate::absence::Absence;
 use crate::group::Groups;
@@ -52,6 +55,7 @@ pub use input::Input;
 pub use output::{Line, Output};
 pub use sent::NotSent;
 pub use snapshot::Snapshot;
+pub use speaking::{AnnouncedOn, Announcement, LastActs};
 pub use tracking::CheckChanged;
 
 /// The time of an input.
@@ -110,13 +114,6 @@ impl Engine {
     /// The router with this identifier; `None` after it has left.
     pub fn router(&self, id: RouterId) -> Option<&Router> {
         self.routers.get(id)
-    }
-
-    /// The router with this identifier, with its interface.
-    pub fn router_on_link(&mut self, id: RouterId) -> Option<(&mut Router, &Link)> {
-        let router = self.routers.get_mut(id)?;
-        let link = self.links.get(router.link)?;
-        Some((router, link))
     }
 
     /// Adds a router under the identifier that [`Slots::next_id`] of the table returned. Its events before that are
@@ -188,6 +185,10 @@ impl Engine {
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         let now = Now { at: now.at.max(self.now.at), ..now };
         self.now = now;
+        let input = match input {
+            Input::Due(id) if !self.is_watched_by_kernel(id) => Input::Event(id, Event::Timer, None),
+            other => other,
+        };
         self.keep(&input);
         let (id, task) = match input {
             Input::Event(id, event @ Event::Advert(_), frame) if self.agenda.is_idle() => {
@@ -239,7 +240,8 @@ impl Engine {
             Input::TellKernel(id) => (id, Task::TellAll),
             Input::ListenAgain(id) => (id, Task::ListenAgain),
             Input::Schedule(id) => (id, Task::Schedule),
-            Input::Unschedule(id) => (id, Task::Unschedule),
+            Input::Due(id) => return self.hold_is_over(id),
+            Input::KernelExpired(id) => return self.kernel_expired(id),
             Input::AddressLost(id, address, remover) => (id, Task::AddressLost(address, remover)),
             Input::OtherInterface(id, name, interface) => (id, Task::OtherInterface(name, interface)),
             Input::Prepare(id) => (id, Task::Prepare),
@@ -304,10 +306,18 @@ impl Engine {
         self.agenda.expire(now.at);
     }
 
-    /// Routers whose deadline has passed. Everything that has arrived must be handed over before they get
-    /// [`Event::Timer`].
+    /// Routers whose deadline has passed. [`Input::Due`] follows for each, after all frames that have arrived on the
+    /// interfaces of [`Engine::hears_before`].
     pub fn due(&self, now: Instant) -> Vec<RouterId> {
         self.agenda.due(now)
+    }
+
+    /// Interfaces whose received frames are handled before the deadlines of these routers: a process that could not run must
+    /// not declare a live master dead.
+    pub fn hears_before(&self, due: &[RouterId]) -> BTreeSet<LinkId> {
+        let due = due.iter().filter_map(|id| self.router(*id));
+        let backups = due.filter(|router| router.machine.state().name() == StateName::Backup);
+        backups.map(|router| router.link).collect()
     }
 
     /// Time of the last input.

@@ -99,6 +99,13 @@ impl Interface {
             .map(|found| found.address)
     }
 
+    /// The valid addresses on it that are not virtual. Before Linux 5.18, addresses have no mark, so `is_virtual` excludes
+    /// the virtual ones.
+    pub fn own_addresses(&self, is_virtual: impl Fn(IpAddr) -> bool) -> impl Iterator<Item = IpAddr> {
+        let own = self.addresses.iter().filter(|there| !there.ours && !there.tentative);
+        own.map(|there| there.address).filter(move |address| !is_virtual(*address))
+    }
+
     /// The interface without virtual addresses of other routers, which do not affect this one.
     #[must_use]
     pub fn seen_by(&self, config: &RouterConfig) -> Self {

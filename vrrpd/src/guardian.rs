@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, setsockopt, socketpair, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike as _};
@@ -188,6 +189,20 @@ impl Guardian {
         &self.keeper
     }
 
+    /// Whether its socket reports its end; readable alone does not mean that.
+    pub fn has_ended(&self) -> bool {
+        let mut message = [0; 1];
+        loop {
+            return match recv(self.socket.as_raw_fd(), &mut message, MsgFlags::MSG_DONTWAIT) {
+                Ok(0) => true,
+                // It answers the charge and says nothing else.
+                Ok(_) | Err(Errno::EINTR) => continue,
+                Err(Errno::EAGAIN) => false,
+                Err(_) => true,
+            };
+        }
+    }
+
     /// Handles that its socket reports its end.
     pub fn see_off(&self) {
         // If it was stopped at the last moment, this is repeated when the daemon ends.
@@ -224,7 +239,24 @@ impl Guardian {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::socket::send;
+
     use super::*;
+
+    #[test]
+    fn guardian_has_ended_when_its_socket_is_closed_and_not_when_it_says_something() {
+        let (ours, its) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+            .expect("sockets can be made");
+        let socket = Arc::new(ours);
+        // The number of no child of this process.
+        let process = Pid::this();
+        let guardian = Guardian { keeper: Keeper::new(Arc::clone(&socket)), socket, process };
+        assert!(!guardian.has_ended());
+        send(its.as_raw_fd(), b"ready", MsgFlags::empty()).expect("there is room");
+        assert!(!guardian.has_ended());
+        drop(its);
+        assert!(guardian.has_ended());
+    }
 
     #[test]
     fn what_a_dying_daemon_says_is_the_message_for_it() {

@@ -17,7 +17,6 @@ use vrrpd_engine::RouterId;
 use vrrpd_engine::config::Pauses;
 use vrrpd_engine::spaced::{Kind, Spaced};
 
-use crate::interface::{Interface, InterfaceAddress};
 use crate::sys::packet::{BATCH, Frame, PacketSocket};
 use routed::Packet;
 
@@ -353,20 +352,13 @@ impl<S: Sender> Transmitter<S> {
     }
 }
 
-/// Announcements of an interface's own addresses with its own MAC address. Before Linux 5.18, addresses have no mark,
-/// so `is_virtual` excludes the virtual ones.
-pub fn own_announcements(
-    interface: &Interface,
-    mac: MacAddr,
-    is_virtual: impl Fn(IpAddr) -> bool,
-) -> Vec<Frame> {
-    let is_own = |there: &&InterfaceAddress| !there.ours && !there.tentative && !is_virtual(there.address);
-    let own = interface.addresses.iter().filter(is_own);
-    own.map(|there| match there.address {
+/// Announcements of these addresses with this MAC address, one for each.
+pub fn announcements(mac: MacAddr, addresses: impl IntoIterator<Item = IpAddr>) -> Vec<Frame> {
+    let frame = |address| match address {
         IpAddr::V4(address) => Frame::from(&gratuitous_arp(mac, address)[..]),
         IpAddr::V6(address) => Frame::from(&unsolicited_na(mac, address)[..]),
-    })
-    .collect()
+    };
+    addresses.into_iter().map(frame).collect()
 }
 
 /// The kind of an announcement, by its EtherType.

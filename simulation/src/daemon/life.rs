@@ -6,10 +6,11 @@ use vrrpd_common::router::Event;
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::config::{GroupConfig, RouterConfig};
 use vrrpd_engine::interface::{Interface, OtherInterfaces};
+use vrrpd_engine::leaving::{Patience, Wait};
 use vrrpd_engine::ledger::{Journal, Undo};
 use vrrpd_engine::link::Link;
 use vrrpd_engine::plan::Plan;
-use vrrpd_engine::router::Router;
+use vrrpd_engine::reload::{Reload, Step};
 use vrrpd_engine::script::Scripts;
 use vrrpd_engine::track::CheckConfig;
 use vrrpd_engine::{Engine, Input, RouterId, Ticket};
@@ -19,8 +20,6 @@ use crate::kernel::Cache;
 
 /// Ticket of requests that belong to no router.
 pub(super) const NOBODY_S: Ticket = Ticket(0);
-/// How long the kernel may take to remove addresses at the end of a process.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The initial state of a process.
 #[derive(Clone, Debug)]
@@ -60,7 +59,7 @@ impl Daemon {
             name: None,
             size,
             members: members(),
-            scripts: Scripts::none(PATIENCE),
+            scripts: Scripts::none(Duration::from_secs(60)),
         });
         let mut daemon = Self {
             engine,
@@ -70,15 +69,15 @@ impl Daemon {
             seed,
             cache: Cache::new(interfaces.clone()),
             stage: Stage::Starting { nobody_s: 0, early: VecDeque::new() },
-            arriving: Vec::new(),
-            reads_again: false,
+            reload: Reload::default(),
             journal: String::new(),
             untold: BTreeSet::new(),
             effects: Vec::new(),
             flushed: 0,
         };
         for place in 0..daemon.places.len() {
-            daemon.begin_router(now, place, &journal, false);
+            let config = daemon.places[place].config.clone();
+            daemon.begin_router(now, place, config, &journal, false);
         }
         daemon.form_groups(now, daemon.group.clone());
         for id in daemon.ids() {
@@ -90,9 +89,15 @@ impl Daemon {
         daemon
     }
 
-    fn begin_router(&mut self, now: Instant, place: usize, journal: &Journal, skips_start_delay: bool) {
-        let Place { lan, config, .. } = &self.places[place];
-        let (lan, config) = (*lan, config.clone());
+    fn begin_router(
+        &mut self,
+        now: Instant,
+        place: usize,
+        config: RouterConfig,
+        journal: &Journal,
+        skips_start_delay: bool,
+    ) {
+        let lan = self.places[place].lan;
         let machine = Box::new(config.machine());
         let id = self
             .engine
@@ -113,7 +118,7 @@ impl Daemon {
 
     /// Starts the routers when the leftovers of an earlier process are gone.
     pub(super) fn serve_if_ready(&mut self, now: Instant) {
-        let is_waiting = self.engine.routers().values().any(|router| router.waiting.is_some());
+        let is_waiting = self.engine.waits_for_system();
         let Stage::Starting { nobody_s: 0, early } = &mut self.stage else { return };
         if is_waiting {
             return;
@@ -134,34 +139,31 @@ impl Daemon {
     pub(super) fn read(&mut self, lan: usize, config: RouterConfig) {
         if let Some(place) = self.places.iter_mut().find(|place| place.lan == lan) {
             place.config = config;
-            self.reads_again = true;
+            self.reload.take_in(self.places.iter().map(|place| place.config.clone()).collect());
         }
     }
 
     /// Continues a reload as far as possible now.
     pub(super) fn settle(&mut self, now: Instant) {
+        if self.reload.is_idle() || !matches!(self.stage, Stage::Serving) {
+            return;
+        }
         loop {
             for router in self.engine.leaving() {
                 self.input(now, Input::SeeOff { router, is_spoken: true });
             }
-            if self.engine.routers().values().any(Router::is_leaving) || !matches!(self.stage, Stage::Serving)
-            {
-                return;
-            }
-            let arriving = std::mem::take(&mut self.arriving);
-            if !arriving.is_empty() {
-                self.begin_all(now, &arriving);
-            } else if std::mem::take(&mut self.reads_again) {
-                self.make_so(now);
-            } else {
-                return;
+            match self.reload.next(&self.engine, false) {
+                Step::Wait => return,
+                // Every interface is known, and no program has to be loaded.
+                Step::Look { wanted, .. } => self.reload.look_at(wanted),
+                Step::TryOut(wanted) => self.make_so(now, &wanted),
+                Step::Begin(arriving) => self.begin_all(now, arriving),
             }
             self.flush(now);
         }
     }
 
-    fn make_so(&mut self, now: Instant) {
-        let configs: Vec<_> = self.places.iter().map(|place| place.config.clone()).collect();
+    fn make_so(&mut self, now: Instant, configs: &[RouterConfig]) {
         let wanted: Vec<_> = configs.iter().collect();
         let plan = Plan::new(&self.engine, &wanted, |_, _| true);
         let groups: Vec<_> = self.group.clone().into_iter().collect();
@@ -172,25 +174,23 @@ impl Daemon {
         for id in plan.leaving {
             self.input(now, Input::Leave(id));
         }
-        self.arriving = plan.arriving;
+        self.reload.change(plan.arriving.into_iter().map(|place| (place, configs[place].clone())).collect());
     }
 
-    fn begin_all(&mut self, now: Instant, arriving: &[usize]) {
-        for place in arriving {
-            self.begin_router(now, *place, &Journal::default(), true);
+    fn begin_all(&mut self, now: Instant, arriving: Vec<(usize, RouterConfig)>) {
+        let places: Vec<_> = arriving.iter().map(|(place, _)| *place).collect();
+        for (place, config) in arriving {
+            self.begin_router(now, place, config, &Journal::default(), true);
         }
         self.form_groups(now, self.group.clone());
         self.write_journal(false);
-        for place in arriving {
-            if let Some(id) = self.places[*place].id {
-                self.input(now, Input::Prepare(id));
-            }
+        let begun: Vec<_> = places.into_iter().filter_map(|place| self.places[place].id).collect();
+        for id in &begun {
+            self.input(now, Input::Prepare(*id));
         }
-        for place in arriving {
-            if let Some(id) = self.places[*place].id {
-                self.input(now, Input::SkipStartDelay(id));
-                self.input(now, Input::StartUp(id));
-            }
+        for id in begun {
+            self.input(now, Input::SkipStartDelay(id));
+            self.input(now, Input::StartUp(id));
         }
     }
 
@@ -205,7 +205,7 @@ impl Daemon {
 
     /// Every router hands over.
     pub(super) fn leave(&mut self, now: Instant) {
-        self.stage = Stage::Leaving(now + PATIENCE);
+        self.stage = Stage::Leaving(Patience::begin(now, &self.engine));
         for id in self.ids() {
             self.input(now, Input::Event(id, Event::Shutdown, None));
         }
@@ -213,11 +213,12 @@ impl Daemon {
 
     /// Ends when everything has been given back, or the kernel takes too long.
     pub(super) fn end_if_done(&mut self, now: Instant) {
-        let Stage::Leaving(until) = self.stage else { return };
-        let is_busy = self.engine.routers().values().any(|router| router.waiting.is_some());
-        if !is_busy || now >= until {
-            let is_clean = self.engine.routers().values().all(Router::holds_nothing);
-            self.effects.push(Effect::Ends { is_clean });
+        let Stage::Leaving(patience) = &mut self.stage else { return };
+        match patience.go_on(now, &self.engine, false) {
+            Wait::Until(_) => {}
+            Wait::Done | Wait::InVain => {
+                self.effects.push(Effect::Ends { is_clean: self.engine.holds_nothing() });
+            }
         }
     }
 

@@ -14,7 +14,9 @@ use vrrpd_common::group::{Message, PeerId};
 use vrrpd_common::router::{Config, Event, Notice, State, StateName, Transition, VirtualRouter, Waiting};
 use vrrpd_common::{Advert, Duration, Instant, Priority};
 use vrrpd_engine::config::{GroupConfig, RouterConfig};
+use vrrpd_engine::leaving::Patience;
 use vrrpd_engine::ledger::{Order, Outcome, PlacedAddress};
+use vrrpd_engine::reload::Reload;
 use vrrpd_engine::router::{Done, Router, TimeOfDay};
 use vrrpd_engine::track::Finding;
 use vrrpd_engine::{Engine, Input, Now, RouterId, Ticket};
@@ -170,10 +172,8 @@ pub struct Daemon {
     seed: u64,
     cache: Cache,
     stage: Stage,
-    /// Routers that start when no router is leaving any more.
-    arriving: Vec<usize>,
-    /// Another reload was requested meanwhile.
-    reads_again: bool,
+    /// Stage of a reload; new routers have their places.
+    reload: Reload<Vec<RouterConfig>, Vec<(usize, RouterConfig)>>,
     /// The last journal.
     journal: String,
     /// Routers whose role must be sent to the guardian.
@@ -205,8 +205,8 @@ enum Stage {
         early: VecDeque<Stimulus>,
     },
     Serving,
-    /// Deadline for the kernel.
-    Leaving(Instant),
+    /// Waiting for the kernel.
+    Leaving(Patience),
 }
 
 impl Daemon {
@@ -293,7 +293,7 @@ impl Daemon {
         let leaving = match self.stage {
             Stage::Starting { .. } => return None,
             Stage::Serving => None,
-            Stage::Leaving(until) => Some(until),
+            Stage::Leaving(patience) => Some(patience.until()),
         };
         self.engine.deadline().into_iter().chain(leaving).min()
     }
@@ -359,7 +359,7 @@ impl Daemon {
 
     fn expire(&mut self, now: Instant) {
         for id in self.engine.due(now) {
-            self.input(now, Input::Event(id, Event::Timer, None));
+            self.input(now, Input::Due(id));
         }
         self.engine.expire(moment(now));
         self.drain(now);
@@ -368,8 +368,7 @@ impl Daemon {
     fn answered(&mut self, now: Instant, ticket: Ticket, outcome: Outcome) {
         match &mut self.stage {
             Stage::Starting { nobody_s, .. } if ticket == life::NOBODY_S => *nobody_s -= 1,
-            Stage::Leaving(until) => *until = now + life::PATIENCE,
-            Stage::Starting { .. } | Stage::Serving => {}
+            Stage::Starting { .. } | Stage::Serving | Stage::Leaving(_) => {}
         }
         self.input(now, Input::Answered(ticket, outcome));
     }

@@ -2,11 +2,11 @@
 
 use std::mem::discriminant;
 
-use vrrpd_common::router::StateName;
 use vrrpd_common::{Advert, Family, Instant, MacAddr, Priority};
 use vrrpd_engine::engine::Line;
 use vrrpd_engine::ledger::Journal;
 use vrrpd_engine::pace::Announced;
+use vrrpd_engine::router::AdvertToSend;
 use vrrpd_engine::{Input, Output, RouterId};
 
 use super::{Daemon, Effect, LineKind, Mastery, Place, moment};
@@ -69,7 +69,7 @@ impl Daemon {
             }
             Output::Transition { router, past, is_logged } => {
                 let (lan, transition) = (self.lan_of(router), past.transition);
-                if transition.from == StateName::Master || transition.to == StateName::Master {
+                if past.concerns_guardian() {
                     self.untold.insert(lan);
                 }
                 self.effects.push(Effect::Changed(lan, transition));
@@ -81,6 +81,7 @@ impl Daemon {
             // There is no virtual MAC address on an interface, no program in the kernel, and no script but `prepare`.
             Output::Announce(_, Announced::Own)
             | Output::RunGroupScripts(..)
+            | Output::CheckProgram(_)
             | Output::GiveUpProgram { .. }
             | Output::ReturnProgram(_)
             | Output::NotReturned { .. }
@@ -102,14 +103,18 @@ impl Daemon {
     }
 
     fn advert(&mut self, id: RouterId, priority: Priority) -> Option<Advert> {
-        let (router, link) = self.engine.router_on_link(id)?;
-        let sent = router.advert(priority, link.sure_mtu())?;
-        let config = router.machine.config();
+        let (_, sent) = self.engine.advert(id, priority)?;
+        self.on_lan(id, sent)
+    }
+
+    fn on_lan(&self, id: RouterId, sent: AdvertToSend) -> Option<Advert> {
+        let AdvertToSend { source, priority, .. } = sent;
+        let config = self.engine.router(id)?.machine.config();
         Some(Advert {
             vrid: config.vrid,
             priority,
             interval: config.interval,
-            source: sent.source,
+            source,
             mac: MacAddr::virtual_router(Family::Ipv4, config.vrid),
             address_count: 1,
             addresses: config.addresses,
@@ -155,16 +160,11 @@ impl Daemon {
     /// Tells the guardian which routers became Master or ceased to be.
     pub(super) fn tell_guardian(&mut self) {
         while let Some(lan) = self.untold.pop_first() {
-            let Some(id) = self.place(lan).and_then(|place| place.id) else { continue };
-            let is_master = self.router(lan).is_some_and(|router| router.state_told() == StateName::Master);
-            let mastery = is_master.then(|| Mastery {
-                resignation: self.advert(id, Priority::RESIGN),
-                holds: self
-                    .router(lan)
-                    .into_iter()
-                    .flat_map(|router| router.ledger.addresses())
-                    .copied()
-                    .collect(),
+            let id = self.place(lan).and_then(|place| place.id);
+            let acts = id.and_then(|id| Some((id, self.engine.last_acts(id)?)));
+            let mastery = acts.map(|(id, acts)| Mastery {
+                resignation: acts.resignation.and_then(|(_, advert)| self.on_lan(id, advert)),
+                holds: acts.holds,
             });
             self.effects.push(Effect::Guard(lan, mastery));
         }

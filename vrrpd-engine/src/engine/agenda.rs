@@ -75,6 +75,7 @@ pub(super) enum Task {
     TellAll,
     Schedule,
     Unschedule,
+    CheckProgram,
     Act,
     Tried,
     CannotSend,

@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use vrrpd_common::abi::RouterRecord;
 use vrrpd_common::router::Event;
 
-use super::agenda::Task;
+use super::Engine;
+use super::agenda::{Task, Work};
 use super::turn::Turn;
+use crate::ids::RouterId;
 use crate::interface::Interface;
 use crate::kernel::is_on_link;
 use crate::router::Router;
@@ -37,6 +39,29 @@ impl Feeding {
             |source: &IpAddr| !router.sees_tags && !is_on_link(interface, &router.config, *source);
         let elsewhere = sources.filter(may_be_of_a_vlan).collect();
         Self { record: *record, elsewhere, has_fed: false, other_subnet: None, is_last }
+    }
+}
+
+impl Engine {
+    /// Whether the kernel monitors the deadline of a router.
+    pub(super) fn is_watched_by_kernel(&self, id: RouterId) -> bool {
+        self.router(id).is_some_and(Router::is_watched_by_kernel)
+    }
+
+    /// Handles an expired timer of the kernel program: the deadline counts if no advert came since and the program is still
+    /// attached.
+    pub(super) fn kernel_expired(&mut self, id: RouterId) {
+        self.queue([Task::Hear, Task::CheckProgram].map(|task| (id, task)));
+    }
+
+    /// Handles the end of a held take-over: the kernel had already reported that the master-down timer expired.
+    pub(super) fn hold_is_over(&mut self, id: RouterId) {
+        // Once only, whatever follows.
+        self.queue([Task::Unschedule, Task::Hear, Task::CheckProgram].map(|task| (id, task)));
+    }
+
+    fn queue(&mut self, tasks: impl IntoIterator<Item = (RouterId, Task)>) {
+        self.agenda.incoming.extend(tasks.into_iter().map(|(id, task)| Work::Task(id, task)));
     }
 }
 

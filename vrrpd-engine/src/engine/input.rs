@@ -69,8 +69,10 @@ pub enum Input<'a> {
     ListenAgain(RouterId),
     /// The kernel has started or stopped monitoring the deadline of a router.
     Schedule(RouterId),
-    /// A router's deadline has passed and is to be removed.
-    Unschedule(RouterId),
+    /// A deadline that [`Engine::due`](super::Engine::due) returned has passed, and all received frames were handled.
+    Due(RouterId),
+    /// The timer of the kernel program for a router has expired.
+    KernelExpired(RouterId),
     /// An address was removed from an interface that has addresses of the router.
     AddressLost(RouterId, IpAddr, Remover),
     /// State of another interface with addresses of a router, by name; `None`: it is gone or was renamed.

@@ -30,6 +30,10 @@ pub enum Output {
         /// The command, with the secret of adverts set to zero.
         command: Box<KernelCommand>,
     },
+    /// Check whether the kernel program that receives adverts of a router is still attached. If it is, or if there is none,
+    /// [`Event::Timer`] follows. Otherwise the interface changes to raw sockets, and
+    /// [`Input::ListenAgain`](super::Input::ListenAgain) follows for each router on it.
+    CheckProgram(RouterId),
     /// Switch an interface to raw sockets: an advert that counts has a source address in no subnet of the interface, so
     /// the program may receive adverts of a VLAN.
     GiveUpProgram {

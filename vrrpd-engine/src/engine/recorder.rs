@@ -227,7 +227,8 @@ fn concerns(engine: &Engine, input: &Input<'_>) -> Concerns {
         | Input::Hear(id)
         | Input::ListenAgain(id)
         | Input::Schedule(id)
-        | Input::Unschedule(id)
+        | Input::Due(id)
+        | Input::KernelExpired(id)
         | Input::AddressLost(id, ..)
         | Input::OtherInterface(id, ..)
         | Input::MacvlanIs(id, _)
@@ -270,6 +271,8 @@ fn begins(engine: &Engine, id: RouterId, input: &Input<'_>) -> Begins {
             if engine.routers.get(id).is_some_and(leads_on) { Begins::Yes } else { Begins::No }
         }
         Input::Event(..)
+        | Input::Due(_)
+        | Input::KernelExpired(_)
         | Input::LastRecord(..)
         | Input::CannotSend(_)
         | Input::Step(..)
@@ -310,7 +313,8 @@ fn of_one(input: &Input<'_>) -> Input<'static> {
         Input::Counted(_, record) => Input::Counted(router, record.clone()),
         Input::ListenAgain(_) => Input::ListenAgain(router),
         Input::Schedule(_) => Input::Schedule(router),
-        Input::Unschedule(_) => Input::Unschedule(router),
+        Input::Due(_) => Input::Due(router),
+        Input::KernelExpired(_) => Input::KernelExpired(router),
         Input::AddressLost(_, address, remover) => Input::AddressLost(router, *address, *remover),
         Input::OtherInterface(_, name, interface) => {
             Input::OtherInterface(router, name.clone(), interface.clone())
@@ -403,6 +407,7 @@ impl Output {
     pub const fn router(&self) -> Option<RouterId> {
         match self {
             Self::ReadRecord(id)
+            | Self::CheckProgram(id)
             | Self::CommandKernel { router: id, .. }
             | Self::GiveUpProgram { router: id, .. }
             | Self::StartPreparation(id)

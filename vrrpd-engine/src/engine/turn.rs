@@ -52,6 +52,7 @@ impl Turn<'_> {
             Task::TellAll => self.tell_kernel_all(),
             Task::Schedule => self.agenda.schedule(self.router, self.id),
             Task::Unschedule => self.agenda.file(self.router, self.id, None),
+            Task::CheckProgram => self.put_out(Output::CheckProgram(self.id)),
             Task::Act => self.act(),
             Task::Tried => self.tried(),
             Task::CannotSend => self.cannot_send(),

@@ -140,7 +140,6 @@ pub(super) fn input(input: &Input<'_>, now: Instant) -> Option<String> {
         | Input::Rejected { router: None, .. }
         | Input::Record(_, None)
         | Input::Schedule(_)
-        | Input::Unschedule(_)
         | Input::KernelBegins(..)
         | Input::SeeOff { .. }
         // The resulting event of a member has a line.
@@ -149,6 +148,8 @@ pub(super) fn input(input: &Input<'_>, now: Instant) -> Option<String> {
         | Input::GroupPeerSaid(..)
         | Input::GroupPeerGone(_) => return None,
         Input::Sent(_) => "advert sent".to_owned(),
+        Input::Due(_) => "the take-over is held no more".to_owned(),
+        Input::KernelExpired(_) => "the timer of the kernel program has expired".to_owned(),
         Input::Record(_, Some(record)) | Input::LastRecord(_, record) => {
             let at = Instant::from_nanos(record.heard.at);
             let (adverts, heard) = (record.adverts, when(at, now));
@@ -249,6 +250,7 @@ pub(super) fn steady(steady: &Steady, after: &SteadyState, now: Instant) -> Stri
 pub(super) fn output(output: &Output, router: &Router) -> Option<String> {
     Some(match output {
         Output::ReadRecord(_)
+        | Output::CheckProgram(_)
         | Output::WriteJournal
         | Output::TellGuardian(_)
         | Output::CommandKernel { .. }

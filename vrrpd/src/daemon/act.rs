@@ -28,6 +28,7 @@ impl Daemon {
     fn perform(&mut self, output: Output) {
         match output {
             Output::ReadRecord(id) => self.read_record(id),
+            Output::CheckProgram(id) => self.check_program(id),
             Output::CommandKernel { router, command } => self.command_kernel(router, *command),
             Output::GiveUpProgram { router, source, pause } => {
                 if let Some(router) = self.engine.router(router) {
@@ -96,13 +97,12 @@ impl Daemon {
     }
 
     fn send_advert(&mut self, id: RouterId, priority: Priority) {
-        let Some((router, there)) = self.engine.router_on_link(id) else { return };
+        let Some(advert) = self.engine.advert(id, priority) else { return };
+        let Some(router) = self.engine.router(id) else { return };
         let (Some(link), Some(handles)) = (self.links.get_mut(router.link), self.handles.get_mut(id)) else {
             return;
         };
-        if let Some(mac) = router.source_mac(there.interface.as_ref())
-            && let Some(advert) = router.advert(priority, there.sure_mtu())
-            && let Some(frames) = handles.frames(router, mac, advert)
+        if let Some(frames) = handles.frames(router, advert)
             && let Some(frames) = link.table.seal(&router.config, frames)
         {
             let resigns = priority == Priority::RESIGN;
@@ -119,12 +119,11 @@ impl Daemon {
 
     fn transition(&mut self, id: RouterId, past: Past, is_logged: bool) {
         let Some(router) = self.engine.router(id) else { return };
-        let transition = past.transition;
-        if transition.from == StateName::Master || transition.to == StateName::Master {
+        if past.concerns_guardian() {
             self.untold.insert(id);
         }
         if let (Some(call), Some(runner)) = (
-            script::of_router(router, transition),
+            script::of_router(router, past.transition),
             self.handles.get(id).and_then(|handles| handles.scripts.as_ref()),
         ) {
             runner.run(call);

@@ -1,9 +1,8 @@
 //! Runners for scripts of groups. [`vrrpd_engine::group`] decides when to run them.
 
 use tracing::error;
-use vrrpd_common::router::Transition;
 use vrrpd_engine::config::GroupConfig;
-use vrrpd_engine::script::{Call, Scripts, of_group};
+use vrrpd_engine::script::{Call, Scripts};
 
 use crate::guardian::LastScript;
 use crate::router_name::RouterName;
@@ -60,12 +59,8 @@ impl GroupRunners {
 }
 
 /// The scripts of a group for the case that the daemon is killed while a member is Master.
-pub(super) fn last(config: &GroupConfig, left: Transition) -> Option<LastScript> {
-    Some(LastScript {
-        call: of_group(config, left)?,
-        limit_ns: config.scripts.timeout.as_nanos(),
-        claim: claim(config)?,
-    })
+pub(super) fn last(config: &GroupConfig, call: Call) -> Option<LastScript> {
+    Some(LastScript { call, limit_ns: config.scripts.timeout.as_nanos(), claim: claim(config)? })
 }
 
 /// The claim that orders the scripts of a group across daemons. A router is in one group.

@@ -3,20 +3,19 @@
 use std::net::IpAddr;
 
 use tracing::warn;
-use vrrpd_common::router::{Reason, StateName, Transition};
 use vrrpd_common::wire::frame::{AdvertFrame, NOT_ROUTED, advert_frame_len, emit_advert};
 use vrrpd_common::wire::vrrp::{Kind, VrrpRepr};
 use vrrpd_common::{MacAddr, Priority, Version};
 use vrrpd_engine::RouterId;
-use vrrpd_engine::link::Link;
+use vrrpd_engine::engine::LastActs;
 use vrrpd_engine::router::{AdvertToSend, Router};
-use vrrpd_engine::script;
 
 use super::group_scripts;
 use super::prepare::Preparation;
 use super::scripts;
-use crate::config::{Authentication, Destination, GroupConfig, Peer};
+use crate::config::{Authentication, Destination, Peer};
 use crate::guardian::{LastScript, Mastery, Resignation};
+use crate::interface::Interface;
 use crate::magic;
 use crate::script::Runner;
 use crate::sys::packet::Frame;
@@ -56,13 +55,7 @@ impl Handles {
     }
 
     /// The frames of this advert; an Authentication Header is not sealed yet.
-    pub(super) fn frames(
-        &mut self,
-        router: &Router,
-        mac: MacAddr,
-        advert: AdvertToSend,
-    ) -> Option<AdvertFrames> {
-        let key = (mac, advert);
+    pub(super) fn frames(&mut self, router: &Router, key: (MacAddr, AdvertToSend)) -> Option<AdvertFrames> {
         if let Some((made_for, frames)) = &self.cached
             && *made_for == key
         {
@@ -77,7 +70,7 @@ impl Handles {
                 AdvertFrames::Peers(peers.iter().map(packet).collect::<Option<_>>()?)
             }
         };
-        if advert.priority != Priority::RESIGN {
+        if key.1.priority != Priority::RESIGN {
             self.cached = Some((key, frames.clone()));
         }
         Some(frames)
@@ -126,20 +119,13 @@ impl Handles {
     /// What the guardian needs for a Master: its resignation and its scripts.
     pub(super) fn mastery(
         &mut self,
-        router: &mut Router,
+        router: &Router,
         id: RouterId,
-        (there, peers): (&Link, &PeerTransmitter),
+        (interface, peers): (Option<&Interface>, &PeerTransmitter),
         marks: bool,
-        group: Option<&GroupConfig>,
+        acts: LastActs,
     ) -> Mastery {
-        let resignation = match router.source_mac(there.interface.as_ref()) {
-            // Each such advert has its own sequence number.
-            _ if router.is_verified_by_us() => None,
-            Some(mac) => router
-                .advert(Priority::RESIGN, there.sure_mtu())
-                .and_then(|resignation| self.frames(router, mac, resignation)),
-            None => None,
-        };
+        let resignation = acts.resignation.and_then(|advert| self.frames(router, advert));
         let resignation = resignation.and_then(|frames| match frames {
             AdvertFrames::Group(frame) => Some(Resignation::Group(frame.to_vec())),
             AdvertFrames::Peers(packets) => Some(Resignation::Peers {
@@ -147,19 +133,17 @@ impl Handles {
                 packets: packets.iter().map(|packet| (packet.to, packet.frame.to_vec())).collect(),
             }),
         });
-        let (from, to) = (StateName::Master, StateName::Init);
-        let left = Transition { from, to, reason: Reason::Crash, cause: None };
-        let own = script::of_router(router, left).map(|call| LastScript {
+        let own = acts.script.map(|call| LastScript {
             call,
             limit_ns: router.config.scripts.timeout.as_nanos(),
             claim: scripts::claim(&router.config),
         });
-        let of_group = group.and_then(|group| group_scripts::last(group, left));
+        let of_group = acts.group_script.and_then(|(group, call)| group_scripts::last(&group, call));
         Mastery {
             router: id,
             name: router.config.title().into_owned(),
-            interface: there.interface.as_ref().map_or(0, |interface| interface.index),
-            holds: router.ledger.addresses().copied().collect(),
+            interface: interface.map_or(0, |interface| interface.index),
+            holds: acts.holds,
             marks,
             resignation,
             scripts: own.into_iter().chain(of_group).collect(),

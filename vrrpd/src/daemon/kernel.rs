@@ -42,34 +42,21 @@ impl Daemon {
             let router = abi::router_at(event.slot.into())
                 .and_then(|(family, vrid)| self.links.get(link)?.table.router(family, vrid));
             let (Some(id), Some(kind)) = (router, event.kind()) else { continue };
-            self.hear_kernel(id);
             match kind {
-                EventKind::Advert => {}
-                EventKind::Expired => match self.trouble(link) {
-                    // No advert was heard, neither of the master nor of others.
-                    Some(why) => {
-                        self.program_is_deaf(link, why);
-                        return false;
-                    }
-                    // Has no effect if an advert came later, since the deadline is in the future then.
-                    None => self.event(id, Event::Timer),
-                },
+                EventKind::Advert => self.hear_kernel(id),
+                EventKind::Expired => self.input(Input::KernelExpired(id)),
             }
         }
         false
     }
 
-    /// Handles the end of a held take-over: the kernel had already reported that the master-down timer expired.
-    pub(super) fn hold_is_over(&mut self, id: RouterId) {
-        let Some(router) = self.engine.router(id) else { return };
-        let link = router.link;
-        // Once only, whatever follows.
-        self.input(Input::Unschedule(id));
-        self.hear_kernel(id);
-        if let Some(why) = self.trouble(link) {
-            return self.program_is_deaf(link, why);
+    /// Checks whether the program that receives adverts of a router is still attached.
+    pub(super) fn check_program(&mut self, id: RouterId) {
+        let Some(link) = self.engine.router(id).map(|router| router.link) else { return };
+        match self.trouble(link) {
+            Some(why) => self.program_is_deaf(link, why),
+            None => self.event(id, Event::Timer),
         }
-        self.event(id, Event::Timer);
     }
 
     /// Hands the adverts that the kernel has recorded to the state machine.

@@ -6,7 +6,7 @@ use tracing::{error, info};
 use vrrpd_common::Duration;
 use vrrpd_common::router::Event;
 use vrrpd_engine::Input;
-use vrrpd_engine::router::Router;
+use vrrpd_engine::leaving::{Patience, Wait};
 
 use super::Daemon;
 use super::reload::Reload;
@@ -14,8 +14,8 @@ use crate::clock;
 use crate::control::followers::Followers;
 use crate::signals::Signal;
 
-/// How long the kernel may take to remove addresses and links at the end.
-const LEAVE: Duration = Duration::from_secs(2);
+/// How long pending writes and changes of MAC addresses may take at the end.
+const LAST_CHANGES: Duration = Duration::from_secs(2);
 /// How long followers may take to receive the last events.
 const LAST_EVENTS: Duration = Duration::from_millis(100);
 
@@ -32,29 +32,32 @@ impl Daemon {
         }
         self.settle_groups();
         self.flush();
-        let mut until = clock::now() + LEAVE;
-        while self.is_busy() && clock::now() < until {
-            let patience = until.saturating_since(clock::now());
-            let answered = self.engine.answers();
-            match tokio::time::timeout(patience.into(), self.turn()).await {
-                Ok(turn) => drop(turn?),
-                Err(_) => break,
-            }
-            if self.engine.answers() > answered {
-                until = clock::now() + LEAVE;
+        let mut patience = Patience::begin(clock::now(), &self.engine);
+        loop {
+            let now = clock::now();
+            let has_unsent = self.links.values().any(|link| link.deadline(now).is_some());
+            match patience.go_on(now, &self.engine, has_unsent) {
+                Wait::Until(at) => {
+                    if let Ok(turn) = tokio::time::timeout(at.saturating_since(now).into(), self.turn()).await
+                    {
+                        turn?;
+                    }
+                }
+                Wait::Done => break,
+                Wait::InVain => {
+                    error!("virtual addresses not removed in time");
+                    break;
+                }
             }
             // These may be the last frames, and nothing would start another turn.
             self.flush();
         }
-        if self.is_busy() {
-            error!("virtual addresses not removed in time");
-        }
         self.discard_links().await?;
         if let Some(written) = self.written.take() {
             // A journal written later would remain.
-            let _ = tokio::time::timeout(LEAVE.into(), written).await;
+            let _ = tokio::time::timeout(LAST_CHANGES.into(), written).await;
         }
-        if self.engine.routers().values().all(Router::holds_nothing) {
+        if self.engine.holds_nothing() {
             // Removed with the other files; the guardian or the next daemon handles what could not be given back.
             self.rundir.keep_until_the_end(&self.journal_file);
             self.guardian.dismiss();
@@ -65,9 +68,9 @@ impl Daemon {
                 let _ = changing.await;
             }
         };
-        let _ = tokio::time::timeout(LEAVE.into(), changed).await;
-        // From here on another daemon may serve these routers with its own program in the kernel; its scripts wait for
-        // ours.
+        let _ = tokio::time::timeout(LAST_CHANGES.into(), changed).await;
+        // From here on another daemon may serve these routers, with a program of its own in the kernel; its scripts wait
+        // for ours.
         self.links.clear();
         drop(self.group_peers);
         drop(self.rundir);
@@ -93,26 +96,26 @@ impl Daemon {
         for id in self.engine.routers().ids().collect::<Vec<_>>() {
             self.input(Input::Discard(id));
         }
-        let mut until = clock::now() + LEAVE;
-        while self.engine.routers().values().any(|router| router.waiting.is_some()) && clock::now() < until {
-            let patience = until.saturating_since(clock::now());
-            let answered = self.engine.answers();
-            match tokio::time::timeout(patience.into(), self.reports.recv()).await {
-                Ok(Some(report)) => self.report(report),
-                Ok(None) => return Err(io::Error::other("the netlink thread has ended")),
-                Err(_) => error!("macvlan links not removed in time"),
-            }
-            if self.engine.answers() > answered {
-                until = clock::now() + LEAVE;
+        let mut patience = Patience::begin(clock::now(), &self.engine);
+        loop {
+            let now = clock::now();
+            match patience.go_on(now, &self.engine, false) {
+                Wait::Until(at) => {
+                    let report =
+                        tokio::time::timeout(at.saturating_since(now).into(), self.reports.recv()).await;
+                    match report {
+                        Ok(Some(report)) => self.report(report),
+                        Ok(None) => return Err(io::Error::other("the netlink thread has ended")),
+                        Err(_) => {}
+                    }
+                }
+                Wait::Done => return Ok(()),
+                Wait::InVain => {
+                    error!("macvlan links not removed in time");
+                    return Ok(());
+                }
             }
         }
-        Ok(())
-    }
-
-    pub(super) fn is_busy(&self) -> bool {
-        let now = clock::now();
-        self.engine.routers().values().any(|router| router.waiting.is_some())
-            || self.links.values().any(|link| link.deadline(now).is_some())
     }
 }
 

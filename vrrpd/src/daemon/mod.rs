@@ -40,9 +40,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
-use vrrpd_common::router::{Event, StateName};
+use vrrpd_common::router::Event;
 use vrrpd_common::{Duration, Instant};
-use vrrpd_engine::router::Router;
 use vrrpd_engine::{Engine, Input, LinkId, Now, RouterId, Slots};
 
 use crate::clock::{self, Alarm, Suspension};
@@ -54,7 +53,7 @@ use crate::datapath::own_mac::OwnMacChanged;
 use crate::datapath::program::Loaded;
 use crate::datapath::readiness::{self, Readiness};
 use crate::datapath::refusal::Refusal;
-use crate::guardian::{Guardian, GuardianMessage};
+use crate::guardian::{Guardian, GuardianMessage, Mastery};
 use crate::interface::service::{Report, Service};
 use crate::lane::Lanes;
 use crate::peers::Peers;
@@ -237,26 +236,8 @@ impl Daemon {
     /// Tells the guardian which routers became Master or ceased to be; their adverts have been sent by then.
     fn tell_guardian(&mut self) {
         while let Some(id) = self.untold.pop_first() {
-            let marks = self.engine.marks();
-            let of_group = self.engine.groups().with_scripts(id).cloned();
-            let Some((router, there)) = self.engine.router_on_link(id) else { continue };
-            let (Some(link), Some(handles)) = (self.links.get(router.link), self.handles.get_mut(id)) else {
-                continue;
-            };
-            let message = match router.state_told() {
-                StateName::Master => {
-                    let link = (there, &link.peers);
-                    GuardianMessage::Master(Box::new(handles.mastery(
-                        router,
-                        id,
-                        link,
-                        marks,
-                        of_group.as_ref(),
-                    )))
-                }
-                StateName::Init | StateName::Backup | StateName::Fault => GuardianMessage::Over(id),
-            };
-            match self.guardian.tell(&message) {
+            let mastery = self.mastery(id).map(|mastery| GuardianMessage::Master(Box::new(mastery)));
+            match self.guardian.tell(&mastery.unwrap_or(GuardianMessage::Over(id))) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     // The socket has room again at the next turn.
@@ -269,10 +250,23 @@ impl Daemon {
         }
     }
 
-    fn guardian_lost(&mut self) {
-        if self.guardian_ends.take().is_some() {
+    /// What the guardian does for a router if the daemon dies; `None`: nothing, since it is not Master or has left.
+    fn mastery(&mut self, id: RouterId) -> Option<Mastery> {
+        let acts = self.engine.last_acts(id)?;
+        let (router, handles) = (self.engine.router(id)?, self.handles.get_mut(id)?);
+        let on = (self.engine.interface(router.link), &self.links.get(router.link)?.peers);
+        Some(handles.mastery(router, id, on, self.engine.marks(), acts))
+    }
+
+    /// Handles that the socket of the guardian is readable: mostly it has ended.
+    fn guardian_ready(&mut self) {
+        let Some(socket) = self.guardian_ends.take() else { return };
+        if self.guardian.has_ended() {
             self.guardian.see_off();
             error!("guardian process lost: after a crash, addresses stay until the next start");
+        } else {
+            socket.was_read(true);
+            self.guardian_ends = Some(socket);
         }
     }
 
@@ -295,7 +289,7 @@ impl Daemon {
         let mut ready = std::mem::take(&mut self.ready);
         for number in ready.drain(..) {
             if number == GUARDIAN {
-                self.guardian_lost();
+                self.guardian_ready();
                 continue;
             }
             if Peers::is_number(number) {
@@ -342,29 +336,16 @@ impl Daemon {
         }
     }
 
-    /// Handles every deadline that has passed. Everything that has arrived is handled before a master counts as down,
-    /// so that a process that was not running does not take over from a live master.
+    /// Handles every deadline that has passed.
     fn expire(&mut self) {
         let now = clock::now();
-        let listening: BTreeSet<LinkId> = self
-            .engine
-            .due(now)
-            .into_iter()
-            .filter_map(|id| self.engine.router(id))
-            .filter(|router| router.machine.state().name() == StateName::Backup)
-            .map(|router| router.link)
-            .collect();
-        for link in listening {
+        for link in self.engine.hears_before(&self.engine.due(now)) {
             for place in 0..FAMILIES.len() {
                 self.receive(link, place, DRAIN);
             }
         }
         for id in self.engine.due(now) {
-            if self.engine.router(id).is_some_and(Router::is_watched_by_kernel) {
-                self.hold_is_over(id);
-            } else {
-                self.event(id, Event::Timer);
-            }
+            self.input(Input::Due(id));
         }
         self.hear_group_peers();
         self.engine.expire(clock::moment());

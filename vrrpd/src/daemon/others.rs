@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 
 use tracing::error;
 use vrrpd_common::Instant;
-use vrrpd_common::router::Occasion;
+use vrrpd_engine::engine::{AnnouncedOn, Announcement};
 use vrrpd_engine::interface::OtherInterfaces;
 use vrrpd_engine::router::Router;
 use vrrpd_engine::{Input, RouterId};
 
 use super::Daemon;
-use super::announce::of_addresses;
 use crate::config::{RouterConfig, Settings};
 use crate::interface::Interface;
 use crate::interface::service::Report;
-use crate::transmit::Transmitter;
+use crate::transmit::{Transmitter, announcements};
 
 /// All of them, by name.
 #[derive(Debug, Default)]
@@ -55,16 +54,16 @@ impl Others {
         config.other_interfaces().into_iter().filter_map(there).collect()
     }
 
-    /// Announces the addresses of a router there, as configured for this occasion.
-    pub(super) fn announce(&mut self, id: RouterId, router: &mut Router, occasion: Occasion) {
-        let announce = router.config.announce;
-        for (name, interface) in &router.others {
-            let (Some(other), Some(mac)) = (self.0.get_mut(name), interface.mac) else { continue };
-            let Some(transmitter) = other.transmitter(interface) else { continue };
-            let frames = of_addresses(&router.config, name, mac);
-            let taken = transmitter.announce(id, &frames, announce.count_on(occasion), announce.pauses);
-            router.done.garp_sent += taken as u64;
+    /// Announces the addresses of a router there; returns how many frames that takes.
+    pub(super) fn announce(&mut self, id: RouterId, announcement: &Announcement) -> usize {
+        let mut taken = 0;
+        for AnnouncedOn { name, index, mac, addresses } in &announcement.elsewhere {
+            let Some(other) = self.0.get_mut(name) else { continue };
+            let Some(transmitter) = other.transmitter(name, *index) else { continue };
+            let frames = announcements(*mac, addresses.iter().copied());
+            taken += transmitter.announce(id, &frames, announcement.count, announcement.pauses);
         }
+        taken
     }
 
     /// Stops announcements of a router that is no longer Master.
@@ -94,12 +93,12 @@ impl Others {
 }
 
 impl Other {
-    fn transmitter(&mut self, interface: &Interface) -> Option<&mut Transmitter> {
-        if self.transmitter.as_ref().is_none_or(|(index, _)| *index != interface.index) {
-            self.transmitter = match Transmitter::open(interface.index) {
-                Ok(transmitter) => Some((interface.index, transmitter)),
+    fn transmitter(&mut self, interface: &str, index: u32) -> Option<&mut Transmitter> {
+        if self.transmitter.as_ref().is_none_or(|(open_on, _)| *open_on != index) {
+            self.transmitter = match Transmitter::open(index) {
+                Ok(transmitter) => Some((index, transmitter)),
                 Err(error) => {
-                    error!(interface = interface.name, %error, "cannot announce virtual addresses");
+                    error!(interface, %error, "cannot announce virtual addresses");
                     None
                 }
             };

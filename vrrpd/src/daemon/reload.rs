@@ -18,7 +18,7 @@ use vrrpd_engine::engine::Inadmissible;
 use vrrpd_engine::ledger::Journal;
 use vrrpd_engine::link::Link;
 use vrrpd_engine::plan::Plan;
-use vrrpd_engine::router::Router;
+use vrrpd_engine::reload::{Reload as Stages, Step};
 use vrrpd_engine::{Input, LinkId, RouterId};
 
 use super::begin;
@@ -36,27 +36,11 @@ pub(super) struct Reload {
     /// The file; `None`: the routers are on the command line.
     pub(super) file: Option<PathBuf>,
     reading: Option<JoinHandle<Result<Configuration, Vec<String>>>>,
-    /// Another reload was requested while the file was read.
-    again: bool,
-    /// Read, but not checked yet.
-    read: Option<Configuration>,
-    stage: Stage,
-    /// New interfaces whose state is not known yet.
-    awaited: BTreeSet<String>,
-    /// Claims for routers that will start.
-    claims: BTreeSet<String>,
+    stages: Stages<Configuration, Arriving>,
 }
 
-#[derive(Debug, Default)]
-enum Stage {
-    /// Nothing to do.
-    #[default]
-    Idle,
-    /// Waiting for the interfaces and programs that it needs.
-    Looking(Configuration),
-    /// Routers are leaving. When they have left, these routers start and these groups are formed.
-    Changing(Vec<RouterConfig>, Vec<GroupConfig>),
-}
+/// When routers have left, these routers start and these groups are formed.
+type Arriving = (Vec<RouterConfig>, Vec<GroupConfig>);
 
 /// Why a file is refused, and for which router.
 struct Refused {
@@ -90,7 +74,7 @@ impl Reload {
 
     /// Handles that the state of this interface is known.
     pub(super) fn followed(&mut self, interface: &str) {
-        self.awaited.remove(interface);
+        self.stages.followed(interface);
     }
 
     /// The configuration, once a requested file has been read.
@@ -109,8 +93,7 @@ impl Daemon {
             warn!("reload ignored: no configuration file");
             return;
         };
-        if self.reload.reading.is_some() {
-            self.reload.again = true;
+        if !self.reload.stages.ask() {
             return;
         }
         let lane = self.lanes.configuration.clone();
@@ -129,11 +112,11 @@ impl Daemon {
 
     /// Handles the configuration that was read.
     pub(super) fn reloaded(&mut self, read: Result<Configuration, Vec<String>>) {
-        if std::mem::take(&mut self.reload.again) {
+        if self.reload.stages.is_out_of_date() {
             return self.reload();
         }
         match read {
-            Ok(configuration) => self.reload.read = Some(configuration),
+            Ok(configuration) => self.reload.stages.take_in(configuration),
             Err(mistakes) => {
                 for reason in mistakes {
                     error!(reason, "reload refused");
@@ -144,43 +127,33 @@ impl Daemon {
 
     /// Continues the reload as far as possible now; returns whether there was something to do.
     pub(super) fn settle(&mut self) -> bool {
-        if matches!((&self.reload.stage, &self.reload.read), (Stage::Idle, None)) {
+        if self.reload.stages.is_idle() {
             return false;
         }
         let mut has_done = false;
         loop {
-            if let Stage::Changing(..) = self.reload.stage {
-                // Once everything is sent, nothing may wake the loop any more.
-                self.flush();
-                for id in self.engine.leaving() {
-                    self.see_off(id);
-                }
+            // Once everything is sent, nothing may wake the loop any more.
+            self.flush();
+            for id in self.engine.leaving() {
+                self.see_off(id);
             }
-            if self.engine.routers().values().any(Router::is_leaving)
-                || !self.reload.awaited.is_empty()
-                || self.links.values().any(|link| link.path.is_loading())
-            {
-                return has_done;
+            let is_loading = self.links.values().any(|link| link.path.is_loading());
+            match self.reload.stages.next(&self.engine, is_loading) {
+                Step::Wait => return has_done,
+                Step::Look { wanted, supersedes } => {
+                    if supersedes {
+                        self.forget_programs();
+                    }
+                    self.look(wanted);
+                }
+                Step::TryOut(wanted) => self.try_out(wanted),
+                // No router is Master there now.
+                Step::Begin(arriving) if self.attach_programs(|_| true) => {
+                    self.reload.stages.change(arriving);
+                }
+                Step::Begin((arriving, groups)) => self.begin_all(arriving, &groups),
             }
             has_done = true;
-            match (std::mem::take(&mut self.reload.stage), self.reload.read.take()) {
-                (Stage::Idle, None) => return has_done,
-                (Stage::Idle, Some(read)) => self.look(read),
-                (Stage::Looking(_), Some(newer)) => {
-                    self.forget_programs();
-                    self.look(newer);
-                }
-                (Stage::Looking(wanted), None) => self.try_out(wanted),
-                (Stage::Changing(arriving, groups), newer) => {
-                    self.reload.read = newer;
-                    // No router is Master there now.
-                    if self.attach_programs(|_| true) {
-                        self.reload.stage = Stage::Changing(arriving, groups);
-                    } else {
-                        self.begin_all(arriving, &groups);
-                    }
-                }
-            }
         }
     }
 
@@ -190,12 +163,12 @@ impl Daemon {
         let plan = self.plan(&wanted.routers);
         for config in plan.arriving.iter().filter_map(|place| wanted.routers.get(*place)) {
             for other in config.other_interfaces().into_iter().filter(|name| self.others.add(name)) {
-                self.reload.awaited.insert(other.to_owned());
+                self.reload.stages.await_interface(other.to_owned());
                 self.service.follow(other.to_owned());
             }
             if self.engine.link_named(&config.interface).is_none() {
                 self.add_link(&config.interface, config.datapath, None);
-                self.reload.awaited.insert(config.interface.clone());
+                self.reload.stages.await_interface(config.interface.clone());
                 self.service.follow(config.interface.clone());
             }
         }
@@ -208,7 +181,7 @@ impl Daemon {
                 self.spawn_loading(id, wanted, slots, None);
             }
         }
-        self.reload.stage = Stage::Looking(wanted);
+        self.reload.stages.look_at(wanted);
     }
 
     /// The changes to the running routers.
@@ -242,7 +215,7 @@ impl Daemon {
         }
         // Last, since some drivers take the link down for it.
         if self.attach_programs(Datapath::is_required) {
-            self.reload.stage = Stage::Looking(wanted);
+            self.reload.stages.look_at(wanted);
             return;
         }
         match self.admit(&plan, &wanted.routers) {
@@ -273,7 +246,7 @@ impl Daemon {
             self.input(Input::Leave(id));
         }
         let arriving = plan.arriving.iter().filter_map(|place| configs.get(*place)).cloned().collect();
-        self.reload.stage = Stage::Changing(arriving, groups);
+        self.reload.stages.change((arriving, groups));
     }
 
     /// Checks whether all routers could run, without changing anything.
@@ -312,7 +285,7 @@ impl Daemon {
             }
         }
         match admitted {
-            Ok(()) => self.reload.claims = wanted,
+            Ok(()) => self.reload.stages.promise(wanted),
             Err(_) => wanted.difference(&held).for_each(|name| self.rundir.release(name)),
         }
         admitted
@@ -328,7 +301,7 @@ impl Daemon {
 
     /// Starts the new routers, and forms the groups.
     fn begin_all(&mut self, arriving: Vec<RouterConfig>, groups: &[GroupConfig]) {
-        self.reload.claims.clear();
+        self.reload.stages.promise(BTreeSet::new());
         let mut begun = Vec::new();
         for config in arriving {
             let claimed = begin::claim_router(&self.rundir, &config);
@@ -420,7 +393,7 @@ impl Daemon {
 
     /// Releases the claims of a router, unless a new router needs them.
     fn release_claims(&self, config: &Settings) {
-        let names = claims_of(config).filter(|name| !self.reload.claims.contains(name));
+        let names = claims_of(config).filter(|name| !self.reload.stages.is_promised(name));
         names.for_each(|name| self.rundir.release(&name));
     }
 

@@ -255,7 +255,7 @@ impl Daemon {
             self.input(Input::Prepare(id));
         }
         let mut refused = None;
-        while nobody_s > 0 || self.engine.routers().values().any(|router| router.waiting.is_some()) {
+        while nobody_s > 0 || self.engine.waits_for_system() {
             let report = self.reports.recv().await;
             if matches!(report, Some(Report::Done(abandoned::TICKET, _))) {
                 nobody_s -= 1;

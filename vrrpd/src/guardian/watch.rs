@@ -377,7 +377,7 @@ async fn give_back(journal: &Journal, words: &mut LastWords) -> io::Result<()> {
     abandoned::remove_classifiers(&undo);
     for (interface, own) in &undo.macs {
         let is_virtual = |address| journal.addresses_on(&interface.name).any(|ours| ours.address == address);
-        words.announce(interface.index, transmit::own_announcements(interface, *own, is_virtual));
+        words.announce(interface.index, transmit::announcements(*own, interface.own_addresses(is_virtual)));
     }
     info!(interfaces = interfaces.len(), "cleanup complete");
     failed.map_or(Ok(()), |error| Err(io::Error::other(error)))

@@ -5,6 +5,7 @@ mod recorder;
 mod returning;
 mod sent;
 mod snapshot;
+mod speaking;
 mod telling;
 mod tracking;
 
@@ -345,7 +346,8 @@ fn what_comes_for_a_router_that_has_left_is_harmless() {
         Input::Hear(id),
         Input::ListenAgain(id),
         Input::Schedule(id),
-        Input::Unschedule(id),
+        Input::Due(id),
+        Input::KernelExpired(id),
         Input::AddressLost(id, OURS.into(), Remover::Other),
         Input::MacvlanIs(id, Box::new(eth0(Vec::new()))),
         Input::MacvlanGone(id),

@@ -192,3 +192,44 @@ fn another_configuration_is_told_to_the_kernel_although_nothing_has_happened() {
     let told = command(&bench.record(&RouterRecord::default())[0]);
     assert_eq!(told.config.generation, 2, "adverts have to look otherwise");
 }
+
+#[test]
+fn expiry_in_the_kernel_counts_after_what_it_has_heard_and_if_the_program_is_in_place() {
+    let mut bench = told();
+    let id = bench.id;
+    bench.now = bench.router().machine.deadline().expect("a Backup waits");
+    assert_eq!(bench.input(Input::KernelExpired(id)), [Output::ReadRecord(id)]);
+    // An advert came meanwhile: the deadline has moved.
+    let record = record_of(bench.now, &advert(200), KernelRole::Backup, Instant::ZERO);
+    let outputs = bench.record(&record);
+    command(&outputs[0]);
+    assert_eq!(bench.record(&record), [Output::CheckProgram(id)]);
+    assert_eq!(bench.event(Event::Timer), []);
+    // None came.
+    bench.now = bench.router().machine.deadline().expect("a Backup waits");
+    assert_eq!(bench.input(Input::KernelExpired(id)), [Output::ReadRecord(id)]);
+    assert_eq!(bench.record(&record), [Output::CheckProgram(id)]);
+    assert_eq!(role(&bench.event(Event::Timer)[0]), KernelRole::Master);
+}
+
+#[test]
+fn router_that_the_kernel_does_not_watch_gets_its_timer_and_one_that_it_watches_is_looked_after_once() {
+    let mut bench = Bench::backup();
+    let id = bench.id;
+    bench.now = bench.router().machine.deadline().expect("a Backup waits");
+    let due = bench.engine.due(bench.now);
+    assert_eq!(due, [id]);
+    assert_eq!(bench.engine.hears_before(&due), [LinkId::FIRST].into(), "a Backup hears all first");
+    assert!(matches!(bench.input(Input::Due(id))[..], [Output::Ask(..)]));
+    bench.done();
+    assert_eq!(bench.engine.hears_before(&[id]), [].into(), "a Master has nothing to wait for");
+    let mut bench = told();
+    let deadline = bench.router().machine.deadline();
+    let Engine { agenda, routers, .. } = &mut bench.engine;
+    agenda.file(routers.get_mut(id).expect("it is there"), id, deadline);
+    bench.now = deadline.expect("a Backup waits");
+    assert_eq!(bench.engine.due(bench.now), [id]);
+    assert_eq!(bench.input(Input::Due(id)), [Output::ReadRecord(id)]);
+    assert_eq!(bench.record(&RouterRecord::default()), [Output::CheckProgram(id)]);
+    assert_eq!(bench.engine.due(bench.now), [], "whatever comes of it");
+}
