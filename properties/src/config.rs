@@ -266,7 +266,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "auth = \"pw/k7Qz9x\"",
         "auth = \"pw/k7Qz9x\" \"\npriority = 1000\nauht = \"pw/k7Qz9x-is-too-long\"",
         "auth = \"ah/0x736563726574\"",
-        "vmac = \"macvlan\"\nvmac-fallback = \"refuse\"",
+        "vmac = \"macvlan\"\nvmac-name = \"vrrp.51\"\nvmac-fallback = \"refuse\"",
         "lower-priority = 5\nraise-priority = 200",
         "prepare = \"/bin/true\"\nprepare-timeout = \"1s\"\nup = \"/bin/true\"\ndown = \"notify.sh\"\nscript-timeout = \"5s\"",
         "name = \"VI_1\"\nfault = [\"/bin/echo\", \"a b\"]\nstop = [\"/bin/true\"]\nfifo = \"fifo\"\nnotify = []\nscript-user = \"nobody:0\"",

@@ -242,14 +242,16 @@ fn nopreempt() {
 #[test]
 fn virtual_mac() {
     let lines = "use_vmac\n virtual_ipaddress {\n 10.0.0.100/24\n}";
+    let named = "use_vmac gateway\n virtual_ipaddress {\n 10.0.0.102/24\n}";
     let differences = [
         // The subnet stays on the interface below.
         ("+ 10.0.0.0/24 dev vrrp.51 proto kernel scope link src 10.0.0.100", ""),
-        ("scope global noprefixroute vrrp4.51", "scope global vrrp4.51"),
-        ("vrrp.51", "vrrp4.51"),
+        ("+ 10.0.0.0/24 dev gateway proto kernel scope link src 10.0.0.102", ""),
+        ("scope global noprefixroute", "scope global"),
     ];
-    Twins::start_apart_from(&differences, &with_globals(&instance(lines)), &[Master(120)])
-        .usual_story(&[Master(120)]);
+    let both = &[Master(120), Master(100)];
+    let text = with_globals(&(instance(lines) + &other(52, named)));
+    Twins::start_apart_from(&differences, &text, both).usual_story(both);
 }
 
 /// More instances of version 3 on the same interface.

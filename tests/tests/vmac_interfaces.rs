@@ -53,6 +53,40 @@ fn macvlan_that_cannot_be_made_is_done_without_or_refused() {
 }
 
 #[test]
+fn macvlan_link_has_the_name_that_is_configured_and_a_number_where_that_is_in_use() {
+    let lab = Lab::new();
+    let [a] = lab.hosts();
+    let before = Snapshot::of(&a);
+    let text = |name: &str| {
+        format!(
+            "[[router]]\ninterface = \"eth0\"\nvrid = 51\nprotocol = \"v3\"\ninterval = \"100ms\"\naddresses = [\"{CIDR}\"]\n\
+             vmac = \"macvlan\"\n{name}"
+        )
+    };
+    let router = Vrrpd::of_file(&a, &text("vmac-name = \"gateway\"\n"));
+    router.wait_state("master", SOON);
+    assert!(a.has_address("gateway", CIDR));
+    a.ip("link add office type bridge");
+    router.reload(&text("vmac-name = \"office\"\n"));
+    wait_until(SOON, "the link has another name", || {
+        a.ip("-oneline link show").contains(" office.1@") && a.has_address("office.1", CIDR)
+    });
+    assert!(!a.ip("-oneline link show").contains(" gateway@"));
+    a.ip("link add fifteen-letters type bridge");
+    router.reload(&text("vmac-name = \"fifteen-letters\"\n"));
+    router.wait_log(SOON, "continuing without it");
+    wait_until(SOON, "it is master without", || a.has_address("eth0", CIDR));
+    router.reload(&text(""));
+    wait_until(SOON, "the link has the usual name", || {
+        a.ip("-oneline link show").contains(" vrrp4.51@") && a.has_address("vrrp4.51", CIDR)
+    });
+    assert_eq!(router.terminate(), 0);
+    a.ip("link del office");
+    a.ip("link del fifteen-letters");
+    before.assert_as_before(&a);
+}
+
+#[test]
 fn interface_whose_driver_takes_no_other_mac_is_served_without_or_not_at_all() {
     let lab = Lab::new();
     let [a] = lab.hosts();

@@ -74,6 +74,9 @@ pub struct RouterConfig {
     pub auth: AuthKind,
     /// `--vmac`; `-n` is `none`
     pub vmac: VmacMode,
+    /// `--vmac-name`: the name of the macvlan link, if it is free; `None`: `vrrp4.VRID` or `vrrp6.VRID`.
+    #[serde(default)]
+    pub vmac_name: Option<String>,
     /// `--vmac-fallback`
     pub vmac_fallback: VmacFallback,
     /// `-z`: the priority after SIGTTIN; `None`: 10 less.

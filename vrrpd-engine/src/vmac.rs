@@ -109,10 +109,11 @@ impl VmacSide {
             Family::Ipv4 => 4,
             Family::Ipv6 => 6,
         };
+        let usual = || format!("vrrp{family}.{}", config.vrid);
         Macvlan {
             router: config.name().to_string(),
             family: config.family,
-            name: format!("vrrp{family}.{}", config.vrid),
+            name: config.vmac_name.clone().unwrap_or_else(usual),
             mac: self.mac,
             owned: owned(config, interface),
             parent: interface.index,

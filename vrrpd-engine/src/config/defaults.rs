@@ -43,6 +43,7 @@ impl RouterConfig {
             down_multiplier: 3,
             auth: AuthKind::None,
             vmac: VmacMode::None,
+            vmac_name: None,
             vmac_fallback: VmacFallback::None,
             lower_priority: None,
             raise_priority: None,

@@ -78,7 +78,7 @@ pub struct Macvlan {
     pub router: String,
     /// Its family.
     pub family: Family,
-    /// Name for a new link, if it is free: at most 11 characters.
+    /// Name for a new link, if it is free: at most 15 characters.
     pub name: String,
     /// The virtual router MAC address.
     pub mac: MacAddr,

@@ -94,6 +94,11 @@ options! {
     Vmac = "vmac", "--vmac", Value("MODE"), Text, value::vmac;
     vmac: Option<VmacMode> = VmacMode::Interface;
 
+    /// Name of the macvlan link, for firewall rules and the like; with .1, .2… behind it if it is in use [default:
+    /// vrrp4.VRID, over IPv6 vrrp6.VRID]
+    VmacName = "vmac-name", "--vmac-name", Value("NAME"), Text, value::interface;
+    vmac_name: Option<String>;
+
     /// If the interface cannot have the virtual MAC address: continue without one, or do not become master [none,
     /// refuse; default: none]
     VmacFallback = "vmac-fallback", "--vmac-fallback", Value("WHAT"), Text, value::vmac_fallback;

@@ -14,7 +14,7 @@ use super::options::Complete;
 use super::track::Track;
 use super::{
     Announce, Authentication, Datapath, DatapathOption, Destination, HeldAddress, Key, Magic, OptionError,
-    Pauses, Peer, RouterConfig, RouterOptions, Scripts, Settings, VirtualAddress,
+    Pauses, Peer, RouterConfig, RouterOptions, Scripts, Settings, VirtualAddress, VmacMode,
 };
 
 /// Maximum number of addresses in an advert (RFC 9568 §5.2.5).
@@ -57,6 +57,22 @@ impl Complete {
 }
 
 impl Complete {
+    /// Checks options that depend on others.
+    fn check_combinations(&self, faults: &mut Faults) {
+        self.check_preemption(faults);
+        self.check_vmac_name(faults);
+    }
+
+    /// Checks the name of the macvlan link.
+    fn check_vmac_name(&self, faults: &mut Faults) {
+        let Some(name) = &self.vmac_name else { return };
+        if self.vmac != VmacMode::Macvlan {
+            faults.add(Key::VmacName.error("only the link of vmac = macvlan has a name"));
+        } else if self.interface.as_ref() == Some(name) {
+            faults.add(Key::VmacName.error(format!("{name} is the interface: expected another name")));
+        }
+    }
+
     /// Checks the delays and the options of preemption.
     fn check_preemption(&self, faults: &mut Faults) {
         for (key, span, longest) in [
@@ -106,7 +122,7 @@ impl RouterOptions {
     pub fn resolve(self) -> Result<RouterConfig, Vec<OptionError>> {
         let mut said = self.complete();
         let mut faults = Faults::default();
-        said.check_preemption(&mut faults);
+        said.check_combinations(&mut faults);
         let scripts = said.scripts();
         let interface =
             said.interface.take().ok_or_else(|| Key::Interface.error("interface missing, for example eth0"));
@@ -189,6 +205,7 @@ impl RouterOptions {
             down_multiplier: said.down_multiplier,
             auth: said.auth.kind(),
             vmac: said.vmac,
+            vmac_name: said.vmac_name,
             vmac_fallback: said.vmac_fallback,
             lower_priority: said.lower_priority,
             raise_priority: said.raise_priority,

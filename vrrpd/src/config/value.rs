@@ -25,7 +25,7 @@ pub type Parsed<T> = Result<T, ValueError>;
 const MAX_TITLE: usize = 64;
 
 /// Maximum length of an interface name in Linux, without the terminating NUL.
-const MAX_INTERFACE_NAME: usize = 15;
+pub const MAX_INTERFACE_NAME: usize = 15;
 
 /// Maximum size of a group.
 const MAX_PROCESSES: u8 = 9;

@@ -26,6 +26,7 @@ use super::{Interface, address, own_mac, stack};
 use vrrpd_engine::held_address::AddressOptions;
 
 use crate::config::VirtualAddress;
+use crate::config::value::MAX_INTERFACE_NAME;
 use crate::datapath::claims::Claim;
 
 /// Prefix of the alias of such links.
@@ -121,6 +122,9 @@ async fn create(wanted: &Macvlan, handle: &mut Handle) -> io::Result<(u32, Strin
             0 => wanted.name.clone(),
             number => format!("{}.{number}", wanted.name),
         };
+        if name.len() > MAX_INTERFACE_NAME {
+            break;
+        }
         let link = LinkMacVlan::new(&name, wanted.parent, MacVlanMode::Bridge)
             .address(wanted.mac.0.to_vec())
             .build();

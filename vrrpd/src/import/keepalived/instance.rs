@@ -119,13 +119,12 @@ impl Instance {
             }
             "use_vmac" => {
                 router.set(Key::Vmac, "macvlan");
-                if !argument.is_empty() {
-                    imported.remark(
-                        &line.place,
-                        RemarkKind::Differs,
-                        "use_vmac",
-                        format!("the link is called vrrp4.VRID or vrrp6.VRID, not {argument}"),
-                    );
+                match value::interface(argument) {
+                    Ok(name) => router.set(Key::VmacName, name),
+                    Err(_) if argument.is_empty() => {}
+                    Err(error) => {
+                        imported.remark(&line.place, RemarkKind::LeftOut, "use_vmac", error.to_string());
+                    }
                 }
             }
             "vmac_xmit_base" => imported.remark(
@@ -239,6 +238,10 @@ impl Instance {
         router.set(Key::Protocol, if is_v3 { "v3" } else { "v2" });
         if router.get(Key::Vmac).is_none() {
             router.set(Key::Vmac, "none");
+        } else if router.get(Key::VmacName).is_none() {
+            let family = if self.is_ipv6() { "6" } else { "" };
+            let vrid = router.get(Key::Vrid).unwrap_or_default();
+            router.set(Key::VmacName, format!("vrrp{family}.{vrid}"));
         }
         self.interval(router, is_v3, imported);
         if let Some(line) = &self.nopreempt {

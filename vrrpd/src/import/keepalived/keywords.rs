@@ -46,15 +46,17 @@ pub(super) const NEEDS_VALUE: [&str; 26] = [
 ];
 
 /// Keywords that are left out, with the reason.
-pub(super) const LEFT_OUT: [(&[&str], &str); 6] = [
-    (&["track_bfd"], "BFD is not supported"),
+pub(super) const LEFT_OUT: [(&[&str], &str); 8] = [
+    (&["track_bfd"], "BFD is not supported; track a command that asks the BFD daemon, or ping"),
     (&["track_src_ip"], "a router is not in the state fault while its source address is missing"),
-    (&["notify_master_rx_lower_pri"], "no script is called for this"),
+    (&["notify_master_rx_lower_pri"], "no script is called for this; the log has it"),
     (
         &["notify_deleted", "notify_priority_changes"],
         "scripts and FIFOs are told of transitions only; `atropos --events` prints changes of the priority too",
     ),
-    (&["use_ipvlan", "use_vmac_addr", "vrf"], "not supported"),
+    (&["use_ipvlan"], "not supported; without it the addresses are on the interface itself"),
+    (&["use_vmac_addr"], "only the addresses on the interface of the router have its virtual MAC address"),
+    (&["vrf"], "put the interface into the VRF; the link of the virtual MAC address joins it"),
     (&["smtp_alert", "smtp_alert_vrrp"], "no mail is sent; a script (`up`, `down`) can send one"),
 ];
 
@@ -99,7 +101,7 @@ pub(super) const GLOBAL_WITHOUT_EFFECT: [&str; 36] = [
 ];
 
 /// Keywords of `global_defs` that are left out, with the reason.
-pub(super) const GLOBAL_LEFT_OUT: [(&[&str], &str); 13] = [
+pub(super) const GLOBAL_LEFT_OUT: [(&[&str], &str); 14] = [
     (
         &[
             "notification_email",
@@ -167,7 +169,8 @@ pub(super) const GLOBAL_LEFT_OUT: [(&[&str], &str); 13] = [
         &["vrrp_notify_priority_changes"],
         "scripts and FIFOs are told of transitions only; `atropos --events` prints changes of the priority too",
     ),
-    (&["vmac_prefix", "vmac_addr_prefix"], "links are called vrrp4.VRID and vrrp6.VRID"),
+    (&["vmac_prefix"], "set vmac-name of each router"),
+    (&["vmac_addr_prefix"], "an address has no virtual MAC address of its own"),
     (&["disable_local_igmp"], "the system joins the multicast group with IGMP"),
     (&["net_namespace", "net_namespace_ipvs"], "start vrrpd in that namespace: ip netns exec NAME vrrpd …"),
     (

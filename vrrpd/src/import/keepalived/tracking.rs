@@ -317,7 +317,8 @@ fn process(node: &Node, imported: &mut Imported) -> Read {
         let value = line.argument().unwrap_or_default();
         match line.keyword() {
             "process" if line.words.len() > 2 => {
-                let message = "a process is known by its name, without parameters";
+                let message =
+                    "a process is known by its name, without parameters; track a command, such as pgrep -f";
                 imported.remark(&line.place, RemarkKind::LeftOut, "process", message);
                 return None;
             }
