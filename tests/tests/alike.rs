@@ -107,17 +107,17 @@ fn down_multipliers() {
 
 #[test]
 fn announcements_and_a_delay_of_preemption() {
-    let lines = "preempt_delay 3\n garp_master_repeat 2\n garp_master_delay 1\n garp_master_refresh 3\n\
+    let lines = "preempt_delay 3\n garp_master_repeat 2\n garp_master_delay 1\n garp_master_refresh 5\n\
                  garp_master_refresh_repeat 3\n garp_lower_prio_repeat 4\n garp_lower_prio_delay 1\n\
                  virtual_ipaddress {\n 10.0.0.100/24\n}\n virtual_ipaddress_excluded {\n 2001:db8::7/64\n}";
     let mut twins = Twins::start(&with_globals(&instance(lines)), &[Master(120)]);
-    // On becoming master, a second later, and every three seconds.
+    // On becoming master, a second later, and every five seconds.
     for address in ["10.0.0.100", "2001:db8::7"] {
-        twins.announced(address, &[2, 2, 3, 3]);
+        twins.announced(address, &[2, 2, 3]);
     }
     twins.lower_advert();
     for address in ["10.0.0.100", "2001:db8::7"] {
-        twins.announced(address, &[2, 2, 3, 3, 4, 4]);
+        twins.announced(address, &[2, 2, 3, 4, 4]);
     }
     // A router of lower priority is followed for three seconds.
     twins.link_down("eth0", &[Fault]);
@@ -285,6 +285,31 @@ fn accept_mode_of_strict_routers() {
     let text = with_globals(&text).replace("global_defs {", "global_defs {\n vrrp_strict");
     let twins = Twins::start(&text, &all);
     twins.answer(&["10.0.0.1", "10.0.0.101", "10.0.0.102"], &["10.0.0.100"]);
+    twins.stop();
+}
+
+#[test]
+fn announcements_on_other_interfaces() {
+    let lines = "garp_master_repeat 2\n garp_master_delay 1\n garp_extra_if all 2\n\
+                 virtual_ipaddress {\n 10.0.0.100/24\n 10.1.0.100/24 dev eth1\n}";
+    let twins = Twins::start(&with_globals(&instance(lines)), &[Master(120)]);
+    // On becoming master, a second later, and then one every two seconds.
+    twins.announced("10.1.0.100", &[2, 2, 1, 1, 1]);
+    twins.announced("10.0.0.100", &[2, 2]);
+    twins.stop();
+}
+
+#[test]
+fn announcements_by_default_and_of_all_instances() {
+    let globals = "global_defs {\n script_user root\n vrrp_garp_master_repeat 3\n vrrp_garp_master_delay 2\n\
+                   vrrp_garp_master_refresh 4\n}\n";
+    let text = instance("virtual_ipaddress {\n 10.0.0.100/24\n}")
+        + &other(52, "garp_master_repeat 1\n garp_master_delay 0\n virtual_ipaddress {\n fe80::34/64\n}");
+    let both = [Master(120), Master(100)];
+    let twins = Twins::start(&(globals.to_owned() + &text), &both);
+    twins.announced("10.0.0.100", &[3, 3, 1]);
+    twins.announced("fe80::34", &[1, 1]);
+    twins.lower_advert();
     twins.stop();
 }
 
