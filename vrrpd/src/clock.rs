@@ -6,12 +6,11 @@ use std::time::SystemTime;
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use tokio::io::unix::AsyncFd;
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::Now;
 use vrrpd_engine::router::TimeOfDay;
 
-use crate::sys::watch::{self, Watched};
+use crate::datapath::readiness::{Readiness, Source};
 
 /// A shorter difference is taken for a delay between the two readings.
 const MIN_SUSPENSION: Duration = Duration::from_millis(100);
@@ -103,16 +102,16 @@ pub fn time_of_day() -> u32 {
 /// milliseconds).
 #[derive(Debug)]
 pub struct Alarm {
-    timer: AsyncFd<Watched<TimerFd>>,
+    timer: Source<TimerFd>,
     armed: Option<Instant>,
 }
 
 impl Alarm {
-    /// A timer that is not armed.
-    pub fn new() -> io::Result<Self> {
+    /// A timer that is not armed. Once it has fired, this number is ready; then [`Alarm::fired`] is to be called.
+    pub fn new(readiness: &Readiness, number: u64) -> io::Result<Self> {
         let timer =
             TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-        Ok(Self { timer: watch::timer(timer)?, armed: None })
+        Ok(Self { timer: readiness.watch(timer, number)?, armed: None })
     }
 
     /// Arms the timer for `at` or earlier: the deadline of a backup moves with each advert, and a system call for each
@@ -124,17 +123,16 @@ impl Alarm {
         };
         // Zero would disarm; a time in the past fires at once.
         let span = TimeSpec::from_duration(std::time::Duration::from_nanos(at.as_nanos().max(1)));
-        self.timer.get_ref().0.set(Expiration::OneShot(span), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+        self.timer.set(Expiration::OneShot(span), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
         self.armed = Some(at);
         Ok(())
     }
 
-    /// Returns when the timer has fired; it is disarmed then.
-    pub async fn fired(&mut self) -> io::Result<()> {
+    /// Notes that the timer has fired: it is not armed any more.
+    pub fn fired(&mut self) {
         // No read is needed: arming the timer again resets it.
-        self.timer.readable().await?.clear_ready();
+        self.timer.was_read(true);
         self.armed = None;
-        Ok(())
     }
 }
 

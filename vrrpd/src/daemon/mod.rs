@@ -35,7 +35,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -79,8 +81,10 @@ const TURN: usize = 256;
 const DRAIN: usize = 1 << 14;
 /// How long the loop may block for kernel memory when a router is added.
 const AGAIN: Duration = Duration::from_millis(20);
-/// Event number of the guardian; no link or process has it.
+/// Event numbers of the guardian, the timer and of all that wakes the loop rarely; no link or process has them.
 const GUARDIAN: u64 = u64::MAX;
+const TIMER: u64 = u64::MAX - 1;
+const OTHERS: u64 = u64::MAX - 2;
 
 /// All routers of this process.
 #[derive(Debug)]
@@ -99,6 +103,10 @@ pub struct Daemon {
     alarm: Alarm,
     readiness: Readiness,
     ready: Vec<u64>,
+    /// Wakes the loop under the number [`OTHERS`].
+    others_waker: Waker,
+    /// Something that wakes the loop rarely may have happened.
+    are_others_due: bool,
     signals: Signals,
     service: Service,
     reports: mpsc::UnboundedReceiver<Report>,
@@ -139,10 +147,8 @@ pub struct Daemon {
     suspension: Suspension,
 }
 
-/// What woke the loop.
+/// What woke the loop, apart from sockets and the timer.
 enum Wake {
-    Frames,
-    Timer,
     Report(Report),
     Command(Command),
     Signal(Signal),
@@ -197,20 +203,20 @@ impl Daemon {
         self.tell_guardian();
         self.say_status();
         self.arm()?;
-        let wake = self.wait().await?;
+        let other = self.wait().await?;
         self.notice_suspension();
+        self.receive_ready();
         let mut signal = None;
-        match wake {
-            Wake::Frames => self.receive_ready(),
-            Wake::Timer => {}
-            Wake::Report(report) => self.report(report),
-            Wake::Command(command) => self.command(command),
-            Wake::Signal(caught) => signal = Some(caught),
-            Wake::Reloaded(read) => self.reloaded(read),
-            Wake::Found(found) => self.found(&found),
-            Wake::Aside(link, Aside::Loaded(program)) => self.loaded(link, program),
-            Wake::Aside(link, Aside::OwnMac(changed)) => self.own_mac_changed(link, changed),
-            Wake::Aside(link, Aside::Prepared(id, number)) => self.prepared(link, id, number),
+        match other {
+            None => {}
+            Some(Wake::Report(report)) => self.report(report),
+            Some(Wake::Command(command)) => self.command(command),
+            Some(Wake::Signal(caught)) => signal = Some(caught),
+            Some(Wake::Reloaded(read)) => self.reloaded(read),
+            Some(Wake::Found(found)) => self.found(&found),
+            Some(Wake::Aside(link, Aside::Loaded(program))) => self.loaded(link, program),
+            Some(Wake::Aside(link, Aside::OwnMac(changed))) => self.own_mac_changed(link, changed),
+            Some(Wake::Aside(link, Aside::Prepared(id, number))) => self.prepared(link, id, number),
         }
         self.expire();
         self.answer_changes();
@@ -218,10 +224,37 @@ impl Daemon {
         Ok(signal)
     }
 
-    async fn wait(&mut self) -> io::Result<Wake> {
+    /// Waits until a socket or the timer is ready, or something else has happened, which is returned.
+    async fn wait(&mut self) -> io::Result<Option<Wake>> {
+        loop {
+            // The runtime and its tasks get their turn although there is always something to do.
+            tokio::task::coop::consume_budget().await;
+            if std::mem::take(&mut self.are_others_due)
+                && let Poll::Ready(other) = self.poll_others()
+            {
+                self.are_others_due = true;
+                self.readiness.take_ready(&mut self.ready);
+                return other.map(Some);
+            }
+            self.readiness.ready(&mut self.ready).await;
+            let before = self.ready.len();
+            self.ready.retain(|number| *number != OTHERS);
+            self.are_others_due = self.ready.len() < before;
+            if !self.ready.is_empty() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Asks all that wakes the loop rarely. An advert takes much less time than this, so it is done only after one of them
+    /// has rung or had something; each of them keeps the waker.
+    fn poll_others(&mut self) -> Poll<io::Result<Wake>> {
+        let waker = self.others_waker.clone();
+        pin!(self.next_other()).poll(&mut Context::from_waker(&waker))
+    }
+
+    async fn next_other(&mut self) -> io::Result<Wake> {
         tokio::select! {
-            () = self.readiness.ready(&mut self.ready) => Ok(Wake::Frames),
-            fired = self.alarm.fired() => fired.map(|()| Wake::Timer),
             report = self.reports.recv() => {
                 report.map(Wake::Report).ok_or_else(|| io::Error::other("the netlink thread has ended"))
             }
@@ -288,9 +321,18 @@ impl Daemon {
     fn receive_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
         for number in ready.drain(..) {
-            if number == GUARDIAN {
-                self.guardian_ready();
-                continue;
+            match number {
+                GUARDIAN => {
+                    self.guardian_ready();
+                    continue;
+                }
+                TIMER => {
+                    self.alarm.fired();
+                    continue;
+                }
+                // Looked at when the loop waits.
+                OTHERS => continue,
+                _ => {}
             }
             if Peers::is_number(number) {
                 self.group_peer_ready(number);

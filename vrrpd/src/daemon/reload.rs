@@ -105,6 +105,7 @@ impl Daemon {
             }
             Ok(configuration)
         };
+        self.are_others_due = true;
         self.reload.reading = Some(tokio::task::spawn_local(async move {
             lane.run(what, job).await.map_err(|error| vec![error.to_string()]).flatten()
         }));

@@ -108,6 +108,7 @@ impl Daemon {
         let lanes = Lanes::default();
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (aside_in, aside) = mpsc::unbounded_channel();
+        let readiness = Readiness::default();
         let mut daemon = Self {
             engine: Engine::new(service.marks_addresses()),
             handles: Slots::with_capacity(configs.len()),
@@ -115,8 +116,10 @@ impl Daemon {
             group_peers: None,
             group_runners: GroupRunners::default(),
             is_performing: false,
-            alarm: Alarm::new().map_err(system("timerfd"))?,
-            readiness: Readiness::default(),
+            alarm: Alarm::new(&readiness, super::TIMER).map_err(system("timerfd"))?,
+            others_waker: readiness.waker(super::OTHERS),
+            are_others_due: true,
+            readiness,
             guardian_ends: None,
             ready: Vec::new(),
             signals,

@@ -73,6 +73,11 @@ impl Readiness {
         Ok(source)
     }
 
+    /// A waker that makes this number ready, for something that is not a descriptor.
+    pub fn waker(&self, number: u64) -> Waker {
+        Waker::from(Arc::new(Bell { number, shared: Arc::clone(&self.0) }))
+    }
+
     /// Waits until something can be read, and adds the numbers of the ready sources to `numbers`. A number may be
     /// that of a source that is gone.
     pub async fn ready(&self, numbers: &mut Vec<u64>) {
@@ -86,6 +91,11 @@ impl Readiness {
             Poll::Ready(())
         })
         .await;
+    }
+
+    /// Adds the numbers of the sources that are ready now to `numbers`.
+    pub fn take_ready(&self, numbers: &mut Vec<u64>) {
+        numbers.append(&mut self.0.woken().numbers);
     }
 }
 
@@ -216,6 +226,24 @@ mod tests {
         drop(source);
         sender.write_all(b"nobody reads").expect_err("the other end is closed");
         assert!(ready_now(&readiness).await.is_empty());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn number_of_a_waker_is_ready_after_each_time_that_it_wakes() {
+        let readiness = Readiness::default();
+        let waker = readiness.waker(7);
+        assert!(ready_now(&readiness).await.is_empty());
+        for _ in 0..2 {
+            waker.wake_by_ref();
+            assert_eq!(ready_now(&readiness).await, [7]);
+            assert!(ready_now(&readiness).await.is_empty());
+        }
+        waker.wake();
+        let mut numbers = vec![1];
+        readiness.take_ready(&mut numbers);
+        assert_eq!(numbers, [1, 7]);
+        readiness.take_ready(&mut numbers);
+        assert_eq!(numbers, [1, 7]);
     }
 
     #[tokio::test(flavor = "current_thread")]

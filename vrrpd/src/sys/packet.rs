@@ -3,16 +3,17 @@
 //! A receiving socket gets one EtherType and only what its BPF filter accepts, so other traffic costs a few
 //! instructions and never wakes the daemon. A sending socket receives nothing.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::size_of;
+use std::io::{self, IoSlice};
+use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::ptr::null_mut;
 use std::rc::Rc;
 
 use libc::{
     BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SKF_AD_IFINDEX, SKF_AD_OFF, SKF_AD_PKTTYPE,
 };
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, sendmmsg, setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, MultiHeaders, sendmmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
 /// Buffer size in octets for the frames of a thousand routers due at the same time; the kernel also counts its
@@ -156,11 +157,32 @@ impl PacketSocket {
     pub fn receive(&self, inbox: &mut Inbox) -> io::Result<()> {
         let Inbox { buffers, lengths } = inbox;
         lengths.clear();
-        let mut headers = MultiHeaders::<()>::preallocate(Inbox::ROOM, None);
-        let mut slices: Vec<_> =
-            buffers.chunks_mut(Inbox::MAX_FRAME).map(|buffer| [IoSliceMut::new(buffer)]).collect();
-        match recvmmsg(self.0.as_raw_fd(), &mut headers, &mut slices, MsgFlags::MSG_DONTWAIT, None) {
-            Ok(frames) => lengths.extend(frames.map(|frame| frame.bytes)),
+        // Without allocations: mostly there is one frame.
+        // SAFETY: both are plain old data, for which zeros are valid: no buffers, no address, no control data.
+        let (mut slices, mut headers): ([libc::iovec; Inbox::ROOM], [libc::mmsghdr; Inbox::ROOM]) =
+            unsafe { (zeroed(), zeroed()) };
+        let places = slices.iter_mut().zip(&mut headers).zip(buffers.chunks_mut(Inbox::MAX_FRAME));
+        for ((slice, header), buffer) in places {
+            *slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+            header.msg_hdr.msg_iov = slice;
+            header.msg_hdr.msg_iovlen = 1;
+        }
+        // SAFETY: each header names one slice, and each slice a buffer of its own, which nothing else refers to during the
+        // call. There are as many headers as is said.
+        let received = unsafe {
+            libc::recvmmsg(
+                self.0.as_raw_fd(),
+                headers.as_mut_ptr(),
+                libc::c_uint::try_from(headers.len()).unwrap_or(0),
+                libc::MSG_DONTWAIT,
+                null_mut(),
+            )
+        };
+        match Errno::result(received) {
+            Ok(count) => {
+                let received = headers.iter().take(usize::try_from(count).unwrap_or(0));
+                lengths.extend(received.map(|header| header.msg_len as usize));
+            }
             Err(Errno::EAGAIN) => {}
             Err(error) => return Err(error.into()),
         }

@@ -17,11 +17,6 @@ use super::packet::PacketSocket;
 #[derive(Debug)]
 pub struct Watched<T>(pub T);
 
-/// Watches a timer.
-pub fn timer(timer: TimerFd) -> io::Result<AsyncFd<Watched<TimerFd>>> {
-    register(timer)
-}
-
 /// Watches an inotify instance.
 pub fn files(files: Inotify) -> io::Result<AsyncFd<Watched<Inotify>>> {
     register(files)
