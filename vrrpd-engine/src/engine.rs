@@ -11,6 +11,7 @@ mod acting;
 mod agenda;
 mod asking;
 mod beginning;
+mod deadlines;
 mod grouping;
 mod hearing;
 mod input;

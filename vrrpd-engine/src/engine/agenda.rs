@@ -7,6 +7,7 @@ use vrrpd_common::Instant;
 use vrrpd_common::router::{Event, Reason};
 
 use super::Output;
+use super::deadlines::Deadlines;
 use super::hearing::Feeding;
 use super::tickets::Tickets;
 use super::tracking::CheckChanged;
@@ -29,7 +30,7 @@ pub(super) struct Agenda {
     pub(super) tickets: Tickets,
     /// The router whose record is awaited; no other work is done until it arrives.
     pub(super) asked_for: Option<RouterId>,
-    deadlines: BTreeSet<(Instant, RouterId)>,
+    deadlines: Deadlines,
     /// When rate-limited actions of routers may be executed.
     pub(super) put_off: BTreeMap<RouterId, Instant>,
     /// When routers restore what other programs removed.
@@ -153,15 +154,14 @@ impl Agenda {
 
     /// The routers whose deadline has passed.
     pub(super) fn due(&self, now: Instant) -> Vec<RouterId> {
-        self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
+        self.deadlines.due(now)
     }
 
     /// The next deadline.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let of_routers = self.deadlines.first().map(|(at, _)| *at);
         let others = [&self.put_off, &self.to_put_back, &self.to_try_sending];
         let others = others.into_iter().flat_map(BTreeMap::values).min().copied();
-        of_routers.into_iter().chain(others).min()
+        self.deadlines.first().into_iter().chain(others).min()
     }
 
     /// Handles what is due, except [`Agenda::due`]. What other programs removed is restored first.
@@ -177,7 +177,7 @@ impl Agenda {
 
     /// Forgets a router that has left.
     pub(super) fn forget(&mut self, id: RouterId) {
-        self.deadlines.retain(|(_, of)| *of != id);
+        self.deadlines.forget(id);
         self.to_start.remove(&id);
         self.put_off.remove(&id);
         self.to_put_back.remove(&id);
@@ -195,15 +195,9 @@ impl Agenda {
 
     /// Sets this deadline of the router.
     pub(super) fn file(&mut self, router: &mut Router, id: RouterId, deadline: Option<Instant>) {
-        if deadline == router.scheduled {
-            return;
+        if deadline != router.scheduled {
+            self.deadlines.set(id, deadline);
+            router.scheduled = deadline;
         }
-        if let Some(before) = router.scheduled {
-            self.deadlines.remove(&(before, id));
-        }
-        if let Some(next) = deadline {
-            self.deadlines.insert((next, id));
-        }
-        router.scheduled = deadline;
     }
 }

@@ -100,6 +100,9 @@ impl Daemon {
 
     /// Hands over all messages of other processes before groups handle a deadline.
     pub(super) fn hear_group_peers(&mut self) {
+        if self.group_peers.is_none() {
+            return;
+        }
         let now = clock::moment();
         let due = self.engine.groups().deadline().into_iter().chain(self.group_peers_due()).min();
         if let Self { group_peers: Some(peers), engine, readiness, .. } = self

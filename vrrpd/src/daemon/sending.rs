@@ -41,6 +41,9 @@ impl Daemon {
 
     /// Masters whose adverts cannot be sent give up; returns whether there was one.
     pub(super) fn give_up_unsendable(&mut self) -> bool {
+        if self.unsent().next().is_none() {
+            return false;
+        }
         let now = clock::now();
         let due: Vec<_> = self.unsent().filter(|(_, at)| *at <= now).map(|(id, _)| id).collect();
         for id in &due {
