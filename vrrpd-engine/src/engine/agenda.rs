@@ -166,6 +166,9 @@ impl Agenda {
 
     /// Handles what is due, except [`Agenda::due`]. What other programs removed is restored first.
     pub(super) fn expire(&mut self, now: Instant) {
+        if [&self.put_off, &self.to_put_back, &self.to_try_sending].iter().all(|times| times.is_empty()) {
+            return;
+        }
         let due = |times: &mut BTreeMap<RouterId, Instant>| -> Vec<_> {
             times.extract_if(.., |_, at| *at <= now).map(|(id, _)| id).collect()
         };

@@ -45,6 +45,10 @@ impl Deadlines {
 
     /// The routers with a deadline of `now` or earlier, the earliest first.
     pub(super) fn due(&self, now: Instant) -> Vec<RouterId> {
+        // Mostly there is none.
+        if self.first().is_none_or(|at| at > now) {
+            return Vec::new();
+        }
         let mut due = Vec::new();
         let mut nodes = vec![1];
         while let Some(node) = nodes.pop() {
