@@ -2,12 +2,15 @@
 //! between two networks; see [`vrrpd_lab::site`].
 
 use std::fmt::Write as _;
+use std::fs;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use vrrpd_lab::site::{
-    Connection, KINDS, SIDES, Server, Site, assert_resigns, assert_steady, failover, first_advert, repeatedly,
+    Connection, KINDS, Kind, SIDES, Server, Site, assert_resigns, assert_steady, failover, first_advert,
+    repeatedly,
 };
 use vrrpd_lab::usual::{INTERVAL, SOON, TOLERANCE};
 use vrrpd_lab::{AdvertFrame, Injector, ScriptLog, Vrrpd, stretched, timers, wait_for, wait_until};
@@ -263,4 +266,49 @@ fn group_of_a_file_is_formed_kept_and_dissolved_by_sighup() {
 
     a.daemons[0].reload(&text("", third));
     wait_until(SOON, "each is on its own", || a.has(0) && a.state(0)["group"] == Value::Null);
+}
+
+/// Two members of a group on two networks, prepared by a script that ends when `SIDE/go` is there.
+fn prepared_members(home: &Path, priority: u8) -> String {
+    let member = |interface: &str, vrid: u8, address: &str| {
+        let place = home.join(interface);
+        let script =
+            format!("echo run >>{0}.runs; until [ -e {0}.go ]; do sleep 0.01; done", place.display());
+        format!(
+            "[[router]]\ninterface = \"{interface}\"\nvrid = {vrid}\naddresses = [\"{address}\"]\n\
+             prepare = [\"/bin/sh\", \"-c\", {script:?}]\n"
+        )
+    };
+    let [first, second] = SIDES.map(|(interface, vrid, address)| member(interface, vrid, address));
+    format!(
+        "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"none\"\npriority = {priority}\n\
+         prepare-timeout = \"60s\"\n{first}{second}\
+         [[group]]\nname = \"edge\"\nmembers = [\"eth0/51\", \"eth1/52\"]\n"
+    )
+}
+
+#[test]
+fn group_is_master_when_all_members_are_prepared_and_none_before() {
+    let site = Site::set_up();
+    let home = tempfile::tempdir().expect("a temporary directory can be made");
+    let file = |name: &str| home.path().join(name);
+    let captures = site.captures();
+    let runs = |side: &str| fs::read_to_string(file(side)).unwrap_or_default().lines().count();
+    let daemon = Vrrpd::of_file(&site.a, &prepared_members(home.path(), 100));
+    let server = Server { host: site.a.clone(), daemons: vec![daemon] };
+    wait_until(SOON, "both scripts run", || runs("eth0.runs") == 1 && runs("eth1.runs") == 1);
+    fs::write(file("eth0.go"), "").expect("the directory is ours");
+    wait_until(SOON, "one member waits for the other", || server.lacking(0).contains("eth1/52"));
+    assert!(server.is_all("backup"), "{:#?}", server.states());
+    assert!(captures.iter().all(|capture| capture.adverts().is_empty()), "nobody advertises");
+
+    // An advertisement for the member that is not ready keeps all of them backup, until it is gone.
+    let other = Server::start(&site.b, Kind::File, [150, 150]);
+    other.wait_all("master");
+    server.daemons[0].wait_log(SOON, "preparation ended");
+    fs::write(file("eth1.go"), "").expect("the directory is ours");
+    assert_steady(&other, &server);
+    drop(other);
+    server.wait_all("master");
+    assert_eq!([runs("eth0.runs"), runs("eth1.runs")], [2, 2], "each is prepared anew");
 }

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use vrrpd_lab::site::{Kind, SIDES, Server, Site, assert_steady};
 use vrrpd_lab::usual::{CIDR, SOON};
 use vrrpd_lab::{Capture, Lab, ScriptLog, Vrrpd, is_alive, wait_until};
 
@@ -86,51 +85,6 @@ fn router_becomes_master_without_the_script_that_takes_too_long() {
     router.wait_log(SOON, "script timed out");
     wait_until(SOON, "script and child are gone", || !pids().into_iter().any(is_alive));
     assert_eq!(pids().len(), 2);
-}
-
-/// Two members of a group on two networks, prepared by a script that ends when `SIDE/go` is there.
-fn members(home: &Path, priority: u8) -> String {
-    let member = |interface: &str, vrid: u8, address: &str| {
-        let place = home.join(interface);
-        let script =
-            format!("echo run >>{0}.runs; until [ -e {0}.go ]; do sleep 0.01; done", place.display());
-        format!(
-            "[[router]]\ninterface = \"{interface}\"\nvrid = {vrid}\naddresses = [\"{address}\"]\n\
-             prepare = [\"/bin/sh\", \"-c\", {script:?}]\n"
-        )
-    };
-    let [first, second] = SIDES.map(|(interface, vrid, address)| member(interface, vrid, address));
-    format!(
-        "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"none\"\npriority = {priority}\n\
-         prepare-timeout = \"60s\"\n{first}{second}\
-         [[group]]\nname = \"edge\"\nmembers = [\"eth0/51\", \"eth1/52\"]\n"
-    )
-}
-
-#[test]
-fn group_is_master_when_all_members_are_prepared_and_none_before() {
-    let site = Site::set_up();
-    let home = tempfile::tempdir().expect("a temporary directory can be made");
-    let file = |name: &str| home.path().join(name);
-    let captures = site.captures();
-    let runs = |side: &str| fs::read_to_string(file(side)).unwrap_or_default().lines().count();
-    let daemon = Vrrpd::of_file(&site.a, &members(home.path(), 100));
-    let server = Server { host: site.a.clone(), daemons: vec![daemon] };
-    wait_until(SOON, "both scripts run", || runs("eth0.runs") == 1 && runs("eth1.runs") == 1);
-    fs::write(file("eth0.go"), "").expect("the directory is ours");
-    wait_until(SOON, "one member waits for the other", || server.lacking(0).contains("eth1/52"));
-    assert!(server.is_all("backup"), "{:#?}", server.states());
-    assert!(captures.iter().all(|capture| capture.adverts().is_empty()), "nobody advertises");
-
-    // An advertisement for the member that is not ready keeps all of them backup, until it is gone.
-    let other = Server::start(&site.b, Kind::File, [150, 150]);
-    other.wait_all("master");
-    server.daemons[0].wait_log(SOON, "preparation ended");
-    fs::write(file("eth1.go"), "").expect("the directory is ours");
-    assert_steady(&other, &server);
-    drop(other);
-    server.wait_all("master");
-    assert_eq!([runs("eth0.runs"), runs("eth1.runs")], [2, 2], "each is prepared anew");
 }
 
 #[test]
