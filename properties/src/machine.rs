@@ -47,6 +47,7 @@ struct Plan {
     refresh_every_ms: Option<u16>,
     down_multiplier: u8,
     after_lower_ms: Option<u16>,
+    elsewhere_every_ms: Option<u16>,
     grouped: bool,
     prepares: bool,
 }
@@ -167,7 +168,7 @@ impl Run {
             announce: AnnounceTimes {
                 again_after: plan.again_after_ms.map(millis),
                 refresh_every: plan.refresh_every_ms.map(millis),
-                elsewhere_every: plan.after_lower_ms.map(millis),
+                elsewhere_every: plan.elsewhere_every_ms.map(millis),
                 after_lower: plan.after_lower_ms.map(millis),
             },
             grouped: plan.grouped,

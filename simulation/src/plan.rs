@@ -227,6 +227,14 @@ impl Plan {
                 machine.routers[lan].down_multiplier = multiplier;
             }
         }
+        for router in machines.iter_mut().flat_map(|machine| &mut machine.routers) {
+            let [refresh, elsewhere] = [(); 2].map(|()| {
+                let every = Duration::from_secs(aside.between(1, 5));
+                aside.percent(25).then_some(every)
+            });
+            router.announce.refresh_every = refresh;
+            router.announce.elsewhere_every = elsewhere;
+        }
         // Sometimes the owner of the addresses.
         if random.percent(5) {
             let owner = random.below(count);

@@ -1,5 +1,6 @@
 //! A running virtual router: its state machine, its queued actions, and its reported state.
 
+mod advert;
 mod holding;
 mod queue;
 mod steady;
@@ -9,14 +10,11 @@ use std::collections::vec_deque;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use vrrpd_common::params::Auth;
 use vrrpd_common::router::{
     Action, Event, Fault, Faults, Notice, Reason, StateName, Transition, VirtualRouter,
 };
-use vrrpd_common::wire::ethernet;
-use vrrpd_common::wire::frame::{self, advert_frame_len};
-use vrrpd_common::wire::vrrp::{Kind, VrrpRepr};
-use vrrpd_common::{Advert, Duration, Instant, Priority, Rejection, Version};
+use vrrpd_common::wire::frame;
+use vrrpd_common::{Advert, Duration, Instant, Rejection};
 
 use crate::address::AddressList;
 use crate::config::{AuthKind, RouterConfig, VirtualAddress};
@@ -31,10 +29,11 @@ use crate::mismatch::{Mismatches, Warning};
 use crate::pace::Pace;
 use crate::priority::{Outcome, Policy, Steps, TrackId, Weight};
 use crate::rate_limit::{BackOff, RateLimit};
-use crate::sending::{Sending, addresses_that_fit};
+use crate::sending::Sending;
 use crate::vmac::VmacSide;
 use queue::ActionQueue;
 
+pub use advert::AdvertToSend;
 pub use holding::{Pending, WithoutVmac};
 pub use steady::SteadyState;
 
@@ -139,17 +138,6 @@ pub struct Past {
     pub at: TimeOfDay,
     /// The transition, from the previously reported state.
     pub transition: Transition,
-}
-
-/// An advert to be sent: the variable part of its frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AdvertToSend {
-    /// Its source address.
-    pub source: IpAddr,
-    /// 0: the router resigns.
-    pub priority: Priority,
-    /// Number of virtual addresses in it, from the first.
-    pub addresses: usize,
 }
 
 /// A notice of the state machine that is to be logged now.
@@ -435,43 +423,6 @@ impl Router {
     pub fn is_verified_by_us(&self) -> bool {
         self.config.auth == AuthKind::Ah
     }
-
-    /// The advert with this priority; `None` without a source address. A resignation is sent even if the interface has
-    /// just become unusable, with only as many addresses as fit into `mtu` octets, since receivers do not check them.
-    pub fn advert(&mut self, priority: Priority, mtu: u32) -> Option<AdvertToSend> {
-        let resigns = priority == Priority::RESIGN;
-        let source = self.machine.source().or_else(|| self.source.filter(|_| resigns))?;
-        self.source = Some(source);
-        let all = self.config.addresses.len();
-        let addresses = if resigns {
-            addresses_that_fit(self.packet_len(), all, self.config.family.address_len(), mtu)
-        } else {
-            all
-        };
-        Some(AdvertToSend { source, priority, addresses })
-    }
-
-    /// Length of an advert's IP packet in octets.
-    pub fn packet_len(&self) -> usize {
-        let config = &self.config;
-        let addresses = self.addresses.first(config.addresses.len());
-        let kind = match (config.version, config.auth) {
-            (Version::V3, _) => Kind::V3,
-            (Version::V2, AuthKind::None) => Kind::V2 { auth: Auth::None },
-            // All passwords have the same length.
-            (Version::V2, AuthKind::Simple) => Kind::V2 { auth: Auth::Simple([0; Auth::DATA_LEN]) },
-            (Version::V2, AuthKind::Ah) => Kind::V2 { auth: Auth::Ah },
-        };
-        let advert = addresses.and_then(|addresses| {
-            VrrpRepr::new(config.vrid, config.priority, config.interval, kind, addresses)
-        });
-        advert.map_or(0, |advert| advert_frame_len(&advert) - ethernet::HEADER_LEN)
-    }
-
-    /// Whether an advert fits into `mtu` octets.
-    pub fn advert_fits(&self, mtu: u32) -> bool {
-        u32::try_from(self.packet_len()).is_ok_and(|octets| octets <= mtu)
-    }
 }
 
 #[cfg(test)]
@@ -513,23 +464,6 @@ mod tests {
     }
 
     #[test]
-    fn a_resignation_names_as_many_addresses_as_fit_and_goes_out_from_the_last_source() {
-        let mut router = router();
-        assert_eq!(router.advert(Priority::RESIGN, 1500), None, "there was no address to send from");
-        let source = IpAddr::from([192, 0, 2, 1]);
-        let now = Instant::ZERO + Duration::from_secs(1);
-        router.handle(now, Event::InterfaceUp(source), &mut |_| {});
-        let advert = router.advert(Priority(100), 0);
-        assert_eq!(advert, Some(AdvertToSend { source, priority: Priority(100), addresses: 2 }));
-        assert_eq!(router.packet_len(), 20 + 8 + 2 * 4);
-        assert!(router.advert_fits(36) && !router.advert_fits(35));
-        router.handle(now, Event::InterfaceDown(Fault::LinkDown.into()), &mut |_| {});
-        assert_eq!(router.advert(Priority(100), 1500), None);
-        let resignation = router.advert(Priority::RESIGN, 35);
-        assert_eq!(resignation, Some(AdvertToSend { source, priority: Priority::RESIGN, addresses: 1 }));
-    }
-
-    #[test]
     fn a_notice_is_logged_once_a_second() {
         let mut router = router();
         let start = Instant::ZERO + Duration::from_secs(100);
@@ -539,7 +473,7 @@ mod tests {
         router.handle(start, Event::Startup, &mut |_| {});
         let advert = Advert {
             vrid: router.config.vrid,
-            priority: Priority(200),
+            priority: vrrpd_common::Priority(200),
             interval: router.config.interval,
             source: IpAddr::from([192, 0, 2, 2]),
             mac: vrrpd_common::MacAddr([2, 0, 0, 0, 0, 2]),

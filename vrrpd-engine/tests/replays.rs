@@ -109,6 +109,15 @@ fn a_recording_of_another_program_is_refused_with_the_version_that_can_replay_it
             "line 2: unknown key snapshot.mood, written by {program}: replay it with the version that wrote it"
         )
     );
+    let newer = text.replacen("\"StartUp\":", "\"Teleport\":", 1);
+    assert_ne!(newer, text);
+    let line = 1 + newer.lines().position(|line| line.contains("Teleport")).expect("it is there");
+    assert_eq!(
+        error(&newer),
+        format!(
+            "line {line}: unknown value `Teleport`, written by {program}: replay it with the version that wrote it"
+        )
+    );
 }
 
 /// Damage of a recording.

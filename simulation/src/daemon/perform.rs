@@ -5,7 +5,6 @@ use std::mem::discriminant;
 use vrrpd_common::{Advert, Family, Instant, MacAddr, Priority};
 use vrrpd_engine::engine::Line;
 use vrrpd_engine::ledger::Journal;
-use vrrpd_engine::pace::Announced;
 use vrrpd_engine::router::AdvertToSend;
 use vrrpd_engine::{Input, Output, RouterId};
 
@@ -41,9 +40,13 @@ impl Daemon {
                 self.flush(now);
                 self.engine.handle(moment(now), Input::Tried(id));
             }
-            Output::Announce(id, Announced::All(_)) => {
-                let lan = self.lan_of(id);
-                self.effects.push(Effect::Announce { lan, is_withdrawn: false });
+            Output::Announce(id, announced) => {
+                let announcement = self.engine.announcement(id, announced);
+                let here = announcement.and_then(|announcement| announcement.here);
+                if here.is_some_and(|(_, addresses)| !addresses.is_empty()) {
+                    let lan = self.lan_of(id);
+                    self.effects.push(Effect::Announce { lan, is_withdrawn: false });
+                }
             }
 
             Output::StartPreparation(id) => {
@@ -79,8 +82,7 @@ impl Daemon {
             Output::WriteJournal => self.write_journal(false),
             Output::Forget(id) => self.forget(id),
             // There is no virtual MAC address on an interface, no program in the kernel, and no script but `prepare`.
-            Output::Announce(_, Announced::Own)
-            | Output::RunGroupScripts(..)
+            Output::RunGroupScripts(..)
             | Output::CheckProgram(_)
             | Output::GiveUpProgram { .. }
             | Output::ReturnProgram(_)

@@ -53,9 +53,9 @@ const MIN_LEASE: u64 = 1_000_000_000;
 const ASSEMBLY: u64 = 5;
 /// Adverts of a router that are always allowed, and for each change.
 const ADVERTS_AT_ONCE: u64 = 4;
-/// Maximum number of queued actions: two for the addresses, two for the script, two adverts, three announcements, and
+/// Maximum number of queued actions: two for the addresses, two for the script, two adverts, four announcements, and
 /// the transitions in the history.
-const WAITING: usize = 25;
+const WAITING: usize = 26;
 const BILLION: u64 = 1_000_000_000;
 
 /// Counters of a run.

@@ -17,6 +17,8 @@ use crate::engine::Snapshot;
 pub const FORMAT: u32 = 1;
 /// Maximum of numbers in a recording, except digests, so that no addition overflows.
 const MAX_NUMBER: u64 = 1 << 62;
+/// How serde begins to say that a program wrote an input, a reason or the like that is unknown here.
+const UNKNOWN_VARIANT: &str = "unknown variant ";
 /// Keys of digests.
 const DIGESTS: [&str; 2] = ["addresses", "digest"];
 
@@ -78,6 +80,13 @@ pub enum ReadErrorKind {
         /// Name and version of that program.
         program: String,
     },
+    /// A value of the program that wrote it that is unknown here; the text names it.
+    UnknownValue {
+        /// Which.
+        text: String,
+        /// That program.
+        program: String,
+    },
     /// The first line is not a head.
     NoHead,
     /// An entry without a snapshot before it.
@@ -99,6 +108,9 @@ impl fmt::Display for ReadError {
             ),
             ReadErrorKind::UnknownKey { key, program } => {
                 write!(f, "unknown key {key}, written by {program}: replay it with the version that wrote it")
+            }
+            ReadErrorKind::UnknownValue { text, program } => {
+                write!(f, "{text}, written by {program}: replay it with the version that wrote it")
             }
             ReadErrorKind::NoHead => f.write_str("not a recording: it begins with {\"recording\":...}"),
             ReadErrorKind::NoSnapshot => f.write_str("damaged: the snapshot before this line is missing"),
@@ -178,7 +190,16 @@ fn read_line(text: &str, program: Option<&str>) -> Result<Line, ReadErrorKind> {
     if !has_small_numbers(&value) {
         return Err(ReadErrorKind::Number);
     }
-    let invalid = |error: serde_json::Error| ReadErrorKind::Invalid(error.to_string());
+    let invalid = |error: serde_json::Error| {
+        let text = error.to_string();
+        match program {
+            Some(program) if text.starts_with(UNKNOWN_VARIANT) => {
+                let what = text.split(", expected").next().unwrap_or(&text).replacen("variant", "value", 1);
+                ReadErrorKind::UnknownValue { text: what, program: program.to_owned() }
+            }
+            Some(_) | None => ReadErrorKind::Invalid(text),
+        }
+    };
     let line = Line::deserialize(&value).map_err(invalid)?;
     let known = serde_json::to_value(&line).map_err(invalid)?;
     match (unknown_key(&value, &known), program) {

@@ -53,11 +53,18 @@ impl PackedSegment {
     }
 }
 
+/// The version of the layout: another one whenever the octets of the same recording change, which a test notices. Builds of one
+/// version of the program may differ in it.
+const LAYOUT: u32 = 1;
+
 /// A recording as the daemon sends it to the client. Only the same version of the program can unpack it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackedRecording {
     /// The head of the recording.
     pub head: Head,
+    /// The version of the layout; 0: from a program that did not say it.
+    #[serde(default)]
+    layout: u32,
     /// Segments in hexadecimal, oldest first.
     segments: Vec<String>,
 }
@@ -65,8 +72,15 @@ pub struct PackedRecording {
 /// Why a recording cannot be unpacked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnpackError {
-    /// Packed by this other program version, in this format.
-    Other(String, u32),
+    /// Packed by another program or build.
+    Other {
+        /// The program with its version.
+        program: String,
+        /// Its format of recordings.
+        format: u32,
+        /// Its layout.
+        layout: u32,
+    },
     /// Invalid data.
     Damaged,
 }
@@ -74,9 +88,10 @@ pub enum UnpackError {
 impl fmt::Display for UnpackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Other(program, format) => {
-                write!(f, "recorded by {program} in format {format}: only the same version can write it down")
-            }
+            Self::Other { program, format, layout } => write!(
+                f,
+                "recorded by {program} in format {format}, layout {layout}: only the same version can write it down"
+            ),
             Self::Damaged => f.write_str("damaged recording"),
         }
     }
@@ -89,7 +104,7 @@ impl Recording {
     pub fn pack(&self, program: &str, router: &str) -> PackedRecording {
         let head = Head { format: FORMAT, program: program.to_owned(), router: router.to_owned() };
         let segments = self.segments.iter().map(|segment| to_hex(&segment.octets)).collect();
-        PackedRecording { head, segments }
+        PackedRecording { head, layout: LAYOUT, segments }
     }
 }
 
@@ -101,8 +116,9 @@ impl PackedRecording {
     /// It was packed by another version, or the data is invalid.
     pub fn write(&self, program: &str) -> Result<String, UnpackError> {
         let Head { format, program: packed_by, .. } = &self.head;
-        if *format != FORMAT || packed_by != program {
-            return Err(UnpackError::Other(packed_by.clone(), *format));
+        if *format != FORMAT || packed_by != program || self.layout != LAYOUT {
+            let program = packed_by.clone();
+            return Err(UnpackError::Other { program, format: *format, layout: self.layout });
         }
         let segments = self.segments().ok_or(UnpackError::Damaged)?;
         write(&self.head, segments).map_err(|_| UnpackError::Damaged)
@@ -149,6 +165,7 @@ fn append(octets: &mut Vec<u8>, value: &impl Serialize) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lines::read;
     use super::*;
 
     #[test]
@@ -161,14 +178,20 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_of_another_version_or_format_is_refused() {
+    fn a_recording_of_another_version_format_or_layout_is_refused() {
         let head = Head { format: FORMAT, program: "vrrpd 1".to_owned(), router: "eth0/51".to_owned() };
-        let packed = |head, segment: &str| PackedRecording { head, segments: vec![segment.to_owned()] };
+        let packed = |head, segment: &str| PackedRecording {
+            head,
+            layout: LAYOUT,
+            segments: vec![segment.to_owned()],
+        };
+        let refusal =
+            |format, layout| Err(UnpackError::Other { program: "vrrpd 1".to_owned(), format, layout });
         let other = Head { format: FORMAT + 1, ..head.clone() };
-        let refused = packed(other, "").write("vrrpd 1");
-        assert_eq!(refused, Err(UnpackError::Other("vrrpd 1".to_owned(), FORMAT + 1)));
-        let refused = packed(head.clone(), "").write("vrrpd 2");
-        assert_eq!(refused, Err(UnpackError::Other("vrrpd 1".to_owned(), FORMAT)));
+        assert_eq!(packed(other, "").write("vrrpd 1"), refusal(FORMAT + 1, LAYOUT));
+        assert_eq!(packed(head.clone(), "").write("vrrpd 2"), refusal(FORMAT, LAYOUT));
+        let other = PackedRecording { layout: LAYOUT + 1, ..packed(head.clone(), "") };
+        assert_eq!(other.write("vrrpd 1"), refusal(FORMAT, LAYOUT + 1));
         for segment in ["", "00", "ff", "x"] {
             assert_eq!(
                 packed(head.clone(), segment).write("vrrpd 1"),
@@ -176,5 +199,36 @@ mod tests {
                 "{segment}"
             );
         }
+    }
+
+    /// The octets of recordings that are never changed, as a digest (FNV-1a).
+    fn digest_of_recordings() -> u64 {
+        let texts = [
+            include_str!("../../tests/replays/failover/input.jsonl"),
+            include_str!("../../tests/replays/kernel-path/input.jsonl"),
+            include_str!("../../tests/replays/link-down-and-up/input.jsonl"),
+            include_str!("../../tests/replays/operator/input.jsonl"),
+        ];
+        let mut octets = Vec::new();
+        for segment in
+            texts.iter().flat_map(|text| read(text).expect("is a recording")).flat_map(|one| one.segments)
+        {
+            append(&mut octets, &segment.snapshot).expect("can be packed");
+            for entry in segment.entries {
+                append(&mut octets, &entry).expect("can be packed");
+            }
+        }
+        let add = |digest: u64, octet: &u8| (digest ^ u64::from(*octet)).wrapping_mul(0x100_0000_01b3);
+        octets.iter().fold(0xcbf2_9ce4_8422_2325, add)
+    }
+
+    #[test]
+    fn octets_of_a_recording_change_with_the_layout_only() {
+        let (layout, digest) = (LAYOUT, digest_of_recordings());
+        assert_eq!(
+            (layout, digest),
+            (1, 11_546_080_856_083_645_589),
+            "raise LAYOUT and write the new digest here"
+        );
     }
 }

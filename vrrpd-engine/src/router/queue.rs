@@ -16,8 +16,9 @@ use super::{FEW, HISTORY};
 pub(super) struct ActionQueue(VecDeque<Action>);
 
 impl ActionQueue {
-    /// Maximum length: one action of each kind (an announcement for each occasion), and the transitions of a history.
-    pub(super) const MAX: usize = 6 + 3 + HISTORY;
+    /// Maximum length: one action of each kind (a resignation and another advert, an announcement for each of four
+    /// occasions), and the transitions of a history.
+    pub(super) const MAX: usize = 6 + 4 + HISTORY;
 
     pub(super) fn new() -> Self {
         Self(VecDeque::with_capacity(FEW))
@@ -268,53 +269,89 @@ mod tests {
         effects
     }
 
-    /// Actions of a state machine, in turns.
-    fn turns() -> impl Strategy<Value = Vec<Vec<Action>>> {
-        let to = |to| Action::Transition(transition(StateName::Init, to));
-        let promotion = vec![
-            Action::EndPreparation,
-            Action::TakeAddresses,
-            Action::SendAdvert(Priority(100)),
-            Action::AnnounceAddresses(Occasion::TakeOver),
-            to(StateName::Master),
-        ];
-        let demotions = [StateName::Backup, StateName::Fault, StateName::Init]
-            .map(|state| vec![Action::SendAdvert(Priority::RESIGN), Action::GiveUpAddresses, to(state)]);
-        let as_master = (1..=255_u8).prop_map(|priority| vec![Action::SendAdvert(Priority(priority))]);
-        let occasions = [Occasion::Refresh, Occasion::LowerMaster, Occasion::TakeOver];
-        let announcement = proptest::sample::select(occasions.to_vec())
-            .prop_map(|occasion| vec![Action::AnnounceAddresses(occasion)]);
-        let turn = prop_oneof![
-            4 => Just(promotion),
-            2 => proptest::sample::select(demotions.to_vec()),
-            1 => Just(vec![Action::Prepare]),
-            1 => Just(vec![Action::TakeAddresses]),
-            1 => Just(vec![to(StateName::Fault)]),
-            1 => Just(vec![to(StateName::Backup)]),
-            2 => as_master,
-            1 => announcement,
-        ];
-        proptest::collection::vec(turn, 0..60).prop_map(as_a_machine_does)
+    /// Something that happens to a state machine.
+    #[derive(Clone, Copy, Debug)]
+    enum Happening {
+        /// It becomes Master: an election is won, or the script that prepared it has ended.
+        Promotion,
+        /// It ceases to be Master.
+        Demotion(StateName),
+        /// An election is won, and a script prepares it.
+        Prepares,
+        /// A better router is there: the script prepares it for nothing.
+        EndsPreparation,
+        /// It changes from Backup to Fault or back.
+        Change(StateName),
+        /// Others have removed its addresses.
+        AddressesLost,
+        /// It advertises as Master.
+        Advert(Priority),
+        /// It announces its addresses as Master.
+        Announcement(Occasion),
     }
 
-    /// The turns without actions that a state machine never takes in that state: only a Master advertises.
-    fn as_a_machine_does(mut turns: Vec<Vec<Action>>) -> Vec<Vec<Action>> {
-        let mut is_master = false;
-        turns.retain(|turn| {
-            let is_of_master = turn.iter().any(|action| match action {
-                Action::SendAdvert(_) | Action::AnnounceAddresses(_) | Action::TakeAddresses => true,
-                Action::Prepare
-                | Action::EndPreparation
-                | Action::GiveUpAddresses
-                | Action::Transition(_)
-                | Action::Notice(_) => false,
-            });
-            let is_promotion = turn.len() == 5;
-            let is_possible = is_of_master == is_master && !is_promotion || is_promotion && !is_master;
-            is_master = if is_possible { is_promotion || is_master && turn.len() != 3 } else { is_master };
-            is_possible
-        });
-        turns
+    /// What a state machine does at one go.
+    #[derive(Clone, Debug)]
+    struct Turn {
+        /// The script that prepared it has ended by itself before that.
+        is_prepared: bool,
+        actions: Vec<Action>,
+    }
+
+    fn turns() -> impl Strategy<Value = Vec<Turn>> {
+        let states = [StateName::Backup, StateName::Fault, StateName::Init];
+        let occasions = [Occasion::Elsewhere, Occasion::Refresh, Occasion::LowerMaster, Occasion::TakeOver];
+        let happening = prop_oneof![
+            4 => Just(Happening::Promotion),
+            2 => proptest::sample::select(states.to_vec()).prop_map(Happening::Demotion),
+            2 => Just(Happening::Prepares),
+            1 => Just(Happening::EndsPreparation),
+            2 => proptest::sample::select(states[..2].to_vec()).prop_map(Happening::Change),
+            1 => Just(Happening::AddressesLost),
+            2 => (1..=255_u8).prop_map(|priority| Happening::Advert(Priority(priority))),
+            2 => proptest::sample::select(occasions.to_vec()).prop_map(Happening::Announcement),
+        ];
+        proptest::collection::vec(happening, 0..60).prop_map(as_a_machine_does)
+    }
+
+    /// What a state machine does when this happens, without what cannot happen to it then.
+    fn as_a_machine_does(happenings: Vec<Happening>) -> Vec<Turn> {
+        let to = |to| Action::Transition(transition(StateName::Init, to));
+        let (mut is_master, mut is_preparing) = (false, false);
+        let turn = |happening| {
+            let was_preparing = is_preparing;
+            let actions = match (happening, is_master) {
+                (Happening::Promotion, false) => {
+                    (is_master, is_preparing) = (true, false);
+                    let (advert, announcement) =
+                        (Action::SendAdvert(Priority(100)), Action::AnnounceAddresses(Occasion::TakeOver));
+                    vec![Action::TakeAddresses, advert, announcement, to(StateName::Master)]
+                }
+                (Happening::Demotion(state), true) => {
+                    is_master = false;
+                    vec![Action::SendAdvert(Priority::RESIGN), Action::GiveUpAddresses, to(state)]
+                }
+                (Happening::Prepares, false) if !is_preparing => {
+                    is_preparing = true;
+                    vec![Action::Prepare]
+                }
+                (Happening::EndsPreparation, false) if is_preparing => {
+                    is_preparing = false;
+                    vec![Action::EndPreparation]
+                }
+                // The end of a preparation comes last.
+                (Happening::Change(state), false) if std::mem::take(&mut is_preparing) => {
+                    vec![to(state), Action::EndPreparation]
+                }
+                (Happening::Change(state), false) => vec![to(state)],
+                (Happening::AddressesLost, true) => vec![Action::TakeAddresses],
+                (Happening::Advert(priority), true) => vec![Action::SendAdvert(priority)],
+                (Happening::Announcement(occasion), true) => vec![Action::AnnounceAddresses(occasion)],
+                _ => return None,
+            };
+            Some(Turn { is_prepared: was_preparing && is_master, actions })
+        };
+        happenings.into_iter().filter_map(turn).collect()
     }
 
     proptest! {
@@ -328,8 +365,16 @@ mod tests {
             let before = Effects { holds, is_preparing: false, told, advertised: None, has_announced: false };
             let mut queue = with([]);
             let (mut all, mut done) = (Vec::new(), Vec::new());
-            for (number, turn) in turns.iter().enumerate() {
-                for action in turn {
+            for (number, Turn { is_prepared, actions }) in turns.iter().enumerate() {
+                if *is_prepared {
+                    // The script has been started, and has ended.
+                    while queue.0.contains(&Action::Prepare) {
+                        done.extend(queue.next());
+                    }
+                    all.push(Action::EndPreparation);
+                    done.push(Action::EndPreparation);
+                }
+                for action in actions {
                     queue.push(*action);
                     all.push(*action);
                     prop_assert!(queue.len() <= ActionQueue::MAX, "{queue:?}");
@@ -342,5 +387,25 @@ mod tests {
             done.extend(waiting(&mut queue));
             prop_assert_eq!(effects(before, &done), effects(before, &all), "{:?}", all);
         }
+    }
+
+    #[test]
+    fn queue_is_full_with_every_kind_of_action_and_as_many_transitions_as_are_remembered() {
+        let states = [StateName::Fault, StateName::Backup].into_iter().cycle().take(HISTORY - 1);
+        let to = |to| Action::Transition(transition(StateName::Init, to));
+        let mut queue = with([
+            Action::EndPreparation,
+            Action::Prepare,
+            Action::SendAdvert(Priority::RESIGN),
+            Action::GiveUpAddresses,
+        ]);
+        states.for_each(|state| queue.push(to(state)));
+        queue.push(Action::TakeAddresses);
+        queue.push(Action::SendAdvert(Priority(100)));
+        for occasion in [Occasion::TakeOver, Occasion::LowerMaster, Occasion::Refresh, Occasion::Elsewhere] {
+            queue.push(Action::AnnounceAddresses(occasion));
+        }
+        queue.push(to(StateName::Master));
+        assert_eq!(queue.len(), ActionQueue::MAX);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{Datapath, Key, RouterConfig, VmacMode};
+use super::{Datapath, DatapathOption, Key, RouterConfig, VmacMode};
 
 /// Routers without conflicts.
 #[derive(Debug, Default)]
@@ -15,8 +15,17 @@ pub(super) struct Together {
     with_vmac: BTreeSet<String>,
     /// Addresses on an interface, with their router.
     addresses: BTreeMap<(String, IpAddr), String>,
-    /// Data path of an interface, with the first router that uses it.
-    datapaths: BTreeMap<String, (Datapath, bool, String)>,
+    /// Data path of an interface, by its first router.
+    datapaths: BTreeMap<String, First>,
+}
+
+/// The first router of an interface.
+#[derive(Debug)]
+struct First {
+    name: String,
+    datapath: Datapath,
+    option: DatapathOption,
+    xdp_pass: bool,
 }
 
 /// A conflict.
@@ -56,16 +65,22 @@ impl Together {
                 return conflict(Some(Key::Addresses), message);
             }
         }
-        let wanted = (config.datapath, config.xdp_pass, name);
-        let (datapath, xdp_pass, first) = self.datapaths.entry(interface.clone()).or_insert(wanted);
+        let first = self.datapaths.entry(interface.clone()).or_insert(First {
+            name,
+            datapath: config.datapath,
+            option: config.datapath_option,
+            xdp_pass: config.xdp_pass,
+        });
         let of_keys = [
-            (config.datapath_option.key(), *datapath != config.datapath),
-            (Key::XdpPass, *xdp_pass != config.xdp_pass),
+            (config.datapath_option.key(), first.option.key(), first.datapath != config.datapath),
+            (Key::XdpPass, Key::XdpPass, first.xdp_pass != config.xdp_pass),
         ];
-        for (key, differs) in of_keys {
+        for (key, first_key, differs) in of_keys {
             if differs {
                 let message = format!(
-                    "{first} on {interface} has a different value: all routers of an interface share one data path"
+                    "{} on {interface} has a different value of {}: all routers of an interface share one data path",
+                    first.name,
+                    first_key.name()
                 );
                 return conflict(Some(key), message);
             }

@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
+use serde_json::error::Category;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{Reply, Request};
 use crate::printable::printable;
+use crate::report::RecordingReport;
 use crate::trust;
 
 /// Timeout of an answer.
@@ -59,10 +61,21 @@ pub fn follow(
 fn understand(line: &str) -> io::Result<Reply> {
     let line = line.trim_end();
     // In most replies there is nothing to escape.
-    if !line.contains('\\') && matches!(printable(line), Cow::Borrowed(_)) {
-        return Ok(serde_json::from_str(line)?);
-    }
-    Ok(serde_json::from_value(all_printable(serde_json::from_str(line)?))?)
+    let reply = if !line.contains('\\') && matches!(printable(line), Cow::Borrowed(_)) {
+        serde_json::from_str(line)
+    } else {
+        serde_json::from_str(line).and_then(|value| serde_json::from_value(all_printable(value)))
+    };
+    reply.map_err(|error| match error.classify() {
+        Category::Data => io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!(
+                "reply unknown to the client of {}, daemon of another version? {error}",
+                RecordingReport::PROGRAM
+            ),
+        ),
+        Category::Io | Category::Syntax | Category::Eof => error.into(),
+    })
 }
 
 fn all_printable(value: Value) -> Value {
@@ -122,6 +135,10 @@ mod tests {
             );
             assert!(message.starts_with('\\'), "{message:?}");
         }
+        let unknown = understand("{\"reply\":\"song\"}").expect_err("is none").to_string();
+        assert!(unknown.contains("daemon of another version? unknown variant `song`"), "{unknown}");
+        let cut = understand("{\"reply\":").expect_err("is none").to_string();
+        assert!(!cut.contains("version"), "{cut}");
         let plain = understand("{\"reply\":\"error\",\"message\":\"a \\\"word\\\"\"}").expect("is one");
         assert_eq!(plain, Reply::Error { message: "a \"word\"".to_owned() });
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use serde_json::error::Category;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -16,7 +17,7 @@ use super::clients::{ClientSlot, Clients};
 use super::followers::Followers;
 use super::{MAX_REQUEST, Reply, Request, Selector};
 use crate::limits;
-use crate::report::EventReport;
+use crate::report::{EventReport, RecordingReport};
 use crate::sys::memory;
 
 /// A client that has not sent its request within this time is disconnected.
@@ -136,7 +137,16 @@ async fn converse(
                 Err(_) => Ok(()),
             }
         }
-        Err(error) => say(&mut client, &Reply::Error { message: error.to_string() }).await,
+        Err(error) => {
+            let message = match error.classify() {
+                Category::Data => format!(
+                    "request unknown to {}, client of another version? {error}",
+                    RecordingReport::PROGRAM
+                ),
+                Category::Io | Category::Syntax | Category::Eof => error.to_string(),
+            };
+            say(&mut client, &Reply::Error { message }).await
+        }
     }
 }
 

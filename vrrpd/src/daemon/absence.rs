@@ -6,9 +6,7 @@ use vrrpd_engine::{Input, LinkId};
 use super::Daemon;
 use super::link::{LoadedProgram, ReturnStep, close_aside};
 use crate::clock;
-use crate::datapath::raw::RawPath;
 use crate::datapath::refusal::Refusal;
-use crate::guardian::copies::Kept;
 
 impl Daemon {
     /// Loads the program of an interface, to be attached again.
@@ -44,28 +42,13 @@ impl Daemon {
             self.input(Input::TellKernel(*router));
         }
         // These frames arrived before the kernel knew the routers.
-        self.drain(id, &sockets);
+        for socket in sockets.iter().flatten() {
+            self.take_frames(id, usize::MAX, |_, inbox| socket.receive(inbox).is_ok());
+        }
         for router in &routers {
             self.input(Input::TellKernel(*router));
             self.input(Input::Schedule(*router));
         }
         close_aside(sockets.into_iter().flatten());
-    }
-
-    /// Handles all frames left in sockets that the interface does not use any more.
-    fn drain(&mut self, id: LinkId, sockets: &[Option<Kept<RawPath>>]) {
-        let Some(mut inbox) = self.inbox.take() else { return };
-        for socket in sockets.iter().flatten() {
-            while socket.receive(&mut inbox).is_ok() {
-                let now = clock::moment();
-                for frame in inbox.frames() {
-                    self.frame(now, id, frame);
-                }
-                if !inbox.is_full() {
-                    break;
-                }
-            }
-        }
-        self.inbox = Some(inbox);
     }
 }

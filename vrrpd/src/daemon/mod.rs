@@ -348,10 +348,24 @@ impl Daemon {
 
     /// Handles about `most` frames of a socket, or all that have arrived.
     fn receive(&mut self, link: LinkId, place: usize, most: usize) {
-        let Some(mut inbox) = self.inbox.take() else { return };
+        let all = self.take_frames(link, most, |links, inbox| {
+            links.get(link).is_some_and(|link| link.receive(place, inbox))
+        });
+        if let Some(link) = self.links.get(link) {
+            link.was_read(place, all);
+        }
+    }
+
+    /// Handles about `most` frames that came to an interface, or all that `receive` takes; returns whether these were all.
+    fn take_frames(
+        &mut self,
+        link: LinkId,
+        most: usize,
+        receive: impl Fn(&Slots<LinkId, LinkIo>, &mut Inbox) -> bool,
+    ) -> bool {
+        let Some(mut inbox) = self.inbox.take() else { return false };
         let (mut taken, mut all) = (0, false);
-        while taken < most && !all && self.links.get(link).is_some_and(|link| link.receive(place, &mut inbox))
-        {
+        while taken < most && !all && receive(&self.links, &mut inbox) {
             let now = clock::moment();
             for frame in inbox.frames() {
                 taken += 1;
@@ -360,9 +374,7 @@ impl Daemon {
             all = !inbox.is_full();
         }
         self.inbox = Some(inbox);
-        if let Some(link) = self.links.get(link) {
-            link.was_read(place, all);
-        }
+        all
     }
 
     fn frame(&mut self, now: Now, link_id: LinkId, frame: &[u8]) {
