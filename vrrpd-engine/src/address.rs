@@ -8,8 +8,6 @@ use serde::{Deserialize, Serialize};
 use vrrpd_common::Family;
 use vrrpd_common::wire::vrrp::Addresses;
 
-use crate::config::VirtualAddress;
-
 /// Text that is not a virtual address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressError {
@@ -68,6 +66,31 @@ impl fmt::Display for AddressError {
 }
 
 impl std::error::Error for AddressError {}
+
+/// A virtual address with its prefix length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct VirtualAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// 1 to 32, or 1 to 128.
+    pub prefix_len: u8,
+}
+
+impl VirtualAddress {
+    /// The family of the address.
+    pub const fn family(&self) -> Family {
+        match self.address {
+            IpAddr::V4(_) => Family::Ipv4,
+            IpAddr::V6(_) => Family::Ipv6,
+        }
+    }
+}
+
+impl fmt::Display for VirtualAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_len)
+    }
+}
 
 impl FromStr for VirtualAddress {
     type Err = AddressError;

@@ -5,19 +5,20 @@ mod defaults;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use vrrpd_common::router::{AnnounceTimes, Config, Occasion};
+use vrrpd_common::router::{AnnounceTimes, Config, Occasion, Transition};
 use vrrpd_common::wire::vrrp::{ChecksumStyle, group};
 use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version, Vrid};
 
 use crate::held_address::AddressOptions;
 use crate::router_name::RouterName;
 use crate::routing::{Route, Rule};
-use crate::script::Scripts;
+use crate::script::{Call, Scripts, Subject};
 use crate::track::Tracked;
+
+pub use crate::address::VirtualAddress;
 
 /// The configuration of one virtual router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,15 +198,6 @@ impl Datapath {
     pub const fn is_classifier(self) -> bool {
         matches!(self, Self::Auto | Self::Tcx)
     }
-}
-
-/// A virtual address with its prefix length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct VirtualAddress {
-    /// The address.
-    pub address: IpAddr,
-    /// 1 to 32, or 1 to 128.
-    pub prefix_len: u8,
 }
 
 /// How gratuitous ARP or unsolicited neighbour advertisements are sent.
@@ -396,22 +388,6 @@ impl AuthKind {
     }
 }
 
-impl VirtualAddress {
-    /// The family of the address.
-    pub const fn family(&self) -> Family {
-        match self.address {
-            IpAddr::V4(_) => Family::Ipv4,
-            IpAddr::V6(_) => Family::Ipv6,
-        }
-    }
-}
-
-impl fmt::Display for VirtualAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix_len)
-    }
-}
-
 /// The configuration of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupConfig {
@@ -426,6 +402,14 @@ pub struct GroupConfig {
 }
 
 impl GroupConfig {
+    /// The scripts to run for this transition of the group.
+    pub fn call(&self, transition: Transition) -> Option<Call> {
+        let name = self.name.clone().unwrap_or_default();
+        let environment =
+            vec![("VRRP_GROUP".into(), name.clone()), ("VRRP_MEMBERS".into(), self.members.join(" "))];
+        self.scripts.call(transition, &Subject { kind: "GROUP", name, priority: 0, environment })
+    }
+
     /// Whether both have the same members, in any order. Name and scripts may differ.
     pub fn is_of_the_same(&self, other: &Self) -> bool {
         let set = |group: &Self| group.members.iter().cloned().collect::<BTreeSet<_>>();

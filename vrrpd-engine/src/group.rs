@@ -8,25 +8,15 @@ mod scripted;
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
 use vrrpd_common::group::{Group, Input, Key, Lacking, Member, Message, Output, PeerId, Standing};
 use vrrpd_common::router::{Event, VirtualRouter};
 use vrrpd_common::timers::master_down_interval;
 use vrrpd_common::{Duration, Instant};
 
 use crate::config::{GroupConfig, RouterConfig};
-use crate::ids::{RouterId, Slots};
+use crate::ids::{GroupPlace, RouterId, Slots};
 use crate::router::Router;
 use scripted::Scripted;
-
-/// A router's place in a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupPlace {
-    /// Index of the group in this process.
-    pub group: usize,
-    /// The member that the router is.
-    pub member: Member,
-}
 
 /// All groups of a process.
 #[derive(Clone, Debug, Default)]

@@ -6,8 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::address::AddressError;
-use crate::config::VirtualAddress;
+use crate::address::{AddressError, VirtualAddress};
 
 /// Maximum length of the name of an interface or label, without the terminating NUL.
 const MAX_NAME: usize = 15;

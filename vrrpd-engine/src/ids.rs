@@ -6,6 +6,7 @@
 use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
+use vrrpd_common::group::Member;
 
 /// Identifier of an entry in a [`Slots`].
 pub trait Id: Copy + Eq {
@@ -15,6 +16,15 @@ pub trait Id: Copy + Eq {
     fn place(self) -> u32;
     /// How often the slot was used before.
     fn generation(self) -> u32;
+}
+
+/// A router's place in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupPlace {
+    /// Index of the group in this process.
+    pub group: usize,
+    /// The member that the router is.
+    pub member: Member,
 }
 
 macro_rules! id {

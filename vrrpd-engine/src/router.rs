@@ -3,6 +3,7 @@
 mod advert;
 mod holding;
 mod queue;
+mod scripts;
 mod steady;
 
 use std::collections::VecDeque;
@@ -19,8 +20,7 @@ use vrrpd_common::{Advert, Duration, Instant, Rejection};
 use crate::address::AddressList;
 use crate::config::{AuthKind, RouterConfig, VirtualAddress};
 use crate::expected::Expected;
-use crate::group::GroupPlace;
-use crate::ids::LinkId;
+use crate::ids::{GroupPlace, LinkId};
 use crate::interface::Interface;
 use crate::interface::OtherInterfaces;
 use crate::kernel::KernelSide;
@@ -31,16 +31,11 @@ use crate::priority::{Outcome, Policy, Steps, TrackId, Weight};
 use crate::rate_limit::{BackOff, RateLimit};
 use crate::sending::Sending;
 use crate::vmac::VmacSide;
-use queue::ActionQueue;
+use queue::{ActionQueue, FEW, HISTORY};
 
 pub use advert::AdvertToSend;
 pub use holding::{Pending, WithoutVmac};
 pub use steady::SteadyState;
-
-/// Number of transitions kept in the history.
-const HISTORY: usize = 16;
-/// Initial capacity for actions and transitions, enough for a Backup in most cases.
-const FEW: usize = 2;
 
 /// Wall-clock time since 1970. For people only; no decision uses it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

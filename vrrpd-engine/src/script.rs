@@ -6,10 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use vrrpd_common::Duration;
-use vrrpd_common::router::{Backup, State, StateName, Transition, Waiting};
-
-use crate::config::{GroupConfig, VirtualAddress};
-use crate::router::Router;
+use vrrpd_common::router::{StateName, Transition};
 
 /// A program with configured arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,53 +76,6 @@ pub struct Subject {
     pub priority: u8,
     /// Variables in addition to those of the transition.
     pub environment: Environment,
-}
-
-/// The scripts to run for this transition of a router.
-pub fn of_router(router: &Router, transition: Transition) -> Option<Call> {
-    let config = &router.config;
-    if config.scripts.is_empty() {
-        return None;
-    }
-    config.scripts.call(transition, &subject_of(router))
-}
-
-/// The `prepare` script of a router that is about to become Master, if configured.
-pub fn of_preparation(router: &Router) -> Option<Run> {
-    let scripts = &router.config.scripts;
-    let script = scripts.prepare.as_ref()?;
-    let State::Backup(Backup { waiting: Waiting::ForScript(reason), .. }) = router.machine.state() else {
-        return None;
-    };
-    let transition =
-        Transition { from: StateName::Backup, to: StateName::Master, reason: *reason, cause: None };
-    let is_told = scripts.style == ScriptStyle::Vrrpd;
-    Some(scripts.run(script, transition, PREPARE, is_told, &subject_of(router)))
-}
-
-fn subject_of(router: &Router) -> Subject {
-    let config = &router.config;
-    let addresses: Vec<_> = config.held_addresses().map(VirtualAddress::to_string).collect();
-    Subject {
-        kind: "INSTANCE",
-        name: config.title().into_owned(),
-        priority: router.machine.priority().0,
-        environment: vec![
-            ("VRRP_INTERFACE".into(), config.interface.clone()),
-            ("VRRP_VRID".into(), config.vrid.to_string()),
-            ("VRRP_ADDRESSES".into(), addresses.join(" ")),
-            ("VRRP_VMAC".into(), router.vmac.mac().map(|mac| mac.to_string()).unwrap_or_default()),
-            ("VRRP_VMAC_INTERFACE".into(), router.place_of_addresses().to_owned()),
-        ],
-    }
-}
-
-/// The scripts to run for this transition of a group.
-pub fn of_group(group: &GroupConfig, transition: Transition) -> Option<Call> {
-    let name = group.name.clone().unwrap_or_default();
-    let environment =
-        vec![("VRRP_GROUP".into(), name.clone()), ("VRRP_MEMBERS".into(), group.members.join(" "))];
-    group.scripts.call(transition, &Subject { kind: "GROUP", name, priority: 0, environment })
 }
 
 /// The state of a group whose members are in these states: their common state; Fault if any is in Fault; Backup if only
@@ -254,7 +204,7 @@ impl Scripts {
     }
 
     /// One run of a script. `told`: with the daemon's arguments.
-    fn run(
+    pub(crate) fn run(
         &self,
         script: &Script,
         transition: Transition,
@@ -325,6 +275,7 @@ impl fmt::Display for ScriptUser {
 
 #[cfg(test)]
 mod tests {
+    use crate::config::GroupConfig;
     use vrrpd_common::router::Reason;
 
     use super::*;
@@ -441,7 +392,7 @@ mod tests {
         };
         let (from, to) = (StateName::Backup, StateName::Master);
         let transition = Transition { from, to, reason: Reason::Group, cause: None };
-        let call = of_group(&group, transition).expect("it has a script");
+        let call = group.call(transition).expect("it has a script");
         assert_eq!(call.runs[0].arguments, ["own", "GROUP", "edge", "MASTER", "0"]);
         assert!(call.runs[0].environment.contains(&("VRRP_MEMBERS".into(), "eth0/51 eth1/51".to_owned())));
     }

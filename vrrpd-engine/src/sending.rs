@@ -6,11 +6,9 @@
 //! probe: if it is not sent at once, nothing is announced and the router is not reported as Master.
 
 use serde::{Deserialize, Serialize};
-use vrrpd_common::router::StateName;
+use vrrpd_common::router::{StateName, VirtualRouter};
 use vrrpd_common::timers::master_down_interval;
 use vrrpd_common::{Duration, Instant};
-
-use crate::router::Router;
 
 /// State of sending.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,26 +61,30 @@ impl Sending {
     pub fn succeeded(&mut self) {
         *self = Self::default();
     }
-}
 
-/// When a router gives up whose first unsent advert was at `since`: at once if the interface refuses adverts; otherwise
-/// one Master_Down_Interval after the last sent advert, when others have taken over, unless `track_interface` is off.
-/// `None`: it is not Master, or stays Master.
-pub fn gives_up_at(router: &Router, since: Instant) -> Option<Instant> {
-    let Router { machine, sending, config, .. } = router;
-    if machine.state().name() != StateName::Master || sending.is_pausing {
-        return None;
+    /// When a router gives up whose first unsent advert was at `since`: at once if the interface refuses adverts; otherwise
+    /// one Master_Down_Interval after the last sent advert, when others have taken over, unless it does not track its
+    /// interface. `None`: it is not Master, or stays Master.
+    pub fn gives_up_at(
+        &self,
+        machine: &VirtualRouter,
+        tracks_interface: bool,
+        since: Instant,
+    ) -> Option<Instant> {
+        if machine.state().name() != StateName::Master || self.is_pausing {
+            return None;
+        }
+        if self.refused {
+            return Some(since);
+        }
+        if !tracks_interface {
+            return None;
+        }
+        let config = machine.config();
+        let silence =
+            master_down_interval(config.version, machine.priority(), config.interval, config.down_multiplier);
+        Some(since + (silence - config.interval.as_duration()))
     }
-    if sending.refused {
-        return Some(since);
-    }
-    if !config.track_interface {
-        return None;
-    }
-    let config = machine.config();
-    let silence =
-        master_down_interval(config.version, machine.priority(), config.interval, config.down_multiplier);
-    Some(since + (silence - config.interval.as_duration()))
 }
 
 /// How many addresses an advert may have so that its packet fits into `mtu`; with `count` addresses of `each` octets

@@ -13,7 +13,7 @@ use crate::ledger::PlacedAddress;
 use crate::link::Link;
 use crate::pace::Announced;
 use crate::router::{AdvertToSend, Past, Router};
-use crate::script::{self, Call};
+use crate::script::Call;
 
 /// An announcement (gratuitous ARP, unsolicited neighbour advertisements) of a router's addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,8 +118,8 @@ impl Engine {
         let acts = LastActs {
             resignation: None,
             holds: router.ledger.addresses().copied().collect(),
-            script: script::of_router(router, left),
-            group_script: group.and_then(|group| Some((group.clone(), script::of_group(group, left)?))),
+            script: router.call(left),
+            group_script: group.and_then(|group| Some((group.clone(), group.call(left)?))),
         };
         let resignation = if is_numbered { None } else { self.advert(id, Priority::RESIGN) };
         Some(LastActs { resignation, ..acts })

@@ -6,7 +6,7 @@ use super::Groups;
 use crate::config::GroupConfig;
 use crate::ids::{RouterId, Slots};
 use crate::router::Router;
-use crate::script::{Call, of_group, state_of_group};
+use crate::script::{Call, state_of_group};
 
 /// A group with scripts.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ impl Groups {
         };
         let to = state_of_group(group.members.iter().map(state)).filter(|to| *to != group.told)?;
         let from = std::mem::replace(&mut group.told, to);
-        let call = of_group(&group.config, Transition { from, to, reason, cause: None })?;
+        let call = group.config.call(Transition { from, to, reason, cause: None })?;
         Some((group.config.name.clone()?, call))
     }
 }

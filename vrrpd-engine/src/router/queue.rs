@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use vrrpd_common::Priority;
 use vrrpd_common::router::{Action, Occasion, StateName, Transition};
 
-use super::{FEW, HISTORY};
+/// Number of transitions kept in the history.
+pub(super) const HISTORY: usize = 16;
+/// Initial capacity for actions and transitions, enough for a Backup in most cases.
+pub(super) const FEW: usize = 2;
 
 /// The queue.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -3,7 +3,6 @@
 use vrrpd_common::Priority;
 use vrrpd_common::router::StateName;
 use vrrpd_engine::router::Past;
-use vrrpd_engine::script;
 use vrrpd_engine::{Input, Output, RouterId};
 
 use super::{Daemon, describe, log, tracking};
@@ -122,10 +121,9 @@ impl Daemon {
         if past.concerns_guardian() {
             self.untold.insert(id);
         }
-        if let (Some(call), Some(runner)) = (
-            script::of_router(router, past.transition),
-            self.handles.get(id).and_then(|handles| handles.scripts.as_ref()),
-        ) {
+        if let (Some(call), Some(runner)) =
+            (router.call(past.transition), self.handles.get(id).and_then(|handles| handles.scripts.as_ref()))
+        {
             runner.run(call);
         }
         let report = TransitionReport::from(&past);

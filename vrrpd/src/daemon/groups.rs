@@ -8,7 +8,8 @@ use std::thread;
 
 use vrrpd_common::group::{Lacking, Message, PeerId, Standing};
 use vrrpd_common::{Duration, Instant};
-use vrrpd_engine::group::{FormedGroup, GroupPlace, NotAdmitted};
+use vrrpd_engine::group::{FormedGroup, NotAdmitted};
+use vrrpd_engine::ids::GroupPlace;
 use vrrpd_engine::{Engine, Input};
 
 use super::Daemon;

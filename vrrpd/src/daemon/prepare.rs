@@ -3,7 +3,6 @@
 use tokio::task::AbortHandle;
 use tracing::info;
 use vrrpd_common::router::Event;
-use vrrpd_engine::script;
 use vrrpd_engine::{LinkId, RouterId};
 
 use super::link::FAMILIES;
@@ -27,7 +26,7 @@ impl Daemon {
         handles.preparations += 1;
         let (link, number, done) = (router.link, handles.preparations, self.aside_in.clone());
         let (name, limit) = (router.config.title().into_owned(), router.config.scripts.prepare_timeout);
-        let (run, context) = (script::of_preparation(router), self.scripts.clone());
+        let (run, context) = (router.preparation(), self.scripts.clone());
         let task = tokio::task::spawn_local(async move {
             // The receiver is gone when the daemon ends.
             let over = || drop(done.send((link, Aside::Prepared(id, number))));

@@ -4,7 +4,6 @@
 use nix::errno::Errno;
 use vrrpd_common::Instant;
 use vrrpd_engine::engine::NotSent;
-use vrrpd_engine::sending::gives_up_at;
 use vrrpd_engine::{Input, RouterId};
 
 use super::Daemon;
@@ -62,7 +61,8 @@ impl Daemon {
         let unsent = self.links.values().flat_map(LinkIo::unsent);
         unsent.filter_map(|(id, since)| {
             let router = self.engine.router(id)?;
-            Some((id, gives_up_at(router, since)?))
+            let at = router.sending.gives_up_at(&router.machine, router.config.track_interface, since)?;
+            Some((id, at))
         })
     }
 }

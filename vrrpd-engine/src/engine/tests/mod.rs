@@ -596,12 +596,12 @@ fn preparing() -> Bench {
 fn addresses_are_taken_when_the_script_that_prepares_the_router_is_over() {
     let mut bench = preparing();
     assert_eq!(bench.engine.deadline(), None, "it waits for nothing else");
-    let run = crate::script::of_preparation(bench.router()).expect("has a script");
+    let run = bench.router().preparation().expect("has a script");
     assert_eq!(run.arguments, ["INSTANCE", "eth0/51", "PREPARE", "100"]);
     assert!(run.environment.contains(&("VRRP_REASON".into(), "master-down-timer".to_owned())));
     bench.event(Event::Prepared);
     assert!(matches!(bench.not_in_kernel()[..], [Output::Ask(_, Order::Take { .. })]));
-    assert_eq!(crate::script::of_preparation(bench.router()), None);
+    assert_eq!(bench.router().preparation(), None);
 }
 
 #[test]
