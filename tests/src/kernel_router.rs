@@ -25,6 +25,15 @@ pub struct KernelRouter {
     pub generation: u32,
 }
 
+/// What the kernel reported, and its record after that.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// When.
+    pub at: u64,
+    /// What it knows of the router.
+    pub record: RouterRecord,
+}
+
 impl KernelRouter {
     /// Version 3, priority 100, one second, preempting, every change reported: [`V3`], in this role.
     pub fn new(role: Role) -> Self {
@@ -76,14 +85,11 @@ impl KernelRouter {
 
     /// Gives it an advert, which it reports.
     #[track_caller]
-    pub fn hear_reported(&mut self, advert: &AdvertFrame) -> KernelEvent {
+    pub fn hear_reported(&mut self, advert: &AdvertFrame) -> Report {
         let record = self.hear(advert);
         let event = only(&self.ring.drain());
         assert_eq!((event.kind(), event.at), (Some(EventKind::Advert), record.heard.at));
-        assert_eq!((event.slot.into(), event.generation), (slot_of(&self.router), self.generation));
-        assert_eq!(event.heard, record.heard);
-        assert_eq!((event.deadline, event.role), (record.deadline, record.role));
-        event
+        self.report(event)
     }
 
     /// Gives it an advert, which it does not report.
@@ -96,11 +102,21 @@ impl KernelRouter {
 
     /// Waits for the expiry.
     #[track_caller]
-    pub fn wait_expired(&mut self) -> KernelEvent {
+    pub fn wait_expired(&mut self) -> Report {
         let event = self.ring.wait(SOON, "the expiry");
         assert_eq!(event.kind(), Some(EventKind::Expired));
-        assert!(event.at >= event.deadline, "not before the deadline");
-        event
+        let report = self.report(event);
+        assert!(report.at >= report.record.deadline, "not before the deadline");
+        report
+    }
+
+    /// An event that is the router's, with its record.
+    #[track_caller]
+    fn report(&self, event: KernelEvent) -> Report {
+        let record = self.record();
+        assert_eq!(event.place, slot_of(&self.router));
+        assert_eq!((record.generation, record.role), (self.generation, config_of(&self.router, 0).role));
+        Report { at: event.at, record }
     }
 
     /// Fills the ring, as Master, with reports of lower adverts.

@@ -1,7 +1,8 @@
 //! The program in the kernel, on no interface: frames are given to it by `BPF_PROG_TEST_RUN`, as XDP or as a classifier.
 //!
 //! The object is the one that the daemon embeds: the committed one, or the one that the environment variable
-//! `VRRPD_BPF_OBJECTS` names. Each [`Program`] has maps of its own.
+//! `VRRPD_BPF_OBJECTS` names. Each [`Program`] has maps of its own. In them the place of a router is its slot, unless the test
+//! says otherwise.
 
 use std::env;
 use std::io;
@@ -10,13 +11,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use nix::time::{ClockId, clock_gettime};
 use vrrpd_common::abi::{
-    ABI_VERSION, KernelCommand, KernelConfig, KernelCounters, KernelEvent, RouterRecord, Stations,
-    address_key, flag, octets, station,
+    ABI_VERSION, KernelCommand, KernelConfig, KernelCounters, KernelEvent, PLACES, RouterRecord, Stations,
+    address_key, any_router, family_of, flag, octets, place_key, station,
 };
 use vrrpd_common::classify::{AddressUse, is_vrrp_group};
 use vrrpd_common::{AddressDigest, MacAddr, Reject};
@@ -29,6 +30,11 @@ pub const MIN_FRAME: usize = 14;
 /// The longest that the program sees all of: what is left of a page of 4096 octets after the headroom of 256 and the
 /// kernel's own 320. The rest of a longer one the kernel puts where only programs look that ask for fragments.
 pub const MAX_FRAME: usize = 4096 - 256 - 320;
+
+/// The interface to which the kernel has the frames of a test run come: `lo`.
+pub const INTERFACE: u32 = 1;
+/// An address is looked for in full length.
+const ADDRESS_BITS: u32 = 192;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -85,9 +91,10 @@ pub enum Verdict {
 pub struct Program {
     ebpf: Ebpf,
     records: Array<MapData, [u64; RECORD_WORDS]>,
-    rejects: PerCpuArray<MapData, KernelCounters>,
-    addresses: LpmTrie<MapData, [u8; 20], u32>,
-    stations: Array<MapData, Stations>,
+    rejects: HashMap<MapData, u32, KernelCounters>,
+    addresses: LpmTrie<MapData, [u8; 24], u32>,
+    stations: HashMap<MapData, u32, Stations>,
+    index: HashMap<MapData, u64, u32>,
 }
 
 /// The program's ring, apart from it so that it can be read while frames go in.
@@ -113,11 +120,22 @@ impl Program {
         }
         let mut take = |name: &str| -> Map { ebpf.take_map(name).expect("the object has the map") };
         let records = Array::try_from(take("RECORDS")).expect("an array of records");
-        let rejects = PerCpuArray::try_from(take("REJECTS")).expect("an array of counters");
+        let mut rejects = HashMap::try_from(take("REJECTS")).expect("counters by interface");
+        rejects.insert(INTERFACE, KernelCounters::default(), 0).expect("there is room");
         let ring = RingBuf::try_from(take("EVENTS")).expect("a ring");
         let addresses = LpmTrie::try_from(take("ADDRESSES")).expect("a trie");
-        let stations = Array::try_from(take("STATIONS")).expect("an array of one");
-        (Self { ebpf, records, rejects, addresses, stations }, Ring(ring))
+        let stations = HashMap::try_from(take("STATIONS")).expect("stations by interface");
+        let index = HashMap::try_from(take("INDEX")).expect("places by router");
+        let mut program = Self { ebpf, records, rejects, addresses, stations, index };
+        for slot in 0..u32::try_from(PLACES).expect("few") {
+            program.set_place(slot, slot);
+        }
+        (program, Ring(ring))
+    }
+
+    /// Gives the router of a slot this place.
+    pub fn set_place(&mut self, slot: u32, place: u32) {
+        self.index.insert(place_key(INTERFACE, slot), place, 0).expect("there is room");
     }
 
     /// Tells it the virtual addresses of a router and its peers.
@@ -125,19 +143,20 @@ impl Program {
         let slot = slot_of(router);
         let peers = router.peers.iter().flatten().map(|(peer, _)| peer);
         for address in router.virtual_addresses.iter().chain(peers) {
-            let key = Key::new(160, address_key(slot, *address));
+            let key = Key::new(ADDRESS_BITS, address_key(INTERFACE, slot, *address));
             self.addresses.insert(&key, use_of(router, *address).to_bits(), 0).expect("there is room");
         }
         if router.peers.is_some() {
-            let any_router = if router.own_address.is_ipv4() { 0 } else { 256 };
-            let key = Key::new(160, address_key(any_router, router.own_address));
+            let any = any_router(family_of(slot));
+            let key = Key::new(ADDRESS_BITS, address_key(INTERFACE, any, router.own_address));
             self.addresses.insert(&key, 0, 0).expect("there is room");
         }
     }
 
     /// Tells it to whom frames are that the interface takes in.
     pub fn set_stations(&mut self, macs: [[u8; 6]; 2]) {
-        self.stations.set(0, macs.map(|mac| station(MacAddr(mac))), 0).expect("it has one element");
+        let stations = macs.map(|mac| station(MacAddr(mac)));
+        self.stations.insert(INTERFACE, stations, 0).expect("there is room");
     }
 
     /// Gives it a frame; `None` when the kernel does not take such a frame for a test run. The frame is left alone. That of a
@@ -167,7 +186,7 @@ impl Program {
         (verdict, answer)
     }
 
-    /// Gives it a command that it has to carry out. `abi` is filled in.
+    /// Gives it a command that it has to carry out. `abi`, `interface` and, unless it is given, `place` are filled in.
     ///
     /// The first command for a slot may have to come again: `bpf_timer_init` takes no lock to get its memory, so that
     /// it may get none (ENOMEM) while there is plenty; in Linux 6.18 for each hundredth timer or so, for a millisecond or
@@ -175,6 +194,10 @@ impl Program {
     #[track_caller]
     pub fn obey(&self, mut command: KernelCommand) {
         command.abi = ABI_VERSION;
+        command.interface = INTERFACE;
+        if command.place == 0 {
+            command.place = command.slot;
+        }
         wait_until(PATIENCE, "the kernel has memory for the timer", || {
             let (verdict, answer) = self.command(bytemuck::bytes_of(&command));
             assert_eq!(verdict, Verdict::Pass);
@@ -192,21 +215,15 @@ impl Program {
         });
     }
 
-    /// What it knows of a virtual router.
-    pub fn record(&self, slot: u32) -> RouterRecord {
-        let words = self.records.get(&slot, 0).expect("the slot is there");
+    /// What it knows of the virtual router in a place.
+    pub fn record(&self, place: u32) -> RouterRecord {
+        let words = self.records.get(&place, 0).expect("the place is there");
         bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words))
     }
 
-    /// KernelCounters of what names no virtual router of ours, of all processors together.
+    /// Discarded adverts that name no virtual router of ours.
     pub fn rejects(&self) -> KernelCounters {
-        let mut sum = KernelCounters::default();
-        for counters in self.rejects.get(&0, 0).expect("the counters are there").iter() {
-            for (total, count) in sum.iter_mut().zip(counters) {
-                *total += count;
-            }
-        }
-        sum
+        self.rejects.get(&INTERFACE, 0).expect("the counters are there")
     }
 
     /// Nanoseconds that a program of the object takes for a frame, on average.

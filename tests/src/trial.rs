@@ -17,7 +17,7 @@ use vrrpd_common::{Family, Instant, MacAddr, Reject, Vrid, classify};
 use crate::corpus::{OLD_MAC, OWN_MAC};
 use crate::oracle::{self, Judgement, Router, Watch};
 use crate::program::{
-    Hook, Program, Ring, Verdict, config_of, counter, digest, is_destination, now, slot_of, use_of,
+    Hook, INTERFACE, Program, Ring, Verdict, config_of, counter, digest, is_destination, now, slot_of, use_of,
 };
 
 /// To whom frames are that are taken in.
@@ -87,7 +87,7 @@ impl Trial {
             };
             trial.program.obey(command);
             let mut record = RouterRecord::default();
-            record.obey(&command);
+            record.obey(&KernelCommand { interface: INTERFACE, ..command });
             trial.records.push(record);
             trial.watches.push(Watch::new(router, deadline));
         }
@@ -174,8 +174,8 @@ impl Trial {
                 let heard = KernelAdvert::new(advert, Instant::from_nanos(at));
                 let record = &mut self.records[place];
                 if record.take(&self.configs[place], key.family, heard).report {
-                    let slot = slot_of(&self.routers[place]).try_into().expect("at most 511");
-                    self.events.push_back(record.event(EventKind::Advert, slot, Instant::from_nanos(at)));
+                    let (at, place) = (Instant::from_nanos(at), slot_of(&self.routers[place]));
+                    self.events.push_back(KernelEvent::new(EventKind::Advert, place, at));
                 }
             }
         }
@@ -186,7 +186,7 @@ impl Trial {
             Judgement::Accept(place, ref advert) => {
                 let at = seen.map_or(0, |record| record.heard.at);
                 let reported = self.watches[place].accept(&self.routers[place], advert.clone(), at);
-                let last = self.events.back().map(|event| (event.at, event.slot.into()));
+                let last = self.events.back().map(|event| (event.at, event.place));
                 if reported != (last == Some((at, slot_of(&self.routers[place])))) {
                     differ("reports", format!("oracle: {reported}; host: last event {last:?}"));
                 }

@@ -7,16 +7,18 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use vrrpd_common::abi::{ABI_VERSION, KernelCommand, SLOTS};
+use vrrpd_common::abi::{ABI_VERSION, KernelAdvert, KernelCommand, PLACES};
 use vrrpd_lab::corpus::{OWN_V4, PEER_V4, V3, router, v3};
 use vrrpd_lab::kernel_router::{FAR, KernelRouter, MS, with_priority};
 use vrrpd_lab::oracle::{Role, Router};
-use vrrpd_lab::program::{Program, Verdict, config_of, counter, now, slot_of};
+use vrrpd_lab::program::{INTERFACE, Program, Verdict, config_of, counter, now, slot_of};
 use vrrpd_lab::usual::SOON;
 use vrrpd_lab::{AdvertFrame, wait_until};
 
 const MASTER_DOWN: u64 = 3_609_375_000;
 const SKEW: u64 = 609_375_000;
+/// Another VRID than V3.
+const OTHER: u8 = 77;
 
 // Commands.
 
@@ -40,13 +42,13 @@ fn a_command_of_another_abi_is_refused() {
 }
 
 #[test]
-fn a_command_for_a_slot_that_is_not_there_is_refused() {
+fn a_command_for_a_place_that_does_not_exist_is_refused() {
     let bench = KernelRouter::new(Role::Backup);
     let before = bench.record();
-    for slot in [SLOTS.try_into().expect("few"), u32::MAX, 1 << 31] {
+    for place in [PLACES.try_into().expect("few"), u32::MAX, 1 << 31] {
         let command = KernelCommand {
             abi: ABI_VERSION,
-            slot,
+            place,
             config: config_of(&bench.router, 99),
             ..KernelCommand::default()
         };
@@ -70,13 +72,34 @@ fn a_command_cut_short_is_refused() {
 }
 
 #[test]
-fn a_command_is_taken_for_every_slot() {
+fn a_command_is_taken_for_every_place() {
     let (program, _ring) = Program::load();
-    for slot in 0..u32::try_from(SLOTS).expect("few") {
+    for slot in 0..u32::try_from(PLACES).expect("few") {
         let config = config_of(&router(OWN_V4.into(), V3), slot + 1);
         program.obey(KernelCommand { slot, deadline: now() + FAR, config, ..KernelCommand::default() });
         assert_eq!(program.record(slot).generation, slot + 1);
     }
+}
+
+#[test]
+fn a_router_that_gets_the_place_of_another_one_begins_with_nothing() {
+    let mut bench = KernelRouter::new(Role::Backup);
+    bench.hear(&v3(V3));
+    let (place, before) = (slot_of(&bench.router), bench.record());
+    // The first one leaves, and one of the same interface with another VRID comes.
+    bench.program.obey(KernelCommand { slot: place, ..KernelCommand::default() });
+    let config = config_of(&router(OWN_V4.into(), OTHER), bench.generation);
+    bench.program.set_place(OTHER.into(), place);
+    bench.program.obey(KernelCommand { slot: OTHER.into(), place, config, ..KernelCommand::default() });
+    let record = bench.record();
+    assert!(record.is_of(INTERFACE, OTHER.into()) && record.sequence > before.sequence, "{record:?}");
+    let counted = (record.adverts, record.events, record.timer_runs, record.heard);
+    assert_eq!(counted, (0, 0, 0, KernelAdvert::default()));
+    // Adverts for it are noted there. Those for the one that left are too old: the place is not its any more.
+    assert_eq!(bench.program.run(&v3(V3).build()), Verdict::Pass);
+    assert_eq!(bench.record().adverts, 0);
+    assert_eq!(bench.program.run(&v3(OTHER).build()), Verdict::Drop);
+    assert_eq!(bench.record().adverts, 1);
 }
 
 // Races.
@@ -86,12 +109,12 @@ fn an_advert_between_expiry_and_role_change_is_found_in_the_record() {
     let mut bench = KernelRouter::new(Role::Init);
     bench.become_role(Role::Backup, now() + MS, 0);
     let expired = bench.wait_expired();
-    let heard = bench.hear_reported(&v3(V3)).heard;
+    let heard = bench.hear_reported(&v3(V3)).record.heard;
     let record = bench.record();
     assert!(record.followed == heard && record.deadline > expired.at, "by which the expiry is void");
 
     // A daemon that looked before.
-    bench.become_role(Role::Master, 0, expired.heard.at);
+    bench.become_role(Role::Master, 0, expired.record.heard.at);
     let record = bench.record();
     assert_eq!((record.followed, record.heard), (heard, heard), "still there for it to yield to");
     assert_eq!((record.role, record.deadline), (3, 0));
@@ -106,7 +129,10 @@ fn an_advert_after_the_expiry_keeps_it_from_coming_again() {
     let runs = bench.record().timer_runs;
     wait_until(SOON, "the timer looks", || bench.record().timer_runs > runs);
     let record = bench.record();
-    assert_eq!((record.expiries, record.timer_at, record.deadline), (1, event.deadline, event.deadline));
+    assert_eq!(
+        (record.expiries, record.timer_at, record.deadline),
+        (1, event.record.deadline, event.record.deadline)
+    );
     assert_eq!(bench.ring.drain(), []);
 }
 
@@ -132,7 +158,7 @@ fn the_deadline_of_an_advert_that_the_daemon_did_not_know_of_stands() {
 fn a_master_that_becomes_backup_waits_for_the_one_that_it_had_not_seen_yet() {
     let mut bench = KernelRouter::new(Role::Master);
     let known_until = now();
-    let better = bench.hear_reported(&with_priority(200)).heard.at;
+    let better = bench.hear_reported(&with_priority(200)).record.heard.at;
     // A lower one after it does not count.
     bench.hear(&with_priority(50));
     bench.become_role(Role::Backup, known_until + MS, known_until);

@@ -57,7 +57,7 @@ fn outcome_at<'a>(hook: Hook, frame: &[u8], outcome: &'a str) -> &'a str {
 #[test]
 fn the_objects_that_are_shipped_have_their_own_maps_and_none_for_a_log() {
     for hook in Hook::ALL {
-        let maps = ["ADDRESSES", "EVENTS", "RECORDS", "REJECTS", "ROUTERS", "STATIONS"];
+        let maps = ["ADDRESSES", "EVENTS", "INDEX", "RECORDS", "REJECTS", "ROUTERS", "STATIONS"];
         assert_eq!(map_names(hook), maps, "{hook:?}");
     }
 }

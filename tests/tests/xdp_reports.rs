@@ -31,7 +31,10 @@ fn a_backup_reports_the_first_advert_and_none_that_says_the_same() {
     let before = now();
     let event = bench.hear_reported(&v3(V3));
     assert!((before..=now()).contains(&event.at));
-    assert_eq!((event.heard.priority, event.heard.interval, event.heard.address_count), (200, 100, 1));
+    assert_eq!(
+        (event.record.heard.priority, event.record.heard.interval, event.record.heard.address_count),
+        (200, 100, 1)
+    );
     for _ in 0..100 {
         let record = bench.hear_quietly(&v3(V3));
         assert_eq!(record.deadline, record.heard.at + MASTER_DOWN);
@@ -79,7 +82,7 @@ fn a_backup_waits_skew_time_after_a_resignation() {
     bench.hear_reported(&v3(V3));
     let followed = bench.record().followed;
     let event = bench.hear_reported(&with_priority(0));
-    assert_eq!(event.deadline, event.at + SKEW);
+    assert_eq!(event.record.deadline, event.at + SKEW);
     assert_eq!(bench.record().followed, followed, "who resigns is not followed");
 }
 
@@ -88,10 +91,10 @@ fn a_resignation_said_again_does_not_put_off_the_deadline() {
     let mut bench = KernelRouter::new(Role::Backup);
     let first = bench.hear_reported(&with_priority(0));
     for _ in 0..20 {
-        assert_eq!(bench.hear_quietly(&with_priority(0)).deadline, first.deadline);
+        assert_eq!(bench.hear_quietly(&with_priority(0)).deadline, first.record.deadline);
     }
     assert!(bench.record().heard.at > first.at);
-    assert_eq!(first.deadline, first.at + SKEW);
+    assert_eq!(first.record.deadline, first.at + SKEW);
 }
 
 #[test]
@@ -100,7 +103,7 @@ fn a_lower_advert_is_followed_only_by_a_backup_that_does_not_preempt() {
     let mut bench = KernelRouter::new(Role::Backup);
     let deadline = bench.record().deadline;
     let event = bench.hear_reported(&with_priority(99));
-    assert_eq!((event.deadline, bench.record().followed.at), (deadline, 0));
+    assert_eq!((event.record.deadline, bench.record().followed.at), (deadline, 0));
     let record = bench.hear_quietly(&with_priority(99));
     assert_eq!((record.deadline, record.timer_at), (deadline, deadline));
 
@@ -115,7 +118,7 @@ fn a_lower_advert_is_followed_only_by_a_backup_that_does_not_preempt() {
 fn an_equal_priority_is_followed_by_a_backup() {
     let mut bench = KernelRouter::new(Role::Backup);
     let event = bench.hear_reported(&with_priority(100));
-    assert_eq!(event.deadline, event.at + MASTER_DOWN);
+    assert_eq!(event.record.deadline, event.at + MASTER_DOWN);
 }
 
 #[test]
@@ -123,10 +126,10 @@ fn the_interval_of_the_master_is_the_one_to_wait_by_in_version_3() {
     // RFC 9568 §6.1: 3 × 2.5 s + 156/256 × 2.5 s
     let mut bench = KernelRouter::new(Role::Backup);
     let event = bench.hear_reported(&with_centis(250));
-    assert_eq!(event.deadline, event.at + 9_023_437_500);
+    assert_eq!(event.record.deadline, event.at + 9_023_437_500);
     assert_eq!(bench.record().master_interval, 250);
     let resigned = bench.hear_reported(&AdvertFrame { priority: 0, ..with_centis(1) });
-    assert_eq!(resigned.deadline, resigned.at + 1_523_437_500, "the one of the master that leaves");
+    assert_eq!(resigned.record.deadline, resigned.at + 1_523_437_500, "the one of the master that leaves");
 }
 
 #[test]
@@ -134,8 +137,8 @@ fn an_interval_of_the_master_beyond_the_limit_is_noted_and_not_reckoned_with() {
     // The limit is 10 s: 3 × 10 s + 156/256 × 10 s.
     let mut bench = KernelRouter::new(Role::Backup);
     let event = bench.hear_reported(&with_centis(4095));
-    assert_eq!(event.deadline, event.at + 36_093_750_000);
-    assert_eq!((bench.record().master_interval, event.heard.interval), (1000, 4095));
+    assert_eq!(event.record.deadline, event.at + 36_093_750_000);
+    assert_eq!((bench.record().master_interval, event.record.heard.interval), (1000, 4095));
 }
 
 #[test]
@@ -143,7 +146,7 @@ fn a_record_names_the_mac_address_of_who_was_heard() {
     let mut bench = KernelRouter::new(Role::Master);
     let source_mac = [2, 0, 0, 0, 0, 9];
     let event = bench.hear_reported(&AdvertFrame { source_mac, ..with_priority(200) });
-    assert_eq!((event.heard.mac, bench.record().followed.mac), (source_mac, source_mac));
+    assert_eq!((event.record.heard.mac, bench.record().followed.mac), (source_mac, source_mac));
 }
 
 #[test]
@@ -151,7 +154,7 @@ fn a_master_reports_every_advert() {
     let mut bench = KernelRouter::new(Role::Master);
     for priority in [50, 50, 0, 0, 100, 200, 200] {
         let event = bench.hear_reported(&with_priority(priority));
-        assert_eq!((event.heard.priority, event.deadline), (priority, 0));
+        assert_eq!((event.record.heard.priority, event.record.deadline), (priority, 0));
     }
 }
 
@@ -169,11 +172,11 @@ fn a_master_yields_to_higher_priorities_and_to_greater_addresses_only() {
     ] {
         let mut bench = KernelRouter::new(Role::Master);
         let event = bench.hear_reported(&AdvertFrame { source, ..with_priority(priority) });
-        assert_eq!(bench.record().followed == event.heard, yields, "{priority} {source}");
+        assert_eq!(bench.record().followed == event.record.heard, yields, "{priority} {source}");
     }
     let mut bench = KernelRouter::of(Router { role: Role::Master, ..router(OWN_V6.into(), V6) });
     let event = bench.hear_reported(&AdvertFrame { priority: 100, ..v6(V6) });
-    assert_eq!(bench.record().followed, event.heard, "fe80::99 is greater than fe80::77");
+    assert_eq!(bench.record().followed, event.record.heard, "fe80::99 is greater than fe80::77");
 }
 
 #[test]
@@ -219,16 +222,16 @@ fn a_router_that_was_given_up_is_none_of_ours() {
 #[test]
 fn a_resignation_is_in_the_record_and_reported_though_lower_adverts_come_around_it() {
     let mut bench = KernelRouter::of(Router { spacing: FAR, ..router(OWN_V4.into(), V3) });
-    let followed = bench.hear_reported(&with_priority(200)).heard;
+    let followed = bench.hear_reported(&with_priority(200)).record.heard;
     bench.hear_quietly(&with_priority(50));
     let resigned = bench.hear_reported(&with_priority(0));
-    assert_eq!(resigned.deadline, resigned.at + SKEW);
+    assert_eq!(resigned.record.deadline, resigned.at + SKEW);
     for _ in 0..100 {
         let record = bench.hear_quietly(&with_priority(50));
-        assert_eq!((record.followed, record.resigned), (followed, resigned.heard));
-        assert_eq!(record.deadline, resigned.deadline);
+        assert_eq!((record.followed, record.resigned), (followed, resigned.record.heard));
+        assert_eq!(record.deadline, resigned.record.deadline);
     }
-    assert_eq!(bench.hear_quietly(&with_priority(0)).resigned, resigned.heard, "said again");
+    assert_eq!(bench.hear_quietly(&with_priority(0)).resigned, resigned.record.heard, "said again");
 }
 
 // Spacing.
@@ -263,7 +266,7 @@ fn a_change_that_was_withheld_is_reported_with_the_next_advert_after_the_spacing
     assert_eq!((bench.ring.drain(), second.events_withheld), (vec![], 1));
     wait_until(SOON, "the spacing is over", || now() > first.at + spacing);
     let event = bench.hear_reported(&with_priority(150));
-    assert_eq!(event.heard.priority, 150);
+    assert_eq!(event.record.heard.priority, 150);
     bench.hear_quietly(&with_priority(150));
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
-use vrrpd_common::abi::{EventKind, KernelCommand, SLOTS};
+use vrrpd_common::abi::{EventKind, KernelCommand, PLACES};
 use vrrpd_lab::corpus::{OWN_V4, V3, router};
 use vrrpd_lab::kernel_router::{FAR, KernelRouter, MS, only, with_centis, with_priority};
 use vrrpd_lab::oracle::Role;
-use vrrpd_lab::program::{Program, config_of, now, slot_of};
+use vrrpd_lab::program::{Program, config_of, now};
 use vrrpd_lab::usual::{SOON, TOLERANCE};
 use vrrpd_lab::{AdvertFrame, wait_until};
 
@@ -25,8 +25,8 @@ fn an_expiry_is_reported_at_the_deadline() {
     assert!(record.timer_armed());
     assert_eq!((record.deadline, record.timer_at), (deadline, deadline));
     let event = bench.wait_expired();
-    assert_eq!((event.deadline, event.slot.into()), (deadline, slot_of(&bench.router)));
-    assert_eq!((event.generation, event.role), (bench.generation, 2));
+    assert_eq!(event.record.deadline, deadline);
+    assert_eq!((event.record.generation, event.record.role), (bench.generation, 2));
     assert!(event.at < deadline + nanos(TOLERANCE), "{} ns late", event.at - deadline);
     assert_eq!(bench.record().expiries, 1);
 }
@@ -49,7 +49,7 @@ fn an_expiry_comes_again_each_second_until_something_changes() {
         let again = bench.wait_expired();
         let span = again.at - before.at;
         assert!((1000 * MS..1000 * MS + nanos(TOLERANCE)).contains(&span), "{span} ns");
-        assert_eq!(again.deadline, before.deadline);
+        assert_eq!(again.record.deadline, before.record.deadline);
         before = again;
     }
     bench.become_role(Role::Master, 0, 0);
@@ -73,8 +73,12 @@ fn adverts_put_off_the_expiry_and_the_timer_hardly_runs() {
     assert_eq!(only(&bench.ring.drain()).kind(), Some(EventKind::Advert), "the first advert");
 
     let event = bench.wait_expired();
-    assert_eq!((event.deadline, event.heard), (last.deadline, last.heard));
-    assert!(event.at < event.deadline + nanos(TOLERANCE), "{} ns late", event.at - event.deadline);
+    assert_eq!((event.record.deadline, event.record.heard), (last.deadline, last.heard));
+    assert!(
+        event.at < event.record.deadline + nanos(TOLERANCE),
+        "{} ns late",
+        event.at - event.record.deadline
+    );
 }
 
 #[test]
@@ -83,10 +87,14 @@ fn a_shorter_deadline_moves_the_timer_at_once() {
     bench.hear_reported(&with_centis(100));
     let event = bench.hear_reported(&with_centis(1));
     // 3 × 10 ms + 156/256 × 10 ms
-    assert_eq!(event.deadline, event.at + 36_093_750);
+    assert_eq!(event.record.deadline, event.at + 36_093_750);
     let expired = bench.wait_expired();
-    assert_eq!(expired.deadline, event.deadline);
-    assert!(expired.at < expired.deadline + nanos(TOLERANCE), "{} ns late", expired.at - expired.deadline);
+    assert_eq!(expired.record.deadline, event.record.deadline);
+    assert!(
+        expired.at < expired.record.deadline + nanos(TOLERANCE),
+        "{} ns late",
+        expired.at - expired.record.deadline
+    );
 }
 
 #[test]
@@ -95,10 +103,14 @@ fn a_resignation_expires_after_skew_time() {
     // 156/256 × 100 ms
     bench.hear_reported(&with_centis(10));
     let event = bench.hear_reported(&AdvertFrame { priority: 0, ..with_centis(10) });
-    assert_eq!(event.deadline, event.at + 60_937_500);
+    assert_eq!(event.record.deadline, event.at + 60_937_500);
     let expired = bench.wait_expired();
-    assert_eq!(expired.deadline, event.deadline);
-    assert!(expired.at < expired.deadline + nanos(TOLERANCE), "{} ns late", expired.at - expired.deadline);
+    assert_eq!(expired.record.deadline, event.record.deadline);
+    assert!(
+        expired.at < expired.record.deadline + nanos(TOLERANCE),
+        "{} ns late",
+        expired.at - expired.record.deadline
+    );
 }
 
 #[test]
@@ -115,17 +127,17 @@ fn a_router_that_is_no_longer_backup_does_not_expire() {
 }
 
 #[test]
-fn every_virtual_router_of_an_interface_expires_by_itself() {
+fn each_virtual_router_has_a_timer_of_its_own() {
     let (program, mut ring) = Program::load();
     let mut expired = BTreeSet::new();
-    for slot in 0..u32::try_from(SLOTS).expect("few") {
+    for slot in 0..u32::try_from(PLACES).expect("few") {
         let config = config_of(&router(OWN_V4.into(), V3), 1);
         program.obey(KernelCommand { slot, deadline: now() + MS, config, ..KernelCommand::default() });
     }
-    while expired.len() < SLOTS {
-        expired.insert(u32::from(ring.wait(SOON, "an expiry of each").slot));
+    while expired.len() < PLACES {
+        expired.insert(ring.wait(SOON, "an expiry of each").place);
     }
-    assert!(expired.into_iter().eq(0..u32::try_from(SLOTS).expect("few")));
+    assert!(expired.into_iter().eq(0..u32::try_from(PLACES).expect("few")));
 }
 
 // A full ring.
@@ -145,7 +157,7 @@ fn an_expiry_is_not_lost_when_the_ring_is_full() {
         events.push(bench.ring.wait(SOON, "the expiry"));
     }
     let expired = events.last().expect("there is one");
-    assert_eq!(expired.deadline, deadline);
+    assert_eq!(bench.record().deadline, deadline);
     // It is tried again after 128 ms at the latest.
     assert!(expired.at < emptied + 128 * MS + nanos(TOLERANCE), "{expired:?}");
     assert_eq!(bench.record().ring_full_in_a_row, 0);

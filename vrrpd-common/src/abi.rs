@@ -1,10 +1,13 @@
 //! What the daemon and the program in the kernel share: layouts, and nothing else.
 //!
-//! Each interface has a set of maps of its own, pinned under `/sys/fs/bpf/vrrpd/`, a directory per network namespace
-//! and interface. A virtual router's place in them is its [`slot`]. The daemon writes nothing into the maps: it sends a
-//! [`KernelCommand`], which the kernel carries out under the router's lock. Two maps are the exception, since nothing in
-//! them depends on anything else: addresses, see [`address_key`], and [`Stations`]. The daemon reads [`RouterRecord`]s, which
-//! it maps into memory, and takes [`KernelEvent`]s from the ring. What the figures mean and who changes them is said in [`crate::watch`].
+//! A process has one set of maps for all its interfaces. Each virtual router has a place in them, an array index that the
+//! daemon chooses; a hash map finds the place by interface and [`slot`], see [`place_key`]. Each interface has pins of the
+//! maps under `/sys/fs/bpf/vrrpd/`, in a directory per network namespace and interface.
+//!
+//! The daemon changes a router by a [`KernelCommand`], which the kernel carries out under the router's lock. It writes only
+//! those maps itself in which no entry depends on another one: places, addresses ([`address_key`]) and [`Stations`]. It
+//! reads [`RouterRecord`]s, which it maps into memory, and takes [`KernelEvent`]s from the ring buffer. [`crate::watch`]
+//! says what the figures mean and who changes them.
 //!
 //! Every type here is plain old data without padding; times are nanoseconds of `CLOCK_MONOTONIC`, 0 meaning never;
 //! numbers are in the machine's order, addresses in that of the wire.
@@ -21,15 +24,30 @@ mod record;
 pub use record::{EventKind, KernelAdvert, KernelCounters, KernelEvent, KernelReject, RouterRecord};
 
 /// Changes with every change of a layout; a set of maps of another number is not read.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 /// Virtual routers an interface can have: every VRID of both families.
 pub const SLOTS: usize = 512;
+/// Number of places in the maps, unless the loader of the object asks for another one.
+pub const PLACES: usize = 512;
 /// Maximum number of peers of a virtual router.
 pub const MAX_PEERS: usize = 255;
-/// Octets of the ring: an expiry of every virtual router fits, and some more.
-pub const RING_LEN: usize = 64 * 1024;
+/// Addresses that the kernel can know of all virtual routers together; it takes memory only for those that there are.
+pub const MAX_KNOWN_ADDRESSES: usize = 1 << 24;
+/// Octets of the ring buffer for [`PLACES`].
+pub const RING_LEN: usize = ring_len(PLACES, 4096);
 
-/// A virtual router's index in the maps.
+/// Octets of the ring buffer for so many routers: an expiry of each fits, and some more. The kernel wants a power of two, and
+/// whole pages of `page` octets.
+pub const fn ring_len(routers: usize, page: usize) -> usize {
+    /// What the kernel puts before each event.
+    const HEADER: usize = 8;
+    // The ring buffer is never quite full.
+    let octets = (size_of::<KernelEvent>() + HEADER) * routers + 1;
+    let octets = octets.next_power_of_two();
+    if octets < page { page } else { octets }
+}
+
+/// The number of a virtual router on its interface.
 #[inline(always)]
 pub const fn slot(family: Family, vrid: Vrid) -> u32 {
     let family = match family {
@@ -39,13 +57,13 @@ pub const fn slot(family: Family, vrid: Vrid) -> u32 {
     family + vrid.get() as u32
 }
 
-/// The family of an index.
+/// The family of a slot.
 #[inline(always)]
 pub const fn family_of(slot: u32) -> Family {
     if slot < 256 { Family::Ipv4 } else { Family::Ipv6 }
 }
 
-/// The virtual router at an index; `None` where there can be none.
+/// The virtual router of a slot; `None` where there can be none.
 pub fn router_at(slot: u32) -> Option<(Family, Vrid)> {
     let [low, family, 0, 0] = slot.to_le_bytes() else { return None };
     let family = match family {
@@ -151,13 +169,19 @@ pub const fn any_router(family: Family) -> u32 {
     }
 }
 
-/// Key of the map of addresses: the [`slot`] of a virtual router, then an address. The value is an [`AddressUse`]. With
-/// [`any_router`] the address is one that peers send to.
+/// The key under which the place of a virtual router is found: the number of its interface, and its [`slot`].
 #[inline(always)]
-pub fn address_key(slot: u32, address: IpAddr) -> [u8; 20] {
-    let mut key = [0; 20];
-    let (before, behind) = key.split_at_mut(4);
-    before.copy_from_slice(&slot.to_be_bytes());
+pub const fn place_key(interface: u32, slot: u32) -> u64 {
+    (interface as u64) << 32 | slot as u64
+}
+
+/// The key of an [`AddressUse`]: the number of the interface, the [`slot`] of the virtual router, and the address. With
+/// [`any_router`] as the slot it is an address to which peers send.
+#[inline(always)]
+pub fn address_key(interface: u32, slot: u32, address: IpAddr) -> [u8; 24] {
+    let mut key = [0; 24];
+    let (router, behind) = key.split_at_mut(8);
+    router.copy_from_slice(&place_key(interface, slot).to_be_bytes());
     behind.copy_from_slice(&octets(address));
     key
 }
@@ -185,8 +209,12 @@ pub mod flag {
 pub struct KernelCommand {
     /// [`ABI_VERSION`].
     pub abi: u32,
-    /// The virtual router.
+    /// The [`slot`] of the virtual router.
     pub slot: u32,
+    /// The number of its interface.
+    pub interface: u32,
+    /// Its place in the maps.
+    pub place: u32,
     /// Backup: when Master_Down_Timer runs out.
     pub deadline: u64,
     /// When the daemon last read the record before it gave this command. What came in since then it did not know of,
@@ -205,7 +233,7 @@ pub struct KernelCommand {
 
 const _: () = {
     assert!(size_of::<KernelConfig>() == 64 && align_of::<KernelConfig>() == 8);
-    assert!(size_of::<KernelCommand>() == 96 && align_of::<KernelCommand>() == 8);
+    assert!(size_of::<KernelCommand>() == 104 && align_of::<KernelCommand>() == 8);
     // A frame that BPF_PROG_TEST_RUN takes is at least an Ethernet header.
     assert!(size_of::<KernelCommand>() >= 14);
 };

@@ -32,8 +32,7 @@
 //! * *Readers without a lock.* They go by [`RouterRecord::sequence`].
 
 use crate::abi::{
-    EventKind, KernelAdvert, KernelCommand, KernelConfig, KernelEvent, KernelRole, RouterRecord, address,
-    family_of,
+    EventKind, KernelAdvert, KernelCommand, KernelConfig, KernelRole, RouterRecord, address, family_of,
 };
 use crate::election::{BackupVerdict, MasterVerdict, backup_verdict, master_verdict};
 use crate::params::{Family, Interval, Priority};
@@ -107,6 +106,9 @@ impl RouterRecord {
     #[inline(always)]
     pub fn obey(&mut self, command: &KernelCommand) -> Deferred {
         let (config, family) = (&command.config, family_of(command.slot));
+        if !self.is_of(command.interface, command.slot) {
+            self.begin(command.interface, command.slot);
+        }
         if self.role != config.role {
             self.role = config.role;
             self.report_after = 0;
@@ -193,20 +195,6 @@ impl RouterRecord {
         }
         if self.timer_at == 0 || self.timer_at > retry {
             self.timer_at = retry;
-        }
-    }
-
-    /// What to report at `at`.
-    #[inline(always)]
-    pub fn event(&self, kind: EventKind, slot: u16, at: Instant) -> KernelEvent {
-        KernelEvent {
-            at: at.as_nanos(),
-            generation: self.generation,
-            slot,
-            kind: kind as u8,
-            role: self.role,
-            deadline: self.deadline,
-            heard: self.heard,
         }
     }
 

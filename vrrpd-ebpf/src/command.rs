@@ -32,7 +32,7 @@ fn carry_out(ctx: &XdpContext) -> Option<()> {
     if asked.abi != ABI_VERSION {
         return None;
     }
-    let router = Router::at(asked.slot)?;
+    let router = Router::at(asked.place)?;
     let result = timer::prepare(&router).map(|()| {
         let deferred = router.locked(|config, record| {
             // Who reads it without the lock reads the generation first: here it comes last.

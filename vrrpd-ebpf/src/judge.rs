@@ -3,8 +3,8 @@
 use core::net::IpAddr;
 
 use aya_ebpf::EbpfContext;
-use vrrpd_common::classify::{Classified, RouterKey};
-use vrrpd_common::{Advert, Reject, Rejection};
+use vrrpd_common::classify::Classified;
+use vrrpd_common::{Advert, Family, Reject, Rejection};
 
 use crate::advert;
 use crate::maps::count;
@@ -22,34 +22,34 @@ pub fn note(
     match classified {
         Classified::NotVrrp => pass,
         Classified::NotOurs { .. } => {
-            count(Reject::NotOurs);
+            count(configured.interface(), Reject::NotOurs);
             pass
         }
         // Too damaged to tell whose it is: if it is for others, it is theirs to judge.
         Classified::Reject { rejection, router: None } => {
             log(ctx, &rejection);
-            count(rejection.reject);
+            count(configured.interface(), rejection.reject);
             pass
         }
-        Classified::Reject { rejection, router: Some((key, source)) } => {
+        Classified::Reject { rejection, router: Some((_, source)) } => {
             log(ctx, &rejection);
-            discard(&key, &rejection, source, pass, verdict)
+            discard(configured, &rejection, source, pass, verdict)
         }
         Classified::Advert { router: key, advert } => {
-            accept(&key, &advert, configured.generation(), pass, verdict)
+            accept(configured, key.family, &advert, pass, verdict)
         }
     }
 }
 
 #[inline(always)]
 fn discard(
-    key: &RouterKey,
+    configured: &Configured,
     rejection: &Rejection,
     source: IpAddr,
     pass: u32,
     verdict: impl Fn(&Router) -> u32,
 ) -> u32 {
-    let Some(router) = Router::find(key) else { return pass };
+    let Some(router) = configured.router() else { return pass };
     router.count(rejection.reject);
     if rejection.reject.is_mismatch() {
         router.refuse(rejection, source);
@@ -59,14 +59,14 @@ fn discard(
 
 #[inline(always)]
 fn accept(
-    key: &RouterKey,
+    configured: &Configured,
+    family: Family,
     advert: &Advert,
-    generation: u32,
     pass: u32,
     verdict: impl Fn(&Router) -> u32,
 ) -> u32 {
-    let Some(router) = Router::find(key) else { return pass };
-    if advert::take_in(&router, key.family, advert, generation).is_none() {
+    let Some(router) = configured.router() else { return pass };
+    if advert::take_in(&router, configured, family, advert).is_none() {
         return pass;
     }
     verdict(&router)

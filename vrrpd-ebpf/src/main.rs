@@ -1,4 +1,4 @@
-//! The XDP program of an interface: adverts for its own virtual routers are judged, noted and consumed here, and the
+//! The XDP program: adverts for the virtual routers of an interface are judged, noted and consumed here, and the
 //! master's silence is timed. Everything else goes on as it came.
 //!
 //! It parses nothing and decides nothing by itself: [`vrrpd_common::classify`] says what a frame is, and
@@ -36,7 +36,10 @@ use crate::router::{Configured, Router};
 /// For each frame that the interface receives.
 #[xdp]
 pub fn vrrpd(ctx: XdpContext) -> u32 {
-    let (packet, configured) = (Packet::between(ctx.data(), ctx.data_end()), Configured::new(false));
+    // SAFETY: the kernel's context, which the verifier lets be read while the program runs.
+    let interface = unsafe { (*ctx.ctx).ingress_ifindex };
+    let packet = Packet::between(ctx.data(), ctx.data_end());
+    let configured = Configured::new(interface, false);
     note(&ctx, classify(&packet, &configured), &configured, XDP_PASS, |router| {
         if passes_on(router) { XDP_PASS } else { XDP_DROP }
     })

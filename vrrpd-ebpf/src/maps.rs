@@ -1,13 +1,16 @@
-//! The maps of an interface. Their layouts are in [`vrrpd_common::abi`].
+//! The maps of a process, for all its interfaces. Their layouts are in [`vrrpd_common::abi`].
+//!
+//! The sizes here are those of an object that is loaded as it is. The daemon says how many places it needs.
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, bpf_spin_lock, bpf_timer};
-use aya_ebpf::btf_maps::{Array, LpmTrie, PerCpuArray, RingBuf};
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, RingBuf};
 use aya_ebpf::macros::btf_map;
 use vrrpd_common::Reject;
 use vrrpd_common::abi::{
-    KernelConfig, KernelCounters, KernelEvent, MAX_PEERS, RING_LEN, RouterRecord, SLOTS, Stations,
+    KernelConfig, KernelCounters, KernelEvent, MAX_KNOWN_ADDRESSES, PLACES, RING_LEN, RouterRecord, Stations,
 };
-use vrrpd_common::wire::vrrp::MAX_ADDRESSES;
+
+use crate::atomic;
 
 /// What of a virtual router only the kernel touches: user space could neither map a timer nor a lock.
 #[repr(C)]
@@ -22,38 +25,40 @@ pub struct RouterSlot {
     pub config: KernelConfig,
 }
 
-/// Timers, locks and configurations, by slot.
+/// The place of each virtual router, by [`place_key`](vrrpd_common::abi::place_key).
 #[btf_map]
-pub static ROUTERS: Array<RouterSlot, SLOTS> = Array::new();
+pub static INDEX: HashMap<u64, u32, PLACES> = HashMap::new();
 
-/// Records, by slot, for user space to map into memory.
+/// Timers, locks and configurations, by place.
 #[btf_map]
-pub static RECORDS: Array<RouterRecord, SLOTS, { BPF_F_MMAPABLE as usize }> = Array::new();
+pub static ROUTERS: Array<RouterSlot, PLACES> = Array::new();
 
-/// Discarded adverts that are none of our virtual routers'.
+/// Records, by place, for user space to map into memory.
 #[btf_map]
-pub static REJECTS: PerCpuArray<KernelCounters, 1> = PerCpuArray::new();
+pub static RECORDS: Array<RouterRecord, PLACES, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// Discarded adverts that name none of our virtual routers, by the number of the interface.
+#[btf_map]
+pub static REJECTS: HashMap<u32, KernelCounters, PLACES> = HashMap::new();
 
 /// The virtual addresses and peers of all virtual routers, and the addresses that peers send to, each in full length: a trie
 /// needs memory only for entries that exist.
 #[btf_map]
-pub static ADDRESSES: LpmTrie<[u8; 20], u32, { SLOTS * (MAX_ADDRESSES + MAX_PEERS + 1) }> = LpmTrie::new();
+pub static ADDRESSES: LpmTrie<[u8; 24], u32, MAX_KNOWN_ADDRESSES> = LpmTrie::new();
 
-/// To whom frames are that the interface takes in.
+/// The MAC addresses to which an interface takes in frames, by its number.
 #[btf_map]
-pub static STATIONS: Array<Stations, 1> = Array::new();
+pub static STATIONS: HashMap<u32, Stations, PLACES> = HashMap::new();
 
 /// News for the daemon.
 #[btf_map]
 pub static EVENTS: RingBuf<KernelEvent, RING_LEN> = RingBuf::new();
 
-/// Counts a discarded advert that is none of our virtual routers'.
+/// Counts a discarded advert that names none of our virtual routers on an interface.
 #[inline(always)]
-pub fn count(reject: Reject) {
-    if let Some(counters) = REJECTS.get_ptr_mut(0) {
-        // SAFETY: the element is this processor's own, and the program is not interrupted by itself.
-        if let Some(counter) = unsafe { &mut *counters }.get_mut(reject as usize) {
-            *counter += 1;
-        }
+pub fn count(interface: u32, reject: Reject) {
+    if let Some(counters) = REJECTS.get_ptr_mut(interface) {
+        // SAFETY: the element lives as long as the program runs, and has a counter for each reason.
+        unsafe { atomic::increment(counters.cast::<u64>().add(reject as usize)) };
     }
 }

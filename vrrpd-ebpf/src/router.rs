@@ -7,53 +7,89 @@ use aya_ebpf::bindings::bpf_spin_lock;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_spin_lock as lock, bpf_spin_unlock as unlock};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use vrrpd_common::abi::{
-    EventKind, KernelConfig, KernelReject, RouterRecord, address_key, any_router, slot, station,
+    EventKind, KernelConfig, KernelEvent, KernelReject, RouterRecord, address_key, any_router, place_key, slot,
+    station,
 };
 use vrrpd_common::classify::{AddressUse, Delivery, Expect, RouterKey, Routers, is_vrrp_group};
 use vrrpd_common::{Family, Instant, MacAddr, Reject, Rejection, Vrid};
 
 use crate::atomic;
-use crate::maps::{ADDRESSES, EVENTS, RECORDS, ROUTERS, RouterSlot, STATIONS};
+use crate::maps::{ADDRESSES, EVENTS, INDEX, RECORDS, ROUTERS, RouterSlot, STATIONS};
 
-/// The virtual routers of the configuration, and the generation of the one that was asked for last.
+/// The virtual routers that are configured on an interface, and the one that was asked for last.
 pub struct Configured {
+    interface: u32,
+    /// Its [`slot`] and its place; before one was asked for, there is none.
+    slot: Cell<u32>,
+    place: Cell<u32>,
+    /// [`KernelConfig::generation`] as it was before the configuration was read by which an advert was checked.
     generation: Cell<u32>,
     /// The kernel has said that the frame is for this machine.
     is_for_us: bool,
 }
 
 impl Configured {
-    /// `is_for_us`: the kernel has said that the frame is for this machine; otherwise its MAC address is looked up in
-    /// [`STATIONS`].
+    /// The routers of the interface with this index. `is_for_us`: the kernel has said that the frame is for this machine;
+    /// otherwise its MAC address is looked up in [`STATIONS`].
     #[inline(always)]
-    pub fn new(is_for_us: bool) -> Self {
-        Self { generation: Cell::new(0), is_for_us }
+    pub fn new(interface: u32, is_for_us: bool) -> Self {
+        let none = || Cell::new(u32::MAX);
+        Self { interface, slot: none(), place: none(), generation: none(), is_for_us }
     }
 
-    /// [`KernelConfig::generation`] as it was before the configuration was read by which an advert was checked.
+    /// The number of the interface.
     #[inline(always)]
-    pub fn generation(&self) -> u32 {
-        self.generation.get()
+    pub fn interface(&self) -> u32 {
+        self.interface
+    }
+
+    /// The virtual router that was asked for last.
+    #[inline(always)]
+    pub fn router(&self) -> Option<Router> {
+        Router::at(self.place.get())
+    }
+
+    /// Whether what was asked for last is still configured as it was then, in the same place.
+    #[inline(always)]
+    pub fn is_still(&self, config: &KernelConfig, record: &RouterRecord) -> bool {
+        config.generation == self.generation.get() && record.is_of(self.interface, self.slot.get())
+    }
+
+    /// What of the virtual router that was asked for last only the kernel touches.
+    #[inline(always)]
+    fn config(&self) -> Option<*const KernelConfig> {
+        let router = ROUTERS.get_ptr(self.place.get())?;
+        // SAFETY: the element lives as long as the map.
+        Some(unsafe { &raw const (*router).config })
+    }
+
+    /// What the map of addresses has for one, in full length.
+    #[inline(always)]
+    fn look_up(&self, slot: u32, address: IpAddr) -> Option<u32> {
+        let key = address_key(self.interface, slot, address);
+        ADDRESSES.get(&Key::new(8 * size_of_val(&key) as u32, key)).copied()
     }
 }
 
 impl Routers for Configured {
     #[inline(always)]
     fn knows(&self, vlan: u16, family: Family, vrid: Vrid) -> bool {
-        let Some(slot) = ROUTERS.get_ptr(slot(family, vrid)) else { return false };
-        // SAFETY: the element lives as long as the map.
-        let config = unsafe { &raw const (*slot).config };
-        // SAFETY: as above. What a command changes from here on is noticed by this.
+        let slot = slot(family, vrid);
+        let Some(place) = INDEX.get_ptr(place_key(self.interface, slot)) else { return false };
+        self.slot.set(slot);
+        // SAFETY: the element may be another router's by now, but its memory stays while the program runs.
+        self.place.set(unsafe { place.read_volatile() });
+        let Some(config) = self.config() else { return false };
+        // SAFETY: the element lives as long as the map. What a command changes from here on is noticed by this.
         self.generation.set(unsafe { (&raw const (*config).generation).read_volatile() });
         // SAFETY: as above.
         unsafe { (*config).role != 0 && (*config).vlan == vlan }
     }
 
     #[inline(always)]
-    fn expect(&self, vlan: u16, family: Family, vrid: Vrid) -> Option<Expect> {
-        let slot = ROUTERS.get_ptr(slot(family, vrid))?;
+    fn expect(&self, vlan: u16, family: Family, _: Vrid) -> Option<Expect> {
         // SAFETY: the element lives as long as the map.
-        let config = unsafe { &(*slot).config };
+        let config = unsafe { &*self.config()? };
         if config.role == 0 || config.vlan != vlan {
             return None;
         }
@@ -61,21 +97,21 @@ impl Routers for Configured {
     }
 
     #[inline(always)]
-    fn use_of(&self, router: &RouterKey, address: IpAddr) -> AddressUse {
-        AddressUse::from_bits(look_up(slot(router.family, router.vrid), address).unwrap_or_default())
+    fn use_of(&self, _: &RouterKey, address: IpAddr) -> AddressUse {
+        AddressUse::from_bits(self.look_up(self.slot.get(), address).unwrap_or_default())
     }
 
     #[inline(always)]
     fn is_destination(&self, destination: IpAddr) -> bool {
         let family = if destination.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
-        is_vrrp_group(destination) || look_up(any_router(family), destination).is_some()
+        is_vrrp_group(destination) || self.look_up(any_router(family), destination).is_some()
     }
 
     #[inline(always)]
-    fn delivery(&self, router: &RouterKey, sender: AddressUse, destination: IpAddr) -> Delivery {
-        let Some(slot) = ROUTERS.get_ptr(slot(router.family, router.vrid)) else { return Delivery::Elsewhere };
+    fn delivery(&self, _: &RouterKey, sender: AddressUse, destination: IpAddr) -> Delivery {
+        let Some(config) = self.config() else { return Delivery::Elsewhere };
         // SAFETY: the element lives as long as the map.
-        unsafe { &(*slot).config }.delivery(sender, destination)
+        unsafe { &*config }.delivery(sender, destination)
     }
 
     #[inline(always)]
@@ -83,39 +119,27 @@ impl Routers for Configured {
         if self.is_for_us {
             return true;
         }
-        let Some(stations) = STATIONS.get(0) else { return false };
+        // SAFETY: the daemon replaces elements, and does not change them.
+        let Some(stations) = (unsafe { STATIONS.get(self.interface) }) else { return false };
         stations.contains(&station(destination))
     }
 }
 
-/// The entry of an address in the map.
-#[inline(always)]
-fn look_up(slot: u32, address: IpAddr) -> Option<u32> {
-    let key = address_key(slot, address);
-    ADDRESSES.get(&Key::new(8 * size_of_val(&key) as u32, key)).copied()
-}
-
-/// A virtual router's place in the maps.
+/// A virtual router in the maps.
 #[derive(Clone, Copy)]
 pub struct Router {
-    number: u32,
+    place: u32,
     slot: *mut RouterSlot,
     record: *mut RouterRecord,
 }
 
 impl Router {
-    /// The virtual router of a key.
+    /// The virtual router in a place.
     #[inline(always)]
-    pub fn find(key: &RouterKey) -> Option<Self> {
-        Self::at(slot(key.family, key.vrid))
-    }
-
-    /// The virtual router in a slot.
-    #[inline(always)]
-    pub fn at(number: u32) -> Option<Self> {
-        let slot = ROUTERS.get_ptr_mut(number)?;
-        let record = RECORDS.get_ptr_mut(number)?;
-        Some(Self { number, slot, record })
+    pub fn at(place: u32) -> Option<Self> {
+        let slot = ROUTERS.get_ptr_mut(place)?;
+        let record = RECORDS.get_ptr_mut(place)?;
+        Some(Self { place, slot, record })
     }
 
     /// Counts a discarded advert.
@@ -137,18 +161,15 @@ impl Router {
         self.locked(|_, record| record.refused = refused);
     }
 
-    /// Puts the record as it is now into the ring, if there is room.
+    /// Puts an event into the ring buffer, if there is room.
     #[inline(always)]
     pub fn report(&self, kind: EventKind, now: Instant) {
         match EVENTS.reserve(0) {
-            Some(mut place) => {
-                let event = place.as_mut_ptr();
-                self.locked(|_, record| {
-                    record.ring_takes_it();
-                    // SAFETY: the ring gave the place, and nobody reads it before it is submitted.
-                    unsafe { event.write(record.event(kind, self.number as u16, now)) };
-                });
-                place.submit(0);
+            Some(mut room) => {
+                self.locked(|_, record| record.ring_takes_it());
+                // SAFETY: the ring buffer gave the room, and nobody reads it before it is submitted.
+                unsafe { room.as_mut_ptr().write(KernelEvent::new(kind, self.place, now)) };
+                room.submit(0);
             }
             None => self.locked(|_, record| record.ring_is_full(kind, now)),
         }

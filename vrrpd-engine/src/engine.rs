@@ -213,7 +213,6 @@ impl Engine {
                 return self.not_sent_to(now.at, router, peer, error);
             }
             Input::Rejected { link, router, why } => return self.rejected(now.at, link, router, why),
-            Input::KernelBegins(id, record) => return self.kernel_begins(id, &record),
             Input::FormGroups { groups, seed } => {
                 self.agenda.incoming.push_back(Work::SettleGroups);
                 return self.agenda.incoming.push_back(Work::FormGroups(groups, seed));
@@ -361,13 +360,6 @@ impl Engine {
                 router.in_kernel = in_kernel && router.config.is_for_program();
                 router.sees_tags = sees_tags;
             }
-        }
-    }
-
-    /// Takes over what the kernel had counted before the data path was switched.
-    fn kernel_begins(&mut self, id: RouterId, record: &RouterRecord) {
-        if let Some(router) = self.routers.get_mut(id) {
-            router.kernel.begin_with(record);
         }
     }
 

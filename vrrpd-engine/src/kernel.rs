@@ -129,11 +129,6 @@ fn role(machine: &VirtualRouter, circumstances: Circumstances) -> KernelRole {
 }
 
 impl KernelSide {
-    /// Takes over the counters of a record that is older than the router; they have been logged.
-    pub fn begin_with(&mut self, record: &RouterRecord) {
-        self.rejected = Some(Box::new(record.rejected));
-    }
-
     /// Without the password that adverts are compared with.
     #[must_use]
     pub fn without_secret(mut self) -> Self {

@@ -1,6 +1,6 @@
 //! The difference of two configurations: what happens to each router. A start is a plan from an empty configuration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{GroupConfig, RouterConfig};
 use crate::engine::Engine;
@@ -71,6 +71,19 @@ impl Plan {
             }
         }
         opened
+    }
+
+    /// Interfaces on which routers stay and others start, with the number that start.
+    pub fn links_with_more(&self, engine: &Engine, wanted: &[&RouterConfig]) -> Vec<(LinkId, usize)> {
+        let opened: BTreeSet<LinkId> =
+            self.links_to_open(engine, wanted).into_iter().map(|(id, _)| id).collect();
+        let arriving = self.arriving.iter().filter_map(|place| wanted.get(*place));
+        let links = arriving.filter_map(|config| engine.link_named(&config.interface));
+        let mut more = BTreeMap::new();
+        for link in links.filter(|link| !opened.contains(link)) {
+            *more.entry(link).or_insert(0) += 1;
+        }
+        more.into_iter().collect()
     }
 
     /// The groups, without members that have not started.

@@ -304,6 +304,6 @@ fn run(
         if role == Role::Background {
             background::ready().map_err(RunError::Background)?;
         }
-        daemon.run().await.map_err(RunError::Loop)
+        Box::pin(daemon.run()).await.map_err(RunError::Loop)
     })
 }

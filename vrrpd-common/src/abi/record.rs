@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use super::{RING_LEN, SLOTS, address, octets, router_at};
+use super::{address, octets, router_at};
 use crate::advert::{AddressDigest, Advert};
 use crate::mac::MacAddr;
 use crate::params::{Family, Interval, Priority};
@@ -91,6 +91,12 @@ pub struct RouterRecord {
     pub ring_full_in_a_row: u8,
     /// Zero.
     pub reserved: [u8; 3],
+    /// Index of the interface of the virtual router that has this place; 0 before the place was given to one.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub interface: u32,
+    /// The [`super::slot`] of that virtual router.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub slot: u32,
     /// Valid adverts.
     pub adverts: u64,
     /// Master_Down_Timer ran out; repetitions included.
@@ -112,32 +118,26 @@ pub struct RouterRecord {
 /// A counter for each [`Reject`].
 pub type KernelCounters = [u64; Reject::ALL.len()];
 
-/// Something that the daemon should know.
+/// Something happened to a virtual router that the daemon should look at. Its record says the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct KernelEvent {
     /// When.
     pub at: u64,
-    /// [`super::KernelConfig::generation`] at that time.
-    pub generation: u32,
-    /// The virtual router.
-    pub slot: u16,
+    /// The place of the virtual router.
+    pub place: u32,
     /// An [`EventKind`].
     pub kind: u8,
-    /// A [`super::KernelRole`].
-    pub role: u8,
-    /// [`RouterRecord::deadline`] at that time.
-    pub deadline: u64,
-    /// [`RouterRecord::heard`] at that time.
-    pub heard: KernelAdvert,
+    /// Zero.
+    pub reserved: [u8; 3],
 }
 
-/// What an [`KernelEvent`] is about.
+/// What a [`KernelEvent`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum EventKind {
-    /// An advert that may change something: [`KernelEvent::heard`].
+    /// An advert that may change something: [`RouterRecord::heard`].
     Advert = 1,
     /// Master_Down_Timer ran out. Void if the record's deadline is a later one by now.
     Expired = 2,
@@ -145,10 +145,8 @@ pub enum EventKind {
 
 const _: () = {
     assert!(size_of::<KernelAdvert>() == 48 && align_of::<KernelAdvert>() == 8);
-    assert!(size_of::<RouterRecord>() == 408 && align_of::<RouterRecord>() == 8);
-    assert!(size_of::<KernelEvent>() == 72 && align_of::<KernelEvent>() == 8);
-    // Eight octets of header in the ring for each event; it is never quite full.
-    assert!((size_of::<KernelEvent>() + 8) * SLOTS < RING_LEN);
+    assert!(size_of::<RouterRecord>() == 416 && align_of::<RouterRecord>() == 8);
+    assert!(size_of::<KernelEvent>() == 16 && align_of::<KernelEvent>() == 8);
 };
 
 impl KernelAdvert {
@@ -218,6 +216,53 @@ impl KernelReject {
 }
 
 impl RouterRecord {
+    /// Whether the place belongs to this virtual router. Another one may have it by now.
+    #[inline(always)]
+    pub const fn is_of(&self, interface: u32, slot: u32) -> bool {
+        self.interface == interface && self.slot == slot
+    }
+
+    /// Gives the place to the virtual router of a command, for which nothing has been heard or counted yet.
+    #[inline(always)]
+    pub(crate) fn begin(&mut self, interface: u32, slot: u32) {
+        // Readers without the lock follow the sequence, so it goes on.
+        let Self {
+            sequence: _,
+            abi,
+            generation,
+            deadline,
+            timer_at,
+            report_after,
+            urgent_after,
+            followed,
+            resigned,
+            heard,
+            master_interval,
+            role,
+            unreported,
+            ring_full_in_a_row,
+            reserved,
+            slot: own_slot,
+            interface: own_interface,
+            adverts,
+            expiries,
+            timer_runs,
+            events,
+            events_withheld,
+            events_lost,
+            refused,
+            rejected,
+        } = self;
+        (*abi, *generation, *own_interface, *own_slot) = (0, 0, interface, slot);
+        (*deadline, *timer_at, *report_after, *urgent_after) = (0, 0, 0, 0);
+        (*followed, *resigned, *heard) = Default::default();
+        (*master_interval, *role, *unreported, *ring_full_in_a_row, *reserved) = (0, 0, 0, 0, [0; 3]);
+        (*adverts, *expiries, *timer_runs) = (0, 0, 0);
+        (*events, *events_withheld, *events_lost) = (0, 0, 0);
+        *refused = KernelReject::default();
+        *rejected = KernelCounters::default();
+    }
+
     /// What was heard, in the order in which it came; what is the last of its kind in more than one way comes as often.
     pub fn in_order(&self) -> [KernelAdvert; 3] {
         let mut heard = [self.followed, self.resigned, self.heard];
@@ -237,6 +282,12 @@ impl RouterRecord {
 }
 
 impl KernelEvent {
+    /// Something that happened at `at` to the virtual router in `place`.
+    #[inline(always)]
+    pub const fn new(kind: EventKind, place: u32, at: Instant) -> Self {
+        Self { at: at.as_nanos(), place, kind: kind as u8, reserved: [0; 3] }
+    }
+
     /// What it is about; `None` for a number that this version does not know.
     pub const fn kind(&self) -> Option<EventKind> {
         match self.kind {

@@ -1,4 +1,4 @@
-//! The classifier of an interface: what the XDP program does, on the hook `tcx`. It consumes nothing, so the programs behind
+//! The classifier: what the XDP program does, on the hook `tcx`. It consumes nothing, so the programs behind
 //! it, macvlan links, bridges and sockets see every packet; it knows of a packet's VLAN tag, which drivers take out of frames;
 //! and forwarding costs nothing that can be measured.
 //!
@@ -56,7 +56,9 @@ pub fn vrrpd(ctx: TcContext) -> i32 {
 /// Notes what a packet says.
 #[inline(always)]
 fn read(ctx: &TcContext, frame: &Frame) -> Option<()> {
-    let configured = Configured::new(frame.is_for_us);
+    // SAFETY: the kernel's context, which the verifier lets be read while the program runs.
+    let interface = unsafe { (*ctx.skb.skb).ifindex };
+    let configured = Configured::new(interface, frame.is_for_us);
     let (link, at) = EthernetRepr::parse(frame)?;
     match link.ethertype {
         ethernet::TYPE_IPV4 => note(ctx, classify_ipv4(frame, &link, at, &configured), &configured, 0, |_| 0),

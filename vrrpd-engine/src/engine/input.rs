@@ -28,8 +28,6 @@ pub enum Input<'a> {
     Record(RouterId, Option<Box<RouterRecord>>),
     /// The kernel's record of a router, read for its counters without a request of the engine.
     Counted(RouterId, Box<RouterRecord>),
-    /// The kernel's record of a router from before the data path was selected; its counters have been logged.
-    KernelBegins(RouterId, Box<RouterRecord>),
     /// The kernel's last record of a router before the data path was given up.
     LastRecord(RouterId, Box<RouterRecord>),
     /// The answer to [`Output::Ask`](super::Output::Ask). A late or repeated answer is harmless.

@@ -215,7 +215,6 @@ fn concerns(engine: &Engine, input: &Input<'_>) -> Concerns {
         }
         Input::Event(id, ..)
         | Input::Record(id, _)
-        | Input::KernelBegins(id, _)
         | Input::LastRecord(id, _)
         | Input::Tried(id)
         | Input::Sent(id)
@@ -295,7 +294,6 @@ fn of_one(input: &Input<'_>) -> Input<'static> {
             Input::Event(router, *event, frame.as_deref().and_then(without_secret))
         }
         Input::Record(_, record) => Input::Record(router, record.clone()),
-        Input::KernelBegins(_, record) => Input::KernelBegins(router, record.clone()),
         Input::LastRecord(_, record) => Input::LastRecord(router, record.clone()),
         Input::Answered(ticket, outcome) => Input::Answered(*ticket, outcome.clone()),
         Input::Tried(_) => Input::Tried(router),

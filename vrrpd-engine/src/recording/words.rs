@@ -140,7 +140,6 @@ pub(super) fn input(input: &Input<'_>, now: Instant) -> Option<String> {
         | Input::Rejected { router: None, .. }
         | Input::Record(_, None)
         | Input::Schedule(_)
-        | Input::KernelBegins(..)
         | Input::SeeOff { .. }
         // The resulting event of a member has a line.
         | Input::FormGroups { .. }

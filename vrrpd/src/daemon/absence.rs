@@ -15,8 +15,9 @@ impl Daemon {
         let Some(interface) = self.engine.interface(id) else { return };
         match link.begin_return(interface) {
             ReturnStep::Load => {
-                let (wanted, slots, index) = (link.wanted, link.slots(), interface.index);
-                self.spawn_loading(id, wanted, slots, Some(index));
+                let (wanted, index) = (link.wanted, interface.index);
+                let routers = (link.routers(), self.engine.routers().len());
+                self.spawn_loading(id, wanted, routers, Some(index));
             }
             ReturnStep::Later => self.input(Input::ReturnLater(id)),
             ReturnStep::Refused(why) => self.input(Input::NotReturned(id, why.to_string())),
@@ -29,13 +30,22 @@ impl Daemon {
         if self.engine.is_in_use(id) {
             return self.input(Input::ReturnLater(id));
         }
-        let Some(link) = self.links.get_mut(id) else { return };
-        let sockets = match link.return_to_kernel(id, self.engine.interface(id), program, &self.readiness) {
-            Ok(sockets) => sockets,
-            Err(refusal) => return self.input(Input::NotReturned(id, refusal.to_string())),
-        };
-        self.input(Input::Returned(id));
+        match self.return_to_program(id, program) {
+            Ok(()) => self.input(Input::Returned(id)),
+            Err(refusal) => self.input(Input::NotReturned(id, refusal.to_string())),
+        }
+    }
+
+    /// Goes on with a program, which knows no router yet, in the place of packet sockets.
+    pub(super) fn return_to_program(
+        &mut self,
+        id: LinkId,
+        program: Result<LoadedProgram, Refusal>,
+    ) -> Result<(), Refusal> {
+        let link = self.links.get_mut(id).ok_or(Refusal::InterfaceGone)?;
+        let sockets = link.return_to_kernel(id, self.engine.interface(id), program, &self.readiness)?;
         self.note_kernel(id);
+        self.tell_stations(id);
         let routers = self.engine.routers_on(id);
         self.engine.handle(clock::moment(), Input::KernelForgot(id));
         for router in &routers {
@@ -50,5 +60,6 @@ impl Daemon {
             self.input(Input::Schedule(*router));
         }
         close_aside(sockets.into_iter().flatten());
+        Ok(())
     }
 }

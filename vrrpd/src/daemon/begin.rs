@@ -8,7 +8,7 @@ use vrrpd_engine::{Engine, Input, RouterId};
 
 use super::handles::Handles;
 use super::start_error::StartError;
-use super::{AGAIN, Daemon, scripts};
+use super::{Daemon, scripts};
 use crate::ah::SecurityAssociation;
 use crate::clock;
 use crate::config::{RouterConfig, Settings, VmacMode};
@@ -74,13 +74,9 @@ impl Daemon {
         }
         let Some(link) = self.links.get_mut(link_id) else { return Ok(()) };
         let refused = link
-            .serve(link_id, self.engine.interface(link_id), key, &self.readiness, AGAIN)
+            .serve(link_id, self.engine.interface(link_id), key, &self.readiness)
             .map_err(|error| StartError::System { what: format!("-i {}", link.name), error })?;
         link.join();
-        let record = link.kernel_record(key.0, key.1);
-        if let Some(record) = &record {
-            self.engine.handle(clock::moment(), Input::KernelBegins(id, Box::new(*record)));
-        }
         self.note_kernel(link_id);
         self.input(Input::Track(id));
         if let Some(refusal) = refused {

@@ -71,8 +71,8 @@ impl Daemon {
             OpenStep::IsOpen => true,
             OpenStep::Wait => return,
             OpenStep::Load => {
-                let (slots, wanted) = (link.slots(), link.wanted);
-                return self.spawn_loading(id, wanted, slots, Some(interface.index));
+                let (routers, wanted) = ((link.routers(), self.engine.routers().len()), link.wanted);
+                return self.spawn_loading(id, wanted, routers, Some(interface.index));
             }
             OpenStep::Open(program) => {
                 if let Err(error) = link.open(id, interface, program, &self.readiness) {
@@ -112,14 +112,22 @@ impl Daemon {
     }
 
     /// Loads the program of an interface in another thread, so that routers on other interfaces can send meanwhile.
-    /// Also attaches it to the interface with this index, if given.
-    pub(super) fn spawn_loading(&mut self, id: LinkId, wanted: Datapath, slots: Vec<u32>, onto: Option<u32>) {
-        let keeper = self.guardian.keeper().clone();
+    /// `routers` is the number on this interface, `in_all` that of the process. Also attaches the program to the interface
+    /// with the index `onto`, if given.
+    pub(super) fn spawn_loading(
+        &mut self,
+        id: LinkId,
+        wanted: Datapath,
+        (routers, in_all): (usize, usize),
+        onto: Option<u32>,
+    ) {
+        let (objects, keeper) = (self.objects.clone(), self.guardian.keeper().clone());
         self.spawn_program(id, "loading", move || {
-            Loaded::load(wanted, slots, ASIDE, keeper).and_then(|loaded| match onto {
+            let loaded = Loaded::new(wanted, objects.room(wanted, routers, in_all, ASIDE)?, keeper);
+            match onto {
                 Some(index) => loaded.onto(index),
                 None => Ok(loaded),
-            })
+            }
         });
     }
 

@@ -14,34 +14,35 @@ use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::{Input, LinkId, RouterId};
 
 use super::Daemon;
-use super::link::{KERNEL, LinkIo};
+use super::link::{LinkIo, LoadedProgram};
 use crate::clock;
+use crate::datapath::object::Object;
+use crate::datapath::places::Owner;
 use crate::datapath::refusal::Refusal;
+use crate::datapath::xdp::XdpPath;
 
-/// Maximum number of events taken at once. The ring buffer has room for an expiry of every router of an interface, and
-/// lost expiries are repeated.
+/// Maximum number of events taken at once. The ring buffer has room for an expiry of every router, and lost expiries are
+/// repeated.
 const MAX_EVENTS: usize = 1024;
 /// Interval of checks whether programs are still attached, made only when the daemon is awake anyway.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 impl Daemon {
-    /// Handles the events of the kernel for an interface.
-    pub(super) fn kernel_reports(&mut self, link_id: LinkId) {
-        let all = self.take_kernel_events(link_id);
-        if let Some(link) = self.links.get(link_id) {
-            link.was_read(KERNEL, all);
+    /// Handles the events of the object that is watched under this number.
+    pub(super) fn kernel_reports(&mut self, number: u64) {
+        if let Some(object) = self.objects.watched_as(number) {
+            let all = self.take_kernel_events(&object);
+            object.was_read(all);
         }
     }
 
     /// Handles up to [`MAX_EVENTS`] events; returns whether there are no more.
-    fn take_kernel_events(&mut self, link: LinkId) -> bool {
+    fn take_kernel_events(&mut self, object: &Object) -> bool {
         for _ in 0..MAX_EVENTS {
-            let Some(event) = self.links.get_mut(link).and_then(|link| link.kernel()?.event()) else {
-                return true;
-            };
-            let router = abi::router_at(event.slot.into())
+            let Some((Owner { link, slot }, kind)) = object.event() else { return true };
+            let router = abi::router_at(slot)
                 .and_then(|(family, vrid)| self.links.get(link)?.table.router(family, vrid));
-            let (Some(id), Some(kind)) = (router, event.kind()) else { continue };
+            let (Some(id), Some(kind)) = (router, kind) else { continue };
             match kind {
                 EventKind::Advert => self.hear_kernel(id),
                 EventKind::Expired => self.input(Input::KernelExpired(id)),
@@ -115,10 +116,15 @@ impl Daemon {
             error!(interface = link.name, %error, "cannot open raw sockets");
             None
         });
+        self.take_last_records(link_id, kernel.as_deref());
+    }
+
+    /// Takes over what the program of an interface has heard and counted, which listens no more.
+    fn take_last_records(&mut self, link_id: LinkId, kernel: Option<&XdpPath>) {
         self.note_kernel(link_id);
         for id in self.engine.routers_on(link_id) {
             let number = self.engine.router(id).map(|router| slot(router.config.family, router.config.vrid));
-            let record = kernel.as_ref().zip(number).and_then(|(kernel, slot)| kernel.record(slot));
+            let record = kernel.zip(number).and_then(|(kernel, slot)| kernel.record(slot));
             if let Some(record) = record {
                 let last = Input::LastRecord(id, Box::new(record));
                 self.engine.handle(clock::moment(), last);
@@ -127,7 +133,31 @@ impl Daemon {
         }
         self.perform_outputs();
         if let (Some(link), Some(kernel)) = (self.links.get_mut(link_id), kernel) {
-            link.carry_over(&kernel);
+            link.carry_over(kernel);
+        }
+    }
+
+    /// Moves interfaces on whose programs there is no room for the routers that come to objects with more room, which were loaded
+    /// for that. Packet sockets listen meanwhile, so no advert is lost.
+    pub(super) fn move_programs(&mut self) {
+        for id in self.links.ids().collect::<Vec<_>>() {
+            let Some(link) = self.links.get_mut(id) else { continue };
+            let (mut kernel, loaded) = match link.begin_move(id, &self.readiness) {
+                Ok(Some(moving)) => moving,
+                Ok(None) => continue,
+                Err(error) => {
+                    error!(interface = link.name, %error, "cannot open raw sockets");
+                    continue;
+                }
+            };
+            self.take_last_records(id, Some(&kernel));
+            let Some(link) = self.links.get_mut(id) else { continue };
+            let returned = link
+                .finish_move(&mut kernel, loaded)
+                .and_then(|()| self.return_to_program(id, Ok(LoadedProgram::Attached(kernel))));
+            if let (Err(why), Some(link)) = (returned, self.links.get_mut(id)) {
+                link.stays_raw(&why);
+            }
         }
     }
 

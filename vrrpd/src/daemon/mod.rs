@@ -42,8 +42,8 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
+use vrrpd_common::Instant;
 use vrrpd_common::router::Event;
-use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::{Engine, Input, LinkId, Now, RouterId, Slots};
 
 use crate::clock::{self, Alarm, Suspension};
@@ -51,6 +51,7 @@ use crate::config::Configuration;
 use crate::control::followers::Followers;
 use crate::control::server::Command;
 use crate::datapath::Arrival;
+use crate::datapath::object::Objects;
 use crate::datapath::own_mac::OwnMacChanged;
 use crate::datapath::program::Loaded;
 use crate::datapath::readiness::{self, Readiness};
@@ -68,7 +69,7 @@ use crate::track::{Found, Watchers};
 use command::Changing;
 use group_scripts::GroupRunners;
 use handles::Handles;
-use link::{FAMILIES, KERNEL, LinkIo};
+use link::{FAMILIES, LinkIo};
 use others::Others;
 use reload::Reload;
 
@@ -79,8 +80,6 @@ pub use start_error::StartError;
 const TURN: usize = 256;
 /// Number of frames taken from one socket before a deadline counts as missed: more than its buffer holds.
 const DRAIN: usize = 1 << 14;
-/// How long the loop may block for kernel memory when a router is added.
-const AGAIN: Duration = Duration::from_millis(20);
 /// Event numbers of the guardian, the timer and of all that wakes the loop rarely; no link or process has them.
 const GUARDIAN: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
@@ -102,6 +101,8 @@ pub struct Daemon {
     group_runners: GroupRunners,
     alarm: Alarm,
     readiness: Readiness,
+    /// The programs in the kernel.
+    objects: Objects,
     ready: Vec<u64>,
     /// Wakes the loop under the number [`OTHERS`].
     others_waker: Waker,
@@ -334,14 +335,16 @@ impl Daemon {
                 OTHERS => continue,
                 _ => {}
             }
+            if Objects::is_number(number) {
+                self.kernel_reports(number);
+                continue;
+            }
             if Peers::is_number(number) {
                 self.group_peer_ready(number);
                 continue;
             }
-            match link::source_of(number) {
-                (link, KERNEL) => self.kernel_reports(link),
-                (link, place) => self.receive(link, place, TURN),
-            }
+            let (link, place) = link::source_of(number);
+            self.receive(link, place, TURN);
         }
         self.ready = ready;
     }

@@ -13,7 +13,6 @@ use std::path::PathBuf;
 
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
-use vrrpd_common::abi::{KernelCommand, slot};
 use vrrpd_engine::engine::Inadmissible;
 use vrrpd_engine::ledger::Journal;
 use vrrpd_engine::link::Link;
@@ -27,7 +26,6 @@ use super::start_error::StartError;
 use super::{Daemon, log, scripts};
 use crate::clock;
 use crate::config::{self, Configuration, Datapath, GroupConfig, RouterConfig, Settings, VmacMode};
-use crate::datapath::xdp::KnownAddresses;
 use crate::interface::Interface;
 
 /// The state of a reload. One file is applied completely before the next one is read.
@@ -161,7 +159,7 @@ impl Daemon {
     /// Requests everything that is to be known for a new configuration, and the programs of its interfaces.
     fn look(&mut self, wanted: Configuration) {
         begin::make_room(&wanted.routers, wanted.checks.len());
-        let plan = self.plan(&wanted.routers);
+        let (plan, in_all) = (self.plan(&wanted.routers), wanted.routers.len());
         for config in plan.arriving.iter().filter_map(|place| wanted.routers.get(*place)) {
             for other in config.other_interfaces().into_iter().filter(|name| self.others.add(name)) {
                 self.reload.stages.await_interface(other.to_owned());
@@ -175,11 +173,18 @@ impl Daemon {
         }
         for (id, here) in plan.links_to_open(&self.engine, &settings(&wanted.routers)) {
             let here: Vec<_> = here.iter().filter_map(|place| wanted.routers.get(*place)).collect();
-            let slots = here.iter().map(|config| slot(config.family, config.vrid)).collect();
             let wanted = here.first().map(|config| config.datapath).unwrap_or_default();
             let wants_program = wanted != Datapath::Raw;
             if wants_program && self.links.get_mut(id).is_some_and(|link| link.path.begin_loading()) {
-                self.spawn_loading(id, wanted, slots, None);
+                self.spawn_loading(id, wanted, (here.len(), in_all), None);
+            }
+        }
+        for (id, more) in plan.links_with_more(&self.engine, &settings(&wanted.routers)) {
+            let Some(link) = self.links.get_mut(id) else { continue };
+            let (routers, wanted) = ((link.routers() + more, in_all), link.wanted);
+            let has_room = link.kernel().is_none_or(|kernel| kernel.keep_room(more));
+            if !has_room && link.path.begin_loading() {
+                self.spawn_loading(id, wanted, routers, None);
             }
         }
         self.reload.stages.look_at(wanted);
@@ -279,7 +284,7 @@ impl Daemon {
             let mut here = here.iter().filter_map(|place| configs.get(*place));
             let named = here.find(|config| config.datapath.is_required());
             if let (Ok(()), Some(config)) = (&admitted, named)
-                && let Err(refusal) = link.try_datapath(interface, config.datapath)
+                && let Err(refusal) = link.try_datapath(id, interface, config.datapath)
             {
                 let error = StartError::no_datapath(config.datapath_option, config.datapath, refusal);
                 admitted = Err(Refused::of(config, error));
@@ -303,6 +308,7 @@ impl Daemon {
     /// Starts the new routers, and forms the groups.
     fn begin_all(&mut self, arriving: Vec<RouterConfig>, groups: &[GroupConfig]) {
         self.reload.stages.promise(BTreeSet::new());
+        self.move_programs();
         let mut begun = Vec::new();
         for config in arriving {
             let claimed = begin::claim_router(&self.rundir, &config);
@@ -338,9 +344,15 @@ impl Daemon {
 
     /// Releases programs that were loaded for an interface and are not needed now.
     fn forget_programs(&mut self) {
-        for link in self.links.values_mut().filter(|link| !link.path.has_waiting()) {
-            link.path.forget();
+        for link in self.links.values_mut() {
+            if !link.path.has_waiting() {
+                link.path.forget();
+            }
+            if let Some(kernel) = link.kernel() {
+                kernel.keep_room(0);
+            }
         }
+        self.objects.forget_unused();
     }
 
     /// Changes the configuration of a running router.
@@ -374,16 +386,9 @@ impl Daemon {
         let (link_id, config) = (router.link, &router.config);
         let (family, vrid) = (config.family, config.vrid);
         if let Some(link) = self.links.get_mut(link_id) {
-            let slot = slot(family, vrid);
-            if let Some(kernel) = link.kernel()
-                && let Err(error) = kernel
-                    .command(KernelCommand { slot, ..KernelCommand::default() })
-                    .and_then(|()| kernel.set_addresses(slot, KnownAddresses::default()))
-            {
+            if let Err(error) = link.forget(id, family, vrid) {
                 error!(router = %config.title(), %error, "cannot remove router from the program in the kernel");
             }
-            link.peers.remove(id);
-            link.table.remove(family, vrid);
             if self.engine.routers_on(link_id).is_empty() {
                 let remaining = link.rest();
                 self.change_own_mac(link_id, remaining);

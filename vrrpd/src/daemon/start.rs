@@ -8,7 +8,6 @@ use std::thread;
 use nix::errno::Errno;
 use tokio::sync::mpsc;
 use tracing::warn;
-use vrrpd_common::abi::slot;
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::ledger::{Journal, Order, Undo};
 use vrrpd_engine::router::Router;
@@ -27,6 +26,7 @@ use crate::config::{Configuration, RouterConfig, VmacFallback};
 use crate::control::followers::Followers;
 use crate::control::server;
 use crate::datapath::leftovers;
+use crate::datapath::object::Objects;
 use crate::datapath::privileges;
 use crate::datapath::program::Loaded;
 use crate::datapath::readiness::Readiness;
@@ -120,6 +120,7 @@ impl Daemon {
             others_waker: readiness.waker(super::OTHERS),
             are_others_due: true,
             readiness,
+            objects: Objects::default(),
             guardian_ends: None,
             ready: Vec::new(),
             signals,
@@ -191,9 +192,10 @@ impl Daemon {
             let Some(interface) = self.engine.interface(id) else { continue };
             if link.obstacle(interface).is_none() && link.path.begin_loading() {
                 let here = configs.iter().filter(|config| config.interface == link.name);
-                let slots = here.map(|config| slot(config.family, config.vrid));
+                let (wanted, keeper) = (link.wanted, link.keeper().clone());
+                let room = self.objects.room(wanted, here.count(), configs.len(), START);
                 // A failure shows when the interface is opened.
-                drop(link.loaded(Loaded::load(link.wanted, slots, START, link.keeper().clone())));
+                drop(link.loaded(room.map(|room| Loaded::new(wanted, room, keeper))));
             }
         }
         Ok(())

@@ -50,6 +50,12 @@ impl Attachment {
         Err(Refusal::Tiers(refused))
     }
 
+    /// Puts another program of the same kind in this place. Each frame is seen by one of the two.
+    pub(super) fn exchange(&self, program: BorrowedFd<'_>) -> Result<(), Refusal> {
+        let link = self.link.as_ref().ok_or(Refusal::TakenOff(self.tier))?;
+        bpf::exchange(link.as_fd(), program).map_err(Refusal::of_attaching)
+    }
+
     /// The number of the interface.
     pub(super) const fn interface(&self) -> u32 {
         self.index

@@ -9,13 +9,13 @@ use std::thread;
 use aya::maps::Map;
 use aya::programs::ProgramFd;
 use vrrpd_common::Duration;
-use vrrpd_common::abi::{ABI_VERSION, KernelCommand, KernelConfig, KernelRole};
+use vrrpd_common::abi::{ABI_VERSION, KernelCommand};
 
 use super::refusal::Refusal;
 use crate::clock;
 use crate::sys::bpf;
 
-/// Pipes that are opened and closed before a slot is asked for again, and the pause when that did not help.
+/// Pipes that are opened and closed before a timer is asked for again, and the pause when that did not help.
 const PIPES: usize = 32;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 
@@ -31,13 +31,12 @@ impl Commands {
         Self { program, _timers: timers }
     }
 
-    /// Makes the slot of a router ready, before anybody waits for it: newer kernels make a timer without taking a lock,
-    /// and so of an object that this processor has at hand, or not at all. In Linux 6.18 that is so for each hundredth
-    /// timer, and then for seconds, until somebody else has used objects of that size. A pipe is such an object.
-    pub(super) fn prepare(&self, slot: u32, patience: Duration) -> Result<(), Refusal> {
+    /// Makes the timer of a place, before a router waits for it: newer kernels make a timer without taking a lock, and so of
+    /// an object that this processor has at hand, or not at all. In Linux 6.18 that is so for each hundredth timer, and then
+    /// for seconds, until some other code has used objects of that size. A pipe is such an object.
+    pub(super) fn prepare(&self, place: u32, patience: Duration) -> Result<(), Refusal> {
         let until = clock::now() + patience;
-        let config = KernelConfig { role: KernelRole::Init as u8, ..KernelConfig::default() };
-        let command = KernelCommand { slot, config, ..KernelCommand::default() };
+        let command = KernelCommand { place, ..KernelCommand::default() };
         for attempt in 0_u32.. {
             match self.ask(command)? {
                 0 => break,

@@ -3,6 +3,7 @@
 //! For those who work on the program; the daemon that is shipped has neither this nor the map that it reads.
 
 use std::os::fd::AsFd as _;
+use std::sync::{Mutex, PoisonError};
 
 use aya::Ebpf;
 use aya_log::EbpfLogger;
@@ -13,21 +14,31 @@ use tracing::debug;
 use super::refusal::{Cause, Refusal};
 use crate::sys::watch;
 
-/// Reads the log of the program on one interface until it is dropped.
-#[derive(Debug)]
-pub(super) struct KernelLog(AbortHandle);
+/// The log of an object's program.
+pub(super) struct ProgramLog(Mutex<State>);
 
-/// Where its lines go.
-struct Lines {
-    interface: String,
+enum State {
+    Unread(Box<Ebpf>),
+    Failed,
+    Read(AbortHandle),
 }
 
-impl KernelLog {
-    /// Begins to read.
-    pub(super) fn read(ebpf: &mut Ebpf, interface: &str) -> Result<Self, Refusal> {
-        let lines = Lines { interface: interface.to_owned() };
-        let mut logger =
-            EbpfLogger::init_with_logger(ebpf, lines).map_err(|error| Refusal::Log(Cause::of(error)))?;
+/// Where its lines go.
+struct Lines;
+
+impl ProgramLog {
+    /// That of the program of this object.
+    pub(super) fn of(ebpf: Ebpf) -> Self {
+        Self(Mutex::new(State::Unread(Box::new(ebpf))))
+    }
+
+    /// Begins to read it until this is dropped, unless that was done.
+    pub(super) fn read(&self) -> Result<(), Refusal> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let State::Unread(ebpf) = &mut *state else { return Ok(()) };
+        let logger = EbpfLogger::init_with_logger(ebpf, Lines);
+        *state = State::Failed;
+        let mut logger = logger.map_err(|error| Refusal::Log(Cause::of(error)))?;
         let lines = logger.as_fd().try_clone_to_owned().and_then(watch::descriptor);
         let lines = lines.map_err(|error| Refusal::Log(Cause::of(error)))?;
         let reading = task::spawn_local(async move {
@@ -36,13 +47,16 @@ impl KernelLog {
                 logger.flush();
             }
         });
-        Ok(Self(reading.abort_handle()))
+        *state = State::Read(reading.abort_handle());
+        Ok(())
     }
 }
 
-impl Drop for KernelLog {
+impl Drop for ProgramLog {
     fn drop(&mut self) {
-        self.0.abort();
+        if let State::Read(reading) = self.0.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            reading.abort();
+        }
     }
 }
 
@@ -52,7 +66,7 @@ impl Log for Lines {
     }
 
     fn log(&self, record: &Record<'_>) {
-        debug!(target: "vrrpd::kernel", interface = self.interface, line = %record.args(), "program log");
+        debug!(target: "vrrpd::kernel", line = %record.args(), "program log");
     }
 
     fn flush(&self) {}

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use aya::maps::{MapData, PerCpuArray};
 use aya::programs::{ProgramError, loaded_programs};
 use nix::errno::Errno;
-use vrrpd_common::abi::KernelCounters;
 
 use super::refusal::errno;
 
@@ -21,17 +19,4 @@ pub(super) fn maps_in_use() -> Result<BTreeSet<u32>, ProgramError> {
         }
     }
     Ok(used)
-}
-
-/// The counters of all processors together.
-pub(super) fn sum(rejects: &PerCpuArray<MapData, KernelCounters>) -> KernelCounters {
-    let mut sum = KernelCounters::default();
-    if let Ok(values) = rejects.get(&0, 0) {
-        for counters in values.iter() {
-            for (total, count) in sum.iter_mut().zip(counters) {
-                *total += count;
-            }
-        }
-    }
-    sum
 }

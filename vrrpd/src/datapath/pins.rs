@@ -1,27 +1,30 @@
 //! The kernel's records, pinned so that `atropos` reads them past a daemon that does not answer:
 //! `/sys/fs/bpf/vrrpd/NETNS/INTERFACE/`, NETNS being the inode of the network namespace. The classifiers of several processes can
-//! be on one interface, so theirs have the process behind it: `INTERFACE:PID`.
+//! be on one interface, so theirs have the process behind it: `INTERFACE:PID`. A process has one set of maps, which is pinned
+//! for each of its interfaces; each record says of which interface it is.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use aya::maps::{Map, MapData, MapInfo, PerCpuArray};
+use aya::maps::{HashMap, Map, MapData, MapInfo};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
+use nix::net::if_::if_nametoindex;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use thiserror::Error;
-use vrrpd_common::abi::{ABI_VERSION, KernelCounters, KernelRole, RouterRecord, SLOTS, router_at};
+use vrrpd_common::abi::{ABI_VERSION, KernelCounters, KernelRole, RouterRecord, router_at};
 use vrrpd_common::router::StateName;
 use vrrpd_common::{Duration, Family, Instant, Vrid};
 
 use super::RejectCounts;
-use super::maps::{maps_in_use, sum};
+use super::maps::maps_in_use;
 use super::tier::Tier;
 use crate::clock;
 use crate::report::{KernelReport, MasterSeen};
@@ -121,10 +124,12 @@ pub enum UnreadableError {
 pub struct Pinned {
     /// The interface's name.
     pub interface: String,
+    /// Its number; 0: it is gone.
+    index: u32,
     /// The kernel's number of the map of records.
     map: u32,
     records: Records,
-    rejects: PerCpuArray<MapData, KernelCounters>,
+    rejects: HashMap<MapData, u32, KernelCounters>,
 }
 
 impl fmt::Debug for Pinned {
@@ -191,13 +196,13 @@ pub fn pinned() -> Vec<Result<Pinned, UnreadableError>> {
 impl Pinned {
     /// The routers of this interface as the kernel knows them at `now`.
     pub fn routers(&self, now: Instant) -> Vec<(Family, Vrid, KernelReport)> {
-        let shared = sum(&self.rejects);
-        let slots = (0..u32::try_from(SLOTS).unwrap_or(0)).filter_map(|slot| {
-            let (family, vrid) = router_at(slot)?;
-            let record = self.records.read(slot).filter(|record| record.role != 0)?;
-            Some((family, vrid, report(slot, &record, &shared, now)))
+        let shared = self.rejects.get(&self.index, 0).unwrap_or_default();
+        let of_interface = self.used().filter(|record| record.interface == self.index);
+        let routers = of_interface.filter_map(|record| {
+            let (family, vrid) = router_at(record.slot)?;
+            Some((family, vrid, report(&record, &shared, now)))
         });
-        slots.collect()
+        routers.collect()
     }
 
     /// Whether a program is there that could write the records: with a daemon that is killed its programs go, and its pins
@@ -208,9 +213,14 @@ impl Pinned {
 
     /// Whether the records are laid out as we know them.
     fn is_of_this_version(&self) -> bool {
-        let slots = 0..u32::try_from(SLOTS).unwrap_or(0);
-        let mut told = slots.filter_map(|slot| self.records.read(slot)).filter(|record| record.role != 0);
-        told.all(|record| record.abi == ABI_VERSION)
+        self.used().all(|record| record.abi == ABI_VERSION)
+    }
+
+    /// The records of all routers of the process.
+    fn used(&self) -> impl Iterator<Item = RouterRecord> {
+        (0..self.records.count())
+            .filter_map(|place| self.records.read(place))
+            .filter(|record| record.role != 0)
     }
 }
 
@@ -223,7 +233,7 @@ impl KernelReport {
     }
 }
 
-fn report(slot: u32, record: &RouterRecord, shared: &KernelCounters, now: Instant) -> KernelReport {
+fn report(record: &RouterRecord, shared: &KernelCounters, now: Instant) -> KernelReport {
     let role = match KernelRole::from_number(record.role) {
         KernelRole::None | KernelRole::Init => StateName::Init,
         KernelRole::Backup => StateName::Backup,
@@ -237,7 +247,7 @@ fn report(slot: u32, record: &RouterRecord, shared: &KernelCounters, now: Instan
         master_down_in_ns: record
             .timer_armed()
             .then(|| Instant::from_nanos(record.deadline).saturating_since(now).as_nanos()),
-        master: record.heard.advert(slot).map(|(at, advert)| MasterSeen {
+        master: record.heard.advert(record.slot).map(|(at, advert)| MasterSeen {
             address: advert.source.to_string(),
             priority: advert.priority.0,
             interval_ns: advert.interval.as_duration().as_nanos(),
@@ -256,17 +266,15 @@ fn open(dir: &Path) -> Option<Result<Pinned, UnreadableError>> {
     let interface = interface_name(&dir.file_name()?.to_string_lossy());
     let refusal = || Some(Err(UnreadableError::OtherVersion { interface: interface.clone() }));
     let info = MapInfo::from_pin(dir.join(RECORDS)).ok()?;
-    // A shorter one would end within what is mapped.
-    if usize::try_from(info.value_size()) != Ok(size_of::<RouterRecord>())
-        || usize::try_from(info.max_entries()) != Ok(SLOTS)
-    {
+    if usize::try_from(info.value_size()) != Ok(size_of::<RouterRecord>()) {
         return refusal();
     }
     let records = MapData::from_pin(dir.join(RECORDS)).ok()?;
-    let records = Records::of(std::os::fd::AsFd::as_fd(records.fd())).ok()?;
-    let rejects = Map::PerCpuArray(MapData::from_pin(dir.join(REJECTS)).ok()?);
-    let Ok(rejects) = PerCpuArray::try_from(rejects) else { return refusal() };
-    let pinned = Pinned { interface: interface.clone(), map: info.id(), records, rejects };
+    let records = Records::of(records.fd().as_fd(), info.max_entries()).ok()?;
+    let rejects = Map::HashMap(MapData::from_pin(dir.join(REJECTS)).ok()?);
+    let Ok(rejects) = HashMap::try_from(rejects) else { return refusal() };
+    let index = if_nametoindex(interface.as_str()).unwrap_or(0);
+    let pinned = Pinned { interface: interface.clone(), index, map: info.id(), records, rejects };
     if pinned.is_of_this_version() { Some(Ok(pinned)) } else { refusal() }
 }
 

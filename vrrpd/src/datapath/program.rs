@@ -8,15 +8,13 @@ use std::fs;
 use std::os::fd::AsFd as _;
 use std::{panic, thread};
 
-use aya::maps::Map;
 use aya::programs::{Program, ProgramFd};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use nix::errno::Errno;
 use tracing::debug;
-use vrrpd_common::Duration;
 
 use super::attachment::Attachment;
-use super::commands::Commands;
+use super::object::{Room, ring_len};
 use super::privileges;
 use super::refusal::{Refusal, errno};
 use crate::config::Datapath;
@@ -29,37 +27,25 @@ static TCX_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECT
 /// What runs on each frame.
 pub(super) const PROGRAM: &str = "vrrpd";
 /// What runs when it is asked to.
-const COMMANDS: &str = "vrrpd_command";
+pub(super) const COMMANDS: &str = "vrrpd_command";
+/// The maps that have as many entries as there are places.
+const PLACES: [&str; 5] = ["INDEX", "ROUTERS", "RECORDS", "REJECTS", "STATIONS"];
 
-/// The program with its maps.
+/// The program, in an object that has room for the routers of an interface.
 pub struct Loaded {
     /// For what it was loaded.
     wanted: Datapath,
-    commands: Commands,
+    room: Room,
     /// Where it is already, if it is.
     attachment: Option<Attachment>,
     /// Holds a copy of that.
     keeper: Keeper,
-    ebpf: Ebpf,
 }
 
 impl Loaded {
-    /// Loads the program for a data path, and makes these slots ready. `patience` is how long the kernel's memory may be waited
-    /// for.
-    pub fn load(
-        wanted: Datapath,
-        slots: impl IntoIterator<Item = u32>,
-        patience: Duration,
-        keeper: Keeper,
-    ) -> Result<Self, Refusal> {
-        let mut ebpf = aside(|| load(wanted)).map_err(|why| explained(why, wanted))?;
-        let commands = fd(&mut ebpf, COMMANDS)?.try_clone();
-        let timers = take(&mut ebpf, "ROUTERS")?;
-        let commands = Commands::new(commands?, timers);
-        for slot in slots {
-            commands.prepare(slot, patience)?;
-        }
-        Ok(Self { wanted, commands, attachment: None, keeper, ebpf })
+    /// The program for a data path.
+    pub const fn new(wanted: Datapath, room: Room, keeper: Keeper) -> Self {
+        Self { wanted, room, attachment: None, keeper }
     }
 
     /// Puts the program on the interface of this number: drivers may take long over it.
@@ -84,37 +70,26 @@ impl Loaded {
     }
 
     /// The kernel's number of the program.
-    pub fn number(&mut self) -> Result<u32, Refusal> {
-        Ok(program(&mut self.ebpf, PROGRAM)?.info().map_err(Refusal::of_program)?.id())
+    pub fn number(&self) -> u32 {
+        self.room.object().number()
     }
 
-    /// Its place on the interface of this number, to which it is attached unless it is there.
-    pub(super) fn take_place(&mut self, index: u32) -> Result<Attachment, Refusal> {
-        match self.attachment.take().filter(|attachment| attachment.interface() == index) {
-            Some(there) => Ok(there),
-            None => self.attach(index),
-        }
+    /// The program on the interface of this number, to which it is attached unless it is there.
+    pub(super) fn take_place(mut self, index: u32) -> Result<(Room, Attachment), Refusal> {
+        let attachment = match self.attachment.take().filter(|attachment| attachment.interface() == index) {
+            Some(there) => there,
+            None => self.attach(index)?,
+        };
+        Ok((self.room, attachment))
     }
 
-    fn attach(&mut self, index: u32) -> Result<Attachment, Refusal> {
-        let program = fd(&mut self.ebpf, PROGRAM)?;
-        Attachment::make(program.as_fd(), &self.keeper, index, self.wanted)
+    /// The room in its object, for a program that is attached already.
+    pub(super) fn into_room(self) -> Room {
+        self.room
     }
 
-    /// One of its maps, which can be had once.
-    pub(super) fn map(&mut self, name: &'static str) -> Result<Map, Refusal> {
-        take(&mut self.ebpf, name)
-    }
-
-    /// Begins to read its log.
-    #[cfg(feature = "debug-log")]
-    pub(super) fn log(&mut self, interface: &str) -> Result<super::kernel_log::KernelLog, Refusal> {
-        super::kernel_log::KernelLog::read(&mut self.ebpf, interface)
-    }
-
-    /// The way to ask it for something. Its maps and programs stay while somebody else holds them.
-    pub(super) fn into_commands(self) -> Commands {
-        self.commands
+    fn attach(&self, index: u32) -> Result<Attachment, Refusal> {
+        Attachment::make(self.room.object().program().as_fd(), &self.keeper, index, self.wanted)
     }
 }
 
@@ -126,8 +101,9 @@ pub(super) fn aside<T: Send>(load: impl FnOnce() -> T + Send) -> T {
     loaded.unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
-fn load(wanted: Datapath) -> Result<Ebpf, Refusal> {
-    try_load(wanted).map_err(for_want_of_rights)
+/// Loads the program for a data path, with so many places in its maps.
+pub(super) fn load(wanted: Datapath, places: u32) -> Result<Ebpf, Refusal> {
+    try_load(wanted, places).map_err(|why| explained(for_want_of_rights(why), wanted))
 }
 
 /// Why a program cannot be loaded, where this process is not permitted to; otherwise the reason there is. Without
@@ -150,14 +126,16 @@ pub(super) fn for_want_of_rights(refusal: Refusal) -> Refusal {
     }
 }
 
-fn try_load(wanted: Datapath) -> Result<Ebpf, Refusal> {
+fn try_load(wanted: Datapath, places: u32) -> Result<Ebpf, Refusal> {
     let object = if wanted.is_classifier() { TCX_OBJECT } else { XDP_OBJECT };
-    let mut ebpf = EbpfLoader::new()
-        // The loader has read the types of the kernel, of which this needs nothing.
-        .btf(None)
-        .verifier_log_level(VerifierLogLevel::empty())
-        .load(object)
-        .map_err(|error| Refusal::of_loading(&error))?;
+    let mut loader = EbpfLoader::new();
+    // The loader has read the types of the kernel, of which this needs nothing.
+    loader.btf(None).verifier_log_level(VerifierLogLevel::empty());
+    for map in PLACES {
+        loader.map_max_entries(map, places);
+    }
+    loader.map_max_entries("EVENTS", ring_len(places));
+    let mut ebpf = loader.load(object).map_err(|error| Refusal::of_loading(&error))?;
     for name in [PROGRAM, COMMANDS] {
         match program(&mut ebpf, name)? {
             Program::Xdp(program) => program.load(),
@@ -196,13 +174,14 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program
     ebpf.program_mut(name).ok_or(Refusal::NoProgram(name))
 }
 
-/// The descriptor of a program that was loaded.
-fn fd<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a ProgramFd, Refusal> {
-    program(ebpf, name)?.fd().map_err(Refusal::of_program)
+/// The kernel's number of the program.
+pub(super) fn number(ebpf: &mut Ebpf) -> Result<u32, Refusal> {
+    Ok(program(ebpf, PROGRAM)?.info().map_err(Refusal::of_program)?.id())
 }
 
-fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, Refusal> {
-    ebpf.take_map(name).ok_or(Refusal::NoMap(name))
+/// The descriptor of a program that was loaded.
+pub(super) fn fd<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a ProgramFd, Refusal> {
+    program(ebpf, name)?.fd().map_err(Refusal::of_program)
 }
 
 impl fmt::Debug for Loaded {

@@ -115,6 +115,9 @@ pub enum Refusal {
     /// The program ran, and could not make or set its timer.
     #[error("the kernel's timer: {0}")]
     Timer(Arc<io::Error>),
+    /// All places in the maps are taken.
+    #[error("the program has no room for another virtual router")]
+    NoRoom,
     /// The object is not the one that this daemon was built for.
     #[error("the object has no program {0}")]
     NoProgram(&'static str),

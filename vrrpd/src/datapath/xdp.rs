@@ -1,38 +1,32 @@
 //! Adverts by the program in the kernel, as XDP or as a classifier: noted and timed in the kernel, which wakes us for what changes something.
 //!
 //! [`XdpPath::attach`] takes a [`Loaded`] program to the best place that is wanted and says why it is no better one;
-//! [`XdpPath::command`] tells the kernel of a router; [`XdpPath::record`] and [`XdpPath::event`] tell what it knows. What
-//! the figures mean is said in [`vrrpd_common::watch`].
+//! [`XdpPath::command`] tells the kernel of a router; [`XdpPath::record`] says what it knows, and [`Object::event`] when it
+//! knows something new. What the figures mean is said in [`vrrpd_common::watch`].
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
 
-use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, RingBuf};
 use tracing::info;
 use vrrpd_common::abi::{
-    KernelCommand, KernelCounters, KernelEvent, RouterRecord, SLOTS, Stations, address_key, any_router,
-    family_of, router_at, station,
+    KernelCommand, KernelCounters, RouterRecord, Stations, any_router, family_of, router_at, station,
 };
 use vrrpd_common::classify::AddressUse;
-use vrrpd_common::{Duration, Family, MacAddr, Vrid};
+use vrrpd_common::{Family, MacAddr, Vrid};
+use vrrpd_engine::LinkId;
 
 use super::attachment::Attachment;
-use super::commands::Commands;
-use super::maps::sum;
+use super::object::{Object, Room};
 use super::pins::Pins;
+use super::places::Owner;
 use super::program::Loaded;
-use super::refusal::{Cause, ForeignProgram, Refusal};
+use super::refusal::{ForeignProgram, Refusal};
 use super::tier::Tier;
 use super::vlans;
 use crate::config::Datapath;
-use crate::sys::records::Records;
-
-/// An address is looked for in full length.
-const ADDRESS_BITS: u32 = 160;
 
 /// The addresses that the kernel has to know of a router.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,22 +37,19 @@ pub struct KnownAddresses {
     pub from_peers: Option<IpAddr>,
 }
 
-/// The program on one interface. Dropping it takes the program and its pins away; if we crash, the kernel does so with
-/// the program. Of the object it was loaded from nothing is kept: that is some hundred KiB.
+/// The program on one interface. Dropping it takes the program off, and gives the places of its routers back; if the process
+/// crashes, the kernel does so.
 pub struct XdpPath {
-    number: u32,
-    commands: Commands,
-    records: Records,
-    ring: RingBuf<MapData>,
-    rejects: PerCpuArray<MapData, KernelCounters>,
-    addresses: LpmTrie<MapData, [u8; 20], u32>,
-    /// What is in there, by slot.
-    addresses_set: BTreeMap<u32, KnownAddresses>,
-    stations: Array<MapData, Stations>,
-    stations_set: Stations,
-    _pins: Option<Pins>,
-    #[cfg(feature = "debug-log")]
-    _log: super::kernel_log::KernelLog,
+    link: LinkId,
+    /// The number of the interface.
+    index: u32,
+    room: Room,
+    /// The places of the routers that the kernel knows, by slot.
+    places: BTreeMap<u32, u32>,
+    /// The addresses that the kernel was told, by slot.
+    addresses: BTreeMap<u32, KnownAddresses>,
+    stations: Stations,
+    pins: Option<Pins>,
     attachment: Attachment,
 }
 
@@ -79,46 +70,61 @@ impl XdpPath {
     }
 
     /// Attaches the program to the interface of this number and name, unless it is there.
-    pub fn attach(mut loaded: Loaded, index: u32, name: &str) -> Result<Self, Refusal> {
-        let attachment = loaded.take_place(index)?;
-        let number = loaded.number()?;
-        let (records, rejects) = (loaded.map("RECORDS")?, loaded.map("REJECTS")?);
-        let pins = Pins::make(name, attachment.tier(), &records, &rejects).map_err(|error| {
-            info!(interface = name, reason = error.to_string(), "cannot pin maps");
-        });
-        let Map::Array(data) = &records else {
-            return Err(Refusal::NoArray("RECORDS"));
-        };
-        let records = Records::of(data.fd().as_fd()).map_err(no_records)?;
-        let rejects = PerCpuArray::try_from(rejects).map_err(Refusal::library)?;
-        let ring = RingBuf::try_from(loaded.map("EVENTS")?).map_err(Refusal::library)?;
-        let addresses = LpmTrie::try_from(loaded.map("ADDRESSES")?).map_err(Refusal::library)?;
-        let stations = Array::try_from(loaded.map("STATIONS")?).map_err(Refusal::library)?;
+    pub fn attach(loaded: Loaded, link: LinkId, index: u32, name: &str) -> Result<Self, Refusal> {
+        let (room, attachment) = loaded.take_place(index)?;
+        let object = room.object();
+        object.begin_interface(index)?;
+        #[cfg(feature = "debug-log")]
+        object.read_log()?;
+        let pins = pin(object, name, attachment.tier());
         Ok(Self {
-            number,
-            records,
-            ring,
-            rejects,
-            addresses,
-            addresses_set: BTreeMap::new(),
-            stations,
-            stations_set: Stations::default(),
-            _pins: pins.ok(),
-            #[cfg(feature = "debug-log")]
-            _log: loaded.log(name)?,
-            commands: loaded.into_commands(),
+            link,
+            index,
+            room,
+            places: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            stations: Stations::default(),
+            pins,
             attachment,
         })
+    }
+
+    /// Goes on with a program of another object, which knows no router yet. If that fails, nothing has changed.
+    pub fn move_to(&mut self, loaded: Loaded, name: &str) -> Result<(), Refusal> {
+        let room = loaded.into_room();
+        room.object().begin_interface(self.index)?;
+        self.attachment.exchange(room.object().program().as_fd())?;
+        self.leave_object();
+        self.room = room;
+        self.stations = Stations::default();
+        // The pins of the old maps go first: they have the same place.
+        self.pins = None;
+        self.pins = pin(self.room.object(), name, self.tier());
+        Ok(())
+    }
+
+    /// Keeps room for so many routers that are to come; whether there is as much.
+    pub fn keep_room(&mut self, routers: usize) -> bool {
+        self.room.resize(routers)
+    }
+
+    /// Has the object forget the interface.
+    fn leave_object(&mut self) {
+        for slot in self.places.keys().copied().collect::<Vec<_>>() {
+            // What fails here goes with the object.
+            let _ = self.forget(slot);
+        }
+        self.object().end_interface(self.index);
+    }
+
+    /// The object that the program is of.
+    pub fn object(&self) -> &Arc<Object> {
+        self.room.object()
     }
 
     /// Where the program runs.
     pub fn tier(&self) -> Tier {
         self.attachment.tier()
-    }
-
-    /// The kernel's number of the program.
-    pub fn number(&self) -> u32 {
-        self.number
     }
 
     /// Why it does not run in a better place.
@@ -128,46 +134,65 @@ impl XdpPath {
 
     /// Why the program may not see every advert by now, although it was attached.
     pub fn trouble(&self) -> Option<Refusal> {
-        self.attachment.trouble(self.number)
+        self.attachment.trouble(self.object().number())
     }
 
-    /// Makes the slot of a router ready that comes later than the program.
-    pub fn prepare(&self, slot: u32, patience: Duration) -> Result<(), Refusal> {
-        self.commands.prepare(slot, patience)
+    /// Gives the router of a slot a place in the maps, unless it has one.
+    pub fn admit(&mut self, slot: u32) -> Result<(), Refusal> {
+        self.place(slot).map(drop)
+    }
+
+    fn place(&mut self, slot: u32) -> Result<u32, Refusal> {
+        if let Some(place) = self.places.get(&slot) {
+            return Ok(*place);
+        }
+        let owner = Owner { link: self.link, slot };
+        let object = Arc::clone(self.room.object());
+        let place = object.take_place(owner, self.index, &mut self.room)?;
+        self.places.insert(slot, place);
+        Ok(place)
     }
 
     /// Tells the kernel of a router; it takes effect before this returns.
-    pub fn command(&self, command: KernelCommand) -> Result<(), Refusal> {
-        self.records.open(command.slot).map_err(no_records)?;
-        self.commands.carry_out(command)
+    pub fn command(&mut self, command: KernelCommand) -> Result<(), Refusal> {
+        let place = self.place(command.slot)?;
+        self.object().command(KernelCommand { interface: self.index, place, ..command })
+    }
+
+    /// Has the kernel forget the router of a slot.
+    pub fn forget(&mut self, slot: u32) -> Result<(), Refusal> {
+        let forgotten = self.set_addresses(slot, KnownAddresses::default());
+        match self.places.remove(&slot) {
+            Some(place) => self.object().free_place(slot, self.index, place).and(forgotten),
+            None => forgotten,
+        }
     }
 
     /// Replaces the addresses that the kernel knows of the router at `slot`.
     pub fn set_addresses(&mut self, slot: u32, wanted: KnownAddresses) -> Result<(), Refusal> {
-        let set = self.addresses_set.remove(&slot).unwrap_or_default();
-        let refusal = |error: MapError| Refusal::Map("ADDRESSES", Cause::of(error));
+        let set = self.addresses.remove(&slot).unwrap_or_default();
+        let (object, router) = (self.object(), (self.index, slot));
         for address in set.uses.keys().filter(|address| !wanted.uses.contains_key(address)) {
-            self.addresses.remove(&key(slot, *address)).map_err(refusal)?;
+            object.set_address(router, *address, None)?;
         }
-        for (address, used) in
-            wanted.uses.iter().filter(|(address, used)| set.uses.get(address) != Some(used))
-        {
-            self.addresses.insert(&key(slot, *address), used.to_bits(), 0).map_err(refusal)?;
+        for (address, used) in &wanted.uses {
+            if set.uses.get(address) != Some(used) {
+                object.set_address(router, *address, Some(*used))?;
+            }
         }
         if set.from_peers != wanted.from_peers {
-            let family = any_router(family_of(slot));
+            let any = (self.index, any_router(family_of(slot)));
             // Other routers may have peers that send to the same address.
-            let is_used =
-                |own: &IpAddr| self.addresses_set.values().any(|other| other.from_peers == Some(*own));
+            let is_used = |own: &IpAddr| self.addresses.values().any(|other| other.from_peers == Some(*own));
             if let Some(own) = set.from_peers.filter(|own| !is_used(own)) {
-                self.addresses.remove(&key(family, own)).map_err(refusal)?;
+                object.set_address(any, own, None)?;
             }
             if let Some(own) = wanted.from_peers {
-                self.addresses.insert(&key(family, own), 0, 0).map_err(refusal)?;
+                object.set_address(any, own, Some(AddressUse::default()))?;
             }
         }
         if wanted != KnownAddresses::default() {
-            self.addresses_set.insert(slot, wanted);
+            self.addresses.insert(slot, wanted);
         }
         Ok(())
     }
@@ -175,56 +200,44 @@ impl XdpPath {
     /// Tells the kernel to which MAC addresses the interface takes in frames: its own, and the one that it has beside that.
     pub fn set_stations(&mut self, own: MacAddr, other: Option<MacAddr>) -> Result<(), Refusal> {
         let stations = [station(own), station(other.unwrap_or(own))];
-        if stations != self.stations_set {
-            let set = self.stations.set(0, stations, 0);
-            set.map_err(|error| Refusal::Map("STATIONS", Cause::of(error)))?;
-            self.stations_set = stations;
+        if stations != self.stations {
+            self.object().set_stations(self.index, stations)?;
+            self.stations = stations;
         }
         Ok(())
     }
 
     /// What the kernel knows of the router at `slot`.
     pub fn record(&self, slot: u32) -> Option<RouterRecord> {
-        self.records.read(slot)
+        self.object().record(*self.places.get(&slot)?)
     }
 
     /// All records in which something was counted.
     pub fn records(&self) -> impl Iterator<Item = (Family, Vrid, RouterRecord)> {
-        (0..u32::try_from(SLOTS).unwrap_or(0)).filter_map(|slot| {
-            let (family, vrid) = router_at(slot)?;
+        self.places.iter().filter_map(|(slot, place)| {
+            let (family, vrid) = router_at(*slot)?;
             let counted =
                 |record: &RouterRecord| record.adverts > 0 || record.rejected != KernelCounters::default();
-            self.records.read(slot).filter(counted).map(|record| (family, vrid, record))
+            self.object().record(*place).filter(counted).map(|record| (family, vrid, record))
         })
-    }
-
-    /// The next event.
-    pub fn event(&mut self) -> Option<KernelEvent> {
-        self.ring
-            .next()
-            .filter(|item| item.len() == size_of::<KernelEvent>())
-            .map(|item| bytemuck::pod_read_unaligned(&item))
     }
 
     /// Discarded frames that name no router of ours.
     pub fn rejects(&self) -> KernelCounters {
-        sum(&self.rejects)
+        self.object().rejects(self.index)
     }
 }
 
-/// The key of an address in the map.
-fn key(slot: u32, address: IpAddr) -> Key<[u8; 20]> {
-    Key::new(ADDRESS_BITS, address_key(slot, address))
-}
-
-fn no_records(error: io::Error) -> Refusal {
-    Refusal::Unmapped("RECORDS", error.into())
-}
-
-impl AsFd for XdpPath {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ring.as_fd()
+impl Drop for XdpPath {
+    fn drop(&mut self) {
+        self.leave_object();
     }
+}
+
+/// Pins the maps for an interface. Only `atropos` needs that.
+fn pin(object: &Object, interface: &str, tier: Tier) -> Option<Pins> {
+    let pinned = object.pin(interface, tier);
+    pinned.inspect_err(|error| info!(interface, reason = error.to_string(), "cannot pin maps")).ok()
 }
 
 impl fmt::Debug for XdpPath {

@@ -20,6 +20,8 @@ const PROG_QUERY: libc::c_int = 16;
 const GET_INFO: libc::c_int = 15;
 /// `BPF_LINK_CREATE`
 const LINK_CREATE: libc::c_int = 28;
+/// `BPF_LINK_UPDATE`
+const LINK_UPDATE: libc::c_int = 29;
 /// `BPF_LINK_DETACH`
 const LINK_DETACH: libc::c_int = 34;
 /// `BPF_XDP` in `enum bpf_attach_type`; its flags are `XDP_FLAGS_` of `if_link.h`.
@@ -84,6 +86,15 @@ struct ProgQuery {
     reserved: u32,
 }
 
+/// `union bpf_attr` of `BPF_LINK_UPDATE`.
+#[repr(C)]
+struct LinkUpdate {
+    link: u32,
+    new_program: u32,
+    flags: u32,
+    old_program: u32,
+}
+
 /// `union bpf_attr` of `BPF_LINK_DETACH`.
 #[repr(C)]
 struct LinkDetach {
@@ -106,7 +117,7 @@ struct LinkInfo {
 const LINK_INFO_LEN: u32 = 24;
 
 const _: () = assert!(size_of::<LinkCreate>() == 16 && size_of::<GetInfo>() == 16);
-const _: () = assert!(size_of::<ProgQuery>() == 32);
+const _: () = assert!(size_of::<ProgQuery>() == 32 && size_of::<LinkUpdate>() == 16);
 const _: () = assert!(size_of::<LinkInfo>() == LINK_INFO_LEN as usize);
 
 /// `union bpf_attr` of `BPF_MAP_CREATE`, the part in use.
@@ -166,6 +177,20 @@ pub fn attach(program: BorrowedFd<'_>, interface: u32, attach_type: u32, flags: 
         Ok(fd) if fd >= 0 => Ok(Attached(unsafe { OwnedFd::from_raw_fd(fd) })),
         Ok(_) | Err(_) => Err(io::Error::last_os_error()),
     }
+}
+
+/// Replaces the program of a link atomically.
+pub fn exchange(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let attributes = LinkUpdate {
+        link: link.as_raw_fd().cast_unsigned(),
+        new_program: program.as_raw_fd().cast_unsigned(),
+        flags: 0,
+        old_program: 0,
+    };
+    // SAFETY: the kernel reads as many octets of the attributes as they have.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, LINK_UPDATE, &raw const attributes, size_of::<LinkUpdate>()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The index of the interface that a link is attached to; 0 if it was detached or the interface is gone.

@@ -48,7 +48,7 @@ const MORE_IN_KERNEL: [&str; 2] = ["election", "link"];
 const MORE_WITH_TCX: [&str; 1] = ["vlan"];
 /// and these, which choose the data path themselves: of XDP, and on kernels with tcx.
 const MORE_XDP: [&str; 4] = ["datapath", "xdp_commands", "xdp_daemon", "xdp_reports"];
-const MORE_TCX: [&str; 1] = ["tcx"];
+const MORE_TCX: [&str; 2] = ["object", "tcx"];
 
 /// Never run here: tests of processor time, instructions, memory, or hundreds of routers; of timer lateness; with a
 /// million frames or minutes of computing; of keepalived beside vrrpd, where both would have to be on time; and tests

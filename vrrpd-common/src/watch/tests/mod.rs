@@ -131,6 +131,7 @@ fn over_ipv6_a_router_is_timed_by_version_3_whatever_its_version_says_as_its_adv
         assert_eq!(record.deadline, 10 * MS + wait, "an advert");
 
         let mut record = router(KernelRole::Backup);
+        record.slot = slot(family, number);
         record.heard = heard(10, 150);
         record.followed = record.heard;
         record.obey(&KernelCommand {
@@ -290,4 +291,26 @@ fn adverts_survive_the_way_through_a_record() {
     let (when, advert) = heard(10, 150).advert(number).expect("heard at 10 ms");
     assert_eq!(KernelAdvert::new(&advert, when), heard(10, 150));
     assert_eq!(KernelAdvert::default().advert(number), None);
+}
+
+#[test]
+fn a_place_that_another_router_gets_begins_with_nothing_but_the_sequence() {
+    let mut record = router(KernelRole::Backup);
+    let slot_of = |vrid| slot(Family::Ipv4, Vrid::new(vrid).expect("is legal"));
+    let mut first = command(KernelRole::Backup, 1000, 0);
+    (first.interface, first.slot) = (7, slot_of(51));
+    record.obey(&first);
+    record.take(&first.config, Family::Ipv4, heard(10, 150));
+    record.sequence = 4;
+    record.rejected[0] = 3;
+    record.obey(&first);
+    assert!(record.is_of(7, slot_of(51)) && record.adverts == 1, "the same router");
+    for (interface, slot) in [(8, slot_of(51)), (8, slot_of(52))] {
+        let second = KernelCommand { slot, interface, ..command(KernelRole::Init, 0, 0) };
+        record.obey(&second);
+        let mut fresh = RouterRecord { sequence: 4, ..RouterRecord::default() };
+        fresh.obey(&second);
+        assert_eq!(record, fresh);
+        record.adverts = 9;
+    }
 }

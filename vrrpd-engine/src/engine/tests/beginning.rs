@@ -186,7 +186,6 @@ fn routers_of_an_interface_are_in_the_kernel_unless_they_have_another_group_and_
     bench.router().config.destination = Destination::Group("239.1.2.3".parse().expect("legal"));
     bench.input(Input::InKernel { link: LinkId::FIRST, in_kernel: true, sees_tags: false });
     assert!(!bench.router().in_kernel);
-    bench.router().kernel.begin_with(&RouterRecord::default());
     assert_eq!(bench.input(Input::KernelForgot(LinkId::FIRST)), []);
     assert!(!bench.engine.router(id).expect("it is there").kernel.is_told());
 }

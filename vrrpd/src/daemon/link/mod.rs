@@ -33,7 +33,7 @@ use sockets::{By, DataPath, Kernel};
 
 pub(super) use open::LoadedProgram;
 pub(super) use path::{LoadStep, OpenStep, ReturnStep};
-pub(super) use sockets::{FAMILIES, KERNEL, close_aside, source_of};
+pub(super) use sockets::{FAMILIES, close_aside, source_of};
 
 /// What an interface has of the machine: its sockets, its program, what waits to be sent.
 #[derive(Debug)]
@@ -112,9 +112,9 @@ impl LinkIo {
         self.own_mac.end().map(|before| OwnMacChange { before: Some(before), wanted: None })
     }
 
-    /// The places of the routers in the program's maps.
-    pub(super) fn slots(&self) -> Vec<u32> {
-        self.table.routers().map(|(family, vrid)| slot(family, vrid)).collect()
+    /// How many routers there are.
+    pub(super) fn routers(&self) -> usize {
+        self.table.routers().count()
     }
 
     /// What holds copies of what the kernel is slow to close.
@@ -181,6 +181,21 @@ impl LinkIo {
         (received + record.adverts, rejected.plus(&own))
     }
 
+    /// A router has left: what was counted of it goes on if it comes back.
+    pub(super) fn forget(&mut self, id: RouterId, family: Family, vrid: Vrid) -> Result<(), Refusal> {
+        let slot = slot(family, vrid);
+        let mut forgotten = Ok(());
+        if let Some(Kernel { program, .. }) = self.path.kernel_mut() {
+            let record = program.record(slot).unwrap_or_default();
+            let counted = Counts { received: record.adverts, rejected: record.rejected.into() };
+            self.table.carry_over(Some((family, vrid)), &counted);
+            forgotten = program.forget(slot);
+        }
+        self.peers.remove(id);
+        self.table.remove(family, vrid);
+        forgotten
+    }
+
     /// Keeps what a program that goes has counted.
     pub(super) fn carry_over(&mut self, program: &XdpPath) {
         for (family, vrid, record) in program.records() {
@@ -210,10 +225,10 @@ impl LinkIo {
         self.path.open().is_some_and(|open| open.by.receive(&self.name, place, inbox))
     }
 
-    /// Says whether all was taken of a source that was read: a socket, by its place in [`FAMILIES`], or [`KERNEL`].
-    pub(super) fn was_read(&self, source: usize, all: bool) {
+    /// Says whether all was taken of a socket that was read, by its place in [`FAMILIES`].
+    pub(super) fn was_read(&self, place: usize, all: bool) {
         if let Some(open) = self.path.open() {
-            open.by.was_read(source, all);
+            open.by.was_read(place, all);
         }
     }
 

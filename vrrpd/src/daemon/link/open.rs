@@ -5,7 +5,7 @@ use std::io;
 
 use tracing::{error, info, warn};
 use vrrpd_common::abi::slot;
-use vrrpd_common::{Duration, Family, Vrid};
+use vrrpd_common::{Family, Vrid};
 use vrrpd_engine::LinkId;
 
 use super::LinkIo;
@@ -36,7 +36,7 @@ impl LinkIo {
     ) -> io::Result<()> {
         let open = self.path.close();
         self.close_open(open);
-        let attached = program.and_then(|program| self.attach(program, interface));
+        let attached = program.and_then(|program| self.attach(id, program, interface));
         let opener = self.opener(id, interface.index, readiness);
         let by = match attached {
             Ok(program) => By::Kernel(self.open_kernel(&opener, program)?),
@@ -68,13 +68,18 @@ impl LinkIo {
     }
 
     /// Puts a program on the interface, and notes its number.
-    fn attach(&mut self, program: LoadedProgram, interface: &Interface) -> Result<Box<XdpPath>, Refusal> {
+    fn attach(
+        &mut self,
+        id: LinkId,
+        program: LoadedProgram,
+        interface: &Interface,
+    ) -> Result<Box<XdpPath>, Refusal> {
         let program = match program {
             Program::Attached(program) => return Ok(program),
             Program::Loaded(program) => program,
         };
-        let mut attached = XdpPath::attach(*program, interface.index, &self.name)?;
-        self.own_programs.push(attached.number());
+        let mut attached = XdpPath::attach(*program, id, interface.index, &self.name)?;
+        self.own_programs.push(attached.object().number());
         if let Some(mac) = interface.mac {
             attached.set_stations(mac, None)?;
         }
@@ -101,7 +106,7 @@ impl LinkIo {
         if let Ok(loaded) = &mut program
             && let Some(index) = loaded.interface()
         {
-            self.own_programs.extend(loaded.number());
+            self.own_programs.push(loaded.number());
             if !self.path.is_awaited_on(index) {
                 loaded.off();
             }
@@ -124,7 +129,7 @@ impl LinkIo {
         readiness: &Readiness,
     ) -> Result<Receivers, Refusal> {
         let interface = interface.ok_or(Refusal::InterfaceGone)?;
-        let program = self.attach(program?, interface)?;
+        let program = self.attach(id, program?, interface)?;
         let kernel = self.open_kernel(&self.opener(id, interface.index, readiness), program)?;
         self.path.put_back(kernel).ok_or(Refusal::InterfaceGone)
     }
@@ -151,6 +156,7 @@ impl LinkIo {
     /// another one. A program that is loaded for it is on it; what there is stays in use until it is opened anew.
     pub(in crate::daemon) fn try_datapath(
         &mut self,
+        id: LinkId,
         interface: Option<&Interface>,
         wanted: Datapath,
     ) -> Result<(), Refusal> {
@@ -163,7 +169,7 @@ impl LinkIo {
             return Err(obstacle);
         }
         if let Some(program) = self.path.take_ready() {
-            let attached = self.attach(program?, interface)?;
+            let attached = self.attach(id, program?, interface)?;
             self.path.attached(attached);
         }
         Ok(())
@@ -177,7 +183,6 @@ impl LinkIo {
         interface: Option<&Interface>,
         (family, vrid): (Family, Vrid),
         readiness: &Readiness,
-        patience: Duration,
     ) -> io::Result<Option<Refusal>> {
         let Some(interface) = interface else { return Ok(None) };
         let Self { path, table, keeper, name, own_programs, wanted, .. } = self;
@@ -188,9 +193,9 @@ impl LinkIo {
         };
         // What the others need stays, whatever comes of it.
         Opener { id, index: open.index, table, keeper, readiness }.add(open)?;
-        match &open.by {
+        match &mut open.by {
             By::Raw(..) => Ok(None),
-            By::Kernel(kernel) => Ok(kernel.program.prepare(slot(family, vrid), patience).err()),
+            By::Kernel(kernel) => Ok(kernel.program.admit(slot(family, vrid)).err()),
         }
     }
 
@@ -202,20 +207,68 @@ impl LinkIo {
         why: Refusal,
         readiness: &Readiness,
     ) -> io::Result<Option<Box<XdpPath>>> {
+        if self.is_in_kernel() {
+            self.say_fallback(&why);
+        }
+        self.use_sockets(id, why, readiness)
+    }
+
+    fn say_fallback(&self, why: &Refusal) {
+        let (interface, reason) = (&self.name, why.to_string());
+        if self.wanted.is_classifier() {
+            error!(interface, reason, "tcx failed, falling back to raw sockets");
+        } else {
+            error!(interface, reason, "XDP failed, falling back to raw sockets");
+        }
+    }
+
+    /// Has packet sockets receive instead of the program, which this returns.
+    fn use_sockets(
+        &mut self,
+        id: LinkId,
+        why: Refusal,
+        readiness: &Readiness,
+    ) -> io::Result<Option<Box<XdpPath>>> {
         let Some(open) = self.path.open().filter(|open| matches!(open.by, By::Kernel(_))) else {
             return Ok(None);
         };
-        let reason = why.to_string();
-        if self.sees_tags() {
-            error!(interface = self.name, reason, "tcx failed, falling back to raw sockets");
-        } else {
-            error!(interface = self.name, reason, "XDP failed, falling back to raw sockets");
-        }
         let receivers = self.opener(id, open.index, readiness).receivers()?;
         Ok(self.path.fall_back(receivers, why).map(|Kernel { program, beside, .. }| {
             close_aside(beside.into_iter().flatten());
             program
         }))
+    }
+
+    /// The program has to move to an object with more room, which is loaded: packet sockets receive meanwhile. Returns the
+    /// program and what it moves to; `None`: it has not to.
+    pub(in crate::daemon) fn begin_move(
+        &mut self,
+        id: LinkId,
+        readiness: &Readiness,
+    ) -> io::Result<Option<(Box<XdpPath>, Loaded)>> {
+        if !self.is_in_kernel() {
+            return Ok(None);
+        }
+        // Why there is none is said when a router gets no place.
+        let Some(Ok(Program::Loaded(loaded))) = self.path.take_ready() else { return Ok(None) };
+        let program = self.use_sockets(id, Refusal::NoRoom, readiness)?;
+        Ok(program.map(|program| (program, *loaded)))
+    }
+
+    /// Moves the program.
+    pub(in crate::daemon) fn finish_move(
+        &mut self,
+        program: &mut XdpPath,
+        loaded: Loaded,
+    ) -> Result<(), Refusal> {
+        program.move_to(loaded, &self.name)?;
+        self.own_programs.push(program.object().number());
+        Ok(())
+    }
+
+    /// The program could not move, and packet sockets receive from now on.
+    pub(in crate::daemon) fn stays_raw(&mut self, why: &Refusal) {
+        self.say_fallback(why);
     }
 
     /// The interface is gone, and its sockets with it; returns what remains to be done.

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::errno::Errno;
 use tracing::warn;
@@ -16,7 +15,7 @@ use crate::datapath::closing;
 use crate::datapath::membership::Membership;
 use crate::datapath::program::Loaded;
 use crate::datapath::raw::{RawPath, Takes};
-use crate::datapath::readiness::{Readiness, Source};
+use crate::datapath::readiness::Readiness;
 use crate::datapath::xdp::XdpPath;
 use crate::guardian::copies::{Keeper, Kept};
 use crate::sys::packet::Inbox;
@@ -24,15 +23,13 @@ use crate::transmit::Transmitter;
 
 /// The families, in the order of their sockets.
 pub(in crate::daemon) const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
-/// What can be read: a socket for each family, and the kernel's events.
-const SOURCES: usize = FAMILIES.len() + 1;
+/// What can be read: a socket for each family.
+const SOURCES: usize = FAMILIES.len();
 /// In the number of a source, so many bits are for the source, then the place of its interface, then its generation. The highest
 /// bit is free, for what is watched beside interfaces.
-const SOURCE_BITS: u32 = 2;
-const GENERATION_SHIFT: u32 = 31;
+const SOURCE_BITS: u32 = 1;
+const GENERATION_SHIFT: u32 = 30;
 const _: () = assert!(SOURCES <= 1 << SOURCE_BITS);
-/// The place of the kernel's events among them.
-pub(in crate::daemon) const KERNEL: usize = FAMILIES.len();
 
 /// The number under which a source of an interface is watched.
 fn token(link: LinkId, source: usize) -> u64 {
@@ -84,8 +81,6 @@ pub(in crate::daemon) struct Ports {
 #[derive(Debug)]
 pub(in crate::daemon) struct Kernel {
     pub(super) program: Box<XdpPath>,
-    /// Its events.
-    pub(super) events: Source<OwnedFd>,
     pub(super) beside: Receivers,
 }
 
@@ -126,11 +121,10 @@ impl Opener<'_> {
 
     /// The program, with what it needs beside it.
     pub(super) fn kernel(&self, program: Box<XdpPath>) -> io::Result<Kernel> {
-        let events = program.as_fd().try_clone_to_owned()?;
-        let events = self.readiness.watch(events, token(self.id, KERNEL))?;
+        program.object().watch(self.readiness)?;
         let mut beside = [None, None];
         self.complete(&mut beside, false)?;
-        Ok(Kernel { program, events, beside })
+        Ok(Kernel { program, beside })
     }
 
     /// Opens a socket for each family that needs one and has none, or one that does not take all that it is to take.
@@ -193,15 +187,10 @@ impl By {
         receivers.get(place).and_then(Option::as_deref)
     }
 
-    /// Says whether all was taken of a source that was read: a socket, by its place in [`FAMILIES`], or [`KERNEL`].
-    pub(super) fn was_read(&self, source: usize, all: bool) {
-        match self {
-            Self::Kernel(kernel) if source == KERNEL => kernel.events.was_read(all),
-            Self::Raw(..) | Self::Kernel(_) => {
-                if let Some(socket) = self.socket(source) {
-                    socket.was_read(all);
-                }
-            }
+    /// Says whether all was taken of a socket that was read, by its place in [`FAMILIES`].
+    pub(super) fn was_read(&self, place: usize, all: bool) {
+        if let Some(socket) = self.socket(place) {
+            socket.was_read(all);
         }
     }
 
@@ -235,7 +224,7 @@ mod tests {
 
     #[test]
     fn number_of_a_source_says_which_interface_and_which_use_of_its_place() {
-        for (place, generation) in [(0, 0), (7, 0), (7, 1), ((1 << 29) - 1, u32::MAX)] {
+        for (place, generation) in [(0, 0), (7, 0), (7, 1), ((1 << 28) - 1, u32::MAX)] {
             for source in 0..SOURCES {
                 let link = LinkId::new(place, generation);
                 let number = token(link, source);
