@@ -238,9 +238,9 @@ fn starts(router: &RouterConfig) {
 
 fn journal_reads_back(routers: &[RouterConfig]) {
     let mac = MacAddr([2, 0, 0, 0, 0, 9]);
-    let records = routers
-        .iter()
-        .flat_map(|router| Record::of(router, &Ledger::default(), None, &OtherInterfaces::new(), Some(mac)));
+    let records = routers.iter().flat_map(|router| {
+        Record::of(router, &Ledger::default(), |_| false, None, &OtherInterfaces::new(), Some(mac))
+    });
     let written = records.collect::<Journal>();
     let journal = Journal::parse(&written.to_string());
     assert_eq!(journal, written);

@@ -137,6 +137,14 @@ impl Turn<'_> {
                 self.log(Line::RoutingRestored(resource.clone()));
             }
         }
+        if outcome
+            .results
+            .iter()
+            .any(|result| result.as_ref().is_err_and(|error| error.cause == Cause::Exists))
+        {
+            // The journal named an address that another program has added meanwhile.
+            self.put_out(Output::WriteJournal);
+        }
         let interface = self.link.interface.as_ref();
         let Router { ledger, others, .. } = &mut *self.router;
         let mut refused = ledger.took(resources, outcome, interface, others, self.marks);

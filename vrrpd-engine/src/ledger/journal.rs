@@ -120,10 +120,12 @@ impl Record {
     }
 
     /// The records of what a router holds or is about to take. `interface` is the router's; `others` are the states of
-    /// further interfaces with its addresses; `own` is the interface's own MAC address, if the router replaces it.
+    /// further interfaces with its addresses; `own` is the interface's own MAC address, if the router replaces it. `is_asked`
+    /// says which addresses the system was asked to add: a notification may come before its answer.
     pub fn of(
         config: &RouterConfig,
         ledger: &Ledger,
+        is_asked: impl Fn(IpAddr) -> bool,
         interface: Option<&Interface>,
         others: &OtherInterfaces,
         own: Option<MacAddr>,
@@ -134,10 +136,15 @@ impl Record {
         for other in config.other_interfaces() {
             to_take.extend(ledger.missing(config.addresses_on(other), others.get(other)));
         }
-        let held = ledger.addresses().map(|placed| placed.address).collect::<Vec<_>>();
-        let to_take = to_take.into_iter().filter(|address| !held.contains(address)).collect::<Vec<_>>();
-        let addresses = held.into_iter().chain(to_take);
+        let asked = config.held_addresses().filter(|address| is_asked(address.address));
+        let mut addresses: Vec<_> = ledger.addresses().map(|placed| placed.address).collect();
+        for address in to_take.into_iter().chain(asked.copied()) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
         let mut records: Vec<_> = addresses
+            .into_iter()
             .map(|address| Self::Address {
                 interface: config.interface_of(address.address).to_owned(),
                 address,

@@ -222,7 +222,8 @@ impl Router {
 
     /// Its records for the journal.
     pub fn records(&self, interface: Option<&Interface>) -> Vec<Record> {
-        Record::of(&self.config, &self.ledger, interface, &self.others, self.vmac.own_mac())
+        let is_asked = |address| self.waiting.as_ref().is_some_and(|pending| pending.order.takes(address));
+        Record::of(&self.config, &self.ledger, is_asked, interface, &self.others, self.vmac.own_mac())
     }
 }
 

@@ -177,3 +177,21 @@ fn addresses_of_a_backup_that_others_have_put_there_are_told_of_once() {
     let outputs = bench.link_is(|there| there.addresses.push(theirs));
     assert!(outputs.contains(&line), "they have come back");
 }
+
+#[test]
+fn journal_names_an_address_whose_notification_comes_before_the_answer() {
+    let mut bench = Bench::backup();
+    bench.engine.marks = false;
+    let records = |bench: &mut Bench| {
+        let interface = bench.link().interface.clone();
+        bench.router().records(interface.as_ref()).len()
+    };
+    assert_eq!(records(&mut bench), 1, "what it is about to take");
+    bench.miss_master();
+    let there = vec![address("192.0.2.1/24"), address("192.0.2.100/24")];
+    bench.input(Input::LinkIs(LinkId::FIRST, Box::new(eth0(there))));
+    assert_eq!(records(&mut bench), 1, "the system was asked for it");
+    let outputs = bench.answer(|_| Err(refused(Cause::Exists)));
+    assert!(outputs.contains(&Output::WriteJournal), "{outputs:?}");
+    assert_eq!(records(&mut bench), 0, "another program has added it");
+}
