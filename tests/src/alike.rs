@@ -1,8 +1,8 @@
-//! The same keepalived.conf run by keepalived and, imported, by vrrpd, on equal machines, through the same story.
+//! Runs the same keepalived.conf with keepalived and, imported, with vrrpd, on equal machines, through the same steps.
 //!
-//! Each of the two has a network of its own with the same addresses. Every step happens on both, and must end in the same:
-//! addresses, routes and rules of all interfaces, calls of scripts, lines of a FIFO, and advertisements. What was
-//! called and sent is compared from the start, so nothing in between goes unseen.
+//! Each of the two has its own network with the same addresses. Every step happens on both, and must have the same
+//! result: addresses, routes and rules of all interfaces, script calls, FIFO lines, and advertisements. Calls and
+//! advertisements are compared from the start, so that everything in between counts.
 
 mod files;
 mod outcome;
@@ -24,48 +24,48 @@ use tempfile::TempDir;
 
 use crate::{Host, Lab, stretched};
 
-/// How long a step may take: an election in version 2, behind a check that has to fail.
+/// Maximum duration of a step: an election in version 2, after a check has to fail.
 const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
-/// Announcements that are closer together belong together.
+/// Announcements closer together than this form a burst.
 const BURST: Duration = Duration::from_millis(500);
 /// The password in configurations with `auth_type AH`.
 const AH_KEY: &[u8] = b"geheim";
 
-/// What an instance is.
+/// The role of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Master, and advertises this priority.
+    /// Master that advertises this priority.
     Master(u8),
-    /// Backup
+    /// Backup.
     Backup,
-    /// In the state fault.
+    /// In state fault.
     Fault,
-    /// Held back by a member of its group that is in the state fault: Backup here, fault with keepalived.
+    /// Held back by a group member in state fault: Backup in vrrpd, fault in keepalived.
     HeldBack,
 }
 
-/// What the story needs to know of a `vrrp_instance`.
+/// The properties of a `vrrp_instance` that the steps need.
 #[derive(Clone, Debug)]
 struct Instance {
     name: String,
     vrid: u8,
 }
 
-/// A text, and what is put in its place before keepalived and vrrpd are compared.
+/// A text, and its replacement before keepalived and vrrpd are compared.
 type Difference = (&'static str, &'static str);
 
 /// keepalived and vrrpd with the same configuration.
 ///
-/// In the configuration, `%home` is a directory of both, `%notify` a script that writes down its arguments, and
-/// `%fifo` a FIFO that is read.
+/// In the configuration, `%home` is a directory of both, `%notify` a script that records its arguments, and `%fifo` a
+/// FIFO with a reader.
 #[derive(Debug)]
 pub struct Twins {
     sides: [Side; 2],
     instances: Vec<Instance>,
     home: TempDir,
     service: Option<Service>,
-    /// What is no difference, and whether it was seen.
+    /// Accepted differences, and whether they occurred.
     differences: Vec<(Difference, bool)>,
 }
 
@@ -76,8 +76,8 @@ impl Twins {
         Self::start_apart_from(&[], configuration, roles)
     }
 
-    /// The same, but these differences are no differences: the first text is replaced by the second one before keepalived and
-    /// vrrpd are compared, and a line without text is left out.
+    /// The same with accepted differences: the first text is replaced by the second one before keepalived and vrrpd are
+    /// compared, and empty lines are left out.
     #[track_caller]
     pub fn start_apart_from(differences: &[Difference], configuration: &str, roles: &[Role]) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory can be made");
@@ -99,7 +99,7 @@ impl Twins {
         twins
     }
 
-    /// Something happens on both machines.
+    /// An event on both machines.
     #[track_caller]
     pub fn after(&mut self, what: &str, roles: &[Role], event: impl Fn(&Lab, &Host)) {
         for side in &self.sides {
@@ -129,27 +129,27 @@ impl Twins {
         self.settle(&format!("file says {text}"), roles);
     }
 
-    /// The process that is called as `%service` says ends.
+    /// The process named by `%service` ends.
     #[track_caller]
     pub fn service_ends(&mut self, roles: &[Role]) {
         self.service = None;
         self.settle("process ends", roles);
     }
 
-    /// It runs again.
+    /// The process runs again.
     #[track_caller]
     pub fn service_is_back(&mut self, roles: &[Role]) {
         self.service_starts();
         self.settle("process starts", roles);
     }
 
-    /// The cable of an interface is pulled.
+    /// The link of an interface goes down.
     #[track_caller]
     pub fn link_down(&mut self, interface: &str, roles: &[Role]) {
         self.after(&format!("{interface} down"), roles, |lab, router| lab.port_down_of(router, interface));
     }
 
-    /// The cable is back.
+    /// The link goes up.
     #[track_caller]
     pub fn link_up(&mut self, interface: &str, roles: &[Role]) {
         self.after(&format!("{interface} up"), roles, |lab, router| lab.port_up_of(router, interface));
@@ -164,7 +164,7 @@ impl Twins {
         self.settle(&format!("rival of priority {priority}"), roles);
     }
 
-    /// The other router is gone, without a word.
+    /// The other router disappears silently.
     #[track_caller]
     pub fn rival_gone(&mut self, roles: &[Role]) {
         for side in &mut self.sides {
@@ -173,7 +173,7 @@ impl Twins {
         self.settle("rival gone", roles);
     }
 
-    /// Of both, these addresses answer a ping from another machine, and those do not.
+    /// On both, these addresses answer a ping from another machine, and those do not.
     #[track_caller]
     pub fn answer(&self, answering: &[&str], silent: &[&str]) {
         for (side, daemon) in self.sides.iter().zip(["keepalived", "vrrpd"]) {
@@ -183,8 +183,8 @@ impl Twins {
         }
     }
 
-    /// Both announce this address in such bursts, from the start on: so many frames each time. A burst is over when there is
-    /// nothing for half a second.
+    /// Both have announced this address since the start in bursts of these numbers of frames. A burst ends with a pause
+    /// of half a second.
     #[track_caller]
     pub fn announced(&self, address: &str, wanted: &[usize]) {
         let address: IpAddr = address.parse().expect("it is an address");
@@ -205,15 +205,15 @@ impl Twins {
         }
     }
 
-    /// Another router of lower priority advertises once for every instance.
+    /// Another router with a lower priority advertises once for every instance.
     pub fn lower_advert(&self) {
         for side in &self.sides {
             side.lower_advert();
         }
     }
 
-    /// What happens to every configuration: link down, link up beside a router of lower priority, a router of higher priority,
-    /// SIGTERM.
+    /// The steps for every configuration: link down, link up beside a router of lower priority, a router of higher
+    /// priority, SIGTERM.
     #[track_caller]
     pub fn usual_story(mut self, roles: &[Role]) {
         let all = |role: Role| vec![role; roles.len()];
@@ -226,7 +226,7 @@ impl Twins {
         self.stop();
     }
 
-    /// SIGTERM: both resign, and nothing is left.
+    /// SIGTERM: both resign, and leave nothing behind.
     #[track_caller]
     pub fn stop(mut self) {
         for side in &self.sides {
@@ -263,7 +263,7 @@ impl Twins {
         self.settle_to(what, &roles);
     }
 
-    /// Waits until both have these roles and are alike in everything.
+    /// Waits until both have these roles and equal results.
     #[track_caller]
     fn settle_to(&mut self, what: &str, roles: &[Option<Role>]) -> Outcome {
         let (start, limit) = (Instant::now(), stretched(PATIENCE));
@@ -277,7 +277,7 @@ impl Twins {
                 })
             };
             let are_right = is_one_of(0, Role::Fault) && is_one_of(1, Role::Backup);
-            // Looking at everything is dear.
+            // Comparing everything is expensive.
             if are_right || is_over {
                 let outcomes = self.sides.each_mut().map(Side::outcome);
                 for ((known, _), is_seen) in &mut self.differences {

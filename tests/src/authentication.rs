@@ -1,5 +1,5 @@
-//! The IP Authentication Header of version 2 (RFC 2338 §5.3.6.3), put around adverts and taken off again without the
-//! code under test.
+//! The IP Authentication Header of version 2 (RFC 2338 §5.3.6.3), added to adverts and removed without the code under
+//! test.
 
 use std::net::Ipv4Addr;
 
@@ -19,7 +19,7 @@ const PROTOCOL_VRRP: u8 = 112;
 /// An advert in an Authentication Header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authenticated {
-    /// Security Parameters Index, as the address that it is for VRRP.
+    /// Security Parameters Index as an address, as VRRP uses it.
     pub spi: Ipv4Addr,
     /// Sequence number.
     pub sequence: u32,
@@ -28,7 +28,7 @@ pub struct Authenticated {
 }
 
 impl Authenticated {
-    /// Reads a frame; `None` when it has no such header, or one that this key did not make.
+    /// Parses a frame; `None` if it has no such header, or was not authenticated with this key.
     pub fn read(frame: &[u8], key: &[u8]) -> Option<Self> {
         let octets = |at: usize| Some(u32::from_be_bytes(frame.get(at..at + 4)?.try_into().ok()?));
         if *frame.get(IP + 9)? != PROTOCOL_AH || frame.get(AH..AH + 4)? != [PROTOCOL_VRRP, 4, 0, 0] {
@@ -47,7 +47,7 @@ impl Authenticated {
 }
 
 impl AdvertFrame {
-    /// The octets of the frame, which is one of version 2, with an Authentication Header.
+    /// The octets of the frame, which must be of version 2, with an Authentication Header.
     pub fn build_authenticated(mut self, key: &[u8], sequence: u32) -> Vec<u8> {
         self.interval[0] = 2;
         let mut frame = self.build();
@@ -72,8 +72,8 @@ fn set_ip(frame: &mut [u8], protocol: u8) {
     frame[IP + 10..IP + 12].copy_from_slice(&checksum.to_be_bytes());
 }
 
-/// HMAC-MD5-96 (RFC 2403) over the packet, but for type of service, flags and fragment offset, header checksum and the
-/// integrity check value itself. The TTL is in, as with keepalived.
+/// HMAC-MD5-96 (RFC 2403) over the packet, except type of service, flags and fragment offset, header checksum and the
+/// integrity check value itself. The TTL is included, as in keepalived.
 fn icv(frame: &[u8], key: &[u8]) -> [u8; 12] {
     let mut packet = frame[IP..].to_vec();
     for octet in [1, 6, 7, 10, 11].into_iter().chain(ICV - IP..MESSAGE - IP) {

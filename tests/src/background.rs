@@ -1,4 +1,4 @@
-//! A daemon that went to the background and is known by its pid file only.
+//! A daemon in the background, known by its pid file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ use crate::{is_alive, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The daemons whose pid files are in a directory. Dropping it kills them.
+/// The daemons with pid files in a directory. They are killed on drop.
 #[derive(Debug)]
 pub struct Background {
     directory: PathBuf,
-    /// Kept until the daemons are gone.
+    /// Kept until the daemons have ended.
     _home: Arc<TempDir>,
 }
 
@@ -37,18 +37,18 @@ impl Background {
         left_files(&self.directory)
     }
 
-    /// The process named by a pid file; `None` when there is no such file or no number in it.
+    /// The process in a pid file; `None` if the file or the number is missing.
     pub fn pid(&self, file: &str) -> Option<i32> {
         fs::read_to_string(self.directory.join(file)).ok()?.trim().parse().ok()
     }
 
-    /// Sends a signal to the process named by a pid file.
+    /// Sends a signal to the process in a pid file.
     pub fn signal(&self, file: &str, signal: Signal) {
         let pid = self.pid(file).unwrap_or_else(|| panic!("{file} names a process"));
         kill(Pid::from_raw(pid), signal).expect("the daemon runs");
     }
 
-    /// SIGTERM to the process named by a pid file, then waits until it is gone.
+    /// Sends SIGTERM to the process in a pid file, and waits until it has ended.
     pub fn terminate(&self, file: &str) {
         let pid = self.pid(file).unwrap_or_else(|| panic!("{file} names a process"));
         kill(Pid::from_raw(pid), Signal::SIGTERM).expect("the daemon runs");
@@ -59,7 +59,7 @@ impl Background {
 impl Drop for Background {
     fn drop(&mut self) {
         for pid in self.files().iter().filter_map(|file| self.pid(file)) {
-            // Only what is a daemon under test: a stale file may name a process of somebody else.
+            // Only daemons under test: a stale file may name an unrelated process.
             let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
             if name.trim() == "vrrpd" {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);

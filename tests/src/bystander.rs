@@ -8,7 +8,7 @@ use nix::net::if_::if_nametoindex;
 use crate::program::Hook;
 use crate::{Datapath, Host, sys};
 
-/// A program on an interface that lets every frame pass to the network stack. It goes when this is dropped.
+/// A program on an interface that passes every frame to the network stack; detached on drop.
 #[derive(Debug)]
 pub struct Bystander {
     _link: OwnedFd,
@@ -18,8 +18,8 @@ impl Bystander {
     /// The program's name, as the kernel shows it.
     pub const NAME: &str = "bystander";
 
-    /// Puts it on an interface of a machine: as XDP in generic or native mode, or as a classifier in front of all others, which
-    /// see nothing then, since it accepts every packet.
+    /// Attaches it to an interface of a machine: as XDP in generic or native mode, or as a classifier before all
+    /// others, which get no packets then, since it accepts all of them.
     pub fn on(host: &Host, interface: &str, mode: Datapath) -> Self {
         const GENERIC: u32 = 1 << 1;
         const NATIVE: u32 = 1 << 2;
@@ -40,7 +40,7 @@ impl Bystander {
     }
 }
 
-/// The classifiers of this name (`tcx`) that see what an interface of a machine receives, by the kernel's numbers.
+/// IDs of the classifiers (`tcx`) with this name on the ingress of a machine's interface.
 pub fn classifiers(host: &Host, interface: &str, name: &str) -> Vec<u32> {
     let queried = host.namespace().enter(|| SchedClassifier::query_tcx(interface, TcAttachType::Ingress));
     let (_, programs) = queried.expect("the kernel tells of classifiers");
@@ -48,7 +48,7 @@ pub fn classifiers(host: &Host, interface: &str, name: &str) -> Vec<u32> {
     named.map(aya::programs::ProgramInfo::id).collect()
 }
 
-/// Takes the program of this number, whosever it is, off its interface, as `bpftool link detach` does.
+/// Detaches the program with this ID from its interface, as `bpftool link detach` does.
 pub fn detach(program: u32) {
     let mut links = aya::programs::loaded_links().filter_map(Result::ok);
     let link = links.find(|link| link.program_id() == program).expect("it is on an interface by a link");

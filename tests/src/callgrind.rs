@@ -1,4 +1,4 @@
-//! Instructions of a program, counted by callgrind: the same each time, whatever else the machine does.
+//! Counts the instructions of a program with callgrind: reproducible, whatever else runs on the machine.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::needs;
 
-/// The instructions that a program executes from its start to its end, in user space.
+/// Number of instructions that a program executes in user space.
 pub fn instructions<A: AsRef<OsStr>>(program: &Path, arguments: impl IntoIterator<Item = A>) -> u64 {
     let mut command = Command::new(needs::VALGRIND.require());
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program).args(arguments);
@@ -17,7 +17,7 @@ pub fn instructions<A: AsRef<OsStr>>(program: &Path, arguments: impl IntoIterato
     count.unwrap_or_else(|| panic!("callgrind has not said what it collected: {said}"))
 }
 
-/// Builds an example of a package as it would be shipped, and says where it is.
+/// Builds an example of a package in release mode, and returns its path.
 pub fn release_example(package: &str, example: &str) -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -1,4 +1,4 @@
-//! Frames seen on an interface, with the kernel's times, and frames sent there.
+//! Captures frames on an interface with kernel timestamps, and sends frames there.
 
 use std::collections::BTreeSet;
 use std::io::{IoSlice, IoSliceMut};
@@ -23,24 +23,24 @@ use crate::{Host, sys, wait_for};
 const EVERY_PROTOCOL: u16 = 0x0003;
 const MAX_FRAME: usize = 9_216;
 const BUFFER: usize = 64 << 20;
-/// Frames handed over in one system call.
+/// Maximum number of frames in one system call.
 const BATCH: usize = 64;
-/// How soon a capture notices that it is to end.
+/// Latency of ending a capture.
 const STOP_POLL: Duration = Duration::from_millis(50);
 
-/// A frame that went in or out of the interface.
+/// A captured frame, received or sent.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// When the kernel saw it.
+    /// The kernel's timestamp.
     pub at: Instant,
     /// Its octets.
     pub frame: Vec<u8>,
 }
 
-/// Everything that goes in and out of an interface, from the moment this is made.
+/// Captures everything received and sent on an interface, from its creation on.
 ///
-/// A bridge without snooping floods multicast and broadcast, so a third machine sees the adverts and the gratuitous
-/// ARPs of all.
+/// A bridge without snooping floods multicast and broadcast, so a third machine sees the adverts and gratuitous ARPs of
+/// all.
 #[derive(Debug)]
 pub struct Capture {
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -74,28 +74,28 @@ impl Capture {
         Self { seen, stop, thread: Some(thread) }
     }
 
-    /// The frames up to now.
+    /// The frames so far.
     pub fn frames(&self) -> Vec<Seen> {
         lock(&self.seen).clone()
     }
 
-    /// The VRRP packets up to now, each with its time.
+    /// The VRRP packets so far, with times.
     pub fn adverts(&self) -> Vec<(Instant, Advert)> {
         lock(&self.seen).iter().filter_map(|seen| Some((seen.at, Advert::read(&seen.frame)?))).collect()
     }
 
-    /// The addresses announced by gratuitous ARP or unsolicited neighbour advertisement up to now.
+    /// The addresses announced so far by gratuitous ARP or unsolicited neighbour advertisement.
     pub fn announcements(&self) -> Vec<(Instant, IpAddr)> {
         lock(&self.seen).iter().filter_map(|seen| Some((seen.at, frame::announced(&seen.frame)?))).collect()
     }
 
-    /// The MAC addresses that ARP and neighbour advertisements named for an address up to now, each once.
+    /// The MAC addresses for this address in ARP and neighbour advertisements so far, without duplicates.
     pub fn claims(&self, address: IpAddr) -> BTreeSet<[u8; 6]> {
         let claims = self.frames().into_iter().filter_map(|seen| frame::claimed(&seen.frame));
         claims.filter(|(claimed, _)| *claimed == address).map(|(_, mac)| mac).collect()
     }
 
-    /// Waits for a VRRP packet that `wanted` accepts, seen already or to come; the first one.
+    /// Waits for a VRRP packet that `wanted` accepts, or returns the first one captured already.
     pub fn wait_advert(
         &self,
         limit: Duration,
@@ -105,7 +105,7 @@ impl Capture {
         wait_for(limit, what, || self.adverts().into_iter().find(|(_, advert)| wanted(advert)))
     }
 
-    /// Forgets what was seen up to now.
+    /// Forgets all captured frames.
     pub fn clear(&self) {
         lock(&self.seen).clear();
     }
@@ -115,13 +115,13 @@ impl Drop for Capture {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It can only have panicked; saying so from a destructor would hide what the test says.
+            // A panic was reported; repeating it in a destructor would hide the test's message.
             drop(thread.join());
         }
     }
 }
 
-/// Sends frames as they are.
+/// Sends raw frames.
 #[derive(Debug)]
 pub struct Injector(Socket);
 
@@ -142,13 +142,12 @@ impl Injector {
         assert_eq!(sent, frame.len(), "the whole frame is sent");
     }
 
-    /// Sends frames one after the other, many in one system call.
+    /// Sends frames in order, many in one system call.
     pub fn send_all<F: AsRef<[u8]>>(&self, frames: &[F]) {
         assert_eq!(self.send_what_goes(frames), frames.len(), "every frame is sent");
     }
 
-    /// The same, but a frame that does not get through to the other end of the cable, whose queue is full, is left out.
-    /// Returns how many went.
+    /// The same, but drops frames that do not fit into the queue at the other end of the link. Returns the number sent.
     pub fn send_what_goes<F: AsRef<[u8]>>(&self, frames: &[F]) -> usize {
         let mut sent = 0;
         for batch in frames.chunks(BATCH) {
@@ -176,7 +175,7 @@ impl Injector {
 
 fn packet_socket(host: &Host, interface: &str, protocol: u16) -> Socket {
     host.namespace().enter(|| {
-        // Protocol 0 until it is bound: before that it would receive from every interface.
+        // Protocol 0 until it is bound; otherwise it would receive from every interface first.
         let socket =
             Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0))).expect("root may capture");
         let ifindex = if_nametoindex(interface).expect("the interface is there");
@@ -185,7 +184,7 @@ fn packet_socket(host: &Host, interface: &str, protocol: u16) -> Socket {
     })
 }
 
-/// The next frame; `None` when none comes in [`STOP_POLL`].
+/// The next frame; `None` if none arrives within [`STOP_POLL`].
 fn receive(socket: &Socket, buffer: &mut [u8]) -> Option<Seen> {
     let mut control = nix::cmsg_space!(TimeSpec);
     let mut parts = [IoSliceMut::new(buffer)];
@@ -203,14 +202,14 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> Option<Seen> {
     Some(Seen { at: to_monotonic(stamp), frame: buffer.get(..len)?.to_vec() })
 }
 
-/// The kernel stamps with the time of day; tests compute with the monotonic clock.
+/// The kernel's timestamps are wall-clock time; tests use the monotonic clock.
 fn to_monotonic(since_epoch: Duration) -> Instant {
     let (monotonic, of_day) = both_clocks();
     let age = of_day.duration_since(SystemTime::UNIX_EPOCH + since_epoch).unwrap_or_default();
     monotonic.checked_sub(age).unwrap_or(monotonic)
 }
 
-/// The clocks at the same moment. Who is kept from running between the one and the other looks again.
+/// Both clocks at the same moment; read again if there was a delay in between.
 fn both_clocks() -> (Instant, SystemTime) {
     const NO_LONGER: Duration = Duration::from_micros(10);
     const TRIES: u32 = 20;

@@ -1,11 +1,11 @@
-//! The Internet checksum (RFC 1071), written for being right rather than fast: tests judge the daemon's with it.
+//! The Internet checksum (RFC 1071), written for correctness rather than speed, to check the daemon's.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Protocol number of VRRP.
 const VRRP: u8 = 112;
 
-/// The checksum of the octets. Over octets that contain their checksum, the result is 0 when that is right.
+/// The checksum of the octets. Over octets that include a correct checksum, the result is 0.
 pub fn internet(octets: &[u8]) -> u16 {
     let words = octets.chunks(2).map(|pair| u64::from(pair[0]) << 8 | u64::from(*pair.get(1).unwrap_or(&0)));
     let mut sum: u64 = words.sum();
@@ -15,7 +15,7 @@ pub fn internet(octets: &[u8]) -> u16 {
     !u16::try_from(sum).expect("folded to 16 bits")
 }
 
-/// The octets that a VRRP message's checksum takes in before the message (RFC 9568 §5.2.8, RFC 5798 §5.2.8).
+/// The pseudo-header that a VRRP message's checksum includes (RFC 9568 §5.2.8, RFC 5798 §5.2.8).
 pub fn pseudo_header(source: IpAddr, destination: IpAddr, message_len: usize) -> Vec<u8> {
     match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => pseudo_header_ipv4(source, destination, message_len),

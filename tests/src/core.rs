@@ -1,12 +1,12 @@
-//! What a core file of a process would have in it.
+//! The memory of a process that a core file would contain.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 
-/// The memory of a process that it can write, by the piece: what the kernel puts into a core file, and so without what was
-/// marked as not to be dumped.
+/// The writable memory of a process, by mapping, without mappings marked as not to be dumped: what the kernel writes
+/// into a core file.
 ///
-/// The process has to be one that this one may trace.
+/// This process must be permitted to trace it.
 pub fn dumped_memory(pid: i32) -> Vec<Vec<u8>> {
     let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).expect("the process runs");
     let memory = File::open(format!("/proc/{pid}/mem")).expect("root may read it");
@@ -17,7 +17,7 @@ pub fn dumped_memory(pid: i32) -> Vec<Vec<u8>> {
             let is_dumped = flags.split(' ').any(|flag| flag == "wr") && !flags.contains(" dd");
             if let Some((start, length)) = range.filter(|_| is_dumped) {
                 let mut piece = vec![0; length];
-                // What went away meanwhile is not dumped either.
+                // A mapping removed meanwhile is not dumped either.
                 if memory.read_exact_at(&mut piece, start).is_ok() {
                     pieces.push(piece);
                 }
@@ -30,7 +30,7 @@ pub fn dumped_memory(pid: i32) -> Vec<Vec<u8>> {
     pieces
 }
 
-/// Start and length of a mapping, from the first of its lines.
+/// Start and length of a mapping, from its first line.
 fn range_of(line: &str) -> Option<(u64, usize)> {
     let (start, end) = line.split_once(' ')?.0.split_once('-')?;
     let [start, end] = [start, end].map(|number| u64::from_str_radix(number, 16));

@@ -1,7 +1,7 @@
-//! Frames for virtual routers of every kind, each with what has to become of it, written down by hand.
+//! Hand-written frames for virtual routers of every kind, each with its expected result.
 //!
-//! [`routers`] are the virtual routers, [`cases`] the frames. [`truncations`] and [`flips`] are the frames in whole
-//! families, of which only the oracle says what becomes of each.
+//! [`routers`] are the virtual routers, [`cases`] the frames. [`truncations`] and [`flips`] derive families of frames,
+//! whose expected result comes from the oracle.
 
 mod cases;
 
@@ -23,11 +23,11 @@ pub const BROADCAST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 127);
 pub const OWN_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x77);
 /// The MAC address of our interface.
 pub const OWN_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x77];
-/// The one that it had before.
+/// The previous one.
 pub const OLD_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x78];
-/// That of another one, smaller than ours.
+/// IPv4 address of another router, smaller than ours.
 pub const PEER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
-/// That of another one, greater than ours.
+/// IPv6 address of another router, greater than ours.
 pub const PEER_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99);
 /// That of a peer in another network.
 pub const DISTANT_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
@@ -38,19 +38,19 @@ pub const VLAN: u16 = 100;
 
 /// VRID, IPv4: version 3, Backup.
 pub const V3: u8 = 51;
-/// VRID, IPv4: version 2 with a password, Backup that does not preempt.
+/// VRID, IPv4: version 2 with a password, Backup without preemption.
 pub const V2_PASSWORD: u8 = 52;
-/// VRID, IPv4: version 2, Master, takes any interval and [`address`] 0 and 1 only.
+/// VRID, IPv4: version 2, Master, accepts any interval, and [`address`] 0 and 1 only.
 pub const V2_STRICT: u8 = 53;
-/// VRID, IPv4: version 3, in [`VLAN`], Init, passes on.
+/// VRID, IPv4: version 3, in [`VLAN`], Init, passes adverts on.
 pub const TAGGED: u8 = 54;
-/// VRID, IPv4: version 3, Master, takes a TTL of 2.
+/// VRID, IPv4: version 3, Master, accepts a TTL of 2.
 pub const FAR_OFF: u8 = 255;
 /// VRID, IPv4: version 2 with an interval of 5 s, Backup.
 pub const V2_SLOW: u8 = 1;
 /// VRID, IPv6: Backup.
 pub const V6: u8 = 51;
-/// VRID, IPv6: Master, takes [`address_v6`] 0 and 1 only.
+/// VRID, IPv6: Master, accepts [`address_v6`] 0 and 1 only.
 pub const V6_STRICT: u8 = 52;
 /// VRID, IPv4: version 3, Backup, takes unicast from [`PEER_V4`], and from [`DISTANT_V4`] with a TTL of 64.
 pub const V3_PEERS: u8 = 60;
@@ -63,18 +63,18 @@ pub const FOREIGN: u8 = 77;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A frame and what has to become of it, as the oracle's judgements read.
+/// A frame and its expected result, in the words of the oracle.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// What is special about it.
+    /// What it tests.
     pub name: String,
-    /// What has to become of it.
+    /// The expected result.
     pub outcome: &'static str,
     /// Its octets.
     pub frame: Vec<u8>,
 }
 
-/// A virtual router like most: version 3, Backup, priority 100, one second.
+/// A typical virtual router: version 3, Backup, priority 100, one second.
 pub fn router(own_address: IpAddr, vrid: u8) -> Router {
     let (broadcast, virtual_addresses) = match own_address {
         IpAddr::V4(_) => (Some(BROADCAST), vec![address(0), address(1)]),
@@ -167,37 +167,37 @@ pub fn address_v6(number: u16) -> IpAddr {
     Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 1, number).into()
 }
 
-/// The most addresses of IPv6 in a frame of a test run: 216. An advert can have 255, which takes 4142 octets.
+/// Maximum number of IPv6 addresses in a frame of a test run: 216. An advert can have 255, which takes 4142 octets.
 pub fn most_ipv6_addresses() -> u16 {
     u16::try_from((MAX_FRAME - 14 - 40 - 8) / 16).expect("few")
 }
 
-/// A right advert of version 3 over IPv4, of a greater priority than most.
+/// A valid advert of version 3 over IPv4, with a higher priority than most routers.
 pub fn v3(vrid: u8) -> AdvertFrame {
     AdvertFrame::v3(PEER_V4.into(), vrid, 200, SECOND, &[address(0)])
 }
 
-/// One of version 2 with one address.
+/// A valid advert of version 2 with one address.
 pub fn v2(vrid: u8) -> AdvertFrame {
     AdvertFrame { addresses: vec![address(0)], ..AdvertFrame::v2(PEER_V4, vrid, 200, 1, &[]) }
 }
 
-/// One of version 2 that [`V2_PASSWORD`] takes.
+/// A valid advert of version 2 for [`V2_PASSWORD`].
 pub fn v2_password() -> AdvertFrame {
     v2(V2_PASSWORD).with_password(PASSWORD)
 }
 
-/// One of version 2 that [`V2_STRICT`] takes.
+/// A valid advert of version 2 for [`V2_STRICT`].
 pub fn v2_strict() -> AdvertFrame {
     AdvertFrame { addresses: vec![address(0), address(1)], ..v2(V2_STRICT) }
 }
 
-/// One over IPv6.
+/// A valid advert over IPv6.
 pub fn v6(vrid: u8) -> AdvertFrame {
     AdvertFrame::v3(PEER_V6.into(), vrid, 200, SECOND, &[address_v6(0)])
 }
 
-/// One over IPv6 that [`V6_STRICT`] takes.
+/// A valid advert over IPv6 for [`V6_STRICT`].
 pub fn v6_strict() -> AdvertFrame {
     AdvertFrame { addresses: vec![address_v6(1), address_v6(0)], ..v6(V6_STRICT) }
 }
@@ -213,7 +213,7 @@ pub fn unicast(advert: AdvertFrame) -> AdvertFrame {
     AdvertFrame { destination: Some(own), destination_mac: Some(OWN_MAC), ..advert }
 }
 
-/// One right advert for each virtual router, as it arrives.
+/// One valid advert for each virtual router, as received.
 pub fn right_ones() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("version 3", v3(V3).build()),
@@ -238,7 +238,7 @@ pub fn right_ones() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// A frame, shorter and shorter: to each of its octets.
+/// A frame, truncated at each of its octets.
 pub fn truncations(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
     (MIN_FRAME..frame.len()).rev().map(|len| &frame[..len])
 }
@@ -252,7 +252,7 @@ pub fn flips(frame: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// A frame whose IP header announces fewer octets, down to none, and some more; the header's checksum is right.
+/// A frame with other lengths in its IP header, from none to some more octets; the header's checksum is correct.
 pub fn announced_lengths(frame: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let ip = ip_header(frame).expect("an IP packet");
     let field = if frame[ip] >> 4 == 4 { ip + 2 } else { ip + 4 };
@@ -265,16 +265,16 @@ pub fn announced_lengths(frame: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// A frame with a tag in front of its ethertype.
+/// A frame with a VLAN tag.
 pub fn tagged(frame: &[u8], protocol: u16, id: u16) -> Vec<u8> {
     let mut tagged = frame.to_vec();
-    // Priority 7 in the upper bits: they do not count.
+    // Priority 7 in the upper bits, which must be ignored.
     let tag = [protocol.to_be_bytes(), (0xe000 | id).to_be_bytes()].concat();
     tagged.splice(12..12, tag);
     tagged
 }
 
-/// A frame of IPv4 with this many words of options more, all of them "no operation".
+/// An IPv4 frame with this many words of options, all "no operation".
 pub fn with_options(frame: &[u8], words: u8) -> Vec<u8> {
     let mut changed = frame.to_vec();
     let Some(ip) = ip_header(frame) else { return changed };
@@ -295,7 +295,7 @@ pub fn ip_header(frame: &[u8]) -> Option<usize> {
     (frame.len() >= at + 20).then_some(at)
 }
 
-/// Makes the checksum of an IPv4 header right.
+/// Corrects the checksum of an IPv4 header.
 pub fn repair_header(frame: &mut [u8]) {
     let Some(ip) = ip_header(frame) else { return };
     let end = ip + usize::from(frame[ip] & 15) * 4;
@@ -304,7 +304,7 @@ pub fn repair_header(frame: &mut [u8]) {
     }
 }
 
-/// Makes the checksum of a VRRP message right, with or without the pseudo-header of version 3.
+/// Corrects the checksum of a VRRP message, with or without the pseudo-header of version 3.
 pub fn repair_message(frame: &mut [u8], pseudo_header: bool) {
     let Some(ip) = ip_header(frame) else { return };
     let is_ipv4 = frame[ip] >> 4 == 4;

@@ -1,19 +1,19 @@
-//! The data path that the daemons under test are to use.
+//! The data path of the daemons under test.
 
 use std::env;
 
-/// Set to `raw`, `generic`, `native` or `tcx`: what daemons use for which a test does not say it. `cargo xtask test` runs the
-/// tests that depend on it once with each.
+/// `raw`, `generic`, `native` or `tcx`: the data path of daemons for which a test does not specify one. `cargo xtask
+/// test` runs the tests that depend on it once with each.
 const VARIABLE: &str = "VRRPD_LAB_DATAPATH";
 
-/// How a daemon is to receive adverts.
+/// The data path of a daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Datapath {
     /// Without an option.
     Default,
     /// `--datapath=raw`
     Raw,
-    /// `--xdp`: the best mode that works.
+    /// `--xdp`: the best mode available.
     Auto,
     /// `--xdp=generic`
     Generic,
@@ -24,10 +24,10 @@ pub enum Datapath {
 }
 
 impl Datapath {
-    /// Both ways in which an XDP program handles adverts.
+    /// Both modes of XDP.
     pub const IN_KERNEL: [Self; 2] = [Self::Generic, Self::Native];
 
-    /// That of daemons for which a test says nothing else.
+    /// The data path of daemons for which a test specifies none.
     pub fn usual() -> Self {
         match env::var(VARIABLE).as_deref() {
             Err(_) | Ok("raw") => Self::Raw,
@@ -38,7 +38,7 @@ impl Datapath {
         }
     }
 
-    /// What the state has to call it; `None` where that depends on the machine.
+    /// Its name in the state; `None` if that depends on the machine.
     pub const fn name(self) -> Option<&'static str> {
         match self {
             Self::Raw => Some("raw"),
@@ -49,7 +49,7 @@ impl Datapath {
         }
     }
 
-    /// The option, which is also the key in a configuration file, and its value; `None`: none is given.
+    /// The option, which is also the configuration key, and its value; `None`: no option.
     pub const fn option(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Default => None,

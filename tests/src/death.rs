@@ -1,4 +1,4 @@
-//! A daemon that is Master on many interfaces is killed: how long its machine goes on as if it lived.
+//! A daemon that is Master on many interfaces is killed: time until its machine has resigned and stopped answering.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -9,14 +9,15 @@ use crate::{
     Capture, Datapath, Host, Lab, Monitor, Signal, Told, Vrrpd, index_of, is_alive, wait_for, wait_until,
 };
 
-/// How often its routers advertise.
+/// Advertisement interval.
 pub const INTERVAL: Duration = Duration::from_millis(200);
-/// How long one with 64 interfaces may take to begin and to become Master.
+/// How long a daemon with 64 interfaces may take to start and to become Master.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// How long a machine may go on.
+/// How long the machine may take.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A machine with many interfaces, a router on each, and a client that hears all of them. The machine does not hear itself.
+/// A machine with many interfaces, a router on each, and a client that receives all of them. The machine does not
+/// receive its own frames.
 #[derive(Debug)]
 pub struct Doomed {
     host: Host,
@@ -28,19 +29,19 @@ pub struct Doomed {
     _lab: Lab,
 }
 
-/// From the kill to what the machine does last of a kind.
+/// Times from the kill to the last event of each kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Death {
-    /// The first priority-0 advert on the wire.
+    /// The first advert with priority 0.
     pub first_resigned: Duration,
     /// That of the last router.
     pub last_resigned: Duration,
-    /// The last virtual address is off its interface.
+    /// The last virtual address was removed.
     pub addresses_gone: Duration,
 }
 
 impl Doomed {
-    /// Makes the machine.
+    /// Creates the machine.
     pub fn new(interfaces: u8, datapath: Datapath, vmac: &'static str) -> Self {
         let mut lab = Lab::new();
         let [host, client] = lab.hosts();
@@ -61,7 +62,7 @@ impl Doomed {
         });
         let guardian = daemon.guardian().expect("it has one");
         let capture = Capture::on_interface(&self.client, "eth1");
-        // What was to be announced has been announced.
+        // All announcements have been sent by then.
         wait_until(PATIENCE, "all advertise", || {
             let heard: BTreeSet<u8> = capture.adverts().iter().map(|(_, advert)| advert.vrid).collect();
             heard.len() == usize::from(self.interfaces)
@@ -92,7 +93,7 @@ impl Doomed {
         &self.host
     }
 
-    /// The numbers of its interfaces.
+    /// The indexes of its interfaces.
     pub fn indices(&self) -> Vec<u32> {
         (1..=self.interfaces).map(|number| index_of(&self.host, &interface(number))).collect()
     }

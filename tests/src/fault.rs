@@ -1,4 +1,4 @@
-//! A process that dies of a fault, held in its last moment, as one is whose core takes long to be written.
+//! A crashing process, held before its end, like one whose core takes long to be written.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use crate::{Process, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// It has been sent a signal that ends it, and has not ended yet. It does when this is dropped.
+/// A process with a pending fatal signal. It dies on drop.
 #[derive(Debug)]
 pub struct Dying(Pid);
 
 impl Dying {
-    /// Has a process die of this signal, of which it may hear once before that ends it.
+    /// Makes a process die of this signal, which its handler may get once before.
     pub fn of(process: &Process, signal: Signal) -> Self {
         let pid = Pid::from_raw(process.pid());
         ptrace::seize(pid, ptrace::Options::empty()).expect("root may trace");
         kill(pid, signal).expect("it runs");
-        // What it does upon the signal it does between the two.
+        // Its handler runs between the two.
         stopped_by(pid, signal);
         ptrace::cont(pid, signal).expect("it is stopped");
         stopped_by(pid, signal);
@@ -31,7 +31,7 @@ impl Dying {
 
 impl Drop for Dying {
     fn drop(&mut self) {
-        // One that is stopped for its tracer as well.
+        // Also ends a process that is stopped for its tracer.
         let _ = kill(self.0, Signal::SIGKILL);
     }
 }

@@ -1,4 +1,4 @@
-//! The load generator: frames sent again and again, at a pace or as fast as they can be, many in one system call.
+//! The load generator: sends frames repeatedly, at a rate or as fast as possible, many in one system call.
 
 use std::panic;
 use std::sync::Arc;
@@ -8,53 +8,52 @@ use std::time::{Duration, Instant};
 
 use crate::{Host, Injector, sys};
 
-/// How long a sender sleeps at most before it looks whether it is to end.
+/// Maximum latency of ending a sender.
 const STOP_POLL: Duration = Duration::from_millis(20);
 
-/// What was to be sent so long ago has been sent, unless something is wrong.
+/// Frames that were due this long ago have been sent, unless something is wrong.
 const LATE_FOR_SURE: Duration = Duration::from_millis(50);
 
-/// Sends the same frames in turn out of an interface of a machine until it is dropped.
+/// Sends the same frames repeatedly on an interface of a machine, until dropped.
 #[derive(Debug)]
 pub struct Flood {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
     start: Instant,
-    /// Frames a second that are to be sent, unless that is as many as can be.
+    /// Intended frames per second; `None`: as many as possible.
     rate: Option<f64>,
 }
 
-/// When frames are sent.
+/// Times of the frames.
 #[derive(Clone, Copy, Debug)]
 enum Pace {
-    /// All together, again after each interval.
+    /// All together, once per interval.
     Together(Duration),
-    /// Each once in the interval, as far from each other as that allows.
+    /// Each once per interval, evenly spread.
     Spread(Duration),
-    /// All together, again at once.
+    /// Continuously.
     WithoutPause,
 }
 
 impl Flood {
-    /// Sends all of the frames at once, and again after each interval, however busy the machine is. What is late all the
-    /// same is sent without a pause, so that the number is right in the end.
+    /// Sends all frames at once, once per interval, however busy the machine is. Late frames are sent without a pause,
+    /// so that their number is correct.
     pub fn every(interval: Duration, from: &Host, frames: Vec<Vec<u8>>) -> Self {
         Self::every_on("eth0", interval, from, frames)
     }
 
-    /// The same out of another interface.
+    /// The same on another interface.
     pub fn every_on(interface: &str, interval: Duration, from: &Host, frames: Vec<Vec<u8>>) -> Self {
         Self::start(Injector::on_interface(from, interface), frames, Pace::Together(interval))
     }
 
-    /// Sends each frame once in every interval, one after the other at the same distance, as routers do that started at
-    /// different times.
+    /// Sends each frame once per interval, evenly spread, as routers do that started at different times.
     pub fn spread_over(interval: Duration, from: &Host, frames: Vec<Vec<u8>>) -> Self {
         Self::start(Injector::on(from), frames, Pace::Spread(interval))
     }
 
-    /// Sends one frame after the other without a pause.
+    /// Sends frames continuously.
     pub fn without_pause(from: &Host, frames: Vec<Vec<u8>>) -> Self {
         Self::start(Injector::on(from), frames, Pace::WithoutPause)
     }
@@ -95,13 +94,13 @@ impl Flood {
         Self { stop, sent, thread: Some(thread), start: Instant::now(), rate }
     }
 
-    /// Frames sent up to now.
+    /// Number of frames sent so far.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// What part of the frames that were due [`LATE_FOR_SURE`] ago has been sent by now, 1 or more if all is well. Without a
-    /// pace, whether it still sends.
+    /// Fraction of the frames due [`LATE_FOR_SURE`] ago that has been sent by now; 1 or more is good. Without a rate,
+    /// whether it is still sending.
     pub fn part_sent(&self) -> f64 {
         let due = self.start.elapsed().saturating_sub(LATE_FOR_SURE);
         let runs = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
@@ -112,8 +111,8 @@ impl Flood {
         }
     }
 
-    /// Ends it: nothing is sent after this returns. Gives back how many frames were sent; panics if it ended before, saying
-    /// why.
+    /// Ends sending before it returns. Returns the number of frames sent; panics with the reason if sending ended
+    /// before.
     pub fn stop(mut self) -> u64 {
         if let Err(panic) = self.end() {
             panic::resume_unwind(panic);
@@ -129,12 +128,12 @@ impl Flood {
 
 impl Drop for Flood {
     fn drop(&mut self) {
-        // If it has panicked, it has said so; saying it from a destructor would hide what the test says.
+        // A panic was reported; repeating it in a destructor would hide the test's message.
         drop(self.end());
     }
 }
 
-/// Sleeps, if it is not that late already, or until `end` says so.
+/// Sleeps until `next`, if that is in the future, or until `end` is set.
 fn sleep_until(next: Instant, end: &AtomicBool) {
     while !end.load(Ordering::Relaxed) {
         let rest = next.saturating_duration_since(Instant::now());

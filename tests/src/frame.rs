@@ -1,4 +1,4 @@
-//! Frames: adverts built octet by octet, right or wrong, and read back, without the code under test.
+//! Frames: adverts built octet by octet, valid or not, and parsed, without the code under test.
 //!
 //! Field numbers are those of RFC 9568 §5 and RFC 2338 §5.
 
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::checksum;
 
-/// Where IPv4 adverts go.
+/// Destination of IPv4 adverts.
 pub const MULTICAST_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
-/// Where IPv6 adverts go.
+/// Destination of IPv6 adverts.
 pub const MULTICAST_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 /// The Ethernet address of [`MULTICAST_V4`].
 pub const MULTICAST_MAC_V4: [u8; 6] = [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12];
@@ -23,17 +23,17 @@ const ETHERTYPE_IPV6: u16 = 0x86dd;
 const PROTOCOL_ICMPV6: u8 = 58;
 const PROTOCOL_VRRP: u8 = 112;
 
-/// An advert to be sent. [`AdvertFrame::v2`] and [`AdvertFrame::v3`] make right ones; what a test wants wrong it
-/// changes. The checksum covers what is sent, wrong or not, unless `checksum_flip` says otherwise.
+/// An advert to be sent. [`AdvertFrame::v2`] and [`AdvertFrame::v3`] create valid ones; tests change fields to make
+/// them invalid. The checksum is correct for any content, unless `checksum_flip` is set.
 #[derive(Clone, Debug)]
 pub struct AdvertFrame {
     /// Source of the Ethernet frame.
     pub source_mac: [u8; 6],
-    /// Destination of the Ethernet frame; the group's where it is not to be another one.
+    /// Destination of the Ethernet frame; default: the group's.
     pub destination_mac: Option<[u8; 6]>,
-    /// Source of the packet; its family is the packet's.
+    /// Source of the packet, which determines its family.
     pub source: IpAddr,
-    /// Destination of the packet; the group where it is not to be another one.
+    /// Destination of the packet; default: the group.
     pub destination: Option<IpAddr>,
     /// TTL or hop limit.
     pub ttl: u8,
@@ -47,28 +47,28 @@ pub struct AdvertFrame {
     pub vrid: u8,
     /// Priority.
     pub priority: u8,
-    /// The count field, where it is not to be the number of `addresses`.
+    /// The count field; default: the number of `addresses`.
     pub count: Option<u8>,
     /// Octets 4 and 5: authentication type and seconds in version 2, centiseconds in version 3.
     pub interval: [u8; 2],
     /// Virtual addresses.
     pub addresses: Vec<IpAddr>,
-    /// Authentication data, behind the addresses in version 2.
+    /// Authentication data, after the addresses in version 2.
     pub auth_data: Option<[u8; 8]>,
-    /// Whether a version 3 checksum over IPv4 takes in the pseudo-header.
+    /// Whether a version 3 checksum over IPv4 includes the pseudo-header.
     pub pseudo_header: bool,
-    /// Flipped in the checksum.
+    /// Bits flipped in the checksum.
     pub checksum_flip: u16,
-    /// Octets in the packet behind the message.
+    /// Octets in the packet after the message.
     pub trailer: Vec<u8>,
-    /// Whether the checksum covers them as well.
+    /// Whether the checksum includes the trailer.
     pub trailer_summed: bool,
-    /// Octets of padding behind the packet.
+    /// Octets of padding after the packet.
     pub padding: usize,
 }
 
 impl AdvertFrame {
-    /// A right advert of version 2, without authentication.
+    /// A valid advert of version 2, without authentication.
     pub fn v2(source: Ipv4Addr, vrid: u8, priority: u8, seconds: u8, addresses: &[Ipv4Addr]) -> Self {
         Self {
             version: 2,
@@ -79,7 +79,7 @@ impl AdvertFrame {
         }
     }
 
-    /// A right advert of version 3.
+    /// A valid advert of version 3.
     pub fn v3(source: IpAddr, vrid: u8, priority: u8, interval: Duration, addresses: &[IpAddr]) -> Self {
         let centis = u16::try_from(interval.as_millis() / 10).expect("at most 40.95 s");
         Self {
@@ -199,7 +199,7 @@ fn multicast(source: IpAddr) -> IpAddr {
     }
 }
 
-/// An advert that was seen on the wire.
+/// A captured advert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advert {
     /// Source of the Ethernet frame.
@@ -230,12 +230,12 @@ pub struct Advert {
     pub auth_data: Option<[u8; 8]>,
     /// Virtual addresses.
     pub addresses: Vec<IpAddr>,
-    /// Whether the checksum of the message is right, and in version 3 takes in the pseudo-header.
+    /// Whether the checksum of the message is correct, with the pseudo-header in version 3.
     pub checksum_is_right: bool,
 }
 
 impl Advert {
-    /// Reads a frame; `None` when it is no VRRP packet or ends too early.
+    /// Parses a frame; `None` if it is not a VRRP packet or is truncated.
     pub fn read(frame: &[u8]) -> Option<Self> {
         let ethertype = u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]);
         let packet = frame.get(ETHERNET_LEN..)?;
@@ -305,8 +305,8 @@ impl Advert {
     }
 }
 
-/// The address that a frame announces to everybody: a gratuitous ARP (sender and target are the same) or an
-/// unsolicited neighbour advertisement (to all nodes).
+/// The address that a frame announces to all hosts: by a gratuitous ARP (equal sender and target) or an unsolicited
+/// neighbour advertisement (to all nodes).
 pub fn announced(frame: &[u8]) -> Option<IpAddr> {
     let ethertype = u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]);
     let packet = frame.get(ETHERNET_LEN..)?;
@@ -327,8 +327,8 @@ pub fn announced(frame: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// What a frame tells of who has an address: the sender of any ARP packet (RFC 826), or the target of a neighbour
-/// advertisement with its link-layer address (RFC 4861 §4.4), as the first option.
+/// The address and MAC address that a frame claims: the sender of any ARP packet (RFC 826), or the target of a
+/// neighbour advertisement with its link-layer address as the first option (RFC 4861 §4.4).
 pub fn claimed(frame: &[u8]) -> Option<(IpAddr, [u8; 6])> {
     const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
     const TARGET_LINK_LAYER_ADDRESS: [u8; 2] = [2, 1];
@@ -347,7 +347,7 @@ pub fn claimed(frame: &[u8]) -> Option<(IpAddr, [u8; 6])> {
     }
 }
 
-/// The virtual router MAC address of an IPv4 or IPv6 address's family (RFC 9568 §7.3).
+/// The virtual router MAC address for the family of an address (RFC 9568 §7.3).
 pub const fn virtual_router_mac(address: IpAddr, vrid: u8) -> [u8; 6] {
     [0x00, 0x00, 0x5e, 0x00, if address.is_ipv4() { 1 } else { 2 }, vrid]
 }
@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn checksum_of_a_known_message_is_right() {
-        // Version 2, VRID 1, priority 100, one address 10.0.0.100, interval 1, no authentication; added up by hand:
+        // Version 2, VRID 1, priority 100, one address 10.0.0.100, interval 1, no authentication; computed by hand:
         // 2101 + 6401 + 0001 + 0a00 + 0064 = 8f67, whose complement is 7098.
         let frame = AdvertFrame::v2(SOURCE, 1, 100, 1, &[VIRTUAL]).build();
         assert_eq!(frame[34 + 6..34 + 8], [0x70, 0x98]);

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Instance {
     /// Interface.
     pub interface: String,
-    /// Virtual router; the instance is called `VI_` and this number, and its interface unless that is `eth0`.
+    /// Virtual router; the instance is named `VI_` and this number, plus the interface unless that is `eth0`.
     pub vrid: u8,
     /// Priority.
     pub priority: u8,
@@ -34,9 +34,9 @@ pub struct Instance {
     pub authentication: Option<(String, String)>,
     /// `use_vmac`
     pub vmac: bool,
-    /// Virtual addresses with their lengths.
+    /// Virtual addresses with prefix length.
     pub addresses: Vec<String>,
-    /// `unicast_src_ip` and `unicast_peer`; none: multicast.
+    /// `unicast_src_ip` and `unicast_peer`; `None`: multicast.
     pub unicast: Option<(IpAddr, Vec<IpAddr>)>,
 }
 
@@ -95,13 +95,13 @@ impl Instance {
         Self { vmac: true, ..self }
     }
 
-    /// From this address to these peers by unicast.
+    /// With unicast from this address to these peers.
     #[must_use]
     pub fn unicast(self, source: IpAddr, peers: &[IpAddr]) -> Self {
         Self { unicast: Some((source, peers.to_vec())), ..self }
     }
 
-    /// With one more address.
+    /// With a further address.
     #[must_use]
     pub fn address(mut self, address: &str) -> Self {
         self.addresses.push(address.to_owned());
@@ -144,17 +144,17 @@ impl Instance {
     }
 }
 
-/// How keepalived is to be started.
+/// Options of keepalived.
 #[derive(Clone, Debug)]
 pub struct KeepalivedBuilder {
     host: Host,
     instances: Vec<Instance>,
-    /// The whole configuration, in place of the instances.
+    /// The whole configuration, instead of instances.
     text: Option<String>,
 }
 
-/// keepalived with its own configuration and pid files. It is a [`Process`]; dropping it ends it and waits until
-/// its child is gone too, since a new one would not take over before.
+/// keepalived with its own configuration and pid files. It is a [`Process`]; on drop it is ended together with its
+/// child, since another keepalived would not take over before.
 #[derive(Debug)]
 pub struct Keepalived {
     process: Process,
@@ -163,24 +163,24 @@ pub struct Keepalived {
 }
 
 impl Keepalived {
-    /// Begins to describe keepalived on a machine.
+    /// Starts a description of keepalived on a machine.
     pub fn on(host: &Host) -> KeepalivedBuilder {
         KeepalivedBuilder { host: host.clone(), instances: Vec::new(), text: None }
     }
 
-    /// How often the instance of this VRID has entered this state (`MASTER`, `BACKUP`), whichever its interface.
+    /// How often the instances with this VRID have entered this state (`MASTER`, `BACKUP`), on any interface.
     pub fn entered(&self, vrid: u8, state: &str) -> usize {
         let instances = self.instances.iter().filter(|instance| instance.vrid == vrid);
         let lines = instances.map(|instance| format!("({}) Entering {state} STATE", instance.name()));
         lines.map(|line| self.process.count_in_log(&line)).sum()
     }
 
-    /// How often instances have entered this state, all together.
+    /// How often all instances together have entered this state.
     pub fn entered_by_all(&self, state: &str) -> usize {
         self.process.count_in_log(&format!(") Entering {state} STATE"))
     }
 
-    /// The state that each instance has entered last, by its name.
+    /// The last state of each instance, by name.
     pub fn states(&self) -> BTreeMap<String, String> {
         let entered = |line: String| {
             let (name, state) = line.split_once(") Entering ")?;
@@ -190,7 +190,7 @@ impl Keepalived {
         self.process.log().into_iter().filter_map(entered).collect()
     }
 
-    /// Waits until the instance of this VRID has entered this state so many times.
+    /// Waits until the instance with this VRID has entered this state this many times.
     pub fn wait_entered(&self, vrid: u8, state: &str, times: usize, limit: Duration) {
         wait_until(limit, &format!("keepalived enters {state} for VRID {vrid}"), || {
             self.entered(vrid, state) >= times
@@ -202,11 +202,11 @@ impl Keepalived {
         self.process.terminate();
     }
 
-    /// SIGKILL to it and to its child, as when its machine loses power: nobody is told.
+    /// SIGKILL to it and its child, like a power failure: no resignation is sent.
     pub fn crash(&self) {
         if self.process.is_running() {
-            // The child ends in good order when its parent dies, and the parent restarts its child: so the parent
-            // is held still first.
+            // The child ends cleanly when its parent dies, and the parent restarts its child, so the parent is stopped
+            // first.
             self.process.pause();
             end(self.child());
         }
@@ -229,7 +229,7 @@ impl Deref for Keepalived {
 
 impl Drop for Keepalived {
     fn drop(&mut self) {
-        // Its addresses go with its namespace, so it need not be asked to leave.
+        // Its addresses are removed with its namespace, so it need not resign.
         self.crash();
     }
 }
@@ -237,7 +237,7 @@ impl Drop for Keepalived {
 fn end(child: Option<i32>) {
     let Some(pid) = child else { return };
     if is_alive(pid) {
-        // Gone in between is as good.
+        // It may have ended.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
     while is_alive(pid) {

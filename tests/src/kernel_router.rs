@@ -1,4 +1,4 @@
-//! One virtual router in the kernel, and what a test does with it: command it, let it hear adverts, wait for its reports.
+//! One virtual router in the kernel, with operations for tests: commands, adverts, and waiting for its events.
 
 use vrrpd_common::abi::{EventKind, KernelCommand, KernelEvent, RouterRecord};
 
@@ -10,14 +10,14 @@ use crate::usual::SOON;
 
 /// A millisecond.
 pub const MS: u64 = 1_000_000;
-/// Later than any test lasts.
+/// Later than the end of any test.
 pub const FAR: u64 = 3_600_000 * MS;
 
 /// A virtual router in the kernel.
 pub struct KernelRouter {
     /// The program with its maps.
     pub program: Program,
-    /// Its reports.
+    /// Its events.
     pub ring: Ring,
     /// The virtual router; a change takes effect with the next command.
     pub router: Router,
@@ -35,12 +35,12 @@ pub struct Report {
 }
 
 impl KernelRouter {
-    /// Version 3, priority 100, one second, preempting, every change reported: [`V3`], in this role.
+    /// Version 3, priority 100, one second, preemption, every change reported: [`V3`], in this role.
     pub fn new(role: Role) -> Self {
         Self::of(Router { role, ..router(OWN_V4.into(), V3) })
     }
 
-    /// This one, with a deadline that does not come.
+    /// This router, with a deadline that is never reached.
     pub fn of(router: Router) -> Self {
         let (program, ring) = Program::load();
         let mut bench = Self { program, ring, router, generation: 0 };
@@ -48,7 +48,7 @@ impl KernelRouter {
         bench
     }
 
-    /// Commands what `router` says by now; the daemon knows of adverts until `known_until`.
+    /// Sends a command with the present `router`; the daemon has handled adverts until `known_until`.
     pub fn command(&mut self, deadline: u64, known_until: u64) {
         self.generation += 1;
         let deadline = if self.router.role == Role::Backup { deadline } else { 0 };
@@ -62,18 +62,18 @@ impl KernelRouter {
         });
     }
 
-    /// Commands another role.
+    /// Sends a command with another role.
     pub fn become_role(&mut self, role: Role, deadline: u64, known_until: u64) {
         self.router.role = role;
         self.command(deadline, known_until);
     }
 
-    /// What the kernel knows.
+    /// The kernel's record.
     pub fn record(&self) -> RouterRecord {
         self.program.record(slot_of(&self.router))
     }
 
-    /// Gives it an advert, which it takes; returns the record after that.
+    /// Delivers an advert, which must be accepted; returns the record after it.
     #[track_caller]
     pub fn hear(&self, advert: &AdvertFrame) -> RouterRecord {
         let adverts = self.record().adverts;
@@ -83,7 +83,7 @@ impl KernelRouter {
         record
     }
 
-    /// Gives it an advert, which it reports.
+    /// Delivers an advert, which must be reported.
     #[track_caller]
     pub fn hear_reported(&mut self, advert: &AdvertFrame) -> Report {
         let record = self.hear(advert);
@@ -92,7 +92,7 @@ impl KernelRouter {
         self.report(event)
     }
 
-    /// Gives it an advert, which it does not report.
+    /// Delivers an advert, which must not be reported.
     #[track_caller]
     pub fn hear_quietly(&mut self, advert: &AdvertFrame) -> RouterRecord {
         let record = self.hear(advert);
@@ -119,7 +119,7 @@ impl KernelRouter {
         Report { at: event.at, record }
     }
 
-    /// Fills the ring, as Master, with reports of lower adverts.
+    /// Fills the ring buffer of a Master with reports of lower-priority adverts.
     pub fn fill_ring(&mut self) {
         self.become_role(Role::Master, 0, 0);
         while self.record().events_lost == 0 {
@@ -135,12 +135,12 @@ pub fn only(events: &[KernelEvent]) -> KernelEvent {
     events[0]
 }
 
-/// The advert that most tests send, with this priority.
+/// The advert of most tests, with this priority.
 pub fn with_priority(priority: u8) -> AdvertFrame {
     AdvertFrame { priority, ..v3(V3) }
 }
 
-/// It with this interval.
+/// The same with this interval.
 pub fn with_centis(centis: u16) -> AdvertFrame {
     AdvertFrame { interval: centis.to_be_bytes(), ..v3(V3) }
 }

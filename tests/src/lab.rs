@@ -1,4 +1,4 @@
-//! Machines, and the networks that join them.
+//! Machines and their networks.
 
 use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,18 +11,18 @@ use crate::{Finished, Namespace, wait_for, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Networks, each a bridge, and the machines on them.
+/// Networks, each a bridge, with machines.
 ///
-/// [`Lab::new`] makes the first network, on which [`Lab::host`] puts machines; [`Lab::add_network`], [`Lab::join`],
-/// [`Host::add_vlan`], [`Lab::add_bond`] and [`Host::add_bridge`] make machines with several interfaces.
+/// [`Lab::new`] creates the first network, to which [`Lab::host`] adds machines; [`Lab::add_network`], [`Lab::join`],
+/// [`Host::add_vlan`], [`Lab::add_bond`] and [`Host::add_bridge`] create machines with several interfaces.
 #[derive(Debug)]
 pub struct Lab {
-    /// The bridges live here, away from the machines they join.
+    /// The namespace of the bridges.
     switch: Namespace,
     networks: usize,
 }
 
-/// A machine: a namespace with an interface `eth0`, and `eth1`… where it joined more networks.
+/// A machine: a namespace with an interface `eth0`, and `eth1` and so on for further networks.
 #[derive(Clone, Debug)]
 pub struct Host(Arc<Namespace>);
 
@@ -34,7 +34,7 @@ impl Lab {
         lab
     }
 
-    /// Makes another network and returns its number; that of the first is 0.
+    /// Adds a network and returns its number; the first one is 0.
     pub fn add_network(&mut self) -> usize {
         let number = self.networks;
         self.networks += 1;
@@ -44,7 +44,7 @@ impl Lab {
         number
     }
 
-    /// A machine whose `eth0` is on the first network, with this address (`10.0.0.1/24`) and a link-local IPv6 one.
+    /// A machine whose `eth0` is on the first network, with this address (`10.0.0.1/24`) and a link-local IPv6 address.
     /// The name has at most ten characters.
     pub fn host(&self, name: &str, address: &str) -> Host {
         self.host_on(0, name, address)
@@ -61,7 +61,7 @@ impl Lab {
         host
     }
 
-    /// Machines `a`, `b`, `c`… with the addresses 10.0.0.1/24, 10.0.0.2/24, 10.0.0.3/24…
+    /// Machines `a`, `b`, `c` and so on, with the addresses 10.0.0.1/24, 10.0.0.2/24, 10.0.0.3/24 and so on.
     pub fn hosts<const N: usize>(&self) -> [Host; N] {
         std::array::from_fn(|index| {
             let letter = char::from(b'a' + u8::try_from(index).expect("few hosts"));
@@ -69,67 +69,67 @@ impl Lab {
         })
     }
 
-    /// Gives a machine an interface on a network.
+    /// Adds an interface on a network to a machine.
     pub fn join(&self, host: &Host, network: usize, interface: &str, address: &str) {
         self.plug(host, network, interface);
         host.set_up(interface, address);
     }
 
-    /// The same; only machines that have joined otherwise hear what comes from there.
+    /// The same, isolated: machines added this way do not receive each other's frames.
     pub fn join_apart(&self, host: &Host, network: usize, interface: &str, address: &str) {
         self.plug(host, network, interface);
         self.switch.ip(&format!("link set {} type bridge_slave isolated on", port(host, interface)));
         host.set_up(interface, address);
     }
 
-    /// Makes a machine's `eth0` and one more cable to the same network the slaves of `bond0`, of which one is active. It
-    /// gets the address instead of `eth0`.
+    /// Makes `eth0` and a second interface on the same network slaves of `bond0`, with one active. `bond0` gets the
+    /// address instead of `eth0`.
     pub fn add_bond(&self, host: &Host, address: &str) {
         self.add_bond_with(host, address, "none");
     }
 
-    /// The same with what happens to MAC addresses when another slave becomes active: `none`, `active` or `follow`.
+    /// The same with `fail_over_mac` set to `none`, `active` or `follow`.
     pub fn add_bond_with(&self, host: &Host, address: &str, fail_over_mac: &str) {
         let options = format!("mode active-backup miimon 10 fail_over_mac {fail_over_mac}");
         host.ip(&format!("link add bond0 type bond {options}"));
         self.plug(host, 0, "eth1");
         host.ip("addr flush dev eth0");
         for slave in ["eth0", "eth1"] {
-            // Only what is down can be enslaved; the bond sets it up.
+            // Only an interface that is down can be enslaved; the bond sets it up.
             host.ip(&format!("link set {slave} down"));
             host.ip(&format!("link set {slave} master bond0"));
         }
         host.set_up("bond0", address);
     }
 
-    /// A cable from a network to a machine, where it ends in an interface that is not up yet.
+    /// A veth pair from a network to a machine, whose interface is not up yet.
     fn plug(&self, host: &Host, network: usize, interface: &str) {
         let port = port(host, interface);
         self.switch.ip(&format!("link add {port} type veth peer name {interface} netns {}", host.0.path()));
         self.switch.ip(&format!("link set {port} master lan{network} up"));
     }
 
-    /// Pulls the cable of a machine's `eth0`: both ends lose the carrier.
+    /// Sets the link of a machine's `eth0` down: both ends lose the carrier.
     pub fn port_down(&self, host: &Host) {
         self.port_down_of(host, "eth0");
     }
 
-    /// Puts the cable back.
+    /// Sets the link up again.
     pub fn port_up(&self, host: &Host) {
         self.port_up_of(host, "eth0");
     }
 
-    /// Pulls the cable of another interface.
+    /// Sets the link of another interface down.
     pub fn port_down_of(&self, host: &Host, interface: &str) {
         self.switch.ip(&format!("link set {} down", port(host, interface)));
     }
 
-    /// Puts it back.
+    /// Sets it up again.
     pub fn port_up_of(&self, host: &Host, interface: &str) {
         self.switch.ip(&format!("link set {} up", port(host, interface)));
     }
 
-    /// Keeps these machines from hearing each other, while everybody else hears them all and no link goes down.
+    /// Blocks frames between these machines, while all others still receive them and no link goes down.
     pub fn split(&self, hosts: &[&Host]) {
         self.isolate(hosts, "on");
     }
@@ -145,7 +145,7 @@ impl Lab {
         }
     }
 
-    /// Shows every frame of the first network to all machines on it, as a hub does.
+    /// Delivers every frame of the first network to all its machines, like a hub.
     pub fn show_all_frames(&self) {
         self.switch.ip("link set lan0 type bridge ageing_time 0");
     }
@@ -162,7 +162,7 @@ impl Default for Lab {
     }
 }
 
-/// The bridge's end of the cable that ends in this interface.
+/// The bridge's end of this interface's veth pair.
 fn port(host: &Host, interface: &str) -> String {
     format!("{}.{interface}", host.name())
 }
@@ -194,14 +194,14 @@ impl Host {
         self.0.run(command)
     }
 
-    /// Adds the VLAN interface `PARENT.ID`, with an address and a link-local IPv6 one.
+    /// Adds the VLAN interface `PARENT.ID`, with an address and a link-local IPv6 address.
     pub fn add_vlan(&self, parent: &str, id: u16, address: &str) {
         let interface = format!("{parent}.{id}");
         self.ip(&format!("link add link {parent} name {interface} type vlan id {id}"));
         self.set_up(&interface, address);
     }
 
-    /// Makes `eth0` the only port of the bridge `br0`, which gets the address instead of it.
+    /// Makes `eth0` the only port of the bridge `br0`, which gets the address instead.
     pub fn add_bridge(&self, address: &str) {
         self.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
         self.ip("addr flush dev eth0");
@@ -209,14 +209,14 @@ impl Host {
         self.set_up("br0", address);
     }
 
-    /// Makes the macvlan link `mv0` above `eth0`, which gets the address instead of it, as container networks do.
+    /// Adds the macvlan link `mv0` on `eth0`, which gets the address instead, as in container networks.
     pub fn add_macvlan(&self, mode: &str, address: &str) {
         self.ip("addr flush dev eth0");
         self.ip(&format!("link add link eth0 name mv0 type macvlan mode {mode}"));
         self.set_up("mv0", address);
     }
 
-    /// Gives an interface an address, sets it up, and waits until it can be used.
+    /// Gives an interface an address, sets it up, and waits until it is usable.
     fn set_up(&self, interface: &str, address: &str) {
         self.ip(&format!("addr add {address} dev {interface}"));
         self.ip(&format!("link set {interface} up"));
@@ -225,7 +225,7 @@ impl Host {
         });
     }
 
-    /// The addresses of an interface with their lengths, as `ip` shows them.
+    /// The addresses of an interface with prefix length, as `ip` prints them.
     pub fn addresses(&self, interface: &str) -> Vec<String> {
         let shown = self.ip(&format!("-oneline addr show dev {interface}"));
         shown
@@ -237,7 +237,7 @@ impl Host {
             .collect()
     }
 
-    /// Whether an interface has this address with this length (`10.0.0.100/24`).
+    /// Whether an interface has this address with this prefix length (`10.0.0.100/24`).
     pub fn has_address(&self, interface: &str, address: &str) -> bool {
         self.addresses(interface).iter().any(|there| there == address)
     }
@@ -273,14 +273,14 @@ impl Host {
         self.ip(&format!("-oneline link show dev {interface}")).contains("LOWER_UP")
     }
 
-    /// The XDP program on an interface, by the kernel's number.
+    /// ID of the XDP program on an interface.
     pub fn xdp_program(&self, interface: &str) -> Option<u32> {
         let shown = self.ip(&format!("-oneline link show dev {interface}"));
         let mut words = shown.split_whitespace().skip_while(|word| !word.starts_with("prog/xdp"));
         words.nth(2).and_then(|id| id.parse().ok())
     }
 
-    /// Whether this address is in the neighbour cache, and with which Ethernet address.
+    /// The Ethernet address of this address in the neighbour cache, if it is there.
     pub fn neighbour(&self, address: IpAddr) -> Option<String> {
         let shown = self.ip(&format!("neigh show {address}"));
         let mut words = shown.split_whitespace().skip_while(|word| *word != "lladdr");
@@ -292,7 +292,7 @@ impl Host {
         self.run("ping", ["-q", "-c1", "-W1", address]).success()
     }
 
-    /// A link-local address that may be used: not one whose duplicate address detection still runs.
+    /// A usable link-local address: one whose duplicate address detection has finished.
     fn find_link_local(&self, interface: &str) -> Option<Ipv6Addr> {
         const TENTATIVE: u8 = 0x40;
         let table = self.0.enter(|| fs::read_to_string("/proc/thread-self/net/if_inet6"));

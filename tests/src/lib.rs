@@ -1,16 +1,15 @@
-//! The laboratory in which Vrrpd is tested: machines made of network namespaces, joined by bridges, on which the
-//! daemon under test, keepalived as its peer, captures and pings run.
+//! The laboratory of the tests: machines made of network namespaces, joined by bridges, with the daemon under test,
+//! keepalived as its peer, captures and pings.
 //!
-//! Nothing here has a name outside this process: namespaces are held by file descriptors, processes die with the
-//! thread that started them, files live in temporary directories. So whatever ends a test, nothing stays behind but,
-//! after a kill -9, a temporary directory, and pinned maps below `/sys/fs/bpf/vrrpd`, which bear the number of a
-//! namespace that is no more.
+//! Nothing in it has a name outside this process: namespaces are held by file descriptors, processes die with the
+//! thread that started them, files are in temporary directories. So nothing is left behind, however a test ends,
+//! except, after SIGKILL, a temporary directory, and pinned maps below `/sys/fs/bpf/vrrpd` with the number of a former
+//! namespace.
 //!
-//! Helpers panic when what they were asked to do cannot be done, with a message that says what was wanted: in a
-//! test, and in `cargo xtask lab`, that is the end of the run.
+//! Helpers panic with a message if they fail, which ends the test or `cargo xtask lab`.
 //!
-//! Start reading at [`Lab`], then [`Vrrpd`], [`Datapath`], [`Keepalived`], [`Capture`] and [`Pinger`]. Frames are built and read
-//! by [`frame`], on purpose without the code under test.
+//! Start reading at [`Lab`], then [`Vrrpd`], [`Datapath`], [`Keepalived`], [`Capture`] and [`Pinger`]. [`frame`] builds
+//! and parses frames, deliberately without the code under test.
 #![allow(clippy::panic, reason = "a laboratory that cannot do what a test asks for ends the test")]
 #![allow(clippy::missing_panics_doc, reason = "every helper panics, as the crate's documentation says")]
 

@@ -1,4 +1,4 @@
-//! Somebody who connects to the socket of a group.
+//! Foreign connections to the socket of a group.
 
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -9,7 +9,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::{sys, wait_until};
 
-/// A connection to a process of a group, made by this test.
+/// A connection of the test to a process of a group.
 #[derive(Debug)]
 pub struct Intruder(Socket);
 
@@ -19,7 +19,7 @@ impl Intruder {
         Self(connect(path))
     }
 
-    /// Connects as somebody who is not root, to a socket that everybody may connect to.
+    /// Connects as a user other than root, to a socket that permits it.
     pub fn connect_as_nobody(path: &Path) -> Self {
         let connected = thread::scope(|scope| {
             let as_nobody = || {
@@ -31,12 +31,12 @@ impl Intruder {
         Self(connected.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     }
 
-    /// Sends a packet; `false` when the other end has closed.
+    /// Sends a packet; `false` if the other end has closed the connection.
     pub fn send(&self, packet: &[u8]) -> bool {
         self.0.send(packet).is_ok()
     }
 
-    /// Waits until the other end closes, whatever it says before.
+    /// Waits until the other end closes the connection, ignoring what it sends before.
     pub fn wait_closed(&self, limit: Duration) {
         self.0.set_nonblocking(true).expect("sockets need not block");
         wait_until(limit, "the connection is closed", || match (&self.0).read(&mut [0; 64]) {

@@ -1,4 +1,4 @@
-//! What the kernel tells of links and addresses, and the time between two such things.
+//! Kernel notifications about links and addresses, and the time between two of them.
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -16,26 +16,26 @@ use crate::{Host, stretched};
 
 const HEADER: usize = 16;
 const MAX_MESSAGE: usize = 32 << 10;
-/// What dozens of interfaces have to tell at once fits into it.
+/// Enough for the notifications of dozens of interfaces at once.
 const BUFFER: usize = 4 << 20;
 const POLL: Duration = Duration::from_micros(100);
 
-/// Told by the kernel.
+/// A notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// The link of this number has no carrier.
+    /// The link with this index has no carrier.
     NoCarrier(u32),
-    /// This address is on no link any more.
+    /// This address was removed from its link.
     AddressGone(Ipv4Addr),
 }
 
-/// Listens to what the kernel tells of a machine from the moment this is made.
+/// Listens to a machine's notifications, from its creation on.
 #[derive(Debug)]
 pub struct Monitor {
     socket: OwnedFd,
-    /// When nothing more was there to be read.
+    /// When the socket was last empty.
     empty_at: Instant,
-    /// Read and not handed out, in reverse.
+    /// Read but not returned yet, in reverse.
     waiting: Vec<Told>,
 }
 
@@ -59,15 +59,15 @@ impl Monitor {
         Self { socket, empty_at: Instant::now(), waiting: Vec::new() }
     }
 
-    /// The longest that can have passed between one thing that is told and another one behind it. How late this hears of
-    /// either makes it longer, never shorter.
+    /// Upper bound of the time between one notification and a later one. Delays in reading make the result longer,
+    /// never shorter.
     pub fn longest_between(&mut self, limit: Duration, first: Told, second: Told) -> Duration {
         let (_, after) = self.wait(limit, first);
         let (before, _) = self.wait(limit, second);
         before - after
     }
 
-    /// Waits until all of these have been told, in any order; says by when.
+    /// Waits for all of these notifications in any order; returns the latest possible time of the last one.
     pub fn wait_all(&mut self, limit: Duration, wanted: impl IntoIterator<Item = Told>) -> Instant {
         let mut wanted: Vec<_> = wanted.into_iter().collect();
         let until = Instant::now() + stretched(limit);
@@ -84,7 +84,7 @@ impl Monitor {
         }
     }
 
-    /// Waits until this is told: by when at the latest, and after what time for sure.
+    /// Waits for this notification; returns its latest and earliest possible time.
     fn wait(&mut self, limit: Duration, wanted: Told) -> (Instant, Instant) {
         let until = Instant::now() + stretched(limit);
         loop {
@@ -100,7 +100,7 @@ impl Monitor {
         }
     }
 
-    /// The addresses that have gone by now.
+    /// The addresses removed so far.
     pub fn addresses_gone(&mut self) -> Vec<Ipv4Addr> {
         let told = std::iter::from_fn(|| self.next());
         let gone = told.filter_map(|told| match told {
@@ -130,12 +130,12 @@ impl Monitor {
     }
 }
 
-/// The number of an interface of a machine.
+/// The index of an interface of a machine.
 pub fn index_of(host: &Host, interface: &str) -> u32 {
     host.namespace().enter(|| if_nametoindex(interface)).expect("the interface is there")
 }
 
-/// What a datagram of the kernel says, as far as it matters here.
+/// The notifications in a datagram of the kernel.
 fn messages(mut octets: &[u8]) -> Vec<Told> {
     let mut all = Vec::new();
     while let Some(length) = number(octets, 0).and_then(|length| usize::try_from(length).ok()) {

@@ -1,4 +1,4 @@
-//! A network namespace without a name.
+//! An unnamed network namespace.
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -13,10 +13,10 @@ use nix::sys::stat::fstat;
 
 use crate::{needs, process::Finished, sys};
 
-/// A network namespace held by a file descriptor, and so gone with this process.
+/// A network namespace held by a file descriptor, so that it ends with this process.
 ///
-/// One thread lives in it and starts the processes of the namespace; they die with it. Mounts stay those of the
-/// machine: `/sys` and the BPF file system look as they do outside.
+/// A thread in it starts the namespace's processes, which die with the thread. Mounts are those of the machine: `/sys`
+/// and the BPF file system look the same as outside.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
@@ -32,7 +32,7 @@ struct Start {
 }
 
 impl Namespace {
-    /// Makes a namespace with its loopback interface up. The name is for messages only.
+    /// Creates a namespace with its loopback interface up. The name is used in messages only.
     pub fn new(name: &str) -> Self {
         needs::root();
         let (ready, made) = channel();
@@ -43,7 +43,7 @@ impl Namespace {
                 let fd = unshare(CloneFlags::CLONE_NEWNET)
                     .map_err(io::Error::from)
                     .and_then(|()| File::open("/proc/thread-self/ns/net"));
-                // The receiver waits for it; if it is gone, nobody wants the namespace.
+                // The receiver waits for it; without one the namespace is not needed.
                 drop(ready.send(fd));
                 for Start { mut command, reply } in starts {
                     sys::die_with_this_thread(&mut command);
@@ -62,12 +62,12 @@ impl Namespace {
         &self.name
     }
 
-    /// A path that iproute2 takes where it wants the name of a namespace.
+    /// A path that iproute2 accepts as the name of a namespace.
     pub fn path(&self) -> String {
         format!("/proc/{}/fd/{}", process::id(), self.fd.as_raw_fd())
     }
 
-    /// Where daemons in this namespace pin the maps of an interface.
+    /// Directory where daemons in this namespace pin the maps of an interface.
     pub fn pins(&self, interface: &str) -> PathBuf {
         self.all_pins().join(interface)
     }
@@ -77,8 +77,8 @@ impl Namespace {
         Path::new("/sys/fs/bpf/vrrpd").join(inode.to_string())
     }
 
-    /// Runs `work` in a thread that has entered the namespace: sockets it opens belong there, and `/proc/sys/net`
-    /// and `/proc/thread-self/net` are the namespace's. A panic in `work` goes on in the caller.
+    /// Runs `work` in a thread inside the namespace: sockets it opens belong to it, and `/proc/sys/net` and
+    /// `/proc/thread-self/net` are the namespace's. A panic in `work` is propagated to the caller.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let result = thread::scope(|scope| {
             scope
@@ -91,7 +91,7 @@ impl Namespace {
         result.unwrap_or_else(|panic| panic::resume_unwind(panic))
     }
 
-    /// Starts a program in the namespace. It is killed at the latest when the namespace goes away.
+    /// Starts a program in the namespace. It is killed with the namespace at the latest.
     pub fn spawn(&self, command: Command) -> io::Result<Child> {
         let (reply, child) = channel();
         let starter = self.starter.as_ref().expect("taken in drop only");
@@ -99,12 +99,12 @@ impl Namespace {
         child.recv().map_err(io::Error::other)?
     }
 
-    /// Runs a program in the namespace until it ends; panics when that takes too long.
+    /// Runs a program in the namespace to its end; panics if that takes too long.
     pub fn run(&self, command: Command) -> Finished {
         Finished::of(self, command)
     }
 
-    /// Runs `ip` with these arguments and returns what it prints; panics when it fails.
+    /// Runs `ip` with these arguments and returns its output; panics if it fails.
     pub fn ip(&self, arguments: &str) -> String {
         let mut command = Command::new(needs::IP.require());
         command.args(arguments.split_whitespace());
@@ -118,7 +118,7 @@ impl Namespace {
         finished.stdout
     }
 
-    /// Sets a value below `/proc/sys/net` as this namespace sees it.
+    /// Sets a value below `/proc/sys/net` in this namespace.
     pub fn sysctl(&self, key: &str, value: &str) {
         let path = format!("/proc/sys/net/{key}");
         self.enter(|| fs::write(&path, value)).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -129,10 +129,10 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         self.starter = None;
         if let Some(thread) = self.thread.take() {
-            // It can only have panicked; saying so from a destructor would hide what the test says.
+            // A panic was reported; repeating it in a destructor would hide the test's message.
             drop(thread.join());
         }
-        // Daemons that were killed leave theirs behind; mostly there is nothing.
+        // Killed daemons leave their pins behind.
         let _ = fs::remove_dir_all(self.all_pins());
     }
 }

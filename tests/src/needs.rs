@@ -1,9 +1,9 @@
-//! What a laboratory needs of the machine, said in one sentence when it is missing.
+//! Requirements of a laboratory, each with a message if it is missing.
 
 use std::path::PathBuf;
 use std::{env, fs};
 
-/// A program that tests run and the Debian package that has it.
+/// A program that tests run, and its Debian package.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
     /// Name of the executable.
@@ -18,41 +18,41 @@ pub const IP: Program = Program { name: "ip", package: "iproute2" };
 pub const TC: Program = Program { name: "tc", package: "iproute2" };
 /// `keepalived`, the peer of the interoperability tests.
 pub const KEEPALIVED: Program = Program { name: "keepalived", package: "keepalived" };
-/// `setpriv`, which runs a program as somebody else.
+/// `setpriv`, which runs a program as another user.
 pub const SETPRIV: Program = Program { name: "setpriv", package: "util-linux" };
-/// `chrt`, which runs a program before all others.
+/// `chrt`, which runs a program with real-time priority.
 pub const CHRT: Program = Program { name: "chrt", package: "util-linux" };
-/// `unshare`, which runs a program with mounts of its own.
+/// `unshare`, which runs a program in its own mount namespace.
 pub const UNSHARE: Program = Program { name: "unshare", package: "util-linux" };
-/// `setsid`, which gives a program a terminal of its own.
+/// `setsid`, which runs a program in its own session.
 pub const SETSID: Program = Program { name: "setsid", package: "util-linux" };
-/// `prlimit`, which changes what a process that runs may have.
+/// `prlimit`, which changes the limits of a running process.
 pub const PRLIMIT: Program = Program { name: "prlimit", package: "util-linux" };
-/// `systemd-analyze`, which reads units as systemd does.
+/// `systemd-analyze`, which checks units.
 pub const SYSTEMD_ANALYZE: Program = Program { name: "systemd-analyze", package: "systemd" };
-/// `shellcheck`, which finds mistakes in shell scripts.
+/// `shellcheck`, which checks shell scripts.
 pub const SHELLCHECK: Program = Program { name: "shellcheck", package: "shellcheck" };
-/// `mandoc`, which finds mistakes in manual pages.
+/// `mandoc`, which checks manual pages.
 pub const MANDOC: Program = Program { name: "mandoc", package: "mandoc" };
 /// `strace`, which counts system calls.
 pub const STRACE: Program = Program { name: "strace", package: "strace" };
 /// `valgrind`, whose callgrind counts instructions.
 pub const VALGRIND: Program = Program { name: "valgrind", package: "valgrind" };
 
-/// `systemd-nspawn`, which starts a whole system beside this one.
+/// `systemd-nspawn`, which boots a system in a container.
 pub const SYSTEMD_NSPAWN: Program = Program { name: "systemd-nspawn", package: "systemd-container" };
-/// `nsenter`, which runs a program in another one's namespaces.
+/// `nsenter`, which runs a program in another process's namespaces.
 pub const NSENTER: Program = Program { name: "nsenter", package: "util-linux" };
 
-/// Every program that the tests run, but for [`ON_THIS_MACHINE`].
+/// Every program that the tests run, except [`ON_THIS_MACHINE`].
 pub const ALL: [Program; 11] =
     [IP, TC, KEEPALIVED, SETPRIV, CHRT, UNSHARE, SETSID, PRLIMIT, SYSTEMD_ANALYZE, SHELLCHECK, MANDOC];
 
-/// What tests need that run on this machine only: those that count, and those of a system that boots.
+/// Programs of tests that run on the host only: those that count, and those that boot a system.
 pub const ON_THIS_MACHINE: [Program; 4] = [STRACE, VALGRIND, SYSTEMD_NSPAWN, NSENTER];
 
 impl Program {
-    /// Where it is, if it is installed.
+    /// Its path, if installed.
     pub fn find(self) -> Option<PathBuf> {
         let path = env::var_os("PATH").unwrap_or_default();
         env::split_paths(&path)
@@ -61,7 +61,7 @@ impl Program {
             .find(|file| file.is_file())
     }
 
-    /// Where it is; panics when it is not installed.
+    /// Its path; panics if it is not installed.
     pub fn require(self) -> PathBuf {
         self.find().unwrap_or_else(|| {
             panic!("`{}` is missing: `cargo xtask setup` installs the package {}", self.name, self.package)
@@ -69,7 +69,7 @@ impl Program {
     }
 }
 
-/// Whether the kernel that runs is this version or a later one.
+/// Whether the running kernel has at least this version.
 #[must_use]
 pub fn kernel_is_at_least(version: (u32, u32)) -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel has one");
@@ -77,7 +77,7 @@ pub fn kernel_is_at_least(version: (u32, u32)) -> bool {
     numbers.next().zip(numbers.next()).expect("two numbers") >= version
 }
 
-/// Whether this process may make network namespaces.
+/// Whether this process may create network namespaces.
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }

@@ -1,8 +1,8 @@
-//! A second opinion on what becomes of a frame, written for the tests alone: slices, no haste, no line in common with
-//! the code under test. What it knows, it knows from RFC 9568, RFC 3768 and RFC 2338.
+//! An independent classification of frames for tests: simple slices, no optimisation, no code shared with the code
+//! under test. It follows RFC 9568, RFC 3768 and RFC 2338.
 //!
-//! [`judge`] says what a frame is for, [`Watch`] what a virtual router makes of the adverts among them. Both are told of
-//! the virtual routers in this module's own words ([`Router`]); reasons are named as in the daemon's state.
+//! [`judge`] classifies a frame, [`Watch`] models how a virtual router handles adverts. Both use this module's own type
+//! for virtual routers ([`Router`]); reasons have their names in the daemon's state.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,13 +11,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::checksum;
 use crate::frame::{MULTICAST_V4, MULTICAST_V6};
 
-/// The most octets behind a message that its checksum may cover.
+/// Maximum number of octets after a message that its checksum may cover.
 const MAX_TRAILING: usize = 256;
 
-/// What a virtual router does.
+/// The role of a virtual router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Takes no part.
+    /// Does not take part.
     Init,
     /// Waits for the master to fall silent.
     Backup,
@@ -28,7 +28,7 @@ pub enum Role {
 /// A virtual router of ours.
 #[derive(Clone, Debug)]
 pub struct Router {
-    /// Its family, and the source of its adverts.
+    /// Source of its adverts, which determines its family.
     pub own_address: IpAddr,
     /// The broadcast address of its subnet.
     pub broadcast: Option<Ipv4Addr>,
@@ -36,37 +36,37 @@ pub struct Router {
     pub virtual_addresses: Vec<IpAddr>,
     /// Its VRID.
     pub vrid: u8,
-    /// The VLAN it lives in, 0 for none.
+    /// Its VLAN, 0 for none.
     pub vlan: u16,
     /// Its version over IPv4.
     pub version: u8,
     /// Its interval in hundredths of a second.
     pub centis: u16,
-    /// The longest interval of a master that it reckons with in version 3.
+    /// The maximum learned interval in version 3.
     pub longest_centis: u16,
-    /// How many intervals of silence make a master lost.
+    /// Number of intervals without an advert after which a master counts as down.
     pub down_multiplier: u8,
     /// Data of simple text authentication.
     pub password: Option<[u8; 8]>,
-    /// The lowest TTL it takes.
+    /// The minimum TTL.
     pub min_ttl: u8,
     /// Takes unicast to its address instead of multicast, from these with this TTL or more.
     pub peers: Option<Vec<(IpAddr, u8)>>,
-    /// Takes intervals other than its own in version 2.
+    /// Accepts intervals other than its own in version 2.
     pub takes_other_intervals: bool,
-    /// Takes adverts without addresses.
+    /// Accepts adverts without addresses.
     pub takes_no_addresses: bool,
-    /// Takes no addresses but these, unless from their owner.
+    /// Accepts no other addresses than these, unless from their owner.
     pub only_addresses: Option<Vec<IpAddr>>,
-    /// What it does.
+    /// Its role.
     pub role: Role,
     /// Its priority.
     pub priority: u8,
     /// Preempts masters of lower priority.
     pub preempts: bool,
-    /// Lets others see what it handled.
+    /// Passes handled adverts on to other receivers.
     pub passes_on: bool,
-    /// Nanoseconds between reports.
+    /// Minimum nanoseconds between reports.
     pub spacing: u64,
 }
 
@@ -77,22 +77,22 @@ pub struct Advert {
     pub priority: u8,
     /// Its interval in hundredths of a second.
     pub centis: u16,
-    /// From whom.
+    /// Source address.
     pub source: IpAddr,
-    /// By which MAC address.
+    /// Source MAC address.
     pub mac: [u8; 6],
-    /// What it announces, in its order.
+    /// Its addresses, in order.
     pub addresses: Vec<IpAddr>,
 }
 
-/// What a frame is. Routers are named by their place in the list.
+/// The classification of a frame. Routers are given by their index in the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// Nothing of VRRP.
+    /// Not VRRP.
     NotVrrp,
-    /// VRRP, for this reason nothing that concerns a router of ours.
+    /// VRRP, but not for a router of ours, for this reason.
     Stray(&'static str),
-    /// For this router of ours, and wrong.
+    /// For this router of ours, and invalid.
     Discard(usize, &'static str),
     /// For this router of ours.
     Accept(usize, Advert),
@@ -114,17 +114,17 @@ struct Packet<'a> {
     source: IpAddr,
     destination: IpAddr,
     ttl: u8,
-    /// The IPv4 header adds up.
+    /// The checksum of the IPv4 header is correct.
     header_is_right: bool,
-    /// The frame has all that the IP header announces.
+    /// The frame contains all octets according to the IP header.
     is_whole: bool,
-    /// Octets of VRRP that the IP header announces.
+    /// Octets of VRRP according to the IP header.
     announced: usize,
-    /// Those of them that are there.
+    /// Those of them in the frame.
     message: &'a [u8],
 }
 
-/// Says what a frame is to an interface that takes in frames to these MAC addresses, beside those to groups.
+/// Classifies a frame on an interface that accepts frames to these MAC addresses, besides those to groups.
 pub fn judge(frame: &[u8], macs: &[[u8; 6]], routers: &[Router]) -> Judgement {
     let Some((vlan, ethertype, payload)) = ethernet(frame) else { return Judgement::NotVrrp };
     let is_wanted = |destination: IpAddr| {
@@ -136,7 +136,7 @@ pub fn judge(frame: &[u8], macs: &[[u8; 6]], routers: &[Router]) -> Judgement {
         0x86dd => ipv6(payload, is_wanted),
         _ => Err(Judgement::NotVrrp),
     };
-    // IEEE 802.3 §3.2.3: the first bit on the wire says whether it is for a group.
+    // IEEE 802.3 §3.2.3: the first bit on the wire marks group addresses.
     let is_unicast = frame[0] & 1 == 0;
     if is_unicast && !macs.iter().any(|mac| frame.starts_with(mac)) {
         return Judgement::NotVrrp;
@@ -284,7 +284,7 @@ fn advert(packet: &Packet<'_>, router: &Router) -> Result<Advert, &'static str> 
     let others = router.only_addresses.as_ref().is_some_and(|ours| sorted(ours) != sorted(&addresses));
     ensure(priority == 255 || !others, "address_list")?;
     ensure(is_host(packet.source) && router.broadcast.map(IpAddr::V4) != Some(packet.source), "source")?;
-    // An owner sends from its address, and leaves with priority 0.
+    // An owner sends from its address, and resigns with priority 0.
     let is_virtual = router.virtual_addresses.contains(&packet.source);
     ensure(!is_virtual || priority == 0 || priority == 255, "source")?;
     Ok(Advert { priority, centis, source: packet.source, mac: [0; 6], addresses })
@@ -333,24 +333,24 @@ fn be16(octets: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*octets.get(at)?, *octets.get(at + 1)?]))
 }
 
-/// What a virtual router has heard, and what it waits for. Times are nanoseconds.
+/// The adverts that a virtual router has handled, and its deadline. Times are in nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watch {
-    /// The last advert, and when.
+    /// The last advert with its time.
     pub heard: Option<(u64, Advert)>,
-    /// The last one of a master that it follows or yields to.
+    /// The last advert of a master that it follows or yields to.
     pub followed: Option<(u64, Advert)>,
-    /// The last resignation that mattered.
+    /// The last resignation that had an effect.
     pub resigned: Option<(u64, Advert)>,
-    /// When the master is to be taken for dead; 0: it does not wait.
+    /// When the master counts as down; 0: no deadline.
     pub deadline: u64,
     /// Interval of the master in hundredths of a second.
     pub master_centis: u16,
-    /// Valid adverts.
+    /// Number of valid adverts.
     pub adverts: u64,
-    /// Wrong ones, by reason.
+    /// Number of invalid adverts, by reason.
     pub rejected: BTreeMap<&'static str, u64>,
-    /// Reports that did not come, to keep the spacing.
+    /// Number of reports withheld to keep the spacing.
     pub withheld: u64,
     quiet_until: u64,
     urgent_quiet_until: u64,
@@ -358,18 +358,18 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Of a router that waits until `deadline` if it is a Backup.
+    /// For a router with this deadline if it is a Backup.
     pub fn new(router: &Router, deadline: u64) -> Self {
         let deadline = if router.role == Role::Backup { deadline } else { 0 };
         Self { deadline, master_centis: router.centis, ..Self::default() }
     }
 
-    /// A wrong advert.
+    /// Handles an invalid advert.
     pub fn discard(&mut self, reason: &'static str) {
         *self.rejected.entry(reason).or_default() += 1;
     }
 
-    /// An advert at `at`; returns whether it is reported.
+    /// Handles an advert received at `at`; returns whether it is reported.
     pub fn accept(&mut self, router: &Router, advert: Advert, at: u64) -> bool {
         self.adverts += 1;
         let says =
@@ -409,11 +409,11 @@ impl Watch {
         }
     }
 
-    /// RFC 9568 §6.4.2. Returns whether it is a resignation that matters.
+    /// RFC 9568 §6.4.2. Returns whether it is a resignation that has an effect.
     fn as_backup(&mut self, router: &Router, advert: Advert, at: u64) -> bool {
         const CENTI: u64 = 10_000_000;
         let is_v2 = router.version == 2 && router.own_address.is_ipv4();
-        // RFC 3768 §6.1: (256 - priority) / 256 seconds. RFC 9568 §6.1: that share of the master's interval.
+        // RFC 3768 §6.1: (256 - priority) / 256 seconds. RFC 9568 §6.1: that fraction of the master's interval.
         let skew = |centis: u16| {
             let whole = if is_v2 { 100 * CENTI } else { u64::from(centis) * CENTI };
             whole * (256 - u64::from(router.priority)) / 256

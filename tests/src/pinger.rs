@@ -1,4 +1,4 @@
-//! A client that asks an address for an answer every few milliseconds.
+//! A client that pings an address at a short interval.
 
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -13,14 +13,14 @@ use crate::{Host, checksum, wait_until};
 
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REPLY: u8 = 0;
-/// How soon the receiver notices that it is to end.
+/// Latency of ending the receiver.
 const STOP_POLL: Duration = Duration::from_millis(50);
-/// How long the last answers are waited for.
+/// How long to wait for the last answers.
 const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
-/// ICMP echo requests to an address, one every so often, and the times of the answers.
+/// Sends ICMP echo requests to an address at an interval, and records the times of the answers.
 ///
-/// Ends by itself after 65,535 requests.
+/// Ends after 65,535 requests.
 #[derive(Debug)]
 pub struct Pinger {
     shared: Arc<Shared>,
@@ -33,27 +33,27 @@ struct Shared {
     stop_receiving: AtomicBool,
     sent: AtomicU16,
     answered: AtomicUsize,
-    /// When each answer came. One request has one answer: duplicates are not counted.
+    /// Time of each answer. Duplicates are not counted.
     answers: Mutex<Vec<(u16, Instant)>>,
 }
 
-/// What became of the requests.
+/// The result of pinging.
 #[derive(Clone, Copy, Debug)]
 pub struct PingReport {
-    /// Requests.
+    /// Number of requests.
     pub sent: usize,
-    /// Requests that were not answered.
+    /// Number of requests without an answer.
     pub lost: usize,
-    /// The longest time between two answers: about the interval of the requests if none is lost.
+    /// The longest time between two answers; without losses about the interval.
     pub longest_gap: Duration,
-    /// The last answer before that gap; `None` without two answers.
+    /// Time of the last answer before that gap; `None` without two answers.
     pub gap_began: Option<Instant>,
 }
 
 impl Pinger {
-    /// Starts asking.
+    /// Starts pinging.
     pub fn start(from: &Host, address: Ipv4Addr, every: Duration) -> Self {
-        /// Tells the pingers of a machine apart.
+        /// Distinguishes the pingers of a machine.
         static NEXT: AtomicU16 = AtomicU16::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let socket = from.namespace().enter(|| Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)));
@@ -68,18 +68,18 @@ impl Pinger {
         Self { shared, threads: vec![sender, receiver] }
     }
 
-    /// How many answers have come.
+    /// Number of answers.
     pub fn answered(&self) -> usize {
         self.shared.answered.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many more answers have come.
+    /// Waits for this many further answers.
     pub fn wait_answers(&self, more: usize, limit: Duration) {
         let wanted = self.answered() + more;
         wait_until(limit, "the address answers pings", || self.answered() >= wanted);
     }
 
-    /// Stops asking, waits a moment for the last answers, and reports.
+    /// Stops pinging, waits a moment for the last answers, and returns the result.
     pub fn stop(mut self) -> PingReport {
         self.end();
         let answers = self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,7 +98,7 @@ impl Pinger {
         self.shared.stop_sending.store(true, Ordering::Relaxed);
         let mut threads = self.threads.drain(..);
         drop(threads.next().map(JoinHandle::join));
-        // Answers under way still count; a lost one is not waited for long.
+        // Answers in transit still count.
         let start = Instant::now();
         while start.elapsed() < LAST_ANSWERS
             && self.shared.answered.load(Ordering::Relaxed)
@@ -124,10 +124,10 @@ fn send(shared: &Shared, socket: &Socket, id: u16, address: Ipv4Addr, every: Dur
         if shared.stop_sending.load(Ordering::Relaxed) {
             return;
         }
-        // No route or no neighbour is an answer that does not come, nothing else.
+        // Without a route or neighbour there is just no answer.
         drop(socket.send_to(&echo_request(id, sequence), &to));
         shared.sent.store(sequence, Ordering::Relaxed);
-        // After a stall it goes on from now, instead of sending what was missed in a burst.
+        // After a delay it continues from now, instead of sending the missed requests in a burst.
         due = (due + every).max(Instant::now());
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }

@@ -1,4 +1,4 @@
-//! Processes of a laboratory: one that runs to its end, and one that stays and whose output is collected.
+//! Processes of a laboratory: one that runs to its end, and one that keeps running and whose output is collected.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read};
@@ -15,13 +15,13 @@ use nix::unistd::Pid;
 
 use crate::{Namespace, Usage, stretched, wait_for, wait_until};
 
-/// No command of a test takes longer, unless it hangs.
+/// Timeout of a test's commands.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A program that ran to its end.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// Exit code; 128 + the signal's number when a signal ended it.
+    /// Exit code; 128 + the signal number if a signal ended it.
     pub code: i32,
     /// Standard output.
     pub stdout: String,
@@ -43,7 +43,7 @@ impl Finished {
         let output = match output.recv_timeout(limit) {
             Ok(output) => output.unwrap_or_else(|error| panic!("{what}: {error}")),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                // Gone already is as good.
+                // It may have ended.
                 let _ = kill(pid, Signal::SIGKILL);
                 panic!("{what} did not end, or did not close its output, in {limit:?}");
             }
@@ -62,7 +62,7 @@ impl Finished {
     }
 }
 
-/// A program that stays, its output collected line by line. Dropping it kills and reaps it.
+/// A running program; its output is collected by line. It is killed and reaped on drop.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -71,12 +71,12 @@ pub struct Process {
     log: Log,
 }
 
-/// Lines with the time they came at.
+/// Lines with their times.
 #[derive(Clone, Debug, Default)]
 struct Log(Arc<Mutex<Vec<(Instant, String)>>>);
 
 impl Process {
-    /// Starts a program in a namespace. The name is for messages.
+    /// Starts a program in a namespace. The name is used in messages.
     pub(crate) fn start(namespace: &Namespace, name: String, mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
@@ -92,22 +92,22 @@ impl Process {
         self.pid.as_raw()
     }
 
-    /// Whether it still runs.
+    /// Whether it is running.
     pub fn is_running(&self) -> bool {
         self.try_wait().is_none()
     }
 
-    /// What it and its descendants have cost up to now.
+    /// CPU time and memory of it and its descendants so far.
     pub fn usage(&self) -> Usage {
         Usage::of(self.pid())
     }
 
-    /// How often its threads have gone to sleep, and so been woken, up to now.
+    /// Number of voluntary context switches of its threads so far, each with a wake-up.
     pub fn wake_ups(&self) -> u64 {
         self.usage().wake_ups
     }
 
-    /// The packet sockets that are open on its machine, by the kernel's numbers.
+    /// The open packet sockets of its machine, by inode.
     pub fn packet_sockets(&self) -> BTreeSet<u64> {
         let table = fs::read_to_string(format!("/proc/{}/net/packet", self.pid)).expect("it runs");
         table.lines().skip(1).filter_map(|line| line.split_whitespace().last()?.parse().ok()).collect()
@@ -119,10 +119,10 @@ impl Process {
         kill(self.pid, signal).unwrap_or_else(|error| panic!("{signal} to {}: {error}", self.name));
     }
 
-    /// Stops it, as a frozen machine is stopped.
+    /// Stops it with SIGSTOP.
     pub fn pause(&self) {
         self.signal(Signal::SIGSTOP);
-        // The signal is delivered at once but acted on by each thread in its own time.
+        // The signal is delivered at once, but each thread handles it in its own time.
         wait_until(PATIENCE, "every thread is stopped", || {
             fs::read_dir(format!("/proc/{}/task", self.pid)).is_ok_and(|threads| {
                 threads.flatten().all(|thread| stat_state(&thread.path().join("stat")) == Some('T'))
@@ -130,7 +130,7 @@ impl Process {
         });
     }
 
-    /// Lets it run on.
+    /// Continues it.
     pub fn resume(&self) {
         self.signal(Signal::SIGCONT);
     }
@@ -143,37 +143,37 @@ impl Process {
 
     /// SIGKILL, then waits for the end.
     pub fn kill(&self) {
-        // A process that has ended is not signalled: its number may be somebody else's.
+        // The pid of an ended process may have been reused.
         if self.is_running() {
             let _ = kill(self.pid, Signal::SIGKILL);
         }
         self.wait();
     }
 
-    /// Waits for the end and returns the exit code; 128 + the signal's number when a signal ended it.
+    /// Waits for the end and returns the exit code; 128 + the signal number if a signal ended it.
     pub fn wait(&self) -> i32 {
         exit_code(wait_for(PATIENCE, &format!("{} ends", self.name), || self.try_wait()))
     }
 
-    /// The lines it has written up to now.
+    /// The log lines so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lines().iter().map(|(_, line)| line.clone()).collect()
     }
 
-    /// How many lines up to now contain the text.
+    /// Number of log lines so far with this text.
     pub fn count_in_log(&self, text: &str) -> usize {
         self.log.lines().iter().filter(|(_, line)| line.contains(text)).count()
     }
 
-    /// Asserts that so many lines contain the text, at least one. What it did can be seen before its line is read here:
-    /// waits for the last of them.
+    /// Asserts that this many lines contain the text, at least one. Waits for the last of them, since its effect may be
+    /// visible before the line is read here.
     pub fn assert_in_log(&self, text: &str, times: usize) {
         let what = format!("{} writes {times} lines with {text:?}", self.name);
         wait_until(PATIENCE, &what, || self.count_in_log(text) >= times);
         assert_eq!(self.count_in_log(text), times, "{text:?}: {:#?}", self.log());
     }
 
-    /// Waits until a line contains the text, and returns that line.
+    /// Waits for a line with this text, and returns it.
     pub fn wait_log(&self, limit: Duration, text: &str) -> String {
         wait_for(limit, &format!("{} writes a line with {text:?}", self.name), || {
             self.log.lines().iter().find(|(_, line)| line.contains(text)).map(|(_, line)| line.clone())
@@ -189,7 +189,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // An error means that it has been reaped.
+        // An error means that it was reaped.
         drop(child.kill());
         drop(child.wait());
         if thread::panicking() {
@@ -218,12 +218,12 @@ impl Log {
     }
 }
 
-/// Whether a process with this id runs; one that only waits to be reaped does not.
+/// Whether a process with this pid is running; a zombie is not.
 pub fn is_alive(pid: i32) -> bool {
     !matches!(stat_state(format!("/proc/{pid}/stat").as_ref()), None | Some('Z' | 'X'))
 }
 
-/// The state letter of a `stat` file of `/proc`, behind the name in parentheses.
+/// The state letter in a `stat` file of `/proc`, after the name in parentheses.
 fn stat_state(path: &std::path::Path) -> Option<char> {
     let stat = fs::read_to_string(path).ok()?;
     stat.rsplit_once(')')?.1.trim_start().chars().next()

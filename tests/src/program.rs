@@ -1,4 +1,4 @@
-//! The program in the kernel, on no interface: frames are given to it by `BPF_PROG_TEST_RUN`, as XDP or as a classifier.
+//! The BPF program without an interface: frames are passed to it by `BPF_PROG_TEST_RUN`, as XDP or as a classifier.
 //!
 //! The object is the one that the daemon embeds: the committed one, or the one that the environment variable
 //! `VRRPD_BPF_OBJECTS` names. Each [`Program`] has maps of its own. In them the place of a router is its slot, unless the test
@@ -25,10 +25,10 @@ use vrrpd_common::{AddressDigest, MacAddr, Reject};
 use crate::oracle::{self, Router};
 use crate::{needs, wait_for, wait_until};
 
-/// The shortest frame that the kernel takes for a test run: an Ethernet header.
+/// The shortest frame that the kernel accepts for a test run: an Ethernet header.
 pub const MIN_FRAME: usize = 14;
-/// The longest that the program sees all of: what is left of a page of 4096 octets after the headroom of 256 and the
-/// kernel's own 320. The rest of a longer one the kernel puts where only programs look that ask for fragments.
+/// The longest frame that the program sees completely: a page of 4096 octets minus the headroom of 256 and the kernel's
+/// own 320. Of a longer one, the kernel puts the rest into fragments, which only programs with fragment support see.
 pub const MAX_FRAME: usize = 4096 - 256 - 320;
 
 /// The interface to which the kernel has the frames of a test run come: `lo`.
@@ -38,7 +38,7 @@ const ADDRESS_BITS: u32 = 192;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Set by `cargo xtask` to the directory of objects that are to be tested instead of the committed ones.
+/// Directory of objects to be tested instead of the committed ones, set by `cargo xtask`.
 const VARIABLE: &str = "VRRPD_BPF_OBJECTS";
 static XDP_OBJECT: &[u8] = include_bytes_aligned!("../../vrrpd/ebpf/vrrpd.bpf.o");
 static TCX_OBJECT: &[u8] = include_bytes_aligned!("../../vrrpd/ebpf/tcx.bpf.o");
@@ -47,9 +47,9 @@ const RECORD_WORDS: usize = size_of::<RouterRecord>() / size_of::<u64>();
 /// Where the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// On frames, before or after the driver.
+    /// For frames, in the driver or after it.
     Xdp,
-    /// On packets, as a classifier.
+    /// For packets, as a classifier.
     Tcx,
 }
 
@@ -57,7 +57,7 @@ impl Hook {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Xdp, Self::Tcx];
 
-    /// Whether the kernel takes a frame for a test run: of a packet the header of IP has to be there.
+    /// Whether the kernel accepts a frame for a test run: a packet needs a complete IP header.
     pub fn takes(self, frame: &[u8]) -> bool {
         match (self, frame.get(12..MIN_FRAME)) {
             (Self::Tcx, Some([0x08, 0x00])) => frame.len() >= MIN_FRAME + 20,
@@ -76,14 +76,14 @@ impl Hook {
     }
 }
 
-/// What the program says of a frame.
+/// The program's verdict on a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// An error of the program.
+    /// Error of the program.
     Aborted,
-    /// Not seen by anybody else.
+    /// Consumed.
     Drop,
-    /// On to the network stack.
+    /// Passed to the network stack.
     Pass,
 }
 
@@ -97,7 +97,7 @@ pub struct Program {
     index: HashMap<MapData, u64, u32>,
 }
 
-/// The program's ring, apart from it so that it can be read while frames go in.
+/// The program's ring buffer, separate so that it can be read while frames are passed.
 pub struct Ring(RingBuf<MapData>);
 
 impl Program {
@@ -153,14 +153,14 @@ impl Program {
         }
     }
 
-    /// Tells it to whom frames are that the interface takes in.
+    /// Sets the MAC addresses that the interface accepts.
     pub fn set_stations(&mut self, macs: [[u8; 6]; 2]) {
         let stations = macs.map(|mac| station(MacAddr(mac)));
         self.stations.insert(INTERFACE, stations, 0).expect("there is room");
     }
 
-    /// Gives it a frame; `None` when the kernel does not take such a frame for a test run. The frame is left alone. That of a
-    /// classifier comes to `lo`, the MAC address of which is zero.
+    /// Passes a frame; `None` if the kernel does not accept it for a test run. The frame is not changed. A classifier
+    /// gets it on `lo`, whose MAC address is zero.
     pub fn try_run(&self, frame: &[u8]) -> Option<Verdict> {
         let mut after = vec![0; frame.len()];
         match self.test_run("vrrpd", frame, &mut after) {
@@ -173,13 +173,13 @@ impl Program {
         }
     }
 
-    /// Gives it a frame.
+    /// Passes a frame.
     #[track_caller]
     pub fn run(&self, frame: &[u8]) -> Verdict {
         self.try_run(frame).unwrap_or_else(|| panic!("no test run with {} octets", frame.len()))
     }
 
-    /// Gives it a command as it is, and returns what the kernel made of it.
+    /// Sends a raw command, and returns the kernel's result.
     pub fn command(&self, command: &[u8]) -> (Verdict, Vec<u8>) {
         let mut answer = vec![0; command.len()];
         let verdict = self.test_run("vrrpd_command", command, &mut answer).expect("a test run");
@@ -188,9 +188,9 @@ impl Program {
 
     /// Gives it a command that it has to carry out. `abi`, `interface` and, unless it is given, `place` are filled in.
     ///
-    /// The first command for a slot may have to come again: `bpf_timer_init` takes no lock to get its memory, so that
-    /// it may get none (ENOMEM) while there is plenty; in Linux 6.18 for each hundredth timer or so, for a millisecond or
-    /// for seconds. Such a command has changed nothing.
+    /// The first command for a slot may have to be repeated: `bpf_timer_init` allocates without sleeping, and may fail
+    /// (ENOMEM) although memory is available; on Linux 6.18 about once in a hundred timers, for a millisecond or for
+    /// seconds. Such a command has changed nothing.
     #[track_caller]
     pub fn obey(&self, mut command: KernelCommand) {
         command.abi = ABI_VERSION;
@@ -204,7 +204,7 @@ impl Program {
             let answer: KernelCommand = bytemuck::pod_read_unaligned(&answer);
             let has_failed = answer.result == -libc::ENOMEM;
             if has_failed {
-                // What the kernel had for a pipe serves for a timer.
+                // Memory that the kernel used for a pipe is suitable for a timer.
                 drop((0..32).map_while(|_| io::pipe().ok()).collect::<Vec<_>>());
             }
             assert!(
@@ -226,7 +226,7 @@ impl Program {
         self.rejects.get(&INTERFACE, 0).expect("the counters are there")
     }
 
-    /// Nanoseconds that a program of the object takes for a frame, on average.
+    /// Average nanoseconds of a program of the object per frame.
     pub fn nanos_per_run(&self, name: &str, frame: &[u8], runs: u32) -> u32 {
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
@@ -240,8 +240,8 @@ impl Program {
         u32::try_from(result.duration.as_nanos()).unwrap_or(u32::MAX)
     }
 
-    /// How large a program of the object is: its instructions as the kernel runs them, and how many of them the verifier
-    /// went through on all ways together.
+    /// The size of a program of the object: number of instructions, and number that the verifier processed on all
+    /// paths.
     pub fn instructions(&self, name: &str) -> (u32, u32) {
         const OCTETS: u32 = 8;
         let program = self.ebpf.program(name).expect("it is there");
@@ -250,7 +250,7 @@ impl Program {
         (octets / OCTETS, info.verified_instruction_count().expect("kernel 5.16 or newer"))
     }
 
-    /// Makes it the backup of a version 3 router over IPv4 with adverts every 10 ms, for as long as the test runs.
+    /// Makes it the backup of a version 3 router over IPv4 with adverts every 10 ms, for the duration of the test.
     pub fn follow(&self, vrid: u8) {
         let config = KernelConfig {
             report_spacing: 1_000_000_000,
@@ -296,19 +296,19 @@ impl Program {
 }
 
 impl Ring {
-    /// The next event, if there is one.
+    /// The next event, if any.
     pub fn take(&mut self) -> Option<KernelEvent> {
         let item = self.0.next()?;
         assert_eq!(item.len(), size_of::<KernelEvent>());
         Some(bytemuck::pod_read_unaligned(&item))
     }
 
-    /// All events that are there.
+    /// All waiting events.
     pub fn drain(&mut self) -> Vec<KernelEvent> {
         std::iter::from_fn(|| self.take()).collect()
     }
 
-    /// Waits for an event; panics with `what` when none comes in `limit`.
+    /// Waits for an event; panics with `what` if none comes within `limit`.
     #[track_caller]
     pub fn wait(&mut self, limit: Duration, what: &str) -> KernelEvent {
         wait_for(limit, what, || self.take())
@@ -323,7 +323,7 @@ pub fn map_names(hook: Hook) -> Vec<String> {
     names
 }
 
-/// The object with its maps in the kernel, and no program yet.
+/// The object with its maps loaded, and without a program.
 fn object(hook: Hook) -> Ebpf {
     let mut loader = EbpfLoader::new();
     loader.verifier_log_level(VerifierLogLevel::empty());
@@ -341,14 +341,14 @@ fn is_invalid(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINVAL)
 }
 
-/// The time that the kernel's records are in.
+/// The clock of the kernel's records.
 pub fn now() -> u64 {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("the clock runs");
     let seconds = u64::try_from(time.tv_sec()).expect("not negative");
     seconds * 1_000_000_000 + u64::try_from(time.tv_nsec()).expect("not negative")
 }
 
-/// The place of a router in the maps.
+/// The slot of a router in the maps.
 pub fn slot_of(router: &Router) -> u32 {
     u32::from(router.vrid) + if router.own_address.is_ipv4() { 0 } else { 256 }
 }
@@ -365,7 +365,7 @@ pub fn is_destination<'a>(routers: impl IntoIterator<Item = &'a Router>, address
     is_vrrp_group(address) || routers.into_iter().any(is_own)
 }
 
-/// A router as the kernel is told of it.
+/// The kernel's configuration of a router.
 pub fn config_of(router: &Router, generation: u32) -> KernelConfig {
     let role = match router.role {
         oracle::Role::Init => 1,
@@ -406,13 +406,13 @@ pub fn config_of(router: &Router, generation: u32) -> KernelConfig {
     }
 }
 
-/// KernelCounters under the names of their reasons.
+/// The counter for a reason.
 pub fn counter(counters: &KernelCounters, reason: &str) -> u64 {
     let place = Reject::ALL.iter().position(|reject| reject.name() == reason);
     counters[place.expect("a reason")]
 }
 
-/// Addresses as records hold them.
+/// The digest of addresses, as in records.
 pub fn digest(addresses: &[IpAddr]) -> u64 {
     AddressDigest::of(addresses.iter().copied()).to_bits()
 }

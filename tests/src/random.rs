@@ -1,5 +1,5 @@
-//! Frames out of a seed: right ones, changed here and there, with checksums mostly made right again so that they come
-//! past the first checks, and some that are nothing but noise.
+//! Pseudo-random frames: valid ones with changes and mostly corrected checksums, so that they pass the first checks,
+//! and some random ones.
 
 use crate::AdvertFrame;
 use crate::corpus::{self, ip_header, repair_header, repair_message, right_ones, tagged, with_options};
@@ -10,12 +10,12 @@ use crate::program::{MAX_FRAME, MIN_FRAME};
 pub struct Random(u64);
 
 impl Random {
-    /// The same numbers for the same seed.
+    /// A generator with this seed.
     pub const fn from_seed(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Any number.
+    /// A number of 64 bits.
     pub const fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -34,18 +34,18 @@ impl Random {
         usize::try_from(self.number() % end).expect("below a usize")
     }
 
-    /// Once in `times`.
+    /// True once in `times`.
     pub fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
-    /// One of them.
+    /// One of these values.
     pub fn one_of<'a, T>(&mut self, them: &'a [T]) -> &'a T {
         &them[self.below(them.len())]
     }
 }
 
-/// A source of frames.
+/// A generator of frames.
 #[derive(Clone, Debug)]
 pub struct Frames {
     random: Random,
@@ -54,10 +54,10 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// The same frames for the same seed.
+    /// A generator with this seed.
     pub fn from_seed(seed: u64) -> Self {
         let mut small: Vec<_> = corpus::cases().into_iter().map(|case| case.frame).collect();
-        // Right ones are rare among the others.
+        // Valid ones, which are rare among the others.
         for _ in 0..40 {
             small.extend(right_ones().into_iter().map(|(_, frame)| frame));
         }
@@ -79,7 +79,7 @@ impl Frames {
         Self { random: Random::from_seed(seed), small, large }
     }
 
-    /// The next frame, of a length that a test run takes.
+    /// The next frame, with a length suitable for a test run.
     pub fn frame(&mut self) -> Vec<u8> {
         let random = &mut self.random;
         if random.once_in(50) {
@@ -104,7 +104,7 @@ impl Frames {
     }
 }
 
-/// Random octets behind an Ethernet header that may be one of IPv4 or IPv6.
+/// Random octets after an Ethernet header, possibly one of IPv4 or IPv6.
 fn noise(random: &mut Random) -> Vec<u8> {
     let len = MIN_FRAME + random.below(120);
     let mut frame: Vec<u8> = (0..len).map(|_| random.octet()).collect();
@@ -113,7 +113,7 @@ fn noise(random: &mut Random) -> Vec<u8> {
     frame
 }
 
-/// One change.
+/// Makes one change.
 fn mutate(random: &mut Random, frame: &mut Vec<u8>, others: &[Vec<u8>]) {
     let ip = ip_header(frame);
     let message =
@@ -122,7 +122,7 @@ fn mutate(random: &mut Random, frame: &mut Vec<u8>, others: &[Vec<u8>]) {
     if len < MIN_FRAME {
         return;
     }
-    // Where there is something to change: in the headers most of the time.
+    // Mostly in the headers.
     let place = if random.once_in(3) { random.below(len) } else { 12 + random.below((len - 12).min(60)) };
     match (random.below(20), ip, message) {
         (0..=2, ..) => frame[place] = random.octet(),
@@ -141,19 +141,19 @@ fn mutate(random: &mut Random, frame: &mut Vec<u8>, others: &[Vec<u8>]) {
             *frame = with_options(frame, words);
         }
         (11, Some(ip), _) => {
-            // The length in the header, a little wrong.
+            // A slightly wrong length in the header.
             let low = if frame[ip] >> 4 == 4 { ip + 3 } else { ip + 5 };
             frame[low] = frame[low].wrapping_add(random.octet() & 31).wrapping_sub(16);
         }
         (12, Some(ip), _) => {
-            // A source of two, one of them above ours, or any.
+            // One of two source addresses, one of them above ours, or any.
             let low = if frame[ip] >> 4 == 4 { ip + 15 } else { ip + 23 };
             if low < len {
                 frame[low] = *random.one_of(&[9, 77, 0x77, 200, 127, random.clone().octet()]);
             }
         }
         (13, Some(ip), _) if ip + 40 <= len && random.once_in(2) => {
-            // A source that cannot be, or may be a virtual address.
+            // An impossible source address, or one that may be a virtual address.
             let (place, any) =
                 if frame[ip] >> 4 == 4 { (ip + 12, [127, 0, 0, 1]) } else { (ip + 8, [0xff, 2, 0, 0]) };
             let source =
@@ -175,7 +175,7 @@ fn mutate(random: &mut Random, frame: &mut Vec<u8>, others: &[Vec<u8>]) {
             }
         }
         _ => {
-            // The end of another one.
+            // The end of another frame.
             let other = random.one_of(others);
             let at = random.below(len.min(other.len()));
             frame.truncate(at);

@@ -1,12 +1,11 @@
-//! A small part of JSON Schema: enough to hold the client's output against a schema file.
+//! A small subset of JSON Schema, to validate the client's output.
 //!
-//! Understood: `type` (one or a list), `enum`, `minimum`, `items`,
-//! `properties`, `required`, `additionalProperties: false`. Anything else in a schema is an error: a rule that is
-//! not checked must not look as if it were.
+//! Supported: `type` (one or a list), `enum`, `minimum`, `items`, `properties`, `required`, `additionalProperties:
+//! false`. Anything else in a schema is an error, since a rule that is not checked must not look as if it were.
 
 use serde_json::Value;
 
-/// What is wrong with the value, each with its place; empty when it fits.
+/// The violations of a value, each with its path; empty if it is valid.
 pub fn violations(schema: &Value, value: &Value) -> Vec<String> {
     let mut found = Vec::new();
     check(schema, value, "$", &mut found);

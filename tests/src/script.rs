@@ -1,4 +1,4 @@
-//! Scripts that write down how they were called.
+//! Scripts that record their calls.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,35 +10,35 @@ use tempfile::TempDir;
 
 use crate::wait_for;
 
-/// A script in a directory of its own, and the file that it writes to.
+/// A script in its own directory, and its output file.
 #[derive(Debug)]
 pub struct ScriptLog {
     home: TempDir,
 }
 
 impl ScriptLog {
-    /// A script that writes a line: its arguments, and the environment variables of these names, separated by `|`.
+    /// A script that records a line: its arguments, and these environment variables, separated by `|`.
     pub fn new(variables: &[&str]) -> Self {
         let values = variables.iter().fold(String::new(), |text, name| text + "|${" + name + "-unset}");
         Self::running(&format!("echo \"$*{values}\""))
     }
 
-    /// A script that runs these shell commands, their standard output being written down.
+    /// A script that runs these shell commands and records their standard output.
     pub fn running(commands: &str) -> Self {
         let script = Self { home: tempfile::tempdir().expect("a temporary directory can be made") };
         script.write(&format!("exec >> {}\n{commands}", script.home.path().join("runs").display()));
         script
     }
 
-    /// A script that runs these shell commands, their output being left to whoever runs it.
+    /// A script that runs these shell commands with inherited output.
     pub fn talking(commands: &str) -> Self {
         let script = Self { home: tempfile::tempdir().expect("a temporary directory can be made") };
         script.write(commands);
         script
     }
 
-    /// Has another process write it: while this one has a file open for writing, a child that another test starts has
-    /// it open too, and what is open for writing cannot be run.
+    /// Another process writes it: while this one has a file open for writing, a child that another test starts has it
+    /// open too, and a file open for writing cannot be executed.
     fn write(&self, commands: &str) {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" >"$0""#]).arg(self.path()).arg(commands);
@@ -51,12 +51,12 @@ impl ScriptLog {
         self.home.path().join("script")
     }
 
-    /// Sets its permissions.
+    /// Sets its mode.
     pub fn set_mode(&self, mode: u32) {
         fs::set_permissions(self.path(), fs::Permissions::from_mode(mode)).expect("it is ours");
     }
 
-    /// The lines written up to now.
+    /// The lines recorded so far.
     pub fn runs(&self) -> Vec<String> {
         let text = fs::read_to_string(self.home.path().join("runs")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()

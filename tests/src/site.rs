@@ -1,5 +1,5 @@
-//! Two servers between two networks, each with a router on either side, as the first page of Vrrpd's documentation has
-//! it; a client on either side whose gateway is the address there.
+//! Two servers between two networks, each with a router on either side, as on the first page of Vrrpd's documentation;
+//! a client on either side uses the virtual address as gateway.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -14,13 +14,13 @@ use crate::{
     Capture, Host, Injector, Lab, Vrrpd, VrrpdBuilder, atropos, stretched, timers, wait_for, wait_until,
 };
 
-/// Interface, VRID and virtual address of either side.
+/// Interface, VRID and virtual address of each side.
 pub const SIDES: [(&str, u8, &str); 2] = [("eth0", 51, "10.0.0.100/24"), ("eth1", 52, "10.1.0.100/24")];
 
 /// How the routers of a server are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// One process for each, with `-M 2`.
+    /// One process each, with `-M 2`.
     Processes,
     /// One process with a `[[group]]`.
     File,
@@ -29,21 +29,21 @@ pub enum Kind {
 /// Both.
 pub const KINDS: [Kind; 2] = [Kind::Processes, Kind::File];
 
-/// Two networks, two servers between them, and a client on either side.
+/// Two networks, two servers between them, and a client on each side.
 pub struct Site {
-    /// Whose first network is side 0.
+    /// The first network is side 0.
     pub lab: Lab,
     /// A server.
     pub a: Host,
     /// The other server.
     pub b: Host,
-    /// A client on each side, whose interface is called `lan`.
+    /// A client on each side, with the interface `lan`.
     pub clients: [Host; 2],
 }
 
 /// A server's daemons.
 pub struct Server {
-    /// Where they run.
+    /// Its machine.
     pub host: Host,
     /// One for each side, or one for both.
     pub daemons: Vec<Vrrpd>,
@@ -62,7 +62,7 @@ impl Site {
         };
         let client = |name: &str, side: usize| {
             let host = lab.host(name, "192.0.2.1/24");
-            // A client is on one side only.
+            // A client has only one side.
             host.ip("link set eth0 down");
             lab.join(&host, side, "lan", &format!("10.{side}.0.9/24"));
             host.ip(&format!("route add 10.{}.0.0/24 via 10.{side}.0.100", 1 - side));
@@ -73,7 +73,7 @@ impl Site {
         Self { lab, a, b, clients }
     }
 
-    /// What is heard on either side.
+    /// A capture on each side.
     pub fn captures(&self) -> [Capture; 2] {
         self.clients.each_ref().map(|client| Capture::on_interface(client, "lan"))
     }
@@ -87,12 +87,12 @@ pub fn member(host: &Host, side: usize, priority: u8, size: &str) -> VrrpdBuilde
 }
 
 impl Server {
-    /// Its routers have these priorities, on either side, and are a group.
+    /// Starts its routers with these priorities as a group.
     pub fn start(host: &Host, kind: Kind, priorities: [u8; 2]) -> Self {
         Self::start_with(host, kind, priorities, "none")
     }
 
-    /// With a virtual MAC address.
+    /// The same with a virtual MAC address.
     pub fn start_with(host: &Host, kind: Kind, priorities: [u8; 2], vmac: &str) -> Self {
         let daemons = match kind {
             Kind::Processes => {
@@ -118,12 +118,12 @@ impl Server {
         Self { host: host.clone(), daemons }
     }
 
-    /// The states of its routers, of those daemons that answer.
+    /// The states of its routers, from daemons that answer.
     pub fn states(&self) -> Vec<Value> {
         self.states_of(&[])
     }
 
-    /// The states of the routers that are selected.
+    /// The states of the selected routers.
     pub fn states_of(&self, selector: &[&str]) -> Vec<Value> {
         let arguments = [&["--state", "--json"], selector].concat();
         let answer = atropos(&self.host, &self.daemons[0].directory(), &arguments);
@@ -131,13 +131,13 @@ impl Server {
         states.and_then(|states| states.as_array().cloned()).unwrap_or_default()
     }
 
-    /// The state of the router of a side; nothing of another one is looked at.
+    /// The state of the router of a side.
     pub fn state(&self, side: usize) -> Value {
         let vrid = SIDES[side].1.to_string();
         self.states_of(&["-v", &vrid]).into_iter().next().unwrap_or_default()
     }
 
-    /// What is told of the group to the router of a side.
+    /// The group's `lacking` in the state of the router of a side.
     pub fn lacking(&self, side: usize) -> String {
         self.state(side)["group"]["lacking"].as_str().unwrap_or_default().to_owned()
     }
@@ -145,7 +145,7 @@ impl Server {
     /// Whether it has the address of a side.
     pub fn has(&self, side: usize) -> bool {
         let (interface, vrid, address) = SIDES[side];
-        // Of a macvlan link the name is that of the family and the VRID.
+        // A macvlan link is named after family and VRID.
         let links = [interface.to_owned(), format!("vrrp4.{vrid}")];
         let shown = self.host.ip("-oneline addr show");
         let there = |line: &str| {
@@ -165,7 +165,7 @@ impl Server {
             && addresses.iter().all(|has| *has == (state == "master"))
     }
 
-    /// Waits until they are.
+    /// Waits for that.
     pub fn wait_all(&self, state: &str) {
         let what = format!("both routers on {} become {state}", self.host.name());
         let start = Instant::now();
@@ -175,18 +175,18 @@ impl Server {
         }
     }
 
-    /// Transitions of both routers.
+    /// Number of transitions of both routers.
     pub fn transitions(&self) -> u64 {
         self.states().iter().filter_map(|state| state["counters"]["transitions"].as_u64()).sum()
     }
 
-    /// Adverts that both routers have sent.
+    /// Number of adverts that both routers have sent.
     pub fn adverts_sent(&self) -> u64 {
         self.states().iter().filter_map(|state| state["counters"]["adverts_sent"].as_u64()).sum()
     }
 }
 
-/// One of two servers is Master of both sides, and stays it for twenty adverts.
+/// Asserts that one of two servers is Master of both sides, and stays so for twenty adverts.
 pub fn assert_steady(master: &Server, backup: &Server) {
     master.wait_all("master");
     backup.wait_all("backup");
@@ -197,7 +197,7 @@ pub fn assert_steady(master: &Server, backup: &Server) {
     assert!(master.is_all("master") && backup.is_all("backup"));
 }
 
-/// When the first advert of this priority was seen after `since`.
+/// Time of the first advert with this priority after `since`.
 pub fn first_advert(capture: &Capture, since: Instant, priority: u8) -> Instant {
     wait_for(SOON, &format!("an advert of priority {priority}"), || {
         let adverts = capture.adverts();
@@ -205,7 +205,7 @@ pub fn first_advert(capture: &Capture, since: Instant, priority: u8) -> Instant 
     })
 }
 
-/// A server whose router on one side is gone says goodbye on the other side.
+/// Asserts that a server whose router on one side is gone resigns on the other side.
 pub fn assert_resigns(server: &Server, side: usize, capture: &Capture) {
     let (interface, vrid, _) = SIDES[side];
     let source = server.host.ipv4_of(interface);
@@ -214,7 +214,7 @@ pub fn assert_resigns(server: &Server, side: usize, capture: &Capture) {
     });
 }
 
-/// Sends a frame again and again while `work` goes on.
+/// Sends a frame repeatedly during `work`.
 pub fn repeatedly<T>(injector: &Injector, frame: &[u8], every: Duration, work: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
         let (done, stop) = channel::<()>();
@@ -229,12 +229,12 @@ pub fn repeatedly<T>(injector: &Injector, frame: &[u8], every: Duration, work: i
     })
 }
 
-/// The longest time from what takes the master away without a word until the other one is master.
+/// Maximum time from a silent failure of the master until the other router is master.
 pub fn failover() -> Duration {
     timers::master_down_interval(INTERVAL, 100) + stretched(TOLERANCE)
 }
 
-/// A connection from one side to the other, through whichever server is master.
+/// A TCP connection from one side to the other, through the current master.
 pub struct Connection {
     near: TcpStream,
     far: TcpStream,
@@ -250,7 +250,7 @@ impl Connection {
         Self { near, far: listener.accept().expect("it was connected to").0 }
     }
 
-    /// There and back.
+    /// Sends a word and checks its echo.
     pub fn ask(&mut self, word: [u8; 4]) {
         let mut answer = [0; 4];
         self.near.write_all(&word).expect("it is open");

@@ -1,4 +1,4 @@
-//! Everything that a daemon could leave behind on a machine, written down, so that before and after can be compared.
+//! Everything that a daemon could leave behind on a machine, for comparison before and after.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 use crate::{Host, needs};
 
-/// The links with their addresses and programs, routes, rules, permanent neighbours, queueing disciplines with their
-/// filters, and settings of a machine, and the pins and files of its daemons.
+/// The links of a machine with addresses and programs, routes, rules, permanent neighbours, qdiscs with filters, and
+/// sysctls, and the pins and files of its daemons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     lines: BTreeSet<String>,
-    /// The daemons' directory, where the test has one.
+    /// The daemons' directory, if the test has one.
     directory: Option<PathBuf>,
 }
 
 impl Snapshot {
-    /// The machine as it is now.
+    /// The present state of the machine.
     pub fn of(host: &Host) -> Self {
         let mut lines = BTreeSet::new();
         for what in [
@@ -33,7 +33,7 @@ impl Snapshot {
         }
         for qdisc in tc(host, &["qdisc", "show"]) {
             let mut words = qdisc.split_whitespace().skip_while(|word| *word != "dev");
-            // These take filters in both directions.
+            // These have filters in both directions.
             if (qdisc.contains("clsact") || qdisc.contains("ingress"))
                 && let Some(device) = words.nth(1)
             {
@@ -56,7 +56,7 @@ impl Snapshot {
         Self { lines, directory: None }
     }
 
-    /// The machine as it is now, and the daemons' directory with its files, but for the file of locks.
+    /// The present state of the machine, and the files in the daemons' directory, except the lock file.
     pub fn with_files(host: &Host, directory: &Path) -> Self {
         let mut snapshot = Self::of(host);
         for file in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -64,7 +64,7 @@ impl Snapshot {
             if path.extension().is_some_and(|extension| extension == "lock") {
                 continue;
             }
-            // What is no file has no contents.
+            // Only files have contents.
             let contents = fs::read_to_string(&path).unwrap_or_default();
             snapshot.lines.insert(format!("file {}: {contents:?}", path.display()));
         }
@@ -72,7 +72,7 @@ impl Snapshot {
         snapshot
     }
 
-    /// Panics with what has come and gone unless the machine is as it was.
+    /// Panics with the differences unless the machine is in this state.
     #[track_caller]
     pub fn assert_as_before(&self, host: &Host) {
         let now =
@@ -81,7 +81,7 @@ impl Snapshot {
         assert!(left.is_empty(), "not as it was:\n{}", left.join("\n"));
     }
 
-    /// What is there in one of the two only.
+    /// The lines that only one of the two has.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let gone = self.lines.difference(&other.lines).map(|line| format!("- {line}"));
         let new = other.lines.difference(&self.lines).map(|line| format!("+ {line}"));
@@ -95,8 +95,7 @@ fn tc(host: &Host, arguments: &[&str]) -> Vec<String> {
     finished.stdout.lines().map(without_counts).collect()
 }
 
-/// A line without the words that count something down or up, and without the operational state of a link, which follows
-/// its flags in the kernel's own time.
+/// A line without counters, and without the operational state of a link, which follows its flags asynchronously.
 fn without_counts(line: &str) -> String {
     let mut words = line.split_whitespace();
     let mut kept = Vec::new();
@@ -113,7 +112,7 @@ fn without_counts(line: &str) -> String {
 fn add_settings(directory: &Path, lines: &mut BTreeSet<String>) {
     for interface in fs::read_dir(directory).into_iter().flatten().flatten() {
         for setting in fs::read_dir(interface.path()).into_iter().flatten().flatten() {
-            // Some can be written only.
+            // Some are write-only.
             if let Ok(value) = fs::read_to_string(setting.path()) {
                 lines.insert(format!("{}: {}", setting.path().display(), value.trim()));
             }

@@ -1,4 +1,4 @@
-//! System calls of a process, counted, written down or held up by strace.
+//! System calls of a process, counted, recorded or delayed by strace.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::{Host, Process, Signal, needs, wait_until};
 const OUTPUT: &str = "output";
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Looks from the moment this is made.
+/// An strace attached to a process, from its creation on.
 #[derive(Debug)]
 pub struct Strace {
     process: Process,
@@ -25,12 +25,12 @@ impl Strace {
         Self::attach(host, pid, &["-c"])
     }
 
-    /// Writes down each call of this name by any thread of a process on a machine, descriptors with what they are of.
+    /// Records each call with this name by any thread of a process on a machine, with descriptors resolved.
     pub fn calls_of(host: &Host, pid: i32, name: &str) -> Self {
         Self::attach(host, pid, &["-y", "-e", &format!("trace={name}")])
     }
 
-    /// Has each call of this name by any thread of a process on a machine wait for so long.
+    /// Delays each call with this name by any thread of a process on a machine.
     pub fn delaying(host: &Host, pid: i32, name: &str, delay: Duration) -> Self {
         Self::attach(host, pid, &["-e", &format!("inject={name}:delay_enter={}", delay.as_micros())])
     }
@@ -44,12 +44,12 @@ impl Strace {
         Self { process, home }
     }
 
-    /// Detaches, and says how often each system call was made.
+    /// Detaches, and returns the number of calls of each system call.
     pub fn stop(self) -> BTreeMap<String, u64> {
         self.output().lines().filter_map(row).collect()
     }
 
-    /// Detaches, and gives back what was written down: a line for each call, thread first.
+    /// Detaches, and returns the recorded calls, one per line, starting with the thread.
     pub fn lines(self) -> Vec<String> {
         self.output().lines().map(str::to_owned).collect()
     }
@@ -61,7 +61,7 @@ impl Strace {
     }
 }
 
-/// A row of the table: `% time`, `seconds`, `usecs/call`, `calls`, `errors` where there were any, `syscall`.
+/// A row of the table: `% time`, `seconds`, `usecs/call`, `calls`, `errors` if any, `syscall`.
 fn row(line: &str) -> Option<(String, u64)> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let (name, calls) = (words.last()?, words.get(3)?);

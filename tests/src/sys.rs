@@ -1,5 +1,5 @@
-//! The things that need `unsafe`: a child that dies with the thread that started it, a thread that is never late, a
-//! packet socket bound to one interface, the size of a terminal, and an XDP program made of two instructions.
+//! The parts that need `unsafe`: a child that dies with its parent thread, a real-time thread, a packet socket bound to
+//! one interface, the size of a terminal, and a BPF program of two instructions.
 
 use std::fs::File;
 use std::io;
@@ -14,7 +14,7 @@ use socket2::{SockAddr, SockAddrStorage, Socket};
 
 use crate::program::Hook;
 
-/// Has the kernel kill the child when the thread that starts it ends, however it ends.
+/// Makes the kernel kill the child when the thread that starts it ends.
 pub(crate) fn die_with_this_thread(command: &mut Command) {
     let set = || prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from);
     // SAFETY: the closure runs between fork and exec. It makes one system call, allocates nothing and takes no lock.
@@ -23,19 +23,19 @@ pub(crate) fn die_with_this_thread(command: &mut Command) {
     }
 }
 
-/// Makes this thread, and no other one, somebody who is not root. It cannot go back.
+/// Changes the user of this thread only, to one other than root. This cannot be undone.
 pub(crate) fn become_nobody() -> io::Result<()> {
     const NOBODY: libc::uid_t = 65_534;
-    // SAFETY: the call takes numbers. The C library's function of this name would do it to every thread.
+    // SAFETY: the call takes numbers. The C library's function of this name would change every thread.
     let result = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Lets this thread run whenever it wants to, before every ordinary one.
+/// Gives this thread real-time priority.
 pub(crate) fn run_before_others() -> io::Result<()> {
     const THIS_THREAD: libc::pid_t = 0;
     let parameters = libc::sched_param { sched_priority: 1 };
-    // SAFETY: the call reads the parameters and keeps nothing of them.
+    // SAFETY: the call reads the parameters and keeps no pointer to them.
     let result = unsafe { libc::sched_setscheduler(THIS_THREAD, libc::SCHED_FIFO, &raw const parameters) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -48,7 +48,7 @@ pub(crate) fn set_window_size(terminal: &File, columns: u16, rows: u16) -> io::R
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Binds a packet socket to an interface. It receives the frames of `protocol` (an `ETH_P_` number); none when 0.
+/// Binds a packet socket to an interface. It receives frames of `protocol` (an `ETH_P_` number); none if 0.
 pub(crate) fn bind_to_interface(socket: &Socket, ifindex: u32, protocol: u16) -> io::Result<()> {
     let address = libc::sockaddr_ll {
         sll_family: u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?,
@@ -60,19 +60,19 @@ pub(crate) fn bind_to_interface(socket: &Socket, ifindex: u32, protocol: u16) ->
         sll_addr: [0; 8],
     };
     let mut storage = MaybeUninit::<SockAddrStorage>::zeroed();
-    // SAFETY: a storage is a `sockaddr_storage`: larger than a `sockaddr_ll` and aligned at least as strictly. All
-    // zeroes is a value of it, so it is initialised before and after the write.
+    // SAFETY: a storage is a `sockaddr_storage`, which is larger than a `sockaddr_ll` and at least as strictly aligned.
+    // Zeros are a valid value, so it is initialised before and after the write.
     let storage = unsafe {
         storage.as_mut_ptr().cast::<libc::sockaddr_ll>().write(address);
         storage.assume_init()
     };
     let len = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).map_err(io::Error::other)?;
-    // SAFETY: the first `len` octets hold the `sockaddr_ll` written above, whose family says so.
+    // SAFETY: the first `len` octets are the `sockaddr_ll` written above, with its family.
     let address = unsafe { SockAddr::new(storage, len) };
     socket.bind(&address)
 }
 
-/// What `BPF_PROG_LOAD` takes, up to the last field that is used here (`union bpf_attr` in `linux/bpf.h`).
+/// The attributes of `BPF_PROG_LOAD`, up to the last field in use (`union bpf_attr` in `linux/bpf.h`).
 #[repr(C)]
 struct ProgLoad {
     prog_type: u32,
@@ -87,7 +87,7 @@ struct ProgLoad {
     prog_name: [u8; 16],
 }
 
-/// What `BPF_LINK_CREATE` takes, up to the last field that is used here.
+/// The attributes of `BPF_LINK_CREATE`, up to the last field in use.
 #[repr(C)]
 struct LinkCreate {
     prog_fd: RawFd,
@@ -96,8 +96,9 @@ struct LinkCreate {
     flags: u32,
 }
 
-/// Loads a program for a hook that returns `XDP_PASS` or `TCX_PASS`, and puts it on an interface of this thread's namespace until what is
-/// returned is closed. The name has at most 15 characters; the flags are `XDP_FLAGS_` or `BPF_F_`.
+/// Loads a program for a hook that returns `XDP_PASS` or `TCX_PASS`, and attaches it to an interface of this thread's
+/// namespace until the returned descriptor is closed. The name has at most 15 characters; the flags are `XDP_FLAGS_` or
+/// `BPF_F_`.
 pub(crate) fn attach(name: &str, hook: Hook, ifindex: u32, flags: u32) -> io::Result<OwnedFd> {
     const PROG_LOAD: libc::c_int = 5;
     const LINK_CREATE: libc::c_int = 28;
@@ -123,22 +124,21 @@ pub(crate) fn attach(name: &str, hook: Hook, ifindex: u32, flags: u32) -> io::Re
         prog_flags: 0,
         prog_name,
     };
-    // SAFETY: the structure is what this command reads, and what its addresses point to lives until it returns.
+    // SAFETY: the structure is the one that this command reads, and its pointers are valid until it returns.
     let program = unsafe { bpf(PROG_LOAD, &load) }?;
     let create = LinkCreate { prog_fd: program.as_raw_fd(), target_ifindex: ifindex, attach_type, flags };
-    // SAFETY: the structure is what this command reads, and it has no addresses.
+    // SAFETY: the structure is the one that this command reads, and has no pointers.
     unsafe { bpf(LINK_CREATE, &create) }
 }
 
-/// Takes what this link, by the kernel's number, holds together apart: the program is off its interface, and whoever put
-/// it there is not told.
+/// Detaches the link with this ID: its program is removed from the interface, and its owner is not notified.
 pub(crate) fn detach_link(id: u32) -> io::Result<()> {
     const GET_FD_BY_ID: libc::c_int = 30;
     const DETACH: libc::c_int = 34;
-    // SAFETY: the number is what this command reads.
+    // SAFETY: the command reads this ID.
     let link = unsafe { bpf(GET_FD_BY_ID, &[id, 0, 0]) }?;
     let fd = link.as_raw_fd();
-    // SAFETY: the descriptor is what this command reads.
+    // SAFETY: the command reads this descriptor.
     let result = unsafe { libc::syscall(libc::SYS_bpf, DETACH, &raw const fd, size_of::<RawFd>()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -146,13 +146,13 @@ pub(crate) fn detach_link(id: u32) -> io::Result<()> {
 /// The system call, for commands that return a file descriptor.
 ///
 /// # Safety
-/// `attributes` is a beginning of the structure that the command reads, without padding, and its addresses point to what
-/// the command expects there.
+/// `attributes` is a prefix of the structure that the command reads, without padding, and its pointers are valid for
+/// the command.
 unsafe fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
-    // SAFETY: as above; the kernel takes the fields behind `size_of::<T>()` for zero.
+    // SAFETY: as above; the kernel takes further fields as zero.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
     match RawFd::try_from(fd) {
-        // SAFETY: the kernel has just opened it for us.
+        // SAFETY: the kernel just returned it, and it has no other owner.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         Ok(_) | Err(_) => Err(io::Error::last_os_error()),
     }

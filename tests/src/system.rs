@@ -1,4 +1,4 @@
-//! A machine of the laboratory that boots: systemd as its first process, with the files of this machine and some of its own.
+//! A laboratory machine that boots: systemd as init, with the files of this machine and some of its own.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,7 +15,8 @@ use crate::{Finished, Host, Process, needs, wait_for};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Mounts what was laid out above the files of this machine, in memory, where nobody else sees it, and boots from that.
+/// Mounts the prepared files as an overlay on the files of this machine, in memory and in a private mount namespace,
+/// and boots from that.
 const BOOT: &str = r#"
 set -e
 mount -t tmpfs none "$1"
@@ -27,23 +28,23 @@ exec "$3" --directory "$1/root" --boot --register=no --keep-unit --network-names
     systemd.unit=sysinit.target systemd.firstboot=no
 "#;
 
-/// A system that runs. Dropping it ends it, with all that it has started.
+/// A booted system. It ends with all its processes on drop.
 #[derive(Debug)]
 pub struct System {
     process: Process,
-    /// Its first process.
+    /// Its init process.
     init: i32,
     host: Host,
     _home: TempDir,
 }
 
 impl System {
-    /// Boots on a machine, with these files beside those of this machine; text or the path of a program.
+    /// Boots on a machine, with these additional files: text, or the path of a program.
     pub fn boot(host: &Host, files: &[(&str, Content<'_>)]) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory can be made");
         let (mounts, laid_out) = (home.path().join("mounts"), home.path().join("files"));
         fs::create_dir(&mounts).expect("it can be made");
-        // A machine whose number is not known asks nobody for it.
+        // With an uninitialised machine ID, systemd does not ask for one.
         for (path, content) in [("etc/machine-id", Content::Text("uninitialized\n"))].iter().chain(files) {
             content.write(&laid_out.join(path));
         }
@@ -73,13 +74,13 @@ impl System {
         self.host.run(needs::NSENTER.require(), enter.iter().chain(command))
     }
 
-    /// What systemd says of a unit, by the name of the property.
+    /// A property of a unit.
     pub fn property(&self, unit: &str, name: &str) -> String {
         let shown = self.run(&["systemctl", "show", "--value", "--property", name, unit]);
         shown.stdout.trim().to_owned()
     }
 
-    /// What it has written on its console.
+    /// Its console output.
     pub fn console(&self) -> Vec<String> {
         self.process.log()
     }
@@ -87,18 +88,18 @@ impl System {
 
 impl Drop for System {
     fn drop(&mut self) {
-        // With the first process of a namespace all others in it end, and then the one that waits for it.
+        // When the init of a pid namespace ends, all its processes end, and then the one that waits for it.
         let _ = kill(Pid::from_raw(self.init), Signal::SIGKILL);
         self.process.wait();
     }
 }
 
-/// What is in a file.
+/// The content of a file.
 #[derive(Clone, Copy, Debug)]
 pub enum Content<'a> {
-    /// This text.
+    /// A text.
     Text(&'a str),
-    /// The same as in this program.
+    /// A copy of this program.
     Program(&'a Path),
 }
 

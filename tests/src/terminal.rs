@@ -1,4 +1,4 @@
-//! A terminal with a program on it, and what a person would see there.
+//! A terminal with a program, and its screen.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -21,25 +21,25 @@ use nix::unistd::Pid;
 use crate::process::{exit_code, pid_of};
 use crate::{Host, needs, sys, wait_for, wait_until};
 
-/// No program on a terminal takes longer to end.
+/// Timeout of a program's end.
 const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(3);
 
-/// A terminal. Dropping it kills the program.
+/// A terminal. The program is killed on drop.
 #[derive(Debug)]
 pub struct Terminal {
     child: OnTerminal,
     pid: Pid,
     keyboard: File,
     screen: Screen,
-    /// Ends the thread that reads from the terminal, when it is closed.
+    /// Ends the reading thread when closed.
     reading: UnixStream,
     reader: JoinHandle<()>,
-    /// The program's end, kept open so that what the program left of it can be looked at.
+    /// The program's end, kept open so that its settings can be inspected afterwards.
     line: OwnedFd,
 }
 
-/// Both ends of a terminal, which no program inherits: one that had the first would keep the terminal from going away.
+/// Both ends of a terminal, close-on-exec: a program with a copy of the first would keep the terminal open.
 fn open(columns: u16, rows: u16) -> io::Result<(File, OwnedFd)> {
     let keyboard = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
     grantpt(&keyboard)?;
@@ -58,7 +58,7 @@ fn open(columns: u16, rows: u16) -> io::Result<(File, OwnedFd)> {
 struct Screen(Arc<Mutex<vt100::Parser>>);
 
 impl Terminal {
-    /// Starts a program on a terminal of this size, which is the controlling terminal of its session.
+    /// Starts a program on a terminal of this size, the controlling terminal of its session.
     pub fn start(host: &Host, command: &Command, columns: u16, rows: u16) -> Self {
         let (keyboard, line) = open(columns, rows).expect("a terminal can be made");
         let mut session = Command::new(needs::SETSID.require());
@@ -81,7 +81,7 @@ impl Terminal {
         (&self.keyboard).write_all(keys.as_bytes()).expect("the terminal takes keys");
     }
 
-    /// Goes away, as a connection that is closed takes its terminal along, and returns the exit code of the program.
+    /// Closes the terminal, as a disconnect does, and returns the exit code of the program.
     pub fn hang_up(self) -> i32 {
         let Self { child, keyboard, reading, reader, .. } = self;
         drop(reading);
@@ -95,7 +95,7 @@ impl Terminal {
         kill(self.pid, signal).unwrap_or_else(|error| panic!("{signal} to the program: {error}"));
     }
 
-    /// Gives the terminal another size.
+    /// Changes the size of the terminal.
     pub fn resize(&self, columns: u16, rows: u16) {
         self.screen.lock().screen_mut().set_size(length(rows), length(columns));
         sys::set_window_size(&self.keyboard, columns, rows).expect("a terminal has a size");
@@ -126,7 +126,7 @@ impl Terminal {
         self.child.wait()
     }
 
-    /// Waits until the terminal is as a shell wants it: its first screen, a cursor, echo, and lines.
+    /// Waits until the terminal is restored for a shell: main screen, cursor, echo, and line mode.
     pub fn wait_restored(&self) {
         wait_until(PATIENCE, "the terminal is given back", || {
             let flags = tcgetattr(&self.line).expect("it is a terminal").local_flags;
@@ -138,7 +138,7 @@ impl Terminal {
     }
 }
 
-/// The program. Dropping it kills it.
+/// The program; killed on drop.
 #[derive(Debug)]
 struct OnTerminal(Mutex<Child>);
 
@@ -152,14 +152,14 @@ impl OnTerminal {
 impl Drop for OnTerminal {
     fn drop(&mut self) {
         let child = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // An error means that it has been reaped.
+        // An error means that it was reaped.
         drop(child.kill());
         drop(child.wait());
     }
 }
 
 impl Screen {
-    /// Shows what the program writes, until nobody can write any more or the other end of `until` is closed.
+    /// Displays the program's output, until no writer is left or the other end of `until` is closed.
     fn show(&self, mut output: File, until: UnixStream) -> JoinHandle<()> {
         let screen = self.clone();
         thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! What the protocol demands of time, computed independently of the daemon (RFC 9568 §6.1, RFC 3768 §6.1).
+//! The protocol's timers, computed independently of the daemon (RFC 9568 §6.1, RFC 3768 §6.1).
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub fn master_down_interval(interval: Duration, priority: u8) -> Duration {
     3 * interval + skew_time(interval, priority)
 }
 
-/// `Skew_Time` in version 2: (256 - priority) / 256 seconds, whatever the interval.
+/// `Skew_Time` in version 2: (256 - priority) / 256 seconds, independent of the interval.
 pub fn skew_time_v2(priority: u8) -> Duration {
     skew_time(Duration::from_secs(1), priority)
 }

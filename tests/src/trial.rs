@@ -1,7 +1,7 @@
-//! Three opinions on each frame: the program in the kernel, `vrrpd_common` over the slice on the host, and the oracle.
+//! Compares three classifications of each frame: the BPF program, `vrrpd_common` on the host, and the oracle.
 //!
-//! [`Trial::frame`] asks all of them and panics, frame and opinions in the message, when they differ on the verdict, on
-//! the counters or on the record of the router concerned. [`Trial::settle`] compares every record and every event.
+//! [`Trial::frame`] panics with the frame and the results when they differ on the verdict, the counters, or the record
+//! of the router. [`Trial::settle`] compares every record and every event.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
@@ -20,36 +20,36 @@ use crate::program::{
     Hook, INTERFACE, Program, Ring, Verdict, config_of, counter, digest, is_destination, now, slot_of, use_of,
 };
 
-/// To whom frames are that are taken in.
+/// Accepted destination MAC addresses.
 pub const MACS: [[u8; 6]; 2] = [OWN_MAC, OLD_MAC];
-/// So far away that nothing expires by itself.
+/// Far enough in the future that nothing expires.
 const FAR: u64 = 3_600_000_000_000;
-/// The ring has room for more events than so many frames can cause, expiries included.
+/// Number of frames after which the ring buffer is drained; it has room for all their events, including expiries.
 const FRAMES_IN_RING: u32 = 256;
 
-/// The program with virtual routers, and what it should have in its maps.
+/// The program with virtual routers, and the expected content of its maps.
 pub struct Trial {
     hook: Hook,
-    /// To whom frames are that are taken in at this hook.
+    /// Accepted destination MAC addresses at this hook.
     macs: Vec<[u8; 6]>,
     program: Program,
     ring: Ring,
     routers: Vec<Router>,
     configs: Vec<KernelConfig>,
-    /// By the oracle.
+    /// Expected by the oracle.
     watches: Vec<Watch>,
     strays: BTreeMap<&'static str, u64>,
-    /// By `vrrpd_common`.
+    /// Expected by `vrrpd_common`.
     records: Vec<RouterRecord>,
     rejects: KernelCounters,
     events: VecDeque<KernelEvent>,
     unsettled: u32,
-    /// Events that agreed.
+    /// Number of events that agreed.
     events_seen: u64,
 }
 
 impl Trial {
-    /// Loads the program and tells it of the routers.
+    /// Loads the program and configures the routers.
     pub fn new(routers: Vec<Router>, hook: Hook) -> Self {
         let (mut program, ring) = Program::load_for(hook);
         program.set_stations(MACS);
@@ -95,22 +95,22 @@ impl Trial {
         trial
     }
 
-    /// How many events were expected and came.
+    /// Number of expected events that arrived.
     pub fn events_seen(&self) -> u64 {
         self.events_seen
     }
 
-    /// Gives everybody the frame; returns what it was when all agree.
+    /// Passes the frame to all three; returns its classification.
     #[track_caller]
     pub fn frame(&mut self, frame: &[u8]) -> Judgement {
         self.frame_seen_as(frame, frame)
     }
 
-    /// Gives the kernel a frame, of which the others get only what the program can see of it.
+    /// Passes the kernel a frame, and the other two only the part that the program can see.
     #[track_caller]
     pub fn frame_seen_as(&mut self, frame: &[u8], seen: &[u8]) -> Judgement {
         let seen = match self.hook {
-            // The kernel has taken the tag out of a packet, so one that still has some is a VLAN's.
+            // The kernel has removed the outer tag of a packet, so a remaining tag is that of a VLAN.
             Hook::Tcx if is_tagged(seen) => &[],
             Hook::Tcx | Hook::Xdp => seen,
         };
@@ -208,7 +208,7 @@ impl Trial {
         judgement
     }
 
-    /// Compares every record, changed or not, and the events since the last time.
+    /// Compares every record, and the events since the last time.
     #[track_caller]
     pub fn settle(&mut self) {
         self.unsettled = 0;
@@ -256,7 +256,7 @@ impl Trial {
     }
 }
 
-/// What the host is told of the routers: the same configurations as the kernel.
+/// The host's configuration of the routers, the same as the kernel's.
 struct Configured<'a> {
     routers: &'a [Router],
     configs: &'a [KernelConfig],
@@ -294,7 +294,7 @@ impl Routers for Configured<'_> {
     }
 }
 
-/// The record without what the kernel's timer does to it on its own account.
+/// The record without fields that the kernel's timer changes.
 fn without_timer(record: &RouterRecord) -> RouterRecord {
     RouterRecord {
         sequence: 0,
@@ -331,7 +331,7 @@ fn is_count(counters: &KernelCounters, expected: &BTreeMap<&'static str, u64>) -
         && expected.iter().all(|(reason, count)| counter(counters, reason) == *count)
 }
 
-/// Octets as digits.
+/// Octets in hexadecimal.
 pub fn hex(octets: &[u8]) -> String {
     octets.iter().fold(String::new(), |mut digits, octet| {
         let _ = write!(digits, "{octet:02x}");

@@ -1,4 +1,4 @@
-//! What a process and its descendants have cost up to now, as the kernel counts it.
+//! Resource usage of a process and its descendants, from the kernel.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,24 +6,24 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// Of all threads that are there.
+/// Sum over all existing threads.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
-    /// Time on a processor, by the scheduler's count in nanoseconds.
+    /// CPU time, in nanoseconds by the scheduler.
     pub cpu: Duration,
-    /// Times that a thread has gone to sleep, and so been woken: voluntary context switches.
+    /// Number of voluntary context switches, each with a wake-up.
     pub wake_ups: u64,
-    /// Resident memory in KiB; pages that processes share are counted for each.
+    /// Resident memory in KiB; shared pages count for each process.
     pub resident: u64,
-    /// The same with pages that processes share counted once, in parts for each of them; in KiB.
+    /// Proportional set size in KiB: shared pages are divided among their processes.
     pub proportional: u64,
-    /// What of it is not a page of a file, which the system can drop and read again: heap, stacks, and the kernel's maps
-    /// where they are mapped; in KiB.
+    /// Resident memory without pages of files, which the system can drop and read again: heap, stacks, and mapped BPF
+    /// maps; in KiB.
     pub own: u64,
 }
 
 impl Usage {
-    /// Of the process with this id and all that it has started, as they are now. What has ended is not counted.
+    /// Of the process with this pid and its descendants. Ended ones are not counted.
     pub fn of(pid: i32) -> Self {
         let mut sum = Self {
             resident: resident(pid),
@@ -46,7 +46,7 @@ impl Usage {
         sum
     }
 
-    /// What came since `before`; memory as it is now.
+    /// The increase since `before`; memory is the present one.
     #[must_use]
     pub const fn since(&self, before: &Self) -> Self {
         Self {
@@ -59,8 +59,8 @@ impl Usage {
     }
 }
 
-/// Time that the processors of the machine were not idle up to now, in whatever context. Told by what they were idle, which the
-/// kernel measures: what they do it samples, and who works in step with its ticks is always seen or never.
+/// Time that the processors of the machine were not idle so far. Computed from the idle time, which the kernel
+/// measures; busy time is sampled, and work in step with the ticks would be seen always or never.
 pub fn busy_time() -> Duration {
     /// `USER_HZ`, which is part of the kernel's interface.
     const TICK: Duration = Duration::from_millis(10);
@@ -75,7 +75,7 @@ pub fn busy_time() -> Duration {
     (now * u32::try_from(processors).expect("some")).saturating_sub(TICK * idle)
 }
 
-/// The processes that a process has started and that have not ended.
+/// The live children of a process.
 pub fn children_of(pid: i32) -> Vec<i32> {
     threads(pid).flat_map(|thread| children(&thread)).collect()
 }
@@ -111,12 +111,12 @@ fn own(pid: i32) -> u64 {
     field(&status, "RssAnon:") + field(&status, "RssShmem:") + mapped_kernel_objects(pid)
 }
 
-/// Resident memory of mapped objects that are no files, which the kernel counts with those of files.
+/// Resident memory of mappings without a file, which the kernel counts as file pages.
 fn mapped_kernel_objects(pid: i32) -> u64 {
     let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
     let (mut sum, mut of_object) = (0, false);
     for line in maps.lines() {
-        // A mapping begins with its addresses, which have no colon before the first space.
+        // A line of a mapping starts with its addresses, without a colon before the first space.
         if line.split_whitespace().next().is_some_and(|word| !word.ends_with(':')) {
             of_object = line.contains(" anon_inode:");
         } else if of_object {
@@ -131,7 +131,7 @@ fn children(thread: &Path) -> Vec<i32> {
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// The number behind a name in a `status` file of `/proc`; 0 where there is none.
+/// The number after a name in a `status` file of `/proc`; 0 if it is missing.
 fn field(status: &str, name: &str) -> u64 {
     let value = status.lines().find_map(|line| line.strip_prefix(name));
     value.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or(0)

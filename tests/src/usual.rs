@@ -1,4 +1,4 @@
-//! The virtual router that most tests use: VRID 51 with one address, version 3, ten adverts a second.
+//! The virtual router of most tests: VRID 51 with one address, version 3, ten adverts a second.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -8,32 +8,32 @@ use crate::{Datapath, Host, Vrrpd, VrrpdBuilder, stretched};
 
 /// Its VRID.
 pub const VRID: u8 = 51;
-/// Its virtual MAC address with IPv4 (RFC 9568 §7.3).
+/// Its virtual MAC address for IPv4 (RFC 9568 §7.3).
 pub const VMAC: &str = "00:00:5e:00:01:33";
-/// The ways to have that address.
+/// The modes of the virtual MAC address.
 pub const VMAC_MODES: [&str; 2] = ["interface", "macvlan"];
-/// Its address.
+/// Its virtual address.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
-/// Its address with the length.
+/// The virtual address with prefix length.
 pub const CIDR: &str = "10.0.0.100/24";
-/// Its advertisement interval: short, so that tests are quick, and long enough for a busy machine with two cores.
+/// Its advertisement interval: short, for quick tests, and long enough for a busy machine with two cores.
 pub const INTERVAL: Duration = Duration::from_millis(100);
-/// How late something may be on a busy machine.
+/// Allowed lateness on a busy machine.
 pub const TOLERANCE: Duration = Duration::from_millis(250);
-/// The clocks of two processes and of a capture agree to this.
+/// Maximum difference of timestamps in two processes and a capture.
 const CLOCK: Duration = Duration::from_millis(2);
-/// A deadline for what happens within a few intervals.
+/// A deadline for events within a few intervals.
 pub const SOON: Duration = Duration::from_secs(5);
 
-/// Panics unless something took as long as the protocol demands: not less, and not much more.
+/// Panics unless a duration is at least what the protocol requires, and not much more.
 #[track_caller]
 pub fn assert_on_time(took: Duration, demanded: Duration) {
     let (early, late) = (stretched(CLOCK), stretched(TOLERANCE));
     assert!(took + early >= demanded && took <= demanded + late, "{took:?}, {demanded:?} demanded");
 }
 
-/// A configuration file with these routers on `eth0`: VRID, address, and further lines for each. They advertise as the usual
-/// router does, without a virtual MAC address.
+/// A configuration file with these routers on `eth0`: VRID, address, and further lines for each. They have the usual
+/// interval, and no virtual MAC address.
 pub fn routers_file(routers: &[(u8, &str, &str)]) -> String {
     let mut text = "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"none\"\n".to_owned();
     for (vrid, address, more) in routers {
@@ -44,7 +44,7 @@ pub fn routers_file(routers: &[(u8, &str, &str)]) -> String {
     text
 }
 
-/// Two daemons with a router each on one interface, sharing a directory, both master.
+/// Two daemons with a router each on one interface, in one directory, both master.
 pub fn two_masters(host: &Host) -> (Vrrpd, Vrrpd) {
     let first = Vrrpd::usual(host, 100).datapath(Datapath::Raw).start();
     let second = Vrrpd::on(host).vrid(52).address("10.0.0.101/24").v3("100ms").datapath(Datapath::Raw);
@@ -55,12 +55,12 @@ pub fn two_masters(host: &Host) -> (Vrrpd, Vrrpd) {
 }
 
 impl Vrrpd {
-    /// Begins to describe the usual router, with this priority.
+    /// Starts a description of the usual router with this priority.
     pub fn usual(host: &Host, priority: u8) -> VrrpdBuilder {
         Self::on(host).vrid(VRID).priority(priority).address(CIDR).v3("100ms")
     }
 
-    /// Begins to describe the usual router, with this priority and way to have its virtual MAC address.
+    /// Starts a description of the usual router with this priority and mode of the virtual MAC address.
     pub fn usual_with_vmac(host: &Host, priority: u8, mode: &str) -> VrrpdBuilder {
         Self::usual(host, priority).vmac(mode)
     }

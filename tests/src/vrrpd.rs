@@ -25,17 +25,17 @@ use crate::{
     Datapath, Finished, Host, Process, Signal, Terminal, is_alive, needs, stretched, wait_for, wait_until,
 };
 
-/// How long it may take to answer a question.
+/// Timeout of an answer.
 const ANSWER: Duration = Duration::from_secs(10);
-/// The name of the program of the data path.
+/// Name of the BPF program of the data path.
 const DATAPATH_PROGRAM: &str = "vrrpd";
 
-/// Sends a signal to a process, which must be there.
+/// Sends a signal to an existing process.
 pub fn signal_to(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).expect("the process is there");
 }
 
-/// A daemon that runs in the foreground and has answered. It is a [`Process`]; dropping it kills it.
+/// A daemon in the foreground that has answered. It is a [`Process`], killed on drop.
 #[derive(Debug)]
 pub struct Vrrpd {
     process: Process,
@@ -46,7 +46,7 @@ pub struct Vrrpd {
 }
 
 impl Vrrpd {
-    /// Begins to describe a daemon on a machine.
+    /// Starts a description of a daemon on a machine.
     pub fn on(host: &Host) -> VrrpdBuilder {
         VrrpdBuilder::on(host)
     }
@@ -64,12 +64,12 @@ impl Vrrpd {
         }
     }
 
-    /// The states of all routers whose daemons share its directory.
+    /// The states of all routers whose daemons use its directory.
     pub fn states(&self) -> Vec<Value> {
         let start = Instant::now();
         let finished = loop {
             let finished = self.atropos(&["--state", "--json"]);
-            // It may wait for a page of its program that a busy disk has to read.
+            // It may wait for a busy disk to read a page of its program.
             if finished.success() || start.elapsed() >= stretched(ANSWER) {
                 break finished;
             }
@@ -78,12 +78,12 @@ impl Vrrpd {
         parse_states(&finished).unwrap_or_else(|| panic!("no JSON array: {}", finished.stdout))
     }
 
-    /// The state of the router with this VRID; `None`: the daemon has none.
+    /// The state of the router with this VRID, if the daemon has it.
     pub fn find(&self, vrid: u8) -> Option<Value> {
         self.states().into_iter().find(|state| state["vrid"] == vrid)
     }
 
-    /// The state of the router with this VRID, which it has.
+    /// The state of the router with this VRID, which must exist.
     pub fn state_of(&self, vrid: u8) -> Value {
         self.find(vrid).unwrap_or_else(|| panic!("there is no router {vrid}"))
     }
@@ -94,7 +94,7 @@ impl Vrrpd {
         wait_for(limit, &what, || self.find(vrid).filter(|now| now["state"] == state))
     }
 
-    /// Has it read its configuration file again, with this text.
+    /// Writes this configuration file and reloads it.
     pub fn reload(&self, text: &str) {
         write_config(&self.home.path().join(CONFIG), text, self.datapath);
         self.signal(Signal::SIGHUP);
@@ -106,23 +106,23 @@ impl Vrrpd {
         wait_for(limit, &what, || Some(self.state()).filter(|now| now["state"] == state))
     }
 
-    /// SIGKILL to the guardian and then to the daemon, as if the machine had lost its power: nobody says a last word.
+    /// SIGKILL to the guardian and then to the daemon, like a power failure: no resignation is sent.
     pub fn kill(&self) {
         if let Some(guardian) = self.guardian() {
-            // One that has ended just now is as good.
+            // It may have ended.
             let _ = kill(Pid::from_raw(guardian), Signal::SIGKILL);
             wait_until(READY, "the guardian is gone", || !is_alive(guardian));
         }
         self.process.kill();
     }
 
-    /// SIGKILL to the daemon, as an operator or the kernel may end it; its guardian does the rest.
+    /// SIGKILL to the daemon only; its guardian resigns and cleans up.
     pub fn kill_daemon(&self) {
         self.process.kill();
     }
 
-    /// What is slow to be closed of what a process has open: packet sockets, and programs on interfaces, by what the
-    /// kernel calls them.
+    /// Open descriptors of a process that are slow to close: packet sockets and attached programs, by their names in
+    /// the kernel.
     pub fn slow_to_close(&self, pid: i32) -> BTreeSet<String> {
         let sockets = self.packet_sockets();
         let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { return BTreeSet::new() };
@@ -144,7 +144,7 @@ impl Vrrpd {
         signal_to(self.guardian().expect("it has one"), signal);
     }
 
-    /// The process id of its guardian, while that lives.
+    /// The pid of its guardian, while that is running.
     pub fn guardian(&self) -> Option<i32> {
         let is_guardian = |pid: &i32| {
             fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "vrrp-guard")
@@ -157,7 +157,7 @@ impl Vrrpd {
         self.state()["state"] == "master"
     }
 
-    /// One counter, by its path below `counters` (`rejected/ttl`).
+    /// A counter, by its path below `counters` (`rejected/ttl`).
     pub fn counter(&self, path: &str) -> u64 {
         let state = self.state();
         let value = state.pointer(&format!("/counters/{path}")).and_then(Value::as_u64);
@@ -169,7 +169,7 @@ impl Vrrpd {
         atropos(&self.host, &self.directory(), arguments)
     }
 
-    /// Starts the client for its directory, to stay.
+    /// Starts the client for its directory, without waiting for its end.
     pub fn start_atropos(&self, arguments: &[&str]) -> Process {
         let mut command = Command::new(binary("atropos"));
         command.args(arguments).arg("-f").arg(self.directory());
@@ -183,7 +183,7 @@ impl Vrrpd {
         Terminal::start(&self.host, &command, columns, rows)
     }
 
-    /// Runs the client with a standard output that is closed, and returns its exit code. It has to end by itself.
+    /// Runs the client with a closed standard output, and returns its exit code. It must end by itself.
     pub fn atropos_without_reader(&self, option: &str) -> String {
         let command = r#"{ "$0" "$1" -f "$2"; echo "$?" >&2; } | true"#;
         let (program, directory) = (binary("atropos"), self.directory());
@@ -203,13 +203,13 @@ impl Vrrpd {
         self.home.path().join(CONFIG)
     }
 
-    /// How many descriptors it has open.
+    /// Number of its open descriptors.
     pub fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs").count()
     }
 
-    /// The classifiers that are in the kernel beside that of the data path: its links from 6.6 on, and filters of any daemon
-    /// on its machine before.
+    /// Number of classifiers in the kernel, besides that of the data path: its links from Linux 6.6 on, and before that
+    /// filters of any daemon on its machine.
     pub fn classifiers(&self) -> usize {
         let files = fs::read_dir(format!("/proc/{}/fdinfo", self.pid())).expect("it runs");
         let programs = || aya::programs::loaded_programs().filter_map(Result::ok);

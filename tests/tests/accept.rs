@@ -1,4 +1,4 @@
-//! `accept = false`: who gets to the virtual addresses (Accept_Mode, RFC 9568 §6.1).
+//! `accept = false`: which packets reach the virtual addresses (Accept_Mode, RFC 9568 §6.1).
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -10,10 +10,10 @@ use vrrpd_lab::{Host, Lab, Vrrpd, wait_until};
 
 const VIP: &str = "10.0.0.100";
 const VIP6: &str = "2001:db8::9";
-/// How an IPv4 and an IPv6 router have their virtual MAC addresses beside each other.
+/// Modes of the virtual MAC address for an IPv4 and an IPv6 router on one interface.
 const VMACS: [[&str; 2]; 2] = [["interface", "none"], ["macvlan", "macvlan"]];
 
-/// Machines on one network that have addresses of both families.
+/// Machines on one network with addresses of both families.
 fn hosts<const N: usize>(lab: &Lab) -> [Host; N] {
     let hosts = lab.hosts();
     for (number, host) in (1..).zip(&hosts) {
@@ -35,12 +35,12 @@ fn wait_masters(daemon: &Vrrpd) {
     wait_until(SOON, "both are master", || daemon.states().iter().all(|state| state["state"] == "master"));
 }
 
-/// A service on all addresses of a machine.
+/// A TCP service on all addresses of a machine.
 fn serve(host: &Host) -> TcpListener {
     host.namespace().enter(|| TcpListener::bind("[::]:0")).expect("a port is free")
 }
 
-/// Opens a connection, which takes a moment at most.
+/// Opens a connection, with a short timeout.
 fn connect(from: &Host, address: &str, service: &TcpListener) -> Result<(), ErrorKind> {
     let address: IpAddr = address.parse().expect("an address");
     let port = service.local_addr().expect("it is bound").port();
@@ -68,7 +68,7 @@ fn addresses_are_not_reached_but_resolved_and_the_machine_itself_is_reached_and_
             assert!(a.can_ping(vip), "{vmac}: what the machine sends to itself arrives");
             assert_eq!(connect(&a, vip, &service), Ok(()), "{vmac}: {vip} from the machine itself");
             let mac = client.neighbour(vip.parse().expect("an address")).expect("it was resolved");
-            // Asked whether it is still there, by unicast (RFC 4861 §7.3.1).
+            // A reachability probe by unicast (RFC 4861 §7.3.1).
             client.ip(&format!("neigh replace {vip} lladdr {mac} dev eth0 nud probe"));
             wait_until(SOON, "the question is answered", || {
                 client.ip(&format!("neigh show {vip}")).contains("REACHABLE")
@@ -97,7 +97,7 @@ fn backup_that_takes_over_drops_packets_and_stops_when_it_yields() {
     wait_until(SOON, "both are backup", || second.states().iter().all(|state| state["state"] == "backup"));
     for (vip, own) in [(VIP, "10.0.0.2"), (VIP6, "2001:db8::2")] {
         assert_eq!(connect(&client, vip, &services[0]), Err(ErrorKind::TimedOut), "{vip}");
-        // Somebody else's reason to have the address on the backup.
+        // The backup has the address for another reason.
         b.ip(&format!("addr add {vip} dev lo"));
         client.ip(&format!("route add {vip} via {own}"));
         wait_until(SOON, "the backup accepts", || client.can_ping(vip));
@@ -141,7 +141,7 @@ fn packets_are_dropped_by_the_configuration_in_force_and_by_nobody_once_the_rout
     let is_gone = |how: &str| {
         a.ip(&format!("addr add {VIP}/24 dev eth0"));
         wait_until(SOON, how, || {
-            // The virtual MAC address goes as well.
+            // The client may know the virtual MAC address.
             client.ip("neigh flush dev eth0");
             client.can_ping(VIP)
         });

@@ -1,4 +1,4 @@
-//! The virtual addresses on the interface.
+//! Virtual addresses on the interface.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
@@ -31,9 +31,9 @@ fn address_with_a_length_has_it_and_one_without_is_a_host_address() {
 fn ipv6_addresses_are_usable_at_once_and_announced() {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
-    // As on a machine: detection of duplicates is on, and would take a second.
+    // As on a real machine: duplicate address detection is on, and would take a second.
     a.namespace().sysctl("ipv6/conf/eth0/accept_dad", "1");
-    // Asked for before the virtual one is there, which is link-local as well.
+    // Read before the virtual address is added, which is link-local as well.
     let own = a.link_local("eth0");
     let capture = Capture::on(&client);
     let router = router(&a, &["fe80::33/64", "2001:db8::33/64", "2001:db8::34"]);
@@ -95,7 +95,7 @@ fn addresses_have_words_of_ip_address_and_extra_ones_are_not_advertised() {
             capture.announcements().iter().any(|(_, announced)| *announced == extra)
         });
     }
-    // Each is put back as it was.
+    // Each is restored as it was.
     a.ip("addr del 10.0.8.100/24 dev eth0");
     a.ip("addr del 2001:db8::7/64 dev eth0");
     wait_until(SOON, "they are there again", || {
@@ -138,7 +138,7 @@ fn router_without_addresses_takes_part_in_the_election() {
     assert_eq!(second.wait_state("master", SOON)["reason"], "master-resigned");
     capture.wait_advert(SOON, "a resignation", |advert| advert.priority == 0);
 
-    // It follows a router that has addresses; that one discards adverts without any (RFC 9568 §5.2.5).
+    // It follows a router with addresses, which discards adverts without any (RFC 9568 §5.2.5).
     let third = Vrrpd::usual(&a, 150).start();
     third.wait_state("master", SOON);
     assert_eq!(second.wait_state("backup", SOON)["mismatch"]["check"], "addresses");
@@ -161,7 +161,7 @@ fn address_that_was_there_before_survives() {
     assert_eq!(first.wait_state("backup", SOON)["addresses_present"], serde_json::json!([CIDR]));
     wait_until(SOON, "what it added is gone", || !a.has_address("eth0", "10.0.0.101/24"));
     assert_eq!(a.addresses("eth0"), before);
-    // As it began, and as it became backup again.
+    // Once at its start, and once when it became backup again.
     first.assert_in_log("virtual address present on a router", 2);
     assert!(first.atropos(&["--state"]).stdout.contains("10.0.0.100/24 on eth0 although not master"));
     assert_eq!(second.state()["addresses_present"], serde_json::json!([]));
@@ -217,7 +217,7 @@ fn routers_on_two_interfaces_are_independent() {
     assert!(a.has_address("eth1", "10.1.0.100/24"));
 }
 
-/// A router on eth0 that has an address on eth1 as well.
+/// A router on eth0 with an address on eth1.
 fn router_with_two_interfaces(host: &Host, vmac: &str) -> Vrrpd {
     let addresses = [CIDR, "10.1.0.100/24 interface eth1", "--extra-address", "2001:db8::9/64 dev eth1"];
     Vrrpd::on(host).vrid(51).vmac(vmac).args(addresses).v3("100ms").start()
@@ -243,7 +243,7 @@ fn addresses_on_another_interface_are_announced_there_as_often_as_is_asked_for()
     for address in ["10.1.0.100", "2001:db8::9"] {
         wait_until(SOON, "it is announced again", || times(&other, address).len() >= 5);
         let seen = times(&other, address);
-        // Twice on becoming master, as soon as the kernel has the addresses, then once each time.
+        // Twice on becoming master, as soon as the kernel has the addresses, then periodically.
         let between: Vec<_> = seen.windows(2).skip(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
         assert!(between.iter().all(|span| *span > 250), "{address}: {between:?}");
     }
@@ -320,7 +320,7 @@ fn router_becomes_master_without_the_other_interface_and_a_reload_moves_an_addre
     });
 }
 
-/// Takes an address away whenever it is there; stops when it is told to, and says how often it was there.
+/// Removes an address whenever it is there, until told to stop; returns how often.
 fn thief(host: &Host, stop: &AtomicBool) -> u32 {
     let mut stolen = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -357,8 +357,7 @@ fn address_that_somebody_removes_again_and_again_is_put_back_at_once_and_then_le
     assert!(router.is_master());
 }
 
-/// A master whose address somebody has removed again and again, so that it has patience by now, and who has done so once
-/// more.
+/// A master whose address was removed repeatedly, so that its backoff is long, and now once more.
 fn robbed(a: &Host, b: &Host) -> (Vrrpd, Vrrpd) {
     let robbed = router(a, &[CIDR]);
     robbed.wait_state("master", SOON);
@@ -370,15 +369,15 @@ fn robbed(a: &Host, b: &Host) -> (Vrrpd, Vrrpd) {
     (robbed, peer)
 }
 
-/// What the kernel tells of a removal may come behind what was asked for after that.
+/// The notification of a removal may arrive after a later request.
 #[test]
 fn address_that_has_not_gone_after_all_goes_with_the_role() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let (router, _peer) = robbed(&a, &b);
-    // Our mark is on it, and its daemon takes no notice any more.
+    // It has our mark, and its daemon does not restore it any more.
     let other = Vrrpd::on(&a).vrid(99).priority(255).address(CIDR).v3("100ms");
-    // One program only may be on the interface.
+    // The interface can have only one XDP program.
     let other = other.datapath(Datapath::Raw).start();
     other.wait_state("master", SOON);
     other.kill();
@@ -388,7 +387,7 @@ fn address_that_has_not_gone_after_all_goes_with_the_role() {
     wait_until(SOON, "the address is gone", || !a.has_address("eth0", CIDR));
 }
 
-/// Whether the kernel keeps with an address who has put it there, as it does from 5.18 on.
+/// Whether the kernel stores our mark with addresses (Linux 5.18).
 fn addresses_have_marks() -> bool {
     kernel_is_at_least((5, 18))
 }
@@ -399,30 +398,30 @@ fn address_that_somebody_has_taken_for_himself_stays_where_that_can_be_told() {
     let [a, b] = lab.hosts();
     let (router, _peer) = robbed(&a, &b);
     let ip = |what: &str| a.run(IP.require(), ["addr", what, CIDR, "dev", "eth0"]).code == 0;
-    // Where the daemon was faster it is robbed once more.
+    // If the daemon was faster, the address is removed once more.
     wait_until(SOON, "the address is taken", || ip("add") || (ip("del") && ip("add")));
     assert!(router.atropos(&["--backup"]).success());
     router.wait_state("backup", SOON);
     assert_eq!(router.terminate(), 0);
-    // Better nobody has it than two.
+    // No machine with the address is better than two.
     assert_eq!(a.has_address("eth0", CIDR), addresses_have_marks());
 }
 
-/// The value of the setting by which the next secondary address becomes primary.
+/// The sysctl by which the next secondary address becomes primary.
 fn promote_secondaries(host: &Host) -> String {
     let path = "/proc/sys/net/ipv4/conf/eth0/promote_secondaries";
     host.namespace().enter(|| fs::read_to_string(path).expect("the kernel has it")).trim().to_owned()
 }
 
-/// With the first address of a subnet the kernel removes the others of it, unless `promote_secondaries` is set.
+/// When the first address of a subnet is removed, the kernel removes the others, unless `promote_secondaries` is set.
 #[test]
 fn addresses_of_a_subnet_go_one_by_one_and_take_no_other_along() {
     const SUBNET: &str = "172.16.5";
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     a.namespace().sysctl("ipv4/conf/eth0/promote_secondaries", "0");
-    // A router that stands back takes over again if no other is heard within its Master_Down_Interval: longer than a slow
-    // machine takes.
+    // A router that was told to be backup takes over again after a Master_Down_Interval without adverts: longer than a
+    // slow machine takes.
     let file = |priority: u8| {
         let router = |vrid| {
             format!("[[router]]\ninterface = \"eth0\"\nvrid = {vrid}\naddresses = [\"{SUBNET}.{vrid}/24\"]\n")
@@ -450,7 +449,7 @@ fn addresses_of_a_subnet_go_one_by_one_and_take_no_other_along() {
     let gone = [1, 2, 3].map(|vrid| Ipv4Addr::new(172, 16, 5, vrid));
     assert_eq!(monitor.addresses_gone(), gone, "no other was gone for a moment");
     assert_eq!(promote_secondaries(&a), "0");
-    // What the guardian does is done in the same way.
+    // The guardian removes them the same way.
     master.kill_daemon();
     wait_until(SOON, "the last one is gone", || !a.has_address("eth0", &format!("{SUBNET}.4/24")));
     assert!(a.has_address("eth0", &others));
@@ -458,7 +457,7 @@ fn addresses_of_a_subnet_go_one_by_one_and_take_no_other_along() {
     assert_eq!(master.count_in_log("virtual address lost"), 0, "{:?}", master.log());
 }
 
-/// Removes the address and puts it there again, without our mark.
+/// Removes the address and adds it again, without our mark.
 fn take_for_oneself(host: &Host) {
     host.ip(&format!("addr del {CIDR} dev eth0"));
     host.ip(&format!("addr add {CIDR} dev eth0"));

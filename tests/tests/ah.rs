@@ -1,4 +1,4 @@
-//! Version 2 in an IP Authentication Header. keepalived as the other end in good order is in `keepalived`.
+//! Version 2 in an IP Authentication Header. Interoperation with keepalived is in `keepalived`.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use vrrpd_lab::{
     VrrpdBuilder, wait_until,
 };
 
-/// Version 2 advertises whole seconds.
+/// The interval of version 2 is at least a second.
 const PATIENCE: Duration = Duration::from_secs(15);
 const KEY: &[u8] = b"sesame";
-/// The same, as `-a` has it.
+/// The same key in the syntax of `-a`.
 const HEX: &str = "736573616d65";
 
 fn router(host: &Host, priority: u8) -> VrrpdBuilder {
@@ -22,13 +22,13 @@ fn keepalived(host: &Host, priority: u8) -> Keepalived {
     Keepalived::on(host).instance(Instance::v2(VRID, CIDR).priority(priority).ah("sesame")).start()
 }
 
-/// What was seen of adverts in the header, the frames with what is in them.
+/// The captured adverts in the header, with their frames.
 fn authenticated(capture: &Capture) -> Vec<(Seen, Authenticated)> {
     let frames = capture.frames().into_iter();
     frames.filter_map(|seen| Authenticated::read(&seen.frame, KEY).map(|advert| (seen, advert))).collect()
 }
 
-/// Waits until there are so many adverts in the header of this priority, and returns their frames.
+/// Waits for this many adverts in the header with this priority, and returns their frames.
 fn record(capture: &Capture, priority: u8, count: usize) -> Vec<Vec<u8>> {
     let of_it = || {
         let seen = authenticated(capture).into_iter();
@@ -75,7 +75,7 @@ fn what_is_not_authentic_is_discarded_and_counted_and_no_key_is_shown() {
     let router = router(&a, 255).start();
     router.wait_state("master", PATIENCE);
     let injector = Injector::on(&client);
-    // From a higher address than its own, so that it would give way.
+    // From a higher address than its own, so that it would yield.
     let advert = AdvertFrame::v2(client.ipv4(), VRID, 255, 1, &[ADDRESS]);
     let mut damaged = advert.clone().build_authenticated(KEY, u32::MAX);
     damaged[60] ^= 1;
@@ -188,7 +188,7 @@ fn a_master_does_not_believe_adverts_from_before_its_time_that_it_never_heard() 
 fn a_daemon_that_crashed_and_starts_again_is_heard_and_nobody_takes_over() {
     let lab = Lab::new();
     let [a, b, c] = lab.hosts();
-    // The owner is master without having heard anybody.
+    // The owner is master without having heard another router.
     let owner = router(&a, 255);
     let first = owner.clone().start();
     first.wait_state("master", PATIENCE);
@@ -201,13 +201,13 @@ fn a_daemon_that_crashed_and_starts_again_is_heard_and_nobody_takes_over() {
     // Longer than a Master_Down_Interval.
     let heard = ours.counter("adverts_received");
     wait_until(PATIENCE, "they hear it again", || ours.counter("adverts_received") > heard + 4);
-    // Its first advert may be of the same second as the last one before.
+    // Its first advert may be in the same second as the last one before.
     assert!(ours.counter("rejected/auth") <= 1 && theirs.count_in_log("already processed") <= 1);
     assert_eq!(ours.counter("transitions"), 1);
     assert_eq!(theirs.entered(VRID, "MASTER"), 0);
 }
 
-/// Both become master while they do not hear each other, and one remains when they do.
+/// Both become master while they do not hear each other; one remains when they do.
 fn after_a_split(lower: impl Fn(&Host) -> Box<dyn Fn() -> bool>) {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
@@ -216,7 +216,7 @@ fn after_a_split(lower: impl Fn(&Host) -> Box<dyn Fn() -> bool>) {
     let lower_is_master = lower(&b);
     lab.split(&[&a, &b]);
     wait_until(PATIENCE, "the lower one takes over", &lower_is_master);
-    // Some adverts, so that both are on in their numbers.
+    // Some adverts, so that the sequence numbers of both have advanced.
     let sent = high.counter("adverts_sent");
     wait_until(PATIENCE, "three adverts", || high.counter("adverts_sent") > sent + 3);
     lab.heal(&[&a, &b]);
@@ -303,7 +303,7 @@ fn an_advert_that_is_too_long_with_the_header_is_refused() {
         let addresses = (1..=count).map(|last| format!("10.0.1.{last}"));
         Vrrpd::on(&a).vrid(VRID).args(addresses)
     };
-    // 20 octets of IPv4, 24 of the header, 8 of VRRP, 4 for each address, 8 of authentication data.
+    // 20 octets of IPv4, 24 of the header, 8 of VRRP, 4 per address, 8 of authentication data.
     let finished = builder(3).ah(KEY).run_in_foreground();
     assert_eq!(finished.code, 1, "{}", finished.stderr);
     assert!(finished.stderr.contains("72 octets"), "{}", finished.stderr);

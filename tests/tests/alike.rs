@@ -1,9 +1,9 @@
-//! Configurations of keepalived, run by keepalived and, imported, by vrrpd: both act alike.
+//! keepalived configurations, run by keepalived and, imported, by vrrpd: both behave the same.
 
 use vrrpd_lab::Role::{Backup, Fault, HeldBack, Master};
 use vrrpd_lab::Twins;
 
-/// What every instance here has, with the VRID to come.
+/// Common lines of all instances; the VRID follows.
 const VERSION_3: &str = "version 3\n interface eth0\n advert_int 0.2\n priority 120\n";
 
 /// Scripts for everything.
@@ -20,7 +20,7 @@ fn instance(lines: &str) -> String {
     format!("vrrp_instance VI_1 {{\n {VERSION_3} virtual_router_id 51\n{lines}\n{SCRIPTS}\n}}\n")
 }
 
-/// One of version 2.
+/// An instance of version 2.
 fn instance_v2(lines: &str) -> String {
     instance(lines).replace("version 3", "version 2").replace("advert_int 0.2", "advert_int 1")
 }
@@ -84,7 +84,7 @@ fn interfaces_with_and_without_weights() {
 fn file_with_a_number() {
     let file = "vrrp_track_file number {\n file %home/number\n weight 2\n}\n";
     let lines = "virtual_ipaddress {\n 10.0.0.100/24\n}\n track_file {\n number weight 3\n}";
-    // The priority that an instance in the state fault would have; keepalived says the last one before.
+    // The priority that the instance has after the fault; keepalived reports the previous one.
     let differences = [("VI_1 FAULT 135", "VI_1 FAULT 1")];
     let text = with_globals(&(file.to_owned() + &instance(lines)));
     let mut twins = Twins::start_apart_from(&differences, &text, &[Master(120)]);
@@ -132,7 +132,8 @@ fn announcements_and_a_delay_of_preemption() {
 fn unicast() {
     let lines =
         "unicast_src_ip 10.0.0.1\n unicast_peer {\n 10.0.0.2\n}\n virtual_ipaddress {\n 10.0.0.100/24\n}";
-    // A resignation that keepalived sends while the link is down waits for the neighbour, and arrives when the link is back.
+    // keepalived sends a resignation while the link is down; it waits for the neighbour, and arrives when the link is
+    // up.
     let late = "priority 0 v3 interval 200ms auth 0 None addresses [10.0.0.100] from interface 10.0.0.1 to 10.0.0.2 \
                 ttl 255 class 0xc0 sum true";
     Twins::start_apart_from(&[(late, "")], &with_globals(&instance(lines)), &[Master(120)])
@@ -244,7 +245,7 @@ fn virtual_mac() {
     let lines = "use_vmac\n virtual_ipaddress {\n 10.0.0.100/24\n}";
     let named = "use_vmac gateway\n virtual_ipaddress {\n 10.0.0.102/24\n}";
     let differences = [
-        // The subnet stays on the interface below.
+        // The subnet route stays on the interface below.
         ("+ 10.0.0.0/24 dev vrrp.51 proto kernel scope link src 10.0.0.100", ""),
         ("+ 10.0.0.0/24 dev gateway proto kernel scope link src 10.0.0.102", ""),
         ("scope global noprefixroute", "scope global"),
@@ -254,7 +255,7 @@ fn virtual_mac() {
     Twins::start_apart_from(&differences, &text, both).usual_story(both);
 }
 
-/// More instances of version 3 on the same interface.
+/// Further instances of version 3 on the same interface.
 fn other(vrid: u8, lines: &str) -> String {
     format!(
         "vrrp_instance VI_{vrid} {{\n version 3\n interface eth0\n advert_int 0.2\n virtual_router_id {vrid}\n{lines}\n}}\n"
@@ -313,7 +314,7 @@ fn announcements_by_default_and_of_all_instances() {
     twins.stop();
 }
 
-/// Two instances in a group, and a check that the first one tracks.
+/// Two instances in a group, and a check of the first one.
 fn group(lines: &str) -> String {
     let check = "vrrp_script check {\n script %home/check\n interval 1\n weight -30\n}\n";
     let first = instance("virtual_ipaddress {\n 10.0.0.100/24\n}\n track_script {\n check\n}");
@@ -332,13 +333,13 @@ const RESIGNATION: &str = "priority 0 v3 interval 200ms auth 0 None addresses [1
 #[test]
 fn group_ignores_weights_and_falls_together() {
     let both = &[Master(120), Master(120)];
-    // A member that could serve is Backup here while another one is in the state fault.
+    // A member that could serve is Backup in vrrpd while another one is in state fault.
     let differences = [
         ("all INSTANCE VI_1 FAULT 120", "all INSTANCE VI_1 BACKUP 120"),
         ("INSTANCE \"VI_1\" FAULT 120", "INSTANCE \"VI_1\" BACKUP 120"),
         ("backup two words", ""),
         ("broken", ""),
-        // One that gives way because another one has to resigns.
+        // A member that yields because of another one resigns.
         (RESIGNATION, ""),
     ];
     let mut twins = Twins::start_apart_from(&differences, &group(""), both);

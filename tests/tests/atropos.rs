@@ -1,4 +1,4 @@
-//! Each option of the client, on every router of the machine and on one of them.
+//! Each option of the client, for all routers of the machine and for one of them.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use vrrpd_lab::usual::{CIDR, SOON, TOLERANCE, two_masters};
 use vrrpd_lab::{Capture, Lab, Vrrpd, binary, needs, timers, wait_until};
 
-/// Runs it with an option, first for VRID 52 alone, then for all; `value` tells what it has changed of a router.
+/// Runs the client with an option, first for VRID 52 only, then for all; `value` reads what it changes.
 #[track_caller]
 fn assert_changes_one_then_all<T: PartialEq + std::fmt::Debug>(
     option: &str,
@@ -160,7 +160,7 @@ fn state_that_nobody_reads_does_not_wait_for_a_daemon_that_hangs_and_a_change_do
 fn backup_hands_over_within_skew_time_of_the_command() {
     let lab = Lab::new();
     let [a, b, client] = lab.hosts();
-    // An advert a second, as Vrrpd has it; there the command takes 24 seconds.
+    // The default interval of a second; with Vrrpd the command takes 24 seconds.
     let router = |host, priority| Vrrpd::on(host).vrid(51).priority(priority).address(CIDR);
     let first = router(&a, 255).start();
     first.wait_state("master", SOON);
@@ -224,12 +224,12 @@ fn where_no_daemon_ever_was_there_is_none_whatever_var_run_is() {
     }
 }
 
-/// A directory that is not a daemon's, with a socket that answers each request with this line.
+/// A directory without a daemon, with a socket that answers each request with this line.
 fn impostor(line: &'static str) -> tempfile::TempDir {
     let home = tempfile::tempdir().expect("a temporary directory can be made");
     fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).expect("it is ours");
     let listener = UnixListener::bind(home.path().join("vrrpd_eth0_51.sock")).expect("it can be made");
-    // It ends with the test's process.
+    // It ends with the test process.
     thread::spawn(move || {
         for client in listener.incoming() {
             let mut client = client.expect("a client");
@@ -278,7 +278,7 @@ fn what_a_daemon_says_does_nothing_to_the_terminal() {
     }
 }
 
-/// What a program says to `--replay`.
+/// The output of a program with `--replay`.
 fn replay(program: &str, file: &Path) -> Output {
     Command::new(binary(program)).arg("--replay").arg(file).output().expect("runs")
 }

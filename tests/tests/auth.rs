@@ -8,7 +8,7 @@ use vrrpd_lab::{
     AdvertFrame, Capture, Host, Injector, Lab, Vrrpd, VrrpdBuilder, children_of, dumped_memory, wait_until,
 };
 
-/// Version 2 advertises whole seconds.
+/// The interval of version 2 is at least a second.
 const PATIENCE: Duration = Duration::from_secs(12);
 
 fn router(host: &Host, priority: u8, auth: &str) -> VrrpdBuilder {
@@ -75,11 +75,11 @@ fn password_is_taken_as_it_stands() {
     assert_eq!(advert.auth_data, Some(*b"0x31\0\0\0\0"), "four characters, not an octet");
 }
 
-/// A key like none else in memory, and the same as `-a` has it.
+/// A key that does not occur elsewhere in memory, and its form for `-a`.
 const KEY: &[u8] = b"open, sesame: a key";
 const HEX: &str = "6f70656e2c20736573616d653a2061206b6579";
 
-/// A daemon's process and its guardian's.
+/// The processes of a daemon and its guardian.
 fn processes(daemon: i32) -> Vec<i32> {
     let processes: Vec<_> = std::iter::once(daemon).chain(children_of(daemon)).collect();
     assert!(processes.len() >= 2, "it has a guardian: {processes:?}");
@@ -97,7 +97,7 @@ fn assert_nothing_of(secret: &str, processes: &[i32]) {
     }
 }
 
-/// Whether a core file of the process would have the octets in it.
+/// Whether a core file of the process would contain the octets.
 fn is_dumped(pid: i32, octets: &[u8]) -> bool {
     dumped_memory(pid).iter().any(|piece| piece.windows(octets.len()).any(|window| window == octets))
 }
@@ -117,7 +117,7 @@ fn password_is_not_in_the_list_of_processes_in_the_foreground_and_in_the_backgro
         assert_eq!((finished.code, finished.stderr.as_str()), (0, ""), "{written:?}");
         let pid = daemon.pid("vrrpd_eth0.pid").expect("it runs");
         assert_nothing_of("sesame", &processes(pid));
-        // It has the password all the same.
+        // The password still works.
         let heard = router(&b, 100, "pw/sesame").start();
         wait_until(PATIENCE, "it is heard", || heard.counter("adverts_received") > 0);
         assert_eq!(heard.counter("rejected/auth"), 0);

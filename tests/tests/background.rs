@@ -1,4 +1,4 @@
-//! The daemon in the background, as a user's shell or an init script starts it.
+//! The daemon in the background, as started by a shell or init script.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,7 +15,7 @@ fn command_returns_0_when_the_daemon_is_up_and_the_pid_file_names_it() {
     let [a] = lab.hosts();
     let (finished, daemon) = Vrrpd::usual(&a, 100).start_in_background();
     assert_eq!((finished.code, finished.stderr.as_str()), (0, ""), "{finished:?}");
-    // Everything is there by now: nothing has to be waited for.
+    // Everything is ready by now, without waiting.
     let pid = daemon.pid("vrrpd_eth0.pid").expect("the pid file names a process");
     assert!(is_alive(pid));
     let shown = atropos(&a, daemon.directory(), &["--state", "--json"]);

@@ -1,4 +1,4 @@
-//! Starting at boot: the init script, the units, and what the daemon tells the service manager.
+//! Start at boot: the init script, the units, and notifications to the service manager.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -29,7 +29,7 @@ fn run(program: impl AsRef<Path>, arguments: &[&Path]) -> Finished {
     a.run(program, arguments)
 }
 
-/// The init script on a machine, with files of its own. Dropping it stops the daemons.
+/// The init script on a machine, with its own files. The daemons are stopped on drop.
 struct Init<'a> {
     host: &'a Host,
     home: TempDir,
@@ -195,7 +195,7 @@ fn init_script_waits_for_the_scripts_of_a_daemon_that_leaves() {
 fn init_script_without_routers_says_so() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    // As if each line of the file were a router.
+    // Files without a usable list of routers.
     for defaults in ["", "ROUTERS='\n# -i eth0 -v 51\n'", "-i eth0 10.16.1.200/24 -v 51"] {
         let init = Init::new(&a, defaults);
         for action in ["start", "restart"] {
@@ -225,7 +225,7 @@ fn units_are_as_systemd_wants_them() {
     let home = tempfile::tempdir().expect("a temporary directory can be made");
     let program = binary("vrrpd");
     for (unit, name) in [("vrrpd.service", "vrrpd.service"), ("vrrpd@.service", "vrrpd@eth0-51.service")] {
-        // Only the program is where it was built; the rest is as it is shipped.
+        // Only the path of the program differs from the shipped unit.
         let text = read(&format!("systemd/{unit}"));
         let text = text.replace("/usr/sbin/vrrpd", program.to_str().expect("a plain path"));
         let file = home.path().join(name);
@@ -265,7 +265,7 @@ fn daemon_and_its_scripts_work_with_the_capabilities_of_the_units() {
     assert_eq!(router.terminate(), 0);
 }
 
-/// A service manager: what the daemon says to it, in order.
+/// A service manager: records the daemon's messages in order.
 struct Manager {
     home: TempDir,
     socket: UnixDatagram,
@@ -279,7 +279,7 @@ impl Manager {
         Self { home, socket }
     }
 
-    /// Starts a daemon as it does.
+    /// The environment of a daemon that it starts.
     fn environment(&self, more: &[&str]) -> Vec<String> {
         let socket = format!("NOTIFY_SOCKET={}", self.home.path().join("notify").display());
         [&["env".to_owned(), socket][..], &more.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()]
@@ -369,7 +369,7 @@ fn watchdog_hears_of_a_loop_that_turns_and_not_of_one_that_hangs() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let manager = Manager::new();
-    // The manager wants to hear of it within 400 ms; it speaks twice as often.
+    // The watchdog timeout is 400 ms; the daemon reports twice as often.
     let builder = Vrrpd::on(&a).vrid(51).address(CIDR).priority(1);
     let router = builder.through(manager.environment(&["WATCHDOG_USEC=400000"])).start();
     let alive = || manager.heard().is_some_and(|told| told == "WATCHDOG=1");

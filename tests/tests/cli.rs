@@ -1,4 +1,4 @@
-//! The command line: what it refuses, and that it says why.
+//! The command line: what is refused, and with which error.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,17 +6,17 @@ use std::os::unix::fs::PermissionsExt as _;
 use vrrpd_lab::usual::{CIDR, SOON};
 use vrrpd_lab::{Finished, Host, Lab, Vrrpd, VrrpdBuilder, binary, needs};
 
-/// Starts it as a user does, expects an error and returns it.
+/// Starts it as a user does; returns the error, which must occur.
 #[track_caller]
 fn refusal(builder: VrrpdBuilder) -> Finished {
-    // Should it start after all, it ends with the test.
+    // If it starts after all, it ends with the test.
     let (finished, _daemon) = builder.start_in_background();
     assert!(matches!(finished.code, 1 | 2), "it must be refused: {finished:?}");
     assert!(!finished.stderr.trim().is_empty(), "it must say why: {finished:?}");
     finished
 }
 
-/// Expects an error that names one of these words.
+/// Expects an error that contains one of these words.
 #[track_caller]
 fn assert_refused(builder: VrrpdBuilder, names: &[&str]) {
     let finished = refusal(builder);
@@ -176,7 +176,7 @@ fn imported_configuration_is_printed_and_its_exit_status_says_what_is_left_out()
 fn without_root_there_is_one_clear_line_and_exit_code_1() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    // Where everybody may run it.
+    // Accessible to all users.
     let home = tempfile::tempdir().expect("a temporary directory can be made");
     fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
     let program = home.path().join("vrrpd");

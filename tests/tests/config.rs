@@ -24,7 +24,7 @@ addresses = ["10.1.0.100/24"]
 preempt = false
 "#;
 
-/// What `--check` says of a file.
+/// The output of `--check` for a file.
 fn check(host: &Host, text: &str) -> Finished {
     Vrrpd::on(host).config(text).datapath(Datapath::Default).args(["--check"]).run()
 }
@@ -76,7 +76,7 @@ fn one_process_serves_the_routers_of_several_interfaces() {
     assert_eq!(of(51)["pid"], of(52)["pid"]);
     assert!(daemon.directory().join("vrrpd.sock").exists() && daemon.directory().join("vrrpd.pid").exists());
 
-    // They speak with a daemon of the command line, each for itself.
+    // Each of them has a peer that is a daemon with options on the command line.
     let peer =
         Vrrpd::on(&b).interface("eth1").vrid(52).priority(254).address("10.1.0.100/24").v3("100ms").start();
     peer.wait_state("backup", SOON);
@@ -98,7 +98,7 @@ fn check_names_file_line_and_column_of_what_is_wrong() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let router = "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.100\"]\n";
-    // The text appended, the line and the column of the mistake, and a word that the message must have.
+    // The appended text, line and column of the mistake, and a word that the message must contain.
     for (mistake, line, column, word) in [
         ("priorty = 150\n", 5, 1, "priorty"),
         ("priority = 300\n", 5, 12, "priority"),

@@ -1,4 +1,4 @@
-//! The client `atropos`, and what it shows.
+//! The client `atropos` and its output.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
@@ -11,13 +11,13 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use vrrpd_lab::usual::{CIDR, SOON};
 use vrrpd_lab::{Datapath, Host, Lab, Process, Signal, Vrrpd, atropos, schema, stretched, wait_until};
 
-/// Another router on the same interface. In whichever way the first one receives, the kernel's hook is not free for it.
+/// Another router on the same interface. It uses raw sockets, since the first one may use the interface's XDP hook.
 fn beside(host: &Host, first: &Vrrpd) -> Vrrpd {
     let router = Vrrpd::on(host).vrid(52).address("10.0.0.101/24").v3("100ms");
     router.datapath(Datapath::Raw).beside(first).start()
 }
 
-/// Holds a router's JSON against the schema, and what the schema does not say: the form of the time.
+/// Checks a router's JSON against the schema, and the format of times, which the schema does not describe.
 #[track_caller]
 fn assert_fits_the_schema(router: &Value) {
     let schema = serde_json::from_str(include_str!("../schema/router.json")).expect("the schema is JSON");
@@ -59,7 +59,7 @@ fn json_of_a_master_and_of_a_backup_fits_the_schema_and_says_what_is() {
     let heard = &state["master"];
     assert_eq!((&heard["address"], &heard["priority"]), (&"10.0.0.1".into(), &150.into()));
     assert!(heard["last_advert_age_ns"].as_u64() < Some(1_000_000_000), "{heard}");
-    // RFC 9568 §6.1: the master's interval is learned, ours stays.
+    // RFC 9568 §6.1: the master's interval is learned, the router's own stays.
     assert_eq!(
         (&state["interval_ns"], &state["master_interval_ns"]),
         (&200_000_000.into(), &100_000_000.into())
@@ -184,7 +184,7 @@ fn stuck_client_does_not_hold_the_daemon_up() {
     let router = Vrrpd::usual(&a, 100).start();
     router.wait_state("master", SOON);
     let socket = router.directory().join("vrrpd_eth0_51.sock");
-    // They connect and never say a word.
+    // They connect and send nothing.
     let stuck: Vec<_> = (0..40).map(|_| UnixStream::connect(&socket)).collect();
     assert!(stuck.iter().any(Result::is_ok));
     let sent = router.counter("adverts_sent");
@@ -206,7 +206,7 @@ fn thousand_clients_that_say_nothing_do_not_make_another_one_wait() {
     let mut silent = Vec::new();
     for number in 0..1000 {
         let mut stream = UnixStream::connect(&socket).expect("it listens");
-        // Every other one begins to speak. It may have been let go by then.
+        // Every second one starts to send. It may have been disconnected by then.
         if number % 2 == 0 {
             drop(std::io::Write::write_all(&mut stream, b"{\"request\":"));
         }
@@ -227,7 +227,7 @@ fn client_does_not_wait_for_a_daemon_that_accepts_nobody() {
     let router = Vrrpd::usual(&a, 100).start();
     router.pause();
     let address = SockAddr::unix(router.directory().join("vrrpd_eth0_51.sock")).expect("it is short");
-    // As many as the kernel keeps for it.
+    // As many as the kernel queues.
     let mut waiting = Vec::new();
     loop {
         let client = Socket::new(Domain::UNIX, Type::STREAM, None).expect("sockets can be made");
@@ -278,7 +278,7 @@ fn garbage_on_the_control_socket_is_survived() {
         let socket = router.directory().join("vrrpd_eth0_51.sock");
         let mut stream = UnixStream::connect(socket).expect("it listens");
         stream.set_write_timeout(Some(SOON)).expect("sockets have time limits");
-        // It may hang up in between.
+        // It may have disconnected.
         drop(stream.write_all(garbage));
     }
     assert!(router.is_master());
@@ -320,7 +320,7 @@ fn answer_comes_in_under_50_ms_with_a_hundred_addresses() {
     let builder = Vrrpd::on(&a).vrid(51).v3("100ms");
     let router = (1..=100).fold(builder, |router, host| router.address(&format!("10.0.1.{host}/24"))).start();
     router.wait_state("master", SOON);
-    // The best of several: what is asked is how long the daemon needs, not what else the machine does.
+    // The best of several, since the time of the daemon is measured, not the load of the machine.
     let ask = || {
         let start = Instant::now();
         let shown = router.atropos(&["--state", "--json"]);

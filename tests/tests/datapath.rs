@@ -1,5 +1,4 @@
-//! Where adverts are handled: in the kernel where that is possible, by raw sockets where it is not, and the reason is
-//! told.
+//! The data path: in the kernel if possible, raw sockets otherwise, with the reason.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,14 +13,14 @@ use vrrpd_lab::{
     VrrpdBuilder, left_files, needs, timers, wait_until,
 };
 
-/// What is pinned of an interface.
+/// The pinned maps of an interface.
 const PINS: [&str; 2] = ["records", "rejects"];
 
 fn router(host: &Host, priority: u8, datapath: Datapath) -> VrrpdBuilder {
     Vrrpd::usual(host, priority).datapath(datapath)
 }
 
-/// A master on raw sockets: what the others hear.
+/// A master with raw sockets.
 fn master(host: &Host) -> Vrrpd {
     let master = router(host, 150, Datapath::Raw).start();
     master.wait_state("master", SOON);
@@ -34,7 +33,7 @@ fn without(router: VrrpdBuilder, capabilities: &str) -> VrrpdBuilder {
     router.through([&setpriv, "--inh-caps", "-all", "--bounding-set", capabilities, "--"])
 }
 
-/// The data path of a router, and the reason why it is not a better one.
+/// The data path of a router, and the reason why not a better one.
 fn datapath(router: &Vrrpd) -> (String, String) {
     let state = router.state();
     let text = |key: &str| state[key].as_str().unwrap_or_default().to_owned();
@@ -51,7 +50,7 @@ fn assert_falls_back(router: &Vrrpd, to: &str, because: &str) {
     assert_eq!(lines.len(), 1, "the log says it once: {lines:?}");
 }
 
-/// It ends at once, and says in one line which option cannot be had and why.
+/// It ends at once, and names in one line the option that is not available and the reason.
 #[track_caller]
 fn assert_refused(router: &VrrpdBuilder, option: &str, because: &str) {
     for finished in [router.run_in_foreground(), router.run()] {
@@ -64,7 +63,7 @@ fn assert_refused(router: &VrrpdBuilder, option: &str, because: &str) {
     }
 }
 
-/// A backup behind a master: hears it, and takes over when it dies, not before.
+/// A backup of a master: follows it, and takes over when it fails, not before.
 #[track_caller]
 fn assert_serves(lab: &Lab, backup: &Vrrpd, master: &Vrrpd, client: &Host) {
     let received = backup.counter("adverts_received");
@@ -141,7 +140,7 @@ fn the_capability_that_is_missing_is_the_one_that_is_named() {
         assert_falls_back(&router, "raw", because);
         assert_eq!(router.terminate(), 0);
     }
-    // It stands for both.
+    // It implies both.
     let router = without(router(&a, 100, Datapath::Native), "-bpf,-perfmon").start();
     assert_eq!(router.terminate(), 0);
 }
@@ -306,14 +305,14 @@ fn second_process_on_an_interface_says_who_holds_the_hook_and_hears_its_own_adve
             assert_eq!((&state["state"], &state["counters"]["transitions"]), (&"backup".into(), &1.into()));
         }
 
-        // Each knows of the death of its own master only.
+        // Each notices only the failure of its own master.
         master_52.kill();
         second.wait_state("master", SOON);
         assert_eq!(first.state()["state"], "backup");
         master_51.kill();
         first.wait_state("master", SOON);
 
-        // The hook is free, and the second process goes on as it is.
+        // The hook is free now, but the second process continues unchanged.
         assert_eq!(first.terminate(), 0);
         assert_eq!(b.xdp_program("eth0"), None);
         assert!(second.is_master());
@@ -369,7 +368,7 @@ fn records_of_another_version_are_not_read_and_that_is_said() {
     assert!(daemon.state()["kernel"].is_object());
     let pins = a.namespace().pins("eth0");
     fs::rename(pins.join("records"), pins.join("rejects_were_here")).expect("it can have another name");
-    // One of counters is as good as one of another version.
+    // A map of counters in its place is like one of another version.
     fs::rename(pins.join("rejects"), pins.join("records")).expect("it can have another name");
     fs::rename(pins.join("rejects_were_here"), pins.join("rejects")).expect("it can have another name");
     let finished = daemon.atropos(&["--state"]);
@@ -378,7 +377,7 @@ fn records_of_another_version_are_not_read_and_that_is_said() {
     assert!(!finished.stdout.contains("kernel "), "{finished:?}");
 }
 
-/// The number of a namespace that goes is soon another one's, so here its pins get a number that none has.
+/// The number of an ended namespace is soon reused, so the pins get a number here that no namespace has.
 #[test]
 fn pins_of_a_namespace_that_is_not_to_be_seen_stay_with_a_living_daemon_and_go_without_it() {
     let lab = Lab::new();
@@ -391,7 +390,7 @@ fn pins_of_a_namespace_that_is_not_to_be_seen_stay_with_a_living_daemon_and_go_w
 
     let next = router(&b, 100, Datapath::Native).start();
     assert_eq!(files(&of_none.join("eth0")), PINS);
-    // Without it the next start of any other removes them.
+    // After its end, the next start of any daemon removes them.
     living.kill();
     assert_eq!(next.terminate(), 0);
     let _next = router(&b, 100, Datapath::Native).start();
@@ -441,7 +440,7 @@ fn adverts_that_were_handled_are_seen_on_the_machine_with_xdp_pass_only() {
         wait_until(SOON, "it has heard ten", || backup.counter("adverts_received") >= received + 10);
         assert_eq!(above.adverts().len(), 0, "{mode:?}: nothing above sees them");
 
-        // What is not for us goes on.
+        // Frames for others are passed on.
         let foreign = AdvertFrame::v3(client.ipv4().into(), VRID + 1, 100, INTERVAL, &[ADDRESS.into()]);
         Injector::on(&client).send(&foreign.build());
         above.wait_advert(SOON, "an advert for another router", |advert| advert.vrid == VRID + 1);
@@ -475,8 +474,8 @@ fn interface_that_is_removed_and_made_again_gets_the_program_again() {
     }
 }
 
-/// A new interface takes a timer for each router at once, and the kernel has no memory at hand for them: what the old
-/// one gave back others have taken.
+/// A new interface needs a timer for each router at once, and the kernel has no memory available for them: others have
+/// taken what the old one released.
 #[test]
 fn interface_of_255_routers_that_is_made_again_gets_the_program_again_each_time() {
     let lab = Lab::new();
@@ -544,7 +543,7 @@ fn interval_of_the_master_is_learned_whether_it_grows_or_shrinks() {
     for mode in Datapath::IN_KERNEL {
         let lab = Lab::new();
         let [b, client] = lab.hosts();
-        // Its own interval is another one still.
+        // Its own interval is different again.
         let backup = Vrrpd::on(&b).vrid(VRID).address(CIDR).v3("5s").datapath(mode).start();
         let capture = Capture::on(&client);
         let advert =
@@ -555,7 +554,7 @@ fn interval_of_the_master_is_learned_whether_it_grows_or_shrinks() {
         let flood = every(short);
         wait_until(SOON, "it learns the interval", || backup.state()["master_interval_ns"] == 100_000_000);
         flood.stop();
-        // Four times what the shorter interval would have allowed: the longer one counts from its first advert on.
+        // Four times what the shorter interval would have allowed: the longer one counts from its first advert.
         let flood = every(long);
         wait_until(SOON, "three long intervals", || flood.sent() >= 3);
         let state = backup.state();
@@ -563,7 +562,7 @@ fn interval_of_the_master_is_learned_whether_it_grows_or_shrinks() {
         assert_eq!(state["master_interval_ns"], 600_000_000);
         flood.stop();
 
-        // And the shorter one again from its first advert on, although the timer was set to a later time.
+        // The shorter one counts again from its first advert, although the timer was set to a later time.
         Injector::on(&client).send(&advert(short));
         let (taken, _) = capture.wait_advert(SOON, "it takes over", |advert| advert.priority == 100);
         let adverts = capture.adverts();
@@ -572,13 +571,13 @@ fn interval_of_the_master_is_learned_whether_it_grows_or_shrinks() {
     }
 }
 
-/// A shell whose mounts are its own, and which has these commands in front of those of the daemon.
+/// A shell in its own mount namespace that runs these commands before the daemon.
 fn in_mounts_of_its_own(commands: &str) -> Vec<String> {
     let unshare = needs::UNSHARE.require().display().to_string();
     [&unshare, "--mount", "sh", "-c", commands, "sh"].map(str::to_owned).to_vec()
 }
 
-/// The names in a directory, in order.
+/// The names in a directory, sorted.
 fn files(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).map(Iterator::flatten).into_iter().flatten();
     let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();

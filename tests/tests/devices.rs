@@ -1,4 +1,4 @@
-//! Interfaces made of others, and interfaces that change their names.
+//! Interfaces on top of others, and renamed interfaces.
 
 use std::time::Duration;
 
@@ -8,12 +8,11 @@ use vrrpd_lab::{Capture, Datapath, Host, Lab, Pinger, Snapshot, Vrrpd, VrrpdBuil
 /// RFC 9568 §7.3
 const VMAC: &str = "00:00:5e:00:01:33";
 
-/// An interval whose Master_Down_Interval is longer than a bond takes to fail over in an emulated machine: a master that
-/// cannot send an advert for that long gives up.
+/// An interval whose Master_Down_Interval is longer than a bond's failover in an emulated machine, since a master that
+/// cannot send for that long gives up.
 const LONGER_THAN_A_BOND_TAKES: &str = "500ms";
 
-/// The usual router on an interface that may have no native mode: where that is the usual one it is left to the daemon
-/// to find out.
+/// The usual router on an interface that may not support native mode, which the daemon detects itself.
 fn router(host: &Host, interface: &str, priority: u8) -> VrrpdBuilder {
     let datapath = match Datapath::usual() {
         Datapath::Native => Datapath::Auto,
@@ -22,7 +21,7 @@ fn router(host: &Host, interface: &str, priority: u8) -> VrrpdBuilder {
     Vrrpd::usual(host, priority).interface(interface).datapath(datapath)
 }
 
-/// How often the state has changed.
+/// Number of transitions.
 fn transitions(router: &Vrrpd) -> u64 {
     router.counter("transitions")
 }
@@ -131,7 +130,7 @@ fn bond_that_keeps_its_own_mac_serves_without_the_virtual_one_and_hosts_are_told
             });
             pinger.wait_answers(20, SOON);
             lab.port_up_of(&a, &active);
-            // Without any slave there is no link, which is another matter.
+            // Without any slave there is no link, which is a different test.
             wait_until(SOON, "both slaves have a link", || a.has_link(&active));
         }
         assert_eq!(transitions(&master), 2, "{fail_over_mac}: backup, then master");
@@ -213,7 +212,8 @@ fn macvlan_link_is_in_the_vrf_of_the_interface_and_follows_it() {
         wait_until(SOON, "the link is where the interface is", || master.is_master() && is_in(vrf));
         pinger.wait_answers(5, SOON);
     }
-    // A VRF that takes in a veth interface with a macvlan link makes it promiscuous for good, so not all is as before.
+    // A VRF makes a veth interface with a macvlan link promiscuous permanently, so the state before is not restored
+    // completely.
     assert_eq!(master.terminate(), 0);
     assert!(!a.ip("-oneline link show").contains("vrrp4.51"));
 }
@@ -271,20 +271,20 @@ fn interface_that_gets_another_name_is_gone_and_is_used_again_when_it_has_its_ow
     assert!(a.has_address("eth0", CIDR));
 }
 
-/// The kernels that tests run on do not all rename what is up.
+/// Not all kernels of the tests can rename an interface that is up.
 fn rename(host: &Host, from: &str, to: &str) {
     host.ip(&format!("link set {from} down"));
     host.ip(&format!("link set {from} name {to}"));
     host.ip(&format!("link set {to} up"));
 }
 
-/// The MAC address of an interface, in words.
+/// The MAC address of an interface, as text.
 fn mac(host: &Host, interface: &str) -> String {
     let octets = host.mac(interface).map(|octet| format!("{octet:02x}"));
     octets.join(":")
 }
 
-/// The slave of `bond0` that is in use.
+/// The active slave of `bond0`.
 fn active_slave(host: &Host) -> Option<String> {
     let shown = host.ip("-details -oneline link show dev bond0");
     let mut words = shown.split_whitespace().skip_while(|word| *word != "active_slave");

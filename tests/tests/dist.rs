@@ -1,11 +1,11 @@
-//! The programs of `cargo xtask dist`, which runs these tests over what it has made.
+//! The programs of `cargo xtask dist`, which runs these tests on its result.
 
 use std::fs;
 
 use vrrpd_lab::usual::{CIDR, SOON};
 use vrrpd_lab::{Datapath, Lab, Vrrpd, binary};
 
-/// The types of the program headers of an executable for 64 bits, little-endian.
+/// Types of the program headers of a 64-bit little-endian executable.
 fn program_headers(executable: &[u8]) -> Vec<u32> {
     let number = |at: usize, octets: usize| {
         let digits = executable[at..at + octets].iter().rev();

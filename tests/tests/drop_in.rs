@@ -1,5 +1,5 @@
-//! What the users of Vrrpd have in their start scripts, line by line: each option of its usage texts and each feature
-//! of its description, named after it. Groups (`-M`) have tests of their own, VLANs those of `cargo xtask vm-test`.
+//! Start scripts of Vrrpd users, line by line: each option of its usage texts and each feature of its description, in a
+//! test named after it. Groups (`-M`) have their own tests; VLANs are tested in `cargo xtask vm-test`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use vrrpd_lab::{
 const ELECTION: Duration = Duration::from_secs(10);
 const VMAC: &str = "00:00:5e:00:01:33";
 
-/// `vrrpd -i eth0 -v 51` and nothing else, as Vrrpd takes it.
+/// `vrrpd -i eth0 -v 51` only, as accepted by Vrrpd.
 fn vrrpd(host: &Host) -> VrrpdBuilder {
     Vrrpd::on(host).vrid(51).plain()
 }

@@ -1,4 +1,4 @@
-//! Who becomes master.
+//! Elections.
 
 use std::time::{Duration, Instant};
 
@@ -39,10 +39,10 @@ fn only_one_of_two_that_start_together_ever_advertises() {
     assert_eq!(low.state()["state"], "backup");
 }
 
-/// Two masters of equal priority meet; the addresses are compared as the wire has them, without a sign.
+/// Two masters of equal priority; their addresses are compared as unsigned numbers in network byte order.
 #[test]
 fn equal_priority_is_decided_by_the_greater_address_unsigned() {
-    // Compared signed, or in the order of a little-endian machine, one of these pairs comes out wrong.
+    // A signed or little-endian comparison gets one of these pairs wrong.
     for (smaller, greater) in [("10.0.0.127/24", "10.0.0.200/24"), ("10.0.0.200/24", "200.0.0.1/24")] {
         let lab = Lab::new();
         let hosts = [lab.host("smaller", smaller), lab.host("greater", greater)];
@@ -92,7 +92,7 @@ fn owner_displaces_a_master() {
     let [a, b] = lab.hosts();
     let master = Vrrpd::usual(&a, 254).start();
     master.wait_state("master", SOON);
-    // Without preemption too: the owner never waits (RFC 9568 §6.4.1).
+    // Even without preemption, since the owner never waits (RFC 9568 §6.4.1).
     let owner = Vrrpd::usual(&b, 255).args(["-s"]).start();
     owner.wait_state("master", INTERVAL * 2);
     master.wait_state("backup", SOON);

@@ -1,4 +1,4 @@
-//! `atropos --events`: what it tells, of which routers, and when it ends.
+//! `atropos --events`: which events it prints, for which routers, and when it ends.
 
 use vrrpd_lab::usual::{CIDR, SOON, two_masters};
 use vrrpd_lab::{Lab, Vrrpd, wait_until};
@@ -10,7 +10,7 @@ fn events_are_of_one_router_or_of_all() {
     let (first, _second) = two_masters(&a);
     let all = first.start_atropos(&["--events"]);
     let one = first.start_atropos(&["--events", "-v", "52"]);
-    // Events before both clients listen are lost, so something happens in each round.
+    // Events before both clients listen are lost, so each round causes one.
     let happens = || {
         assert_eq!(first.atropos(&["--backup"]).code, 0);
         assert_eq!(first.atropos(&["--master"]).code, 0);
@@ -33,7 +33,7 @@ fn events_of_a_daemon_that_hangs_are_not_waited_for() {
     let finished = first.atropos(&["--events", "-v", "52"]);
     assert_eq!(finished.code, 1, "{finished:?}");
     assert!(finished.stderr.contains("vrrpd_eth0_52.sock: the daemon does not answer"), "{finished:?}");
-    // Others are followed meanwhile.
+    // Other routers are followed meanwhile.
     let events = first.start_atropos(&["--events"]);
     wait_until(SOON, "the other one is followed", || {
         assert_eq!(first.atropos(&["--backup", "-v", "51"]).code, 0);

@@ -1,4 +1,4 @@
-//! What the daemon writes for others to read: the state file, and the lines that Vrrpd's users look for.
+//! Files for others to read: the state file, and the lines of Vrrpd in it.
 
 use std::fs;
 use std::io;
@@ -45,13 +45,13 @@ fn sigusr1_writes_the_lines_that_the_users_of_vrrpd_look_for() {
         let line = format!("vrrpd: eth0 atropos information {line}");
         assert!(file.lines().any(|there| there == line), "{line:?} is not in:\n{file}");
     }
-    // Then follows what `atropos --state` shows.
+    // The output of `atropos --state` follows.
     assert!(file.contains("eth0/51: MASTER\n"), "{file}");
     assert!(!file.contains("secret"), "{file}");
-    // They look into the log as well.
+    // The lines are logged as well.
     router.wait_log(SOON, "eth0 atropos information state MASTER since");
 
-    // What is not master is backup, as Vrrpd has it.
+    // Any state but master is shown as backup, as in Vrrpd.
     lab.port_down(&a);
     router.wait_state("fault", SOON);
     let file = state_file(&router, "vrrpd_eth0_51.state", "atropos information state BACKUP since 20");
@@ -82,7 +82,7 @@ fn state_file_that_is_asked_for_at_the_last_moment_goes_with_the_daemon() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let router = Vrrpd::on(&a).vrid(51).address("10.0.0.100/24").start();
-    // As on a slow disk.
+    // Like a slow disk.
     let _strace = Strace::delaying(&a, router.pid(), "rename,renameat,renameat2", Duration::from_millis(300));
     router.signal(Signal::SIGUSR1);
     router.wait_log(SOON, "atropos information state");
@@ -99,7 +99,7 @@ fn write_that_hangs_is_told_of_by_name_and_holds_up_no_script() {
     let script = vrrpd_lab::ScriptLog::new(&[]);
     let router = Vrrpd::usual(&a, 100).args(["-U".into(), script.path()]).start();
     script.wait_run(SOON, "MASTER");
-    // As on a disk that does not answer.
+    // Like a disk that does not answer.
     let _strace = Strace::delaying(&a, router.pid(), "rename,renameat,renameat2", Duration::from_secs(3));
     router.signal(Signal::SIGUSR1);
     let line = router.wait_log(SOON, "operation slow");
@@ -205,14 +205,14 @@ fn files_that_are_another_daemon_s_by_now_are_left_alone() {
     assert_eq!(left_files(&directory), ["vrrpd_eth0_51.pid", "vrrpd_eth0_51.sock"]);
 }
 
-/// A process of this name, which does nothing.
+/// A process with this name that does nothing.
 struct Idle(Child);
 
 impl Idle {
     fn named(name: &str, directory: &Path) -> Self {
         let program = directory.join(name);
         fs::copy("/bin/sleep", &program).expect("it can be copied");
-        // Another thread that starts a process at the same time passes it the copy, open for writing, for a moment.
+        // A child that another thread starts at the same time has the copy open for writing for a moment.
         let is_busy = |error: &io::Error| error.kind() == io::ErrorKind::ExecutableFileBusy;
         Self(wait_for(SOON, "it can be run", || match Command::new(&program).arg("60").spawn() {
             Err(error) if is_busy(&error) => None,
@@ -246,7 +246,7 @@ fn pid_file_of_a_vrrpd_that_runs_is_taken_and_that_of_anybody_else_is_not() {
             assert_eq!(finished.code, 1, "{finished:?}");
             let said = [file.display().to_string(), format!("pid {}", idle.0.id())];
             assert!(said.iter().all(|said| finished.stderr.contains(said)), "{}", finished.stderr);
-            // A process that is younger than the file has got the number of the one that wrote it.
+            // A process younger than the file has reused the pid of the one that wrote it.
             let old = std::time::SystemTime::now() - Duration::from_hours(1);
             fs::File::options()
                 .write(true)

@@ -1,4 +1,4 @@
-//! What the daemon costs.
+//! The resource usage of the daemon.
 
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,13 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use vrrpd_lab::usual::{CIDR, SOON};
 use vrrpd_lab::{Capture, Lab, Vrrpd, needs, wait_until};
 
-/// Measurements do not disturb each other: one at a time.
+/// One measurement at a time, so that they do not disturb each other.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The number behind a name in a `status` file of `/proc`.
+/// The number after a name in a `status` file of `/proc`.
 fn field(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it is there");
     line.trim_start_matches(':')
@@ -35,7 +35,7 @@ fn one_router_takes_less_than_7_mib_of_memory() {
     assert!(resident < 7 * 1024, "{resident} KiB");
 }
 
-/// A disk that is busy may take seconds to give back what the kernel has dropped.
+/// A busy disk may take seconds to read again what the kernel has dropped.
 #[test]
 fn program_stays_in_memory_in_both_processes() {
     let _alone = alone();
@@ -74,7 +74,7 @@ fn what_loading_a_program_takes_is_given_back() {
         router.wait_state("master", SOON);
         router.usage().own
     };
-    // With a virtual MAC address there is a program for frames to the own one.
+    // With a virtual MAC address there is a classifier for frames to the own one.
     let (without, with) = (own_memory(&["--vmac", "none"]), own_memory(&["--vmac", "interface"]));
     println!("own memory: {without} KiB without a virtual MAC address, {with} KiB with one");
     assert!(with < without + 512, "{with} KiB, not {without} KiB");
@@ -92,7 +92,7 @@ fn idle_backup_wakes_only_for_adverts() {
     let received = backup.counter("adverts_received");
     wait_until(SOON, "it hears the master", || backup.counter("adverts_received") > received + 5);
 
-    // Not asked anything in between: answering would be a wake-up.
+    // No requests in between, since each answer is a wake-up.
     let capture = Capture::on(&b);
     wait_until(SOON, "it is idle", || !capture.adverts().is_empty());
     let before = (backup.wake_ups(), capture.adverts().len());
@@ -116,6 +116,6 @@ fn idle_master_wakes_only_to_advertise() {
     wait_until(SOON, "a hundred adverts", || capture.adverts().len() >= before.1 + 100);
     let (woken, adverts) = (master.wake_ups() - before.0, capture.adverts().len() - before.1);
     println!("{woken} wake-ups for {adverts} adverts");
-    // Twice: a timer and what the daemon hears of its own frame may each wake it.
+    // Up to two per advert: one by a timer, one by the daemon's own frame.
     assert!(woken <= 2 * adverts as u64 + 5, "{woken} wake-ups for {adverts} adverts");
 }

@@ -1,5 +1,5 @@
-//! Groups: the routers of a machine fail over together, whether they are in one process or in several. Two servers
-//! between two networks; see [`vrrpd_lab::site`].
+//! Groups: the routers of a machine fail over together, in one process or in several. Two servers between two networks;
+//! see [`vrrpd_lab::site`].
 
 use std::fmt::Write as _;
 use std::fs;
@@ -15,9 +15,9 @@ use vrrpd_lab::site::{
 use vrrpd_lab::usual::{INTERVAL, SOON, TOLERANCE};
 use vrrpd_lab::{AdvertFrame, Injector, ScriptLog, Vrrpd, stretched, timers, wait_for, wait_until};
 
-/// How soon a group gives up after what makes it.
+/// Maximum time until a group gives up after the cause.
 const AT_ONCE: Duration = Duration::from_millis(10);
-/// How late a group may be Master beyond what the timers of its routers demand.
+/// Maximum lateness of a group beyond the timers of its routers.
 const WITHIN: Duration = Duration::from_millis(20);
 
 #[test]
@@ -52,7 +52,7 @@ fn link_of_the_master_that_is_pulled_takes_both_sides_along_and_nothing_flaps_wh
     }
 }
 
-/// A busy machine may be late, so that one of some rounds is enough.
+/// A busy machine may be late, so one good round of several is sufficient.
 #[test]
 fn both_addresses_are_on_the_other_server_within_what_the_timers_demand_and_20_ms() {
     const ROUNDS: usize = 10;
@@ -85,7 +85,7 @@ fn member_told_to_stand_back_takes_the_others_along_within_10_ms_each_with_a_res
         let (a, b) = (Server::start(&site.a, kind, [150, 150]), Server::start(&site.b, kind, [100, 100]));
         assert_steady(&a, &b);
         let captures = site.captures();
-        // On a busy machine a process may be kept from running for longer; not each time.
+        // On a busy machine a process may be delayed for longer, but not each time.
         let mut apart = Vec::new();
         for _ in 0..3 {
             let start = Instant::now();
@@ -138,7 +138,7 @@ fn tcp_connection_through_the_servers_survives_a_failover() {
 #[test]
 fn better_master_on_a_side_that_does_not_decide_is_borne_for_a_while_and_takes_the_group_along() {
     let site = Site::set_up();
-    // It is borne from advert to advert: one that is silent for three of its intervals would be a new one.
+    // The tolerance is renewed by each advert; after three intervals without one, the next would count as a new master.
     let often = INTERVAL / 2;
     let better = AdvertFrame::v3(
         Ipv4Addr::new(10, 1, 0, 77).into(),
@@ -154,13 +154,13 @@ fn better_master_on_a_side_that_does_not_decide_is_borne_for_a_while_and_takes_t
         let injector = Injector::on_interface(&site.clients[1], "lan");
         let captures = site.captures();
         let start = Instant::now();
-        // Asked while the better one is heard: when it is silent the group serves again, for another reason.
+        // Read while the better master is heard; when it is silent the group serves again, for another reason.
         let (took, states) = repeatedly(&injector, &better, often, || {
             wait_until(SOON, "the group gives up", || !a.has(0));
             (start.elapsed(), [a.state(0), a.state(1)])
         });
         let hold = timers::master_down_interval(INTERVAL, 150);
-        // On a busy machine an advert may be late enough to count as the first one of a master that has just come.
+        // On a busy machine an advert may be late enough to count as the first one of a new master.
         let longest = hold * 2 + stretched(TOLERANCE);
         assert!(took >= hold && took <= longest, "{kind:?}: {took:?}, {hold:?} demanded");
         assert_eq!(states[1]["reason"], "higher-priority-advert");

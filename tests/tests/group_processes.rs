@@ -1,5 +1,5 @@
-//! Groups whose members are processes of their own (`-M`): how they find each other, what happens when one of them is
-//! gone, and who is not let in. Two servers between two networks; see [`vrrpd_lab::site`].
+//! Groups whose members are separate processes (`-M`): how they find each other, what happens when one is gone, and
+//! which are refused. Two servers between two networks; see [`vrrpd_lab::site`].
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -96,7 +96,7 @@ fn members_that_start_at_the_same_time_find_each_other() {
         for side in 0..2 {
             assert_eq!(a.state(side)["group"]["present"], serde_json::json!(["eth0/51", "eth1/52"]));
         }
-        // What is killed leaves its programs on the interfaces for a moment.
+        // After a kill, programs stay on the interfaces for a moment.
         for daemon in &a.daemons {
             assert_eq!(daemon.terminate(), 0);
         }
@@ -165,7 +165,7 @@ fn group_of_one_is_master_by_itself() {
 #[test]
 fn willing_member_that_hears_its_master_again_is_not_willing_any_more() {
     let site = Site::set_up();
-    // Side 1 has a master of its own, so that the member on side 0 waits for the group.
+    // Side 1 has another master, so the member on side 0 waits for the group.
     let above = AdvertFrame::v3(
         Ipv4Addr::new(10, 1, 0, 77).into(),
         52,
@@ -187,8 +187,8 @@ fn willing_member_that_hears_its_master_again_is_not_willing_any_more() {
     repeatedly(&injectors[1], &above, INTERVAL / 2, || {
         let waits = || a.lacking(1) == "eth1/52 listening";
         wait_until(SOON, "side 0 waits for side 1", waits);
-        // The same advert each time: what is new is only that it comes. Asked is the other daemon, since the client's
-        // question makes one look at what it was not told.
+        // The same advert each time, so that only its arrival is new. The other daemon is asked, since a request makes
+        // a daemon read its records.
         for _ in 0..3 {
             injectors[0].send(&advert);
             wait_until(SOON, "side 0 follows its master", || {
@@ -289,7 +289,7 @@ fn whoever_is_not_root_or_talks_nonsense_or_too_much_is_let_go_and_changes_nothi
     };
     steady();
 
-    // A member too many that would not mind, but says so without end.
+    // A surplus member that would yield, but sends too many messages.
     let message = Message {
         term: 0,
         standing: Standing::Master,

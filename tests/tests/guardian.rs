@@ -1,4 +1,4 @@
-//! The daemon is killed, and its guardian does what it would have done on leaving.
+//! The daemon is killed, and its guardian resigns and cleans up.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,7 +24,7 @@ fn wait_all(daemons: &[Vrrpd], state: &str) {
     }
 }
 
-/// All but the kernel's records, which stay for atropos.
+/// Everything but the kernel's records, which stay for atropos.
 fn wait_until_as_before(before: &Snapshot, host: &Host) {
     let differences = || {
         let all = before.differences(&Snapshot::of(host));
@@ -300,7 +300,7 @@ fn daemon_without_its_guardian_says_so_and_goes_on() {
     assert!(!a.has_address("eth0", CIDR));
 }
 
-/// The processes on whose command lines a directory is.
+/// The processes with a directory on their command line.
 fn processes_with(directory: &Path) -> Vec<i32> {
     let directory = directory.as_os_str().as_encoded_bytes();
     let pids = fs::read_dir("/proc").expect("there are processes").flatten();
@@ -322,7 +322,7 @@ fn guardian_is_not_taken_for_a_daemon_by_its_command_line() {
     let command_line = fs::read(format!("/proc/{guardian}/cmdline")).expect("it is there");
     let words = String::from_utf8(command_line).expect("it is text");
     assert_eq!(words.trim_end_matches('\0'), "vrrp-guard");
-    // One program only may be on the interface.
+    // The interface can have only one XDP program.
     let (command, daemon) = Vrrpd::usual(&a, 150).vrid(52).datapath(Datapath::Raw).start_in_background();
     assert!(command.success(), "{command:?}");
     let pid = daemon.pid("vrrpd_eth0.pid").expect("it is there");
@@ -346,8 +346,8 @@ fn machine_with_seventeen_interfaces_has_given_back_its_addresses_before_another
     for mode in MODES {
         let doomed = Doomed::new(17, Datapath::usual(), mode);
         let death = doomed.kill();
-        // Whichever comes first: it hears a resignation, or nothing at all since an interval before the kill. The kernel takes
-        // 37 ms over the sockets of each interface.
+        // Whichever is first: a resignation, or a Master_Down_Interval after an advert that may be an interval older
+        // than the kill. The kernel takes 37 ms to close the sockets of each interface.
         let resigned = death.last_resigned + timers::skew_time(DOOMED_INTERVAL, 100);
         let silent = timers::master_down_interval(DOOMED_INTERVAL, 100).saturating_sub(DOOMED_INTERVAL);
         assert!(death.addresses_gone < stretched(resigned.min(silent)), "{mode}: {death:?}");
@@ -380,7 +380,7 @@ fn guardian_holds_what_is_slow_to_close_until_the_daemon_closes_it() {
     wait_until(SOON, "by both", || held() == open());
     daemon.reload(&two);
     wait_until(SOON, "what it needs again is held as well", || held().len() == all.len() && held() == open());
-    // A guardian that does not listen is told of everything later.
+    // A guardian that does not read gets all messages later.
     daemon.signal_guardian(Signal::SIGSTOP);
     daemon.reload(&one);
     wait_until(SOON, "the daemon has closed it", || open().len() < all.len());
@@ -425,7 +425,7 @@ fn every_resignation_and_announcement_gets_through_a_queue_that_is_full() {
     let routers: String = (1..=120).map(router).collect();
     let daemon = Vrrpd::on(&a).config(&format!("[defaults]\n{defaults}\n{routers}")).start();
     wait_until(SOON * 4, "all are master", || daemon.states().iter().all(|state| state["state"] == "master"));
-    // Room for some thirty frames, of which two a millisecond go on.
+    // Room for about thirty frames, of which two per millisecond are sent.
     let queue =
         ["qdisc", "replace", "dev", "eth0", "root", "tbf", "rate", "1mbit", "burst", "2000", "limit", "2000"];
     assert!(a.run(needs::TC.require(), queue).success());

@@ -1,8 +1,8 @@
-//! What the daemon costs, in numbers that do not depend on the clock or on how busy the machine is.
+//! Limits of the daemon's resource usage, in numbers that depend neither on the clock nor on the load of the machine.
 //!
-//! A bound is what was seen, and about 15 % more. Who makes something cheaper lowers it; who makes something dearer, for a
-//! reason, raises it, with the reason in the commit. Each test prints what it sees: `cargo xtask test --datapath raw --test
-//! guards -- --nocapture`. Wake-ups are counted in `wakeups` and `footprint` as well.
+//! A limit is the measured value plus about 15 %. A change that makes something cheaper lowers the limit; one that
+//! makes something more expensive for a reason raises it, with the reason in the commit. Each test prints its values:
+//! `cargo xtask test --datapath raw --test guards -- --nocapture`. `wakeups` and `footprint` count wake-ups as well.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -18,10 +18,10 @@ use vrrpd_lab::{
 };
 
 const INTERVAL: Duration = Duration::from_millis(10);
-/// Adverts over which something is counted.
+/// Number of adverts over which something is counted.
 const ADVERTS: u64 = 300;
 
-/// Measurements do not disturb each other: one at a time.
+/// One measurement at a time, so that they do not disturb each other.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -33,7 +33,7 @@ fn assert_at_most(seen: u64, most: u64, what: &str) {
     assert!(seen <= most, "{what}: {seen}, {most} allowed");
 }
 
-/// System calls of a daemon while `adverts` counts up to so many more, in hundredths for each of them.
+/// System calls of a daemon per hundred adverts, measured while `adverts` increases by `count`.
 fn calls_per_advert(host: &Host, daemon: &Vrrpd, count: u64, adverts: impl Fn() -> u64) -> u64 {
     let strace = Strace::of(host, daemon.pid());
     let before = adverts();
@@ -63,8 +63,8 @@ fn raw_backup_makes_few_system_calls_for_an_advert() {
     assert_at_most(calls, 280, "system calls for a hundred adverts, raw backup");
 }
 
-/// The verifier takes longer over the program than a Backup waits for adverts that come every 10 ms: those of routers on
-/// other interfaces go out meanwhile.
+/// The verifier takes longer than a Backup waits with adverts every 10 ms, so routers on other interfaces must be able
+/// to send meanwhile.
 #[test]
 fn program_for_an_interface_that_comes_is_loaded_and_attached_by_another_thread_than_the_loops() {
     let _alone = alone();
@@ -94,7 +94,7 @@ fn program_for_an_interface_that_comes_is_loaded_and_attached_by_another_thread_
         daemon.wait_state("master", SOON);
         assert_eq!(of_one(51)["datapath"], datapath.name().expect("it has one"));
         let lines = strace.lines();
-        // Some drivers are over the second for longer than the verifier over the first.
+        // Some drivers take longer for the second call than the verifier for the first.
         for what in [kind, "BPF_LINK_CREATE"] {
             assert_not_by_the_loop(&daemon, &lines, what);
         }
@@ -117,7 +117,7 @@ fn program_for_an_interface_that_comes_is_loaded_and_attached_by_another_thread_
     }
 }
 
-/// The kernel waits for all processors when a classifier comes onto an interface, and when it goes.
+/// The kernel waits for all processors when a classifier is attached or detached.
 #[test]
 fn what_takes_frames_to_the_own_mac_in_comes_and_goes_by_another_thread_than_the_loops() {
     let _alone = alone();
@@ -139,7 +139,7 @@ fn what_takes_frames_to_the_own_mac_in_comes_and_goes_by_another_thread_than_the
     daemon.wait_state("master", SOON);
 }
 
-/// There are system calls with these words in them, and none of them was made by the thread of the loop.
+/// There are system calls with these words, and the thread of the loop has made none of them.
 fn assert_not_by_the_loop(daemon: &Vrrpd, lines: &[String], words: &str) {
     let calls: Vec<_> = lines.iter().filter(|line| line.contains(words)).collect();
     let of_the_loop = format!("{} ", daemon.pid());
@@ -147,7 +147,7 @@ fn assert_not_by_the_loop(daemon: &Vrrpd, lines: &[String], words: &str) {
     assert!(is_right, "{words}: the loop is {of_the_loop}: {calls:#?}");
 }
 
-/// The kernel is over a packet socket for longer than a Backup waits for adverts that come every 10 ms.
+/// The kernel takes longer to close a packet socket than a Backup waits with adverts every 10 ms.
 #[test]
 fn packet_sockets_of_an_interface_that_goes_are_closed_by_another_thread_than_the_loops() {
     let _alone = alone();
@@ -212,7 +212,7 @@ fn master_of_255_routers_sends_what_is_due_together_at_once() {
     let capture = Capture::on(&client);
     wait_until(SOON, "it is idle", || sent_by(&capture, &host) >= 255);
     let calls = calls_per_advert(&host, &daemon, 255 * 20, || sent_by(&capture, &host));
-    // Four batches of frames, and what one advert takes: 3; a busy machine splits turns. It is 100 for one at a time.
+    // Four batches of frames, and 3 calls for one advert; a busy machine splits turns. Sent one at a time, it is 100.
     assert_at_most(calls, 20, "system calls for a hundred adverts, master of 255");
 }
 
@@ -233,7 +233,7 @@ fn backup_in_the_kernel_makes_no_system_call_for_an_advert() {
 
 #[test]
 fn programs_in_the_kernel_stay_small() {
-    // The second number is the verifier's work, of which 1,000,000 is the kernel's limit; it differs between kernels.
+    // The second number is the verifier's work, with a limit of 1,000,000 in the kernel; it differs between kernels.
     for (hook, name, most, most_verified) in [
         (Hook::Xdp, "vrrpd", 4400, 170_000),
         (Hook::Tcx, "vrrpd", 4400, 175_000),
@@ -247,11 +247,11 @@ fn programs_in_the_kernel_stay_small() {
     }
 }
 
-/// Instructions each time that a program does something, which it does as often as one of its arguments says.
+/// Instructions of a program per repetition; one of its arguments is the number of repetitions.
 fn instructions_each<'a>(program: &Path, arguments: impl Fn(&'a str) -> [&'a str; 2]) -> u64 {
     const TIMES: [&str; 2] = ["1000", "2000"];
     let [some, more] = TIMES.map(|times| callgrind::instructions(program, arguments(times)));
-    // What the start of a program takes is in both.
+    // Both include the instructions of the program's start.
     (more - some) / 1000
 }
 

@@ -1,4 +1,4 @@
-//! How the address passes from one router to the other, and how long that takes.
+//! How the address moves from one router to the other, and how long that takes.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ fn turn(capture: &Capture, from: u8, to: u8) -> (Instant, Instant) {
 fn sigterm_hands_over_within_skew_time() {
     let lab = Lab::new();
     let [a, b, client] = lab.hosts();
-    // Slow enough for Skew_Time (305 ms) and Master_Down_Interval (1805 ms) to be told apart on a busy machine.
+    // Slow enough to distinguish Skew_Time (305 ms) from Master_Down_Interval (1805 ms) on a busy machine.
     let interval = Duration::from_millis(500);
     let router = |host, priority| Vrrpd::on(host).vrid(51).priority(priority).address(CIDR).v3("500ms");
     let master = router(&a, 150).start();
@@ -59,7 +59,7 @@ fn master_that_was_stopped_for_long_gives_up_and_listens_before_it_is_master_aga
     first.pause();
     let stopped = Instant::now();
     second.wait_state("master", SOON);
-    // Later than a deadline of its may be by chance.
+    // Later than a deadline could be by chance.
     wait_until(SOON, "more than a second is over", || stopped.elapsed() > Duration::from_millis(1500));
     first.resume();
     wait_until(SOON, "it has given up", || first.counter("transitions") >= 3);

@@ -6,7 +6,7 @@ use vrrpd_lab::{Host, Instance, Keepalived, Lab, Vrrpd, VrrpdBuilder, wait_until
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What both are set to, apart from the priority.
+/// The configuration of both, apart from the priority.
 struct Setting {
     instance: Instance,
     arguments: Vec<String>,
@@ -83,7 +83,7 @@ impl Setting {
     }
 }
 
-/// Complaints of keepalived about what it received.
+/// keepalived's log lines about invalid adverts.
 fn complaints(keepalived: &Keepalived) -> Vec<String> {
     let words =
         ["already processed", "mismatch", "invalid", "bad ", "incorrect", "expected", "ignor", "different"];
@@ -91,7 +91,7 @@ fn complaints(keepalived: &Keepalived) -> Vec<String> {
     keepalived.log().into_iter().filter(complains).collect()
 }
 
-/// vrrpd of the higher priority: master, leaves, comes back, crashes.
+/// vrrpd has the higher priority: master, leaves, comes back, crashes.
 fn vrrpd_leads(setting: &Setting) {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
@@ -122,13 +122,14 @@ fn vrrpd_leads(setting: &Setting) {
     assert_eq!(complaints(&backup), Vec::<String>::new());
 }
 
-/// keepalived of the higher priority: master, leaves, comes back, crashes.
+/// keepalived has the higher priority: master, leaves, comes back, crashes.
 fn keepalived_leads(setting: &Setting) {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let first = setting.keepalived(&b, 150);
     first.wait_entered(51, "MASTER", 1, PATIENCE);
-    // Only now: started together, whichever is slower finds the other one Master, and numbers its first header with 1.
+    // Started later: if both start together, the slower one finds the other as Master, and its sequence numbers start
+    // with 1.
     let backup = setting.vrrpd(&a, 100).start();
     wait_until(PATIENCE, "five adverts", || backup.counter("adverts_received") >= 5);
     let state = backup.wait_state("backup", PATIENCE);
@@ -150,9 +151,9 @@ fn keepalived_leads(setting: &Setting) {
     assert_eq!(state["reason"], "master-down-timer");
     let rejected = state["counters"]["rejected"].as_object().expect("counters by reason");
     let borne = |reason: &str| match reason {
-        // What comes while the daemon starts may come before the program in the kernel knows the router.
+        // Adverts during the start may arrive before the program in the kernel knows the router.
         "not_ours" => u64::MAX,
-        // When both advertise in the same moment, keepalived may use a number of its header twice.
+        // When both advertise at the same moment, keepalived may use a sequence number twice.
         "auth" if setting.key.is_some() => 1,
         _ => 0,
     };

@@ -1,4 +1,4 @@
-//! What becomes of virtual MAC addresses and addresses when others, or a crash, have changed things in between.
+//! Virtual MAC addresses and addresses after a crash, and after changes by others.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,7 +10,7 @@ use vrrpd_lab::usual::{CIDR, SOON};
 use vrrpd_lab::{Capture, Datapath, Host, Lab, Signal, Snapshot, Vrrpd, VrrpdBuilder, wait_until};
 
 const LINK: &str = "vrrp4.51";
-/// For what takes long with hundreds of links.
+/// For operations on hundreds of links.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 fn router(host: &Host, priority: u8, mode: &str) -> VrrpdBuilder {
@@ -25,12 +25,12 @@ fn is_up(host: &Host, link: &str) -> bool {
     host.ip("-oneline link show up").contains(&format!(" {link}@"))
 }
 
-/// Makes it Backup, by an operator's word, beside a Master that it hears.
+/// Makes it Backup by an operator's command, beside a Master that it hears.
 fn stand_back(router: &Vrrpd, other: &Vrrpd) {
     router.signal(Signal::SIGUSR2);
     wait_until(SOON, "they have changed roles", || {
         let state = router.state();
-        // It serves again if the kernel of the other one takes longer over a link than it listens.
+        // It serves again if the other kernel takes longer for a link than it listens.
         if state["state"] == "master" {
             router.signal(Signal::SIGUSR2);
         }
@@ -173,7 +173,7 @@ fn interface_that_takes_the_name_of_one_that_is_gone_serves_the_routers_of_that_
 
         a.ip("link del eth0");
         wait_until(SOON, "one is gone", || state_of(51)["reason"] == "interface-removed");
-        // Older kernels rename only what is down.
+        // Older kernels rename only an interface that is down.
         if !a.run(IP.require(), ["link", "set", "eth1", "name", "eth0"]).success() {
             a.ip("link set eth1 down");
             a.ip("link set eth1 name eth0");
@@ -240,7 +240,7 @@ fn interfaces_that_get_their_virtual_mac_at_the_same_time_all_get_it_and_keep_th
         )
         .expect("writing to a string works");
     }
-    // They become master in the same moment.
+    // They become master at the same moment.
     file += "[[group]]\nname = \"edge\"\nmembers = [\"eth0/51\", \"eth1/52\", \"eth2/53\"]\n";
     let before = Snapshot::of(&a);
     let daemon = Vrrpd::on(&a).config(&file).start();
@@ -277,7 +277,7 @@ fn hundreds_of_links_and_the_settings_below_are_as_before_after_sigterm() {
     let links = || a.ip("-oneline link show").lines().filter(|line| line.contains(" vrrp4.")).count();
     assert_eq!(links(), 300);
     daemon.signal(Signal::SIGTERM);
-    // The kernel waits for all processors with each link that goes down and with each that goes.
+    // The kernel waits for all processors for each link that is set down and for each that is removed.
     wait_until(PATIENCE, "it has left", || !daemon.is_running());
     assert_eq!(daemon.wait(), 0);
     assert_eq!(daemon.count_in_log("in time"), 0, "{:#?}", daemon.log());
@@ -288,9 +288,9 @@ fn hundreds_of_links_and_the_settings_below_are_as_before_after_sigterm() {
 fn link_that_cannot_be_set_up_is_not_left_behind() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    // Two links with one MAC address cannot be up on an interface.
+    // Two links of an interface with the same MAC address cannot both be up.
     a.ip("link add link eth0 name other address 00:00:5e:00:01:33 type macvlan mode bridge");
-    // An address that it gets would be tried for duplicates meanwhile.
+    // Otherwise duplicate address detection would run for its link-local address meanwhile.
     a.ip("link set other addrgenmode none");
     a.ip("link set other up");
     let before = Snapshot::of(&a);
@@ -309,7 +309,7 @@ fn what_a_kill_left_is_remembered_over_a_start_that_fails() {
     let killed = router(&a, 150, "interface").start();
     killed.wait_state("master", SOON);
     killed.kill();
-    // In the way of the socket, which is made late.
+    // In the place of the socket, which is created late.
     let socket = killed.directory().join("vrrpd_eth0_51.sock");
     fs::remove_file(&socket).expect("the kill has left it");
     fs::create_dir(&socket).expect("it can be made");
@@ -430,7 +430,7 @@ fn pins_are_not_made_in_a_directory_of_another_user_nor_read_from_it() {
     let interface = a.namespace().pins("eth0");
     assert!(interface.join("records").exists());
     first.kill();
-    // As a user could do on a file system with the mode that it has by itself.
+    // As a user could do on a file system with its default mode.
     chown(&interface, Some(65534), None).expect("root can");
     let router = builder().start();
     let said = format!("chown root {}", interface.display());

@@ -1,4 +1,4 @@
-//! Links that go down.
+//! Link failures.
 
 use std::thread;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use vrrpd_lab::{
     Advert, Capture, Datapath, Lab, Monitor, Told, Vrrpd, index_of, needs, stretched, wait_until,
 };
 
-/// How soon a master gives up after what makes it.
+/// Maximum time until a master gives up after the cause.
 const AT_ONCE: Duration = Duration::from_millis(10);
 
 #[test]
@@ -38,7 +38,7 @@ fn master_whose_link_goes_has_given_its_address_up_within_10_ms() {
         let [a] = lab.hosts();
         let router = Vrrpd::usual(&a, 150).vmac(mode).start();
         let no_carrier = Told::NoCarrier(index_of(&a, "eth0"));
-        // On a busy machine the daemon may be kept from running for longer; not each time.
+        // On a busy machine the daemon may be delayed for longer, but not each time.
         let mut took = Vec::new();
         while took.len() < 10 && took.iter().all(|took| *took > stretched(AT_ONCE)) {
             router.wait_state("master", SOON);
@@ -197,7 +197,7 @@ fn fault_says_what_is_wrong_with_the_interface() {
     a.ip("link set eth0 up");
     let master = router.wait_state("master", SOON);
     assert_eq!(master["faults"].as_array().map(Vec::len), Some(0), "{master}");
-    // One mended fault leaves the others.
+    // The end of one fault leaves the others.
     let faults = |faults: &[&str]| {
         wait_until(SOON, &faults.join(", "), || {
             let state = router.state();
@@ -218,7 +218,7 @@ fn fault_says_what_is_wrong_with_the_interface() {
     because("interface-removed");
 }
 
-/// The kernel forgets memberships with everything else of a family, and the socket that had one does not get it back.
+/// The kernel drops memberships with everything else of a family, and the sockets do not get them back.
 #[test]
 fn membership_of_the_group_is_there_again_after_the_interface_has_lost_the_family() {
     let lab = Lab::new();
@@ -239,7 +239,7 @@ fn membership_of_the_group_is_there_again_after_the_interface_has_lost_the_famil
     }
 }
 
-/// An advert with these takes 828 octets.
+/// An advert with these has 828 octets.
 fn many_addresses() -> impl Iterator<Item = String> {
     (1..=200).map(|number| format!("10.8.0.{number}/32"))
 }
@@ -266,7 +266,7 @@ fn master_whose_adverts_do_not_fit_into_the_mtu_any_more_resigns_and_serves_agai
         assert_eq!(first.wait_state("fault", SOON)["reason"], "advert-unsendable", "{mode}");
         wait_until(SOON, "no address is left", || !a.ip("addr show").contains("10.8.0."));
 
-        // What is wrong as well, and first, counts.
+        // The first of several faults is the reason.
         let reason = |expected: &str| wait_until(SOON, expected, || first.state()["reason"] == expected);
         lab.port_down(&a);
         reason("link-down");
@@ -304,7 +304,7 @@ fn master_that_meets_a_smaller_mtu_before_it_is_told_of_it_resigns_all_the_same(
 
     first.pause();
     a.ip("link set eth0 mtu 576");
-    // Its next advert is due when it goes on, so that it is sent before the notification is read.
+    // Its next advert is due when it continues, so it is sent before the notification is read.
     thread::sleep(interval);
     first.resume();
     assert_eq!(second.wait_state("master", SOON)["reason"], "master-resigned");
@@ -322,7 +322,7 @@ fn master_whose_adverts_do_not_go_out_gives_up_and_takes_over_again_only_when_th
     let tc = |arguments: &str| {
         assert!(a.run(needs::TC.require(), arguments.split(' ')).success(), "tc {arguments}");
     };
-    // The queue takes nothing.
+    // The queue accepts nothing.
     tc("qdisc add dev eth0 root pfifo limit 0");
     assert_eq!(first.wait_state("fault", SOON)["reason"], "advert-unsendable");
     second.wait_state("master", SOON);
@@ -353,7 +353,7 @@ fn hosts_and_peers_learn_at_once_of_another_mac_address_of_the_interface() {
         let lab = Lab::new();
         let [a, client] = lab.hosts();
         let address = addresses[0].split('/').next().expect("an address").parse().expect("an address");
-        // An advert is not due for a while, and nothing is announced again by itself.
+        // No advert is due for a while, and there is no periodic announcement.
         let router =
             Vrrpd::on(&a).vrid(51).args(addresses).v3("3s").priority(255).args(["--garp-delay", "0"]);
         let router = router.start();
@@ -371,7 +371,8 @@ fn hosts_and_peers_learn_at_once_of_another_mac_address_of_the_interface() {
         let (announced, advertised) = (at(&|frame| frame[6..12] == OTHER), at(&advert));
         assert!(advertised - announced < stretched(AT_ONCE), "{family}: {:?}", advertised - announced);
 
-        // What the guardian would say is of that address as well. It has been told when the daemon answers again.
+        // The guardian's resignation has that source address as well. It has been updated when the daemon answers
+        // again.
         router.state();
         router.kill_daemon();
         let resigns = |frame: &[u8]| Advert::read(frame).is_some_and(|advert| advert.priority == 0);

@@ -1,4 +1,4 @@
-//! The log of a daemon in the background: where it goes, and what is in it.
+//! The log of a daemon in the background: its destination and its content.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,7 +8,7 @@ use vrrpd_lab::needs::UNSHARE;
 use vrrpd_lab::usual::{CIDR, SOON};
 use vrrpd_lab::{Lab, Vrrpd, wait_for};
 
-/// Runs a command with a `/dev` that has the directory `$1` for its contents, and a null device.
+/// Runs a command with a `/dev` that consists of the directory `$1` and a null device.
 const WITH_DEV: &str = r#"dev=$1; shift; : >"$dev/null"; mount --bind /dev/null "$dev/null" && mount --rbind "$dev" /dev && exec "$@""#;
 
 #[test]
@@ -41,7 +41,7 @@ fn transition_is_a_line_in_syslog_of_facility_local1() {
     assert!(!lines.concat().contains("sesame"), "no password is logged: {lines:?}");
 }
 
-/// What a script writes: a line that would pass for one of the daemon, and what a terminal obeys.
+/// Output of a script: a line that looks like one of the daemon, and control characters.
 const FORGED: &[u8] = b"#!/bin/sh\nprintf 'one\\rtwo\\000\\033[2J\\302\\205\\342\\200\\250three\\n'\n";
 
 #[test]

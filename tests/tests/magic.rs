@@ -1,4 +1,4 @@
-//! The magic packet: what a gateway sees of it.
+//! The magic packet as the gateway sees it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use vrrpd_lab::{Capture, Host, Lab, Vrrpd, frame, wait_until};
 
 const SYN: u8 = 0x02;
 
-/// A TCP segment over IPv4, without options of IP.
+/// A TCP segment over IPv4, without IP options.
 struct Segment {
     source: Ipv4Addr,
     destination: Ipv4Addr,
@@ -41,7 +41,7 @@ fn magic_packets(capture: &Capture) -> Vec<Segment> {
     segments.filter(|segment| segment.port == 1100 && segment.flags == SYN).collect()
 }
 
-/// The MAC address that a magic packet over IPv6 comes from, and its addresses.
+/// The source MAC address and the addresses of a magic packet over IPv6.
 fn magic_over_ipv6(frame: &[u8]) -> Option<([u8; 6], Ipv6Addr, Ipv6Addr)> {
     let is_syn = frame.get(12..14) == Some(&[0x86, 0xdd])
         && frame.get(20) == Some(&6)
@@ -68,7 +68,7 @@ fn new_master_sends_a_syn_from_the_virtual_address_to_port_1100_of_the_gateway()
         assert_eq!((packet.source, packet.destination), (ADDRESS, gateway.ipv4()));
         assert!(packet.checksum_is_right);
     }
-    // The question for the gateway's own address came in the name of the virtual one: the gateway learns from it.
+    // The ARP request for the gateway had the virtual address as its source, from which the gateway learns.
     assert!(capture.claims(ADDRESS.into()).contains(&a.mac("eth0")));
     assert_eq!(gateway.neighbour(IpAddr::V4(ADDRESS)), Some(mac_text(&a)));
 }

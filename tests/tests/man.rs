@@ -1,4 +1,4 @@
-//! The manual pages: they are readable, and say of every option what it is.
+//! The manual pages: valid, and with an entry for every option.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ fn page(program: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/man").join(format!("{program}.8"))
 }
 
-/// The options that `--help` lists, each as it is written: `-i`, `--json`.
+/// The options in `--help`, as written: `-i`, `--json`.
 fn options_in_help(help: &str) -> BTreeSet<String> {
     let entries = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
     let words = entries.flat_map(|line| line.split("  ").next().unwrap_or_default().split(", "));
@@ -19,7 +19,7 @@ fn options_in_help(help: &str) -> BTreeSet<String> {
     words.map(name).filter(|option| option.len() > 1).collect()
 }
 
-/// The options that have an entry of their own in a manual page.
+/// The options with their own entry in a manual page.
 fn options_in_page(page: &str) -> BTreeSet<String> {
     let entries = page.lines().filter_map(|line| line.strip_prefix(".It Fl "));
     let names = entries.flat_map(|entry| {

@@ -1,4 +1,4 @@
-//! `-M N`: what is said of processes that do not agree about the group, before they do any harm.
+//! `-M N`: errors of processes that do not agree about the group, before they do any harm.
 
 use vrrpd_lab::usual::SOON;
 use vrrpd_lab::{Host, Lab, Vrrpd, VrrpdBuilder};
@@ -34,7 +34,7 @@ fn a_process_more_than_the_group_has_is_refused_and_the_others_notice_nothing() 
         assert_eq!(state["counters"]["transitions"], 2);
         assert_eq!((&state["group"]["members"], &state["group"]["ready"]), (&2.into(), &true.into()));
     }
-    // There is room again when one has gone.
+    // There is room again when one has ended.
     assert_eq!(second.terminate(), 0);
     let third = member(&a, 53, "2").beside(&first).start();
     third.wait_state("master", SOON);
@@ -67,7 +67,7 @@ fn a_tenth_process_of_nine_is_refused_and_counts_when_one_has_gone() {
     let mut others: Vec<_> = (52..=59).map(|vrid| member(&a, vrid, "9").beside(&first).start()).collect();
     first.wait_state("master", SOON);
     for (size, said) in [("9", "the group is complete"), ("3", "was started with -M 9")] {
-        // First and last of all by name.
+        // First and last by name.
         for vrid in [5, 60] {
             let refused = member(&a, vrid, size).beside(&first).run_in_foreground();
             assert_eq!(refused.code, 1, "{refused:?}");

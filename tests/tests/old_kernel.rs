@@ -1,5 +1,4 @@
-//! Before Linux 5.15 programs in the kernel have no timers: adverts come by raw sockets, also with `--xdp`, and the reason is
-//! told.
+//! Before Linux 5.15 BPF programs have no timers: raw sockets are used, even with `--xdp`, and the reason is given.
 
 use vrrpd_lab::usual::SOON;
 use vrrpd_lab::{Datapath, Lab, Vrrpd, wait_until};

@@ -1,4 +1,4 @@
-//! What somebody on the wire can make a router do with forged adverts: there are limits, and the log names who it was.
+//! Effects of forged adverts on a router are limited, and the log names the sender.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use serde_json::Value;
 use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, VRID};
 use vrrpd_lab::{AdvertFrame, Capture, Flood, Host, Injector, Lab, ScriptLog, Vrrpd, timers, wait_until};
 
-/// The shortest interval that an advert can name.
+/// The shortest advertisement interval.
 const TEN_MS: Duration = Duration::from_millis(10);
 /// The longest hold.
 const MAX_HOLD: Duration = Duration::from_secs(10);
@@ -17,7 +17,7 @@ fn forged(from: &Host, priority: u8, interval: Duration) -> Vec<u8> {
     AdvertFrame::v3(from.ipv4().into(), VRID, priority, interval, &[ADDRESS.into()]).build()
 }
 
-/// A higher priority that advertises every 10 ms, and its resignation.
+/// A higher priority with an interval of 10 ms, and its resignation.
 fn pair(from: &Host) -> Vec<Vec<u8>> {
     vec![forged(from, 254, TEN_MS), forged(from, 0, TEN_MS)]
 }
@@ -67,7 +67,8 @@ fn forged_pair_again_and_again_makes_few_transitions_scripts_log_lines_and_annou
     assert!(flood.stop() > 200, "the outsider is at it");
     let seconds = start.elapsed().as_secs();
     let held = daemon.state();
-    // Six take-overs: three at once, then after 1/3 s, 2/3 s, 4/3 s at least; some are overtaken before they are told.
+    // Six take-overs: three at once, then after 1/3 s, 2/3 s, 4/3 s at least; some are obsolete before they are
+    // reported.
     let transitions = daemon.counter("transitions") - transitions;
     assert!((1..=14).contains(&transitions), "{transitions} transitions");
     let runs = script.runs().len() - runs;
@@ -120,7 +121,7 @@ fn master_that_is_displaced_says_by_whom_in_the_history_and_in_events() {
     daemon.wait_state("master", SOON);
     let events = daemon.start_atropos(&["--events"]);
     let injector = Injector::on(&outsider);
-    // What it hears at once may come before it has told of the first: the cause is that of each transition.
+    // Further adverts may arrive before the first transition is reported: each transition has its own cause.
     wait_until(SOON, "events of it", || {
         injector.send_all(&pair(&outsider));
         let told: Vec<Value> =
@@ -153,7 +154,7 @@ fn one_forged_advert_of_40_seconds_is_followed_for_no_longer_than_the_limit() {
     let daemon = Vrrpd::usual(&router, 100).args(["--max-learned-interval", "300ms"]).start();
     daemon.wait_state("master", SOON);
     let events = daemon.start_atropos(&["--events"]);
-    // Until the client listens nobody hears of what happens.
+    // Events before the client listens are lost.
     wait_until(SOON, "it listens", || {
         assert_eq!(daemon.atropos(&["--backup"]).code + daemon.atropos(&["--master"]).code, 0);
         !events.log().is_empty()
@@ -180,7 +181,7 @@ fn one_forged_advert_of_40_seconds_is_followed_for_no_longer_than_the_limit() {
     daemon.wait_state("master", demanded + SOON);
     assert!(heard.elapsed() + Duration::from_millis(5) >= demanded, "{:?}", heard.elapsed());
 
-    // One that is slow and heard within that is followed.
+    // A slow master that is heard within that time is followed.
     let flood = Flood::every(Duration::from_millis(500), &outsider, vec![slow]);
     daemon.wait_state("backup", SOON);
     let transitions = daemon.counter("transitions");
@@ -200,7 +201,7 @@ fn transitions_that_an_operator_makes_have_limits_in_scripts_and_log_and_the_new
     daemon.wait_state("master", SOON);
     script.wait_run(SOON, "MASTER");
     let start = Instant::now();
-    // One that has not been told to stand back and is not Master takes over after a Master_Down_Interval.
+    // A router that was not told to be backup takes over after a Master_Down_Interval.
     for _ in 0..CHANGES {
         assert_eq!(daemon.atropos(&["--backup"]).code, 0);
         daemon.wait_state("master", SOON);
@@ -228,7 +229,7 @@ fn two_routers_that_are_made_to_flap_serve_the_address_soon_after() {
     flood.stop();
     let ended = Instant::now();
     wait_until(MAX_HOLD, "one of them is master", || routers.iter().any(Vrrpd::is_master));
-    // What was longest by then, and the way there.
+    // The longest hold by then, plus latency.
     assert!(ended.elapsed() < Duration::from_secs(4), "{:?}", ended.elapsed());
     routers[0].wait_state("master", MAX_HOLD + SOON);
     assert_eq!(routers[1].wait_state("backup", SOON)["master"]["address"], high.ipv4().to_string());

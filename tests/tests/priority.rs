@@ -1,9 +1,10 @@
-//! Priorities that change while the routers run.
+//! Changes of priority at run time.
 
 use vrrpd_lab::usual::SOON;
 use vrrpd_lab::{Capture, Datapath, Host, Lab, Signal, Vrrpd};
 
-/// A master of priority 105 and a backup of priority 100: ten down turns them, ten up turns them back.
+/// A master of priority 105 and a backup of priority 100: a step of ten down reverses their roles, and ten up restores
+/// them.
 fn pair(a: &Host, b: &Host, arguments: &[&str]) -> (Vrrpd, Vrrpd) {
     let master = Vrrpd::usual(a, 105).args(arguments.iter().copied()).start();
     master.wait_state("master", SOON);
@@ -36,7 +37,7 @@ fn owner_that_was_reduced_is_the_owner_again_when_it_is_increased() {
         let answer = owner.atropos(&[change]);
         assert!(answer.stdout.contains(&format!("priority {priority}")), "{change}: {answer:?}");
     }
-    // Whoever is none does not become one.
+    // A router that is not owner does not become one.
     let other = Vrrpd::on(&a).vrid(52).priority(250).address("10.0.0.101/24").datapath(Datapath::Raw).start();
     let answer = other.atropos(&["--increase"]);
     assert!(answer.stdout.contains("priority 254"), "{answer:?}");
@@ -80,7 +81,7 @@ fn atropos_backup_resigns_and_stands_back_until_master_is_asked_for() {
     capture.wait_advert(SOON, "it resigns", |advert| advert.priority == 0 && advert.source == a.ipv4());
     second.wait_state("master", SOON);
 
-    // Its priority would let it preempt; standing back, it does not.
+    // It would preempt by its priority, but not after it was told to be backup.
     capture.clear();
     vrrpd_lab::wait_until(SOON, "seven more adverts", || capture.adverts().len() >= 7);
     let state = first.state();

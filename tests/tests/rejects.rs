@@ -1,4 +1,4 @@
-//! Adverts that must not be believed: each is counted under its own name, and nothing else happens.
+//! Invalid adverts: each is counted under its reason, and has no other effect.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, VRID};
 use vrrpd_lab::{AdvertFrame, Capture, Host, Injector, Lab, Vrrpd, wait_until};
 
-/// Sends the frame three times to a master that would give way to it if it believed it.
+/// Sends the frame three times to a master that would yield if it accepted it.
 fn assert_rejected(router: &Vrrpd, from: &Host, reason: &str, frame: &AdvertFrame) {
     let before = router.counter(&format!("rejected/{reason}"));
     let injector = Injector::on(from);
@@ -25,7 +25,7 @@ fn assert_rejected(router: &Vrrpd, from: &Host, reason: &str, frame: &AdvertFram
     assert_eq!(state["counters"]["adverts_received"], 0, "{reason} is no advert received");
 }
 
-/// A master of version 3 and an advert from another machine that would end its reign.
+/// A master of version 3, and an invalid advert of another machine that would displace it.
 fn version_3(spoil: impl FnOnce(&Host, &mut AdvertFrame), reason: &str) {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
@@ -36,7 +36,7 @@ fn version_3(spoil: impl FnOnce(&Host, &mut AdvertFrame), reason: &str) {
     assert_rejected(&router, &client, reason, &frame);
 }
 
-/// The same with version 2, of the owner, which is master at once.
+/// The same with version 2, with an owner, which is master at once.
 fn version_2(spoil: impl FnOnce(&mut AdvertFrame), reason: &str) {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
@@ -188,7 +188,7 @@ fn frame_to_another_mac_address_is_ignored_and_passed_on() {
     let advert = AdvertFrame::v3(client.ipv4().into(), VRID, 50, INTERVAL, &[ADDRESS.into()]);
     let to = |mac| AdvertFrame { destination_mac: Some(mac), ..advert.clone() }.build();
     let before = router.state()["counters"]["rejected"].clone();
-    // The last two are of a guest behind a bridge, say: one that would be believed, and one that would be rejected.
+    // The last two are of a guest behind a bridge, for example: a valid and an invalid one.
     let guest = [0x02, 0, 0, 0, 0, 0x42];
     let damaged = AdvertFrame { ttl: 1, destination_mac: Some(guest), ..advert.clone() }.build();
     for frame in [to(guest), damaged] {
@@ -200,7 +200,7 @@ fn frame_to_another_mac_address_is_ignored_and_passed_on() {
     assert_eq!(router.state()["counters"]["rejected"], before);
     assert_eq!(router.counter("adverts_received"), 0);
 
-    // To our own it is an advert: switches may turn multicast into unicast.
+    // An advert to our own MAC address is valid: switches may convert multicast to unicast.
     injector.send(&to(a.mac("eth0")));
     wait_until(SOON, "it is received", || router.counter("adverts_received") == 1);
 }
@@ -218,7 +218,7 @@ fn the_daemon_survives_a_flood_of_garbage() {
     router.wait_state("master", SOON);
     let injector = Injector::on(&client);
     let right = AdvertFrame::v3(client.ipv4().into(), VRID, 50, INTERVAL, &[ADDRESS.into()]).build();
-    // Every octet of the packet in turn with every bit flipped and set to 255, and the frame cut at every length.
+    // Every octet of the packet with every bit flipped and set to 255, and the frame truncated at every length.
     for at in 14..right.len() {
         for value in [!right[at], 255] {
             let mut frame = right.clone();
@@ -250,7 +250,7 @@ fn rejected_adverts_do_not_fill_the_log() {
         injector.send(&frame.build());
     }
     wait_until(SOON, "all are counted", || router.counter("rejected/ttl") == 500);
-    // The daemon or the XDP program has rejected them.
+    // The daemon or the BPF program has rejected them.
     router.wait_log(SOON, "rejected");
     let allowed = start.elapsed().as_secs() + 2;
     let log = router.log();

@@ -226,12 +226,12 @@ fn new_member_that_does_not_become_master_takes_the_others_along_in_the_end() {
     daemon.wait_state_of(53, "backup", SOON);
     daemon.wait_state_of(51, "backup", SOON);
     daemon.wait_state_of(52, "backup", SOON);
-    // A member that waits for the others serves when it is one no more.
+    // A member that waits for the others serves when it has left the group.
     daemon.reload(&(three + &group("edge", &["eth0/52", "eth0/53"])));
     daemon.wait_state_of(51, "master", SOON);
 }
 
-/// What was counted of router 51, and not only now.
+/// The counters of router 51, not only recent ones.
 fn counters(daemon: &Vrrpd) -> Option<Vec<(String, u64)>> {
     let counters = daemon.find(51)?["counters"].take();
     let all = [
@@ -311,7 +311,7 @@ fn routers_that_come_and_go_again_and_again_cost_no_memory() {
             wait_until(SOON, "it is read", || daemon.count_in_log("configuration reloaded") == reloads);
         }
     };
-    // What is kept for later has been asked for by then.
+    // Memory that the allocator keeps has been requested by then.
     (0..60).for_each(|_| come_and_go());
     let before = daemon.usage().own;
     (0..60).for_each(|_| come_and_go());

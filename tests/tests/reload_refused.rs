@@ -1,4 +1,4 @@
-//! SIGHUP with a file that cannot be applied: nothing changes, and the log says why.
+//! SIGHUP with a file that cannot be applied: nothing changes, and the log has the reason.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -21,7 +21,7 @@ fn broken_file_changes_nothing_and_is_complained_of_with_its_place() {
     daemon.wait_state_of(52, "master", SOON);
 }
 
-/// What a daemon says when it has refused a file that it read again.
+/// The log event of a refused reload.
 const STAYS: &str = "reload refused";
 
 #[test]

@@ -1,4 +1,4 @@
-//! Routes and policy rules that come and go with mastership.
+//! Routes and policy rules held by a master.
 
 use vrrpd_lab::usual::SOON;
 use vrrpd_lab::{Host, Lab, Vrrpd, VrrpdBuilder, wait_until};
@@ -17,7 +17,7 @@ fn router(host: &Host, priority: u8) -> VrrpdBuilder {
     Vrrpd::usual(host, priority).args(routes.chain(rules))
 }
 
-/// How many routes and rules with our protocol number there are.
+/// Number of routes and rules with our protocol number.
 fn count(host: &Host) -> usize {
     let shown = ["route show table all", "rule show", "-6 rule show"].map(|command| host.ip(command));
     shown.iter().flat_map(|text| text.lines()).filter(|line| line.contains("proto 112")).count()
@@ -45,7 +45,7 @@ fn routes_and_rules_go_with_the_role_and_are_put_back_and_cleaned_up() {
     a.ip("route del 192.0.2.0/24");
     a.ip("rule del from 10.0.0.100");
     wait_until(SOON, "they are there again", || count(&a) == all);
-    // The kernel forgets a route with its source address.
+    // The kernel removes a route with its source address.
     a.ip("addr del 10.0.0.100/24 dev eth0");
     wait_until(SOON, "it is there again", || count(&a) == all && a.has_address("eth0", "10.0.0.100/24"));
 

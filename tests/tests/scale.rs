@@ -10,7 +10,7 @@ const ROUTERS: u8 = 255;
 const INTERVAL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// These tests load the machine: one at a time.
+/// One at a time, since these tests load the machine.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -47,7 +47,7 @@ fn virtual_addresses(host: &Host) -> usize {
     host.addresses("eth0").iter().filter(|address| address.starts_with("10.1.0.")).count()
 }
 
-/// Waits until every router has heard, or sent, so many more adverts.
+/// Waits until every router has received, or sent, this many more adverts.
 fn wait_adverts(daemon: &Vrrpd, counter: &str, more: u64) {
     let count = |daemon: &Vrrpd| -> Vec<u64> {
         daemon.states().iter().filter_map(|state| state["counters"][counter].as_u64()).collect()
@@ -82,7 +82,7 @@ fn all_routers_are_elected_and_handed_over_to_keepalived_on_sigterm_and_on_kill_
     wait_adverts(&first, "adverts_sent", 5);
     assert_eq!(peer.entered_by_all("MASTER"), 0, "the peer hears every router");
     assert_eq!(virtual_addresses(&a), all);
-    // From start-up to backup and from there to master.
+    // From start to backup and from there to master.
     assert_transitions(&first, 2);
 
     assert_eq!(first.terminate(), 0);

@@ -1,4 +1,4 @@
-//! Scripts as processes: none of them holds up the protocol or costs the daemon more than it has set aside.
+//! Scripts as processes: they neither delay the protocol nor use more descriptors than reserved.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -23,7 +23,7 @@ fn script_that_hangs_does_not_hold_the_protocol_up_and_is_ended() {
     script.wait_run(SOON, "started");
     let sent = router.counter("adverts_sent");
     wait_until(SOON, "it goes on advertising", || router.counter("adverts_sent") > sent + 5);
-    // The script and one that it started have said their numbers.
+    // The script and its child have printed their pids.
     let pids = || script.runs().iter().filter_map(|line| line.parse().ok()).collect::<Vec<i32>>();
     assert_eq!(pids().len(), 2);
     wait_until(SOON, "the script and what it started are gone", || !pids().into_iter().any(is_alive));
@@ -34,7 +34,7 @@ fn script_that_hangs_does_not_hold_the_protocol_up_and_is_ended() {
 fn what_a_script_leaves_running_goes_on_and_may_write() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    // Longer after the script than anything waits for it.
+    // Output after a longer time than anything waits for it.
     let script = ScriptLog::talking("(sleep 0.5; echo here I am; sleep 0.5; echo and still >&2) &");
     let router = Vrrpd::usual(&a, 100).args(["-U".into(), script.path()]).start();
     router.wait_log(SOON, "script succeeded");
@@ -46,7 +46,7 @@ fn what_a_script_leaves_running_goes_on_and_may_write() {
 fn script_that_prints_without_end_does_not_hold_the_protocol_up() {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
-    // It is short lines that take long; and it goes on when the script has ended.
+    // Short lines are the slowest; they continue when the script has ended.
     let script = ScriptLog::talking("yes & sleep 0.5");
     let capture = Capture::on(&client);
     let router = Vrrpd::usual(&a, 100).args(["-U".into(), script.path()]).start();
@@ -92,7 +92,7 @@ fn last_script_is_run_to_its_end_when_the_daemon_leaves() {
     assert_eq!(script.runs().last().map(String::as_str), Some("BACKUP shutdown"));
 }
 
-/// A script that says its beginning and its end, and when its router leaves does not end before the file is there.
+/// A script that records its start and its end; when its router leaves it does not end before the file exists.
 fn lingering(end: &Path) -> ScriptLog {
     let wait = format!("until test -e {} -o $VRRP_REASON != shutdown; do sleep 0.05; done", end.display());
     ScriptLog::running(&format!("echo begin $VRRP_REASON; {wait}; echo end $VRRP_REASON"))
@@ -105,7 +105,7 @@ fn daemon_that_leaves_makes_room_for_the_next_while_its_script_still_runs() {
     let home = tempfile::tempdir().expect("a temporary directory can be made");
     let end = home.path().join("end");
     let script = lingering(&end);
-    // The kernel's hook has to be free for it as well.
+    // The kernel's hook must be free for it as well.
     let builder = Vrrpd::usual(&a, 100).datapath(Datapath::Native).args(["-D".into(), script.path()]);
     let first = builder.clone().start();
     first.wait_state("master", SOON);
@@ -139,7 +139,7 @@ fn daemon_that_is_asked_to_leave_again_does_not_wait_for_its_scripts() {
     router.signal(Signal::SIGTERM);
     assert_eq!(router.wait(), 0);
     router.wait_log(SOON, "not waiting for running scripts");
-    // It is left to itself.
+    // It is left running.
     fs::write(end, "").expect("it can be written");
     script.wait_run(SOON, "end shutdown");
 }
@@ -168,10 +168,10 @@ fn script_inherits_nothing_but_what_is_documented_from_daemon_and_guardian_alike
             let line = run.iter().find_map(|line| line.strip_prefix(&format!("{reason} {what} ")));
             line.expect(what).to_owned()
         };
-        // The shell has the script itself open, and the file of the test, to which standard output goes.
+        // The shell has the script itself open, and the test's file as standard output.
         assert_eq!(said("files"), "0, 1, 10, 2", "{reason}");
         assert_eq!(said("umask"), "0022 in /", "{reason}");
-        // The C library keeps signals 32 and 33 for itself, and ignores them in what it starts.
+        // The C library reserves signals 32 and 33, and ignores them in children.
         let signals = said("signals").replace("180000000", "000000000");
         assert_eq!(signals, "SigBlk: 0000000000000000 SigIgn: 0000000000000000", "{reason}");
         let documented = |name: &&str| *name == "PATH" || name.starts_with("VRRP_");
@@ -183,7 +183,7 @@ fn script_inherits_nothing_but_what_is_documented_from_daemon_and_guardian_alike
     }
 }
 
-/// Ends the processes that a script has listed by number.
+/// Ends the processes that a script has recorded by pid.
 struct LeftBehind<'a>(&'a ScriptLog);
 
 impl Drop for LeftBehind<'_> {
@@ -230,7 +230,7 @@ fn last_descriptors_are_kept_for_an_interface_that_comes_back() {
     let router = Vrrpd::usual(&a, 100).through([&prlimit, "--nofile=64:64", "--"]).start();
     router.wait_state("master", SOON);
     let socket = router.directory().join("vrrpd_eth0_51.sock");
-    // More clients than there are descriptors; they say nothing.
+    // More clients than there are descriptors; they send nothing.
     let clients: Vec<_> = (0..64).map(|_| UnixStream::connect(&socket).expect("it listens")).collect();
     router.wait_log(SOON, "file descriptors reserved for the protocol");
     lab.port_down(&a);

@@ -1,4 +1,4 @@
-//! Scripts that run when the role changes: which, when, with what, and as whom.
+//! Scripts for transitions: which, when, with which arguments and environment, and as which user.
 
 use std::fs;
 use std::io::Read as _;
@@ -141,7 +141,7 @@ fn guardian_runs_the_scripts_for_the_end_of_a_killed_daemon() {
 fn scripts_run_as_another_user_and_in_the_style_of_keepalived() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    // What it is given besides its own arguments would be names of users to id(1).
+    // Further arguments would be user names for id(1).
     let scripts = ["-U", "/usr/bin/id", "--script-user", "nobody", "--script-style", "keepalived"];
     let router = Vrrpd::usual(&a, 100).args(scripts).start();
     router.wait_log(SOON, "uid=65534(nobody) gid=65534(nogroup) groups=65534(nogroup)");

@@ -54,7 +54,7 @@ fn units_start_reload_restart_and_stop_the_daemon() {
     let system = booted(&a);
     let of_vrrpd = |name: &str| system.property("vrrpd", name);
 
-    // Type=notify: it runs when this returns.
+    // Type=notify: it is running when this returns.
     systemctl(&system, &["start", "vrrpd"]);
     wait_until(PATIENCE, "it is master", || a.has_address("eth0", CIDR));
     wait_until(SOON, "systemd knows", || of_vrrpd("StatusText") == "eth0/51: master");
@@ -71,14 +71,14 @@ fn units_start_reload_restart_and_stop_the_daemon() {
     });
     assert_eq!(of_vrrpd("MainPID"), pid);
 
-    // Killed: its guardian gives the address back, systemd starts it again.
+    // Killed: its guardian removes the address, and systemd starts it again.
     systemctl(&system, &["kill", "--signal", "KILL", "--kill-who", "main", "vrrpd"]);
     wait_until(SOON, "the address is given back", || !a.has_address("eth0", CIDR));
     wait_until(PATIENCE, "it is started again", || a.has_address("eth0", CIDR));
     assert_ne!(of_vrrpd("MainPID"), pid);
     assert_eq!(of_vrrpd("NRestarts"), "1");
 
-    // One process for a router, from its own options.
+    // One process for a router, with its own options.
     systemctl(&system, &["start", "vrrpd@eth0-52"]);
     wait_until(PATIENCE, "it is master", || a.has_address("eth0", "10.0.0.101/24"));
     systemctl(&system, &["stop", "vrrpd@eth0-52"]);

@@ -1,4 +1,4 @@
-//! The program as a classifier (`--datapath tcx`): it serves like XDP, takes nothing from anybody, and knows VLANs.
+//! The program as a classifier (`--datapath tcx`): works like XDP, consumes nothing, and knows VLANs.
 
 use std::net::SocketAddr;
 use std::{fs, io};
@@ -10,21 +10,21 @@ use vrrpd_lab::{
     detach, needs, timers, wait_until,
 };
 
-/// Octets of an Ethernet header and one of IPv4.
+/// Length of an Ethernet and an IPv4 header in octets.
 const ETHERNET_AND_IP: usize = 34;
 
 fn router(host: &Host, priority: u8, datapath: Datapath) -> VrrpdBuilder {
     Vrrpd::usual(host, priority).datapath(datapath)
 }
 
-/// A master on raw sockets: what the others hear.
+/// A master with raw sockets.
 fn master(host: &Host) -> Vrrpd {
     let master = router(host, 150, Datapath::Raw).start();
     master.wait_state("master", SOON);
     master
 }
 
-/// A backup with the classifier, and what it hears.
+/// A backup with the classifier.
 fn backup(host: &Host) -> Vrrpd {
     let backup = router(host, 100, Datapath::Tcx).start();
     let state = backup.state();
@@ -88,7 +88,7 @@ fn an_advert_of_a_vlan_is_not_taken_for_one_of_the_port_and_one_from_another_sub
     tagged.splice(12..12, [0x81, 0x00, 0x00, 0x07]);
     let injector = Injector::on(&client);
     injector.send(&tagged);
-    // An advert of the port that came later was heard, and the master has not gone.
+    // A later untagged advert was heard, and the master is still followed.
     injector.send(&AdvertFrame::v3(client.ipv4().into(), VRID, 50, INTERVAL, &[ADDRESS.into()]).build());
     wait_until(SOON, "it hears the second", || backup.counter("adverts_received") >= 1);
     let state = backup.state();
@@ -137,7 +137,7 @@ fn advert_in_several_pieces_is_heard() {
     });
     let socket = socket.expect("root may have one");
     wait_until(SOON, "it hears the other master", || {
-        // The kernel puts what comes second into a page of its own.
+        // The kernel puts the second part into another page.
         socket.send_with_flags(header, libc::MSG_MORE).expect("it is sent");
         socket.send(rest).expect("it is sent");
         backup.state()["state"] == "backup"
@@ -153,7 +153,7 @@ fn classifier_of_others_in_front_is_found_before_the_router_takes_over_and_one_b
     let [a, b] = lab.hosts();
     let _behind = Bystander::on(&b, "eth0", Datapath::Tcx);
     let _master = master(&a);
-    // It goes to the front.
+    // It is placed before others.
     let backup = backup(&b);
     let _in_front = Bystander::on(&b, "eth0", Datapath::Tcx);
     backup.wait_log(SOON, "tcx failed, falling back to raw sockets");
@@ -184,7 +184,7 @@ fn process_for_which_the_interface_has_no_room_for_a_classifier_uses_raw_sockets
     assert_eq!(daemon.terminate(), 0);
 
     others.pop();
-    // It has the last place.
+    // It takes the last place.
     router(&host, 100, Datapath::Tcx).start().wait_state("master", SOON);
 }
 

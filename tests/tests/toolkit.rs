@@ -1,4 +1,4 @@
-//! The laboratory itself: what the other tests take for granted.
+//! Tests of the laboratory itself.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;

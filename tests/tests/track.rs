@@ -1,4 +1,4 @@
-//! Checks: what a router's priority, or its being able to serve, depends on.
+//! Checks that change a router's priority or cause a fault.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,10 +14,10 @@ use tempfile::TempDir;
 use vrrpd_lab::usual::SOON;
 use vrrpd_lab::{Capture, Host, Lab, Vrrpd, wait_for, wait_until};
 
-/// A program of a name that no other process has, and files of a test.
+/// A directory for a test's files, and a program with a unique name.
 struct Home(TempDir);
 
-/// A process of that name; killed when dropped.
+/// A process with that name; killed on drop.
 struct Service(Child);
 
 impl Drop for Service {
@@ -39,7 +39,7 @@ impl Home {
         self.0.path().join(name)
     }
 
-    /// The name of the program: that of the directory, of at most 15 characters.
+    /// The name of the program: that of the directory, at most 15 characters.
     fn name(&self) -> String {
         let name = self.0.path().file_name().expect("it has a name").to_string_lossy();
         name.replace('.', "")
@@ -54,7 +54,7 @@ impl Home {
         Service(Command::new(self.program()).arg0("sleep").arg("1000").spawn().expect("it can be started"))
     }
 
-    /// A shell script that may be run.
+    /// An executable shell script.
     fn script(&self, text: &str) -> PathBuf {
         let path = self.path("check");
         let mut shell = Command::new("/bin/sh");
@@ -70,7 +70,7 @@ impl Home {
     }
 }
 
-/// A file with these checks, and a router for each VRID with a priority and what else is said of it.
+/// A file with these checks, and routers with VRID, priority and further options.
 fn file(tracks: &str, routers: &[(u8, u8, &str)]) -> String {
     let mut text = "[defaults]\nprotocol = \"v3\"\ninterval = \"100ms\"\nvmac = \"none\"\n".to_owned();
     text += tracks;
@@ -89,7 +89,7 @@ fn start(host: &Host, text: &str) -> Vrrpd {
     Vrrpd::on(host).config(text).start()
 }
 
-/// The router of VRID 51.
+/// The router with VRID 51.
 fn router(daemon: &Vrrpd) -> Value {
     daemon.state_of(51)
 }
@@ -218,7 +218,7 @@ fn a_command_that_hangs_fails_after_its_timeout_and_is_not_run_twice() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let home = Home::new();
-    // Each says whether the one before it, or its child, still runs.
+    // Each run records whether the one before it, or its child, is still running.
     let script = home.script(&format!(
         "cd {}\nfor pid in $(cat pids 2>/dev/null); do grep -q ') [^ZX] ' /proc/$pid/stat 2>/dev/null && echo $pid >>twice; done\n\
          test -e hang || exit 0\necho $$ >>pids\nsleep 1000 &\necho $! >>pids\necho >>runs\nwait",
@@ -274,7 +274,7 @@ fn interfaces_and_routes_are_followed() {
     a.ip("route add 10.99.0.0/16 dev up0");
     wait_priority(&daemon, 119);
     a.ip("route add 10.99.1.0/24 dev eth0");
-    // The carrier goes, and the route stays; the interface goes down, and the route with it.
+    // Without carrier the route stays; when the interface goes down, the route is removed.
     a.ip("link set up1 down");
     let state = wait_state(&daemon, "fault");
     assert_eq!(state["reason"], "track-failed");
@@ -323,7 +323,7 @@ fn servers_and_hosts_are_asked() {
     let answering = server.try_clone().expect("it can be copied");
     let answers = std::thread::spawn(move || {
         use std::io::{Read as _, Write as _};
-        // Until it is connected to and told to end.
+        // Until it gets a connection and is told to end.
         for stream in answering.incoming() {
             let mut stream = stream.expect("a connection");
             let mut asked = [0; 1024];
@@ -333,7 +333,7 @@ fn servers_and_hosts_are_asked() {
                 return;
             }
             let status = if asked.starts_with("GET /ok ") { "200 OK" } else { "503 Unavailable" };
-            // The TCP check asks nothing, and has gone.
+            // The TCP check sends nothing, and has disconnected.
             let _ = write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\n\r\nall well");
         }
     });
@@ -381,13 +381,13 @@ fn a_reload_starts_and_stops_checks_and_keeps_what_is_known() {
     let daemon = start(&a, &of("", "\"number\""));
     wait_state(&daemon, "master");
     wait_priority(&daemon, 105);
-    // One without a result does not stop a master; and another weight counts at once.
+    // A new check without a result does not stop a master; a new weight counts at once.
     let slow =
         format!("\n[[track]]\nname = \"slow\"\ncommand = [\"{}\"]\ninterval = \"60s\"\n", script.display());
     daemon.reload(&of(&slow, "{ name = \"number\", weight = 3 }, \"slow\""));
     let state = wait_priority(&daemon, 115);
     assert_eq!((&state["state"], &state["track"][1]["result"]), (&"master".into(), &"unknown".into()));
-    // What is looked at in another way keeps its result until there is another one.
+    // A check with another configuration keeps its outcome until its next result.
     let exits = home.path("exits");
     let slow = slow.replace("interval = \"60s\"", "interval = \"100ms\"");
     let slow = slow.replace(&script.display().to_string(), "/bin/false");
@@ -419,7 +419,7 @@ fn members_of_a_group_have_weights_only_if_it_says_so() {
     let state = wait_state(&daemon, "master");
     assert_eq!((&state["effective_priority"], &state["track"][0]["counts"]), (&100.into(), &false.into()));
     daemon.reload(&of("track-weights = true\ntrack = [\"interface=nowhere0\"]"));
-    // What the group tracks is tracked by each of them.
+    // Each member uses the checks of the group.
     wait_until(SOON, "both fail", || daemon.states().iter().all(|state| state["state"] == "fault"));
     assert_eq!(wait_priority(&daemon, 70)["track"].as_array().map(Vec::len), Some(2));
 }
@@ -458,7 +458,7 @@ fn a_change_of_a_check_is_an_event_and_a_line_of_the_log() {
     let daemon = start(&a, &file(&tracks, &[(51, 100, "track = [\"service\"]")]));
     wait_state(&daemon, "master");
     let follower = daemon.start_atropos(&["--events"]);
-    // Nobody hears of what happens before it listens.
+    // Events before the client listens are lost.
     wait_until(SOON, "the follower hears of something", || {
         assert_eq!(daemon.atropos(&["--backup"]).code, 0);
         assert_eq!(daemon.atropos(&["--master"]).code, 0);

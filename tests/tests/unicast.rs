@@ -1,4 +1,4 @@
-//! Routers with peers: no multicast, each advert to each peer, and from nobody else.
+//! Routers with peers: no multicast, each advert to each peer, and only adverts of peers accepted.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -18,7 +18,8 @@ fn router(host: &Host, priority: u8, peers: &[&Host]) -> VrrpdBuilder {
     Vrrpd::usual(host, priority).args(peers)
 }
 
-/// Two machines on a bridge that passes no multicast on. Over IPv6 neighbours are found by multicast, so they are told.
+/// Two machines on a bridge that drops multicast. IPv6 neighbour discovery uses multicast, so there are static
+/// neighbour entries.
 fn without_multicast(lab: &Lab) -> [Host; 2] {
     let hosts = lab.hosts();
     for host in &hosts {
@@ -79,13 +80,13 @@ fn no_group_is_joined_and_nothing_answers_with_an_icmp_error() {
     let [a, b] = lab.hosts();
     let groups = |host: &Host| host.ip("maddr show dev eth0");
     let before = groups(&a);
-    // Each error is sent, and not one a second.
+    // Every error is sent, without the rate limit of one a second.
     b.namespace().sysctl("ipv4/icmp_ratelimit", "0");
     let master = router(&a, 200, &[&b]).start();
     let backup = router(&b, 100, &[&a]).start();
     master.wait_state("master", SOON);
     backup.wait_state("backup", SOON);
-    // Before its daemon runs, a host answers with ICMP errors: the capture begins when both run.
+    // Before its daemon runs, a host answers with ICMP errors; the capture begins when both run.
     let capture = Capture::on(&b);
     let heard = backup.counter("adverts_received");
     wait_until(SOON, "five adverts", || backup.counter("adverts_received") >= heard + 5);
@@ -181,13 +182,13 @@ fn a_router_without_peers_does_not_hear_unicast() {
     wait_until(SOON, "both are master", || is_master(51) && is_master(52));
     let injector = Injector::on(&b);
     injector.send(&unicast(&b, &a, a.mac("eth0"), 51).build());
-    // Behind it, so that the first one has been looked at.
+    // Sent last, so that the first one has been handled when this one is counted.
     injector.send(&AdvertFrame { ttl: 250, ..unicast(&b, &a, a.mac("eth0"), 52) }.build());
     wait_until(SOON, "the one with a peer yields", || of(52)["counters"]["adverts_received"] == 1);
     assert_eq!((&of(51)["counters"]["adverts_received"], &of(51)["state"]), (&0.into(), &"master".into()));
 }
 
-/// Two machines on networks of their own, and a router between them.
+/// Two machines on separate networks, with a router between them.
 struct TwoHops {
     _lab: Lab,
     _between: [Host; 2],
@@ -416,7 +417,7 @@ impl Mixed {
             if is_ipv6 { host.link_local("eth0").into() } else { host.ipv4().into() }
         };
         let (our, their) = (own(&a), own(&b));
-        // Over IPv6 keepalived leaves the hop limit to the system unless it is told otherwise.
+        // For IPv6 keepalived leaves the hop limit to the system unless configured.
         let min_ttl = if is_ipv6 { 64 } else { 255 };
         let vrrpd = |priority| {
             let router = Vrrpd::on(&a).vrid(VRID).priority(priority).args(&self.arguments);

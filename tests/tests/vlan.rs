@@ -1,4 +1,4 @@
-//! VLAN interfaces. The kernels of many virtual machines have no 802.1Q, so these tests run in one that has.
+//! VLAN interfaces. The host kernel may lack 802.1Q, so these tests run in a virtual machine.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use vrrpd_lab::{
 
 const VLAN: &str = "eth0.190";
 
-/// Machines with an interface in VLAN 190, whose addresses are those of the virtual router's subnet.
+/// Machines with an interface in VLAN 190, whose addresses are in the virtual router's subnet.
 fn hosts<const N: usize>(lab: &Lab) -> [Host; N] {
     let hosts: [Host; N] = lab.hosts();
     for host in &hosts {
@@ -22,8 +22,7 @@ fn hosts<const N: usize>(lab: &Lab) -> [Host; N] {
     hosts
 }
 
-/// The usual router on an interface. A VLAN interface has no native mode, so where that is the usual one it is left
-/// to the daemon to find out.
+/// The usual router on an interface. A VLAN interface does not support native mode, which the daemon detects itself.
 fn router(host: &Host, interface: &str, priority: u8) -> VrrpdBuilder {
     let datapath = match Datapath::usual() {
         Datapath::Native if interface != "eth0" => Datapath::Auto,
@@ -32,7 +31,7 @@ fn router(host: &Host, interface: &str, priority: u8) -> VrrpdBuilder {
     Vrrpd::usual(host, priority).interface(interface).datapath(datapath)
 }
 
-/// How often something was rejected that was for this router.
+/// Number of rejected adverts for this router.
 fn rejected(router: &Vrrpd) -> u64 {
     let state = router.state();
     let rejected = state["counters"]["rejected"].as_object().expect("counters by reason");
@@ -85,7 +84,7 @@ fn same_vrid_on_two_vlans_of_a_port_is_two_routers() {
         host.add_vlan("eth0", 190, &format!("10.190.0.{number}/24"));
         host.add_vlan("eth0", 191, &format!("10.191.0.{number}/24"));
     }
-    // Each leads on one of them.
+    // Each is master on one of them.
     let [a190, b190] =
         [(&a, 150), (&b, 100)].map(|(host, priority)| router(host, "eth0.190", priority).start());
     let [a191, b191] =
@@ -141,7 +140,7 @@ fn each_vlan_of_a_port_has_a_virtual_mac_of_its_own_over_a_failover() {
         }
         assert_eq!(a.mac("eth0"), port, "{mode}: the port has its own");
 
-        // On one it leaves, on the other it loses its link.
+        // On one interface the master leaves, on the other it loses its link.
         assert_eq!(masters[0].terminate(), 0);
         backups[0].wait_state("master", SOON);
         assert_eq!(backups[1].state()["state"], "backup", "{mode}: the other VLAN has its master");
@@ -149,7 +148,7 @@ fn each_vlan_of_a_port_has_a_virtual_mac_of_its_own_over_a_failover() {
         backups[1].wait_state("master", SOON);
         for (capture, pinger, address, vrid) in &watched {
             pinger.wait_answers(20, SOON);
-            // Asked for anew, whoever feels addressed answers.
+            // The new ARP request shows who answers.
             client.ip(&format!("neigh flush to {address}"));
             pinger.wait_answers(20, SOON);
             let claims: Vec<_> = capture.claims((*address).into()).into_iter().collect();
@@ -171,7 +170,7 @@ fn each_vlan_of_a_port_has_a_virtual_mac_of_its_own_over_a_failover() {
     }
 }
 
-/// Without an interface for a VLAN its frames go up as if they had no tag, to whoever does not look.
+/// Without an interface for a VLAN, its frames are passed up without their tag.
 #[test]
 #[ignore = "needs 802.1Q: cargo xtask vm-test"]
 fn advert_of_a_vlan_that_the_machine_is_not_in_is_none_for_the_port() {
@@ -185,14 +184,14 @@ fn advert_of_a_vlan_that_the_machine_is_not_in_is_none_for_the_port() {
     for _ in 0..10 {
         Injector::on_interface(&client, VLAN).send(&advert(200).build());
     }
-    // Behind them comes one without a tag.
+    // A later one has no tag.
     Injector::on(&client).send(&advert(50).build());
     wait_until(SOON, "it is received", || on_port.counter("adverts_received") > 0);
     assert_eq!((on_port.counter("adverts_received"), rejected(&on_port)), (1, 0));
     assert!(on_port.is_master());
 }
 
-/// Whoever receives for the port is handed the frames of the VLAN as well, without their tags.
+/// A receiver on the port gets the frames of the VLAN as well, without their tags.
 #[test]
 #[ignore = "needs 802.1Q: cargo xtask vm-test"]
 fn same_vrid_on_a_port_and_on_its_vlan_is_two_routers() {

@@ -1,4 +1,4 @@
-//! The program in the kernel on VLAN interfaces: the tag is gone before anybody looks, so it runs there in generic mode.
+//! The XDP program on VLAN interfaces, where it runs in generic mode after the tag was removed.
 
 use vrrpd_lab::usual::{INTERVAL, SOON, assert_on_time};
 use vrrpd_lab::{Capture, Datapath, Lab, Vrrpd, timers, wait_until};
@@ -45,7 +45,7 @@ fn program_is_generic_on_a_vlan_interface_and_handles_its_adverts() {
     assert!(!b.namespace().pins("eth0,190").exists());
 }
 
-/// The adverts of the VLAN would look to it like those of the port.
+/// The program could not distinguish the adverts of the VLAN from those of the port.
 #[test]
 #[ignore = "needs 802.1Q: cargo xtask vm-test"]
 fn port_with_vlans_is_left_to_raw_sockets_and_the_reason_is_told() {
@@ -113,7 +113,7 @@ fn vlan_that_is_added_later_makes_its_port_go_on_with_raw_sockets() {
     master.wait_state("master", SOON);
     let backup = Vrrpd::usual(&b, 100).datapath(Datapath::Auto).start();
     assert_eq!(backup.state()["datapath"], "xdp-native");
-    // Nobody speaks to it for longer than it would wait for a master of which it knows nothing.
+    // No adverts for longer than it would wait for an unknown master.
     std::thread::sleep(20 * INTERVAL);
     b.add_vlan("eth0", 190, "10.190.0.2/24");
     backup.wait_log(SOON, "falling back to raw sockets");

@@ -1,5 +1,4 @@
-//! The virtual MAC address: hosts keep their ARP entries over a failover, whichever way it is put on the wire, and nothing
-//! is left of it afterwards.
+//! The virtual MAC address: hosts keep their ARP entries over a failover in every mode, and nothing is left behind.
 
 use std::fs;
 use std::net::{IpAddr, UdpSocket};
@@ -19,7 +18,7 @@ fn router_v6(host: &Host, priority: u8, mode: &str) -> VrrpdBuilder {
     Vrrpd::on(host).vrid(VRID).priority(priority).args(addresses).v3("100ms").vmac(mode)
 }
 
-/// The interface that a master's addresses are on.
+/// The interface with a master's addresses.
 fn place(mode: &str) -> &'static str {
     if mode == "macvlan" { "vrrp4.51" } else { "eth0" }
 }
@@ -50,7 +49,7 @@ fn client_sees_one_mac_before_during_and_after_a_failover() {
         first.wait_state("master", SOON);
         second.wait_state("backup", SOON);
         pinger.wait_answers(20, SOON);
-        // Asked for anew, whoever feels addressed answers.
+        // The new ARP request shows who answers.
         client.ip("neigh flush dev eth0");
         pinger.wait_answers(20, SOON);
         assert_eq!(client.neighbour(ADDRESS.into()).as_deref(), Some(VMAC), "{mode}");
@@ -77,7 +76,7 @@ fn client_sees_one_mac_over_ipv6() {
         second.wait_state("backup", SOON);
         let ask = || {
             client.ip("-6 neigh flush dev eth0");
-            // Nobody listens there; what matters is who answers the solicitation.
+            // The port is closed; the test is about who answers the solicitation.
             let sent = client.namespace().enter(|| UdpSocket::bind("[::]:0")?.send_to(b"?", (address, 9)));
             sent.expect("a packet can be sent");
             wait_until(SOON, "the address is resolved", || client.neighbour(address).is_some());
@@ -202,7 +201,7 @@ fn start_that_fails_at_its_group_takes_its_link_away_again() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let builder = Vrrpd::usual_with_vmac(&a, 150, "macvlan").args(["-M", "2"]);
-    // In the way of the socket of the group, which is the last thing that is made.
+    // In the place of the group's socket, which is created last.
     let socket = builder.directory().join("vrrpd_eth0_51.group");
     fs::create_dir_all(&socket).expect("it can be made");
     let before = Snapshot::with_files(&a, &builder.directory());
@@ -220,10 +219,10 @@ fn any_number_of_macvlan_routers_share_an_interface_and_the_last_one_puts_its_se
     lab.join(&a, network, "eth1", "10.1.0.1/24");
     let before = Snapshot::of(&a);
     let first = Vrrpd::usual_with_vmac(&a, 150, "macvlan").start();
-    // The kernel's data path of an interface is the first process's.
+    // The first process uses the kernel data path of the interface.
     let second = Vrrpd::on(&a).vrid(52).address("10.0.0.101/24").v3("100ms").datapath(Datapath::Raw);
     let second = second.vmac("macvlan").beside(&first).start();
-    // The same VRID on another interface: the name is taken, and another one is found.
+    // The same VRID on another interface: the name is taken, so another one is chosen.
     let elsewhere = Vrrpd::on(&a).interface("eth1").vrid(51).address("10.1.0.100/24").v3("100ms");
     let elsewhere = elsewhere.vmac("macvlan").beside(&first).start();
     for router in [&first, &second, &elsewhere] {
@@ -279,7 +278,7 @@ fn frames_to_the_interface_s_own_mac_are_accepted_while_it_has_the_virtual_one()
 
 #[test]
 fn aliases_of_the_script_share_the_virtual_mac() {
-    // As the users of Vrrpd have it in MASTER.sh.
+    // As in the MASTER.sh of Vrrpd users.
     let lab = Lab::new();
     let [a, client] = lab.hosts();
     client.ip("addr add 192.168.14.9/24 dev eth0");
@@ -364,7 +363,7 @@ fn a_stopped_master_that_was_replaced_does_not_answer_for_the_address() {
     for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a, b] = lab.hosts();
-        // It does not preempt: it stays backup for as long as the other one is master.
+        // Without preemption it stays backup as long as the other one is master.
         let first = Vrrpd::usual_with_vmac(&a, 150, mode).args(["-s"]).start();
         first.wait_state("master", SOON);
         let second = Vrrpd::usual_with_vmac(&b, 100, mode).start();
@@ -383,7 +382,7 @@ fn keepalived_with_use_vmac_and_vrrpd_hand_one_mac_to_each_other() {
     for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a, b, client] = lab.hosts();
-        // keepalived leaves it to its users to keep the interface below from answering, and from asking.
+        // keepalived requires these sysctls, so that the interface below neither answers nor asks.
         b.namespace().sysctl("ipv4/conf/eth0/arp_ignore", "1");
         b.namespace().sysctl("ipv4/conf/eth0/arp_announce", "2");
         let capture = Capture::on(&client);
@@ -402,7 +401,7 @@ fn keepalived_with_use_vmac_and_vrrpd_hand_one_mac_to_each_other() {
         backup.wait_state("master", PATIENCE);
         pinger.wait_answers(5, SOON);
         drop(theirs);
-        // Two masters with the same MAC address hear each other all the same: the lower one yields.
+        // Two masters with the same MAC address hear each other; the lower one yields.
         let theirs = Keepalived::on(&b).instance(instance().priority(150)).start();
         backup.wait_state("backup", PATIENCE);
         theirs.wait_entered(VRID, "MASTER", 1, PATIENCE);

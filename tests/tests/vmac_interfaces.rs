@@ -1,4 +1,4 @@
-//! Which interfaces can have a virtual MAC address, and what becomes of a router on one that cannot.
+//! Which interfaces can have a virtual MAC address, and how a router behaves on others.
 
 use std::fs;
 
@@ -90,7 +90,7 @@ fn macvlan_link_has_the_name_that_is_configured_and_a_number_where_that_is_in_us
 fn interface_whose_driver_takes_no_other_mac_is_served_without_or_not_at_all() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    // Its driver has one MAC address and no way to change it.
+    // Its driver cannot change the MAC address.
     a.ip("link add ifb9 type ifb");
     a.ip("link set ifb9 up");
     a.ip("addr add 10.9.0.1/24 dev ifb9");
@@ -118,9 +118,9 @@ fn second_virtual_mac_on_an_interface_is_refused_with_a_way_out() {
     let [a] = lab.hosts();
     let first = Vrrpd::usual_with_vmac(&a, 150, "interface").start();
     first.wait_state("master", SOON);
-    // The kernel's data path of an interface is the first process's.
+    // The first process uses the kernel data path of the interface.
     let other = || Vrrpd::on(&a).vrid(52).address("10.0.0.101/24").v3("100ms").datapath(Datapath::Raw);
-    // In the directory of the first the name is taken, in another one the address is seen.
+    // In the same directory the name is taken; in another one the MAC address is found on the interface.
     for second in [other().vmac("interface").beside(&first), other().vmac("interface")] {
         let refused = second.run_in_foreground();
         assert_eq!(refused.code, 1, "{refused:?}");
@@ -139,7 +139,7 @@ fn routers_on_macvlan_links_go_without_a_virtual_mac_and_heal_a_split() {
         let [a, b] = lab.hosts();
         let start = |host: &Host, address: &str, priority: u8| {
             host.add_macvlan("bridge", address);
-            // A macvlan link has no native mode.
+            // A macvlan link does not support native mode.
             Vrrpd::usual_with_vmac(host, priority, mode).interface("mv0").datapath(Datapath::Raw).start()
         };
         let first = start(&a, "10.0.0.1/24", 150);

@@ -1,5 +1,5 @@
-//! Who answers ARP and neighbour discovery for a virtual address: the owner at its virtual MAC address, one of several links
-//! of a port. Classifiers see to that.
+//! Answers to ARP and neighbour discovery for a virtual address: by the owner with its virtual MAC address, and by one
+//! of several links of a port. Classifiers correct the answers.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv6Addr, SocketAddrV6, UdpSocket};
@@ -11,7 +11,7 @@ use vrrpd_lab::{
     Capture, Datapath, Host, Lab, Pinger, Snapshot, Vrrpd, VrrpdBuilder, is_alive, needs, wait_until,
 };
 
-/// A router that owns the address of `eth0`, at 10.0.0.1.
+/// A router that owns the address 10.0.0.1 of `eth0`.
 fn owner(host: &Host) -> VrrpdBuilder {
     Vrrpd::on(host).vrid(VRID).priority(255).address("10.0.0.1/24").v3("100ms").vmac("macvlan")
 }
@@ -46,7 +46,7 @@ fn owner_with_a_macvlan_link_answers_and_routes_at_the_virtual_mac_alone() {
             Pinger::start(&client, "10.1.0.9".parse().expect("an address"), Duration::from_millis(5));
         routed.wait_answers(5, SOON);
         assert_eq!(client.neighbour(a.ipv4().into()).as_deref(), Some(VMAC));
-        // What it asks itself says the same, and it hears the answers.
+        // Its own requests have the same MAC address, and it receives the answers.
         a.ip("neigh flush dev eth0");
         let asking = Pinger::start(&a, client.ipv4(), Duration::from_millis(5));
         asking.wait_answers(5, SOON);
@@ -87,7 +87,7 @@ fn owner_with_a_macvlan_link_is_found_at_the_virtual_mac_over_ipv6() {
             IpAddr::V6(address) => SocketAddrV6::new(address, 9, 0, scope),
             IpAddr::V4(_) => unreachable!("they are IPv6 addresses"),
         };
-        // Nobody listens there: it is refused, which comes from the address and tells that packets pass.
+        // The port is closed: the refusal comes from the address, which shows that packets pass.
         wait_until(SOON, "the owner answers", || {
             client.namespace().enter(|| {
                 let socket = UdpSocket::bind("[::]:0").expect("a socket");
@@ -127,7 +127,8 @@ fn only_the_interface_that_has_the_address_answers_arp_for_it_among_links_of_one
         host.ip(&format!("link set {name} up"));
         host.link_local(name);
     };
-    // With the router on a macvlan link, the interface below and other links answer; with a macvlan link of ours, others do.
+    // With the router on a macvlan link, the interface below and other links would answer; with our own macvlan link,
+    // others would.
     for (interface, mode) in [("mv0", "none"), ("mv0", "macvlan"), ("eth0", "macvlan"), ("eth0", "none")] {
         let lab = Lab::new();
         let [a, client] = lab.hosts();
@@ -151,7 +152,7 @@ fn only_the_interface_that_has_the_address_answers_arp_for_it_among_links_of_one
             capture.claims(ADDRESS.into()).into_iter().collect::<Vec<_>>()
         };
         assert_eq!(claims(), [expected], "{interface}, {mode}");
-        // One that comes later, too.
+        // Also one that is added later.
         sibling(&a, "mv2");
         wait_until(SOON, "the new link says nothing else", || claims() == [expected]);
         a.ip("link del mv2");
@@ -160,7 +161,7 @@ fn only_the_interface_that_has_the_address_answers_arp_for_it_among_links_of_one
     }
 }
 
-/// Before Linux 6.6 a classifier is a filter of the qdisc clsact, and stays when its daemon dies.
+/// Before Linux 6.6 a classifier is a filter of the clsact qdisc, which outlives the daemon.
 #[test]
 fn classifiers_of_a_killed_daemon_go_with_its_guardian_and_with_the_next_start() {
     let lab = Lab::new();
@@ -168,14 +169,14 @@ fn classifiers_of_a_killed_daemon_go_with_its_guardian_and_with_the_next_start()
     a.ip("link add link eth0 name mv1 type macvlan mode bridge");
     a.ip("link set mv1 up");
     a.link_local("mv1");
-    // The first owns its address: `eth0` has two, one for each direction. On `mv1` each router has one.
+    // The first owns its address, with two classifiers on `eth0`, one per direction. On `mv1` each router has one.
     let two = "[defaults]\ninterface = \"eth0\"\nprotocol = \"v3\"\ninterval = \"100ms\"\n\
                [[router]]\nvrid = 51\npriority = 255\nvmac = \"macvlan\"\naddresses = [\"10.0.0.1/24\"]\n\
                [[router]]\nvrid = 52\nvmac = \"none\"\naddresses = [\"10.0.0.52/24\"]\n";
     let daemon = Vrrpd::on(&a).config(two).datapath(Datapath::Raw);
     for has_qdisc in [false, true] {
         if has_qdisc {
-            // Another program's stays.
+            // A qdisc of another program stays.
             let added = a.run(needs::TC.require(), ["qdisc", "add", "dev", "eth0", "clsact"]);
             assert!(added.success(), "{}", added.stderr);
         }

@@ -1,7 +1,7 @@
-//! What a backup whose adverts are handled in the kernel costs user space: next to nothing, whatever comes.
+//! Wake-ups of a backup whose adverts the kernel handles: almost none, whatever arrives.
 //!
-//! Counted are the voluntary context switches of all threads of the daemon, which nothing is asked meanwhile: answering
-//! would be a wake-up.
+//! Counts the voluntary context switches of all threads of the daemon, without requests meanwhile, since each answer is
+//! a wake-up.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,24 +15,24 @@ use vrrpd_lab::{AdvertFrame, Datapath, Flood, Host, Lab, Signal, Vrrpd, needs, w
 
 /// The default, and native XDP. Generic XDP runs the same program as native XDP.
 const MODES: [Datapath; 2] = [Datapath::Tcx, Datapath::Native];
-/// The shortest interval there is: a hundred adverts a second.
+/// The shortest advertisement interval: a hundred adverts a second.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// How long is counted.
+/// Duration of a measurement.
 const SPAN: Duration = Duration::from_secs(3);
-/// What a daemon may wake for by itself, in each second.
+/// Allowed wake-ups per second without a cause.
 const ALLOWED_A_SECOND: u64 = 2;
-/// Wake-ups in [`SPAN`] that have nothing to do with what is sent. It is none where nothing else happens.
+/// Allowed wake-ups in [`SPAN`] that are unrelated to the frames. On an idle machine there are none.
 const OTHERS: u64 = 3;
-/// Reports of the kernel about one router, in each second.
+/// Maximum number of reports of the kernel about one router per second.
 const REPORTS_A_SECOND: u64 = 2;
 
-/// Measurements do not disturb each other: one at a time.
+/// One measurement at a time, so that they do not disturb each other.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A master and a backup behind it, at a hundred adverts a second.
+/// A master and its backup, with a hundred adverts a second.
 struct Pair {
     lab: Lab,
     master: Vrrpd,
@@ -45,7 +45,7 @@ impl Pair {
         let lab = Lab::new();
         let [a, b, intruder] = lab.hosts();
         let router = |host, priority| Vrrpd::on(host).vrid(VRID).priority(priority).address(CIDR).v3("10ms");
-        // On a busy machine it would be late at times, and the backup would rightly take over.
+        // Otherwise it would be late at times on a busy machine, and the backup would rightly take over.
         let chrt = needs::CHRT.require().display().to_string();
         let master = router(&a, 150).datapath(Datapath::Raw).through([&chrt, "--fifo", "1"]).start();
         master.wait_state("master", SOON);
@@ -54,15 +54,16 @@ impl Pair {
         Self { lab, master, backup, intruder }
     }
 
-    /// The address of a machine that is there in no other way.
+    /// Source address of an outsider; no machine has it.
     const INTRUDER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 77);
 
-    /// A right advert of the intruder for the pair's router.
+    /// A valid advert of the outsider for the pair's router.
     fn advert(priority: u8) -> AdvertFrame {
         AdvertFrame::v3(Self::INTRUDER.into(), VRID, priority, INTERVAL, &[ADDRESS.into()])
     }
 
-    /// Nothing has changed since it became a backup, the master is the same, and its death is noticed.
+    /// Asserts that nothing has changed since it became backup, that it has the same master, and that it notices its
+    /// failure.
     #[track_caller]
     fn assert_undisturbed(&self) {
         let state = self.backup.state();
@@ -75,14 +76,14 @@ impl Pair {
     }
 }
 
-/// Waits until a router has heard so many adverts, and its start is over.
+/// Waits until a router has received this many adverts, and its start is over.
 fn settle(router: &Vrrpd, adverts: u64) {
     wait_until(SOON, "it hears the master", || router.counter("adverts_received") >= adverts);
 }
 
 /// Wake-ups in [`SPAN`].
 fn woken(router: &Vrrpd) -> u64 {
-    // The last question has been answered, and its connection is closed.
+    // The last request was answered, and its connection is closed.
     thread::sleep(Duration::from_millis(200));
     let before = router.wake_ups();
     thread::sleep(SPAN);
@@ -172,7 +173,7 @@ fn backup_of_255_masters_hardly_ever_wakes() {
             .collect();
         assert!(disturbed.is_empty(), "{disturbed:?}");
 
-        // Each of them knows that its master is gone.
+        // Each of them notices that its master is gone.
         flood.stop();
         wait_until(SOON, "all take over", || backup.states().iter().all(|state| state["state"] == "master"));
     }
@@ -209,7 +210,7 @@ fn flood_of_malformed_and_foreign_adverts_changes_nothing_and_wakes_nobody() {
     let _alone = alone();
     for mode in MODES {
         let pair = Pair::new(mode, &[]);
-        // Some of it is spoiled for the backup only.
+        // Some of it would disturb the master as well.
         pair.lab.split(&[pair.master.host(), &pair.intruder]);
         let right = || Pair::advert(200);
         let frames = [
@@ -243,7 +244,7 @@ fn flood_of_malformed_and_foreign_adverts_changes_nothing_and_wakes_nobody() {
     }
 }
 
-/// Everything rejected so far, for whichever reason.
+/// Number of rejected adverts so far, for any reason.
 fn rejected(router: &Vrrpd) -> u64 {
     let state = router.state();
     let counters = state["counters"]["rejected"].as_object().expect("counters by reason");
@@ -257,7 +258,7 @@ fn lower_adverts_of_the_own_router_beside_the_master_change_nothing_and_are_repo
         // A preempting backup ignores them; the other one follows them as well.
         for (priority, arguments) in [(50, &[][..]), (50, &["-s"])] {
             let pair = Pair::new(mode, arguments);
-            // Two at a time, a thousand times a second.
+            // Two frames at a time, a thousand times a second.
             let frame = Pair::advert(priority).build();
             let flood = Flood::every(Duration::from_millis(1), &pair.intruder, vec![frame.clone(), frame]);
             let with = woken(&pair.backup);
@@ -270,8 +271,8 @@ fn lower_adverts_of_the_own_router_beside_the_master_change_nothing_and_are_repo
     }
 }
 
-/// The roles change under ten thousand adverts a second: whatever the moment at which the kernel is told of it, the last
-/// word is the right one.
+/// The role changes under ten thousand adverts a second: whenever the kernel gets the command, the final state must be
+/// correct.
 #[test]
 fn role_that_changes_while_adverts_arrive_at_10_000_a_second_ends_as_the_right_one() {
     let _alone = alone();
@@ -286,12 +287,12 @@ fn role_that_changes_while_adverts_arrive_at_10_000_a_second_ends_as_the_right_o
         let (sent, start) = (flood.sent(), Instant::now());
         router.wait_state("backup", SOON);
         for round in 0..10 {
-            // It preempts, and stays master although lower adverts go on.
+            // It preempts, and stays master while lower adverts continue.
             router.signal(Signal::SIGTTOU);
             router.wait_state("master", SOON);
             thread::sleep(INTERVAL * round);
             assert!(router.is_master(), "{mode:?}, round {round}: it stays master");
-            // It yields, and does not take over as long as higher adverts go on.
+            // It yields, and does not take over while higher adverts continue.
             router.signal(Signal::SIGTTIN);
             router.wait_state("backup", SOON);
             let transitions = router.counter("transitions");

@@ -1,4 +1,4 @@
-//! The live view on a terminal. What it shows for given reports is tested beside its code; here it is that it lives.
+//! The live view on a terminal. Its output for given reports is tested beside its code; these tests check that it runs.
 
 use std::collections::HashSet;
 use std::fs;

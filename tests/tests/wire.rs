@@ -1,4 +1,4 @@
-//! What is seen on the wire.
+//! Frames on the wire.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn version_3_advert_over_ipv4_is_as_the_rfc_says() {
 fn version_3_advert_over_ipv6_is_as_the_rfc_says() {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
-    // Asked for before the virtual one is there, which is link-local as well.
+    // Read before the virtual address is added, which is link-local as well.
     let own = a.link_local("eth0");
     let capture = Capture::on(&client);
     let _router = Vrrpd::on(&a).vrid(7).address("fe80::7/64").address("2001:db8::7/64").v3("100ms").start();
@@ -52,7 +52,7 @@ fn version_2_is_the_default_for_ipv4_and_as_the_rfc_says() {
     assert_eq!((advert.ttl, advert.traffic_class), (255, CS6));
     assert_eq!((advert.version, advert.kind, advert.vrid, advert.priority), (2, 1, 51, 255));
     assert_eq!((advert.interval, advert.checksum_is_right), (Duration::from_secs(1), true));
-    // RFC 2338 §5.1: the authentication data is there, whatever its type.
+    // RFC 2338 §5.1: the authentication data is present for every type.
     assert_eq!((advert.auth_type, advert.auth_data), (0, Some([0; 8])));
     assert_eq!(router.state()["protocol"], 2);
 }
@@ -88,10 +88,10 @@ fn adverts_come_before_the_announcements_and_each_address_is_announced() {
 fn master_answers_a_lower_advert_at_once_with_an_advert_and_announces_again() {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
-    // So slow that no advert is due by itself.
+    // With such a long interval that no periodic advert is due.
     let router = Vrrpd::on(&a).vrid(51).priority(255).address("10.0.0.100/24").v3("20s").start();
     router.wait_state("master", SOON);
-    // The announcement is repeated some time after the election; a lower advert in between may be in its shadow.
+    // The announcement is repeated some time after the election, together with one for a lower advert in between.
     let capture = Capture::on(&client);
     let lower = AdvertFrame::v3(client.ipv4().into(), 51, 100, Duration::from_secs(20), &[ADDRESS.into()]);
     Injector::on(&client).send(&lower.build());
@@ -100,7 +100,7 @@ fn master_answers_a_lower_advert_at_once_with_an_advert_and_announces_again() {
     wait_until(SOON * 2, "it announces the address", || !capture.announcements().is_empty());
 }
 
-/// The time of each announcement of an address, in milliseconds after the first one of all.
+/// Times of the announcements of an address, in milliseconds after the first of all.
 fn announced(capture: &Capture, address: IpAddr) -> Vec<u128> {
     let announcements = capture.announcements();
     let Some((start, _)) = announcements.first() else { return Vec::new() };
@@ -108,7 +108,7 @@ fn announced(capture: &Capture, address: IpAddr) -> Vec<u128> {
     of_address.map(|(at, _)| (*at - *start).as_millis()).collect()
 }
 
-/// How many announcements there are at each time: those within a tenth of a second are one time.
+/// Number of announcements at each time; those within a tenth of a second count as one time.
 fn bursts(times: &[u128]) -> Vec<(u128, usize)> {
     let mut bursts: Vec<(u128, usize)> = Vec::new();
     for time in times {
@@ -132,7 +132,7 @@ fn addresses_are_announced_as_often_as_the_occasion_wants_and_with_the_pauses_th
         wait_until(SOON * 2, "announcements", || announced(&capture, ADDRESS.into()).len() >= count);
         bursts(&announced(&capture, ADDRESS.into()))
     };
-    // On becoming master, a second time, and then for hosts that forget.
+    // On becoming master, after the delay, and then periodically.
     times(7);
     let third_burst = capture.announcements()[6].0;
     wait_until(SOON, "some adverts later", || {

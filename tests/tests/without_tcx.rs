@@ -1,4 +1,4 @@
-//! A kernel without tcx (before 6.6): without an option adverts come by raw sockets, and the reason is told.
+//! A kernel without tcx (before Linux 6.6): by default raw sockets are used, and the reason is given.
 
 use vrrpd_lab::usual::SOON;
 use vrrpd_lab::{Datapath, Lab, Vrrpd, wait_until};

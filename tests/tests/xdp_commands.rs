@@ -1,6 +1,6 @@
-//! The XDP program and the daemon's commands: which it takes, and who wins when adverts come meanwhile.
+//! The XDP program and the daemon's commands: which it accepts, and the result of races with adverts.
 //!
-//! The figures are written down by hand: with version 3, an interval of 1 s and priority 100, Master_Down_Interval is
+//! The figures are computed by hand: with version 3, an interval of 1 s and priority 100, Master_Down_Interval is
 //! 3.609375 s and Skew_Time 0.609375 s.
 
 use std::net::Ipv4Addr;
@@ -140,14 +140,14 @@ fn an_advert_after_the_expiry_keeps_it_from_coming_again() {
 fn the_deadline_of_an_advert_that_the_daemon_did_not_know_of_stands() {
     let mut bench = KernelRouter::new(Role::Backup);
     let heard = bench.hear(&v3(V3)).heard.at;
-    // An older deadline: the advert puts it off.
+    // An older deadline: the advert postpones it.
     bench.command(heard + MS, heard - 1);
     let record = bench.record();
     assert_eq!((record.deadline, record.timer_at), (heard + MASTER_DOWN, heard + MASTER_DOWN));
-    // A later one: an advert that was heard never brings an expiry forward.
+    // A later one: a handled advert never brings an expiry forward.
     bench.command(heard + FAR, heard - 1);
     assert_eq!(bench.record().deadline, heard + FAR);
-    // One that knows of it is obeyed.
+    // A deadline set with knowledge of the advert counts.
     let deadline = heard + 2 * MASTER_DOWN;
     bench.command(deadline, heard);
     assert_eq!(bench.record().deadline, deadline);
@@ -188,7 +188,7 @@ fn a_lower_master_counts_when_the_daemon_has_given_up_preempting() {
     assert_eq!(bench.record().deadline, heard + 3_843_750_000);
 }
 
-/// Each of two configurations refuses the advert for a reason of its own; half of each would take it.
+/// Each of the two configurations rejects the advert for its own reason; a mixture of both would accept it.
 #[test]
 fn no_advert_is_taken_by_half_of_one_configuration_and_half_of_another() {
     let strict =

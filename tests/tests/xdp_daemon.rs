@@ -1,5 +1,5 @@
-//! What happens in user space while the kernel hears adverts, of which nobody has told the daemon: it acts on what was
-//! heard, not on what it was told last.
+//! The state of the daemon while the kernel handles adverts without reporting them: the daemon acts on what the kernel
+//! has heard, not on its last report.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,16 +10,16 @@ use vrrpd_lab::{
     wait_until,
 };
 
-/// Long after the daemon's own idea of the deadline has passed: nobody wakes it as long as its master says the same.
+/// Long after the daemon's own deadline has passed: nothing wakes it as long as its master continues unchanged.
 const LONG: Duration = Duration::from_secs(2);
-/// What is logged when a deadline is late.
+/// The log event of a late deadline.
 const STOOD_STILL: &str = "timer late";
 
 fn advert(from: &Host, priority: u8) -> Vec<u8> {
     AdvertFrame::v3(from.ipv4().into(), VRID, priority, INTERVAL, &[ADDRESS.into()]).build()
 }
 
-/// A backup that has followed a master of priority 105 for a while, in which nobody spoke to it.
+/// A backup that has followed a master of priority 105 for a while, without requests.
 fn that_was_left_alone(lab: &Lab, datapath: Datapath) -> (Vrrpd, Host, Flood) {
     let [router, master] = lab.hosts();
     let backup = Vrrpd::usual(&router, 100).datapath(datapath).start();
@@ -42,7 +42,7 @@ fn priority_that_is_raised_above_the_masters_preempts_after_master_down_interval
         let raised = Instant::now();
         backup.signal(Signal::SIGTTOU);
         let (taken, _) = capture.wait_advert(SOON, "it preempts", own);
-        // It was heard within the last interval, and from then on it counts.
+        // The master was heard within the last interval, and the timer starts from there.
         let wait = timers::master_down_interval(INTERVAL, 110);
         assert!(taken - raised + INTERVAL + INTERVAL / 2 >= wait, "after {:?}", taken - raised);
         assert_eq!(backup.count_in_log(STOOD_STILL), 0, "{:?}", backup.log());
@@ -55,7 +55,7 @@ fn backup_that_is_told_to_stand_back_and_resume_stays_with_its_master() {
     for datapath in Datapath::IN_KERNEL {
         let lab = Lab::new();
         let (backup, _master, flood) = that_was_left_alone(&lab, datapath);
-        // By the log, since a question would wake it.
+        // By the log, since a request would wake it.
         let transitions = backup.count_in_log("INFO transition");
         backup.signal(Signal::SIGUSR2);
         thread::sleep(LONG);
@@ -74,7 +74,7 @@ fn interface_that_becomes_usable_after_its_master_has_died_is_listened_to_for_ma
         let lab = Lab::new();
         let [router, master] = lab.hosts();
         router.ip("-4 addr flush dev eth0");
-        // An address without a subnet: there is none that the adverts could be in.
+        // An address without a subnet: adverts can be in none.
         let backup = Vrrpd::on(&router).vrid(VRID).address(&ADDRESS.to_string()).v3("100ms");
         let backup = backup.datapath(datapath).start();
         backup.wait_state("fault", SOON);
@@ -148,18 +148,18 @@ fn master_whose_program_somebody_takes_off_hears_a_better_one() {
     }
 }
 
-/// Cards take the tag of a VLAN out of a frame and hand it on beside it, where the program does not see it and raw sockets
-/// do. Where the machine has no interface for that VLAN, only the sender tells that something is amiss.
+/// Network cards may take the VLAN tag out of the frame, where the program does not see it and raw sockets do. If the
+/// machine has no interface for that VLAN, only the source address indicates it.
 #[test]
 fn interface_on_which_adverts_come_from_another_subnet_is_left_to_raw_sockets_for_a_while() {
-    // Ten seconds, and what a busy machine takes.
+    // Ten seconds, and the time of a busy machine.
     const BACK: Duration = Duration::from_secs(30);
     for datapath in Datapath::IN_KERNEL {
         let lab = Lab::new();
         let (backup, master, flood) = that_was_left_alone(&lab, datapath);
         let source = std::net::Ipv4Addr::new(10, 9, 0, 2);
         let other = AdvertFrame::v3(source.into(), VRID, 200, INTERVAL, &[ADDRESS.into()]).build();
-        // An advert that counts for nothing is no reason.
+        // An advert that does not count is no reason.
         let idle = AdvertFrame::v3(source.into(), VRID, 50, INTERVAL, &[ADDRESS.into()]).build();
         Injector::on(&master).send(&idle);
         // The kernel reports a change at most twice a second.
@@ -174,14 +174,14 @@ fn interface_on_which_adverts_come_from_another_subnet_is_left_to_raw_sockets_fo
         assert_eq!(backup.host().xdp_program("eth0"), None);
         wait_until(SOON, "it hears its master", || backup.state()["master"]["priority"] == 105);
 
-        // Without a tag it is one like any other.
+        // An untagged one is valid.
         wait_until(SOON, "it hears the other one", || {
             // Its master may advertise again before the answer.
             Injector::on(&master).send(&other);
             backup.state()["master"]["address"] == "10.9.0.2"
         });
 
-        // Then the program is put back, and nobody notices.
+        // Then the program is attached again, without an effect on the routers.
         wait_until(BACK, "the program is back", || {
             backup.state()["datapath"] == datapath.name().expect("it is given")
         });

@@ -1,10 +1,10 @@
-//! The program, frame by frame: what it does as XDP and as a classifier is what `vrrpd_common` says on the host, and what the
-//! oracle says.
+//! The BPF program, frame by frame: as XDP and as a classifier it has the same result as `vrrpd_common` on the host and
+//! as the oracle.
 //!
-//! `VRRPD_SEED` repeats a run of random frames, `VRRPD_FRAMES` sets how many there are (a million).
+//! `VRRPD_SEED` repeats a run of random frames, `VRRPD_FRAMES` sets their number (default: a million).
 //!
-//! A test run takes frames from 14 octets on and shows the program no more than 3520 of them (a page less what the kernel
-//! keeps of it), so no more than 216 IPv6 addresses are tried here. Of IPv4, all 255 are.
+//! A test run accepts frames from 14 octets on and shows the program at most 3520 octets (a page minus the kernel's
+//! part), so at most 216 IPv6 addresses are tested here. All 255 IPv4 addresses are.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -139,7 +139,7 @@ fn packets_of_any_announced_length_are_judged_alike() {
         for (_, frame) in right_ones() {
             for changed in announced_lengths(&frame) {
                 trial.frame(&changed);
-                // The same with room for what is announced.
+                // The same with room for the length in the header.
                 let padded = [&changed[..], &[0; 16]].concat();
                 trial.frame(&padded);
             }

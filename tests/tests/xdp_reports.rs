@@ -1,6 +1,6 @@
-//! The XDP program, advert by advert: what it notes and what it reports, in each role.
+//! The XDP program, advert by advert: what it records and reports in each role.
 //!
-//! The figures are written down by hand: with version 3, an interval of 1 s and priority 100, Master_Down_Interval is
+//! The figures are computed by hand: with version 3, an interval of 1 s and priority 100, Master_Down_Interval is
 //! 3.609375 s and Skew_Time 0.609375 s.
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,4 +1,4 @@
-//! The XDP program's timer: when it takes the master for dead, and that nobody misses it.
+//! The timer of the XDP program: when the master counts as down, and that no expiry is lost.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -140,7 +140,7 @@ fn each_virtual_router_has_a_timer_of_its_own() {
     assert!(expired.into_iter().eq(0..u32::try_from(PLACES).expect("few")));
 }
 
-// A full ring.
+// A full ring buffer.
 
 #[test]
 fn an_expiry_is_not_lost_when_the_ring_is_full() {
@@ -150,7 +150,7 @@ fn an_expiry_is_not_lost_when_the_ring_is_full() {
     let deadline = now() + 5 * MS;
     bench.become_role(Role::Backup, deadline, now());
     wait_until(SOON, "it was tried in vain", || bench.record().events_lost >= lost + 5);
-    // Room may be there for it before the last of the others is taken out.
+    // There may be room before the last of the other events is taken.
     let mut events = bench.ring.drain();
     let emptied = now();
     while events.iter().all(|event| event.kind() != Some(EventKind::Expired)) {

@@ -1,4 +1,4 @@
-//! What both daemons share on the machine: a process that is tracked, scripts, and FIFOs that are read.
+//! What both daemons share on the machine: a tracked process, scripts, and FIFOs with a reader.
 
 use std::io::Read as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -6,16 +6,17 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::{fs, io};
 
-/// A process that can be tracked.
+/// A process to be tracked.
 #[derive(Debug)]
 pub(super) struct Service(Child);
 
 impl Service {
-    /// Starts the process that is called as `%service` says.
+    /// Starts the process named by `%service`.
     pub(super) fn start(home: &Path) -> Self {
         let program = home.join(service_name(home));
         if !program.exists() {
-            // By another process: what a child of another test has open for writing cannot be run.
+            // Copied by another process, since a file that a child of another test has open for writing cannot be
+            // executed.
             let copied = Command::new("/bin/cp").arg("/bin/sleep").arg(&program).status();
             assert!(copied.is_ok_and(|status| status.success()), "there is a sleep");
         }
@@ -31,7 +32,7 @@ impl Drop for Service {
     }
 }
 
-/// A FIFO and what was read from it.
+/// A FIFO and the lines read from it.
 #[derive(Debug)]
 pub(super) struct Fifo {
     file: fs::File,
@@ -46,7 +47,7 @@ impl Fifo {
         Self { file, read: String::new() }
     }
 
-    /// The lines up to now.
+    /// The lines so far.
     pub(super) fn lines(&mut self) -> Vec<String> {
         match self.file.read_to_string(&mut self.read) {
             Ok(_) => {}
@@ -57,12 +58,12 @@ impl Fifo {
     }
 }
 
-/// The name of the process that is tracked: that of the directory, of at most 15 characters.
+/// The name of the tracked process: that of the directory, at most 15 characters.
 pub(super) fn service_name(home: &Path) -> String {
     home.file_name().expect("it has a name").to_string_lossy().replace('.', "")
 }
 
-/// Has another process write it: a file that is open for writing in a child of another test cannot be run.
+/// Another process writes it, since a file that a child of another test has open for writing cannot be executed.
 pub(super) fn write_script(path: &Path, commands: &str) {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" >"$0""#]).arg(path).arg(commands);

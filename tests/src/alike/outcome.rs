@@ -1,4 +1,4 @@
-//! What keepalived and vrrpd are judged by, and how they differ in it.
+//! The results that are compared between keepalived and vrrpd, and their differences.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
@@ -6,14 +6,14 @@ use std::fmt::{self, Write as _};
 use super::Difference;
 use crate::Advert;
 
-/// All that a step is judged by.
+/// The result of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// What has come (+) and gone (-) since before the start.
+    /// Additions (+) and removals (-) since before the start.
     pub(super) machine: BTreeSet<String>,
     /// Calls of the script, by its first argument.
     pub(super) calls: BTreeMap<String, Vec<String>>,
-    /// Lines of the FIFO, by what they are about.
+    /// Lines of the FIFO, by their subject.
     pub(super) fifo: BTreeMap<String, Vec<String>>,
     /// Advertisements of each router.
     pub(super) wire: BTreeMap<u8, Vec<String>>,
@@ -25,8 +25,8 @@ impl Outcome {
         self.machine.iter().chain(lists.flatten())
     }
 
-    /// Without these differences. One line is left of several in a row that are the same, of advertisements and where a
-    /// difference made them the same.
+    /// The result without these differences. Consecutive equal lines are reduced to one, for advertisements and where a
+    /// difference made them equal.
     pub(super) fn without(self, differences: &[Difference]) -> Self {
         let alike = |line: &str| {
             differences.iter().fold(line.to_owned(), |line, (known, word)| line.replace(known, word))
@@ -60,7 +60,7 @@ impl Outcome {
     }
 }
 
-/// What an advertisement says, and how it is sent. `mac` is that of the interface.
+/// The content of an advertisement, and how it is sent. `mac` is the MAC address of the interface.
 pub(super) fn described(advert: &Advert, mac: [u8; 6]) -> String {
     let from =
         if advert.source_mac == mac { "interface".to_owned() } else { format!("{:02x?}", advert.source_mac) };

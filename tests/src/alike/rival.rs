@@ -1,4 +1,4 @@
-//! The other router, as its advertisements.
+//! A simulated other router that sends advertisements.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,22 +11,22 @@ use super::side::Side;
 use super::{AH_KEY, POLL};
 use crate::{Advert, AdvertFrame, Injector};
 
-/// The Ethernet address of the other router.
+/// Its Ethernet address.
 pub(super) const RIVAL: [u8; 6] = [0x02, 0, 0, 0, 0, 0x99];
 
-/// Another router, as its advertisements.
+/// The simulated router.
 #[derive(Debug)]
 pub(super) struct Rival {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What a rival sends.
+/// The advertisements of a rival.
 #[derive(Debug)]
 struct Spoken {
     injector: Injector,
     frame: AdvertFrame,
-    /// The last sequence number, with an Authentication Header: those of all routers go on from another.
+    /// The last sequence number, with an Authentication Header; all routers share one number space.
     sequence: Option<u32>,
     interval: Duration,
 }
@@ -63,14 +63,14 @@ impl Drop for Rival {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It can only have panicked; saying so from a destructor would hide what the test says.
+            // A panic was reported; repeating it in a destructor would hide the test's message.
             drop(thread.join());
         }
     }
 }
 
 impl Side {
-    /// Has another router advertise what this one has advertised, with another priority.
+    /// Makes another router advertise like this one, with another priority.
     pub(super) fn rival(&mut self, priority: u8) {
         let last: BTreeMap<_, _> = self
             .adverts()
@@ -86,7 +86,7 @@ impl Side {
         self.rival = Some(Rival::start(spoken));
     }
 
-    /// Has another router advertise once with a low priority.
+    /// Makes another router advertise once with a low priority.
     pub(super) fn lower_advert(&self) {
         let last: BTreeMap<_, _> = self
             .adverts()
@@ -98,7 +98,7 @@ impl Side {
         }
     }
 
-    /// The same advertisement of another router.
+    /// The same advertisement, from another router.
     fn reply(&self, interface: &str, advert: &Advert, priority: u8) -> AdvertFrame {
         let source = match advert.source {
             IpAddr::V4(_) => IpAddr::from(self.peer.ipv4_of(interface)),

@@ -15,7 +15,7 @@ use super::{AH_KEY, BURST, Instance, Role};
 use crate::keepalived::KeepalivedBuilder;
 use crate::{Advert, Authenticated, Capture, Host, Keepalived, Lab, ScriptLog, Vrrpd, binary};
 
-/// One of the two with its network.
+/// One of the two daemons, with its network.
 #[derive(Debug)]
 pub(super) struct Side {
     pub(super) daemon: Option<Daemon>,
@@ -28,7 +28,7 @@ pub(super) struct Side {
     /// Of both networks, on the other machine.
     pub(super) captures: [(&'static str, Capture); 2],
     pub(super) rival: Option<Rival>,
-    /// What differs between two machines, and what stands for it.
+    /// Texts that differ between two machines, and their replacement.
     pub(super) own: Vec<(String, &'static str)>,
     /// The machine before the start.
     pub(super) before: BTreeSet<String>,
@@ -86,7 +86,7 @@ impl Side {
         self.daemon = Some(Daemon::Keepalived(KeepalivedBuilder::of_text(&self.router, text).start()));
     }
 
-    /// Imports the file, of which nothing may be left out, and starts what it becomes.
+    /// Imports the file, which must be possible completely, and starts vrrpd with the result.
     pub(super) fn start_vrrpd(&mut self, text: &str) {
         let file = self.home.path().join("keepalived.conf");
         fs::write(&file, text).expect("it can be written");
@@ -95,8 +95,8 @@ impl Side {
         self.daemon = Some(Daemon::Vrrpd(Vrrpd::on(&self.router).config(&imported.stdout).start()));
     }
 
-    /// The advertisements of this router or of its rivals up to now, with the interface, and the sequence number of those
-    /// with an Authentication Header.
+    /// The advertisements of this router and its rivals so far, with interface, and sequence number if there is an
+    /// Authentication Header.
     pub(super) fn adverts(&self) -> Vec<(&'static str, Advert, Option<u32>)> {
         let mut adverts = Vec::new();
         for (interface, capture) in &self.captures {
@@ -148,7 +148,7 @@ impl Side {
         outcome
     }
 
-    /// The state of each instance that runs.
+    /// The state of each running instance.
     fn states(&self) -> BTreeMap<String, String> {
         match &self.daemon {
             Some(Daemon::Keepalived(keepalived)) if keepalived.is_running() => keepalived.states(),
@@ -164,7 +164,7 @@ impl Side {
         }
     }
 
-    /// Addresses, routes and rules, without what differs between two machines or two daemons of the same configuration.
+    /// Addresses, routes and rules, without differences between machines or daemons with the same configuration.
     fn machine(&self) -> BTreeSet<String> {
         let mut lines = BTreeSet::new();
         for what in [
@@ -189,7 +189,7 @@ impl Side {
         lines
     }
 
-    /// How many frames announced the address each time, and when the last one did.
+    /// Number of frames in each burst that announced the address, and the time of the last one.
     pub(super) fn bursts(&self, address: IpAddr) -> (Vec<usize>, Option<Instant>) {
         let (mut bursts, mut last) = (Vec::new(), None);
         for (_, capture) in &self.captures {
@@ -204,7 +204,7 @@ impl Side {
         (bursts, last)
     }
 
-    /// A text in which nothing differs because it is this machine.
+    /// A text with everything replaced that is specific to this machine.
     fn alike(&self, text: &str) -> String {
         self.own.iter().fold(text.to_owned(), |text, (own, word)| text.replace(own, word))
     }

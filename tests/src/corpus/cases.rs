@@ -1,4 +1,4 @@
-//! Every frame with an outcome of its own: what a limit is, each side of it.
+//! Frames with different results: both sides of each limit.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -26,7 +26,7 @@ pub fn cases() -> Vec<Case> {
     cases.0
 }
 
-/// So many octets behind a message, none like its neighbour.
+/// This many octets after a message, each different from the next.
 fn trailer(octets: u16) -> Vec<u8> {
     (0..octets).map(|octet| 0xa5 ^ octet.to_be_bytes()[1]).collect()
 }
@@ -38,7 +38,7 @@ impl Cases {
         self.0.push(Case { name: name.into(), outcome, frame });
     }
 
-    /// The advert after one change.
+    /// The advert with a change.
     fn change(
         &mut self,
         name: impl Into<String>,
@@ -50,7 +50,7 @@ impl Cases {
         self.add(name, outcome, advert.build());
     }
 
-    /// The octets after one change, whose IPv4 header is made right again.
+    /// The octets with a change, and a correct IPv4 header.
     fn patch(
         &mut self,
         name: impl Into<String>,
@@ -64,7 +64,7 @@ impl Cases {
         self.add(name, outcome, frame);
     }
 
-    /// Valid adverts, to their limits.
+    /// Valid adverts, up to their limits.
     fn right(&mut self) {
         for (name, frame) in right_ones() {
             for padding in [0, 1, 2, 3, 4, 18, 26, 64] {
@@ -98,7 +98,7 @@ impl Cases {
             for advert in [v3(V3), v3(FAR_OFF), v2_password(), v2_strict(), v6(V6), v6_strict()] {
                 self.change(format!("priority {priority}"), "advert", advert, |a| a.priority = priority);
             }
-            // One that says the same from an address above ours.
+            // The same from an address above ours.
             for advert in [v3(V3), v3(FAR_OFF), v2_strict()] {
                 self.change(format!("priority {priority}"), "advert", advert, |advert| {
                     advert.priority = priority;
@@ -121,7 +121,7 @@ impl Cases {
                 });
             }
         }
-        // draft-cassen-vrrp-auth-hmac has 28 octets; others may have any number.
+        // draft-cassen-vrrp-auth-hmac uses 28 octets; other numbers are possible.
         for octets in [1, 2, 3, 4, 27, 28, 29, 255, 256] {
             for advert in [v3(V3), v2_password(), v2_strict(), v6(V6), v6_strict()] {
                 for (summed, pseudo_header) in [(false, true), (true, true), (true, false)] {
@@ -143,7 +143,7 @@ impl Cases {
         self.patch("another type of service", "advert", &v3(V3), |frame| frame[15] = 0);
     }
 
-    /// Not for us.
+    /// Frames that are not for us.
     fn others(&mut self) {
         for length in [14, 15, 17, 18, 33, 34, 60] {
             self.add(format!("{length} octets of zero"), "not vrrp", vec![0; length]);
@@ -151,7 +151,7 @@ impl Cases {
         let mut arp = AdvertFrame { padding: 40, ..v3(V3) }.build();
         arp[12..14].copy_from_slice(&[0x08, 0x06]);
         self.add("ARP", "not vrrp", arp);
-        // IEEE 802.3 §3.2.3; the frame of a guest behind us, say.
+        // IEEE 802.3 §3.2.3; for example the frame of a guest behind us.
         for (name, mac, outcome) in [
             ("to our MAC address", OWN_MAC, "advert"),
             ("to our former MAC address", OLD_MAC, "advert"),
@@ -294,7 +294,7 @@ impl Cases {
         self.add("unicast in a VLAN", "stray: not_ours", tagged);
     }
 
-    /// Wrong in the IP header.
+    /// Errors in the IP header.
     fn ip_header(&mut self) {
         for words in 0..5 {
             self.patch(format!("IHL {words}"), "stray: truncated", &v3(V3), |frame| frame[14] = 0x40 | words);
@@ -329,7 +329,7 @@ impl Cases {
         }
     }
 
-    /// Wrong in the message.
+    /// Errors in the message.
     fn message(&mut self) {
         for version in (0..16).filter(|version| *version != 3) {
             for advert in [v3(V3), v6(V6)] {
@@ -378,7 +378,7 @@ impl Cases {
                 (advert.trailer, advert.trailer_summed) = (trailer(257), true);
             });
         }
-        // What is behind the first address may be a trailer.
+        // Octets after the first address may be a trailer.
         self.change("a count of one for two", "advert", v3(V3), |advert| {
             advert.addresses.push(address(1));
             advert.count = Some(1);
@@ -405,7 +405,7 @@ impl Cases {
         self.patch("no message", "stray: truncated", &v6(V6), |frame| frame[19] = 0);
     }
 
-    /// Well-formed, and not to be taken.
+    /// Well-formed but rejected.
     fn content(&mut self) {
         for kind in [0, 2, 255] {
             self.change(format!("authentication {kind}"), "discard: auth", v2_password(), |a| {
@@ -452,7 +452,7 @@ impl Cases {
         }
     }
 
-    /// From somebody who cannot be.
+    /// Impossible sources.
     fn source(&mut self) {
         // RFC 1122 §3.2.1.3, RFC 4291 §2.5.2, §2.5.3, §2.7
         for (source, outcome) in [
@@ -520,7 +520,7 @@ impl Cases {
         }
     }
 
-    /// With addresses that are not to be taken.
+    /// Rejected addresses.
     fn addresses(&mut self) {
         let global = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
         self.change("a global one first", "advert", v6(V6), |advert| advert.addresses = vec![global]);

@@ -1,4 +1,4 @@
-//! How a daemon is to be started.
+//! Options of a daemon to be started.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -18,13 +18,12 @@ use crate::{Background, Datapath, Finished, Host, Process, wait_for};
 /// The configuration file of a daemon that has one.
 pub(super) const CONFIG: &str = "vrrpd.toml";
 
-/// How long a daemon may take until it answers.
+/// Timeout of a daemon's first answer.
 pub(super) const READY: Duration = Duration::from_secs(10);
 
-/// How a daemon is to be started: `Vrrpd::on(&host).vrid(51).address("10.0.0.100/24").start()`.
+/// Options of a daemon to be started: `Vrrpd::on(&host).vrid(51).address("10.0.0.100/24").start()`.
 ///
-/// Without other words it is a router on `eth0` without a virtual MAC address (`-n`), and its data path is that of
-/// [`Datapath::usual`].
+/// By default it is a router on `eth0` without a virtual MAC address (`-n`), with the data path of [`Datapath::usual`].
 #[derive(Clone, Debug)]
 pub struct VrrpdBuilder {
     host: Host,
@@ -34,18 +33,18 @@ pub struct VrrpdBuilder {
     arguments: Vec<OsString>,
     config: Option<String>,
     datapath: Datapath,
-    /// Whether its adverts are handled in user space with any data path of its interface.
+    /// Whether its adverts are handled in user space with any data path.
     in_user_space: bool,
-    /// A program that runs the daemon, with its arguments.
+    /// A program that executes the daemon, with its arguments.
     through: Vec<OsString>,
     /// Another build of the daemon.
     program: Option<PathBuf>,
-    /// How long it may take until it answers.
+    /// Timeout of its first answer.
     ready: Duration,
     home: Arc<TempDir>,
 }
 
-/// What is said about the virtual MAC address.
+/// The option for the virtual MAC address.
 #[derive(Clone, Debug)]
 enum Vmac {
     No,
@@ -71,7 +70,7 @@ impl VrrpdBuilder {
         }
     }
 
-    /// `-i`, `eth0` without it.
+    /// `-i`; default `eth0`.
     #[must_use]
     pub fn interface(mut self, interface: &str) -> Self {
         interface.clone_into(&mut self.interface);
@@ -85,7 +84,7 @@ impl VrrpdBuilder {
         self
     }
 
-    /// Neither `-n` nor `--vmac`: as the users of Vrrpd write it.
+    /// Neither `-n` nor `--vmac`, as with Vrrpd.
     #[must_use]
     pub fn plain(mut self) -> Self {
         self.vmac = Vmac::Unsaid;
@@ -111,34 +110,34 @@ impl VrrpdBuilder {
         self.args([address])
     }
 
-    /// Version 3 with this interval, as `-d` takes it.
+    /// Version 3 with this interval, in the syntax of `-d`.
     #[must_use]
     pub fn v3(self, interval: &str) -> Self {
         self.args(["--protocol", "v3", "-d", interval])
     }
 
-    /// More arguments.
+    /// Further arguments.
     #[must_use]
     pub fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
 
-    /// Runs from a configuration file with this text; interface, VRID and `-n` are not given then.
+    /// Runs with this configuration file, instead of interface, VRID and `-n`.
     #[must_use]
     pub fn config(mut self, text: &str) -> Self {
         self.config = Some(text.to_owned());
         self
     }
 
-    /// How adverts arrive, if the test is about that.
+    /// The data path, if the test depends on it.
     #[must_use]
     pub const fn datapath(mut self, datapath: Datapath) -> Self {
         self.datapath = datapath;
         self
     }
 
-    /// `-a ah/…` with this key. Its adverts are handled in user space, with any data path.
+    /// `-a ah/…` with this key. Its adverts are handled in user space with any data path.
     #[must_use]
     pub fn ah(self, key: &[u8]) -> Self {
         let mut value = String::from("ah/0x");
@@ -148,49 +147,49 @@ impl VrrpdBuilder {
         self.args(["-a", &value]).in_user_space()
     }
 
-    /// The router looked at is one with an Authentication Header.
+    /// The router has an Authentication Header.
     #[must_use]
     pub const fn in_user_space(mut self) -> Self {
         self.in_user_space = true;
         self
     }
 
-    /// Run by this program, which takes the daemon's command line behind its own arguments and becomes it by exec.
+    /// Executes the daemon by this program, which takes the daemon's command line after its own arguments.
     #[must_use]
     pub fn through<A: Into<OsString>>(mut self, program: impl IntoIterator<Item = A>) -> Self {
         self.through = program.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Another build of the daemon than [`binary`] says.
+    /// Another build of the daemon than [`binary`].
     #[must_use]
     pub fn program(mut self, file: &Path) -> Self {
         self.program = Some(file.to_owned());
         self
     }
 
-    /// It may take this long until it answers: with many interfaces it has many programs to load.
+    /// Another timeout of its first answer: with many interfaces it loads many programs.
     #[must_use]
     pub const fn ready_within(mut self, limit: Duration) -> Self {
         self.ready = limit;
         self
     }
 
-    /// Shares the directory of another daemon.
+    /// Uses the directory of another daemon.
     #[must_use]
     pub fn beside(mut self, other: &Vrrpd) -> Self {
         self.home = Arc::clone(&other.home);
         self
     }
 
-    /// Shares the directory of a daemon that goes to the background.
+    /// Uses the directory of a daemon that goes to the background.
     #[must_use]
     pub fn in_directory_of(mut self, other: &Self) -> Self {
         self.home = Arc::clone(&other.home);
         self
     }
 
-    /// The directory it will be given with `-f`. It is made by the daemon.
+    /// The directory for `-f`, which the daemon creates.
     pub fn directory(&self) -> PathBuf {
         self.home.path().join("run")
     }
@@ -215,19 +214,19 @@ impl VrrpdBuilder {
         daemon
     }
 
-    /// Starts it without `--foreground`, as a user types it, and waits until the command returns.
+    /// Starts it without `--foreground`, and waits until the command returns.
     pub fn start_in_background(self) -> (Finished, Background) {
         let directory = self.directory();
         let finished = self.run();
         (finished, Background::new(directory, self.home))
     }
 
-    /// Runs the command to its end: it must not stay in the foreground.
+    /// Runs the command to its end; it must not stay in the foreground.
     pub fn run(&self) -> Finished {
         self.host.namespace().run(self.command())
     }
 
-    /// Runs the command in the foreground to its end: for what is refused.
+    /// Runs the command in the foreground to its end, which must be an error.
     pub fn run_in_foreground(&self) -> Finished {
         let mut command = self.command();
         command.arg("--foreground");
@@ -274,7 +273,7 @@ pub(super) fn write_config(file: &Path, text: &str, datapath: Datapath) {
     fs::set_permissions(file, fs::Permissions::from_mode(0o600)).expect("it is ours");
 }
 
-/// A configuration file with one more line among its defaults.
+/// A configuration file with a further line in its defaults.
 fn with_default(text: &str, line: &str) -> String {
     const DEFAULTS: &str = "[defaults]";
     match text.split_once(DEFAULTS) {

@@ -7,19 +7,19 @@ use std::{env, fs};
 
 use crate::{Finished, Host};
 
-/// Set by `cargo xtask` to the directory of the programs under test.
+/// Directory of the programs under test, set by `cargo xtask`.
 const BINARIES: &str = "VRRPD_LAB_BINARIES";
 
 /// Set by [`use_binaries_in`].
 static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
 
-/// From now on [`binary`] looks in this directory only; the first call decides.
+/// Makes [`binary`] use only this directory; the first call counts.
 pub fn use_binaries_in(directory: PathBuf) {
     CHOSEN.get_or_init(|| directory);
 }
 
-/// Where a program under test is: in the directory chosen with [`use_binaries_in`] or named by the environment
-/// variable `VRRPD_LAB_BINARIES`, or else beside the running executable's own build.
+/// Path of a program under test: in the directory set by [`use_binaries_in`] or the environment variable
+/// `VRRPD_LAB_BINARIES`, or else in the build directory of the running executable.
 pub fn binary(name: &str) -> PathBuf {
     let chosen = CHOSEN.get().cloned().or_else(|| env::var_os(BINARIES).map(PathBuf::from));
     let file = chosen.unwrap_or_else(build_directory).join(name);
@@ -31,7 +31,7 @@ pub fn binary(name: &str) -> PathBuf {
     file
 }
 
-/// `target/PROFILE`: tests run from its `deps`, other programs from itself.
+/// `target/PROFILE`: tests run from its subdirectory `deps`, other programs from itself.
 fn build_directory() -> PathBuf {
     let executable = env::current_exe().expect("a running program has a file");
     let directory = executable.parent().expect("a file is in a directory");
@@ -41,7 +41,7 @@ fn build_directory() -> PathBuf {
     }
 }
 
-/// The pid files and sockets in a directory: after the last daemon there must be none.
+/// The pid files and sockets in a directory; after the last daemon there must be none.
 pub fn left_files(directory: &Path) -> Vec<String> {
     let Ok(files) = fs::read_dir(directory) else { return Vec::new() };
     let of_a_daemon = |file: &PathBuf| {
